@@ -1,0 +1,75 @@
+//! Every key of both files: the parser refuses what is not here, and the
+//! reference page is checked against it.
+
+use toml::{Table, Value};
+
+use crate::error::{Fault, usage};
+
+/// One key of a configuration file.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Dotted path; `*` stands for a name of the user's choice, `[]` for the
+    /// elements of an array of tables.
+    pub path: &'static str,
+    /// The type, in TOML's words.
+    pub kind: &'static str,
+    /// What holds when it is absent.
+    pub default: &'static str,
+}
+
+const fn key(path: &'static str, kind: &'static str, default: &'static str) -> Key {
+    Key { path, kind, default }
+}
+
+/// Keys of a project's `envctl.toml`.
+pub const PROJECT: &[Key] = &[
+    key("store", "string", "none"),
+    key("toolchain.image", "string", "none"),
+    key("workspace.workdir", "string", "\"/workspace\""),
+    key("runtime.env.*", "string", "none"),
+    key("snapshot.include", "array of strings", "[]"),
+    key("snapshot.exclude", "array of strings", "[]"),
+];
+
+/// Keys of the user's `config.toml`.
+pub const USER: &[Key] =
+    &[key("store", "string", "none"), key("url[].from", "string", "required"), key("url[].to", "string", "required")];
+
+/// Refuses the first key that is not known.
+pub(super) fn check(table: &Table, keys: &[Key], name: &str) -> Result<(), Fault> {
+    walk(table, "", keys, name)
+}
+
+fn walk(table: &Table, prefix: &str, keys: &[Key], name: &str) -> Result<(), Fault> {
+    for (own, value) in table {
+        let path = format!("{prefix}{own}");
+        let pattern = format!("{prefix}*");
+        let leaf = keys.iter().any(|key| key.path == path || key.path == pattern);
+        if leaf {
+            continue;
+        }
+        let below = format!("{path}.");
+        let elements = format!("{path}[].");
+        match value {
+            Value::Table(inner) if keys.iter().any(|key| key.path.starts_with(&below)) => {
+                walk(inner, &below, keys, name)?;
+            }
+            Value::Array(items) if keys.iter().any(|key| key.path.starts_with(&elements)) => {
+                for item in items.iter().filter_map(Value::as_table) {
+                    walk(item, &elements, keys, name)?;
+                }
+            }
+            _ => return Err(unknown(&path, keys, name)),
+        }
+    }
+    Ok(())
+}
+
+fn unknown(path: &str, keys: &[Key], name: &str) -> Fault {
+    let fault = usage(format!("{name}: unknown key {path:?}"));
+    let nearest = keys.iter().max_by(|a, b| strsim::jaro_winkler(a.path, path).total_cmp(&strsim::jaro_winkler(b.path, path)));
+    match nearest {
+        Some(key) => fault.hint(format!("the nearest known key is {}; docs/configuration.md lists them all", key.path)),
+        None => fault,
+    }
+}

@@ -1,0 +1,103 @@
+//! Kernel locks on files: a lock that can be taken means that its owner is
+//! dead. No timestamps, no process IDs. The lock files themselves are never
+//! removed, because a waiter may hold one open.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+/// An exclusive lock, held until dropped.
+#[derive(Debug)]
+pub struct FileLock {
+    _file: File,
+}
+
+impl FileLock {
+    /// Takes the lock; calls `waiting` once before it has to wait.
+    ///
+    /// # Errors
+    /// When the lock file cannot be made, or the file system has no locks.
+    pub fn acquire(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
+        let file = open(path)?;
+        if try_exclusive(&file).with_context(|| context(path))? {
+            return Ok(FileLock { _file: file });
+        }
+        waiting();
+        exclusive(&file).with_context(|| context(path))?;
+        Ok(FileLock { _file: file })
+    }
+}
+
+/// Tries to lock any open file or folder; `false` when somebody else has it.
+///
+/// # Errors
+/// When the file system has no locks.
+pub fn try_exclusive(file: impl AsFd) -> Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error @ (Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK)) => {
+            bail!("the file system does not support locks ({error}): put envctl's folders on a local disk")
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits for the lock on an open file or folder; closing it releases the lock.
+///
+/// # Errors
+/// When the file system has no locks.
+pub fn exclusive(file: impl AsFd) -> Result<()> {
+    if try_exclusive(&file)? {
+        return Ok(());
+    }
+    loop {
+        match flock(&file, FlockOperation::LockExclusive) {
+            Err(Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    if let Some(parent) = path.parent() {
+        super::create_private_dir(parent)?;
+    }
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| context(path))
+}
+
+fn context(path: &Path) -> String {
+    format!("cannot lock {}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_owner_waits_and_a_dead_one_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("locks/x");
+        let first = FileLock::acquire(&path, || panic!("nobody holds it")).unwrap();
+        assert!(!try_exclusive(open(&path).unwrap()).unwrap());
+        let (started, wait) = std::sync::mpsc::channel();
+        let other = {
+            let path = path.clone();
+            std::thread::spawn(move || FileLock::acquire(&path, || started.send(()).unwrap()).unwrap())
+        };
+        wait.recv().unwrap();
+        drop(first);
+        other.join().unwrap();
+    }
+}

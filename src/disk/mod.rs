@@ -1,0 +1,217 @@
+//! How envctl writes to disk: an entry is either absent or whole.
+//!
+//! Publishing is always: a private temporary place on the same file system,
+//! write, check, rename. What is work (under the data root) is flushed before
+//! the rename; what is cache is flushed with its file system.
+//!
+//! Lock order: task, then repository, then layer. A process never waits for a
+//! lock on the left while it holds one on the right.
+
+pub mod lock;
+pub mod remove;
+pub mod scratch;
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Kind, failure, integrity};
+
+/// The version of what lies under each root.
+const FORMAT: &str = "1";
+
+/// Whether bytes must survive a power loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Flushed before the rename, and the folder after it.
+    Flushed,
+    /// Renamed only: losing it costs time.
+    Cached,
+}
+
+/// Creates a private folder (mode 0700) and everything above it.
+///
+/// # Errors
+/// With the path in the message.
+pub fn create_private_dir(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot create the folder {}", path.display()))
+}
+
+/// Opens one of the roots: creates it, and checks its format version.
+///
+/// # Errors
+/// When the folder is not writable or was made by a newer envctl.
+pub fn open_root(root: &Path) -> Result<()> {
+    let marker = root.join("format");
+    match fs::read_to_string(&marker) {
+        Ok(found) if found.trim() == FORMAT => Ok(()),
+        Ok(found) => Err(failure(format!(
+            "{} has format {:?}, this envctl knows format {FORMAT}",
+            root.display(),
+            found.trim()
+        ))
+        .hint("use the envctl that made it, or move the folder away")
+        .into()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            create_private_dir(root)?;
+            write_file(&marker, format!("{FORMAT}\n").as_bytes(), Durability::Cached)
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", marker.display())),
+    }
+}
+
+/// Publishes a whole file, read-only, in place of whatever was there.
+///
+/// # Errors
+/// With the path in the message; nothing half-written stays.
+pub fn write_file(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+    let parent = parent_of(path)?;
+    create_private_dir(parent)?;
+    let written = (|| {
+        let mut temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(parent)?;
+        temporary.write_all(bytes)?;
+        finish_file(temporary, path, durability)
+    })();
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Renames a finished temporary file into place.
+///
+/// # Errors
+/// Plain I/O errors; the caller adds the path.
+pub fn finish_file(temporary: tempfile::NamedTempFile, path: &Path, durability: Durability) -> std::io::Result<()> {
+    temporary.as_file().set_permissions(fs::Permissions::from_mode(0o444))?;
+    if durability == Durability::Flushed {
+        tolerate_no_fsync(temporary.as_file().sync_all())?;
+    }
+    temporary.persist(path).map_err(|failed| failed.error)?;
+    if durability == Durability::Flushed
+        && let Some(parent) = path.parent()
+    {
+        tolerate_no_fsync(File::open(parent)?.sync_all())?;
+    }
+    Ok(())
+}
+
+/// Some file systems have no fsync; anything else is a real failure.
+fn tolerate_no_fsync(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP | libc::ENOSYS)) => Ok(()),
+        other => other,
+    }
+}
+
+/// Publishes `value` as JSON.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn write_json<T: Serialize>(path: &Path, value: &T, durability: Durability) -> Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    write_file(path, &bytes, durability)
+}
+
+/// Reads a file of ours; `None` when it does not exist.
+///
+/// # Errors
+/// Any other I/O error, with the path; a file above `limit` bytes.
+pub fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+    if bytes.len() as u64 > limit {
+        return Err(integrity(format!("{} is larger than {limit} bytes", path.display())).into());
+    }
+    Ok(Some(bytes))
+}
+
+/// Reads a JSON document of ours; `None` when it does not exist.
+///
+/// # Errors
+/// As [`read_file`], or [`Kind::Integrity`] when it does not parse.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let Some(bytes) = read_file(path, 64 << 20)? else { return Ok(None) };
+    let value = serde_json::from_slice(&bytes)
+        .map_err(|error| crate::error::Fault::new(Kind::Integrity, format!("{} is damaged: {error}", path.display())))?;
+    Ok(Some(value))
+}
+
+/// The boot that this kernel is in; entries never flushed do not outlive it.
+///
+/// # Errors
+/// When `/proc` is not mounted.
+pub fn boot_id() -> Result<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot ID: is /proc mounted?")?;
+    Ok(id.trim().to_owned())
+}
+
+/// Free bytes and free inodes of the file system that holds `path`.
+///
+/// # Errors
+/// When the file system does not answer.
+pub fn free_space(path: &Path) -> Result<(u64, u64)> {
+    let stat = rustix::fs::statvfs(path).with_context(|| format!("cannot ask for the free space of {}", path.display()))?;
+    let inodes = if stat.f_files == 0 { u64::MAX } else { stat.f_favail };
+    Ok((stat.f_bavail.saturating_mul(stat.f_frsize), inodes))
+}
+
+/// Finds an executable file on a `PATH`.
+pub fn find_program(path: Option<&std::ffi::OsStr>, name: &str) -> Option<std::path::PathBuf> {
+    std::env::split_paths(path?)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(name))
+        .find(|file| fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0))
+}
+
+fn parent_of(path: &Path) -> Result<&Path> {
+    path.parent().with_context(|| format!("{} has no folder above it", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_replaced_whole_and_read_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/file");
+        write_file(&path, b"one", Durability::Flushed).unwrap();
+        write_file(&path, b"two", Durability::Cached).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o444);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        open_root(dir.path()).unwrap();
+        open_root(dir.path()).unwrap();
+        fs::remove_file(dir.path().join("format")).unwrap();
+        fs::write(dir.path().join("format"), "2\n").unwrap();
+        assert!(open_root(dir.path()).unwrap_err().to_string().contains("format \"2\""));
+    }
+
+    #[test]
+    fn oversized_documents_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("big");
+        fs::write(&path, [0; 11]).unwrap();
+        assert!(read_file(&path, 10).is_err());
+        assert_eq!(read_file(&path, 11).unwrap().unwrap().len(), 11);
+        assert!(read_file(&dir.path().join("absent"), 1).unwrap().is_none());
+    }
+}

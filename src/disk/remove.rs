@@ -1,0 +1,183 @@
+//! Removing trees: relative to descriptors, never through a symbolic link,
+//! never across a mount (CVE-2024-23652 is what happens otherwise).
+
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+/// What a removal took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Everything that is not a folder.
+    pub files: u64,
+    /// Folders, the root included.
+    pub folders: u64,
+}
+
+/// Removes `path` and everything below it. Something absent is fine.
+///
+/// # Errors
+/// The first thing that could not be removed, by name. A mount point below
+/// `path` is an error and stays as it is.
+pub fn tree(path: &Path) -> Result<Removed> {
+    let mut removed = Removed::default();
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        anyhow::bail!("{} cannot be removed", path.display());
+    };
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let outcome = (|| {
+        let parent = match rustix::fs::openat(CWD, parent, dir_flags(), Mode::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            other => other?,
+        };
+        let name = CString::new(name.as_bytes()).map_err(|_| Errno::INVAL)?;
+        remove_entry(parent.as_fd(), &name, &mut removed)
+    })();
+    outcome.with_context(|| format!("cannot remove {}", path.display()))?;
+    Ok(removed)
+}
+
+/// Moves `path` into `trash` at once and removes it there. A crash in between
+/// leaves it in the trash, which [`empty`] clears.
+///
+/// # Errors
+/// As [`tree`].
+pub fn discard(path: &Path, trash: &Path) -> Result<Removed> {
+    super::create_private_dir(trash)?;
+    let place = tempfile::Builder::new().prefix("").tempdir_in(trash)?.keep();
+    match fs::rename(path, place.join("entry")) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            let _ = fs::remove_dir(&place);
+            return Err(error).with_context(|| format!("cannot move {} to the trash", path.display()));
+        }
+    }
+    tree(&place)
+}
+
+/// Clears what an interrupted [`discard`] left.
+///
+/// # Errors
+/// As [`tree`].
+pub fn empty(trash: &Path) -> Result<()> {
+    let entries = match fs::read_dir(trash) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", trash.display())),
+    };
+    for entry in entries {
+        tree(&entry?.path())?;
+    }
+    Ok(())
+}
+
+fn dir_flags() -> OFlags {
+    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
+}
+
+/// Opens a folder, refusing symbolic links and mount points.
+fn open_dir(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    match rustix::fs::openat2(parent, name, dir_flags(), Mode::empty(), resolve) {
+        Err(Errno::ACCESS) => {
+            // An overlay work folder has mode 000; it is ours, so open it up.
+            // fchmodat follows links, so look first: a folder stays a folder
+            // here because its parent is private to this process.
+            let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                return Err(Errno::NOTDIR);
+            }
+            rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
+            rustix::fs::openat2(parent, name, dir_flags(), Mode::empty(), resolve)
+        }
+        other => other,
+    }
+}
+
+fn remove_entry(parent: BorrowedFd<'_>, name: &CStr, removed: &mut Removed) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) => {
+            removed.files += 1;
+            return Ok(());
+        }
+        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM | Errno::ACCESS) => {}
+        Err(error) => return Err(error),
+    }
+    let dir = match open_dir(parent, name) {
+        Ok(dir) => dir,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    // Unlinking needs write permission on the folder itself.
+    let stat = rustix::fs::fstat(&dir)?;
+    if stat.st_mode & 0o700 != 0o700 {
+        let _ = rustix::fs::fchmod(&dir, Mode::RWXU);
+    }
+    let mut entries = Dir::read_from(&dir)?;
+    let mut names = Vec::new();
+    for entry in &mut entries {
+        let entry = entry?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    drop(entries);
+    for child in names {
+        remove_entry(dir.as_fd(), &child, removed)?;
+    }
+    drop(dir);
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) => removed.folders += 1,
+        Err(Errno::NOENT) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn case_57_removal_does_not_follow_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("precious"), "x").unwrap();
+        let victim = dir.path().join("victim");
+        fs::create_dir_all(victim.join("locked/deep")).unwrap();
+        fs::write(victim.join("locked/deep/file"), "x").unwrap();
+        symlink(&outside, victim.join("link")).unwrap();
+        fs::set_permissions(victim.join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
+        let removed = tree(&victim).unwrap();
+        assert_eq!(removed, Removed { files: 2, folders: 3 });
+        assert!(!victim.exists());
+        assert_eq!(fs::read(outside.join("precious")).unwrap(), b"x");
+        assert_eq!(tree(&victim).unwrap(), Removed::default(), "absent is fine");
+        let link = dir.path().join("root-link");
+        symlink(&outside, &link).unwrap();
+        tree(&link).unwrap();
+        assert!(outside.join("precious").exists(), "a link as the root is unlinked, not followed");
+    }
+
+    #[test]
+    fn case_58_an_interrupted_discard_is_finished_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let trash = dir.path().join("trash");
+        fs::create_dir_all(trash.join("left/entry/deep")).unwrap();
+        fs::create_dir(dir.path().join("now")).unwrap();
+        discard(&dir.path().join("now"), &trash).unwrap();
+        discard(&dir.path().join("now"), &trash).unwrap();
+        empty(&trash).unwrap();
+        assert_eq!(fs::read_dir(&trash).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,80 @@
+//! Every environment variable that envctl reads, in one place, read once.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::clock::Clock;
+
+/// The process environment as envctl sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Env {
+    /// `HOME`.
+    pub home: Option<PathBuf>,
+    /// `XDG_CONFIG_HOME`, if absolute (the specification ignores relative values).
+    pub xdg_config_home: Option<PathBuf>,
+    /// `XDG_CACHE_HOME`, if absolute.
+    pub xdg_cache_home: Option<PathBuf>,
+    /// `XDG_DATA_HOME`, if absolute.
+    pub xdg_data_home: Option<PathBuf>,
+    /// `XDG_STATE_HOME`, if absolute.
+    pub xdg_state_home: Option<PathBuf>,
+    /// `PATH`, for finding `git`, `newuidmap` and `newgidmap`.
+    pub path: Option<OsString>,
+    /// `ENVCTL_STORE`: the store when no `--store` is given.
+    pub store: Option<String>,
+    /// `ENVCTL_IMAGE`: the image when no `--image` is given.
+    pub image: Option<String>,
+    /// `ENVCTL_AGENT`: the agent identity that `publish` records.
+    pub agent: Option<String>,
+    /// `ENVCTL_TASK`: the task of the runtime that this process is inside of.
+    pub task: Option<String>,
+    /// `NO_COLOR`, non-empty.
+    pub no_color: bool,
+    /// `CLICOLOR_FORCE` or `FORCE_COLOR`, set and not `0`.
+    pub force_color: bool,
+    /// `TERM`.
+    pub term: Option<String>,
+    /// `COLORTERM`, passed on to interactive shells.
+    pub colorterm: Option<String>,
+    /// `LANG`, `LC_ALL`: passed on to interactive shells.
+    pub locale: Vec<(String, String)>,
+    /// `SOURCE_DATE_EPOCH`: fixes the clock for reproducible documents.
+    pub source_date_epoch: Option<i64>,
+}
+
+impl Env {
+    /// Reads the process environment.
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn from_process() -> Self {
+        let os = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let text = |name: &str| os(name).and_then(|value| value.into_string().ok());
+        let absolute = |name: &str| os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let forced = |name: &str| text(name).is_some_and(|value| value != "0");
+        Env {
+            home: absolute("HOME"),
+            xdg_config_home: absolute("XDG_CONFIG_HOME"),
+            xdg_cache_home: absolute("XDG_CACHE_HOME"),
+            xdg_data_home: absolute("XDG_DATA_HOME"),
+            xdg_state_home: absolute("XDG_STATE_HOME"),
+            path: os("PATH"),
+            store: text("ENVCTL_STORE"),
+            image: text("ENVCTL_IMAGE"),
+            agent: text("ENVCTL_AGENT"),
+            task: text("ENVCTL_TASK"),
+            no_color: os("NO_COLOR").is_some(),
+            force_color: forced("CLICOLOR_FORCE") || forced("FORCE_COLOR"),
+            term: text("TERM"),
+            colorterm: text("COLORTERM"),
+            locale: ["LANG", "LC_ALL"].iter().filter_map(|name| Some(((*name).into(), text(name)?))).collect(),
+            source_date_epoch: text("SOURCE_DATE_EPOCH").and_then(|value| value.parse().ok()),
+        }
+    }
+
+    /// The clock: fixed when `SOURCE_DATE_EPOCH` says so.
+    pub fn clock(&self) -> Clock {
+        let fixed = self.source_date_epoch.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        fixed.map_or(Clock::System, Clock::Fixed)
+    }
+}

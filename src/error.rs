@@ -1,0 +1,156 @@
+//! The one typed error: a [`Fault`] anywhere in an `anyhow` chain decides the
+//! exit code and carries the hint. Everything else in the chain is context.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// What went wrong, as far as a script needs to know. Each kind has an exit
+/// code of its own; the numbers are a contract (see `docs/reference.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Anything without a kind of its own.
+    Failure,
+    /// The command line or a configuration file is wrong.
+    Usage,
+    /// A task, identity, image, commit or store does not exist.
+    NotFound,
+    /// After a reset something of the runtime is still there.
+    Leak,
+    /// Content does not match its size or digest, or a document is malformed.
+    Integrity,
+    /// A rule forbids it: an approval is missing, a secret was found.
+    Policy,
+    /// A store, registry or git remote does not answer.
+    Unreachable,
+}
+
+impl Kind {
+    /// The exit code of a verb that has no child process.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Failure => 1,
+            Kind::Usage => 2,
+            Kind::NotFound => 3,
+            Kind::Leak => 4,
+            Kind::Integrity => 5,
+            Kind::Policy => 6,
+            Kind::Unreachable => 7,
+        }
+    }
+}
+
+/// An error with a kind and, where there is one, the command that helps.
+#[derive(Debug)]
+pub struct Fault {
+    /// Decides the exit code.
+    pub kind: Kind,
+    /// What happened, to what.
+    pub message: String,
+    /// The next thing to do; printed after the causes.
+    pub hint: Option<String>,
+}
+
+impl Fault {
+    /// A fault without a hint.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Fault { kind, message: message.into(), hint: None }
+    }
+
+    /// Adds the next thing to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+macro_rules! constructors {
+    ($($(#[$doc:meta])* $name:ident => $kind:ident;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(message: impl Into<String>) -> Fault {
+            Fault::new(Kind::$kind, message)
+        }
+    )*};
+}
+
+constructors! {
+    /// A [`Kind::Failure`] fault.
+    failure => Failure;
+    /// A [`Kind::Usage`] fault.
+    usage => Usage;
+    /// A [`Kind::NotFound`] fault.
+    not_found => NotFound;
+    /// A [`Kind::Integrity`] fault.
+    integrity => Integrity;
+    /// A [`Kind::Policy`] fault.
+    policy => Policy;
+    /// A [`Kind::Unreachable`] fault.
+    unreachable => Unreachable;
+}
+
+/// The kind of the outermost [`Fault`] in the chain, [`Kind::Failure`] if none.
+pub fn kind_of(error: &anyhow::Error) -> Kind {
+    fault_of(error).map_or(Kind::Failure, |fault| fault.kind)
+}
+
+/// The first hint in the chain, from the outside in.
+pub fn hint_of(error: &anyhow::Error) -> Option<String> {
+    let named = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<Fault>())
+        .find_map(|fault| fault.hint.clone());
+    named.or_else(|| storage_hint(error))
+}
+
+fn fault_of(error: &anyhow::Error) -> Option<&Fault> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Fault>())
+}
+
+/// Full and read-only disks surface as plain I/O errors from many places;
+/// the advice is the same everywhere.
+fn storage_hint(error: &anyhow::Error) -> Option<String> {
+    let raw = error.chain().find_map(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        io.or_else(|| cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error()))
+    })?;
+    match raw {
+        libc::ENOSPC | libc::EDQUOT => {
+            Some("the disk is full (bytes or inodes): free some space, then run the same command again; nothing half-written was kept".into())
+        }
+        libc::EROFS => Some("the file system is read-only: point XDG_CACHE_HOME, XDG_DATA_HOME and XDG_STATE_HOME at a writable one".into()),
+        libc::EACCES | libc::EPERM => Some("check who owns the path above and whether it may be written".into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn kind_and_hint_survive_context() {
+        let error = Err::<(), _>(not_found("no such task").hint("envctl tasks"))
+            .context("cannot enter")
+            .unwrap_err();
+        assert_eq!(kind_of(&error), Kind::NotFound);
+        assert_eq!(hint_of(&error).as_deref(), Some("envctl tasks"));
+    }
+
+    #[test]
+    fn plain_io_errors_get_advice_on_a_full_disk() {
+        let error = anyhow::Error::from(std::io::Error::from_raw_os_error(libc::ENOSPC)).context("cannot write");
+        assert_eq!(kind_of(&error), Kind::Failure);
+        assert!(hint_of(&error).unwrap().contains("disk is full"));
+    }
+}

@@ -1,0 +1,202 @@
+//! How envctl runs the `git` program: never with a repository's own hooks,
+//! monitors or remote helpers, and with nothing of the caller's `GIT_*`
+//! environment (a hook that runs envctl must not redirect it).
+//!
+//! The user's own configuration stays in force: credential helpers, ssh and
+//! proxies work as they set them up.
+
+mod tree;
+
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::env::Env;
+use crate::error::{Fault, failure};
+
+pub use tree::check_entry_name;
+
+/// Settings that name programs, forced off for every call.
+const FORCED: [&str; 8] = [
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.untrackedCache=false",
+    "protocol.ext.allow=never",
+    "submodule.recurse=false",
+    "fetch.recurseSubmodules=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+];
+
+/// The variables by which a caller could redirect git.
+const REDIRECTING: [&str; 12] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_CONFIG_COUNT",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_QUARANTINE_PATH",
+];
+
+/// The `git` program.
+#[derive(Clone, Debug)]
+pub struct Git {
+    program: PathBuf,
+}
+
+impl Git {
+    /// Finds git on the `PATH`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(env: &Env) -> Result<Self, Fault> {
+        let program = crate::disk::find_program(env.path.as_deref(), "git")
+            .ok_or_else(|| failure("the git program was not found on the PATH").hint("install git"))?;
+        Ok(Git { program })
+    }
+
+    /// A call with `git_dir` as its repository.
+    pub fn at(&self, git_dir: &Path) -> Call {
+        let mut command = Command::new(&self.program);
+        for name in REDIRECTING {
+            command.env_remove(name);
+        }
+        for setting in FORCED {
+            command.arg("-c").arg(setting);
+        }
+        command.env("GIT_DIR", git_dir).env("LC_ALL", "C.UTF-8").env("GIT_OPTIONAL_LOCKS", "0");
+        command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
+        command.current_dir("/");
+        Call { command }
+    }
+}
+
+/// One call of git.
+#[derive(Debug)]
+pub struct Call {
+    command: Command,
+}
+
+impl Call {
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, args: I) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Sets the folder in which it runs.
+    #[must_use]
+    pub fn cwd(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// Runs it with `input` on stdin and returns what it printed.
+    ///
+    /// # Errors
+    /// When it fails; git's own words are the cause.
+    pub fn run(self, input: &[u8]) -> Result<Vec<u8>> {
+        let name = self.name();
+        let output = self.output(input)?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        Err(anyhow::Error::new(failure(complaint(&output.stderr))).context(format!("{name} failed ({})", output.status)))
+    }
+
+    /// Runs it and returns the exit status and both outputs.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn output(mut self, input: &[u8]) -> Result<Output> {
+        let name = self.name();
+        let mut child = self.spawn_piped(&name)?;
+        let stdin = child.stdin.take();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // git may stop reading early; its exit status tells why.
+                stdin.map(|mut pipe| pipe.write_all(input))
+            });
+            child.wait_with_output().with_context(|| format!("cannot wait for {name}"))
+        })
+    }
+
+    /// Runs it and hands its stdout to `consume` while it runs.
+    ///
+    /// # Errors
+    /// The consumer's, or git's own.
+    pub fn stream<T>(mut self, input: &[u8], consume: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+        let name = self.name();
+        let mut child = self.spawn_piped(&name)?;
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        std::thread::scope(|scope| {
+            scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(input)));
+            let words = scope.spawn(move || {
+                let mut text = Vec::new();
+                stderr.map(|pipe| pipe.take(64 << 10).read_to_end(&mut text));
+                text
+            });
+            let consumed = match stdout {
+                Some(mut pipe) => consume(&mut pipe),
+                None => Err(anyhow::anyhow!("{name} has no stdout")),
+            };
+            let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
+            let words = words.join().unwrap_or_default();
+            if !status.success() {
+                return Err(anyhow::Error::new(failure(complaint(&words))).context(format!("{name} failed ({status})")));
+            }
+            consumed
+        })
+    }
+
+    fn spawn_piped(&mut self, name: &str) -> Result<Child> {
+        self.command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))
+    }
+
+    fn name(&self) -> String {
+        let settings: Vec<OsString> = FORCED.iter().map(OsString::from).collect();
+        let verb = self.command.get_args().find(|arg| *arg != "-c" && !settings.iter().any(|s| s == arg));
+        format!("git {}", verb.unwrap_or_default().to_string_lossy())
+    }
+}
+
+/// What git said, on one line.
+pub fn complaint(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:")).collect();
+    let text = lines.join("; ");
+    if text.is_empty() { "git gave no reason".into() } else { text.chars().take(2000).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_one_line() {
+        assert_eq!(complaint(b"fatal: x\nhint: y\n\nerror: z\n"), "fatal: x; error: z");
+        assert_eq!(complaint(b""), "git gave no reason");
+    }
+}

@@ -1,0 +1,370 @@
+//! The identity document. Its digest is the sha256 of its exact bytes, so the
+//! bytes are kept as they came; this type is a view of them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::names::{Commit, ImageRef, TaskId, serde_as_text};
+use super::url::RepoUrl;
+use crate::digest::Digest;
+use crate::error::{Fault, integrity};
+
+/// The schema that this envctl writes and reads.
+pub const SCHEMA: u32 = 1;
+
+/// Upper bound for an identity in bytes.
+pub const MAX_IDENTITY: u64 = 256 << 10;
+
+/// Everything that pins a task's environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Always [`SCHEMA`].
+    pub schema: u32,
+    /// The task that this was published for.
+    pub task_id: TaskId,
+    /// When, in UTC, whole seconds.
+    pub created_at: Timestamp,
+    /// Who published: `ENVCTL_AGENT` or the flag.
+    pub agent_identity: Option<String>,
+    /// The repository and the commit of HEAD.
+    pub repo: Repo,
+    /// The image, pinned.
+    pub toolchain: Toolchain,
+    /// Where the workspace appears inside the runtime.
+    pub workdir: Workdir,
+    /// The sha256 of the snapshot document.
+    pub snapshot_id: Digest,
+    /// `path:sha256:...` of each lockfile.
+    #[serde(default)]
+    pub lockfiles: Vec<String>,
+    /// Caches by key.
+    #[serde(default)]
+    pub caches: Vec<Cache>,
+    /// The identity that this one continues.
+    pub parent: Option<Digest>,
+    /// What the one who published wants from the one who enters.
+    pub handoff: Handoff,
+    /// Fields of other versions, kept.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// Where the code comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Repo {
+    /// The remote, without credentials.
+    pub url: RepoUrl,
+    /// HEAD.
+    pub commit: Commit,
+    /// The checked-out branch; `None` when HEAD was detached.
+    pub branch: Option<String>,
+    /// Fields of other versions, kept.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// What the code runs on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Toolchain {
+    /// The image.
+    pub image: ImageRef,
+    /// Its platform.
+    pub platform: Platform,
+    /// How the digest is known.
+    pub pinned: Pinned,
+    /// Fields of other versions, kept.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// How an image digest is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pinned {
+    /// It was given as a digest: what ran is what is recorded.
+    Running,
+    /// A tag was resolved when the task was published.
+    AtPublish,
+}
+
+/// An OCI platform: `os/architecture[/variant]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Platform {
+    /// `linux`.
+    pub os: String,
+    /// `amd64`, `arm64`, ...
+    pub architecture: String,
+    /// `v8`, ...
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    /// The platform of this machine, in OCI (Go) terms.
+    pub fn host() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            "x86" => "386",
+            "powerpc64" => "ppc64le",
+            other => other,
+        };
+        Platform { os: "linux".into(), architecture: architecture.into(), variant: None }
+    }
+}
+
+impl FromStr for Platform {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let word = |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.-".contains(&c));
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts.as_slice() {
+            [os, architecture, variant @ ..] if variant.len() <= 1 && parts.iter().all(word) => Ok(Platform {
+                os: (*os).into(),
+                architecture: (*architecture).into(),
+                variant: variant.first().map(|v| (*v).into()),
+            }),
+            _ => Err(integrity(format!("{text:?} is not a platform (os/architecture)"))),
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+    }
+}
+
+serde_as_text!(Platform);
+
+/// A cache that the task used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cache {
+    /// Its name in `envctl.toml`.
+    pub name: String,
+    /// What selects it.
+    pub key: Digest,
+    /// What it held; `None` when it was not sealed.
+    pub digest: Option<Digest>,
+    /// Fields of other versions, kept.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// Why a human is called.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Handoff {
+    /// The state of the work.
+    pub status: Status,
+    /// In the publisher's words.
+    pub message: Option<String>,
+    /// The command that failed, as a shell would read it.
+    pub command: Option<String>,
+    /// Its exit code.
+    pub exit_code: Option<i32>,
+    /// Fields of other versions, kept.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// The state of a task's work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// The agent goes on.
+    #[default]
+    Working,
+    /// The agent is stuck.
+    NeedsHuman,
+    /// The human gave it back.
+    HandedBack,
+    /// Done: per-task workspaces may go.
+    Closed,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Status::Working => "working",
+            Status::NeedsHuman => "needs-human",
+            Status::HandedBack => "handed-back",
+            Status::Closed => "closed",
+        })
+    }
+}
+
+/// An absolute, normal path inside the runtime at which the workspace may be
+/// mounted: never a folder that the runtime needs for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workdir(String);
+
+impl Workdir {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Workdir {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let parts: Vec<&str> = text.split('/').skip(1).collect();
+        let normal = text.starts_with('/')
+            && text.len() <= 1024
+            && !text.chars().any(char::is_control)
+            && parts.iter().all(|part| !matches!(*part, "" | "." | ".."));
+        let taken = ["proc", "sys", "dev", "run"];
+        if !normal || parts.first().is_none_or(|first| taken.contains(first)) {
+            return Err(integrity(format!("{text:?} cannot be a workdir"))
+                .hint("use an absolute path such as /workspace, outside /proc, /sys, /dev and /run"));
+        }
+        Ok(Workdir(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Workdir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+serde_as_text!(Workdir);
+
+impl Identity {
+    /// Reads an identity from its exact bytes.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Integrity`] for anything malformed, and for a
+    /// schema that this envctl does not know.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        if bytes.len() as u64 > MAX_IDENTITY {
+            return Err(integrity(format!("the identity is larger than {MAX_IDENTITY} bytes")));
+        }
+        check_schema(bytes, SCHEMA, "identity")?;
+        serde_json::from_slice(bytes).map_err(|error| integrity(format!("the identity is malformed: {error}")))
+    }
+
+    /// The bytes that travel; their digest names the identity.
+    ///
+    /// # Errors
+    /// Never for a value of this type; the signature is serde's.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
+        serde_json::to_vec(self).map_err(|error| integrity(format!("the identity cannot be written: {error}")))
+    }
+}
+
+/// Looks at a document's `schema` before anything else, so that a newer one
+/// is named as such and not reported as some missing field.
+pub(crate) fn check_schema(bytes: &[u8], known: u32, what: &str) -> Result<(), Fault> {
+    #[derive(Deserialize)]
+    struct Probe {
+        schema: Option<Value>,
+    }
+    let probe: Probe =
+        serde_json::from_slice(bytes).map_err(|error| integrity(format!("the {what} is not valid JSON: {error}")))?;
+    match probe.schema {
+        Some(Value::Number(found)) if found.as_u64() == Some(u64::from(known)) => Ok(()),
+        Some(found) => Err(integrity(format!("the {what} has schema {found}, this envctl knows schema {known}"))
+            .hint("use the envctl version that published it, or a newer one")),
+        None => Err(integrity(format!("the {what} has no schema"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample() -> Identity {
+        Identity {
+            schema: SCHEMA,
+            task_id: "task-1".parse().unwrap(),
+            created_at: "2026-01-15T10:30:00Z".parse().unwrap(),
+            agent_identity: Some("agent-app".into()),
+            repo: Repo {
+                url: "https://git.example/a/b.git".parse().unwrap(),
+                commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
+                branch: Some("agent/fix".into()),
+                extra: Map::new(),
+            },
+            toolchain: Toolchain {
+                image: format!("store@{}", Digest::of(b"image")).parse().unwrap(),
+                platform: "linux/amd64".parse().unwrap(),
+                pinned: Pinned::AtPublish,
+                extra: Map::new(),
+            },
+            workdir: "/workspace".parse().unwrap(),
+            snapshot_id: Digest::of(b"snapshot"),
+            lockfiles: vec![],
+            caches: vec![],
+            parent: None,
+            handoff: Handoff::default(),
+            extra: Map::new(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn identities_round_trip(
+            message in proptest::option::of(any::<String>()),
+            command in proptest::option::of(any::<String>()),
+            exit_code in proptest::option::of(any::<i32>()),
+            branch in proptest::option::of("[a-z/]{1,20}"),
+            parent in proptest::option::of(any::<[u8; 8]>()),
+            extra in "[a-z]{9,12}",
+        ) {
+            let mut identity = sample();
+            identity.handoff = Handoff { message, command, exit_code, ..Handoff::default() };
+            identity.repo.branch = branch;
+            identity.parent = parent.map(|bytes| Digest::of(&bytes));
+            identity.extra.insert(extra.clone(), Value::from(7));
+            identity.repo.extra.insert(extra, Value::from("kept"));
+            let bytes = identity.to_bytes().unwrap();
+            let back = Identity::parse(&bytes).unwrap();
+            prop_assert_eq!(&back, &identity);
+            prop_assert_eq!(back.to_bytes().unwrap(), bytes);
+        }
+
+        #[test]
+        fn parsing_never_panics(bytes in any::<Vec<u8>>()) {
+            let _ = Identity::parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_newer_schema_is_named() {
+        let text = String::from_utf8(sample().to_bytes().unwrap()).unwrap();
+        let newer = text.replacen("\"schema\":1", "\"schema\":2", 1);
+        let error = Identity::parse(newer.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("schema 2"), "{error}");
+        assert!(Identity::parse(b"{}").is_err());
+        assert!(Identity::parse(&vec![b' '; MAX_IDENTITY as usize + 1]).is_err());
+    }
+
+    #[test]
+    fn case_26_an_identity_cannot_choose_dangerous_places() {
+        for bad in ["/", "/proc", "/proc/self", "/dev/shm", "/run/x", "/sys", "relative", "/a/../b", "/a//b", "/a/.", "", "/a\nb"]
+        {
+            assert!(bad.parse::<Workdir>().is_err(), "{bad:?}");
+        }
+        for good in ["/workspace", "/home/dev/project", "/runner"] {
+            assert!(good.parse::<Workdir>().is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn platforms() {
+        for good in ["linux/amd64", "linux/arm64/v8"] {
+            assert_eq!(good.parse::<Platform>().unwrap().to_string(), good);
+        }
+        for bad in ["", "linux", "linux/", "a/b/c/d", "a/b c"] {
+            assert!(bad.parse::<Platform>().is_err(), "{bad:?}");
+        }
+    }
+}

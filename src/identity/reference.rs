@@ -1,0 +1,183 @@
+//! How people name a store and a task: `TASK`, `STORE:TASK`, `STORE@sha256:...`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::names::TaskId;
+use crate::digest::Digest;
+use crate::error::{Fault, usage};
+
+/// Where identities travel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StoreRef {
+    /// `oci:PATH`: an OCI image layout in a folder.
+    Layout(PathBuf),
+    /// `host[:port]/name`: a repository on an OCI registry.
+    Registry(String),
+}
+
+impl StoreRef {
+    /// The same store, wherever the command runs: relative layout paths are
+    /// taken from `cwd`.
+    #[must_use]
+    pub fn absolute(self, cwd: &Path) -> Self {
+        match self {
+            StoreRef::Layout(path) => StoreRef::Layout(cwd.join(path).components().collect()),
+            other => other,
+        }
+    }
+
+    /// A short name for paths: twelve hexadecimal digits of a hash.
+    pub fn key(&self) -> String {
+        Digest::of(self.to_string().as_bytes()).short()
+    }
+}
+
+impl FromStr for StoreRef {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        if let Some(path) = text.strip_prefix("oci:") {
+            if path.is_empty() || path.contains('\0') {
+                return Err(usage(format!("{text:?} names no folder")).hint("write oci:PATH"));
+            }
+            return Ok(StoreRef::Layout(PathBuf::from(path)));
+        }
+        check_repository(text)?;
+        Ok(StoreRef::Registry(text.to_owned()))
+    }
+}
+
+impl fmt::Display for StoreRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreRef::Layout(path) => write!(f, "oci:{}", path.display()),
+            StoreRef::Registry(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Checks `host[:port]/name` by the grammar of the OCI distribution
+/// specification. The host must be recognisable as one.
+pub(super) fn check_repository(text: &str) -> Result<(), Fault> {
+    let bad = || {
+        usage(format!("{text:?} is not a repository on a registry"))
+            .hint("write host/name or host:port/name; a folder is written oci:PATH")
+    };
+    let (host, name) = text.split_once('/').ok_or_else(bad)?;
+    let (domain, port) = host.split_once(':').map_or((host, None), |(domain, port)| (domain, Some(port)));
+    let domain_ok = !domain.is_empty()
+        && (domain == "localhost" || domain.contains('.') || port.is_some())
+        && domain.split('.').all(|label| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
+        });
+    let port_ok = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let name_ok = text.len() <= 255
+        && name.split('/').all(|part| {
+            part.starts_with(alphanumeric)
+                && part.ends_with(alphanumeric)
+                && part.chars().all(|c| alphanumeric(c) || matches!(c, '.' | '_' | '-'))
+                && !part.contains("..")
+        });
+    if domain_ok && port_ok && name_ok { Ok(()) } else { Err(bad()) }
+}
+
+/// Which identity of a store is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The one that a task's tag points at.
+    Task(TaskId),
+    /// Exactly this one.
+    Identity(Digest),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Task(task) => task.fmt(f),
+            Target::Identity(digest) => digest.fmt(f),
+        }
+    }
+}
+
+/// A task as the command line names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskRef {
+    /// The store, where one was named.
+    pub store: Option<StoreRef>,
+    /// What is meant in it.
+    pub target: Target,
+}
+
+impl FromStr for TaskRef {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        if let Some((store, digest)) = text.split_once('@') {
+            return Ok(TaskRef { store: Some(store.parse()?), target: Target::Identity(digest.parse()?) });
+        }
+        match text.rsplit_once(':') {
+            None => Ok(TaskRef { store: None, target: Target::Task(text.parse()?) }),
+            Some(("oci", _)) => {
+                Err(usage(format!("{text:?} names a store but no task")).hint(format!("write {text}:TASK")))
+            }
+            Some((store, task)) => {
+                Ok(TaskRef { store: Some(store.parse()?), target: Target::Task(task.parse()?) })
+            }
+        }
+    }
+}
+
+impl fmt::Display for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.store, &self.target) {
+            (None, target) => target.fmt(f),
+            (Some(store), Target::Task(task)) => write!(f, "{store}:{task}"),
+            (Some(store), Target::Identity(digest)) => write!(f, "{store}@{digest}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_round_trip() {
+        let digest = Digest::of(b"x");
+        for good in [
+            "task-1".to_owned(),
+            "oci:/srv/tasks:task-1".into(),
+            "oci:rel/path:task-1".into(),
+            format!("oci:/srv/tasks@{digest}"),
+            "registry.example/acme/shop-tasks:task-1".into(),
+            "localhost:5000/tasks:task-1".into(),
+            format!("127.0.0.1:5000/a/b@{digest}"),
+        ] {
+            assert_eq!(good.parse::<TaskRef>().unwrap().to_string(), good);
+        }
+    }
+
+    #[test]
+    fn references_that_are_refused() {
+        for bad in [
+            "", ":", "oci:", "oci:/srv/tasks", "store:", "docker.io:task", "a b", "r.example/UPPER:task",
+            "r.example/../x:task", "r.example/x:id-1", "r.example//x:t", "-r.example/x:t", "r.example:0/x:t",
+            "r.example/x@sha256:12", "http://r.example/x:t", "r.example/x:t\n",
+        ] {
+            assert!(bad.parse::<TaskRef>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_relative_layout_has_one_key() {
+        let relative: StoreRef = "oci:./tasks".parse().unwrap();
+        let absolute: StoreRef = "oci:/srv/tasks".parse().unwrap();
+        assert_eq!(relative.absolute(Path::new("/srv")).key(), absolute.key());
+    }
+}

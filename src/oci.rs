@@ -1,0 +1,289 @@
+//! The parts of the OCI image specification 1.1 that envctl reads and writes,
+//! as types that hold only checked values.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use anyhow::Result;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::digest::{Digest, Verified};
+use crate::error::{Fault, integrity};
+
+/// Upper bound for manifests, indexes and image configurations in bytes.
+pub const MAX_METADATA: u64 = 4 << 20;
+
+/// `org.opencontainers.image.ref.name`: the tag of an entry in a layout.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// Media types by their standard names.
+pub mod media {
+    /// An image or artifact manifest.
+    pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    /// An image index.
+    pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    /// Docker's spelling of a manifest.
+    pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    /// Docker's spelling of an index.
+    pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    /// The identity: artifact type and config blob.
+    pub const IDENTITY: &str = "application/vnd.envctl.identity.v1+json";
+    /// The snapshot document.
+    pub const SNAPSHOT: &str = "application/vnd.envctl.snapshot.v1+json";
+    /// The snapshot's git pack.
+    pub const PACK: &str = "application/vnd.envctl.snapshot.pack.v1";
+}
+
+/// A content descriptor. `urls` of foreign layers are not kept: nothing is
+/// ever fetched from a place that a manifest names (CVE-2020-15157).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What the content is.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The content itself, base64, where it is small.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// For entries of an index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<IndexPlatform>,
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The artifact type of a manifest that an index lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+}
+
+impl Descriptor {
+    /// Describes `bytes`.
+    pub fn of(media_type: &str, bytes: &[u8]) -> Self {
+        Descriptor {
+            media_type: media_type.into(),
+            digest: Digest::of(bytes),
+            size: bytes.len() as u64,
+            data: None,
+            platform: None,
+            annotations: BTreeMap::new(),
+            artifact_type: None,
+        }
+    }
+
+    /// The inlined content, checked against size and digest.
+    ///
+    /// # Errors
+    /// When there is inlined content that does not match.
+    pub fn inlined(&self) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(data) = &self.data else { return Ok(None) };
+        let bytes = STANDARD.decode(data).map_err(|_| integrity(format!("inlined data of {} is not base64", self.digest)))?;
+        if bytes.len() as u64 != self.size || Digest::of(&bytes) != self.digest {
+            return Err(integrity(format!("inlined data of {} does not match its digest", self.digest)));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The same descriptor with `bytes` inlined.
+    #[must_use]
+    pub fn with_data(mut self, bytes: &[u8]) -> Self {
+        self.data = Some(STANDARD.encode(bytes));
+        self
+    }
+
+    /// Whether it describes an index of several platforms.
+    pub fn is_index(&self) -> bool {
+        matches!(self.media_type.as_str(), media::INDEX | media::DOCKER_INDEX)
+    }
+}
+
+/// The platform of an index entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexPlatform {
+    /// `amd64`, ...
+    pub architecture: String,
+    /// `linux`, ...
+    pub os: String,
+    /// `v8`, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+/// An image or artifact manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// Always 2.
+    pub schema_version: u32,
+    /// Its own media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// What an artifact is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// The configuration.
+    pub config: Descriptor,
+    /// The layers, lowest first.
+    #[serde(default)]
+    pub layers: Vec<Descriptor>,
+    /// What this is attached to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// Parses a manifest, refusing documents that could also be read as an
+    /// index (CVE-2021-41190).
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Integrity`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        let value = parse_metadata(bytes, "manifest")?;
+        if value.get("manifests").is_some() {
+            return Err(integrity("the manifest is ambiguous: it has both layers and manifests"));
+        }
+        if let Some(kind) = value.get("mediaType")
+            && !matches!(kind.as_str(), Some(media::MANIFEST | media::DOCKER_MANIFEST))
+        {
+            return Err(integrity(format!("unexpected media type of a manifest: {kind}")));
+        }
+        typed(value, "manifest")
+    }
+}
+
+/// An image index: the entries of a layout, or the platforms of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    /// Always 2.
+    pub schema_version: u32,
+    /// Its own media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// The entries.
+    pub manifests: Vec<Descriptor>,
+    /// Fields that envctl does not use, kept.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, Value>,
+}
+
+impl Index {
+    /// Parses an index.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Integrity`], also for a document that could be
+    /// read as a manifest.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        let value = parse_metadata(bytes, "index")?;
+        if value.get("layers").is_some() || value.get("config").is_some() {
+            return Err(integrity("the index is ambiguous: it has both layers and manifests"));
+        }
+        typed(value, "index")
+    }
+}
+
+/// The parts of an image configuration that decide how it runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ImageConfig {
+    /// `amd64`, ...
+    pub architecture: String,
+    /// `linux`.
+    pub os: String,
+    /// `v8`, ...
+    #[serde(default)]
+    pub variant: Option<String>,
+    /// How to run it. Entrypoint, command, volumes, ports and labels are not
+    /// read: nothing in an image chooses what envctl does.
+    #[serde(default)]
+    pub config: Option<RunConfig>,
+    /// The layers.
+    pub rootfs: RootFs,
+}
+
+/// The execution defaults of an image.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunConfig {
+    /// `user[:group]`, names or numbers.
+    #[serde(default, rename = "User")]
+    pub user: Option<String>,
+    /// `NAME=value`.
+    #[serde(default, rename = "Env")]
+    pub env: Option<Vec<String>>,
+}
+
+/// The uncompressed layers of an image.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RootFs {
+    /// Digests of the uncompressed tars, lowest first.
+    pub diff_ids: Vec<Digest>,
+}
+
+impl ImageConfig {
+    /// Parses an image configuration.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Integrity`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        typed(parse_metadata(bytes, "image configuration")?, "image configuration")
+    }
+}
+
+fn parse_metadata(bytes: &[u8], what: &str) -> Result<Value, Fault> {
+    if bytes.len() as u64 > MAX_METADATA {
+        return Err(integrity(format!("the {what} is larger than {MAX_METADATA} bytes")));
+    }
+    serde_json::from_slice(bytes).map_err(|error| integrity(format!("the {what} is not valid JSON: {error}")))
+}
+
+fn typed<T: serde::de::DeserializeOwned>(value: Value, what: &str) -> Result<T, Fault> {
+    serde_json::from_value(value).map_err(|error| integrity(format!("the {what} is malformed: {error}")))
+}
+
+/// Where blobs come from. Streams are as they come: wrap them in
+/// [`Verified`] or use [`Blobs::read_small`].
+pub trait Blobs: Sync {
+    /// Opens a blob.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] when it is not there.
+    fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>>;
+
+    /// Reads a small blob whole, checked against size and digest.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Integrity`] for a mismatch, or when it is larger
+    /// than `limit` bytes.
+    fn read_small(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
+        if descriptor.size > limit {
+            return Err(integrity(format!("{} has {} bytes, at most {limit} are accepted", descriptor.digest, descriptor.size)).into());
+        }
+        if let Some(bytes) = descriptor.inlined()? {
+            return Ok(bytes);
+        }
+        let mut bytes = Vec::with_capacity(descriptor.size as usize);
+        Verified::new(self.open(descriptor)?, descriptor.size, descriptor.digest)
+            .read_to_end(&mut bytes)
+            .map_err(unwrap_io)?;
+        Ok(bytes)
+    }
+}
+
+/// Brings a [`Fault`] that travelled inside an I/O error back into the chain.
+pub fn unwrap_io(error: std::io::Error) -> anyhow::Error {
+    if !error.get_ref().is_some_and(|inner| inner.is::<Fault>()) {
+        return error.into();
+    }
+    let text = error.to_string();
+    match error.into_inner().map(|inner| inner.downcast::<Fault>()) {
+        Some(Ok(fault)) => (*fault).into(),
+        _ => anyhow::anyhow!(text),
+    }
+}

@@ -1,0 +1,148 @@
+//! Every path that envctl owns on this machine, by the XDG base directory
+//! specification. The folder says what losing it would cost: configuration is
+//! settings, cache is time, data is work, state is bookkeeping.
+
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::env::Env;
+use crate::error::{Fault, failure};
+
+/// The roots, and names for everything below them.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    config: PathBuf,
+    cache: PathBuf,
+    data: PathBuf,
+    state: PathBuf,
+}
+
+impl Paths {
+    /// Resolves the roots.
+    ///
+    /// # Errors
+    /// When neither the XDG variables nor `HOME` name an absolute folder.
+    pub fn new(env: &Env) -> Result<Self, Fault> {
+        let root = |xdg: &Option<PathBuf>, name: &str, fallback: &str| match (xdg, &env.home) {
+            (Some(xdg), _) => Ok(xdg.join("envctl")),
+            (None, Some(home)) => Ok(home.join(fallback).join("envctl")),
+            (None, None) => Err(failure(format!("neither {name} nor HOME is set to an absolute path"))
+                .hint(format!("export HOME, or {name}"))),
+        };
+        Ok(Paths {
+            config: root(&env.xdg_config_home, "XDG_CONFIG_HOME", ".config")?,
+            cache: root(&env.xdg_cache_home, "XDG_CACHE_HOME", ".cache")?,
+            data: root(&env.xdg_data_home, "XDG_DATA_HOME", ".local/share")?,
+            state: root(&env.xdg_state_home, "XDG_STATE_HOME", ".local/state")?,
+        })
+    }
+
+    /// The user's `config.toml`.
+    pub fn user_config(&self) -> PathBuf {
+        self.config.join("config.toml")
+    }
+
+    /// The root of the caches.
+    pub fn cache(&self) -> &Path {
+        &self.cache
+    }
+
+    /// The root of the data.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The root of the state.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// A small verified blob: manifests, image configs, snapshot documents and packs.
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        self.cache.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Unpacked layers whose files are owned according to one id mapping.
+    pub fn layers(&self, mapping: &str) -> PathBuf {
+        self.cache.join("layers").join(mapping)
+    }
+
+    /// The object mirror of a repository.
+    pub fn mirror(&self, repo_key: &str) -> PathBuf {
+        self.data.join("repos").join(format!("{repo_key}.git"))
+    }
+
+    /// The workspace of one task.
+    pub fn task_workspace(&self, repo_key: &str, store_key: &str, task: &str) -> PathBuf {
+        self.data.join("workspaces").join(repo_key).join("task").join(format!("{store_key}-{task}"))
+    }
+
+    /// The exact bytes of an identity.
+    pub fn identity(&self, digest: &Digest) -> PathBuf {
+        self.data.join("identities").join(format!("{}.json", digest.hex()))
+    }
+
+    /// All pins.
+    pub fn pins(&self) -> PathBuf {
+        self.data.join("pins")
+    }
+
+    /// What the first `enter` of a task settled.
+    pub fn pin(&self, store_key: &str, task: &str) -> PathBuf {
+        self.pins().join(format!("{store_key}-{task}.json"))
+    }
+
+    /// Snapshots taken before anything unsaved could be lost.
+    pub fn recovery(&self) -> PathBuf {
+        self.data.join("recovery")
+    }
+
+    /// All leases.
+    pub fn leases(&self) -> PathBuf {
+        self.state.join("leases")
+    }
+
+    /// One lease.
+    pub fn lease(&self, id: &str) -> PathBuf {
+        self.leases().join(format!("{id}.json"))
+    }
+
+    /// All live runtimes, a locked folder each.
+    pub fn runtimes(&self) -> PathBuf {
+        self.state.join("runtimes")
+    }
+
+    /// The folder whose lock says that a lease's owner lives.
+    pub fn runtime(&self, lease: &str) -> PathBuf {
+        self.runtimes().join(lease)
+    }
+
+    /// The receipt of a reset.
+    pub fn receipt(&self, lease: &str) -> PathBuf {
+        self.state.join("receipts").join(format!("{lease}.json"))
+    }
+
+    /// A lock file below the data root.
+    pub fn data_lock(&self, name: &str) -> PathBuf {
+        self.data.join("locks").join(name)
+    }
+
+    /// A lock file below the cache root.
+    pub fn cache_lock(&self, name: &str) -> PathBuf {
+        self.cache.join("locks").join(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn xdg_wins_over_home_and_something_is_needed() {
+        let env = Env { home: Some("/h".into()), xdg_cache_home: Some("/c".into()), ..Env::default() };
+        let paths = Paths::new(&env).unwrap();
+        assert_eq!(paths.cache(), Path::new("/c/envctl"));
+        assert_eq!(paths.data(), Path::new("/h/.local/share/envctl"));
+        assert!(Paths::new(&Env::default()).is_err());
+    }
+}

@@ -1,0 +1,257 @@
+//! A store in a folder: the OCI image layout 1.0.0, as `skopeo` and `umoci`
+//! read and write it.
+//!
+//! Invariants: a blob is absent or whole, and never changes; `index.json`
+//! changes only under an exclusive lock on the layout's folder, by rename.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::Store;
+use crate::digest::{Digest, Verified};
+use crate::disk::{self, Durability};
+use crate::error::{Fault, integrity, not_found};
+use crate::oci::{Blobs, Descriptor, Index, MAX_METADATA, REF_NAME, media, unwrap_io};
+
+const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// An OCI image layout.
+#[derive(Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// Opens an existing layout.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] when there is none.
+    pub fn open(root: PathBuf) -> Result<Self> {
+        let missing = |what: &str| {
+            not_found(format!("there is no store at {}: {what}", root.display()))
+                .hint("check the path after oci:, or publish a task to create the store")
+        };
+        let Some(marker) = disk::read_file(&root.join("oci-layout"), 4096)? else {
+            let what = if root.exists() { "the folder is not an OCI image layout" } else { "the folder does not exist" };
+            return Err(missing(what).into());
+        };
+        let version = serde_json::from_slice::<serde_json::Value>(&marker).ok();
+        let version = version.as_ref().and_then(|value| value.get("imageLayoutVersion")?.as_str());
+        if !version.is_some_and(|version| version.starts_with("1.")) {
+            return Err(integrity(format!("{} has an unknown image layout version", root.display())).into());
+        }
+        Ok(Layout { root })
+    }
+
+    /// Opens a layout, creating it first where there is none.
+    ///
+    /// # Errors
+    /// When the folder cannot be written, or holds something else.
+    pub fn create(root: PathBuf) -> Result<Self> {
+        if root.join("oci-layout").exists() {
+            return Self::open(root);
+        }
+        if fs::read_dir(&root).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(Fault::new(
+                crate::error::Kind::Usage,
+                format!("{} is neither empty nor an OCI image layout", root.display()),
+            )
+            .hint("name another folder after oci:")
+            .into());
+        }
+        let blobs = root.join("blobs/sha256");
+        fs::create_dir_all(&blobs).with_context(|| format!("cannot create the store {}", root.display()))?;
+        let layout = Layout { root };
+        let _lock = layout.lock()?;
+        if !layout.index_path().exists() {
+            layout.write_index(&Index {
+                schema_version: 2,
+                media_type: Some(media::INDEX.into()),
+                ..Index::default()
+            })?;
+        }
+        // The marker comes last: with it the layout is complete.
+        disk::write_file(&layout.root.join("oci-layout"), MARKER.as_bytes(), Durability::Flushed)?;
+        Ok(layout)
+    }
+
+    fn index_path(&self) -> PathBuf {
+        self.root.join("index.json")
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    fn index(&self) -> Result<Index> {
+        let path = self.index_path();
+        let bytes = disk::read_file(&path, MAX_METADATA)?
+            .ok_or_else(|| integrity(format!("{} is missing", path.display())))?;
+        Index::parse(&bytes).with_context(|| format!("cannot use {}", path.display()))
+    }
+
+    fn write_index(&self, index: &Index) -> Result<()> {
+        disk::write_file(&self.index_path(), &serde_json::to_vec(index)?, Durability::Flushed)
+    }
+
+    /// Other writers wait; readers never do.
+    fn lock(&self) -> Result<File> {
+        let folder = File::open(&self.root).with_context(|| format!("cannot open {}", self.root.display()))?;
+        disk::lock::exclusive(&folder).with_context(|| format!("cannot lock {}", self.root.display()))?;
+        Ok(folder)
+    }
+}
+
+impl Blobs for Layout {
+    fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
+        let path = self.blob_path(&descriptor.digest);
+        match File::open(&path) {
+            Ok(file) => Ok(Box::new(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(missing_blob(&self.root, &descriptor.digest).into()),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+}
+
+fn missing_blob(root: &Path, digest: &Digest) -> Fault {
+    not_found(format!("{digest} is not in the store oci:{}", root.display()))
+        .hint("the store is incomplete: publish the task again, or copy the missing blob into it")
+}
+
+impl Store for Layout {
+    fn resolve(&self, tag: &str) -> Result<Option<Descriptor>> {
+        Ok(self.index()?.manifests.into_iter().find(|entry| tag_of(entry) == Some(tag)))
+    }
+
+    fn tags(&self) -> Result<Vec<(String, Descriptor)>> {
+        let entries = self.index()?.manifests.into_iter();
+        Ok(entries.filter_map(|entry| Some((tag_of(&entry)?.to_owned(), entry))).collect())
+    }
+
+    fn find(&self, digest: &Digest) -> Result<Descriptor> {
+        if let Some(entry) = self.index()?.manifests.into_iter().find(|entry| entry.digest == *digest) {
+            return Ok(entry);
+        }
+        // A platform's manifest stands in no index of the layout itself.
+        let size = fs::metadata(self.blob_path(digest)).map_err(|_| missing_blob(&self.root, digest))?.len();
+        let mut descriptor = Descriptor::of(media::MANIFEST, b"");
+        (descriptor.digest, descriptor.size) = (*digest, size);
+        Ok(descriptor)
+    }
+
+    fn contains(&self, descriptor: &Descriptor) -> Result<bool> {
+        // By length as well, so that a blob cut short by a foreign writer is replaced.
+        Ok(fs::metadata(self.blob_path(&descriptor.digest)).is_ok_and(|meta| meta.len() == descriptor.size))
+    }
+
+    fn put(&self, descriptor: &Descriptor, content: &mut dyn Read) -> Result<()> {
+        if self.contains(descriptor)? {
+            return Ok(());
+        }
+        let path = self.blob_path(&descriptor.digest);
+        let folder = self.root.join("blobs/sha256");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let context = || format!("cannot store {} in {}", descriptor.digest, self.root.display());
+        let mut temporary =
+            tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.root).with_context(context)?;
+        let mut content = Verified::new(content, descriptor.size, descriptor.digest);
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            let count = content.read(&mut buffer).map_err(unwrap_io).with_context(context)?;
+            if count == 0 {
+                break;
+            }
+            temporary.write_all(&buffer[..count]).with_context(context)?;
+        }
+        disk::finish_file(temporary, &path, Durability::Flushed).with_context(context)
+    }
+
+    fn tag(&self, tag: &str, descriptor: &Descriptor, expected: Option<Option<&Digest>>) -> Result<bool> {
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        let current = index.manifests.iter().find(|entry| tag_of(entry) == Some(tag)).map(|entry| entry.digest);
+        if expected.is_some_and(|expected| expected != current.as_ref()) {
+            return Ok(false);
+        }
+        if current == Some(descriptor.digest) {
+            return Ok(true);
+        }
+        index.manifests.retain(|entry| tag_of(entry) != Some(tag));
+        let mut entry = descriptor.clone();
+        entry.data = None;
+        entry.annotations.insert(REF_NAME.into(), tag.into());
+        index.manifests.push(entry);
+        self.write_index(&index)?;
+        Ok(true)
+    }
+}
+
+fn tag_of(entry: &Descriptor) -> Option<&str> {
+    entry.annotations.get(REF_NAME).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout() -> (tempfile::TempDir, Layout) {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(dir.path().join("store")).unwrap();
+        (dir, layout)
+    }
+
+    #[test]
+    fn blobs_are_checked_on_the_way_in() {
+        let (_dir, store) = layout();
+        let descriptor = Descriptor::of("text/plain", b"hello");
+        assert!(store.put(&descriptor, &mut &b"hellO"[..]).is_err());
+        assert!(store.put(&descriptor, &mut &b"hello, world"[..]).is_err());
+        assert!(!store.contains(&descriptor).unwrap());
+        assert_eq!(fs::read_dir(&store.root).unwrap().count(), 3, "no temporary file stays");
+        store.put(&descriptor, &mut &b"hello"[..]).unwrap();
+        assert_eq!(store.read_small(&descriptor, 10).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn tags_move_only_from_where_they_were_seen() {
+        let (_dir, store) = layout();
+        let (a, b) = (Descriptor::of(media::MANIFEST, b"a"), Descriptor::of(media::MANIFEST, b"b"));
+        assert!(store.tag("t", &a, Some(None)).unwrap());
+        assert!(!store.tag("t", &b, Some(None)).unwrap(), "somebody else was first");
+        assert!(store.tag("t", &b, Some(Some(&a.digest))).unwrap());
+        assert_eq!(store.resolve("t").unwrap().unwrap().digest, b.digest);
+        assert_eq!(store.tags().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn two_writers_lose_nothing() {
+        let (dir, _) = layout();
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let root = dir.path().join("store");
+                scope.spawn(move || {
+                    let store = Layout::create(root).unwrap();
+                    for n in 0..10 {
+                        let bytes = format!("{writer}-{n}");
+                        let descriptor = Descriptor::of(media::MANIFEST, bytes.as_bytes());
+                        store.put(&descriptor, &mut bytes.as_bytes()).unwrap();
+                        assert!(store.tag(&format!("t-{bytes}"), &descriptor, None).unwrap());
+                    }
+                });
+            }
+        });
+        assert_eq!(Layout::open(dir.path().join("store")).unwrap().tags().unwrap().len(), 40);
+    }
+
+    #[test]
+    fn a_folder_that_is_something_else_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "x").unwrap();
+        assert!(Layout::create(dir.path().into()).is_err());
+        assert!(Layout::open(dir.path().into()).unwrap_err().to_string().contains("not an OCI image layout"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,89 @@
+//! Where identities travel: an OCI image layout in a folder. Everything read
+//! from a store is checked against size and digest by the reader.
+
+mod artifact;
+mod layout;
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::digest::Digest;
+use crate::error::failure;
+use crate::identity::StoreRef;
+use crate::oci::{Blobs, Descriptor};
+
+pub use artifact::{Artifact, identity_tag, read, write};
+pub use layout::Layout;
+
+/// One store. Reading needs nothing but [`Blobs`]; tags move atomically.
+pub trait Store: Blobs {
+    /// What a tag points at.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn resolve(&self, tag: &str) -> Result<Option<Descriptor>>;
+
+    /// All tags and what they point at.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn tags(&self) -> Result<Vec<(String, Descriptor)>>;
+
+    /// The manifest or index with this digest, without its tag.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NotFound`] when it is not there.
+    fn find(&self, digest: &Digest) -> Result<Descriptor>;
+
+    /// Whether a blob is there already.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn contains(&self, descriptor: &Descriptor) -> Result<bool>;
+
+    /// Stores a blob, checked against its descriptor on the way in.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Integrity`] when the content differs; nothing of
+    /// it stays.
+    fn put(&self, descriptor: &Descriptor, content: &mut dyn Read) -> Result<()>;
+
+    /// Points a tag at a manifest that is there. `expected` is what the tag
+    /// pointed at when the caller looked: when it has moved since, nothing
+    /// changes and the answer is `false`.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn tag(&self, tag: &str, descriptor: &Descriptor, expected: Option<Option<&Digest>>) -> Result<bool>;
+}
+
+/// How a store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It must exist.
+    Read,
+    /// It is created where it does not exist.
+    Write,
+}
+
+/// Opens a store.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] when it does not exist.
+pub fn open(store: &StoreRef, access: Access) -> Result<Box<dyn Store>> {
+    match store {
+        StoreRef::Layout(path) => Ok(Box::new(open_layout(path.clone(), access)?)),
+        StoreRef::Registry(name) => Err(failure(format!("this envctl cannot reach registries yet: {name}"))
+            .hint("use a layout in a folder: --store oci:PATH")
+            .into()),
+    }
+}
+
+fn open_layout(path: PathBuf, access: Access) -> Result<Layout> {
+    match access {
+        Access::Read => Layout::open(path),
+        Access::Write => Layout::create(path),
+    }
+}

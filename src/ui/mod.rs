@@ -1,0 +1,205 @@
+//! The only place that prints. stdout is data, stderr is everything else, and
+//! nothing from outside reaches a terminal unescaped.
+
+mod escape;
+mod progress;
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::Result;
+use serde::Serialize;
+
+pub use escape::{bytes as human_bytes, escape};
+pub use progress::{Bar, Progress};
+
+use crate::env::Env;
+use crate::error::{self, Kind};
+
+/// When to colour stderr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How this invocation talks.
+#[derive(Clone, Copy, Debug)]
+pub struct Ui {
+    quiet: bool,
+    verbose: bool,
+    json: bool,
+    color: bool,
+    terminal: bool,
+}
+
+impl Ui {
+    /// Decides from the global flags and the environment.
+    pub fn new(env: &Env, quiet: bool, verbose: bool, json: bool, color: Color) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let dumb = env.term.as_deref() == Some("dumb");
+        let color = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => !env.no_color && (env.force_color || (terminal && !dumb)),
+        };
+        Ui { quiet, verbose, json, color, terminal: terminal && !dumb }
+    }
+
+    /// Whether the verb prints one JSON object instead of text.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// A line of the result, on stdout.
+    ///
+    /// # Errors
+    /// When stdout cannot be written; a reader that went away is no error.
+    pub fn data(&self, line: &str) -> Result<()> {
+        write_stdout(&format!("{line}\n"))
+    }
+
+    /// The result as one JSON object, on stdout.
+    ///
+    /// # Errors
+    /// As [`Ui::data`].
+    pub fn json<T: Serialize>(&self, value: &T) -> Result<()> {
+        write_stdout(&format!("{}\n", render_json(value)?))
+    }
+
+    /// A step that was taken: a right-aligned verb and its object.
+    pub fn status(&self, verb: &str, object: &str) {
+        if !self.quiet {
+            self.stderr(&format!("{} {}", self.paint(&format!("{verb:>10}"), "1;32"), escape(object)));
+        }
+    }
+
+    /// Something only `-v` shows.
+    pub fn detail(&self, line: &str) {
+        if self.verbose && !self.quiet {
+            self.stderr(&format!("{} {}", self.paint("    detail", "2"), escape(line)));
+        }
+    }
+
+    /// Something the user should know although the command goes on. Shown in
+    /// `--quiet` too.
+    pub fn warn(&self, line: &str) {
+        self.stderr(&format!("{} {}", self.paint("warning:", "1;33"), escape(line)));
+    }
+
+    /// The end of a failed command. In JSON the error goes to stdout.
+    pub fn error(&self, error: &anyhow::Error, exit_code: u8) {
+        if self.json {
+            let _ = self.json(&ErrorReport::new(error, exit_code));
+            return;
+        }
+        let (message, causes) = message_and_causes(error);
+        self.stderr(&format!("{} {}", self.paint("error:", "1;31"), escape(&message)));
+        for cause in causes {
+            self.stderr(&format!("  {} {}", self.paint("cause:", "2"), escape(&cause)));
+        }
+        if let Some(hint) = error::hint_of(error) {
+            self.stderr(&format!("  {} {}", self.paint("hint:", "1;36"), escape(&hint)));
+        }
+    }
+
+    /// Progress over several parts that move bytes.
+    pub fn progress(&self) -> Progress {
+        if self.quiet { Progress::silent() } else { Progress::new(self.terminal) }
+    }
+
+    fn paint(&self, text: &str, style: &str) -> String {
+        if self.color { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn stderr(&self, line: &str) {
+        // A closed stderr is no reason to fail.
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+}
+
+/// Errors on the wire: `{"error": {...}}`.
+#[derive(Serialize)]
+pub struct ErrorReport {
+    error: ErrorBody,
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    kind: Kind,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+    exit_code: u8,
+}
+
+impl ErrorReport {
+    /// The error as `--json` and `--report` show it.
+    pub fn new(error: &anyhow::Error, exit_code: u8) -> Self {
+        let (message, causes) = message_and_causes(error);
+        let body = ErrorBody { kind: error::kind_of(error), message, causes, hint: error::hint_of(error), exit_code };
+        ErrorReport { error: body }
+    }
+}
+
+fn message_and_causes(error: &anyhow::Error) -> (String, Vec<String>) {
+    let message = error.to_string();
+    let mut seen = vec![message.clone()];
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        if !seen.contains(&text) {
+            seen.push(text);
+        }
+    }
+    (message, seen.split_off(1))
+}
+
+/// JSON for people and machines: control characters beyond those that JSON
+/// itself escapes are written as `\u` sequences, so that it is safe to look at.
+fn render_json<T: Serialize>(value: &T) -> Result<String> {
+    let text = serde_json::to_string_pretty(value)?;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '\n' && escape::is_unsafe(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    Ok(out)
+}
+
+fn write_stdout(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(anyhow::Error::from(error).context("cannot write to stdout")),
+        Ok(()) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_47_json_is_safe_to_look_at() {
+        let text = render_json(&serde_json::json!({"task": "a\u{1b}[2J\u{9b}31m\u{202e}b\nc"})).unwrap();
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{9b}') && !text.contains('\u{202e}'));
+        let back: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(back["task"], "a\u{1b}[2J\u{9b}31m\u{202e}b\nc");
+    }
+
+    #[test]
+    fn repeated_causes_are_shown_once() {
+        let error = anyhow::anyhow!("inner").context("inner").context("outer");
+        assert_eq!(message_and_causes(&error), ("outer".into(), vec!["inner".into()]));
+    }
+}
