@@ -202,8 +202,15 @@ mod tests {
     fn case_18_malformed_digests_are_refused() {
         let good = Digest::of(b"").to_string();
         for bad in [
-            "", "sha256:", "sha256:../../etc/passwd", "md5:d41d8cd98f00b204e9800998ecf8427e",
-            &good.to_uppercase(), &good[..70], &format!("{good}0"), &good.replace('e', "g"), &good[7..],
+            "",
+            "sha256:",
+            "sha256:../../etc/passwd",
+            "md5:d41d8cd98f00b204e9800998ecf8427e",
+            &good.to_uppercase(),
+            &good[..70],
+            &format!("{good}0"),
+            &good.replace('e', "g"),
+            &good[7..],
         ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }

@@ -105,10 +105,7 @@ pub fn kind_of(error: &anyhow::Error) -> Kind {
 
 /// The first hint in the chain, from the outside in.
 pub fn hint_of(error: &anyhow::Error) -> Option<String> {
-    let named = error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<Fault>())
-        .find_map(|fault| fault.hint.clone());
+    let named = error.chain().filter_map(|cause| cause.downcast_ref::<Fault>()).find_map(|fault| fault.hint.clone());
     named.or_else(|| storage_hint(error))
 }
 
@@ -140,9 +137,7 @@ mod tests {
 
     #[test]
     fn kind_and_hint_survive_context() {
-        let error = Err::<(), _>(not_found("no such task").hint("envctl tasks"))
-            .context("cannot enter")
-            .unwrap_err();
+        let error = Err::<(), _>(not_found("no such task").hint("envctl tasks")).context("cannot enter").unwrap_err();
         assert_eq!(kind_of(&error), Kind::NotFound);
         assert_eq!(hint_of(&error).as_deref(), Some("envctl tasks"));
     }

@@ -82,7 +82,8 @@ impl Descriptor {
     /// When there is inlined content that does not match.
     pub fn inlined(&self) -> Result<Option<Vec<u8>>, Fault> {
         let Some(data) = &self.data else { return Ok(None) };
-        let bytes = STANDARD.decode(data).map_err(|_| integrity(format!("inlined data of {} is not base64", self.digest)))?;
+        let bytes =
+            STANDARD.decode(data).map_err(|_| integrity(format!("inlined data of {} is not base64", self.digest)))?;
         if bytes.len() as u64 != self.size || Digest::of(&bytes) != self.digest {
             return Err(integrity(format!("inlined data of {} does not match its digest", self.digest)));
         }
@@ -263,7 +264,11 @@ pub trait Blobs: Sync {
     /// than `limit` bytes.
     fn read_small(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
         if descriptor.size > limit {
-            return Err(integrity(format!("{} has {} bytes, at most {limit} are accepted", descriptor.digest, descriptor.size)).into());
+            return Err(integrity(format!(
+                "{} has {} bytes, at most {limit} are accepted",
+                descriptor.digest, descriptor.size
+            ))
+            .into());
         }
         if let Some(bytes) = descriptor.inlined()? {
             return Ok(bytes);

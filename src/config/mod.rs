@@ -106,7 +106,8 @@ impl Project {
                 return Err(usage(format!("{name}: runtime.env: {key:?} cannot be set")));
             }
         }
-        if let Some(pattern) = project.snapshot.include.iter().find(|p| p.is_empty() || p.starts_with([':', '/', '-'])) {
+        if let Some(pattern) = project.snapshot.include.iter().find(|p| p.is_empty() || p.starts_with([':', '/', '-']))
+        {
             return Err(usage(format!("{name}: snapshot.include: {pattern:?} is not a path inside the project")));
         }
         if let Some(pattern) = project.snapshot.exclude.iter().find(|p| p.contains('\n')) {
@@ -196,7 +197,8 @@ mod tests {
 
     #[test]
     fn the_longest_rewrite_wins() {
-        let text = "[[url]]\nfrom = \"https://a/\"\nto = \"file:///m/\"\n[[url]]\nfrom = \"https://a/b/\"\nto = \"ssh://h/\"";
+        let text =
+            "[[url]]\nfrom = \"https://a/\"\nto = \"file:///m/\"\n[[url]]\nfrom = \"https://a/b/\"\nto = \"ssh://h/\"";
         let user = User::parse(text, "config.toml").unwrap();
         assert_eq!(user.rewrite("https://a/x.git"), "file:///m/x.git");
         assert_eq!(user.rewrite("https://a/b/x.git"), "ssh://h/x.git");

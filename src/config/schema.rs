@@ -67,7 +67,8 @@ fn walk(table: &Table, prefix: &str, keys: &[Key], name: &str) -> Result<(), Fau
 
 fn unknown(path: &str, keys: &[Key], name: &str) -> Fault {
     let fault = usage(format!("{name}: unknown key {path:?}"));
-    let nearest = keys.iter().max_by(|a, b| strsim::jaro_winkler(a.path, path).total_cmp(&strsim::jaro_winkler(b.path, path)));
+    let nearest =
+        keys.iter().max_by(|a, b| strsim::jaro_winkler(a.path, path).total_cmp(&strsim::jaro_winkler(b.path, path)));
     match nearest {
         Some(key) => fault.hint(format!("the nearest known key is {}; docs/configuration.md lists them all", key.path)),
         None => fault,

@@ -68,13 +68,7 @@ fn open(path: &Path) -> Result<File> {
     if let Some(parent) = path.parent() {
         super::create_private_dir(parent)?;
     }
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| context(path))
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).with_context(|| context(path))
 }
 
 fn context(path: &Path) -> String {

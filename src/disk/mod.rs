@@ -54,13 +54,11 @@ pub fn open_root(root: &Path) -> Result<()> {
     let marker = root.join("format");
     match fs::read_to_string(&marker) {
         Ok(found) if found.trim() == FORMAT => Ok(()),
-        Ok(found) => Err(failure(format!(
-            "{} has format {:?}, this envctl knows format {FORMAT}",
-            root.display(),
-            found.trim()
-        ))
-        .hint("use the envctl that made it, or move the folder away")
-        .into()),
+        Ok(found) => {
+            Err(failure(format!("{} has format {:?}, this envctl knows format {FORMAT}", root.display(), found.trim()))
+                .hint("use the envctl that made it, or move the folder away")
+                .into())
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             create_private_dir(root)?;
             write_file(&marker, format!("{FORMAT}\n").as_bytes(), Durability::Cached)
@@ -144,8 +142,9 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
 /// As [`read_file`], or [`Kind::Integrity`] when it does not parse.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let Some(bytes) = read_file(path, 64 << 20)? else { return Ok(None) };
-    let value = serde_json::from_slice(&bytes)
-        .map_err(|error| crate::error::Fault::new(Kind::Integrity, format!("{} is damaged: {error}", path.display())))?;
+    let value = serde_json::from_slice(&bytes).map_err(|error| {
+        crate::error::Fault::new(Kind::Integrity, format!("{} is damaged: {error}", path.display()))
+    })?;
     Ok(Some(value))
 }
 
@@ -154,7 +153,8 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 /// # Errors
 /// When `/proc` is not mounted.
 pub fn boot_id() -> Result<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot ID: is /proc mounted?")?;
+    let id =
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot ID: is /proc mounted?")?;
     Ok(id.trim().to_owned())
 }
 
@@ -163,7 +163,8 @@ pub fn boot_id() -> Result<String> {
 /// # Errors
 /// When the file system does not answer.
 pub fn free_space(path: &Path) -> Result<(u64, u64)> {
-    let stat = rustix::fs::statvfs(path).with_context(|| format!("cannot ask for the free space of {}", path.display()))?;
+    let stat =
+        rustix::fs::statvfs(path).with_context(|| format!("cannot ask for the free space of {}", path.display()))?;
     let inodes = if stat.f_files == 0 { u64::MAX } else { stat.f_favail };
     Ok((stat.f_bavail.saturating_mul(stat.f_frsize), inodes))
 }

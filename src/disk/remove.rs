@@ -78,6 +78,16 @@ pub fn empty(trash: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Removes one entry, whatever it is, relative to an open folder.
+///
+/// # Errors
+/// As [`tree`].
+pub fn entry(parent: BorrowedFd<'_>, name: &CStr) -> Result<Removed, Errno> {
+    let mut removed = Removed::default();
+    remove_entry(parent, name, &mut removed)?;
+    Ok(removed)
+}
+
 fn dir_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
 }

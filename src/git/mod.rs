@@ -94,6 +94,12 @@ impl Call {
         self
     }
 
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(self, arg: &str) -> Self {
+        self.args([arg])
+    }
+
     /// Sets a variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
@@ -118,7 +124,8 @@ impl Call {
         if output.status.success() {
             return Ok(output.stdout);
         }
-        Err(anyhow::Error::new(failure(complaint(&output.stderr))).context(format!("{name} failed ({})", output.status)))
+        Err(anyhow::Error::new(failure(complaint(&output.stderr)))
+            .context(format!("{name} failed ({})", output.status)))
     }
 
     /// Runs it and returns the exit status and both outputs.
@@ -185,7 +192,8 @@ impl Call {
 /// What git said, on one line.
 pub fn complaint(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:")).collect();
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:")).collect();
     let text = lines.join("; ");
     if text.is_empty() { "git gave no reason".into() } else { text.chars().take(2000).collect() }
 }

@@ -8,7 +8,8 @@ use crate::error::{Fault, integrity};
 /// # Errors
 /// [`crate::error::Kind::Integrity`] with the name and the reason.
 pub fn check_entry_name(name: &[u8], is_symlink: bool) -> Result<(), Fault> {
-    let refuse = |why: &str| Err(integrity(format!("tree entry {:?} is refused: {why}", String::from_utf8_lossy(name))));
+    let refuse =
+        |why: &str| Err(integrity(format!("tree entry {:?} is refused: {why}", String::from_utf8_lossy(name))));
     if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0) {
         return refuse("it is not a plain file name");
     }
@@ -25,7 +26,9 @@ pub fn check_entry_name(name: &[u8], is_symlink: bool) -> Result<(), Fault> {
 fn reads_as(name: &[u8], word: &str) -> bool {
     let folded = String::from_utf8_lossy(name)
         .chars()
-        .filter(|c| !matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}'))
+        .filter(
+            |c| !matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}'),
+        )
         .collect::<String>()
         .to_lowercase();
     // NTFS drops trailing dots and spaces, and `name:stream` names `name`.
@@ -46,8 +49,23 @@ mod tests {
     #[test]
     fn case_42_spellings_of_git_are_refused() {
         for bad in [
-            ".git", ".GIT", ".Git", "git~1", "GIT~1", ".git.", ".git ", ".git. .", ".git::$INDEX_ALLOCATION", ".g\u{200c}it",
-            ".git\u{feff}", ".git\\x", "", ".", "..", "a/b", "a\0b",
+            ".git",
+            ".GIT",
+            ".Git",
+            "git~1",
+            "GIT~1",
+            ".git.",
+            ".git ",
+            ".git. .",
+            ".git::$INDEX_ALLOCATION",
+            ".g\u{200c}it",
+            ".git\u{feff}",
+            ".git\\x",
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a\0b",
         ] {
             assert!(check_entry_name(bad.as_bytes(), false).is_err(), "{bad:?}");
         }

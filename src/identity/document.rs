@@ -120,7 +120,8 @@ impl FromStr for Platform {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
-        let word = |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.-".contains(&c));
+        let word =
+            |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.-".contains(&c));
         let parts: Vec<&str> = text.split('/').collect();
         match parts.as_slice() {
             [os, architecture, variant @ ..] if variant.len() <= 1 && parts.iter().all(word) => Ok(Platform {
@@ -349,8 +350,20 @@ mod tests {
 
     #[test]
     fn case_26_an_identity_cannot_choose_dangerous_places() {
-        for bad in ["/", "/proc", "/proc/self", "/dev/shm", "/run/x", "/sys", "relative", "/a/../b", "/a//b", "/a/.", "", "/a\nb"]
-        {
+        for bad in [
+            "/",
+            "/proc",
+            "/proc/self",
+            "/dev/shm",
+            "/run/x",
+            "/sys",
+            "relative",
+            "/a/../b",
+            "/a//b",
+            "/a/.",
+            "",
+            "/a\nb",
+        ] {
             assert!(bad.parse::<Workdir>().is_err(), "{bad:?}");
         }
         for good in ["/workspace", "/home/dev/project", "/runner"] {

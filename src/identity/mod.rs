@@ -6,6 +6,7 @@ mod names;
 mod reference;
 mod url;
 
+pub(crate) use document::check_schema;
 pub use document::{
     Cache, Handoff, Identity, MAX_IDENTITY, Pinned, Platform, Repo, SCHEMA, Status, Toolchain, Workdir,
 };

@@ -53,8 +53,9 @@ impl FromStr for TaskId {
         let wellformed =
             (1..=128).contains(&bytes.len()) && bytes[0].is_ascii_alphanumeric() && bytes.iter().all(|c| allowed(*c));
         if !wellformed {
-            return Err(usage(format!("{text:?} is not a task ID"))
-                .hint("a task ID starts with a letter or digit; letters, digits, '.', '_' and '-' follow, 128 at most"));
+            return Err(usage(format!("{text:?} is not a task ID")).hint(
+                "a task ID starts with a letter or digit; letters, digits, '.', '_' and '-' follow, 128 at most",
+            ));
         }
         if Self::is_reserved(text) {
             return Err(usage(format!("{text:?} is a name that stores use themselves"))
@@ -153,7 +154,8 @@ mod tests {
             assert_eq!(good.parse::<TaskId>().unwrap().as_str(), good);
         }
         let image_tag = format!("image-{}", Digest::of(b"").hex());
-        for bad in ["", "-a", ".a", "a/b", "a b", "a\n", "ä", "id-1", "sha256-0", "cache-x", &image_tag, &"x".repeat(129)]
+        for bad in
+            ["", "-a", ".a", "a/b", "a b", "a\n", "ä", "id-1", "sha256-0", "cache-x", &image_tag, &"x".repeat(129)]
         {
             assert!(bad.parse::<TaskId>().is_err(), "{bad:?}");
         }

@@ -126,9 +126,7 @@ impl FromStr for TaskRef {
             Some(("oci", _)) => {
                 Err(usage(format!("{text:?} names a store but no task")).hint(format!("write {text}:TASK")))
             }
-            Some((store, task)) => {
-                Ok(TaskRef { store: Some(store.parse()?), target: Target::Task(task.parse()?) })
-            }
+            Some((store, task)) => Ok(TaskRef { store: Some(store.parse()?), target: Target::Task(task.parse()?) }),
         }
     }
 }
@@ -166,9 +164,22 @@ mod tests {
     #[test]
     fn references_that_are_refused() {
         for bad in [
-            "", ":", "oci:", "oci:/srv/tasks", "store:", "docker.io:task", "a b", "r.example/UPPER:task",
-            "r.example/../x:task", "r.example/x:id-1", "r.example//x:t", "-r.example/x:t", "r.example:0/x:t",
-            "r.example/x@sha256:12", "http://r.example/x:t", "r.example/x:t\n",
+            "",
+            ":",
+            "oci:",
+            "oci:/srv/tasks",
+            "store:",
+            "docker.io:task",
+            "a b",
+            "r.example/UPPER:task",
+            "r.example/../x:task",
+            "r.example/x:id-1",
+            "r.example//x:t",
+            "-r.example/x:t",
+            "r.example:0/x:t",
+            "r.example/x@sha256:12",
+            "http://r.example/x:t",
+            "r.example/x:t\n",
         ] {
             assert!(bad.parse::<TaskRef>().is_err(), "{bad:?}");
         }

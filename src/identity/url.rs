@@ -45,8 +45,11 @@ impl RepoUrl {
     /// A name for paths: the repository's own name, readable, and a hash.
     pub fn key(&self) -> String {
         let name = self.name();
-        let readable: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).take(40).collect();
+        let readable: String = name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
+            .take(40)
+            .collect();
         format!("{}-{}", readable.trim_start_matches(['.', '-']), Digest::of(self.normal().as_bytes()).short())
     }
 
@@ -169,8 +172,19 @@ mod tests {
     #[test]
     fn case_45_urls_that_could_do_more_are_refused() {
         for bad in [
-            "https://host\n/x", "https:///x", "https://host", "ext::sh -c id", "-oProxyCommand=x:y", "ssh://-oX/y",
-            "ssh://-u@host/y", "relative/path", "file://host/x", "git://host/x", "https://ho st/x", "host:-x", "a\0b",
+            "https://host\n/x",
+            "https:///x",
+            "https://host",
+            "ext::sh -c id",
+            "-oProxyCommand=x:y",
+            "ssh://-oX/y",
+            "ssh://-u@host/y",
+            "relative/path",
+            "file://host/x",
+            "git://host/x",
+            "https://ho st/x",
+            "host:-x",
+            "a\0b",
         ] {
             assert!(bad.parse::<RepoUrl>().is_err(), "{bad:?}");
         }

@@ -33,7 +33,12 @@ pub fn identity_tag(identity: &Digest) -> String {
 ///
 /// # Errors
 /// When the store cannot be written.
-pub fn write(store: &dyn Store, identity: &[u8], snapshot: &[u8], pack: Option<(&Path, Descriptor)>) -> Result<Descriptor> {
+pub fn write(
+    store: &dyn Store,
+    identity: &[u8],
+    snapshot: &[u8],
+    pack: Option<(&Path, Descriptor)>,
+) -> Result<Descriptor> {
     let config = Descriptor::of(media::IDENTITY, identity);
     let document = Descriptor::of(media::SNAPSHOT, snapshot);
     store.put(&config, &mut &identity[..])?;

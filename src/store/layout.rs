@@ -35,7 +35,8 @@ impl Layout {
                 .hint("check the path after oci:, or publish a task to create the store")
         };
         let Some(marker) = disk::read_file(&root.join("oci-layout"), 4096)? else {
-            let what = if root.exists() { "the folder is not an OCI image layout" } else { "the folder does not exist" };
+            let what =
+                if root.exists() { "the folder is not an OCI image layout" } else { "the folder does not exist" };
             return Err(missing(what).into());
         };
         let version = serde_json::from_slice::<serde_json::Value>(&marker).ok();
@@ -88,8 +89,8 @@ impl Layout {
 
     fn index(&self) -> Result<Index> {
         let path = self.index_path();
-        let bytes = disk::read_file(&path, MAX_METADATA)?
-            .ok_or_else(|| integrity(format!("{} is missing", path.display())))?;
+        let bytes =
+            disk::read_file(&path, MAX_METADATA)?.ok_or_else(|| integrity(format!("{} is missing", path.display())))?;
         Index::parse(&bytes).with_context(|| format!("cannot use {}", path.display()))
     }
 
@@ -110,7 +111,9 @@ impl Blobs for Layout {
         let path = self.blob_path(&descriptor.digest);
         match File::open(&path) {
             Ok(file) => Ok(Box::new(file)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(missing_blob(&self.root, &descriptor.digest).into()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(missing_blob(&self.root, &descriptor.digest).into())
+            }
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
     }
@@ -155,8 +158,7 @@ impl Store for Layout {
         let folder = self.root.join("blobs/sha256");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let context = || format!("cannot store {} in {}", descriptor.digest, self.root.display());
-        let mut temporary =
-            tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.root).with_context(context)?;
+        let mut temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.root).with_context(context)?;
         let mut content = Verified::new(content, descriptor.size, descriptor.digest);
         let mut buffer = vec![0; 256 << 10];
         loop {

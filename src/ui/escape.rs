@@ -7,9 +7,7 @@ pub fn escape(text: &str) -> String {
     if !text.chars().any(is_unsafe) {
         return text.to_owned();
     }
-    text.chars()
-        .map(|c| if is_unsafe(c) { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
+    text.chars().map(|c| if is_unsafe(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// Whether a character must not reach a terminal as it is.

@@ -1,0 +1,357 @@
+//! The layer cache: each layer once per id mapping, as a folder that holds the
+//! tree (`fs`) and, beside it, a record (`layer.json`).
+//!
+//! Invariants: an entry is absent or whole (built in a private folder, then
+//! renamed); an entry that was never flushed counts only in the boot that made
+//! it; the record lies outside the tree, so no layer can bring its own.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::extract::{Counts, Extractor, Owned};
+use super::tar::Tar;
+use crate::digest::{Digest, Hasher, Verified};
+use crate::disk::{self, Durability, scratch::Scratch};
+use crate::error::{failure, integrity};
+use crate::oci::{Descriptor, unwrap_io};
+
+/// Chunks between decompression and extraction.
+const CHUNK: usize = 256 << 10;
+/// A layer may grow by this factor over its compressed size, or to the floor.
+const MAX_RATIO: u64 = 200;
+const RATIO_FLOOR: u64 = 8 << 30;
+
+/// Who the files of a layer belong to on disk.
+pub trait Ownership: Sync {
+    /// Names the mapping in the cache.
+    fn key(&self) -> String;
+
+    /// The ids inside the image that the extracting user's own files stand for.
+    fn own_ids(&self) -> (u32, u32);
+
+    /// Gives entries below `root` their owners. Ids that are not mapped stay
+    /// with the extracting user and are returned.
+    ///
+    /// # Errors
+    /// When the owners cannot be set.
+    fn settle(&self, root: BorrowedFd<'_>, owned: &[Owned]) -> Result<Vec<u32>>;
+}
+
+/// What is known about a stored layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Digest of the uncompressed tar.
+    pub diff_id: Digest,
+    /// What extraction did.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Ids that had no place in the mapping.
+    pub unmapped: Vec<u32>,
+    /// The boot in which it was written, while it was never flushed.
+    pub boot_id: Option<String>,
+}
+
+/// The layers of one id mapping.
+#[derive(Clone, Debug)]
+pub struct Layers {
+    folder: PathBuf,
+    cache: PathBuf,
+    boot_id: String,
+}
+
+/// A layer extracted into its private folder, not yet visible.
+#[derive(Debug)]
+pub struct Extracted {
+    scratch: Scratch,
+    diff_id: Digest,
+    counts: Counts,
+    owned: Vec<Owned>,
+}
+
+impl Layers {
+    /// The layers in `folder` of the cache at `cache`.
+    pub fn new(folder: PathBuf, cache: PathBuf, boot_id: String) -> Self {
+        Layers { folder, cache, boot_id }
+    }
+
+    /// The tree of a layer that is there.
+    pub fn tree(&self, diff_id: &Digest) -> PathBuf {
+        self.folder.join(diff_id.hex()).join("fs")
+    }
+
+    /// The record of a layer; `None` when it has to be extracted.
+    pub fn get(&self, diff_id: &Digest) -> Option<Record> {
+        let record: Record = disk::read_json(&self.folder.join(diff_id.hex()).join("layer.json")).ok()??;
+        let current = record.boot_id.as_ref().is_none_or(|boot| *boot == self.boot_id);
+        (record.diff_id == *diff_id && current).then_some(record)
+    }
+
+    /// Streams one compressed layer through both digests into a tree. Holds a
+    /// few chunks in memory, whatever its size.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Integrity`] for content that does not match or is
+    /// hostile. Nothing of it stays.
+    pub fn extract(
+        &self,
+        layer: &Descriptor,
+        diff_id: &Digest,
+        content: Box<dyn Read + Send>,
+        own_ids: (u32, u32),
+        moved: &(dyn Fn(u64) + Sync),
+    ) -> Result<Extracted> {
+        let scratch = Scratch::create(&self.cache)?;
+        let tree = scratch.path().join("fs");
+        fs::create_dir(&tree).with_context(|| format!("cannot create {}", tree.display()))?;
+        fs::set_permissions(&tree, fs::Permissions::from_mode(0o755))?;
+        let root = File::open(&tree).with_context(|| format!("cannot open {}", tree.display()))?;
+        let umask = umask();
+        let (chunks, incoming) = sync_channel::<io::Result<Vec<u8>>>(4);
+        let (spent, spare) = sync_channel::<Vec<u8>>(8);
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                if let Err(error) = inflate(layer, diff_id, content, moved, &chunks, &spare) {
+                    let _ = chunks.send(Err(error));
+                }
+            });
+            let mut stream = Chunks { incoming, spent, current: Vec::new(), at: 0, ended: false };
+            let extractor = Extractor::new(root.as_fd(), own_ids, umask);
+            let mut tar = Tar::new(&mut stream);
+            let extracted = extractor.run(&mut tar);
+            match extracted {
+                Ok(done) => {
+                    // Both digests are known only at the very end of the stream.
+                    io::copy(&mut stream, &mut io::sink())?;
+                    Ok(done)
+                }
+                // A stream that does not match its digest explains better than
+                // the nonsense that was found in it.
+                Err(error) if stream.ended => Err(error),
+                Err(error) if error.get_ref().is_some() => match io::copy(&mut stream, &mut io::sink()) {
+                    Err(stream_error) => Err(stream_error),
+                    Ok(_) => Err(error),
+                },
+                Err(error) => Err(error),
+            }
+        });
+        let (counts, owned) =
+            outcome.map_err(unwrap_io).with_context(|| format!("cannot unpack layer {}", layer.digest))?;
+        Ok(Extracted { scratch, diff_id: *diff_id, counts, owned })
+    }
+
+    /// Settles owners and makes the layer visible.
+    ///
+    /// # Errors
+    /// When owners cannot be set or the folder cannot be renamed.
+    pub fn publish(&self, extracted: Extracted, ownership: &dyn Ownership) -> Result<Record> {
+        let Extracted { scratch, diff_id, counts, owned } = extracted;
+        let tree = scratch.path().join("fs");
+        let root = File::open(&tree).with_context(|| format!("cannot open {}", tree.display()))?;
+        let unmapped = ownership.settle(root.as_fd(), &owned).context("cannot set the owners of the image's files")?;
+        let record = Record { diff_id, counts, unmapped, boot_id: Some(self.boot_id.clone()) };
+        let whole = scratch.path().join("whole");
+        fs::create_dir(&whole).with_context(|| format!("cannot create {}", whole.display()))?;
+        fs::set_permissions(&whole, fs::Permissions::from_mode(0o700))?;
+        fs::rename(&tree, whole.join("fs")).with_context(|| format!("cannot move {}", tree.display()))?;
+        disk::write_json(&whole.join("layer.json"), &record, Durability::Cached)?;
+        let place = self.folder.join(diff_id.hex());
+        disk::create_private_dir(&self.folder)?;
+        if place.exists() && self.get(&diff_id).is_none() {
+            // Left from before a reboot or damaged: out of the way first.
+            disk::remove::discard(&place, &self.cache.join("trash"))?;
+        }
+        match fs::rename(&whole, &place) {
+            Ok(()) => Ok(record),
+            // Somebody else was first with the same content.
+            Err(_) if self.get(&diff_id).is_some() => Ok(record),
+            Err(error) => Err(error).with_context(|| format!("cannot publish the layer {}", place.display())),
+        }
+    }
+
+    /// Flushes layers that never were, so that they outlive a reboot.
+    ///
+    /// # Errors
+    /// When the file system cannot be flushed.
+    pub fn flush(&self, diff_ids: &[Digest]) -> Result<()> {
+        let pending: Vec<Record> =
+            diff_ids.iter().filter_map(|diff_id| self.get(diff_id)).filter(|record| record.boot_id.is_some()).collect();
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let folder = File::open(&self.folder)?;
+        rustix::fs::syncfs(&folder)?;
+        for record in pending {
+            let path = self.folder.join(record.diff_id.hex()).join("layer.json");
+            disk::write_json(&path, &Record { boot_id: None, ..record }, Durability::Flushed)?;
+        }
+        Ok(())
+    }
+
+    /// Whether any of the layers was never flushed.
+    pub fn unflushed(&self, records: &[Record]) -> bool {
+        records.iter().any(|record| record.boot_id.is_some())
+    }
+
+    /// Waits until this process alone works on a layer.
+    ///
+    /// # Errors
+    /// When there are no locks.
+    pub fn lock(&self, diff_id: &Digest, waiting: impl FnOnce()) -> Result<disk::lock::FileLock> {
+        let name = format!("layer-{}", diff_id.hex());
+        disk::lock::FileLock::acquire(&self.cache.join("locks").join(name), waiting)
+    }
+
+    /// The folder above all trees.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// Reads, checks and decompresses; sends what comes out.
+fn inflate(
+    layer: &Descriptor,
+    diff_id: &Digest,
+    content: Box<dyn Read + Send>,
+    moved: &(dyn Fn(u64) + Sync),
+    chunks: &SyncSender<io::Result<Vec<u8>>>,
+    spare: &Receiver<Vec<u8>>,
+) -> io::Result<()> {
+    let counted = Counted { inner: content, moved };
+    let mut verified = BufReader::with_capacity(CHUNK, Verified::new(counted, layer.size, layer.digest));
+    let limit = layer.size.saturating_mul(MAX_RATIO).max(RATIO_FLOOR);
+    let magic = io::BufRead::fill_buf(&mut verified)?;
+    let mut plain: Box<dyn Read + '_> = if magic.starts_with(&[0x1f, 0x8b]) {
+        Box::new(flate2::bufread::MultiGzDecoder::new(&mut verified))
+    } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut verified)?;
+        decoder.window_log_max(27)?;
+        Box::new(decoder)
+    } else {
+        Box::new(&mut verified)
+    };
+    let mut hasher = Hasher::default();
+    let mut total = 0;
+    let mut broken = None;
+    loop {
+        let mut chunk = spare.try_recv().unwrap_or_default();
+        chunk.resize(CHUNK, 0);
+        let mut filled = 0;
+        while filled < CHUNK {
+            match plain.read(&mut chunk[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    broken = Some(error);
+                    break;
+                }
+            }
+        }
+        chunk.truncate(filled);
+        hasher.update(&chunk);
+        total += filled as u64;
+        if total > limit {
+            return Err(fault(format!("{} unpacks to more than {limit} bytes: a decompression bomb", layer.digest)));
+        }
+        // The extractor is gone: it has its own error to report.
+        if (filled > 0 && chunks.send(Ok(chunk)).is_err()) || broken.is_some() || filled == 0 {
+            break;
+        }
+    }
+    drop(plain);
+    // What follows the compressed stream is covered by the digest as well; and
+    // a wrong digest explains a broken stream better than the stream does.
+    io::copy(&mut verified, &mut io::sink())?;
+    if let Some(error) = broken {
+        return match error.get_ref() {
+            Some(inner) if inner.is::<crate::error::Fault>() => Err(error),
+            _ => Err(fault(format!("the layer {} cannot be decompressed: {error}", layer.digest))),
+        };
+    }
+    let actual = hasher.finish();
+    if actual != *diff_id {
+        return Err(fault(format!("the layer {} unpacks to {actual}, the image says {diff_id}", layer.digest)));
+    }
+    Ok(())
+}
+
+fn fault(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, integrity(message))
+}
+
+struct Counted<'a> {
+    inner: Box<dyn Read + Send>,
+    moved: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        (self.moved)(count as u64);
+        Ok(count)
+    }
+}
+
+/// The receiving end: a reader over chunks that gives spent ones back.
+struct Chunks {
+    incoming: Receiver<io::Result<Vec<u8>>>,
+    spent: SyncSender<Vec<u8>>,
+    current: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.current.len() {
+            if self.ended {
+                return Ok(0);
+            }
+            match self.incoming.recv() {
+                Ok(Ok(chunk)) => {
+                    let _ = self.spent.try_send(std::mem::replace(&mut self.current, chunk));
+                    self.at = 0;
+                }
+                Ok(Err(error)) => {
+                    self.ended = true;
+                    return Err(error);
+                }
+                Err(_) => self.ended = true,
+            }
+        }
+        let count = buffer.len().min(self.current.len() - self.at);
+        buffer[..count].copy_from_slice(&self.current[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+/// The process's umask, read without changing it.
+fn umask() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o777)
+}
+
+/// A failure for a machine whose cache cannot hold the image.
+pub(super) fn check_space(folder: &Path, bytes: u64, what: &str) -> Result<()> {
+    let (free, inodes) = disk::free_space(folder)?;
+    if free < bytes || inodes < 1024 {
+        return Err(failure(format!(
+            "{what} needs about {}, {} has {} and {inodes} inodes left",
+            crate::ui::human_bytes(bytes),
+            folder.display(),
+            crate::ui::human_bytes(free)
+        ))
+        .hint("free some space, or point XDG_CACHE_HOME at a larger disk")
+        .into());
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Names of layer entries, made safe as text. What symbolic links could do to
+//! them is the extractor's concern.
+
+use std::io;
+
+use super::tar::bad;
+
+/// Splits an entry's name into plain components; none for the layer's root.
+///
+/// # Errors
+/// For absolute names and for `..` anywhere.
+pub(super) fn components(name: &[u8]) -> io::Result<Vec<&[u8]>> {
+    let shown = || String::from_utf8_lossy(name).into_owned();
+    if name.starts_with(b"/") {
+        return Err(bad(format!("the name {:?} is absolute", shown())));
+    }
+    let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    if parts.contains(&&b".."[..]) {
+        return Err(bad(format!("the name {:?} leaves the layer", shown())));
+    }
+    Ok(parts)
+}
+
+/// A marker of the OCI layer format: an entry that takes something away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Marker<'a> {
+    /// `.wh.NAME`: NAME of the layers below is gone.
+    Whiteout(&'a [u8]),
+    /// `.wh..wh..opq`: everything below in this folder is gone.
+    Opaque,
+    /// Bookkeeping of other tools (`.wh..wh.*`): ignored.
+    Other,
+}
+
+/// Whether the last component is a marker.
+///
+/// # Errors
+/// For a whiteout that names nothing, `.` or `..`.
+pub(super) fn marker(name: &[u8]) -> io::Result<Option<Marker<'_>>> {
+    let Some(victim) = name.strip_prefix(b".wh.") else { return Ok(None) };
+    match victim {
+        b".wh..opq" => Ok(Some(Marker::Opaque)),
+        b"" | b"." | b".." => Err(bad(format!("the whiteout {:?} names nothing", String::from_utf8_lossy(name)))),
+        other if other.starts_with(b".wh.") => Ok(Some(Marker::Other)),
+        other => Ok(Some(Marker::Whiteout(other))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_01_names_that_leave_the_layer() {
+        for hostile in ["../x", "a/../../x", "/x", "//x", "a/..", "..", "./../x"] {
+            assert!(components(hostile.as_bytes()).is_err(), "{hostile}");
+        }
+        assert_eq!(components(b"./a//b/./c/").unwrap(), [b"a", b"b", b"c"]);
+        assert!(components(b"./").unwrap().is_empty());
+        assert_eq!(components(b"..a/b..").unwrap().len(), 2);
+    }
+
+    #[test]
+    fn case_13_whiteouts_that_name_nothing() {
+        for hostile in [".wh.", ".wh..", ".wh..."] {
+            assert!(marker(hostile.as_bytes()).is_err(), "{hostile}");
+        }
+        assert_eq!(marker(b".wh.a").unwrap(), Some(Marker::Whiteout(b"a")));
+        assert_eq!(marker(b".wh..wh..opq").unwrap(), Some(Marker::Opaque));
+        assert_eq!(marker(b".wh..wh.plnk").unwrap(), Some(Marker::Other));
+        assert_eq!(marker(b"a.wh.b").unwrap(), None);
+    }
+}

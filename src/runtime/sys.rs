@@ -1,0 +1,178 @@
+//! The system calls that no safe wrapper offers. The only unsafe code of this
+//! crate: each function says why it is sound.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::process::Pid;
+
+/// Which side of a clone or fork this is.
+pub(super) enum Side<T> {
+    Parent(T),
+    Child,
+}
+
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// `clone3` into new namespaces with a pidfd, without sharing memory: a fork.
+///
+/// The caller must be single-threaded: the child is a copy of this thread
+/// only, and a lock that another thread held would stay locked forever.
+pub(super) fn clone_into(namespaces: libc::c_int) -> io::Result<Side<(Pid, OwnedFd)>> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: clone_args is plain data; zero is valid for every field.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = (namespaces | libc::CLONE_PIDFD) as u64;
+    arguments.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    // SAFETY: without CLONE_VM the child has its own copy of all memory, and
+    // the kernel writes the pidfd to a place that outlives the call.
+    let pid = check(unsafe {
+        libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut arguments), std::mem::size_of::<libc::clone_args>())
+    })?;
+    match Pid::from_raw(pid as i32) {
+        None => Ok(Side::Child),
+        // SAFETY: the kernel has just made this descriptor for us alone.
+        Some(pid) => Ok(Side::Parent((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))),
+    }
+}
+
+/// `fork` in a single-threaded process.
+pub(super) fn fork() -> io::Result<Side<Pid>> {
+    // SAFETY: as with clone_into; the callers are single-threaded.
+    let pid = check(unsafe { libc::fork() }.into())?;
+    Ok(Pid::from_raw(pid as i32).map_or(Side::Child, Side::Parent))
+}
+
+/// Ends the process without running destructors of the copied parent.
+pub(super) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no preconditions and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Blocks `signals` and returns a descriptor from which they are read.
+pub(super) fn signal_fd(signals: &[libc::c_int]) -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised by sigemptyset before it is used.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in signals {
+            libc::sigaddset(&mut set, *signal);
+        }
+        check(libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()).into())?;
+        let fd = check(libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).into())?;
+        Ok(OwnedFd::from_raw_fd(fd as RawFd))
+    }
+}
+
+/// The next pending signal of a [`signal_fd`].
+pub(super) fn read_signal(fd: BorrowedFd<'_>) -> Option<libc::c_int> {
+    let mut bytes = [0; std::mem::size_of::<libc::signalfd_siginfo>()];
+    let count = rustix::io::read(fd, &mut bytes).ok()?;
+    if count != bytes.len() {
+        return None;
+    }
+    // ssi_signo is the first field.
+    Some(u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as libc::c_int)
+}
+
+/// Unblocks all signals: for a process about to run something else.
+pub(super) fn unblock_signals() -> io::Result<()> {
+    // SAFETY: as in signal_fd.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()).into())?;
+    }
+    Ok(())
+}
+
+/// Closes every descriptor from `first` on, except those in `keep`.
+///
+/// Only for processes that use no other descriptor afterwards: owned
+/// descriptors that are closed here must not be used or dropped any more.
+pub(super) fn close_all_but(first: RawFd, keep: &[RawFd]) -> io::Result<()> {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd >= first).collect();
+    keep.sort_unstable();
+    let mut start = first;
+    let close = |from: RawFd, to: libc::c_uint| {
+        // SAFETY: closing descriptors is memory-safe; the caller vouches for
+        // not using them any more.
+        check(unsafe { libc::syscall(libc::SYS_close_range, from as libc::c_uint, to, 0) })
+    };
+    for fd in keep {
+        if fd > start {
+            close(start, (fd - 1) as libc::c_uint)?;
+        }
+        start = fd + 1;
+    }
+    close(start, libc::c_uint::MAX)?;
+    Ok(())
+}
+
+/// Marks every descriptor from `first` on close-on-exec.
+pub(super) fn cloexec_from(first: RawFd) -> io::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: changes flags of descriptors only.
+    check(unsafe {
+        libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC)
+    })?;
+    Ok(())
+}
+
+/// `mount_setattr` on an open mount.
+pub(super) fn mount_setattr(mount: impl AsFd, recursive: bool, set: u64) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a NUL-terminated empty string, the attributes live
+    // through the call and their true size is passed.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            std::ptr::from_ref(&attributes),
+            std::mem::size_of::<libc::mount_attr>(),
+        )
+    })?;
+    Ok(())
+}
+
+/// Brings the loopback interface of this network namespace up.
+pub(super) fn loopback_up() -> io::Result<()> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    // SAFETY: ifreq is plain data; zero is valid for every field.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads an ifreq, which lives through the call.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, std::ptr::from_ref(&request)) }.into())?;
+    Ok(())
+}
+
+/// Process and user ID of the peer of a unix socket, as this process's
+/// namespaces see them; the process ID is 0 for a peer outside.
+pub(super) fn peer(socket: impl AsFd) -> io::Result<(i32, u32)> {
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = std::mem::size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the buffer and its true length are passed.
+    check(
+        unsafe {
+            libc::getsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERCRED,
+                std::ptr::from_mut(&mut credentials).cast(),
+                &mut length,
+            )
+        }
+        .into(),
+    )?;
+    Ok((credentials.pid, credentials.uid))
+}

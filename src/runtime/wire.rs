@@ -1,0 +1,104 @@
+//! Messages between envctl outside and pid 1 inside: JSON in datagrams of a
+//! `SOCK_SEQPACKET` unix socket, descriptors beside them.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Largest message in bytes.
+const MAX: usize = 160 << 10;
+
+/// What a client asks of pid 1.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Request {
+    /// Program and arguments; empty for the login shell.
+    pub(super) command: Vec<String>,
+    /// Variables beyond those of the runtime.
+    pub(super) env: Vec<(String, String)>,
+    /// A pseudo-terminal of this size is wanted: rows and columns.
+    pub(super) terminal: Option<(u16, u16)>,
+}
+
+/// What a client tells later.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Tell {
+    /// Pass this signal on to the process.
+    Signal(i32),
+}
+
+/// What pid 1 answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Reply {
+    /// The process runs; a terminal's master side travels beside this.
+    Started,
+    /// It could not be started.
+    Refused { message: String, hint: Option<String>, errno: Option<i32> },
+    /// It ended.
+    Ended(Ended),
+}
+
+/// The end of a process, and what else was alive at that moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Exit code, or 128 and the number of the signal.
+    pub code: u8,
+    /// Other processes that were still running inside.
+    pub others: u32,
+    /// Mounts inside.
+    pub mounts: u32,
+}
+
+/// A connected pair.
+pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends one message with up to three descriptors.
+pub(super) fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let bytes = serde_json::to_vec(message).map_err(io::Error::other)?;
+    if bytes.len() > MAX {
+        return Err(io::Error::other("the command line is too long"));
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::other("too many descriptors for one message"));
+    }
+    rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(&socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)
+    })?;
+    Ok(())
+}
+
+/// Receives one message; `None` when the other side is gone.
+pub(super) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    let mut bytes = vec![0; MAX + 1];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        rustix::net::recvmsg(&socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)
+    });
+    let count = match received {
+        Ok(message) => message.bytes,
+        Err(rustix::io::Errno::CONNRESET) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            fds.extend(received);
+        }
+    }
+    if count == 0 {
+        return Ok(None);
+    }
+    let message = serde_json::from_slice(&bytes[..count]).map_err(io::Error::other)?;
+    Ok(Some((message, fds)))
+}

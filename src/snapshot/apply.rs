@@ -1,0 +1,222 @@
+//! Restoring a snapshot into a fresh clone that holds its base.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::document::{AutoCrlf, Document, Eol};
+use super::files::{self, TreeFile};
+use super::index::{self, Entry, Stat};
+use super::scan::ScratchRepo;
+use crate::digest::{Digest, Verified};
+use crate::error::{integrity, not_found};
+use crate::git::Git;
+use crate::oci::unwrap_io;
+
+/// Whether what was restored is what was captured, by hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Parity {
+    /// Both hashes agree.
+    pub ok: bool,
+    /// The tree of the working files, as captured.
+    pub tree: String,
+    /// The tree of the working files, as restored.
+    pub restored_tree: String,
+    /// The index's hash, as captured.
+    pub index: Digest,
+    /// The index's hash, as restored.
+    pub restored_index: Digest,
+}
+
+/// Restores `document` into `root`, a repository without a commit whose
+/// objects include the base.
+///
+/// # Errors
+/// [`crate::error::Kind::Integrity`] when an object is missing or the pack is
+/// damaged; [`crate::error::Kind::NotFound`] when the base is missing.
+pub fn apply(git: &Git, root: &Path, document: &Document, pack: Option<&mut dyn Read>) -> Result<()> {
+    let repo = git2::Repository::open(root).with_context(|| format!("cannot open the workspace {}", root.display()))?;
+    let oid = |commit: &crate::identity::Commit| git2::Oid::from_str(commit.as_str());
+    let base = oid(&document.base)?;
+    repo.find_commit(base).map_err(|_| not_found(format!("the base commit {base} is not in the mirror")))?;
+    if let (Some(described), Some(content)) = (&document.pack, pack) {
+        index_pack(&repo, described.size, described.digest, content)?;
+    }
+    let head = oid(&document.head)?;
+    for id in document.commits.iter().map(oid).chain([Ok(head)]) {
+        let id = id?;
+        repo.find_commit(id).map_err(|_| integrity(format!("the snapshot lacks commit {id}")))?;
+    }
+    let head_tree = repo.find_commit(head)?.tree_id();
+    let tree = document.tree.0;
+    let tree_files = files::flatten(&repo, tree)?;
+    let head_files = if head_tree == tree { tree_files.clone() } else { files::flatten(&repo, head_tree)? };
+
+    write_settings(&repo, document)?;
+    let absent = document.index.entries.iter().filter(|entry| entry.skip_worktree && !entry.present);
+    let skipped: HashSet<&[u8]> = absent.map(|entry| &*entry.path.0).collect();
+    let stats: Vec<(TreeFile, Stat)> = if files::needs_conversion(&repo, &document.settings, &tree_files)? {
+        let stats = files::write_converted(git, &repo, root, &tree_files, &skipped, tree)?;
+        tree_files.into_iter().zip(stats).collect()
+    } else {
+        let wanted: Vec<TreeFile> = tree_files.into_iter().filter(|file| !skipped.contains(&*file.path)).collect();
+        let stats = files::write(&repo, root, &wanted)?;
+        wanted.into_iter().zip(stats).collect()
+    };
+    for folder in &document.empty_folders {
+        let path = root.join(OsStr::from_bytes(&folder.0));
+        fs::create_dir_all(&path).with_context(|| format!("cannot create the folder {}", path.display()))?;
+    }
+    let mut entries = index_entries(document, &head_files, &stats);
+    index::write(&repo.path().join("index"), &mut entries)?;
+    write_refs(&repo, document)
+}
+
+/// Compares a restored workspace with its snapshot, by the same scan that
+/// captured it.
+///
+/// # Errors
+/// When the workspace cannot be read.
+pub fn parity(git: &Git, root: &Path, document: &Document) -> Result<Parity> {
+    let repo = git2::Repository::open(root)?;
+    let scratch = ScratchRepo::new(&repo, &document.settings, &[])?;
+    // Ignored files that were captured on purpose are part of the tree.
+    let tracked: HashSet<Vec<u8>> = scratch.original_index(git)?.into_iter().map(|entry| entry.path).collect();
+    let captured = files::flatten(&repo, document.tree.0)?;
+    let literal = |file: &TreeFile| {
+        let path = std::str::from_utf8(&file.path).ok()?;
+        (!tracked.contains(&file.path) && repo.is_path_ignored(path).unwrap_or(false))
+            .then(|| format!(":(literal){path}"))
+    };
+    let include: Vec<String> = captured.iter().filter_map(literal).collect();
+    let scan = scratch.scan(git, &include)?;
+    let restored_index = index::hash(&scan.index);
+    Ok(Parity {
+        ok: scan.tree == document.tree.0 && restored_index == document.index.digest,
+        tree: document.tree.0.to_string(),
+        restored_tree: scan.tree.to_string(),
+        index: document.index.digest,
+        restored_index,
+    })
+}
+
+/// Adds the pack to the workspace's own objects; thin deltas are completed
+/// from the mirror's.
+fn index_pack(repo: &git2::Repository, size: u64, digest: Digest, content: &mut dyn Read) -> Result<()> {
+    let folder = repo.path().join("objects/pack");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let odb = repo.odb()?;
+    let mut indexer = git2::Indexer::new(Some(&odb), &folder, 0o444, true)?;
+    let mut content = Verified::new(content, size, digest);
+    let mut buffer = vec![0; 128 << 10];
+    let damaged = |error: &dyn std::fmt::Display| integrity(format!("the snapshot's pack is damaged: {error}"));
+    loop {
+        let count = content.read(&mut buffer).map_err(unwrap_io).context("cannot read the snapshot's pack")?;
+        if count == 0 {
+            break;
+        }
+        indexer.write_all(&buffer[..count]).map_err(|error| damaged(&error))?;
+    }
+    indexer.commit().map_err(|error| damaged(&error.message()))?;
+    odb.refresh()?;
+    Ok(())
+}
+
+fn write_settings(repo: &git2::Repository, document: &Document) -> Result<()> {
+    let mut config = repo.config()?.open_level(git2::ConfigLevel::Local)?;
+    let settings = &document.settings;
+    match settings.autocrlf {
+        Some(AutoCrlf::True) => config.set_str("core.autocrlf", "true")?,
+        Some(AutoCrlf::Input) => config.set_str("core.autocrlf", "input")?,
+        None => config.set_str("core.autocrlf", "false")?,
+    }
+    match settings.eol {
+        Some(Eol::Crlf) => config.set_str("core.eol", "crlf")?,
+        Some(Eol::Lf) => config.set_str("core.eol", "lf")?,
+        None => {}
+    }
+    if let Some(file_mode) = settings.file_mode {
+        config.set_bool("core.fileMode", file_mode)?;
+    }
+    if let Some(sparse) = &settings.sparse {
+        config.set_bool("core.sparseCheckout", true)?;
+        config.set_bool("core.sparseCheckoutCone", sparse.cone)?;
+        let info = repo.path().join("info");
+        fs::create_dir_all(&info)?;
+        fs::write(info.join("sparse-checkout"), sparse.patterns.join("\n") + "\n")?;
+    }
+    Ok(())
+}
+
+/// HEAD's files, less what was removed, with the noted entries in place.
+fn index_entries(document: &Document, head_files: &[TreeFile], written: &[(TreeFile, Stat)]) -> Vec<Entry> {
+    let on_disk: HashMap<&[u8], (&TreeFile, Stat)> =
+        written.iter().map(|(file, stat)| (&*file.path, (file, *stat))).collect();
+    let stat_of = |path: &[u8], mode: u32, object: git2::Oid| match on_disk.get(path) {
+        Some((file, stat)) if file.mode == mode && file.object == object => *stat,
+        // Unknown content: git will look for itself.
+        _ => Stat::default(),
+    };
+    let noted: HashSet<&[u8]> = document.index.entries.iter().map(|entry| &*entry.path.0).collect();
+    let removed: HashSet<&[u8]> = document.index.removed.iter().map(|path| &*path.0).collect();
+    let from_head = head_files.iter().filter(|file| !noted.contains(&*file.path) && !removed.contains(&*file.path));
+    let mut entries: Vec<Entry> = from_head
+        .map(|file| Entry {
+            stat: stat_of(&file.path, file.mode, file.object),
+            path: file.path.clone(),
+            stage: 0,
+            mode: file.mode,
+            object: file.object,
+            assume_unchanged: false,
+            skip_worktree: false,
+            intent_to_add: false,
+        })
+        .collect();
+    entries.extend(document.index.entries.iter().map(|entry| Entry {
+        stat: if entry.stage == 0 && !entry.intent_to_add {
+            stat_of(&entry.path.0, entry.mode.0, entry.object.0)
+        } else {
+            Stat::default()
+        },
+        path: entry.path.0.clone(),
+        stage: entry.stage,
+        mode: entry.mode.0,
+        object: entry.object.0,
+        assume_unchanged: entry.assume_unchanged,
+        skip_worktree: entry.skip_worktree,
+        intent_to_add: entry.intent_to_add,
+    }));
+    entries
+}
+
+fn write_refs(repo: &git2::Repository, document: &Document) -> Result<()> {
+    let message = "envctl: restored";
+    let remote = &document.remote;
+    let oid = |commit: &crate::identity::Commit| git2::Oid::from_str(commit.as_str());
+    for tracking in &remote.refs {
+        // A ref whose commit the remote no longer serves is shown at the base.
+        let wanted = oid(&tracking.commit)?;
+        let target = if repo.find_commit(wanted).is_ok() { wanted } else { oid(&document.base)? };
+        repo.reference(&format!("refs/remotes/{}/{}", remote.name, tracking.name), target, true, message)?;
+    }
+    let head = oid(&document.head)?;
+    let Some(branch) = &document.branch else {
+        repo.set_head_detached(head)?;
+        return Ok(());
+    };
+    let full = format!("refs/heads/{branch}");
+    repo.reference(&full, head, true, message)?;
+    repo.set_head(&full)?;
+    if let Some(upstream) = &remote.upstream {
+        let mut config = repo.config()?.open_level(git2::ConfigLevel::Local)?;
+        config.set_str(&format!("branch.{branch}.remote"), &remote.name)?;
+        config.set_str(&format!("branch.{branch}.merge"), &format!("refs/heads/{upstream}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,389 @@
+//! Taking a snapshot. Needs the checkout and the git program, no privilege,
+//! and writes nothing into the checkout.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::document::{
+    AutoCrlf, Document, Eol, FileMode, GitPath, IndexDocument, IndexEntry, Object, Pack, Remote, SCHEMA, Settings,
+    Sparse, TrackingRef,
+};
+use super::index::{self, Entry};
+use super::scan::{ScratchRepo, empty_folders, refuse_unsupported};
+use crate::digest::{Digest, Hasher};
+use crate::error::{Fault, failure, not_found, policy};
+use crate::git::Git;
+use crate::identity::Commit;
+
+/// What a project asks of a capture.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Ignored files to carry nevertheless, as git pathspecs.
+    pub include: Vec<String>,
+    /// Untracked files to leave, as gitignore patterns.
+    pub exclude: Vec<String>,
+}
+
+/// A snapshot that was taken; its pack lives as long as this value.
+#[derive(Debug)]
+pub struct Captured {
+    /// The document.
+    pub document: Document,
+    /// Its exact bytes.
+    pub bytes: Vec<u8>,
+    /// The pack's file, where there is one.
+    pub pack: Option<PathBuf>,
+    /// Files that differ from HEAD.
+    pub changed_files: usize,
+    /// Commits that the remote lacks.
+    pub unpushed: usize,
+    _scratch: ScratchRepo,
+}
+
+impl Captured {
+    /// The snapshot ID.
+    pub fn id(&self) -> Digest {
+        Digest::of(&self.bytes)
+    }
+}
+
+/// Opens the checkout that holds `dir`.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] when there is none; a repository that
+/// belongs to somebody else is refused with the remedy.
+pub fn open(dir: &Path) -> Result<git2::Repository> {
+    let repo = git2::Repository::discover(dir).map_err(|error| match error.code() {
+        git2::ErrorCode::NotFound => not_found(format!("{} is not inside a git checkout", dir.display()))
+            .hint("run this in the checkout of the task"),
+        git2::ErrorCode::Owner => policy(format!("the repository at {} belongs to another user", dir.display()))
+            .hint(format!("if you trust it: git config --global --add safe.directory {}", dir.display())),
+        _ if error.message().contains("objectformat") || error.message().contains("oid type") => {
+            policy("repositories with SHA-256 object names are not supported")
+        }
+        _ => failure(format!("cannot open the repository at {}: {}", dir.display(), error.message())),
+    })?;
+    if repo.is_bare() {
+        return Err(failure(format!("{} is a bare repository", dir.display())).hint("run this in a checkout").into());
+    }
+    Ok(repo)
+}
+
+/// The URL of the remote that the checked-out branch follows, as configured.
+///
+/// # Errors
+/// When there is no remote.
+pub fn remote_url(repo: &git2::Repository) -> Result<String> {
+    let name = remote_name(repo)?;
+    let remote = repo.find_remote(&name).with_context(|| format!("cannot read the remote {name}"))?;
+    let url = remote.url().with_context(|| format!("the URL of the remote {name} is not valid UTF-8"))?;
+    Ok(url.to_owned())
+}
+
+/// Captures a checkout.
+///
+/// # Errors
+/// Whatever cannot be carried is refused by name.
+pub fn capture(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Captured> {
+    refuse_state(repo)?;
+    let head = repo
+        .head()
+        .map_err(|_| failure("the checkout has no commit yet").hint("commit something, then publish again"))?;
+    let branch = if repo.head_detached()? { None } else { Some(head.shorthand()?.to_owned()) };
+    let head_commit = head.peel_to_commit().context("HEAD is not a commit")?;
+    let history = history(repo, &head_commit, branch.as_deref())?;
+    let settings = settings(repo)?;
+    let scratch = ScratchRepo::new(repo, &settings, &options.exclude)?;
+    refuse_unsupported(repo, &scratch.original_index(git)?)?;
+    let scan = scratch.scan(git, &options.include)?;
+    let index = index_document(git, &scratch, &head_commit, &scan.index, &scan.present)?;
+    let pack = write_pack(git, &scratch, &head_commit, history.base, scan.tree, &index)?;
+    let (pack_path, pack) = pack.unzip();
+    let changed_files = changed_files(repo, &scratch, &head_commit, scan.tree)?;
+    let document = Document {
+        schema: SCHEMA,
+        base: commit(history.base)?,
+        head: commit(head_commit.id())?,
+        branch,
+        remote: history.remote,
+        commits: history.commits.iter().map(|id| commit(*id)).collect::<Result<_>>()?,
+        tree: Object(scan.tree),
+        index,
+        empty_folders: empty_folders(repo, &scan.index)?,
+        settings,
+        pack,
+    };
+    let bytes = document.to_bytes()?;
+    Document::parse(&bytes).context("this checkout holds something that no snapshot may carry")?;
+    Ok(Captured { document, bytes, pack: pack_path, changed_files, unpushed: history.unpushed, _scratch: scratch })
+}
+
+fn commit(id: git2::Oid) -> Result<Commit> {
+    Ok(id.to_string().parse()?)
+}
+
+fn refuse_state(repo: &git2::Repository) -> Result<(), Fault> {
+    use git2::RepositoryState as State;
+    let operation = match repo.state() {
+        State::Clean => return Ok(()),
+        State::Merge => "merge",
+        State::Revert | State::RevertSequence => "revert",
+        State::CherryPick | State::CherryPickSequence => "cherry-pick",
+        State::Bisect => "bisect",
+        State::Rebase | State::RebaseInteractive | State::RebaseMerge => "rebase",
+        State::ApplyMailbox | State::ApplyMailboxOrRebase => "am",
+    };
+    Err(policy(format!("a {operation} is in progress, which snapshots do not carry yet"))
+        .hint(format!("finish it or run git {operation} --abort, then publish again")))
+}
+
+fn remote_name(repo: &git2::Repository) -> Result<String> {
+    let upstream = repo
+        .head()
+        .ok()
+        .filter(git2::Reference::is_branch)
+        .and_then(|head| repo.branch_upstream_remote(head.name().ok()?).ok())
+        .and_then(|buffer| buffer.as_str().ok().map(str::to_owned));
+    let remotes = repo.remotes()?;
+    let names: Vec<&str> = remotes.iter().filter_map(|name| name.ok().flatten()).collect();
+    upstream
+        .filter(|name| names.contains(&name.as_str()))
+        .or_else(|| names.iter().find(|name| **name == "origin").map(|name| (*name).to_owned()))
+        .or_else(|| if names.len() == 1 { Some(names[0].to_owned()) } else { None })
+        .ok_or_else(|| {
+            failure("the checkout has no remote from which others could fetch its base")
+                .hint("git remote add origin URL, and push a base commit")
+                .into()
+        })
+}
+
+struct History {
+    base: git2::Oid,
+    /// From HEAD down to the base.
+    commits: Vec<git2::Oid>,
+    unpushed: usize,
+    remote: Remote,
+}
+
+/// Finds the base: the newest ancestor of HEAD that a remote-tracking ref of
+/// the branch's remote holds.
+fn history(repo: &git2::Repository, head: &git2::Commit<'_>, branch: Option<&str>) -> Result<History> {
+    let name = remote_name(repo)?;
+    let prefix = format!("refs/remotes/{name}/");
+    let mut tips = Vec::new();
+    for reference in repo.references_glob(&format!("{prefix}*"))? {
+        let reference = reference?;
+        if let (Ok(full), Ok(commit)) = (reference.name(), reference.peel_to_commit())
+            && let Some(short) = full.strip_prefix(&prefix)
+            && short != "HEAD"
+        {
+            tips.push((short.to_owned(), commit.id()));
+        }
+    }
+    let mut walk = repo.revwalk()?;
+    walk.push(head.id())?;
+    for (_, tip) in &tips {
+        walk.hide(*tip)?;
+    }
+    let unpushed: HashSet<git2::Oid> = walk.collect::<Result<_, _>>()?;
+    let mut boundary: Vec<git2::Commit<'_>> = Vec::new();
+    if unpushed.is_empty() {
+        boundary.push(head.clone());
+    }
+    for id in &unpushed {
+        boundary.extend(repo.find_commit(*id)?.parents().filter(|parent| !unpushed.contains(&parent.id())));
+    }
+    let base =
+        boundary.into_iter().max_by_key(|commit| (commit.time().seconds(), commit.id())).map(|commit| commit.id());
+    let base = base.ok_or_else(|| {
+        failure(format!("no branch of the remote {name} holds an ancestor of HEAD, so nobody could fetch a base"))
+            .hint(format!("git fetch {name}, or push a base commit, then publish again"))
+    })?;
+    let mut walk = repo.revwalk()?;
+    walk.set_sorting(git2::Sort::TOPOLOGICAL)?;
+    walk.push(head.id())?;
+    walk.hide(base)?;
+    let commits: Vec<git2::Oid> = walk.collect::<Result<_, _>>()?;
+    refuse_cut_history(repo, &commits)?;
+    let upstream = branch.and_then(|branch| upstream(repo, branch, &prefix));
+    let refs = tracking_refs(repo, &tips, base, upstream.as_deref())?;
+    Ok(History { base, commits, unpushed: unpushed.len(), remote: Remote { name, upstream, refs } })
+}
+
+/// A commit to be carried whose parents a shallow clone does not have.
+fn refuse_cut_history(repo: &git2::Repository, commits: &[git2::Oid]) -> Result<()> {
+    let text = std::fs::read_to_string(repo.commondir().join("shallow")).unwrap_or_default();
+    let cut: HashSet<git2::Oid> = text.lines().filter_map(|line| git2::Oid::from_str(line).ok()).collect();
+    match commits.iter().find(|id| cut.contains(id)) {
+        None => Ok(()),
+        Some(id) => Err(failure(format!("the shallow clone ends at {id}, above what the remote holds"))
+            .hint("git fetch --deepen 100, then publish again")
+            .into()),
+    }
+}
+
+fn upstream(repo: &git2::Repository, branch: &str, prefix: &str) -> Option<String> {
+    let name = repo.branch_upstream_name(&format!("refs/heads/{branch}")).ok()?;
+    name.as_str().ok()?.strip_prefix(prefix).map(str::to_owned)
+}
+
+/// The refs that make `git status` and a later publish see what they see here:
+/// the upstream where it is, and one ref that holds the base.
+fn tracking_refs(
+    repo: &git2::Repository,
+    tips: &[(String, git2::Oid)],
+    base: git2::Oid,
+    upstream: Option<&str>,
+) -> Result<Vec<TrackingRef>> {
+    let holds_base = |tip: git2::Oid| tip == base || repo.graph_descendant_of(tip, base).unwrap_or(false);
+    let mut refs = Vec::new();
+    if let Some((name, tip)) = tips.iter().find(|(name, _)| Some(name.as_str()) == upstream) {
+        refs.push(TrackingRef { name: name.clone(), commit: commit(*tip)? });
+        if holds_base(*tip) {
+            return Ok(refs);
+        }
+    }
+    let exact = tips.iter().find(|(_, tip)| *tip == base);
+    if let Some((name, _)) = exact.or_else(|| tips.iter().find(|(_, tip)| holds_base(*tip))) {
+        refs.push(TrackingRef { name: name.clone(), commit: commit(base)? });
+    }
+    Ok(refs)
+}
+
+/// The whitelisted settings as they are in force here.
+fn settings(repo: &git2::Repository) -> Result<Settings> {
+    let config = repo.config()?.snapshot()?;
+    let text = |key: &str| config.get_str(key).ok().map(str::to_ascii_lowercase);
+    let sparse = config.get_bool("core.sparsecheckout").unwrap_or(false).then(|| {
+        let patterns = std::fs::read_to_string(repo.path().join("info/sparse-checkout")).unwrap_or_default();
+        Sparse {
+            cone: config.get_bool("core.sparsecheckoutcone").unwrap_or(true),
+            patterns: patterns.lines().map(str::to_owned).collect(),
+        }
+    });
+    Ok(Settings {
+        autocrlf: match text("core.autocrlf").as_deref() {
+            Some("input") => Some(AutoCrlf::Input),
+            Some("true" | "yes" | "on" | "1") => Some(AutoCrlf::True),
+            _ => None,
+        },
+        eol: match text("core.eol").as_deref() {
+            Some("crlf") => Some(Eol::Crlf),
+            Some("lf") => Some(Eol::Lf),
+            _ => None,
+        },
+        file_mode: config.get_bool("core.filemode").ok().filter(|mode| !mode),
+        sparse,
+    })
+}
+
+/// The index as its differences from HEAD's tree.
+fn index_document(
+    git: &Git,
+    scratch: &ScratchRepo,
+    head: &git2::Commit<'_>,
+    entries: &[Entry],
+    present: &[Vec<u8>],
+) -> Result<IndexDocument> {
+    let raw = scratch
+        .git(git)
+        .env("GIT_INDEX_FILE", scratch.path().join("index.before"))
+        .args(["diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", "--ita-visible-in-index"])
+        .arg(&head.id().to_string())
+        .run(b"")?;
+    let mut differing = HashSet::new();
+    let mut removed = Vec::new();
+    let mut fields = raw.split(|byte| *byte == 0);
+    while let (Some(header), Some(path)) = (fields.next(), fields.next()) {
+        if header.ends_with(b"D") {
+            removed.push(GitPath(path.to_vec()));
+        } else {
+            differing.insert(path);
+        }
+    }
+    let present: HashSet<&[u8]> = present.iter().map(Vec::as_slice).collect();
+    let noted = |entry: &&Entry| {
+        let flagged = entry.assume_unchanged || entry.skip_worktree || entry.intent_to_add;
+        flagged || entry.stage > 0 || differing.contains(&*entry.path)
+    };
+    let entries_noted: Vec<IndexEntry> = entries
+        .iter()
+        .filter(noted)
+        .map(|entry| IndexEntry {
+            path: GitPath(entry.path.clone()),
+            mode: FileMode(entry.mode),
+            object: Object(entry.object),
+            stage: entry.stage,
+            intent_to_add: entry.intent_to_add,
+            skip_worktree: entry.skip_worktree,
+            assume_unchanged: entry.assume_unchanged,
+            present: present.contains(&*entry.path),
+        })
+        .collect();
+    // A path in conflict has no stage 0, whatever the tree has there; and an
+    // intent to add stands for itself.
+    let named: HashSet<&[u8]> = entries_noted.iter().map(|entry| &*entry.path.0).collect();
+    removed.retain(|path| !named.contains(&*path.0));
+    Ok(IndexDocument { digest: index::hash(entries), entries: entries_noted, removed })
+}
+
+/// Writes the thin pack: what HEAD, the working files and the index need and
+/// the base does not have.
+fn write_pack(
+    git: &Git,
+    scratch: &ScratchRepo,
+    head: &git2::Commit<'_>,
+    base: git2::Oid,
+    tree: git2::Oid,
+    index: &IndexDocument,
+) -> Result<Option<(PathBuf, Pack)>> {
+    let mut wanted = format!("{}\n^{base}\n{tree}\n", head.id());
+    for entry in index.entries.iter().filter(|entry| !entry.intent_to_add) {
+        wanted.push_str(&format!("{}\n", entry.object.0));
+    }
+    let path = scratch.path().join("snapshot.pack");
+    let mut file = File::create(&path).context("cannot write the pack")?;
+    let arguments = ["pack-objects", "--revs", "--thin", "--stdout", "--delta-base-offset", "-q"];
+    let (digest, size, objects) = scratch.git(git).args(arguments).stream(wanted.as_bytes(), |pipe| {
+        let mut hasher = Hasher::default();
+        let mut header = Vec::new();
+        let mut size = 0;
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            let count = pipe.read(&mut buffer)?;
+            if count == 0 {
+                break;
+            }
+            if header.len() < 12 {
+                header.extend_from_slice(&buffer[..count.min(12)]);
+            }
+            hasher.update(&buffer[..count]);
+            file.write_all(&buffer[..count]).context("cannot write the pack")?;
+            size += count as u64;
+        }
+        let objects = header.get(8..12).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+        Ok((hasher.finish(), size, objects.unwrap_or(0)))
+    })?;
+    Ok((objects > 0).then_some((path, Pack { digest, size })))
+}
+
+/// How many files differ from HEAD, for the summary.
+fn changed_files(
+    repo: &git2::Repository,
+    scratch: &ScratchRepo,
+    head: &git2::Commit<'_>,
+    tree: git2::Oid,
+) -> Result<usize> {
+    let odb = repo.odb()?;
+    let objects = scratch.path().join("objects");
+    odb.add_disk_alternate(objects.to_str().context("the temporary folder's path is not valid UTF-8")?)?;
+    let own = git2::Repository::from_odb(odb)?;
+    let diff = own.diff_tree_to_tree(Some(&own.find_tree(head.tree_id())?), Some(&own.find_tree(tree)?), None)?;
+    let paths: HashMap<Option<PathBuf>, ()> =
+        diff.deltas().map(|delta| (delta.new_file().path().map(Path::to_owned), ())).collect();
+    Ok(paths.len())
+}

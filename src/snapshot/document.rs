@@ -1,0 +1,363 @@
+//! The snapshot document. Its sha256 is the snapshot ID. It names git objects;
+//! the pack beside it carries those that the remote lacks.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::digest::Digest;
+use crate::error::{Fault, integrity};
+use crate::identity::{Commit, check_schema};
+
+/// The schema that this envctl writes and reads.
+pub const SCHEMA: u32 = 1;
+/// Upper bound for a snapshot document in bytes.
+pub const MAX_DOCUMENT: u64 = 64 << 20;
+
+/// The semantic state of a checkout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// Always [`SCHEMA`].
+    pub schema: u32,
+    /// Newest ancestor of HEAD that the remote holds: all that a reader fetches.
+    pub base: Commit,
+    /// HEAD.
+    pub head: Commit,
+    /// The branch that HEAD is on; `None` when detached.
+    pub branch: Option<String>,
+    /// The remote's name and its tracking refs that matter.
+    pub remote: Remote,
+    /// Commits from HEAD down to the base, newest first.
+    pub commits: Vec<Commit>,
+    /// The tree of the working files.
+    pub tree: Object,
+    /// The index.
+    pub index: IndexDocument,
+    /// Folders without any file, ignored ones left out.
+    pub empty_folders: Vec<GitPath>,
+    /// Settings that decide how files are written.
+    pub settings: Settings,
+    /// The pack; `None` when the remote holds everything.
+    pub pack: Option<Pack>,
+}
+
+/// The remote as the checkout knew it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remote {
+    /// `origin`, mostly.
+    pub name: String,
+    /// The branch's upstream on it.
+    pub upstream: Option<String>,
+    /// Tracking refs below `refs/remotes/NAME/`, all held by the remote.
+    pub refs: Vec<TrackingRef>,
+}
+
+/// One remote-tracking ref.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackingRef {
+    /// The branch on the remote.
+    pub name: String,
+    /// Where it was.
+    pub commit: Commit,
+}
+
+/// The index as its differences from HEAD's tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexDocument {
+    /// sha256 over the whole index, see [`super::index::hash`].
+    pub digest: Digest,
+    /// Entries that HEAD's tree does not have in this form.
+    pub entries: Vec<IndexEntry>,
+    /// Paths of HEAD's tree that are not in the index.
+    pub removed: Vec<GitPath>,
+}
+
+/// One entry of the index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexEntry {
+    /// Path from the top of the checkout.
+    pub path: GitPath,
+    /// 0o100644, 0o100755 or 0o120000, in octal.
+    pub mode: FileMode,
+    /// The blob.
+    pub object: Object,
+    /// 0, or 1 to 3 for a conflict.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stage: u8,
+    /// `git add -N`
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub intent_to_add: bool,
+    /// Left out by a sparse checkout, or by hand.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub skip_worktree: bool,
+    /// `git update-index --assume-unchanged`
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub assume_unchanged: bool,
+    /// A skip-worktree entry whose file was there nevertheless.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub present: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// The few settings that travel, as data: never a name of a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// `core.autocrlf`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autocrlf: Option<AutoCrlf>,
+    /// `core.eol`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eol: Option<Eol>,
+    /// `core.fileMode`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_mode: Option<bool>,
+    /// Patterns of a sparse checkout, with cone mode or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparse: Option<Sparse>,
+}
+
+/// `core.autocrlf`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AutoCrlf {
+    /// Line ends are converted both ways.
+    True,
+    /// Line ends are converted on the way in.
+    Input,
+}
+
+/// `core.eol`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Eol {
+    /// Text files have CRLF.
+    Crlf,
+    /// Text files have LF.
+    Lf,
+}
+
+/// A sparse checkout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sparse {
+    /// `core.sparseCheckoutCone`
+    pub cone: bool,
+    /// The lines of `info/sparse-checkout`.
+    pub patterns: Vec<String>,
+}
+
+/// The pack on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pack {
+    /// Of the pack's bytes.
+    pub digest: Digest,
+    /// In bytes.
+    pub size: u64,
+}
+
+impl Document {
+    /// Reads a document from its exact bytes.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Integrity`] for anything malformed.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        check_schema(bytes, SCHEMA, "snapshot")?;
+        let document: Document =
+            serde_json::from_slice(bytes).map_err(|error| integrity(format!("the snapshot is malformed: {error}")))?;
+        document.check()?;
+        Ok(document)
+    }
+
+    /// The bytes that travel.
+    ///
+    /// # Errors
+    /// Never for a value of this type; the signature is serde's.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
+        serde_json::to_vec(self).map_err(|error| integrity(format!("the snapshot cannot be written: {error}")))
+    }
+
+    /// Names that become refs, and paths that become files, before anything
+    /// is made of them.
+    fn check(&self) -> Result<(), Fault> {
+        let ref_ok = |name: &str, prefix: &str| git2::Reference::is_valid_name(&format!("{prefix}{name}"));
+        let refused =
+            |what: &str, name: &str| Err(integrity(format!("the snapshot has the malformed {what} {name:?}")));
+        if let Some(branch) = &self.branch
+            && (!ref_ok(branch, "refs/heads/") || branch.starts_with('-'))
+        {
+            return refused("branch", branch);
+        }
+        if !git2::Remote::is_valid_name(&self.remote.name) || self.remote.name.starts_with('-') {
+            return refused("remote", &self.remote.name);
+        }
+        for name in self.remote.refs.iter().map(|tracking| &tracking.name).chain(&self.remote.upstream) {
+            if !ref_ok(name, &format!("refs/remotes/{}/", self.remote.name)) {
+                return refused("tracking ref", name);
+            }
+        }
+        let index = self.index.entries.iter().map(|entry| (&entry.path, entry.mode == FileMode::LINK));
+        let others = self.index.removed.iter().chain(&self.empty_folders).map(|path| (path, false));
+        for (path, is_symlink) in index.chain(others) {
+            for component in path.0.split(|byte| *byte == b'/') {
+                crate::git::check_entry_name(component, is_symlink)?;
+            }
+        }
+        if let Some(entry) = self.index.entries.iter().find(|entry| entry.stage > 3) {
+            return refused("stage", &entry.stage.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// A path as git stores it: bytes, mostly UTF-8. In JSON whatever is no UTF-8,
+/// and `%`, is percent-encoded.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GitPath(pub Vec<u8>);
+
+impl fmt::Display for GitPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            f.write_str(&chunk.valid().replace('%', "%25"))?;
+            chunk.invalid().iter().try_for_each(|byte| write!(f, "%{byte:02X}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for GitPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for GitPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text.as_bytes();
+        while let Some((first, tail)) = rest.split_first() {
+            if *first == b'%' {
+                let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+                let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+                bytes.push(byte.ok_or_else(|| serde::de::Error::custom("a malformed % sequence in a path"))?);
+                rest = &tail[2..];
+            } else {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+        Ok(GitPath(bytes))
+    }
+}
+
+/// A git object name in hexadecimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Object(pub git2::Oid);
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let commit: Commit = text.parse().map_err(serde::de::Error::custom)?;
+        git2::Oid::from_str(commit.as_str()).map(Object).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The mode of a file in the index: only what git knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMode(pub u32);
+
+impl FileMode {
+    /// A symbolic link.
+    pub const LINK: FileMode = FileMode(0o120_000);
+}
+
+impl Serialize for FileMode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:06o}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for FileMode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "100644" => Ok(FileMode(0o100_644)),
+            "100755" => Ok(FileMode(0o100_755)),
+            "120000" => Ok(FileMode::LINK),
+            other => Err(serde::de::Error::custom(format!("{other:?} is not the mode of a file"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sample() -> Document {
+        let commit: Commit = "0123456789abcdef0123456789abcdef01234567".parse().unwrap();
+        Document {
+            schema: SCHEMA,
+            base: commit.clone(),
+            head: commit.clone(),
+            branch: Some("main".into()),
+            remote: Remote { name: "origin".into(), upstream: None, refs: vec![] },
+            commits: vec![commit],
+            tree: Object(git2::Oid::ZERO_SHA1),
+            index: IndexDocument { digest: Digest::of(b""), entries: vec![], removed: vec![] },
+            empty_folders: vec![],
+            settings: Settings::default(),
+            pack: None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn documents_round_trip(
+            path in proptest::collection::vec(1u8..=255, 1..20),
+            stage in 0u8..4,
+            flags in any::<[bool; 4]>(),
+            mode in proptest::sample::select(vec![0o100_644u32, 0o100_755, 0o120_000]),
+        ) {
+            let mut document = sample();
+            document.index.entries.push(IndexEntry {
+                path: GitPath(path), mode: FileMode(mode), object: Object(git2::Oid::ZERO_SHA1), stage,
+                intent_to_add: flags[0], skip_worktree: flags[1], assume_unchanged: flags[2], present: flags[3],
+            });
+            let bytes = document.to_bytes().unwrap();
+            let back: Document = serde_json::from_slice(&bytes).unwrap();
+            prop_assert_eq!(&back, &document);
+            prop_assert_eq!(back.to_bytes().unwrap(), bytes);
+        }
+
+        #[test]
+        fn parsing_never_panics(bytes in any::<Vec<u8>>()) {
+            let _ = Document::parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn case_42_hostile_names_in_a_snapshot_are_refused() {
+        let hostile: [fn(&mut Document); 6] = [
+            |d| d.branch = Some("../x".into()),
+            |d| d.branch = Some("-x".into()),
+            |d| d.remote.name = "a b".into(),
+            |d| d.remote.upstream = Some("x.lock".into()),
+            |d| d.empty_folders.push(GitPath(b"a/../b".to_vec())),
+            |d| d.index.removed.push(GitPath(b"a/.GIT/config".to_vec())),
+        ];
+        for (n, change) in hostile.iter().enumerate() {
+            let mut document = sample();
+            change(&mut document);
+            assert!(Document::parse(&document.to_bytes().unwrap()).is_err(), "case {n}");
+        }
+        assert!(Document::parse(&sample().to_bytes().unwrap()).is_ok());
+    }
+}

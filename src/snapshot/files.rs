@@ -1,0 +1,211 @@
+//! From a tree to files: each checked by name, created anew relative to an
+//! open folder, never through a link, by two threads.
+
+use std::collections::HashSet;
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::document::Settings;
+use super::index::Stat;
+use crate::error::integrity;
+use crate::git::{Git, check_entry_name};
+
+const DEPTH: usize = 1024;
+
+/// One file of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TreeFile {
+    pub(super) path: Vec<u8>,
+    pub(super) mode: u32,
+    pub(super) object: git2::Oid,
+}
+
+/// All files of a tree in path order, with every name checked.
+pub(super) fn flatten(repo: &git2::Repository, tree: git2::Oid) -> Result<Vec<TreeFile>> {
+    let mut files = Vec::new();
+    walk(repo, tree, &mut Vec::new(), &mut files, 0)?;
+    Ok(files)
+}
+
+fn walk(
+    repo: &git2::Repository,
+    id: git2::Oid,
+    path: &mut Vec<u8>,
+    files: &mut Vec<TreeFile>,
+    depth: usize,
+) -> Result<()> {
+    if depth > DEPTH {
+        return Err(integrity("a tree is nested too deep").into());
+    }
+    let tree = repo
+        .find_tree(id)
+        .map_err(|error| integrity(format!("tree {id} is missing or damaged: {}", error.message())))?;
+    let length = path.len();
+    for entry in tree.iter() {
+        let (name, mode) = (entry.name_bytes(), entry.filemode_raw() as u32);
+        check_entry_name(name, mode & 0o170_000 == 0o120_000)?;
+        if length > 0 {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        match mode & 0o170_000 {
+            0o040_000 => walk(repo, entry.id(), path, files, depth + 1)?,
+            0o100_000 => {
+                let mode = if mode & 0o100 != 0 { 0o100_755 } else { 0o100_644 };
+                files.push(TreeFile { path: path.clone(), mode, object: entry.id() });
+            }
+            0o120_000 => files.push(TreeFile { path: path.clone(), mode: 0o120_000, object: entry.id() }),
+            other => {
+                let path = String::from_utf8_lossy(path).into_owned();
+                return Err(integrity(format!("tree entry {path:?} has the unsupported mode {other:o}")).into());
+            }
+        }
+        path.truncate(length);
+    }
+    Ok(())
+}
+
+/// Writes `files` below `root` and returns what `lstat` says about each.
+///
+/// # Errors
+/// Also when anything is in the way.
+pub(super) fn write(repo: &git2::Repository, root: &Path, files: &[TreeFile]) -> Result<Vec<Stat>> {
+    let top = rustix::fs::openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .with_context(|| format!("cannot open {}", root.display()))?;
+    make_folders(top.as_fd(), files)?;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    let share = files.len().div_ceil(workers).max(1);
+    let git_dir = repo.path().to_owned();
+    let parts = std::thread::scope(|scope| {
+        let work = |part| {
+            let (top, git_dir) = (top.as_fd(), &git_dir);
+            move || write_part(git_dir, top, part)
+        };
+        let threads: Vec<_> = files.chunks(share).map(|part| scope.spawn(work(part))).collect();
+        threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
+    });
+    let mut stats = Vec::with_capacity(files.len());
+    for part in parts {
+        stats.extend(part.map_err(|_| anyhow::anyhow!("a thread that writes files died"))??);
+    }
+    Ok(stats)
+}
+
+fn make_folders(top: BorrowedFd<'_>, files: &[TreeFile]) -> Result<()> {
+    let mut made: HashSet<&[u8]> = HashSet::new();
+    for file in files {
+        let mut ends = Vec::new();
+        let mut path: &[u8] = &file.path;
+        while let Some(slash) = path.iter().rposition(|byte| *byte == b'/') {
+            path = &path[..slash];
+            if !made.insert(path) {
+                break;
+            }
+            ends.push(path);
+        }
+        for folder in ends.into_iter().rev() {
+            rustix::fs::mkdirat(top, OsStr::from_bytes(folder), Mode::from_raw_mode(0o777))
+                .with_context(|| format!("cannot create the folder {}", String::from_utf8_lossy(folder)))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_part(git_dir: &Path, top: BorrowedFd<'_>, files: &[TreeFile]) -> Result<Vec<Stat>> {
+    let repo = git2::Repository::open(git_dir)?;
+    let odb = repo.odb()?;
+    let mut stats = Vec::with_capacity(files.len());
+    let mut parent: (PathBuf, Option<OwnedFd>) = (PathBuf::new(), None);
+    for file in files {
+        let path = Path::new(OsStr::from_bytes(&file.path));
+        let folder = path.parent().unwrap_or(Path::new(""));
+        if parent.1.is_none() || parent.0 != folder {
+            parent = (folder.to_owned(), Some(open_folder(top, folder)?));
+        }
+        let (Some(folder), Some(name)) = (&parent.1, path.file_name()) else { continue };
+        let object = odb
+            .read(file.object)
+            .map_err(|error| integrity(format!("the content of {} is missing: {}", path.display(), error.message())))?;
+        let written = write_one(folder.as_fd(), name, file.mode, object.data());
+        stats.push(written.with_context(|| format!("cannot write {}", path.display()))?);
+    }
+    Ok(stats)
+}
+
+fn open_folder(top: BorrowedFd<'_>, folder: &Path) -> Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let path = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat2(top, path, flags, Mode::empty(), resolve)
+        .with_context(|| format!("cannot open the folder {}", folder.display()))
+}
+
+fn write_one(folder: BorrowedFd<'_>, name: &OsStr, mode: u32, content: &[u8]) -> Result<Stat> {
+    if mode == 0o120_000 {
+        let target = CString::new(content).map_err(|_| integrity("a symbolic link's target has a NUL byte"))?;
+        rustix::fs::symlinkat(&target, folder, name)?;
+        return Ok(Stat::from(&rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?));
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let permissions = if mode == 0o100_755 { 0o777 } else { 0o666 };
+    let mut file = File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(permissions))?);
+    file.write_all(content)?;
+    Ok(Stat::from(&rustix::fs::fstat(&file)?))
+}
+
+/// Whether writing this tree's files takes git's conversions: then the git
+/// program does it.
+pub(super) fn needs_conversion(repo: &git2::Repository, settings: &Settings, files: &[TreeFile]) -> Result<bool> {
+    if settings.autocrlf == Some(super::document::AutoCrlf::True) || settings.eol == Some(super::document::Eol::Crlf) {
+        return Ok(true);
+    }
+    let odb = repo.odb()?;
+    for file in files.iter().filter(|file| file.path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes")) {
+        let object = odb.read(file.object)?;
+        let text = String::from_utf8_lossy(object.data()).to_ascii_lowercase();
+        let converts = |word: &str| {
+            ["eol=crlf", "filter", "ident", "working-tree-encoding", "crlf"].iter().any(|known| word.starts_with(known))
+        };
+        if text.lines().any(|line| line.split_whitespace().skip(1).any(converts)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Writes `tree` through the git program, with its conversions.
+pub(super) fn write_converted(
+    git: &Git,
+    repo: &git2::Repository,
+    root: &Path,
+    files: &[TreeFile],
+    skipped: &HashSet<&[u8]>,
+    tree: git2::Oid,
+) -> Result<Vec<Stat>> {
+    let index = repo.path().join("envctl-checkout-index");
+    let call = || git.at(repo.path()).env("GIT_WORK_TREE", root).env("GIT_INDEX_FILE", &index).cwd(root);
+    call().args(["-c", "core.sparseCheckout=false", "read-tree"]).arg(&tree.to_string()).run(b"")?;
+    let wanted: Vec<&[u8]> = files.iter().map(|file| &*file.path).filter(|path| !skipped.contains(path)).collect();
+    let mut input = wanted.join(&0);
+    input.push(0);
+    call().args(["checkout-index", "-q", "-z", "--stdin"]).run(&input).context("cannot write the working files")?;
+    std::fs::remove_file(&index)?;
+    files
+        .iter()
+        .map(|file| {
+            match rustix::fs::statat(CWD, root.join(OsStr::from_bytes(&file.path)), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => Ok(Stat::from(&stat)),
+                Err(Errno::NOENT) => Ok(Stat::default()),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,14 @@
+//! The semantic state of a checkout: what was committed and not pushed, what
+//! was staged, changed, deleted and added. Taken by [`capture`], put back by
+//! [`apply`], compared by [`parity`]. Not a disk: git's own objects carry it.
+
+mod apply;
+mod capture;
+mod document;
+mod files;
+mod index;
+mod scan;
+
+pub use apply::{Parity, apply, parity};
+pub use capture::{Captured, Options, capture, open, remote_url};
+pub use document::{Document, MAX_DOCUMENT, Pack, TrackingRef};

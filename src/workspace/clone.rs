@@ -1,0 +1,87 @@
+//! Making a workspace: built in a private folder beside its place, then moved.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::mirror::Mirror;
+use crate::disk;
+use crate::error::usage;
+
+/// A workspace under construction; gone again unless it is finished.
+#[derive(Debug)]
+pub struct Draft {
+    folder: Option<tempfile::TempDir>,
+    place: PathBuf,
+}
+
+impl Draft {
+    /// Starts a clone for `place` that borrows the mirror's objects.
+    ///
+    /// # Errors
+    /// When something is at `place` already.
+    pub fn new(place: &Path, mirror: &Mirror, remote: &str, url: &str) -> Result<Self> {
+        if fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some()) || place.is_file() {
+            return Err(usage(format!("{} is not empty", place.display()))
+                .hint("name a folder that does not exist yet: --into DIR")
+                .into());
+        }
+        let Some(parent) = place.parent() else { bail!("{} cannot be a workspace", place.display()) };
+        disk::create_private_dir(parent)?;
+        let folder = tempfile::Builder::new()
+            .prefix(".envctl-draft-")
+            .tempdir_in(parent)
+            .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
+        let draft = Draft { folder: Some(folder), place: place.to_owned() };
+        draft.init(mirror, remote, url).with_context(|| format!("cannot prepare the workspace {}", place.display()))?;
+        Ok(draft)
+    }
+
+    /// Where it is being built.
+    pub fn path(&self) -> &Path {
+        self.folder.as_ref().map_or(&self.place, tempfile::TempDir::path)
+    }
+
+    fn init(&self, mirror: &Mirror, remote: &str, url: &str) -> Result<()> {
+        let mut options = git2::RepositoryInitOptions::new();
+        options.external_template(false).initial_head("envctl").no_reinit(true);
+        let repo = git2::Repository::init_opts(self.path(), &options)?;
+        let objects = mirror.objects();
+        if objects.as_os_str().as_bytes().contains(&b'\n') {
+            bail!("the path of the mirror contains a line break");
+        }
+        let git_dir = repo.path();
+        fs::create_dir_all(git_dir.join("objects/info"))?;
+        fs::write(git_dir.join("objects/info/alternates"), [objects.as_os_str().as_bytes(), b"\n"].concat())?;
+        // Present from the start so that the runtime can protect them: a
+        // program inside could otherwise make them and redirect git outside.
+        fs::create_dir_all(git_dir.join("hooks"))?;
+        fs::create_dir_all(git_dir.join("info"))?;
+        fs::write(git_dir.join("commondir"), ".\n")?;
+        let mut config = repo.config()?.open_level(git2::ConfigLevel::Local)?;
+        config.set_str(&format!("remote.{remote}.url"), url)?;
+        config.set_str(&format!("remote.{remote}.fetch"), &format!("+refs/heads/*:refs/remotes/{remote}/*"))?;
+        Ok(())
+    }
+
+    /// Moves the finished workspace to its place.
+    ///
+    /// # Errors
+    /// When something has appeared there meanwhile.
+    pub fn finish(mut self) -> Result<()> {
+        let Some(folder) = self.folder.take() else { return Ok(()) };
+        rustix::fs::syncfs(fs::File::open(folder.path())?).context("cannot flush the workspace")?;
+        fs::rename(folder.path(), &self.place)
+            .with_context(|| format!("cannot move the workspace to {}", self.place.display()))?;
+        // Nothing is left at the temporary path.
+        let _moved = folder.keep();
+        Ok(())
+    }
+}
+
+/// Whether a folder holds a workspace.
+pub fn is_workspace(path: &Path) -> bool {
+    path.join(".git/objects/info/alternates").exists()
+}

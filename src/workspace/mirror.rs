@@ -1,0 +1,168 @@
+//! The object mirror of one repository: bare, shared by all its workspaces,
+//! filled by the git program so that credential helpers, ssh configuration and
+//! proxies work as the user set them up.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::disk::{self, lock::FileLock};
+use crate::error::{not_found, unreachable};
+use crate::git::{Git, complaint};
+use crate::identity::Commit;
+
+/// What a fetch did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Whether the remote was asked at all.
+    pub network: bool,
+    /// Growth of the mirror in bytes.
+    pub bytes: u64,
+}
+
+/// A bare repository of ours.
+#[derive(Clone, Debug)]
+pub struct Mirror {
+    path: PathBuf,
+    lock: PathBuf,
+}
+
+/// What decides how the remote is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Remote<'a> {
+    /// Where it is reachable from here.
+    pub url: &'a str,
+    /// Nothing may be asked.
+    pub offline: bool,
+    /// Git may ask for credentials on the terminal.
+    pub interactive: bool,
+}
+
+impl Mirror {
+    /// The mirror at `path`, guarded by the lock file `lock`.
+    pub fn new(path: PathBuf, lock: PathBuf) -> Self {
+        Mirror { path, lock }
+    }
+
+    /// Its objects, for alternates and for the runtime.
+    pub fn objects(&self) -> PathBuf {
+        self.path.join("objects")
+    }
+
+    /// Makes sure that `base` is here and stays, and as many of `others` as
+    /// the remote still serves.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Unreachable`] when the remote does not answer,
+    /// [`crate::error::Kind::NotFound`] when it does not have `base`.
+    pub fn ensure(
+        &self,
+        git: &Git,
+        remote: Remote<'_>,
+        base: &Commit,
+        others: &[Commit],
+        waiting: impl FnOnce(),
+    ) -> Result<Fetched> {
+        let _lock = FileLock::acquire(&self.lock, waiting)?;
+        let repo = self.open()?;
+        let mut fetched = Fetched::default();
+        if !kept(&repo, base) {
+            let before = size(&self.objects());
+            self.fetch(git, &repo, remote, base)?;
+            fetched = Fetched { network: true, bytes: size(&self.objects()).saturating_sub(before) };
+        }
+        for commit in others {
+            if !kept(&repo, commit) && !remote.offline {
+                fetched.network = true;
+                // Cosmetic: where a branch stood that the task does not build on.
+                let _ = self.fetch_exactly(git, remote, commit);
+            }
+        }
+        Ok(fetched)
+    }
+
+    fn open(&self) -> Result<git2::Repository> {
+        if self.path.join("HEAD").exists() {
+            return git2::Repository::open_bare(&self.path)
+                .with_context(|| format!("cannot open the mirror {}", self.path.display()));
+        }
+        if let Some(parent) = self.path.parent() {
+            disk::create_private_dir(parent)?;
+        }
+        let mut options = git2::RepositoryInitOptions::new();
+        options.bare(true).external_template(false).initial_head("envctl");
+        let repo = git2::Repository::init_opts(&self.path, &options)
+            .with_context(|| format!("cannot create the mirror {}", self.path.display()))?;
+        repo.config()?.set_i32("gc.auto", 0)?;
+        Ok(repo)
+    }
+
+    fn fetch(&self, git: &Git, repo: &git2::Repository, remote: Remote<'_>, base: &Commit) -> Result<()> {
+        if remote.offline {
+            return Err(unreachable(format!(
+                "commit {base} is not on this machine, and --offline forbids to fetch it"
+            ))
+            .hint("run the command once without --offline")
+            .into());
+        }
+        let exact = self.fetch_exactly(git, remote, base);
+        if exact.is_ok() {
+            return Ok(());
+        }
+        // Some servers give out branches only, not any commit by its name.
+        let refspecs = ["+refs/heads/*:refs/envctl/heads/*", "+refs/tags/*:refs/envctl/tags/*"];
+        if let Err(reason) = self.run(git, remote, &refspecs)? {
+            return Err(anyhow::Error::new(unreachable(reason)).context(
+                unreachable(format!("cannot fetch from {}", remote.url))
+                    .hint("check the network and your access with: git ls-remote URL; a [[url]] rule in config.toml maps it elsewhere"),
+            ));
+        }
+        let oid = git2::Oid::from_str(base.as_str())?;
+        if repo.find_commit(oid).is_err() {
+            return Err(not_found(format!("commit {base} is not in {}", remote.url))
+                .hint("it was removed from the remote, or never pushed: publish the task again")
+                .into());
+        }
+        repo.reference(&keep_ref(base), oid, true, "envctl: base")?;
+        Ok(())
+    }
+
+    fn fetch_exactly(&self, git: &Git, remote: Remote<'_>, commit: &Commit) -> Result<()> {
+        let refspec = format!("+{commit}:{}", keep_ref(commit));
+        match self.run(git, remote, &[&refspec])? {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(unreachable(reason).into()),
+        }
+    }
+
+    /// Runs a fetch; the inner error is git's own complaint.
+    fn run(&self, git: &Git, remote: Remote<'_>, refspecs: &[&str]) -> Result<Result<(), String>> {
+        let mut call = git.at(&self.path).args([
+            "-c",
+            "protocol.version=2",
+            "fetch",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--quiet",
+        ]);
+        if !remote.interactive {
+            call = call.env("GIT_TERMINAL_PROMPT", "0").env("GIT_SSH_VARIANT", "auto");
+        }
+        let output = call.args(["--", remote.url]).args(refspecs).output(b"")?;
+        Ok(if output.status.success() { Ok(()) } else { Err(complaint(&output.stderr)) })
+    }
+}
+
+fn keep_ref(commit: &Commit) -> String {
+    format!("refs/envctl/keep/{commit}")
+}
+
+/// A keep-ref is written only after everything below its commit has arrived.
+fn kept(repo: &git2::Repository, commit: &Commit) -> bool {
+    repo.find_reference(&keep_ref(commit)).is_ok_and(|reference| reference.peel_to_commit().is_ok())
+}
+
+fn size(objects: &Path) -> u64 {
+    let folders = std::fs::read_dir(objects.join("pack")).into_iter().flatten().flatten();
+    folders.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+}

@@ -1,0 +1,12 @@
+//! L2: the checkout that persists. A clone of its own per task that borrows
+//! objects from a mirror through alternates, so that refs, stash, config and
+//! hooks are never shared between tasks.
+//!
+//! Invariants: the mirror holds only what the remote has, and a keep-ref for
+//! every base in use; a workspace appears whole, by rename.
+
+mod clone;
+mod mirror;
+
+pub use clone::{Draft, is_workspace};
+pub use mirror::{Fetched, Mirror, Remote};

@@ -1,0 +1,8 @@
+//! Black-box tests: the built binary against real git, real OCI layouts and
+//! real namespaces. What they need is installed by `tests/run`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers outside #[test] functions may fail the test too")]
+
+mod hostile_image;
+mod image;
+mod support;

@@ -1,0 +1,186 @@
+//! A hermetic person: folders of their own, an empty environment, and on
+//! request the unprivileged account that `tests/run` makes.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+use tempfile::TempDir;
+
+use super::call::Call;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_envctl");
+const ACCOUNT: &str = "envctl-test";
+
+/// Copies are the same person.
+#[derive(Clone)]
+pub struct Home(Arc<Inner>);
+
+struct Inner {
+    dir: TempDir,
+    account: Option<Account>,
+    binary: PathBuf,
+}
+
+#[derive(Clone, Copy)]
+struct Account {
+    uid: u32,
+    gid: u32,
+}
+
+impl Home {
+    /// Whoever runs the tests.
+    pub fn new() -> Self {
+        Self::of(None)
+    }
+
+    /// The unprivileged account; fails the test where there is none.
+    pub fn unprivileged() -> Self {
+        Self::of(Some(Account::find()))
+    }
+
+    fn of(account: Option<Account>) -> Self {
+        let dir = tempfile::Builder::new().prefix("envctl-it-").tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let binary = match account {
+            Some(account) if !account.reaches_binary() => {
+                // Not copied by this process: a fork of another test would
+                // inherit the open file, and running it would be ETXTBSY.
+                let copy = dir.path().join("envctl");
+                assert!(Command::new("cp").arg(BINARY).arg(&copy).status().unwrap().success());
+                fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+                copy
+            }
+            _ => BINARY.into(),
+        };
+        let home = Home(Arc::new(Inner { dir, account, binary }));
+        for folder in ["", "home", "config", "cache", "data", "state"] {
+            let path = home.path(folder);
+            fs::create_dir_all(&path).unwrap();
+            home.give(&path);
+        }
+        home
+    }
+
+    /// A place in the folder that vanishes with this home.
+    pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.0.dir.path().join(relative)
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.path("config/envctl")
+    }
+
+    pub fn cache(&self) -> PathBuf {
+        self.path("cache/envctl")
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.path("data/envctl")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.path("state/envctl")
+    }
+
+    pub fn is_unprivileged(&self) -> bool {
+        self.0.account.is_some()
+    }
+
+    pub fn envctl(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Call {
+        self.call(&self.0.binary, args)
+    }
+
+    /// Any program, as this person and with nothing but this environment.
+    pub fn call(&self, program: impl AsRef<OsStr>, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Call {
+        let mut command = match &self.0.account {
+            Some(_) => Account::become_it(program),
+            None => Command::new(program),
+        };
+        command.args(args).env_clear().env("PATH", search_path()).env("LANG", "C.UTF-8").env("HOME", self.path("home"));
+        for name in ["config", "cache", "data", "state"] {
+            command.env(format!("XDG_{}_HOME", name.to_uppercase()), self.path(name));
+        }
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        command.current_dir(self.path("home"));
+        Call::new(command)
+    }
+
+    /// Writes a file, and makes the folders above it, for this person.
+    pub fn write(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        self.mkdir(path.parent().unwrap());
+        fs::write(&path, bytes).unwrap();
+        self.give(&path);
+    }
+
+    /// Makes a folder, and those above it, for this person.
+    pub fn mkdir(&self, path: impl AsRef<Path>) {
+        let path = self.path(path);
+        if !path.is_dir() {
+            self.mkdir(path.parent().unwrap());
+            fs::create_dir(&path).unwrap();
+            self.give(&path);
+        }
+    }
+
+    /// Lets this person own what the test made.
+    fn give(&self, path: &Path) {
+        if let Some(account) = self.0.account {
+            chown(path, Some(account.uid), Some(account.gid)).unwrap();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !rustix::process::geteuid().is_root() {
+            open_up(self.dir.path());
+        }
+    }
+}
+
+/// Unpacked layers may hold folders that even their owner cannot empty.
+fn open_up(dir: &Path) {
+    let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
+}
+
+impl Account {
+    fn find() -> Self {
+        assert!(rustix::process::geteuid().is_root(), "this test acts as {ACCOUNT}: run tests/run as root");
+        let ask = |flag| -> Option<u32> {
+            let output = Command::new("id").args([flag, ACCOUNT]).output().unwrap();
+            String::from_utf8(output.stdout).unwrap().trim().parse().ok()
+        };
+        match (ask("-u"), ask("-g")) {
+            (Some(uid), Some(gid)) => Account { uid, gid },
+            _ => panic!("this test needs the account {ACCOUNT}: tests/run makes it"),
+        }
+    }
+
+    fn become_it(program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("setpriv");
+        let (user, group) = (format!("--reuid={ACCOUNT}"), format!("--regid={ACCOUNT}"));
+        command.args([&user, &group, "--init-groups", "--"]).arg(program);
+        command
+    }
+
+    /// The target folder may lie below a home that others cannot enter.
+    fn reaches_binary(self) -> bool {
+        static REACHES: OnceLock<bool> = OnceLock::new();
+        *REACHES.get_or_init(|| Self::become_it("test").args(["-x", BINARY]).status().unwrap().success())
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the programs under test are found where the tests were started")]
+fn search_path() -> std::ffi::OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}

@@ -1,0 +1,25 @@
+//! What every test builds on. Each file is one subject.
+
+#![allow(dead_code, unused_imports, reason = "a kit: not every part is in use at every time")]
+
+mod busybox;
+mod call;
+mod home;
+mod image;
+mod lab;
+mod layer;
+mod layout;
+mod outside;
+mod repo;
+mod tar;
+
+pub use busybox::busybox;
+pub use call::{Call, Run, until};
+pub use home::Home;
+pub use image::{ImageBuilder, architecture, foreign_architecture};
+pub use lab::{Lab, publish};
+pub use layer::{Layer, gzip, sha256};
+pub use layout::{Layout, Written};
+pub use outside::Outside;
+pub use repo::Repo;
+pub use tar::{Entry, pax_record};

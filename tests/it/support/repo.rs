@@ -1,0 +1,78 @@
+//! A remote and an agent's checkout, made by the real git.
+
+use std::path::PathBuf;
+
+use super::call::Call;
+use super::home::Home;
+
+/// A bare remote and one clone of it.
+#[derive(Clone)]
+pub struct Repo {
+    home: Home,
+    pub remote: PathBuf,
+    pub path: PathBuf,
+}
+
+impl Repo {
+    /// A remote with one commit on `main`, cloned to `checkout`.
+    pub fn new(home: &Home) -> Self {
+        let repo = Repo { home: home.clone(), remote: home.path("remote.git"), path: home.path("checkout") };
+        let (remote, path) = (repo.remote.to_str().unwrap(), repo.path.to_str().unwrap());
+        repo.git_in("", &["init", "--quiet", "--bare", "--initial-branch=main", remote]).ok();
+        repo.git_in("", &["clone", "--quiet", &repo.url(), path]).ok();
+        repo.write("README", "shop\n");
+        repo.commit("first");
+        repo.push();
+        repo
+    }
+
+    /// Another clone of the same remote, for example with `--depth=1`.
+    pub fn clone_to(&self, name: &str, options: &[&str]) -> Self {
+        let path = self.home.path(name);
+        let url = self.url();
+        let args = [&["clone", "--quiet"], options, &[&url, path.to_str().unwrap()]].concat();
+        self.git_in("", &args).ok();
+        Repo { home: self.home.clone(), remote: self.remote.clone(), path }
+    }
+
+    pub fn url(&self) -> String {
+        format!("file://{}", self.remote.display())
+    }
+
+    /// Standard output of a git command in the checkout, without the last newline.
+    #[track_caller]
+    pub fn git(&self, args: &[&str]) -> String {
+        let run = self.git_in(self.path.to_str().unwrap(), args).run().ok();
+        run.stdout.strip_suffix('\n').map(str::to_owned).unwrap_or(run.stdout)
+    }
+
+    pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+        self.home.write(self.path.join(path), bytes);
+    }
+
+    /// Commits everything that is there; the commit's hash.
+    pub fn commit(&self, message: &str) -> String {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
+        self.head()
+    }
+
+    pub fn head(&self) -> String {
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    pub fn push(&self) {
+        self.git(&["push", "--quiet", "origin", "HEAD"]);
+    }
+
+    fn git_in(&self, folder: &str, args: &[&str]) -> Call {
+        let mut call = self.home.call("git", args).cwd(self.home.path(folder));
+        for role in ["AUTHOR", "COMMITTER"] {
+            call = call
+                .env(&format!("GIT_{role}_NAME"), "Agent")
+                .env(&format!("GIT_{role}_EMAIL"), "agent@example.org")
+                .env(&format!("GIT_{role}_DATE"), "2026-01-15T10:30:00Z");
+        }
+        call
+    }
+}
