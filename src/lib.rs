@@ -5,7 +5,7 @@
 //! [`image`] (L0), [`workspace`] (L2) with [`snapshot`], and [`runtime`] (L3).
 //! [`identity`] and [`config`] are pure: they do no I/O.
 
-//pub mod cli;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod digest;
@@ -13,12 +13,12 @@ pub mod disk;
 pub mod env;
 pub mod error;
 pub mod git;
-//pub mod handoff;
+pub mod handoff;
 pub mod identity;
 pub mod image;
 pub mod oci;
 pub mod paths;
-//pub mod runtime;
+pub mod runtime;
 pub mod snapshot;
 pub mod store;
 pub mod ui;

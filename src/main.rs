@@ -1,5 +1,5 @@
 //! The `envctl` binary.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    envctl::cli::main()
 }

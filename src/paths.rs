@@ -62,6 +62,11 @@ impl Paths {
         self.cache.join("blobs/sha256").join(digest.hex())
     }
 
+    /// Who the user of an image is, by its own accounts.
+    pub fn image_user(&self, image: &Digest) -> PathBuf {
+        self.cache.join("users").join(format!("{}.json", image.hex()))
+    }
+
     /// Unpacked layers whose files are owned according to one id mapping.
     pub fn layers(&self, mapping: &str) -> PathBuf {
         self.cache.join("layers").join(mapping)

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use anyhow::{Context, Result};
@@ -73,6 +73,18 @@ pub struct Extracted {
     diff_id: Digest,
     counts: Counts,
     owned: Vec<Owned>,
+}
+
+impl Extracted {
+    /// Digest of the uncompressed tar.
+    pub fn diff_id(&self) -> &Digest {
+        &self.diff_id
+    }
+
+    /// The private tree.
+    pub fn tree(&self) -> PathBuf {
+        self.scratch.path().join("fs")
+    }
 }
 
 impl Layers {
@@ -208,9 +220,24 @@ impl Layers {
         disk::lock::FileLock::acquire(&self.cache.join("locks").join(name), waiting)
     }
 
-    /// The folder above all trees.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Compares what is about to be written with what the disk can hold.
+    ///
+    /// # Errors
+    /// When it is too much.
+    pub fn check_space(&self, bytes: u64) -> Result<()> {
+        disk::create_private_dir(&self.cache)?;
+        let (free, inodes) = disk::free_space(&self.cache)?;
+        if free < bytes || inodes < 1024 {
+            return Err(failure(format!(
+                "the image needs about {}, {} has {} and {inodes} inodes left",
+                crate::ui::human_bytes(bytes),
+                self.cache.display(),
+                crate::ui::human_bytes(free)
+            ))
+            .hint("free some space, or point XDG_CACHE_HOME at a larger disk")
+            .into());
+        }
+        Ok(())
     }
 }
 
@@ -338,20 +365,4 @@ fn umask() -> u32 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
     line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o777)
-}
-
-/// A failure for a machine whose cache cannot hold the image.
-pub(super) fn check_space(folder: &Path, bytes: u64, what: &str) -> Result<()> {
-    let (free, inodes) = disk::free_space(folder)?;
-    if free < bytes || inodes < 1024 {
-        return Err(failure(format!(
-            "{what} needs about {}, {} has {} and {inodes} inodes left",
-            crate::ui::human_bytes(bytes),
-            folder.display(),
-            crate::ui::human_bytes(free)
-        ))
-        .hint("free some space, or point XDG_CACHE_HOME at a larger disk")
-        .into());
-    }
-    Ok(())
 }

@@ -5,13 +5,11 @@
 mod extract;
 mod layer;
 mod path;
+mod pull;
 mod tar;
 mod user;
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
@@ -22,7 +20,8 @@ use crate::paths::Paths;
 
 pub use extract::{Counts, Owned};
 pub use layer::{Layers, Ownership, Record};
-pub use user::{MAX_ID, User, resolve as resolve_user};
+pub use pull::{Cache, Owners, Pulled, Watch};
+pub use user::{MAX_ID, User};
 
 /// Everything about an image but its content.
 #[derive(Clone, Debug)]
@@ -138,95 +137,4 @@ fn image(digest: Digest, manifest: &Manifest, config: &[u8]) -> Result<Image> {
     }
     let layers = layers.iter().cloned().zip(diff_ids.iter().copied()).collect();
     Ok(Image { digest, config, layers })
-}
-
-/// What pulling has to tell while it runs.
-pub trait Watch: Sync {
-    /// A layer starts; the returned function is called with bytes moved.
-    fn layer(&self, layer: &Descriptor) -> Box<dyn Fn(u64) + Sync + Send>;
-    /// Another process works on the same layer.
-    fn waiting(&self, layer: &Descriptor);
-}
-
-/// Pulls the layers that are missing, as many at a time as there are cores.
-/// Returns the records of all layers, lowest first.
-///
-/// # Errors
-/// The first failure; layers that were complete stay, nothing else does.
-pub fn pull(
-    image: &Image,
-    layers: &Layers,
-    blobs: &dyn Blobs,
-    ownership: &dyn Ownership,
-    watch: &dyn Watch,
-) -> Result<Vec<Record>> {
-    let mut missing: Vec<&(Descriptor, Digest)> =
-        image.layers.iter().filter(|(_, diff_id)| layers.get(diff_id).is_none()).collect();
-    // One order for all processes, so that their locks cannot cross; and a
-    // layer that an image lists twice is pulled once.
-    missing.sort_by_key(|(_, diff_id)| *diff_id);
-    missing.dedup_by_key(|(_, diff_id)| *diff_id);
-    if !missing.is_empty() {
-        disk::create_private_dir(layers.folder())?;
-        let compressed: u64 = missing.iter().map(|(layer, _)| layer.size).sum();
-        layer::check_space(layers.folder(), compressed.saturating_mul(2), "the image")?;
-    }
-    let mut locks = Vec::new();
-    for (descriptor, diff_id) in &missing {
-        locks.push(layers.lock(diff_id, || watch.waiting(descriptor))?);
-    }
-    missing.retain(|(_, diff_id)| layers.get(diff_id).is_none());
-    let (extracted, failure) = extract_all(&missing, layers, blobs, ownership.own_ids(), watch)?;
-    // From here on there are no threads: settling owners may fork. What is
-    // complete stays although another layer failed.
-    for layer in extracted {
-        layers.publish(layer, ownership)?;
-    }
-    drop(locks);
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
-    let all = image.layers.iter().map(|(_, diff_id)| layers.get(diff_id));
-    all.map(|record| record.context("a layer vanished from the cache while it was pulled")).collect()
-}
-
-fn extract_all(
-    missing: &[&(Descriptor, Digest)],
-    layers: &Layers,
-    blobs: &dyn Blobs,
-    own_ids: (u32, u32),
-    watch: &dyn Watch,
-) -> Result<(Vec<layer::Extracted>, Option<anyhow::Error>)> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len());
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::new());
-    let work = || {
-        while let Some((descriptor, diff_id)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let moved = watch.layer(descriptor);
-            let outcome = blobs
-                .open(descriptor)
-                .and_then(|content| layers.extract(descriptor, diff_id, content, own_ids, &*moved));
-            if outcome.is_err() {
-                // No further layer is started.
-                next.store(missing.len(), Ordering::Relaxed);
-            }
-            if let Ok(mut results) = results.lock() {
-                results.push(outcome);
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(work);
-        }
-    });
-    let results = results.into_inner().map_err(|_| anyhow::anyhow!("a worker that unpacks layers died"))?;
-    let (mut extracted, mut failure) = (Vec::new(), None);
-    for result in results {
-        match result {
-            Ok(layer) => extracted.push(layer),
-            Err(error) => failure = failure.or(Some(error)),
-        }
-    }
-    Ok((extracted, failure))
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Fault, integrity};
 
@@ -15,7 +16,7 @@ pub const MAX_ID: u32 = 65_535;
 const MAX_FILE: u64 = 4 << 20;
 
 /// The account in which commands run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// Numeric user id inside the image.
     pub uid: u32,
@@ -27,6 +28,18 @@ pub struct User {
     pub home: String,
     /// Login shell, where the image names one.
     pub shell: Option<String>,
+}
+
+impl User {
+    /// Root, as long as nothing else is known.
+    pub(super) fn root() -> Self {
+        User { uid: 0, gid: 0, name: None, home: "/root".into(), shell: None }
+    }
+}
+
+/// Whether a `USER` means root without looking at any file.
+pub(super) fn is_root(spec: Option<&str>) -> bool {
+    matches!(spec.unwrap_or_default(), "" | "0" | "root" | "0:0" | "root:root" | "0:root" | "root:0")
 }
 
 /// Resolves `user[:group]`, names or numbers; an absent one is root.

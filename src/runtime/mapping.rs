@@ -4,7 +4,7 @@
 //! belong to them. All other ids map to the developer's subordinate ids
 //! (`subuid(5)`) where there are any.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, OsStr};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
@@ -112,10 +112,16 @@ impl Mapping {
         self.gid_outside(inside).is_some()
     }
 
+    /// Whether user and group 0 exist inside.
+    pub(super) fn has_root(&self) -> bool {
+        self.uid_outside(0).is_some() && self.gid_outside(0).is_some()
+    }
+
     /// Writes the maps of a process that waits in a new user namespace.
     pub(super) fn write(&self, pid: Pid) -> Result<()> {
         let pid = pid.as_raw_nonzero();
-        let refused = |error: std::io::Error| probe::explain_user_namespace(error, "cannot map user ids into the user namespace");
+        let refused =
+            |error: std::io::Error| probe::explain_user_namespace(error, "cannot map user ids into the user namespace");
         if let Means::Helpers { newuidmap, newgidmap } = &self.means {
             for (program, ranges) in [(newuidmap, &self.uids), (newgidmap, &self.gids)] {
                 let mut command = Command::new(program);
@@ -130,7 +136,9 @@ impl Mapping {
                         program.display(),
                         String::from_utf8_lossy(&output.stderr).trim()
                     ))
-                    .hint("check the ranges in /etc/subuid and /etc/subgid, and that newuidmap is installed setuid root")
+                    .hint(
+                        "check the ranges in /etc/subuid and /etc/subgid, and that newuidmap is installed setuid root",
+                    )
                     .into());
                 }
             }
@@ -151,16 +159,21 @@ impl Mapping {
     ///
     /// # Errors
     /// When the owners cannot be set.
-    pub fn settle(&self, root: BorrowedFd<'_>, owned: &[(CString, u32, u32)]) -> Result<Vec<u32>> {
+    pub fn settle(&self, root: BorrowedFd<'_>, owned: &[(&CStr, u32, u32)]) -> Result<Vec<u32>> {
         let mut unmapped: Vec<u32> = Vec::new();
         let mut changes = Vec::with_capacity(owned.len());
         for (path, uid, gid) in owned {
-            unmapped.extend([(self.uid_outside(*uid), uid), (self.gid_outside(*gid), gid)].iter().filter(|(to, _)| to.is_none()).map(|(_, id)| **id));
+            unmapped.extend(
+                [(self.uid_outside(*uid), uid), (self.gid_outside(*gid), gid)]
+                    .iter()
+                    .filter(|(to, _)| to.is_none())
+                    .map(|(_, id)| **id),
+            );
             let keep = |to: Option<u32>, id: u32, own: u32| if to.is_some() { id } else { own };
             let uid = keep(self.uid_outside(*uid), *uid, self.user.0);
             let gid = keep(self.gid_outside(*gid), *gid, self.user.1);
             if (uid, gid) != self.user {
-                changes.push((path, uid, gid));
+                changes.push((*path, uid, gid));
             }
         }
         unmapped.sort_unstable();
@@ -170,7 +183,8 @@ impl Mapping {
             Means::Direct => {
                 for (path, uid, gid) in changes {
                     let (uid, gid) = (self.uid_outside(uid).unwrap_or(0), self.gid_outside(gid).unwrap_or(0));
-                    chown(root, path, uid, gid).with_context(|| format!("cannot change the owner of {}", path.to_string_lossy()))?;
+                    chown(root, path, uid, gid)
+                        .with_context(|| format!("cannot change the owner of {}", path.to_string_lossy()))?;
                 }
             }
             _ => self.inside(|| {
@@ -233,10 +247,11 @@ impl Mapping {
     }
 }
 
-fn chown(root: BorrowedFd<'_>, path: &CString, uid: u32, gid: u32) -> Result<()> {
+fn chown(root: BorrowedFd<'_>, path: &CStr, uid: u32, gid: u32) -> Result<()> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     // Only the last component is taken as it is; it may be a link.
-    let entry = rustix::fs::openat2(root, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    let entry =
+        rustix::fs::openat2(root, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve)?;
     rustix::fs::chownat(&entry, c"", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)?;
     Ok(())
 }
@@ -246,7 +261,8 @@ fn text(ranges: &[Range]) -> String {
 }
 
 fn outside(ranges: &[Range], inside: u32) -> Option<u32> {
-    let range = ranges.iter().find(|range| inside.checked_sub(range.inside).is_some_and(|offset| offset < range.count))?;
+    let range =
+        ranges.iter().find(|range| inside.checked_sub(range.inside).is_some_and(|offset| offset < range.count))?;
     Some(range.outside + (inside - range.inside))
 }
 

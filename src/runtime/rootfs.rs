@@ -8,11 +8,10 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -51,44 +50,84 @@ const PROC_READ_ONLY: [&str; 5] = ["sys", "irq", "bus", "fs", "sysrq-trigger"];
 const PROC_HIDDEN_FILES: [&str; 5] = ["kcore", "keys", "timer_list", "latency_stats", "sched_debug"];
 const PROC_HIDDEN_FOLDERS: [&str; 2] = ["acpi", "scsi"];
 
+/// What pid 1 needs to know to build the file system.
+pub(super) struct Entry<'a> {
+    pub(super) spec: &'a RootfsSpec,
+    /// A folder outside over which the scratch space is mounted.
+    pub(super) scratch_place: BorrowedFd<'a>,
+    pub(super) network: Network,
+    /// The user's home folder inside.
+    pub(super) home: &'a str,
+    /// The user's ids inside.
+    pub(super) ids: (u32, u32),
+    /// Whether group 5 (tty) exists inside.
+    pub(super) tty_group: bool,
+    /// Whether user and group 0 exist inside.
+    pub(super) root_exists: bool,
+}
+
 /// Builds the file system and makes it the root.
 ///
 /// # Errors
 /// With the step that failed. The mount namespace dies with this process, so
 /// nothing has to be undone.
-pub(super) fn enter(spec: &RootfsSpec, scratch_place: BorrowedFd<'_>, network: Network, home: &str, ids: (u32, u32), tty_gid: bool) -> Result<()> {
+pub(super) fn enter(entry: &Entry<'_>) -> Result<()> {
+    let spec = entry.spec;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the host's")?;
-    let scratch = scratch(scratch_place)?;
+    let scratch = scratch(entry.scratch_place, entry.root_exists)?;
     let root = overlay(spec, scratch.as_fd())?;
-    let root = Root { root, network };
+    let root = Root { root, network: entry.network };
     root.proc(scratch.as_fd())?;
     root.sys()?;
-    root.dev(scratch.as_fd(), tty_gid)?;
-    for (name, target) in [("tmp", "tmp"), ("run", "run")] {
+    root.dev(scratch.as_fd(), entry.tty_group)?;
+    for name in ["tmp", "run"] {
         let tree = bind(scratch.as_fd(), name, false)?;
-        root.attach(tree.as_fd(), root.folder(target)?.as_fd(), &format!("/{target}"))?;
+        root.attach(tree.as_fd(), root.folder(name)?.as_fd(), &format!("/{name}"))?;
     }
-    root.home(home, ids)?;
+    root.home(entry.home, entry.ids)?;
     root.identity_files(&spec.hostname)?;
     root.mirror(spec)?;
     root.workspace(spec)?;
     pivot(root.root.as_fd())?;
-    std::env::set_current_dir(&spec.workdir).with_context(|| format!("cannot enter {}", spec.workdir))?;
+    rustix::process::chdir(spec.workdir.as_str()).with_context(|| format!("cannot enter {}", spec.workdir))?;
     Ok(())
 }
 
 /// The sized tmpfs that holds everything that a run writes outside its
 /// workspace. It lies over the runtime's folder, visible in here only.
-fn scratch(place: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let mount = new_fs("tmpfs", &[("size", "50%"), ("mode", "0755")], MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)?;
-    move_mount(&mount, "", place, "", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
-        .context("cannot mount the scratch space")?;
+fn scratch(place: BorrowedFd<'_>, root_exists: bool) -> Result<OwnedFd> {
+    let mount = new_fs(
+        "tmpfs",
+        &[("size", "50%"), ("mode", "0755")],
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+    )?;
+    move_mount(
+        &mount,
+        "",
+        place,
+        "",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+    )
+    .context("cannot mount the scratch space")?;
     for (name, mode) in [
-        ("root", 0o755), ("upper", 0o755), ("work", 0o755), ("tmp", 0o1777), ("run", 0o755), ("run/lock", 0o1777),
-        ("run/envctl", 0o755), ("shm", 0o1777), ("empty", 0o555),
+        ("root", 0o755),
+        ("upper", 0o755),
+        ("work", 0o755),
+        ("tmp", 0o1777),
+        ("run", 0o755),
+        ("run/lock", 0o1777),
+        ("run/envctl", 0o755),
+        ("shm", 0o1777),
+        ("empty", 0o555),
     ] {
         make_folder(mount.as_fd(), name, mode)?;
+        if root_exists {
+            // The root folder and its like belong to root, also where the
+            // image's user is another.
+            let root = (Some(Uid::ROOT), Some(Gid::ROOT));
+            rustix::fs::chownat(&mount, name, root.0, root.1, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
     }
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     rustix::fs::openat(&mount, "nothing", flags, Mode::from_raw_mode(0o444))?;
@@ -96,7 +135,8 @@ fn scratch(place: BorrowedFd<'_>) -> Result<OwnedFd> {
 }
 
 fn make_folder(parent: BorrowedFd<'_>, name: &str, mode: u32) -> Result<()> {
-    rustix::fs::mkdirat(parent, name, Mode::RWXU).with_context(|| format!("cannot create {name} in the scratch space"))?;
+    rustix::fs::mkdirat(parent, name, Mode::RWXU)
+        .with_context(|| format!("cannot create {name} in the scratch space"))?;
     rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
     Ok(())
 }
@@ -111,7 +151,9 @@ fn overlay(spec: &RootfsSpec, scratch: BorrowedFd<'_>) -> Result<OwnedFd> {
             .with_context(|| format!("cannot open the layer {}", path.display()))
     };
     let layers: Vec<OwnedFd> = spec.layers.iter().rev().map(|path| open(path)).collect::<Result<_>>()?;
-    let inside = |name: &str| rustix::fs::openat(scratch, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let inside = |name: &str| {
+        rustix::fs::openat(scratch, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    };
     let (upper, work, target) = (inside("upper")?, inside("work")?, inside("root")?);
     let path = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
     let lower: Vec<String> = layers.iter().map(path).collect();
@@ -121,7 +163,9 @@ fn overlay(spec: &RootfsSpec, scratch: BorrowedFd<'_>) -> Result<OwnedFd> {
     }
     let options = CString::new(options)?;
     rustix::mount::mount("envctl", path(&target), "overlay", MountFlags::NOSUID | MountFlags::NODEV, &*options)
-        .map_err(|error| super::probe::explain_user_namespace(error.into(), "cannot mount the image's layers as an overlay"))?;
+        .map_err(|error| {
+            super::probe::explain_user_namespace(error.into(), "cannot mount the image's layers as an overlay")
+        })?;
     // The descriptor from before the mount shows what lies under it.
     Ok(inside("root")?)
 }
@@ -141,9 +185,11 @@ impl Root {
     fn plain_folder(&self, path: &str) -> Result<OwnedFd> {
         self.open_folder(path, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS).map_err(|error| {
             match error.downcast_ref::<Errno>() {
-                Some(&(Errno::LOOP | Errno::NOTDIR)) => integrity(format!("/{path} of the image is a symbolic link or no folder"))
-                    .hint("such an image could redirect what envctl mounts; use another image")
-                    .into(),
+                Some(&(Errno::LOOP | Errno::NOTDIR)) => {
+                    integrity(format!("/{path} of the image is a symbolic link or no folder"))
+                        .hint("such an image could redirect what envctl mounts; use another image")
+                        .into()
+                }
                 _ => error,
             }
         })
@@ -180,12 +226,12 @@ impl Root {
     /// `/proc`, with what could hurt the host read-only or hidden: the
     /// developer may be root there, whatever they are in here.
     fn proc(&self, scratch: BorrowedFd<'_>) -> Result<()> {
-        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        let mount = new_fs("proc", &[], attributes)
-            .map_err(|error| match error.downcast::<std::io::Error>() {
-                Ok(error) => super::probe::explain_user_namespace(error, "cannot mount /proc for the runtime"),
-                Err(error) => error,
-            })?;
+        let attributes =
+            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let mount = new_fs("proc", &[], attributes).map_err(|error| match error.downcast::<std::io::Error>() {
+            Ok(error) => super::probe::explain_user_namespace(error, "cannot mount /proc for the runtime"),
+            Err(error) => error,
+        })?;
         self.attach(mount.as_fd(), self.plain_folder("proc")?.as_fd(), "/proc")?;
         for name in PROC_READ_ONLY {
             self.cover(mount.as_fd(), name, |_| bind(mount.as_fd(), name, true))?;
@@ -235,7 +281,9 @@ impl Root {
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let dev = new_fs("tmpfs", &[("size", "1m"), ("mode", "0755")], attributes)?;
         self.attach(dev.as_fd(), self.plain_folder("dev")?.as_fd(), "/dev")?;
-        for (name, major, minor) in [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)] {
+        for (name, major, minor) in
+            [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
+        {
             let tree = clone_tree(CWD, &format!("/dev/{name}"), false)?;
             let stat = rustix::fs::fstat(&tree)?;
             let expected = rustix::fs::makedev(major, minor);
@@ -244,19 +292,25 @@ impl Root {
             }
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             rustix::fs::openat(&dev, name, flags, Mode::from_raw_mode(0o666))?;
-            let target = rustix::fs::openat(&dev, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+            let target =
+                rustix::fs::openat(&dev, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
             self.attach(tree.as_fd(), target.as_fd(), &format!("/dev/{name}"))?;
         }
         for (name, target) in [
-            ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
-            ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"),
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+            ("ptmx", "pts/ptmx"),
         ] {
             rustix::fs::symlinkat(target, &dev, name)?;
         }
         for name in ["pts", "shm"] {
             rustix::fs::mkdirat(&dev, name, Mode::from_raw_mode(0o755))?;
         }
-        let below = |name: &str| rustix::fs::openat(&dev, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let below = |name: &str| {
+            rustix::fs::openat(&dev, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        };
         let mut options = vec![("ptmxmode", "0666"), ("mode", "0620")];
         if tty_gid {
             options.push(("gid", "5"));
@@ -282,7 +336,8 @@ impl Root {
         }
         let made = self.folder(home)?;
         let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-        rustix::fs::chownat(&made, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH).context("cannot give the home folder to the user")?;
+        rustix::fs::chownat(&made, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+            .context("cannot give the home folder to the user")?;
         Ok(())
     }
 
@@ -324,8 +379,9 @@ impl Root {
     }
 
     fn workspace(&self, spec: &RootfsSpec) -> Result<()> {
-        let source = rustix::fs::openat(CWD, &spec.workspace, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .with_context(|| format!("cannot open the workspace {}", spec.workspace.display()))?;
+        let source =
+            rustix::fs::openat(CWD, &spec.workspace, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .with_context(|| format!("cannot open the workspace {}", spec.workspace.display()))?;
         let tree = clone_tree(&source, "", true)?;
         sys::mount_setattr(&tree, false, NOSUID_NODEV)?;
         self.attach(tree.as_fd(), self.folder(&spec.workdir)?.as_fd(), &spec.workdir)?;
@@ -406,11 +462,12 @@ fn pivot(root: BorrowedFd<'_>) -> Result<()> {
     rustix::process::fchdir(root)?;
     rustix::process::pivot_root(".", ".").context("cannot change the root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).context("cannot let go of the host's root")?;
-    std::env::set_current_dir("/")?;
+    rustix::process::chdir("/")?;
     Ok(())
 }
 
-/// The folder above `path` hides it when something is mounted there.
-pub(super) fn hides(workdir: &str, path: &Path) -> bool {
-    path.as_os_str().as_bytes().starts_with(workdir.as_bytes()) && path.starts_with(workdir)
+/// Whether a workspace mounted at `workdir` would hide the objects at `path`,
+/// which appear inside at the path that they have outside.
+pub fn hides(workdir: &str, path: &Path) -> bool {
+    path.starts_with(workdir)
 }

@@ -28,7 +28,7 @@ pub(super) struct Request {
 /// What a client tells later.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum Tell {
-    /// Pass this signal on to the process.
+    /// Pass this signal on to the process group.
     Signal(i32),
 }
 
@@ -37,21 +37,41 @@ pub(super) enum Tell {
 pub(super) enum Reply {
     /// The process runs; a terminal's master side travels beside this.
     Started,
-    /// It could not be started.
-    Refused { message: String, hint: Option<String>, errno: Option<i32> },
+    /// The runtime cannot be set up.
+    Failed(Failure),
+    /// The process could not be started: the error number of its execution.
+    Refused {
+        /// What was to be run.
+        program: String,
+        /// `errno(3)`.
+        errno: i32,
+    },
     /// It ended.
     Ended(Ended),
 }
 
+/// An error on its way from pid 1 to its owner.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Failure {
+    /// The chain, outermost first.
+    pub(super) messages: Vec<String>,
+    /// The hint, where one was given.
+    pub(super) hint: Option<String>,
+    /// Whether the image is to blame.
+    pub(super) integrity: bool,
+}
+
 /// The end of a process, and what else was alive at that moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
+pub(super) struct Ended {
     /// Exit code, or 128 and the number of the signal.
-    pub code: u8,
-    /// Other processes that were still running inside.
-    pub others: u32,
+    pub(super) code: u8,
+    /// Other processes that still ran inside.
+    pub(super) others: u32,
     /// Mounts inside.
-    pub mounts: u32,
+    pub(super) mounts: u32,
+    /// Bytes in the scratch space.
+    pub(super) scratch_bytes: u64,
 }
 
 /// A connected pair.

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::document::{AutoCrlf, Document, Eol};
 use super::files::{self, TreeFile};
@@ -20,7 +20,7 @@ use crate::git::Git;
 use crate::oci::unwrap_io;
 
 /// Whether what was restored is what was captured, by hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parity {
     /// Both hashes agree.
     pub ok: bool,

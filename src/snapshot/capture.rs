@@ -79,9 +79,9 @@ pub fn open(dir: &Path) -> Result<git2::Repository> {
 /// When there is no remote.
 pub fn remote_url(repo: &git2::Repository) -> Result<String> {
     let name = remote_name(repo)?;
-    let remote = repo.find_remote(&name).with_context(|| format!("cannot read the remote {name}"))?;
-    let url = remote.url().with_context(|| format!("the URL of the remote {name} is not valid UTF-8"))?;
-    Ok(url.to_owned())
+    // Not the remote's own idea, which has the caller's insteadOf rules in it.
+    let url = repo.config()?.get_string(&format!("remote.{name}.url"));
+    url.with_context(|| format!("the remote {name} has no URL"))
 }
 
 /// Captures a checkout.

@@ -59,26 +59,57 @@ impl Draft {
         // program inside could otherwise make them and redirect git outside.
         fs::create_dir_all(git_dir.join("hooks"))?;
         fs::create_dir_all(git_dir.join("info"))?;
-        fs::write(git_dir.join("commondir"), ".\n")?;
+        // With the slash, because libgit2 takes "." for the folder above.
+        fs::write(git_dir.join("commondir"), "./\n")?;
         let mut config = repo.config()?.open_level(git2::ConfigLevel::Local)?;
         config.set_str(&format!("remote.{remote}.url"), url)?;
         config.set_str(&format!("remote.{remote}.fetch"), &format!("+refs/heads/*:refs/remotes/{remote}/*"))?;
         Ok(())
     }
 
-    /// Moves the finished workspace to its place.
+    /// Lets git in the workspace reach the remote where it is reachable from
+    /// here, and commit in the developer's name inside a runtime too, where
+    /// their own configuration is not.
+    ///
+    /// # Errors
+    /// When the configuration cannot be written.
+    pub fn personalise(&self, reachable: &str, published: &str) -> Result<()> {
+        let mut config = git2::Repository::open(self.path())?.config()?.open_level(git2::ConfigLevel::Local)?;
+        if reachable != published {
+            config.set_str(&format!("url.{reachable}.insteadOf"), published)?;
+        }
+        if let Ok(own) = git2::Config::open_default() {
+            for name in ["user.name", "user.email"] {
+                if let Ok(value) = own.get_string(name) {
+                    config.set_str(name, &value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the finished workspace to its place. It is not flushed yet: see
+    /// [`flush`].
     ///
     /// # Errors
     /// When something has appeared there meanwhile.
     pub fn finish(mut self) -> Result<()> {
         let Some(folder) = self.folder.take() else { return Ok(()) };
-        rustix::fs::syncfs(fs::File::open(folder.path())?).context("cannot flush the workspace")?;
         fs::rename(folder.path(), &self.place)
             .with_context(|| format!("cannot move the workspace to {}", self.place.display()))?;
         // Nothing is left at the temporary path.
         let _moved = folder.keep();
         Ok(())
     }
+}
+
+/// Makes sure that a workspace survives a power loss.
+///
+/// # Errors
+/// When the file system cannot be flushed.
+pub fn flush(workspace: &Path) -> Result<()> {
+    let folder = fs::File::open(workspace).with_context(|| format!("cannot open {}", workspace.display()))?;
+    rustix::fs::syncfs(&folder).context("cannot flush the workspace")
 }
 
 /// Whether a folder holds a workspace.

@@ -8,5 +8,5 @@
 mod clone;
 mod mirror;
 
-pub use clone::{Draft, is_workspace};
+pub use clone::{Draft, flush, is_workspace};
 pub use mirror::{Fetched, Mirror, Remote};

@@ -1,0 +1,167 @@
+//! The command line: one file per verb, its arguments beside the few lines
+//! that call the layer below.
+
+mod enter;
+mod exec;
+mod publish;
+mod reset;
+mod show;
+mod status;
+mod tasks;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::env::Env;
+use crate::error::{Fault, Kind, kind_of};
+use crate::handoff::{Context, Options};
+use crate::identity::{StoreRef, TaskRef};
+use crate::ui::{Color, Ui};
+
+/// envctl failed before the command, or a leak was found after it.
+const FAILED_BESIDE_CHILD: u8 = 125;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  with a command   its own; 125 envctl failed, 126 not runnable, 127 not found
+  without          0 done, 1 failure, 2 usage, 3 not found, 4 not at baseline,
+                   5 integrity, 6 policy, 7 unreachable";
+
+/// Step into a coding agent's task on your own machine, and leave nothing behind.
+#[derive(Debug, Parser)]
+#[command(name = "envctl", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Where tasks are: oci:PATH
+    #[arg(long, global = true, value_name = "STORE")]
+    store: Option<StoreRef>,
+    /// Print one JSON object on stdout
+    #[arg(long, global = true)]
+    json: bool,
+    /// Use nothing but what is on this machine
+    #[arg(long, global = true)]
+    offline: bool,
+    /// Print results, warnings and errors only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Print more about what happens
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// Answer questions with yes (never approvals)
+    #[arg(long, global = true)]
+    yes: bool,
+    /// Ask nothing
+    #[arg(long, global = true)]
+    no_input: bool,
+    /// When to colour messages
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    color: Color,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Enter(enter::Arguments),
+    Exec(exec::Arguments),
+    Reset(reset::Arguments),
+    Publish(publish::Arguments),
+    Show(show::Arguments),
+    Tasks(tasks::Arguments),
+    Status(status::Arguments),
+}
+
+/// A task on the command line.
+fn parse_task(text: &str) -> Result<TaskRef, Fault> {
+    text.parse()
+}
+
+impl Verb {
+    /// Whether a child process's exit code is passed through.
+    fn has_child(&self) -> bool {
+        match self {
+            Verb::Enter(arguments) => arguments.has_child(),
+            Verb::Exec(_) => true,
+            _ => false,
+        }
+    }
+
+    fn run(&self, ctx: &Context, reaped: Vec<crate::runtime::Receipt>) -> Result<u8> {
+        match self {
+            Verb::Enter(arguments) => arguments.run(ctx),
+            Verb::Exec(arguments) => arguments.run(ctx),
+            Verb::Reset(arguments) => arguments.run(ctx, reaped),
+            Verb::Publish(arguments) => arguments.run(ctx),
+            Verb::Show(arguments) => arguments.run(ctx),
+            Verb::Tasks(arguments) => arguments.run(ctx),
+            Verb::Status(arguments) => arguments.run(ctx),
+        }
+    }
+}
+
+/// The program: parses, runs the verb, and turns the outcome into an exit code.
+pub fn main() -> ExitCode {
+    let env = Env::from_process();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(refuse(&env, &error)),
+    };
+    let global = &cli.global;
+    let ui = Ui::new(&env, global.quiet, global.verbose, global.json, global.color);
+    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let options =
+        Options { store: global.store.clone(), offline: global.offline, interactive: terminal && !global.no_input };
+    let outcome = Context::new(env, ui, options).and_then(|ctx| {
+        let reaped = ctx.reap();
+        cli.verb.run(&ctx, reaped)
+    });
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let code = if cli.verb.has_child() { FAILED_BESIDE_CHILD } else { kind_of(&error).exit_code() };
+            if let Verb::Enter(arguments) = &cli.verb {
+                arguments.report_failure(&ui, &error, code);
+            }
+            ui.error(&error, code);
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Help and version are data; everything else is a usage error, in JSON where
+/// JSON was asked for.
+fn refuse(env: &Env, error: &clap::Error) -> u8 {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return 0;
+    }
+    if std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let fault = Fault::new(Kind::Usage, message).hint("envctl --help");
+        let ui = Ui::new(env, false, false, true, Color::Never);
+        ui.error(&fault.into(), Kind::Usage.exit_code());
+    } else {
+        let _ = error.print();
+    }
+    Kind::Usage.exit_code()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

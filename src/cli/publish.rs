@@ -1,0 +1,65 @@
+//! `envctl publish`
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::handoff::{Context, PublishOptions, publish};
+use crate::identity::{Handoff, Status, TaskId, Workdir};
+
+/// Publish this checkout as a task, and print the line that enters it
+///
+/// Captures commits that the remote lacks, staged, changed and untracked
+/// files. Needs no privilege; the checkout stays as it is.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The task's ID; known inside an entered workspace
+    task: Option<TaskId>,
+    /// The image that the task runs in: oci:PATH:TAG or oci:PATH@sha256:...
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// Where the workspace appears inside the runtime
+    #[arg(long, value_name = "PATH")]
+    workdir: Option<Workdir>,
+    /// Who publishes
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// The state of the work
+    #[arg(long, value_enum, value_name = "STATUS", default_value_t)]
+    status: Status,
+    /// What the one who enters should know
+    #[arg(long, value_name = "TEXT")]
+    message: Option<String>,
+    /// The command that fails
+    #[arg(long, value_name = "TEXT")]
+    command: Option<String>,
+    /// Its exit code
+    #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
+    exit_code: Option<i32>,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        let handoff = Handoff {
+            status: self.status,
+            message: self.message.clone(),
+            command: self.command.clone(),
+            exit_code: self.exit_code,
+            extra: Default::default(),
+        };
+        let options = PublishOptions {
+            task: self.task.clone(),
+            image: self.image.clone(),
+            workdir: self.workdir.clone(),
+            agent: self.agent.clone(),
+            handoff,
+        };
+        let published = publish(ctx, &options)?;
+        ctx.ui.status("Published", &format!("{} as {}", published.task, published.identity));
+        if ctx.ui.is_json() {
+            ctx.ui.json(&published)?;
+        } else {
+            ctx.ui.data(&published.enter)?;
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,66 @@
+//! `envctl show`
+
+use anyhow::Result;
+use clap::Args;
+
+use super::parse_task;
+use crate::clock::age;
+use crate::handoff::{Context, Shown, show};
+use crate::identity::TaskRef;
+use crate::ui::escape;
+
+/// Show a task's identity and what it resolves to here
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// TASK, STORE:TASK or STORE@sha256:...
+    #[arg(value_parser = parse_task)]
+    task: TaskRef,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        let shown = show(ctx, &self.task)?;
+        if ctx.ui.is_json() {
+            ctx.ui.json(&shown)?;
+        } else {
+            lines(ctx, &shown).iter().try_for_each(|line| ctx.ui.data(&escape(line)))?;
+        }
+        Ok(0)
+    }
+}
+
+fn lines(ctx: &Context, shown: &Shown) -> Vec<String> {
+    let identity = &shown.identity;
+    let (handoff, repo, toolchain) = (&identity.handoff, &identity.repo, &identity.toolchain);
+    let age = age(identity.created_at, ctx.clock.now());
+    let row = |name: &str, value: &str| format!("{name:<10} {value}");
+    let mut lines = vec![
+        row("task", &shown.task),
+        row("identity", &shown.digest),
+        row("status", &handoff.status.to_string()),
+        row("published", &format!("{} ({age})", identity.created_at)),
+    ];
+    let optional = |name: &str, value: Option<String>| value.map(|value| row(name, &value));
+    let failing = handoff.command.as_ref().map(|command| {
+        let code = handoff.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
+        format!("{command}{code}")
+    });
+    lines.extend(optional("by", identity.agent_identity.clone()));
+    lines.extend(optional("message", handoff.message.clone()));
+    lines.extend(optional("failing", failing));
+    lines.extend([
+        row("repository", &repo.url.to_string()),
+        row("branch", repo.branch.as_deref().unwrap_or("(detached)")),
+        row("commit", repo.commit.as_str()),
+        row("snapshot", &identity.snapshot_id.to_string()),
+        row("image", &format!("{} ({})", toolchain.image, toolchain.platform)),
+        row("workdir", identity.workdir.as_str()),
+    ]);
+    lines.extend(identity.lockfiles.iter().map(|lockfile| row("lockfile", lockfile)));
+    lines.extend(optional("parent", identity.parent.map(|parent| parent.to_string())));
+    let here = &shown.here;
+    let workspace = if here.workspace_ready { here.workspace.as_str() } else { "not on this machine yet" };
+    lines.push(row("workspace", workspace));
+    lines.push(row("enter", if here.warm { "needs no network" } else { "will pull what is missing" }));
+    lines
+}

@@ -1,0 +1,40 @@
+//! `envctl status`
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::clock::age;
+use crate::handoff::{Context, status};
+use crate::ui::escape;
+
+/// Show running runtimes and workspaces of this machine
+#[derive(Debug, Args)]
+pub(super) struct Arguments {}
+
+impl Arguments {
+    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        let view = status(ctx)?;
+        if ctx.ui.is_json() {
+            ctx.ui.json(&view)?;
+            return Ok(0);
+        }
+        let now = ctx.clock.now();
+        if view.leases.is_empty() && view.workspaces.is_empty() {
+            ctx.ui.status("Found", "no runtime and no workspace");
+        }
+        for lease in &view.leases {
+            let started = age(lease.started_at, now);
+            let line = format!(
+                "runtime    {}  {}, {} network, process {}, ends with process {}",
+                lease.task, started, lease.network, lease.init.pid, lease.owner.pid
+            );
+            ctx.ui.data(&escape(&line))?;
+        }
+        for workspace in &view.workspaces {
+            let line =
+                format!("workspace  {}  pinned {}, {}", workspace.task, age(workspace.pinned_at, now), workspace.path);
+            ctx.ui.data(&escape(&line))?;
+        }
+        Ok(0)
+    }
+}

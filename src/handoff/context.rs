@@ -1,0 +1,204 @@
+//! What every command starts from: environment, folders, configuration, and
+//! which store and task are meant.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::pin::{Pin, Pins};
+use crate::clock::Clock;
+use crate::config::{PROJECT_FILES, Project, User};
+use crate::disk;
+use crate::env::Env;
+use crate::error::usage;
+use crate::identity::{StoreRef, Target, TaskRef};
+use crate::paths::Paths;
+use crate::runtime::{self, Runtimes};
+use crate::ui::Ui;
+
+/// Upper bound for configuration files in bytes.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// The global flags that decide more than how output looks.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `--store`.
+    pub store: Option<StoreRef>,
+    /// `--offline`.
+    pub offline: bool,
+    /// Questions may be asked: a terminal, and no `--no-input`.
+    pub interactive: bool,
+}
+
+/// One invocation.
+#[derive(Debug)]
+pub struct Context {
+    /// The process environment.
+    pub env: Env,
+    /// Where things are.
+    pub paths: Paths,
+    /// What time it is.
+    pub clock: Clock,
+    /// How to talk.
+    pub ui: Ui,
+    /// The flags.
+    pub options: Options,
+    /// The working directory.
+    pub cwd: PathBuf,
+    /// The user's configuration.
+    pub user: User,
+}
+
+/// A task of a store.
+#[derive(Clone, Debug)]
+pub(super) struct Located {
+    pub(super) store: StoreRef,
+    pub(super) target: Target,
+}
+
+impl Located {
+    /// As a command line names it from anywhere.
+    pub(super) fn reference(&self) -> String {
+        TaskRef { store: Some(self.store.clone()), target: self.target.clone() }.to_string()
+    }
+
+    /// A name for paths.
+    pub(super) fn slug(&self) -> String {
+        match &self.target {
+            Target::Task(task) => task.to_string(),
+            Target::Identity(digest) => format!("sha256-{}", digest.hex()),
+        }
+    }
+}
+
+impl Context {
+    /// Reads the user's configuration and clears what dead commands left.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, or envctl's folders cannot be used.
+    pub fn new(env: Env, ui: Ui, options: Options) -> Result<Self> {
+        let paths = Paths::new(&env)?;
+        let cwd = std::env::current_dir().context("the working directory is gone")?;
+        let file = paths.user_config();
+        let user = match disk::read_file(&file, MAX_CONFIG)? {
+            Some(bytes) => User::parse(&String::from_utf8_lossy(&bytes), &file.display().to_string())?,
+            None => User::default(),
+        };
+        let clock = env.clock();
+        Ok(Context { env, paths, clock, ui, options, cwd, user })
+    }
+
+    /// The runtimes of this user.
+    pub fn runtimes(&self) -> Runtimes {
+        Runtimes::new(self.paths.clone())
+    }
+
+    /// Finishes what dead owners left; a failure is told and stops nothing.
+    pub fn reap(&self) -> Vec<runtime::Receipt> {
+        match runtime::reap(&self.runtimes(), self.clock) {
+            Ok(receipts) => {
+                for receipt in &receipts {
+                    self.ui.status("Reaped", &format!("the runtime of {} ({})", receipt.task, receipt.reason));
+                }
+                receipts
+            }
+            Err(error) => {
+                self.ui.warn(&format!("cannot clear what a dead runtime left: {error:#}"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// The roots, checked and created.
+    pub(super) fn open_roots(&self) -> Result<()> {
+        [self.paths.data(), self.paths.cache(), self.paths.state()].into_iter().try_for_each(disk::open_root)
+    }
+
+    /// The project file of a checkout.
+    ///
+    /// # Errors
+    /// When it is wrong.
+    pub(super) fn project(&self, root: &Path) -> Result<Project> {
+        for name in PROJECT_FILES {
+            let file = root.join(name);
+            if let Some(bytes) = disk::read_file(&file, MAX_CONFIG)? {
+                return Ok(Project::parse(&String::from_utf8_lossy(&bytes), &file.display().to_string())?);
+            }
+        }
+        Ok(Project::default())
+    }
+
+    /// The root of the checkout that holds the working directory.
+    fn checkout(&self) -> Option<PathBuf> {
+        self.cwd.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned)
+    }
+
+    /// The store that is configured: flag, environment, project, user.
+    ///
+    /// # Errors
+    /// When what is configured is no store.
+    pub(super) fn configured_store(&self) -> Result<Option<StoreRef>> {
+        if let Some(store) = &self.options.store {
+            return Ok(Some(store.clone().absolute(&self.cwd)));
+        }
+        if let Some(store) = &self.env.store {
+            let store: StoreRef = store.parse().context("ENVCTL_STORE")?;
+            return Ok(Some(store.absolute(&self.cwd)));
+        }
+        if let Some(root) = self.checkout()
+            && let Some(store) = self.project(&root)?.store
+        {
+            return Ok(Some(store.parse::<StoreRef>()?.absolute(&root)));
+        }
+        let user = self.user.store.as_deref().map(str::parse::<StoreRef>).transpose()?;
+        let home = self.env.home.as_deref().unwrap_or(Path::new("/"));
+        Ok(user.map(|store| store.absolute(home)))
+    }
+
+    /// The configured store, which must be there.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] when there is none.
+    pub(super) fn store(&self) -> Result<StoreRef> {
+        self.configured_store()?.ok_or_else(|| {
+            usage("no store is configured")
+                .hint("name it with --store oci:PATH, ENVCTL_STORE, or store = \"...\" in envctl.toml or config.toml")
+                .into()
+        })
+    }
+
+    /// The pins of this machine.
+    pub(super) fn pins(&self) -> Pins {
+        Pins::new(self.paths.clone())
+    }
+
+    /// Which task a reference means.
+    ///
+    /// # Errors
+    /// When it names a store twice, or none is configured.
+    pub(super) fn locate(&self, reference: &TaskRef) -> Result<Located> {
+        let target = reference.target.clone();
+        if let Some(named) = &reference.store {
+            let store = named.clone().absolute(&self.cwd);
+            let flag = self.options.store.clone().map(|flag| flag.absolute(&self.cwd));
+            if flag.is_some_and(|flag| flag != store) {
+                return Err(usage(format!("{reference} and --store name different stores"))
+                    .hint("name one of them")
+                    .into());
+            }
+            return Ok(Located { store, target });
+        }
+        if let Some(store) = self.configured_store()? {
+            return Ok(Located { store, target });
+        }
+        // A task that was entered before is known by its name alone.
+        let pins: Vec<Pin> = self.pins().all()?.into_iter().filter(|pin| pin.slug == target.to_string()).collect();
+        match pins.as_slice() {
+            [pin] => Ok(Located { store: pin.store.parse()?, target }),
+            [] => Ok(Located { store: self.store()?, target }),
+            [first, ..] => Err(usage(format!("{target} was entered from several stores"))
+                .hint(format!("name one of them, such as {}:{target}", first.store))
+                .into()),
+        }
+    }
+}

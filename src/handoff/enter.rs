@@ -1,0 +1,273 @@
+//! `enter`: resolve, fetch, hydrate, start, run, reset.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::context::{Context, Located};
+use super::fetch::{self, Source};
+use super::hydrate::{self, Workspace};
+use super::pin::Pin;
+use super::plan::{self, Plan};
+use super::report::Report;
+use super::resolve::{Resolved, resolve};
+use super::start;
+use crate::clock::age;
+use crate::error::{Fault, Kind, failure};
+use crate::identity::TaskRef;
+use crate::image::Pulled;
+use crate::runtime::{Network, Outcome, Receipt, Sandbox};
+use crate::snapshot::Parity;
+use crate::workspace;
+
+/// What `enter` was asked to do.
+#[derive(Clone, Debug)]
+pub struct EnterOptions {
+    /// The task.
+    pub task: TaskRef,
+    /// Program and arguments; empty for a shell.
+    pub command: Vec<String>,
+    /// Stop after the workspace.
+    pub no_runtime: bool,
+    /// A folder for the workspace, named by the developer.
+    pub into: Option<PathBuf>,
+    /// What the runtime can reach.
+    pub network: Network,
+    /// Resolve again although the task is pinned.
+    pub refresh: bool,
+    /// Show what would be done.
+    pub dry_run: bool,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Entered {
+    /// Nothing was done.
+    Planned(Plan),
+    /// The workspace is ready; its path.
+    Workspace(PathBuf),
+    /// The runtime has come and gone: the command's exit code.
+    Left(u8),
+}
+
+/// Enters a task. The report is filled as far as things went.
+///
+/// # Errors
+/// With what failed; nothing half-made stays, and nothing that exists nowhere
+/// else is gone.
+pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Result<Entered> {
+    let into = options.into.as_ref().map(|into| ctx.cwd.join(into));
+    let into = into.as_deref();
+    report.schema = 1;
+    let task = ctx.locate(&options.task)?;
+    report.task = task.reference();
+    let resolved = report.step("resolve", || Ok((resolve(ctx, task, into, options.refresh)?, 0)))?;
+    report.identity = resolved.digest.to_string();
+    let place = hydrate::place(ctx, &resolved, into);
+    report.workspace = place.display().to_string();
+    if options.dry_run {
+        let plan = report.step("plan", || Ok((plan::plan(ctx, &resolved, &place, !options.no_runtime)?, 0)))?;
+        return Ok(Entered::Planned(plan));
+    }
+    ctx.open_roots()?;
+    if options.no_runtime {
+        let made = make_workspace(ctx, &resolved, into, &place, options.refresh, report)?;
+        if made.unflushed {
+            workspace::flush(&place)?;
+            mark_flushed(ctx, &resolved.task, into)?;
+        }
+        return Ok(Entered::Workspace(place));
+    }
+    run(ctx, &resolved, options, into, &place, report)
+}
+
+/// What there is of a workspace, and whether it must still be flushed.
+struct Made {
+    parity: Option<Parity>,
+    unflushed: bool,
+}
+
+fn make_workspace(
+    ctx: &Context,
+    resolved: &Resolved,
+    into: Option<&Path>,
+    place: &Path,
+    refresh: bool,
+    report: &mut Report,
+) -> Result<Made> {
+    let _lock = hydrate::lock(ctx, resolved)?;
+    // Another process may have made it while this one waited.
+    let current = ctx.pins().read(&resolved.task, into)?;
+    let resolved = Resolved {
+        task: resolved.task.clone(),
+        digest: resolved.digest,
+        identity: resolved.identity.clone(),
+        pin: current,
+        pinned_at: resolved.pinned_at,
+    };
+    let made = match hydrate::look(ctx, &resolved, place, refresh)? {
+        Workspace::Ready(pin) => {
+            report.cache.hits += 1;
+            ctx.ui.detail(&format!("the workspace is {}", place.display()));
+            Made { parity: pin.parity, unflushed: pin.unflushed_boot.is_some() }
+        }
+        Workspace::Missing => {
+            report.cache.misses += 1;
+            let mut source = Source::new(ctx, &resolved);
+            let snapshot = report.step("fetch.snapshot", || fetch::snapshot(&mut source))?;
+            report.step("fetch.repo", || Ok(((), hydrate::fetch_repo(ctx, &resolved, &snapshot.document)?)))?;
+            let hydrated =
+                report.step("hydrate.workspace", || Ok((hydrate::workspace(ctx, &resolved, snapshot, place)?, 0)))?;
+            let mut pin = Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place.to_owned());
+            pin.parity = Some(hydrated.parity);
+            pin.unflushed_boot = Some(crate::disk::boot_id()?);
+            ctx.pins().write(&resolved.task, into, &pin)?;
+            ctx.ui.status("Restored", &format!("{} at {}, equal to its snapshot", summary(&resolved), place.display()));
+            Made { parity: pin.parity, unflushed: true }
+        }
+    };
+    report.parity.clone_from(&made.parity);
+    Ok(made)
+}
+
+fn summary(resolved: &Resolved) -> String {
+    let repo = &resolved.identity.repo;
+    match &repo.branch {
+        Some(branch) => format!("{branch} ({})", repo.commit.short()),
+        None => repo.commit.short().to_owned(),
+    }
+}
+
+fn mark_flushed(ctx: &Context, task: &Located, into: Option<&Path>) -> Result<()> {
+    if let Some(mut pin) = ctx.pins().read(task, into)?
+        && pin.unflushed_boot.take().is_some()
+    {
+        ctx.pins().write(task, into, &pin)?;
+    }
+    Ok(())
+}
+
+fn run(
+    ctx: &Context,
+    resolved: &Resolved,
+    options: &EnterOptions,
+    into: Option<&Path>,
+    place: &Path,
+    report: &mut Report,
+) -> Result<Entered> {
+    // The image first: its threads have ended when git is started.
+    let mut source = Source::new(ctx, resolved);
+    let (image, pulled) = report.step("fetch.image", || {
+        let (image, pulled) = fetch::image(&mut source)?;
+        let bytes = pulled.bytes;
+        Ok(((image, pulled), bytes))
+    })?;
+    report.cache.misses += pulled.fetched;
+    report.cache.hits += pulled.trees.len() - pulled.fetched;
+    let made = make_workspace(ctx, resolved, into, place, options.refresh, report)?;
+    let spec = start::spec(ctx, resolved, &image, &pulled, place, options.network)?;
+    greet(ctx, resolved, options);
+    let mut sandbox = report.step("start", || Ok((Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?, 0)))?;
+    // Threads may start from here on: pid 1 was copied from this one.
+    let session = start::session(ctx, &options.command);
+    let (outcome, flushed) = std::thread::scope(|scope| {
+        let flush = flush_in_background(scope, &pulled, place, made.unflushed);
+        let outcome = report.step("run", || Ok((sandbox.run(&session)?, 0)));
+        (outcome, flush.map(std::thread::ScopedJoinHandle::join))
+    });
+    match flushed {
+        Some(Ok(Ok(()))) if made.unflushed => mark_flushed(ctx, &resolved.task, into)?,
+        Some(Ok(Err(error))) => ctx.ui.warn(&format!("cannot flush the caches: {error:#}")),
+        _ => {}
+    }
+    let outcome = outcome?;
+    let receipt = report.step("reset", || Ok((sandbox.reset(ctx.clock, "exit")?, 0)))?;
+    report.receipt = Some(receipt.clone());
+    let code = outcome.exit_code();
+    report.exit_code = Some(code);
+    tell_outcome(ctx, resolved, &outcome);
+    check_baseline(&receipt)?;
+    tell_reset(ctx, &receipt);
+    Ok(Entered::Left(code))
+}
+
+/// A workspace is flushed before the command returns; that need not delay the
+/// start. The layers lie on the same disk more often than not.
+fn flush_in_background<'scope, 'env>(
+    scope: &'scope std::thread::Scope<'scope, 'env>,
+    pulled: &'env Pulled,
+    place: &'env Path,
+    unflushed: bool,
+) -> Option<std::thread::ScopedJoinHandle<'scope, Result<()>>> {
+    (unflushed || pulled.layers.unflushed(&pulled.records)).then(|| {
+        scope.spawn(move || {
+            if unflushed {
+                workspace::flush(place)?;
+            }
+            let diff_ids: Vec<_> = pulled.records.iter().map(|record| record.diff_id).collect();
+            pulled.layers.flush(&diff_ids)
+        })
+    })
+}
+
+fn greet(ctx: &Context, resolved: &Resolved, options: &EnterOptions) {
+    let identity = &resolved.identity;
+    let pinned = match &resolved.pin {
+        Some(_) => format!(", pinned {}", age(resolved.pinned_at, ctx.clock.now())),
+        None => String::new(),
+    };
+    let network = match options.network {
+        Network::Isolated => "isolated network",
+        Network::Host => "the host's network",
+    };
+    ctx.ui.status("Entering", &format!("{} on {} ({network}{pinned})", identity.task_id, summary(resolved)));
+    if options.command.is_empty() {
+        if let Some(message) = &identity.handoff.message {
+            ctx.ui.status("Message", message);
+        }
+        if let Some(command) = &identity.handoff.command {
+            let code = identity.handoff.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
+            ctx.ui.status("Failing", &format!("{command}{code}"));
+        }
+    }
+}
+
+/// What the exit code alone does not say.
+pub(super) fn tell_outcome(ctx: &Context, resolved: &Resolved, outcome: &Outcome) {
+    tell(ctx, &resolved.task.target.to_string(), outcome);
+}
+
+/// The same for a task by name.
+pub(super) fn tell(ctx: &Context, task: &str, outcome: &Outcome) {
+    match outcome {
+        Outcome::Exited(_) => {}
+        Outcome::NotStarted { program, errno } => {
+            let reason = std::io::Error::from_raw_os_error(*errno);
+            ctx.ui.error(
+                &anyhow::Error::new(reason).context(format!("cannot run {program} inside")),
+                outcome.exit_code(),
+            );
+        }
+        Outcome::Lost => ctx.ui.warn(&format!("the runtime of {task} was reset meanwhile")),
+    }
+}
+
+fn check_baseline(receipt: &Receipt) -> Result<(), Fault> {
+    if receipt.baseline {
+        return Ok(());
+    }
+    let fault = failure(format!(
+        "the runtime is gone, but not everything of it: {} processes, {} mounts, {} ports, {} scratch folders are left",
+        receipt.processes.left, receipt.mounts.left, receipt.ports.left, receipt.scratch.left
+    ));
+    Err(Fault { kind: Kind::Leak, ..fault }.hint("envctl reset --all tries again"))
+}
+
+fn tell_reset(ctx: &Context, receipt: &Receipt) {
+    let killed = receipt.processes.removed.unwrap_or_default();
+    if killed > 0 {
+        ctx.ui.status("Reset", &format!("{killed} processes that were left running were ended"));
+    } else {
+        ctx.ui.detail("reset to baseline: nothing of the runtime is left");
+    }
+}

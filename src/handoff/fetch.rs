@@ -1,0 +1,255 @@
+//! Pulling what is missing: the image's layers and the snapshot.
+
+use anyhow::{Context as _, Result};
+
+use super::context::Context;
+use super::resolve::{Resolved, from_store, open_store};
+use crate::digest::Digest;
+use crate::disk::{self, Durability};
+use crate::error::{failure, integrity, unreachable};
+use crate::image::{self, Cache, Image, Metadata, Owned, Owners, Ownership, Pulled, User, Watch};
+use crate::oci::{Blobs, Descriptor};
+use crate::runtime::Mapping;
+use crate::snapshot::{Document, MAX_DOCUMENT};
+use crate::store::Store;
+use crate::ui::{Bar, Progress};
+
+/// The store, opened when something first is needed from it.
+pub(super) struct Source<'a> {
+    ctx: &'a Context,
+    resolved: &'a Resolved,
+    store: Option<Box<dyn Store>>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(ctx: &'a Context, resolved: &'a Resolved) -> Self {
+        Source { ctx, resolved, store: None }
+    }
+
+    fn open(&mut self) -> Result<&dyn Store> {
+        if self.store.is_none() {
+            self.store = Some(open_store(self.ctx, &self.resolved.task)?);
+        }
+        self.store.as_deref().context("the store is not open")
+    }
+}
+
+/// Files of the image belong to whom the runtime's mapping says.
+struct Sandboxed<'a>(&'a Context);
+
+impl Owners for Sandboxed<'_> {
+    fn of(&self, user: &User) -> Box<dyn Ownership> {
+        Box::new(Mapped(mapping(self.0, user)))
+    }
+}
+
+struct Mapped(Mapping);
+
+impl Ownership for Mapped {
+    fn key(&self) -> String {
+        self.0.key()
+    }
+
+    fn own_ids(&self) -> (u32, u32) {
+        self.0.user()
+    }
+
+    fn settle(&self, root: std::os::fd::BorrowedFd<'_>, owned: &[Owned]) -> Result<Vec<u32>> {
+        let owned: Vec<_> = owned.iter().map(|entry| (entry.path.as_c_str(), entry.uid, entry.gid)).collect();
+        self.0.settle(root, &owned)
+    }
+}
+
+/// The id mapping of a runtime in which commands run as `user`.
+pub(super) fn mapping(ctx: &Context, user: &User) -> Mapping {
+    Mapping::new(user.uid, user.gid, ctx.env.path.as_deref())
+}
+
+/// The image as far as it is here already.
+pub(super) fn local_image(ctx: &Context, resolved: &Resolved) -> Result<Option<(Image, Option<Pulled>)>> {
+    let metadata = Metadata { paths: &ctx.paths };
+    let Some(image) = metadata.local(&resolved.identity.toolchain.image.digest)? else { return Ok(None) };
+    let pulled = Cache::new(&ctx.paths, disk::boot_id()?).local(&image, &Sandboxed(ctx));
+    Ok(Some((image, pulled)))
+}
+
+/// The image, pulled where it is missing.
+///
+/// # Errors
+/// When the store lacks it, or what it gives does not match.
+pub(super) fn image(source: &mut Source<'_>) -> Result<(Image, Pulled)> {
+    let (ctx, resolved) = (source.ctx, source.resolved);
+    let local = local_image(ctx, resolved)?;
+    let known = match local {
+        Some((image, Some(pulled))) => return Ok((image, pulled)),
+        Some((image, None)) => Some(image),
+        None => None,
+    };
+    let reference = &resolved.identity.toolchain.image;
+    if reference.repository.is_some() {
+        return Err(failure(format!("this envctl cannot pull from registries yet: {reference}"))
+            .hint("publish the task with an image from a layout: --image oci:PATH:TAG")
+            .into());
+    }
+    ctx.open_roots()?;
+    let store = source.open().context("the image is not on this machine")?;
+    let image = match known {
+        Some(image) => image,
+        None => {
+            let descriptor = store.find(&reference.digest)?;
+            Metadata { paths: &ctx.paths }.fetch(store, &descriptor).context("cannot read the image")?
+        }
+    };
+    check_platform(&image, resolved)?;
+    let progress = ctx.ui.progress();
+    let shown = Shown { ctx, progress: &progress };
+    let cache = Cache::new(&ctx.paths, disk::boot_id()?);
+    let pulled = cache.pull(&image, &Sandboxed(ctx), store as &dyn Blobs, &shown).context("cannot pull the image")?;
+    if pulled.fetched > 0 {
+        let size = crate::ui::human_bytes(pulled.bytes);
+        ctx.ui.status("Pulled", &format!("{} layers of the image, {size}", pulled.fetched));
+    }
+    tell_what_differs(ctx, &pulled);
+    Ok((image, pulled))
+}
+
+fn check_platform(image: &Image, resolved: &Resolved) -> Result<()> {
+    let (wanted, host) = (&resolved.identity.toolchain.platform, crate::identity::Platform::host());
+    let config = &image.config;
+    if (&config.os, &config.architecture) != (&wanted.os, &wanted.architecture) {
+        return Err(integrity(format!(
+            "the image is for {}/{}, the identity says {wanted}",
+            config.os, config.architecture
+        ))
+        .into());
+    }
+    if (&wanted.os, &wanted.architecture) != (&host.os, &host.architecture) {
+        return Err(failure(format!("the image is for {wanted}, this machine is {host}"))
+            .hint(format!("envctl enter {} --no-runtime gives the workspace", resolved.task.reference()))
+            .into());
+    }
+    Ok(())
+}
+
+fn tell_what_differs(ctx: &Context, pulled: &Pulled) {
+    let skipped: u64 = pulled.records.iter().map(|record| record.counts.devices).sum();
+    if skipped > 0 {
+        ctx.ui.detail(&format!("{skipped} device nodes of the image were left out"));
+    }
+    let mut unmapped: Vec<u32> = pulled.records.iter().flat_map(|record| record.unmapped.clone()).collect();
+    unmapped.sort_unstable();
+    unmapped.dedup();
+    if !unmapped.is_empty() {
+        let ids: Vec<String> = unmapped.iter().map(ToString::to_string).collect();
+        ctx.ui.detail(&format!(
+            "ids {} of the image have no place here; their files belong to the image's user (see /etc/subuid)",
+            ids.join(", ")
+        ));
+    }
+}
+
+struct Shown<'a> {
+    ctx: &'a Context,
+    progress: &'a Progress,
+}
+
+impl Watch for Shown<'_> {
+    fn layer(&self, layer: &Descriptor) -> Box<dyn Fn(u64) + Sync + Send> {
+        let bar = self.progress.bar(&format!("layer {}", layer.digest.short()), layer.size);
+        let bar = Finishing(bar);
+        Box::new(move |count| bar.0.add(count))
+    }
+
+    fn waiting(&self, layer: &Descriptor) {
+        self.ctx.ui.status("Waiting", &format!("another envctl is pulling layer {}", layer.digest.short()));
+    }
+}
+
+/// Takes the bar away when the layer is done.
+struct Finishing(Bar);
+
+impl Drop for Finishing {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+/// The snapshot document and its pack, checked, with the bytes moved.
+pub(super) struct Snapshot {
+    pub(super) document: Document,
+    pub(super) pack: Option<std::fs::File>,
+}
+
+/// The snapshot of an identity.
+///
+/// # Errors
+/// When the store lacks it, or what it gives does not match.
+pub(super) fn snapshot(source: &mut Source<'_>) -> Result<(Snapshot, u64)> {
+    let (ctx, resolved) = (source.ctx, source.resolved);
+    let id = resolved.identity.snapshot_id;
+    if let Some(snapshot) = kept_snapshot(ctx, &id)? {
+        return Ok((snapshot, 0));
+    }
+    let store = source.open().context("the snapshot is not on this machine")?;
+    // By its own tag: the task's may have moved on meanwhile.
+    let exact = super::context::Located {
+        store: resolved.task.store.clone(),
+        target: crate::identity::Target::Identity(resolved.digest),
+    };
+    let (_, artifact, _) = from_store(store, &exact)?;
+    if artifact.snapshot.digest != id {
+        return Err(
+            integrity(format!("the manifest names snapshot {}, the identity {id}", artifact.snapshot.digest)).into()
+        );
+    }
+    let bytes = store.read_small(&artifact.snapshot, MAX_DOCUMENT).context("cannot read the snapshot")?;
+    let document = Document::parse(&bytes)?;
+    let mut moved = bytes.len() as u64;
+    if let Some(pack) = &document.pack {
+        let descriptor = artifact.pack.as_ref().filter(|descriptor| descriptor.digest == pack.digest);
+        let descriptor = descriptor.ok_or_else(|| integrity("the snapshot's pack is not in the manifest"))?;
+        let mut content = store.open(descriptor).context("cannot read the snapshot's pack")?;
+        keep_stream(ctx, descriptor, &mut *content)?;
+        moved += descriptor.size;
+    }
+    disk::write_file(&ctx.paths.blob(&id), &bytes, Durability::Cached)?;
+    let kept = kept_snapshot(ctx, &id)?;
+    Ok((kept.ok_or_else(|| unreachable("the snapshot vanished from the cache"))?, moved))
+}
+
+fn kept_snapshot(ctx: &Context, id: &Digest) -> Result<Option<Snapshot>> {
+    let Some(bytes) = disk::read_file(&ctx.paths.blob(id), MAX_DOCUMENT)? else { return Ok(None) };
+    if Digest::of(&bytes) != *id {
+        return Ok(None);
+    }
+    let document = Document::parse(&bytes)?;
+    let pack = match &document.pack {
+        None => None,
+        // Checked again while it is read.
+        Some(pack) => match std::fs::File::open(ctx.paths.blob(&pack.digest)) {
+            Ok(file) if file.metadata()?.len() == pack.size => Some(file),
+            _ => return Ok(None),
+        },
+    };
+    Ok(Some(Snapshot { document, pack }))
+}
+
+fn keep_stream(ctx: &Context, descriptor: &Descriptor, content: &mut dyn std::io::Read) -> Result<()> {
+    let place = ctx.paths.blob(&descriptor.digest);
+    let parent = place.parent().context("a blob has a folder")?;
+    disk::create_private_dir(parent)?;
+    let mut file = tempfile::NamedTempFile::new_in(parent)?;
+    let mut content = crate::digest::Verified::new(content, descriptor.size, descriptor.digest);
+    std::io::copy(&mut content, &mut file)
+        .map_err(crate::oci::unwrap_io)
+        .context("cannot fetch the snapshot's pack")?;
+    disk::finish_file(file, &place, Durability::Cached)?;
+    Ok(())
+}
+
+/// The store's descriptor of an image, for `publish` and `show`.
+pub(super) fn has_image(store: &dyn Store, digest: &Digest) -> bool {
+    store
+        .find(digest)
+        .is_ok_and(|descriptor| image::for_platform(store, &descriptor, &crate::identity::Platform::host()).is_ok())
+}

@@ -1,0 +1,177 @@
+//! Making the workspace: mirror, clone, snapshot, parity.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::context::Context;
+use super::fetch::Snapshot;
+use super::pin::Pin;
+use super::resolve::Resolved;
+use crate::disk::{self, lock::FileLock};
+use crate::error::{failure, integrity, usage};
+use crate::git::Git;
+use crate::identity::Commit;
+use crate::snapshot::{self, Document, Parity};
+use crate::workspace::{self, Draft, Mirror, Remote};
+
+/// Where the mirror of a task's repository is.
+pub(super) fn mirror(ctx: &Context, resolved: &Resolved) -> Mirror {
+    let key = resolved.identity.repo.url.key();
+    Mirror::new(ctx.paths.mirror(&key), ctx.paths.data_lock(&format!("repo-{key}")))
+}
+
+/// Where the workspace of a task is, or will be.
+pub(super) fn place(ctx: &Context, resolved: &Resolved, into: Option<&Path>) -> PathBuf {
+    if let Some(into) = into {
+        return into.to_owned();
+    }
+    let repo = resolved.identity.repo.url.key();
+    ctx.paths.task_workspace(&repo, &resolved.task.store.key(), &resolved.task.slug())
+}
+
+/// Keeps others off a task while its workspace is being made.
+pub(super) fn lock(ctx: &Context, resolved: &Resolved) -> Result<FileLock> {
+    let name = format!("task-{}-{}", resolved.task.store.key(), resolved.task.slug());
+    FileLock::acquire(&ctx.paths.data_lock(&name), || {
+        ctx.ui.status("Waiting", "another envctl is making this task's workspace");
+    })
+}
+
+/// The state of a task's workspace.
+pub(super) enum Workspace {
+    /// It is there, made from the same identity.
+    Ready(Pin),
+    /// It must be made; what is in the way was moved aside.
+    Missing,
+}
+
+/// Looks at the place of a workspace. One that was made from another identity
+/// or was never flushed before a reboot is moved aside, not overwritten.
+///
+/// # Errors
+/// When something that envctl did not make is in the way.
+pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, refresh: bool) -> Result<Workspace> {
+    if !place.exists() {
+        return Ok(Workspace::Missing);
+    }
+    let empty = std::fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none());
+    if empty {
+        return Ok(Workspace::Missing);
+    }
+    let Some(pin) = &resolved.pin else {
+        if workspace::is_workspace(place) && place.starts_with(ctx.paths.data()) {
+            // Made, but the pin was never written: a crash in between.
+            set_aside(ctx, resolved, place, "it was never finished")?;
+            return Ok(Workspace::Missing);
+        }
+        return Err(usage(format!("{} is not empty", place.display()))
+            .hint("name a folder that does not exist yet: --into DIR")
+            .into());
+    };
+    if !workspace::is_workspace(place) {
+        return Err(failure(format!("{} is no longer a workspace of envctl", place.display()))
+            .hint("move it away, then enter the task again")
+            .into());
+    }
+    let lost = pin.unflushed_boot.is_some() && pin.unflushed_boot != Some(disk::boot_id()?);
+    if lost {
+        set_aside(ctx, resolved, place, "this machine went down before it was flushed")?;
+        return Ok(Workspace::Missing);
+    }
+    if pin.identity == resolved.digest {
+        return Ok(Workspace::Ready(pin.clone()));
+    }
+    if !refresh {
+        return Err(failure(format!("{} belongs to another identity of this task", place.display()))
+            .hint("envctl enter TASK --refresh sets it aside and makes a new one")
+            .into());
+    }
+    let live = ctx.runtimes().live()?;
+    if let Some(lease) = live.iter().find(|lease| lease.workspace == place) {
+        return Err(failure(format!("a runtime is using the workspace {}", place.display()))
+            .hint(format!("leave it, or envctl reset {}, then refresh again", lease.task))
+            .into());
+    }
+    set_aside(ctx, resolved, place, "the task has moved on")?;
+    Ok(Workspace::Missing)
+}
+
+fn set_aside(ctx: &Context, resolved: &Resolved, place: &Path, why: &str) -> Result<()> {
+    let stamp = ctx.clock.now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let parent = if place.starts_with(ctx.paths.data()) {
+        ctx.paths.recovery()
+    } else {
+        // A rename works within one file system only.
+        place.parent().context("the workspace has no folder above it")?.to_owned()
+    };
+    disk::create_private_dir(&parent)?;
+    let name = format!("{}-{stamp}", resolved.task.slug());
+    let target = (0..1000)
+        .map(|n| parent.join(if n == 0 { name.clone() } else { format!("{name}-{n}") }))
+        .find(|target| !target.exists())
+        .context("there is no free name for the old workspace")?;
+    std::fs::rename(place, &target)
+        .with_context(|| format!("cannot move {} to {}", place.display(), target.display()))?;
+    ctx.ui.status("Set aside", &format!("the old workspace, because {why}: {}", target.display()));
+    Ok(())
+}
+
+/// What making a workspace gave.
+pub(super) struct Hydrated {
+    pub(super) parity: Parity,
+}
+
+/// Brings the base commit into the mirror; returns the bytes that moved.
+///
+/// # Errors
+/// When the remote cannot be reached, or does not have it.
+pub(super) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document) -> Result<u64> {
+    let git = Git::find(&ctx.env)?;
+    let url = reachable(ctx, resolved);
+    let remote = Remote { url: &url, offline: ctx.options.offline, interactive: ctx.options.interactive };
+    let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
+    let fetched = mirror(ctx, resolved).ensure(&git, remote, &document.base, &others, || {
+        ctx.ui.status("Waiting", "another envctl is fetching the same repository");
+    })?;
+    if fetched.network {
+        ctx.ui.status("Fetched", &format!("{} from {url}", document.base.short()));
+    }
+    Ok(fetched.bytes)
+}
+
+fn reachable(ctx: &Context, resolved: &Resolved) -> String {
+    ctx.user.rewrite(&resolved.identity.repo.url.to_string())
+}
+
+/// Clones, applies the snapshot and compares the result with it.
+///
+/// # Errors
+/// [`crate::error::Kind::Integrity`] when what was restored is not what was
+/// captured. Nothing stays at `place` then.
+pub(super) fn workspace(ctx: &Context, resolved: &Resolved, mut snapshot: Snapshot, place: &Path) -> Result<Hydrated> {
+    let git = Git::find(&ctx.env)?;
+    let (document, identity) = (&snapshot.document, &resolved.identity);
+    if document.head != identity.repo.commit || document.branch != identity.repo.branch {
+        return Err(integrity("the identity and its snapshot name different commits").into());
+    }
+    let url = identity.repo.url.to_string();
+    let mirror = mirror(ctx, resolved);
+    let draft = Draft::new(place, &mirror, &document.remote.name, &url)?;
+    let pack = snapshot.pack.as_mut().map(|file| file as &mut dyn std::io::Read);
+    snapshot::apply(&git, draft.path(), document, pack)?;
+    let parity =
+        snapshot::parity(&git, draft.path(), document).context("cannot compare the workspace with its snapshot")?;
+    if !parity.ok {
+        return Err(integrity(format!(
+            "the restored workspace differs from its snapshot: tree {} instead of {}, index {} instead of {}",
+            parity.restored_tree, parity.tree, parity.restored_index, parity.index
+        ))
+        .hint("publish the task again; nothing was kept")
+        .into());
+    }
+    // After the comparison: these are the developer's, not the agent's.
+    draft.personalise(&reachable(ctx, resolved), &url)?;
+    draft.finish()?;
+    Ok(Hydrated { parity })
+}

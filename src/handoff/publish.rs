@@ -1,0 +1,267 @@
+//! `publish`: capture, pin, store, and move the task's tag.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::context::Context;
+use super::image_source;
+use super::pin::Pin;
+use crate::digest::Digest;
+use crate::error::{failure, integrity, usage};
+use crate::git::Git;
+use crate::identity::{Handoff, Identity, Repo, SCHEMA, StoreRef, TaskId, Toolchain, Workdir};
+use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
+use crate::snapshot::{self, Captured};
+use crate::store::{self, Access, Store};
+
+/// Where the workspace appears when nobody says otherwise.
+const DEFAULT_WORKDIR: &str = "/workspace";
+
+/// Files that pin what a project depends on.
+const LOCKFILES: [&str; 15] = [
+    "Cargo.lock",
+    "Gemfile.lock",
+    "Pipfile.lock",
+    "bun.lock",
+    "bun.lockb",
+    "composer.lock",
+    "flake.lock",
+    "go.sum",
+    "npm-shrinkwrap.json",
+    "package-lock.json",
+    "pnpm-lock.yaml",
+    "poetry.lock",
+    "requirements.txt",
+    "uv.lock",
+    "yarn.lock",
+];
+
+/// What `publish` was asked to do.
+#[derive(Clone, Debug)]
+pub struct PublishOptions {
+    /// The task; known inside an entered workspace.
+    pub task: Option<TaskId>,
+    /// `--image`.
+    pub image: Option<String>,
+    /// `--workdir`.
+    pub workdir: Option<Workdir>,
+    /// `--agent`.
+    pub agent: Option<String>,
+    /// State, message, command and exit code.
+    pub handoff: Handoff,
+}
+
+/// What was published.
+#[derive(Clone, Debug, Serialize)]
+pub struct Published {
+    /// The one line to paste.
+    pub enter: String,
+    /// The task as it can be named from anywhere.
+    pub task: String,
+    /// Digest of the identity.
+    pub identity: String,
+    /// The image's digest.
+    pub image: String,
+    /// The snapshot ID.
+    pub snapshot: String,
+    /// The commit of HEAD.
+    pub commit: String,
+    /// Commits that the remote lacks.
+    pub unpushed_commits: usize,
+    /// Files that differ from HEAD.
+    pub changed_files: usize,
+    /// Bytes of the snapshot's pack.
+    pub pack_bytes: u64,
+}
+
+/// Publishes the checkout that holds the working directory.
+///
+/// # Errors
+/// With what stands in the way. The task's tag is moved last, so a failure
+/// leaves the task as it was.
+pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
+    let git = Git::find(&ctx.env)?;
+    let repo = snapshot::open(&ctx.cwd)?;
+    let root = repo.workdir().context("a bare repository has nothing to publish")?.to_owned();
+    let project = ctx.project(&root)?;
+    let origin = ctx.pins().of_workspace(&root)?;
+    let parent = origin.as_ref().map(|pin| ctx.pins().identity(&pin.identity)).transpose()?.flatten();
+    let task = task(options, parent.as_ref())?;
+    let store_name = store_of(ctx, origin.as_ref())?;
+    let captured = capture(ctx, &git, &repo, &project)?;
+    let target = store::open(&store_name, Access::Write)?;
+    // The tag as it was before anything was stored: a move in between is
+    // noticed at the end.
+    let before = target.resolve(task.as_str())?;
+    let toolchain = toolchain(ctx, &*target, options, &project, &root, parent.as_ref())?;
+    let identity = Identity {
+        schema: SCHEMA,
+        task_id: task.clone(),
+        created_at: ctx.clock.now(),
+        agent_identity: options.agent.clone().or_else(|| ctx.env.agent.clone()),
+        repo: Repo {
+            url: snapshot::remote_url(&repo)?.parse()?,
+            commit: captured.document.head.clone(),
+            branch: captured.document.branch.clone(),
+            extra: Default::default(),
+        },
+        toolchain,
+        workdir: workdir(options, &project, parent.as_ref())?,
+        snapshot_id: captured.id(),
+        lockfiles: lockfiles(&root)?,
+        caches: Vec::new(),
+        parent: parent_of(&*target, before.as_ref(), &task)?,
+        handoff: options.handoff.clone(),
+        extra: Default::default(),
+    };
+    let bytes = identity.to_bytes()?;
+    // What cannot be read back must not be published.
+    Identity::parse(&bytes).context("this identity could not be read again")?;
+    let pack = match (&captured.pack, &captured.document.pack) {
+        (Some(path), Some(pack)) => Some((path.as_path(), pack_descriptor(pack))),
+        _ => None,
+    };
+    let descriptor = store::write(&*target, &bytes, &captured.bytes, pack)?;
+    let digest = Digest::of(&bytes);
+    let expected = before.as_ref().map(|descriptor| &descriptor.digest);
+    let moved = target.tag(task.as_str(), &descriptor, Some(expected))?;
+    if !moved {
+        return Err(failure(format!("another publish moved {task} at the same time; this one lost"))
+            .hint(format!("it stays reachable as {store_name}@{digest}; publish again to move the task"))
+            .into());
+    }
+    let reference = format!("{store_name}:{task}");
+    Ok(Published {
+        enter: format!("envctl enter {}", quote(&reference)),
+        task: reference,
+        identity: digest.to_string(),
+        image: identity.toolchain.image.digest.to_string(),
+        snapshot: identity.snapshot_id.to_string(),
+        commit: identity.repo.commit.to_string(),
+        unpushed_commits: captured.unpushed,
+        changed_files: captured.changed_files,
+        pack_bytes: captured.document.pack.as_ref().map_or(0, |pack| pack.size),
+    })
+}
+
+fn task(options: &PublishOptions, parent: Option<&Identity>) -> Result<TaskId> {
+    match (&options.task, parent) {
+        (Some(task), _) => Ok(task.clone()),
+        (None, Some(parent)) => Ok(parent.task_id.clone()),
+        (None, None) => Err(usage("which task is this?").hint("name it: envctl publish TASK").into()),
+    }
+}
+
+fn store_of(ctx: &Context, origin: Option<&Pin>) -> Result<StoreRef> {
+    match (ctx.options.store.is_some(), origin) {
+        (false, Some(pin)) => Ok(pin.store.parse()?),
+        _ => ctx.store(),
+    }
+}
+
+fn capture(ctx: &Context, git: &Git, repo: &git2::Repository, project: &crate::config::Project) -> Result<Captured> {
+    let options =
+        snapshot::Options { include: project.snapshot.include.clone(), exclude: project.snapshot.exclude.clone() };
+    let captured = snapshot::capture(git, repo, &options)?;
+    ctx.ui.status(
+        "Captured",
+        &format!(
+            "{} changed files and {} unpushed commits on {}",
+            captured.changed_files,
+            captured.unpushed,
+            captured.document.base.short()
+        ),
+    );
+    Ok(captured)
+}
+
+fn toolchain(
+    ctx: &Context,
+    target: &dyn Store,
+    options: &PublishOptions,
+    project: &crate::config::Project,
+    root: &Path,
+    parent: Option<&Identity>,
+) -> Result<Toolchain> {
+    let name = image_source::name(ctx, options.image.as_deref(), project, root)?;
+    let explicit = options.image.is_some() || ctx.env.image.is_some();
+    match (name, parent) {
+        // A workspace goes on with the image that it was entered with.
+        (_, Some(parent)) if !explicit && super::fetch::has_image(target, &parent.toolchain.image.digest) => {
+            Ok(parent.toolchain.clone())
+        }
+        (Some(name), _) => {
+            let progress = ctx.ui.progress();
+            let (toolchain, bytes) = image_source::pin_into(target, &name, &|part| {
+                progress.bar(&format!("image {}", part.digest.short()), part.size).finish();
+            })?;
+            if bytes > 0 {
+                ctx.ui.status("Stored", &format!("the image, {}", crate::ui::human_bytes(bytes)));
+            }
+            Ok(toolchain)
+        }
+        (None, _) => Err(usage("which image does this task run in?")
+            .hint("name it with --image oci:PATH:TAG, ENVCTL_IMAGE, or [toolchain] image in envctl.toml")
+            .into()),
+    }
+}
+
+fn workdir(options: &PublishOptions, project: &crate::config::Project, parent: Option<&Identity>) -> Result<Workdir> {
+    let configured = project.workspace.workdir.as_deref().map(str::parse).transpose()?;
+    let chosen = options.workdir.clone().or(configured).or_else(|| parent.map(|parent| parent.workdir.clone()));
+    Ok(match chosen {
+        Some(workdir) => workdir,
+        None => DEFAULT_WORKDIR.parse()?,
+    })
+}
+
+fn lockfiles(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for name in LOCKFILES {
+        // A lockfile beyond this size pins nothing that anybody reads.
+        match crate::disk::read_file(&root.join(name), 64 << 20) {
+            Ok(Some(bytes)) => found.push(format!("{name}:{}", Digest::of(&bytes))),
+            Ok(None) => {}
+            Err(error) => return Err(error.context(format!("cannot read the lockfile {name}"))),
+        }
+    }
+    Ok(found)
+}
+
+/// The identity that the task pointed at so far.
+fn parent_of(store: &dyn Store, before: Option<&Descriptor>, task: &TaskId) -> Result<Option<Digest>> {
+    let Some(descriptor) = before else { return Ok(None) };
+    let manifest = Manifest::parse(&store.read_small(descriptor, MAX_METADATA)?)?;
+    if manifest.artifact_type.as_deref() != Some(media::IDENTITY) {
+        return Err(integrity(format!("the tag {task} of this store is in use by something else"))
+            .hint("choose another task ID")
+            .into());
+    }
+    Ok(Some(manifest.config.digest))
+}
+
+fn pack_descriptor(pack: &snapshot::Pack) -> Descriptor {
+    let mut descriptor = Descriptor::of(media::PACK, b"");
+    descriptor.digest = pack.digest;
+    descriptor.size = pack.size;
+    descriptor
+}
+
+/// As a shell reads it back.
+fn quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_to_paste_survives_a_shell() {
+        assert_eq!(quote("oci:/srv/tasks:task-1"), "oci:/srv/tasks:task-1");
+        assert_eq!(quote("oci:/a b/it's:t"), "'oci:/a b/it'\\''s:t'");
+    }
+}

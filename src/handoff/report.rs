@@ -1,0 +1,77 @@
+//! What `--report FILE` holds: time and bytes of each step, and the outcome.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::runtime::Receipt;
+use crate::snapshot::Parity;
+
+/// One step of a command.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// `resolve`, `plan`, `fetch.image`, `fetch.repo`, `fetch.snapshot`,
+    /// `hydrate.workspace`, `start`, `run` or `reset`.
+    pub name: &'static str,
+    /// Duration in milliseconds.
+    pub ms: f64,
+    /// Bytes that were moved for it.
+    pub bytes: u64,
+}
+
+/// How caches served.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct CacheUse {
+    /// Image layers and workspaces that were there.
+    pub hits: usize,
+    /// Those that were not.
+    pub misses: usize,
+}
+
+/// The outcome of `enter`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Always 1.
+    pub schema: u32,
+    /// The task as it can be named from anywhere.
+    pub task: String,
+    /// Digest of the identity.
+    pub identity: String,
+    /// The workspace outside.
+    pub workspace: String,
+    /// The steps in order.
+    pub steps: Vec<Step>,
+    /// Cache hits and misses.
+    pub cache: CacheUse,
+    /// The comparison with the snapshot, made when the workspace was.
+    pub parity: Option<Parity>,
+    /// Exit code of the command; `null` where none ran.
+    pub exit_code: Option<u8>,
+    /// What the reset did.
+    pub receipt: Option<Receipt>,
+}
+
+impl Report {
+    /// Runs a step and notes how long it took and how many bytes it moved.
+    pub(super) fn step<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<(T, u64)>) -> Result<T> {
+        let start = Instant::now();
+        let done = work();
+        let bytes = done.as_ref().map_or(0, |(_, bytes)| *bytes);
+        self.steps.push(Step { name, ms: start.elapsed().as_secs_f64() * 1000.0, bytes });
+        done.map(|(value, _)| value)
+    }
+}
+
+/// Writes a report where the caller asked for it.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    use anyhow::Context as _;
+    let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    // In place: it may be a pipe or /dev/stderr.
+    std::fs::write(path, bytes).with_context(|| format!("cannot write the report {}", path.display()))
+}

@@ -1,0 +1,84 @@
+//! From a name to an identity: the pin where there is one, the store
+//! otherwise.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+
+use super::context::{Context, Located};
+use super::pin::Pin;
+use crate::digest::Digest;
+use crate::error::{Kind, hint_of, integrity, kind_of, not_found, unreachable};
+use crate::identity::{Identity, Target};
+use crate::oci::Descriptor;
+use crate::store::{self, Access, Artifact, Store};
+
+/// A task that is settled.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) task: Located,
+    pub(super) digest: Digest,
+    pub(super) identity: Identity,
+    pub(super) pin: Option<Pin>,
+    /// When the identity was resolved.
+    pub(super) pinned_at: Timestamp,
+}
+
+/// What a task's tag points at, with the manifest's descriptor.
+pub(super) fn from_store(store: &dyn Store, task: &Located) -> Result<(Descriptor, Artifact, Identity)> {
+    let tag = match &task.target {
+        Target::Task(task) => task.to_string(),
+        Target::Identity(digest) => store::identity_tag(digest),
+    };
+    let descriptor = store.resolve(&tag)?.ok_or_else(|| {
+        not_found(format!("there is no task {} in {}", task.target, task.store))
+            .hint(format!("see what is there: envctl tasks --store {}", task.store))
+    })?;
+    let artifact = store::read(store, &descriptor).with_context(|| format!("cannot read {}", task.reference()))?;
+    let identity = Identity::parse(&artifact.identity)?;
+    match &task.target {
+        Target::Task(named) if *named != identity.task_id => Err(integrity(format!(
+            "the tag {named} of {} points at an identity of task {}",
+            task.store, identity.task_id
+        ))
+        .into()),
+        Target::Identity(digest) if *digest != Digest::of(&artifact.identity) => {
+            Err(integrity(format!("the store gave another identity for {digest}")).into())
+        }
+        _ => Ok((descriptor, artifact, identity)),
+    }
+}
+
+/// Opens a store, or says what helps.
+pub(super) fn open_store(ctx: &Context, task: &Located) -> Result<Box<dyn Store>> {
+    store::open(&task.store, Access::Read).map_err(|error| {
+        if kind_of(&error) != Kind::NotFound || hint_of(&error).is_some() {
+            return error;
+        }
+        let hint = if ctx.options.offline { "run the command once without --offline" } else { "check --store" };
+        error.context(unreachable(format!("cannot open the store {}", task.store)).hint(hint))
+    })
+}
+
+/// Settles a task: by its pin, or by the store when there is none or
+/// `refresh` asks for it.
+///
+/// # Errors
+/// [`Kind::NotFound`] for a task or store that does not exist.
+pub(super) fn resolve(ctx: &Context, task: Located, into: Option<&Path>, refresh: bool) -> Result<Resolved> {
+    let pins = ctx.pins();
+    let pin = pins.read(&task, into)?;
+    if let Some(pin) = &pin
+        && !refresh
+        && let Some(identity) = pins.identity(&pin.identity)?
+    {
+        let (digest, pinned_at) = (pin.identity, pin.pinned_at);
+        return Ok(Resolved { task, digest, identity, pin: Some(pin.clone()), pinned_at });
+    }
+    let store = open_store(ctx, &task)?;
+    let (_, artifact, identity) = from_store(&*store, &task)?;
+    ctx.open_roots()?;
+    let digest = pins.keep(&artifact.identity)?;
+    Ok(Resolved { task, digest, identity, pin, pinned_at: ctx.clock.now() })
+}

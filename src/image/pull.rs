@@ -1,0 +1,220 @@
+//! Bringing an image's layers into the cache, as the image's own user sees
+//! them: the id mapping of a runtime depends on who that is, and the files of
+//! a layer belong to somebody only under a mapping. Where the user is known
+//! only by name, the layers are unpacked first and get their owners after.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result};
+
+use super::layer::{self, Extracted, Layers, Ownership, Record};
+use super::{Image, User, user};
+use crate::digest::Digest;
+use crate::disk::{self, Durability, lock::FileLock};
+use crate::oci::{Blobs, Descriptor};
+use crate::paths::Paths;
+
+/// An id that no image may use: nothing counts as the developer's own yet.
+const NOBODY_YET: (u32, u32) = (u32::MAX, u32::MAX);
+
+/// What pulling has to tell while it runs.
+pub trait Watch: Sync {
+    /// A layer starts; the returned function is called with bytes moved.
+    fn layer(&self, layer: &Descriptor) -> Box<dyn Fn(u64) + Sync + Send>;
+    /// Another process works on the same layer.
+    fn waiting(&self, layer: &Descriptor);
+}
+
+/// Decides who files belong to when commands run as a given user.
+pub trait Owners {
+    /// The ownership for the image's user.
+    fn of(&self, user: &User) -> Box<dyn Ownership>;
+}
+
+/// An image that is ready to run.
+#[derive(Clone, Debug)]
+pub struct Pulled {
+    /// Who commands run as.
+    pub user: User,
+    /// Where its layers are.
+    pub layers: Layers,
+    /// Trees of the layers, lowest first.
+    pub trees: Vec<PathBuf>,
+    /// What is known about each.
+    pub records: Vec<Record>,
+    /// Layers that had to be unpacked.
+    pub fetched: usize,
+    /// Compressed bytes that were read for that.
+    pub bytes: u64,
+}
+
+/// The image caches of this machine.
+#[derive(Clone, Debug)]
+pub struct Cache<'a> {
+    paths: &'a Paths,
+    boot_id: String,
+}
+
+impl<'a> Cache<'a> {
+    /// The caches at `paths`, in the boot `boot_id`.
+    pub fn new(paths: &'a Paths, boot_id: String) -> Self {
+        Cache { paths, boot_id }
+    }
+
+    fn layers(&self, mapping: &str) -> Layers {
+        Layers::new(self.paths.layers(mapping), self.paths.cache().to_owned(), self.boot_id.clone())
+    }
+
+    /// The image if nothing of it is missing.
+    pub fn local(&self, image: &Image, owners: &dyn Owners) -> Option<Pulled> {
+        let user: User = disk::read_json(&self.paths.image_user(&image.digest)).ok()??;
+        let layers = self.layers(&owners.of(&user).key());
+        let records = image.layers.iter().map(|(_, diff_id)| layers.get(diff_id)).collect::<Option<Vec<_>>>()?;
+        Some(pulled(image, user, layers, records))
+    }
+
+    /// Pulls what is missing, as many layers at a time as there are cores. The
+    /// caller must be single-threaded: settling owners may fork.
+    ///
+    /// # Errors
+    /// The first failure; layers that were complete stay, nothing else does.
+    pub fn pull(&self, image: &Image, owners: &dyn Owners, blobs: &dyn Blobs, watch: &dyn Watch) -> Result<Pulled> {
+        let spec = image.config.config.as_ref().and_then(|config| config.user.as_deref());
+        let record = self.paths.image_user(&image.digest);
+        let known: Option<User> = disk::read_json(&record).unwrap_or_default();
+        let expected = known.or_else(|| user::is_root(spec).then(User::root));
+        if let Some(user) = expected {
+            let ownership = owners.of(&user);
+            let layers = self.layers(&ownership.key());
+            let unpacked = unpack(image, &layers, blobs, ownership.own_ids(), watch)?;
+            let (fetched, bytes) = (unpacked.fetched, unpacked.bytes);
+            let records = unpacked.publish(image, &layers, &*ownership)?;
+            let trees: Vec<PathBuf> = image.layers.iter().map(|(_, diff_id)| layers.tree(diff_id)).collect();
+            let actual = user::resolve(spec, &trees)?;
+            if (actual.uid, actual.gid) == (user.uid, user.gid) {
+                disk::write_json(&record, &actual, Durability::Cached)?;
+                return Ok(Pulled { fetched, bytes, ..pulled(image, actual, layers, records) });
+            }
+        }
+        // Nothing is ever stored under this name.
+        let nowhere = self.layers("unknown");
+        let unpacked = unpack(image, &nowhere, blobs, NOBODY_YET, watch)?;
+        let (fetched, bytes) = (unpacked.fetched, unpacked.bytes);
+        let user = user::resolve(spec, &unpacked.trees(image)?)?;
+        let ownership = owners.of(&user);
+        let layers = self.layers(&ownership.key());
+        let records = unpacked.publish(image, &layers, &*ownership)?;
+        disk::write_json(&record, &user, Durability::Cached)?;
+        Ok(Pulled { fetched, bytes, ..pulled(image, user, layers, records) })
+    }
+}
+
+fn pulled(image: &Image, user: User, layers: Layers, records: Vec<Record>) -> Pulled {
+    let trees = image.layers.iter().map(|(_, diff_id)| layers.tree(diff_id)).collect();
+    Pulled { user, layers, trees, records, fetched: 0, bytes: 0 }
+}
+
+/// Layers in their private folders, with the locks that keep others off them.
+struct Unpacked {
+    extracted: Vec<Extracted>,
+    failure: Option<anyhow::Error>,
+    fetched: usize,
+    bytes: u64,
+    _locks: Vec<FileLock>,
+}
+
+impl Unpacked {
+    /// The private trees of all layers, lowest first.
+    fn trees(&self, image: &Image) -> Result<Vec<PathBuf>> {
+        let tree =
+            |diff_id: &Digest| self.extracted.iter().find(|layer| layer.diff_id() == diff_id).map(Extracted::tree);
+        image.layers.iter().filter_map(|(_, diff_id)| tree(diff_id)).map(Ok).collect()
+    }
+
+    /// Makes them visible. What is complete stays although another failed.
+    fn publish(self, image: &Image, layers: &Layers, ownership: &dyn Ownership) -> Result<Vec<Record>> {
+        for layer in self.extracted {
+            layers.publish(layer, ownership)?;
+        }
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        let all = image.layers.iter().map(|(_, diff_id)| layers.get(diff_id));
+        all.map(|record| record.context("a layer vanished from the cache while it was pulled")).collect()
+    }
+}
+
+fn unpack(
+    image: &Image,
+    layers: &Layers,
+    blobs: &dyn Blobs,
+    own_ids: (u32, u32),
+    watch: &dyn Watch,
+) -> Result<Unpacked> {
+    let mut missing: Vec<&(Descriptor, Digest)> =
+        image.layers.iter().filter(|(_, diff_id)| layers.get(diff_id).is_none()).collect();
+    // One order for all processes, so that their locks cannot cross; and a
+    // layer that an image lists twice is pulled once.
+    missing.sort_by_key(|(_, diff_id)| *diff_id);
+    missing.dedup_by_key(|(_, diff_id)| *diff_id);
+    if !missing.is_empty() {
+        let compressed: u64 = missing.iter().map(|(layer, _)| layer.size).sum();
+        layers.check_space(compressed.saturating_mul(2))?;
+    }
+    let mut locks = Vec::new();
+    for (descriptor, diff_id) in &missing {
+        locks.push(layers.lock(diff_id, || watch.waiting(descriptor))?);
+    }
+    missing.retain(|(_, diff_id)| layers.get(diff_id).is_none());
+    let (extracted, failure) = extract_all(&missing, layers, blobs, own_ids, watch)?;
+    let bytes = missing.iter().map(|(layer, _)| layer.size).sum();
+    let unpacked = Unpacked { extracted, failure, fetched: missing.len(), bytes, _locks: locks };
+    match unpacked.failure {
+        // Without a mapping there is no place for those that are complete.
+        Some(failure) if own_ids == NOBODY_YET => Err(failure),
+        _ => Ok(unpacked),
+    }
+}
+
+fn extract_all(
+    missing: &[&(Descriptor, Digest)],
+    layers: &Layers,
+    blobs: &dyn Blobs,
+    own_ids: (u32, u32),
+    watch: &dyn Watch,
+) -> Result<(Vec<layer::Extracted>, Option<anyhow::Error>)> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len());
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::new());
+    let work = || {
+        while let Some((descriptor, diff_id)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let moved = watch.layer(descriptor);
+            let outcome = blobs
+                .open(descriptor)
+                .and_then(|content| layers.extract(descriptor, diff_id, content, own_ids, &*moved));
+            if outcome.is_err() {
+                // No further layer is started.
+                next.store(missing.len(), Ordering::Relaxed);
+            }
+            if let Ok(mut results) = results.lock() {
+                results.push(outcome);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(work);
+        }
+    });
+    let results = results.into_inner().map_err(|_| anyhow::anyhow!("a worker that unpacks layers died"))?;
+    let (mut extracted, mut failure) = (Vec::new(), None);
+    for result in results {
+        match result {
+            Ok(layer) => extracted.push(layer),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    Ok((extracted, failure))
+}

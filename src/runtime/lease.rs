@@ -1,0 +1,242 @@
+//! Leases: the record that a runtime exists, and the locked folder that says
+//! whether it still does.
+//!
+//! Order of a life: folder, lock, process, lease; and back: process, lease,
+//! folder. So a folder without a lease is a runtime that never ran, and a
+//! lease never outlives its folder unnoticed.
+
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::Network;
+use crate::digest::hex;
+use crate::disk::{self, Durability, lock};
+use crate::paths::Paths;
+
+/// The schema of a lease.
+const SCHEMA: u32 = 1;
+
+/// A process that cannot be mistaken for a later one with the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Process ID outside.
+    pub pid: i32,
+    /// Start time in clock ticks since boot, `proc_pid_stat(5)` field 22.
+    pub start: u64,
+}
+
+impl Process {
+    /// A process that runs now.
+    pub(super) fn of(pid: Pid) -> Option<Self> {
+        let pid = pid.as_raw_nonzero().get();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may hold anything, spaces too.
+        let start = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
+        Some(Process { pid, start })
+    }
+
+    /// Whether it still runs. A zombie counts as gone: nothing of it runs.
+    pub(super) fn lives(self) -> bool {
+        let Some(pid) = Pid::from_raw(self.pid) else { return false };
+        Process::of(pid) == Some(self)
+            && fs::read_to_string(format!("/proc/{}/stat", self.pid))
+                .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
+    }
+}
+
+/// Inode numbers of the namespaces of a runtime, as `/proc/PID/ns` shows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// `pid`.
+    pub pid: u64,
+    /// `mnt`.
+    pub mnt: u64,
+    /// `net`.
+    pub net: u64,
+}
+
+/// The record of a runtime.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Always 1.
+    pub schema: u32,
+    /// Names the runtime on this machine.
+    pub id: String,
+    /// The task, or the identity where no task was named.
+    pub task: String,
+    /// The store, as `--store` would name it.
+    pub store: String,
+    /// Digest of the identity.
+    pub identity: String,
+    /// The workspace outside.
+    pub workspace: PathBuf,
+    /// What it can reach.
+    pub network: Network,
+    /// The `envctl` that made it.
+    pub owner: Process,
+    /// Pid 1 of the sandbox, seen from outside.
+    pub init: Process,
+    /// Its namespaces.
+    pub namespaces: Namespaces,
+    /// The boot in which it runs.
+    pub boot_id: String,
+    /// When it was made.
+    pub started_at: Timestamp,
+}
+
+impl Lease {
+    /// The version of this record that this envctl writes.
+    pub const SCHEMA: u32 = SCHEMA;
+}
+
+/// The runtimes of this user on this machine.
+#[derive(Clone, Debug)]
+pub struct Runtimes {
+    paths: Paths,
+}
+
+/// The folder of a runtime, locked.
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub(super) id: String,
+    pub(super) path: PathBuf,
+    /// Holds the lock until this and every inherited copy is closed.
+    pub(super) file: File,
+}
+
+impl Runtimes {
+    /// Those whose state lies at `paths`.
+    pub fn new(paths: Paths) -> Self {
+        Runtimes { paths }
+    }
+
+    pub(super) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Makes and locks a folder for a new runtime.
+    pub(super) fn create(&self) -> Result<Folder> {
+        let parent = self.paths.runtimes();
+        disk::create_private_dir(&parent)?;
+        loop {
+            let id = random_id()?;
+            let path = self.paths.runtime(&id);
+            DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+            // Another command may take the folder for a dead one's before it
+            // is locked; then it is gone and another one is made.
+            if let Ok(file) = File::open(&path)
+                && lock::try_exclusive(&file)?
+                && fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|ours| ours.ino() == now.ino()))
+            {
+                return Ok(Folder { id, path, file });
+            }
+        }
+    }
+
+    /// IDs of all runtimes whose folder exists.
+    fn ids(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.paths.runtimes()).into_iter().flatten().flatten();
+        let mut ids: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        ids.sort();
+        ids
+    }
+
+    /// The leases of runtimes that are alive.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn live(&self) -> Result<Vec<Lease>> {
+        let mut leases = Vec::new();
+        for id in self.ids() {
+            let locked =
+                File::open(self.paths.runtime(&id)).is_ok_and(|file| !lock::try_exclusive(&file).unwrap_or(true));
+            if locked && let Some(lease) = self.read(&id)? {
+                leases.push(lease);
+            }
+        }
+        Ok(leases)
+    }
+
+    /// Folders whose owners are dead, now locked by this process.
+    pub(super) fn dead(&self) -> Vec<Folder> {
+        let lock = |id: String| {
+            let path = self.paths.runtime(&id);
+            let file = File::open(&path).ok()?;
+            (lock::try_exclusive(&file).ok()? && path.exists()).then_some(Folder { id, path, file })
+        };
+        self.ids().into_iter().filter_map(lock).collect()
+    }
+
+    /// Waits until a runtime's folder can be locked or is gone.
+    pub(super) fn wait(&self, id: &str, timeout: std::time::Duration) -> Result<Option<Folder>, ()> {
+        let path = self.paths.runtime(id);
+        let deadline = std::time::Instant::now() + timeout;
+        loop {
+            let Ok(file) = File::open(&path) else { return Ok(None) };
+            if lock::try_exclusive(&file).unwrap_or(false) {
+                return Ok(path.exists().then(|| Folder { id: id.to_owned(), path, file }));
+            }
+            if std::time::Instant::now() >= deadline {
+                return Err(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
+    pub(super) fn read(&self, id: &str) -> Result<Option<Lease>> {
+        disk::read_json(&self.paths.lease(id))
+    }
+
+    pub(super) fn write(&self, lease: &Lease) -> Result<()> {
+        disk::write_json(&self.paths.lease(&lease.id), lease, Durability::Cached)
+    }
+
+    pub(super) fn forget(&self, id: &str) -> Result<()> {
+        match fs::remove_file(self.paths.lease(id)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove the lease {id}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn random_id() -> Result<String> {
+    let mut bytes = [0u8; 6];
+    let count = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    anyhow::ensure!(count == bytes.len(), "the kernel gave no random bytes");
+    Ok(hex(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Env;
+
+    fn runtimes(dir: &std::path::Path) -> Runtimes {
+        Runtimes::new(Paths::new(&Env { home: Some(dir.to_owned()), ..Env::default() }).unwrap())
+    }
+
+    #[test]
+    fn case_55_a_lock_that_can_be_taken_means_that_the_owner_is_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtimes = runtimes(dir.path());
+        let folder = runtimes.create().unwrap();
+        assert!(runtimes.dead().is_empty(), "its owner lives");
+        drop(folder);
+        assert_eq!(runtimes.dead().len(), 1);
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_start_time() {
+        let own = Process::of(rustix::process::getpid()).unwrap();
+        assert!(own.lives());
+        assert!(!Process { start: own.start + 1, ..own }.lives());
+    }
+}

@@ -1,0 +1,71 @@
+//! L3: the disposable sandbox in which commands run, and the way back from it.
+//!
+//! A runtime is one process tree in namespaces of its own. Its pid 1 is our
+//! own code ([`init`]); it starts processes on request ([`process`]) and dies
+//! with its owner, the `envctl enter` that made it ([`sandbox`]). Other
+//! terminals join through the same requests ([`client`]).
+//!
+//! Invariants: everything that a run writes outside the workspace lies in a
+//! mount that exists inside only; when pid 1 dies everything in it dies; a
+//! runtime's folder is locked by owner and pid 1, so a lock that can be taken
+//! means that both are dead. A reset checks from outside ([`reset`]).
+//!
+//! Lock order: the lock of a runtime's folder is taken last.
+
+mod client;
+mod init;
+mod inspect;
+mod lease;
+mod mapping;
+mod probe;
+mod process;
+mod relay;
+mod reset;
+mod rootfs;
+mod sandbox;
+mod sys;
+mod wire;
+
+pub use client::{Outcome, Session, join};
+pub use lease::{Lease, Process, Runtimes};
+pub use mapping::Mapping;
+pub use reset::{Receipt, Tally, reap, stop};
+pub use rootfs::{RootfsSpec, hides};
+pub use sandbox::{Sandbox, Spec};
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a runtime can reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// A loopback of its own and nothing else.
+    #[default]
+    Isolated,
+    /// The host's network, as if there were no sandbox.
+    Host,
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Network::Isolated => "isolated",
+            Network::Host => "host",
+        })
+    }
+}
+
+/// In whose name processes run inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// User id inside.
+    pub uid: u32,
+    /// Group id inside.
+    pub gid: u32,
+    /// Home folder inside.
+    pub home: String,
+    /// Login shell; the first of bash and sh that exists when there is none.
+    pub shell: Option<String>,
+}

@@ -1,0 +1,191 @@
+//! The way back to baseline, and the receipt that proves it: everything is
+//! taken away first and then looked for, from outside.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal};
+use serde::{Deserialize, Serialize};
+
+use super::inspect;
+use super::lease::{Folder, Lease, Process, Runtimes};
+use crate::clock::Clock;
+use crate::disk::{self, Durability};
+
+/// How long the owner of a runtime may take to clean up after it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One line of a receipt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// How many were taken away; `None` where nobody was left to count them.
+    pub removed: Option<u64>,
+    /// How many were found afterwards.
+    pub left: u64,
+}
+
+/// What a reset did, each line checked after the fact.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Always 1.
+    pub schema: u32,
+    /// The lease that ended.
+    pub lease: String,
+    /// Its task.
+    pub task: String,
+    /// Digest of its identity.
+    pub identity: String,
+    /// When the runtime was made.
+    pub started_at: Option<Timestamp>,
+    /// When it was found to be gone.
+    pub ended_at: Timestamp,
+    /// `exit`, `reset`, `owner-died`, `rebooted` or `failed`.
+    pub reason: String,
+    /// Processes that were still running when the command had ended.
+    pub processes: Tally,
+    /// Mounts.
+    pub mounts: Tally,
+    /// Listening TCP ports of those processes.
+    pub ports: Tally,
+    /// Bytes of scratch: everything written outside the workspace. `left`
+    /// counts folders.
+    pub scratch: Tally,
+    /// What stays: the workspace.
+    pub kept: Vec<String>,
+    /// Nothing is left.
+    pub baseline: bool,
+}
+
+/// What was there when the end began.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Before {
+    pub(super) processes: Option<u64>,
+    pub(super) mounts: Option<u64>,
+    pub(super) scratch_bytes: Option<u64>,
+    pub(super) listeners: BTreeSet<u64>,
+}
+
+impl Before {
+    /// Looks from outside. Pid 1, our own, is not counted.
+    pub(super) fn look(lease: &Lease) -> Self {
+        let mut pids = inspect::processes("pid", lease.namespaces.pid).unwrap_or_default();
+        pids.retain(|pid| *pid != lease.init.pid);
+        let mounts = pids.iter().find_map(|pid| {
+            let table = std::fs::read(format!("/proc/{pid}/mountinfo")).ok()?;
+            Some(table.iter().filter(|byte| **byte == b'\n').count() as u64)
+        });
+        Before { processes: Some(pids.len() as u64), mounts, scratch_bytes: None, listeners: inspect::listeners(&pids) }
+    }
+}
+
+/// Checks, removes what lies on disk, and writes the receipt. Every process of
+/// the runtime is believed to be dead by now; that belief is checked.
+pub(super) fn finish(
+    runtimes: &Runtimes,
+    folder: Folder,
+    lease: Option<&Lease>,
+    before: &Before,
+    clock: Clock,
+    reason: &str,
+) -> Result<Receipt> {
+    let same_boot = lease.is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot == lease.boot_id));
+    let members = |kind: &str, inode: fn(&Lease) -> u64| match lease {
+        Some(lease) if same_boot => inspect::processes(kind, inode(lease)),
+        _ => Ok(Vec::new()),
+    };
+    let processes = members("pid", |lease| lease.namespaces.pid)?.len() as u64;
+    // A mount namespace lives as long as somebody is in it.
+    let holders = members("mnt", |lease| lease.namespaces.mnt)?.len() as u64;
+    let mounts = holders + u64::from(inspect::mounts_below(&folder.path)?);
+    let ports = u64::from(inspect::still_listening(&before.listeners));
+    if mounts == 0 {
+        // Only the folder's content: the folder carries the lock.
+        disk::remove::tree(&folder.path.join("scratch"))?;
+    }
+    let scratch = u64::from(folder.path.join("scratch").exists());
+    let receipt = Receipt {
+        schema: 1,
+        lease: folder.id.clone(),
+        task: lease.map(|lease| lease.task.clone()).unwrap_or_default(),
+        identity: lease.map(|lease| lease.identity.clone()).unwrap_or_default(),
+        started_at: lease.map(|lease| lease.started_at),
+        ended_at: clock.now(),
+        reason: reason.to_owned(),
+        processes: Tally { removed: before.processes, left: processes },
+        mounts: Tally { removed: before.mounts, left: mounts },
+        ports: Tally { removed: before.processes.map(|_| before.listeners.len() as u64), left: ports },
+        scratch: Tally { removed: before.scratch_bytes, left: scratch },
+        kept: lease.iter().map(|lease| format!("workspace {}", lease.workspace.display())).collect(),
+        baseline: processes + mounts + ports + scratch == 0,
+    };
+    if lease.is_some() {
+        disk::write_json(&runtimes.paths().receipt(&folder.id), &receipt, Durability::Cached)?;
+    }
+    if receipt.baseline {
+        runtimes.forget(&folder.id)?;
+        disk::remove::tree(&folder.path)?;
+    }
+    Ok(receipt)
+}
+
+/// Finishes what dead owners left. Called at the start of every command.
+///
+/// # Errors
+/// When something cannot be checked or removed.
+pub fn reap(runtimes: &Runtimes, clock: Clock) -> Result<Vec<Receipt>> {
+    let mut receipts = Vec::new();
+    for folder in runtimes.dead() {
+        let lease = runtimes.read(&folder.id)?;
+        let rebooted = lease.as_ref().is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot != lease.boot_id));
+        let reason = if rebooted { "rebooted" } else { "owner-died" };
+        let receipt = finish(runtimes, folder, lease.as_ref(), &Before::default(), clock, reason)?;
+        if lease.is_some() {
+            receipts.push(receipt);
+        }
+    }
+    Ok(receipts)
+}
+
+/// Ends a runtime that another process owns, and waits until it has gone.
+///
+/// # Errors
+/// When it cannot be ended.
+pub fn stop(runtimes: &Runtimes, lease: &Lease, clock: Clock) -> Result<Receipt> {
+    let before = Before::look(lease);
+    kill(lease.init)?;
+    let folder = match runtimes.wait(&lease.id, PATIENCE) {
+        Ok(folder) => folder,
+        Err(()) => {
+            // Stopped, or stuck: it must not keep the runtime alive.
+            kill(lease.owner)?;
+            runtimes.wait(&lease.id, PATIENCE).map_err(|()| {
+                anyhow::anyhow!("the runtime of {} does not end: process {}", lease.task, lease.owner.pid)
+            })?
+        }
+    };
+    match folder {
+        Some(folder) => finish(runtimes, folder, Some(lease), &before, clock, "reset"),
+        // Its owner has cleaned up.
+        None => disk::read_json(&runtimes.paths().receipt(&lease.id))?.context("the runtime ended without a receipt"),
+    }
+}
+
+/// Kills exactly this process and waits until it is dead.
+fn kill(process: Process) -> Result<()> {
+    let Some(pid) = Pid::from_raw(process.pid) else { return Ok(()) };
+    let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
+    // The descriptor holds on to a process; now make sure that it is the one.
+    if !process.lives() {
+        return Ok(());
+    }
+    match rustix::process::pidfd_send_signal(&pidfd, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot end process {}", process.pid)),
+    }
+    let timeout = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout))?;
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! The owner's side: making a sandbox, and taking it down.
+//!
+//! The caller must be single-threaded until [`Sandbox::start`] has returned:
+//! pid 1 is a copy of the calling thread.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use anyhow::{Context, Result};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+
+use super::client::{self, Outcome, Session};
+use super::init::{self, Birth};
+use super::lease::{Folder, Lease, Namespaces, Process, Runtimes};
+use super::reset::{self, Before, Receipt};
+use super::rootfs::RootfsSpec;
+use super::sys::{self, Side};
+use super::{Account, Mapping, Network, inspect, probe, process, wire};
+use crate::clock::Clock;
+use crate::disk;
+
+/// Everything that decides a runtime.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The task, or the identity where no task was named.
+    pub task: String,
+    /// The store, as `--store` would name it.
+    pub store: String,
+    /// Digest of the identity.
+    pub identity: String,
+    /// The file system.
+    pub rootfs: RootfsSpec,
+    /// Who is who.
+    pub mapping: Mapping,
+    /// What can be reached.
+    pub network: Network,
+    /// In whose name processes run.
+    pub account: Account,
+    /// The environment of every process.
+    pub env: Vec<(String, String)>,
+}
+
+/// A runtime that this process owns. Dropping it resets it.
+#[derive(Debug)]
+pub struct Sandbox {
+    runtimes: Runtimes,
+    lease: Lease,
+    folder: Option<Folder>,
+    pidfd: OwnedFd,
+    control: OwnedFd,
+    before: Before,
+}
+
+impl Sandbox {
+    /// Makes the namespaces and lets pid 1 set them up. What goes wrong inside
+    /// is reported by the first [`Sandbox::run`].
+    ///
+    /// # Errors
+    /// When the kernel refuses, with what helps. Nothing stays.
+    pub fn start(runtimes: &Runtimes, clock: Clock, spec: &Spec) -> Result<Self> {
+        let folder = runtimes.create()?;
+        let started = Self::start_in(runtimes, clock, spec, &folder);
+        match started {
+            Ok((lease, pidfd, control)) => Ok(Sandbox {
+                runtimes: runtimes.clone(),
+                lease,
+                folder: Some(folder),
+                pidfd,
+                control,
+                before: Before::default(),
+            }),
+            Err(error) => {
+                let _ = runtimes.forget(&folder.id);
+                let _ = disk::remove::tree(&folder.path);
+                Err(error)
+            }
+        }
+    }
+
+    fn start_in(runtimes: &Runtimes, clock: Clock, spec: &Spec, folder: &Folder) -> Result<(Lease, OwnedFd, OwnedFd)> {
+        let scratch = folder.path.join("scratch");
+        disk::create_private_dir(&scratch)?;
+        let listener = listen(&folder.id)?;
+        let (control, theirs) = wire::pair()?;
+        let (ready, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let umask = rustix::process::umask(Mode::empty());
+        rustix::process::umask(umask);
+        let mut namespaces =
+            libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+        if spec.network == Network::Isolated {
+            namespaces |= libc::CLONE_NEWNET;
+        }
+        let cloned = sys::clone_into(namespaces)
+            .map_err(|error| probe::explain_user_namespace(error, "cannot create the runtime's namespaces"))?;
+        let (pid, pidfd) = match cloned {
+            Side::Parent(child) => child,
+            Side::Child => {
+                drop((go, control));
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let Ok(scratch_place) = rustix::fs::open(&scratch, flags, Mode::empty()) else { sys::exit_now(1) };
+                init::run(Birth {
+                    go: ready,
+                    owner: theirs,
+                    listener,
+                    lock: &folder.file,
+                    scratch_place,
+                    rootfs: &spec.rootfs,
+                    network: spec.network,
+                    context: process::Context {
+                        account: spec.account.clone(),
+                        env: spec.env.clone(),
+                        workdir: spec.rootfs.workdir.clone(),
+                        groups: !spec.mapping.is_single(),
+                        umask: umask.as_raw_mode(),
+                    },
+                    tty_group: spec.mapping.has_gid(5),
+                    root_exists: spec.mapping.has_root(),
+                })
+            }
+        };
+        drop((ready, theirs, listener));
+        let prepared = spec.mapping.write(pid).and_then(|()| {
+            let raw = pid.as_raw_nonzero().get();
+            let namespace =
+                |kind| inspect::namespace(raw, kind).with_context(|| format!("cannot read the {kind} namespace"));
+            let lease = Lease {
+                schema: Lease::SCHEMA,
+                id: folder.id.clone(),
+                task: spec.task.clone(),
+                store: spec.store.clone(),
+                identity: spec.identity.clone(),
+                workspace: spec.rootfs.workspace.clone(),
+                network: spec.network,
+                owner: Process::of(rustix::process::getpid()).context("cannot read /proc/self/stat")?,
+                init: Process::of(pid).context("the runtime's first process died")?,
+                namespaces: Namespaces { pid: namespace("pid")?, mnt: namespace("mnt")?, net: namespace("net")? },
+                boot_id: disk::boot_id()?,
+                started_at: clock.now(),
+            };
+            runtimes.write(&lease)?;
+            rustix::io::write(&go, b"g")?;
+            Ok(lease)
+        });
+        match prepared {
+            Ok(lease) => Ok((lease, pidfd, control)),
+            Err(error) => {
+                let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+                let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+                Err(error)
+            }
+        }
+    }
+
+    /// The record of this runtime.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Runs a command, or the login shell, with this process's streams.
+    ///
+    /// # Errors
+    /// When the runtime could not be set up, or the streams break.
+    pub fn run(&mut self, session: &Session) -> Result<Outcome> {
+        let (outcome, ended) = client::run(self.control.as_fd(), session)?;
+        match ended {
+            Some(ended) => {
+                // Looking from outside costs time; nothing is there to be
+                // found when the command was alone.
+                let found = if ended.others > 0 { Before::look(&self.lease) } else { Before::default() };
+                self.before = Before {
+                    processes: Some(ended.others.into()),
+                    mounts: Some(ended.mounts.into()),
+                    scratch_bytes: Some(ended.scratch_bytes),
+                    listeners: found.listeners,
+                };
+            }
+            None => self.before = Before::look(&self.lease),
+        }
+        Ok(outcome)
+    }
+
+    /// Back to baseline.
+    ///
+    /// # Errors
+    /// When the checks cannot be made. What is left is no error but in the
+    /// receipt.
+    pub fn reset(mut self, clock: Clock, reason: &str) -> Result<Receipt> {
+        self.end(clock, reason)
+    }
+
+    fn end(&mut self, clock: Clock, reason: &str) -> Result<Receipt> {
+        let folder = self.folder.take().context("the runtime is reset already")?;
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        // Returns only when every process inside is gone.
+        let waited = rustix::io::retry_on_intr(|| {
+            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
+        });
+        waited.context("cannot wait for the runtime to end")?;
+        reset::finish(&self.runtimes, folder, Some(&self.lease), &self.before, clock, reason)
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if self.folder.is_some() {
+            let _ = self.end(Clock::System, "failed");
+        }
+    }
+}
+
+/// The socket at which others join: an abstract address, so that no file can
+/// be left behind, bound outside, so that it is reachable from outside.
+fn listen(id: &str) -> Result<OwnedFd> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    rustix::net::bind(&socket, &address(id)?).context("cannot bind the runtime's socket")?;
+    rustix::net::listen(&socket, 16)?;
+    Ok(socket)
+}
+
+/// Where the runtime with this lease listens.
+pub(super) fn address(id: &str) -> Result<SocketAddrUnix> {
+    Ok(SocketAddrUnix::new_abstract_name(format!("envctl/{id}").as_bytes())?)
+}
