@@ -163,7 +163,7 @@ fn run(
         Ok(((image, pulled), bytes))
     })?;
     report.cache.misses += pulled.fetched;
-    report.cache.hits += pulled.trees.len() - pulled.fetched;
+    report.cache.hits += pulled.records.len() - pulled.fetched;
     let made = make_workspace(ctx, resolved, into, place, options.refresh, report)?;
     let spec = start::spec(ctx, resolved, &image, &pulled, place, options.network)?;
     greet(ctx, resolved, options);

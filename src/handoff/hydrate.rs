@@ -41,7 +41,7 @@ pub(super) fn lock(ctx: &Context, resolved: &Resolved) -> Result<FileLock> {
 /// The state of a task's workspace.
 pub(super) enum Workspace {
     /// It is there, made from the same identity.
-    Ready(Pin),
+    Ready(Box<Pin>),
     /// It must be made; what is in the way was moved aside.
     Missing,
 }
@@ -80,7 +80,7 @@ pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, refresh: bo
         return Ok(Workspace::Missing);
     }
     if pin.identity == resolved.digest {
-        return Ok(Workspace::Ready(pin.clone()));
+        return Ok(Workspace::Ready(Box::new(pin.clone())));
     }
     if !refresh {
         return Err(failure(format!("{} belongs to another identity of this task", place.display()))

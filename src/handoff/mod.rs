@@ -1,7 +1,7 @@
 //! The pipelines, as a reader would tell them. This is the only place that
 //! knows all layers: it asks one, hands the answer to the next, and reports.
 //!
-//! [`enter`]: resolve, fetch, hydrate, start, run, reset. [`publish`]: capture,
+//! [`mod@enter`]: resolve, fetch, hydrate, start, run, reset. [`mod@publish`]: capture,
 //! pin, store. The other verbs look ([`look`]) or take part of the way back
 //! ([`live`]).
 

@@ -36,6 +36,10 @@ pub struct Counts {
     pub setid: u64,
     /// Extended attributes dropped, file capabilities among them.
     pub xattrs: u64,
+    /// The layer hides all layers below it. The kernel merges the root folder
+    /// of every layer, so those below must be left out.
+    #[serde(default)]
+    pub opaque_root: bool,
 }
 
 /// Owner of one entry that differs from the extracting user's, to be settled
@@ -111,6 +115,7 @@ impl<'a> Extractor<'a> {
         if entry.kind == EntryKind::File
             && let Some(marker) = marker(name)?
         {
+            self.counts.opaque_root |= parents.is_empty() && matches!(marker, Marker::Opaque);
             return self.marker(marker, &parent);
         }
         let name = c_string(name)?;
@@ -321,9 +326,13 @@ impl<'a> Extractor<'a> {
     /// The folder of an entry; folders that the layer does not list are made.
     fn parent(&mut self, parts: &[&[u8]]) -> io::Result<Arc<OwnedFd>> {
         let path = parts.join(&b'/');
-        match self.existing(&path) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-            other => return other,
+        if let Some(fd) = self.cache.get(&path) {
+            return Ok(fd.clone());
+        }
+        match self.open_exactly(&path, OFlags::empty()) {
+            // Not listed, or taken away by a whiteout that came first.
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            _ => return self.existing(&path),
         }
         for end in 1..=parts.len() {
             let below = self.existing(&parts[..end - 1].join(&b'/'))?;

@@ -40,7 +40,7 @@ pub struct Pulled {
     pub user: User,
     /// Where its layers are.
     pub layers: Layers,
-    /// Trees of the layers, lowest first.
+    /// Trees of the layers that show, lowest first.
     pub trees: Vec<PathBuf>,
     /// What is known about each.
     pub records: Vec<Record>,
@@ -112,7 +112,8 @@ impl<'a> Cache<'a> {
 }
 
 fn pulled(image: &Image, user: User, layers: Layers, records: Vec<Record>) -> Pulled {
-    let trees = image.layers.iter().map(|(_, diff_id)| layers.tree(diff_id)).collect();
+    let lowest = records.iter().rposition(|record| record.counts.opaque_root).unwrap_or(0);
+    let trees = image.layers[lowest..].iter().map(|(_, diff_id)| layers.tree(diff_id)).collect();
     Pulled { user, layers, trees, records, fetched: 0, bytes: 0 }
 }
 

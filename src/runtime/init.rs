@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::net::SocketFlags;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
@@ -86,10 +87,11 @@ fn set_up(birth: &Birth<'_>) -> Result<OwnedFd> {
     }
     // From here on nobody inside may look into this process.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
+    drop(null);
     let signals = sys::signal_fd(&[libc::SIGCHLD])?;
     let keep = [signals.as_raw_fd(), birth.owner.as_raw_fd(), birth.listener.as_raw_fd(), birth.lock.as_raw_fd()];
     // Descriptors that are closed here are never used or dropped: this

@@ -168,8 +168,22 @@ pub fn stop(runtimes: &Runtimes, lease: &Lease, clock: Clock) -> Result<Receipt>
     };
     match folder {
         Some(folder) => finish(runtimes, folder, Some(lease), &before, clock, "reset"),
-        // Its owner has cleaned up.
-        None => disk::read_json(&runtimes.paths().receipt(&lease.id))?.context("the runtime ended without a receipt"),
+        // Its owner has cleaned up and checked; only this process knows what
+        // was alive before, and why it ended.
+        None => {
+            let path = runtimes.paths().receipt(&lease.id);
+            let mut receipt: Receipt = disk::read_json(&path)?.context("the runtime ended without a receipt")?;
+            receipt.reason = "reset".into();
+            receipt.processes.removed = before.processes;
+            receipt.mounts.removed = before.mounts;
+            receipt.ports = Tally {
+                removed: Some(before.listeners.len() as u64),
+                left: u64::from(inspect::still_listening(&before.listeners)),
+            };
+            receipt.baseline &= receipt.ports.left == 0;
+            disk::write_json(&path, &receipt, Durability::Cached)?;
+            Ok(receipt)
+        }
     }
 }
 

@@ -150,7 +150,11 @@ fn overlay(spec: &RootfsSpec, scratch: BorrowedFd<'_>) -> Result<OwnedFd> {
         rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .with_context(|| format!("cannot open the layer {}", path.display()))
     };
-    let layers: Vec<OwnedFd> = spec.layers.iter().rev().map(|path| open(path)).collect::<Result<_>>()?;
+    // Of a layer that occurs twice the upper occurrence alone counts, and the
+    // kernel wants it once.
+    let mut seen = std::collections::HashSet::new();
+    let topmost_first = spec.layers.iter().rev().filter(|path| seen.insert(*path));
+    let layers: Vec<OwnedFd> = topmost_first.map(|path| open(path)).collect::<Result<_>>()?;
     let inside = |name: &str| {
         rustix::fs::openat(scratch, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
     };

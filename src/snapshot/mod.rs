@@ -1,6 +1,6 @@
 //! The semantic state of a checkout: what was committed and not pushed, what
-//! was staged, changed, deleted and added. Taken by [`capture`], put back by
-//! [`apply`], compared by [`parity`]. Not a disk: git's own objects carry it.
+//! was staged, changed, deleted and added. Taken by [`mod@capture`], put back by
+//! [`mod@apply`], compared by [`parity`]. Not a disk: git's own objects carry it.
 
 mod apply;
 mod capture;
