@@ -20,13 +20,21 @@ impl Scratch {
     /// # Errors
     /// When the folder cannot be made or locked.
     pub fn create(root: &Path) -> Result<Self> {
-        let parent = root.join("tmp");
-        super::create_private_dir(&parent)?;
-        sweep(&parent);
+        Self::create_in(&root.join("tmp"), "")
+    }
+
+    /// Makes one in `parent` whose name starts with `prefix`, after clearing
+    /// those of dead makers with the same prefix.
+    ///
+    /// # Errors
+    /// As [`Scratch::create`].
+    pub fn create_in(parent: &Path, prefix: &str) -> Result<Self> {
+        super::create_private_dir(parent)?;
+        sweep(parent, prefix);
         loop {
             let path = tempfile::Builder::new()
-                .prefix("")
-                .tempdir_in(&parent)
+                .prefix(prefix)
+                .tempdir_in(parent)
                 .with_context(|| format!("cannot create a temporary folder in {}", parent.display()))?
                 .keep();
             // A sweep of another process may have come between the two steps.
@@ -53,8 +61,10 @@ impl Drop for Scratch {
 
 /// Removes the folders whose lock can be taken. Failures wait for next time:
 /// recovery must not stand in the way of the command that runs it.
-fn sweep(parent: &Path) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+fn sweep(parent: &Path, prefix: &str) {
+    let ours = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| ours(&entry.file_name())) {
         if let Ok(file) = File::open(entry.path())
             && lock::try_exclusive(&file).unwrap_or(false)
         {

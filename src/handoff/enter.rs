@@ -181,7 +181,8 @@ fn run(
         _ => {}
     }
     let outcome = outcome?;
-    let receipt = report.step("reset", || Ok((sandbox.reset(ctx.clock, "exit")?, 0)))?;
+    let reason = if outcome == Outcome::Lost { "reset" } else { "exit" };
+    let receipt = report.step("reset", || Ok((sandbox.reset(ctx.clock, reason)?, 0)))?;
     report.receipt = Some(receipt.clone());
     let code = outcome.exit_code();
     report.exit_code = Some(code);

@@ -58,6 +58,10 @@ impl Ownership for Mapped {
         let owned: Vec<_> = owned.iter().map(|entry| (entry.path.as_c_str(), entry.uid, entry.gid)).collect();
         self.0.settle(root, &owned)
     }
+
+    fn remove(&self, tree: &std::path::Path) -> Result<()> {
+        self.0.remove(tree)
+    }
 }
 
 /// The id mapping of a runtime in which commands run as `user`.

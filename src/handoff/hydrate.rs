@@ -131,13 +131,23 @@ pub(super) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document
     let url = reachable(ctx, resolved);
     let remote = Remote { url: &url, offline: ctx.options.offline, interactive: ctx.options.interactive };
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
-    let fetched = mirror(ctx, resolved).ensure(&git, remote, &document.base, &others, || {
-        ctx.ui.status("Waiting", "another envctl is fetching the same repository");
-    })?;
-    if fetched.network {
-        ctx.ui.status("Fetched", &format!("{} from {url}", document.base.short()));
+    let told = Told { ctx, what: format!("{} from {url}", document.base.short()) };
+    Ok(mirror(ctx, resolved).ensure(&git, remote, &document.base, &others, &told)?.bytes)
+}
+
+struct Told<'a> {
+    ctx: &'a Context,
+    what: String,
+}
+
+impl workspace::Watch for Told<'_> {
+    fn waiting(&self) {
+        self.ctx.ui.status("Waiting", "another envctl is fetching the same repository");
     }
-    Ok(fetched.bytes)
+
+    fn fetching(&self) {
+        self.ctx.ui.status("Fetching", &self.what);
+    }
 }
 
 fn reachable(ctx: &Context, resolved: &Resolved) -> String {

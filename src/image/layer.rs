@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use anyhow::{Context, Result};
@@ -42,6 +42,12 @@ pub trait Ownership: Sync {
     /// # Errors
     /// When the owners cannot be set.
     fn settle(&self, root: BorrowedFd<'_>, owned: &[Owned]) -> Result<Vec<u32>>;
+
+    /// Removes a tree whose files have their owners already.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    fn remove(&self, tree: &Path) -> Result<()>;
 }
 
 /// What is known about a stored layer.
@@ -177,7 +183,7 @@ impl Layers {
         disk::create_private_dir(&self.folder)?;
         if place.exists() && self.get(&diff_id).is_none() {
             // Left from before a reboot or damaged: out of the way first.
-            disk::remove::discard(&place, &self.cache.join("trash"))?;
+            self.set_aside(&place, ownership)?;
         }
         match fs::rename(&whole, &place) {
             Ok(()) => Ok(record),
@@ -185,6 +191,17 @@ impl Layers {
             Err(_) if self.get(&diff_id).is_some() => Ok(record),
             Err(error) => Err(error).with_context(|| format!("cannot publish the layer {}", place.display())),
         }
+    }
+
+    /// Moves a folder out of the way, then removes it as far as possible.
+    fn set_aside(&self, place: &Path, ownership: &dyn Ownership) -> Result<()> {
+        let trash = self.cache.join("trash");
+        disk::create_private_dir(&trash)?;
+        let aside = tempfile::Builder::new().prefix("").tempdir_in(&trash)?.keep();
+        fs::rename(place, aside.join("entry")).with_context(|| format!("cannot move {} away", place.display()))?;
+        // What cannot be removed now is only garbage, and out of the way.
+        let _ = ownership.remove(&aside);
+        Ok(())
     }
 
     /// Flushes layers that never were, so that they outlive a reboot.

@@ -69,6 +69,7 @@ fn set_up(birth: &Birth<'_>) -> Result<OwnedFd> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     anyhow::ensure!(!hung_up(&birth.owner), "the owner is gone");
     rustix::process::setsid()?;
+    sys::new_session_keyring().context("cannot leave the session keyring")?;
     let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     debug_assert_eq!(umask.as_raw_mode(), birth.context.umask);
     let account = &birth.context.account;

@@ -8,6 +8,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, OFlags};
 
+use super::lease::Namespaces;
+
 /// Inode number of one of a process's namespaces.
 pub(super) fn namespace(pid: i32, kind: &str) -> Option<u64> {
     parse_link(fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()?.as_os_str().as_bytes())
@@ -19,24 +21,39 @@ fn parse_link(link: &[u8]) -> Option<u64> {
     text.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
 }
 
-/// Processes in one of the namespaces, by their IDs outside.
+/// Processes in a runtime's namespaces, by their IDs outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Members {
+    /// Those in its process ID namespace.
+    pub(super) processes: Vec<i32>,
+    /// Those that only keep its mounts alive.
+    pub(super) holders: Vec<i32>,
+}
+
+/// Looks for processes in these namespaces.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
-pub(super) fn processes(kind: &str, inode: u64) -> Result<Vec<i32>> {
+pub(super) fn members(namespaces: &Namespaces) -> Result<Members> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = rustix::fs::openat(CWD, "/proc", flags, Mode::empty()).context("cannot open /proc")?;
-    let mut found = Vec::new();
+    let mut found = Members::default();
     let mut buffer = Vec::with_capacity(64);
+    let mut namespace = |pid: i32, kind: &str| {
+        // Those of others cannot be read, and are not in a namespace of ours.
+        let link = rustix::fs::readlinkat(&proc, format!("{pid}/ns/{kind}"), std::mem::take(&mut buffer)).ok()?;
+        let inode = parse_link(link.as_bytes());
+        buffer = link.into_bytes();
+        inode
+    };
     for entry in fs::read_dir("/proc").context("cannot read /proc")?.flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        // Those of others cannot be read, and are not in a namespace of ours.
-        if let Ok(link) = rustix::fs::readlinkat(&proc, format!("{pid}/ns/{kind}"), std::mem::take(&mut buffer)) {
-            if parse_link(link.as_bytes()) == Some(inode) {
-                found.push(pid);
-            }
-            buffer = link.into_bytes();
+        match namespace(pid, "pid") {
+            None => {}
+            Some(inode) if inode == namespaces.pid => found.processes.push(pid),
+            Some(_) if namespace(pid, "mnt") == Some(namespaces.mnt) => found.holders.push(pid),
+            Some(_) => {}
         }
     }
     Ok(found)
@@ -102,9 +119,12 @@ mod tests {
     #[test]
     fn a_process_is_found_in_its_own_namespace() {
         let own = rustix::process::getpid().as_raw_nonzero().get();
-        let inode = namespace(own, "pid").unwrap();
-        assert!(processes("pid", inode).unwrap().contains(&own));
-        assert!(processes("pid", inode + 1_000_000).unwrap().is_empty());
+        let inode = |kind| namespace(own, kind).unwrap();
+        let mut namespaces = Namespaces { pid: inode("pid"), mnt: inode("mnt"), net: inode("net") };
+        assert!(members(&namespaces).unwrap().processes.contains(&own));
+        namespaces.pid += 1_000_000;
+        let others = members(&namespaces).unwrap();
+        assert!(others.processes.is_empty() && others.holders.contains(&own));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::ffi::{CStr, OsStr};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -196,6 +196,19 @@ impl Mapping {
             })?,
         }
         Ok(unmapped)
+    }
+
+    /// Removes a tree whose files belong to ids of this map.
+    ///
+    /// The caller must be single-threaded.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn remove(&self, tree: &Path) -> Result<()> {
+        match self.means {
+            Means::Helpers { .. } => self.inside(|| crate::disk::remove::tree(tree).map(drop)),
+            Means::Direct | Means::Single => crate::disk::remove::tree(tree).map(drop),
+        }
     }
 
     /// Runs `work` in a process of its own inside a user namespace with this

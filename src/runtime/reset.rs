@@ -71,7 +71,7 @@ pub(super) struct Before {
 impl Before {
     /// Looks from outside. Pid 1, our own, is not counted.
     pub(super) fn look(lease: &Lease) -> Self {
-        let mut pids = inspect::processes("pid", lease.namespaces.pid).unwrap_or_default();
+        let mut pids = inspect::members(&lease.namespaces).unwrap_or_default().processes;
         pids.retain(|pid| *pid != lease.init.pid);
         let mounts = pids.iter().find_map(|pid| {
             let table = std::fs::read(format!("/proc/{pid}/mountinfo")).ok()?;
@@ -92,14 +92,13 @@ pub(super) fn finish(
     reason: &str,
 ) -> Result<Receipt> {
     let same_boot = lease.is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot == lease.boot_id));
-    let members = |kind: &str, inode: fn(&Lease) -> u64| match lease {
-        Some(lease) if same_boot => inspect::processes(kind, inode(lease)),
-        _ => Ok(Vec::new()),
+    let members = match lease {
+        Some(lease) if same_boot => inspect::members(&lease.namespaces)?,
+        _ => inspect::Members::default(),
     };
-    let processes = members("pid", |lease| lease.namespaces.pid)?.len() as u64;
+    let processes = members.processes.len() as u64;
     // A mount namespace lives as long as somebody is in it.
-    let holders = members("mnt", |lease| lease.namespaces.mnt)?.len() as u64;
-    let mounts = holders + u64::from(inspect::mounts_below(&folder.path)?);
+    let mounts = members.holders.len() as u64 + u64::from(inspect::mounts_below(&folder.path)?);
     let ports = u64::from(inspect::still_listening(&before.listeners));
     if mounts == 0 {
         // Only the folder's content: the folder carries the lock.

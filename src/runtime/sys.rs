@@ -156,6 +156,20 @@ pub(super) fn loopback_up() -> io::Result<()> {
     Ok(())
 }
 
+/// Leaves the developer's session keyring for a new, empty one.
+pub(super) fn new_session_keyring() -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: a null name asks for an anonymous keyring; nothing is read.
+    match check(unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>())
+    }) {
+        // A kernel without keyrings, or a container that forbids them to
+        // everybody inside it: nothing to leave, and nothing to reach.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 /// Process and user ID of the peer of a unix socket, as this process's
 /// namespaces see them; the process ID is 0 for a peer outside.
 pub(super) fn peer(socket: impl AsFd) -> io::Result<(i32, u32)> {

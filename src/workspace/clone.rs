@@ -2,18 +2,23 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::Mode;
 
 use super::mirror::Mirror;
-use crate::disk;
+use crate::disk::scratch::Scratch;
 use crate::error::usage;
+
+/// How a workspace under construction is named, beside its place.
+const DRAFT: &str = ".envctl-draft-";
 
 /// A workspace under construction; gone again unless it is finished.
 #[derive(Debug)]
 pub struct Draft {
-    folder: Option<tempfile::TempDir>,
+    folder: Scratch,
     place: PathBuf,
 }
 
@@ -29,19 +34,18 @@ impl Draft {
                 .into());
         }
         let Some(parent) = place.parent() else { bail!("{} cannot be a workspace", place.display()) };
-        disk::create_private_dir(parent)?;
-        let folder = tempfile::Builder::new()
-            .prefix(".envctl-draft-")
-            .tempdir_in(parent)
-            .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
-        let draft = Draft { folder: Some(folder), place: place.to_owned() };
+        let folder = Scratch::create_in(parent, DRAFT)?;
+        let umask = rustix::process::umask(Mode::empty());
+        rustix::process::umask(umask);
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777 & !umask.as_raw_mode()))?;
+        let draft = Draft { folder, place: place.to_owned() };
         draft.init(mirror, remote, url).with_context(|| format!("cannot prepare the workspace {}", place.display()))?;
         Ok(draft)
     }
 
     /// Where it is being built.
     pub fn path(&self) -> &Path {
-        self.folder.as_ref().map_or(&self.place, tempfile::TempDir::path)
+        self.folder.path()
     }
 
     fn init(&self, mirror: &Mirror, remote: &str, url: &str) -> Result<()> {
@@ -93,13 +97,9 @@ impl Draft {
     ///
     /// # Errors
     /// When something has appeared there meanwhile.
-    pub fn finish(mut self) -> Result<()> {
-        let Some(folder) = self.folder.take() else { return Ok(()) };
-        fs::rename(folder.path(), &self.place)
-            .with_context(|| format!("cannot move the workspace to {}", self.place.display()))?;
-        // Nothing is left at the temporary path.
-        let _moved = folder.keep();
-        Ok(())
+    pub fn finish(self) -> Result<()> {
+        fs::rename(self.path(), &self.place)
+            .with_context(|| format!("cannot move the workspace to {}", self.place.display()))
     }
 }
 

@@ -38,6 +38,14 @@ pub struct Remote<'a> {
     pub interactive: bool,
 }
 
+/// What a fetch has to tell.
+pub trait Watch {
+    /// Another process uses the same mirror.
+    fn waiting(&self);
+    /// The remote is asked now; this may take long.
+    fn fetching(&self);
+}
+
 impl Mirror {
     /// The mirror at `path`, guarded by the lock file `lock`.
     pub fn new(path: PathBuf, lock: PathBuf) -> Self {
@@ -61,12 +69,15 @@ impl Mirror {
         remote: Remote<'_>,
         base: &Commit,
         others: &[Commit],
-        waiting: impl FnOnce(),
+        watch: &dyn Watch,
     ) -> Result<Fetched> {
-        let _lock = FileLock::acquire(&self.lock, waiting)?;
+        let _lock = FileLock::acquire(&self.lock, || watch.waiting())?;
         let repo = self.open()?;
         let mut fetched = Fetched::default();
         if !kept(&repo, base) {
+            if !remote.offline {
+                watch.fetching();
+            }
             let before = size(&self.objects());
             self.fetch(git, &repo, remote, base)?;
             fetched = Fetched { network: true, bytes: size(&self.objects()).saturating_sub(before) };

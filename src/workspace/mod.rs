@@ -9,4 +9,4 @@ mod clone;
 mod mirror;
 
 pub use clone::{Draft, flush, is_workspace};
-pub use mirror::{Fetched, Mirror, Remote};
+pub use mirror::{Fetched, Mirror, Remote, Watch};
