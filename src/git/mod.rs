@@ -7,7 +7,7 @@
 
 mod tree;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -183,8 +183,11 @@ impl Call {
     }
 
     fn name(&self) -> String {
-        let settings: Vec<OsString> = FORCED.iter().map(OsString::from).collect();
-        let verb = self.command.get_args().find(|arg| *arg != "-c" && !settings.iter().any(|s| s == arg));
+        let mut args = self.command.get_args();
+        let mut verb = args.next();
+        while verb.is_some_and(|arg| arg == "-c") {
+            verb = args.nth(1);
+        }
         format!("git {}", verb.unwrap_or_default().to_string_lossy())
     }
 }

@@ -8,6 +8,12 @@ use crate::error::{Fault, integrity};
 /// # Errors
 /// [`crate::error::Kind::Integrity`] with the name and the reason.
 pub fn check_entry_name(name: &[u8], is_symlink: bool) -> Result<(), Fault> {
+    // Most names cannot be any of these: looked at first, because every name
+    // of every tree is.
+    let plain = |byte: &u8| byte.is_ascii() && !matches!(byte, b'/' | b'~' | 0);
+    if !name.is_empty() && name[0] != b'.' && name.iter().all(plain) {
+        return Ok(());
+    }
     let refuse =
         |why: &str| Err(integrity(format!("tree entry {:?} is refused: {why}", String::from_utf8_lossy(name))));
     if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0) {
@@ -16,7 +22,9 @@ pub fn check_entry_name(name: &[u8], is_symlink: bool) -> Result<(), Fault> {
     if reads_as(name, "git") {
         return refuse("some file systems read it as .git");
     }
-    if is_symlink && ["gitmodules", "gitattributes", "gitignore", "mailmap"].iter().any(|word| reads_as(name, word)) {
+    // The others that git reads (.gitignore, .gitattributes, .mailmap) it opens
+    // without following links, and only warns about them.
+    if is_symlink && reads_as(name, "gitmodules") {
         return refuse("it must not be a symbolic link");
     }
     Ok(())
@@ -69,11 +77,14 @@ mod tests {
         ] {
             assert!(check_entry_name(bad.as_bytes(), false).is_err(), "{bad:?}");
         }
-        for bad in [".gitmodules", ".GITMODULES", "gitmod~1", ".gitattributes ", ".gitignore"] {
+        for bad in [".gitmodules", ".GITMODULES", "gitmod~1", ".gitmodules ", ".gitmodules::$DATA"] {
             assert!(check_entry_name(bad.as_bytes(), true).is_err(), "{bad:?}");
             if bad.starts_with(".git") {
                 assert!(check_entry_name(bad.as_bytes(), false).is_ok(), "{bad:?} as a file");
             }
+        }
+        for fine in [".gitignore", ".gitattributes", ".mailmap"] {
+            assert!(check_entry_name(fine.as_bytes(), true).is_ok(), "{fine:?}");
         }
         for good in ["git", ".github", ".gitlab-ci.yml", "x.git", "a~1", "gitx~1", "\u{200c}", "digit~1"] {
             assert!(check_entry_name(good.as_bytes(), false).is_ok(), "{good:?}");
