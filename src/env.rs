@@ -53,7 +53,8 @@ impl Env {
         let absolute = |name: &str| os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let forced = |name: &str| text(name).is_some_and(|value| value != "0");
         Env {
-            home: absolute("HOME"),
+            // Without HOME the account's own folder, as ssh and shells find it.
+            home: absolute("HOME").or_else(|| std::env::home_dir().filter(|home| home.is_absolute())),
             xdg_config_home: absolute("XDG_CONFIG_HOME"),
             xdg_cache_home: absolute("XDG_CACHE_HOME"),
             xdg_data_home: absolute("XDG_DATA_HOME"),
