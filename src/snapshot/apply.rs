@@ -1,10 +1,8 @@
 //! Restoring a snapshot into a fresh clone that holds its base.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -69,10 +67,7 @@ pub fn apply(git: &Git, root: &Path, document: &Document, pack: Option<&mut dyn 
         let stats = files::write(&repo, root, &wanted)?;
         wanted.into_iter().zip(stats).collect()
     };
-    for folder in &document.empty_folders {
-        let path = root.join(OsStr::from_bytes(&folder.0));
-        fs::create_dir_all(&path).with_context(|| format!("cannot create the folder {}", path.display()))?;
-    }
+    document.empty_folders.iter().try_for_each(|folder| files::make_folder(root, &folder.0))?;
     let mut entries = index_entries(document, &head_files, &stats);
     index::write(&repo.path().join("index"), &mut entries)?;
     write_refs(&repo, document)
@@ -86,16 +81,11 @@ pub fn apply(git: &Git, root: &Path, document: &Document, pack: Option<&mut dyn 
 pub fn parity(git: &Git, root: &Path, document: &Document) -> Result<Parity> {
     let repo = git2::Repository::open(root)?;
     let scratch = ScratchRepo::new(&repo, &document.settings, &[])?;
-    // Ignored files that were captured on purpose are part of the tree.
+    // Captured files are part of the tree whatever ignore rules say here.
     let tracked: HashSet<Vec<u8>> = scratch.original_index(git)?.into_iter().map(|entry| entry.path).collect();
     let captured = files::flatten(&repo, document.tree.0)?;
-    let literal = |file: &TreeFile| {
-        let path = std::str::from_utf8(&file.path).ok()?;
-        (!tracked.contains(&file.path) && repo.is_path_ignored(path).unwrap_or(false))
-            .then(|| format!(":(literal){path}"))
-    };
-    let include: Vec<String> = captured.iter().filter_map(literal).collect();
-    let scan = scratch.scan(git, &include)?;
+    let named = captured.into_iter().map(|file| file.path).filter(|path| !tracked.contains(path));
+    let scan = scratch.scan(git, &[], &named.collect::<Vec<_>>())?;
     let restored_index = index::hash(&scan.index);
     Ok(Parity {
         ok: scan.tree == document.tree.0 && restored_index == document.index.digest,

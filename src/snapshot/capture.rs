@@ -57,13 +57,18 @@ impl Captured {
 /// [`crate::error::Kind::NotFound`] when there is none; a repository that
 /// belongs to somebody else is refused with the remedy.
 pub fn open(dir: &Path) -> Result<git2::Repository> {
-    let repo = git2::Repository::discover(dir).map_err(|error| match error.code() {
+    // Not by the git folder that was found: a checkout whose git folder lies
+    // elsewhere would be taken for the folder around that.
+    let across = git2::RepositoryOpenFlags::CROSS_FS;
+    let opened = git2::Repository::open_ext(dir, across, std::iter::empty::<&std::ffi::OsStr>());
+    let repo = opened.map_err(|error| match error.code() {
         git2::ErrorCode::NotFound => not_found(format!("{} is not inside a git checkout", dir.display()))
             .hint("run this in the checkout of the task"),
         git2::ErrorCode::Owner => policy(format!("the repository at {} belongs to another user", dir.display()))
             .hint(format!("if you trust it: git config --global --add safe.directory {}", dir.display())),
-        _ if error.message().contains("objectformat") || error.message().contains("oid type") => {
+        _ if ["objectformat", "object format", "oid type"].iter().any(|word| error.message().contains(word)) => {
             policy("repositories with SHA-256 object names are not supported")
+                .hint("publish from a repository with SHA-1 object names")
         }
         _ => failure(format!("cannot open the repository at {}: {}", dir.display(), error.message())),
     })?;
@@ -98,10 +103,13 @@ pub fn capture(git: &Git, repo: &git2::Repository, options: &Options) -> Result<
     let history = history(repo, &head_commit, branch.as_deref())?;
     let settings = settings(repo)?;
     let scratch = ScratchRepo::new(repo, &settings, &options.exclude)?;
-    refuse_unsupported(repo, &scratch.original_index(git)?)?;
-    let scan = scratch.scan(git, &options.include)?;
-    let index = index_document(git, &scratch, &head_commit, &scan.index, &scan.present)?;
-    let pack = write_pack(git, &scratch, &head_commit, history.base, scan.tree, &index)?;
+    let before = scratch.original_index(git)?;
+    refuse_unsupported(repo, &before)?;
+    // Before git looks: it has other words for a nested repository.
+    let empty_folders = empty_folders(repo, &before)?;
+    let scan = scratch.scan(git, &options.include, &[])?;
+    let (index, staged) = index_document(git, &scratch, &head_commit, &scan.index, &scan.present)?;
+    let pack = write_pack(git, &scratch, &head_commit, history.base, scan.tree, &staged)?;
     let (pack_path, pack) = pack.unzip();
     let changed_files = changed_files(repo, &scratch, &head_commit, scan.tree)?;
     let document = Document {
@@ -113,7 +121,7 @@ pub fn capture(git: &Git, repo: &git2::Repository, options: &Options) -> Result<
         commits: history.commits.iter().map(|id| commit(*id)).collect::<Result<_>>()?,
         tree: Object(scan.tree),
         index,
-        empty_folders: empty_folders(repo, &scan.index)?,
+        empty_folders,
         settings,
         pack,
     };
@@ -137,8 +145,9 @@ fn refuse_state(repo: &git2::Repository) -> Result<(), Fault> {
         State::Rebase | State::RebaseInteractive | State::RebaseMerge => "rebase",
         State::ApplyMailbox | State::ApplyMailboxOrRebase => "am",
     };
+    let way_out = if operation == "bisect" { "reset" } else { "--abort" };
     Err(policy(format!("a {operation} is in progress, which snapshots do not carry yet"))
-        .hint(format!("finish it or run git {operation} --abort, then publish again")))
+        .hint(format!("finish it or run git {operation} {way_out}, then publish again")))
 }
 
 fn remote_name(repo: &git2::Repository) -> Result<String> {
@@ -281,14 +290,15 @@ fn settings(repo: &git2::Repository) -> Result<Settings> {
     })
 }
 
-/// The index as its differences from HEAD's tree.
+/// The index as its differences from HEAD's tree, and the objects that only
+/// it names.
 fn index_document(
     git: &Git,
     scratch: &ScratchRepo,
     head: &git2::Commit<'_>,
     entries: &[Entry],
     present: &[Vec<u8>],
-) -> Result<IndexDocument> {
+) -> Result<(IndexDocument, Vec<git2::Oid>)> {
     let raw = scratch
         .git(git)
         .env("GIT_INDEX_FILE", scratch.path().join("index.before"))
@@ -310,6 +320,9 @@ fn index_document(
         let flagged = entry.assume_unchanged || entry.skip_worktree || entry.intent_to_add;
         flagged || entry.stage > 0 || differing.contains(&*entry.path)
     };
+    // What merely has a flag is in HEAD's tree; a partial clone may lack it.
+    let own = |entry: &&Entry| entry.stage > 0 || differing.contains(&*entry.path);
+    let staged = entries.iter().filter(own).filter(|entry| !entry.intent_to_add).map(|entry| entry.object).collect();
     let entries_noted: Vec<IndexEntry> = entries
         .iter()
         .filter(noted)
@@ -328,7 +341,7 @@ fn index_document(
     // intent to add stands for itself.
     let named: HashSet<&[u8]> = entries_noted.iter().map(|entry| &*entry.path.0).collect();
     removed.retain(|path| !named.contains(&*path.0));
-    Ok(IndexDocument { digest: index::hash(entries), entries: entries_noted, removed })
+    Ok((IndexDocument { digest: index::hash(entries), entries: entries_noted, removed }, staged))
 }
 
 /// Writes the thin pack: what HEAD, the working files and the index need and
@@ -339,11 +352,11 @@ fn write_pack(
     head: &git2::Commit<'_>,
     base: git2::Oid,
     tree: git2::Oid,
-    index: &IndexDocument,
+    staged: &[git2::Oid],
 ) -> Result<Option<(PathBuf, Pack)>> {
     let mut wanted = format!("{}\n^{base}\n{tree}\n", head.id());
-    for entry in index.entries.iter().filter(|entry| !entry.intent_to_add) {
-        wanted.push_str(&format!("{}\n", entry.object.0));
+    for object in staged {
+        wanted.push_str(&format!("{object}\n"));
     }
     let path = scratch.path().join("snapshot.pack");
     let mut file = File::create(&path).context("cannot write the pack")?;

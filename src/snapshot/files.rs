@@ -49,9 +49,14 @@ fn walk(
         .find_tree(id)
         .map_err(|error| integrity(format!("tree {id} is missing or damaged: {}", error.message())))?;
     let length = path.len();
+    let mut names = HashSet::with_capacity(tree.len());
     for entry in tree.iter() {
         let (name, mode) = (entry.name_bytes(), entry.filemode_raw() as u32);
         check_entry_name(name, mode & 0o170_000 == 0o120_000)?;
+        if !names.insert(name.to_owned()) {
+            let name = String::from_utf8_lossy(name).into_owned();
+            return Err(integrity(format!("tree {id} has two entries with the name {name:?}")).into());
+        }
         if length > 0 {
             path.push(b'/');
         }
@@ -97,6 +102,28 @@ pub(super) fn write(repo: &git2::Repository, root: &Path, files: &[TreeFile]) ->
         stats.extend(part.map_err(|_| anyhow::anyhow!("a thread that writes files died"))??);
     }
     Ok(stats)
+}
+
+/// Makes a folder and those above it, never through a link: the tree may have
+/// one where the list of empty folders has a folder.
+pub(super) fn make_folder(root: &Path, path: &[u8]) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let shown = || format!("cannot create the folder {}", String::from_utf8_lossy(path));
+    let mut folder = rustix::fs::openat(CWD, root, flags, Mode::empty()).with_context(shown)?;
+    for name in path.split(|byte| *byte == b'/').map(OsStr::from_bytes) {
+        match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error).with_context(shown),
+        }
+        folder = match rustix::fs::openat(&folder, name, flags, Mode::empty()) {
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                let path = String::from_utf8_lossy(path);
+                return Err(integrity(format!("the snapshot has the folder {path:?} where it also has a file")).into());
+            }
+            other => other.with_context(shown)?,
+        };
+    }
+    Ok(())
 }
 
 fn make_folders(top: BorrowedFd<'_>, files: &[TreeFile]) -> Result<()> {

@@ -16,10 +16,12 @@ use rustix::fs::{AtFlags, CWD};
 
 use super::document::{AutoCrlf, Eol, GitPath, Settings};
 use super::index::{self, Entry, Stat};
-use crate::error::{failure, policy};
-use crate::git::Git;
+use crate::error::{Fault, failure, policy};
+use crate::git::{Git, check_entry_name};
 
 const ATTEMPTS: u32 = 5;
+/// Git ignores larger files of attributes.
+const MAX_ATTRIBUTES: u64 = 100 << 20;
 /// Timestamps of files are no finer than this.
 const TICK: Duration = Duration::from_millis(12);
 
@@ -113,21 +115,26 @@ impl ScratchRepo {
         index::read(&path).context("cannot read the index")
     }
 
-    /// Captures the working files.
+    /// Captures the working files, with the ignored ones that `include`
+    /// matches or `named` lists.
     ///
     /// # Errors
     /// Also when a file cannot be read, or keeps changing.
-    pub(super) fn scan(&self, git: &Git, include: &[String]) -> Result<Scan> {
+    pub(super) fn scan(&self, git: &Git, include: &[String], named: &[Vec<u8>]) -> Result<Scan> {
         let before = self.original_index(git)?;
         let present = self.uncover(git, &before)?;
         let mut unstable = Vec::new();
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 std::thread::sleep(2 * TICK);
+                // Forgotten, so that git reads them again whatever their times
+                // say; and named, because some may be tracked and ignored.
                 self.update_index(git, &["--force-remove"], &unstable)?;
+                unstable.retain(|path| self.is_file(path));
+                self.update_index(git, &["--add", "--remove", "--replace"], &unstable)?;
             }
             let started = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-            let added = self.add(git, include);
+            let added = self.add(git, include, named);
             if let Err(error) = added {
                 // A file that vanished meanwhile is no failure the second time.
                 if attempt == 0 && !is_refusal(&error) {
@@ -137,9 +144,12 @@ impl ScratchRepo {
             }
             let after = index::read(&self.path().join("index")).context("cannot read the captured index")?;
             refuse_gitlinks(&after)?;
+            refuse_names(&after)?;
+            refuse_lfs(&self.work_tree, &after)?;
             unstable = self.unstable(&before, &after, (started.tv_sec, started.tv_nsec));
             if unstable.is_empty() {
-                let printed = self.git(git).args(["write-tree"]).run(b"")?;
+                // A partial clone lacks what a sparse checkout leaves out.
+                let printed = self.git(git).args(["write-tree", "--missing-ok"]).run(b"")?;
                 let tree = git2::Oid::from_str(String::from_utf8_lossy(&printed).trim())?;
                 return Ok(Scan { tree, index: before, present });
             }
@@ -151,12 +161,14 @@ impl ScratchRepo {
             .into())
     }
 
-    fn add(&self, git: &Git, include: &[String]) -> Result<()> {
+    fn add(&self, git: &Git, include: &[String], named: &[Vec<u8>]) -> Result<()> {
         let add =
             ["-c", "core.safecrlf=false", "-c", "advice.addEmbeddedRepo=false", "add", "--all", "--sparse", "--", "."];
         if self.work_tree.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
             self.git(git).args(add).run(b"").context("cannot read the working files")?;
         }
+        let there: Vec<Vec<u8>> = named.iter().filter(|path| self.is_file(path)).cloned().collect();
+        self.update_index(git, &["--add"], &there)?;
         if include.is_empty() {
             return Ok(());
         }
@@ -211,6 +223,12 @@ impl ScratchRepo {
             .collect()
     }
 
+    /// Whether a file or a link stands there.
+    fn is_file(&self, path: &[u8]) -> bool {
+        let path = self.work_tree.join(std::ffi::OsStr::from_bytes(path));
+        path.symlink_metadata().is_ok_and(|meta| meta.is_file() || meta.is_symlink())
+    }
+
     fn lstat(&self, path: &[u8]) -> Option<Stat> {
         let path = self.work_tree.join(std::ffi::OsStr::from_bytes(path));
         rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| Stat::from(&stat))
@@ -233,6 +251,21 @@ fn refuse_gitlinks(entries: &[Entry]) -> Result<()> {
     }
 }
 
+/// Refuses names that no `enter` would restore.
+fn refuse_names(entries: &[Entry]) -> Result<()> {
+    for entry in entries {
+        let mut components = entry.path.split(|byte| *byte == b'/').peekable();
+        while let Some(name) = components.next() {
+            let is_link = components.peek().is_none() && entry.mode == 0o120_000;
+            check_entry_name(name, is_link).map_err(|fault| {
+                policy(format!("{} cannot be in a snapshot: {fault}", String::from_utf8_lossy(&entry.path)))
+                    .hint("rename it, or list it in .gitignore")
+            })?;
+        }
+    }
+    Ok(())
+}
+
 /// Refuses what a snapshot does not carry yet, by name.
 pub(super) fn refuse_unsupported(repo: &git2::Repository, entries: &[Entry]) -> Result<()> {
     if let Some(entry) = entries.iter().find(|entry| entry.mode == 0o160_000) {
@@ -243,19 +276,30 @@ pub(super) fn refuse_unsupported(repo: &git2::Repository, entries: &[Entry]) -> 
         .hint("publish from a branch without submodules")
         .into());
     }
-    let work_tree = repo.workdir().context("the repository is bare")?;
-    for entry in
-        entries.iter().filter(|entry| entry.path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes"))
-    {
-        let path = work_tree.join(std::ffi::OsStr::from_bytes(&entry.path));
-        let text = fs::read(&path).unwrap_or_default();
-        if String::from_utf8_lossy(&text).lines().any(|line| !line.starts_with('#') && line.contains("filter=lfs")) {
-            return Err(policy(format!("{} uses Git LFS, which snapshots do not carry yet", path.display()))
-                .hint("publish from a branch without LFS files")
-                .into());
-        }
+    let own = repo.commondir().join("info/attributes");
+    if uses_lfs(&own) {
+        return Err(lfs(&own).into());
     }
-    Ok(())
+    refuse_lfs(repo.workdir().context("the repository is bare")?, entries)
+}
+
+fn refuse_lfs(work_tree: &Path, entries: &[Entry]) -> Result<()> {
+    let is_attributes = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes");
+    let files = entries.iter().filter(|entry| is_attributes(&entry.path));
+    let mut paths = files.map(|entry| work_tree.join(std::ffi::OsStr::from_bytes(&entry.path)));
+    paths.find(|path| uses_lfs(path)).map_or(Ok(()), |path| Err(lfs(&path).into()))
+}
+
+fn lfs(path: &Path) -> Fault {
+    policy(format!("{} uses Git LFS, which snapshots do not carry yet", path.display()))
+        .hint("publish from a branch without LFS files")
+}
+
+fn uses_lfs(attributes: &Path) -> bool {
+    // As git does: no links, and nothing beyond its own limit.
+    let is_file = attributes.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_ATTRIBUTES);
+    let text = if is_file { fs::read(attributes).unwrap_or_default() } else { Vec::new() };
+    String::from_utf8_lossy(&text).lines().any(|line| !line.starts_with('#') && line.contains("filter=lfs"))
 }
 
 /// Folders without entries, those that are ignored left out; a repository
@@ -327,7 +371,7 @@ fn copy_if_there(from: &Path, to: &Path) -> Result<()> {
 /// The whitelisted settings in git's syntax; nothing else of a repository's
 /// config reaches the git program.
 pub(super) fn config_text(settings: &Settings) -> String {
-    let mut text = String::from("[core]\n\trepositoryformatversion = 0\n\tbare = false\n");
+    let mut text = String::from("[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tsplitIndex = false\n");
     let mut line = |key: &str, value: &str| text.push_str(&format!("\t{key} = {value}\n"));
     match settings.autocrlf {
         Some(AutoCrlf::True) => line("autocrlf", "true"),
