@@ -5,4 +5,5 @@
 
 mod hostile_image;
 mod image;
+mod snapshot;
 mod support;

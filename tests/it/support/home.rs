@@ -90,6 +90,11 @@ impl Home {
         self.0.account.is_some()
     }
 
+    /// The program under test, where this person may run it.
+    pub fn binary(&self) -> &Path {
+        &self.0.binary
+    }
+
     pub fn envctl(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Call {
         self.call(&self.0.binary, args)
     }

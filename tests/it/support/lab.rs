@@ -139,6 +139,7 @@ impl Lab {
     }
 }
 
-fn children(folder: &Path) -> Vec<PathBuf> {
+/// What is directly in a folder, which need not exist.
+pub(super) fn children(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
 }

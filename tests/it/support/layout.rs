@@ -100,6 +100,13 @@ impl Layout {
         self.blob(digest).is_file()
     }
 
+    /// All tags.
+    pub fn tags(&self) -> Vec<String> {
+        let index = self.read_json("index.json").unwrap_or_default();
+        let entries = index["manifests"].as_array().cloned().unwrap_or_default();
+        entries.iter().filter_map(|entry| Some(entry["annotations"][REF_NAME].as_str()?.to_owned())).collect()
+    }
+
     /// The document that a tag points at.
     pub fn document(&self, tag: &str) -> Value {
         let index = self.read_json("index.json").unwrap();

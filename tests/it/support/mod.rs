@@ -4,6 +4,7 @@
 
 mod busybox;
 mod call;
+mod facts;
 mod home;
 mod image;
 mod lab;
@@ -12,9 +13,11 @@ mod layout;
 mod outside;
 mod repo;
 mod tar;
+mod trip;
 
 pub use busybox::busybox;
 pub use call::{Call, Run, until};
+pub use facts::{Facts, tree};
 pub use home::Home;
 pub use image::{ImageBuilder, architecture, foreign_architecture};
 pub use lab::{Lab, publish};
@@ -23,3 +26,4 @@ pub use layout::{Layout, Written};
 pub use outside::Outside;
 pub use repo::Repo;
 pub use tar::{Entry, pax_record};
+pub use trip::Trip;

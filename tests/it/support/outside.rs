@@ -57,7 +57,11 @@ impl Outside {
 
     #[track_caller]
     pub fn assert_untouched(&self) {
-        assert_eq!(self.facts(), self.before);
+        let now = self.facts();
+        let gone_or_changed = self.before.iter().filter(|facts| !now.contains(facts));
+        let new = now.iter().filter(|facts| !self.before.contains(facts));
+        let paths: Vec<&Path> = gone_or_changed.chain(new).map(|facts| facts.path.as_path()).collect();
+        assert!(paths.is_empty(), "touched: {paths:?}");
     }
 
     /// Nothing in the whole home has a name with this text in it.
@@ -85,12 +89,15 @@ impl Outside {
 impl Facts {
     fn of(path: &Path) -> Self {
         let found = path.symlink_metadata().unwrap();
+        // Git gives an object that it needs again a new time, so that no
+        // clean-up of old ones takes it: the only touch that is none.
+        let object = found.is_file() && path.to_string_lossy().contains("/.git/objects/");
         Facts {
             path: path.to_owned(),
             mode: found.mode(),
             owner: (found.uid(), found.gid()),
             links: found.nlink(),
-            changed: (found.ctime(), found.ctime_nsec()),
+            changed: if object { (0, 0) } else { (found.ctime(), found.ctime_nsec()) },
             content: if found.is_file() { fs::read(path).unwrap() } else { Vec::new() },
         }
     }

@@ -1,6 +1,7 @@
 //! A remote and an agent's checkout, made by the real git.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use super::call::Call;
 use super::home::Home;
@@ -35,6 +36,11 @@ impl Repo {
         Repo { home: self.home.clone(), remote: self.remote.clone(), path }
     }
 
+    /// The same repository in another folder, as somebody else sees it.
+    pub fn seen_by(&self, home: &Home, path: impl AsRef<Path>) -> Self {
+        Repo { home: home.clone(), remote: self.remote.clone(), path: path.as_ref().to_owned() }
+    }
+
     pub fn url(&self) -> String {
         format!("file://{}", self.remote.display())
     }
@@ -46,8 +52,28 @@ impl Repo {
         run.stdout.strip_suffix('\n').map(str::to_owned).unwrap_or(run.stdout)
     }
 
-    pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+    /// A git command in the checkout, for what is no text or may fail.
+    pub fn call(&self, args: &[impl AsRef<OsStr>]) -> Call {
+        self.git_in(self.path.to_str().unwrap(), &[] as &[&str]).args(args)
+    }
+
+    pub fn write(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
         self.home.write(self.path.join(path), bytes);
+    }
+
+    /// Makes a symbolic link; its target need not exist.
+    pub fn symlink(&self, path: impl AsRef<Path>, target: impl AsRef<Path>) {
+        let path = self.path.join(path);
+        self.home.mkdir(path.parent().unwrap());
+        std::os::unix::fs::symlink(target, path).unwrap();
+    }
+
+    pub fn mkdir(&self, path: impl AsRef<Path>) {
+        self.home.mkdir(self.path.join(path));
+    }
+
+    pub fn remove(&self, path: impl AsRef<Path>) {
+        std::fs::remove_file(self.path.join(path)).unwrap();
     }
 
     /// Commits everything that is there; the commit's hash.

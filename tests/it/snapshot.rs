@@ -1,0 +1,12 @@
+//! What a checkout holds arrives: git says the same on both sides.
+
+mod branches;
+mod clones;
+mod files;
+mod index;
+mod names;
+mod random;
+mod refusals;
+mod republish;
+mod selection;
+mod settings;

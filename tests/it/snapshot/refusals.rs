@@ -1,0 +1,244 @@
+//! What no snapshot carries is refused by name, with what to do about it.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::{Repo, Trip};
+
+#[test]
+fn a_folder_that_is_no_checkout() {
+    let trip = Trip::new();
+    let nowhere = trip.lab.repo.seen_by(&trip.lab.agent, trip.lab.agent.path("home"));
+    trip.refuses(&nowhere, 3, &["is not inside a git checkout", "home"]);
+}
+
+#[test]
+fn a_bare_repository() {
+    let trip = Trip::new();
+    let bare = trip.lab.repo.seen_by(&trip.lab.agent, &trip.lab.repo.remote);
+    trip.refuses(&bare, 1, &["bare repository", "remote.git"]);
+}
+
+#[test]
+fn no_commit_yet() {
+    let trip = Trip::new();
+    let empty = made(&trip, "empty", &["--initial-branch=main"]);
+    empty.git(&["remote", "add", "origin", &trip.lab.repo.url()]);
+    trip.refuses(&empty, 1, &["no commit yet"]);
+}
+
+#[test]
+fn no_remote() {
+    let trip = Trip::new();
+    let local = made(&trip, "local", &["--initial-branch=main"]);
+    local.write("file", "x");
+    local.commit("first");
+    trip.refuses(&local, 1, &["no remote", "git remote add origin"]);
+}
+
+#[test]
+fn a_remote_that_holds_nothing_of_it() {
+    let trip = Trip::new();
+    let other = made(&trip, "other", &["--initial-branch=main"]);
+    other.write("file", "x");
+    other.commit("unrelated");
+    other.git(&["remote", "add", "origin", &trip.lab.repo.url()]);
+    trip.refuses(&other, 1, &["origin", "ancestor of HEAD"]);
+    other.git(&["fetch", "--quiet"]);
+    trip.refuses(&other, 1, &["origin", "ancestor of HEAD"]);
+}
+
+#[test]
+fn a_repository_with_sha256_names() {
+    let trip = Trip::new();
+    let modern = made(&trip, "modern", &["--object-format=sha256"]);
+    modern.write("file", "x");
+    modern.commit("first");
+    trip.refuses(&modern, 6, &["SHA-256"]);
+}
+
+#[test]
+fn operations_in_progress() {
+    for (name, begin) in [
+        ("merge", &["merge", "--no-edit", "side"] as &[&str]),
+        ("rebase", &["rebase", "side"]),
+        ("cherry-pick", &["cherry-pick", "side"]),
+        ("revert", &["revert", "--no-edit", "HEAD~1"]),
+    ] {
+        let trip = Trip::new();
+        let repo = conflicting(&trip);
+        assert_ne!(repo.call(begin).run().code, 0, "{name} stops at a conflict");
+        let run = trip.refuses(&repo, 6, &[&format!("a {name} is in progress"), &format!("git {name} --abort")]);
+        assert!(run.stderr.contains("publish again"));
+        repo.git(&[name, "--abort"]);
+        trip.round(&repo);
+    }
+}
+
+#[test]
+fn a_bisect_in_progress() {
+    let trip = Trip::new();
+    let repo = conflicting(&trip);
+    repo.git(&["bisect", "start", "HEAD", "HEAD~2"]);
+    trip.refuses(&repo, 6, &["a bisect is in progress", "git bisect reset"]);
+    repo.git(&["bisect", "reset"]);
+    trip.round(&repo);
+}
+
+#[test]
+fn an_am_in_progress() {
+    let trip = Trip::new();
+    let repo = conflicting(&trip);
+    let patch = repo.git(&["format-patch", "-1", "side", "--stdout"]);
+    assert_ne!(repo.call(&["am"]).stdin(patch).run().code, 0);
+    trip.refuses(&repo, 6, &["am is in progress", "git am --abort"]);
+}
+
+#[test]
+fn a_submodule() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    let url = repo.url();
+    repo.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &url, "lib/sub"]);
+    trip.refuses(repo, 6, &["lib/sub is a submodule"]);
+    repo.commit("with a submodule");
+    trip.refuses(repo, 6, &["lib/sub is a submodule"]);
+}
+
+#[test]
+fn a_nested_repository() {
+    for (options, commits) in [(&[] as &[&str], true), (&[], false), (&["--bare"], false)] {
+        let trip = Trip::new();
+        let repo = &trip.lab.repo;
+        let path = repo.path.join("vendor/nested");
+        repo.mkdir("vendor");
+        let args = [&["init", "--quiet"], options, &[path.to_str().unwrap()]].concat();
+        repo.git(&args);
+        if options.is_empty() {
+            let nested = repo.seen_by(&trip.lab.agent, &path);
+            if commits {
+                nested.write("file", "x");
+                nested.commit("first");
+            }
+            trip.refuses(repo, 6, &["vendor/nested", "is a nested repository"]);
+        } else {
+            // Only files to git, and to envctl.
+            trip.round(repo);
+        }
+    }
+}
+
+#[test]
+fn a_nested_repository_that_is_ignored() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.write(".gitignore", "/vendor/\n");
+    let path = repo.path.join("vendor/nested");
+    repo.mkdir("vendor");
+    repo.git(&["init", "--quiet", path.to_str().unwrap()]);
+    let workspace = trip.enter(&trip.publish(repo));
+    assert!(!workspace.path.join("vendor").exists());
+}
+
+#[test]
+fn git_lfs() {
+    let attributes = "*.psd filter=lfs diff=lfs merge=lfs -text\n";
+    for (place, committed) in
+        [("art/.gitattributes", true), ("art/.gitattributes", false), (".git/info/attributes", false)]
+    {
+        let trip = Trip::new();
+        trip.lab.repo.write(place, attributes);
+        if committed {
+            trip.lab.repo.commit("attributes");
+        }
+        trip.refuses(&trip.lab.repo, 6, &["Git LFS", place]);
+    }
+    // Words that only look like it.
+    let trip = Trip::new();
+    trip.lab.repo.write(".gitattributes", "# filter=lfs\n*.psd -text\n");
+    trip.round(&trip.lab.repo);
+}
+
+#[test]
+fn a_fifo_is_no_file() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    let path = repo.path.join("fifo");
+    trip.lab.agent.call("mkfifo", [&path]).ok();
+    repo.write("file", "x");
+    // Git does not see it either.
+    let workspace = trip.enter(&trip.publish(repo));
+    assert_eq!(workspace.git(&["status", "--porcelain"]), "?? file");
+    assert!(!workspace.path.join("fifo").exists());
+}
+
+#[test]
+fn a_file_that_cannot_be_read() {
+    let trip = Trip::unprivileged();
+    let repo = &trip.lab.repo;
+    repo.write("locked", "x");
+    fs::set_permissions(repo.path.join("locked"), std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    let run = trip.publishing(repo, "t").code(1).says(&["error:", "cannot read the working files", "locked"]);
+    assert_eq!(run.stdout, "");
+}
+
+/// What could not be restored must not be published.
+#[test]
+fn names_that_git_itself_would_not_check_out() {
+    for name in [".g\u{200c}it/config", "d/.git\u{feff}/hooks/x"] {
+        let trip = Trip::new();
+        let repo = &trip.lab.repo;
+        repo.write(Path::new(name), "x");
+        trip.publishing(repo, "t").code(6).says(&["error:", "hint:", "some file systems read it as .git"]);
+    }
+    for name in ["git~1", "d/GIT~1/x"] {
+        let trip = Trip::new();
+        trip.lab.repo.write(name, "x");
+        // By git's own words.
+        trip.publishing(&trip.lab.repo, "t").code(1).says(&["error:", "invalid path", name]);
+    }
+    for name in [".gitmodules", "d/.GitModules"] {
+        let trip = Trip::new();
+        trip.lab.repo.symlink(name, "README");
+        trip.publishing(&trip.lab.repo, "t").run().says(&["error:", name]);
+        assert!(trip.lab.store.tags().is_empty());
+    }
+}
+
+/// Git warns about these and works with them: so does a snapshot.
+#[test]
+fn links_that_git_only_warns_about() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.write("shared/ignore", "*.log\n");
+    repo.symlink("d/.gitignore", "../shared/ignore");
+    repo.symlink("d/.gitattributes", "../shared/attributes");
+    repo.symlink(".mailmap", "shared/mailmap");
+    trip.round(repo);
+    repo.commit("links");
+    repo.push();
+    trip.round(repo);
+}
+
+fn made(trip: &Trip, name: &str, options: &[&str]) -> Repo {
+    let path = trip.lab.agent.path(name);
+    let args = [&["init", "--quiet"], options, &[path.to_str().unwrap()]].concat();
+    trip.lab.repo.git(&args);
+    trip.lab.repo.seen_by(&trip.lab.agent, path)
+}
+
+/// On `main`; `side` and the commit before last conflict with it.
+fn conflicting(trip: &Trip) -> Repo {
+    let repo = trip.lab.repo.clone();
+    repo.write("file", "base\n");
+    repo.commit("base");
+    repo.git(&["checkout", "--quiet", "-b", "side"]);
+    repo.write("file", "side\n");
+    repo.commit("side");
+    repo.git(&["checkout", "--quiet", "main"]);
+    repo.write("file", "one\n");
+    repo.commit("one");
+    repo.write("file", "two\n");
+    repo.commit("two");
+    repo
+}

@@ -1,0 +1,141 @@
+//! The settings that decide how files are written.
+
+use std::fs;
+
+use crate::support::{Repo, Trip};
+
+fn with_text() -> (Trip, Repo) {
+    let trip = Trip::new();
+    let repo = trip.lab.repo.clone();
+    for name in ["a.txt", "b.txt", "d/c.txt"] {
+        repo.write(name, "one\ntwo\n");
+    }
+    repo.write("unix.sh", "one\n");
+    repo.write("raw.bin", b"\0\r\n\n");
+    repo.commit("texts");
+    repo.push();
+    (trip, repo)
+}
+
+/// Checks files out again, so that settings made since then hold for them.
+fn check_out_again(repo: &Repo) {
+    repo.git(&["rm", "--quiet", "--cached", "-r", "."]);
+    repo.git(&["reset", "--quiet", "--hard"]);
+}
+
+#[test]
+fn autocrlf_true() {
+    let (trip, repo) = with_text();
+    repo.git(&["config", "core.autocrlf", "true"]);
+    check_out_again(&repo);
+    assert_eq!(fs::read_to_string(repo.path.join("a.txt")).unwrap(), "one\r\ntwo\r\n");
+    repo.write("a.txt", "one\r\nchanged\r\n");
+    repo.write("new.txt", "new\r\n");
+    repo.write("b.txt", "staged\r\n");
+    repo.git(&["add", "b.txt"]);
+    let workspace = trip.round(&repo);
+    assert_eq!(fs::read_to_string(workspace.path.join("d/c.txt")).unwrap(), "one\r\ntwo\r\n");
+}
+
+#[test]
+fn autocrlf_input() {
+    let (trip, repo) = with_text();
+    repo.git(&["config", "core.autocrlf", "input"]);
+    repo.write("a.txt", "one\nchanged\n");
+    trip.round(&repo);
+}
+
+#[test]
+fn eol_by_attributes() {
+    let (trip, repo) = with_text();
+    repo.write(".gitattributes", "*.txt text eol=crlf\n*.sh text eol=lf\n*.bin -text\n");
+    repo.commit("attributes");
+    check_out_again(&repo);
+    assert_eq!(fs::read_to_string(repo.path.join("a.txt")).unwrap(), "one\r\ntwo\r\n");
+    repo.write("d/c.txt", "changed\r\n");
+    trip.round(&repo);
+}
+
+#[test]
+fn core_eol() {
+    let (trip, repo) = with_text();
+    repo.write(".gitattributes", "* text=auto\n");
+    repo.commit("attributes");
+    repo.git(&["config", "core.eol", "crlf"]);
+    check_out_again(&repo);
+    repo.write("a.txt", "changed\r\n");
+    trip.round(&repo);
+}
+
+/// Line ends in the worktree that git would write otherwise: kept, byte by byte.
+#[test]
+fn line_ends_that_the_settings_would_not_give() {
+    let (trip, repo) = with_text();
+    repo.write("a.txt", "one\r\ntwo\r\n");
+    repo.write("mixed.txt", "one\r\ntwo\n");
+    trip.round(&repo);
+}
+
+#[test]
+fn other_conversions() {
+    let (trip, repo) = with_text();
+    repo.write(".gitattributes", "*.id ident\n*.u16 working-tree-encoding=UTF-16LE\n");
+    repo.write("x.id", "$Id$\n");
+    let utf16: Vec<u8> = "text\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    repo.write("x.u16", &utf16);
+    repo.commit("conversions");
+    check_out_again(&repo);
+    let workspace = trip.round(&repo);
+    assert_eq!(fs::read(workspace.path.join("x.u16")).unwrap(), utf16);
+}
+
+#[test]
+fn file_mode_off() {
+    let (trip, repo) = with_text();
+    repo.git(&["config", "core.fileMode", "false"]);
+    repo.write("a.txt", "changed\n");
+    repo.git(&["update-index", "--chmod=+x", "unix.sh"]);
+    let workspace = trip.enter(&trip.publish(&repo));
+    assert_eq!(workspace.git(&["status", "--porcelain"]), repo.git(&["status", "--porcelain"]));
+}
+
+#[test]
+fn a_sparse_checkout_in_cone_mode() {
+    let (trip, repo) = with_text();
+    repo.write("in/file", "x\n");
+    repo.write("in/deep/file", "x\n");
+    repo.write("out/file", "x\n");
+    repo.commit("folders");
+    repo.git(&["sparse-checkout", "set", "in"]);
+    assert!(!repo.path.join("out").exists());
+    repo.write("in/file", "changed\n");
+    repo.write("in/new", "x\n");
+    let workspace = trip.round(&repo);
+    assert!(!workspace.path.join("out").exists());
+    assert_eq!(workspace.git(&["sparse-checkout", "list"]), "in");
+    workspace.git(&["sparse-checkout", "disable"]);
+    assert_eq!(fs::read_to_string(workspace.path.join("out/file")).unwrap(), "x\n");
+}
+
+#[test]
+fn a_sparse_checkout_by_patterns() {
+    let (trip, repo) = with_text();
+    repo.git(&["sparse-checkout", "set", "--no-cone", "/*", "!/d", "!*.sh"]);
+    repo.write("d/new.txt", "in a folder that is left out\n");
+    repo.write("a.txt", "changed\n");
+    trip.round(&repo);
+}
+
+#[test]
+fn a_sparse_index() {
+    let (trip, repo) = with_text();
+    for n in 0..5 {
+        repo.write(format!("out/{n}/file"), "x\n");
+    }
+    repo.write("in/file", "x\n");
+    repo.commit("folders");
+    repo.git(&["sparse-checkout", "set", "--cone", "--sparse-index", "in"]);
+    repo.write("in/file", "changed\n");
+    repo.git(&["add", "in/file"]);
+    trip.round(&repo);
+}

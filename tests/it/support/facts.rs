@@ -1,0 +1,103 @@
+//! What git itself says about a checkout, to compare one with another.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::repo::Repo;
+
+/// Answers by question; bytes are escaped, so that a difference can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts(pub BTreeMap<&'static str, String>);
+
+const QUESTIONS: [(&str, &[&str]); 7] = [
+    ("status", &["status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z"]),
+    ("diff", &["diff", "--binary", "--full-index"]),
+    ("staged", &["diff", "--cached", "--binary", "--full-index"]),
+    ("log", &["log", "--graph", "--oneline", "--no-decorate", "--no-abbrev-commit"]),
+    ("index", &["ls-files", "--stage", "-v", "-z"]),
+    ("upstream", &["for-each-ref", "--format=%(refname) %(upstream) %(upstream:track)", "refs/heads"]),
+    ("head", &["rev-parse", "--symbolic-full-name", "HEAD"]),
+];
+
+/// The others are git's own book-keeping.
+const ENTRY_FLAGS: u32 = 0x6000_8000;
+
+impl Facts {
+    #[track_caller]
+    pub fn of(repo: &Repo) -> Self {
+        let ask = |args: &[&str]| {
+            // A look must not refresh the index.
+            let raw = repo.call(&["--no-optional-locks"]).args(args).ok().raw;
+            raw.escape_ascii().to_string().replace("\\n", "\n").replace("\\x00", "\n")
+        };
+        let mut facts: BTreeMap<_, _> = QUESTIONS.iter().map(|(name, args)| (*name, ask(args))).collect();
+        // Only the flags: intent to add, skip-worktree, assume-unchanged.
+        let debug = ask(&["ls-files", "--debug"]);
+        let flags = debug.lines().filter_map(|line| line.split_once("flags: ")).map(|(_, flags)| flags);
+        let flags = flags.map(|flags| format!("{:x}", u32::from_str_radix(flags, 16).unwrap() & ENTRY_FLAGS));
+        facts.insert("flags", flags.collect::<Vec<_>>().join("\n"));
+        // A checkout may sit on a branch while others are there too.
+        if let Some(head) = facts.get("head").cloned() {
+            let only = |all: &String| all.lines().filter(|line| line.starts_with(head.trim())).collect::<String>();
+            let own = facts.get("upstream").map(only);
+            facts.extend(own.map(|own| ("upstream", own)));
+        }
+        let ignored = ["ls-files", "--others", "--ignored", "--exclude-standard", "-z"];
+        let ignored = repo.call(&ignored).ok().raw;
+        let ignored: Vec<&[u8]> = ignored.split(|byte| *byte == 0).collect();
+        let files = tree(&repo.path).into_iter().filter(|(path, _)| !ignored.contains(&path.as_slice()));
+        let line = |(path, what): (Vec<u8>, String)| format!("{} {what}", path.escape_ascii());
+        facts.insert("files", files.map(line).collect::<Vec<_>>().join("\n"));
+        Facts(facts)
+    }
+
+    /// Leaves out an answer that may differ for a reason.
+    pub fn without(mut self, question: &str) -> Self {
+        assert!(self.0.remove(question).is_some(), "nobody asks for {question}");
+        self
+    }
+
+    /// Fails with the first difference.
+    #[track_caller]
+    pub fn assert_same(&self, other: &Facts) {
+        for (question, answer) in &self.0 {
+            let found = other.0.get(question).map_or("nothing", String::as_str);
+            assert!(answer == found, "{question} differs\n--- captured\n{answer}\n--- restored\n{found}");
+        }
+        assert_eq!(self.0.len(), other.0.len());
+    }
+}
+
+/// Every file, link and empty folder below `root` but `.git`: path, and type,
+/// executable bit and content as one text.
+pub fn tree(root: &Path) -> BTreeMap<Vec<u8>, String> {
+    let mut found = BTreeMap::new();
+    walk(root, Vec::new(), &mut found);
+    found
+}
+
+fn walk(root: &Path, path: Vec<u8>, found: &mut BTreeMap<Vec<u8>, String>) {
+    let full = root.join(OsStr::from_bytes(&path));
+    let meta = full.symlink_metadata().unwrap();
+    if meta.is_symlink() {
+        let target = fs::read_link(&full).unwrap();
+        found.insert(path, format!("-> {}", target.as_os_str().as_bytes().escape_ascii()));
+    } else if meta.is_dir() {
+        let names = fs::read_dir(&full).unwrap().map(|entry| entry.unwrap().file_name());
+        let names: Vec<_> = names.filter(|name| !path.is_empty() || name != ".git").collect();
+        for name in &names {
+            let parent = if path.is_empty() { Vec::new() } else { [&path[..], b"/"].concat() };
+            walk(root, [&parent, name.as_bytes()].concat(), found);
+        }
+        if names.is_empty() && !path.is_empty() {
+            found.insert(path, "empty folder".into());
+        }
+    } else {
+        let kind = if meta.mode() & 0o100 == 0 { "file" } else { "program" };
+        found.insert(path, format!("{kind} {}", fs::read(&full).unwrap().escape_ascii()));
+    }
+}
