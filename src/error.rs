@@ -105,12 +105,15 @@ pub fn kind_of(error: &anyhow::Error) -> Kind {
 
 /// The first hint in the chain, from the outside in.
 pub fn hint_of(error: &anyhow::Error) -> Option<String> {
-    let named = error.chain().filter_map(|cause| cause.downcast_ref::<Fault>()).find_map(|fault| fault.hint.clone());
+    let outer = fault_of(error).into_iter();
+    let faults = outer.chain(error.chain().filter_map(|cause| cause.downcast_ref::<Fault>()));
+    let named = faults.into_iter().find_map(|fault| fault.hint.clone());
     named.or_else(|| storage_hint(error))
 }
 
 fn fault_of(error: &anyhow::Error) -> Option<&Fault> {
-    error.chain().find_map(|cause| cause.downcast_ref::<Fault>())
+    // Only anyhow's own look finds a fault that was added as context.
+    error.downcast_ref::<Fault>().or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<Fault>()))
 }
 
 /// Full and read-only disks surface as plain I/O errors from many places;
@@ -140,6 +143,17 @@ mod tests {
         let error = Err::<(), _>(not_found("no such task").hint("envctl tasks")).context("cannot enter").unwrap_err();
         assert_eq!(kind_of(&error), Kind::NotFound);
         assert_eq!(hint_of(&error).as_deref(), Some("envctl tasks"));
+    }
+
+    #[test]
+    fn a_fault_that_is_context_counts() {
+        let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
+        let error =
+            anyhow::Error::new(full).context(unreachable("no answer").hint("git ls-remote")).context("cannot enter");
+        assert_eq!(kind_of(&error), Kind::Unreachable);
+        assert_eq!(hint_of(&error).as_deref(), Some("git ls-remote"));
+        let error = anyhow::Error::new(not_found("x").hint("inner")).context(unreachable("y")).context("z");
+        assert_eq!((kind_of(&error), hint_of(&error).as_deref()), (Kind::Unreachable, Some("inner")));
     }
 
     #[test]
