@@ -5,6 +5,7 @@
 mod busybox;
 mod call;
 mod facts;
+mod forge;
 mod home;
 mod image;
 mod lab;
@@ -18,6 +19,7 @@ mod trip;
 pub use busybox::busybox;
 pub use call::{Call, Run, until};
 pub use facts::{Facts, tree};
+pub use forge::{Forged, Objects, forge};
 pub use home::Home;
 pub use image::{ImageBuilder, architecture, foreign_architecture};
 pub use lab::{Lab, publish};

@@ -1,0 +1,176 @@
+//! Snapshot documents and identities that lie, every digest right.
+
+use serde_json::{Value, json};
+
+use super::Range;
+
+fn entry(path: &str) -> Value {
+    json!({ "path": path, "mode": "100644", "object": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391" })
+}
+
+#[test]
+fn case_42_paths_of_the_index() {
+    let range = Range::new();
+    for path in ["../evil", "/evil", "a/../../evil", ".git/hooks/post-checkout", "a/.GIT/config", "a//b", "", "a/"] {
+        range.refuses_edit(5, &["is refused"], |forged| forged.document["index"]["entries"] = json!([entry(path)]));
+        range.refuses_edit(5, &["is refused"], |forged| forged.document["index"]["removed"] = json!([path]));
+        range.refuses_edit(5, &["is refused"], |forged| forged.document["empty_folders"] = json!([path]));
+    }
+    for (field, value) in [
+        ("mode", json!("160000")),
+        ("mode", json!("104755")),
+        ("stage", json!(4)),
+        ("object", json!("../../x")),
+        ("path", json!("%zz")),
+        ("path", json!("%2e%2e/evil")),
+        ("path", json!("%2Egit")),
+    ] {
+        range.refuses_edit(5, &["error:"], |forged| {
+            let mut entry = entry("a");
+            entry[field] = value;
+            forged.document["index"]["entries"] = json!([entry]);
+        });
+    }
+}
+
+/// Each name is innocent; together they lead out of the workspace.
+#[test]
+fn case_02_an_empty_folder_behind_a_link() {
+    for below in ["evil", "deep/evil"] {
+        let range = Range::new();
+        range.trip.lab.repo.symlink("out", range.outside.folder());
+        range.trip.lab.repo.symlink("hooks", ".git/hooks");
+        for link in ["out", "hooks"] {
+            range.refuses_edit(5, &["error:", link], |forged| {
+                forged.document["empty_folders"] = json!([format!("{link}/{below}")]);
+            });
+        }
+        range.refuses_edit(5, &["error:", "README"], |forged| {
+            forged.document["empty_folders"] = json!([format!("README/{below}")]);
+        });
+    }
+}
+
+#[test]
+fn case_42_names_that_become_refs_and_settings() {
+    let range = Range::new();
+    for bad in ["../../evil", "-evil", "a b", "x.lock", "a..b", "x\n[core]\n\tfsmonitor = evil", "", "/a", "a\u{1b}[2J"]
+    {
+        range.refuses_edit(5, &["malformed branch"], |forged| {
+            forged.document["branch"] = bad.into();
+            forged.identity["repo"]["branch"] = bad.into();
+        });
+        range.refuses_edit(5, &["malformed remote"], |forged| forged.document["remote"]["name"] = bad.into());
+        if bad != "-evil" {
+            range.refuses_edit(5, &["malformed tracking ref"], |forged| {
+                forged.document["remote"]["upstream"] = bad.into()
+            });
+            range.refuses_edit(5, &["malformed tracking ref"], |forged| {
+                forged.document["remote"]["refs"][0]["name"] = bad.into();
+            });
+        }
+    }
+    for (name, value) in [
+        ("autocrlf", json!("!evil")),
+        ("eol", json!("native\n\tfsmonitor = evil")),
+        ("file_mode", json!("evil")),
+        ("sparse", json!({ "cone": "evil", "patterns": [] })),
+    ] {
+        range.refuses_edit(5, &["malformed"], |forged| forged.document["settings"] = json!({ name: value }));
+    }
+}
+
+/// Settings that are no part of a snapshot have no effect.
+#[test]
+fn case_40_settings_beyond_the_few_are_not_applied() {
+    let range = Range::new();
+    let task = crate::support::forge(&range.trip, |forged| {
+        forged.document["settings"] = json!({ "core.fsmonitor": "evil", "hooksPath": "evil", "eol": "lf" });
+        forged.document["config"] = json!({ "core.fsmonitor": "evil" });
+    });
+    let workspace = range.trip.enter(&task);
+    let config = std::fs::read_to_string(workspace.path.join(".git/config")).unwrap();
+    assert!(!config.contains("evil"), "{config}");
+}
+
+#[test]
+fn case_16_documents_that_do_not_fit_together() {
+    let range = Range::new();
+    let other = "0123456789abcdef0123456789abcdef01234567";
+    range.refuses_edit(5, &["different commits"], |forged| forged.identity["repo"]["commit"] = other.into());
+    range.refuses_edit(5, &["different commits"], |forged| forged.identity["repo"]["branch"] = "other".into());
+    range.refuses_edit(5, &[other], |forged| {
+        forged.document["head"] = other.into();
+        forged.identity["repo"]["commit"] = other.into();
+    });
+    range.refuses_edit(5, &[other], |forged| forged.document["commits"] = json!([other]));
+    range.refuses_edit(3, &[other, "remote.git", "hint:"], |forged| forged.document["base"] = other.into());
+    range.refuses_edit(5, &["differs from its snapshot", "index"], |forged| {
+        forged.document["index"]["digest"] = format!("sha256:{}", "0".repeat(64)).into();
+    });
+    range.refuses_edit(5, &["differs from its snapshot", "index"], |forged| {
+        forged.document["index"]["removed"] = json!(["README"]);
+    });
+    range.refuses_edit(5, &["task-", "points at an identity of task other"], |forged| {
+        forged.identity["task_id"] = "other".into();
+    });
+}
+
+#[test]
+fn case_15_packs_that_are_no_packs() {
+    let range = Range::new();
+    range.refuses_edit(5, &["pack is damaged"], |forged| forged.pack = Some(b"evil".to_vec()));
+    range.refuses_edit(5, &["pack is damaged"], |forged| forged.pack = Some(Vec::new()));
+    range.refuses_edit(5, &["pack is damaged"], |forged| {
+        let pack = forged.pack.as_mut().unwrap();
+        pack.truncate(pack.len() - 7);
+    });
+    range.refuses_edit(5, &["pack is damaged"], |forged| {
+        let pack = forged.pack.as_mut().unwrap();
+        let middle = pack.len() / 2;
+        pack[middle] ^= 1;
+    });
+    // Says that it has four billion objects.
+    range.refuses_edit(5, &["pack is damaged"], |forged| {
+        forged.pack.as_mut().unwrap()[8..12].copy_from_slice(&[0xff; 4]);
+    });
+}
+
+#[test]
+fn case_26_an_identity_cannot_choose_places_on_the_host() {
+    let range = Range::new();
+    for url in ["ext::sh -c touch% evil", "file://evil", "-uevil", "https://-evil/x", "ftp://a/b", "../evil"] {
+        range.refuses_edit(5, &["error:"], |forged| forged.identity["repo"]["url"] = url.into());
+    }
+    for workdir in ["/", "/proc/1", "/run/x", "relative", "/a/../b"] {
+        range.refuses_edit(5, &["workdir"], |forged| forged.identity["workdir"] = workdir.into());
+    }
+    for task in ["../evil", "-evil", "id-1", ""] {
+        range.refuses_edit(5, &["error:"], |forged| forged.identity["task_id"] = task.into());
+    }
+}
+
+#[test]
+fn another_schema_is_named() {
+    let range = Range::new();
+    range.refuses_edit(5, &["identity has schema 2", "hint:"], |forged| forged.identity["schema"] = 2.into());
+    range.refuses_edit(5, &["snapshot has schema 9", "hint:"], |forged| forged.document["schema"] = 9.into());
+    range.refuses_edit(5, &["no schema"], |forged| {
+        forged.document.as_object_mut().unwrap().remove("schema");
+    });
+}
+
+/// Fields of a later version are kept and do no harm.
+#[test]
+fn unknown_fields_are_no_error() {
+    let range = Range::new();
+    let task = crate::support::forge(&range.trip, |forged| {
+        forged.document["later"] = json!({ "x": 1 });
+        forged.identity["later"] = json!([1, 2]);
+        forged.identity["repo"]["later"] = "x".into();
+    });
+    range.trip.enter(&task);
+    let shown = range.trip.lab.dev.envctl(["show", &task, "--json"]).ok().json();
+    assert_eq!(shown["identity"]["later"], json!([1, 2]));
+    assert_eq!(shown["identity"]["repo"]["later"], "x");
+}
