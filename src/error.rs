@@ -2,6 +2,7 @@
 //! exit code and carries the hint. Everything else in the chain is context.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 use serde::Serialize;
 
@@ -119,18 +120,33 @@ fn fault_of(error: &anyhow::Error) -> Option<&Fault> {
 /// Full and read-only disks surface as plain I/O errors from many places;
 /// the advice is the same everywhere.
 fn storage_hint(error: &anyhow::Error) -> Option<String> {
-    let raw = error.chain().find_map(|cause| {
-        let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
-        io.or_else(|| cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error()))
-    })?;
-    match raw {
-        libc::ENOSPC | libc::EDQUOT => {
+    match error.chain().find_map(storage_trouble)? {
+        ErrorKind::StorageFull => {
             Some("the disk is full (bytes or inodes): free some space, then run the same command again; nothing half-written was kept".into())
         }
-        libc::EROFS => Some("the file system is read-only: point XDG_CACHE_HOME, XDG_DATA_HOME and XDG_STATE_HOME at a writable one".into()),
-        libc::EACCES | libc::EPERM => Some("check who owns the path above and whether it may be written".into()),
-        _ => None,
+        ErrorKind::ReadOnlyFilesystem => Some("the file system is read-only: point XDG_CACHE_HOME, XDG_DATA_HOME and XDG_STATE_HOME at a writable one".into()),
+        _ => Some("check who owns the path above and whether it may be written".into()),
     }
+}
+
+/// What one cause says about the disk, whichever library or program says it.
+fn storage_trouble(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    let errno = cause.downcast_ref::<rustix::io::Errno>().map(|errno| std::io::Error::from(*errno).kind());
+    let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(errno);
+    if let Some(kind) = kind {
+        return match kind {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(ErrorKind::StorageFull),
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Some(kind),
+            _ => None,
+        };
+    }
+    // libgit2 and git pass on the words of the C library.
+    let text = cause.to_string();
+    let says = |words: &str| text.contains(words);
+    if says("No space left on device") || says("Disk quota exceeded") {
+        return Some(ErrorKind::StorageFull);
+    }
+    says("Read-only file system").then_some(ErrorKind::ReadOnlyFilesystem)
 }
 
 #[cfg(test)]

@@ -166,10 +166,12 @@ impl Call {
             };
             let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
             let words = words.join().unwrap_or_default();
+            // The consumer's failure comes first: git then dies of a closed pipe.
+            let consumed = consumed?;
             if !status.success() {
                 return Err(anyhow::Error::new(failure(complaint(&words))).context(format!("{name} failed ({status})")));
             }
-            consumed
+            Ok(consumed)
         })
     }
 

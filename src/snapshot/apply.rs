@@ -105,15 +105,22 @@ fn index_pack(repo: &git2::Repository, size: u64, digest: Digest, content: &mut 
     let mut indexer = git2::Indexer::new(Some(&odb), &folder, 0o444, true)?;
     let mut content = Verified::new(content, size, digest);
     let mut buffer = vec![0; 128 << 10];
-    let damaged = |error: &dyn std::fmt::Display| integrity(format!("the snapshot's pack is damaged: {error}"));
+    // A full disk is not the pack's fault.
+    let explain = |error: git2::Error| match error.class() {
+        git2::ErrorClass::Os => anyhow::Error::new(error).context("cannot write the snapshot's pack"),
+        _ => integrity(format!("the snapshot's pack is damaged: {}", error.message())).into(),
+    };
     loop {
         let count = content.read(&mut buffer).map_err(unwrap_io).context("cannot read the snapshot's pack")?;
         if count == 0 {
             break;
         }
-        indexer.write_all(&buffer[..count]).map_err(|error| damaged(&error))?;
+        indexer.write_all(&buffer[..count]).map_err(|error| match error.downcast::<git2::Error>() {
+            Ok(error) => explain(error),
+            Err(error) => anyhow::Error::new(error).context("cannot write the snapshot's pack"),
+        })?;
     }
-    indexer.commit().map_err(|error| damaged(&error.message()))?;
+    indexer.commit().map_err(explain)?;
     odb.refresh()?;
     Ok(())
 }

@@ -55,7 +55,13 @@ impl Layout {
         if root.join("oci-layout").exists() {
             return Self::open(root);
         }
-        if fs::read_dir(&root).is_ok_and(|mut entries| entries.next().is_some()) {
+        // What a creation that was cut short leaves, or another one that is
+        // under way has made so far, is no reason to refuse.
+        let own = |name: &[u8]| name == b"blobs" || name == b"index.json" || name.starts_with(b".tmp-");
+        let foreign =
+            |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| !own(entry.file_name().as_encoded_bytes()));
+        let is_something_else = root.exists() && !root.is_dir();
+        if is_something_else || fs::read_dir(&root).is_ok_and(|mut entries| entries.any(foreign)) {
             return Err(Fault::new(
                 crate::error::Kind::Usage,
                 format!("{} is neither empty nor an OCI image layout", root.display()),
@@ -246,6 +252,17 @@ mod tests {
             }
         });
         assert_eq!(Layout::open(dir.path().join("store")).unwrap().tags().unwrap().len(), 40);
+    }
+
+    #[test]
+    fn a_creation_that_was_cut_short_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("blobs/sha256")).unwrap();
+        fs::write(dir.path().join(".tmp-x"), "{").unwrap();
+        let store = Layout::create(dir.path().into()).unwrap();
+        assert!(store.tags().unwrap().is_empty());
+        fs::remove_file(dir.path().join("oci-layout")).unwrap();
+        Layout::create(dir.path().into()).unwrap();
     }
 
     #[test]
