@@ -107,13 +107,17 @@ impl Layout {
         entries.iter().filter_map(|entry| Some(entry["annotations"][REF_NAME].as_str()?.to_owned())).collect()
     }
 
-    /// The document that a tag points at.
-    pub fn document(&self, tag: &str) -> Value {
+    /// The digest of what a tag points at.
+    pub fn digest_of(&self, tag: &str) -> String {
         let index = self.read_json("index.json").unwrap();
         let entries = index["manifests"].as_array().unwrap();
         let entry = entries.iter().find(|entry| entry["annotations"][REF_NAME] == tag);
-        let entry = entry.unwrap_or_else(|| panic!("no tag {tag} in {}", self.path.display()));
-        serde_json::from_slice(&fs::read(self.blob(&text(&entry["digest"]))).unwrap()).unwrap()
+        text(&entry.unwrap_or_else(|| panic!("no tag {tag} in {}", self.path.display()))["digest"])
+    }
+
+    /// The document that a tag points at.
+    pub fn document(&self, tag: &str) -> Value {
+        serde_json::from_slice(&fs::read(self.blob(&self.digest_of(tag))).unwrap()).unwrap()
     }
 
     /// Puts other bytes, or nothing, in a blob's place; what was there.
