@@ -143,14 +143,16 @@ fn refuse(env: &Env, error: &clap::Error) -> u8 {
         let _ = error.print();
         return 0;
     }
-    if std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json") {
-        let text = error.render().to_string();
+    // It quotes what was typed, which may be pasted from anywhere.
+    let text = error.render().to_string();
+    let json = std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    let ui = Ui::new(env, false, false, json, Color::Never);
+    if json {
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let fault = Fault::new(Kind::Usage, message).hint("envctl --help");
-        let ui = Ui::new(env, false, false, true, Color::Never);
         ui.error(&fault.into(), Kind::Usage.exit_code());
     } else {
-        let _ = error.print();
+        ui.text(&text);
     }
     Kind::Usage.exit_code()
 }

@@ -105,19 +105,26 @@ fn make_workspace(
         pin: current,
         pinned_at: resolved.pinned_at,
     };
-    let made = match hydrate::look(ctx, &resolved, place, refresh)? {
+    let found = hydrate::look(ctx, &resolved, place, refresh)?;
+    let stale = if let Workspace::Stale(why) = &found { Some(*why) } else { None };
+    let made = match found {
         Workspace::Ready(pin) => {
             report.cache.hits += 1;
             ctx.ui.detail(&format!("the workspace is {}", place.display()));
             Made { parity: pin.parity, unflushed: pin.unflushed_boot.is_some() }
         }
-        Workspace::Missing => {
+        Workspace::Missing | Workspace::Stale(_) => {
             report.cache.misses += 1;
             let mut source = Source::new(ctx, &resolved);
             let snapshot = report.step("fetch.snapshot", || fetch::snapshot(&mut source))?;
             report.step("fetch.repo", || Ok(((), hydrate::fetch_repo(ctx, &resolved, &snapshot.document)?)))?;
+            // Not before everything that the new one needs is here.
+            let aside = stale.map(|_| hydrate::set_aside(ctx, &resolved, place)).transpose()?;
             let hydrated =
                 report.step("hydrate.workspace", || Ok((hydrate::workspace(ctx, &resolved, snapshot, place)?, 0)))?;
+            if let (Some(aside), Some(why)) = (aside, stale) {
+                aside.stay(ctx, why);
+            }
             let mut pin = Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place.to_owned());
             pin.parity = Some(hydrated.parity);
             pin.unflushed_boot = Some(crate::disk::boot_id()?);

@@ -42,12 +42,14 @@ pub(super) fn lock(ctx: &Context, resolved: &Resolved) -> Result<FileLock> {
 pub(super) enum Workspace {
     /// It is there, made from the same identity.
     Ready(Box<Pin>),
-    /// It must be made; what is in the way was moved aside.
+    /// It must be made.
     Missing,
+    /// It must be made, and what is in the way moved aside, for this reason:
+    /// it was made from another identity, or may not be whole.
+    Stale(&'static str),
 }
 
-/// Looks at the place of a workspace. One that was made from another identity
-/// or was never flushed before a reboot is moved aside, not overwritten.
+/// Looks at the place of a workspace; changes nothing.
 ///
 /// # Errors
 /// When something that envctl did not make is in the way.
@@ -62,8 +64,7 @@ pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, refresh: bo
     let Some(pin) = &resolved.pin else {
         if workspace::is_workspace(place) && place.starts_with(ctx.paths.data()) {
             // Made, but the pin was never written: a crash in between.
-            set_aside(ctx, resolved, place, "it was never finished")?;
-            return Ok(Workspace::Missing);
+            return Ok(Workspace::Stale("it was never finished"));
         }
         return Err(usage(format!("{} is not empty", place.display()))
             .hint("name a folder that does not exist yet: --into DIR")
@@ -76,8 +77,7 @@ pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, refresh: bo
     }
     let lost = pin.unflushed_boot.is_some() && pin.unflushed_boot != Some(disk::boot_id()?);
     if lost {
-        set_aside(ctx, resolved, place, "this machine went down before it was flushed")?;
-        return Ok(Workspace::Missing);
+        return Ok(Workspace::Stale("this machine went down before it was flushed"));
     }
     if pin.identity == resolved.digest {
         return Ok(Workspace::Ready(Box::new(pin.clone())));
@@ -93,11 +93,39 @@ pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, refresh: bo
             .hint(format!("leave it, or envctl reset {}, then refresh again", lease.task))
             .into());
     }
-    set_aside(ctx, resolved, place, "the task has moved on")?;
-    Ok(Workspace::Missing)
+    Ok(Workspace::Stale("the task has moved on"))
 }
 
-fn set_aside(ctx: &Context, resolved: &Resolved, place: &Path, why: &str) -> Result<()> {
+/// A workspace that was moved to make room; it goes back unless the new one
+/// is there.
+pub(super) struct Aside {
+    place: PathBuf,
+    now: PathBuf,
+    stays: bool,
+}
+
+impl Aside {
+    /// Something new is at the old place.
+    pub(super) fn stay(mut self, ctx: &Context, why: &str) {
+        ctx.ui.status("Set aside", &format!("the old workspace, because {why}: {}", self.now.display()));
+        self.stays = true;
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if !self.stays {
+            // Never over something: the place is empty, or the rename fails.
+            let _ = std::fs::rename(&self.now, &self.place);
+        }
+    }
+}
+
+/// Moves an old workspace away, whole.
+///
+/// # Errors
+/// When it cannot be moved.
+pub(super) fn set_aside(ctx: &Context, resolved: &Resolved, place: &Path) -> Result<Aside> {
     let stamp = ctx.clock.now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let parent = if place.starts_with(ctx.paths.data()) {
         ctx.paths.recovery()
@@ -113,8 +141,7 @@ fn set_aside(ctx: &Context, resolved: &Resolved, place: &Path, why: &str) -> Res
         .context("there is no free name for the old workspace")?;
     std::fs::rename(place, &target)
         .with_context(|| format!("cannot move {} to {}", place.display(), target.display()))?;
-    ctx.ui.status("Set aside", &format!("the old workspace, because {why}: {}", target.display()));
-    Ok(())
+    Ok(Aside { place: place.to_owned(), now: target, stays: false })
 }
 
 /// What making a workspace gave.

@@ -107,6 +107,11 @@ impl Ui {
         }
     }
 
+    /// Text of several lines, such as a usage error.
+    pub fn text(&self, text: &str) {
+        text.lines().for_each(|line| self.stderr(&escape(line)));
+    }
+
     /// Progress over several parts that move bytes.
     pub fn progress(&self) -> Progress {
         if self.quiet { Progress::silent() } else { Progress::new(self.terminal) }
