@@ -7,5 +7,8 @@ mod errors;
 mod hostile_git;
 mod hostile_image;
 mod image;
+mod offline;
+mod output;
 mod snapshot;
+mod store;
 mod support;

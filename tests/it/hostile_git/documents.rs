@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Range;
+use crate::support::{Facts, forge};
 
 fn entry(path: &str) -> Value {
     json!({ "path": path, "mode": "100644", "object": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391" })
@@ -84,7 +85,7 @@ fn case_42_names_that_become_refs_and_settings() {
 #[test]
 fn case_40_settings_beyond_the_few_are_not_applied() {
     let range = Range::new();
-    let task = crate::support::forge(&range.trip, |forged| {
+    let task = forge(&range.trip, |forged| {
         forged.document["settings"] = json!({ "core.fsmonitor": "evil", "hooksPath": "evil", "eol": "lf" });
         forged.document["config"] = json!({ "core.fsmonitor": "evil" });
     });
@@ -150,6 +151,28 @@ fn case_26_an_identity_cannot_choose_places_on_the_host() {
     }
 }
 
+/// The comparison comes last; until then the old workspace is only set aside.
+#[test]
+fn a_refresh_to_something_hostile_keeps_the_workspace() {
+    let range = Range::new();
+    let trip = &range.trip;
+    let workspace = trip.enter(&trip.publish(&trip.lab.repo));
+    workspace.write("mine", "unsaved");
+    let before = Facts::of(&workspace);
+    let forged = forge(trip, |forged| {
+        forged.document["index"]["digest"] = format!("sha256:{}", "0".repeat(64)).into();
+        forged.identity["task_id"] = "task-1".into();
+    });
+    let digest = trip.lab.store.digest_of(forged.rsplit_once(':').unwrap().1);
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let size = std::fs::metadata(trip.lab.store.blob(&digest)).unwrap().len();
+    trip.lab.store.tag("task-1", json!({ "mediaType": kind, "digest": digest, "size": size }));
+    let task = trip.lab.store.reference("task-1");
+    trip.entering(&task).arg("--refresh").code(5).says(&["differs from its snapshot"]);
+    before.assert_same(&Facts::of(&workspace));
+    assert_eq!(trip.enter(&task).path, workspace.path);
+}
+
 #[test]
 fn another_schema_is_named() {
     let range = Range::new();
@@ -164,7 +187,7 @@ fn another_schema_is_named() {
 #[test]
 fn unknown_fields_are_no_error() {
     let range = Range::new();
-    let task = crate::support::forge(&range.trip, |forged| {
+    let task = forge(&range.trip, |forged| {
         forged.document["later"] = json!({ "x": 1 });
         forged.identity["later"] = json!([1, 2]);
         forged.identity["repo"]["later"] = "x".into();
