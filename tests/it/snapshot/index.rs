@@ -1,8 +1,9 @@
 //! The index: what is staged, and the flags of its entries.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
-use crate::support::{Repo, Trip};
+use crate::support::{Repo, Trip, until};
 
 fn started() -> (Trip, Repo) {
     let trip = Trip::new();
@@ -121,6 +122,30 @@ fn conflicts_without_an_operation_in_progress() {
     let workspace = trip.round(&repo);
     assert_eq!(workspace.git(&["ls-files", "--unmerged"]).lines().count(), 5);
     assert!(fs::read_to_string(workspace.path.join("a")).unwrap().contains("<<<<<<<"));
+}
+
+/// Git keeps times in whole seconds: it knows of such a change only because
+/// the index is no younger than the file.
+#[test]
+fn changed_in_the_second_in_which_the_index_was_written() {
+    let (trip, repo) = started();
+    let second = |path: &str| fs::metadata(repo.path.join(path)).unwrap().mtime();
+    let arranged = (0..50).any(|n| {
+        repo.write("a", format!("staged {n:02}\n"));
+        repo.git(&["add", "a"]);
+        let staged = fs::metadata(repo.path.join("a")).unwrap().mtime();
+        repo.write("a", format!("edited {n:02}\n"));
+        second("a") == staged && second(".git/index") == staged
+    });
+    assert!(arranged, "three steps never fit into one second");
+    assert!(repo.git(&["status", "--porcelain"]).contains("MM a"));
+    let later = trip.lab.agent.path("later");
+    until("the next second has come", || {
+        fs::write(&later, "").unwrap();
+        fs::metadata(&later).unwrap().mtime() > second("a")
+    });
+    let workspace = trip.round(&repo);
+    assert!(fs::read_to_string(workspace.path.join("a")).unwrap().starts_with("edited"));
 }
 
 #[test]
