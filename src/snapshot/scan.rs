@@ -80,12 +80,12 @@ impl ScratchRepo {
             fs::write(own.join("info/sparse-checkout"), sparse.patterns.join("\n") + "\n")?;
         }
         for name in ["index", "index.before"] {
-            copy_if_there(&repo.path().join("index"), &own.join(name))?;
+            copy_with_time(&repo.path().join("index"), &own.join(name))?;
         }
         // A split index names its other half, which lies beside it.
         for entry in fs::read_dir(repo.path())?.flatten() {
             if entry.file_name().as_bytes().starts_with(b"sharedindex.") {
-                copy_if_there(&entry.path(), &own.join(entry.file_name()))?;
+                copy_with_time(&entry.path(), &own.join(entry.file_name()))?;
             }
         }
         Ok(())
@@ -366,6 +366,15 @@ fn copy_if_there(from: &Path, to: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error).with_context(|| format!("cannot copy {}", from.display())),
     }
+}
+
+/// Git reads a file again whose time is not older than that of the index: a
+/// younger copy would hide what changed in the second of the last `git add`.
+fn copy_with_time(from: &Path, to: &Path) -> Result<()> {
+    copy_if_there(from, to)?;
+    let Ok(modified) = from.metadata().and_then(|meta| meta.modified()) else { return Ok(()) };
+    let copy = fs::OpenOptions::new().append(true).open(to)?;
+    copy.set_modified(modified).with_context(|| format!("cannot set the time of {}", to.display()))
 }
 
 /// The whitelisted settings in git's syntax; nothing else of a repository's
