@@ -68,6 +68,10 @@ pub fn apply(git: &Git, root: &Path, document: &Document, pack: Option<&mut dyn 
         wanted.into_iter().zip(stats).collect()
     };
     document.empty_folders.iter().try_for_each(|folder| files::make_folder(root, &folder.0))?;
+    if document.index.entries.iter().any(|entry| entry.intent_to_add) {
+        // Git reads it where such a file is gone again; `git add -N` writes it.
+        repo.blob(b"")?;
+    }
     let mut entries = index_entries(document, &head_files, &stats);
     index::write(&repo.path().join("index"), &mut entries)?;
     write_refs(&repo, document)

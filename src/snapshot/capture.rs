@@ -109,7 +109,14 @@ pub fn capture(git: &Git, repo: &git2::Repository, options: &Options) -> Result<
     let empty_folders = empty_folders(repo, &before)?;
     let scan = scratch.scan(git, &options.include, &[])?;
     let (index, staged) = index_document(git, &scratch, &head_commit, &scan.index, &scan.present)?;
-    let pack = write_pack(git, &scratch, &head_commit, history.base, scan.tree, &staged)?;
+    // With conflicts the index is no tree, and its objects travel by themselves.
+    let conflicts = scan.index.iter().any(|entry| entry.stage > 0);
+    let (states, loose) = if staged.is_empty() || conflicts {
+        (vec![scan.tree], staged)
+    } else {
+        (vec![index_tree(git, &scratch)?, scan.tree], Vec::new())
+    };
+    let pack = write_pack(git, &scratch, &head_commit, history.base, &states, &loose)?;
     let (pack_path, pack) = pack.unzip();
     let changed_files = changed_files(repo, &scratch, &head_commit, scan.tree)?;
     let document = Document {
@@ -344,18 +351,34 @@ fn index_document(
     Ok((IndexDocument { digest: index::hash(entries), entries: entries_noted, removed }, staged))
 }
 
-/// Writes the thin pack: what HEAD, the working files and the index need and
-/// the base does not have.
+/// The index as a tree of its own.
+fn index_tree(git: &Git, scratch: &ScratchRepo) -> Result<git2::Oid> {
+    let call = scratch.git(git).env("GIT_INDEX_FILE", scratch.path().join("index.before"));
+    // A partial clone may lack what did not change.
+    let id = call.args(["write-tree", "--missing-ok"]).run(b"")?;
+    Ok(git2::Oid::from_str(std::str::from_utf8(&id)?.trim())?)
+}
+
+/// Writes the thin pack: what HEAD, the other states and `loose` need and the
+/// base does not have. Commits tie the states to HEAD, as in a stash: given a
+/// bare tree, git would neither leave out all that the base has nor know from
+/// which of its files to make deltas.
 fn write_pack(
     git: &Git,
     scratch: &ScratchRepo,
     head: &git2::Commit<'_>,
     base: git2::Oid,
-    tree: git2::Oid,
-    staged: &[git2::Oid],
+    states: &[git2::Oid],
+    loose: &[git2::Oid],
 ) -> Result<Option<(PathBuf, Pack)>> {
-    let mut wanted = format!("{}\n^{base}\n{tree}\n", head.id());
-    for object in staged {
+    let (mut tip, mut last) = (head.id(), head.tree_id());
+    for tree in states {
+        if *tree != last {
+            (tip, last) = (tie(scratch, tip, *tree)?, *tree);
+        }
+    }
+    let mut wanted = format!("{tip}\n^{base}\n");
+    for object in loose {
         wanted.push_str(&format!("{object}\n"));
     }
     let path = scratch.path().join("snapshot.pack");
@@ -382,6 +405,14 @@ fn write_pack(
         Ok((hasher.finish(), size, objects.unwrap_or(0)))
     })?;
     Ok((objects > 0).then_some((path, Pack { digest, size })))
+}
+
+/// A commit that is always the same for the same tree and parent.
+fn tie(scratch: &ScratchRepo, parent: git2::Oid, tree: git2::Oid) -> Result<git2::Oid> {
+    let who = "envctl <envctl> 0 +0000";
+    let commit = format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\n");
+    let own = git2::Repository::open_bare(scratch.path())?;
+    own.odb()?.write(git2::ObjectType::Commit, commit.as_bytes()).context("cannot prepare the pack")
 }
 
 /// How many files differ from HEAD, for the summary.

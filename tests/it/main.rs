@@ -9,6 +9,7 @@ mod hostile_image;
 mod image;
 mod offline;
 mod output;
+mod real_project;
 mod snapshot;
 mod store;
 mod support;

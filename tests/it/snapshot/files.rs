@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Facts, Repo, Trip};
+use crate::support::{Facts, Repo, Trip, sha256};
 
 fn started() -> (Trip, Repo) {
     let trip = Trip::new();
@@ -183,4 +183,30 @@ fn the_comparison_notices_a_difference() {
     let differ: Vec<_> = before.0.iter().filter(|(name, answer)| after.0[*name] != **answer).collect();
     let names: Vec<_> = differ.into_iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["diff", "files", "flags", "index", "status"]);
+}
+
+/// Deltas against the base, whether or not commits are unpushed.
+#[test]
+fn a_small_change_makes_a_small_pack() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    let noise = |seed: u32| (0..50).map(|line| sha256(format!("{seed}/{line}").as_bytes()) + "\n").collect::<String>();
+    (0..200).for_each(|file| repo.write(format!("folder/{file}"), noise(file)));
+    repo.commit("much");
+    repo.push();
+    for file in 0..20 {
+        repo.write(format!("folder/{file}"), noise(file) + "one more line\n");
+    }
+    for state in ["unstaged", "staged", "unpushed"] {
+        let task = trip.publish(repo);
+        let manifest = trip.lab.store.document(task.rsplit_once(':').unwrap().1);
+        let size = manifest["layers"][1]["size"].as_u64().unwrap();
+        assert!(size < 5000, "{state}: {size} bytes for 20 lines");
+        Facts::of(repo).assert_same(&Facts::of(&trip.enter(&task)));
+        repo.git(&["add", "--all"]);
+        if state == "staged" {
+            repo.commit("more");
+            repo.write("folder/0", noise(0));
+        }
+    }
 }

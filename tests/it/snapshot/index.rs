@@ -174,3 +174,13 @@ fn other_forms_of_the_index() {
         trip.round(&repo);
     }
 }
+
+#[test]
+fn an_intent_to_add_whose_file_is_gone() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.write("planned", "text");
+    repo.git(&["add", "--intent-to-add", "planned"]);
+    repo.remove("planned");
+    trip.round(repo);
+}
