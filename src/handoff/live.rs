@@ -70,13 +70,16 @@ pub fn receipts(receipt: &Receipt) -> Vec<String> {
         let removed = tally.removed.map_or_else(|| "not counted".into(), |count| format!("{count}{unit} {verb}"));
         format!("{removed}, {} left", tally.left)
     };
-    let scratch = receipt.scratch.removed.map_or_else(|| "not counted".into(), crate::ui::human_bytes);
+    let scratch = match receipt.scratch.removed {
+        Some(bytes) => format!("{} wiped", crate::ui::human_bytes(bytes)),
+        None => "wiped".into(),
+    };
     let mut lines = vec![
         format!("receipt    {} of {} ({})", receipt.lease, receipt.task, receipt.reason),
         format!("processes  {}", count(&receipt.processes, "ended", "")),
         format!("mounts     {}", count(&receipt.mounts, "gone", "")),
         format!("ports      {}", count(&receipt.ports, "closed", "")),
-        format!("scratch    {scratch} wiped, {} folders left", receipt.scratch.left),
+        format!("scratch    {scratch}, {} folders left", receipt.scratch.left),
     ];
     lines.extend(receipt.kept.iter().map(|kept| format!("kept       {kept}")));
     lines.push(format!("baseline   {}", if receipt.baseline { "yes" } else { "NO" }));

@@ -85,7 +85,8 @@ pub(super) fn run(socket: BorrowedFd<'_>, session: &Session) -> Result<(Outcome,
     streams.theirs.clear();
     match sent {
         Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(libc::EPIPE) => return Ok((Outcome::Lost, None)),
+        // It ended before it was asked: its last message says why.
+        Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
         Err(error) => return Err(error).context("cannot reach the runtime"),
     }
     match wire::receive::<Reply>(socket)? {

@@ -35,6 +35,8 @@ pub(super) struct Birth<'a> {
     pub(super) lock: &'a std::fs::File,
     /// The folder over which the scratch space is mounted.
     pub(super) scratch_place: OwnedFd,
+    /// Source of the root mount.
+    pub(super) mark: String,
     pub(super) rootfs: &'a RootfsSpec,
     pub(super) network: Network,
     pub(super) context: process::Context,
@@ -74,6 +76,7 @@ fn set_up(birth: &Birth<'_>) -> Result<OwnedFd> {
     debug_assert_eq!(umask.as_raw_mode(), birth.context.umask);
     let account = &birth.context.account;
     rootfs::enter(&rootfs::Entry {
+        mark: &birth.mark,
         spec: birth.rootfs,
         scratch_place: birth.scratch_place.as_fd(),
         network: birth.network,

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::lease::Namespaces;
+use super::lease::{Lease, Namespaces};
 
 /// Inode number of one of a process's namespaces.
 pub(super) fn namespace(pid: i32, kind: &str) -> Option<u64> {
@@ -30,11 +30,54 @@ pub(super) struct Members {
     pub(super) holders: Vec<i32>,
 }
 
-/// Looks for processes in these namespaces.
+/// Source of the root mount of a runtime: shows in the mount table of every
+/// process inside.
+pub(super) fn mark(lease: &str) -> String {
+    format!("{MARK}{lease}")
+}
+
+const MARK: &str = "envctl/";
+
+/// Processes of this runtime that are alive.
+///
+/// Once a namespace is gone the kernel gives its inode number to the next one.
+/// So what bears the number is looked at more closely.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
-pub(super) fn members(namespaces: &Namespaces) -> Result<Members> {
+pub(super) fn members(lease: &Lease) -> Result<Members> {
+    let mut found = bearers(&lease.namespaces)?;
+    if found.processes.is_empty() && found.holders.is_empty() {
+        return Ok(found);
+    }
+    let mark = mark(&lease.id);
+    found.holders.retain(|pid| root_source(*pid).as_deref() == Some(&mark));
+    let foreign_init = found.processes.iter().any(|pid| *pid != lease.init.pid && is_first(*pid));
+    found.processes.retain(|pid| match root_source(*pid) {
+        Some(source) if source == mark => true,
+        Some(source) if source.starts_with(MARK) => false,
+        // It sees other mounts: whose namespace is it, then?
+        _ => !foreign_init,
+    });
+    Ok(found)
+}
+
+/// What is mounted at the root of a process.
+fn root_source(pid: i32) -> Option<String> {
+    let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
+    let root = table.lines().rfind(|line| line.split(' ').nth(4) == Some("/"))?;
+    Some(root.rsplit_once(" - ")?.1.split(' ').nth(1)?.to_owned())
+}
+
+/// Whether a process is the first of its namespace, `proc_pid_status(5)`.
+fn is_first(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_some_and(|numbers| numbers.split_whitespace().next_back() == Some("1"))
+}
+
+/// Processes in namespaces with these inode numbers.
+fn bearers(namespaces: &Namespaces) -> Result<Members> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = rustix::fs::openat(CWD, "/proc", flags, Mode::empty()).context("cannot open /proc")?;
     let mut found = Members::default();
@@ -51,12 +94,20 @@ pub(super) fn members(namespaces: &Namespaces) -> Result<Members> {
         let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         match namespace(pid, "pid") {
             None => {}
-            Some(inode) if inode == namespaces.pid => found.processes.push(pid),
+            // Of a dead process only the exit code is left, for its parent.
+            Some(inode) if inode == namespaces.pid && !is_dead(pid) => found.processes.push(pid),
+            Some(inode) if inode == namespaces.pid => {}
             Some(_) if namespace(pid, "mnt") == Some(namespaces.mnt) => found.holders.push(pid),
             Some(_) => {}
         }
     }
     Ok(found)
+}
+
+/// Whether a process has ended and only waits to be noticed, `proc_pid_stat(5)`.
+pub(super) fn is_dead(pid: i32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
 /// Mount points at or below a folder, in this process's namespace.
@@ -121,9 +172,9 @@ mod tests {
         let own = rustix::process::getpid().as_raw_nonzero().get();
         let inode = |kind| namespace(own, kind).unwrap();
         let mut namespaces = Namespaces { pid: inode("pid"), mnt: inode("mnt"), net: inode("net") };
-        assert!(members(&namespaces).unwrap().processes.contains(&own));
+        assert!(bearers(&namespaces).unwrap().processes.contains(&own));
         namespaces.pid += 1_000_000;
-        let others = members(&namespaces).unwrap();
+        let others = bearers(&namespaces).unwrap();
         assert!(others.processes.is_empty() && others.holders.contains(&own));
     }
 

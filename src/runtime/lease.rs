@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::Network;
+use super::{Network, inspect};
 use crate::digest::hex;
 use crate::disk::{self, Durability, lock};
 use crate::paths::Paths;
@@ -44,9 +44,7 @@ impl Process {
     /// Whether it still runs. A zombie counts as gone: nothing of it runs.
     pub(super) fn lives(self) -> bool {
         let Some(pid) = Pid::from_raw(self.pid) else { return false };
-        Process::of(pid) == Some(self)
-            && fs::read_to_string(format!("/proc/{}/stat", self.pid))
-                .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
+        Process::of(pid) == Some(self) && !inspect::is_dead(self.pid)
     }
 }
 

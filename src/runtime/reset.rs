@@ -71,7 +71,7 @@ pub(super) struct Before {
 impl Before {
     /// Looks from outside. Pid 1, our own, is not counted.
     pub(super) fn look(lease: &Lease) -> Self {
-        let mut pids = inspect::members(&lease.namespaces).unwrap_or_default().processes;
+        let mut pids = inspect::members(lease).unwrap_or_default().processes;
         pids.retain(|pid| *pid != lease.init.pid);
         let mounts = pids.iter().find_map(|pid| {
             let table = std::fs::read(format!("/proc/{pid}/mountinfo")).ok()?;
@@ -93,7 +93,7 @@ pub(super) fn finish(
 ) -> Result<Receipt> {
     let same_boot = lease.is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot == lease.boot_id));
     let members = match lease {
-        Some(lease) if same_boot => inspect::members(&lease.namespaces)?,
+        Some(lease) if same_boot => inspect::members(lease)?,
         _ => inspect::Members::default(),
     };
     let processes = members.processes.len() as u64;
@@ -140,6 +140,10 @@ pub fn reap(runtimes: &Runtimes, clock: Clock) -> Result<Vec<Receipt>> {
         let lease = runtimes.read(&folder.id)?;
         let rebooted = lease.as_ref().is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot != lease.boot_id));
         let reason = if rebooted { "rebooted" } else { "owner-died" };
+        if let Some(lease) = lease.as_ref().filter(|_| !rebooted) {
+            // The lock is let go a moment before the last process is gone.
+            kill(lease.init)?;
+        }
         let receipt = finish(runtimes, folder, lease.as_ref(), &Before::default(), clock, reason)?;
         if lease.is_some() {
             receipts.push(receipt);

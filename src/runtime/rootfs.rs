@@ -52,6 +52,8 @@ const PROC_HIDDEN_FOLDERS: [&str; 2] = ["acpi", "scsi"];
 
 /// What pid 1 needs to know to build the file system.
 pub(super) struct Entry<'a> {
+    /// Source of the root mount: the mark by which a runtime is known.
+    pub(super) mark: &'a str,
     pub(super) spec: &'a RootfsSpec,
     /// A folder outside over which the scratch space is mounted.
     pub(super) scratch_place: BorrowedFd<'a>,
@@ -76,7 +78,7 @@ pub(super) fn enter(entry: &Entry<'_>) -> Result<()> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the host's")?;
     let scratch = scratch(entry.scratch_place, entry.root_exists)?;
-    let root = overlay(spec, scratch.as_fd())?;
+    let root = overlay(spec, scratch.as_fd(), entry.mark)?;
     let root = Root { root, network: entry.network };
     root.proc(scratch.as_fd())?;
     root.sys()?;
@@ -143,7 +145,7 @@ fn make_folder(parent: BorrowedFd<'_>, name: &str, mode: u32) -> Result<()> {
 
 /// The image's layers under a fresh upper. `userxattr` always, so that root
 /// and everybody else share one layer format.
-fn overlay(spec: &RootfsSpec, scratch: BorrowedFd<'_>) -> Result<OwnedFd> {
+fn overlay(spec: &RootfsSpec, scratch: BorrowedFd<'_>, mark: &str) -> Result<OwnedFd> {
     // Descriptors keep the option string short and free of quoting. They must
     // be opened in this mount namespace.
     let open = |path: &Path| {
@@ -166,10 +168,9 @@ fn overlay(spec: &RootfsSpec, scratch: BorrowedFd<'_>) -> Result<OwnedFd> {
         return Err(failure(format!("the image has {} layers, more than one overlay can hold", layers.len())).into());
     }
     let options = CString::new(options)?;
-    rustix::mount::mount("envctl", path(&target), "overlay", MountFlags::NOSUID | MountFlags::NODEV, &*options)
-        .map_err(|error| {
-            super::probe::explain_user_namespace(error.into(), "cannot mount the image's layers as an overlay")
-        })?;
+    rustix::mount::mount(mark, path(&target), "overlay", MountFlags::NOSUID | MountFlags::NODEV, &*options).map_err(
+        |error| super::probe::explain_user_namespace(error.into(), "cannot mount the image's layers as an overlay"),
+    )?;
     // The descriptor from before the mount shows what lies under it.
     Ok(inside("root")?)
 }

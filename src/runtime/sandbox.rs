@@ -1,7 +1,7 @@
 //! The owner's side: making a sandbox, and taking it down.
 //!
-//! The caller must be single-threaded until [`Sandbox::start`] has returned:
-//! pid 1 is a copy of the calling thread.
+//! The caller may have no thread that still works when [`Sandbox::start`] is
+//! called: pid 1 is a copy of the calling thread alone.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -91,6 +91,7 @@ impl Sandbox {
         if spec.network == Network::Isolated {
             namespaces |= libc::CLONE_NEWNET;
         }
+        sys::wait_for_threads().context("cannot make the runtime")?;
         let cloned = sys::clone_into(namespaces)
             .map_err(|error| probe::explain_user_namespace(error, "cannot create the runtime's namespaces"))?;
         let (pid, pidfd) = match cloned {
@@ -105,6 +106,7 @@ impl Sandbox {
                     listener,
                     lock: &folder.file,
                     scratch_place,
+                    mark: inspect::mark(&folder.id),
                     rootfs: &spec.rootfs,
                     network: spec.network,
                     context: process::Context {

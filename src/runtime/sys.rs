@@ -18,6 +18,20 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// Waits until this process has one thread: those of a finished scope may
+/// still be on their way out, and could hold the allocator's lock.
+pub(super) fn wait_for_threads() -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    for _ in 0..1000 {
+        // A folder per thread, besides `.` and `..`, proc_pid_task(5).
+        if std::fs::metadata("/proc/self/task")?.nlink() <= 3 {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    Err(io::Error::other("other threads of this process are still running"))
+}
+
 /// `clone3` into new namespaces with a pidfd, without sharing memory: a fork.
 ///
 /// The caller must be single-threaded: the child is a copy of this thread

@@ -102,9 +102,17 @@ pub(super) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Opti
     let mut bytes = vec![0; MAX + 1];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = rustix::io::retry_on_intr(|| {
-        rustix::net::recvmsg(&socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)
-    });
+    let mut next = || {
+        rustix::io::retry_on_intr(|| {
+            rustix::net::recvmsg(&socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)
+        })
+    };
+    // A side that ends without having read everything resets the connection.
+    // The reset is told once, and before what that side had sent.
+    let received = match next() {
+        Err(rustix::io::Errno::CONNRESET) => next(),
+        other => other,
+    };
     let count = match received {
         Ok(message) => message.bytes,
         Err(rustix::io::Errno::CONNRESET) => 0,
@@ -121,4 +129,28 @@ pub(super) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Opti
     }
     let message = serde_json::from_slice(&bytes[..count]).map_err(io::Error::other)?;
     Ok(Some((message, fds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_a_side_that_did_not_listen_arrive() {
+        for sends_first in [true, false] {
+            let (ours, theirs) = pair().unwrap();
+            if sends_first {
+                send(&ours, &Tell::Signal(1), &[]).unwrap();
+            }
+            let refused = Reply::Refused { program: "x".into(), errno: 2 };
+            send(&theirs, &refused, &[]).unwrap();
+            drop(theirs);
+            if !sends_first {
+                assert_eq!(send(&ours, &Tell::Signal(1), &[]).unwrap_err().raw_os_error(), Some(libc::EPIPE));
+            }
+            let (reply, _) = receive::<Reply>(&ours).unwrap().unwrap();
+            assert!(matches!(reply, Reply::Refused { errno: 2, .. }), "{reply:?}");
+            assert!(receive::<Reply>(&ours).unwrap().is_none());
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod image;
 mod offline;
 mod output;
 mod real_project;
+mod runtime;
 mod snapshot;
 mod store;
 mod support;

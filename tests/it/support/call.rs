@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -57,6 +58,13 @@ impl Call {
     /// Starts it with all three streams piped; the caller talks to it.
     pub fn spawn(mut self) -> Child {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command.spawn().unwrap_or_else(|error| panic!("cannot start {:?}: {error}", self.command))
+    }
+
+    /// Starts it with this terminal as all three streams.
+    pub fn spawn_on(mut self, terminal: &OwnedFd) -> Child {
+        let stream = || Stdio::from(terminal.try_clone().unwrap());
+        self.command.stdin(stream()).stdout(stream()).stderr(stream());
         self.command.spawn().unwrap_or_else(|error| panic!("cannot start {:?}: {error}", self.command))
     }
 
@@ -139,7 +147,7 @@ impl Run {
 
 /// Waits for a condition that another process brings about.
 #[track_caller]
-pub fn until(what: &str, condition: impl Fn() -> bool) {
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");

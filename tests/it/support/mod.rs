@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, reason = "a kit: not every part is in use at every time")]
 
+mod alive;
 mod busybox;
 mod call;
 mod facts;
@@ -12,10 +13,12 @@ mod lab;
 mod layer;
 mod layout;
 mod outside;
+mod pty;
 mod repo;
 mod tar;
 mod trip;
 
+pub use alive::{Alive, Marker};
 pub use busybox::busybox;
 pub use call::{Call, Run, until};
 pub use facts::{Facts, tree};
@@ -26,6 +29,7 @@ pub use lab::{Lab, publish};
 pub use layer::{Layer, gzip, sha256};
 pub use layout::{Layout, Written};
 pub use outside::Outside;
+pub use pty::Terminal;
 pub use repo::Repo;
 pub use tar::{Entry, pax_record};
 pub use trip::Trip;

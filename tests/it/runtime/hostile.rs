@@ -1,0 +1,252 @@
+//! Images and programs that try to get out, by number.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::both;
+use crate::support::{Alive, Entry, ImageBuilder, Lab, Layer, Outside, Terminal, until};
+
+fn with(entries: impl IntoIterator<Item = Entry>) -> ImageBuilder {
+    ImageBuilder::busybox().layer(Layer::new(entries))
+}
+
+#[test]
+fn case_28_no_descriptor_of_the_host_reaches_the_inside() {
+    for lab in both() {
+        let outside = Outside::of(&lab.dev);
+        let task = lab.publish(&ImageBuilder::busybox());
+        let list = "ls /proc/$$/fd/; :";
+        let open = "exec 7<\"$0\" 8<. 9>>\"$0\"; exec \"$@\"";
+        let binary = lab.dev.binary().to_str().unwrap();
+        let sentinel = outside.sentinel();
+        let run = lab.dev.call("sh", ["-c", open, &sentinel, binary, "enter", &task, "--", "sh", "-c", list]).ok();
+        let numbers: Vec<&str> = run.stdout.lines().collect();
+        assert_eq!(numbers, ["0", "1", "2"], "{}", run.stdout);
+        outside.assert_untouched();
+    }
+}
+
+#[test]
+fn case_28_pid_1_holds_nothing_of_the_host_either() {
+    for lab in both() {
+        let outside = Outside::of(&lab.dev);
+        let task = lab.publish(&ImageBuilder::busybox());
+        let alive = Alive::start(&lab, &task, "");
+        let lease = Alive::lease(&lab);
+        let open: Vec<String> = fs::read_dir(format!("/proc/{}/fd", lease["init"]["pid"]))
+            .unwrap()
+            .map(|fd| fs::read_link(fd.unwrap().path()).unwrap().to_string_lossy().into_owned())
+            .collect();
+        let runtime = format!("/runtimes/{}", lease["id"].as_str().unwrap());
+        for target in &open {
+            let known = target == "/dev/null"
+                || target.starts_with("socket:")
+                || target == "anon_inode:[signalfd]"
+                || target.ends_with(&runtime);
+            assert!(known, "{target} in {open:?}");
+        }
+        // Three streams, signals, the lock, and a socket each for the owner,
+        // for those who join, and for the command's client.
+        assert!((7..=8).contains(&open.len()), "{open:?}");
+        // Nobody inside may look.
+        let peek = lab.dev.envctl(["exec", &task, "--", "ls", "-l", "/proc/1/fd/"]).run();
+        assert!(!peek.stdout.contains("->"), "{}", peek.stdout);
+        alive.kill_owner().assert_gone();
+        outside.assert_untouched();
+    }
+}
+
+#[test]
+fn case_28_the_working_directory_is_inside() {
+    let lab = Lab::new();
+    let config = json!({ "Env": ["PATH=/bin"], "User": "dev", "WorkingDir": "/proc/self/fd/7" });
+    let task = lab.publish(&ImageBuilder::busybox().config_field("/config", config));
+    assert_eq!(lab.sh(&task, "pwd"), "/workspace\n");
+    let image = lab.images.add("plain", &ImageBuilder::busybox()).reference;
+    for workdir in ["/proc/self/fd/7", "/", "/dev/x", "/run", "/sys/a", "/a/../proc", "relative"] {
+        lab.try_publish(&image).args(["--workdir", workdir]).code(2).says(&["error:", workdir]);
+    }
+}
+
+#[test]
+fn case_31_devices_are_not_those_of_the_image() {
+    for lab in both() {
+        let outside = Outside::of(&lab.dev);
+        let sentinel = outside.sentinel();
+        for entries in [
+            vec![Entry::dir("dev/"), Entry::symlink("dev/null", sentinel.as_str())],
+            vec![Entry::dir("dev/"), Entry::file("dev/null", "no device"), Entry::dir("dev/console/")],
+            vec![
+                Entry::dir("dev/"),
+                Entry::symlink("dev/console", sentinel.as_str()),
+                Entry::symlink("dev/pts", "/etc"),
+            ],
+            vec![Entry::dir("dev/"), Entry::symlink("dev/shm", outside.folder())],
+        ] {
+            let task = lab.publish(&with(entries));
+            let script = "echo gone >/dev/null; echo x >/dev/shm/x; stat -c %F:%t:%T /dev/null /dev/zero /dev/urandom";
+            let shown = lab.sh(&task, script);
+            let expected = ["character special file:1:3", "character special file:1:5", "character special file:1:9"];
+            assert_eq!(shown.lines().collect::<Vec<_>>(), expected);
+        }
+        outside.assert_untouched();
+    }
+}
+
+/// A place of the image that is a link to a folder of the host is refused,
+/// although it could only lead to a place inside.
+fn refused(lab: &Lab, entry: Entry, name: &str) {
+    let task = lab.publish(&with([entry]));
+    lab.enter(&task, &["true"]).code(125).says(&["error:", name, "symbolic link", "hint:"]);
+    assert_eq!(lab.report()["error"]["kind"], "integrity");
+    lab.assert_baseline();
+}
+
+#[test]
+fn case_31_a_dev_that_is_a_link() {
+    for lab in both() {
+        let outside = Outside::of(&lab.dev);
+        refused(&lab, Entry::symlink("dev", outside.folder()), "/dev");
+        refused(&lab, Entry::symlink("dev", "/etc"), "/dev");
+        refused(&lab, Entry::file("dev", "a file"), "/dev");
+        outside.assert_untouched();
+    }
+}
+
+#[test]
+fn case_32_proc_and_sys_that_are_links() {
+    for lab in both() {
+        let outside = Outside::of(&lab.dev);
+        for name in ["proc", "sys"] {
+            refused(&lab, Entry::symlink(name, outside.folder()), name);
+            refused(&lab, Entry::symlink(name, "etc"), name);
+            refused(&lab, Entry::file(name, "a file"), name);
+        }
+        outside.assert_untouched();
+    }
+}
+
+#[test]
+fn case_32_proc_is_the_sandbox_s_own_and_cannot_turn_knobs() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox().user("0"));
+        let script = "ls /proc | grep -c '^[0-9]'; stat -f -c %T /proc /sys
+            for knob in sys/kernel/hostname sys/vm/swappiness sysrq-trigger sys/net/ipv4/ip_forward; do
+                (echo 1 >/proc/$knob) 2>/dev/null && echo \"wrote $knob\"
+            done
+            cat /proc/kcore 2>/dev/null | wc -c; mount -t proc proc /tmp 2>/dev/null && echo mounted; :";
+        let shown = lab.sh(&task, script);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[0].parse::<u32>().unwrap() <= 5, "{shown}");
+        assert_eq!(lines[1..], ["proc", "sysfs", "0"], "{shown}");
+    }
+}
+
+#[test]
+fn case_33_mount_targets_that_are_links() {
+    for lab in both() {
+        let outside = Outside::of(&lab.dev);
+        let (folder, sentinel) = (outside.folder(), outside.sentinel());
+        let up = format!("../../../../../..{folder}");
+        for (place, target) in [
+            ("workspace", folder.as_str()),
+            ("workspace", &up),
+            ("workspace", "/proc/1/root"),
+            ("workspace", "/proc/self/cwd"),
+            ("home/dev", &folder),
+            ("home", &up),
+            ("run", &folder),
+            ("tmp", &folder),
+            ("etc/hosts", &sentinel),
+            ("etc/resolv.conf", &sentinel),
+        ] {
+            let image = with([Entry::symlink(place, target)]);
+            let image = lab.images.add(&format!("case-33-{}", place.replace('/', "-")), &image).reference;
+            let publish = lab.try_publish(&image).args(["--workdir", "/workspace/a/b"]).ok();
+            let task = publish.stdout.trim().strip_prefix("envctl enter ").unwrap();
+            for network in ["isolated", "host"] {
+                let script = "echo made >made-inside; cat made-inside; rm made-inside";
+                let run = lab.dev.envctl(["enter", "--network", network, task, "--", "sh", "-c", script]).run();
+                match run.code {
+                    0 => assert_eq!(run.stdout, "made\n", "{place} -> {target}"),
+                    125 => drop(run.says(&["error:"])),
+                    code => panic!("{place} -> {target}: exit code {code}\n{}", run.stderr),
+                }
+                outside.assert_untouched();
+                lab.assert_baseline();
+            }
+        }
+    }
+}
+
+#[test]
+fn case_35_the_inside_never_gets_the_caller_s_terminal() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        // A terminal all the way: a new one, in a new session.
+        let script = "tty; cut -d' ' -f6 /proc/$$/stat; echo $$";
+        let mut terminal = Terminal::open(&lab.dev, &["enter", &task, "--", "sh", "-c", script], (24, 80));
+        terminal.sees("/dev/pts/0");
+        assert_eq!(terminal.ends(), Some(0));
+        // The terminal on stdin only: no controlling terminal to push to.
+        let out = lab.dev.path("home/out");
+        let inside =
+            "exec >&2; (: </dev/tty) 2>/dev/null && echo has-a-terminal; cut -d' ' -f7 /proc/$$/stat; echo over";
+        let outer = format!("{} enter {task} -- sh -c \"$0\" >{}", lab.dev.binary().display(), out.display());
+        let mut terminal = Terminal::shell(&lab.dev, &outer, inside);
+        terminal.sees("0\r\nover");
+        assert_eq!(terminal.ends(), Some(0));
+    }
+}
+
+/// Forks twice, leaves the session, ignores what can be ignored.
+const DAEMON: &str = "trap '' HUP TERM INT
+    (setsid sh -c 'trap \"\" HUP TERM INT; (sleep 1000; :) & sleep 1000; :' \"$0\" </dev/null >/dev/null 2>&1 &)";
+
+#[test]
+fn case_37_nothing_survives_the_owner() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let alive = Alive::start(&lab, &task, DAEMON);
+        until("both run", || alive.marker.processes().len() >= 3);
+        alive.kill_owner().assert_gone();
+        // The next command of any kind finds the rest.
+        let status = lab.dev.envctl(["status", "--json"]).ok().json();
+        assert_eq!(status["leases"], json!([]));
+        lab.assert_baseline();
+        let receipts = lab.receipts();
+        assert_eq!(receipts.len(), 1);
+        assert_eq!(receipts[0]["reason"], "owner-died");
+        assert_eq!(receipts[0]["baseline"], true);
+    }
+}
+
+#[test]
+fn case_37_nothing_survives_the_command() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let marker = crate::support::Marker::new();
+        lab.enter(&task, &["sh", "-c", DAEMON, &marker.0]).ok();
+        assert!(marker.processes().is_empty(), "{:?}", marker.processes());
+        let receipt = &lab.report()["receipt"];
+        assert!(receipt["processes"]["removed"].as_u64().unwrap() >= 1, "{receipt}");
+        assert_eq!(receipt["processes"]["left"], 0);
+        lab.assert_baseline();
+    }
+}
+
+#[test]
+fn case_37_nothing_survives_pid_1() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let alive = Alive::start(&lab, &task, DAEMON);
+        let pid = Alive::lease(&lab)["init"]["pid"].as_i64().unwrap() as i32;
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL)
+            .unwrap();
+        alive.marker.assert_gone();
+        let (code, said) = alive.wait();
+        assert_eq!(code, Some(137), "{said}");
+        lab.assert_baseline();
+    }
+}

@@ -1,0 +1,102 @@
+//! Back to baseline, and the receipt.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::both;
+use crate::support::{Alive, ImageBuilder};
+
+#[test]
+fn from_another_terminal() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let alive = Alive::start(&lab, &task, "echo precious >kept; httpd -p 3000 -h /tmp");
+        let receipts = lab.dev.envctl(["reset", "--json", &task]).ok().json();
+        assert_eq!(receipts["baseline"], true);
+        let receipt = &receipts["receipts"][0];
+        assert_eq!(receipt["reason"], "reset");
+        assert_eq!(receipt["ports"], json!({ "removed": 1, "left": 0 }));
+        assert!(receipt["processes"]["removed"].as_u64().unwrap() >= 2, "{receipt}");
+        assert!(receipt["mounts"]["removed"].as_u64().unwrap() >= 10, "{receipt}");
+        let workspace = receipt["kept"][0].as_str().unwrap().strip_prefix("workspace ").unwrap();
+        assert_eq!(fs::read_to_string(format!("{workspace}/kept")).unwrap(), "precious\n");
+        alive.marker.assert_gone();
+        let (code, said) = alive.wait();
+        assert_eq!(code, Some(137), "{said}");
+        assert!(said.contains("reset"), "{said}");
+        lab.assert_baseline();
+        assert_eq!(lab.receipts().len(), 1);
+        assert_eq!(&lab.receipts()[0], receipt);
+        // Again: nothing to do.
+        let again = lab.dev.envctl(["reset", "--json", &task]).ok().json();
+        assert_eq!(again, json!({ "baseline": true, "receipts": [] }));
+    }
+}
+
+#[test]
+fn after_the_owner_was_killed() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        Alive::start(&lab, &task, "").kill_owner().assert_gone();
+        let run = lab.dev.envctl(["reset", &task]).ok();
+        for text in ["receipt", "owner-died", "processes", "mounts", "ports", "scratch", "kept", "baseline   yes"] {
+            assert!(run.stdout.contains(text), "no {text:?} in\n{}", run.stdout);
+        }
+        lab.assert_baseline();
+        lab.enter(&task, &["true"]).ok();
+    }
+}
+
+#[test]
+fn the_right_one_and_all_of_them() {
+    for lab in both() {
+        let image = ImageBuilder::busybox();
+        let (one, two) = (lab.publish(&image), lab.publish(&image));
+        let (first, second) = (Alive::start(&lab, &one, ""), Alive::start(&lab, &two, ""));
+        lab.dev.envctl(["reset", &one]).ok();
+        first.marker.assert_gone();
+        assert!(!second.marker.processes().is_empty());
+        let all = lab.dev.envctl(["reset", "--all", "--json"]).ok().json();
+        assert_eq!(all["receipts"].as_array().unwrap().len(), 1, "{all}");
+        second.marker.assert_gone();
+        lab.assert_baseline();
+        lab.dev.envctl(["reset"]).code(2).says(&["error:"]);
+    }
+}
+
+/// A lease whose namespace numbers now belong to others, as after a reboot.
+#[test]
+fn a_lease_of_an_earlier_boot_kills_nobody() {
+    let lab = crate::support::Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let alive = Alive::start(&lab, &task, "");
+    let mut lease = Alive::lease(&lab);
+    alive.kill_owner().assert_gone();
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    lease["boot_id"] = "00000000-0000-0000-0000-000000000000".into();
+    lease["owner"]["pid"] = own.into();
+    lease["init"]["pid"] = own.into();
+    let id = lease["id"].as_str().unwrap();
+    fs::write(lab.dev.state().join(format!("leases/{id}.json")), lease.to_string()).unwrap();
+    let receipts = lab.dev.envctl(["reset", "--all", "--json"]).ok().json();
+    assert_eq!(receipts["receipts"][0]["reason"], "rebooted", "{receipts}");
+    lab.assert_baseline();
+}
+
+#[test]
+fn what_runs_is_shown() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let alive = Alive::start(&lab, &task, "");
+        let (_, name) = task.rsplit_once(':').unwrap();
+        let status = lab.dev.envctl(["status", "--json"]).ok().json();
+        assert_eq!(status["leases"][0]["task"], name, "{status}");
+        assert!(lab.dev.envctl(["status"]).ok().stdout.contains(name));
+        let shown = lab.dev.envctl(["show", "--json", &task]).ok().json();
+        assert_eq!(shown["here"]["warm"], true, "{shown}");
+        let tasks = lab.dev.envctl(["tasks", "--json", "--store", &lab.store.name()]).ok().json();
+        assert_eq!(tasks["tasks"][0]["task"], name, "{tasks}");
+        alive.kill_owner().assert_gone();
+    }
+}
