@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use serde::Serialize;
 
 /// What went wrong, as far as a script needs to know. Each kind has an exit
-/// code of its own; the numbers are a contract (see `docs/reference.md`).
+/// code of its own; the numbers are a contract (see `docs/reference/cli.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {

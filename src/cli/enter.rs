@@ -1,6 +1,6 @@
 //! `envctl enter`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
@@ -9,7 +9,6 @@ use super::parse_task;
 use crate::handoff::{Context, EnterOptions, Entered, Report, enter, write_report};
 use crate::identity::TaskRef;
 use crate::runtime::Network;
-use crate::ui::{ErrorReport, Ui};
 
 /// Enter a task: resolve, pull, hydrate, start; reset on exit
 ///
@@ -73,12 +72,8 @@ impl Arguments {
         Ok(0)
     }
 
-    /// The report of a failure.
-    pub(super) fn report_failure(&self, ui: &Ui, error: &anyhow::Error, code: u8) {
-        if let Some(path) = &self.report
-            && let Err(second) = write_report(path, &ErrorReport::new(error, code))
-        {
-            ui.warn(&format!("{second:#}"));
-        }
+    /// Where the caller wants a report.
+    pub(super) fn report(&self) -> Option<&Path> {
+        self.report.as_deref()
     }
 }

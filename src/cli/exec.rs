@@ -1,10 +1,12 @@
 //! `envctl exec`
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Result;
 use clap::Args;
 
 use super::parse_task;
-use crate::handoff::{Context, exec};
+use crate::handoff::{Context, Report, exec, write_report};
 use crate::identity::TaskRef;
 
 /// Run a command in a task's running runtime
@@ -16,6 +18,9 @@ pub(super) struct Arguments {
     /// TASK, STORE:TASK or STORE@sha256:...
     #[arg(value_parser = parse_task)]
     task: TaskRef,
+    /// Write what happened, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Program and arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<String>,
@@ -23,6 +28,16 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
-        exec(ctx, &self.task, &self.command)
+        let mut report = Report::default();
+        let code = exec(ctx, &self.task, &self.command, &mut report)?;
+        if let Some(path) = &self.report {
+            write_report(path, &report)?;
+        }
+        Ok(code)
+    }
+
+    /// Where the caller wants a report.
+    pub(super) fn report(&self) -> Option<&Path> {
+        self.report.as_deref()
     }
 }

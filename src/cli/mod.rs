@@ -17,9 +17,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::env::Env;
 use crate::error::{Fault, Kind, kind_of};
-use crate::handoff::{Context, Options};
+use crate::handoff::{Context, Options, write_report};
 use crate::identity::{StoreRef, TaskRef};
-use crate::ui::{Color, Ui};
+use crate::ui::{Color, ErrorReport, Ui};
 
 /// envctl failed before the command, or a leak was found after it.
 const FAILED_BESIDE_CHILD: u8 = 125;
@@ -41,6 +41,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 struct Global {
     /// Where tasks are: oci:PATH
     #[arg(long, global = true, value_name = "STORE")]
@@ -94,6 +95,15 @@ impl Verb {
         }
     }
 
+    /// Where the caller wants a report.
+    fn report(&self) -> Option<&std::path::Path> {
+        match self {
+            Verb::Enter(arguments) => arguments.report(),
+            Verb::Exec(arguments) => arguments.report(),
+            _ => None,
+        }
+    }
+
     fn run(&self, ctx: &Context, reaped: Vec<crate::runtime::Receipt>) -> Result<u8> {
         match self {
             Verb::Enter(arguments) => arguments.run(ctx),
@@ -127,8 +137,10 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let code = if cli.verb.has_child() { FAILED_BESIDE_CHILD } else { kind_of(&error).exit_code() };
-            if let Verb::Enter(arguments) = &cli.verb {
-                arguments.report_failure(&ui, &error, code);
+            if let Some(path) = cli.verb.report()
+                && let Err(second) = write_report(path, &ErrorReport::new(&error, code))
+            {
+                ui.warn(&format!("{second:#}"));
             }
             ui.error(&error, code);
             ExitCode::from(code)

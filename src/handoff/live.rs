@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::context::Context;
 use super::enter::tell;
+use super::report::Report;
 use super::start;
 use crate::error::{not_found, usage};
 use crate::identity::TaskRef;
@@ -25,7 +26,7 @@ fn find(ctx: &Context, reference: &TaskRef) -> Result<Vec<Lease>> {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is no such runtime.
-pub fn exec(ctx: &Context, reference: &TaskRef, command: &[String]) -> Result<u8> {
+pub fn exec(ctx: &Context, reference: &TaskRef, command: &[String], report: &mut Report) -> Result<u8> {
     let leases = find(ctx, reference)?;
     let newest = leases.iter().max_by_key(|lease| (lease.started_at, lease.init.start));
     let Some(lease) = newest else {
@@ -38,8 +39,14 @@ pub fn exec(ctx: &Context, reference: &TaskRef, command: &[String]) -> Result<u8
             .hint(format!("name the store, such as {}:{}", other.store, other.task))
             .into());
     }
-    let outcome = runtime::join(lease, &start::session(ctx, command))?;
+    report.schema = 1;
+    let sign = if lease.task.contains(':') { '@' } else { ':' };
+    report.task = format!("{}{sign}{}", lease.store, lease.task);
+    report.identity = lease.identity.clone();
+    report.workspace = lease.workspace.display().to_string();
+    let outcome = report.step("run", || Ok((runtime::join(lease, &start::session(ctx, command))?, 0)))?;
     tell(ctx, &lease.task, &outcome);
+    report.exit_code = Some(outcome.exit_code());
     Ok(outcome.exit_code())
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::disk::{self, lock::FileLock};
+use crate::disk::{lock::FileLock, scratch::Scratch};
 use crate::error::{not_found, unreachable};
 use crate::git::{Git, complaint};
 use crate::identity::Commit;
@@ -97,15 +97,20 @@ impl Mirror {
             return git2::Repository::open_bare(&self.path)
                 .with_context(|| format!("cannot open the mirror {}", self.path.display()));
         }
-        if let Some(parent) = self.path.parent() {
-            disk::create_private_dir(parent)?;
-        }
+        self.create().with_context(|| format!("cannot create the mirror {}", self.path.display()))?;
+        Ok(git2::Repository::open_bare(&self.path)?)
+    }
+
+    /// Made beside its place and moved: a process that is killed here leaves
+    /// none, and no lock file of git's.
+    fn create(&self) -> Result<()> {
+        let parent = self.path.parent().context("it has no parent folder")?;
+        let draft = Scratch::create_in(parent, ".envctl-draft-")?;
         let mut options = git2::RepositoryInitOptions::new();
         options.bare(true).external_template(false).initial_head("envctl");
-        let repo = git2::Repository::init_opts(&self.path, &options)
-            .with_context(|| format!("cannot create the mirror {}", self.path.display()))?;
-        repo.config()?.set_i32("gc.auto", 0)?;
-        Ok(repo)
+        git2::Repository::init_opts(draft.path(), &options)?.config()?.set_i32("gc.auto", 0)?;
+        std::fs::rename(draft.path(), &self.path)?;
+        Ok(())
     }
 
     fn fetch(&self, git: &Git, repo: &git2::Repository, remote: Remote<'_>, base: &Commit) -> Result<()> {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers outside #[test] functions may fail the test too")]
 
+mod docs;
 mod errors;
 mod hostile_git;
 mod hostile_image;
