@@ -20,6 +20,18 @@ pub struct Env {
     pub xdg_data_home: Option<PathBuf>,
     /// `XDG_STATE_HOME`, if absolute.
     pub xdg_state_home: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`, if absolute: `podman` keeps credentials there.
+    pub xdg_runtime_dir: Option<PathBuf>,
+    /// `REGISTRY_AUTH_FILE`: the one file with credentials, as for `podman`.
+    pub registry_auth_file: Option<PathBuf>,
+    /// `DOCKER_CONFIG`: the folder of docker's `config.json`.
+    pub docker_config: Option<PathBuf>,
+    /// `HTTPS_PROXY`, in capitals or not; `ALL_PROXY` where it is unset.
+    pub https_proxy: Option<String>,
+    /// `HTTP_PROXY`, in capitals or not; `ALL_PROXY` where it is unset.
+    pub http_proxy: Option<String>,
+    /// `NO_PROXY`, in capitals or not.
+    pub no_proxy: Option<String>,
     /// `PATH`, for finding `git`, `newuidmap` and `newgidmap`.
     pub path: Option<OsString>,
     /// `ENVCTL_STORE`: the store when no `--store` is given.
@@ -52,6 +64,7 @@ impl Env {
         let text = |name: &str| os(name).and_then(|value| value.into_string().ok());
         let absolute = |name: &str| os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let forced = |name: &str| text(name).is_some_and(|value| value != "0");
+        let either = |name: &str| text(&name.to_lowercase()).or_else(|| text(name));
         Env {
             // Without HOME the account's own folder, as ssh and shells find it.
             home: absolute("HOME").or_else(|| std::env::home_dir().filter(|home| home.is_absolute())),
@@ -59,6 +72,12 @@ impl Env {
             xdg_cache_home: absolute("XDG_CACHE_HOME"),
             xdg_data_home: absolute("XDG_DATA_HOME"),
             xdg_state_home: absolute("XDG_STATE_HOME"),
+            xdg_runtime_dir: absolute("XDG_RUNTIME_DIR"),
+            registry_auth_file: os("REGISTRY_AUTH_FILE").map(PathBuf::from),
+            docker_config: os("DOCKER_CONFIG").map(PathBuf::from),
+            https_proxy: either("HTTPS_PROXY").or_else(|| either("ALL_PROXY")),
+            http_proxy: either("HTTP_PROXY").or_else(|| either("ALL_PROXY")),
+            no_proxy: either("NO_PROXY"),
             path: os("PATH"),
             store: text("ENVCTL_STORE"),
             image: text("ENVCTL_IMAGE"),

@@ -67,6 +67,11 @@ impl Paths {
         self.cache.join("users").join(format!("{}.json", image.hex()))
     }
 
+    /// The note that a repository serves an image.
+    pub fn image_seen(&self, image: &Digest, repository: &str) -> PathBuf {
+        self.cache.join("seen").join(format!("{}-{}", image.hex(), Digest::of(repository.as_bytes()).short()))
+    }
+
     /// Unpacked layers whose files are owned according to one id mapping.
     pub fn layers(&self, mapping: &str) -> PathBuf {
         self.cache.join("layers").join(mapping)

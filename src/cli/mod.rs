@@ -11,6 +11,7 @@ mod tasks;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -43,7 +44,7 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// Where tasks are: oci:PATH
+    /// Where tasks are: oci:PATH or HOST/NAME
     #[arg(long, global = true, value_name = "STORE")]
     store: Option<StoreRef>,
     /// Print one JSON object on stdout
@@ -52,6 +53,9 @@ struct Global {
     /// Use nothing but what is on this machine
     #[arg(long, global = true)]
     offline: bool,
+    /// How many seconds a registry may be silent
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    net_timeout: u64,
     /// Print results, warnings and errors only
     #[arg(short, long, global = true)]
     quiet: bool,
@@ -127,8 +131,12 @@ pub fn main() -> ExitCode {
     let global = &cli.global;
     let ui = Ui::new(&env, global.quiet, global.verbose, global.json, global.color);
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    let options =
-        Options { store: global.store.clone(), offline: global.offline, interactive: terminal && !global.no_input };
+    let options = Options {
+        store: global.store.clone(),
+        offline: global.offline,
+        interactive: terminal && !global.no_input,
+        net_timeout: Duration::from_secs(global.net_timeout),
+    };
     let outcome = Context::new(env, ui, options).and_then(|ctx| {
         let reaped = ctx.reap();
         cli.verb.run(&ctx, reaped)

@@ -14,7 +14,7 @@ use crate::identity::{Handoff, Status, TaskId, Workdir};
 pub(super) struct Arguments {
     /// The task's ID; known inside an entered workspace
     task: Option<TaskId>,
-    /// The image that the task runs in: oci:PATH:TAG or oci:PATH@sha256:...
+    /// The image that the task runs in: oci:PATH:TAG, HOST/NAME:TAG, or with @sha256:...
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
     /// Where the workspace appears inside the runtime

@@ -73,8 +73,24 @@ pub struct Snapshot {
 pub struct User {
     /// The store when neither flag, environment nor project names one.
     pub store: Option<String>,
+    /// `[registries."host:port"]`
+    pub registries: BTreeMap<String, Registry>,
     /// Repositories that are reachable under another name here.
     pub url: Vec<UrlRewrite>,
+}
+
+/// `[registries."host:port"]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Registry {
+    /// Whether it is reached without TLS.
+    pub plain_http: Option<bool>,
+    /// A file of certificates that are trusted for it.
+    pub ca: Option<String>,
+    /// Another host with the same content.
+    pub mirror: Option<String>,
+    /// The address of its token service, where that is another site's.
+    pub realm: Option<String>,
 }
 
 /// `[[url]]`: addresses that start with `from` are fetched from `to`.
@@ -127,6 +143,18 @@ impl User {
         if let Some(store) = &user.store {
             store.parse::<StoreRef>().map_err(|why| usage(format!("{name}: store: {why}")))?;
         }
+        for (host, registry) in &user.registries {
+            for host in [Some(host), registry.mirror.as_ref()].into_iter().flatten() {
+                let named = format!("{host}/x").parse::<StoreRef>();
+                if host.contains('/') || !matches!(named, Ok(StoreRef::Registry(_))) {
+                    return Err(usage(format!("{name}: registries: {host:?} is no host of a registry"))
+                        .hint("write host or host:port"));
+                }
+            }
+            if registry.realm.as_ref().is_some_and(|realm| !realm.starts_with("https://")) {
+                return Err(usage(format!("{name}: registries.{host}.realm: only https is accepted")));
+            }
+        }
         Ok(user)
     }
 
@@ -178,6 +206,20 @@ mod tests {
         assert!(error.to_string().contains("toolchain.imgae"), "{error}");
         assert!(error.hint.unwrap().contains("toolchain.image"));
         assert!(User::parse("[[url]]\nfrm = \"a\"", "config.toml").is_err());
+    }
+
+    #[test]
+    fn registries_are_named_by_host_and_port() {
+        let text = "[registries.\"r.example:5000\"]\nplain_http = true\nca = \"/ca.pem\"\nmirror = \"m.example\"";
+        let user = User::parse(text, "config.toml").unwrap();
+        assert_eq!(user.registries["r.example:5000"].plain_http, Some(true));
+        let error = User::parse("[registries.\"r.example\"]\nplainhttp = true", "config.toml").unwrap_err();
+        assert!(error.to_string().contains("registries.r.example.plainhttp"), "{error}");
+        assert!(error.hint.unwrap().contains("registries.*.plain_http"));
+        for bad in ["r.example/x", "http://r.example", ""] {
+            assert!(User::parse(&format!("[registries.\"{bad}\"]\nca = \"x\""), "config.toml").is_err(), "{bad}");
+        }
+        assert!(User::parse("[registries.\"r.example\"]\nrealm = \"http://a\"", "config.toml").is_err());
     }
 
     #[test]

@@ -32,31 +32,39 @@ pub const PROJECT: &[Key] = &[
 ];
 
 /// Keys of the user's `config.toml`.
-pub const USER: &[Key] =
-    &[key("store", "string", "none"), key("url[].from", "string", "required"), key("url[].to", "string", "required")];
+pub const USER: &[Key] = &[
+    key("store", "string", "none"),
+    key("registries.*.plain_http", "boolean", "on loopback only"),
+    key("registries.*.ca", "string", "none"),
+    key("registries.*.mirror", "string", "none"),
+    key("registries.*.realm", "string", "none"),
+    key("url[].from", "string", "required"),
+    key("url[].to", "string", "required"),
+];
 
 /// Refuses the first key that is not known.
 pub(super) fn check(table: &Table, keys: &[Key], name: &str) -> Result<(), Fault> {
-    walk(table, "", keys, name)
+    walk(table, "", "", keys, name)
 }
 
-fn walk(table: &Table, prefix: &str, keys: &[Key], name: &str) -> Result<(), Fault> {
+/// `prefix` is where this table stands, `pattern` the same as the list of keys
+/// writes it.
+fn walk(table: &Table, prefix: &str, pattern: &str, keys: &[Key], name: &str) -> Result<(), Fault> {
     for (own, value) in table {
         let path = format!("{prefix}{own}");
-        let pattern = format!("{prefix}*");
-        let leaf = keys.iter().any(|key| key.path == path || key.path == pattern);
-        if leaf {
+        let spellings = [format!("{pattern}{own}"), format!("{pattern}*")];
+        if spellings.iter().any(|spelling| keys.iter().any(|key| key.path == spelling)) {
             continue;
         }
-        let below = format!("{path}.");
-        let elements = format!("{path}[].");
-        match value {
-            Value::Table(inner) if keys.iter().any(|key| key.path.starts_with(&below)) => {
-                walk(inner, &below, keys, name)?;
-            }
-            Value::Array(items) if keys.iter().any(|key| key.path.starts_with(&elements)) => {
+        let leads_on = |end: &str| {
+            let begun = spellings.iter().map(|spelling| format!("{spelling}{end}"));
+            begun.into_iter().find(|begun| keys.iter().any(|key| key.path.starts_with(begun.as_str())))
+        };
+        match (value, leads_on("."), leads_on("[].")) {
+            (Value::Table(inner), Some(pattern), _) => walk(inner, &format!("{path}."), &pattern, keys, name)?,
+            (Value::Array(items), _, Some(pattern)) => {
                 for item in items.iter().filter_map(Value::as_table) {
-                    walk(item, &elements, keys, name)?;
+                    walk(item, &format!("{path}[]."), &pattern, keys, name)?;
                 }
             }
             _ => return Err(unknown(&path, keys, name)),

@@ -2,6 +2,8 @@
 //! which store and task are meant.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -14,6 +16,7 @@ use crate::error::usage;
 use crate::identity::{StoreRef, Target, TaskRef};
 use crate::paths::Paths;
 use crate::runtime::{self, Runtimes};
+use crate::store::{self, Access, AuthFiles, Host, Network, Proxies, Store};
 use crate::ui::Ui;
 
 /// Upper bound for configuration files in bytes.
@@ -28,6 +31,8 @@ pub struct Options {
     pub offline: bool,
     /// Questions may be asked: a terminal, and no `--no-input`.
     pub interactive: bool,
+    /// `--net-timeout`: how long a registry may be silent.
+    pub net_timeout: Duration,
 }
 
 /// One invocation.
@@ -165,6 +170,55 @@ impl Context {
                 .hint("name it with --store oci:PATH, ENVCTL_STORE, or store = \"...\" in envctl.toml or config.toml")
                 .into()
         })
+    }
+
+    /// Opens a store.
+    pub(super) fn open(&self, store: &StoreRef, access: Access) -> Result<Box<dyn Store>> {
+        store::open(store, access, &self.network())
+    }
+
+    /// How registries are reached.
+    fn network(&self) -> Network {
+        let host = |(name, settings): (&String, &crate::config::Registry)| {
+            let settings = settings.clone();
+            let host = Host {
+                plain_http: settings.plain_http,
+                ca: settings.ca.map(|ca| self.paths.user_config().with_file_name(ca)),
+                mirror: settings.mirror,
+                realm: settings.realm,
+            };
+            (name.clone(), host)
+        };
+        let env = &self.env;
+        let home = |folder: &str| env.home.as_ref().map(|home| home.join(folder));
+        // The order of podman and skopeo; the last is docker's own.
+        let files = match &env.registry_auth_file {
+            Some(file) => vec![self.cwd.join(file)],
+            None => [
+                env.xdg_runtime_dir.as_ref().map(|folder| folder.join("containers/auth.json")),
+                env.xdg_config_home
+                    .clone()
+                    .or_else(|| home(".config"))
+                    .map(|folder| folder.join("containers/auth.json")),
+                env.docker_config.clone().or_else(|| home(".docker")).map(|folder| folder.join("config.json")),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+        };
+        let ui = self.ui;
+        Network {
+            hosts: self.user.registries.iter().map(host).collect(),
+            proxies: Proxies {
+                https: env.https_proxy.clone(),
+                http: env.http_proxy.clone(),
+                none: env.no_proxy.clone(),
+            },
+            timeout: self.options.net_timeout,
+            auth: AuthFiles { files, path: env.path.clone() },
+            offline: self.options.offline,
+            notice: Arc::new(move |text| ui.status("Waiting", text)),
+        }
     }
 
     /// The pins of this machine.

@@ -7,11 +7,12 @@ use super::resolve::{Resolved, from_store, open_store};
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::{failure, integrity, unreachable};
+use crate::identity::{ImageRef, StoreRef};
 use crate::image::{self, Cache, Image, Metadata, Owned, Owners, Ownership, Pulled, User, Watch};
 use crate::oci::{Blobs, Descriptor};
 use crate::runtime::Mapping;
 use crate::snapshot::{Document, MAX_DOCUMENT};
-use crate::store::Store;
+use crate::store::{Access, Store};
 use crate::ui::{Bar, Progress};
 
 /// The store, opened when something first is needed from it.
@@ -84,26 +85,33 @@ pub(super) fn local_image(ctx: &Context, resolved: &Resolved) -> Result<Option<(
 pub(super) fn image(source: &mut Source<'_>) -> Result<(Image, Pulled)> {
     let (ctx, resolved) = (source.ctx, source.resolved);
     let local = local_image(ctx, resolved)?;
+    let reference = &resolved.identity.toolchain.image;
+    let entered = resolved.pin.as_ref().is_some_and(|pin| pin.identity == resolved.digest);
+    let seen = entered || seen_there(ctx, reference);
     let known = match local {
-        Some((image, Some(pulled))) => return Ok((image, pulled)),
-        Some((image, None)) => Some(image),
+        Some((image, Some(pulled))) if seen => return Ok((image, pulled)),
+        Some((image, _)) => Some(image),
         None => None,
     };
-    let reference = &resolved.identity.toolchain.image;
-    if reference.repository.is_some() {
-        return Err(failure(format!("this envctl cannot pull from registries yet: {reference}"))
-            .hint("publish the task with an image from a layout: --image oci:PATH:TAG")
-            .into());
-    }
     ctx.open_roots()?;
-    let store = source.open().context("the image is not on this machine")?;
+    let own;
+    let store = match &reference.repository {
+        // It travels with the task.
+        None => source.open().context("the image is not on this machine")?,
+        Some(repository) => {
+            own = ctx.open(&StoreRef::Registry(repository.clone()), Access::Read).context("cannot open the image")?;
+            &*own
+        }
+    };
     let image = match known {
-        Some(image) => image,
-        None => {
+        Some(image) if seen => image,
+        // What is here came from elsewhere: does this repository have it, too?
+        _ => {
             let descriptor = store.find(&reference.digest)?;
             Metadata { paths: &ctx.paths }.fetch(store, &descriptor).context("cannot read the image")?
         }
     };
+    note_seen(ctx, reference)?;
     check_platform(&image, resolved)?;
     let progress = ctx.ui.progress();
     let shown = Shown { ctx, progress: &progress };
@@ -115,6 +123,23 @@ pub(super) fn image(source: &mut Source<'_>) -> Result<(Image, Pulled)> {
     }
     tell_what_differs(ctx, &pulled);
     Ok((image, pulled))
+}
+
+/// Whether this digest was ever served by the repository that an identity
+/// names for it. Otherwise the name would be believed for what another
+/// repository's image left in the cache.
+fn seen_there(ctx: &Context, image: &ImageRef) -> bool {
+    image.repository.as_ref().is_none_or(|repository| ctx.paths.image_seen(&image.digest, repository).exists())
+}
+
+fn note_seen(ctx: &Context, image: &ImageRef) -> Result<()> {
+    match &image.repository {
+        Some(repository) if !seen_there(ctx, image) => {
+            let note = format!("{repository}\n");
+            disk::write_file(&ctx.paths.image_seen(&image.digest, repository), note.as_bytes(), Durability::Cached)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_platform(image: &Image, resolved: &Resolved) -> Result<()> {
@@ -252,8 +277,10 @@ fn keep_stream(ctx: &Context, descriptor: &Descriptor, content: &mut dyn std::io
 }
 
 /// The store's descriptor of an image, for `publish` and `show`.
-pub(super) fn has_image(store: &dyn Store, digest: &Digest) -> bool {
-    store
-        .find(digest)
-        .is_ok_and(|descriptor| image::for_platform(store, &descriptor, &crate::identity::Platform::host()).is_ok())
+pub(super) fn has_image(store: &dyn Store, image: &ImageRef) -> bool {
+    // What is on a registry of its own need not be in the store.
+    image.repository.is_some()
+        || store
+            .find(&image.digest)
+            .is_ok_and(|descriptor| image::for_platform(store, &descriptor, &crate::identity::Platform::host()).is_ok())
 }

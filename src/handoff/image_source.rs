@@ -12,9 +12,10 @@ use crate::error::{Fault, not_found, usage};
 use crate::identity::{ImageRef, Pinned, Platform, StoreRef, Toolchain};
 use crate::image;
 use crate::oci::{Blobs, Descriptor, ImageConfig, MAX_METADATA, Manifest};
-use crate::store::{self, Access, Store};
+use crate::store::{Access, Store};
 
-/// An image as people name it: `oci:PATH:TAG` or `oci:PATH@sha256:...`.
+/// An image as people name it: `oci:PATH:TAG`, `HOST/NAME:TAG`, or either with
+/// `@sha256:...`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ImageName {
     pub(super) store: StoreRef,
@@ -35,7 +36,10 @@ impl FromStr for ImageName {
         if let Some((store, digest)) = text.split_once('@') {
             return Ok(ImageName { store: store.parse()?, which: Which::Digest(digest.parse()?) });
         }
-        let bad = || usage(format!("{text:?} names no image")).hint("write oci:PATH:TAG or oci:PATH@sha256:...");
+        let bad = || {
+            usage(format!("{text:?} names no image"))
+                .hint("write oci:PATH:TAG, HOST/NAME:TAG, or either with @sha256:...")
+        };
         // The last colon separates the tag, unless it belongs to a port.
         let (store, tag) = text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).ok_or_else(bad)?;
         if store == "oci" || tag.is_empty() {
@@ -58,10 +62,16 @@ pub(super) fn name(ctx: &Context, flag: Option<&str>, project: &Project, root: &
     Ok(Some(name))
 }
 
-/// Pins an image to its platform manifest and copies it into `target`, so that
-/// whoever can read the task can run it. Returns the bytes that were new.
-pub(super) fn pin_into(target: &dyn Store, name: &ImageName, watch: &dyn Fn(&Descriptor)) -> Result<(Toolchain, u64)> {
-    let source = store::open(&name.store, Access::Read).context("cannot open the image")?;
+/// Pins an image to its platform manifest. One from a folder is copied into
+/// `target`, so that whoever can read the task can run it; one on a registry
+/// is named. Returns the bytes that were new.
+pub(super) fn pin_into(
+    ctx: &Context,
+    target: &dyn Store,
+    name: &ImageName,
+    watch: &dyn Fn(&Descriptor),
+) -> Result<(Toolchain, u64)> {
+    let source = ctx.open(&name.store, Access::Read).context("cannot open the image")?;
     let (found, pinned) = match &name.which {
         Which::Digest(digest) => (Some(source.find(digest)?), Pinned::Running),
         Which::Tag(tag) => (source.resolve(tag)?, Pinned::AtPublish),
@@ -76,16 +86,22 @@ pub(super) fn pin_into(target: &dyn Store, name: &ImageName, watch: &dyn Fn(&Des
     let config_bytes =
         source.read_small(&manifest.config, MAX_METADATA).context("cannot read the image's configuration")?;
     let config = ImageConfig::parse(&config_bytes)?;
+    let platform = Platform { os: config.os, architecture: config.architecture, variant: config.variant };
+    let toolchain = |repository| {
+        let image = ImageRef { repository, digest: descriptor.digest };
+        Toolchain { image, platform, pinned, extra: Default::default() }
+    };
+    if let StoreRef::Registry(repository) = &name.store {
+        return Ok((toolchain(Some(repository.clone())), 0));
+    }
     let mut copied = 0;
     for part in manifest.layers.iter().chain([&manifest.config]) {
         copied += copy(&*source, target, part, watch)?;
     }
-    let descriptor = Descriptor { data: None, annotations: Default::default(), ..descriptor };
-    target.put(&descriptor, &mut &bytes[..])?;
-    target.tag(&format!("image-{}", descriptor.digest.hex()), &descriptor, None)?;
-    let platform = Platform { os: config.os, architecture: config.architecture, variant: config.variant };
-    let image = ImageRef { repository: None, digest: descriptor.digest };
-    Ok((Toolchain { image, platform, pinned, extra: Default::default() }, copied))
+    let plain = Descriptor { data: None, annotations: Default::default(), ..descriptor.clone() };
+    target.put(&plain, &|| Ok(Box::new(&bytes[..])))?;
+    target.tag(&format!("image-{}", plain.digest.hex()), &plain, None)?;
+    Ok((toolchain(None), copied))
 }
 
 fn copy(source: &dyn Store, target: &dyn Store, part: &Descriptor, watch: &dyn Fn(&Descriptor)) -> Result<u64> {
@@ -93,8 +109,8 @@ fn copy(source: &dyn Store, target: &dyn Store, part: &Descriptor, watch: &dyn F
         return Ok(0);
     }
     watch(part);
-    let mut content = Blobs::open(source, part).with_context(|| format!("cannot read {} of the image", part.digest))?;
-    target.put(part, &mut *content).with_context(|| format!("cannot copy {} of the image", part.digest))?;
+    let open = || Blobs::open(source, part).with_context(|| format!("cannot read {} of the image", part.digest));
+    target.put(part, &open).with_context(|| format!("cannot copy {} of the image", part.digest))?;
     Ok(part.size)
 }
 

@@ -10,7 +10,7 @@ use super::resolve::{Resolved, from_store, open_store, resolve};
 use super::{hydrate, pin::Pin};
 use crate::identity::{Identity, Status, StoreRef, Target, TaskId, TaskRef};
 use crate::runtime::Lease;
-use crate::store::{self, Access};
+use crate::store::Access;
 
 /// An identity, and what it resolves to here.
 #[derive(Debug, Serialize)]
@@ -79,7 +79,7 @@ pub struct TaskRow {
 /// When the store cannot be read.
 pub fn tasks(ctx: &Context, needs_human: bool) -> Result<(StoreRef, Vec<TaskRow>)> {
     let name = ctx.store()?;
-    let store = store::open(&name, Access::Read)?;
+    let store = ctx.open(&name, Access::Read)?;
     let mut rows = Vec::new();
     for (tag, _) in store.tags()? {
         // Other tags of the store are no tasks.

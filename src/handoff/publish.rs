@@ -91,7 +91,7 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
     let task = task(options, parent.as_ref())?;
     let store_name = store_of(ctx, origin.as_ref())?;
     let captured = capture(ctx, &git, &repo, &project)?;
-    let target = store::open(&store_name, Access::Write)?;
+    let target = ctx.open(&store_name, Access::Write)?;
     // The tag as it was before anything was stored: a move in between is
     // noticed at the end.
     let before = target.resolve(task.as_str())?;
@@ -189,12 +189,12 @@ fn toolchain(
     let explicit = options.image.is_some() || ctx.env.image.is_some();
     match (name, parent) {
         // A workspace goes on with the image that it was entered with.
-        (_, Some(parent)) if !explicit && super::fetch::has_image(target, &parent.toolchain.image.digest) => {
+        (_, Some(parent)) if !explicit && super::fetch::has_image(target, &parent.toolchain.image) => {
             Ok(parent.toolchain.clone())
         }
         (Some(name), _) => {
             let progress = ctx.ui.progress();
-            let (toolchain, bytes) = image_source::pin_into(target, &name, &|part| {
+            let (toolchain, bytes) = image_source::pin_into(ctx, target, &name, &|part| {
                 progress.bar(&format!("image {}", part.digest.short()), part.size).finish();
             })?;
             if bytes > 0 {
@@ -203,7 +203,9 @@ fn toolchain(
             Ok(toolchain)
         }
         (None, _) => Err(usage("which image does this task run in?")
-            .hint("name it with --image oci:PATH:TAG, ENVCTL_IMAGE, or [toolchain] image in envctl.toml")
+            .hint(
+                "name it with --image oci:PATH:TAG or HOST/NAME:TAG, ENVCTL_IMAGE, or [toolchain] image in envctl.toml",
+            )
             .into()),
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn from_store(store: &dyn Store, task: &Located) -> Result<(Descripto
 
 /// Opens a store, or says what helps.
 pub(super) fn open_store(ctx: &Context, task: &Located) -> Result<Box<dyn Store>> {
-    store::open(&task.store, Access::Read).map_err(|error| {
+    ctx.open(&task.store, Access::Read).map_err(|error| {
         if kind_of(&error) != Kind::NotFound || hint_of(&error).is_some() {
             return error;
         }

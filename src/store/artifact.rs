@@ -41,12 +41,12 @@ pub fn write(
 ) -> Result<Descriptor> {
     let config = Descriptor::of(media::IDENTITY, identity);
     let document = Descriptor::of(media::SNAPSHOT, snapshot);
-    store.put(&config, &mut &identity[..])?;
-    store.put(&document, &mut &snapshot[..])?;
+    store.put(&config, &|| Ok(Box::new(identity)))?;
+    store.put(&document, &|| Ok(Box::new(snapshot)))?;
     let mut layers = vec![document];
     if let Some((path, descriptor)) = pack {
-        let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        store.put(&descriptor, &mut file)?;
+        let open = || File::open(path).with_context(|| format!("cannot read {}", path.display()));
+        store.put(&descriptor, &|| Ok(Box::new(open()?)))?;
         layers.push(descriptor);
     }
     let manifest = Manifest {
@@ -61,7 +61,7 @@ pub fn write(
     let bytes = serde_json::to_vec(&manifest)?;
     let mut descriptor = Descriptor::of(media::MANIFEST, &bytes);
     descriptor.artifact_type = Some(media::IDENTITY.into());
-    store.put(&descriptor, &mut &bytes[..])?;
+    store.put(&descriptor, &|| Ok(Box::new(&bytes[..])))?;
     store.tag(&identity_tag(&Digest::of(identity)), &descriptor, None)?;
     Ok(descriptor)
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::Store;
+use super::{Content, Store};
 use crate::digest::{Digest, Verified};
 use crate::disk::{self, Durability};
 use crate::error::{Fault, integrity, not_found};
@@ -135,9 +135,9 @@ impl Store for Layout {
         Ok(self.index()?.manifests.into_iter().find(|entry| tag_of(entry) == Some(tag)))
     }
 
-    fn tags(&self) -> Result<Vec<(String, Descriptor)>> {
+    fn tags(&self) -> Result<Vec<(String, Option<Descriptor>)>> {
         let entries = self.index()?.manifests.into_iter();
-        Ok(entries.filter_map(|entry| Some((tag_of(&entry)?.to_owned(), entry))).collect())
+        Ok(entries.filter_map(|entry| Some((tag_of(&entry)?.to_owned(), Some(entry)))).collect())
     }
 
     fn find(&self, digest: &Digest) -> Result<Descriptor> {
@@ -156,7 +156,7 @@ impl Store for Layout {
         Ok(fs::metadata(self.blob_path(&descriptor.digest)).is_ok_and(|meta| meta.len() == descriptor.size))
     }
 
-    fn put(&self, descriptor: &Descriptor, content: &mut dyn Read) -> Result<()> {
+    fn put(&self, descriptor: &Descriptor, content: Content<'_>) -> Result<()> {
         if self.contains(descriptor)? {
             return Ok(());
         }
@@ -165,7 +165,7 @@ impl Store for Layout {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let context = || format!("cannot store {} in {}", descriptor.digest, self.root.display());
         let mut temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.root).with_context(context)?;
-        let mut content = Verified::new(content, descriptor.size, descriptor.digest);
+        let mut content = Verified::new(content()?, descriptor.size, descriptor.digest);
         let mut buffer = vec![0; 256 << 10];
         loop {
             let count = content.read(&mut buffer).map_err(unwrap_io).with_context(context)?;
@@ -215,11 +215,11 @@ mod tests {
     fn blobs_are_checked_on_the_way_in() {
         let (_dir, store) = layout();
         let descriptor = Descriptor::of("text/plain", b"hello");
-        assert!(store.put(&descriptor, &mut &b"hellO"[..]).is_err());
-        assert!(store.put(&descriptor, &mut &b"hello, world"[..]).is_err());
+        assert!(store.put(&descriptor, &|| Ok(Box::new(&b"hellO"[..]))).is_err());
+        assert!(store.put(&descriptor, &|| Ok(Box::new(&b"hello, world"[..]))).is_err());
         assert!(!store.contains(&descriptor).unwrap());
         assert_eq!(fs::read_dir(&store.root).unwrap().count(), 3, "no temporary file stays");
-        store.put(&descriptor, &mut &b"hello"[..]).unwrap();
+        store.put(&descriptor, &|| Ok(Box::new(&b"hello"[..]))).unwrap();
         assert_eq!(store.read_small(&descriptor, 10).unwrap(), b"hello");
     }
 
@@ -245,7 +245,7 @@ mod tests {
                     for n in 0..10 {
                         let bytes = format!("{writer}-{n}");
                         let descriptor = Descriptor::of(media::MANIFEST, bytes.as_bytes());
-                        store.put(&descriptor, &mut bytes.as_bytes()).unwrap();
+                        store.put(&descriptor, &|| Ok(Box::new(bytes.as_bytes()))).unwrap();
                         assert!(store.tag(&format!("t-{bytes}"), &descriptor, None).unwrap());
                     }
                 });

@@ -1,8 +1,11 @@
-//! Where identities travel: an OCI image layout in a folder. Everything read
-//! from a store is checked against size and digest by the reader.
+//! Where identities travel: an OCI image layout in a folder, or a repository
+//! on a registry. Everything read from a store is checked against size and
+//! digest by the reader.
 
 mod artifact;
 mod layout;
+mod network;
+mod registry;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -10,12 +13,16 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::digest::Digest;
-use crate::error::failure;
 use crate::identity::StoreRef;
 use crate::oci::{Blobs, Descriptor};
 
 pub use artifact::{Artifact, identity_tag, read, write};
 pub use layout::Layout;
+pub use network::{AuthFiles, Host, Network, Proxies};
+pub use registry::Registry;
+
+/// Opens the content of a blob; again, when an upload was cut short.
+pub type Content<'a> = &'a dyn Fn() -> Result<Box<dyn Read + Send + 'a>>;
 
 /// One store. Reading needs nothing but [`Blobs`]; tags move atomically.
 pub trait Store: Blobs {
@@ -25,11 +32,11 @@ pub trait Store: Blobs {
     /// When the store cannot be read.
     fn resolve(&self, tag: &str) -> Result<Option<Descriptor>>;
 
-    /// All tags and what they point at.
+    /// All tags, and what they point at where that costs nothing to know.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn tags(&self) -> Result<Vec<(String, Descriptor)>>;
+    fn tags(&self) -> Result<Vec<(String, Option<Descriptor>)>>;
 
     /// The manifest or index with this digest, without its tag.
     ///
@@ -48,7 +55,7 @@ pub trait Store: Blobs {
     /// # Errors
     /// [`crate::error::Kind::Integrity`] when the content differs; nothing of
     /// it stays.
-    fn put(&self, descriptor: &Descriptor, content: &mut dyn Read) -> Result<()>;
+    fn put(&self, descriptor: &Descriptor, content: Content<'_>) -> Result<()>;
 
     /// Points a tag at a manifest that is there. `expected` is what the tag
     /// pointed at when the caller looked: when it has moved since, nothing
@@ -72,12 +79,10 @@ pub enum Access {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when it does not exist.
-pub fn open(store: &StoreRef, access: Access) -> Result<Box<dyn Store>> {
+pub fn open(store: &StoreRef, access: Access, network: &Network) -> Result<Box<dyn Store>> {
     match store {
         StoreRef::Layout(path) => Ok(Box::new(open_layout(path.clone(), access)?)),
-        StoreRef::Registry(name) => Err(failure(format!("this envctl cannot reach registries yet: {name}"))
-            .hint("use a layout in a folder: --store oci:PATH")
-            .into()),
+        StoreRef::Registry(name) => Ok(Box::new(Registry::new(name, network)?)),
     }
 }
 

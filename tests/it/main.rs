@@ -11,6 +11,7 @@ mod image;
 mod offline;
 mod output;
 mod real_project;
+mod registry;
 mod runtime;
 mod snapshot;
 mod store;

@@ -1,0 +1,78 @@
+//! How registries are reached: what the user configured, as data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Settings of one registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Whether it is reached without TLS; unset: only on loopback.
+    pub plain_http: Option<bool>,
+    /// Certificates in PEM that are trusted for it, besides the system's.
+    pub ca: Option<PathBuf>,
+    /// Another host that serves the same content, asked first for what is
+    /// named by its digest.
+    pub mirror: Option<String>,
+    /// The address of its token service, where that is another site's.
+    pub realm: Option<String>,
+}
+
+/// Proxies, as addresses.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// For https.
+    pub https: Option<String>,
+    /// For http.
+    pub http: Option<String>,
+    /// Hosts that are reached directly.
+    pub none: Option<String>,
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Their addresses may carry a password.
+        f.debug_struct("Proxies").field("https", &self.https.is_some()).field("http", &self.http.is_some()).finish()
+    }
+}
+
+/// Files in which other tools keep credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthFiles {
+    /// In the order in which they are asked.
+    pub files: Vec<PathBuf>,
+    /// Where helpers are looked for.
+    pub path: Option<std::ffi::OsString>,
+}
+
+/// Everything that decides how a registry is reached.
+#[derive(Clone)]
+pub struct Network {
+    /// Settings by `host[:port]`.
+    pub hosts: BTreeMap<String, Host>,
+    /// Proxies.
+    pub proxies: Proxies,
+    /// How long a registry may be silent.
+    pub timeout: Duration,
+    /// Where credentials are.
+    pub auth: AuthFiles,
+    /// Nothing may be asked.
+    pub offline: bool,
+    /// Told when something has to be waited for.
+    pub notice: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Network {
+    /// The settings of one registry.
+    pub fn host(&self, host: &str) -> Host {
+        self.hosts.get(host).cloned().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").field("hosts", &self.hosts).field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}

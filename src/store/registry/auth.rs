@@ -1,0 +1,310 @@
+//! Answering a registry's challenge: Basic, or a token from its token service.
+//! A password leaves this process only for the registry itself, or for a
+//! token service of the same site (CVE-2020-15157 and its like).
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
+use reqwest::{Client, Url};
+use serde::Deserialize;
+
+use super::credentials::{self, Login};
+use super::http::read_capped;
+use crate::error::{failure, integrity, policy};
+use crate::store::AuthFiles;
+
+/// Upper bound for the answer of a token service in bytes.
+const MAX_TOKEN: u64 = 256 << 10;
+
+/// What is to be done in the repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Scope {
+    Pull,
+    Push,
+}
+
+/// What opens the registry for a while. Never printed.
+#[derive(Clone)]
+pub(super) enum Grant {
+    Basic(String, String),
+    Bearer(String),
+}
+
+impl Grant {
+    /// The value of the `Authorization` header.
+    pub(super) fn header(&self) -> String {
+        match self {
+            Grant::Basic(user, password) => format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))),
+            Grant::Bearer(token) => format!("Bearer {token}"),
+        }
+    }
+}
+
+pub(super) struct Auth {
+    pub(super) host: String,
+    pub(super) repository: String,
+    pub(super) files: AuthFiles,
+    /// A token service that the user named.
+    pub(super) realm: Option<String>,
+    pub(super) grants: Mutex<HashMap<Scope, Grant>>,
+}
+
+impl Auth {
+    pub(super) fn grant(&self, scope: Scope) -> Option<Grant> {
+        self.grants.lock().ok()?.get(&scope).cloned()
+    }
+
+    /// Answers the challenge of a 401.
+    ///
+    /// # Errors
+    /// When there is no way to, with how to log in.
+    pub(super) async fn answer(&self, client: &Client, base: &Url, headers: &HeaderMap, scope: Scope) -> Result<()> {
+        let (files, host, repository) = (self.files.clone(), self.host.clone(), self.repository.clone());
+        // A helper is another process and may take its time.
+        let found = tokio::task::spawn_blocking(move || credentials::find(&files, &host, &repository)).await;
+        let login = found.context("the search for credentials was cut short")??;
+        let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let challenges: Vec<Challenge> = values.flat_map(parse).collect();
+        let grant = if let Some(bearer) = challenges.iter().find(|challenge| challenge.scheme == "bearer") {
+            self.token(client, base, bearer, login.as_ref(), scope).await?
+        } else if challenges.iter().any(|challenge| challenge.scheme == "basic") {
+            match login {
+                Some(Login::Password(user, password)) => Grant::Basic(user, password),
+                Some(Login::Bearer(token)) => Grant::Bearer(token),
+                _ => return Err(self.denied("it wants a name and a password").into()),
+            }
+        } else {
+            return Err(self.denied("it asks for credentials in a way that envctl does not know").into());
+        };
+        if let Ok(mut grants) = self.grants.lock() {
+            grants.insert(scope, grant);
+        }
+        Ok(())
+    }
+
+    pub(super) fn denied(&self, why: &str) -> crate::error::Fault {
+        failure(format!("{} denies access to {}: {why}", self.host, self.repository))
+            .hint(format!("log in with: docker login {0} (or podman, or oras)", self.host))
+    }
+
+    async fn token(
+        &self,
+        client: &Client,
+        base: &Url,
+        challenge: &Challenge,
+        login: Option<&Login>,
+        scope: Scope,
+    ) -> Result<Grant> {
+        if let Some(Login::Bearer(token)) = login {
+            return Ok(Grant::Bearer(token.clone()));
+        }
+        let named = challenge.value("realm").ok_or_else(|| self.denied("its challenge names no token service"))?;
+        let realm =
+            Url::parse(named).map_err(|_| integrity(format!("{} names a token service that is no URL", self.host)))?;
+        self.check_realm(base, &realm, login.is_some())?;
+        let actions = match scope {
+            Scope::Pull => "pull",
+            Scope::Push => "pull,push",
+        };
+        let mut query = vec![("scope", format!("repository:{}:{actions}", self.repository))];
+        if let Some(service) = challenge.value("service") {
+            query.push(("service", service.to_owned()));
+        }
+        let request = match login {
+            Some(Login::Identity(token)) => {
+                query.extend([
+                    ("grant_type", "refresh_token".to_owned()),
+                    ("client_id", "envctl".to_owned()),
+                    ("refresh_token", token.clone()),
+                ]);
+                let mut form = Url::parse("form:x")?;
+                form.query_pairs_mut().extend_pairs(&query);
+                let body = form.query().unwrap_or_default().to_owned();
+                client.post(realm.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
+            }
+            other => {
+                let mut url = realm.clone();
+                url.query_pairs_mut().extend_pairs(&query);
+                let request = client.get(url);
+                match other {
+                    Some(Login::Password(user, password)) => {
+                        request.header(AUTHORIZATION, Grant::Basic(user.clone(), password.clone()).header())
+                    }
+                    _ => request,
+                }
+            }
+        };
+        // Its address carries nothing secret, but the query is no help either.
+        let service = realm.host_str().unwrap_or_default().to_owned();
+        let response = request.send().await.map_err(|error| {
+            crate::error::unreachable(format!("the token service {service} does not answer: {}", error.without_url()))
+        })?;
+        let status = response.status();
+        let bytes = read_capped(response, MAX_TOKEN, "the answer of the token service").await?;
+        if !status.is_success() {
+            return Err(self.denied(&format!("its token service {service} answers {status}")).into());
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            token: Option<String>,
+            access_token: Option<String>,
+        }
+        let answer: Option<Answer> = serde_json::from_slice(&bytes).ok();
+        let token = answer.and_then(|answer| answer.token.or(answer.access_token)).filter(|token| {
+            // It becomes part of a header.
+            !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+        });
+        Ok(Grant::Bearer(token.ok_or_else(|| integrity(format!("the token service {service} gave no token")))?))
+    }
+
+    /// Whether what this process knows may be sent there.
+    fn check_realm(&self, base: &Url, realm: &Url, secret: bool) -> Result<()> {
+        let named = self.realm.as_deref().and_then(|named| Url::parse(named).ok());
+        if named.is_some_and(|named| named.origin() == realm.origin()) {
+            return Ok(());
+        }
+        let refuse = |why: &str| {
+            policy(format!("{} names {realm} as its token service, {why}", self.host)).hint(format!(
+                "if you trust it: [registries.\"{}\"] realm = \"{}\" in config.toml",
+                self.host,
+                realm.origin().ascii_serialization()
+            ))
+        };
+        match realm.scheme() {
+            "https" => {}
+            // As open as the registry itself, and no further.
+            "http" if base.scheme() == "http" && base.host_str() == realm.host_str() => {}
+            _ => return Err(refuse("which is not reached by https").into()),
+        }
+        if secret && !same_site(base.host_str().unwrap_or_default(), realm.host_str().unwrap_or_default()) {
+            return Err(refuse("which belongs to another site: your credentials are not sent there").into());
+        }
+        Ok(())
+    }
+}
+
+/// Whether two hosts share their last two labels (`auth.example.com` and
+/// `registry.example.com`), or are the same.
+fn same_site(a: &str, b: &str) -> bool {
+    let is_address = |host: &str| host.parse::<std::net::IpAddr>().is_ok() || host.starts_with('[');
+    if a == b {
+        return true;
+    }
+    let site = |host: &str| -> Vec<String> { host.rsplit('.').take(2).map(str::to_ascii_lowercase).collect() };
+    !is_address(a) && !is_address(b) && site(a).len() == 2 && site(a) == site(b)
+}
+
+/// One challenge of a `WWW-Authenticate` header, RFC 9110 section 11.6.1.
+#[derive(Debug, PartialEq, Eq)]
+struct Challenge {
+    /// In lower case.
+    scheme: String,
+    values: Vec<(String, String)>,
+}
+
+impl Challenge {
+    fn value(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+fn parse(header: &str) -> Vec<Challenge> {
+    let mut found: Vec<Challenge> = Vec::new();
+    for part in split_quoted(header) {
+        let part = part.trim();
+        let (first, rest) = part.split_once(' ').unwrap_or((part, ""));
+        // `Scheme key=value` begins a challenge, `key=value` goes on with it.
+        let parameter = if first.contains('=') {
+            part
+        } else {
+            found.push(Challenge { scheme: first.to_ascii_lowercase(), values: Vec::new() });
+            rest.trim()
+        };
+        if let (Some((key, value)), Some(last)) = (parameter.split_once('='), found.last_mut()) {
+            let value = value.trim().trim_matches('"').replace("\\\"", "\"");
+            last.values.push((key.trim().to_ascii_lowercase(), value));
+        }
+    }
+    found
+}
+
+/// Splits at commas outside quotes.
+fn split_quoted(text: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' if !quoted => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn auth(host: &str) -> Auth {
+        Auth {
+            host: host.into(),
+            repository: "acme/x".into(),
+            files: AuthFiles::default(),
+            realm: None,
+            grants: Mutex::default(),
+        }
+    }
+
+    #[test]
+    fn challenges_are_read_as_they_come() {
+        let header = r#"Bearer realm="https://auth.example/token",service="r, example",scope="a:b:c", Basic realm="x""#;
+        let found = parse(header);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].value("realm"), Some("https://auth.example/token"));
+        assert_eq!(found[0].value("service"), Some("r, example"));
+        assert_eq!((found[1].scheme.as_str(), found[1].value("realm")), ("basic", Some("x")));
+        for odd in ["", ",", "=", "Bearer", "\"", "Bearer realm=\"", "a=b", "Negotiate abc=="] {
+            parse(odd);
+        }
+    }
+
+    #[test]
+    fn case_22_credentials_go_to_the_same_site_only() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let registry = auth("registry.example.com");
+        let base = url("https://registry.example.com");
+        for good in ["https://auth.example.com/token", "https://registry.example.com/auth"] {
+            registry.check_realm(&base, &url(good), true).unwrap();
+        }
+        for bad in [
+            "https://evil.example/token",
+            "https://example.com.evil.example/t",
+            "http://auth.example.com/token",
+            "ftp://auth.example.com/",
+            "https://10.0.0.1/",
+        ] {
+            let error = registry.check_realm(&base, &url(bad), true).unwrap_err();
+            assert_eq!(crate::error::kind_of(&error), crate::error::Kind::Policy, "{bad}");
+        }
+        // Without credentials there is nothing to lose.
+        registry.check_realm(&base, &url("https://tokens.other.example/"), false).unwrap();
+        assert!(registry.check_realm(&base, &url("http://tokens.other.example/"), false).is_err());
+        let named = Auth { realm: Some("https://tokens.other.example".into()), ..auth("r.example.com") };
+        named.check_realm(&base, &url("https://tokens.other.example/t"), true).unwrap();
+        assert!(named.check_realm(&base, &url("https://tokens.other.example.evil.test/t"), true).is_err());
+        let loopback = auth("127.0.0.1:5000");
+        let plain = url("http://127.0.0.1:5000");
+        loopback.check_realm(&plain, &url("http://127.0.0.1:5001/auth"), true).unwrap();
+        assert!(loopback.check_realm(&plain, &url("http://127.0.0.2:5001/auth"), true).is_err());
+    }
+}

@@ -1,0 +1,265 @@
+//! Credentials as `docker`, `podman` and `oras` keep them: auth files in their
+//! order, helpers by the protocol of docker-credential-helpers.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use crate::disk;
+use crate::error::{failure, usage};
+use crate::store::AuthFiles;
+
+/// Upper bound for auth files in bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// The user name by which a helper says that the secret is an identity token.
+const TOKEN_USER: &str = "<token>";
+
+/// What opens a registry. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Login {
+    /// A name and a password.
+    Password(String, String),
+    /// An OAuth refresh token.
+    Identity(String),
+    /// A token that is sent as it is.
+    Bearer(String),
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Login::Password(..) => "Password",
+            Login::Identity(_) => "Identity",
+            Login::Bearer(_) => "Bearer",
+        })
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct AuthFile {
+    auths: BTreeMap<String, Entry>,
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    registrytoken: Option<String>,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Entry")
+    }
+}
+
+/// Finds what opens `repository` on `host`; `None` means anonymous.
+///
+/// # Errors
+/// When a file is malformed, or names a helper that does not work.
+pub(super) fn find(files: &AuthFiles, host: &str, repository: &str) -> Result<Option<Login>> {
+    for path in &files.files {
+        let Some(bytes) = disk::read_file(path, MAX_FILE)? else { continue };
+        // The parser's message could quote what is inside.
+        let file: AuthFile = serde_json::from_slice(&bytes).map_err(|error| {
+            usage(format!("{} is not a valid auth file (line {})", path.display(), error.line()))
+                .hint("repair it, or log in again with the tool that wrote it")
+        })?;
+        if let Some(login) = in_file(files, path, &file, host, repository)? {
+            return Ok(Some(login));
+        }
+    }
+    Ok(None)
+}
+
+fn in_file(files: &AuthFiles, path: &Path, file: &AuthFile, host: &str, repository: &str) -> Result<Option<Login>> {
+    for key in keys(host, repository) {
+        if let Some(helper) = file.cred_helpers.get(&key) {
+            return ask(files, path, helper, &key);
+        }
+        if let Some(entry) = file.auths.get(&key) {
+            if let Some(login) = entry.login(path, &key)? {
+                return Ok(Some(login));
+            }
+            if let Some(helper) = &file.creds_store {
+                return ask(files, path, helper, &key);
+            }
+        }
+    }
+    // The store may know hosts that the file does not list.
+    match &file.creds_store {
+        Some(helper) => ask(files, path, helper, server(host)),
+        None => Ok(None),
+    }
+}
+
+/// Keys under which an entry may stand, the most specific first.
+fn keys(host: &str, repository: &str) -> Vec<String> {
+    let full = format!("{host}/{repository}");
+    let mut keys: Vec<String> = Vec::new();
+    let mut rest = full.as_str();
+    loop {
+        keys.push(rest.to_owned());
+        match rest.rsplit_once('/') {
+            Some((above, _)) => rest = above,
+            None => break,
+        }
+    }
+    keys.extend(["/", "/v1/", "/v2/"].map(|end| format!("https://{host}{end}")));
+    keys.extend([format!("https://{host}"), format!("http://{host}")]);
+    if server(host) != host {
+        keys.push(server(host).to_owned());
+    }
+    keys
+}
+
+/// The name under which Docker's own registry is kept.
+fn server(host: &str) -> &str {
+    if matches!(host, "docker.io" | "index.docker.io" | "registry-1.docker.io") {
+        "https://index.docker.io/v1/"
+    } else {
+        host
+    }
+}
+
+impl Entry {
+    fn login(&self, path: &Path, key: &str) -> Result<Option<Login>> {
+        let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(token) = some(&self.identitytoken) {
+            return Ok(Some(Login::Identity(token)));
+        }
+        if let Some(token) = some(&self.registrytoken) {
+            return Ok(Some(Login::Bearer(token)));
+        }
+        if let Some(auth) = some(&self.auth) {
+            let malformed = || usage(format!("{}: the entry of {key} is malformed", path.display()));
+            let bytes = STANDARD.decode(auth.trim()).map_err(|_| malformed())?;
+            let text = String::from_utf8(bytes).map_err(|_| malformed())?;
+            let (user, password) = text.split_once(':').ok_or_else(malformed)?;
+            // Padding that old tools left.
+            return Ok(Some(Login::Password(user.into(), password.trim_end_matches('\0').into())));
+        }
+        Ok(some(&self.username).zip(some(&self.password)).map(|(user, password)| Login::Password(user, password)))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    username: String,
+    secret: String,
+}
+
+/// Asks `docker-credential-NAME get`.
+fn ask(files: &AuthFiles, path: &Path, helper: &str, key: &str) -> Result<Option<Login>> {
+    let name = format!("docker-credential-{helper}");
+    if helper.contains('/') {
+        return Err(usage(format!("{}: {helper:?} is no name of a credential helper", path.display())).into());
+    }
+    let program = disk::find_program(files.path.as_deref(), &name).ok_or_else(|| {
+        failure(format!("the credential helper {name} is not on the PATH; {} names it for {key}", path.display()))
+            .hint(format!("install {name}, or remove it from {}", path.display()))
+    })?;
+    let mut child = Command::new(&program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {name}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A helper that does not read says why by its exit code.
+        let _ = stdin.write_all(key.as_bytes());
+    }
+    let output = child.wait_with_output().with_context(|| format!("cannot wait for {name}"))?;
+    if !output.status.success() {
+        // By the protocol the reason is on stdout.
+        let said = String::from_utf8_lossy(&output.stdout);
+        if said.contains("credentials not found") {
+            return Ok(None);
+        }
+        let said = if said.trim().is_empty() { String::from_utf8_lossy(&output.stderr) } else { said };
+        let said: String = said.trim().chars().take(200).collect();
+        return Err(failure(format!("{name} failed for {key}: {said}")).into());
+    }
+    let answer: Answer = serde_json::from_slice(&output.stdout)
+        .map_err(|_| failure(format!("{name} gave no valid answer for {key}")))?;
+    Ok(match answer {
+        Answer { secret, .. } if secret.is_empty() => None,
+        Answer { username, secret } if username == TOKEN_USER => Some(Login::Identity(secret)),
+        Answer { username, secret } => Some(Login::Password(username, secret)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn password(user: &str, password: &str) -> Option<Login> {
+        Some(Login::Password(user.into(), password.into()))
+    }
+
+    fn entry(user: &str) -> String {
+        format!(r#"{{"auth": "{}"}}"#, STANDARD.encode(format!("{user}:p:w")))
+    }
+
+    #[test]
+    fn the_first_file_that_knows_the_host_wins_and_the_longest_key_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        let a = format!(r#"{{"auths": {{"r.example": {}, "r.example/acme/x": {}}}}}"#, entry("host"), entry("exact"));
+        let b =
+            format!(r#"{{"auths": {{"r.example": {}, "https://o.example/v1/": {}}}}}"#, entry("second"), entry("v1"));
+        std::fs::write(&one, a).unwrap();
+        std::fs::write(&two, b).unwrap();
+        let files = AuthFiles { files: vec![dir.path().join("missing"), one, two], path: None };
+        assert_eq!(find(&files, "r.example", "acme/x").unwrap(), password("exact", "p:w"));
+        assert_eq!(find(&files, "r.example", "acme/y").unwrap(), password("host", "p:w"));
+        assert_eq!(find(&files, "o.example", "a").unwrap(), password("v1", "p:w"));
+        assert_eq!(find(&files, "other.example", "a").unwrap(), None);
+    }
+
+    #[test]
+    fn a_helper_is_asked_and_a_missing_one_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.json");
+        std::fs::write(&file, r#"{"credHelpers": {"r.example": "test"}, "credsStore": "gone"}"#).unwrap();
+        let script = "#!/bin/sh\nread -r host; [ \"$1\" = get ] && echo \"{\\\"Username\\\": \\\"$host\\\", \\\"Secret\\\": \\\"s\\\"}\"\n";
+        let helper = dir.path().join("docker-credential-test");
+        std::fs::write(&helper, script).unwrap();
+        std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = std::env::join_paths([dir.path(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
+        let files = AuthFiles { files: vec![file], path: Some(path) };
+        assert_eq!(find(&files, "r.example", "x").unwrap(), password("r.example", "s"));
+        let error = find(&files, "o.example", "x").unwrap_err();
+        assert!(error.to_string().contains("docker-credential-gone"), "{error}");
+    }
+
+    #[test]
+    fn case_46_a_broken_file_is_named_and_not_quoted() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.json");
+        std::fs::write(&file, r#"{"auths": {"r.example": {"auth": "c2VjcmV0"}}}"#).unwrap();
+        let files = AuthFiles { files: vec![file.clone()], path: None };
+        let error = format!("{:#}", find(&files, "r.example", "x").unwrap_err());
+        assert!(error.contains("r.example") && !error.contains("secret") && !error.contains("c2V"), "{error}");
+        std::fs::write(&file, "{ \"auths\": hunter2").unwrap();
+        let error = format!("{:#}", find(&files, "r.example", "x").unwrap_err());
+        assert!(error.contains("line 1") && !error.contains("hunter2"), "{error}");
+        assert_eq!(format!("{:?}", Login::Password("u".into(), "hunter2".into())), "Password");
+    }
+}

@@ -1,0 +1,438 @@
+//! Reading from a registry by the OCI distribution specification 1.1. What
+//! comes back is hostile until it is checked: every body has a cap, redirects
+//! never leave TLS, and a registry that fails is asked again a bounded number
+//! of times.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, RANGE, RETRY_AFTER};
+use reqwest::{Certificate, Client, NoProxy, Proxy, RequestBuilder, Response, StatusCode, Url, redirect};
+
+use super::auth::{Auth, Scope};
+use super::tries::Tries;
+use crate::digest::Digest;
+use crate::error::{Fault, failure, integrity, not_found, policy, unreachable, usage};
+use crate::oci::{MAX_METADATA, media};
+use crate::store::Network;
+
+/// Upper bound for the part of an error's body that is looked at, in bytes.
+const MAX_COMPLAINT: u64 = 64 << 10;
+
+/// Redirects that are followed for one request.
+const MAX_REDIRECTS: usize = 5;
+
+/// What a manifest may be.
+const MANIFESTS: [&str; 4] = [media::MANIFEST, media::INDEX, media::DOCKER_MANIFEST, media::DOCKER_INDEX];
+
+/// One repository of one registry.
+#[derive(Clone)]
+pub(super) struct Http(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    base: Url,
+    host: String,
+    repository: String,
+    auth: Auth,
+    notice: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// A manifest or index as it came.
+#[derive(Clone, Debug)]
+pub(super) struct Document {
+    pub(super) bytes: Vec<u8>,
+    pub(super) media_type: String,
+    pub(super) digest: Digest,
+}
+
+impl Http {
+    /// Prepares; nothing is asked yet.
+    ///
+    /// # Errors
+    /// When the user's settings cannot be used.
+    pub(super) fn new(network: &Network, host: &str, repository: &str) -> Result<Self> {
+        let settings = network.host(host);
+        let base = base(network, host)?;
+        let certificates = match &settings.ca {
+            Some(path) => certificates(path)?,
+            None => Vec::new(),
+        };
+        let mut builder = Client::builder()
+            .user_agent(concat!("envctl/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(network.timeout)
+            .read_timeout(network.timeout)
+            .referer(false)
+            .no_proxy()
+            .redirect(redirect::Policy::custom(follow))
+            .tls_certs_merge(certificates);
+        for (address, proxy) in [
+            (&network.proxies.https, Proxy::https as fn(String) -> reqwest::Result<Proxy>),
+            (&network.proxies.http, Proxy::http),
+        ] {
+            if let Some(address) = address {
+                // The address may carry a password; it is not repeated.
+                let proxy = proxy(address.clone()).map_err(|_| usage("the address of the proxy is malformed"))?;
+                let none = network.proxies.none.as_deref().and_then(NoProxy::from_string);
+                builder = builder.proxy(proxy.no_proxy(none));
+            }
+        }
+        let client = builder.build().with_context(|| format!("cannot prepare the connection to {host}"))?;
+        let auth = Auth {
+            host: host.to_owned(),
+            repository: repository.to_owned(),
+            files: network.auth.clone(),
+            realm: settings.realm,
+            grants: Default::default(),
+        };
+        let notice = network.notice.clone();
+        Ok(Http(Arc::new(Inner {
+            client,
+            base,
+            host: host.to_owned(),
+            repository: repository.to_owned(),
+            auth,
+            notice,
+        })))
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.0.host
+    }
+
+    pub(super) fn repository(&self) -> &str {
+        &self.0.repository
+    }
+
+    pub(super) fn auth(&self) -> &Auth {
+        &self.0.auth
+    }
+
+    fn url(&self, path: &str) -> Result<Url> {
+        let text = format!("v2/{}/{path}", self.0.repository);
+        self.0.base.join(&text).with_context(|| format!("{text} is no address"))
+    }
+
+    /// Sends a request until it is answered, with what it takes to be let in.
+    /// The answer may still be a refusal.
+    async fn send(&self, scope: Scope, request: impl Fn(&Client) -> RequestBuilder) -> Result<Response> {
+        let inner = &*self.0;
+        let mut tries = Tries::default();
+        let mut challenged = false;
+        loop {
+            let mut next = request(&inner.client);
+            if let Some(grant) = inner.auth.grant(scope) {
+                next = next.header(AUTHORIZATION, grant.header());
+            }
+            let wait = match next.send().await {
+                Ok(response) if response.status() == StatusCode::UNAUTHORIZED && !challenged => {
+                    challenged = true;
+                    inner.auth.answer(&inner.client, &inner.base, response.headers(), scope).await?;
+                    continue;
+                }
+                Ok(response) if is_transient(response.status()) => {
+                    let after = retry_after(response.headers());
+                    match tries.next(after) {
+                        Some(wait) => wait,
+                        None => return Err(self.refusal(response).await.into()),
+                    }
+                }
+                Ok(response) => return Ok(response),
+                Err(error) => {
+                    let fault = self.broken(&error);
+                    let wait = if may_pass(&error) { tries.next(None) } else { None };
+                    wait.ok_or(fault)?
+                }
+            };
+            self.pause(wait).await;
+        }
+    }
+
+    /// Waits before another attempt, and says so when it takes long.
+    pub(super) async fn pause(&self, wait: Duration) {
+        if wait >= Duration::from_secs(2) {
+            (self.0.notice)(&format!("{} is busy: asking again in {} s", self.0.host, wait.as_secs()));
+        }
+        tokio::time::sleep(wait).await;
+    }
+
+    /// What the registry said instead of doing what was asked.
+    pub(super) async fn refusal(&self, response: Response) -> Fault {
+        let status = response.status();
+        let body = read_capped(response, MAX_COMPLAINT, "the complaint").await.unwrap_or_default();
+        self.explain(status.as_u16(), &body)
+    }
+
+    /// The same from a status and a body.
+    pub(super) fn explain(&self, status: u16, body: &[u8]) -> Fault {
+        let host = &self.0.host;
+        let said = complaint(body).map_or_else(String::new, |said| format!(": {said}"));
+        match status {
+            401 | 403 => self.0.auth.denied(&format!("it answers {status}{said}")),
+            404 => not_found(format!("{host} does not have what {} should hold{said}", self.0.repository)),
+            429 | 500..=599 => unreachable(format!("{host} cannot answer now ({status}{said})"))
+                .hint("try again later, or with --offline if the task was entered before"),
+            _ => failure(format!("{host} answers {status}{said}")),
+        }
+    }
+
+    /// Why no answer came at all.
+    pub(super) fn broken(&self, error: &reqwest::Error) -> Fault {
+        let host = &self.0.host;
+        let mut reasons = Vec::new();
+        let mut cause = std::error::Error::source(error);
+        while let Some(reason) = cause {
+            let text = reason.to_string();
+            if !reasons.iter().any(|known: &String| known.contains(&text)) {
+                reasons.push(text);
+            }
+            cause = reason.source();
+        }
+        let why = reasons.last().cloned().unwrap_or_else(|| "no reason is known".into());
+        if error.is_redirect() {
+            return policy(format!("{host} redirects to where envctl does not go: {why}"));
+        }
+        if error.is_timeout() {
+            return unreachable(format!("{host} does not answer in time"))
+                .hint("check the network, or give it more time: --net-timeout SECONDS");
+        }
+        if why.contains("certificate") {
+            return unreachable(format!("{host} cannot prove who it is: {why}")).hint(format!(
+                "name its certificate authority: [registries.\"{host}\"] ca = \"/path/to/ca.pem\" in config.toml"
+            ));
+        }
+        if why.contains("InvalidContentType") || why.contains("corrupt message") {
+            return unreachable(format!("{host} does not speak TLS"))
+                .hint(format!("if that is as it should be: [registries.\"{host}\"] plain_http = true in config.toml"));
+        }
+        unreachable(format!("{host} does not answer: {why}"))
+            .hint("check the address and the network; a task that was entered before works with --offline")
+    }
+
+    /// The manifest or index with this tag or digest; `None` where there is none.
+    pub(super) async fn manifest(&self, reference: &str) -> Result<Option<Document>> {
+        let url = self.url(&format!("manifests/{reference}"))?;
+        let accept = MANIFESTS.join(", ");
+        let response = self.send(Scope::Pull, |client| client.get(url.clone()).header(ACCEPT, &accept)).await?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            _ => return Err(self.refusal(response).await.into()),
+        }
+        let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let declared = header(CONTENT_TYPE.as_str());
+        let announced = header("docker-content-digest");
+        let bytes = read_capped(response, MAX_METADATA, &format!("the manifest {reference}")).await?;
+        let digest = Digest::of(&bytes);
+        let expected = reference.parse::<Digest>().ok();
+        if expected.is_some_and(|expected| expected != digest) {
+            return Err(
+                integrity(format!("{} gave another manifest for {reference}: it has {digest}", self.0.host)).into()
+            );
+        }
+        if announced.is_some_and(|announced| announced.starts_with("sha256:") && announced != digest.to_string()) {
+            return Err(integrity(format!(
+                "{} announces another digest than that of the manifest it gave for {reference}",
+                self.0.host
+            ))
+            .into());
+        }
+        let media_type = media_type(&bytes, declared.as_deref(), reference)?;
+        Ok(Some(Document { bytes, media_type, digest }))
+    }
+
+    /// Whether there is a manifest (`manifests`) or blob (`blobs`).
+    pub(super) async fn exists(&self, kind: &str, digest: &Digest) -> Result<bool> {
+        let url = self.url(&format!("{kind}/{digest}"))?;
+        let accept = MANIFESTS.join(", ");
+        let response = self.send(Scope::Pull, |client| client.head(url.clone()).header(ACCEPT, &accept)).await?;
+        match response.status() {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(self.refusal(response).await.into()),
+        }
+    }
+
+    /// A blob from `offset` on; the second value is where the body begins.
+    pub(super) async fn blob(&self, digest: &Digest, offset: u64) -> Result<(Response, u64)> {
+        let url = self.url(&format!("blobs/{digest}"))?;
+        let response = self
+            .send(Scope::Pull, |client| {
+                let request = client.get(url.clone());
+                if offset == 0 { request } else { request.header(RANGE, format!("bytes={offset}-")) }
+            })
+            .await?;
+        match response.status() {
+            StatusCode::OK => Ok((response, 0)),
+            StatusCode::PARTIAL_CONTENT if offset > 0 => {
+                let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+                let start =
+                    range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok());
+                if start != Some(offset) {
+                    return Err(integrity(format!("{} gave another range than the one asked for", self.0.host)).into());
+                }
+                Ok((response, offset))
+            }
+            StatusCode::NOT_FOUND => {
+                Err(not_found(format!("{digest} is not in {}/{}", self.0.host, self.0.repository))
+                    .hint("the store is incomplete: publish the task again, or copy the missing blob into it")
+                    .into())
+            }
+            _ => Err(self.refusal(response).await.into()),
+        }
+    }
+
+    /// One page of tags, and whether there are more.
+    pub(super) async fn tags(&self, last: Option<&str>) -> Result<(Vec<String>, bool)> {
+        let mut url = self.url("tags/list")?;
+        url.query_pairs_mut().append_pair("n", "1000");
+        if let Some(last) = last {
+            url.query_pairs_mut().append_pair("last", last);
+        }
+        let response = self.send(Scope::Pull, |client| client.get(url.clone())).await?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => {
+                return Err(not_found(format!("there is no repository {} on {}", self.0.repository, self.0.host))
+                    .hint("check the name, or publish a task to create it")
+                    .into());
+            }
+            _ => return Err(self.refusal(response).await.into()),
+        }
+        let more = response.headers().contains_key(reqwest::header::LINK);
+        let bytes = read_capped(response, MAX_METADATA, "the list of tags").await?;
+        #[derive(serde::Deserialize)]
+        struct Page {
+            tags: Option<Vec<String>>,
+        }
+        let page: Page = serde_json::from_slice(&bytes)
+            .map_err(|error| integrity(format!("the list of tags of {} is malformed: {error}", self.0.host)))?;
+        Ok((page.tags.unwrap_or_default(), more))
+    }
+
+    /// Makes sure that uploads will be let in.
+    pub(super) async fn open_for_push(&self) -> Result<()> {
+        if self.0.auth.grant(Scope::Push).is_some() {
+            return Ok(());
+        }
+        let url = self.0.base.join("v2/").context("v2/ is no address")?;
+        let response = self.send(Scope::Push, |client| client.get(url.clone())).await?;
+        if response.status() == StatusCode::OK { Ok(()) } else { Err(self.refusal(response).await.into()) }
+    }
+}
+
+/// The address of a registry. Without TLS only where the user says so, or on
+/// loopback, where nobody listens on the way.
+pub(super) fn base(network: &Network, host: &str) -> Result<Url> {
+    let settings = network.host(host);
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let loopback = name == "localhost" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
+    let plain = settings.plain_http.unwrap_or(loopback && settings.ca.is_none());
+    // Docker's own registry has a name and an address.
+    let address = if host == "docker.io" { "index.docker.io" } else { host };
+    let scheme = if plain { "http" } else { "https" };
+    Url::parse(&format!("{scheme}://{address}/")).map_err(|_| usage(format!("{host} is no registry")).into())
+}
+
+/// The certificates of a PEM file.
+pub(super) fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>> {
+    let pem =
+        std::fs::read(path).with_context(|| format!("cannot read the certificate authority {}", path.display()))?;
+    let found = Certificate::from_pem_bundle(&pem).unwrap_or_default();
+    if found.is_empty() {
+        return Err(usage(format!("{} holds no certificate in PEM", path.display())).into());
+    }
+    Ok(found)
+}
+
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    if attempt.previous().len() > MAX_REDIRECTS {
+        return attempt.error("too many redirects");
+    }
+    let left_tls = attempt.url().scheme() != "https" && attempt.previous().iter().any(|url| url.scheme() == "https");
+    if left_tls || !matches!(attempt.url().scheme(), "http" | "https") {
+        return attempt.error("the new address is not reached by https");
+    }
+    attempt.follow()
+}
+
+fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// Whether the same request may work a moment later.
+fn may_pass(error: &reqwest::Error) -> bool {
+    let text = format!("{error:?}");
+    // What TLS refuses it will refuse again.
+    let settled = error.is_redirect() || error.is_builder() || error.is_timeout() || text.contains("ertificate");
+    !settled && (error.is_connect() || error.is_request() || error.is_body())
+}
+
+/// `Retry-After` in seconds or as a date, RFC 9110 section 10.2.3.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(&value.replace("GMT", "+0000")).ok()?;
+    let wait = date.timestamp().duration_since(crate::clock::Clock::System.now());
+    Some(Duration::try_from(wait).unwrap_or_default())
+}
+
+/// Reads a body that must be small.
+pub(super) async fn read_capped(mut response: Response, limit: u64, what: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| unreachable(format!("{what} was cut short: {}", error.without_url())))?
+    {
+        if bytes.len() as u64 + chunk.len() as u64 > limit {
+            return Err(integrity(format!("{what} is larger than {limit} bytes")).into());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// What a document says it is must be what the registry says it is: otherwise
+/// two readers could take it for two things (CVE-2021-41190).
+fn media_type(bytes: &[u8], declared: Option<&str>, reference: &str) -> Result<String> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Own {
+        media_type: Option<String>,
+    }
+    let own = serde_json::from_slice::<Own>(bytes)
+        .map_err(|error| integrity(format!("the manifest {reference} is not valid JSON: {error}")))?
+        .media_type;
+    let declared = declared.map(|declared| declared.split(';').next().unwrap_or_default().trim().to_owned());
+    let declared = declared.filter(|declared| MANIFESTS.contains(&declared.as_str()));
+    match (own, declared) {
+        (Some(own), Some(declared)) if own != declared => {
+            Err(integrity(format!("the manifest {reference} is ambiguous: it is {own}, and is served as {declared}"))
+                .into())
+        }
+        (Some(own), _) => Ok(own),
+        (None, Some(declared)) => Ok(declared),
+        (None, None) => Ok(media::MANIFEST.into()),
+    }
+}
+
+/// The first message of an OCI error body.
+fn complaint(body: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        errors: Vec<One>,
+    }
+    #[derive(serde::Deserialize)]
+    struct One {
+        #[serde(default)]
+        code: String,
+        #[serde(default)]
+        message: String,
+    }
+    let body: Body = serde_json::from_slice(body).ok()?;
+    let first = body.errors.into_iter().next()?;
+    let text = if first.message.is_empty() { first.code } else { first.message };
+    Some(text.chars().take(200).collect())
+}

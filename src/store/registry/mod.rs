@@ -1,0 +1,216 @@
+//! A store on a registry: one repository, reached by the OCI distribution
+//! specification 1.1.
+//!
+//! The async runtime lives in here and nowhere else: callers block. It has
+//! ended, with its threads, when the last reader of this store is dropped.
+
+mod auth;
+mod credentials;
+mod download;
+mod http;
+mod tries;
+mod upload;
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use anyhow::{Context, Result};
+use tokio::runtime::Runtime;
+
+use self::download::Download;
+use self::http::{Document, Http};
+use self::upload::{Place, Uploads};
+use super::{Content, Network, Store};
+use crate::digest::Digest;
+use crate::error::{integrity, not_found, unreachable};
+use crate::oci::{Blobs, Descriptor, media};
+
+/// Tags of one repository that are listed.
+const MAX_TAGS: usize = 1_000_000;
+
+/// A repository on a registry.
+pub struct Registry {
+    runtime: Arc<Runtime>,
+    http: Http,
+    mirror: Option<Http>,
+    network: Network,
+    uploads: OnceLock<Uploads>,
+    /// Manifests that came already, so that none is fetched twice.
+    documents: Mutex<HashMap<Digest, Document>>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// Prepares to reach `host[:port]/name`; nothing is asked yet.
+    ///
+    /// # Errors
+    /// When the settings cannot be used, or `--offline` forbids it.
+    pub fn new(name: &str, network: &Network) -> Result<Self> {
+        if network.offline {
+            return Err(unreachable(format!("the store {name} is on a registry, and --offline forbids to ask it"))
+                .hint("run the command once without --offline")
+                .into());
+        }
+        let (host, repository) = name.split_once('/').context("a registry store has a host and a name")?;
+        // Once per process; who comes second finds it done.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("cannot start the network threads")?;
+        let mirror = network.host(host).mirror;
+        let mirror = mirror.map(|mirror| Http::new(network, &mirror, repository)).transpose()?;
+        Ok(Registry {
+            runtime: Arc::new(runtime),
+            http: Http::new(network, host, repository)?,
+            mirror,
+            network: network.clone(),
+            uploads: OnceLock::new(),
+            documents: Mutex::default(),
+        })
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.http.host(), self.http.repository())
+    }
+
+    fn keep(&self, document: &Document) -> Descriptor {
+        let mut descriptor = Descriptor::of(&document.media_type, &document.bytes);
+        descriptor.digest = document.digest;
+        if let Ok(mut documents) = self.documents.lock() {
+            documents.insert(document.digest, document.clone());
+        }
+        descriptor
+    }
+
+    /// A manifest by its digest: from memory, the mirror, or the registry.
+    fn document(&self, digest: &Digest) -> Result<Option<Document>> {
+        let known = self.documents.lock().ok().and_then(|documents| documents.get(digest).cloned());
+        if known.is_some() {
+            return Ok(known);
+        }
+        let reference = digest.to_string();
+        if let Some(mirror) = &self.mirror
+            && let Ok(Some(document)) = self.runtime.block_on(mirror.manifest(&reference))
+        {
+            self.keep(&document);
+            return Ok(Some(document));
+        }
+        let document = self.runtime.block_on(self.http.manifest(&reference))?;
+        if let Some(document) = &document {
+            self.keep(document);
+        }
+        Ok(document)
+    }
+
+    fn uploads(&self) -> Result<&Uploads> {
+        if let Some(uploads) = self.uploads.get() {
+            return Ok(uploads);
+        }
+        let made = Uploads::new(&self.network, self.http.host())?;
+        Ok(self.uploads.get_or_init(|| made))
+    }
+}
+
+fn is_manifest(media_type: &str) -> bool {
+    matches!(media_type, media::MANIFEST | media::INDEX | media::DOCKER_MANIFEST | media::DOCKER_INDEX)
+}
+
+impl Blobs for Registry {
+    fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
+        if is_manifest(&descriptor.media_type) {
+            let document = self.document(&descriptor.digest)?.ok_or_else(|| {
+                not_found(format!("{} is not in {}", descriptor.digest, self.name()))
+                    .hint("the store is incomplete: publish the task again, or copy what is missing into it")
+            })?;
+            return Ok(Box::new(std::io::Cursor::new(document.bytes)));
+        }
+        let (digest, size) = (descriptor.digest, descriptor.size);
+        let stream = |http: &Http, (response, _): (reqwest::Response, u64)| {
+            Box::new(Download::start(self.runtime.clone(), http.clone(), digest, size, response))
+        };
+        if let Some(mirror) = &self.mirror
+            && let Ok(begun) = self.runtime.block_on(mirror.blob(&digest, 0))
+        {
+            return Ok(stream(mirror, begun));
+        }
+        Ok(stream(&self.http, self.runtime.block_on(self.http.blob(&digest, 0))?))
+    }
+}
+
+impl Store for Registry {
+    fn resolve(&self, tag: &str) -> Result<Option<Descriptor>> {
+        let document = self.runtime.block_on(self.http.manifest(tag))?;
+        Ok(document.map(|document| self.keep(&document)))
+    }
+
+    fn tags(&self) -> Result<Vec<(String, Option<Descriptor>)>> {
+        let mut tags: Vec<String> = Vec::new();
+        loop {
+            let (page, more) = self.runtime.block_on(self.http.tags(tags.last().map(String::as_str)))?;
+            let ends = page.is_empty() || page.last() == tags.last();
+            tags.extend(page);
+            if tags.len() > MAX_TAGS {
+                return Err(integrity(format!("{} lists more than {MAX_TAGS} tags", self.name())).into());
+            }
+            if ends || !more {
+                break;
+            }
+        }
+        Ok(tags.into_iter().map(|tag| (tag, None)).collect())
+    }
+
+    fn find(&self, digest: &Digest) -> Result<Descriptor> {
+        let document = self.document(digest)?.ok_or_else(|| {
+            not_found(format!("there is no manifest {digest} in {}", self.name()))
+                .hint("check the name and the digest, or publish the task again")
+        })?;
+        Ok(self.keep(&document))
+    }
+
+    fn contains(&self, descriptor: &Descriptor) -> Result<bool> {
+        let kind = if is_manifest(&descriptor.media_type) { "manifests" } else { "blobs" };
+        self.runtime.block_on(self.http.exists(kind, &descriptor.digest))
+    }
+
+    fn put(&self, descriptor: &Descriptor, content: Content<'_>) -> Result<()> {
+        if is_manifest(&descriptor.media_type) {
+            let mut bytes = Vec::new();
+            crate::digest::Verified::new(content()?, descriptor.size, descriptor.digest)
+                .read_to_end(&mut bytes)
+                .map_err(crate::oci::unwrap_io)?;
+            let place = Place::Digest(&descriptor.digest);
+            self.uploads()?.manifest(&self.runtime, &self.http, place, &bytes, &descriptor.media_type)?;
+            let media_type = descriptor.media_type.clone();
+            self.keep(&Document { bytes, media_type, digest: descriptor.digest });
+            return Ok(());
+        }
+        if self.contains(descriptor)? {
+            return Ok(());
+        }
+        self.uploads()?.blob(&self.runtime, &self.http, descriptor, content)
+    }
+
+    fn tag(&self, tag: &str, descriptor: &Descriptor, expected: Option<Option<&Digest>>) -> Result<bool> {
+        // A registry has no compare-and-swap: look, move, look again.
+        if let Some(expected) = expected
+            && self.resolve(tag)?.map(|now| now.digest) != expected.copied()
+        {
+            return Ok(false);
+        }
+        let document = self.document(&descriptor.digest)?.context("the manifest to be tagged is not there")?;
+        let place = Place::Tag(tag);
+        self.uploads()?.manifest(&self.runtime, &self.http, place, &document.bytes, &document.media_type)?;
+        if expected.is_none() {
+            return Ok(true);
+        }
+        Ok(self.resolve(tag)?.is_some_and(|now| now.digest == descriptor.digest))
+    }
+}

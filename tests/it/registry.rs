@@ -1,0 +1,6 @@
+//! Stores and images on registries: a real one, and one that lies.
+
+mod access;
+mod faults;
+mod lies;
+mod roads;

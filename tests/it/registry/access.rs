@@ -1,0 +1,128 @@
+//! Who is let in: passwords, helpers, certificates.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+
+use crate::support::{Call, ImageBuilder, Lab, RealRegistry, Wants};
+
+fn base64(text: &str) -> String {
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |bytes: &[u8]| {
+        let word = bytes.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - bytes.len()));
+        let digit =
+            |n: usize| if n <= bytes.len() { digits[(word >> (18 - 6 * n) & 63) as usize] as char } else { '=' };
+        (0..4).map(digit).collect::<String>()
+    };
+    text.as_bytes().chunks(3).map(group).collect()
+}
+
+/// An auth file that knows the registry.
+fn auth_file(registry: &RealRegistry, password: &str) -> String {
+    let user = crate::support::USER;
+    json!({ "auths": { registry.host.as_str(): { "auth": base64(&format!("{user}:{password}")) } } }).to_string()
+}
+
+fn publishing(lab: &Lab, store: &str) -> Call {
+    let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
+    lab.agent.envctl(["publish", "task-1", "--store", store, "--image", &image]).cwd(&lab.repo.path)
+}
+
+#[test]
+fn a_password_is_found_where_others_keep_it() {
+    let registry = RealRegistry::that(Wants { password: true, tls: false });
+    let store = registry.repository("acme/tasks");
+    let lab = Lab::new();
+    let says = ["denies access to acme/tasks", "log in", "docker login", &registry.host];
+    publishing(&lab, &store).code(1).says(&says);
+    lab.agent.write("home/.docker/config.json", auth_file(&registry, "wrong"));
+    publishing(&lab, &store).code(1).says(&says);
+    lab.agent.write("home/.docker/config.json", auth_file(&registry, crate::support::PASSWORD));
+    publishing(&lab, &store).ok();
+
+    let task = format!("{store}:task-1");
+    let enter = || lab.enter(&task, &["true"]);
+    enter().code(125).says(&says);
+    // Podman's places, the one that is named, and docker's other one.
+    let right = auth_file(&registry, crate::support::PASSWORD);
+    for place in ["config/containers/auth.json", "runtime/containers/auth.json", "named.json", "docker/config.json"] {
+        let lab = lab.with_developer(crate::support::Home::new());
+        lab.dev.write(place, &right);
+        let call = lab.enter(&task, &["sh", "-c", "cat ~/.docker/config.json; env"]);
+        let call = call.env("XDG_RUNTIME_DIR", lab.dev.path("runtime"));
+        let call = match place {
+            "named.json" => call.env("REGISTRY_AUTH_FILE", lab.dev.path(place)),
+            "docker/config.json" => call.env("DOCKER_CONFIG", lab.dev.path("docker")),
+            _ => call,
+        };
+        let run = call.ok();
+        // Nothing of it is inside, or in what is left outside.
+        let secret = base64(&format!("{}:{}", crate::support::USER, crate::support::PASSWORD));
+        assert!(!run.stdout.contains(&secret) && !run.stdout.contains("REGISTRY_AUTH"), "{}", run.stdout);
+        for folder in [lab.dev.cache(), lab.dev.data(), lab.dev.state()] {
+            let hits = lab.dev.call("grep", ["-rlE", &format!("{secret}|{}", crate::support::PASSWORD)]).arg(folder);
+            assert_eq!(hits.run().stdout, "");
+        }
+    }
+}
+
+#[test]
+fn a_credential_helper_is_asked() {
+    let registry = RealRegistry::that(Wants { password: true, tls: false });
+    let store = registry.repository("acme/tasks");
+    let lab = Lab::new();
+    lab.agent
+        .write("home/.docker/config.json", json!({ "credHelpers": { registry.host.as_str(): "vault" } }).to_string());
+    publishing(&lab, &store).code(1).says(&["docker-credential-vault", "not on the PATH", &registry.host, "hint:"]);
+    let helper = lab.agent.path("bin/docker-credential-vault");
+    let (user, password) = (crate::support::USER, crate::support::PASSWORD);
+    let script = format!(
+        "#!/bin/sh\nread -r host\n[ \"$1 $host\" = 'get {}' ] || exit 1\nprintf '{{\"ServerURL\":\"x\",\"Username\":\"{user}\",\"Secret\":\"{password}\"}}'\n",
+        registry.host
+    );
+    lab.agent.write(&helper, script);
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", lab.agent.path("bin").display());
+    publishing(&lab, &store).env("PATH", &path).ok();
+    lab.agent.write(&helper, "#!/bin/sh\necho 'the vault is locked'; exit 1\n");
+    publishing(&lab, &store)
+        .env("PATH", &path)
+        .code(1)
+        .says(&["docker-credential-vault failed", "the vault is locked"]);
+}
+
+#[test]
+fn tls_with_an_authority_of_ones_own() {
+    let registry = RealRegistry::that(Wants { password: true, tls: true });
+    let store = registry.repository("acme/tasks");
+    let lab = Lab::new();
+    for home in [&lab.agent, &lab.dev] {
+        home.write("home/.docker/config.json", auth_file(&registry, crate::support::PASSWORD));
+    }
+    // Loopback is plain unless the user says otherwise.
+    let settings = |line: String| format!("[registries.\"{}\"]\n{line}\n", registry.host);
+    lab.agent.write("config/envctl/config.toml", settings("plain_http = false".into()));
+    publishing(&lab, &store).code(7).says(&["cannot prove who it is", "registries", "ca = "]);
+    let ca = settings(format!("ca = \"{}\"", registry.ca().display()));
+    for home in [&lab.agent, &lab.dev] {
+        home.write("config/envctl/config.toml", &ca);
+    }
+    publishing(&lab, &store).ok();
+    assert_eq!(lab.sh(&format!("{store}:task-1"), "echo in"), "in\n");
+    // A file that is no certificate.
+    let wrong = settings(format!("ca = \"{}\"", lab.agent.path("home/.docker/config.json").display()));
+    lab.agent.write("config/envctl/config.toml", wrong);
+    publishing(&lab, &store).code(2).says(&["holds no certificate"]);
+    lab.agent.write("config/envctl/config.toml", settings("ca = \"/nowhere/ca.pem\"".into()));
+    publishing(&lab, &store).code(1).says(&["/nowhere/ca.pem"]);
+}
+
+#[test]
+fn tls_where_there_is_none() {
+    let registry = RealRegistry::start();
+    let lab = Lab::new();
+    let config = format!("[registries.\"{}\"]\nplain_http = false\n", registry.host);
+    lab.agent.write("config/envctl/config.toml", config);
+    publishing(&lab, &registry.repository("acme/x")).code(7).says(&["does not speak TLS", "plain_http = true"]);
+}
