@@ -136,12 +136,17 @@ pub struct Verified<R> {
     left: u64,
     size: u64,
     digest: Digest,
+    too_long: bool,
 }
 
 impl<R: Read> Verified<R> {
     /// Expects exactly `size` bytes that hash to `digest`.
     pub fn new(inner: R, size: u64, digest: Digest) -> Self {
-        Verified { inner, hasher: Some(Hasher::default()), left: size, size, digest }
+        Verified { inner, hasher: Some(Hasher::default()), left: size, size, digest, too_long: false }
+    }
+
+    fn longer(&self) -> io::Error {
+        invalid(format!("{} is longer than the {} bytes declared", self.digest, self.size))
     }
 
     fn check_end(&mut self) -> io::Result<()> {
@@ -163,6 +168,10 @@ impl<R: Read> Read for Verified<R> {
         if buffer.is_empty() {
             return Ok(0);
         }
+        // Whoever reads on after an error meets the same one.
+        if self.too_long {
+            return Err(self.longer());
+        }
         let count = self.inner.read(buffer)?;
         if count == 0 {
             self.check_end()?;
@@ -171,7 +180,8 @@ impl<R: Read> Read for Verified<R> {
         match self.left.checked_sub(count as u64) {
             Some(left) => self.left = left,
             None => {
-                return Err(invalid(format!("{} is longer than the {} bytes declared", self.digest, self.size)));
+                self.too_long = true;
+                return Err(self.longer());
             }
         }
         if let Some(hasher) = &mut self.hasher {

@@ -250,7 +250,7 @@ fn typed<T: serde::de::DeserializeOwned>(value: Value, what: &str) -> Result<T, 
 
 /// Where blobs come from. Streams are as they come: wrap them in
 /// [`Verified`] or use [`Blobs::read_small`].
-pub trait Blobs: Sync {
+pub trait Blobs: Send + Sync {
     /// Opens a blob.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 //! `enter`: resolve, fetch, hydrate, start, run, reset.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Result;
 
 use super::context::{Context, Located};
-use super::fetch::{self, Source};
+use super::fetch::{self, Here, Source, is_stopped};
 use super::hydrate::{self, Workspace};
 use super::pin::Pin;
 use super::plan::{self, Plan};
@@ -15,7 +16,7 @@ use super::start;
 use crate::clock::age;
 use crate::error::{Fault, Kind, failure};
 use crate::identity::TaskRef;
-use crate::image::Pulled;
+use crate::image::{Image, Pulled};
 use crate::runtime::{Network, Outcome, Receipt, Sandbox};
 use crate::snapshot::Parity;
 use crate::workspace;
@@ -61,7 +62,8 @@ pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Resu
     report.schema = 1;
     let task = ctx.locate(&options.task)?;
     report.task = task.reference();
-    let resolved = report.step("resolve", || Ok((resolve(ctx, task, into, options.refresh)?, 0)))?;
+    let source = Source::new(ctx, task);
+    let resolved = report.step("resolve", || Ok((resolve(&source, into, options.refresh)?, 0)))?;
     report.identity = resolved.digest.to_string();
     let place = hydrate::place(ctx, &resolved, into);
     report.workspace = place.display().to_string();
@@ -71,14 +73,14 @@ pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Resu
     }
     ctx.open_roots()?;
     if options.no_runtime {
-        let made = make_workspace(ctx, &resolved, into, &place, options.refresh, report)?;
+        let made = make_workspace(&source, &resolved, into, &place, options.refresh, report)?;
         if made.unflushed {
             workspace::flush(&place)?;
             mark_flushed(ctx, &resolved.task, into)?;
         }
         return Ok(Entered::Workspace(place));
     }
-    run(ctx, &resolved, options, into, &place, report)
+    run(source, &resolved, options, into, &place, report)
 }
 
 /// What there is of a workspace, and whether it must still be flushed.
@@ -88,13 +90,14 @@ struct Made {
 }
 
 fn make_workspace(
-    ctx: &Context,
+    source: &Source<'_>,
     resolved: &Resolved,
     into: Option<&Path>,
     place: &Path,
     refresh: bool,
     report: &mut Report,
 ) -> Result<Made> {
+    let ctx = source.ctx;
     let _lock = hydrate::lock(ctx, resolved)?;
     // Another process may have made it while this one waited.
     let current = ctx.pins().read(&resolved.task, into)?;
@@ -115,8 +118,7 @@ fn make_workspace(
         }
         Workspace::Missing | Workspace::Stale(_) => {
             report.cache.misses += 1;
-            let mut source = Source::new(ctx, &resolved);
-            let snapshot = report.step("fetch.snapshot", || fetch::snapshot(&mut source))?;
+            let snapshot = report.step("fetch.snapshot", || fetch::snapshot(source, &resolved))?;
             report.step("fetch.repo", || Ok(((), hydrate::fetch_repo(ctx, &resolved, &snapshot.document)?)))?;
             // Not before everything that the new one needs is here.
             let aside = stale.map(|_| hydrate::set_aside(ctx, &resolved, place)).transpose()?;
@@ -154,24 +156,64 @@ fn mark_flushed(ctx: &Context, task: &Located, into: Option<&Path>) -> Result<()
     Ok(())
 }
 
+/// The image and the workspace, at the same time where the image must be
+/// pulled. What fails first stops the other.
+fn gather(
+    source: &Source<'_>,
+    resolved: &Resolved,
+    into: Option<&Path>,
+    place: &Path,
+    refresh: bool,
+    report: &mut Report,
+) -> Result<(Image, Pulled, Made)> {
+    let start = Instant::now();
+    let known = match fetch::image_here(source.ctx, resolved)? {
+        Here::Whole(whole) => {
+            report.note("fetch.image", start.elapsed(), 0);
+            let (image, pulled) = *whole;
+            return Ok((image, pulled, make_workspace(source, resolved, into, place, refresh, report)?));
+        }
+        Here::Documents(image) => Some(image),
+        Here::Nothing => None,
+    };
+    std::thread::scope(|scope| {
+        let pulling = scope.spawn(|| {
+            let pulled = fetch::pull_image(source, resolved, known);
+            if pulled.is_err() {
+                source.stop();
+            }
+            (pulled, start.elapsed())
+        });
+        let made = make_workspace(source, resolved, into, place, refresh, report);
+        if made.is_err() {
+            source.stop();
+        }
+        let (pulled, took) = pulling.join().map_err(|_| anyhow::anyhow!("the thread that pulls the image died"))?;
+        // Of two failures the one that stopped the other is told.
+        let (image, pulled) = match (pulled, made.as_ref().err()) {
+            (Err(error), Some(second)) if is_stopped(second) => return Err(error),
+            (Err(_), Some(_)) => return Err(made.err().unwrap_or_else(|| failure("the workspace is missing").into())),
+            (pulled, _) => pulled?,
+        };
+        report.note("fetch.image", took, pulled.bytes);
+        Ok((image, pulled, made?))
+    })
+}
+
 fn run(
-    ctx: &Context,
+    source: Source<'_>,
     resolved: &Resolved,
     options: &EnterOptions,
     into: Option<&Path>,
     place: &Path,
     report: &mut Report,
 ) -> Result<Entered> {
-    // The image first: its threads have ended when git is started.
-    let mut source = Source::new(ctx, resolved);
-    let (image, pulled) = report.step("fetch.image", || {
-        let (image, pulled) = fetch::image(&mut source)?;
-        let bytes = pulled.bytes;
-        Ok(((image, pulled), bytes))
-    })?;
+    let ctx = source.ctx;
+    let (image, pulled, made) = gather(&source, resolved, into, place, options.refresh, report)?;
+    // The threads of a registry's connections must have ended by now.
+    drop(source);
     report.cache.misses += pulled.fetched;
     report.cache.hits += pulled.records.len() - pulled.fetched;
-    let made = make_workspace(ctx, resolved, into, place, options.refresh, report)?;
     let spec = start::spec(ctx, resolved, &image, &pulled, place, options.network)?;
     greet(ctx, resolved, options);
     let mut sandbox = report.step("start", || Ok((Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?, 0)))?;

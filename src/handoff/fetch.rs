@@ -1,38 +1,69 @@
 //! Pulling what is missing: the image's layers and the snapshot.
 
+use std::io::Read;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Context as _, Result};
 
-use super::context::Context;
+use super::context::{Context, Located};
 use super::resolve::{Resolved, from_store, open_store};
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::{failure, integrity, unreachable};
 use crate::identity::{ImageRef, StoreRef};
-use crate::image::{self, Cache, Image, Metadata, Owned, Owners, Ownership, Pulled, User, Watch};
+use crate::image::{self, Cache, Image, Metadata, Moved, Owned, Owners, Ownership, Pulled, User, Watch};
 use crate::oci::{Blobs, Descriptor};
 use crate::runtime::Mapping;
 use crate::snapshot::{Document, MAX_DOCUMENT};
 use crate::store::{Access, Store};
 use crate::ui::{Bar, Progress};
 
-/// The store, opened when something first is needed from it.
+/// Where a task's parts come from: its store, opened when something is first
+/// needed from it, and only once. Threads of a registry's connections end when
+/// this is dropped.
 pub(super) struct Source<'a> {
-    ctx: &'a Context,
-    resolved: &'a Resolved,
-    store: Option<Box<dyn Store>>,
+    pub(super) ctx: &'a Context,
+    pub(super) task: Located,
+    store: OnceLock<Box<dyn Store>>,
+    progress: Progress,
+    stopped: AtomicBool,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(ctx: &'a Context, resolved: &'a Resolved) -> Self {
-        Source { ctx, resolved, store: None }
+    pub(super) fn new(ctx: &'a Context, task: Located) -> Self {
+        let progress = ctx.ui.progress();
+        Source { ctx, task, store: OnceLock::new(), progress, stopped: AtomicBool::new(false) }
     }
 
-    fn open(&mut self) -> Result<&dyn Store> {
-        if self.store.is_none() {
-            self.store = Some(open_store(self.ctx, &self.resolved.task)?);
+    pub(super) fn store(&self) -> Result<&dyn Store> {
+        if self.store.get().is_none() {
+            let opened = open_store(self.ctx, &self.task)?;
+            // Another thread may have been first; then this one is closed again.
+            let _ = self.store.set(opened);
         }
-        self.store.as_deref().context("the store is not open")
+        self.store.get().map(|store| &**store).context("the store is not open")
     }
+
+    /// Another part has failed: the rest need not be finished.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    fn go_on(&self) -> std::io::Result<()> {
+        if self.stopped.load(Ordering::Relaxed) { Err(std::io::Error::other(failure(STOPPED))) } else { Ok(()) }
+    }
+
+    fn bar(&self, label: &str, total: u64) -> Finishing {
+        Finishing(self.progress.bar(label, total))
+    }
+}
+
+const STOPPED: &str = "stopped, because another part failed";
+
+/// Whether this failure is only the echo of another one.
+pub(super) fn is_stopped(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.to_string() == STOPPED)
 }
 
 /// Files of the image belong to whom the runtime's mapping says.
@@ -78,43 +109,57 @@ pub(super) fn local_image(ctx: &Context, resolved: &Resolved) -> Result<Option<(
     Ok(Some((image, pulled)))
 }
 
-/// The image, pulled where it is missing.
+/// Whether the image is here, as far as it may be used: all of it, or only its
+/// documents.
 ///
 /// # Errors
-/// When the store lacks it, or what it gives does not match.
-pub(super) fn image(source: &mut Source<'_>) -> Result<(Image, Pulled)> {
-    let (ctx, resolved) = (source.ctx, source.resolved);
-    let local = local_image(ctx, resolved)?;
+/// When the caches cannot be read.
+pub(super) fn image_here(ctx: &Context, resolved: &Resolved) -> Result<Here> {
     let reference = &resolved.identity.toolchain.image;
     let entered = resolved.pin.as_ref().is_some_and(|pin| pin.identity == resolved.digest);
     let seen = entered || seen_there(ctx, reference);
-    let known = match local {
-        Some((image, Some(pulled))) if seen => return Ok((image, pulled)),
-        Some((image, _)) => Some(image),
-        None => None,
-    };
+    // What came from elsewhere says nothing about the repository named here.
+    Ok(match local_image(ctx, resolved)?.filter(|_| seen) {
+        Some((image, Some(pulled))) => Here::Whole(Box::new((image, pulled))),
+        Some((image, None)) => Here::Documents(image),
+        None => Here::Nothing,
+    })
+}
+
+/// How much of an image is here.
+pub(super) enum Here {
+    Whole(Box<(Image, Pulled)>),
+    Documents(Image),
+    Nothing,
+}
+
+/// Pulls what is missing of the image.
+///
+/// # Errors
+/// When the store lacks it, or what it gives does not match.
+pub(super) fn pull_image(source: &Source<'_>, resolved: &Resolved, known: Option<Image>) -> Result<(Image, Pulled)> {
+    let ctx = source.ctx;
+    let reference = &resolved.identity.toolchain.image;
     ctx.open_roots()?;
     let own;
     let store = match &reference.repository {
         // It travels with the task.
-        None => source.open().context("the image is not on this machine")?,
+        None => source.store().context("the image is not on this machine")?,
         Some(repository) => {
             own = ctx.open(&StoreRef::Registry(repository.clone()), Access::Read).context("cannot open the image")?;
             &*own
         }
     };
     let image = match known {
-        Some(image) if seen => image,
-        // What is here came from elsewhere: does this repository have it, too?
-        _ => {
+        Some(image) => image,
+        None => {
             let descriptor = store.find(&reference.digest)?;
             Metadata { paths: &ctx.paths }.fetch(store, &descriptor).context("cannot read the image")?
         }
     };
     note_seen(ctx, reference)?;
     check_platform(&image, resolved)?;
-    let progress = ctx.ui.progress();
-    let shown = Shown { ctx, progress: &progress };
+    let shown = Shown(source);
     let cache = Cache::new(&ctx.paths, disk::boot_id()?);
     let pulled = cache.pull(&image, &Sandboxed(ctx), store as &dyn Blobs, &shown).context("cannot pull the image")?;
     if pulled.fetched > 0 {
@@ -177,20 +222,19 @@ fn tell_what_differs(ctx: &Context, pulled: &Pulled) {
     }
 }
 
-struct Shown<'a> {
-    ctx: &'a Context,
-    progress: &'a Progress,
-}
+struct Shown<'a>(&'a Source<'a>);
 
 impl Watch for Shown<'_> {
-    fn layer(&self, layer: &Descriptor) -> Box<dyn Fn(u64) + Sync + Send> {
-        let bar = self.progress.bar(&format!("layer {}", layer.digest.short()), layer.size);
-        let bar = Finishing(bar);
-        Box::new(move |count| bar.0.add(count))
+    fn layer<'a>(&'a self, layer: &Descriptor) -> Moved<'a> {
+        let bar = self.0.bar(&format!("layer {}", layer.digest.short()), layer.size);
+        Box::new(move |count| {
+            bar.0.add(count);
+            self.0.go_on()
+        })
     }
 
     fn waiting(&self, layer: &Descriptor) {
-        self.ctx.ui.status("Waiting", &format!("another envctl is pulling layer {}", layer.digest.short()));
+        self.0.ctx.ui.status("Waiting", &format!("another envctl is pulling layer {}", layer.digest.short()));
     }
 }
 
@@ -213,13 +257,13 @@ pub(super) struct Snapshot {
 ///
 /// # Errors
 /// When the store lacks it, or what it gives does not match.
-pub(super) fn snapshot(source: &mut Source<'_>) -> Result<(Snapshot, u64)> {
-    let (ctx, resolved) = (source.ctx, source.resolved);
+pub(super) fn snapshot(source: &Source<'_>, resolved: &Resolved) -> Result<(Snapshot, u64)> {
+    let ctx = source.ctx;
     let id = resolved.identity.snapshot_id;
     if let Some(snapshot) = kept_snapshot(ctx, &id)? {
         return Ok((snapshot, 0));
     }
-    let store = source.open().context("the snapshot is not on this machine")?;
+    let store = source.store().context("the snapshot is not on this machine")?;
     // By its own tag: the task's may have moved on meanwhile.
     let exact = super::context::Located {
         store: resolved.task.store.clone(),
@@ -238,7 +282,7 @@ pub(super) fn snapshot(source: &mut Source<'_>) -> Result<(Snapshot, u64)> {
         let descriptor = artifact.pack.as_ref().filter(|descriptor| descriptor.digest == pack.digest);
         let descriptor = descriptor.ok_or_else(|| integrity("the snapshot's pack is not in the manifest"))?;
         let mut content = store.open(descriptor).context("cannot read the snapshot's pack")?;
-        keep_stream(ctx, descriptor, &mut *content)?;
+        keep_stream(source, descriptor, &mut *content)?;
         moved += descriptor.size;
     }
     disk::write_file(&ctx.paths.blob(&id), &bytes, Durability::Cached)?;
@@ -263,17 +307,34 @@ fn kept_snapshot(ctx: &Context, id: &Digest) -> Result<Option<Snapshot>> {
     Ok(Some(Snapshot { document, pack }))
 }
 
-fn keep_stream(ctx: &Context, descriptor: &Descriptor, content: &mut dyn std::io::Read) -> Result<()> {
-    let place = ctx.paths.blob(&descriptor.digest);
+fn keep_stream(source: &Source<'_>, descriptor: &Descriptor, content: &mut dyn Read) -> Result<()> {
+    let place = source.ctx.paths.blob(&descriptor.digest);
     let parent = place.parent().context("a blob has a folder")?;
     disk::create_private_dir(parent)?;
     let mut file = tempfile::NamedTempFile::new_in(parent)?;
+    let content = Watched { content, bar: source.bar("snapshot", descriptor.size), source };
     let mut content = crate::digest::Verified::new(content, descriptor.size, descriptor.digest);
     std::io::copy(&mut content, &mut file)
         .map_err(crate::oci::unwrap_io)
         .context("cannot fetch the snapshot's pack")?;
     disk::finish_file(file, &place, Durability::Cached)?;
     Ok(())
+}
+
+/// Shows how far a stream has come, and stops with its source.
+struct Watched<'a, R> {
+    content: R,
+    bar: Finishing,
+    source: &'a Source<'a>,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.source.go_on()?;
+        let count = self.content.read(buffer)?;
+        self.bar.0.add(count as u64);
+        Ok(count)
+    }
 }
 
 /// The store's descriptor of an image, for `publish` and `show`.

@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::context::Context;
+use super::fetch::Source;
 use super::plan::{self, Plan};
-use super::resolve::{Resolved, from_store, open_store, resolve};
+use super::resolve::{Resolved, from_store, resolve};
 use super::{hydrate, pin::Pin};
 use crate::identity::{Identity, Status, StoreRef, Target, TaskId, TaskRef};
 use crate::runtime::Lease;
@@ -33,20 +34,20 @@ pub struct Shown {
 pub fn show(ctx: &Context, reference: &TaskRef) -> Result<Shown> {
     let task = ctx.locate(reference)?;
     let pin = ctx.pins().read(&task, None)?;
+    let source = Source::new(ctx, task.clone());
     let from_store = || -> Result<Resolved> {
-        let store = open_store(ctx, &task)?;
-        let (_, artifact, identity) = from_store(&*store, &task)?;
+        let (_, artifact, identity) = from_store(source.store()?, &task)?;
         let digest = crate::digest::Digest::of(&artifact.identity);
         Ok(Resolved { task: task.clone(), digest, identity, pin: pin.clone(), pinned_at: ctx.clock.now() })
     };
     let resolved = if ctx.options.offline && pin.is_some() {
-        resolve(ctx, task.clone(), None, false)?
+        resolve(&source, None, false)?
     } else {
         match from_store() {
             Ok(resolved) => resolved,
             Err(error) if pin.is_some() => {
                 ctx.ui.warn(&format!("shown as it is pinned here: {error:#}"));
-                resolve(ctx, task.clone(), None, false)?
+                resolve(&source, None, false)?
             }
             Err(error) => return Err(error),
         }

@@ -1,7 +1,7 @@
 //! What `--report FILE` holds: time and bytes of each step, and the outcome.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -59,8 +59,13 @@ impl Report {
         let start = Instant::now();
         let done = work();
         let bytes = done.as_ref().map_or(0, |(_, bytes)| *bytes);
-        self.steps.push(Step { name, ms: start.elapsed().as_secs_f64() * 1000.0, bytes });
+        self.note(name, start.elapsed(), bytes);
         done.map(|(value, _)| value)
+    }
+
+    /// Notes a step that ran elsewhere.
+    pub(super) fn note(&mut self, name: &'static str, took: Duration, bytes: u64) {
+        self.steps.push(Step { name, ms: took.as_secs_f64() * 1000.0, bytes });
     }
 }
 

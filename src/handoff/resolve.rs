@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use super::context::{Context, Located};
+use super::fetch::Source;
 use super::pin::Pin;
 use crate::digest::Digest;
 use crate::error::{Kind, hint_of, integrity, kind_of, not_found, unreachable};
@@ -66,7 +67,8 @@ pub(super) fn open_store(ctx: &Context, task: &Located) -> Result<Box<dyn Store>
 ///
 /// # Errors
 /// [`Kind::NotFound`] for a task or store that does not exist.
-pub(super) fn resolve(ctx: &Context, task: Located, into: Option<&Path>, refresh: bool) -> Result<Resolved> {
+pub(super) fn resolve(source: &Source<'_>, into: Option<&Path>, refresh: bool) -> Result<Resolved> {
+    let (ctx, task) = (source.ctx, source.task.clone());
     let pins = ctx.pins();
     let pin = pins.read(&task, into)?;
     if let Some(pin) = &pin
@@ -76,8 +78,7 @@ pub(super) fn resolve(ctx: &Context, task: Located, into: Option<&Path>, refresh
         let (digest, pinned_at) = (pin.identity, pin.pinned_at);
         return Ok(Resolved { task, digest, identity, pin: Some(pin.clone()), pinned_at });
     }
-    let store = open_store(ctx, &task)?;
-    let (_, artifact, identity) = from_store(&*store, &task)?;
+    let (_, artifact, identity) = from_store(source.store()?, &task)?;
     ctx.open_roots()?;
     let digest = pins.keep(&artifact.identity)?;
     Ok(Resolved { task, digest, identity, pin, pinned_at: ctx.clock.now() })

@@ -123,7 +123,7 @@ impl Layers {
         diff_id: &Digest,
         content: Box<dyn Read + Send>,
         own_ids: (u32, u32),
-        moved: &(dyn Fn(u64) + Sync),
+        moved: &(dyn Fn(u64) -> io::Result<()> + Sync),
     ) -> Result<Extracted> {
         let scratch = Scratch::create(&self.cache)?;
         let tree = scratch.path().join("fs");
@@ -263,7 +263,7 @@ fn inflate(
     layer: &Descriptor,
     diff_id: &Digest,
     content: Box<dyn Read + Send>,
-    moved: &(dyn Fn(u64) + Sync),
+    moved: &(dyn Fn(u64) -> io::Result<()> + Sync),
     chunks: &SyncSender<io::Result<Vec<u8>>>,
     spare: &Receiver<Vec<u8>>,
 ) -> io::Result<()> {
@@ -332,13 +332,13 @@ fn fault(message: String) -> io::Error {
 
 struct Counted<'a> {
     inner: Box<dyn Read + Send>,
-    moved: &'a (dyn Fn(u64) + Sync),
+    moved: &'a (dyn Fn(u64) -> io::Result<()> + Sync),
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        (self.moved)(count as u64);
+        (self.moved)(count as u64)?;
         Ok(count)
     }
 }

@@ -20,7 +20,7 @@ use crate::paths::Paths;
 
 pub use extract::{Counts, Owned};
 pub use layer::{Layers, Ownership, Record};
-pub use pull::{Cache, Owners, Pulled, Watch};
+pub use pull::{Cache, Moved, Owners, Pulled, Watch};
 pub use user::{MAX_ID, User};
 
 /// Everything about an image but its content.

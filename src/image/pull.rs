@@ -19,10 +19,14 @@ use crate::paths::Paths;
 /// An id that no image may use: nothing counts as the developer's own yet.
 const NOBODY_YET: (u32, u32) = (u32::MAX, u32::MAX);
 
+/// Told how many more bytes have moved.
+pub type Moved<'a> = Box<dyn Fn(u64) -> std::io::Result<()> + Sync + Send + 'a>;
+
 /// What pulling has to tell while it runs.
 pub trait Watch: Sync {
-    /// A layer starts; the returned function is called with bytes moved.
-    fn layer(&self, layer: &Descriptor) -> Box<dyn Fn(u64) + Sync + Send>;
+    /// A layer starts; the returned function is called with bytes moved. Its
+    /// error stops the pull.
+    fn layer<'a>(&'a self, layer: &Descriptor) -> Moved<'a>;
     /// Another process works on the same layer.
     fn waiting(&self, layer: &Descriptor);
 }

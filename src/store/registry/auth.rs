@@ -13,7 +13,7 @@ use reqwest::{Client, Url};
 use serde::Deserialize;
 
 use super::credentials::{self, Login};
-use super::http::read_capped;
+use super::reply::read_capped;
 use crate::error::{failure, integrity, policy};
 use crate::store::AuthFiles;
 

@@ -7,24 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, RANGE, RETRY_AFTER};
-use reqwest::{Certificate, Client, NoProxy, Proxy, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 use super::auth::{Auth, Scope};
+use super::connect;
+use super::reply::{MANIFESTS, complaint, is_transient, may_pass, media_type, read_capped, retry_after};
 use super::tries::Tries;
 use crate::digest::Digest;
-use crate::error::{Fault, failure, integrity, not_found, policy, unreachable, usage};
-use crate::oci::{MAX_METADATA, media};
+use crate::error::{Fault, failure, integrity, not_found, policy, unreachable};
+use crate::oci::MAX_METADATA;
 use crate::store::Network;
 
 /// Upper bound for the part of an error's body that is looked at, in bytes.
 const MAX_COMPLAINT: u64 = 64 << 10;
-
-/// Redirects that are followed for one request.
-const MAX_REDIRECTS: usize = 5;
-
-/// What a manifest may be.
-const MANIFESTS: [&str; 4] = [media::MANIFEST, media::INDEX, media::DOCKER_MANIFEST, media::DOCKER_INDEX];
 
 /// One repository of one registry.
 #[derive(Clone)]
@@ -54,31 +50,8 @@ impl Http {
     /// When the user's settings cannot be used.
     pub(super) fn new(network: &Network, host: &str, repository: &str) -> Result<Self> {
         let settings = network.host(host);
-        let base = base(network, host)?;
-        let certificates = match &settings.ca {
-            Some(path) => certificates(path)?,
-            None => Vec::new(),
-        };
-        let mut builder = Client::builder()
-            .user_agent(concat!("envctl/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(network.timeout)
-            .read_timeout(network.timeout)
-            .referer(false)
-            .no_proxy()
-            .redirect(redirect::Policy::custom(follow))
-            .tls_certs_merge(certificates);
-        for (address, proxy) in [
-            (&network.proxies.https, Proxy::https as fn(String) -> reqwest::Result<Proxy>),
-            (&network.proxies.http, Proxy::http),
-        ] {
-            if let Some(address) = address {
-                // The address may carry a password; it is not repeated.
-                let proxy = proxy(address.clone()).map_err(|_| usage("the address of the proxy is malformed"))?;
-                let none = network.proxies.none.as_deref().and_then(NoProxy::from_string);
-                builder = builder.proxy(proxy.no_proxy(none));
-            }
-        }
-        let client = builder.build().with_context(|| format!("cannot prepare the connection to {host}"))?;
+        let base = connect::base(network, host)?;
+        let client = connect::client(network, host)?;
         let auth = Auth {
             host: host.to_owned(),
             repository: repository.to_owned(),
@@ -171,6 +144,7 @@ impl Http {
         match status {
             401 | 403 => self.0.auth.denied(&format!("it answers {status}{said}")),
             404 => not_found(format!("{host} does not have what {} should hold{said}", self.0.repository)),
+            300..=399 => policy(format!("{host} redirects to where envctl does not go ({status})")),
             429 | 500..=599 => unreachable(format!("{host} cannot answer now ({status}{said})"))
                 .hint("try again later, or with --offline if the task was entered before"),
             _ => failure(format!("{host} answers {status}{said}")),
@@ -320,119 +294,4 @@ impl Http {
         let response = self.send(Scope::Push, |client| client.get(url.clone())).await?;
         if response.status() == StatusCode::OK { Ok(()) } else { Err(self.refusal(response).await.into()) }
     }
-}
-
-/// The address of a registry. Without TLS only where the user says so, or on
-/// loopback, where nobody listens on the way.
-pub(super) fn base(network: &Network, host: &str) -> Result<Url> {
-    let settings = network.host(host);
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let loopback = name == "localhost" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
-    let plain = settings.plain_http.unwrap_or(loopback && settings.ca.is_none());
-    // Docker's own registry has a name and an address.
-    let address = if host == "docker.io" { "index.docker.io" } else { host };
-    let scheme = if plain { "http" } else { "https" };
-    Url::parse(&format!("{scheme}://{address}/")).map_err(|_| usage(format!("{host} is no registry")).into())
-}
-
-/// The certificates of a PEM file.
-pub(super) fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>> {
-    let pem =
-        std::fs::read(path).with_context(|| format!("cannot read the certificate authority {}", path.display()))?;
-    let found = Certificate::from_pem_bundle(&pem).unwrap_or_default();
-    if found.is_empty() {
-        return Err(usage(format!("{} holds no certificate in PEM", path.display())).into());
-    }
-    Ok(found)
-}
-
-fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    if attempt.previous().len() > MAX_REDIRECTS {
-        return attempt.error("too many redirects");
-    }
-    let left_tls = attempt.url().scheme() != "https" && attempt.previous().iter().any(|url| url.scheme() == "https");
-    if left_tls || !matches!(attempt.url().scheme(), "http" | "https") {
-        return attempt.error("the new address is not reached by https");
-    }
-    attempt.follow()
-}
-
-fn is_transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
-}
-
-/// Whether the same request may work a moment later.
-fn may_pass(error: &reqwest::Error) -> bool {
-    let text = format!("{error:?}");
-    // What TLS refuses it will refuse again.
-    let settled = error.is_redirect() || error.is_builder() || error.is_timeout() || text.contains("ertificate");
-    !settled && (error.is_connect() || error.is_request() || error.is_body())
-}
-
-/// `Retry-After` in seconds or as a date, RFC 9110 section 10.2.3.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(&value.replace("GMT", "+0000")).ok()?;
-    let wait = date.timestamp().duration_since(crate::clock::Clock::System.now());
-    Some(Duration::try_from(wait).unwrap_or_default())
-}
-
-/// Reads a body that must be small.
-pub(super) async fn read_capped(mut response: Response, limit: u64, what: &str) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| unreachable(format!("{what} was cut short: {}", error.without_url())))?
-    {
-        if bytes.len() as u64 + chunk.len() as u64 > limit {
-            return Err(integrity(format!("{what} is larger than {limit} bytes")).into());
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
-/// What a document says it is must be what the registry says it is: otherwise
-/// two readers could take it for two things (CVE-2021-41190).
-fn media_type(bytes: &[u8], declared: Option<&str>, reference: &str) -> Result<String> {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Own {
-        media_type: Option<String>,
-    }
-    let own = serde_json::from_slice::<Own>(bytes)
-        .map_err(|error| integrity(format!("the manifest {reference} is not valid JSON: {error}")))?
-        .media_type;
-    let declared = declared.map(|declared| declared.split(';').next().unwrap_or_default().trim().to_owned());
-    let declared = declared.filter(|declared| MANIFESTS.contains(&declared.as_str()));
-    match (own, declared) {
-        (Some(own), Some(declared)) if own != declared => {
-            Err(integrity(format!("the manifest {reference} is ambiguous: it is {own}, and is served as {declared}"))
-                .into())
-        }
-        (Some(own), _) => Ok(own),
-        (None, Some(declared)) => Ok(declared),
-        (None, None) => Ok(media::MANIFEST.into()),
-    }
-}
-
-/// The first message of an OCI error body.
-fn complaint(body: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Body {
-        errors: Vec<One>,
-    }
-    #[derive(serde::Deserialize)]
-    struct One {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let body: Body = serde_json::from_slice(body).ok()?;
-    let first = body.errors.into_iter().next()?;
-    let text = if first.message.is_empty() { first.code } else { first.message };
-    Some(text.chars().take(200).collect())
 }

@@ -5,9 +5,11 @@
 //! ended, with its threads, when the last reader of this store is dropped.
 
 mod auth;
+mod connect;
 mod credentials;
 mod download;
 mod http;
+mod reply;
 mod tries;
 mod upload;
 
@@ -24,7 +26,7 @@ use self::upload::{Place, Uploads};
 use super::{Content, Network, Store};
 use crate::digest::Digest;
 use crate::error::{integrity, not_found, unreachable};
-use crate::oci::{Blobs, Descriptor, media};
+use crate::oci::{Blobs, Descriptor};
 
 /// Tags of one repository that are listed.
 const MAX_TAGS: usize = 1_000_000;
@@ -120,7 +122,7 @@ impl Registry {
 }
 
 fn is_manifest(media_type: &str) -> bool {
-    matches!(media_type, media::MANIFEST | media::INDEX | media::DOCKER_MANIFEST | media::DOCKER_INDEX)
+    reply::MANIFESTS.contains(&media_type)
 }
 
 impl Blobs for Registry {

@@ -16,7 +16,8 @@ use oci_client::{Client, Reference, RegistryOperation};
 use tokio::runtime::Runtime;
 
 use super::auth::{Grant, Scope};
-use super::http::{self, Http};
+use super::connect;
+use super::http::Http;
 use super::tries::Tries;
 use crate::digest::{Digest, Verified};
 use crate::error::{Fault, failure, unreachable};
@@ -36,10 +37,10 @@ pub(super) struct Uploads {
 impl Uploads {
     pub(super) fn new(network: &Network, host: &str) -> Result<Self> {
         let settings = network.host(host);
-        let plain = http::base(network, host)?.scheme() == "http";
+        let plain = connect::base(network, host)?.scheme() == "http";
         let extra_root_certificates = match &settings.ca {
             Some(path) => {
-                http::certificates(path)?;
+                connect::certificates(path)?;
                 vec![Certificate { encoding: CertificateEncoding::Pem, data: std::fs::read(path)? }]
             }
             None => Vec::new(),

@@ -1,7 +1,7 @@
 //! The main road through a real registry, and roads between the two kinds of
 //! store.
 
-use crate::support::{Facts, ImageBuilder, Lab, Layout, RealRegistry};
+use crate::support::{Facts, Home, ImageBuilder, Lab, Layout, RealRegistry};
 
 /// Publishes the lab's checkout to a registry; what `enter` takes.
 fn publish(lab: &Lab, store: &str, image: &str, task: &str) -> String {
@@ -46,8 +46,8 @@ fn the_main_road() {
         assert_eq!(lab.sh(&task, "ls more 2>/dev/null || echo none"), "none\n");
         let exact = format!("{store}@{}", shown["digest"].as_str().unwrap());
         assert_eq!(lab.sh(&exact, "cat untracked"), "u");
-        let lab = lab.with_developer(crate::support::Home::new());
-        assert_eq!(lab.sh(&task, "cat more"), "m");
+        let other = if lab.dev.is_unprivileged() { Home::unprivileged() } else { Home::new() };
+        assert_eq!(lab.with_developer(other).sh(&task, "cat more"), "m");
     }
     registry.stop();
 }
@@ -93,7 +93,14 @@ fn an_image_on_a_registry() {
 /// All tags of a task's store, copied by somebody else's tool.
 fn copy(lab: &Lab, tags: &[String], from: impl Fn(&str) -> String, to: impl Fn(&str) -> String) {
     for tag in tags {
-        let options = ["copy", "--all", "--insecure-policy", "--src-tls-verify=false", "--dest-tls-verify=false"];
+        let options = [
+            "copy",
+            "--all",
+            "--preserve-digests",
+            "--insecure-policy",
+            "--src-tls-verify=false",
+            "--dest-tls-verify=false",
+        ];
         let options = options.map(str::to_owned).into_iter().chain([from(tag), to(tag)]);
         lab.agent.call("skopeo", options).ok();
     }
@@ -114,7 +121,7 @@ fn skopeo_carries_tasks_both_ways() {
         move |tag: &str| format!("docker://{repository}:{tag}")
     };
     copy(&lab, &lab.store.tags(), |tag| lab.store.reference(tag), docker(&there));
-    let one = lab.with_developer(crate::support::Home::new());
+    let one = lab.with_developer(Home::new());
     assert_eq!(one.sh(&format!("{there}:task-1"), "cat untracked"), "u");
 
     // From a registry to a folder.
@@ -125,7 +132,7 @@ fn skopeo_carries_tasks_both_ways() {
     let tags: Vec<String> = tags["Tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap().into()).collect();
     assert_eq!(tags.len(), 3, "{tags:?}");
     copy(&lab, &tags, docker(&home), |tag| folder.reference(tag));
-    let two = lab.with_developer(crate::support::Home::new());
+    let two = lab.with_developer(Home::new());
     assert_eq!(two.sh(&folder.reference("task-2"), "cat untracked"), "u");
     let workspace = two.repo.seen_by(&two.dev, two.report()["workspace"].as_str().unwrap());
     Facts::of(&lab.repo).assert_same(&Facts::of(&workspace));
