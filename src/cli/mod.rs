@@ -1,6 +1,7 @@
 //! The command line: one file per verb, its arguments beside the few lines
 //! that call the layer below.
 
+mod completions;
 mod enter;
 mod exec;
 mod publish;
@@ -82,6 +83,7 @@ enum Verb {
     Show(show::Arguments),
     Tasks(tasks::Arguments),
     Status(status::Arguments),
+    Completions(completions::Arguments),
 }
 
 /// A task on the command line.
@@ -117,6 +119,7 @@ impl Verb {
             Verb::Show(arguments) => arguments.run(ctx),
             Verb::Tasks(arguments) => arguments.run(ctx),
             Verb::Status(arguments) => arguments.run(ctx),
+            Verb::Completions(arguments) => arguments.run(&ctx.ui),
         }
     }
 }

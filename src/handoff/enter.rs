@@ -6,12 +6,13 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::context::{Context, Located};
-use super::fetch::{self, Here, Source, is_stopped};
+use super::fetch::{self, Here};
 use super::hydrate::{self, Workspace};
 use super::pin::Pin;
 use super::plan::{self, Plan};
 use super::report::Report;
 use super::resolve::{Resolved, resolve};
+use super::source::{Source, is_stopped};
 use super::start;
 use crate::clock::age;
 use crate::error::{Fault, Kind, failure};
@@ -68,7 +69,8 @@ pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Resu
     let place = hydrate::place(ctx, &resolved, into);
     report.workspace = place.display().to_string();
     if options.dry_run {
-        let plan = report.step("plan", || Ok((plan::plan(ctx, &resolved, &place, !options.no_runtime)?, 0)))?;
+        let plan =
+            report.step("plan", || Ok((plan::plan(ctx, &resolved, &place, !options.no_runtime, Some(&source))?, 0)))?;
         return Ok(Entered::Planned(plan));
     }
     ctx.open_roots()?;

@@ -1,70 +1,20 @@
 //! Pulling what is missing: the image's layers and the snapshot.
 
-use std::io::Read;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use anyhow::{Context as _, Result};
 
 use super::context::{Context, Located};
-use super::resolve::{Resolved, from_store, open_store};
+use super::plan::Part;
+use super::resolve::{Resolved, from_store};
+use super::source::Source;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::{failure, integrity, unreachable};
-use crate::identity::{ImageRef, StoreRef};
+use crate::identity::{ImageRef, StoreRef, Target};
 use crate::image::{self, Cache, Image, Metadata, Moved, Owned, Owners, Ownership, Pulled, User, Watch};
 use crate::oci::{Blobs, Descriptor};
 use crate::runtime::Mapping;
 use crate::snapshot::{Document, MAX_DOCUMENT};
 use crate::store::{Access, Store};
-use crate::ui::{Bar, Progress};
-
-/// Where a task's parts come from: its store, opened when something is first
-/// needed from it, and only once. Threads of a registry's connections end when
-/// this is dropped.
-pub(super) struct Source<'a> {
-    pub(super) ctx: &'a Context,
-    pub(super) task: Located,
-    store: OnceLock<Box<dyn Store>>,
-    progress: Progress,
-    stopped: AtomicBool,
-}
-
-impl<'a> Source<'a> {
-    pub(super) fn new(ctx: &'a Context, task: Located) -> Self {
-        let progress = ctx.ui.progress();
-        Source { ctx, task, store: OnceLock::new(), progress, stopped: AtomicBool::new(false) }
-    }
-
-    pub(super) fn store(&self) -> Result<&dyn Store> {
-        if self.store.get().is_none() {
-            let opened = open_store(self.ctx, &self.task)?;
-            // Another thread may have been first; then this one is closed again.
-            let _ = self.store.set(opened);
-        }
-        self.store.get().map(|store| &**store).context("the store is not open")
-    }
-
-    /// Another part has failed: the rest need not be finished.
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-    }
-
-    fn go_on(&self) -> std::io::Result<()> {
-        if self.stopped.load(Ordering::Relaxed) { Err(std::io::Error::other(failure(STOPPED))) } else { Ok(()) }
-    }
-
-    fn bar(&self, label: &str, total: u64) -> Finishing {
-        Finishing(self.progress.bar(label, total))
-    }
-}
-
-const STOPPED: &str = "stopped, because another part failed";
-
-/// Whether this failure is only the echo of another one.
-pub(super) fn is_stopped(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.to_string() == STOPPED)
-}
 
 /// Files of the image belong to whom the runtime's mapping says.
 struct Sandboxed<'a>(&'a Context);
@@ -109,6 +59,70 @@ pub(super) fn local_image(ctx: &Context, resolved: &Resolved) -> Result<Option<(
     Ok(Some((image, pulled)))
 }
 
+/// Which layers of an image are here.
+pub(super) fn layers_here(ctx: &Context, image: &Image) -> Result<Vec<bool>> {
+    Ok(Cache::new(&ctx.paths, disk::boot_id()?).have(image, &Sandboxed(ctx)))
+}
+
+/// The image's documents alone, fetched where they are missing.
+pub(super) fn image_documents(source: &Source<'_>, resolved: &Resolved) -> Result<Image> {
+    let reference = &resolved.identity.toolchain.image;
+    source.ctx.open_roots()?;
+    with_image_store(source, resolved, |store| documents(source.ctx, store, &reference.digest))
+}
+
+fn documents(ctx: &Context, store: &dyn Store, digest: &Digest) -> Result<Image> {
+    let descriptor = store.find(digest)?;
+    Metadata { paths: &ctx.paths }.fetch(store, &descriptor).context("cannot read the image")
+}
+
+/// The store that holds a task's image: its own, or the one that the identity
+/// names.
+fn with_image_store<T>(
+    source: &Source<'_>,
+    resolved: &Resolved,
+    work: impl FnOnce(&dyn Store) -> Result<T>,
+) -> Result<T> {
+    match &resolved.identity.toolchain.image.repository {
+        None => work(source.store().context("the image is not on this machine")?),
+        Some(repository) => {
+            let name = StoreRef::Registry(repository.clone());
+            work(&*source.ctx.open(&name, Access::Read).context("cannot open the image")?)
+        }
+    }
+}
+
+/// What is to be known of a snapshot and its base before they are fetched.
+pub(super) fn snapshot_part(
+    ctx: &Context,
+    resolved: &Resolved,
+    source: Option<&Source<'_>>,
+    ready: bool,
+) -> Result<Vec<Part>> {
+    let id = resolved.identity.snapshot_id;
+    let kept = kept_snapshot(ctx, &id)?;
+    let hit = ready || kept.is_some();
+    let bytes = match source {
+        _ if hit => Some(0),
+        Some(source) if !ctx.options.offline => {
+            let (_, artifact, _) = from_store(source.store()?, &exactly(resolved))?;
+            Some(artifact.snapshot.size + artifact.pack.map_or(0, |pack| pack.size))
+        }
+        _ => None,
+    };
+    let snapshot = Part { kind: "snapshot", name: id.to_string(), hit, bytes };
+    // What the snapshot builds on is written in it.
+    let base = kept.map(|snapshot| snapshot.document.base);
+    let here = ready || base.as_ref().is_some_and(|base| super::hydrate::mirror(ctx, resolved).has(base));
+    let name = base.unwrap_or_else(|| resolved.identity.repo.commit.clone()).to_string();
+    Ok(vec![snapshot, Part { kind: "commits", name, hit: here, bytes: here.then_some(0) }])
+}
+
+/// By its own tag: the task's may have moved on meanwhile.
+fn exactly(resolved: &Resolved) -> Located {
+    Located { store: resolved.task.store.clone(), target: Target::Identity(resolved.digest) }
+}
+
 /// Whether the image is here, as far as it may be used: all of it, or only its
 /// documents.
 ///
@@ -141,27 +155,18 @@ pub(super) fn pull_image(source: &Source<'_>, resolved: &Resolved, known: Option
     let ctx = source.ctx;
     let reference = &resolved.identity.toolchain.image;
     ctx.open_roots()?;
-    let own;
-    let store = match &reference.repository {
-        // It travels with the task.
-        None => source.store().context("the image is not on this machine")?,
-        Some(repository) => {
-            own = ctx.open(&StoreRef::Registry(repository.clone()), Access::Read).context("cannot open the image")?;
-            &*own
-        }
-    };
-    let image = match known {
-        Some(image) => image,
-        None => {
-            let descriptor = store.find(&reference.digest)?;
-            Metadata { paths: &ctx.paths }.fetch(store, &descriptor).context("cannot read the image")?
-        }
-    };
-    note_seen(ctx, reference)?;
-    check_platform(&image, resolved)?;
-    let shown = Shown(source);
-    let cache = Cache::new(&ctx.paths, disk::boot_id()?);
-    let pulled = cache.pull(&image, &Sandboxed(ctx), store as &dyn Blobs, &shown).context("cannot pull the image")?;
+    let (image, pulled) = with_image_store(source, resolved, |store| {
+        let image = match known {
+            Some(image) => image,
+            None => documents(ctx, store, &reference.digest)?,
+        };
+        note_seen(ctx, reference)?;
+        check_platform(&image, resolved)?;
+        let cache = Cache::new(&ctx.paths, disk::boot_id()?);
+        let blobs: &dyn Blobs = store;
+        let pulled = cache.pull(&image, &Sandboxed(ctx), blobs, &Shown(source)).context("cannot pull the image")?;
+        Ok((image, pulled))
+    })?;
     if pulled.fetched > 0 {
         let size = crate::ui::human_bytes(pulled.bytes);
         ctx.ui.status("Pulled", &format!("{} layers of the image, {size}", pulled.fetched));
@@ -228,22 +233,13 @@ impl Watch for Shown<'_> {
     fn layer<'a>(&'a self, layer: &Descriptor) -> Moved<'a> {
         let bar = self.0.bar(&format!("layer {}", layer.digest.short()), layer.size);
         Box::new(move |count| {
-            bar.0.add(count);
+            bar.add(count);
             self.0.go_on()
         })
     }
 
     fn waiting(&self, layer: &Descriptor) {
         self.0.ctx.ui.status("Waiting", &format!("another envctl is pulling layer {}", layer.digest.short()));
-    }
-}
-
-/// Takes the bar away when the layer is done.
-struct Finishing(Bar);
-
-impl Drop for Finishing {
-    fn drop(&mut self) {
-        self.0.finish();
     }
 }
 
@@ -264,12 +260,7 @@ pub(super) fn snapshot(source: &Source<'_>, resolved: &Resolved) -> Result<(Snap
         return Ok((snapshot, 0));
     }
     let store = source.store().context("the snapshot is not on this machine")?;
-    // By its own tag: the task's may have moved on meanwhile.
-    let exact = super::context::Located {
-        store: resolved.task.store.clone(),
-        target: crate::identity::Target::Identity(resolved.digest),
-    };
-    let (_, artifact, _) = from_store(store, &exact)?;
+    let (_, artifact, _) = from_store(store, &exactly(resolved))?;
     if artifact.snapshot.digest != id {
         return Err(
             integrity(format!("the manifest names snapshot {}, the identity {id}", artifact.snapshot.digest)).into()
@@ -307,34 +298,18 @@ fn kept_snapshot(ctx: &Context, id: &Digest) -> Result<Option<Snapshot>> {
     Ok(Some(Snapshot { document, pack }))
 }
 
-fn keep_stream(source: &Source<'_>, descriptor: &Descriptor, content: &mut dyn Read) -> Result<()> {
+fn keep_stream(source: &Source<'_>, descriptor: &Descriptor, content: &mut dyn std::io::Read) -> Result<()> {
     let place = source.ctx.paths.blob(&descriptor.digest);
     let parent = place.parent().context("a blob has a folder")?;
     disk::create_private_dir(parent)?;
     let mut file = tempfile::NamedTempFile::new_in(parent)?;
-    let content = Watched { content, bar: source.bar("snapshot", descriptor.size), source };
+    let content = source.watched(content, "snapshot", descriptor.size);
     let mut content = crate::digest::Verified::new(content, descriptor.size, descriptor.digest);
     std::io::copy(&mut content, &mut file)
         .map_err(crate::oci::unwrap_io)
         .context("cannot fetch the snapshot's pack")?;
     disk::finish_file(file, &place, Durability::Cached)?;
     Ok(())
-}
-
-/// Shows how far a stream has come, and stops with its source.
-struct Watched<'a, R> {
-    content: R,
-    bar: Finishing,
-    source: &'a Source<'a>,
-}
-
-impl<R: Read> Read for Watched<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.source.go_on()?;
-        let count = self.content.read(buffer)?;
-        self.bar.0.add(count as u64);
-        Ok(count)
-    }
 }
 
 /// The store's descriptor of an image, for `publish` and `show`.

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::context::Context;
-use super::fetch::Source;
 use super::plan::{self, Plan};
 use super::resolve::{Resolved, from_store, resolve};
+use super::source::Source;
 use super::{hydrate, pin::Pin};
 use crate::identity::{Identity, Status, StoreRef, Target, TaskId, TaskRef};
 use crate::runtime::Lease;
@@ -53,7 +53,7 @@ pub fn show(ctx: &Context, reference: &TaskRef) -> Result<Shown> {
         }
     };
     let place = hydrate::place(ctx, &resolved, None);
-    let here = plan::plan(ctx, &resolved, &place, true)?;
+    let here = plan::plan(ctx, &resolved, &place, true, None)?;
     Ok(Shown { task: task.reference(), digest: resolved.digest.to_string(), identity: resolved.identity, here })
 }
 

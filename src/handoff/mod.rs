@@ -17,6 +17,7 @@ mod plan;
 mod publish;
 mod report;
 mod resolve;
+mod source;
 mod start;
 
 pub use context::{Context, Options};

@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::context::Context;
 use super::fetch;
 use super::resolve::Resolved;
+use super::source::Source;
+use crate::image::Image;
 use crate::ui::human_bytes;
 
 /// A plan; nothing of it has been done.
@@ -26,6 +28,8 @@ pub struct Plan {
     pub workspace_ready: bool,
     /// The image.
     pub image: String,
+    /// Everything that the task needs, where it is known.
+    pub parts: Vec<Part>,
     /// Layers that have to be pulled; `null` when the image is not known here.
     pub layers_missing: Option<usize>,
     /// Their compressed bytes.
@@ -34,17 +38,46 @@ pub struct Plan {
     pub warm: bool,
 }
 
-/// Looks; changes nothing.
+/// One thing that a task needs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Part {
+    /// `layer`, `snapshot`, `commits` or `workspace`.
+    pub kind: &'static str,
+    /// Which one.
+    pub name: String,
+    /// Whether it is here.
+    pub hit: bool,
+    /// Bytes that would be fetched for it; `null` where nobody knows.
+    pub bytes: Option<u64>,
+}
+
+/// Looks; makes nothing. The store is asked for what is not known here when a
+/// source is given.
 ///
 /// # Errors
-/// When what is here cannot be read.
-pub(super) fn plan(ctx: &Context, resolved: &Resolved, place: &Path, runtime: bool) -> Result<Plan> {
-    let image = if runtime { fetch::local_image(ctx, resolved)? } else { None };
+/// When what is here cannot be read, or the store cannot.
+pub(super) fn plan(
+    ctx: &Context,
+    resolved: &Resolved,
+    place: &Path,
+    runtime: bool,
+    source: Option<&Source<'_>>,
+) -> Result<Plan> {
     let ready = resolved.pin.as_ref().is_some_and(|pin| pin.identity == resolved.digest) && place.exists();
-    let missing = image.as_ref().map(|(image, pulled)| match pulled {
-        Some(_) => (0, 0),
-        None => (image.layers.len(), image.layers.iter().map(|(layer, _)| layer.size).sum()),
-    });
+    let image = if runtime { known_image(ctx, resolved, source)? } else { None };
+    let mut parts = Vec::new();
+    if let Some(image) = &image {
+        let have = fetch::layers_here(ctx, image)?;
+        parts.extend(image.layers.iter().zip(have).map(|((layer, _), hit)| Part {
+            kind: "layer",
+            name: layer.digest.to_string(),
+            hit,
+            bytes: Some(if hit { 0 } else { layer.size }),
+        }));
+    }
+    let missing: Vec<u64> = parts.iter().filter(|part| !part.hit).filter_map(|part| part.bytes).collect();
+    parts.extend(fetch::snapshot_part(ctx, resolved, source, ready)?);
+    parts.push(Part { kind: "workspace", name: place.display().to_string(), hit: ready, bytes: Some(0) });
     Ok(Plan {
         task: resolved.task.reference(),
         identity: resolved.digest.to_string(),
@@ -52,27 +85,40 @@ pub(super) fn plan(ctx: &Context, resolved: &Resolved, place: &Path, runtime: bo
         workspace: place.display().to_string(),
         workspace_ready: ready,
         image: resolved.identity.toolchain.image.to_string(),
-        layers_missing: missing.map(|(layers, _)| layers),
-        bytes_missing: missing.map(|(_, bytes)| bytes),
-        warm: ready && (!runtime || missing == Some((0, 0))),
+        layers_missing: image.as_ref().map(|_| missing.len()),
+        bytes_missing: image.as_ref().map(|_| missing.iter().sum()),
+        warm: ready && (!runtime || (image.is_some() && missing.is_empty())),
+        parts,
     })
+}
+
+fn known_image(ctx: &Context, resolved: &Resolved, source: Option<&Source<'_>>) -> Result<Option<Image>> {
+    match (fetch::local_image(ctx, resolved)?, source) {
+        (Some((image, _)), _) => Ok(Some(image)),
+        (None, Some(source)) if !ctx.options.offline => fetch::image_documents(source, resolved).map(Some),
+        (None, _) => Ok(None),
+    }
 }
 
 impl Plan {
     /// For people.
     pub fn lines(&self) -> Vec<String> {
-        let layers = match (self.layers_missing, self.bytes_missing) {
-            (Some(0), _) => "here".to_owned(),
-            (Some(count), Some(bytes)) => format!("pull up to {count} layers, {}", human_bytes(bytes)),
-            _ => "pull".to_owned(),
-        };
         let workspace = if self.workspace_ready { "carry on in" } else { "make" };
-        vec![
+        let mut lines = vec![
             format!("task       {}", self.task),
             format!("identity   {}", self.identity),
-            format!("image      {} ({layers})", self.image),
-            format!("workspace  {workspace} {}", self.workspace),
-            format!("network    {}", if self.warm { "not needed" } else { "store and git remote" }),
-        ]
+            format!("image      {}", self.image),
+        ];
+        for part in self.parts.iter().filter(|part| part.kind != "workspace") {
+            let state = match (part.hit, part.bytes) {
+                (true, _) => "hit".to_owned(),
+                (false, Some(bytes)) => format!("miss, {}", human_bytes(bytes)),
+                (false, None) => "miss".to_owned(),
+            };
+            lines.push(format!("{:<10} {} ({state})", part.kind, part.name));
+        }
+        lines.push(format!("workspace  {workspace} {}", self.workspace));
+        lines.push(format!("network    {}", if self.warm { "not needed" } else { "store and git remote" }));
+        lines
     }
 }

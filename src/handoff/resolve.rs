@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
 use super::context::{Context, Located};
-use super::fetch::Source;
 use super::pin::Pin;
+use super::source::Source;
 use crate::digest::Digest;
 use crate::error::{Kind, hint_of, integrity, kind_of, not_found, unreachable};
 use crate::identity::{Identity, Target};

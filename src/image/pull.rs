@@ -79,8 +79,18 @@ impl<'a> Cache<'a> {
         Some(pulled(image, user, layers, records))
     }
 
-    /// Pulls what is missing, as many layers at a time as there are cores. The
-    /// caller must be single-threaded: settling owners may fork.
+    /// Which layers of the image are here, lowest first.
+    pub fn have(&self, image: &Image, owners: &dyn Owners) -> Vec<bool> {
+        let spec = image.config.config.as_ref().and_then(|config| config.user.as_deref());
+        let known: Option<User> = disk::read_json(&self.paths.image_user(&image.digest)).unwrap_or_default();
+        // Whose files they are decides where they lie.
+        let user = known.or_else(|| user::is_root(spec).then(User::root));
+        let layers = user.map(|user| self.layers(&owners.of(&user).key()));
+        let have = |diff_id: &Digest| layers.as_ref().is_some_and(|layers| layers.get(diff_id).is_some());
+        image.layers.iter().map(|(_, diff_id)| have(diff_id)).collect()
+    }
+
+    /// Pulls what is missing, as many layers at a time as there are cores.
     ///
     /// # Errors
     /// The first failure; layers that were complete stay, nothing else does.

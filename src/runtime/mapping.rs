@@ -155,8 +155,6 @@ impl Mapping {
     /// Gives entries below `root` their owners. Returns the ids that have no
     /// place in the map; those entries stay with the developer.
     ///
-    /// The caller must be single-threaded.
-    ///
     /// # Errors
     /// When the owners cannot be set.
     pub fn settle(&self, root: BorrowedFd<'_>, owned: &[(&CStr, u32, u32)]) -> Result<Vec<u32>> {
@@ -200,8 +198,6 @@ impl Mapping {
 
     /// Removes a tree whose files belong to ids of this map.
     ///
-    /// The caller must be single-threaded.
-    ///
     /// # Errors
     /// When something cannot be removed.
     pub fn remove(&self, tree: &Path) -> Result<()> {
@@ -214,18 +210,20 @@ impl Mapping {
     /// Runs `work` in a process of its own inside a user namespace with this
     /// map, with all capabilities there.
     ///
-    /// The caller must be single-threaded.
+    /// Other threads may run meanwhile: the work has their memory as it was,
+    /// and must not wait for any of them.
     ///
     /// # Errors
     /// The work's, as text.
     pub fn inside(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
         let (ready, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (answer, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let cloned = sys::clone_into(libc::CLONE_NEWUSER)
-            .map_err(|error| probe::explain_user_namespace(error, "cannot create a user namespace"))?;
-        match cloned {
+        let (made, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        match sys::fork().context("cannot start a helper")? {
             Side::Child => {
-                drop(go);
+                drop((go, made));
+                let errno = sys::unshare_user().err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
+                let _ = fs::File::from(told).write_all(&errno.to_ne_bytes());
                 let code = match fs::File::from(ready).read(&mut [0]) {
                     Ok(1) => match work() {
                         Ok(()) => 0,
@@ -239,9 +237,17 @@ impl Mapping {
                 };
                 sys::exit_now(code)
             }
-            Side::Parent((pid, _pidfd)) => {
-                drop((ready, tell));
-                let mapped = self.write(pid);
+            Side::Parent(pid) => {
+                drop((ready, tell, told));
+                let mut errno = [0; 4];
+                let _ = fs::File::from(made).read_exact(&mut errno);
+                let mapped = match i32::from_ne_bytes(errno) {
+                    0 => self.write(pid),
+                    errno => {
+                        let error = std::io::Error::from_raw_os_error(errno);
+                        Err(probe::explain_user_namespace(error, "cannot create a user namespace"))
+                    }
+                };
                 if mapped.is_ok() {
                     rustix::io::write(&go, b"g")?;
                 }

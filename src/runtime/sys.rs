@@ -55,11 +55,20 @@ pub(super) fn clone_into(namespaces: libc::c_int) -> io::Result<Side<(Pid, Owned
     }
 }
 
-/// `fork` in a single-threaded process.
+/// `fork`. In a process with other threads the child has this one alone; the
+/// C library keeps its allocator usable there, and whatever else another
+/// thread may have locked the child must not touch.
 pub(super) fn fork() -> io::Result<Side<Pid>> {
-    // SAFETY: as with clone_into; the callers are single-threaded.
+    // SAFETY: fork itself has no preconditions; see above for the child.
     let pid = check(unsafe { libc::fork() }.into())?;
     Ok(Pid::from_raw(pid as i32).map_or(Side::Child, Side::Parent))
+}
+
+/// Moves this single-threaded process into a new user namespace.
+pub(super) fn unshare_user() -> io::Result<()> {
+    // SAFETY: changes namespaces only, no memory.
+    check(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into())?;
+    Ok(())
 }
 
 /// Ends the process without running destructors of the copied parent.

@@ -57,6 +57,11 @@ impl Mirror {
         self.path.join("objects")
     }
 
+    /// Whether a commit and everything below it is here.
+    pub fn has(&self, commit: &Commit) -> bool {
+        git2::Repository::open_bare(&self.path).is_ok_and(|repo| kept(&repo, commit))
+    }
+
     /// Makes sure that `base` is here and stays, and as many of `others` as
     /// the remote still serves.
     ///

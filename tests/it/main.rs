@@ -5,6 +5,7 @@
 
 mod docs;
 mod errors;
+mod examples;
 mod hostile_git;
 mod hostile_image;
 mod image;

@@ -1,0 +1,173 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_envctl_global_optspecs
+    string join \n store= json offline net-timeout= q/quiet v/verbose yes no-input color= h/help V/version
+end
+
+function __fish_envctl_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_envctl_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_envctl_using_subcommand
+    set -l cmd (__fish_envctl_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c envctl -n "__fish_envctl_needs_command" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_needs_command" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_needs_command" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_needs_command" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_needs_command" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_needs_command" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_needs_command" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_needs_command" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_needs_command" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_needs_command" -s V -l version -d 'Print version'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "enter" -d 'Enter a task: resolve, pull, hydrate, start; reset on exit'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "exec" -d 'Run a command in a task\'s running runtime'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "reset" -d 'Bring a task\'s runtimes back to baseline, with a receipt'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "tasks" -d 'List the tasks of a store'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "completions" -d 'Print the completions for a shell'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l into -d 'Make the workspace in this folder' -r -F
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l network -d 'What the runtime can reach' -r -f -a "isolated\t'A loopback of its own and nothing else'
+host\t'The host\'s network, as if there were no sandbox'"
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l report -d 'Write what happened, as JSON' -r -F
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l no-runtime -d 'Stop after the workspace and print its path'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l refresh -d 'Resolve the task again; an older workspace is set aside'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l dry-run -d 'Show what would be done'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand exec" -l report -d 'Write what happened, as JSON' -r -F
+complete -c envctl -n "__fish_envctl_using_subcommand exec" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand exec" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand exec" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand exec" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand exec" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand exec" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand exec" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand exec" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand exec" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -l all -d 'All runtimes of this user'
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l image -d 'The image that the task runs in: oci:PATH:TAG, HOST/NAME:TAG, or with @sha256:...' -r
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l workdir -d 'Where the workspace appears inside the runtime' -r
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l agent -d 'Who publishes' -r
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l status -d 'The state of the work' -r -f -a "working\t'The agent goes on'
+needs-human\t'The agent is stuck'
+handed-back\t'The human gave it back'
+closed\t'Done: per-task workspaces may go'"
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l message -d 'What the one who enters should know' -r
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l command -d 'The command that fails' -r
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l exit-code -d 'Its exit code' -r
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand show" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand show" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand show" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand show" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand show" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand show" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand show" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand show" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand show" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l needs-human -d 'Only those that wait for a human'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand status" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand status" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand status" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand status" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand status" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand status" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand status" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand status" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand status" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand completions" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand completions" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand completions" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand completions" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand completions" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand completions" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand completions" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand completions" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand completions" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "enter" -d 'Enter a task: resolve, pull, hydrate, start; reset on exit'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "exec" -d 'Run a command in a task\'s running runtime'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "reset" -d 'Bring a task\'s runtimes back to baseline, with a receipt'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "tasks" -d 'List the tasks of a store'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

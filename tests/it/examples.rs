@@ -1,0 +1,74 @@
+//! What lies under `examples/` and `completions/` works as it is.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::{Call, Home, ImageBuilder, Lab};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A person who has envctl on the PATH and knows the store.
+fn with_envctl(lab: &Lab, home: &Home, call: Call) -> Call {
+    let folder = home.binary().parent().unwrap().display().to_string();
+    call.env("PATH", format!("{folder}:/usr/bin:/bin")).env("ENVCTL_STORE", lab.store.name())
+}
+
+fn handoff(lab: &Lab, shell: &str) -> Call {
+    let script = ". \"$0\"; en-handoff";
+    with_envctl(lab, &lab.dev, lab.dev.call(shell, ["-c", script, &format!("{ROOT}/examples/aliases.sh")]))
+}
+
+#[test]
+fn an_agent_s_wrapper_and_a_developer_s_aliases() {
+    let lab = Lab::new();
+    let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
+    handoff(&lab, "bash").code(3).says(&["no task waits"]);
+    let wrapper = |task: &str, command: &[&str]| {
+        let call = lab.agent.call(format!("{ROOT}/examples/agent-wrapper"), [task]).args(command).cwd(&lab.repo.path);
+        with_envctl(&lab, &lab.agent, call).env("ENVCTL_IMAGE", &image)
+    };
+    lab.repo.write("check.sh", "#!/bin/sh\necho \"checking $*\"; exit 7\n");
+    fs::set_permissions(lab.repo.path.join("check.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    // Nothing is published when nothing fails.
+    wrapper("fine", &["true"]).ok();
+    handoff(&lab, "bash").code(3);
+    let run = wrapper("stuck", &["./check.sh", "all"]).code(7);
+    assert!(run.stdout.contains(&format!("envctl enter {}", lab.store.reference("stuck"))), "{}", run.stdout);
+    let shown = lab.dev.envctl(["show", &lab.store.reference("stuck"), "--json"]).ok().json();
+    assert_eq!(shown["identity"]["handoff"]["status"], "needs-human");
+    assert_eq!(shown["identity"]["handoff"]["command"], "./check.sh all");
+    let run = handoff(&lab, "bash").code(7);
+    assert_eq!(run.stdout, "checking all\n");
+    assert!(run.stderr.contains("baseline   yes"), "{}", run.stderr);
+    lab.assert_baseline();
+    // The newest of several.
+    lab.repo.write("check.sh", "#!/bin/sh\necho newer; exit 3\n");
+    wrapper("newer", &["./check.sh"]).code(3);
+    assert_eq!(handoff(&lab, "bash").code(3).stdout, "newer\n");
+}
+
+#[test]
+fn completions_are_those_of_this_program() {
+    let home = Home::new();
+    for (shell, file) in [("bash", "envctl.bash"), ("zsh", "_envctl"), ("fish", "envctl.fish")] {
+        let printed = home.envctl(["completions", shell]).ok().stdout;
+        let kept = fs::read_to_string(format!("{ROOT}/completions/{file}")).unwrap();
+        assert!(printed == kept, "make it anew: envctl completions {shell} >completions/{file}");
+    }
+    home.envctl(["completions", "tcsh"]).code(2).says(&["bash", "zsh", "fish"]);
+}
+
+#[test]
+fn bash_completes() {
+    let home = Home::new();
+    let complete = |words: &str| {
+        let script = format!(
+            ". {ROOT}/completions/envctl.bash; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _envctl envctl \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        home.call("bash", ["-c", &script]).ok().stdout
+    };
+    assert_eq!(complete("envctl pub"), "publish\n");
+    assert_eq!(complete("envctl enter --no-r"), "--no-runtime\n");
+    assert_eq!(complete("envctl publish --status need"), "needs-human\n");
+}
