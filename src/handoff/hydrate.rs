@@ -196,9 +196,9 @@ pub(super) fn workspace(ctx: &Context, resolved: &Resolved, mut snapshot: Snapsh
     let mirror = mirror(ctx, resolved);
     let draft = Draft::new(place, &mirror, &document.remote.name, &url)?;
     let pack = snapshot.pack.as_mut().map(|file| file as &mut dyn std::io::Read);
-    snapshot::apply(&git, draft.path(), document, pack)?;
-    let parity =
-        snapshot::parity(&git, draft.path(), document).context("cannot compare the workspace with its snapshot")?;
+    let applied = snapshot::apply(&git, draft.path(), document, pack)?;
+    let parity = snapshot::parity(&git, draft.path(), document, &applied)
+        .context("cannot compare the workspace with its snapshot")?;
     if !parity.ok {
         return Err(integrity(format!(
             "the restored workspace differs from its snapshot: tree {} instead of {}, index {} instead of {}",

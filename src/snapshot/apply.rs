@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::compare::same_files;
 use super::document::{AutoCrlf, Document, Eol};
 use super::files::{self, TreeFile};
 use super::index::{self, Entry, Stat};
@@ -38,7 +39,7 @@ pub struct Parity {
 /// # Errors
 /// [`crate::error::Kind::Integrity`] when an object is missing or the pack is
 /// damaged; [`crate::error::Kind::NotFound`] when the base is missing.
-pub fn apply(git: &Git, root: &Path, document: &Document, pack: Option<&mut dyn Read>) -> Result<()> {
+pub fn apply(git: &Git, root: &Path, document: &Document, pack: Option<&mut dyn Read>) -> Result<Applied> {
     let repo = git2::Repository::open(root).with_context(|| format!("cannot open the workspace {}", root.display()))?;
     let oid = |commit: &crate::identity::Commit| git2::Oid::from_str(commit.as_str());
     let base = oid(&document.base)?;
@@ -59,7 +60,8 @@ pub fn apply(git: &Git, root: &Path, document: &Document, pack: Option<&mut dyn 
     write_settings(&repo, document)?;
     let absent = document.index.entries.iter().filter(|entry| entry.skip_worktree && !entry.present);
     let skipped: HashSet<&[u8]> = absent.map(|entry| &*entry.path.0).collect();
-    let stats: Vec<(TreeFile, Stat)> = if files::needs_conversion(&repo, &document.settings, &tree_files)? {
+    let converted = files::needs_conversion(&repo, &document.settings, &tree_files)?;
+    let stats: Vec<(TreeFile, Stat)> = if converted {
         let stats = files::write_converted(git, &repo, root, &tree_files, &skipped, tree)?;
         tree_files.into_iter().zip(stats).collect()
     } else {
@@ -74,16 +76,39 @@ pub fn apply(git: &Git, root: &Path, document: &Document, pack: Option<&mut dyn 
     }
     let mut entries = index_entries(document, &head_files, &stats);
     index::write(&repo.path().join("index"), &mut entries)?;
-    write_refs(&repo, document)
+    write_refs(&repo, document)?;
+    let plain = (!converted && skipped.is_empty()).then(|| stats.into_iter().map(|(file, _)| file).collect());
+    Ok(Applied { plain })
 }
 
-/// Compares a restored workspace with its snapshot, by the same scan that
-/// captured it.
+/// What was restored.
+#[derive(Debug)]
+pub struct Applied {
+    /// All files of the tree, where they are on disk as git stores them.
+    plain: Option<Vec<TreeFile>>,
+}
+
+/// Compares a restored workspace with its snapshot: file by file where they
+/// are stored as they are, otherwise, and where one differs, by the same scan
+/// that captured it.
 ///
 /// # Errors
 /// When the workspace cannot be read.
-pub fn parity(git: &Git, root: &Path, document: &Document) -> Result<Parity> {
+pub fn parity(git: &Git, root: &Path, document: &Document, applied: &Applied) -> Result<Parity> {
     let repo = git2::Repository::open(root)?;
+    if let Some(files) = &applied.plain
+        && same_files(root, files)?
+        && let Ok(index) = index::read(&repo.path().join("index"))
+    {
+        let restored_index = index::hash(&index);
+        return Ok(Parity {
+            ok: restored_index == document.index.digest,
+            tree: document.tree.0.to_string(),
+            restored_tree: document.tree.0.to_string(),
+            index: document.index.digest,
+            restored_index,
+        });
+    }
     let scratch = ScratchRepo::new(&repo, &document.settings, &[])?;
     // Captured files are part of the tree whatever ignore rules say here.
     let tracked: HashSet<Vec<u8>> = scratch.original_index(git)?.into_iter().map(|entry| entry.path).collect();

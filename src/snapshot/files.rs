@@ -61,13 +61,12 @@ fn walk(
             path.push(b'/');
         }
         path.extend_from_slice(name);
-        match mode & 0o170_000 {
+        let mut file = |mode| files.push(TreeFile { path: path.clone(), mode, object: entry.id() });
+        match mode {
             0o040_000 => walk(repo, entry.id(), path, files, depth + 1)?,
-            0o100_000 => {
-                let mode = if mode & 0o100 != 0 { 0o100_755 } else { 0o100_644 };
-                files.push(TreeFile { path: path.clone(), mode, object: entry.id() });
-            }
-            0o120_000 => files.push(TreeFile { path: path.clone(), mode: 0o120_000, object: entry.id() }),
+            // Early versions of git recorded that the group may write.
+            0o100_644 | 0o100_664 => file(0o100_644),
+            0o100_755 | 0o120_000 => file(mode),
             other => {
                 let path = String::from_utf8_lossy(path).into_owned();
                 return Err(integrity(format!("tree entry {path:?} has the unsupported mode {other:o}")).into());
@@ -83,25 +82,37 @@ fn walk(
 /// # Errors
 /// Also when anything is in the way.
 pub(super) fn write(repo: &git2::Repository, root: &Path, files: &[TreeFile]) -> Result<Vec<Stat>> {
-    let top = rustix::fs::openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .with_context(|| format!("cannot open {}", root.display()))?;
+    let top = open_root(root)?;
     make_folders(top.as_fd(), files)?;
+    let git_dir = repo.path().to_owned();
+    in_parts(root, files, |top, part| write_part(&git_dir, top, part))
+}
+
+fn open_root(root: &Path) -> Result<OwnedFd> {
+    rustix::fs::openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .with_context(|| format!("cannot open {}", root.display()))
+}
+
+/// Shares files out to as many threads as there are cores; what they return,
+/// in order.
+pub(super) fn in_parts<T: Send>(
+    root: &Path,
+    files: &[TreeFile],
+    work: impl Fn(BorrowedFd<'_>, &[TreeFile]) -> Result<Vec<T>> + Sync,
+) -> Result<Vec<T>> {
+    let top = open_root(root)?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
     let share = files.len().div_ceil(workers).max(1);
-    let git_dir = repo.path().to_owned();
     let parts = std::thread::scope(|scope| {
-        let work = |part| {
-            let (top, git_dir) = (top.as_fd(), &git_dir);
-            move || write_part(git_dir, top, part)
-        };
-        let threads: Vec<_> = files.chunks(share).map(|part| scope.spawn(work(part))).collect();
+        let (top, work) = (top.as_fd(), &work);
+        let threads: Vec<_> = files.chunks(share).map(|part| scope.spawn(move || work(top, part))).collect();
         threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
     });
-    let mut stats = Vec::with_capacity(files.len());
+    let mut all = Vec::with_capacity(files.len());
     for part in parts {
-        stats.extend(part.map_err(|_| anyhow::anyhow!("a thread that writes files died"))??);
+        all.extend(part.map_err(|_| anyhow::anyhow!("a thread that works on files died"))??);
     }
-    Ok(stats)
+    Ok(all)
 }
 
 /// Makes a folder and those above it, never through a link: the tree may have
@@ -167,7 +178,7 @@ fn write_part(git_dir: &Path, top: BorrowedFd<'_>, files: &[TreeFile]) -> Result
     Ok(stats)
 }
 
-fn open_folder(top: BorrowedFd<'_>, folder: &Path) -> Result<OwnedFd> {
+pub(super) fn open_folder(top: BorrowedFd<'_>, folder: &Path) -> Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let path = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -4,11 +4,12 @@
 
 mod apply;
 mod capture;
+mod compare;
 mod document;
 mod files;
 mod index;
 mod scan;
 
-pub use apply::{Parity, apply, parity};
+pub use apply::{Applied, Parity, apply, parity};
 pub use capture::{Captured, Options, capture, open, remote_url};
 pub use document::{Document, MAX_DOCUMENT, Pack, TrackingRef};

@@ -124,7 +124,7 @@ fn case_42_a_set_user_id_bit_is_not_restored() {
         let file = objects.blob("x");
         objects.tree(&[("104755", b"program", &file)])
     });
-    // Git knows two modes: what is restored is not what was described.
+    // Git knows two modes of files.
     range.refuses(&task, 5, &["error:"]);
 }
 
