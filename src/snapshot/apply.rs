@@ -8,7 +8,6 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::compare::same_files;
 use super::document::{AutoCrlf, Document, Eol};
 use super::files::{self, TreeFile};
 use super::index::{self, Entry, Stat};
@@ -61,13 +60,13 @@ pub fn apply(git: &Git, root: &Path, document: &Document, pack: Option<&mut dyn 
     let absent = document.index.entries.iter().filter(|entry| entry.skip_worktree && !entry.present);
     let skipped: HashSet<&[u8]> = absent.map(|entry| &*entry.path.0).collect();
     let converted = files::needs_conversion(&repo, &document.settings, &tree_files)?;
-    let stats: Vec<(TreeFile, Stat)> = if converted {
+    let (stats, exact): (Vec<(TreeFile, Stat)>, bool) = if converted {
         let stats = files::write_converted(git, &repo, root, &tree_files, &skipped, tree)?;
-        tree_files.into_iter().zip(stats).collect()
+        (tree_files.into_iter().zip(stats).collect(), false)
     } else {
         let wanted: Vec<TreeFile> = tree_files.into_iter().filter(|file| !skipped.contains(&*file.path)).collect();
-        let stats = files::write(&repo, root, &wanted)?;
-        wanted.into_iter().zip(stats).collect()
+        let written = files::write(&repo, root, &wanted)?;
+        (wanted.into_iter().zip(written.stats).collect(), written.exact)
     };
     document.empty_folders.iter().try_for_each(|folder| files::make_folder(root, &folder.0))?;
     if document.index.entries.iter().any(|entry| entry.intent_to_add) {
@@ -77,27 +76,27 @@ pub fn apply(git: &Git, root: &Path, document: &Document, pack: Option<&mut dyn 
     let mut entries = index_entries(document, &head_files, &stats);
     index::write(&repo.path().join("index"), &mut entries)?;
     write_refs(&repo, document)?;
-    let plain = (!converted && skipped.is_empty()).then(|| stats.into_iter().map(|(file, _)| file).collect());
-    Ok(Applied { plain })
+    Ok(Applied { exact: (exact && skipped.is_empty()).then_some(stats.len()) })
 }
 
 /// What was restored.
 #[derive(Debug)]
 pub struct Applied {
-    /// All files of the tree, where they are on disk as git stores them.
-    plain: Option<Vec<TreeFile>>,
+    /// How many files there are, where each was found to be as the tree has
+    /// it while it was written.
+    exact: Option<usize>,
 }
 
-/// Compares a restored workspace with its snapshot: file by file where they
-/// are stored as they are, otherwise, and where one differs, by the same scan
-/// that captured it.
+/// Compares a restored workspace with its snapshot. Where every file was
+/// hashed while it was written, only that there are no others is left to see;
+/// otherwise the scan that captured it is made again.
 ///
 /// # Errors
 /// When the workspace cannot be read.
 pub fn parity(git: &Git, root: &Path, document: &Document, applied: &Applied) -> Result<Parity> {
     let repo = git2::Repository::open(root)?;
-    if let Some(files) = &applied.plain
-        && same_files(root, files)?
+    if let Some(files) = applied.exact
+        && files::count(root)? == files
         && let Ok(index) = index::read(&repo.path().join("index"))
     {
         let restored_index = index::hash(&index);

@@ -10,8 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use sha1::{Digest as _, Sha1};
 
 use super::document::Settings;
 use super::index::Stat;
@@ -77,42 +78,58 @@ fn walk(
     Ok(())
 }
 
-/// Writes `files` below `root` and returns what `lstat` says about each.
+/// Files that were written.
+pub(super) struct Written {
+    /// What `lstat` says about each, in order.
+    pub(super) stats: Vec<Stat>,
+    /// Whether each is on disk as the tree has it: content by hash, and mode.
+    pub(super) exact: bool,
+}
+
+/// Writes `files` below `root`. Each content is hashed on its way, once: git's
+/// library need not do it as well.
 ///
 /// # Errors
 /// Also when anything is in the way.
-pub(super) fn write(repo: &git2::Repository, root: &Path, files: &[TreeFile]) -> Result<Vec<Stat>> {
-    let top = open_root(root)?;
+pub(super) fn write(repo: &git2::Repository, root: &Path, files: &[TreeFile]) -> Result<Written> {
+    let top = rustix::fs::openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .with_context(|| format!("cannot open {}", root.display()))?;
     make_folders(top.as_fd(), files)?;
-    let git_dir = repo.path().to_owned();
-    in_parts(root, files, |top, part| write_part(&git_dir, top, part))
-}
-
-fn open_root(root: &Path) -> Result<OwnedFd> {
-    rustix::fs::openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .with_context(|| format!("cannot open {}", root.display()))
-}
-
-/// Shares files out to as many threads as there are cores; what they return,
-/// in order.
-pub(super) fn in_parts<T: Send>(
-    root: &Path,
-    files: &[TreeFile],
-    work: impl Fn(BorrowedFd<'_>, &[TreeFile]) -> Result<Vec<T>> + Sync,
-) -> Result<Vec<T>> {
-    let top = open_root(root)?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
     let share = files.len().div_ceil(workers).max(1);
+    let git_dir = repo.path();
+    git2::opts::strict_hash_verification(false);
     let parts = std::thread::scope(|scope| {
-        let (top, work) = (top.as_fd(), &work);
-        let threads: Vec<_> = files.chunks(share).map(|part| scope.spawn(move || work(top, part))).collect();
+        let top = top.as_fd();
+        let threads: Vec<_> =
+            files.chunks(share).map(|part| scope.spawn(move || write_part(git_dir, top, part))).collect();
         threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
     });
-    let mut all = Vec::with_capacity(files.len());
+    git2::opts::strict_hash_verification(true);
+    let mut all = Written { stats: Vec::with_capacity(files.len()), exact: true };
     for part in parts {
-        all.extend(part.map_err(|_| anyhow::anyhow!("a thread that works on files died"))??);
+        let part = part.map_err(|_| anyhow::anyhow!("a thread that writes files died"))??;
+        all.stats.extend(part.stats);
+        all.exact &= part.exact;
     }
     Ok(all)
+}
+
+/// Files and links below a folder, its `.git` left out.
+pub(super) fn count(root: &Path) -> Result<usize> {
+    let mut found = 0;
+    let mut pending = vec![root.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                found += 1;
+            } else if folder != *root || entry.file_name() != ".git" {
+                pending.push(entry.path());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Makes a folder and those above it, never through a link: the tree may have
@@ -157,10 +174,10 @@ fn make_folders(top: BorrowedFd<'_>, files: &[TreeFile]) -> Result<()> {
     Ok(())
 }
 
-fn write_part(git_dir: &Path, top: BorrowedFd<'_>, files: &[TreeFile]) -> Result<Vec<Stat>> {
+fn write_part(git_dir: &Path, top: BorrowedFd<'_>, files: &[TreeFile]) -> Result<Written> {
     let repo = git2::Repository::open(git_dir)?;
     let odb = repo.odb()?;
-    let mut stats = Vec::with_capacity(files.len());
+    let mut all = Written { stats: Vec::with_capacity(files.len()), exact: true };
     let mut parent: (PathBuf, Option<OwnedFd>) = (PathBuf::new(), None);
     for file in files {
         let path = Path::new(OsStr::from_bytes(&file.path));
@@ -172,13 +189,32 @@ fn write_part(git_dir: &Path, top: BorrowedFd<'_>, files: &[TreeFile]) -> Result
         let object = odb
             .read(file.object)
             .map_err(|error| integrity(format!("the content of {} is missing: {}", path.display(), error.message())))?;
-        let written = write_one(folder.as_fd(), name, file.mode, object.data());
-        stats.push(written.with_context(|| format!("cannot write {}", path.display()))?);
+        if blob_hash(object.data()) != file.object.as_bytes() {
+            return Err(integrity(format!("the content of {} is damaged", path.display())).into());
+        }
+        let stat = write_one(folder.as_fd(), name, file.mode, object.data())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        all.exact &= mode_of(&stat) == file.mode && stat.st_size as usize == object.len();
+        all.stats.push(Stat::from(&stat));
     }
-    Ok(stats)
+    Ok(all)
 }
 
-pub(super) fn open_folder(top: BorrowedFd<'_>, folder: &Path) -> Result<OwnedFd> {
+/// The mode that git would record for what is on disk.
+fn mode_of(stat: &rustix::fs::Stat) -> u32 {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Symlink => 0o120_000,
+        _ if stat.st_mode & 0o100 != 0 => 0o100_755,
+        _ => 0o100_644,
+    }
+}
+
+fn blob_hash(content: &[u8]) -> [u8; 20] {
+    let header = format!("blob {}\0", content.len());
+    Sha1::new().chain_update(header).chain_update(content).finalize().into()
+}
+
+fn open_folder(top: BorrowedFd<'_>, folder: &Path) -> Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let path = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -186,17 +222,17 @@ pub(super) fn open_folder(top: BorrowedFd<'_>, folder: &Path) -> Result<OwnedFd>
         .with_context(|| format!("cannot open the folder {}", folder.display()))
 }
 
-fn write_one(folder: BorrowedFd<'_>, name: &OsStr, mode: u32, content: &[u8]) -> Result<Stat> {
+fn write_one(folder: BorrowedFd<'_>, name: &OsStr, mode: u32, content: &[u8]) -> Result<rustix::fs::Stat> {
     if mode == 0o120_000 {
         let target = CString::new(content).map_err(|_| integrity("a symbolic link's target has a NUL byte"))?;
         rustix::fs::symlinkat(&target, folder, name)?;
-        return Ok(Stat::from(&rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?));
+        return Ok(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?);
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let permissions = if mode == 0o100_755 { 0o777 } else { 0o666 };
     let mut file = File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(permissions))?);
     file.write_all(content)?;
-    Ok(Stat::from(&rustix::fs::fstat(&file)?))
+    Ok(rustix::fs::fstat(&file)?)
 }
 
 /// Whether writing this tree's files takes git's conversions: then the git

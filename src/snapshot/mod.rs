@@ -4,7 +4,6 @@
 
 mod apply;
 mod capture;
-mod compare;
 mod document;
 mod files;
 mod index;
