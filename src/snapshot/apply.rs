@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::document::{AutoCrlf, Document, Eol};
 use super::files::{self, TreeFile};
 use super::index::{self, Entry, Stat};
-use super::scan::ScratchRepo;
+use super::scan::{Selection, scan};
+use super::scratch::ScratchRepo;
 use crate::digest::{Digest, Verified};
 use crate::error::{integrity, not_found};
 use crate::git::Git;
@@ -109,11 +110,12 @@ pub fn parity(git: &Git, root: &Path, document: &Document, applied: &Applied) ->
         });
     }
     let scratch = ScratchRepo::new(&repo, &document.settings, &[])?;
+    scratch.distrust(git)?;
     // Captured files are part of the tree whatever ignore rules say here.
+    let named: Vec<Vec<u8>> = files::flatten(&repo, document.tree.0)?.into_iter().map(|file| file.path).collect();
     let tracked: HashSet<Vec<u8>> = scratch.original_index(git)?.into_iter().map(|entry| entry.path).collect();
-    let captured = files::flatten(&repo, document.tree.0)?;
-    let named = captured.into_iter().map(|file| file.path).filter(|path| !tracked.contains(path));
-    let scan = scratch.scan(git, &[], &named.collect::<Vec<_>>())?;
+    let named: Vec<Vec<u8>> = named.into_iter().filter(|path| !tracked.contains(path)).collect();
+    let (scan, ()) = scan(&scratch, git, Selection { include: &[], named: &named }, |_| Ok(()))?;
     let restored_index = index::hash(&scan.index);
     Ok(Parity {
         ok: scan.tree == document.tree.0 && restored_index == document.index.digest,

@@ -1,7 +1,7 @@
 //! Taking a snapshot. Needs the checkout and the git program, no privilege,
 //! and writes nothing into the checkout.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,9 @@ use super::document::{
     Sparse, TrackingRef,
 };
 use super::index::{self, Entry};
-use super::scan::{ScratchRepo, empty_folders, refuse_unsupported};
+use super::refuse;
+use super::scan::{Scan, Selection, scan};
+use super::scratch::ScratchRepo;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Fault, failure, not_found, policy};
 use crate::git::Git;
@@ -100,25 +102,23 @@ pub fn capture(git: &Git, repo: &git2::Repository, options: &Options) -> Result<
         .map_err(|_| failure("the checkout has no commit yet").hint("commit something, then publish again"))?;
     let branch = if repo.head_detached()? { None } else { Some(head.shorthand()?.to_owned()) };
     let head_commit = head.peel_to_commit().context("HEAD is not a commit")?;
-    let history = history(repo, &head_commit, branch.as_deref())?;
     let settings = settings(repo)?;
     let scratch = ScratchRepo::new(repo, &settings, &options.exclude)?;
-    let before = scratch.original_index(git)?;
-    refuse_unsupported(repo, &before)?;
-    // Before git looks: it has other words for a nested repository.
-    let empty_folders = empty_folders(repo, &before)?;
-    let scan = scratch.scan(git, &options.include, &[])?;
-    let (index, staged) = index_document(git, &scratch, &head_commit, &scan.index, &scan.present)?;
+    let selection = Selection { include: &options.include, named: &[] };
+    let (scan, aside) = scan(&scratch, git, selection, |index| aside(repo, &head_commit, branch.as_deref(), index))?;
+    let Aside { history, empty_folders, digest } = aside;
     // With conflicts the index is no tree, and its objects travel by themselves.
     let conflicts = scan.index.iter().any(|entry| entry.stage > 0);
-    let (states, loose) = if staged.is_empty() || conflicts {
-        (vec![scan.tree], staged)
+    let (states, loose) = if conflicts {
+        (vec![scan.tree], staged_objects(&scan))
     } else {
-        (vec![index_tree(git, &scratch)?, scan.tree], Vec::new())
+        (vec![scan.staged_tree, scan.tree], Vec::new())
     };
     let pack = write_pack(git, &scratch, &head_commit, history.base, &states, &loose)?;
     let (pack_path, pack) = pack.unzip();
-    let changed_files = changed_files(repo, &scratch, &head_commit, scan.tree)?;
+    let changed_files = scan.changed;
+    let tree = Object(scan.tree);
+    let index = index_document(scan, digest);
     let document = Document {
         schema: SCHEMA,
         base: commit(history.base)?,
@@ -126,7 +126,7 @@ pub fn capture(git: &Git, repo: &git2::Repository, options: &Options) -> Result<
         branch,
         remote: history.remote,
         commits: history.commits.iter().map(|id| commit(*id)).collect::<Result<_>>()?,
-        tree: Object(scan.tree),
+        tree,
         index,
         empty_folders,
         settings,
@@ -297,40 +297,40 @@ fn settings(repo: &git2::Repository) -> Result<Settings> {
     })
 }
 
-/// The index as its differences from HEAD's tree, and the objects that only
-/// it names.
-fn index_document(
-    git: &Git,
-    scratch: &ScratchRepo,
-    head: &git2::Commit<'_>,
-    entries: &[Entry],
-    present: &[Vec<u8>],
-) -> Result<(IndexDocument, Vec<git2::Oid>)> {
-    let raw = scratch
-        .git(git)
-        .env("GIT_INDEX_FILE", scratch.path().join("index.before"))
-        .args(["diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", "--ita-visible-in-index"])
-        .arg(&head.id().to_string())
-        .run(b"")?;
-    let mut differing = HashSet::new();
-    let mut removed = Vec::new();
-    let mut fields = raw.split(|byte| *byte == 0);
-    while let (Some(header), Some(path)) = (fields.next(), fields.next()) {
-        if header.ends_with(b"D") {
-            removed.push(GitPath(path.to_vec()));
-        } else {
-            differing.insert(path);
-        }
-    }
-    let present: HashSet<&[u8]> = present.iter().map(Vec::as_slice).collect();
+/// What is found out while git looks at the files.
+struct Aside {
+    history: History,
+    empty_folders: Vec<GitPath>,
+    /// The hash of the index.
+    digest: Digest,
+}
+
+fn aside(repo: &git2::Repository, head: &git2::Commit<'_>, branch: Option<&str>, entries: &[Entry]) -> Result<Aside> {
+    refuse::unsupported(repo, entries)?;
+    refuse::names(entries)?;
+    Ok(Aside {
+        history: history(repo, head, branch)?,
+        empty_folders: refuse::empty_folders(repo, entries)?,
+        digest: index::hash(entries),
+    })
+}
+
+/// Objects that only the index names. What merely has a flag is in HEAD's
+/// tree; a partial clone may lack it.
+fn staged_objects(scan: &Scan) -> Vec<git2::Oid> {
+    let own = scan.index.iter().filter(|entry| entry.stage > 0 || scan.staged.contains(&entry.path));
+    own.filter(|entry| !entry.intent_to_add).map(|entry| entry.object).collect()
+}
+
+/// The index as its differences from HEAD's tree.
+fn index_document(scan: Scan, digest: Digest) -> IndexDocument {
+    let present: HashSet<&[u8]> = scan.present.iter().map(Vec::as_slice).collect();
     let noted = |entry: &&Entry| {
         let flagged = entry.assume_unchanged || entry.skip_worktree || entry.intent_to_add;
-        flagged || entry.stage > 0 || differing.contains(&*entry.path)
+        flagged || entry.stage > 0 || scan.staged.contains(&entry.path)
     };
-    // What merely has a flag is in HEAD's tree; a partial clone may lack it.
-    let own = |entry: &&Entry| entry.stage > 0 || differing.contains(&*entry.path);
-    let staged = entries.iter().filter(own).filter(|entry| !entry.intent_to_add).map(|entry| entry.object).collect();
-    let entries_noted: Vec<IndexEntry> = entries
+    let entries: Vec<IndexEntry> = scan
+        .index
         .iter()
         .filter(noted)
         .map(|entry| IndexEntry {
@@ -346,17 +346,10 @@ fn index_document(
         .collect();
     // A path in conflict has no stage 0, whatever the tree has there; and an
     // intent to add stands for itself.
-    let named: HashSet<&[u8]> = entries_noted.iter().map(|entry| &*entry.path.0).collect();
+    let named: HashSet<&[u8]> = entries.iter().map(|entry| &*entry.path.0).collect();
+    let mut removed = scan.removed;
     removed.retain(|path| !named.contains(&*path.0));
-    Ok((IndexDocument { digest: index::hash(entries), entries: entries_noted, removed }, staged))
-}
-
-/// The index as a tree of its own.
-fn index_tree(git: &Git, scratch: &ScratchRepo) -> Result<git2::Oid> {
-    let call = scratch.git(git).env("GIT_INDEX_FILE", scratch.path().join("index.before"));
-    // A partial clone may lack what did not change.
-    let id = call.args(["write-tree", "--missing-ok"]).run(b"")?;
-    Ok(git2::Oid::from_str(std::str::from_utf8(&id)?.trim())?)
+    IndexDocument { digest, entries, removed }
 }
 
 /// Writes the thin pack: what HEAD, the other states and `loose` need and the
@@ -413,21 +406,4 @@ fn tie(scratch: &ScratchRepo, parent: git2::Oid, tree: git2::Oid) -> Result<git2
     let commit = format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\n");
     let own = git2::Repository::open_bare(scratch.path())?;
     own.odb()?.write(git2::ObjectType::Commit, commit.as_bytes()).context("cannot prepare the pack")
-}
-
-/// How many files differ from HEAD, for the summary.
-fn changed_files(
-    repo: &git2::Repository,
-    scratch: &ScratchRepo,
-    head: &git2::Commit<'_>,
-    tree: git2::Oid,
-) -> Result<usize> {
-    let odb = repo.odb()?;
-    let objects = scratch.path().join("objects");
-    odb.add_disk_alternate(objects.to_str().context("the temporary folder's path is not valid UTF-8")?)?;
-    let own = git2::Repository::from_odb(odb)?;
-    let diff = own.diff_tree_to_tree(Some(&own.find_tree(head.tree_id())?), Some(&own.find_tree(tree)?), None)?;
-    let paths: HashMap<Option<PathBuf>, ()> =
-        diff.deltas().map(|delta| (delta.new_file().path().map(Path::to_owned), ())).collect();
-    Ok(paths.len())
 }

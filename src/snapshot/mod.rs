@@ -5,9 +5,12 @@
 mod apply;
 mod capture;
 mod document;
+mod edit;
 mod files;
 mod index;
+mod refuse;
 mod scan;
+mod scratch;
 
 pub use apply::{Applied, Parity, apply, parity};
 pub use capture::{Captured, Options, capture, open, remote_url};

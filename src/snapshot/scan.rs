@@ -1,27 +1,24 @@
-//! From a checkout's files to a tree, without touching the checkout and
-//! without obeying its configuration.
+//! From a checkout's files to a tree, without touching the checkout.
 //!
-//! The git program runs in a scratch repository of ours: own config (only the
-//! whitelisted settings), a copy of the index, own object folder with the
-//! checkout's objects as an alternate. Hooks, filters, monitors and aliases of
-//! the repository's config are therefore never seen by it.
+//! Git says which paths differ from the index and from HEAD, and converts and
+//! stores the content of those that do; it sees them in an index of their own,
+//! so that the work grows with the change and not with the checkout. The trees
+//! are HEAD's with these paths changed.
 
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use rustix::fs::{AtFlags, CWD};
+use anyhow::{Context, Result};
 
-use super::document::{AutoCrlf, Eol, GitPath, Settings};
+use super::document::GitPath;
+use super::edit::{Edit, edit};
 use super::index::{self, Entry, Stat};
-use crate::error::{Fault, failure, policy};
-use crate::git::{Git, check_entry_name};
+use super::refuse;
+use super::scratch::{ScratchRepo, joined};
+use crate::error::{failure, integrity};
+use crate::git::Git;
 
 const ATTEMPTS: u32 = 5;
-/// Git ignores larger files of attributes.
-const MAX_ATTRIBUTES: u64 = 100 << 20;
 /// Timestamps of files are no finer than this.
 const TICK: Duration = Duration::from_millis(12);
 
@@ -30,374 +27,263 @@ const TICK: Duration = Duration::from_millis(12);
 pub(super) struct Scan {
     /// The tree of the working files.
     pub(super) tree: git2::Oid,
+    /// The index as a tree; HEAD's where nothing is staged.
+    pub(super) staged_tree: git2::Oid,
     /// The checkout's index as it is.
     pub(super) index: Vec<Entry>,
     /// Skip-worktree entries whose file is there nevertheless.
     pub(super) present: Vec<Vec<u8>>,
+    /// Paths of the index that HEAD's tree does not have in this form.
+    pub(super) staged: HashSet<Vec<u8>>,
+    /// Paths of HEAD's tree that are not in the index.
+    pub(super) removed: Vec<GitPath>,
+    /// How many files differ from HEAD.
+    pub(super) changed: usize,
 }
 
-/// A repository of ours that sees a checkout's files, index and objects.
-#[derive(Debug)]
-pub(super) struct ScratchRepo {
-    folder: tempfile::TempDir,
-    work_tree: PathBuf,
+/// Files that are captured although git would not list them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Selection<'a> {
+    /// Ignored files, as git pathspecs.
+    pub(super) include: &'a [String],
+    /// Files by name.
+    pub(super) named: &'a [Vec<u8>],
 }
 
-impl ScratchRepo {
-    /// Prepares one in the folder for temporary files.
-    pub(super) fn new(repo: &git2::Repository, settings: &Settings, exclude: &[String]) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("envctl-")
-            .tempdir()
-            .context("cannot create a temporary folder: is TMPDIR writable?")?;
-        let work_tree = repo.workdir().context("the repository is bare")?.to_owned();
-        let scratch = ScratchRepo { folder, work_tree };
-        scratch.fill(repo, settings, exclude).context("cannot prepare the capture")?;
-        Ok(scratch)
-    }
+/// One line of `git status --porcelain=v2`.
+enum Line {
+    /// A path of HEAD's tree or the index.
+    Tracked {
+        /// Against HEAD, and of the working file against the index.
+        staged: u8,
+        working: u8,
+        head: (u32, git2::Oid),
+        index: (u32, git2::Oid),
+    },
+    Conflict,
+    Untracked,
+}
 
-    fn fill(&self, repo: &git2::Repository, settings: &Settings, exclude: &[String]) -> Result<()> {
-        let own = self.folder.path();
-        let common = repo.commondir();
-        for dir in ["objects/info", "refs/heads", "info"] {
-            fs::create_dir_all(own.join(dir))?;
-        }
-        fs::write(own.join("HEAD"), "ref: refs/heads/none\n")?;
-        fs::write(own.join("config"), config_text(settings))?;
-        let objects = common.join("objects");
-        if objects.as_os_str().as_bytes().contains(&b'\n') {
-            bail!("the path of the repository contains a line break");
-        }
-        fs::write(own.join("objects/info/alternates"), [objects.as_os_str().as_bytes(), b"\n"].concat())?;
-        copy_if_there(&common.join("shallow"), &own.join("shallow"))?;
-        let mut excluded = fs::read(common.join("info/exclude")).unwrap_or_default();
-        for pattern in exclude {
-            excluded.extend_from_slice(format!("\n{pattern}").as_bytes());
-        }
-        excluded.push(b'\n');
-        fs::write(own.join("info/exclude"), excluded)?;
-        if let Some(sparse) = &settings.sparse {
-            fs::write(own.join("info/sparse-checkout"), sparse.patterns.join("\n") + "\n")?;
-        }
-        for name in ["index", "index.before"] {
-            copy_with_time(&repo.path().join("index"), &own.join(name))?;
-        }
-        // A split index names its other half, which lies beside it.
-        for entry in fs::read_dir(repo.path())?.flatten() {
-            if entry.file_name().as_bytes().starts_with(b"sharedindex.") {
-                copy_with_time(&entry.path(), &own.join(entry.file_name()))?;
-            }
-        }
-        Ok(())
-    }
+/// Captures the working files. `meanwhile` is given the index, and runs while
+/// git looks at the files.
+///
+/// # Errors
+/// Also when a file cannot be read, or keeps changing.
+pub(super) fn scan<T>(
+    scratch: &ScratchRepo,
+    git: &Git,
+    selection: Selection<'_>,
+    meanwhile: impl FnOnce(&[Entry]) -> Result<T>,
+) -> Result<(Scan, T)> {
+    let index = scratch.original_index(git)?;
+    let present = scratch.uncover(git, &index)?;
+    let (lines, aside) = std::thread::scope(|scope| {
+        let looking = scope.spawn(|| look(scratch, git, selection));
+        let aside = meanwhile(&index);
+        let lines = looking.join().map_err(|_| anyhow::anyhow!("a thread that looks at the checkout died"))?;
+        // What is refused says more than what git makes of it.
+        let aside = aside?;
+        Ok::<_, anyhow::Error>((lines?, aside))
+    })?;
+    refuse::nested(lines.iter().filter(|(_, line)| matches!(line, Line::Untracked)).map(|(path, _)| &**path))?;
+    let read: Vec<Vec<u8>> =
+        lines.iter().filter(|(_, line)| line.must_be_read()).map(|(path, _)| path.clone()).collect();
+    // Git would pass over some of them without an error.
+    read.iter().try_for_each(|path| refuse::name(path, false))?;
+    let files = capture(scratch, git, &index, &read)?;
+    let captured: Vec<Entry> = files.values().cloned().collect();
+    refuse::names(&captured)?;
+    refuse::lfs(&scratch.work_tree, &captured)?;
 
-    /// Where new objects and packs may be written.
-    pub(super) fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// A call of git that sees the scratch repository and the checkout's files.
-    pub(super) fn git(&self, git: &Git) -> crate::git::Call {
-        git.at(self.path()).env("GIT_WORK_TREE", &self.work_tree).cwd(&self.work_tree)
-    }
-
-    /// The checkout's index as it was when the capture began.
-    pub(super) fn original_index(&self, git: &Git) -> Result<Vec<Entry>> {
-        let path = self.path().join("index.before");
-        if let Ok(entries) = index::read(&path) {
-            return Ok(entries);
-        }
-        // Forms of the index that only the git program reads: split and sparse.
-        self.git(git)
-            .env("GIT_INDEX_FILE", &path)
-            .args(["-c", "index.sparse=false", "update-index", "--no-split-index", "--force-write-index"])
-            .run(b"")?;
-        index::read(&path).context("cannot read the index")
-    }
-
-    /// Captures the working files, with the ignored ones that `include`
-    /// matches or `named` lists.
-    ///
-    /// # Errors
-    /// Also when a file cannot be read, or keeps changing.
-    pub(super) fn scan(&self, git: &Git, include: &[String], named: &[Vec<u8>]) -> Result<Scan> {
-        let before = self.original_index(git)?;
-        let present = self.uncover(git, &before)?;
-        let mut unstable = Vec::new();
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                std::thread::sleep(2 * TICK);
-                // Forgotten, so that git reads them again whatever their times
-                // say; and named, because some may be tracked and ignored.
-                self.update_index(git, &["--force-remove"], &unstable)?;
-                unstable.retain(|path| self.is_file(path));
-                self.update_index(git, &["--add", "--remove", "--replace"], &unstable)?;
-            }
-            let started = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-            let added = self.add(git, include, named);
-            if let Err(error) = added {
-                // A file that vanished meanwhile is no failure the second time.
-                if attempt == 0 && !is_refusal(&error) {
-                    continue;
+    let mut working: BTreeMap<Vec<u8>, Edit> = BTreeMap::new();
+    let mut staging: BTreeMap<Vec<u8>, Edit> = BTreeMap::new();
+    let mut heads: HashMap<&[u8], (u32, git2::Oid)> = HashMap::new();
+    let (mut staged, mut removed) = (HashSet::new(), Vec::new());
+    for (path, line) in &lines {
+        let file = || files.get(path).map(|entry| (entry.mode, entry.object));
+        match line {
+            Line::Tracked { staged: x, working: y, head, index } => {
+                if head.0 != 0 {
+                    heads.insert(path, *head);
                 }
-                return Err(error);
-            }
-            let after = index::read(&self.path().join("index")).context("cannot read the captured index")?;
-            refuse_gitlinks(&after)?;
-            refuse_names(&after)?;
-            refuse_lfs(&self.work_tree, &after)?;
-            unstable = self.unstable(&before, &after, (started.tv_sec, started.tv_nsec));
-            if unstable.is_empty() {
-                // A partial clone lacks what a sparse checkout leaves out.
-                let printed = self.git(git).args(["write-tree", "--missing-ok"]).run(b"")?;
-                let tree = git2::Oid::from_str(String::from_utf8_lossy(&printed).trim())?;
-                return Ok(Scan { tree, index: before, present });
-            }
-        }
-        let names: Vec<String> =
-            unstable.iter().take(3).map(|path| String::from_utf8_lossy(path).into_owned()).collect();
-        Err(failure(format!("files keep changing while they are captured: {}", names.join(", ")))
-            .hint("stop what writes to them, or list them under [snapshot] exclude, then publish again")
-            .into())
-    }
-
-    fn add(&self, git: &Git, include: &[String], named: &[Vec<u8>]) -> Result<()> {
-        let add =
-            ["-c", "core.safecrlf=false", "-c", "advice.addEmbeddedRepo=false", "add", "--all", "--sparse", "--", "."];
-        if self.work_tree.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-            self.git(git).args(add).run(b"").context("cannot read the working files")?;
-        }
-        let there: Vec<Vec<u8>> = named.iter().filter(|path| self.is_file(path)).cloned().collect();
-        self.update_index(git, &["--add"], &there)?;
-        if include.is_empty() {
-            return Ok(());
-        }
-        let listed = self
-            .git(git)
-            .args(["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--"])
-            .args(include)
-            .run(b"")?;
-        let paths: Vec<Vec<u8>> =
-            listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect();
-        self.update_index(git, &["--add"], &paths)
-    }
-
-    /// Takes back promises not to look: for this capture every file counts.
-    fn uncover(&self, git: &Git, entries: &[Entry]) -> Result<Vec<Vec<u8>>> {
-        let assumed: Vec<Vec<u8>> =
-            entries.iter().filter(|entry| entry.assume_unchanged).map(|entry| entry.path.clone()).collect();
-        self.update_index(git, &["--no-assume-unchanged"], &assumed)?;
-        let skipped = entries.iter().filter(|entry| entry.skip_worktree && self.lstat(&entry.path).is_some());
-        let present: Vec<Vec<u8>> = skipped.map(|entry| entry.path.clone()).collect();
-        self.update_index(git, &["--no-skip-worktree"], &present)?;
-        Ok(present)
-    }
-
-    fn update_index(&self, git: &Git, options: &[&str], paths: &[Vec<u8>]) -> Result<()> {
-        if paths.is_empty() {
-            return Ok(());
-        }
-        let mut input = paths.join(&0);
-        input.push(0);
-        self.git(git).args(["update-index"]).args(options).args(["-z", "--stdin"]).run(&input)?;
-        Ok(())
-    }
-
-    /// Paths whose file is not what was read, or may have changed within the
-    /// tick of the clock in which it was read.
-    fn unstable(&self, before: &[Entry], after: &[Entry], started: (i64, i64)) -> Vec<Vec<u8>> {
-        let known: std::collections::HashMap<&[u8], (git2::Oid, u32)> = before
-            .iter()
-            .filter(|entry| entry.stage == 0)
-            .map(|entry| (&*entry.path, (entry.object, entry.mode)))
-            .collect();
-        let changed = after.iter().filter(|entry| known.get(&*entry.path) != Some(&(entry.object, entry.mode)));
-        let limit = i128::from(started.0) * 1_000_000_000 + i128::from(started.1) - TICK.as_nanos() as i128;
-        changed
-            .filter(|entry| !entry.skip_worktree)
-            .filter(|entry| {
-                let ctime = i128::from(entry.stat.ctime.0) * 1_000_000_000 + i128::from(entry.stat.ctime.1);
-                ctime >= limit || self.lstat(&entry.path) != Some(entry.stat)
-            })
-            .map(|entry| entry.path.clone())
-            .collect()
-    }
-
-    /// Whether a file or a link stands there.
-    fn is_file(&self, path: &[u8]) -> bool {
-        let path = self.work_tree.join(std::ffi::OsStr::from_bytes(path));
-        path.symlink_metadata().is_ok_and(|meta| meta.is_file() || meta.is_symlink())
-    }
-
-    fn lstat(&self, path: &[u8]) -> Option<Stat> {
-        let path = self.work_tree.join(std::ffi::OsStr::from_bytes(path));
-        rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| Stat::from(&stat))
-    }
-}
-
-fn is_refusal(error: &anyhow::Error) -> bool {
-    crate::error::kind_of(error) == crate::error::Kind::Policy
-}
-
-fn refuse_gitlinks(entries: &[Entry]) -> Result<()> {
-    match entries.iter().find(|entry| entry.mode == 0o160_000) {
-        None => Ok(()),
-        Some(entry) => Err(policy(format!(
-            "{} is a nested repository, which snapshots do not carry yet",
-            String::from_utf8_lossy(&entry.path)
-        ))
-        .hint("move it out of the checkout, or list it in .gitignore")
-        .into()),
-    }
-}
-
-/// Refuses names that no `enter` would restore.
-fn refuse_names(entries: &[Entry]) -> Result<()> {
-    for entry in entries {
-        let mut components = entry.path.split(|byte| *byte == b'/').peekable();
-        while let Some(name) = components.next() {
-            let is_link = components.peek().is_none() && entry.mode == 0o120_000;
-            check_entry_name(name, is_link).map_err(|fault| {
-                policy(format!("{} cannot be in a snapshot: {fault}", String::from_utf8_lossy(&entry.path)))
-                    .hint("rename it, or list it in .gitignore")
-            })?;
-        }
-    }
-    Ok(())
-}
-
-/// Refuses what a snapshot does not carry yet, by name.
-pub(super) fn refuse_unsupported(repo: &git2::Repository, entries: &[Entry]) -> Result<()> {
-    if let Some(entry) = entries.iter().find(|entry| entry.mode == 0o160_000) {
-        return Err(policy(format!(
-            "{} is a submodule, which snapshots do not carry yet",
-            String::from_utf8_lossy(&entry.path)
-        ))
-        .hint("publish from a branch without submodules")
-        .into());
-    }
-    let own = repo.commondir().join("info/attributes");
-    if uses_lfs(&own) {
-        return Err(lfs(&own).into());
-    }
-    refuse_lfs(repo.workdir().context("the repository is bare")?, entries)
-}
-
-fn refuse_lfs(work_tree: &Path, entries: &[Entry]) -> Result<()> {
-    let is_attributes = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes");
-    let files = entries.iter().filter(|entry| is_attributes(&entry.path));
-    let mut paths = files.map(|entry| work_tree.join(std::ffi::OsStr::from_bytes(&entry.path)));
-    paths.find(|path| uses_lfs(path)).map_or(Ok(()), |path| Err(lfs(&path).into()))
-}
-
-fn lfs(path: &Path) -> Fault {
-    policy(format!("{} uses Git LFS, which snapshots do not carry yet", path.display()))
-        .hint("publish from a branch without LFS files")
-}
-
-fn uses_lfs(attributes: &Path) -> bool {
-    // As git does: no links, and nothing beyond its own limit.
-    let is_file = attributes.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_ATTRIBUTES);
-    let text = if is_file { fs::read(attributes).unwrap_or_default() } else { Vec::new() };
-    String::from_utf8_lossy(&text).lines().any(|line| !line.starts_with('#') && line.contains("filter=lfs"))
-}
-
-/// Folders without entries, those that are ignored left out; a repository
-/// inside the checkout is refused.
-pub(super) fn empty_folders(repo: &git2::Repository, entries: &[Entry]) -> Result<Vec<GitPath>> {
-    let work_tree = repo.workdir().context("the repository is bare")?;
-    let mut tracked = std::collections::HashSet::new();
-    for entry in entries {
-        let mut path: &[u8] = &entry.path;
-        while let Some(slash) = path.iter().rposition(|byte| *byte == b'/') {
-            path = &path[..slash];
-            if !tracked.insert(path) {
-                break;
-            }
-        }
-    }
-    let mut empty = Vec::new();
-    let mut pending = vec![Vec::new()];
-    while let Some(folder) = pending.pop() {
-        let full = work_tree.join(std::ffi::OsStr::from_bytes(&folder));
-        let listing = fs::read_dir(&full).with_context(|| format!("cannot read {}", full.display()))?;
-        let mut count = 0;
-        for entry in listing {
-            let entry = entry.with_context(|| format!("cannot read {}", full.display()))?;
-            count += 1;
-            let name = entry.file_name();
-            if name == ".git" {
-                if folder.is_empty() {
-                    count -= 1;
-                    continue;
+                match x {
+                    b'.' => {}
+                    b'D' => {
+                        removed.push(GitPath(path.clone()));
+                        staging.insert(path.clone(), None);
+                    }
+                    _ => {
+                        staged.insert(path.clone());
+                        staging.insert(path.clone(), Some(*index));
+                    }
                 }
-                return Err(policy(format!(
-                    "{} is a nested repository, which snapshots do not carry yet",
-                    full.display()
-                ))
-                .hint("move it out of the checkout, or list it in .gitignore")
-                .into());
+                let after = match (x, y) {
+                    (b'D', b'.') | (_, b'D') => None,
+                    (_, b'.') => Some(*index),
+                    _ => file(),
+                };
+                working.entry(path.clone()).or_insert(after);
             }
-            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                continue;
-            }
-            let mut path = folder.clone();
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(name.as_bytes());
-            let as_folder = [&path[..], b"/"].concat();
-            let ignored = || repo.is_path_ignored(Path::new(std::ffi::OsStr::from_bytes(&as_folder))).unwrap_or(false);
-            if tracked.contains(&*path) || !ignored() {
-                pending.push(path);
-            }
-        }
-        if count == 0 && !folder.is_empty() {
-            empty.push(GitPath(folder));
+            Line::Conflict => drop(working.insert(path.clone(), file())),
+            // It may stand for one that is gone from the index only.
+            Line::Untracked if files.contains_key(path) => drop(working.insert(path.clone(), file())),
+            Line::Untracked => {}
         }
     }
-    empty.sort();
-    Ok(empty)
+    let own = git2::Repository::open_bare(scratch.path())?;
+    let head = own.head()?.peel_to_commit()?.tree_id();
+    let tree = edit(&own, head, &working)?;
+    let staged_tree = edit(&own, head, &staging)?;
+    let head_tree = own.find_tree(head)?;
+    let in_head = |path: &[u8]| match heads.get(path) {
+        Some(entry) => Some(*entry),
+        None => head_tree.get_path(path_of(path)).ok().map(|entry| (entry.filemode() as u32, entry.id())),
+    };
+    let changed = working.iter().filter(|(path, after)| in_head(path) != **after).count();
+    Ok((Scan { tree, staged_tree, index, present, staged, removed, changed }, aside))
 }
 
-fn copy_if_there(from: &Path, to: &Path) -> Result<()> {
-    match fs::copy(from, to) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot copy {}", from.display())),
+fn path_of(path: &[u8]) -> &std::path::Path {
+    std::path::Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path))
+}
+
+impl Line {
+    /// Whether only the working file says what is there.
+    fn must_be_read(&self) -> bool {
+        match self {
+            Line::Tracked { working, .. } => !matches!(working, b'.' | b'D'),
+            Line::Conflict | Line::Untracked => true,
+        }
     }
 }
 
-/// Git reads a file again whose time is not older than that of the index: a
-/// younger copy would hide what changed in the second of the last `git add`.
-fn copy_with_time(from: &Path, to: &Path) -> Result<()> {
-    copy_if_there(from, to)?;
-    let Ok(modified) = from.metadata().and_then(|meta| meta.modified()) else { return Ok(()) };
-    let copy = fs::OpenOptions::new().append(true).open(to)?;
-    copy.set_modified(modified).with_context(|| format!("cannot set the time of {}", to.display()))
+/// Everything that differs from HEAD or from the index, and what is selected.
+fn look(scratch: &ScratchRepo, git: &Git, selection: Selection<'_>) -> Result<Vec<(Vec<u8>, Line)>> {
+    // A submodule's state would be asked with the submodule's own configuration.
+    let words = ["status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=all"];
+    let printed = scratch.git(git).args(words).run(b"").context("cannot read the working files")?;
+    let records = printed.split(|byte| *byte == 0).filter(|record| !record.is_empty());
+    let mut lines = records.map(|record| parse(record).ok_or_else(|| misread(record))).collect::<Result<Vec<_>>>()?;
+    let mut known: HashSet<Vec<u8>> = lines.iter().map(|(path, _)| path.clone()).collect();
+    let mut more: Vec<Vec<u8>> = selection.named.to_vec();
+    if !selection.include.is_empty() {
+        let words = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--"];
+        let listed = scratch.git(git).args(words).args(selection.include).run(b"")?;
+        more.extend(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec));
+    }
+    more.retain(|path| known.insert(path.clone()));
+    lines.extend(more.into_iter().map(|path| (path, Line::Untracked)));
+    Ok(lines)
 }
 
-/// The whitelisted settings in git's syntax; nothing else of a repository's
-/// config reaches the git program.
-pub(super) fn config_text(settings: &Settings) -> String {
-    let mut text = String::from("[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tsplitIndex = false\n");
-    let mut line = |key: &str, value: &str| text.push_str(&format!("\t{key} = {value}\n"));
-    match settings.autocrlf {
-        Some(AutoCrlf::True) => line("autocrlf", "true"),
-        Some(AutoCrlf::Input) => line("autocrlf", "input"),
-        None => line("autocrlf", "false"),
+fn misread(record: &[u8]) -> anyhow::Error {
+    integrity(format!("git status said something unexpected: {}", String::from_utf8_lossy(record))).into()
+}
+
+/// `1 XY sub mH mI mW hH hI path`, `u XY sub m1 m2 m3 mW h1 h2 h3 path` or
+/// `? path`.
+fn parse(record: &[u8]) -> Option<(Vec<u8>, Line)> {
+    let cut = |fields: usize| -> Option<(Vec<&str>, Vec<u8>)> {
+        let mut parts = record.splitn(fields + 1, |byte| *byte == b' ');
+        let words = (0..fields).map(|_| std::str::from_utf8(parts.next()?).ok()).collect::<Option<Vec<_>>>()?;
+        Some((words, parts.next()?.to_vec()))
+    };
+    match record.first()? {
+        b'1' => {
+            let (words, path) = cut(8)?;
+            let mode = |at: usize| u32::from_str_radix(words[at], 8).ok();
+            let object = |at: usize| git2::Oid::from_str(words[at]).ok();
+            let [staged, working] = words[1].as_bytes() else { return None };
+            let (head, index) = ((mode(3)?, object(6)?), (mode(4)?, object(7)?));
+            Some((path, Line::Tracked { staged: *staged, working: *working, head, index }))
+        }
+        b'u' => Some((cut(10)?.1, Line::Conflict)),
+        b'?' => Some((cut(1)?.1, Line::Untracked)),
+        _ => None,
     }
-    match settings.eol {
-        Some(Eol::Crlf) => line("eol", "crlf"),
-        Some(Eol::Lf) => line("eol", "lf"),
-        None => line("eol", "native"),
+}
+
+/// Stores what these files hold, converted as git would convert it; again
+/// while they change. Those that are gone are left out.
+fn capture(scratch: &ScratchRepo, git: &Git, index: &[Entry], paths: &[Vec<u8>]) -> Result<BTreeMap<Vec<u8>, Entry>> {
+    let mut captured = BTreeMap::new();
+    let mut pending: Vec<Vec<u8>> = paths.to_vec();
+    for attempt in 0..ATTEMPTS {
+        pending.retain(|path| scratch.is_file(path));
+        if pending.is_empty() {
+            return Ok(captured);
+        }
+        if attempt > 0 {
+            std::thread::sleep(2 * TICK);
+        }
+        let started = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let read = store(scratch, git, index, &pending);
+        let read = match read {
+            // A file that vanished meanwhile is no failure the second time.
+            Err(_) if attempt == 0 => continue,
+            other => other.context("cannot read the working files")?,
+        };
+        let limit = i128::from(started.tv_sec) * 1_000_000_000 + i128::from(started.tv_nsec) - TICK.as_nanos() as i128;
+        let found: HashSet<&[u8]> = read.iter().map(|entry| &*entry.path).collect();
+        let mut unstable: Vec<Vec<u8>> = pending.iter().filter(|path| !found.contains(&***path)).cloned().collect();
+        for entry in read {
+            let ctime = i128::from(entry.stat.ctime.0) * 1_000_000_000 + i128::from(entry.stat.ctime.1);
+            // Not what was read, or perhaps changed within the tick of the
+            // clock in which it was read.
+            if ctime >= limit || scratch.lstat(&entry.path) != Some(entry.stat) {
+                unstable.push(entry.path.clone());
+            } else {
+                captured.insert(entry.path.clone(), entry);
+            }
+        }
+        pending = unstable;
     }
-    if let Some(file_mode) = settings.file_mode {
-        line("filemode", if file_mode { "true" } else { "false" });
+    pending.retain(|path| scratch.is_file(path));
+    if pending.is_empty() {
+        return Ok(captured);
     }
-    if let Some(sparse) = &settings.sparse {
-        line("sparseCheckout", "true");
-        line("sparseCheckoutCone", if sparse.cone { "true" } else { "false" });
+    let names: Vec<String> = pending.iter().take(3).map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+    Err(failure(format!("files keep changing while they are captured: {}", names.join(", ")))
+        .hint("stop what writes to them, or list them under [snapshot] exclude, then publish again")
+        .into())
+}
+
+/// One pass: an index with these paths alone, as the checkout's has them, and
+/// then as the files are. What stands in the index decides some conversions.
+fn store(scratch: &ScratchRepo, git: &Git, index: &[Entry], paths: &[Vec<u8>]) -> Result<Vec<Entry>> {
+    let place = scratch.path().join("index.changed");
+    let wanted: HashSet<&[u8]> = paths.iter().map(Vec::as_slice).collect();
+    let known = index.iter().filter(|entry| entry.stage == 0 && !entry.intent_to_add && wanted.contains(&*entry.path));
+    let fresh =
+        |entry: &Entry| Entry { assume_unchanged: false, skip_worktree: false, stat: Stat::default(), ..entry.clone() };
+    index::write(&place, &mut known.map(fresh).collect::<Vec<_>>())?;
+    scratch
+        .git(git)
+        .env("GIT_INDEX_FILE", &place)
+        // They are packed in a moment.
+        .args(["-c", "core.looseCompression=0", "-c", "core.safecrlf=false"])
+        .args(["update-index", "--add", "--remove", "--replace", "-z", "--stdin"])
+        .run(&joined(paths))?;
+    index::read(&place).context("cannot read the captured index")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_git_status_prints_is_understood() {
+        let zero = "0".repeat(40);
+        let record = format!("1 .M N... 100644 100644 100755 {zero} {zero} a b\nc");
+        let Some((path, Line::Tracked { staged: b'.', working: b'M', head, .. })) = parse(record.as_bytes()) else {
+            panic!("a tracked path")
+        };
+        assert_eq!((&*path, head.0), (&b"a b\nc"[..], 0o100_644));
+        let record = format!("u UU N... 100644 100644 100644 100644 {zero} {zero} {zero} x");
+        assert!(matches!(parse(record.as_bytes()), Some((path, Line::Conflict)) if path == b"x"));
+        assert!(matches!(parse(b"? a b"), Some((path, Line::Untracked)) if path == b"a b"));
+        for bad in ["", "?", "x y", "1 .M N... 100644", "2 R. x"] {
+            assert!(parse(bad.as_bytes()).is_none(), "{bad:?}");
+        }
     }
-    text
 }

@@ -1,0 +1,182 @@
+//! A repository of ours that sees a checkout's files, index and objects
+//! without obeying its configuration: own config (only the whitelisted
+//! settings), a copy of the index, own object folder with the checkout's
+//! objects as an alternate. Hooks, filters, monitors and aliases of the
+//! checkout are therefore never seen by the git program.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{AtFlags, CWD};
+
+use super::document::{AutoCrlf, Eol, Settings};
+use super::index::{self, Entry, Stat};
+use crate::git::{Call, Git};
+
+/// The scratch repository; gone when dropped.
+#[derive(Debug)]
+pub(super) struct ScratchRepo {
+    folder: tempfile::TempDir,
+    pub(super) work_tree: PathBuf,
+}
+
+impl ScratchRepo {
+    /// Prepares one in the folder for temporary files.
+    pub(super) fn new(repo: &git2::Repository, settings: &Settings, exclude: &[String]) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("envctl-")
+            .tempdir()
+            .context("cannot create a temporary folder: is TMPDIR writable?")?;
+        let work_tree = repo.workdir().context("the repository is bare")?.to_owned();
+        let scratch = ScratchRepo { folder, work_tree };
+        scratch.fill(repo, settings, exclude).context("cannot prepare the capture")?;
+        Ok(scratch)
+    }
+
+    fn fill(&self, repo: &git2::Repository, settings: &Settings, exclude: &[String]) -> Result<()> {
+        let own = self.folder.path();
+        let common = repo.commondir();
+        for dir in ["objects/info", "refs/heads", "info"] {
+            fs::create_dir_all(own.join(dir))?;
+        }
+        let head = repo.head()?.peel_to_commit()?.id();
+        fs::write(own.join("HEAD"), format!("{head}\n"))?;
+        fs::write(own.join("config"), config_text(settings))?;
+        let objects = common.join("objects");
+        if objects.as_os_str().as_bytes().contains(&b'\n') {
+            bail!("the path of the repository contains a line break");
+        }
+        fs::write(own.join("objects/info/alternates"), [objects.as_os_str().as_bytes(), b"\n"].concat())?;
+        copy_if_there(&common.join("shallow"), &own.join("shallow"))?;
+        let mut excluded = fs::read(common.join("info/exclude")).unwrap_or_default();
+        for pattern in exclude {
+            excluded.extend_from_slice(format!("\n{pattern}").as_bytes());
+        }
+        excluded.push(b'\n');
+        fs::write(own.join("info/exclude"), excluded)?;
+        if let Some(sparse) = &settings.sparse {
+            fs::write(own.join("info/sparse-checkout"), sparse.patterns.join("\n") + "\n")?;
+        }
+        copy_with_time(&repo.path().join("index"), &own.join("index"))?;
+        // A split index names its other half, which lies beside it.
+        for entry in fs::read_dir(repo.path())?.flatten() {
+            if entry.file_name().as_bytes().starts_with(b"sharedindex.") {
+                copy_with_time(&entry.path(), &own.join(entry.file_name()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where new objects and packs may be written.
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A call of git that sees the scratch repository and the checkout's files.
+    pub(super) fn git(&self, git: &Git) -> Call {
+        git.at(self.path()).env("GIT_WORK_TREE", &self.work_tree).cwd(&self.work_tree)
+    }
+
+    /// The checkout's index as it was when the capture began.
+    pub(super) fn original_index(&self, git: &Git) -> Result<Vec<Entry>> {
+        let path = self.path().join("index");
+        if let Ok(entries) = index::read(&path) {
+            return Ok(entries);
+        }
+        // Forms of the index that only the git program reads: split and sparse.
+        self.git(git)
+            .args(["-c", "index.sparse=false", "update-index", "--no-split-index", "--force-write-index"])
+            .run(b"")?;
+        index::read(&path).context("cannot read the index")
+    }
+
+    /// Forgets what the index says about times and sizes, so that git reads
+    /// every file.
+    pub(super) fn distrust(&self, git: &Git) -> Result<()> {
+        let mut entries = self.original_index(git)?;
+        entries.iter_mut().for_each(|entry| entry.stat = Stat::default());
+        index::write(&self.path().join("index"), &mut entries)
+    }
+
+    /// Takes back promises not to look: for this capture every file counts.
+    /// Returns the skip-worktree entries whose file is there nevertheless.
+    pub(super) fn uncover(&self, git: &Git, entries: &[Entry]) -> Result<Vec<Vec<u8>>> {
+        let assumed: Vec<Vec<u8>> =
+            entries.iter().filter(|entry| entry.assume_unchanged).map(|entry| entry.path.clone()).collect();
+        self.update_index(git, &["--no-assume-unchanged"], &assumed)?;
+        let skipped = entries.iter().filter(|entry| entry.skip_worktree && self.lstat(&entry.path).is_some());
+        let present: Vec<Vec<u8>> = skipped.map(|entry| entry.path.clone()).collect();
+        self.update_index(git, &["--no-skip-worktree"], &present)?;
+        Ok(present)
+    }
+
+    fn update_index(&self, git: &Git, options: &[&str], paths: &[Vec<u8>]) -> Result<()> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        self.git(git).args(["update-index"]).args(options).args(["-z", "--stdin"]).run(&joined(paths))?;
+        Ok(())
+    }
+
+    /// Whether a file or a link stands there.
+    pub(super) fn is_file(&self, path: &[u8]) -> bool {
+        let path = self.work_tree.join(std::ffi::OsStr::from_bytes(path));
+        path.symlink_metadata().is_ok_and(|meta| meta.is_file() || meta.is_symlink())
+    }
+
+    pub(super) fn lstat(&self, path: &[u8]) -> Option<Stat> {
+        let path = self.work_tree.join(std::ffi::OsStr::from_bytes(path));
+        rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| Stat::from(&stat))
+    }
+}
+
+/// Paths as git reads them from its standard input.
+pub(super) fn joined(paths: &[Vec<u8>]) -> Vec<u8> {
+    let mut input = paths.join(&0);
+    input.push(0);
+    input
+}
+
+fn copy_if_there(from: &Path, to: &Path) -> Result<()> {
+    match fs::copy(from, to) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot copy {}", from.display())),
+    }
+}
+
+/// Git reads a file again whose time is not older than that of the index: a
+/// younger copy would hide what changed in the second of the last `git add`.
+fn copy_with_time(from: &Path, to: &Path) -> Result<()> {
+    copy_if_there(from, to)?;
+    let Ok(modified) = from.metadata().and_then(|meta| meta.modified()) else { return Ok(()) };
+    let copy = fs::OpenOptions::new().append(true).open(to)?;
+    copy.set_modified(modified).with_context(|| format!("cannot set the time of {}", to.display()))
+}
+
+/// The whitelisted settings in git's syntax; nothing else of a repository's
+/// config reaches the git program.
+fn config_text(settings: &Settings) -> String {
+    let mut text = String::from("[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tsplitIndex = false\n");
+    let mut line = |key: &str, value: &str| text.push_str(&format!("\t{key} = {value}\n"));
+    match settings.autocrlf {
+        Some(AutoCrlf::True) => line("autocrlf", "true"),
+        Some(AutoCrlf::Input) => line("autocrlf", "input"),
+        None => line("autocrlf", "false"),
+    }
+    match settings.eol {
+        Some(Eol::Crlf) => line("eol", "crlf"),
+        Some(Eol::Lf) => line("eol", "lf"),
+        None => line("eol", "native"),
+    }
+    if let Some(file_mode) = settings.file_mode {
+        line("filemode", if file_mode { "true" } else { "false" });
+    }
+    if let Some(sparse) = &settings.sparse {
+        line("sparseCheckout", "true");
+        line("sparseCheckoutCone", if sparse.cone { "true" } else { "false" });
+    }
+    text
+}
