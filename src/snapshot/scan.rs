@@ -75,16 +75,22 @@ pub(super) fn scan<T>(
     selection: Selection<'_>,
     meanwhile: impl FnOnce(&[Entry]) -> Result<T>,
 ) -> Result<(Scan, T)> {
-    let index = scratch.original_index(git)?;
-    let present = scratch.uncover(git, &index)?;
-    let (lines, aside) = std::thread::scope(|scope| {
+    let (looked, index, aside) = std::thread::scope(|scope| {
         let looking = scope.spawn(|| look(scratch, git, selection));
-        let aside = meanwhile(&index);
-        let lines = looking.join().map_err(|_| anyhow::anyhow!("a thread that looks at the checkout died"))?;
+        let aside = scratch.original_index(git).and_then(|index| Ok((meanwhile(&index)?, index)));
+        let looked = looking.join().map_err(|_| anyhow::anyhow!("a thread that looks at the checkout died"));
         // What is refused says more than what git makes of it.
-        let aside = aside?;
-        Ok::<_, anyhow::Error>((lines?, aside))
+        let (aside, index) = aside?;
+        Ok::<_, anyhow::Error>((looked?, index, aside))
     })?;
+    let present = scratch.present(&index);
+    let lines = if present.is_empty() && !index.iter().any(|entry| entry.assume_unchanged) {
+        looked?
+    } else {
+        // Promises not to look were kept so far.
+        scratch.uncover(git, &index, &present)?;
+        look(scratch, git, selection)?
+    };
     refuse::nested(lines.iter().filter(|(_, line)| matches!(line, Line::Untracked)).map(|(path, _)| &**path))?;
     let read: Vec<Vec<u8>> =
         lines.iter().filter(|(_, line)| line.must_be_read()).map(|(path, _)| path.clone()).collect();

@@ -101,15 +101,17 @@ impl ScratchRepo {
     }
 
     /// Takes back promises not to look: for this capture every file counts.
-    /// Returns the skip-worktree entries whose file is there nevertheless.
-    pub(super) fn uncover(&self, git: &Git, entries: &[Entry]) -> Result<Vec<Vec<u8>>> {
+    pub(super) fn uncover(&self, git: &Git, entries: &[Entry], present: &[Vec<u8>]) -> Result<()> {
         let assumed: Vec<Vec<u8>> =
             entries.iter().filter(|entry| entry.assume_unchanged).map(|entry| entry.path.clone()).collect();
         self.update_index(git, &["--no-assume-unchanged"], &assumed)?;
+        self.update_index(git, &["--no-skip-worktree"], present)
+    }
+
+    /// Skip-worktree entries whose file is there nevertheless.
+    pub(super) fn present(&self, entries: &[Entry]) -> Vec<Vec<u8>> {
         let skipped = entries.iter().filter(|entry| entry.skip_worktree && self.lstat(&entry.path).is_some());
-        let present: Vec<Vec<u8>> = skipped.map(|entry| entry.path.clone()).collect();
-        self.update_index(git, &["--no-skip-worktree"], &present)?;
-        Ok(present)
+        skipped.map(|entry| entry.path.clone()).collect()
     }
 
     fn update_index(&self, git: &Git, options: &[&str], paths: &[Vec<u8>]) -> Result<()> {
