@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::context::{Context, Located};
+use super::context::Context;
 use super::fetch::{self, Here};
 use super::hydrate::{self, Workspace};
 use super::pin::Pin;
@@ -18,7 +18,7 @@ use crate::clock::age;
 use crate::error::{Fault, Kind, failure};
 use crate::identity::TaskRef;
 use crate::image::{Image, Pulled};
-use crate::runtime::{Network, Outcome, Receipt, Sandbox};
+use crate::runtime::{self, Network, Outcome, Receipt, Sandbox};
 use crate::snapshot::Parity;
 use crate::workspace;
 
@@ -77,8 +77,8 @@ pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Resu
     if options.no_runtime {
         let made = make_workspace(&source, &resolved, into, &place, options.refresh, report)?;
         if made.unflushed {
-            workspace::flush(&place)?;
-            mark_flushed(ctx, &resolved.task, into)?;
+            drop(source);
+            runtime::in_background(|| drop(flush(ctx, &resolved, into, None)));
         }
         return Ok(Entered::Workspace(place));
     }
@@ -149,15 +149,6 @@ fn summary(resolved: &Resolved) -> String {
     }
 }
 
-fn mark_flushed(ctx: &Context, task: &Located, into: Option<&Path>) -> Result<()> {
-    if let Some(mut pin) = ctx.pins().read(task, into)?
-        && pin.unflushed_boot.take().is_some()
-    {
-        ctx.pins().write(task, into, &pin)?;
-    }
-    Ok(())
-}
-
 /// The image and the workspace, at the same time where the image must be
 /// pulled. What fails first stops the other.
 fn gather(
@@ -219,18 +210,13 @@ fn run(
     let spec = start::spec(ctx, resolved, &image, &pulled, place, options.network)?;
     greet(ctx, resolved, options);
     let mut sandbox = report.step("start", || Ok((Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?, 0)))?;
+    if made.unflushed || pulled.layers.unflushed(&pulled.records) {
+        // The command need not wait for it, and neither does the caller.
+        runtime::in_background(|| drop(flush(ctx, resolved, into, Some(&pulled))));
+    }
     // Threads may start from here on: pid 1 was copied from this one.
     let session = start::session(ctx, &options.command);
-    let (outcome, flushed) = std::thread::scope(|scope| {
-        let flush = flush_in_background(scope, &pulled, place, made.unflushed);
-        let outcome = report.step("run", || Ok((sandbox.run(&session)?, 0)));
-        (outcome, flush.map(std::thread::ScopedJoinHandle::join))
-    });
-    match flushed {
-        Some(Ok(Ok(()))) if made.unflushed => mark_flushed(ctx, &resolved.task, into)?,
-        Some(Ok(Err(error))) => ctx.ui.warn(&format!("cannot flush the caches: {error:#}")),
-        _ => {}
-    }
+    let outcome = report.step("run", || Ok((sandbox.run(&session)?, 0)));
     let outcome = outcome?;
     let reason = if outcome == Outcome::Lost { "reset" } else { "exit" };
     let receipt = report.step("reset", || Ok((sandbox.reset(ctx.clock, reason)?, 0)))?;
@@ -243,23 +229,20 @@ fn run(
     Ok(Entered::Left(code))
 }
 
-/// A workspace is flushed before the command returns; that need not delay the
-/// start. The layers lie on the same disk more often than not.
-fn flush_in_background<'scope, 'env>(
-    scope: &'scope std::thread::Scope<'scope, 'env>,
-    pulled: &'env Pulled,
-    place: &'env Path,
-    unflushed: bool,
-) -> Option<std::thread::ScopedJoinHandle<'scope, Result<()>>> {
-    (unflushed || pulled.layers.unflushed(&pulled.records)).then(|| {
-        scope.spawn(move || {
-            if unflushed {
-                workspace::flush(place)?;
-            }
-            let diff_ids: Vec<_> = pulled.records.iter().map(|record| record.diff_id).collect();
-            pulled.layers.flush(&diff_ids)
-        })
-    })
+/// Makes what was just written outlive a power loss, and notes that it does.
+fn flush(ctx: &Context, resolved: &Resolved, into: Option<&Path>, pulled: Option<&Pulled>) -> Result<()> {
+    let pin = ctx.pins().read(&resolved.task, into)?;
+    if let Some(pin) = pin.filter(|pin| pin.unflushed_boot.is_some()) {
+        workspace::flush(&pin.workspace)?;
+        let _lock = hydrate::lock(ctx, resolved)?;
+        // Unless it was made anew meanwhile.
+        if ctx.pins().read(&resolved.task, into)?.as_ref() == Some(&pin) {
+            ctx.pins().write(&resolved.task, into, &Pin { unflushed_boot: None, ..pin })?;
+        }
+    }
+    let Some(pulled) = pulled else { return Ok(()) };
+    let diff_ids: Vec<_> = pulled.records.iter().map(|record| record.diff_id).collect();
+    pulled.layers.flush(&diff_ids)
 }
 
 fn greet(ctx: &Context, resolved: &Resolved, options: &EnterOptions) {

@@ -20,7 +20,7 @@ use crate::snapshot::Parity;
 const SCHEMA: u32 = 1;
 
 /// What a workspace was made from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Pin {
     /// Always 1.
     pub(super) schema: u32,

@@ -12,6 +12,7 @@
 //!
 //! Lock order: the lock of a runtime's folder is taken last.
 
+mod background;
 mod client;
 mod init;
 mod inspect;
@@ -26,6 +27,7 @@ mod sandbox;
 mod sys;
 mod wire;
 
+pub use background::in_background;
 pub use client::{Outcome, Session, join};
 pub use lease::{Lease, Process, Runtimes};
 pub use mapping::Mapping;
