@@ -4,11 +4,11 @@
 use std::fmt;
 use std::io::ErrorKind;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What went wrong, as far as a script needs to know. Each kind has an exit
 /// code of its own; the numbers are a contract (see `docs/reference/cli.md`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Anything without a kind of its own.

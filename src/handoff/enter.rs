@@ -283,6 +283,7 @@ pub(super) fn tell(ctx: &Context, task: &str, outcome: &Outcome) {
                 outcome.exit_code(),
             );
         }
+        Outcome::TimedOut => ctx.ui.warn(&format!("the runtime of {task} has reached its deadline")),
         Outcome::Lost => ctx.ui.warn(&format!("the runtime of {task} was reset meanwhile")),
     }
 }

@@ -75,8 +75,7 @@ impl Report {
 /// When the file cannot be written.
 pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     use anyhow::Context as _;
-    let mut bytes = serde_json::to_vec_pretty(value)?;
-    bytes.push(b'\n');
+    let text = crate::secret::hide(&serde_json::to_string_pretty(value)?) + "\n";
     // In place: it may be a pipe or /dev/stderr.
-    std::fs::write(path, bytes).with_context(|| format!("cannot write the report {}", path.display()))
+    std::fs::write(path, text).with_context(|| format!("cannot write the report {}", path.display()))
 }

@@ -66,6 +66,10 @@ pub(super) fn spec(
         network,
         account: Account { uid: pulled.user.uid, gid: pulled.user.gid, home, shell: pulled.user.shell.clone() },
         env,
+        secrets: Vec::new(),
+        ports: Vec::new(),
+        deadline: None,
+        detached: false,
     })
 }
 

@@ -10,10 +10,11 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::lease::Lease;
+use super::ports::Port;
 use super::relay::{Pump, RawMode, window_size};
-use super::wire::{self, Ended, Reply, Request, Tell};
-use super::{sandbox, sys};
-use crate::error::{Fault, failure, integrity, not_found, usage};
+use super::wire::{self, Ended, Reply, Request, Run, Tell};
+use super::{TIMED_OUT, sandbox, sys};
+use crate::error::{Fault, failure, not_found, usage};
 
 /// Signals that are passed on to the process inside.
 const FORWARDED: [i32; 6] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2];
@@ -39,6 +40,8 @@ pub enum Outcome {
         /// `errno(3)`.
         errno: i32,
     },
+    /// The runtime's deadline ended it.
+    TimedOut,
     /// The runtime ended under it.
     Lost,
 }
@@ -50,6 +53,7 @@ impl Outcome {
             Outcome::Exited(code) => *code,
             Outcome::NotStarted { errno: libc::ENOENT, .. } => 127,
             Outcome::NotStarted { .. } => 126,
+            Outcome::TimedOut => TIMED_OUT as u8,
             Outcome::Lost => 128 + libc::SIGKILL as u8,
         }
     }
@@ -60,6 +64,27 @@ impl Outcome {
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when the runtime has just ended.
 pub fn join(lease: &Lease, session: &Session) -> Result<Outcome> {
+    Ok(run(connect(lease)?.as_fd(), session)?.0)
+}
+
+/// Moves the deadline of a runtime; `at` is an instant of the monotonic clock.
+///
+/// # Errors
+/// As [`join`].
+pub(super) fn move_deadline(lease: &Lease, at: u64) -> Result<()> {
+    ask(connect(lease)?.as_fd(), &Request::Deadline(at), &[])
+}
+
+/// Carries connections from listening sockets of the host to a port inside.
+///
+/// # Errors
+/// As [`join`].
+pub(super) fn forward(lease: &Lease, port: &Port, listeners: &[OwnedFd]) -> Result<()> {
+    let fds: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
+    ask(connect(lease)?.as_fd(), &Request::Forward { port: port.inside, host: port.host }, &fds)
+}
+
+fn connect(lease: &Lease) -> Result<OwnedFd> {
     let gone = || {
         not_found(format!("the runtime of {} has just ended", lease.task)).hint(format!("envctl enter {}", lease.task))
     };
@@ -69,18 +94,37 @@ pub fn join(lease: &Lease, session: &Session) -> Result<Outcome> {
     if sys::peer(&socket)?.1 != rustix::process::geteuid().as_raw() {
         return Err(gone().into());
     }
-    Ok(run(socket.as_fd(), session)?.0)
+    Ok(socket)
+}
+
+/// A question that pid 1 answers at once.
+pub(super) fn ask(socket: BorrowedFd<'_>, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
+    match wire::send(socket, request, fds) {
+        Ok(()) => {}
+        // It ended before it was asked: its last message says why.
+        Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
+        Err(error) => return Err(error).context("cannot reach the runtime"),
+    }
+    match wire::receive::<Reply>(socket)? {
+        Some((Reply::Done, _)) => Ok(()),
+        Some((Reply::Failed(failure), _)) => Err(failure.rebuild()),
+        Some((Reply::Refused { program, errno }, _)) => {
+            Err(std::io::Error::from_raw_os_error(errno)).with_context(|| format!("cannot start {program}"))
+        }
+        Some(_) => Err(failure("the runtime gave an unexpected answer").into()),
+        None => Err(failure("the runtime has just ended").into()),
+    }
 }
 
 /// Runs a session over a connection to pid 1.
 pub(super) fn run(socket: BorrowedFd<'_>, session: &Session) -> Result<(Outcome, Option<Ended>)> {
     let signals = sys::signal_fd(&[&FORWARDED[..], &[libc::SIGWINCH]].concat())?;
     let mut streams = Streams::new()?;
-    let request = Request {
+    let request = Request::Run(Run {
         command: session.command.clone(),
         env: session.env.clone(),
         terminal: streams.terminal.then(window_size),
-    };
+    });
     let sent = wire::send(socket, &request, &streams.passed());
     streams.theirs.clear();
     match sent {
@@ -92,8 +136,9 @@ pub(super) fn run(socket: BorrowedFd<'_>, session: &Session) -> Result<(Outcome,
     match wire::receive::<Reply>(socket)? {
         Some((Reply::Started, fds)) => streams.started(fds)?,
         Some((Reply::Refused { program, errno }, _)) => return Ok((Outcome::NotStarted { program, errno }, None)),
-        Some((Reply::Failed(failure), _)) => return Err(rebuild(failure)),
-        Some((Reply::Ended(ended), _)) => return Ok((Outcome::Exited(ended.code), Some(ended))),
+        Some((Reply::Failed(failure), _)) => return Err(failure.rebuild()),
+        Some((Reply::Ended(ended), _)) => return Ok((outcome(ended), Some(ended))),
+        Some((Reply::Done, _)) => return Err(failure("the runtime gave an unexpected answer").into()),
         None => return Ok((Outcome::Lost, None)),
     }
     let _raw = if streams.terminal { RawMode::enter()? } else { None };
@@ -146,9 +191,13 @@ fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams) -> Re
             };
             // What it wrote before it ended is in the buffers by now.
             streams.pumps.iter_mut().for_each(Pump::drain);
-            return Ok((ended.map_or(Outcome::Lost, |ended| Outcome::Exited(ended.code)), ended));
+            return Ok((ended.map_or(Outcome::Lost, outcome), ended));
         }
     }
+}
+
+fn outcome(ended: Ended) -> Outcome {
+    if ended.timed_out { Outcome::TimedOut } else { Outcome::Exited(ended.code) }
 }
 
 /// How this process's streams reach the one inside. What is no terminal is
@@ -241,22 +290,5 @@ fn check(fd: BorrowedFd<'_>, name: &str) -> Result<(), Fault> {
         }
         Ok(_) => Ok(()),
         Err(_) => Err(usage(format!("{name} is closed")).hint("redirect it from or to /dev/null")),
-    }
-}
-
-fn rebuild(failed: wire::Failure) -> anyhow::Error {
-    let mut messages = failed.messages.into_iter();
-    let first = messages.next().unwrap_or_else(|| "the runtime could not be set up".into());
-    let mut fault = if failed.integrity { integrity(first) } else { failure(first) };
-    fault.hint = failed.hint;
-    let cause = messages.rev().fold(None::<anyhow::Error>, |cause, message| {
-        Some(match cause {
-            Some(cause) => cause.context(message),
-            None => anyhow::anyhow!(message),
-        })
-    });
-    match cause {
-        Some(cause) => cause.context(fault),
-        None => fault.into(),
     }
 }

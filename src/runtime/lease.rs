@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::{Network, inspect};
+use super::{Network, Port, inspect};
 use crate::digest::hex;
 use crate::disk::{self, Durability, lock};
 use crate::paths::Paths;
@@ -86,6 +86,18 @@ pub struct Lease {
     pub boot_id: String,
     /// When it was made.
     pub started_at: Timestamp,
+    /// When it ends, in milliseconds of the monotonic clock of that boot.
+    #[serde(default)]
+    pub deadline: Option<u64>,
+    /// Whether it outlives the terminal from which it was started.
+    #[serde(default)]
+    pub detached: bool,
+    /// Published ports.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+    /// Names of the secrets inside.
+    #[serde(default)]
+    pub secrets: Vec<String>,
 }
 
 impl Lease {

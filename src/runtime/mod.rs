@@ -14,23 +14,31 @@
 
 mod background;
 mod client;
+mod deadline;
+mod detached;
+mod forward;
 mod init;
 mod inspect;
 mod lease;
 mod mapping;
+mod ports;
 mod probe;
 mod process;
 mod relay;
 mod reset;
 mod rootfs;
 mod sandbox;
+mod serve;
 mod sys;
 mod wire;
 
 pub use background::in_background;
 pub use client::{Outcome, Session, join};
+pub use deadline::{monotonic_after, monotonic_now, until};
+pub use detached::detach;
 pub use lease::{Lease, Process, Runtimes};
 pub use mapping::Mapping;
+pub use ports::{Port, PortRequest};
 pub use reset::{Receipt, Tally, reap, stop};
 pub use rootfs::{RootfsSpec, hides};
 pub use sandbox::{Sandbox, Spec};
@@ -38,6 +46,26 @@ pub use sandbox::{Sandbox, Spec};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use ports::port_variable;
+
+use crate::secret::Secret;
+
+/// Exit code of what a deadline ended, as `timeout(1)` has it.
+const TIMED_OUT: i32 = 124;
+
+/// A secret on its way into a runtime.
+#[derive(Clone, Debug)]
+pub struct Injected {
+    /// Its name: of the variable, and of the file below `/run/secrets`.
+    pub name: String,
+    /// Its value.
+    pub value: Secret,
+    /// Whether it becomes a variable of every process.
+    pub variable: bool,
+    /// Whether it becomes a file of mode 0400.
+    pub file: bool,
+}
 
 /// What a runtime can reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

@@ -57,7 +57,7 @@ pub(super) struct NotStarted {
 /// Starts what a client asked for. Its streams are `stdio`, or a
 /// pseudo-terminal where the client has a terminal; of `stdio` only stderr
 /// counts then, and only where it was passed.
-pub(super) fn start(context: &Context, request: &wire::Request, stdio: Vec<OwnedFd>) -> Result<Started, NotStarted> {
+pub(super) fn start(context: &Context, request: &wire::Run, stdio: Vec<OwnedFd>) -> Result<Started, NotStarted> {
     let words = command_line(context, request);
     let program = words[0].clone();
     let failed = |errno: i32| NotStarted { program: program.clone(), errno };
@@ -90,7 +90,7 @@ pub(super) fn start(context: &Context, request: &wire::Request, stdio: Vec<Owned
     }
 }
 
-fn command_line(context: &Context, request: &wire::Request) -> Vec<String> {
+fn command_line(context: &Context, request: &wire::Run) -> Vec<String> {
     if !request.command.is_empty() {
         return request.command.clone();
     }
@@ -112,7 +112,7 @@ fn open_terminal((rows, columns): (u16, u16)) -> Result<(OwnedFd, OwnedFd), Errn
 /// Turns this forked child into the program; returns only the failure.
 fn become_it(
     context: &Context,
-    request: &wire::Request,
+    request: &wire::Run,
     words: &[String],
     terminal: Option<&(OwnedFd, OwnedFd)>,
     stdio: &[OwnedFd],
@@ -136,7 +136,7 @@ fn become_it(
     // The pipe that tells of a failure closes by itself; all else of ours
     // must not reach the program (CVE-2024-21626).
     sys::cloexec_from(3)?;
-    drop_privileges(context)?;
+    drop_privileges(context, if context.account.uid == 0 { ROOT_CAPABILITIES } else { CapabilitySet::empty() })?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(context.umask));
     rustix::process::chdir(context.workdir.as_str())?;
     let here = rustix::process::getcwd(Vec::new())?;
@@ -152,9 +152,19 @@ fn become_it(
     Ok(command.exec())
 }
 
-fn drop_privileges(context: &Context) -> io::Result<()> {
+/// Turns a forked child of pid 1 that goes on in our own code into one that
+/// may do nothing special, and into which nobody inside may look.
+pub(super) fn become_harmless(context: &Context) -> io::Result<()> {
+    rustix::process::setsid()?;
+    // What ends everything else inside must not take it away first.
+    sys::signal_fd(&[libc::SIGTERM, libc::SIGHUP, libc::SIGINT])?;
+    drop_privileges(context, CapabilitySet::empty())?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+fn drop_privileges(context: &Context, kept: CapabilitySet) -> io::Result<()> {
     let Account { uid, gid, .. } = context.account;
-    let kept = if uid == 0 { ROOT_CAPABILITIES } else { CapabilitySet::empty() };
     if context.groups {
         rustix::thread::set_thread_groups(&[])?;
     }

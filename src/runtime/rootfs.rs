@@ -18,8 +18,8 @@ use rustix::mount::{
     UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
-use super::Network;
 use super::sys;
+use super::{Injected, Network};
 use crate::error::{failure, integrity};
 
 const NOSUID_NODEV: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
@@ -66,6 +66,8 @@ pub(super) struct Entry<'a> {
     pub(super) tty_group: bool,
     /// Whether user and group 0 exist inside.
     pub(super) root_exists: bool,
+    /// Secrets, of which some become files.
+    pub(super) secrets: &'a [Injected],
 }
 
 /// Builds the file system and makes it the root.
@@ -87,6 +89,7 @@ pub(super) fn enter(entry: &Entry<'_>) -> Result<()> {
         let tree = bind(scratch.as_fd(), name, false)?;
         root.attach(tree.as_fd(), root.folder(name)?.as_fd(), &format!("/{name}"))?;
     }
+    root.secrets(entry.secrets, entry.ids)?;
     root.home(entry.home, entry.ids)?;
     root.identity_files(&spec.hostname)?;
     root.mirror(spec)?;
@@ -327,6 +330,26 @@ impl Root {
         self.attach(shm.as_fd(), below("shm")?.as_fd(), "/dev/shm")
     }
 
+    /// Files that only the user may read, in memory that is never swapped out
+    /// (a tmpfs may be), on a mount that nobody can fill.
+    fn secrets(&self, secrets: &[Injected], (uid, gid): (u32, u32)) -> Result<()> {
+        if !secrets.iter().any(|secret| secret.file) {
+            return Ok(());
+        }
+        let attributes =
+            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let mount = new_fs("ramfs", &[("mode", "0755")], attributes)?;
+        for secret in secrets.iter().filter(|secret| secret.file) {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(&mount, secret.name.as_str(), flags, Mode::from_raw_mode(0o400))
+                .with_context(|| format!("cannot make the file of the secret {}", secret.name))?;
+            write_all(&file, secret.value.expose().as_bytes())?;
+            rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        sys::mount_setattr(&mount, false, READ_ONLY | libc::MOUNT_ATTR_NOEXEC)?;
+        self.attach(mount.as_fd(), self.plain_folder("run/secrets")?.as_fd(), "/run/secrets")
+    }
+
     /// A home folder that the user may write, whatever the image has there.
     fn home(&self, home: &str, (uid, gid): (u32, u32)) -> Result<()> {
         let existed = rustix::fs::openat2(
@@ -367,11 +390,7 @@ impl Root {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&folder, name, flags, Mode::from_raw_mode(0o644))
             .with_context(|| format!("cannot write /{path} in the runtime"))?;
-        let mut rest = content;
-        while !rest.is_empty() {
-            rest = &rest[rustix::io::write(&file, rest)?..];
-        }
-        Ok(())
+        write_all(&file, content)
     }
 
     /// The objects that the workspace borrows, at the path that its alternates
@@ -411,6 +430,13 @@ impl Root {
         sys::mount_setattr(&tree, true, if read_only { READ_ONLY } else { NOSUID_NODEV })?;
         self.attach(tree.as_fd(), part, name)
     }
+}
+
+fn write_all(file: &OwnedFd, mut rest: &[u8]) -> Result<()> {
+    while !rest.is_empty() {
+        rest = &rest[rustix::io::write(file, rest)?..];
+    }
+    Ok(())
 }
 
 /// Opens a part of the workspace that must be a plain file or folder.

@@ -13,10 +13,12 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 use super::client::{self, Outcome, Session};
 use super::init::{self, Birth};
 use super::lease::{Folder, Lease, Namespaces, Process, Runtimes};
+use super::ports::{self, PortRequest, port_variable};
 use super::reset::{self, Before, Receipt};
 use super::rootfs::RootfsSpec;
 use super::sys::{self, Side};
-use super::{Account, Mapping, Network, inspect, probe, process, wire};
+use super::wire::{self, Request};
+use super::{Account, Injected, Mapping, Network, inspect, probe, process};
 use crate::clock::Clock;
 use crate::disk;
 
@@ -39,6 +41,14 @@ pub struct Spec {
     pub account: Account,
     /// The environment of every process.
     pub env: Vec<(String, String)>,
+    /// Secrets, which are in none of the above.
+    pub secrets: Vec<Injected>,
+    /// Ports to publish on the host.
+    pub ports: Vec<PortRequest>,
+    /// When it has to end, on the monotonic clock.
+    pub deadline: Option<u64>,
+    /// Whether it outlives the terminal.
+    pub detached: bool,
 }
 
 /// A runtime that this process owns. Dropping it resets it.
@@ -82,6 +92,7 @@ impl Sandbox {
         let scratch = folder.path.join("scratch");
         disk::create_private_dir(&scratch)?;
         let listener = listen(&folder.id)?;
+        let (ports, published) = ports::publish(&spec.ports, spec.network)?;
         let (control, theirs) = wire::pair()?;
         let (ready, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let umask = rustix::process::umask(Mode::empty());
@@ -100,6 +111,10 @@ impl Sandbox {
                 drop((go, control));
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 let Ok(scratch_place) = rustix::fs::open(&scratch, flags, Mode::empty()) else { sys::exit_now(1) };
+                let mut env = spec.env.clone();
+                env.extend(ports.iter().map(|port| (port_variable(port.inside), port.host.to_string())));
+                let variables = spec.secrets.iter().filter(|secret| secret.variable);
+                env.extend(variables.map(|secret| (secret.name.clone(), secret.value.expose().to_owned())));
                 init::run(Birth {
                     go: ready,
                     owner: theirs,
@@ -111,17 +126,20 @@ impl Sandbox {
                     network: spec.network,
                     context: process::Context {
                         account: spec.account.clone(),
-                        env: spec.env.clone(),
+                        env,
                         workdir: spec.rootfs.workdir.clone(),
                         groups: !spec.mapping.is_single(),
                         umask: umask.as_raw_mode(),
                     },
                     tty_group: spec.mapping.has_gid(5),
                     root_exists: spec.mapping.has_root(),
+                    published,
+                    deadline: spec.deadline,
+                    secrets: &spec.secrets,
                 })
             }
         };
-        drop((ready, theirs, listener));
+        drop((ready, theirs, listener, published));
         let prepared = spec.mapping.write(pid).and_then(|()| {
             let raw = pid.as_raw_nonzero().get();
             let namespace =
@@ -139,6 +157,10 @@ impl Sandbox {
                 namespaces: Namespaces { pid: namespace("pid")?, mnt: namespace("mnt")?, net: namespace("net")? },
                 boot_id: disk::boot_id()?,
                 started_at: clock.now(),
+                deadline: spec.deadline,
+                detached: spec.detached,
+                ports,
+                secrets: spec.secrets.iter().map(|secret| secret.name.clone()).collect(),
             };
             runtimes.write(&lease)?;
             rustix::io::write(&go, b"g")?;
@@ -157,6 +179,19 @@ impl Sandbox {
     /// The record of this runtime.
     pub fn lease(&self) -> &Lease {
         &self.lease
+    }
+
+    /// Signals its end.
+    pub(super) fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
+    /// Waits until it is set up.
+    ///
+    /// # Errors
+    /// With what went wrong inside.
+    pub(super) fn ready(&self) -> Result<()> {
+        client::ask(self.control.as_fd(), &Request::Ready, &[])
     }
 
     /// Runs a command, or the login shell, with this process's streams.
@@ -198,7 +233,9 @@ impl Sandbox {
         let waited = rustix::io::retry_on_intr(|| {
             rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
         });
-        waited.context("cannot wait for the runtime to end")?;
+        let status = waited.context("cannot wait for the runtime to end")?;
+        let timed_out = status.and_then(|status| status.exit_status()) == Some(super::TIMED_OUT);
+        let reason = if timed_out { "deadline" } else { reason };
         reset::finish(&self.runtimes, folder, Some(&self.lease), &self.before, clock, reason)
     }
 }

@@ -11,12 +11,33 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Fault, Kind, hint_of, kind_of};
+
 /// Largest message in bytes.
 const MAX: usize = 160 << 10;
 
-/// What a client asks of pid 1.
+/// What a client asks of pid 1. A client that runs nothing may ask again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    /// Start a process; its streams travel beside this.
+    Run(Run),
+    /// Say when the runtime is set up.
+    Ready,
+    /// Move the deadline: milliseconds of the monotonic clock.
+    Deadline(u64),
+    /// Carry connections to this port inside; listening sockets of the host
+    /// travel beside this.
+    Forward {
+        /// The port inside.
+        port: u16,
+        /// The port of the host.
+        host: u16,
+    },
+}
+
+/// A process to start.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Request {
+pub(super) struct Run {
     /// Program and arguments; empty for the login shell.
     pub(super) command: Vec<String>,
     /// Variables beyond those of the runtime.
@@ -48,17 +69,47 @@ pub(super) enum Reply {
     },
     /// It ended.
     Ended(Ended),
+    /// What was asked is done.
+    Done,
 }
 
-/// An error on its way from pid 1 to its owner.
+/// An error on its way to the process that can tell it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Failure {
     /// The chain, outermost first.
-    pub(super) messages: Vec<String>,
+    messages: Vec<String>,
     /// The hint, where one was given.
-    pub(super) hint: Option<String>,
-    /// Whether the image is to blame.
-    pub(super) integrity: bool,
+    hint: Option<String>,
+    /// What decides the exit code.
+    kind: Kind,
+}
+
+impl Failure {
+    pub(super) fn of(error: &anyhow::Error) -> Self {
+        Failure {
+            messages: error.chain().map(ToString::to_string).collect(),
+            hint: hint_of(error),
+            kind: kind_of(error),
+        }
+    }
+
+    /// The error as it was, but for its types.
+    pub(super) fn rebuild(self) -> anyhow::Error {
+        let mut messages = self.messages.into_iter();
+        let first = messages.next().unwrap_or_else(|| "the runtime could not be set up".into());
+        let mut fault = Fault::new(self.kind, first);
+        fault.hint = self.hint;
+        let cause = messages.rev().fold(None::<anyhow::Error>, |cause, message| {
+            Some(match cause {
+                Some(cause) => cause.context(message),
+                None => anyhow::anyhow!(message),
+            })
+        });
+        match cause {
+            Some(cause) => cause.context(fault),
+            None => fault.into(),
+        }
+    }
 }
 
 /// The end of a process, and what else was alive at that moment.
@@ -72,6 +123,8 @@ pub(super) struct Ended {
     pub(super) mounts: u32,
     /// Bytes in the scratch space.
     pub(super) scratch_bytes: u64,
+    /// The runtime's deadline ended it.
+    pub(super) timed_out: bool,
 }
 
 /// A connected pair.

@@ -2,10 +2,11 @@
 
 /// Replaces everything that could move the cursor, change the terminal or hide
 /// text: control characters, C1 controls, bidirectional overrides and
-/// zero-width characters become visible escapes.
+/// zero-width characters become visible escapes. Secrets are hidden.
 pub fn escape(text: &str) -> String {
+    let text = crate::secret::hide(text);
     if !text.chars().any(is_unsafe) {
-        return text.to_owned();
+        return text;
     }
     text.chars().map(|c| if is_unsafe(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }

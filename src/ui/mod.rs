@@ -14,6 +14,7 @@ pub use progress::{Bar, Progress};
 
 use crate::env::Env;
 use crate::error::{self, Kind};
+use crate::secret;
 
 /// When to colour stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -123,7 +124,7 @@ impl Ui {
 
     fn stderr(&self, line: &str) {
         // A closed stderr is no reason to fail.
-        let _ = writeln!(io::stderr().lock(), "{line}");
+        let _ = writeln!(io::stderr().lock(), "{}", secret::hide(line));
     }
 }
 
@@ -182,6 +183,7 @@ fn render_json<T: Serialize>(value: &T) -> Result<String> {
 }
 
 fn write_stdout(text: &str) -> Result<()> {
+    let text = secret::hide(text);
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,0 +1,127 @@
+//! Runtimes without a terminal: a supervisor of their own owns them, and ends
+//! with them. It survives the terminal from which it was started.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use super::client::{Outcome, Session};
+use super::lease::{Lease, Runtimes};
+use super::sandbox::{Sandbox, Spec};
+use super::sys::{self, Side};
+use super::wire::Failure;
+use crate::clock::Clock;
+use crate::disk;
+
+/// Signals that end a supervisor, and its runtime with it.
+const ENDING: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+
+/// What the supervisor tells the one who started it.
+#[derive(Serialize, Deserialize)]
+enum News {
+    Started(Box<Lease>),
+    Failed(Failure),
+}
+
+/// Starts a runtime that outlives this process. It runs `session`, whose
+/// output goes to `log`, and ends with it; without a session it waits for
+/// others to join, until its deadline or a reset.
+///
+/// The caller may have no other thread that still works.
+///
+/// # Errors
+/// When the runtime cannot be set up. Nothing stays.
+pub fn detach(runtimes: &Runtimes, clock: Clock, spec: &Spec, session: Option<&Session>, log: &Path) -> Result<Lease> {
+    if let Some(parent) = log.parent() {
+        disk::create_private_dir(parent)?;
+    }
+    sys::wait_for_threads().context("cannot make the runtime")?;
+    let (news, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    match sys::fork().context("cannot start a supervisor")? {
+        Side::Child => {
+            drop(news);
+            supervise(runtimes, clock, spec, session, log, tell)
+        }
+        Side::Parent(_) => {
+            drop(tell);
+            let mut text = Vec::new();
+            File::from(news).read_to_end(&mut text)?;
+            match serde_json::from_slice(&text).context("the supervisor died")? {
+                News::Started(lease) => Ok(*lease),
+                News::Failed(failure) => Err(failure.rebuild()),
+            }
+        }
+    }
+}
+
+fn supervise(
+    runtimes: &Runtimes,
+    clock: Clock,
+    spec: &Spec,
+    session: Option<&Session>,
+    log: &Path,
+    tell: OwnedFd,
+) -> ! {
+    let started = leave_terminal(session.is_some().then_some(log), &tell).and_then(|()| {
+        let sandbox = Sandbox::start(runtimes, clock, spec)?;
+        sandbox.ready()?;
+        Ok(sandbox)
+    });
+    let news = match &started {
+        Ok(sandbox) => News::Started(Box::new(sandbox.lease().clone())),
+        Err(error) => News::Failed(Failure::of(error)),
+    };
+    let told = serde_json::to_vec(&news).map(|bytes| File::from(tell).write_all(&bytes));
+    let code = match (started, told) {
+        (Ok(sandbox), Ok(Ok(()))) => i32::from(watch(sandbox, clock, session).is_err()),
+        // Whoever started it is gone: nobody would know of this runtime.
+        (Ok(sandbox), _) => i32::from(sandbox.reset(clock, "failed").is_err()),
+        (Err(_), _) => 1,
+    };
+    sys::exit_now(code)
+}
+
+/// Waits for the end, and cleans up after it.
+fn watch(mut sandbox: Sandbox, clock: Clock, session: Option<&Session>) -> Result<()> {
+    let reason = match session {
+        Some(session) => match sandbox.run(session) {
+            Ok(Outcome::Lost) => "reset",
+            Ok(_) => "exit",
+            Err(_) => "failed",
+        },
+        None => {
+            let signals = sys::signal_fd(&ENDING)?;
+            let mut fds = [PollFd::new(&signals, PollFlags::IN), PollFd::new(sandbox.pidfd(), PollFlags::IN)];
+            rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+            "reset"
+        }
+    };
+    sandbox.reset(clock, reason).map(drop)
+}
+
+/// A session of its own, streams that lead to the log or nowhere, and none of
+/// the caller's descriptors.
+fn leave_terminal(log: Option<&Path>, keep: &OwnedFd) -> Result<()> {
+    sys::close_all_but(3, &[keep.as_raw_fd()])?;
+    rustix::process::setsid()?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let log = match log {
+        Some(path) => {
+            let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path);
+            OwnedFd::from(file.with_context(|| format!("cannot write the log {}", path.display()))?)
+        }
+        None => null.try_clone()?,
+    };
+    rustix::stdio::dup2_stdin(null.as_fd())?;
+    rustix::stdio::dup2_stdout(log.as_fd())?;
+    rustix::stdio::dup2_stderr(log.as_fd())?;
+    rustix::process::chdir("/")?;
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! The life of pid 1: it starts processes on request, reaps, and is the one
+//! thing whose death ends everything inside.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::SocketFlags;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+
+use super::deadline::{monotonic_now, until};
+use super::forward::{Forwarder, Published};
+use super::wire::{self, Ended, Reply, Request, Tell};
+use super::{TIMED_OUT, port_variable, process, sys};
+
+/// Milliseconds that a process whose client is gone may take to end by itself.
+const GRACE: u64 = 2_000;
+
+/// Milliseconds between the polite and the final end at a deadline.
+const LAST_GRACE: u64 = 5_000;
+
+/// What pid 1 lives with.
+pub(super) struct Service {
+    /// To the owner; its hang-up is the end.
+    pub(super) owner: OwnedFd,
+    /// Where others join.
+    pub(super) listener: OwnedFd,
+    /// Where the death of children is told.
+    pub(super) signals: OwnedFd,
+    pub(super) context: process::Context,
+    pub(super) forwarder: Option<Forwarder>,
+    /// When it has to end, on the monotonic clock.
+    pub(super) deadline: Option<u64>,
+}
+
+/// Somebody who runs a process here; the owner is the first.
+struct Client {
+    socket: OwnedFd,
+    process: Option<Pid>,
+}
+
+struct Init {
+    context: process::Context,
+    clients: Vec<Client>,
+    /// Process groups whose client is gone, and until when they may go on.
+    doomed: Vec<(Pid, u64)>,
+    forwarder: Option<Forwarder>,
+    deadline: Option<u64>,
+    /// The deadline has passed: when what is left is ended.
+    ending: Option<u64>,
+}
+
+const OWNER: usize = 0;
+
+pub(super) fn serve(service: Service) -> ! {
+    let Service { owner, listener, signals, context, forwarder, deadline } = service;
+    let clients = vec![Client { socket: owner, process: None }];
+    let mut init = Init { context, clients, doomed: Vec::new(), forwarder, deadline, ending: None };
+    loop {
+        let mut fds = vec![PollFd::new(&signals, PollFlags::IN), PollFd::new(&listener, PollFlags::IN)];
+        fds.extend(init.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)));
+        if let Err(error) = poll(&mut fds, init.timeout().as_ref())
+            && error != rustix::io::Errno::INTR
+        {
+            sys::exit_now(1)
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        if ready[0] {
+            while sys::read_signal(signals.as_fd()).is_some() {}
+            init.reap();
+        }
+        // From the end, so that removing a client moves no other that is due.
+        for index in (0..init.clients.len()).rev().filter(|index| ready[index + 2]) {
+            init.hear(index);
+        }
+        if ready[1] {
+            init.accept(&listener);
+        }
+        init.finish_doomed();
+        init.mind_the_deadline();
+    }
+}
+
+impl Init {
+    /// Until the next thing that happens by itself.
+    fn timeout(&self) -> Option<Timespec> {
+        let doomed = self.doomed.first().map(|(_, at)| *at);
+        let next = [doomed, self.ending.or(self.deadline)].into_iter().flatten().min()?;
+        let left = until(next);
+        Some(Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() })
+    }
+
+    fn accept(&mut self, listener: &OwnedFd) {
+        let Ok(socket) = rustix::net::accept_with(listener, SocketFlags::CLOEXEC) else { return };
+        // Only the developer, and only from outside: whoever is inside has a
+        // process ID here. With the host's network the address is reachable
+        // from inside.
+        let own = rustix::process::getuid().as_raw();
+        if sys::peer(&socket).is_ok_and(|(pid, uid)| pid == 0 && uid == own) {
+            self.clients.push(Client { socket, process: None });
+        }
+    }
+
+    fn hear(&mut self, index: usize) {
+        let client = &self.clients[index];
+        let gone = match client.process {
+            None => match wire::receive::<Request>(&client.socket) {
+                Ok(Some((request, fds))) => {
+                    let (answer, terminal) = self.answer(index, request, fds);
+                    let terminal: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+                    wire::send(&self.clients[index].socket, &answer, &terminal).is_err()
+                }
+                _ => true,
+            },
+            Some(process) => match wire::receive::<Tell>(&client.socket) {
+                Ok(Some((Tell::Signal(signal), _))) => {
+                    if let Some(signal) = Signal::from_named_raw(signal) {
+                        let _ = rustix::process::kill_process_group(process, signal);
+                    }
+                    false
+                }
+                _ => true,
+            },
+        };
+        if gone {
+            self.lose(index);
+        }
+    }
+
+    fn answer(&mut self, index: usize, request: Request, fds: Vec<OwnedFd>) -> (Reply, Option<OwnedFd>) {
+        match request {
+            Request::Run(run) => match process::start(&self.context, &run, fds) {
+                Ok(started) => {
+                    self.clients[index].process = Some(started.pid);
+                    (Reply::Started, started.terminal)
+                }
+                Err(error) => (Reply::Refused { program: error.program, errno: error.errno }, None),
+            },
+            Request::Ready => (Reply::Done, None),
+            Request::Deadline(at) => {
+                if self.ending.is_none() {
+                    self.deadline = Some(at);
+                }
+                (Reply::Done, None)
+            }
+            Request::Forward { port, host } => match self.forward(Published { port, listeners: fds }) {
+                Ok(()) => {
+                    self.context.env.push((port_variable(port), host.to_string()));
+                    (Reply::Done, None)
+                }
+                Err(error) => {
+                    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                    (Reply::Refused { program: "the forwarder of ports".into(), errno }, None)
+                }
+            },
+        }
+    }
+
+    fn forward(&mut self, published: Published) -> std::io::Result<()> {
+        match &self.forwarder {
+            Some(forwarder) => forwarder.add(&published),
+            None => {
+                self.forwarder = Some(Forwarder::start(&self.context, vec![published])?);
+                Ok(())
+            }
+        }
+    }
+
+    fn lose(&mut self, index: usize) {
+        if index == OWNER {
+            sys::exit_now(0)
+        }
+        if let Some(process) = self.clients.remove(index).process {
+            let _ = rustix::process::kill_process_group(process, Signal::HUP);
+            let _ = rustix::process::kill_process_group(process, Signal::CONT);
+            self.doomed.push((process, monotonic_now() + GRACE));
+        }
+    }
+
+    fn finish_doomed(&mut self) {
+        let now = monotonic_now();
+        self.doomed.retain(|(process, at)| {
+            if *at <= now {
+                let _ = rustix::process::kill_process_group(*process, Signal::KILL);
+            }
+            *at > now
+        });
+    }
+
+    /// At the deadline everybody is asked to end; a while later, or when all
+    /// have, it is over.
+    fn mind_the_deadline(&mut self) {
+        let now = monotonic_now();
+        match self.ending {
+            None if self.deadline.is_some_and(|at| at <= now) => {
+                self.ending = Some(now + LAST_GRACE);
+                for pid in self.others() {
+                    // An interactive shell heeds the hang-up alone, and a
+                    // stopped process neither.
+                    for signal in [Signal::TERM, Signal::HUP, Signal::CONT] {
+                        let _ = rustix::process::kill_process(pid, signal);
+                    }
+                }
+                self.mind_the_deadline();
+            }
+            Some(at) if at <= now || self.others().is_empty() => {
+                let ended = self.ended(128 + libc::SIGKILL as u8);
+                for client in self.clients.iter().filter(|client| client.process.is_some()) {
+                    let _ = wire::send(&client.socket, &Reply::Ended(ended), &[]);
+                }
+                sys::exit_now(TIMED_OUT)
+            }
+            _ => {}
+        }
+    }
+
+    fn reap(&mut self) {
+        let mut ended = Vec::new();
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            if let Some(index) = self.clients.iter().position(|client| client.process == Some(pid)) {
+                ended.push((index, exit_code(status)));
+            } else if self.forwarder.as_ref().is_some_and(|forwarder| forwarder.pid == pid) {
+                // Somebody inside killed it; the next port gets a new one.
+                self.forwarder = None;
+            }
+        }
+        // From the end, as in serve.
+        ended.sort_unstable_by(|a, b| b.cmp(a));
+        for (index, code) in ended {
+            let _ = wire::send(&self.clients[index].socket, &Reply::Ended(self.ended(code)), &[]);
+            if index == OWNER {
+                // Its process ID may be given to another process now.
+                self.clients[index].process = None;
+            } else {
+                self.clients.remove(index);
+            }
+        }
+    }
+
+    fn ended(&self, code: u8) -> Ended {
+        let timed_out = self.ending.is_some();
+        let others = self.others().len() as u32;
+        Ended { code, others, mounts: mounts(), scratch_bytes: scratch_bytes(), timed_out }
+    }
+
+    /// Processes inside besides our own.
+    fn others(&self) -> Vec<Pid> {
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let own = self.forwarder.as_ref().map(|forwarder| forwarder.pid);
+        numbers.filter(|pid| *pid != 1).filter_map(Pid::from_raw).filter(|pid| Some(*pid) != own).collect()
+    }
+}
+
+fn exit_code(status: WaitStatus) -> u8 {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code as u8,
+        (None, Some(signal)) => 128_u8.wrapping_add(signal as u8),
+        (None, None) => 1,
+    }
+}
+
+fn mounts() -> u32 {
+    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    table.iter().filter(|byte| **byte == b'\n').count() as u32
+}
+
+fn scratch_bytes() -> u64 {
+    rustix::fs::statvfs("/run").map_or(0, |stat| stat.f_blocks.saturating_sub(stat.f_bfree) * stat.f_frsize)
+}
