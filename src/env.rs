@@ -92,6 +92,12 @@ impl Env {
         }
     }
 
+    /// Any variable, by name: for secrets whose source is one.
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn named(&self, name: &str) -> Option<String> {
+        std::env::var_os(name).and_then(|value| value.into_string().ok())
+    }
+
     /// The clock: fixed when `SOURCE_DATE_EPOCH` says so.
     pub fn clock(&self) -> Clock {
         let fixed = self.source_date_epoch.and_then(|seconds| Timestamp::from_second(seconds).ok());

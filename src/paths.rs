@@ -42,6 +42,11 @@ impl Paths {
         self.config.join("config.toml")
     }
 
+    /// What the developer has approved.
+    pub fn approvals(&self) -> PathBuf {
+        self.config.join("approvals.toml")
+    }
+
     /// The root of the caches.
     pub fn cache(&self) -> &Path {
         &self.cache
@@ -79,12 +84,12 @@ impl Paths {
 
     /// The object mirror of a repository.
     pub fn mirror(&self, repo_key: &str) -> PathBuf {
-        self.data.join("repos").join(format!("{repo_key}.git"))
+        self.repos().join(format!("{repo_key}.git"))
     }
 
     /// The workspace of one task.
     pub fn task_workspace(&self, repo_key: &str, store_key: &str, task: &str) -> PathBuf {
-        self.data.join("workspaces").join(repo_key).join("task").join(format!("{store_key}-{task}"))
+        self.workspaces().join(repo_key).join("task").join(format!("{store_key}-{task}"))
     }
 
     /// The exact bytes of an identity.
@@ -127,9 +132,44 @@ impl Paths {
         self.runtimes().join(lease)
     }
 
+    /// What the command of a detached runtime prints.
+    pub fn log(&self, slug: &str) -> PathBuf {
+        self.logs().join(format!("{slug}.log"))
+    }
+
     /// The receipt of a reset.
     pub fn receipt(&self, lease: &str) -> PathBuf {
-        self.state.join("receipts").join(format!("{lease}.json"))
+        self.receipts().join(format!("{lease}.json"))
+    }
+
+    /// All receipts.
+    pub fn receipts(&self) -> PathBuf {
+        self.state.join("receipts")
+    }
+
+    /// All logs.
+    pub fn logs(&self) -> PathBuf {
+        self.state.join("logs")
+    }
+
+    /// Its time says when the last collection was.
+    pub fn gc_mark(&self) -> PathBuf {
+        self.state.join("last-gc")
+    }
+
+    /// All mirrors.
+    pub fn repos(&self) -> PathBuf {
+        self.data.join("repos")
+    }
+
+    /// All workspaces.
+    pub fn workspaces(&self) -> PathBuf {
+        self.data.join("workspaces")
+    }
+
+    /// What was thrown away and is not removed yet.
+    pub fn trash(&self) -> PathBuf {
+        self.cache.join("trash")
     }
 
     /// A lock file below the data root.

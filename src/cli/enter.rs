@@ -1,33 +1,71 @@
 //! `envctl enter`
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 
 use super::parse_task;
-use crate::handoff::{Context, EnterOptions, Entered, Report, enter, write_report};
+use crate::config::PortEntry;
+use crate::handoff::{Context, EnterOptions, Entered, Report, RuntimeOptions, enter, write_report};
 use crate::identity::TaskRef;
-use crate::runtime::Network;
+use crate::quantity::parse_duration;
+use crate::runtime::{Network, PortRequest};
+
+/// What a runtime is to be like; shared by the verbs that make one.
+#[derive(Debug, Args)]
+pub(super) struct RuntimeFlags {
+    /// What the runtime can reach, whatever the project asks for
+    #[arg(long, value_enum, value_name = "NETWORK")]
+    network: Option<Network>,
+    /// Publish this port of the runtime on localhost: 3000, or 3000=8080 for a fixed one
+    #[arg(short, long, value_name = "PORT")]
+    publish: Vec<PortEntry>,
+    /// End the runtime after this time: 30m, 8h
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+    /// Leave out the secrets that the project asks for
+    #[arg(long)]
+    no_secrets: bool,
+}
+
+impl RuntimeFlags {
+    pub(super) fn options(&self) -> RuntimeOptions {
+        let port = |port: &PortEntry| PortRequest { inside: port.inside, host: port.host };
+        RuntimeOptions {
+            network: self.network,
+            ports: self.publish.iter().map(port).collect(),
+            timeout: self.timeout,
+            no_secrets: self.no_secrets,
+        }
+    }
+}
 
 /// Enter a task: resolve, pull, hydrate, start; reset on exit
 ///
 /// Without a command, a shell is opened. The command's exit code passes
 /// through. The workspace stays; everything else of the run is gone after it.
+/// A task that is running already is joined.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// TASK, STORE:TASK or STORE@sha256:...
     #[arg(value_parser = parse_task)]
     task: TaskRef,
     /// Stop after the workspace and print its path
-    #[arg(long, conflicts_with_all = ["command", "network"])]
+    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "no_secrets"])]
     no_runtime: bool,
     /// Make the workspace in this folder
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
-    /// What the runtime can reach
-    #[arg(long, value_enum, value_name = "NETWORK", default_value_t)]
-    network: Network,
+    #[command(flatten)]
+    runtime: RuntimeFlags,
+    /// Leave the runtime running under a supervisor of its own, and return
+    #[arg(long, conflicts_with = "no_runtime")]
+    detach: bool,
+    /// Make another runtime although the task has one
+    #[arg(long, conflicts_with = "no_runtime")]
+    fresh: bool,
     /// Resolve the task again; an older workspace is set aside
     #[arg(long)]
     refresh: bool,
@@ -44,7 +82,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn has_child(&self) -> bool {
-        !self.no_runtime && !self.dry_run
+        !self.no_runtime && !self.dry_run && !self.detach
     }
 
     pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
@@ -53,7 +91,9 @@ impl Arguments {
             command: self.command.clone(),
             no_runtime: self.no_runtime,
             into: self.into.clone(),
-            network: self.network,
+            runtime: self.runtime.options(),
+            detach: self.detach,
+            fresh: self.fresh,
             refresh: self.refresh,
             dry_run: self.dry_run,
         };
@@ -68,6 +108,8 @@ impl Arguments {
             Entered::Workspace(_) if ctx.ui.is_json() => ctx.ui.json(&report)?,
             Entered::Workspace(path) => ctx.ui.data(&path.display().to_string())?,
             Entered::Left(code) => return Ok(code),
+            Entered::Detached(lease) if ctx.ui.is_json() => ctx.ui.json(&lease)?,
+            Entered::Detached(lease) => ctx.ui.data(&lease.id)?,
         }
         Ok(0)
     }

@@ -1,9 +1,13 @@
 //! The command line: one file per verb, its arguments beside the few lines
 //! that call the layer below.
 
+mod approve;
 mod completions;
 mod enter;
 mod exec;
+mod extend;
+mod gc;
+mod ports;
 mod publish;
 mod reset;
 mod show;
@@ -83,6 +87,10 @@ enum Verb {
     Show(show::Arguments),
     Tasks(tasks::Arguments),
     Status(status::Arguments),
+    Extend(extend::Arguments),
+    Ports(ports::Arguments),
+    Gc(gc::Arguments),
+    Approve(approve::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -97,6 +105,7 @@ impl Verb {
         match self {
             Verb::Enter(arguments) => arguments.has_child(),
             Verb::Exec(_) => true,
+            Verb::Reset(arguments) => arguments.has_child(),
             _ => false,
         }
     }
@@ -119,6 +128,10 @@ impl Verb {
             Verb::Show(arguments) => arguments.run(ctx),
             Verb::Tasks(arguments) => arguments.run(ctx),
             Verb::Status(arguments) => arguments.run(ctx),
+            Verb::Extend(arguments) => arguments.run(ctx),
+            Verb::Ports(arguments) => arguments.run(ctx),
+            Verb::Gc(arguments) => arguments.run(ctx, reaped),
+            Verb::Approve(arguments) => arguments.run(ctx),
             Verb::Completions(arguments) => arguments.run(&ctx.ui),
         }
     }

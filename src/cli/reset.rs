@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::parse_task;
 use crate::error::Kind;
-use crate::handoff::{Context, receipts, reset};
+use crate::handoff::{Context, EnterOptions, Entered, Report, Restored, enter, receipts, reset, reset_workspace};
 use crate::identity::TaskRef;
 use crate::runtime::Receipt;
+use crate::ui::escape;
 
 /// Bring a task's runtimes back to baseline, with a receipt
 ///
@@ -22,25 +23,52 @@ pub(super) struct Arguments {
     /// All runtimes of this user
     #[arg(long, conflicts_with = "task")]
     all: bool,
+    /// Return the workspace to its snapshot as well; what is there is set aside
+    #[arg(long, requires = "task")]
+    workspace: bool,
+    /// Open a fresh shell afterwards
+    #[arg(long, requires = "task", conflicts_with = "all")]
+    enter: bool,
 }
 
 #[derive(Serialize)]
 struct Output<'a> {
     baseline: bool,
     receipts: &'a [Receipt],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspace: Option<Restored>,
 }
 
 impl Arguments {
+    /// The exit code is that of the shell that is opened.
+    pub(super) fn has_child(&self) -> bool {
+        self.enter
+    }
+
     pub(super) fn run(&self, ctx: &Context, reaped: Vec<Receipt>) -> Result<u8> {
         let done = reset(ctx, self.task.as_ref(), reaped)?;
         let baseline = done.iter().all(|receipt| receipt.baseline);
-        if ctx.ui.is_json() {
-            ctx.ui.json(&Output { baseline, receipts: &done })?;
-        } else if done.is_empty() {
-            ctx.ui.data("baseline   yes: no runtime was there")?;
-        } else {
-            done.iter().flat_map(receipts).try_for_each(|line| ctx.ui.data(&line))?;
+        let workspace = match &self.task {
+            Some(task) if self.workspace && baseline => Some(reset_workspace(ctx, task)?),
+            _ => None,
+        };
+        match &self.task {
+            // Standard output is the shell's.
+            Some(task) if self.enter && baseline => {
+                done.iter().flat_map(receipts).for_each(|line| ctx.ui.detail(&line));
+                return enter_again(ctx, task);
+            }
+            _ if ctx.ui.is_json() => ctx.ui.json(&Output { baseline, receipts: &done, workspace })?,
+            _ if done.is_empty() => ctx.ui.data("baseline   yes: no runtime was there")?,
+            _ => done.iter().flat_map(receipts).try_for_each(|line| ctx.ui.data(&escape(&line)))?,
         }
         Ok(if baseline { 0 } else { Kind::Leak.exit_code() })
+    }
+}
+
+fn enter_again(ctx: &Context, task: &TaskRef) -> Result<u8> {
+    match enter(ctx, &EnterOptions::fresh(task.clone()), &mut Report::default())? {
+        Entered::Left(code) => Ok(code),
+        _ => Ok(0),
     }
 }

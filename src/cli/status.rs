@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::clock::age;
-use crate::handoff::{Context, status};
+use crate::handoff::{Context, deadline, status};
 use crate::ui::escape;
 
 /// Show running runtimes and workspaces of this machine
@@ -24,11 +24,19 @@ impl Arguments {
         }
         for lease in &view.leases {
             let started = age(lease.started_at, now);
+            let ends = match (deadline(lease), lease.detached) {
+                (Some(deadline), _) => format!("ends {deadline}"),
+                (None, true) => "lasts until it is reset".into(),
+                (None, false) => format!("ends with process {}", lease.owner.pid),
+            };
             let line = format!(
-                "runtime    {}  {}, {} network, process {}, ends with process {}",
-                lease.task, started, lease.network, lease.init.pid, lease.owner.pid
+                "runtime    {}  {}, {} network, process {}, {ends}",
+                lease.task, started, lease.network, lease.init.pid
             );
             ctx.ui.data(&escape(&line))?;
+            for port in &lease.ports {
+                ctx.ui.data(&format!("port       {} inside is localhost:{}", port.inside, port.host))?;
+            }
         }
         for workspace in &view.workspaces {
             let line =

@@ -26,7 +26,14 @@ pub const PROJECT: &[Key] = &[
     key("store", "string", "none"),
     key("toolchain.image", "string", "none"),
     key("workspace.workdir", "string", "\"/workspace\""),
+    key("runtime.network", "string", "\"isolated\""),
+    key("runtime.ports", "array of integers or strings", "[]"),
     key("runtime.env.*", "string", "none"),
+    key("runtime.secrets", "array of strings", "[]"),
+    key("runtime.timeout", "string", "\"8h\""),
+    key("runtime.limits.memory", "string", "none"),
+    key("runtime.limits.processes", "integer", "none"),
+    key("runtime.limits.cpus", "number", "none"),
     key("snapshot.include", "array of strings", "[]"),
     key("snapshot.exclude", "array of strings", "[]"),
 ];
@@ -38,6 +45,7 @@ pub const USER: &[Key] = &[
     key("registries.*.ca", "string", "none"),
     key("registries.*.mirror", "string", "none"),
     key("registries.*.realm", "string", "none"),
+    key("secrets.*", "string", "none"),
     key("url[].from", "string", "required"),
     key("url[].to", "string", "required"),
 ];

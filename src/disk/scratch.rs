@@ -59,18 +59,21 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes the folders whose lock can be taken. Failures wait for next time:
-/// recovery must not stand in the way of the command that runs it.
-fn sweep(parent: &Path, prefix: &str) {
+/// Removes the folders whose lock can be taken, and says which. Failures wait
+/// for next time: recovery must not stand in the way of the command that runs it.
+pub fn sweep(parent: &Path, prefix: &str) -> Vec<PathBuf> {
+    let mut gone = Vec::new();
     let ours = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(prefix.as_bytes());
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| ours(&entry.file_name())) {
         if let Ok(file) = File::open(entry.path())
             && lock::try_exclusive(&file).unwrap_or(false)
+            && remove::tree(&entry.path()).is_ok()
         {
-            let _ = remove::tree(&entry.path());
+            gone.push(entry.path());
         }
     }
+    gone
 }
 
 #[cfg(test)]

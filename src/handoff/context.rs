@@ -104,6 +104,7 @@ impl Context {
             Ok(receipts) => {
                 for receipt in &receipts {
                     self.ui.status("Reaped", &format!("the runtime of {} ({})", receipt.task, receipt.reason));
+                    super::tell::audit(self, receipt);
                 }
                 receipts
             }

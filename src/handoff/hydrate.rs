@@ -49,11 +49,22 @@ pub(super) enum Workspace {
     Stale(&'static str),
 }
 
+/// What becomes of a workspace that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renew {
+    /// It is carried on in.
+    Never,
+    /// It is set aside when it was made from another identity.
+    Outdated,
+    /// It is set aside.
+    Always,
+}
+
 /// Looks at the place of a workspace; changes nothing.
 ///
 /// # Errors
 /// When something that envctl did not make is in the way.
-pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, refresh: bool) -> Result<Workspace> {
+pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, renew: Renew) -> Result<Workspace> {
     if !place.exists() {
         return Ok(Workspace::Missing);
     }
@@ -79,10 +90,10 @@ pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, refresh: bo
     if lost {
         return Ok(Workspace::Stale("this machine went down before it was flushed"));
     }
-    if pin.identity == resolved.digest {
+    if pin.identity == resolved.digest && renew != Renew::Always {
         return Ok(Workspace::Ready(Box::new(pin.clone())));
     }
-    if !refresh {
+    if renew == Renew::Never {
         return Err(failure(format!("{} belongs to another identity of this task", place.display()))
             .hint("envctl enter TASK --refresh sets it aside and makes a new one")
             .into());
@@ -93,7 +104,7 @@ pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, refresh: bo
             .hint(format!("leave it, or envctl reset {}, then refresh again", lease.task))
             .into());
     }
-    Ok(Workspace::Stale("the task has moved on"))
+    Ok(Workspace::Stale(if renew == Renew::Always { "it was reset" } else { "the task has moved on" }))
 }
 
 /// A workspace that was moved to make room; it goes back unless the new one
@@ -105,10 +116,11 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// Something new is at the old place.
-    pub(super) fn stay(mut self, ctx: &Context, why: &str) {
+    /// Something new is at the old place; where the old one is now.
+    pub(super) fn stay(mut self, ctx: &Context, why: &str) -> PathBuf {
         ctx.ui.status("Set aside", &format!("the old workspace, because {why}: {}", self.now.display()));
         self.stays = true;
+        self.now.clone()
     }
 }
 
@@ -158,6 +170,14 @@ pub(super) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document
     let url = reachable(ctx, resolved);
     let remote = Remote { url: &url, offline: ctx.options.offline, interactive: ctx.options.interactive };
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
+    if let Some(host) = resolved.identity.repo.url.host()
+        && url == resolved.identity.repo.url.to_string()
+        && !ctx.options.offline
+        && !mirror(ctx, resolved).has(&document.base)
+    {
+        // A rewrite rule is the developer's own word.
+        super::approval::require_host(ctx, host)?;
+    }
     let told = Told { ctx, what: format!("{} from {url}", document.base.short()) };
     Ok(mirror(ctx, resolved).ensure(&git, remote, &document.base, &others, &told)?.bytes)
 }

@@ -1,18 +1,22 @@
-//! Live runtimes: joining them, and ending them from another terminal.
+//! Live runtimes, from another terminal: joining them, and changing them.
+
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::context::Context;
-use super::enter::tell;
 use super::report::Report;
+use super::resolve::Resolved;
 use super::start;
+use super::tell::tell;
 use crate::error::{not_found, usage};
 use crate::identity::TaskRef;
-use crate::runtime::{self, Lease, Receipt};
+use crate::runtime::{self, Lease, PortRequest};
 
 /// The live runtimes that a reference means. A task without a store is looked
 /// for by its name in all of them.
-fn find(ctx: &Context, reference: &TaskRef) -> Result<Vec<Lease>> {
+pub(super) fn find(ctx: &Context, reference: &TaskRef) -> Result<Vec<Lease>> {
     let named = reference.store.clone().or_else(|| ctx.options.store.clone());
     let store = named.map(|store| store.absolute(&ctx.cwd).to_string());
     let target = reference.target.to_string();
@@ -27,9 +31,52 @@ fn find(ctx: &Context, reference: &TaskRef) -> Result<Vec<Lease>> {
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is no such runtime.
 pub fn exec(ctx: &Context, reference: &TaskRef, command: &[String], report: &mut Report) -> Result<u8> {
-    let leases = find(ctx, reference)?;
-    let newest = leases.iter().max_by_key(|lease| (lease.started_at, lease.init.start));
-    let Some(lease) = newest else {
+    let lease = only(ctx, reference)?;
+    join(ctx, &lease, command, report)
+}
+
+/// Runs a command in this runtime; its exit code.
+///
+/// # Errors
+/// When it has just ended.
+pub(super) fn join(ctx: &Context, lease: &Lease, command: &[String], report: &mut Report) -> Result<u8> {
+    report.schema = 1;
+    report.task = reference(lease);
+    report.identity = lease.identity.clone();
+    report.workspace = lease.workspace.display().to_string();
+    let outcome = report.step("run", || Ok((runtime::join(lease, &start::session(ctx, command))?, 0)))?;
+    tell(ctx, &lease.task, &outcome);
+    report.exit_code = Some(outcome.exit_code());
+    Ok(outcome.exit_code())
+}
+
+/// The task of a runtime as it can be named from anywhere.
+fn reference(lease: &Lease) -> String {
+    let sign = if lease.task.contains(':') { '@' } else { ':' };
+    format!("{}{sign}{}", lease.store, lease.task)
+}
+
+/// The runtime that is running for exactly this: the same task, identity and
+/// workspace; the newest, if there are several.
+///
+/// # Errors
+/// When the state cannot be read.
+pub(super) fn running(ctx: &Context, resolved: &Resolved, place: &Path) -> Result<Option<Lease>> {
+    let place = start::canonical(place);
+    let (store, task) = (resolved.task.store.to_string(), resolved.task.target.to_string());
+    let identity = resolved.digest.to_string();
+    let same = |lease: &Lease| {
+        lease.store == store && lease.task == task && lease.identity == identity && lease.workspace == place
+    };
+    let live = ctx.runtimes().live()?.into_iter().filter(same);
+    Ok(live.max_by_key(|lease| (lease.started_at, lease.init.start)))
+}
+
+/// The one runtime that is meant; the newest of a task's.
+fn only(ctx: &Context, reference: &TaskRef) -> Result<Lease> {
+    let mut leases = find(ctx, reference)?;
+    leases.sort_by_key(|lease| (lease.started_at, lease.init.start));
+    let Some(lease) = leases.pop() else {
         return Err(not_found(format!("{reference} has no running runtime"))
             .hint(format!("start one with: envctl enter {reference}"))
             .into());
@@ -39,56 +86,36 @@ pub fn exec(ctx: &Context, reference: &TaskRef, command: &[String], report: &mut
             .hint(format!("name the store, such as {}:{}", other.store, other.task))
             .into());
     }
-    report.schema = 1;
-    let sign = if lease.task.contains(':') { '@' } else { ':' };
-    report.task = format!("{}{sign}{}", lease.store, lease.task);
-    report.identity = lease.identity.clone();
-    report.workspace = lease.workspace.display().to_string();
-    let outcome = report.step("run", || Ok((runtime::join(lease, &start::session(ctx, command))?, 0)))?;
-    tell(ctx, &lease.task, &outcome);
-    report.exit_code = Some(outcome.exit_code());
-    Ok(outcome.exit_code())
+    Ok(lease)
 }
 
-/// Ends the runtimes of a task, or all of them. `reaped` are the receipts of
-/// those that this command found dead.
+/// Gives a runtime more time, from its deadline on.
 ///
 /// # Errors
-/// When one cannot be ended.
-pub fn reset(ctx: &Context, task: Option<&TaskRef>, reaped: Vec<Receipt>) -> Result<Vec<Receipt>> {
-    let runtimes = ctx.runtimes();
-    let (leases, mut receipts) = match task {
-        Some(task) => {
-            let target = task.target.to_string();
-            let ours = |receipt: &Receipt| receipt.task == target || receipt.identity == target;
-            (find(ctx, task)?, reaped.into_iter().filter(ours).collect())
-        }
-        None => (runtimes.live()?, reaped),
-    };
-    for lease in &leases {
-        receipts.push(runtime::stop(&runtimes, lease, ctx.clock)?);
+/// When it has no deadline, or has just ended.
+pub fn extend(ctx: &Context, reference: &TaskRef, more: Duration) -> Result<Lease> {
+    let lease = only(ctx, reference)?;
+    if lease.deadline.is_none() {
+        return Err(usage(format!("the runtime of {} has no deadline", lease.task))
+            .hint("it lasts until it is left or reset")
+            .into());
     }
-    Ok(receipts)
+    runtime::extend(&ctx.runtimes(), lease, more)
 }
 
-/// A receipt for people.
-pub fn receipts(receipt: &Receipt) -> Vec<String> {
-    let count = |tally: &runtime::Tally, verb: &str, unit: &str| {
-        let removed = tally.removed.map_or_else(|| "not counted".into(), |count| format!("{count}{unit} {verb}"));
-        format!("{removed}, {} left", tally.left)
-    };
-    let scratch = match receipt.scratch.removed {
-        Some(bytes) => format!("{} wiped", crate::ui::human_bytes(bytes)),
-        None => "wiped".into(),
-    };
-    let mut lines = vec![
-        format!("receipt    {} of {} ({})", receipt.lease, receipt.task, receipt.reason),
-        format!("processes  {}", count(&receipt.processes, "ended", "")),
-        format!("mounts     {}", count(&receipt.mounts, "gone", "")),
-        format!("ports      {}", count(&receipt.ports, "closed", "")),
-        format!("scratch    {scratch}, {} folders left", receipt.scratch.left),
-    ];
-    lines.extend(receipt.kept.iter().map(|kept| format!("kept       {kept}")));
-    lines.push(format!("baseline   {}", if receipt.baseline { "yes" } else { "NO" }));
-    lines
+/// Publishes more ports of a runtime.
+///
+/// # Errors
+/// When a port of the host that must be had is taken.
+pub fn add_ports(ctx: &Context, reference: &TaskRef, ports: &[PortRequest]) -> Result<Lease> {
+    let lease = only(ctx, reference)?;
+    runtime::add_ports(&ctx.runtimes(), lease, ports)
+}
+
+/// The runtime of a task.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] when there is none.
+pub fn ports(ctx: &Context, reference: &TaskRef) -> Result<Lease> {
+    only(ctx, reference)
 }

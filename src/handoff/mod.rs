@@ -5,25 +5,36 @@
 //! pin, store. The other verbs look ([`look`]) or take part of the way back
 //! ([`live`]).
 
+mod approval;
 mod context;
 mod enter;
 mod fetch;
+mod gc;
 mod hydrate;
 mod image_source;
 mod live;
 mod look;
 mod pin;
 mod plan;
+mod prepare;
 mod publish;
 mod report;
+mod reset;
 mod resolve;
+mod secrets;
 mod source;
 mod start;
+mod tell;
 
+pub use approval::{Approval, Approvals, Asked, Asks, Host, approvals, approve, approve_host, approve_task, revoke};
 pub use context::{Context, Options};
 pub use enter::{EnterOptions, Entered, enter};
-pub use live::{exec, receipts, reset};
+pub use gc::{Collected, Removed, gc};
+pub use live::{add_ports, exec, extend, ports};
 pub use look::{Shown, StatusView, TaskRow, show, status, tasks};
 pub use plan::Plan;
 pub use publish::{PublishOptions, Published, publish};
 pub use report::{CacheUse, Report, Step, write as write_report};
+pub use reset::{Restored, receipts, reset, reset_workspace};
+pub use start::RuntimeOptions;
+pub use tell::deadline;

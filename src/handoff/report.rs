@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::runtime::Receipt;
+use crate::runtime::{Enforced, Receipt};
 use crate::snapshot::Parity;
 
 /// One step of a command.
@@ -47,6 +47,8 @@ pub struct Report {
     pub cache: CacheUse,
     /// The comparison with the snapshot, made when the workspace was.
     pub parity: Option<Parity>,
+    /// How limits are kept.
+    pub limits: Enforced,
     /// Exit code of the command; `null` where none ran.
     pub exit_code: Option<u8>,
     /// What the reset did.

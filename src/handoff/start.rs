@@ -1,31 +1,92 @@
 //! Putting a runtime together from what was fetched and hydrated.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 
+use super::approval::{self, Asks, Settled};
 use super::context::Context;
 use super::fetch;
 use super::hydrate;
 use super::resolve::Resolved;
-use crate::error::usage;
+use crate::config::{NetworkName, Project};
+use crate::error::{Fault, usage};
 use crate::image::{Image, Pulled, User};
-use crate::runtime::{Account, Network, RootfsSpec, Session, Spec, hides};
+use crate::quantity::{parse_bytes, parse_duration};
+use crate::runtime::{Account, Lease, Limits, Network, PortRequest, RootfsSpec, Session, Spec, hides, monotonic_after};
 
 /// Search path of an image that names none, as container engines have it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The specification of a task's runtime.
+/// How long a runtime may exist that nobody is attached to, when nobody says.
+const DEFAULT_TIMEOUT: &str = "8h";
+
+/// What the developer wants of a runtime, by flags. It needs no approval.
+#[derive(Clone, Debug, Default)]
+pub struct RuntimeOptions {
+    /// What it can reach.
+    pub network: Option<Network>,
+    /// Ports to publish, besides those of the project.
+    pub ports: Vec<PortRequest>,
+    /// When it has to end.
+    pub timeout: Option<Duration>,
+    /// Leave secrets out, whatever the project asks for.
+    pub no_secrets: bool,
+}
+
+impl RuntimeOptions {
+    /// A runtime that is there already cannot be changed by flags.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] when it is not as they say.
+    pub(super) fn must_fit(&self, lease: &Lease) -> Result<(), Fault> {
+        let other = |what: &str, way: String| {
+            usage(format!("{} is running already, {what}", lease.task))
+                .hint(format!("{way}, or make another runtime with --fresh"))
+        };
+        if self.network.is_some_and(|network| network != lease.network) {
+            return Err(other(
+                &format!("with the {} network", lease.network),
+                format!("join it without --network, end it with envctl reset {}", lease.task),
+            ));
+        }
+        if !self.ports.is_empty() {
+            return Err(other("with its ports", format!("publish more with envctl ports add {}", lease.task)));
+        }
+        if self.timeout.is_some() {
+            return Err(other("with its own deadline", format!("move that with envctl extend {}", lease.task)));
+        }
+        Ok(())
+    }
+}
+
+/// When a runtime ends that nobody is attached to: by flag, project or default.
 ///
 /// # Errors
-/// When the workdir would hide something that the runtime needs.
+/// When the project's file is wrong.
+pub(super) fn deadline_of_its_own(ctx: &Context, workspace: &Path, options: &RuntimeOptions) -> Result<u64> {
+    let timeout = match (options.timeout, ctx.project(workspace)?.runtime.timeout) {
+        (Some(timeout), _) => timeout,
+        (None, Some(text)) => parse_duration(&text)?,
+        (None, None) => parse_duration(DEFAULT_TIMEOUT)?,
+    };
+    Ok(monotonic_after(timeout))
+}
+
+/// The specification of a task's runtime, once the developer has agreed to
+/// what its project asks for.
+///
+/// # Errors
+/// When the workdir would hide something that the runtime needs, or something
+/// is not approved.
 pub(super) fn spec(
     ctx: &Context,
     resolved: &Resolved,
     image: &Image,
     pulled: &Pulled,
     workspace: &Path,
-    network: Network,
+    options: &RuntimeOptions,
 ) -> Result<Spec> {
     let identity = &resolved.identity;
     let workdir = identity.workdir.as_str();
@@ -36,12 +97,21 @@ pub(super) fn spec(
             .into());
     }
     let project = ctx.project(workspace)?;
+    let settled = Settled { network: options.network.is_some(), secrets: options.no_secrets, ports: false };
+    let asks = Asks::of(&identity.repo.url.to_string(), &project, settled);
+    approval::require(ctx, &resolved.task.reference(), &asks)?;
+    let secrets = if options.no_secrets { Vec::new() } else { super::secrets::resolve(ctx, &project.runtime.secrets)? };
+    let network = options.network.unwrap_or(match project.runtime.network {
+        Some(NetworkName::Host) => Network::Host,
+        Some(NetworkName::Private) => Network::Private,
+        _ => Network::Isolated,
+    });
     let home = home(&pulled.user);
     let mut env: Vec<(String, String)> = vec![("PATH".into(), DEFAULT_PATH.into())];
     let image_env = image.config.config.iter().flat_map(|config| config.env.iter().flatten());
     let pairs = image_env.filter_map(|pair| pair.split_once('=')).filter(|(name, value)| is_variable(name, value));
     env.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    env.extend(project.runtime.env);
+    env.extend(project.runtime.env.clone());
     let own = [
         ("HOME", Some(home.clone())),
         ("USER", pulled.user.name.clone()),
@@ -66,11 +136,33 @@ pub(super) fn spec(
         network,
         account: Account { uid: pulled.user.uid, gid: pulled.user.gid, home, shell: pulled.user.shell.clone() },
         env,
-        secrets: Vec::new(),
-        ports: Vec::new(),
-        deadline: None,
+        secrets,
+        ports: ports(&project, options),
+        deadline: options.timeout.map(monotonic_after),
         detached: false,
+        limits: limits(&project)?,
+        path: ctx.env.path.clone(),
     })
+}
+
+/// The project's ports and the developer's; who names a port's place on the
+/// host is heard.
+fn ports(project: &Project, options: &RuntimeOptions) -> Vec<PortRequest> {
+    let asked = project.runtime.ports.iter().map(|port| PortRequest { inside: port.inside, host: port.host });
+    let mut all: Vec<PortRequest> = Vec::new();
+    for port in options.ports.iter().copied().chain(asked) {
+        match all.iter_mut().find(|known| known.inside == port.inside) {
+            Some(known) => known.host = known.host.or(port.host),
+            None => all.push(port),
+        }
+    }
+    all
+}
+
+fn limits(project: &Project) -> Result<Limits> {
+    let wanted = &project.runtime.limits;
+    let memory = wanted.memory.as_deref().map(parse_bytes).transpose()?;
+    Ok(Limits { memory, processes: wanted.processes, cpus: wanted.cpus })
 }
 
 fn is_variable(name: &str, value: &str) -> bool {
@@ -90,7 +182,7 @@ fn hostname(task: &str) -> String {
     name.trim_matches('-').to_owned()
 }
 
-fn canonical(path: &Path) -> PathBuf {
+pub(super) fn canonical(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 

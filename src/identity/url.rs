@@ -65,6 +65,11 @@ impl RepoUrl {
         self.scheme == Scheme::File
     }
 
+    /// The host and its port; `None` for a folder of this machine.
+    pub fn host(&self) -> Option<&str> {
+        (!self.is_file()).then_some(self.host.as_str())
+    }
+
     /// One text for the spellings of one repository.
     fn normal(&self) -> String {
         let path = self.path.trim_end_matches('/');

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client::{Outcome, Session};
 use super::lease::{Lease, Runtimes};
+use super::reset::Receipt;
 use super::sandbox::{Sandbox, Spec};
 use super::sys::{self, Side};
 use super::wire::Failure;
@@ -32,13 +33,20 @@ enum News {
 
 /// Starts a runtime that outlives this process. It runs `session`, whose
 /// output goes to `log`, and ends with it; without a session it waits for
-/// others to join, until its deadline or a reset.
+/// others to join, until its deadline or a reset. `after` is given the receipt.
 ///
 /// The caller may have no other thread that still works.
 ///
 /// # Errors
 /// When the runtime cannot be set up. Nothing stays.
-pub fn detach(runtimes: &Runtimes, clock: Clock, spec: &Spec, session: Option<&Session>, log: &Path) -> Result<Lease> {
+pub fn detach(
+    runtimes: &Runtimes,
+    clock: Clock,
+    spec: &Spec,
+    session: Option<&Session>,
+    log: &Path,
+    after: &dyn Fn(&Receipt),
+) -> Result<Lease> {
     if let Some(parent) = log.parent() {
         disk::create_private_dir(parent)?;
     }
@@ -47,7 +55,7 @@ pub fn detach(runtimes: &Runtimes, clock: Clock, spec: &Spec, session: Option<&S
     match sys::fork().context("cannot start a supervisor")? {
         Side::Child => {
             drop(news);
-            supervise(runtimes, clock, spec, session, log, tell)
+            supervise(runtimes, clock, spec, session, log, tell, after)
         }
         Side::Parent(_) => {
             drop(tell);
@@ -68,6 +76,7 @@ fn supervise(
     session: Option<&Session>,
     log: &Path,
     tell: OwnedFd,
+    after: &dyn Fn(&Receipt),
 ) -> ! {
     let started = leave_terminal(session.is_some().then_some(log), &tell).and_then(|()| {
         let sandbox = Sandbox::start(runtimes, clock, spec)?;
@@ -80,7 +89,7 @@ fn supervise(
     };
     let told = serde_json::to_vec(&news).map(|bytes| File::from(tell).write_all(&bytes));
     let code = match (started, told) {
-        (Ok(sandbox), Ok(Ok(()))) => i32::from(watch(sandbox, clock, session).is_err()),
+        (Ok(sandbox), Ok(Ok(()))) => i32::from(watch(sandbox, clock, session).map(|receipt| after(&receipt)).is_err()),
         // Whoever started it is gone: nobody would know of this runtime.
         (Ok(sandbox), _) => i32::from(sandbox.reset(clock, "failed").is_err()),
         (Err(_), _) => 1,
@@ -89,7 +98,7 @@ fn supervise(
 }
 
 /// Waits for the end, and cleans up after it.
-fn watch(mut sandbox: Sandbox, clock: Clock, session: Option<&Session>) -> Result<()> {
+fn watch(mut sandbox: Sandbox, clock: Clock, session: Option<&Session>) -> Result<Receipt> {
     let reason = match session {
         Some(session) => match sandbox.run(session) {
             Ok(Outcome::Lost) => "reset",
@@ -103,7 +112,7 @@ fn watch(mut sandbox: Sandbox, clock: Clock, session: Option<&Session>) -> Resul
             "reset"
         }
     };
-    sandbox.reset(clock, reason).map(drop)
+    sandbox.reset(clock, reason)
 }
 
 /// A session of its own, streams that lead to the log or nowhere, and none of

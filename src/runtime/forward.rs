@@ -165,11 +165,11 @@ impl Connection {
     }
 
     fn turn(&mut self, ready: [PollFlags; 2]) {
-        for side in 0..2 {
-            if ready[side].contains(PollFlags::ERR) {
+        for (side, ready) in ready.into_iter().enumerate() {
+            if ready.contains(PollFlags::ERR) {
                 return self.break_off();
             }
-            if !ready[side].is_empty() && !self.ways[side].ended {
+            if !ready.is_empty() && !self.ways[side].ended {
                 self.fill(side);
             }
         }

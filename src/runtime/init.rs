@@ -6,13 +6,15 @@
 //! died before it was asked for).
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use super::forward::{Forwarder, Published};
+use super::pasta::Starting;
 use super::rootfs::{self, RootfsSpec};
 use super::serve::{Service, serve};
 use super::wire::{self, Failure, Reply};
@@ -41,25 +43,31 @@ pub(super) struct Birth<'a> {
     pub(super) root_exists: bool,
     /// Ports that are published from the start.
     pub(super) published: Vec<Published>,
+    /// The program that gives a private network its outside.
+    pub(super) pasta: Option<PathBuf>,
     /// When it has to end, on the monotonic clock.
     pub(super) deadline: Option<u64>,
+    /// Bytes of memory that it may use, where nobody but pid 1 keeps watch.
+    pub(super) memory: Option<u64>,
     /// Secrets that become files.
     pub(super) secrets: &'a [Injected],
 }
 
 /// Lives and dies as pid 1.
 pub(super) fn run(mut birth: Birth<'_>) -> ! {
+    // Before the owner looks which network this is.
+    let pasta = birth.pasta.as_ref().map(|program| Starting::fork(program, birth.context.account.uid));
     let mut byte = [0];
     match rustix::io::retry_on_intr(|| rustix::io::read(&birth.go, &mut byte)) {
         Ok(1) => {}
         _ => sys::exit_now(1),
     }
-    match set_up(&mut birth) {
-        Ok((signals, forwarder)) => {
-            let Birth { owner, listener, context, deadline, go, scratch_place, .. } = birth;
+    match pasta.transpose().and_then(|pasta| set_up(&mut birth, pasta)) {
+        Ok((signals, forwarder, pasta)) => {
+            let Birth { owner, listener, context, deadline, memory, go, scratch_place, .. } = birth;
             // Closed already, see set_up.
             std::mem::forget((go, scratch_place));
-            serve(Service { owner, listener, signals, context, forwarder, deadline })
+            serve(Service { owner, listener, signals, context, forwarder, pasta, deadline, memory })
         }
         Err(error) => {
             let _ = wire::send(&birth.owner, &Reply::Failed(Failure::of(&error)), &[]);
@@ -68,7 +76,7 @@ pub(super) fn run(mut birth: Birth<'_>) -> ! {
     }
 }
 
-fn set_up(birth: &mut Birth<'_>) -> Result<(OwnedFd, Option<Forwarder>)> {
+fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<(OwnedFd, Option<Forwarder>, Option<Pid>)> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     anyhow::ensure!(!hung_up(&birth.owner), "the owner is gone");
     rustix::process::setsid()?;
@@ -76,6 +84,9 @@ fn set_up(birth: &mut Birth<'_>) -> Result<(OwnedFd, Option<Forwarder>)> {
     let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     debug_assert_eq!(umask.as_raw_mode(), birth.context.umask);
     let account = &birth.context.account;
+    if let Some(pasta) = &pasta {
+        pasta.join()?;
+    }
     rootfs::enter(&rootfs::Entry {
         mark: &birth.mark,
         spec: birth.rootfs,
@@ -88,9 +99,10 @@ fn set_up(birth: &mut Birth<'_>) -> Result<(OwnedFd, Option<Forwarder>)> {
         secrets: birth.secrets,
     })?;
     rustix::system::sethostname(birth.rootfs.hostname.as_bytes()).context("cannot set the host name")?;
-    if birth.network == Network::Isolated {
+    if birth.network != Network::Host {
         sys::loopback_up().context("cannot bring the loopback interface up")?;
     }
+    let pasta = pasta.map(Starting::finish).transpose()?;
     // From here on nobody inside may look into this process.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
@@ -111,7 +123,7 @@ fn set_up(birth: &mut Birth<'_>) -> Result<(OwnedFd, Option<Forwarder>)> {
     // Descriptors that are closed here are never used or dropped: this
     // process ends without running destructors.
     sys::close_all_but(3, &keep)?;
-    Ok((signals, forwarder))
+    Ok((signals, forwarder, pasta))
 }
 
 fn hung_up(socket: impl AsFd) -> bool {

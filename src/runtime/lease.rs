@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::{Network, Port, inspect};
+use super::{Enforced, Limits, Network, Port, inspect};
 use crate::digest::hex;
 use crate::disk::{self, Durability, lock};
 use crate::paths::Paths;
@@ -86,6 +86,10 @@ pub struct Lease {
     pub boot_id: String,
     /// When it was made.
     pub started_at: Timestamp,
+    /// The same by the system's clock, in seconds since 1970, a little early:
+    /// what was changed before that was not changed by this runtime.
+    #[serde(default)]
+    pub begun: i64,
     /// When it ends, in milliseconds of the monotonic clock of that boot.
     #[serde(default)]
     pub deadline: Option<u64>,
@@ -95,6 +99,15 @@ pub struct Lease {
     /// Published ports.
     #[serde(default)]
     pub ports: Vec<Port>,
+    /// What it may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How that is kept.
+    #[serde(default)]
+    pub enforced: Enforced,
+    /// Its cgroup, where it has one of its own.
+    #[serde(default)]
+    pub cgroup: Option<PathBuf>,
     /// Names of the secrets inside.
     #[serde(default)]
     pub secrets: Vec<String>,
@@ -181,6 +194,16 @@ impl Runtimes {
             (lock::try_exclusive(&file).ok()? && path.exists()).then_some(Folder { id, path, file })
         };
         self.ids().into_iter().filter_map(lock).collect()
+    }
+
+    /// Removes leases whose runtime's folder is gone; says which.
+    pub fn drop_orphans(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.paths.leases()).into_iter().flatten().flatten();
+        let leases = entries.filter_map(|entry| {
+            let id = entry.file_name().to_str()?.strip_suffix(".json")?.to_owned();
+            (!self.paths.runtime(&id).exists()).then_some(id)
+        });
+        leases.filter(|id| self.forget(id).is_ok()).map(|id| self.paths.lease(&id)).collect()
     }
 
     /// Waits until a runtime's folder can be locked or is gone.

@@ -12,15 +12,19 @@
 //!
 //! Lock order: the lock of a runtime's folder is taken last.
 
+mod adjust;
 mod background;
 mod client;
 mod deadline;
 mod detached;
+mod exposed;
 mod forward;
 mod init;
 mod inspect;
 mod lease;
+mod limits;
 mod mapping;
+mod pasta;
 mod ports;
 mod probe;
 mod process;
@@ -28,15 +32,18 @@ mod relay;
 mod reset;
 mod rootfs;
 mod sandbox;
+mod seccomp;
 mod serve;
 mod sys;
 mod wire;
 
+pub use adjust::{add_ports, extend};
 pub use background::in_background;
 pub use client::{Outcome, Session, join};
 pub use deadline::{monotonic_after, monotonic_now, until};
 pub use detached::detach;
 pub use lease::{Lease, Process, Runtimes};
+pub use limits::{Enforced, Limits, Means};
 pub use mapping::Mapping;
 pub use ports::{Port, PortRequest};
 pub use reset::{Receipt, Tally, reap, stop};
@@ -74,6 +81,8 @@ pub enum Network {
     /// A loopback of its own and nothing else.
     #[default]
     Isolated,
+    /// An outside, through pasta, but nothing of the host's own loopback.
+    Private,
     /// The host's network, as if there were no sandbox.
     Host,
 }
@@ -82,6 +91,7 @@ impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Network::Isolated => "isolated",
+            Network::Private => "private",
             Network::Host => "host",
         })
     }

@@ -8,13 +8,13 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, Rlimit};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::sys::{self, Side};
-use super::{Account, wire};
+use super::{Account, seccomp, wire};
 
 /// What root of an image may do inside, as container engines have it.
 const ROOT_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
@@ -37,6 +37,8 @@ pub(super) struct Context {
     pub(super) workdir: String,
     /// Whether supplementary groups can be dropped (not in a single-id map).
     pub(super) groups: bool,
+    /// Processes that the user may have, where the kernel keeps that limit.
+    pub(super) processes: Option<u32>,
     /// The file mode mask of the developer.
     pub(super) umask: u32,
 }
@@ -136,6 +138,10 @@ fn become_it(
     // The pipe that tells of a failure closes by itself; all else of ours
     // must not reach the program (CVE-2024-21626).
     sys::cloexec_from(3)?;
+    if let Some(count) = context.processes {
+        let limit = Some(u64::from(count));
+        rustix::process::setrlimit(Resource::Nproc, Rlimit { current: limit, maximum: limit })?;
+    }
     drop_privileges(context, if context.account.uid == 0 { ROOT_CAPABILITIES } else { CapabilitySet::empty() })?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(context.umask));
     rustix::process::chdir(context.workdir.as_str())?;
@@ -145,6 +151,7 @@ fn become_it(
         return Err(Errno::XDEV.into());
     }
     sys::unblock_signals()?;
+    seccomp::apply()?;
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).env_clear();
     command.envs(context.env.iter().map(|(name, value)| (name, value)));

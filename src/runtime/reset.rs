@@ -2,6 +2,7 @@
 //! taken away first and then looked for, from outside.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inspect;
 use super::lease::{Folder, Lease, Process, Runtimes};
+use super::limits;
 use crate::clock::Clock;
 use crate::disk::{self, Durability};
 
@@ -38,11 +40,17 @@ pub struct Receipt {
     pub task: String,
     /// Digest of its identity.
     pub identity: String,
+    /// The workspace, which stays.
+    #[serde(default)]
+    pub workspace: PathBuf,
     /// When the runtime was made.
     pub started_at: Option<Timestamp>,
+    /// See [`Lease::begun`].
+    #[serde(default)]
+    pub begun: i64,
     /// When it was found to be gone.
     pub ended_at: Timestamp,
-    /// `exit`, `reset`, `owner-died`, `rebooted` or `failed`.
+    /// `exit`, `reset`, `deadline`, `owner-died`, `rebooted` or `failed`.
     pub reason: String,
     /// Processes that were still running when the command had ended.
     pub processes: Tally,
@@ -53,6 +61,16 @@ pub struct Receipt {
     /// Bytes of scratch: everything written outside the workspace. `left`
     /// counts folders.
     pub scratch: Tally,
+    /// Secrets that were inside.
+    #[serde(default)]
+    pub secrets: Tally,
+    /// Cgroups.
+    #[serde(default)]
+    pub cgroups: Tally,
+    /// Files of the workspace that the run changed and that hold the value of
+    /// a secret; `None` where nobody was left who knew the values.
+    #[serde(default)]
+    pub exposed: Option<Vec<PathBuf>>,
     /// What stays: the workspace.
     pub kept: Vec<String>,
     /// Nothing is left.
@@ -66,6 +84,8 @@ pub(super) struct Before {
     pub(super) mounts: Option<u64>,
     pub(super) scratch_bytes: Option<u64>,
     pub(super) listeners: BTreeSet<u64>,
+    /// Files that hold a secret, where somebody has looked.
+    pub(super) exposed: Option<Vec<PathBuf>>,
 }
 
 impl Before {
@@ -77,7 +97,9 @@ impl Before {
             let table = std::fs::read(format!("/proc/{pid}/mountinfo")).ok()?;
             Some(table.iter().filter(|byte| **byte == b'\n').count() as u64)
         });
-        Before { processes: Some(pids.len() as u64), mounts, scratch_bytes: None, listeners: inspect::listeners(&pids) }
+        let mut listeners = inspect::listeners(&pids);
+        listeners.extend(lease.ports.iter().flat_map(|port| &port.sockets));
+        Before { processes: Some(pids.len() as u64), mounts, scratch_bytes: None, listeners, exposed: None }
     }
 }
 
@@ -104,21 +126,32 @@ pub(super) fn finish(
         // Only the folder's content: the folder carries the lock.
         disk::remove::tree(&folder.path.join("scratch"))?;
     }
+    let cgroup = lease.and_then(|lease| lease.cgroup.as_deref());
+    // A reboot has taken it away.
+    let cgroups = cgroup.map_or(0, |cgroup| u64::from(same_boot && !limits::remove(cgroup)));
     let scratch = u64::from(folder.path.join("scratch").exists());
+    let injected = lease.map_or(0, |lease| lease.secrets.len() as u64);
+    // They are on a mount that lives as long as the mounts inside do.
+    let secrets = Tally { removed: Some(injected), left: if mounts > 0 { injected } else { 0 } };
     let receipt = Receipt {
         schema: 1,
         lease: folder.id.clone(),
         task: lease.map(|lease| lease.task.clone()).unwrap_or_default(),
         identity: lease.map(|lease| lease.identity.clone()).unwrap_or_default(),
+        workspace: lease.map(|lease| lease.workspace.clone()).unwrap_or_default(),
         started_at: lease.map(|lease| lease.started_at),
+        begun: lease.map_or(i64::MAX, |lease| lease.begun),
         ended_at: clock.now(),
         reason: reason.to_owned(),
         processes: Tally { removed: before.processes, left: processes },
         mounts: Tally { removed: before.mounts, left: mounts },
         ports: Tally { removed: before.processes.map(|_| before.listeners.len() as u64), left: ports },
         scratch: Tally { removed: before.scratch_bytes, left: scratch },
+        secrets,
+        cgroups: Tally { removed: Some(u64::from(cgroup.is_some())), left: cgroups },
+        exposed: if injected == 0 { Some(Vec::new()) } else { before.exposed.clone() },
         kept: lease.iter().map(|lease| format!("workspace {}", lease.workspace.display())).collect(),
-        baseline: processes + mounts + ports + scratch == 0,
+        baseline: processes + mounts + ports + scratch + secrets.left + cgroups == 0,
     };
     if lease.is_some() {
         disk::write_json(&runtimes.paths().receipt(&folder.id), &receipt, Durability::Cached)?;

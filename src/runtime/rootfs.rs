@@ -266,7 +266,7 @@ impl Root {
     fn sys(&self) -> Result<()> {
         let target = self.plain_folder("sys")?;
         let mount = match self.network {
-            Network::Isolated => {
+            Network::Isolated | Network::Private => {
                 let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
                     | MountAttrFlags::MOUNT_ATTR_NODEV
                     | MountAttrFlags::MOUNT_ATTR_NOEXEC
@@ -374,9 +374,12 @@ impl Root {
     fn identity_files(&self, hostname: &str) -> Result<()> {
         let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\t{hostname}\n");
         self.write_file("etc/hosts", hosts.as_bytes())?;
-        if self.network == Network::Host
-            && let Ok(resolver) = std::fs::read("/etc/resolv.conf")
-        {
+        let resolver = match self.network {
+            Network::Isolated => None,
+            Network::Private => Some(super::pasta::resolver().0),
+            Network::Host => std::fs::read("/etc/resolv.conf").ok(),
+        };
+        if let Some(resolver) = resolver {
             self.write_file("etc/resolv.conf", &resolver)?;
         }
         Ok(())

@@ -13,12 +13,13 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 use super::client::{self, Outcome, Session};
 use super::init::{self, Birth};
 use super::lease::{Folder, Lease, Namespaces, Process, Runtimes};
+use super::limits::{self, Cgroup, Limits, Means};
 use super::ports::{self, PortRequest, port_variable};
 use super::reset::{self, Before, Receipt};
 use super::rootfs::RootfsSpec;
 use super::sys::{self, Side};
 use super::wire::{self, Request};
-use super::{Account, Injected, Mapping, Network, inspect, probe, process};
+use super::{Account, Injected, Mapping, Network, exposed, inspect, pasta, probe, process};
 use crate::clock::Clock;
 use crate::disk;
 
@@ -49,6 +50,10 @@ pub struct Spec {
     pub deadline: Option<u64>,
     /// Whether it outlives the terminal.
     pub detached: bool,
+    /// What it may use.
+    pub limits: Limits,
+    /// Where programs of the host are found.
+    pub path: Option<std::ffi::OsString>,
 }
 
 /// A runtime that this process owns. Dropping it resets it.
@@ -60,6 +65,7 @@ pub struct Sandbox {
     pidfd: OwnedFd,
     control: OwnedFd,
     before: Before,
+    secrets: Vec<Injected>,
 }
 
 impl Sandbox {
@@ -79,6 +85,7 @@ impl Sandbox {
                 pidfd,
                 control,
                 before: Before::default(),
+                secrets: spec.secrets.clone(),
             }),
             Err(error) => {
                 let _ = runtimes.forget(&folder.id);
@@ -92,7 +99,13 @@ impl Sandbox {
         let scratch = folder.path.join("scratch");
         disk::create_private_dir(&scratch)?;
         let listener = listen(&folder.id)?;
+        let pasta = match spec.network {
+            Network::Private => Some(pasta::find(spec.path.as_deref())?),
+            Network::Isolated | Network::Host => None,
+        };
         let (ports, published) = ports::publish(&spec.ports, spec.network)?;
+        let cgroup = Cgroup::make(&folder.id, &spec.limits);
+        let enforced = limits::enforced(&spec.limits, cgroup.as_ref());
         let (control, theirs) = wire::pair()?;
         let (ready, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let umask = rustix::process::umask(Mode::empty());
@@ -129,19 +142,26 @@ impl Sandbox {
                         env,
                         workdir: spec.rootfs.workdir.clone(),
                         groups: !spec.mapping.is_single(),
+                        processes: spec.limits.processes.filter(|_| enforced.processes == Some(Means::Rlimit)),
                         umask: umask.as_raw_mode(),
                     },
                     tty_group: spec.mapping.has_gid(5),
                     root_exists: spec.mapping.has_root(),
                     published,
+                    pasta,
                     deadline: spec.deadline,
+                    memory: spec.limits.memory.filter(|_| enforced.memory == Some(Means::Watched)),
                     secrets: &spec.secrets,
                 })
             }
         };
         drop((ready, theirs, listener, published));
-        let prepared = spec.mapping.write(pid).and_then(|()| {
+        let admitted = cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.admit(pid));
+        let prepared = admitted.and_then(|()| spec.mapping.write(pid)).and_then(|()| {
             let raw = pid.as_raw_nonzero().get();
+            if spec.network == Network::Private {
+                wait_for_network(raw)?;
+            }
             let namespace =
                 |kind| inspect::namespace(raw, kind).with_context(|| format!("cannot read the {kind} namespace"));
             let lease = Lease {
@@ -157,9 +177,13 @@ impl Sandbox {
                 namespaces: Namespaces { pid: namespace("pid")?, mnt: namespace("mnt")?, net: namespace("net")? },
                 boot_id: disk::boot_id()?,
                 started_at: clock.now(),
+                begun: exposed::start(),
                 deadline: spec.deadline,
                 detached: spec.detached,
                 ports,
+                limits: spec.limits,
+                enforced,
+                cgroup: cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()),
                 secrets: spec.secrets.iter().map(|secret| secret.name.clone()).collect(),
             };
             runtimes.write(&lease)?;
@@ -171,6 +195,7 @@ impl Sandbox {
             Err(error) => {
                 let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
                 let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+                cgroup.as_ref().map(|cgroup| limits::remove(cgroup.path()));
                 Err(error)
             }
         }
@@ -204,12 +229,14 @@ impl Sandbox {
             Some(ended) => {
                 // Looking from outside costs time; nothing is there to be
                 // found when the command was alone.
-                let found = if ended.others > 0 { Before::look(&self.lease) } else { Before::default() };
+                let look = ended.others > 0 || !self.lease.ports.is_empty();
+                let found = if look { Before::look(&self.lease) } else { Before::default() };
                 self.before = Before {
                     processes: Some(ended.others.into()),
                     mounts: Some(ended.mounts.into()),
                     scratch_bytes: Some(ended.scratch_bytes),
                     listeners: found.listeners,
+                    exposed: None,
                 };
             }
             None => self.before = Before::look(&self.lease),
@@ -236,6 +263,9 @@ impl Sandbox {
         let status = waited.context("cannot wait for the runtime to end")?;
         let timed_out = status.and_then(|status| status.exit_status()) == Some(super::TIMED_OUT);
         let reason = if timed_out { "deadline" } else { reason };
+        if !self.secrets.is_empty() {
+            self.before.exposed = Some(exposed::search(&self.lease.workspace, &self.secrets, self.lease.begun));
+        }
         reset::finish(&self.runtimes, folder, Some(&self.lease), &self.before, clock, reason)
     }
 }
@@ -246,6 +276,19 @@ impl Drop for Sandbox {
             let _ = self.end(Clock::System, "failed");
         }
     }
+}
+
+/// Pid 1 takes a network of its own by itself, once pasta is outside of it.
+fn wait_for_network(pid: i32) -> Result<()> {
+    let own = inspect::namespace(rustix::process::getpid().as_raw_nonzero().get(), "net");
+    for _ in 0..10_000 {
+        match inspect::namespace(pid, "net") {
+            None => break,
+            found if found != own => return Ok(()),
+            _ => std::thread::sleep(std::time::Duration::from_micros(100)),
+        }
+    }
+    anyhow::bail!("the runtime's first process got no network of its own")
 }
 
 /// The socket at which others join: an abstract address, so that no file can

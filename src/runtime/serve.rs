@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::deadline::{monotonic_now, until};
 use super::forward::{Forwarder, Published};
+use super::limits::memory_of;
 use super::wire::{self, Ended, Reply, Request, Tell};
 use super::{TIMED_OUT, port_variable, process, sys};
 
@@ -17,6 +18,9 @@ const GRACE: u64 = 2_000;
 
 /// Milliseconds between the polite and the final end at a deadline.
 const LAST_GRACE: u64 = 5_000;
+
+/// Milliseconds between two looks at the memory in use.
+const WATCH: u64 = 200;
 
 /// What pid 1 lives with.
 pub(super) struct Service {
@@ -28,8 +32,12 @@ pub(super) struct Service {
     pub(super) signals: OwnedFd,
     pub(super) context: process::Context,
     pub(super) forwarder: Option<Forwarder>,
+    /// The process that gives the network its outside.
+    pub(super) pasta: Option<Pid>,
     /// When it has to end, on the monotonic clock.
     pub(super) deadline: Option<u64>,
+    /// Bytes of memory that it may use, where nobody else keeps watch.
+    pub(super) memory: Option<u64>,
 }
 
 /// Somebody who runs a process here; the owner is the first.
@@ -44,17 +52,29 @@ struct Init {
     /// Process groups whose client is gone, and until when they may go on.
     doomed: Vec<(Pid, u64)>,
     forwarder: Option<Forwarder>,
+    pasta: Option<Pid>,
     deadline: Option<u64>,
     /// The deadline has passed: when what is left is ended.
     ending: Option<u64>,
+    /// The limit of memory, and when it is looked at next.
+    memory: Option<(u64, u64)>,
 }
 
 const OWNER: usize = 0;
 
 pub(super) fn serve(service: Service) -> ! {
-    let Service { owner, listener, signals, context, forwarder, deadline } = service;
+    let Service { owner, listener, signals, context, forwarder, pasta, deadline, memory } = service;
     let clients = vec![Client { socket: owner, process: None }];
-    let mut init = Init { context, clients, doomed: Vec::new(), forwarder, deadline, ending: None };
+    let mut init = Init {
+        context,
+        clients,
+        doomed: Vec::new(),
+        forwarder,
+        pasta,
+        deadline,
+        ending: None,
+        memory: memory.map(|limit| (limit, 0)),
+    };
     loop {
         let mut fds = vec![PollFd::new(&signals, PollFlags::IN), PollFd::new(&listener, PollFlags::IN)];
         fds.extend(init.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)));
@@ -78,6 +98,7 @@ pub(super) fn serve(service: Service) -> ! {
         }
         init.finish_doomed();
         init.mind_the_deadline();
+        init.mind_the_memory();
     }
 }
 
@@ -85,7 +106,8 @@ impl Init {
     /// Until the next thing that happens by itself.
     fn timeout(&self) -> Option<Timespec> {
         let doomed = self.doomed.first().map(|(_, at)| *at);
-        let next = [doomed, self.ending.or(self.deadline)].into_iter().flatten().min()?;
+        let memory = self.memory.map(|(_, at)| at);
+        let next = [doomed, self.ending.or(self.deadline), memory].into_iter().flatten().min()?;
         let left = until(next);
         Some(Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() })
     }
@@ -214,6 +236,22 @@ impl Init {
         }
     }
 
+    /// Kills the largest process while all together use too much.
+    fn mind_the_memory(&mut self) {
+        let now = monotonic_now();
+        let Some((limit, _)) = self.memory.filter(|(_, at)| *at <= now) else { return };
+        self.memory = Some((limit, now + WATCH));
+        let mut sizes: Vec<(u64, Pid)> = self.others().into_iter().map(|pid| (memory_of(pid), pid)).collect();
+        sizes.sort_unstable_by_key(|(size, _)| *size);
+        let mut total = sizes.iter().map(|(size, _)| size).sum::<u64>() + scratch_bytes();
+        while total > limit
+            && let Some((size, pid)) = sizes.pop()
+        {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            total = total.saturating_sub(size);
+        }
+    }
+
     fn reap(&mut self) {
         let mut ended = Vec::new();
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
@@ -247,8 +285,8 @@ impl Init {
     fn others(&self) -> Vec<Pid> {
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        let own = self.forwarder.as_ref().map(|forwarder| forwarder.pid);
-        numbers.filter(|pid| *pid != 1).filter_map(Pid::from_raw).filter(|pid| Some(*pid) != own).collect()
+        let own = [self.forwarder.as_ref().map(|forwarder| forwarder.pid), self.pasta];
+        numbers.filter(|pid| *pid != 1).filter_map(Pid::from_raw).filter(|pid| !own.contains(&Some(*pid))).collect()
     }
 }
 

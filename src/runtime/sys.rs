@@ -71,6 +71,20 @@ pub(super) fn unshare_user() -> io::Result<()> {
     Ok(())
 }
 
+/// Gives this single-threaded process a network namespace of its own.
+pub(super) fn unshare_network() -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) }.into())?;
+    Ok(())
+}
+
+/// Gives this single-threaded process a copy of the mounts as they are.
+pub(super) fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: as above.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) }.into())?;
+    Ok(())
+}
+
 /// Ends the process without running destructors of the copied parent.
 pub(super) fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no preconditions and does not return.
@@ -191,6 +205,23 @@ pub(super) fn new_session_keyring() -> io::Result<()> {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
         other => other.map(drop),
     }
+}
+
+/// Puts a filter of system calls on this process (`seccomp(2)`), without the
+/// brake on speculation that kernels before 5.16 add to it.
+pub(super) fn set_seccomp_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+    let length = libc::c_ushort::try_from(program.len()).map_err(io::Error::other)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies the program, which lives through the call.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            std::ptr::from_ref(&program),
+        )
+    })?;
+    Ok(())
 }
 
 /// Process and user ID of the peer of a unix socket, as this process's

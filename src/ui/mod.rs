@@ -1,6 +1,7 @@
 //! The only place that prints. stdout is data, stderr is everything else, and
 //! nothing from outside reaches a terminal unescaped.
 
+mod ask;
 mod escape;
 mod progress;
 

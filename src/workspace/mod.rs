@@ -5,8 +5,10 @@
 //! Invariants: the mirror holds only what the remote has, and a keep-ref for
 //! every base in use; a workspace appears whole, by rename.
 
+mod audit;
 mod clone;
 mod mirror;
 
+pub use audit::{Quarantined, audit};
 pub use clone::{Draft, flush, is_workspace};
 pub use mirror::{Fetched, Mirror, Remote, Watch};

@@ -1,0 +1,94 @@
+//! `envctl approve`
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use super::parse_task;
+use crate::digest::Digest;
+use crate::handoff::{Asked, Context, approvals, approve, approve_host, approve_task, revoke};
+use crate::identity::TaskRef;
+use crate::ui::escape;
+
+/// Agree to what a project asks of this machine
+///
+/// Shows what the task's envctl.toml asks for (secrets, networks, fixed ports)
+/// and asks. What is agreed to is remembered by its content: a project that
+/// asks for anything else asks again.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub(super) struct Arguments {
+    /// TASK, STORE:TASK or STORE@sha256:...
+    #[arg(value_parser = parse_task, conflicts_with_all = ["list", "revoke", "digest", "host"])]
+    task: Option<TaskRef>,
+    /// Agree to exactly this content, without a question
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<Digest>,
+    /// Agree to fetching repositories from this host, without a question
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Show what was agreed to
+    #[arg(long, conflicts_with_all = ["digest", "host", "revoke"])]
+    list: bool,
+    /// Take back a digest, a repository or a host
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["digest", "host"])]
+    revoke: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Output {
+    approved: Vec<String>,
+    revoked: Vec<String>,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        if self.list {
+            return list(ctx);
+        }
+        let (mut approved, mut revoked) = (Vec::new(), Vec::new());
+        if let Some(name) = &self.revoke {
+            revoked = revoke(ctx, name)?;
+        }
+        if let Some(digest) = self.digest {
+            approve(ctx, digest, None)?;
+            approved.push(digest.to_string());
+        }
+        if let Some(host) = &self.host {
+            approve_host(ctx, host)?;
+            approved.push(host.clone());
+        }
+        if let Some(task) = &self.task {
+            match approve_task(ctx, task)? {
+                Asked::Nothing => ctx.ui.status("Approved", "nothing: the project asks for nothing"),
+                Asked::Agreed(digest) => approved.push(digest.to_string()),
+            }
+        }
+        if ctx.ui.is_json() {
+            ctx.ui.json(&Output { approved, revoked })?;
+        } else {
+            approved.iter().try_for_each(|name| ctx.ui.data(&escape(&format!("approved   {name}"))))?;
+            revoked.iter().try_for_each(|name| ctx.ui.data(&escape(&format!("revoked    {name}"))))?;
+        }
+        Ok(0)
+    }
+}
+
+fn list(ctx: &Context) -> Result<u8> {
+    let all = approvals(ctx)?;
+    if ctx.ui.is_json() {
+        ctx.ui.json(&all)?;
+        return Ok(0);
+    }
+    for approval in &all.approval {
+        let (repo, asks) = match &approval.asks {
+            Some(asks) => (asks.repo.as_str(), asks.lines().join(", ")),
+            None => ("-", "by digest".into()),
+        };
+        ctx.ui.data(&escape(&format!("{}  {repo}  {asks}", approval.digest)))?;
+    }
+    for host in &all.host {
+        ctx.ui.data(&escape(&format!("host {}", host.name)))?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,56 @@
+//! `envctl ports`
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::parse_task;
+use crate::config::PortEntry;
+use crate::handoff::{Context, add_ports, ports};
+use crate::identity::TaskRef;
+use crate::runtime::PortRequest;
+
+/// Show or publish ports of a running runtime
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List the ports that are published
+    Ls {
+        /// TASK, STORE:TASK or STORE@sha256:...
+        #[arg(value_parser = parse_task)]
+        task: TaskRef,
+    },
+    /// Publish ports on localhost
+    Add {
+        /// TASK, STORE:TASK or STORE@sha256:...
+        #[arg(value_parser = parse_task)]
+        task: TaskRef,
+        /// The port inside: 3000, or 3000=8080 for a fixed port of the host
+        #[arg(required = true, value_name = "PORT")]
+        ports: Vec<PortEntry>,
+    },
+}
+
+impl Arguments {
+    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        let lease = match &self.verb {
+            Verb::Ls { task } => ports(ctx, task)?,
+            Verb::Add { task, ports } => {
+                let request = |port: &PortEntry| PortRequest { inside: port.inside, host: port.host };
+                add_ports(ctx, task, &ports.iter().map(request).collect::<Vec<_>>())?
+            }
+        };
+        if ctx.ui.is_json() {
+            ctx.ui.json(&lease.ports)?;
+            return Ok(0);
+        }
+        for port in &lease.ports {
+            ctx.ui.data(&format!("{:<6} localhost:{}", port.inside, port.host))?;
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,287 @@
+//! A project's `envctl.toml`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{PROJECT, parse};
+use crate::error::{Fault, usage};
+use crate::identity::{StoreRef, Workdir};
+use crate::quantity::{parse_bytes, parse_duration};
+
+/// The places of a project's file, below the project's root, first wins.
+pub const PROJECT_FILES: [&str; 2] = ["envctl.toml", ".config/envctl.toml"];
+
+/// A project's `envctl.toml`. It comes from the repository and is not trusted:
+/// what it asks of the host takes effect only when the developer approves.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Project {
+    /// Where `publish` and `enter` look for tasks.
+    pub store: Option<String>,
+    /// `[toolchain]`
+    pub toolchain: Toolchain,
+    /// `[workspace]`
+    pub workspace: Workspace,
+    /// `[runtime]`
+    pub runtime: Runtime,
+    /// `[snapshot]`
+    pub snapshot: Snapshot,
+}
+
+/// `[toolchain]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Toolchain {
+    /// The image that `publish` pins.
+    pub image: Option<String>,
+}
+
+/// `[workspace]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Workspace {
+    /// Where the workspace appears inside the runtime.
+    pub workdir: Option<String>,
+}
+
+/// `[runtime]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Runtime {
+    /// What the runtime can reach; more than `isolated` needs an approval.
+    pub network: Option<NetworkName>,
+    /// Ports to publish on the host.
+    pub ports: Vec<PortEntry>,
+    /// Environment variables inside the runtime.
+    pub env: BTreeMap<String, String>,
+    /// Secrets that are asked for, by name; each needs an approval.
+    pub secrets: Vec<SecretEntry>,
+    /// How long a runtime that nobody is attached to may exist.
+    pub timeout: Option<String>,
+    /// What a runtime may use.
+    pub limits: Limits,
+}
+
+/// `runtime.network`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkName {
+    /// A loopback of its own.
+    Isolated,
+    /// An outside, but not the host's own services.
+    Private,
+    /// The host's network.
+    Host,
+}
+
+/// One element of `runtime.ports`: `3000`, or `"3000="` and `"3000=8080"` for a
+/// fixed port of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortEntry {
+    /// The port inside.
+    pub inside: u16,
+    /// The port of the host that it must be.
+    pub host: Option<u16>,
+}
+
+impl std::str::FromStr for PortEntry {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let bad =
+            || usage(format!("{text:?} is no port")).hint("write 3000, or 3000=8080 for a fixed port of the host");
+        let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(bad);
+        match text.split_once('=') {
+            None => Ok(PortEntry { inside: port(text)?, host: None }),
+            Some((inside, "")) => Ok(PortEntry { inside: port(inside)?, host: Some(port(inside)?) }),
+            Some((inside, host)) => Ok(PortEntry { inside: port(inside)?, host: Some(port(host)?) }),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PortEntry {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Spelling {
+            Number(u16),
+            Text(String),
+        }
+        let text = match Spelling::deserialize(deserializer)? {
+            Spelling::Number(port) => port.to_string(),
+            Spelling::Text(text) => text,
+        };
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// One element of `runtime.secrets`: a name, which becomes a variable and a
+/// file, or `NAME:env` and `NAME:file` for one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretEntry {
+    /// The name.
+    pub name: String,
+    /// Whether it becomes a variable.
+    pub variable: bool,
+    /// Whether it becomes a file.
+    pub file: bool,
+}
+
+impl std::str::FromStr for SecretEntry {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let (name, variable, file) = match text.split_once(':') {
+            None => (text, true, true),
+            Some((name, "env")) => (name, true, false),
+            Some((name, "file")) => (name, false, true),
+            Some(_) => ("", false, false),
+        };
+        let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        let plain = name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
+        if !first || !plain || name.len() > 128 || name.starts_with("ENVCTL_") {
+            return Err(usage(format!("{text:?} names no secret"))
+                .hint("write a name of letters, digits and _, or one with :env or :file"));
+        }
+        Ok(SecretEntry { name: name.to_owned(), variable, file })
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretEntry {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// `[runtime] limits`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Memory of all processes together: bytes, or with K, M, G, T.
+    pub memory: Option<String>,
+    /// Processes and threads.
+    pub processes: Option<u32>,
+    /// Processors' worth of time.
+    pub cpus: Option<f64>,
+}
+
+/// `[snapshot]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    /// Ignored files that are captured nevertheless, as git pathspecs.
+    pub include: Vec<String>,
+    /// Untracked files that are not captured, as gitignore patterns.
+    pub exclude: Vec<String>,
+}
+
+impl Project {
+    /// Reads a project file; `name` is for messages.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] for anything malformed or unknown.
+    pub fn parse(text: &str, name: &str) -> Result<Self, Fault> {
+        let project: Project = parse(text, name, PROJECT)?;
+        let invalid = |key: &str, why: &Fault| usage(format!("{name}: {key}: {why}"));
+        if let Some(store) = &project.store {
+            store.parse::<StoreRef>().map_err(|why| invalid("store", &why))?;
+        }
+        if let Some(workdir) = &project.workspace.workdir {
+            workdir.parse::<Workdir>().map_err(|why| invalid("workspace.workdir", &why))?;
+        }
+        for (key, value) in &project.runtime.env {
+            let reserved = key.starts_with("ENVCTL_");
+            if key.is_empty() || reserved || key.contains(['=', '\0']) || value.contains('\0') {
+                return Err(usage(format!("{name}: runtime.env: {key:?} cannot be set")));
+            }
+        }
+        if let Some(timeout) = &project.runtime.timeout {
+            parse_duration(timeout).map_err(|why| invalid("runtime.timeout", &why))?;
+        }
+        let limits = &project.runtime.limits;
+        if let Some(memory) = &limits.memory {
+            parse_bytes(memory).map_err(|why| invalid("runtime.limits.memory", &why))?;
+        }
+        if limits.processes == Some(0) {
+            return Err(usage(format!("{name}: runtime.limits.processes: at least one is needed")));
+        }
+        if limits.cpus.is_some_and(|cpus| !(0.01..=4096.0).contains(&cpus)) {
+            return Err(usage(format!("{name}: runtime.limits.cpus: not a number of processors")));
+        }
+        if let Some(pattern) = project.snapshot.include.iter().find(|p| p.is_empty() || p.starts_with([':', '/', '-']))
+        {
+            return Err(usage(format!("{name}: snapshot.include: {pattern:?} is not a path inside the project")));
+        }
+        if let Some(pattern) = project.snapshot.exclude.iter().find(|p| p.contains('\n')) {
+            return Err(usage(format!("{name}: snapshot.exclude: {pattern:?} is not a pattern")));
+        }
+        Ok(project)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::User;
+    use super::*;
+
+    #[test]
+    fn a_full_project_file() {
+        let text = r#"
+            store = "oci:/srv/tasks"
+            [toolchain]
+            image = "oci:/srv/images:dev"
+            [workspace]
+            workdir = "/workspace"
+            [runtime]
+            network = "private"
+            ports = [3000, "5432=", "8080=80"]
+            env = { NODE_ENV = "development" }
+            secrets = ["GITHUB_TOKEN", "NPM_TOKEN:file"]
+            timeout = "8h"
+            limits = { memory = "8G", processes = 2000, cpus = 1.5 }
+            [snapshot]
+            include = ["config/local.json"]
+            exclude = ["*.mp4"]
+        "#;
+        let project = Project::parse(text, "envctl.toml").unwrap();
+        assert_eq!(project.runtime.env["NODE_ENV"], "development");
+        assert_eq!(project.snapshot.exclude, ["*.mp4"]);
+        let ports: Vec<_> = project.runtime.ports.iter().map(|port| (port.inside, port.host)).collect();
+        assert_eq!(ports, [(3000, None), (5432, Some(5432)), (8080, Some(80))]);
+        let secrets = &project.runtime.secrets;
+        assert_eq!((secrets[0].variable, secrets[0].file, secrets[1].variable), (true, true, false));
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest() {
+        let error = Project::parse("[toolchain]\nimgae = \"x\"", "envctl.toml").unwrap_err();
+        assert!(error.to_string().contains("toolchain.imgae"), "{error}");
+        assert!(error.hint.unwrap().contains("toolchain.image"));
+        assert!(User::parse("[[url]]\nfrm = \"a\"", "config.toml").is_err());
+    }
+
+    #[test]
+    fn wrong_values_name_the_key_and_line() {
+        let error = Project::parse("store = 5", "envctl.toml").unwrap_err();
+        assert!(error.to_string().starts_with("envctl.toml"), "{error}");
+        for bad in [
+            "store = \"nonsense\"",
+            "[workspace]\nworkdir = \"/proc\"",
+            "[runtime]\nenv = { ENVCTL_TASK = \"x\" }",
+            "[snapshot]\ninclude = [\":(top)x\"]",
+            "[runtime]\nnetwork = \"all\"",
+            "[runtime]\nports = [0]",
+            "[runtime]\nports = [\"70000\"]",
+            "[runtime]\nsecrets = [\"A B\"]",
+            "[runtime]\nsecrets = [\"../x\"]",
+            "[runtime]\nsecrets = [\"ENVCTL_TASK\"]",
+            "[runtime]\ntimeout = \"soon\"",
+            "[runtime]\nlimits = { memory = \"much\" }",
+            "[runtime]\nlimits = { cpus = 0.0 }",
+            "x = [",
+        ] {
+            assert!(Project::parse(bad, "envctl.toml").is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The user's `config.toml`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{USER, parse};
+use crate::error::{Fault, usage};
+use crate::identity::StoreRef;
+
+/// The user's `config.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct User {
+    /// The store when neither flag, environment nor project names one.
+    pub store: Option<String>,
+    /// `[registries."host:port"]`
+    pub registries: BTreeMap<String, Registry>,
+    /// Repositories that are reachable under another name here.
+    pub url: Vec<UrlRewrite>,
+    /// Where secrets come from, by name.
+    pub secrets: BTreeMap<String, SecretSource>,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// `env:NAME`: a variable of envctl's own environment.
+    Variable(String),
+    /// `file:PATH`: what a file holds; relative to the configuration's folder.
+    File(String),
+    /// `cmd:COMMAND`: what a shell command prints.
+    Command(String),
+}
+
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let source = match text.split_once(':') {
+            Some(("env", name)) if !name.is_empty() => SecretSource::Variable(name.to_owned()),
+            Some(("file", path)) if !path.is_empty() => SecretSource::File(path.to_owned()),
+            Some(("cmd", command)) if !command.is_empty() => SecretSource::Command(command.to_owned()),
+            // Not repeated: somebody may have put the value itself here.
+            _ => return Err(serde::de::Error::custom("the source of a secret is env:NAME, file:PATH or cmd:COMMAND")),
+        };
+        Ok(source)
+    }
+}
+
+/// `[registries."host:port"]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Registry {
+    /// Whether it is reached without TLS.
+    pub plain_http: Option<bool>,
+    /// A file of certificates that are trusted for it.
+    pub ca: Option<String>,
+    /// Another host with the same content.
+    pub mirror: Option<String>,
+    /// The address of its token service, where that is another site's.
+    pub realm: Option<String>,
+}
+
+/// `[[url]]`: addresses that start with `from` are fetched from `to`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct UrlRewrite {
+    /// Prefix as it is published.
+    pub from: String,
+    /// Prefix as it is reachable here.
+    pub to: String,
+}
+
+impl User {
+    /// Reads the user's file; `name` is for messages.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] for anything malformed or unknown.
+    pub fn parse(text: &str, name: &str) -> Result<Self, Fault> {
+        let user: User = parse(text, name, USER)?;
+        if let Some(store) = &user.store {
+            store.parse::<StoreRef>().map_err(|why| usage(format!("{name}: store: {why}")))?;
+        }
+        for (host, registry) in &user.registries {
+            for host in [Some(host), registry.mirror.as_ref()].into_iter().flatten() {
+                let named = format!("{host}/x").parse::<StoreRef>();
+                if host.contains('/') || !matches!(named, Ok(StoreRef::Registry(_))) {
+                    return Err(usage(format!("{name}: registries: {host:?} is no host of a registry"))
+                        .hint("write host or host:port"));
+                }
+            }
+            if registry.realm.as_ref().is_some_and(|realm| !realm.starts_with("https://")) {
+                return Err(usage(format!("{name}: registries.{host}.realm: only https is accepted")));
+            }
+        }
+        Ok(user)
+    }
+
+    /// The address under which a published URL is reachable here: the longest
+    /// matching rewrite wins, as with git's `insteadOf`.
+    pub fn rewrite(&self, url: &str) -> String {
+        let rule = self.url.iter().filter(|rule| url.starts_with(&rule.from)).max_by_key(|rule| rule.from.len());
+        rule.map_or_else(|| url.to_owned(), |rule| format!("{}{}", rule.to, &url[rule.from.len()..]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_of_secrets_are_never_repeated_in_errors() {
+        let user = User::parse("[secrets]\nA = \"env:B\"\nC = \"cmd:gh auth token\"", "config.toml").unwrap();
+        assert_eq!(user.secrets["C"], SecretSource::Command("gh auth token".into()));
+        let error = User::parse("[secrets]\nA = \"s3cr3t-value\"", "config.toml").unwrap_err();
+        assert!(!error.to_string().contains("s3cr3t"), "{error}");
+    }
+
+    #[test]
+    fn registries_are_named_by_host_and_port() {
+        let text = "[registries.\"r.example:5000\"]\nplain_http = true\nca = \"/ca.pem\"\nmirror = \"m.example\"";
+        let user = User::parse(text, "config.toml").unwrap();
+        assert_eq!(user.registries["r.example:5000"].plain_http, Some(true));
+        let error = User::parse("[registries.\"r.example\"]\nplainhttp = true", "config.toml").unwrap_err();
+        assert!(error.to_string().contains("registries.r.example.plainhttp"), "{error}");
+        assert!(error.hint.unwrap().contains("registries.*.plain_http"));
+        for bad in ["r.example/x", "http://r.example", ""] {
+            assert!(User::parse(&format!("[registries.\"{bad}\"]\nca = \"x\""), "config.toml").is_err(), "{bad}");
+        }
+        assert!(User::parse("[registries.\"r.example\"]\nrealm = \"http://a\"", "config.toml").is_err());
+    }
+
+    #[test]
+    fn the_longest_rewrite_wins() {
+        let text =
+            "[[url]]\nfrom = \"https://a/\"\nto = \"file:///m/\"\n[[url]]\nfrom = \"https://a/b/\"\nto = \"ssh://h/\"";
+        let user = User::parse(text, "config.toml").unwrap();
+        assert_eq!(user.rewrite("https://a/x.git"), "file:///m/x.git");
+        assert_eq!(user.rewrite("https://a/b/x.git"), "ssh://h/x.git");
+        assert_eq!(user.rewrite("https://c/x.git"), "https://c/x.git");
+    }
+}

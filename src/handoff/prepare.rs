@@ -1,0 +1,143 @@
+//! Everything that a runtime needs, made or found: the image and the
+//! workspace.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::context::Context;
+use super::fetch::{self, Here};
+use super::hydrate::{self, Renew, Workspace};
+use super::pin::Pin;
+use super::report::Report;
+use super::resolve::Resolved;
+use super::source::{Source, is_stopped};
+use super::tell::summary;
+use crate::error::failure;
+use crate::image::{Image, Pulled};
+use crate::snapshot::Parity;
+use crate::workspace;
+
+/// What there is of a workspace, and whether it must still be flushed.
+pub(super) struct Made {
+    pub(super) parity: Option<Parity>,
+    pub(super) unflushed: bool,
+    /// Where the workspace is now that was there before.
+    pub(super) aside: Option<PathBuf>,
+}
+
+/// The workspace of a task: carried on in, or made.
+///
+/// # Errors
+/// With what stands in the way; nothing half-made stays.
+pub(super) fn make_workspace(
+    source: &Source<'_>,
+    resolved: &Resolved,
+    into: Option<&Path>,
+    place: &Path,
+    renew: Renew,
+    report: &mut Report,
+) -> Result<Made> {
+    let ctx = source.ctx;
+    let _lock = hydrate::lock(ctx, resolved)?;
+    // Another process may have made it while this one waited.
+    let current = ctx.pins().read(&resolved.task, into)?;
+    let resolved = Resolved {
+        task: resolved.task.clone(),
+        digest: resolved.digest,
+        identity: resolved.identity.clone(),
+        pin: current,
+        pinned_at: resolved.pinned_at,
+    };
+    let found = hydrate::look(ctx, &resolved, place, renew)?;
+    let stale = if let Workspace::Stale(why) = &found { Some(*why) } else { None };
+    let made = match found {
+        Workspace::Ready(pin) => {
+            report.cache.hits += 1;
+            ctx.ui.detail(&format!("the workspace is {}", place.display()));
+            Made { parity: pin.parity, unflushed: pin.unflushed_boot.is_some(), aside: None }
+        }
+        Workspace::Missing | Workspace::Stale(_) => {
+            report.cache.misses += 1;
+            let snapshot = report.step("fetch.snapshot", || fetch::snapshot(source, &resolved))?;
+            report.step("fetch.repo", || Ok(((), hydrate::fetch_repo(ctx, &resolved, &snapshot.document)?)))?;
+            // Not before everything that the new one needs is here.
+            let aside = stale.map(|_| hydrate::set_aside(ctx, &resolved, place)).transpose()?;
+            let hydrated =
+                report.step("hydrate.workspace", || Ok((hydrate::workspace(ctx, &resolved, snapshot, place)?, 0)))?;
+            let aside = match (aside, stale) {
+                (Some(aside), Some(why)) => Some(aside.stay(ctx, why)),
+                _ => None,
+            };
+            let mut pin = Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place.to_owned());
+            pin.parity = Some(hydrated.parity);
+            pin.unflushed_boot = Some(crate::disk::boot_id()?);
+            ctx.pins().write(&resolved.task, into, &pin)?;
+            ctx.ui.status("Restored", &format!("{} at {}, equal to its snapshot", summary(&resolved), place.display()));
+            Made { parity: pin.parity, unflushed: true, aside }
+        }
+    };
+    report.parity.clone_from(&made.parity);
+    Ok(made)
+}
+
+/// The image and the workspace, at the same time where the image must be
+/// pulled. What fails first stops the other.
+pub(super) fn gather(
+    source: &Source<'_>,
+    resolved: &Resolved,
+    into: Option<&Path>,
+    place: &Path,
+    renew: Renew,
+    report: &mut Report,
+) -> Result<(Image, Pulled, Made)> {
+    let start = Instant::now();
+    let known = match fetch::image_here(source.ctx, resolved)? {
+        Here::Whole(whole) => {
+            report.note("fetch.image", start.elapsed(), 0);
+            let (image, pulled) = *whole;
+            return Ok((image, pulled, make_workspace(source, resolved, into, place, renew, report)?));
+        }
+        Here::Documents(image) => Some(image),
+        Here::Nothing => None,
+    };
+    std::thread::scope(|scope| {
+        let pulling = scope.spawn(|| {
+            let pulled = fetch::pull_image(source, resolved, known);
+            if pulled.is_err() {
+                source.stop();
+            }
+            (pulled, start.elapsed())
+        });
+        let made = make_workspace(source, resolved, into, place, renew, report);
+        if made.is_err() {
+            source.stop();
+        }
+        let (pulled, took) = pulling.join().map_err(|_| anyhow::anyhow!("the thread that pulls the image died"))?;
+        // Of two failures the one that stopped the other is told.
+        let (image, pulled) = match (pulled, made.as_ref().err()) {
+            (Err(error), Some(second)) if is_stopped(second) => return Err(error),
+            (Err(_), Some(_)) => return Err(made.err().unwrap_or_else(|| failure("the workspace is missing").into())),
+            (pulled, _) => pulled?,
+        };
+        report.note("fetch.image", took, pulled.bytes);
+        Ok((image, pulled, made?))
+    })
+}
+
+/// Makes what was just written outlive a power loss, and notes that it does.
+pub(super) fn flush(ctx: &Context, resolved: &Resolved, into: Option<&Path>, pulled: Option<&Pulled>) -> Result<()> {
+    let pin = ctx.pins().read(&resolved.task, into)?;
+    if let Some(pin) = pin.filter(|pin| pin.unflushed_boot.is_some()) {
+        workspace::flush(&pin.workspace)?;
+        let _lock = hydrate::lock(ctx, resolved)?;
+        // Unless it was made anew meanwhile.
+        if ctx.pins().read(&resolved.task, into)?.as_ref() == Some(&pin) {
+            ctx.pins().write(&resolved.task, into, &Pin { unflushed_boot: None, ..pin })?;
+        }
+    }
+    let Some(pulled) = pulled else { return Ok(()) };
+    let diff_ids: Vec<_> = pulled.records.iter().map(|record| record.diff_id).collect();
+    pulled.layers.flush(&diff_ids)
+}

@@ -1,0 +1,105 @@
+//! `reset`: back to baseline, and on request back to the snapshot as well.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::context::Context;
+use super::hydrate::{self, Renew};
+use super::live::find;
+use super::prepare::{flush, make_workspace};
+use super::report::Report;
+use super::resolve::resolve;
+use super::source::Source;
+use crate::error::not_found;
+use crate::identity::TaskRef;
+use crate::runtime::{self, Receipt};
+
+/// Ends the runtimes of a task, or all of them. `reaped` are the receipts of
+/// those that this command found dead.
+///
+/// # Errors
+/// When one cannot be ended.
+pub fn reset(ctx: &Context, task: Option<&TaskRef>, reaped: Vec<Receipt>) -> Result<Vec<Receipt>> {
+    let runtimes = ctx.runtimes();
+    let (leases, mut receipts) = match task {
+        Some(task) => {
+            let target = task.target.to_string();
+            let ours = |receipt: &Receipt| receipt.task == target || receipt.identity == target;
+            (find(ctx, task)?, reaped.into_iter().filter(ours).collect())
+        }
+        None => (runtimes.live()?, reaped),
+    };
+    for lease in &leases {
+        let receipt = runtime::stop(&runtimes, lease, ctx.clock)?;
+        // Its owner may have had no time for it.
+        super::tell::audit(ctx, &receipt);
+        receipts.push(receipt);
+    }
+    Ok(receipts)
+}
+
+/// A receipt for people.
+pub fn receipts(receipt: &Receipt) -> Vec<String> {
+    let count = |tally: &runtime::Tally, verb: &str, unit: &str| {
+        let removed = tally.removed.map_or_else(|| "not counted".into(), |count| format!("{count}{unit} {verb}"));
+        format!("{removed}, {} left", tally.left)
+    };
+    let scratch = match receipt.scratch.removed {
+        Some(bytes) => format!("{} wiped", crate::ui::human_bytes(bytes)),
+        None => "wiped".into(),
+    };
+    let mut lines = vec![
+        format!("receipt    {} of {} ({})", receipt.lease, receipt.task, receipt.reason),
+        format!("processes  {}", count(&receipt.processes, "ended", "")),
+        format!("mounts     {}", count(&receipt.mounts, "gone", "")),
+        format!("ports      {}", count(&receipt.ports, "closed", "")),
+        format!("scratch    {scratch}, {} folders left", receipt.scratch.left),
+    ];
+    if receipt.secrets.removed.is_some_and(|count| count > 0) {
+        lines.push(format!("secrets    {}", count(&receipt.secrets, "gone", "")));
+        lines.push(match &receipt.exposed {
+            Some(files) if files.is_empty() => "exposed    no changed file of the workspace holds a secret".into(),
+            Some(files) => {
+                let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+                format!("exposed    {}", names.join(", "))
+            }
+            None => "exposed    not looked for: nobody was left who knew the secrets".into(),
+        });
+    }
+    lines.extend(receipt.kept.iter().map(|kept| format!("kept       {kept}")));
+    lines.push(format!("baseline   {}", if receipt.baseline { "yes" } else { "NO" }));
+    lines
+}
+
+/// A workspace that is at its snapshot again.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restored {
+    /// Where it is.
+    pub workspace: PathBuf,
+    /// Where the one is now that was there before, whole.
+    pub set_aside: Option<PathBuf>,
+}
+
+/// Returns a task's workspace to the snapshot that it was made from. What was
+/// there is moved aside first, with everything in it. The runtimes of the task
+/// have ended already.
+///
+/// # Errors
+/// When there is none, or the snapshot is neither here nor in the store; then
+/// the workspace stays as it is.
+pub fn reset_workspace(ctx: &Context, task: &TaskRef) -> Result<Restored> {
+    let source = Source::new(ctx, ctx.locate(task)?);
+    let resolved = resolve(&source, None, false)?;
+    let Some(pin) = &resolved.pin else {
+        return Err(not_found(format!("{task} has no workspace here")).hint(format!("envctl enter {task}")).into());
+    };
+    let place = pin.workspace.clone();
+    debug_assert_eq!(place, hydrate::place(ctx, &resolved, None));
+    ctx.open_roots()?;
+    let made = make_workspace(&source, &resolved, None, &place, Renew::Always, &mut Report::default())?;
+    drop(source);
+    runtime::in_background(|| drop(flush(ctx, &resolved, None, None)));
+    Ok(Restored { workspace: place, set_aside: made.aside })
+}

@@ -1,0 +1,133 @@
+//! What `enter` and its kin say beside the command's own words.
+
+use super::context::Context;
+use super::resolve::Resolved;
+use crate::clock::age;
+use crate::error::{Fault, Kind, failure};
+use crate::quantity::human_duration;
+use crate::runtime::{self, Lease, Means, Network, Outcome, Receipt};
+use crate::workspace;
+
+/// The branch and the commit.
+pub(super) fn summary(resolved: &Resolved) -> String {
+    let repo = &resolved.identity.repo;
+    match &repo.branch {
+        Some(branch) => format!("{branch} ({})", repo.commit.short()),
+        None => repo.commit.short().to_owned(),
+    }
+}
+
+/// Where one is, and why.
+pub(super) fn greet(ctx: &Context, resolved: &Resolved, network: Network, interactive: bool) {
+    let identity = &resolved.identity;
+    let pinned = match &resolved.pin {
+        Some(_) => format!(", pinned {}", age(resolved.pinned_at, ctx.clock.now())),
+        None => String::new(),
+    };
+    let network = match network {
+        Network::Isolated => "isolated network",
+        Network::Private => "private network",
+        Network::Host => "the host's network",
+    };
+    ctx.ui.status("Entering", &format!("{} on {} ({network}{pinned})", identity.task_id, summary(resolved)));
+    if interactive {
+        if let Some(message) = &identity.handoff.message {
+            ctx.ui.status("Message", message);
+        }
+        if let Some(command) = &identity.handoff.command {
+            let code = identity.handoff.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
+            ctx.ui.status("Failing", &format!("{command}{code}"));
+        }
+    }
+}
+
+/// Which port of the host leads to which one inside.
+pub(super) fn tell_ports(ctx: &Context, lease: &Lease) {
+    for port in &lease.ports {
+        ctx.ui.status("Port", &format!("{} inside is localhost:{} here", port.inside, port.host));
+    }
+}
+
+/// Which limits nobody keeps here, or only roughly.
+pub(super) fn tell_limits(ctx: &Context, lease: &Lease) {
+    let of = |name: &str, means: Option<Means>| match means {
+        Some(Means::Watched) => Some(format!("{name} is watched, not limited by the kernel")),
+        Some(Means::None) => Some(format!("{name} is not limited")),
+        Some(Means::Cgroup | Means::Rlimit) | None => None,
+    };
+    let enforced = lease.enforced;
+    let parts = [of("memory", enforced.memory), of("the number of processes", enforced.processes)];
+    let parts: Vec<String> = parts.into_iter().chain([of("processor time", enforced.cpus)]).flatten().collect();
+    if !parts.is_empty() {
+        ctx.ui.warn(&format!("{}: this machine delegates no cgroup to this user", parts.join(", ")));
+    }
+}
+
+/// When a runtime ends by itself, in words.
+pub fn deadline(lease: &Lease) -> Option<String> {
+    lease.deadline.map(|at| format!("in {}", human_duration(runtime::until(at))))
+}
+
+/// What the exit code alone does not say.
+pub(super) fn tell(ctx: &Context, task: &str, outcome: &Outcome) {
+    match outcome {
+        Outcome::Exited(_) => {}
+        Outcome::NotStarted { program, errno } => {
+            let reason = std::io::Error::from_raw_os_error(*errno);
+            ctx.ui.error(
+                &anyhow::Error::new(reason).context(format!("cannot run {program} inside")),
+                outcome.exit_code(),
+            );
+        }
+        Outcome::TimedOut => ctx.ui.warn(&format!("the runtime of {task} has reached its deadline")),
+        Outcome::Lost => ctx.ui.warn(&format!("the runtime of {task} was reset meanwhile")),
+    }
+}
+
+/// A leak is an error, whatever the command said.
+///
+/// # Errors
+/// [`Kind::Leak`].
+pub(super) fn check_baseline(receipt: &Receipt) -> Result<(), Fault> {
+    if receipt.baseline {
+        return Ok(());
+    }
+    let fault = failure(format!(
+        "the runtime is gone, but not everything of it: {} processes, {} mounts, {} ports, {} scratch folders are left",
+        receipt.processes.left, receipt.mounts.left, receipt.ports.left, receipt.scratch.left
+    ));
+    Err(Fault { kind: Kind::Leak, ..fault }.hint("envctl reset --all tries again"))
+}
+
+/// Looks for what a run has left for git on the host to run, and names what
+/// was put out of its way.
+pub(super) fn audit(ctx: &Context, receipt: &Receipt) {
+    if !receipt.workspace.is_dir() {
+        return;
+    }
+    match workspace::audit(&receipt.workspace, receipt.begun) {
+        Ok(found) => {
+            for one in found {
+                ctx.ui.warn(&format!(
+                    "{} was written inside and renamed, because git would obey it: {}",
+                    one.path.display(),
+                    one.why
+                ));
+            }
+        }
+        Err(error) => ctx.ui.warn(&format!("the workspace could not be searched for planted git settings: {error:#}")),
+    }
+}
+
+/// What a reset had to end, and what it found.
+pub(super) fn tell_reset(ctx: &Context, receipt: &Receipt) {
+    for path in receipt.exposed.iter().flatten() {
+        ctx.ui.warn(&format!("{} in the workspace holds the value of a secret, and stays", path.display()));
+    }
+    let killed = receipt.processes.removed.unwrap_or_default();
+    if killed > 0 {
+        ctx.ui.status("Reset", &format!("{killed} processes that were left running were ended"));
+    } else {
+        ctx.ui.detail("reset to baseline: nothing of the runtime is left");
+    }
+}

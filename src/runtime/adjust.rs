@@ -1,0 +1,49 @@
+//! Changing a runtime that is alive: its deadline, its ports. Pid 1 is told
+//! first, then the lease says so.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::client;
+use super::deadline::{monotonic_after, monotonic_now};
+use super::lease::{Lease, Runtimes};
+use super::ports::{self, PortRequest};
+use crate::error::usage;
+
+/// Moves a runtime's deadline by `more`, from now on when it has passed.
+///
+/// # Errors
+/// When the runtime has just ended.
+pub fn extend(runtimes: &Runtimes, mut lease: Lease, more: Duration) -> Result<Lease> {
+    let from = lease.deadline.unwrap_or_default().max(monotonic_now());
+    let at = monotonic_after(more).saturating_add(from - monotonic_now());
+    client::move_deadline(&lease, at)?;
+    lease.deadline = Some(at);
+    runtimes.write(&lease)?;
+    Ok(lease)
+}
+
+/// Publishes ports of a runtime. One that is published already stays as it is.
+///
+/// # Errors
+/// When a port of the host that must be had is taken, or the runtime has just
+/// ended.
+pub fn add_ports(runtimes: &Runtimes, mut lease: Lease, requests: &[PortRequest]) -> Result<Lease> {
+    for request in requests {
+        match lease.ports.iter().find(|port| port.inside == request.inside) {
+            Some(port) if request.host.is_none_or(|host| host == port.host) => continue,
+            Some(port) => {
+                return Err(usage(format!("port {} is published already, as {}", port.inside, port.host)).into());
+            }
+            None => {}
+        }
+        let (mut port, published) = ports::publish(std::slice::from_ref(request), lease.network)?;
+        if let (Some(port), Some(published)) = (port.first(), published.first()) {
+            client::forward(&lease, port, &published.listeners)?;
+        }
+        lease.ports.append(&mut port);
+        runtimes.write(&lease)?;
+    }
+    Ok(lease)
+}

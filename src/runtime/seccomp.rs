@@ -1,0 +1,265 @@
+//! The filter of system calls: what a program inside cannot ask the kernel
+//! for, whatever its user. Everything else is allowed.
+//!
+//! Refused are: new namespaces and mounts (a user namespace of its own would
+//! give a program all capabilities back), what reaches the machine as a whole
+//! (modules, clocks, swap, reboot), kernel interfaces with a record of holes
+//! that development does not need, keyrings, typing into a terminal, and
+//! address families beyond the usual ones, among them vsock, which is not
+//! bounded by any namespace.
+
+use std::io;
+
+use libc::sock_filter;
+
+use super::sys;
+
+/// What is answered instead.
+#[derive(Clone, Copy)]
+enum Answer {
+    Allow,
+    Errno(i32),
+}
+
+impl Answer {
+    fn code(self) -> u32 {
+        match self {
+            Answer::Allow => libc::SECCOMP_RET_ALLOW,
+            Answer::Errno(errno) => libc::SECCOMP_RET_ERRNO | errno as u32,
+        }
+    }
+}
+
+/// The word of an argument that is looked at, and what it must be.
+#[derive(Clone, Copy)]
+enum Test {
+    /// Any of these bits is set.
+    Bits(u32),
+    /// It is one of these.
+    OneOf(&'static [u32]),
+    /// It is none of these.
+    NoneOf(&'static [u32]),
+}
+
+const NAMESPACES: u32 = (libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP) as u32
+    // CLONE_NEWTIME, for unshare(2) only.
+    | 0x80;
+
+/// Refused whatever their arguments are.
+const REFUSED: &[libc::c_long] = &[
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_setns,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_fanotify_init,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_syslog,
+    libc::SYS_vhangup,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ioperm,
+];
+
+/// Said not to exist, so that programs take their older way: the flags of
+/// clone3 lie where a filter cannot look.
+const ABSENT: &[libc::c_long] =
+    &[libc::SYS_clone3, libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
+
+/// Refused for some arguments: number, which argument, what it must be, answer.
+const CONDITIONAL: &[(libc::c_long, u32, Test, i32)] = &[
+    (libc::SYS_clone, 0, Test::Bits(NAMESPACES & !0x80), libc::EPERM),
+    (libc::SYS_unshare, 0, Test::Bits(NAMESPACES), libc::EPERM),
+    // TIOCSTI and TIOCLINUX.
+    (libc::SYS_ioctl, 1, Test::OneOf(&[0x5412, 0x541c]), libc::EPERM),
+    (
+        libc::SYS_socket,
+        0,
+        Test::NoneOf(&[libc::AF_UNIX as u32, libc::AF_INET as u32, libc::AF_INET6 as u32, libc::AF_NETLINK as u32]),
+        libc::EAFNOSUPPORT,
+    ),
+];
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 0xc000_00b7;
+#[cfg(target_arch = "riscv64")]
+const ARCHITECTURE: u32 = 0xc000_00f3;
+
+/// Offsets in `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+/// Numbers from here on are those of the x32 ABI.
+const X32: u32 = 0x4000_0000;
+
+fn load(offset: u32) -> sock_filter {
+    sock_filter { code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: offset }
+}
+
+fn jump(kind: u32, k: u32, yes: u8, no: u8) -> sock_filter {
+    sock_filter { code: (libc::BPF_JMP | kind | libc::BPF_K) as u16, jt: yes, jf: no, k }
+}
+
+fn answer(answer: Answer) -> sock_filter {
+    sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: answer.code() }
+}
+
+/// The program, in classic BPF as `seccomp(2)` takes it.
+fn program() -> Vec<sock_filter> {
+    let absent = Answer::Errno(libc::ENOSYS);
+    // Another architecture's numbers mean other calls.
+    let mut program = vec![load(ARCH), jump(libc::BPF_JEQ, ARCHITECTURE, 1, 0), answer(absent), load(NUMBER)];
+    program.extend([jump(libc::BPF_JGE, X32, 0, 1), answer(absent)]);
+    let always = REFUSED.iter().map(|number| (*number, Answer::Errno(libc::EPERM)));
+    for (number, reply) in always.chain(ABSENT.iter().map(|number| (*number, absent))) {
+        program.extend([jump(libc::BPF_JEQ, number as u32, 0, 1), answer(reply)]);
+    }
+    for (number, argument, test, errno) in CONDITIONAL {
+        let refuse = Answer::Errno(*errno);
+        // The low word: all of these are 32 bits wide, or have nothing above.
+        let mut body = vec![load(ARGUMENTS + 8 * argument)];
+        match test {
+            Test::Bits(bits) => body.extend([jump(libc::BPF_JSET, *bits, 0, 1), answer(refuse)]),
+            Test::OneOf(values) => {
+                for value in *values {
+                    body.extend([jump(libc::BPF_JEQ, *value, 0, 1), answer(refuse)]);
+                }
+            }
+            Test::NoneOf(values) => {
+                for value in *values {
+                    body.extend([jump(libc::BPF_JEQ, *value, 0, 1), answer(Answer::Allow)]);
+                }
+                body.push(answer(refuse));
+            }
+        }
+        // Nothing else is to be looked at for this call.
+        body.push(answer(Answer::Allow));
+        program.push(jump(libc::BPF_JEQ, *number as u32, 0, body.len() as u8));
+        program.extend(body);
+    }
+    program.push(answer(Answer::Allow));
+    program
+}
+
+/// Puts the filter on this process and all that come from it. Needs
+/// `no_new_privs`.
+pub(super) fn apply() -> io::Result<()> {
+    sys::set_seccomp_filter(&program())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the program as the kernel would.
+    fn verdict(architecture: u32, number: u32, arguments: [u32; 2]) -> u32 {
+        let program = program();
+        let (mut at, mut word) = (0, 0u32);
+        loop {
+            let step = program[at];
+            at += 1;
+            let code = u32::from(step.code);
+            match code & 0x07 {
+                libc::BPF_LD => {
+                    word = match step.k {
+                        NUMBER => number,
+                        ARCH => architecture,
+                        16 => arguments[0],
+                        24 => arguments[1],
+                        other => panic!("offset {other}"),
+                    };
+                }
+                libc::BPF_JMP => {
+                    let yes = match code & 0xf0 {
+                        libc::BPF_JEQ => word == step.k,
+                        libc::BPF_JGE => word >= step.k,
+                        libc::BPF_JSET => word & step.k != 0,
+                        other => panic!("jump {other}"),
+                    };
+                    at += usize::from(if yes { step.jt } else { step.jf });
+                }
+                libc::BPF_RET => return step.k,
+                other => panic!("class {other}"),
+            }
+        }
+    }
+
+    fn asked(number: libc::c_long, arguments: [u32; 2]) -> u32 {
+        verdict(ARCHITECTURE, number as u32, arguments)
+    }
+
+    #[test]
+    fn ordinary_work_is_allowed_and_the_rest_is_not() {
+        let eperm = Answer::Errno(libc::EPERM).code();
+        let enosys = Answer::Errno(libc::ENOSYS).code();
+        for number in [libc::SYS_read, libc::SYS_execve, libc::SYS_ptrace, libc::SYS_chroot, libc::SYS_personality] {
+            assert_eq!(asked(number, [0, 0]), libc::SECCOMP_RET_ALLOW, "{number}");
+        }
+        for number in REFUSED {
+            assert_eq!(asked(*number, [0, 0]), eperm, "{number}");
+        }
+        assert_eq!(asked(libc::SYS_clone3, [0, 0]), enosys);
+        let thread = (libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND) as u32;
+        assert_eq!(asked(libc::SYS_clone, [thread, 0]), libc::SECCOMP_RET_ALLOW);
+        assert_eq!(asked(libc::SYS_clone, [thread | libc::CLONE_NEWUSER as u32, 0]), eperm);
+        assert_eq!(asked(libc::SYS_unshare, [libc::CLONE_NEWNS as u32, 0]), eperm);
+        assert_eq!(asked(libc::SYS_unshare, [libc::CLONE_FILES as u32, 0]), libc::SECCOMP_RET_ALLOW);
+    }
+
+    #[test]
+    fn case_35_nothing_can_be_typed_into_a_terminal() {
+        assert_eq!(asked(libc::SYS_ioctl, [0, 0x5412]), Answer::Errno(libc::EPERM).code());
+        assert_eq!(asked(libc::SYS_ioctl, [0, libc::TIOCGWINSZ as u32]), libc::SECCOMP_RET_ALLOW);
+    }
+
+    #[test]
+    fn unusual_address_families_and_other_architectures() {
+        for family in [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK] {
+            assert_eq!(asked(libc::SYS_socket, [family as u32, 0]), libc::SECCOMP_RET_ALLOW);
+        }
+        for family in [libc::AF_VSOCK, libc::AF_ALG, libc::AF_PACKET, libc::AF_BLUETOOTH] {
+            assert_eq!(asked(libc::SYS_socket, [family as u32, 0]), Answer::Errno(libc::EAFNOSUPPORT).code());
+        }
+        let enosys = Answer::Errno(libc::ENOSYS).code();
+        assert_eq!(verdict(0x4000_0003, libc::SYS_read as u32, [0, 0]), enosys);
+        assert_eq!(verdict(ARCHITECTURE, X32 | libc::SYS_read as u32, [0, 0]), enosys);
+    }
+}
