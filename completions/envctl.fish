@@ -44,11 +44,18 @@ complete -c envctl -n "__fish_envctl_needs_command" -f -a "publish" -d 'Publish 
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "tasks" -d 'List the tasks of a store'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "extend" -d 'Give a running runtime more time before its deadline'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "ports" -d 'Show or publish ports of a running runtime'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "gc" -d 'Remove what dead commands left, and records that are old'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "approve" -d 'Agree to what a project asks of this machine'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l into -d 'Make the workspace in this folder' -r -F
-complete -c envctl -n "__fish_envctl_using_subcommand enter" -l network -d 'What the runtime can reach' -r -f -a "isolated\t'A loopback of its own and nothing else'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l network -d 'What the runtime can reach, whatever the project asks for' -r -f -a "isolated\t'A loopback of its own and nothing else'
+private\t'An outside, through pasta, but nothing of the host\'s own loopback'
 host\t'The host\'s network, as if there were no sandbox'"
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -s p -l publish -d 'Publish this port of the runtime on localhost: 3000, or 3000=8080 for a fixed one' -r
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l timeout -d 'End the runtime after this time: 30m, 8h' -r
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l report -d 'Write what happened, as JSON' -r -F
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l net-timeout -d 'How many seconds a registry may be silent' -r
@@ -56,6 +63,9 @@ complete -c envctl -n "__fish_envctl_using_subcommand enter" -l color -d 'When t
 always\t'Always'
 never\t'Never'"
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l no-runtime -d 'Stop after the workspace and print its path'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l no-secrets -d 'Leave out the secrets that the project asks for'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l detach -d 'Leave the runtime running under a supervisor of its own, and return'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l fresh -d 'Make another runtime although the task has one'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l refresh -d 'Resolve the task again; an older workspace is set aside'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l dry-run -d 'Show what would be done'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l json -d 'Print one JSON object on stdout'
@@ -84,6 +94,8 @@ complete -c envctl -n "__fish_envctl_using_subcommand reset" -l color -d 'When t
 always\t'Always'
 never\t'Never'"
 complete -c envctl -n "__fish_envctl_using_subcommand reset" -l all -d 'All runtimes of this user'
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -l workspace -d 'Return the workspace to its snapshot as well; what is there is set aside'
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -l enter -d 'Open a fresh shell afterwards'
 complete -c envctl -n "__fish_envctl_using_subcommand reset" -l json -d 'Print one JSON object on stdout'
 complete -c envctl -n "__fish_envctl_using_subcommand reset" -l offline -d 'Use nothing but what is on this machine'
 complete -c envctl -n "__fish_envctl_using_subcommand reset" -s q -l quiet -d 'Print results, warnings and errors only'
@@ -150,6 +162,88 @@ complete -c envctl -n "__fish_envctl_using_subcommand status" -s v -l verbose -d
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand extend" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand extend" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand extend" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand extend" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand extend" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand extend" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand extend" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand extend" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand extend" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand extend" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -f -a "ls" -d 'List the ports that are published'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -f -a "add" -d 'Publish ports on localhost'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from help" -f -a "ls" -d 'List the ports that are published'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from help" -f -a "add" -d 'Publish ports on localhost'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand gc" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand gc" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand gc" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand gc" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand gc" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand gc" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand gc" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand gc" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand gc" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l digest -d 'Agree to exactly this content, without a question' -r
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l host -d 'Agree to fetching repositories from this host, without a question' -r
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l revoke -d 'Take back a digest, a repository or a host' -r
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l list -d 'Show what was agreed to'
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -l net-timeout -d 'How many seconds a registry may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -162,12 +256,18 @@ complete -c envctl -n "__fish_envctl_using_subcommand completions" -s v -l verbo
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "enter" -d 'Enter a task: resolve, pull, hydrate, start; reset on exit'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "exec" -d 'Run a command in a task\'s running runtime'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "reset" -d 'Bring a task\'s runtimes back to baseline, with a receipt'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "tasks" -d 'List the tasks of a store'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "completions" -d 'Print the completions for a shell'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "enter" -d 'Enter a task: resolve, pull, hydrate, start; reset on exit'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "exec" -d 'Run a command in a task\'s running runtime'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "reset" -d 'Bring a task\'s runtimes back to baseline, with a receipt'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "tasks" -d 'List the tasks of a store'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "extend" -d 'Give a running runtime more time before its deadline'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "ports" -d 'Show or publish ports of a running runtime'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "gc" -d 'Remove what dead commands left, and records that are old'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "approve" -d 'Agree to what a project asks of this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from ports" -f -a "ls" -d 'List the ports that are published'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from ports" -f -a "add" -d 'Publish ports on localhost'

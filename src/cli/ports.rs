@@ -2,12 +2,13 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use super::parse_task;
 use crate::config::PortEntry;
 use crate::handoff::{Context, add_ports, ports};
 use crate::identity::TaskRef;
-use crate::runtime::PortRequest;
+use crate::runtime::{Port, PortRequest};
 
 /// Show or publish ports of a running runtime
 #[derive(Debug, Args)]
@@ -35,6 +36,12 @@ enum Verb {
     },
 }
 
+#[derive(Serialize)]
+struct Output {
+    task: String,
+    ports: Vec<Port>,
+}
+
 impl Arguments {
     pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
         let lease = match &self.verb {
@@ -45,7 +52,7 @@ impl Arguments {
             }
         };
         if ctx.ui.is_json() {
-            ctx.ui.json(&lease.ports)?;
+            ctx.ui.json(&Output { task: lease.task, ports: lease.ports })?;
             return Ok(0);
         }
         for port in &lease.ports {

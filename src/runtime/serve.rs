@@ -16,7 +16,10 @@ use super::{TIMED_OUT, port_variable, process, sys};
 /// Milliseconds that a process whose client is gone may take to end by itself.
 const GRACE: u64 = 2_000;
 
-/// Milliseconds between the polite and the final end at a deadline.
+/// Milliseconds at a deadline until who does not heed the request to end is
+/// told that the terminal is gone, which an interactive shell does heed, and
+/// until it is over.
+const SECOND_GRACE: u64 = 2_000;
 const LAST_GRACE: u64 = 5_000;
 
 /// Milliseconds between two looks at the memory in use.
@@ -54,10 +57,19 @@ struct Init {
     forwarder: Option<Forwarder>,
     pasta: Option<Pid>,
     deadline: Option<u64>,
-    /// The deadline has passed: when what is left is ended.
-    ending: Option<u64>,
+    /// The deadline has passed.
+    ending: Option<Ending>,
     /// The limit of memory, and when it is looked at next.
     memory: Option<(u64, u64)>,
+}
+
+/// The end at a deadline.
+struct Ending {
+    /// The signal that comes next, and when; none when it is over.
+    next: Option<Signal>,
+    at: u64,
+    /// When it is over.
+    over: u64,
 }
 
 const OWNER: usize = 0;
@@ -107,7 +119,8 @@ impl Init {
     fn timeout(&self) -> Option<Timespec> {
         let doomed = self.doomed.first().map(|(_, at)| *at);
         let memory = self.memory.map(|(_, at)| at);
-        let next = [doomed, self.ending.or(self.deadline), memory].into_iter().flatten().min()?;
+        let deadline = self.ending.as_ref().map(|ending| ending.at).or(self.deadline);
+        let next = [doomed, deadline, memory].into_iter().flatten().min()?;
         let left = until(next);
         Some(Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() })
     }
@@ -213,26 +226,37 @@ impl Init {
     /// have, it is over.
     fn mind_the_deadline(&mut self) {
         let now = monotonic_now();
-        match self.ending {
-            None if self.deadline.is_some_and(|at| at <= now) => {
-                self.ending = Some(now + LAST_GRACE);
-                for pid in self.others() {
-                    // An interactive shell heeds the hang-up alone, and a
-                    // stopped process neither.
-                    for signal in [Signal::TERM, Signal::HUP, Signal::CONT] {
-                        let _ = rustix::process::kill_process(pid, signal);
-                    }
-                }
-                self.mind_the_deadline();
+        if self.ending.is_none() && self.deadline.is_some_and(|at| at <= now) {
+            self.ending = Some(Ending { next: Some(Signal::TERM), at: now, over: now + LAST_GRACE });
+        }
+        let Some(ending) = &mut self.ending else { return };
+        let due = (ending.at <= now).then(|| ending.next.take()).flatten();
+        match due {
+            Some(Signal::TERM) => (ending.next, ending.at) = (Some(Signal::HUP), now + SECOND_GRACE),
+            _ => ending.at = if ending.next.is_some() { ending.at } else { ending.over },
+        }
+        let over = ending.over <= now;
+        let others = self.others();
+        if over || others.is_empty() {
+            self.tell_the_end(|_| true);
+            sys::exit_now(TIMED_OUT)
+        }
+        if let Some(signal) = due {
+            for pid in others {
+                let _ = rustix::process::kill_process(pid, signal);
+                // A stopped process hears nothing.
+                let _ = rustix::process::kill_process(pid, Signal::CONT);
             }
-            Some(at) if at <= now || self.others().is_empty() => {
-                let ended = self.ended(128 + libc::SIGKILL as u8);
-                for client in self.clients.iter().filter(|client| client.process.is_some()) {
-                    let _ = wire::send(&client.socket, &Reply::Ended(ended), &[]);
-                }
-                sys::exit_now(TIMED_OUT)
+        }
+    }
+
+    /// Tells clients that what they run has ended at the deadline.
+    fn tell_the_end(&self, which: impl Fn(usize) -> bool) {
+        let ended = self.ended(128 + libc::SIGKILL as u8);
+        for (_, client) in self.clients.iter().enumerate().filter(|(index, _)| which(*index)) {
+            if client.process.is_some() {
+                let _ = wire::send(&client.socket, &Reply::Ended(ended), &[]);
             }
-            _ => {}
         }
     }
 
@@ -265,6 +289,10 @@ impl Init {
         // From the end, as in serve.
         ended.sort_unstable_by(|a, b| b.cmp(a));
         for (index, code) in ended {
+            if index == OWNER && self.ending.is_some() {
+                // The owner ends the runtime now; those who joined are to know why.
+                self.tell_the_end(|index| index != OWNER);
+            }
             let _ = wire::send(&self.clients[index].socket, &Reply::Ended(self.ended(code)), &[]);
             if index == OWNER {
                 // Its process ID may be given to another process now.

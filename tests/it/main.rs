@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers outside #[test] functions may fail the test too")]
 
+mod approval;
 mod docs;
 mod errors;
 mod examples;
+mod gc;
 mod hostile_git;
 mod hostile_image;
 mod image;

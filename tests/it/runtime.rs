@@ -1,10 +1,16 @@
 //! The runtime from inside and outside: what it promises, and that nothing of
 //! it is left.
 
+mod confined;
+mod detached;
 mod hostile;
 mod inside;
+mod limits;
+mod network;
 mod outcome;
+mod ports;
 mod reset;
+mod secrets;
 mod terminal;
 
 use crate::support::Lab;

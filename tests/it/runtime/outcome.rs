@@ -122,10 +122,10 @@ fn a_client_of_exec_that_is_killed_takes_its_command_along() {
 }
 
 #[test]
-fn two_enter_the_same_task_at_once() {
+fn two_runtimes_of_the_same_task() {
     for lab in both() {
         let task = lab.publish(&ImageBuilder::busybox());
-        let (one, two) = (Alive::start(&lab, &task, ""), Alive::start(&lab, &task, ""));
+        let (one, two) = (Alive::start(&lab, &task, ""), Alive::start_with(&lab, &["--fresh"], &task, ""));
         let status = lab.dev.envctl(["status", "--json"]).ok().json();
         assert_eq!(status["leases"].as_array().unwrap().len(), 2, "{status}");
         one.kill_owner().assert_gone();

@@ -51,9 +51,16 @@ impl Alive {
     /// Starts it; returns when its command runs. `script` comes first.
     #[track_caller]
     pub fn start(lab: &Lab, task: &str, script: &str) -> Self {
+        Self::start_with(lab, &[], task, script)
+    }
+
+    /// The same with more options of `enter`.
+    #[track_caller]
+    pub fn start_with(lab: &Lab, options: &[&str], task: &str, script: &str) -> Self {
         let marker = Marker::new();
         let script = format!("{script}\necho ready; sleep 1000; :");
-        let mut owner = lab.dev.envctl(["enter", task, "--", "sh", "-c", &script, &marker.0]).spawn();
+        let words = [&["enter"], options, &[task, "--", "sh", "-c", &script, &marker.0]].concat();
+        let mut owner = lab.dev.envctl(words).spawn();
         let mut line = String::new();
         BufReader::new(owner.stdout.take().unwrap()).read_line(&mut line).unwrap();
         if line != "ready\n" {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::call::Call;
+use super::call::{Call, until};
 use super::home::Home;
 use super::image::ImageBuilder;
 use super::layer::Layer;
@@ -124,12 +124,16 @@ impl Lab {
         places.filter(|path| path.symlink_metadata().is_ok()).collect()
     }
 
-    /// The unpacked files of a layer that must be there, once.
+    /// The unpacked files of a layer that must be there, once, and at rest: it
+    /// is flushed in the background.
     #[track_caller]
     pub fn files_of(&self, layer: &Layer) -> PathBuf {
         let folders = self.layer_folders(layer);
         assert_eq!(folders.len(), 1, "{folders:?}");
-        assert!(folders[0].join("layer.json").is_file(), "{folders:?}");
+        let record = folders[0].join("layer.json");
+        assert!(record.is_file(), "{folders:?}");
+        let read = || serde_json::from_slice::<Value>(&fs::read(&record).unwrap()).unwrap();
+        until("the layer is flushed", || read()["boot_id"].is_null());
         folders[0].join("fs")
     }
 

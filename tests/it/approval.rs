@@ -1,0 +1,112 @@
+//! What a project asks for takes effect with the developer's word alone.
+
+use crate::support::{ImageBuilder, Lab, Terminal};
+
+/// A task whose project asks for this.
+fn asking(lab: &Lab, project: &str) -> String {
+    lab.repo.write("envctl.toml", project);
+    lab.publish(&ImageBuilder::busybox())
+}
+
+/// The digest that a refused command prints.
+fn digest(lab: &Lab, task: &str) -> String {
+    let run = lab.enter(task, &["true"]).code(125).says(&["error:", "not approved", "envctl approve"]);
+    assert_eq!(lab.report()["error"]["kind"], "policy");
+    run.stderr.split("--digest ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+#[test]
+fn nothing_happens_without_it() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        for project in [
+            "[runtime]\nnetwork = \"host\"\n",
+            "[runtime]\nnetwork = \"private\"\n",
+            "[runtime]\nports = [\"3000=\"]\n",
+            "[runtime]\nsecrets = [\"TOKEN\"]\n",
+        ] {
+            let task = asking(&lab, project);
+            digest(&lab, &task);
+            // Confirming questions is not approving.
+            lab.dev.envctl(["enter", "--yes", &task, "--", "true"]).code(125).says(&["not approved"]);
+            lab.dev.envctl(["enter", "--detach", &task]).code(6).says(&["not approved"]);
+            lab.assert_baseline();
+        }
+        // A port of the host that is free for the taking, or the developer's own
+        // word, needs none.
+        let task = asking(&lab, "[runtime]\nports = [3000]\n");
+        lab.enter(&task, &["true"]).ok();
+        let task = asking(&lab, "[runtime]\nnetwork = \"host\"\n");
+        lab.dev.envctl(["enter", "--network", "isolated", &task, "--", "true"]).ok();
+        lab.dev.envctl(["enter", "--network", "host", &task, "--", "true"]).ok();
+    }
+}
+
+#[test]
+fn it_is_for_the_content() {
+    let lab = Lab::new();
+    let task = asking(&lab, "[runtime]\nnetwork = \"host\"\n");
+    let first = digest(&lab, &task);
+    lab.dev.envctl(["approve", "--digest", &first]).ok();
+    lab.enter(&task, &["true"]).ok();
+    // More than was agreed to.
+    let more = asking(&lab, "[runtime]\nnetwork = \"host\"\nports = [\"3000=\"]\n");
+    let second = digest(&lab, &more);
+    assert_ne!(first, second);
+    lab.enter(&task, &["true"]).ok();
+    let listed = lab.dev.envctl(["approve", "--list"]).ok().stdout;
+    assert!(listed.contains(&first) && !listed.contains(&second), "{listed}");
+    lab.dev.envctl(["approve", "--revoke", &first[..15]]).ok();
+    digest(&lab, &task);
+    lab.dev.envctl(["approve", "--revoke", &first]).code(3).says(&["nothing that was approved"]);
+    // A program inside can ask for more, and gets nothing by it.
+    let plain = asking(&lab, "");
+    lab.sh(&plain, "printf '[runtime]\\nnetwork = \"host\"\\n' >envctl.toml");
+    digest(&lab, &plain);
+}
+
+#[test]
+fn at_a_terminal_it_is_asked_once_and_what_is_new_is_marked() {
+    let lab = Lab::new();
+    let task = asking(&lab, "[runtime]\nports = [\"39871=\"]\n");
+    let mut terminal = Terminal::open(&lab.dev, &["enter", &task], (24, 100));
+    terminal.sees("the fixed port 39871=39871");
+    terminal.sees("[y/N]");
+    terminal.types("n\r");
+    assert_eq!(terminal.ends(), Some(125));
+    let mut terminal = Terminal::open(&lab.dev, &["enter", &task], (24, 100));
+    terminal.sees("[y/N]");
+    terminal.types("y\r");
+    terminal.sees("$ ");
+    terminal.types("exit\r");
+    assert_eq!(terminal.ends(), Some(0));
+    lab.enter(&task, &["true"]).ok();
+    let task = asking(&lab, "[runtime]\nports = [\"39871=\"]\nnetwork = \"host\"\n");
+    lab.dev.envctl(["enter", &task, "--no-runtime"]).ok();
+    let mut terminal = Terminal::open(&lab.dev, &["approve", &task], (24, 100));
+    terminal.sees("the host's network, with everything that listens on this machine (new)");
+    terminal.sees("[y/N]");
+    terminal.types("y\r");
+    terminal.sees("approved");
+    assert_eq!(terminal.ends(), Some(0));
+    lab.enter(&task, &["true"]).ok();
+}
+
+/// The address is the task's: git would go there with the developer's own keys.
+#[test]
+fn a_host_of_repositories_that_is_new() {
+    let lab = Lab::new();
+    lab.repo.git(&["remote", "set-url", "origin", "ssh://git@nowhere.invalid:22/shop.git"]);
+    let task = lab.publish(&ImageBuilder::busybox());
+    let enter = || lab.dev.envctl(["enter", &task, "--no-runtime"]);
+    enter().code(6).says(&["nowhere.invalid", "envctl approve --host"]);
+    lab.dev.envctl(["approve", "--host", "nowhere.invalid:22"]).ok();
+    // Now it is asked, in vain.
+    enter().env("GIT_SSH_COMMAND", "false").code(7);
+    lab.dev.envctl(["approve", "--revoke", "nowhere.invalid:22"]).ok();
+    enter().code(6);
+    // A rule of the developer's own is their word.
+    let url = lab.repo.url();
+    let rule = format!("[[url]]\nfrom = \"ssh://git@nowhere.invalid:22/shop.git\"\nto = \"{url}\"\n");
+    lab.dev.write("config/envctl/config.toml", rule);
+    enter().ok();
+}

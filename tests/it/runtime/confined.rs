@@ -1,0 +1,141 @@
+//! What a program inside cannot do, and what it cannot plant.
+
+use std::fs;
+
+use super::both;
+use crate::support::{Entry, ImageBuilder, Lab, Layer, Repo};
+
+#[test]
+fn case_34_no_new_privileges_no_capabilities_a_filter() {
+    for lab in both() {
+        for (user, capabilities) in [("dev", "0000000000000000"), ("0", "00000000800405fb")] {
+            let program = Entry::program("suid", fs::read("/bin/busybox").unwrap()).mode(0o4755);
+            let task = lab.publish(&ImageBuilder::busybox().user(user).layer(Layer::new([program])));
+            let status = lab.sh(&task, "cat /proc/self/status; stat -c %a /suid");
+            let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+            assert_eq!((line("NoNewPrivs:"), line("Seccomp:")), ("1", "2"), "{status}");
+            for set in ["CapEff:", "CapPrm:", "CapBnd:"] {
+                assert_eq!(line(set), capabilities, "{set} of {user}");
+            }
+            // Inherited by nobody, whatever the developer's own sets are.
+            assert_eq!((line("CapInh:"), line("CapAmb:")), ("0000000000000000", "0000000000000000"));
+            assert!(status.ends_with("\n755\n"), "{status}");
+        }
+    }
+}
+
+#[test]
+fn case_36_no_supplementary_group_where_there_are_several_ids() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let groups = lab.sh(&task, "grep Groups: /proc/self/status");
+        assert_eq!(groups.trim(), "Groups:");
+    }
+}
+
+#[test]
+fn case_38_cgroups_cannot_be_written() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox().user("0"));
+        let script = "find /sys -name cgroup.procs 2>/dev/null | head -n 3 | while read -r file; do
+            (echo $$ >$file) 2>/dev/null && echo wrote $file; done
+            (mkdir /sys/fs/cgroup/evil) 2>/dev/null && echo made; :";
+        assert_eq!(lab.sh(&task, script), "");
+    }
+}
+
+#[test]
+fn namespaces_and_mounts_cannot_be_made() {
+    for lab in both() {
+        for user in ["dev", "0"] {
+            let task = lab.publish(&ImageBuilder::busybox().user(user));
+            let script = "for flag in -U -m -p -n -i -u; do unshare $flag true 2>/dev/null && echo unshared $flag; done
+                mount -t tmpfs none /tmp 2>/dev/null && echo mounted; umount /tmp 2>/dev/null && echo unmounted
+                hostname evil 2>/dev/null && echo named; :";
+            assert_eq!(lab.sh(&task, script), "", "{user}");
+        }
+    }
+}
+
+#[test]
+fn case_30_the_program_itself_is_out_of_reach() {
+    for lab in both() {
+        for user in ["dev", "0"] {
+            let task = lab.publish(&ImageBuilder::busybox().user(user));
+            let script = "cat /proc/1/exe >/dev/null 2>&1 && echo read; (echo x >/proc/1/exe) 2>/dev/null && echo wrote
+                ls /proc/1/root/ 2>/dev/null; cat /proc/1/environ 2>/dev/null; cat /proc/1/mem 2>/dev/null; :";
+            assert_eq!(lab.enter(&task, &["sh", "-c", script]).ok().stdout, "", "{user}");
+        }
+    }
+}
+
+/// The developer's workspace of a task that was entered.
+fn workspace(lab: &Lab) -> Repo {
+    let path = lab.report()["workspace"].as_str().unwrap().to_owned();
+    lab.repo.seen_by(&lab.dev, path)
+}
+
+#[test]
+fn case_40_the_workspaces_own_git_folder_cannot_be_turned() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let script = "cd .git
+            for file in config commondir objects/info/alternates hooks/post-checkout; do
+                (echo evil >>$file) 2>/dev/null && echo wrote $file; done
+            for name in config commondir hooks objects/info objects; do
+                mv $name elsewhere 2>/dev/null && echo moved $name; rm -rf $name 2>/dev/null && echo removed $name; done
+            cd ..; mv .git .old 2>/dev/null && echo moved git; ln -s /tmp .git/hooks/link 2>/dev/null && echo linked; :";
+        assert_eq!(lab.sh(&task, script), "");
+        let repo = workspace(&lab);
+        assert_eq!(repo.git(&["status", "--porcelain"]), "");
+    }
+}
+
+#[test]
+fn case_40_a_planted_repository_is_put_out_of_gits_way() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        lab.sh(&task, "true");
+        let repo = workspace(&lab);
+        // The developer's own stays as it is.
+        repo.git(&["init", "--quiet", "mine"]);
+        repo.git(&["-C", "mine", "config", "alias.st", "status"]);
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        let script = "mkdir -p sub/.git/objects sub/.git/refs sub/.git/hooks bare/objects bare/refs
+            echo 'ref: refs/heads/main' | tee sub/.git/HEAD >bare/HEAD
+            printf '[core]\\n\\trepositoryformatversion = 0\\n\\tfsmonitor = touch /tmp/evil\\n' | tee sub/.git/config >bare/config
+            echo '#!/bin/sh' >sub/.git/hooks/post-checkout; chmod +x sub/.git/hooks/post-checkout";
+        let run = lab.enter(&task, &["sh", "-euc", script]).ok();
+        for planted in ["sub/.git/config", "sub/.git/hooks", "bare/config"] {
+            assert!(run.stderr.contains(&format!("{planted} was written inside and renamed")), "{}", run.stderr);
+            assert!(!repo.path.join(planted).exists(), "{planted}");
+            assert!(repo.path.join(format!("{planted}.envctl-quarantine")).exists(), "nothing is lost");
+        }
+        assert_eq!(repo.git(&["-C", "mine", "config", "alias.st"]), "status");
+    }
+}
+
+/// An owner that is killed cannot look; the next command does.
+#[test]
+fn case_40_what_a_killed_owner_left_is_found_by_the_next_command() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let plant = "mkdir -p sub/.git/objects sub/.git/refs; echo x >sub/.git/HEAD
+            printf '[core]\\n\\thooksPath = /tmp\\n' >sub/.git/config";
+        crate::support::Alive::start(&lab, &task, plant).kill_owner().assert_gone();
+        let run = lab.dev.envctl(["status"]).ok();
+        assert!(run.stderr.contains("sub/.git/config was written inside"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn commits_made_inside_carry_the_developers_name() {
+    // Their own git configuration names them; nothing else of it is inside.
+    let lab = Lab::new();
+    lab.dev.write("home/.gitconfig", "[user]\n\tname = Dev Eloper\n\temail = dev@example.org\n[alias]\n\tx = y\n");
+    let task = lab.publish(&ImageBuilder::busybox());
+    let enter = lab.dev.envctl(["enter", &task, "--", "cat", ".git/config"]);
+    let config = enter.env("GIT_CONFIG_GLOBAL", lab.dev.path("home/.gitconfig")).ok().stdout;
+    assert!(config.contains("name = Dev Eloper") && config.contains("email = dev@example.org"), "{config}");
+    assert!(!config.contains("alias"), "{config}");
+}

@@ -1,0 +1,179 @@
+//! Runtimes that outlive the terminal: joined, extended, ended by deadline,
+//! by their command, by hand, and by force.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::both;
+use crate::support::{Alive, ImageBuilder, Lab, Marker, Terminal, until};
+
+/// Starts one; its lease.
+fn detach(lab: &Lab, task: &str, args: &[&str]) -> Value {
+    lab.dev.envctl([&["enter", "--detach", "--json", task], args].concat()).ok().json()
+}
+
+fn kill(process: &Value) {
+    let pid = rustix::process::Pid::from_raw(process["pid"].as_i64().unwrap() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+fn gone(lab: &Lab) {
+    until("the runtime has gone", || fs::read_dir(lab.dev.state().join("runtimes")).unwrap().next().is_none());
+    lab.assert_baseline();
+}
+
+#[test]
+fn it_is_there_until_it_is_reset() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let lease = detach(&lab, &task, &[]);
+        assert_eq!(lease["detached"], true);
+        assert!(lease["deadline"].as_u64().unwrap() > 0, "{lease}");
+        let run = |words: &[&str]| lab.dev.envctl(words).ok().stdout;
+        run(&["exec", &task, "--", "sh", "-c", "echo from-one-terminal >/tmp/note"]);
+        // Entering joins it, and leaving does not end it.
+        assert_eq!(run(&["enter", &task, "--", "cat", "/tmp/note"]), "from-one-terminal\n");
+        assert_eq!(run(&["enter", &task, "--", "cat", "/tmp/note"]), "from-one-terminal\n");
+        let status = run(&["status"]);
+        assert!(status.contains("ends in 7h 59m") || status.contains("ends in 8h"), "{status}");
+        lab.dev.envctl(["enter", "--fresh", &task, "--", "cat", "/tmp/note"]).code(1);
+        for (words, hint) in [
+            (vec!["--network", "host"], "--fresh"),
+            (vec!["--publish", "3000"], "ports add"),
+            (vec!["--timeout", "1h"], "extend"),
+        ] {
+            let words = [&["enter", &task], &words[..], &["--", "true"]].concat();
+            lab.dev.envctl(words).code(125).says(&["running already", hint]);
+        }
+        let again = detach(&lab, &task, &[]);
+        assert_eq!(again["id"], lease["id"], "one is enough");
+        let reset = lab.dev.envctl(["reset", "--json", &task]).ok().json();
+        assert_eq!((&reset["baseline"], &reset["receipts"][0]["reason"]), (&true.into(), &"reset".into()), "{reset}");
+        gone(&lab);
+    }
+}
+
+#[test]
+fn it_ends_with_its_command_whose_words_are_kept() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        detach(&lab, &task, &["--", "sh", "-c", "echo out; echo err >&2; until test -e /tmp/go; do sleep 0.05; done"]);
+        lab.dev.envctl(["exec", &task, "--", "touch", "/tmp/go"]).ok();
+        gone(&lab);
+        let (_, name) = task.rsplit_once(':').unwrap();
+        let log = lab.dev.state().join(format!("logs/{name}.log"));
+        assert_eq!(fs::read_to_string(log).unwrap(), "out\nerr\n");
+        assert_eq!(lab.receipts()[0]["reason"], "exit");
+    }
+}
+
+#[test]
+fn it_survives_its_terminal() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let mut terminal = Terminal::open(&lab.dev, &["enter", "--detach", &task], (24, 80));
+        terminal.sees("Detached");
+        assert_eq!(terminal.ends(), Some(0));
+        drop(terminal);
+        lab.dev.envctl(["exec", &task, "--", "true"]).ok();
+        lab.dev.envctl(["reset", &task]).ok();
+        gone(&lab);
+    }
+}
+
+#[test]
+fn what_cannot_start_is_told_to_the_one_who_started_it() {
+    for lab in both() {
+        let image =
+            ImageBuilder::busybox().layer(crate::support::Layer::new([crate::support::Entry::file("proc", "")]));
+        let task = lab.publish(&image);
+        lab.dev.envctl(["enter", "--detach", &task]).code(5).says(&["error:", "/proc", "hint:"]);
+        gone(&lab);
+    }
+}
+
+#[test]
+fn case_37_whoever_is_killed_the_rest_goes_too() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let marker = Marker::new();
+        // Its own tree ignores signals and has left its session.
+        let script = "trap '' TERM HUP INT; setsid sh -c 'trap \"\" TERM HUP; sleep 1000; :' \"$0\" & sleep 1000; :";
+        for who in ["owner", "init"] {
+            let lease = detach(&lab, &task, &["--", "sh", "-c", script, &marker.0]);
+            until("it runs", || marker.processes().len() >= 2);
+            kill(&lease[who]);
+            marker.assert_gone();
+            lab.dev.envctl(["status"]).ok();
+            gone(&lab);
+        }
+        let reasons: Vec<String> =
+            lab.receipts().iter().map(|receipt| receipt["reason"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(reasons.len(), 2, "{reasons:?}");
+        assert!(reasons.contains(&"owner-died".to_owned()), "{reasons:?}");
+    }
+}
+
+#[test]
+fn a_deadline_asks_first() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let script = "trap 'echo asked; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
+        let run = lab.dev.envctl(["enter", "--timeout", "1s", &task, "--", "sh", "-c", script]).code(124);
+        assert_eq!(run.stdout, "ready\nasked\n");
+        assert!(run.stderr.contains("deadline"), "{}", run.stderr);
+        assert_eq!(lab.receipts()[0]["baseline"], true);
+        lab.assert_baseline();
+    }
+}
+
+#[test]
+fn a_deadline_does_not_wait_for_those_who_do_not_listen() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let marker = Marker::new();
+        let script = "trap '' TERM HUP INT; setsid sh -c 'trap \"\" TERM HUP; sleep 1000; :' \"$0\" & sleep 1000; :";
+        detach(&lab, &task, &["--timeout", "4s", "--", "sh", "-c", script, &marker.0]);
+        // Who has joined is told, and ends with it.
+        let run = lab.dev.envctl(["exec", &task, "--", "sh", "-c", "trap '' TERM HUP; sleep 1000; :"]).code(124);
+        assert!(run.stderr.contains("deadline"), "{}", run.stderr);
+        marker.assert_gone();
+        gone(&lab);
+        assert_eq!(lab.receipts()[0]["reason"], "deadline");
+    }
+}
+
+#[test]
+fn a_deadline_can_be_moved() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let before = detach(&lab, &task, &["--timeout", "3s"]);
+        let after = lab.dev.envctl(["extend", "--json", &task, "1h"]).ok().json();
+        assert_eq!(after["deadline"].as_u64().unwrap() / 1000, before["deadline"].as_u64().unwrap() / 1000 + 3600);
+        std::thread::sleep(std::time::Duration::from_secs(4));
+        lab.dev.envctl(["exec", &task, "--", "true"]).ok();
+        lab.dev.envctl(["reset", &task]).ok();
+        lab.dev.envctl(["extend", &task, "1h"]).code(3).says(&["no running runtime"]);
+        let alive = Alive::start(&lab, &task, "");
+        lab.dev.envctl(["extend", &task, "1h"]).code(2).says(&["no deadline"]);
+        alive.kill_owner().assert_gone();
+    }
+}
+
+#[test]
+fn reset_and_a_fresh_shell_at_once() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        detach(&lab, &task, &[]);
+        lab.dev.envctl(["exec", &task, "--", "touch", "/tmp/old"]).ok();
+        let mut terminal = Terminal::open(&lab.dev, &["reset", &task, "--enter"], (24, 80));
+        terminal.sees("$ ");
+        terminal.types("ls /tmp; echo all-$((40+2))\r");
+        terminal.sees("all-42");
+        terminal.types("exit 7\r");
+        assert_eq!(terminal.ends(), Some(7));
+        gone(&lab);
+        assert_eq!(lab.receipts().len(), 2);
+    }
+}
