@@ -92,9 +92,14 @@ impl Paths {
         self.workspaces().join(repo_key).join("task").join(format!("{store_key}-{task}"))
     }
 
+    /// All identities.
+    pub fn identities(&self) -> PathBuf {
+        self.data.join("identities")
+    }
+
     /// The exact bytes of an identity.
     pub fn identity(&self, digest: &Digest) -> PathBuf {
-        self.data.join("identities").join(format!("{}.json", digest.hex()))
+        self.identities().join(format!("{}.json", digest.hex()))
     }
 
     /// All pins.

@@ -302,14 +302,13 @@ fn keep_stream(source: &Source<'_>, descriptor: &Descriptor, content: &mut dyn s
     let place = source.ctx.paths.blob(&descriptor.digest);
     let parent = place.parent().context("a blob has a folder")?;
     disk::create_private_dir(parent)?;
-    let mut file = tempfile::NamedTempFile::new_in(parent)?;
+    let mut file = disk::Unnamed::create_in(parent)?;
     let content = source.watched(content, "snapshot", descriptor.size);
     let mut content = crate::digest::Verified::new(content, descriptor.size, descriptor.digest);
     std::io::copy(&mut content, &mut file)
         .map_err(crate::oci::unwrap_io)
         .context("cannot fetch the snapshot's pack")?;
-    disk::finish_file(file, &place, Durability::Cached)?;
-    Ok(())
+    file.publish(&place, Durability::Cached).with_context(|| format!("cannot write {}", place.display()))
 }
 
 /// The store's descriptor of an image, for `publish` and `show`.

@@ -85,6 +85,7 @@ impl Pins {
     /// All pins; those that cannot be read are left out.
     pub(super) fn all(&self) -> Result<Vec<Pin>> {
         let entries = fs::read_dir(self.paths.pins()).into_iter().flatten().flatten();
+        let entries = entries.filter(|entry| !disk::is_temporary(&entry.file_name()));
         let mut pins: Vec<Pin> = entries.filter_map(|entry| disk::read_json(&entry.path()).ok().flatten()).collect();
         pins.sort_by(|a, b| (&a.slug, &a.store).cmp(&(&b.slug, &b.store)));
         Ok(pins)

@@ -14,6 +14,7 @@ use super::report::Report;
 use super::resolve::Resolved;
 use super::source::{Source, is_stopped};
 use super::tell::summary;
+use crate::crash;
 use crate::error::failure;
 use crate::image::{Image, Pulled};
 use crate::snapshot::Parity;
@@ -61,19 +62,21 @@ pub(super) fn make_workspace(
         Workspace::Missing | Workspace::Stale(_) => {
             report.cache.misses += 1;
             let snapshot = report.step("fetch.snapshot", || fetch::snapshot(source, &resolved))?;
+            crash::point("cold.snapshot");
             report.step("fetch.repo", || Ok(((), hydrate::fetch_repo(ctx, &resolved, &snapshot.document)?)))?;
-            // Not before everything that the new one needs is here.
-            let aside = stale.map(|_| hydrate::set_aside(ctx, &resolved, place)).transpose()?;
-            let hydrated =
-                report.step("hydrate.workspace", || Ok((hydrate::workspace(ctx, &resolved, snapshot, place)?, 0)))?;
-            let aside = match (aside, stale) {
-                (Some(aside), Some(why)) => Some(aside.stay(ctx, why)),
-                _ => None,
-            };
+            crash::point("cold.fetched");
+            let aside = stale.map(|_| hydrate::aside(ctx, &resolved, place)).transpose()?;
+            let hydrated = report.step("hydrate.workspace", || {
+                Ok((hydrate::workspace(ctx, &resolved, snapshot, place, aside.as_deref())?, 0))
+            })?;
+            if let (Some(aside), Some(why)) = (&aside, stale) {
+                ctx.ui.status("Set aside", &format!("the old workspace, because {why}: {}", aside.display()));
+            }
             let mut pin = Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place.to_owned());
             pin.parity = Some(hydrated.parity);
             pin.unflushed_boot = Some(crate::disk::boot_id()?);
             ctx.pins().write(&resolved.task, into, &pin)?;
+            crash::point("cold.pinned");
             ctx.ui.status("Restored", &format!("{} at {}, equal to its snapshot", summary(&resolved), place.display()));
             Made { parity: pin.parity, unflushed: true, aside }
         }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::image_source;
 use super::pin::Pin;
+use crate::crash;
 use crate::digest::Digest;
 use crate::error::{failure, integrity, usage};
 use crate::git::Git;
@@ -91,11 +92,13 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
     let task = task(options, parent.as_ref())?;
     let store_name = store_of(ctx, origin.as_ref())?;
     let captured = capture(ctx, &git, &repo, &project)?;
+    crash::point("publish.captured");
     let target = ctx.open(&store_name, Access::Write)?;
     // The tag as it was before anything was stored: a move in between is
     // noticed at the end.
     let before = target.resolve(task.as_str())?;
     let toolchain = toolchain(ctx, &*target, options, &project, &root, parent.as_ref())?;
+    crash::point("publish.image");
     let identity = Identity {
         schema: SCHEMA,
         task_id: task.clone(),
@@ -124,9 +127,11 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         _ => None,
     };
     let descriptor = store::write(&*target, &bytes, &captured.bytes, pack)?;
+    crash::point("publish.named");
     let digest = Digest::of(&bytes);
     let expected = before.as_ref().map(|descriptor| &descriptor.digest);
     let moved = target.tag(task.as_str(), &descriptor, Some(expected))?;
+    crash::point("publish.moved");
     if !moved {
         return Err(failure(format!("another publish moved {task} at the same time; this one lost"))
             .hint(format!("it stays reachable as {store_name}@{digest}; publish again to move the task"))

@@ -81,5 +81,6 @@ pub(super) fn resolve(source: &Source<'_>, into: Option<&Path>, refresh: bool) -
     let (_, artifact, identity) = from_store(source.store()?, &task)?;
     ctx.open_roots()?;
     let digest = pins.keep(&artifact.identity)?;
+    crate::crash::point("cold.resolved");
     Ok(Resolved { task, digest, identity, pin, pinned_at: ctx.clock.now() })
 }

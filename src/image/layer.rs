@@ -170,6 +170,7 @@ impl Layers {
     /// When owners cannot be set or the folder cannot be renamed.
     pub fn publish(&self, extracted: Extracted, ownership: &dyn Ownership) -> Result<Record> {
         let Extracted { scratch, diff_id, counts, owned } = extracted;
+        crate::crash::point("cold.layer-unpacked");
         let tree = scratch.path().join("fs");
         let root = File::open(&tree).with_context(|| format!("cannot open {}", tree.display()))?;
         let unmapped = ownership.settle(root.as_fd(), &owned).context("cannot set the owners of the image's files")?;
@@ -186,9 +187,15 @@ impl Layers {
             self.set_aside(&place, ownership)?;
         }
         match fs::rename(&whole, &place) {
-            Ok(()) => Ok(record),
+            Ok(()) => {
+                crate::crash::point("cold.layer-published");
+                Ok(record)
+            }
             // Somebody else was first with the same content.
-            Err(_) if self.get(&diff_id).is_some() => Ok(record),
+            Err(_) if self.get(&diff_id).is_some() => {
+                ownership.remove(&whole)?;
+                Ok(record)
+            }
             Err(error) => Err(error).with_context(|| format!("cannot publish the layer {}", place.display())),
         }
     }

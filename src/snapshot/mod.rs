@@ -15,3 +15,4 @@ mod scratch;
 pub use apply::{Applied, Parity, apply, parity};
 pub use capture::{Captured, Options, capture, open, remote_url};
 pub use document::{Document, MAX_DOCUMENT, Pack, TrackingRef};
+pub use scratch::CAPTURE;

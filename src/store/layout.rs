@@ -164,7 +164,8 @@ impl Store for Layout {
         let folder = self.root.join("blobs/sha256");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let context = || format!("cannot store {} in {}", descriptor.digest, self.root.display());
-        let mut temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.root).with_context(context)?;
+        // Never a foreign name among the blobs, where it needs one meanwhile.
+        let mut file = disk::Unnamed::create_in(&self.root).with_context(context)?;
         let mut content = Verified::new(content()?, descriptor.size, descriptor.digest);
         let mut buffer = vec![0; 256 << 10];
         loop {
@@ -172,9 +173,9 @@ impl Store for Layout {
             if count == 0 {
                 break;
             }
-            temporary.write_all(&buffer[..count]).with_context(context)?;
+            file.write_all(&buffer[..count]).with_context(context)?;
         }
-        disk::finish_file(temporary, &path, Durability::Flushed).with_context(context)
+        file.publish(&path, Durability::Flushed).with_context(context)
     }
 
     fn tag(&self, tag: &str, descriptor: &Descriptor, expected: Option<Option<&Digest>>) -> Result<bool> {

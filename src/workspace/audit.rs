@@ -10,12 +10,12 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, MemfdFlags, Mode, OFlags, RenameFlags};
 
 /// What is appended to a name so that git does not read it any more.
 const SUFFIX: &str = ".envctl-quarantine";
@@ -262,9 +262,9 @@ fn bad_config(folder: BorrowedFd<'_>, name: &str) -> Option<String> {
     }
     // Read from a copy that nobody can change meanwhile.
     let entries = (|| -> Result<Vec<String>> {
-        let mut copy = tempfile::NamedTempFile::new()?;
-        copy.write_all(&bytes)?;
-        let config = git2::Config::open(copy.path())?;
+        let copy = rustix::fs::memfd_create("config", MemfdFlags::CLOEXEC)?;
+        std::fs::File::from(copy.try_clone()?).write_all(&bytes)?;
+        let config = git2::Config::open(Path::new(&format!("/proc/self/fd/{}", copy.as_raw_fd())))?;
         let mut names = Vec::new();
         config.entries(None)?.for_each(|entry| names.push(String::from_utf8_lossy(entry.name_bytes()).into_owned()))?;
         Ok(names)
