@@ -100,19 +100,13 @@ impl Context {
 
     /// Finishes what dead owners left; a failure is told and stops nothing.
     pub fn reap(&self) -> Vec<runtime::Receipt> {
-        match runtime::reap(&self.runtimes(), self.clock) {
-            Ok(receipts) => {
-                for receipt in &receipts {
-                    self.ui.status("Reaped", &format!("the runtime of {} ({})", receipt.task, receipt.reason));
-                    super::tell::audit(self, receipt);
-                }
-                receipts
-            }
-            Err(error) => {
-                self.ui.warn(&format!("cannot clear what a dead runtime left: {error:#}"));
-                Vec::new()
-            }
+        let (receipts, failures) = runtime::reap(&self.runtimes(), self.clock);
+        for receipt in &receipts {
+            self.ui.status("Reaped", &format!("the runtime of {} ({})", receipt.task, receipt.reason));
+            super::tell::audit(self, receipt);
         }
+        failures.iter().for_each(|error| self.ui.warn(&format!("{error:#}")));
+        receipts
     }
 
     /// The roots, checked and created.

@@ -191,7 +191,8 @@ impl Runtimes {
         for id in self.ids() {
             let locked =
                 File::open(self.paths.runtime(&id)).is_ok_and(|file| !lock::try_exclusive(&file).unwrap_or(true));
-            if locked && let Some(lease) = self.read(&id)? {
+            // One that cannot be read must not hide the others.
+            if locked && let Ok(Some(lease)) = self.read(&id) {
                 leases.push(lease);
             }
         }
@@ -239,6 +240,13 @@ impl Runtimes {
 
     pub(super) fn read(&self, id: &str) -> Result<Option<Lease>> {
         disk::read_json(&self.paths.lease(id))
+    }
+
+    /// Keeps a lease that cannot be read out of the way.
+    pub(super) fn set_aside(&self, id: &str) -> Result<()> {
+        let path = self.paths.lease(id);
+        let damaged = path.with_extension("damaged");
+        fs::rename(&path, &damaged).with_context(|| format!("cannot move {} away", path.display()))
     }
 
     pub(super) fn write(&self, lease: &Lease) -> Result<()> {

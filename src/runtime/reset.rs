@@ -167,26 +167,37 @@ pub(super) fn finish(
     Ok(receipt)
 }
 
-/// Finishes what dead owners left. Called at the start of every command.
-///
-/// # Errors
-/// When something cannot be checked or removed.
-pub fn reap(runtimes: &Runtimes, clock: Clock) -> Result<Vec<Receipt>> {
-    let mut receipts = Vec::new();
+/// Finishes what dead owners left. Called at the start of every command. What
+/// cannot be finished is returned beside the receipts, and stops nothing.
+pub fn reap(runtimes: &Runtimes, clock: Clock) -> (Vec<Receipt>, Vec<anyhow::Error>) {
+    let (mut receipts, mut failures) = (Vec::new(), Vec::new());
     for folder in runtimes.dead() {
-        let lease = runtimes.read(&folder.id)?;
-        let rebooted = lease.as_ref().is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot != lease.boot_id));
-        let reason = if rebooted { "rebooted" } else { "owner-died" };
-        if let Some(lease) = lease.as_ref().filter(|_| !rebooted) {
-            // The lock is let go a moment before the last process is gone.
-            kill(lease.init)?;
-        }
-        let receipt = finish(runtimes, folder, lease.as_ref(), &Before::default(), clock, reason)?;
-        if lease.is_some() {
-            receipts.push(receipt);
+        let id = folder.id.clone();
+        match reap_one(runtimes, folder, clock) {
+            Ok(receipt) => receipts.extend(receipt),
+            Err(error) => failures.push(error.context(format!("cannot clear what the dead runtime {id} left"))),
         }
     }
-    Ok(receipts)
+    (receipts, failures)
+}
+
+fn reap_one(runtimes: &Runtimes, folder: Folder, clock: Clock) -> Result<Option<Receipt>> {
+    let lease = match runtimes.read(&folder.id) {
+        Ok(lease) => lease,
+        // Unreadable: nothing is known of it but that it is over.
+        Err(_) => {
+            runtimes.set_aside(&folder.id)?;
+            None
+        }
+    };
+    let rebooted = lease.as_ref().is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot != lease.boot_id));
+    let reason = if rebooted { "rebooted" } else { "owner-died" };
+    if let Some(lease) = lease.as_ref().filter(|_| !rebooted) {
+        // The lock is let go a moment before the last process is gone.
+        kill(lease.init)?;
+    }
+    let receipt = finish(runtimes, folder, lease.as_ref(), &Before::default(), clock, reason)?;
+    Ok(lease.is_some().then_some(receipt))
 }
 
 /// Ends a runtime that another process owns, and waits until it has gone.
