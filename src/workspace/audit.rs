@@ -130,10 +130,12 @@ pub fn audit(workspace: &Path, since: i64) -> Result<Vec<Quarantined>> {
         if listing.is_git && path != Path::new(".git") {
             audit.git_folder(folder.as_fd(), &path, workspace)?;
         }
+        let own = path == Path::new(".git");
         for name in listing.folders {
-            // Objects are data, and there are many of them.
-            let objects = listing.is_git && name == "objects";
-            if !objects && let Ok(opened) = rustix::fs::openat(&folder, &name, folder_flags(), Mode::empty()) {
+            // Objects are data, and there are many of them; of the workspace's
+            // own, only the git folders of submodules and worktrees are others.
+            let skipped = listing.is_git && (name == "objects" || (own && name != "modules" && name != "worktrees"));
+            if !skipped && let Ok(opened) = rustix::fs::openat(&folder, &name, folder_flags(), Mode::empty()) {
                 pending.push((opened, path.join(&name)));
             }
         }
