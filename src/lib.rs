@@ -5,6 +5,7 @@
 //! [`image`] (L0), [`workspace`] (L2) with [`snapshot`], and [`runtime`] (L3).
 //! [`identity`] and [`config`] are pure: they do no I/O.
 
+pub mod archive;
 pub mod cli;
 pub mod clock;
 pub mod config;
