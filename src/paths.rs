@@ -8,6 +8,9 @@ use crate::digest::Digest;
 use crate::env::Env;
 use crate::error::{Fault, failure};
 
+/// Where secrets lie as files inside a runtime, and inside containers.
+pub const INJECTED_SECRETS: &str = "/run/secrets";
+
 /// The roots, and names for everything below them.
 #[derive(Clone, Debug)]
 pub struct Paths {

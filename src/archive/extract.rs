@@ -417,7 +417,7 @@ fn named(error: io::Error, path: &[u8]) -> io::Error {
     let path = String::from_utf8_lossy(path).into_owned();
     if let Some(fault) = error.get_ref().and_then(|inner| inner.downcast_ref::<crate::error::Fault>()) {
         let message = format!("{} (entry {path:?})", fault.message);
-        let fault = crate::error::Fault { kind: fault.kind, message, hint: fault.hint.clone() };
+        let fault = crate::error::Fault { message, ..fault.clone() };
         return io::Error::new(error.kind(), fault);
     }
     match error.raw_os_error() {

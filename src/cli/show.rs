@@ -57,6 +57,9 @@ fn lines(ctx: &Context, shown: &Shown) -> Vec<String> {
         row("workdir", identity.workdir.as_str()),
     ]);
     lines.extend(identity.lockfiles.iter().map(|lockfile| row("lockfile", lockfile)));
+    lines.extend(
+        identity.redacted.iter().map(|file| row("left out", &format!("{} ({})", file.path, file.rules.join(", ")))),
+    );
     lines.extend(optional("parent", identity.parent.map(|parent| parent.to_string())));
     let here = &shown.here;
     let workspace = if here.workspace_ready { here.workspace.as_str() } else { "not on this machine yet" };

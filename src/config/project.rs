@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{PROJECT, parse};
+use crate::credentials::Fingerprint;
 use crate::error::{Fault, usage};
 use crate::identity::{StoreRef, Workdir};
 use crate::quantity::{parse_bytes, parse_duration};
@@ -174,6 +175,8 @@ pub struct Snapshot {
     pub include: Vec<String>,
     /// Untracked files that are not captured, as gitignore patterns.
     pub exclude: Vec<String>,
+    /// Fingerprints of findings that are no credentials, or may travel.
+    pub allow: Vec<String>,
 }
 
 impl Project {
@@ -213,6 +216,11 @@ impl Project {
         {
             return Err(usage(format!("{name}: snapshot.include: {pattern:?} is not a path inside the project")));
         }
+        for fingerprint in &project.snapshot.allow {
+            fingerprint
+                .parse::<Fingerprint>()
+                .map_err(|why| Fault { message: format!("{name}: snapshot.allow: {why}"), ..why })?;
+        }
         if let Some(pattern) = project.snapshot.exclude.iter().find(|p| p.contains('\n')) {
             return Err(usage(format!("{name}: snapshot.exclude: {pattern:?} is not a pattern")));
         }
@@ -243,6 +251,7 @@ mod tests {
             [snapshot]
             include = ["config/local.json"]
             exclude = ["*.mp4"]
+            allow = ["0123456789abcdef"]
         "#;
         let project = Project::parse(text, "envctl.toml").unwrap();
         assert_eq!(project.runtime.env["NODE_ENV"], "development");
@@ -270,6 +279,7 @@ mod tests {
             "[workspace]\nworkdir = \"/proc\"",
             "[runtime]\nenv = { ENVCTL_TASK = \"x\" }",
             "[snapshot]\ninclude = [\":(top)x\"]",
+            "[snapshot]\nallow = [\"a secret\"]",
             "[runtime]\nnetwork = \"all\"",
             "[runtime]\nports = [0]",
             "[runtime]\nports = [\"70000\"]",

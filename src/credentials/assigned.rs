@@ -85,18 +85,26 @@ pub(super) fn first(pattern: &Regex, text: &[u8]) -> Option<usize> {
     })
 }
 
+/// Names of variables that speak of a secret.
+const SECRET: &str = "(?i)secret|token|passw(?:or)?d|passphrase|pwd|_pass$|api_?key|access_?key|private_?key|\
+                      encryption_?key|credential|auth_?key|^pass";
+
 /// Where the first variable of a `.env` file is set whose name speaks of a
 /// secret, or whose value looks like one.
 pub(super) fn first_variable(text: &[u8]) -> Result<Option<usize>, Fault> {
-    const SECRET: &str = "secret|token|passw(?:or)?d|passphrase|pwd|_pass$|api_?key|access_?key|private_?key|\
-                          encryption_?key|credential|auth_?key|^pass";
     let line = pattern::one(r#"(?m)^[ \t]*(?:export[ \t]+)?([A-Za-z0-9_.-]+)[ \t]*=[ \t]*["']?([^\s"'#]*)"#)?;
-    let name = pattern::one(&format!("(?i){SECRET}"))?;
+    let name = pattern::one(SECRET)?;
     Ok(line.captures_iter(text).find_map(|groups| {
         let (whole, variable, value) = (groups.get(0)?, groups.get(1)?, groups.get(2)?.as_bytes());
         let counts = name.is_match(variable.as_bytes()) || looks_random(value);
         (counts && !is_stand_in(value)).then_some(whole.start())
     }))
+}
+
+/// Whether a variable of an environment holds a secret: its name says so, and
+/// its value is no path, switch or name.
+pub fn is_secret_variable(name: &str, value: &str) -> bool {
+    looks_random(value.as_bytes()) && pattern::one(SECRET).is_ok_and(|pattern| pattern.is_match(name.as_bytes()))
 }
 
 /// Whether a value stands for one that comes from elsewhere, or is a default
@@ -115,7 +123,7 @@ fn is_stand_in(value: &[u8]) -> bool {
 fn looks_random(value: &[u8]) -> bool {
     let has = |kind: fn(&u8) -> bool| value.iter().any(kind);
     let plain = value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=_-".contains(byte));
-    value.len() >= 20 && plain && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) && entropy(value) > 3.7
+    value.len() >= 16 && plain && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) && entropy(value) > 3.4
 }
 
 #[cfg(test)]
@@ -145,6 +153,20 @@ mod tests {
             "//registry/:_authToken=$TOKEN",
         ] {
             assert_eq!(first(&pattern, text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn variables_of_an_environment() {
+        let value = "k3J9xQ2mZr7Lp0Vw";
+        assert!(is_secret_variable("GITHUB_TOKEN", value) && is_secret_variable("db_password", value));
+        for (name, value) in [
+            ("GOOGLE_APPLICATION_CREDENTIALS", "/home/agent/k3J9xQ2mZr7Lp0Vw.json"),
+            ("BUILD_ID", value),
+            ("API_KEY", "unused"),
+            ("TOKENIZERS_PARALLELISM", "false"),
+        ] {
+            assert!(!is_secret_variable(name, value), "{name}");
         }
     }
 

@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, hex};
 use crate::error::{Fault, usage};
 
 /// How often a secret's hash is hashed again: a fingerprint is printed, and
@@ -20,11 +21,11 @@ pub struct Fingerprint(String);
 impl Fingerprint {
     /// The fingerprint of `secret` in the file at `path`.
     pub(super) fn new(rule: &str, path: &str, secret: &[u8]) -> Self {
-        let mut hash = Digest::of(secret);
+        let mut hash = Sha256::digest(secret);
         for _ in 0..ROUNDS {
-            hash = Digest::of(hash.hex().as_bytes());
+            hash = Sha256::digest(hash);
         }
-        let whole = Digest::of(format!("envctl finding 1\0{rule}\0{path}\0{hash}").as_bytes());
+        let whole = Digest::of(format!("envctl finding 1\0{rule}\0{path}\0{}", hex(&hash)).as_bytes());
         Fingerprint(whole.hex()[..16].to_owned())
     }
 }
@@ -62,6 +63,8 @@ pub struct Finding {
     /// The line on which it begins, from 1; `None` where there are no lines, or
     /// where the file as such is the finding.
     pub line: Option<usize>,
+    /// Whether the file as such is found, by what it is called.
+    pub by_name: bool,
     /// Its name, for an allow list.
     pub fingerprint: Fingerprint,
 }

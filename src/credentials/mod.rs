@@ -16,10 +16,13 @@ mod noise;
 mod pattern;
 mod rule;
 mod ruleset;
+#[cfg(test)]
+mod sample;
 mod scanner;
 mod text;
 mod values;
 
+pub use assigned::is_secret_variable;
 pub use finding::{Finding, Fingerprint};
 pub use scanner::{Looked, Scanner};
 pub use text::Gap;

@@ -3,16 +3,19 @@
 
 use super::rule::Candidate;
 
-/// Whether what follows a name, such as `token = ...`, is no secret after all.
+/// Whether what follows a name, such as `token = ...`, is code and no secret.
 /// Only rules that know a secret by the name in front of it are doubted.
-pub(super) fn is_harmless(text: &[u8], found: &Candidate) -> bool {
+pub(super) fn is_code(text: &[u8], found: &Candidate) -> bool {
+    let secret = &text[found.secret.clone()];
+    is_made_of_words(secret) || is_expression(secret)
+}
+
+/// Whether it is an example, or only names something. A rule that knows the
+/// service knows better.
+pub(super) fn is_no_secret(text: &[u8], found: &Candidate) -> bool {
     let secret = &text[found.secret.clone()];
     let name = &text[found.whole.start..found.secret.start];
-    is_made_of_words(secret)
-        || is_expression(secret)
-        || counts_up(secret)
-        || names_an_id(name)
-        || (is_uuid(secret) && !says_secret(name))
+    counts_up(secret) || names_an_id(name) || (is_uuid(secret) && !says_secret(name))
 }
 
 /// Whether a private key's armour holds a key: documentation and error texts
@@ -107,7 +110,7 @@ mod tests {
     fn harmless(text: &str, secret: &str) -> bool {
         let start = text.find(secret).unwrap();
         let found = Candidate { whole: 0..text.len(), secret: start..start + secret.len() };
-        is_harmless(text.as_bytes(), &found)
+        is_code(text.as_bytes(), &found) || is_no_secret(text.as_bytes(), &found)
     }
 
     #[test]

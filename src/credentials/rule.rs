@@ -13,6 +13,8 @@ use super::pattern::{self, Pattern};
 use super::text::Text;
 use crate::error::{Fault, failure};
 
+/// The rule that knows a secret by a general name only: `key`, `token`.
+pub(super) const VAGUE: &str = "generic-api-key";
 /// The rule whose secrets have a form that can be checked.
 const PRIVATE_KEY: &str = "private-key";
 
@@ -95,6 +97,18 @@ impl Rule {
         &self.data.id
     }
 
+    /// The pattern as the data has it.
+    #[cfg(test)]
+    pub(super) fn regex(&self) -> Option<&str> {
+        self.data.regex.as_deref()
+    }
+
+    /// One of its keywords.
+    #[cfg(test)]
+    pub(super) fn keyword(&self) -> &str {
+        &self.data.keywords[0]
+    }
+
     /// Whether the rule is about files with this name; most are about all.
     pub(super) fn applies_to(&self, path: &str) -> Result<bool, Fault> {
         let Some(pattern) = &self.data.path else { return Ok(true) };
@@ -124,9 +138,10 @@ impl Rule {
                 Candidate { whole: pattern.start(bytes, whole.start())..whole.end(), secret: chosen.range() };
             // A rule without a threshold takes what matches.
             let orderly = self.data.entropy > 0.0 && entropy(chosen.as_bytes()) <= self.data.entropy;
-            let noise = match pattern.has_context() {
-                true => noise::is_harmless(bytes, &candidate),
-                false => self.data.id == PRIVATE_KEY && !noise::holds_a_key(whole.as_bytes()),
+            let noise = match self.id() {
+                VAGUE => noise::is_code(bytes, &candidate) || noise::is_no_secret(bytes, &candidate),
+                PRIVATE_KEY => !noise::holds_a_key(whole.as_bytes()),
+                _ => pattern.has_context() && noise::is_code(bytes, &candidate),
             };
             if !orderly && !noise && !self.allows(path, text, &candidate)? {
                 found.push(candidate);

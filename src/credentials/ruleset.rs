@@ -89,3 +89,85 @@ impl Ruleset {
         Ok(found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Samples;
+    use super::*;
+    use crate::digest::Digest;
+
+    #[test]
+    fn the_data_is_as_it_was_released() {
+        let released = "sha256:e163e53b9e7e8a8511e77271e2b323ed057759542a6d988258afe3a1fa329caf";
+        assert_eq!(Digest::of(DATA.as_bytes()).to_string(), released);
+    }
+
+    /// A path that a rule is about.
+    fn path_for(rule: &Rule) -> &'static str {
+        let paths = ["config.txt", "a.php", "a.tf", "a.yaml", "nuget.config", "a.p12"];
+        paths.into_iter().find(|path| rule.applies_to(path).unwrap()).unwrap()
+    }
+
+    fn finds_itself(set: &Ruleset, rule: &Rule, before: &str) -> bool {
+        let (path, mut samples) = (path_for(rule), Samples::default());
+        (0..300).any(|_| {
+            let text = [before.as_bytes(), b"\n ", &samples.of(rule.regex().unwrap()), b"\n"].concat();
+            set.search(path, &Text::of(&text)).unwrap().iter().any(|found| found.rule == rule.id())
+        })
+    }
+
+    /// Each pattern is made to say an example of itself.
+    #[test]
+    fn case_48_every_rule_finds_what_it_describes() {
+        let set = Ruleset::get().unwrap();
+        assert_eq!(set.rules.len(), 222);
+        // Where the keyword is no part of what matches, or not for certain.
+        let named: Vec<&str> = set
+            .rules
+            .iter()
+            .filter(|rule| !rule.is_about_names())
+            .filter(|rule| !finds_itself(set, rule, ""))
+            .inspect(|rule| assert!(finds_itself(set, rule, rule.keyword()), "{} finds nothing", rule.id()))
+            .map(|rule| rule.id())
+            .collect();
+        let expected = [
+            "airtable-personnal-access-token",
+            "facebook-access-token",
+            "sidekiq-sensitive-url",
+            "slack-config-access-token",
+            "slack-webhook-url",
+        ];
+        assert_eq!(named, expected);
+        assert_eq!(set.name("keys/mine.p12").unwrap(), Some("pkcs12-file"));
+    }
+
+    /// What makes searches with backtracking last for ever.
+    #[test]
+    fn hostile_texts_take_no_longer_than_others() {
+        let parts: [&[u8]; 8] = [
+            b"curl -u ",
+            b"curl curl -H 'Authorization: ",
+            b"-----BEGIN PRIVATE KEY-----",
+            b"api_key=",
+            b"kind: secret data: ",
+            b"token token.token-",
+            b"a",
+            b"ey0.ey0",
+        ];
+        let set = Ruleset::get().unwrap();
+        let clock = |text: &[u8]| {
+            let once = || {
+                let start = std::time::Instant::now();
+                drop(set.search("a.yaml", &Text::of(text)).unwrap());
+                start.elapsed()
+            };
+            once().min(once())
+        };
+        for part in parts {
+            let small = clock(&part.repeat((512 << 10) / part.len()));
+            let large = clock(&part.repeat((8 << 20) / part.len()));
+            // Sixteen times the text; the square would be 256 times.
+            assert!(large < small * 128, "{}: {small:?}, {large:?}", part.escape_ascii());
+        }
+    }
+}

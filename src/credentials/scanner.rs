@@ -52,11 +52,10 @@ impl Scanner {
         let text = Text::of(content);
         let mut look = Look { scanner: self, path, findings: Vec::new() };
         if let Some((rule, at)) = files::look(path, &text)? {
-            // The file as such: whatever else is in it.
-            look.add(rule, text.line(at), b"");
+            look.add_file(rule, text.line(at));
         }
         if let Some(rule) = Ruleset::get()?.name(path)? {
-            look.add(rule, None, b"");
+            look.add_file(rule, None);
         }
         look.values(content, &text);
         look.rules(&text)?;
@@ -96,9 +95,19 @@ struct Look<'a> {
 impl Look<'_> {
     fn add(&mut self, rule: &str, line: Option<usize>, secret: &[u8]) {
         let fingerprint = Fingerprint::new(rule, self.path, secret);
-        let known = self.findings.iter().any(|found| found.fingerprint == fingerprint && found.line == line);
-        if !known && !self.scanner.allowed.contains(&fingerprint) {
-            self.findings.push(Finding { rule: rule.to_owned(), line, fingerprint });
+        self.keep(Finding { rule: rule.to_owned(), line, by_name: false, fingerprint });
+    }
+
+    /// The file as such, whatever else is in it: its fingerprint outlives
+    /// changes to it.
+    fn add_file(&mut self, rule: &str, line: Option<usize>) {
+        let fingerprint = Fingerprint::new(rule, self.path, b"");
+        self.keep(Finding { rule: rule.to_owned(), line, by_name: true, fingerprint });
+    }
+
+    fn keep(&mut self, finding: Finding) {
+        if !self.findings.contains(&finding) && !self.scanner.allowed.contains(&finding.fingerprint) {
+            self.findings.push(finding);
         }
     }
 

@@ -91,6 +91,8 @@ pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Resu
         return Ok(Entered::Planned(plan));
     }
     ctx.open_roots()?;
+    report.redacted.clone_from(&resolved.identity.redacted);
+    tell::tell_redacted(ctx, &report.redacted);
     if options.no_runtime {
         let made = make_workspace(&source, &resolved, into, &place, renew(options), report)?;
         if made.unflushed {

@@ -1,4 +1,4 @@
-//! `publish`: capture, pin, store, and move the task's tag.
+//! `publish`: capture, screen, pin, store, and move the task's tag.
 
 use std::path::Path;
 
@@ -8,11 +8,14 @@ use serde::Serialize;
 use super::context::Context;
 use super::image_source;
 use super::pin::Pin;
+use super::screen::{self, Screened, Unsearched};
+use super::tell;
 use crate::crash;
+use crate::credentials::Scanner;
 use crate::digest::Digest;
 use crate::error::{failure, integrity, usage};
 use crate::git::Git;
-use crate::identity::{Handoff, Identity, Repo, SCHEMA, StoreRef, TaskId, Toolchain, Workdir};
+use crate::identity::{Handoff, Identity, Redacted, Repo, SCHEMA, StoreRef, TaskId, Toolchain, Workdir};
 use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
 use crate::snapshot::{self, Captured};
 use crate::store::{self, Access, Store};
@@ -52,6 +55,8 @@ pub struct PublishOptions {
     pub agent: Option<String>,
     /// State, message, command and exit code.
     pub handoff: Handoff,
+    /// Leave files with credentials out, instead of refusing.
+    pub redact: bool,
 }
 
 /// What was published.
@@ -75,6 +80,10 @@ pub struct Published {
     pub changed_files: usize,
     /// Bytes of the snapshot's pack.
     pub pack_bytes: u64,
+    /// Files that were left out because they hold credentials.
+    pub redacted: Vec<Redacted>,
+    /// Files that were not searched for credentials in full.
+    pub unsearched: Vec<Unsearched>,
 }
 
 /// Publishes the checkout that holds the working directory.
@@ -91,7 +100,10 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
     let parent = origin.as_ref().map(|pin| ctx.pins().identity(&pin.identity)).transpose()?.flatten();
     let task = task(options, parent.as_ref())?;
     let store_name = store_of(ctx, origin.as_ref())?;
-    let captured = capture(ctx, &git, &repo, &project)?;
+    let agent = options.agent.clone().or_else(|| ctx.env.agent.clone());
+    let scanner = screen::scanner(ctx, &project)?;
+    screen::screen_words(&scanner, &options.handoff, agent.as_deref())?;
+    let (captured, screened) = capture(ctx, &git, &repo, &project, &scanner, options.redact)?;
     crash::point("publish.captured");
     let target = ctx.open(&store_name, Access::Write)?;
     // The tag as it was before anything was stored: a move in between is
@@ -103,7 +115,7 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         schema: SCHEMA,
         task_id: task.clone(),
         created_at: ctx.clock.now(),
-        agent_identity: options.agent.clone().or_else(|| ctx.env.agent.clone()),
+        agent_identity: agent,
         repo: Repo {
             url: snapshot::remote_url(&repo)?.parse()?,
             commit: captured.document.head.clone(),
@@ -117,9 +129,11 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         caches: Vec::new(),
         parent: parent_of(&*target, before.as_ref(), &task)?,
         handoff: options.handoff.clone(),
+        redacted: screened.redacted,
         extra: Default::default(),
     };
     let bytes = identity.to_bytes()?;
+    screen::screen_document(&scanner, "the identity", &bytes)?;
     // What cannot be read back must not be published.
     Identity::parse(&bytes).context("this identity could not be read again")?;
     let pack = match (&captured.pack, &captured.document.pack) {
@@ -148,6 +162,8 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         unpushed_commits: captured.unpushed,
         changed_files: captured.changed_files,
         pack_bytes: captured.document.pack.as_ref().map_or(0, |pack| pack.size),
+        redacted: identity.redacted,
+        unsearched: screened.unsearched,
     })
 }
 
@@ -166,10 +182,21 @@ fn store_of(ctx: &Context, origin: Option<&Pin>) -> Result<StoreRef> {
     }
 }
 
-fn capture(ctx: &Context, git: &Git, repo: &git2::Repository, project: &crate::config::Project) -> Result<Captured> {
+/// Captures the checkout, looks at what would travel, and packs it.
+fn capture(
+    ctx: &Context,
+    git: &Git,
+    repo: &git2::Repository,
+    project: &crate::config::Project,
+    scanner: &Scanner,
+    redact: bool,
+) -> Result<(Captured, Screened)> {
     let options =
         snapshot::Options { include: project.snapshot.include.clone(), exclude: project.snapshot.exclude.clone() };
-    let captured = snapshot::capture(git, repo, &options)?;
+    let mut draft = snapshot::draft(git, repo, &options)?;
+    let screened = screen::screen(ctx, scanner, &mut draft, redact)?;
+    let captured = draft.seal(git)?;
+    screen::screen_document(scanner, "the list of paths and branches", &captured.bytes)?;
     ctx.ui.status(
         "Captured",
         &format!(
@@ -179,7 +206,8 @@ fn capture(ctx: &Context, git: &Git, repo: &git2::Repository, project: &crate::c
             captured.document.base.short()
         ),
     );
-    Ok(captured)
+    tell::tell_redacted(ctx, &screened.redacted);
+    Ok((captured, screened))
 }
 
 fn toolchain(

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::identity::Redacted;
 use crate::runtime::{Enforced, Receipt};
 use crate::snapshot::Parity;
 
@@ -47,6 +48,9 @@ pub struct Report {
     pub cache: CacheUse,
     /// The comparison with the snapshot, made when the workspace was.
     pub parity: Option<Parity>,
+    /// Files that the publisher left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub redacted: Vec<Redacted>,
     /// How limits are kept.
     pub limits: Enforced,
     /// Exit code of the command; `null` where none ran.

@@ -8,7 +8,8 @@ mod url;
 
 pub(crate) use document::check_schema;
 pub use document::{
-    Cache, Handoff, Identity, MAX_IDENTITY, Pinned, Platform, Repo, SCHEMA, Status, Toolchain, Workdir,
+    Cache, Handoff, Identity, Instead, MAX_IDENTITY, Pinned, Platform, Redacted, Repo, SCHEMA, Status, Toolchain,
+    Workdir,
 };
 pub use names::{Commit, ImageRef, TaskId};
 pub use reference::{StoreRef, Target, TaskRef};

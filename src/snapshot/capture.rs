@@ -12,6 +12,7 @@ use super::document::{
     AutoCrlf, Document, Eol, FileMode, GitPath, IndexDocument, IndexEntry, Object, Pack, Remote, SCHEMA, Settings,
     Sparse, TrackingRef,
 };
+use super::draft::Draft;
 use super::index::{self, Entry};
 use super::refuse;
 use super::scan::{Scan, Selection, scan};
@@ -91,11 +92,11 @@ pub fn remote_url(repo: &git2::Repository) -> Result<String> {
     url.with_context(|| format!("the remote {name} has no URL"))
 }
 
-/// Captures a checkout.
+/// Takes a checkout's state; nothing of it is packed yet.
 ///
 /// # Errors
 /// Whatever cannot be carried is refused by name.
-pub fn capture(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Captured> {
+pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Draft> {
     refuse_state(repo)?;
     let head = repo
         .head()
@@ -107,37 +108,49 @@ pub fn capture(git: &Git, repo: &git2::Repository, options: &Options) -> Result<
     let selection = Selection { include: &options.include, named: &[] };
     let (scan, aside) = scan(&scratch, git, selection, |index| aside(repo, &head_commit, branch.as_deref(), index))?;
     let Aside { history, empty_folders, digest } = aside;
-    // With conflicts the index is no tree, and its objects travel by themselves.
-    let conflicts = scan.index.iter().any(|entry| entry.stage > 0);
-    let (states, loose) = if conflicts {
-        (vec![scan.tree], staged_objects(&scan))
-    } else {
-        (vec![scan.staged_tree, scan.tree], Vec::new())
-    };
-    let pack = write_pack(git, &scratch, &head_commit, history.base, &states, &loose)?;
-    let (pack_path, pack) = pack.unzip();
-    let changed_files = scan.changed;
-    let tree = Object(scan.tree);
-    let index = index_document(scan, digest);
-    let document = Document {
-        schema: SCHEMA,
-        base: commit(history.base)?,
-        head: commit(head_commit.id())?,
-        branch,
-        remote: history.remote,
-        commits: history.commits.iter().map(|id| commit(*id)).collect::<Result<_>>()?,
-        tree,
-        index,
-        empty_folders,
-        settings,
-        pack,
-    };
-    let bytes = document.to_bytes()?;
-    Document::parse(&bytes).context("this checkout holds something that no snapshot may carry")?;
-    Ok(Captured { document, bytes, pack: pack_path, changed_files, unpushed: history.unpushed, _scratch: scratch })
+    let (head, head_tree) = (head_commit.id(), head_commit.tree_id());
+    Ok(Draft { scan, history, empty_folders, digest, head, head_tree, branch, settings, scratch })
 }
 
-fn commit(id: git2::Oid) -> Result<Commit> {
+impl Draft {
+    /// Packs everything that the base lacks, and writes the document.
+    ///
+    /// # Errors
+    /// When git cannot pack, or the document could not be read back.
+    pub fn seal(self, git: &Git) -> Result<Captured> {
+        let Draft { scan, history, empty_folders, digest, head, head_tree, branch, settings, scratch } = self;
+        // With conflicts the index is no tree, and its objects travel by themselves.
+        let conflicts = scan.index.iter().any(|entry| entry.stage > 0);
+        let (states, loose) = if conflicts {
+            (vec![scan.tree], staged_objects(&scan))
+        } else {
+            (vec![scan.staged_tree, scan.tree], Vec::new())
+        };
+        let pack = write_pack(git, &scratch, (head, head_tree), history.base, &states, &loose)?;
+        let (pack_path, pack) = pack.unzip();
+        let changed_files = scan.changed;
+        let tree = Object(scan.tree);
+        let index = index_document(scan, digest);
+        let document = Document {
+            schema: SCHEMA,
+            base: commit(history.base)?,
+            head: commit(head)?,
+            branch,
+            remote: history.remote,
+            commits: history.commits.iter().map(|id| commit(*id)).collect::<Result<_>>()?,
+            tree,
+            index,
+            empty_folders,
+            settings,
+            pack,
+        };
+        let bytes = document.to_bytes()?;
+        Document::parse(&bytes).context("this checkout holds something that no snapshot may carry")?;
+        Ok(Captured { document, bytes, pack: pack_path, changed_files, unpushed: history.unpushed, _scratch: scratch })
+    }
+}
+
+pub(super) fn commit(id: git2::Oid) -> Result<Commit> {
     Ok(id.to_string().parse()?)
 }
 
@@ -177,10 +190,12 @@ fn remote_name(repo: &git2::Repository) -> Result<String> {
         })
 }
 
-struct History {
-    base: git2::Oid,
+/// What HEAD has above the remote.
+#[derive(Debug)]
+pub(super) struct History {
+    pub(super) base: git2::Oid,
     /// From HEAD down to the base.
-    commits: Vec<git2::Oid>,
+    pub(super) commits: Vec<git2::Oid>,
     unpushed: usize,
     remote: Remote,
 }
@@ -352,19 +367,19 @@ fn index_document(scan: Scan, digest: Digest) -> IndexDocument {
     IndexDocument { digest, entries, removed }
 }
 
-/// Writes the thin pack: what HEAD, the other states and `loose` need and the
+/// Writes the thin pack: what HEAD (its commit and tree), the other states and `loose` need and the
 /// base does not have. Commits tie the states to HEAD, as in a stash: given a
 /// bare tree, git would neither leave out all that the base has nor know from
 /// which of its files to make deltas.
 fn write_pack(
     git: &Git,
     scratch: &ScratchRepo,
-    head: &git2::Commit<'_>,
+    head: (git2::Oid, git2::Oid),
     base: git2::Oid,
     states: &[git2::Oid],
     loose: &[git2::Oid],
 ) -> Result<Option<(PathBuf, Pack)>> {
-    let (mut tip, mut last) = (head.id(), head.tree_id());
+    let (mut tip, mut last) = head;
     for tree in states {
         if *tree != last {
             (tip, last) = (tie(scratch, tip, *tree)?, *tree);

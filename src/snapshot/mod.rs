@@ -1,10 +1,12 @@
 //! The semantic state of a checkout: what was committed and not pushed, what
-//! was staged, changed, deleted and added. Taken by [`mod@capture`], put back by
+//! was staged, changed, deleted and added. Taken by [`mod@capture`] as a
+//! [`Draft`] that can be looked at before it is packed, put back by
 //! [`mod@apply`], compared by [`parity`]. Not a disk: git's own objects carry it.
 
 mod apply;
 mod capture;
 mod document;
+mod draft;
 mod edit;
 mod files;
 mod index;
@@ -13,6 +15,7 @@ mod scan;
 mod scratch;
 
 pub use apply::{Applied, Parity, apply, parity};
-pub use capture::{Captured, Options, capture, open, remote_url};
-pub use document::{Document, MAX_DOCUMENT, Pack, TrackingRef};
+pub use capture::{Captured, Options, draft, open, remote_url};
+pub use document::{Document, GitPath, MAX_DOCUMENT, Pack, TrackingRef};
+pub use draft::{CommitText, Content, Draft, Instead, LeaveOut, Place, Reader};
 pub use scratch::CAPTURE;

@@ -149,7 +149,7 @@ pub(super) fn scan<T>(
     Ok((Scan { tree, staged_tree, index, present, staged, removed, changed }, aside))
 }
 
-fn path_of(path: &[u8]) -> &std::path::Path {
+pub(super) fn path_of(path: &[u8]) -> &std::path::Path {
     std::path::Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path))
 }
 
