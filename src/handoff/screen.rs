@@ -121,6 +121,13 @@ fn in_objects(scanner: &Scanner, reader: &Reader<'_>) -> Result<(Vec<Hit>, Vec<U
         if let Some(gap) = found.gap {
             unsearched.insert(content.path.to_string(), gap);
         }
+        // Not shown: it may be spelled in a way that nothing else hides.
+        hits.extend(
+            scanner
+                .values("file name", &content.path.0)
+                .into_iter()
+                .map(|finding| hit_in("the name of a file", Finding { line: None, ..finding })),
+        );
         hits.extend(found.findings.iter().map(|finding| Hit {
             place: Some(content.place.clone()),
             path: content.path.clone(),

@@ -5,6 +5,7 @@
 
 mod approval;
 mod crash;
+mod credentials;
 mod docs;
 mod errors;
 mod examples;
