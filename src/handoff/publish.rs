@@ -194,8 +194,19 @@ fn capture(
     let options =
         snapshot::Options { include: project.snapshot.include.clone(), exclude: project.snapshot.exclude.clone() };
     let mut draft = snapshot::draft(git, repo, &options)?;
-    let screened = screen::screen(ctx, scanner, &mut draft, redact)?;
-    let captured = draft.seal(git)?;
+    // Mostly nothing is found, and git need not have waited.
+    let (packed, found) = std::thread::scope(|scope| {
+        let packing = scope.spawn(|| draft.pack(git));
+        let found = screen::look(scanner, &draft);
+        (packing.join(), found)
+    });
+    let screened = screen::settle(ctx, found?, &mut draft, redact)?;
+    let packed = if screened.redacted.is_empty() {
+        packed.map_err(|_| anyhow::anyhow!("the thread that packs died"))??
+    } else {
+        draft.pack(git)?
+    };
+    let captured = draft.seal(packed)?;
     screen::screen_document(scanner, "the list of paths and branches", &captured.bytes)?;
     ctx.ui.status(
         "Captured",

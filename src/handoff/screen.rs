@@ -57,13 +57,19 @@ pub(super) fn scanner(ctx: &Context, project: &Project) -> Result<Scanner> {
     Ok(Scanner::new(&known, allowed.collect::<Result<Vec<_>, _>>()?)?)
 }
 
-/// Looks at everything that would travel. With `redact`, working files and
-/// staged ones that hold credentials are taken out of the draft.
+/// What a look at a draft found.
+pub(super) struct Found {
+    hits: Vec<Hit>,
+    unsearched: Vec<Unsearched>,
+}
+
+/// Decides on what was found. With `redact`, working files and staged ones
+/// that hold credentials are taken out of the draft.
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] with all that was found.
-pub(super) fn screen(ctx: &Context, scanner: &Scanner, draft: &mut Draft, redact: bool) -> Result<Screened> {
-    let (mut hits, unsearched) = in_objects(scanner, &draft.reader()?)?;
+pub(super) fn settle(ctx: &Context, found: Found, draft: &mut Draft, redact: bool) -> Result<Screened> {
+    let Found { mut hits, unsearched } = found;
     for one in &unsearched {
         ctx.ui.warn(&format!("{} {}", one.file, one.why.why()));
     }
@@ -108,7 +114,12 @@ fn hit_in(what: &str, finding: Finding) -> Hit {
     Hit { place: None, path: GitPath(Vec::new()), what: what.to_owned(), finding }
 }
 
-fn in_objects(scanner: &Scanner, reader: &Reader<'_>) -> Result<(Vec<Hit>, Vec<Unsearched>)> {
+/// Looks at everything that would travel.
+///
+/// # Errors
+/// When what was captured cannot be read.
+pub(super) fn look(scanner: &Scanner, draft: &Draft) -> Result<Found> {
+    let reader = &draft.reader()?;
     let contents = reader.contents()?;
     let mut looked: HashMap<(&[u8], [u8; 20]), Looked> = HashMap::new();
     let mut unsearched: BTreeMap<String, Gap> = BTreeMap::new();
@@ -116,7 +127,7 @@ fn in_objects(scanner: &Scanner, reader: &Reader<'_>) -> Result<(Vec<Hit>, Vec<U
     for content in &contents {
         let found = match looked.entry(content.key()) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(look(scanner, reader, content)?),
+            Entry::Vacant(new) => new.insert(what_is_new(scanner, reader, content)?),
         };
         if let Some(gap) = found.gap {
             unsearched.insert(content.path.to_string(), gap);
@@ -145,13 +156,13 @@ fn in_objects(scanner: &Scanner, reader: &Reader<'_>) -> Result<(Vec<Hit>, Vec<U
         hits.extend(found.into_iter().map(|finding| Hit { place: place.clone(), ..hit_in(&what, finding) }));
     }
     let unsearched = unsearched.into_iter().map(|(file, why)| Unsearched { file, why }).collect();
-    Ok((hits, unsearched))
+    Ok(Found { hits, unsearched })
 }
 
 /// What of a content is new: the base has neither the content, nor the same
 /// secrets in the same file. A file that is found by its name stays found:
 /// what is in it may be new.
-fn look(scanner: &Scanner, reader: &Reader<'_>, content: &Content) -> Result<Looked> {
+fn what_is_new(scanner: &Scanner, reader: &Reader<'_>, content: &Content) -> Result<Looked> {
     let path = content.path.to_string();
     let mut found = scanner.file(&path, &reader.read(content)?)?;
     if found.findings.is_empty() {

@@ -112,22 +112,35 @@ pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Dr
     Ok(Draft { scan, history, empty_folders, digest, head, head_tree, branch, settings, scratch })
 }
 
+/// The pack of a draft, where the remote does not hold everything.
+#[derive(Debug)]
+pub struct Packed(Option<(PathBuf, Pack)>);
+
 impl Draft {
-    /// Packs everything that the base lacks, and writes the document.
+    /// Packs everything that the base lacks; anew after files were left out.
     ///
     /// # Errors
-    /// When git cannot pack, or the document could not be read back.
-    pub fn seal(self, git: &Git) -> Result<Captured> {
-        let Draft { scan, history, empty_folders, digest, head, head_tree, branch, settings, scratch } = self;
+    /// When git cannot pack.
+    pub fn pack(&self, git: &Git) -> Result<Packed> {
+        let scan = &self.scan;
         // With conflicts the index is no tree, and its objects travel by themselves.
         let conflicts = scan.index.iter().any(|entry| entry.stage > 0);
         let (states, loose) = if conflicts {
-            (vec![scan.tree], staged_objects(&scan))
+            (vec![scan.tree], staged_objects(scan))
         } else {
             (vec![scan.staged_tree, scan.tree], Vec::new())
         };
-        let pack = write_pack(git, &scratch, (head, head_tree), history.base, &states, &loose)?;
-        let (pack_path, pack) = pack.unzip();
+        let head = (self.head, self.head_tree);
+        write_pack(git, &self.scratch, head, self.history.base, &states, &loose).map(Packed)
+    }
+
+    /// Writes the document to the draft's last pack.
+    ///
+    /// # Errors
+    /// When the document could not be read back.
+    pub fn seal(self, packed: Packed) -> Result<Captured> {
+        let Draft { scan, history, empty_folders, digest, head, branch, settings, scratch, .. } = self;
+        let (pack_path, pack) = packed.0.unzip();
         let changed_files = scan.changed;
         let tree = Object(scan.tree);
         let index = index_document(scan, digest);

@@ -15,7 +15,7 @@ mod scan;
 mod scratch;
 
 pub use apply::{Applied, Parity, apply, parity};
-pub use capture::{Captured, Options, draft, open, remote_url};
+pub use capture::{Captured, Options, Packed, draft, open, remote_url};
 pub use document::{Document, GitPath, MAX_DOCUMENT, Pack, TrackingRef};
 pub use draft::{CommitText, Content, Draft, Instead, LeaveOut, Place, Reader};
 pub use scratch::CAPTURE;

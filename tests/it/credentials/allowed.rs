@@ -15,7 +15,7 @@ fn a_fingerprint_allows_one_secret_in_one_file() {
     repo.write("a.py", format!("x = '{one}'\n"));
     let (_, details) = refused(&trip, repo, &[], &[&one]);
     let allowed = fingerprint(&details[0]);
-    allow(repo, &[allowed.clone()]);
+    allow(repo, std::slice::from_ref(&allowed));
     published(trip.publishing(repo, "t"));
     // Wherever in the file it stands.
     repo.write("a.py", format!("# a\n# b\ny = ['{one}']\n"));

@@ -66,7 +66,7 @@ fn in_a_file(n: usize, token: &str) -> (String, Vec<u8>) {
         4 => (format!("scripts/c{n}.sh"), format!("#!/bin/sh\nexport X={token}\n").into()),
         5 => (format!("notes{n}.md"), format!("Use `{token}` for now.\n").into()),
         // In a binary file, and as PowerShell writes text.
-        _ if n % 2 == 0 => {
+        _ if n.is_multiple_of(2) => {
             (format!("data/c{n}.dat"), [b"\0\x01\x02 ".as_slice(), token.as_bytes(), b" \xff\0"].concat())
         }
         _ => {
