@@ -705,7 +705,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__publish)
-            opts="-q -v -h --image --workdir --agent --status --message --command --exit-code --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --image --workdir --agent --status --message --command --exit-code --redact --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

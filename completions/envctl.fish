@@ -118,6 +118,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand publish" -l net-timeout -d
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l redact -d 'Leave files with credentials out instead of refusing'
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l json -d 'Print one JSON object on stdout'
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l offline -d 'Use nothing but what is on this machine'
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -s q -l quiet -d 'Print results, warnings and errors only'

@@ -15,7 +15,10 @@ pub(super) fn is_code(text: &[u8], found: &Candidate) -> bool {
 pub(super) fn is_no_secret(text: &[u8], found: &Candidate) -> bool {
     let secret = &text[found.secret.clone()];
     let name = &text[found.whole.start..found.secret.start];
-    counts_up(secret) || names_an_id(name) || (is_uuid(secret) && !says_secret(name))
+    counts_up(secret)
+        || names_an_id(name)
+        || (is_uuid(secret) && !says_secret(name))
+        || (is_digest(secret) && is_file(name))
 }
 
 /// Whether a private key's armour holds a key: documentation and error texts
@@ -87,6 +90,21 @@ fn names_an_id(name: &[u8]) -> bool {
     })
 }
 
+/// As long as a digest, in hexadecimal.
+fn is_digest(value: &[u8]) -> bool {
+    matches!(value.len(), 32 | 40 | 64 | 96 | 128) && value.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// A name that ends like that of a file, `token.rs`: lists of checksums have
+/// these. An ending such as `.key` may be the last part of a setting's name.
+fn is_file(name: &[u8]) -> bool {
+    let end = name.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |at| at + 1);
+    let Some(dot) = name[..end].iter().rposition(|byte| *byte == b'.') else { return false };
+    let ending = name[dot + 1..end].to_ascii_lowercase();
+    let words: [&[u8]; 5] = [b"key", b"token", b"auth", b"api", b"creds"];
+    (1..=5).contains(&ending.len()) && ending.iter().all(u8::is_ascii_alphanumeric) && !words.contains(&&ending[..])
+}
+
 fn is_uuid(value: &[u8]) -> bool {
     let dashes = [8, 13, 18, 23];
     value.len() == 36
@@ -122,6 +140,7 @@ mod tests {
             ("Key ID: 7f3a9c51-12ab-94cd-56ef-8f2e6a7d9b0c", "7f3a9c51-12ab-94cd-56ef-8f2e6a7d9b0c"),
             ("ClientToken: 7f3a9c51-12ab-94cd-56ef-8f2e6a7d9b0c", "7f3a9c51-12ab-94cd-56ef-8f2e6a7d9b0c"),
             ("token = x9-1234567890q", "x9-1234567890q"),
+            ("token.rs\":\"2d773be37adb1e4d683bf0075e79c4ee", "2d773be37adb1e4d683bf0075e79c4ee"),
             ("apiRef, cdk.ITggblV2x", "cdk.ITggblV2x"),
         ] {
             assert!(harmless(text, secret), "{text}");
@@ -133,6 +152,7 @@ mod tests {
         for (text, secret) in [
             ("token = k3J9xQ2mZr7Lp0Vw", "k3J9xQ2mZr7Lp0Vw"),
             ("key = 2d773be37adb1e4d683bf0075e79c4ee", "2d773be37adb1e4d683bf0075e79c4ee"),
+            ("service.key: 2d773be37adb1e4d683bf0075e79c4ee", "2d773be37adb1e4d683bf0075e79c4ee"),
             ("api_key = 7f3a9c51-12ab-94cd-56ef-8f2e6a7d9b0c", "7f3a9c51-12ab-94cd-56ef-8f2e6a7d9b0c"),
             ("is_valid_token = k3J9xQ2mZr7Lp0Vw", "k3J9xQ2mZr7Lp0Vw"),
         ] {

@@ -28,7 +28,6 @@ pub struct Looked {
 }
 
 /// Looks for credentials.
-#[derive(Clone)]
 pub struct Scanner {
     values: Values,
     allowed: HashSet<Fingerprint>,

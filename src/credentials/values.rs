@@ -17,7 +17,6 @@ use crate::secret::Secret;
 const SHORTEST: usize = 8;
 
 /// A search for values.
-#[derive(Clone)]
 pub(super) struct Values {
     secrets: Vec<Secret>,
     needles: Option<AhoCorasick>,

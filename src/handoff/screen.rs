@@ -4,8 +4,8 @@
 //! The captured objects are looked at, not the files: what was looked at is
 //! what travels. Whatever the base has already is passed over.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -132,13 +132,6 @@ pub(super) fn look(scanner: &Scanner, draft: &Draft) -> Result<Found> {
         if let Some(gap) = found.gap {
             unsearched.insert(content.path.to_string(), gap);
         }
-        // Not shown: it may be spelled in a way that nothing else hides.
-        hits.extend(
-            scanner
-                .values("file name", &content.path.0)
-                .into_iter()
-                .map(|finding| hit_in("the name of a file", Finding { line: None, ..finding })),
-        );
         hits.extend(found.findings.iter().map(|finding| Hit {
             place: Some(content.place.clone()),
             path: content.path.clone(),
@@ -146,6 +139,7 @@ pub(super) fn look(scanner: &Scanner, draft: &Draft) -> Result<Found> {
             finding: finding.clone(),
         }));
     }
+    hits.extend(in_names(scanner, reader, &contents)?);
     for said in reader.commits()? {
         let name = "commit message";
         let mut found = scanner.text(name, &said.words)?;
@@ -157,6 +151,22 @@ pub(super) fn look(scanner: &Scanner, draft: &Draft) -> Result<Found> {
     }
     let unsearched = unsearched.into_iter().map(|(file, why)| Unsearched { file, why }).collect();
     Ok(Found { hits, unsearched })
+}
+
+/// Names of files that the base lacks. They are not shown: a value may be
+/// spelled in them in a way that nothing hides.
+fn in_names(scanner: &Scanner, reader: &Reader<'_>, contents: &[Content]) -> Result<Vec<Hit>> {
+    let paths: BTreeSet<&GitPath> = contents.iter().map(|content| &content.path).collect();
+    let mut hits = Vec::new();
+    for path in paths {
+        let found = scanner.text("file name", &path.0)?;
+        if !found.is_empty() && reader.in_base(path)?.is_none() {
+            hits.extend(
+                found.into_iter().map(|finding| hit_in("the name of a file", Finding { line: None, ..finding })),
+            );
+        }
+    }
+    Ok(hits)
 }
 
 /// What of a content is new: the base has neither the content, nor the same

@@ -150,6 +150,18 @@ fn case_48_what_the_publisher_says() {
 }
 
 #[test]
+fn case_48_the_name_of_a_file() {
+    let trip = Trip::new();
+    let (repo, mut p) = (&trip.lab.repo, Planter::new());
+    let token = p.github();
+    repo.write(format!("logs/{token}.txt"), "x");
+    for redact in [&[] as &[&str], &["--redact"]] {
+        let (_, details) = refused(&trip, repo, redact, &[&token]);
+        assert_eq!(shown(&details), ["the name of a file github-pat"]);
+    }
+}
+
+#[test]
 fn what_the_remote_has_already_is_no_reason_to_stop() {
     let trip = Trip::new();
     let (repo, mut p) = (&trip.lab.repo, Planter::new());
