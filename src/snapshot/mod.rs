@@ -1,9 +1,11 @@
 //! The semantic state of a checkout: what was committed and not pushed, what
 //! was staged, changed, deleted and added. Taken by [`mod@capture`], put back by
-//! [`mod@apply`], compared by [`parity`]. Not a disk: git's own objects carry it.
+//! [`mod@apply`], compared by [`parity`] and [`mod@compare`]. Not a disk: git's
+//! own objects carry it.
 
 mod apply;
 mod capture;
+mod compare;
 mod document;
 mod edit;
 mod files;
@@ -14,5 +16,6 @@ mod scratch;
 
 pub use apply::{Applied, Parity, apply, parity};
 pub use capture::{Captured, Options, capture, open, remote_url};
+pub use compare::{Changes, CommitLine, FileChange, FileStatus, Side, compare};
 pub use document::{Document, MAX_DOCUMENT, Pack, TrackingRef};
 pub use scratch::CAPTURE;
