@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// Its exit code
     #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
     exit_code: Option<i32>,
+    /// Publish as this new task, which goes on from the other
+    #[arg(long, value_name = "NEW-TASK")]
+    fork: Option<TaskId>,
 }
 
 impl Arguments {
@@ -52,6 +55,7 @@ impl Arguments {
             workdir: self.workdir.clone(),
             agent: self.agent.clone(),
             handoff,
+            fork: self.fork.clone(),
         };
         let published = publish(ctx, &options)?;
         ctx.ui.status("Published", &format!("{} as {}", published.task, published.identity));

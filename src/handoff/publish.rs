@@ -5,15 +5,19 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::collect::collect;
 use super::context::Context;
+use super::evidence::{ArtifactRow, Subject, attach};
 use super::image_source;
+use super::moved::Intent;
 use super::pin::Pin;
+use crate::config::Project;
 use crate::crash;
 use crate::digest::Digest;
-use crate::error::{failure, integrity, usage};
+use crate::error::{failure, usage};
 use crate::git::Git;
-use crate::identity::{Handoff, Identity, Repo, SCHEMA, StoreRef, TaskId, Toolchain, Workdir};
-use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
+use crate::identity::{Handoff, Identity, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Workdir};
+use crate::oci::{Descriptor, media};
 use crate::snapshot::{self, Captured};
 use crate::store::{self, Access, Store};
 
@@ -52,6 +56,8 @@ pub struct PublishOptions {
     pub agent: Option<String>,
     /// State, message, command and exit code.
     pub handoff: Handoff,
+    /// `--fork`: another task that goes on from this one.
+    pub fork: Option<TaskId>,
 }
 
 /// What was published.
@@ -75,6 +81,8 @@ pub struct Published {
     pub changed_files: usize,
     /// Bytes of the snapshot's pack.
     pub pack_bytes: u64,
+    /// Files that were attached.
+    pub artifacts: Vec<ArtifactRow>,
 }
 
 /// Publishes the checkout that holds the working directory.
@@ -89,7 +97,7 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
     let project = ctx.project(&root)?;
     let origin = ctx.pins().of_workspace(&root)?;
     let parent = origin.as_ref().map(|pin| ctx.pins().identity(&pin.identity)).transpose()?.flatten();
-    let task = task(options, parent.as_ref())?;
+    let (task, forked) = task(options, parent.as_ref())?;
     let store_name = store_of(ctx, origin.as_ref())?;
     let captured = capture(ctx, &git, &repo, &project)?;
     crash::point("publish.captured");
@@ -97,6 +105,16 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
     // The tag as it was before anything was stored: a move in between is
     // noticed at the end.
     let before = target.resolve(task.as_str())?;
+    let intent = Intent {
+        ctx,
+        store: &*target,
+        name: &store_name,
+        task: &task,
+        before: before.as_ref(),
+        origin: origin.as_ref(),
+        forked: forked.as_ref(),
+    };
+    let continued = intent.parent()?;
     let toolchain = toolchain(ctx, &*target, options, &project, &root, parent.as_ref())?;
     crash::point("publish.image");
     let identity = Identity {
@@ -115,7 +133,7 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         snapshot_id: captured.id(),
         lockfiles: lockfiles(&root)?,
         caches: Vec::new(),
-        parent: parent_of(&*target, before.as_ref(), &task)?,
+        parent: continued,
         handoff: options.handoff.clone(),
         extra: Default::default(),
     };
@@ -126,9 +144,15 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         (Some(path), Some(pack)) => Some((path.as_path(), pack_descriptor(pack))),
         _ => None,
     };
-    let descriptor = store::write(&*target, &bytes, &captured.bytes, pack)?;
+    let mut descriptor = store::write(&*target, &bytes, &captured.bytes, pack)?;
     crash::point("publish.named");
     let digest = Digest::of(&bytes);
+    // Before the tag moves: who enters then finds them.
+    let subject = Subject { manifest: descriptor.clone(), digest, identity };
+    let artifacts = collected(ctx, &*target, &subject, &project, &root)?;
+    let identity = subject.identity;
+    let summary = Summary::of(&identity, digest, descriptor.digest);
+    descriptor.annotations.insert(SUMMARY.into(), summary.to_text()?);
     let expected = before.as_ref().map(|descriptor| &descriptor.digest);
     let moved = target.tag(task.as_str(), &descriptor, Some(expected))?;
     crash::point("publish.moved");
@@ -137,6 +161,7 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
             .hint(format!("it stays reachable as {store_name}@{digest}; publish again to move the task"))
             .into());
     }
+    note(ctx, &*target, &store_name, &summary, origin.as_ref());
     let reference = format!("{store_name}:{task}");
     Ok(Published {
         enter: format!("envctl enter {}", quote(&reference)),
@@ -148,14 +173,54 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         unpushed_commits: captured.unpushed,
         changed_files: captured.changed_files,
         pack_bytes: captured.document.pack.as_ref().map_or(0, |pack| pack.size),
+        artifacts,
     })
 }
 
-fn task(options: &PublishOptions, parent: Option<&Identity>) -> Result<TaskId> {
-    match (&options.task, parent) {
-        (Some(task), _) => Ok(task.clone()),
-        (None, Some(parent)) => Ok(parent.task_id.clone()),
-        (None, None) => Err(usage("which task is this?").hint("name it: envctl publish TASK").into()),
+/// The task to publish, and the one that it is a fork of.
+fn task(options: &PublishOptions, parent: Option<&Identity>) -> Result<(TaskId, Option<TaskId>)> {
+    let task = match (&options.task, parent) {
+        (Some(task), _) => task.clone(),
+        (None, Some(parent)) => parent.task_id.clone(),
+        (None, None) => return Err(usage("which task is this?").hint("name it: envctl publish TASK").into()),
+    };
+    Ok(match &options.fork {
+        Some(fork) => (fork.clone(), Some(task)),
+        None => (task, None),
+    })
+}
+
+/// Attaches what the project's patterns name.
+fn collected(
+    ctx: &Context,
+    target: &dyn Store,
+    subject: &Subject,
+    project: &Project,
+    root: &Path,
+) -> Result<Vec<ArtifactRow>> {
+    let found = collect(root, &project.artifacts.collect, &subject.identity.handoff)?;
+    for left_out in &found.left_out {
+        ctx.ui.warn(&format!("not attached: {left_out}"));
+    }
+    let attached = attach(ctx, target, subject, &found.files)?;
+    if !attached.is_empty() {
+        let bytes = attached.iter().map(|attachment| attachment.content.size).sum();
+        ctx.ui.status("Attached", &format!("{} artifacts, {}", attached.len(), crate::ui::human_bytes(bytes)));
+    }
+    Ok(attached.iter().map(ArtifactRow::of).collect())
+}
+
+/// What others, and this workspace, are to know of a publish that is done.
+fn note(ctx: &Context, target: &dyn Store, store: &StoreRef, summary: &Summary, origin: Option<&Pin>) {
+    if let StoreRef::Registry(_) = store
+        && let Err(error) = store::note_task(target, summary)
+    {
+        ctx.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
+    }
+    if let Some(pin) = origin.filter(|pin| pin.store == store.to_string())
+        && let Err(error) = ctx.pins().note_published(pin, summary.task.as_str(), summary.identity)
+    {
+        ctx.ui.warn(&format!("this workspace does not know that it was published: {error:#}"));
     }
 }
 
@@ -166,7 +231,7 @@ fn store_of(ctx: &Context, origin: Option<&Pin>) -> Result<StoreRef> {
     }
 }
 
-fn capture(ctx: &Context, git: &Git, repo: &git2::Repository, project: &crate::config::Project) -> Result<Captured> {
+fn capture(ctx: &Context, git: &Git, repo: &git2::Repository, project: &Project) -> Result<Captured> {
     let options =
         snapshot::Options { include: project.snapshot.include.clone(), exclude: project.snapshot.exclude.clone() };
     let captured = snapshot::capture(git, repo, &options)?;
@@ -186,7 +251,7 @@ fn toolchain(
     ctx: &Context,
     target: &dyn Store,
     options: &PublishOptions,
-    project: &crate::config::Project,
+    project: &Project,
     root: &Path,
     parent: Option<&Identity>,
 ) -> Result<Toolchain> {
@@ -215,7 +280,7 @@ fn toolchain(
     }
 }
 
-fn workdir(options: &PublishOptions, project: &crate::config::Project, parent: Option<&Identity>) -> Result<Workdir> {
+fn workdir(options: &PublishOptions, project: &Project, parent: Option<&Identity>) -> Result<Workdir> {
     let configured = project.workspace.workdir.as_deref().map(str::parse).transpose()?;
     let chosen = options.workdir.clone().or(configured).or_else(|| parent.map(|parent| parent.workdir.clone()));
     Ok(match chosen {
@@ -235,18 +300,6 @@ fn lockfiles(root: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(found)
-}
-
-/// The identity that the task pointed at so far.
-fn parent_of(store: &dyn Store, before: Option<&Descriptor>, task: &TaskId) -> Result<Option<Digest>> {
-    let Some(descriptor) = before else { return Ok(None) };
-    let manifest = Manifest::parse(&store.read_small(descriptor, MAX_METADATA)?)?;
-    if manifest.artifact_type.as_deref() != Some(media::IDENTITY) {
-        return Err(integrity(format!("the tag {task} of this store is in use by something else"))
-            .hint("choose another task ID")
-            .into());
-    }
-    Ok(Some(manifest.config.digest))
 }
 
 fn pack_descriptor(pack: &snapshot::Pack) -> Descriptor {
