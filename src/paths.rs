@@ -115,6 +115,27 @@ impl Paths {
         self.pins().join(format!("{store_key}-{task}.json"))
     }
 
+    /// All local copies of artifacts.
+    pub fn artifacts(&self) -> PathBuf {
+        self.data.join("artifacts")
+    }
+
+    /// The content of an artifact.
+    pub fn artifact_content(&self, digest: &Digest) -> PathBuf {
+        self.artifacts().join("content").join(digest.hex())
+    }
+
+    /// What is here of one identity's artifacts: a record of each, and folders
+    /// of files.
+    pub fn artifacts_of(&self, identity: &Digest) -> PathBuf {
+        self.artifacts().join("identities").join(identity.hex())
+    }
+
+    /// The record of an artifact that is here.
+    pub fn artifact_record(&self, identity: &Digest, manifest: &Digest) -> PathBuf {
+        self.artifacts_of(identity).join(format!("{}.json", manifest.hex()))
+    }
+
     /// Snapshots taken before anything unsaved could be lost.
     pub fn recovery(&self) -> PathBuf {
         self.data.join("recovery")

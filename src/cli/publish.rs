@@ -39,6 +39,9 @@ pub(super) struct Arguments {
     /// Leave files with credentials out instead of refusing
     #[arg(long)]
     redact: bool,
+    /// Publish as this new task, which goes on from the other
+    #[arg(long, value_name = "NEW-TASK")]
+    fork: Option<TaskId>,
 }
 
 impl Arguments {
@@ -57,6 +60,7 @@ impl Arguments {
             agent: self.agent.clone(),
             handoff,
             redact: self.redact,
+            fork: self.fork.clone(),
         };
         let published = publish(ctx, &options)?;
         ctx.ui.status("Published", &format!("{} as {}", published.task, published.identity));

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{PROJECT, parse};
 use crate::credentials::Fingerprint;
 use crate::error::{Fault, usage};
-use crate::identity::{StoreRef, Workdir};
+use crate::identity::{ArtifactType, StoreRef, Workdir};
 use crate::quantity::{parse_bytes, parse_duration};
 
 /// The places of a project's file, below the project's root, first wins.
@@ -28,6 +28,27 @@ pub struct Project {
     pub runtime: Runtime,
     /// `[snapshot]`
     pub snapshot: Snapshot,
+    /// `[artifacts]`
+    pub artifacts: Artifacts,
+}
+
+/// `[artifacts]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Artifacts {
+    /// Files that `publish` attaches.
+    pub collect: Vec<Collect>,
+}
+
+/// One element of `[artifacts] collect`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Collect {
+    /// Which files: a path below the project's root with `*`, `?`, `[...]` and
+    /// `**`.
+    pub path: String,
+    /// What they are.
+    #[serde(rename = "type")]
+    pub artifact_type: ArtifactType,
 }
 
 /// `[toolchain]`
@@ -221,6 +242,14 @@ impl Project {
                 .parse::<Fingerprint>()
                 .map_err(|why| Fault { message: format!("{name}: snapshot.allow: {why}"), ..why })?;
         }
+        for collect in &project.artifacts.collect {
+            let invalid = |why: &str| usage(format!("{name}: artifacts.collect: {:?} {why}", collect.path));
+            let parts = || collect.path.split('/');
+            if collect.path.starts_with('/') || parts().any(|part| matches!(part, "" | "." | "..")) {
+                return Err(invalid("is not a path inside the project"));
+            }
+            glob::Pattern::new(&collect.path).map_err(|why| invalid(&format!("is not a pattern: {}", why.msg)))?;
+        }
         if let Some(pattern) = project.snapshot.exclude.iter().find(|p| p.contains('\n')) {
             return Err(usage(format!("{name}: snapshot.exclude: {pattern:?} is not a pattern")));
         }
@@ -292,6 +321,20 @@ mod tests {
             "x = [",
         ] {
             assert!(Project::parse(bad, "envctl.toml").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn artifacts_are_named_by_pattern_and_type() {
+        let text = "[artifacts]\ncollect = [{ path = \"reports/**/*.xml\", type = \"test-results\" }]";
+        let project = Project::parse(text, "envctl.toml").unwrap();
+        assert_eq!(project.artifacts.collect[0].artifact_type, ArtifactType::TestResults);
+        for bad in ["/etc/*", "../x", "a/../b", "a//b", "./a", "", "a/***", "a/["] {
+            let text = format!("[artifacts]\ncollect = [{{ path = \"{bad}\", type = \"logs\" }}]");
+            assert!(Project::parse(&text, "envctl.toml").is_err(), "{bad:?}");
+        }
+        for bad in ["[{ path = \"a\" }]", "[{ path = \"a\", type = \"x\" }]", "[{ path = \"a\", typ = \"logs\" }]"] {
+            assert!(Project::parse(&format!("[artifacts]\ncollect = {bad}"), "envctl.toml").is_err(), "{bad}");
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Options {
     pub offline: bool,
     /// Questions may be asked: a terminal, and no `--no-input`.
     pub interactive: bool,
+    /// `--yes`: questions are answered with yes.
+    pub yes: bool,
     /// `--net-timeout`: how long a registry may be silent.
     pub net_timeout: Duration,
 }
@@ -93,6 +95,18 @@ impl Context {
         Ok(Context { env, paths, clock, ui, options, cwd, user })
     }
 
+    /// Asks whether to go on; `None` when there is nobody to ask.
+    ///
+    /// # Errors
+    /// When the answer cannot be read.
+    pub fn confirm(&self, question: &str) -> Result<Option<bool>> {
+        match (self.options.yes, self.options.interactive) {
+            (true, _) => Ok(Some(true)),
+            (false, true) => self.ui.confirm(question).map(Some),
+            (false, false) => Ok(None),
+        }
+    }
+
     /// The runtimes of this user.
     pub fn runtimes(&self) -> Runtimes {
         Runtimes::new(self.paths.clone())
@@ -129,7 +143,7 @@ impl Context {
     }
 
     /// The root of the checkout that holds the working directory.
-    fn checkout(&self) -> Option<PathBuf> {
+    pub(super) fn checkout(&self) -> Option<PathBuf> {
         self.cwd.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned)
     }
 

@@ -9,6 +9,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::context::Context;
+use super::keep::expire_artifacts;
 use crate::crash;
 use crate::disk::{self, Durability, remove, scratch};
 use crate::runtime::{self, Receipt};
@@ -34,7 +35,7 @@ pub struct Collected {
 /// One thing that was removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Removed {
-    /// `lease`, `draft`, `trash`, `receipt` or `log`.
+    /// `lease`, `draft`, `trash`, `receipt`, `log` or `artifact`.
     pub kind: &'static str,
     /// Which one.
     pub path: PathBuf,
@@ -82,6 +83,13 @@ pub fn gc(ctx: &Context, receipts: Vec<Receipt>) -> Result<Collected> {
                 removed(kind, path, "it is older than 30 days");
             }
         }
+    }
+    match expire_artifacts(ctx, false) {
+        Ok(expired) => {
+            let old = expired.artifacts.into_iter();
+            old.for_each(|path| removed("artifact", path, "it was kept as long as artifacts.keep says"));
+        }
+        Err(error) => ctx.ui.detail(&format!("{error:#}")),
     }
     let _ = disk::write_file(&ctx.paths.gc_mark(), b"", Durability::Cached);
     Ok(all)

@@ -6,9 +6,12 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use super::bring::{artifacts_of, key_artifacts};
+use super::claim;
 use super::context::Context;
 use super::fetch::{self, Here};
 use super::hydrate::{self, Renew, Workspace};
+use super::keep;
 use super::pin::Pin;
 use super::report::Report;
 use super::resolve::Resolved;
@@ -57,6 +60,7 @@ pub(super) fn make_workspace(
         Workspace::Ready(pin) => {
             report.cache.hits += 1;
             ctx.ui.detail(&format!("the workspace is {}", place.display()));
+            report.artifacts = artifacts_of(&pin).map(Path::to_owned);
             Made { parity: pin.parity, unflushed: pin.unflushed_boot.is_some(), aside: None }
         }
         Workspace::Missing | Workspace::Stale(_) => {
@@ -65,6 +69,11 @@ pub(super) fn make_workspace(
             crash::point("cold.snapshot");
             report.step("fetch.repo", || Ok(((), hydrate::fetch_repo(ctx, &resolved, &snapshot.document)?)))?;
             crash::point("cold.fetched");
+            let asked = Instant::now();
+            let artifacts = key_artifacts(source, &resolved);
+            if let Some((_, bytes)) = &artifacts {
+                report.note("fetch.artifacts", asked.elapsed(), *bytes);
+            }
             let aside = stale.map(|_| hydrate::aside(ctx, &resolved, place)).transpose()?;
             let hydrated = report.step("hydrate.workspace", || {
                 Ok((hydrate::workspace(ctx, &resolved, snapshot, place, aside.as_deref())?, 0))
@@ -74,6 +83,8 @@ pub(super) fn make_workspace(
             }
             let mut pin = Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place.to_owned());
             pin.parity = Some(hydrated.parity);
+            pin.artifacts = artifacts.map(|(folder, _)| folder);
+            report.artifacts = artifacts_of(&pin).map(Path::to_owned);
             pin.unflushed_boot = Some(crate::disk::boot_id()?);
             ctx.pins().write(&resolved.task, into, &pin)?;
             crash::point("cold.pinned");
@@ -127,6 +138,20 @@ pub(super) fn gather(
         report.note("fetch.image", took, pulled.bytes);
         Ok((image, pulled, made?))
     })
+}
+
+/// Whether this identity has not been entered here before.
+pub(super) fn is_first(resolved: &Resolved) -> bool {
+    resolved.pin.as_ref().is_none_or(|pin| pin.identity != resolved.digest)
+}
+
+/// What nobody waits for: losing it costs time, or a courtesy.
+pub(super) fn afterwards(ctx: &Context, resolved: &Resolved, into: Option<&Path>, pulled: Option<&Pulled>) {
+    drop(flush(ctx, resolved, into, pulled));
+    if is_first(resolved) {
+        drop(keep::flush(ctx));
+        drop(claim::leave(ctx, resolved));
+    }
 }
 
 /// Makes what was just written outlive a power loss, and notes that it does.

@@ -5,18 +5,24 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::collect::collect;
 use super::context::Context;
+use super::evidence::{ArtifactRow, Attachable, Subject, attach, looked_at};
 use super::image_source;
+use super::moved::Intent;
 use super::pin::Pin;
-use super::screen::{self, Screened, Unsearched};
+use super::screen::{self, Screen, Screened, Unsearched};
 use super::tell;
+use crate::config::Project;
 use crate::crash;
 use crate::credentials::Scanner;
 use crate::digest::Digest;
-use crate::error::{failure, integrity, usage};
+use crate::error::{failure, usage};
 use crate::git::Git;
-use crate::identity::{Handoff, Identity, Redacted, Repo, SCHEMA, StoreRef, TaskId, Toolchain, Workdir};
-use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
+use crate::identity::{
+    Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Workdir,
+};
+use crate::oci::{Descriptor, media};
 use crate::snapshot::{self, Captured};
 use crate::store::{self, Access, Store};
 
@@ -57,6 +63,8 @@ pub struct PublishOptions {
     pub handoff: Handoff,
     /// Leave files with credentials out, instead of refusing.
     pub redact: bool,
+    /// `--fork`: another task that goes on from this one.
+    pub fork: Option<TaskId>,
 }
 
 /// What was published.
@@ -84,6 +92,8 @@ pub struct Published {
     pub redacted: Vec<Redacted>,
     /// Files that were not searched for credentials in full.
     pub unsearched: Vec<Unsearched>,
+    /// Files that were attached.
+    pub artifacts: Vec<ArtifactRow>,
 }
 
 /// Publishes the checkout that holds the working directory.
@@ -98,17 +108,29 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
     let project = ctx.project(&root)?;
     let origin = ctx.pins().of_workspace(&root)?;
     let parent = origin.as_ref().map(|pin| ctx.pins().identity(&pin.identity)).transpose()?.flatten();
-    let task = task(options, parent.as_ref())?;
+    let (task, forked) = task(options, parent.as_ref())?;
     let store_name = store_of(ctx, origin.as_ref())?;
     let agent = options.agent.clone().or_else(|| ctx.env.agent.clone());
     let scanner = screen::scanner(ctx, &project)?;
     screen::screen_words(&scanner, &options.handoff, agent.as_deref())?;
     let (captured, screened) = capture(ctx, &git, &repo, &project, &scanner, options.redact)?;
+    let screen = Screen { scanner: &scanner, redact: options.redact, root: &root };
+    let evidence = collected(ctx, options, &project, &root, screen)?;
     crash::point("publish.captured");
     let target = ctx.open(&store_name, Access::Write)?;
     // The tag as it was before anything was stored: a move in between is
     // noticed at the end.
     let before = target.resolve(task.as_str())?;
+    let intent = Intent {
+        ctx,
+        store: &*target,
+        name: &store_name,
+        task: &task,
+        before: before.as_ref(),
+        origin: origin.as_ref(),
+        forked: forked.as_ref(),
+    };
+    let continued = intent.parent()?;
     let toolchain = toolchain(ctx, &*target, options, &project, &root, parent.as_ref())?;
     crash::point("publish.image");
     let identity = Identity {
@@ -127,7 +149,7 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         snapshot_id: captured.id(),
         lockfiles: lockfiles(&root)?,
         caches: Vec::new(),
-        parent: parent_of(&*target, before.as_ref(), &task)?,
+        parent: continued,
         handoff: options.handoff.clone(),
         redacted: screened.redacted,
         extra: Default::default(),
@@ -140,9 +162,15 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         (Some(path), Some(pack)) => Some((path.as_path(), pack_descriptor(pack))),
         _ => None,
     };
-    let descriptor = store::write(&*target, &bytes, &captured.bytes, pack)?;
+    let mut descriptor = store::write(&*target, &bytes, &captured.bytes, pack)?;
     crash::point("publish.named");
     let digest = Digest::of(&bytes);
+    // Before the tag moves: who enters then finds them.
+    let subject = Subject { manifest: descriptor.clone(), digest, identity };
+    let artifacts = attached(ctx, &*target, &subject, &evidence, screen)?;
+    let identity = subject.identity;
+    let summary = Summary::of(&identity, digest, descriptor.digest);
+    descriptor.annotations.insert(SUMMARY.into(), summary.to_text()?);
     let expected = before.as_ref().map(|descriptor| &descriptor.digest);
     let moved = target.tag(task.as_str(), &descriptor, Some(expected))?;
     crash::point("publish.moved");
@@ -151,6 +179,7 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
             .hint(format!("it stays reachable as {store_name}@{digest}; publish again to move the task"))
             .into());
     }
+    note(ctx, &*target, &store_name, &summary, origin.as_ref());
     let reference = format!("{store_name}:{task}");
     Ok(Published {
         enter: format!("envctl enter {}", quote(&reference)),
@@ -164,14 +193,64 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         pack_bytes: captured.document.pack.as_ref().map_or(0, |pack| pack.size),
         redacted: identity.redacted,
         unsearched: screened.unsearched,
+        artifacts,
     })
 }
 
-fn task(options: &PublishOptions, parent: Option<&Identity>) -> Result<TaskId> {
-    match (&options.task, parent) {
-        (Some(task), _) => Ok(task.clone()),
-        (None, Some(parent)) => Ok(parent.task_id.clone()),
-        (None, None) => Err(usage("which task is this?").hint("name it: envctl publish TASK").into()),
+/// The task to publish, and the one that it is a fork of.
+fn task(options: &PublishOptions, parent: Option<&Identity>) -> Result<(TaskId, Option<TaskId>)> {
+    let task = match (&options.task, parent) {
+        (Some(task), _) => task.clone(),
+        (None, Some(parent)) => parent.task_id.clone(),
+        (None, None) => return Err(usage("which task is this?").hint("name it: envctl publish TASK").into()),
+    };
+    Ok(match &options.fork {
+        Some(fork) => (fork.clone(), Some(task)),
+        None => (task, None),
+    })
+}
+
+/// Finds what the project's patterns name, and looks at it.
+fn collected(
+    ctx: &Context,
+    options: &PublishOptions,
+    project: &Project,
+    root: &Path,
+    screen: Screen<'_>,
+) -> Result<Attachable> {
+    let found = collect(root, &project.artifacts.collect, &options.handoff)?;
+    for left_out in &found.left_out {
+        ctx.ui.warn(&format!("not attached: {left_out}"));
+    }
+    looked_at(ctx, found.files, screen)
+}
+
+fn attached(
+    ctx: &Context,
+    target: &dyn Store,
+    subject: &Subject,
+    evidence: &Attachable,
+    screen: Screen<'_>,
+) -> Result<Vec<ArtifactRow>> {
+    let attached = attach(ctx, target, subject, evidence, screen)?;
+    if !attached.is_empty() {
+        let bytes = attached.iter().map(|attachment| attachment.content.size).sum();
+        ctx.ui.status("Attached", &format!("{} artifacts, {}", attached.len(), crate::ui::human_bytes(bytes)));
+    }
+    Ok(attached.iter().map(ArtifactRow::of).collect())
+}
+
+/// What others, and this workspace, are to know of a publish that is done.
+fn note(ctx: &Context, target: &dyn Store, store: &StoreRef, summary: &Summary, origin: Option<&Pin>) {
+    if let StoreRef::Registry(_) = store
+        && let Err(error) = store::note_task(target, summary)
+    {
+        ctx.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
+    }
+    if let Some(pin) = origin.filter(|pin| pin.store == store.to_string())
+        && let Err(error) = ctx.pins().note_published(pin, summary.task.as_str(), summary.identity)
+    {
+        ctx.ui.warn(&format!("this workspace does not know that it was published: {error:#}"));
     }
 }
 
@@ -187,7 +266,7 @@ fn capture(
     ctx: &Context,
     git: &Git,
     repo: &git2::Repository,
-    project: &crate::config::Project,
+    project: &Project,
     scanner: &Scanner,
     redact: bool,
 ) -> Result<(Captured, Screened)> {
@@ -225,7 +304,7 @@ fn toolchain(
     ctx: &Context,
     target: &dyn Store,
     options: &PublishOptions,
-    project: &crate::config::Project,
+    project: &Project,
     root: &Path,
     parent: Option<&Identity>,
 ) -> Result<Toolchain> {
@@ -254,7 +333,7 @@ fn toolchain(
     }
 }
 
-fn workdir(options: &PublishOptions, project: &crate::config::Project, parent: Option<&Identity>) -> Result<Workdir> {
+fn workdir(options: &PublishOptions, project: &Project, parent: Option<&Identity>) -> Result<Workdir> {
     let configured = project.workspace.workdir.as_deref().map(str::parse).transpose()?;
     let chosen = options.workdir.clone().or(configured).or_else(|| parent.map(|parent| parent.workdir.clone()));
     Ok(match chosen {
@@ -274,18 +353,6 @@ fn lockfiles(root: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(found)
-}
-
-/// The identity that the task pointed at so far.
-fn parent_of(store: &dyn Store, before: Option<&Descriptor>, task: &TaskId) -> Result<Option<Digest>> {
-    let Some(descriptor) = before else { return Ok(None) };
-    let manifest = Manifest::parse(&store.read_small(descriptor, MAX_METADATA)?)?;
-    if manifest.artifact_type.as_deref() != Some(media::IDENTITY) {
-        return Err(integrity(format!("the tag {task} of this store is in use by something else"))
-            .hint("choose another task ID")
-            .into());
-    }
-    Ok(Some(manifest.config.digest))
 }
 
 fn pack_descriptor(pack: &snapshot::Pack) -> Descriptor {

@@ -1,6 +1,6 @@
 //! What `--report FILE` holds: time and bytes of each step, and the outcome.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -14,7 +14,7 @@ use crate::snapshot::Parity;
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
     /// `resolve`, `plan`, `fetch.image`, `fetch.repo`, `fetch.snapshot`,
-    /// `hydrate.workspace`, `start`, `run` or `reset`.
+    /// `fetch.artifacts`, `hydrate.workspace`, `start`, `run` or `reset`.
     pub name: &'static str,
     /// Duration in milliseconds.
     pub ms: f64,
@@ -51,6 +51,8 @@ pub struct Report {
     /// Files that the publisher left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<Redacted>,
+    /// The folder of the artifacts that came along; `null` when there are none.
+    pub artifacts: Option<PathBuf>,
     /// How limits are kept.
     pub limits: Enforced,
     /// Exit code of the command; `null` where none ran.

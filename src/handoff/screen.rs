@@ -6,6 +6,8 @@
 
 use std::collections::hash_map::{Entry, HashMap};
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -55,6 +57,76 @@ pub(super) fn scanner(ctx: &Context, project: &Project) -> Result<Scanner> {
     let known = secrets::known(ctx, &project.runtime.secrets);
     let allowed = project.snapshot.allow.iter().map(|text| text.parse::<Fingerprint>());
     Ok(Scanner::new(&known, allowed.collect::<Result<Vec<_>, _>>()?)?)
+}
+
+/// How files that are attached are looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Screen<'a> {
+    pub(super) scanner: &'a Scanner,
+    /// Leave files with credentials out, instead of refusing.
+    pub(super) redact: bool,
+    /// The checkout: paths are named, and allowed, from here.
+    pub(super) root: &'a Path,
+}
+
+impl Screen<'_> {
+    /// Looks at one file.
+    ///
+    /// # Errors
+    /// When the rules cannot be read.
+    pub(super) fn look(self, path: &Path, content: &[u8]) -> Result<Looked> {
+        Ok(self.scanner.file(&self.name(path).to_string_lossy(), content)?)
+    }
+
+    fn name(self, path: &Path) -> &Path {
+        path.strip_prefix(self.root).unwrap_or(path)
+    }
+
+    /// Refuses files in which a credential was found, or leaves them out and
+    /// says so.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Policy`] with all that was found.
+    pub(super) fn settle_artifacts<T>(
+        self,
+        ctx: &Context,
+        files: Vec<T>,
+        looked: impl Fn(&T) -> (PathBuf, Looked),
+    ) -> Result<Vec<T>> {
+        let (mut kept, mut hits) = (Vec::new(), Vec::new());
+        for file in files {
+            let (path, looked) = looked(&file);
+            if let Some(gap) = looked.gap {
+                ctx.ui.warn(&format!("{} {}", path.display(), gap.why()));
+            }
+            match looked.findings.first() {
+                None => kept.push(file),
+                Some(found) if self.redact => {
+                    ctx.ui.warn(&format!("not attached: {} ({})", path.display(), found.rule));
+                }
+                Some(_) => hits.extend(hits_in(self.name(&path), &looked)),
+            }
+        }
+        if hits.is_empty() { Ok(kept) } else { Err(refusal(&hits, false).into()) }
+    }
+
+    /// Refuses a file that was read again.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn check_artifact(self, path: &Path, looked: &Looked) -> Result<()> {
+        if looked.findings.is_empty() { Ok(()) } else { Err(refusal(&hits_in(self.name(path), looked), false).into()) }
+    }
+}
+
+fn hits_in(path: &Path, looked: &Looked) -> Vec<Hit> {
+    let hit = |finding: &Finding| Hit {
+        place: Some(Place::Working),
+        path: GitPath(path.as_os_str().as_bytes().to_vec()),
+        what: String::new(),
+        finding: finding.clone(),
+    };
+    looked.findings.iter().map(hit).collect()
 }
 
 /// What a look at a draft found.

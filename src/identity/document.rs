@@ -304,39 +304,42 @@ pub(crate) fn check_schema(bytes: &[u8], known: u32, what: &str) -> Result<(), F
     }
 }
 
+/// An identity for tests.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "for tests")]
+pub(super) fn sample() -> Identity {
+    Identity {
+        schema: SCHEMA,
+        task_id: "task-1".parse().unwrap(),
+        created_at: "2026-01-15T10:30:00Z".parse().unwrap(),
+        agent_identity: Some("agent-app".into()),
+        repo: Repo {
+            url: "https://git.example/a/b.git".parse().unwrap(),
+            commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
+            branch: Some("agent/fix".into()),
+            extra: Map::new(),
+        },
+        toolchain: Toolchain {
+            image: format!("store@{}", Digest::of(b"image")).parse().unwrap(),
+            platform: "linux/amd64".parse().unwrap(),
+            pinned: Pinned::AtPublish,
+            extra: Map::new(),
+        },
+        workdir: "/workspace".parse().unwrap(),
+        snapshot_id: Digest::of(b"snapshot"),
+        lockfiles: vec![],
+        caches: vec![],
+        parent: None,
+        handoff: Handoff::default(),
+        redacted: vec![],
+        extra: Map::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn sample() -> Identity {
-        Identity {
-            schema: SCHEMA,
-            task_id: "task-1".parse().unwrap(),
-            created_at: "2026-01-15T10:30:00Z".parse().unwrap(),
-            agent_identity: Some("agent-app".into()),
-            repo: Repo {
-                url: "https://git.example/a/b.git".parse().unwrap(),
-                commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
-                branch: Some("agent/fix".into()),
-                extra: Map::new(),
-            },
-            toolchain: Toolchain {
-                image: format!("store@{}", Digest::of(b"image")).parse().unwrap(),
-                platform: "linux/amd64".parse().unwrap(),
-                pinned: Pinned::AtPublish,
-                extra: Map::new(),
-            },
-            workdir: "/workspace".parse().unwrap(),
-            snapshot_id: Digest::of(b"snapshot"),
-            lockfiles: vec![],
-            caches: vec![],
-            parent: None,
-            handoff: Handoff::default(),
-            redacted: vec![],
-            extra: Map::new(),
-        }
-    }
 
     proptest! {
         #[test]

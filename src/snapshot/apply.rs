@@ -128,7 +128,7 @@ pub fn parity(git: &Git, root: &Path, document: &Document, applied: &Applied) ->
 
 /// Adds the pack to the workspace's own objects; thin deltas are completed
 /// from the mirror's.
-fn index_pack(repo: &git2::Repository, size: u64, digest: Digest, content: &mut dyn Read) -> Result<()> {
+pub(super) fn index_pack(repo: &git2::Repository, size: u64, digest: Digest, content: &mut dyn Read) -> Result<()> {
     let folder = repo.path().join("objects/pack");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let odb = repo.odb()?;

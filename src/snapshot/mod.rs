@@ -1,10 +1,12 @@
 //! The semantic state of a checkout: what was committed and not pushed, what
 //! was staged, changed, deleted and added. Taken by [`mod@capture`] as a
 //! [`Draft`] that can be looked at before it is packed, put back by
-//! [`mod@apply`], compared by [`parity`]. Not a disk: git's own objects carry it.
+//! [`mod@apply`], compared by [`parity`] and [`mod@compare`]. Not a disk: git's
+//! own objects carry it.
 
 mod apply;
 mod capture;
+mod compare;
 mod document;
 mod draft;
 mod edit;
@@ -16,6 +18,7 @@ mod scratch;
 
 pub use apply::{Applied, Parity, apply, parity};
 pub use capture::{Captured, Options, Packed, draft, open, remote_url};
+pub use compare::{Changes, CommitLine, FileChange, FileStatus, Side, compare};
 pub use document::{Document, GitPath, MAX_DOCUMENT, Pack, TrackingRef};
 pub use draft::{CommitText, Content, Draft, Instead, LeaveOut, Place, Reader};
 pub use scratch::CAPTURE;

@@ -6,10 +6,13 @@
 mod approval;
 mod crash;
 mod credentials;
+mod crowd;
 mod docs;
 mod errors;
+mod evidence;
 mod examples;
 mod gc;
+mod history;
 mod hostile_git;
 mod hostile_image;
 mod image;

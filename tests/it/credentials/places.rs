@@ -1,6 +1,8 @@
 //! Everything that would travel is looked at, and nothing else.
 
-use super::{published, refused, shown};
+use std::fs;
+
+use super::{fingerprint, published, refused, shown};
 use crate::support::{Planter, Trip};
 
 fn code(token: &str) -> String {
@@ -201,4 +203,33 @@ fn what_cannot_be_searched_is_said() {
 fn refused_again(trip: &Trip) -> Vec<serde_json::Value> {
     let run = trip.publishing(&trip.lab.repo, "v").arg("--json").code(6);
     run.json()["error"]["details"].as_array().unwrap().clone()
+}
+
+#[test]
+fn case_48_artifacts_are_looked_at() {
+    let trip = Trip::new();
+    let (repo, mut p) = (&trip.lab.repo, Planter::new());
+    let collect = "{ path = \"*.log\", type = \"logs\" }";
+    repo.write("envctl.toml", format!("[artifacts]\ncollect = [{collect}]\n"));
+    repo.write(".gitignore", "*.log\n");
+    repo.commit("settings");
+    repo.push();
+    let token = p.github();
+    repo.write("run.log", format!("starting\nusing {token}\n"));
+    repo.write("fine.log", "all is well\n");
+    let (_, details) = refused(&trip, repo, &[], &[&token]);
+    assert_eq!(shown(&details), ["run.log:2 github-pat"]);
+    let json = published(trip.publishing(repo, "t").arg("--redact"));
+    let attached: Vec<_> = json["artifacts"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(attached, ["fine.log"]);
+
+    // By hand, too; nothing is stored then.
+    let task = trip.lab.store.reference("t");
+    let add = || trip.lab.agent.envctl(["artifacts", "add", &task, "run.log", "--type", "logs"]).cwd(&repo.path);
+    let run = add().code(6).says(&["run.log:2: github-pat, fingerprint"]);
+    assert!(!run.stderr.contains(&token[20..]), "{}", run.stderr);
+    let hex = crate::support::sha256(&fs::read(repo.path.join("run.log")).unwrap());
+    assert!(!trip.lab.store.has(&format!("sha256:{}", hex.trim_start_matches("sha256:"))));
+    repo.write("envctl.toml", format!("[snapshot]\nallow = [\"{}\"]\n", fingerprint(&details[0])));
+    add().ok();
 }
