@@ -6,6 +6,7 @@
 //! [`identity`] and [`config`] are pure: they do no I/O.
 
 pub mod archive;
+pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod config;

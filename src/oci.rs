@@ -47,6 +47,10 @@ pub mod media {
     pub const PACK: &str = "application/vnd.envctl.snapshot.pack.v1";
     /// Evidence: artifact type and config blob, which is its provenance.
     pub const ARTIFACT: &str = "application/vnd.envctl.artifact.v1+json";
+    /// A sealed tree: artifact type and config blob, which says what it is.
+    pub const CACHE: &str = "application/vnd.envctl.cache.v1+json";
+    /// A layer compressed with zstd.
+    pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
     /// Who entered a task: artifact type and config blob.
     pub const CLAIMS: &str = "application/vnd.envctl.claims.v1+json";
     /// The list of a registry's tasks: artifact type and config blob.

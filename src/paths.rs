@@ -82,7 +82,27 @@ impl Paths {
 
     /// Unpacked layers whose files are owned according to one id mapping.
     pub fn layers(&self, mapping: &str) -> PathBuf {
-        self.cache.join("layers").join(mapping)
+        self.all_layers().join(mapping)
+    }
+
+    /// Unpacked layers of all id mappings.
+    pub fn all_layers(&self) -> PathBuf {
+        self.cache.join("layers")
+    }
+
+    /// Sealed trees whose files are owned according to one id mapping.
+    pub fn trees(&self, mapping: &str) -> PathBuf {
+        self.all_trees().join(mapping)
+    }
+
+    /// Sealed trees of all id mappings.
+    pub fn all_trees(&self) -> PathBuf {
+        self.cache.join("trees")
+    }
+
+    /// What the setup of a cache printed.
+    pub fn setup_log(&self, name: &str, key: &Digest) -> PathBuf {
+        self.logs().join(format!("cache-{name}-{}.log", key.short()))
     }
 
     /// The object mirror of a repository.

@@ -119,7 +119,8 @@ impl<'a> Extractor<'a> {
                 return Err(bad("the layer's root is not a folder"));
             }
             self.folder_settings(Vec::new(), entry);
-            return Ok(());
+            // The root of an image belongs to its user's root, whatever a layer says.
+            return if self.kind == Kind::Tree { self.own(b".".to_vec(), entry) } else { Ok(()) };
         };
         let parent = self.parent(parents)?;
         let full = parts.join(&b'/');

@@ -2,9 +2,13 @@
 //! image layers and sealed trees have in common.
 
 mod extract;
+mod pack;
 mod path;
 mod stream;
 mod tar;
+mod tree;
 
 pub use extract::{Counts, Kind, Owned};
+pub use pack::{Packed, pack};
 pub use stream::{Target, unpack};
+pub use tree::{Summary, compare, sanitise, summarise};

@@ -32,7 +32,7 @@ pub struct Target<'a> {
 }
 
 /// Unpacks a compressed archive that hashes to `blob`'s digest, and to
-/// `diff_id` uncompressed. `moved` is told how many more bytes were read; its
+/// `diff_id` uncompressed where one is given. `moved` is told how many more bytes were read; its
 /// error stops it.
 ///
 /// # Errors
@@ -40,7 +40,7 @@ pub struct Target<'a> {
 /// hostile; what was unpacked so far stays in the target.
 pub fn unpack(
     blob: &Descriptor,
-    diff_id: &Digest,
+    diff_id: Option<&Digest>,
     content: Box<dyn Read + Send>,
     target: &Target<'_>,
     moved: &(dyn Fn(u64) -> io::Result<()> + Sync),
@@ -80,7 +80,7 @@ pub fn unpack(
 /// Reads, checks and decompresses; sends what comes out.
 fn inflate(
     layer: &Descriptor,
-    diff_id: &Digest,
+    diff_id: Option<&Digest>,
     content: Box<dyn Read + Send>,
     moved: &(dyn Fn(u64) -> io::Result<()> + Sync),
     chunks: &SyncSender<io::Result<Vec<u8>>>,
@@ -139,7 +139,9 @@ fn inflate(
         };
     }
     let actual = hasher.finish();
-    if actual != *diff_id {
+    if let Some(diff_id) = diff_id
+        && actual != *diff_id
+    {
         return Err(fault(format!("the layer {} unpacks to {actual}, the image says {diff_id}", layer.digest)));
     }
     Ok(())

@@ -69,6 +69,9 @@ pub(super) struct Arguments {
     /// Resolve the task again; an older workspace is set aside
     #[arg(long)]
     refresh: bool,
+    /// Copy cached trees into the workspace, for programs of the host
+    #[arg(long, conflicts_with = "no_runtime")]
+    materialize: bool,
     /// Show what would be done
     #[arg(long)]
     dry_run: bool,
@@ -95,6 +98,7 @@ impl Arguments {
             detach: self.detach,
             fresh: self.fresh,
             refresh: self.refresh,
+            materialize: self.materialize,
             dry_run: self.dry_run,
         };
         let mut report = Report::default();

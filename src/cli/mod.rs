@@ -3,6 +3,7 @@
 
 mod approve;
 mod artifacts;
+mod cache;
 mod completions;
 mod diff;
 mod enter;
@@ -92,6 +93,7 @@ enum Verb {
     Log(log::Arguments),
     Diff(diff::Arguments),
     Artifacts(artifacts::Arguments),
+    Cache(cache::Arguments),
     Status(status::Arguments),
     Extend(extend::Arguments),
     Ports(ports::Arguments),
@@ -136,6 +138,7 @@ impl Verb {
             Verb::Log(arguments) => arguments.run(ctx),
             Verb::Diff(arguments) => arguments.run(ctx),
             Verb::Artifacts(arguments) => arguments.run(ctx),
+            Verb::Cache(arguments) => arguments.run(ctx),
             Verb::Status(arguments) => arguments.run(ctx),
             Verb::Extend(arguments) => arguments.run(ctx),
             Verb::Ports(arguments) => arguments.run(ctx),

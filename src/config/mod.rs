@@ -2,18 +2,20 @@
 //! Pure: text in, checked values out. Keys that this envctl does not know are
 //! errors that name the nearest known one.
 
+mod cache;
 mod project;
 mod schema;
 mod user;
 
 use crate::error::{Fault, usage};
 
+pub use cache::{CacheEntry, Fixture, FixtureSource, Ready, Service, ServiceData, SetupNetwork, Spot};
 pub use project::{
     Artifacts, Collect, Limits, NetworkName, PROJECT_FILES, PortEntry, Project, Runtime, SecretEntry, Snapshot,
     Toolchain, Workspace,
 };
 pub use schema::{Key, PROJECT, USER};
-pub use user::{KeepArtifacts, Registry, SecretSource, UrlRewrite, User};
+pub use user::{CacheLimits, KeepArtifacts, Registry, SecretSource, UrlRewrite, User};
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str, name: &str, keys: &[Key]) -> Result<T, Fault> {
     let flat = |error: toml::de::Error| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::cache::{self, CacheEntry, Fixture, Service};
 use super::{PROJECT, parse};
 use crate::credentials::Fingerprint;
 use crate::error::{Fault, usage};
@@ -30,6 +31,12 @@ pub struct Project {
     pub snapshot: Snapshot,
     /// `[artifacts]`
     pub artifacts: Artifacts,
+    /// `[[cache]]`
+    pub cache: Vec<CacheEntry>,
+    /// `[[fixture]]`
+    pub fixture: Vec<Fixture>,
+    /// `[[service]]`
+    pub service: Vec<Service>,
 }
 
 /// `[artifacts]`
@@ -250,6 +257,7 @@ impl Project {
             }
             glob::Pattern::new(&collect.path).map_err(|why| invalid(&format!("is not a pattern: {}", why.msg)))?;
         }
+        cache::check(&project).map_err(|why| usage(format!("{name}: {why}")))?;
         if let Some(pattern) = project.snapshot.exclude.iter().find(|p| p.contains('\n')) {
             return Err(usage(format!("{name}: snapshot.exclude: {pattern:?} is not a pattern")));
         }

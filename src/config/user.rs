@@ -8,10 +8,16 @@ use serde::Deserialize;
 use super::{USER, parse};
 use crate::error::{Fault, usage};
 use crate::identity::StoreRef;
-use crate::quantity::parse_duration;
+use crate::quantity::{parse_bytes, parse_duration};
 
 /// How long local copies of artifacts are kept when nothing else is said.
 const KEEP_ARTIFACTS: Duration = Duration::from_secs(90 * 86_400);
+
+/// The same for cached trees.
+const MAX_CACHE_AGE: Duration = Duration::from_secs(30 * 86_400);
+
+/// What stays free beside the caches in bytes.
+const MIN_FREE: u64 = 2 << 30;
 
 /// The user's `config.toml`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -29,6 +35,8 @@ pub struct User {
     pub artifacts: KeepArtifacts,
     /// Whether `enter` lets others know who entered a task.
     pub claims: bool,
+    /// `[cache]`
+    pub cache: CacheLimits,
 }
 
 impl Default for User {
@@ -40,6 +48,7 @@ impl Default for User {
             secrets: BTreeMap::new(),
             artifacts: KeepArtifacts::default(),
             claims: true,
+            cache: CacheLimits::default(),
         }
     }
 }
@@ -50,6 +59,18 @@ impl Default for User {
 pub struct KeepArtifacts {
     /// How long local copies are kept.
     pub keep: Option<String>,
+}
+
+/// `[cache]` of a user: what `gc` keeps of what is only a matter of time.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct CacheLimits {
+    /// All entries and layers together: bytes, or with K, M, G, T.
+    pub max_size: Option<String>,
+    /// How long what nobody used is kept.
+    pub max_age: Option<String>,
+    /// What stays free on the file system of the caches.
+    pub min_free: Option<String>,
 }
 
 /// Where a secret comes from.
@@ -113,6 +134,14 @@ impl User {
         if let Some(keep) = &user.artifacts.keep {
             parse_duration(keep).map_err(|why| usage(format!("{name}: artifacts.keep: {why}")))?;
         }
+        if let Some(age) = &user.cache.max_age {
+            parse_duration(age).map_err(|why| usage(format!("{name}: cache.max_age: {why}")))?;
+        }
+        for (key, size) in [("max_size", &user.cache.max_size), ("min_free", &user.cache.min_free)] {
+            if let Some(size) = size {
+                parse_bytes(size).map_err(|why| usage(format!("{name}: cache.{key}: {why}")))?;
+            }
+        }
         for (host, registry) in &user.registries {
             for host in [Some(host), registry.mirror.as_ref()].into_iter().flatten() {
                 let named = format!("{host}/x").parse::<StoreRef>();
@@ -131,6 +160,17 @@ impl User {
     /// How long local copies of artifacts are kept.
     pub fn keep_artifacts(&self) -> Duration {
         self.artifacts.keep.as_deref().and_then(|keep| parse_duration(keep).ok()).unwrap_or(KEEP_ARTIFACTS)
+    }
+
+    /// How long a cached tree that nobody uses is kept.
+    pub fn max_cache_age(&self) -> Duration {
+        self.cache.max_age.as_deref().and_then(|age| parse_duration(age).ok()).unwrap_or(MAX_CACHE_AGE)
+    }
+
+    /// What all caches may hold, in bytes, and what must stay free beside them.
+    pub fn cache_sizes(&self) -> (Option<u64>, u64) {
+        let bytes = |text: &Option<String>| text.as_deref().and_then(|text| parse_bytes(text).ok());
+        (bytes(&self.cache.max_size), bytes(&self.cache.min_free).unwrap_or(MIN_FREE))
     }
 
     /// The address under which a published URL is reachable here: the longest

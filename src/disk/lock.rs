@@ -18,6 +18,15 @@ pub struct FileLock {
 }
 
 impl FileLock {
+    /// Takes the lock if nobody has it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be made, or the file system has no locks.
+    pub fn attempt(path: &Path) -> Result<Option<Self>> {
+        let file = open(path)?;
+        Ok(try_exclusive(&file).with_context(|| context(path))?.then_some(FileLock { _file: file }))
+    }
+
     /// Takes the lock; calls `waiting` once before it has to wait.
     ///
     /// # Errors
@@ -30,6 +39,29 @@ impl FileLock {
         waiting();
         exclusive(&file).with_context(|| context(path))?;
         Ok(FileLock { _file: file })
+    }
+}
+
+/// A lock that several may have at once, but nobody beside an exclusive one.
+#[derive(Debug)]
+pub struct SharedLock {
+    _file: File,
+}
+
+impl SharedLock {
+    /// Takes the lock; calls `waiting` once before it has to wait.
+    ///
+    /// # Errors
+    /// As [`FileLock::acquire`].
+    pub fn acquire(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
+        let file = open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => return Ok(SharedLock { _file: file }),
+            Err(Errno::WOULDBLOCK) => waiting(),
+            Err(error) => return Err(error).with_context(|| context(path)),
+        }
+        rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockShared)).with_context(|| context(path))?;
+        Ok(SharedLock { _file: file })
     }
 }
 

@@ -162,6 +162,20 @@ pub fn find_program(path: Option<&std::ffi::OsStr>, name: &str) -> Option<std::p
         .find(|file| fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0))
 }
 
+/// Moves a damaged entry of a cache to where nothing uses it.
+///
+/// # Errors
+/// When it cannot be moved.
+pub fn quarantine(entry: &Path, cache: &Path) -> Result<std::path::PathBuf> {
+    let folder = cache.join("quarantine");
+    create_private_dir(&folder)?;
+    let name = entry.file_name().context("an entry without a name")?.to_string_lossy().into_owned();
+    let target = (0..1000).map(|n| folder.join(format!("{name}.{n}"))).find(|target| !target.exists());
+    let target = target.context("the quarantine is full")?;
+    fs::rename(entry, &target).with_context(|| format!("cannot move {} away", entry.display()))?;
+    Ok(target)
+}
+
 fn parent_of(path: &Path) -> Result<&Path> {
     path.parent().with_context(|| format!("{} has no folder above it", path.display()))
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Context;
 use super::resolve::resolve;
 use super::source::Source;
-use crate::config::{NetworkName, Project};
+use crate::config::{CacheEntry, NetworkName, Project, SetupNetwork};
 use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock};
 use crate::error::{not_found, policy};
@@ -34,6 +34,12 @@ pub struct Asks {
     /// Fixed ports of the host, as `inside=host`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<String>,
+    /// Setups of caches that want a network, as `name network command`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub setups: Vec<String>,
+    /// Stores besides the task's own from which fixtures come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<String>,
 }
 
 /// What of a project's wishes the command line has settled already.
@@ -73,11 +79,29 @@ impl Asks {
             asks.ports.sort();
             asks.ports.dedup();
         }
+        let outside = |cache: &CacheEntry| {
+            let network = match cache.network {
+                SetupNetwork::None => return None,
+                SetupNetwork::Private => "private",
+                SetupNetwork::Host => "host",
+            };
+            Some(format!("{} {network} {}", cache.name, cache.setup.trim()))
+        };
+        asks.setups = project.cache.iter().filter_map(outside).collect();
+        asks.setups.sort();
+        let stores = project.fixture.iter().filter_map(|fixture| fixture.source.store.as_ref());
+        asks.stores = stores.map(ToString::to_string).collect();
+        asks.stores.sort();
+        asks.stores.dedup();
         asks
     }
 
     fn is_empty(&self) -> bool {
-        self.network.is_none() && self.secrets.is_empty() && self.ports.is_empty()
+        self.network.is_none()
+            && self.secrets.is_empty()
+            && self.ports.is_empty()
+            && self.setups.is_empty()
+            && self.stores.is_empty()
     }
 
     /// Names exactly this.
@@ -94,7 +118,14 @@ impl Asks {
         });
         let secrets = self.secrets.iter().map(|secret| format!("the secret {secret}"));
         let ports = self.ports.iter().map(|port| format!("the fixed port {port}"));
-        network.chain(secrets).chain(ports).collect()
+        let setups = self.setups.iter().map(|setup| {
+            let mut words = setup.splitn(3, ' ');
+            let mut next = || words.next().unwrap_or_default();
+            let (name, network, command) = (next(), next(), next());
+            format!("a {network} network for the setup of the cache {name}: {command}")
+        });
+        let stores = self.stores.iter().map(|store| format!("fixtures from {store}, with your credentials for it"));
+        network.chain(secrets).chain(ports).chain(setups).chain(stores).collect()
     }
 }
 

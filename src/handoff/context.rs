@@ -109,7 +109,7 @@ impl Context {
 
     /// The runtimes of this user.
     pub fn runtimes(&self) -> Runtimes {
-        Runtimes::new(self.paths.clone())
+        Runtimes::new(self.paths.clone(), self.env.path.clone())
     }
 
     /// Finishes what dead owners left; a failure is told and stops nothing.

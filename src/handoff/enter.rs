@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::caches::{self, Caches};
 use super::context::Context;
 use super::hydrate::Renew;
 use super::plan::{self, Plan};
@@ -13,6 +14,7 @@ use super::resolve::{Resolved, resolve};
 use super::source::Source;
 use super::start::{self, RuntimeOptions};
 use super::{claim, gc, hydrate, live, tell};
+use crate::cache::Trees;
 use crate::identity::TaskRef;
 use crate::runtime::{self, Lease, Outcome, Sandbox};
 
@@ -35,6 +37,8 @@ pub struct EnterOptions {
     pub fresh: bool,
     /// Resolve again although the task is pinned.
     pub refresh: bool,
+    /// Copy cached trees into the workspace, for programs of the host.
+    pub materialize: bool,
     /// Show what would be done.
     pub dry_run: bool,
 }
@@ -51,6 +55,7 @@ impl EnterOptions {
             detach: false,
             fresh: true,
             refresh: false,
+            materialize: false,
             dry_run: false,
         }
     }
@@ -138,12 +143,24 @@ fn run(
     report: &mut Report,
 ) -> Result<Entered> {
     let ctx = source.ctx;
+    if is_first(resolved) {
+        caches::make_room(ctx);
+    }
+    // Until the lease is written nothing of the caches is removed.
+    let kept = caches::keep(ctx)?;
     let (image, pulled, made) = gather(&source, resolved, into, place, renew(options), report)?;
+    let project = ctx.project(place)?;
+    start::approve(ctx, resolved, &project, &options.runtime)?;
+    let mut wanted = Caches::new(ctx, resolved, &pulled, place, &project)?;
+    wanted.fetch(&source, report)?;
     // The threads of a registry's connections must have ended by now.
     drop(source);
     report.cache.misses += pulled.fetched;
     report.cache.hits += pulled.records.len() - pulled.fetched;
-    let mut spec = start::spec(ctx, resolved, &image, &pulled, place, &options.runtime)?;
+    wanted.seal(&image, report)?;
+    let hydrated = wanted.hydrate(options.materialize, report)?;
+    let mut spec = start::spec(ctx, resolved, &image, &pulled, place, &project, &options.runtime)?;
+    (spec.rootfs.trees, spec.made) = (hydrated.mounts, hydrated.made);
     spec.detached = options.detach;
     if options.detach {
         spec.deadline = Some(start::deadline_of_its_own(ctx, place, &options.runtime)?);
@@ -151,8 +168,18 @@ fn run(
     tell::greet(ctx, resolved, spec.network, options.command.is_empty());
     // The command need not wait for it, and neither does the caller.
     let afterwards = || {
-        if made.unflushed || pulled.layers.unflushed(&pulled.records) || is_first(resolved) {
-            runtime::in_background(|| afterwards(ctx, resolved, into, Some(&pulled)));
+        let given = caches::given(resolved, &hydrated.records);
+        if made.unflushed
+            || pulled.layers.unflushed(&pulled.records)
+            || is_first(resolved)
+            || Trees::unflushed(&hydrated.records)
+            || given.is_some()
+        {
+            runtime::in_background(|| {
+                caches::note_given(ctx, resolved, into, given);
+                afterwards(ctx, resolved, into, Some(&pulled));
+                caches::flush(ctx, &pulled, &hydrated.records);
+            });
         }
     };
     let session = start::session(ctx, &options.command);
@@ -164,6 +191,7 @@ fn run(
             Ok((runtime::detach(&runtimes, ctx.clock, &spec, session, &log, &|receipt| tell::audit(ctx, receipt))?, 0))
         };
         let lease = report.step("start", started)?;
+        drop(kept);
         afterwards();
         tell::tell_ports(ctx, &lease);
         tell::tell_limits(ctx, &lease);
@@ -175,6 +203,7 @@ fn run(
         return Ok(Entered::Detached(Box::new(lease)));
     }
     let mut sandbox = report.step("start", || Ok((Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?, 0)))?;
+    drop(kept);
     afterwards();
     gc::daily(ctx);
     tell::tell_ports(ctx, sandbox.lease());

@@ -7,6 +7,7 @@ use super::plan::Part;
 use super::resolve::{Resolved, from_store};
 use super::source::Source;
 use crate::archive::Owned;
+use crate::cache;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::{failure, integrity, unreachable};
@@ -26,7 +27,7 @@ impl Owners for Sandboxed<'_> {
     }
 }
 
-struct Mapped(Mapping);
+pub(super) struct Mapped(Mapping);
 
 impl Ownership for Mapped {
     fn key(&self) -> String {
@@ -45,11 +46,48 @@ impl Ownership for Mapped {
     fn remove(&self, tree: &std::path::Path) -> Result<()> {
         self.0.remove(tree)
     }
+
+    fn inside(&self, work: &dyn Fn() -> Result<()>) -> Result<()> {
+        self.0.inside(work)
+    }
+}
+
+impl cache::Holder for Mapped {
+    fn key(&self) -> String {
+        self.0.key()
+    }
+
+    fn own_ids(&self) -> (u32, u32) {
+        self.0.user()
+    }
+
+    fn settle(&self, root: std::os::fd::BorrowedFd<'_>, owned: &[Owned]) -> Result<()> {
+        Ownership::settle(self, root, owned).map(drop)
+    }
+
+    fn inside(&self, work: &dyn Fn() -> Result<()>) -> Result<()> {
+        self.0.inside(work)
+    }
+
+    fn remove(&self, tree: &std::path::Path) -> Result<()> {
+        self.0.remove(tree)
+    }
+}
+
+/// Whose files the sealed trees of a runtime are in which commands run as
+/// `user`.
+pub(super) fn holder(ctx: &Context, user: &User) -> Mapped {
+    Mapped(mapping(ctx, user))
 }
 
 /// The id mapping of a runtime in which commands run as `user`.
 pub(super) fn mapping(ctx: &Context, user: &User) -> Mapping {
     Mapping::new(user.uid, user.gid, ctx.env.path.as_deref())
+}
+
+/// Who the user of an image is, where it has been unpacked here.
+pub(super) fn local_user(ctx: &Context, image: &Digest) -> Result<Option<User>> {
+    disk::read_json(&ctx.paths.image_user(image))
 }
 
 /// The image as far as it is here already.

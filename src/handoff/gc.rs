@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::caches;
 use super::context::Context;
 use super::keep::expire_artifacts;
 use crate::crash;
@@ -35,7 +36,7 @@ pub struct Collected {
 /// One thing that was removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Removed {
-    /// `lease`, `draft`, `trash`, `receipt`, `log` or `artifact`.
+    /// `lease`, `draft`, `trash`, `receipt`, `log`, `artifact`, `cache` or `layer`.
     pub kind: &'static str,
     /// Which one.
     pub path: PathBuf,
@@ -83,6 +84,15 @@ pub fn gc(ctx: &Context, receipts: Vec<Receipt>) -> Result<Collected> {
                 removed(kind, path, "it is older than 30 days");
             }
         }
+    }
+    // What a runtime that is being started needs is not known yet: next time.
+    match caches::tend(ctx, &caches::configured(ctx), false) {
+        Ok(gone) => {
+            for one in gone.into_iter().flatten() {
+                removed(one.kind, ctx.paths.cache().join(one.key.hex()), one.why);
+            }
+        }
+        Err(error) => ctx.ui.detail(&format!("{error:#}")),
     }
     match expire_artifacts(ctx, false) {
         Ok(expired) => {

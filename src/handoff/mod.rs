@@ -8,6 +8,7 @@
 
 mod approval;
 mod bring;
+mod caches;
 mod claim;
 mod collect;
 mod context;
@@ -41,6 +42,10 @@ mod tell;
 
 pub use approval::{Approval, Approvals, Asked, Asks, Host, approvals, approve, approve_host, approve_task, revoke};
 pub use bring::{Gotten, get_artifacts};
+pub use caches::{
+    CacheRow, CacheState, Compared, Explained, Found, KeyRow, Promoted, PruneOptions, Tended, Verified, cache_diff,
+    cache_key, cache_why, caches, promote, prune, verify_caches,
+};
 pub use context::{Context, Options};
 pub use diff::{Diff, DiffOptions, diff};
 pub use enter::{EnterOptions, Entered, enter};

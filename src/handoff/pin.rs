@@ -41,6 +41,9 @@ pub(super) struct Pin {
     /// The folder of the artifacts that came along.
     #[serde(default)]
     pub(super) artifacts: Option<PathBuf>,
+    /// The cache entries that it was last given, by folder name.
+    #[serde(default)]
+    pub(super) trees: Vec<String>,
     /// What was published from the workspace, the latest last.
     #[serde(default)]
     pub(super) published: Vec<PublishedHere>,
@@ -67,6 +70,7 @@ impl Pin {
             parity: None,
             unflushed_boot: None,
             artifacts: None,
+            trees: Vec::new(),
             published: Vec::new(),
         }
     }

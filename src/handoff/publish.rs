@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::caches::{Basis, forget_materialized, identity_caches, push};
 use super::collect::collect;
 use super::context::Context;
 use super::evidence::{ArtifactRow, Attachable, Subject, attach, looked_at};
@@ -13,6 +14,7 @@ use super::moved::Intent;
 use super::pin::Pin;
 use super::screen::{self, Screen, Screened, Unsearched};
 use super::tell;
+use crate::cache;
 use crate::config::Project;
 use crate::crash;
 use crate::credentials::Scanner;
@@ -28,25 +30,6 @@ use crate::store::{self, Access, Store};
 
 /// Where the workspace appears when nobody says otherwise.
 const DEFAULT_WORKDIR: &str = "/workspace";
-
-/// Files that pin what a project depends on.
-const LOCKFILES: [&str; 15] = [
-    "Cargo.lock",
-    "Gemfile.lock",
-    "Pipfile.lock",
-    "bun.lock",
-    "bun.lockb",
-    "composer.lock",
-    "flake.lock",
-    "go.sum",
-    "npm-shrinkwrap.json",
-    "package-lock.json",
-    "pnpm-lock.yaml",
-    "poetry.lock",
-    "requirements.txt",
-    "uv.lock",
-    "yarn.lock",
-];
 
 /// What `publish` was asked to do.
 #[derive(Clone, Debug)]
@@ -133,6 +116,9 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
     let continued = intent.parent()?;
     let toolchain = toolchain(ctx, &*target, options, &project, &root, parent.as_ref())?;
     crash::point("publish.image");
+    let workdir = workdir(options, &project, parent.as_ref())?;
+    let basis = Basis { image: toolchain.image.digest, platform: toolchain.platform.clone(), workdir: workdir.clone() };
+    let (caches, sealed) = identity_caches(ctx, &project, &basis, &root, &store_name, task.as_str())?;
     let identity = Identity {
         schema: SCHEMA,
         task_id: task.clone(),
@@ -145,10 +131,10 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
             extra: Default::default(),
         },
         toolchain,
-        workdir: workdir(options, &project, parent.as_ref())?,
+        workdir,
         snapshot_id: captured.id(),
-        lockfiles: lockfiles(&root)?,
-        caches: Vec::new(),
+        lockfiles: cache::lockfiles(&root)?,
+        caches,
         parent: continued,
         handoff: options.handoff.clone(),
         redacted: screened.redacted,
@@ -164,6 +150,7 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
     };
     let mut descriptor = store::write(&*target, &bytes, &captured.bytes, pack)?;
     crash::point("publish.named");
+    push(ctx, &*target, &basis.image, &sealed)?;
     let digest = Digest::of(&bytes);
     // Before the tag moves: who enters then finds them.
     let subject = Subject { manifest: descriptor.clone(), digest, identity };
@@ -270,8 +257,11 @@ fn capture(
     scanner: &Scanner,
     redact: bool,
 ) -> Result<(Captured, Screened)> {
-    let options =
-        snapshot::Options { include: project.snapshot.include.clone(), exclude: project.snapshot.exclude.clone() };
+    let mut exclude = project.snapshot.exclude.clone();
+    // Copies of sealed trees are nobody's work.
+    let root = repo.workdir().unwrap_or(&ctx.cwd);
+    exclude.extend(forget_materialized(root).into_iter().map(|path| format!("/{}/", escape_pattern(&path))));
+    let options = snapshot::Options { include: project.snapshot.include.clone(), exclude };
     let mut draft = snapshot::draft(git, repo, &options)?;
     // Mostly nothing is found, and git need not have waited.
     let (packed, found) = std::thread::scope(|scope| {
@@ -342,17 +332,9 @@ fn workdir(options: &PublishOptions, project: &Project, parent: Option<&Identity
     })
 }
 
-fn lockfiles(root: &Path) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for name in LOCKFILES {
-        // A lockfile beyond this size pins nothing that anybody reads.
-        match crate::disk::read_file(&root.join(name), 64 << 20) {
-            Ok(Some(bytes)) => found.push(format!("{name}:{}", Digest::of(&bytes))),
-            Ok(None) => {}
-            Err(error) => return Err(error.context(format!("cannot read the lockfile {name}"))),
-        }
-    }
-    Ok(found)
+/// A path as a gitignore pattern that matches it alone.
+fn escape_pattern(path: &str) -> String {
+    path.chars().flat_map(|c| if "*?[]\\!# ".contains(c) { vec!['\\', c] } else { vec![c] }).collect()
 }
 
 fn pack_descriptor(pack: &snapshot::Pack) -> Descriptor {

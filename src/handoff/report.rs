@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
+use super::caches::CacheState;
 use crate::identity::Redacted;
 use crate::runtime::{Enforced, Receipt};
 use crate::snapshot::Parity;
@@ -14,7 +15,8 @@ use crate::snapshot::Parity;
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
     /// `resolve`, `plan`, `fetch.image`, `fetch.repo`, `fetch.snapshot`,
-    /// `fetch.artifacts`, `hydrate.workspace`, `start`, `run` or `reset`.
+    /// `fetch.artifacts`, `fetch.cache`, `seal`, `hydrate.workspace`,
+    /// `hydrate.cache`, `start`, `run` or `reset`.
     pub name: &'static str,
     /// Duration in milliseconds.
     pub ms: f64,
@@ -25,7 +27,7 @@ pub struct Step {
 /// How caches served.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct CacheUse {
-    /// Image layers and workspaces that were there.
+    /// Image layers, sealed trees and workspaces that were there.
     pub hits: usize,
     /// Those that were not.
     pub misses: usize,
@@ -46,6 +48,9 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// Cache hits and misses.
     pub cache: CacheUse,
+    /// The caches of the runtime.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub caches: Vec<CacheState>,
     /// The comparison with the snapshot, made when the workspace was.
     pub parity: Option<Parity>,
     /// Files that the publisher left out.

@@ -74,8 +74,18 @@ pub(super) fn deadline_of_its_own(ctx: &Context, workspace: &Path, options: &Run
     Ok(monotonic_after(timeout))
 }
 
+/// Makes sure that the developer agrees to what a project asks for.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`] when they do not.
+pub(super) fn approve(ctx: &Context, resolved: &Resolved, project: &Project, options: &RuntimeOptions) -> Result<()> {
+    let settled = Settled { network: options.network.is_some(), secrets: options.no_secrets, ports: false };
+    let asks = Asks::of(&resolved.identity.repo.url.to_string(), project, settled);
+    approval::require(ctx, &resolved.task.reference(), &asks)
+}
+
 /// The specification of a task's runtime, once the developer has agreed to
-/// what its project asks for.
+/// what its project asks for ([`approve`]).
 ///
 /// # Errors
 /// When the workdir would hide something that the runtime needs, or something
@@ -86,6 +96,7 @@ pub(super) fn spec(
     image: &Image,
     pulled: &Pulled,
     workspace: &Path,
+    project: &Project,
     options: &RuntimeOptions,
 ) -> Result<Spec> {
     let identity = &resolved.identity;
@@ -96,10 +107,6 @@ pub(super) fn spec(
             .hint("publish the task with another --workdir, or set XDG_DATA_HOME to another place")
             .into());
     }
-    let project = ctx.project(workspace)?;
-    let settled = Settled { network: options.network.is_some(), secrets: options.no_secrets, ports: false };
-    let asks = Asks::of(&identity.repo.url.to_string(), &project, settled);
-    approval::require(ctx, &resolved.task.reference(), &asks)?;
     let secrets = if options.no_secrets { Vec::new() } else { super::secrets::resolve(ctx, &project.runtime.secrets)? };
     let network = options.network.unwrap_or(match project.runtime.network {
         Some(NetworkName::Host) => Network::Host,
@@ -131,16 +138,19 @@ pub(super) fn spec(
             workdir: workdir.to_owned(),
             mirror_objects,
             hostname: hostname(identity.task_id.as_str()),
+            trees: Vec::new(),
+            workspace_stays: false,
         },
         mapping: fetch::mapping(ctx, &pulled.user),
         network,
         account: Account { uid: pulled.user.uid, gid: pulled.user.gid, home, shell: pulled.user.shell.clone() },
         env,
         secrets,
-        ports: ports(&project, options),
+        ports: ports(project, options),
         deadline: options.timeout.map(monotonic_after),
         detached: false,
-        limits: limits(&project)?,
+        limits: limits(project)?,
+        made: Vec::new(),
         path: ctx.env.path.clone(),
     })
 }
@@ -192,7 +202,7 @@ pub(super) fn session(ctx: &Context, command: &[String]) -> Session {
     let mut env: Vec<(String, String)> =
         own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     env.extend(ctx.env.locale.clone());
-    Session { command: command.to_vec(), env }
+    Session { command: command.to_vec(), env, output: None }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::archive::{self, Counts, Owned};
+use crate::archive::{self, Counts, Owned, Summary};
 use crate::digest::Digest;
 use crate::disk::{self, Durability, scratch::Scratch};
 use crate::error::failure;
@@ -40,6 +40,13 @@ pub trait Ownership: Sync {
     /// # Errors
     /// When something cannot be removed.
     fn remove(&self, tree: &Path) -> Result<()>;
+
+    /// Runs `work` where every file of a tree can be read. Nothing but what it
+    /// writes to disk comes back.
+    ///
+    /// # Errors
+    /// The work's.
+    fn inside(&self, work: &dyn Fn() -> Result<()>) -> Result<()>;
 }
 
 /// What is known about a stored layer.
@@ -54,6 +61,9 @@ pub struct Record {
     pub unmapped: Vec<u32>,
     /// The boot in which it was written, while it was never flushed.
     pub boot_id: Option<String>,
+    /// What its files hold; known some time after it was unpacked.
+    #[serde(default)]
+    pub tree: Option<Summary>,
 }
 
 /// The layers of one id mapping.
@@ -123,7 +133,7 @@ impl Layers {
         fs::set_permissions(&tree, fs::Permissions::from_mode(0o755))?;
         let root = File::open(&tree).with_context(|| format!("cannot open {}", tree.display()))?;
         let target = archive::Target { root: root.as_fd(), own_ids, kind: archive::Kind::Layer };
-        let (counts, owned) = archive::unpack(layer, diff_id, content, &target, moved)
+        let (counts, owned) = archive::unpack(layer, Some(diff_id), content, &target, moved)
             .with_context(|| format!("cannot unpack layer {}", layer.digest))?;
         Ok(Extracted { scratch, diff_id: *diff_id, counts, owned })
     }
@@ -138,7 +148,7 @@ impl Layers {
         let tree = scratch.path().join("fs");
         let root = File::open(&tree).with_context(|| format!("cannot open {}", tree.display()))?;
         let unmapped = ownership.settle(root.as_fd(), &owned).context("cannot set the owners of the image's files")?;
-        let record = Record { diff_id, counts, unmapped, boot_id: Some(self.boot_id.clone()) };
+        let record = Record { diff_id, counts, unmapped, boot_id: Some(self.boot_id.clone()), tree: None };
         let whole = scratch.path().join("whole");
         fs::create_dir(&whole).with_context(|| format!("cannot create {}", whole.display()))?;
         fs::set_permissions(&whole, fs::Permissions::from_mode(0o700))?;
@@ -188,10 +198,86 @@ impl Layers {
         let folder = File::open(&self.folder)?;
         rustix::fs::syncfs(&folder)?;
         for record in pending {
-            let path = self.folder.join(record.diff_id.hex()).join("layer.json");
-            disk::write_json(&path, &Record { boot_id: None, ..record }, Durability::Flushed)?;
+            self.write(&Record { boot_id: None, ..record }, Durability::Flushed)?;
         }
         Ok(())
+    }
+
+    fn write(&self, record: &Record, durability: Durability) -> Result<()> {
+        disk::write_json(&self.folder.join(record.diff_id.hex()).join("layer.json"), record, durability)
+    }
+
+    /// Notes what layers hold that nobody has read since they were unpacked.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn note_content(&self, diff_ids: &[Digest], ownership: &dyn Ownership) -> Result<()> {
+        for record in diff_ids.iter().filter_map(|diff_id| self.get(diff_id)).filter(|record| record.tree.is_none()) {
+            let tree = Some(self.summarise(&record.diff_id, ownership)?);
+            // It may have been flushed meanwhile.
+            if let Some(now) = self.get(&record.diff_id) {
+                self.write(&Record { tree, ..now }, Durability::Cached)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn summarise(&self, diff_id: &Digest, ownership: &dyn Ownership) -> Result<Summary> {
+        let scratch = Scratch::create(&self.cache)?;
+        let (tree, answer) = (self.tree(diff_id), scratch.path().join("summary.json"));
+        ownership.inside(&|| {
+            let root = File::open(&tree).with_context(|| format!("cannot open {}", tree.display()))?;
+            disk::write_json(&answer, &archive::summarise(root.as_fd())?, Durability::Cached)
+        })?;
+        disk::read_json(&answer)?.context("nothing was found out")
+    }
+
+    /// What is wrong with a layer. One whose content was never noted is noted now.
+    ///
+    /// # Errors
+    /// When its record cannot be written.
+    pub fn verify(&self, diff_id: &Digest, ownership: &dyn Ownership) -> Result<Option<String>> {
+        let Some(record) = self.get(diff_id) else { return Ok(None) };
+        let found = match self.summarise(diff_id, ownership) {
+            Ok(found) => found,
+            Err(error) => return Ok(Some(format!("{error:#}"))),
+        };
+        match record.tree {
+            Some(known) if known == found => Ok(None),
+            Some(known) => Ok(Some(format!("it holds {}, {} was unpacked", found.digest, known.digest))),
+            None => self.write(&Record { tree: Some(found), ..record }, Durability::Cached).map(|()| None),
+        }
+    }
+
+    /// All layers, and when each was unpacked.
+    pub fn all(&self) -> Vec<(Record, Option<jiff::Timestamp>)> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let digests = entries.filter_map(|entry| format!("sha256:{}", entry.file_name().to_str()?).parse().ok());
+        let mut digests: Vec<Digest> = digests.collect();
+        digests.sort();
+        let record = |diff_id: Digest| {
+            let record = self.get(&diff_id)?;
+            let made = fs::metadata(self.tree(&diff_id).parent()?).ok();
+            let made = made.and_then(|made| jiff::Timestamp::try_from(made.modified().ok()?).ok());
+            Some((record, made))
+        };
+        digests.into_iter().filter_map(record).collect()
+    }
+
+    /// Moves a layer out of the way, and removes it as far as possible.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub fn remove(&self, diff_id: &Digest, ownership: &dyn Ownership) -> Result<()> {
+        self.set_aside(&self.folder.join(diff_id.hex()), ownership)
+    }
+
+    /// Keeps a damaged layer where nothing uses it.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub fn quarantine(&self, diff_id: &Digest) -> Result<PathBuf> {
+        disk::quarantine(&self.folder.join(diff_id.hex()), &self.cache)
     }
 
     /// Whether any of the layers was never flushed.

@@ -32,7 +32,7 @@ pub struct User {
 
 impl User {
     /// Root, as long as nothing else is known.
-    pub(super) fn root() -> Self {
+    pub fn root() -> Self {
         User { uid: 0, gid: 0, name: None, home: "/root".into(), shell: None }
     }
 }

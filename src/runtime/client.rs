@@ -1,11 +1,13 @@
 //! Running one process inside: the same for the owner's first command and for
 //! those who join later.
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -27,6 +29,9 @@ pub struct Session {
     pub command: Vec<String>,
     /// Variables of this session only.
     pub env: Vec<(String, String)>,
+    /// Where everything that it prints goes, instead of this process's streams;
+    /// it reads nothing then.
+    pub output: Option<Arc<File>>,
 }
 
 /// How it went.
@@ -122,7 +127,10 @@ pub(super) fn ask(socket: BorrowedFd<'_>, request: &Request, fds: &[BorrowedFd<'
 /// Runs a session over a connection to pid 1.
 pub(super) fn run(socket: BorrowedFd<'_>, session: &Session) -> Result<(Outcome, Option<Ended>)> {
     let signals = sys::signal_fd(&[&FORWARDED[..], &[libc::SIGWINCH]].concat())?;
-    let mut streams = Streams::new()?;
+    let mut streams = match &session.output {
+        None => Streams::new()?,
+        Some(output) => Streams::into(output)?,
+    };
     let request = Request::Run(Run {
         command: session.command.clone(),
         env: session.env.clone(),
@@ -257,6 +265,19 @@ impl Streams {
             }
         }
         Ok(streams)
+    }
+
+    /// From nothing, into a file.
+    fn into(file: &File) -> Result<Self> {
+        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let out = |file: &File| file.try_clone().map(OwnedFd::from);
+        Ok(Streams {
+            theirs: vec![null, out(file)?, out(file)?],
+            plan: [Stream::Pipe(0), Stream::Pipe(1), Stream::Pipe(2)],
+            terminal: false,
+            pumps: Vec::new(),
+            master: None,
+        })
     }
 
     fn passed(&self) -> Vec<BorrowedFd<'_>> {

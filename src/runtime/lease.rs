@@ -5,6 +5,7 @@
 //! folder. So a folder without a lease is a runtime that never ran, and a
 //! lease never outlives its folder unnoticed.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -115,6 +116,15 @@ pub struct Lease {
     /// Names of the secrets inside.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// Names of the trees inside.
+    #[serde(default)]
+    pub trees: Vec<String>,
+    /// Where they lie outside: they are needed while this runs.
+    #[serde(default)]
+    pub tree_paths: Vec<PathBuf>,
+    /// Folders of the workspace that were made for them, outermost first.
+    #[serde(default)]
+    pub made: Vec<PathBuf>,
 }
 
 impl Lease {
@@ -126,6 +136,8 @@ impl Lease {
 #[derive(Clone, Debug)]
 pub struct Runtimes {
     paths: Paths,
+    /// Where programs of the host are found.
+    path: Option<OsString>,
 }
 
 /// The one thing in a runtime's folder: the place over which its scratch space
@@ -143,8 +155,17 @@ pub(super) struct Folder {
 
 impl Runtimes {
     /// Those whose state lies at `paths`.
-    pub fn new(paths: Paths) -> Self {
-        Runtimes { paths }
+    pub fn new(paths: Paths, path: Option<OsString>) -> Self {
+        Runtimes { paths, path }
+    }
+
+    /// Removes a tree that may hold files of the ids of an image, which only a
+    /// user namespace with those ids can remove.
+    pub(super) fn remove(&self, tree: &Path) -> Result<()> {
+        match disk::remove::tree(tree) {
+            Ok(_) => Ok(()),
+            Err(_) => super::Mapping::new(0, 0, self.path.as_deref()).remove(tree),
+        }
     }
 
     pub(super) fn paths(&self) -> &Paths {
@@ -283,7 +304,7 @@ mod tests {
     use crate::env::Env;
 
     fn runtimes(dir: &std::path::Path) -> Runtimes {
-        Runtimes::new(Paths::new(&Env { home: Some(dir.to_owned()), ..Env::default() }).unwrap())
+        Runtimes::new(Paths::new(&Env { home: Some(dir.to_owned()), ..Env::default() }).unwrap(), None)
     }
 
     #[test]

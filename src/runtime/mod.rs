@@ -35,6 +35,7 @@ mod sandbox;
 mod seccomp;
 mod serve;
 mod sys;
+mod trees;
 mod wire;
 
 pub use adjust::{add_ports, extend};
@@ -49,6 +50,7 @@ pub use ports::{Port, PortRequest};
 pub use reset::{Receipt, Tally, reap, stop};
 pub use rootfs::{RootfsSpec, hides};
 pub use sandbox::{Sandbox, Spec};
+pub use trees::{Access, Changed, Place, TreeMount};
 
 use std::fmt;
 

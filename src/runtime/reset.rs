@@ -2,18 +2,20 @@
 //! taken away first and then looked for, from outside.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 
 use super::inspect;
 use super::lease::{Folder, Lease, Process, Runtimes, SCRATCH};
 use super::limits;
+use super::trees::{self, Changed};
 use crate::clock::Clock;
 use crate::crash;
 use crate::disk::{self, Durability};
@@ -72,6 +74,9 @@ pub struct Receipt {
     /// a secret; `None` where nobody was left who knew the values.
     #[serde(default)]
     pub exposed: Option<Vec<PathBuf>>,
+    /// What the run changed in its caches, which is gone.
+    #[serde(default)]
+    pub caches: Vec<Changed>,
     /// What stays: the workspace.
     pub kept: Vec<String>,
     /// Nothing is left.
@@ -123,9 +128,14 @@ pub(super) fn finish(
     // A mount namespace lives as long as somebody is in it.
     let mounts = members.holders.len() as u64 + u64::from(inspect::mounts_below(&folder.path)?);
     let ports = u64::from(inspect::still_listening(&before.listeners));
+    let names = lease.map_or(&[][..], |lease| &lease.trees);
+    let caches = trees::changed(&folder.path.join(SCRATCH), names);
     if mounts == 0 {
         // Only the folder's content: the folder carries the lock.
-        disk::remove::tree(&folder.path.join(SCRATCH))?;
+        runtimes.remove(&folder.path.join(SCRATCH))?;
+        if let Some(lease) = lease {
+            remove_made(runtimes, lease);
+        }
     }
     crash::point("leave.scratch-removed");
     let cgroup = lease.and_then(|lease| lease.cgroup.as_deref());
@@ -152,6 +162,7 @@ pub(super) fn finish(
         secrets,
         cgroups: Tally { removed: Some(u64::from(cgroup.is_some())), left: cgroups },
         exposed: if injected == 0 { Some(Vec::new()) } else { before.exposed.clone() },
+        caches,
         kept: lease.iter().map(|lease| format!("workspace {}", lease.workspace.display())).collect(),
         baseline: processes + mounts + ports + scratch + secrets.left + cgroups == 0,
     };
@@ -165,6 +176,29 @@ pub(super) fn finish(
         disk::remove::tree(&folder.path)?;
     }
     Ok(receipt)
+}
+
+/// Takes the folders away that were made for trees, while they are empty and
+/// no other runtime uses them.
+fn remove_made(runtimes: &Runtimes, lease: &Lease) {
+    if lease.made.is_empty() {
+        return;
+    }
+    let others = runtimes.live().unwrap_or_default();
+    if others.iter().any(|other| other.id != lease.id && other.workspace == lease.workspace) {
+        return;
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let Ok(root) = rustix::fs::openat(CWD, &lease.workspace, flags, Mode::empty()) else { return };
+    for made in lease.made.iter().rev() {
+        let (Some(name), parent) = (made.file_name(), made.parent().filter(|parent| *parent != Path::new(""))) else {
+            continue;
+        };
+        let parent = rustix::fs::openat2(&root, parent.unwrap_or(Path::new(".")), flags, Mode::empty(), resolve);
+        // What is not empty has become somebody's.
+        let _ = parent.and_then(|parent| rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR));
+    }
 }
 
 /// Finishes what dead owners left. Called at the start of every command. What

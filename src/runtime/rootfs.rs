@@ -19,11 +19,12 @@ use rustix::mount::{
 };
 
 use super::sys;
+use super::trees::{self, TreeMount, Upper};
 use super::{Injected, Network};
 use crate::error::{failure, integrity};
 
 const NOSUID_NODEV: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | NOSUID_NODEV;
+pub(super) const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | NOSUID_NODEV;
 
 /// Everything that decides the file system.
 #[derive(Clone, Debug)]
@@ -38,6 +39,10 @@ pub struct RootfsSpec {
     pub mirror_objects: PathBuf,
     /// Name of the machine inside.
     pub hostname: String,
+    /// Sealed trees, and others.
+    pub trees: Vec<TreeMount>,
+    /// What is done to the workspace inside does not reach it.
+    pub workspace_stays: bool,
 }
 
 /// Parts of `.git` that a program inside could otherwise use to make git on
@@ -79,6 +84,7 @@ pub(super) fn enter(entry: &Entry<'_>) -> Result<()> {
     let spec = entry.spec;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the host's")?;
+    let (uppers, over_workspace) = trees::uppers(entry.scratch_place, &spec.trees, spec.workspace_stays)?;
     let scratch = scratch(entry.scratch_place, entry.root_exists)?;
     let root = overlay(spec, scratch.as_fd(), entry.mark)?;
     let root = Root { root, network: entry.network };
@@ -93,7 +99,10 @@ pub(super) fn enter(entry: &Entry<'_>) -> Result<()> {
     root.home(entry.home, entry.ids)?;
     root.identity_files(&spec.hostname)?;
     root.mirror(spec)?;
-    root.workspace(spec)?;
+    root.workspace(spec, over_workspace.as_ref())?;
+    for (tree, upper) in spec.trees.iter().zip(&uppers) {
+        trees::mount(&root, tree, upper.as_ref(), &spec.workdir, entry.home, entry.ids)?;
+    }
     pivot(root.root.as_fd())?;
     rustix::process::chdir(spec.workdir.as_str()).with_context(|| format!("cannot enter {}", spec.workdir))?;
     Ok(())
@@ -178,14 +187,14 @@ fn overlay(spec: &RootfsSpec, scratch: BorrowedFd<'_>, mark: &str) -> Result<Own
     Ok(inside("root")?)
 }
 
-struct Root {
+pub(super) struct Root {
     root: OwnedFd,
     network: Network,
 }
 
 impl Root {
     /// Opens a folder inside the root, making what is missing.
-    fn folder(&self, path: &str) -> Result<OwnedFd> {
+    pub(super) fn folder(&self, path: &str) -> Result<OwnedFd> {
         self.open_folder(path, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
     }
 
@@ -405,13 +414,22 @@ impl Root {
         self.attach(tree.as_fd(), self.folder(path)?.as_fd(), "the mirror's objects")
     }
 
-    fn workspace(&self, spec: &RootfsSpec) -> Result<()> {
+    fn workspace(&self, spec: &RootfsSpec, over: Option<&Upper>) -> Result<()> {
         let source =
             rustix::fs::openat(CWD, &spec.workspace, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
                 .with_context(|| format!("cannot open the workspace {}", spec.workspace.display()))?;
-        let tree = clone_tree(&source, "", true)?;
-        sys::mount_setattr(&tree, false, NOSUID_NODEV)?;
-        self.attach(tree.as_fd(), self.folder(&spec.workdir)?.as_fd(), &spec.workdir)?;
+        let tree = match over {
+            None => {
+                let tree = clone_tree(&source, "", true)?;
+                sys::mount_setattr(&tree, false, NOSUID_NODEV)?;
+                self.attach(tree.as_fd(), self.folder(&spec.workdir)?.as_fd(), &spec.workdir)?;
+                tree
+            }
+            Some(upper) => {
+                trees::overlay(&source, upper, self.folder(&spec.workdir)?.as_fd(), "the workspace")?;
+                self.folder(&spec.workdir)?
+            }
+        };
         let git = beneath(tree.as_fd(), ".git", OFlags::DIRECTORY)?;
         self.over_itself(git.as_fd(), false, ".git")?;
         // From here on through the mount that has just been made.
@@ -433,6 +451,19 @@ impl Root {
         sys::mount_setattr(&tree, true, if read_only { READ_ONLY } else { NOSUID_NODEV })?;
         self.attach(tree.as_fd(), part, name)
     }
+}
+
+/// Binds a tree of the host, and what is mounted below it stays out.
+pub(super) fn bind_tree(
+    root: &Root,
+    tree: &OwnedFd,
+    target: BorrowedFd<'_>,
+    attributes: Option<u64>,
+    name: &str,
+) -> Result<()> {
+    let tree = clone_tree(tree, "", false)?;
+    sys::mount_setattr(&tree, false, attributes.unwrap_or(NOSUID_NODEV))?;
+    root.attach(tree.as_fd(), target, name)
 }
 
 fn write_all(file: &OwnedFd, mut rest: &[u8]) -> Result<()> {

@@ -4,6 +4,7 @@
 //! called: pid 1 is a copy of the calling thread alone.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
@@ -53,6 +54,9 @@ pub struct Spec {
     pub detached: bool,
     /// What it may use.
     pub limits: Limits,
+    /// Folders of the workspace that were made for its trees, outermost first;
+    /// they go with it.
+    pub made: Vec<PathBuf>,
     /// Where programs of the host are found.
     pub path: Option<std::ffi::OsString>,
 }
@@ -189,6 +193,9 @@ impl Sandbox {
                 enforced,
                 cgroup: cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()),
                 secrets: spec.secrets.iter().map(|secret| secret.name.clone()).collect(),
+                trees: spec.rootfs.trees.iter().map(|tree| tree.name.clone()).collect(),
+                tree_paths: spec.rootfs.trees.iter().map(|tree| tree.tree.clone()).collect(),
+                made: spec.made.clone(),
             };
             crash::point("enter.mapped");
             runtimes.write(&lease)?;

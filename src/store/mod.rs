@@ -10,6 +10,7 @@ mod layout;
 mod network;
 mod referrers;
 mod registry;
+mod tree;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub use layout::Layout;
 pub use network::{AuthFiles, Host, Network, Proxies};
 pub use referrers::{Referrers, referrers_tag};
 pub use registry::Registry;
+pub use tree::{TreeArtifact, read_tree, write_tree};
 
 /// Opens the content of a blob; again, when an upload was cut short.
 pub type Content<'a> = &'a dyn Fn() -> Result<Box<dyn Read + Send + 'a>>;

@@ -1,0 +1,13 @@
+//! L1: sealed, immutable trees, each selected by an exact key.
+//!
+//! Invariants: an entry is absent or whole (built in a private folder, then
+//! renamed); it never changes in place; what was never flushed counts only in
+//! the boot that made it; what does not match its digest is never handed out.
+
+mod key;
+mod lockfile;
+mod trees;
+
+pub use key::Components;
+pub use lockfile::{Lockfile, RECOGNISED, lockfiles, proposals};
+pub use trees::{Draft, Holder, Origin, Record, Scope, Sealed, Trees};

@@ -1,0 +1,574 @@
+//! The trees of this machine: each in a folder that holds the tree (`fs`), its
+//! record (`entry.json`), and beside them `used`, which grows by one byte with
+//! every use, so that its length is the number of hits and its time the last.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::key::Components;
+use crate::archive::{self, Owned, Packed, Summary};
+use crate::crash;
+use crate::digest::Digest;
+use crate::disk::{self, Durability, lock::FileLock, scratch::Scratch};
+use crate::error::integrity;
+
+/// The schema of a record.
+const SCHEMA: u32 = 1;
+
+/// Whose files a tree's are, and who may look into them.
+pub trait Holder: Sync {
+    /// Names the id mapping.
+    fn key(&self) -> String;
+
+    /// The ids inside that this user's own files stand for.
+    fn own_ids(&self) -> (u32, u32);
+
+    /// Gives entries below `root` their owners.
+    ///
+    /// # Errors
+    /// When the owners cannot be set.
+    fn settle(&self, root: BorrowedFd<'_>, owned: &[Owned]) -> Result<()>;
+
+    /// Runs `work` where every file of a tree can be read and has the owner
+    /// that it has inside. Nothing but what it writes to disk comes back.
+    ///
+    /// # Errors
+    /// The work's.
+    fn inside(&self, work: &dyn Fn() -> Result<()>) -> Result<()>;
+
+    /// Removes a tree.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    fn remove(&self, tree: &Path) -> Result<()>;
+}
+
+/// Who may use an entry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// The task of a store that sealed it, as `STORE:TASK`.
+    Task(String),
+    /// All tasks of a store.
+    Project(String),
+}
+
+impl Scope {
+    /// The end of an entry's folder name.
+    fn suffix(&self) -> String {
+        match self {
+            Scope::Task(name) => format!("t{}", Digest::of(name.as_bytes()).short()),
+            Scope::Project(name) => format!("p{}", Digest::of(name.as_bytes()).short()),
+        }
+    }
+
+    /// The tag under which a store has an entry of this scope.
+    pub fn tag(&self, key: &Digest) -> String {
+        match self {
+            // The store itself is not part of the name: it may be copied.
+            Scope::Task(name) => {
+                let task = name.rsplit_once(':').map_or(name.as_str(), |(_, task)| task);
+                format!("cache-{}.{}", key.hex(), &Digest::of(task.as_bytes()).hex()[..16])
+            }
+            Scope::Project(_) => format!("cache-{}", key.hex()),
+        }
+    }
+
+    /// For people.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Scope::Task(_) => "task",
+            Scope::Project(_) => "project",
+        }
+    }
+}
+
+/// Where an entry came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Its setup ran here.
+    Sealed,
+    /// A store had it.
+    Fetched,
+}
+
+/// What is known about an entry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Always 1.
+    pub schema: u32,
+    /// Its key.
+    pub key: Digest,
+    /// Who may use it.
+    pub scope: Scope,
+    /// Everything that the key is made of.
+    pub components: Components,
+    /// What it holds.
+    pub tree: Summary,
+    /// When it was sealed.
+    pub sealed_at: Timestamp,
+    /// Where it came from.
+    pub origin: Origin,
+    /// The archive, where it has been packed.
+    #[serde(default)]
+    pub packed: Option<Packed>,
+    /// The boot in which it was written, while it was never flushed.
+    #[serde(default)]
+    pub boot_id: Option<String>,
+}
+
+/// The trees of one id mapping.
+#[derive(Clone, Debug)]
+pub struct Trees {
+    folder: PathBuf,
+    cache: PathBuf,
+    boot_id: String,
+}
+
+/// A tree that is being made; removed when dropped.
+#[derive(Debug)]
+pub struct Draft {
+    scratch: Scratch,
+}
+
+impl Draft {
+    /// The tree.
+    pub fn tree(&self) -> PathBuf {
+        self.scratch.path().join("whole/fs")
+    }
+
+    fn whole(&self) -> PathBuf {
+        self.scratch.path().join("whole")
+    }
+
+    /// A place for what is written beside the tree.
+    pub fn aside(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+}
+
+/// How a sealing ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sealed {
+    /// This is the entry now.
+    New(Box<Record>),
+    /// There was one with the same content.
+    Same(Box<Record>),
+    /// There was one with other content, which stays; this one is kept for a
+    /// comparison.
+    Differs(Box<Record>),
+}
+
+impl Sealed {
+    /// The entry that counts.
+    pub fn record(&self) -> &Record {
+        match self {
+            Sealed::New(record) | Sealed::Same(record) | Sealed::Differs(record) => record,
+        }
+    }
+}
+
+impl Trees {
+    /// The trees in `folder` of the cache at `cache`.
+    pub fn new(folder: PathBuf, cache: PathBuf, boot_id: String) -> Self {
+        Trees { folder, cache, boot_id }
+    }
+
+    /// The folder name of an entry.
+    pub fn name(record: &Record) -> String {
+        format!("{}-{}", record.key.hex(), record.scope.suffix())
+    }
+
+    fn place(&self, key: &Digest, scope: &Scope) -> PathBuf {
+        self.folder.join(format!("{}-{}", key.hex(), scope.suffix()))
+    }
+
+    /// Where the tree of an entry is.
+    pub fn tree(&self, record: &Record) -> PathBuf {
+        self.place(&record.key, &record.scope).join("fs")
+    }
+
+    /// The result that differed from an entry, where one was kept.
+    pub fn other(&self, record: &Record) -> PathBuf {
+        self.place(&record.key, &record.scope).with_extension("other").join("fs")
+    }
+
+    /// An entry that is there and may be used.
+    pub fn get(&self, key: &Digest, scope: &Scope) -> Option<Record> {
+        self.read(&self.place(key, scope)).filter(|record| record.key == *key && record.scope == *scope)
+    }
+
+    fn read(&self, place: &Path) -> Option<Record> {
+        let record: Record = disk::read_json(&place.join("entry.json")).ok()??;
+        let current = record.boot_id.as_ref().is_none_or(|boot| *boot == self.boot_id);
+        (record.schema == SCHEMA && current && record.components.key() == record.key).then_some(record)
+    }
+
+    /// All entries, by name and key.
+    pub fn all(&self) -> Vec<Record> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let places = entries.map(|entry| entry.path()).filter(|path| path.extension().is_none());
+        let mut all: Vec<Record> = places.filter_map(|place| self.read(&place)).collect();
+        all.sort_by(|a, b| (&a.components.name, &a.key, &a.scope).cmp(&(&b.components.name, &b.key, &b.scope)));
+        all
+    }
+
+    /// Folders that hold no entry that may be used.
+    pub fn broken(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let places = entries.map(|entry| entry.path()).filter(|path| path.extension().is_none());
+        places.filter(|place| self.read(place).is_none()).collect()
+    }
+
+    /// Notes a use.
+    pub fn note_use(&self, record: &Record) {
+        let path = self.place(&record.key, &record.scope).join("used");
+        let opened = OpenOptions::new().append(true).create(true).open(path);
+        // A note that is lost makes the entry look older than it is.
+        let _ = opened.and_then(|mut file| file.write_all(b"."));
+    }
+
+    /// How often an entry was used, and when last.
+    pub fn uses(&self, record: &Record) -> (u64, Option<Timestamp>) {
+        let used = fs::metadata(self.place(&record.key, &record.scope).join("used")).ok();
+        let last = used.as_ref().and_then(|used| Timestamp::try_from(used.modified().ok()?).ok());
+        (used.map_or(0, |used| used.len()), last)
+    }
+
+    /// An empty tree to be filled, on the same file system.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn draft(&self) -> Result<Draft> {
+        disk::create_private_dir(&self.folder)?;
+        let scratch = Scratch::create(&self.cache)?;
+        let whole = scratch.path().join("whole");
+        for (path, mode) in [(whole.clone(), 0o700), (whole.join("fs"), 0o755)] {
+            fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        }
+        Ok(Draft { scratch })
+    }
+
+    /// Waits until this process alone makes an entry.
+    ///
+    /// # Errors
+    /// When there are no locks.
+    pub fn lock(&self, key: &Digest, waiting: impl FnOnce()) -> Result<FileLock> {
+        FileLock::acquire(&self.cache.join("locks").join(format!("tree-{}", key.hex())), waiting)
+    }
+
+    /// Unpacks an archive into a draft.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Integrity`] for content that does not match or is
+    /// hostile.
+    pub fn unpack(
+        &self,
+        draft: &Draft,
+        blob: &crate::oci::Descriptor,
+        diff_id: Option<&Digest>,
+        content: Box<dyn std::io::Read + Send>,
+        moved: &(dyn Fn(u64) -> std::io::Result<()> + Sync),
+    ) -> Result<Vec<Owned>> {
+        let root = open(&draft.tree())?;
+        // Who this user is inside is not known yet.
+        let nobody = (u32::MAX, u32::MAX);
+        let target = archive::Target { root: root.as_fd(), own_ids: nobody, kind: archive::Kind::Tree };
+        Ok(archive::unpack(blob, diff_id, content, &target, moved)?.1)
+    }
+
+    /// What a tree holds now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn summarise(&self, tree: &Path, holder: &dyn Holder) -> Result<Summary> {
+        let scratch = Scratch::create(&self.cache)?;
+        look(tree, &scratch.path().join("summary.json"), holder, false)
+    }
+
+    /// Makes a draft an entry. The first one wins.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Integrity`] when `expected` names another content.
+    pub fn seal(
+        &self,
+        draft: Draft,
+        mut record: Record,
+        expected: Option<&Digest>,
+        holder: &dyn Holder,
+    ) -> Result<Sealed> {
+        let (whole, tree) = (draft.whole(), draft.tree());
+        record.tree = look(&tree, &draft.aside("summary.json"), holder, true)
+            .with_context(|| format!("cannot read what {} holds", record.components.name))?;
+        record.boot_id = Some(self.boot_id.clone());
+        if let Some(expected) = expected
+            && record.tree.digest != *expected
+        {
+            holder.remove(&whole)?;
+            return Err(integrity(format!(
+                "the cache {} holds {}, and {expected} was expected",
+                record.components.name, record.tree.digest
+            ))
+            .into());
+        }
+        crash::point("seal.made");
+        let place = self.place(&record.key, &record.scope);
+        disk::write_json(&whole.join("entry.json"), &record, Durability::Cached)?;
+        if place.exists() && self.read(&place).is_none() {
+            self.set_aside(&place, holder)?;
+        }
+        if let Some(first) = self.read(&place) {
+            if first.tree.digest == record.tree.digest {
+                holder.remove(&whole)?;
+                return Ok(Sealed::Same(Box::new(first)));
+            }
+            let other = place.with_extension("other");
+            if other.exists() {
+                self.set_aside(&other, holder)?;
+            }
+            fs::rename(&whole, &other).with_context(|| format!("cannot keep {}", other.display()))?;
+            return Ok(Sealed::Differs(Box::new(first)));
+        }
+        fs::rename(&whole, &place).with_context(|| format!("cannot publish {}", place.display()))?;
+        crash::point("seal.published");
+        Ok(Sealed::New(Box::new(record)))
+    }
+
+    /// A record for a tree that is about to be sealed.
+    pub fn record(components: Components, scope: Scope, sealed_at: Timestamp, origin: Origin) -> Record {
+        let tree = Summary { digest: Digest::of(b""), bytes: 0, entries: 0 };
+        let key = components.key();
+        Record { schema: SCHEMA, key, scope, components, tree, sealed_at, origin, packed: None, boot_id: None }
+    }
+
+    /// Packs an entry into `to`, and remembers what it became.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Integrity`] when it is no longer what was sealed.
+    pub fn pack(&self, record: &Record, to: &Path, holder: &dyn Holder) -> Result<Packed> {
+        let tree = self.tree(record);
+        let answer = to.with_extension("json");
+        holder.inside(&|| {
+            let root = open(&tree)?;
+            let found = archive::summarise(root.as_fd())?;
+            if found != record.tree {
+                return Err(integrity(format!("{} holds {}, not what was sealed", tree.display(), found.digest)).into());
+            }
+            let out = File::create(to).with_context(|| format!("cannot write {}", to.display()))?;
+            let packed = archive::pack(root.as_fd(), std::io::BufWriter::new(out))?;
+            disk::write_json(&answer, &packed, Durability::Cached)
+        })?;
+        disk::read_json(&answer)?.context("nothing was packed")
+    }
+
+    /// Gives an entry to all tasks of a store.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub fn promote(&self, record: &Record, scope: Scope, holder: &dyn Holder) -> Result<Record> {
+        if let Some(known) = self.get(&record.key, &scope) {
+            if known.tree.digest == record.tree.digest {
+                return Ok(known);
+            }
+            return Err(integrity(format!(
+                "the project has another content for {}: {} instead of {}",
+                record.components.name, known.tree.digest, record.tree.digest
+            ))
+            .hint("look at both with envctl cache diff; remove one with envctl cache prune --key")
+            .into());
+        }
+        let promoted = Record { scope, ..record.clone() };
+        let (from, to) = (self.place(&record.key, &record.scope), self.place(&promoted.key, &promoted.scope));
+        if to.exists() {
+            self.set_aside(&to, holder)?;
+        }
+        // Between the two steps the entry counts for nobody, which costs time.
+        fs::rename(&from, &to).with_context(|| format!("cannot move {}", from.display()))?;
+        disk::write_json(&to.join("entry.json"), &promoted, Durability::Cached)?;
+        Ok(promoted)
+    }
+
+    /// Moves an entry out of the way, so that nothing runs on it any more.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub fn remove(&self, record: &Record, holder: &dyn Holder) -> Result<()> {
+        let place = self.place(&record.key, &record.scope);
+        let other = place.with_extension("other");
+        if other.exists() {
+            self.set_aside(&other, holder)?;
+        }
+        self.set_aside(&place, holder)
+    }
+
+    /// Keeps a damaged entry where nothing uses it.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub fn quarantine(&self, record: &Record) -> Result<PathBuf> {
+        disk::quarantine(&self.place(&record.key, &record.scope), &self.cache)
+    }
+
+    fn set_aside(&self, place: &Path, holder: &dyn Holder) -> Result<()> {
+        let trash = self.cache.join("trash");
+        disk::create_private_dir(&trash)?;
+        let aside = tempfile::Builder::new().prefix("").tempdir_in(&trash)?.keep();
+        fs::rename(place, aside.join("entry")).with_context(|| format!("cannot move {} away", place.display()))?;
+        // What cannot be removed now is only garbage, and out of the way.
+        let _ = holder.remove(&aside);
+        Ok(())
+    }
+
+    /// Whether an entry would not outlive a reboot.
+    pub fn unflushed(records: &[Record]) -> bool {
+        records.iter().any(|record| record.boot_id.is_some())
+    }
+
+    /// Flushes entries that never were.
+    ///
+    /// # Errors
+    /// When the file system cannot be flushed.
+    pub fn flush(&self, records: &[Record]) -> Result<()> {
+        let pending: Vec<Record> = records
+            .iter()
+            .filter_map(|record| self.get(&record.key, &record.scope))
+            .filter(|record| record.boot_id.is_some())
+            .collect();
+        if pending.is_empty() {
+            return Ok(());
+        }
+        rustix::fs::syncfs(&File::open(&self.folder)?)?;
+        for record in pending {
+            let path = self.place(&record.key, &record.scope).join("entry.json");
+            disk::write_json(&path, &Record { boot_id: None, ..record }, Durability::Flushed)?;
+        }
+        Ok(())
+    }
+}
+
+fn open(tree: &Path) -> Result<File> {
+    File::open(tree).with_context(|| format!("cannot open {}", tree.display()))
+}
+
+fn look(tree: &Path, answer: &Path, holder: &dyn Holder, clean: bool) -> Result<Summary> {
+    holder.inside(&|| {
+        let root = open(tree)?;
+        if clean {
+            archive::sanitise(root.as_fd())?;
+        }
+        disk::write_json(answer, &archive::summarise(root.as_fd())?, Durability::Cached)
+    })?;
+    disk::read_json(answer)?.context("nothing was found out")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Own;
+
+    impl Holder for Own {
+        fn key(&self) -> String {
+            "own".into()
+        }
+        fn own_ids(&self) -> (u32, u32) {
+            (0, 0)
+        }
+        fn settle(&self, _: BorrowedFd<'_>, _: &[Owned]) -> Result<()> {
+            Ok(())
+        }
+        fn inside(&self, work: &dyn Fn() -> Result<()>) -> Result<()> {
+            work()
+        }
+        fn remove(&self, tree: &Path) -> Result<()> {
+            disk::remove::tree(tree).map(drop)
+        }
+    }
+
+    fn trees(dir: &Path, boot: &str) -> Trees {
+        Trees::new(dir.join("trees/own"), dir.to_owned(), boot.into())
+    }
+
+    fn components() -> Components {
+        Components::new("npm", Digest::of(b"i"), "linux/amd64".into(), "/w", "node_modules", "npm ci")
+    }
+
+    fn seal(trees: &Trees, content: &str) -> Result<Sealed> {
+        let draft = trees.draft()?;
+        fs::write(draft.tree().join("file"), content)?;
+        let at = "2026-01-15T10:30:00Z".parse()?;
+        trees.seal(draft, Trees::record(components(), Scope::Task("s:t".into()), at, Origin::Sealed), None, &Own)
+    }
+
+    #[test]
+    fn case_24_the_first_one_wins_and_another_result_is_kept_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let trees = trees(dir.path(), "b");
+        let first = seal(&trees, "one").unwrap();
+        assert!(matches!(first, Sealed::New(_)));
+        assert!(matches!(seal(&trees, "one").unwrap(), Sealed::Same(_)));
+        let differs = seal(&trees, "two").unwrap();
+        assert!(matches!(differs, Sealed::Differs(_)));
+        assert_eq!(differs.record(), first.record());
+        assert_eq!(fs::read(trees.tree(first.record()).join("file")).unwrap(), b"one");
+        assert_eq!(fs::read(trees.other(first.record()).join("file")).unwrap(), b"two");
+        assert_eq!(trees.all().len(), 1);
+    }
+
+    #[test]
+    fn an_entry_that_was_never_flushed_does_not_outlive_the_boot() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = seal(&trees(dir.path(), "b"), "one").unwrap().record().clone();
+        assert_eq!(trees(dir.path(), "later").get(&record.key, &record.scope), None);
+        trees(dir.path(), "b").flush(std::slice::from_ref(&record)).unwrap();
+        assert!(trees(dir.path(), "later").get(&record.key, &record.scope).is_some());
+    }
+
+    #[test]
+    fn case_26_another_content_than_the_expected_is_no_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let trees = trees(dir.path(), "b");
+        let draft = trees.draft().unwrap();
+        let at = "2026-01-15T10:30:00Z".parse().unwrap();
+        let record = Trees::record(components(), Scope::Project("s".into()), at, Origin::Fetched);
+        assert!(trees.seal(draft, record, Some(&Digest::of(b"x")), &Own).is_err());
+        assert!(trees.all().is_empty());
+    }
+
+    #[test]
+    fn what_one_task_sealed_is_not_another_s_until_it_is_promoted() {
+        let dir = tempfile::tempdir().unwrap();
+        let trees = trees(dir.path(), "b");
+        let record = seal(&trees, "one").unwrap().record().clone();
+        let (other, project) = (Scope::Task("s:u".into()), Scope::Project("s".into()));
+        assert_eq!(trees.get(&record.key, &other), None);
+        assert_eq!(trees.get(&record.key, &project), None);
+        trees.note_use(&record);
+        let promoted = trees.promote(&record, project.clone(), &Own).unwrap();
+        assert_eq!(trees.get(&record.key, &project), Some(promoted.clone()));
+        assert_eq!(trees.uses(&promoted).0, 1);
+        assert_ne!(other.tag(&record.key), project.tag(&record.key));
+    }
+
+    #[test]
+    fn a_record_that_lies_about_its_key_is_no_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let trees = trees(dir.path(), "b");
+        let mut record = seal(&trees, "one").unwrap().record().clone();
+        let place = trees.place(&record.key, &record.scope);
+        record.components.setup = "other".into();
+        disk::write_json(&place.join("entry.json"), &record, Durability::Cached).unwrap();
+        assert_eq!(trees.get(&record.key, &record.scope), None);
+        assert_eq!(trees.broken(), [place]);
+        assert!(matches!(seal(&trees, "one").unwrap(), Sealed::New(_)), "it is made again");
+    }
+}

@@ -1,0 +1,280 @@
+//! `envctl cache`
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::parse_task;
+use crate::clock::age;
+use crate::error::Fault;
+use crate::handoff::{
+    Context, Explained, KeyRow, PruneOptions, Tended, Verified, cache_diff, cache_key, cache_why, caches, promote,
+    prune, verify_caches,
+};
+use crate::identity::TaskRef;
+use crate::quantity::{parse_bytes, parse_duration};
+use crate::ui::{escape, human_bytes};
+
+/// Sealed trees: package caches, build caches, fixtures
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List the entries of this machine
+    Ls,
+    Verify(Verify),
+    Prune(Prune),
+    Key(Key),
+    Diff(Diff),
+    Promote(Promote),
+}
+
+/// Hash entries and image layers again, and move away what is damaged
+#[derive(Debug, Args)]
+struct Verify {
+    /// Only so many, chosen at random
+    #[arg(long, value_name = "COUNT")]
+    sample: Option<usize>,
+}
+
+/// Remove entries and image layers that no runtime and no workspace needs
+///
+/// Without options: what `[cache]` of config.toml says.
+#[derive(Debug, Args)]
+struct Prune {
+    /// What was not used for so long
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    older_than: Option<Duration>,
+    /// What was not used longest, until the rest has at most this size
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    max_size: Option<u64>,
+    /// Everything
+    #[arg(long, conflicts_with_all = ["older_than", "max_size", "key"])]
+    all: bool,
+    /// One entry
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["older_than", "max_size"])]
+    key: Option<String>,
+    /// Show what would be removed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Print the keys of a task's caches, and what they are made of
+#[derive(Debug, Args)]
+struct Key {
+    /// TASK, STORE:TASK or STORE@sha256:...; without, the workspace of the
+    /// working directory
+    #[arg(value_parser = parse_task)]
+    task: Option<TaskRef>,
+    /// Say why two keys differ; each is a task, or the beginning of a key
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with = "task")]
+    why: Option<Vec<String>>,
+}
+
+/// Show how a later result of an entry's setup differs from the entry
+#[derive(Debug, Args)]
+struct Diff {
+    /// The entry's key, or its beginning
+    key: String,
+}
+
+/// Give what a task sealed to all tasks of its store, here and there
+#[derive(Debug, Args)]
+struct Promote {
+    /// TASK, STORE:TASK or STORE@sha256:...
+    #[arg(value_parser = parse_task)]
+    task: TaskRef,
+    /// Only these caches
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+}
+
+fn duration(text: &str) -> Result<Duration, Fault> {
+    parse_duration(text)
+}
+
+fn bytes(text: &str) -> Result<u64, Fault> {
+    parse_bytes(text)
+}
+
+#[derive(Serialize)]
+struct Caches<T> {
+    caches: Vec<T>,
+}
+
+#[derive(Serialize)]
+struct Checks<'a> {
+    ok: bool,
+    checked: &'a [Verified],
+}
+
+#[derive(Serialize)]
+struct Removed {
+    dry_run: bool,
+    removed: Vec<Tended>,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        match &self.verb {
+            Verb::Ls => list(ctx)?,
+            Verb::Verify(verify) => verify.run(ctx)?,
+            Verb::Prune(prune) => prune.run(ctx)?,
+            Verb::Key(key) => key.run(ctx)?,
+            Verb::Diff(diff) => diff.run(ctx)?,
+            Verb::Promote(promote) => promote.run(ctx)?,
+        }
+        Ok(0)
+    }
+}
+
+fn list(ctx: &Context) -> Result<()> {
+    let rows = caches(ctx)?;
+    if ctx.ui.is_json() {
+        return ctx.ui.json(&Caches { caches: rows });
+    }
+    if rows.is_empty() {
+        ctx.ui.status("Found", "no sealed tree on this machine");
+    }
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
+    let now = ctx.clock.now();
+    for row in rows {
+        let used = row.last_use.map_or_else(|| "never used".into(), |at| format!("used {}", age(at, now)));
+        let hits = format!("{} hits", row.hits);
+        let (size, kept) = (human_bytes(row.bytes), row.kept.unwrap_or("-"));
+        let differs = if row.differs { "  differs" } else { "" };
+        let line = format!(
+            "{:<width$}  {}  {size:>9}  {used:<18}  {hits:<9}  {:<7}  {kept:<9}  {}{differs}",
+            row.name,
+            row.key.short(),
+            row.scope,
+            row.of
+        );
+        ctx.ui.data(escape(&line).trim_end())?;
+    }
+    Ok(())
+}
+
+impl Verify {
+    fn run(&self, ctx: &Context) -> Result<()> {
+        let checked = verify_caches(ctx, self.sample)?;
+        let verdict = Verified::verdict(&checked);
+        if ctx.ui.is_json() {
+            if verdict.is_ok() {
+                ctx.ui.json(&Checks { ok: true, checked: &checked })?;
+            }
+        } else {
+            for one in &checked {
+                let verdict = one.fault.as_deref().unwrap_or("ok");
+                ctx.ui.data(&escape(&format!("{}  {}  {}  {verdict}", one.kind, one.key.short(), one.name)))?;
+            }
+        }
+        for one in checked.iter().filter(|one| one.fault.is_some()) {
+            if let Some(place) = &one.quarantine {
+                ctx.ui.warn(&format!("{} {} was damaged and is now in {}", one.kind, one.name, place.display()));
+            }
+        }
+        Ok(verdict?)
+    }
+}
+
+impl Prune {
+    fn run(&self, ctx: &Context) -> Result<()> {
+        let options = PruneOptions {
+            older_than: self.older_than,
+            max_size: self.max_size,
+            all: self.all,
+            key: self.key.clone(),
+            dry_run: self.dry_run,
+        };
+        let removed = prune(ctx, &options)?;
+        let freed: u64 = removed.iter().map(|one| one.bytes).sum();
+        if ctx.ui.is_json() {
+            return ctx.ui.json(&Removed { dry_run: self.dry_run, removed });
+        }
+        for one in &removed {
+            let size = human_bytes(one.bytes);
+            ctx.ui.data(&escape(&format!(
+                "{}  {}  {size:>9}  {}: {}",
+                one.kind,
+                one.key.short(),
+                one.name,
+                one.why
+            )))?;
+        }
+        let verb = if self.dry_run { "Would free" } else { "Freed" };
+        ctx.ui.status(verb, &human_bytes(freed));
+        Ok(())
+    }
+}
+
+impl Key {
+    fn run(&self, ctx: &Context) -> Result<()> {
+        if let Some([a, b]) = self.why.as_deref() {
+            return explain(ctx, cache_why(ctx, a, b)?);
+        }
+        let rows = cache_key(ctx, self.task.as_ref())?;
+        if ctx.ui.is_json() {
+            return ctx.ui.json(&Caches { caches: rows });
+        }
+        if rows.is_empty() {
+            ctx.ui.status("Found", "no [[cache]] in envctl.toml");
+        }
+        rows.iter().try_for_each(|row| show(ctx, row))
+    }
+}
+
+fn show(ctx: &Context, row: &KeyRow) -> Result<()> {
+    let here = row.here.map_or_else(|| "not here".to_owned(), |scope| format!("here, {scope} scope"));
+    ctx.ui.data(&escape(&format!("{}  {}  ({here})", row.name, row.key)))?;
+    for (name, value) in &row.components {
+        ctx.ui.data(&escape(&format!("    {name}: {}", value.trim())))?;
+    }
+    Ok(())
+}
+
+fn explain(ctx: &Context, all: Vec<Explained>) -> Result<()> {
+    if ctx.ui.is_json() {
+        return ctx.ui.json(&Caches { caches: all });
+    }
+    for one in &all {
+        if one.differs.is_empty() {
+            ctx.ui.data(&escape(&format!("{}: the keys are the same", one.name)))?;
+        }
+        for (component, a, b) in &one.differs {
+            let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
+            ctx.ui.data(&escape(&format!("{}: {component}: {} / {}", one.name, shown(a).trim(), shown(b).trim())))?;
+        }
+    }
+    Ok(())
+}
+
+impl Diff {
+    fn run(&self, ctx: &Context) -> Result<()> {
+        let compared = cache_diff(ctx, &self.key)?;
+        if ctx.ui.is_json() {
+            return ctx.ui.json(&compared);
+        }
+        compared.paths.iter().try_for_each(|(how, path)| ctx.ui.data(&escape(&format!("{how} {path}"))))?;
+        if compared.more {
+            ctx.ui.warn("more differs than is listed");
+        }
+        Ok(())
+    }
+}
+
+impl Promote {
+    fn run(&self, ctx: &Context) -> Result<()> {
+        let promoted = promote(ctx, &self.task, &self.names)?;
+        if ctx.ui.is_json() {
+            return ctx.ui.json(&promoted);
+        }
+        promoted.caches.iter().try_for_each(|row| ctx.ui.data(&escape(&format!("{}  {}", row.name, row.key))))
+    }
+}

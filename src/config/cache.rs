@@ -1,0 +1,357 @@
+//! `[[cache]]`, `[[fixture]]` and `[[service]]` of a project: what is made once
+//! and used often, and what runs beside the command.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::project::Project;
+use crate::digest::Digest;
+use crate::error::{Fault, usage};
+use crate::identity::{StoreRef, Target, TaskRef};
+use crate::quantity::parse_duration;
+
+/// Folders inside in which nothing of a project may be mounted.
+const RESERVED: [&str; 5] = ["proc", "sys", "dev", "run", "tmp"];
+
+/// `[[cache]]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct CacheEntry {
+    /// Names the entry in this project.
+    pub name: String,
+    /// Files of the project that decide the content.
+    #[serde(default)]
+    pub inputs: Vec<String>,
+    /// Where the content belongs.
+    pub path: Spot,
+    /// The shell command that fills it.
+    pub setup: String,
+    /// What the command can reach.
+    #[serde(default)]
+    pub network: SetupNetwork,
+    /// Variables of the command.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// How long the command may take.
+    pub timeout: Option<String>,
+    /// Copy the content into the workspace, for programs of the host.
+    #[serde(default)]
+    pub materialize: bool,
+}
+
+/// What a setup command can reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SetupNetwork {
+    /// A loopback of its own.
+    #[default]
+    #[serde(alias = "isolated")]
+    None,
+    /// An outside, but not the host's own services.
+    Private,
+    /// The host's network.
+    Host,
+}
+
+/// `[[fixture]]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Fixture {
+    /// Names it in this project.
+    pub name: String,
+    /// The content: an artifact of tar layers, by digest.
+    pub source: FixtureSource,
+    /// Where it can be read; absent where only a service uses it.
+    pub path: Option<Spot>,
+}
+
+/// `STORE@sha256:...`; without a store in the task's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixtureSource {
+    /// The store.
+    pub store: Option<StoreRef>,
+    /// The manifest's digest.
+    pub digest: Digest,
+}
+
+impl FromStr for FixtureSource {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let reference: TaskRef = match text.strip_prefix('@') {
+            // In the task's own store.
+            Some(digest) => return Ok(FixtureSource { store: None, digest: digest.parse()? }),
+            None => text.parse()?,
+        };
+        match reference.target {
+            Target::Identity(digest) => Ok(FixtureSource { store: reference.store, digest }),
+            Target::Task(_) => {
+                Err(usage(format!("{text:?} can change")).hint("name a fixture by digest: STORE@sha256:..."))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for FixtureSource {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// `[[service]]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Service {
+    /// Names it in this project.
+    pub name: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// When it is ready.
+    pub ready: Option<Ready>,
+    /// How long it may take until it is.
+    pub timeout: Option<String>,
+    /// How long it may take to end by itself; without, it is killed.
+    pub stop: Option<String>,
+    /// Variables of it.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// What it works on.
+    pub data: Option<ServiceData>,
+}
+
+/// `data` of a service.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ServiceData {
+    /// The cache that it starts from.
+    pub cache: Option<String>,
+    /// The fixture that it starts from.
+    pub fixture: Option<String>,
+    /// Where the service has it.
+    pub path: Spot,
+}
+
+/// When a service is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// `tcp:PORT`: something listens on this port inside.
+    Tcp(u16),
+    /// `file:PATH`: this file exists inside.
+    File(String),
+    /// `cmd:COMMAND`: this shell command succeeds.
+    Command(String),
+}
+
+impl FromStr for Ready {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        match text.split_once(':') {
+            Some(("tcp", port)) => port.parse().ok().filter(|port| *port > 0).map(Ready::Tcp),
+            Some(("file", path)) if path.starts_with('/') && !path.contains('\0') => Some(Ready::File(path.into())),
+            Some(("cmd", command)) if !command.is_empty() && !command.contains('\0') => {
+                Some(Ready::Command(command.into()))
+            }
+            _ => None,
+        }
+        .ok_or_else(|| {
+            usage(format!("{text:?} says not when a service is ready"))
+                .hint("write tcp:PORT, file:/PATH or cmd:COMMAND")
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Ready {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A place inside: below the workspace, below the home folder (`~/`), or
+/// absolute.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spot {
+    /// Relative to the workspace.
+    Workspace(String),
+    /// Relative to the user's home folder.
+    Home(String),
+    /// From the root, without the first slash.
+    Absolute(String),
+}
+
+impl FromStr for Spot {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let (spot, path): (fn(String) -> Spot, &str) = match (text.strip_prefix("~/"), text.strip_prefix('/')) {
+            (Some(path), _) => (Spot::Home, path),
+            (None, Some(path)) => (Spot::Absolute, path),
+            (None, None) => (Spot::Workspace, text),
+        };
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let bad = |why: &str| usage(format!("{text:?} {why}")).hint("write a/path, ~/a/path or /a/path");
+        let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+        if path.len() > 1024 || !path.split('/').all(plain) {
+            return Err(bad("is not a place for a cache"));
+        }
+        let first = path.split('/').next().unwrap_or_default();
+        let git = path.split('/').any(|part| part.eq_ignore_ascii_case(".git"));
+        let spot = spot(path.to_owned());
+        match &spot {
+            Spot::Absolute(_) if RESERVED.contains(&first) => Err(bad("belongs to the runtime")),
+            Spot::Workspace(_) if git => Err(bad("is git's own")),
+            _ => Ok(spot),
+        }
+    }
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Spot::Workspace(path) => f.write_str(path),
+            Spot::Home(path) => write!(f, "~/{path}"),
+            Spot::Absolute(path) => write!(f, "/{path}"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Spot {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What the parser cannot see by itself.
+pub(super) fn check(project: &Project) -> Result<(), Fault> {
+    let mut names = BTreeSet::new();
+    let all = project.cache.iter().map(|cache| ("cache", &cache.name));
+    let all = all.chain(project.fixture.iter().map(|fixture| ("fixture", &fixture.name)));
+    for (kind, name) in all.chain(project.service.iter().map(|service| ("service", &service.name))) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            return Err(usage(format!("{kind} {name:?}: a name has letters, digits and . _ -")));
+        }
+        if !names.insert((kind == "service", name)) {
+            return Err(usage(format!("{kind} {name:?}: another one has this name")));
+        }
+    }
+    let mut spots: Vec<&Spot> = project.cache.iter().map(|cache| &cache.path).collect();
+    spots.extend(project.fixture.iter().filter_map(|fixture| fixture.path.as_ref()));
+    spots.extend(project.service.iter().filter_map(|service| Some(&service.data.as_ref()?.path)));
+    spots.sort();
+    for pair in spots.windows(2) {
+        let (a, b) = (pair[0].to_string(), pair[1].to_string());
+        if b == a || b.strip_prefix(&a).is_some_and(|rest| rest.starts_with('/')) {
+            return Err(usage(format!("{b} lies in {a}: two things cannot be in one place")));
+        }
+    }
+    for cache in &project.cache {
+        let bad = |why: String| usage(format!("cache {:?}: {why}", cache.name));
+        for input in &cache.inputs {
+            if !matches!(input.parse(), Ok(Spot::Workspace(_))) {
+                return Err(bad(format!("{input:?} is no file of the project")));
+            }
+        }
+        if cache.setup.trim().is_empty() || cache.setup.contains('\0') {
+            return Err(bad("setup is empty".into()));
+        }
+        let reserved = |name: &str| name.is_empty() || name.starts_with("ENVCTL_") || name.contains(['=', '\0']);
+        if let Some((name, _)) = cache.env.iter().find(|(name, value)| reserved(name) || value.contains('\0')) {
+            return Err(bad(format!("{name:?} cannot be set")));
+        }
+        if cache.materialize && !matches!(cache.path, Spot::Workspace(_)) {
+            return Err(bad("only what lies in the workspace can be materialized".into()));
+        }
+        if let Some(timeout) = &cache.timeout {
+            parse_duration(timeout).map_err(|why| bad(why.to_string()))?;
+        }
+    }
+    project.service.iter().try_for_each(|service| check_service(project, service))
+}
+
+fn check_service(project: &Project, service: &Service) -> Result<(), Fault> {
+    let bad = |why: String| usage(format!("service {:?}: {why}", service.name));
+    if service.command.is_empty() || service.command.iter().any(|word| word.contains('\0')) {
+        return Err(bad("command is empty".into()));
+    }
+    for duration in [&service.timeout, &service.stop].into_iter().flatten() {
+        parse_duration(duration).map_err(|why| bad(why.to_string()))?;
+    }
+    let Some(data) = &service.data else { return Ok(()) };
+    match (&data.cache, &data.fixture) {
+        (Some(name), None) if project.cache.iter().any(|cache| cache.name == *name) => Ok(()),
+        (None, Some(name)) if project.fixture.iter().any(|fixture| fixture.name == *name) => Ok(()),
+        (Some(name), None) | (None, Some(name)) => Err(bad(format!("there is no {name:?}"))),
+        _ => Err(bad("data names either a cache or a fixture".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_with_everything() {
+        let digest = Digest::of(b"x");
+        let text = format!(
+            r#"
+            [[cache]]
+            name = "npm"
+            inputs = ["package-lock.json"]
+            path = "node_modules"
+            setup = "npm ci"
+            network = "private"
+            [[cache]]
+            name = "seeded-db"
+            path = "/var/lib/pg"
+            setup = "initdb"
+            network = "none"
+            [[fixture]]
+            name = "golden"
+            source = "oci:/srv/store@{digest}"
+            path = "fixtures/golden"
+            [[service]]
+            name = "db"
+            command = ["postgres"]
+            ready = "tcp:5432"
+            data = {{ fixture = "golden", path = "/var/lib/other" }}
+        "#
+        );
+        let project = Project::parse(&text, "envctl.toml").unwrap();
+        assert_eq!(project.cache[0].network, SetupNetwork::Private);
+        assert_eq!(project.cache[1].path, Spot::Absolute("var/lib/pg".into()));
+        assert_eq!(project.fixture[0].source.digest, digest);
+        assert_eq!(project.service[0].ready, Some(Ready::Tcp(5432)));
+    }
+
+    #[test]
+    fn places_that_are_no_places() {
+        for bad in
+            ["", "/", "~/", "../x", "a/../b", "a//b", "./a", ".git", "a/.GIT/hooks", "/proc/x", "/run/secrets", "~/.."]
+        {
+            assert!(bad.parse::<Spot>().is_err(), "{bad}");
+        }
+        assert_eq!("node_modules/".parse::<Spot>().unwrap(), Spot::Workspace("node_modules".into()));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let cache = |rest: &str| format!("[[cache]]\nname = \"a\"\nsetup = \"x\"\n{rest}");
+        for bad in [
+            cache(""),
+            cache("path = \"a\"\ninputs = [\"/etc/passwd\"]"),
+            cache("path = \"a\"\ninputs = [\"../x\"]"),
+            cache("path = \"~/a\"\nmaterialize = true"),
+            cache("path = \"a\"\nnetwork = \"all\""),
+            cache("path = \"a\"\nenv = { ENVCTL_TASK = \"x\" }"),
+            format!("{}\n{}", cache("path = \"a\""), cache("path = \"b\"")),
+            format!("{}\n[[cache]]\nname = \"b\"\nsetup = \"x\"\npath = \"a/b\"", cache("path = \"a\"")),
+            "[[cache]]\nname = \"a b\"\nsetup = \"x\"\npath = \"a\"".into(),
+            "[[fixture]]\nname = \"a\"\nsource = \"oci:/x:tag\"".into(),
+            "[[service]]\nname = \"a\"\ncommand = []".into(),
+            "[[service]]\nname = \"a\"\ncommand = [\"x\"]\nready = \"soon\"".into(),
+            "[[service]]\nname = \"a\"\ncommand = [\"x\"]\ndata = { cache = \"b\", path = \"/x\" }".into(),
+        ] {
+            assert!(Project::parse(&bad, "envctl.toml").is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Caches on the way into a runtime: which entries a workspace needs
+//! ([`wanted`]), which are here, in the store ([`travel`]), or have to be made
+//! ([`seal`]), and where they appear ([`place`]).
+//!
+//! Lock order: the shared lock that keeps entries from being removed, then that
+//! of one entry.
+
+mod place;
+mod seal;
+mod tend;
+mod travel;
+mod verbs;
+mod wanted;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::context::Context;
+use super::fetch::{self, Mapped};
+use super::report::Report;
+use super::resolve::Resolved;
+use super::source::Source;
+use crate::cache::{Holder, Record, Scope, Trees};
+use crate::config::Project;
+use crate::digest::Digest;
+use crate::disk::{self, lock::SharedLock};
+use crate::image::{Image, Pulled};
+use crate::runtime::{Access, TreeMount};
+
+pub(super) use place::forget_materialized;
+pub use tend::Tended;
+pub(super) use tend::{configured, make_room, tend};
+pub(super) use travel::{identity_caches, push};
+pub use verbs::{
+    CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, Verified, cache_diff, cache_key, cache_why, caches,
+    promote, prune, verify_caches,
+};
+pub(super) use wanted::{Basis, Wanted, wanted};
+
+/// How an entry came to be here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Found {
+    /// It was here.
+    Hit,
+    /// A store had it.
+    Fetched,
+    /// Its setup ran.
+    Sealed,
+    /// Its setup failed, or could not be run: it is not there.
+    Missing,
+}
+
+/// One cache of a runtime, for the report.
+#[derive(Clone, Debug, Serialize)]
+pub struct CacheState {
+    /// Its name.
+    pub name: String,
+    /// Its key.
+    pub key: Digest,
+    /// How it came to be here.
+    pub found: Found,
+    /// `task` or `project`: in whose trust it was sealed.
+    pub scope: Option<&'static str>,
+    /// Digest of its content.
+    pub digest: Option<Digest>,
+}
+
+/// The caches of one runtime.
+pub(super) struct Caches<'a> {
+    ctx: &'a Context,
+    resolved: &'a Resolved,
+    project: &'a Project,
+    pulled: &'a Pulled,
+    workspace: &'a Path,
+    pub(super) trees: Trees,
+    holder: Mapped,
+    wanted: Vec<Wanted>,
+    found: Vec<Option<(Record, Found)>>,
+}
+
+/// What a runtime is given.
+pub(super) struct Hydrated {
+    pub(super) mounts: Vec<TreeMount>,
+    /// Folders of the workspace that were made, outermost first.
+    pub(super) made: Vec<PathBuf>,
+    pub(super) records: Vec<Record>,
+}
+
+impl<'a> Caches<'a> {
+    /// The caches that a workspace's project declares.
+    ///
+    /// # Errors
+    /// When the boot is not known.
+    pub(super) fn new(
+        ctx: &'a Context,
+        resolved: &'a Resolved,
+        pulled: &'a Pulled,
+        workspace: &'a Path,
+        project: &'a Project,
+    ) -> Result<Self> {
+        let basis = Basis::of(&resolved.identity);
+        let wanted = wanted(ctx, project, &basis, workspace);
+        let found = wanted.iter().map(|_| None).collect();
+        let holder = fetch::holder(ctx, &pulled.user);
+        let trees = trees(ctx, &holder)?;
+        Ok(Caches { ctx, resolved, project, pulled, workspace, trees, holder, wanted, found })
+    }
+
+    fn scopes(&self) -> [Scope; 2] {
+        scopes(self.resolved)
+    }
+
+    /// Whether an entry would have no place: then nobody need have it.
+    fn is_obstructed(&self, index: usize) -> Result<bool> {
+        let spots = &self.wanted[index].spots;
+        for (spot, _) in spots {
+            if place::obstacle(self.workspace, spot)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(!spots.is_empty())
+    }
+
+    /// Looks at what is here.
+    fn look(&mut self) {
+        let scopes = self.scopes();
+        for (wanted, found) in self.wanted.iter().zip(&mut self.found) {
+            let here = scopes.iter().find_map(|scope| self.trees.get(&wanted.key, scope));
+            *found = here.map(|record| (record, found.take().map_or(Found::Hit, |(_, how)| how)));
+        }
+    }
+
+    /// Fetches what is missing here and is in the task's store.
+    ///
+    /// # Errors
+    /// When a disk is full, or another part has failed. What the store does not
+    /// have, or has damaged, is made instead.
+    pub(super) fn fetch(&mut self, source: &Source<'_>, report: &mut Report) -> Result<()> {
+        if self.wanted.is_empty() {
+            return Ok(());
+        }
+        self.look();
+        for index in 0..self.wanted.len() {
+            let wanted = &self.wanted[index];
+            if self.found[index].is_some()
+                || self.is_obstructed(index)?
+                || (self.ctx.options.offline && wanted.fixture.is_none())
+            {
+                continue;
+            }
+            let start = std::time::Instant::now();
+            let _lock = self.trees.lock(&wanted.key, || waiting(self.ctx, &wanted.name))?;
+            // Another process may have been first.
+            if self.scopes().iter().any(|scope| self.trees.get(&wanted.key, scope).is_some()) {
+                continue;
+            }
+            if let Some((record, bytes)) = travel::fetch(self, source, wanted)? {
+                report.note("fetch.cache", start.elapsed(), bytes);
+                self.found[index] = Some((record, Found::Fetched));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what is in no store. No thread may work any more. What cannot be
+    /// made is told, and left out.
+    ///
+    /// # Errors
+    /// When the person interrupts it.
+    pub(super) fn seal(&mut self, image: &Image, report: &mut Report) -> Result<()> {
+        if self.wanted.is_empty() {
+            return Ok(());
+        }
+        self.look();
+        for index in 0..self.wanted.len() {
+            if self.found[index].is_some() || self.wanted[index].fixture.is_some() || self.is_obstructed(index)? {
+                continue;
+            }
+            let sealed = report.step("seal", || Ok((seal::seal(self, index, image)?, 0)))?;
+            self.found[index] = sealed.map(|record| (record, Found::Sealed));
+        }
+        Ok(())
+    }
+
+    /// Where everything appears inside.
+    ///
+    /// # Errors
+    /// When the workspace cannot be changed.
+    pub(super) fn hydrate(mut self, materialize: bool, report: &mut Report) -> Result<Hydrated> {
+        let mut hydrated = Hydrated { mounts: Vec::new(), made: Vec::new(), records: Vec::new() };
+        if self.wanted.is_empty() {
+            return Ok(hydrated);
+        }
+        let start = std::time::Instant::now();
+        self.look();
+        for (wanted, found) in self.wanted.iter().zip(&self.found) {
+            report.caches.push(CacheState {
+                name: wanted.name.clone(),
+                key: wanted.key,
+                found: found.as_ref().map_or(Found::Missing, |(_, how)| *how),
+                scope: found.as_ref().map(|(record, _)| record.scope.kind()),
+                digest: found.as_ref().map(|(record, _)| record.tree.digest),
+            });
+            let Some((record, how)) = found else {
+                report.cache.misses += 1;
+                for (spot, _) in &wanted.spots {
+                    place::tell_obstacle(self.ctx, self.workspace, wanted, spot)?;
+                }
+                if wanted.fixture.is_some() {
+                    return Err(crate::error::not_found(format!("the fixture {} is in no store", wanted.name))
+                        .hint("envctl needs it once from there; then it is kept here")
+                        .into());
+                }
+                continue;
+            };
+            match how {
+                Found::Hit => report.cache.hits += 1,
+                _ => report.cache.misses += 1,
+            }
+            self.ctx.ui.detail(&format!("cache {}: {how:?} ({} scope)", wanted.name, record.scope.kind()));
+            self.trees.note_use(record);
+            let tree = self.trees.tree(record);
+            if (wanted.materialize || materialize) && place::is_in_workspace(&wanted.spots) {
+                place::materialize(self.ctx, self.workspace, wanted, record, &tree, &self.holder)?;
+            }
+            for (spot, access) in &wanted.spots {
+                if let Some(made) = place::prepare(self.ctx, self.workspace, wanted, spot)? {
+                    hydrated.made.extend(made);
+                    let place = place::inside(spot);
+                    let name = wanted.name.clone();
+                    hydrated.mounts.push(TreeMount { name, tree: tree.clone(), place, access: *access });
+                }
+            }
+            hydrated.records.push(record.clone());
+        }
+        report.note("hydrate.cache", start.elapsed(), 0);
+        Ok(hydrated)
+    }
+}
+
+/// The trees of a mapping.
+pub(super) fn trees(ctx: &Context, holder: &dyn Holder) -> Result<Trees> {
+    Ok(Trees::new(ctx.paths.trees(&holder.key()), ctx.paths.cache().to_owned(), disk::boot_id()?))
+}
+
+/// In whose trust a task's entries may have been sealed, nearest first.
+pub(super) fn scopes(resolved: &Resolved) -> [Scope; 2] {
+    scopes_of(&resolved.task.store.to_string(), &resolved.task.slug())
+}
+
+pub(super) fn scopes_of(store: &str, task: &str) -> [Scope; 2] {
+    [Scope::Task(format!("{store}:{task}")), Scope::Project(store.to_owned())]
+}
+
+/// Keeps entries from being removed, until it is dropped.
+pub(super) fn keep(ctx: &Context) -> Result<SharedLock> {
+    SharedLock::acquire(&ctx.paths.cache_lock("trees"), || {
+        ctx.ui.status("Waiting", "another envctl removes old cache entries");
+    })
+}
+
+/// Makes what was sealed or fetched outlive a power loss, and notes what the
+/// image's layers hold. Losing it costs time.
+pub(super) fn flush(ctx: &Context, pulled: &Pulled, records: &[Record]) {
+    let holder = fetch::holder(ctx, &pulled.user);
+    if let Ok(trees) = trees(ctx, &holder) {
+        let _ = trees.flush(records);
+    }
+    let diff_ids: Vec<Digest> = pulled.records.iter().map(|record| record.diff_id).collect();
+    let _ = pulled.layers.note_content(&diff_ids, &holder);
+}
+
+/// The entries that a workspace is given, where that is news.
+pub(super) fn given(resolved: &Resolved, records: &[Record]) -> Option<Vec<String>> {
+    let names: Vec<String> = records.iter().map(Trees::name).collect();
+    let known = resolved.pin.as_ref().map_or(&[][..], |pin| &pin.trees);
+    (known != names).then_some(names)
+}
+
+/// Remembers them: they stay as long as the workspace does.
+pub(super) fn note_given(ctx: &Context, resolved: &Resolved, into: Option<&Path>, names: Option<Vec<String>>) {
+    let Some(names) = names else { return };
+    let note = || -> Result<()> {
+        let _lock = super::hydrate::lock(ctx, resolved)?;
+        if let Some(pin) = ctx.pins().read(&resolved.task, into)? {
+            ctx.pins().write(&resolved.task, into, &super::pin::Pin { trees: names, ..pin })?;
+        }
+        Ok(())
+    };
+    let _ = note();
+}
+
+fn waiting(ctx: &Context, name: &str) {
+    ctx.ui.status("Waiting", &format!("another envctl is making the cache {name}"));
+}
+
+/// How a tree that is only looked at is used.
+const DATA: Access = Access::Overlay;

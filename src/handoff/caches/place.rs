@@ -1,0 +1,245 @@
+//! Where a tree appears: never through a link, never over tracked files, and
+//! over other people's files only when they are envctl's own copies.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::super::context::Context;
+use super::wanted::Wanted;
+use crate::archive;
+use crate::cache::{Holder, Record};
+use crate::config::Spot;
+use crate::digest::Digest;
+use crate::disk::{self, Durability, remove};
+use crate::runtime::{Access, Place};
+
+/// Below `.git`: what of the workspace is a copy of a sealed tree.
+const COPIES: &str = ".git/envctl-materialized.json";
+
+const FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
+
+/// A copy of a sealed tree in a workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Copied {
+    /// Relative to the workspace.
+    path: String,
+    /// Of the entry.
+    key: Digest,
+    /// What it held when it was copied.
+    digest: Digest,
+}
+
+/// The place in the runtime's words.
+pub(super) fn inside(spot: &Spot) -> Place {
+    match spot {
+        Spot::Workspace(path) => Place::Workspace(path.clone()),
+        Spot::Home(path) => Place::Home(path.clone()),
+        Spot::Absolute(path) => Place::Absolute(path.clone()),
+    }
+}
+
+pub(super) fn is_in_workspace(spots: &[(Spot, Access)]) -> bool {
+    matches!(spots.first(), Some((Spot::Workspace(_), _)))
+}
+
+/// Why a tree cannot appear at a place; `None` when it can. Nothing is changed.
+///
+/// # Errors
+/// When the workspace cannot be read.
+pub(super) fn obstacle(workspace: &Path, spot: &Spot) -> Result<Option<&'static str>> {
+    let Spot::Workspace(path) = spot else { return Ok(None) };
+    let mut current = rustix::fs::openat(CWD, workspace, FLAGS, Mode::empty())?;
+    for part in path.split('/') {
+        current = match rustix::fs::openat2(&current, part, FLAGS, Mode::empty(), RESOLVE) {
+            Ok(folder) => folder,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP | Errno::NOTDIR) => return Ok(Some("is, or lies behind, a link or a file")),
+            Err(error) => return Err(error).with_context(|| format!("cannot open {}", workspace.join(path).display())),
+        };
+    }
+    if is_empty(&current)? || copied(workspace).iter().any(|copy| copy.path == *path) {
+        return Ok(None);
+    }
+    if has_tracked(workspace, path)? {
+        return Ok(Some("holds files that git tracks"));
+    }
+    Ok(Some("holds other files in this workspace; remove them to use the cache"))
+}
+
+/// Says why a tree has no place.
+///
+/// # Errors
+/// As [`obstacle`].
+pub(super) fn tell_obstacle(ctx: &Context, workspace: &Path, wanted: &Wanted, spot: &Spot) -> Result<bool> {
+    let why = obstacle(workspace, spot)?;
+    if let Some(why) = why {
+        ctx.ui.warn(&format!("the cache {} is left out: {spot} {why}", wanted.name));
+    }
+    Ok(why.is_some())
+}
+
+/// Makes the folder of the workspace over which a tree is mounted. What had to
+/// be made comes back, outermost first; `None` when the tree must stay out,
+/// which has been told.
+///
+/// # Errors
+/// When the workspace cannot be changed.
+pub(super) fn prepare(ctx: &Context, workspace: &Path, wanted: &Wanted, spot: &Spot) -> Result<Option<Vec<PathBuf>>> {
+    let Spot::Workspace(path) = spot else { return Ok(Some(Vec::new())) };
+    if tell_obstacle(ctx, workspace, wanted, spot)? {
+        return Ok(None);
+    }
+    let mut current = rustix::fs::openat(CWD, workspace, FLAGS, Mode::empty())?;
+    let (mut made, mut done) = (Vec::new(), PathBuf::new());
+    for part in path.split('/') {
+        done.push(part);
+        let open = || rustix::fs::openat2(&current, part, FLAGS, Mode::empty(), RESOLVE);
+        let opened = match open() {
+            Err(Errno::NOENT) => {
+                rustix::fs::mkdirat(&current, part, Mode::from_raw_mode(0o755))
+                    .with_context(|| format!("cannot make {}", workspace.join(&done).display()))?;
+                made.push(done.clone());
+                open()
+            }
+            other => other,
+        };
+        current = opened.with_context(|| format!("cannot open {}", workspace.join(&done).display()))?;
+    }
+    Ok(Some(made))
+}
+
+fn is_empty(folder: &OwnedFd) -> io::Result<bool> {
+    let readable =
+        rustix::fs::openat(folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    for entry in Dir::read_from(&readable)? {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn has_tracked(workspace: &Path, path: &str) -> Result<bool> {
+    let index = git2::Repository::open(workspace)?.index()?;
+    let below = format!("{path}/");
+    Ok(index.iter().any(|entry| entry.path == path.as_bytes() || entry.path.starts_with(below.as_bytes())))
+}
+
+fn copied(workspace: &Path) -> Vec<Copied> {
+    disk::read_json(&workspace.join(COPIES)).ok().flatten().unwrap_or_default()
+}
+
+/// Copies a tree into the workspace, for programs of the host. A copy of
+/// another entry makes room; if somebody has changed it, it is kept aside.
+///
+/// # Errors
+/// When it cannot be copied; nothing half-made stays at its place then.
+pub(super) fn materialize(
+    ctx: &Context,
+    workspace: &Path,
+    wanted: &Wanted,
+    record: &Record,
+    tree: &Path,
+    holder: &dyn Holder,
+) -> Result<()> {
+    let Some((Spot::Workspace(path), _)) = wanted.spots.first() else { return Ok(()) };
+    let mut copies = copied(workspace);
+    let known = copies.iter().find(|copy| copy.path == *path).cloned();
+    if known.as_ref().is_some_and(|copy| copy.key == record.key) && workspace.join(path).is_dir() {
+        return Ok(());
+    }
+    if let Some(old) = &known {
+        set_aside(ctx, workspace, old)?;
+    }
+    let Some(made) = prepare(ctx, workspace, wanted, &Spot::Workspace(path.clone()))? else { return Ok(()) };
+    ctx.ui.status("Copying", &format!("the cache {} to {path}", wanted.name));
+    let scratch = disk::scratch::Scratch::create_in(&workspace.join(".git"), ".envctl-copy-")?;
+    let copy = scratch.path().join("tree");
+    holder.inside(&|| copy_tree(tree, &copy))?;
+    let place = workspace.join(path);
+    // The folder is empty, so the rename replaces it.
+    fs::rename(&copy, &place).with_context(|| format!("cannot move the copy to {}", place.display()))?;
+    drop(made);
+    copies.retain(|copy| copy.path != *path);
+    copies.push(Copied { path: path.clone(), key: record.key, digest: record.tree.digest });
+    disk::write_json(&workspace.join(COPIES), &copies, Durability::Cached)
+}
+
+/// Takes an old copy away. What was changed in it exists nowhere else.
+fn set_aside(ctx: &Context, workspace: &Path, old: &Copied) -> Result<()> {
+    let place = workspace.join(&old.path);
+    if !place.is_dir() {
+        return Ok(());
+    }
+    let untouched = archive::summarise(File::open(&place)?.as_fd()).is_ok_and(|now| now.digest == old.digest);
+    if untouched {
+        return remove::tree(&place).map(drop);
+    }
+    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stamp = ctx.clock.now().strftime("%Y%m%dT%H%M%SZ");
+    let aside = (0..1000)
+        .map(|n| {
+            place.with_file_name(format!(
+                "{name}.changed-{stamp}{}",
+                if n == 0 { String::new() } else { format!("-{n}") }
+            ))
+        })
+        .find(|aside| !aside.exists())
+        .context("there is no free name")?;
+    fs::rename(&place, &aside).with_context(|| format!("cannot move {} away", place.display()))?;
+    ctx.ui.warn(&format!("{} was changed here, and is kept as {}", old.path, aside.display()));
+    Ok(())
+}
+
+/// The paths of a workspace that are copies: derived, and nobody's work.
+pub(in crate::handoff) fn forget_materialized(workspace: &Path) -> Vec<String> {
+    copied(workspace).into_iter().map(|copy| copy.path).collect()
+}
+
+/// Copies a tree: content by reference where the file system can.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    let metadata = fs::symlink_metadata(from)?;
+    fs::create_dir(to).with_context(|| format!("cannot create {}", to.display()))?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        let own = entry.metadata()?;
+        if kind.is_dir() {
+            copy_tree(&source, &target)?;
+            continue;
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(&source)?, &target)?;
+        } else if kind.is_file() {
+            // A clone where the file system has them, else in the kernel.
+            let (mut input, mut output) = (File::open(&source)?, File::create_new(&target)?);
+            if rustix::fs::ioctl_ficlone(&output, &input).is_err() {
+                io::copy(&mut input, &mut output).with_context(|| format!("cannot copy {}", target.display()))?;
+            }
+        } else {
+            rustix::fs::mknodat(CWD, &target, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        }
+        settle(&target, &own, !kind.is_symlink())?;
+    }
+    settle(to, &metadata, true)
+}
+
+fn settle(path: &Path, like: &fs::Metadata, mode: bool) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    if mode {
+        rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(like.mode() & 0o1777), AtFlags::empty())?;
+    }
+    let time = Timespec { tv_sec: like.mtime(), tv_nsec: like.mtime_nsec() };
+    let times = Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(CWD, path.as_os_str().as_bytes(), &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(())
+}

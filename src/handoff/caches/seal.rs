@@ -1,0 +1,160 @@
+//! Running a setup command in a clean runtime, and sealing what it made.
+//!
+//! Clean means: no secrets, no ports, no other cache, and a workspace whose
+//! changes are thrown away. Only what lies at the entry's place is kept.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+
+use super::super::start::{self, RuntimeOptions};
+use super::place;
+use super::{Caches, waiting};
+use crate::cache::{Origin, Record, Sealed, Trees};
+use crate::config::SetupNetwork;
+use crate::crash;
+use crate::disk;
+use crate::error::failure;
+use crate::image::Image;
+use crate::quantity::{human_duration, parse_duration};
+use crate::runtime::{self, Access, Network, Outcome, Sandbox, Session, TreeMount};
+use crate::ui::human_bytes;
+
+/// How long a setup may take when nothing else is said.
+const TIMEOUT: &str = "1h";
+
+/// Lines of a failed setup that are shown.
+const TAIL: usize = 20;
+
+/// Bytes of the log in which they are looked for.
+const TAIL_BYTES: u64 = 16 << 10;
+
+/// Makes an entry. `None` when that failed: it has been told.
+///
+/// # Errors
+/// When it was interrupted, or the cache cannot be written.
+pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<Option<Record>> {
+    let (ctx, wanted) = (caches.ctx, &caches.wanted[index]);
+    let Some(entry) = &wanted.entry else { return Ok(None) };
+    let _lock = caches.trees.lock(&wanted.key, || waiting(ctx, &wanted.name))?;
+    let [scope, project] = caches.scopes();
+    if let Some(first) = caches.trees.get(&wanted.key, &scope).or_else(|| caches.trees.get(&wanted.key, &project)) {
+        return Ok(Some(first));
+    }
+    let network = match entry.network {
+        SetupNetwork::None => Network::Isolated,
+        SetupNetwork::Private => Network::Private,
+        SetupNetwork::Host => Network::Host,
+    };
+    if ctx.options.offline && network != Network::Isolated {
+        ctx.ui.warn(&format!("the cache {} is not here, and its setup needs a network", wanted.name));
+        return Ok(None);
+    }
+    let (free, inodes) = {
+        disk::create_private_dir(ctx.paths.cache())?;
+        disk::free_space(ctx.paths.cache())?
+    };
+    if free < 16 << 20 || inodes < 1024 {
+        return Err(failure(format!(
+            "the cache {} cannot be made: {} has {} and {inodes} inodes left",
+            wanted.name,
+            ctx.paths.cache().display(),
+            human_bytes(free)
+        ))
+        .hint("envctl cache prune, or point XDG_CACHE_HOME at a larger disk")
+        .into());
+    }
+    ctx.ui.status("Sealing", &format!("the cache {}: {} (network: {network})", wanted.name, entry.setup.trim()));
+    let draft = caches.trees.draft()?;
+    let options = RuntimeOptions { network: Some(network), no_secrets: true, ..RuntimeOptions::default() };
+    let mut spec = start::spec(ctx, caches.resolved, image, caches.pulled, caches.workspace, caches.project, &options)?;
+    (spec.ports, spec.secrets) = (Vec::new(), Vec::new());
+    spec.env.extend(entry.env.clone());
+    spec.rootfs.workspace_stays = true;
+    spec.rootfs.trees = vec![TreeMount {
+        name: wanted.name.clone(),
+        tree: draft.tree(),
+        place: place::inside(&entry.path),
+        access: Access::Writable,
+    }];
+    let timeout = parse_duration(entry.timeout.as_deref().unwrap_or(TIMEOUT))?;
+    spec.deadline = Some(runtime::monotonic_after(timeout));
+    let path = ctx.paths.setup_log(&wanted.name, &wanted.key);
+    disk::create_private_dir(&ctx.paths.logs())?;
+    let mut log = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    let session = Session {
+        command: vec!["/bin/sh".into(), "-c".into(), entry.setup.clone()],
+        env: Vec::new(),
+        output: Some(Arc::new(log.try_clone()?)),
+    };
+    let began = std::time::Instant::now();
+    let mut sandbox = Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?;
+    crash::point("seal.started");
+    let outcome = sandbox.run(&session)?;
+    let receipt = sandbox.reset(ctx.clock, "sealed")?;
+    super::super::tell::check_baseline(&receipt)?;
+    match outcome {
+        Outcome::Exited(0) => {}
+        Outcome::Exited(130 | 143) | Outcome::Lost => {
+            return Err(failure(format!("the setup of the cache {} was interrupted", wanted.name)).into());
+        }
+        outcome => {
+            tell_failure(ctx, &wanted.name, &outcome, &path, &mut log);
+            return Ok(None);
+        }
+    }
+    let components = wanted.components.clone();
+    let record = Trees::record(components, scope, ctx.clock.now(), Origin::Sealed);
+    let sealed = caches.trees.seal(draft, record, None, &caches.holder)?;
+    if let Sealed::Differs(_) = sealed {
+        ctx.ui.warn(&format!(
+            "the setup of {} gave another content than before; see envctl cache diff {}",
+            wanted.name,
+            wanted.key.short()
+        ));
+    }
+    let record = sealed.record();
+    let size = human_bytes(record.tree.bytes);
+    ctx.ui.status(
+        "Sealed",
+        &format!(
+            "the cache {}: {} files, {size}, in {}",
+            wanted.name,
+            record.tree.entries,
+            human_duration(began.elapsed())
+        ),
+    );
+    Ok(Some(record.clone()))
+}
+
+/// Shows the end of what a failed setup printed.
+fn tell_failure(ctx: &super::Context, name: &str, outcome: &Outcome, path: &Path, log: &mut std::fs::File) {
+    let how = match outcome {
+        Outcome::NotStarted { program, .. } => format!("{program} is not in the image"),
+        Outcome::TimedOut => "it took too long".to_owned(),
+        outcome => format!("exit code {}", outcome.exit_code()),
+    };
+    ctx.ui.warn(&format!("the setup of the cache {name} failed ({how}); the runtime goes without it"));
+    let mut text = Vec::new();
+    let length = log.metadata().map_or(0, |meta| meta.len());
+    if log.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES))).is_ok() {
+        let _ = log.take(TAIL_BYTES).read_to_end(&mut text);
+    }
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    for line in &lines[lines.len().saturating_sub(TAIL)..] {
+        ctx.ui.text(&format!("    {line}"));
+    }
+    ctx.ui.text(&format!("    all of it: {}", path.display()));
+}

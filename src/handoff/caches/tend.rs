@@ -1,0 +1,240 @@
+//! Keeping the caches at their size: by age, by size, by what is free. Never
+//! what a runtime or a workspace needs.
+//!
+//! Whoever starts a runtime holds a shared lock from before the first look at
+//! a cache until its lease is written; removal takes the same lock alone, and
+//! looks at the leases under it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::super::context::Context;
+use super::super::fetch::{self, Mapped};
+use crate::cache::{Record, Trees};
+use crate::digest::Digest;
+use crate::disk::{self, lock};
+use crate::image::{Layers, Metadata};
+
+/// What is kept of what nobody needs.
+#[derive(Clone, Debug, Default)]
+pub(in crate::handoff) struct Rules {
+    /// Unused for longer goes.
+    pub(in crate::handoff) max_age: Option<Duration>,
+    /// The rest may hold this many bytes together; what was not used longest goes.
+    pub(in crate::handoff) max_size: Option<u64>,
+    /// This many bytes, and a thousandth of the inodes, stay free.
+    pub(in crate::handoff) min_free: u64,
+    /// Only entries whose key begins so.
+    pub(in crate::handoff) key: Option<String>,
+    /// Say, and do nothing.
+    pub(in crate::handoff) dry_run: bool,
+}
+
+/// Something of the caches.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tended {
+    /// `cache` or `layer`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Its key, or the digest of the layer's tar.
+    pub key: Digest,
+    /// Bytes of its content.
+    pub bytes: u64,
+    /// When it was last used, as far as that is known.
+    pub last_use: Option<Timestamp>,
+    /// Why it went.
+    pub why: &'static str,
+}
+
+/// Somebody who may read and remove every file of this user's caches.
+pub(super) fn anybody(ctx: &Context) -> Mapped {
+    fetch::holder(ctx, &crate::image::User::root())
+}
+
+/// The trees of every mapping.
+pub(super) fn all_trees(ctx: &Context) -> Result<Vec<Trees>> {
+    let boot = disk::boot_id()?;
+    let folders = fs::read_dir(ctx.paths.all_trees()).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = folders.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    Ok(folders.into_iter().map(|folder| Trees::new(folder, ctx.paths.cache().to_owned(), boot.clone())).collect())
+}
+
+/// The layers of every mapping, and where they lie.
+pub(super) fn all_layers(ctx: &Context) -> Result<Vec<Layers>> {
+    let boot = disk::boot_id()?;
+    let folders = fs::read_dir(ctx.paths.all_layers()).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = folders.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    Ok(folders.into_iter().map(|folder| Layers::new(folder, ctx.paths.cache().to_owned(), boot.clone())).collect())
+}
+
+/// What must stay, and for whose sake.
+pub(super) struct Needed {
+    /// Trees under live runtimes.
+    leased: BTreeSet<PathBuf>,
+    /// Folder names of entries that a workspace was last given.
+    pinned: BTreeSet<String>,
+    /// Layers of images that workspaces and runtimes have.
+    layers: BTreeSet<Digest>,
+}
+
+impl Needed {
+    pub(super) fn look(ctx: &Context) -> Result<Self> {
+        let live = ctx.runtimes().live()?;
+        let pins = ctx.pins().all()?;
+        let mut images = BTreeSet::new();
+        let identities = pins.iter().map(|pin| pin.identity);
+        let identities = identities.chain(live.iter().filter_map(|lease| lease.identity.parse().ok()));
+        for identity in identities.collect::<BTreeSet<Digest>>() {
+            if let Ok(Some(identity)) = ctx.pins().identity(&identity) {
+                images.insert(identity.toolchain.image.digest);
+            }
+        }
+        let metadata = Metadata { paths: &ctx.paths };
+        let images = images.iter().filter_map(|digest| metadata.local(digest).ok()?);
+        Ok(Needed {
+            leased: live.into_iter().flat_map(|lease| lease.tree_paths).collect(),
+            pinned: pins.into_iter().filter(|pin| pin.workspace.exists()).flat_map(|pin| pin.trees).collect(),
+            layers: images.flat_map(|image| image.layers.into_iter().map(|(_, diff_id)| diff_id)).collect(),
+        })
+    }
+
+    /// `lease` or `workspace`.
+    pub(super) fn why(&self, tree: &Path) -> Option<&'static str> {
+        if self.leased.contains(tree) {
+            return Some("lease");
+        }
+        let name = tree.parent()?.file_name()?.to_string_lossy();
+        self.pinned.contains(&*name).then_some("workspace")
+    }
+}
+
+enum Thing<'a> {
+    Tree(&'a Trees, Box<Record>),
+    Layer(&'a Layers, Digest),
+}
+
+struct Candidate<'a> {
+    thing: Thing<'a>,
+    shown: Tended,
+}
+
+/// Removes what the rules say, least recently used first. `wait` says whether
+/// to wait for runtimes that are being started. `None` when that was not
+/// wanted and necessary.
+///
+/// # Errors
+/// When something cannot be looked at.
+pub(in crate::handoff) fn tend(ctx: &Context, rules: &Rules, wait: bool) -> Result<Option<Vec<Tended>>> {
+    let path = ctx.paths.cache_lock("trees");
+    let _lock = if wait {
+        lock::FileLock::acquire(&path, || ctx.ui.status("Waiting", "another envctl is starting a runtime"))?
+    } else {
+        match lock::FileLock::attempt(&path)? {
+            Some(lock) => lock,
+            None => return Ok(None),
+        }
+    };
+    let needed = Needed::look(ctx)?;
+    let (trees, layers) = (all_trees(ctx)?, all_layers(ctx)?);
+    let (mut candidates, mut total) = candidates(&trees, &layers, &needed, rules);
+    candidates.sort_by_key(|candidate| candidate.shown.last_use);
+    let old = |last: Option<Timestamp>| {
+        let age = last.map(|last| ctx.clock.now().as_second() - last.as_second());
+        rules.max_age.is_some_and(|most| age.is_none_or(|age| age > most.as_secs() as i64))
+    };
+    let mut gone = Vec::new();
+    let holder = anybody(ctx);
+    let mut freed = 0;
+    for mut candidate in candidates {
+        let (free, inodes) = disk::free_space(ctx.paths.cache()).unwrap_or((u64::MAX, u64::MAX));
+        let free = if rules.dry_run { free.saturating_add(freed) } else { free };
+        candidate.shown.why = if rules.key.is_some() {
+            "it was named"
+        } else if old(candidate.shown.last_use) {
+            "nobody used it lately"
+        } else if rules.max_size.is_some_and(|most| total > most) {
+            "the caches are larger than they may be"
+        } else if free < rules.min_free || inodes < 4096 {
+            "the disk is nearly full"
+        } else {
+            continue;
+        };
+        total -= candidate.shown.bytes.min(total);
+        freed += candidate.shown.bytes;
+        if !rules.dry_run {
+            let removed = match &candidate.thing {
+                Thing::Tree(trees, record) => trees.remove(record, &holder),
+                Thing::Layer(layers, diff_id) => layers.remove(diff_id, &holder),
+            };
+            if let Err(error) = removed {
+                ctx.ui.warn(&format!("{} cannot be removed: {error:#}", candidate.shown.name));
+                continue;
+            }
+        }
+        gone.push(candidate.shown);
+    }
+    Ok(Some(gone))
+}
+
+fn candidates<'a>(
+    trees: &'a [Trees],
+    layers: &'a [Layers],
+    needed: &Needed,
+    rules: &Rules,
+) -> (Vec<Candidate<'a>>, u64) {
+    let (mut all, mut total) = (Vec::new(), 0);
+    let named = |key: &Digest| rules.key.as_ref().is_none_or(|wanted| key.hex().starts_with(wanted.as_str()));
+    for trees in trees {
+        for record in trees.all() {
+            total += record.tree.bytes;
+            if needed.why(&trees.tree(&record)).is_some() || !named(&record.key) {
+                continue;
+            }
+            let last_use = trees.uses(&record).1.or(Some(record.sealed_at));
+            let (name, key, bytes) = (record.components.name.clone(), record.key, record.tree.bytes);
+            let shown = Tended { kind: "cache", name, key, bytes, last_use, why: "" };
+            all.push(Candidate { thing: Thing::Tree(trees, Box::new(record)), shown });
+        }
+    }
+    for layers in layers {
+        for (record, last_use) in layers.all() {
+            total += record.counts.bytes;
+            if needed.layers.contains(&record.diff_id) || !named(&record.diff_id) {
+                continue;
+            }
+            let name = record.diff_id.short();
+            let shown =
+                Tended { kind: "layer", name, key: record.diff_id, bytes: record.counts.bytes, last_use, why: "" };
+            all.push(Candidate { thing: Thing::Layer(layers, record.diff_id), shown });
+        }
+    }
+    (all, total)
+}
+
+/// What the user's configuration says, for collections that nobody asked for.
+pub(in crate::handoff) fn configured(ctx: &Context) -> Rules {
+    let (max_size, min_free) = ctx.user.cache_sizes();
+    Rules { max_age: Some(ctx.user.max_cache_age()), max_size, min_free, key: None, dry_run: false }
+}
+
+/// Makes room before much is written, where the disk is nearly full.
+pub(in crate::handoff) fn make_room(ctx: &Context) {
+    let rules = Rules { max_age: None, max_size: None, ..configured(ctx) };
+    let tight = disk::free_space(ctx.paths.cache()).is_ok_and(|(free, inodes)| free < rules.min_free || inodes < 4096);
+    if tight
+        && let Ok(Some(gone)) = tend(ctx, &rules, false)
+        && !gone.is_empty()
+    {
+        let bytes = gone.iter().map(|one| one.bytes).sum();
+        ctx.ui.status("Evicted", &format!("{} of the caches, {}", gone.len(), crate::ui::human_bytes(bytes)));
+    }
+}

@@ -1,0 +1,417 @@
+//! What `envctl cache` does.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::super::context::Context;
+use super::super::fetch;
+use super::super::resolve::{Resolved, resolve};
+use super::super::source::Source;
+use super::tend::{Needed, Rules, all_layers, all_trees, anybody, configured, tend};
+use super::{Basis, Tended, push, scopes, wanted};
+use crate::archive;
+use crate::cache::{Components, Record, Trees};
+use crate::digest::Digest;
+use crate::error::{Fault, Kind, integrity, kind_of, not_found, usage};
+use crate::identity::TaskRef;
+use crate::store::Access;
+
+/// One entry of this machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct CacheRow {
+    /// Its name.
+    pub name: String,
+    /// Its key.
+    pub key: Digest,
+    /// `task` or `project`.
+    pub scope: &'static str,
+    /// Whose: a store, and for a task its name.
+    pub of: String,
+    /// Digest of its content.
+    pub digest: Digest,
+    /// Bytes of its content.
+    pub bytes: u64,
+    /// Entries of its content.
+    pub entries: u64,
+    /// When it was sealed.
+    pub sealed_at: Timestamp,
+    /// When it was last used; `null` when it never was.
+    pub last_use: Option<Timestamp>,
+    /// How often it was used.
+    pub hits: u64,
+    /// `lease` or `workspace`: why it is kept whatever its age; else `null`.
+    pub kept: Option<&'static str>,
+    /// A later result of its setup differs, and was kept for a comparison.
+    pub differs: bool,
+}
+
+/// Lists the entries of this machine.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn caches(ctx: &Context) -> Result<Vec<CacheRow>> {
+    let needed = Needed::look(ctx)?;
+    let mut rows = Vec::new();
+    for trees in all_trees(ctx)? {
+        for record in trees.all() {
+            let (hits, last_use) = trees.uses(&record);
+            let of = match &record.scope {
+                crate::cache::Scope::Task(of) | crate::cache::Scope::Project(of) => of.clone(),
+            };
+            rows.push(CacheRow {
+                name: record.components.name.clone(),
+                key: record.key,
+                scope: record.scope.kind(),
+                of,
+                digest: record.tree.digest,
+                bytes: record.tree.bytes,
+                entries: record.tree.entries,
+                sealed_at: record.sealed_at,
+                last_use,
+                hits,
+                kept: needed.why(&trees.tree(&record)),
+                differs: trees.other(&record).exists(),
+            });
+        }
+    }
+    Ok(rows)
+}
+
+/// The key of one cache of a task, and what it is made of.
+#[derive(Clone, Debug, Serialize)]
+pub struct KeyRow {
+    /// The cache.
+    pub name: String,
+    /// Its key.
+    pub key: Digest,
+    /// Each component and its value.
+    pub components: Vec<(String, String)>,
+    /// `task` or `project` when an entry is here; else `null`.
+    pub here: Option<&'static str>,
+}
+
+/// The keys of a task's caches, from its workspace here.
+///
+/// # Errors
+/// When the task has no workspace here.
+pub fn cache_key(ctx: &Context, task: Option<&TaskRef>) -> Result<Vec<KeyRow>> {
+    let (resolved, workspace) = workspace_of(ctx, task)?;
+    let project = ctx.project(&workspace)?;
+    let user = fetch::local_user(ctx, &resolved.identity.toolchain.image.digest)?;
+    let trees = user.map(|user| super::trees(ctx, &fetch::holder(ctx, &user))).transpose()?;
+    let row = |wanted: super::Wanted| {
+        let find = |trees: &Trees| scopes(&resolved).iter().find_map(|scope| trees.get(&wanted.key, scope));
+        let here = trees.as_ref().and_then(find).map(|record| record.scope.kind());
+        KeyRow { name: wanted.name, key: wanted.key, components: wanted.components.lines(), here }
+    };
+    Ok(wanted(ctx, &project, &Basis::of(&resolved.identity), &workspace).into_iter().map(row).collect())
+}
+
+/// The task's settled identity, and its workspace; without a task those of the
+/// working directory.
+fn workspace_of(ctx: &Context, task: Option<&TaskRef>) -> Result<(Resolved, PathBuf)> {
+    let located = match task {
+        Some(task) => ctx.locate(task)?,
+        None => {
+            let root = ctx.checkout();
+            let pin = root.and_then(|root| ctx.pins().of_workspace(&root).transpose()).transpose()?;
+            let pin = pin.ok_or_else(|| {
+                usage("which task? This is no workspace of one").hint("name it: envctl cache key TASK")
+            })?;
+            let reference: TaskRef = format!("{}:{}", pin.store, pin.slug).parse()?;
+            ctx.locate(&reference)?
+        }
+    };
+    let shown = located.reference();
+    let resolved = resolve(&Source::new(ctx, located), None, false)?;
+    let Some(pin) = &resolved.pin else {
+        return Err(not_found(format!("{shown} has no workspace here, so its inputs are not known"))
+            .hint(format!("envctl enter {shown} --no-runtime"))
+            .into());
+    };
+    let workspace = pin.workspace.clone();
+    Ok((resolved, workspace))
+}
+
+/// Why two keys of one cache differ.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explained {
+    /// The cache.
+    pub name: String,
+    /// The two keys.
+    pub keys: [Digest; 2],
+    /// Each component that differs: its name, and its two values.
+    pub differs: Vec<(String, Option<String>, Option<String>)>,
+}
+
+/// Compares the keys that two names stand for: each a task with a workspace
+/// here, or the beginning of the key of an entry.
+///
+/// # Errors
+/// When a name stands for nothing.
+pub fn cache_why(ctx: &Context, a: &str, b: &str) -> Result<Vec<Explained>> {
+    let (a, b) = (named(ctx, a)?, named(ctx, b)?);
+    let single = a.len() == 1 && b.len() == 1;
+    let mut all = Vec::new();
+    for x in &a {
+        // One key each: whatever their names are.
+        let Some(y) = b.iter().find(|y| single || y.name == x.name) else { continue };
+        let name = if x.name == y.name { x.name.clone() } else { format!("{} and {}", x.name, y.name) };
+        all.push(Explained { name, keys: [x.key(), y.key()], differs: x.difference(y) });
+    }
+    if all.is_empty() {
+        return Err(not_found("they have no cache in common").into());
+    }
+    Ok(all)
+}
+
+fn named(ctx: &Context, name: &str) -> Result<Vec<Components>> {
+    let unknown = match entry(ctx, name) {
+        Ok((_, record)) => return Ok(vec![record.components]),
+        Err(error) => error,
+    };
+    let (resolved, workspace) = match name.parse().map_err(Into::into).and_then(|task| workspace_of(ctx, Some(&task))) {
+        Ok(found) => found,
+        // It looks like a key, so that is what was meant.
+        Err(_) if kind_of(&unknown) == Kind::NotFound => return Err(unknown),
+        Err(error) => return Err(error),
+    };
+    let project = ctx.project(&workspace)?;
+    let all = wanted(ctx, &project, &Basis::of(&resolved.identity), &workspace);
+    Ok(all.into_iter().map(|wanted| wanted.components).collect())
+}
+
+/// The one entry whose key begins so.
+fn entry(ctx: &Context, key: &str) -> Result<(Trees, Record)> {
+    let digits = key.strip_prefix("sha256:").unwrap_or(key);
+    if digits.len() < 6 || !digits.bytes().all(|c| c.is_ascii_hexdigit()) {
+        return Err(usage(format!("{key:?} is not the beginning of a key"))
+            .hint("at least 6 digits, as envctl cache ls shows them")
+            .into());
+    }
+    let mut found = Vec::new();
+    for trees in all_trees(ctx)? {
+        let fitting = trees.all().into_iter().filter(|record| record.key.hex().starts_with(digits));
+        found.extend(fitting.map(|record| (trees.clone(), record)));
+    }
+    // One key in two scopes is the same question twice; the task's own first.
+    found.sort_by(|(_, a), (_, b)| (a.key, &a.scope).cmp(&(b.key, &b.scope)));
+    let ambiguous = found.windows(2).any(|pair| pair[0].1.key != pair[1].1.key);
+    if ambiguous {
+        return Err(usage(format!("{key} is the beginning of several keys")).hint("give more digits").into());
+    }
+    found
+        .into_iter()
+        .next()
+        .ok_or_else(|| not_found(format!("no cache here has the key {key}")).hint("envctl cache ls").into())
+}
+
+/// What of an entry differs from the later result that was kept.
+#[derive(Clone, Debug, Serialize)]
+pub struct Compared {
+    /// The cache.
+    pub name: String,
+    /// Its key.
+    pub key: Digest,
+    /// `-` in the entry alone, `+` in the later result alone, `M` in both.
+    pub paths: Vec<(char, String)>,
+    /// More differ than are listed.
+    pub more: bool,
+}
+
+/// Paths of one comparison.
+const MOST: usize = 1000;
+
+/// Compares an entry with the later result of its setup.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] when none was kept.
+pub fn cache_diff(ctx: &Context, key: &str) -> Result<Compared> {
+    let (trees, record) = entry(ctx, key)?;
+    let (a, b) = (trees.tree(&record), trees.other(&record));
+    if !b.exists() {
+        return Err(not_found(format!("every result of the setup of {} was the same", record.components.name)).into());
+    }
+    let open = |path: &PathBuf| File::open(path).with_context(|| format!("cannot open {}", path.display()));
+    let mut found = archive::compare(open(&a)?.as_fd(), open(&b)?.as_fd(), MOST + 1)?;
+    let more = found.len() > MOST;
+    found.truncate(MOST);
+    let paths = found.into_iter().map(|(how, path)| (how, String::from_utf8_lossy(&path).into_owned())).collect();
+    Ok(Compared { name: record.components.name, key: record.key, paths, more })
+}
+
+/// What became of one look at an entry or a layer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verified {
+    /// `cache` or `layer`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Its key, or the digest of the layer's tar.
+    pub key: Digest,
+    /// What is wrong; `null` when nothing is.
+    pub fault: Option<String>,
+    /// Where it was moved, when something was.
+    pub quarantine: Option<PathBuf>,
+}
+
+/// Hashes entries and layers again; `sample` of them where that is given. What
+/// is damaged is moved out of the way, so that nothing runs on it: the next
+/// enter fetches or makes it again.
+///
+/// # Errors
+/// When the caches cannot be read.
+pub fn verify_caches(ctx: &Context, sample: Option<usize>) -> Result<Vec<Verified>> {
+    let holder = anybody(ctx);
+    let mut all = Vec::new();
+    let trees = all_trees(ctx)?;
+    let layers = all_layers(ctx)?;
+    let mut entries: Vec<(usize, Record)> = Vec::new();
+    for (index, trees) in trees.iter().enumerate() {
+        entries.extend(trees.all().into_iter().map(|record| (index, record)));
+    }
+    let mut kept: Vec<(usize, Digest)> = Vec::new();
+    for (index, layers) in layers.iter().enumerate() {
+        kept.extend(layers.all().into_iter().map(|(record, _)| (index, record.diff_id)));
+    }
+    if let Some(sample) = sample {
+        pick(&mut entries, sample)?;
+        pick(&mut kept, sample.saturating_sub(entries.len()).max(usize::from(entries.is_empty())))?;
+    }
+    for (index, record) in entries {
+        let trees = &trees[index];
+        let found = trees.summarise(&trees.tree(&record), &holder);
+        let fault = match found {
+            Ok(found) if found == record.tree => None,
+            Ok(found) => Some(format!("it holds {}, {} was sealed", found.digest, record.tree.digest)),
+            Err(error) => Some(format!("{error:#}")),
+        };
+        let quarantine = fault.as_ref().map(|_| trees.quarantine(&record)).transpose()?;
+        all.push(Verified { kind: "cache", name: record.components.name, key: record.key, fault, quarantine });
+    }
+    for (index, diff_id) in kept {
+        let fault = layers[index].verify(&diff_id, &holder)?;
+        let quarantine = fault.as_ref().map(|_| layers[index].quarantine(&diff_id)).transpose()?;
+        all.push(Verified { kind: "layer", name: diff_id.short(), key: diff_id, fault, quarantine });
+    }
+    Ok(all)
+}
+
+/// Keeps a random choice.
+fn pick<T>(all: &mut Vec<T>, most: usize) -> Result<()> {
+    while all.len() > most {
+        let mut bytes = [0; 8];
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+        all.swap_remove((u64::from_ne_bytes(bytes) % all.len() as u64) as usize);
+    }
+    Ok(())
+}
+
+impl Verified {
+    /// The verdict over all.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Integrity`] when one of them was damaged.
+    pub fn verdict(all: &[Verified]) -> Result<(), Fault> {
+        match all.iter().filter(|one| one.fault.is_some()).count() {
+            0 => Ok(()),
+            bad => Err(integrity(format!("{bad} of {} were damaged, and were moved away", all.len()))
+                .hint("the next enter fetches or makes them again")),
+        }
+    }
+}
+
+/// What `cache prune` was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct PruneOptions {
+    /// `--older-than`.
+    pub older_than: Option<Duration>,
+    /// `--max-size`.
+    pub max_size: Option<u64>,
+    /// `--all`: everything that nobody needs.
+    pub all: bool,
+    /// `--key`.
+    pub key: Option<String>,
+    /// `--dry-run`.
+    pub dry_run: bool,
+}
+
+/// Removes what nobody needs.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn prune(ctx: &Context, asked: &PruneOptions) -> Result<Vec<Tended>> {
+    let mut rules = configured(ctx);
+    if let Some(key) = &asked.key {
+        let (_, record) = entry(ctx, key)?;
+        rules = Rules { key: Some(record.key.hex().to_owned()), ..Rules::default() };
+    } else if asked.all {
+        rules = Rules { max_size: Some(0), ..Rules::default() };
+    } else {
+        rules.max_age = asked.older_than.or(rules.max_age);
+        rules.max_size = asked.max_size.or(rules.max_size);
+    }
+    rules.dry_run = asked.dry_run;
+    Ok(tend(ctx, &rules, true)?.unwrap_or_default())
+}
+
+/// What was given to all tasks of a store.
+#[derive(Clone, Debug, Serialize)]
+pub struct Promoted {
+    /// The caches.
+    pub caches: Vec<KeyRow>,
+    /// Bytes that went to the store.
+    pub bytes: u64,
+}
+
+/// Gives a task's entries to the whole project, here and in the store.
+///
+/// # Errors
+/// When there is none of that name, or the store cannot be written.
+pub fn promote(ctx: &Context, task: &TaskRef, names: &[String]) -> Result<Promoted> {
+    let (resolved, workspace) = workspace_of(ctx, Some(task))?;
+    let project = ctx.project(&workspace)?;
+    let all = wanted(ctx, &project, &Basis::of(&resolved.identity), &workspace);
+    if let Some(unknown) = names.iter().find(|name| !all.iter().any(|wanted| wanted.name == **name)) {
+        return Err(not_found(format!("{task} has no cache {unknown}"))
+            .hint(format!("envctl cache key {task}"))
+            .into());
+    }
+    let image = resolved.identity.toolchain.image.digest;
+    let user = fetch::local_user(ctx, &image)?.ok_or_else(|| not_found("the task's image is not here"))?;
+    let holder = fetch::holder(ctx, &user);
+    let trees = super::trees(ctx, &holder)?;
+    let [own, everybody] = scopes(&resolved);
+    let (mut rows, mut records) = (Vec::new(), Vec::new());
+    for wanted in all.into_iter().filter(|wanted| wanted.fixture.is_none()) {
+        if !names.is_empty() && !names.contains(&wanted.name) {
+            continue;
+        }
+        let record = match (trees.get(&wanted.key, &own), trees.get(&wanted.key, &everybody)) {
+            (Some(record), _) => {
+                let _lock = trees.lock(&wanted.key, || super::waiting(ctx, &wanted.name))?;
+                trees.promote(&record, everybody.clone(), &holder)?
+            }
+            (None, Some(record)) => record,
+            (None, None) => {
+                ctx.ui.warn(&format!("the cache {} is not here: envctl enter {task} makes it", wanted.name));
+                continue;
+            }
+        };
+        let components = wanted.components.lines();
+        rows.push(KeyRow { name: wanted.name, key: wanted.key, components, here: Some(record.scope.kind()) });
+        records.push(record);
+    }
+    if records.is_empty() {
+        return Err(not_found(format!("nothing of {task} is sealed here")).hint(format!("envctl enter {task}")).into());
+    }
+    let store = ctx.open(&resolved.task.store, Access::Write)?;
+    let (_, bytes) = push(ctx, &*store, &image, &records)?;
+    Ok(Promoted { caches: rows, bytes })
+}

@@ -1,0 +1,140 @@
+//! Which entries a workspace needs, by key.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::super::context::Context;
+use super::DATA;
+use crate::cache::Components;
+use crate::config::{CacheEntry, FixtureSource, Project, Spot};
+use crate::digest::{Digest, Hasher};
+use crate::error::usage;
+use crate::identity::{Identity, Platform, Workdir};
+use crate::runtime::Access;
+
+/// Bytes of one input.
+const MAX_INPUT: u64 = 1 << 30;
+
+/// What of an identity goes into every key.
+pub(in crate::handoff) struct Basis {
+    pub(in crate::handoff) image: Digest,
+    pub(in crate::handoff) platform: Platform,
+    pub(in crate::handoff) workdir: Workdir,
+}
+
+impl Basis {
+    pub(in crate::handoff) fn of(identity: &Identity) -> Self {
+        Basis {
+            image: identity.toolchain.image.digest,
+            platform: identity.toolchain.platform.clone(),
+            workdir: identity.workdir.clone(),
+        }
+    }
+}
+
+/// An entry that a workspace needs.
+#[derive(Debug)]
+pub(in crate::handoff) struct Wanted {
+    pub(in crate::handoff) name: String,
+    pub(in crate::handoff) key: Digest,
+    pub(in crate::handoff) components: Components,
+    /// How it is made; `None` for a fixture.
+    pub(in crate::handoff) entry: Option<CacheEntry>,
+    /// Where it comes from, for a fixture.
+    pub(in crate::handoff) fixture: Option<FixtureSource>,
+    /// Where it appears.
+    pub(in crate::handoff) spots: Vec<(Spot, Access)>,
+    pub(in crate::handoff) materialize: bool,
+}
+
+/// What a project declares, with the keys that it has in this workspace.
+/// An entry with an input that cannot be read is left out, and told.
+pub(in crate::handoff) fn wanted(ctx: &Context, project: &Project, basis: &Basis, workspace: &Path) -> Vec<Wanted> {
+    let mut all = Vec::new();
+    let data = |is: &dyn Fn(&crate::config::ServiceData) -> bool| {
+        let used = project.service.iter().filter_map(|service| service.data.as_ref()).filter(|data| is(data));
+        used.map(|data| (data.path.clone(), DATA)).collect::<Vec<_>>()
+    };
+    for entry in &project.cache {
+        let components = match components(project, entry, basis, workspace) {
+            Ok(components) => components,
+            Err(error) => {
+                ctx.ui.warn(&format!("the cache {} is left out: {error:#}", entry.name));
+                continue;
+            }
+        };
+        let mut spots = vec![(entry.path.clone(), Access::Overlay)];
+        spots.extend(data(&|data| data.cache.as_ref() == Some(&entry.name)));
+        all.push(Wanted {
+            name: entry.name.clone(),
+            key: components.key(),
+            components,
+            entry: Some(entry.clone()),
+            fixture: None,
+            spots,
+            materialize: entry.materialize,
+        });
+    }
+    for fixture in &project.fixture {
+        let digest = fixture.source.digest;
+        let components = Components::new(&fixture.name, digest, "any".into(), "", "", "");
+        let mut spots: Vec<_> = fixture.path.iter().map(|path| (path.clone(), Access::ReadOnly)).collect();
+        spots.extend(data(&|data| data.fixture.as_ref() == Some(&fixture.name)));
+        all.push(Wanted {
+            name: fixture.name.clone(),
+            key: components.key(),
+            components,
+            entry: None,
+            fixture: Some(fixture.source.clone()),
+            spots,
+            materialize: false,
+        });
+    }
+    all
+}
+
+fn components(project: &Project, entry: &CacheEntry, basis: &Basis, workspace: &Path) -> Result<Components> {
+    let mut components = Components::new(
+        &entry.name,
+        basis.image,
+        basis.platform.to_string(),
+        basis.workdir.as_str(),
+        &entry.path.to_string(),
+        &entry.setup,
+    );
+    components.env = project.runtime.env.clone();
+    components.env.extend(entry.env.clone());
+    for input in &entry.inputs {
+        let digest = digest_of(workspace, input).with_context(|| format!("its input {input}"))?;
+        components.inputs.insert(input.clone(), digest);
+    }
+    Ok(components)
+}
+
+/// The digest of a file of the workspace; links are followed inside it.
+fn digest_of(workspace: &Path, input: &str) -> Result<Option<Digest>> {
+    let root = rustix::fs::openat(CWD, workspace, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let file = match rustix::fs::openat2(&root, input, flags, Mode::empty(), resolve) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(Errno::XDEV | Errno::LOOP) => return Err(usage("it leads out of the workspace").into()),
+        Err(error) => return Err(error.into()),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(usage("it is no file").into());
+    }
+    if metadata.len() > MAX_INPUT {
+        return Err(usage(format!("it has {} bytes, at most {MAX_INPUT} are hashed", metadata.len())).into());
+    }
+    let mut hasher = Hasher::default();
+    std::io::copy(&mut file.take(MAX_INPUT), &mut hasher)?;
+    Ok(Some(hasher.finish()))
+}

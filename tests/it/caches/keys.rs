@@ -1,0 +1,81 @@
+//! Keys are exact, and explain themselves.
+
+use super::{deps, found, task, workspace};
+use crate::support::Lab;
+
+#[test]
+fn case_25_a_changed_input_misses() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("cp lock deps/copy"));
+    assert_eq!(lab.sh(&task, "cat deps/copy"), "1");
+    workspace(&lab).write("lock", "2");
+    assert_eq!(lab.sh(&task, "cat deps/copy"), "2");
+    assert_eq!(found(&lab), ["deps sealed task"]);
+    // And back: nothing was lost.
+    workspace(&lab).write("lock", "1");
+    assert_eq!(lab.sh(&task, "cat deps/copy"), "1");
+    assert_eq!(found(&lab), ["deps hit task"]);
+}
+
+#[test]
+fn a_key_tells_what_it_is_made_of_and_why_two_differ() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let first = task(&lab, &deps("true"));
+    lab.sh(&first, "true");
+    lab.repo.write("lock", "2");
+    let second = task(&lab, &deps("true"));
+    lab.sh(&second, "true");
+    let text = lab.dev.envctl(["cache", "key", &first]).ok().stdout;
+    for line in [
+        "    input lock: sha256:",
+        "    setup: true",
+        "    path: deps",
+        "    workdir: /workspace",
+        "    platform: linux/",
+    ] {
+        assert!(text.contains(line), "{line:?} in {text}");
+    }
+    assert!(text.starts_with("deps  sha256:") && text.contains("(here, task scope)"), "{text}");
+    // In a workspace the task is known.
+    assert_eq!(
+        lab.dev.envctl(["cache", "key"]).cwd(&workspace(&lab).path).ok().stdout.lines().count(),
+        text.lines().count()
+    );
+    let why = lab.dev.envctl(["cache", "key", "--why", &first, &second]).ok().stdout;
+    assert_eq!(why.lines().count(), 1, "{why}");
+    assert!(why.starts_with("deps: input lock: sha256:"), "{why}");
+    let key = |task: &str| {
+        let json = lab.dev.envctl(["cache", "key", task, "--json"]).ok().json();
+        json["caches"][0]["key"].as_str().unwrap().to_owned()
+    };
+    let by_key = lab.dev.envctl(["cache", "key", "--why", &key(&first)[..20], &key(&second)[..20]]).ok().stdout;
+    assert_eq!(by_key, why);
+    let same = lab.dev.envctl(["cache", "key", "--why", &first, &first]).ok().stdout;
+    assert_eq!(same, "deps: the keys are the same\n");
+    lab.dev.envctl(["cache", "key", "--why", "abcdef0123", &first]).code(3);
+}
+
+#[test]
+fn inputs_stay_in_the_workspace() {
+    let lab = Lab::new();
+    lab.repo.symlink("lock", "/etc/passwd");
+    let task = task(&lab, &deps("true"));
+    lab.enter(&task, &["true"]).ok().says(&["the cache deps is left out", "lock", "leads out of the workspace"]);
+    lab.assert_baseline();
+}
+
+#[test]
+fn the_identity_names_keys_and_lockfiles() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    lab.repo.write("package-lock.json", "{}");
+    let task = task(&lab, &deps("true"));
+    let identity = lab.dev.envctl(["show", "--json", &task]).ok().json()["identity"].clone();
+    assert_eq!(identity["caches"][0]["name"], "deps");
+    assert!(identity["caches"][0]["digest"].is_null(), "nothing is sealed in an agent's container");
+    assert!(identity["lockfiles"][0].as_str().unwrap().starts_with("package-lock.json:sha256:"));
+    lab.sh(&task, "true");
+    assert_eq!(lab.report()["caches"][0]["key"], identity["caches"][0]["key"]);
+}

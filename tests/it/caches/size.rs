@@ -1,0 +1,142 @@
+//! What goes, what stays, and what never does.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::{deps, folders, found, ls, task, workspace};
+use crate::support::{Lab, until};
+
+/// Makes every entry look as if it had last been used so long ago.
+fn age(lab: &Lab, days: u64) {
+    let now = fs::metadata(lab.dev.path("report.json")).unwrap().modified().unwrap();
+    let then = now - Duration::from_secs(days * 86_400);
+    for folder in folders(lab) {
+        let used = fs::File::options().append(true).open(folder.join("used")).unwrap();
+        used.set_modified(then).unwrap();
+    }
+}
+
+fn removed(lab: &Lab, args: &[&str]) -> Vec<String> {
+    let json = lab.dev.envctl(["cache", "prune", "--json"]).args(args).ok().json();
+    json["removed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{} {}", one["kind"].as_str().unwrap(), one["why"].as_str().unwrap()))
+        .collect()
+}
+
+#[test]
+fn what_a_workspace_or_a_runtime_needs_stays() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("echo x > deps/x"));
+    lab.sh(&task, "true");
+    until("the workspace is known to need it", || ls(&lab)[0]["kept"] == "workspace");
+    age(&lab, 400);
+    assert!(removed(&lab, &["--all"]).is_empty());
+    // Another input: the old entry is nobody's.
+    workspace(&lab).write("lock", "2");
+    lab.sh(&task, "true");
+    until("the new one is known", || ls(&lab).iter().filter(|row| row["kept"].is_null()).count() == 1);
+    age(&lab, 400);
+    let dry = removed(&lab, &["--dry-run"]);
+    assert_eq!(dry, ["cache nobody used it lately"]);
+    assert_eq!(folders(&lab).len(), 2);
+    assert_eq!(removed(&lab, &[]), dry);
+    assert_eq!(folders(&lab).len(), 1);
+    assert_eq!(lab.sh(&task, "cat deps/x"), "x\n");
+    assert_eq!(found(&lab), ["deps hit task"]);
+}
+
+#[test]
+fn by_size_the_longest_unused_goes_first() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("dd if=/dev/zero of=deps/x bs=1M count=2 2>/dev/null"));
+    for version in ["1", "2", "3"] {
+        lab.dev.envctl(["enter", "--no-runtime", &task]).ok();
+        let path = lab.dev.envctl(["enter", "--no-runtime", &task]).ok().stdout;
+        lab.repo.seen_by(&lab.dev, path.trim_end()).write("lock", version);
+        lab.sh(&task, "true");
+    }
+    until("the last is known", || ls(&lab).iter().filter(|row| row["kept"].is_null()).count() == 2);
+    let total: u64 = ls(&lab).iter().map(|row| row["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(total, 6 << 20);
+    // The image's layer is needed, and counts.
+    let size = (fs::metadata("/bin/busybox").unwrap().len() + (5 << 20)).to_string();
+    assert_eq!(removed(&lab, &["--max-size", &size]), ["cache the caches are larger than they may be"]);
+    assert_eq!(ls(&lab).len(), 2);
+    let key = ls(&lab).iter().find(|row| row["kept"].is_null()).unwrap()["key"].as_str().unwrap().to_owned();
+    assert_eq!(removed(&lab, &["--key", &key[..20]]), ["cache it was named"]);
+    lab.dev.envctl(["cache", "prune", "--key", "sha256:0123456789"]).code(3);
+}
+
+#[test]
+fn layers_that_no_image_here_needs_go_too() {
+    let lab = Lab::new();
+    let task = task(&lab, "");
+    lab.sh(&task, "true");
+    assert!(removed(&lab, &["--all"]).is_empty());
+    // As if the workspace had been removed.
+    for pin in fs::read_dir(lab.dev.data().join("pins")).unwrap() {
+        fs::remove_file(pin.unwrap().path()).unwrap();
+    }
+    assert_eq!(removed(&lab, &["--all"]), ["layer the caches are larger than they may be"]);
+}
+
+#[test]
+fn gc_follows_the_configuration() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("true"));
+    lab.sh(&task, "true");
+    workspace(&lab).write("lock", "2");
+    lab.sh(&task, "true");
+    until("the new one is known", || ls(&lab).iter().filter(|row| row["kept"].is_null()).count() == 1);
+    age(&lab, 10);
+    lab.dev.envctl(["gc"]).ok();
+    assert_eq!(ls(&lab).len(), 2);
+    lab.dev.write("config/envctl/config.toml", "[cache]\nmax_age = \"5d\"\n");
+    let gone = lab.dev.envctl(["gc", "--json"]).ok().json()["removed"].to_string();
+    assert!(gone.contains("nobody used it lately"), "{gone}");
+    assert_eq!(ls(&lab).len(), 1);
+}
+
+#[test]
+fn case_51_pruning_beside_enters_takes_nothing_that_is_needed() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("echo x > deps/x"));
+    lab.sh(&task, "true");
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while began.elapsed() < Duration::from_secs(6) {
+                    lab.dev.envctl(["cache", "prune", "--all"]).ok();
+                    // As if no workspace were known to need it.
+                    for pin in fs::read_dir(lab.dev.data().join("pins")).into_iter().flatten().flatten() {
+                        let Ok(text) = fs::read_to_string(pin.path()) else { continue };
+                        let Ok(mut json) = serde_json::from_str::<serde_json::Value>(&text) else { continue };
+                        json["trees"] = serde_json::json!([]);
+                        let _ = fs::remove_file(pin.path());
+                        fs::write(pin.path(), json.to_string()).unwrap();
+                    }
+                }
+            });
+        }
+        let mut turns = 0;
+        while began.elapsed() < Duration::from_secs(6) {
+            let script = "cat deps/x; sleep 0.05; cat deps/x";
+            let run = lab.dev.envctl(["enter", "--fresh", &task, "--", "sh", "-c", script]).run();
+            // The pin itself is being rewritten: that alone may be noticed.
+            if run.code == 0 {
+                assert_eq!(run.stdout, "x\nx\n", "{}", run.stderr);
+                turns += 1;
+            }
+        }
+        assert!(turns > 3, "{turns}");
+    });
+    lab.assert_baseline();
+}

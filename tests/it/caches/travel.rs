@@ -1,0 +1,222 @@
+//! Entries that come from a store, and go there.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{deps, found, ls, task, tree, workspace};
+
+use crate::support::{Home, ImageBuilder, Lab, RealRegistry, until};
+
+/// A second developer with nothing.
+fn fresh(lab: &Lab) -> Lab {
+    lab.with_developer(if lab.dev.is_unprivileged() { Home::unprivileged() } else { Home::new() })
+}
+
+const SETUP: &str = "echo x > deps/x; mkdir deps/d; chmod 700 deps/d; ln -s x deps/l; ln deps/x deps/hard; cat /proc/sys/kernel/random/uuid > deps/when";
+
+#[test]
+fn a_promoted_entry_serves_every_task_everywhere() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        lab.repo.write("lock", "1");
+        let first = task(&lab, &deps(SETUP));
+        let when = lab.sh(&first, "cat deps/when");
+        // Another task does not have it, here or elsewhere.
+        let second = task(&lab, &deps(SETUP));
+        assert_ne!(lab.sh(&second, "cat deps/when"), when);
+        let row = lab.dev.envctl(["cache", "promote", &first]).ok().says(&["Pushed", "project scope"]).stdout;
+        assert!(row.starts_with("deps  sha256:"), "{row}");
+        lab.dev.envctl(["cache", "promote", &first]).ok();
+        let third = task(&lab, &deps(SETUP));
+        assert_eq!(lab.sh(&third, "cat deps/when"), when);
+        assert_eq!(found(&lab), ["deps hit project"]);
+        let other = fresh(&lab);
+        assert_eq!(other.sh(&third, "cat deps/when; cat deps/l; stat -c %a deps/d"), format!("{when}x\n700\n"));
+        assert_eq!(found(&other), ["deps fetched project"]);
+        assert_eq!(other.report()["caches"][0]["digest"], lab.report()["caches"][0]["digest"]);
+        let tree = tree(&other);
+        assert_eq!(fs::metadata(tree.join("x")).unwrap().len(), 2);
+        other.sh(&third, "true");
+        assert_eq!(found(&other), ["deps hit project"]);
+        // The store lists no task more for it.
+        let tasks = lab.dev.envctl(["tasks", "--store", &lab.store.name(), "--json"]).ok().json();
+        assert_eq!(tasks["tasks"].as_array().unwrap().len(), 3);
+    }
+}
+
+#[test]
+fn what_a_task_sealed_goes_along_with_the_task_alone() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let first = task(&lab, &deps(SETUP));
+    let when = lab.sh(&first, "cat deps/when");
+    let image = lab.images.reference("task-1");
+    let publishing = lab.dev.envctl(["publish", "--store", &lab.store.name(), "--image", &image]);
+    publishing.cwd(&workspace(&lab).path).ok().says(&["Pushed", "the cache deps (task scope)"]);
+    let other = fresh(&lab);
+    assert_eq!(other.sh(&first, "cat deps/when"), when);
+    assert_eq!(found(&other), ["deps fetched task"]);
+    // The identity names what it held.
+    let identity = other.dev.envctl(["show", "--json", &first]).ok().json()["identity"].clone();
+    assert_eq!(identity["caches"][0]["digest"], other.report()["caches"][0]["digest"]);
+    // Nobody else's task believes it.
+    let stranger = task(&lab, &deps(SETUP));
+    assert_ne!(other.sh(&stranger, "cat deps/when"), when);
+    assert_eq!(found(&other), ["deps sealed task"]);
+}
+
+#[test]
+fn through_a_registry_and_back_to_a_folder() {
+    let lab = Lab::new();
+    let registry = RealRegistry::start();
+    lab.repo.write("lock", "1");
+    lab.repo.write("envctl.toml", deps(SETUP));
+    let store = registry.repository("tasks");
+    let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
+    let publish = |task: &str| {
+        let args = ["publish", task, "--store", &store, "--image", &image];
+        lab.agent.envctl(args).cwd(&lab.repo.path).ok();
+        format!("{store}:{task}")
+    };
+    let first = publish("one");
+    let when = lab.sh(&first, "cat deps/when");
+    lab.dev.envctl(["cache", "promote", &first]).ok();
+    let second = publish("two");
+    let other = fresh(&lab);
+    assert_eq!(other.sh(&second, "cat deps/when"), when);
+    assert_eq!(found(&other), ["deps fetched project"]);
+}
+
+/// Replaces what the store has under an entry's tag.
+fn swap_tag(lab: &Lab, change: impl FnOnce(&mut Value, &mut Value)) {
+    let tag = lab.store.tags().into_iter().find(|tag| tag.starts_with("cache-")).unwrap();
+    let read = |digest: &str| -> Value { serde_json::from_slice(&fs::read(lab.store.blob(digest)).unwrap()).unwrap() };
+    let mut manifest = read(&lab.store.digest_of(&tag));
+    let mut config = read(manifest["config"]["digest"].as_str().unwrap());
+    change(&mut manifest, &mut config);
+    let bytes = serde_json::to_vec(&config).unwrap();
+    let mut descriptor = lab.store.put("application/vnd.envctl.cache.v1+json", &bytes);
+    descriptor["data"] = Value::Null;
+    descriptor.as_object_mut().unwrap().remove("data");
+    manifest["config"] = descriptor;
+    let bytes = serde_json::to_vec(&manifest).unwrap();
+    let descriptor = lab.store.put("application/vnd.oci.image.manifest.v1+json", &bytes);
+    lab.store.tag(&tag, descriptor);
+}
+
+#[test]
+fn case_26_an_entry_that_lies_is_made_again() {
+    type Lie = (&'static str, fn(&mut Value, &mut Value));
+    let cases: [Lie; 7] = [
+        ("its key", |_, config| config["key"] = json!(format!("sha256:{}", "1".repeat(64)))),
+        ("what its key is made of", |_, config| config["components"]["setup"] = json!("other")),
+        ("what it holds", |_, config| config["tree"]["digest"] = json!(format!("sha256:{}", "2".repeat(64)))),
+        ("its tar", |_, config| config["diff_id"] = json!(format!("sha256:{}", "3".repeat(64)))),
+        ("its schema", |_, config| config["schema"] = json!(9)),
+        ("its size", |manifest, _| manifest["layers"][0]["size"] = json!(5)),
+        ("its layers", |manifest, _| manifest["layers"] = json!([])),
+    ];
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("echo good > deps/x"));
+    lab.sh(&task, "true");
+    lab.dev.envctl(["cache", "promote", &task]).ok();
+    let tag = lab.store.tags().into_iter().find(|tag| tag.starts_with("cache-")).unwrap();
+    let honest = lab.store.digest_of(&tag);
+    for (what, change) in cases {
+        swap_tag(&lab, change);
+        let other = fresh(&lab);
+        let run =
+            other.enter(&task, &["cat", "deps/x"]).ok().says(&["cannot be had from the store", "it is made again"]);
+        assert_eq!(run.stdout, "good\n", "{what}");
+        assert_eq!(found(&other), ["deps sealed task"], "{what}");
+        until("nothing is left", || other.leftovers().is_empty());
+        let bytes = fs::read(lab.store.blob(&honest)).unwrap();
+        let descriptor = lab.store.put("application/vnd.oci.image.manifest.v1+json", &bytes);
+        lab.store.tag(&tag, descriptor);
+    }
+}
+
+#[test]
+fn case_18_a_truncated_or_swapped_layer_is_made_again() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("echo good > deps/x"));
+    lab.sh(&task, "true");
+    lab.dev.envctl(["cache", "promote", &task]).ok();
+    let tag = lab.store.tags().into_iter().find(|tag| tag.starts_with("cache-")).unwrap();
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(lab.store.blob(&lab.store.digest_of(&tag))).unwrap()).unwrap();
+    let layer = manifest["layers"][0]["digest"].as_str().unwrap();
+    let whole = fs::read(lab.store.blob(layer)).unwrap();
+    for bytes in [Some(&whole[..whole.len() / 2]), Some(&b"nonsense"[..]), None] {
+        lab.store.swap(layer, bytes);
+        let other = fresh(&lab);
+        assert_eq!(other.enter(&task, &["cat", "deps/x"]).ok().says(&["it is made again"]).stdout, "good\n");
+        until("nothing is left", || other.leftovers().is_empty());
+    }
+}
+
+#[test]
+fn case_49_another_content_than_the_identity_pins_is_not_used() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps(SETUP));
+    lab.sh(&task, "true");
+    let image = lab.images.reference("task-1");
+    lab.dev.envctl(["publish", "--store", &lab.store.name(), "--image", &image]).cwd(&workspace(&lab).path).ok();
+    // Somebody who may write the store puts another result under the task's tag.
+    let evil = fresh(&lab);
+    let tag = lab.store.tags().into_iter().find(|tag| tag.starts_with("cache-")).unwrap();
+    let honest = lab.store.digest_of(&tag);
+    lab.store.swap(&honest, None);
+    evil.sh(&task, "true");
+    assert_eq!(found(&evil), ["deps sealed task"]);
+    evil.dev
+        .envctl(["publish", "--store", &lab.store.name(), "--image", &image, "--fork", "evil"])
+        .cwd(&workspace(&evil).path)
+        .run();
+    evil.dev.envctl(["cache", "promote", &task]).ok();
+    let other = fresh(&lab);
+    other.enter(&task, &["true"]).ok().says(&["the identity says"]);
+    assert_eq!(found(&other), ["deps sealed task"]);
+}
+
+#[test]
+fn fixtures_are_given_by_digest_and_read_only() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let first = task(&lab, &deps("echo golden > deps/x"));
+    lab.sh(&first, "true");
+    lab.dev.envctl(["cache", "promote", &first]).ok();
+    let tag = lab.store.tags().into_iter().find(|tag| tag.starts_with("cache-")).unwrap();
+    let digest = lab.store.digest_of(&tag);
+    let fixture = |source: &str| format!("[[fixture]]\nname = \"gold\"\nsource = \"{source}\"\npath = \"gold\"\n");
+    let second = task(&lab, &fixture(&format!("@{digest}")));
+    let other = fresh(&lab);
+    let run = other.enter(&second, &["sh", "-c", "cat gold/x; echo y > gold/x || echo kept"]).ok();
+    assert_eq!(run.stdout, "golden\nkept\n");
+    assert_eq!(found(&other), ["gold fetched project"]);
+    // An image will do as well.
+    let layer = crate::support::Layer::new([crate::support::Entry::file("data", "from a layer\n")]);
+    let image = lab.store.add("fixture-image", &ImageBuilder::new().layer(layer)).digest;
+    let third = task(&lab, &fixture(&format!("@{image}")));
+    assert_eq!(other.sh(&third, "cat gold/data"), "from a layer\n");
+    let none = task(&lab, &fixture(&format!("@sha256:{}", "4".repeat(64))));
+    other.enter(&none, &["true"]).code(125).says(&["cannot fetch the fixture gold"]);
+    // Another store is another matter.
+    let foreign = task(&lab, &fixture(&format!("registry.example/data@sha256:{}", "4".repeat(64))));
+    other.enter(&foreign, &["true"]).code(125).says(&["not approved", "registry.example/data"]);
+}
+
+#[test]
+fn case_50_offline_uses_what_is_here() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("echo x > deps/x"));
+    lab.sh(&task, "true");
+    fs::rename(lab.store.name().trim_start_matches("oci:"), lab.agent.path("gone")).unwrap();
+    assert_eq!(lab.sh(&task, "cat deps/x"), "x\n");
+    assert_eq!(found(&lab), ["deps hit task"]);
+    assert_eq!(ls(&lab).len(), 1);
+}
