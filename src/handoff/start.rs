@@ -10,17 +10,22 @@ use super::context::Context;
 use super::fetch;
 use super::hydrate;
 use super::resolve::Resolved;
-use crate::config::{NetworkName, Project};
+use crate::config::{self, NetworkName, Project, Service};
 use crate::error::{Fault, usage};
 use crate::image::{Image, Pulled, User};
 use crate::quantity::{parse_bytes, parse_duration};
-use crate::runtime::{Account, Lease, Limits, Network, PortRequest, RootfsSpec, Session, Spec, hides, monotonic_after};
+use crate::runtime::{
+    Account, Lease, Limits, Network, PortRequest, Ready, RootfsSpec, ServiceSpec, Session, Spec, hides, monotonic_after,
+};
 
 /// Search path of an image that names none, as container engines have it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long a runtime may exist that nobody is attached to, when nobody says.
 const DEFAULT_TIMEOUT: &str = "8h";
+
+/// How long a service may take until it is ready, when nobody says.
+const SERVICE_TIMEOUT: &str = "30s";
 
 /// What the developer wants of a runtime, by flags. It needs no approval.
 #[derive(Clone, Debug, Default)]
@@ -150,6 +155,7 @@ pub(super) fn spec(
         deadline: options.timeout.map(monotonic_after),
         detached: false,
         limits: limits(project)?,
+        services: services(project)?,
         made: Vec::new(),
         path: ctx.env.path.clone(),
     })
@@ -167,6 +173,24 @@ fn ports(project: &Project, options: &RuntimeOptions) -> Vec<PortRequest> {
         }
     }
     all
+}
+
+fn services(project: &Project) -> Result<Vec<ServiceSpec>> {
+    let service = |service: &Service| -> Result<ServiceSpec> {
+        Ok(ServiceSpec {
+            name: service.name.clone(),
+            command: service.command.clone(),
+            env: service.env.clone().into_iter().collect(),
+            ready: service.ready.as_ref().map(|ready| match ready {
+                config::Ready::Tcp(port) => Ready::Tcp(*port),
+                config::Ready::File(path) => Ready::File(path.clone()),
+                config::Ready::Command(command) => Ready::Command(command.clone()),
+            }),
+            timeout: parse_duration(service.timeout.as_deref().unwrap_or(SERVICE_TIMEOUT))?,
+            stop: service.stop.as_deref().map(parse_duration).transpose()?,
+        })
+    };
+    project.service.iter().map(service).collect()
 }
 
 fn limits(project: &Project) -> Result<Limits> {

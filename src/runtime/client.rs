@@ -83,6 +83,14 @@ pub(super) fn move_deadline(lease: &Lease, at: u64) -> Result<()> {
     ask(connect(lease)?.as_fd(), &Request::Deadline(at), &[])
 }
 
+/// Ends the services of a runtime that this process owns.
+///
+/// # Errors
+/// As [`join`].
+pub(super) fn stop_services(lease: &Lease) -> Result<()> {
+    ask(connect(lease)?.as_fd(), &Request::StopServices, &[])
+}
+
 /// Carries connections from listening sockets of the host to a port inside.
 ///
 /// # Errors
@@ -144,6 +152,7 @@ pub(super) fn run(socket: BorrowedFd<'_>, session: &Session) -> Result<(Outcome,
         Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
         Err(error) => return Err(error).context("cannot reach the runtime"),
     }
+    wait_for_answer(socket, &signals)?;
     match wire::receive::<Reply>(socket)? {
         Some((Reply::Started, fds)) => {
             crash::point("exec.started");
@@ -157,6 +166,26 @@ pub(super) fn run(socket: BorrowedFd<'_>, session: &Session) -> Result<(Outcome,
     }
     let _raw = if streams.terminal { RawMode::enter()? } else { None };
     relay(socket, &signals, &mut streams)
+}
+
+/// Waits until pid 1 answers: services may take their time. A signal meanwhile
+/// ends the wait, and with it the runtime.
+fn wait_for_answer(socket: BorrowedFd<'_>, signals: &OwnedFd) -> Result<()> {
+    loop {
+        let mut fds = [PollFd::new(&socket, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if !fds[0].revents().is_empty() {
+            return Ok(());
+        }
+        while let Some(signal) = sys::read_signal(signals.as_fd()) {
+            if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT) {
+                return Err(failure("interrupted before the command was started").into());
+            }
+        }
+    }
 }
 
 fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams) -> Result<(Outcome, Option<Ended>)> {

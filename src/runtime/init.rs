@@ -17,6 +17,7 @@ use super::forward::{Forwarder, Published};
 use super::pasta::Starting;
 use super::rootfs::{self, RootfsSpec};
 use super::serve::{Service, serve};
+use super::services::{self, ServiceSpec};
 use super::wire::{self, Failure, Reply};
 use super::{Injected, Network, process, sys};
 use crate::crash;
@@ -52,6 +53,8 @@ pub(super) struct Birth<'a> {
     pub(super) memory: Option<u64>,
     /// Secrets that become files.
     pub(super) secrets: &'a [Injected],
+    /// What runs beside the command.
+    pub(super) services: &'a [ServiceSpec],
 }
 
 /// Lives and dies as pid 1.
@@ -65,11 +68,11 @@ pub(super) fn run(mut birth: Birth<'_>) -> ! {
     }
     crash::point("init.born");
     match pasta.transpose().and_then(|pasta| set_up(&mut birth, pasta)) {
-        Ok((signals, forwarder, pasta)) => {
+        Ok((signals, forwarder, pasta, services)) => {
             let Birth { owner, listener, context, deadline, memory, go, scratch_place, .. } = birth;
             // Closed already, see set_up.
             std::mem::forget((go, scratch_place));
-            serve(Service { owner, listener, signals, context, forwarder, pasta, deadline, memory })
+            serve(Service { owner, listener, signals, context, forwarder, pasta, services, deadline, memory })
         }
         Err(error) => {
             let _ = wire::send(&birth.owner, &Reply::Failed(Failure::of(&error)), &[]);
@@ -78,7 +81,9 @@ pub(super) fn run(mut birth: Birth<'_>) -> ! {
     }
 }
 
-fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<(OwnedFd, Option<Forwarder>, Option<Pid>)> {
+type Ready = (OwnedFd, Option<Forwarder>, Option<Pid>, Vec<services::Service>);
+
+fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<Ready> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     anyhow::ensure!(!hung_up(&birth.owner), "the owner is gone");
     rustix::process::setsid()?;
@@ -126,8 +131,9 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<(OwnedFd, Op
     // Descriptors that are closed here are never used or dropped: this
     // process ends without running destructors.
     sys::close_all_but(3, &keep)?;
+    let services = services::start(&birth.context, birth.services)?;
     crash::point("init.ready");
-    Ok((signals, forwarder, pasta))
+    Ok((signals, forwarder, pasta, services))
 }
 
 fn hung_up(socket: impl AsFd) -> bool {

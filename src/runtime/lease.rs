@@ -122,6 +122,9 @@ pub struct Lease {
     /// Where they lie outside: they are needed while this runs.
     #[serde(default)]
     pub tree_paths: Vec<PathBuf>,
+    /// Names of the services inside.
+    #[serde(default)]
+    pub services: Vec<String>,
     /// Folders of the workspace that were made for them, outermost first.
     #[serde(default)]
     pub made: Vec<PathBuf>,

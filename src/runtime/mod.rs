@@ -34,6 +34,7 @@ mod rootfs;
 mod sandbox;
 mod seccomp;
 mod serve;
+mod services;
 mod sys;
 mod trees;
 mod wire;
@@ -50,6 +51,7 @@ pub use ports::{Port, PortRequest};
 pub use reset::{Receipt, Tally, reap, stop};
 pub use rootfs::{RootfsSpec, hides};
 pub use sandbox::{Sandbox, Spec};
+pub use services::{Ready, ServiceSpec};
 pub use trees::{Access, Changed, Place, TreeMount};
 
 use std::fmt;

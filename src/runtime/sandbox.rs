@@ -18,6 +18,7 @@ use super::limits::{self, Cgroup, Limits, Means};
 use super::ports::{self, PortRequest, port_variable};
 use super::reset::{self, Before, Receipt};
 use super::rootfs::RootfsSpec;
+use super::services::ServiceSpec;
 use super::sys::{self, Side};
 use super::wire::{self, Request};
 use super::{Account, Injected, Mapping, Network, exposed, inspect, pasta, probe, process};
@@ -54,6 +55,8 @@ pub struct Spec {
     pub detached: bool,
     /// What it may use.
     pub limits: Limits,
+    /// What runs beside the command.
+    pub services: Vec<ServiceSpec>,
     /// Folders of the workspace that were made for its trees, outermost first;
     /// they go with it.
     pub made: Vec<PathBuf>,
@@ -71,6 +74,8 @@ pub struct Sandbox {
     control: OwnedFd,
     before: Before,
     secrets: Vec<Injected>,
+    /// Some services want time to end.
+    stops: bool,
 }
 
 impl Sandbox {
@@ -91,6 +96,7 @@ impl Sandbox {
                 control,
                 before: Before::default(),
                 secrets: spec.secrets.clone(),
+                stops: spec.services.iter().any(|service| service.stop.is_some()),
             }),
             Err(error) => {
                 let _ = runtimes.forget(&folder.id);
@@ -160,6 +166,7 @@ impl Sandbox {
                     deadline: spec.deadline,
                     memory: spec.limits.memory.filter(|_| enforced.memory == Some(Means::Watched)),
                     secrets: &spec.secrets,
+                    services: &spec.services,
                 })
             }
         };
@@ -196,6 +203,7 @@ impl Sandbox {
                 trees: spec.rootfs.trees.iter().map(|tree| tree.name.clone()).collect(),
                 tree_paths: spec.rootfs.trees.iter().map(|tree| tree.tree.clone()).collect(),
                 made: spec.made.clone(),
+                services: spec.services.iter().map(|service| service.name.clone()).collect(),
             };
             crash::point("enter.mapped");
             runtimes.write(&lease)?;
@@ -270,6 +278,10 @@ impl Sandbox {
 
     fn end(&mut self, clock: Clock, reason: &str) -> Result<Receipt> {
         let folder = self.folder.take().context("the runtime is reset already")?;
+        if self.stops {
+            // The owner's own connection answers no questions once it has run something.
+            let _ = client::stop_services(&self.lease);
+        }
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
         // Returns only when every process inside is gone.
         let waited = rustix::io::retry_on_intr(|| {

@@ -11,7 +11,7 @@ use super::deadline::{monotonic_now, until};
 use super::forward::{Forwarder, Published};
 use super::limits::memory_of;
 use super::wire::{self, Ended, Reply, Request, Tell};
-use super::{TIMED_OUT, port_variable, process, sys};
+use super::{TIMED_OUT, port_variable, process, services, sys};
 use crate::crash;
 
 /// Milliseconds that a process whose client is gone may take to end by itself.
@@ -38,6 +38,8 @@ pub(super) struct Service {
     pub(super) forwarder: Option<Forwarder>,
     /// The process that gives the network its outside.
     pub(super) pasta: Option<Pid>,
+    /// What runs beside the command.
+    pub(super) services: Vec<services::Service>,
     /// When it has to end, on the monotonic clock.
     pub(super) deadline: Option<u64>,
     /// Bytes of memory that it may use, where nobody else keeps watch.
@@ -57,6 +59,7 @@ struct Init {
     doomed: Vec<(Pid, u64)>,
     forwarder: Option<Forwarder>,
     pasta: Option<Pid>,
+    services: Vec<services::Service>,
     deadline: Option<u64>,
     /// The deadline has passed.
     ending: Option<Ending>,
@@ -76,7 +79,7 @@ struct Ending {
 const OWNER: usize = 0;
 
 pub(super) fn serve(service: Service) -> ! {
-    let Service { owner, listener, signals, context, forwarder, pasta, deadline, memory } = service;
+    let Service { owner, listener, signals, context, forwarder, pasta, services, deadline, memory } = service;
     let clients = vec![Client { socket: owner, process: None }];
     let mut init = Init {
         context,
@@ -84,6 +87,7 @@ pub(super) fn serve(service: Service) -> ! {
         doomed: Vec::new(),
         forwarder,
         pasta,
+        services,
         deadline,
         ending: None,
         memory: memory.map(|limit| (limit, 0)),
@@ -174,6 +178,10 @@ impl Init {
                 Err(error) => (Reply::Refused { program: error.program, errno: error.errno }, None),
             },
             Request::Ready => (Reply::Done, None),
+            Request::StopServices => {
+                services::stop(&self.services);
+                (Reply::Done, None)
+            }
             Request::Deadline(at) => {
                 if self.ending.is_none() {
                     self.deadline = Some(at);

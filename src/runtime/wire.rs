@@ -23,6 +23,8 @@ pub(super) enum Request {
     Run(Run),
     /// Say when the runtime is set up.
     Ready,
+    /// End the services, last first.
+    StopServices,
     /// Move the deadline: milliseconds of the monotonic clock.
     Deadline(u64),
     /// Carry connections to this port inside; listening sockets of the host

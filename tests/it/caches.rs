@@ -3,6 +3,7 @@
 mod hostile;
 mod keys;
 mod sealing;
+mod services;
 mod size;
 mod travel;
 

@@ -72,7 +72,7 @@ pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     let draft = caches.trees.draft()?;
     let options = RuntimeOptions { network: Some(network), no_secrets: true, ..RuntimeOptions::default() };
     let mut spec = start::spec(ctx, caches.resolved, image, caches.pulled, caches.workspace, caches.project, &options)?;
-    (spec.ports, spec.secrets) = (Vec::new(), Vec::new());
+    (spec.ports, spec.secrets, spec.services) = (Vec::new(), Vec::new(), Vec::new());
     spec.env.extend(entry.env.clone());
     spec.rootfs.workspace_stays = true;
     spec.rootfs.trees = vec![TreeMount {
