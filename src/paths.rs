@@ -196,6 +196,11 @@ impl Paths {
         self.state.join("receipts")
     }
 
+    /// What a watch over a store has brought.
+    pub fn watch(&self, store_key: &str) -> PathBuf {
+        self.state.join("watch").join(format!("{store_key}.json"))
+    }
+
     /// All logs.
     pub fn logs(&self) -> PathBuf {
         self.state.join("logs")

@@ -12,6 +12,7 @@ mod extend;
 mod gc;
 mod log;
 mod ports;
+mod prefetch;
 mod publish;
 mod reset;
 mod show;
@@ -95,6 +96,7 @@ enum Verb {
     Artifacts(artifacts::Arguments),
     Cache(cache::Arguments),
     Status(status::Arguments),
+    Prefetch(prefetch::Arguments),
     Extend(extend::Arguments),
     Ports(ports::Arguments),
     Gc(gc::Arguments),
@@ -140,6 +142,7 @@ impl Verb {
             Verb::Artifacts(arguments) => arguments.run(ctx),
             Verb::Cache(arguments) => arguments.run(ctx),
             Verb::Status(arguments) => arguments.run(ctx),
+            Verb::Prefetch(arguments) => arguments.run(ctx),
             Verb::Extend(arguments) => arguments.run(ctx),
             Verb::Ports(arguments) => arguments.run(ctx),
             Verb::Gc(arguments) => arguments.run(ctx, reaped),

@@ -76,6 +76,11 @@ impl Report {
         done.map(|(value, _)| value)
     }
 
+    /// Bytes that all steps moved.
+    pub(super) fn bytes(&self) -> u64 {
+        self.steps.iter().map(|step| step.bytes).sum()
+    }
+
     /// Notes a step that ran elsewhere.
     pub(super) fn note(&mut self, name: &'static str, took: Duration, bytes: u64) {
         self.steps.push(Step { name, ms: took.as_secs_f64() * 1000.0, bytes });

@@ -1,8 +1,9 @@
 //! Where the parts of a task come from, and how far they have come.
 
 use std::io::Read;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -20,13 +21,19 @@ pub(super) struct Source<'a> {
     pub(super) task: Located,
     store: OnceLock<Box<dyn Store>>,
     progress: Progress,
+    throttle: Option<Arc<Throttle>>,
     stopped: AtomicBool,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(ctx: &'a Context, task: Located) -> Self {
-        let progress = ctx.ui.progress();
-        Source { ctx, task, store: OnceLock::new(), progress, stopped: AtomicBool::new(false) }
+        Self::throttled(ctx, task, None)
+    }
+
+    /// One from which parts come no faster than this.
+    pub(super) fn throttled(ctx: &'a Context, task: Located, throttle: Option<Throttle>) -> Self {
+        let (progress, throttle) = (ctx.ui.progress(), throttle.map(Arc::new));
+        Source { ctx, task, store: OnceLock::new(), progress, throttle, stopped: AtomicBool::new(false) }
     }
 
     pub(super) fn store(&self) -> Result<&dyn Store> {
@@ -48,12 +55,36 @@ impl<'a> Source<'a> {
     }
 
     pub(super) fn bar(&self, label: &str, total: u64) -> Finishing {
-        Finishing(self.progress.bar(label, total))
+        Finishing { bar: self.progress.bar(label, total), throttle: self.throttle.clone() }
     }
 
     /// A stream that is shown as a part of `total` bytes.
     pub(super) fn watched<R: Read>(&'a self, content: R, label: &str, total: u64) -> impl Read + use<'a, R> {
         Watched { content, bar: self.bar(label, total), source: self }
+    }
+}
+
+/// Bytes per second, over all streams together.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    rate: u64,
+    /// When the bytes that passed so far may have passed.
+    free: Mutex<Instant>,
+}
+
+impl Throttle {
+    pub(super) fn new(rate: u64) -> Self {
+        Throttle { rate, free: Mutex::new(Instant::now()) }
+    }
+
+    fn pass(&self, bytes: u64) {
+        let wait = {
+            let Ok(mut free) = self.free.lock() else { return };
+            let now = Instant::now();
+            *free = (*free).max(now) + Duration::from_secs_f64(bytes as f64 / self.rate as f64);
+            free.saturating_duration_since(now)
+        };
+        std::thread::sleep(wait);
     }
 }
 
@@ -81,16 +112,22 @@ impl<R: Read> Read for Watched<'_, R> {
 }
 
 /// Takes the bar away when the layer is done.
-pub(super) struct Finishing(Bar);
+pub(super) struct Finishing {
+    bar: Bar,
+    throttle: Option<Arc<Throttle>>,
+}
 
 impl Finishing {
     pub(super) fn add(&self, count: u64) {
-        self.0.add(count);
+        self.bar.add(count);
+        if let Some(throttle) = &self.throttle {
+            throttle.pass(count);
+        }
     }
 }
 
 impl Drop for Finishing {
     fn drop(&mut self) {
-        self.0.finish();
+        self.bar.finish();
     }
 }

@@ -42,7 +42,17 @@ pub struct TaskRow {
 /// When the store cannot be read.
 pub fn tasks(ctx: &Context, needs_human: bool) -> Result<(StoreRef, Vec<TaskRow>)> {
     let name = ctx.store()?;
-    let listing = Listing { ctx, store: &*ctx.open(&name, Access::Read)?, name: &name };
+    let mut rows = tasks_of(ctx, &name)?;
+    rows.retain(|row| !needs_human || row.status == Status::NeedsHuman);
+    Ok((name, rows))
+}
+
+/// The tasks of this store, newest first.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) fn tasks_of(ctx: &Context, name: &StoreRef) -> Result<Vec<TaskRow>> {
+    let listing = Listing { ctx, store: &*ctx.open(name, Access::Read)?, name };
     let row = |summary: Summary| TaskRow {
         task: summary.task,
         identity: summary.identity.to_string(),
@@ -52,9 +62,8 @@ pub fn tasks(ctx: &Context, needs_human: bool) -> Result<(StoreRef, Vec<TaskRow>
         message: summary.message,
     };
     let mut rows: Vec<TaskRow> = listing.summaries()?.into_iter().map(row).collect();
-    rows.retain(|row| !needs_human || row.status == Status::NeedsHuman);
     rows.sort_by(|a, b| (b.created_at, &a.task).cmp(&(a.created_at, &b.task)));
-    Ok((name, rows))
+    Ok(rows)
 }
 
 /// One look at a store.

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod keys;
+mod prefetch;
 mod sealing;
 mod services;
 mod size;

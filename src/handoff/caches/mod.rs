@@ -75,7 +75,7 @@ pub(super) struct Caches<'a> {
     project: &'a Project,
     pulled: &'a Pulled,
     workspace: &'a Path,
-    pub(super) trees: Trees,
+    trees: Trees,
     holder: Mapped,
     wanted: Vec<Wanted>,
     found: Vec<Option<(Record, Found)>>,
@@ -103,10 +103,40 @@ impl<'a> Caches<'a> {
     ) -> Result<Self> {
         let basis = Basis::of(&resolved.identity);
         let wanted = wanted(ctx, project, &basis, workspace);
+        Self::with(ctx, resolved, pulled, (workspace, project), wanted)
+    }
+
+    fn with(
+        ctx: &'a Context,
+        resolved: &'a Resolved,
+        pulled: &'a Pulled,
+        (workspace, project): (&'a Path, &'a Project),
+        wanted: Vec<Wanted>,
+    ) -> Result<Self> {
         let found = wanted.iter().map(|_| None).collect();
         let holder = fetch::holder(ctx, &pulled.user);
         let trees = trees(ctx, &holder)?;
         Ok(Caches { ctx, resolved, project, pulled, workspace, trees, holder, wanted, found })
+    }
+
+    /// The caches that an identity names, where there is no workspace.
+    ///
+    /// # Errors
+    /// When the boot is not known.
+    pub(super) fn of_identity(
+        ctx: &'a Context,
+        resolved: &'a Resolved,
+        pulled: &'a Pulled,
+        project: &'a Project,
+    ) -> Result<Self> {
+        Self::with(ctx, resolved, pulled, (&ctx.cwd, project), wanted::of_identity(&resolved.identity))
+    }
+
+    /// What is here after a fetch, and the names of what is not.
+    pub(super) fn brought(&self) -> (Vec<Record>, Vec<String>) {
+        let here = self.found.iter().flatten().map(|(record, _)| record.clone()).collect();
+        let missing = self.wanted.iter().zip(&self.found).filter(|(_, found)| found.is_none());
+        (here, missing.map(|(wanted, _)| wanted.name.clone()).collect())
     }
 
     fn scopes(&self) -> [Scope; 2] {

@@ -39,7 +39,7 @@ const TAIL_BYTES: u64 = 16 << 10;
 /// When it was interrupted, or the cache cannot be written.
 pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<Option<Record>> {
     let (ctx, wanted) = (caches.ctx, &caches.wanted[index]);
-    let Some(entry) = &wanted.entry else { return Ok(None) };
+    let (Some(entry), Some(components)) = (&wanted.entry, &wanted.components) else { return Ok(None) };
     let _lock = caches.trees.lock(&wanted.key, || waiting(ctx, &wanted.name))?;
     let [scope, project] = caches.scopes();
     if let Some(first) = caches.trees.get(&wanted.key, &scope).or_else(|| caches.trees.get(&wanted.key, &project)) {
@@ -114,8 +114,7 @@ pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
             return Ok(None);
         }
     }
-    let components = wanted.components.clone();
-    let record = Trees::record(components, scope, ctx.clock.now(), Origin::Sealed);
+    let record = Trees::record(components.clone(), scope, ctx.clock.now(), Origin::Sealed);
     let sealed = caches.trees.seal(draft, record, None, &caches.holder)?;
     if let Sealed::Differs(_) = sealed {
         ctx.ui.warn(&format!(

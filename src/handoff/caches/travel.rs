@@ -63,12 +63,12 @@ impl Document {
 /// When the disk is full, or another part has failed. A fixture that does not
 /// match its digest: nothing else could take its place.
 pub(super) fn fetch(caches: &Caches<'_>, source: &Source<'_>, wanted: &Wanted) -> Result<Option<(Record, u64)>> {
-    if let Some(fixture) = &wanted.fixture {
+    if let (Some(fixture), Some(components)) = (&wanted.fixture, &wanted.components) {
         let found = match &fixture.store {
-            None => fixture_from(caches, source, source.store()?, &fixture.digest, wanted),
+            None => fixture_from(caches, source, source.store()?, &fixture.digest, components),
             Some(store) => {
                 let opened = caches.ctx.open(&store.clone().absolute(caches.workspace), Access::Read)?;
-                fixture_from(caches, source, &*opened, &fixture.digest, wanted)
+                fixture_from(caches, source, &*opened, &fixture.digest, components)
             }
         };
         return found.with_context(|| format!("cannot fetch the fixture {}", wanted.name)).map(Some);
@@ -122,7 +122,7 @@ fn fixture_from(
     source: &Source<'_>,
     store: &dyn Store,
     digest: &Digest,
-    wanted: &Wanted,
+    components: &Components,
 ) -> Result<(Record, u64)> {
     let artifact = read_tree(store, &store.find(digest)?)?;
     // One that envctl has sealed says what it holds; of others the manifest's
@@ -136,8 +136,8 @@ fn fixture_from(
         }
     };
     let scope = Scope::Project(caches.resolved.task.store.to_string());
-    let record = Trees::record(wanted.components.clone(), scope, caches.ctx.clock.now(), Origin::Fetched);
-    bring(caches, source, store, &artifact, record, expected, &wanted.name)
+    let record = Trees::record(components.clone(), scope, caches.ctx.clock.now(), Origin::Fetched);
+    bring(caches, source, store, &artifact, record, expected, &components.name)
 }
 
 /// Unpacks the layers into a draft, and seals it.

@@ -108,9 +108,13 @@ pub fn cache_key(ctx: &Context, task: Option<&TaskRef>) -> Result<Vec<KeyRow>> {
     let row = |wanted: super::Wanted| {
         let find = |trees: &Trees| scopes(&resolved).iter().find_map(|scope| trees.get(&wanted.key, scope));
         let here = trees.as_ref().and_then(find).map(|record| record.scope.kind());
-        KeyRow { name: wanted.name, key: wanted.key, components: wanted.components.lines(), here }
+        KeyRow { components: lines(&wanted), name: wanted.name, key: wanted.key, here }
     };
     Ok(wanted(ctx, &project, &Basis::of(&resolved.identity), &workspace).into_iter().map(row).collect())
+}
+
+fn lines(wanted: &super::Wanted) -> Vec<(String, String)> {
+    wanted.components.as_ref().map(Components::lines).unwrap_or_default()
 }
 
 /// The task's settled identity, and its workspace; without a task those of the
@@ -184,7 +188,7 @@ fn named(ctx: &Context, name: &str) -> Result<Vec<Components>> {
     };
     let project = ctx.project(&workspace)?;
     let all = wanted(ctx, &project, &Basis::of(&resolved.identity), &workspace);
-    Ok(all.into_iter().map(|wanted| wanted.components).collect())
+    Ok(all.into_iter().filter_map(|wanted| wanted.components).collect())
 }
 
 /// The one entry whose key begins so.
@@ -404,7 +408,7 @@ pub fn promote(ctx: &Context, task: &TaskRef, names: &[String]) -> Result<Promot
                 continue;
             }
         };
-        let components = wanted.components.lines();
+        let components = lines(&wanted);
         rows.push(KeyRow { name: wanted.name, key: wanted.key, components, here: Some(record.scope.kind()) });
         records.push(record);
     }

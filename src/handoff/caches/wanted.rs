@@ -42,7 +42,8 @@ impl Basis {
 pub(in crate::handoff) struct Wanted {
     pub(in crate::handoff) name: String,
     pub(in crate::handoff) key: Digest,
-    pub(in crate::handoff) components: Components,
+    /// What the key is made of, where the workspace is known.
+    pub(in crate::handoff) components: Option<Components>,
     /// How it is made; `None` for a fixture.
     pub(in crate::handoff) entry: Option<CacheEntry>,
     /// Where it comes from, for a fixture.
@@ -73,7 +74,7 @@ pub(in crate::handoff) fn wanted(ctx: &Context, project: &Project, basis: &Basis
         all.push(Wanted {
             name: entry.name.clone(),
             key: components.key(),
-            components,
+            components: Some(components),
             entry: Some(entry.clone()),
             fixture: None,
             spots,
@@ -88,7 +89,7 @@ pub(in crate::handoff) fn wanted(ctx: &Context, project: &Project, basis: &Basis
         all.push(Wanted {
             name: fixture.name.clone(),
             key: components.key(),
-            components,
+            components: Some(components),
             entry: None,
             fixture: Some(fixture.source.clone()),
             spots,
@@ -137,4 +138,18 @@ fn digest_of(workspace: &Path, input: &str) -> Result<Option<Digest>> {
     let mut hasher = Hasher::default();
     std::io::copy(&mut file.take(MAX_INPUT), &mut hasher)?;
     Ok(Some(hasher.finish()))
+}
+
+/// What an identity says that its workspace needs.
+pub(in crate::handoff) fn of_identity(identity: &Identity) -> Vec<Wanted> {
+    let wanted = |cache: &crate::identity::Cache| Wanted {
+        name: cache.name.clone(),
+        key: cache.key,
+        components: None,
+        entry: None,
+        fixture: None,
+        spots: Vec::new(),
+        materialize: false,
+    };
+    identity.caches.iter().map(wanted).collect()
 }

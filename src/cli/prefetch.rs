@@ -1,0 +1,87 @@
+//! `envctl prefetch`
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use super::parse_task;
+use crate::error::{Fault, usage};
+use crate::handoff::{Context, Prefetched, WatchOptions, parse_hours, prefetch, watch};
+use crate::identity::TaskRef;
+use crate::quantity::{parse_bytes, parse_duration};
+use crate::ui::{escape, human_bytes};
+
+/// Bring what tasks need, so that the next enter is warm
+///
+/// Nothing is pinned, and nothing of a task is run.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// TASK, STORE:TASK or STORE@sha256:...
+    #[arg(value_name = "TASK", value_parser = parse_task, required_unless_present = "watch", conflicts_with = "watch")]
+    tasks: Vec<TaskRef>,
+    /// Bytes per second at most
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    rate: Option<u64>,
+    /// Follow the store, and bring every task that needs a human
+    #[arg(long)]
+    watch: bool,
+    /// How often to look at the store
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s", requires = "watch")]
+    every: Duration,
+    /// Bytes per day at most
+    #[arg(long, value_name = "SIZE", value_parser = bytes, requires = "watch")]
+    max_bytes: Option<u64>,
+    /// Only in these hours of the day, such as 9-18
+    #[arg(long, value_name = "FROM-TO", value_parser = parse_hours, requires = "watch")]
+    hours: Option<(u8, u8)>,
+    /// End after so many looks
+    #[arg(long, value_name = "COUNT", requires = "watch")]
+    rounds: Option<u64>,
+}
+
+fn duration(text: &str) -> Result<Duration, Fault> {
+    parse_duration(text)
+}
+
+fn bytes(text: &str) -> Result<u64, Fault> {
+    parse_bytes(text)
+}
+
+#[derive(Serialize)]
+struct Output {
+    prefetched: Vec<Prefetched>,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        let mut all = Vec::new();
+        let mut told = |one: &Prefetched| {
+            if !ctx.ui.is_json() {
+                ctx.ui.data(&escape(&format!("{}  {}  {}", one.task, one.identity, human_bytes(one.bytes))))?;
+            }
+            for name in &one.unsealed {
+                ctx.ui.status("Unsealed", &format!("no store has the cache {name}: the first enter makes it"));
+            }
+            all.push(one.clone());
+            Ok(())
+        };
+        if self.watch {
+            if ctx.ui.is_json() && self.rounds.is_none() {
+                return Err(usage("--json needs an end").hint("add --rounds COUNT").into());
+            }
+            let options =
+                WatchOptions { every: self.every, max_bytes: self.max_bytes, hours: self.hours, rounds: self.rounds };
+            watch(ctx, &options, self.rate, &mut told)?;
+        } else {
+            for task in &self.tasks {
+                told(&prefetch(ctx, task, self.rate)?)?;
+            }
+        }
+        if ctx.ui.is_json() {
+            ctx.ui.json(&Output { prefetched: all })?;
+        }
+        Ok(0)
+    }
+}
