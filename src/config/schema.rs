@@ -36,6 +36,7 @@ pub const PROJECT: &[Key] = &[
     key("runtime.limits.cpus", "number", "none"),
     key("snapshot.include", "array of strings", "[]"),
     key("snapshot.exclude", "array of strings", "[]"),
+    key("snapshot.max_lfs", "string", "\"1G\""),
 ];
 
 /// Keys of the user's `config.toml`.

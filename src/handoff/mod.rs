@@ -6,6 +6,7 @@
 //! ([`live`]).
 
 mod approval;
+mod arrived;
 mod context;
 mod enter;
 mod fetch;
@@ -27,14 +28,22 @@ mod start;
 mod tell;
 
 pub use approval::{Approval, Approvals, Asked, Asks, Host, approvals, approve, approve_host, approve_task, revoke};
+pub use arrived::Arrived;
 pub use context::{Context, Options};
 pub use enter::{EnterOptions, Entered, enter};
 pub use gc::{Collected, Removed, gc};
 pub use live::{add_ports, exec, extend, ports};
 pub use look::{Shown, StatusView, TaskRow, show, status, tasks};
 pub use plan::Plan;
-pub use publish::{PublishOptions, Published, publish};
+pub use publish::{LfsCarried, PublishOptions, Published, publish};
 pub use report::{CacheUse, Report, Step, write as write_report};
 pub use reset::{Restored, receipts, reset, reset_workspace};
 pub use start::RuntimeOptions;
 pub use tell::deadline;
+
+/// The first few of many names, for one line.
+fn shown_list(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let first = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN { format!("{first} and {} more", names.len() - SHOWN) } else { first }
+}

@@ -75,6 +75,8 @@ pub(super) fn make_workspace(
             pin.unflushed_boot = Some(crate::disk::boot_id()?);
             ctx.pins().write(&resolved.task, into, &pin)?;
             ctx.ui.status("Restored", &format!("{} at {}, equal to its snapshot", summary(&resolved), place.display()));
+            hydrated.restored.tell(ctx, place);
+            report.restored = Some(hydrated.restored);
             Made { parity: pin.parity, unflushed: true, aside }
         }
     };

@@ -13,7 +13,7 @@ use crate::error::{failure, integrity, usage};
 use crate::git::Git;
 use crate::identity::{Handoff, Identity, Repo, SCHEMA, StoreRef, TaskId, Toolchain, Workdir};
 use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
-use crate::snapshot::{self, Captured};
+use crate::snapshot::{self, Captured, LeftOut};
 use crate::store::{self, Access, Store};
 
 /// Where the workspace appears when nobody says otherwise.
@@ -74,6 +74,21 @@ pub struct Published {
     pub changed_files: usize,
     /// Bytes of the snapshot's pack.
     pub pack_bytes: u64,
+    /// What is in progress and travels: `merge`, `rebase` and the like.
+    pub operations: Vec<String>,
+    /// LFS files whose content travels, and their bytes.
+    pub lfs: LfsCarried,
+    /// What does not travel although somebody may miss it.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// LFS files whose content travels.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LfsCarried {
+    /// How many.
+    pub files: usize,
+    /// Bytes of their content.
+    pub bytes: u64,
 }
 
 /// Publishes the checkout that holds the working directory.
@@ -143,7 +158,19 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         unpushed_commits: captured.unpushed,
         changed_files: captured.changed_files,
         pack_bytes: captured.document.pack.as_ref().map_or(0, |pack| pack.size),
+        operations: operations(&captured).iter().map(|kind| (*kind).to_owned()).collect(),
+        lfs: carried(&captured),
+        left_out: captured.left_out,
     })
+}
+
+fn operations(captured: &Captured) -> Vec<&'static str> {
+    captured.document.operation.as_ref().map_or_else(Vec::new, |operation| operation.kinds())
+}
+
+fn carried(captured: &Captured) -> LfsCarried {
+    let contents = &captured.document.lfs;
+    LfsCarried { files: contents.len(), bytes: contents.iter().map(|content| content.size).sum() }
 }
 
 fn task(options: &PublishOptions, parent: Option<&Identity>) -> Result<TaskId> {
@@ -162,8 +189,11 @@ fn store_of(ctx: &Context, origin: Option<&Pin>) -> Result<StoreRef> {
 }
 
 fn capture(ctx: &Context, git: &Git, repo: &git2::Repository, project: &crate::config::Project) -> Result<Captured> {
-    let options =
-        snapshot::Options { include: project.snapshot.include.clone(), exclude: project.snapshot.exclude.clone() };
+    let options = snapshot::Options {
+        include: project.snapshot.include.clone(),
+        exclude: project.snapshot.exclude.clone(),
+        max_lfs: project.snapshot.max_lfs()?,
+    };
     let captured = snapshot::capture(git, repo, &options)?;
     ctx.ui.status(
         "Captured",
@@ -174,7 +204,28 @@ fn capture(ctx: &Context, git: &Git, repo: &git2::Repository, project: &crate::c
             captured.document.base.short()
         ),
     );
+    tell(ctx, &captured);
     Ok(captured)
+}
+
+/// What is carried beyond files and commits, and what is not.
+fn tell(ctx: &Context, captured: &Captured) {
+    for kind in operations(captured) {
+        ctx.ui.status("Captured", &format!("a {kind} in progress"));
+    }
+    let lfs = carried(captured);
+    if lfs.files > 0 {
+        let bytes = crate::ui::human_bytes(lfs.bytes);
+        ctx.ui.status("Captured", &format!("{} LFS files that the remote may lack, {bytes}", lfs.files));
+    }
+    let mut kinds: Vec<_> = captured.left_out.iter().map(|left| left.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    for kind in kinds {
+        let names: Vec<String> =
+            captured.left_out.iter().filter(|left| left.kind == kind).map(|left| left.name.clone()).collect();
+        ctx.ui.status("Left out", &format!("{}: {}", kind.words(), super::shown_list(&names)));
+    }
 }
 
 fn toolchain(
@@ -252,7 +303,7 @@ fn pack_descriptor(pack: &snapshot::Pack) -> Descriptor {
 }
 
 /// As a shell reads it back.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
+use super::arrived::Arrived;
 use crate::runtime::{Enforced, Receipt};
 use crate::snapshot::Parity;
 
@@ -47,6 +48,9 @@ pub struct Report {
     pub cache: CacheUse,
     /// The comparison with the snapshot, made when the workspace was.
     pub parity: Option<Parity>,
+    /// What there is to know about the workspace that was made; `null` where
+    /// it was there already.
+    pub restored: Option<Arrived>,
     /// How limits are kept.
     pub limits: Enforced,
     /// Exit code of the command; `null` where none ran.

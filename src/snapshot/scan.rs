@@ -12,9 +12,11 @@ use anyhow::{Context, Result};
 
 use super::document::GitPath;
 use super::edit::{Edit, edit};
+use super::files::SUBMODULE;
 use super::index::{self, Entry, Stat};
-use super::refuse;
+use super::lfs::{self, capture::Stored};
 use super::scratch::{ScratchRepo, joined};
+use super::{refuse, submodule};
 use crate::error::{failure, integrity};
 use crate::git::Git;
 
@@ -39,6 +41,8 @@ pub(super) struct Scan {
     pub(super) removed: Vec<GitPath>,
     /// How many files differ from HEAD.
     pub(super) changed: usize,
+    /// Contents of LFS files that were read; `None` where Git LFS is not in use.
+    pub(super) lfs: Option<Stored>,
 }
 
 /// Files that are captured although git would not list them.
@@ -48,6 +52,8 @@ pub(super) struct Selection<'a> {
     pub(super) include: &'a [String],
     /// Files by name.
     pub(super) named: &'a [Vec<u8>],
+    /// The most that contents of LFS files may have together, in bytes.
+    pub(super) max_lfs: u64,
 }
 
 /// One line of `git status --porcelain=v2`.
@@ -96,10 +102,10 @@ pub(super) fn scan<T>(
         lines.iter().filter(|(_, line)| line.must_be_read()).map(|(path, _)| path.clone()).collect();
     // Git would pass over some of them without an error.
     read.iter().try_for_each(|path| refuse::name(path, false))?;
-    let files = capture(scratch, git, &index, &read)?;
-    let captured: Vec<Entry> = files.values().cloned().collect();
-    refuse::names(&captured)?;
-    refuse::lfs(&scratch.work_tree, &captured)?;
+    let mut lfs = uses_lfs(scratch, &index, &read).then(|| Stored::new(selection.max_lfs));
+    let files = capture(scratch, git, &index, &read, lfs.as_mut())?;
+    files.values().try_for_each(|entry| refuse::name(&entry.path, entry.mode == 0o120_000))?;
+    let submodules = submodule::recorded(&index);
 
     let mut working: BTreeMap<Vec<u8>, Edit> = BTreeMap::new();
     let mut staging: BTreeMap<Vec<u8>, Edit> = BTreeMap::new();
@@ -125,12 +131,20 @@ pub(super) fn scan<T>(
                 }
                 let after = match (x, y) {
                     (b'D', b'.') | (_, b'D') => None,
+                    // One that is ahead was refused; other changes are no
+                    // business of this tree.
+                    (_, b'M') if index.0 == SUBMODULE => Some(*index),
                     (_, b'.') => Some(*index),
                     _ => file(),
                 };
                 working.entry(path.clone()).or_insert(after);
             }
-            Line::Conflict => drop(working.insert(path.clone(), file())),
+            Line::Conflict => {
+                // A submodule stays checked out while others disagree about it.
+                let submodule = submodules.get(&**path).filter(|_| scratch.full(path).is_dir());
+                let kept = submodule.map(|entry| (SUBMODULE, entry.object));
+                working.insert(path.clone(), file().or(kept));
+            }
             // It may stand for one that is gone from the index only.
             Line::Untracked if files.contains_key(path) => drop(working.insert(path.clone(), file())),
             Line::Untracked => {}
@@ -146,7 +160,15 @@ pub(super) fn scan<T>(
         None => head_tree.get_path(path_of(path)).ok().map(|entry| (entry.filemode() as u32, entry.id())),
     };
     let changed = working.iter().filter(|(path, after)| in_head(path) != **after).count();
-    Ok((Scan { tree, staged_tree, index, present, staged, removed, changed }, aside))
+    Ok((Scan { tree, staged_tree, index, present, staged, removed, changed, lfs }, aside))
+}
+
+/// Whether any attributes that hold here hand files to Git LFS.
+fn uses_lfs(scratch: &ScratchRepo, index: &[Entry], read: &[Vec<u8>]) -> bool {
+    let own = scratch.path().join("info/attributes");
+    let paths = index.iter().map(|entry| &entry.path).chain(read).filter(|path| lfs::is_attributes(path));
+    let mut files = paths.map(|path| scratch.full(path)).chain([own]);
+    files.any(|file| lfs::mentioned_in(&file))
 }
 
 fn path_of(path: &[u8]) -> &std::path::Path {
@@ -165,8 +187,9 @@ impl Line {
 
 /// Everything that differs from HEAD or from the index, and what is selected.
 fn look(scratch: &ScratchRepo, git: &Git, selection: Selection<'_>) -> Result<Vec<(Vec<u8>, Line)>> {
-    // A submodule's state would be asked with the submodule's own configuration.
-    let words = ["status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=all"];
+    // Of a submodule its HEAD alone is read: for more, git would be run inside.
+    let words =
+        ["status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty"];
     let printed = scratch.git(git).args(words).run(b"").context("cannot read the working files")?;
     let records = printed.split(|byte| *byte == 0).filter(|record| !record.is_empty());
     let mut lines = records.map(|record| parse(record).ok_or_else(|| misread(record))).collect::<Result<Vec<_>>>()?;
@@ -211,7 +234,13 @@ fn parse(record: &[u8]) -> Option<(Vec<u8>, Line)> {
 
 /// Stores what these files hold, converted as git would convert it; again
 /// while they change. Those that are gone are left out.
-fn capture(scratch: &ScratchRepo, git: &Git, index: &[Entry], paths: &[Vec<u8>]) -> Result<BTreeMap<Vec<u8>, Entry>> {
+fn capture(
+    scratch: &ScratchRepo,
+    git: &Git,
+    index: &[Entry],
+    paths: &[Vec<u8>],
+    mut lfs: Option<&mut Stored>,
+) -> Result<BTreeMap<Vec<u8>, Entry>> {
     let mut captured = BTreeMap::new();
     let mut pending: Vec<Vec<u8>> = paths.to_vec();
     for attempt in 0..ATTEMPTS {
@@ -223,7 +252,7 @@ fn capture(scratch: &ScratchRepo, git: &Git, index: &[Entry], paths: &[Vec<u8>])
             std::thread::sleep(2 * TICK);
         }
         let started = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        let read = store(scratch, git, index, &pending);
+        let read = store(scratch, git, index, &pending, lfs.as_deref_mut());
         let read = match read {
             // A file that vanished meanwhile is no failure the second time.
             Err(_) if attempt == 0 => continue,
@@ -254,12 +283,34 @@ fn capture(scratch: &ScratchRepo, git: &Git, index: &[Entry], paths: &[Vec<u8>])
         .into())
 }
 
-/// One pass: an index with these paths alone, as the checkout's has them, and
-/// then as the files are. What stands in the index decides some conversions.
-fn store(scratch: &ScratchRepo, git: &Git, index: &[Entry], paths: &[Vec<u8>]) -> Result<Vec<Entry>> {
+/// One pass, with those that Git LFS manages by themselves.
+fn store(
+    scratch: &ScratchRepo,
+    git: &Git,
+    index: &[Entry],
+    paths: &[Vec<u8>],
+    lfs: Option<&mut Stored>,
+) -> Result<Vec<Entry>> {
+    let Some(lfs) = lfs else { return convert(scratch, git, index, paths) };
+    let regular: Vec<&[u8]> = paths
+        .iter()
+        .map(Vec::as_slice)
+        .filter(|path| scratch.full(path).symlink_metadata().is_ok_and(|meta| meta.is_file()))
+        .collect();
+    let managed = lfs::managed(scratch.git(git), &regular)?;
+    let (managed, others): (Vec<_>, Vec<_>) = paths.iter().cloned().partition(|path| managed.contains(path));
+    let mut entries = if others.is_empty() { Vec::new() } else { convert(scratch, git, index, &others)? };
+    entries.extend(lfs.read(scratch, git, index, &managed)?);
+    Ok(entries)
+}
+
+/// An index with these paths alone, as the checkout's has them, and then as
+/// the files are. What stands in the index decides some conversions.
+fn convert(scratch: &ScratchRepo, git: &Git, index: &[Entry], paths: &[Vec<u8>]) -> Result<Vec<Entry>> {
     let place = scratch.path().join("index.changed");
     let wanted: HashSet<&[u8]> = paths.iter().map(Vec::as_slice).collect();
-    let known = index.iter().filter(|entry| entry.stage == 0 && !entry.intent_to_add && wanted.contains(&*entry.path));
+    let known = index.iter().filter(|entry| entry.stage == 0 && !entry.intent_to_add && !entry.is_submodule());
+    let known = known.filter(|entry| wanted.contains(&*entry.path));
     let fresh =
         |entry: &Entry| Entry { assume_unchanged: false, skip_worktree: false, stat: Stat::default(), ..entry.clone() };
     index::write(&place, &mut known.map(fresh).collect::<Vec<_>>())?;

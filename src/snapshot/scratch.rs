@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +21,8 @@ use crate::git::{Call, Git};
 pub(super) struct ScratchRepo {
     folder: tempfile::TempDir,
     pub(super) work_tree: PathBuf,
+    /// Whether executable bits of files mean something.
+    trusts_modes: bool,
 }
 
 impl ScratchRepo {
@@ -30,7 +33,7 @@ impl ScratchRepo {
             .tempdir()
             .context("cannot create a temporary folder: is TMPDIR writable?")?;
         let work_tree = repo.workdir().context("the repository is bare")?.to_owned();
-        let scratch = ScratchRepo { folder, work_tree };
+        let scratch = ScratchRepo { folder, work_tree, trusts_modes: settings.file_mode != Some(false) };
         scratch.fill(repo, settings, exclude).context("cannot prepare the capture")?;
         Ok(scratch)
     }
@@ -56,6 +59,9 @@ impl ScratchRepo {
         }
         excluded.push(b'\n');
         fs::write(own.join("info/exclude"), excluded)?;
+        if let Some(attributes) = &settings.attributes {
+            fs::write(own.join("info/attributes"), &attributes.0)?;
+        }
         if let Some(sparse) = &settings.sparse {
             fs::write(own.join("info/sparse-checkout"), sparse.patterns.join("\n") + "\n")?;
         }
@@ -122,22 +128,41 @@ impl ScratchRepo {
         Ok(())
     }
 
+    /// Where a path of the checkout is.
+    pub(super) fn full(&self, path: &[u8]) -> PathBuf {
+        self.work_tree.join(std::ffi::OsStr::from_bytes(path))
+    }
+
+    /// The mode that git would record for a regular file: where executable
+    /// bits mean nothing, the one that the index has.
+    pub(super) fn mode(&self, path: &[u8], indexed: Option<&Entry>) -> u32 {
+        let executable = || self.full(path).metadata().is_ok_and(|meta| meta.mode() & 0o100 != 0);
+        match indexed.filter(|entry| entry.mode & 0o170_000 == 0o100_000) {
+            Some(entry) if !self.trusts_modes => entry.mode,
+            _ if self.trusts_modes && executable() => 0o100_755,
+            _ => 0o100_644,
+        }
+    }
+
     /// Whether a file or a link stands there.
     pub(super) fn is_file(&self, path: &[u8]) -> bool {
-        let path = self.work_tree.join(std::ffi::OsStr::from_bytes(path));
+        let path = self.full(path);
         path.symlink_metadata().is_ok_and(|meta| meta.is_file() || meta.is_symlink())
     }
 
     pub(super) fn lstat(&self, path: &[u8]) -> Option<Stat> {
-        let path = self.work_tree.join(std::ffi::OsStr::from_bytes(path));
+        let path = self.full(path);
         rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| Stat::from(&stat))
     }
 }
 
 /// Paths as git reads them from its standard input.
-pub(super) fn joined(paths: &[Vec<u8>]) -> Vec<u8> {
-    let mut input = paths.join(&0);
-    input.push(0);
+pub(super) fn joined(paths: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut input = Vec::new();
+    for path in paths {
+        input.extend_from_slice(path.as_ref());
+        input.push(0);
+    }
     input
 }
 
