@@ -80,7 +80,7 @@ fn lose_remote_store(trip: &Trip) {
 }
 
 #[test]
-fn unmodified_files_stay_out_and_are_fetched() {
+fn case_44_unmodified_files_stay_out_and_are_fetched_and_not_linked() {
     let (trip, repo) = with_lfs();
     let task = trip.lab.next_task();
     let run = trip.publishing(&repo, &task).arg("--json").ok();
