@@ -8,13 +8,15 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::attributes::Asked;
 use super::document::{AutoCrlf, Document, Eol};
 use super::files::{self, SUBMODULE, TreeFile};
 use super::index::{self, Entry, Stat};
 use super::lfs::restore::{self as lfs, Fetch};
-use super::scan::{Selection, scan};
+use super::scan::scan;
 use super::scratch::ScratchRepo;
-use super::submodule;
+use super::status::Selection;
+use super::{submodule, verbatim};
 use crate::digest::Digest;
 use crate::error::{integrity, not_found};
 use crate::git::Git;
@@ -74,7 +76,7 @@ pub fn apply(
     let skipped: HashSet<&[u8]> = absent.map(|entry| &*entry.path.0).collect();
     let (submodules, tree_files): (Vec<_>, Vec<_>) = tree_files.into_iter().partition(TreeFile::is_submodule);
     let submodules: Vec<_> = submodules.into_iter().filter(|file| !skipped.contains(&*file.path)).collect();
-    let asked = files::attributes(&repo, &document.settings, &tree_files)?;
+    let asked = Asked::of_tree(&repo, &document.settings, &tree_files)?;
     let (mut stats, exact): (Vec<(TreeFile, Stat)>, bool) = if asked.conversion {
         let stats = files::write_converted(git, &repo, root, &tree_files, &skipped, tree)?;
         let there = |file: &TreeFile| !skipped.contains(&*file.path);
@@ -87,6 +89,7 @@ pub fn apply(
     // Like a checkout whose submodules were not initialised.
     let empty = submodules.iter().map(|file| &file.path).chain(document.empty_folders.iter().map(|folder| &folder.0));
     empty.into_iter().try_for_each(|folder| files::make_folder(root, folder))?;
+    verbatim::place(&repo, root, &document.verbatim, &mut stats)?;
     let contents = lfs::keep(git, &repo, document)?;
     let (pointers, placed) =
         if asked.lfs { lfs::place(git, &repo, root, &contents, &mut stats, fetch)? } else { Default::default() };

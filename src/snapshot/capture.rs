@@ -14,8 +14,10 @@ use super::history::{History, Position, commit, history};
 use super::index::{self, Entry};
 use super::left_out::{self, LeftOut};
 use super::operation::Operation;
-use super::scan::{Scan, Selection, scan};
+use super::scan::{Scan, scan};
 use super::scratch::ScratchRepo;
+use super::status::Selection;
+use super::verbatim::Verbatim;
 use super::{pack, refuse, submodule};
 use crate::digest::Digest;
 use crate::disk;
@@ -119,17 +121,21 @@ pub fn capture(git: &Git, repo: &git2::Repository, options: &Options) -> Result<
     states.extend(operation.as_ref().and_then(Operation::tree));
     let tip = pack::tie_all(&scratch, &head_commit, &states)?;
     let mut lfs = Vec::new();
-    if let Some(stored) = scan.lfs.take() {
+    if let Some(stored) = scan.beside.lfs.take() {
         let revisions = pack::revisions(std::iter::once(tip).chain(others.iter().copied()), &history.tips);
         let (found, missing) = stored.gather(&scratch, git, repo, &revisions, &loose)?;
         loose.extend(found.iter().map(|content| content.object.0));
         left_out.extend(missing.iter().map(LeftOut::content));
         lfs = found;
     }
+    loose.extend(scan.beside.verbatim.values());
     let tips = std::iter::once(tip).chain(others).chain(loose);
     let pack = pack::write(git, &scratch, &pack::revisions(tips, &[history.base]))?;
     let (pack_path, pack) = pack.unzip();
     left_out.extend(walked.special.iter().map(|(path, kind)| LeftOut::special(path, kind)));
+    let as_it_is =
+        |(path, object): (&Vec<u8>, &git2::Oid)| Verbatim { path: GitPath(path.clone()), object: Object(*object) };
+    let verbatim = scan.beside.verbatim.iter().map(as_it_is).collect();
     let changed_files = scan.changed;
     let tree = Object(scan.tree);
     let index = index_document(scan, digest);
@@ -147,6 +153,7 @@ pub fn capture(git: &Git, repo: &git2::Repository, options: &Options) -> Result<
         pack,
         operation,
         lfs,
+        verbatim,
     };
     let bytes = document.to_bytes()?;
     Document::parse(&bytes).context("this checkout holds something that no snapshot may carry")?;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lfs::LfsObject;
 use super::operation::Operation;
+use super::verbatim::Verbatim;
 pub use super::wire::{Content, FileMode, GitPath, Object};
 use crate::digest::Digest;
 use crate::error::{Fault, integrity};
@@ -46,6 +47,10 @@ pub struct Document {
     /// Contents of LFS files that the remote may lack; they are in the pack.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lfs: Vec<LfsObject>,
+    /// Files that git would write in another form than they have; both
+    /// contents are in the pack.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verbatim: Vec<Verbatim>,
 }
 
 /// The remote as the checkout knew it.
@@ -254,6 +259,7 @@ mod tests {
             pack: None,
             operation: None,
             lfs: vec![],
+            verbatim: vec![],
         }
     }
 

@@ -14,9 +14,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, T
 use rustix::io::Errno;
 use sha1::{Digest as _, Sha1};
 
-use super::document::{AutoCrlf, Eol, Settings};
 use super::index::Stat;
-use super::lfs;
 use crate::error::integrity;
 use crate::git::{Git, check_entry_name};
 use crate::oci::unwrap_io;
@@ -244,44 +242,6 @@ fn write_one(folder: BorrowedFd<'_>, name: &OsStr, mode: u32, content: &[u8]) ->
     let mut file = File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(permissions))?);
     file.write_all(content)?;
     Ok(rustix::fs::fstat(&file)?)
-}
-
-/// What the attributes of a tree ask for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Asked {
-    /// Files are converted when they are written: then the git program does it.
-    pub(super) conversion: bool,
-    /// Files are kept by Git LFS.
-    pub(super) lfs: bool,
-}
-
-/// Reads every file of attributes.
-///
-/// # Errors
-/// When one is missing.
-pub(super) fn attributes(repo: &git2::Repository, settings: &Settings, files: &[TreeFile]) -> Result<Asked> {
-    let odb = repo.odb()?;
-    let by_settings = settings.autocrlf == Some(AutoCrlf::True) || settings.eol == Some(Eol::Crlf);
-    let mut asked = Asked { conversion: by_settings, lfs: false };
-    let mut see = |text: &[u8]| {
-        asked.conversion |= converts(text);
-        asked.lfs |= lfs::mentions(text);
-    };
-    see(settings.attributes.as_ref().map_or(b"", |text| &text.0));
-    for file in files.iter().filter(|file| !file.is_submodule() && lfs::is_attributes(&file.path)) {
-        see(odb.read(file.object)?.data());
-    }
-    Ok(asked)
-}
-
-fn converts(attributes: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(attributes).to_ascii_lowercase();
-    let known = |word: &str| {
-        // What Git LFS would do is done here, after the pointers are written.
-        let filter = word.starts_with("filter") && word != "filter=lfs";
-        filter || ["eol=crlf", "ident", "working-tree-encoding", "crlf"].iter().any(|known| word.starts_with(known))
-    };
-    text.lines().any(|line| line.split_whitespace().skip(1).any(known))
 }
 
 /// Puts a content in the place of a file that was written. Its time lies in

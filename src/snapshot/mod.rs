@@ -3,6 +3,7 @@
 //! [`mod@apply`], compared by [`parity`]. Not a disk: git's own objects carry it.
 
 mod apply;
+mod attributes;
 mod capture;
 mod document;
 mod edit;
@@ -14,10 +15,13 @@ mod left_out;
 mod lfs;
 mod operation;
 mod pack;
+mod read;
 mod refuse;
 mod scan;
 mod scratch;
+mod status;
 mod submodule;
+mod verbatim;
 mod wire;
 
 pub use apply::{Applied, Parity, apply, parity};

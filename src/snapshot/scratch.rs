@@ -21,8 +21,8 @@ use crate::git::{Call, Git};
 pub(super) struct ScratchRepo {
     folder: tempfile::TempDir,
     pub(super) work_tree: PathBuf,
-    /// Whether executable bits of files mean something.
-    trusts_modes: bool,
+    /// The settings that it has.
+    pub(super) settings: Settings,
 }
 
 impl ScratchRepo {
@@ -33,7 +33,7 @@ impl ScratchRepo {
             .tempdir()
             .context("cannot create a temporary folder: is TMPDIR writable?")?;
         let work_tree = repo.workdir().context("the repository is bare")?.to_owned();
-        let scratch = ScratchRepo { folder, work_tree, trusts_modes: settings.file_mode != Some(false) };
+        let scratch = ScratchRepo { folder, work_tree, settings: settings.clone() };
         scratch.fill(repo, settings, exclude).context("cannot prepare the capture")?;
         Ok(scratch)
     }
@@ -128,6 +128,28 @@ impl ScratchRepo {
         Ok(())
     }
 
+    /// Stores files as they are, whatever the checkout would convert; their
+    /// blobs in the same order.
+    pub(super) fn store_raw(&self, git: &Git, files: &[PathBuf]) -> Result<Vec<git2::Oid>> {
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        // By links of our own: one name a line, whatever the files are called.
+        let folder = self.path().join("raw");
+        fs::create_dir_all(&folder)?;
+        let mut input = String::new();
+        for (n, file) in files.iter().enumerate() {
+            let link = folder.join(n.to_string());
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(file, &link)?;
+            input.push_str(&format!("raw/{n}\n"));
+        }
+        let words = ["-c", "core.looseCompression=0", "hash-object", "-w", "--no-filters", "--stdin-paths"];
+        let printed = self.git(git).cwd(self.path()).args(words).run(input.as_bytes())?;
+        let ids: Result<Vec<git2::Oid>, _> = String::from_utf8(printed)?.lines().map(git2::Oid::from_str).collect();
+        Ok(ids?)
+    }
+
     /// Where a path of the checkout is.
     pub(super) fn full(&self, path: &[u8]) -> PathBuf {
         self.work_tree.join(std::ffi::OsStr::from_bytes(path))
@@ -137,9 +159,10 @@ impl ScratchRepo {
     /// bits mean nothing, the one that the index has.
     pub(super) fn mode(&self, path: &[u8], indexed: Option<&Entry>) -> u32 {
         let executable = || self.full(path).metadata().is_ok_and(|meta| meta.mode() & 0o100 != 0);
+        let trusted = self.settings.file_mode != Some(false);
         match indexed.filter(|entry| entry.mode & 0o170_000 == 0o100_000) {
-            Some(entry) if !self.trusts_modes => entry.mode,
-            _ if self.trusts_modes && executable() => 0o100_755,
+            Some(entry) if !trusted => entry.mode,
+            _ if trusted && executable() => 0o100_755,
             _ => 0o100_644,
         }
     }

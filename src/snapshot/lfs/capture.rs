@@ -2,7 +2,7 @@
 //! the contents that the remote may lack.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -154,27 +154,16 @@ impl Stored {
         if total > self.limit {
             return Err(too_much(total, self.limit, &pending).into());
         }
-        // By links of our own: one name a line, whatever the files are called.
-        let folder = scratch.path().join("lfs");
-        fs::create_dir_all(&folder)?;
-        let mut input = String::new();
-        for (n, content) in pending.iter().enumerate() {
-            let link = folder.join(n.to_string());
-            let _ = fs::remove_file(&link);
-            std::os::unix::fs::symlink(&content.file, &link)?;
-            input.push_str(&format!("lfs/{n}\n"));
-        }
-        let words = ["-c", "core.looseCompression=0", "hash-object", "-w", "--no-filters", "--stdin-paths"];
-        let printed = scratch.git(git).cwd(scratch.path()).args(words).run(input.as_bytes());
-        let printed = String::from_utf8(printed.context("cannot store LFS files")?)?;
-        for (content, id) in pending.into_iter().zip(printed.lines()) {
+        let files: Vec<PathBuf> = pending.iter().map(|content| content.file.clone()).collect();
+        let stored = scratch.store_raw(git, &files).context("cannot store LFS files")?;
+        for (content, id) in pending.into_iter().zip(stored) {
             if lstat(&content.file) != Some(content.stat) {
                 let path = String::from_utf8_lossy(&content.path).into_owned();
                 return Err(failure(format!("{path} changed while it was captured"))
                     .hint("stop what writes to it, then publish again")
                     .into());
             }
-            self.found.insert(content.pointer.oid, (content.pointer, content.path, git2::Oid::from_str(id)?));
+            self.found.insert(content.pointer.oid, (content.pointer, content.path, id));
         }
         Ok(())
     }

@@ -29,20 +29,9 @@ fn content(seed: &str) -> Vec<u8> {
     format!("{seed}\0\r\n").repeat(5_000).into_bytes()
 }
 
-/// Lets the developer have git-lfs in force, as `git lfs install` does.
-fn as_installed() -> Vec<String> {
-    let pairs = [
-        ("filter.lfs.clean", "git-lfs clean -- %f"),
-        ("filter.lfs.smudge", "git-lfs smudge -- %f"),
-        ("filter.lfs.process", "git-lfs filter-process"),
-        ("filter.lfs.required", "true"),
-    ];
-    pairs.iter().flat_map(|(key, value)| ["-c".to_owned(), format!("{key}={value}")]).collect()
-}
-
 /// `git status` with git-lfs's filter in force.
 fn status(repo: &Repo) -> String {
-    ask_status(repo.call(&as_installed()))
+    ask_status(repo.clone().with_lfs().call(&["--no-pager"]))
 }
 
 /// The same without it: only the index says then that content belongs to a
@@ -184,7 +173,7 @@ fn modified_staged_untracked_and_committed_files_travel() {
     }
     assert_eq!(fs::read(workspace.path.join("empty.bin")).unwrap(), b"");
     assert_same_status(&repo, &workspace);
-    let shown = |repo: &Repo, args: &[&str]| repo.call(&as_installed()).args(args).ok().stdout;
+    let shown = |repo: &Repo, args: &[&str]| repo.clone().with_lfs().call(args).ok().stdout;
     for args in [&["diff"] as &[&str], &["diff", "--cached"], &["ls-files", "--stage"], &["log", "--format=%H"]] {
         assert_eq!(shown(&repo, args), shown(&workspace, args), "{args:?}");
     }
