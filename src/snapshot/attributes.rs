@@ -15,14 +15,19 @@ const MAX_ATTRIBUTES: u64 = 100 << 20;
 pub(super) struct Asked {
     /// Files are converted when they are written: then the git program does it.
     pub(super) conversion: bool,
+    /// Settings ask for it, whatever attributes say.
+    pub(super) everywhere: bool,
+    /// Files may lose something when they are read.
+    pub(super) normal: bool,
     /// Files are kept by Git LFS.
     pub(super) lfs: bool,
 }
 
 impl Asked {
     fn by(settings: &Settings) -> Self {
-        let conversion = settings.autocrlf == Some(AutoCrlf::True) || settings.eol == Some(Eol::Crlf);
-        let mut asked = Asked { conversion, lfs: false };
+        let everywhere = settings.autocrlf == Some(AutoCrlf::True) || settings.eol == Some(Eol::Crlf);
+        let normal = everywhere || settings.autocrlf.is_some();
+        let mut asked = Asked { conversion: everywhere, everywhere, normal, lfs: false };
         asked.see(settings.attributes.as_ref().map_or(b"", |text| &text.0));
         asked
     }
@@ -33,6 +38,7 @@ impl Asked {
         {
             self.lfs |= word == "filter=lfs";
             self.conversion |= converts(word);
+            self.normal |= self.conversion || word.starts_with("text") || word.starts_with("eol");
         }
     }
 
@@ -83,6 +89,7 @@ mod tests {
         let asked = |text: &str| {
             let mut asked = Asked::default();
             asked.see(text.as_bytes());
+            assert!(asked.normal || !asked.conversion);
             (asked.conversion, asked.lfs)
         };
         assert_eq!(asked("# text\n*.psd filter=lfs diff=lfs -text"), (false, true));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::attributes::Asked;
 use super::document::{
     AutoCrlf, Content, Document, Eol, FileMode, GitPath, IndexDocument, IndexEntry, Object, SCHEMA, Settings, Sparse,
 };
@@ -14,10 +15,10 @@ use super::history::{History, Position, commit, history};
 use super::index::{self, Entry};
 use super::left_out::{self, LeftOut};
 use super::operation::Operation;
-use super::scan::{Scan, scan};
+use super::scan::{self, Scan, scan};
 use super::scratch::ScratchRepo;
 use super::status::Selection;
-use super::verbatim::Verbatim;
+use super::verbatim::{self, Verbatim};
 use super::{pack, refuse, submodule};
 use crate::digest::Digest;
 use crate::disk;
@@ -107,8 +108,15 @@ pub fn capture(git: &Git, repo: &git2::Repository, options: &Options) -> Result<
     let others = operation.as_ref().map_or_else(Vec::new, Operation::names);
     let position = Position { head: &head_commit, branch: home.as_deref(), others: &others };
     let selection = Selection { include: &options.include, named: &[], max_lfs: options.max_lfs };
-    let (mut scan, aside) = scan(&scratch, git, selection, |index| aside(repo, &scratch, position, index))?;
-    let Aside { history, walked, digest, mut left_out } = aside;
+    let (mut scan, aside) = scan(&scratch, git, selection, |index| aside(git, repo, &scratch, position, index))?;
+    let Aside { history, walked, digest, mut left_out, asked, mut suspects } = aside;
+    if asked != scan.beside.asked {
+        // Attributes that git does not track say more.
+        suspects = verbatim::suspects(&scratch, git, scan.beside.asked, &scan.index)?;
+    }
+    suspects.retain(|entry| !scan.read.contains(&entry.path));
+    let settled = verbatim::find_settled(&scratch, git, scan.beside.asked, suspects)?;
+    scan.beside.verbatim.extend(settled);
     check_submodules(git, &scratch, &scan, head_commit.tree_id())?;
 
     // With conflicts the index is no tree, and its objects travel by themselves.
@@ -212,16 +220,29 @@ struct Aside {
     /// The hash of the index.
     digest: Digest,
     left_out: Vec<LeftOut>,
+    /// What tracked attributes ask for.
+    asked: Asked,
+    /// Files that may not be what git would write.
+    suspects: Vec<Entry>,
 }
 
-fn aside(repo: &git2::Repository, scratch: &ScratchRepo, position: Position<'_>, entries: &[Entry]) -> Result<Aside> {
+fn aside(
+    git: &Git,
+    repo: &git2::Repository,
+    scratch: &ScratchRepo,
+    position: Position<'_>,
+    entries: &[Entry],
+) -> Result<Aside> {
     refuse::names(entries)?;
     let unpushed = submodule::look(scratch, entries)?;
     let history = history(repo, position)?;
     let mut left_out = left_out::stash(repo);
     left_out.extend(left_out::branches(repo, position)?);
     left_out.extend(unpushed.iter().map(LeftOut::submodule));
-    Ok(Aside { history, walked: folders::walk(repo, entries)?, digest: index::hash(entries), left_out })
+    let asked = scan::asked(scratch, entries, &[]);
+    let suspects = verbatim::suspects(scratch, git, asked, entries)?;
+    let walked = folders::walk(repo, entries)?;
+    Ok(Aside { history, walked, digest: index::hash(entries), left_out, asked, suspects })
 }
 
 /// Objects that only the index names. What merely has a flag is in HEAD's

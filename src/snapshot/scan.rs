@@ -40,6 +40,8 @@ pub(super) struct Scan {
     pub(super) changed: usize,
     /// What of the files does not stand in the tree.
     pub(super) beside: Beside,
+    /// Paths whose files were read.
+    pub(super) read: HashSet<Vec<u8>>,
 }
 
 /// Captures the working files. `meanwhile` is given the index, and runs while
@@ -134,11 +136,14 @@ pub(super) fn scan<T>(
         None => head_tree.get_path(path_of(path)).ok().map(|entry| (entry.filemode() as u32, entry.id())),
     };
     let changed = working.iter().filter(|(path, after)| in_head(path) != **after).count();
-    Ok((Scan { tree, staged_tree, index, present, staged, removed, changed, beside }, aside))
+    Ok((
+        Scan { tree, staged_tree, index, present, staged, removed, changed, beside, read: read.into_iter().collect() },
+        aside,
+    ))
 }
 
 /// What the attributes that hold here ask for.
-fn asked(scratch: &ScratchRepo, index: &[Entry], read: &[Vec<u8>]) -> Asked {
+pub(super) fn asked(scratch: &ScratchRepo, index: &[Entry], read: &[Vec<u8>]) -> Asked {
     let paths = index.iter().map(|entry| &entry.path).chain(read).filter(|path| is_attributes(path));
     Asked::of_files(&scratch.settings, paths.map(|path| scratch.full(path)))
 }

@@ -4,6 +4,7 @@ mod branches;
 mod clones;
 mod files;
 mod index;
+mod large;
 mod left_out;
 mod lfs;
 mod names;

@@ -114,7 +114,7 @@ impl Operation {
 
     /// The branch that HEAD returns to at the end.
     pub(super) fn branch(&self) -> Option<String> {
-        let rebased = self.file("rebase-merge/head-name").and_then(|text| rules::branch(text));
+        let rebased = self.file("rebase-merge/head-name").and_then(rules::branch);
         rebased.or_else(|| self.file("BISECT_START").and_then(rules::start))
     }
 

@@ -48,14 +48,24 @@ impl Facts {
         facts.extend(told.map(|told| ("told", told)));
         // A checkout may sit on a branch while others are there too.
         if let Some(head) = facts.get("head").cloned() {
-            let only = |all: &String| all.lines().filter(|line| line.starts_with(head.trim())).collect::<String>();
+            let is_own = |line: &&str| line.split(' ').next() == Some(head.trim());
+            let only = |all: &String| all.lines().filter(is_own).collect::<String>();
             let own = facts.get("upstream").map(only);
             facts.extend(own.map(|own| ("upstream", own)));
         }
         let ignored = ["ls-files", "--others", "--ignored", "--exclude-standard", "-z"];
         let ignored = repo.call(&ignored).ok().raw;
         let ignored: Vec<&[u8]> = ignored.split(|byte| *byte == 0).collect();
-        let files = tree(&repo.path).into_iter().filter(|(path, _)| !ignored.contains(&path.as_slice()));
+        let files = tree(&repo.path);
+        // Git lists no empty folders, ignored or not.
+        let empty = files.iter().filter(|(_, what)| *what == "empty folder");
+        let empty: Vec<u8> = empty.flat_map(|(path, _)| [path, b"/\0" as &[u8]].concat()).collect();
+        let no_folders = repo.call(&["check-ignore", "-z", "--stdin"]).stdin(empty).run().raw;
+        let ignored: Vec<&[u8]> = ignored
+            .into_iter()
+            .chain(no_folders.split(|byte| *byte == 0).map(|path| path.strip_suffix(b"/").unwrap_or(path)))
+            .collect();
+        let files = files.into_iter().filter(|(path, _)| !ignored.contains(&path.as_slice()));
         let line = |(path, what): (Vec<u8>, String)| format!("{} {what}", path.escape_ascii());
         facts.insert("tree", working_tree(repo));
         facts.insert("files", files.map(line).collect::<Vec<_>>().join("\n"));
