@@ -42,7 +42,10 @@ complete -c envctl -n "__fish_envctl_needs_command" -f -a "exec" -d 'Run a comma
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "reset" -d 'Bring a task\'s runtimes back to baseline, with a receipt'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
-complete -c envctl -n "__fish_envctl_needs_command" -f -a "tasks" -d 'List the tasks of a store'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "tasks" -d 'List the tasks of a store, or remove some'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "log" -d 'Show what a task goes on from, newest first'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "diff" -d 'Show what lies between two tasks, or two identities'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "artifacts" -d 'Evidence that is attached to a task'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "extend" -d 'Give a running runtime more time before its deadline'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "ports" -d 'Show or publish ports of a running runtime'
@@ -113,11 +116,13 @@ closed\t'Done: per-task workspaces may go'"
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l message -d 'What the one who enters should know' -r
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l command -d 'The command that fails' -r
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l exit-code -d 'Its exit code' -r
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l fork -d 'Publish as this new task, which goes on from the other' -r
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l net-timeout -d 'How many seconds a registry may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l redact -d 'Leave files with credentials out instead of refusing'
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l json -d 'Print one JSON object on stdout'
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l offline -d 'Use nothing but what is on this machine'
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -s q -l quiet -d 'Print results, warnings and errors only'
@@ -137,19 +142,140 @@ complete -c envctl -n "__fish_envctl_using_subcommand show" -s v -l verbose -d '
 complete -c envctl -n "__fish_envctl_using_subcommand show" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand show" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l net-timeout -d 'How many seconds a registry may be silent' -r
-complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
-complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l needs-human -d 'Only those that wait for a human'
-complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l json -d 'Print one JSON object on stdout'
-complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l offline -d 'Use nothing but what is on this machine'
-complete -c envctl -n "__fish_envctl_using_subcommand tasks" -s q -l quiet -d 'Print results, warnings and errors only'
-complete -c envctl -n "__fish_envctl_using_subcommand tasks" -s v -l verbose -d 'Print more about what happens'
-complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l yes -d 'Answer questions with yes (never approvals)'
-complete -c envctl -n "__fish_envctl_using_subcommand tasks" -l no-input -d 'Ask nothing'
-complete -c envctl -n "__fish_envctl_using_subcommand tasks" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -l needs-human -d 'Only those that wait for a human'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -f -a "rm" -d 'Remove tasks from their store'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -l identities -d 'Their identities and artifacts as well, back to where another task begins'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from help" -f -a "rm" -d 'Remove tasks from their store'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand log" -l limit -d 'How many identities at most' -r
+complete -c envctl -n "__fish_envctl_using_subcommand log" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand log" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand log" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand log" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand log" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand log" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand log" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand log" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand log" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand diff" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand diff" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand diff" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand diff" -l patch -d 'With the lines of files'
+complete -c envctl -n "__fish_envctl_using_subcommand diff" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand diff" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand diff" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand diff" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand diff" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand diff" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -f -a "add" -d 'Attach files to a task'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -f -a "ls" -d 'List a task\'s artifacts, oldest first'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -f -a "get" -d 'Fetch a task\'s artifacts, and print the folder in which they are'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -f -a "verify" -d 'Read a task\'s artifacts in full and check them against what they say'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l type -d 'What they are' -r -f -a "test-results\t'What a test runner reported'
+logs\t'What was printed or recorded'
+docker-image\t'An image as one file'
+binary\t'A program, or what a build made'
+screenshot\t'A picture of a screen'"
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l command -d 'The command that made them' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l exit-code -d 'Its exit code' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l output -d 'Copy them to this folder, which is missing or empty' -r -F
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from help" -f -a "add" -d 'Attach files to a task'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from help" -f -a "ls" -d 'List a task\'s artifacts, oldest first'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from help" -f -a "get" -d 'Fetch a task\'s artifacts, and print the folder in which they are'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Read a task\'s artifacts in full and check them against what they say'
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l net-timeout -d 'How many seconds a registry may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -256,18 +382,26 @@ complete -c envctl -n "__fish_envctl_using_subcommand completions" -s v -l verbo
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "enter" -d 'Enter a task: resolve, pull, hydrate, start; reset on exit'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "exec" -d 'Run a command in a task\'s running runtime'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "reset" -d 'Bring a task\'s runtimes back to baseline, with a receipt'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "tasks" -d 'List the tasks of a store'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "extend" -d 'Give a running runtime more time before its deadline'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "ports" -d 'Show or publish ports of a running runtime'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "gc" -d 'Remove what dead commands left, and records that are old'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "approve" -d 'Agree to what a project asks of this machine'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "completions" -d 'Print the completions for a shell'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks status extend ports gc approve completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "enter" -d 'Enter a task: resolve, pull, hydrate, start; reset on exit'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "exec" -d 'Run a command in a task\'s running runtime'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "reset" -d 'Bring a task\'s runtimes back to baseline, with a receipt'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "tasks" -d 'List the tasks of a store, or remove some'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "log" -d 'Show what a task goes on from, newest first'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "diff" -d 'Show what lies between two tasks, or two identities'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "artifacts" -d 'Evidence that is attached to a task'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "extend" -d 'Give a running runtime more time before its deadline'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "ports" -d 'Show or publish ports of a running runtime'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "gc" -d 'Remove what dead commands left, and records that are old'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "approve" -d 'Agree to what a project asks of this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from tasks" -f -a "rm" -d 'Remove tasks from their store'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from artifacts" -f -a "add" -d 'Attach files to a task'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from artifacts" -f -a "ls" -d 'List a task\'s artifacts, oldest first'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from artifacts" -f -a "get" -d 'Fetch a task\'s artifacts, and print the folder in which they are'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from artifacts" -f -a "verify" -d 'Read a task\'s artifacts in full and check them against what they say'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from ports" -f -a "ls" -d 'List the ports that are published'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from ports" -f -a "add" -d 'Publish ports on localhost'

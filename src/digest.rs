@@ -25,6 +25,11 @@ impl Digest {
         hex(&self.0)
     }
 
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The first 12 hexadecimal digits: enough for a person to recognise.
     pub fn short(&self) -> String {
         hex(&self.0[..6])

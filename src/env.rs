@@ -98,6 +98,12 @@ impl Env {
         std::env::var_os(name).and_then(|value| value.into_string().ok())
     }
 
+    /// All variables: those that hold secrets must not travel.
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn all(&self) -> impl Iterator<Item = (String, String)> {
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    }
+
     /// The clock: fixed when `SOURCE_DATE_EPOCH` says so.
     pub fn clock(&self) -> Clock {
         let fixed = self.source_date_epoch.and_then(|seconds| Timestamp::from_second(seconds).ok());

@@ -43,20 +43,38 @@ impl Kind {
 }
 
 /// An error with a kind and, where there is one, the command that helps.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fault {
     /// Decides the exit code.
     pub kind: Kind,
     /// What happened, to what.
     pub message: String,
+    /// Everything that the message sums up, where that is several things.
+    pub details: Vec<Detail>,
     /// The next thing to do; printed after the causes.
     pub hint: Option<String>,
+}
+
+/// One of the things that a fault is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Detail {
+    /// For people: one line.
+    pub text: String,
+    /// For programs.
+    pub data: serde_json::Value,
 }
 
 impl Fault {
     /// A fault without a hint.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Fault { kind, message: message.into(), hint: None }
+        Fault { kind, message: message.into(), details: Vec::new(), hint: None }
+    }
+
+    /// Adds the things that the message sums up.
+    #[must_use]
+    pub fn details(mut self, details: Vec<Detail>) -> Self {
+        self.details = details;
+        self
     }
 
     /// Adds the next thing to do.
@@ -102,6 +120,11 @@ constructors! {
 /// The kind of the outermost [`Fault`] in the chain, [`Kind::Failure`] if none.
 pub fn kind_of(error: &anyhow::Error) -> Kind {
     fault_of(error).map_or(Kind::Failure, |fault| fault.kind)
+}
+
+/// The things that the outermost [`Fault`] in the chain is about.
+pub fn details_of(error: &anyhow::Error) -> &[Detail] {
+    fault_of(error).map_or(&[], |fault| &fault.details)
 }
 
 /// The first hint in the chain, from the outside in.

@@ -5,9 +5,12 @@
 //! [`image`] (L0), [`workspace`] (L2) with [`snapshot`], and [`runtime`] (L3).
 //! [`identity`] and [`config`] are pure: they do no I/O.
 
+pub mod archive;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crash;
+pub mod credentials;
 pub mod digest;
 pub mod disk;
 pub mod env;

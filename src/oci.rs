@@ -16,8 +16,18 @@ use crate::error::{Fault, integrity};
 /// Upper bound for manifests, indexes and image configurations in bytes.
 pub const MAX_METADATA: u64 = 4 << 20;
 
+/// Upper bound for the `index.json` of a layout in bytes: some hundred for each
+/// tag.
+pub const MAX_LAYOUT_INDEX: u64 = 64 << 20;
+
 /// `org.opencontainers.image.ref.name`: the tag of an entry in a layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// `org.opencontainers.image.title`: the file name of a layer's content.
+pub const TITLE: &str = "org.opencontainers.image.title";
+
+/// `org.opencontainers.image.created`: when, by RFC 3339.
+pub const CREATED: &str = "org.opencontainers.image.created";
 
 /// Media types by their standard names.
 pub mod media {
@@ -35,6 +45,18 @@ pub mod media {
     pub const SNAPSHOT: &str = "application/vnd.envctl.snapshot.v1+json";
     /// The snapshot's git pack.
     pub const PACK: &str = "application/vnd.envctl.snapshot.pack.v1";
+    /// Evidence: artifact type and config blob, which is its provenance.
+    pub const ARTIFACT: &str = "application/vnd.envctl.artifact.v1+json";
+    /// Who entered a task: artifact type and config blob.
+    pub const CLAIMS: &str = "application/vnd.envctl.claims.v1+json";
+    /// The list of a registry's tasks: artifact type and config blob.
+    pub const CATALOG: &str = "application/vnd.envctl.tasks.v1+json";
+    /// The larger part of that list.
+    pub const CATALOG_BASE: &str = "application/vnd.envctl.tasks.v1+zstd";
+    /// What stands under a tag for a moment before it is deleted.
+    pub const TOMBSTONE: &str = "application/vnd.envctl.tombstone.v1+json";
+    /// Content of any kind.
+    pub const OCTETS: &str = "application/octet-stream";
 }
 
 /// A content descriptor. `urls` of foreign layers are not kept: nothing is
@@ -95,6 +117,12 @@ impl Descriptor {
     pub fn with_data(mut self, bytes: &[u8]) -> Self {
         self.data = Some(STANDARD.encode(bytes));
         self
+    }
+
+    /// What identifies the content, and nothing said about it.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        Descriptor { digest: self.digest, size: self.size, ..Descriptor::of(&self.media_type, b"") }
     }
 
     /// Whether it describes an index of several platforms.
@@ -183,11 +211,25 @@ impl Index {
     /// [`crate::error::Kind::Integrity`], also for a document that could be
     /// read as a manifest.
     pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
-        let value = parse_metadata(bytes, "index")?;
-        if value.get("layers").is_some() || value.get("config").is_some() {
+        check_size(bytes, MAX_METADATA, "index")?;
+        Self::parse_layout(bytes)
+    }
+
+    /// The same for the `index.json` of a layout, which may be larger.
+    ///
+    /// # Errors
+    /// As [`Index::parse`].
+    pub fn parse_layout(bytes: &[u8]) -> Result<Self, Fault> {
+        check_size(bytes, MAX_LAYOUT_INDEX, "index")?;
+        // In one pass: a store of many tasks has a large one.
+        let index: Index = serde_json::from_slice(bytes).map_err(|error| {
+            let what = if error.is_data() { "malformed" } else { "not valid JSON" };
+            integrity(format!("the index is {what}: {error}"))
+        })?;
+        if ["layers", "config"].iter().any(|field| index.extra.contains_key(*field)) {
             return Err(integrity("the index is ambiguous: it has both layers and manifests"));
         }
-        typed(value, "index")
+        Ok(index)
     }
 }
 
@@ -237,10 +279,15 @@ impl ImageConfig {
     }
 }
 
-fn parse_metadata(bytes: &[u8], what: &str) -> Result<Value, Fault> {
-    if bytes.len() as u64 > MAX_METADATA {
-        return Err(integrity(format!("the {what} is larger than {MAX_METADATA} bytes")));
+fn check_size(bytes: &[u8], limit: u64, what: &str) -> Result<(), Fault> {
+    if bytes.len() as u64 > limit {
+        return Err(integrity(format!("the {what} is larger than {limit} bytes")));
     }
+    Ok(())
+}
+
+fn parse_metadata(bytes: &[u8], what: &str) -> Result<Value, Fault> {
+    check_size(bytes, MAX_METADATA, what)?;
     serde_json::from_slice(bytes).map_err(|error| integrity(format!("the {what} is not valid JSON: {error}")))
 }
 

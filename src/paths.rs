@@ -8,6 +8,9 @@ use crate::digest::Digest;
 use crate::env::Env;
 use crate::error::{Fault, failure};
 
+/// Where secrets lie as files inside a runtime, and inside containers.
+pub const INJECTED_SECRETS: &str = "/run/secrets";
+
 /// The roots, and names for everything below them.
 #[derive(Clone, Debug)]
 pub struct Paths {
@@ -92,9 +95,14 @@ impl Paths {
         self.workspaces().join(repo_key).join("task").join(format!("{store_key}-{task}"))
     }
 
+    /// All identities.
+    pub fn identities(&self) -> PathBuf {
+        self.data.join("identities")
+    }
+
     /// The exact bytes of an identity.
     pub fn identity(&self, digest: &Digest) -> PathBuf {
-        self.data.join("identities").join(format!("{}.json", digest.hex()))
+        self.identities().join(format!("{}.json", digest.hex()))
     }
 
     /// All pins.
@@ -105,6 +113,27 @@ impl Paths {
     /// What the first `enter` of a task settled.
     pub fn pin(&self, store_key: &str, task: &str) -> PathBuf {
         self.pins().join(format!("{store_key}-{task}.json"))
+    }
+
+    /// All local copies of artifacts.
+    pub fn artifacts(&self) -> PathBuf {
+        self.data.join("artifacts")
+    }
+
+    /// The content of an artifact.
+    pub fn artifact_content(&self, digest: &Digest) -> PathBuf {
+        self.artifacts().join("content").join(digest.hex())
+    }
+
+    /// What is here of one identity's artifacts: a record of each, and folders
+    /// of files.
+    pub fn artifacts_of(&self, identity: &Digest) -> PathBuf {
+        self.artifacts().join("identities").join(identity.hex())
+    }
+
+    /// The record of an artifact that is here.
+    pub fn artifact_record(&self, identity: &Digest, manifest: &Digest) -> PathBuf {
+        self.artifacts_of(identity).join(format!("{}.json", manifest.hex()))
     }
 
     /// Snapshots taken before anything unsaved could be lost.

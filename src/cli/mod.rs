@@ -2,11 +2,14 @@
 //! that call the layer below.
 
 mod approve;
+mod artifacts;
 mod completions;
+mod diff;
 mod enter;
 mod exec;
 mod extend;
 mod gc;
+mod log;
 mod ports;
 mod publish;
 mod reset;
@@ -86,6 +89,9 @@ enum Verb {
     Publish(publish::Arguments),
     Show(show::Arguments),
     Tasks(tasks::Arguments),
+    Log(log::Arguments),
+    Diff(diff::Arguments),
+    Artifacts(artifacts::Arguments),
     Status(status::Arguments),
     Extend(extend::Arguments),
     Ports(ports::Arguments),
@@ -127,6 +133,9 @@ impl Verb {
             Verb::Publish(arguments) => arguments.run(ctx),
             Verb::Show(arguments) => arguments.run(ctx),
             Verb::Tasks(arguments) => arguments.run(ctx),
+            Verb::Log(arguments) => arguments.run(ctx),
+            Verb::Diff(arguments) => arguments.run(ctx),
+            Verb::Artifacts(arguments) => arguments.run(ctx),
             Verb::Status(arguments) => arguments.run(ctx),
             Verb::Extend(arguments) => arguments.run(ctx),
             Verb::Ports(arguments) => arguments.run(ctx),
@@ -151,6 +160,7 @@ pub fn main() -> ExitCode {
         store: global.store.clone(),
         offline: global.offline,
         interactive: terminal && !global.no_input,
+        yes: global.yes,
         net_timeout: Duration::from_secs(global.net_timeout),
     };
     let outcome = Context::new(env, ui, options).and_then(|ctx| {

@@ -9,7 +9,8 @@ use crate::identity::{Handoff, Status, TaskId, Workdir};
 /// Publish this checkout as a task, and print the line that enters it
 ///
 /// Captures commits that the remote lacks, staged, changed and untracked
-/// files. Needs no privilege; the checkout stays as it is.
+/// files. Needs no privilege; the checkout stays as it is. What holds a
+/// credential is not published.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The task's ID; known inside an entered workspace
@@ -35,6 +36,12 @@ pub(super) struct Arguments {
     /// Its exit code
     #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
     exit_code: Option<i32>,
+    /// Leave files with credentials out instead of refusing
+    #[arg(long)]
+    redact: bool,
+    /// Publish as this new task, which goes on from the other
+    #[arg(long, value_name = "NEW-TASK")]
+    fork: Option<TaskId>,
 }
 
 impl Arguments {
@@ -52,6 +59,8 @@ impl Arguments {
             workdir: self.workdir.clone(),
             agent: self.agent.clone(),
             handoff,
+            redact: self.redact,
+            fork: self.fork.clone(),
         };
         let published = publish(ctx, &options)?;
         ctx.ui.status("Published", &format!("{} as {}", published.task, published.identity));

@@ -32,13 +32,13 @@ impl Arguments {
 fn lines(ctx: &Context, shown: &Shown) -> Vec<String> {
     let identity = &shown.identity;
     let (handoff, repo, toolchain) = (&identity.handoff, &identity.repo, &identity.toolchain);
-    let age = age(identity.created_at, ctx.clock.now());
+    let published = age(identity.created_at, ctx.clock.now());
     let row = |name: &str, value: &str| format!("{name:<10} {value}");
     let mut lines = vec![
         row("task", &shown.task),
         row("identity", &shown.digest),
         row("status", &handoff.status.to_string()),
-        row("published", &format!("{} ({age})", identity.created_at)),
+        row("published", &format!("{} ({published})", identity.created_at)),
     ];
     let optional = |name: &str, value: Option<String>| value.map(|value| row(name, &value));
     let failing = handoff.command.as_ref().map(|command| {
@@ -57,7 +57,14 @@ fn lines(ctx: &Context, shown: &Shown) -> Vec<String> {
         row("workdir", identity.workdir.as_str()),
     ]);
     lines.extend(identity.lockfiles.iter().map(|lockfile| row("lockfile", lockfile)));
+    lines.extend(
+        identity.redacted.iter().map(|file| row("left out", &format!("{} ({})", file.path, file.rules.join(", ")))),
+    );
     lines.extend(optional("parent", identity.parent.map(|parent| parent.to_string())));
+    lines.extend(shown.claims.iter().map(|claim| {
+        let when = age(claim.at, ctx.clock.now());
+        row("entered", &format!("by {} on {}, {when}", claim.who, claim.host))
+    }));
     let here = &shown.here;
     let workspace = if here.workspace_ready { here.workspace.as_str() } else { "not on this machine yet" };
     lines.push(row("workspace", workspace));

@@ -1,19 +1,44 @@
 //! `envctl tasks`
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::parse_task;
 use crate::clock::age;
-use crate::handoff::{Context, TaskRow, tasks};
+use crate::error::usage;
+use crate::handoff::{Context, TaskRow, Victim, remove, tasks, victims};
+use crate::identity::TaskRef;
 use crate::ui::escape;
 
-/// List the tasks of a store
+/// List the tasks of a store, or remove some
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
     /// Only those that wait for a human
     #[arg(long)]
     needs_human: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Rm(Remove),
+}
+
+/// Remove tasks from their store
+///
+/// Their identities stay, and can still be entered as STORE@sha256:...; others
+/// may have, or may go on from them.
+#[derive(Debug, Args)]
+struct Remove {
+    /// TASK or STORE:TASK
+    #[arg(value_parser = parse_task, required = true, value_name = "TASK")]
+    tasks: Vec<TaskRef>,
+    /// Their identities and artifacts as well, back to where another task begins
+    #[arg(long)]
+    identities: bool,
 }
 
 #[derive(Serialize)]
@@ -24,6 +49,9 @@ struct Output {
 
 impl Arguments {
     pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        if let Some(Verb::Rm(remove)) = &self.verb {
+            return remove.run(ctx);
+        }
         let (store, rows) = tasks(ctx, self.needs_human)?;
         if ctx.ui.is_json() {
             ctx.ui.json(&Output { store: store.to_string(), tasks: rows })?;
@@ -41,6 +69,51 @@ impl Arguments {
             let line =
                 format!("{task:<width$}  {status:<11}  {:<14}  {agent:<12}  {message}", age(row.created_at, now));
             ctx.ui.data(escape(&line).trim_end())?;
+        }
+        Ok(0)
+    }
+}
+
+#[derive(Serialize)]
+struct Removed {
+    removed: Vec<Victim>,
+}
+
+impl Remove {
+    fn run(&self, ctx: &Context) -> Result<u8> {
+        let victims = victims(ctx, &self.tasks, self.identities)?;
+        let now = ctx.clock.now();
+        for victim in &victims {
+            let what = match (victim.status, victim.created_at) {
+                (Some(status), Some(at)) => format!("{status}, published {}", age(at, now)),
+                _ => "damaged".into(),
+            };
+            let with = match victim.removes.len() {
+                0 => String::new(),
+                count => format!(", with {count} identities and their artifacts"),
+            };
+            ctx.ui.status("Removing", &format!("{} ({what}){with}", victim.task));
+        }
+        let what = match &victims[..] {
+            [one] => one.task.clone(),
+            many => format!("{} tasks", many.len()),
+        };
+        let question = format!("Remove {what} for everybody who uses the store?");
+        match ctx.confirm(&question)? {
+            Some(true) => {}
+            Some(false) => return Err(usage("nothing was removed").into()),
+            None => return Err(usage("nothing was removed: there is nobody to ask").hint("add --yes").into()),
+        }
+        remove(ctx, &victims)?;
+        if ctx.ui.is_json() {
+            ctx.ui.json(&Removed { removed: victims })?;
+            return Ok(0);
+        }
+        for victim in &victims {
+            ctx.ui.data(&escape(&match &victim.stays {
+                Some(stays) => format!("{} removed; its identities stay: {stays}", victim.task),
+                None => format!("{} removed, with {} identities", victim.task, victim.removes.len()),
+            }))?;
         }
         Ok(0)
     }

@@ -9,10 +9,11 @@ mod user;
 use crate::error::{Fault, usage};
 
 pub use project::{
-    Limits, NetworkName, PROJECT_FILES, PortEntry, Project, Runtime, SecretEntry, Snapshot, Toolchain, Workspace,
+    Artifacts, Collect, Limits, NetworkName, PROJECT_FILES, PortEntry, Project, Runtime, SecretEntry, Snapshot,
+    Toolchain, Workspace,
 };
 pub use schema::{Key, PROJECT, USER};
-pub use user::{Registry, SecretSource, UrlRewrite, User};
+pub use user::{KeepArtifacts, Registry, SecretSource, UrlRewrite, User};
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str, name: &str, keys: &[Key]) -> Result<T, Fault> {
     let flat = |error: toml::de::Error| {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{PROJECT, parse};
+use crate::credentials::Fingerprint;
 use crate::error::{Fault, usage};
-use crate::identity::{StoreRef, Workdir};
+use crate::identity::{ArtifactType, StoreRef, Workdir};
 use crate::quantity::{parse_bytes, parse_duration};
 
 /// The places of a project's file, below the project's root, first wins.
@@ -27,6 +28,27 @@ pub struct Project {
     pub runtime: Runtime,
     /// `[snapshot]`
     pub snapshot: Snapshot,
+    /// `[artifacts]`
+    pub artifacts: Artifacts,
+}
+
+/// `[artifacts]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Artifacts {
+    /// Files that `publish` attaches.
+    pub collect: Vec<Collect>,
+}
+
+/// One element of `[artifacts] collect`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Collect {
+    /// Which files: a path below the project's root with `*`, `?`, `[...]` and
+    /// `**`.
+    pub path: String,
+    /// What they are.
+    #[serde(rename = "type")]
+    pub artifact_type: ArtifactType,
 }
 
 /// `[toolchain]`
@@ -176,6 +198,8 @@ pub struct Snapshot {
     pub exclude: Vec<String>,
     /// The most that contents of LFS files may have together, such as `1G`.
     pub max_lfs: Option<String>,
+    /// Fingerprints of findings that are no credentials, or may travel.
+    pub allow: Vec<String>,
 }
 
 impl Snapshot {
@@ -225,6 +249,19 @@ impl Project {
         {
             return Err(usage(format!("{name}: snapshot.include: {pattern:?} is not a path inside the project")));
         }
+        for fingerprint in &project.snapshot.allow {
+            fingerprint
+                .parse::<Fingerprint>()
+                .map_err(|why| Fault { message: format!("{name}: snapshot.allow: {why}"), ..why })?;
+        }
+        for collect in &project.artifacts.collect {
+            let invalid = |why: &str| usage(format!("{name}: artifacts.collect: {:?} {why}", collect.path));
+            let parts = || collect.path.split('/');
+            if collect.path.starts_with('/') || parts().any(|part| matches!(part, "" | "." | "..")) {
+                return Err(invalid("is not a path inside the project"));
+            }
+            glob::Pattern::new(&collect.path).map_err(|why| invalid(&format!("is not a pattern: {}", why.msg)))?;
+        }
         if let Some(pattern) = project.snapshot.exclude.iter().find(|p| p.contains('\n')) {
             return Err(usage(format!("{name}: snapshot.exclude: {pattern:?} is not a pattern")));
         }
@@ -256,6 +293,7 @@ mod tests {
             [snapshot]
             include = ["config/local.json"]
             exclude = ["*.mp4"]
+            allow = ["0123456789abcdef"]
         "#;
         let project = Project::parse(text, "envctl.toml").unwrap();
         assert_eq!(project.runtime.env["NODE_ENV"], "development");
@@ -283,6 +321,7 @@ mod tests {
             "[workspace]\nworkdir = \"/proc\"",
             "[runtime]\nenv = { ENVCTL_TASK = \"x\" }",
             "[snapshot]\ninclude = [\":(top)x\"]",
+            "[snapshot]\nallow = [\"a secret\"]",
             "[runtime]\nnetwork = \"all\"",
             "[runtime]\nports = [0]",
             "[runtime]\nports = [\"70000\"]",
@@ -295,6 +334,20 @@ mod tests {
             "x = [",
         ] {
             assert!(Project::parse(bad, "envctl.toml").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn artifacts_are_named_by_pattern_and_type() {
+        let text = "[artifacts]\ncollect = [{ path = \"reports/**/*.xml\", type = \"test-results\" }]";
+        let project = Project::parse(text, "envctl.toml").unwrap();
+        assert_eq!(project.artifacts.collect[0].artifact_type, ArtifactType::TestResults);
+        for bad in ["/etc/*", "../x", "a/../b", "a//b", "./a", "", "a/***", "a/["] {
+            let text = format!("[artifacts]\ncollect = [{{ path = \"{bad}\", type = \"logs\" }}]");
+            assert!(Project::parse(&text, "envctl.toml").is_err(), "{bad:?}");
+        }
+        for bad in ["[{ path = \"a\" }]", "[{ path = \"a\", type = \"x\" }]", "[{ path = \"a\", typ = \"logs\" }]"] {
+            assert!(Project::parse(&format!("[artifacts]\ncollect = {bad}"), "envctl.toml").is_err(), "{bad}");
         }
     }
 }

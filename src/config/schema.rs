@@ -37,6 +37,9 @@ pub const PROJECT: &[Key] = &[
     key("snapshot.include", "array of strings", "[]"),
     key("snapshot.exclude", "array of strings", "[]"),
     key("snapshot.max_lfs", "string", "\"1G\""),
+    key("snapshot.allow", "array of strings", "[]"),
+    key("artifacts.collect[].path", "string", "required"),
+    key("artifacts.collect[].type", "string", "required"),
 ];
 
 /// Keys of the user's `config.toml`.
@@ -49,6 +52,8 @@ pub const USER: &[Key] = &[
     key("secrets.*", "string", "none"),
     key("url[].from", "string", "required"),
     key("url[].to", "string", "required"),
+    key("artifacts.keep", "string", "\"90d\""),
+    key("claims", "boolean", "true"),
 ];
 
 /// Refuses the first key that is not known.

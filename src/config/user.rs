@@ -1,15 +1,20 @@
 //! The user's `config.toml`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::{USER, parse};
 use crate::error::{Fault, usage};
 use crate::identity::StoreRef;
+use crate::quantity::parse_duration;
+
+/// How long local copies of artifacts are kept when nothing else is said.
+const KEEP_ARTIFACTS: Duration = Duration::from_secs(90 * 86_400);
 
 /// The user's `config.toml`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct User {
     /// The store when neither flag, environment nor project names one.
@@ -20,6 +25,31 @@ pub struct User {
     pub url: Vec<UrlRewrite>,
     /// Where secrets come from, by name.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// `[artifacts]`
+    pub artifacts: KeepArtifacts,
+    /// Whether `enter` lets others know who entered a task.
+    pub claims: bool,
+}
+
+impl Default for User {
+    fn default() -> Self {
+        User {
+            store: None,
+            registries: BTreeMap::new(),
+            url: Vec::new(),
+            secrets: BTreeMap::new(),
+            artifacts: KeepArtifacts::default(),
+            claims: true,
+        }
+    }
+}
+
+/// `[artifacts]` of a user.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct KeepArtifacts {
+    /// How long local copies are kept.
+    pub keep: Option<String>,
 }
 
 /// Where a secret comes from.
@@ -80,6 +110,9 @@ impl User {
         if let Some(store) = &user.store {
             store.parse::<StoreRef>().map_err(|why| usage(format!("{name}: store: {why}")))?;
         }
+        if let Some(keep) = &user.artifacts.keep {
+            parse_duration(keep).map_err(|why| usage(format!("{name}: artifacts.keep: {why}")))?;
+        }
         for (host, registry) in &user.registries {
             for host in [Some(host), registry.mirror.as_ref()].into_iter().flatten() {
                 let named = format!("{host}/x").parse::<StoreRef>();
@@ -93,6 +126,11 @@ impl User {
             }
         }
         Ok(user)
+    }
+
+    /// How long local copies of artifacts are kept.
+    pub fn keep_artifacts(&self) -> Duration {
+        self.artifacts.keep.as_deref().and_then(|keep| parse_duration(keep).ok()).unwrap_or(KEEP_ARTIFACTS)
     }
 
     /// The address under which a published URL is reachable here: the longest
@@ -137,5 +175,13 @@ mod tests {
         assert_eq!(user.rewrite("https://a/x.git"), "file:///m/x.git");
         assert_eq!(user.rewrite("https://a/b/x.git"), "ssh://h/x.git");
         assert_eq!(user.rewrite("https://c/x.git"), "https://c/x.git");
+    }
+
+    #[test]
+    fn artifacts_are_kept_for_a_while() {
+        assert_eq!((User::default().keep_artifacts(), User::default().claims), (KEEP_ARTIFACTS, true));
+        let user = User::parse("claims = false\n[artifacts]\nkeep = \"1h\"", "config.toml").unwrap();
+        assert_eq!((user.keep_artifacts(), user.claims), (Duration::from_secs(3600), false));
+        assert!(User::parse("[artifacts]\nkeep = \"soon\"", "config.toml").is_err());
     }
 }

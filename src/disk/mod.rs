@@ -10,6 +10,7 @@
 pub mod lock;
 pub mod remove;
 pub mod scratch;
+mod unnamed;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read, Write};
@@ -21,6 +22,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Kind, failure, integrity};
+
+pub use unnamed::{Unnamed, is_temporary};
 
 /// The version of what lies under each root.
 const FORMAT: &str = "1";
@@ -75,29 +78,11 @@ pub fn write_file(path: &Path, bytes: &[u8], durability: Durability) -> Result<(
     let parent = parent_of(path)?;
     create_private_dir(parent)?;
     let written = (|| {
-        let mut temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(parent)?;
-        temporary.write_all(bytes)?;
-        finish_file(temporary, path, durability)
+        let mut file = Unnamed::create_in(parent)?;
+        file.write_all(bytes)?;
+        file.publish(path, durability)
     })();
     written.with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Renames a finished temporary file into place.
-///
-/// # Errors
-/// Plain I/O errors; the caller adds the path.
-pub fn finish_file(temporary: tempfile::NamedTempFile, path: &Path, durability: Durability) -> std::io::Result<()> {
-    temporary.as_file().set_permissions(fs::Permissions::from_mode(0o444))?;
-    if durability == Durability::Flushed {
-        tolerate_no_fsync(temporary.as_file().sync_all())?;
-    }
-    temporary.persist(path).map_err(|failed| failed.error)?;
-    if durability == Durability::Flushed
-        && let Some(parent) = path.parent()
-    {
-        tolerate_no_fsync(File::open(parent)?.sync_all())?;
-    }
-    Ok(())
 }
 
 /// Some file systems have no fsync; anything else is a real failure.

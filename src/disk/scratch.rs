@@ -30,7 +30,7 @@ impl Scratch {
     /// As [`Scratch::create`].
     pub fn create_in(parent: &Path, prefix: &str) -> Result<Self> {
         super::create_private_dir(parent)?;
-        sweep(parent, prefix);
+        sweep(parent, prefix, |path| remove::tree(path).map(drop));
         loop {
             let path = tempfile::Builder::new()
                 .prefix(prefix)
@@ -61,14 +61,15 @@ impl Drop for Scratch {
 
 /// Removes the folders whose lock can be taken, and says which. Failures wait
 /// for next time: recovery must not stand in the way of the command that runs it.
-pub fn sweep(parent: &Path, prefix: &str) -> Vec<PathBuf> {
+pub fn sweep(parent: &Path, prefix: &str, remove: impl Fn(&Path) -> Result<()>) -> Vec<PathBuf> {
     let mut gone = Vec::new();
     let ours = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(prefix.as_bytes());
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| ours(&entry.file_name())) {
         if let Ok(file) = File::open(entry.path())
             && lock::try_exclusive(&file).unwrap_or(false)
-            && remove::tree(&entry.path()).is_ok()
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && remove(&entry.path()).is_ok()
         {
             gone.push(entry.path());
         }

@@ -31,6 +31,8 @@ pub struct Options {
     pub offline: bool,
     /// Questions may be asked: a terminal, and no `--no-input`.
     pub interactive: bool,
+    /// `--yes`: questions are answered with yes.
+    pub yes: bool,
     /// `--net-timeout`: how long a registry may be silent.
     pub net_timeout: Duration,
 }
@@ -93,6 +95,18 @@ impl Context {
         Ok(Context { env, paths, clock, ui, options, cwd, user })
     }
 
+    /// Asks whether to go on; `None` when there is nobody to ask.
+    ///
+    /// # Errors
+    /// When the answer cannot be read.
+    pub fn confirm(&self, question: &str) -> Result<Option<bool>> {
+        match (self.options.yes, self.options.interactive) {
+            (true, _) => Ok(Some(true)),
+            (false, true) => self.ui.confirm(question).map(Some),
+            (false, false) => Ok(None),
+        }
+    }
+
     /// The runtimes of this user.
     pub fn runtimes(&self) -> Runtimes {
         Runtimes::new(self.paths.clone())
@@ -100,19 +114,13 @@ impl Context {
 
     /// Finishes what dead owners left; a failure is told and stops nothing.
     pub fn reap(&self) -> Vec<runtime::Receipt> {
-        match runtime::reap(&self.runtimes(), self.clock) {
-            Ok(receipts) => {
-                for receipt in &receipts {
-                    self.ui.status("Reaped", &format!("the runtime of {} ({})", receipt.task, receipt.reason));
-                    super::tell::audit(self, receipt);
-                }
-                receipts
-            }
-            Err(error) => {
-                self.ui.warn(&format!("cannot clear what a dead runtime left: {error:#}"));
-                Vec::new()
-            }
+        let (receipts, failures) = runtime::reap(&self.runtimes(), self.clock);
+        for receipt in &receipts {
+            self.ui.status("Reaped", &format!("the runtime of {} ({})", receipt.task, receipt.reason));
+            super::tell::audit(self, receipt);
         }
+        failures.iter().for_each(|error| self.ui.warn(&format!("{error:#}")));
+        receipts
     }
 
     /// The roots, checked and created.
@@ -135,7 +143,7 @@ impl Context {
     }
 
     /// The root of the checkout that holds the working directory.
-    fn checkout(&self) -> Option<PathBuf> {
+    pub(super) fn checkout(&self) -> Option<PathBuf> {
         self.cwd.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned)
     }
 

@@ -7,12 +7,12 @@ use anyhow::Result;
 use super::context::Context;
 use super::hydrate::Renew;
 use super::plan::{self, Plan};
-use super::prepare::{flush, gather, make_workspace};
+use super::prepare::{afterwards, gather, is_first, make_workspace};
 use super::report::Report;
 use super::resolve::{Resolved, resolve};
 use super::source::Source;
 use super::start::{self, RuntimeOptions};
-use super::{gc, hydrate, live, tell};
+use super::{claim, gc, hydrate, live, tell};
 use crate::identity::TaskRef;
 use crate::runtime::{self, Lease, Outcome, Sandbox};
 
@@ -91,11 +91,16 @@ pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Resu
         return Ok(Entered::Planned(plan));
     }
     ctx.open_roots()?;
+    report.redacted.clone_from(&resolved.identity.redacted);
+    tell::tell_redacted(ctx, &report.redacted);
+    if is_first(&resolved) {
+        claim::tell(&source, &resolved);
+    }
     if options.no_runtime {
         let made = make_workspace(&source, &resolved, into, &place, renew(options), report)?;
-        if made.unflushed {
+        if made.unflushed || is_first(&resolved) {
             drop(source);
-            runtime::in_background(|| drop(flush(ctx, &resolved, into, None)));
+            runtime::in_background(|| afterwards(ctx, &resolved, into, None));
         }
         return Ok(Entered::Workspace(place));
     }
@@ -145,9 +150,9 @@ fn run(
     }
     tell::greet(ctx, resolved, spec.network, options.command.is_empty());
     // The command need not wait for it, and neither does the caller.
-    let flush = || {
-        if made.unflushed || pulled.layers.unflushed(&pulled.records) {
-            runtime::in_background(|| drop(flush(ctx, resolved, into, Some(&pulled))));
+    let afterwards = || {
+        if made.unflushed || pulled.layers.unflushed(&pulled.records) || is_first(resolved) {
+            runtime::in_background(|| afterwards(ctx, resolved, into, Some(&pulled)));
         }
     };
     let session = start::session(ctx, &options.command);
@@ -159,7 +164,7 @@ fn run(
             Ok((runtime::detach(&runtimes, ctx.clock, &spec, session, &log, &|receipt| tell::audit(ctx, receipt))?, 0))
         };
         let lease = report.step("start", started)?;
-        flush();
+        afterwards();
         tell::tell_ports(ctx, &lease);
         tell::tell_limits(ctx, &lease);
         let ends = tell::deadline(&lease).unwrap_or_default();
@@ -170,7 +175,7 @@ fn run(
         return Ok(Entered::Detached(Box::new(lease)));
     }
     let mut sandbox = report.step("start", || Ok((Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?, 0)))?;
-    flush();
+    afterwards();
     gc::daily(ctx);
     tell::tell_ports(ctx, sandbox.lease());
     tell::tell_limits(ctx, sandbox.lease());

@@ -6,11 +6,12 @@ use super::context::{Context, Located};
 use super::plan::Part;
 use super::resolve::{Resolved, from_store};
 use super::source::Source;
+use crate::archive::Owned;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::{failure, integrity, unreachable};
 use crate::identity::{ImageRef, StoreRef, Target};
-use crate::image::{self, Cache, Image, Metadata, Moved, Owned, Owners, Ownership, Pulled, User, Watch};
+use crate::image::{self, Cache, Image, Metadata, Moved, Owners, Ownership, Pulled, User, Watch};
 use crate::oci::{Blobs, Descriptor};
 use crate::runtime::Mapping;
 use crate::snapshot::{Document, MAX_DOCUMENT};
@@ -302,14 +303,13 @@ fn keep_stream(source: &Source<'_>, descriptor: &Descriptor, content: &mut dyn s
     let place = source.ctx.paths.blob(&descriptor.digest);
     let parent = place.parent().context("a blob has a folder")?;
     disk::create_private_dir(parent)?;
-    let mut file = tempfile::NamedTempFile::new_in(parent)?;
+    let mut file = disk::Unnamed::create_in(parent)?;
     let content = source.watched(content, "snapshot", descriptor.size);
     let mut content = crate::digest::Verified::new(content, descriptor.size, descriptor.digest);
     std::io::copy(&mut content, &mut file)
         .map_err(crate::oci::unwrap_io)
         .context("cannot fetch the snapshot's pack")?;
-    disk::finish_file(file, &place, Durability::Cached)?;
-    Ok(())
+    file.publish(&place, Durability::Cached).with_context(|| format!("cannot write {}", place.display()))
 }
 
 /// The store's descriptor of an image, for `publish` and `show`.

@@ -9,11 +9,16 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::context::Context;
+use super::keep::expire_artifacts;
+use crate::crash;
 use crate::disk::{self, Durability, remove, scratch};
 use crate::runtime::{self, Receipt};
 
 /// How long receipts and logs are kept.
 const RECORDS: Duration = Duration::from_secs(30 * 86_400);
+
+/// A temporary file of this age belongs to nobody.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// How long after one collection the next one starts by itself.
 const DAY: Duration = Duration::from_secs(86_400);
@@ -30,7 +35,7 @@ pub struct Collected {
 /// One thing that was removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Removed {
-    /// `lease`, `draft`, `trash`, `receipt` or `log`.
+    /// `lease`, `draft`, `trash`, `receipt`, `log` or `artifact`.
     pub kind: &'static str,
     /// Which one.
     pub path: PathBuf,
@@ -49,25 +54,42 @@ pub fn gc(ctx: &Context, receipts: Vec<Receipt>) -> Result<Collected> {
     for path in ctx.runtimes().drop_orphans() {
         removed("lease", path, "its runtime is gone");
     }
+    crash::point("gc.leases");
     for (parent, prefix) in drafts(ctx) {
-        for path in scratch::sweep(&parent, prefix) {
+        for path in scratch::sweep(&parent, prefix, |path| remove_anyhow(ctx, path)) {
             removed("draft", path, "its maker is dead");
         }
     }
+    crash::point("gc.drafts");
     let trash = ctx.paths.trash();
     for path in children(&trash) {
-        match remove::tree(&path) {
-            Ok(_) => removed("trash", path, "it was thrown away"),
-            // Files of other ids, which only a user namespace can remove.
+        match remove_anyhow(ctx, &path) {
+            Ok(()) => removed("trash", path, "it was thrown away"),
             Err(error) => ctx.ui.detail(&format!("{error:#}")),
         }
     }
+    for folder in [ctx.paths.leases(), ctx.paths.receipts(), ctx.paths.pins(), ctx.paths.identities()] {
+        let temporary = |path: &PathBuf| path.file_name().is_some_and(disk::is_temporary) && is_older(ctx, path, HOUR);
+        for path in children(&folder).into_iter().filter(temporary) {
+            if fs::remove_file(&path).is_ok() {
+                removed("draft", path, "its maker is dead");
+            }
+        }
+    }
+    crash::point("gc.trash");
     for (kind, folder) in [("receipt", ctx.paths.receipts()), ("log", ctx.paths.logs())] {
         for path in children(&folder).into_iter().filter(|path| is_older(ctx, path, RECORDS)) {
             if fs::remove_file(&path).is_ok() {
                 removed(kind, path, "it is older than 30 days");
             }
         }
+    }
+    match expire_artifacts(ctx, false) {
+        Ok(expired) => {
+            let old = expired.artifacts.into_iter();
+            old.for_each(|path| removed("artifact", path, "it was kept as long as artifacts.keep says"));
+        }
+        Err(error) => ctx.ui.detail(&format!("{error:#}")),
     }
     let _ = disk::write_file(&ctx.paths.gc_mark(), b"", Durability::Cached);
     Ok(all)
@@ -76,11 +98,24 @@ pub fn gc(ctx: &Context, receipts: Vec<Receipt>) -> Result<Collected> {
 /// Where unfinished things lie, and how they are named.
 fn drafts(ctx: &Context) -> Vec<(PathBuf, &'static str)> {
     let workspaces = ctx.paths.workspaces();
-    let mut all = vec![(ctx.paths.cache().join("tmp"), ""), (ctx.paths.repos(), ".envctl-draft-")];
+    let mut all = vec![
+        (ctx.paths.cache().join("tmp"), ""),
+        (ctx.paths.repos(), ".envctl-draft-"),
+        (std::env::temp_dir(), crate::snapshot::CAPTURE),
+    ];
     for repository in children(&workspaces) {
         all.extend(children(&repository).into_iter().map(|folder| (folder, ".envctl-draft-")));
     }
     all
+}
+
+/// Removes a tree that may hold files of the ids of an image, which only a
+/// user namespace with those ids can remove.
+fn remove_anyhow(ctx: &Context, path: &Path) -> Result<()> {
+    if remove::tree(path).is_ok() {
+        return Ok(());
+    }
+    runtime::Mapping::new(0, 0, ctx.env.path.as_deref()).remove(path)
 }
 
 fn children(folder: &Path) -> Vec<PathBuf> {

@@ -9,6 +9,7 @@ use super::context::Context;
 use super::fetch::Snapshot;
 use super::pin::Pin;
 use super::resolve::Resolved;
+use crate::crash;
 use crate::disk::{self, lock::FileLock};
 use crate::error::{failure, integrity, usage};
 use crate::git::Git;
@@ -109,37 +110,11 @@ pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, renew: Rene
     Ok(Workspace::Stale(if renew == Renew::Always { "it was reset" } else { "the task has moved on" }))
 }
 
-/// A workspace that was moved to make room; it goes back unless the new one
-/// is there.
-pub(super) struct Aside {
-    place: PathBuf,
-    now: PathBuf,
-    stays: bool,
-}
-
-impl Aside {
-    /// Something new is at the old place; where the old one is now.
-    pub(super) fn stay(mut self, ctx: &Context, why: &str) -> PathBuf {
-        ctx.ui.status("Set aside", &format!("the old workspace, because {why}: {}", self.now.display()));
-        self.stays = true;
-        self.now.clone()
-    }
-}
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        if !self.stays {
-            // Never over something: the place is empty, or the rename fails.
-            let _ = std::fs::rename(&self.now, &self.place);
-        }
-    }
-}
-
-/// Moves an old workspace away, whole.
+/// Where an old workspace goes, whole, when it has to make room.
 ///
 /// # Errors
-/// When it cannot be moved.
-pub(super) fn set_aside(ctx: &Context, resolved: &Resolved, place: &Path) -> Result<Aside> {
+/// When there is no such place.
+pub(super) fn aside(ctx: &Context, resolved: &Resolved, place: &Path) -> Result<PathBuf> {
     let stamp = ctx.clock.now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let parent = if place.starts_with(ctx.paths.data()) {
         ctx.paths.recovery()
@@ -149,13 +124,10 @@ pub(super) fn set_aside(ctx: &Context, resolved: &Resolved, place: &Path) -> Res
     };
     disk::create_private_dir(&parent)?;
     let name = format!("{}-{stamp}", resolved.task.slug());
-    let target = (0..1000)
+    (0..1000)
         .map(|n| parent.join(if n == 0 { name.clone() } else { format!("{name}-{n}") }))
         .find(|target| !target.exists())
-        .context("there is no free name for the old workspace")?;
-    std::fs::rename(place, &target)
-        .with_context(|| format!("cannot move {} to {}", place.display(), target.display()))?;
-    Ok(Aside { place: place.to_owned(), now: target, stays: false })
+        .context("there is no free name for the old workspace")
 }
 
 /// What making a workspace gave.
@@ -208,12 +180,19 @@ fn reachable(ctx: &Context, resolved: &Resolved) -> String {
     ctx.user.rewrite(&resolved.identity.repo.url.to_string())
 }
 
-/// Clones, applies the snapshot and compares the result with it.
+/// Clones, applies the snapshot and compares the result with it; then it takes
+/// its place, and what was there goes `aside`.
 ///
 /// # Errors
 /// [`crate::error::Kind::Integrity`] when what was restored is not what was
 /// captured. Nothing stays at `place` then.
-pub(super) fn workspace(ctx: &Context, resolved: &Resolved, mut snapshot: Snapshot, place: &Path) -> Result<Hydrated> {
+pub(super) fn workspace(
+    ctx: &Context,
+    resolved: &Resolved,
+    mut snapshot: Snapshot,
+    place: &Path,
+    aside: Option<&Path>,
+) -> Result<Hydrated> {
     let git = Git::find(&ctx.env)?;
     let (document, identity) = (&snapshot.document, &resolved.identity);
     if document.head != identity.repo.commit || document.branch != identity.repo.branch {
@@ -221,7 +200,7 @@ pub(super) fn workspace(ctx: &Context, resolved: &Resolved, mut snapshot: Snapsh
     }
     let url = identity.repo.url.to_string();
     let mirror = mirror(ctx, resolved);
-    let draft = Draft::new(place, &mirror, &document.remote.name, &url)?;
+    let draft = Draft::new(place, &mirror, &document.remote.name, &url, aside.is_some())?;
     let pack = snapshot.pack.as_mut().map(|file| file as &mut dyn std::io::Read);
     let reachable = reachable(ctx, resolved);
     let mut reason = None;
@@ -244,7 +223,9 @@ pub(super) fn workspace(ctx: &Context, resolved: &Resolved, mut snapshot: Snapsh
     }
     // After the comparison: these are the developer's, not the agent's.
     draft.personalise(&reachable, &url)?;
-    draft.finish()?;
+    crash::point("cold.workspace-applied");
+    draft.finish(aside)?;
+    crash::point("cold.workspace-in-place");
     let operations = document.operation.as_ref().map_or_else(Vec::new, |operation| operation.kinds());
     Ok(Hydrated { parity, restored: Arrived::new(&applied, &operations, reason) })
 }

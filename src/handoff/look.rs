@@ -1,4 +1,4 @@
-//! Looking: one identity, the tasks of a store, what exists on this machine.
+//! Looking: one identity, and what exists on this machine.
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -8,10 +8,9 @@ use super::context::Context;
 use super::plan::{self, Plan};
 use super::resolve::{Resolved, from_store, resolve};
 use super::source::Source;
-use super::{hydrate, pin::Pin};
-use crate::identity::{Identity, Status, StoreRef, Target, TaskId, TaskRef};
+use super::{claim, hydrate, pin::Pin};
+use crate::identity::{Claim, Identity, Target, TaskRef};
 use crate::runtime::Lease;
-use crate::store::Access;
 
 /// An identity, and what it resolves to here.
 #[derive(Debug, Serialize)]
@@ -24,6 +23,9 @@ pub struct Shown {
     pub identity: Identity,
     /// What is here.
     pub here: Plan,
+    /// Others who entered the task lately, newest first, as far as they left
+    /// word.
+    pub claims: Vec<Claim>,
 }
 
 /// Shows a task as the store has it; offline, or without the store, as it is
@@ -32,75 +34,53 @@ pub struct Shown {
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is no such task.
 pub fn show(ctx: &Context, reference: &TaskRef) -> Result<Shown> {
-    let task = ctx.locate(reference)?;
+    let source = Source::new(ctx, ctx.locate(reference)?);
+    let (resolved, asked) = current(ctx, &source)?;
+    let place = hydrate::place(ctx, &resolved, None);
+    let here = plan::plan(ctx, &resolved, &place, true, None)?;
+    // A store that did not answer is not asked again.
+    let claims = if asked { claim::others(&source, &resolved).unwrap_or_default() } else { Vec::new() };
+    Ok(Shown {
+        task: source.task.reference(),
+        digest: resolved.digest.to_string(),
+        identity: resolved.identity,
+        here,
+        claims,
+    })
+}
+
+/// A task as the store has it; offline, or without the store, as it is pinned
+/// here. The second value is whether the store has answered.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] when there is no such task.
+pub(super) fn current(ctx: &Context, source: &Source<'_>) -> Result<(Resolved, bool)> {
+    let task = source.task.clone();
     let pin = ctx.pins().read(&task, None)?;
-    let source = Source::new(ctx, task.clone());
     let from_store = || -> Result<Resolved> {
         let (_, artifact, identity) = from_store(source.store()?, &task)?;
         let digest = crate::digest::Digest::of(&artifact.identity);
         Ok(Resolved { task: task.clone(), digest, identity, pin: pin.clone(), pinned_at: ctx.clock.now() })
     };
-    let resolved = if ctx.options.offline && pin.is_some() {
-        resolve(&source, None, false)?
-    } else {
-        match from_store() {
-            Ok(resolved) => resolved,
-            Err(error) if pin.is_some() => {
-                ctx.ui.warn(&format!("shown as it is pinned here: {error:#}"));
-                resolve(&source, None, false)?
-            }
-            Err(error) => return Err(error),
-        }
-    };
-    let place = hydrate::place(ctx, &resolved, None);
-    let here = plan::plan(ctx, &resolved, &place, true, None)?;
-    Ok(Shown { task: task.reference(), digest: resolved.digest.to_string(), identity: resolved.identity, here })
-}
-
-/// A task of a store.
-#[derive(Clone, Debug, Serialize)]
-pub struct TaskRow {
-    /// Its ID.
-    pub task: TaskId,
-    /// Digest of the identity that it points at.
-    pub identity: String,
-    /// When that was published.
-    pub created_at: Timestamp,
-    /// By whom.
-    pub agent: Option<String>,
-    /// The state of the work.
-    pub status: Status,
-    /// In the publisher's words.
-    pub message: Option<String>,
-}
-
-/// The tasks of a store, newest first.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn tasks(ctx: &Context, needs_human: bool) -> Result<(StoreRef, Vec<TaskRow>)> {
-    let name = ctx.store()?;
-    let store = ctx.open(&name, Access::Read)?;
-    let mut rows = Vec::new();
-    for (tag, _) in store.tags()? {
-        // Other tags of the store are no tasks.
-        let Ok(id) = tag.parse::<TaskId>() else { continue };
-        let located = super::context::Located { store: name.clone(), target: Target::Task(id.clone()) };
-        match from_store(&*store, &located) {
-            Ok((_, artifact, identity)) => rows.push(TaskRow {
-                task: id,
-                identity: crate::digest::Digest::of(&artifact.identity).to_string(),
-                created_at: identity.created_at,
-                agent: identity.agent_identity,
-                status: identity.handoff.status,
-                message: identity.handoff.message,
-            }),
-            Err(error) => ctx.ui.detail(&format!("{tag} is left out: {error:#}")),
-        }
+    if ctx.options.offline && pin.is_some() {
+        return Ok((resolve(source, None, false)?, false));
     }
-    rows.retain(|row| !needs_human || row.status == Status::NeedsHuman);
-    rows.sort_by(|a, b| (b.created_at, &a.task.as_str()).cmp(&(a.created_at, &b.task.as_str())));
-    Ok((name, rows))
+    let error = match from_store() {
+        Ok(resolved) => return Ok((resolved, true)),
+        Err(error) => error,
+    };
+    if pin.is_some() {
+        ctx.ui.warn(&format!("taken as it is pinned here: {error:#}"));
+        return Ok((resolve(source, None, false)?, false));
+    }
+    // An identity is the same wherever its bytes come from.
+    if let Target::Identity(digest) = task.target
+        && let Some(identity) = ctx.pins().identity(&digest)?
+    {
+        ctx.ui.detail(&format!("taken from this machine: {error:#}"));
+        return Ok((Resolved { task, digest, identity, pin: None, pinned_at: ctx.clock.now() }, false));
+    }
+    Err(error)
 }
 
 /// A workspace on this machine.

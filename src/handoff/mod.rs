@@ -2,43 +2,66 @@
 //! knows all layers: it asks one, hands the answer to the next, and reports.
 //!
 //! [`mod@enter`]: resolve, fetch, hydrate, start, run, reset. [`mod@publish`]: capture,
-//! pin, store. The other verbs look ([`look`]) or take part of the way back
+//! pin, store. The other verbs look ([`look`], [`mod@tasks`], [`lineage`],
+//! [`mod@diff`]), keep evidence ([`evidence`]), or take part of the way back
 //! ([`live`]).
 
 mod approval;
 mod arrived;
+mod bring;
+mod claim;
+mod collect;
 mod context;
+mod diff;
 mod enter;
+mod evidence;
 mod fetch;
 mod gc;
 mod hydrate;
 mod image_source;
+mod keep;
+mod lineage;
 mod live;
 mod look;
+mod moved;
+mod parallel;
 mod pin;
 mod plan;
 mod prepare;
 mod publish;
+mod remove;
 mod report;
 mod reset;
 mod resolve;
+mod screen;
 mod secrets;
 mod source;
 mod start;
+mod tasks;
 mod tell;
 
 pub use approval::{Approval, Approvals, Asked, Asks, Host, approvals, approve, approve_host, approve_task, revoke};
 pub use arrived::Arrived;
+pub use bring::{Gotten, get_artifacts};
 pub use context::{Context, Options};
+pub use diff::{Diff, DiffOptions, diff};
 pub use enter::{EnterOptions, Entered, enter};
+pub use evidence::{
+    AddOptions, ArtifactRow, Artifacts, Checked, add_artifacts, list_artifacts, verdict, verify_artifacts,
+};
 pub use gc::{Collected, Removed, gc};
+pub use keep::{Expired, expire_artifacts};
+pub use lineage::{Log, LogEnd, LogEntry, log};
 pub use live::{add_ports, exec, extend, ports};
-pub use look::{Shown, StatusView, TaskRow, show, status, tasks};
+pub use look::{Shown, StatusView, show, status};
 pub use plan::Plan;
 pub use publish::{LfsCarried, PublishOptions, Published, publish};
+pub use remove::{Victim, remove, victims};
 pub use report::{CacheUse, Report, Step, write as write_report};
 pub use reset::{Restored, receipts, reset, reset_workspace};
+pub use screen::Unsearched;
 pub use start::RuntimeOptions;
+pub use tasks::{TaskRow, tasks};
 pub use tell::deadline;
 
 /// The first few of many names, for one line.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::Located;
 use crate::digest::Digest;
-use crate::disk::{self, Durability};
+use crate::disk::{self, Durability, lock::FileLock};
 use crate::error::integrity;
 use crate::identity::{Identity, MAX_IDENTITY};
 use crate::paths::Paths;
@@ -38,6 +38,21 @@ pub(super) struct Pin {
     pub(super) parity: Option<Parity>,
     /// The boot in which the workspace was made, while it was never flushed.
     pub(super) unflushed_boot: Option<String>,
+    /// The folder of the artifacts that came along.
+    #[serde(default)]
+    pub(super) artifacts: Option<PathBuf>,
+    /// What was published from the workspace, the latest last.
+    #[serde(default)]
+    pub(super) published: Vec<PublishedHere>,
+}
+
+/// An identity that was published from a workspace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct PublishedHere {
+    /// The task.
+    pub(super) task: String,
+    /// The identity.
+    pub(super) identity: Digest,
 }
 
 impl Pin {
@@ -51,7 +66,22 @@ impl Pin {
             workspace,
             parity: None,
             unflushed_boot: None,
+            artifacts: None,
+            published: Vec::new(),
         }
+    }
+
+    /// What a task must be for this workspace to go on from it: what was last
+    /// published from here, or what the workspace was made from. `None` for a
+    /// task that the workspace has nothing to do with.
+    pub(super) fn continues(&self, task: &str) -> Option<Digest> {
+        let published = self.published.iter().rev().find(|published| published.task == task);
+        published.map(|published| published.identity).or((self.slug == task).then_some(self.identity))
+    }
+
+    /// The identity that the workspace's files go on from.
+    pub(super) fn latest(&self) -> Digest {
+        self.published.last().map_or(self.identity, |published| published.identity)
     }
 }
 
@@ -85,9 +115,27 @@ impl Pins {
     /// All pins; those that cannot be read are left out.
     pub(super) fn all(&self) -> Result<Vec<Pin>> {
         let entries = fs::read_dir(self.paths.pins()).into_iter().flatten().flatten();
+        let entries = entries.filter(|entry| !disk::is_temporary(&entry.file_name()));
         let mut pins: Vec<Pin> = entries.filter_map(|entry| disk::read_json(&entry.path()).ok().flatten()).collect();
         pins.sort_by(|a, b| (&a.slug, &a.store).cmp(&(&b.slug, &b.store)));
         Ok(pins)
+    }
+
+    /// Notes what was published from a workspace.
+    pub(super) fn note_published(&self, pin: &Pin, task: &str, identity: Digest) -> Result<()> {
+        // As a workspace that is being made or flushed.
+        let store = pin.store.parse::<crate::identity::StoreRef>()?.key();
+        let _lock = FileLock::acquire(&self.paths.data_lock(&format!("task-{store}-{}", pin.slug)), || ())?;
+        let entries = fs::read_dir(self.paths.pins()).into_iter().flatten().flatten();
+        for entry in entries {
+            let Some(mut found) = disk::read_json::<Pin>(&entry.path()).ok().flatten() else { continue };
+            if found.workspace == pin.workspace {
+                found.published.retain(|published| published.task != task);
+                found.published.push(PublishedHere { task: task.to_owned(), identity });
+                disk::write_json(&entry.path(), &found, Durability::Flushed)?;
+            }
+        }
+        Ok(())
     }
 
     /// The pin whose workspace holds `folder`.

@@ -6,14 +6,18 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use super::bring::{artifacts_of, key_artifacts};
+use super::claim;
 use super::context::Context;
 use super::fetch::{self, Here};
 use super::hydrate::{self, Renew, Workspace};
+use super::keep;
 use super::pin::Pin;
 use super::report::Report;
 use super::resolve::Resolved;
 use super::source::{Source, is_stopped};
 use super::tell::summary;
+use crate::crash;
 use crate::error::failure;
 use crate::image::{Image, Pulled};
 use crate::snapshot::Parity;
@@ -56,24 +60,34 @@ pub(super) fn make_workspace(
         Workspace::Ready(pin) => {
             report.cache.hits += 1;
             ctx.ui.detail(&format!("the workspace is {}", place.display()));
+            report.artifacts = artifacts_of(&pin).map(Path::to_owned);
             Made { parity: pin.parity, unflushed: pin.unflushed_boot.is_some(), aside: None }
         }
         Workspace::Missing | Workspace::Stale(_) => {
             report.cache.misses += 1;
             let snapshot = report.step("fetch.snapshot", || fetch::snapshot(source, &resolved))?;
+            crash::point("cold.snapshot");
             report.step("fetch.repo", || Ok(((), hydrate::fetch_repo(ctx, &resolved, &snapshot.document)?)))?;
-            // Not before everything that the new one needs is here.
-            let aside = stale.map(|_| hydrate::set_aside(ctx, &resolved, place)).transpose()?;
-            let hydrated =
-                report.step("hydrate.workspace", || Ok((hydrate::workspace(ctx, &resolved, snapshot, place)?, 0)))?;
-            let aside = match (aside, stale) {
-                (Some(aside), Some(why)) => Some(aside.stay(ctx, why)),
-                _ => None,
-            };
+            crash::point("cold.fetched");
+            let asked = Instant::now();
+            let artifacts = key_artifacts(source, &resolved);
+            if let Some((_, bytes)) = &artifacts {
+                report.note("fetch.artifacts", asked.elapsed(), *bytes);
+            }
+            let aside = stale.map(|_| hydrate::aside(ctx, &resolved, place)).transpose()?;
+            let hydrated = report.step("hydrate.workspace", || {
+                Ok((hydrate::workspace(ctx, &resolved, snapshot, place, aside.as_deref())?, 0))
+            })?;
+            if let (Some(aside), Some(why)) = (&aside, stale) {
+                ctx.ui.status("Set aside", &format!("the old workspace, because {why}: {}", aside.display()));
+            }
             let mut pin = Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place.to_owned());
             pin.parity = Some(hydrated.parity);
+            pin.artifacts = artifacts.map(|(folder, _)| folder);
+            report.artifacts = artifacts_of(&pin).map(Path::to_owned);
             pin.unflushed_boot = Some(crate::disk::boot_id()?);
             ctx.pins().write(&resolved.task, into, &pin)?;
+            crash::point("cold.pinned");
             ctx.ui.status("Restored", &format!("{} at {}, equal to its snapshot", summary(&resolved), place.display()));
             hydrated.restored.tell(ctx, place);
             report.restored = Some(hydrated.restored);
@@ -126,6 +140,20 @@ pub(super) fn gather(
         report.note("fetch.image", took, pulled.bytes);
         Ok((image, pulled, made?))
     })
+}
+
+/// Whether this identity has not been entered here before.
+pub(super) fn is_first(resolved: &Resolved) -> bool {
+    resolved.pin.as_ref().is_none_or(|pin| pin.identity != resolved.digest)
+}
+
+/// What nobody waits for: losing it costs time, or a courtesy.
+pub(super) fn afterwards(ctx: &Context, resolved: &Resolved, into: Option<&Path>, pulled: Option<&Pulled>) {
+    drop(flush(ctx, resolved, into, pulled));
+    if is_first(resolved) {
+        drop(keep::flush(ctx));
+        drop(claim::leave(ctx, resolved));
+    }
 }
 
 /// Makes what was just written outlive a power loss, and notes that it does.

@@ -1,18 +1,28 @@
-//! `publish`: capture, pin, store, and move the task's tag.
+//! `publish`: capture, screen, pin, store, and move the task's tag.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::collect::collect;
 use super::context::Context;
+use super::evidence::{ArtifactRow, Attachable, Subject, attach, looked_at};
 use super::image_source;
+use super::moved::Intent;
 use super::pin::Pin;
+use super::screen::{self, Screen, Screened, Unsearched};
+use super::tell;
+use crate::config::Project;
+use crate::crash;
+use crate::credentials::Scanner;
 use crate::digest::Digest;
-use crate::error::{failure, integrity, usage};
+use crate::error::{failure, usage};
 use crate::git::Git;
-use crate::identity::{Handoff, Identity, Repo, SCHEMA, StoreRef, TaskId, Toolchain, Workdir};
-use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
+use crate::identity::{
+    Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Workdir,
+};
+use crate::oci::{Descriptor, media};
 use crate::snapshot::{self, Captured, LeftOut};
 use crate::store::{self, Access, Store};
 
@@ -51,6 +61,10 @@ pub struct PublishOptions {
     pub agent: Option<String>,
     /// State, message, command and exit code.
     pub handoff: Handoff,
+    /// Leave files with credentials out, instead of refusing.
+    pub redact: bool,
+    /// `--fork`: another task that goes on from this one.
+    pub fork: Option<TaskId>,
 }
 
 /// What was published.
@@ -80,6 +94,12 @@ pub struct Published {
     pub lfs: LfsCarried,
     /// What does not travel although somebody may miss it.
     pub left_out: Vec<LeftOut>,
+    /// Files that were left out because they hold credentials.
+    pub redacted: Vec<Redacted>,
+    /// Files that were not searched for credentials in full.
+    pub unsearched: Vec<Unsearched>,
+    /// Files that were attached.
+    pub artifacts: Vec<ArtifactRow>,
 }
 
 /// LFS files whose content travels.
@@ -103,19 +123,36 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
     let project = ctx.project(&root)?;
     let origin = ctx.pins().of_workspace(&root)?;
     let parent = origin.as_ref().map(|pin| ctx.pins().identity(&pin.identity)).transpose()?.flatten();
-    let task = task(options, parent.as_ref())?;
+    let (task, forked) = task(options, parent.as_ref())?;
     let store_name = store_of(ctx, origin.as_ref())?;
-    let captured = capture(ctx, &git, &repo, &project)?;
+    let agent = options.agent.clone().or_else(|| ctx.env.agent.clone());
+    let scanner = screen::scanner(ctx, &project)?;
+    screen::screen_words(&scanner, &options.handoff, agent.as_deref())?;
+    let (captured, screened) = capture(ctx, &git, &repo, &project, &scanner, options.redact)?;
+    let screen = Screen { scanner: &scanner, redact: options.redact, root: &root };
+    let evidence = collected(ctx, options, &project, &root, screen)?;
+    crash::point("publish.captured");
     let target = ctx.open(&store_name, Access::Write)?;
     // The tag as it was before anything was stored: a move in between is
     // noticed at the end.
     let before = target.resolve(task.as_str())?;
+    let intent = Intent {
+        ctx,
+        store: &*target,
+        name: &store_name,
+        task: &task,
+        before: before.as_ref(),
+        origin: origin.as_ref(),
+        forked: forked.as_ref(),
+    };
+    let continued = intent.parent()?;
     let toolchain = toolchain(ctx, &*target, options, &project, &root, parent.as_ref())?;
+    crash::point("publish.image");
     let identity = Identity {
         schema: SCHEMA,
         task_id: task.clone(),
         created_at: ctx.clock.now(),
-        agent_identity: options.agent.clone().or_else(|| ctx.env.agent.clone()),
+        agent_identity: agent,
         repo: Repo {
             url: snapshot::remote_url(&repo)?.parse()?,
             commit: captured.document.head.clone(),
@@ -127,26 +164,37 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         snapshot_id: captured.id(),
         lockfiles: lockfiles(&root)?,
         caches: Vec::new(),
-        parent: parent_of(&*target, before.as_ref(), &task)?,
+        parent: continued,
         handoff: options.handoff.clone(),
+        redacted: screened.redacted,
         extra: Default::default(),
     };
     let bytes = identity.to_bytes()?;
+    screen::screen_document(&scanner, "the identity", &bytes)?;
     // What cannot be read back must not be published.
     Identity::parse(&bytes).context("this identity could not be read again")?;
     let pack = match (&captured.pack, &captured.document.pack) {
         (Some(path), Some(pack)) => Some((path.as_path(), pack_descriptor(pack))),
         _ => None,
     };
-    let descriptor = store::write(&*target, &bytes, &captured.bytes, pack)?;
+    let mut descriptor = store::write(&*target, &bytes, &captured.bytes, pack)?;
+    crash::point("publish.named");
     let digest = Digest::of(&bytes);
+    // Before the tag moves: who enters then finds them.
+    let subject = Subject { manifest: descriptor.clone(), digest, identity };
+    let artifacts = attached(ctx, &*target, &subject, &evidence, screen)?;
+    let identity = subject.identity;
+    let summary = Summary::of(&identity, digest, descriptor.digest);
+    descriptor.annotations.insert(SUMMARY.into(), summary.to_text()?);
     let expected = before.as_ref().map(|descriptor| &descriptor.digest);
     let moved = target.tag(task.as_str(), &descriptor, Some(expected))?;
+    crash::point("publish.moved");
     if !moved {
         return Err(failure(format!("another publish moved {task} at the same time; this one lost"))
             .hint(format!("it stays reachable as {store_name}@{digest}; publish again to move the task"))
             .into());
     }
+    note(ctx, &*target, &store_name, &summary, origin.as_ref());
     let reference = format!("{store_name}:{task}");
     Ok(Published {
         enter: format!("envctl enter {}", quote(&reference)),
@@ -161,6 +209,9 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         operations: operations(&captured).iter().map(|kind| (*kind).to_owned()).collect(),
         lfs: carried(&captured),
         left_out: captured.left_out,
+        redacted: identity.redacted,
+        unsearched: screened.unsearched,
+        artifacts,
     })
 }
 
@@ -173,11 +224,60 @@ fn carried(captured: &Captured) -> LfsCarried {
     LfsCarried { files: contents.len(), bytes: contents.iter().map(|content| content.size).sum() }
 }
 
-fn task(options: &PublishOptions, parent: Option<&Identity>) -> Result<TaskId> {
-    match (&options.task, parent) {
-        (Some(task), _) => Ok(task.clone()),
-        (None, Some(parent)) => Ok(parent.task_id.clone()),
-        (None, None) => Err(usage("which task is this?").hint("name it: envctl publish TASK").into()),
+/// The task to publish, and the one that it is a fork of.
+fn task(options: &PublishOptions, parent: Option<&Identity>) -> Result<(TaskId, Option<TaskId>)> {
+    let task = match (&options.task, parent) {
+        (Some(task), _) => task.clone(),
+        (None, Some(parent)) => parent.task_id.clone(),
+        (None, None) => return Err(usage("which task is this?").hint("name it: envctl publish TASK").into()),
+    };
+    Ok(match &options.fork {
+        Some(fork) => (fork.clone(), Some(task)),
+        None => (task, None),
+    })
+}
+
+/// Finds what the project's patterns name, and looks at it.
+fn collected(
+    ctx: &Context,
+    options: &PublishOptions,
+    project: &Project,
+    root: &Path,
+    screen: Screen<'_>,
+) -> Result<Attachable> {
+    let found = collect(root, &project.artifacts.collect, &options.handoff)?;
+    for left_out in &found.left_out {
+        ctx.ui.warn(&format!("not attached: {left_out}"));
+    }
+    looked_at(ctx, found.files, screen)
+}
+
+fn attached(
+    ctx: &Context,
+    target: &dyn Store,
+    subject: &Subject,
+    evidence: &Attachable,
+    screen: Screen<'_>,
+) -> Result<Vec<ArtifactRow>> {
+    let attached = attach(ctx, target, subject, evidence, screen)?;
+    if !attached.is_empty() {
+        let bytes = attached.iter().map(|attachment| attachment.content.size).sum();
+        ctx.ui.status("Attached", &format!("{} artifacts, {}", attached.len(), crate::ui::human_bytes(bytes)));
+    }
+    Ok(attached.iter().map(ArtifactRow::of).collect())
+}
+
+/// What others, and this workspace, are to know of a publish that is done.
+fn note(ctx: &Context, target: &dyn Store, store: &StoreRef, summary: &Summary, origin: Option<&Pin>) {
+    if let StoreRef::Registry(_) = store
+        && let Err(error) = store::note_task(target, summary)
+    {
+        ctx.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
+    }
+    if let Some(pin) = origin.filter(|pin| pin.store == store.to_string())
+        && let Err(error) = ctx.pins().note_published(pin, summary.task.as_str(), summary.identity)
+    {
+        ctx.ui.warn(&format!("this workspace does not know that it was published: {error:#}"));
     }
 }
 
@@ -188,13 +288,35 @@ fn store_of(ctx: &Context, origin: Option<&Pin>) -> Result<StoreRef> {
     }
 }
 
-fn capture(ctx: &Context, git: &Git, repo: &git2::Repository, project: &crate::config::Project) -> Result<Captured> {
+/// Captures the checkout, looks at what would travel, and packs it.
+fn capture(
+    ctx: &Context,
+    git: &Git,
+    repo: &git2::Repository,
+    project: &Project,
+    scanner: &Scanner,
+    redact: bool,
+) -> Result<(Captured, Screened)> {
     let options = snapshot::Options {
         include: project.snapshot.include.clone(),
         exclude: project.snapshot.exclude.clone(),
         max_lfs: project.snapshot.max_lfs()?,
     };
-    let captured = snapshot::capture(git, repo, &options)?;
+    let mut draft = snapshot::draft(git, repo, &options)?;
+    // Mostly nothing is found, and git need not have waited.
+    let (packed, found) = std::thread::scope(|scope| {
+        let packing = scope.spawn(|| draft.pack(git));
+        let found = screen::look(scanner, &draft);
+        (packing.join(), found)
+    });
+    let screened = screen::settle(ctx, found?, &mut draft, redact)?;
+    let packed = if screened.redacted.is_empty() {
+        packed.map_err(|_| anyhow::anyhow!("the thread that packs died"))??
+    } else {
+        draft.pack(git)?
+    };
+    let captured = draft.seal(packed)?;
+    screen::screen_document(scanner, "the list of paths and branches", &captured.bytes)?;
     ctx.ui.status(
         "Captured",
         &format!(
@@ -205,7 +327,8 @@ fn capture(ctx: &Context, git: &Git, repo: &git2::Repository, project: &crate::c
         ),
     );
     tell(ctx, &captured);
-    Ok(captured)
+    tell::tell_redacted(ctx, &screened.redacted);
+    Ok((captured, screened))
 }
 
 /// What is carried beyond files and commits, and what is not.
@@ -232,7 +355,7 @@ fn toolchain(
     ctx: &Context,
     target: &dyn Store,
     options: &PublishOptions,
-    project: &crate::config::Project,
+    project: &Project,
     root: &Path,
     parent: Option<&Identity>,
 ) -> Result<Toolchain> {
@@ -261,7 +384,7 @@ fn toolchain(
     }
 }
 
-fn workdir(options: &PublishOptions, project: &crate::config::Project, parent: Option<&Identity>) -> Result<Workdir> {
+fn workdir(options: &PublishOptions, project: &Project, parent: Option<&Identity>) -> Result<Workdir> {
     let configured = project.workspace.workdir.as_deref().map(str::parse).transpose()?;
     let chosen = options.workdir.clone().or(configured).or_else(|| parent.map(|parent| parent.workdir.clone()));
     Ok(match chosen {
@@ -281,18 +404,6 @@ fn lockfiles(root: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(found)
-}
-
-/// The identity that the task pointed at so far.
-fn parent_of(store: &dyn Store, before: Option<&Descriptor>, task: &TaskId) -> Result<Option<Digest>> {
-    let Some(descriptor) = before else { return Ok(None) };
-    let manifest = Manifest::parse(&store.read_small(descriptor, MAX_METADATA)?)?;
-    if manifest.artifact_type.as_deref() != Some(media::IDENTITY) {
-        return Err(integrity(format!("the tag {task} of this store is in use by something else"))
-            .hint("choose another task ID")
-            .into());
-    }
-    Ok(Some(manifest.config.digest))
 }
 
 fn pack_descriptor(pack: &snapshot::Pack) -> Descriptor {

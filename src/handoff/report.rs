@@ -1,12 +1,13 @@
 //! What `--report FILE` holds: time and bytes of each step, and the outcome.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::arrived::Arrived;
+use crate::identity::Redacted;
 use crate::runtime::{Enforced, Receipt};
 use crate::snapshot::Parity;
 
@@ -14,7 +15,7 @@ use crate::snapshot::Parity;
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
     /// `resolve`, `plan`, `fetch.image`, `fetch.repo`, `fetch.snapshot`,
-    /// `hydrate.workspace`, `start`, `run` or `reset`.
+    /// `fetch.artifacts`, `hydrate.workspace`, `start`, `run` or `reset`.
     pub name: &'static str,
     /// Duration in milliseconds.
     pub ms: f64,
@@ -51,6 +52,11 @@ pub struct Report {
     /// What there is to know about the workspace that was made; `null` where
     /// it was there already.
     pub restored: Option<Arrived>,
+    /// Files that the publisher left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub redacted: Vec<Redacted>,
+    /// The folder of the artifacts that came along; `null` when there are none.
+    pub artifacts: Option<PathBuf>,
     /// How limits are kept.
     pub limits: Enforced,
     /// Exit code of the command; `null` where none ran.

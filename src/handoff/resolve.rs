@@ -36,7 +36,13 @@ pub(super) fn from_store(store: &dyn Store, task: &Located) -> Result<(Descripto
         not_found(format!("there is no task {} in {}", task.target, task.store))
             .hint(format!("see what is there: envctl tasks --store {}", task.store))
     })?;
-    let artifact = store::read(store, &descriptor).with_context(|| format!("cannot read {}", task.reference()))?;
+    let (artifact, identity) = read_at(store, task, &descriptor)?;
+    Ok((descriptor, artifact, identity))
+}
+
+/// What is in a manifest that a task's tag points at.
+pub(super) fn read_at(store: &dyn Store, task: &Located, descriptor: &Descriptor) -> Result<(Artifact, Identity)> {
+    let artifact = store::read(store, descriptor).with_context(|| format!("cannot read {}", task.reference()))?;
     let identity = Identity::parse(&artifact.identity)?;
     match &task.target {
         Target::Task(named) if *named != identity.task_id => Err(integrity(format!(
@@ -47,7 +53,7 @@ pub(super) fn from_store(store: &dyn Store, task: &Located) -> Result<(Descripto
         Target::Identity(digest) if *digest != Digest::of(&artifact.identity) => {
             Err(integrity(format!("the store gave another identity for {digest}")).into())
         }
-        _ => Ok((descriptor, artifact, identity)),
+        _ => Ok((artifact, identity)),
     }
 }
 
@@ -81,5 +87,6 @@ pub(super) fn resolve(source: &Source<'_>, into: Option<&Path>, refresh: bool) -
     let (_, artifact, identity) = from_store(source.store()?, &task)?;
     ctx.open_roots()?;
     let digest = pins.keep(&artifact.identity)?;
+    crate::crash::point("cold.resolved");
     Ok(Resolved { task, digest, identity, pin, pinned_at: ctx.clock.now() })
 }

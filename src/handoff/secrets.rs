@@ -1,14 +1,17 @@
 //! Where the secrets come from that a project names: the developer's own
-//! configuration alone says so.
+//! configuration alone says so. And which values must not leave with a task.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
 use super::context::Context;
 use crate::config::{SecretEntry, SecretSource};
+use crate::credentials::is_secret_variable;
 use crate::disk;
 use crate::error::{failure, not_found};
+use crate::paths::INJECTED_SECRETS;
 use crate::runtime::Injected;
 use crate::secret::Secret;
 
@@ -35,6 +38,28 @@ pub(super) fn resolve(ctx: &Context, wanted: &[SecretEntry]) -> Result<Vec<Injec
         found.push(Injected { name: name.clone(), value: Secret::new(value), variable: *variable, file: *file });
     }
     Ok(found)
+}
+
+/// The values that must not travel, as far as they are known here: those of the
+/// project's secrets, from their sources or from the runtime that this process
+/// is in, and whatever its environment calls a secret. A source that fails is
+/// named.
+pub(super) fn known(ctx: &Context, wanted: &[SecretEntry]) -> Vec<Secret> {
+    let mut values: Vec<String> = Vec::new();
+    for SecretEntry { name, .. } in wanted {
+        values.extend(ctx.env.named(name));
+        let mounted = disk::read_file(&Path::new(INJECTED_SECRETS).join(name), MAX_SECRET).ok().flatten();
+        values.extend(mounted.and_then(|bytes| String::from_utf8(bytes).ok()));
+        match ctx.user.secrets.get(name).map(|source| read(ctx, source)) {
+            Some(Ok(value)) => values.push(value),
+            Some(Err(error)) => ctx.ui.warn(&format!("the value of {name} is not looked for: {error:#}")),
+            None => {}
+        }
+    }
+    values.extend(ctx.env.all().filter(|(name, value)| is_secret_variable(name, value)).map(|(_, value)| value));
+    values.sort();
+    values.dedup();
+    values.into_iter().map(Secret::new).collect()
 }
 
 fn read(ctx: &Context, source: &SecretSource) -> Result<String> {

@@ -4,9 +4,13 @@ use super::context::Context;
 use super::resolve::Resolved;
 use crate::clock::age;
 use crate::error::{Fault, Kind, failure};
+use crate::identity::{Instead, Redacted};
 use crate::quantity::human_duration;
 use crate::runtime::{self, Lease, Means, Network, Outcome, Receipt};
 use crate::workspace;
+
+/// How many files are named one by one.
+const MAX_FILES: usize = 10;
 
 /// The branch and the commit.
 pub(super) fn summary(resolved: &Resolved) -> String {
@@ -38,6 +42,25 @@ pub(super) fn greet(ctx: &Context, resolved: &Resolved, network: Network, intera
             let code = identity.handoff.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
             ctx.ui.status("Failing", &format!("{command}{code}"));
         }
+    }
+}
+
+/// Which files are not as the publisher had them, and why.
+pub(super) fn tell_redacted(ctx: &Context, redacted: &[Redacted]) {
+    for file in redacted.iter().take(MAX_FILES) {
+        let instead = match file.instead {
+            Instead::Nothing => "it is absent",
+            Instead::Committed => "it is as it was committed",
+            Instead::Staged => "it is as it was staged",
+        };
+        ctx.ui.warn(&format!(
+            "{} was left out, because it holds a credential ({}): {instead}",
+            file.path,
+            file.rules.join(", ")
+        ));
+    }
+    if redacted.len() > MAX_FILES {
+        ctx.ui.warn(&format!("{} more files were left out; envctl show lists them", redacted.len() - MAX_FILES));
     }
 }
 

@@ -48,6 +48,9 @@ pub struct Identity {
     pub parent: Option<Digest>,
     /// What the one who published wants from the one who enters.
     pub handoff: Handoff,
+    /// Files that the snapshot lacks because they hold credentials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redacted: Vec<Redacted>,
     /// Fields of other versions, kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -155,6 +158,30 @@ pub struct Cache {
     /// Fields of other versions, kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// A file that was left out because it holds a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redacted {
+    /// Its path from the top of the checkout; what is no UTF-8 is
+    /// percent-encoded.
+    pub path: String,
+    /// The rules that it matched.
+    pub rules: Vec<String>,
+    /// What is there instead.
+    pub instead: Instead,
+}
+
+/// What a workspace has in the place of a file that was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Instead {
+    /// No file.
+    Nothing,
+    /// The file as it was committed.
+    Committed,
+    /// The file as it was staged.
+    Staged,
 }
 
 /// Why a human is called.
@@ -277,38 +304,42 @@ pub(crate) fn check_schema(bytes: &[u8], known: u32, what: &str) -> Result<(), F
     }
 }
 
+/// An identity for tests.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "for tests")]
+pub(super) fn sample() -> Identity {
+    Identity {
+        schema: SCHEMA,
+        task_id: "task-1".parse().unwrap(),
+        created_at: "2026-01-15T10:30:00Z".parse().unwrap(),
+        agent_identity: Some("agent-app".into()),
+        repo: Repo {
+            url: "https://git.example/a/b.git".parse().unwrap(),
+            commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
+            branch: Some("agent/fix".into()),
+            extra: Map::new(),
+        },
+        toolchain: Toolchain {
+            image: format!("store@{}", Digest::of(b"image")).parse().unwrap(),
+            platform: "linux/amd64".parse().unwrap(),
+            pinned: Pinned::AtPublish,
+            extra: Map::new(),
+        },
+        workdir: "/workspace".parse().unwrap(),
+        snapshot_id: Digest::of(b"snapshot"),
+        lockfiles: vec![],
+        caches: vec![],
+        parent: None,
+        handoff: Handoff::default(),
+        redacted: vec![],
+        extra: Map::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn sample() -> Identity {
-        Identity {
-            schema: SCHEMA,
-            task_id: "task-1".parse().unwrap(),
-            created_at: "2026-01-15T10:30:00Z".parse().unwrap(),
-            agent_identity: Some("agent-app".into()),
-            repo: Repo {
-                url: "https://git.example/a/b.git".parse().unwrap(),
-                commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
-                branch: Some("agent/fix".into()),
-                extra: Map::new(),
-            },
-            toolchain: Toolchain {
-                image: format!("store@{}", Digest::of(b"image")).parse().unwrap(),
-                platform: "linux/amd64".parse().unwrap(),
-                pinned: Pinned::AtPublish,
-                extra: Map::new(),
-            },
-            workdir: "/workspace".parse().unwrap(),
-            snapshot_id: Digest::of(b"snapshot"),
-            lockfiles: vec![],
-            caches: vec![],
-            parent: None,
-            handoff: Handoff::default(),
-            extra: Map::new(),
-        }
-    }
 
     proptest! {
         #[test]
@@ -317,12 +348,15 @@ mod tests {
             command in proptest::option::of(any::<String>()),
             exit_code in proptest::option::of(any::<i32>()),
             branch in proptest::option::of("[a-z/]{1,20}"),
+            path in proptest::option::of(any::<String>()),
             parent in proptest::option::of(any::<[u8; 8]>()),
             extra in "[a-z]{9,12}",
         ) {
             let mut identity = sample();
             identity.handoff = Handoff { message, command, exit_code, ..Handoff::default() };
             identity.repo.branch = branch;
+            let rules = vec!["rule".to_owned()];
+            identity.redacted.extend(path.map(|path| Redacted { path, rules, instead: Instead::Committed }));
             identity.parent = parent.map(|bytes| Digest::of(&bytes));
             identity.extra.insert(extra.clone(), Value::from(7));
             identity.repo.extra.insert(extra, Value::from("kept"));

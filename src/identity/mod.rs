@@ -1,15 +1,22 @@
 //! What a task is: the immutable document that pins its environment, and the
 //! names by which people and stores refer to it. Pure: no I/O.
 
+mod claim;
 mod document;
 mod names;
+mod provenance;
 mod reference;
+mod summary;
 mod url;
 
+pub use claim::{CLAIM_LIFE, Claim, Claims, MAX_CLAIMS};
 pub(crate) use document::check_schema;
 pub use document::{
-    Cache, Handoff, Identity, MAX_IDENTITY, Pinned, Platform, Repo, SCHEMA, Status, Toolchain, Workdir,
+    Cache, Handoff, Identity, Instead, MAX_IDENTITY, Pinned, Platform, Redacted, Repo, SCHEMA, Status, Toolchain,
+    Workdir,
 };
 pub use names::{Commit, ImageRef, TaskId};
+pub use provenance::{ArtifactType, EnvironmentIdentity, MAX_PROVENANCE, Made, Provenance};
 pub use reference::{StoreRef, Target, TaskRef};
+pub use summary::{SUMMARY, Summary};
 pub use url::RepoUrl;

@@ -37,10 +37,13 @@ impl TaskId {
     }
 
     /// Whether a store keeps this tag for itself: `id-*`, `sha256-*`,
-    /// `cache-*`, and `image-` before a full digest.
+    /// `cache-*`, `index-v1`, and `image-` or `claim-` before a full digest.
     pub fn is_reserved(tag: &str) -> bool {
         ["id-", "sha256-", "cache-"].iter().any(|prefix| tag.starts_with(prefix))
-            || tag.strip_prefix("image-").is_some_and(|hex| Digest::from_hex(hex).is_ok())
+            || tag == "index-v1"
+            || ["image-", "claim-"]
+                .iter()
+                .any(|prefix| tag.strip_prefix(prefix).is_some_and(|hex| Digest::from_hex(hex).is_ok()))
     }
 }
 
@@ -59,7 +62,7 @@ impl FromStr for TaskId {
         }
         if Self::is_reserved(text) {
             return Err(usage(format!("{text:?} is a name that stores use themselves"))
-                .hint("task IDs do not start with id-, sha256- or cache-"));
+                .hint("task IDs do not start with id-, sha256- or cache-; index-v1 is taken, and so are image- and claim- before a digest"));
         }
         Ok(TaskId(text.to_owned()))
     }
@@ -150,13 +153,13 @@ mod tests {
 
     #[test]
     fn task_ids() {
-        for good in ["a", "task-xyz789", "A.b_c-9", "image-upload-fix", &"x".repeat(128)] {
+        for good in ["a", "task-xyz789", "A.b_c-9", "image-upload-fix", "claim-form", "index-v10", &"x".repeat(128)] {
             assert_eq!(good.parse::<TaskId>().unwrap().as_str(), good);
         }
-        let image_tag = format!("image-{}", Digest::of(b"").hex());
-        for bad in
-            ["", "-a", ".a", "a/b", "a b", "a\n", "ä", "id-1", "sha256-0", "cache-x", &image_tag, &"x".repeat(129)]
-        {
+        let own = ["image", "claim"].map(|kind| format!("{kind}-{}", Digest::of(b"").hex()));
+        let long = "x".repeat(129);
+        let reserved = ["id-1", "sha256-0", "cache-x", "index-v1", &own[0], &own[1]];
+        for bad in ["", "-a", ".a", "a/b", "a b", "a\n", "ä", &long].into_iter().chain(reserved) {
             assert!(bad.parse::<TaskId>().is_err(), "{bad:?}");
         }
     }

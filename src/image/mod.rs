@@ -2,11 +2,8 @@
 //! from the store through both digests and decompression into a file tree,
 //! several at a time. A layer that several images share is stored once.
 
-mod extract;
 mod layer;
-mod path;
 mod pull;
-mod tar;
 mod user;
 
 use anyhow::Result;
@@ -18,7 +15,6 @@ use crate::identity::Platform;
 use crate::oci::{Blobs, Descriptor, ImageConfig, Index, MAX_METADATA, Manifest};
 use crate::paths::Paths;
 
-pub use extract::{Counts, Owned};
 pub use layer::{Layers, Ownership, Record};
 pub use pull::{Cache, Moved, Owners, Pulled, Watch};
 pub use user::{MAX_ID, User};

@@ -112,6 +112,13 @@ impl<'a> Cache<'a> {
                 return Ok(Pulled { fetched, bytes, ..pulled(image, actual, layers, records) });
             }
         }
+        // Whoever waits here finds the image complete, and its user known.
+        let _alone = self.layers("unknown").lock(&image.digest, || {
+            image.layers.iter().for_each(|(layer, _)| watch.waiting(layer));
+        })?;
+        if let Some(pulled) = self.local(image, owners) {
+            return Ok(pulled);
+        }
         // Nothing is ever stored under this name.
         let nowhere = self.layers("unknown");
         let unpacked = unpack(image, &nowhere, blobs, NOBODY_YET, watch)?;

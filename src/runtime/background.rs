@@ -35,6 +35,8 @@ pub fn in_background(work: impl FnOnce()) {
 fn let_go() -> std::io::Result<()> {
     sys::close_all_but(3, &[])?;
     rustix::process::setsid()?;
+    // What somebody waits for comes first.
+    let _ = rustix::process::nice(10);
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;

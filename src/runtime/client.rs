@@ -14,6 +14,7 @@ use super::ports::Port;
 use super::relay::{Pump, RawMode, window_size};
 use super::wire::{self, Ended, Reply, Request, Run, Tell};
 use super::{TIMED_OUT, sandbox, sys};
+use crate::crash;
 use crate::error::{Fault, failure, not_found, usage};
 
 /// Signals that are passed on to the process inside.
@@ -64,7 +65,9 @@ impl Outcome {
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when the runtime has just ended.
 pub fn join(lease: &Lease, session: &Session) -> Result<Outcome> {
-    Ok(run(connect(lease)?.as_fd(), session)?.0)
+    let socket = connect(lease)?;
+    crash::point("exec.joined");
+    Ok(run(socket.as_fd(), session)?.0)
 }
 
 /// Moves the deadline of a runtime; `at` is an instant of the monotonic clock.
@@ -134,7 +137,10 @@ pub(super) fn run(socket: BorrowedFd<'_>, session: &Session) -> Result<(Outcome,
         Err(error) => return Err(error).context("cannot reach the runtime"),
     }
     match wire::receive::<Reply>(socket)? {
-        Some((Reply::Started, fds)) => streams.started(fds)?,
+        Some((Reply::Started, fds)) => {
+            crash::point("exec.started");
+            streams.started(fds)?;
+        }
         Some((Reply::Refused { program, errno }, _)) => return Ok((Outcome::NotStarted { program, errno }, None)),
         Some((Reply::Failed(failure), _)) => return Err(failure.rebuild()),
         Some((Reply::Ended(ended), _)) => return Ok((outcome(ended), Some(ended))),

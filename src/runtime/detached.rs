@@ -19,6 +19,7 @@ use super::sandbox::{Sandbox, Spec};
 use super::sys::{self, Side};
 use super::wire::Failure;
 use crate::clock::Clock;
+use crate::crash;
 use crate::disk;
 
 /// Signals that end a supervisor, and its runtime with it.
@@ -55,6 +56,7 @@ pub fn detach(
     match sys::fork().context("cannot start a supervisor")? {
         Side::Child => {
             drop(news);
+            crash::point("detach.forked");
             supervise(runtimes, clock, spec, session, log, tell, after)
         }
         Side::Parent(_) => {
@@ -81,6 +83,7 @@ fn supervise(
     let started = leave_terminal(session.is_some().then_some(log), &tell).and_then(|()| {
         let sandbox = Sandbox::start(runtimes, clock, spec)?;
         sandbox.ready()?;
+        crash::point("detach.ready");
         Ok(sandbox)
     });
     let news = match &started {
@@ -88,6 +91,7 @@ fn supervise(
         Err(error) => News::Failed(Failure::of(error)),
     };
     let told = serde_json::to_vec(&news).map(|bytes| File::from(tell).write_all(&bytes));
+    crash::point("detach.told");
     let code = match (started, told) {
         (Ok(sandbox), Ok(Ok(()))) => i32::from(watch(sandbox, clock, session).map(|receipt| after(&receipt)).is_err()),
         // Whoever started it is gone: nobody would know of this runtime.

@@ -19,6 +19,7 @@ use super::rootfs::{self, RootfsSpec};
 use super::serve::{Service, serve};
 use super::wire::{self, Failure, Reply};
 use super::{Injected, Network, process, sys};
+use crate::crash;
 
 /// What pid 1 is born with.
 pub(super) struct Birth<'a> {
@@ -62,6 +63,7 @@ pub(super) fn run(mut birth: Birth<'_>) -> ! {
         Ok(1) => {}
         _ => sys::exit_now(1),
     }
+    crash::point("init.born");
     match pasta.transpose().and_then(|pasta| set_up(&mut birth, pasta)) {
         Ok((signals, forwarder, pasta)) => {
             let Birth { owner, listener, context, deadline, memory, go, scratch_place, .. } = birth;
@@ -98,6 +100,7 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<(OwnedFd, Op
         root_exists: birth.root_exists,
         secrets: birth.secrets,
     })?;
+    crash::point("init.mounted");
     rustix::system::sethostname(birth.rootfs.hostname.as_bytes()).context("cannot set the host name")?;
     if birth.network != Network::Host {
         sys::loopback_up().context("cannot bring the loopback interface up")?;
@@ -123,6 +126,7 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<(OwnedFd, Op
     // Descriptors that are closed here are never used or dropped: this
     // process ends without running destructors.
     sys::close_all_but(3, &keep)?;
+    crash::point("init.ready");
     Ok((signals, forwarder, pasta))
 }
 

@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -15,12 +15,16 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::{Enforced, Limits, Network, Port, inspect};
-use crate::digest::hex;
+use crate::crash;
+use crate::digest::{hex, unhex};
 use crate::disk::{self, Durability, lock};
 use crate::paths::Paths;
 
 /// The schema of a lease.
 const SCHEMA: u32 = 1;
+
+/// Bytes of an ID, which is their hexadecimal digits.
+const ID: usize = 6;
 
 /// A process that cannot be mistaken for a later one with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +128,10 @@ pub struct Runtimes {
     paths: Paths,
 }
 
+/// The one thing in a runtime's folder: the place over which its scratch space
+/// is mounted, and the mark by which the folder is known as ours.
+pub(super) const SCRATCH: &str = ".envctl-scratch";
+
 /// The folder of a runtime, locked.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -151,21 +159,25 @@ impl Runtimes {
             let id = random_id()?;
             let path = self.paths.runtime(&id);
             DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+            crash::point("enter.folder-made");
             // Another command may take the folder for a dead one's before it
             // is locked; then it is gone and another one is made.
             if let Ok(file) = File::open(&path)
                 && lock::try_exclusive(&file)?
                 && fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|ours| ours.ino() == now.ino()))
             {
+                crash::point("enter.folder-locked");
                 return Ok(Folder { id, path, file });
             }
         }
     }
 
-    /// IDs of all runtimes whose folder exists.
+    /// IDs of all runtimes whose folder exists. What does not look like one is
+    /// never touched.
     fn ids(&self) -> Vec<String> {
         let entries = fs::read_dir(self.paths.runtimes()).into_iter().flatten().flatten();
-        let mut ids: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut ids: Vec<String> = names.filter(|name| unhex::<ID>(name).is_some()).collect();
         ids.sort();
         ids
     }
@@ -179,7 +191,8 @@ impl Runtimes {
         for id in self.ids() {
             let locked =
                 File::open(self.paths.runtime(&id)).is_ok_and(|file| !lock::try_exclusive(&file).unwrap_or(true));
-            if locked && let Some(lease) = self.read(&id)? {
+            // One that cannot be read must not hide the others.
+            if locked && let Ok(Some(lease)) = self.read(&id) {
                 leases.push(lease);
             }
         }
@@ -190,6 +203,9 @@ impl Runtimes {
     pub(super) fn dead(&self) -> Vec<Folder> {
         let lock = |id: String| {
             let path = self.paths.runtime(&id);
+            if !is_ours(&path) {
+                return None;
+            }
             let file = File::open(&path).ok()?;
             (lock::try_exclusive(&file).ok()? && path.exists()).then_some(Folder { id, path, file })
         };
@@ -226,6 +242,13 @@ impl Runtimes {
         disk::read_json(&self.paths.lease(id))
     }
 
+    /// Keeps a lease that cannot be read out of the way.
+    pub(super) fn set_aside(&self, id: &str) -> Result<()> {
+        let path = self.paths.lease(id);
+        let damaged = path.with_extension("damaged");
+        fs::rename(&path, &damaged).with_context(|| format!("cannot move {} away", path.display()))
+    }
+
     pub(super) fn write(&self, lease: &Lease) -> Result<()> {
         disk::write_json(&self.paths.lease(&lease.id), lease, Durability::Cached)
     }
@@ -240,8 +263,15 @@ impl Runtimes {
     }
 }
 
+/// Whether nothing is in a folder but what envctl puts there.
+fn is_ours(folder: &Path) -> bool {
+    fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir())
+        && fs::read_dir(folder)
+            .is_ok_and(|entries| entries.into_iter().all(|entry| entry.is_ok_and(|entry| entry.file_name() == SCRATCH)))
+}
+
 fn random_id() -> Result<String> {
-    let mut bytes = [0u8; 6];
+    let mut bytes = [0u8; ID];
     let count = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     anyhow::ensure!(count == bytes.len(), "the kernel gave no random bytes");
     Ok(hex(&bytes))
@@ -263,6 +293,20 @@ mod tests {
         let folder = runtimes.create().unwrap();
         assert!(runtimes.dead().is_empty(), "its owner lives");
         drop(folder);
+        assert_eq!(runtimes.dead().len(), 1);
+    }
+
+    #[test]
+    fn case_57_what_does_not_carry_the_mark_is_never_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtimes = runtimes(dir.path());
+        let parent = runtimes.paths().runtimes();
+        let foreign = parent.join("0123456789ab");
+        fs::create_dir_all(foreign.join("precious")).unwrap();
+        std::os::unix::fs::symlink("/", parent.join("aaaaaaaaaaaa")).unwrap();
+        fs::create_dir(parent.join("notes")).unwrap();
+        assert!(runtimes.dead().is_empty());
+        fs::create_dir_all(parent.join("bbbbbbbbbbbb").join(SCRATCH)).unwrap();
         assert_eq!(runtimes.dead().len(), 1);
     }
 

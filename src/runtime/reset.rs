@@ -12,9 +12,10 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 
 use super::inspect;
-use super::lease::{Folder, Lease, Process, Runtimes};
+use super::lease::{Folder, Lease, Process, Runtimes, SCRATCH};
 use super::limits;
 use crate::clock::Clock;
+use crate::crash;
 use crate::disk::{self, Durability};
 
 /// How long the owner of a runtime may take to clean up after it.
@@ -124,12 +125,13 @@ pub(super) fn finish(
     let ports = u64::from(inspect::still_listening(&before.listeners));
     if mounts == 0 {
         // Only the folder's content: the folder carries the lock.
-        disk::remove::tree(&folder.path.join("scratch"))?;
+        disk::remove::tree(&folder.path.join(SCRATCH))?;
     }
+    crash::point("leave.scratch-removed");
     let cgroup = lease.and_then(|lease| lease.cgroup.as_deref());
     // A reboot has taken it away.
     let cgroups = cgroup.map_or(0, |cgroup| u64::from(same_boot && !limits::remove(cgroup)));
-    let scratch = u64::from(folder.path.join("scratch").exists());
+    let scratch = u64::from(folder.path.join(SCRATCH).exists());
     let injected = lease.map_or(0, |lease| lease.secrets.len() as u64);
     // They are on a mount that lives as long as the mounts inside do.
     let secrets = Tally { removed: Some(injected), left: if mounts > 0 { injected } else { 0 } };
@@ -156,33 +158,46 @@ pub(super) fn finish(
     if lease.is_some() {
         disk::write_json(&runtimes.paths().receipt(&folder.id), &receipt, Durability::Cached)?;
     }
+    crash::point("leave.receipt-written");
     if receipt.baseline {
         runtimes.forget(&folder.id)?;
+        crash::point("leave.forgotten");
         disk::remove::tree(&folder.path)?;
     }
     Ok(receipt)
 }
 
-/// Finishes what dead owners left. Called at the start of every command.
-///
-/// # Errors
-/// When something cannot be checked or removed.
-pub fn reap(runtimes: &Runtimes, clock: Clock) -> Result<Vec<Receipt>> {
-    let mut receipts = Vec::new();
+/// Finishes what dead owners left. Called at the start of every command. What
+/// cannot be finished is returned beside the receipts, and stops nothing.
+pub fn reap(runtimes: &Runtimes, clock: Clock) -> (Vec<Receipt>, Vec<anyhow::Error>) {
+    let (mut receipts, mut failures) = (Vec::new(), Vec::new());
     for folder in runtimes.dead() {
-        let lease = runtimes.read(&folder.id)?;
-        let rebooted = lease.as_ref().is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot != lease.boot_id));
-        let reason = if rebooted { "rebooted" } else { "owner-died" };
-        if let Some(lease) = lease.as_ref().filter(|_| !rebooted) {
-            // The lock is let go a moment before the last process is gone.
-            kill(lease.init)?;
-        }
-        let receipt = finish(runtimes, folder, lease.as_ref(), &Before::default(), clock, reason)?;
-        if lease.is_some() {
-            receipts.push(receipt);
+        let id = folder.id.clone();
+        match reap_one(runtimes, folder, clock) {
+            Ok(receipt) => receipts.extend(receipt),
+            Err(error) => failures.push(error.context(format!("cannot clear what the dead runtime {id} left"))),
         }
     }
-    Ok(receipts)
+    (receipts, failures)
+}
+
+fn reap_one(runtimes: &Runtimes, folder: Folder, clock: Clock) -> Result<Option<Receipt>> {
+    let lease = match runtimes.read(&folder.id) {
+        Ok(lease) => lease,
+        // Unreadable: nothing is known of it but that it is over.
+        Err(_) => {
+            runtimes.set_aside(&folder.id)?;
+            None
+        }
+    };
+    let rebooted = lease.as_ref().is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot != lease.boot_id));
+    let reason = if rebooted { "rebooted" } else { "owner-died" };
+    if let Some(lease) = lease.as_ref().filter(|_| !rebooted) {
+        // The lock is let go a moment before the last process is gone.
+        kill(lease.init)?;
+    }
+    let receipt = finish(runtimes, folder, lease.as_ref(), &Before::default(), clock, reason)?;
+    Ok(lease.is_some().then_some(receipt))
 }
 
 /// Ends a runtime that another process owns, and waits until it has gone.
@@ -191,7 +206,9 @@ pub fn reap(runtimes: &Runtimes, clock: Clock) -> Result<Vec<Receipt>> {
 /// When it cannot be ended.
 pub fn stop(runtimes: &Runtimes, lease: &Lease, clock: Clock) -> Result<Receipt> {
     let before = Before::look(lease);
+    crash::point("reset.looked");
     kill(lease.init)?;
+    crash::point("reset.killed");
     let folder = match runtimes.wait(&lease.id, PATIENCE) {
         Ok(folder) => folder,
         Err(()) => {

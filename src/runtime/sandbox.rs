@@ -12,7 +12,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::client::{self, Outcome, Session};
 use super::init::{self, Birth};
-use super::lease::{Folder, Lease, Namespaces, Process, Runtimes};
+use super::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH};
 use super::limits::{self, Cgroup, Limits, Means};
 use super::ports::{self, PortRequest, port_variable};
 use super::reset::{self, Before, Receipt};
@@ -21,6 +21,7 @@ use super::sys::{self, Side};
 use super::wire::{self, Request};
 use super::{Account, Injected, Mapping, Network, exposed, inspect, pasta, probe, process};
 use crate::clock::Clock;
+use crate::crash;
 use crate::disk;
 
 /// Everything that decides a runtime.
@@ -96,7 +97,7 @@ impl Sandbox {
     }
 
     fn start_in(runtimes: &Runtimes, clock: Clock, spec: &Spec, folder: &Folder) -> Result<(Lease, OwnedFd, OwnedFd)> {
-        let scratch = folder.path.join("scratch");
+        let scratch = folder.path.join(SCRATCH);
         disk::create_private_dir(&scratch)?;
         let listener = listen(&folder.id)?;
         let pasta = match spec.network {
@@ -119,7 +120,10 @@ impl Sandbox {
         let cloned = sys::clone_into(namespaces)
             .map_err(|error| probe::explain_user_namespace(error, "cannot create the runtime's namespaces"))?;
         let (pid, pidfd) = match cloned {
-            Side::Parent(child) => child,
+            Side::Parent(child) => {
+                crash::point("enter.cloned");
+                child
+            }
             Side::Child => {
                 drop((go, control));
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -186,8 +190,11 @@ impl Sandbox {
                 cgroup: cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()),
                 secrets: spec.secrets.iter().map(|secret| secret.name.clone()).collect(),
             };
+            crash::point("enter.mapped");
             runtimes.write(&lease)?;
+            crash::point("enter.lease-written");
             rustix::io::write(&go, b"g")?;
+            crash::point("enter.started");
             Ok(lease)
         });
         match prepared {
@@ -225,6 +232,7 @@ impl Sandbox {
     /// When the runtime could not be set up, or the streams break.
     pub fn run(&mut self, session: &Session) -> Result<Outcome> {
         let (outcome, ended) = client::run(self.control.as_fd(), session)?;
+        crash::point("enter.ended");
         match ended {
             Some(ended) => {
                 // Looking from outside costs time; nothing is there to be
@@ -261,6 +269,7 @@ impl Sandbox {
             rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
         });
         let status = waited.context("cannot wait for the runtime to end")?;
+        crash::point("leave.killed");
         let timed_out = status.and_then(|status| status.exit_status()) == Some(super::TIMED_OUT);
         let reason = if timed_out { "deadline" } else { reason };
         if !self.secrets.is_empty() {

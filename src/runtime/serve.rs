@@ -12,6 +12,7 @@ use super::forward::{Forwarder, Published};
 use super::limits::memory_of;
 use super::wire::{self, Ended, Reply, Request, Tell};
 use super::{TIMED_OUT, port_variable, process, sys};
+use crate::crash;
 
 /// Milliseconds that a process whose client is gone may take to end by itself.
 const GRACE: u64 = 2_000;
@@ -163,6 +164,7 @@ impl Init {
     }
 
     fn answer(&mut self, index: usize, request: Request, fds: Vec<OwnedFd>) -> (Reply, Option<OwnedFd>) {
+        crash::point("init.asked");
         match request {
             Request::Run(run) => match process::start(&self.context, &run, fds) {
                 Ok(started) => {

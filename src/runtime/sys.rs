@@ -117,10 +117,14 @@ pub(super) fn read_signal(fd: BorrowedFd<'_>) -> Option<libc::c_int> {
     Some(u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as libc::c_int)
 }
 
-/// Unblocks all signals: for a process about to run something else.
+/// All signals as a program expects them: unblocked, and with their default
+/// effect. Whoever starts envctl in the background may have them ignored.
 pub(super) fn unblock_signals() -> io::Result<()> {
-    // SAFETY: as in signal_fd.
+    // SAFETY: as in signal_fd; SIG_DFL is a valid handler for every signal.
     unsafe {
+        for signal in (1..32).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&mut set);
         check(libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()).into())?;

@@ -8,8 +8,10 @@ use anyhow::{Context, Result};
 
 use super::attributes::Asked;
 use super::document::{
-    AutoCrlf, Content, Document, Eol, FileMode, GitPath, IndexDocument, IndexEntry, Object, SCHEMA, Settings, Sparse,
+    AutoCrlf, Content, Document, Eol, FileMode, GitPath, IndexDocument, IndexEntry, Object, Pack, SCHEMA, Settings,
+    Sparse,
 };
+use super::draft::Draft;
 use super::folders::{self, Walked};
 use super::history::{History, Position, commit, history};
 use super::index::{self, Entry};
@@ -91,12 +93,12 @@ pub fn open(dir: &Path) -> Result<git2::Repository> {
     Ok(repo)
 }
 
-/// Captures a checkout.
+/// Takes a checkout's state; nothing of it is packed yet.
 ///
 /// # Errors
 /// Whatever cannot be carried is refused by name.
-pub fn capture(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Captured> {
-    let operation = Operation::capture(repo)?;
+pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Draft> {
+    let mut operation = Operation::capture(repo)?;
     let head = repo
         .head()
         .map_err(|_| failure("the checkout has no commit yet").hint("commit something, then publish again"))?;
@@ -118,55 +120,114 @@ pub fn capture(git: &Git, repo: &git2::Repository, options: &Options) -> Result<
     let settled = verbatim::find_settled(&scratch, git, scan.beside.asked, suspects)?;
     scan.beside.verbatim.extend(settled);
     check_submodules(git, &scratch, &scan, head_commit.tree_id())?;
-
-    // With conflicts the index is no tree, and its objects travel by themselves.
-    let conflicts = scan.index.iter().any(|entry| entry.stage > 0);
-    let (mut states, mut loose) = if conflicts {
-        (vec![scan.tree], staged_objects(&scan))
-    } else {
-        (vec![scan.staged_tree, scan.tree], Vec::new())
-    };
-    states.extend(operation.as_ref().and_then(Operation::tree));
-    let tip = pack::tie_all(&scratch, &head_commit, &states)?;
-    let mut lfs = Vec::new();
-    if let Some(stored) = scan.beside.lfs.take() {
-        let revisions = pack::revisions(std::iter::once(tip).chain(others.iter().copied()), &history.tips);
-        let (found, missing) = stored.gather(&scratch, git, repo, &revisions, &loose)?;
-        loose.extend(found.iter().map(|content| content.object.0));
-        left_out.extend(missing.iter().map(LeftOut::content));
-        lfs = found;
+    if !scan.in_conflict() {
+        operation = operation.and_then(Operation::without_tree);
     }
-    loose.extend(scan.beside.verbatim.values());
-    let tips = std::iter::once(tip).chain(others).chain(loose);
-    let pack = pack::write(git, &scratch, &pack::revisions(tips, &[history.base]))?;
-    let (pack_path, pack) = pack.unzip();
     left_out.extend(walked.special.iter().map(|(path, kind)| LeftOut::special(path, kind)));
-    let as_it_is =
-        |(path, object): (&Vec<u8>, &git2::Oid)| Verbatim { path: GitPath(path.clone()), object: Object(*object) };
-    let verbatim = scan.beside.verbatim.iter().map(as_it_is).collect();
-    let changed_files = scan.changed;
-    let tree = Object(scan.tree);
-    let index = index_document(scan, digest);
-    let document = Document {
-        schema: SCHEMA,
-        base: commit(history.base)?,
-        head: commit(head_commit.id())?,
-        branch,
-        remote: history.remote,
-        commits: history.commits.iter().map(|id| commit(*id)).collect::<Result<_>>()?,
-        tree,
-        index,
+    let (head, head_tree) = (head_commit.id(), head_commit.tree_id());
+    let stored = scan.beside.lfs.take();
+    let mut draft = Draft {
+        scan,
+        history,
         empty_folders: walked.empty,
+        digest,
+        head,
+        head_tree,
+        branch,
         settings,
-        pack,
         operation,
-        lfs,
-        verbatim,
+        others,
+        lfs: Vec::new(),
+        left_out,
+        scratch,
     };
-    let bytes = document.to_bytes()?;
-    Document::parse(&bytes).context("this checkout holds something that no snapshot may carry")?;
-    let unpushed = history.unpushed;
-    Ok(Captured { document, bytes, pack: pack_path, changed_files, unpushed, left_out, _scratch: scratch })
+    if let Some(stored) = stored {
+        let (tip, loose) = draft.states()?;
+        let wanted = std::iter::once(tip).chain(draft.others.iter().copied());
+        let revisions = pack::revisions(wanted, &draft.history.tips);
+        let (found, missing) = stored.gather(&draft.scratch, git, repo, &revisions, &loose)?;
+        draft.left_out.extend(missing.iter().map(LeftOut::content));
+        draft.lfs = found;
+    }
+    Ok(draft)
+}
+
+/// The pack of a draft, where the remote does not hold everything.
+#[derive(Debug)]
+pub struct Packed(Option<(PathBuf, Pack)>);
+
+impl Draft {
+    /// What holds all trees, and objects that are in none of them.
+    fn states(&self) -> Result<(git2::Oid, Vec<git2::Oid>)> {
+        let scan = &self.scan;
+        // With conflicts the index is no tree, and its objects travel by themselves.
+        let (mut states, loose) = if scan.in_conflict() {
+            (vec![scan.tree], staged_objects(scan))
+        } else {
+            (vec![scan.staged_tree, scan.tree], Vec::new())
+        };
+        states.extend(self.operation.as_ref().and_then(Operation::tree));
+        Ok((pack::tie_all(&self.scratch, (self.head, self.head_tree), &states)?, loose))
+    }
+
+    /// Packs everything that the base lacks; anew after files were left out.
+    ///
+    /// # Errors
+    /// When git cannot pack.
+    pub fn pack(&self, git: &Git) -> Result<Packed> {
+        let (tip, loose) = self.states()?;
+        let beside = self.lfs.iter().map(|content| content.object.0).chain(self.scan.beside.verbatim.values().copied());
+        let wanted = std::iter::once(tip).chain(self.others.iter().copied()).chain(loose).chain(beside);
+        pack::write(git, &self.scratch, &pack::revisions(wanted, &[self.history.base])).map(Packed)
+    }
+
+    /// Writes the document to the draft's last pack.
+    ///
+    /// # Errors
+    /// When the document could not be read back.
+    pub fn seal(self, packed: Packed) -> Result<Captured> {
+        let Draft {
+            scan,
+            history,
+            empty_folders,
+            digest,
+            head,
+            branch,
+            settings,
+            operation,
+            lfs,
+            left_out,
+            scratch,
+            ..
+        } = self;
+        let (pack_path, pack) = packed.0.unzip();
+        let as_it_is =
+            |(path, object): (&Vec<u8>, &git2::Oid)| Verbatim { path: GitPath(path.clone()), object: Object(*object) };
+        let verbatim = scan.beside.verbatim.iter().map(as_it_is).collect();
+        let changed_files = scan.changed;
+        let tree = Object(scan.tree);
+        let index = index_document(scan, digest);
+        let document = Document {
+            schema: SCHEMA,
+            base: commit(history.base)?,
+            head: commit(head)?,
+            branch,
+            remote: history.remote,
+            commits: history.commits.iter().map(|id| commit(*id)).collect::<Result<_>>()?,
+            tree,
+            index,
+            empty_folders,
+            settings,
+            pack,
+            operation,
+            lfs,
+            verbatim,
+        };
+        let bytes = document.to_bytes()?;
+        Document::parse(&bytes).context("this checkout holds something that no snapshot may carry")?;
+        let unpushed = history.unpushed;
+        Ok(Captured { document, bytes, pack: pack_path, changed_files, unpushed, left_out, _scratch: scratch })
+    }
 }
 
 /// What no `enter` would restore is refused here already.

@@ -48,7 +48,10 @@ pub(super) struct History {
     pub(super) base: git2::Oid,
     /// From HEAD down to the base.
     pub(super) commits: Vec<git2::Oid>,
-    /// How many of them the remote lacks.
+    /// Beside them: what the commits that an operation names have above all
+    /// that the remote is known to hold.
+    pub(super) beside: Vec<git2::Oid>,
+    /// How many of those up to HEAD the remote lacks.
     pub(super) unpushed: usize,
     /// The remote, and its refs that matter.
     pub(super) remote: Remote,
@@ -110,16 +113,21 @@ pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result
     walk.hide(base)?;
     let commits: Vec<git2::Oid> = walk.collect::<Result<_, _>>()?;
     refuse_cut_history(repo, &commits)?;
+    let mut beside = Vec::new();
     if !others.is_empty() {
         let mut walk = repo.revwalk()?;
         others.iter().try_for_each(|id| walk.push(*id))?;
         walk.hide(base)?;
         refuse_cut_history(repo, &walk.collect::<Result<Vec<_>, _>>()?)?;
+        let mut walk = repo.revwalk()?;
+        others.iter().try_for_each(|id| walk.push(*id))?;
+        [base, head.id()].into_iter().chain(tips.iter().map(|(_, tip)| *tip)).try_for_each(|id| walk.hide(id))?;
+        beside = walk.collect::<Result<_, _>>()?;
     }
     let upstream = branch.and_then(|branch| upstream(repo, branch, &prefix));
     let refs = tracking_refs(repo, &tips, base, upstream.as_deref())?;
     let tips = tips.into_iter().map(|(_, tip)| tip).collect();
-    Ok(History { base, commits, unpushed: unpushed.len(), remote: Remote { name, upstream, refs }, tips })
+    Ok(History { base, commits, unpushed: unpushed.len(), remote: Remote { name, upstream, refs }, tips, beside })
 }
 
 /// A commit to be carried whose parents a shallow clone does not have.

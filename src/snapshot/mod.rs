@@ -1,11 +1,15 @@
 //! The semantic state of a checkout: what was committed and not pushed, what
-//! was staged, changed, deleted and added. Taken by [`mod@capture`], put back by
-//! [`mod@apply`], compared by [`parity`]. Not a disk: git's own objects carry it.
+//! was staged, changed, deleted and added. Taken by [`mod@capture`] as a
+//! [`Draft`] that can be looked at before it is packed, put back by
+//! [`mod@apply`], compared by [`parity`] and [`mod@compare`]. Not a disk: git's
+//! own objects carry it.
 
 mod apply;
 mod attributes;
 mod capture;
+mod compare;
 mod document;
+mod draft;
 mod edit;
 mod files;
 mod folders;
@@ -25,8 +29,11 @@ mod verbatim;
 mod wire;
 
 pub use apply::{Applied, Parity, apply, parity};
-pub use capture::{Captured, Options, capture, open};
-pub use document::{Document, MAX_DOCUMENT, Pack, TrackingRef};
+pub use capture::{Captured, Options, Packed, draft, open};
+pub use compare::{Changes, CommitLine, FileChange, FileStatus, Side, compare};
+pub use document::{Document, GitPath, MAX_DOCUMENT, Pack, TrackingRef};
+pub use draft::{CommitText, Content, Draft, Instead, LeaveOut, Place, Reader};
 pub use history::remote_url;
 pub use left_out::{Kind as LeftOutKind, LeftOut};
 pub use lfs::restore::Fetch;
+pub use scratch::CAPTURE;

@@ -14,14 +14,18 @@ use crate::error::{Fault, integrity};
 use crate::git::Git;
 use crate::oci::unwrap_io;
 
-/// Ties trees that no commit has to HEAD, as in a stash: given a bare tree, git
+/// Ties trees that no commit has to HEAD (a commit and its tree), as in a stash: given a bare tree, git
 /// would neither leave out all that the base has nor know from which of its
 /// files to make deltas. Returns the last of the commits.
 ///
 /// # Errors
 /// When a commit cannot be written.
-pub(super) fn tie_all(scratch: &ScratchRepo, head: &git2::Commit<'_>, states: &[git2::Oid]) -> Result<git2::Oid> {
-    let (mut tip, mut last) = (head.id(), head.tree_id());
+pub(super) fn tie_all(
+    scratch: &ScratchRepo,
+    (head, head_tree): (git2::Oid, git2::Oid),
+    states: &[git2::Oid],
+) -> Result<git2::Oid> {
+    let (mut tip, mut last) = (head, head_tree);
     for tree in states {
         if *tree != last {
             (tip, last) = (tie(scratch, tip, *tree)?, *tree);

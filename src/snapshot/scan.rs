@@ -44,6 +44,13 @@ pub(super) struct Scan {
     pub(super) read: HashSet<Vec<u8>>,
 }
 
+impl Scan {
+    /// Whether the index has files of which several sides disagree.
+    pub(super) fn in_conflict(&self) -> bool {
+        self.index.iter().any(|entry| entry.stage > 0)
+    }
+}
+
 /// Captures the working files. `meanwhile` is given the index, and runs while
 /// git looks at the files.
 ///
@@ -148,6 +155,6 @@ pub(super) fn asked(scratch: &ScratchRepo, index: &[Entry], read: &[Vec<u8>]) ->
     Asked::of_files(&scratch.settings, paths.map(|path| scratch.full(path)))
 }
 
-fn path_of(path: &[u8]) -> &std::path::Path {
+pub(super) fn path_of(path: &[u8]) -> &std::path::Path {
     std::path::Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path))
 }

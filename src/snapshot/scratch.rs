@@ -14,12 +14,17 @@ use rustix::fs::{AtFlags, CWD};
 
 use super::document::{AutoCrlf, Eol, Settings};
 use super::index::{self, Entry, Stat};
+use crate::disk::scratch::Scratch;
 use crate::git::{Call, Git};
 
-/// The scratch repository; gone when dropped.
+/// How its folder begins, in the folder for temporary files.
+pub const CAPTURE: &str = ".envctl-capture-";
+
+/// The scratch repository; gone when dropped, or when its maker is dead and
+/// another one is made.
 #[derive(Debug)]
 pub(super) struct ScratchRepo {
-    folder: tempfile::TempDir,
+    folder: Scratch,
     pub(super) work_tree: PathBuf,
     /// The settings that it has.
     pub(super) settings: Settings,
@@ -28,9 +33,7 @@ pub(super) struct ScratchRepo {
 impl ScratchRepo {
     /// Prepares one in the folder for temporary files.
     pub(super) fn new(repo: &git2::Repository, settings: &Settings, exclude: &[String]) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("envctl-")
-            .tempdir()
+        let folder = Scratch::create_in(&std::env::temp_dir(), CAPTURE)
             .context("cannot create a temporary folder: is TMPDIR writable?")?;
         let work_tree = repo.workdir().context("the repository is bare")?.to_owned();
         let scratch = ScratchRepo { folder, work_tree, settings: settings.clone() };

@@ -49,6 +49,7 @@ pub fn write(
         store.put(&descriptor, &|| Ok(Box::new(open()?)))?;
         layers.push(descriptor);
     }
+    crate::crash::point("publish.parts");
     let manifest = Manifest {
         schema_version: 2,
         media_type: Some(media::MANIFEST.into()),
@@ -62,6 +63,7 @@ pub fn write(
     let mut descriptor = Descriptor::of(media::MANIFEST, &bytes);
     descriptor.artifact_type = Some(media::IDENTITY.into());
     store.put(&descriptor, &|| Ok(Box::new(&bytes[..])))?;
+    crate::crash::point("publish.manifest");
     store.tag(&identity_tag(&Digest::of(identity)), &descriptor, None)?;
     Ok(descriptor)
 }

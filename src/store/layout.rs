@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{Content, Store};
+use super::referrers::{List, referrers_tag};
+use super::{Content, Referrers, Store};
 use crate::digest::{Digest, Verified};
 use crate::disk::{self, Durability};
 use crate::error::{Fault, integrity, not_found};
-use crate::oci::{Blobs, Descriptor, Index, MAX_METADATA, REF_NAME, media, unwrap_io};
+use crate::oci::{Blobs, Descriptor, Index, MAX_LAYOUT_INDEX, MAX_METADATA, REF_NAME, media, unwrap_io};
 
 const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -95,13 +96,34 @@ impl Layout {
 
     fn index(&self) -> Result<Index> {
         let path = self.index_path();
-        let bytes =
-            disk::read_file(&path, MAX_METADATA)?.ok_or_else(|| integrity(format!("{} is missing", path.display())))?;
-        Index::parse(&bytes).with_context(|| format!("cannot use {}", path.display()))
+        let bytes = disk::read_file(&path, MAX_LAYOUT_INDEX)?
+            .ok_or_else(|| integrity(format!("{} is missing", path.display())))?;
+        Index::parse_layout(&bytes).with_context(|| format!("cannot use {}", path.display()))
     }
 
     fn write_index(&self, index: &Index) -> Result<()> {
         disk::write_file(&self.index_path(), &serde_json::to_vec(index)?, Durability::Flushed)
+    }
+
+    /// Not the layout's own folder: one that was removed meanwhile is not made
+    /// again.
+    fn make_blob_folder(&self) -> Result<()> {
+        for folder in ["blobs", "blobs/sha256"] {
+            let folder = self.root.join(folder);
+            match fs::create_dir(&folder) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                    return Err(error).with_context(|| format!("cannot create {}", folder.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, index: &Index, tag: &str) -> Result<Option<List>> {
+        let Some(entry) = index.manifests.iter().find(|entry| tag_of(entry) == Some(tag)) else { return Ok(None) };
+        let list = List::parse(&self.read_small(entry, MAX_METADATA)?);
+        Ok(Some(list.with_context(|| format!("the tag {tag} of {} is in use by something else", self.root.display()))?))
     }
 
     /// Other writers wait; readers never do.
@@ -161,10 +183,10 @@ impl Store for Layout {
             return Ok(());
         }
         let path = self.blob_path(&descriptor.digest);
-        let folder = self.root.join("blobs/sha256");
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        self.make_blob_folder()?;
         let context = || format!("cannot store {} in {}", descriptor.digest, self.root.display());
-        let mut temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&self.root).with_context(context)?;
+        // Never a foreign name among the blobs, where it needs one meanwhile.
+        let mut file = disk::Unnamed::create_in(&self.root).with_context(context)?;
         let mut content = Verified::new(content()?, descriptor.size, descriptor.digest);
         let mut buffer = vec![0; 256 << 10];
         loop {
@@ -172,9 +194,9 @@ impl Store for Layout {
             if count == 0 {
                 break;
             }
-            temporary.write_all(&buffer[..count]).with_context(context)?;
+            file.write_all(&buffer[..count]).with_context(context)?;
         }
-        disk::finish_file(temporary, &path, Durability::Flushed).with_context(context)
+        file.publish(&path, Durability::Flushed).with_context(context)
     }
 
     fn tag(&self, tag: &str, descriptor: &Descriptor, expected: Option<Option<&Digest>>) -> Result<bool> {
@@ -187,14 +209,61 @@ impl Store for Layout {
         if current == Some(descriptor.digest) {
             return Ok(true);
         }
-        index.manifests.retain(|entry| tag_of(entry) != Some(tag));
-        let mut entry = descriptor.clone();
-        entry.data = None;
-        entry.annotations.insert(REF_NAME.into(), tag.into());
-        index.manifests.push(entry);
+        set_tag(&mut index, tag, descriptor);
         self.write_index(&index)?;
         Ok(true)
     }
+
+    fn untag(&self, tag: &str, expected: &Digest) -> Result<bool> {
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        let before = index.manifests.len();
+        index.manifests.retain(|entry| tag_of(entry) != Some(tag) || entry.digest != *expected);
+        if index.manifests.len() == before {
+            return Ok(false);
+        }
+        self.write_index(&index)?;
+        Ok(true)
+    }
+
+    fn forget(&self, manifest: &Digest) -> Result<()> {
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        let list = referrers_tag(manifest);
+        // Its blobs stay: another writer may be about to use them again.
+        index.manifests.retain(|entry| entry.digest != *manifest && tag_of(entry) != Some(&list));
+        self.write_index(&index)
+    }
+
+    fn attach(&self, subject: &Digest, manifests: &[Descriptor]) -> Result<()> {
+        let tag = referrers_tag(subject);
+        let _lock = self.lock()?;
+        let mut index = self.index()?;
+        let mut list = self.list(&index, &tag)?.unwrap_or_default();
+        // Without the artifact type, which the manifests have: widespread tools
+        // refuse to copy an index with it byte for byte.
+        let untyped = |manifest: &Descriptor| Descriptor { artifact_type: None, ..manifest.clone() };
+        if !list.add(&manifests.iter().map(untyped).collect::<Vec<_>>())? {
+            return Ok(());
+        }
+        let bytes = list.to_bytes()?;
+        let descriptor = Descriptor::of(media::INDEX, &bytes);
+        self.put(&descriptor, &|| Ok(Box::new(&bytes[..])))?;
+        set_tag(&mut index, &tag, &descriptor);
+        self.write_index(&index)
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Referrers> {
+        Ok(self.list(&self.index()?, &referrers_tag(subject))?.map(List::read).unwrap_or_default())
+    }
+}
+
+fn set_tag(index: &mut Index, tag: &str, descriptor: &Descriptor) {
+    index.manifests.retain(|entry| tag_of(entry) != Some(tag));
+    let mut entry = descriptor.clone();
+    entry.data = None;
+    entry.annotations.insert(REF_NAME.into(), tag.into());
+    index.manifests.push(entry);
 }
 
 fn tag_of(entry: &Descriptor) -> Option<&str> {
@@ -252,6 +321,55 @@ mod tests {
             }
         });
         assert_eq!(Layout::open(dir.path().join("store")).unwrap().tags().unwrap().len(), 40);
+    }
+
+    #[test]
+    fn referrers_are_listed_and_nobody_s_are_lost() {
+        let (dir, store) = layout();
+        let subject = Descriptor::of(media::MANIFEST, b"subject");
+        assert!(store.referrers(&subject.digest).unwrap().found.is_empty());
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let (root, subject) = (dir.path().join("store"), &subject);
+                scope.spawn(move || {
+                    let store = Layout::open(root).unwrap();
+                    for n in 0..10 {
+                        let bytes = format!("{writer}-{n}");
+                        let manifest = Descriptor::of(media::MANIFEST, bytes.as_bytes());
+                        store.attach(&subject.digest, std::slice::from_ref(&manifest)).unwrap();
+                        store.attach(&subject.digest, &[manifest]).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(store.referrers(&subject.digest).unwrap().found.len(), 40);
+        assert_eq!(store.tags().unwrap().len(), 1, "one tag, however many refer");
+    }
+
+    #[test]
+    fn a_tag_is_taken_away_from_where_it_was_seen() {
+        let (_dir, store) = layout();
+        let (a, b) = (Descriptor::of(media::MANIFEST, b"a"), Descriptor::of(media::MANIFEST, b"b"));
+        for tag in ["t", "id"] {
+            store.tag(tag, &a, None).unwrap();
+        }
+        store.attach(&a.digest, std::slice::from_ref(&b)).unwrap();
+        assert!(!store.untag("t", &b.digest).unwrap(), "it points elsewhere");
+        assert!(!store.untag("x", &a.digest).unwrap(), "there is none");
+        assert!(store.untag("t", &a.digest).unwrap());
+        assert_eq!(store.resolve("id").unwrap().unwrap().digest, a.digest, "the other tag stays");
+        store.forget(&a.digest).unwrap();
+        assert!(store.tags().unwrap().is_empty(), "with the list of what refers to it");
+        store.forget(&a.digest).unwrap();
+    }
+
+    #[test]
+    fn a_store_that_is_gone_is_not_made_again() {
+        let (dir, store) = layout();
+        fs::rename(dir.path().join("store"), dir.path().join("moved")).unwrap();
+        let descriptor = Descriptor::of("text/plain", b"hello");
+        assert!(store.put(&descriptor, &|| Ok(Box::new(&b"hello"[..]))).is_err());
+        assert!(!dir.path().join("store").exists());
     }
 
     #[test]

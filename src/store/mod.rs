@@ -3,8 +3,12 @@
 //! digest by the reader.
 
 mod artifact;
+mod attachment;
+mod catalog;
+mod claims;
 mod layout;
 mod network;
+mod referrers;
 mod registry;
 
 use std::io::Read;
@@ -17,8 +21,12 @@ use crate::identity::StoreRef;
 use crate::oci::{Blobs, Descriptor};
 
 pub use artifact::{Artifact, identity_tag, read, write};
+pub use attachment::{Attachment, content_of, read_attachment, write_attachment};
+pub use catalog::{Catalog, note_task};
+pub use claims::{add_claim, read_claims};
 pub use layout::Layout;
 pub use network::{AuthFiles, Host, Network, Proxies};
+pub use referrers::{Referrers, referrers_tag};
 pub use registry::Registry;
 
 /// Opens the content of a blob; again, when an upload was cut short.
@@ -64,6 +72,35 @@ pub trait Store: Blobs {
     /// # Errors
     /// When the store cannot be written.
     fn tag(&self, tag: &str, descriptor: &Descriptor, expected: Option<Option<&Digest>>) -> Result<bool>;
+
+    /// Takes a tag away. What it pointed at stays, with its other tags. When it
+    /// points at something else than `expected`, nothing changes and the answer
+    /// is `false`.
+    ///
+    /// # Errors
+    /// When the store cannot be written, or does not allow it.
+    fn untag(&self, tag: &str, expected: &Digest) -> Result<bool>;
+
+    /// Takes a manifest away, with all its tags and what refers to it. One that
+    /// is not there is fine.
+    ///
+    /// # Errors
+    /// As [`Store::untag`].
+    fn forget(&self, manifest: &Digest) -> Result<()>;
+
+    /// Lists manifests that are there as referrers of `subject`, which each of
+    /// them names. What others list at the same time is kept.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn attach(&self, subject: &Digest, manifests: &[Descriptor]) -> Result<()>;
+
+    /// The manifests that refer to `subject`. What is listed and cannot be used
+    /// is left out, and named.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or the list is no list.
+    fn referrers(&self, subject: &Digest) -> Result<Referrers>;
 }
 
 /// How a store is opened.

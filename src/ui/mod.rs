@@ -17,6 +17,9 @@ use crate::env::Env;
 use crate::error::{self, Kind};
 use crate::secret;
 
+/// How many of the things that an error is about are shown.
+const MAX_DETAILS: usize = 30;
+
 /// When to colour stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Color {
@@ -104,6 +107,13 @@ impl Ui {
         for cause in causes {
             self.stderr(&format!("  {} {}", self.paint("cause:", "2"), escape(&cause)));
         }
+        let details = error::details_of(error);
+        for detail in details.iter().take(MAX_DETAILS) {
+            self.stderr(&format!("  {}", escape(&detail.text)));
+        }
+        if details.len() > MAX_DETAILS {
+            self.stderr(&format!("  ... and {} more; --json lists them all", details.len() - MAX_DETAILS));
+        }
         if let Some(hint) = error::hint_of(error) {
             self.stderr(&format!("  {} {}", self.paint("hint:", "1;36"), escape(&hint)));
         }
@@ -140,6 +150,8 @@ struct ErrorBody {
     kind: Kind,
     message: String,
     causes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<serde_json::Value>,
     hint: Option<String>,
     exit_code: u8,
 }
@@ -148,7 +160,9 @@ impl ErrorReport {
     /// The error as `--json` and `--report` show it.
     pub fn new(error: &anyhow::Error, exit_code: u8) -> Self {
         let (message, causes) = message_and_causes(error);
-        let body = ErrorBody { kind: error::kind_of(error), message, causes, hint: error::hint_of(error), exit_code };
+        let details = error::details_of(error).iter().map(|detail| detail.data.clone()).collect();
+        let (kind, hint) = (error::kind_of(error), error::hint_of(error));
+        let body = ErrorBody { kind, message, causes, details, hint, exit_code };
         ErrorReport { error: body }
     }
 }

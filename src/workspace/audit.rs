@@ -10,12 +10,12 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, MemfdFlags, Mode, OFlags, RenameFlags};
 
 /// What is appended to a name so that git does not read it any more.
 const SUFFIX: &str = ".envctl-quarantine";
@@ -130,10 +130,12 @@ pub fn audit(workspace: &Path, since: i64) -> Result<Vec<Quarantined>> {
         if listing.is_git && path != Path::new(".git") {
             audit.git_folder(folder.as_fd(), &path, workspace)?;
         }
+        let own = path == Path::new(".git");
         for name in listing.folders {
-            // Objects are data, and there are many of them.
-            let objects = listing.is_git && name == "objects";
-            if !objects && let Ok(opened) = rustix::fs::openat(&folder, &name, folder_flags(), Mode::empty()) {
+            // Objects are data, and there are many of them; of the workspace's
+            // own, only the git folders of submodules and worktrees are others.
+            let skipped = listing.is_git && (name == "objects" || (own && name != "modules" && name != "worktrees"));
+            if !skipped && let Ok(opened) = rustix::fs::openat(&folder, &name, folder_flags(), Mode::empty()) {
                 pending.push((opened, path.join(&name)));
             }
         }
@@ -262,9 +264,9 @@ fn bad_config(folder: BorrowedFd<'_>, name: &str) -> Option<String> {
     }
     // Read from a copy that nobody can change meanwhile.
     let entries = (|| -> Result<Vec<String>> {
-        let mut copy = tempfile::NamedTempFile::new()?;
-        copy.write_all(&bytes)?;
-        let config = git2::Config::open(copy.path())?;
+        let copy = rustix::fs::memfd_create("config", MemfdFlags::CLOEXEC)?;
+        std::fs::File::from(copy.try_clone()?).write_all(&bytes)?;
+        let config = git2::Config::open(Path::new(&format!("/proc/self/fd/{}", copy.as_raw_fd())))?;
         let mut names = Vec::new();
         config.entries(None)?.for_each(|entry| names.push(String::from_utf8_lossy(entry.name_bytes()).into_owned()))?;
         Ok(names)

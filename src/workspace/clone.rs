@@ -6,9 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::Mode;
+use rustix::fs::{CWD, Mode, RenameFlags};
+use rustix::io::Errno;
 
 use super::mirror::Mirror;
+use crate::crash;
 use crate::disk::scratch::Scratch;
 use crate::error::usage;
 
@@ -23,12 +25,14 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Starts a clone for `place` that borrows the mirror's objects.
+    /// Starts a clone for `place` that borrows the mirror's objects. `replaces`
+    /// says that what is there is known and will be set aside.
     ///
     /// # Errors
     /// When something is at `place` already.
-    pub fn new(place: &Path, mirror: &Mirror, remote: &str, url: &str) -> Result<Self> {
-        if fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some()) || place.is_file() {
+    pub fn new(place: &Path, mirror: &Mirror, remote: &str, url: &str, replaces: bool) -> Result<Self> {
+        let occupied = || fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some());
+        if (!replaces && occupied()) || place.is_file() {
             return Err(usage(format!("{} is not empty", place.display()))
                 .hint("name a folder that does not exist yet: --into DIR")
                 .into());
@@ -39,6 +43,7 @@ impl Draft {
         rustix::process::umask(umask);
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777 & !umask.as_raw_mode()))?;
         let draft = Draft { folder, place: place.to_owned() };
+        crash::point("cold.workspace-begun");
         draft.init(mirror, remote, url).with_context(|| format!("cannot prepare the workspace {}", place.display()))?;
         Ok(draft)
     }
@@ -92,14 +97,45 @@ impl Draft {
         Ok(())
     }
 
-    /// Moves the finished workspace to its place. It is not flushed yet: see
+    /// Moves the finished workspace to its place, and what is there to `aside`,
+    /// in one step where the file system can. It is not flushed yet: see
     /// [`flush`].
     ///
     /// # Errors
-    /// When something has appeared there meanwhile.
-    pub fn finish(self) -> Result<()> {
-        fs::rename(self.path(), &self.place)
-            .with_context(|| format!("cannot move the workspace to {}", self.place.display()))
+    /// When something has appeared there meanwhile; then it is as it was.
+    pub fn finish(self, aside: Option<&Path>) -> Result<()> {
+        let context = || format!("cannot move the workspace to {}", self.place.display());
+        let Some(aside) = aside else {
+            return fs::rename(self.path(), &self.place).with_context(context);
+        };
+        // Nothing that clears dead drafts may find the old one under a draft's
+        // name: the new one goes where the old one is to be, then both change
+        // places.
+        fs::rename(self.path(), aside).with_context(context)?;
+        crash::point("refresh.set-aside");
+        let exchanged = match rustix::fs::renameat_with(CWD, aside, CWD, &self.place, RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.exchange_slowly(aside),
+            other => other.map_err(Into::into),
+        };
+        if let Err(error) = exchanged {
+            // Back to where it is cleared.
+            let _ = fs::rename(aside, self.path());
+            return Err(error).with_context(context);
+        }
+        crash::point("refresh.exchanged");
+        Ok(())
+    }
+
+    /// By three renames, each of which leaves both in some place.
+    fn exchange_slowly(&self, aside: &Path) -> std::io::Result<()> {
+        let mut between = aside.as_os_str().to_owned();
+        between.push("-old");
+        fs::rename(&self.place, &between)?;
+        if let Err(error) = fs::rename(aside, &self.place) {
+            let _ = fs::rename(&between, &self.place);
+            return Err(error);
+        }
+        fs::rename(&between, aside)
     }
 }
 

@@ -158,6 +158,7 @@ impl Mirror {
         options.bare(true).external_template(false).initial_head("envctl");
         git2::Repository::init_opts(draft.path(), &options)?.config()?.set_i32("gc.auto", 0)?;
         std::fs::rename(draft.path(), &self.path)?;
+        crate::crash::point("cold.mirror-made");
         Ok(())
     }
 

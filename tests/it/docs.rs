@@ -53,11 +53,22 @@ fn options(help: &str, heading: &str) -> BTreeSet<String> {
     plain.flat_map(|line| line.split(", ").map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
+/// All commands as they are typed, those of a command after it.
 fn verbs() -> Vec<String> {
-    let help = help(&[]);
-    let (_, rest) = help.split_once("\nCommands:\n").unwrap();
-    let lines = rest.lines().take_while(|line| !line.is_empty());
-    lines.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+    let below = |words: &[&str]| -> Vec<String> {
+        let help = help(words);
+        let Some((_, rest)) = help.split_once("\nCommands:\n") else { return Vec::new() };
+        let lines = rest.lines().take_while(|line| !line.is_empty());
+        lines.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+    };
+    let mut all = Vec::new();
+    for verb in below(&[]) {
+        let own = if verb == "help" { Vec::new() } else { below(&[&verb]) };
+        let own = own.into_iter().filter(|own| own != "help").map(|own| format!("{verb} {own}")).collect::<Vec<_>>();
+        all.push(verb);
+        all.extend(own);
+    }
+    all
 }
 
 #[test]
@@ -78,7 +89,7 @@ fn every_command_and_option_is_in_the_reference() {
         if verb == "help" {
             continue;
         }
-        let help = help(&[verb]);
+        let help = help(&verb.split(' ').collect::<Vec<_>>());
         assert_eq!(first_cells(text), &options(&help, "Options") - &own, "the options of {verb}");
         let usage = help.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap();
         assert!(text.contains(&format!("    {usage}\n")), "the usage of {verb} is {usage}");

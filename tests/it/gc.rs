@@ -28,7 +28,7 @@ fn a_thousand_stale_leases() {
             stale["boot_id"] = "00000000-0000-0000-0000-000000000000".into();
         }
         stale["init"] = json!({ "pid": 1, "start": 5 });
-        fs::create_dir_all(state.join(format!("runtimes/{id}/scratch"))).unwrap();
+        fs::create_dir_all(state.join(format!("runtimes/{id}/.envctl-scratch"))).unwrap();
         fs::write(state.join(format!("leases/{id}.json")), stale.to_string()).unwrap();
     }
     let done = lab.dev.envctl(["gc", "--json"]).ok().json();

@@ -4,10 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers outside #[test] functions may fail the test too")]
 
 mod approval;
+mod crash;
+mod credentials;
+mod crowd;
 mod docs;
 mod errors;
+mod evidence;
 mod examples;
 mod gc;
+mod history;
 mod hostile_git;
 mod hostile_image;
 mod image;

@@ -97,6 +97,11 @@ fn every_verb_prints_one_json_object() {
     assert_eq!(names, ["resolve", "fetch.snapshot", "fetch.repo", "hydrate.workspace"]);
     keys(trip.lab.dev.envctl(["show", &task]), &["task", "digest", "identity", "here"]);
     keys(trip.lab.dev.envctl(["tasks", "--store", &store]), &["store", "tasks"]);
+    keys(trip.lab.dev.envctl(["log", &task]), &["task", "identities", "end"]);
+    keys(trip.lab.dev.envctl(["diff", &task, &task]), &["a", "b", "same", "fields", "artifacts", "changes", "unknown"]);
+    keys(trip.lab.dev.envctl(["artifacts", "ls", &task]), &["task", "identity", "artifacts", "skipped"]);
+    keys(trip.lab.dev.envctl(["artifacts", "get", &task]), &["task", "identity", "artifacts", "folder", "bytes"]);
+    keys(trip.lab.dev.envctl(["artifacts", "verify", &task]), &["ok", "artifacts"]);
     keys(trip.lab.dev.envctl(["status"]), &["leases", "workspaces"]);
     keys(trip.lab.dev.envctl(["reset", "--all"]), &["baseline", "receipts"]);
     keys(trip.lab.dev.envctl(["reset", &task]), &["baseline", "receipts"]);

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::pointer::Pointer;
 use crate::digest::Verified;
-use crate::disk::{self, Durability};
+use crate::disk::{Durability, Unnamed};
 use crate::oci::unwrap_io;
 
 /// A folder of contents.
@@ -64,11 +64,11 @@ impl Contents {
         let path = self.place(pointer);
         let folder = path.parent().context("a content has a folder")?;
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).context("cannot write an LFS file")?;
+        let mut file = Unnamed::create_in(folder).context("cannot write an LFS file")?;
         io::copy(&mut Verified::new(content, pointer.size, pointer.oid), &mut file)
             .map_err(unwrap_io)
             .context("cannot write an LFS file")?;
-        disk::finish_file(file, &path, Durability::Cached).with_context(|| format!("cannot write {}", path.display()))
+        file.publish(&path, Durability::Cached).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

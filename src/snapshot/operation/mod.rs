@@ -156,6 +156,14 @@ impl Operation {
         Rule::of(&file.name)?.names(&file.content.0).first().copied()
     }
 
+    /// Without the tree of the last automatic merge: git keeps it after the
+    /// last conflict is resolved, when nothing needs it, and what it holds may
+    /// be what was resolved away. `None` when nothing is left.
+    pub(super) fn without_tree(mut self) -> Option<Self> {
+        self.files.retain(|file| !Rule::of(&file.name).is_some_and(Rule::is_tree));
+        Some(self).filter(|operation| !operation.files.is_empty())
+    }
+
     /// Refuses whatever is not on the list, before anything is made of it.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ const MAX_TOKEN: u64 = 256 << 10;
 pub(super) enum Scope {
     Pull,
     Push,
+    Delete,
 }
 
 /// What opens the registry for a while. Never printed.
@@ -109,6 +110,7 @@ impl Auth {
         let actions = match scope {
             Scope::Pull => "pull",
             Scope::Push => "pull,push",
+            Scope::Delete => "pull,push,delete",
         };
         let mut query = vec![("scope", format!("repository:{}:{actions}", self.repository))];
         if let Some(service) = challenge.value("service") {

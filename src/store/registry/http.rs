@@ -22,6 +22,10 @@ use crate::store::Network;
 /// Upper bound for the part of an error's body that is looked at, in bytes.
 const MAX_COMPLAINT: u64 = 64 << 10;
 
+/// Upper bound for a list of tags in bytes: some registries give all of them
+/// at once, however few were asked for.
+const MAX_TAG_LIST: u64 = 128 << 20;
+
 /// One repository of one registry.
 #[derive(Clone)]
 pub(super) struct Http(Arc<Inner>);
@@ -82,14 +86,14 @@ impl Http {
         &self.0.auth
     }
 
-    fn url(&self, path: &str) -> Result<Url> {
+    pub(super) fn url(&self, path: &str) -> Result<Url> {
         let text = format!("v2/{}/{path}", self.0.repository);
         self.0.base.join(&text).with_context(|| format!("{text} is no address"))
     }
 
     /// Sends a request until it is answered, with what it takes to be let in.
     /// The answer may still be a refusal.
-    async fn send(&self, scope: Scope, request: impl Fn(&Client) -> RequestBuilder) -> Result<Response> {
+    pub(super) async fn send(&self, scope: Scope, request: impl Fn(&Client) -> RequestBuilder) -> Result<Response> {
         let inner = &*self.0;
         let mut tries = Tries::default();
         let mut challenged = false;
@@ -275,7 +279,7 @@ impl Http {
             _ => return Err(self.refusal(response).await.into()),
         }
         let more = response.headers().contains_key(reqwest::header::LINK);
-        let bytes = read_capped(response, MAX_METADATA, "the list of tags").await?;
+        let bytes = read_capped(response, MAX_TAG_LIST, "the list of tags").await?;
         #[derive(serde::Deserialize)]
         struct Page {
             tags: Option<Vec<String>>,

@@ -9,6 +9,8 @@ mod connect;
 mod credentials;
 mod download;
 mod http;
+mod referrers;
+mod remove;
 mod reply;
 mod tries;
 mod upload;
@@ -23,7 +25,7 @@ use tokio::runtime::Runtime;
 use self::download::Download;
 use self::http::{Document, Http};
 use self::upload::{Place, Uploads};
-use super::{Content, Network, Store};
+use super::{Content, Network, Referrers, Store};
 use crate::digest::Digest;
 use crate::error::{integrity, not_found, unreachable};
 use crate::oci::{Blobs, Descriptor};
@@ -40,6 +42,8 @@ pub struct Registry {
     uploads: OnceLock<Uploads>,
     /// Manifests that came already, so that none is fetched twice.
     documents: Mutex<HashMap<Digest, Document>>,
+    /// Whether the registry has the referrers API, once it was asked.
+    referrers_api: OnceLock<bool>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -76,6 +80,7 @@ impl Registry {
             network: network.clone(),
             uploads: OnceLock::new(),
             documents: Mutex::default(),
+            referrers_api: OnceLock::new(),
         })
     }
 
@@ -90,6 +95,12 @@ impl Registry {
             documents.insert(document.digest, document.clone());
         }
         descriptor
+    }
+
+    fn drop_document(&self, digest: &Digest) {
+        if let Ok(mut documents) = self.documents.lock() {
+            documents.remove(digest);
+        }
     }
 
     /// A manifest by its digest: from memory, the mirror, or the registry.
@@ -214,5 +225,21 @@ impl Store for Registry {
             return Ok(true);
         }
         Ok(self.resolve(tag)?.is_some_and(|now| now.digest == descriptor.digest))
+    }
+
+    fn untag(&self, tag: &str, expected: &Digest) -> Result<bool> {
+        remove::untag(self, tag, expected)
+    }
+
+    fn forget(&self, manifest: &Digest) -> Result<()> {
+        remove::forget(self, manifest)
+    }
+
+    fn attach(&self, subject: &Digest, manifests: &[Descriptor]) -> Result<()> {
+        referrers::attach(self, subject, manifests)
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Referrers> {
+        referrers::referrers(self, subject)
     }
 }

@@ -34,7 +34,7 @@ impl Tries {
 }
 
 /// A random number from 0 to 1.
-fn fraction() -> f64 {
+pub(super) fn fraction() -> f64 {
     let mut bytes = [0; 4];
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
         Ok(4) => f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX),

@@ -103,3 +103,40 @@ fn case_14_attributes_of_other_kinds_do_no_harm() {
     ]);
     range.sees(layer, "cat /file; test -d /d", "content");
 }
+
+/// What says that a layer is complete lies beside its files, never among them.
+#[test]
+fn case_08_a_layer_that_brings_the_record_along() {
+    let range = Range::new();
+    let record =
+        r#"{"diff_id":"sha256:0000000000000000000000000000000000000000000000000000000000000000","boot_id":null}"#;
+    let files = range.accepts_entries([
+        Entry::file("layer.json", record),
+        Entry::symlink("fs", "/etc"),
+        Entry::file(".envctl-scratch", ""),
+    ]);
+    assert_eq!(fs::read_to_string(files.join("layer.json")).unwrap(), record);
+    let own = fs::read_to_string(files.with_file_name("layer.json")).unwrap();
+    assert!(!own.contains("0000000000000000000000000000000000000000000000000000000000000000"), "{own}");
+    // Cut short, it is not there although it says so itself.
+    let mut cut = Layer::new([Entry::file("layer.json", record), Entry::file("more", vec![b'x'; 100_000])]);
+    cut.blob.truncate(cut.blob.len() / 2);
+    range.refuses(cut.clone(), &["error:"]);
+    assert!(range.lab.layer_folders(&cut).is_empty());
+}
+
+/// The bits are the image's, for the image's own users; nobody else on this
+/// machine gets to the files.
+#[test]
+fn case_12_wide_modes_reach_nobody() {
+    let range = Range::new();
+    let files = range.accepts_entries([Entry::dir("open/").mode(0o777), Entry::file("open/file", "x").mode(0o666)]);
+    assert_eq!(mode(files.join("open/file")), 0o666);
+    let other = crate::support::Home::unprivileged();
+    let run = other.call("cat", [files.join("open/file")]).run();
+    assert_ne!(run.code, 0);
+    assert!(run.stderr.contains("Permission denied"), "{}", run.stderr);
+    for folder in [range.lab.dev.cache(), range.lab.dev.data(), range.lab.dev.state()] {
+        assert_eq!(mode(folder.clone()), 0o700, "{}", folder.display());
+    }
+}

@@ -126,3 +126,28 @@ fn tls_where_there_is_none() {
     lab.agent.write("config/envctl/config.toml", config);
     publishing(&lab, &registry.repository("acme/x")).code(7).says(&["does not speak TLS", "plain_http = true"]);
 }
+
+/// Attaching, listing and removing are let in by the same password.
+#[test]
+fn evidence_and_removal_with_a_password() {
+    let registry = RealRegistry::that(Wants { password: true, tls: true });
+    let lab = Lab::new();
+    for home in [&lab.agent, &lab.dev] {
+        let settings = format!("[registries.\"{}\"]\nca = \"{}\"\n", registry.host, registry.ca().display());
+        home.write("config/envctl/config.toml", settings);
+    }
+    let store = registry.repository("acme/tasks");
+    let task = format!("{store}:task-1");
+    lab.agent.write("home/.docker/config.json", auth_file(&registry, crate::support::PASSWORD));
+    publishing(&lab, &store).ok();
+    lab.agent.write("log", "x");
+    lab.agent.envctl(["artifacts", "add", &task, "--type", "logs"]).arg(lab.agent.path("log")).ok();
+    for args in [&["artifacts", "ls", &task] as &[&str], &["log", &task], &["tasks", "rm", "--yes", &task]] {
+        lab.dev.envctl(args).code(1).says(&["denies access"]);
+    }
+    lab.dev.write("home/.docker/config.json", auth_file(&registry, crate::support::PASSWORD));
+    assert_eq!(lab.dev.envctl(["artifacts", "ls", &task]).ok().stdout.lines().count(), 1);
+    lab.dev.envctl(["tasks", "rm", "--yes", "--identities", &task]).ok();
+    lab.dev.envctl(["show", &task]).code(3);
+    registry.stop();
+}

@@ -34,18 +34,22 @@ fn case_28_pid_1_holds_nothing_of_the_host_either() {
         let task = lab.publish(&ImageBuilder::busybox());
         let alive = Alive::start(&lab, &task, "");
         let lease = Alive::lease(&lab);
-        let open: Vec<String> = fs::read_dir(format!("/proc/{}/fd", lease["init"]["pid"]))
-            .unwrap()
-            .map(|fd| fs::read_link(fd.unwrap().path()).unwrap().to_string_lossy().into_owned())
-            .collect();
         let runtime = format!("/runtimes/{}", lease["id"].as_str().unwrap());
-        for target in &open {
-            let known = target == "/dev/null"
+        let is_known = |target: &String| {
+            target == "/dev/null"
                 || target.starts_with("socket:")
                 || target == "anon_inode:[signalfd]"
-                || target.ends_with(&runtime);
-            assert!(known, "{target} in {open:?}");
-        }
+                || target.ends_with(&runtime)
+        };
+        let mut open: Vec<String> = Vec::new();
+        // The command may speak before pid 1 has seen that it started, and has
+        // closed the pipe that would have told of a failure.
+        until("pid 1 holds nothing else", || {
+            let fds = fs::read_dir(format!("/proc/{}/fd", lease["init"]["pid"])).unwrap();
+            let targets = fds.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+            open = targets.map(|target| target.to_string_lossy().into_owned()).collect();
+            open.iter().all(is_known)
+        });
         // Three streams, signals, the lock, and a socket each for the owner,
         // for those who join, and for the command's client.
         assert!((7..=8).contains(&open.len()), "{open:?}");
@@ -247,6 +251,45 @@ fn case_37_nothing_survives_pid_1() {
         alive.marker.assert_gone();
         let (code, said) = alive.wait();
         assert_eq!(code, Some(137), "{said}");
+        lab.assert_baseline();
+    }
+}
+
+/// Every process of ours that lives beside or inside a runtime holds what it
+/// needs and nothing else.
+#[test]
+fn case_29_what_our_own_processes_hold() {
+    for lab in both() {
+        let outside = Outside::of(&lab.dev);
+        let task = lab.publish(&ImageBuilder::busybox());
+        let open = "exec 7<\"$0\" 8<. 9>>\"$0\"; exec \"$@\"";
+        let binary = lab.dev.binary().to_str().unwrap();
+        let words = ["-c", open, &outside.sentinel(), binary, "enter", "--detach", "--json", "-p", "3000", &task];
+        let lease = lab.dev.call("sh", words).ok().json();
+        let held = |pid: &str| -> Vec<String> {
+            let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+            fds.map(|fd| fs::read_link(fd.unwrap().path()).unwrap().to_string_lossy().into_owned()).collect()
+        };
+        let runtime = format!("/runtimes/{}", lease["id"].as_str().unwrap());
+        let init = lease["init"]["pid"].to_string();
+        let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children")).unwrap();
+        let forwarder = children.split_whitespace().next().unwrap().to_owned();
+        for (who, pid) in
+            [("pid 1", &init), ("the forwarder", &forwarder), ("the supervisor", &lease["owner"]["pid"].to_string())]
+        {
+            for target in held(pid) {
+                let known = target == "/dev/null"
+                    || ["socket:", "pipe:", "anon_inode:[signalfd]", "anon_inode:[pidfd]", "pidfd:"]
+                        .iter()
+                        .any(|kind| target.starts_with(kind))
+                    || (who != "the forwarder" && target.ends_with(&runtime));
+                assert!(known, "{who} holds {target}");
+            }
+        }
+        // Two listening sockets, the way to pid 1, and three streams.
+        assert_eq!(held(&forwarder).len(), 6, "{:?}", held(&forwarder));
+        lab.dev.envctl(["reset", &task]).ok();
+        outside.assert_untouched();
         lab.assert_baseline();
     }
 }

@@ -149,3 +149,18 @@ fn git_works_inside_as_outside() {
     assert_eq!(seen.git(&["log", "-1", "--format=%s"]), "inside");
     assert_eq!(seen.git(&["fsck", "--no-dangling"]), "");
 }
+
+/// A shell that starts envctl in the background has it ignore Ctrl-C.
+#[test]
+fn signals_have_their_default_effect() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let binary = lab.dev.binary().to_str().unwrap().to_owned();
+        let script = "trap '' INT QUIT HUP TERM; exec \"$@\"";
+        let words = ["-c", script, "sh", &binary, "enter", &task, "--", "grep", "SigIgn", "/proc/self/status"];
+        let shown = lab.dev.call("sh", words).ok().stdout;
+        let ignored = u64::from_str_radix(shown.trim().rsplit('\t').next().unwrap(), 16).unwrap();
+        // HUP, INT, QUIT and TERM.
+        assert_eq!(ignored & 0b0100_0000_0000_0111, 0, "{shown}");
+    }
+}

@@ -100,3 +100,47 @@ fn what_runs_is_shown() {
         alive.kill_owner().assert_gone();
     }
 }
+
+/// What cannot be understood or cleared is named, and stands in the way of
+/// nothing else.
+#[test]
+fn case_52_what_is_damaged_stops_no_other_command() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        Alive::start(&lab, &task, "").kill_owner().assert_gone();
+        let (damaged, other) = ("0123456789ab", "ba9876543210");
+        for id in [damaged, other] {
+            lab.dev.mkdir(format!("state/envctl/runtimes/{id}/.envctl-scratch"));
+            lab.dev.write(format!("state/envctl/leases/{id}.json"), "{ \"schema\": 1, \"id\": ");
+        }
+        // Not ours to remove: it has something of somebody else's in it.
+        lab.dev.write("state/envctl/runtimes/aaaaaaaaaaaa/precious", "x");
+        lab.dev.envctl(["status"]).ok();
+        lab.enter(&task, &["true"]).ok();
+        let runtimes = lab.dev.state().join("runtimes");
+        assert_eq!(fs::read_dir(&runtimes).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(runtimes.join("aaaaaaaaaaaa/precious")).unwrap(), "x");
+        assert!(lab.dev.state().join(format!("leases/{damaged}.damaged")).exists());
+    }
+}
+
+#[test]
+fn the_workspace_goes_back_to_its_snapshot_and_nothing_is_lost() {
+    for lab in both() {
+        lab.repo.write("file", "as published");
+        let task = lab.publish(&ImageBuilder::busybox());
+        let alive = Alive::start(&lab, &task, "echo mine >file; echo new >untracked; mkdir -p built; echo x >built/x");
+        let done = lab.dev.envctl(["reset", "--workspace", "--json", &task]).ok().json();
+        assert_eq!(done["baseline"], true, "{done}");
+        alive.marker.assert_gone();
+        let place = |name: &str| std::path::PathBuf::from(done["workspace"][name].as_str().unwrap());
+        let (now, aside) = (place("workspace"), place("set_aside"));
+        assert_eq!(fs::read_to_string(now.join("file")).unwrap(), "as published");
+        assert!(!now.join("untracked").exists() && !now.join("built").exists());
+        assert_eq!(fs::read_to_string(aside.join("file")).unwrap(), "mine\n");
+        assert_eq!(fs::read_to_string(aside.join("built/x")).unwrap(), "x\n");
+        lab.sh(&task, "test ! -e untracked");
+        let other = lab.next_task();
+        lab.dev.envctl(["reset", "--workspace", &lab.store.reference(&other)]).code(3);
+    }
+}

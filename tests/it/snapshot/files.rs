@@ -210,3 +210,17 @@ fn a_small_change_makes_a_small_pack() {
         }
     }
 }
+
+/// The developer's umask decides what others may do with a workspace's files.
+#[test]
+fn case_12_the_umask_counts() {
+    let (trip, repo) = started();
+    make_program(&repo, "d/one");
+    let task = trip.publish(&repo);
+    let binary = trip.lab.dev.binary().to_str().unwrap().to_owned();
+    let script = "umask 077; exec \"$0\" \"$@\"";
+    let run = trip.lab.dev.call("sh", ["-c", script, &binary, "enter", &task, "--no-runtime"]).ok();
+    let workspace = std::path::Path::new(run.stdout.trim_end());
+    let mode = |path: &str| workspace.join(path).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("kept"), mode("d/one"), mode("d")), (0o600, 0o700, 0o700));
+}

@@ -46,6 +46,9 @@ fn state(repo: &Repo) -> Vec<(String, String)> {
     // Written for people; comments and short names of commits are left behind.
     let differs = ["rebase-merge/patch", "rebase-merge/git-rebase-todo.backup", "sequencer/todo"];
     names.retain(|name| !differs.contains(&name.as_str()));
+    // Git keeps the tree of the conflicts when there are none any more.
+    let resolved = repo.git(&["ls-files", "--unmerged"]).is_empty();
+    names.retain(|name| !(resolved && name == "AUTO_MERGE"));
     names.sort();
     names.into_iter().filter_map(|name| read(&name).map(|text| (name, text))).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -19,6 +19,7 @@ pub struct Asked {
     pub path: String,
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
 }
 
 #[derive(Clone)]
@@ -109,7 +110,7 @@ impl Liar {
     }
 }
 
-fn converse(stream: TcpStream, answer: impl Fn(&Asked) -> Answer) -> std::io::Result<()> {
+pub(super) fn converse(stream: TcpStream, answer: impl Fn(&Asked) -> Answer) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?);
     let mut first = String::new();
     lines.read_line(&mut first)?;
@@ -122,7 +123,10 @@ fn converse(stream: TcpStream, answer: impl Fn(&Asked) -> Answer) -> std::io::Re
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.insert(name.to_lowercase(), value.trim().to_owned());
     }
-    let asked = Asked { method, path, headers };
+    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    lines.read_exact(&mut body)?;
+    let asked = Asked { method, path, headers, body };
     let answer = answer(&asked);
     let mut stream = stream;
     if answer.way == Way::Silent {
@@ -164,7 +168,7 @@ fn honest(root: &std::path::Path, asked: &Asked) -> Answer {
         let tags: Vec<_> = entries.iter().map(tag).collect();
         return Answer::new(200, serde_json::json!({ "name": NAME, "tags": tags }).to_string());
     }
-    let Some((kind, name)) = rest.split_once('/') else { return missing() };
+    let Some((kind @ ("manifests" | "blobs"), name)) = rest.split_once('/') else { return missing() };
     let named = entries.iter().find(|entry| tag(entry) == name);
     let digest = named.map_or(name.to_owned(), |entry| entry["digest"].as_str().unwrap().to_owned());
     let Ok(bytes) = fs::read(root.join("blobs").join(digest.replacen(':', "/", 1))) else { return missing() };

@@ -1,4 +1,4 @@
-//! One layer's tar into a file tree that overlayfs can use as a lower folder.
+//! A tar into a file tree that overlayfs can use as a lower folder.
 //!
 //! Invariants: every access is relative to the descriptor of the root, which
 //! is opened once; names resolve with `RESOLVE_IN_ROOT`, so that no link in
@@ -54,6 +54,15 @@ pub struct Owned {
     pub gid: u32,
 }
 
+/// What an archive is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An image layer: names that begin with `.wh.` take something away.
+    Layer,
+    /// A tree as it is.
+    Tree,
+}
+
 struct Folder {
     path: Vec<u8>,
     mode: u32,
@@ -69,12 +78,13 @@ pub(super) struct Extractor<'a> {
     /// Owner that needs no settling.
     default_owner: (u32, u32),
     umask: u32,
+    kind: Kind,
     counts: Counts,
     buffer: Vec<u8>,
 }
 
 impl<'a> Extractor<'a> {
-    pub(super) fn new(root: BorrowedFd<'a>, default_owner: (u32, u32), umask: u32) -> Self {
+    pub(super) fn new(root: BorrowedFd<'a>, default_owner: (u32, u32), umask: u32, kind: Kind) -> Self {
         Extractor {
             root,
             cache: HashMap::new(),
@@ -82,6 +92,7 @@ impl<'a> Extractor<'a> {
             owners: Vec::new(),
             default_owner,
             umask,
+            kind,
             counts: Counts::default(),
             buffer: vec![0; 128 << 10],
         }
@@ -112,7 +123,8 @@ impl<'a> Extractor<'a> {
         };
         let parent = self.parent(parents)?;
         let full = parts.join(&b'/');
-        if entry.kind == EntryKind::File
+        if self.kind == Kind::Layer
+            && entry.kind == EntryKind::File
             && let Some(marker) = marker(name)?
         {
             self.counts.opaque_root |= parents.is_empty() && matches!(marker, Marker::Opaque);
@@ -405,7 +417,7 @@ fn named(error: io::Error, path: &[u8]) -> io::Error {
     let path = String::from_utf8_lossy(path).into_owned();
     if let Some(fault) = error.get_ref().and_then(|inner| inner.downcast_ref::<crate::error::Fault>()) {
         let message = format!("{} (entry {path:?})", fault.message);
-        let fault = crate::error::Fault { kind: fault.kind, message, hint: fault.hint.clone() };
+        let fault = crate::error::Fault { message, ..fault.clone() };
         return io::Error::new(error.kind(), fault);
     }
     match error.raw_os_error() {

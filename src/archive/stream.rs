@@ -1,0 +1,204 @@
+//! One blob, one stream: through both digests and decompression into files.
+//! Holds a few chunks in memory, whatever the size.
+
+use std::fs;
+use std::io::{self, BufReader, Read};
+use std::os::fd::BorrowedFd;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use anyhow::Result;
+
+use super::extract::{Counts, Extractor, Kind, Owned};
+use super::tar::Tar;
+use crate::digest::{Digest, Hasher, Verified};
+use crate::error::integrity;
+use crate::oci::{Descriptor, unwrap_io};
+
+/// Chunks between decompression and extraction.
+const CHUNK: usize = 256 << 10;
+/// A layer may grow by this factor over its compressed size, or to the floor.
+const MAX_RATIO: u64 = 200;
+const RATIO_FLOOR: u64 = 8 << 30;
+
+/// Where an archive is unpacked.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The folder that becomes the archive's root.
+    pub root: BorrowedFd<'a>,
+    /// The ids inside that the unpacking user's own files stand for.
+    pub own_ids: (u32, u32),
+    /// What some names mean.
+    pub kind: Kind,
+}
+
+/// Unpacks a compressed archive that hashes to `blob`'s digest, and to
+/// `diff_id` uncompressed. `moved` is told how many more bytes were read; its
+/// error stops it.
+///
+/// # Errors
+/// [`crate::error::Kind::Integrity`] for content that does not match or is
+/// hostile; what was unpacked so far stays in the target.
+pub fn unpack(
+    blob: &Descriptor,
+    diff_id: &Digest,
+    content: Box<dyn Read + Send>,
+    target: &Target<'_>,
+    moved: &(dyn Fn(u64) -> io::Result<()> + Sync),
+) -> Result<(Counts, Vec<Owned>)> {
+    let umask = umask();
+    let (chunks, incoming) = sync_channel::<io::Result<Vec<u8>>>(4);
+    let (spent, spare) = sync_channel::<Vec<u8>>(8);
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if let Err(error) = inflate(blob, diff_id, content, moved, &chunks, &spare) {
+                let _ = chunks.send(Err(error));
+            }
+        });
+        let mut stream = Chunks { incoming, spent, current: Vec::new(), at: 0, ended: false };
+        let extractor = Extractor::new(target.root, target.own_ids, umask, target.kind);
+        let mut tar = Tar::new(&mut stream);
+        let extracted = extractor.run(&mut tar);
+        match extracted {
+            Ok(done) => {
+                // Both digests are known only at the very end of the stream.
+                io::copy(&mut stream, &mut io::sink())?;
+                Ok(done)
+            }
+            // A stream that does not match its digest explains better than
+            // the nonsense that was found in it.
+            Err(error) if stream.ended => Err(error),
+            Err(error) if error.get_ref().is_some() => match io::copy(&mut stream, &mut io::sink()) {
+                Err(stream_error) => Err(stream_error),
+                Ok(_) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    });
+    outcome.map_err(unwrap_io)
+}
+
+/// Reads, checks and decompresses; sends what comes out.
+fn inflate(
+    layer: &Descriptor,
+    diff_id: &Digest,
+    content: Box<dyn Read + Send>,
+    moved: &(dyn Fn(u64) -> io::Result<()> + Sync),
+    chunks: &SyncSender<io::Result<Vec<u8>>>,
+    spare: &Receiver<Vec<u8>>,
+) -> io::Result<()> {
+    let counted = Counted { inner: content, moved };
+    let mut verified = BufReader::with_capacity(CHUNK, Verified::new(counted, layer.size, layer.digest));
+    let limit = layer.size.saturating_mul(MAX_RATIO).max(RATIO_FLOOR);
+    let magic = io::BufRead::fill_buf(&mut verified)?;
+    let mut plain: Box<dyn Read + '_> = if magic.starts_with(&[0x1f, 0x8b]) {
+        Box::new(flate2::bufread::MultiGzDecoder::new(&mut verified))
+    } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut verified)?;
+        decoder.window_log_max(27)?;
+        Box::new(decoder)
+    } else {
+        Box::new(&mut verified)
+    };
+    let mut hasher = Hasher::default();
+    let mut total = 0;
+    let mut broken = None;
+    loop {
+        let mut chunk = spare.try_recv().unwrap_or_default();
+        chunk.resize(CHUNK, 0);
+        let mut filled = 0;
+        while filled < CHUNK {
+            match plain.read(&mut chunk[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    broken = Some(error);
+                    break;
+                }
+            }
+        }
+        chunk.truncate(filled);
+        hasher.update(&chunk);
+        total += filled as u64;
+        if total > limit {
+            return Err(fault(format!("{} unpacks to more than {limit} bytes: a decompression bomb", layer.digest)));
+        }
+        // The extractor is gone: it has its own error to report.
+        if (filled > 0 && chunks.send(Ok(chunk)).is_err()) || broken.is_some() || filled == 0 {
+            break;
+        }
+    }
+    drop(plain);
+    // What follows the compressed stream is covered by the digest as well; and
+    // a wrong digest explains a broken stream better than the stream does.
+    io::copy(&mut verified, &mut io::sink())?;
+    if let Some(error) = broken {
+        return match error.get_ref() {
+            Some(inner) if inner.is::<crate::error::Fault>() => Err(error),
+            _ => Err(fault(format!("the layer {} cannot be decompressed: {error}", layer.digest))),
+        };
+    }
+    let actual = hasher.finish();
+    if actual != *diff_id {
+        return Err(fault(format!("the layer {} unpacks to {actual}, the image says {diff_id}", layer.digest)));
+    }
+    Ok(())
+}
+
+fn fault(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, integrity(message))
+}
+
+struct Counted<'a> {
+    inner: Box<dyn Read + Send>,
+    moved: &'a (dyn Fn(u64) -> io::Result<()> + Sync),
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        (self.moved)(count as u64)?;
+        Ok(count)
+    }
+}
+
+/// The receiving end: a reader over chunks that gives spent ones back.
+struct Chunks {
+    incoming: Receiver<io::Result<Vec<u8>>>,
+    spent: SyncSender<Vec<u8>>,
+    current: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.current.len() {
+            if self.ended {
+                return Ok(0);
+            }
+            match self.incoming.recv() {
+                Ok(Ok(chunk)) => {
+                    let _ = self.spent.try_send(std::mem::replace(&mut self.current, chunk));
+                    self.at = 0;
+                }
+                Ok(Err(error)) => {
+                    self.ended = true;
+                    return Err(error);
+                }
+                Err(_) => self.ended = true,
+            }
+        }
+        let count = buffer.len().min(self.current.len() - self.at);
+        buffer[..count].copy_from_slice(&self.current[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+/// The process's umask, read without changing it.
+fn umask() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o777)
+}

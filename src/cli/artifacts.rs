@@ -1,0 +1,191 @@
+//! `envctl artifacts`
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::parse_task;
+use crate::clock::age;
+use crate::handoff::{
+    AddOptions, ArtifactRow, Checked, Context, add_artifacts, get_artifacts, list_artifacts, verdict, verify_artifacts,
+};
+use crate::identity::{ArtifactType, TaskRef};
+use crate::ui::{escape, human_bytes};
+
+/// Evidence that is attached to a task
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Add(Add),
+    Ls(List),
+    Get(Get),
+    Verify(Verify),
+}
+
+/// Attach files to a task
+///
+/// Inside an entered workspace: to the identity that was entered.
+#[derive(Debug, Args)]
+struct Add {
+    /// TASK, STORE:TASK or STORE@sha256:...
+    #[arg(value_parser = parse_task)]
+    task: TaskRef,
+    /// The files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// What they are
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    artifact_type: ArtifactType,
+    /// The command that made them
+    #[arg(long, value_name = "TEXT")]
+    command: Option<String>,
+    /// Its exit code
+    #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
+    exit_code: Option<i32>,
+}
+
+/// List a task's artifacts, oldest first
+#[derive(Debug, Args)]
+struct List {
+    /// TASK, STORE:TASK or STORE@sha256:...
+    #[arg(value_parser = parse_task)]
+    task: TaskRef,
+}
+
+/// Fetch a task's artifacts, and print the folder in which they are
+#[derive(Debug, Args)]
+struct Get {
+    /// TASK, STORE:TASK or STORE@sha256:...
+    #[arg(value_parser = parse_task)]
+    task: TaskRef,
+    /// Only those with these names
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Copy them to this folder, which is missing or empty
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+/// Read a task's artifacts in full and check them against what they say
+#[derive(Debug, Args)]
+struct Verify {
+    /// TASK, STORE:TASK or STORE@sha256:...
+    #[arg(value_parser = parse_task)]
+    task: TaskRef,
+}
+
+#[derive(Serialize)]
+struct Verified<'a> {
+    ok: bool,
+    artifacts: &'a [Checked],
+}
+
+impl Arguments {
+    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        match &self.verb {
+            Verb::Add(add) => add.run(ctx),
+            Verb::Ls(list) => list.run(ctx),
+            Verb::Get(get) => get.run(ctx),
+            Verb::Verify(verify) => verify.run(ctx),
+        }
+    }
+}
+
+impl Add {
+    fn run(&self, ctx: &Context) -> Result<u8> {
+        let options = AddOptions {
+            task: self.task.clone(),
+            files: self.files.clone(),
+            artifact_type: self.artifact_type,
+            command: self.command.clone(),
+            exit_code: self.exit_code,
+        };
+        let added = add_artifacts(ctx, &options)?;
+        ctx.ui.status("Attached", &format!("{} artifacts to {}", added.artifacts.len(), added.identity));
+        if ctx.ui.is_json() {
+            ctx.ui.json(&added)?;
+        } else {
+            table(ctx, &added.artifacts)?;
+        }
+        Ok(0)
+    }
+}
+
+impl List {
+    fn run(&self, ctx: &Context) -> Result<u8> {
+        let listed = list_artifacts(ctx, &self.task)?;
+        if ctx.ui.is_json() {
+            ctx.ui.json(&listed)?;
+            return Ok(0);
+        }
+        if listed.artifacts.is_empty() {
+            ctx.ui.status("Found", &format!("no artifact of {}", listed.task));
+        }
+        table(ctx, &listed.artifacts)?;
+        if listed.skipped > 0 {
+            ctx.ui.warn(&format!("{} entries of the list are left out; -v names them", listed.skipped));
+        }
+        Ok(0)
+    }
+}
+
+impl Get {
+    fn run(&self, ctx: &Context) -> Result<u8> {
+        let gotten = get_artifacts(ctx, &self.task, &self.names, self.output.as_deref())?;
+        let count = gotten.artifacts.len();
+        ctx.ui.status("Fetched", &format!("{count} artifacts of {}, {}", gotten.task, human_bytes(gotten.bytes)));
+        if ctx.ui.is_json() {
+            ctx.ui.json(&gotten)?;
+        } else if let Some(folder) = &gotten.folder {
+            ctx.ui.data(&folder.display().to_string())?;
+        }
+        Ok(0)
+    }
+}
+
+impl Verify {
+    fn run(&self, ctx: &Context) -> Result<u8> {
+        let checked = verify_artifacts(ctx, &self.task)?;
+        let verdict = verdict(&checked);
+        if ctx.ui.is_json() {
+            ctx.ui.json(&Verified { ok: verdict.is_ok(), artifacts: &checked })?;
+            return Ok(verdict.err().map_or(0, |fault| fault.kind.exit_code()));
+        }
+        for one in &checked {
+            let name = one.artifact.as_ref().map_or("(no artifact)", |row| &row.provenance.name);
+            let state = one.fault.as_ref().map_or_else(|| "ok".to_owned(), |fault| format!("BAD  {fault}"));
+            ctx.ui.data(&escape(&format!("{name}  {state}")))?;
+        }
+        verdict?;
+        Ok(0)
+    }
+}
+
+fn table(ctx: &Context, artifacts: &[ArtifactRow]) -> Result<()> {
+    let width = artifacts.iter().map(|row| row.provenance.name.chars().count()).max().unwrap_or_default().min(40);
+    let now = ctx.clock.now();
+    for row in artifacts {
+        let provenance = &row.provenance;
+        let made_by = provenance.command.as_ref().map_or_else(String::new, |command| {
+            let code = provenance.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
+            format!("{command}{code}")
+        });
+        let line = format!(
+            "{:<width$}  {:<12}  {:>9}  {:<14}  {}  {made_by}",
+            provenance.name,
+            provenance.artifact_type.to_string(),
+            human_bytes(provenance.size),
+            age(provenance.created_at, now),
+            provenance.digest.short(),
+        );
+        ctx.ui.data(escape(&line).trim_end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! `envctl diff`
+
+use anyhow::Result;
+use clap::Args;
+
+use super::parse_task;
+use crate::clock::age;
+use crate::handoff::{Context, Diff, DiffOptions, diff};
+use crate::identity::TaskRef;
+use crate::snapshot::Changes;
+use crate::ui::escape;
+
+/// Show what lies between two tasks, or two identities
+///
+/// Commits, files, image, lockfiles, caches, artifacts and the handoff.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// From this one: TASK, STORE:TASK or STORE@sha256:...
+    #[arg(value_parser = parse_task)]
+    a: TaskRef,
+    /// To this one
+    #[arg(value_parser = parse_task)]
+    b: TaskRef,
+    /// With the lines of files
+    #[arg(long)]
+    patch: bool,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        let options = DiffOptions { a: self.a.clone(), b: self.b.clone(), patch: self.patch };
+        let diff = diff(ctx, &options)?;
+        if ctx.ui.is_json() {
+            ctx.ui.json(&diff)?;
+            return Ok(0);
+        }
+        lines(ctx, &diff).iter().try_for_each(|line| ctx.ui.data(&escape(line)))?;
+        if let Some(patch) = diff.changes.as_ref().and_then(|changes| changes.patch.as_ref()) {
+            // A tab is no harm, and code is full of them.
+            let harmless = |line: &str| line.split('\t').map(escape).collect::<Vec<_>>().join("\t");
+            patch.lines().try_for_each(|line| ctx.ui.data(&harmless(line)))?;
+        }
+        diff.unknown.iter().for_each(|why| ctx.ui.warn(why));
+        Ok(0)
+    }
+}
+
+fn lines(ctx: &Context, diff: &Diff) -> Vec<String> {
+    let row = |name: &str, value: &str| format!("{name:<10} {value}");
+    let now = ctx.clock.now();
+    let sides = [("from", &diff.a), ("to", &diff.b)];
+    let mut lines: Vec<String> = sides
+        .iter()
+        .map(|(name, side)| row(name, &format!("{} {} ({})", side.task, side.identity, age(side.created_at, now))))
+        .collect();
+    if diff.same {
+        lines.push(row("same", "they are one identity"));
+        return lines;
+    }
+    let arrow = |a: &Option<String>, b: &Option<String>| {
+        format!("{} -> {}", a.as_deref().unwrap_or("(none)"), b.as_deref().unwrap_or("(none)"))
+    };
+    lines.extend(diff.fields.iter().map(|field| row(&field.name, &arrow(&field.a, &field.b))));
+    let artifacts = diff.artifacts.iter().flatten();
+    let named = diff.lockfiles.iter().map(|value| ("lockfile", value));
+    let named = named.chain(diff.caches.iter().map(|value| ("cache", value)));
+    for (kind, value) in named.chain(artifacts.map(|value| ("artifact", value))) {
+        let sign = match (&value.a, &value.b) {
+            (None, _) => '+',
+            (_, None) => '-',
+            _ => '~',
+        };
+        lines.push(row(kind, &format!("{sign} {}", value.name)));
+    }
+    lines.extend(diff.changes.iter().flat_map(changes));
+    lines
+}
+
+fn changes(changes: &Changes) -> Vec<String> {
+    let row = |name: &str, value: &str| format!("{name:<10} {value}");
+    let mut lines = Vec::new();
+    for (sign, commits) in [('-', &changes.commits_removed), ('+', &changes.commits_added)] {
+        lines.extend(commits.iter().map(|line| row("commit", &format!("{sign} {:.10} {}", line.commit, line.subject))));
+    }
+    for file in &changes.files {
+        let from = file.from.as_ref().map_or_else(String::new, |from| format!("{from} -> "));
+        lines.push(row("file", &format!("{} {from}{}", file.status.letter(), file.path)));
+    }
+    if changes.index_differs {
+        lines.push(row("index", "what is staged differs"));
+    }
+    if changes.more {
+        lines.push(row("more", "commits or files differ that are not listed"));
+    }
+    lines
+}

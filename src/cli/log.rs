@@ -1,0 +1,52 @@
+//! `envctl log`
+
+use anyhow::Result;
+use clap::Args;
+
+use super::parse_task;
+use crate::clock::age;
+use crate::handoff::{Context, LogEnd, log};
+use crate::identity::TaskRef;
+use crate::ui::escape;
+
+/// Show what a task goes on from, newest first
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// TASK, STORE:TASK or STORE@sha256:...
+    #[arg(value_parser = parse_task)]
+    task: TaskRef,
+    /// How many identities at most
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        let log = log(ctx, &self.task, self.limit as usize)?;
+        if ctx.ui.is_json() {
+            ctx.ui.json(&log)?;
+            return Ok(0);
+        }
+        let now = ctx.clock.now();
+        for entry in &log.identities {
+            let identity = &entry.identity;
+            let agent = identity.agent_identity.as_deref().unwrap_or("-");
+            let message = identity.handoff.message.as_deref().unwrap_or_default();
+            let (commit, status) = (identity.repo.commit.short(), identity.handoff.status.to_string());
+            let line = format!(
+                "{}  {}  {status:<11}  {:<14}  {agent:<12}  {commit}  {message}",
+                entry.digest,
+                identity.task_id,
+                age(identity.created_at, now)
+            );
+            ctx.ui.data(escape(&line).trim_end())?;
+        }
+        match log.end {
+            LogEnd::Beginning => {}
+            LogEnd::Gone => ctx.ui.status("Ended", "what the last one goes on from is in the store no more"),
+            LogEnd::Unknown => ctx.ui.status("Ended", "what the last one goes on from is not on this machine"),
+            LogEnd::Limit => ctx.ui.status("Ended", &format!("there is more than {}: --limit", self.limit)),
+        }
+        Ok(0)
+    }
+}

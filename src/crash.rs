@@ -1,0 +1,70 @@
+//! Points at which a test lets this program die, as if it had been killed
+//! there. In release builds they are nothing.
+
+/// All points. The first word is the verb whose test goes through it; `init`
+/// is pid 1 of a runtime, `detach` its supervisor.
+pub const POINTS: &[&str] = &[
+    "cold.resolved",
+    "cold.snapshot",
+    "cold.layer-unpacked",
+    "cold.layer-published",
+    "cold.mirror-made",
+    "cold.fetched",
+    "cold.workspace-begun",
+    "cold.workspace-applied",
+    "cold.workspace-in-place",
+    "cold.pinned",
+    "refresh.set-aside",
+    "refresh.exchanged",
+    "enter.folder-made",
+    "enter.folder-locked",
+    "enter.cloned",
+    "enter.mapped",
+    "enter.lease-written",
+    "enter.started",
+    "enter.ended",
+    "init.born",
+    "init.mounted",
+    "init.ready",
+    "init.asked",
+    "leave.killed",
+    "leave.scratch-removed",
+    "leave.receipt-written",
+    "leave.forgotten",
+    "detach.forked",
+    "detach.ready",
+    "detach.told",
+    "exec.joined",
+    "exec.started",
+    "reset.looked",
+    "reset.killed",
+    "publish.captured",
+    "publish.image",
+    "publish.parts",
+    "publish.manifest",
+    "publish.named",
+    "publish.moved",
+    "gc.leases",
+    "gc.drafts",
+    "gc.trash",
+];
+
+/// Dies here if a test wants it.
+#[cfg(debug_assertions)]
+pub fn point(name: &'static str) {
+    use std::sync::OnceLock;
+    static WANTED: OnceLock<Option<String>> = OnceLock::new();
+    debug_assert!(POINTS.contains(&name), "{name} is not listed");
+    #[allow(clippy::disallowed_methods, reason = "no part of what users can set")]
+    let wanted = WANTED.get_or_init(|| std::env::var("ENVCTL_TEST_CRASH").ok());
+    if wanted.as_deref() == Some(name) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        // The first process of a namespace cannot kill itself.
+        std::process::abort();
+    }
+}
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn point(_: &'static str) {}

@@ -1,0 +1,165 @@
+//! Values that are known to be secret, in every spelling in which they could
+//! travel: as they are, inside JSON, percent-encoded, and in base64, wherever
+//! in the encoded text they begin. Line breaks do not hide them.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+use super::text::line_of;
+use crate::error::{Fault, failure};
+use crate::secret::Secret;
+
+/// Shorter values stand by chance in many files: they are not looked for.
+const SHORTEST: usize = 8;
+
+/// A search for values.
+pub(super) struct Values {
+    secrets: Vec<Secret>,
+    needles: Option<AhoCorasick>,
+    /// The secret of each needle.
+    owners: Vec<usize>,
+}
+
+impl Values {
+    /// # Errors
+    /// When there are too many.
+    pub(super) fn new(secrets: &[Secret]) -> Result<Self, Fault> {
+        let mut needles = BTreeSet::new();
+        for (n, secret) in secrets.iter().enumerate().filter(|(_, secret)| secret.expose().trim().len() >= SHORTEST) {
+            needles.extend(spellings(secret.expose().trim()).into_iter().map(|spelling| (spelling, n)));
+        }
+        let (needles, owners): (Vec<Vec<u8>>, Vec<usize>) = needles.into_iter().unzip();
+        let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&needles);
+        let built = built.map_err(|error| failure(format!("the secret values cannot be looked for: {error}")))?;
+        Ok(Values { secrets: secrets.to_vec(), needles: (!needles.is_empty()).then_some(built), owners })
+    }
+
+    /// The values in a content, each once, with the line of its first place.
+    pub(super) fn search(&self, content: &[u8]) -> Vec<(usize, &[u8])> {
+        let Some(needles) = &self.needles else { return Vec::new() };
+        let (joined, removed) = join(content);
+        let mut seen = vec![false; self.secrets.len()];
+        let mut found = Vec::new();
+        for place in needles.find_iter(&*joined) {
+            let owner = self.owners[place.pattern().as_usize()];
+            if !std::mem::replace(&mut seen[owner], true) {
+                let before = removed.partition_point(|(at, _)| *at <= place.start());
+                let shift = before.checked_sub(1).map_or(0, |last| removed[last].1);
+                found.push((line_of(content, place.start() + shift), self.secrets[owner].expose().as_bytes()));
+            }
+        }
+        found
+    }
+}
+
+/// Everything that stands for a value in a text without line breaks.
+fn spellings(value: &str) -> BTreeSet<Vec<u8>> {
+    let quoted = serde_json::Value::from(value).to_string();
+    let in_json = quoted[1..quoted.len() - 1].to_owned();
+    let mut all: BTreeSet<Vec<u8>> =
+        [value.to_owned(), in_json.replace('/', "\\/"), in_json].map(String::into_bytes).into();
+    // encodeURIComponent, encodeURI, paths, forms, and everything encoded.
+    for kept in ["-._~", "-_.!~*'()", "-._~;/?:@&=+$,#!*'()", "-._~/", ""] {
+        for capital in [true, false] {
+            let encoded = percent(value.as_bytes(), kept, capital);
+            all.insert(encoded.replace("%20", "+").into_bytes());
+            all.insert(encoded.into_bytes());
+        }
+    }
+    for offset in 0..3 {
+        let input = [&[0; 2][..offset], value.as_bytes()].concat();
+        // What shares a character with its neighbours is left off.
+        let (first, end) = ((offset * 8).div_ceil(6), input.len() * 8 / 6);
+        for text in [STANDARD_NO_PAD.encode(&input), URL_SAFE_NO_PAD.encode(&input)] {
+            all.insert(text.as_bytes()[first..end].to_vec());
+        }
+    }
+    all.into_iter().map(|spelling| join(&spelling).0.into_owned()).collect()
+}
+
+fn percent(value: &[u8], kept: &str, capital: bool) -> String {
+    let mut out = String::new();
+    for byte in value {
+        match byte {
+            c if !kept.is_empty() && (c.is_ascii_alphanumeric() || kept.as_bytes().contains(c)) => {
+                out.push(char::from(*c));
+            }
+            c if capital => out.push_str(&format!("%{c:02X}")),
+            c => out.push_str(&format!("%{c:02x}")),
+        }
+    }
+    out
+}
+
+/// The content with line breaks, and the indentation after them, left out; and
+/// after which places of the result how many bytes are missing so far.
+fn join(content: &[u8]) -> (Cow<'_, [u8]>, Vec<(usize, usize)>) {
+    if !content.contains(&b'\n') {
+        return (Cow::Borrowed(content), Vec::new());
+    }
+    let (mut joined, mut removed) = (Vec::with_capacity(content.len()), Vec::new());
+    let mut rest = content;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        joined.extend_from_slice(&rest[..at]);
+        let gone = rest[at..].iter().take_while(|byte| matches!(byte, b'\n' | b'\r' | b' ' | b'\t')).count();
+        rest = &rest[at + gone..];
+        removed.push((joined.len(), content.len() - rest.len() - joined.len()));
+    }
+    joined.extend_from_slice(rest);
+    (Cow::Owned(joined), removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn lines_of(value: &str, content: &[u8]) -> Vec<usize> {
+        let values = Values::new(&[Secret::new(value.into())]).unwrap();
+        values.search(content).into_iter().map(|(line, _)| line).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn case_48_a_value_is_found_in_every_encoding(
+            value in "[ -~]{8,60}".prop_filter("it has an end that counts", |value| value.trim().len() >= 8),
+            before in proptest::collection::vec(any::<u8>(), 0..7),
+            after in proptest::collection::vec(any::<u8>(), 0..7),
+        ) {
+            let inside = [&before[..], value.as_bytes(), &after].concat();
+            for content in [
+                inside.clone(),
+                STANDARD_NO_PAD.encode(&inside).into_bytes(),
+                URL_SAFE_NO_PAD.encode(&inside).into_bytes(),
+                percent(&inside, "-._~", true).into_bytes(),
+                percent(&inside, "-._~/", false).into_bytes(),
+                percent(&inside, "", true).into_bytes(),
+                serde_json::to_vec(&value).unwrap(),
+            ] {
+                prop_assert_eq!(lines_of(&value, &[b"one\ntwo ", &content[..]].concat()).len(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn case_48_line_breaks_hide_nothing() {
+        let value = "correct-horse-battery-staple-and-more-of-it-so-that-it-is-wrapped-somewhere-in-the-middle";
+        let encoded = STANDARD_NO_PAD.encode(format!("x{value}"));
+        let wrapped: Vec<&str> = encoded.as_bytes().chunks(20).map(|line| std::str::from_utf8(line).unwrap()).collect();
+        assert_eq!(lines_of(value, format!("a\n  b: |\n    {}\n", wrapped.join("\r\n    ")).as_bytes()), [3]);
+        let lines = "-----BEGIN-----\nabcdefgh\nijklmnop\n-----END-----\n";
+        assert_eq!(lines_of(lines, b"key:\n  -----BEGIN-----\n  abcdefgh\n  ijklmnop\n  -----END-----\n"), [2]);
+        assert_eq!(lines_of(lines, serde_json::to_string(lines).unwrap().as_bytes()), [1]);
+    }
+
+    #[test]
+    fn what_is_short_or_absent_is_not_found() {
+        assert_eq!((lines_of("eight-88", b"eight-88").len(), lines_of("seven-7", b"seven-7").len()), (1, 0));
+        assert!(lines_of("correct-horse", b"correct horse").is_empty());
+        assert!(Values::new(&[]).unwrap().search(b"anything").is_empty());
+    }
+}

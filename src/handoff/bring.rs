@@ -1,0 +1,185 @@
+//! Artifacts on their way here: all of a task's on request, and the small ones
+//! that explain a failure whenever a workspace is made.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::context::Context;
+use super::evidence::{self, ArtifactRow, find};
+use super::keep;
+use super::parallel::each;
+use super::pin::Pin;
+use super::resolve::Resolved;
+use super::source::Source;
+use crate::error::{not_found, usage};
+use crate::identity::{ArtifactType, Provenance, TaskRef};
+use crate::store::{Attachment, Store, identity_tag};
+use crate::ui::human_bytes;
+
+/// The largest artifact that comes along with a workspace, in bytes.
+const MAX_KEY: u64 = 1 << 20;
+
+/// All of them together, in bytes.
+const MAX_KEYS: u64 = 16 << 20;
+
+/// How many.
+const MOST_KEYS: usize = 64;
+
+/// Artifacts among which they are looked for, the newest.
+const MOST_LOOKED_AT: usize = 128;
+
+/// The folder of a workspace's artifacts, read-only, to be shown inside its
+/// runtime; `None` when there are none here.
+pub(super) fn artifacts_of(pin: &Pin) -> Option<&Path> {
+    pin.artifacts.as_deref().filter(|folder| folder.is_dir())
+}
+
+/// Fetches the key artifacts of an identity for its workspace: the newest small
+/// ones that are no programs. A store that cannot tell of them is no reason not
+/// to enter.
+pub(super) fn key_artifacts(source: &Source<'_>, resolved: &Resolved) -> Option<(PathBuf, u64)> {
+    fetch_key(source, resolved).unwrap_or_else(|error| {
+        source.ctx.ui.warn(&format!("entered without the task's artifacts: {error:#}"));
+        None
+    })
+}
+
+fn fetch_key(source: &Source<'_>, resolved: &Resolved) -> Result<Option<(PathBuf, u64)>> {
+    let ctx = source.ctx;
+    let store = match source.store() {
+        Ok(store) => store,
+        // What was fetched before is good for an enter without the store.
+        Err(_) => {
+            let kept = keep::kept(ctx, &resolved.digest);
+            let kept: Vec<&Provenance> = kept.iter().filter(|provenance| is_key(provenance)).collect();
+            return Ok(keep::folder(ctx, &resolved.digest, &kept)?.map(|folder| (folder, 0)));
+        }
+    };
+    let Some(manifest) = store.resolve(&identity_tag(&resolved.digest))? else { return Ok(None) };
+    let found = find(ctx, store, &manifest.digest, MOST_LOOKED_AT)?;
+    let all = found.attachments.len();
+    let chosen = choose(found.attachments);
+    if all > chosen.len() {
+        ctx.ui.detail(&format!("{} artifacts stay in the store: envctl artifacts get", all - chosen.len()));
+    }
+    let (folder, bytes) = bring(ctx, store, resolved, &chosen)?;
+    if let Some(folder) = &folder {
+        let count = chosen.len();
+        ctx.ui.status("Fetched", &format!("{count} artifacts ({}) at {}", human_bytes(bytes), folder.display()));
+    }
+    Ok(folder.map(|folder| (folder, bytes)))
+}
+
+fn is_key(provenance: &Provenance) -> bool {
+    let is_evidence = !matches!(provenance.artifact_type, ArtifactType::Binary | ArtifactType::DockerImage);
+    is_evidence && provenance.size <= MAX_KEY
+}
+
+/// The newest key artifacts that fit, oldest first.
+fn choose(attachments: Vec<Attachment>) -> Vec<Attachment> {
+    let mut total = 0;
+    let mut chosen: Vec<Attachment> = attachments
+        .into_iter()
+        .rev()
+        .filter(|attachment| is_key(&attachment.provenance))
+        .take(MOST_KEYS)
+        .take_while(|attachment| {
+            total += attachment.content.size;
+            total <= MAX_KEYS
+        })
+        .collect();
+    chosen.reverse();
+    chosen
+}
+
+/// Copies artifacts here and gives them names; not flushed yet.
+fn bring(
+    ctx: &Context,
+    store: &dyn Store,
+    resolved: &Resolved,
+    attachments: &[Attachment],
+) -> Result<(Option<PathBuf>, u64)> {
+    let name = resolved.task.store.to_string();
+    let moved = each(attachments, |attachment| keep::keep(ctx, (store, &name), &resolved.digest, attachment))?;
+    let bytes = moved.into_iter().sum::<Result<u64>>()?;
+    let described: Vec<&Provenance> = attachments.iter().map(|attachment| &attachment.provenance).collect();
+    Ok((keep::folder(ctx, &resolved.digest, &described)?, bytes))
+}
+
+/// What `artifacts get` brought.
+#[derive(Debug, Serialize)]
+pub struct Gotten {
+    /// The task as it can be named from anywhere.
+    pub task: String,
+    /// Digest of the identity.
+    pub identity: crate::digest::Digest,
+    /// Where the files are; `null` when there are none.
+    pub folder: Option<PathBuf>,
+    /// Oldest first.
+    pub artifacts: Vec<ArtifactRow>,
+    /// Bytes that were fetched.
+    pub bytes: u64,
+}
+
+/// Fetches the artifacts of a task; all, or those with these names. They stay
+/// in a read-only folder of envctl's, or are copied to `output`, which is
+/// missing or empty.
+///
+/// # Errors
+/// When there is no such task or artifact, or the store does not answer.
+pub fn get_artifacts(ctx: &Context, reference: &TaskRef, names: &[String], output: Option<&Path>) -> Result<Gotten> {
+    let output = output.map(|output| ctx.cwd.join(output));
+    if let Some(output) = &output
+        && (output.is_file() || fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some()))
+    {
+        return Err(usage(format!("{} is not empty", output.display()))
+            .hint("name a folder that does not exist yet: --output DIR")
+            .into());
+    }
+    let (task, store, subject) = evidence::subject(ctx, reference, false)?;
+    let mut attachments = find(ctx, &*store, &subject.manifest.digest, evidence::MOST)?.attachments;
+    if !names.is_empty() {
+        for name in names {
+            if !attachments.iter().any(|attachment| attachment.provenance.name == *name) {
+                return Err(not_found(format!("{} has no artifact {name:?}", task.reference()))
+                    .hint(format!("see what is there: envctl artifacts ls {}", task.reference()))
+                    .into());
+            }
+        }
+        attachments.retain(|attachment| names.contains(&attachment.provenance.name));
+    }
+    ctx.open_roots()?;
+    let resolved = Resolved {
+        task: task.clone(),
+        digest: subject.digest,
+        identity: subject.identity,
+        pin: None,
+        pinned_at: ctx.clock.now(),
+    };
+    let (mut folder, bytes) = bring(ctx, &*store, &resolved, &attachments)?;
+    keep::flush(ctx)?;
+    if let (Some(output), Some(from)) = (output, &folder) {
+        copy(from, &output)?;
+        folder = Some(output);
+    }
+    let artifacts = attachments.iter().map(ArtifactRow::of).collect();
+    Ok(Gotten { task: task.reference(), identity: subject.digest, folder, artifacts, bytes })
+}
+
+/// Plain copies that belong to the caller.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let place = to.join(entry.file_name());
+        let context = || format!("cannot write {}", place.display());
+        let mut source = fs::File::open(entry.path())?;
+        // Nothing that has appeared there meanwhile is written over, or through.
+        let mut target = fs::OpenOptions::new().write(true).create_new(true).open(&place).with_context(context)?;
+        std::io::copy(&mut source, &mut target).with_context(context)?;
+    }
+    Ok(())
+}

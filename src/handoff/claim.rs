@@ -1,0 +1,62 @@
+//! Telling colleagues apart: who entered a task lately, as they left word
+//! beside it. Nothing waits for it and nothing fails by it.
+
+use anyhow::Result;
+
+use super::context::Context;
+use super::resolve::Resolved;
+use super::source::Source;
+use crate::clock::age;
+use crate::identity::{Claim, Claims};
+use crate::store::{Access, add_claim, read_claims};
+
+/// Who this is, to others: the name that their git has, and the machine's.
+fn own_name() -> (String, String) {
+    let config = git2::Config::open_default();
+    let who = config.and_then(|config| config.get_string("user.name")).ok().filter(|name| !name.is_empty());
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    (who.unwrap_or_else(|| "somebody".into()), host)
+}
+
+/// Others who entered a task lately, newest first; nobody, where this one does
+/// not take part.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) fn others(source: &Source<'_>, resolved: &Resolved) -> Result<Vec<Claim>> {
+    if !source.ctx.user.claims {
+        return Ok(Vec::new());
+    }
+    let (who, host) = own_name();
+    let claims: Claims = read_claims(source.store()?, &resolved.identity.task_id)?;
+    Ok(claims.of_others(&who, &host, source.ctx.clock.now()).cloned().collect())
+}
+
+/// Says who entered a task before this one does.
+pub(super) fn tell(source: &Source<'_>, resolved: &Resolved) {
+    let ctx = source.ctx;
+    match others(source, resolved) {
+        Ok(claims) => claims.iter().for_each(|claim| ctx.ui.status("Entered", &line(ctx, claim, resolved))),
+        Err(error) => ctx.ui.detail(&format!("who else entered is not known: {error:#}")),
+    }
+}
+
+/// One claim, for people.
+pub(super) fn line(ctx: &Context, claim: &Claim, resolved: &Resolved) -> String {
+    let state = if claim.identity == resolved.digest { "" } else { ", another state of it" };
+    format!("by {} on {}, {}{state}", claim.who, claim.host, age(claim.at, ctx.clock.now()))
+}
+
+/// Leaves word that this one entered, where the store takes it.
+///
+/// # Errors
+/// When it does not.
+pub(super) fn leave(ctx: &Context, resolved: &Resolved) -> Result<()> {
+    if !ctx.user.claims || ctx.options.offline {
+        return Ok(());
+    }
+    let (who, host) = own_name();
+    let store = ctx.open(&resolved.task.store, Access::Read)?;
+    let claim = Claim::new(&who, &host, ctx.clock.now(), resolved.digest);
+    add_claim(&*store, &resolved.identity.task_id, &claim)
+}

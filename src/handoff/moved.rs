@@ -1,0 +1,104 @@
+//! Whether a workspace may publish over a task: only where the task still is
+//! what the workspace was made from, or what it published itself.
+
+use anyhow::Result;
+
+use super::context::{Context, Located};
+use super::pin::Pin;
+use super::resolve::read_at;
+use crate::clock::age;
+use crate::digest::Digest;
+use crate::error::{failure, integrity, policy, usage};
+use crate::identity::{Identity, StoreRef, Target, TaskId};
+use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
+use crate::store::Store;
+
+/// A publish that is about to happen.
+pub(super) struct Intent<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) store: &'a dyn Store,
+    pub(super) name: &'a StoreRef,
+    /// The task that is to be moved.
+    pub(super) task: &'a TaskId,
+    /// What its tag points at.
+    pub(super) before: Option<&'a Descriptor>,
+    /// The workspace that is published, where it is one.
+    pub(super) origin: Option<&'a Pin>,
+    /// The task that a fork leaves alone.
+    pub(super) forked: Option<&'a TaskId>,
+}
+
+impl Intent<'_> {
+    /// What the new identity continues.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Policy`] when the task has moved since.
+    pub(super) fn parent(&self) -> Result<Option<Digest>> {
+        let origin = self.origin.filter(|pin| pin.store == self.name.to_string());
+        if let Some(forked) = self.forked {
+            if self.before.is_some() {
+                return Err(usage(format!("there is a task {} in {} already", self.task, self.name))
+                    .hint("name a task that does not exist yet: --fork NEW-TASK")
+                    .into());
+            }
+            let current = || self.store.resolve(forked.as_str());
+            return match origin {
+                Some(pin) => Ok(Some(pin.latest())),
+                None => match current()? {
+                    Some(descriptor) => Ok(Some(self.read(forked, &descriptor)?.0)),
+                    None => Err(usage(format!("there is no task {forked} in {} to fork", self.name)).into()),
+                },
+            };
+        }
+        let own = origin.and_then(|pin| pin.continues(self.task.as_str()).map(|ours| (pin, ours)));
+        // One that was removed meanwhile goes on; one that is new begins.
+        let Some(before) = self.before else { return Ok(own.map(|(_, ours)| ours)) };
+        let (current, theirs) = self.read(self.task, before)?;
+        match own {
+            Some((pin, ours)) if ours != current => Err(self.moved(pin, ours, current, &theirs)),
+            _ => Ok(Some(current)),
+        }
+    }
+
+    fn read(&self, task: &TaskId, descriptor: &Descriptor) -> Result<(Digest, Identity)> {
+        let manifest = Manifest::parse(&self.store.read_small(descriptor, MAX_METADATA)?)?;
+        if manifest.artifact_type.as_deref() != Some(media::IDENTITY) {
+            return Err(integrity(format!("the tag {task} of this store is in use by something else"))
+                .hint("choose another task ID")
+                .into());
+        }
+        let located = Located { store: self.name.clone(), target: Target::Task(task.clone()) };
+        let (artifact, identity) = read_at(self.store, &located, descriptor)?;
+        Ok((Digest::of(&artifact.identity), identity))
+    }
+
+    fn moved(&self, pin: &Pin, ours: Digest, current: Digest, theirs: &Identity) -> anyhow::Error {
+        let own = self.ctx.pins().identity(&ours).ok().flatten();
+        let here = match &own {
+            Some(identity) => self.side(ours, identity),
+            None => ours.to_string(),
+        };
+        let reference = format!("{}:{}", self.name, self.task);
+        let fault = policy(format!(
+            "{} has moved since this workspace was made from it; nothing was published",
+            self.task
+        ))
+        .hint(format!(
+            "publish beside it: envctl publish --fork NEW-TASK; or look at both: envctl diff {}@{ours} {reference}; \
+                 or take theirs, which sets this workspace aside: envctl enter {reference} --refresh",
+            self.name
+        ));
+        let entered = age(pin.pinned_at, self.ctx.clock.now());
+        anyhow::Error::new(failure(format!("the task now: {}", self.side(current, theirs))))
+            .context(format!("this workspace: entered {entered}, {here}"))
+            .context(fault)
+    }
+
+    fn side(&self, digest: Digest, identity: &Identity) -> String {
+        let who = identity.agent_identity.as_deref().unwrap_or("somebody");
+        let when = age(identity.created_at, self.ctx.clock.now());
+        let (status, commit) = (identity.handoff.status, identity.repo.commit.short());
+        let message = identity.handoff.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
+        format!("published by {who} {when}, {status}, commit {commit}, {digest}{message}")
+    }
+}

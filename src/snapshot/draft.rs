@@ -1,0 +1,345 @@
+//! A state that was taken and not packed yet: everything that would travel can
+//! be looked at, from the objects that were captured, and files can be left
+//! out. What is packed afterwards is what was looked at.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use anyhow::{Context, Result};
+
+use super::document::{GitPath, Settings};
+use super::edit::{Edit, edit};
+use super::history::{History, commit};
+use super::index;
+use super::left_out::LeftOut;
+use super::lfs::{LfsObject, capture::pointer_in};
+use super::operation::Operation;
+use super::scan::{Scan, path_of};
+use super::scratch::ScratchRepo;
+use crate::digest::Digest;
+use crate::identity::Commit;
+
+/// A checkout's state.
+#[derive(Debug)]
+pub struct Draft {
+    pub(super) scan: Scan,
+    pub(super) history: History,
+    pub(super) empty_folders: Vec<GitPath>,
+    /// The hash of the index.
+    pub(super) digest: Digest,
+    pub(super) head: git2::Oid,
+    pub(super) head_tree: git2::Oid,
+    pub(super) branch: Option<String>,
+    pub(super) settings: Settings,
+    /// What is in progress, and the commits that it names.
+    pub(super) operation: Option<Operation>,
+    pub(super) others: Vec<git2::Oid>,
+    /// Contents of LFS files that travel.
+    pub(super) lfs: Vec<LfsObject>,
+    pub(super) left_out: Vec<LeftOut>,
+    pub(super) scratch: ScratchRepo,
+}
+
+/// Where a content stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Among the working files.
+    Working,
+    /// In the index.
+    Index,
+    /// In a conflict: one side of it in the index, or what git made of both.
+    Conflict,
+    /// In a commit that the base lacks.
+    Commit(Commit),
+}
+
+/// A file's content that would travel and that the base has not at this path.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// Where it stands.
+    pub place: Place,
+    /// The file.
+    pub path: GitPath,
+    object: git2::Oid,
+}
+
+impl Content {
+    /// The same for the same content in the same file.
+    pub fn key(&self) -> (&[u8], [u8; 20]) {
+        let mut object = [0; 20];
+        object.copy_from_slice(self.object.as_bytes());
+        (&self.path.0, object)
+    }
+}
+
+/// Of which states a file is to be left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeaveOut {
+    /// Of the working files.
+    pub working: bool,
+    /// Of the index.
+    pub index: bool,
+}
+
+/// What stands in the place of a file that was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instead {
+    /// What HEAD has.
+    Head,
+    /// What was staged.
+    Staged,
+    /// Nothing.
+    Nothing,
+}
+
+impl Draft {
+    /// A way to the captured objects, for one thread.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn reader(&self) -> Result<Reader<'_>> {
+        let repo = git2::Repository::open_bare(self.scratch.path()).context("cannot read what was captured")?;
+        Ok(Reader { draft: self, repo, held: OnceCell::new() })
+    }
+
+    /// Leaves files out. HEAD's content stands for that of a tracked file;
+    /// where HEAD has none, what is staged, or nothing.
+    ///
+    /// # Errors
+    /// When the captured trees cannot be read or written.
+    pub fn leave_out(&mut self, files: &BTreeMap<GitPath, LeaveOut>) -> Result<Vec<Instead>> {
+        let own = git2::Repository::open_bare(self.scratch.path())?;
+        let (head, before) = (own.find_tree(self.head_tree)?, own.find_tree(self.scan.tree)?);
+        let (mut working, mut staging): (BTreeMap<Vec<u8>, Edit>, BTreeMap<Vec<u8>, Edit>) = Default::default();
+        let mut instead = Vec::new();
+        for (path, left) in files {
+            let path = &path.0;
+            let in_head = file_at(&head, path);
+            if left.index {
+                staging.insert(path.clone(), in_head);
+                self.restage(path, in_head);
+            }
+            let staged = self.scan.index.iter().find(|entry| entry.path == *path && entry.stage == 0);
+            let own = staged.filter(|entry| !entry.intent_to_add).map(|entry| (entry.mode, entry.object));
+            let (what, after) = match (staged, in_head, own) {
+                (Some(_), Some(_), _) => (Instead::Head, in_head),
+                (Some(_), None, Some(_)) => (Instead::Staged, own),
+                _ => (Instead::Nothing, None),
+            };
+            if left.working {
+                let changed = |file: Edit| usize::from(file != in_head);
+                self.scan.changed = self.scan.changed + changed(after) - changed(file_at(&before, path));
+                working.insert(path.clone(), after);
+                self.scan.beside.verbatim.remove(path);
+            }
+            instead.push(what);
+        }
+        self.scan.tree = edit(&own, self.scan.tree, &working)?;
+        self.scan.staged_tree = edit(&own, self.scan.staged_tree, &staging)?;
+        self.digest = index::hash(&self.scan.index);
+        if !self.lfs.is_empty() {
+            let pointed = self.reader()?.pointed_at()?;
+            self.lfs.retain(|content| pointed.contains(&content.oid));
+        }
+        Ok(instead)
+    }
+
+    /// Puts what HEAD has in the place of a staged file.
+    fn restage(&mut self, path: &[u8], in_head: Edit) {
+        let scan = &mut self.scan;
+        scan.staged.remove(path);
+        scan.removed.retain(|removed| removed.0 != path);
+        match in_head {
+            None => scan.index.retain(|entry| entry.path != path || entry.stage > 0),
+            Some((mode, object)) => {
+                let entries = scan.index.iter_mut().filter(|entry| entry.path == path && entry.stage == 0);
+                entries.for_each(|entry| {
+                    (entry.mode, entry.object, entry.intent_to_add) = (mode, object, false);
+                });
+            }
+        }
+    }
+}
+
+/// A file of a tree, as the index would have it.
+fn file_at(tree: &git2::Tree<'_>, path: &[u8]) -> Edit {
+    let entry = tree.get_path(path_of(path)).ok()?;
+    let mode = entry.filemode() as u32;
+    (mode != 0o040_000).then_some((mode, entry.id()))
+}
+
+/// Reads what was captured.
+pub struct Reader<'a> {
+    draft: &'a Draft,
+    repo: git2::Repository,
+    /// Every content that the base has.
+    held: OnceCell<HashSet<git2::Oid>>,
+}
+
+impl Reader<'_> {
+    /// Every file's content that would travel: the working files, the index,
+    /// each commit that the base lacks, and what stands for any of it beside
+    /// the trees. What all parents of a commit have is counted once.
+    ///
+    /// # Errors
+    /// When a tree cannot be read.
+    pub fn contents(&self) -> Result<Vec<Content>> {
+        let mut contents = self.in_git()?;
+        let lfs: HashMap<Digest, git2::Oid> =
+            self.draft.lfs.iter().map(|content| (content.oid, content.object.0)).collect();
+        let behind = |content: &Content| {
+            let object = *lfs.get(&pointer_in(&self.repo, content.object)?.oid)?;
+            Some(Content { object, ..content.clone() })
+        };
+        if !lfs.is_empty() {
+            let more: Vec<Content> = contents.iter().filter_map(behind).collect();
+            contents.extend(more);
+        }
+        let verbatim = self.draft.scan.beside.verbatim.iter();
+        contents.extend(verbatim.map(|(path, object)| Content {
+            place: Place::Working,
+            path: GitPath(path.clone()),
+            object: *object,
+        }));
+        Ok(contents)
+    }
+
+    /// LFS contents that anything in git points at.
+    fn pointed_at(&self) -> Result<HashSet<Digest>> {
+        let contents = self.in_git()?;
+        Ok(contents.iter().filter_map(|content| Some(pointer_in(&self.repo, content.object)?.oid)).collect())
+    }
+
+    /// The contents that git's trees and index name.
+    fn in_git(&self) -> Result<Vec<Content>> {
+        let Draft { scan, operation, history, .. } = self.draft;
+        let head = Some(self.draft.head_tree);
+        let mut contents = Vec::new();
+        let mut add = |place: Place, files: Vec<(Vec<u8>, git2::Oid)>| {
+            let content = |(path, object)| Content { place: place.clone(), path: GitPath(path), object };
+            contents.extend(files.into_iter().map(content));
+        };
+        add(Place::Working, self.new_files(head, scan.tree)?);
+        add(Place::Index, self.new_files(head, scan.staged_tree)?);
+        let in_conflict = scan.index.iter().filter(|entry| entry.stage > 0 && !entry.is_submodule());
+        add(Place::Conflict, in_conflict.map(|entry| (entry.path.clone(), entry.object)).collect());
+        if let Some(tree) = operation.as_ref().and_then(Operation::tree) {
+            add(Place::Conflict, self.new_files(head, tree)?);
+        }
+        for id in history.commits.iter().chain(&history.beside) {
+            let own = self.repo.find_commit(*id)?;
+            let mut parents = own.parents().map(|parent| parent.tree_id());
+            let mut new = self.new_files(parents.next(), own.tree_id())?;
+            for parent in parents {
+                let others: HashSet<_> = self.new_files(Some(parent), own.tree_id())?.into_iter().collect();
+                new.retain(|file| others.contains(file));
+            }
+            add(Place::Commit(commit(*id)?), new);
+        }
+        Ok(contents)
+    }
+
+    /// Files and links of `after` that `before` has not in this form.
+    fn new_files(&self, before: Option<git2::Oid>, after: git2::Oid) -> Result<Vec<(Vec<u8>, git2::Oid)>> {
+        if before == Some(after) {
+            return Ok(Vec::new());
+        }
+        let before = before.map(|tree| self.repo.find_tree(tree)).transpose()?;
+        let after = self.repo.find_tree(after)?;
+        let mut options = git2::DiffOptions::new();
+        options.include_typechange(true).ignore_submodules(true).skip_binary_check(true);
+        let diff = self.repo.diff_tree_to_tree(before.as_ref(), Some(&after), Some(&mut options))?;
+        let files = diff.deltas().filter(|delta| delta.status() != git2::Delta::Deleted).map(|delta| delta.new_file());
+        let files = files.filter(|file| !matches!(file.mode(), git2::FileMode::Commit | git2::FileMode::Unreadable));
+        Ok(files.filter_map(|file| Some((file.path_bytes()?.to_vec(), file.id()))).collect())
+    }
+
+    /// A content's bytes.
+    ///
+    /// # Errors
+    /// When the object is missing or damaged.
+    pub fn read(&self, content: &Content) -> Result<Vec<u8>> {
+        let blob = self.repo.find_blob(content.object);
+        Ok(blob.with_context(|| format!("cannot read the content of {}", content.path))?.content().to_vec())
+    }
+
+    /// Whether the base has this content in any file, or a commit of the remote
+    /// that an operation in progress names: then nothing new travels.
+    ///
+    /// # Errors
+    /// When the base's tree cannot be read.
+    pub fn is_held(&self, content: &Content) -> Result<bool> {
+        if self.held.get().is_none() {
+            let mut held = HashSet::new();
+            self.collect(&self.base_tree()?, &mut held)?;
+            let own = &self.draft.history.beside;
+            for id in self.draft.others.iter().filter(|id| !own.contains(id)) {
+                self.collect(&self.repo.find_commit(*id)?.tree()?, &mut held)?;
+            }
+            let _ = self.held.set(held);
+        }
+        Ok(self.held.get().is_some_and(|held| held.contains(&content.object)))
+    }
+
+    fn collect(&self, tree: &git2::Tree<'_>, files: &mut HashSet<git2::Oid>) -> Result<()> {
+        for entry in tree.iter() {
+            match entry.kind() {
+                Some(git2::ObjectType::Tree) => self.collect(&self.repo.find_tree(entry.id())?, files)?,
+                _ => drop(files.insert(entry.id())),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the base has in the file at this path.
+    ///
+    /// # Errors
+    /// When the base's tree cannot be read.
+    pub fn in_base(&self, path: &GitPath) -> Result<Option<Vec<u8>>> {
+        let Ok(entry) = self.base_tree()?.get_path(path_of(&path.0)) else { return Ok(None) };
+        Ok(self.repo.find_blob(entry.id()).ok().map(|blob| blob.content().to_vec()))
+    }
+
+    fn base_tree(&self) -> Result<git2::Tree<'_>> {
+        let base = self.repo.find_commit(self.draft.history.base)?;
+        base.tree().context("cannot read the tree of the base")
+    }
+
+    /// What each commit that the base lacks says besides its tree.
+    ///
+    /// # Errors
+    /// When a commit cannot be read.
+    pub fn commits(&self) -> Result<Vec<CommitText>> {
+        let said = |id: &git2::Oid| {
+            let own = self.repo.find_commit(*id)?;
+            let header = own.raw_header_bytes();
+            let people = header.split(|byte| *byte == b'\n');
+            let people = people.filter(|line| line.starts_with(b"author ") || line.starts_with(b"committer "));
+            let words = [own.message_raw_bytes(), b"\n", &people.collect::<Vec<_>>().join(&b'\n')].concat();
+            let everything = [header, b"\n", own.message_raw_bytes()].concat();
+            Ok(CommitText { commit: commit(*id)?, words, everything })
+        };
+        let history = &self.draft.history;
+        history.commits.iter().chain(&history.beside).map(said).collect()
+    }
+
+    /// Texts that travel in the document: what git noted of an operation in
+    /// progress, and the checkout's own attributes; each by its name in the git
+    /// folder.
+    pub fn notes(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let operation = self.draft.operation.iter().flat_map(|operation| &operation.files);
+        let attributes = self.draft.settings.attributes.iter().map(|text| ("info/attributes", &*text.0));
+        operation.map(|file| (&*file.name, &*file.content.0)).chain(attributes)
+    }
+}
+
+/// What a commit says.
+#[derive(Clone, Debug)]
+pub struct CommitText {
+    /// The commit.
+    pub commit: Commit,
+    /// Its message, then its author and committer.
+    pub words: Vec<u8>,
+    /// The whole object.
+    pub everything: Vec<u8>,
+}

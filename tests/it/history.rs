@@ -1,0 +1,6 @@
+//! What a task was, and what others make of it at the same time.
+
+mod claims;
+mod compared;
+mod lineage;
+mod moved;

@@ -1,0 +1,106 @@
+//! A task that moved while somebody worked on it.
+
+use serde_json::Value;
+
+use crate::evidence::Shop;
+use crate::support::{Call, Facts, Home, RealRegistry, Repo};
+
+fn from(shop: &Shop, workspace: &Repo, args: &[&str]) -> Call {
+    shop.dev(["publish"]).args(args).cwd(&workspace.path)
+}
+
+#[test]
+fn a_task_that_moved_is_not_overwritten() {
+    let registry = RealRegistry::start();
+    for shop in [Shop::new(), Shop::at(registry.repository("acme/tasks"))] {
+        shop.publishing("t").args(["--agent", "agent-one", "--message", "the first"]).ok();
+        let first = shop.show("t");
+        let workspace = shop.enter("t");
+        workspace.write("mine", "x");
+        // The agent goes on meanwhile.
+        shop.trip.lab.repo.write("theirs", "x");
+        let args = ["--agent", "agent-two", "--message", "the second", "--status", "needs-human"];
+        shop.publishing("t").args(args).ok();
+        let second = shop.show("t");
+
+        let run = from(&shop, &workspace, &[]).code(6);
+        let (ours, theirs) = (first["digest"].as_str().unwrap(), second["digest"].as_str().unwrap());
+        let commit = &second["identity"]["repo"]["commit"].as_str().unwrap()[..10];
+        let run = run.says(&["has moved since", "agent-one", "the first", "working", ours]);
+        let run = run.says(&["agent-two", "the second", "needs-human", theirs, commit]);
+        let run = run.says(&["--fork NEW-TASK", "envctl diff", "--refresh"]);
+        assert_eq!(run.stdout, "");
+        let json = from(&shop, &workspace, &["--json"]).code(6).json();
+        assert_eq!(json["error"]["kind"], "policy");
+        assert_eq!(json["error"]["causes"].as_array().unwrap().len(), 2, "both sides: {json}");
+        assert_eq!(shop.show("t")["digest"], second["digest"]);
+
+        // Beside it.
+        from(&shop, &workspace, &["--fork", "t-mine"]).ok();
+        let fork = shop.show("t-mine");
+        assert_eq!(fork["identity"]["task_id"], "t-mine");
+        assert_eq!(fork["identity"]["parent"], first["digest"]);
+        assert_eq!(shop.show("t")["digest"], second["digest"]);
+        let other = shop.with_developer(Home::new());
+        Facts::of(&workspace).assert_same(&Facts::of(&other.enter("t-mine")));
+        from(&shop, &workspace, &["--fork", "t"]).code(2).says(&["already"]);
+        from(&shop, &workspace, &["--fork", "t-mine"]).code(2).says(&["already"]);
+        // On the fork one goes on as ever.
+        workspace.write("more", "x");
+        from(&shop, &workspace, &["t-mine"]).ok();
+        assert_eq!(shop.show("t-mine")["identity"]["parent"], fork["digest"]);
+        // Until somebody else does.
+        let theirs = other.enter("t-mine");
+        theirs.write("other", "x");
+        from(&other, &theirs, &[]).code(6).says(&["has moved since"]);
+        from(&shop, &workspace, &["t"]).code(6).says(&["has moved since"]);
+        // Or one takes theirs.
+        let refreshed = shop.dev(["enter", &shop.reference("t"), "--no-runtime", "--refresh"]).ok().stdout;
+        let refreshed = workspace.seen_by(&shop.trip.lab.dev, refreshed.trim());
+        from(&shop, &refreshed, &[]).ok();
+        assert_eq!(shop.show("t")["identity"]["parent"], second["digest"]);
+    }
+    registry.stop();
+}
+
+/// One's own publishes are no move.
+#[test]
+fn a_workspace_is_published_again_and_again() {
+    let shop = Shop::new();
+    shop.publish("t");
+    let workspace = shop.enter("t");
+    let mut parent = shop.show("t")["digest"].clone();
+    for n in 0..3 {
+        workspace.write("n", format!("{n}"));
+        from(&shop, &workspace, &[]).ok();
+        let shown = shop.show("t");
+        assert_eq!(shown["identity"]["parent"], parent);
+        parent = shown["digest"].clone();
+        // Entering again changes nothing of that.
+        shop.enter("t");
+    }
+    // And in a folder of one's own choice.
+    let into = shop.trip.lab.dev.path("into");
+    shop.dev(["enter", &shop.reference("t"), "--no-runtime", "--into", into.to_str().unwrap()]).ok();
+    let own = workspace.seen_by(&shop.trip.lab.dev, &into);
+    for n in 0..2 {
+        own.write("n", format!("own {n}"));
+        from(&shop, &own, &[]).ok();
+    }
+    from(&shop, &workspace, &[]).code(6);
+}
+
+#[test]
+fn a_checkout_is_forked_too() {
+    let shop = Shop::new();
+    shop.publish("t");
+    let first = shop.show("t");
+    shop.publishing("t").args(["--fork", "u"]).ok();
+    assert_eq!(shop.show("u")["identity"]["parent"], first["digest"]);
+    assert_eq!(shop.show("t")["digest"], first["digest"]);
+    shop.publishing("nowhere").args(["--fork", "v"]).code(2).says(&["no task nowhere"]);
+    // A new name alone begins anew.
+    let workspace = shop.enter("t");
+    from(&shop, &workspace, &["w"]).ok();
+    assert_eq!(shop.show("w")["identity"]["parent"], Value::Null);
+}
