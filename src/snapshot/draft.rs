@@ -273,8 +273,11 @@ impl Reader<'_> {
             let mut held = HashSet::new();
             self.collect(&self.base_tree()?, &mut held)?;
             let own = &self.draft.history.beside;
-            for id in self.draft.others.iter().filter(|id| !own.contains(id)) {
-                self.collect(&self.repo.find_commit(*id)?.tree()?, &mut held)?;
+            for id in &self.draft.others {
+                let named = self.repo.find_object(*id, None)?.peel_to_commit()?;
+                if !own.contains(&named.id()) {
+                    self.collect(&named.tree()?, &mut held)?;
+                }
             }
             let _ = self.held.set(held);
         }
@@ -323,13 +326,24 @@ impl Reader<'_> {
         history.commits.iter().chain(&history.beside).map(said).collect()
     }
 
-    /// Texts that travel in the document: what git noted of an operation in
-    /// progress, and the checkout's own attributes; each by its name in the git
-    /// folder.
-    pub fn notes(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let operation = self.draft.operation.iter().flat_map(|operation| &operation.files);
-        let attributes = self.draft.settings.attributes.iter().map(|text| ("info/attributes", &*text.0));
-        operation.map(|file| (&*file.name, &*file.content.0)).chain(attributes)
+    /// Other texts that travel, each with what it is: git's notes about an
+    /// operation in progress, tags that it names, the checkout's own attributes.
+    ///
+    /// # Errors
+    /// When a tag cannot be read.
+    pub fn notes(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let note = |name: &str, text: &[u8]| (format!("git's own file {name}"), text.to_vec());
+        let files = self.draft.operation.iter().flat_map(|operation| &operation.files);
+        let mut notes: Vec<_> = files.map(|file| note(&file.name, &file.content.0)).collect();
+        notes.extend(self.draft.settings.attributes.iter().map(|text| note("info/attributes", &text.0)));
+        let odb = self.repo.odb()?;
+        for id in &self.draft.others {
+            let object = odb.read(*id)?;
+            if object.kind() == git2::ObjectType::Tag {
+                notes.push((format!("tag {id}"), object.data().to_vec()));
+            }
+        }
+        Ok(notes)
     }
 }
 

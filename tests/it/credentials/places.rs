@@ -174,6 +174,13 @@ fn case_48_what_an_operation_in_progress_holds() {
     assert!(run.stderr.contains("git's own file MERGE_MSG:1"), "{}", run.stderr);
     repo.write(".git/MERGE_MSG", "fine\n");
     trip.round(repo);
+    // A tag that nobody has but the merge.
+    repo.git(&["merge", "--abort"]);
+    repo.git(&["tag", "--annotate", "--message", &format!("log in with {message}"), "v1", "side"]);
+    assert_ne!(repo.call(&["merge", "--quiet", "v1"]).run().code, 0);
+    repo.write(".git/MERGE_MSG", "fine\n");
+    let (_, details) = refused(&trip, repo, &[], &[&message]);
+    assert!(shown(&details)[0].starts_with("tag "), "{details:?}");
 }
 
 /// What a merge brings from the remote is not new.
