@@ -48,7 +48,7 @@ const VERBS: [&[&str]; 11] = [
 ];
 
 /// Commands about the whole checkout.
-const WHOLE: [&[&str]; 19] = [
+const WHOLE: [&[&str]; 21] = [
     &["merge", "--no-edit", "side"],
     &["merge", "--no-commit", "--no-ff", "side"],
     &["merge", "--squash", "side"],
@@ -67,6 +67,8 @@ const WHOLE: [&[&str]; 19] = [
     &["stash", "pop", "--quiet"],
     &["add", "--all"],
     &["sparse-checkout", "set", "--no-cone", "/*", "!/d/e", "!/sub"],
+    &["sparse-checkout", "set", "--cone", "d"],
+    &["sparse-checkout", "set", "--cone", "--sparse-index", "d/e"],
     &["sparse-checkout", "disable"],
 ];
 
