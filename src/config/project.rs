@@ -203,8 +203,20 @@ pub struct Snapshot {
     pub include: Vec<String>,
     /// Untracked files that are not captured, as gitignore patterns.
     pub exclude: Vec<String>,
+    /// The most that contents of LFS files may have together, such as `1G`.
+    pub max_lfs: Option<String>,
     /// Fingerprints of findings that are no credentials, or may travel.
     pub allow: Vec<String>,
+}
+
+impl Snapshot {
+    /// The same in bytes.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] when it is no size.
+    pub fn max_lfs(&self) -> Result<u64, Fault> {
+        self.max_lfs.as_deref().map_or(Ok(1 << 30), parse_bytes)
+    }
 }
 
 impl Project {
@@ -261,6 +273,7 @@ impl Project {
         if let Some(pattern) = project.snapshot.exclude.iter().find(|p| p.contains('\n')) {
             return Err(usage(format!("{name}: snapshot.exclude: {pattern:?} is not a pattern")));
         }
+        project.snapshot.max_lfs().map_err(|why| invalid("snapshot.max_lfs", &why))?;
         Ok(project)
     }
 }

@@ -56,6 +56,7 @@ pub const PROJECT: &[Key] = &[
     key("service[].data.path", "string", "required"),
     key("snapshot.include", "array of strings", "[]"),
     key("snapshot.exclude", "array of strings", "[]"),
+    key("snapshot.max_lfs", "string", "\"1G\""),
     key("snapshot.allow", "array of strings", "[]"),
     key("artifacts.collect[].path", "string", "required"),
     key("artifacts.collect[].type", "string", "required"),

@@ -5,6 +5,7 @@
 //! The user's own configuration stays in force: credential helpers, ssh and
 //! proxies work as they set them up.
 
+pub mod lfs;
 mod tree;
 
 use std::ffi::OsStr;
@@ -19,8 +20,9 @@ use crate::error::{Fault, failure};
 
 pub use tree::check_entry_name;
 
-/// Settings that name programs, forced off for every call.
-const FORCED: [&str; 8] = [
+/// Settings that name programs, forced off for every call. Git LFS's filter is
+/// envctl's own business: see [`lfs`].
+const FORCED: [&str; 12] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.untrackedCache=false",
@@ -29,6 +31,10 @@ const FORCED: [&str; 8] = [
     "fetch.recurseSubmodules=false",
     "gc.auto=0",
     "maintenance.auto=false",
+    "filter.lfs.clean=",
+    "filter.lfs.smudge=",
+    "filter.lfs.process=",
+    "filter.lfs.required=false",
 ];
 
 /// The variables by which a caller could redirect git.
@@ -51,6 +57,7 @@ const REDIRECTING: [&str; 12] = [
 #[derive(Clone, Debug)]
 pub struct Git {
     program: PathBuf,
+    lfs: bool,
 }
 
 impl Git {
@@ -61,7 +68,13 @@ impl Git {
     pub fn find(env: &Env) -> Result<Self, Fault> {
         let program = crate::disk::find_program(env.path.as_deref(), "git")
             .ok_or_else(|| failure("the git program was not found on the PATH").hint("install git"))?;
-        Ok(Git { program })
+        let lfs = crate::disk::find_program(env.path.as_deref(), "git-lfs").is_some();
+        Ok(Git { program, lfs })
+    }
+
+    /// Whether `git lfs` is installed.
+    pub fn has_lfs(&self) -> bool {
+        self.lfs
     }
 
     /// A call with `git_dir` as its repository.
@@ -91,6 +104,14 @@ impl Call {
     #[must_use]
     pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, args: I) -> Self {
         self.command.args(args);
+        self
+    }
+
+    /// Lets git find its repository by the folder in which it runs: what it
+    /// starts may look into another one, and must not be told of this.
+    #[must_use]
+    pub fn by_folder(mut self, dir: &Path) -> Self {
+        self.command.env_remove("GIT_DIR").current_dir(dir);
         self
     }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::arrived::Arrived;
 use super::context::Context;
 use super::fetch::Snapshot;
 use super::pin::Pin;
@@ -12,6 +13,7 @@ use crate::crash;
 use crate::disk::{self, lock::FileLock};
 use crate::error::{failure, integrity, usage};
 use crate::git::Git;
+use crate::git::lfs::Pointer;
 use crate::identity::Commit;
 use crate::snapshot::{self, Document, Parity};
 use crate::workspace::{self, Draft, Mirror, Remote};
@@ -131,6 +133,7 @@ pub(super) fn aside(ctx: &Context, resolved: &Resolved, place: &Path) -> Result<
 /// What making a workspace gave.
 pub(super) struct Hydrated {
     pub(super) parity: Parity,
+    pub(super) restored: Arrived,
 }
 
 /// Brings the base commit into the mirror; returns the bytes that moved.
@@ -140,7 +143,7 @@ pub(super) struct Hydrated {
 pub(super) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document) -> Result<u64> {
     let git = Git::find(&ctx.env)?;
     let url = reachable(ctx, resolved);
-    let remote = Remote { url: &url, offline: ctx.options.offline, interactive: ctx.options.interactive };
+    let remote = remote(ctx, &url);
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
     if let Some(host) = resolved.identity.repo.url.host()
         && url == resolved.identity.repo.url.to_string()
@@ -152,6 +155,10 @@ pub(super) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document
     }
     let told = Told { ctx, what: format!("{} from {url}", document.base.short()) };
     Ok(mirror(ctx, resolved).ensure(&git, remote, &document.base, &others, &told)?.bytes)
+}
+
+fn remote<'a>(ctx: &Context, url: &'a str) -> Remote<'a> {
+    Remote { url, offline: ctx.options.offline, interactive: ctx.options.interactive }
 }
 
 struct Told<'a> {
@@ -195,7 +202,15 @@ pub(super) fn workspace(
     let mirror = mirror(ctx, resolved);
     let draft = Draft::new(place, &mirror, &document.remote.name, &url, aside.is_some())?;
     let pack = snapshot.pack.as_mut().map(|file| file as &mut dyn std::io::Read);
-    let applied = snapshot::apply(&git, draft.path(), document, pack)?;
+    let reachable = reachable(ctx, resolved);
+    let mut reason = None;
+    let mut fetch = |wanted: &[Pointer]| {
+        let told = Told { ctx, what: format!("{} LFS files from {reachable}", wanted.len()) };
+        let fetched = mirror.fetch_contents(&git, remote(ctx, &reachable), wanted, &told);
+        reason = fetched.err().map(|error| format!("{error:#}"));
+        vec![mirror.contents()]
+    };
+    let applied = snapshot::apply(&git, draft.path(), document, pack, &mut fetch)?;
     let parity = snapshot::parity(&git, draft.path(), document, &applied)
         .context("cannot compare the workspace with its snapshot")?;
     if !parity.ok {
@@ -207,9 +222,10 @@ pub(super) fn workspace(
         .into());
     }
     // After the comparison: these are the developer's, not the agent's.
-    draft.personalise(&reachable(ctx, resolved), &url)?;
+    draft.personalise(&reachable, &url)?;
     crash::point("cold.workspace-applied");
     draft.finish(aside)?;
     crash::point("cold.workspace-in-place");
-    Ok(Hydrated { parity })
+    let operations = document.operation.as_ref().map_or_else(Vec::new, |operation| operation.kinds());
+    Ok(Hydrated { parity, restored: Arrived::new(&applied, &operations, reason) })
 }

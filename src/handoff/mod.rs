@@ -7,6 +7,7 @@
 //! ([`live`]).
 
 mod approval;
+mod arrived;
 mod bring;
 mod caches;
 mod claim;
@@ -42,6 +43,7 @@ mod tasks;
 mod tell;
 
 pub use approval::{Approval, Approvals, Asked, Asks, Host, approvals, approve, approve_host, approve_task, revoke};
+pub use arrived::Arrived;
 pub use bring::{Gotten, get_artifacts};
 pub use caches::{
     CacheRow, CacheState, Compared, Explained, Found, KeyRow, Promoted, PruneOptions, Tended, Verified, cache_diff,
@@ -60,7 +62,7 @@ pub use live::{add_ports, exec, extend, ports};
 pub use look::{Shown, StatusView, show, status};
 pub use plan::Plan;
 pub use prefetch::{Prefetched, WatchOptions, parse_hours, prefetch, watch};
-pub use publish::{PublishOptions, Published, publish};
+pub use publish::{LfsCarried, PublishOptions, Published, publish};
 pub use remove::{Victim, remove, victims};
 pub use report::{CacheUse, Report, Step, write as write_report};
 pub use reset::{Restored, receipts, reset, reset_workspace};
@@ -68,3 +70,10 @@ pub use screen::Unsearched;
 pub use start::RuntimeOptions;
 pub use tasks::{TaskRow, tasks};
 pub use tell::deadline;
+
+/// The first few of many names, for one line.
+fn shown_list(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let first = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN { format!("{first} and {} more", names.len() - SHOWN) } else { first }
+}

@@ -89,6 +89,8 @@ pub(super) fn make_workspace(
             ctx.pins().write(&resolved.task, into, &pin)?;
             crash::point("cold.pinned");
             ctx.ui.status("Restored", &format!("{} at {}, equal to its snapshot", summary(&resolved), place.display()));
+            hydrated.restored.tell(ctx, place);
+            report.restored = Some(hydrated.restored);
             Made { parity: pin.parity, unflushed: true, aside }
         }
     };

@@ -25,7 +25,7 @@ use crate::identity::{
     Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Workdir,
 };
 use crate::oci::{Descriptor, media};
-use crate::snapshot::{self, Captured};
+use crate::snapshot::{self, Captured, LeftOut};
 use crate::store::{self, Access, Store};
 
 /// Where the workspace appears when nobody says otherwise.
@@ -71,12 +71,27 @@ pub struct Published {
     pub changed_files: usize,
     /// Bytes of the snapshot's pack.
     pub pack_bytes: u64,
+    /// What is in progress and travels: `merge`, `rebase` and the like.
+    pub operations: Vec<String>,
+    /// LFS files whose content travels, and their bytes.
+    pub lfs: LfsCarried,
+    /// What does not travel although somebody may miss it.
+    pub left_out: Vec<LeftOut>,
     /// Files that were left out because they hold credentials.
     pub redacted: Vec<Redacted>,
     /// Files that were not searched for credentials in full.
     pub unsearched: Vec<Unsearched>,
     /// Files that were attached.
     pub artifacts: Vec<ArtifactRow>,
+}
+
+/// LFS files whose content travels.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LfsCarried {
+    /// How many.
+    pub files: usize,
+    /// Bytes of their content.
+    pub bytes: u64,
 }
 
 /// Publishes the checkout that holds the working directory.
@@ -178,10 +193,22 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         unpushed_commits: captured.unpushed,
         changed_files: captured.changed_files,
         pack_bytes: captured.document.pack.as_ref().map_or(0, |pack| pack.size),
+        operations: operations(&captured).iter().map(|kind| (*kind).to_owned()).collect(),
+        lfs: carried(&captured),
+        left_out: captured.left_out,
         redacted: identity.redacted,
         unsearched: screened.unsearched,
         artifacts,
     })
+}
+
+fn operations(captured: &Captured) -> Vec<&'static str> {
+    captured.document.operation.as_ref().map_or_else(Vec::new, |operation| operation.kinds())
+}
+
+fn carried(captured: &Captured) -> LfsCarried {
+    let contents = &captured.document.lfs;
+    LfsCarried { files: contents.len(), bytes: contents.iter().map(|content| content.size).sum() }
 }
 
 /// The task to publish, and the one that it is a fork of.
@@ -261,7 +288,8 @@ fn capture(
     // Copies of sealed trees are nobody's work.
     let root = repo.workdir().unwrap_or(&ctx.cwd);
     exclude.extend(forget_materialized(root).into_iter().map(|path| format!("/{}/", escape_pattern(&path))));
-    let options = snapshot::Options { include: project.snapshot.include.clone(), exclude };
+    let options =
+        snapshot::Options { include: project.snapshot.include.clone(), exclude, max_lfs: project.snapshot.max_lfs()? };
     let mut draft = snapshot::draft(git, repo, &options)?;
     // Mostly nothing is found, and git need not have waited.
     let (packed, found) = std::thread::scope(|scope| {
@@ -286,8 +314,29 @@ fn capture(
             captured.document.base.short()
         ),
     );
+    tell(ctx, &captured);
     tell::tell_redacted(ctx, &screened.redacted);
     Ok((captured, screened))
+}
+
+/// What is carried beyond files and commits, and what is not.
+fn tell(ctx: &Context, captured: &Captured) {
+    for kind in operations(captured) {
+        ctx.ui.status("Captured", &format!("a {kind} in progress"));
+    }
+    let lfs = carried(captured);
+    if lfs.files > 0 {
+        let bytes = crate::ui::human_bytes(lfs.bytes);
+        ctx.ui.status("Captured", &format!("{} LFS files that the remote may lack, {bytes}", lfs.files));
+    }
+    let mut kinds: Vec<_> = captured.left_out.iter().map(|left| left.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    for kind in kinds {
+        let names: Vec<String> =
+            captured.left_out.iter().filter(|left| left.kind == kind).map(|left| left.name.clone()).collect();
+        ctx.ui.status("Left out", &format!("{}: {}", kind.words(), super::shown_list(&names)));
+    }
 }
 
 fn toolchain(
@@ -345,7 +394,7 @@ fn pack_descriptor(pack: &snapshot::Pack) -> Descriptor {
 }
 
 /// As a shell reads it back.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

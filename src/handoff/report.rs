@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 
+use super::arrived::Arrived;
 use super::caches::CacheState;
 use crate::identity::Redacted;
 use crate::runtime::{Enforced, Receipt};
@@ -53,6 +54,9 @@ pub struct Report {
     pub caches: Vec<CacheState>,
     /// The comparison with the snapshot, made when the workspace was.
     pub parity: Option<Parity>,
+    /// What there is to know about the workspace that was made; `null` where
+    /// it was there already.
+    pub restored: Option<Arrived>,
     /// Files that the publisher left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<Redacted>,

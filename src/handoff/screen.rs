@@ -221,6 +221,9 @@ pub(super) fn look(scanner: &Scanner, draft: &Draft) -> Result<Found> {
         let place = Some(Place::Commit(said.commit));
         hits.extend(found.into_iter().map(|finding| Hit { place: place.clone(), ..hit_in(&what, finding) }));
     }
+    for (what, text) in reader.notes()? {
+        hits.extend(scanner.text(&what, &text)?.into_iter().map(|finding| hit_in(&what, finding)));
+    }
     let unsearched = unsearched.into_iter().map(|(file, why)| Unsearched { file, why }).collect();
     Ok(Found { hits, unsearched })
 }

@@ -2,21 +2,24 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::attributes::Asked;
 use super::document::{AutoCrlf, Document, Eol};
-use super::files::{self, TreeFile};
+use super::files::{self, SUBMODULE, TreeFile};
 use super::index::{self, Entry, Stat};
-use super::scan::{Selection, scan};
+use super::lfs::restore::{self as lfs, Fetch};
+use super::scan::scan;
 use super::scratch::ScratchRepo;
-use crate::digest::{Digest, Verified};
+use super::status::Selection;
+use super::{submodule, verbatim};
+use crate::digest::Digest;
 use crate::error::{integrity, not_found};
 use crate::git::Git;
-use crate::oci::unwrap_io;
 
 /// Whether what was restored is what was captured, by hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,18 +37,25 @@ pub struct Parity {
 }
 
 /// Restores `document` into `root`, a repository without a commit whose
-/// objects include the base.
+/// objects include the base. `fetch` gets contents of LFS files that did not
+/// travel.
 ///
 /// # Errors
 /// [`crate::error::Kind::Integrity`] when an object is missing or the pack is
 /// damaged; [`crate::error::Kind::NotFound`] when the base is missing.
-pub fn apply(git: &Git, root: &Path, document: &Document, pack: Option<&mut dyn Read>) -> Result<Applied> {
+pub fn apply(
+    git: &Git,
+    root: &Path,
+    document: &Document,
+    pack: Option<&mut dyn Read>,
+    fetch: Fetch<'_>,
+) -> Result<Applied> {
     let repo = git2::Repository::open(root).with_context(|| format!("cannot open the workspace {}", root.display()))?;
     let oid = |commit: &crate::identity::Commit| git2::Oid::from_str(commit.as_str());
     let base = oid(&document.base)?;
     repo.find_commit(base).map_err(|_| not_found(format!("the base commit {base} is not in the mirror")))?;
     if let (Some(described), Some(content)) = (&document.pack, pack) {
-        index_pack(&repo, described.size, described.digest, content)?;
+        super::pack::index(&repo, described.size, described.digest, content)?;
     }
     let head = oid(&document.head)?;
     for id in document.commits.iter().map(oid).chain([Ok(head)]) {
@@ -56,20 +66,33 @@ pub fn apply(git: &Git, root: &Path, document: &Document, pack: Option<&mut dyn 
     let tree = document.tree.0;
     let tree_files = files::flatten(&repo, tree)?;
     let head_files = if head_tree == tree { tree_files.clone() } else { files::flatten(&repo, head_tree)? };
+    let in_index = document.index.entries.iter().map(|entry| entry.mode.0);
+    if tree_files.iter().chain(&head_files).map(|file| file.mode).chain(in_index).any(|mode| mode == SUBMODULE) {
+        check_submodules(git, &repo, document, &[tree, head_tree])?;
+    }
 
     write_settings(&repo, document)?;
     let absent = document.index.entries.iter().filter(|entry| entry.skip_worktree && !entry.present);
     let skipped: HashSet<&[u8]> = absent.map(|entry| &*entry.path.0).collect();
-    let converted = files::needs_conversion(&repo, &document.settings, &tree_files)?;
-    let (stats, exact): (Vec<(TreeFile, Stat)>, bool) = if converted {
+    let (submodules, tree_files): (Vec<_>, Vec<_>) = tree_files.into_iter().partition(TreeFile::is_submodule);
+    let submodules: Vec<_> = submodules.into_iter().filter(|file| !skipped.contains(&*file.path)).collect();
+    let asked = Asked::of_tree(&repo, &document.settings, &tree_files)?;
+    let (mut stats, exact): (Vec<(TreeFile, Stat)>, bool) = if asked.conversion {
         let stats = files::write_converted(git, &repo, root, &tree_files, &skipped, tree)?;
-        (tree_files.into_iter().zip(stats).collect(), false)
+        let there = |file: &TreeFile| !skipped.contains(&*file.path);
+        (tree_files.into_iter().zip(stats).filter(|(file, _)| there(file)).collect(), false)
     } else {
         let wanted: Vec<TreeFile> = tree_files.into_iter().filter(|file| !skipped.contains(&*file.path)).collect();
         let written = files::write(&repo, root, &wanted)?;
         (wanted.into_iter().zip(written.stats).collect(), written.exact)
     };
-    document.empty_folders.iter().try_for_each(|folder| files::make_folder(root, &folder.0))?;
+    // Like a checkout whose submodules were not initialised.
+    let empty = submodules.iter().map(|file| &file.path).chain(document.empty_folders.iter().map(|folder| &folder.0));
+    empty.into_iter().try_for_each(|folder| files::make_folder(root, folder))?;
+    verbatim::place(&repo, root, &document.verbatim, &mut stats)?;
+    let contents = lfs::keep(git, &repo, document)?;
+    let (pointers, placed) =
+        if asked.lfs { lfs::place(git, &repo, root, &contents, &mut stats, fetch)? } else { Default::default() };
     if document.index.entries.iter().any(|entry| entry.intent_to_add) {
         // Git reads it where such a file is gone again; `git add -N` writes it.
         repo.blob(b"")?;
@@ -77,7 +100,18 @@ pub fn apply(git: &Git, root: &Path, document: &Document, pack: Option<&mut dyn 
     let mut entries = index_entries(document, &head_files, &stats);
     index::write(&repo.path().join("index"), &mut entries)?;
     write_refs(&repo, document)?;
-    Ok(Applied { exact: (exact && skipped.is_empty()).then_some(stats.len()) })
+    document.operation.as_ref().map_or(Ok(()), |operation| operation.restore(&repo))?;
+    let known = if submodules.is_empty() { Default::default() } else { submodule::addresses(git, &repo, tree)? };
+    let (submodules, unknown) = submodules.into_iter().map(|file| file.path).partition(|path| known.contains(path));
+    let exact = (exact && skipped.is_empty()).then_some(stats.len());
+    Ok(Applied { exact, submodules, unknown, pointers, placed })
+}
+
+/// What git would obey when the developer initialises a submodule.
+fn check_submodules(git: &Git, repo: &git2::Repository, document: &Document, trees: &[git2::Oid]) -> Result<()> {
+    submodule::check(git, repo, trees)?;
+    let staged = document.index.entries.iter().filter(|entry| entry.path.0 == b".gitmodules" && !entry.intent_to_add);
+    staged.into_iter().try_for_each(|entry| submodule::check_blob(git, repo, entry.object.0))
 }
 
 /// What was restored.
@@ -86,6 +120,14 @@ pub struct Applied {
     /// How many files there are, where each was found to be as the tree has
     /// it while it was written.
     exact: Option<usize>,
+    /// Submodules, empty for now, for which the project names an address.
+    pub submodules: Vec<Vec<u8>>,
+    /// Those for which it names none.
+    pub unknown: Vec<Vec<u8>>,
+    /// LFS files that are pointers, because their content could not be had.
+    pub pointers: Vec<Vec<u8>>,
+    /// How many LFS files have their content.
+    pub placed: usize,
 }
 
 /// Compares a restored workspace with its snapshot. Where every file was
@@ -112,10 +154,11 @@ pub fn parity(git: &Git, root: &Path, document: &Document, applied: &Applied) ->
     let scratch = ScratchRepo::new(&repo, &document.settings, &[])?;
     scratch.distrust(git)?;
     // Captured files are part of the tree whatever ignore rules say here.
-    let named: Vec<Vec<u8>> = files::flatten(&repo, document.tree.0)?.into_iter().map(|file| file.path).collect();
+    let files = files::flatten(&repo, document.tree.0)?.into_iter().filter(|file| !file.is_submodule());
+    let named: Vec<Vec<u8>> = files.map(|file| file.path).collect();
     let tracked: HashSet<Vec<u8>> = scratch.original_index(git)?.into_iter().map(|entry| entry.path).collect();
     let named: Vec<Vec<u8>> = named.into_iter().filter(|path| !tracked.contains(path)).collect();
-    let (scan, ()) = scan(&scratch, git, Selection { include: &[], named: &named }, |_| Ok(()))?;
+    let (scan, ()) = scan(&scratch, git, Selection { include: &[], named: &named, max_lfs: u64::MAX }, |_| Ok(()))?;
     let restored_index = index::hash(&scan.index);
     Ok(Parity {
         ok: scan.tree == document.tree.0 && restored_index == document.index.digest,
@@ -124,35 +167,6 @@ pub fn parity(git: &Git, root: &Path, document: &Document, applied: &Applied) ->
         index: document.index.digest,
         restored_index,
     })
-}
-
-/// Adds the pack to the workspace's own objects; thin deltas are completed
-/// from the mirror's.
-pub(super) fn index_pack(repo: &git2::Repository, size: u64, digest: Digest, content: &mut dyn Read) -> Result<()> {
-    let folder = repo.path().join("objects/pack");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let odb = repo.odb()?;
-    let mut indexer = git2::Indexer::new(Some(&odb), &folder, 0o444, true)?;
-    let mut content = Verified::new(content, size, digest);
-    let mut buffer = vec![0; 128 << 10];
-    // A full disk is not the pack's fault.
-    let explain = |error: git2::Error| match error.class() {
-        git2::ErrorClass::Os => anyhow::Error::new(error).context("cannot write the snapshot's pack"),
-        _ => integrity(format!("the snapshot's pack is damaged: {}", error.message())).into(),
-    };
-    loop {
-        let count = content.read(&mut buffer).map_err(unwrap_io).context("cannot read the snapshot's pack")?;
-        if count == 0 {
-            break;
-        }
-        indexer.write_all(&buffer[..count]).map_err(|error| match error.downcast::<git2::Error>() {
-            Ok(error) => explain(error),
-            Err(error) => anyhow::Error::new(error).context("cannot write the snapshot's pack"),
-        })?;
-    }
-    indexer.commit().map_err(explain)?;
-    odb.refresh()?;
-    Ok(())
 }
 
 fn write_settings(repo: &git2::Repository, document: &Document) -> Result<()> {
@@ -170,6 +184,11 @@ fn write_settings(repo: &git2::Repository, document: &Document) -> Result<()> {
     }
     if let Some(file_mode) = settings.file_mode {
         config.set_bool("core.fileMode", file_mode)?;
+    }
+    if let Some(attributes) = &settings.attributes {
+        let info = repo.path().join("info");
+        fs::create_dir_all(&info)?;
+        fs::write(info.join("attributes"), &attributes.0)?;
     }
     if let Some(sparse) = &settings.sparse {
         config.set_bool("core.sparseCheckout", true)?;
@@ -233,14 +252,14 @@ fn write_refs(repo: &git2::Repository, document: &Document) -> Result<()> {
         repo.reference(&format!("refs/remotes/{}/{}", remote.name, tracking.name), target, true, message)?;
     }
     let head = oid(&document.head)?;
-    let Some(branch) = &document.branch else {
+    if let Some(branch) = &document.branch {
+        let full = format!("refs/heads/{branch}");
+        repo.reference(&full, head, true, message)?;
+        repo.set_head(&full)?;
+    } else {
         repo.set_head_detached(head)?;
-        return Ok(());
-    };
-    let full = format!("refs/heads/{branch}");
-    repo.reference(&full, head, true, message)?;
-    repo.set_head(&full)?;
-    if let Some(upstream) = &remote.upstream {
+    }
+    if let (Some(branch), Some(upstream)) = (document.home(), &remote.upstream) {
         let mut config = repo.config()?.open_level(git2::ConfigLevel::Local)?;
         config.set_str(&format!("branch.{branch}.remote"), &remote.name)?;
         config.set_str(&format!("branch.{branch}.merge"), &format!("refs/heads/{upstream}"))?;

@@ -2,25 +2,33 @@
 //! and writes nothing into the checkout.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::attributes::Asked;
 use super::document::{
-    AutoCrlf, Document, Eol, FileMode, GitPath, IndexDocument, IndexEntry, Object, Pack, Remote, SCHEMA, Settings,
-    Sparse, TrackingRef,
+    AutoCrlf, Content, Document, Eol, FileMode, GitPath, IndexDocument, IndexEntry, Object, Pack, SCHEMA, Settings,
+    Sparse,
 };
 use super::draft::Draft;
+use super::folders::{self, Walked};
+use super::history::{History, Position, commit, history};
 use super::index::{self, Entry};
-use super::refuse;
-use super::scan::{Scan, Selection, scan};
+use super::left_out::{self, LeftOut};
+use super::operation::Operation;
+use super::scan::{self, Scan, scan};
 use super::scratch::ScratchRepo;
-use crate::digest::{Digest, Hasher};
-use crate::error::{Fault, failure, not_found, policy};
+use super::status::Selection;
+use super::verbatim::{self, Verbatim};
+use super::{pack, refuse, submodule};
+use crate::digest::Digest;
+use crate::disk;
+use crate::error::{failure, not_found, policy};
 use crate::git::Git;
-use crate::identity::Commit;
+
+/// More attributes than anybody has, in bytes.
+const MAX_ATTRIBUTES: u64 = 1 << 20;
 
 /// What a project asks of a capture.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +37,8 @@ pub struct Options {
     pub include: Vec<String>,
     /// Untracked files to leave, as gitignore patterns.
     pub exclude: Vec<String>,
+    /// The most that contents of LFS files may have together, in bytes.
+    pub max_lfs: u64,
 }
 
 /// A snapshot that was taken; its pack lives as long as this value.
@@ -44,6 +54,8 @@ pub struct Captured {
     pub changed_files: usize,
     /// Commits that the remote lacks.
     pub unpushed: usize,
+    /// What does not travel although somebody may miss it.
+    pub left_out: Vec<LeftOut>,
     _scratch: ScratchRepo,
 }
 
@@ -81,23 +93,12 @@ pub fn open(dir: &Path) -> Result<git2::Repository> {
     Ok(repo)
 }
 
-/// The URL of the remote that the checked-out branch follows, as configured.
-///
-/// # Errors
-/// When there is no remote.
-pub fn remote_url(repo: &git2::Repository) -> Result<String> {
-    let name = remote_name(repo)?;
-    // Not the remote's own idea, which has the caller's insteadOf rules in it.
-    let url = repo.config()?.get_string(&format!("remote.{name}.url"));
-    url.with_context(|| format!("the remote {name} has no URL"))
-}
-
 /// Takes a checkout's state; nothing of it is packed yet.
 ///
 /// # Errors
 /// Whatever cannot be carried is refused by name.
 pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Draft> {
-    refuse_state(repo)?;
+    let mut operation = Operation::capture(repo)?;
     let head = repo
         .head()
         .map_err(|_| failure("the checkout has no commit yet").hint("commit something, then publish again"))?;
@@ -105,11 +106,50 @@ pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Dr
     let head_commit = head.peel_to_commit().context("HEAD is not a commit")?;
     let settings = settings(repo)?;
     let scratch = ScratchRepo::new(repo, &settings, &options.exclude)?;
-    let selection = Selection { include: &options.include, named: &[] };
-    let (scan, aside) = scan(&scratch, git, selection, |index| aside(repo, &head_commit, branch.as_deref(), index))?;
-    let Aside { history, empty_folders, digest } = aside;
+    let home = branch.clone().or_else(|| operation.as_ref().and_then(Operation::branch));
+    let others = operation.as_ref().map_or_else(Vec::new, Operation::names);
+    let position = Position { head: &head_commit, branch: home.as_deref(), others: &others };
+    let selection = Selection { include: &options.include, named: &[], max_lfs: options.max_lfs };
+    let (mut scan, aside) = scan(&scratch, git, selection, |index| aside(git, repo, &scratch, position, index))?;
+    let Aside { history, walked, digest, mut left_out, asked, mut suspects } = aside;
+    if asked != scan.beside.asked {
+        // Attributes that git does not track say more.
+        suspects = verbatim::suspects(&scratch, git, scan.beside.asked, &scan.index)?;
+    }
+    suspects.retain(|entry| !scan.read.contains(&entry.path));
+    let settled = verbatim::find_settled(&scratch, git, scan.beside.asked, suspects)?;
+    scan.beside.verbatim.extend(settled);
+    check_submodules(git, &scratch, &scan, head_commit.tree_id())?;
+    if !scan.in_conflict() {
+        operation = operation.and_then(Operation::without_tree);
+    }
+    left_out.extend(walked.special.iter().map(|(path, kind)| LeftOut::special(path, kind)));
     let (head, head_tree) = (head_commit.id(), head_commit.tree_id());
-    Ok(Draft { scan, history, empty_folders, digest, head, head_tree, branch, settings, scratch })
+    let stored = scan.beside.lfs.take();
+    let mut draft = Draft {
+        scan,
+        history,
+        empty_folders: walked.empty,
+        digest,
+        head,
+        head_tree,
+        branch,
+        settings,
+        operation,
+        others,
+        lfs: Vec::new(),
+        left_out,
+        scratch,
+    };
+    if let Some(stored) = stored {
+        let (tip, loose) = draft.states()?;
+        let wanted = std::iter::once(tip).chain(draft.others.iter().copied());
+        let revisions = pack::revisions(wanted, &draft.history.tips);
+        let (found, missing) = stored.gather(&draft.scratch, git, repo, &revisions, &loose)?;
+        draft.left_out.extend(missing.iter().map(LeftOut::content));
+        draft.lfs = found;
+    }
+    Ok(draft)
 }
 
 /// The pack of a draft, where the remote does not hold everything.
@@ -117,21 +157,28 @@ pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Dr
 pub struct Packed(Option<(PathBuf, Pack)>);
 
 impl Draft {
+    /// What holds all trees, and objects that are in none of them.
+    fn states(&self) -> Result<(git2::Oid, Vec<git2::Oid>)> {
+        let scan = &self.scan;
+        // With conflicts the index is no tree, and its objects travel by themselves.
+        let (mut states, loose) = if scan.in_conflict() {
+            (vec![scan.tree], staged_objects(scan))
+        } else {
+            (vec![scan.staged_tree, scan.tree], Vec::new())
+        };
+        states.extend(self.operation.as_ref().and_then(Operation::tree));
+        Ok((pack::tie_all(&self.scratch, (self.head, self.head_tree), &states)?, loose))
+    }
+
     /// Packs everything that the base lacks; anew after files were left out.
     ///
     /// # Errors
     /// When git cannot pack.
     pub fn pack(&self, git: &Git) -> Result<Packed> {
-        let scan = &self.scan;
-        // With conflicts the index is no tree, and its objects travel by themselves.
-        let conflicts = scan.index.iter().any(|entry| entry.stage > 0);
-        let (states, loose) = if conflicts {
-            (vec![scan.tree], staged_objects(scan))
-        } else {
-            (vec![scan.staged_tree, scan.tree], Vec::new())
-        };
-        let head = (self.head, self.head_tree);
-        write_pack(git, &self.scratch, head, self.history.base, &states, &loose).map(Packed)
+        let (tip, loose) = self.states()?;
+        let beside = self.lfs.iter().map(|content| content.object.0).chain(self.scan.beside.verbatim.values().copied());
+        let wanted = std::iter::once(tip).chain(self.others.iter().copied()).chain(loose).chain(beside);
+        pack::write(git, &self.scratch, &pack::revisions(wanted, &[self.history.base])).map(Packed)
     }
 
     /// Writes the document to the draft's last pack.
@@ -139,8 +186,24 @@ impl Draft {
     /// # Errors
     /// When the document could not be read back.
     pub fn seal(self, packed: Packed) -> Result<Captured> {
-        let Draft { scan, history, empty_folders, digest, head, branch, settings, scratch, .. } = self;
+        let Draft {
+            scan,
+            history,
+            empty_folders,
+            digest,
+            head,
+            branch,
+            settings,
+            operation,
+            lfs,
+            left_out,
+            scratch,
+            ..
+        } = self;
         let (pack_path, pack) = packed.0.unzip();
+        let as_it_is =
+            |(path, object): (&Vec<u8>, &git2::Oid)| Verbatim { path: GitPath(path.clone()), object: Object(*object) };
+        let verbatim = scan.beside.verbatim.iter().map(as_it_is).collect();
         let changed_files = scan.changed;
         let tree = Object(scan.tree);
         let index = index_document(scan, digest);
@@ -156,146 +219,29 @@ impl Draft {
             empty_folders,
             settings,
             pack,
+            operation,
+            lfs,
+            verbatim,
         };
         let bytes = document.to_bytes()?;
         Document::parse(&bytes).context("this checkout holds something that no snapshot may carry")?;
-        Ok(Captured { document, bytes, pack: pack_path, changed_files, unpushed: history.unpushed, _scratch: scratch })
+        let unpushed = history.unpushed;
+        Ok(Captured { document, bytes, pack: pack_path, changed_files, unpushed, left_out, _scratch: scratch })
     }
 }
 
-pub(super) fn commit(id: git2::Oid) -> Result<Commit> {
-    Ok(id.to_string().parse()?)
-}
-
-fn refuse_state(repo: &git2::Repository) -> Result<(), Fault> {
-    use git2::RepositoryState as State;
-    let operation = match repo.state() {
-        State::Clean => return Ok(()),
-        State::Merge => "merge",
-        State::Revert | State::RevertSequence => "revert",
-        State::CherryPick | State::CherryPickSequence => "cherry-pick",
-        State::Bisect => "bisect",
-        State::Rebase | State::RebaseInteractive | State::RebaseMerge => "rebase",
-        State::ApplyMailbox | State::ApplyMailboxOrRebase => "am",
-    };
-    let way_out = if operation == "bisect" { "reset" } else { "--abort" };
-    Err(policy(format!("a {operation} is in progress, which snapshots do not carry yet"))
-        .hint(format!("finish it or run git {operation} {way_out}, then publish again")))
-}
-
-fn remote_name(repo: &git2::Repository) -> Result<String> {
-    let upstream = repo
-        .head()
-        .ok()
-        .filter(git2::Reference::is_branch)
-        .and_then(|head| repo.branch_upstream_remote(head.name().ok()?).ok())
-        .and_then(|buffer| buffer.as_str().ok().map(str::to_owned));
-    let remotes = repo.remotes()?;
-    let names: Vec<&str> = remotes.iter().filter_map(|name| name.ok().flatten()).collect();
-    upstream
-        .filter(|name| names.contains(&name.as_str()))
-        .or_else(|| names.iter().find(|name| **name == "origin").map(|name| (*name).to_owned()))
-        .or_else(|| if names.len() == 1 { Some(names[0].to_owned()) } else { None })
-        .ok_or_else(|| {
-            failure("the checkout has no remote from which others could fetch its base")
-                .hint("git remote add origin URL, and push a base commit")
-                .into()
+/// What no `enter` would restore is refused here already.
+fn check_submodules(git: &Git, scratch: &ScratchRepo, scan: &Scan, head: git2::Oid) -> Result<()> {
+    if !scan.index.iter().any(Entry::is_submodule) {
+        return Ok(());
+    }
+    let own = git2::Repository::open_bare(scratch.path())?;
+    let in_conflict = scan.index.iter().filter(|entry| entry.stage > 0 && entry.path == b".gitmodules");
+    submodule::check(git, &own, &[scan.tree, scan.staged_tree, head])
+        .and_then(|()| in_conflict.into_iter().try_for_each(|entry| submodule::check_blob(git, &own, entry.object)))
+        .map_err(|why| {
+            why.context(policy("a submodule cannot be in a snapshot").hint("mend .gitmodules, then publish again"))
         })
-}
-
-/// What HEAD has above the remote.
-#[derive(Debug)]
-pub(super) struct History {
-    pub(super) base: git2::Oid,
-    /// From HEAD down to the base.
-    pub(super) commits: Vec<git2::Oid>,
-    unpushed: usize,
-    remote: Remote,
-}
-
-/// Finds the base: the newest ancestor of HEAD that a remote-tracking ref of
-/// the branch's remote holds.
-fn history(repo: &git2::Repository, head: &git2::Commit<'_>, branch: Option<&str>) -> Result<History> {
-    let name = remote_name(repo)?;
-    let prefix = format!("refs/remotes/{name}/");
-    let mut tips = Vec::new();
-    for reference in repo.references_glob(&format!("{prefix}*"))? {
-        let reference = reference?;
-        if let (Ok(full), Ok(commit)) = (reference.name(), reference.peel_to_commit())
-            && let Some(short) = full.strip_prefix(&prefix)
-            && short != "HEAD"
-        {
-            tips.push((short.to_owned(), commit.id()));
-        }
-    }
-    let mut walk = repo.revwalk()?;
-    walk.push(head.id())?;
-    for (_, tip) in &tips {
-        walk.hide(*tip)?;
-    }
-    let unpushed: HashSet<git2::Oid> = walk.collect::<Result<_, _>>()?;
-    let mut boundary: Vec<git2::Commit<'_>> = Vec::new();
-    if unpushed.is_empty() {
-        boundary.push(head.clone());
-    }
-    for id in &unpushed {
-        boundary.extend(repo.find_commit(*id)?.parents().filter(|parent| !unpushed.contains(&parent.id())));
-    }
-    let base =
-        boundary.into_iter().max_by_key(|commit| (commit.time().seconds(), commit.id())).map(|commit| commit.id());
-    let base = base.ok_or_else(|| {
-        failure(format!("no branch of the remote {name} holds an ancestor of HEAD, so nobody could fetch a base"))
-            .hint(format!("git fetch {name}, or push a base commit, then publish again"))
-    })?;
-    let mut walk = repo.revwalk()?;
-    walk.set_sorting(git2::Sort::TOPOLOGICAL)?;
-    walk.push(head.id())?;
-    walk.hide(base)?;
-    let commits: Vec<git2::Oid> = walk.collect::<Result<_, _>>()?;
-    refuse_cut_history(repo, &commits)?;
-    let upstream = branch.and_then(|branch| upstream(repo, branch, &prefix));
-    let refs = tracking_refs(repo, &tips, base, upstream.as_deref())?;
-    Ok(History { base, commits, unpushed: unpushed.len(), remote: Remote { name, upstream, refs } })
-}
-
-/// A commit to be carried whose parents a shallow clone does not have.
-fn refuse_cut_history(repo: &git2::Repository, commits: &[git2::Oid]) -> Result<()> {
-    let text = std::fs::read_to_string(repo.commondir().join("shallow")).unwrap_or_default();
-    let cut: HashSet<git2::Oid> = text.lines().filter_map(|line| git2::Oid::from_str(line).ok()).collect();
-    match commits.iter().find(|id| cut.contains(id)) {
-        None => Ok(()),
-        Some(id) => Err(failure(format!("the shallow clone ends at {id}, above what the remote holds"))
-            .hint("git fetch --deepen 100, then publish again")
-            .into()),
-    }
-}
-
-fn upstream(repo: &git2::Repository, branch: &str, prefix: &str) -> Option<String> {
-    let name = repo.branch_upstream_name(&format!("refs/heads/{branch}")).ok()?;
-    name.as_str().ok()?.strip_prefix(prefix).map(str::to_owned)
-}
-
-/// The refs that make `git status` and a later publish see what they see here:
-/// the upstream where it is, and one ref that holds the base.
-fn tracking_refs(
-    repo: &git2::Repository,
-    tips: &[(String, git2::Oid)],
-    base: git2::Oid,
-    upstream: Option<&str>,
-) -> Result<Vec<TrackingRef>> {
-    let holds_base = |tip: git2::Oid| tip == base || repo.graph_descendant_of(tip, base).unwrap_or(false);
-    let mut refs = Vec::new();
-    if let Some((name, tip)) = tips.iter().find(|(name, _)| Some(name.as_str()) == upstream) {
-        refs.push(TrackingRef { name: name.clone(), commit: commit(*tip)? });
-        if holds_base(*tip) {
-            return Ok(refs);
-        }
-    }
-    let exact = tips.iter().find(|(_, tip)| *tip == base);
-    if let Some((name, _)) = exact.or_else(|| tips.iter().find(|(_, tip)| holds_base(*tip))) {
-        refs.push(TrackingRef { name: name.clone(), commit: commit(base)? });
-    }
-    Ok(refs)
 }
 
 /// The whitelisted settings as they are in force here.
@@ -309,7 +255,10 @@ fn settings(repo: &git2::Repository) -> Result<Settings> {
             patterns: patterns.lines().map(str::to_owned).collect(),
         }
     });
+    let own = repo.commondir().join("info/attributes");
+    let attributes = disk::read_file(&own, MAX_ATTRIBUTES).context("cannot read the checkout's own attributes")?;
     Ok(Settings {
+        attributes: attributes.filter(|text| !text.trim_ascii().is_empty()).map(Content),
         autocrlf: match text("core.autocrlf").as_deref() {
             Some("input") => Some(AutoCrlf::Input),
             Some("true" | "yes" | "on" | "1") => Some(AutoCrlf::True),
@@ -328,26 +277,40 @@ fn settings(repo: &git2::Repository) -> Result<Settings> {
 /// What is found out while git looks at the files.
 struct Aside {
     history: History,
-    empty_folders: Vec<GitPath>,
+    walked: Walked,
     /// The hash of the index.
     digest: Digest,
+    left_out: Vec<LeftOut>,
+    /// What tracked attributes ask for.
+    asked: Asked,
+    /// Files that may not be what git would write.
+    suspects: Vec<Entry>,
 }
 
-fn aside(repo: &git2::Repository, head: &git2::Commit<'_>, branch: Option<&str>, entries: &[Entry]) -> Result<Aside> {
-    refuse::unsupported(repo, entries)?;
+fn aside(
+    git: &Git,
+    repo: &git2::Repository,
+    scratch: &ScratchRepo,
+    position: Position<'_>,
+    entries: &[Entry],
+) -> Result<Aside> {
     refuse::names(entries)?;
-    Ok(Aside {
-        history: history(repo, head, branch)?,
-        empty_folders: refuse::empty_folders(repo, entries)?,
-        digest: index::hash(entries),
-    })
+    let unpushed = submodule::look(scratch, entries)?;
+    let history = history(repo, position)?;
+    let mut left_out = left_out::stash(repo);
+    left_out.extend(left_out::branches(repo, position)?);
+    left_out.extend(unpushed.iter().map(LeftOut::submodule));
+    let asked = scan::asked(scratch, entries, &[]);
+    let suspects = verbatim::suspects(scratch, git, asked, entries)?;
+    let walked = folders::walk(repo, entries)?;
+    Ok(Aside { history, walked, digest: index::hash(entries), left_out, asked, suspects })
 }
 
 /// Objects that only the index names. What merely has a flag is in HEAD's
 /// tree; a partial clone may lack it.
 fn staged_objects(scan: &Scan) -> Vec<git2::Oid> {
     let own = scan.index.iter().filter(|entry| entry.stage > 0 || scan.staged.contains(&entry.path));
-    own.filter(|entry| !entry.intent_to_add).map(|entry| entry.object).collect()
+    own.filter(|entry| !entry.intent_to_add && !entry.is_submodule()).map(|entry| entry.object).collect()
 }
 
 /// The index as its differences from HEAD's tree.
@@ -378,60 +341,4 @@ fn index_document(scan: Scan, digest: Digest) -> IndexDocument {
     let mut removed = scan.removed;
     removed.retain(|path| !named.contains(&*path.0));
     IndexDocument { digest, entries, removed }
-}
-
-/// Writes the thin pack: what HEAD (its commit and tree), the other states and `loose` need and the
-/// base does not have. Commits tie the states to HEAD, as in a stash: given a
-/// bare tree, git would neither leave out all that the base has nor know from
-/// which of its files to make deltas.
-fn write_pack(
-    git: &Git,
-    scratch: &ScratchRepo,
-    head: (git2::Oid, git2::Oid),
-    base: git2::Oid,
-    states: &[git2::Oid],
-    loose: &[git2::Oid],
-) -> Result<Option<(PathBuf, Pack)>> {
-    let (mut tip, mut last) = head;
-    for tree in states {
-        if *tree != last {
-            (tip, last) = (tie(scratch, tip, *tree)?, *tree);
-        }
-    }
-    let mut wanted = format!("{tip}\n^{base}\n");
-    for object in loose {
-        wanted.push_str(&format!("{object}\n"));
-    }
-    let path = scratch.path().join("snapshot.pack");
-    let mut file = File::create(&path).context("cannot write the pack")?;
-    let arguments = ["pack-objects", "--revs", "--thin", "--stdout", "--delta-base-offset", "-q"];
-    let (digest, size, objects) = scratch.git(git).args(arguments).stream(wanted.as_bytes(), |pipe| {
-        let mut hasher = Hasher::default();
-        let mut header = Vec::new();
-        let mut size = 0;
-        let mut buffer = vec![0; 128 << 10];
-        loop {
-            let count = pipe.read(&mut buffer)?;
-            if count == 0 {
-                break;
-            }
-            if header.len() < 12 {
-                header.extend_from_slice(&buffer[..count.min(12)]);
-            }
-            hasher.update(&buffer[..count]);
-            file.write_all(&buffer[..count]).context("cannot write the pack")?;
-            size += count as u64;
-        }
-        let objects = header.get(8..12).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
-        Ok((hasher.finish(), size, objects.unwrap_or(0)))
-    })?;
-    Ok((objects > 0).then_some((path, Pack { digest, size })))
-}
-
-/// A commit that is always the same for the same tree and parent.
-fn tie(scratch: &ScratchRepo, parent: git2::Oid, tree: git2::Oid) -> Result<git2::Oid> {
-    let who = "envctl <envctl> 0 +0000";
-    let commit = format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\n");
-    let own = git2::Repository::open_bare(scratch.path())?;
-    own.odb()?.write(git2::ObjectType::Commit, commit.as_bytes()).context("cannot prepare the pack")
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::apply::index_pack;
 use super::document::{Document, GitPath};
+use super::pack;
 use crate::error::integrity;
 
 /// Changes that are told.
@@ -145,7 +145,7 @@ pub fn compare(sides: [Side; 2], patch: bool) -> Result<Changes> {
     let repo = borrow(folder.path(), sides.iter().map(|side| side.objects.as_path()))?;
     let [old, new] = sides.map(|mut side| -> Result<Document> {
         if let (Some(described), Some(content)) = (&side.document.pack, &mut side.pack) {
-            index_pack(&repo, described.size, described.digest, content)?;
+            pack::index(&repo, described.size, described.digest, content)?;
         }
         Ok(side.document)
     });

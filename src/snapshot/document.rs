@@ -1,10 +1,12 @@
 //! The snapshot document. Its sha256 is the snapshot ID. It names git objects;
 //! the pack beside it carries those that the remote lacks.
 
-use std::fmt;
+use serde::{Deserialize, Serialize};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
+use super::lfs::LfsObject;
+use super::operation::Operation;
+use super::verbatim::Verbatim;
+pub use super::wire::{Content, FileMode, GitPath, Object};
 use crate::digest::Digest;
 use crate::error::{Fault, integrity};
 use crate::identity::{Commit, check_schema};
@@ -39,6 +41,16 @@ pub struct Document {
     pub settings: Settings,
     /// The pack; `None` when the remote holds everything.
     pub pack: Option<Pack>,
+    /// Operations that stopped halfway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// Contents of LFS files that the remote may lack; they are in the pack.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lfs: Vec<LfsObject>,
+    /// Files that git would write in another form than they have; both
+    /// contents are in the pack.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verbatim: Vec<Verbatim>,
 }
 
 /// The remote as the checkout knew it.
@@ -77,9 +89,9 @@ pub struct IndexDocument {
 pub struct IndexEntry {
     /// Path from the top of the checkout.
     pub path: GitPath,
-    /// 0o100644, 0o100755 or 0o120000, in octal.
+    /// 0o100644, 0o100755, 0o120000 or 0o160000, in octal.
     pub mode: FileMode,
-    /// The blob.
+    /// The blob; of a submodule the commit.
     pub object: Object,
     /// 0, or 1 to 3 for a conflict.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -117,6 +129,10 @@ pub struct Settings {
     /// Patterns of a sparse checkout, with cone mode or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sparse: Option<Sparse>,
+    /// The checkout's own attributes, `info/attributes`. Like those of a tree
+    /// they name drivers and define none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Content>,
 }
 
 /// `core.autocrlf`
@@ -178,6 +194,12 @@ impl Document {
         serde_json::to_vec(self).map_err(|error| integrity(format!("the snapshot cannot be written: {error}")))
     }
 
+    /// The branch whose upstream matters: HEAD's, or the one that an operation
+    /// returns to.
+    pub(super) fn home(&self) -> Option<String> {
+        self.branch.clone().or_else(|| self.operation.as_ref().and_then(Operation::branch))
+    }
+
     /// Names that become refs, and paths that become files, before anything
     /// is made of them.
     fn check(&self) -> Result<(), Fault> {
@@ -207,92 +229,12 @@ impl Document {
         if let Some(entry) = self.index.entries.iter().find(|entry| entry.stage > 3) {
             return refused("stage", &entry.stage.to_string());
         }
-        Ok(())
-    }
-}
-
-/// A path as git stores it: bytes, mostly UTF-8. In JSON whatever is no UTF-8,
-/// and `%`, is percent-encoded.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GitPath(pub Vec<u8>);
-
-impl fmt::Display for GitPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            f.write_str(&chunk.valid().replace('%', "%25"))?;
-            chunk.invalid().iter().try_for_each(|byte| write!(f, "%{byte:02X}"))?;
+        let Some(operation) = &self.operation else { return Ok(()) };
+        let own = self.branch.as_ref().map(|branch| format!("refs/heads/{branch}"));
+        if let Some(twice) = operation.refs.iter().find(|reference| Some(&reference.name) == own.as_ref()) {
+            return refused("ref, which is HEAD's own", &twice.name);
         }
-        Ok(())
-    }
-}
-
-impl Serialize for GitPath {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for GitPath {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let mut bytes = Vec::with_capacity(text.len());
-        let mut rest = text.as_bytes();
-        while let Some((first, tail)) = rest.split_first() {
-            if *first == b'%' {
-                let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-                let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-                bytes.push(byte.ok_or_else(|| serde::de::Error::custom("a malformed % sequence in a path"))?);
-                rest = &tail[2..];
-            } else {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-        Ok(GitPath(bytes))
-    }
-}
-
-/// A git object name in hexadecimal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Object(pub git2::Oid);
-
-impl Serialize for Object {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let commit: Commit = text.parse().map_err(serde::de::Error::custom)?;
-        git2::Oid::from_str(commit.as_str()).map(Object).map_err(serde::de::Error::custom)
-    }
-}
-
-/// The mode of a file in the index: only what git knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileMode(pub u32);
-
-impl FileMode {
-    /// A symbolic link.
-    pub const LINK: FileMode = FileMode(0o120_000);
-}
-
-impl Serialize for FileMode {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:06o}", self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for FileMode {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
-            "100644" => Ok(FileMode(0o100_644)),
-            "100755" => Ok(FileMode(0o100_755)),
-            "120000" => Ok(FileMode::LINK),
-            other => Err(serde::de::Error::custom(format!("{other:?} is not the mode of a file"))),
-        }
+        operation.check()
     }
 }
 
@@ -315,6 +257,9 @@ mod tests {
             empty_folders: vec![],
             settings: Settings::default(),
             pack: None,
+            operation: None,
+            lfs: vec![],
+            verbatim: vec![],
         }
     }
 
@@ -324,7 +269,7 @@ mod tests {
             path in proptest::collection::vec(1u8..=255, 1..20),
             stage in 0u8..4,
             flags in any::<[bool; 4]>(),
-            mode in proptest::sample::select(vec![0o100_644u32, 0o100_755, 0o120_000]),
+            mode in proptest::sample::select(vec![0o100_644u32, 0o100_755, 0o120_000, 0o160_000]),
         ) {
             let mut document = sample();
             document.index.entries.push(IndexEntry {

@@ -3,14 +3,17 @@
 //! out. What is packed afterwards is what was looked at.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Context, Result};
 
-use super::capture::{History, commit};
 use super::document::{GitPath, Settings};
 use super::edit::{Edit, edit};
+use super::history::{History, commit};
 use super::index;
+use super::left_out::LeftOut;
+use super::lfs::{LfsObject, capture::pointer_in};
+use super::operation::Operation;
 use super::scan::{Scan, path_of};
 use super::scratch::ScratchRepo;
 use crate::digest::Digest;
@@ -28,6 +31,12 @@ pub struct Draft {
     pub(super) head_tree: git2::Oid,
     pub(super) branch: Option<String>,
     pub(super) settings: Settings,
+    /// What is in progress, and the commits that it names.
+    pub(super) operation: Option<Operation>,
+    pub(super) others: Vec<git2::Oid>,
+    /// Contents of LFS files that travel.
+    pub(super) lfs: Vec<LfsObject>,
+    pub(super) left_out: Vec<LeftOut>,
     pub(super) scratch: ScratchRepo,
 }
 
@@ -38,7 +47,7 @@ pub enum Place {
     Working,
     /// In the index.
     Index,
-    /// In the index, as one side of a conflict.
+    /// In a conflict: one side of it in the index, or what git made of both.
     Conflict,
     /// In a commit that the base lacks.
     Commit(Commit),
@@ -121,12 +130,17 @@ impl Draft {
                 let changed = |file: Edit| usize::from(file != in_head);
                 self.scan.changed = self.scan.changed + changed(after) - changed(file_at(&before, path));
                 working.insert(path.clone(), after);
+                self.scan.beside.verbatim.remove(path);
             }
             instead.push(what);
         }
         self.scan.tree = edit(&own, self.scan.tree, &working)?;
         self.scan.staged_tree = edit(&own, self.scan.staged_tree, &staging)?;
         self.digest = index::hash(&self.scan.index);
+        if !self.lfs.is_empty() {
+            let pointed = self.reader()?.pointed_at()?;
+            self.lfs.retain(|content| pointed.contains(&content.oid));
+        }
         Ok(instead)
     }
 
@@ -164,26 +178,55 @@ pub struct Reader<'a> {
 
 impl Reader<'_> {
     /// Every file's content that would travel: the working files, the index,
-    /// and each commit that the base lacks. What all parents of a commit have
-    /// is counted once.
+    /// each commit that the base lacks, and what stands for any of it beside
+    /// the trees. What all parents of a commit have is counted once.
     ///
     /// # Errors
     /// When a tree cannot be read.
     pub fn contents(&self) -> Result<Vec<Content>> {
-        let scan = &self.draft.scan;
+        let mut contents = self.in_git()?;
+        let lfs: HashMap<Digest, git2::Oid> =
+            self.draft.lfs.iter().map(|content| (content.oid, content.object.0)).collect();
+        let behind = |content: &Content| {
+            let object = *lfs.get(&pointer_in(&self.repo, content.object)?.oid)?;
+            Some(Content { object, ..content.clone() })
+        };
+        if !lfs.is_empty() {
+            let more: Vec<Content> = contents.iter().filter_map(behind).collect();
+            contents.extend(more);
+        }
+        let verbatim = self.draft.scan.beside.verbatim.iter();
+        contents.extend(verbatim.map(|(path, object)| Content {
+            place: Place::Working,
+            path: GitPath(path.clone()),
+            object: *object,
+        }));
+        Ok(contents)
+    }
+
+    /// LFS contents that anything in git points at.
+    fn pointed_at(&self) -> Result<HashSet<Digest>> {
+        let contents = self.in_git()?;
+        Ok(contents.iter().filter_map(|content| Some(pointer_in(&self.repo, content.object)?.oid)).collect())
+    }
+
+    /// The contents that git's trees and index name.
+    fn in_git(&self) -> Result<Vec<Content>> {
+        let Draft { scan, operation, history, .. } = self.draft;
         let head = Some(self.draft.head_tree);
         let mut contents = Vec::new();
-        for (path, object) in self.new_files(head, scan.tree)? {
-            contents.push(Content { place: Place::Working, path: GitPath(path), object });
+        let mut add = |place: Place, files: Vec<(Vec<u8>, git2::Oid)>| {
+            let content = |(path, object)| Content { place: place.clone(), path: GitPath(path), object };
+            contents.extend(files.into_iter().map(content));
+        };
+        add(Place::Working, self.new_files(head, scan.tree)?);
+        add(Place::Index, self.new_files(head, scan.staged_tree)?);
+        let in_conflict = scan.index.iter().filter(|entry| entry.stage > 0 && !entry.is_submodule());
+        add(Place::Conflict, in_conflict.map(|entry| (entry.path.clone(), entry.object)).collect());
+        if let Some(tree) = operation.as_ref().and_then(Operation::tree) {
+            add(Place::Conflict, self.new_files(head, tree)?);
         }
-        for (path, object) in self.new_files(head, scan.staged_tree)? {
-            contents.push(Content { place: Place::Index, path: GitPath(path), object });
-        }
-        for entry in scan.index.iter().filter(|entry| entry.stage > 0) {
-            let path = GitPath(entry.path.clone());
-            contents.push(Content { place: Place::Conflict, path, object: entry.object });
-        }
-        for id in &self.draft.history.commits {
+        for id in history.commits.iter().chain(&history.beside) {
             let own = self.repo.find_commit(*id)?;
             let mut parents = own.parents().map(|parent| parent.tree_id());
             let mut new = self.new_files(parents.next(), own.tree_id())?;
@@ -191,12 +234,7 @@ impl Reader<'_> {
                 let others: HashSet<_> = self.new_files(Some(parent), own.tree_id())?.into_iter().collect();
                 new.retain(|file| others.contains(file));
             }
-            let place = Place::Commit(commit(*id)?);
-            contents.extend(new.into_iter().map(|(path, object)| Content {
-                place: place.clone(),
-                path: GitPath(path),
-                object,
-            }));
+            add(Place::Commit(commit(*id)?), new);
         }
         Ok(contents)
     }
@@ -225,7 +263,8 @@ impl Reader<'_> {
         Ok(blob.with_context(|| format!("cannot read the content of {}", content.path))?.content().to_vec())
     }
 
-    /// Whether the base has this content in any file: then it does not travel.
+    /// Whether the base has this content in any file, or a commit of the remote
+    /// that an operation in progress names: then nothing new travels.
     ///
     /// # Errors
     /// When the base's tree cannot be read.
@@ -233,6 +272,13 @@ impl Reader<'_> {
         if self.held.get().is_none() {
             let mut held = HashSet::new();
             self.collect(&self.base_tree()?, &mut held)?;
+            let own = &self.draft.history.beside;
+            for id in &self.draft.others {
+                let named = self.repo.find_object(*id, None)?.peel_to_commit()?;
+                if !own.contains(&named.id()) {
+                    self.collect(&named.tree()?, &mut held)?;
+                }
+            }
             let _ = self.held.set(held);
         }
         Ok(self.held.get().is_some_and(|held| held.contains(&content.object)))
@@ -276,7 +322,28 @@ impl Reader<'_> {
             let everything = [header, b"\n", own.message_raw_bytes()].concat();
             Ok(CommitText { commit: commit(*id)?, words, everything })
         };
-        self.draft.history.commits.iter().map(said).collect()
+        let history = &self.draft.history;
+        history.commits.iter().chain(&history.beside).map(said).collect()
+    }
+
+    /// Other texts that travel, each with what it is: git's notes about an
+    /// operation in progress, tags that it names, the checkout's own attributes.
+    ///
+    /// # Errors
+    /// When a tag cannot be read.
+    pub fn notes(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let note = |name: &str, text: &[u8]| (format!("git's own file {name}"), text.to_vec());
+        let files = self.draft.operation.iter().flat_map(|operation| &operation.files);
+        let mut notes: Vec<_> = files.map(|file| note(&file.name, &file.content.0)).collect();
+        notes.extend(self.draft.settings.attributes.iter().map(|text| note("info/attributes", &text.0)));
+        let odb = self.repo.odb()?;
+        for id in &self.draft.others {
+            let object = odb.read(*id)?;
+            if object.kind() == git2::ObjectType::Tag {
+                notes.push((format!("tag {id}"), object.data().to_vec()));
+            }
+        }
+        Ok(notes)
     }
 }
 

@@ -10,18 +10,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 use sha1::{Digest as _, Sha1};
 
-use super::document::Settings;
 use super::index::Stat;
 use crate::error::integrity;
 use crate::git::{Git, check_entry_name};
+use crate::oci::unwrap_io;
 
 const DEPTH: usize = 1024;
 
-/// One file of a tree.
+/// The mode of a submodule.
+pub(super) const SUBMODULE: u32 = 0o160_000;
+
+/// One file of a tree, or one submodule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TreeFile {
     pub(super) path: Vec<u8>,
@@ -29,7 +32,13 @@ pub(super) struct TreeFile {
     pub(super) object: git2::Oid,
 }
 
-/// All files of a tree in path order, with every name checked.
+impl TreeFile {
+    pub(super) fn is_submodule(&self) -> bool {
+        self.mode == SUBMODULE
+    }
+}
+
+/// All files and submodules of a tree in path order, with every name checked.
 pub(super) fn flatten(repo: &git2::Repository, tree: git2::Oid) -> Result<Vec<TreeFile>> {
     let mut files = Vec::new();
     walk(repo, tree, &mut Vec::new(), &mut files, 0)?;
@@ -67,7 +76,7 @@ fn walk(
             0o040_000 => walk(repo, entry.id(), path, files, depth + 1)?,
             // Early versions of git recorded that the group may write.
             0o100_644 | 0o100_664 => file(0o100_644),
-            0o100_755 | 0o120_000 => file(mode),
+            0o100_755 | 0o120_000 | SUBMODULE => file(mode),
             other => {
                 let path = String::from_utf8_lossy(path).into_owned();
                 return Err(integrity(format!("tree entry {path:?} has the unsupported mode {other:o}")).into());
@@ -235,24 +244,37 @@ fn write_one(folder: BorrowedFd<'_>, name: &OsStr, mode: u32, content: &[u8]) ->
     Ok(rustix::fs::fstat(&file)?)
 }
 
-/// Whether writing this tree's files takes git's conversions: then the git
-/// program does it.
-pub(super) fn needs_conversion(repo: &git2::Repository, settings: &Settings, files: &[TreeFile]) -> Result<bool> {
-    if settings.autocrlf == Some(super::document::AutoCrlf::True) || settings.eol == Some(super::document::Eol::Crlf) {
-        return Ok(true);
+/// Puts a content in the place of a file that was written. Its time lies in
+/// the past: git would otherwise not believe the index, look into the file and
+/// find no pointer.
+///
+/// # Errors
+/// When the content cannot be read to its end; the file is then as it was.
+pub(super) fn replace(
+    repo: &git2::Repository,
+    root: &Path,
+    file: &TreeFile,
+    content: &mut dyn std::io::Read,
+) -> Result<Stat> {
+    let path = Path::new(OsStr::from_bytes(&file.path));
+    let shown = || format!("cannot write {}", path.display());
+    let top = rustix::fs::openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let folder = open_folder(top.as_fd(), path.parent().unwrap_or(Path::new("")))?;
+    let name = path.file_name().with_context(shown)?;
+    let draft = repo.path().join("envctl-content");
+    let _ = std::fs::remove_file(&draft);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let permissions = Mode::from_raw_mode(if file.mode == 0o100_755 { 0o777 } else { 0o666 });
+    let mut new = File::from(rustix::fs::openat(CWD, &draft, flags, permissions).with_context(shown)?);
+    if let Err(error) = std::io::copy(content, &mut new) {
+        let _ = std::fs::remove_file(&draft);
+        return Err(unwrap_io(error).context(shown()));
     }
-    let odb = repo.odb()?;
-    for file in files.iter().filter(|file| file.path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes")) {
-        let object = odb.read(file.object)?;
-        let text = String::from_utf8_lossy(object.data()).to_ascii_lowercase();
-        let converts = |word: &str| {
-            ["eol=crlf", "filter", "ident", "working-tree-encoding", "crlf"].iter().any(|known| word.starts_with(known))
-        };
-        if text.lines().any(|line| line.split_whitespace().skip(1).any(converts)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let written = rustix::fs::fstat(&new)?;
+    let past = Timespec { tv_sec: written.st_mtime - 2, tv_nsec: 0 };
+    rustix::fs::futimens(&new, &Timestamps { last_access: past, last_modification: past })?;
+    rustix::fs::renameat(CWD, &draft, &folder, name).with_context(shown)?;
+    Ok(Stat::from(&rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
 }
 
 /// Writes `tree` through the git program, with its conversions.

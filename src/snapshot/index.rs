@@ -55,6 +55,27 @@ pub(super) struct Entry {
     pub(super) stat: Stat,
 }
 
+impl Entry {
+    /// An entry of this path without anything else.
+    pub(super) fn plain(path: &[u8]) -> Self {
+        Entry {
+            path: path.to_vec(),
+            stage: 0,
+            mode: 0,
+            object: git2::Oid::ZERO_SHA1,
+            assume_unchanged: false,
+            skip_worktree: false,
+            intent_to_add: false,
+            stat: Stat::default(),
+        }
+    }
+
+    /// Whether it stands for a commit of another repository.
+    pub(super) fn is_submodule(&self) -> bool {
+        self.mode == 0o160_000
+    }
+}
+
 /// All entries of an index file; none when the file does not exist.
 pub(super) fn read(path: &Path) -> Result<Vec<Entry>, git2::Error> {
     let index = git2::Index::open(path)?;

@@ -5,20 +5,35 @@
 //! own objects carry it.
 
 mod apply;
+mod attributes;
 mod capture;
 mod compare;
 mod document;
 mod draft;
 mod edit;
 mod files;
+mod folders;
+mod history;
 mod index;
+mod left_out;
+mod lfs;
+mod operation;
+mod pack;
+mod read;
 mod refuse;
 mod scan;
 mod scratch;
+mod status;
+mod submodule;
+mod verbatim;
+mod wire;
 
 pub use apply::{Applied, Parity, apply, parity};
-pub use capture::{Captured, Options, Packed, draft, open, remote_url};
+pub use capture::{Captured, Options, Packed, draft, open};
 pub use compare::{Changes, CommitLine, FileChange, FileStatus, Side, compare};
 pub use document::{Document, GitPath, MAX_DOCUMENT, Pack, TrackingRef};
 pub use draft::{CommitText, Content, Draft, Instead, LeaveOut, Place, Reader};
+pub use history::remote_url;
+pub use left_out::{Kind as LeftOutKind, LeftOut};
+pub use lfs::restore::Fetch;
 pub use scratch::CAPTURE;

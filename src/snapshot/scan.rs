@@ -6,21 +6,20 @@
 //! are HEAD's with these paths changed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
+use super::attributes::{Asked, is_attributes};
 use super::document::GitPath;
 use super::edit::{Edit, edit};
-use super::index::{self, Entry, Stat};
-use super::refuse;
-use super::scratch::{ScratchRepo, joined};
-use crate::error::{failure, integrity};
+use super::files::SUBMODULE;
+use super::index::Entry;
+use super::lfs::capture::Stored;
+use super::read::{Beside, capture};
+use super::scratch::ScratchRepo;
+use super::status::{Line, Selection, look};
+use super::{refuse, submodule};
 use crate::git::Git;
-
-const ATTEMPTS: u32 = 5;
-/// Timestamps of files are no finer than this.
-const TICK: Duration = Duration::from_millis(12);
 
 /// What a checkout looks like.
 #[derive(Debug)]
@@ -39,29 +38,17 @@ pub(super) struct Scan {
     pub(super) removed: Vec<GitPath>,
     /// How many files differ from HEAD.
     pub(super) changed: usize,
+    /// What of the files does not stand in the tree.
+    pub(super) beside: Beside,
+    /// Paths whose files were read.
+    pub(super) read: HashSet<Vec<u8>>,
 }
 
-/// Files that are captured although git would not list them.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Selection<'a> {
-    /// Ignored files, as git pathspecs.
-    pub(super) include: &'a [String],
-    /// Files by name.
-    pub(super) named: &'a [Vec<u8>],
-}
-
-/// One line of `git status --porcelain=v2`.
-enum Line {
-    /// A path of HEAD's tree or the index.
-    Tracked {
-        /// Against HEAD, and of the working file against the index.
-        staged: u8,
-        working: u8,
-        head: (u32, git2::Oid),
-        index: (u32, git2::Oid),
-    },
-    Conflict,
-    Untracked,
+impl Scan {
+    /// Whether the index has files of which several sides disagree.
+    pub(super) fn in_conflict(&self) -> bool {
+        self.index.iter().any(|entry| entry.stage > 0)
+    }
 }
 
 /// Captures the working files. `meanwhile` is given the index, and runs while
@@ -96,10 +83,12 @@ pub(super) fn scan<T>(
         lines.iter().filter(|(_, line)| line.must_be_read()).map(|(path, _)| path.clone()).collect();
     // Git would pass over some of them without an error.
     read.iter().try_for_each(|path| refuse::name(path, false))?;
-    let files = capture(scratch, git, &index, &read)?;
-    let captured: Vec<Entry> = files.values().cloned().collect();
-    refuse::names(&captured)?;
-    refuse::lfs(&scratch.work_tree, &captured)?;
+    let asked = asked(scratch, &index, &read);
+    let lfs = asked.lfs.then(|| Stored::new(selection.max_lfs));
+    let mut beside = Beside { asked, lfs, verbatim: BTreeMap::new() };
+    let files = capture(scratch, git, &index, &read, &mut beside)?;
+    files.values().try_for_each(|entry| refuse::name(&entry.path, entry.mode == 0o120_000))?;
+    let submodules = submodule::recorded(&index);
 
     let mut working: BTreeMap<Vec<u8>, Edit> = BTreeMap::new();
     let mut staging: BTreeMap<Vec<u8>, Edit> = BTreeMap::new();
@@ -125,12 +114,20 @@ pub(super) fn scan<T>(
                 }
                 let after = match (x, y) {
                     (b'D', b'.') | (_, b'D') => None,
+                    // One that is ahead was refused; other changes are no
+                    // business of this tree.
+                    (_, b'M') if index.0 == SUBMODULE => Some(*index),
                     (_, b'.') => Some(*index),
                     _ => file(),
                 };
                 working.entry(path.clone()).or_insert(after);
             }
-            Line::Conflict => drop(working.insert(path.clone(), file())),
+            Line::Conflict => {
+                // A submodule stays checked out while others disagree about it.
+                let submodule = submodules.get(&**path).filter(|_| scratch.full(path).is_dir());
+                let kept = submodule.map(|entry| (SUBMODULE, entry.object));
+                working.insert(path.clone(), file().or(kept));
+            }
             // It may stand for one that is gone from the index only.
             Line::Untracked if files.contains_key(path) => drop(working.insert(path.clone(), file())),
             Line::Untracked => {}
@@ -146,150 +143,18 @@ pub(super) fn scan<T>(
         None => head_tree.get_path(path_of(path)).ok().map(|entry| (entry.filemode() as u32, entry.id())),
     };
     let changed = working.iter().filter(|(path, after)| in_head(path) != **after).count();
-    Ok((Scan { tree, staged_tree, index, present, staged, removed, changed }, aside))
+    Ok((
+        Scan { tree, staged_tree, index, present, staged, removed, changed, beside, read: read.into_iter().collect() },
+        aside,
+    ))
+}
+
+/// What the attributes that hold here ask for.
+pub(super) fn asked(scratch: &ScratchRepo, index: &[Entry], read: &[Vec<u8>]) -> Asked {
+    let paths = index.iter().map(|entry| &entry.path).chain(read).filter(|path| is_attributes(path));
+    Asked::of_files(&scratch.settings, paths.map(|path| scratch.full(path)))
 }
 
 pub(super) fn path_of(path: &[u8]) -> &std::path::Path {
     std::path::Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path))
-}
-
-impl Line {
-    /// Whether only the working file says what is there.
-    fn must_be_read(&self) -> bool {
-        match self {
-            Line::Tracked { working, .. } => !matches!(working, b'.' | b'D'),
-            Line::Conflict | Line::Untracked => true,
-        }
-    }
-}
-
-/// Everything that differs from HEAD or from the index, and what is selected.
-fn look(scratch: &ScratchRepo, git: &Git, selection: Selection<'_>) -> Result<Vec<(Vec<u8>, Line)>> {
-    // A submodule's state would be asked with the submodule's own configuration.
-    let words = ["status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=all"];
-    let printed = scratch.git(git).args(words).run(b"").context("cannot read the working files")?;
-    let records = printed.split(|byte| *byte == 0).filter(|record| !record.is_empty());
-    let mut lines = records.map(|record| parse(record).ok_or_else(|| misread(record))).collect::<Result<Vec<_>>>()?;
-    let mut known: HashSet<Vec<u8>> = lines.iter().map(|(path, _)| path.clone()).collect();
-    let mut more: Vec<Vec<u8>> = selection.named.to_vec();
-    if !selection.include.is_empty() {
-        let words = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--"];
-        let listed = scratch.git(git).args(words).args(selection.include).run(b"")?;
-        more.extend(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec));
-    }
-    more.retain(|path| known.insert(path.clone()));
-    lines.extend(more.into_iter().map(|path| (path, Line::Untracked)));
-    Ok(lines)
-}
-
-fn misread(record: &[u8]) -> anyhow::Error {
-    integrity(format!("git status said something unexpected: {}", String::from_utf8_lossy(record))).into()
-}
-
-/// `1 XY sub mH mI mW hH hI path`, `u XY sub m1 m2 m3 mW h1 h2 h3 path` or
-/// `? path`.
-fn parse(record: &[u8]) -> Option<(Vec<u8>, Line)> {
-    let cut = |fields: usize| -> Option<(Vec<&str>, Vec<u8>)> {
-        let mut parts = record.splitn(fields + 1, |byte| *byte == b' ');
-        let words = (0..fields).map(|_| std::str::from_utf8(parts.next()?).ok()).collect::<Option<Vec<_>>>()?;
-        Some((words, parts.next()?.to_vec()))
-    };
-    match record.first()? {
-        b'1' => {
-            let (words, path) = cut(8)?;
-            let mode = |at: usize| u32::from_str_radix(words[at], 8).ok();
-            let object = |at: usize| git2::Oid::from_str(words[at]).ok();
-            let [staged, working] = words[1].as_bytes() else { return None };
-            let (head, index) = ((mode(3)?, object(6)?), (mode(4)?, object(7)?));
-            Some((path, Line::Tracked { staged: *staged, working: *working, head, index }))
-        }
-        b'u' => Some((cut(10)?.1, Line::Conflict)),
-        b'?' => Some((cut(1)?.1, Line::Untracked)),
-        _ => None,
-    }
-}
-
-/// Stores what these files hold, converted as git would convert it; again
-/// while they change. Those that are gone are left out.
-fn capture(scratch: &ScratchRepo, git: &Git, index: &[Entry], paths: &[Vec<u8>]) -> Result<BTreeMap<Vec<u8>, Entry>> {
-    let mut captured = BTreeMap::new();
-    let mut pending: Vec<Vec<u8>> = paths.to_vec();
-    for attempt in 0..ATTEMPTS {
-        pending.retain(|path| scratch.is_file(path));
-        if pending.is_empty() {
-            return Ok(captured);
-        }
-        if attempt > 0 {
-            std::thread::sleep(2 * TICK);
-        }
-        let started = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        let read = store(scratch, git, index, &pending);
-        let read = match read {
-            // A file that vanished meanwhile is no failure the second time.
-            Err(_) if attempt == 0 => continue,
-            other => other.context("cannot read the working files")?,
-        };
-        let limit = i128::from(started.tv_sec) * 1_000_000_000 + i128::from(started.tv_nsec) - TICK.as_nanos() as i128;
-        let found: HashSet<&[u8]> = read.iter().map(|entry| &*entry.path).collect();
-        let mut unstable: Vec<Vec<u8>> = pending.iter().filter(|path| !found.contains(&***path)).cloned().collect();
-        for entry in read {
-            let ctime = i128::from(entry.stat.ctime.0) * 1_000_000_000 + i128::from(entry.stat.ctime.1);
-            // Not what was read, or perhaps changed within the tick of the
-            // clock in which it was read.
-            if ctime >= limit || scratch.lstat(&entry.path) != Some(entry.stat) {
-                unstable.push(entry.path.clone());
-            } else {
-                captured.insert(entry.path.clone(), entry);
-            }
-        }
-        pending = unstable;
-    }
-    pending.retain(|path| scratch.is_file(path));
-    if pending.is_empty() {
-        return Ok(captured);
-    }
-    let names: Vec<String> = pending.iter().take(3).map(|path| String::from_utf8_lossy(path).into_owned()).collect();
-    Err(failure(format!("files keep changing while they are captured: {}", names.join(", ")))
-        .hint("stop what writes to them, or list them under [snapshot] exclude, then publish again")
-        .into())
-}
-
-/// One pass: an index with these paths alone, as the checkout's has them, and
-/// then as the files are. What stands in the index decides some conversions.
-fn store(scratch: &ScratchRepo, git: &Git, index: &[Entry], paths: &[Vec<u8>]) -> Result<Vec<Entry>> {
-    let place = scratch.path().join("index.changed");
-    let wanted: HashSet<&[u8]> = paths.iter().map(Vec::as_slice).collect();
-    let known = index.iter().filter(|entry| entry.stage == 0 && !entry.intent_to_add && wanted.contains(&*entry.path));
-    let fresh =
-        |entry: &Entry| Entry { assume_unchanged: false, skip_worktree: false, stat: Stat::default(), ..entry.clone() };
-    index::write(&place, &mut known.map(fresh).collect::<Vec<_>>())?;
-    scratch
-        .git(git)
-        .env("GIT_INDEX_FILE", &place)
-        // They are packed in a moment.
-        .args(["-c", "core.looseCompression=0", "-c", "core.safecrlf=false"])
-        .args(["update-index", "--add", "--remove", "--replace", "-z", "--stdin"])
-        .run(&joined(paths))?;
-    index::read(&place).context("cannot read the captured index")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_git_status_prints_is_understood() {
-        let zero = "0".repeat(40);
-        let record = format!("1 .M N... 100644 100644 100755 {zero} {zero} a b\nc");
-        let Some((path, Line::Tracked { staged: b'.', working: b'M', head, .. })) = parse(record.as_bytes()) else {
-            panic!("a tracked path")
-        };
-        assert_eq!((&*path, head.0), (&b"a b\nc"[..], 0o100_644));
-        let record = format!("u UU N... 100644 100644 100644 100644 {zero} {zero} {zero} x");
-        assert!(matches!(parse(record.as_bytes()), Some((path, Line::Conflict)) if path == b"x"));
-        assert!(matches!(parse(b"? a b"), Some((path, Line::Untracked)) if path == b"a b"));
-        for bad in ["", "?", "x y", "1 .M N... 100644", "2 R. x"] {
-            assert!(parse(bad.as_bytes()).is_none(), "{bad:?}");
-        }
-    }
 }

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -25,6 +26,8 @@ pub const CAPTURE: &str = ".envctl-capture-";
 pub(super) struct ScratchRepo {
     folder: Scratch,
     pub(super) work_tree: PathBuf,
+    /// The settings that it has.
+    pub(super) settings: Settings,
 }
 
 impl ScratchRepo {
@@ -33,7 +36,7 @@ impl ScratchRepo {
         let folder = Scratch::create_in(&std::env::temp_dir(), CAPTURE)
             .context("cannot create a temporary folder: is TMPDIR writable?")?;
         let work_tree = repo.workdir().context("the repository is bare")?.to_owned();
-        let scratch = ScratchRepo { folder, work_tree };
+        let scratch = ScratchRepo { folder, work_tree, settings: settings.clone() };
         scratch.fill(repo, settings, exclude).context("cannot prepare the capture")?;
         Ok(scratch)
     }
@@ -59,6 +62,9 @@ impl ScratchRepo {
         }
         excluded.push(b'\n');
         fs::write(own.join("info/exclude"), excluded)?;
+        if let Some(attributes) = &settings.attributes {
+            fs::write(own.join("info/attributes"), &attributes.0)?;
+        }
         if let Some(sparse) = &settings.sparse {
             fs::write(own.join("info/sparse-checkout"), sparse.patterns.join("\n") + "\n")?;
         }
@@ -125,22 +131,64 @@ impl ScratchRepo {
         Ok(())
     }
 
+    /// Stores files as they are, whatever the checkout would convert; their
+    /// blobs in the same order.
+    pub(super) fn store_raw(&self, git: &Git, files: &[PathBuf]) -> Result<Vec<git2::Oid>> {
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        // By links of our own: one name a line, whatever the files are called.
+        let folder = self.path().join("raw");
+        fs::create_dir_all(&folder)?;
+        let mut input = String::new();
+        for (n, file) in files.iter().enumerate() {
+            let link = folder.join(n.to_string());
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(file, &link)?;
+            input.push_str(&format!("raw/{n}\n"));
+        }
+        let words = ["-c", "core.looseCompression=0", "hash-object", "-w", "--no-filters", "--stdin-paths"];
+        let printed = self.git(git).cwd(self.path()).args(words).run(input.as_bytes())?;
+        let ids: Result<Vec<git2::Oid>, _> = String::from_utf8(printed)?.lines().map(git2::Oid::from_str).collect();
+        Ok(ids?)
+    }
+
+    /// Where a path of the checkout is.
+    pub(super) fn full(&self, path: &[u8]) -> PathBuf {
+        self.work_tree.join(std::ffi::OsStr::from_bytes(path))
+    }
+
+    /// The mode that git would record for a regular file: where executable
+    /// bits mean nothing, the one that the index has.
+    pub(super) fn mode(&self, path: &[u8], indexed: Option<&Entry>) -> u32 {
+        let executable = || self.full(path).metadata().is_ok_and(|meta| meta.mode() & 0o100 != 0);
+        let trusted = self.settings.file_mode != Some(false);
+        match indexed.filter(|entry| entry.mode & 0o170_000 == 0o100_000) {
+            Some(entry) if !trusted => entry.mode,
+            _ if trusted && executable() => 0o100_755,
+            _ => 0o100_644,
+        }
+    }
+
     /// Whether a file or a link stands there.
     pub(super) fn is_file(&self, path: &[u8]) -> bool {
-        let path = self.work_tree.join(std::ffi::OsStr::from_bytes(path));
+        let path = self.full(path);
         path.symlink_metadata().is_ok_and(|meta| meta.is_file() || meta.is_symlink())
     }
 
     pub(super) fn lstat(&self, path: &[u8]) -> Option<Stat> {
-        let path = self.work_tree.join(std::ffi::OsStr::from_bytes(path));
+        let path = self.full(path);
         rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| Stat::from(&stat))
     }
 }
 
 /// Paths as git reads them from its standard input.
-pub(super) fn joined(paths: &[Vec<u8>]) -> Vec<u8> {
-    let mut input = paths.join(&0);
-    input.push(0);
+pub(super) fn joined(paths: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut input = Vec::new();
+    for path in paths {
+        input.extend_from_slice(path.as_ref());
+        input.push(0);
+    }
     input
 }
 

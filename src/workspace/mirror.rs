@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::disk::{lock::FileLock, scratch::Scratch};
-use crate::error::{not_found, unreachable};
+use crate::error::{failure, not_found, unreachable};
+use crate::git::lfs::{Contents, Pointer};
 use crate::git::{Git, complaint};
 use crate::identity::Commit;
 
@@ -97,6 +98,48 @@ impl Mirror {
         Ok(fetched)
     }
 
+    /// Contents of LFS files, for all workspaces.
+    pub fn contents(&self) -> Contents {
+        Contents::of(&self.path)
+    }
+
+    /// Gets contents of LFS files that are not here; `git lfs` knows how. What
+    /// the repository configures has no say: git runs in an empty one.
+    ///
+    /// # Errors
+    /// With the reason why some of them cannot be had.
+    pub fn fetch_contents(&self, git: &Git, remote: Remote<'_>, wanted: &[Pointer], watch: &dyn Watch) -> Result<()> {
+        let contents = self.contents();
+        let missing: Vec<&Pointer> = wanted.iter().filter(|pointer| contents.find(pointer).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if !git.has_lfs() {
+            return Err(failure("git-lfs is not installed").into());
+        }
+        if remote.offline {
+            return Err(unreachable("--offline forbids to fetch it").into());
+        }
+        watch.fetching();
+        let parent = self.path.parent().context("the mirror has no parent folder")?;
+        let draft = Scratch::create_in(parent, ".envctl-lfs-")?;
+        let commit = pointers(draft.path(), remote.url, &missing)?;
+        let mut call = git.at(draft.path()).by_folder(draft.path()).args(["lfs", "fetch", "origin", &commit]);
+        if !remote.interactive {
+            call = call.env("GIT_TERMINAL_PROMPT", "0");
+        }
+        let output = call.output(b"")?;
+        // Copied, and hashed on the way: git-lfs makes links into a remote on
+        // this machine.
+        let fetched = Contents::of(draft.path());
+        for pointer in missing {
+            if let Some(mut content) = fetched.open(pointer)? {
+                contents.put(pointer, &mut content)?;
+            }
+        }
+        if output.status.success() { Ok(()) } else { Err(unreachable(complaint(&output.stderr)).into()) }
+    }
+
     fn open(&self) -> Result<git2::Repository> {
         if self.path.join("HEAD").exists() {
             return git2::Repository::open_bare(&self.path)
@@ -173,6 +216,21 @@ impl Mirror {
         let output = call.args(["--", remote.url]).args(refspecs).output(b"")?;
         Ok(if output.status.success() { Ok(()) } else { Err(complaint(&output.stderr)) })
     }
+}
+
+/// A repository with nothing but these pointers; the commit that holds them.
+fn pointers(place: &Path, url: &str, wanted: &[&Pointer]) -> Result<String> {
+    let mut options = git2::RepositoryInitOptions::new();
+    options.bare(true).external_template(false).initial_head("envctl");
+    let repo = git2::Repository::init_opts(place, &options)?;
+    repo.config()?.set_str("remote.origin.url", url)?;
+    let mut tree = repo.treebuilder(None)?;
+    for pointer in wanted {
+        tree.insert(pointer.oid.hex(), repo.blob(pointer.text().as_bytes())?, 0o100_644)?;
+    }
+    let tree = repo.find_tree(tree.write()?)?;
+    let who = git2::Signature::new("envctl", "envctl", &git2::Time::new(0, 0))?;
+    Ok(repo.commit(None, &who, &who, "", &tree, &[])?.to_string())
 }
 
 fn keep_ref(commit: &Commit) -> String {

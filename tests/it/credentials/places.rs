@@ -108,6 +108,97 @@ fn case_48_commits_off_the_first_line_of_history() {
     assert_eq!(shown, ["merged.py:2 aws-access-token", "side.py:2 github-pat"]);
 }
 
+/// Files that git would write in another form travel a second time as they are.
+#[test]
+fn case_48_what_travels_beside_the_trees() {
+    let trip = Trip::new();
+    let (repo, mut p) = (&trip.lab.repo, Planter::new());
+    let token = p.github();
+    repo.git(&["lfs", "install", "--local"]);
+    repo.write(".gitattributes", "*.dat filter=lfs diff=lfs merge=lfs -text\n*.id ident\n");
+    repo.write("a.dat", "x");
+    repo.write("a.id", "$Id$\n");
+    repo.commit("files");
+    repo.push();
+    // In git's form the value is not there.
+    let ident = format!("$Id: {token} $\n");
+    repo.write("a.id", &ident);
+    let (_, details) = refused(&trip, repo, &[], &[&token]);
+    assert_eq!(shown(&details), ["a.id:1 github-pat"]);
+    published(trip.publishing(repo, "id").arg("--redact"));
+    let workspace = trip.enter(&trip.lab.store.reference("id"));
+    assert!(!fs::read_to_string(workspace.path.join("a.id")).unwrap().contains(&token));
+    repo.git(&["checkout", "--quiet", "--", "a.id"]);
+    // Nor in a pointer; changed, staged, and committed.
+    repo.write("a.dat", code(&token));
+    let place = |expected: &str| {
+        let (_, details) = refused(&trip, repo, &[], &[&token]);
+        assert!(details.iter().any(|detail| detail["place"] == expected), "{details:?}");
+        assert!(shown(&details).iter().all(|line| line == "a.dat:2 github-pat"), "{details:?}");
+    };
+    place("working-file");
+    let json = published(trip.publishing(repo, "lfs").arg("--redact"));
+    assert_eq!((&json["redacted"][0]["path"], &json["lfs"]["files"]), (&"a.dat".into(), &0.into()));
+    repo.git(&["add", "a.dat"]);
+    place("index");
+    repo.commit("committed");
+    place("commit");
+}
+
+#[test]
+fn case_48_what_an_operation_in_progress_holds() {
+    let trip = Trip::new();
+    let (repo, mut p) = (&trip.lab.repo, Planter::new());
+    let (merged, message) = (p.github(), p.github());
+    repo.write("both", "base\n");
+    repo.commit("base");
+    repo.push();
+    repo.git(&["checkout", "--quiet", "-b", "side"]);
+    repo.write("side.py", code(&merged));
+    repo.commit("side");
+    repo.remove("side.py");
+    repo.write("both", "side\n");
+    repo.commit("side is clean");
+    repo.git(&["checkout", "--quiet", "main"]);
+    repo.write("both", "main\n");
+    repo.commit("main");
+    assert_ne!(repo.call(&["merge", "--quiet", "side"]).run().code, 0);
+    // In a commit that only the merge names.
+    let (_, details) = refused(&trip, repo, &[], &[&merged]);
+    assert_eq!((shown(&details), &details[0]["place"]), (vec!["side.py:2 github-pat".into()], &"commit".into()));
+    // What the remote has, it has.
+    repo.git(&["push", "--quiet", "origin", "side"]);
+    repo.write(".git/MERGE_MSG", format!("log in with {message}\n"));
+    let (run, details) = refused(&trip, repo, &["--redact"], &[&message]);
+    assert_eq!(shown(&details), ["git's own file MERGE_MSG:1 github-pat"]);
+    assert!(run.stderr.contains("git's own file MERGE_MSG:1"), "{}", run.stderr);
+    repo.write(".git/MERGE_MSG", "fine\n");
+    trip.round(repo);
+    // A tag that nobody has but the merge.
+    repo.git(&["merge", "--abort"]);
+    repo.git(&["tag", "--annotate", "--message", &format!("log in with {message}"), "v1", "side"]);
+    assert_ne!(repo.call(&["merge", "--quiet", "v1"]).run().code, 0);
+    repo.write(".git/MERGE_MSG", "fine\n");
+    let (_, details) = refused(&trip, repo, &[], &[&message]);
+    assert!(shown(&details)[0].starts_with("tag "), "{details:?}");
+}
+
+/// What a merge brings from the remote is not new.
+#[test]
+fn a_merge_of_what_the_remote_has() {
+    let trip = Trip::new();
+    let (repo, mut p) = (&trip.lab.repo, Planter::new());
+    repo.git(&["checkout", "--quiet", "-b", "side"]);
+    repo.write("sample.py", code(&p.github()));
+    repo.commit("side");
+    repo.git(&["push", "--quiet", "origin", "side"]);
+    repo.git(&["checkout", "--quiet", "main"]);
+    repo.write("main", "x\n");
+    repo.commit("main");
+    repo.git(&["merge", "--quiet", "--no-commit", "--no-ff", "side"]);
+    trip.round(repo);
+}
+
 #[test]
 fn case_48_what_commits_say() {
     for (place, name) in [("message", "Agent"), ("author", "")] {

@@ -139,6 +139,84 @@ fn case_40_each_trap_is_live_on_its_own() {
     }
 }
 
+/// Filters that the checkout configures for Git LFS, on files that changed.
+#[test]
+fn case_40_no_filter_of_lfs_runs() {
+    let trip = Trip::new();
+    let repo = trip.lab.repo.clone();
+    repo.write(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n");
+    repo.write("a.bin", "a\0\n".repeat(1000));
+    repo.commit("attributes");
+    repo.push();
+    let (program, markers) = trap(&trip);
+    let trap = program.to_str().unwrap();
+    for key in ["clean", "smudge", "process", "required"] {
+        repo.git(&["config", &format!("filter.lfs.{key}"), if key == "required" { "true" } else { trap }]);
+    }
+    for key in ["lfs.standalonetransferagent", "lfs.customtransfer.evil.path", "lfs.extension.evil.clean"] {
+        repo.git(&["config", key, trap]);
+    }
+    repo.write("a.bin", "changed\0\n".repeat(1000));
+    repo.write("new.bin", "new\0\n".repeat(1000));
+    let task = trip.publish(&repo);
+    let workspace = trip.enter(&task);
+    assert_eq!(count(&markers), 0, "{:?}", fs::read_to_string(markers.join("ran")));
+    assert_eq!(fs::read_to_string(workspace.path.join("a.bin")).unwrap(), "changed\0\n".repeat(1000));
+    repo.call(&["add", "a.bin"]).run();
+    assert_ne!(count(&markers), 0, "the trap is live");
+}
+
+/// A project names the server of its LFS files; who enters has not agreed to
+/// talk to that one.
+#[test]
+fn case_22_a_project_does_not_choose_the_lfs_server() {
+    let trip = Trip::new();
+    let repo = trip.lab.repo.clone();
+    repo.git(&["lfs", "install", "--local"]);
+    repo.git(&["lfs", "track", "*.bin"]);
+    repo.write("a.bin", "a\0\n".repeat(1000));
+    let elsewhere = trip.lab.agent.path("elsewhere.git");
+    repo.git(&["init", "--quiet", "--bare", elsewhere.to_str().unwrap()]);
+    repo.commit("with an LFS file");
+    repo.push();
+    fs::rename(repo.remote.join("lfs"), elsewhere.join("lfs")).unwrap();
+    repo.write(".lfsconfig", format!("[lfs]\n\turl = file://{}\n", elsewhere.display()));
+    repo.commit("and a server for it");
+    repo.git(&["push", "--quiet", "--no-verify", "origin", "HEAD"]);
+    let task = trip.publish(&repo);
+    trip.entering(&task).ok().says(&["1 files are pointers here: a.bin"]);
+    // Whoever trusts it asks it.
+    let workspace = trip.enter(&task);
+    workspace.git(&["lfs", "install", "--local"]);
+    workspace.git(&["lfs", "pull"]);
+    assert_eq!(fs::read_to_string(workspace.path.join("a.bin")).unwrap(), "a\0\n".repeat(1000));
+}
+
+/// Git looks into a submodule with the submodule's own configuration; envctl
+/// does not let it.
+#[test]
+fn case_40_no_program_of_a_submodule_runs() {
+    let trip = Trip::new();
+    let repo = trip.lab.repo.clone();
+    let sub = repo.clone_to("checkout/sub", &[]);
+    sub.write(".gitattributes", "*.txt filter=evil diff=evil\n");
+    sub.write("a.txt", "content\n");
+    sub.commit("with attributes");
+    sub.git(&["push", "--quiet", "origin", "HEAD:refs/heads/sub"]);
+    repo.git(&["-c", "advice.addEmbeddedRepo=false", "add", "sub"]);
+    repo.commit("with a nested repository");
+    let markers = set_traps(&trip, &sub);
+    repo.write("changed", "x");
+    let task = trip.publish(&repo);
+    trip.enter(&task);
+    assert_eq!(count(&markers), 0, "{:?}", fs::read_to_string(markers.join("ran")));
+    sub.write("a.txt", "changed\n");
+    trip.publishing(&repo, "t").code(6).says(&["the submodule sub has changes", "a.txt is changed"]);
+    assert_eq!(count(&markers), 0, "{:?}", fs::read_to_string(markers.join("ran")));
+    repo.call(&["status"]).run();
+    assert_ne!(count(&markers), 0, "the traps are live");
+}
+
 #[test]
 fn case_40_a_remote_with_hooks_and_configuration() {
     let trip = Trip::new();

@@ -117,6 +117,104 @@ fn case_16_documents_that_do_not_fit_together() {
     });
 }
 
+/// State of an operation by which git would run something, or that lies beside
+/// it.
+#[test]
+fn case_40_operations_that_do_more_than_go_on() {
+    let range = Range::new();
+    let head = range.trip.lab.repo.head();
+    let exec = format!("pick {head} x\nexec touch evil\n");
+    let (options, author) = ("[options]\n\tstrategy = evil\n", "GIT_AUTHOR_NAME='a'; touch evil\n");
+    for (name, content) in [
+        ("rebase-merge/git-rebase-todo", &*exec),
+        ("rebase-merge/done", &exec),
+        ("sequencer/todo", &exec),
+        ("sequencer/opts", options),
+        ("rebase-merge/strategy", "evil"),
+        ("rebase-merge/author-script", author),
+        ("rebase-merge/update-refs", "refs/heads/x\n"),
+        ("rebase-apply/0001", "evil"),
+        ("rebase-merge/head-name", "refs/heads/../../evil\n"),
+        ("MERGE_HEAD", "--evil\n"),
+        ("BISECT_START", "--evil\n"),
+        ("config", "[core]\n\tfsmonitor = touch evil\n"),
+        ("hooks/post-checkout", "#!/bin/sh\ntouch evil\n"),
+        ("info/attributes", "* filter=evil\n"),
+        ("../evil", "x"),
+        ("/evil", "x"),
+        ("HEAD", "ref: refs/heads/evil\n"),
+        ("objects/info/alternates", "/evil\n"),
+    ] {
+        range.refuses_edit(5, &["is refused"], |forged| {
+            forged.document["operation"] = json!({ "files": [{ "name": name, "content": content }] });
+        });
+    }
+}
+
+#[test]
+fn case_26_operations_do_not_choose_refs() {
+    let range = Range::new();
+    let head = range.trip.lab.repo.head();
+    let files = json!([{ "name": "rebase-merge/head-name", "content": "refs/heads/topic\n" }]);
+    for name in ["refs/heads/other", "refs/envctl/x", "HEAD", "refs/remotes/origin/main", "refs/bisect/bad", "../evil"]
+    {
+        range.refuses_edit(5, &["is refused"], |forged| {
+            forged.document["operation"] = json!({ "files": files, "refs": [{ "name": name, "commit": head }] });
+        });
+    }
+    let own = json!([{ "name": "rebase-merge/head-name", "content": "refs/heads/main\n" }]);
+    range.refuses_edit(5, &["refs/heads/main"], |forged| {
+        forged.document["operation"] = json!({ "files": own, "refs": [{ "name": "refs/heads/main", "commit": head }] });
+    });
+    let other = "0123456789abcdef0123456789abcdef01234567";
+    range.refuses_edit(5, &["lacks commit", other], |forged| {
+        forged.document["operation"] = json!({ "files": [{ "name": "MERGE_HEAD", "content": other }] });
+    });
+    range.refuses_edit(5, &["lacks tree", other], |forged| {
+        forged.document["operation"] = json!({ "files": [{ "name": "AUTO_MERGE", "content": other }] });
+    });
+}
+
+#[test]
+fn case_16_contents_of_lfs_files_that_are_others() {
+    let range = Range::new();
+    let blob = range.trip.lab.repo.git(&["rev-parse", "HEAD:README"]);
+    let content =
+        |oid: &str, size: u64, object: &str| json!([{ "path": "x", "oid": oid, "size": size, "object": object }]);
+    let oid = crate::support::sha256(b"shop\n");
+    for (lfs, says) in [
+        (content(&oid, 6, &blob), "lacks the content of x"),
+        (content(&oid, u64::MAX, &blob), "lacks the content of x"),
+        (content(&format!("sha256:{}", "0".repeat(64)), 5, &blob), "does not match its digest"),
+        (content("sha256:../../evil", 5, &blob), "malformed"),
+        (content(&oid, 5, "../../evil"), "malformed"),
+        (content(&oid, 5, &"7".repeat(40)), "lacks the content of x"),
+        (content(&oid, 5, &range.trip.lab.repo.head()), "lacks the content of x"),
+    ] {
+        range.refuses_edit(5, &[says], |forged| forged.document["lfs"] = lfs);
+    }
+    // The true one, kept where git-lfs looks.
+    let task = forge(&range.trip, |forged| forged.document["lfs"] = content(&oid, 5, &blob));
+    let workspace = range.trip.enter(&task);
+    let hex = oid.replace("sha256:", "");
+    let kept = workspace.path.join(".git/lfs/objects").join(&hex[..2]).join(&hex[2..4]).join(&hex);
+    assert_eq!(std::fs::read(kept).unwrap(), b"shop\n");
+}
+
+/// Which of two values counts must not depend on who reads.
+#[test]
+fn case_20_snapshots_that_are_two_things() {
+    let range = Range::new();
+    let repo = &range.trip.lab.repo;
+    let tree = repo.git(&["rev-parse", "HEAD^{tree}"]);
+    for twice in ["tree", "head", "base"] {
+        let task = crate::support::forge_text(&range.trip, |text| {
+            text.replacen('{', &format!("{{\"{twice}\":\"{tree}\","), 1)
+        });
+        range.refuses(&task, 5, &["malformed", "duplicate field"]);
+    }
+}
+
 #[test]
 fn case_15_packs_that_are_no_packs() {
     let range = Range::new();

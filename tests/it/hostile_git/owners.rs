@@ -47,6 +47,18 @@ fn case_39_a_remote_of_another_user() {
     trip.entering(&task).env("GIT_CONFIG_GLOBAL", trip.lab.dev.path("home/.gitconfig")).ok();
 }
 
+#[test]
+fn case_39_a_submodule_of_another_user() {
+    let trip = Trip::unprivileged();
+    let repo = &trip.lab.repo;
+    let sub = repo.clone_to("checkout/sub", &[]);
+    repo.git(&["-c", "advice.addEmbeddedRepo=false", "add", "sub"]);
+    repo.commit("with a nested repository");
+    trip.publishing(repo, "t").ok();
+    give(&sub.path, 0);
+    trip.refuses(repo, 6, &["the submodule sub cannot be looked at", "safe.directory"]);
+}
+
 /// Nobody who owns the remote can change what the developer has.
 #[test]
 fn case_44_nothing_is_shared_with_the_remote() {

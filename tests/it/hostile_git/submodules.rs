@@ -21,18 +21,100 @@ fn assert_no_hooks(workspace: &Repo) {
     assert!(!config.contains("submodule") && !config.contains("evil"), "{config}");
 }
 
+/// A tree with a submodule `sub` and this text in `.gitmodules`.
+fn with_modules(range: &Range, text: &str, path: &str) -> String {
+    // Nowhere: git would have to fetch it.
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    range.forge_tree(|objects| {
+        let modules = objects.blob(text);
+        objects.tree(&[(FILE, b".gitmodules", &modules), ("160000", path.as_bytes(), commit)])
+    })
+}
+
 #[test]
-fn case_41_a_submodule_in_the_tree() {
+fn case_41_names_of_submodules() {
     let range = Range::new();
-    for name in ["../../evil", "sub", "..", ".git/modules/x"] {
-        // A commit that is there: otherwise the pack is refused already.
-        let commit = range.trip.lab.repo.head();
-        range.refuses_tree(&["unsupported mode 160000", "sub"], |objects| {
-            let text = format!("[submodule \"{name}\"]\n\tpath = sub\n\turl = ./evil\n\tupdate = !touch evil\n");
-            let modules = objects.blob(text);
-            objects.tree(&[(FILE, b".gitmodules", &modules), ("160000", b"sub", &commit)])
-        });
+    for name in ["../../evil", "..", ".git/modules/x", "a/../../evil", "/evil", "-evil", "hooks/../.git"] {
+        let text = format!("[submodule \"{name}\"]\n\tpath = sub\n\turl = ./evil\n");
+        range.refuses(&with_modules(&range, &text, "sub"), 5, &["is refused for its name"]);
     }
+    let nested = "[submodule \"a\"]\n\tpath = sub\n\turl = ./x\n[submodule \"a/hooks\"]\n\tpath = y\n\turl = ./x\n";
+    range.refuses(&with_modules(&range, nested, "sub"), 5, &["git folder would lie in another's"]);
+    for path in ["-u./evil", "../evil", ".git/hooks", "\"sub\\r\""] {
+        let text = format!("[submodule \"x\"]\n\tpath = {path}\n\turl = ./evil\n");
+        // Git reads no carriage return there; whoever writes one means harm.
+        let written = text.replace("\\r", "\r");
+        range.refuses(&with_modules(&range, &written, "sub"), 5, &["is refused for its path"]);
+    }
+}
+
+#[test]
+fn case_43_commands_for_submodules() {
+    let range = Range::new();
+    for line in [
+        "update = !touch evil",
+        "update = evil",
+        "update = checkout\n\tupdate = !touch evil",
+        "url = ext::sh -c 'touch% evil'",
+        "url = -u./evil",
+        "url = --upload-pack=evil",
+        "url = ssh://-oProxyCommand=evil/x",
+        "branch = -evil",
+    ] {
+        let text = format!("[submodule \"sub\"]\n\tpath = sub\n\turl = ./lib\n\t{line}\n");
+        range.refuses(&with_modules(&range, &text, "sub"), 5, &["the submodule \"sub\" in .gitmodules is refused"]);
+        // A part of it in a section of its own, in another case.
+        let text = format!("[submodule \"sub\"]\n\tpath = sub\n[SubModule \"sub\"]\n\t{line}\n");
+        range.refuses(&with_modules(&range, &text, "sub"), 5, &["is refused"]);
+    }
+}
+
+/// CVE-2020-5260 and its successors, by way of a submodule.
+#[test]
+fn case_45_addresses_of_submodules() {
+    let range = Range::new();
+    for url in ["\"https://host\\nevil/x\"", "https://host%0aevil/x", "https:///x", "https://host%0D/x", "\"./x\r\""] {
+        let text = format!("[submodule \"sub\"]\n\tpath = sub\n\turl = {url}\n");
+        range.refuses(&with_modules(&range, &text, "sub"), 5, &["is refused for its url"]);
+    }
+}
+
+/// An honest one becomes an empty folder, and nothing is fetched.
+#[test]
+fn case_41_nothing_is_initialised() {
+    let range = Range::new();
+    let text = "[submodule \"sub\"]\n\tpath = sub\n\turl = ./evil\n\tupdate = none\n";
+    for path in ["..", ".git", "a/b", "git~1", ""] {
+        range.refuses(&with_modules(&range, text, path), 5, &["error:"]);
+    }
+    // The same in the index alone.
+    range.refuses_edit(5, &["is refused"], |forged| {
+        let entry = |path: &str| serde_json::json!({ "path": path, "mode": "160000", "object": "7".repeat(40) });
+        forged.document["index"]["entries"] = serde_json::json!([entry("../evil")]);
+    });
+    let workspace = range.trip.enter(&range.forge_tree(|objects| {
+        let modules = objects.blob(text);
+        objects.tree(&[(FILE, b".gitmodules", &modules), ("160000", b"sub", &"7".repeat(40))])
+    }));
+    assert_eq!(fs::read_dir(workspace.path.join("sub")).unwrap().count(), 0);
+    assert_no_hooks(&workspace);
+}
+
+/// What nobody would restore must not be published.
+#[test]
+fn case_43_hostile_submodules_are_not_published() {
+    let range = Range::new();
+    let repo = &range.trip.lab.repo;
+    repo.clone_to("checkout/sub", &[]);
+    repo.git(&["-c", "advice.addEmbeddedRepo=false", "add", "sub"]);
+    let text = "[submodule \"sub\"]\n\tpath = sub\n\turl = ./x\n\tupdate = !touch evil\n";
+    repo.write(".gitmodules", text);
+    range.trip.refuses(repo, 6, &[".gitmodules is refused for its update", "mend .gitmodules"]);
+    // It counts wherever git might take it from.
+    repo.git(&["add", ".gitmodules"]);
+    repo.remove(".gitmodules");
+    range.trip.refuses(repo, 6, &[".gitmodules is refused for its update"]);
+    range.outside.assert_no_trace_of("evil");
 }
 
 /// Without the submodule itself it is a file like any other.

@@ -182,7 +182,7 @@ fn the_comparison_notices_a_difference() {
     let after = Facts::of(&workspace);
     let differ: Vec<_> = before.0.iter().filter(|(name, answer)| after.0[*name] != **answer).collect();
     let names: Vec<_> = differ.into_iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["diff", "files", "flags", "index", "status"]);
+    assert_eq!(names, ["diff", "files", "flags", "index", "status", "told", "tree"]);
 }
 
 /// Deltas against the base, whether or not commits are unpushed.

@@ -1,146 +1,170 @@
-//! Random states of worktree and index: git says the same on both sides.
+//! Random repositories: git says the same on both sides.
+//!
+//! `ENVCTL_TEST_CASES` sets how many of each kind are tried; the default is
+//! what every run of the tests can bear.
 
-use std::fs;
-use std::path::Path;
+mod steps;
 
-use proptest::collection::vec;
+use std::cell::Cell;
+
 use proptest::prelude::*;
-use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::{Repo, Trip};
+use crate::support::{Facts, Repo, Trip};
+use steps::{Step, perform};
 
-const PATHS: [&str; 10] = ["a", "b", "d", "d/a", "d/b", "d/e", "d/e/f", "x y", "-dash", "x.txt"];
-
-/// One thing that somebody does in a checkout. What is impossible at the time
-/// does nothing.
-#[derive(Clone, Debug)]
-enum Step {
-    Write(&'static str, u8),
-    Remove(&'static str),
-    Folder(&'static str),
-    Link(&'static str, &'static str),
-    Program(&'static str),
-    Rename(&'static str, &'static str),
-    Git(&'static [&'static str], &'static str),
-    Commit,
-    Push,
+/// How a checkout begins.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    autocrlf: Option<&'static str>,
+    shallow: bool,
+    detached: bool,
+    submodule: bool,
+    lfs: bool,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let path = || select(PATHS.to_vec());
-    let verbs: Vec<&'static [&'static str]> = vec![
-        &["add", "--force"],
-        &["add", "--force", "-N"],
-        &["rm", "-r", "--quiet", "--cached", "--ignore-unmatch"],
-        &["rm", "-r", "--quiet", "--force", "--ignore-unmatch"],
-        &["reset", "--quiet"],
-        &["update-index", "--assume-unchanged"],
-        &["update-index", "--no-assume-unchanged"],
-        &["update-index", "--skip-worktree"],
-        &["update-index", "--no-skip-worktree"],
-        &["update-index", "--chmod=+x"],
-        &["checkout-index", "--force"],
-    ];
-    let step = prop_oneof![
-        8 => (path(), any::<u8>()).prop_map(|(path, n)| Step::Write(path, n)),
-        3 => path().prop_map(Step::Remove),
-        1 => path().prop_map(Step::Folder),
-        2 => (path(), path()).prop_map(|(path, target)| Step::Link(path, target)),
-        1 => path().prop_map(Step::Program),
-        1 => (path(), path()).prop_map(|(from, to)| Step::Rename(from, to)),
-        12 => (select(verbs), path()).prop_map(|(verb, path)| Step::Git(verb, path)),
-        2 => Just(Step::Commit),
-        1 => Just(Step::Push),
-    ];
-    vec(step, 1..30)
+/// What may be refused, because it is no state that travels.
+const REFUSALS: [&str; 5] = [
+    "nested repository",
+    "the submodule",
+    "recorded as a submodule, but has files",
+    "the shallow clone ends at",
+    "only announced, without a commit",
+];
+
+#[allow(clippy::disallowed_methods, reason = "asked for by whoever runs the tests by hand")]
+fn cases(usual: u32) -> u32 {
+    std::env::var("ENVCTL_TEST_CASES").map_or(usual, |text| text.parse().expect("a number of cases"))
 }
 
-fn perform(repo: &Repo, step: &Step) {
-    let full = |path: &str| repo.path.join(path);
-    match step {
-        Step::Write(path, n) => {
-            make_room(repo, path);
-            repo.write(path, format!("{}\nline {n}\n", "same\n".repeat(usize::from(*n) % 5)));
-        }
-        Step::Remove(path) => clear(&full(path)),
-        Step::Folder(path) => {
-            make_room(repo, path);
-            repo.mkdir(path);
-        }
-        Step::Link(path, target) => {
-            make_room(repo, path);
-            repo.symlink(path, target);
-        }
-        Step::Program(path) => {
-            if full(path).symlink_metadata().is_ok_and(|meta| meta.is_file()) {
-                fs::set_permissions(full(path), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-            }
-        }
-        Step::Rename(from, to) => {
-            let nested = to.starts_with(&format!("{from}/")) || from.starts_with(&format!("{to}/"));
-            if from != to && !nested && full(from).symlink_metadata().is_ok() {
-                make_room(repo, to);
-                // Making room may have taken the source away.
-                let _ = fs::rename(full(from), full(to));
-            }
-        }
-        Step::Git(verb, path) => {
-            repo.call(verb).args(["--", path]).run();
-        }
-        Step::Commit => {
-            repo.call(&["commit", "--quiet", "--allow-empty", "--message", "step"]).run();
-        }
-        Step::Push => repo.push(),
-    }
-}
-
-/// Takes away what stands at a path, and files and links above it.
-fn make_room(repo: &Repo, path: &str) {
-    let mut above = repo.path.clone();
-    for part in Path::new(path).parent().unwrap() {
-        above.push(part);
-        if above.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) {
-            clear(&above);
-        }
-    }
-    clear(&repo.path.join(path));
-    repo.mkdir(above);
-}
-
-#[allow(clippy::disallowed_methods, reason = "nothing is mounted there")]
-fn clear(path: &Path) {
-    match path.symlink_metadata() {
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path).unwrap(),
-        Ok(_) => fs::remove_file(path).unwrap(),
-        Err(_) => {}
-    }
-}
-
-#[test]
-fn random_states() {
-    let trip = Trip::new();
-    let config = Config { cases: 24, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
-    let mut clones = 0..;
-    let clones = std::cell::RefCell::new(&mut clones);
-    let outcome = TestRunner::new(config).run(&steps(), |steps| {
-        let name = format!("clone-{}", clones.borrow_mut().next().unwrap());
-        let repo = trip.lab.repo.clone_to(&name, &[]);
-        // Its own branch: what another case pushed is none of its business.
-        repo.git(&["checkout", "--quiet", "-b", &name]);
-        for path in ["a", "b", "d/a", "d/e/f", "x.txt"] {
-            make_room(&repo, path);
-            repo.write(path, format!("{path}\n"));
-        }
-        repo.commit("base");
-        repo.push();
-        for step in &steps {
-            perform(&repo, step);
-        }
-        trip.round(&repo);
+#[track_caller]
+fn check<T: std::fmt::Debug>(usual: u32, strategy: impl Strategy<Value = T>, test: impl Fn(usize, T)) {
+    let config = Config { cases: cases(usual), failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
+    let count = Cell::new(0);
+    let outcome = TestRunner::new(config).run(&strategy, |value| {
+        count.set(count.get() + 1);
+        test(count.get(), value);
         Ok(())
     });
     if let Err(error) = outcome {
         panic!("{error}");
     }
+}
+
+/// A clone on a branch of its own: what another case pushed is none of its
+/// business.
+fn started(trip: &Trip, n: usize) -> Repo {
+    let name = format!("clone-{n}");
+    let repo = trip.lab.repo.clone_to(&name, &[]);
+    repo.git(&["checkout", "--quiet", "-b", &name]);
+    for path in ["a", "b", "d/a", "d/e/f", "x.txt"] {
+        steps::make_room(&repo, path.as_bytes());
+        repo.write(path, format!("{path}\n"));
+    }
+    repo.commit("base");
+    repo.push();
+    repo
+}
+
+#[test]
+fn random_states() {
+    let trip = Trip::new();
+    check(16, steps::plain(), |n, steps: Vec<Step>| {
+        let repo = started(&trip, n);
+        steps.iter().for_each(|step| perform(&repo, step));
+        trip.round(&repo);
+    });
+}
+
+#[test]
+fn random_repositories() {
+    let trip = Trip::new();
+    let library = library(&trip);
+    let start = (proptest::sample::select(vec![None, Some("true"), Some("input")]), any::<[bool; 4]>()).prop_map(
+        |(autocrlf, [shallow, detached, submodule, lfs])| Start { autocrlf, shallow, detached, submodule, lfs },
+    );
+    let (tried, refused) = (Cell::new(0), Cell::new(0));
+    check(20, (start, steps::all()), |n, (start, steps)| {
+        let repo = begun(&trip, n, start, &library);
+        steps.iter().for_each(|step| perform(&repo, step));
+        tried.set(tried.get() + 1);
+        refused.set(refused.get() + usize::from(!arrives(&trip, &repo, start)));
+    });
+    assert!(refused.get() <= tried.get() / 2, "{} of {} were refused: hardly a test", refused.get(), tried.get());
+}
+
+/// The address of a repository that becomes a submodule.
+fn library(trip: &Trip) -> String {
+    let path = trip.lab.agent.path("library.git");
+    trip.lab.repo.git(&["clone", "--quiet", "--bare", &trip.lab.repo.url(), path.to_str().unwrap()]);
+    format!("file://{}", path.display())
+}
+
+fn begun(trip: &Trip, n: usize, start: Start, library: &str) -> Repo {
+    let mut repo = started(trip, n);
+    if start.lfs {
+        repo = repo.with_lfs();
+        repo.write(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n");
+        repo.write("x.bin", "pushed\0");
+    }
+    if start.submodule {
+        repo.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", library, "sub"]);
+    }
+    repo.commit("setup");
+    // Something that disagrees with what the steps do.
+    repo.git(&["checkout", "--quiet", "-b", &format!("side-{n}")]);
+    for path in ["a", "d/a", "ünï/ö", "x.bin"] {
+        steps::make_room(&repo, path.as_bytes());
+        repo.write(path, format!("side {path}\0\n"));
+    }
+    repo.git(&["rm", "--quiet", "b"]);
+    repo.commit("side one");
+    repo.write("side", "two\n");
+    repo.commit("side two");
+    repo.git(&["branch", "--force", "side"]);
+    repo.git(&["checkout", "--quiet", &format!("clone-{n}")]);
+    repo.push();
+    if start.lfs {
+        repo.git(&["lfs", "push", "origin", &format!("clone-{n}")]);
+    }
+    if start.shallow {
+        let shallow = repo.clone_to(&format!("shallow-{n}"), &["--depth=1", "--branch", &format!("clone-{n}")]);
+        repo = if start.lfs { shallow.with_lfs() } else { shallow };
+        repo.git(&["branch", "side"]);
+    }
+    if let Some(autocrlf) = start.autocrlf {
+        repo.git(&["config", "core.autocrlf", autocrlf]);
+        repo.git(&["rm", "--quiet", "--cached", "-r", "."]);
+        repo.git(&["reset", "--quiet", "--hard"]);
+    }
+    if start.detached {
+        repo.git(&["checkout", "--quiet", "--detach"]);
+    }
+    repo
+}
+
+/// Git says the same on both sides, or nothing was published for a reason.
+#[track_caller]
+fn arrives(trip: &Trip, repo: &Repo, start: Start) -> bool {
+    let task = trip.lab.next_task();
+    let run = trip.publishing(repo, &task).run();
+    let may_refuse = start.submodule || start.shallow;
+    if run.code != 0 && may_refuse && REFUSALS.iter().any(|words| run.stderr.contains(words)) {
+        return false;
+    }
+    run.ok();
+    let mut workspace = trip.enter(&trip.lab.store.reference(&task));
+    if start.lfs {
+        workspace = workspace.with_lfs();
+    }
+    let facts = |repo: &Repo| {
+        let mut facts = Facts::of(repo);
+        // A submodule arrives empty, and a workspace has all of the history.
+        for (leave, question) in [(start.submodule, "files"), (start.shallow, "log")] {
+            facts = if leave { facts.without(question) } else { facts };
+        }
+        facts
+    };
+    facts(repo).assert_same(&facts(&workspace));
+    true
 }

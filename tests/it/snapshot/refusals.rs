@@ -58,54 +58,6 @@ fn a_repository_with_sha256_names() {
 }
 
 #[test]
-fn operations_in_progress() {
-    for (name, begin) in [
-        ("merge", &["merge", "--no-edit", "side"] as &[&str]),
-        ("rebase", &["rebase", "side"]),
-        ("cherry-pick", &["cherry-pick", "side"]),
-        ("revert", &["revert", "--no-edit", "HEAD~1"]),
-    ] {
-        let trip = Trip::new();
-        let repo = conflicting(&trip);
-        assert_ne!(repo.call(begin).run().code, 0, "{name} stops at a conflict");
-        let run = trip.refuses(&repo, 6, &[&format!("a {name} is in progress"), &format!("git {name} --abort")]);
-        assert!(run.stderr.contains("publish again"));
-        repo.git(&[name, "--abort"]);
-        trip.round(&repo);
-    }
-}
-
-#[test]
-fn a_bisect_in_progress() {
-    let trip = Trip::new();
-    let repo = conflicting(&trip);
-    repo.git(&["bisect", "start", "HEAD", "HEAD~2"]);
-    trip.refuses(&repo, 6, &["a bisect is in progress", "git bisect reset"]);
-    repo.git(&["bisect", "reset"]);
-    trip.round(&repo);
-}
-
-#[test]
-fn an_am_in_progress() {
-    let trip = Trip::new();
-    let repo = conflicting(&trip);
-    let patch = repo.git(&["format-patch", "-1", "side", "--stdout"]);
-    assert_ne!(repo.call(&["am"]).stdin(patch).run().code, 0);
-    trip.refuses(&repo, 6, &["am is in progress", "git am --abort"]);
-}
-
-#[test]
-fn a_submodule() {
-    let trip = Trip::new();
-    let repo = &trip.lab.repo;
-    let url = repo.url();
-    repo.git(&["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &url, "lib/sub"]);
-    trip.refuses(repo, 6, &["lib/sub is a submodule"]);
-    repo.commit("with a submodule");
-    trip.refuses(repo, 6, &["lib/sub is a submodule"]);
-}
-
-#[test]
 fn a_nested_repository() {
     for (options, commits) in [(&[] as &[&str], true), (&[], false), (&["--bare"], false)] {
         let trip = Trip::new();
@@ -138,38 +90,6 @@ fn a_nested_repository_that_is_ignored() {
     repo.git(&["init", "--quiet", path.to_str().unwrap()]);
     let workspace = trip.enter(&trip.publish(repo));
     assert!(!workspace.path.join("vendor").exists());
-}
-
-#[test]
-fn git_lfs() {
-    let attributes = "*.psd filter=lfs diff=lfs merge=lfs -text\n";
-    for (place, committed) in
-        [("art/.gitattributes", true), ("art/.gitattributes", false), (".git/info/attributes", false)]
-    {
-        let trip = Trip::new();
-        trip.lab.repo.write(place, attributes);
-        if committed {
-            trip.lab.repo.commit("attributes");
-        }
-        trip.refuses(&trip.lab.repo, 6, &["Git LFS", place]);
-    }
-    // Words that only look like it.
-    let trip = Trip::new();
-    trip.lab.repo.write(".gitattributes", "# filter=lfs\n*.psd -text\n");
-    trip.round(&trip.lab.repo);
-}
-
-#[test]
-fn a_fifo_is_no_file() {
-    let trip = Trip::new();
-    let repo = &trip.lab.repo;
-    let path = repo.path.join("fifo");
-    trip.lab.agent.call("mkfifo", [&path]).ok();
-    repo.write("file", "x");
-    // Git does not see it either.
-    let workspace = trip.enter(&trip.publish(repo));
-    assert_eq!(workspace.git(&["status", "--porcelain"]), "?? file");
-    assert!(!workspace.path.join("fifo").exists());
 }
 
 #[test]
@@ -219,20 +139,4 @@ fn made(trip: &Trip, name: &str, options: &[&str]) -> Repo {
     let args = [&["init", "--quiet"], options, &[path.to_str().unwrap()]].concat();
     trip.lab.repo.git(&args);
     trip.lab.repo.seen_by(&trip.lab.agent, path)
-}
-
-/// On `main`; `side` and the commit before last conflict with it.
-fn conflicting(trip: &Trip) -> Repo {
-    let repo = trip.lab.repo.clone();
-    repo.write("file", "base\n");
-    repo.commit("base");
-    repo.git(&["checkout", "--quiet", "-b", "side"]);
-    repo.write("file", "side\n");
-    repo.commit("side");
-    repo.git(&["checkout", "--quiet", "main"]);
-    repo.write("file", "one\n");
-    repo.commit("one");
-    repo.write("file", "two\n");
-    repo.commit("two");
-    repo
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Repo, Trip};
+use crate::support::{Facts, Repo, Trip};
 
 fn with_text() -> (Trip, Repo) {
     let trip = Trip::new();
@@ -74,6 +74,61 @@ fn line_ends_that_the_settings_would_not_give() {
     repo.write("a.txt", "one\r\ntwo\r\n");
     repo.write("mixed.txt", "one\r\ntwo\n");
     trip.round(&repo);
+}
+
+/// The same where git does not look: staged, committed, and pushed.
+#[test]
+fn line_ends_that_git_believes_to_know() {
+    for settings in [&[("core.autocrlf", "true")] as &[(&str, &str)], &[("core.autocrlf", "input")], &[]] {
+        let (trip, repo) = with_text();
+        repo.write(".gitattributes", "*.auto text=auto\n*.bat text eol=crlf\n");
+        repo.commit("attributes");
+        for (key, value) in settings {
+            repo.git(&["config", key, value]);
+        }
+        check_out_again(&repo);
+        let names = |end: &str| ["a.txt", "a.auto", "a.bat"].map(|name| format!("{end}/{name}"));
+        let ends = [("lf", "one\ntwo\n"), ("crlf", "one\r\ntwo\r\n"), ("mixed", "one\r\ntwo\n"), ("none", "one")];
+        for (state, commands) in [
+            ("untracked", &[] as &[&[&str]]),
+            ("staged", &[&["add", "--all"]]),
+            ("committed", &[&["commit", "--quiet", "--message", "x"]]),
+            ("pushed", &[&["push", "--quiet", "origin", "HEAD"]]),
+        ] {
+            for (end, text) in ends.iter().filter(|_| state == "untracked") {
+                names(end).iter().for_each(|name| repo.write(name, text));
+            }
+            commands.iter().for_each(|command| drop(repo.git(command)));
+            let workspace = trip.round(&repo);
+            for (end, text) in ends {
+                for name in names(end) {
+                    let arrived = fs::read_to_string(workspace.path.join(&name)).unwrap();
+                    assert_eq!(arrived, text, "{name}, {state}, {settings:?}");
+                }
+            }
+        }
+        // And back.
+        let workspace = trip.round(&repo);
+        let args = ["publish", "back", "--store", &trip.lab.store.name(), "--image", &trip.image];
+        trip.lab.dev.envctl(args).cwd(&workspace.path).ok();
+        Facts::of(&repo).assert_same(&Facts::of(&trip.enter(&trip.lab.store.reference("back"))));
+    }
+}
+
+#[test]
+fn what_conversions_would_not_give_back() {
+    let (trip, repo) = with_text();
+    repo.write(".gitattributes", "*.id ident\n*.u16 working-tree-encoding=UTF-16\n");
+    repo.commit("conversions");
+    repo.push();
+    repo.write("a.id", "$Id: by hand$\n");
+    // Git would write the other order of bytes.
+    let utf16: Vec<u8> = "\u{feff}text\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    repo.write("a.u16", &utf16);
+    repo.git(&["add", "a.id"]);
+    let workspace = trip.round(&repo);
+    assert_eq!(fs::read_to_string(workspace.path.join("a.id")).unwrap(), "$Id: by hand$\n");
+    assert_eq!(fs::read(workspace.path.join("a.u16")).unwrap(), utf16);
 }
 
 #[test]

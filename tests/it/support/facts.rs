@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::repo::Repo;
@@ -13,7 +13,7 @@ use super::repo::Repo;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts(pub BTreeMap<&'static str, String>);
 
-const QUESTIONS: [(&str, &[&str]); 7] = [
+const QUESTIONS: [(&str, &[&str]); 8] = [
     ("status", &["status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z"]),
     ("diff", &["diff", "--binary", "--full-index"]),
     ("staged", &["diff", "--cached", "--binary", "--full-index"]),
@@ -21,6 +21,7 @@ const QUESTIONS: [(&str, &[&str]); 7] = [
     ("index", &["ls-files", "--stage", "-v", "-z"]),
     ("upstream", &["for-each-ref", "--format=%(refname) %(upstream) %(upstream:track)", "refs/heads"]),
     ("head", &["rev-parse", "--symbolic-full-name", "HEAD"]),
+    ("told", &["status", "--long"]),
 ];
 
 /// The others are git's own book-keeping.
@@ -40,17 +41,33 @@ impl Facts {
         let flags = debug.lines().filter_map(|line| line.split_once("flags: ")).map(|(_, flags)| flags);
         let flags = flags.map(|flags| format!("{:x}", u32::from_str_radix(flags, 16).unwrap() & ENTRY_FLAGS));
         facts.insert("flags", flags.collect::<Vec<_>>().join("\n"));
+        // Where a detached HEAD came from is told by the log of HEAD's moves, and
+        // how much of a sparse checkout is there not for every form of the index.
+        let moved = |line: &&str| !line.starts_with("HEAD detached ") && !line.starts_with("You are in a sparse");
+        let told = facts.get("told").map(|told| told.lines().filter(moved).collect::<Vec<_>>().join("\n"));
+        facts.extend(told.map(|told| ("told", told)));
         // A checkout may sit on a branch while others are there too.
         if let Some(head) = facts.get("head").cloned() {
-            let only = |all: &String| all.lines().filter(|line| line.starts_with(head.trim())).collect::<String>();
+            let is_own = |line: &&str| line.split(' ').next() == Some(head.trim());
+            let only = |all: &String| all.lines().filter(is_own).collect::<String>();
             let own = facts.get("upstream").map(only);
             facts.extend(own.map(|own| ("upstream", own)));
         }
         let ignored = ["ls-files", "--others", "--ignored", "--exclude-standard", "-z"];
         let ignored = repo.call(&ignored).ok().raw;
         let ignored: Vec<&[u8]> = ignored.split(|byte| *byte == 0).collect();
-        let files = tree(&repo.path).into_iter().filter(|(path, _)| !ignored.contains(&path.as_slice()));
+        let files = tree(&repo.path);
+        // Git lists no empty folders, ignored or not.
+        let empty = files.iter().filter(|(_, what)| *what == "empty folder");
+        let empty: Vec<u8> = empty.flat_map(|(path, _)| [path, b"/\0" as &[u8]].concat()).collect();
+        let no_folders = repo.call(&["check-ignore", "-z", "--stdin"]).stdin(empty).run().raw;
+        let ignored: Vec<&[u8]> = ignored
+            .into_iter()
+            .chain(no_folders.split(|byte| *byte == 0).map(|path| path.strip_suffix(b"/").unwrap_or(path)))
+            .collect();
+        let files = files.into_iter().filter(|(path, _)| !ignored.contains(&path.as_slice()));
         let line = |(path, what): (Vec<u8>, String)| format!("{} {what}", path.escape_ascii());
+        facts.insert("tree", working_tree(repo));
         facts.insert("files", files.map(line).collect::<Vec<_>>().join("\n"));
         Facts(facts)
     }
@@ -70,6 +87,28 @@ impl Facts {
         }
         assert_eq!(self.0.len(), other.0.len());
     }
+}
+
+/// The hash of the working files as git would commit all of them, found
+/// without writing into the repository.
+fn working_tree(repo: &Repo) -> String {
+    let aside = tempfile::tempdir().unwrap();
+    let objects = repo.git(&["rev-parse", "--path-format=absolute", "--git-path", "objects"]);
+    let index = repo.git(&["rev-parse", "--path-format=absolute", "--git-path", "index"]);
+    // Whoever runs git must be able to write there.
+    fs::set_permissions(aside.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let own = aside.path().join("index");
+    // With its time: git looks again at files that are no older.
+    if let Ok(written) = fs::metadata(&index).and_then(|meta| meta.modified()) {
+        fs::copy(&index, &own).unwrap();
+        fs::File::options().append(true).open(&own).unwrap().set_modified(written).unwrap();
+    }
+    let call = |args: &[&str]| {
+        let call = repo.call(args).env("GIT_INDEX_FILE", &own);
+        call.env("GIT_OBJECT_DIRECTORY", aside.path()).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", &objects)
+    };
+    call(&["add", "--all", "--sparse"]).run();
+    call(&["write-tree", "--missing-ok"]).ok().stdout
 }
 
 /// Every file, link and empty folder below `root` but `.git`: path, and type,

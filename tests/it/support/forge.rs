@@ -20,6 +20,17 @@ pub struct Forged {
 /// result in its place; what `enter` takes.
 #[track_caller]
 pub fn forge(trip: &Trip, edit: impl FnOnce(&mut Forged)) -> String {
+    forge_both(trip, edit, |text| text)
+}
+
+/// The same for what JSON cannot hold as a value.
+#[track_caller]
+pub fn forge_text(trip: &Trip, edit: impl FnOnce(String) -> String) -> String {
+    forge_both(trip, |_| {}, edit)
+}
+
+#[track_caller]
+fn forge_both(trip: &Trip, edit: impl FnOnce(&mut Forged), edit_text: impl FnOnce(String) -> String) -> String {
     let reference = trip.publish(&trip.lab.repo);
     let store = &trip.lab.store;
     let tag = reference.rsplit_once(':').unwrap().1.to_owned();
@@ -38,7 +49,7 @@ pub fn forge(trip: &Trip, edit: impl FnOnce(&mut Forged)) -> String {
         layers.push(store.put("application/vnd.envctl.snapshot.pack.v1", pack));
         forged.document["pack"] = json!({ "digest": sha256(pack), "size": pack.len() });
     }
-    let document = serde_json::to_vec(&forged.document).unwrap();
+    let document = edit_text(serde_json::to_string(&forged.document).unwrap()).into_bytes();
     layers.insert(0, store.put("application/vnd.envctl.snapshot.v1+json", &document));
     forged.identity["snapshot_id"] = sha256(&document).into();
     let identity = serde_json::to_vec(&forged.identity).unwrap();

@@ -28,7 +28,7 @@ pub use busybox::busybox;
 pub use call::{Call, Run, until};
 pub use crowd::{Crowd, Member};
 pub use facts::{Facts, tree};
-pub use forge::{Forged, Objects, forge};
+pub use forge::{Forged, Objects, forge, forge_text};
 pub use home::Home;
 pub use image::{ImageBuilder, architecture, foreign_architecture};
 pub use lab::{Lab, publish};

@@ -1,5 +1,6 @@
 //! Files around everything that a hostile image may reach for.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ pub struct Outside {
     before: Vec<Facts>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Facts {
     path: PathBuf,
     mode: u32,
@@ -58,9 +59,8 @@ impl Outside {
     #[track_caller]
     pub fn assert_untouched(&self) {
         let now = self.facts();
-        let gone_or_changed = self.before.iter().filter(|facts| !now.contains(facts));
-        let new = now.iter().filter(|facts| !self.before.contains(facts));
-        let paths: Vec<&Path> = gone_or_changed.chain(new).map(|facts| facts.path.as_path()).collect();
+        let (before, now): (HashSet<&Facts>, HashSet<&Facts>) = (self.before.iter().collect(), now.iter().collect());
+        let paths: Vec<&Path> = before.symmetric_difference(&now).map(|facts| facts.path.as_path()).collect();
         assert!(paths.is_empty(), "touched: {paths:?}");
     }
 

@@ -12,12 +12,15 @@ pub struct Repo {
     home: Home,
     pub remote: PathBuf,
     pub path: PathBuf,
+    /// Git-lfs's filter is in force, as `git lfs install` leaves it.
+    lfs: bool,
 }
 
 impl Repo {
     /// A remote with one commit on `main`, cloned to `checkout`.
     pub fn new(home: &Home) -> Self {
-        let repo = Repo { home: home.clone(), remote: home.path("remote.git"), path: home.path("checkout") };
+        let (remote, path) = (home.path("remote.git"), home.path("checkout"));
+        let repo = Repo { home: home.clone(), remote, path, lfs: false };
         let (remote, path) = (repo.remote.to_str().unwrap(), repo.path.to_str().unwrap());
         repo.git_in("", &["init", "--quiet", "--bare", "--initial-branch=main", remote]).ok();
         repo.git_in("", &["clone", "--quiet", &repo.url(), path]).ok();
@@ -33,12 +36,23 @@ impl Repo {
         let url = self.url();
         let args = [&["clone", "--quiet"], options, &[&url, path.to_str().unwrap()]].concat();
         self.git_in("", &args).ok();
-        Repo { home: self.home.clone(), remote: self.remote.clone(), path }
+        Repo { home: self.home.clone(), remote: self.remote.clone(), path, lfs: false }
     }
 
     /// The same repository in another folder, as somebody else sees it.
     pub fn seen_by(&self, home: &Home, path: impl AsRef<Path>) -> Self {
-        Repo { home: home.clone(), remote: self.remote.clone(), path: path.as_ref().to_owned() }
+        Repo { home: home.clone(), remote: self.remote.clone(), path: path.as_ref().to_owned(), lfs: false }
+    }
+
+    /// A repository inside of this one.
+    pub fn within(&self, folder: &str) -> Self {
+        Repo { path: self.path.join(folder), ..self.clone() }
+    }
+
+    /// The same with git-lfs's filter in force, for every command from here.
+    pub fn with_lfs(mut self) -> Self {
+        self.lfs = true;
+        self
     }
 
     pub fn url(&self) -> String {
@@ -98,6 +112,12 @@ impl Repo {
                 .env(&format!("GIT_{role}_NAME"), "Agent")
                 .env(&format!("GIT_{role}_EMAIL"), "agent@example.org")
                 .env(&format!("GIT_{role}_DATE"), "2026-01-15T10:30:00Z");
+        }
+        let lfs = [("clean", "git-lfs clean -- %f"), ("smudge", "git-lfs smudge -- %f"), ("required", "true")];
+        for (n, (key, value)) in lfs.iter().enumerate().filter(|_| self.lfs) {
+            call = call.env("GIT_CONFIG_COUNT", (n + 1).to_string());
+            call = call.env(&format!("GIT_CONFIG_KEY_{n}"), format!("filter.lfs.{key}"));
+            call = call.env(&format!("GIT_CONFIG_VALUE_{n}"), value);
         }
         call
     }

@@ -1,0 +1,103 @@
+//! What attributes ask of whoever writes files.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::document::{AutoCrlf, Eol, Settings};
+use super::files::TreeFile;
+
+/// Git ignores larger files of attributes.
+const MAX_ATTRIBUTES: u64 = 100 << 20;
+
+/// What attributes and settings ask for together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// Files are converted when they are written: then the git program does it.
+    pub(super) conversion: bool,
+    /// Settings ask for it, whatever attributes say.
+    pub(super) everywhere: bool,
+    /// Files may lose something when they are read.
+    pub(super) normal: bool,
+    /// Files are kept by Git LFS.
+    pub(super) lfs: bool,
+}
+
+impl Asked {
+    fn by(settings: &Settings) -> Self {
+        let everywhere = settings.autocrlf == Some(AutoCrlf::True) || settings.eol == Some(Eol::Crlf);
+        let normal = everywhere || settings.autocrlf.is_some();
+        let mut asked = Asked { conversion: everywhere, everywhere, normal, lfs: false };
+        asked.see(settings.attributes.as_ref().map_or(b"", |text| &text.0));
+        asked
+    }
+
+    fn see(&mut self, attributes: &[u8]) {
+        let text = String::from_utf8_lossy(attributes).to_ascii_lowercase();
+        for word in text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| line.split_whitespace().skip(1))
+        {
+            self.lfs |= word == "filter=lfs";
+            self.conversion |= converts(word);
+            self.normal |= self.conversion || word.starts_with("text") || word.starts_with("eol");
+        }
+    }
+
+    /// What the attributes of a tree ask for.
+    ///
+    /// # Errors
+    /// When one of its files is missing.
+    pub(super) fn of_tree(repo: &git2::Repository, settings: &Settings, files: &[TreeFile]) -> Result<Self> {
+        let mut asked = Self::by(settings);
+        let odb = repo.odb()?;
+        for file in files.iter().filter(|file| !file.is_submodule() && is_attributes(&file.path)) {
+            asked.see(odb.read(file.object)?.data());
+        }
+        Ok(asked)
+    }
+
+    /// What the attributes in these files ask for, read as git does: no links,
+    /// and nothing beyond its own limit.
+    pub(super) fn of_files(settings: &Settings, files: impl Iterator<Item = impl AsRef<Path>>) -> Self {
+        let mut asked = Self::by(settings);
+        for file in files {
+            let meta = file.as_ref().symlink_metadata();
+            if meta.is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_ATTRIBUTES) {
+                asked.see(&std::fs::read(file).unwrap_or_default());
+            }
+        }
+        asked
+    }
+}
+
+/// Whether a path names a file of attributes.
+pub(super) fn is_attributes(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next() == Some(b".gitattributes")
+}
+
+fn converts(word: &str) -> bool {
+    // What Git LFS would do is done here, after the pointers are written.
+    let filter = word.starts_with("filter=") && word != "filter=lfs";
+    filter || ["eol=crlf", "ident", "working-tree-encoding", "crlf"].iter().any(|known| word.starts_with(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_attributes_ask_for() {
+        let asked = |text: &str| {
+            let mut asked = Asked::default();
+            asked.see(text.as_bytes());
+            assert!(asked.normal || !asked.conversion);
+            (asked.conversion, asked.lfs)
+        };
+        assert_eq!(asked("# text\n*.psd filter=lfs diff=lfs -text"), (false, true));
+        assert_eq!(asked("[attr]big filter=lfs\n*.txt eol=crlf\n"), (true, true));
+        assert_eq!(asked("#x filter=lfs\n*.psd -text\nfilter=lfs text\n"), (false, false));
+        assert_eq!(asked("*.c ident\n"), (true, false));
+        assert_eq!(asked("*.c filter=other -crlf\n"), (true, false));
+        assert!(is_attributes(b".gitattributes") && is_attributes(b"a/.gitattributes"));
+        assert!(!is_attributes(b"a.gitattributes") && !is_attributes(b".gitattributes/a"));
+    }
+}

@@ -1,0 +1,179 @@
+//! What of a checkout's history the remote holds: the base, the commits above
+//! it, and the refs that say so.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result};
+
+use super::document::{Remote, TrackingRef};
+use crate::error::failure;
+use crate::identity::Commit;
+
+/// The URL of the remote that the checked-out branch follows, as configured.
+///
+/// # Errors
+/// When there is no remote.
+pub fn remote_url(repo: &git2::Repository) -> Result<String> {
+    let name = remote_name(repo)?;
+    // Not the remote's own idea, which has the caller's insteadOf rules in it.
+    let url = repo.config()?.get_string(&format!("remote.{name}.url"));
+    url.with_context(|| format!("the remote {name} has no URL"))
+}
+
+/// The remote that the checked-out branch follows, or the only one.
+fn remote_name(repo: &git2::Repository) -> Result<String> {
+    let upstream = repo
+        .head()
+        .ok()
+        .filter(git2::Reference::is_branch)
+        .and_then(|head| repo.branch_upstream_remote(head.name().ok()?).ok())
+        .and_then(|buffer| buffer.as_str().ok().map(str::to_owned));
+    let remotes = repo.remotes()?;
+    let names: Vec<&str> = remotes.iter().filter_map(|name| name.ok().flatten()).collect();
+    upstream
+        .filter(|name| names.contains(&name.as_str()))
+        .or_else(|| names.iter().find(|name| **name == "origin").map(|name| (*name).to_owned()))
+        .or_else(|| if names.len() == 1 { Some(names[0].to_owned()) } else { None })
+        .ok_or_else(|| {
+            failure("the checkout has no remote from which others could fetch its base")
+                .hint("git remote add origin URL, and push a base commit")
+                .into()
+        })
+}
+
+/// The base, and what lies above it.
+#[derive(Debug)]
+pub(super) struct History {
+    /// Newest ancestor of HEAD that the remote holds.
+    pub(super) base: git2::Oid,
+    /// From HEAD down to the base.
+    pub(super) commits: Vec<git2::Oid>,
+    /// Beside them: what the commits that an operation names have above all
+    /// that the remote is known to hold.
+    pub(super) beside: Vec<git2::Oid>,
+    /// How many of those up to HEAD the remote lacks.
+    pub(super) unpushed: usize,
+    /// The remote, and its refs that matter.
+    pub(super) remote: Remote,
+    /// Everything that the remote is known to hold.
+    pub(super) tips: Vec<git2::Oid>,
+}
+
+/// Where HEAD stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Position<'a> {
+    pub(super) head: &'a git2::Commit<'a>,
+    /// The branch whose upstream matters.
+    pub(super) branch: Option<&'a str>,
+    /// Commits beside HEAD that travel.
+    pub(super) others: &'a [git2::Oid],
+}
+
+/// Finds the base: the newest ancestor of HEAD that a remote-tracking ref of
+/// the branch's remote holds.
+///
+/// # Errors
+/// When there is none, or commits between are not here.
+pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result<History> {
+    let Position { head, branch, others } = position;
+    let name = remote_name(repo)?;
+    let prefix = format!("refs/remotes/{name}/");
+    let mut tips = Vec::new();
+    for reference in repo.references_glob(&format!("{prefix}*"))? {
+        let reference = reference?;
+        if let (Ok(full), Ok(commit)) = (reference.name(), reference.peel_to_commit())
+            && let Some(short) = full.strip_prefix(&prefix)
+            && short != "HEAD"
+        {
+            tips.push((short.to_owned(), commit.id()));
+        }
+    }
+    let mut walk = repo.revwalk()?;
+    walk.push(head.id())?;
+    for (_, tip) in &tips {
+        walk.hide(*tip)?;
+    }
+    let unpushed: HashSet<git2::Oid> = walk.collect::<Result<_, _>>()?;
+    let mut boundary: Vec<git2::Commit<'_>> = Vec::new();
+    if unpushed.is_empty() {
+        boundary.push(head.clone());
+    }
+    for id in &unpushed {
+        boundary.extend(repo.find_commit(*id)?.parents().filter(|parent| !unpushed.contains(&parent.id())));
+    }
+    let base =
+        boundary.into_iter().max_by_key(|commit| (commit.time().seconds(), commit.id())).map(|commit| commit.id());
+    let base = base.ok_or_else(|| {
+        failure(format!("no branch of the remote {name} holds an ancestor of HEAD, so nobody could fetch a base"))
+            .hint(format!("git fetch {name}, or push a base commit, then publish again"))
+    })?;
+    let mut walk = repo.revwalk()?;
+    walk.set_sorting(git2::Sort::TOPOLOGICAL)?;
+    walk.push(head.id())?;
+    walk.hide(base)?;
+    let commits: Vec<git2::Oid> = walk.collect::<Result<_, _>>()?;
+    refuse_cut_history(repo, &commits)?;
+    let mut beside = Vec::new();
+    if !others.is_empty() {
+        let mut walk = repo.revwalk()?;
+        others.iter().try_for_each(|id| walk.push(*id))?;
+        walk.hide(base)?;
+        refuse_cut_history(repo, &walk.collect::<Result<Vec<_>, _>>()?)?;
+        let mut walk = repo.revwalk()?;
+        others.iter().try_for_each(|id| walk.push(*id))?;
+        [base, head.id()].into_iter().chain(tips.iter().map(|(_, tip)| *tip)).try_for_each(|id| walk.hide(id))?;
+        beside = walk.collect::<Result<_, _>>()?;
+    }
+    let upstream = branch.and_then(|branch| upstream(repo, branch, &prefix));
+    let refs = tracking_refs(repo, &tips, base, upstream.as_deref())?;
+    let tips = tips.into_iter().map(|(_, tip)| tip).collect();
+    Ok(History { base, commits, unpushed: unpushed.len(), remote: Remote { name, upstream, refs }, tips, beside })
+}
+
+/// A commit to be carried whose parents a shallow clone does not have.
+fn refuse_cut_history(repo: &git2::Repository, commits: &[git2::Oid]) -> Result<()> {
+    let text = std::fs::read_to_string(repo.commondir().join("shallow")).unwrap_or_default();
+    let cut: HashSet<git2::Oid> = text.lines().filter_map(|line| git2::Oid::from_str(line).ok()).collect();
+    match commits.iter().find(|id| cut.contains(id)) {
+        None => Ok(()),
+        Some(id) => Err(failure(format!("the shallow clone ends at {id}, above what the remote holds"))
+            .hint("git fetch --deepen 100, then publish again")
+            .into()),
+    }
+}
+
+/// A commit as documents name it.
+///
+/// # Errors
+/// Never: every object has such a name.
+pub(super) fn commit(id: git2::Oid) -> Result<Commit> {
+    Ok(id.to_string().parse()?)
+}
+
+fn upstream(repo: &git2::Repository, branch: &str, prefix: &str) -> Option<String> {
+    let name = repo.branch_upstream_name(&format!("refs/heads/{branch}")).ok()?;
+    name.as_str().ok()?.strip_prefix(prefix).map(str::to_owned)
+}
+
+/// The refs that make `git status` and a later publish see what they see here:
+/// the upstream where it is, and one ref that holds the base.
+fn tracking_refs(
+    repo: &git2::Repository,
+    tips: &[(String, git2::Oid)],
+    base: git2::Oid,
+    upstream: Option<&str>,
+) -> Result<Vec<TrackingRef>> {
+    let holds_base = |tip: git2::Oid| tip == base || repo.graph_descendant_of(tip, base).unwrap_or(false);
+    let mut refs = Vec::new();
+    if let Some((name, tip)) = tips.iter().find(|(name, _)| Some(name.as_str()) == upstream) {
+        refs.push(TrackingRef { name: name.clone(), commit: commit(*tip)? });
+        if holds_base(*tip) {
+            return Ok(refs);
+        }
+    }
+    let exact = tips.iter().find(|(_, tip)| *tip == base);
+    if let Some((name, _)) = exact.or_else(|| tips.iter().find(|(_, tip)| holds_base(*tip))) {
+        refs.push(TrackingRef { name: name.clone(), commit: commit(base)? });
+    }
+    Ok(refs)
+}

@@ -1,0 +1,234 @@
+//! Working files that Git LFS manages: read as git-lfs would read them, and
+//! the contents that the remote may lack.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::{CWD, OFlags};
+
+use super::LfsObject;
+use crate::digest::Digest;
+use crate::error::{Fault, failure, policy};
+use crate::git::Git;
+use crate::git::lfs::{Contents, MAX_POINTER, Pointer};
+use crate::snapshot::index::{Entry, Stat};
+use crate::snapshot::scratch::ScratchRepo;
+use crate::snapshot::wire::{GitPath, Object};
+
+/// Contents that were stored as blobs of the scratch repository.
+#[derive(Debug)]
+pub(in crate::snapshot) struct Stored {
+    found: BTreeMap<Digest, (Pointer, Vec<u8>, git2::Oid)>,
+    /// The most that may travel, in bytes.
+    limit: u64,
+}
+
+/// A content that is to be stored.
+struct Pending {
+    pointer: Pointer,
+    path: Vec<u8>,
+    file: PathBuf,
+    /// As it was before it was read.
+    stat: Stat,
+}
+
+/// What a pointer of the snapshot names and nobody here has.
+#[derive(Debug)]
+pub(in crate::snapshot) struct Missing {
+    pub(in crate::snapshot) path: Vec<u8>,
+    /// In bytes.
+    pub(in crate::snapshot) size: u64,
+}
+
+impl Stored {
+    pub(in crate::snapshot) fn new(limit: u64) -> Self {
+        Stored { found: BTreeMap::new(), limit }
+    }
+
+    /// Reads these working files. What the index has stays what the index has;
+    /// of anything else the pointer stands in the tree, and the content is
+    /// stored.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or too much would travel.
+    pub(in crate::snapshot) fn read(
+        &mut self,
+        scratch: &ScratchRepo,
+        git: &Git,
+        index: &[Entry],
+        paths: &[Vec<u8>],
+    ) -> Result<Vec<Entry>> {
+        let own = git2::Repository::open_bare(scratch.path())?;
+        let mut known: HashMap<&[u8], Vec<&Entry>> = paths.iter().map(|path| (&**path, Vec::new())).collect();
+        for entry in index {
+            if let Some(entries) = known.get_mut(&*entry.path) {
+                entries.push(entry);
+            }
+        }
+        let (mut entries, mut pending) = (Vec::new(), Vec::new());
+        for path in paths {
+            let file = scratch.full(path);
+            let Some(stat) = scratch.lstat(path) else { continue };
+            let candidates = known.get(&**path).map_or(&[] as &[&Entry], Vec::as_slice);
+            let object = match read(&file).with_context(|| format!("cannot read {}", file.display()))? {
+                Found::Itself(bytes) => own.blob(&bytes)?,
+                Found::Content(pointer) => {
+                    let same = |entry: &&&Entry| pointer_in(&own, entry.object) == Some(pointer);
+                    match candidates.iter().find(same) {
+                        Some(entry) => entry.object,
+                        None => {
+                            pending.push(Pending { pointer, path: path.clone(), file, stat });
+                            own.blob(pointer.text().as_bytes())?
+                        }
+                    }
+                }
+            };
+            let mode = scratch.mode(path, candidates.iter().find(|entry| entry.stage == 0).copied());
+            entries.push(Entry { mode, object, stat, ..Entry::plain(path) });
+        }
+        self.store(scratch, git, pending)?;
+        Ok(entries)
+    }
+
+    /// Looks for the contents of every pointer among the objects that these
+    /// revisions have and the remote does not.
+    ///
+    /// # Errors
+    /// When git fails, or too much would travel.
+    pub(in crate::snapshot) fn gather(
+        mut self,
+        scratch: &ScratchRepo,
+        git: &Git,
+        repo: &git2::Repository,
+        revisions: &str,
+        loose: &[git2::Oid],
+    ) -> Result<(Vec<LfsObject>, Vec<Missing>)> {
+        let own = git2::Repository::open_bare(scratch.path())?;
+        let filter = format!("--filter=blob:limit={}", MAX_POINTER + 1);
+        let listed = scratch.git(git).args(["rev-list", "--objects", &filter, "--stdin"]).run(revisions.as_bytes());
+        let listed = listed.context("cannot list what the snapshot adds")?;
+        let mut named: Vec<(Pointer, Vec<u8>)> = Vec::new();
+        for line in listed.split(|byte| *byte == b'\n') {
+            let (id, path) = line.split_at(line.len().min(40));
+            let id = std::str::from_utf8(id).ok().and_then(|id| git2::Oid::from_str(id).ok());
+            named.extend(
+                id.and_then(|id| pointer_in(&own, id)).map(|pointer| (pointer, path.trim_ascii_start().to_vec())),
+            );
+        }
+        named.extend(loose.iter().filter_map(|id| Some((pointer_in(&own, *id)?, Vec::new()))));
+        let stores = stores(repo);
+        let (mut pending, mut missing): (Vec<Pending>, Vec<Missing>) = (Vec::new(), Vec::new());
+        let mut wanted = BTreeMap::new();
+        for (pointer, path) in named.into_iter().filter(|(pointer, _)| !self.found.contains_key(&pointer.oid)) {
+            wanted.entry(pointer.oid).or_insert((pointer, Vec::new())).1.push(path);
+        }
+        for (pointer, paths) in wanted.into_values() {
+            let of_stores = stores.iter().filter_map(|store| store.find(&pointer));
+            let of_files = paths.iter().filter(|path| scratch.is_file(path)).map(|path| scratch.full(path));
+            let path = paths.first().cloned().unwrap_or_default();
+            match of_stores.chain(of_files).find_map(|file| holds(&file, &pointer).map(|stat| (file, stat))) {
+                Some((file, stat)) => pending.push(Pending { pointer, path, file, stat }),
+                None => missing.push(Missing { path, size: pointer.size }),
+            }
+        }
+        self.store(scratch, git, pending)?;
+        let object = |(pointer, path, object): (Pointer, Vec<u8>, git2::Oid)| LfsObject {
+            path: GitPath(path),
+            oid: pointer.oid,
+            size: pointer.size,
+            object: Object(object),
+        };
+        Ok((self.found.into_values().map(object).collect(), missing))
+    }
+
+    fn store(&mut self, scratch: &ScratchRepo, git: &Git, mut pending: Vec<Pending>) -> Result<()> {
+        pending.retain(|content| !self.found.contains_key(&content.pointer.oid));
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let before = self.found.values().map(|(pointer, ..)| pointer.size);
+        let total: u64 = before.chain(pending.iter().map(|content| content.pointer.size)).sum();
+        if total > self.limit {
+            return Err(too_much(total, self.limit, &pending).into());
+        }
+        let files: Vec<PathBuf> = pending.iter().map(|content| content.file.clone()).collect();
+        let stored = scratch.store_raw(git, &files).context("cannot store LFS files")?;
+        for (content, id) in pending.into_iter().zip(stored) {
+            if lstat(&content.file) != Some(content.stat) {
+                let path = String::from_utf8_lossy(&content.path).into_owned();
+                return Err(failure(format!("{path} changed while it was captured"))
+                    .hint("stop what writes to it, then publish again")
+                    .into());
+            }
+            self.found.insert(content.pointer.oid, (content.pointer, content.path, id));
+        }
+        Ok(())
+    }
+}
+
+fn too_much(total: u64, limit: u64, pending: &[Pending]) -> Fault {
+    let names: Vec<_> = pending.iter().take(3).map(|content| String::from_utf8_lossy(&content.path)).collect();
+    let mb = |bytes: u64| bytes.div_ceil(1 << 20);
+    policy(format!(
+        "LFS files that the remote lacks have {} MB, and no more than {} MB may travel: {}",
+        mb(total),
+        mb(limit),
+        names.join(", ")
+    ))
+    .hint("commit and push them, or raise [snapshot] max_lfs in envctl.toml")
+}
+
+/// What a working file is to git-lfs.
+enum Found {
+    /// A pointer already, or empty: it stands for itself.
+    Itself(Vec<u8>),
+    Content(Pointer),
+}
+
+fn read(path: &Path) -> Result<Found> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::openat(CWD, path, flags, rustix::fs::Mode::empty())?);
+    let mut start = Vec::new();
+    (&mut file).take(MAX_POINTER as u64 + 1).read_to_end(&mut start)?;
+    if start.is_empty() || Pointer::parse(&start).is_some() {
+        return Ok(Found::Itself(start));
+    }
+    Ok(Found::Content(Pointer::to(&mut start.chain(file))?))
+}
+
+/// The state of a file that holds a content.
+fn holds(path: &Path, pointer: &Pointer) -> Option<Stat> {
+    let stat = lstat(path)?;
+    match read(path) {
+        Ok(Found::Content(found)) if found == *pointer => Some(stat),
+        _ => None,
+    }
+}
+
+fn lstat(path: &Path) -> Option<Stat> {
+    rustix::fs::lstat(path).ok().map(|stat| Stat::from(&stat))
+}
+
+/// Whether a working file is what a blob points at.
+pub(in crate::snapshot) fn is_content_of(repo: &git2::Repository, blob: git2::Oid, file: &Path) -> bool {
+    pointer_in(repo, blob).is_some_and(|pointer| holds(file, &pointer).is_some())
+}
+
+/// The pointer in a blob, where it is one.
+pub(in crate::snapshot) fn pointer_in(repo: &git2::Repository, blob: git2::Oid) -> Option<Pointer> {
+    let odb = repo.odb().ok()?;
+    match odb.read_header(blob) {
+        Ok((size, git2::ObjectType::Blob)) if size <= MAX_POINTER => Pointer::parse(odb.read(blob).ok()?.data()),
+        _ => None,
+    }
+}
+
+/// Where git-lfs keeps contents for a checkout.
+fn stores(repo: &git2::Repository) -> Vec<Contents> {
+    let configured = repo.config().and_then(|config| config.get_path("lfs.storage"));
+    let configured = configured.map(|path| Contents::below(&repo.commondir().join(path)));
+    std::iter::once(Contents::of(repo.commondir())).chain(configured).collect()
+}

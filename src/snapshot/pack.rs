@@ -1,0 +1,184 @@
+//! The pack of a snapshot: written thin by git, added to a workspace's own
+//! objects by git's library, and looked through for what it does not have.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::document::Pack;
+use super::scratch::ScratchRepo;
+use crate::digest::{Digest, Hasher, Verified};
+use crate::error::{Fault, integrity};
+use crate::git::Git;
+use crate::oci::unwrap_io;
+
+/// Ties trees that no commit has to HEAD (a commit and its tree), as in a stash: given a bare tree, git
+/// would neither leave out all that the base has nor know from which of its
+/// files to make deltas. Returns the last of the commits.
+///
+/// # Errors
+/// When a commit cannot be written.
+pub(super) fn tie_all(
+    scratch: &ScratchRepo,
+    (head, head_tree): (git2::Oid, git2::Oid),
+    states: &[git2::Oid],
+) -> Result<git2::Oid> {
+    let (mut tip, mut last) = (head, head_tree);
+    for tree in states {
+        if *tree != last {
+            (tip, last) = (tie(scratch, tip, *tree)?, *tree);
+        }
+    }
+    Ok(tip)
+}
+
+/// Objects that are wanted and commits that are there, as git reads them.
+pub(super) fn revisions(wanted: impl Iterator<Item = git2::Oid>, there: &[git2::Oid]) -> String {
+    let mut input: String = wanted.map(|id| format!("{id}\n")).collect();
+    input.extend(there.iter().map(|id| format!("^{id}\n")));
+    input
+}
+
+/// Writes the thin pack.
+///
+/// # Errors
+/// When an object is missing, or the disk is full.
+pub(super) fn write(git: &Git, scratch: &ScratchRepo, revisions: &str) -> Result<Option<(PathBuf, Pack)>> {
+    let path = scratch.path().join("snapshot.pack");
+    let mut file = File::create(&path).context("cannot write the pack")?;
+    let arguments = ["pack-objects", "--revs", "--thin", "--stdout", "--delta-base-offset", "-q"];
+    let (digest, size, objects) = scratch.git(git).args(arguments).stream(revisions.as_bytes(), |pipe| {
+        let mut hasher = Hasher::default();
+        let mut header = Vec::new();
+        let mut size = 0;
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            let count = pipe.read(&mut buffer)?;
+            if count == 0 {
+                break;
+            }
+            if header.len() < 12 {
+                header.extend_from_slice(&buffer[..count.min(12)]);
+            }
+            hasher.update(&buffer[..count]);
+            file.write_all(&buffer[..count]).context("cannot write the pack")?;
+            size += count as u64;
+        }
+        let objects = header.get(8..12).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+        Ok((hasher.finish(), size, objects.unwrap_or(0)))
+    })?;
+    Ok((objects > 0).then_some((path, Pack { digest, size })))
+}
+
+/// A commit that is always the same for the same tree and parent.
+fn tie(scratch: &ScratchRepo, parent: git2::Oid, tree: git2::Oid) -> Result<git2::Oid> {
+    let who = "envctl <envctl> 0 +0000";
+    let commit = format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\n");
+    let own = git2::Repository::open_bare(scratch.path())?;
+    own.odb()?.write(git2::ObjectType::Commit, commit.as_bytes()).context("cannot prepare the pack")
+}
+
+/// Adds the pack to the workspace's own objects; thin deltas are completed
+/// from the mirror's.
+///
+/// # Errors
+/// [`crate::error::Kind::Integrity`] when it is damaged, or not all of it is
+/// there.
+pub(super) fn index(repo: &git2::Repository, size: u64, digest: Digest, content: &mut dyn Read) -> Result<()> {
+    let folder = repo.path().join("objects/pack");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let odb = repo.odb()?;
+    // Its own look at what belongs together takes a submodule's commit for one
+    // of this repository.
+    let mut indexer = git2::Indexer::new(Some(&odb), &folder, 0o444, false)?;
+    let mut content = Verified::new(content, size, digest);
+    let mut buffer = vec![0; 128 << 10];
+    // A full disk is not the pack's fault.
+    let explain = |error: git2::Error| match error.class() {
+        git2::ErrorClass::Os => anyhow::Error::new(error).context("cannot write the snapshot's pack"),
+        _ => damaged(error.message()).into(),
+    };
+    loop {
+        let count = content.read(&mut buffer).map_err(unwrap_io).context("cannot read the snapshot's pack")?;
+        if count == 0 {
+            break;
+        }
+        indexer.write_all(&buffer[..count]).map_err(|error| match error.downcast::<git2::Error>() {
+            Ok(error) => explain(error),
+            Err(error) => anyhow::Error::new(error).context("cannot write the snapshot's pack"),
+        })?;
+    }
+    let name = indexer.commit().map_err(explain)?;
+    odb.refresh()?;
+    check(repo, &odb, &folder.join(format!("pack-{name}.idx")))
+}
+
+fn damaged(why: &str) -> Fault {
+    integrity(format!("the snapshot's pack is damaged: {why}"))
+}
+
+/// Whatever the pack's trees and commits name must be there, and be what they
+/// say; a submodule's commit is in another repository.
+fn check(repo: &git2::Repository, odb: &git2::Odb<'_>, index: &Path) -> Result<()> {
+    let bytes = fs::read(index).with_context(|| format!("cannot read {}", index.display()))?;
+    let objects = names(&bytes).ok_or_else(|| damaged("it has no index"))?;
+    let there = |id: git2::Oid| if odb.exists(id) { Ok(()) } else { Err(damaged(&format!("it lacks object {id}"))) };
+    for id in objects {
+        let broken = |error: git2::Error| damaged(error.message());
+        match odb.read_header(id).map_err(broken)?.1 {
+            git2::ObjectType::Tree => {
+                let tree = repo.find_tree(id).map_err(broken)?;
+                tree.iter().filter(|entry| entry.filemode() != 0o160_000).try_for_each(|entry| there(entry.id()))?;
+            }
+            git2::ObjectType::Commit => {
+                let commit = repo.find_commit(id).map_err(broken)?;
+                there(commit.tree_id())?;
+                commit.parent_ids().try_for_each(there)?;
+            }
+            git2::ObjectType::Tag => there(repo.find_tag(id).map_err(broken)?.target_id())?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The names in a pack's index (format 2 of git's `gitformat-pack`).
+fn names(index: &[u8]) -> Option<Vec<git2::Oid>> {
+    const TABLE: usize = 8 + 256 * 4;
+    let count = u32::from_be_bytes(index.get(TABLE - 4..TABLE)?.try_into().ok()?) as usize;
+    let names = index.get(TABLE..TABLE + count.checked_mul(20)?)?;
+    names.chunks(20).map(|name| git2::Oid::from_bytes(name).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pack with these objects of `from`, added to `to`.
+    fn moved(from: &git2::Repository, to: &git2::Repository, objects: &[git2::Oid]) -> Result<()> {
+        let mut builder = from.packbuilder().unwrap();
+        objects.iter().for_each(|id| builder.insert_object(*id, None).unwrap());
+        let mut pack = git2::Buf::new();
+        builder.write_buf(&mut pack).unwrap();
+        index(to, pack.len() as u64, Digest::of(&pack), &mut &pack[..])
+    }
+
+    #[test]
+    fn case_42_a_pack_must_hold_what_its_objects_name() {
+        let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let [from, to, other] = dirs.each_ref().map(|dir| git2::Repository::init_bare(dir.path()).unwrap());
+        let blob = from.blob(b"x").unwrap();
+        let mut builder = from.treebuilder(None).unwrap();
+        builder.insert("file", blob, 0o100_644).unwrap();
+        // A submodule's commit is never there.
+        builder.insert("sub", git2::Oid::from_str(&"7".repeat(40)).unwrap(), 0o160_000).unwrap();
+        let tree = builder.write().unwrap();
+        let who = git2::Signature::new("a", "b", &git2::Time::new(0, 0)).unwrap();
+        let commit = from.commit(None, &who, &who, "", &from.find_tree(tree).unwrap(), &[]).unwrap();
+        assert!(moved(&from, &to, &[tree, commit]).unwrap_err().to_string().contains(&blob.to_string()));
+        assert!(moved(&from, &other, &[blob, commit]).unwrap_err().to_string().contains(&tree.to_string()));
+        moved(&from, &other, &[blob, tree, commit]).unwrap();
+    }
+}

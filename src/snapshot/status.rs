@@ -1,0 +1,116 @@
+//! What `git status` says about a checkout, asked in a scratch repository.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result};
+
+use super::scratch::ScratchRepo;
+use crate::error::integrity;
+use crate::git::Git;
+
+/// Files that are captured although git would not list them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Selection<'a> {
+    /// Ignored files, as git pathspecs.
+    pub(super) include: &'a [String],
+    /// Files by name.
+    pub(super) named: &'a [Vec<u8>],
+    /// The most that contents of LFS files may have together, in bytes.
+    pub(super) max_lfs: u64,
+}
+
+/// One line of `git status --porcelain=v2`.
+#[derive(Debug)]
+pub(super) enum Line {
+    /// A path of HEAD's tree or the index.
+    Tracked {
+        /// Against HEAD, and of the working file against the index.
+        staged: u8,
+        working: u8,
+        head: (u32, git2::Oid),
+        index: (u32, git2::Oid),
+    },
+    Conflict,
+    Untracked,
+}
+
+impl Line {
+    /// Whether only the working file says what is there.
+    pub(super) fn must_be_read(&self) -> bool {
+        match self {
+            Line::Tracked { working, .. } => !matches!(working, b'.' | b'D'),
+            Line::Conflict | Line::Untracked => true,
+        }
+    }
+}
+
+/// Everything that differs from HEAD or from the index, and what is selected.
+///
+/// # Errors
+/// When git fails, or says something that is not understood.
+pub(super) fn look(scratch: &ScratchRepo, git: &Git, selection: Selection<'_>) -> Result<Vec<(Vec<u8>, Line)>> {
+    // Of a submodule its HEAD alone is read: for more, git would be run inside.
+    let words =
+        ["status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty"];
+    let printed = scratch.git(git).args(words).run(b"").context("cannot read the working files")?;
+    let records = printed.split(|byte| *byte == 0).filter(|record| !record.is_empty());
+    let mut lines = records.map(|record| parse(record).ok_or_else(|| misread(record))).collect::<Result<Vec<_>>>()?;
+    let mut known: HashSet<Vec<u8>> = lines.iter().map(|(path, _)| path.clone()).collect();
+    let mut more: Vec<Vec<u8>> = selection.named.to_vec();
+    if !selection.include.is_empty() {
+        let words = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--"];
+        let listed = scratch.git(git).args(words).args(selection.include).run(b"")?;
+        more.extend(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec));
+    }
+    more.retain(|path| known.insert(path.clone()));
+    lines.extend(more.into_iter().map(|path| (path, Line::Untracked)));
+    Ok(lines)
+}
+
+fn misread(record: &[u8]) -> anyhow::Error {
+    integrity(format!("git status said something unexpected: {}", String::from_utf8_lossy(record))).into()
+}
+
+/// `1 XY sub mH mI mW hH hI path`, `u XY sub m1 m2 m3 mW h1 h2 h3 path` or
+/// `? path`.
+fn parse(record: &[u8]) -> Option<(Vec<u8>, Line)> {
+    let cut = |fields: usize| -> Option<(Vec<&str>, Vec<u8>)> {
+        let mut parts = record.splitn(fields + 1, |byte| *byte == b' ');
+        let words = (0..fields).map(|_| std::str::from_utf8(parts.next()?).ok()).collect::<Option<Vec<_>>>()?;
+        Some((words, parts.next()?.to_vec()))
+    };
+    match record.first()? {
+        b'1' => {
+            let (words, path) = cut(8)?;
+            let mode = |at: usize| u32::from_str_radix(words[at], 8).ok();
+            let object = |at: usize| git2::Oid::from_str(words[at]).ok();
+            let [staged, working] = words[1].as_bytes() else { return None };
+            let (head, index) = ((mode(3)?, object(6)?), (mode(4)?, object(7)?));
+            Some((path, Line::Tracked { staged: *staged, working: *working, head, index }))
+        }
+        b'u' => Some((cut(10)?.1, Line::Conflict)),
+        b'?' => Some((cut(1)?.1, Line::Untracked)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_git_status_prints_is_understood() {
+        let zero = "0".repeat(40);
+        let record = format!("1 .M N... 100644 100644 100755 {zero} {zero} a b\nc");
+        let Some((path, Line::Tracked { staged: b'.', working: b'M', head, .. })) = parse(record.as_bytes()) else {
+            panic!("a tracked path")
+        };
+        assert_eq!((&*path, head.0), (&b"a b\nc"[..], 0o100_644));
+        let record = format!("u UU N... 100644 100644 100644 100644 {zero} {zero} {zero} x");
+        assert!(matches!(parse(record.as_bytes()), Some((path, Line::Conflict)) if path == b"x"));
+        assert!(matches!(parse(b"? a b"), Some((path, Line::Untracked)) if path == b"a b"));
+        for bad in ["", "?", "x y", "1 .M N... 100644", "2 R. x"] {
+            assert!(parse(bad.as_bytes()).is_none(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Submodules travel by commit. What is in one has to be in its own remote:
+//! whoever changed something there is told to put it there first.
+//!
+//! Git is never run inside of one, because its configuration is not ours to
+//! obey; git's library, which runs no programs, looks.
+
+mod modules;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::index::Entry;
+use super::lfs;
+use super::scratch::ScratchRepo;
+use crate::error::{Fault, policy};
+
+pub(super) use modules::{addresses, check, check_blob};
+
+/// Submodules within submodules, at most so deep.
+const DEPTH: usize = 16;
+
+/// A submodule whose commit no branch of its remote holds, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unpushed {
+    pub(super) path: Vec<u8>,
+    pub(super) commit: git2::Oid,
+}
+
+/// Looks at every submodule of the index that is checked out.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`] for one that holds more than its commit says.
+pub(super) fn look(scratch: &ScratchRepo, entries: &[Entry]) -> Result<Vec<Unpushed>> {
+    let mut unpushed = Vec::new();
+    for (path, entry) in recorded(entries) {
+        let name = String::from_utf8_lossy(path).into_owned();
+        if entry.intent_to_add {
+            return Err(policy(format!("{name} is a submodule that was only announced, without a commit"))
+                .hint(format!("git add {name}, then publish again"))
+                .into());
+        }
+        look_at(&scratch.full(path), &name, entry.object, &mut unpushed, 0)?;
+    }
+    Ok(unpushed)
+}
+
+/// The commit that each submodule is to be at: during a conflict ours, which
+/// is what git leaves checked out.
+pub(super) fn recorded(entries: &[Entry]) -> BTreeMap<&[u8], &Entry> {
+    let mut recorded: BTreeMap<&[u8], &Entry> = BTreeMap::new();
+    let rank = |entry: &Entry| [0, 3, 1, 2][usize::from(entry.stage.min(3))];
+    for entry in entries.iter().filter(|entry| entry.is_submodule()) {
+        let known = recorded.entry(&entry.path).or_insert(entry);
+        if rank(entry) < rank(known) {
+            *known = entry;
+        }
+    }
+    recorded
+}
+
+fn look_at(full: &Path, name: &str, commit: git2::Oid, unpushed: &mut Vec<Unpushed>, depth: usize) -> Result<()> {
+    if !full.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        // Gone, or replaced by a file: that is seen where files are.
+        return Ok(());
+    }
+    if full.join(".git").symlink_metadata().is_err() {
+        let empty = std::fs::read_dir(full).is_ok_and(|mut entries| entries.next().is_none());
+        return if empty { Ok(()) } else { Err(stray(name).into()) };
+    }
+    let repo = open(full, name)?;
+    let head = repo.head().and_then(|head| head.peel_to_commit()).map(|commit| commit.id());
+    if head.as_ref().ok() != Some(&commit) {
+        let at = head.map_or_else(|_| "no commit".into(), |head| head.to_string()[..12].to_owned());
+        return Err(policy(format!("the submodule {name} is at {at}, and recorded at {}", &commit.to_string()[..12]))
+            .hint(format!("push its commit and git add {name}, or git submodule update {name}; then publish again"))
+            .into());
+    }
+    if let Some(change) = change(&repo, full)? {
+        return Err(policy(format!("the submodule {name} has changes of its own: {change}"))
+            .hint(format!(
+                "commit and push them inside it and git add {name}, or git -C {name} stash -u; then publish again"
+            ))
+            .into());
+    }
+    if !is_pushed(&repo, commit)? {
+        unpushed.push(Unpushed { path: name.as_bytes().to_vec(), commit });
+    }
+    if depth == DEPTH {
+        return Err(policy(format!("submodules are nested too deep at {name}")).into());
+    }
+    for entry in repo.index()?.iter().filter(|entry| entry.mode == 0o160_000) {
+        let inner = String::from_utf8_lossy(&entry.path).into_owned();
+        look_at(&full.join(&inner), &format!("{name}/{inner}"), entry.id, unpushed, depth + 1)?;
+    }
+    Ok(())
+}
+
+fn stray(name: &str) -> Fault {
+    policy(format!("{name} is recorded as a submodule, but has files that belong to no repository"))
+        .hint("git rm --cached it and git add its files, or move them away")
+}
+
+fn open(full: &Path, name: &str) -> Result<git2::Repository> {
+    let flags = git2::RepositoryOpenFlags::NO_SEARCH | git2::RepositoryOpenFlags::CROSS_FS;
+    let opened = git2::Repository::open_ext(full, flags, std::iter::empty::<&OsStr>());
+    opened.map_err(|error| {
+        let hint = match error.code() {
+            git2::ErrorCode::Owner => {
+                format!("if you trust it: git config --global --add safe.directory {}", full.display())
+            }
+            _ => format!("git submodule update --init {name}, or move it out of the checkout"),
+        };
+        policy(format!("the submodule {name} cannot be looked at: {}", error.message())).hint(hint).into()
+    })
+}
+
+/// Something in a submodule that its commit does not have.
+fn change(repo: &git2::Repository, full: &Path) -> Result<Option<String>> {
+    if repo.state() != git2::RepositoryState::Clean {
+        return Ok(Some("an operation is in progress".into()));
+    }
+    let mut options = git2::StatusOptions::new();
+    options.include_untracked(true).recurse_untracked_dirs(false).include_ignored(false);
+    // Those are looked at one by one.
+    options.exclude_submodules(true).update_index(false);
+    for entry in repo.statuses(Some(&mut options))?.iter() {
+        let path = entry.path_bytes();
+        // Git's library has no filter of LFS: content in place of a pointer is
+        // a change to it where it cannot go by the time of the file.
+        let blob = entry.index_to_workdir().map(|delta| delta.old_file().id());
+        let file = full.join(OsStr::from_bytes(path));
+        if entry.status() == git2::Status::WT_MODIFIED
+            && blob.is_some_and(|blob| lfs::capture::is_content_of(repo, blob, &file))
+        {
+            continue;
+        }
+        let kind = if entry.status().is_wt_new() { "untracked" } else { "changed" };
+        return Ok(Some(format!("{} is {kind}", String::from_utf8_lossy(path))));
+    }
+    Ok(None)
+}
+
+/// Whether a branch of a remote holds the commit. A shallow clone cannot say.
+fn is_pushed(repo: &git2::Repository, commit: git2::Oid) -> Result<bool> {
+    if repo.is_shallow() {
+        return Ok(true);
+    }
+    for reference in repo.references_glob("refs/remotes/*")? {
+        let Ok(tip) = reference?.peel_to_commit().map(|tip| tip.id()) else { continue };
+        if tip == commit || repo.graph_descendant_of(tip, commit)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,233 @@
+//! Files that git would not write as they are: a line end that the settings
+//! would not give, say. Their content is in the tree as git converts it, and
+//! once more as it is.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::attributes::Asked;
+use super::files::{self, TreeFile};
+use super::index::{Entry, Stat};
+use super::lfs;
+use super::scratch::{ScratchRepo, joined};
+use super::wire::{GitPath, Object};
+use crate::error::integrity;
+use crate::git::Git;
+
+/// One such file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verbatim {
+    /// Its path.
+    pub path: GitPath,
+    /// The blob with the content as it is.
+    pub object: Object,
+}
+
+/// Files whose content git does not look at, because their times are as the
+/// index has them, and which may be other than what git would write. Only
+/// sizes are compared.
+///
+/// # Errors
+/// When git fails.
+pub(super) fn suspects(scratch: &ScratchRepo, git: &Git, asked: Asked, index: &[Entry]) -> Result<Vec<Entry>> {
+    if !asked.normal {
+        return Ok(Vec::new());
+    }
+    let own = git2::Repository::open_bare(scratch.path())?;
+    let odb = own.odb()?;
+    let settled = |entry: &&Entry| {
+        let flagged = entry.stage > 0 || entry.intent_to_add || entry.skip_worktree || entry.assume_unchanged;
+        entry.mode & 0o170_000 == 0o100_000 && !flagged
+    };
+    let sizes = |entry: &Entry| {
+        if asked.conversion {
+            odb.read(entry.object).ok().map(|object| Sizes::of(object.data()))
+        } else {
+            odb.read_header(entry.object).ok().map(|(size, _)| Sizes { plain: size, with_cr: size, is_text: false })
+        }
+    };
+    let there = |entry: &Entry, size: usize| size as u32 == entry.stat.size;
+    let sized = index.iter().filter(settled).filter_map(|entry| Some((entry, sizes(entry)?)));
+    let sized: Vec<(&Entry, Sizes)> =
+        sized.filter(|(entry, sizes)| !there(entry, sizes.plain) || !there(entry, sizes.with_cr)).collect();
+    let paths: Vec<&[u8]> = sized.iter().map(|(entry, _)| &*entry.path).collect();
+    let lfs = if asked.lfs { lfs::managed(scratch.git(git), &paths)? } else { HashSet::new() };
+    let rules = if asked.conversion { rules(scratch, git, &paths)? } else { HashMap::new() };
+    let is_suspect = |entry: &Entry, sizes: &Sizes| {
+        let size = match rules.get(&entry.path).unwrap_or(&Rule::Auto) {
+            Rule::Other => return true,
+            Rule::Crlf => sizes.with_cr,
+            Rule::Auto if asked.everywhere && sizes.is_text => sizes.with_cr,
+            Rule::Plain | Rule::Auto => sizes.plain,
+        };
+        !there(entry, size)
+    };
+    let kept = sized.iter().filter(|(entry, sizes)| !lfs.contains(&entry.path) && is_suspect(entry, sizes));
+    Ok(kept.map(|(entry, _)| (*entry).clone()).collect())
+}
+
+/// How long a content is, as it is and with a carriage return in each line.
+struct Sizes {
+    plain: usize,
+    with_cr: usize,
+    is_text: bool,
+}
+
+impl Sizes {
+    fn of(content: &[u8]) -> Self {
+        let lines = content.iter().filter(|byte| **byte == b'\n').count();
+        Sizes { plain: content.len(), with_cr: content.len() + lines, is_text: !content.contains(&0) }
+    }
+}
+
+/// What attributes say about how a file is written.
+enum Rule {
+    /// Nothing: settings decide.
+    Auto,
+    Plain,
+    Crlf,
+    /// More than line ends.
+    Other,
+}
+
+fn rules(scratch: &ScratchRepo, git: &Git, paths: &[&[u8]]) -> Result<HashMap<Vec<u8>, Rule>> {
+    if paths.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let names = ["text", "eol", "crlf", "ident", "working-tree-encoding", "filter"];
+    let printed = scratch.git(git).args(["check-attr", "-z", "--stdin"]).args(names).run(&joined(paths));
+    let printed = printed.context("cannot read the attributes")?;
+    let fields: Vec<&[u8]> = printed.split(|byte| *byte == 0).collect();
+    let mut rules = HashMap::new();
+    // Three fields for each name: path, name, value.
+    for group in fields.chunks_exact(3 * names.len()) {
+        let value = |n: usize| group[3 * n + 2];
+        let given = |n: usize| !matches!(value(n), b"unspecified" | b"unset");
+        let rule = if (2..names.len()).any(given) {
+            Rule::Other
+        } else {
+            match (value(0), value(1)) {
+                (b"unset", _) | (_, b"lf") => Rule::Plain,
+                (_, b"crlf") => Rule::Crlf,
+                _ => Rule::Auto,
+            }
+        };
+        rules.insert(group[0].to_vec(), rule);
+    }
+    Ok(rules)
+}
+
+/// The same as [`find`] for entries of the checkout's index.
+///
+/// # Errors
+/// As [`find`].
+pub(super) fn find_settled(
+    scratch: &ScratchRepo,
+    git: &Git,
+    asked: Asked,
+    mut entries: Vec<Entry>,
+) -> Result<BTreeMap<Vec<u8>, git2::Oid>> {
+    entries.retain(|entry| scratch.is_file(&entry.path));
+    if entries.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let index = scratch.path().join("index.settled");
+    super::index::write(&index, &mut entries)?;
+    find(scratch, git, asked, &index, &entries)
+}
+
+/// Compares what was captured, in the index file `index`, with what git would
+/// write of it, and stores what differs.
+///
+/// # Errors
+/// When git fails, or a file cannot be read.
+pub(super) fn find(
+    scratch: &ScratchRepo,
+    git: &Git,
+    asked: Asked,
+    index: &Path,
+    entries: &[Entry],
+) -> Result<BTreeMap<Vec<u8>, git2::Oid>> {
+    let regular = entries.iter().filter(|entry| entry.mode & 0o170_000 == 0o100_000);
+    let differ: Vec<&Entry> = if asked.conversion {
+        let written = write(scratch, git, index, &regular.clone().map(|entry| &*entry.path).collect::<Vec<_>>())?;
+        let at = |entry: &Entry| written.join(OsStr::from_bytes(&entry.path));
+        regular.filter(|entry| !same(&at(entry), &scratch.full(&entry.path)).unwrap_or(false)).collect()
+    } else {
+        // What git changes when it reads and not when it writes gets shorter.
+        let own = git2::Repository::open_bare(scratch.path())?;
+        let odb = own.odb()?;
+        let size = |entry: &Entry| odb.read_header(entry.object).map(|(size, _)| size as u64).ok();
+        let there = |entry: &Entry| scratch.full(&entry.path).symlink_metadata().map(|meta| meta.len()).ok();
+        regular.filter(|entry| size(entry) != there(entry)).collect()
+    };
+    let files: Vec<PathBuf> = differ.iter().map(|entry| scratch.full(&entry.path)).collect();
+    let stored = scratch.store_raw(git, &files).context("cannot store files as they are")?;
+    Ok(differ.iter().map(|entry| entry.path.clone()).zip(stored).collect())
+}
+
+/// Lets git write these files of an index aside; the folder.
+fn write(scratch: &ScratchRepo, git: &Git, index: &Path, paths: &[&[u8]]) -> Result<PathBuf> {
+    let folder = scratch.path().join("written");
+    if folder.exists() {
+        crate::disk::remove::tree(&folder)?;
+    }
+    fs::create_dir(&folder)?;
+    let mut prefix = OsString::from("--prefix=");
+    prefix.push(&folder);
+    prefix.push("/");
+    let call = scratch.git(git).env("GIT_INDEX_FILE", index).args(["checkout-index", "-q", "-z", "--stdin"]);
+    call.args([prefix]).run(&joined(paths)).context("cannot see how git would write the files")?;
+    Ok(folder)
+}
+
+fn same(a: &Path, b: &Path) -> io::Result<bool> {
+    let (mut a, mut b) = (fs::File::open(a)?, fs::File::open(b)?);
+    if a.metadata()?.len() != b.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut left, mut right) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    loop {
+        let count = a.read(&mut left)?;
+        if count == 0 {
+            return Ok(true);
+        }
+        b.read_exact(&mut right[..count])?;
+        if left[..count] != right[..count] {
+            return Ok(false);
+        }
+    }
+}
+
+/// Puts the contents in place of what git wrote.
+///
+/// # Errors
+/// [`crate::error::Kind::Integrity`] for a file that was not written, or a
+/// content that is missing.
+pub(super) fn place(
+    repo: &git2::Repository,
+    root: &Path,
+    verbatim: &[Verbatim],
+    written: &mut [(TreeFile, Stat)],
+) -> Result<()> {
+    let mut places: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+    if !verbatim.is_empty() {
+        places.extend(written.iter().enumerate().map(|(n, (file, _))| (file.path.clone(), n)));
+    }
+    for wanted in verbatim {
+        let place = places.get(&wanted.path.0).copied().filter(|n| written[*n].0.mode & 0o170_000 == 0o100_000);
+        let place = place.ok_or_else(|| integrity(format!("the snapshot has no file {}", wanted.path)))?;
+        let (file, stat) = &mut written[place];
+        let blob = repo.find_blob(wanted.object.0);
+        let blob = blob.map_err(|_| integrity(format!("the content of {} is missing", wanted.path)))?;
+        *stat = files::replace(repo, root, file, &mut blob.content())?;
+    }
+    Ok(())
+}
