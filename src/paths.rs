@@ -196,6 +196,11 @@ impl Paths {
         self.state.join("receipts")
     }
 
+    /// How fast things were on this machine.
+    pub fn rates(&self) -> PathBuf {
+        self.state.join("rates.json")
+    }
+
     /// What a watch over a store has brought.
     pub fn watch(&self, store_key: &str) -> PathBuf {
         self.state.join("watch").join(format!("{store_key}.json"))

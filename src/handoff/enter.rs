@@ -9,6 +9,7 @@ use super::context::Context;
 use super::hydrate::Renew;
 use super::plan::{self, Plan};
 use super::prepare::{afterwards, gather, is_first, make_workspace};
+use super::rates;
 use super::report::Report;
 use super::resolve::{Resolved, resolve};
 use super::source::Source;
@@ -167,15 +168,17 @@ fn run(
     }
     tell::greet(ctx, resolved, spec.network, options.command.is_empty());
     // The command need not wait for it, and neither does the caller.
-    let afterwards = || {
+    let afterwards = |done: &Report| {
         let given = caches::given(resolved, &hydrated.records);
         if made.unflushed
             || pulled.layers.unflushed(&pulled.records)
             || is_first(resolved)
             || Trees::unflushed(&hydrated.records)
             || given.is_some()
+            || rates::is_news(done)
         {
             runtime::in_background(|| {
+                rates::learn(ctx, done);
                 caches::note_given(ctx, resolved, into, given);
                 afterwards(ctx, resolved, into, Some(&pulled));
                 caches::flush(ctx, &pulled, &hydrated.records);
@@ -192,7 +195,7 @@ fn run(
         };
         let lease = report.step("start", started)?;
         drop(kept);
-        afterwards();
+        afterwards(report);
         tell::tell_ports(ctx, &lease);
         tell::tell_limits(ctx, &lease);
         let ends = tell::deadline(&lease).unwrap_or_default();
@@ -204,7 +207,7 @@ fn run(
     }
     let mut sandbox = report.step("start", || Ok((Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?, 0)))?;
     drop(kept);
-    afterwards();
+    afterwards(report);
     gc::daily(ctx);
     tell::tell_ports(ctx, sandbox.lease());
     tell::tell_limits(ctx, sandbox.lease());

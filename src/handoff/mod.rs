@@ -31,6 +31,7 @@ mod plan;
 mod prefetch;
 mod prepare;
 mod publish;
+mod rates;
 mod remove;
 mod report;
 mod reset;

@@ -7,9 +7,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::context::Context;
-use super::fetch;
 use super::resolve::Resolved;
 use super::source::Source;
+use super::{caches, fetch, rates};
 use crate::image::Image;
 use crate::ui::human_bytes;
 
@@ -36,18 +36,22 @@ pub struct Plan {
     pub bytes_missing: Option<u64>,
     /// Whether everything is here: such an enter needs no network.
     pub warm: bool,
+    /// How long it will take by what this machine has measured; `null` where a
+    /// part was never measured here.
+    pub expected_seconds: Option<f64>,
 }
 
 /// One thing that a task needs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Part {
-    /// `layer`, `snapshot`, `commits` or `workspace`.
+    /// `layer`, `cache`, `snapshot`, `commits` or `workspace`.
     pub kind: &'static str,
     /// Which one.
     pub name: String,
     /// Whether it is here.
     pub hit: bool,
-    /// Bytes that would be fetched for it; `null` where nobody knows.
+    /// Bytes that would be fetched for it; `null` where nobody knows, and for a
+    /// cache that has to be made.
     pub bytes: Option<u64>,
 }
 
@@ -76,9 +80,13 @@ pub(super) fn plan(
         }));
     }
     let missing: Vec<u64> = parts.iter().filter(|part| !part.hit).filter_map(|part| part.bytes).collect();
+    if runtime {
+        parts.extend(caches::parts(ctx, resolved, ready.then_some(place), source)?);
+    }
     parts.extend(fetch::snapshot_part(ctx, resolved, source, ready)?);
     parts.push(Part { kind: "workspace", name: place.display().to_string(), hit: ready, bytes: Some(0) });
-    Ok(Plan {
+    let caches = parts.iter().filter(|part| part.kind == "cache").all(|part| part.hit);
+    let mut plan = Plan {
         task: resolved.task.reference(),
         identity: resolved.digest.to_string(),
         pinned_at: resolved.pin.as_ref().map(|pin| pin.pinned_at),
@@ -87,9 +95,12 @@ pub(super) fn plan(
         image: resolved.identity.toolchain.image.to_string(),
         layers_missing: image.as_ref().map(|_| missing.len()),
         bytes_missing: image.as_ref().map(|_| missing.iter().sum()),
-        warm: ready && (!runtime || (image.is_some() && missing.is_empty())),
+        warm: ready && (!runtime || (image.is_some() && missing.is_empty() && caches)),
+        expected_seconds: None,
         parts,
-    })
+    };
+    plan.expected_seconds = rates::expect(ctx, &plan);
+    Ok(plan)
 }
 
 fn known_image(ctx: &Context, resolved: &Resolved, source: Option<&Source<'_>>) -> Result<Option<Image>> {
@@ -113,12 +124,16 @@ impl Plan {
             let state = match (part.hit, part.bytes) {
                 (true, _) => "hit".to_owned(),
                 (false, Some(bytes)) => format!("miss, {}", human_bytes(bytes)),
+                (false, None) if part.kind == "cache" => "miss, its setup would run".to_owned(),
                 (false, None) => "miss".to_owned(),
             };
             lines.push(format!("{:<10} {} ({state})", part.kind, part.name));
         }
         lines.push(format!("workspace  {workspace} {}", self.workspace));
         lines.push(format!("network    {}", if self.warm { "not needed" } else { "store and git remote" }));
+        if let Some(seconds) = self.expected_seconds {
+            lines.push(format!("expected   {seconds} s, by what this machine has measured"));
+        }
         lines
     }
 }

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::fetch::{self, Mapped};
+use super::plan::Part;
 use super::report::Report;
 use super::resolve::Resolved;
 use super::source::Source;
@@ -269,6 +270,38 @@ impl<'a> Caches<'a> {
         report.note("hydrate.cache", start.elapsed(), 0);
         Ok(hydrated)
     }
+}
+
+/// What is to be known of a task's caches before anything is fetched: from its
+/// workspace where that is there, from its identity otherwise.
+///
+/// # Errors
+/// When the store does not answer.
+pub(super) fn parts(
+    ctx: &Context,
+    resolved: &Resolved,
+    workspace: Option<&Path>,
+    source: Option<&Source<'_>>,
+) -> Result<Vec<Part>> {
+    let wanted = match workspace {
+        Some(workspace) => wanted(ctx, &ctx.project(workspace)?, &Basis::of(&resolved.identity), workspace),
+        None => wanted::of_identity(&resolved.identity),
+    };
+    let user = fetch::local_user(ctx, &resolved.identity.toolchain.image.digest)?;
+    let trees = user.map(|user| trees(ctx, &fetch::holder(ctx, &user))).transpose()?;
+    let mut parts = Vec::new();
+    for wanted in wanted {
+        let scopes = scopes(resolved);
+        let find = |trees: &Trees| scopes.iter().any(|scope| trees.get(&wanted.key, scope).is_some());
+        let hit = trees.as_ref().is_some_and(find);
+        let bytes = match source {
+            _ if hit => Some(0),
+            Some(source) if !ctx.options.offline => travel::size(source.store()?, &wanted, &scopes)?,
+            _ => None,
+        };
+        parts.push(Part { kind: "cache", name: format!("{} {}", wanted.name, wanted.key.short()), hit, bytes });
+    }
+    Ok(parts)
 }
 
 /// The trees of a mapping.

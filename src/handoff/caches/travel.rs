@@ -278,3 +278,26 @@ pub(in crate::handoff) fn push(
 fn layer(packed: &Packed) -> Descriptor {
     Descriptor { digest: packed.digest, size: packed.size, ..Descriptor::of(media::LAYER_ZSTD, b"") }
 }
+
+/// Bytes that an entry would cost from a store; `None` when it has none.
+///
+/// # Errors
+/// When the store does not answer.
+pub(super) fn size(store: &dyn Store, wanted: &Wanted, scopes: &[Scope]) -> Result<Option<u64>> {
+    let of = |artifact: TreeArtifact| artifact.layers.iter().map(|layer| layer.size).sum();
+    if let Some(fixture) = &wanted.fixture {
+        // Another store is asked only by an enter, after an approval.
+        let here =
+            fixture.store.is_none().then(|| store.find(&fixture.digest).and_then(|found| read_tree(store, &found)));
+        return Ok(here.and_then(Result::ok).map(of));
+    }
+    for scope in scopes {
+        if let Some(descriptor) = store.resolve(&scope.tag(&wanted.key))?
+            && let Ok(artifact) = read_tree(store, &descriptor)
+            && Document::parse(&artifact.document, &wanted.key).is_ok()
+        {
+            return Ok(Some(of(artifact)));
+        }
+    }
+    Ok(None)
+}

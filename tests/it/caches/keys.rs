@@ -79,3 +79,30 @@ fn the_identity_names_keys_and_lockfiles() {
     lab.sh(&task, "true");
     assert_eq!(lab.report()["caches"][0]["key"], identity["caches"][0]["key"]);
 }
+
+#[test]
+fn a_dry_run_tells_what_is_here_and_how_long_the_rest_takes() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let first = task(&lab, &deps("dd if=/dev/urandom of=deps/x bs=64k count=16 2>/dev/null"));
+    let plan = |lab: &Lab, task: &str| lab.dev.envctl(["enter", "--dry-run", "--json", task]).ok().json();
+    let cache = |plan: &serde_json::Value| {
+        let parts = plan["parts"].as_array().unwrap();
+        parts.iter().find(|part| part["kind"] == "cache").unwrap().clone()
+    };
+    let before = plan(&lab, &first);
+    assert_eq!((&cache(&before)["hit"], cache(&before)["bytes"].is_null()), (&false.into(), true), "{before}");
+    assert!(before["expected_seconds"].is_null(), "nothing was measured yet");
+    let text = lab.dev.envctl(["enter", "--dry-run", &first]).ok().stdout;
+    assert!(text.contains("(miss, its setup would run)"), "{text}");
+    lab.sh(&first, "true");
+    let after = plan(&lab, &first);
+    assert_eq!((&cache(&after)["hit"], &after["warm"]), (&true.into(), &true.into()), "{after}");
+    crate::support::until("what was measured is written", || plan(&lab, &first)["expected_seconds"].is_f64());
+    assert!(plan(&lab, &first)["expected_seconds"].as_f64().unwrap() < 5.0);
+    lab.dev.envctl(["cache", "promote", &first]).ok();
+    let other = lab.with_developer(crate::support::Home::new());
+    let size = cache(&plan(&other, &first))["bytes"].as_u64().unwrap();
+    assert!((1 << 20..2 << 20).contains(&size), "{size}");
+    assert!(cache(&plan(&lab, &first))["bytes"] == 0);
+}
