@@ -22,6 +22,9 @@ _envctl() {
             envctl,artifacts)
                 cmd="envctl__subcmd__artifacts"
                 ;;
+            envctl,cache)
+                cmd="envctl__subcmd__cache"
+                ;;
             envctl,completions)
                 cmd="envctl__subcmd__completions"
                 ;;
@@ -48,6 +51,9 @@ _envctl() {
                 ;;
             envctl,ports)
                 cmd="envctl__subcmd__ports"
+                ;;
+            envctl,prefetch)
+                cmd="envctl__subcmd__prefetch"
                 ;;
             envctl,publish)
                 cmd="envctl__subcmd__publish"
@@ -94,11 +100,56 @@ _envctl() {
             envctl__subcmd__artifacts__subcmd__help,verify)
                 cmd="envctl__subcmd__artifacts__subcmd__help__subcmd__verify"
                 ;;
+            envctl__subcmd__cache,diff)
+                cmd="envctl__subcmd__cache__subcmd__diff"
+                ;;
+            envctl__subcmd__cache,help)
+                cmd="envctl__subcmd__cache__subcmd__help"
+                ;;
+            envctl__subcmd__cache,key)
+                cmd="envctl__subcmd__cache__subcmd__key"
+                ;;
+            envctl__subcmd__cache,ls)
+                cmd="envctl__subcmd__cache__subcmd__ls"
+                ;;
+            envctl__subcmd__cache,promote)
+                cmd="envctl__subcmd__cache__subcmd__promote"
+                ;;
+            envctl__subcmd__cache,prune)
+                cmd="envctl__subcmd__cache__subcmd__prune"
+                ;;
+            envctl__subcmd__cache,verify)
+                cmd="envctl__subcmd__cache__subcmd__verify"
+                ;;
+            envctl__subcmd__cache__subcmd__help,diff)
+                cmd="envctl__subcmd__cache__subcmd__help__subcmd__diff"
+                ;;
+            envctl__subcmd__cache__subcmd__help,help)
+                cmd="envctl__subcmd__cache__subcmd__help__subcmd__help"
+                ;;
+            envctl__subcmd__cache__subcmd__help,key)
+                cmd="envctl__subcmd__cache__subcmd__help__subcmd__key"
+                ;;
+            envctl__subcmd__cache__subcmd__help,ls)
+                cmd="envctl__subcmd__cache__subcmd__help__subcmd__ls"
+                ;;
+            envctl__subcmd__cache__subcmd__help,promote)
+                cmd="envctl__subcmd__cache__subcmd__help__subcmd__promote"
+                ;;
+            envctl__subcmd__cache__subcmd__help,prune)
+                cmd="envctl__subcmd__cache__subcmd__help__subcmd__prune"
+                ;;
+            envctl__subcmd__cache__subcmd__help,verify)
+                cmd="envctl__subcmd__cache__subcmd__help__subcmd__verify"
+                ;;
             envctl__subcmd__help,approve)
                 cmd="envctl__subcmd__help__subcmd__approve"
                 ;;
             envctl__subcmd__help,artifacts)
                 cmd="envctl__subcmd__help__subcmd__artifacts"
+                ;;
+            envctl__subcmd__help,cache)
+                cmd="envctl__subcmd__help__subcmd__cache"
                 ;;
             envctl__subcmd__help,completions)
                 cmd="envctl__subcmd__help__subcmd__completions"
@@ -127,6 +178,9 @@ _envctl() {
             envctl__subcmd__help,ports)
                 cmd="envctl__subcmd__help__subcmd__ports"
                 ;;
+            envctl__subcmd__help,prefetch)
+                cmd="envctl__subcmd__help__subcmd__prefetch"
+                ;;
             envctl__subcmd__help,publish)
                 cmd="envctl__subcmd__help__subcmd__publish"
                 ;;
@@ -153,6 +207,24 @@ _envctl() {
                 ;;
             envctl__subcmd__help__subcmd__artifacts,verify)
                 cmd="envctl__subcmd__help__subcmd__artifacts__subcmd__verify"
+                ;;
+            envctl__subcmd__help__subcmd__cache,diff)
+                cmd="envctl__subcmd__help__subcmd__cache__subcmd__diff"
+                ;;
+            envctl__subcmd__help__subcmd__cache,key)
+                cmd="envctl__subcmd__help__subcmd__cache__subcmd__key"
+                ;;
+            envctl__subcmd__help__subcmd__cache,ls)
+                cmd="envctl__subcmd__help__subcmd__cache__subcmd__ls"
+                ;;
+            envctl__subcmd__help__subcmd__cache,promote)
+                cmd="envctl__subcmd__help__subcmd__cache__subcmd__promote"
+                ;;
+            envctl__subcmd__help__subcmd__cache,prune)
+                cmd="envctl__subcmd__help__subcmd__cache__subcmd__prune"
+                ;;
+            envctl__subcmd__help__subcmd__cache,verify)
+                cmd="envctl__subcmd__help__subcmd__cache__subcmd__verify"
                 ;;
             envctl__subcmd__help__subcmd__ports,add)
                 cmd="envctl__subcmd__help__subcmd__ports__subcmd__add"
@@ -200,7 +272,7 @@ _envctl() {
 
     case "${cmd}" in
         envctl)
-            opts="-q -v -h -V --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help --version enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help"
+            opts="-q -v -h -V --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help --version enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -493,6 +565,320 @@ _envctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        envctl__subcmd__cache)
+            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help ls verify prune key diff promote help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__diff)
+            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__help)
+            opts="ls verify prune key diff promote help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__help__subcmd__diff)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__help__subcmd__key)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__help__subcmd__ls)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__help__subcmd__promote)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__help__subcmd__prune)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__key)
+            opts="-q -v -h --why --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --why)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__ls)
+            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__promote)
+            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__prune)
+            opts="-q -v -h --older-than --max-size --all --key --dry-run --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --older-than)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__verify)
+            opts="-q -v -h --sample --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --sample)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         envctl__subcmd__completions)
             opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help bash zsh fish"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -546,7 +932,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__enter)
-            opts="-p -q -v -h --no-runtime --into --network --publish --timeout --no-secrets --detach --fresh --refresh --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-p -q -v -h --no-runtime --into --network --publish --timeout --no-secrets --detach --fresh --refresh --materialize --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -678,7 +1064,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__help)
-            opts="enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help"
+            opts="enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -762,6 +1148,104 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__help__subcmd__artifacts__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__help__subcmd__cache)
+            opts="ls verify prune key diff promote"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__help__subcmd__cache__subcmd__diff)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__help__subcmd__cache__subcmd__key)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__help__subcmd__cache__subcmd__ls)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__help__subcmd__cache__subcmd__promote)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__help__subcmd__cache__subcmd__prune)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__help__subcmd__cache__subcmd__verify)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -918,6 +1402,20 @@ _envctl() {
         envctl__subcmd__help__subcmd__ports__subcmd__ls)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__help__subcmd__prefetch)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1158,6 +1656,52 @@ _envctl() {
                 return 0
             fi
             case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__prefetch)
+            opts="-q -v -h --rate --watch --every --max-bytes --hours --rounds --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --every)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-bytes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hours)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rounds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

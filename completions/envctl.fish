@@ -46,7 +46,9 @@ complete -c envctl -n "__fish_envctl_needs_command" -f -a "tasks" -d 'List the t
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "log" -d 'Show what a task goes on from, newest first'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "diff" -d 'Show what lies between two tasks, or two identities'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "artifacts" -d 'Evidence that is attached to a task'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "cache" -d 'Sealed trees: package caches, build caches, fixtures'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "prefetch" -d 'Bring what tasks need, so that the next enter is warm'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "extend" -d 'Give a running runtime more time before its deadline'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "ports" -d 'Show or publish ports of a running runtime'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "gc" -d 'Remove what dead commands left, and records that are old'
@@ -70,6 +72,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand enter" -l no-secrets -d 'L
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l detach -d 'Leave the runtime running under a supervisor of its own, and return'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l fresh -d 'Make another runtime although the task has one'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l refresh -d 'Resolve the task again; an older workspace is set aside'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l materialize -d 'Copy cached trees into the workspace, for programs of the host'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l dry-run -d 'Show what would be done'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l json -d 'Print one JSON object on stdout'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l offline -d 'Use nothing but what is on this machine'
@@ -276,6 +279,111 @@ complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from help" -f -a "get" -d 'Fetch a task\'s artifacts, and print the folder in which they are'
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Read a task\'s artifacts in full and check them against what they say'
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -f -a "ls" -d 'List the entries of this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -f -a "verify" -d 'Hash entries and image layers again, and move away what is damaged'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -f -a "prune" -d 'Remove entries and image layers that no runtime and no workspace needs'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -f -a "key" -d 'Print the keys of a task\'s caches, and what they are made of'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -f -a "diff" -d 'Show how a later result of an entry\'s setup differs from the entry'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -f -a "promote" -d 'Give what a task sealed to all tasks of its store, here and there'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -l sample -d 'Only so many, chosen at random' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l older-than -d 'What was not used for so long' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l max-size -d 'What was not used longest, until the rest has at most this size' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l key -d 'One entry' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l all -d 'Everything'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l dry-run -d 'Show what would be removed'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l why -d 'Say why two keys differ; each is a task, or the beginning of a key' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from help" -f -a "ls" -d 'List the entries of this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Hash entries and image layers again, and move away what is damaged'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from help" -f -a "prune" -d 'Remove entries and image layers that no runtime and no workspace needs'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from help" -f -a "key" -d 'Print the keys of a task\'s caches, and what they are made of'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from help" -f -a "diff" -d 'Show how a later result of an entry\'s setup differs from the entry'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from help" -f -a "promote" -d 'Give what a task sealed to all tasks of its store, here and there'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l net-timeout -d 'How many seconds a registry may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -288,6 +396,24 @@ complete -c envctl -n "__fish_envctl_using_subcommand status" -s v -l verbose -d
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l rate -d 'Bytes per second at most' -r
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l every -d 'How often to look at the store' -r
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l max-bytes -d 'Bytes per day at most' -r
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l hours -d 'Only in these hours of the day, such as 9-18' -r
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l rounds -d 'End after so many looks' -r
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l watch -d 'Follow the store, and bring every task that needs a human'
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand extend" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand extend" -l net-timeout -d 'How many seconds a registry may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand extend" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -382,26 +508,34 @@ complete -c envctl -n "__fish_envctl_using_subcommand completions" -s v -l verbo
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "enter" -d 'Enter a task: resolve, pull, hydrate, start; reset on exit'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "exec" -d 'Run a command in a task\'s running runtime'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "reset" -d 'Bring a task\'s runtimes back to baseline, with a receipt'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "tasks" -d 'List the tasks of a store, or remove some'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "log" -d 'Show what a task goes on from, newest first'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "diff" -d 'Show what lies between two tasks, or two identities'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "artifacts" -d 'Evidence that is attached to a task'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "extend" -d 'Give a running runtime more time before its deadline'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "ports" -d 'Show or publish ports of a running runtime'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "gc" -d 'Remove what dead commands left, and records that are old'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "approve" -d 'Agree to what a project asks of this machine'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "completions" -d 'Print the completions for a shell'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts status extend ports gc approve completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "enter" -d 'Enter a task: resolve, pull, hydrate, start; reset on exit'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "exec" -d 'Run a command in a task\'s running runtime'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "reset" -d 'Bring a task\'s runtimes back to baseline, with a receipt'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "tasks" -d 'List the tasks of a store, or remove some'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "log" -d 'Show what a task goes on from, newest first'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "diff" -d 'Show what lies between two tasks, or two identities'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "artifacts" -d 'Evidence that is attached to a task'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "cache" -d 'Sealed trees: package caches, build caches, fixtures'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "prefetch" -d 'Bring what tasks need, so that the next enter is warm'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "extend" -d 'Give a running runtime more time before its deadline'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "ports" -d 'Show or publish ports of a running runtime'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "gc" -d 'Remove what dead commands left, and records that are old'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "approve" -d 'Agree to what a project asks of this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from tasks" -f -a "rm" -d 'Remove tasks from their store'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from artifacts" -f -a "add" -d 'Attach files to a task'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from artifacts" -f -a "ls" -d 'List a task\'s artifacts, oldest first'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from artifacts" -f -a "get" -d 'Fetch a task\'s artifacts, and print the folder in which they are'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from artifacts" -f -a "verify" -d 'Read a task\'s artifacts in full and check them against what they say'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from cache" -f -a "ls" -d 'List the entries of this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from cache" -f -a "verify" -d 'Hash entries and image layers again, and move away what is damaged'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from cache" -f -a "prune" -d 'Remove entries and image layers that no runtime and no workspace needs'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from cache" -f -a "key" -d 'Print the keys of a task\'s caches, and what they are made of'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from cache" -f -a "diff" -d 'Show how a later result of an entry\'s setup differs from the entry'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from cache" -f -a "promote" -d 'Give what a task sealed to all tasks of its store, here and there'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from ports" -f -a "ls" -d 'List the ports that are published'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from ports" -f -a "add" -d 'Publish ports on localhost'

@@ -72,3 +72,28 @@ fn bash_completes() {
     assert_eq!(complete("envctl enter --no-r"), "--no-runtime\n");
     assert_eq!(complete("envctl publish --status need"), "needs-human\n");
 }
+
+#[test]
+fn a_pull_request_is_sealed_and_a_protected_branch_gives_to_all() {
+    let lab = Lab::new();
+    let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
+    let setup = "cat /proc/sys/kernel/random/uuid > deps/id";
+    lab.repo.write("envctl.toml", format!("[[cache]]\nname = \"deps\"\npath = \"deps\"\nsetup = \"{setup}\"\n"));
+    lab.repo.write(".gitignore", "deps\n");
+    lab.repo.commit("settings");
+    lab.repo.push();
+    let seal = |task: &str, protected: &str| {
+        let call = lab.agent.call(format!("{ROOT}/examples/seal-on-pull-request"), [task]).cwd(&lab.repo.path);
+        with_envctl(&lab, &lab.agent, call).env("ENVCTL_IMAGE", &image).env("PROTECTED", protected).ok()
+    };
+    seal("pr-1", "").says(&["Pushed", "(task scope)"]);
+    let task = |task: &str| lab.store.reference(task);
+    let first = lab.sh(&task("pr-1"), "cat deps/id");
+    assert_eq!(lab.report()["caches"][0]["found"], "fetched");
+    seal("pr-1", "");
+    seal("main", "1").says(&["Pushed", "(project scope)"]);
+    seal("pr-2", "");
+    let given = lab.sh(&task("pr-2"), "cat deps/id");
+    assert_ne!(given, first);
+    assert_eq!(lab.report()["caches"][0]["scope"], "project");
+}
