@@ -231,6 +231,11 @@ impl Paths {
         self.cache.join("trash")
     }
 
+    /// Damaged entries of the caches.
+    pub fn quarantine(&self) -> PathBuf {
+        self.cache.join("quarantine")
+    }
+
     /// A lock file below the data root.
     pub fn data_lock(&self, name: &str) -> PathBuf {
         self.data.join("locks").join(name)

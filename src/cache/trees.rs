@@ -410,6 +410,14 @@ impl Trees {
         self.set_aside(&place, holder)
     }
 
+    /// Takes away a folder that holds no entry, such as one that a reboot cut short.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub fn remove_broken(&self, place: &Path, holder: &dyn Holder) -> Result<()> {
+        self.set_aside(place, holder)
+    }
+
     /// Keeps a damaged entry where nothing uses it.
     ///
     /// # Errors

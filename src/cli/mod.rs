@@ -6,10 +6,12 @@ mod artifacts;
 mod cache;
 mod completions;
 mod diff;
+mod doctor;
 mod enter;
 mod exec;
 mod extend;
 mod gc;
+mod init;
 mod log;
 mod ports;
 mod prefetch;
@@ -101,6 +103,8 @@ enum Verb {
     Ports(ports::Arguments),
     Gc(gc::Arguments),
     Approve(approve::Arguments),
+    Init(init::Arguments),
+    Doctor(doctor::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -147,6 +151,8 @@ impl Verb {
             Verb::Ports(arguments) => arguments.run(ctx),
             Verb::Gc(arguments) => arguments.run(ctx, reaped),
             Verb::Approve(arguments) => arguments.run(ctx),
+            Verb::Init(arguments) => arguments.run(ctx),
+            Verb::Doctor(arguments) => arguments.run(ctx),
             Verb::Completions(arguments) => arguments.run(&ctx.ui),
         }
     }

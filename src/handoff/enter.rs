@@ -149,10 +149,11 @@ fn run(
     }
     // Until the lease is written nothing of the caches is removed.
     let kept = caches::keep(ctx)?;
-    let (image, pulled, made) = gather(&source, resolved, into, place, renew(options), report)?;
+    let (image, pulled, made, early) = gather(&source, resolved, into, place, renew(options), report)?;
     let project = ctx.project(place)?;
     start::approve(ctx, resolved, &project, &options.runtime)?;
     let mut wanted = Caches::new(ctx, resolved, &pulled, place, &project)?;
+    wanted.have_come(early);
     wanted.fetch(&source, report)?;
     // The threads of a registry's connections must have ended by now.
     drop(source);

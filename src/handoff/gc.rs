@@ -78,6 +78,11 @@ pub fn gc(ctx: &Context, receipts: Vec<Receipt>) -> Result<Collected> {
         }
     }
     crash::point("gc.trash");
+    for path in children(&ctx.paths.quarantine()).into_iter().filter(|path| is_older(ctx, path, RECORDS)) {
+        if remove_anyhow(ctx, &path).is_ok() {
+            removed("trash", path, "it was damaged, and is older than 30 days");
+        }
+    }
     for (kind, folder) in [("receipt", ctx.paths.receipts()), ("log", ctx.paths.logs())] {
         for path in children(&folder).into_iter().filter(|path| is_older(ctx, path, RECORDS)) {
             if fs::remove_file(&path).is_ok() {

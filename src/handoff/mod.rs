@@ -14,12 +14,14 @@ mod claim;
 mod collect;
 mod context;
 mod diff;
+mod doctor;
 mod enter;
 mod evidence;
 mod fetch;
 mod gc;
 mod hydrate;
 mod image_source;
+mod init;
 mod keep;
 mod lineage;
 mod live;
@@ -52,11 +54,13 @@ pub use caches::{
 };
 pub use context::{Context, Options};
 pub use diff::{Diff, DiffOptions, diff};
+pub use doctor::{Check, Health, doctor};
 pub use enter::{EnterOptions, Entered, enter};
 pub use evidence::{
     AddOptions, ArtifactRow, Artifacts, Checked, add_artifacts, list_artifacts, verdict, verify_artifacts,
 };
 pub use gc::{Collected, Removed, gc};
+pub use init::{InitOptions, Initialised, init};
 pub use keep::{Expired, expire_artifacts};
 pub use lineage::{Log, LogEnd, LogEntry, log};
 pub use live::{add_ports, exec, extend, ports};

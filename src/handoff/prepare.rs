@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::bring::{artifacts_of, key_artifacts};
+use super::caches::{self, Arrived};
 use super::claim;
 use super::context::Context;
 use super::fetch::{self, Here};
@@ -107,13 +108,13 @@ pub(super) fn gather(
     place: &Path,
     renew: Renew,
     report: &mut Report,
-) -> Result<(Image, Pulled, Made)> {
+) -> Result<(Image, Pulled, Made, Vec<Arrived>)> {
     let start = Instant::now();
     let known = match fetch::image_here(source.ctx, resolved)? {
         Here::Whole(whole) => {
             report.note("fetch.image", start.elapsed(), 0);
             let (image, pulled) = *whole;
-            return Ok((image, pulled, make_workspace(source, resolved, into, place, renew, report)?));
+            return Ok((image, pulled, make_workspace(source, resolved, into, place, renew, report)?, Vec::new()));
         }
         Here::Documents(image) => Some(image),
         Here::Nothing => None,
@@ -126,10 +127,13 @@ pub(super) fn gather(
             }
             (pulled, start.elapsed())
         });
+        let coming = (!resolved.identity.caches.is_empty()).then(|| scope.spawn(|| caches::early(source, resolved)));
         let made = make_workspace(source, resolved, into, place, renew, report);
         if made.is_err() {
             source.stop();
         }
+        let early = coming.map(|coming| coming.join()).transpose();
+        let early = early.map_err(|_| anyhow::anyhow!("the thread that fetches caches died"))?;
         let (pulled, took) = pulling.join().map_err(|_| anyhow::anyhow!("the thread that pulls the image died"))?;
         // Of two failures the one that stopped the other is told.
         let (image, pulled) = match (pulled, made.as_ref().err()) {
@@ -138,7 +142,7 @@ pub(super) fn gather(
             (pulled, _) => pulled?,
         };
         report.note("fetch.image", took, pulled.bytes);
-        Ok((image, pulled, made?))
+        Ok((image, pulled, made?, early.unwrap_or_default()))
     })
 }
 

@@ -264,6 +264,13 @@ impl Layers {
         digests.into_iter().filter_map(record).collect()
     }
 
+    /// Folders that hold no layer that may be used.
+    pub fn broken(&self) -> Vec<Digest> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let digests = entries.filter_map(|entry| format!("sha256:{}", entry.file_name().to_str()?).parse().ok());
+        digests.filter(|diff_id| self.get(diff_id).is_none()).collect()
+    }
+
     /// Moves a layer out of the way, and removes it as far as possible.
     ///
     /// # Errors

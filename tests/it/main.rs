@@ -12,6 +12,7 @@ mod docs;
 mod errors;
 mod evidence;
 mod examples;
+mod first_steps;
 mod gc;
 mod history;
 mod hostile_git;

@@ -33,7 +33,7 @@ use crate::runtime::{Access, TreeMount};
 pub(super) use place::forget_materialized;
 pub use tend::Tended;
 pub(super) use tend::{configured, make_room, tend};
-pub(super) use travel::{identity_caches, push};
+pub(super) use travel::{Arrived, early, identity_caches, push};
 pub use verbs::{
     CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, Verified, cache_diff, cache_key, cache_why, caches,
     promote, prune, verify_caches,
@@ -80,6 +80,8 @@ pub(super) struct Caches<'a> {
     holder: Mapped,
     wanted: Vec<Wanted>,
     found: Vec<Option<(Record, Found)>>,
+    /// What arrived with the image.
+    early: Vec<travel::Arrived>,
 }
 
 /// What a runtime is given.
@@ -117,7 +119,7 @@ impl<'a> Caches<'a> {
         let found = wanted.iter().map(|_| None).collect();
         let holder = fetch::holder(ctx, &pulled.user);
         let trees = trees(ctx, &holder)?;
-        Ok(Caches { ctx, resolved, project, pulled, workspace, trees, holder, wanted, found })
+        Ok(Caches { ctx, resolved, project, pulled, workspace, trees, holder, wanted, found, early: Vec::new() })
     }
 
     /// The caches that an identity names, where there is no workspace.
@@ -133,6 +135,11 @@ impl<'a> Caches<'a> {
         Self::with(ctx, resolved, pulled, (&ctx.cwd, project), wanted::of_identity(&resolved.identity))
     }
 
+    /// What has come with the image already.
+    pub(super) fn have_come(&mut self, early: Vec<travel::Arrived>) {
+        self.early = early;
+    }
+
     /// What is here after a fetch, and the names of what is not.
     pub(super) fn brought(&self) -> (Vec<Record>, Vec<String>) {
         let here = self.found.iter().flatten().map(|(record, _)| record.clone()).collect();
@@ -144,11 +151,19 @@ impl<'a> Caches<'a> {
         scopes(self.resolved)
     }
 
+    fn ground(&self) -> place::Ground<'a> {
+        place::Ground {
+            workspace: self.workspace,
+            workdir: self.resolved.identity.workdir.as_str(),
+            mirror: super::hydrate::mirror(self.ctx, self.resolved).objects(),
+        }
+    }
+
     /// Whether an entry would have no place: then nobody need have it.
     fn is_obstructed(&self, index: usize) -> Result<bool> {
-        let spots = &self.wanted[index].spots;
+        let (spots, ground) = (&self.wanted[index].spots, self.ground());
         for (spot, _) in spots {
-            if place::obstacle(self.workspace, spot)?.is_none() {
+            if place::obstacle(&ground, spot)?.is_none() {
                 return Ok(false);
             }
         }
@@ -188,7 +203,7 @@ impl<'a> Caches<'a> {
             if self.scopes().iter().any(|scope| self.trees.get(&wanted.key, scope).is_some()) {
                 continue;
             }
-            if let Some((record, bytes)) = travel::fetch(self, source, wanted)? {
+            if let Some((record, bytes)) = travel::fetch(self, source, index)? {
                 report.note("fetch.cache", start.elapsed(), bytes);
                 self.found[index] = Some((record, Found::Fetched));
             }
@@ -227,6 +242,7 @@ impl<'a> Caches<'a> {
         }
         let start = std::time::Instant::now();
         self.look();
+        let ground = self.ground();
         for (wanted, found) in self.wanted.iter().zip(&self.found) {
             report.caches.push(CacheState {
                 name: wanted.name.clone(),
@@ -238,7 +254,7 @@ impl<'a> Caches<'a> {
             let Some((record, how)) = found else {
                 report.cache.misses += 1;
                 for (spot, _) in &wanted.spots {
-                    place::tell_obstacle(self.ctx, self.workspace, wanted, spot)?;
+                    place::tell_obstacle(self.ctx, &ground, wanted, spot)?;
                 }
                 if wanted.fixture.is_some() {
                     return Err(crate::error::not_found(format!("the fixture {} is in no store", wanted.name))
@@ -255,10 +271,10 @@ impl<'a> Caches<'a> {
             self.trees.note_use(record);
             let tree = self.trees.tree(record);
             if (wanted.materialize || materialize) && place::is_in_workspace(&wanted.spots) {
-                place::materialize(self.ctx, self.workspace, wanted, record, &tree, &self.holder)?;
+                place::materialize(self.ctx, &ground, wanted, record, &tree, &self.holder)?;
             }
             for (spot, access) in &wanted.spots {
-                if let Some(made) = place::prepare(self.ctx, self.workspace, wanted, spot)? {
+                if let Some(made) = place::prepare(self.ctx, &ground, wanted, spot)? {
                     hydrated.made.extend(made);
                     let place = place::inside(spot);
                     let name = wanted.name.clone();

@@ -51,12 +51,31 @@ pub(super) fn is_in_workspace(spots: &[(Spot, Access)]) -> bool {
     matches!(spots.first(), Some((Spot::Workspace(_), _)))
 }
 
+/// What trees must not cover.
+pub(super) struct Ground<'a> {
+    /// The workspace outside.
+    pub(super) workspace: &'a Path,
+    /// Where it is inside.
+    pub(super) workdir: &'a str,
+    /// The objects that it borrows, at the path that they have on both sides.
+    pub(super) mirror: PathBuf,
+}
+
 /// Why a tree cannot appear at a place; `None` when it can. Nothing is changed.
 ///
 /// # Errors
 /// When the workspace cannot be read.
-pub(super) fn obstacle(workspace: &Path, spot: &Spot) -> Result<Option<&'static str>> {
-    let Spot::Workspace(path) = spot else { return Ok(None) };
+pub(super) fn obstacle(ground: &Ground<'_>, spot: &Spot) -> Result<Option<&'static str>> {
+    let (workspace, path) = match spot {
+        Spot::Workspace(path) => (ground.workspace, path),
+        Spot::Home(_) => return Ok(None),
+        Spot::Absolute(path) => {
+            let place = Path::new("/").join(path);
+            let meets = |other: &Path| place.starts_with(other) || other.starts_with(&place);
+            let met = meets(Path::new(ground.workdir)) || meets(&ground.mirror);
+            return Ok(met.then_some("is in the way of the workspace"));
+        }
+    };
     let mut current = rustix::fs::openat(CWD, workspace, FLAGS, Mode::empty())?;
     for part in path.split('/') {
         current = match rustix::fs::openat2(&current, part, FLAGS, Mode::empty(), RESOLVE) {
@@ -79,8 +98,8 @@ pub(super) fn obstacle(workspace: &Path, spot: &Spot) -> Result<Option<&'static 
 ///
 /// # Errors
 /// As [`obstacle`].
-pub(super) fn tell_obstacle(ctx: &Context, workspace: &Path, wanted: &Wanted, spot: &Spot) -> Result<bool> {
-    let why = obstacle(workspace, spot)?;
+pub(super) fn tell_obstacle(ctx: &Context, ground: &Ground<'_>, wanted: &Wanted, spot: &Spot) -> Result<bool> {
+    let why = obstacle(ground, spot)?;
     if let Some(why) = why {
         ctx.ui.warn(&format!("the cache {} is left out: {spot} {why}", wanted.name));
     }
@@ -93,11 +112,16 @@ pub(super) fn tell_obstacle(ctx: &Context, workspace: &Path, wanted: &Wanted, sp
 ///
 /// # Errors
 /// When the workspace cannot be changed.
-pub(super) fn prepare(ctx: &Context, workspace: &Path, wanted: &Wanted, spot: &Spot) -> Result<Option<Vec<PathBuf>>> {
-    let Spot::Workspace(path) = spot else { return Ok(Some(Vec::new())) };
-    if tell_obstacle(ctx, workspace, wanted, spot)? {
+pub(super) fn prepare(
+    ctx: &Context,
+    ground: &Ground<'_>,
+    wanted: &Wanted,
+    spot: &Spot,
+) -> Result<Option<Vec<PathBuf>>> {
+    if tell_obstacle(ctx, ground, wanted, spot)? {
         return Ok(None);
     }
+    let (Spot::Workspace(path), workspace) = (spot, ground.workspace) else { return Ok(Some(Vec::new())) };
     let mut current = rustix::fs::openat(CWD, workspace, FLAGS, Mode::empty())?;
     let (mut made, mut done) = (Vec::new(), PathBuf::new());
     for part in path.split('/') {
@@ -145,13 +169,14 @@ fn copied(workspace: &Path) -> Vec<Copied> {
 /// When it cannot be copied; nothing half-made stays at its place then.
 pub(super) fn materialize(
     ctx: &Context,
-    workspace: &Path,
+    ground: &Ground<'_>,
     wanted: &Wanted,
     record: &Record,
     tree: &Path,
     holder: &dyn Holder,
 ) -> Result<()> {
     let Some((Spot::Workspace(path), _)) = wanted.spots.first() else { return Ok(()) };
+    let workspace = ground.workspace;
     let mut copies = copied(workspace);
     let known = copies.iter().find(|copy| copy.path == *path).cloned();
     if known.as_ref().is_some_and(|copy| copy.key == record.key) && workspace.join(path).is_dir() {
@@ -160,7 +185,9 @@ pub(super) fn materialize(
     if let Some(old) = &known {
         set_aside(ctx, workspace, old)?;
     }
-    let Some(made) = prepare(ctx, workspace, wanted, &Spot::Workspace(path.clone()))? else { return Ok(()) };
+    if prepare(ctx, ground, wanted, &Spot::Workspace(path.clone()))?.is_none() {
+        return Ok(());
+    }
     ctx.ui.status("Copying", &format!("the cache {} to {path}", wanted.name));
     let scratch = disk::scratch::Scratch::create_in(&workspace.join(".git"), ".envctl-copy-")?;
     let copy = scratch.path().join("tree");
@@ -168,7 +195,6 @@ pub(super) fn materialize(
     let place = workspace.join(path);
     // The folder is empty, so the rename replaces it.
     fs::rename(&copy, &place).with_context(|| format!("cannot move the copy to {}", place.display()))?;
-    drop(made);
     copies.retain(|copy| copy.path != *path);
     copies.push(Copied { path: path.clone(), key: record.key, digest: record.tree.digest });
     disk::write_json(&workspace.join(COPIES), &copies, Durability::Cached)

@@ -153,6 +153,9 @@ pub(in crate::handoff) fn tend(ctx: &Context, rules: &Rules, wait: bool) -> Resu
     };
     let mut gone = Vec::new();
     let holder = anybody(ctx);
+    if !rules.dry_run {
+        clear(&trees, &layers, &holder);
+    }
     let mut freed = 0;
     for mut candidate in candidates {
         let (free, inodes) = disk::free_space(ctx.paths.cache()).unwrap_or((u64::MAX, u64::MAX));
@@ -183,6 +186,17 @@ pub(in crate::handoff) fn tend(ctx: &Context, rules: &Rules, wait: bool) -> Resu
         gone.push(candidate.shown);
     }
     Ok(Some(gone))
+}
+
+/// Removes what holds nothing that could be used, such as what a reboot cut
+/// short. What cannot be removed waits.
+fn clear(trees: &[Trees], layers: &[Layers], holder: &Mapped) {
+    for trees in trees {
+        trees.broken().iter().for_each(|place| drop(trees.remove_broken(place, holder)));
+    }
+    for layers in layers {
+        layers.broken().iter().for_each(|diff_id| drop(layers.remove(diff_id, holder)));
+    }
 }
 
 fn candidates<'a>(

@@ -1,6 +1,7 @@
 //! Sealed trees between this machine and a store: found by key, believed only
 //! as far as size and three digests say (compressed, tar, tree).
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -9,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::super::context::Context;
 use super::super::fetch;
+use super::super::resolve::Resolved;
 use super::super::source::{Source, is_stopped};
-use super::{Basis, Caches, Wanted, scopes_of, trees, wanted};
-use crate::archive::{Packed, Summary};
-use crate::cache::{Components, Holder, Origin, Record, Scope, Sealed, Trees};
+use super::{Basis, Caches, Wanted, scopes, scopes_of, trees, wanted};
+use crate::archive::{Owned, Packed, Summary};
+use crate::cache::{Components, Draft, Holder, Origin, Record, Scope, Sealed, Trees};
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk::{self, scratch::Scratch};
@@ -62,7 +64,12 @@ impl Document {
 /// # Errors
 /// When the disk is full, or another part has failed. A fixture that does not
 /// match its digest: nothing else could take its place.
-pub(super) fn fetch(caches: &Caches<'_>, source: &Source<'_>, wanted: &Wanted) -> Result<Option<(Record, u64)>> {
+pub(super) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) -> Result<Option<(Record, u64)>> {
+    let wanted = &caches.wanted[index];
+    if let Some(at) = caches.early.iter().position(|arrived| arrived.key == wanted.key) {
+        let arrived = caches.early.swap_remove(at);
+        return settle(caches, arrived).map(Some);
+    }
     if let (Some(fixture), Some(components)) = (&wanted.fixture, &wanted.components) {
         let found = match &fixture.store {
             None => fixture_from(caches, source, source.store()?, &fixture.digest, components),
@@ -100,21 +107,34 @@ fn fetch_scope(
     scope: &Scope,
     pinned: Option<Digest>,
 ) -> Result<Option<(Record, u64)>> {
+    let Some((artifact, document)) = look_up(source, &wanted.key, scope, pinned)? else { return Ok(None) };
+    let expected = Some((document.tree, document.diff_id));
+    let record = record_of(&document, scope.clone());
+    let arrived = download(source, &caches.trees, source.store()?, &artifact, record, expected)?;
+    settle(caches, arrived).map(Some)
+}
+
+/// What a store has under the tag of a scope, as far as it may be believed.
+fn look_up(
+    source: &Source<'_>,
+    key: &Digest,
+    scope: &Scope,
+    pinned: Option<Digest>,
+) -> Result<Option<(TreeArtifact, Document)>> {
     let store = source.store()?;
-    let Some(descriptor) = store.resolve(&scope.tag(&wanted.key))? else { return Ok(None) };
+    let Some(descriptor) = store.resolve(&scope.tag(key))? else { return Ok(None) };
     let artifact = read_tree(store, &descriptor)?;
-    let document = Document::parse(&artifact.document, &wanted.key)?;
+    let document = Document::parse(&artifact.document, key)?;
     if let Some(pinned) = pinned
         && document.tree.digest != pinned
     {
         return Err(integrity(format!("it holds {}, the identity says {pinned}", document.tree.digest)).into());
     }
-    let record = Record {
-        packed: None,
-        ..Trees::record(document.components.clone(), scope.clone(), document.sealed_at, Origin::Fetched)
-    };
-    let expected = Some((document.tree, document.diff_id));
-    bring(caches, source, store, &artifact, record, expected, &wanted.name).map(Some)
+    Ok(Some((artifact, document)))
+}
+
+fn record_of(document: &Document, scope: Scope) -> Record {
+    Trees::record(document.components.clone(), scope, document.sealed_at, Origin::Fetched)
 }
 
 fn fixture_from(
@@ -137,24 +157,64 @@ fn fixture_from(
     };
     let scope = Scope::Project(caches.resolved.task.store.to_string());
     let record = Trees::record(components.clone(), scope, caches.ctx.clock.now(), Origin::Fetched);
-    bring(caches, source, store, &artifact, record, expected, &components.name)
+    settle(caches, download(source, &caches.trees, store, &artifact, record, expected)?)
 }
 
-/// Unpacks the layers into a draft, and seals it.
-fn bring(
-    caches: &Caches<'_>,
+/// Content that has arrived, and whose owners are not settled yet: who the
+/// image's user is may not be known.
+pub(in crate::handoff) struct Arrived {
+    key: Digest,
+    draft: Draft,
+    owned: Vec<Vec<Owned>>,
+    record: Record,
+    expected: Option<Summary>,
+    bytes: u64,
+}
+
+/// Brings the caches that an identity names, while its image is pulled. What
+/// cannot be had is left for later.
+pub(in crate::handoff) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<Arrived> {
+    let ctx = source.ctx;
+    // Whose they are decides where they lie, and here that is not known.
+    if ctx.options.offline
+        || fetch::local_user(ctx, &resolved.identity.toolchain.image.digest).is_ok_and(|user| user.is_some())
+    {
+        return Vec::new();
+    }
+    let bring = |cache: &Cache| -> Result<Option<Arrived>> {
+        let trees = nowhere(ctx)?;
+        for scope in scopes(resolved) {
+            if let Some((artifact, document)) = look_up(source, &cache.key, &scope, cache.digest)? {
+                let record = record_of(&document, scope);
+                let expected = Some((document.tree, document.diff_id));
+                return download(source, &trees, source.store()?, &artifact, record, expected).map(Some);
+            }
+        }
+        Ok(None)
+    };
+    let brought = super::super::parallel::each(&resolved.identity.caches, bring);
+    brought.into_iter().flatten().filter_map(|one| one.ok().flatten()).collect()
+}
+
+/// Trees of which only drafts are wanted.
+fn nowhere(ctx: &Context) -> Result<Trees> {
+    Ok(Trees::new(ctx.paths.all_trees(), ctx.paths.cache().to_owned(), disk::boot_id()?))
+}
+
+/// Unpacks the layers into a draft.
+fn download(
     source: &Source<'_>,
+    trees: &Trees,
     store: &dyn Store,
     artifact: &TreeArtifact,
-    mut record: Record,
+    record: Record,
     expected: Option<(Summary, Digest)>,
-    name: &str,
-) -> Result<(Record, u64)> {
-    let (ctx, trees) = (caches.ctx, &caches.trees);
+) -> Result<Arrived> {
+    let name = &record.components.name;
     let bytes: u64 = artifact.layers.iter().map(|layer| layer.size).sum();
     let needed = expected.map_or(bytes, |(tree, _)| tree.bytes.max(bytes));
-    check_space(ctx, needed, name)?;
-    let draft = trees.draft()?;
+    check_space(source.ctx, needed, name)?;
+    let (draft, mut owned) = (trees.draft()?, Vec::new());
     for layer in &artifact.layers {
         let diff_id = expected.filter(|_| artifact.layers.len() == 1).map(|(_, diff_id)| diff_id);
         let bar = source.bar(name, layer.size);
@@ -162,17 +222,25 @@ fn bring(
             bar.add(count);
             source.go_on()
         };
-        let owned = trees.unpack(&draft, layer, diff_id.as_ref(), store.open(layer)?, &moved)?;
-        let root = std::fs::File::open(draft.tree())?;
-        caches.holder.settle(std::os::fd::AsFd::as_fd(&root), &owned)?;
+        owned.push(trees.unpack(&draft, layer, diff_id.as_ref(), store.open(layer)?, &moved)?);
     }
-    record.packed = None;
-    let digest = expected.map(|(tree, _)| tree.digest);
-    let sealed = trees.seal(draft, record, digest.as_ref(), &caches.holder)?;
+    Ok(Arrived { key: record.key, draft, owned, record, expected: expected.map(|(tree, _)| tree), bytes })
+}
+
+/// Settles owners, and makes what has arrived an entry.
+fn settle(caches: &Caches<'_>, arrived: Arrived) -> Result<(Record, u64)> {
+    let Arrived { draft, owned, record, expected, bytes, .. } = arrived;
+    let name = record.components.name.clone();
+    let root = std::fs::File::open(draft.tree())?;
+    for owned in &owned {
+        caches.holder.settle(root.as_fd(), owned)?;
+    }
+    let digest = expected.map(|tree| tree.digest);
+    let sealed = caches.trees.seal(draft, record, digest.as_ref(), &caches.holder)?;
     if let Sealed::Differs(_) = &sealed {
         return Err(integrity("another content has its key here").into());
     }
-    ctx.ui.status("Fetched", &format!("the cache {name}, {}", human_bytes(bytes)));
+    caches.ctx.ui.status("Fetched", &format!("the cache {name}, {}", human_bytes(bytes)));
     Ok((sealed.record().clone(), bytes))
 }
 

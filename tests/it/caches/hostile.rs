@@ -173,3 +173,16 @@ fn a_root_that_is_a_link_is_not_followed() {
     lab.dev.envctl(["enter", "--materialize", &task, "--", "true"]).ok();
     assert_eq!(fs::read_to_string(lab.dev.path("outside/precious")).unwrap(), "x");
 }
+
+#[test]
+fn case_31_an_absolute_place_does_not_hide_the_workspace() {
+    let lab = Lab::new();
+    let entry = |name: &str, path: &str| format!("[[cache]]\nname = \"{name}\"\npath = \"{path}\"\nsetup = \"true\"\n");
+    let mirror = lab.dev.data().join("repos");
+    let project = [entry("a", "/workspace"), entry("b", "/workspace2"), entry("c", mirror.to_str().unwrap())].concat();
+    lab.repo.write("file", "mine");
+    let run = lab.enter(&task(&lab, &project), &["sh", "-c", "cat file"]).ok();
+    assert_eq!(run.stdout, "mine");
+    run.says(&["the cache a is left out: /workspace is in the way", "the cache c is left out"]);
+    assert_eq!(found(&lab), ["a missing", "b sealed task", "c missing"]);
+}

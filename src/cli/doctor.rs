@@ -1,0 +1,41 @@
+//! `envctl doctor`
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use crate::handoff::{Check, Context, Health, doctor};
+use crate::ui::escape;
+
+/// Say whether this machine can do what envctl does, and what helps
+#[derive(Debug, Args)]
+pub(super) struct Arguments {}
+
+#[derive(Serialize)]
+struct Output {
+    ok: bool,
+    checks: Vec<Check>,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        let checks = doctor(ctx);
+        let ok = checks.iter().all(|check| check.health != Health::Bad);
+        if ctx.ui.is_json() {
+            ctx.ui.json(&Output { ok, checks })?;
+        } else {
+            for check in &checks {
+                let health = match check.health {
+                    Health::Ok => "ok",
+                    Health::Weak => "weak",
+                    Health::Bad => "bad",
+                };
+                ctx.ui.data(&escape(&format!("{health:<5} {:<16} {}", check.name, check.found)))?;
+                if let Some(hint) = &check.hint {
+                    ctx.ui.data(&escape(&format!("{:<23}{hint}", "")))?;
+                }
+            }
+        }
+        Ok(u8::from(!ok))
+    }
+}

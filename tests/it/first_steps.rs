@@ -1,0 +1,50 @@
+//! A new project, and a new machine.
+
+use std::fs;
+
+use crate::support::{Home, ImageBuilder, Lab};
+
+#[test]
+fn init_proposes_what_the_lockfiles_suggest() {
+    let lab = Lab::new();
+    lab.repo.write("package-lock.json", "{}");
+    lab.repo.write("package.json", "{}");
+    lab.repo.write("go.sum", "");
+    let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
+    let init = || lab.agent.envctl(["init", "--image", &image, "--store", &lab.store.name()]).cwd(&lab.repo.path);
+    let text = init().arg("--dry-run").ok().stdout;
+    assert!(!lab.repo.path.join("envctl.toml").exists());
+    init().ok().says(&["package-lock.json: a cache is proposed", "go.sum"]);
+    let written = fs::read_to_string(lab.repo.path.join("envctl.toml")).unwrap();
+    assert_eq!(written, text);
+    for part in
+        ["setup   = \"npm ci\"", "inputs  = [\"package-lock.json\", \"package.json\"]", "path    = \"~/go/pkg/mod\""]
+    {
+        assert!(written.contains(part), "{part} in {written}");
+    }
+    init().code(2).says(&["is there already"]);
+    // It is enough to publish with.
+    let run = lab.agent.envctl(["publish", "first"]).cwd(&lab.repo.path).ok();
+    assert!(run.stdout.contains("envctl enter"));
+    lab.agent.envctl(["init"]).cwd("/").code(2).says(&["no git checkout"]);
+}
+
+#[test]
+fn doctor_says_what_works() {
+    for home in [Home::new(), Home::unprivileged()] {
+        let json = home.envctl(["doctor", "--json"]).ok().json();
+        assert_eq!(json["ok"], true, "{json}");
+        let health = |name: &str| {
+            let checks = json["checks"].as_array().unwrap();
+            checks.iter().find(|check| check["name"] == name).unwrap()["health"].clone()
+        };
+        assert_eq!(
+            (health("user namespaces"), health("git"), health("folders")),
+            ("ok".into(), "ok".into(), "ok".into())
+        );
+        let text = home.envctl(["doctor"]).env("PATH", "/nonexistent").code(1).stdout;
+        assert!(text.contains("bad   git") && text.contains("install git"), "{text}");
+        let text = home.envctl(["doctor", "--store", "oci:/nonexistent"]).ok().stdout;
+        assert!(text.contains("weak  store"), "{text}");
+    }
+}
