@@ -31,6 +31,9 @@ _envctl() {
             envctl,diff)
                 cmd="envctl__subcmd__diff"
                 ;;
+            envctl,doctor)
+                cmd="envctl__subcmd__doctor"
+                ;;
             envctl,enter)
                 cmd="envctl__subcmd__enter"
                 ;;
@@ -45,6 +48,9 @@ _envctl() {
                 ;;
             envctl,help)
                 cmd="envctl__subcmd__help"
+                ;;
+            envctl,init)
+                cmd="envctl__subcmd__init"
                 ;;
             envctl,log)
                 cmd="envctl__subcmd__log"
@@ -157,6 +163,9 @@ _envctl() {
             envctl__subcmd__help,diff)
                 cmd="envctl__subcmd__help__subcmd__diff"
                 ;;
+            envctl__subcmd__help,doctor)
+                cmd="envctl__subcmd__help__subcmd__doctor"
+                ;;
             envctl__subcmd__help,enter)
                 cmd="envctl__subcmd__help__subcmd__enter"
                 ;;
@@ -171,6 +180,9 @@ _envctl() {
                 ;;
             envctl__subcmd__help,help)
                 cmd="envctl__subcmd__help__subcmd__help"
+                ;;
+            envctl__subcmd__help,init)
+                cmd="envctl__subcmd__help__subcmd__init"
                 ;;
             envctl__subcmd__help,log)
                 cmd="envctl__subcmd__help__subcmd__log"
@@ -272,7 +284,7 @@ _envctl() {
 
     case "${cmd}" in
         envctl)
-            opts="-q -v -h -V --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help --version enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help"
+            opts="-q -v -h -V --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help --version enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve init doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -931,6 +943,32 @@ _envctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        envctl__subcmd__doctor)
+            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         envctl__subcmd__enter)
             opts="-p -q -v -h --no-runtime --into --network --publish --timeout --no-secrets --detach --fresh --refresh --materialize --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1064,7 +1102,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__help)
-            opts="enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help"
+            opts="enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve init doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1287,6 +1325,20 @@ _envctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        envctl__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         envctl__subcmd__help__subcmd__enter)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1344,6 +1396,20 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__help__subcmd__init)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1504,6 +1570,36 @@ _envctl() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__init)
+            opts="-q -v -h --image --dry-run --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -11,4 +11,4 @@ mod tree;
 pub use extract::{Counts, Kind, Owned};
 pub use pack::{Packed, pack};
 pub use stream::{Target, unpack};
-pub use tree::{Summary, compare, sanitise, summarise};
+pub use tree::{Summary, compare, sanitise, summarise, summarise_inside};

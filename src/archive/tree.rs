@@ -7,11 +7,13 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, Dir, FileType, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -31,6 +33,29 @@ pub struct Summary {
     pub bytes: u64,
     /// Entries, the root not counted.
     pub entries: u64,
+}
+
+/// Runs something where a tree can be read; nothing but what it writes comes
+/// back.
+pub type Inside<'a> = &'a dyn Fn(&dyn Fn() -> Result<()>) -> Result<()>;
+
+/// The same for the tree at `tree`, read `inside`, once what has no place in a
+/// sealed tree is taken away where `clean` says so.
+///
+/// # Errors
+/// As [`summarise`], or those of `inside`.
+pub fn summarise_inside(inside: Inside<'_>, tree: &Path, clean: bool) -> Result<Summary> {
+    // Another process may write the answer, and no file must be left by one that dies.
+    let answer = File::from(rustix::fs::memfd_create(c"envctl-summary", MemfdFlags::CLOEXEC)?);
+    inside(&|| {
+        let root = File::open(tree).with_context(|| format!("cannot open {}", tree.display()))?;
+        if clean {
+            sanitise(root.as_fd())?;
+        }
+        Ok(serde_json::to_writer(&answer, &summarise(root.as_fd())?)?)
+    })?;
+    (&answer).seek(SeekFrom::Start(0))?;
+    serde_json::from_reader(&answer).context("nothing was found out")
 }
 
 struct Node {

@@ -148,11 +148,6 @@ impl Draft {
     fn whole(&self) -> PathBuf {
         self.scratch.path().join("whole")
     }
-
-    /// A place for what is written beside the tree.
-    pub fn aside(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
-    }
 }
 
 /// How a sealing ended.
@@ -291,8 +286,7 @@ impl Trees {
     /// # Errors
     /// When it cannot be read.
     pub fn summarise(&self, tree: &Path, holder: &dyn Holder) -> Result<Summary> {
-        let scratch = Scratch::create(&self.cache)?;
-        look(tree, &scratch.path().join("summary.json"), holder, false)
+        look(tree, holder, false)
     }
 
     /// Makes a draft an entry. The first one wins.
@@ -307,8 +301,8 @@ impl Trees {
         holder: &dyn Holder,
     ) -> Result<Sealed> {
         let (whole, tree) = (draft.whole(), draft.tree());
-        record.tree = look(&tree, &draft.aside("summary.json"), holder, true)
-            .with_context(|| format!("cannot read what {} holds", record.components.name))?;
+        record.tree =
+            look(&tree, holder, true).with_context(|| format!("cannot read what {} holds", record.components.name))?;
         record.boot_id = Some(self.boot_id.clone());
         if let Some(expected) = expected
             && record.tree.digest != *expected
@@ -321,6 +315,7 @@ impl Trees {
             .into());
         }
         crash::point("seal.made");
+        disk::create_private_dir(&self.folder)?;
         let place = self.place(&record.key, &record.scope);
         disk::write_json(&whole.join("entry.json"), &record, Durability::Cached)?;
         if place.exists() && self.read(&place).is_none() {
@@ -467,15 +462,8 @@ fn open(tree: &Path) -> Result<File> {
     File::open(tree).with_context(|| format!("cannot open {}", tree.display()))
 }
 
-fn look(tree: &Path, answer: &Path, holder: &dyn Holder, clean: bool) -> Result<Summary> {
-    holder.inside(&|| {
-        let root = open(tree)?;
-        if clean {
-            archive::sanitise(root.as_fd())?;
-        }
-        disk::write_json(answer, &archive::summarise(root.as_fd())?, Durability::Cached)
-    })?;
-    disk::read_json(answer)?.context("nothing was found out")
+fn look(tree: &Path, holder: &dyn Holder, clean: bool) -> Result<Summary> {
+    archive::summarise_inside(&|work| holder.inside(work), tree, clean)
 }
 
 #[cfg(test)]

@@ -223,13 +223,7 @@ impl Layers {
     }
 
     fn summarise(&self, diff_id: &Digest, ownership: &dyn Ownership) -> Result<Summary> {
-        let scratch = Scratch::create(&self.cache)?;
-        let (tree, answer) = (self.tree(diff_id), scratch.path().join("summary.json"));
-        ownership.inside(&|| {
-            let root = File::open(&tree).with_context(|| format!("cannot open {}", tree.display()))?;
-            disk::write_json(&answer, &archive::summarise(root.as_fd())?, Durability::Cached)
-        })?;
-        disk::read_json(&answer)?.context("nothing was found out")
+        archive::summarise_inside(&|work| ownership.inside(work), &self.tree(diff_id), false)
     }
 
     /// What is wrong with a layer. One whose content was never noted is noted now.

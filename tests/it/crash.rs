@@ -83,7 +83,7 @@ fn both() -> [Lab; 2] {
 
 #[test]
 fn every_point_belongs_to_a_verb_that_is_tested() {
-    let verbs = ["cold", "refresh", "enter", "init", "leave", "detach", "exec", "reset", "publish", "gc"];
+    let verbs = ["cold", "refresh", "enter", "init", "leave", "detach", "exec", "reset", "publish", "gc", "seal"];
     assert_eq!(verbs.iter().map(|verb| points(verb).count()).sum::<usize>(), POINTS.len());
 }
 
@@ -375,5 +375,32 @@ fn reset_in_the_middle_of_enter() {
             assert!([Some(0), Some(137)].contains(&code), "{code:?}: {}", String::from_utf8_lossy(&output.stderr));
         }
         scene.assert_clean("resets in the middle");
+    }
+}
+
+#[test]
+fn case_54_at_every_step_of_sealing_a_cache() {
+    for lab in both() {
+        let setup = "echo made > deps/file";
+        lab.repo.write("envctl.toml", format!("[[cache]]\nname = \"deps\"\npath = \"deps\"\nsetup = \"{setup}\"\n"));
+        for point in points("seal") {
+            let scene = Scene::new(lab.with_developer(if lab.dev.is_unprivileged() {
+                crate::support::Home::unprivileged()
+            } else {
+                crate::support::Home::new()
+            }));
+            // Another key than the one that the scene has sealed.
+            fs::write(
+                scene.workspace.join("envctl.toml"),
+                format!("[[cache]]\nname = \"deps\"\npath = \"deps\"\nsetup = \"{setup}; :\"\n"),
+            )
+            .unwrap();
+            let before = tree(&scene.workspace);
+            assert_eq!(scene.dying(point, &["enter", &scene.task, "--", "true"]), -1, "{point} is passed");
+            scene.assert_clean(point);
+            assert_eq!(tree(&scene.workspace), before, "{point}");
+            assert_eq!(scene.lab.sh(&scene.task, "cat deps/file work"), "made\nprecious\n", "{point}");
+            scene.lab.dev.envctl(["cache", "verify"]).ok();
+        }
     }
 }

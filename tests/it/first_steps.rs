@@ -42,9 +42,9 @@ fn doctor_says_what_works() {
             (health("user namespaces"), health("git"), health("folders")),
             ("ok".into(), "ok".into(), "ok".into())
         );
-        let text = home.envctl(["doctor"]).env("PATH", "/nonexistent").code(1).stdout;
-        assert!(text.contains("bad   git") && text.contains("install git"), "{text}");
         let text = home.envctl(["doctor", "--store", "oci:/nonexistent"]).ok().stdout;
         assert!(text.contains("weak  store"), "{text}");
     }
+    let text = Home::new().envctl(["doctor"]).env("PATH", "/nonexistent").code(1).stdout;
+    assert!(text.contains("bad   git") && text.contains("install git"), "{text}");
 }

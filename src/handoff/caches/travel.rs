@@ -65,11 +65,15 @@ impl Document {
 /// When the disk is full, or another part has failed. A fixture that does not
 /// match its digest: nothing else could take its place.
 pub(super) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) -> Result<Option<(Record, u64)>> {
-    let wanted = &caches.wanted[index];
-    if let Some(at) = caches.early.iter().position(|arrived| arrived.key == wanted.key) {
+    let key = caches.wanted[index].key;
+    if let Some(at) = caches.early.iter().position(|arrived| arrived.key == key) {
         let arrived = caches.early.swap_remove(at);
-        return settle(caches, arrived).map(Some);
+        match settle(caches, arrived) {
+            Err(error) if !is_full(&error) => {}
+            settled => return settled.map(Some),
+        }
     }
+    let (wanted, caches) = (&caches.wanted[index], &*caches);
     if let (Some(fixture), Some(components)) = (&wanted.fixture, &wanted.components) {
         let found = match &fixture.store {
             None => fixture_from(caches, source, source.store()?, &fixture.digest, components),

@@ -133,7 +133,7 @@ impl Lab {
         let record = folders[0].join("layer.json");
         assert!(record.is_file(), "{folders:?}");
         let read = || serde_json::from_slice::<Value>(&fs::read(&record).unwrap()).unwrap();
-        until("the layer is flushed", || read()["boot_id"].is_null());
+        until("the layer is flushed, and known", || read()["boot_id"].is_null() && !read()["tree"].is_null());
         folders[0].join("fs")
     }
 
