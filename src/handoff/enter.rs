@@ -85,7 +85,7 @@ pub enum Entered {
 /// With what failed; nothing half-made stays, and nothing that exists nowhere
 /// else is gone.
 pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Result<Entered> {
-    let into = options.into.as_ref().map(|into| ctx.cwd.join(into));
+    let into = options.into.as_ref().map(|into| ctx.named(into));
     let into = into.as_deref();
     report.schema = 1;
     let task = ctx.locate(&options.task)?;

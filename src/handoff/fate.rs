@@ -61,14 +61,14 @@ impl<'a> Remotes<'a> {
     pub(super) fn fate(&mut self, pin: &Pin, identity: &Identity) -> Result<Option<String>> {
         let Some(branch) = &identity.repo.branch else { return Ok(None) };
         let repo = git2::Repository::open(&pin.workspace).context("it cannot be opened")?;
-        let (upstream, tracked) = upstream(&repo, branch);
         let branches = self.ask(identity)?;
+        let upstream = upstream(&repo, branch, &branches);
         let key = format!("{} {branch}", identity.repo.url.key());
         let sighting = self.seen.entry(key.clone()).or_default();
         let Some(default) = branches.default.clone() else { return Ok(None) };
         if branches.tips.contains_key(&upstream) {
             sighting.there_at = Some(self.ctx.clock.now());
-        } else if tracked || sighting.there_at.is_some_and(|at| at >= pin.pinned_at) {
+        } else if is_tracked(&repo, &upstream) || sighting.there_at.is_some_and(|at| at >= pin.pinned_at) {
             self.seen.remove(&key);
             return Ok(Some(format!("{branch} was deleted on the remote")));
         }
@@ -133,19 +133,21 @@ impl<'a> Remotes<'a> {
     }
 }
 
-/// What a branch is called on the remote, and whether it was seen there when
-/// the workspace was made, or since then.
-fn upstream(repo: &git2::Repository, branch: &str) -> (String, bool) {
+/// What a branch is called on the remote. One that was begun from the default
+/// branch may follow that, and is not it.
+fn upstream(repo: &git2::Repository, branch: &str, branches: &Branches) -> String {
     let full = repo.branch_upstream_name(&format!("refs/heads/{branch}")).ok();
     let full = full.and_then(|name| name.as_str().ok().map(str::to_owned));
-    let short = full.as_ref().and_then(|name| Some(name.strip_prefix("refs/remotes/")?.split_once('/')?.1.to_owned()));
-    let short = short.unwrap_or_else(|| branch.to_owned());
-    let names = repo.remotes().map(|names| names.iter().flatten().flatten().map(str::to_owned).collect::<Vec<_>>());
-    let tracked = names
-        .unwrap_or_default()
-        .iter()
-        .any(|name| repo.find_reference(&format!("refs/remotes/{name}/{short}")).is_ok());
-    (short, tracked)
+    let short = full.as_ref().and_then(|name| Some(name.strip_prefix("refs/remotes/")?.split_once('/')?.1));
+    short.filter(|name| branches.head.as_deref() != Some(*name)).unwrap_or(branch).to_owned()
+}
+
+/// Whether a branch was on the remote when the workspace was made, or since
+/// then.
+fn is_tracked(repo: &git2::Repository, name: &str) -> bool {
+    let Ok(remotes) = repo.remotes() else { return false };
+    let mut remotes = remotes.iter().filter_map(|remote| remote.ok().flatten());
+    remotes.any(|remote| repo.find_reference(&format!("refs/remotes/{remote}/{name}")).is_ok())
 }
 
 struct Quiet;

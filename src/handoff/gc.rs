@@ -25,7 +25,7 @@ const RECORDS: Duration = Duration::from_secs(30 * 86_400);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// How long after one collection the next one starts by itself.
-const DAY: Duration = Duration::from_secs(86_400);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 /// What a collection did.
 #[derive(Debug, Default, Serialize)]
@@ -181,7 +181,7 @@ fn remove_anyhow(ctx: &Context, path: &Path) -> Result<()> {
     runtime::Mapping::new(0, 0, ctx.env.path.as_deref()).remove(path)
 }
 
-fn children(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn children(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     found.sort();
@@ -189,7 +189,7 @@ fn children(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// By the time at which it was last written; what cannot be read is young.
-fn is_older(ctx: &Context, path: &Path, than: Duration) -> bool {
+pub(super) fn is_older(ctx: &Context, path: &Path, than: Duration) -> bool {
     let written =
         fs::symlink_metadata(path).ok().and_then(|meta| jiff::Timestamp::try_from(meta.modified().ok()?).ok());
     written.is_some_and(|written| ctx.clock.now().as_second() - written.as_second() > than.as_secs() as i64)

@@ -151,6 +151,19 @@ impl Locks {
     }
 }
 
+impl Locks {
+    /// Takes those of a place that no pin names, unless somebody has one.
+    ///
+    /// # Errors
+    /// As [`Locks::wait`].
+    pub(super) fn of_orphan(ctx: &Context, place: &Path) -> Result<Option<Self>> {
+        // The folder of a task is named as its lock is.
+        let name = place.file_name().unwrap_or_default().to_string_lossy();
+        let path = shared(ctx, place).unwrap_or_else(|| ctx.paths.data_lock(&format!("task-{name}")));
+        Ok(FileLock::attempt(&path)?.map(|lock| Locks { _task: lock, _place: None }))
+    }
+}
+
 fn task_lock(store: &StoreRef, slug: &str) -> String {
     format!("task-{}-{slug}", store.key())
 }

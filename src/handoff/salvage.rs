@@ -168,20 +168,36 @@ impl Salvage {
 /// # Errors
 /// When somebody is, or it cannot be moved; then it is as it was.
 pub(super) fn retire(ctx: &Context, pin: &Pin, why: &str, _locks: &Locks) -> Result<Option<SalvageRow>> {
-    let _vacant = vacate(ctx, &pin.workspace)?;
-    let salvage = begin(ctx, Some(pin), &pin.slug, &pin.workspace, why)?;
-    crash::point("retire.noted");
-    if let Err(error) = fs::rename(&pin.workspace, &salvage.path) {
-        salvage.abort(ctx);
-        return Err(error).with_context(|| format!("cannot move {} away", pin.workspace.display()));
-    }
-    crash::point("retire.moved");
+    let salvage = move_away(ctx, Some(pin), &pin.slug, &pin.workspace, why)?;
     // Unless it names another place by now.
     if ctx.pins().again(pin)?.is_some() {
         ctx.pins().forget(pin)?;
     }
     crash::point("retire.forgotten");
     Ok(salvage.settle(ctx)?.map(|salvage| salvage.row(ctx)))
+}
+
+/// Takes a workspace away that no pin names: a command was killed on the way.
+/// It is always salvaged, because nobody knows what it was made from.
+///
+/// # Errors
+/// As [`retire`].
+pub(super) fn retire_orphan(ctx: &Context, place: &Path, why: &str, _locks: &Locks) -> Result<Option<SalvageRow>> {
+    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let salvage = move_away(ctx, None, &name, place, why)?;
+    Ok(salvage.settle(ctx)?.map(|salvage| salvage.row(ctx)))
+}
+
+fn move_away(ctx: &Context, pin: Option<&Pin>, slug: &str, place: &Path, why: &str) -> Result<Salvage> {
+    let _vacant = vacate(ctx, place)?;
+    let salvage = begin(ctx, pin, slug, place, why)?;
+    crash::point("retire.noted");
+    if let Err(error) = fs::rename(place, &salvage.path) {
+        salvage.abort(ctx);
+        return Err(error).with_context(|| format!("cannot move {} away", place.display()));
+    }
+    crash::point("retire.moved");
+    Ok(salvage)
 }
 
 /// All salvages, newest first.
@@ -236,7 +252,7 @@ pub fn recover(ctx: &Context, id: &str, into: Option<&Path>) -> Result<Recovered
     let row = row.ok_or_else(|| not_found(format!("there is no salvage {id}")).hint("envctl workspace recover"))?;
     let record = records(ctx).into_iter().find(|salvage| salvage.id == row.id);
     let pin = record.and_then(|salvage| salvage.pin);
-    let into = into.map(|into| ctx.cwd.join(into));
+    let into = into.map(|into| ctx.named(into));
     let here = || format!("envctl workspace recover {id} --into DIR");
     let Some(target) = into.clone().or(row.workspace) else {
         return Err(usage(format!("nobody knows where {id} was")).hint(here()).into());

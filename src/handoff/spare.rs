@@ -4,12 +4,13 @@
 //! asked once, and only here.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
 use super::context::{Context, Located};
 use super::fate::Remotes;
-use super::gc::{Kept, Removed};
+use super::gc::{DAY, Kept, Removed, children, is_older};
 use super::pin::Pin;
 use super::place::{Locks, tenant};
 use super::resolve::from_store;
@@ -19,6 +20,7 @@ use super::unsaved::unsaved;
 use crate::error::{Kind, failure, kind_of};
 use crate::identity::{Lifetime, Status, StoreRef, Target};
 use crate::store::{Access, Store};
+use crate::workspace::is_workspace;
 
 /// A workspace that is to go.
 struct Due {
@@ -47,10 +49,20 @@ pub(super) fn workspaces(ctx: &Context, dry: bool) -> Result<(Vec<Removed>, Vec<
         judge.remotes.remember()?;
     }
     drop(judge);
+    let orphans = orphans(ctx)?;
     // All of it is told before any of it is done.
     for Due { pin, why, .. } in due.iter().filter(|_| !dry) {
         ctx.ui
             .status("Deleting", &format!("the workspace of {}, because {why}: {}", pin.slug, pin.workspace.display()));
+    }
+    for place in orphans {
+        match forget_orphan(ctx, &place, dry) {
+            Ok(None) => {}
+            Ok(Some((unsaved, salvage))) => {
+                removed.push(Removed { kind: "workspace", path: place, why: ORPHANED.into(), unsaved, salvage });
+            }
+            Err(error) => ctx.ui.detail(&format!("{} stays: {error:#}", place.display())),
+        }
     }
     for due in due {
         match due.delete(ctx, dry) {
@@ -62,6 +74,35 @@ pub(super) fn workspaces(ctx: &Context, dry: bool) -> Result<(Vec<Removed>, Vec<
         }
     }
     Ok((removed, kept))
+}
+
+const ORPHANED: &str = "no task knows it: a command was killed while it was made";
+
+/// Workspaces that no pin names, for a day or longer.
+fn orphans(ctx: &Context) -> Result<Vec<PathBuf>> {
+    let known: Vec<PathBuf> = ctx.pins().all()?.into_iter().map(|pin| pin.workspace).collect();
+    let mut places = Vec::new();
+    for repository in children(&ctx.paths.workspaces()) {
+        places.extend(["task", "branch"].iter().flat_map(|kind| children(&repository.join(kind))));
+        places.push(repository.join("project"));
+    }
+    // Drafts are cleared elsewhere, and lock themselves.
+    places.retain(|place| is_workspace(place) && !known.contains(place) && is_older(ctx, place, DAY));
+    places.retain(|place| !place.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".envctl-")));
+    Ok(places)
+}
+
+/// Takes one away, unless a pin names it by now.
+fn forget_orphan(ctx: &Context, place: &Path, dry: bool) -> Result<Option<(Vec<String>, Option<String>)>> {
+    let Some(locks) = Locks::of_orphan(ctx, place)? else { return Ok(None) };
+    if ctx.pins().all()?.iter().any(|pin| pin.workspace == place) {
+        return Ok(None);
+    }
+    if dry {
+        return Ok(Some((unsaved(ctx, None, place), None)));
+    }
+    let salvage = salvage::retire_orphan(ctx, place, ORPHANED, &locks)?;
+    Ok(Some(salvage.map(|salvage| (salvage.unsaved, Some(salvage.id))).unwrap_or_default()))
 }
 
 impl Due {

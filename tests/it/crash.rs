@@ -83,7 +83,8 @@ fn both() -> [Lab; 2] {
 
 #[test]
 fn every_point_belongs_to_a_verb_that_is_tested() {
-    let verbs = ["cold", "refresh", "enter", "init", "leave", "detach", "exec", "reset", "publish", "gc"];
+    let verbs =
+        ["cold", "refresh", "enter", "init", "leave", "detach", "exec", "reset", "publish", "gc", "retire", "recover"];
     assert_eq!(verbs.iter().map(|verb| points(verb).count()).sum::<usize>(), POINTS.len());
 }
 
