@@ -51,11 +51,16 @@ complete -c envctl -n "__fish_envctl_needs_command" -f -a "status" -d 'Show runn
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "prefetch" -d 'Bring what tasks need, so that the next enter is warm'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "extend" -d 'Give a running runtime more time before its deadline'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "ports" -d 'Show or publish ports of a running runtime'
-complete -c envctl -n "__fish_envctl_needs_command" -f -a "gc" -d 'Remove what dead commands left, and records that are old'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "workspace" -d 'Look at workspaces, remove one, or bring one back'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "gc" -d 'Remove what dead commands left, what is old, and workspaces that are due'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "approve" -d 'Agree to what a project asks of this machine'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l into -d 'Make the workspace in this folder' -r -F
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l lifetime -d 'What the workspace belongs to; it takes the place of another task\'s' -r -f -a "per-task\t'One task'
+per-branch\t'All tasks of one branch, one after the other'
+per-project\t'All tasks of one repository, one after the other'
+per-developer\t'The developer: it lies in a folder that they name'"
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l network -d 'What the runtime can reach, whatever the project asks for' -r -f -a "isolated\t'A loopback of its own and nothing else'
 private\t'An outside, through pasta, but nothing of the host\'s own loopback'
 host\t'The host\'s network, as if there were no sandbox'"
@@ -468,11 +473,83 @@ complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from help" -f -a "ls" -d 'List the ports that are published'
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from help" -f -a "add" -d 'Publish ports on localhost'
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -f -a "ls" -d 'List the workspaces, and what will delete each'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -f -a "path" -d 'Print the folder of a task\'s workspace'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -f -a "rm" -d 'Remove a task\'s workspace; what is unsaved in it is salvaged'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -f -a "recover" -d 'List what was salvaged, or bring one back as it was'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l into -d 'Bring it to this folder instead of its place' -r -F
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from help" -f -a "ls" -d 'List the workspaces, and what will delete each'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from help" -f -a "path" -d 'Print the folder of a task\'s workspace'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from help" -f -a "rm" -d 'Remove a task\'s workspace; what is unsaved in it is salvaged'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from help" -f -a "recover" -d 'List what was salvaged, or bring one back as it was'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -l net-timeout -d 'How many seconds a registry may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand gc" -l dry-run -d 'List what would be removed'
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -l json -d 'Print one JSON object on stdout'
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -l offline -d 'Use nothing but what is on this machine'
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -s q -l quiet -d 'Print results, warnings and errors only'
@@ -539,3 +616,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subc
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from cache" -f -a "promote" -d 'Give what a task sealed to all tasks of its store, here and there'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from ports" -f -a "ls" -d 'List the ports that are published'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from ports" -f -a "add" -d 'Publish ports on localhost'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from workspace" -f -a "ls" -d 'List the workspaces, and what will delete each'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from workspace" -f -a "path" -d 'Print the folder of a task\'s workspace'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from workspace" -f -a "rm" -d 'Remove a task\'s workspace; what is unsaved in it is salvaged'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from workspace" -f -a "recover" -d 'List what was salvaged, or bring one back as it was'

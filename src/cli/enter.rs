@@ -59,7 +59,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
     /// What the workspace belongs to; it takes the place of another task's
-    #[arg(long, value_enum, value_name = "LIFETIME", conflicts_with = "into")]
+    #[arg(long, value_enum, value_name = "LIFETIME")]
     lifetime: Option<Lifetime>,
     #[command(flatten)]
     runtime: RuntimeFlags,

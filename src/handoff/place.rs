@@ -61,6 +61,11 @@ impl Place {
     /// or asks for another lifetime than the workspace that is there has.
     pub(super) fn of(ctx: &Context, resolved: &Resolved, into: Option<&Path>, asked: Option<Lifetime>) -> Result<Self> {
         if let Some(into) = into {
+            if let Some(asked) = asked.filter(|asked| *asked != Lifetime::PerDeveloper) {
+                return Err(usage(format!("a {asked} workspace is not in a folder that you name"))
+                    .hint("leave --into or --lifetime out")
+                    .into());
+            }
             let (path, lifetime) = (into.to_owned(), Lifetime::PerDeveloper);
             return Ok(Place { into: Some(path.clone()), path, lifetime, own_word: true });
         }

@@ -26,6 +26,9 @@ fn four_lifetimes_have_four_places() {
     let rows = dev.envctl(["workspace", "ls", "--json"]).ok().json();
     assert_eq!(rows["workspaces"][0]["lifetime"], "per-developer", "{rows}");
     trip.entering(&task).args(["--lifetime", "per-developer"]).code(2).says(&["--into"]);
+    let both = ["--into", own.to_str().unwrap(), "--lifetime"];
+    trip.entering(&task).args(both).arg("per-developer").ok();
+    trip.entering(&task).args(both).arg("per-project").code(2).says(&["--into or --lifetime"]);
 }
 
 /// The developer's word wins; what the project wishes comes last.
