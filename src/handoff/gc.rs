@@ -174,7 +174,7 @@ fn drafts(ctx: &Context) -> Vec<(PathBuf, &'static str)> {
 
 /// Removes a tree that may hold files of the ids of an image, which only a
 /// user namespace with those ids can remove.
-fn remove_anyhow(ctx: &Context, path: &Path) -> Result<()> {
+pub(super) fn remove_anyhow(ctx: &Context, path: &Path) -> Result<()> {
     if remove::tree(path).is_ok() {
         return Ok(());
     }

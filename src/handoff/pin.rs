@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Located;
 use super::place::Place;
 use crate::digest::Digest;
-use crate::disk::{self, Durability, lock::FileLock};
+use crate::disk::{self, Durability};
 use crate::error::integrity;
 use crate::identity::{Identity, Lifetime, MAX_IDENTITY, StoreRef};
 use crate::paths::Paths;
@@ -229,11 +229,8 @@ impl Pins {
         Ok(pins)
     }
 
-    /// Notes what was published from a workspace.
+    /// Notes what was published from a workspace. Needs its locks.
     pub(super) fn note_published(&self, pin: &Pin, task: &str, identity: Digest, state: State) -> Result<()> {
-        // As a workspace that is being made or flushed.
-        let store = pin.store.parse::<StoreRef>()?.key();
-        let _lock = FileLock::acquire(&self.paths.data_lock(&format!("task-{store}-{}", pin.slug)), || ())?;
         let entries = fs::read_dir(self.paths.pins()).into_iter().flatten().flatten();
         for entry in entries {
             let Some(mut found) = disk::read_json::<Pin>(&entry.path()).ok().flatten() else { continue };

@@ -12,6 +12,7 @@ use super::evidence::{ArtifactRow, Attachable, Subject, attach, looked_at};
 use super::image_source;
 use super::moved::Intent;
 use super::pin::{Pin, State};
+use super::place::Locks;
 use super::screen::{self, Screen, Screened, Unsearched};
 use super::tell;
 use crate::cache;
@@ -264,8 +265,13 @@ fn note(ctx: &Context, target: &dyn Store, store: &StoreRef, summary: &Summary, 
     {
         ctx.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
     }
+    let noted = |pin: &Pin, state| {
+        // As a workspace that is being made or flushed.
+        let _locks = Locks::wait(ctx, store, &pin.slug, &pin.workspace)?;
+        ctx.pins().note_published(pin, summary.task.as_str(), summary.identity, state)
+    };
     if let Some((pin, state)) = origin.filter(|(pin, _)| pin.store == store.to_string())
-        && let Err(error) = ctx.pins().note_published(pin, summary.task.as_str(), summary.identity, state)
+        && let Err(error) = noted(pin, state)
     {
         ctx.ui.warn(&format!("this workspace does not know that it was published: {error:#}"));
     }

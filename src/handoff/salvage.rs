@@ -16,11 +16,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
+use super::gc::{children, remove_anyhow};
 use super::pin::Pin;
 use super::place::{Locks, vacate};
 use super::unsaved::unsaved;
 use crate::crash;
-use crate::disk::{self, Durability, remove};
+use crate::disk::{self, Durability};
 use crate::error::{not_found, usage};
 use crate::identity::{Lifetime, StoreRef};
 use crate::workspace;
@@ -338,7 +339,9 @@ pub(super) fn expire(ctx: &Context, dry: bool) -> Result<Vec<PathBuf>> {
 /// Empties the trash that workspaces go to. What cannot be removed waits for
 /// the next time.
 pub(super) fn reap(ctx: &Context) {
-    if let Err(error) = remove::empty(&ctx.paths.data_trash()) {
-        ctx.ui.detail(&format!("{error:#}"));
+    for path in children(&ctx.paths.data_trash()) {
+        if let Err(error) = remove_anyhow(ctx, &path) {
+            ctx.ui.detail(&format!("{error:#}"));
+        }
     }
 }

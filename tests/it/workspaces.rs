@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod crashes;
+mod hostile;
 mod lifetimes;
 mod recovered;
 mod rules;
