@@ -320,7 +320,7 @@ _envctl() {
 
     case "${cmd}" in
         envctl)
-            opts="-q -v -h -V --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help --version enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help"
+            opts="-q -v -h -V --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help --version enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -980,7 +980,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__enter)
-            opts="-p -q -v -h --no-runtime --into --network --publish --timeout --no-secrets --detach --fresh --refresh --materialize --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-p -q -v -h --no-runtime --into --lifetime --network --publish --timeout --no-secrets --detach --fresh --refresh --materialize --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1116,7 +1116,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__help)
-            opts="enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports gc approve completions help"
+            opts="enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

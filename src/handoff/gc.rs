@@ -86,17 +86,8 @@ impl Removed {
 /// When something cannot be looked at. What cannot be removed is told, and
 /// stops nothing.
 pub fn gc(ctx: &Context, receipts: Vec<Receipt>, dry: bool) -> Result<Collected> {
-    // Before the trash is emptied, to which they go.
-    let (workspaces, kept) = spare::workspaces(ctx, dry)?;
-    crash::point("gc.workspaces");
-    let mut all = Collected { receipts, removed: workspaces, kept };
+    let mut all = Collected { receipts, ..Collected::default() };
     let mut removed = |kind, path, why: &str| all.removed.push(Removed::new(kind, path, why));
-    match salvage::expire(ctx, dry) {
-        Ok(old) => {
-            old.into_iter().for_each(|path| removed("salvage", path, "it was kept as long as workspace.keep says"))
-        }
-        Err(error) => ctx.ui.warn(&format!("{error:#}")),
-    }
     let orphans = if dry { ctx.runtimes().orphans() } else { ctx.runtimes().drop_orphans() };
     for path in orphans {
         removed("lease", path, "its runtime is gone");
@@ -108,6 +99,18 @@ pub fn gc(ctx: &Context, receipts: Vec<Receipt>, dry: bool) -> Result<Collected>
         }
     }
     crash::point("gc.drafts");
+    // Before the trash is emptied, to which they go.
+    let (workspaces, kept) = spare::workspaces(ctx, dry)?;
+    all.removed.extend(workspaces);
+    all.kept = kept;
+    crash::point("gc.workspaces");
+    let mut removed = |kind, path, why: &str| all.removed.push(Removed::new(kind, path, why));
+    match salvage::expire(ctx, dry) {
+        Ok(old) => {
+            old.into_iter().for_each(|path| removed("salvage", path, "it was kept as long as workspace.keep says"))
+        }
+        Err(error) => ctx.ui.warn(&format!("{error:#}")),
+    }
     for path in [ctx.paths.trash(), ctx.paths.data_trash()].iter().flat_map(|trash| children(trash)) {
         match if dry { Ok(()) } else { remove_anyhow(ctx, &path) } {
             Ok(()) => removed("trash", path, "it was thrown away"),
@@ -167,7 +170,9 @@ fn drafts(ctx: &Context) -> Vec<(PathBuf, &'static str)> {
         (std::env::temp_dir(), crate::snapshot::CAPTURE),
     ];
     for repository in children(&workspaces) {
-        all.extend(children(&repository).into_iter().map(|folder| (folder, ".envctl-draft-")));
+        // Not within a project's workspace, which is no folder of workspaces.
+        let folders = [repository.join("task"), repository.join("branch"), repository];
+        all.extend(folders.map(|folder| (folder, ".envctl-draft-")));
     }
     all
 }

@@ -46,6 +46,9 @@ pub(super) struct Pin {
     /// The cache entries that it was last given, by folder name.
     #[serde(default)]
     pub(super) trees: Vec<String>,
+    /// What it was made from; older versions did not note it.
+    #[serde(default)]
+    pub(super) state: Option<State>,
     /// What was published from the workspace, the latest last.
     #[serde(default)]
     pub(super) published: Vec<PublishedHere>,
@@ -68,17 +71,35 @@ pub(super) struct State {
     pub(super) tree: String,
     /// The hash of the index.
     pub(super) index: Digest,
+    /// A hash of what else makes a difference, where there is any: operations
+    /// in progress, and files that differ from what git would write.
+    #[serde(default)]
+    pub(super) rest: Option<Digest>,
+    /// Commits that operations in progress rely on.
+    #[serde(default)]
+    pub(super) relied_on: Vec<String>,
 }
 
 impl State {
     /// What a snapshot holds.
     pub(super) fn of(document: &Document) -> Self {
+        let refs = document.operation.iter().flat_map(|operation| &operation.refs);
+        let rest = (&document.operation, &document.verbatim);
+        let plain = document.operation.is_none() && document.verbatim.is_empty();
         State {
             commit: document.head.to_string(),
             branch: document.branch.clone(),
             tree: document.tree.0.to_string(),
             index: document.index.digest,
+            // Serialising what was parsed cannot fail.
+            rest: (!plain).then(|| Digest::of(&serde_json::to_vec(&rest).unwrap_or_default())),
+            relied_on: refs.map(|reference| reference.commit.to_string()).collect(),
         }
+    }
+
+    /// Commits that whoever has this state has.
+    pub(super) fn commits(&self) -> impl Iterator<Item = String> {
+        self.relied_on.iter().chain([&self.commit]).cloned()
     }
 }
 
@@ -110,6 +131,7 @@ impl Pin {
             published: Vec::new(),
             lifetime: place.lifetime,
             ahead: false,
+            state: None,
         }
     }
 

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::fetch::{self, Here};
 use super::hydrate::{self, Renew, Workspace};
 use super::keep;
-use super::pin::Pin;
+use super::pin::{Pin, State};
 use super::place::{Place, occupy};
 use super::report::Report;
 use super::resolve::Resolved;
@@ -85,7 +85,7 @@ pub(super) fn make_workspace(
             if let Some((_, bytes)) = &artifacts {
                 report.note("fetch.artifacts", asked.elapsed(), *bytes);
             }
-            let ahead = !snapshot.document.commits.is_empty();
+            let (ahead, state) = (!snapshot.document.commits.is_empty(), State::of(&snapshot.document));
             let mut room = Room::at(ctx, &found, &resolved, &place.path)?;
             let hydrated = report.step("hydrate.workspace", || {
                 Ok((hydrate::workspace(ctx, &resolved, snapshot, &place.path, room.path())?, 0))
@@ -95,7 +95,7 @@ pub(super) fn make_workspace(
                 Err(error) => return Err(room.give_back(ctx, error)),
             };
             let mut pin = Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place);
-            pin.ahead = ahead;
+            (pin.ahead, pin.state) = (ahead, Some(state));
             pin.parity = Some(hydrated.parity);
             pin.artifacts = artifacts.map(|(folder, _)| folder);
             report.artifacts = artifacts_of(&pin).map(Path::to_owned);

@@ -17,15 +17,18 @@ use crate::workspace;
 /// What is unsaved in a workspace, in words; nothing when a store has it all.
 /// `root` is where it lies now. Runs git, and writes nothing into it.
 pub(super) fn unsaved(ctx: &Context, pin: Option<&Pin>, root: &Path) -> Vec<String> {
-    let known = pin.map(|pin| saved(ctx, pin)).unwrap_or_default();
-    let commits: Vec<String> = known.iter().map(|state| state.commit.clone()).collect();
-    let mut found = match workspace::loose_ends(root, &commits) {
+    let known = pin.map(saved).unwrap_or_default();
+    let now = state(ctx, root);
+    let is_known = now.as_ref().is_ok_and(|now| known.contains(now));
+    let commits: Vec<String> = known.iter().flat_map(State::commits).collect();
+    // What is in progress is part of the state.
+    let mut found = match workspace::loose_ends(root, &commits, !is_known) {
         Ok(found) => found,
         Err(error) => return vec![format!("what nobody could look at: {error:#}")],
     };
-    match state(ctx, root) {
-        Ok(state) if known.contains(&state) => {}
-        Ok(state) if known.iter().any(|known| known.tree == state.tree && known.commit == state.commit) => {
+    match now {
+        Ok(_) if is_known => {}
+        Ok(now) if known.iter().any(|known| known.tree == now.tree && known.commit == now.commit) => {
             found.push("staged changes".into());
         }
         Ok(_) => found.push("changes".into()),
@@ -37,14 +40,9 @@ pub(super) fn unsaved(ctx: &Context, pin: Option<&Pin>, root: &Path) -> Vec<Stri
 }
 
 /// The states of this workspace that a store was seen to have.
-fn saved(ctx: &Context, pin: &Pin) -> Vec<State> {
-    let made = || -> Option<State> {
-        let identity = ctx.pins().identity(&pin.identity).ok()??;
-        let parity = pin.parity.as_ref()?;
-        let (commit, branch) = (identity.repo.commit.to_string(), identity.repo.branch);
-        Some(State { commit, branch, tree: parity.tree.clone(), index: parity.index })
-    };
-    made().into_iter().chain(pin.published.iter().filter_map(|published| published.state.clone())).collect()
+fn saved(pin: &Pin) -> Vec<State> {
+    let published = pin.published.iter().filter_map(|published| published.state.clone());
+    pin.state.iter().cloned().chain(published).collect()
 }
 
 /// The state that a publish from here would have. Files that it would leave

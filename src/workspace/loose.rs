@@ -3,20 +3,55 @@
 //! has, linked checkouts.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+
+/// Submodules of submodules, and names with slashes, go no deeper.
+const MAX_DEPTH: usize = 12;
 
 /// What is in the workspace alone, in words; `saved` are commits that are known
-/// to be elsewhere, with all that they build on. Reads refs and objects, runs
-/// nothing.
+/// to be elsewhere, with all that they build on, and `operations` says whether
+/// what is in progress counts. The repositories of submodules count as well.
+/// Reads refs and objects, runs nothing.
 ///
 /// # Errors
 /// When the repository cannot be read.
-pub fn loose_ends(root: &Path, saved: &[String]) -> Result<Vec<String>> {
+pub fn loose_ends(root: &Path, saved: &[String], operations: bool) -> Result<Vec<String>> {
     let repo = git2::Repository::open(root).with_context(|| format!("cannot open the workspace {}", root.display()))?;
+    let mut found = of(&repo, saved, operations)?;
+    let modules = repo.path().join("modules");
+    for folder in repositories(&modules, MAX_DEPTH)? {
+        let name = folder.strip_prefix(&modules).unwrap_or(&folder).display().to_string();
+        let own = git2::Repository::open(&folder).with_context(|| format!("cannot open the submodule {name}"))?;
+        found.extend(of(&own, &[], true)?.into_iter().map(|what| format!("{what} of the submodule {name}")));
+    }
+    Ok(found)
+}
+
+/// Repositories below a folder, at most so deep.
+fn repositories(folder: &Path, depth: usize) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    if let Some(operation) = operation(repo.state()) {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
+        let path = entry.path();
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        ensure!(depth > 0, "{} lies too deep", path.display());
+        if path.join("HEAD").exists() {
+            found.extend(repositories(&path.join("modules"), depth - 1)?);
+            found.push(path);
+        } else {
+            found.extend(repositories(&path, depth - 1)?);
+        }
+    }
+    Ok(found)
+}
+
+fn of(repo: &git2::Repository, saved: &[String], operations: bool) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    if let Some(operation) = operation(repo.state()).filter(|_| operations) {
         found.push(format!("a {operation} in progress"));
     }
     let stashes = match repo.find_reference("refs/stash") {
@@ -30,7 +65,7 @@ pub fn loose_ends(root: &Path, saved: &[String]) -> Result<Vec<String>> {
     if linked > 0 {
         found.push(count(linked, "linked checkout", "linked checkouts"));
     }
-    found.extend(commits(&repo, saved)?);
+    found.extend(commits(repo, saved)?);
     Ok(found)
 }
 
@@ -100,16 +135,29 @@ mod tests {
         let repo = git2::Repository::init(dir.path()).unwrap();
         let base = commit(&repo, "refs/remotes/origin/main", &[]);
         let pushed = commit(&repo, "refs/heads/pushed", &[base]);
-        assert_eq!(loose_ends(dir.path(), &[]).unwrap(), ["a commit on pushed"]);
-        assert!(loose_ends(dir.path(), &[pushed.to_string()]).unwrap().is_empty());
+        assert_eq!(loose_ends(dir.path(), &[], true).unwrap(), ["a commit on pushed"]);
+        assert!(loose_ends(dir.path(), &[pushed.to_string()], true).unwrap().is_empty());
         commit(&repo, "refs/heads/mine", &[pushed, base]);
-        assert_eq!(loose_ends(dir.path(), &[pushed.to_string()]).unwrap(), ["a commit on mine"]);
+        assert_eq!(loose_ends(dir.path(), &[pushed.to_string()], true).unwrap(), ["a commit on mine"]);
         commit(&repo, "refs/notes/commits", &[]);
-        let found = loose_ends(dir.path(), &["nonsense".into()]).unwrap();
+        let found = loose_ends(dir.path(), &["nonsense".into()], true).unwrap();
         assert!(found.contains(&"2 commits on mine".into()), "{found:?}");
         fs::write(repo.path().join("MERGE_HEAD"), format!("{base}\n")).unwrap();
-        assert!(loose_ends(dir.path(), &[]).unwrap().contains(&"a merge in progress".into()));
+        assert!(loose_ends(dir.path(), &[], true).unwrap().contains(&"a merge in progress".into()));
+        assert!(!loose_ends(dir.path(), &[], false).unwrap().contains(&"a merge in progress".into()));
         fs::create_dir_all(repo.path().join("worktrees/x")).unwrap();
-        assert!(loose_ends(dir.path(), &[]).unwrap().contains(&"a linked checkout".into()));
+        assert!(loose_ends(dir.path(), &[], true).unwrap().contains(&"a linked checkout".into()));
+    }
+
+    #[test]
+    fn submodules_are_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = git2::Repository::init(dir.path()).unwrap();
+        let module = git2::Repository::init_bare(repo.path().join("modules/lib/deep")).unwrap();
+        let base = commit(&module, "refs/remotes/origin/main", &[]);
+        commit(&module, "refs/heads/main", &[]);
+        assert!(loose_ends(dir.path(), &[], true).unwrap().is_empty());
+        commit(&module, "refs/heads/mine", &[base]);
+        assert_eq!(loose_ends(dir.path(), &[], true).unwrap(), ["a commit on mine of the submodule lib/deep"]);
     }
 }

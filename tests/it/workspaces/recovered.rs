@@ -88,6 +88,21 @@ fn what_was_published_is_saved() {
     assert!(workspace.path.join("more").exists(), "the task is what was published");
 }
 
+/// An operation that the snapshot brought along is no work of the developer's,
+/// until they go on with it.
+#[test]
+fn an_operation_that_came_along() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    make_a_mess(repo);
+    let task = trip.publish(repo);
+    trip.enter_with(&task, &[]);
+    assert_eq!(salvaged(&trip, &task), None);
+    let workspace = trip.enter_with(&task, &[]);
+    workspace.git(&["merge", "--abort"]);
+    assert!(salvaged(&trip, &task).is_some());
+}
+
 #[test]
 fn random_states_come_back() {
     const PATHS: [&str; 5] = ["README", "a", "d/b", "x y", "new"];
