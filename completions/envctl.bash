@@ -31,6 +31,9 @@ _envctl() {
             envctl,diff)
                 cmd="envctl__subcmd__diff"
                 ;;
+            envctl,doctor)
+                cmd="envctl__subcmd__doctor"
+                ;;
             envctl,enter)
                 cmd="envctl__subcmd__enter"
                 ;;
@@ -45,6 +48,9 @@ _envctl() {
                 ;;
             envctl,help)
                 cmd="envctl__subcmd__help"
+                ;;
+            envctl,init)
+                cmd="envctl__subcmd__init"
                 ;;
             envctl,log)
                 cmd="envctl__subcmd__log"
@@ -160,6 +166,9 @@ _envctl() {
             envctl__subcmd__help,diff)
                 cmd="envctl__subcmd__help__subcmd__diff"
                 ;;
+            envctl__subcmd__help,doctor)
+                cmd="envctl__subcmd__help__subcmd__doctor"
+                ;;
             envctl__subcmd__help,enter)
                 cmd="envctl__subcmd__help__subcmd__enter"
                 ;;
@@ -174,6 +183,9 @@ _envctl() {
                 ;;
             envctl__subcmd__help,help)
                 cmd="envctl__subcmd__help__subcmd__help"
+                ;;
+            envctl__subcmd__help,init)
+                cmd="envctl__subcmd__help__subcmd__init"
                 ;;
             envctl__subcmd__help,log)
                 cmd="envctl__subcmd__help__subcmd__log"
@@ -320,7 +332,7 @@ _envctl() {
 
     case "${cmd}" in
         envctl)
-            opts="-q -v -h -V --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help --version enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve completions help"
+            opts="-q -v -h -V --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help --version enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -979,6 +991,32 @@ _envctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        envctl__subcmd__doctor)
+            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         envctl__subcmd__enter)
             opts="-p -q -v -h --no-runtime --into --lifetime --network --publish --timeout --no-secrets --detach --fresh --refresh --materialize --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1116,7 +1154,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__help)
-            opts="enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve completions help"
+            opts="enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1339,6 +1377,20 @@ _envctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        envctl__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         envctl__subcmd__help__subcmd__enter)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1396,6 +1448,20 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__help__subcmd__init)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1626,6 +1692,36 @@ _envctl() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__init)
+            opts="-q -v -h --image --dry-run --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
