@@ -156,9 +156,40 @@ impl Paths {
         self.artifacts_of(identity).join(format!("{}.json", manifest.hex()))
     }
 
-    /// Snapshots taken before anything unsaved could be lost.
+    /// The workspace that tasks of one branch share.
+    pub fn branch_workspace(&self, repo_key: &str, branch: &str) -> PathBuf {
+        self.workspaces().join(repo_key).join("branch").join(branch_key(branch))
+    }
+
+    /// The workspace that all tasks of a repository share.
+    pub fn project_workspace(&self, repo_key: &str) -> PathBuf {
+        self.workspaces().join(repo_key).join("project")
+    }
+
+    /// Workspaces that were set aside before anything unsaved could be lost.
     pub fn recovery(&self) -> PathBuf {
         self.data.join("recovery")
+    }
+
+    /// What is known of those workspaces.
+    pub fn salvages(&self) -> PathBuf {
+        self.data.join("salvages")
+    }
+
+    /// The record of one of them.
+    pub fn salvage(&self, id: &str) -> PathBuf {
+        self.salvages().join(format!("{id}.json"))
+    }
+
+    /// Work that is known to be elsewhere, and is not removed yet; on the same
+    /// file system as workspaces.
+    pub fn data_trash(&self) -> PathBuf {
+        self.data.join("trash")
+    }
+
+    /// What was seen of branches on their remotes.
+    pub fn sightings(&self) -> PathBuf {
+        self.state.join("branches.json")
     }
 
     /// All leases.
@@ -247,6 +278,13 @@ impl Paths {
     }
 }
 
+/// A folder's name for a branch, whatever it is called: readable, and a hash.
+fn branch_key(branch: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let readable: String = branch.chars().map(plain).take(60).collect();
+    format!("{}-{}", readable.trim_start_matches(['.', '-']), Digest::of(branch.as_bytes()).short())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,5 +296,21 @@ mod tests {
         assert_eq!(paths.cache(), Path::new("/c/envctl"));
         assert_eq!(paths.data(), Path::new("/h/.local/share/envctl"));
         assert!(Paths::new(&Env::default()).is_err());
+    }
+
+    #[test]
+    fn case_26_a_branch_names_one_folder_and_chooses_none() {
+        let env = Env { home: Some("/h".into()), ..Env::default() };
+        let paths = Paths::new(&env).unwrap();
+        let parent = paths.workspaces().join("shop-1/branch");
+        let long = "x".repeat(5000);
+        let names = ["agent/fix", "agent-fix", "../../../etc", "..", ".", "", "a\0b", "/abs", ".git", "é", &long];
+        let places: Vec<_> = names.iter().map(|name| paths.branch_workspace("shop-1", name)).collect();
+        for place in &places {
+            assert_eq!(place.parent(), Some(parent.as_path()), "{}", place.display());
+            let name = place.file_name().unwrap().to_str().unwrap();
+            assert!(name.len() < 100 && !name.starts_with('.'), "{name}");
+        }
+        assert_eq!(places.iter().collect::<std::collections::HashSet<_>>().len(), names.len());
     }
 }

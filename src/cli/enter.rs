@@ -9,7 +9,7 @@ use clap::Args;
 use super::parse_task;
 use crate::config::PortEntry;
 use crate::handoff::{Context, EnterOptions, Entered, Report, RuntimeOptions, enter, write_report};
-use crate::identity::TaskRef;
+use crate::identity::{Lifetime, TaskRef};
 use crate::quantity::parse_duration;
 use crate::runtime::{Network, PortRequest};
 
@@ -58,6 +58,9 @@ pub(super) struct Arguments {
     /// Make the workspace in this folder
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
+    /// What the workspace belongs to; it takes the place of another task's
+    #[arg(long, value_enum, value_name = "LIFETIME")]
+    lifetime: Option<Lifetime>,
     #[command(flatten)]
     runtime: RuntimeFlags,
     /// Leave the runtime running under a supervisor of its own, and return
@@ -94,6 +97,7 @@ impl Arguments {
             command: self.command.clone(),
             no_runtime: self.no_runtime,
             into: self.into.clone(),
+            lifetime: self.lifetime,
             runtime: self.runtime.options(),
             detach: self.detach,
             fresh: self.fresh,

@@ -8,15 +8,20 @@ use crate::handoff::{Context, gc};
 use crate::runtime::Receipt;
 use crate::ui::escape;
 
-/// Remove what dead commands left, and records that are old
+/// Remove what dead commands left, what is old, and workspaces that are due
 ///
-/// `enter` starts this in the background once a day.
+/// What is unsaved in a workspace is salvaged first. `enter` starts this in the
+/// background once a day.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// List what would be removed
+    #[arg(long)]
+    dry_run: bool,
+}
 
 impl Arguments {
     pub(super) fn run(&self, ctx: &Context, reaped: Vec<Receipt>) -> Result<u8> {
-        let done = gc(ctx, reaped)?;
+        let done = gc(ctx, reaped, self.dry_run)?;
         let baseline = done.receipts.iter().all(|receipt| receipt.baseline);
         if ctx.ui.is_json() {
             ctx.ui.json(&done)?;
@@ -25,7 +30,16 @@ impl Arguments {
                 ctx.ui.data(&escape(&format!("runtime    {}  {}", receipt.task, receipt.reason)))?;
             }
             for removed in &done.removed {
-                ctx.ui.data(&escape(&format!("{:<10} {}  {}", removed.kind, removed.path.display(), removed.why)))?;
+                let salvaged = match (&removed.salvage, removed.unsaved.join(", ")) {
+                    (_, unsaved) if unsaved.is_empty() => String::new(),
+                    (Some(id), unsaved) => format!("; salvaged as {id}: {unsaved}"),
+                    (None, unsaved) => format!("; to be salvaged: {unsaved}"),
+                };
+                let (kind, path, why) = (removed.kind, removed.path.display(), &removed.why);
+                ctx.ui.data(&escape(&format!("{kind:<10} {path}  {why}{salvaged}")))?;
+            }
+            for kept in &done.kept {
+                ctx.ui.data(&escape(&format!("kept       {}  {}: {}", kept.task, kept.path.display(), kept.why)))?;
             }
             if done.receipts.is_empty() && done.removed.is_empty() {
                 ctx.ui.status("Found", "nothing to remove");

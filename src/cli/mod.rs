@@ -20,6 +20,7 @@ mod reset;
 mod show;
 mod status;
 mod tasks;
+mod workspace;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -101,6 +102,7 @@ enum Verb {
     Prefetch(prefetch::Arguments),
     Extend(extend::Arguments),
     Ports(ports::Arguments),
+    Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Approve(approve::Arguments),
     Init(init::Arguments),
@@ -149,6 +151,7 @@ impl Verb {
             Verb::Prefetch(arguments) => arguments.run(ctx),
             Verb::Extend(arguments) => arguments.run(ctx),
             Verb::Ports(arguments) => arguments.run(ctx),
+            Verb::Workspace(arguments) => arguments.run(ctx),
             Verb::Gc(arguments) => arguments.run(ctx, reaped),
             Verb::Approve(arguments) => arguments.run(ctx),
             Verb::Init(arguments) => arguments.run(ctx),

@@ -61,6 +61,7 @@ impl Arguments {
             handoff,
             redact: self.redact,
             fork: self.fork.clone(),
+            checkout: None,
         };
         let published = publish(ctx, &options)?;
         ctx.ui.status("Published", &format!("{} as {}", published.task, published.identity));

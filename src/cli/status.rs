@@ -42,6 +42,7 @@ impl Arguments {
             let line =
                 format!("workspace  {}  pinned {}, {}", workspace.task, age(workspace.pinned_at, now), workspace.path);
             ctx.ui.data(&escape(&line))?;
+            ctx.ui.data(&escape(&format!("           {}", workspace.fate(now))))?;
         }
         Ok(0)
     }

@@ -8,7 +8,7 @@ use super::cache::{self, CacheEntry, Fixture, Service};
 use super::{PROJECT, parse};
 use crate::credentials::Fingerprint;
 use crate::error::{Fault, usage};
-use crate::identity::{ArtifactType, StoreRef, Workdir};
+use crate::identity::{ArtifactType, Lifetime, StoreRef, Workdir};
 use crate::quantity::{parse_bytes, parse_duration};
 
 /// The places of a project's file, below the project's root, first wins.
@@ -72,6 +72,11 @@ pub struct Toolchain {
 pub struct Workspace {
     /// Where the workspace appears inside the runtime.
     pub workdir: Option<String>,
+    /// What a workspace belongs to, where the developer does not say.
+    pub lifetime: Option<Lifetime>,
+    /// How long an unused workspace of a task stays, where the developer does
+    /// not say.
+    pub ttl: Option<String>,
 }
 
 /// `[runtime]`
@@ -233,6 +238,13 @@ impl Project {
         if let Some(workdir) = &project.workspace.workdir {
             workdir.parse::<Workdir>().map_err(|why| invalid("workspace.workdir", &why))?;
         }
+        if project.workspace.lifetime == Some(Lifetime::PerDeveloper) {
+            return Err(usage(format!("{name}: workspace.lifetime: only a developer can choose per-developer"))
+                .hint("they do it with envctl enter TASK --into DIR"));
+        }
+        if let Some(ttl) = &project.workspace.ttl {
+            parse_duration(ttl).map_err(|why| invalid("workspace.ttl", &why))?;
+        }
         for (key, value) in &project.runtime.env {
             let reserved = key.starts_with("ENVCTL_");
             if key.is_empty() || reserved || key.contains(['=', '\0']) || value.contains('\0') {
@@ -291,6 +303,8 @@ mod tests {
             image = "oci:/srv/images:dev"
             [workspace]
             workdir = "/workspace"
+            lifetime = "per-branch"
+            ttl = "7d"
             [runtime]
             network = "private"
             ports = [3000, "5432=", "8080=80"]
@@ -304,6 +318,7 @@ mod tests {
             allow = ["0123456789abcdef"]
         "#;
         let project = Project::parse(text, "envctl.toml").unwrap();
+        assert_eq!(project.workspace.lifetime, Some(Lifetime::PerBranch));
         assert_eq!(project.runtime.env["NODE_ENV"], "development");
         assert_eq!(project.snapshot.exclude, ["*.mp4"]);
         let ports: Vec<_> = project.runtime.ports.iter().map(|port| (port.inside, port.host)).collect();
@@ -327,6 +342,9 @@ mod tests {
         for bad in [
             "store = \"nonsense\"",
             "[workspace]\nworkdir = \"/proc\"",
+            "[workspace]\nlifetime = \"per-developer\"",
+            "[workspace]\nlifetime = \"/srv\"",
+            "[workspace]\nttl = \"soon\"",
             "[runtime]\nenv = { ENVCTL_TASK = \"x\" }",
             "[snapshot]\ninclude = [\":(top)x\"]",
             "[snapshot]\nallow = [\"a secret\"]",

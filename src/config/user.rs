@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{USER, parse};
 use crate::error::{Fault, usage};
-use crate::identity::StoreRef;
+use crate::identity::{Lifetime, StoreRef};
 use crate::quantity::{parse_bytes, parse_duration};
 
 /// How long local copies of artifacts are kept when nothing else is said.
@@ -18,6 +18,9 @@ const MAX_CACHE_AGE: Duration = Duration::from_secs(30 * 86_400);
 
 /// What stays free beside the caches in bytes.
 const MIN_FREE: u64 = 2 << 30;
+
+/// How long salvages are kept when nothing else is said.
+const KEEP_SALVAGES: Duration = Duration::from_secs(30 * 86_400);
 
 /// The user's `config.toml`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -33,6 +36,8 @@ pub struct User {
     pub secrets: BTreeMap<String, SecretSource>,
     /// `[artifacts]`
     pub artifacts: KeepArtifacts,
+    /// `[workspace]`
+    pub workspace: OwnWorkspaces,
     /// Whether `enter` lets others know who entered a task.
     pub claims: bool,
     /// `[cache]`
@@ -47,6 +52,7 @@ impl Default for User {
             url: Vec::new(),
             secrets: BTreeMap::new(),
             artifacts: KeepArtifacts::default(),
+            workspace: OwnWorkspaces::default(),
             claims: true,
             cache: CacheLimits::default(),
         }
@@ -71,6 +77,18 @@ pub struct CacheLimits {
     pub max_age: Option<String>,
     /// What stays free on the file system of the caches.
     pub min_free: Option<String>,
+}
+
+/// `[workspace]` of a user. It wins over the project's: the disk is theirs.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct OwnWorkspaces {
+    /// What a workspace belongs to.
+    pub lifetime: Option<Lifetime>,
+    /// How long an unused workspace of a task stays.
+    pub ttl: Option<String>,
+    /// How long salvages are kept.
+    pub keep: Option<String>,
 }
 
 /// Where a secret comes from.
@@ -142,6 +160,11 @@ impl User {
                 parse_bytes(size).map_err(|why| usage(format!("{name}: cache.{key}: {why}")))?;
             }
         }
+        for (key, value) in [("ttl", &user.workspace.ttl), ("keep", &user.workspace.keep)] {
+            if let Some(value) = value {
+                parse_duration(value).map_err(|why| usage(format!("{name}: workspace.{key}: {why}")))?;
+            }
+        }
         for (host, registry) in &user.registries {
             for host in [Some(host), registry.mirror.as_ref()].into_iter().flatten() {
                 let named = format!("{host}/x").parse::<StoreRef>();
@@ -171,6 +194,11 @@ impl User {
     pub fn cache_sizes(&self) -> (Option<u64>, u64) {
         let bytes = |text: &Option<String>| text.as_deref().and_then(|text| parse_bytes(text).ok());
         (bytes(&self.cache.max_size), bytes(&self.cache.min_free).unwrap_or(MIN_FREE))
+    }
+
+    /// How long salvages are kept.
+    pub fn keep_salvages(&self) -> Duration {
+        self.workspace.keep.as_deref().and_then(|keep| parse_duration(keep).ok()).unwrap_or(KEEP_SALVAGES)
     }
 
     /// The address under which a published URL is reachable here: the longest
@@ -223,5 +251,17 @@ mod tests {
         let user = User::parse("claims = false\n[artifacts]\nkeep = \"1h\"", "config.toml").unwrap();
         assert_eq!((user.keep_artifacts(), user.claims), (Duration::from_secs(3600), false));
         assert!(User::parse("[artifacts]\nkeep = \"soon\"", "config.toml").is_err());
+    }
+
+    #[test]
+    fn workspaces_are_the_developers() {
+        let text = "[workspace]\nlifetime = \"per-project\"\nttl = \"3d\"\nkeep = \"1d\"";
+        let user = User::parse(text, "config.toml").unwrap();
+        assert_eq!(user.workspace.lifetime, Some(Lifetime::PerProject));
+        assert_eq!(user.keep_salvages(), Duration::from_secs(86_400));
+        assert_eq!(User::default().keep_salvages(), KEEP_SALVAGES);
+        for bad in ["lifetime = \"forever\"", "ttl = \"soon\"", "keep = \"0s\"", "tll = \"1d\""] {
+            assert!(User::parse(&format!("[workspace]\n{bad}"), "config.toml").is_err(), "{bad}");
+        }
     }
 }

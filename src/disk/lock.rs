@@ -42,6 +42,19 @@ impl FileLock {
     }
 }
 
+/// Tries to share the lock of any open file or folder; `false` when somebody
+/// has it alone.
+///
+/// # Errors
+/// When the file system has no locks.
+pub fn try_shared(file: impl AsFd) -> Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// A lock that several may have at once, but nobody beside an exclusive one.
 #[derive(Debug)]
 pub struct SharedLock {

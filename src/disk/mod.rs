@@ -4,8 +4,8 @@
 //! write, check, rename. What is work (under the data root) is flushed before
 //! the rename; what is cache is flushed with its file system.
 //!
-//! Lock order: task, then repository, then layer. A process never waits for a
-//! lock on the left while it holds one on the right.
+//! Lock order: task, then a place that tasks share, then repository, then layer.
+//! A process never waits for a lock on the left while it holds one on the right.
 
 pub mod lock;
 pub mod remove;

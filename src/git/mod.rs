@@ -10,15 +10,21 @@ mod tree;
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal};
 
 use crate::env::Env;
 use crate::error::{Fault, failure};
 
 pub use tree::check_entry_name;
+
+/// No answer of a remote that is read whole is longer, in bytes.
+const MAX_OUTPUT: u64 = 64 << 20;
 
 /// Settings that name programs, forced off for every call. Git LFS's filter is
 /// envctl's own business: see [`lfs`].
@@ -163,6 +169,43 @@ impl Call {
                 stdin.map(|mut pipe| pipe.write_all(input))
             });
             child.wait_with_output().with_context(|| format!("cannot wait for {name}"))
+        })
+    }
+
+    /// Runs it without input; `None` when it was ended because it took longer
+    /// than `patience`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn output_within(mut self, patience: Duration) -> Result<Option<Output>> {
+        let name = self.name();
+        // A group of its own: what it starts for the transport ends with it.
+        self.command.process_group(0);
+        let mut child = self.spawn_piped(&name)?;
+        drop(child.stdin.take());
+        let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+        std::thread::scope(|scope| {
+            let read = |pipe: &mut dyn Read| {
+                let mut bytes = Vec::new();
+                pipe.take(MAX_OUTPUT).read_to_end(&mut bytes).map(|_| bytes).unwrap_or_default()
+            };
+            let out = scope.spawn(move || stdout.as_mut().map(|pipe| read(pipe)).unwrap_or_default());
+            let words = scope.spawn(move || stderr.as_mut().map(|pipe| read(pipe)).unwrap_or_default());
+            let deadline = Instant::now() + patience;
+            let mut late = false;
+            let status = loop {
+                if let Some(status) = child.try_wait().with_context(|| format!("cannot wait for {name}"))? {
+                    break status;
+                }
+                if !late && Instant::now() >= deadline {
+                    late = true;
+                    let group = Pid::from_child(&child);
+                    let _ = rustix::process::kill_process_group(group, Signal::KILL);
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            };
+            let (stdout, stderr) = (out.join().unwrap_or_default(), words.join().unwrap_or_default());
+            Ok((!late).then_some(Output { status, stdout, stderr }))
         })
     }
 

@@ -1,6 +1,7 @@
 //! What every command starts from: environment, folders, configuration, and
 //! which store and task are meant.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,6 +146,16 @@ impl Context {
     /// The root of the checkout that holds the working directory.
     pub(super) fn checkout(&self) -> Option<PathBuf> {
         self.cwd.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned)
+    }
+
+    /// A folder that the developer named, by one name for all spellings; it need
+    /// not exist.
+    pub(super) fn named(&self, folder: &Path) -> PathBuf {
+        let folder = self.cwd.join(folder);
+        match (folder.parent().map(fs::canonicalize), folder.file_name()) {
+            (Some(Ok(parent)), Some(name)) => parent.join(name),
+            _ => folder,
+        }
     }
 
     /// The store that is configured: flag, environment, project, user.

@@ -1,12 +1,13 @@
 //! `enter`: resolve, fetch, hydrate, start, run, reset.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
 use super::caches::{self, Caches};
 use super::context::Context;
 use super::hydrate::Renew;
+use super::place::Place;
 use super::plan::{self, Plan};
 use super::prepare::{afterwards, gather, is_first, make_workspace};
 use super::rates;
@@ -14,9 +15,9 @@ use super::report::Report;
 use super::resolve::{Resolved, resolve};
 use super::source::Source;
 use super::start::{self, RuntimeOptions};
-use super::{claim, gc, hydrate, live, tell};
+use super::{claim, gc, leave, live, tell};
 use crate::cache::Trees;
-use crate::identity::TaskRef;
+use crate::identity::{Lifetime, TaskRef};
 use crate::runtime::{self, Lease, Outcome, Sandbox};
 
 /// What `enter` was asked to do.
@@ -30,6 +31,8 @@ pub struct EnterOptions {
     pub no_runtime: bool,
     /// A folder for the workspace, named by the developer.
     pub into: Option<PathBuf>,
+    /// What the workspace is to belong to, by the developer's own word.
+    pub lifetime: Option<Lifetime>,
     /// What the developer wants of the runtime.
     pub runtime: RuntimeOptions,
     /// Under a supervisor of its own; do not wait for it.
@@ -52,6 +55,7 @@ impl EnterOptions {
             command: Vec::new(),
             no_runtime: false,
             into: None,
+            lifetime: None,
             runtime: RuntimeOptions::default(),
             detach: false,
             fresh: true,
@@ -81,7 +85,7 @@ pub enum Entered {
 /// With what failed; nothing half-made stays, and nothing that exists nowhere
 /// else is gone.
 pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Result<Entered> {
-    let into = options.into.as_ref().map(|into| ctx.cwd.join(into));
+    let into = options.into.as_ref().map(|into| ctx.named(into));
     let into = into.as_deref();
     report.schema = 1;
     let task = ctx.locate(&options.task)?;
@@ -89,11 +93,11 @@ pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Resu
     let source = Source::new(ctx, task);
     let resolved = report.step("resolve", || Ok((resolve(&source, into, options.refresh)?, 0)))?;
     report.identity = resolved.digest.to_string();
-    let place = hydrate::place(ctx, &resolved, into);
-    report.workspace = place.display().to_string();
+    let place = Place::of(ctx, &resolved, into, options.lifetime)?;
+    report.workspace = place.path.display().to_string();
     if options.dry_run {
-        let plan =
-            report.step("plan", || Ok((plan::plan(ctx, &resolved, &place, !options.no_runtime, Some(&source))?, 0)))?;
+        let plan = report
+            .step("plan", || Ok((plan::plan(ctx, &resolved, &place.path, !options.no_runtime, Some(&source))?, 0)))?;
         return Ok(Entered::Planned(plan));
     }
     ctx.open_roots()?;
@@ -103,20 +107,20 @@ pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Resu
         claim::tell(&source, &resolved);
     }
     if options.no_runtime {
-        let made = make_workspace(&source, &resolved, into, &place, renew(options), report)?;
+        let made = make_workspace(&source, &resolved, &place, renew(options), report)?;
         if made.unflushed || is_first(&resolved) {
             drop(source);
-            runtime::in_background(|| afterwards(ctx, &resolved, into, None));
+            runtime::in_background(|| afterwards(ctx, &resolved, &place, None));
         }
-        return Ok(Entered::Workspace(place));
+        return Ok(Entered::Workspace(place.path));
     }
     if !options.fresh
         && !options.refresh
-        && let Some(lease) = live::running(ctx, &resolved, &place)?
+        && let Some(lease) = live::running(ctx, &resolved, &place.path)?
     {
         return attach(ctx, options, lease, report);
     }
-    run(source, &resolved, options, into, &place, report)
+    run(source, &resolved, options, &place, report)
 }
 
 /// Joins a runtime that is there already; leaving does not end it.
@@ -139,8 +143,7 @@ fn run(
     source: Source<'_>,
     resolved: &Resolved,
     options: &EnterOptions,
-    into: Option<&Path>,
-    place: &Path,
+    place: &Place,
     report: &mut Report,
 ) -> Result<Entered> {
     let ctx = source.ctx;
@@ -149,10 +152,10 @@ fn run(
     }
     // Until the lease is written nothing of the caches is removed.
     let kept = caches::keep(ctx)?;
-    let (image, pulled, made, early) = gather(&source, resolved, into, place, renew(options), report)?;
-    let project = ctx.project(place)?;
+    let (image, pulled, mut made, early) = gather(&source, resolved, place, renew(options), report)?;
+    let project = ctx.project(&place.path)?;
     start::approve(ctx, resolved, &project, &options.runtime)?;
-    let mut wanted = Caches::new(ctx, resolved, &pulled, place, &project)?;
+    let mut wanted = Caches::new(ctx, resolved, &pulled, &place.path, &project)?;
     wanted.have_come(early);
     wanted.fetch(&source, report)?;
     // The threads of a registry's connections must have ended by now.
@@ -161,11 +164,11 @@ fn run(
     report.cache.hits += pulled.records.len() - pulled.fetched;
     wanted.seal(&image, report)?;
     let hydrated = wanted.hydrate(options.materialize, report)?;
-    let mut spec = start::spec(ctx, resolved, &image, &pulled, place, &project, &options.runtime)?;
+    let mut spec = start::spec(ctx, resolved, &image, &pulled, &place.path, &project, &options.runtime)?;
     (spec.rootfs.trees, spec.made) = (hydrated.mounts, hydrated.made);
     spec.detached = options.detach;
     if options.detach {
-        spec.deadline = Some(start::deadline_of_its_own(ctx, place, &options.runtime)?);
+        spec.deadline = Some(start::deadline_of_its_own(ctx, &place.path, &options.runtime)?);
     }
     tell::greet(ctx, resolved, spec.network, options.command.is_empty());
     // The command need not wait for it, and neither does the caller.
@@ -180,8 +183,8 @@ fn run(
         {
             runtime::in_background(|| {
                 rates::learn(ctx, done);
-                caches::note_given(ctx, resolved, into, given);
-                afterwards(ctx, resolved, into, Some(&pulled));
+                caches::note_given(ctx, resolved, place, given);
+                afterwards(ctx, resolved, place, Some(&pulled));
                 caches::flush(ctx, &pulled, &hydrated.records);
             });
         }
@@ -208,6 +211,8 @@ fn run(
     }
     let mut sandbox = report.step("start", || Ok((Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?, 0)))?;
     drop(kept);
+    // The lease keeps the workspace in its place from here on.
+    drop(made.in_use.take());
     afterwards(report);
     gc::daily(ctx);
     tell::tell_ports(ctx, sandbox.lease());
@@ -224,5 +229,8 @@ fn run(
     tell::audit(ctx, &receipt);
     tell::check_baseline(&receipt)?;
     tell::tell_reset(ctx, &receipt);
+    if options.command.is_empty() && outcome != Outcome::Lost {
+        leave::offer(ctx, resolved, place);
+    }
     Ok(Entered::Left(code))
 }

@@ -1,6 +1,6 @@
 //! Making the workspace: mirror, clone, snapshot, parity.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -8,37 +8,32 @@ use super::arrived::Arrived;
 use super::context::Context;
 use super::fetch::Snapshot;
 use super::pin::Pin;
+use super::place::{Locks, vacate};
 use super::resolve::Resolved;
 use crate::crash;
-use crate::disk::{self, lock::FileLock};
+use crate::disk;
 use crate::error::{failure, integrity, usage};
 use crate::git::Git;
 use crate::git::lfs::Pointer;
-use crate::identity::Commit;
+use crate::identity::{Commit, Identity};
 use crate::snapshot::{self, Document, Parity};
 use crate::workspace::{self, Draft, Mirror, Remote};
 
 /// Where the mirror of a task's repository is.
 pub(super) fn mirror(ctx: &Context, resolved: &Resolved) -> Mirror {
-    let key = resolved.identity.repo.url.key();
+    mirror_of(ctx, &resolved.identity)
+}
+
+/// The same, of an identity.
+pub(super) fn mirror_of(ctx: &Context, identity: &Identity) -> Mirror {
+    let key = identity.repo.url.key();
     Mirror::new(ctx.paths.mirror(&key), ctx.paths.data_lock(&format!("repo-{key}")))
 }
 
-/// Where the workspace of a task is, or will be.
-pub(super) fn place(ctx: &Context, resolved: &Resolved, into: Option<&Path>) -> PathBuf {
-    if let Some(into) = into {
-        return into.to_owned();
-    }
-    let repo = resolved.identity.repo.url.key();
-    ctx.paths.task_workspace(&repo, &resolved.task.store.key(), &resolved.task.slug())
-}
-
-/// Keeps others off a task while its workspace is being made.
-pub(super) fn lock(ctx: &Context, resolved: &Resolved) -> Result<FileLock> {
-    let name = format!("task-{}-{}", resolved.task.store.key(), resolved.task.slug());
-    FileLock::acquire(&ctx.paths.data_lock(&name), || {
-        ctx.ui.status("Waiting", "another envctl is making this task's workspace");
-    })
+/// Keeps others off a task, and off its place, while its workspace is being
+/// made.
+pub(super) fn lock(ctx: &Context, resolved: &Resolved, place: &Path) -> Result<Locks> {
+    Locks::wait(ctx, &resolved.task.store, &resolved.task.slug(), place)
 }
 
 /// The state of a task's workspace.
@@ -50,6 +45,8 @@ pub(super) enum Workspace {
     /// It must be made, and what is in the way moved aside, for this reason:
     /// it was made from another identity, or may not be whole.
     Stale(&'static str),
+    /// It must be made, in the place of another task's.
+    Taken(Box<Pin>),
 }
 
 /// What becomes of a workspace that is there.
@@ -77,6 +74,10 @@ pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, renew: Rene
     }
     let Some(pin) = &resolved.pin else {
         if workspace::is_workspace(place) && place.starts_with(ctx.paths.data()) {
+            let others = ctx.pins().all()?.into_iter();
+            if let Some(other) = others.filter(|pin| !pin.is_of(&resolved.task)).find(|pin| pin.workspace == place) {
+                return Ok(Workspace::Taken(Box::new(other)));
+            }
             // Made, but the pin was never written: a crash in between.
             return Ok(Workspace::Stale("it was never finished"));
         }
@@ -101,33 +102,9 @@ pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, renew: Rene
             .hint("envctl enter TASK --refresh sets it aside and makes a new one")
             .into());
     }
-    let live = ctx.runtimes().live()?;
-    if let Some(lease) = live.iter().find(|lease| lease.workspace == place) {
-        return Err(failure(format!("a runtime is using the workspace {}", place.display()))
-            .hint(format!("leave it, or envctl reset {}, then refresh again", lease.task))
-            .into());
-    }
+    // Before anything is fetched for it.
+    drop(vacate(ctx, place)?);
     Ok(Workspace::Stale(if renew == Renew::Always { "it was reset" } else { "the task has moved on" }))
-}
-
-/// Where an old workspace goes, whole, when it has to make room.
-///
-/// # Errors
-/// When there is no such place.
-pub(super) fn aside(ctx: &Context, resolved: &Resolved, place: &Path) -> Result<PathBuf> {
-    let stamp = ctx.clock.now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let parent = if place.starts_with(ctx.paths.data()) {
-        ctx.paths.recovery()
-    } else {
-        // A rename works within one file system only.
-        place.parent().context("the workspace has no folder above it")?.to_owned()
-    };
-    disk::create_private_dir(&parent)?;
-    let name = format!("{}-{stamp}", resolved.task.slug());
-    (0..1000)
-        .map(|n| parent.join(if n == 0 { name.clone() } else { format!("{name}-{n}") }))
-        .find(|target| !target.exists())
-        .context("there is no free name for the old workspace")
 }
 
 /// What making a workspace gave.

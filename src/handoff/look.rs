@@ -1,15 +1,14 @@
 //! Looking: one identity, and what exists on this machine.
 
 use anyhow::Result;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::context::Context;
 use super::plan::{self, Plan};
 use super::resolve::{Resolved, from_store, resolve};
 use super::source::Source;
-use super::{claim, hydrate, pin::Pin};
-use crate::identity::{Claim, Identity, Target, TaskRef};
+use super::{claim, place::Place, rules::WorkspaceRow, rules::workspaces};
+use crate::identity::{Claim, Identity, Lifetime, Target, TaskRef};
 use crate::runtime::Lease;
 
 /// An identity, and what it resolves to here.
@@ -36,8 +35,10 @@ pub struct Shown {
 pub fn show(ctx: &Context, reference: &TaskRef) -> Result<Shown> {
     let source = Source::new(ctx, ctx.locate(reference)?);
     let (resolved, asked) = current(ctx, &source)?;
-    let place = hydrate::place(ctx, &resolved, None);
-    let here = plan::plan(ctx, &resolved, &place, true, None)?;
+    // Where a folder has to be named there is no place yet.
+    let place = Place::of(ctx, &resolved, None, None);
+    let place = place.or_else(|_| Place::of(ctx, &resolved, None, Some(Lifetime::PerTask)))?;
+    let here = plan::plan(ctx, &resolved, &place.path, true, None)?;
     // A store that did not answer is not asked again.
     let claims = if asked { claim::others(&source, &resolved).unwrap_or_default() } else { Vec::new() };
     Ok(Shown {
@@ -83,21 +84,6 @@ pub(super) fn current(ctx: &Context, source: &Source<'_>) -> Result<(Resolved, b
     Err(error)
 }
 
-/// A workspace on this machine.
-#[derive(Clone, Debug, Serialize)]
-pub struct WorkspaceRow {
-    /// The task, or the identity.
-    pub task: String,
-    /// Its store.
-    pub store: String,
-    /// Digest of the identity.
-    pub identity: String,
-    /// When it was pinned.
-    pub pinned_at: Timestamp,
-    /// Where it is.
-    pub path: String,
-}
-
 /// What exists on this machine.
 #[derive(Debug, Serialize)]
 pub struct StatusView {
@@ -112,14 +98,5 @@ pub struct StatusView {
 /// # Errors
 /// When the state cannot be read.
 pub fn status(ctx: &Context) -> Result<StatusView> {
-    let row = |pin: Pin| WorkspaceRow {
-        task: pin.slug,
-        store: pin.store,
-        identity: pin.identity.to_string(),
-        pinned_at: pin.pinned_at,
-        path: pin.workspace.display().to_string(),
-    };
-    let pins = ctx.pins().all()?;
-    let workspaces = pins.into_iter().filter(|pin| pin.workspace.exists()).map(row).collect();
-    Ok(StatusView { leases: ctx.runtimes().live()?, workspaces })
+    Ok(StatusView { leases: ctx.runtimes().live()?, workspaces: workspaces(ctx)? })
 }

@@ -4,17 +4,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use rustix::fs::{AtFlags, CWD, Timestamps};
 use serde::{Deserialize, Serialize};
 
 use super::context::Located;
+use super::place::Place;
 use crate::digest::Digest;
-use crate::disk::{self, Durability, lock::FileLock};
+use crate::disk::{self, Durability};
 use crate::error::integrity;
-use crate::identity::{Identity, MAX_IDENTITY};
+use crate::identity::{Identity, Lifetime, MAX_IDENTITY, StoreRef};
 use crate::paths::Paths;
-use crate::snapshot::Parity;
+use crate::snapshot::{Document, Parity};
 
 /// The schema of a pin.
 const SCHEMA: u32 = 1;
@@ -44,9 +46,61 @@ pub(super) struct Pin {
     /// The cache entries that it was last given, by folder name.
     #[serde(default)]
     pub(super) trees: Vec<String>,
+    /// What it was made from; older versions did not note it.
+    #[serde(default)]
+    pub(super) state: Option<State>,
     /// What was published from the workspace, the latest last.
     #[serde(default)]
     pub(super) published: Vec<PublishedHere>,
+    /// What the workspace belongs to.
+    #[serde(default)]
+    pub(super) lifetime: Lifetime,
+    /// Whether the snapshot had commits that the remote lacked.
+    #[serde(default)]
+    pub(super) ahead: bool,
+}
+
+/// A working state, by the hashes that name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct State {
+    /// The commit of HEAD.
+    pub(super) commit: String,
+    /// The branch that HEAD is on; `None` when detached.
+    pub(super) branch: Option<String>,
+    /// The tree of the working files.
+    pub(super) tree: String,
+    /// The hash of the index.
+    pub(super) index: Digest,
+    /// A hash of what else makes a difference, where there is any: operations
+    /// in progress, and files that differ from what git would write.
+    #[serde(default)]
+    pub(super) rest: Option<Digest>,
+    /// Commits that operations in progress rely on.
+    #[serde(default)]
+    pub(super) relied_on: Vec<String>,
+}
+
+impl State {
+    /// What a snapshot holds.
+    pub(super) fn of(document: &Document) -> Self {
+        let refs = document.operation.iter().flat_map(|operation| &operation.refs);
+        let rest = (&document.operation, &document.verbatim);
+        let plain = document.operation.is_none() && document.verbatim.is_empty();
+        State {
+            commit: document.head.to_string(),
+            branch: document.branch.clone(),
+            tree: document.tree.0.to_string(),
+            index: document.index.digest,
+            // Serialising what was parsed cannot fail.
+            rest: (!plain).then(|| Digest::of(&serde_json::to_vec(&rest).unwrap_or_default())),
+            relied_on: refs.map(|reference| reference.commit.to_string()).collect(),
+        }
+    }
+
+    /// Commits that whoever has this state has.
+    pub(super) fn commits(&self) -> impl Iterator<Item = String> {
+        self.relied_on.iter().chain([&self.commit]).cloned()
+    }
 }
 
 /// An identity that was published from a workspace.
@@ -56,22 +110,28 @@ pub(super) struct PublishedHere {
     pub(super) task: String,
     /// The identity.
     pub(super) identity: Digest,
+    /// What it holds; older versions did not note it.
+    #[serde(default)]
+    pub(super) state: Option<State>,
 }
 
 impl Pin {
-    pub(super) fn new(task: &Located, identity: Digest, pinned_at: Timestamp, workspace: PathBuf) -> Self {
+    pub(super) fn new(task: &Located, identity: Digest, pinned_at: Timestamp, place: &Place) -> Self {
         Pin {
             schema: SCHEMA,
             store: task.store.to_string(),
             slug: task.slug(),
             identity,
             pinned_at,
-            workspace,
+            workspace: place.path.clone(),
             parity: None,
             unflushed_boot: None,
             artifacts: None,
             trees: Vec::new(),
             published: Vec::new(),
+            lifetime: place.lifetime,
+            ahead: false,
+            state: None,
         }
     }
 
@@ -83,10 +143,27 @@ impl Pin {
         published.map(|published| published.identity).or((self.slug == task).then_some(self.identity))
     }
 
+    /// Whether this is the same task of the same store.
+    pub(super) fn is_of(&self, task: &Located) -> bool {
+        self.store == task.store.to_string() && self.slug == task.slug()
+    }
+
+    /// As a command line names the task from anywhere.
+    pub(super) fn reference(&self) -> String {
+        match self.slug.strip_prefix("sha256-") {
+            Some(hex) => format!("{}@sha256:{hex}", self.store),
+            None => format!("{}:{}", self.store, self.slug),
+        }
+    }
+
     /// The identity that the workspace's files go on from.
     pub(super) fn latest(&self) -> Digest {
         self.published.last().map_or(self.identity, |published| published.identity)
     }
+}
+
+fn suffix(into: Option<&Path>) -> String {
+    into.map_or_else(String::new, |into| format!("@{}", Digest::of(into.as_os_str().as_encoded_bytes()).short()))
 }
 
 /// The pins of this machine, and the identities that they name.
@@ -103,9 +180,7 @@ impl Pins {
     /// Where the pin of a task is; one of its own for a folder that the
     /// developer named.
     fn place(&self, task: &Located, into: Option<&Path>) -> PathBuf {
-        let suffix = into
-            .map_or_else(String::new, |into| format!("@{}", Digest::of(into.as_os_str().as_encoded_bytes()).short()));
-        self.paths.pin(&task.store.key(), &format!("{}{suffix}", task.slug()))
+        self.paths.pin(&task.store.key(), &format!("{}{}", task.slug(), suffix(into)))
     }
 
     pub(super) fn read(&self, task: &Located, into: Option<&Path>) -> Result<Option<Pin>> {
@@ -114,6 +189,57 @@ impl Pins {
 
     pub(super) fn write(&self, task: &Located, into: Option<&Path>, pin: &Pin) -> Result<()> {
         disk::write_json(&self.place(task, into), pin, Durability::Flushed)
+    }
+
+    /// Where a pin that was read is.
+    fn file(&self, pin: &Pin) -> Result<PathBuf> {
+        let store = pin.store.parse::<StoreRef>()?.key();
+        let into = (!self.is_managed(pin)).then_some(pin.workspace.as_path());
+        Ok(self.paths.pin(&store, &format!("{}{}", pin.slug, suffix(into))))
+    }
+
+    /// Whether envctl chose the workspace's place, and may delete it.
+    pub(super) fn is_managed(&self, pin: &Pin) -> bool {
+        pin.workspace.starts_with(self.paths.workspaces())
+    }
+
+    /// The same pin as it is now; `None` when there is none, or another one.
+    pub(super) fn again(&self, pin: &Pin) -> Result<Option<Pin>> {
+        let now: Option<Pin> = disk::read_json(&self.file(pin)?)?;
+        Ok(now.filter(|now| now.identity == pin.identity && now.workspace == pin.workspace))
+    }
+
+    /// Writes a pin that was read before.
+    pub(super) fn put(&self, pin: &Pin) -> Result<()> {
+        disk::write_json(&self.file(pin)?, pin, Durability::Flushed)
+    }
+
+    /// Forgets a pin; the identity stays.
+    pub(super) fn forget(&self, pin: &Pin) -> Result<()> {
+        let file = self.file(pin)?;
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", file.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that a workspace is used now: the time of its pin's file says when
+    /// it was used last, so that this costs no write.
+    pub(super) fn touch(&self, pin: &Pin, now: Timestamp) {
+        let times = |at: rustix::fs::Timespec| Timestamps { last_access: at, last_modification: at };
+        let at = rustix::fs::Timespec { tv_sec: now.as_second(), tv_nsec: 0 };
+        if let Ok(file) = self.file(pin) {
+            // Losing it makes a workspace look older than it is, no more.
+            let _ = rustix::fs::utimensat(CWD, file, &times(at), AtFlags::empty());
+        }
+    }
+
+    /// When a workspace was used last, as far as envctl saw it.
+    pub(super) fn touched(&self, pin: &Pin) -> Option<Timestamp> {
+        let modified = fs::metadata(self.file(pin).ok()?).ok()?.modified().ok()?;
+        Timestamp::try_from(modified).ok()
     }
 
     /// All pins; those that cannot be read are left out.
@@ -125,17 +251,14 @@ impl Pins {
         Ok(pins)
     }
 
-    /// Notes what was published from a workspace.
-    pub(super) fn note_published(&self, pin: &Pin, task: &str, identity: Digest) -> Result<()> {
-        // As a workspace that is being made or flushed.
-        let store = pin.store.parse::<crate::identity::StoreRef>()?.key();
-        let _lock = FileLock::acquire(&self.paths.data_lock(&format!("task-{store}-{}", pin.slug)), || ())?;
+    /// Notes what was published from a workspace. Needs its locks.
+    pub(super) fn note_published(&self, pin: &Pin, task: &str, identity: Digest, state: State) -> Result<()> {
         let entries = fs::read_dir(self.paths.pins()).into_iter().flatten().flatten();
         for entry in entries {
             let Some(mut found) = disk::read_json::<Pin>(&entry.path()).ok().flatten() else { continue };
             if found.workspace == pin.workspace {
                 found.published.retain(|published| published.task != task);
-                found.published.push(PublishedHere { task: task.to_owned(), identity });
+                found.published.push(PublishedHere { task: task.to_owned(), identity, state: Some(state.clone()) });
                 disk::write_json(&entry.path(), &found, Durability::Flushed)?;
             }
         }

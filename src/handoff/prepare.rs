@@ -1,6 +1,7 @@
 //! Everything that a runtime needs, made or found: the image and the
 //! workspace.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,9 +14,12 @@ use super::context::Context;
 use super::fetch::{self, Here};
 use super::hydrate::{self, Renew, Workspace};
 use super::keep;
-use super::pin::Pin;
+use super::pin::{Pin, State};
+use super::place::{Place, occupy};
 use super::report::Report;
 use super::resolve::Resolved;
+use super::room::{Room, leave_old_place};
+use super::salvage;
 use super::source::{Source, is_stopped};
 use super::tell::summary;
 use crate::crash;
@@ -30,6 +34,8 @@ pub(super) struct Made {
     pub(super) unflushed: bool,
     /// Where the workspace is now that was there before.
     pub(super) aside: Option<PathBuf>,
+    /// Keeps the workspace in its place until a runtime is live in it.
+    pub(super) in_use: Option<File>,
 }
 
 /// The workspace of a task: carried on in, or made.
@@ -39,15 +45,15 @@ pub(super) struct Made {
 pub(super) fn make_workspace(
     source: &Source<'_>,
     resolved: &Resolved,
-    into: Option<&Path>,
-    place: &Path,
+    place: &Place,
     renew: Renew,
     report: &mut Report,
 ) -> Result<Made> {
     let ctx = source.ctx;
-    let _lock = hydrate::lock(ctx, resolved)?;
+    let locks = hydrate::lock(ctx, resolved, &place.path)?;
     // Another process may have made it while this one waited.
-    let current = ctx.pins().read(&resolved.task, into)?;
+    let current = ctx.pins().read(&resolved.task, place.into())?;
+    let before = current.clone();
     let resolved = Resolved {
         task: resolved.task.clone(),
         digest: resolved.digest,
@@ -55,16 +61,20 @@ pub(super) fn make_workspace(
         pin: current,
         pinned_at: resolved.pinned_at,
     };
-    let found = hydrate::look(ctx, &resolved, place, renew)?;
-    let stale = if let Workspace::Stale(why) = &found { Some(*why) } else { None };
+    let found = hydrate::look(ctx, &resolved, &place.path, renew)?;
+    if let Workspace::Taken(other) = &found {
+        place.may_replace(ctx, other, &resolved.task.reference())?;
+    }
     let made = match found {
         Workspace::Ready(pin) => {
             report.cache.hits += 1;
-            ctx.ui.detail(&format!("the workspace is {}", place.display()));
+            ctx.ui.detail(&format!("the workspace is {}", place.path.display()));
             report.artifacts = artifacts_of(&pin).map(Path::to_owned);
-            Made { parity: pin.parity, unflushed: pin.unflushed_boot.is_some(), aside: None }
+            ctx.pins().touch(&pin, ctx.clock.now());
+            let in_use = occupy(&place.path);
+            Made { parity: pin.parity, unflushed: pin.unflushed_boot.is_some(), aside: None, in_use }
         }
-        Workspace::Missing | Workspace::Stale(_) => {
+        Workspace::Missing | Workspace::Stale(_) | Workspace::Taken(_) => {
             report.cache.misses += 1;
             let snapshot = report.step("fetch.snapshot", || fetch::snapshot(source, &resolved))?;
             crash::point("cold.snapshot");
@@ -75,24 +85,30 @@ pub(super) fn make_workspace(
             if let Some((_, bytes)) = &artifacts {
                 report.note("fetch.artifacts", asked.elapsed(), *bytes);
             }
-            let aside = stale.map(|_| hydrate::aside(ctx, &resolved, place)).transpose()?;
+            let (ahead, state) = (!snapshot.document.commits.is_empty(), State::of(&snapshot.document));
+            let mut room = Room::at(ctx, &found, &resolved, &place.path)?;
             let hydrated = report.step("hydrate.workspace", || {
-                Ok((hydrate::workspace(ctx, &resolved, snapshot, place, aside.as_deref())?, 0))
-            })?;
-            if let (Some(aside), Some(why)) = (&aside, stale) {
-                ctx.ui.status("Set aside", &format!("the old workspace, because {why}: {}", aside.display()));
-            }
-            let mut pin = Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place.to_owned());
+                Ok((hydrate::workspace(ctx, &resolved, snapshot, &place.path, room.path())?, 0))
+            });
+            let hydrated = match hydrated {
+                Ok(hydrated) => hydrated,
+                Err(error) => return Err(room.give_back(ctx, error)),
+            };
+            let mut pin = Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place);
+            (pin.ahead, pin.state) = (ahead, Some(state));
             pin.parity = Some(hydrated.parity);
             pin.artifacts = artifacts.map(|(folder, _)| folder);
             report.artifacts = artifacts_of(&pin).map(Path::to_owned);
             pin.unflushed_boot = Some(crate::disk::boot_id()?);
-            ctx.pins().write(&resolved.task, into, &pin)?;
+            ctx.pins().write(&resolved.task, place.into(), &pin)?;
             crash::point("cold.pinned");
-            ctx.ui.status("Restored", &format!("{} at {}, equal to its snapshot", summary(&resolved), place.display()));
-            hydrated.restored.tell(ctx, place);
+            let aside = room.settle(ctx)?;
+            let at = place.path.display();
+            ctx.ui.status("Restored", &format!("{} at {at}, equal to its snapshot", summary(&resolved)));
+            hydrated.restored.tell(ctx, &place.path);
             report.restored = Some(hydrated.restored);
-            Made { parity: pin.parity, unflushed: true, aside }
+            leave_old_place(ctx, before.as_ref(), place, &locks);
+            Made { parity: pin.parity, unflushed: true, aside, in_use: occupy(&place.path) }
         }
     };
     report.parity.clone_from(&made.parity);
@@ -104,8 +120,7 @@ pub(super) fn make_workspace(
 pub(super) fn gather(
     source: &Source<'_>,
     resolved: &Resolved,
-    into: Option<&Path>,
-    place: &Path,
+    place: &Place,
     renew: Renew,
     report: &mut Report,
 ) -> Result<(Image, Pulled, Made, Vec<Arrived>)> {
@@ -114,7 +129,7 @@ pub(super) fn gather(
         Here::Whole(whole) => {
             report.note("fetch.image", start.elapsed(), 0);
             let (image, pulled) = *whole;
-            return Ok((image, pulled, make_workspace(source, resolved, into, place, renew, report)?, Vec::new()));
+            return Ok((image, pulled, make_workspace(source, resolved, place, renew, report)?, Vec::new()));
         }
         Here::Documents(image) => Some(image),
         Here::Nothing => None,
@@ -128,7 +143,7 @@ pub(super) fn gather(
             (pulled, start.elapsed())
         });
         let coming = (!resolved.identity.caches.is_empty()).then(|| scope.spawn(|| caches::early(source, resolved)));
-        let made = make_workspace(source, resolved, into, place, renew, report);
+        let made = make_workspace(source, resolved, place, renew, report);
         if made.is_err() {
             source.stop();
         }
@@ -152,20 +167,22 @@ pub(super) fn is_first(resolved: &Resolved) -> bool {
 }
 
 /// What nobody waits for: losing it costs time, or a courtesy.
-pub(super) fn afterwards(ctx: &Context, resolved: &Resolved, into: Option<&Path>, pulled: Option<&Pulled>) {
-    drop(flush(ctx, resolved, into, pulled));
+pub(super) fn afterwards(ctx: &Context, resolved: &Resolved, place: &Place, pulled: Option<&Pulled>) {
+    drop(flush(ctx, resolved, place, pulled));
     if is_first(resolved) {
         drop(keep::flush(ctx));
+        salvage::reap(ctx);
         drop(claim::leave(ctx, resolved));
     }
 }
 
 /// Makes what was just written outlive a power loss, and notes that it does.
-pub(super) fn flush(ctx: &Context, resolved: &Resolved, into: Option<&Path>, pulled: Option<&Pulled>) -> Result<()> {
+pub(super) fn flush(ctx: &Context, resolved: &Resolved, place: &Place, pulled: Option<&Pulled>) -> Result<()> {
+    let into = place.into();
     let pin = ctx.pins().read(&resolved.task, into)?;
     if let Some(pin) = pin.filter(|pin| pin.unflushed_boot.is_some()) {
         workspace::flush(&pin.workspace)?;
-        let _lock = hydrate::lock(ctx, resolved)?;
+        let _lock = hydrate::lock(ctx, resolved, &place.path)?;
         // Unless it was made anew meanwhile.
         if ctx.pins().read(&resolved.task, into)?.as_ref() == Some(&pin) {
             ctx.pins().write(&resolved.task, into, &Pin { unflushed_boot: None, ..pin })?;

@@ -1,6 +1,6 @@
 //! `publish`: capture, screen, pin, store, and move the task's tag.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -11,7 +11,8 @@ use super::context::Context;
 use super::evidence::{ArtifactRow, Attachable, Subject, attach, looked_at};
 use super::image_source;
 use super::moved::Intent;
-use super::pin::Pin;
+use super::pin::{Pin, State};
+use super::place::Locks;
 use super::screen::{self, Screen, Screened, Unsearched};
 use super::tell;
 use crate::cache;
@@ -22,7 +23,7 @@ use crate::digest::Digest;
 use crate::error::{failure, usage};
 use crate::git::Git;
 use crate::identity::{
-    Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Workdir,
+    Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Wish, Workdir,
 };
 use crate::oci::{Descriptor, media};
 use crate::snapshot::{self, Captured, LeftOut};
@@ -48,6 +49,8 @@ pub struct PublishOptions {
     pub redact: bool,
     /// `--fork`: another task that goes on from this one.
     pub fork: Option<TaskId>,
+    /// The checkout; otherwise the one that holds the working directory.
+    pub checkout: Option<PathBuf>,
 }
 
 /// What was published.
@@ -101,7 +104,7 @@ pub struct LfsCarried {
 /// leaves the task as it was.
 pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
     let git = Git::find(&ctx.env)?;
-    let repo = snapshot::open(&ctx.cwd)?;
+    let repo = snapshot::open(options.checkout.as_ref().unwrap_or(&ctx.cwd))?;
     let root = repo.workdir().context("a bare repository has nothing to publish")?.to_owned();
     let project = ctx.project(&root)?;
     let origin = ctx.pins().of_workspace(&root)?;
@@ -153,6 +156,7 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         parent: continued,
         handoff: options.handoff.clone(),
         redacted: screened.redacted,
+        workspace: wish(&project),
         extra: Default::default(),
     };
     let bytes = identity.to_bytes()?;
@@ -181,7 +185,7 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
             .hint(format!("it stays reachable as {store_name}@{digest}; publish again to move the task"))
             .into());
     }
-    note(ctx, &*target, &store_name, &summary, origin.as_ref());
+    note(ctx, &*target, &store_name, &summary, origin.as_ref().map(|pin| (pin, State::of(&captured.document))));
     let reference = format!("{store_name}:{task}");
     Ok(Published {
         enter: format!("envctl enter {}", quote(&reference)),
@@ -255,14 +259,19 @@ fn attached(
 }
 
 /// What others, and this workspace, are to know of a publish that is done.
-fn note(ctx: &Context, target: &dyn Store, store: &StoreRef, summary: &Summary, origin: Option<&Pin>) {
+fn note(ctx: &Context, target: &dyn Store, store: &StoreRef, summary: &Summary, origin: Option<(&Pin, State)>) {
     if let StoreRef::Registry(_) = store
         && let Err(error) = store::note_task(target, summary)
     {
         ctx.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
     }
-    if let Some(pin) = origin.filter(|pin| pin.store == store.to_string())
-        && let Err(error) = ctx.pins().note_published(pin, summary.task.as_str(), summary.identity)
+    let noted = |pin: &Pin, state| {
+        // As a workspace that is being made or flushed.
+        let _locks = Locks::wait(ctx, store, &pin.slug, &pin.workspace)?;
+        ctx.pins().note_published(pin, summary.task.as_str(), summary.identity, state)
+    };
+    if let Some((pin, state)) = origin.filter(|(pin, _)| pin.store == store.to_string())
+        && let Err(error) = noted(pin, state)
     {
         ctx.ui.warn(&format!("this workspace does not know that it was published: {error:#}"));
     }
@@ -384,6 +393,14 @@ fn workdir(options: &PublishOptions, project: &Project, parent: Option<&Identity
 /// A path as a gitignore pattern that matches it alone.
 fn escape_pattern(path: &str) -> String {
     path.chars().flat_map(|c| if "*?[]\\!# ".contains(c) { vec!['\\', c] } else { vec![c] }).collect()
+}
+
+/// What the project wishes of the workspaces of those who enter.
+fn wish(project: &Project) -> Option<Wish> {
+    let workspace = &project.workspace;
+    let lifetime = workspace.lifetime.map(|lifetime| lifetime.to_string());
+    let wish = Wish { lifetime, ttl: workspace.ttl.clone(), extra: Default::default() };
+    (wish != Wish::default()).then_some(wish)
 }
 
 fn pack_descriptor(pack: &snapshot::Pack) -> Descriptor {

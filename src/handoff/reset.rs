@@ -6,11 +6,12 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::context::Context;
-use super::hydrate::{self, Renew};
+use super::hydrate::Renew;
 use super::live::find;
+use super::place::Place;
 use super::prepare::{flush, make_workspace};
 use super::report::Report;
-use super::resolve::resolve;
+use super::resolve::{Resolved, resolve};
 use super::source::Source;
 use crate::error::not_found;
 use crate::identity::TaskRef;
@@ -92,14 +93,22 @@ pub struct Restored {
 pub fn reset_workspace(ctx: &Context, task: &TaskRef) -> Result<Restored> {
     let source = Source::new(ctx, ctx.locate(task)?);
     let resolved = resolve(&source, None, false)?;
-    let Some(pin) = &resolved.pin else {
+    if resolved.pin.is_none() {
         return Err(not_found(format!("{task} has no workspace here")).hint(format!("envctl enter {task}")).into());
-    };
-    let place = pin.workspace.clone();
-    debug_assert_eq!(place, hydrate::place(ctx, &resolved, None));
+    }
+    let place = Place::of(ctx, &resolved, None, None)?;
+    renew_workspace(source, &resolved, &place)
+}
+
+/// Makes a workspace anew from its snapshot; what is there is set aside.
+///
+/// # Errors
+/// As [`reset_workspace`].
+pub(super) fn renew_workspace(source: Source<'_>, resolved: &Resolved, place: &Place) -> Result<Restored> {
+    let ctx = source.ctx;
     ctx.open_roots()?;
-    let made = make_workspace(&source, &resolved, None, &place, Renew::Always, &mut Report::default())?;
+    let made = make_workspace(&source, resolved, place, Renew::Always, &mut Report::default())?;
     drop(source);
-    runtime::in_background(|| drop(flush(ctx, &resolved, None, None)));
-    Ok(Restored { workspace: place, set_aside: made.aside })
+    runtime::in_background(|| drop(flush(ctx, resolved, place, None)));
+    Ok(Restored { workspace: place.path.clone(), set_aside: made.aside })
 }

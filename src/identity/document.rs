@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::lifetime::Wish;
 use super::names::{Commit, ImageRef, TaskId, serde_as_text};
 use super::url::RepoUrl;
 use crate::digest::Digest;
@@ -51,6 +52,9 @@ pub struct Identity {
     /// Files that the snapshot lacks because they hold credentials.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<Redacted>,
+    /// What the project wishes of workspaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<Wish>,
     /// Fields of other versions, kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -332,6 +336,7 @@ pub(super) fn sample() -> Identity {
         parent: None,
         handoff: Handoff::default(),
         redacted: vec![],
+        workspace: None,
         extra: Map::new(),
     }
 }

@@ -3,6 +3,7 @@
 
 mod claim;
 mod document;
+mod lifetime;
 mod names;
 mod provenance;
 mod reference;
@@ -15,6 +16,7 @@ pub use document::{
     Cache, Handoff, Identity, Instead, MAX_IDENTITY, Pinned, Platform, Redacted, Repo, SCHEMA, Status, Toolchain,
     Workdir,
 };
+pub use lifetime::{Lifetime, Wish};
 pub use names::{Commit, ImageRef, TaskId};
 pub use provenance::{ArtifactType, EnvironmentIdentity, MAX_PROVENANCE, Made, Provenance};
 pub use reference::{StoreRef, Target, TaskRef};

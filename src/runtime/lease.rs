@@ -236,14 +236,22 @@ impl Runtimes {
         self.ids().into_iter().filter_map(lock).collect()
     }
 
-    /// Removes leases whose runtime's folder is gone; says which.
+    /// Leases whose runtime's folder is gone.
+    pub fn orphans(&self) -> Vec<PathBuf> {
+        self.orphan_ids().map(|id| self.paths.lease(&id)).collect()
+    }
+
+    /// Removes them; says which.
     pub fn drop_orphans(&self) -> Vec<PathBuf> {
+        self.orphan_ids().filter(|id| self.forget(id).is_ok()).map(|id| self.paths.lease(&id)).collect()
+    }
+
+    fn orphan_ids(&self) -> impl Iterator<Item = String> {
         let entries = fs::read_dir(self.paths.leases()).into_iter().flatten().flatten();
-        let leases = entries.filter_map(|entry| {
+        entries.filter_map(|entry| {
             let id = entry.file_name().to_str()?.strip_suffix(".json")?.to_owned();
             (!self.paths.runtime(&id).exists()).then_some(id)
-        });
-        leases.filter(|id| self.forget(id).is_ok()).map(|id| self.paths.lease(&id)).collect()
+        })
     }
 
     /// Waits until a runtime's folder can be locked or is gone.

@@ -53,6 +53,11 @@ impl Mirror {
         Mirror { path, lock }
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Its objects, for alternates and for the runtime.
     pub fn objects(&self) -> PathBuf {
         self.path.join("objects")

@@ -6,9 +6,13 @@
 //! every base in use; a workspace appears whole, by rename.
 
 mod audit;
+mod branches;
 mod clone;
+mod loose;
 mod mirror;
 
 pub use audit::{Quarantined, audit};
+pub use branches::Branches;
 pub use clone::{Draft, flush, is_workspace};
+pub use loose::loose_ends;
 pub use mirror::{Fetched, Mirror, Remote, Watch};

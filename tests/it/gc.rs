@@ -73,9 +73,12 @@ fn what_was_removed_is_listed() {
 fn enter_starts_it_once_a_day() {
     let lab = Lab::new();
     let task = lab.publish(&ImageBuilder::busybox());
+    let trash = lab.dev.cache().join("trash/x");
+    lab.dev.mkdir("cache/envctl/trash/x/entry");
     lab.sh(&task, "true");
     let mark = lab.dev.state().join("last-gc");
-    until("the first one has begun", || mark.exists());
+    // By then it has looked for drafts.
+    until("the first one has emptied the trash", || mark.exists() && !trash.exists());
     let draft = lab.dev.cache().join("tmp/dead");
     fs::create_dir_all(&draft).unwrap();
     lab.sh(&task, "true");

@@ -26,3 +26,4 @@ mod runtime;
 mod snapshot;
 mod store;
 mod support;
+mod workspaces;

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::fetch::{self, Mapped};
+use super::place::Place;
 use super::plan::Part;
 use super::report::Report;
 use super::resolve::Resolved;
@@ -32,7 +33,7 @@ use crate::runtime::{Access, TreeMount};
 
 pub(super) use place::forget_materialized;
 pub use tend::Tended;
-pub(super) use tend::{configured, make_room, tend};
+pub(super) use tend::{Rules, configured, make_room, tend};
 pub(super) use travel::{Arrived, early, identity_caches, push};
 pub use verbs::{
     CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, Verified, cache_diff, cache_key, cache_why, caches,
@@ -360,12 +361,12 @@ pub(super) fn given(resolved: &Resolved, records: &[Record]) -> Option<Vec<Strin
 }
 
 /// Remembers them: they stay as long as the workspace does.
-pub(super) fn note_given(ctx: &Context, resolved: &Resolved, into: Option<&Path>, names: Option<Vec<String>>) {
+pub(super) fn note_given(ctx: &Context, resolved: &Resolved, place: &Place, names: Option<Vec<String>>) {
     let Some(names) = names else { return };
     let note = || -> Result<()> {
-        let _lock = super::hydrate::lock(ctx, resolved)?;
-        if let Some(pin) = ctx.pins().read(&resolved.task, into)? {
-            ctx.pins().write(&resolved.task, into, &super::pin::Pin { trees: names, ..pin })?;
+        let _lock = super::hydrate::lock(ctx, resolved, &place.path)?;
+        if let Some(pin) = ctx.pins().read(&resolved.task, place.into())? {
+            ctx.pins().write(&resolved.task, place.into(), &super::pin::Pin { trees: names, ..pin })?;
         }
         Ok(())
     };

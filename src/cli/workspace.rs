@@ -1,0 +1,165 @@
+//! `envctl workspace`
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::parse_task;
+use crate::clock::age;
+use crate::error::usage;
+use crate::handoff::{
+    Context, SalvageRow, WorkspaceRow, leaving, recover, salvages, take_away, workspace_path, workspaces,
+};
+use crate::identity::TaskRef;
+use crate::ui::escape;
+
+/// Look at workspaces, remove one, or bring one back
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Ls(List),
+    Path(Path),
+    Rm(Remove),
+    Recover(Recover),
+}
+
+/// List the workspaces, and what will delete each
+#[derive(Debug, Args)]
+struct List {}
+
+/// Print the folder of a task's workspace
+#[derive(Debug, Args)]
+struct Path {
+    /// TASK, STORE:TASK or STORE@sha256:...
+    #[arg(value_parser = parse_task)]
+    task: TaskRef,
+}
+
+/// Remove a task's workspace; what is unsaved in it is salvaged
+#[derive(Debug, Args)]
+struct Remove {
+    /// TASK, STORE:TASK or STORE@sha256:...
+    #[arg(value_parser = parse_task)]
+    task: TaskRef,
+}
+
+/// List what was salvaged, or bring one back as it was
+#[derive(Debug, Args)]
+struct Recover {
+    /// Which one
+    id: Option<String>,
+    /// Bring it to this folder instead of its place
+    #[arg(long, value_name = "DIR", requires = "id")]
+    into: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Workspaces {
+    workspaces: Vec<WorkspaceRow>,
+}
+
+#[derive(Serialize)]
+struct Salvages {
+    salvages: Vec<SalvageRow>,
+}
+
+#[derive(Serialize)]
+struct Place {
+    path: PathBuf,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        match &self.verb {
+            Verb::Ls(_) => list(ctx)?,
+            Verb::Path(arguments) => {
+                let path = workspace_path(ctx, &arguments.task)?;
+                match ctx.ui.is_json() {
+                    true => ctx.ui.json(&Place { path })?,
+                    false => ctx.ui.data(&path.display().to_string())?,
+                }
+            }
+            Verb::Rm(arguments) => arguments.run(ctx)?,
+            Verb::Recover(arguments) => arguments.run(ctx)?,
+        }
+        Ok(0)
+    }
+}
+
+fn list(ctx: &Context) -> Result<()> {
+    let rows = workspaces(ctx)?;
+    if ctx.ui.is_json() {
+        return ctx.ui.json(&Workspaces { workspaces: rows });
+    }
+    if rows.is_empty() {
+        ctx.ui.status("Found", "no workspace");
+    }
+    let now = ctx.clock.now();
+    for row in &rows {
+        ctx.ui.data(&escape(&format!("{}  {}", row.task, row.path)))?;
+        ctx.ui.data(&escape(&format!("    {}", row.fate(now))))?;
+    }
+    Ok(())
+}
+
+impl Remove {
+    fn run(&self, ctx: &Context) -> Result<()> {
+        let leaving = leaving(ctx, &self.task)?;
+        let with = match leaving.unsaved.join(", ") {
+            nothing if nothing.is_empty() => "nothing in it is unsaved".to_owned(),
+            unsaved => format!("salvaged first: {unsaved}"),
+        };
+        ctx.ui.status("Removing", &format!("{}; {with}", leaving.path().display()));
+        match ctx.confirm("Remove this workspace?")? {
+            Some(true) => {}
+            Some(false) => return Err(usage("nothing was removed").into()),
+            None => return Err(usage("nothing was removed: there is nobody to ask").hint("add --yes").into()),
+        }
+        let gone = take_away(ctx, leaving)?;
+        if ctx.ui.is_json() {
+            return ctx.ui.json(&gone);
+        }
+        ctx.ui.data(&escape(&match &gone.salvage {
+            Some(salvage) => format!("{} removed; envctl workspace recover {} brings it back", gone.task, salvage.id),
+            None => format!("{} removed", gone.task),
+        }))
+    }
+}
+
+impl Recover {
+    fn run(&self, ctx: &Context) -> Result<()> {
+        let Some(id) = &self.id else { return list_salvages(ctx) };
+        let recovered = recover(ctx, id, self.into.as_deref())?;
+        if ctx.ui.is_json() {
+            return ctx.ui.json(&recovered);
+        }
+        ctx.ui.data(&recovered.workspace.display().to_string())
+    }
+}
+
+fn list_salvages(ctx: &Context) -> Result<()> {
+    let rows = salvages(ctx)?;
+    if ctx.ui.is_json() {
+        return ctx.ui.json(&Salvages { salvages: rows });
+    }
+    if rows.is_empty() {
+        ctx.ui.status("Found", "nothing that was salvaged");
+    }
+    let now = ctx.clock.now();
+    for row in &rows {
+        let when = row.salvaged_at.map_or_else(|| "at an unknown time".into(), |at| age(at, now));
+        ctx.ui.data(&escape(&format!("{}  {when}, {}", row.id, row.path.display())))?;
+        let why = row.why.as_deref().unwrap_or("an older envctl set it aside");
+        let unsaved = if row.unsaved.is_empty() { "not looked at".to_owned() } else { row.unsaved.join(", ") };
+        let until = row.kept_until.map_or_else(|| "kept".into(), |until| format!("kept until {until}"));
+        ctx.ui.data(&escape(&format!("    because {why}; holds: {unsaved}; {until}")))?;
+    }
+    Ok(())
+}

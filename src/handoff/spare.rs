@@ -1,0 +1,172 @@
+//! Deleting workspaces by their rules, as `gc` does: a task's when the task is
+//! closed or it is unused, a branch's when that is merged or deleted on the
+//! remote. What a store or remote does not answer deletes nothing. Each is
+//! asked once, and only here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::context::{Context, Located};
+use super::fate::Remotes;
+use super::gc::{DAY, Kept, Removed, children, is_older};
+use super::pin::Pin;
+use super::place::{Locks, tenant};
+use super::resolve::from_store;
+use super::rules::{lifetime, unused};
+use super::salvage;
+use super::unsaved::unsaved;
+use crate::error::{Kind, failure, kind_of};
+use crate::identity::{Lifetime, Status, StoreRef, Target};
+use crate::store::{Access, Store};
+use crate::workspace::is_workspace;
+
+/// A workspace that is to go.
+struct Due {
+    pin: Pin,
+    why: String,
+    /// Because of its age, which one use changes.
+    by_time: bool,
+}
+
+/// Deletes the workspaces whose time has come; says which, and which are kept
+/// against their rule or for want of an answer. With `dry` nothing happens.
+///
+/// # Errors
+/// When what is here cannot be read.
+pub(super) fn workspaces(ctx: &Context, dry: bool) -> Result<(Vec<Removed>, Vec<Kept>)> {
+    let mut judge = Judge { ctx, stores: BTreeMap::new(), remotes: Remotes::new(ctx) };
+    let (mut due, mut removed, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    for pin in ctx.pins().all()?.into_iter().filter(|pin| pin.workspace.exists()) {
+        match judge.verdict(&pin) {
+            Ok(None) => {}
+            Ok(Some((why, by_time))) => due.push(Due { pin, why, by_time }),
+            Err(error) => kept.push(Kept::new(&pin, &error)),
+        }
+    }
+    if !dry {
+        judge.remotes.remember()?;
+    }
+    drop(judge);
+    let orphans = orphans(ctx)?;
+    // All of it is told before any of it is done.
+    for Due { pin, why, .. } in due.iter().filter(|_| !dry) {
+        ctx.ui
+            .status("Deleting", &format!("the workspace of {}, because {why}: {}", pin.slug, pin.workspace.display()));
+    }
+    for place in orphans {
+        match forget_orphan(ctx, &place, dry) {
+            Ok(None) => {}
+            Ok(Some((unsaved, salvage))) => {
+                removed.push(Removed { kind: "workspace", path: place, why: ORPHANED.into(), unsaved, salvage });
+            }
+            Err(error) => ctx.ui.detail(&format!("{} stays: {error:#}", place.display())),
+        }
+    }
+    for due in due {
+        match due.delete(ctx, dry) {
+            Ok((unsaved, salvage)) => {
+                let (path, why) = (due.pin.workspace, due.why);
+                removed.push(Removed { kind: "workspace", path, why, unsaved, salvage });
+            }
+            Err(error) => kept.push(Kept::new(&due.pin, &error)),
+        }
+    }
+    Ok((removed, kept))
+}
+
+const ORPHANED: &str = "no task knows it: a command was killed while it was made";
+
+/// Workspaces that no pin names, for a day or longer.
+fn orphans(ctx: &Context) -> Result<Vec<PathBuf>> {
+    let known: Vec<PathBuf> = ctx.pins().all()?.into_iter().map(|pin| pin.workspace).collect();
+    let mut places = Vec::new();
+    for repository in children(&ctx.paths.workspaces()) {
+        places.extend(["task", "branch"].iter().flat_map(|kind| children(&repository.join(kind))));
+        places.push(repository.join("project"));
+    }
+    // Drafts are cleared elsewhere, and lock themselves.
+    places.retain(|place| is_workspace(place) && !known.contains(place) && is_older(ctx, place, DAY));
+    places.retain(|place| !place.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".envctl-")));
+    Ok(places)
+}
+
+/// Takes one away, unless a pin names it by now.
+fn forget_orphan(ctx: &Context, place: &Path, dry: bool) -> Result<Option<(Vec<String>, Option<String>)>> {
+    let Some(locks) = Locks::of_orphan(ctx, place)? else { return Ok(None) };
+    if ctx.pins().all()?.iter().any(|pin| pin.workspace == place) {
+        return Ok(None);
+    }
+    if dry {
+        return Ok(Some((unsaved(ctx, None, place), None)));
+    }
+    let salvage = salvage::retire_orphan(ctx, place, ORPHANED, &locks)?;
+    Ok(Some(salvage.map(|salvage| (salvage.unsaved, Some(salvage.id))).unwrap_or_default()))
+}
+
+impl Due {
+    /// Deletes it; what was unsaved in it, and the salvage that keeps that.
+    fn delete(&self, ctx: &Context, dry: bool) -> Result<(Vec<String>, Option<String>)> {
+        if tenant(ctx, &self.pin.workspace)?.is_some() {
+            return Err(failure("a runtime is live in it").into());
+        }
+        if dry {
+            return Ok((unsaved(ctx, Some(&self.pin), &self.pin.workspace), None));
+        }
+        let locks = Locks::attempt(ctx, &self.pin)?.ok_or_else(|| failure("another envctl is busy with it"))?;
+        // It may have been made anew, or used, since it was judged.
+        let pin = ctx.pins().again(&self.pin)?.ok_or_else(|| failure("another envctl has just changed it"))?;
+        let identity = ctx.pins().identity(&pin.identity).ok().flatten();
+        if self.by_time && unused(ctx, &pin, identity.as_ref()).is_none() {
+            return Err(failure("it has just been used").into());
+        }
+        let retired = salvage::retire(ctx, &pin, &self.why, &locks)?;
+        Ok(retired.map(|salvage| (salvage.unsaved, Some(salvage.id))).unwrap_or_default())
+    }
+}
+
+struct Judge<'a> {
+    ctx: &'a Context,
+    stores: BTreeMap<String, Result<Box<dyn Store>, String>>,
+    remotes: Remotes<'a>,
+}
+
+impl Judge<'_> {
+    /// Why a workspace is due, and whether by time; `None` when it is not.
+    fn verdict(&mut self, pin: &Pin) -> Result<Option<(String, bool)>> {
+        let identity = self.ctx.pins().identity(&pin.identity)?;
+        match lifetime(self.ctx, pin) {
+            Lifetime::PerTask => {
+                if let Some(why) = unused(self.ctx, pin, identity.as_ref()) {
+                    return Ok(Some((why, true)));
+                }
+                let closed = self.is_closed(pin).context("nobody knows whether its task is closed")?;
+                Ok(closed.then(|| ("its task is closed".to_owned(), false)))
+            }
+            Lifetime::PerBranch => {
+                let identity = identity.context("its identity is not on this machine")?;
+                let fate = self.remotes.fate(pin, &identity).context("nobody knows what became of its branch")?;
+                Ok(fate.map(|why| (why, false)))
+            }
+            Lifetime::PerProject | Lifetime::PerDeveloper => Ok(None),
+        }
+    }
+
+    /// Whether a task is closed, by its store. One that was removed there is
+    /// not.
+    fn is_closed(&mut self, pin: &Pin) -> Result<bool> {
+        let Ok(task) = pin.slug.parse() else { return Ok(false) };
+        let task = Located { store: pin.store.parse::<StoreRef>()?, target: Target::Task(task) };
+        let open = || self.ctx.open(&task.store, Access::Read).map_err(|error| format!("{error:#}"));
+        let store = match self.stores.entry(pin.store.clone()).or_insert_with(open) {
+            Ok(store) => store,
+            Err(why) => return Err(failure(why.clone()).into()),
+        };
+        match from_store(&**store, &task) {
+            Ok((_, _, identity)) => Ok(identity.handoff.status == Status::Closed),
+            Err(error) if kind_of(&error) == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

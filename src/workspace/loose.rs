@@ -1,0 +1,163 @@
+//! What git keeps in a workspace besides the checked-out state, and what would
+//! be lost with it: stashes, operations in progress, commits that nobody else
+//! has, linked checkouts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+/// Submodules of submodules, and names with slashes, go no deeper.
+const MAX_DEPTH: usize = 12;
+
+/// What is in the workspace alone, in words; `saved` are commits that are known
+/// to be elsewhere, with all that they build on, and `operations` says whether
+/// what is in progress counts. The repositories of submodules count as well.
+/// Reads refs and objects, runs nothing.
+///
+/// # Errors
+/// When the repository cannot be read.
+pub fn loose_ends(root: &Path, saved: &[String], operations: bool) -> Result<Vec<String>> {
+    let repo = git2::Repository::open(root).with_context(|| format!("cannot open the workspace {}", root.display()))?;
+    let mut found = of(&repo, saved, operations)?;
+    let modules = repo.path().join("modules");
+    for folder in repositories(&modules, MAX_DEPTH)? {
+        let name = folder.strip_prefix(&modules).unwrap_or(&folder).display().to_string();
+        let own = git2::Repository::open(&folder).with_context(|| format!("cannot open the submodule {name}"))?;
+        found.extend(of(&own, &[], true)?.into_iter().map(|what| format!("{what} of the submodule {name}")));
+    }
+    Ok(found)
+}
+
+/// Repositories below a folder, at most so deep.
+fn repositories(folder: &Path, depth: usize) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
+        let path = entry.path();
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        ensure!(depth > 0, "{} lies too deep", path.display());
+        if path.join("HEAD").exists() {
+            found.extend(repositories(&path.join("modules"), depth - 1)?);
+            found.push(path);
+        } else {
+            found.extend(repositories(&path, depth - 1)?);
+        }
+    }
+    Ok(found)
+}
+
+fn of(repo: &git2::Repository, saved: &[String], operations: bool) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    if let Some(operation) = operation(repo.state()).filter(|_| operations) {
+        found.push(format!("a {operation} in progress"));
+    }
+    let stashes = match repo.find_reference("refs/stash") {
+        Ok(_) => repo.reflog("refs/stash").map_or(1, |log| log.len().max(1)),
+        Err(_) => 0,
+    };
+    if stashes > 0 {
+        found.push(count(stashes, "stash", "stashes"));
+    }
+    let linked = fs::read_dir(repo.path().join("worktrees")).into_iter().flatten().count();
+    if linked > 0 {
+        found.push(count(linked, "linked checkout", "linked checkouts"));
+    }
+    found.extend(commits(repo, saved)?);
+    Ok(found)
+}
+
+/// Refs with commits that neither a remote-tracking ref nor a saved commit has.
+fn commits(repo: &git2::Repository, saved: &[String]) -> Result<Vec<String>> {
+    let mut held: Vec<git2::Oid> = saved.iter().filter_map(|id| git2::Oid::from_str(id).ok()).collect();
+    held.retain(|id| repo.find_commit(*id).is_ok());
+    let mut own = Vec::new();
+    for reference in repo.references()? {
+        let reference = reference?;
+        let name = String::from_utf8_lossy(reference.name_bytes()).into_owned();
+        let Ok(commit) = reference.peel_to_commit() else { continue };
+        match name.as_str() {
+            "refs/stash" => {}
+            _ if name.starts_with("refs/remotes/") => held.push(commit.id()),
+            _ => own.push((name, commit.id())),
+        }
+    }
+    let mut found = Vec::new();
+    for (name, tip) in own {
+        let mut walk = repo.revwalk()?;
+        walk.push(tip)?;
+        held.iter().try_for_each(|id| walk.hide(*id))?;
+        let ahead = walk.count();
+        if ahead > 0 {
+            let short = name.strip_prefix("refs/heads/").unwrap_or(&name);
+            found.push(format!("{} on {short}", count(ahead, "commit", "commits")));
+        }
+    }
+    Ok(found)
+}
+
+fn count(count: usize, one: &str, many: &str) -> String {
+    if count == 1 { format!("a {one}") } else { format!("{count} {many}") }
+}
+
+fn operation(state: git2::RepositoryState) -> Option<&'static str> {
+    use git2::RepositoryState as State;
+    Some(match state {
+        State::Clean => return None,
+        State::Merge => "merge",
+        State::Revert | State::RevertSequence => "revert",
+        State::CherryPick | State::CherryPickSequence => "cherry-pick",
+        State::Bisect => "bisect",
+        State::Rebase | State::RebaseInteractive | State::RebaseMerge => "rebase",
+        State::ApplyMailbox | State::ApplyMailboxOrRebase => "patch series",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commit(repo: &git2::Repository, reference: &str, parents: &[git2::Oid]) -> git2::Oid {
+        let who = git2::Signature::new("A", "a@example.org", &git2::Time::new(parents.len() as i64, 0)).unwrap();
+        let tree = repo.find_tree(repo.treebuilder(None).unwrap().write().unwrap()).unwrap();
+        let parents: Vec<_> = parents.iter().map(|id| repo.find_commit(*id).unwrap()).collect();
+        let parents: Vec<_> = parents.iter().collect();
+        let own = repo.commit(None, &who, &who, reference, &tree, &parents).unwrap();
+        repo.reference(reference, own, true, "").unwrap();
+        own
+    }
+
+    #[test]
+    fn only_what_nobody_else_has_is_loose() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = git2::Repository::init(dir.path()).unwrap();
+        let base = commit(&repo, "refs/remotes/origin/main", &[]);
+        let pushed = commit(&repo, "refs/heads/pushed", &[base]);
+        assert_eq!(loose_ends(dir.path(), &[], true).unwrap(), ["a commit on pushed"]);
+        assert!(loose_ends(dir.path(), &[pushed.to_string()], true).unwrap().is_empty());
+        commit(&repo, "refs/heads/mine", &[pushed, base]);
+        assert_eq!(loose_ends(dir.path(), &[pushed.to_string()], true).unwrap(), ["a commit on mine"]);
+        commit(&repo, "refs/notes/commits", &[]);
+        let found = loose_ends(dir.path(), &["nonsense".into()], true).unwrap();
+        assert!(found.contains(&"2 commits on mine".into()), "{found:?}");
+        fs::write(repo.path().join("MERGE_HEAD"), format!("{base}\n")).unwrap();
+        assert!(loose_ends(dir.path(), &[], true).unwrap().contains(&"a merge in progress".into()));
+        assert!(!loose_ends(dir.path(), &[], false).unwrap().contains(&"a merge in progress".into()));
+        fs::create_dir_all(repo.path().join("worktrees/x")).unwrap();
+        assert!(loose_ends(dir.path(), &[], true).unwrap().contains(&"a linked checkout".into()));
+    }
+
+    #[test]
+    fn submodules_are_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = git2::Repository::init(dir.path()).unwrap();
+        let module = git2::Repository::init_bare(repo.path().join("modules/lib/deep")).unwrap();
+        let base = commit(&module, "refs/remotes/origin/main", &[]);
+        commit(&module, "refs/heads/main", &[]);
+        assert!(loose_ends(dir.path(), &[], true).unwrap().is_empty());
+        commit(&module, "refs/heads/mine", &[base]);
+        assert_eq!(loose_ends(dir.path(), &[], true).unwrap(), ["a commit on mine of the submodule lib/deep"]);
+    }
+}

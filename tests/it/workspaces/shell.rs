@@ -1,0 +1,130 @@
+//! What is asked of somebody who leaves a shell with changes.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::salvages;
+use crate::support::{ImageBuilder, Lab, Terminal};
+
+const DOWN: &str = "\x1b[B";
+
+/// Enters in a terminal, changes something, and leaves.
+fn leaving(lab: &Lab, task: &str, script: &str) -> Terminal {
+    let mut terminal = Terminal::open(&lab.dev, &["enter", task], (24, 120));
+    terminal.sees("$ ");
+    terminal.types(&format!("{script}; exit 3\r"));
+    terminal
+}
+
+fn workspace(lab: &Lab, task: &str) -> PathBuf {
+    lab.dev.envctl(["workspace", "path", task]).ok().stdout.trim().into()
+}
+
+#[test]
+fn whoever_just_goes_keeps_everything() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    for answer in ["\r", "\x1b"] {
+        let mut terminal = leaving(&lab, &task, "echo mine >mine");
+        terminal.sees("the workspace holds changes");
+        terminal.sees("What becomes of it?");
+        terminal.types(answer);
+        assert_eq!(terminal.ends(), Some(3), "the shell's own exit code");
+        assert_eq!(fs::read_to_string(workspace(&lab, &task).join("mine")).unwrap(), "mine\n");
+    }
+    assert!(salvages(&lab.dev).is_empty());
+    lab.assert_baseline();
+}
+
+#[test]
+fn handing_back() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let before = lab.dev.envctl(["show", &task, "--json"]).ok().json();
+        let mut terminal = leaving(&lab, &task, "echo mine >mine");
+        terminal.sees("What becomes of it?");
+        terminal.types(DOWN);
+        terminal.types("\r");
+        terminal.sees("A word");
+        terminal.types("the discount is for members\r");
+        terminal.sees("Handed back");
+        assert_eq!(terminal.ends(), Some(3));
+        let after = lab.agent.envctl(["show", &task, "--json"]).ok().json();
+        assert_eq!(after["identity"]["parent"], before["digest"], "{after}");
+        assert_eq!(after["identity"]["handoff"]["status"], "handed-back");
+        assert_eq!(after["identity"]["handoff"]["message"], "the discount is for members");
+        // Nothing is left to ask for.
+        let mut terminal = leaving(&lab, &task, "cat mine");
+        assert_eq!(terminal.ends(), Some(3));
+        let agent = lab.agent.envctl(["enter", &task, "--no-runtime"]).ok().stdout;
+        assert_eq!(fs::read_to_string(PathBuf::from(agent.trim()).join("mine")).unwrap(), "mine\n");
+        lab.assert_baseline();
+    }
+}
+
+#[test]
+fn a_hand_back_that_fails_loses_nothing() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let mut terminal = leaving(&lab, &task, "echo mine >mine");
+    terminal.sees("What becomes of it?");
+    // Meanwhile the task moves on.
+    lab.repo.write("theirs", "x");
+    let (_, name) = task.rsplit_once(':').unwrap();
+    let image = lab.images.reference(name);
+    let words = ["publish", name, "--store", &lab.store.name(), "--image", &image];
+    lab.agent.envctl(words).cwd(&lab.repo.path).ok();
+    terminal.types(DOWN);
+    terminal.types("\r");
+    terminal.sees("A word");
+    terminal.types("\r");
+    terminal.sees("has moved since");
+    terminal.sees("the workspace as it is");
+    assert_eq!(terminal.ends(), Some(3));
+    assert_eq!(fs::read_to_string(workspace(&lab, &task).join("mine")).unwrap(), "mine\n");
+}
+
+#[test]
+fn discarding_salvages() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let mut terminal = leaving(&lab, &task, "echo mine >mine");
+    terminal.sees("What becomes of it?");
+    terminal.types(DOWN);
+    terminal.types(DOWN);
+    terminal.types("\r");
+    terminal.sees("Set aside");
+    assert_eq!(terminal.ends(), Some(3));
+    assert!(!workspace(&lab, &task).join("mine").exists());
+    let kept = salvages(&lab.dev);
+    let kept = PathBuf::from(kept[0]["path"].as_str().unwrap());
+    assert_eq!(fs::read_to_string(kept.join("mine")).unwrap(), "mine\n");
+    lab.assert_baseline();
+}
+
+#[test]
+fn nobody_is_asked_without_need() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    // No changes.
+    let mut terminal = leaving(&lab, &task, "ls");
+    assert_eq!(terminal.ends(), Some(3));
+    // No questions, by word or by nature.
+    for words in [
+        &["enter", "--no-input", &task] as &[&str],
+        &["enter", "--yes", &task],
+        &["enter", &task, "--", "sh", "-c", "echo more >mine; exit 3"],
+    ] {
+        let mut terminal = Terminal::open(&lab.dev, words, (24, 80));
+        if !words.contains(&"--") {
+            terminal.sees("$ ");
+            terminal.types("echo mine >mine; exit 3\r");
+        }
+        assert_eq!(terminal.ends(), Some(3), "{words:?}");
+    }
+    let run = lab.dev.envctl(["enter", &task]).stdin("echo piped >mine; exit 4\n").code(4);
+    assert!(!run.stderr.contains("What becomes"), "{}", run.stderr);
+    assert_eq!(fs::read_to_string(workspace(&lab, &task).join("mine")).unwrap(), "piped\n");
+    assert!(salvages(&lab.dev).is_empty());
+    lab.assert_baseline();
+}
