@@ -5,6 +5,7 @@ mod approve;
 mod artifacts;
 mod cache;
 mod completions;
+mod costs;
 mod diff;
 mod doctor;
 mod enter;
@@ -17,6 +18,7 @@ mod ports;
 mod prefetch;
 mod publish;
 mod reset;
+mod run;
 mod show;
 mod status;
 mod tasks;
@@ -90,6 +92,7 @@ enum Verb {
     Enter(enter::Arguments),
     Exec(exec::Arguments),
     Reset(reset::Arguments),
+    Run(run::Arguments),
     Publish(publish::Arguments),
     Show(show::Arguments),
     Tasks(tasks::Arguments),
@@ -101,6 +104,7 @@ enum Verb {
     Prefetch(prefetch::Arguments),
     Extend(extend::Arguments),
     Ports(ports::Arguments),
+    Costs(costs::Arguments),
     Gc(gc::Arguments),
     Approve(approve::Arguments),
     Init(init::Arguments),
@@ -118,7 +122,7 @@ impl Verb {
     fn has_child(&self) -> bool {
         match self {
             Verb::Enter(arguments) => arguments.has_child(),
-            Verb::Exec(_) => true,
+            Verb::Exec(_) | Verb::Run(_) => true,
             Verb::Reset(arguments) => arguments.has_child(),
             _ => false,
         }
@@ -129,6 +133,7 @@ impl Verb {
         match self {
             Verb::Enter(arguments) => arguments.report(),
             Verb::Exec(arguments) => arguments.report(),
+            Verb::Run(arguments) => arguments.report(),
             _ => None,
         }
     }
@@ -138,6 +143,7 @@ impl Verb {
             Verb::Enter(arguments) => arguments.run(ctx),
             Verb::Exec(arguments) => arguments.run(ctx),
             Verb::Reset(arguments) => arguments.run(ctx, reaped),
+            Verb::Run(arguments) => arguments.run(ctx),
             Verb::Publish(arguments) => arguments.run(ctx),
             Verb::Show(arguments) => arguments.run(ctx),
             Verb::Tasks(arguments) => arguments.run(ctx),
@@ -149,6 +155,7 @@ impl Verb {
             Verb::Prefetch(arguments) => arguments.run(ctx),
             Verb::Extend(arguments) => arguments.run(ctx),
             Verb::Ports(arguments) => arguments.run(ctx),
+            Verb::Costs(arguments) => arguments.run(ctx),
             Verb::Gc(arguments) => arguments.run(ctx, reaped),
             Verb::Approve(arguments) => arguments.run(ctx),
             Verb::Init(arguments) => arguments.run(ctx),

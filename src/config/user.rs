@@ -37,6 +37,8 @@ pub struct User {
     pub claims: bool,
     /// `[cache]`
     pub cache: CacheLimits,
+    /// `[cost]`
+    pub cost: Cost,
 }
 
 impl Default for User {
@@ -49,6 +51,7 @@ impl Default for User {
             artifacts: KeepArtifacts::default(),
             claims: true,
             cache: CacheLimits::default(),
+            cost: Cost::default(),
         }
     }
 }
@@ -71,6 +74,24 @@ pub struct CacheLimits {
     pub max_age: Option<String>,
     /// What stays free on the file system of the caches.
     pub min_free: Option<String>,
+}
+
+/// `[cost]`: what a runtime costs, in whatever money the rate is given.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Cost {
+    /// For an hour of a runtime.
+    pub rate_per_hour: Option<f64>,
+    /// A runtime costs at least so many seconds.
+    pub minimum_seconds: u64,
+    /// What a task should not exceed.
+    pub target_per_task: f64,
+}
+
+impl Default for Cost {
+    fn default() -> Self {
+        Cost { rate_per_hour: None, minimum_seconds: 0, target_per_task: 0.10 }
+    }
 }
 
 /// Where a secret comes from.
@@ -140,6 +161,13 @@ impl User {
         for (key, size) in [("max_size", &user.cache.max_size), ("min_free", &user.cache.min_free)] {
             if let Some(size) = size {
                 parse_bytes(size).map_err(|why| usage(format!("{name}: cache.{key}: {why}")))?;
+            }
+        }
+        for (key, value) in
+            [("rate_per_hour", user.cost.rate_per_hour), ("target_per_task", Some(user.cost.target_per_task))]
+        {
+            if value.is_some_and(|value| !value.is_finite() || value < 0.0) {
+                return Err(usage(format!("{name}: cost.{key}: a number that is not below zero is needed")));
             }
         }
         for (host, registry) in &user.registries {
@@ -215,6 +243,15 @@ mod tests {
         assert_eq!(user.rewrite("https://a/x.git"), "file:///m/x.git");
         assert_eq!(user.rewrite("https://a/b/x.git"), "ssh://h/x.git");
         assert_eq!(user.rewrite("https://c/x.git"), "https://c/x.git");
+    }
+
+    #[test]
+    fn money_is_a_number() {
+        let user = User::parse("[cost]\nrate_per_hour = 1\nminimum_seconds = 60", "config.toml").unwrap();
+        assert_eq!((user.cost.rate_per_hour, user.cost.target_per_task), (Some(1.0), 0.10));
+        for bad in ["rate_per_hour = -1.0", "rate_per_hour = nan", "target_per_task = inf", "minimum_seconds = -1"] {
+            assert!(User::parse(&format!("[cost]\n{bad}"), "config.toml").is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -156,6 +156,19 @@ impl Pins {
                 .into());
         }
         Ok(Some(Identity::parse(&bytes)?))
+    }
+
+    /// Forgets a task whose workspace is gone, and its identity.
+    pub(super) fn forget(&self, task: &Located, identity: &Digest) -> Result<()> {
+        for path in [self.place(task, None), self.paths.identity(identity)] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Keeps an identity's exact bytes.

@@ -54,6 +54,7 @@ pub(super) fn make_workspace(
         identity: resolved.identity.clone(),
         pin: current,
         pinned_at: resolved.pinned_at,
+        local: resolved.local,
     };
     let found = hydrate::look(ctx, &resolved, place, renew)?;
     let stale = if let Workspace::Stale(why) = &found { Some(*why) } else { None };
