@@ -40,6 +40,7 @@ complete -c envctl -n "__fish_envctl_needs_command" -s V -l version -d 'Print ve
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "enter" -d 'Enter a task: resolve, pull, hydrate, start; reset on exit'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "exec" -d 'Run a command in a task\'s running runtime'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "reset" -d 'Bring a task\'s runtimes back to baseline, with a receipt'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "run" -d 'Run commands that nobody attends to, in a fresh runtime that always ends'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "tasks" -d 'List the tasks of a store, or remove some'
@@ -52,6 +53,7 @@ complete -c envctl -n "__fish_envctl_needs_command" -f -a "prefetch" -d 'Bring w
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "extend" -d 'Give a running runtime more time before its deadline'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "ports" -d 'Show or publish ports of a running runtime'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "workspace" -d 'Look at workspaces, remove one, or bring one back'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "costs" -d 'Sum up what the runtimes of this machine took'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "gc" -d 'Remove what dead commands left, what is old, and workspaces that are due'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "approve" -d 'Agree to what a project asks of this machine'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "init" -d 'Write an envctl.toml for this checkout, with caches for its lockfiles'
@@ -116,6 +118,40 @@ complete -c envctl -n "__fish_envctl_using_subcommand reset" -s v -l verbose -d 
 complete -c envctl -n "__fish_envctl_using_subcommand reset" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand reset" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand reset" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l image -d 'The image that the checkout runs in' -r
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l workdir -d 'Where the checkout appears inside the runtime' -r
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l network -d 'What the runtime can reach, whatever the project asks for' -r -f -a "isolated\t'A loopback of its own and nothing else'
+private\t'An outside, through pasta, but nothing of the host\'s own loopback'
+host\t'The host\'s network, as if there were no sandbox'"
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l timeout -d 'End a runtime after this time: 30m, 8h' -r
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l batch -d 'Run the commands of a file, one a line; an empty line begins a fresh runtime' -r -F
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l as -d 'Publish as this task' -r
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l every -d 'Publish while it runs, too, this far apart: 10m' -r
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l status -d 'The state of the work after a success; a failure needs a human' -r -f -a "working\t'The agent goes on'
+needs-human\t'The agent is stuck'
+handed-back\t'The human gave it back'
+closed\t'Done: per-task workspaces may go'"
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l message -d 'What the one who enters should know' -r
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l agent -d 'Who runs and publishes' -r
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l output -d 'Copy the log and what the project collects to this folder, missing or empty' -r -F
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l report -d 'Write what happened, as JSON' -r -F
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l no-secrets -d 'Leave out the secrets that the project asks for'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l refresh -d 'Resolve the task again; an older workspace is set aside'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l keep-going -d 'After a failure go on with the next group of a batch'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l publish -d 'Publish what there is after the run, however it ended: as the task, or as --as says'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l redact -d 'Leave files with credentials out instead of refusing'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l image -d 'The image that the task runs in: oci:PATH:TAG, HOST/NAME:TAG, or with @sha256:...' -r
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l workdir -d 'Where the workspace appears inside the runtime' -r
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l agent -d 'Who publishes' -r
@@ -546,6 +582,23 @@ complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from help" -f -a "rm" -d 'Remove a task\'s workspace; what is unsaved in it is salvaged'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from help" -f -a "recover" -d 'List what was salvaged, or bring one back as it was'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand costs" -l by -d 'What to sum up together' -r -f -a "task\t'A task of a store'
+branch\t'A branch'
+agent\t'Who published'
+week\t'A week, from Monday on, in UTC'"
+complete -c envctl -n "__fish_envctl_using_subcommand costs" -l since -d 'Only what ended within this time: 7d' -r
+complete -c envctl -n "__fish_envctl_using_subcommand costs" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand costs" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand costs" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand costs" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand costs" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand costs" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand costs" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand costs" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand costs" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand costs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -l net-timeout -d 'How many seconds a registry may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -613,27 +666,29 @@ complete -c envctl -n "__fish_envctl_using_subcommand completions" -s v -l verbo
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "enter" -d 'Enter a task: resolve, pull, hydrate, start; reset on exit'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "exec" -d 'Run a command in a task\'s running runtime'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "reset" -d 'Bring a task\'s runtimes back to baseline, with a receipt'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "tasks" -d 'List the tasks of a store, or remove some'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "log" -d 'Show what a task goes on from, newest first'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "diff" -d 'Show what lies between two tasks, or two identities'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "artifacts" -d 'Evidence that is attached to a task'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "cache" -d 'Sealed trees: package caches, build caches, fixtures'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "prefetch" -d 'Bring what tasks need, so that the next enter is warm'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "extend" -d 'Give a running runtime more time before its deadline'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "ports" -d 'Show or publish ports of a running runtime'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "workspace" -d 'Look at workspaces, remove one, or bring one back'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "gc" -d 'Remove what dead commands left, what is old, and workspaces that are due'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "approve" -d 'Agree to what a project asks of this machine'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "init" -d 'Write an envctl.toml for this checkout, with caches for its lockfiles'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "doctor" -d 'Say whether this machine can do what envctl does, and what helps'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "completions" -d 'Print the completions for a shell'
-complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset publish show tasks log diff artifacts cache status prefetch extend ports workspace gc approve init doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "enter" -d 'Enter a task: resolve, pull, hydrate, start; reset on exit'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "exec" -d 'Run a command in a task\'s running runtime'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "reset" -d 'Bring a task\'s runtimes back to baseline, with a receipt'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "run" -d 'Run commands that nobody attends to, in a fresh runtime that always ends'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "tasks" -d 'List the tasks of a store, or remove some'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "log" -d 'Show what a task goes on from, newest first'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "diff" -d 'Show what lies between two tasks, or two identities'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "artifacts" -d 'Evidence that is attached to a task'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "cache" -d 'Sealed trees: package caches, build caches, fixtures'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "prefetch" -d 'Bring what tasks need, so that the next enter is warm'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "extend" -d 'Give a running runtime more time before its deadline'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "ports" -d 'Show or publish ports of a running runtime'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "workspace" -d 'Look at workspaces, remove one, or bring one back'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "costs" -d 'Sum up what the runtimes of this machine took'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "gc" -d 'Remove what dead commands left, what is old, and workspaces that are due'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "approve" -d 'Agree to what a project asks of this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "init" -d 'Write an envctl.toml for this checkout, with caches for its lockfiles'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "doctor" -d 'Say whether this machine can do what envctl does, and what helps'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c envctl -n "__fish_envctl_using_subcommand help; and not __fish_seen_subcommand_from enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from tasks" -f -a "rm" -d 'Remove tasks from their store'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from artifacts" -f -a "add" -d 'Attach files to a task'
 complete -c envctl -n "__fish_envctl_using_subcommand help; and __fish_seen_subcommand_from artifacts" -f -a "ls" -d 'List a task\'s artifacts, oldest first'

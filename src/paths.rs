@@ -242,6 +242,16 @@ impl Paths {
         self.state.join("logs")
     }
 
+    /// The line of each lease that has ended.
+    pub fn ledger(&self) -> PathBuf {
+        self.state.join("ledger.jsonl")
+    }
+
+    /// The same, of earlier ones.
+    pub fn old_ledger(&self) -> PathBuf {
+        self.state.join("ledger.1.jsonl")
+    }
+
     /// Its time says when the last collection was.
     pub fn gc_mark(&self) -> PathBuf {
         self.state.join("last-gc")

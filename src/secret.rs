@@ -56,6 +56,38 @@ pub fn hide(text: &str) -> String {
     )
 }
 
+/// The bytes of a stream without any value that is known to be secret, and
+/// those of its end in which one may just have begun: they come first the next
+/// time.
+pub fn hide_in(bytes: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    let Ok(known) = KNOWN.read() else { return (HIDDEN.into(), Vec::new()) };
+    let mut rest = &bytes[..];
+    let mut clean = Vec::with_capacity(bytes.len());
+    let value_at = |rest: &[u8]| known.iter().find(|value| rest.starts_with(value.as_bytes())).map(String::len);
+    let begins = |rest: &[u8]| known.iter().any(|value| value.len() > rest.len() && value.as_bytes().starts_with(rest));
+    if known.is_empty() {
+        return (bytes, Vec::new());
+    }
+    while !rest.is_empty() {
+        // Longest first: a longer one that may just have begun comes before.
+        if begins(rest) {
+            break;
+        }
+        match value_at(rest) {
+            Some(length) => {
+                clean.extend_from_slice(HIDDEN.as_bytes());
+                rest = &rest[length..];
+            }
+            None => {
+                clean.push(rest[0]);
+                rest = &rest[1..];
+            }
+        }
+    }
+    let held = rest.to_vec();
+    (clean, held)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ mod approve;
 mod artifacts;
 mod cache;
 mod completions;
+mod costs;
 mod diff;
 mod doctor;
 mod enter;
@@ -17,6 +18,7 @@ mod ports;
 mod prefetch;
 mod publish;
 mod reset;
+mod run;
 mod show;
 mod status;
 mod tasks;
@@ -91,6 +93,7 @@ enum Verb {
     Enter(enter::Arguments),
     Exec(exec::Arguments),
     Reset(reset::Arguments),
+    Run(run::Arguments),
     Publish(publish::Arguments),
     Show(show::Arguments),
     Tasks(tasks::Arguments),
@@ -103,6 +106,7 @@ enum Verb {
     Extend(extend::Arguments),
     Ports(ports::Arguments),
     Workspace(workspace::Arguments),
+    Costs(costs::Arguments),
     Gc(gc::Arguments),
     Approve(approve::Arguments),
     Init(init::Arguments),
@@ -120,7 +124,7 @@ impl Verb {
     fn has_child(&self) -> bool {
         match self {
             Verb::Enter(arguments) => arguments.has_child(),
-            Verb::Exec(_) => true,
+            Verb::Exec(_) | Verb::Run(_) => true,
             Verb::Reset(arguments) => arguments.has_child(),
             _ => false,
         }
@@ -131,6 +135,7 @@ impl Verb {
         match self {
             Verb::Enter(arguments) => arguments.report(),
             Verb::Exec(arguments) => arguments.report(),
+            Verb::Run(arguments) => arguments.report(),
             _ => None,
         }
     }
@@ -140,6 +145,7 @@ impl Verb {
             Verb::Enter(arguments) => arguments.run(ctx),
             Verb::Exec(arguments) => arguments.run(ctx),
             Verb::Reset(arguments) => arguments.run(ctx, reaped),
+            Verb::Run(arguments) => arguments.run(ctx),
             Verb::Publish(arguments) => arguments.run(ctx),
             Verb::Show(arguments) => arguments.run(ctx),
             Verb::Tasks(arguments) => arguments.run(ctx),
@@ -152,6 +158,7 @@ impl Verb {
             Verb::Extend(arguments) => arguments.run(ctx),
             Verb::Ports(arguments) => arguments.run(ctx),
             Verb::Workspace(arguments) => arguments.run(ctx),
+            Verb::Costs(arguments) => arguments.run(ctx),
             Verb::Gc(arguments) => arguments.run(ctx, reaped),
             Verb::Approve(arguments) => arguments.run(ctx),
             Verb::Init(arguments) => arguments.run(ctx),

@@ -51,7 +51,7 @@ impl Arguments {
             message: self.message.clone(),
             command: self.command.clone(),
             exit_code: self.exit_code,
-            extra: Default::default(),
+            ..Handoff::default()
         };
         let options = PublishOptions {
             task: self.task.clone(),

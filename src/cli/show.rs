@@ -48,6 +48,10 @@ fn lines(ctx: &Context, shown: &Shown) -> Vec<String> {
     lines.extend(optional("by", identity.agent_identity.clone()));
     lines.extend(optional("message", handoff.message.clone()));
     lines.extend(optional("failing", failing));
+    lines.extend(handoff.outside.iter().map(|outside| {
+        let counts = format!("{} files written, {} removed", outside.files, outside.removed);
+        row("outside", &format!("{counts} outside the workspace, which do not travel: {}", outside.paths.join(", ")))
+    }));
     lines.extend([
         row("repository", &repo.url.to_string()),
         row("branch", repo.branch.as_deref().unwrap_or("(detached)")),

@@ -82,6 +82,9 @@ pub const USER: &[Key] = &[
     key("cache.max_size", "string", "none"),
     key("cache.max_age", "string", "\"30d\""),
     key("cache.min_free", "string", "\"2G\""),
+    key("cost.rate_per_hour", "number", "none"),
+    key("cost.minimum_seconds", "integer", "0"),
+    key("cost.target_per_task", "number", "0.10"),
 ];
 
 /// Refuses the first key that is not known.

@@ -42,6 +42,8 @@ pub struct User {
     pub claims: bool,
     /// `[cache]`
     pub cache: CacheLimits,
+    /// `[cost]`
+    pub cost: Cost,
 }
 
 impl Default for User {
@@ -55,6 +57,7 @@ impl Default for User {
             workspace: OwnWorkspaces::default(),
             claims: true,
             cache: CacheLimits::default(),
+            cost: Cost::default(),
         }
     }
 }
@@ -89,6 +92,24 @@ pub struct OwnWorkspaces {
     pub ttl: Option<String>,
     /// How long salvages are kept.
     pub keep: Option<String>,
+}
+
+/// `[cost]`: what a runtime costs, in whatever money the rate is given.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Cost {
+    /// For an hour of a runtime.
+    pub rate_per_hour: Option<f64>,
+    /// A runtime costs at least so many seconds.
+    pub minimum_seconds: u64,
+    /// What a task should not exceed.
+    pub target_per_task: f64,
+}
+
+impl Default for Cost {
+    fn default() -> Self {
+        Cost { rate_per_hour: None, minimum_seconds: 0, target_per_task: 0.10 }
+    }
 }
 
 /// Where a secret comes from.
@@ -163,6 +184,13 @@ impl User {
         for (key, value) in [("ttl", &user.workspace.ttl), ("keep", &user.workspace.keep)] {
             if let Some(value) = value {
                 parse_duration(value).map_err(|why| usage(format!("{name}: workspace.{key}: {why}")))?;
+            }
+        }
+        for (key, value) in
+            [("rate_per_hour", user.cost.rate_per_hour), ("target_per_task", Some(user.cost.target_per_task))]
+        {
+            if value.is_some_and(|value| !value.is_finite() || value < 0.0) {
+                return Err(usage(format!("{name}: cost.{key}: a number that is not below zero is needed")));
             }
         }
         for (host, registry) in &user.registries {
@@ -243,6 +271,15 @@ mod tests {
         assert_eq!(user.rewrite("https://a/x.git"), "file:///m/x.git");
         assert_eq!(user.rewrite("https://a/b/x.git"), "ssh://h/x.git");
         assert_eq!(user.rewrite("https://c/x.git"), "https://c/x.git");
+    }
+
+    #[test]
+    fn money_is_a_number() {
+        let user = User::parse("[cost]\nrate_per_hour = 1\nminimum_seconds = 60", "config.toml").unwrap();
+        assert_eq!((user.cost.rate_per_hour, user.cost.target_per_task), (Some(1.0), 0.10));
+        for bad in ["rate_per_hour = -1.0", "rate_per_hour = nan", "target_per_task = inf", "minimum_seconds = -1"] {
+            assert!(User::parse(&format!("[cost]\n{bad}"), "config.toml").is_err(), "{bad}");
+        }
     }
 
     #[test]

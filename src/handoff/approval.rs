@@ -264,7 +264,7 @@ pub fn approve_task(ctx: &Context, task: &TaskRef) -> Result<Asked> {
     if asks.is_empty() {
         return Ok(Asked::Nothing);
     }
-    require(ctx, &task.to_string(), &asks)?;
+    require(ctx, Some(&task.to_string()), &asks)?;
     Ok(Asked::Agreed(asks.digest()))
 }
 
@@ -272,7 +272,7 @@ pub fn approve_task(ctx: &Context, task: &TaskRef) -> Result<Asked> {
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they do not, or cannot be asked.
-pub(super) fn require(ctx: &Context, task: &str, asks: &Asks) -> Result<()> {
+pub(super) fn require(ctx: &Context, task: Option<&str>, asks: &Asks) -> Result<()> {
     if asks.is_empty() {
         return Ok(());
     }
@@ -284,11 +284,12 @@ pub(super) fn require(ctx: &Context, task: &str, asks: &Asks) -> Result<()> {
     if ctx.options.interactive && ask(ctx, &known, asks)? {
         return approve(ctx, digest, Some(asks.clone()));
     }
-    Err(policy(format!("{} asks for {}, which is not approved", asks.repo, asks.lines().join(", ")))
-        .hint(format!(
-            "look at it with: envctl approve {task}; where nobody can be asked: envctl approve --digest {digest}"
-        ))
-        .into())
+    let way = format!("where nobody can be asked: envctl approve --digest {digest}");
+    let hint = match task {
+        Some(task) => format!("look at it with: envctl approve {task}; {way}"),
+        None => format!("it is in its envctl.toml; {way}"),
+    };
+    Err(policy(format!("{} asks for {}, which is not approved", asks.repo, asks.lines().join(", "))).hint(hint).into())
 }
 
 /// Shows what is asked for, and what is new in it, and asks.

@@ -83,6 +83,31 @@ pub(super) fn collect(root: &Path, wanted: &[Collect], handoff: &Handoff) -> Res
     Ok(collected)
 }
 
+/// Copies files to a folder that is missing or empty: those of the checkout at
+/// their paths from its root, others by their names. Returns the bytes.
+///
+/// # Errors
+/// When the folder is not empty, or a file cannot be read or written.
+pub(super) fn copy(files: &[Evidence], output: &Path) -> Result<u64> {
+    if std::fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(usage(format!("{} is not empty", output.display()))
+            .hint("name a folder that does not exist yet: --output DIR")
+            .into());
+    }
+    let mut bytes = 0;
+    for file in files {
+        let place = match &file.place {
+            Place::Below(_, path) => output.join(path),
+            Place::Named(path) => output.join(path.file_name().unwrap_or(path.as_os_str())),
+        };
+        let context = || format!("cannot write {}", place.display());
+        std::fs::create_dir_all(place.parent().unwrap_or(output)).with_context(context)?;
+        let mut target = std::fs::OpenOptions::new().write(true).create_new(true).open(&place).with_context(context)?;
+        bytes += std::io::copy(&mut file.place.open()?, &mut target).with_context(context)?;
+    }
+    Ok(bytes)
+}
+
 struct Rule {
     whole: Pattern,
     /// Patterns of the folders on the way, up to the first `**`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::ledger::{self, Entry};
 use super::pin::{Pin, Pins};
 use crate::clock::Clock;
 use crate::config::{PROJECT_FILES, Project, User};
@@ -119,6 +120,7 @@ impl Context {
         for receipt in &receipts {
             self.ui.status("Reaped", &format!("the runtime of {} ({})", receipt.task, receipt.reason));
             super::tell::audit(self, receipt);
+            ledger::append(self, &Entry::orphaned(self, receipt));
         }
         failures.iter().for_each(|error| self.ui.warn(&format!("{error:#}")));
         receipts

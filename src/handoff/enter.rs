@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::caches::{self, Caches};
 use super::context::Context;
 use super::hydrate::Renew;
+use super::ledger::{self, Entry, Made};
 use super::place::Place;
 use super::plan::{self, Plan};
 use super::prepare::{afterwards, gather, is_first, make_workspace};
@@ -18,7 +19,7 @@ use super::start::{self, RuntimeOptions};
 use super::{claim, gc, leave, live, tell};
 use crate::cache::Trees;
 use crate::identity::{Lifetime, TaskRef};
-use crate::runtime::{self, Lease, Outcome, Sandbox};
+use crate::runtime::{self, Lease, Outcome, Receipt, Sandbox};
 
 /// What `enter` was asked to do.
 #[derive(Clone, Debug)]
@@ -166,6 +167,7 @@ fn run(
     let hydrated = wanted.hydrate(options.materialize, report)?;
     let mut spec = start::spec(ctx, resolved, &image, &pulled, &place.path, &project, &options.runtime)?;
     (spec.rootfs.trees, spec.made) = (hydrated.mounts, hydrated.made);
+    spec.rootfs.artifacts.clone_from(&report.artifacts);
     spec.detached = options.detach;
     if options.detach {
         spec.deadline = Some(start::deadline_of_its_own(ctx, &place.path, &options.runtime)?);
@@ -194,9 +196,13 @@ fn run(
         let log = ctx.paths.log(&resolved.task.slug());
         let session = (!options.command.is_empty()).then_some(&session);
         let runtimes = ctx.runtimes();
-        let started = || {
-            Ok((runtime::detach(&runtimes, ctx.clock, &spec, session, &log, &|receipt| tell::audit(ctx, receipt))?, 0))
+        let so_far = report.clone();
+        let after = |receipt: &Receipt| {
+            tell::audit(ctx, receipt);
+            let entry = Entry::of(receipt, Made::Detached, Some(&resolved.identity));
+            ledger::append(ctx, &entry.with(&resolved.task.store.to_string(), None, &so_far));
         };
+        let started = || Ok((runtime::detach(&runtimes, ctx.clock, &spec, session, &log, &after)?, 0));
         let lease = report.step("start", started)?;
         drop(kept);
         afterwards(report);
@@ -220,11 +226,12 @@ fn run(
     report.limits = sandbox.lease().enforced;
     // Threads may start from here on: pid 1 was copied from this one.
     let outcome = report.step("run", || Ok((sandbox.run(&session)?, 0)))?;
-    let reason = if outcome == Outcome::Lost { "reset" } else { "exit" };
-    let receipt = report.step("reset", || Ok((sandbox.reset(ctx.clock, reason)?, 0)))?;
+    let receipt = report.step("reset", || Ok((sandbox.reset(ctx.clock, outcome.reason())?, 0)))?;
     report.receipt = Some(receipt.clone());
     let code = outcome.exit_code();
     report.exit_code = Some(code);
+    let entry = Entry::of(&receipt, Made::Enter, Some(&resolved.identity));
+    ledger::append(ctx, &entry.with(&resolved.task.store.to_string(), Some(code), report));
     tell::tell(ctx, &resolved.task.target.to_string(), &outcome);
     tell::audit(ctx, &receipt);
     tell::check_baseline(&receipt)?;

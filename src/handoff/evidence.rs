@@ -90,6 +90,13 @@ pub(super) struct Subject {
 /// Files that were looked at and may travel.
 pub(super) struct Attachable(Vec<(Evidence, Looked)>);
 
+impl Attachable {
+    /// These, too.
+    pub(super) fn extend(&mut self, others: Attachable) {
+        self.0.extend(others.0);
+    }
+}
+
 /// Looks at files that are to be attached.
 ///
 /// # Errors

@@ -166,6 +166,7 @@ fn drafts(ctx: &Context) -> Vec<(PathBuf, &'static str)> {
     let workspaces = ctx.paths.workspaces();
     let mut all = vec![
         (ctx.paths.cache().join("tmp"), ""),
+        (ctx.paths.state().join("tmp"), ""),
         (ctx.paths.repos(), ".envctl-draft-"),
         (std::env::temp_dir(), crate::snapshot::CAPTURE),
     ];

@@ -138,6 +138,19 @@ fn remote<'a>(ctx: &Context, url: &'a str) -> Remote<'a> {
     Remote { url, offline: ctx.options.offline, interactive: ctx.options.interactive }
 }
 
+/// The same from a checkout of this machine, as far as it can give them.
+///
+/// # Errors
+/// When git cannot read them there.
+pub(super) fn fetch_from(ctx: &Context, resolved: &Resolved, document: &Document, checkout: &Path) -> Result<()> {
+    let git = Git::find(&ctx.env)?;
+    let url = checkout.to_str().context("the checkout's path is not valid UTF-8")?;
+    let remote = Remote { url, offline: false, interactive: false };
+    let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
+    let told = Told { ctx, what: format!("{} from this checkout", document.base.short()) };
+    mirror(ctx, resolved).ensure(&git, remote, &document.base, &others, &told).map(drop)
+}
+
 struct Told<'a> {
     ctx: &'a Context,
     what: String,

@@ -62,6 +62,23 @@ pub(super) fn name(ctx: &Context, flag: Option<&str>, project: &Project, root: &
     Ok(Some(name))
 }
 
+/// An image as it was found.
+struct Found {
+    source: Box<dyn Store>,
+    descriptor: Descriptor,
+    bytes: Vec<u8>,
+    manifest: Manifest,
+    toolchain: Toolchain,
+}
+
+/// Pins an image to its platform manifest, and leaves it where it is.
+///
+/// # Errors
+/// When it cannot be found or read.
+pub(super) fn pin(ctx: &Context, name: &ImageName) -> Result<Toolchain> {
+    Ok(find(ctx, name)?.toolchain)
+}
+
 /// Pins an image to its platform manifest. One from a folder is copied into
 /// `target`, so that whoever can read the task can run it; one on a registry
 /// is named. Returns the bytes that were new.
@@ -71,6 +88,21 @@ pub(super) fn pin_into(
     name: &ImageName,
     watch: &dyn Fn(&Descriptor),
 ) -> Result<(Toolchain, u64)> {
+    let Found { source, descriptor, bytes, manifest, toolchain } = find(ctx, name)?;
+    if toolchain.image.repository.is_some() {
+        return Ok((toolchain, 0));
+    }
+    let mut copied = 0;
+    for part in manifest.layers.iter().chain([&manifest.config]) {
+        copied += copy(&*source, target, part, watch)?;
+    }
+    let plain = Descriptor { data: None, annotations: Default::default(), ..descriptor };
+    target.put(&plain, &|| Ok(Box::new(&bytes[..])))?;
+    target.tag(&format!("image-{}", plain.digest.hex()), &plain, None)?;
+    Ok((toolchain, copied))
+}
+
+fn find(ctx: &Context, name: &ImageName) -> Result<Found> {
     let source = ctx.open(&name.store, Access::Read).context("cannot open the image")?;
     let (found, pinned) = match &name.which {
         Which::Digest(digest) => (Some(source.find(digest)?), Pinned::Running),
@@ -87,21 +119,13 @@ pub(super) fn pin_into(
         source.read_small(&manifest.config, MAX_METADATA).context("cannot read the image's configuration")?;
     let config = ImageConfig::parse(&config_bytes)?;
     let platform = Platform { os: config.os, architecture: config.architecture, variant: config.variant };
-    let toolchain = |repository| {
-        let image = ImageRef { repository, digest: descriptor.digest };
-        Toolchain { image, platform, pinned, extra: Default::default() }
+    let repository = match &name.store {
+        StoreRef::Registry(repository) => Some(repository.clone()),
+        StoreRef::Layout(_) => None,
     };
-    if let StoreRef::Registry(repository) = &name.store {
-        return Ok((toolchain(Some(repository.clone())), 0));
-    }
-    let mut copied = 0;
-    for part in manifest.layers.iter().chain([&manifest.config]) {
-        copied += copy(&*source, target, part, watch)?;
-    }
-    let plain = Descriptor { data: None, annotations: Default::default(), ..descriptor.clone() };
-    target.put(&plain, &|| Ok(Box::new(&bytes[..])))?;
-    target.tag(&format!("image-{}", plain.digest.hex()), &plain, None)?;
-    Ok((toolchain(None), copied))
+    let image = ImageRef { repository, digest: descriptor.digest };
+    let toolchain = Toolchain { image, platform, pinned, extra: Default::default() };
+    Ok(Found { source, descriptor, bytes, manifest, toolchain })
 }
 
 fn copy(source: &dyn Store, target: &dyn Store, part: &Descriptor, watch: &dyn Fn(&Descriptor)) -> Result<u64> {

@@ -61,7 +61,14 @@ pub(super) fn current(ctx: &Context, source: &Source<'_>) -> Result<(Resolved, b
     let from_store = || -> Result<Resolved> {
         let (_, artifact, identity) = from_store(source.store()?, &task)?;
         let digest = crate::digest::Digest::of(&artifact.identity);
-        Ok(Resolved { task: task.clone(), digest, identity, pin: pin.clone(), pinned_at: ctx.clock.now() })
+        Ok(Resolved {
+            task: task.clone(),
+            digest,
+            identity,
+            pin: pin.clone(),
+            pinned_at: ctx.clock.now(),
+            local: false,
+        })
     };
     if ctx.options.offline && pin.is_some() {
         return Ok((resolve(source, None, false)?, false));
@@ -79,7 +86,7 @@ pub(super) fn current(ctx: &Context, source: &Source<'_>) -> Result<(Resolved, b
         && let Some(identity) = ctx.pins().identity(&digest)?
     {
         ctx.ui.detail(&format!("taken from this machine: {error:#}"));
-        return Ok((Resolved { task, digest, identity, pin: None, pinned_at: ctx.clock.now() }, false));
+        return Ok((Resolved { task, digest, identity, pin: None, pinned_at: ctx.clock.now(), local: false }, false));
     }
     Err(error)
 }

@@ -2,17 +2,20 @@
 //! knows all layers: it asks one, hands the answer to the next, and reports.
 //!
 //! [`mod@enter`]: resolve, fetch, hydrate, start, run, reset. [`mod@publish`]: capture,
-//! pin, store. The other verbs look ([`look`], [`mod@tasks`], [`lineage`],
-//! [`mod@diff`]), keep evidence ([`evidence`]), or take part of the way back
-//! ([`live`]).
+//! pin, store. [`mod@run`] is both, with nobody there. The other verbs look
+//! ([`look`], [`mod@tasks`], [`lineage`], [`mod@diff`], [`mod@costs`]), keep evidence
+//! ([`evidence`]), or take part of the way back ([`live`]).
 
 mod approval;
 mod arrived;
+mod batch;
 mod bring;
 mod caches;
+mod checkout;
 mod claim;
 mod collect;
 mod context;
+mod costs;
 mod diff;
 mod doctor;
 mod enter;
@@ -20,11 +23,13 @@ mod evidence;
 mod fate;
 mod fetch;
 mod gc;
+mod ground;
 mod hydrate;
 mod image_source;
 mod init;
 mod keep;
 mod leave;
+mod ledger;
 mod lineage;
 mod live;
 mod look;
@@ -36,6 +41,7 @@ mod plan;
 mod prefetch;
 mod prepare;
 mod publish;
+mod publishing;
 mod rates;
 mod remove;
 mod report;
@@ -43,6 +49,8 @@ mod reset;
 mod resolve;
 mod room;
 mod rules;
+mod run;
+mod run_report;
 mod salvage;
 mod screen;
 mod secrets;
@@ -56,12 +64,15 @@ mod unsaved;
 
 pub use approval::{Approval, Approvals, Asked, Asks, Host, approvals, approve, approve_host, approve_task, revoke};
 pub use arrived::Arrived;
+pub use batch::{Command, parse_batch};
 pub use bring::{Gotten, get_artifacts};
 pub use caches::{
     CacheRow, CacheState, Compared, Explained, Found, KeyRow, Promoted, PruneOptions, Tended, Verified, cache_diff,
     cache_key, cache_why, caches, promote, prune, verify_caches,
 };
+pub use checkout::CheckoutOptions;
 pub use context::{Context, Options};
+pub use costs::{By, CostRow, Costs, Suggestion, Sum, costs};
 pub use diff::{Diff, DiffOptions, diff};
 pub use doctor::{Check, Health, doctor};
 pub use enter::{EnterOptions, Entered, enter};
@@ -71,16 +82,20 @@ pub use evidence::{
 pub use gc::{Collected, Kept, Removed, gc};
 pub use init::{InitOptions, Initialised, init};
 pub use keep::{Expired, expire_artifacts};
+pub use ledger::{Entry, Made};
 pub use lineage::{Log, LogEnd, LogEntry, log};
 pub use live::{add_ports, exec, extend, ports};
 pub use look::{Shown, StatusView, show, status};
 pub use plan::Plan;
 pub use prefetch::{Prefetched, WatchOptions, parse_hours, prefetch, watch};
 pub use publish::{LfsCarried, PublishOptions, Published, publish};
+pub use publishing::Publishing;
 pub use remove::{Victim, remove, victims};
 pub use report::{CacheUse, Report, Step, write as write_report};
 pub use reset::{Restored, receipts, reset, reset_workspace};
 pub use rules::{WorkspaceRow, workspaces};
+pub use run::{RunOptions, Subject, run};
+pub use run_report::{CommandReport, LeaseReport, RunReport};
 pub use salvage::{Recovered, SalvageRow, recover, salvages};
 pub use screen::Unsearched;
 pub use spaces::{Gone, Leaving, leaving, take_away, workspace_path};

@@ -281,6 +281,19 @@ impl Pins {
         Ok(Some(Identity::parse(&bytes)?))
     }
 
+    /// Forgets a task whose workspace is gone, and its identity.
+    pub(super) fn forget_task(&self, task: &Located, identity: &Digest) -> Result<()> {
+        for path in [self.place(task, None), self.paths.identity(identity)] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps an identity's exact bytes.
     pub(super) fn keep(&self, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);

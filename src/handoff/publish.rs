@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::caches::{Basis, forget_materialized, identity_caches, push};
 use super::collect::collect;
 use super::context::Context;
-use super::evidence::{ArtifactRow, Attachable, Subject, attach, looked_at};
+use super::evidence::{ArtifactRow, Attachable, Evidence, Subject, attach, looked_at};
+use super::ground::{Ground, Place};
 use super::image_source;
 use super::moved::Intent;
 use super::pin::{Pin, State};
-use super::place::Locks;
 use super::screen::{self, Screen, Screened, Unsearched};
 use super::tell;
 use crate::cache;
@@ -20,7 +20,7 @@ use crate::config::Project;
 use crate::crash;
 use crate::credentials::Scanner;
 use crate::digest::Digest;
-use crate::error::{failure, usage};
+use crate::error::{Fault, failure, usage};
 use crate::git::Git;
 use crate::identity::{
     Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Wish, Workdir,
@@ -103,20 +103,54 @@ pub struct LfsCarried {
 /// With what stands in the way. The task's tag is moved last, so a failure
 /// leaves the task as it was.
 pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
+    let ground = Ground::of(ctx, options.checkout.as_ref().unwrap_or(&ctx.cwd))?;
+    let published = publish_from(ctx, options, &ground, Vec::new())?;
+    ground.note(ctx, &published.0);
+    Ok(published.1)
+}
+
+/// Finds out before a long run what would stop the publish after it.
+///
+/// # Errors
+/// With that.
+pub(super) fn rehearse(ctx: &Context, options: &PublishOptions, ground: &Ground) -> Result<()> {
+    let project = ctx.project(&ground.root)?;
+    let parent = ground.parent(ctx)?;
+    task(options, parent.as_ref())?;
+    let agent = options.agent.clone().or_else(|| ctx.env.agent.clone());
+    screen::screen_words(&screen::scanner(ctx, &project)?, &options.handoff, agent.as_deref())?;
+    if parent.is_none() && image_source::name(ctx, options.image.as_deref(), &project, &ground.root)?.is_none() {
+        return Err(no_image().into());
+    }
+    ctx.open(&store_of(ctx, ground.origin.as_ref())?, Access::Write).map(drop)
+}
+
+/// Publishes a checkout. Of the evidence that is given beside what the project
+/// names, files with credentials are left out.
+///
+/// # Errors
+/// As [`publish()`].
+pub(super) fn publish_from(
+    ctx: &Context,
+    options: &PublishOptions,
+    ground: &Ground,
+    own: Vec<Evidence>,
+) -> Result<(Place, Published)> {
     let git = Git::find(&ctx.env)?;
-    let repo = snapshot::open(options.checkout.as_ref().unwrap_or(&ctx.cwd))?;
-    let root = repo.workdir().context("a bare repository has nothing to publish")?.to_owned();
-    let project = ctx.project(&root)?;
-    let origin = ctx.pins().of_workspace(&root)?;
-    let parent = origin.as_ref().map(|pin| ctx.pins().identity(&pin.identity)).transpose()?.flatten();
+    let Ground { root, origin } = ground;
+    let repo = snapshot::open(root)?;
+    let project = ctx.project(root)?;
+    let parent = ground.parent(ctx)?;
     let (task, forked) = task(options, parent.as_ref())?;
     let store_name = store_of(ctx, origin.as_ref())?;
     let agent = options.agent.clone().or_else(|| ctx.env.agent.clone());
     let scanner = screen::scanner(ctx, &project)?;
     screen::screen_words(&scanner, &options.handoff, agent.as_deref())?;
     let (captured, screened) = capture(ctx, &git, &repo, &project, &scanner, options.redact)?;
-    let screen = Screen { scanner: &scanner, redact: options.redact, root: &root };
-    let evidence = collected(ctx, options, &project, &root, screen)?;
+    let screen = Screen { scanner: &scanner, redact: options.redact, root };
+    let mut evidence = collected(ctx, options, &project, root, screen)?;
+    let own_screen = Screen { redact: true, ..screen };
+    evidence.extend(looked_at(ctx, own, own_screen)?);
     crash::point("publish.captured");
     let target = ctx.open(&store_name, Access::Write)?;
     // The tag as it was before anything was stored: a move in between is
@@ -132,11 +166,11 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         forked: forked.as_ref(),
     };
     let continued = intent.parent()?;
-    let toolchain = toolchain(ctx, &*target, options, &project, &root, parent.as_ref())?;
+    let toolchain = toolchain(ctx, &*target, options, &project, root, parent.as_ref())?;
     crash::point("publish.image");
-    let workdir = workdir(options, &project, parent.as_ref())?;
+    let workdir = workdir(options.workdir.as_ref(), &project, parent.as_ref())?;
     let basis = Basis { image: toolchain.image.digest, platform: toolchain.platform.clone(), workdir: workdir.clone() };
-    let (caches, sealed) = identity_caches(ctx, &project, &basis, &root, &store_name, task.as_str())?;
+    let (caches, sealed) = identity_caches(ctx, &project, &basis, root, &store_name, task.as_str())?;
     let identity = Identity {
         schema: SCHEMA,
         task_id: task.clone(),
@@ -151,7 +185,7 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         toolchain,
         workdir,
         snapshot_id: captured.id(),
-        lockfiles: cache::lockfiles(&root)?,
+        lockfiles: cache::lockfiles(root)?,
         caches,
         parent: continued,
         handoff: options.handoff.clone(),
@@ -185,9 +219,14 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
             .hint(format!("it stays reachable as {store_name}@{digest}; publish again to move the task"))
             .into());
     }
-    note(ctx, &*target, &store_name, &summary, origin.as_ref().map(|pin| (pin, State::of(&captured.document))));
+    if let StoreRef::Registry(_) = &store_name
+        && let Err(error) = store::note_task(&*target, &summary)
+    {
+        ctx.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
+    }
     let reference = format!("{store_name}:{task}");
-    Ok(Published {
+    let place = Place { store: store_name, task, identity: digest, state: State::of(&captured.document) };
+    let published = Published {
         enter: format!("envctl enter {}", quote(&reference)),
         task: reference,
         identity: digest.to_string(),
@@ -203,7 +242,8 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
         redacted: identity.redacted,
         unsearched: screened.unsearched,
         artifacts,
-    })
+    };
+    Ok((place, published))
 }
 
 fn operations(captured: &Captured) -> Vec<&'static str> {
@@ -256,25 +296,6 @@ fn attached(
         ctx.ui.status("Attached", &format!("{} artifacts, {}", attached.len(), crate::ui::human_bytes(bytes)));
     }
     Ok(attached.iter().map(ArtifactRow::of).collect())
-}
-
-/// What others, and this workspace, are to know of a publish that is done.
-fn note(ctx: &Context, target: &dyn Store, store: &StoreRef, summary: &Summary, origin: Option<(&Pin, State)>) {
-    if let StoreRef::Registry(_) = store
-        && let Err(error) = store::note_task(target, summary)
-    {
-        ctx.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
-    }
-    let noted = |pin: &Pin, state| {
-        // As a workspace that is being made or flushed.
-        let _locks = Locks::wait(ctx, store, &pin.slug, &pin.workspace)?;
-        ctx.pins().note_published(pin, summary.task.as_str(), summary.identity, state)
-    };
-    if let Some((pin, state)) = origin.filter(|(pin, _)| pin.store == store.to_string())
-        && let Err(error) = noted(pin, state)
-    {
-        ctx.ui.warn(&format!("this workspace does not know that it was published: {error:#}"));
-    }
 }
 
 fn store_of(ctx: &Context, origin: Option<&Pin>) -> Result<StoreRef> {
@@ -373,17 +394,20 @@ fn toolchain(
             }
             Ok(toolchain)
         }
-        (None, _) => Err(usage("which image does this task run in?")
-            .hint(
-                "name it with --image oci:PATH:TAG or HOST/NAME:TAG, ENVCTL_IMAGE, or [toolchain] image in envctl.toml",
-            )
-            .into()),
+        (None, _) => Err(no_image().into()),
     }
 }
 
-fn workdir(options: &PublishOptions, project: &Project, parent: Option<&Identity>) -> Result<Workdir> {
+/// Nobody says in which image the task runs.
+pub(super) fn no_image() -> Fault {
+    usage("which image does this task run in?")
+        .hint("name it with --image oci:PATH:TAG or HOST/NAME:TAG, ENVCTL_IMAGE, or [toolchain] image in envctl.toml")
+}
+
+/// Where the workspace appears: by flag, project, or as it was.
+pub(super) fn workdir(flag: Option<&Workdir>, project: &Project, parent: Option<&Identity>) -> Result<Workdir> {
     let configured = project.workspace.workdir.as_deref().map(str::parse).transpose()?;
-    let chosen = options.workdir.clone().or(configured).or_else(|| parent.map(|parent| parent.workdir.clone()));
+    let chosen = flag.cloned().or(configured).or_else(|| parent.map(|parent| parent.workdir.clone()));
     Ok(match chosen {
         Some(workdir) => workdir,
         None => DEFAULT_WORKDIR.parse()?,

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::hydrate::Renew;
+use super::ledger::{self, Entry};
 use super::live::find;
 use super::place::Place;
 use super::prepare::{flush, make_workspace};
@@ -36,6 +37,10 @@ pub fn reset(ctx: &Context, task: Option<&TaskRef>, reaped: Vec<Receipt>) -> Res
         let receipt = runtime::stop(&runtimes, lease, ctx.clock)?;
         // Its owner may have had no time for it.
         super::tell::audit(ctx, &receipt);
+        if receipt.usage.is_none() {
+            // It was stuck: nobody else tells of it.
+            ledger::append(ctx, &Entry::orphaned(ctx, &receipt));
+        }
         receipts.push(receipt);
     }
     Ok(receipts)

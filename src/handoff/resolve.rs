@@ -24,6 +24,22 @@ pub(super) struct Resolved {
     pub(super) pin: Option<Pin>,
     /// When the identity was resolved.
     pub(super) pinned_at: Timestamp,
+    /// A checkout of this machine, which no store knows.
+    pub(super) local: bool,
+}
+
+impl Resolved {
+    /// The same once more.
+    pub(super) fn again(&self) -> Self {
+        Resolved {
+            task: self.task.clone(),
+            digest: self.digest,
+            identity: self.identity.clone(),
+            pin: self.pin.clone(),
+            pinned_at: self.pinned_at,
+            local: self.local,
+        }
+    }
 }
 
 /// What a task's tag points at, with the manifest's descriptor.
@@ -82,11 +98,11 @@ pub(super) fn resolve(source: &Source<'_>, into: Option<&Path>, refresh: bool) -
         && let Some(identity) = pins.identity(&pin.identity)?
     {
         let (digest, pinned_at) = (pin.identity, pin.pinned_at);
-        return Ok(Resolved { task, digest, identity, pin: Some(pin.clone()), pinned_at });
+        return Ok(Resolved { task, digest, identity, pin: Some(pin.clone()), pinned_at, local: false });
     }
     let (_, artifact, identity) = from_store(source.store()?, &task)?;
     ctx.open_roots()?;
     let digest = pins.keep(&artifact.identity)?;
     crate::crash::point("cold.resolved");
-    Ok(Resolved { task, digest, identity, pin, pinned_at: ctx.clock.now() })
+    Ok(Resolved { task, digest, identity, pin, pinned_at: ctx.clock.now(), local: false })
 }

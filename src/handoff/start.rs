@@ -12,6 +12,7 @@ use super::hydrate;
 use super::resolve::Resolved;
 use crate::config::{self, NetworkName, Project, Service};
 use crate::error::{Fault, usage};
+use crate::identity::RepoUrl;
 use crate::image::{Image, Pulled, User};
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::runtime::{
@@ -84,9 +85,8 @@ pub(super) fn deadline_of_its_own(ctx: &Context, workspace: &Path, options: &Run
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they do not.
 pub(super) fn approve(ctx: &Context, resolved: &Resolved, project: &Project, options: &RuntimeOptions) -> Result<()> {
-    let settled = Settled { network: options.network.is_some(), secrets: options.no_secrets, ports: false };
-    let asks = Asks::of(&resolved.identity.repo.url.to_string(), project, settled);
-    approval::require(ctx, &resolved.task.reference(), &asks)
+    let asks = asks(&resolved.identity.repo.url, project, options);
+    approval::require(ctx, Some(&resolved.task.reference()), &asks)
 }
 
 /// The specification of a task's runtime, once the developer has agreed to
@@ -145,6 +145,7 @@ pub(super) fn spec(
             hostname: hostname(identity.task_id.as_str()),
             trees: Vec::new(),
             workspace_stays: false,
+            artifacts: None,
         },
         mapping: fetch::mapping(ctx, &pulled.user),
         network,
@@ -158,7 +159,14 @@ pub(super) fn spec(
         services: services(project)?,
         made: Vec::new(),
         path: ctx.env.path.clone(),
+        list_written: false,
     })
+}
+
+/// What a project asks of this machine, as far as the flags do not settle it.
+pub(super) fn asks(url: &RepoUrl, project: &Project, options: &RuntimeOptions) -> Asks {
+    let settled = Settled { network: options.network.is_some(), secrets: options.no_secrets, ports: false };
+    Asks::of(&url.to_string(), project, settled)
 }
 
 /// The project's ports and the developer's; who names a port's place on the

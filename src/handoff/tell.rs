@@ -12,6 +12,13 @@ use crate::workspace;
 /// How many files are named one by one.
 const MAX_FILES: usize = 10;
 
+/// How many of the files that a run changed outside the workspace are named in
+/// one line.
+const SHOWN: usize = 5;
+
+/// How many characters of each.
+const MAX_PATH: usize = 120;
+
 /// The branch and the commit.
 pub(super) fn summary(resolved: &Resolved) -> String {
     let repo = &resolved.identity.repo;
@@ -35,14 +42,43 @@ pub(super) fn greet(ctx: &Context, resolved: &Resolved, network: Network, intera
     };
     ctx.ui.status("Entering", &format!("{} on {} ({network}{pinned})", identity.task_id, summary(resolved)));
     if interactive {
-        if let Some(message) = &identity.handoff.message {
-            ctx.ui.status("Message", message);
-        }
-        if let Some(command) = &identity.handoff.command {
-            let code = identity.handoff.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
-            ctx.ui.status("Failing", &format!("{command}{code}"));
-        }
+        why(ctx, resolved);
     }
+}
+
+/// Why somebody was called: status, message, last command; and what of the
+/// last run is not here.
+fn why(ctx: &Context, resolved: &Resolved) {
+    let (identity, handoff) = (&resolved.identity, &resolved.identity.handoff);
+    let by = identity.agent_identity.as_ref().map_or_else(String::new, |agent| format!(" by {agent}"));
+    let when = age(identity.created_at, ctx.clock.now());
+    ctx.ui.status("Status", &format!("{}, published{by} {when}", handoff.status));
+    if let Some(message) = &handoff.message {
+        ctx.ui.status("Message", message);
+    }
+    if let Some(command) = &handoff.command {
+        let code = handoff.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
+        ctx.ui.status("Last run", &format!("{command}{code}"));
+    }
+    if let Some(outside) = &handoff.outside {
+        tell_outside(ctx, outside.files, outside.removed, &outside.paths, "the last run");
+    }
+}
+
+/// What was changed outside the workspace, and is gone.
+pub(super) fn tell_outside(ctx: &Context, files: u64, removed: u64, paths: &[String], who: &str) {
+    let short = |path: &String| path.chars().take(MAX_PATH).collect::<String>();
+    let named = paths.iter().take(SHOWN).map(short).collect::<Vec<_>>().join(", ");
+    let more = if (files + removed) > SHOWN as u64 { ", ..." } else { "" };
+    let what = match (files, removed) {
+        (0, removed) => format!("{removed} removed"),
+        (files, 0) => format!("{files} written"),
+        (files, removed) => format!("{files} written, {removed} removed"),
+    };
+    ctx.ui.status(
+        "Outside",
+        &format!("files that {who} changed outside the workspace are not kept: {what}: {named}{more}"),
+    );
 }
 
 /// Which files are not as the publisher had them, and why.
@@ -102,8 +138,22 @@ pub(super) fn tell(ctx: &Context, task: &str, outcome: &Outcome) {
                 outcome.exit_code(),
             );
         }
+        Outcome::Cancelled(signal) => {
+            ctx.ui.warn(&format!("the run of {task} was cancelled by {}", signal_name(*signal)));
+        }
         Outcome::TimedOut => ctx.ui.warn(&format!("the runtime of {task} has reached its deadline")),
         Outcome::Lost => ctx.ui.warn(&format!("the runtime of {task} was reset meanwhile")),
+    }
+}
+
+/// As `kill -l` lists them, where it is one that ends runs.
+pub(super) fn signal_name(signal: i32) -> String {
+    match signal {
+        libc::SIGHUP => "SIGHUP".into(),
+        libc::SIGINT => "SIGINT".into(),
+        libc::SIGQUIT => "SIGQUIT".into(),
+        libc::SIGTERM => "SIGTERM".into(),
+        other => format!("signal {other}"),
     }
 }
 

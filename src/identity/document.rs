@@ -199,9 +199,25 @@ pub struct Handoff {
     pub command: Option<String>,
     /// Its exit code.
     pub exit_code: Option<i32>,
+    /// What the command changed outside the workspace, and what is not in this
+    /// task for that reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Outside>,
     /// Fields of other versions, kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// What a run changed outside the workspace. It does not travel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outside {
+    /// Files that were made or changed.
+    pub files: u64,
+    /// Files and folders of the image that were removed.
+    pub removed: u64,
+    /// Some of them as they are named inside; a `-` and a space before those
+    /// that were removed.
+    pub paths: Vec<String>,
 }
 
 /// The state of a task's work.

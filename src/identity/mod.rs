@@ -13,8 +13,8 @@ mod url;
 pub use claim::{CLAIM_LIFE, Claim, Claims, MAX_CLAIMS};
 pub(crate) use document::check_schema;
 pub use document::{
-    Cache, Handoff, Identity, Instead, MAX_IDENTITY, Pinned, Platform, Redacted, Repo, SCHEMA, Status, Toolchain,
-    Workdir,
+    Cache, Handoff, Identity, Instead, MAX_IDENTITY, Outside, Pinned, Platform, Redacted, Repo, SCHEMA, Status,
+    Toolchain, Workdir,
 };
 pub use lifetime::{Lifetime, Wish};
 pub use names::{Commit, ImageRef, TaskId};

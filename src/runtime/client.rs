@@ -6,21 +6,40 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::deadline::{monotonic_now, until};
 use super::lease::Lease;
 use super::ports::Port;
 use super::relay::{Pump, RawMode, window_size};
+use super::transcript::{self, Transcript};
 use super::wire::{self, Ended, Reply, Request, Run, Tell};
-use super::{TIMED_OUT, sandbox, sys};
+use super::{TIMED_OUT, Written, sandbox, sys};
 use crate::crash;
 use crate::error::{Fault, failure, not_found, usage};
 
 /// Signals that are passed on to the process inside.
 const FORWARDED: [i32; 6] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2];
+
+/// Those that end an unattended run as a whole.
+const CANCELLING: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
+/// Milliseconds that pid 1 may take to end a runtime that is cancelled, longer
+/// than it takes by its own rules.
+const PATIENCE: u64 = 8_000;
+
+/// Lets signals wait until a command runs to which they can be passed on. They
+/// wait in threads that are made after this, too.
+///
+/// # Errors
+/// Never, as far as the kernel says.
+pub fn hold_signals() -> Result<()> {
+    sys::signal_fd(&FORWARDED)?;
+    Ok(())
+}
 
 /// What is to run.
 #[derive(Clone, Debug, Default)]
@@ -48,11 +67,23 @@ pub enum Outcome {
     },
     /// The runtime's deadline ended it.
     TimedOut,
+    /// This signal ended the unattended run as a whole.
+    Cancelled(i32),
     /// The runtime ended under it.
     Lost,
 }
 
 impl Outcome {
+    /// Why the runtime ends after it, as receipts say it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Outcome::Exited(_) | Outcome::NotStarted { .. } => "exit",
+            Outcome::TimedOut => "deadline",
+            Outcome::Cancelled(_) => "cancelled",
+            Outcome::Lost => "reset",
+        }
+    }
+
     /// The exit code by the convention of shells.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -60,6 +91,7 @@ impl Outcome {
             Outcome::NotStarted { errno: libc::ENOENT, .. } => 127,
             Outcome::NotStarted { .. } => 126,
             Outcome::TimedOut => TIMED_OUT as u8,
+            Outcome::Cancelled(signal) => 128_u8.wrapping_add(*signal as u8),
             Outcome::Lost => 128 + libc::SIGKILL as u8,
         }
     }
@@ -72,7 +104,7 @@ impl Outcome {
 pub fn join(lease: &Lease, session: &Session) -> Result<Outcome> {
     let socket = connect(lease)?;
     crash::point("exec.joined");
-    Ok(run(socket.as_fd(), session)?.0)
+    Ok(run(socket.as_fd(), session, None)?.outcome)
 }
 
 /// Moves the deadline of a runtime; `at` is an instant of the monotonic clock.
@@ -132,11 +164,25 @@ pub(super) fn ask(socket: BorrowedFd<'_>, request: &Request, fds: &[BorrowedFd<'
     }
 }
 
-/// Runs a session over a connection to pid 1.
-pub(super) fn run(socket: BorrowedFd<'_>, session: &Session) -> Result<(Outcome, Option<Ended>)> {
+/// How a session went, as far as it is known.
+pub(super) struct Done {
+    pub(super) outcome: Outcome,
+    pub(super) ended: Option<Ended>,
+    pub(super) written: Option<Written>,
+}
+
+impl Done {
+    fn of(outcome: Outcome, ended: Option<Ended>) -> Self {
+        Done { outcome, ended, written: None }
+    }
+}
+
+/// Runs a session over a connection to pid 1; with a transcript it is
+/// unattended.
+pub(super) fn run(socket: BorrowedFd<'_>, session: &Session, transcript: Option<&Transcript>) -> Result<Done> {
     let signals = sys::signal_fd(&[&FORWARDED[..], &[libc::SIGWINCH]].concat())?;
     let mut streams = match &session.output {
-        None => Streams::new()?,
+        None => Streams::new(transcript)?,
         Some(output) => Streams::into(output)?,
     };
     let request = Request::Run(Run {
@@ -152,25 +198,34 @@ pub(super) fn run(socket: BorrowedFd<'_>, session: &Session) -> Result<(Outcome,
         Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
         Err(error) => return Err(error).context("cannot reach the runtime"),
     }
-    wait_for_answer(socket, &signals)?;
+    if let Some(signal) = wait_for_answer(socket, &signals)? {
+        return match transcript {
+            Some(_) => Ok(Done::of(Outcome::Cancelled(signal), None)),
+            None => Err(failure("interrupted before the command was started").into()),
+        };
+    }
     match wire::receive::<Reply>(socket)? {
         Some((Reply::Started, fds)) => {
             crash::point("exec.started");
             streams.started(fds)?;
         }
-        Some((Reply::Refused { program, errno }, _)) => return Ok((Outcome::NotStarted { program, errno }, None)),
+        Some((Reply::Refused { program, errno }, _)) => {
+            return Ok(Done::of(Outcome::NotStarted { program, errno }, None));
+        }
         Some((Reply::Failed(failure), _)) => return Err(failure.rebuild()),
-        Some((Reply::Ended(ended), _)) => return Ok((outcome(ended), Some(ended))),
-        Some((Reply::Done, _)) => return Err(failure("the runtime gave an unexpected answer").into()),
-        None => return Ok((Outcome::Lost, None)),
+        Some((Reply::Ended(ended), _)) => return Ok(Done::of(outcome(ended), Some(ended))),
+        Some((Reply::Done | Reply::Written(_), _)) => {
+            return Err(failure("the runtime gave an unexpected answer").into());
+        }
+        None => return Ok(Done::of(Outcome::Lost, None)),
     }
     let _raw = if streams.terminal { RawMode::enter()? } else { None };
-    relay(socket, &signals, &mut streams)
+    relay(socket, &signals, &mut streams, transcript.is_some())
 }
 
 /// Waits until pid 1 answers: services may take their time. A signal meanwhile
-/// ends the wait, and with it the runtime.
-fn wait_for_answer(socket: BorrowedFd<'_>, signals: &OwnedFd) -> Result<()> {
+/// ends the wait, and with it the runtime: that signal.
+fn wait_for_answer(socket: BorrowedFd<'_>, signals: &OwnedFd) -> Result<Option<i32>> {
     loop {
         let mut fds = [PollFd::new(&socket, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
         match poll(&mut fds, None) {
@@ -178,17 +233,20 @@ fn wait_for_answer(socket: BorrowedFd<'_>, signals: &OwnedFd) -> Result<()> {
             Err(error) => return Err(error.into()),
         }
         if !fds[0].revents().is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         while let Some(signal) = sys::read_signal(signals.as_fd()) {
-            if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT) {
-                return Err(failure("interrupted before the command was started").into());
+            if CANCELLING.contains(&signal) {
+                return Ok(Some(signal));
             }
         }
     }
 }
 
-fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams) -> Result<(Outcome, Option<Ended>)> {
+fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams<'_>, unattended: bool) -> Result<Done> {
+    // The signal that ends it all, and when pid 1 has had time enough.
+    let mut cancelled: Option<(i32, u64)> = None;
+    let mut written = None;
     loop {
         let mut fds = vec![PollFd::new(&socket, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
         let wanted: Vec<_> = streams.pumps.iter().map(Pump::wants).collect();
@@ -200,7 +258,11 @@ fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams) -> Re
                 fds.push(PollFd::from_borrowed_fd(pump.to(), PollFlags::OUT));
             }
         }
-        match poll(&mut fds, None) {
+        let timeout = cancelled.map(|(_, at)| {
+            let left = until(at);
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
+        });
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -221,20 +283,38 @@ fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams) -> Re
             while let Some(signal) = sys::read_signal(signals.as_fd()) {
                 if signal == libc::SIGWINCH {
                     streams.resize();
-                } else {
-                    let _ = wire::send(socket, &Tell::Signal(signal), &[]);
+                    continue;
+                }
+                let _ = wire::send(socket, &Tell::Signal(signal), &[]);
+                if unattended && CANCELLING.contains(&signal) {
+                    let _ = wire::send(socket, &Tell::End, &[]);
+                    cancelled = cancelled.or(Some((signal, monotonic_now() + PATIENCE)));
                 }
             }
+        }
+        if let Some((signal, at)) = cancelled
+            && at <= monotonic_now()
+        {
+            // Pid 1 does not answer; whoever resets kills it.
+            return Ok(Done { outcome: Outcome::Cancelled(signal), ended: None, written });
         }
         if ready[0] {
             let ended = match wire::receive::<Reply>(socket)? {
                 Some((Reply::Ended(ended), _)) => Some(ended),
+                Some((Reply::Written(list), _)) => {
+                    written = Some(list);
+                    continue;
+                }
                 Some(_) => continue,
                 None => None,
             };
             // What it wrote before it ended is in the buffers by now.
             streams.pumps.iter_mut().for_each(Pump::drain);
-            return Ok((ended.map_or(Outcome::Lost, outcome), ended));
+            let outcome = match cancelled {
+                Some((signal, _)) => Outcome::Cancelled(signal),
+                None => ended.map_or(Outcome::Lost, outcome),
+            };
+            return Ok(Done { outcome, ended, written });
         }
     }
 }
@@ -246,12 +326,12 @@ fn outcome(ended: Ended) -> Outcome {
 /// How this process's streams reach the one inside. What is no terminal is
 /// passed on as it is. A terminal never is: a program that holds one could
 /// type into it (CVE-2017-5226).
-struct Streams {
+struct Streams<'a> {
     /// Descriptors that travel with the request, made for it.
     theirs: Vec<OwnedFd>,
     plan: [Stream; 3],
     terminal: bool,
-    pumps: Vec<Pump>,
+    pumps: Vec<Pump<'a>>,
     master: Option<OwnedFd>,
 }
 
@@ -265,18 +345,19 @@ enum Stream {
     Pipe(usize),
 }
 
-impl Streams {
-    fn new() -> Result<Self> {
+impl<'a> Streams<'a> {
+    /// With a transcript both outputs are pipes, and there is no terminal.
+    fn new(transcript: Option<&'a Transcript>) -> Result<Self> {
         let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
         for (fd, name) in own.iter().zip(["stdin", "stdout", "stderr"]) {
             check(*fd, name)?;
         }
         let is_terminal = own.map(rustix::termios::isatty);
-        let terminal = is_terminal[0] && is_terminal[1];
+        let terminal = is_terminal[0] && is_terminal[1] && transcript.is_none();
         let mut streams =
             Streams { theirs: Vec::new(), plan: [Stream::Itself; 3], terminal, pumps: Vec::new(), master: None };
         for index in 0..3 {
-            if !is_terminal[index] {
+            if !is_terminal[index] && (index == 0 || transcript.is_none()) {
                 continue;
             }
             if terminal {
@@ -290,7 +371,8 @@ impl Streams {
                 streams.pumps.push(Pump::input(own[0], write)?);
             } else {
                 streams.theirs.push(write);
-                streams.pumps.push(Pump::output(read, own[index])?);
+                let stream = if index == 1 { transcript::Stream::Out } else { transcript::Stream::Err };
+                streams.pumps.push(Pump::output(read, own[index])?.kept_in(transcript.map(|kept| (kept, stream))));
             }
         }
         Ok(streams)

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use super::client::{Outcome, Session};
+use super::client::Session;
 use super::lease::{Lease, Runtimes};
 use super::reset::Receipt;
 use super::sandbox::{Sandbox, Spec};
@@ -105,8 +105,7 @@ fn supervise(
 fn watch(mut sandbox: Sandbox, clock: Clock, session: Option<&Session>) -> Result<Receipt> {
     let reason = match session {
         Some(session) => match sandbox.run(session) {
-            Ok(Outcome::Lost) => "reset",
-            Ok(_) => "exit",
+            Ok(outcome) => outcome.reason(),
             Err(_) => "failed",
         },
         None => {

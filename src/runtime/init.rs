@@ -55,6 +55,8 @@ pub(super) struct Birth<'a> {
     pub(super) secrets: &'a [Injected],
     /// What runs beside the command.
     pub(super) services: &'a [ServiceSpec],
+    /// Whether the owner wants to know what was written outside the workspace.
+    pub(super) list_written: bool,
 }
 
 /// Lives and dies as pid 1.
@@ -68,11 +70,11 @@ pub(super) fn run(mut birth: Birth<'_>) -> ! {
     }
     crash::point("init.born");
     match pasta.transpose().and_then(|pasta| set_up(&mut birth, pasta)) {
-        Ok((signals, forwarder, pasta, services)) => {
+        Ok(SetUp { signals, forwarder, pasta, services, upper }) => {
             let Birth { owner, listener, context, deadline, memory, go, scratch_place, .. } = birth;
             // Closed already, see set_up.
             std::mem::forget((go, scratch_place));
-            serve(Service { owner, listener, signals, context, forwarder, pasta, services, deadline, memory })
+            serve(Service { owner, listener, signals, context, forwarder, pasta, services, deadline, memory, upper })
         }
         Err(error) => {
             let _ = wire::send(&birth.owner, &Reply::Failed(Failure::of(&error)), &[]);
@@ -81,9 +83,17 @@ pub(super) fn run(mut birth: Birth<'_>) -> ! {
     }
 }
 
-type Ready = (OwnedFd, Option<Forwarder>, Option<Pid>, Vec<services::Service>);
+/// What is there when everything is set up.
+struct SetUp {
+    signals: OwnedFd,
+    forwarder: Option<Forwarder>,
+    pasta: Option<Pid>,
+    services: Vec<services::Service>,
+    /// The upper folder of the root, where it is to be listed.
+    upper: Option<OwnedFd>,
+}
 
-fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<Ready> {
+fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     anyhow::ensure!(!hung_up(&birth.owner), "the owner is gone");
     rustix::process::setsid()?;
@@ -94,7 +104,7 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<Ready> {
     if let Some(pasta) = &pasta {
         pasta.join()?;
     }
-    rootfs::enter(&rootfs::Entry {
+    let upper = rootfs::enter(&rootfs::Entry {
         mark: &birth.mark,
         spec: birth.rootfs,
         scratch_place: birth.scratch_place.as_fd(),
@@ -128,12 +138,14 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<Ready> {
     let mut keep =
         vec![signals.as_raw_fd(), birth.owner.as_raw_fd(), birth.listener.as_raw_fd(), birth.lock.as_raw_fd()];
     keep.extend(forwarder.iter().map(Forwarder::raw_fd));
+    let upper = birth.list_written.then_some(upper);
+    keep.extend(upper.iter().map(AsRawFd::as_raw_fd));
     // Descriptors that are closed here are never used or dropped: this
     // process ends without running destructors.
     sys::close_all_but(3, &keep)?;
     let services = services::start(&birth.context, birth.services)?;
     crash::point("init.ready");
-    Ok((signals, forwarder, pasta, services))
+    Ok(SetUp { signals, forwarder, pasta, services, upper })
 }
 
 fn hung_up(socket: impl AsFd) -> bool {

@@ -193,6 +193,12 @@ pub(super) fn remove(cgroup: &Path) -> bool {
     false
 }
 
+/// The most memory that a cgroup's processes had together, in bytes; `None`
+/// where the kernel does not say (before 5.19, or without the controller).
+pub(super) fn peak(cgroup: &Path) -> Option<u64> {
+    fs::read_to_string(cgroup.join("memory.peak")).ok()?.trim().parse().ok()
+}
+
 /// Resident memory of a process that it shares with no file, in bytes,
 /// `proc_pid_status(5)`.
 pub(super) fn memory_of(pid: Pid) -> u64 {

@@ -37,12 +37,15 @@ mod seccomp;
 mod serve;
 mod services;
 mod sys;
+mod transcript;
 mod trees;
+mod usage;
 mod wire;
+mod written;
 
 pub use adjust::{add_ports, extend};
 pub use background::in_background;
-pub use client::{Outcome, Session, join};
+pub use client::{Outcome, Session, hold_signals, join};
 pub use deadline::{monotonic_after, monotonic_now, until};
 pub use detached::detach;
 pub use doctor::{delegates_cgroup, has_subordinate_ids, kernel, private_network, user_namespace};
@@ -51,10 +54,13 @@ pub use limits::{Enforced, Limits, Means};
 pub use mapping::Mapping;
 pub use ports::{Port, PortRequest};
 pub use reset::{Receipt, Tally, reap, stop};
-pub use rootfs::{RootfsSpec, hides};
+pub use rootfs::{ARTIFACTS, RootfsSpec, hides};
 pub use sandbox::{Sandbox, Spec};
 pub use services::{Ready, ServiceSpec};
+pub use transcript::{Stream, Transcript};
 pub use trees::{Access, Changed, Place, TreeMount};
+pub use usage::{PeakOf, Usage};
+pub use written::Written;
 
 use std::fmt;
 

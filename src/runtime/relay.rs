@@ -7,6 +7,8 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios};
 
+use super::transcript::{Stream, Transcript};
+
 const CHUNK: usize = 16 << 10;
 
 /// Size of this process's terminal: rows and columns.
@@ -38,16 +40,18 @@ impl Drop for RawMode {
 
 /// One direction. The side inside never blocks this process; the side outside
 /// is never switched to non-blocking, because others share it.
-pub(super) struct Pump {
+pub(super) struct Pump<'a> {
     inside: Option<OwnedFd>,
     outside: BorrowedFd<'static>,
     inward: bool,
     /// Read outside, not yet written inside.
     pending: Vec<u8>,
     ended: bool,
+    /// Where what is carried out is kept as well.
+    kept: Option<(&'a Transcript, Stream)>,
 }
 
-impl Pump {
+impl<'a> Pump<'a> {
     /// From a stream of this process to the process inside.
     pub(super) fn input(from: BorrowedFd<'static>, to: OwnedFd) -> Result<Self> {
         Self::new(to, from, true)
@@ -61,7 +65,12 @@ impl Pump {
     fn new(inside: OwnedFd, outside: BorrowedFd<'static>, inward: bool) -> Result<Self> {
         let flags = rustix::fs::fcntl_getfl(&inside)?;
         rustix::fs::fcntl_setfl(&inside, flags | OFlags::NONBLOCK)?;
-        Ok(Pump { inside: Some(inside), outside, inward, pending: Vec::new(), ended: false })
+        Ok(Pump { inside: Some(inside), outside, inward, pending: Vec::new(), ended: false, kept: None })
+    }
+
+    /// The same, and what it carries out is kept.
+    pub(super) fn kept_in(self, kept: Option<(&'a Transcript, Stream)>) -> Self {
+        Pump { kept, ..self }
     }
 
     pub(super) fn from(&self) -> BorrowedFd<'_> {
@@ -144,7 +153,11 @@ impl Pump {
         let mut buffer = [0; CHUNK];
         match rustix::io::read(inside, &mut buffer) {
             Ok(count) if count > 0 => {
-                if write_all(self.outside, &buffer[..count]).is_err() {
+                if let Some((transcript, stream)) = self.kept {
+                    transcript.add(stream, &buffer[..count]);
+                }
+                // A run whose output nobody reads any more is kept all the same.
+                if write_all(self.outside, &buffer[..count]).is_err() && self.kept.is_none() {
                     self.inside = None;
                 }
                 true

@@ -16,6 +16,7 @@ use super::inspect;
 use super::lease::{Folder, Lease, Process, Runtimes, SCRATCH};
 use super::limits;
 use super::trees::{self, Changed};
+use super::usage::Usage;
 use crate::clock::Clock;
 use crate::crash;
 use crate::disk::{self, Durability};
@@ -53,7 +54,8 @@ pub struct Receipt {
     pub begun: i64,
     /// When it was found to be gone.
     pub ended_at: Timestamp,
-    /// `exit`, `reset`, `deadline`, `owner-died`, `rebooted` or `failed`.
+    /// `exit`, `reset`, `deadline`, `cancelled`, `owner-died`, `rebooted` or
+    /// `failed`.
     pub reason: String,
     /// Processes that were still running when the command had ended.
     pub processes: Tally,
@@ -77,6 +79,9 @@ pub struct Receipt {
     /// What the run changed in its caches, which is gone.
     #[serde(default)]
     pub caches: Vec<Changed>,
+    /// What it used; `None` where nobody was left to count.
+    #[serde(default)]
+    pub usage: Option<Usage>,
     /// What stays: the workspace.
     pub kept: Vec<String>,
     /// Nothing is left.
@@ -92,6 +97,8 @@ pub(super) struct Before {
     pub(super) listeners: BTreeSet<u64>,
     /// Files that hold a secret, where somebody has looked.
     pub(super) exposed: Option<Vec<PathBuf>>,
+    /// What was used, where somebody has counted.
+    pub(super) usage: Option<Usage>,
 }
 
 impl Before {
@@ -105,7 +112,8 @@ impl Before {
         });
         let mut listeners = inspect::listeners(&pids);
         listeners.extend(lease.ports.iter().flat_map(|port| &port.sockets));
-        Before { processes: Some(pids.len() as u64), mounts, scratch_bytes: None, listeners, exposed: None }
+        let processes = Some(pids.len() as u64);
+        Before { processes, mounts, scratch_bytes: None, listeners, exposed: None, usage: None }
     }
 }
 
@@ -163,6 +171,7 @@ pub(super) fn finish(
         cgroups: Tally { removed: Some(u64::from(cgroup.is_some())), left: cgroups },
         exposed: if injected == 0 { Some(Vec::new()) } else { before.exposed.clone() },
         caches,
+        usage: before.usage,
         kept: lease.iter().map(|lease| format!("workspace {}", lease.workspace.display())).collect(),
         baseline: processes + mounts + ports + scratch + secrets.left + cgroups == 0,
     };

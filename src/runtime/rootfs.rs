@@ -43,7 +43,12 @@ pub struct RootfsSpec {
     pub trees: Vec<TreeMount>,
     /// What is done to the workspace inside does not reach it.
     pub workspace_stays: bool,
+    /// A folder of evidence, shown read-only at [`ARTIFACTS`].
+    pub artifacts: Option<PathBuf>,
 }
+
+/// Where a task's evidence is inside.
+pub const ARTIFACTS: &str = "/run/envctl/artifacts";
 
 /// Parts of `.git` that a program inside could otherwise use to make git on
 /// the host run something; folders first, so that nothing can be renamed away.
@@ -80,7 +85,9 @@ pub(super) struct Entry<'a> {
 /// # Errors
 /// With the step that failed. The mount namespace dies with this process, so
 /// nothing has to be undone.
-pub(super) fn enter(entry: &Entry<'_>) -> Result<()> {
+///
+/// Returns the upper folder of the root: what is written outside the workspace.
+pub(super) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
     let spec = entry.spec;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the host's")?;
@@ -95,6 +102,7 @@ pub(super) fn enter(entry: &Entry<'_>) -> Result<()> {
         let tree = bind(scratch.as_fd(), name, false)?;
         root.attach(tree.as_fd(), root.folder(name)?.as_fd(), &format!("/{name}"))?;
     }
+    root.artifacts(spec)?;
     root.secrets(entry.secrets, entry.ids)?;
     root.home(entry.home, entry.ids)?;
     root.identity_files(&spec.hostname)?;
@@ -103,9 +111,15 @@ pub(super) fn enter(entry: &Entry<'_>) -> Result<()> {
     for (tree, upper) in spec.trees.iter().zip(&uppers) {
         trees::mount(&root, tree, upper.as_ref(), &spec.workdir, entry.home, entry.ids)?;
     }
+    let upper = rustix::fs::openat(
+        &scratch,
+        "upper",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     pivot(root.root.as_fd())?;
     rustix::process::chdir(spec.workdir.as_str()).with_context(|| format!("cannot enter {}", spec.workdir))?;
-    Ok(())
+    Ok(upper)
 }
 
 /// The sized tmpfs that holds everything that a run writes outside its
@@ -337,6 +351,20 @@ impl Root {
         self.attach(pts.as_fd(), below("pts")?.as_fd(), "/dev/pts")?;
         let shm = bind(scratch, "shm", false)?;
         self.attach(shm.as_fd(), below("shm")?.as_fd(), "/dev/shm")
+    }
+
+    /// The evidence that came with the task. A collection of what is old may
+    /// just have taken it away: that is no reason not to start.
+    fn artifacts(&self, spec: &RootfsSpec) -> Result<()> {
+        let Some(folder) = &spec.artifacts else { return Ok(()) };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let source = match rustix::fs::openat(CWD, folder, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(()),
+            other => other.with_context(|| format!("cannot open {}", folder.display()))?,
+        };
+        let tree = clone_tree(&source, "", false)?;
+        sys::mount_setattr(&tree, false, READ_ONLY | libc::MOUNT_ATTR_NOEXEC)?;
+        self.attach(tree.as_fd(), self.plain_folder(ARTIFACTS)?.as_fd(), ARTIFACTS)
     }
 
     /// Files that only the user may read, in memory that is never swapped out

@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
@@ -20,8 +21,10 @@ use super::reset::{self, Before, Receipt};
 use super::rootfs::RootfsSpec;
 use super::services::ServiceSpec;
 use super::sys::{self, Side};
+use super::transcript::Transcript;
+use super::usage::Usage;
 use super::wire::{self, Request};
-use super::{Account, Injected, Mapping, Network, exposed, inspect, pasta, probe, process};
+use super::{Account, Injected, Mapping, Network, Written, exposed, inspect, pasta, probe, process};
 use crate::clock::Clock;
 use crate::crash;
 use crate::disk;
@@ -62,6 +65,8 @@ pub struct Spec {
     pub made: Vec<PathBuf>,
     /// Where programs of the host are found.
     pub path: Option<std::ffi::OsString>,
+    /// Whether what is written outside the workspace is listed at the end.
+    pub list_written: bool,
 }
 
 /// A runtime that this process owns. Dropping it resets it.
@@ -76,6 +81,8 @@ pub struct Sandbox {
     secrets: Vec<Injected>,
     /// Some services want time to end.
     stops: bool,
+    started: Instant,
+    written: Option<Written>,
 }
 
 impl Sandbox {
@@ -85,6 +92,7 @@ impl Sandbox {
     /// # Errors
     /// When the kernel refuses, with what helps. Nothing stays.
     pub fn start(runtimes: &Runtimes, clock: Clock, spec: &Spec) -> Result<Self> {
+        let begun = Instant::now();
         let folder = runtimes.create()?;
         let started = Self::start_in(runtimes, clock, spec, &folder);
         match started {
@@ -97,6 +105,8 @@ impl Sandbox {
                 before: Before::default(),
                 secrets: spec.secrets.clone(),
                 stops: spec.services.iter().any(|service| service.stop.is_some()),
+                started: begun,
+                written: None,
             }),
             Err(error) => {
                 let _ = runtimes.forget(&folder.id);
@@ -167,6 +177,7 @@ impl Sandbox {
                     memory: spec.limits.memory.filter(|_| enforced.memory == Some(Means::Watched)),
                     secrets: &spec.secrets,
                     services: &spec.services,
+                    list_written: spec.list_written,
                 })
             }
         };
@@ -246,7 +257,26 @@ impl Sandbox {
     /// # Errors
     /// When the runtime could not be set up, or the streams break.
     pub fn run(&mut self, session: &Session) -> Result<Outcome> {
-        let (outcome, ended) = client::run(self.control.as_fd(), session)?;
+        self.run_as(session, None)
+    }
+
+    /// Runs a command that nobody attends to: without a terminal, its output
+    /// passed on and kept, and a signal to this process ends the whole runtime.
+    ///
+    /// # Errors
+    /// As [`Sandbox::run`].
+    pub fn run_unattended(&mut self, session: &Session, transcript: &Transcript) -> Result<Outcome> {
+        self.run_as(session, Some(transcript))
+    }
+
+    /// What was written outside the workspace, as far as it is known.
+    pub fn written(&self) -> Option<&Written> {
+        self.written.as_ref()
+    }
+
+    fn run_as(&mut self, session: &Session, transcript: Option<&Transcript>) -> Result<Outcome> {
+        let client::Done { outcome, ended, written } = client::run(self.control.as_fd(), session, transcript)?;
+        self.written = written;
         crash::point("enter.ended");
         match ended {
             Some(ended) => {
@@ -260,6 +290,7 @@ impl Sandbox {
                     scratch_bytes: Some(ended.scratch_bytes),
                     listeners: found.listeners,
                     exposed: None,
+                    usage: None,
                 };
             }
             None => self.before = Before::look(&self.lease),
@@ -284,12 +315,11 @@ impl Sandbox {
         }
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
         // Returns only when every process inside is gone.
-        let waited = rustix::io::retry_on_intr(|| {
-            rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED)
-        });
-        let status = waited.context("cannot wait for the runtime to end")?;
+        let counted = sys::wait_counted(self.pidfd.as_fd()).context("cannot wait for the runtime to end")?;
+        let peak = self.lease.cgroup.as_deref().and_then(limits::peak);
+        self.before.usage = Some(Usage::of(self.started.elapsed(), counted, peak));
         crash::point("leave.killed");
-        let timed_out = status.and_then(|status| status.exit_status()) == Some(super::TIMED_OUT);
+        let timed_out = counted.exit_status == Some(super::TIMED_OUT);
         let reason = if timed_out { "deadline" } else { reason };
         if !self.secrets.is_empty() {
             self.before.exposed = Some(exposed::search(&self.lease.workspace, &self.secrets, self.lease.begun));

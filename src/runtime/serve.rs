@@ -44,6 +44,8 @@ pub(super) struct Service {
     pub(super) deadline: Option<u64>,
     /// Bytes of memory that it may use, where nobody else keeps watch.
     pub(super) memory: Option<u64>,
+    /// What is written outside the workspace, where the owner wants to know.
+    pub(super) upper: Option<OwnedFd>,
 }
 
 /// Somebody who runs a process here; the owner is the first.
@@ -65,10 +67,13 @@ struct Init {
     ending: Option<Ending>,
     /// The limit of memory, and when it is looked at next.
     memory: Option<(u64, u64)>,
+    upper: Option<OwnedFd>,
 }
 
-/// The end at a deadline.
+/// The end at a deadline, or at the owner's word.
 struct Ending {
+    /// It was the deadline.
+    timed_out: bool,
     /// The signal that comes next, and when; none when it is over.
     next: Option<Signal>,
     at: u64,
@@ -79,7 +84,7 @@ struct Ending {
 const OWNER: usize = 0;
 
 pub(super) fn serve(service: Service) -> ! {
-    let Service { owner, listener, signals, context, forwarder, pasta, services, deadline, memory } = service;
+    let Service { owner, listener, signals, context, forwarder, pasta, services, deadline, memory, upper } = service;
     let clients = vec![Client { socket: owner, process: None }];
     let mut init = Init {
         context,
@@ -91,6 +96,7 @@ pub(super) fn serve(service: Service) -> ! {
         deadline,
         ending: None,
         memory: memory.map(|limit| (limit, 0)),
+        upper,
     };
     loop {
         let mut fds = vec![PollFd::new(&signals, PollFlags::IN), PollFd::new(&listener, PollFlags::IN)];
@@ -157,6 +163,10 @@ impl Init {
                     if let Some(signal) = Signal::from_named_raw(signal) {
                         let _ = rustix::process::kill_process_group(process, signal);
                     }
+                    false
+                }
+                Ok(Some((Tell::End, _))) if index == OWNER => {
+                    self.end_soon();
                     false
                 }
                 _ => true,
@@ -232,12 +242,26 @@ impl Init {
         });
     }
 
+    /// The owner wants an end: its command has had a signal already, so the
+    /// others are asked a moment later.
+    fn end_soon(&mut self) {
+        let now = monotonic_now();
+        match &mut self.ending {
+            Some(ending) => (ending.at, ending.over) = (now, now),
+            None => {
+                let (at, over) = (now + SECOND_GRACE, now + LAST_GRACE);
+                self.ending = Some(Ending { timed_out: false, next: Some(Signal::TERM), at, over });
+            }
+        }
+    }
+
     /// At the deadline everybody is asked to end; a while later, or when all
     /// have, it is over.
     fn mind_the_deadline(&mut self) {
         let now = monotonic_now();
         if self.ending.is_none() && self.deadline.is_some_and(|at| at <= now) {
-            self.ending = Some(Ending { next: Some(Signal::TERM), at: now, over: now + LAST_GRACE });
+            let over = now + LAST_GRACE;
+            self.ending = Some(Ending { timed_out: true, next: Some(Signal::TERM), at: now, over });
         }
         let Some(ending) = &mut self.ending else { return };
         let due = (ending.at <= now).then(|| ending.next.take()).flatten();
@@ -245,11 +269,12 @@ impl Init {
             Some(Signal::TERM) => (ending.next, ending.at) = (Some(Signal::HUP), now + SECOND_GRACE),
             _ => ending.at = if ending.next.is_some() { ending.at } else { ending.over },
         }
-        let over = ending.over <= now;
+        let (over, timed_out) = (ending.over <= now, ending.timed_out);
         let others = self.others();
         if over || others.is_empty() {
+            self.tell_what_was_written();
             self.tell_the_end(|_| true);
-            sys::exit_now(TIMED_OUT)
+            sys::exit_now(if timed_out { TIMED_OUT } else { 0 })
         }
         if let Some(signal) = due {
             for pid in others {
@@ -257,6 +282,16 @@ impl Init {
                 // A stopped process hears nothing.
                 let _ = rustix::process::kill_process(pid, Signal::CONT);
             }
+        }
+    }
+
+    /// Tells the owner, who asked for it, before the end of its command.
+    fn tell_what_was_written(&self) {
+        if let Some(upper) = &self.upper
+            && self.clients[OWNER].process.is_some()
+        {
+            let written = super::written::list(upper.as_fd());
+            let _ = wire::send(&self.clients[OWNER].socket, &Reply::Written(written), &[]);
         }
     }
 
@@ -303,6 +338,9 @@ impl Init {
                 // The owner ends the runtime now; those who joined are to know why.
                 self.tell_the_end(|index| index != OWNER);
             }
+            if index == OWNER {
+                self.tell_what_was_written();
+            }
             let _ = wire::send(&self.clients[index].socket, &Reply::Ended(self.ended(code)), &[]);
             if index == OWNER {
                 // Its process ID may be given to another process now.
@@ -314,7 +352,7 @@ impl Init {
     }
 
     fn ended(&self, code: u8) -> Ended {
-        let timed_out = self.ending.is_some();
+        let timed_out = self.ending.as_ref().is_some_and(|ending| ending.timed_out);
         let others = self.others().len() as u32;
         Ended { code, others, mounts: mounts(), scratch_bytes: scratch_bytes(), timed_out }
     }

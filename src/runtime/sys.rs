@@ -64,6 +64,58 @@ pub(super) fn fork() -> io::Result<Side<Pid>> {
     Ok(Pid::from_raw(pid as i32).map_or(Side::Child, Side::Parent))
 }
 
+/// What the kernel counted of a process that has ended, and of all that it and
+/// the ones below it have waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    /// `None` when a signal ended it.
+    pub(super) exit_status: Option<i32>,
+    /// Milliseconds of processors' time.
+    pub(super) cpu_ms: u64,
+    /// Bytes of memory of the largest of them.
+    pub(super) largest: u64,
+    /// Bytes written to disks.
+    pub(super) written: u64,
+}
+
+/// `waitid` for the end of a child, with the usage that `wait4(2)` would give.
+pub(super) fn wait_counted(pidfd: BorrowedFd<'_>) -> io::Result<Counted> {
+    // SAFETY: both are plain data; zero is valid for every field.
+    let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: both structures outlive the call, which fills them in.
+    let wait = || {
+        check(unsafe {
+            libc::syscall(
+                libc::SYS_waitid,
+                libc::P_PIDFD,
+                pidfd.as_raw_fd(),
+                std::ptr::from_mut(&mut info),
+                libc::WEXITED,
+                std::ptr::from_mut(&mut usage),
+            )
+        })
+    };
+    retry(wait)?;
+    // SAFETY: the kernel has filled in the part that tells of a child.
+    let status = unsafe { info.si_status() };
+    let ms = |time: libc::timeval| u64::try_from(time.tv_sec * 1000 + time.tv_usec / 1000).unwrap_or(0);
+    Ok(Counted {
+        exit_status: (info.si_code == libc::CLD_EXITED).then_some(status),
+        cpu_ms: ms(usage.ru_utime) + ms(usage.ru_stime),
+        largest: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        written: u64::try_from(usage.ru_oublock).unwrap_or(0) * 512,
+    })
+}
+
+fn retry(mut call: impl FnMut() -> io::Result<libc::c_long>) -> io::Result<libc::c_long> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
 /// Moves this single-threaded process into a new user namespace.
 pub(super) fn unshare_user() -> io::Result<()> {
     // SAFETY: changes namespaces only, no memory.

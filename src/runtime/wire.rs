@@ -53,6 +53,9 @@ pub(super) struct Run {
 pub(super) enum Tell {
     /// Pass this signal on to the process group.
     Signal(i32),
+    /// From the owner: everything has to end, as at a deadline; at once when it
+    /// was said before.
+    End,
 }
 
 /// What pid 1 answers.
@@ -69,6 +72,8 @@ pub(super) enum Reply {
         /// `errno(3)`.
         errno: i32,
     },
+    /// What was written outside the workspace; the end follows.
+    Written(super::Written),
     /// It ended.
     Ended(Ended),
     /// What was asked is done.

@@ -22,6 +22,7 @@ mod offline;
 mod output;
 mod real_project;
 mod registry;
+mod run;
 mod runtime;
 mod snapshot;
 mod store;

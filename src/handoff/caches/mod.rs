@@ -328,7 +328,10 @@ pub(super) fn trees(ctx: &Context, holder: &dyn Holder) -> Result<Trees> {
 
 /// In whose trust a task's entries may have been sealed, nearest first.
 pub(super) fn scopes(resolved: &Resolved) -> [Scope; 2] {
-    scopes_of(&resolved.task.store.to_string(), &resolved.task.slug())
+    // Each run of a checkout is an identity of its own; a space is in no task ID.
+    let checkout = || format!("checkout of {}", resolved.identity.repo.url.key());
+    let task = if resolved.local { checkout() } else { resolved.task.slug() };
+    scopes_of(&resolved.task.store.to_string(), &task)
 }
 
 pub(super) fn scopes_of(store: &str, task: &str) -> [Scope; 2] {

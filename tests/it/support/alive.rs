@@ -28,7 +28,7 @@ impl Marker {
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let words = String::from_utf8_lossy(&words).replace('\0', " ");
-            if words.contains(&self.0) && !words.contains("envctl enter") {
+            if words.contains(&self.0) && !words.contains("envctl enter") && !words.contains("envctl run") {
                 found.push(format!("{}: {words}", entry.path().display()));
             }
         }

@@ -1,0 +1,159 @@
+//! `envctl run`
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use super::{FAILED_BESIDE_CHILD, parse_task};
+use crate::disk;
+use crate::error::not_found;
+use crate::handoff::{
+    CheckoutOptions, Command, Context, Publishing, RunOptions, RunReport, RuntimeOptions, Subject, parse_batch, run,
+    write_report,
+};
+use crate::identity::{Status, TaskId, TaskRef, Workdir};
+use crate::quantity::parse_duration;
+use crate::runtime::Network;
+use crate::ui::ErrorReport;
+
+/// Upper bound for a batch in bytes.
+const MAX_BATCH: u64 = 1 << 20;
+
+/// Run commands that nobody attends to, in a fresh runtime that always ends
+///
+/// For agents and CI. With a task: in its workspace. Without: in a copy of this
+/// checkout, which stays as it is. There is always a deadline (8h), never a
+/// terminal, and the output is kept as a log. A signal to envctl ends the
+/// runtime, too.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// TASK, STORE:TASK or STORE@sha256:...; this checkout, if none is named
+    #[arg(value_parser = parse_task)]
+    task: Option<TaskRef>,
+    /// The image that the checkout runs in
+    #[arg(long, value_name = "IMAGE", conflicts_with = "task")]
+    image: Option<String>,
+    /// Where the checkout appears inside the runtime
+    #[arg(long, value_name = "PATH", conflicts_with = "task")]
+    workdir: Option<Workdir>,
+    /// What the runtime can reach, whatever the project asks for
+    #[arg(long, value_enum, value_name = "NETWORK")]
+    network: Option<Network>,
+    /// End a runtime after this time: 30m, 8h
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+    /// Leave out the secrets that the project asks for
+    #[arg(long)]
+    no_secrets: bool,
+    /// Resolve the task again; an older workspace is set aside
+    #[arg(long, requires = "task")]
+    refresh: bool,
+    /// Run the commands of a file, one a line; an empty line begins a fresh runtime
+    #[arg(long, value_name = "FILE", conflicts_with = "command", required_unless_present = "command")]
+    batch: Option<PathBuf>,
+    /// After a failure go on with the next group of a batch
+    #[arg(long, requires = "batch")]
+    keep_going: bool,
+    /// Publish what there is after the run, however it ended: as the task, or as --as says
+    #[arg(long)]
+    publish: bool,
+    /// Publish as this task
+    #[arg(long = "as", value_name = "TASK-ID", requires = "publish")]
+    as_task: Option<TaskId>,
+    /// Publish while it runs, too, this far apart: 10m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "publish")]
+    every: Option<Duration>,
+    /// The state of the work after a success; a failure needs a human
+    #[arg(long, value_enum, value_name = "STATUS", default_value_t, requires = "publish")]
+    status: Status,
+    /// What the one who enters should know
+    #[arg(long, value_name = "TEXT", requires = "publish")]
+    message: Option<String>,
+    /// Leave files with credentials out instead of refusing
+    #[arg(long, requires = "publish")]
+    redact: bool,
+    /// Who runs and publishes
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Copy the log and what the project collects to this folder, missing or empty
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Write what happened, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Program and arguments
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+/// A run after which something failed.
+#[derive(Serialize)]
+struct Failed<'a> {
+    #[serde(flatten)]
+    report: &'a RunReport,
+    #[serde(flatten)]
+    error: ErrorReport,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+        let publishing = self.publish.then(|| Publishing {
+            task: self.as_task.clone(),
+            status: self.status,
+            message: self.message.clone(),
+            redact: self.redact,
+            every: self.every,
+        });
+        let options = RunOptions {
+            subject: match &self.task {
+                Some(task) => Subject::Task(task.clone()),
+                None => Subject::Checkout(CheckoutOptions { image: self.image.clone(), workdir: self.workdir.clone() }),
+            },
+            groups: self.groups(ctx)?,
+            keep_going: self.keep_going,
+            runtime: RuntimeOptions {
+                network: self.network,
+                ports: Vec::new(),
+                timeout: self.timeout,
+                no_secrets: self.no_secrets,
+            },
+            refresh: self.refresh,
+            agent: self.agent.clone(),
+            publishing,
+            output: self.output.clone(),
+        };
+        let mut report = RunReport::default();
+        let ran = run(ctx, &options, &mut report);
+        let error = match ran {
+            Ok(code) => {
+                self.report.iter().try_for_each(|path| write_report(path, &report))?;
+                return Ok(code);
+            }
+            Err(error) => error,
+        };
+        if report.leases.is_empty() {
+            return Err(error);
+        }
+        // What was run is told, too.
+        let failed = Failed { report: &report, error: ErrorReport::new(&error, FAILED_BESIDE_CHILD) };
+        self.report.iter().try_for_each(|path| write_report(path, &failed))?;
+        ctx.ui.error(&error, FAILED_BESIDE_CHILD);
+        Ok(FAILED_BESIDE_CHILD)
+    }
+
+    fn groups(&self, ctx: &Context) -> Result<Vec<Vec<Command>>> {
+        let Some(batch) = &self.batch else { return Ok(vec![vec![Command::of_words(&self.command)]]) };
+        let file = ctx.cwd.join(batch);
+        let bytes = disk::read_file(&file, MAX_BATCH)?
+            .ok_or_else(|| not_found(format!("{} does not exist", file.display())))?;
+        Ok(parse_batch(&String::from_utf8_lossy(&bytes), &batch.display().to_string())?)
+    }
+
+    /// Where the caller wants a report.
+    pub(super) fn report(&self) -> Option<&Path> {
+        self.report.as_deref()
+    }
+}
