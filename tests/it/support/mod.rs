@@ -20,6 +20,7 @@ mod planted;
 mod pty;
 mod registry;
 mod repo;
+mod small;
 mod tar;
 mod trip;
 
@@ -41,5 +42,6 @@ pub use planted::Planter;
 pub use pty::Terminal;
 pub use registry::{PASSWORD, RealRegistry, USER, Wants};
 pub use repo::Repo;
+pub use small::Small;
 pub use tar::{Entry, pax_record};
 pub use trip::Trip;
