@@ -26,7 +26,7 @@ mod trip;
 
 pub use alive::{Alive, Marker};
 pub use busybox::busybox;
-pub use call::{Call, Run, until};
+pub use call::{Call, Run, until, until_it_heeds};
 pub use crowd::{Crowd, Member};
 pub use facts::{Facts, tree};
 pub use forge::{Forged, Objects, forge, forge_text};
