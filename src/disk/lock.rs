@@ -83,7 +83,12 @@ impl SharedLock {
 /// # Errors
 /// When the file system has no locks.
 pub fn try_exclusive(file: impl AsFd) -> Result<bool> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+    is_taken(flock(file, FlockOperation::NonBlockingLockExclusive))
+}
+
+/// What the kernel's answer means.
+fn is_taken(answer: Result<(), Errno>) -> Result<bool> {
+    match answer {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error @ (Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK)) => {
@@ -123,6 +128,17 @@ fn context(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Without locks nobody could tell the living from the dead: that is no
+    /// reason to go on.
+    #[test]
+    fn case_59_a_file_system_without_locks_is_named() {
+        assert!(is_taken(Ok(())).unwrap() && !is_taken(Err(Errno::WOULDBLOCK)).unwrap());
+        for errno in [Errno::NOSYS, Errno::OPNOTSUPP, Errno::NOLCK] {
+            let error = is_taken(Err(errno)).unwrap_err().to_string();
+            assert!(error.contains("does not support locks") && error.contains("on a local disk"), "{error}");
+        }
+    }
 
     #[test]
     fn a_second_owner_waits_and_a_dead_one_does_not_count() {

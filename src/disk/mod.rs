@@ -196,6 +196,17 @@ mod tests {
     }
 
     #[test]
+    fn case_50_only_a_file_system_that_cannot_flush_is_forgiven() {
+        let flush = |errno| tolerate_no_fsync(Err(std::io::Error::from_raw_os_error(errno)));
+        for errno in [libc::EINVAL, libc::ENOTSUP, libc::ENOSYS] {
+            assert!(flush(errno).is_ok(), "{errno}");
+        }
+        for errno in [libc::EIO, libc::ENOSPC, libc::EROFS, libc::EDQUOT] {
+            assert_eq!(flush(errno).unwrap_err().raw_os_error(), Some(errno));
+        }
+    }
+
+    #[test]
     fn a_newer_format_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         open_root(dir.path()).unwrap();

@@ -179,6 +179,19 @@ mod tests {
         assert!(outside.join("precious").exists(), "a link as the root is unlinked, not followed");
     }
 
+    /// A folder that becomes a link between the two steps is not opened.
+    #[test]
+    fn case_57_a_link_in_place_of_a_folder_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("folder")).unwrap();
+        symlink("folder", dir.path().join("link")).unwrap();
+        let parent = fs::File::open(dir.path()).unwrap();
+        assert!(open_dir(parent.as_fd(), c"folder").is_ok());
+        for elsewhere in [c"link", c"..", c"link/."] {
+            assert!(open_dir(parent.as_fd(), elsewhere).is_err(), "{elsewhere:?}");
+        }
+    }
+
     #[test]
     fn case_58_an_interrupted_discard_is_finished_later() {
         let dir = tempfile::tempdir().unwrap();

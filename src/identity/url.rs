@@ -178,6 +178,8 @@ mod tests {
     fn case_45_urls_that_could_do_more_are_refused() {
         for bad in [
             "https://host\n/x",
+            "https://host/x\ny",
+            "ssh://git@host/x\r",
             "https:///x",
             "https://host",
             "ext::sh -c id",

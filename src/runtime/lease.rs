@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_known_by_its_start_time() {
+    fn case_55_a_process_is_known_by_its_start_time() {
         let own = Process::of(rustix::process::getpid()).unwrap();
         assert!(own.lives());
         assert!(!Process { start: own.start + 1, ..own }.lives());

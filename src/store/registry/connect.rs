@@ -68,9 +68,36 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     if attempt.previous().len() > MAX_REDIRECTS {
         return attempt.error("too many redirects");
     }
-    let left_tls = attempt.url().scheme() != "https" && attempt.previous().iter().any(|url| url.scheme() == "https");
-    if left_tls || !matches!(attempt.url().scheme(), "http" | "https") {
+    if !may_follow(attempt.previous(), attempt.url()) {
         return attempt.error("the new address is not reached by https");
     }
     attempt.follow()
+}
+
+/// Never out of TLS once it was used, and to nothing but the web.
+fn may_follow(previous: &[Url], next: &Url) -> bool {
+    match next.scheme() {
+        "https" => true,
+        "http" => previous.iter().all(|url| url.scheme() != "https"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_21_a_redirect_never_leaves_tls() {
+        let urls = |texts: &[&str]| -> Vec<Url> { texts.iter().map(|text| Url::parse(text).unwrap()).collect() };
+        let may = |previous: &[&str], next: &str| may_follow(&urls(previous), &Url::parse(next).unwrap());
+        assert!(may(&["https://a/x"], "https://b/y") && may(&["http://a/x"], "https://b/y"));
+        assert!(may(&["http://a/x", "http://b/y"], "http://c/z"));
+        for previous in [&["https://a/x"] as &[&str], &["http://a/x", "https://b/y"], &["https://a/x", "http://b/y"]] {
+            assert!(!may(previous, "http://c/z"), "{previous:?}");
+        }
+        for elsewhere in ["ftp://a/x", "file:///etc/passwd", "data:,x"] {
+            assert!(!may(&["http://a/x"], elsewhere), "{elsewhere}");
+        }
+    }
 }

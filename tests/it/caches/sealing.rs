@@ -126,14 +126,17 @@ fn case_51_two_that_need_one_entry_make_it_once() {
     lab.dev.envctl(["enter", "--no-runtime", &task]).ok();
     let args = ["enter", "--fresh", task.as_str(), "--", "cat", "deps/when"];
     let children: Vec<_> = (0..3).map(|_| lab.dev.envctl(args).spawn()).collect();
+    let mut said = String::new();
     let outputs: Vec<String> = children
         .into_iter()
         .map(|child| {
             let output = child.wait_with_output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            said.push_str(&String::from_utf8_lossy(&output.stderr));
+            assert!(output.status.success(), "{said}");
             String::from_utf8(output.stdout).unwrap()
         })
         .collect();
+    assert_eq!(said.matches("Sealing").count(), 1, "{said}");
     assert_eq!(outputs[0], outputs[1]);
     assert_eq!(outputs[0], outputs[2]);
     assert_eq!(ls(&lab).len(), 1);

@@ -1,7 +1,7 @@
 //! What runs beside the command.
 
 use super::{deps, task};
-use crate::support::{Lab, until};
+use crate::support::{Lab, until, until_it_heeds};
 
 fn service(rest: &str) -> String {
     format!("[[service]]\nname = \"web\"\n{rest}\n")
@@ -76,6 +76,7 @@ fn case_53_an_interruption_while_they_start_ends_everything() {
     until("it is waiting", || {
         !lab.dev.envctl(["status", "--json"]).ok().json()["leases"].as_array().unwrap().is_empty()
     });
+    until_it_heeds(&child, rustix::process::Signal::INT);
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(125));

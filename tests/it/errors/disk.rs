@@ -2,40 +2,9 @@
 //! command works when there is room.
 
 use std::fs;
-use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::fails;
-use crate::support::{Entry, Home, ImageBuilder, Layer, Trip};
-
-/// A small file system of its own, gone with this value.
-struct Small(PathBuf);
-
-impl Small {
-    fn at(path: &Path, options: &str) -> Self {
-        fs::create_dir_all(path).unwrap();
-        run("mount", &["-t", "tmpfs", "-o", &format!("mode=755,{options}"), "envctl-it"], path);
-        chown(path, None, None).unwrap();
-        Small(path.to_owned())
-    }
-
-    fn remount(&self, options: &str) {
-        run("mount", &["-o", &format!("remount,{options}")], &self.0);
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
-#[track_caller]
-fn run(program: &str, args: &[&str], path: &Path) {
-    let status = Command::new(program).args(args).arg(path).status().unwrap();
-    assert!(status.success(), "{program} {args:?} {} needs root", path.display());
-}
+use crate::support::{Entry, Home, ImageBuilder, Layer, Small, Trip};
 
 fn noise(seed: u32, length: u32) -> Vec<u8> {
     let mut state = seed;
@@ -53,7 +22,7 @@ fn full() -> [&'static str; 2] {
 }
 
 #[test]
-fn no_room_for_a_workspace() {
+fn case_50_no_room_for_a_workspace() {
     let trip = Trip::new();
     trip.lab.repo.write("large", noise(1, 3_000_000));
     let task = trip.publish(&trip.lab.repo);
@@ -69,7 +38,7 @@ fn no_room_for_a_workspace() {
 }
 
 #[test]
-fn no_room_for_an_image() {
+fn case_50_no_room_for_an_image() {
     let trip = Trip::new();
     let image = ImageBuilder::busybox().layer(Layer::new([Entry::file("large", noise(2, 5_000_000))]));
     let task = trip.lab.publish(&image);
@@ -84,7 +53,7 @@ fn no_room_for_an_image() {
 }
 
 #[test]
-fn no_room_in_the_store() {
+fn case_50_no_room_in_the_store() {
     let trip = Trip::new();
     trip.lab.repo.write("large", noise(3, 3_000_000));
     let small = Small::at(&trip.lab.store.path, "size=1m");
@@ -98,7 +67,7 @@ fn no_room_in_the_store() {
 }
 
 #[test]
-fn no_room_for_temporary_files() {
+fn case_50_no_room_for_temporary_files() {
     let trip = Trip::new();
     trip.lab.repo.write("large", noise(4, 3_000_000));
     let temporary = trip.lab.agent.path("tmp");
@@ -113,7 +82,7 @@ fn no_room_for_temporary_files() {
 }
 
 #[test]
-fn read_only_file_systems() {
+fn case_50_read_only_file_systems() {
     let trip = Trip::new();
     let task = trip.publish(&trip.lab.repo);
     for folder in ["data", "cache", "state"] {
@@ -131,7 +100,7 @@ fn read_only_file_systems() {
 
 /// What was entered before works although there is no room for anything.
 #[test]
-fn a_full_disk_does_not_keep_out_of_a_workspace() {
+fn case_50_a_full_disk_does_not_keep_out_of_a_workspace() {
     let trip = Trip::new();
     let _small = Small::at(&trip.lab.dev.path("data"), "size=2m");
     let task = trip.publish(&trip.lab.repo);

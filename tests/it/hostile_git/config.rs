@@ -146,6 +146,7 @@ fn case_40_no_filter_of_lfs_runs() {
     let repo = trip.lab.repo.clone();
     repo.write(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n");
     repo.write("a.bin", "a\0\n".repeat(1000));
+    repo.write("same.bin", "a\0\n".repeat(1000));
     repo.commit("attributes");
     repo.push();
     let (program, markers) = trap(&trip);
@@ -158,6 +159,8 @@ fn case_40_no_filter_of_lfs_runs() {
     }
     repo.write("a.bin", "changed\0\n".repeat(1000));
     repo.write("new.bin", "new\0\n".repeat(1000));
+    // As long as before: git has to look into it.
+    repo.write("same.bin", "b\0\n".repeat(1000));
     let task = trip.publish(&repo);
     let workspace = trip.enter(&task);
     assert_eq!(count(&markers), 0, "{:?}", fs::read_to_string(markers.join("ran")));

@@ -154,6 +154,11 @@ fn case_06_settings_of_a_folder_do_not_land_on_a_symlinks_target() {
     let files = range.accepts_entries([Entry::dir("d/").mode(0o700).mtime(1), link()]);
     assert!(files.join("d").symlink_metadata().unwrap().is_symlink());
 
+    // Nor on a folder of the same layer.
+    let inside = Entry::symlink("d", "other");
+    let files = range.accepts_entries([Entry::dir("d/").mode(0o700), Entry::dir("other/").mode(0o755), inside]);
+    assert_eq!(mode(files.join("other")), 0o755);
+
     let sub = [Entry::dir("d/"), Entry::dir("d/outside/").mode(0o777).mtime(1)];
     let parent = Entry::symlink("d", range.lab.dev.path("").to_str().unwrap());
     range.accepts_entries([&sub[..], &[parent]].concat());

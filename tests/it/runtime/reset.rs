@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::both;
-use crate::support::{Alive, ImageBuilder};
+use crate::support::{Alive, ImageBuilder, Lab, Small};
 
 #[test]
 fn from_another_terminal() {
@@ -99,6 +99,28 @@ fn what_runs_is_shown() {
         assert_eq!(tasks["tasks"][0]["task"], name, "{tasks}");
         alive.kill_owner().assert_gone();
     }
+}
+
+/// Whatever is mounted in a folder that is to go away: its content is not ours.
+#[test]
+fn case_57_what_is_mounted_below_stays_as_it_is() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let alive = Alive::start(&lab, &task, "");
+    let scratch = lab.dev.state().join("runtimes").join(Alive::lease(&lab)["id"].as_str().unwrap());
+    alive.kill_owner().assert_gone();
+    let places = [scratch.join(".envctl-scratch/mounted"), lab.dev.cache().join("trash/x/entry/mounted")];
+    let mounted: Vec<Small> = places.iter().map(|place| Small::at(place, "size=1m")).collect();
+    let precious = || mounted.iter().map(|small| small.0.join("precious"));
+    precious().for_each(|file| fs::write(file, "x").unwrap());
+    for args in [&["gc"] as &[&str], &["status"], &["reset", &task]] {
+        lab.dev.envctl(args).run();
+        precious().for_each(|file| assert_eq!(fs::read_to_string(file).unwrap(), "x", "{args:?}"));
+    }
+    drop(mounted);
+    lab.dev.envctl(["gc"]).ok();
+    assert!(places.iter().all(|place| !place.exists()));
+    lab.assert_baseline();
 }
 
 /// What cannot be understood or cleared is named, and stands in the way of

@@ -78,6 +78,9 @@ fn case_46_they_are_inside_and_nowhere_else() {
         assert!(values.0.iter().all(|value| !report.to_string().contains(value.as_str())), "{report}");
         assert_eq!(report["receipt"]["secrets"], serde_json::json!({ "removed": 3, "left": 0 }));
         assert_eq!(report["receipt"]["exposed"], serde_json::json!([]));
+        // What would be said with a value in it is said without.
+        let said = values.given(lab.enter(&task, &[one])).code(127).stderr;
+        assert!(said.contains("[secret]") && !said.contains(one.as_str()), "{said}");
         let alive = {
             let script = "echo ready; sleep 1000; :";
             let call = values.given(lab.dev.envctl(["enter", &task, "--", "sh", "-c", script]));

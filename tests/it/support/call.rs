@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use serde_json::Value;
 
 /// No test needs as long; a hang becomes a failure that shows what was printed.
@@ -153,6 +153,17 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Waits until a process takes a signal itself, instead of dying of it.
+#[track_caller]
+pub fn until_it_heeds(child: &Child, signal: Signal) {
+    let bit = 1_u64 << (signal.as_raw() - 1);
+    until("it heeds the signal", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        u64::from_str_radix(blocked.trim(), 16).unwrap() & bit != 0
+    });
 }
 
 fn collect(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
