@@ -161,7 +161,10 @@ fn case_53_evidence_stays_while_somebody_uses_it() {
     let task = task(&lab);
     run(&lab, &["--publish", "--refresh"], &task, "echo the evidence; exit 1").code(1);
     lab.dev.envctl(["enter", &task, "--refresh", "--no-runtime"]).ok();
-    let later = || lab.dev.envctl(["gc", "--json"]).env("SOURCE_DATE_EPOCH", "4000000000");
+    // Later than evidence is kept, and sooner than the workspace goes.
+    lab.dev.write("config/envctl/config.toml", "[artifacts]\nkeep = \"1d\"\n");
+    let now = lab.dev.call("date", ["-d", "3 days", "+%s"]).ok().stdout;
+    let later = || lab.dev.envctl(["gc", "--json"]).env("SOURCE_DATE_EPOCH", now.trim());
     let script = "cat /run/envctl/artifacts/run.log; read line; cat /run/envctl/artifacts/run.log";
     let mut child = run(&lab, &[], &task, script).spawn();
     let mut output = BufReader::new(child.stdout.take().unwrap());
