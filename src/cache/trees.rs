@@ -4,126 +4,21 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+use super::holder::Holder;
 use super::key::Components;
+use super::record::{Origin, Record, SCHEMA, Scope};
 use crate::archive::{self, Owned, Packed, Summary};
 use crate::crash;
 use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock, scratch::Scratch};
 use crate::error::integrity;
-
-/// The schema of a record.
-const SCHEMA: u32 = 1;
-
-/// Whose files a tree's are, and who may look into them.
-pub trait Holder: Sync {
-    /// Names the id mapping.
-    fn key(&self) -> String;
-
-    /// The ids inside that this user's own files stand for.
-    fn own_ids(&self) -> (u32, u32);
-
-    /// Gives entries below `root` their owners.
-    ///
-    /// # Errors
-    /// When the owners cannot be set.
-    fn settle(&self, root: BorrowedFd<'_>, owned: &[Owned]) -> Result<()>;
-
-    /// Runs `work` where every file of a tree can be read and has the owner
-    /// that it has inside. Nothing but what it writes to disk comes back.
-    ///
-    /// # Errors
-    /// The work's.
-    fn inside(&self, work: &dyn Fn() -> Result<()>) -> Result<()>;
-
-    /// Removes a tree.
-    ///
-    /// # Errors
-    /// When something cannot be removed.
-    fn remove(&self, tree: &Path) -> Result<()>;
-}
-
-/// Who may use an entry.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scope {
-    /// The task of a store that sealed it, as `STORE:TASK`.
-    Task(String),
-    /// All tasks of a store.
-    Project(String),
-}
-
-impl Scope {
-    /// The end of an entry's folder name.
-    fn suffix(&self) -> String {
-        match self {
-            Scope::Task(name) => format!("t{}", Digest::of(name.as_bytes()).short()),
-            Scope::Project(name) => format!("p{}", Digest::of(name.as_bytes()).short()),
-        }
-    }
-
-    /// The tag under which a store has an entry of this scope.
-    pub fn tag(&self, key: &Digest) -> String {
-        match self {
-            // The store itself is not part of the name: it may be copied.
-            Scope::Task(name) => {
-                let task = name.rsplit_once(':').map_or(name.as_str(), |(_, task)| task);
-                format!("cache-{}.{}", key.hex(), &Digest::of(task.as_bytes()).hex()[..16])
-            }
-            Scope::Project(_) => format!("cache-{}", key.hex()),
-        }
-    }
-
-    /// For people.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Scope::Task(_) => "task",
-            Scope::Project(_) => "project",
-        }
-    }
-}
-
-/// Where an entry came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Origin {
-    /// Its setup ran here.
-    Sealed,
-    /// A store had it.
-    Fetched,
-}
-
-/// What is known about an entry.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// Always 1.
-    pub schema: u32,
-    /// Its key.
-    pub key: Digest,
-    /// Who may use it.
-    pub scope: Scope,
-    /// Everything that the key is made of.
-    pub components: Components,
-    /// What it holds.
-    pub tree: Summary,
-    /// When it was sealed.
-    pub sealed_at: Timestamp,
-    /// Where it came from.
-    pub origin: Origin,
-    /// The archive, where it has been packed.
-    #[serde(default)]
-    pub packed: Option<Packed>,
-    /// The boot in which it was written, while it was never flushed.
-    #[serde(default)]
-    pub boot_id: Option<String>,
-}
 
 /// The trees of one id mapping.
 #[derive(Clone, Debug)]
@@ -468,6 +363,8 @@ fn look(tree: &Path, holder: &dyn Holder, clean: bool) -> Result<Summary> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::BorrowedFd;
+
     use super::*;
 
     struct Own;

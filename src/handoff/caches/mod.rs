@@ -1,5 +1,5 @@
 //! Caches on the way into a runtime: which entries a workspace needs
-//! ([`wanted`]), which are here, in the store ([`travel`]), or have to be made
+//! ([`mod@wanted`]), which are here, in the store ([`travel`]), or have to be made
 //! ([`seal`]), and where they appear ([`place`]).
 //!
 //! Lock order: the shared lock that keeps entries from being removed, then that
