@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::{deps, folders, found, ls, task, tree, workspace};
-use crate::support::{Lab, until, until_it_heeds};
+use crate::support::{Lab, until};
 
 #[test]
 fn case_10_a_place_behind_a_link_or_over_tracked_files_stays_as_it_is() {
@@ -102,10 +102,7 @@ fn case_53_a_setup_that_is_interrupted_leaves_nothing() {
     lab.repo.write("lock", "1");
     let task = task(&lab, &deps("echo half > deps/half; sleep 60"));
     let child = lab.enter(&task, &["true"]).spawn();
-    until("the setup runs", || {
-        !lab.dev.envctl(["status", "--json"]).ok().json()["leases"].as_array().unwrap().is_empty()
-    });
-    until_it_heeds(&child, rustix::process::Signal::INT);
+    until("the setup runs", || lab.leftovers().iter().any(|draft| draft.join("whole/fs/half").exists()));
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
