@@ -155,7 +155,7 @@ mod tests {
         let repo = git2::Repository::init(dir.path()).unwrap();
         let module = git2::Repository::init_bare(repo.path().join("modules/lib/deep")).unwrap();
         let base = commit(&module, "refs/remotes/origin/main", &[]);
-        commit(&module, "refs/heads/main", &[]);
+        module.reference("refs/heads/main", base, true, "").unwrap();
         assert!(loose_ends(dir.path(), &[], true).unwrap().is_empty());
         commit(&module, "refs/heads/mine", &[base]);
         assert_eq!(loose_ends(dir.path(), &[], true).unwrap(), ["a commit on mine of the submodule lib/deep"]);
