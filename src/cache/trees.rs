@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn case_24_the_first_one_wins_and_another_result_is_kept_beside_it() {
+    fn case_54_the_first_one_wins_and_another_result_is_kept_beside_it() {
         let dir = tempfile::tempdir().unwrap();
         let trees = trees(dir.path(), "b");
         let first = seal(&trees, "one").unwrap();
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_was_never_flushed_does_not_outlive_the_boot() {
+    fn case_49_an_entry_that_was_never_flushed_does_not_outlive_the_boot() {
         let dir = tempfile::tempdir().unwrap();
         let record = seal(&trees(dir.path(), "b"), "one").unwrap().record().clone();
         assert_eq!(trees(dir.path(), "later").get(&record.key, &record.scope), None);
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_task_sealed_is_not_another_s_until_it_is_promoted() {
+    fn case_24_what_one_task_sealed_is_not_another_s_until_it_is_promoted() {
         let dir = tempfile::tempdir().unwrap();
         let trees = trees(dir.path(), "b");
         let record = seal(&trees, "one").unwrap().record().clone();
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_lies_about_its_key_is_no_entry() {
+    fn case_19_a_record_that_lies_about_its_key_is_no_entry() {
         let dir = tempfile::tempdir().unwrap();
         let trees = trees(dir.path(), "b");
         let mut record = seal(&trees, "one").unwrap().record().clone();

@@ -381,7 +381,7 @@ fn reset_in_the_middle_of_enter() {
 }
 
 #[test]
-fn case_54_at_every_step_of_sealing_a_cache() {
+fn case_51_at_every_step_of_sealing_a_cache() {
     for lab in both() {
         let setup = "echo made > deps/file";
         lab.repo.write("envctl.toml", format!("[[cache]]\nname = \"deps\"\npath = \"deps\"\nsetup = \"{setup}\"\n"));

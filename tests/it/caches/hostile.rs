@@ -7,7 +7,7 @@ use super::{deps, folders, found, ls, task, tree, workspace};
 use crate::support::{Lab, until};
 
 #[test]
-fn case_10_a_place_behind_a_link_or_over_tracked_files_stays_as_it_is() {
+fn a_place_behind_a_link_or_over_tracked_files_stays_as_it_is() {
     let lab = Lab::new();
     lab.repo.write("tracked/file", "mine");
     lab.repo.symlink("link", "tracked");
@@ -34,7 +34,7 @@ fn case_10_a_place_behind_a_link_or_over_tracked_files_stays_as_it_is() {
 }
 
 #[test]
-fn case_19_a_damaged_entry_is_moved_away_and_made_again() {
+fn case_56_a_damaged_entry_is_moved_away_and_made_again() {
     for damage in ["content", "mode", "extra", "missing"] {
         let lab = Lab::new();
         lab.repo.write("lock", "1");
@@ -62,7 +62,7 @@ fn case_19_a_damaged_entry_is_moved_away_and_made_again() {
 }
 
 #[test]
-fn case_19_a_damaged_layer_is_moved_away_and_pulled_again() {
+fn case_56_a_damaged_layer_is_moved_away_and_pulled_again() {
     let lab = Lab::new();
     let task = task(&lab, "");
     lab.sh(&task, "true");
@@ -81,7 +81,7 @@ fn case_19_a_damaged_layer_is_moved_away_and_pulled_again() {
 }
 
 #[test]
-fn case_18_a_setup_cannot_reach_out() {
+fn a_setup_cannot_reach_out() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");
     lab.repo.write("file", "mine");
@@ -113,7 +113,7 @@ fn case_53_a_setup_that_is_interrupted_leaves_nothing() {
 }
 
 #[test]
-fn case_54_a_setup_killed_with_9_leaves_nothing_for_long() {
+fn case_51_a_setup_killed_with_9_leaves_nothing_for_long() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");
     let task = task(&lab, &deps("echo half > deps/half; sleep 60"));
@@ -176,7 +176,7 @@ fn a_root_that_is_a_link_is_not_followed() {
 }
 
 #[test]
-fn case_31_an_absolute_place_does_not_hide_the_workspace() {
+fn an_absolute_place_does_not_hide_the_workspace() {
     let lab = Lab::new();
     let entry = |name: &str, path: &str| format!("[[cache]]\nname = \"{name}\"\npath = \"{path}\"\nsetup = \"true\"\n");
     let project = [entry("a", "/workspace"), entry("b", "/workspace2"), entry("c", "/workspace2/../workspace/x")];

@@ -27,7 +27,7 @@ fn the_first_enter_seals_and_the_second_hits() {
 }
 
 #[test]
-fn case_24_what_a_run_changes_is_gone_and_counted() {
+fn what_a_run_changes_is_gone_and_counted() {
     for lab in [Lab::new(), Lab::unprivileged()] {
         lab.repo.write("lock", "1");
         let task = task(&lab, &deps("mkdir deps/sub; echo one > deps/a; echo two > deps/sub/b"));
@@ -119,7 +119,7 @@ fn a_network_for_a_setup_is_approved_first() {
 }
 
 #[test]
-fn case_51_two_that_need_one_entry_make_it_once() {
+fn case_54_two_that_need_one_entry_make_it_once() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");
     let task = task(&lab, &deps("sleep 2; cat /proc/sys/kernel/random/uuid > deps/when"));

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::{deps, folders, found, ls, task, workspace};
-use crate::support::{Lab, until};
+use crate::support::{Home, Lab, Small, until};
 
 /// Makes every entry look as if it had last been used so long ago.
 fn age(lab: &Lab, days: u64) {
@@ -143,4 +143,34 @@ fn case_53_pruning_beside_enters_takes_nothing_that_is_needed() {
         assert!(turns > 3, "{turns}");
     });
     lab.assert_baseline();
+}
+
+#[test]
+fn case_50_a_full_disk_while_sealing_or_fetching_leaves_the_store_whole() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let small = Small::at(&lab.dev.path("cache"), "size=24m");
+    let size = |count: u32| deps(&format!("dd if=/dev/urandom of=deps/x bs=1M count={count} 2>&1; test -s deps/x"));
+    let fits = task(&lab, &size(2));
+    lab.sh(&fits, "true");
+    let kept = ls(&lab);
+    // dd runs out of space: its words say so, and nothing of it stays.
+    let large = task(&lab, &deps("dd if=/dev/urandom of=deps/x bs=1M count=200"));
+    lab.enter(&large, &["true"]).ok().says(&["the setup of the cache deps failed", "No space left on device"]);
+    assert_eq!(ls(&lab), kept);
+    until("nothing is left", || lab.leftovers().is_empty());
+    lab.dev.envctl(["cache", "verify"]).ok();
+    small.remount("size=300m");
+    lab.sh(&large, "test -s deps/x");
+    lab.dev.envctl(["cache", "promote", &large]).ok();
+    // The same when it comes from a store.
+    let other = lab.with_developer(Home::new());
+    let small = Small::at(&other.dev.path("cache"), "size=24m");
+    let run = other.enter(&large, &["true"]).code(125);
+    let said = run.stderr.contains("needs about") || run.stderr.contains("o space left");
+    assert!(said, "{}", run.stderr);
+    assert!(ls(&other).is_empty());
+    until("nothing is left", || other.leftovers().is_empty());
+    small.remount("size=500m");
+    other.sh(&large, "test -s deps/x");
 }

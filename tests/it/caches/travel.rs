@@ -138,7 +138,7 @@ fn case_26_an_entry_that_lies_is_made_again() {
 }
 
 #[test]
-fn case_18_a_truncated_or_swapped_layer_is_made_again() {
+fn case_56_a_truncated_or_swapped_layer_is_made_again() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");
     let task = task(&lab, &deps("echo good > deps/x"));
@@ -158,7 +158,7 @@ fn case_18_a_truncated_or_swapped_layer_is_made_again() {
 }
 
 #[test]
-fn case_49_another_content_than_the_identity_pins_is_not_used() {
+fn another_content_than_the_identity_pins_is_not_used() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");
     let task = task(&lab, &deps(SETUP));
@@ -210,7 +210,7 @@ fn fixtures_are_given_by_digest_and_read_only() {
 }
 
 #[test]
-fn case_50_offline_uses_what_is_here() {
+fn offline_uses_what_is_here() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");
     let task = task(&lab, &deps("echo x > deps/x"));
@@ -219,4 +219,42 @@ fn case_50_offline_uses_what_is_here() {
     assert_eq!(lab.sh(&task, "cat deps/x"), "x\n");
     assert_eq!(found(&lab), ["deps hit task"]);
     assert_eq!(ls(&lab).len(), 1);
+}
+
+#[test]
+fn case_18_digests_and_keys_that_are_none() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("echo good > deps/x"));
+    lab.sh(&task, "true");
+    lab.dev.envctl(["cache", "promote", &task]).ok();
+    let tag = lab.store.tags().into_iter().find(|tag| tag.starts_with("cache-")).unwrap();
+    let honest = fs::read(lab.store.blob(&lab.store.digest_of(&tag))).unwrap();
+    for bad in ["sha256:../../x", "sha256:ABCDEF", "md5:0123", "sha256:", "../../../etc/passwd"] {
+        for place in ["key", "diff_id"] {
+            swap_tag(&lab, |_, config| config[place] = json!(bad));
+            let other = fresh(&lab);
+            let run = other.enter(&task, &["cat", "deps/x"]).ok().says(&["its description is malformed"]);
+            assert_eq!(run.stdout, "good\n", "{bad}");
+            let descriptor = lab.store.put("application/vnd.oci.image.manifest.v1+json", &honest);
+            lab.store.tag(&tag, descriptor);
+        }
+    }
+}
+
+#[test]
+fn case_08_a_tree_cannot_bring_its_own_record() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let setup =
+        "cd deps; echo '{}' > entry.json; ln -s /etc/passwd used; mkdir fs; echo x > fs/x; ln -s fs ../deps/other";
+    let first = task(&lab, &deps(setup));
+    let look = "cat deps/entry.json; readlink deps/used; cat deps/other/x";
+    assert_eq!(lab.sh(&first, look), "{}\n/etc/passwd\nx\n");
+    lab.dev.envctl(["cache", "promote", &first]).ok();
+    let other = fresh(&lab);
+    assert_eq!(other.sh(&first, look), "{}\n/etc/passwd\nx\n");
+    assert_eq!(found(&other), ["deps fetched project"]);
+    other.dev.envctl(["cache", "verify"]).ok();
+    assert_eq!(ls(&other)[0]["hits"], 1);
 }
