@@ -92,9 +92,9 @@ pub(super) fn uppers(
         Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
     };
     let all = folder(place, UPPERS)?;
+    // Side by side: each folder has to be removed again at every reset.
     let upper = |name: &str| -> Result<Upper> {
-        let own = folder(all.as_fd(), name)?;
-        Ok(Upper { upper: folder(own.as_fd(), "u")?, work: folder(own.as_fd(), "w")? })
+        Ok(Upper { upper: folder(all.as_fd(), name)?, work: folder(all.as_fd(), &format!("{name}.work"))? })
     };
     let of = |(index, tree): (usize, &TreeMount)| {
         (tree.access == Access::Overlay).then(|| upper(&index.to_string())).transpose()
@@ -184,13 +184,19 @@ fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)
     Ok(current)
 }
 
-/// Counts what lies in the uppers of a runtime's folder.
+/// Counts what lies in the uppers of a runtime's folder. A tree that appears at
+/// several places counts once.
 pub(super) fn changed(folder: &Path, names: &[String]) -> Vec<Changed> {
-    let count = |(index, name): (usize, &String)| {
-        let upper = folder.join(UPPERS).join(index.to_string()).join("u");
-        Changed { name: name.clone(), entries: if upper.exists() { entries(&upper) } else { Some(0) } }
-    };
-    names.iter().enumerate().map(count).collect()
+    let mut all: Vec<Changed> = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let upper = folder.join(UPPERS).join(index.to_string());
+        let count = if upper.exists() { entries(&upper) } else { Some(0) };
+        match all.last_mut().filter(|last| last.name == *name) {
+            Some(last) => last.entries = last.entries.zip(count).map(|(a, b)| a + b),
+            None => all.push(Changed { name: name.clone(), entries: count }),
+        }
+    }
+    all
 }
 
 /// Folders count only where nothing in them does.

@@ -20,6 +20,7 @@ mod hostile_image;
 mod image;
 mod offline;
 mod output;
+mod real_caches;
 mod real_project;
 mod registry;
 mod run;

@@ -3,19 +3,16 @@
 //! from is made by `tests/real-image`.
 
 mod frames;
-mod outcomes;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::process::Child;
 
 use frames::Framed;
-use outcomes::Outcomes;
 use serde_json::{Value, json};
 
-use crate::support::{Call, Facts, Lab, Repo, publish, until};
+use crate::support::{Call, Facts, Lab, Outcomes, Repo, copy, prepared, publish, until};
 
 const SUITE: &[&str] = &["python3", "-m", "pytest", "-q", "--junitxml=report.xml"];
 
@@ -283,19 +280,4 @@ impl Drop for Runtime<'_> {
         let _ = self.owner.kill();
         let _ = self.owner.wait();
     }
-}
-
-/// The folder that `tests/real-image` makes or finds.
-fn prepared() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real-image");
-        let output = Command::new(script).output().unwrap();
-        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim_end().into()
-    })
-}
-
-fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").args(["-a", "--"]).args([from, to]).status().unwrap().success());
 }
