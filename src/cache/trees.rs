@@ -1,6 +1,7 @@
-//! The trees of this machine: each in a folder that holds the tree (`fs`), its
-//! record (`entry.json`), and beside them `used`, which grows by one byte with
-//! every use, so that its length is the number of hits and its time the last.
+//! The trees of this machine: each in a folder that holds the tree (`fs/<key>`,
+//! so that several can be the lower layers of one overlay), its record
+//! (`entry.json`), and beside them `used`, which grows by one byte with every use,
+//! so that its length is the number of hits and its time the last.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -37,7 +38,7 @@ pub struct Draft {
 impl Draft {
     /// The tree.
     pub fn tree(&self) -> PathBuf {
-        self.scratch.path().join("whole/fs")
+        self.scratch.path().join("tree")
     }
 
     fn whole(&self) -> PathBuf {
@@ -83,12 +84,12 @@ impl Trees {
 
     /// Where the tree of an entry is.
     pub fn tree(&self, record: &Record) -> PathBuf {
-        self.place(&record.key, &record.scope).join("fs")
+        self.place(&record.key, &record.scope).join("fs").join(record.key.hex())
     }
 
     /// The result that differed from an entry, where one was kept.
     pub fn other(&self, record: &Record) -> PathBuf {
-        self.place(&record.key, &record.scope).with_extension("other").join("fs")
+        self.place(&record.key, &record.scope).with_extension("other").join("fs").join(record.key.hex())
     }
 
     /// An entry that is there and may be used.
@@ -141,7 +142,7 @@ impl Trees {
         disk::create_private_dir(&self.folder)?;
         let scratch = Scratch::create(&self.cache)?;
         let whole = scratch.path().join("whole");
-        for (path, mode) in [(whole.clone(), 0o700), (whole.join("fs"), 0o755)] {
+        for (path, mode) in [(whole.clone(), 0o700), (whole.join("fs"), 0o755), (scratch.path().join("tree"), 0o755)] {
             fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
             fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         }
@@ -202,7 +203,7 @@ impl Trees {
         if let Some(expected) = expected
             && record.tree.digest != *expected
         {
-            holder.remove(&whole)?;
+            holder.remove(&tree)?;
             return Err(integrity(format!(
                 "the cache {} holds {}, and {expected} was expected",
                 record.components.name, record.tree.digest
@@ -212,6 +213,8 @@ impl Trees {
         crash::point("seal.made");
         disk::create_private_dir(&self.folder)?;
         let place = self.place(&record.key, &record.scope);
+        let inner = whole.join("fs").join(record.key.hex());
+        fs::rename(&tree, &inner).with_context(|| format!("cannot move {}", tree.display()))?;
         disk::write_json(&whole.join("entry.json"), &record, Durability::Cached)?;
         if place.exists() && self.read(&place).is_none() {
             self.set_aside(&place, holder)?;

@@ -136,8 +136,8 @@ pub(super) fn finish(
     // A mount namespace lives as long as somebody is in it.
     let mounts = members.holders.len() as u64 + u64::from(inspect::mounts_below(&folder.path)?);
     let ports = u64::from(inspect::still_listening(&before.listeners));
-    let names = lease.map_or(&[][..], |lease| &lease.trees);
-    let caches = trees::changed(&folder.path.join(SCRATCH), names);
+    let (names, paths) = lease.map_or((&[][..], &[][..]), |lease| (&lease.trees, &lease.tree_paths));
+    let caches = trees::changed(&folder.path.join(SCRATCH), names, paths);
     if mounts == 0 {
         // Only the folder's content: the folder carries the lock.
         runtimes.remove(&folder.path.join(SCRATCH))?;

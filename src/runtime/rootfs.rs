@@ -19,7 +19,7 @@ use rustix::mount::{
 };
 
 use super::sys;
-use super::trees::{self, TreeMount, Upper};
+use super::trees::{self, TreeMount, Upper, Uppers};
 use super::{Injected, Network};
 use crate::error::{failure, integrity};
 
@@ -91,7 +91,7 @@ pub(super) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
     let spec = entry.spec;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the host's")?;
-    let (uppers, over_workspace) = trees::uppers(entry.scratch_place, &spec.trees, spec.workspace_stays)?;
+    let uppers = Uppers::make(entry.scratch_place, &spec.trees, spec.workspace_stays)?;
     let scratch = scratch(entry.scratch_place, entry.root_exists)?;
     let root = overlay(spec, scratch.as_fd(), entry.mark)?;
     let root = Root { root, network: entry.network };
@@ -107,10 +107,12 @@ pub(super) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
     root.home(entry.home, entry.ids)?;
     root.identity_files(&spec.hostname)?;
     root.mirror(spec)?;
-    root.workspace(spec, over_workspace.as_ref())?;
-    for (tree, upper) in spec.trees.iter().zip(&uppers) {
-        trees::mount(&root, tree, upper.as_ref(), &spec.workdir, entry.home, entry.ids)?;
-    }
+    root.workspace(spec, uppers.workspace.as_ref())?;
+    let meeting = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&scratch, "trees", flags, Mode::empty())?)
+    };
+    trees::mount_all(&root, spec, &uppers, meeting, (entry.home, entry.ids))?;
     let upper = rustix::fs::openat(
         &scratch,
         "upper",
@@ -147,6 +149,7 @@ fn scratch(place: BorrowedFd<'_>, root_exists: bool) -> Result<OwnedFd> {
         ("run/lock", 0o1777),
         ("run/envctl", 0o755),
         ("shm", 0o1777),
+        ("trees", 0o755),
         ("empty", 0o555),
     ] {
         make_folder(mount.as_fd(), name, mode)?;
@@ -454,7 +457,7 @@ impl Root {
                 tree
             }
             Some(upper) => {
-                trees::overlay(&source, upper, self.folder(&spec.workdir)?.as_fd(), "the workspace")?;
+                trees::overlay(&[source], upper, self.folder(&spec.workdir)?.as_fd(), "the workspace")?;
                 self.folder(&spec.workdir)?
             }
         };

@@ -298,7 +298,8 @@ impl Init {
     /// Tells clients that what they run has ended at the deadline.
     fn tell_the_end(&self, which: impl Fn(usize) -> bool) {
         let ended = self.ended(128 + libc::SIGKILL as u8);
-        for (_, client) in self.clients.iter().enumerate().filter(|(index, _)| which(*index)) {
+        // The owner last: it ends this process when it hears of it.
+        for (_, client) in self.clients.iter().enumerate().rev().filter(|(index, _)| which(*index)) {
             if client.process.is_some() {
                 let _ = wire::send(&client.socket, &Reply::Ended(ended), &[]);
             }

@@ -1,6 +1,6 @@
-//! Sealed trees inside: each a lower layer under an upper of its own on disk,
-//! so that a run that writes gigabytes needs no memory for them, and none can
-//! change what others see.
+//! Sealed trees inside: lower layers of one overlay whose upper is on disk, so
+//! that a run that writes gigabytes needs no memory for them, and none can change
+//! what others see.
 //!
 //! The uppers lie in the runtime's folder, under the scratch space that covers
 //! it inside; a reset counts what they hold and removes them with the rest.
@@ -16,11 +16,14 @@ use rustix::io::Errno;
 use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
 
-use super::rootfs::{READ_ONLY, Root, bind_tree};
+use super::rootfs::{READ_ONLY, Root, RootfsSpec, bind_tree};
 use crate::error::failure;
 
 /// The folder of all uppers, below the runtime's.
 const UPPERS: &str = "uppers";
+
+/// The upper of all trees, below that.
+const TREES: &str = "trees";
 
 /// A place inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +52,7 @@ pub enum Access {
 pub struct TreeMount {
     /// Its name, for people.
     pub name: String,
-    /// The tree outside.
+    /// The tree outside: alone in its folder, under a name that no other has.
     pub tree: PathBuf,
     /// Where it appears.
     pub place: Place,
@@ -73,73 +76,112 @@ pub(super) struct Upper {
     work: OwnedFd,
 }
 
-/// Makes the uppers, before the scratch space covers their place: one for each
-/// tree that needs one, and one for the workspace where it is not to be
-/// changed.
-pub(super) fn uppers(
-    place: BorrowedFd<'_>,
-    trees: &[TreeMount],
-    workspace: bool,
-) -> Result<(Vec<Option<Upper>>, Option<Upper>)> {
-    let wanted = trees.iter().any(|tree| tree.access == Access::Overlay) || workspace;
-    if !wanted {
-        return Ok((trees.iter().map(|_| None).collect(), None));
-    }
-    let folder = |parent: BorrowedFd<'_>, name: &str| -> Result<OwnedFd> {
-        let made = rustix::fs::mkdirat(parent, name, Mode::RWXU);
-        made.with_context(|| format!("cannot make {name} on disk"))?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
-    };
-    let all = folder(place, UPPERS)?;
-    // Side by side: each folder has to be removed again at every reset.
-    let upper = |name: &str| -> Result<Upper> {
-        Ok(Upper { upper: folder(all.as_fd(), name)?, work: folder(all.as_fd(), &format!("{name}.work"))? })
-    };
-    let of = |(index, tree): (usize, &TreeMount)| {
-        (tree.access == Access::Overlay).then(|| upper(&index.to_string())).transpose()
-    };
-    let trees = trees.iter().enumerate().map(of).collect::<Result<_>>()?;
-    Ok((trees, if workspace { Some(upper("workspace")?) } else { None }))
+/// The uppers of a runtime.
+pub(super) struct Uppers {
+    /// For all trees together.
+    trees: Option<Upper>,
+    /// For a workspace that is not to be changed.
+    pub(super) workspace: Option<Upper>,
 }
 
-/// Mounts a tree at its place.
-pub(super) fn mount(
+impl Uppers {
+    /// Makes them, before the scratch space covers their place.
+    pub(super) fn make(place: BorrowedFd<'_>, trees: &[TreeMount], workspace: bool) -> Result<Self> {
+        let wanted = trees.iter().any(|tree| tree.access == Access::Overlay);
+        if !wanted && !workspace {
+            return Ok(Uppers { trees: None, workspace: None });
+        }
+        let folder = |parent: BorrowedFd<'_>, name: &str| -> Result<OwnedFd> {
+            let made = rustix::fs::mkdirat(parent, name, Mode::RWXU);
+            made.with_context(|| format!("cannot make {name} on disk"))?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
+        };
+        let all = folder(place, UPPERS)?;
+        // Side by side: each folder has to be removed again at every reset.
+        let upper = |name: &str| -> Result<Upper> {
+            Ok(Upper { upper: folder(all.as_fd(), name)?, work: folder(all.as_fd(), &format!("{name}.work"))? })
+        };
+        Ok(Uppers {
+            trees: wanted.then(|| upper(TREES)).transpose()?,
+            workspace: workspace.then(|| upper("workspace")).transpose()?,
+        })
+    }
+}
+
+/// Mounts all trees at their places. Those with an upper share one overlay,
+/// made at `meeting`, and are bound from there: what an overlay costs to make
+/// and to take away is paid once, however many there are.
+pub(super) fn mount_all(
     root: &Root,
-    tree: &TreeMount,
-    upper: Option<&Upper>,
-    workdir: &str,
-    home: &str,
-    ids: (u32, u32),
+    spec: &RootfsSpec,
+    uppers: &Uppers,
+    meeting: impl Fn() -> Result<OwnedFd>,
+    (home, ids): (&str, (u32, u32)),
 ) -> Result<()> {
-    let target =
-        target(root, &tree.place, workdir, home, ids).with_context(|| format!("cannot place {}", tree.name))?;
-    let lower = rustix::fs::openat(CWD, &tree.tree, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .with_context(|| format!("cannot open {}", tree.tree.display()))?;
-    match (tree.access, upper) {
-        (Access::Overlay, Some(upper)) => overlay(&lower, upper, target.as_fd(), &tree.name),
-        (Access::ReadOnly, _) => bind_tree(root, &lower, target.as_fd(), Some(READ_ONLY), &tree.name),
-        (Access::Writable | Access::Overlay, _) => bind_tree(root, &lower, target.as_fd(), None, &tree.name),
+    let merged = match &uppers.trees {
+        None => None,
+        Some(upper) => {
+            let mut lowers: Vec<&Path> = Vec::new();
+            for tree in spec.trees.iter().filter(|tree| tree.access == Access::Overlay) {
+                let lower = tree.tree.parent().context("a tree lies in a folder of its own")?;
+                if !lowers.contains(&lower) {
+                    lowers.push(lower);
+                }
+            }
+            let lowers = lowers.into_iter().map(open).collect::<Result<Vec<_>>>()?;
+            overlay(&lowers, upper, meeting()?.as_fd(), "the caches")?;
+            // The descriptor from before the mount shows what lies under it.
+            Some(meeting()?)
+        }
+    };
+    for tree in &spec.trees {
+        let target = target(root, &tree.place, &spec.workdir, home, ids)
+            .with_context(|| format!("cannot place {}", tree.name))?;
+        let (source, attributes) = match (&merged, tree.access) {
+            (Some(merged), Access::Overlay) => (below(merged, tree)?, None),
+            (_, Access::ReadOnly) => (open(&tree.tree)?, Some(READ_ONLY)),
+            (_, Access::Writable | Access::Overlay) => (open(&tree.tree)?, None),
+        };
+        bind_tree(root, &source, target.as_fd(), attributes, &tree.name)?;
     }
+    Ok(())
 }
 
-/// Mounts `lower` under `upper` onto `target`.
-pub(super) fn overlay(lower: &OwnedFd, upper: &Upper, target: BorrowedFd<'_>, name: &str) -> Result<()> {
+fn open(path: &Path) -> Result<OwnedFd> {
+    rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// A tree among all of them.
+fn below(merged: &OwnedFd, tree: &TreeMount) -> Result<OwnedFd> {
+    let name = tree.tree.file_name().context("a tree has a name")?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(merged, name, flags, Mode::empty()).with_context(|| format!("cannot open {}", tree.name))
+}
+
+/// Mounts `lowers`, the uppermost first, under `upper` onto `target`.
+pub(super) fn overlay(lowers: &[OwnedFd], upper: &Upper, target: BorrowedFd<'_>, name: &str) -> Result<()> {
+    let Some(first) = lowers.first() else { return Ok(()) };
     // The merged folder has the upper's own settings.
-    let stat = rustix::fs::fstat(lower)?;
+    let stat = rustix::fs::fstat(first)?;
     let reopened =
         rustix::fs::openat(&upper.upper, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     // An owner that has no place in this map stays out.
     let _ = rustix::fs::fchown(&reopened, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
     rustix::fs::fchmod(&reopened, Mode::from_raw_mode(stat.st_mode & 0o1777))?;
     let path = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let lower: Vec<String> = lowers.iter().map(|lower| path(lower.as_fd())).collect();
     // What is lost with the machine was to be lost anyway.
     let options = format!(
         "lowerdir={},upperdir={},workdir={},userxattr,volatile",
-        path(lower.as_fd()),
+        lower.join(":"),
         path(upper.upper.as_fd()),
         path(upper.work.as_fd())
     );
+    if options.len() >= 4096 {
+        return Err(failure(format!("{} trees are more than one overlay can hold", lowers.len())).into());
+    }
     rustix::mount::mount(
         "envctl-cache",
         path(target),
@@ -186,15 +228,18 @@ fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)
 
 /// Counts what lies in the uppers of a runtime's folder. A tree that appears at
 /// several places counts once.
-pub(super) fn changed(folder: &Path, names: &[String]) -> Vec<Changed> {
+pub(super) fn changed(folder: &Path, names: &[String], trees: &[PathBuf]) -> Vec<Changed> {
     let mut all: Vec<Changed> = Vec::new();
-    for (index, name) in names.iter().enumerate() {
-        let upper = folder.join(UPPERS).join(index.to_string());
-        let count = if upper.exists() { entries(&upper) } else { Some(0) };
-        match all.last_mut().filter(|last| last.name == *name) {
-            Some(last) => last.entries = last.entries.zip(count).map(|(a, b)| a + b),
-            None => all.push(Changed { name: name.clone(), entries: count }),
+    for (name, tree) in names.iter().zip(trees) {
+        if all.iter().any(|known| known.name == *name) {
+            continue;
         }
+        let upper = tree.file_name().map(|tree| folder.join(UPPERS).join(TREES).join(tree));
+        let entries = match upper {
+            Some(upper) if upper.exists() => entries(&upper),
+            _ => Some(0),
+        };
+        all.push(Changed { name: name.clone(), entries });
     }
     all
 }

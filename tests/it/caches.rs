@@ -57,7 +57,8 @@ fn folders(lab: &Lab) -> Vec<PathBuf> {
 fn tree(lab: &Lab) -> PathBuf {
     let all = folders(lab);
     assert_eq!(all.len(), 1, "{all:?}");
-    all[0].join("fs")
+    let mut inside = std::fs::read_dir(all[0].join("fs")).unwrap();
+    inside.next().unwrap().unwrap().path()
 }
 
 #[track_caller]

@@ -112,7 +112,7 @@ impl Needed {
         if self.leased.contains(tree) {
             return Some("lease");
         }
-        let name = tree.parent()?.file_name()?.to_string_lossy();
+        let name = tree.parent()?.parent()?.file_name()?.to_string_lossy();
         self.pinned.contains(&*name).then_some("workspace")
     }
 }

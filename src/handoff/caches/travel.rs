@@ -254,14 +254,15 @@ fn check_space(ctx: &Context, needed: u64, name: &str) -> Result<()> {
     if free >= needed && inodes >= 1024 {
         return Ok(());
     }
-    Err(failure(format!(
+    let what = format!(
         "the cache {name} needs about {}, {} has {} and {inodes} inodes left",
         human_bytes(needed),
         ctx.paths.cache().display(),
         human_bytes(free)
-    ))
-    .hint("envctl cache prune, or point XDG_CACHE_HOME at a larger disk")
-    .into())
+    );
+    let hint = "envctl cache prune, or point XDG_CACHE_HOME at a larger disk";
+    // As if the disk had run full: it would.
+    Err(std::io::Error::from_raw_os_error(libc::ENOSPC)).context(failure(what).hint(hint))
 }
 
 /// What an identity says about the caches of a checkout, and the entries that

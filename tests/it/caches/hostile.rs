@@ -102,7 +102,7 @@ fn case_53_a_setup_that_is_interrupted_leaves_nothing() {
     lab.repo.write("lock", "1");
     let task = task(&lab, &deps("echo half > deps/half; sleep 60"));
     let child = lab.enter(&task, &["true"]).spawn();
-    until("the setup runs", || lab.leftovers().iter().any(|draft| draft.join("whole/fs/half").exists()));
+    until("the setup runs", || lab.leftovers().iter().any(|draft| draft.join("tree/half").exists()));
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();

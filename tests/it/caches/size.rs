@@ -160,7 +160,7 @@ fn case_50_a_full_disk_while_sealing_or_fetching_leaves_the_store_whole() {
     assert_eq!(ls(&lab), kept);
     until("nothing is left", || lab.leftovers().is_empty());
     lab.dev.envctl(["cache", "verify"]).ok();
-    small.remount("size=300m");
+    small.remount("size=600m");
     lab.sh(&large, "test -s deps/x");
     lab.dev.envctl(["cache", "promote", &large]).ok();
     // The same when it comes from a store.
@@ -171,6 +171,6 @@ fn case_50_a_full_disk_while_sealing_or_fetching_leaves_the_store_whole() {
     assert!(said, "{}", run.stderr);
     assert!(ls(&other).is_empty());
     until("nothing is left", || other.leftovers().is_empty());
-    small.remount("size=500m");
+    small.remount("size=600m");
     other.sh(&large, "test -s deps/x");
 }
