@@ -158,7 +158,8 @@ pub fn parity(git: &Git, root: &Path, document: &Document, applied: &Applied) ->
     let named: Vec<Vec<u8>> = files.map(|file| file.path).collect();
     let tracked: HashSet<Vec<u8>> = scratch.original_index(git)?.into_iter().map(|entry| entry.path).collect();
     let named: Vec<Vec<u8>> = named.into_iter().filter(|path| !tracked.contains(path)).collect();
-    let (scan, ()) = scan(&scratch, git, Selection { include: &[], named: &named, max_lfs: u64::MAX }, |_| Ok(()))?;
+    let (scan, ()) =
+        scan((&scratch, &repo), git, Selection { include: &[], named: &named, max_lfs: u64::MAX }, |_| Ok(()))?;
     let restored_index = index::hash(&scan.index);
     Ok(Parity {
         ok: scan.tree == document.tree.0 && restored_index == document.index.digest,

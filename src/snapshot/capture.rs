@@ -12,7 +12,6 @@ use super::document::{
     Sparse,
 };
 use super::draft::Draft;
-use super::folders::{self, Walked};
 use super::history::{History, Position, commit, history};
 use super::index::{self, Entry};
 use super::left_out::{self, LeftOut};
@@ -110,8 +109,10 @@ pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Dr
     let others = operation.as_ref().map_or_else(Vec::new, Operation::names);
     let position = Position { head: &head_commit, branch: home.as_deref(), others: &others };
     let selection = Selection { include: &options.include, named: &[], max_lfs: options.max_lfs };
-    let (mut scan, aside) = scan(&scratch, git, selection, |index| aside(git, repo, &scratch, position, index))?;
-    let Aside { history, walked, digest, mut left_out, asked, mut suspects } = aside;
+    let (mut scan, aside) =
+        scan((&scratch, repo), git, selection, |index| aside(git, repo, &scratch, position, index))?;
+    let walked = std::mem::take(&mut scan.walked);
+    let Aside { history, digest, mut left_out, asked, mut suspects } = aside;
     if asked != scan.beside.asked {
         // Attributes that git does not track say more.
         suspects = verbatim::suspects(&scratch, git, scan.beside.asked, &scan.index)?;
@@ -277,7 +278,6 @@ fn settings(repo: &git2::Repository) -> Result<Settings> {
 /// What is found out while git looks at the files.
 struct Aside {
     history: History,
-    walked: Walked,
     /// The hash of the index.
     digest: Digest,
     left_out: Vec<LeftOut>,
@@ -302,8 +302,7 @@ fn aside(
     left_out.extend(unpushed.iter().map(LeftOut::submodule));
     let asked = scan::asked(scratch, entries, &[]);
     let suspects = verbatim::suspects(scratch, git, asked, entries)?;
-    let walked = folders::walk(repo, entries)?;
-    Ok(Aside { history, walked, digest: index::hash(entries), left_out, asked, suspects })
+    Ok(Aside { history, digest: index::hash(entries), left_out, asked, suspects })
 }
 
 /// Objects that only the index names. What merely has a flag is in HEAD's

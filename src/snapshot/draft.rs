@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use anyhow::{Context, Result};
 
 use super::document::{GitPath, Settings};
-use super::edit::{Edit, edit};
+use super::edit::{Edit, edit, new_files};
 use super::history::{History, commit};
 use super::index;
 use super::left_out::LeftOut;
@@ -219,39 +219,24 @@ impl Reader<'_> {
             let content = |(path, object)| Content { place: place.clone(), path: GitPath(path), object };
             contents.extend(files.into_iter().map(content));
         };
-        add(Place::Working, self.new_files(head, scan.tree)?);
-        add(Place::Index, self.new_files(head, scan.staged_tree)?);
+        add(Place::Working, new_files(&self.repo, head, scan.tree)?);
+        add(Place::Index, new_files(&self.repo, head, scan.staged_tree)?);
         let in_conflict = scan.index.iter().filter(|entry| entry.stage > 0 && !entry.is_submodule());
         add(Place::Conflict, in_conflict.map(|entry| (entry.path.clone(), entry.object)).collect());
         if let Some(tree) = operation.as_ref().and_then(Operation::tree) {
-            add(Place::Conflict, self.new_files(head, tree)?);
+            add(Place::Conflict, new_files(&self.repo, head, tree)?);
         }
         for id in history.commits.iter().chain(&history.beside) {
             let own = self.repo.find_commit(*id)?;
             let mut parents = own.parents().map(|parent| parent.tree_id());
-            let mut new = self.new_files(parents.next(), own.tree_id())?;
+            let mut new = new_files(&self.repo, parents.next(), own.tree_id())?;
             for parent in parents {
-                let others: HashSet<_> = self.new_files(Some(parent), own.tree_id())?.into_iter().collect();
+                let others: HashSet<_> = new_files(&self.repo, Some(parent), own.tree_id())?.into_iter().collect();
                 new.retain(|file| others.contains(file));
             }
             add(Place::Commit(commit(*id)?), new);
         }
         Ok(contents)
-    }
-
-    /// Files and links of `after` that `before` has not in this form.
-    fn new_files(&self, before: Option<git2::Oid>, after: git2::Oid) -> Result<Vec<(Vec<u8>, git2::Oid)>> {
-        if before == Some(after) {
-            return Ok(Vec::new());
-        }
-        let before = before.map(|tree| self.repo.find_tree(tree)).transpose()?;
-        let after = self.repo.find_tree(after)?;
-        let mut options = git2::DiffOptions::new();
-        options.include_typechange(true).ignore_submodules(true).skip_binary_check(true);
-        let diff = self.repo.diff_tree_to_tree(before.as_ref(), Some(&after), Some(&mut options))?;
-        let files = diff.deltas().filter(|delta| delta.status() != git2::Delta::Deleted).map(|delta| delta.new_file());
-        let files = files.filter(|file| !matches!(file.mode(), git2::FileMode::Commit | git2::FileMode::Unreadable));
-        Ok(files.filter_map(|file| Some((file.path_bytes()?.to_vec(), file.id()))).collect())
     }
 
     /// A content's bytes.

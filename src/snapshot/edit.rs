@@ -8,6 +8,44 @@ use anyhow::{Context, Result};
 /// What becomes of a path: a file with this mode and content, or nothing.
 pub(super) type Edit = Option<(u32, git2::Oid)>;
 
+/// Files and links of `after` that `before` has not in this form, in no order
+/// that matters. Folders that both have alike are not looked into.
+///
+/// # Errors
+/// When a tree that differs is missing.
+pub(super) fn new_files(
+    repo: &git2::Repository,
+    before: Option<git2::Oid>,
+    after: git2::Oid,
+) -> Result<Vec<(Vec<u8>, git2::Oid)>> {
+    let mut files = Vec::new();
+    let mut pending = vec![(Vec::new(), before, after)];
+    while let Some((folder, before, after)) = pending.pop() {
+        if before == Some(after) {
+            continue;
+        }
+        let tree = |id: git2::Oid| repo.find_tree(id).with_context(|| format!("the tree {id} is missing"));
+        let (before, after) = (before.map(tree).transpose()?, tree(after)?);
+        for entry in after.iter() {
+            let (mode, id) = (entry.filemode_raw(), entry.id());
+            let known = before.as_ref().and_then(|tree| tree.get_name_bytes(entry.name_bytes()));
+            if known.as_ref().is_some_and(|known| (known.filemode_raw(), known.id()) == (mode, id)) {
+                continue;
+            }
+            let path = [&folder, entry.name_bytes()].concat();
+            match mode as u32 & 0o170_000 {
+                0o040_000 => {
+                    let known = known.filter(|known| known.filemode_raw() == mode).map(|known| known.id());
+                    pending.push(([&path[..], b"/"].concat(), known, id));
+                }
+                0o160_000 => {}
+                _ => files.push((path, id)),
+            }
+        }
+    }
+    Ok(files)
+}
+
 /// The changes below one folder.
 #[derive(Default)]
 struct Node {
@@ -125,6 +163,12 @@ mod tests {
             let changed = edit(&repo, tree, &edits).unwrap();
             prop_assert_eq!(&read(&repo, changed), &after);
             prop_assert_eq!(changed, written(&repo, &after), "one tree for one content");
+            let id = |n: &u8| git2::Oid::hash_object(git2::ObjectType::Blob, &[*n]).unwrap();
+            let new = after.iter().filter(|(path, n)| before.get(*path) != Some(*n));
+            let new: BTreeMap<Vec<u8>, git2::Oid> = new.map(|(path, n)| (path.clone(), id(n))).collect();
+            prop_assert_eq!(new_files(&repo, Some(tree), changed).unwrap().into_iter().collect::<BTreeMap<_, _>>(), new);
+            let all: BTreeMap<Vec<u8>, git2::Oid> = after.iter().map(|(path, n)| (path.clone(), id(n))).collect();
+            prop_assert_eq!(new_files(&repo, None, changed).unwrap().into_iter().collect::<BTreeMap<_, _>>(), all);
         }
     }
 }

@@ -1,7 +1,6 @@
-//! A walk through a checkout's folders for what git does not list: those that
-//! are empty, and files that are none.
+//! A walk through a checkout's untracked folders for what git does not list:
+//! those that are empty, and files that are none.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, FileType};
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::document::GitPath;
-use super::index::Entry;
+use super::glance::Seen;
 use super::refuse;
 
 /// What was found, ignored paths left out.
@@ -23,17 +22,21 @@ pub(super) struct Walked {
     pub(super) special: Vec<(Vec<u8>, &'static str)>,
 }
 
-/// Walks through all folders but those of submodules.
+/// Completes what was seen in the folders of tracked files by a walk through
+/// those that have none.
 ///
 /// # Errors
 /// When one cannot be read, or is a repository that git does not track.
-pub(super) fn walk(repo: &git2::Repository, entries: &[Entry]) -> Result<Walked> {
+pub(super) fn walk(repo: &git2::Repository, seen: &mut Seen) -> Result<Walked> {
     let work_tree = repo.workdir().context("the repository is bare")?;
-    let (tracked, submodules) = (above(entries), submodules(entries));
+    let ignored = |path: &[u8]| repo.is_path_ignored(Path::new(OsStr::from_bytes(path))).unwrap_or(false);
+    let folder = |path: &[u8]| [path, b"/"].concat();
     let mut walked = Walked::default();
-    let mut pending = vec![Vec::new()];
-    while let Some(folder) = pending.pop() {
-        let full = work_tree.join(OsStr::from_bytes(&folder));
+    walked.empty.extend(seen.empty.drain(..).map(GitPath));
+    walked.special.extend(seen.special.drain(..).filter(|(path, _)| !ignored(path)));
+    let mut pending: Vec<Vec<u8>> = seen.strange.iter().filter(|path| !ignored(&folder(path))).cloned().collect();
+    while let Some(above) = pending.pop() {
+        let full = work_tree.join(OsStr::from_bytes(&above));
         let listing = fs::read_dir(&full).with_context(|| format!("cannot read {}", full.display()))?;
         let mut count = 0;
         for entry in listing {
@@ -41,37 +44,22 @@ pub(super) fn walk(repo: &git2::Repository, entries: &[Entry]) -> Result<Walked>
             count += 1;
             let name = entry.file_name();
             if name == ".git" {
-                if folder.is_empty() {
-                    count -= 1;
-                    continue;
-                }
                 return Err(refuse::nested_repository(&full.display().to_string()).into());
             }
             let Ok(kind) = entry.file_type() else { continue };
-            let special = name_of(kind);
-            if !kind.is_dir() && special.is_none() {
-                continue;
-            }
-            let mut path = folder.clone();
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(name.as_bytes());
-            let ignored = |path: &[u8]| repo.is_path_ignored(Path::new(OsStr::from_bytes(path))).unwrap_or(false);
-            if let Some(special) = special {
+            let path = [&folder(&above), name.as_bytes()].concat();
+            if let Some(special) = name_of(kind) {
                 // Nothing of it arrives: its folder is empty there.
                 count -= 1;
                 if !ignored(&path) {
                     walked.special.push((path, special));
                 }
-            } else if !submodules.contains(&*path)
-                && (tracked.contains(&*path) || !ignored(&[&path[..], b"/"].concat()))
-            {
+            } else if kind.is_dir() && !ignored(&folder(&path)) {
                 pending.push(path);
             }
         }
-        if count == 0 && !folder.is_empty() {
-            walked.empty.push(GitPath(folder));
+        if count == 0 {
+            walked.empty.push(GitPath(above));
         }
     }
     walked.empty.sort();
@@ -89,23 +77,4 @@ fn name_of(kind: FileType) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// The folders above tracked files.
-fn above(entries: &[Entry]) -> HashSet<&[u8]> {
-    let mut folders = HashSet::new();
-    for entry in entries {
-        let mut path: &[u8] = &entry.path;
-        while let Some(slash) = path.iter().rposition(|byte| *byte == b'/') {
-            path = &path[..slash];
-            if !folders.insert(path) {
-                break;
-            }
-        }
-    }
-    folders
-}
-
-fn submodules(entries: &[Entry]) -> HashSet<&[u8]> {
-    entries.iter().filter(|entry| entry.is_submodule()).map(|entry| &*entry.path).collect()
 }

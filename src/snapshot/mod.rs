@@ -13,6 +13,7 @@ mod draft;
 mod edit;
 mod files;
 mod folders;
+mod glance;
 mod history;
 mod index;
 mod left_out;

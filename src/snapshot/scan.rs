@@ -1,9 +1,9 @@
 //! From a checkout's files to a tree, without touching the checkout.
 //!
-//! Git says which paths differ from the index and from HEAD, and converts and
-//! stores the content of those that do; it sees them in an index of their own,
-//! so that the work grows with the change and not with the checkout. The trees
-//! are HEAD's with these paths changed.
+//! `lstat` says which files may differ from the index, git which paths of the
+//! index differ from HEAD; git converts and stores the content of those that do.
+//! It sees them in an index of their own, so that the work grows with the change
+//! and not with the checkout. The trees are HEAD's with these paths changed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,13 +13,19 @@ use super::attributes::{Asked, is_attributes};
 use super::document::GitPath;
 use super::edit::{Edit, edit};
 use super::files::SUBMODULE;
+use super::folders::{self, Walked};
+use super::glance::{Fate, Tracked, glance};
 use super::index::Entry;
 use super::lfs::capture::Stored;
 use super::read::{Beside, capture};
 use super::scratch::ScratchRepo;
-use super::status::{Line, Selection, look};
+use super::status::{Line, Selection, lines, look, select, staged, untracked};
 use super::{refuse, submodule};
 use crate::git::Git;
+
+/// More files than this are not read on suspicion alone, nor more bytes.
+const MAX_SUSPECTS: usize = 1000;
+const MAX_SUSPECT_BYTES: u64 = 64 << 20;
 
 /// What a checkout looks like.
 #[derive(Debug)]
@@ -42,6 +48,8 @@ pub(super) struct Scan {
     pub(super) beside: Beside,
     /// Paths whose files were read.
     pub(super) read: HashSet<Vec<u8>>,
+    /// What git does not list.
+    pub(super) walked: Walked,
 }
 
 impl Scan {
@@ -52,29 +60,44 @@ impl Scan {
 }
 
 /// Captures the working files. `meanwhile` is given the index, and runs while
-/// git looks at the files.
+/// others look at the files.
 ///
 /// # Errors
 /// Also when a file cannot be read, or keeps changing.
 pub(super) fn scan<T>(
-    scratch: &ScratchRepo,
+    (scratch, repo): (&ScratchRepo, &git2::Repository),
     git: &Git,
     selection: Selection<'_>,
     meanwhile: impl FnOnce(&[Entry]) -> Result<T>,
 ) -> Result<(Scan, T)> {
-    let (looked, index, aside) = std::thread::scope(|scope| {
-        let looking = scope.spawn(|| look(scratch, git, selection));
-        let aside = scratch.original_index(git).and_then(|index| Ok((meanwhile(&index)?, index)));
-        let looked = looking.join().map_err(|_| anyhow::anyhow!("a thread that looks at the checkout died"));
+    let (index, mut seen, staged, aside) = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| staged(scratch, git));
+        let index = scratch.original_index(git)?;
+        let written = scratch.index_written()?;
+        let file_mode = scratch.settings.file_mode != Some(false);
+        let tracked = Tracked { work_tree: &scratch.work_tree, entries: &index, written, file_mode };
+        let (aside, seen) = std::thread::scope(|scope| {
+            let looking = scope.spawn(move || glance(tracked));
+            (meanwhile(&index), looking.join())
+        });
+        let staged = asking.join().map_err(|_| anyhow::anyhow!("a thread that looks at the index died"));
         // What is refused says more than what git makes of it.
-        let (aside, index) = aside?;
-        Ok::<_, anyhow::Error>((looked?, index, aside))
+        let aside = aside?;
+        let seen = seen.map_err(|_| anyhow::anyhow!("a thread that looks at the checkout died"))??;
+        Ok::<_, anyhow::Error>((index, seen, staged??, aside))
     })?;
-    let present = scratch.present(&index);
-    let lines = if present.is_empty() && !index.iter().any(|entry| entry.assume_unchanged) {
-        looked?
+    let walked = folders::walk(repo, &mut seen)?;
+    let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
+    let present: Vec<Vec<u8>> = there.map(|(entry, _)| entry.path.clone()).collect();
+    let suspects = seen.fates.iter().filter(|fate| **fate == Fate::Suspect).count();
+    let lines = if suspects <= MAX_SUSPECTS && seen.suspect_bytes <= MAX_SUSPECT_BYTES {
+        let untracked = untracked(scratch, git, &seen)?;
+        let mut lines = lines(&index, &seen.fates, staged, untracked);
+        select(scratch, git, selection, &mut lines)?;
+        lines
     } else {
-        // Promises not to look were kept so far.
+        // Too many to store before they are known to have changed. Promises
+        // not to look are not kept.
         scratch.uncover(git, &index, &present)?;
         look(scratch, git, selection)?
     };
@@ -144,7 +167,18 @@ pub(super) fn scan<T>(
     };
     let changed = working.iter().filter(|(path, after)| in_head(path) != **after).count();
     Ok((
-        Scan { tree, staged_tree, index, present, staged, removed, changed, beside, read: read.into_iter().collect() },
+        Scan {
+            tree,
+            staged_tree,
+            index,
+            present,
+            staged,
+            removed,
+            changed,
+            beside,
+            read: read.into_iter().collect(),
+            walked,
+        },
         aside,
     ))
 }

@@ -101,6 +101,15 @@ impl ScratchRepo {
         index::read(&path).context("cannot read the index")
     }
 
+    /// When the index was last written: seconds and nanoseconds.
+    pub(super) fn index_written(&self) -> Result<(i64, i64)> {
+        match self.path().join("index").symlink_metadata() {
+            Ok(meta) => Ok((meta.mtime(), meta.mtime_nsec())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((0, 0)),
+            Err(error) => Err(error).context("cannot look at the index"),
+        }
+    }
+
     /// Forgets what the index says about times and sizes, so that git reads
     /// every file.
     pub(super) fn distrust(&self, git: &Git) -> Result<()> {
@@ -115,12 +124,6 @@ impl ScratchRepo {
             entries.iter().filter(|entry| entry.assume_unchanged).map(|entry| entry.path.clone()).collect();
         self.update_index(git, &["--no-assume-unchanged"], &assumed)?;
         self.update_index(git, &["--no-skip-worktree"], present)
-    }
-
-    /// Skip-worktree entries whose file is there nevertheless.
-    pub(super) fn present(&self, entries: &[Entry]) -> Vec<Vec<u8>> {
-        let skipped = entries.iter().filter(|entry| entry.skip_worktree && self.lstat(&entry.path).is_some());
-        skipped.map(|entry| entry.path.clone()).collect()
     }
 
     fn update_index(&self, git: &Git, options: &[&str], paths: &[Vec<u8>]) -> Result<()> {

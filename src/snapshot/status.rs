@@ -1,9 +1,17 @@
-//! What `git status` says about a checkout, asked in a scratch repository.
+//! What git says about a checkout, asked in a scratch repository: what is
+//! staged, which files it does not track, and all of it as `git status`.
+//!
+//! Mostly [`glance`](super::glance) has seen which files can have changed; then
+//! git is not asked to look at each, and whatever was suspected is read.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context, Result};
 
+use super::glance::{Fate, Seen};
+use super::index::Entry;
 use super::scratch::ScratchRepo;
 use crate::error::integrity;
 use crate::git::Git;
@@ -44,6 +52,108 @@ impl Line {
     }
 }
 
+/// More names than this are not given to git one by one, in bytes.
+const MAX_NAMES: usize = 96 << 10;
+
+/// A path of HEAD's tree that the index has not in this form.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Staged {
+    change: u8,
+    head: (u32, git2::Oid),
+    index: (u32, git2::Oid),
+}
+
+/// What is staged.
+///
+/// # Errors
+/// When git fails, or says something that is not understood.
+pub(super) fn staged(scratch: &ScratchRepo, git: &Git) -> Result<BTreeMap<Vec<u8>, Staged>> {
+    let words = ["diff-index", "--cached", "--raw", "-z", "--no-renames", "--abbrev=40"];
+    let more = ["--ita-invisible-in-index", "--ignore-submodules=dirty", "HEAD", "--"];
+    let printed = scratch.git(git).args(words).args(more).run(b"").context("cannot compare the index with HEAD")?;
+    let fields: Vec<&[u8]> = printed.split(|byte| *byte == 0).filter(|field| !field.is_empty()).collect();
+    let pairs = fields.chunks(2).map(|pair| {
+        let [record, path] = pair else { return Err(misread(pair.concat().as_slice())) };
+        Ok((path.to_vec(), parse_staged(record).ok_or_else(|| misread(record))?))
+    });
+    pairs.collect()
+}
+
+/// `:MODE MODE OBJECT OBJECT LETTER`
+fn parse_staged(record: &[u8]) -> Option<Staged> {
+    let words: Vec<&str> = std::str::from_utf8(record).ok()?.strip_prefix(':')?.split(' ').collect();
+    let [old, new, from, to, change] = words[..] else { return None };
+    let mode = |text: &str| u32::from_str_radix(text, 8).ok();
+    let object = |text: &str| git2::Oid::from_str(text).ok();
+    let change = *change.as_bytes().first()?;
+    Some(Staged { change, head: (mode(old)?, object(from)?), index: (mode(new)?, object(to)?) })
+}
+
+/// Which of these files, and of those below these folders, git would list as
+/// untracked.
+///
+/// # Errors
+/// When git fails.
+pub(super) fn untracked(scratch: &ScratchRepo, git: &Git, seen: &Seen) -> Result<Vec<Vec<u8>>> {
+    let names = || seen.others.iter().chain(&seen.strange);
+    if names().next().is_none() {
+        return Ok(Vec::new());
+    }
+    let mut call = scratch.git(git).env("GIT_LITERAL_PATHSPECS", "1");
+    call = call.args(["ls-files", "-z", "--others", "--exclude-standard", "--"]);
+    if names().map(|name| name.len() + 1).sum::<usize>() <= MAX_NAMES {
+        call = call.args(names().map(|name| OsStr::from_bytes(name)));
+    }
+    let listed = call.run(b"").context("cannot list the untracked files")?;
+    Ok(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
+}
+
+/// The same lines as [`look`] gives, from what was seen; some of them for files
+/// that turn out to be as they were.
+pub(super) fn lines(
+    index: &[Entry],
+    fates: &[Fate],
+    mut staged: BTreeMap<Vec<u8>, Staged>,
+    untracked: Vec<Vec<u8>>,
+) -> Vec<(Vec<u8>, Line)> {
+    const NONE: (u32, git2::Oid) = (0, git2::Oid::ZERO_SHA1);
+    let mut lines: Vec<(Vec<u8>, Line)> = Vec::new();
+    for (entry, fate) in index.iter().zip(fates) {
+        let path = &entry.path;
+        if entry.stage > 0 {
+            staged.remove(path);
+            if lines.last().is_none_or(|(last, _)| last != path) {
+                lines.push((path.clone(), Line::Conflict));
+            }
+            continue;
+        }
+        let known = staged.remove(path);
+        let working = match fate {
+            Fate::Gone if entry.skip_worktree => b'.',
+            Fate::Gone => b'D',
+            Fate::Same => b'.',
+            // A file stands in the place of a submodule.
+            Fate::Suspect if entry.is_submodule() => b'T',
+            Fate::Suspect => b'M',
+        };
+        if known.is_none() && working == b'.' {
+            continue;
+        }
+        let own = (entry.mode, entry.object);
+        // What is only announced is in neither.
+        let unchanged = if entry.intent_to_add { NONE } else { own };
+        let (change, head, index) =
+            known.map_or((b'.', unchanged, unchanged), |known| (known.change, known.head, known.index));
+        lines.push((path.clone(), Line::Tracked { staged: change, working, head, index }));
+    }
+    let removed = staged.into_iter();
+    lines.extend(removed.map(|(path, known)| {
+        (path, Line::Tracked { staged: known.change, working: b'.', head: known.head, index: known.index })
+    }));
+    lines.extend(untracked.into_iter().map(|path| (path, Line::Untracked)));
+    lines
+}
+
 /// Everything that differs from HEAD or from the index, and what is selected.
 ///
 /// # Errors
@@ -55,6 +165,20 @@ pub(super) fn look(scratch: &ScratchRepo, git: &Git, selection: Selection<'_>) -
     let printed = scratch.git(git).args(words).run(b"").context("cannot read the working files")?;
     let records = printed.split(|byte| *byte == 0).filter(|record| !record.is_empty());
     let mut lines = records.map(|record| parse(record).ok_or_else(|| misread(record))).collect::<Result<Vec<_>>>()?;
+    select(scratch, git, selection, &mut lines)?;
+    Ok(lines)
+}
+
+/// Adds what is selected.
+///
+/// # Errors
+/// When git fails.
+pub(super) fn select(
+    scratch: &ScratchRepo,
+    git: &Git,
+    selection: Selection<'_>,
+    lines: &mut Vec<(Vec<u8>, Line)>,
+) -> Result<()> {
     let mut known: HashSet<Vec<u8>> = lines.iter().map(|(path, _)| path.clone()).collect();
     let mut more: Vec<Vec<u8>> = selection.named.to_vec();
     if !selection.include.is_empty() {
@@ -64,7 +188,7 @@ pub(super) fn look(scratch: &ScratchRepo, git: &Git, selection: Selection<'_>) -
     }
     more.retain(|path| known.insert(path.clone()));
     lines.extend(more.into_iter().map(|path| (path, Line::Untracked)));
-    Ok(lines)
+    Ok(())
 }
 
 fn misread(record: &[u8]) -> anyhow::Error {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::process::Command;
 
 use crate::support::{Facts, Repo, Trip};
 
@@ -54,4 +55,33 @@ fn fifty_thousand_files() {
     }
     let workspace = trip.enter(&trip.publish(repo));
     Facts::of(repo).assert_same(&Facts::of(&workspace));
+}
+
+/// Of no file the index can say that it is as it was.
+#[test]
+fn a_checkout_that_was_copied() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    for n in 0..1_500 {
+        repo.write(format!("d{}/f{n}", n % 30), format!("number {n}\n"));
+    }
+    repo.commit("many");
+    repo.push();
+    let mut copy = repo.clone();
+    copy.path = repo.path.with_file_name("copied");
+    assert!(Command::new("cp").arg("-R").args([&repo.path, &copy.path]).status().unwrap().success());
+    copy.write("d1/f1", "changed\n");
+    copy.write("d2/f2", "NUMBER 2\n");
+    copy.write("d2/new", "new\n");
+    copy.remove("d3/f3");
+    copy.git(&["update-index", "--assume-unchanged", "d4/f4"]);
+    copy.write("d4/f4", "promised not to change\n");
+    copy.git(&["update-index", "--skip-worktree", "d5/f5", "d6/f6"]);
+    copy.write("d5/f5", "kept out of sight\n");
+    copy.remove("d6/f6");
+    let workspace = trip.round(&copy);
+    for path in ["d1/f1", "d4/f4", "d5/f5"] {
+        assert_eq!(fs::read(copy.path.join(path)).unwrap(), fs::read(workspace.path.join(path)).unwrap(), "{path}");
+    }
+    assert!(!workspace.path.join("d6/f6").exists());
 }

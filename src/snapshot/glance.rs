@@ -1,0 +1,262 @@
+//! Which tracked files may differ from the index, as far as `lstat` says, and
+//! what else lies in their folders. One pass through the folders that have
+//! tracked files, by several threads, relative to open folders and never
+//! through a link.
+//!
+//! Nothing is taken for unchanged that git would read: a file counts as it is
+//! in the index only when all of its stat data does, and when it cannot have
+//! been written in the tick of the clock in which the index was.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+
+use super::index::{Entry, Stat};
+use super::refuse;
+
+/// So many folders are enough to share out.
+const SHARES: usize = 64;
+/// Clocks of files are no finer than this, in nanoseconds.
+const TICK: i128 = 20_000_000;
+
+/// What became of a tracked file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Fate {
+    /// Nothing stands there that could be it.
+    Gone,
+    /// As the index has it.
+    Same,
+    /// Only its content says.
+    Suspect,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Of each entry of the index.
+    pub(super) fates: Vec<Fate>,
+    /// Bytes of those whose content has to say.
+    pub(super) suspect_bytes: u64,
+    /// Files and links that the index does not have, in folders that it has.
+    pub(super) others: Vec<Vec<u8>>,
+    /// Folders that the index does not have.
+    pub(super) strange: Vec<Vec<u8>>,
+    /// Folders that the index has and that are empty.
+    pub(super) empty: Vec<Vec<u8>>,
+    /// Sockets, pipes and devices.
+    pub(super) special: Vec<(Vec<u8>, &'static str)>,
+}
+
+/// The checkout, and what its index says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tracked<'a> {
+    pub(super) work_tree: &'a Path,
+    /// In the order of the file.
+    pub(super) entries: &'a [Entry],
+    /// When the index was written: seconds and nanoseconds.
+    pub(super) written: (i64, i64),
+    /// Whether executable bits mean something here.
+    pub(super) file_mode: bool,
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// When a folder cannot be read, or is a repository that git does not track.
+pub(super) fn glance(tracked: Tracked<'_>) -> Result<Seen> {
+    let walk = Walk {
+        tracked,
+        fates: tracked.entries.iter().map(|_| AtomicU8::new(Fate::Gone as u8)).collect(),
+        bytes: AtomicUsize::new(0),
+    };
+    let mut seen = Seen::default();
+    // Widely first, until there is enough for all threads.
+    let mut pending = std::collections::VecDeque::from([Vec::new()]);
+    while pending.len() < SHARES
+        && let Some(folder) = pending.pop_front()
+    {
+        let mut below = Vec::new();
+        walk.folder(folder, &mut below, &mut seen)?;
+        pending.extend(below);
+    }
+    let shared = Mutex::new(Vec::from(pending));
+    let work = || -> Result<Seen> {
+        let (mut seen, mut own) = (Seen::default(), Vec::new());
+        loop {
+            let next = own.pop().or_else(|| shared.lock().ok()?.pop());
+            let Some(folder) = next else { return Ok(seen) };
+            walk.folder(folder, &mut own, &mut seen)?;
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    let parts = std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let others = threads.into_iter().map(|thread| thread.join());
+        let others = others.map(|part| part.unwrap_or_else(|_| Err(anyhow::anyhow!("a thread that looks died"))));
+        std::iter::once(own).chain(others).collect::<Vec<_>>()
+    });
+    for part in parts {
+        let part = part?;
+        seen.others.extend(part.others);
+        seen.strange.extend(part.strange);
+        seen.empty.extend(part.empty);
+        seen.special.extend(part.special);
+    }
+    seen.others.sort_unstable();
+    seen.strange.sort_unstable();
+    seen.fates = walk.fates.iter().map(|fate| fate_of(fate.load(Ordering::Relaxed))).collect();
+    seen.suspect_bytes = walk.bytes.load(Ordering::Relaxed) as u64;
+    Ok(seen)
+}
+
+fn fate_of(byte: u8) -> Fate {
+    [Fate::Gone, Fate::Same, Fate::Suspect][usize::from(byte.min(2))]
+}
+
+struct Walk<'a> {
+    tracked: Tracked<'a>,
+    fates: Vec<AtomicU8>,
+    bytes: AtomicUsize,
+}
+
+impl Walk<'_> {
+    /// One folder; those below it that have tracked files are added to `below`.
+    fn folder(&self, folder: Vec<u8>, below: &mut Vec<Vec<u8>>, seen: &mut Seen) -> Result<()> {
+        let full = self.tracked.work_tree.join(OsStr::from_bytes(&folder));
+        let context = || format!("cannot read {}", full.display());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open: OwnedFd = rustix::fs::openat(CWD, &full, flags, Mode::empty()).with_context(context)?;
+        let mut path = folder;
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        let (length, range) = (path.len(), self.below(&path));
+        let mut count = 0;
+        for entry in Dir::read_from(&open).with_context(context)? {
+            let entry = entry.with_context(context)?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if name.to_bytes() == b".git" {
+                if length == 0 {
+                    continue;
+                }
+                return Err(refuse::nested_repository(&full.display().to_string()).into());
+            }
+            path.truncate(length);
+            path.extend_from_slice(name.to_bytes());
+            let at = self.find(&path, range.clone());
+            let mut kind = entry.file_type();
+            if kind == FileType::Unknown {
+                let Ok(stat) = rustix::fs::statat(&open, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+                kind = FileType::from_raw_mode(stat.st_mode);
+            }
+            match kind {
+                FileType::Directory => {
+                    count += 1;
+                    match at {
+                        Some(at) if self.tracked.entries[at].is_submodule() => self.all_at(at, Fate::Same),
+                        _ => {
+                            path.push(b'/');
+                            let has = !self.below(&path).is_empty();
+                            path.pop();
+                            if has { below.push(path.clone()) } else { seen.strange.push(path.clone()) }
+                        }
+                    }
+                }
+                FileType::RegularFile | FileType::Symlink => {
+                    count += 1;
+                    match at {
+                        None => seen.others.push(path.clone()),
+                        Some(at) => {
+                            let Ok(stat) = rustix::fs::statat(&open, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+                            let fate = self.fate(&self.tracked.entries[at], &stat);
+                            if fate == Fate::Suspect {
+                                self.bytes.fetch_add(stat.st_size as usize, Ordering::Relaxed);
+                            }
+                            self.all_at(at, fate);
+                        }
+                    }
+                }
+                // Nothing of it arrives: its folder is empty there.
+                other => seen.special.push((path.clone(), name_of(other))),
+            }
+        }
+        if count == 0 && length > 0 {
+            path.truncate(length - 1);
+            seen.empty.push(path);
+        }
+        Ok(())
+    }
+
+    /// The entries below a folder, which ends with a slash.
+    fn below(&self, folder: &[u8]) -> std::ops::Range<usize> {
+        let entries = self.tracked.entries;
+        let start = entries.partition_point(|entry| &*entry.path < folder);
+        let count = entries[start..].partition_point(|entry| entry.path.starts_with(folder));
+        start..start + count
+    }
+
+    /// The first entry of this path.
+    fn find(&self, path: &[u8], range: std::ops::Range<usize>) -> Option<usize> {
+        let at = range.start + self.tracked.entries[range.clone()].partition_point(|entry| &*entry.path < path);
+        (at < range.end && self.tracked.entries[at].path == path).then_some(at)
+    }
+
+    /// In a conflict a path has several entries.
+    fn all_at(&self, first: usize, fate: Fate) {
+        let path = &self.tracked.entries[first].path;
+        let same = self.tracked.entries[first..].iter().take_while(|entry| entry.path == *path);
+        for at in first..first + same.count() {
+            self.fates[at].store(fate as u8, Ordering::Relaxed);
+        }
+    }
+
+    fn fate(&self, entry: &Entry, stat: &rustix::fs::Stat) -> Fate {
+        let known = Stat { dev: 0, ..entry.stat };
+        let now = Stat { dev: 0, ..Stat::from(stat) };
+        let kind = match entry.mode & 0o170_000 {
+            0o100_000 => {
+                let executable = stat.st_mode & 0o100 != 0;
+                FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                    && (!self.tracked.file_mode || executable == (entry.mode & 0o111 != 0))
+            }
+            0o120_000 => FileType::from_raw_mode(stat.st_mode) == FileType::Symlink,
+            _ => false,
+        };
+        if kind && known == now && !entry.intent_to_add && !entry.skip_worktree && !self.is_racy(entry.stat.mtime) {
+            Fate::Same
+        } else {
+            Fate::Suspect
+        }
+    }
+
+    /// Whether a file with this time may have been written after the index
+    /// was, and still look the same.
+    fn is_racy(&self, (seconds, nanoseconds): (u32, u32)) -> bool {
+        let written = self.tracked.written;
+        // Where times have no fractions, a second is the tick.
+        if nanoseconds == 0 || written.1 == 0 {
+            return i64::from(seconds) >= written.0;
+        }
+        let ns = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+        ns(seconds.into(), nanoseconds.into()) + TICK >= ns(written.0, written.1)
+    }
+}
+
+fn name_of(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Socket => "socket",
+        FileType::Fifo => "pipe",
+        _ => "device",
+    }
+}
