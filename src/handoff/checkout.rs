@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 
 use super::context::{Context, Located};
 use super::ground::Ground;
-use super::publish::{no_image, workdir};
+use super::publish::{chosen, no_image, workdir};
 use super::resolve::Resolved;
 use super::start::{self, RuntimeOptions};
 use super::{approval, hydrate, image_source};
@@ -99,12 +99,8 @@ pub(super) fn take(
 
 fn capture(ctx: &Context, repo: &git2::Repository, project: &Project) -> Result<Captured> {
     let git = Git::find(&ctx.env)?;
-    let options = snapshot::Options {
-        include: project.snapshot.include.clone(),
-        exclude: project.snapshot.exclude.clone(),
-        max_lfs: project.snapshot.max_lfs()?,
-    };
-    let draft = snapshot::draft(&git, repo, &options)?;
+    let root = repo.workdir().unwrap_or(&ctx.cwd);
+    let draft = snapshot::draft(&git, repo, &chosen(project, root)?)?;
     let packed = draft.pack(&git)?;
     draft.seal(packed)
 }

@@ -305,6 +305,18 @@ fn store_of(ctx: &Context, origin: Option<&Pin>) -> Result<StoreRef> {
     }
 }
 
+/// What of a checkout the project wants to be captured.
+///
+/// # Errors
+/// When a limit cannot be read.
+pub(super) fn chosen(project: &Project, root: &Path) -> Result<snapshot::Options> {
+    let wanted = &project.snapshot;
+    let mut exclude = wanted.exclude.clone();
+    // Copies of sealed trees are nobody's work.
+    exclude.extend(forget_materialized(root).into_iter().map(|path| format!("/{}/", escape_pattern(&path))));
+    Ok(snapshot::Options { include: wanted.include.clone(), exclude, max_lfs: wanted.max_lfs()? })
+}
+
 /// Captures the checkout, looks at what would travel, and packs it.
 fn capture(
     ctx: &Context,
@@ -314,13 +326,8 @@ fn capture(
     scanner: &Scanner,
     redact: bool,
 ) -> Result<(Captured, Screened)> {
-    let mut exclude = project.snapshot.exclude.clone();
-    // Copies of sealed trees are nobody's work.
     let root = repo.workdir().unwrap_or(&ctx.cwd);
-    exclude.extend(forget_materialized(root).into_iter().map(|path| format!("/{}/", escape_pattern(&path))));
-    let options =
-        snapshot::Options { include: project.snapshot.include.clone(), exclude, max_lfs: project.snapshot.max_lfs()? };
-    let mut draft = snapshot::draft(git, repo, &options)?;
+    let mut draft = snapshot::draft(git, repo, &chosen(project, root)?)?;
     // Mostly nothing is found, and git need not have waited.
     let (packed, found) = std::thread::scope(|scope| {
         let packing = scope.spawn(|| draft.pack(git));

@@ -10,6 +10,7 @@ mod lfs;
 mod names;
 mod operations;
 mod random;
+mod real;
 mod refusals;
 mod republish;
 mod selection;

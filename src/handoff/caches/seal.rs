@@ -68,7 +68,7 @@ pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         .hint("envctl cache prune, or point XDG_CACHE_HOME at a larger disk")
         .into());
     }
-    ctx.ui.status("Sealing", &format!("the cache {}: {} (network: {network})", wanted.name, entry.setup.trim()));
+    ctx.ui.status("Sealing", &format!("the cache {}: {} (network: {network})", wanted.name, in_a_line(&entry.setup)));
     let draft = caches.trees.draft()?;
     let options = RuntimeOptions { network: Some(network), no_secrets: true, ..RuntimeOptions::default() };
     let mut spec = start::spec(ctx, caches.resolved, image, caches.pulled, caches.workspace, caches.project, &options)?;
@@ -99,7 +99,15 @@ pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         output: Some(Arc::new(log.try_clone()?)),
     };
     let began = std::time::Instant::now();
-    let mut sandbox = Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?;
+    let mut sandbox = match Sandbox::start(&ctx.runtimes(), ctx.clock, &spec) {
+        // The runtime that waits for it may need no network at all.
+        Err(error) if network == Network::Private => {
+            let why = format!("the setup of the cache {} could not be started: {error:#}", wanted.name);
+            ctx.ui.warn(&format!("{why}; the runtime goes without it"));
+            return Ok(None);
+        }
+        started => started?,
+    };
     crash::point("seal.started");
     let outcome = sandbox.run(&session)?;
     let receipt = sandbox.reset(ctx.clock, "sealed")?;
@@ -137,10 +145,20 @@ pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     Ok(Some(record.clone()))
 }
 
+/// The first line of a command, and whether there are more.
+fn in_a_line(command: &str) -> String {
+    let mut lines = command.trim().lines();
+    let first = lines.next().unwrap_or_default().trim_end();
+    if lines.next().is_some() { format!("{first} …") } else { first.to_owned() }
+}
+
 /// Shows the end of what a failed setup printed.
 fn tell_failure(ctx: &super::Context, name: &str, outcome: &Outcome, path: &Path, log: &mut std::fs::File) {
     let how = match outcome {
-        Outcome::NotStarted { program, .. } => format!("{program} is not in the image"),
+        Outcome::NotStarted { program, errno } => {
+            let why = std::io::Error::from_raw_os_error(*errno);
+            format!("{program} cannot be started: {why}; is it in the image, with all that it needs?")
+        }
         Outcome::TimedOut => "it took too long".to_owned(),
         outcome => format!("exit code {}", outcome.exit_code()),
     };

@@ -119,6 +119,24 @@ fn a_network_for_a_setup_is_approved_first() {
 }
 
 #[test]
+fn a_network_that_does_not_come_up_costs_the_cache_alone() {
+    let lab = Lab::new();
+    let task = task(&lab, &format!("{}network = \"private\"\n", deps("echo 1; echo 2 > deps/file\necho 3")));
+    let refused = lab.enter(&task, &["true"]).code(125).stderr;
+    let digest = refused.split("--digest ").nth(1).unwrap().split_whitespace().next().unwrap();
+    lab.dev.envctl(["approve", "--digest", digest]).ok();
+    lab.dev.envctl(["enter", "--no-runtime", &task]).ok();
+    let binary = lab.dev.binary().to_str().unwrap();
+    // Without pasta, which is found there.
+    let without =
+        lab.dev.call("env", ["PATH=/nowhere", binary, "enter", "--fresh", &task, "--", "echo", "inside"]).ok();
+    assert_eq!(without.stdout, "inside\n");
+    without.says(&["the setup of the cache deps could not be started", "pasta", "goes without it"]);
+    lab.enter(&task, &["cat", "deps/file"]).ok().says(&["Sealing the cache deps: ", "…"]);
+    lab.assert_baseline();
+}
+
+#[test]
 fn case_54_two_that_need_one_entry_make_it_once() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");
