@@ -166,6 +166,19 @@ impl Paths {
         self.workspaces().join(repo_key).join("project")
     }
 
+    /// Lists of copies of sealed trees.
+    pub fn all_copies(&self) -> PathBuf {
+        self.data.join("copies")
+    }
+
+    /// What of a workspace is a copy of a sealed tree.
+    pub fn copies(&self, workspace: &Path) -> PathBuf {
+        // Without a slash at its end.
+        let workspace: PathBuf = workspace.components().collect();
+        let key = Digest::of(workspace.as_os_str().as_encoded_bytes());
+        self.all_copies().join(format!("{}.json", &key.hex()[..32]))
+    }
+
     /// Workspaces that were set aside before anything unsaved could be lost.
     pub fn recovery(&self) -> PathBuf {
         self.data.join("recovery")

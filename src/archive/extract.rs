@@ -20,6 +20,8 @@ use super::tar::{Entry, EntryKind, Tar, bad};
 
 /// Entries of one layer; more is no image but an attack on the inodes.
 const MAX_ENTRIES: u64 = 20_000_000;
+/// Bytes of paths that are kept until the end, for what can be set only then.
+const MAX_KEPT: usize = 256 << 20;
 /// Cached descriptors of folders.
 const MAX_CACHED: usize = 256;
 
@@ -81,6 +83,8 @@ pub(super) struct Extractor<'a> {
     kind: Kind,
     counts: Counts,
     buffer: Vec<u8>,
+    /// Bytes of the paths in `folders` and `owners`.
+    kept: usize,
 }
 
 impl<'a> Extractor<'a> {
@@ -95,6 +99,7 @@ impl<'a> Extractor<'a> {
             kind,
             counts: Counts::default(),
             buffer: vec![0; 128 << 10],
+            kept: 0,
         }
     }
 
@@ -106,6 +111,9 @@ impl<'a> Extractor<'a> {
                 return Err(bad(format!("more than {MAX_ENTRIES} entries")));
             }
             self.entry(&entry, tar).map_err(|error| named(error, &entry.path))?;
+            if self.kept > MAX_KEPT {
+                return Err(bad(format!("the names of its folders take more than {MAX_KEPT} bytes")));
+            }
         }
         self.finish_folders()?;
         Ok((self.counts, self.owners))
@@ -246,6 +254,7 @@ impl<'a> Extractor<'a> {
     /// Modes and times of folders come last: a read-only folder could not be
     /// filled, and filling one changes its time.
     fn folder_settings(&mut self, path: Vec<u8>, entry: &Entry) {
+        self.kept += path.len();
         self.folders.push(Folder { path, mode: entry.mode & 0o7777, mtime: entry.mtime });
     }
 
@@ -313,6 +322,7 @@ impl<'a> Extractor<'a> {
             return Err(bad(format!("owner {}:{} is out of range", entry.uid, entry.gid)));
         };
         if (uid, gid) != self.default_owner {
+            self.kept += path.len();
             self.owners.push(Owned { path: c_string(&path)?, uid, gid });
         }
         Ok(())

@@ -15,7 +15,7 @@ use crate::config::{CacheEntry, NetworkName, Project, SetupNetwork};
 use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock};
 use crate::error::{not_found, policy};
-use crate::identity::TaskRef;
+use crate::identity::{StoreRef, TaskRef};
 
 /// Upper bound for the file of approvals in bytes.
 const MAX_APPROVALS: u64 = 4 << 20;
@@ -23,8 +23,12 @@ const MAX_APPROVALS: u64 = 4 << 20;
 /// What a project wants from the host beyond a sandbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asks {
-    /// The repository.
+    /// The repository, as the task names it.
     pub repo: String,
+    /// The store that the task comes from: whoever writes to it chooses image
+    /// and code. None for a checkout of this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
     /// `private` or `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
@@ -52,7 +56,7 @@ pub(super) struct Settled {
 
 impl Asks {
     /// What is left to ask for.
-    pub(super) fn of(repo: &str, project: &Project, settled: Settled) -> Self {
+    pub(super) fn of(repo: &str, store: Option<&StoreRef>, project: &Project, settled: Settled) -> Self {
         let runtime = &project.runtime;
         let network = match runtime.network {
             Some(NetworkName::Private) => Some("private"),
@@ -64,7 +68,8 @@ impl Asks {
             (true, false) => format!("{}:env", secret.name),
             _ => format!("{}:file", secret.name),
         };
-        let mut asks = Asks { repo: repo.to_owned(), ..Asks::default() };
+        let store = store.map(ToString::to_string);
+        let mut asks = Asks { repo: repo.to_owned(), store, ..Asks::default() };
         if !settled.network {
             asks.network = network.map(str::to_owned);
         }
@@ -108,6 +113,14 @@ impl Asks {
     pub fn digest(&self) -> Digest {
         // Serialising plain texts cannot fail.
         Digest::of(&serde_json::to_vec(&("envctl approval 1", self)).unwrap_or_default())
+    }
+
+    /// Who asks.
+    fn who(&self) -> String {
+        match &self.store {
+            Some(store) => format!("{} (tasks of {store})", self.repo),
+            None => self.repo.clone(),
+        }
     }
 
     /// Each thing on a line of its own.
@@ -260,7 +273,8 @@ pub fn approve_task(ctx: &Context, task: &TaskRef) -> Result<Asked> {
             .into());
     };
     let project = ctx.project(&pin.workspace)?;
-    let asks = Asks::of(&resolved.identity.repo.url.to_string(), &project, Settled::default());
+    let store = (!resolved.local).then_some(&resolved.task.store);
+    let asks = Asks::of(&resolved.identity.repo.url.to_string(), store, &project, Settled::default());
     if asks.is_empty() {
         return Ok(Asked::Nothing);
     }
@@ -289,7 +303,7 @@ pub(super) fn require(ctx: &Context, task: Option<&str>, asks: &Asks) -> Result<
         Some(task) => format!("look at it with: envctl approve {task}; {way}"),
         None => format!("it is in its envctl.toml; {way}"),
     };
-    Err(policy(format!("{} asks for {}, which is not approved", asks.repo, asks.lines().join(", "))).hint(hint).into())
+    Err(policy(format!("{} asks for {}, which is not approved", asks.who(), asks.lines().join(", "))).hint(hint).into())
 }
 
 /// Shows what is asked for, and what is new in it, and asks.
@@ -298,8 +312,8 @@ pub(super) fn require(ctx: &Context, task: Option<&str>, asks: &Asks) -> Result<
 /// When the terminal goes away.
 pub(super) fn ask(ctx: &Context, known: &Approvals, asks: &Asks) -> Result<bool> {
     let before = known.approval.iter().rev().filter_map(|approval| approval.asks.as_ref());
-    let before = before.into_iter().find(|before| before.repo == asks.repo);
-    ctx.ui.status("Approval", &format!("the project {} asks for:", asks.repo));
+    let before = before.into_iter().find(|before| before.repo == asks.repo && before.store == asks.store);
+    ctx.ui.status("Approval", &format!("the project {} asks for:", asks.who()));
     let old = before.map(Asks::lines).unwrap_or_default();
     for line in asks.lines() {
         let new = if before.is_some() && !old.contains(&line) { " (new)" } else { "" };
@@ -312,7 +326,8 @@ pub(super) fn ask(ctx: &Context, known: &Approvals, asks: &Asks) -> Result<bool>
     ctx.ui.confirm("Allow this, now and whenever it asks for exactly the same?")
 }
 
-/// Makes sure that repositories may be fetched from a host.
+/// Makes sure that repositories may be fetched from a host, or from a folder of
+/// this machine, which is named by its `file:` URL.
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they may not, or nobody can be asked.
@@ -320,14 +335,19 @@ pub(super) fn require_host(ctx: &Context, host: &str) -> Result<()> {
     if approvals(ctx)?.host.iter().any(|known| known.name == host) {
         return Ok(());
     }
+    let what = if host.contains("://") || host.starts_with('/') {
+        format!("a folder of this machine, {host}")
+    } else {
+        format!("on {host}")
+    };
     if ctx.options.interactive {
-        ctx.ui.status("Approval", &format!("the task's repository is on {host}, from which nothing was fetched yet"));
+        ctx.ui.status("Approval", &format!("the task's repository is {what}, from which nothing was fetched yet"));
         if ctx.ui.confirm("Fetch from it, now and later, with your own credentials for it?")? {
             return approve_host(ctx, host);
         }
     }
-    Err(policy(format!("the repository is on {host}, from which nothing was fetched yet"))
-        .hint(format!("if you trust it: envctl approve --host {host}"))
+    Err(policy(format!("the repository is {what}, from which nothing was fetched yet"))
+        .hint(format!("if you trust it: envctl approve --host {}", super::publish::quote(host)))
         .into())
 }
 
@@ -338,7 +358,7 @@ mod tests {
     #[test]
     fn what_is_asked_for_has_one_name_and_every_change_another() {
         let project = |text: &str| Project::parse(text, "envctl.toml").unwrap();
-        let asks = |text: &str| Asks::of("https://a/b", &project(text), Settled::default());
+        let asks = |text: &str| Asks::of("https://a/b", None, &project(text), Settled::default());
         let base = asks("[runtime]\nnetwork = \"host\"\nsecrets = [\"A\", \"B\"]\nports = [\"1=\"]");
         assert_eq!(
             base.digest(),
@@ -352,9 +372,13 @@ mod tests {
         ] {
             assert_ne!(base.digest(), asks(other).digest(), "{other}");
         }
+        let store: StoreRef = "oci:/srv/tasks".parse().unwrap();
+        let secret = project("[runtime]\nsecrets = [\"A\"]");
+        let of = |store| Asks::of("https://a/b", store, &secret, Settled::default()).digest();
+        assert_ne!(of(Some(&store)), of(None), "whoever writes to another store is another");
         assert!(asks("[runtime]\nports = [3000]\nnetwork = \"isolated\"").is_empty());
         let settled = Settled { network: true, secrets: true, ports: true };
-        assert!(Asks::of("x", &project("[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]"), settled).is_empty());
+        assert!(Asks::of("x", None, &project("[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]"), settled).is_empty());
     }
 
     #[test]

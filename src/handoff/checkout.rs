@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 
 use super::context::{Context, Located};
 use super::ground::Ground;
+use super::pin::State;
 use super::publish::{chosen, no_image, workdir};
 use super::resolve::Resolved;
 use super::start::{self, RuntimeOptions};
@@ -25,6 +26,7 @@ use crate::disk::{self, Durability, remove};
 use crate::git::Git;
 use crate::identity::{Handoff, Identity, Repo, RepoUrl, SCHEMA, StoreRef, Target, TaskId, Toolchain, Workdir};
 use crate::snapshot::{self, Captured, Document};
+use crate::workspace;
 
 /// What `run` is told about the checkout.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +63,7 @@ pub(super) fn take(
     let parent = ground.parent(ctx)?;
     let url: RepoUrl = snapshot::remote_url(&repo)?.parse()?;
     // Before anything is made: no store knows this task, to look at it there.
-    approval::require(ctx, None, &start::asks(&url, &project, runtime))?;
+    approval::require(ctx, None, &start::asks(&url, None, &project, runtime))?;
     let captured = capture(ctx, &repo, &project)?;
     let document = captured.document.clone();
     let (toolchain, store) = toolchain(ctx, options, &project, ground, parent.as_ref())?;
@@ -100,7 +102,7 @@ pub(super) fn take(
 fn capture(ctx: &Context, repo: &git2::Repository, project: &Project) -> Result<Captured> {
     let git = Git::find(&ctx.env)?;
     let root = repo.workdir().unwrap_or(&ctx.cwd);
-    let draft = snapshot::draft(&git, repo, &chosen(project, root)?)?;
+    let draft = snapshot::draft(&git, repo, &chosen(ctx, project, root)?)?;
     let packed = draft.pack(&git)?;
     draft.seal(packed)
 }
@@ -152,7 +154,10 @@ fn borrow_commits(ctx: &Context, resolved: &Resolved, document: &Document, root:
 pub(super) fn tidy(ctx: &Context, taken: &Taken, place: &Path, published: Option<&str>) -> Result<bool> {
     let resolved = &taken.resolved;
     let repo = snapshot::open(place)?;
-    let captured = capture(ctx, &repo, &ctx.project(place)?)?;
+    let mut project = ctx.project(place)?;
+    // What a publish would leave out was made here all the same.
+    project.snapshot.exclude = Vec::new();
+    let captured = capture(ctx, &repo, &project)?;
     let (now, then) = (&captured.document, &taken.document);
     let safe = published.is_some_and(|snapshot| snapshot == captured.id().to_string());
     // Of the remote the copy may know less, and so pack more.
@@ -166,8 +171,14 @@ pub(super) fn tidy(ctx: &Context, taken: &Taken, place: &Path, published: Option
             ..now.clone()
         };
     drop(repo);
+    let mut saved: Vec<String> = State::of(then).commits().collect();
+    if safe {
+        saved.extend(State::of(now).commits());
+    }
+    // Other branches, stashes: no snapshot has them.
+    let loose = workspace::loose_ends(place, &saved, !(same || safe))?;
     let _lock = hydrate::lock(ctx, resolved, place)?;
-    if !(same || safe) || ctx.runtimes().live()?.iter().any(|lease| lease.workspace == place) {
+    if !loose.is_empty() || !(same || safe) || ctx.runtimes().live()?.iter().any(|lease| lease.workspace == place) {
         return Ok(false);
     }
     remove::tree(place)?;

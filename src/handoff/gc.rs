@@ -125,6 +125,12 @@ pub fn gc(ctx: &Context, receipts: Vec<Receipt>, dry: bool) -> Result<Collected>
             }
         }
     }
+    for path in children(&ctx.paths.all_copies()).into_iter().filter(|path| is_older(ctx, path, RECORDS)) {
+        // Without it a copy is taken for the developer's own files, and stays.
+        if dry || fs::remove_file(&path).is_ok() {
+            removed("draft", path, "it is older than 30 days");
+        }
+    }
     crash::point("gc.trash");
     for path in children(&ctx.paths.quarantine()).into_iter().filter(|path| is_older(ctx, path, RECORDS)) {
         if dry || remove_anyhow(ctx, &path).is_ok() {

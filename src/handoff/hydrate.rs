@@ -15,7 +15,7 @@ use crate::disk;
 use crate::error::{failure, integrity, usage};
 use crate::git::Git;
 use crate::git::lfs::Pointer;
-use crate::identity::{Commit, Identity};
+use crate::identity::{Commit, Identity, StoreRef};
 use crate::snapshot::{self, Document, Parity};
 use crate::workspace::{self, Draft, Mirror, Remote};
 
@@ -122,13 +122,19 @@ pub(super) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document
     let url = reachable(ctx, resolved);
     let remote = remote(ctx, &url);
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
-    if let Some(host) = resolved.identity.repo.url.host()
-        && url == resolved.identity.repo.url.to_string()
+    // A rewrite rule is the developer's own word, and so is a checkout of theirs.
+    if url == resolved.identity.repo.url.to_string()
+        && !resolved.local
         && !ctx.options.offline
         && !mirror(ctx, resolved).has(&document.base)
     {
-        // A rewrite rule is the developer's own word.
-        super::approval::require_host(ctx, host)?;
+        match (resolved.identity.repo.url.host(), &resolved.task.store) {
+            (Some(host), _) => super::approval::require_host(ctx, host)?,
+            // Whoever can write to a registry could name any repository of
+            // this machine, and everything in it would be readable inside.
+            (None, StoreRef::Registry(_)) => super::approval::require_host(ctx, &url)?,
+            (None, _) => {}
+        }
     }
     let told = Told { ctx, what: format!("{} from {url}", document.base.short()) };
     Ok(mirror(ctx, resolved).ensure(&git, remote, &document.base, &others, &told)?.bytes)

@@ -309,11 +309,12 @@ fn store_of(ctx: &Context, origin: Option<&Pin>) -> Result<StoreRef> {
 ///
 /// # Errors
 /// When a limit cannot be read.
-pub(super) fn chosen(project: &Project, root: &Path) -> Result<snapshot::Options> {
+pub(super) fn chosen(ctx: &Context, project: &Project, root: &Path) -> Result<snapshot::Options> {
     let wanted = &project.snapshot;
     let mut exclude = wanted.exclude.clone();
     // Copies of sealed trees are nobody's work.
-    exclude.extend(forget_materialized(root).into_iter().map(|path| format!("/{}/", escape_pattern(&path))));
+    exclude
+        .extend(forget_materialized(&ctx.paths, root).into_iter().map(|path| format!("/{}/", escape_pattern(&path))));
     Ok(snapshot::Options { include: wanted.include.clone(), exclude, max_lfs: wanted.max_lfs()? })
 }
 
@@ -327,7 +328,7 @@ fn capture(
     redact: bool,
 ) -> Result<(Captured, Screened)> {
     let root = repo.workdir().unwrap_or(&ctx.cwd);
-    let mut draft = snapshot::draft(git, repo, &chosen(project, root)?)?;
+    let mut draft = snapshot::draft(git, repo, &chosen(ctx, project, root)?)?;
     // Mostly nothing is found, and git need not have waited.
     let (packed, found) = std::thread::scope(|scope| {
         let packing = scope.spawn(|| draft.pack(git));

@@ -1,6 +1,6 @@
 //! What a project asks for takes effect with the developer's word alone.
 
-use crate::support::{ImageBuilder, Lab, Terminal};
+use crate::support::{ImageBuilder, Lab, Terminal, copy};
 
 /// A task whose project asks for this.
 fn asking(lab: &Lab, project: &str) -> String {
@@ -62,6 +62,22 @@ fn it_is_for_the_content() {
     let plain = asking(&lab, "");
     lab.sh(&plain, "printf '[runtime]\\nnetwork = \"host\"\\n' >envctl.toml");
     digest(&lab, &plain);
+}
+
+/// Whoever writes to a store chooses the image and the code that get it.
+#[test]
+fn it_is_for_the_store() {
+    let lab = Lab::new();
+    let task = asking(&lab, "[runtime]\nsecrets = [\"TOKEN:env\"]\n");
+    lab.dev.write("config/envctl/config.toml", "[secrets]\nTOKEN = \"env:TOKEN\"\n");
+    lab.dev.envctl(["approve", "--digest", &digest(&lab, &task)]).ok();
+    let enter =
+        |task: &str| lab.dev.envctl(["enter", task, "--", "sh", "-c", "echo $TOKEN"]).env("TOKEN", "hunter2-value");
+    assert_eq!(enter(&task).ok().stdout, "hunter2-value\n");
+    let other = lab.store.path.with_file_name("other-store");
+    copy(&lab.store.path, &other);
+    let (_, name) = task.rsplit_once(':').unwrap();
+    enter(&format!("oci:{}:{name}", other.display())).code(125).says(&["not approved", "other-store"]);
 }
 
 #[test]

@@ -157,6 +157,7 @@ impl<'a> Caches<'a> {
             workspace: self.workspace,
             workdir: self.resolved.identity.workdir.as_str(),
             mirror: super::hydrate::mirror(self.ctx, self.resolved).objects(),
+            paths: &self.ctx.paths,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Where a tree appears: never through a link, never over tracked files, and
 //! over other people's files only when they are envctl's own copies.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -19,13 +20,22 @@ use crate::cache::{Holder, Record};
 use crate::config::Spot;
 use crate::digest::Digest;
 use crate::disk::{self, Durability, remove};
+use crate::error::failure;
+use crate::paths::Paths;
 use crate::runtime::{Access, Place};
-
-/// Below `.git`: what of the workspace is a copy of a sealed tree.
-const COPIES: &str = ".git/envctl-materialized.json";
 
 const FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
+
+/// What of a workspace is a copy. The list lies outside of it: a program inside
+/// could say that anything is one, and copies are removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Copies {
+    /// The workspace's folder, as `stat` names it: another one in its place has
+    /// no copies.
+    folder: (u64, u64),
+    copies: Vec<Copied>,
+}
 
 /// A copy of a sealed tree in a workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +69,8 @@ pub(super) struct Ground<'a> {
     pub(super) workdir: &'a str,
     /// The objects that it borrows, at the path that they have on both sides.
     pub(super) mirror: PathBuf,
+    /// Where envctl lies.
+    pub(super) paths: &'a Paths,
 }
 
 /// Why a tree cannot appear at a place; `None` when it can. Nothing is changed.
@@ -85,7 +97,7 @@ pub(super) fn obstacle(ground: &Ground<'_>, spot: &Spot) -> Result<Option<&'stat
             Err(error) => return Err(error).with_context(|| format!("cannot open {}", workspace.join(path).display())),
         };
     }
-    if is_empty(&current)? || copied(workspace).iter().any(|copy| copy.path == *path) {
+    if is_empty(&current)? || copied(ground.paths, workspace).iter().any(|copy| copy.path == *path) {
         return Ok(None);
     }
     if has_tracked(workspace, path)? {
@@ -158,8 +170,29 @@ fn has_tracked(workspace: &Path, path: &str) -> Result<bool> {
     Ok(index.iter().any(|entry| entry.path == path.as_bytes() || entry.path.starts_with(below.as_bytes())))
 }
 
-fn copied(workspace: &Path) -> Vec<Copied> {
-    disk::read_json(&workspace.join(COPIES)).ok().flatten().unwrap_or_default()
+fn copied(paths: &Paths, workspace: &Path) -> Vec<Copied> {
+    let known: Option<Copies> = disk::read_json(&paths.copies(workspace)).ok().flatten();
+    known.filter(|known| folder(workspace).is_ok_and(|now| now == known.folder)).unwrap_or_default().copies
+}
+
+fn folder(workspace: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    fs::symlink_metadata(workspace).map(|meta| (meta.dev(), meta.ino()))
+}
+
+fn note_copies(paths: &Paths, workspace: &Path, copies: Vec<Copied>) -> Result<()> {
+    let place = paths.copies(workspace);
+    disk::create_private_dir(place.parent().context("a list has a folder")?)?;
+    disk::write_json(&place, &Copies { folder: folder(workspace)?, copies }, Durability::Cached)
+}
+
+/// The folder that holds a path of the workspace, reached through no link, and
+/// the path's last name. Programs of another runtime may be at work there.
+fn holding<'a>(workspace: &Path, path: &'a str) -> Result<(OwnedFd, &'a str)> {
+    let (above, name) = path.rsplit_once('/').unwrap_or((".", path));
+    let root = rustix::fs::openat(CWD, workspace, FLAGS, Mode::empty())?;
+    let opened = rustix::fs::openat2(&root, above, FLAGS, Mode::empty(), RESOLVE);
+    Ok((opened.with_context(|| format!("cannot open {}", workspace.join(above).display()))?, name))
 }
 
 /// Copies a tree into the workspace, for programs of the host. A copy of
@@ -177,7 +210,7 @@ pub(super) fn materialize(
 ) -> Result<()> {
     let Some((Spot::Workspace(path), _)) = wanted.spots.first() else { return Ok(()) };
     let workspace = ground.workspace;
-    let mut copies = copied(workspace);
+    let mut copies = copied(ground.paths, workspace);
     let known = copies.iter().find(|copy| copy.path == *path).cloned();
     if known.as_ref().is_some_and(|copy| copy.key == record.key) && workspace.join(path).is_dir() {
         return Ok(());
@@ -192,43 +225,51 @@ pub(super) fn materialize(
     let scratch = disk::scratch::Scratch::create_in(&workspace.join(".git"), ".envctl-copy-")?;
     let copy = scratch.path().join("tree");
     holder.inside(&|| copy_tree(tree, &copy))?;
-    let place = workspace.join(path);
+    let (folder, name) = holding(workspace, path)?;
     // The folder is empty, so the rename replaces it.
-    fs::rename(&copy, &place).with_context(|| format!("cannot move the copy to {}", place.display()))?;
+    rustix::fs::renameat(CWD, &copy, &folder, name)
+        .with_context(|| format!("cannot move the copy to {}", workspace.join(path).display()))?;
     copies.retain(|copy| copy.path != *path);
     copies.push(Copied { path: path.clone(), key: record.key, digest: record.tree.digest });
-    disk::write_json(&workspace.join(COPIES), &copies, Durability::Cached)
+    note_copies(ground.paths, workspace, copies)
 }
 
 /// Takes an old copy away. What was changed in it exists nowhere else.
 fn set_aside(ctx: &Context, workspace: &Path, old: &Copied) -> Result<()> {
-    let place = workspace.join(&old.path);
-    if !place.is_dir() {
+    let (folder, name) = match holding(workspace, &old.path) {
+        Ok(held) => held,
+        // Something else is in its place, or nothing: that is looked at next.
+        Err(_) => return Ok(()),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(opened) = rustix::fs::openat2(&folder, name, flags, Mode::empty(), RESOLVE) else { return Ok(()) };
+    let untouched = archive::summarise(opened.as_fd()).is_ok_and(|now| now.digest == old.digest);
+    drop(opened);
+    if untouched {
+        let name = CString::new(name).context("a path holds a NUL byte")?;
+        remove::entry(folder.as_fd(), &name).with_context(|| format!("cannot remove the copy {}", old.path))?;
         return Ok(());
     }
-    let untouched = archive::summarise(File::open(&place)?.as_fd()).is_ok_and(|now| now.digest == old.digest);
-    if untouched {
-        return remove::tree(&place).map(drop);
-    }
-    let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let stamp = ctx.clock.now().strftime("%Y%m%dT%H%M%SZ");
-    let aside = (0..1000)
-        .map(|n| {
-            place.with_file_name(format!(
-                "{name}.changed-{stamp}{}",
-                if n == 0 { String::new() } else { format!("-{n}") }
-            ))
-        })
-        .find(|aside| !aside.exists())
-        .context("there is no free name")?;
-    fs::rename(&place, &aside).with_context(|| format!("cannot move {} away", place.display()))?;
-    ctx.ui.warn(&format!("{} was changed here, and is kept as {}", old.path, aside.display()));
-    Ok(())
+    for n in 0..1000 {
+        let count = if n == 0 { String::new() } else { format!("-{n}") };
+        let aside = format!("{name}.changed-{stamp}{count}");
+        match rustix::fs::renameat_with(&folder, name, &folder, &aside, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot move {} away", old.path)),
+            Ok(()) => {
+                let kept = workspace.join(&old.path).with_file_name(aside);
+                ctx.ui.warn(&format!("{} was changed here, and is kept as {}", old.path, kept.display()));
+                return Ok(());
+            }
+        }
+    }
+    Err(failure(format!("there is no free name beside {}", old.path)).into())
 }
 
 /// The paths of a workspace that are copies: derived, and nobody's work.
-pub(in crate::handoff) fn forget_materialized(workspace: &Path) -> Vec<String> {
-    copied(workspace).into_iter().map(|copy| copy.path).collect()
+pub(in crate::handoff) fn forget_materialized(paths: &Paths, workspace: &Path) -> Vec<String> {
+    copied(paths, workspace).into_iter().map(|copy| copy.path).collect()
 }
 
 /// Copies a tree: content by reference where the file system can.

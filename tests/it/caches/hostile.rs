@@ -175,6 +175,35 @@ fn a_root_that_is_a_link_is_not_followed() {
     assert_eq!(fs::read_to_string(lab.dev.path("outside/precious")).unwrap(), "x");
 }
 
+/// What is a copy is for envctl to know, and links lead nowhere.
+#[test]
+fn case_57_a_program_inside_does_not_choose_what_is_removed() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let project = deps("mkdir -p a/victim; echo made > a/victim/f").replace("\"deps\"\nsetup", "\"a/victim\"\nsetup");
+    let task = task(&lab, &project);
+    let enter = || lab.dev.envctl(["enter", "--materialize", &task, "--", "true"]);
+    lab.sh(&task, "true");
+    let workspace = workspace(&lab);
+    enter().ok();
+    let outside = lab.dev.path("outside");
+    fs::create_dir_all(outside.join("victim")).unwrap();
+    for content in ["made\n", "precious"] {
+        // The very content of the copy, and another one.
+        fs::write(outside.join("victim/f"), content).unwrap();
+        let away = workspace.path.join(format!("away-{}", content.len()));
+        fs::rename(workspace.path.join("a"), away).unwrap();
+        symlink(&outside, workspace.path.join("a")).unwrap();
+        workspace.write("lock", format!("after {content}"));
+        let list =
+            format!("[{{\"path\":\"a/victim\",\"key\":\"sha256:{0}\",\"digest\":\"sha256:{0}\"}}]", "0".repeat(64));
+        workspace.write(".git/envctl-materialized.json", list);
+        enter().ok().says(&["left out"]);
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(outside.join("victim/f")).unwrap(), content);
+    }
+}
+
 #[test]
 fn an_absolute_place_does_not_hide_the_workspace() {
     let lab = Lab::new();

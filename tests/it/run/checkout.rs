@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Call, ImageBuilder, Lab, Outside};
+use crate::support::{Call, ImageBuilder, Lab, Outside, prepared};
 
 fn run(lab: &Lab, options: &[&str], script: &str) -> Call {
     let image = lab.images.add("here", &ImageBuilder::busybox()).reference;
@@ -47,6 +47,40 @@ fn what_the_run_changed_is_kept() {
     assert!(ran.stderr.contains(&kept[0]), "{}", ran.stderr);
     assert_eq!(fs::read_to_string(format!("{}/README", kept[0])).unwrap(), "changed\n");
     assert_eq!(fs::read_to_string(lab.repo.path.join("README")).unwrap(), "shop\n");
+}
+
+#[test]
+fn what_no_snapshot_has_is_kept() {
+    let ignored = "[snapshot]\nexclude = [\"*.mp4\"]\n";
+    for (project, script, kept) in [
+        (
+            "",
+            "git checkout -qb work && echo x >p && git add p && git commit -qm p && git checkout -q main",
+            "refs/heads/work",
+        ),
+        ("", "echo x >>README && git stash -q", "refs/stash"),
+        (ignored, "echo x >out.mp4", ""),
+    ] {
+        let lab = Lab::new();
+        let script = format!("git config --global user.name A; git config --global user.email a@example.org; {script}");
+        if !project.is_empty() {
+            lab.repo.write("envctl.toml", project);
+        }
+        // One that has git.
+        let image = format!("oci:{}:debian", prepared().join("image").display());
+        for options in [&[][..], &["--publish", "--as", "t", "--store", &lab.store.name()]] {
+            let words = [&["run", "--image", &image], options, &["--", "sh", "-c", &script]].concat();
+            let ran = lab.agent.envctl(words).cwd(&lab.repo.path).ok();
+            let path = workspaces(&lab).into_iter().find(|path| ran.stderr.contains(&**path));
+            let path = path.unwrap_or_else(|| panic!("{script}: {}", ran.stderr));
+            let workspace = lab.repo.seen_by(&lab.agent, &path);
+            if kept.is_empty() {
+                assert_eq!(fs::read_to_string(workspace.path.join("out.mp4")).unwrap(), "x\n");
+            } else {
+                workspace.git(&["rev-parse", "--verify", "--quiet", kept]);
+            }
+        }
+    }
 }
 
 #[test]

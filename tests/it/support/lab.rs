@@ -36,6 +36,13 @@ pub struct Lab {
     tasks: Cell<usize>,
 }
 
+/// The remote is a folder of this machine: a task in a registry may name it only
+/// with the developer's word.
+fn trust(dev: &Home, repo: &Repo) {
+    let text = format!("[[host]]\nname = \"{}\"\napproved_at = \"2026-01-01T00:00:00Z\"\n", repo.url());
+    dev.write("config/envctl/approvals.toml", text);
+}
+
 impl Lab {
     pub fn new() -> Self {
         Self::between(Home::new(), Home::new())
@@ -49,12 +56,14 @@ impl Lab {
     fn between(agent: Home, dev: Home) -> Self {
         let repo = Repo::new(&agent);
         let (images, store) = (Layout::of(&agent, "images"), Layout::of(&agent, "store"));
+        trust(&dev, &repo);
         Lab { agent, dev, repo, images, store, tasks: Cell::new(0) }
     }
 
     /// The same agent and store, another developer.
     pub fn with_developer(&self, dev: Home) -> Self {
         let (agent, repo) = (self.agent.clone(), self.repo.clone());
+        trust(&dev, &repo);
         Lab { agent, dev, repo, images: self.images.clone(), store: self.store.clone(), tasks: self.tasks.clone() }
     }
 
