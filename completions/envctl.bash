@@ -1064,7 +1064,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__enter)
-            opts="-p -q -v -h --no-runtime --into --lifetime --network --publish --timeout --no-secrets --detach --fresh --refresh --materialize --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-p -q -v -h --no-runtime --into --lifetime --network --publish --timeout --no-secrets --no-services --detach --fresh --refresh --materialize --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2098,7 +2098,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__run)
-            opts="-q -v -h --image --workdir --network --timeout --no-secrets --refresh --batch --keep-going --publish --as --every --status --message --redact --agent --output --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --image --workdir --network --timeout --no-secrets --no-services --refresh --batch --keep-going --publish --as --every --status --message --redact --agent --output --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

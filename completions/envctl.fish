@@ -78,6 +78,7 @@ always\t'Always'
 never\t'Never'"
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l no-runtime -d 'Stop after the workspace and print its path'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l no-secrets -d 'Leave out the secrets that the project asks for'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l no-services -d 'Start none of the services that the project asks for'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l detach -d 'Leave the runtime running under a supervisor of its own, and return'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l fresh -d 'Make another runtime although the task has one'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l refresh -d 'Resolve the task again; an older workspace is set aside'
@@ -141,6 +142,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand run" -l color -d 'When to 
 always\t'Always'
 never\t'Never'"
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l no-secrets -d 'Leave out the secrets that the project asks for'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l no-services -d 'Start none of the services that the project asks for'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l refresh -d 'Resolve the task again; an older workspace is set aside'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l keep-going -d 'After a failure go on with the next group of a batch'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l publish -d 'Publish what there is after the run, however it ended: as the task, or as --as says'
@@ -613,7 +615,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand gc" -l yes -d 'Answer ques
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l digest -d 'Agree to exactly this content, without a question' -r
-complete -c envctl -n "__fish_envctl_using_subcommand approve" -l host -d 'Agree to fetching repositories from this host, without a question' -r
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l host -d 'Agree to fetching repositories from this host, or from this `file:` URL, without a question' -r
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l revoke -d 'Take back a digest, a repository or a host' -r
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l net-timeout -d 'How many seconds a registry may be silent' -r

@@ -179,6 +179,18 @@ impl Paths {
         self.all_copies().join(format!("{}.json", &key.hex()[..32]))
     }
 
+    /// What was published from checkouts of this machine that are no workspaces.
+    pub fn all_publications(&self) -> PathBuf {
+        self.data.join("published")
+    }
+
+    /// What a checkout published last as a task.
+    pub fn publication(&self, checkout: &Path, task: &str) -> PathBuf {
+        let checkout: PathBuf = checkout.components().collect();
+        let key = [checkout.as_os_str().as_encoded_bytes(), b"\0", task.as_bytes()].concat();
+        self.all_publications().join(format!("{}.json", &Digest::of(&key).hex()[..32]))
+    }
+
     /// Workspaces that were set aside before anything unsaved could be lost.
     pub fn recovery(&self) -> PathBuf {
         self.data.join("recovery")

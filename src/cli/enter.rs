@@ -28,6 +28,9 @@ pub(super) struct RuntimeFlags {
     /// Leave out the secrets that the project asks for
     #[arg(long)]
     no_secrets: bool,
+    /// Start none of the services that the project asks for
+    #[arg(long)]
+    no_services: bool,
 }
 
 impl RuntimeFlags {
@@ -38,6 +41,7 @@ impl RuntimeFlags {
             ports: self.publish.iter().map(port).collect(),
             timeout: self.timeout,
             no_secrets: self.no_secrets,
+            no_services: self.no_services,
         }
     }
 }
@@ -53,7 +57,7 @@ pub(super) struct Arguments {
     #[arg(value_parser = parse_task)]
     task: TaskRef,
     /// Stop after the workspace and print its path
-    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "no_secrets"])]
+    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "no_secrets", "no_services"])]
     no_runtime: bool,
     /// Make the workspace in this folder
     #[arg(long, value_name = "DIR")]

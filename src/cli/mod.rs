@@ -213,14 +213,19 @@ fn refuse(env: &Env, error: &clap::Error) -> u8 {
     }
     // It quotes what was typed, which may be pasted from anywhere.
     let text = error.render().to_string();
+    let fault = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Fault>());
+    let hint = fault.and_then(|fault| fault.hint.clone());
     let json = std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json");
     let ui = Ui::new(env, false, false, json, Color::Never);
     if json {
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let fault = Fault::new(Kind::Usage, message).hint("envctl --help");
+        // Up to the first empty line it says what is wrong; then come usage and tips.
+        let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+        let message = lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
+        let fault = Fault::new(Kind::Usage, message).hint(hint.unwrap_or_else(|| "envctl --help".into()));
         ui.error(&fault.into(), Kind::Usage.exit_code());
     } else {
-        ui.text(&text);
+        ui.text(text.trim_end());
+        hint.iter().for_each(|hint| ui.text(&format!("hint: {hint}")));
     }
     Kind::Usage.exit_code()
 }

@@ -48,6 +48,9 @@ pub(super) struct Arguments {
     /// Leave out the secrets that the project asks for
     #[arg(long)]
     no_secrets: bool,
+    /// Start none of the services that the project asks for
+    #[arg(long)]
+    no_services: bool,
     /// Resolve the task again; an older workspace is set aside
     #[arg(long, requires = "task")]
     refresh: bool,
@@ -119,6 +122,7 @@ impl Arguments {
                 ports: Vec::new(),
                 timeout: self.timeout,
                 no_secrets: self.no_secrets,
+                no_services: self.no_services,
             },
             refresh: self.refresh,
             agent: self.agent.clone(),

@@ -123,8 +123,10 @@ impl std::str::FromStr for PortEntry {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
-        let bad =
-            || usage(format!("{text:?} is no port")).hint("write 3000, or 3000=8080 for a fixed port of the host");
+        let bad = || {
+            usage(format!("{text:?} is no port"))
+                .hint("write the port inside: 3000, or 3000=8080 for the fixed port 8080 of the host")
+        };
         let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(bad);
         match text.split_once('=') {
             None => Ok(PortEntry { inside: port(text)?, host: None }),

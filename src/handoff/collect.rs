@@ -89,11 +89,7 @@ pub(super) fn collect(root: &Path, wanted: &[Collect], handoff: &Handoff) -> Res
 /// # Errors
 /// When the folder is not empty, or a file cannot be read or written.
 pub(super) fn copy(files: &[Evidence], output: &Path) -> Result<u64> {
-    if std::fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(usage(format!("{} is not empty", output.display()))
-            .hint("name a folder that does not exist yet: --output DIR")
-            .into());
-    }
+    check_output(output)?;
     let mut bytes = 0;
     for file in files {
         let place = match &file.place {
@@ -106,6 +102,20 @@ pub(super) fn copy(files: &[Evidence], output: &Path) -> Result<u64> {
         bytes += std::io::copy(&mut file.place.open()?, &mut target).with_context(context)?;
     }
     Ok(bytes)
+}
+
+/// Evidence goes to a folder of its own.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] when there is something in it.
+pub(super) fn check_output(output: &Path) -> Result<()> {
+    let is_file = output.symlink_metadata().is_ok_and(|meta| !meta.is_dir());
+    if is_file || std::fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(usage(format!("{} is not an empty folder", output.display()))
+            .hint("name a folder that is empty, or not there yet: --output DIR")
+            .into());
+    }
+    Ok(())
 }
 
 struct Rule {

@@ -18,6 +18,7 @@ use super::source::Source;
 use super::start::{self, RuntimeOptions};
 use super::{claim, gc, leave, live, tell};
 use crate::cache::Trees;
+use crate::error::usage;
 use crate::identity::{Lifetime, TaskRef};
 use crate::runtime::{self, Lease, Outcome, Receipt, Sandbox};
 
@@ -127,6 +128,16 @@ pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Resu
 /// Joins a runtime that is there already; leaving does not end it.
 fn attach(ctx: &Context, options: &EnterOptions, lease: Lease, report: &mut Report) -> Result<Entered> {
     options.runtime.must_fit(&lease)?;
+    if options.detach && !options.command.is_empty() {
+        return Err(usage(format!("{} is running already, and --detach starts no second command in it", lease.task))
+            .hint(format!("envctl exec {} -- CMD, or make another runtime with --fresh", lease.task))
+            .into());
+    }
+    if options.detach && !lease.detached {
+        return Err(usage(format!("{} is running already, and ends with the command that made it", lease.task))
+            .hint("--fresh makes another runtime, which is detached")
+            .into());
+    }
     ctx.ui.status("Joining", &format!("the running runtime of {}; --fresh makes another", lease.task));
     tell::tell_ports(ctx, &lease);
     if options.detach {
@@ -197,10 +208,12 @@ fn run(
         let session = (!options.command.is_empty()).then_some(&session);
         let runtimes = ctx.runtimes();
         let so_far = report.clone();
-        let after = |receipt: &Receipt| {
+        let after = |receipt: &Receipt, outcome: Option<&Outcome>| {
             tell::audit(ctx, receipt);
+            tell::tell_end(ctx, receipt, outcome);
             let entry = Entry::of(receipt, Made::Detached, Some(&resolved.identity));
-            ledger::append(ctx, &entry.with(&resolved.task.store.to_string(), None, &so_far));
+            let code = outcome.map(Outcome::exit_code);
+            ledger::append(ctx, &entry.with(&resolved.task.store.to_string(), code, &so_far));
         };
         let started = || Ok((runtime::detach(&runtimes, ctx.clock, &spec, session, &log, &after)?, 0));
         let lease = report.step("start", started)?;
@@ -209,10 +222,14 @@ fn run(
         tell::tell_ports(ctx, &lease);
         tell::tell_limits(ctx, &lease);
         let ends = tell::deadline(&lease).unwrap_or_default();
+        let first = if options.command.is_empty() { "" } else { "with its command, " };
         ctx.ui.status(
             "Detached",
-            &format!("{} runs on; it ends {ends}, or with: envctl reset {}", lease.task, lease.task),
+            &format!("{} runs on; it ends {first}{ends}, or with: envctl reset {}", lease.task, lease.task),
         );
+        if !options.command.is_empty() {
+            ctx.ui.status("Log", &log.display().to_string());
+        }
         return Ok(Entered::Detached(Box::new(lease)));
     }
     let mut sandbox = report.step("start", || Ok((Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?, 0)))?;

@@ -125,7 +125,8 @@ pub fn gc(ctx: &Context, receipts: Vec<Receipt>, dry: bool) -> Result<Collected>
             }
         }
     }
-    for path in children(&ctx.paths.all_copies()).into_iter().filter(|path| is_older(ctx, path, RECORDS)) {
+    let lists = [ctx.paths.all_copies(), ctx.paths.all_publications()];
+    for path in lists.iter().flat_map(|list| children(list)).filter(|path| is_older(ctx, path, RECORDS)) {
         // Without it a copy is taken for the developer's own files, and stays.
         if dry || fs::remove_file(&path).is_ok() {
             removed("draft", path, "it is older than 30 days");

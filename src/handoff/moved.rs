@@ -24,6 +24,9 @@ pub(super) struct Intent<'a> {
     pub(super) before: Option<&'a Descriptor>,
     /// The workspace that is published, where it is one.
     pub(super) origin: Option<&'a Pin>,
+    /// Otherwise what the checkout published last as this task, as far as this
+    /// machine knows.
+    pub(super) remembered: Option<Digest>,
     /// The task that a fork leaves alone.
     pub(super) forked: Option<&'a TaskId>,
 }
@@ -54,8 +57,9 @@ impl Intent<'_> {
         // One that was removed meanwhile goes on; one that is new begins.
         let Some(before) = self.before else { return Ok(own.map(|(_, ours)| ours)) };
         let (current, theirs) = self.read(self.task, before)?;
-        match own {
-            Some((pin, ours)) if ours != current => Err(self.moved(pin, ours, current, &theirs)),
+        match (own, self.remembered) {
+            (Some((pin, ours)), _) if ours != current => Err(self.moved(Some(pin), ours, current, &theirs)),
+            (None, Some(ours)) if ours != current => Err(self.moved(None, ours, current, &theirs)),
             _ => Ok(Some(current)),
         }
     }
@@ -72,25 +76,28 @@ impl Intent<'_> {
         Ok((Digest::of(&artifact.identity), identity))
     }
 
-    fn moved(&self, pin: &Pin, ours: Digest, current: Digest, theirs: &Identity) -> anyhow::Error {
+    fn moved(&self, pin: Option<&Pin>, ours: Digest, current: Digest, theirs: &Identity) -> anyhow::Error {
         let own = self.ctx.pins().identity(&ours).ok().flatten();
         let here = match &own {
             Some(identity) => self.side(ours, identity),
             None => ours.to_string(),
         };
         let reference = format!("{}:{}", self.name, self.task);
-        let fault = policy(format!(
-            "{} has moved since this workspace was made from it; nothing was published",
-            self.task
-        ))
-        .hint(format!(
+        let (since, theirs_way) = match pin {
+            Some(_) => ("this workspace was made from it", "take theirs, which sets this workspace aside"),
+            None => ("this checkout published it", "go on from theirs, in a workspace"),
+        };
+        let fault = policy(format!("{} has moved since {since}; nothing was published", self.task)).hint(format!(
             "publish beside it: envctl publish --fork NEW-TASK; or look at both: envctl diff {}@{ours} {reference}; \
-                 or take theirs, which sets this workspace aside: envctl enter {reference} --refresh",
+                 or {theirs_way}: envctl enter {reference} --refresh",
             self.name
         ));
-        let entered = age(pin.pinned_at, self.ctx.clock.now());
+        let here = match pin {
+            Some(pin) => format!("this workspace: entered {}, {here}", age(pin.pinned_at, self.ctx.clock.now())),
+            None => format!("this checkout: {here}"),
+        };
         anyhow::Error::new(failure(format!("the task now: {}", self.side(current, theirs))))
-            .context(format!("this workspace: entered {entered}, {here}"))
+            .context(here)
             .context(fault)
     }
 

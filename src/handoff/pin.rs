@@ -143,6 +143,11 @@ impl Pin {
         published.map(|published| published.identity).or((self.slug == task).then_some(self.identity))
     }
 
+    /// Whether the workspace was made from an identity, or published it last.
+    pub(super) fn holds(&self, identity: &Digest) -> bool {
+        self.identity == *identity || self.latest() == *identity
+    }
+
     /// Whether this is the same task of the same store.
     pub(super) fn is_of(&self, task: &Located) -> bool {
         self.store == task.store.to_string() && self.slug == task.slug()

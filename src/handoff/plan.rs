@@ -67,7 +67,7 @@ pub(super) fn plan(
     runtime: bool,
     source: Option<&Source<'_>>,
 ) -> Result<Plan> {
-    let ready = resolved.pin.as_ref().is_some_and(|pin| pin.identity == resolved.digest) && place.exists();
+    let ready = resolved.pin.as_ref().is_some_and(|pin| pin.holds(&resolved.digest)) && place.exists();
     let image = if runtime { known_image(ctx, resolved, source)? } else { None };
     let mut parts = Vec::new();
     if let Some(image) = &image {

@@ -20,6 +20,7 @@ use crate::config::Project;
 use crate::crash;
 use crate::credentials::Scanner;
 use crate::digest::Digest;
+use crate::disk::{self, Durability};
 use crate::error::{Fault, failure, usage};
 use crate::git::Git;
 use crate::identity::{
@@ -152,10 +153,16 @@ pub(super) fn publish_from(
     let own_screen = Screen { redact: true, ..screen };
     evidence.extend(looked_at(ctx, own, own_screen)?);
     crash::point("publish.captured");
+    let is_new = matches!(&store_name, StoreRef::Layout(path) if !path.join("oci-layout").exists());
     let target = ctx.open(&store_name, Access::Write)?;
+    if is_new {
+        ctx.ui.status("Created", &format!("the store {store_name}, which was not there"));
+    }
     // The tag as it was before anything was stored: a move in between is
     // noticed at the end.
     let before = target.resolve(task.as_str())?;
+    let record = ctx.paths.publication(root, &format!("{store_name}:{}", forked.as_ref().unwrap_or(&task)));
+    let remembered = if origin.is_none() { disk::read_json(&record).ok().flatten() } else { None };
     let intent = Intent {
         ctx,
         store: &*target,
@@ -163,6 +170,7 @@ pub(super) fn publish_from(
         task: &task,
         before: before.as_ref(),
         origin: origin.as_ref(),
+        remembered,
         forked: forked.as_ref(),
     };
     let continued = intent.parent()?;
@@ -219,6 +227,12 @@ pub(super) fn publish_from(
             .hint(format!("it stays reachable as {store_name}@{digest}; publish again to move the task"))
             .into());
     }
+    if origin.is_none() {
+        let record = ctx.paths.publication(root, &format!("{store_name}:{task}"));
+        if let Err(error) = remember(&record, digest) {
+            ctx.ui.detail(&format!("this checkout does not know what it published: {error:#}"));
+        }
+    }
     if let StoreRef::Registry(_) = &store_name
         && let Err(error) = store::note_task(&*target, &summary)
     {
@@ -244,6 +258,12 @@ pub(super) fn publish_from(
         artifacts,
     };
     Ok((place, published))
+}
+
+/// Another publish from here notices whether the task has moved meanwhile.
+fn remember(record: &Path, digest: Digest) -> Result<()> {
+    disk::create_private_dir(record.parent().context("a record has a folder")?)?;
+    disk::write_json(record, &digest, Durability::Cached)
 }
 
 fn operations(captured: &Captured) -> Vec<&'static str> {

@@ -71,6 +71,10 @@ pub struct RunOptions {
 /// run could not be published.
 pub fn run(ctx: &Context, options: &RunOptions, report: &mut RunReport) -> Result<u8> {
     report.report.schema = 1;
+    if let Some(output) = &options.output {
+        // Not after hours.
+        collect::check_output(&ctx.cwd.join(output))?;
+    }
     ctx.open_roots()?;
     let (mut runner, image, pulled) = Runner::prepare(ctx, options, report)?;
     let ran = runner.run(&image, &pulled, report);

@@ -39,6 +39,8 @@ pub struct RuntimeOptions {
     pub timeout: Option<Duration>,
     /// Leave secrets out, whatever the project asks for.
     pub no_secrets: bool,
+    /// Start no services, whatever the project asks for.
+    pub no_services: bool,
 }
 
 impl RuntimeOptions {
@@ -59,6 +61,12 @@ impl RuntimeOptions {
         }
         if !self.ports.is_empty() {
             return Err(other("with its ports", format!("publish more with envctl ports add {}", lease.task)));
+        }
+        if self.no_services && !lease.services.is_empty() {
+            return Err(other("with its services", "join it without --no-services".to_owned()));
+        }
+        if self.timeout.is_some() && lease.deadline.is_none() {
+            return Err(other("without a deadline", "join it without --timeout".to_owned()));
         }
         if self.timeout.is_some() {
             return Err(other("with its own deadline", format!("move that with envctl extend {}", lease.task)));
@@ -157,7 +165,7 @@ pub(super) fn spec(
         deadline: options.timeout.map(monotonic_after),
         detached: false,
         limits: limits(project)?,
-        services: services(project)?,
+        services: if options.no_services { Vec::new() } else { services(project)? },
         made: Vec::new(),
         path: ctx.env.path.clone(),
         list_written: false,

@@ -65,6 +65,20 @@ fn why(ctx: &Context, resolved: &Resolved) {
     }
 }
 
+/// How a detached command ended, for its log.
+pub(super) fn tell_end(ctx: &Context, receipt: &Receipt, outcome: Option<&Outcome>) {
+    let how = match outcome {
+        None => return,
+        Some(Outcome::NotStarted { program, errno }) => {
+            format!("{program} could not be started: {}", std::io::Error::from_raw_os_error(*errno))
+        }
+        Some(Outcome::TimedOut) => "its deadline ended it".to_owned(),
+        Some(Outcome::Lost) => format!("its runtime was ended ({})", receipt.reason),
+        Some(outcome) => format!("exit code {}", outcome.exit_code()),
+    };
+    ctx.ui.status("Ended", &format!("{}: {how}", receipt.task));
+}
+
 /// What was changed outside the workspace, and is gone.
 pub(super) fn tell_outside(ctx: &Context, files: u64, removed: u64, paths: &[String], who: &str) {
     let short = |path: &String| path.chars().take(MAX_PATH).collect::<String>();

@@ -56,9 +56,12 @@ impl FromStr for TaskId {
         let wellformed =
             (1..=128).contains(&bytes.len()) && bytes[0].is_ascii_alphanumeric() && bytes.iter().all(|c| allowed(*c));
         if !wellformed {
-            return Err(usage(format!("{text:?} is not a task ID")).hint(
-                "a task ID starts with a letter or digit; letters, digits, '.', '_' and '-' follow, 128 at most",
-            ));
+            let hint = if text.starts_with("oci:") || text.contains('/') {
+                "the store is named apart from the task here: --store STORE"
+            } else {
+                "a task ID starts with a letter or digit; letters, digits, '.', '_' and '-' follow, 128 at most"
+            };
+            return Err(usage(format!("{text:?} is not a task ID")).hint(hint));
         }
         if Self::is_reserved(text) {
             return Err(usage(format!("{text:?} is a name that stores use themselves"))

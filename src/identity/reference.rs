@@ -62,8 +62,12 @@ impl fmt::Display for StoreRef {
 /// specification. The host must be recognisable as one.
 pub(super) fn check_repository(text: &str) -> Result<(), Fault> {
     let bad = || {
-        usage(format!("{text:?} is not a repository on a registry"))
-            .hint("write host/name or host:port/name; a folder is written oci:PATH")
+        let hint = if text.starts_with(['/', '.', '~']) {
+            format!("a folder is written oci:PATH, here: oci:{text}")
+        } else {
+            "write host/name or host:port/name, as in docker.io/library/debian; a folder is written oci:PATH".to_owned()
+        };
+        usage(format!("{text:?} is not a repository on a registry")).hint(hint)
     };
     let (host, name) = text.split_once('/').ok_or_else(bad)?;
     let (domain, port) = host.split_once(':').map_or((host, None), |(domain, port)| (domain, Some(port)));

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use super::client::Session;
+use super::client::{Outcome, Session};
 use super::lease::{Lease, Runtimes};
 use super::reset::Receipt;
 use super::sandbox::{Sandbox, Spec};
@@ -34,7 +34,8 @@ enum News {
 
 /// Starts a runtime that outlives this process. It runs `session`, whose
 /// output goes to `log`, and ends with it; without a session it waits for
-/// others to join, until its deadline or a reset. `after` is given the receipt.
+/// others to join, until its deadline or a reset. `after` is given the receipt,
+/// and how the session ended; what it prints goes to the log.
 ///
 /// The caller may have no other thread that still works.
 ///
@@ -46,7 +47,7 @@ pub fn detach(
     spec: &Spec,
     session: Option<&Session>,
     log: &Path,
-    after: &dyn Fn(&Receipt),
+    after: &dyn Fn(&Receipt, Option<&Outcome>),
 ) -> Result<Lease> {
     if let Some(parent) = log.parent() {
         disk::create_private_dir(parent)?;
@@ -78,7 +79,7 @@ fn supervise(
     session: Option<&Session>,
     log: &Path,
     tell: OwnedFd,
-    after: &dyn Fn(&Receipt),
+    after: &dyn Fn(&Receipt, Option<&Outcome>),
 ) -> ! {
     let started = leave_terminal(session.is_some().then_some(log), &tell).and_then(|()| {
         let sandbox = Sandbox::start(runtimes, clock, spec)?;
@@ -93,7 +94,10 @@ fn supervise(
     let told = serde_json::to_vec(&news).map(|bytes| File::from(tell).write_all(&bytes));
     crash::point("detach.told");
     let code = match (started, told) {
-        (Ok(sandbox), Ok(Ok(()))) => i32::from(watch(sandbox, clock, session).map(|receipt| after(&receipt)).is_err()),
+        (Ok(sandbox), Ok(Ok(()))) => {
+            let watched = watch(sandbox, clock, session);
+            i32::from(watched.map(|(receipt, outcome)| after(&receipt, outcome.as_ref())).is_err())
+        }
         // Whoever started it is gone: nobody would know of this runtime.
         (Ok(sandbox), _) => i32::from(sandbox.reset(clock, "failed").is_err()),
         (Err(_), _) => 1,
@@ -102,10 +106,11 @@ fn supervise(
 }
 
 /// Waits for the end, and cleans up after it.
-fn watch(mut sandbox: Sandbox, clock: Clock, session: Option<&Session>) -> Result<Receipt> {
+fn watch(mut sandbox: Sandbox, clock: Clock, session: Option<&Session>) -> Result<(Receipt, Option<Outcome>)> {
+    let mut outcome = None;
     let reason = match session {
         Some(session) => match sandbox.run(session) {
-            Ok(outcome) => outcome.reason(),
+            Ok(ended) => outcome.insert(ended).reason(),
             Err(_) => "failed",
         },
         None => {
@@ -115,7 +120,7 @@ fn watch(mut sandbox: Sandbox, clock: Clock, session: Option<&Session>) -> Resul
             "reset"
         }
     };
-    sandbox.reset(clock, reason)
+    Ok((sandbox.reset(clock, reason)?, outcome))
 }
 
 /// A session of its own, streams that lead to the log or nowhere, and none of

@@ -80,10 +80,11 @@ pub(super) fn start(context: &process::Context, wanted: &[ServiceSpec]) -> Resul
         await_ready(context, spec, pid).map_err(|why| {
             let text = tail(&mut log);
             let what = format!("the service {} {why}", spec.name);
-            match text.is_empty() {
+            let fault = match text.is_empty() {
                 true => failure(what),
                 false => failure(format!("{what}; it said: {text}")),
-            }
+            };
+            fault.hint("to look at it from inside: envctl enter TASK --no-services; its file is envctl.toml")
         })?;
         running.push(Service { pid, stop: spec.stop });
     }

@@ -80,7 +80,8 @@ pub(super) fn all_layers(ctx: &Context) -> Result<Vec<Layers>> {
 pub(super) struct Needed {
     /// Trees under live runtimes.
     leased: BTreeSet<PathBuf>,
-    /// Folder names of entries that a workspace was last given.
+    /// Keys of entries that a workspace was last given, in whichever scope they
+    /// are now.
     pinned: BTreeSet<String>,
     /// Layers of images that workspaces and runtimes have.
     layers: BTreeSet<Digest>,
@@ -102,7 +103,12 @@ impl Needed {
         let images = images.iter().filter_map(|digest| metadata.local(digest).ok()?);
         Ok(Needed {
             leased: live.into_iter().flat_map(|lease| lease.tree_paths).collect(),
-            pinned: pins.into_iter().filter(|pin| pin.workspace.exists()).flat_map(|pin| pin.trees).collect(),
+            pinned: pins
+                .into_iter()
+                .filter(|pin| pin.workspace.exists())
+                .flat_map(|pin| pin.trees)
+                .map(key_of)
+                .collect(),
             layers: images.flat_map(|image| image.layers.into_iter().map(|(_, diff_id)| diff_id)).collect(),
         })
     }
@@ -113,8 +119,13 @@ impl Needed {
             return Some("lease");
         }
         let name = tree.parent()?.parent()?.file_name()?.to_string_lossy();
-        self.pinned.contains(&*name).then_some("workspace")
+        self.pinned.contains(&key_of(name.into_owned())).then_some("workspace")
     }
+}
+
+/// The key in the name of an entry's folder.
+fn key_of(name: String) -> String {
+    name.split('-').next().unwrap_or_default().to_owned()
 }
 
 enum Thing<'a> {
@@ -164,6 +175,8 @@ pub(in crate::handoff) fn tend(ctx: &Context, rules: &Rules, wait: bool) -> Resu
             "it was named"
         } else if old(candidate.shown.last_use) {
             "nobody used it lately"
+        } else if rules.max_size == Some(0) {
+            "nothing needs it"
         } else if rules.max_size.is_some_and(|most| total > most) {
             "the caches are larger than they may be"
         } else if free < rules.min_free || inodes < 4096 {

@@ -9,6 +9,26 @@ fn from(shop: &Shop, workspace: &Repo, args: &[&str]) -> Call {
     shop.dev(["publish"]).args(args).cwd(&workspace.path)
 }
 
+/// The agent's own checkout knows what it published.
+#[test]
+fn a_checkout_does_not_bury_what_was_handed_back() {
+    let shop = Shop::new();
+    shop.publishing("t").ok();
+    shop.publishing("t").ok();
+    let workspace = shop.enter("t");
+    workspace.write("fixed", "x");
+    from(&shop, &workspace, &["--status", "handed-back", "--message", "fixed it"]).ok();
+    let theirs = shop.show("t");
+    shop.publishing("t").code(6).says(&["has moved since this checkout published it", "handed-back", "fixed it"]);
+    assert_eq!(shop.show("t")["digest"], theirs["digest"]);
+    // Where it goes on from theirs it may.
+    shop.publishing("t").args(["--fork", "t-other"]).ok();
+    shop.publishing("t-other").ok();
+    // Another checkout knows of nothing.
+    let other = shop.trip.lab.repo.clone_to("elsewhere", &[]);
+    shop.trip.publishing(&other, "t").ok();
+}
+
 #[test]
 fn a_task_that_moved_is_not_overwritten() {
     let registry = RealRegistry::start();

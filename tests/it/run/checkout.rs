@@ -107,7 +107,7 @@ fn it_is_collected_where_the_caller_wants_it() {
     assert_eq!(fs::read_to_string(output.join("outside-workspace.txt")).unwrap(), "/outside\n");
     let costs = fs::read_to_string(output.join("costs.jsonl")).unwrap();
     assert!(serde_json::from_str::<serde_json::Value>(&costs).unwrap()["wall_ms"].as_u64().is_some(), "{costs}");
-    run(&lab, &["--output", output.to_str().unwrap()], "true").code(125).says(&["is not empty"]);
+    run(&lab, &["--output", output.to_str().unwrap()], "true").code(125).says(&["is not an empty folder"]);
 }
 
 #[test]

@@ -63,9 +63,41 @@ fn it_ends_with_its_command_whose_words_are_kept() {
         gone(&lab);
         let (_, name) = task.rsplit_once(':').unwrap();
         let log = lab.dev.state().join(format!("logs/{name}.log"));
-        assert_eq!(fs::read_to_string(log).unwrap(), "out\nerr\n");
+        assert_eq!(fs::read_to_string(log).unwrap(), format!("out\nerr\n     Ended {name}: exit code 0\n"));
         assert_eq!(lab.receipts()[0]["reason"], "exit");
     }
+}
+
+#[test]
+fn a_command_that_cannot_be_started_leaves_word() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    detach(&lab, &task, &["--", "nosuch"]);
+    gone(&lab);
+    let (_, name) = task.rsplit_once(':').unwrap();
+    let log = fs::read_to_string(lab.dev.state().join(format!("logs/{name}.log"))).unwrap();
+    assert!(log.contains("nosuch could not be started"), "{log}");
+    let ledger = fs::read_to_string(lab.dev.state().join("ledger.jsonl")).unwrap();
+    assert!(ledger.contains("\"exit_code\":127"), "{ledger}");
+}
+
+/// What was asked for and cannot be done is no success.
+#[test]
+fn a_running_task_is_not_detached_again() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    detach(&lab, &task, &[]);
+    let again = |args: &[&str]| lab.dev.envctl([&["enter", "--detach", &task], args].concat());
+    again(&["--", "true"]).code(2).says(&["running already", "envctl exec", "--fresh"]);
+    again(&["--no-services"]).ok();
+    lab.dev.envctl(["reset", &task]).ok();
+    let mut terminal = Terminal::open(&lab.dev, &["enter", &task], (24, 80));
+    terminal.sees("$ ");
+    again(&[]).code(2).says(&["running already", "--fresh"]);
+    lab.dev.envctl(["enter", "--timeout", "1h", &task, "--", "true"]).code(125).says(&["without a deadline"]);
+    terminal.types("exit\r");
+    assert_eq!(terminal.ends(), Some(0));
+    lab.assert_baseline();
 }
 
 #[test]
