@@ -12,7 +12,7 @@ use crate::handoff::{
     AddOptions, ArtifactRow, Checked, Context, add_artifacts, get_artifacts, list_artifacts, verdict, verify_artifacts,
 };
 use crate::identity::{ArtifactType, TaskRef};
-use crate::ui::{escape, human_bytes};
+use crate::ui::{counted, escape, human_bytes};
 
 /// Evidence that is attached to a task
 #[derive(Debug, Args)]
@@ -108,7 +108,10 @@ impl Add {
             exit_code: self.exit_code,
         };
         let added = add_artifacts(ctx, &options)?;
-        ctx.ui.status("Attached", &format!("{} artifacts to {}", added.artifacts.len(), added.identity));
+        ctx.ui.status(
+            "Attached",
+            &format!("{} to {}", counted(added.artifacts.len() as u64, "artifact", "artifacts"), added.identity),
+        );
         if ctx.ui.is_json() {
             ctx.ui.json(&added)?;
         } else {
@@ -140,7 +143,15 @@ impl Get {
     fn run(&self, ctx: &Context) -> Result<u8> {
         let gotten = get_artifacts(ctx, &self.task, &self.names, self.output.as_deref())?;
         let count = gotten.artifacts.len();
-        ctx.ui.status("Fetched", &format!("{count} artifacts of {}, {}", gotten.task, human_bytes(gotten.bytes)));
+        ctx.ui.status(
+            "Fetched",
+            &format!(
+                "{} of {}, {}",
+                counted(count as u64, "artifact", "artifacts"),
+                gotten.task,
+                human_bytes(gotten.bytes)
+            ),
+        );
         if ctx.ui.is_json() {
             ctx.ui.json(&gotten)?;
         } else if let Some(folder) = &gotten.folder {

@@ -15,7 +15,7 @@ use crate::handoff::{
 };
 use crate::identity::TaskRef;
 use crate::quantity::{parse_bytes, parse_duration};
-use crate::ui::{escape, human_bytes};
+use crate::ui::{counted, escape, human_bytes};
 
 /// Sealed trees: package caches, build caches, fixtures
 #[derive(Debug, Args)]
@@ -146,7 +146,7 @@ fn list(ctx: &Context) -> Result<()> {
     let now = ctx.clock.now();
     for row in rows {
         let used = row.last_use.map_or_else(|| "never used".into(), |at| format!("used {}", age(at, now)));
-        let hits = format!("{} hits", row.hits);
+        let hits = counted(row.hits, "hit", "hits");
         let (size, kept) = (human_bytes(row.bytes), row.kept.unwrap_or("-"));
         let differs = if row.differs { "  differs" } else { "" };
         let line = format!(

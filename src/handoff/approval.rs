@@ -109,6 +109,17 @@ impl Asks {
             && self.stores.is_empty()
     }
 
+    /// Whether whoever agreed to this has agreed to `less`.
+    fn covers(&self, less: &Asks) -> bool {
+        let all = |more: &[String], less: &[String]| less.iter().all(|one| more.contains(one));
+        (&self.repo, &self.store) == (&less.repo, &less.store)
+            && (less.network.is_none() || less.network == self.network)
+            && all(&self.secrets, &less.secrets)
+            && all(&self.ports, &less.ports)
+            && all(&self.setups, &less.setups)
+            && all(&self.stores, &less.stores)
+    }
+
     /// Names exactly this.
     pub fn digest(&self) -> Digest {
         // Serialising plain texts cannot fail.
@@ -292,7 +303,9 @@ pub(super) fn require(ctx: &Context, task: Option<&str>, asks: &Asks) -> Result<
     }
     let digest = asks.digest();
     let known = approvals(ctx)?;
-    if known.approval.iter().any(|approval| approval.digest == digest) {
+    let agreed =
+        |approval: &Approval| approval.digest == digest || approval.asks.as_ref().is_some_and(|more| more.covers(asks));
+    if known.approval.iter().any(agreed) {
         return Ok(());
     }
     if ctx.options.interactive && ask(ctx, &known, asks)? {
@@ -376,6 +389,12 @@ mod tests {
         let secret = project("[runtime]\nsecrets = [\"A\"]");
         let of = |store| Asks::of("https://a/b", store, &secret, Settled::default()).digest();
         assert_ne!(of(Some(&store)), of(None), "whoever writes to another store is another");
+        assert!(base.covers(&asks("[runtime]\nsecrets = [\"A\"]")) && base.covers(&base));
+        for more in ["secrets = [\"C\"]", "secrets = [\"A:file\"]", "network = \"private\"", "ports = [\"2=\"]"] {
+            assert!(!base.covers(&asks(&format!("[runtime]\n{more}"))), "{more}");
+        }
+        let there = Asks { store: Some(store.to_string()), ..base.clone() };
+        assert!(!there.covers(&base) && !base.covers(&there));
         assert!(asks("[runtime]\nports = [3000]\nnetwork = \"isolated\"").is_empty());
         let settled = Settled { network: true, secrets: true, ports: true };
         assert!(Asks::of("x", None, &project("[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]"), settled).is_empty());

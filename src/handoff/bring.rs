@@ -17,7 +17,7 @@ use super::source::Source;
 use crate::error::{not_found, usage};
 use crate::identity::{ArtifactType, Provenance, TaskRef};
 use crate::store::{Attachment, Store, identity_tag};
-use crate::ui::human_bytes;
+use crate::ui::{counted, human_bytes};
 
 /// The largest artifact that comes along with a workspace, in bytes.
 const MAX_KEY: u64 = 1 << 20;
@@ -68,7 +68,15 @@ fn fetch_key(source: &Source<'_>, resolved: &Resolved) -> Result<Option<(PathBuf
     let (folder, bytes) = bring(ctx, store, resolved, &chosen)?;
     if let Some(folder) = &folder {
         let count = chosen.len();
-        ctx.ui.status("Fetched", &format!("{count} artifacts ({}) at {}", human_bytes(bytes), folder.display()));
+        ctx.ui.status(
+            "Fetched",
+            &format!(
+                "{} ({}) at {}",
+                counted(count as u64, "artifact", "artifacts"),
+                human_bytes(bytes),
+                folder.display()
+            ),
+        );
     }
     Ok(folder.map(|folder| (folder, bytes)))
 }

@@ -17,6 +17,7 @@ use crate::oci::{Blobs, Descriptor};
 use crate::runtime::Mapping;
 use crate::snapshot::{Document, MAX_DOCUMENT};
 use crate::store::{Access, Store};
+use crate::ui::counted;
 
 /// Files of the image belong to whom the runtime's mapping says.
 struct Sandboxed<'a>(&'a Context);
@@ -208,7 +209,7 @@ pub(super) fn pull_image(source: &Source<'_>, resolved: &Resolved, known: Option
     })?;
     if pulled.fetched > 0 {
         let size = crate::ui::human_bytes(pulled.bytes);
-        ctx.ui.status("Pulled", &format!("{} layers of the image, {size}", pulled.fetched));
+        ctx.ui.status("Pulled", &format!("{} of the image, {size}", counted(pulled.fetched as u64, "layer", "layers")));
     }
     tell_what_differs(ctx, &pulled);
     Ok((image, pulled))

@@ -29,6 +29,7 @@ use crate::identity::{
 use crate::oci::{Descriptor, media};
 use crate::snapshot::{self, Captured, LeftOut};
 use crate::store::{self, Access, Store};
+use crate::ui::counted;
 
 /// Where the workspace appears when nobody says otherwise.
 const DEFAULT_WORKDIR: &str = "/workspace";
@@ -313,7 +314,10 @@ fn attached(
     let attached = attach(ctx, target, subject, evidence, screen)?;
     if !attached.is_empty() {
         let bytes = attached.iter().map(|attachment| attachment.content.size).sum();
-        ctx.ui.status("Attached", &format!("{} artifacts, {}", attached.len(), crate::ui::human_bytes(bytes)));
+        ctx.ui.status(
+            "Attached",
+            &format!("{}, {}", counted(attached.len() as u64, "artifact", "artifacts"), crate::ui::human_bytes(bytes)),
+        );
     }
     Ok(attached.iter().map(ArtifactRow::of).collect())
 }
@@ -366,9 +370,9 @@ fn capture(
     ctx.ui.status(
         "Captured",
         &format!(
-            "{} changed files and {} unpushed commits on {}",
-            captured.changed_files,
-            captured.unpushed,
+            "{} and {} on {}",
+            counted(captured.changed_files as u64, "changed file", "changed files"),
+            counted(captured.unpushed as u64, "unpushed commit", "unpushed commits"),
             captured.document.base.short()
         ),
     );

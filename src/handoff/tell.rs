@@ -7,6 +7,7 @@ use crate::error::{Fault, Kind, failure};
 use crate::identity::{Instead, Redacted};
 use crate::quantity::human_duration;
 use crate::runtime::{self, Lease, Means, Network, Outcome, Receipt};
+use crate::ui::counted;
 use crate::workspace;
 
 /// How many files are named one by one.
@@ -147,10 +148,14 @@ pub(super) fn tell(ctx: &Context, task: &str, outcome: &Outcome) {
         Outcome::Exited(_) => {}
         Outcome::NotStarted { program, errno } => {
             let reason = std::io::Error::from_raw_os_error(*errno);
-            ctx.ui.error(
-                &anyhow::Error::new(reason).context(format!("cannot run {program} inside")),
-                outcome.exit_code(),
-            );
+            let hint = match reason.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "it is not on the PATH inside; look at the image, or name it by its path"
+                }
+                _ => "look whether it is a program, and executable: ls -l inside",
+            };
+            let fault = failure(format!("cannot run {program} inside")).hint(hint);
+            ctx.ui.error(&anyhow::Error::new(reason).context(fault), outcome.exit_code());
         }
         Outcome::Cancelled(signal) => {
             ctx.ui.warn(&format!("the run of {task} was cancelled by {}", signal_name(*signal)));
@@ -213,7 +218,7 @@ pub(super) fn tell_reset(ctx: &Context, receipt: &Receipt) {
     }
     let killed = receipt.processes.removed.unwrap_or_default();
     if killed > 0 {
-        ctx.ui.status("Reset", &format!("{killed} processes that were left running were ended"));
+        ctx.ui.status("Reset", &format!("{} running, and ended", counted(killed, "process was", "processes were")));
     } else {
         ctx.ui.detail("reset to baseline: nothing of the runtime is left");
     }

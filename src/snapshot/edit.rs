@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 /// What becomes of a path: a file with this mode and content, or nothing.
 pub(super) type Edit = Option<(u32, git2::Oid)>;
 
-/// Files and links of `after` that `before` has not in this form, in no order
-/// that matters. Folders that both have alike are not looked into.
+/// Files and links of `after` that `before` has not in this form, in the order
+/// of their paths. Folders that both have alike are not looked into.
 ///
 /// # Errors
 /// When a tree that differs is missing.
@@ -43,6 +43,7 @@ pub(super) fn new_files(
             }
         }
     }
+    files.sort_unstable();
     Ok(files)
 }
 

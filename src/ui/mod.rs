@@ -32,6 +32,14 @@ pub enum Color {
     Never,
 }
 
+/// A number of things, in words.
+pub fn counted(count: impl Into<u64>, one: &str, many: &str) -> String {
+    match count.into() {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    }
+}
+
 /// How this invocation talks.
 #[derive(Clone, Copy, Debug)]
 pub struct Ui {
