@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Child;
 use std::thread;
 use std::time::Duration;
@@ -254,4 +255,22 @@ fn a_copied_store_is_a_store() {
     trip.lab.dev.call("cp", ["-r"]).arg(&trip.lab.store.path).arg(&copy.path).ok();
     fs::rename(&trip.lab.store.path, trip.lab.agent.path("gone")).unwrap();
     Facts::of(&trip.lab.repo).assert_same(&Facts::of(&trip.enter(&copy.reference(name))));
+}
+
+/// A store on a bad disk: publishing again mends what it brings along.
+#[test]
+fn case_56_a_rotten_blob_is_written_again() {
+    let trip = Trip::new();
+    trip.lab.repo.write("new", "x");
+    let task = trip.publish(&trip.lab.repo);
+    let name = task.rsplit_once(':').unwrap().1;
+    let shown = trip.lab.agent.envctl(["show", &task, "--json"]).ok().json();
+    let rotten = trip.lab.store.blob(shown["identity"]["snapshot_id"].as_str().unwrap());
+    let mut bytes = fs::read(&rotten).unwrap();
+    bytes[5] ^= 1;
+    fs::set_permissions(&rotten, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&rotten, &bytes).unwrap();
+    trip.entering(&task).code(5).says(&["error:"]);
+    trip.publishing(&trip.lab.repo, name).ok();
+    trip.enter(&task);
 }
