@@ -348,7 +348,7 @@ pub(super) fn require_host(ctx: &Context, host: &str) -> Result<()> {
     if approvals(ctx)?.host.iter().any(|known| known.name == host) {
         return Ok(());
     }
-    let what = if host.contains("://") || host.starts_with('/') {
+    let what = if host.starts_with("file:") || host.starts_with('/') {
         format!("a folder of this machine, {host}")
     } else {
         format!("on {host}")

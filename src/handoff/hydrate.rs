@@ -129,6 +129,10 @@ pub(super) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document
         && !mirror(ctx, resolved).has(&document.base)
     {
         match (resolved.identity.repo.url.host(), &resolved.task.store) {
+            // Without TLS it could be anybody, whoever was approved with it.
+            (Some(host), _) if url.starts_with("http://") => {
+                super::approval::require_host(ctx, &format!("http://{host}"))?;
+            }
             (Some(host), _) => super::approval::require_host(ctx, host)?,
             // Whoever can write to a registry could name any repository of
             // this machine, and everything in it would be readable inside.

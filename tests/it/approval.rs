@@ -120,6 +120,11 @@ fn a_host_of_repositories_that_is_new() {
     enter().env("GIT_SSH_COMMAND", "false").code(7);
     lab.dev.envctl(["approve", "--revoke", "nowhere.invalid:22"]).ok();
     enter().code(6);
+    // Without TLS it could be anybody.
+    lab.dev.envctl(["approve", "--host", "localhost:1"]).ok();
+    lab.repo.git(&["remote", "set-url", "origin", "http://localhost:1/shop.git"]);
+    let plain = lab.publish(&ImageBuilder::busybox());
+    lab.dev.envctl(["enter", &plain, "--no-runtime"]).code(6).says(&["envctl approve --host http://localhost:1"]);
     // A rule of the developer's own is their word.
     let url = lab.repo.url();
     let rule = format!("[[url]]\nfrom = \"ssh://git@nowhere.invalid:22/shop.git\"\nto = \"{url}\"\n");
