@@ -16,6 +16,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -138,9 +139,14 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 /// # Errors
 /// When `/proc` is not mounted.
 pub fn boot_id() -> Result<String> {
+    // No process outlives the boot that it is in.
+    static ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = ID.get() {
+        return Ok(id.clone());
+    }
     let id =
         fs::read_to_string("/proc/sys/kernel/random/boot_id").context("cannot read the boot ID: is /proc mounted?")?;
-    Ok(id.trim().to_owned())
+    Ok(ID.get_or_init(|| id.trim().to_owned()).clone())
 }
 
 /// Free bytes and free inodes of the file system that holds `path`.

@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
@@ -61,12 +62,7 @@ impl Mapping {
             means: Means::Single,
             user: (uid, gid),
         };
-        let name = account_name(own.0);
-        let (Some(subuid), Some(subgid)) =
-            (subordinate("/etc/subuid", own.0, name.as_deref()), subordinate("/etc/subgid", own.0, name.as_deref()))
-        else {
-            return single();
-        };
+        let Some((subuid, subgid)) = subordinates(own.0) else { return single() };
         let means = if own.0 == 0 && probe::may_map_any_id() {
             Means::Direct
         } else {
@@ -301,6 +297,21 @@ fn around(id: u32, own: u32, (start, count): (u32, u32)) -> Vec<Range> {
     ranges.retain(|range| range.count > 0);
     ranges
 }
+
+/// The first ranges of a user in `/etc/subuid` and `/etc/subgid`; read once.
+fn subordinates(uid: u32) -> Option<Subordinates> {
+    static READ: OnceLock<(u32, Option<Subordinates>)> = OnceLock::new();
+    let read = || {
+        let name = account_name(uid);
+        let range = |file| subordinate(file, uid, name.as_deref());
+        Some((range("/etc/subuid")?, range("/etc/subgid")?))
+    };
+    let (of, ranges) = READ.get_or_init(|| (uid, read()));
+    if *of == uid { *ranges } else { read() }
+}
+
+/// The first of them, and how many; of users, and of groups.
+type Subordinates = ((u32, u32), (u32, u32));
 
 /// The first range of a user in `/etc/subuid` or `/etc/subgid`.
 fn subordinate(file: &str, uid: u32, name: Option<&str>) -> Option<(u32, u32)> {
