@@ -228,7 +228,10 @@ pub(super) fn publish_from(
             .hint(format!("it stays reachable as {store_name}@{digest}; publish again to move the task"))
             .into());
     }
-    if origin.is_none() {
+    if origin.is_some() {
+        // Who enters again sees what the task is now.
+        let _ = ctx.pins().keep(&bytes);
+    } else {
         let record = ctx.paths.publication(root, &format!("{store_name}:{task}"));
         if let Err(error) = remember(&record, digest) {
             ctx.ui.detail(&format!("this checkout does not know what it published: {error:#}"));

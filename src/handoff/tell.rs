@@ -1,6 +1,7 @@
 //! What `enter` and its kin say beside the command's own words.
 
 use super::context::Context;
+use super::pin::Pin;
 use super::resolve::Resolved;
 use crate::clock::age;
 use crate::error::{Fault, Kind, failure};
@@ -50,7 +51,13 @@ pub(super) fn greet(ctx: &Context, resolved: &Resolved, network: Network, intera
 /// Why somebody was called: status, message, last command; and what of the
 /// last run is not here.
 fn why(ctx: &Context, resolved: &Resolved) {
-    let (identity, handoff) = (&resolved.identity, &resolved.identity.handoff);
+    // What was published from the workspace since says more than what it was
+    // made from.
+    let latest = resolved.pin.as_ref().and_then(|pin: &Pin| pin.continues(&resolved.task.slug()));
+    let latest = latest.filter(|latest| *latest != resolved.digest);
+    let latest = latest.and_then(|latest| ctx.pins().identity(&latest).ok().flatten());
+    let identity = latest.as_ref().unwrap_or(&resolved.identity);
+    let handoff = &identity.handoff;
     let by = identity.agent_identity.as_ref().map_or_else(String::new, |agent| format!(" by {agent}"));
     let when = age(identity.created_at, ctx.clock.now());
     ctx.ui.status("Status", &format!("{}, published{by} {when}", handoff.status));

@@ -24,7 +24,7 @@ fn workspace(lab: &Lab, task: &str) -> PathBuf {
 fn whoever_just_goes_keeps_everything() {
     let lab = Lab::new();
     let task = lab.publish(&ImageBuilder::busybox());
-    for answer in ["\r", "\x1b"] {
+    for answer in ["\r", "\x1b", "\x03"] {
         let mut terminal = leaving(&lab, &task, "echo mine >mine");
         terminal.sees("the workspace holds changes");
         terminal.sees("What becomes of it?");
@@ -54,7 +54,10 @@ fn handing_back() {
         assert_eq!(after["identity"]["handoff"]["status"], "handed-back");
         assert_eq!(after["identity"]["handoff"]["message"], "the discount is for members");
         // Nothing is left to ask for.
-        let mut terminal = leaving(&lab, &task, "cat mine");
+        let mut terminal = Terminal::open(&lab.dev, &["enter", &task], (24, 120));
+        terminal.sees("handed-back");
+        terminal.sees("the discount is for members");
+        terminal.types("cat mine; exit 3\r");
         assert_eq!(terminal.ends(), Some(3));
         let agent = lab.agent.envctl(["enter", &task, "--no-runtime"]).ok().stdout;
         assert_eq!(fs::read_to_string(PathBuf::from(agent.trim()).join("mine")).unwrap(), "mine\n");
