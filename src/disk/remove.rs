@@ -1,5 +1,6 @@
 //! Removing trees: relative to descriptors, never through a symbolic link,
-//! never across a mount (CVE-2024-23652 is what happens otherwise).
+//! never across a mount (CVE-2024-23652 is what happens otherwise), and however
+//! deep they are.
 
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -8,8 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, ResolveFlags};
 use rustix::io::Errno;
+
+use super::descent::{self, Descent, folder_flags};
 
 /// What a removal took away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub fn tree(path: &Path) -> Result<Removed> {
     };
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     let outcome = (|| {
-        let parent = match rustix::fs::openat(CWD, parent, dir_flags(), Mode::empty()) {
+        let parent = match rustix::fs::openat(CWD, parent, folder_flags(), Mode::empty()) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             other => other?,
         };
@@ -88,14 +91,17 @@ pub fn entry(parent: BorrowedFd<'_>, name: &CStr) -> Result<Removed, Errno> {
     Ok(removed)
 }
 
-fn dir_flags() -> OFlags {
-    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
+/// A folder that is being emptied.
+struct Emptying {
+    name: CString,
+    /// What is still in it.
+    names: Vec<CString>,
 }
 
 /// Opens a folder, refusing symbolic links and mount points.
 fn open_dir(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-    match rustix::fs::openat2(parent, name, dir_flags(), Mode::empty(), resolve) {
+    match rustix::fs::openat2(parent, name, folder_flags(), Mode::empty(), resolve) {
         Err(Errno::ACCESS) => {
             // An overlay work folder has mode 000; it is ours, so open it up.
             // fchmodat follows links, so look first: a folder stays a folder
@@ -105,25 +111,26 @@ fn open_dir(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
                 return Err(Errno::NOTDIR);
             }
             rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
-            rustix::fs::openat2(parent, name, dir_flags(), Mode::empty(), resolve)
+            rustix::fs::openat2(parent, name, folder_flags(), Mode::empty(), resolve)
         }
         other => other,
     }
 }
 
-fn remove_entry(parent: BorrowedFd<'_>, name: &CStr, removed: &mut Removed) -> Result<(), Errno> {
+/// Removes an entry that is no folder, or opens it.
+fn unlink_or_open(parent: BorrowedFd<'_>, name: &CStr, removed: &mut Removed) -> Result<Option<OwnedFd>, Errno> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) => {
             removed.files += 1;
-            return Ok(());
+            return Ok(None);
         }
-        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(None),
         Err(Errno::ISDIR | Errno::PERM | Errno::ACCESS) => {}
         Err(error) => return Err(error),
     }
     let dir = match open_dir(parent, name) {
         Ok(dir) => dir,
-        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(error),
     };
     // Unlinking needs write permission on the folder itself.
@@ -131,25 +138,41 @@ fn remove_entry(parent: BorrowedFd<'_>, name: &CStr, removed: &mut Removed) -> R
     if stat.st_mode & 0o700 != 0o700 {
         let _ = rustix::fs::fchmod(&dir, Mode::RWXU);
     }
-    let mut entries = Dir::read_from(&dir)?;
-    let mut names = Vec::new();
-    for entry in &mut entries {
-        let entry = entry?;
-        if entry.file_name() != c"." && entry.file_name() != c".." {
-            names.push(entry.file_name().to_owned());
+    Ok(Some(dir))
+}
+
+fn remove_entry(parent: BorrowedFd<'_>, name: &CStr, removed: &mut Removed) -> Result<(), Errno> {
+    let Some(dir) = unlink_or_open(parent, name, removed)? else { return Ok(()) };
+    let mut descent = Descent::new(dir, Emptying::of(name));
+    descent.here().map_or(Ok(()), |(dir, emptying)| emptying.list(dir))?;
+    while let Some((dir, emptying)) = descent.here() {
+        if let Some(child) = emptying.names.pop() {
+            if let Some(inner) = unlink_or_open(dir, &child, removed)? {
+                let mut within = Emptying::of(&child);
+                within.list(inner.as_fd())?;
+                descent.down(inner, within)?;
+            }
+            continue;
+        }
+        let Some(left) = descent.up()? else { break };
+        let above = descent.here().map_or(parent, |(above, _)| above);
+        match rustix::fs::unlinkat(above, &left.name, AtFlags::REMOVEDIR) {
+            Ok(()) => removed.folders += 1,
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
         }
     }
-    drop(entries);
-    for child in names {
-        remove_entry(dir.as_fd(), &child, removed)?;
-    }
-    drop(dir);
-    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Ok(()) => removed.folders += 1,
-        Err(Errno::NOENT) => {}
-        Err(error) => return Err(error),
-    }
     Ok(())
+}
+
+impl Emptying {
+    fn of(name: &CStr) -> Self {
+        Emptying { name: name.to_owned(), names: Vec::new() }
+    }
+
+    fn list(&mut self, dir: BorrowedFd<'_>) -> Result<(), Errno> {
+        descent::list(dir, |name, _| self.names.push(name.to_owned()))
+    }
 }
 
 #[cfg(test)]
@@ -177,6 +200,23 @@ mod tests {
         symlink(&outside, &link).unwrap();
         tree(&link).unwrap();
         assert!(outside.join("precious").exists(), "a link as the root is unlinked, not followed");
+    }
+
+    /// Deeper than a path can be long, and than descriptors reach.
+    #[test]
+    fn a_deep_tree_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let mut at = rustix::fs::openat(CWD, &root, folder_flags(), Mode::empty()).unwrap();
+        for _ in 0..5000 {
+            rustix::fs::mkdirat(&at, "deep", Mode::RWXU).unwrap();
+            rustix::fs::mkdirat(&at, "beside", Mode::RWXU).unwrap();
+            at = rustix::fs::openat(&at, "deep", folder_flags(), Mode::empty()).unwrap();
+        }
+        drop(at);
+        assert_eq!(tree(&root).unwrap(), Removed { files: 0, folders: 10_001 });
+        assert!(!root.exists());
     }
 
     /// A folder that becomes a link between the two steps is not opened.
