@@ -4,8 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::error::Kind;
-use crate::handoff::{Context, gc};
-use crate::runtime::Receipt;
+use crate::handoff::{Context, Reaped, gc};
 use crate::ui::escape;
 
 /// Remove what dead commands left, what is old, and workspaces that are due
@@ -20,9 +19,10 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context, reaped: Vec<Receipt>) -> Result<u8> {
-        let done = gc(ctx, reaped, self.dry_run)?;
-        let baseline = done.receipts.iter().all(|receipt| receipt.baseline);
+    pub(super) fn run(&self, ctx: &Context, reaped: Reaped) -> Result<u8> {
+        let uncleared = reaped.failures;
+        let done = gc(ctx, reaped.receipts, self.dry_run)?;
+        let baseline = uncleared == 0 && done.receipts.iter().all(|receipt| receipt.baseline);
         if ctx.ui.is_json() {
             ctx.ui.json(&done)?;
         } else {

@@ -33,7 +33,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::env::Env;
 use crate::error::{Fault, Kind, kind_of};
-use crate::handoff::{Context, Options, write_report};
+use crate::handoff::{Context, Options, Reaped, write_report};
 use crate::identity::{StoreRef, TaskRef};
 use crate::ui::{Color, ErrorReport, Ui};
 
@@ -140,7 +140,7 @@ impl Verb {
         }
     }
 
-    fn run(&self, ctx: &Context, reaped: Vec<crate::runtime::Receipt>) -> Result<u8> {
+    fn run(&self, ctx: &Context, reaped: Reaped) -> Result<u8> {
         match self {
             Verb::Enter(arguments) => arguments.run(ctx),
             Verb::Exec(arguments) => arguments.run(ctx),

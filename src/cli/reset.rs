@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::parse_task;
 use crate::error::Kind;
-use crate::handoff::{Context, EnterOptions, Entered, Report, Restored, enter, receipts, reset, reset_workspace};
+use crate::handoff::{
+    Context, EnterOptions, Entered, Reaped, Report, Restored, enter, receipts, reset, reset_workspace,
+};
 use crate::identity::TaskRef;
 use crate::runtime::Receipt;
 use crate::ui::escape;
@@ -45,9 +47,10 @@ impl Arguments {
         self.enter
     }
 
-    pub(super) fn run(&self, ctx: &Context, reaped: Vec<Receipt>) -> Result<u8> {
-        let done = reset(ctx, self.task.as_ref(), reaped)?;
-        let baseline = done.iter().all(|receipt| receipt.baseline);
+    pub(super) fn run(&self, ctx: &Context, reaped: Reaped) -> Result<u8> {
+        let uncleared = reaped.failures;
+        let done = reset(ctx, self.task.as_ref(), reaped.receipts)?;
+        let baseline = uncleared == 0 && done.iter().all(|receipt| receipt.baseline);
         let workspace = match &self.task {
             Some(task) if self.workspace && baseline => Some(reset_workspace(ctx, task)?),
             _ => None,
@@ -59,6 +62,9 @@ impl Arguments {
                 return enter_again(ctx, task);
             }
             _ if ctx.ui.is_json() => ctx.ui.json(&Output { baseline, receipts: &done, workspace })?,
+            _ if done.is_empty() && uncleared > 0 => {
+                ctx.ui.data("baseline   NO: a dead runtime could not be cleared")?
+            }
             _ if done.is_empty() => ctx.ui.data("baseline   yes: no runtime was there")?,
             _ => done.iter().flat_map(receipts).try_for_each(|line| ctx.ui.data(&escape(&line)))?,
         }

@@ -17,7 +17,7 @@ use crate::env::Env;
 use crate::error::usage;
 use crate::identity::{StoreRef, Target, TaskRef};
 use crate::paths::Paths;
-use crate::runtime::{self, Runtimes};
+use crate::runtime::{self, Look, Runtimes};
 use crate::store::{self, Access, AuthFiles, Host, Network, Proxies, Store};
 use crate::ui::Ui;
 
@@ -56,6 +56,15 @@ pub struct Context {
     pub cwd: PathBuf,
     /// The user's configuration.
     pub user: User,
+}
+
+/// What came of the runtimes whose owners were dead.
+#[derive(Debug, Default)]
+pub struct Reaped {
+    /// Receipts of those that were dealt with.
+    pub receipts: Vec<runtime::Receipt>,
+    /// How many could not be: something of them is left.
+    pub failures: usize,
 }
 
 /// A task of a store.
@@ -111,19 +120,26 @@ impl Context {
 
     /// The runtimes of this user.
     pub fn runtimes(&self) -> Runtimes {
-        Runtimes::new(self.paths.clone(), self.env.path.clone())
+        let ui = self.ui;
+        let look = Look(Arc::new(move |lease| super::tell::audit(ui, lease)));
+        Runtimes::new(self.paths.clone(), self.env.path.clone(), look)
     }
 
     /// Finishes what dead owners left; a failure is told and stops nothing.
-    pub fn reap(&self) -> Vec<runtime::Receipt> {
+    pub fn reap(&self) -> Reaped {
         let (receipts, failures) = runtime::reap(&self.runtimes(), self.clock);
         for receipt in &receipts {
             self.ui.status("Reaped", &format!("the runtime of {} ({})", receipt.task, receipt.reason));
-            super::tell::audit(self, receipt);
-            ledger::append(self, &Entry::orphaned(self, receipt));
+            if let Some(why) = &receipt.uncleared {
+                self.ui.warn(why);
+            }
+            // It comes again until nothing is left.
+            if receipt.baseline {
+                ledger::append(self, &Entry::orphaned(self, receipt));
+            }
         }
         failures.iter().for_each(|error| self.ui.warn(&format!("{error:#}")));
-        receipts
+        Reaped { receipts, failures: failures.len() }
     }
 
     /// The roots, checked and created.

@@ -209,7 +209,6 @@ fn run(
         let runtimes = ctx.runtimes();
         let so_far = report.clone();
         let after = |receipt: &Receipt, outcome: Option<&Outcome>| {
-            tell::audit(ctx, receipt);
             tell::tell_end(ctx, receipt, outcome);
             let entry = Entry::of(receipt, Made::Detached, Some(&resolved.identity));
             let code = outcome.map(Outcome::exit_code);
@@ -250,7 +249,6 @@ fn run(
     let entry = Entry::of(&receipt, Made::Enter, Some(&resolved.identity));
     ledger::append(ctx, &entry.with(&resolved.task.store.to_string(), Some(code), report));
     tell::tell(ctx, &resolved.task.target.to_string(), &outcome);
-    tell::audit(ctx, &receipt);
     tell::check_baseline(&receipt)?;
     tell::tell_reset(ctx, &receipt);
     if options.command.is_empty() && outcome != Outcome::Lost {

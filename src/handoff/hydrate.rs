@@ -211,6 +211,14 @@ pub(super) fn workspace(
         vec![mirror.contents()]
     };
     let applied = snapshot::apply(&git, draft.path(), document, pack, &mut fetch)?;
+    // Nobody has written these inside, so they stay as they came.
+    for planted in workspace::obeyed(draft.path(), &applied.repositories) {
+        ctx.ui.warn(&format!(
+            "{} came with the task, and git would obey it in that folder: {}",
+            planted.path.display(),
+            planted.why
+        ));
+    }
     let parity = snapshot::parity(&git, draft.path(), document, &applied)
         .context("cannot compare the workspace with its snapshot")?;
     if !parity.ok {

@@ -71,7 +71,7 @@ pub use caches::{
     cache_key, cache_why, caches, promote, prune, verify_caches,
 };
 pub use checkout::CheckoutOptions;
-pub use context::{Context, Options};
+pub use context::{Context, Options, Reaped};
 pub use costs::{By, CostRow, Costs, Suggestion, Sum, costs};
 pub use diff::{Diff, DiffOptions, diff};
 pub use doctor::{Check, Health, doctor};

@@ -14,7 +14,7 @@ use super::prepare::{flush, make_workspace};
 use super::report::Report;
 use super::resolve::{Resolved, resolve};
 use super::source::Source;
-use crate::error::not_found;
+use crate::error::{Fault, Kind, failure, not_found};
 use crate::identity::TaskRef;
 use crate::runtime::{self, Receipt};
 
@@ -34,9 +34,10 @@ pub fn reset(ctx: &Context, task: Option<&TaskRef>, reaped: Vec<Receipt>) -> Res
         None => (runtimes.live()?, reaped),
     };
     for lease in &leases {
-        let receipt = runtime::stop(&runtimes, lease, ctx.clock)?;
-        // Its owner may have had no time for it.
-        super::tell::audit(ctx, &receipt);
+        let receipt = runtime::stop(&runtimes, lease, ctx.clock).map_err(|error| {
+            let fault = failure(format!("the runtime of {} could not be cleared: {error:#}", lease.task));
+            Fault { kind: Kind::Leak, ..fault }.hint("envctl reset --all tries again")
+        })?;
         if receipt.usage.is_none() {
             // It was stuck: nobody else tells of it.
             ledger::append(ctx, &Entry::orphaned(ctx, &receipt));
@@ -73,8 +74,13 @@ pub fn receipts(receipt: &Receipt) -> Vec<String> {
             }
             None => "exposed    not looked for: nobody was left who knew the secrets".into(),
         });
+        if receipt.unsearched > 0 {
+            lines.push(format!("unsearched {} files or folders could not be read", receipt.unsearched));
+        }
     }
     lines.extend(receipt.kept.iter().map(|kept| format!("kept       {kept}")));
+    lines.extend(receipt.planted.iter().map(|what| format!("planted    {what}")));
+    lines.extend(receipt.uncleared.iter().map(|why| format!("uncleared  {why}")));
     lines.push(format!("baseline   {}", if receipt.baseline { "yes" } else { "NO" }));
     lines
 }

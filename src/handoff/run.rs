@@ -251,7 +251,6 @@ impl<'a> Runner<'a> {
         report.report.note("run", begun.elapsed(), 0);
         let outside = sandbox.written().cloned();
         let receipt = report.report.step("reset", || Ok((sandbox.reset(ctx.clock, reason)?, 0)))?;
-        tell::audit(ctx, &receipt);
         let failed = commands.iter().find(|command| command.exit_code.is_some_and(|code| code != 0));
         let code = failed.or(commands.last()).and_then(|command| command.exit_code);
         self.account(&receipt, code, if first { &report.report } else { &later });

@@ -1,5 +1,7 @@
 //! What `enter` and its kin say beside the command's own words.
 
+use std::path::Path;
+
 use super::context::Context;
 use super::pin::Pin;
 use super::resolve::Resolved;
@@ -8,11 +10,14 @@ use crate::error::{Fault, Kind, failure};
 use crate::identity::{Instead, Redacted};
 use crate::quantity::human_duration;
 use crate::runtime::{self, Lease, Means, Network, Outcome, Receipt};
-use crate::ui::counted;
-use crate::workspace;
+use crate::ui::{Ui, counted};
+use crate::workspace::{self, Planted, Since};
 
 /// How many files are named one by one.
 const MAX_FILES: usize = 10;
+
+/// How many things are named that git on the host is kept from.
+const MAX_PLANTED: usize = 50;
 
 /// How many of the files that a run changed outside the workspace are named in
 /// one line.
@@ -195,26 +200,51 @@ pub(super) fn check_baseline(receipt: &Receipt) -> Result<(), Fault> {
         "the runtime is gone, but not everything of it: {} processes, {} mounts, {} ports, {} scratch folders are left",
         receipt.processes.left, receipt.mounts.left, receipt.ports.left, receipt.scratch.left
     ));
+    let fault = match &receipt.uncleared {
+        Some(why) => Fault { message: format!("{}: {why}", fault.message), ..fault },
+        None => fault,
+    };
     Err(Fault { kind: Kind::Leak, ..fault }.hint("envctl reset --all tries again"))
 }
 
 /// Looks for what a run has left for git on the host to run, and names what
 /// was put out of its way.
-pub(super) fn audit(ctx: &Context, receipt: &Receipt) {
-    if !receipt.workspace.is_dir() {
-        return;
+pub(super) fn audit(ui: Ui, lease: &Lease) -> Vec<String> {
+    if !lease.workspace.is_dir() {
+        return Vec::new();
     }
-    match workspace::audit(&receipt.workspace, receipt.begun) {
+    let since = Since { seconds: lease.begun, nanos: lease.begun_nanos };
+    let mut said = Vec::new();
+    match workspace::audit(&lease.workspace, since) {
         Ok(found) => {
-            for one in found {
-                ctx.ui.warn(&format!(
-                    "{} was written inside and renamed, because git would obey it: {}",
-                    one.path.display(),
-                    one.why
-                ));
+            for one in found.unseen.iter().take(MAX_PLANTED) {
+                let path = short(&one.path);
+                said.push(format!("do not use git in {path}: it may obey what was planted there: {}", one.why));
+            }
+            for one in found.renamed.iter().take(MAX_PLANTED) {
+                let path = short(&one.path);
+                said.push(format!("{path} was written inside and renamed, because git would obey it: {}", one.why));
+            }
+            let more = |all: &[Planted]| all.len().saturating_sub(MAX_PLANTED);
+            let more = more(&found.renamed) + more(&found.unseen);
+            if more > 0 {
+                said.push(format!("the same is so of {more} more; what was renamed is called *.envctl-quarantine*"));
             }
         }
-        Err(error) => ctx.ui.warn(&format!("the workspace could not be searched for planted git settings: {error:#}")),
+        Err(error) => {
+            said.push(format!("the workspace could not be searched for planted git settings: {error:#}"));
+        }
+    }
+    said.iter().for_each(|line| ui.warn(line));
+    said
+}
+
+/// A path of which only the end is long.
+fn short(path: &Path) -> String {
+    let whole = if path.as_os_str().is_empty() { ".".into() } else { path.to_string_lossy() };
+    match whole.char_indices().nth(4 * MAX_PATH) {
+        Some((end, _)) => format!("{}...", whole.get(..end).unwrap_or_default()),
+        None => whole.into_owned(),
     }
 }
 
@@ -222,6 +252,12 @@ pub(super) fn audit(ctx: &Context, receipt: &Receipt) {
 pub(super) fn tell_reset(ctx: &Context, receipt: &Receipt) {
     for path in receipt.exposed.iter().flatten() {
         ctx.ui.warn(&format!("{} in the workspace holds the value of a secret, and stays", path.display()));
+    }
+    if receipt.unsearched > 0 {
+        ctx.ui.warn(&format!(
+            "{} files or folders of the workspace could not be searched for the values of secrets",
+            receipt.unsearched
+        ));
     }
     let killed = receipt.processes.removed.unwrap_or_default();
     if killed > 0 {

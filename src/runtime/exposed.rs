@@ -1,76 +1,120 @@
 //! Files of the workspace that a run has changed and that hold the value of a
 //! secret: the workspace persists, so these do.
 
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use memchr::memmem::Finder;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::Injected;
+use crate::disk::descent::{self, Descent, Opened};
 
 const CHUNK: usize = 1 << 20;
 
-/// Now in seconds since 1970, a little early: file systems are not as exact.
-pub(super) fn start() -> i64 {
-    rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec - 1
+/// The moment before a runtime, by the clock of the workspace's file system as
+/// far as it is known: a second early, because that may not be exact, but not
+/// before the workspace itself was whole. Seconds since 1970, and nanoseconds.
+pub(super) fn start(workspace: &Path) -> (i64, u32) {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let early = (now.tv_sec - 1, u32::try_from(now.tv_nsec).unwrap_or(0));
+    // Written last when the workspace was made, and read-only inside.
+    let made = rustix::fs::statat(CWD, workspace.join(".git/commondir"), AtFlags::SYMLINK_NOFOLLOW);
+    let made = made.ok().and_then(|stat| Some((stat.st_ctime, u32::try_from(stat.st_ctime_nsec).ok()?)));
+    // A clock that was set back, or another machine's, says nothing.
+    let now = (now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or(0));
+    made.filter(|made| (early..=now).contains(made)).unwrap_or(early)
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Exposed {
+    /// Files that hold a value, relative to the workspace.
+    pub(super) files: Vec<PathBuf>,
+    /// Files and folders that could not be read, and may.
+    pub(super) unsearched: u64,
+}
+
+/// A folder on the way down.
+struct Level {
+    folders: Vec<CString>,
 }
 
 /// The files below `workspace` whose data or attributes have changed since
-/// `since` and that hold one of the values; paths relative to it. Links are
-/// not followed. What cannot be read is passed over: nothing inside is alive
-/// any more that could have hidden it from its own owner.
-pub(super) fn search(workspace: &Path, secrets: &[Injected], since: i64) -> Vec<PathBuf> {
+/// `since` and that hold one of the values. Links are not followed. What cannot
+/// be read is counted.
+pub(super) fn search(workspace: &Path, secrets: &[Injected], since: i64) -> Exposed {
     let values: Vec<&str> = secrets.iter().map(|secret| secret.value.expose().trim_end()).collect();
     let finders: Vec<Finder<'_>> = values.iter().filter(|value| !value.is_empty()).map(Finder::new).collect();
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut found = Vec::new();
-    let Ok(root) = rustix::fs::openat(CWD, workspace, flags, Mode::empty()) else { return found };
-    let mut pending: Vec<(OwnedFd, PathBuf)> = vec![(root, PathBuf::new())];
-    while let Some((folder, path)) = pending.pop() {
-        let Ok(entries) = Dir::read_from(&folder) else { continue };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
+    let mut found = Exposed::default();
+    let Ok(root) = rustix::fs::openat(CWD, workspace, descent::folder_flags(), Mode::empty()) else {
+        return Exposed { unsearched: 1, ..found };
+    };
+    let mut path = PathBuf::new();
+    let top = look(root.as_fd(), &path, &finders, since, &mut found);
+    let mut descent = Descent::new(root, top);
+    while let Some((folder, level)) = descent.here() {
+        let Some(name) = level.folders.pop() else {
+            if descent.up().is_err() {
+                found.unsearched += 1;
+                break;
+            }
+            path.pop();
+            continue;
+        };
+        let opened = match descent::open(folder, &name) {
+            Ok(Opened::Open(opened)) => opened,
+            Err(Errno::NOENT) => continue,
+            Ok(Opened::Sealed | Opened::Blind) | Err(_) => {
+                found.unsearched += 1;
                 continue;
             }
-            let Ok(stat) = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            let inner = path.join(OsStr::from_bytes(name.to_bytes()));
-            match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => {
-                    if let Ok(opened) = rustix::fs::openat(&folder, name, flags, Mode::empty()) {
-                        pending.push((opened, inner));
-                    }
-                }
-                FileType::RegularFile if stat.st_ctime >= since && holds(folder.as_fd(), name, &finders) => {
-                    found.push(inner);
-                }
-                _ => {}
-            }
+        };
+        path.push(OsStr::from_bytes(name.to_bytes()));
+        let inner = look(opened.as_fd(), &path, &finders, since, &mut found);
+        if descent.down(opened, inner).is_err() {
+            found.unsearched += 1;
+            path.pop();
         }
     }
-    found.sort();
+    found.files.sort();
     found
 }
 
-fn holds(folder: BorrowedFd<'_>, name: &std::ffi::CStr, finders: &[Finder<'_>]) -> bool {
+fn look(folder: BorrowedFd<'_>, path: &Path, finders: &[Finder<'_>], since: i64, found: &mut Exposed) -> Level {
+    let mut level = Level { folders: Vec::new() };
+    let listed = descent::list(folder, |name, kind| match kind {
+        FileType::Directory => level.folders.push(name.to_owned()),
+        FileType::RegularFile => match holds(folder, name, finders, since) {
+            Ok(false) | Err(Errno::NOENT) => {}
+            Ok(true) => found.files.push(path.join(OsStr::from_bytes(name.to_bytes()))),
+            Err(_) => found.unsearched += 1,
+        },
+        _ => {}
+    });
+    found.unsearched += u64::from(listed.is_err());
+    level
+}
+
+fn holds(folder: BorrowedFd<'_>, name: &CStr, finders: &[Finder<'_>], since: i64) -> Result<bool, Errno> {
+    if rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_ctime < since {
+        return Ok(false);
+    }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(file) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return false };
-    let mut file = File::from(file);
+    let file = rustix::fs::openat(folder, name, flags, Mode::empty())?;
     let overlap = finders.iter().map(|finder| finder.needle().len()).max().unwrap_or(1) - 1;
     let mut buffer = vec![0; CHUNK + overlap];
     let mut kept = 0;
     loop {
-        match file.read(&mut buffer[kept..]) {
-            Ok(0) | Err(_) => return false,
-            Ok(count) => {
+        match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer[kept..]))? {
+            0 => return Ok(false),
+            count => {
                 let filled = kept + count;
                 if finders.iter().any(|finder| finder.find(&buffer[..filled]).is_some()) {
-                    return true;
+                    return Ok(true);
                 }
                 // A value may lie across two pieces.
                 let keep = overlap.min(filled);
@@ -104,8 +148,11 @@ mod tests {
         write("second", b"another one");
         write("none", b"tok-en-valu");
         std::os::unix::fs::symlink("second", dir.path().join("link")).unwrap();
-        let names = |since| search(dir.path(), &secrets, since);
-        assert_eq!(names(0), [Path::new("a/b/early"), Path::new("across"), Path::new("second")]);
-        assert!(names(start() + 100).is_empty(), "nothing has changed since");
+        let search = |since| search(dir.path(), &secrets, since);
+        let found = search(0);
+        assert_eq!(found.files, [Path::new("a/b/early"), Path::new("across"), Path::new("second")]);
+        assert_eq!(found.unsearched, 0);
+        assert_eq!(search(start(dir.path()).0 + 100), Exposed::default(), "nothing has changed since");
+        assert_eq!(super::search(&dir.path().join("absent"), &secrets, 0).unsearched, 1);
     }
 }

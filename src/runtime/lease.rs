@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -95,6 +96,9 @@ pub struct Lease {
     /// what was changed before that was not changed by this runtime.
     #[serde(default)]
     pub begun: i64,
+    /// The nanoseconds to that.
+    #[serde(default)]
+    pub begun_nanos: u32,
     /// When it ends, in milliseconds of the monotonic clock of that boot.
     #[serde(default)]
     pub deadline: Option<u64>,
@@ -135,12 +139,27 @@ impl Lease {
     pub const SCHEMA: u32 = SCHEMA;
 }
 
+/// What is done with the lease of a runtime in which nothing lives any more,
+/// before anything of it is forgotten or can fail. What it says goes into the
+/// receipt.
+#[derive(Clone)]
+pub struct Look(pub Arc<Looking>);
+
+type Looking = dyn Fn(&Lease) -> Vec<String> + Send + Sync;
+
+impl std::fmt::Debug for Look {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Look")
+    }
+}
+
 /// The runtimes of this user on this machine.
 #[derive(Clone, Debug)]
 pub struct Runtimes {
     paths: Paths,
     /// Where programs of the host are found.
     path: Option<OsString>,
+    look: Look,
 }
 
 /// The one thing in a runtime's folder: the place over which its scratch space
@@ -158,8 +177,13 @@ pub(super) struct Folder {
 
 impl Runtimes {
     /// Those whose state lies at `paths`.
-    pub fn new(paths: Paths, path: Option<OsString>) -> Self {
-        Runtimes { paths, path }
+    pub fn new(paths: Paths, path: Option<OsString>, look: Look) -> Self {
+        Runtimes { paths, path, look }
+    }
+
+    /// Looks at what a runtime left, however it ended.
+    pub(super) fn look(&self, lease: &Lease) -> Vec<String> {
+        (self.look.0)(lease)
     }
 
     /// Removes a tree that may hold files of the ids of an image, which only a
@@ -315,7 +339,11 @@ mod tests {
     use crate::env::Env;
 
     fn runtimes(dir: &std::path::Path) -> Runtimes {
-        Runtimes::new(Paths::new(&Env { home: Some(dir.to_owned()), ..Env::default() }).unwrap(), None)
+        Runtimes::new(
+            Paths::new(&Env { home: Some(dir.to_owned()), ..Env::default() }).unwrap(),
+            None,
+            Look(Arc::new(|_| Vec::new())),
+        )
     }
 
     #[test]

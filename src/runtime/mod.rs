@@ -49,7 +49,7 @@ pub use client::{Outcome, Session, hold_signals, join};
 pub use deadline::{monotonic_after, monotonic_now, until};
 pub use detached::detach;
 pub use doctor::{delegates_cgroup, has_subordinate_ids, kernel, private_network, user_namespace};
-pub use lease::{Lease, Process, Runtimes};
+pub use lease::{Lease, Look, Process, Runtimes};
 pub use limits::{Enforced, Limits, Means};
 pub use mapping::Mapping;
 pub use ports::{Port, PortRequest};

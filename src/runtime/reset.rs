@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 
+use super::exposed::Exposed;
 use super::inspect;
 use super::lease::{Folder, Lease, Process, Runtimes, SCRATCH};
 use super::limits;
@@ -49,9 +50,6 @@ pub struct Receipt {
     pub workspace: PathBuf,
     /// When the runtime was made.
     pub started_at: Option<Timestamp>,
-    /// See [`Lease::begun`].
-    #[serde(default)]
-    pub begun: i64,
     /// When it was found to be gone.
     pub ended_at: Timestamp,
     /// `exit`, `reset`, `deadline`, `cancelled`, `owner-died`, `rebooted` or
@@ -76,6 +74,9 @@ pub struct Receipt {
     /// a secret; `None` where nobody was left who knew the values.
     #[serde(default)]
     pub exposed: Option<Vec<PathBuf>>,
+    /// Files and folders of the workspace that could not be searched for that.
+    #[serde(default)]
+    pub unsearched: u64,
     /// What the run changed in its caches, which is gone.
     #[serde(default)]
     pub caches: Vec<Changed>,
@@ -84,6 +85,12 @@ pub struct Receipt {
     pub usage: Option<Usage>,
     /// What stays: the workspace.
     pub kept: Vec<String>,
+    /// What was found in the workspace that git on the host should not obey.
+    #[serde(default)]
+    pub planted: Vec<String>,
+    /// Why scratch could not be cleared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncleared: Option<String>,
     /// Nothing is left.
     pub baseline: bool,
 }
@@ -96,7 +103,7 @@ pub(super) struct Before {
     pub(super) scratch_bytes: Option<u64>,
     pub(super) listeners: BTreeSet<u64>,
     /// Files that hold a secret, where somebody has looked.
-    pub(super) exposed: Option<Vec<PathBuf>>,
+    pub(super) exposed: Option<Exposed>,
     /// What was used, where somebody has counted.
     pub(super) usage: Option<Usage>,
 }
@@ -127,6 +134,8 @@ pub(super) fn finish(
     clock: Clock,
     reason: &str,
 ) -> Result<Receipt> {
+    // Before anything can fail: what stays is the workspace.
+    let planted = lease.map(|lease| runtimes.look(lease)).unwrap_or_default();
     let same_boot = lease.is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot == lease.boot_id));
     let members = match lease {
         Some(lease) if same_boot => inspect::members(lease)?,
@@ -138,9 +147,11 @@ pub(super) fn finish(
     let ports = u64::from(inspect::still_listening(&before.listeners));
     let (names, paths) = lease.map_or((&[][..], &[][..]), |lease| (&lease.trees, &lease.tree_paths));
     let caches = trees::changed(&folder.path.join(SCRATCH), names, paths);
+    let mut uncleared = None;
     if mounts == 0 {
-        // Only the folder's content: the folder carries the lock.
-        runtimes.remove(&folder.path.join(SCRATCH))?;
+        // Only the folder's content: the folder carries the lock. What cannot
+        // be removed is left, which the receipt says.
+        uncleared = runtimes.remove(&folder.path.join(SCRATCH)).err().map(|error| format!("{error:#}"));
         if let Some(lease) = lease {
             remove_made(runtimes, lease);
         }
@@ -153,6 +164,7 @@ pub(super) fn finish(
     let injected = lease.map_or(0, |lease| lease.secrets.len() as u64);
     // They are on a mount that lives as long as the mounts inside do.
     let secrets = Tally { removed: Some(injected), left: if mounts > 0 { injected } else { 0 } };
+    let found = before.exposed.as_ref();
     let receipt = Receipt {
         schema: 1,
         lease: folder.id.clone(),
@@ -160,7 +172,6 @@ pub(super) fn finish(
         identity: lease.map(|lease| lease.identity.clone()).unwrap_or_default(),
         workspace: lease.map(|lease| lease.workspace.clone()).unwrap_or_default(),
         started_at: lease.map(|lease| lease.started_at),
-        begun: lease.map_or(i64::MAX, |lease| lease.begun),
         ended_at: clock.now(),
         reason: reason.to_owned(),
         processes: Tally { removed: before.processes, left: processes },
@@ -169,10 +180,13 @@ pub(super) fn finish(
         scratch: Tally { removed: before.scratch_bytes, left: scratch },
         secrets,
         cgroups: Tally { removed: Some(u64::from(cgroup.is_some())), left: cgroups },
-        exposed: if injected == 0 { Some(Vec::new()) } else { before.exposed.clone() },
+        exposed: if injected == 0 { Some(Vec::new()) } else { found.map(|exposed| exposed.files.clone()) },
+        unsearched: found.map_or(0, |exposed| exposed.unsearched),
         caches,
         usage: before.usage,
         kept: lease.iter().map(|lease| format!("workspace {}", lease.workspace.display())).collect(),
+        planted,
+        uncleared,
         baseline: processes + mounts + ports + scratch + secrets.left + cgroups == 0,
     };
     if lease.is_some() {

@@ -190,6 +190,7 @@ impl Sandbox {
             }
             let namespace =
                 |kind| inspect::namespace(raw, kind).with_context(|| format!("cannot read the {kind} namespace"));
+            let (begun, begun_nanos) = exposed::start(&spec.rootfs.workspace);
             let lease = Lease {
                 schema: Lease::SCHEMA,
                 id: folder.id.clone(),
@@ -203,7 +204,8 @@ impl Sandbox {
                 namespaces: Namespaces { pid: namespace("pid")?, mnt: namespace("mnt")?, net: namespace("net")? },
                 boot_id: disk::boot_id()?,
                 started_at: clock.now(),
-                begun: exposed::start(),
+                begun,
+                begun_nanos,
                 deadline: spec.deadline,
                 detached: spec.detached,
                 ports,

@@ -1,9 +1,11 @@
 //! Restoring a snapshot into a fresh clone that holds its base.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -103,8 +105,9 @@ pub fn apply(
     document.operation.as_ref().map_or(Ok(()), |operation| operation.restore(&repo))?;
     let known = if submodules.is_empty() { Default::default() } else { submodule::addresses(git, &repo, tree)? };
     let (submodules, unknown) = submodules.into_iter().map(|file| file.path).partition(|path| known.contains(path));
+    let repositories = repositories(stats.iter().map(|(file, _)| &*file.path));
     let exact = (exact && skipped.is_empty()).then_some(stats.len());
-    Ok(Applied { exact, submodules, unknown, pointers, placed })
+    Ok(Applied { exact, submodules, unknown, pointers, placed, repositories })
 }
 
 /// What git would obey when the developer initialises a submodule.
@@ -128,6 +131,26 @@ pub struct Applied {
     pub pointers: Vec<Vec<u8>>,
     /// How many LFS files have their content.
     pub placed: usize,
+    /// Folders that git may take for repositories, with something to obey.
+    pub repositories: Vec<PathBuf>,
+}
+
+/// Folders with a `HEAD` and what git reads beside one.
+fn repositories<'a>(paths: impl Iterator<Item = &'a [u8]> + Clone) -> Vec<PathBuf> {
+    let heads: BTreeSet<&[u8]> = paths.clone().filter_map(|path| path.strip_suffix(b"/HEAD")).collect();
+    if heads.is_empty() {
+        return Vec::new();
+    }
+    let folder = |path: &'a [u8]| {
+        let at = path.iter().rposition(|byte| *byte == b'/')?;
+        let (folder, name) = (path.get(..at)?, path.get(at + 1..)?);
+        match name {
+            b"config" | b"config.worktree" | b"commondir" | b"hooks" => Some(folder),
+            _ => folder.strip_suffix(b"/hooks"),
+        }
+    };
+    let found: BTreeSet<&[u8]> = paths.filter_map(folder).filter(|folder| heads.contains(folder)).collect();
+    found.into_iter().map(|folder| PathBuf::from(OsStr::from_bytes(folder))).collect()
 }
 
 /// Compares a restored workspace with its snapshot. Where every file was

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{CWD, Mode, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, RenameFlags};
 use rustix::io::Errno;
 
 use super::mirror::Mirror;
@@ -105,6 +105,12 @@ impl Draft {
     /// When something has appeared there meanwhile; then it is as it was.
     pub fn finish(self, aside: Option<&Path>) -> Result<()> {
         let context = || format!("cannot move the workspace to {}", self.place.display());
+        // Not changed again, from inside or outside: everything that is as old
+        // came with the workspace.
+        let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+        let now = rustix::fs::Timestamps { last_access: now, last_modification: now };
+        rustix::fs::utimensat(CWD, self.path().join(".git/commondir"), &now, AtFlags::SYMLINK_NOFOLLOW)
+            .with_context(context)?;
         let Some(aside) = aside else {
             return fs::rename(self.path(), &self.place).with_context(context);
         };

@@ -11,7 +11,7 @@ mod clone;
 mod loose;
 mod mirror;
 
-pub use audit::{Quarantined, audit};
+pub use audit::{Audited, Planted, Since, audit, obeyed};
 pub use branches::Branches;
 pub use clone::{Draft, flush, is_workspace};
 pub use loose::loose_ends;

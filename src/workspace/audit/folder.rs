@@ -1,0 +1,152 @@
+//! What git obeys in a git folder: configuration, hooks, and where it says the
+//! rest of it lies.
+
+use std::ffi::CStr;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Audit, Audited, Planted, Since, settings};
+use crate::disk::descent::{self, Opened};
+
+/// Larger files of configuration are taken for hostile.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// What git would obey in these folders of a workspace if somebody worked in
+/// them; nothing is renamed.
+pub fn obeyed(workspace: &Path, folders: &[PathBuf]) -> Vec<Planted> {
+    let mut found = Vec::new();
+    for path in folders {
+        let audit = Audit {
+            workspace,
+            since: Since::default(),
+            path: path.clone(),
+            moved: Vec::new(),
+            found: Audited::default(),
+        };
+        let Ok(folder) = rustix::fs::openat(CWD, workspace.join(path), descent::folder_flags(), Mode::empty()) else {
+            continue;
+        };
+        let all = audit.obeyed(folder.as_fd(), true, false);
+        found.extend(all.into_iter().map(|(name, why)| Planted { path: audit.shown(name), why }));
+    }
+    found
+}
+
+impl Audit<'_> {
+    /// The workspace's own: what is not read-only inside.
+    pub(super) fn own_folder(&mut self, folder: BorrowedFd<'_>) {
+        let name = c"config.worktree";
+        if self.is_new(folder, name)
+            && exists(folder, name)
+            && let Some(why) = self.bad_config(folder, name)
+        {
+            self.quarantine(folder, name, why);
+        }
+    }
+
+    /// Another one. Where there is no place for any, nothing stays that it is to
+    /// obey.
+    pub(super) fn git_folder(&mut self, folder: BorrowedFd<'_>, touched: bool, strange: bool) {
+        for (name, why) in self.obeyed(folder, touched, strange) {
+            self.quarantine(folder, name, why);
+        }
+    }
+
+    /// What git should not obey, and why.
+    fn obeyed(&self, folder: BorrowedFd<'_>, touched: bool, strange: bool) -> Vec<(&'static CStr, String)> {
+        let bad = |name: &'static CStr| {
+            if strange {
+                return Some("there is no place for a repository".to_owned());
+            }
+            let suspect = touched || self.is_new(folder, name);
+            match name.to_bytes() {
+                b"hooks" => self.bad_hooks(folder, suspect),
+                _ if !suspect => None,
+                b"commondir" => (!self.leads_to_own(folder)).then(|| "it leads to another configuration".into()),
+                _ => self.bad_config(folder, name),
+            }
+        };
+        let names = [c"config", c"config.worktree", c"commondir", c"hooks"];
+        names.into_iter().filter(|name| exists(folder, name)).filter_map(|name| Some((name, bad(name)?))).collect()
+    }
+
+    /// The first hook that git would run.
+    fn bad_hooks(&self, folder: BorrowedFd<'_>, suspect: bool) -> Option<String> {
+        let stat = rustix::fs::statat(folder, c"hooks", AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => return suspect.then(|| "what it leads to would be run".into()),
+            FileType::Directory => {}
+            _ => return None,
+        }
+        let hooks = match descent::open(folder, c"hooks") {
+            Ok(Opened::Open(hooks)) => hooks,
+            Ok(Opened::Sealed) | Err(Errno::NOENT) => return None,
+            Ok(Opened::Blind) | Err(_) => return Some("it cannot be looked into".into()),
+        };
+        let mut found = None;
+        let listed = descent::list(hooks.as_fd(), |name, _| {
+            let is_sample = name.to_bytes().ends_with(b".sample");
+            if found.is_none() && !is_sample && (suspect || self.is_new(hooks.as_fd(), name)) {
+                found = Some(format!("hooks/{} would be run", name.to_string_lossy()));
+            }
+        });
+        found.or_else(|| listed.err().map(|error| format!("it cannot be looked into: {error}")))
+    }
+
+    /// Why git should not read this configuration; `None` where it may.
+    fn bad_config(&self, folder: BorrowedFd<'_>, name: &CStr) -> Option<String> {
+        match read_plain(folder, name, MAX_CONFIG) {
+            Ok(text) => settings::why_not(&text, |value| self.is_work(value)),
+            Err(why) => Some(why.into()),
+        }
+    }
+
+    /// Whether a submodule's git folder may name this as the place of its
+    /// files: it is in the workspace, and in no git folder.
+    fn is_work(&self, value: &str) -> bool {
+        let mut place = PathBuf::new();
+        let plain = !value.contains(['"', '\\', '#', ';']) && self.path.starts_with(".git/modules");
+        for part in self.path.join(value).components() {
+            match part {
+                Component::Normal(name) => place.push(name),
+                Component::CurDir => {}
+                Component::ParentDir if place.pop() => {}
+                _ => return false,
+            }
+        }
+        plain && place != Path::new("") && place.iter().all(|name| name != ".git")
+    }
+
+    /// Whether a `commondir` file names the workspace's own git folder: such is
+    /// a worktree that was added to it.
+    fn leads_to_own(&self, folder: BorrowedFd<'_>) -> bool {
+        let Ok(text) = read_plain(folder, c"commondir", 4096) else { return false };
+        let Ok(text) = std::str::from_utf8(&text) else { return false };
+        let own = std::fs::canonicalize(self.workspace.join(".git"));
+        let named = std::fs::canonicalize(self.workspace.join(&self.path).join(text.trim_end_matches('\n')));
+        matches!((own, named), (Ok(own), Ok(named)) if own == named)
+    }
+}
+
+fn exists(folder: BorrowedFd<'_>, name: &CStr) -> bool {
+    !matches!(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
+}
+
+/// The content of a plain file that is not too large; otherwise why not.
+pub(super) fn read_plain(folder: BorrowedFd<'_>, name: &CStr, limit: u64) -> Result<Vec<u8>, &'static str> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(folder, name, flags, Mode::empty()).map_err(|_| "it is no plain file")?;
+    let is_plain = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if !rustix::fs::fstat(&file).is_ok_and(is_plain) {
+        return Err("it is no plain file");
+    }
+    let mut bytes = Vec::new();
+    match std::fs::File::from(file).take(limit + 1).read_to_end(&mut bytes) {
+        Ok(count) if count as u64 <= limit => Ok(bytes),
+        _ => Err("it cannot be read"),
+    }
+}

@@ -1,0 +1,405 @@
+//! Looking for what a sandboxed program may have left for git on the host to
+//! run, or to write to.
+//!
+//! The workspace's own `.git` is protected while a runtime has it: its
+//! configuration, hooks and pointers cannot be changed from inside. Everything
+//! else can: the rest of that folder, a nested repository, a submodule's, a
+//! bare one that git takes for a repository when somebody works in it. What
+//! names a program there, leads git elsewhere or is no file that git makes is
+//! renamed, so that git no longer reads it and nothing is lost.
+//!
+//! Invariants: no link is followed. Trust by age ends where something was
+//! made, moved or replaced during the run: all that is in such a git folder is
+//! looked at, however old. What could not be looked at is told, never passed
+//! over. Loose objects are data and not listed unless they may have changed.
+
+mod folder;
+mod listing;
+mod pointer;
+mod settings;
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::io::Errno;
+
+use crate::digest::hex;
+use crate::disk::descent::{self, Descent, Opened};
+use listing::{Listing, is_fan, is_of_objects};
+
+pub use folder::obeyed;
+
+/// What is appended to a name so that git does not read it any more.
+const SUFFIX: &str = ".envctl-quarantine";
+
+/// Where envctl itself copies trees to, in the workspace's own git folder.
+const COPIES: &[u8] = b".envctl-copy-";
+
+/// Something that git on the host will not read any more, or should not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planted {
+    /// What it was called, relative to the workspace.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+/// What an audit found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Audited {
+    /// What was renamed.
+    pub renamed: Vec<Planted>,
+    /// What could not be looked at, or could not be renamed.
+    pub unseen: Vec<Planted>,
+}
+
+/// A moment by the clock of the file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Since {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// Nanoseconds of the next one.
+    pub nanos: u32,
+}
+
+impl Since {
+    /// Whether something has changed since.
+    fn covers(self, stat: &Stat) -> bool {
+        let nanos = u32::try_from(stat.st_ctime_nsec).unwrap_or(0);
+        // Some file systems know whole seconds only.
+        let since = if nanos == 0 { (self.seconds, 0) } else { (self.seconds, self.nanos) };
+        (stat.st_ctime, nanos) >= since
+    }
+}
+
+/// Looks at every git folder in `workspace`, and renames what was written since
+/// and should not be read by git on the host.
+///
+/// # Errors
+/// When the workspace cannot be opened. All else is among what was not seen.
+pub fn audit(workspace: &Path, since: Since) -> Result<Audited> {
+    let root = rustix::fs::openat(CWD, workspace, descent::folder_flags(), Mode::empty())
+        .with_context(|| format!("cannot open {}", workspace.display()))?;
+    let mut audit = Audit { workspace, since, path: PathBuf::new(), moved: Vec::new(), found: Audited::default() };
+    let top = audit.look(root.as_fd(), Place::Root);
+    audit.walk(Descent::new(root, top));
+    audit.found.renamed.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(audit.found)
+}
+
+/// What a folder is to git.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Root,
+    /// Files that are worked on.
+    Work,
+    /// The workspace's own `.git`.
+    Own,
+    /// A git folder, or something in one. `own` is below the workspace's own,
+    /// where no other has a place; `touched` says that its age means nothing.
+    Git {
+        own: bool,
+        touched: bool,
+    },
+    /// `objects` of a git folder.
+    Objects {
+        own: bool,
+        touched: bool,
+    },
+    /// In there, where only data is.
+    Data {
+        touched: bool,
+    },
+}
+
+/// A folder on the way down.
+#[derive(Debug)]
+struct Level {
+    place: Place,
+    /// Git takes it for a repository.
+    is_git: bool,
+    /// Folders in it that have not been looked at.
+    folders: Vec<CString>,
+}
+
+struct Audit<'a> {
+    workspace: &'a Path,
+    since: Since,
+    /// Where it is.
+    path: PathBuf,
+    /// Folders where it is that have just got another name.
+    moved: Vec<CString>,
+    found: Audited,
+}
+
+impl Audit<'_> {
+    fn walk(&mut self, mut descent: Descent<Level>) {
+        while let Some((folder, level)) = descent.here() {
+            let Some(name) = level.folders.pop() else {
+                if let Err(error) = descent.up() {
+                    // Somebody moves folders meanwhile: the way back is lost.
+                    self.unseen(c"", error);
+                    return;
+                }
+                self.path.pop();
+                continue;
+            };
+            let Some(place) = self.place_of(folder, level, &name) else { continue };
+            let Some(opened) = self.open(folder, &name) else { continue };
+            self.path.push(OsStr::from_bytes(name.to_bytes()));
+            let mut inner = self.look(opened.as_fd(), place);
+            if let Place::Data { touched } = place {
+                self.move_out(opened.as_fd(), &mut inner.folders, folder, &mut level.folders, touched);
+            }
+            if let Err(error) = descent.down(opened, inner) {
+                self.unseen(c"", error);
+                self.path.pop();
+            }
+        }
+    }
+
+    /// What a folder is, from where it lies; `None` where nothing is to be seen.
+    fn place_of(&self, parent: BorrowedFd<'_>, level: &Level, name: &CStr) -> Option<Place> {
+        let name_bytes = name.to_bytes();
+        Some(match level.place {
+            Place::Root if name_bytes == b".git" => Place::Own,
+            Place::Root | Place::Work => Place::Work,
+            // Read-only inside.
+            Place::Own if name_bytes == b"hooks" => return None,
+            Place::Own if name_bytes == b"objects" => Place::Objects { own: true, touched: true },
+            Place::Own if name_bytes.starts_with(COPIES) => Place::Work,
+            Place::Own if matches!(name_bytes, b"modules" | b"worktrees") => Place::Git { own: false, touched: false },
+            Place::Own => Place::Git { own: true, touched: true },
+            // What is called otherwise may have come with the task, with
+            // anything among its objects: nothing of it is passed over.
+            Place::Git { own, touched }
+                if level.is_git && name_bytes == b"objects" && self.path.iter().any(|part| part == ".git") =>
+            {
+                Place::Objects { own, touched }
+            }
+            Place::Git { own, touched } => Place::Git { own, touched },
+            Place::Objects { own, touched } if is_fan(name_bytes) => {
+                // The own one has been such a folder all along.
+                let all = touched && !own;
+                if !all && !self.is_new(parent, name) {
+                    return None;
+                }
+                Place::Data { touched }
+            }
+            Place::Objects { touched, .. } if matches!(name_bytes, b"pack" | b"info") => Place::Data { touched },
+            Place::Objects { own, touched } => Place::Git { own, touched },
+            Place::Data { touched } => Place::Data { touched },
+        })
+    }
+
+    fn open(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> Option<OwnedFd> {
+        match descent::open(parent, name) {
+            Ok(Opened::Open(folder)) => return Some(folder),
+            // Git cannot reach it either.
+            Ok(Opened::Sealed) => {}
+            Ok(Opened::Blind) => {
+                self.hide(parent, name, "it cannot be looked into".into());
+                self.moved.clear();
+            }
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(error) => self.unseen(name, error),
+        }
+        None
+    }
+
+    /// Lists a folder and looks at what is in it.
+    fn look(&mut self, folder: BorrowedFd<'_>, place: Place) -> Level {
+        let mut listing = Listing::default();
+        if let Err(error) = descent::list(folder, |name, kind| listing.add(name, kind)) {
+            self.unseen(c"", error);
+        }
+        let is_git = listing.is_git();
+        let changed = || rustix::fs::fstat(folder).map_or(true, |stat| self.since.covers(&stat));
+        let place = match place {
+            Place::Work if is_git => Place::Git { own: false, touched: changed() },
+            Place::Git { own, touched: false } => Place::Git { own, touched: changed() },
+            Place::Objects { own, touched: false } => Place::Objects { own, touched: changed() },
+            Place::Data { touched: false } => Place::Data { touched: changed() },
+            other => other,
+        };
+        match place {
+            Place::Own => self.own_folder(folder),
+            Place::Git { own, touched } if is_git => self.git_folder(folder, touched, own),
+            Place::Root if is_git => self.git_folder(folder, false, false),
+            _ => {}
+        }
+        if let Some(kind) = listing.pointer {
+            self.pointer(folder, kind);
+        }
+        match place {
+            Place::Root | Place::Work => {}
+            Place::Own => self.odd_files(folder, &listing.odd, true),
+            Place::Git { touched, .. } => self.odd_files(folder, &listing.odd, touched),
+            Place::Objects { touched, .. } | Place::Data { touched } => {
+                self.odd_files(folder, &listing.odd, touched);
+                for name in listing.settings {
+                    if touched || self.is_new(folder, &name) {
+                        self.quarantine(folder, &name, "it has no place among objects".into());
+                    }
+                }
+            }
+        }
+        listing.folders.append(&mut self.moved);
+        Level { place, is_git, folders: listing.folders }
+    }
+
+    /// Links and the like in a git folder: git would write to where they lead,
+    /// or wait for them.
+    fn odd_files(&mut self, folder: BorrowedFd<'_>, odd: &[(CString, FileType)], touched: bool) {
+        for (name, kind) in odd {
+            if !(touched || self.is_new(folder, name)) || (name.as_c_str() == c"HEAD" && names_ref(folder)) {
+                continue;
+            }
+            let why = if *kind == FileType::Symlink {
+                let target = rustix::fs::readlinkat(folder, name, Vec::new()).unwrap_or_default();
+                format!("git would write to {}", target.to_string_lossy())
+            } else {
+                "it is no file that git makes".into()
+            };
+            self.quarantine(folder, name, why);
+        }
+    }
+
+    /// Git makes no folders among loose objects: what is there could be changed
+    /// later without a trace. Where it goes everything is looked at every time.
+    fn move_out(
+        &mut self,
+        folder: BorrowedFd<'_>,
+        folders: &mut Vec<CString>,
+        above: BorrowedFd<'_>,
+        seen_above: &mut Vec<CString>,
+        touched: bool,
+    ) {
+        for name in std::mem::take(folders) {
+            if is_of_objects(name.to_bytes()) || !(touched || self.is_new(folder, &name)) {
+                folders.push(name);
+                continue;
+            }
+            let target = unguessable(&name);
+            match rustix::fs::renameat_with(folder, &name, above, &target, RenameFlags::NOREPLACE) {
+                Ok(()) => {
+                    self.renamed(&name, "it has no place among objects".into());
+                    seen_above.push(target);
+                }
+                Err(error) => {
+                    self.unseen(&name, error);
+                    folders.push(name);
+                }
+            }
+        }
+    }
+
+    /// Whether something is there that has changed since.
+    fn is_new(&self, folder: BorrowedFd<'_>, name: &CStr) -> bool {
+        match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => self.since.covers(&stat),
+            Err(error) => error != Errno::NOENT,
+        }
+    }
+
+    /// Renames something that git would know by its name.
+    fn quarantine(&mut self, folder: BorrowedFd<'_>, name: &CStr, why: String) {
+        let kind = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+            Err(Errno::NOENT) => return,
+            Err(error) => return self.unseen(name, error),
+        };
+        let plain = [name.to_bytes(), SUFFIX.as_bytes()].concat();
+        let Ok(plain) = CString::new(plain) else { return };
+        if !matches!(kind, FileType::RegularFile | FileType::Directory) {
+            // By any name git could be led to it: what it says is kept.
+            let gone = describe(folder, name, kind, &plain)
+                .and_then(|()| rustix::fs::unlinkat(folder, name, AtFlags::empty()));
+            return match gone {
+                Ok(()) => self.renamed(name, why),
+                Err(error) => self.unseen(name, error),
+            };
+        }
+        match rustix::fs::renameat_with(folder, name, folder, &plain, RenameFlags::NOREPLACE) {
+            Ok(()) => {
+                self.renamed(name, why);
+                if kind == FileType::Directory {
+                    self.moved.push(plain);
+                }
+            }
+            Err(Errno::NOENT) => {}
+            Err(_) => self.hide(folder, name, why),
+        }
+    }
+
+    /// Renames something to what nobody could know beforehand: a pointer may
+    /// lead to a folder by any name.
+    fn hide(&mut self, folder: BorrowedFd<'_>, name: &CStr, why: String) {
+        let target = unguessable(name);
+        match rustix::fs::renameat_with(folder, name, folder, &target, RenameFlags::NOREPLACE) {
+            Ok(()) => {
+                self.renamed(name, why);
+                self.moved.push(target);
+            }
+            Err(Errno::NOENT) => {}
+            Err(error) => {
+                self.found
+                    .unseen
+                    .push(Planted { path: self.shown(name), why: format!("{why}, and it cannot be renamed: {error}") });
+            }
+        }
+    }
+
+    fn renamed(&mut self, name: &CStr, why: String) {
+        self.found.renamed.push(Planted { path: self.shown(name), why });
+    }
+
+    fn unseen(&mut self, name: &CStr, error: Errno) {
+        let path = self.shown(name);
+        self.found.unseen.push(Planted { path, why: format!("it cannot be looked at: {error}") });
+    }
+
+    /// A path that is told. Too long a one is cut at its end.
+    fn shown(&self, name: &CStr) -> PathBuf {
+        if name.is_empty() { self.path.clone() } else { self.path.join(OsStr::from_bytes(name.to_bytes())) }
+    }
+}
+
+/// A file that says what a link or the like was.
+fn describe(folder: BorrowedFd<'_>, name: &CStr, kind: FileType, plain: &CStr) -> Result<(), Errno> {
+    let text = match kind {
+        FileType::Symlink => {
+            [b"link to ", rustix::fs::readlinkat(folder, name, Vec::new())?.to_bytes(), b"\n"].concat()
+        }
+        other => format!("{other:?}\n").into_bytes(),
+    };
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let make = |at: &CStr| rustix::fs::openat(folder, at, flags, Mode::RUSR | Mode::WUSR);
+    let file = make(plain).or_else(|_| make(&unguessable(name)))?;
+    std::io::Write::write_all(&mut std::fs::File::from(file), &text).map_err(|_| Errno::IO)
+}
+
+fn unguessable(name: &CStr) -> CString {
+    let mut bytes = [0u8; 8];
+    // Without random bytes it is a name all the same.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    let name = name.to_bytes();
+    let plain = memchr::memmem::find(name, SUFFIX.as_bytes()).and_then(|at| name.get(..at)).unwrap_or(name);
+    // What was almost too long for a name must not stay because of that.
+    let plain = plain.get(..200).unwrap_or(plain);
+    CString::new([plain, SUFFIX.as_bytes(), b"-", hex(&bytes).as_bytes()].concat()).unwrap_or_default()
+}
+
+/// Whether `HEAD` is a link in the old way of git.
+fn names_ref(folder: BorrowedFd<'_>) -> bool {
+    let target = rustix::fs::readlinkat(folder, "HEAD", Vec::new()).unwrap_or_default();
+    let target = target.to_bytes();
+    target.starts_with(b"refs/") && target.split(|byte| *byte == b'/').all(|part| part != b"..")
+}
+
+#[cfg(test)]
+mod tests;
