@@ -1,6 +1,9 @@
 //! What git keeps in a workspace besides the checked-out state, and what would
-//! be lost with it: stashes, operations in progress, commits that nobody else
-//! has, linked checkouts.
+//! be lost with it: stashes, operations in progress, commits and tags that
+//! nobody else has, linked checkouts.
+//!
+//! The configurations that are read here, those of submodules too, have been
+//! looked at after every run: see `audit`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +35,7 @@ pub fn loose_ends(root: &Path, saved: &[String], operations: bool) -> Result<Vec
 /// Repositories below a folder, at most so deep.
 fn repositories(folder: &Path, depth: usize) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten() {
+    for entry in entries(folder)? {
         let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
         let path = entry.path();
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -49,6 +52,15 @@ fn repositories(folder: &Path, depth: usize) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// What is in a folder that need not exist.
+fn entries(folder: &Path) -> Result<impl Iterator<Item = std::io::Result<fs::DirEntry>>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        other => Some(other.with_context(|| format!("cannot read {}", folder.display()))?),
+    };
+    Ok(entries.into_iter().flatten())
+}
+
 fn of(repo: &git2::Repository, saved: &[String], operations: bool) -> Result<Vec<String>> {
     let mut found = Vec::new();
     if let Some(operation) = operation(repo.state()).filter(|_| operations) {
@@ -61,7 +73,7 @@ fn of(repo: &git2::Repository, saved: &[String], operations: bool) -> Result<Vec
     if stashes > 0 {
         found.push(count(stashes, "stash", "stashes"));
     }
-    let linked = fs::read_dir(repo.path().join("worktrees")).into_iter().flatten().count();
+    let linked = entries(&repo.path().join("worktrees"))?.count();
     if linked > 0 {
         found.push(count(linked, "linked checkout", "linked checkouts"));
     }
@@ -69,22 +81,44 @@ fn of(repo: &git2::Repository, saved: &[String], operations: bool) -> Result<Vec
     Ok(found)
 }
 
-/// Refs with commits that neither a remote-tracking ref nor a saved commit has.
+/// The objects that a repository borrows: those of a mirror, which has what the
+/// remote has.
+fn borrowed(repo: &git2::Repository) -> Result<git2::Odb<'static>> {
+    let all = git2::Odb::new()?;
+    let listed = fs::read_to_string(repo.path().join("objects/info/alternates")).unwrap_or_default();
+    for objects in listed.lines().filter(|line| line.starts_with('/')) {
+        all.add_disk_alternate(objects)?;
+    }
+    Ok(all)
+}
+
+/// Refs with commits that neither a remote-tracking ref nor a saved commit has,
+/// and with what is no commit: the text of a tag, a file, a tree.
 fn commits(repo: &git2::Repository, saved: &[String]) -> Result<Vec<String>> {
     let mut held: Vec<git2::Oid> = saved.iter().filter_map(|id| git2::Oid::from_str(id).ok()).collect();
     held.retain(|id| repo.find_commit(*id).is_ok());
-    let mut own = Vec::new();
+    let (mut own, mut found) = (Vec::new(), Vec::new());
+    let borrowed = borrowed(repo)?;
     for reference in repo.references()? {
         let reference = reference?;
         let name = String::from_utf8_lossy(reference.name_bytes()).into_owned();
-        let Ok(commit) = reference.peel_to_commit() else { continue };
+        let short = name.strip_prefix("refs/tags/").unwrap_or(&name);
+        // A clone packs the tags that it gets; one's own are files of their own.
+        let is_own = |id| !borrowed.exists(id) && (borrows(repo) || repo.path().join(&name).exists());
+        let kind = reference.target().and_then(|id| Some((id, repo.find_object(id, None).ok()?.kind()?)));
+        let commit = reference.peel_to_commit().ok();
+        match (kind, &commit) {
+            (Some((id, git2::ObjectType::Tag)), _) if is_own(id) => found.push(format!("the tag {short}")),
+            (Some((id, _)), None) if is_own(id) => found.push(format!("what {short} names")),
+            _ => {}
+        }
+        let Some(commit) = commit else { continue };
         match name.as_str() {
             "refs/stash" => {}
             _ if name.starts_with("refs/remotes/") => held.push(commit.id()),
             _ => own.push((name, commit.id())),
         }
     }
-    let mut found = Vec::new();
     for (name, tip) in own {
         let mut walk = repo.revwalk()?;
         walk.push(tip)?;
@@ -96,6 +130,11 @@ fn commits(repo: &git2::Repository, saved: &[String]) -> Result<Vec<String>> {
         }
     }
     Ok(found)
+}
+
+/// A workspace borrows from its mirror; a submodule has all of its own.
+fn borrows(repo: &git2::Repository) -> bool {
+    repo.path().join("objects/info/alternates").exists()
 }
 
 fn count(count: usize, one: &str, many: &str) -> String {
@@ -147,6 +186,30 @@ mod tests {
         assert!(!loose_ends(dir.path(), &[], false).unwrap().contains(&"a merge in progress".into()));
         fs::create_dir_all(repo.path().join("worktrees/x")).unwrap();
         assert!(loose_ends(dir.path(), &[], true).unwrap().contains(&"a linked checkout".into()));
+    }
+
+    #[test]
+    fn what_is_no_commit_is_loose_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let mirror = git2::Repository::init_bare(dir.path().join("mirror")).unwrap();
+        let repo = git2::Repository::init(dir.path().join("workspace")).unwrap();
+        let base = commit(&mirror, "refs/heads/main", &[]);
+        let who = git2::Signature::new("A", "a@example.org", &git2::Time::new(0, 0)).unwrap();
+        let theirs = mirror.tag("v1", &mirror.find_object(base, None).unwrap(), &who, "theirs", false).unwrap();
+        let alternates = format!("{}\n", mirror.path().join("objects").display());
+        fs::write(repo.path().join("objects/info/alternates"), alternates).unwrap();
+        let repo = git2::Repository::open(repo.path()).unwrap();
+        repo.reference("refs/remotes/origin/main", base, true, "").unwrap();
+        repo.reference("refs/tags/v1", theirs, true, "").unwrap();
+        assert!(loose_ends(repo.workdir().unwrap(), &[], true).unwrap().is_empty());
+        repo.tag("mine", &repo.find_object(base, None).unwrap(), &who, "my words", false).unwrap();
+        let blob = repo.blob(b"precious").unwrap();
+        repo.reference("refs/keep/blob", blob, true, "").unwrap();
+        repo.reference("refs/tags/plain", base, true, "").unwrap();
+        let found = loose_ends(repo.workdir().unwrap(), &[], true).unwrap();
+        assert_eq!(found, ["what refs/keep/blob names", "the tag mine"]);
+        fs::write(repo.path().join("modules"), "no folder").unwrap();
+        loose_ends(repo.workdir().unwrap(), &[], true).unwrap_err();
     }
 
     #[test]
