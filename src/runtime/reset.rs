@@ -254,6 +254,9 @@ fn reap_one(runtimes: &Runtimes, folder: Folder, clock: Clock) -> Result<Option<
         kill(lease.init)?;
     }
     let receipt = finish(runtimes, folder, lease.as_ref(), &Before::default(), clock, reason)?;
+    if lease.is_none() && !receipt.baseline {
+        anyhow::bail!("{}", receipt.uncleared.as_deref().unwrap_or("something of it is still there"));
+    }
     Ok(lease.is_some().then_some(receipt))
 }
 

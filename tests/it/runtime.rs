@@ -8,6 +8,7 @@ mod inside;
 mod limits;
 mod network;
 mod outcome;
+mod planted;
 mod ports;
 mod reset;
 mod secrets;

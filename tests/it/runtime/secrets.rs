@@ -113,6 +113,7 @@ fn a_file_of_the_workspace_that_holds_one_is_named() {
         assert!(run.stderr.contains("d/config in the workspace"), "{}", run.stderr);
         assert!(values.0.iter().all(|value| !run.stderr.contains(value.as_str())));
         assert_eq!(lab.report()["receipt"]["exposed"], serde_json::json!(["copy", "d/config"]));
+        assert_eq!(lab.report()["receipt"]["unsearched"], 0);
         // Another run does not change them, and says nothing.
         std::thread::sleep(std::time::Duration::from_millis(2100));
         let again = values.given(lab.enter(&task, &["true"])).ok();
@@ -152,6 +153,26 @@ fn the_developers_own_state_is_not_visible() {
         assert!(!run.stdout.contains(secret) && !run.stdout.contains("SSH_AUTH_SOCK"), "{}", run.stdout);
         drop(listener);
     }
+}
+
+/// Neither many folders nor closed ones hide a value, and what cannot be read
+/// is counted.
+#[test]
+fn what_cannot_be_searched_is_never_taken_for_clean() {
+    let lab = crate::support::Lab::unprivileged();
+    let values = Values::new();
+    let task = approved(&lab, &values);
+    let script = "mkdir many closed; cd many; i=0; while [ $i -lt 600 ]; do mkdir d$i; i=$((i+1)); done; cd ..
+        echo $ONE | tee many/d0/file many/d599/file closed/file >unreadable; chmod 0300 closed; chmod 0 unreadable";
+    let report = lab.dev.path("narrow.json");
+    let words = ["enter", "--report", report.to_str().unwrap(), &task, "--", "sh", "-c", script];
+    let binary = lab.dev.binary().to_str().unwrap();
+    let call = lab.dev.call("sh", ["-c", "ulimit -n 256; exec \"$@\"", "sh", binary]).args(words);
+    let run = values.given(call).ok();
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    let expected = serde_json::json!(["closed/file", "many/d0/file", "many/d599/file"]);
+    assert_eq!((&report["receipt"]["exposed"], &report["receipt"]["unsearched"]), (&expected, &1.into()));
+    assert!(run.stderr.contains("could not be searched"), "{}", run.stderr);
 }
 
 #[test]
