@@ -119,6 +119,18 @@ fn case_40_nothing_planted_is_obeyed_wherever_it_lies() {
     }
 }
 
+/// Who ends a runtime that nobody attends to is told, too.
+#[test]
+fn case_40_what_a_detached_runtime_planted_is_on_its_receipt() {
+    let ground = Ground::of(Lab::new());
+    ground.lab.dev.envctl(["enter", "--detach", &ground.task]).ok();
+    let script = ground.script("repo sub/.git");
+    ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-euc", &script]).ok();
+    let run = ground.lab.dev.envctl(["reset", &ground.task]).ok();
+    assert!(run.stdout.contains("planted    sub/.git/config was written inside"), "{}", run.stdout);
+    ground.assert_harmless(&["sub"]);
+}
+
 /// A pointer out of the workspace: the files of an image are there, too.
 #[test]
 fn case_40_a_pointer_to_the_files_of_an_image_goes() {
