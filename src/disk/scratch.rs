@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::fs::{CWD, Mode, OFlags};
 
 use super::{lock, remove};
 
@@ -59,16 +60,18 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes the folders whose lock can be taken, and says which. Failures wait
-/// for next time: recovery must not stand in the way of the command that runs it.
+/// Removes the user's own folders whose lock can be taken, and says which.
+/// Failures wait for next time: recovery must not stand in the way of the command
+/// that runs it. What others put beside them is not even waited for.
 pub fn sweep(parent: &Path, prefix: &str, remove: impl Fn(&Path) -> Result<()>) -> Vec<PathBuf> {
     let mut gone = Vec::new();
     let ours = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(prefix.as_bytes());
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| ours(&entry.file_name())) {
-        if let Ok(file) = File::open(entry.path())
-            && lock::try_exclusive(&file).unwrap_or(false)
-            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        if let Ok(folder) = rustix::fs::openat(CWD, entry.path(), flags, Mode::empty())
+            && rustix::fs::fstat(&folder).is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw())
+            && lock::try_exclusive(File::from(folder)).unwrap_or(false)
             && remove(&entry.path()).is_ok()
         {
             gone.push(entry.path());
@@ -93,5 +96,17 @@ mod tests {
         let gone = other.path().to_owned();
         drop(other);
         assert!(!gone.exists());
+    }
+
+    #[test]
+    fn case_51_a_pipe_or_a_link_with_such_a_name_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("x-pipe");
+        rustix::fs::mknodat(CWD, &pipe, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        fs::create_dir(dir.path().join("other")).unwrap();
+        std::os::unix::fs::symlink("other", dir.path().join("x-link")).unwrap();
+        fs::create_dir(dir.path().join("x-folder")).unwrap();
+        let gone = sweep(dir.path(), "x-", |path| remove::tree(path).map(drop));
+        assert_eq!(gone, [dir.path().join("x-folder")]);
     }
 }
