@@ -7,6 +7,7 @@
 //! Lock order: task, then a place that tasks share, then repository, then layer.
 //! A process never waits for a lock on the left while it holds one on the right.
 
+pub mod beneath;
 pub mod descent;
 pub mod lock;
 pub mod remove;

@@ -1,6 +1,7 @@
 //! What attributes ask of whoever writes files.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::Read;
 
 use anyhow::Result;
 
@@ -55,14 +56,14 @@ impl Asked {
         Ok(asked)
     }
 
-    /// What the attributes in these files ask for, read as git does: no links,
-    /// and nothing beyond its own limit.
-    pub(super) fn of_files(settings: &Settings, files: impl Iterator<Item = impl AsRef<Path>>) -> Self {
+    /// What the attributes in these files ask for, read as git does: nothing
+    /// beyond its own limit.
+    pub(super) fn of_files(settings: &Settings, files: impl Iterator<Item = File>) -> Self {
         let mut asked = Self::by(settings);
         for file in files {
-            let meta = file.as_ref().symlink_metadata();
-            if meta.is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_ATTRIBUTES) {
-                asked.see(&std::fs::read(file).unwrap_or_default());
+            let mut text = Vec::new();
+            if file.take(MAX_ATTRIBUTES + 1).read_to_end(&mut text).is_ok() && text.len() as u64 <= MAX_ATTRIBUTES {
+                asked.see(&text);
             }
         }
         asked

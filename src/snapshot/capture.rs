@@ -22,12 +22,13 @@ use super::status::Selection;
 use super::verbatim::{self, Verbatim};
 use super::{pack, refuse, submodule};
 use crate::digest::Digest;
-use crate::disk;
+use crate::disk::beneath::Beneath;
 use crate::error::{failure, not_found, policy};
 use crate::git::Git;
 
-/// More attributes than anybody has, in bytes.
+/// More attributes or patterns than anybody has, in bytes.
 const MAX_ATTRIBUTES: u64 = 1 << 20;
+const MAX_PATTERNS: u64 = 16 << 20;
 
 /// What a project asks of a capture.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +75,9 @@ pub fn open(dir: &Path) -> Result<git2::Repository> {
     // Not by the git folder that was found: a checkout whose git folder lies
     // elsewhere would be taken for the folder around that.
     let across = git2::RepositoryOpenFlags::CROSS_FS;
+    if let Ok(git_dir) = git2::Repository::discover_path(dir, std::iter::empty::<&std::ffi::OsStr>()) {
+        check_readable(&git_dir)?;
+    }
     let opened = git2::Repository::open_ext(dir, across, std::iter::empty::<&std::ffi::OsStr>());
     let repo = opened.map_err(|error| match error.code() {
         git2::ErrorCode::NotFound => not_found(format!("{} is not inside a git checkout", dir.display()))
@@ -90,6 +94,19 @@ pub fn open(dir: &Path) -> Result<git2::Repository> {
         return Err(failure(format!("{} is a bare repository", dir.display())).hint("run this in a checkout").into());
     }
     Ok(repo)
+}
+
+/// Git's library waits for whoever writes to a pipe, and says of a list of cut
+/// commits that is none only that it is none.
+fn check_readable(git_dir: &Path) -> Result<()> {
+    let folder = Beneath::open(git_dir)?;
+    for name in ["HEAD", "config", "config.worktree", "commondir", "packed-refs", "info/grafts", "index"] {
+        // Some tools share these by links.
+        if git_dir.join(name).metadata().is_ok_and(|meta| !meta.is_file()) {
+            folder.expect(Path::new(name), u64::MAX)?;
+        }
+    }
+    folder.expect(Path::new("shallow"), u64::MAX).map(drop)
 }
 
 /// Takes a checkout's state; nothing of it is packed yet.
@@ -249,15 +266,17 @@ fn check_submodules(git: &Git, scratch: &ScratchRepo, scan: &Scan, head: git2::O
 fn settings(repo: &git2::Repository) -> Result<Settings> {
     let config = repo.config()?.snapshot()?;
     let text = |key: &str| config.get_str(key).ok().map(str::to_ascii_lowercase);
-    let sparse = config.get_bool("core.sparsecheckout").unwrap_or(false).then(|| {
-        let patterns = std::fs::read_to_string(repo.path().join("info/sparse-checkout")).unwrap_or_default();
-        Sparse {
+    let sparse = if config.get_bool("core.sparsecheckout").unwrap_or(false) {
+        let patterns = Beneath::open(repo.path())?.read(Path::new("info/sparse-checkout"), MAX_PATTERNS)?;
+        let patterns = String::from_utf8(patterns.unwrap_or_default()).unwrap_or_default();
+        Some(Sparse {
             cone: config.get_bool("core.sparsecheckoutcone").unwrap_or(true),
             patterns: patterns.lines().map(str::to_owned).collect(),
-        }
-    });
-    let own = repo.commondir().join("info/attributes");
-    let attributes = disk::read_file(&own, MAX_ATTRIBUTES).context("cannot read the checkout's own attributes")?;
+        })
+    } else {
+        None
+    };
+    let attributes = Beneath::open(repo.commondir())?.read(Path::new("info/attributes"), MAX_ATTRIBUTES)?;
     Ok(Settings {
         attributes: attributes.filter(|text| !text.trim_ascii().is_empty()).map(Content),
         autocrlf: match text("core.autocrlf").as_deref() {

@@ -2,12 +2,17 @@
 //! it, and the refs that say so.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use super::document::{Remote, TrackingRef};
+use crate::disk::beneath::Beneath;
 use crate::error::failure;
 use crate::identity::Commit;
+
+/// No list of cut commits is larger, in bytes.
+const MAX_SHALLOW: u64 = 64 << 20;
 
 /// The URL of the remote that the checked-out branch follows, as configured.
 ///
@@ -132,7 +137,8 @@ pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result
 
 /// A commit to be carried whose parents a shallow clone does not have.
 fn refuse_cut_history(repo: &git2::Repository, commits: &[git2::Oid]) -> Result<()> {
-    let text = std::fs::read_to_string(repo.commondir().join("shallow")).unwrap_or_default();
+    let text = Beneath::open(repo.commondir())?.read(Path::new("shallow"), MAX_SHALLOW)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let cut: HashSet<git2::Oid> = text.lines().filter_map(|line| git2::Oid::from_str(line).ok()).collect();
     match commits.iter().find(|id| cut.contains(id)) {
         None => Ok(()),

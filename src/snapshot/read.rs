@@ -94,8 +94,7 @@ fn store(
     let Some(lfs) = &mut beside.lfs else {
         return convert(scratch, git, index, paths, beside);
     };
-    let is_file = |path: &&[u8]| scratch.full(path).symlink_metadata().is_ok_and(|meta| meta.is_file());
-    let regular: Vec<&[u8]> = paths.iter().map(Vec::as_slice).filter(is_file).collect();
+    let regular: Vec<&[u8]> = paths.iter().map(Vec::as_slice).filter(|path| scratch.regular(path).is_some()).collect();
     let managed = lfs::managed(scratch.git(git), &regular)?;
     let (managed, others): (Vec<_>, Vec<_>) = paths.iter().cloned().partition(|path| managed.contains(path));
     let mut entries = lfs.read(scratch, git, index, &managed)?;

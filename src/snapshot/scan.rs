@@ -147,7 +147,7 @@ pub(super) fn scan<T>(
             }
             Line::Conflict => {
                 // A submodule stays checked out while others disagree about it.
-                let submodule = submodules.get(&**path).filter(|_| scratch.full(path).is_dir());
+                let submodule = submodules.get(&**path).filter(|_| scratch.is_folder(path));
                 let kept = submodule.map(|entry| (SUBMODULE, entry.object));
                 working.insert(path.clone(), file().or(kept));
             }
@@ -186,7 +186,7 @@ pub(super) fn scan<T>(
 /// What the attributes that hold here ask for.
 pub(super) fn asked(scratch: &ScratchRepo, index: &[Entry], read: &[Vec<u8>]) -> Asked {
     let paths = index.iter().map(|entry| &entry.path).chain(read).filter(|path| is_attributes(path));
-    Asked::of_files(&scratch.settings, paths.map(|path| scratch.full(path)))
+    Asked::of_files(&scratch.settings, paths.filter_map(|path| scratch.open(path).ok()))
 }
 
 pub(super) fn path_of(path: &[u8]) -> &std::path::Path {

@@ -4,21 +4,32 @@
 //! objects as an alternate. Hooks, filters, monitors and aliases of the
 //! checkout are therefore never seen by the git program.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{AtFlags, CWD};
+use rustix::fs::{AtFlags, CWD, FileType};
 
 use super::document::{AutoCrlf, Eol, Settings};
 use super::index::{self, Entry, Stat};
+use super::scan::path_of;
+use crate::disk::beneath::{Beneath, Miss};
 use crate::disk::scratch::Scratch;
 use crate::git::{Call, Git};
 
 /// How its folder begins, in the folder for temporary files.
 pub const CAPTURE: &str = ".envctl-capture-";
+
+/// An index has no more than this, nor has any other file of git's, in bytes.
+const MAX_INDEX: u64 = 4 << 30;
+const MAX_LIST: u64 = 64 << 20;
+
+/// Files that git is given at once by descriptor.
+const AT_ONCE: usize = 256;
 
 /// The scratch repository; gone when dropped, or when its maker is dead and
 /// another one is made.
@@ -26,6 +37,8 @@ pub const CAPTURE: &str = ".envctl-capture-";
 pub(super) struct ScratchRepo {
     folder: Scratch,
     pub(super) work_tree: PathBuf,
+    /// The checkout's files: reached through no link.
+    files: Beneath,
     /// The settings that it has.
     pub(super) settings: Settings,
 }
@@ -36,7 +49,8 @@ impl ScratchRepo {
         let folder = Scratch::create_in(&std::env::temp_dir(), CAPTURE)
             .context("cannot create a temporary folder: is TMPDIR writable?")?;
         let work_tree = repo.workdir().context("the repository is bare")?.to_owned();
-        let scratch = ScratchRepo { folder, work_tree, settings: settings.clone() };
+        let files = Beneath::open(&work_tree)?;
+        let scratch = ScratchRepo { folder, work_tree, files, settings: settings.clone() };
         scratch.fill(repo, settings, exclude).context("cannot prepare the capture")?;
         Ok(scratch)
     }
@@ -44,6 +58,7 @@ impl ScratchRepo {
     fn fill(&self, repo: &git2::Repository, settings: &Settings, exclude: &[String]) -> Result<()> {
         let own = self.folder.path();
         let common = repo.commondir();
+        let (shared, private) = (Beneath::open(common)?, Beneath::open(repo.path())?);
         for dir in ["objects/info", "refs/heads", "info"] {
             fs::create_dir_all(own.join(dir))?;
         }
@@ -55,8 +70,8 @@ impl ScratchRepo {
             bail!("the path of the repository contains a line break");
         }
         fs::write(own.join("objects/info/alternates"), [objects.as_os_str().as_bytes(), b"\n"].concat())?;
-        copy_if_there(&common.join("shallow"), &own.join("shallow"))?;
-        let mut excluded = fs::read(common.join("info/exclude")).unwrap_or_default();
+        copy(&shared, "shallow".as_ref(), &own.join("shallow"), MAX_LIST)?;
+        let mut excluded = shared.read("info/exclude".as_ref(), MAX_LIST)?.unwrap_or_default();
         for pattern in exclude {
             excluded.extend_from_slice(format!("\n{pattern}").as_bytes());
         }
@@ -68,11 +83,11 @@ impl ScratchRepo {
         if let Some(sparse) = &settings.sparse {
             fs::write(own.join("info/sparse-checkout"), sparse.patterns.join("\n") + "\n")?;
         }
-        copy_with_time(&repo.path().join("index"), &own.join("index"))?;
+        copy(&private, "index".as_ref(), &own.join("index"), MAX_INDEX)?;
         // A split index names its other half, which lies beside it.
         for entry in fs::read_dir(repo.path())?.flatten() {
             if entry.file_name().as_bytes().starts_with(b"sharedindex.") {
-                copy_with_time(&entry.path(), &own.join(entry.file_name()))?;
+                copy(&private, entry.file_name().as_ref(), &own.join(entry.file_name()), MAX_INDEX)?;
             }
         }
         Ok(())
@@ -136,24 +151,47 @@ impl ScratchRepo {
 
     /// Stores files as they are, whatever the checkout would convert; their
     /// blobs in the same order.
-    pub(super) fn store_raw(&self, git: &Git, files: &[PathBuf]) -> Result<Vec<git2::Oid>> {
-        if files.is_empty() {
-            return Ok(Vec::new());
+    pub(super) fn store_raw<T>(
+        &self,
+        git: &Git,
+        files: &[T],
+        open: impl Fn(&T) -> Result<File>,
+    ) -> Result<Vec<git2::Oid>> {
+        let mut stored = Vec::with_capacity(files.len());
+        for part in files.chunks(AT_ONCE) {
+            // By descriptor: what a name leads to may be another file by then.
+            let own = fs::read_link("/proc/self").context("cannot find this process: is /proc mounted?")?;
+            let opened = part.iter().map(&open).collect::<Result<Vec<File>>>()?;
+            let place = |file: &File| format!("/proc/{}/fd/{}\n", own.display(), file.as_raw_fd());
+            let input: String = opened.iter().map(place).collect();
+            let words = ["-c", "core.looseCompression=0", "hash-object", "-w", "--no-filters", "--stdin-paths"];
+            let printed = self.git(git).cwd(self.path()).args(words).run(input.as_bytes())?;
+            let ids: Result<Vec<git2::Oid>, _> = String::from_utf8(printed)?.lines().map(git2::Oid::from_str).collect();
+            stored.extend(ids?);
         }
-        // By links of our own: one name a line, whatever the files are called.
-        let folder = self.path().join("raw");
-        fs::create_dir_all(&folder)?;
-        let mut input = String::new();
-        for (n, file) in files.iter().enumerate() {
-            let link = folder.join(n.to_string());
-            let _ = fs::remove_file(&link);
-            std::os::unix::fs::symlink(file, &link)?;
-            input.push_str(&format!("raw/{n}\n"));
+        if stored.len() != files.len() {
+            bail!("git stored {} of {} files", stored.len(), files.len());
         }
-        let words = ["-c", "core.looseCompression=0", "hash-object", "-w", "--no-filters", "--stdin-paths"];
-        let printed = self.git(git).cwd(self.path()).args(words).run(input.as_bytes())?;
-        let ids: Result<Vec<git2::Oid>, _> = String::from_utf8(printed)?.lines().map(git2::Oid::from_str).collect();
-        Ok(ids?)
+        Ok(stored)
+    }
+
+    /// Opens a regular file of the checkout.
+    ///
+    /// # Errors
+    /// When there is none, or a link leads there.
+    pub(super) fn open(&self, path: &[u8]) -> Result<File> {
+        let shown = || format!("cannot read {}", String::from_utf8_lossy(path));
+        self.files.file(path_of(path)).map_err(|miss| match miss {
+            Miss::Failed(error) => anyhow::Error::new(error).context(shown()),
+            Miss::Absent => anyhow::anyhow!("it is gone").context(shown()),
+            Miss::Link | Miss::NoFile => anyhow::anyhow!("it is no regular file any more").context(shown()),
+        })
+    }
+
+    /// What `lstat` says about a path of the checkout; `None` also where a
+    /// link leads there.
+    pub(super) fn stat(&self, path: &[u8]) -> Option<rustix::fs::Stat> {
+        self.files.stat(path_of(path))
     }
 
     /// Where a path of the checkout is.
@@ -164,7 +202,7 @@ impl ScratchRepo {
     /// The mode that git would record for a regular file: where executable
     /// bits mean nothing, the one that the index has.
     pub(super) fn mode(&self, path: &[u8], indexed: Option<&Entry>) -> u32 {
-        let executable = || self.full(path).metadata().is_ok_and(|meta| meta.mode() & 0o100 != 0);
+        let executable = || self.stat(path).is_some_and(|stat| stat.st_mode & 0o100 != 0);
         let trusted = self.settings.file_mode != Some(false);
         match indexed.filter(|entry| entry.mode & 0o170_000 == 0o100_000) {
             Some(entry) if !trusted => entry.mode,
@@ -173,10 +211,20 @@ impl ScratchRepo {
         }
     }
 
-    /// Whether a file or a link stands there.
+    /// Whether a file or a link stands there, and no link leads there.
     pub(super) fn is_file(&self, path: &[u8]) -> bool {
-        let path = self.full(path);
-        path.symlink_metadata().is_ok_and(|meta| meta.is_file() || meta.is_symlink())
+        let kind = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode);
+        matches!(self.stat(path).map(kind), Some(FileType::RegularFile | FileType::Symlink))
+    }
+
+    /// The same for a regular file.
+    pub(super) fn regular(&self, path: &[u8]) -> Option<rustix::fs::Stat> {
+        self.stat(path).filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+    }
+
+    /// Whether a folder is there, and no link leads there.
+    pub(super) fn is_folder(&self, path: &[u8]) -> bool {
+        self.stat(path).is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
 
     pub(super) fn lstat(&self, path: &[u8]) -> Option<Stat> {
@@ -195,21 +243,16 @@ pub(super) fn joined(paths: &[impl AsRef<[u8]>]) -> Vec<u8> {
     input
 }
 
-fn copy_if_there(from: &Path, to: &Path) -> Result<()> {
-    match fs::copy(from, to) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot copy {}", from.display())),
-    }
-}
-
-/// Git reads a file again whose time is not older than that of the index: a
-/// younger copy would hide what changed in the second of the last `git add`.
-fn copy_with_time(from: &Path, to: &Path) -> Result<()> {
-    copy_if_there(from, to)?;
-    let Ok(modified) = from.metadata().and_then(|meta| meta.modified()) else { return Ok(()) };
-    let copy = fs::OpenOptions::new().append(true).open(to)?;
-    copy.set_modified(modified).with_context(|| format!("cannot set the time of {}", to.display()))
+/// Copies a file of a git folder, with its time. Git reads a file again whose
+/// time is not older than that of the index: a younger copy would hide what
+/// changed in the second of the last `git add`.
+fn copy(from: &Beneath, name: &Path, to: &Path, limit: u64) -> Result<()> {
+    let Some(file) = from.expect(name, limit)? else { return Ok(()) };
+    let shown = || format!("cannot copy {}", name.display());
+    let modified = file.metadata().and_then(|meta| meta.modified()).with_context(shown)?;
+    let mut copy = File::create(to).with_context(shown)?;
+    std::io::copy(&mut file.take(limit), &mut copy).with_context(shown)?;
+    copy.set_modified(modified).with_context(shown)
 }
 
 /// The whitelisted settings in git's syntax; nothing else of a repository's

@@ -144,7 +144,8 @@ pub(super) fn find_settled(
 }
 
 /// Compares what was captured, in the index file `index`, with what git would
-/// write of it, and stores what differs.
+/// write of it, and stores what differs. What is no file any more, or behind a
+/// link, has no form of its own.
 ///
 /// # Errors
 /// When git fails, or a file cannot be read.
@@ -159,17 +160,21 @@ pub(super) fn find(
     let differ: Vec<&Entry> = if asked.conversion {
         let written = write(scratch, git, index, &regular.clone().map(|entry| &*entry.path).collect::<Vec<_>>())?;
         let at = |entry: &Entry| written.join(OsStr::from_bytes(&entry.path));
-        regular.filter(|entry| !same(&at(entry), &scratch.full(&entry.path)).unwrap_or(false)).collect()
+        let differs = |entry: &Entry| {
+            let file = scratch.open(&entry.path).ok();
+            file.is_some_and(|file| !same(&at(entry), file).unwrap_or(false))
+        };
+        regular.filter(|entry| differs(entry)).collect()
     } else {
         // What git changes when it reads and not when it writes gets shorter.
         let own = git2::Repository::open_bare(scratch.path())?;
         let odb = own.odb()?;
         let size = |entry: &Entry| odb.read_header(entry.object).map(|(size, _)| size as u64).ok();
-        let there = |entry: &Entry| scratch.full(&entry.path).symlink_metadata().map(|meta| meta.len()).ok();
-        regular.filter(|entry| size(entry) != there(entry)).collect()
+        let there = |entry: &Entry| scratch.regular(&entry.path).map(|stat| stat.st_size as u64);
+        regular.filter(|entry| there(entry).is_some_and(|there| Some(there) != size(entry))).collect()
     };
-    let files: Vec<PathBuf> = differ.iter().map(|entry| scratch.full(&entry.path)).collect();
-    let stored = scratch.store_raw(git, &files).context("cannot store files as they are")?;
+    let stored = scratch.store_raw(git, &differ, |entry| scratch.open(&entry.path));
+    let stored = stored.context("cannot store files as they are")?;
     Ok(differ.iter().map(|entry| entry.path.clone()).zip(stored).collect())
 }
 
@@ -188,8 +193,8 @@ fn write(scratch: &ScratchRepo, git: &Git, index: &Path, paths: &[&[u8]]) -> Res
     Ok(folder)
 }
 
-fn same(a: &Path, b: &Path) -> io::Result<bool> {
-    let (mut a, mut b) = (fs::File::open(a)?, fs::File::open(b)?);
+fn same(written: &Path, mut b: fs::File) -> io::Result<bool> {
+    let mut a = fs::File::open(written)?;
     if a.metadata()?.len() != b.metadata()?.len() {
         return Ok(false);
     }

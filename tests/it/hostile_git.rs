@@ -3,6 +3,7 @@
 
 mod config;
 mod documents;
+mod links;
 mod owners;
 mod submodules;
 mod trees;

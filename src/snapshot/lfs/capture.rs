@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::fs::{CWD, OFlags};
 
 use super::LfsObject;
@@ -30,9 +30,26 @@ pub(in crate::snapshot) struct Stored {
 struct Pending {
     pointer: Pointer,
     path: Vec<u8>,
-    file: PathBuf,
+    place: Place,
     /// As it was before it was read.
     stat: Stat,
+}
+
+/// Where a content is.
+enum Place {
+    /// A path of the checkout.
+    Checkout(Vec<u8>),
+    /// In a store of git-lfs.
+    Store(PathBuf),
+}
+
+impl Place {
+    fn open(&self, scratch: &ScratchRepo) -> Result<File> {
+        match self {
+            Place::Checkout(path) => scratch.open(path),
+            Place::Store(path) => open(path),
+        }
+    }
 }
 
 /// What a pointer of the snapshot names and nobody here has.
@@ -70,17 +87,18 @@ impl Stored {
         }
         let (mut entries, mut pending) = (Vec::new(), Vec::new());
         for path in paths {
-            let file = scratch.full(path);
-            let Some(stat) = scratch.lstat(path) else { continue };
+            let Some(stat) = scratch.regular(path).map(|stat| Stat::from(&stat)) else { continue };
             let candidates = known.get(&**path).map_or(&[] as &[&Entry], Vec::as_slice);
-            let object = match read(&file).with_context(|| format!("cannot read {}", file.display()))? {
+            let shown = || format!("cannot read {}", String::from_utf8_lossy(path));
+            let object = match read(scratch.open(path)?).with_context(shown)? {
                 Found::Itself(bytes) => own.blob(&bytes)?,
                 Found::Content(pointer) => {
                     let same = |entry: &&&Entry| pointer_in(&own, entry.object) == Some(pointer);
                     match candidates.iter().find(same) {
                         Some(entry) => entry.object,
                         None => {
-                            pending.push(Pending { pointer, path: path.clone(), file, stat });
+                            let place = Place::Checkout(path.clone());
+                            pending.push(Pending { pointer, path: path.clone(), place, stat });
                             own.blob(pointer.text().as_bytes())?
                         }
                     }
@@ -126,11 +144,12 @@ impl Stored {
             wanted.entry(pointer.oid).or_insert((pointer, Vec::new())).1.push(path);
         }
         for (pointer, paths) in wanted.into_values() {
-            let of_stores = stores.iter().filter_map(|store| store.find(&pointer));
-            let of_files = paths.iter().filter(|path| scratch.is_file(path)).map(|path| scratch.full(path));
+            let of_stores = stores.iter().filter_map(|store| store.find(&pointer)).map(Place::Store);
+            let of_files = paths.iter().map(|path| Place::Checkout(path.clone()));
             let path = paths.first().cloned().unwrap_or_default();
-            match of_stores.chain(of_files).find_map(|file| holds(&file, &pointer).map(|stat| (file, stat))) {
-                Some((file, stat)) => pending.push(Pending { pointer, path, file, stat }),
+            let found = |place: Place| Some((holds(place.open(scratch).ok()?, &pointer)?, place));
+            match of_stores.chain(of_files).find_map(found) {
+                Some((stat, place)) => pending.push(Pending { pointer, path, place, stat }),
                 None => missing.push(Missing { path, size: pointer.size }),
             }
         }
@@ -154,15 +173,19 @@ impl Stored {
         if total > self.limit {
             return Err(too_much(total, self.limit, &pending).into());
         }
-        let files: Vec<PathBuf> = pending.iter().map(|content| content.file.clone()).collect();
-        let stored = scratch.store_raw(git, &files).context("cannot store LFS files")?;
-        for (content, id) in pending.into_iter().zip(stored) {
-            if lstat(&content.file) != Some(content.stat) {
+        // The file whose content is known, before it is stored and after.
+        let open = |content: &Pending| -> Result<File> {
+            let file = content.place.open(scratch)?;
+            if Stat::from(&rustix::fs::fstat(&file)?) != content.stat {
                 let path = String::from_utf8_lossy(&content.path).into_owned();
-                return Err(failure(format!("{path} changed while it was captured"))
-                    .hint("stop what writes to it, then publish again")
-                    .into());
+                let changed = failure(format!("{path} changed while it was captured"));
+                return Err(changed.hint("stop what writes to it, then publish again").into());
             }
+            Ok(file)
+        };
+        let stored = scratch.store_raw(git, &pending, open).context("cannot store LFS files")?;
+        for (content, id) in pending.into_iter().zip(stored) {
+            open(&content)?;
             self.found.insert(content.pointer.oid, (content.pointer, content.path, id));
         }
         Ok(())
@@ -188,9 +211,13 @@ enum Found {
     Content(Pointer),
 }
 
-fn read(path: &Path) -> Result<Found> {
+fn open(path: &Path) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::openat(CWD, path, flags, rustix::fs::Mode::empty())?);
+    let file = File::from(rustix::fs::openat(CWD, path, flags, rustix::fs::Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { bail!("{} is no file", path.display()) }
+}
+
+fn read(mut file: File) -> Result<Found> {
     let mut start = Vec::new();
     (&mut file).take(MAX_POINTER as u64 + 1).read_to_end(&mut start)?;
     if start.is_empty() || Pointer::parse(&start).is_some() {
@@ -200,21 +227,17 @@ fn read(path: &Path) -> Result<Found> {
 }
 
 /// The state of a file that holds a content.
-fn holds(path: &Path, pointer: &Pointer) -> Option<Stat> {
-    let stat = lstat(path)?;
-    match read(path) {
+fn holds(file: File, pointer: &Pointer) -> Option<Stat> {
+    let stat = Stat::from(&rustix::fs::fstat(&file).ok()?);
+    match read(file) {
         Ok(Found::Content(found)) if found == *pointer => Some(stat),
         _ => None,
     }
 }
 
-fn lstat(path: &Path) -> Option<Stat> {
-    rustix::fs::lstat(path).ok().map(|stat| Stat::from(&stat))
-}
-
 /// Whether a working file is what a blob points at.
 pub(in crate::snapshot) fn is_content_of(repo: &git2::Repository, blob: git2::Oid, file: &Path) -> bool {
-    pointer_in(repo, blob).is_some_and(|pointer| holds(file, &pointer).is_some())
+    pointer_in(repo, blob).is_some_and(|pointer| open(file).is_ok_and(|file| holds(file, &pointer).is_some()))
 }
 
 /// The pointer in a blob, where it is one.

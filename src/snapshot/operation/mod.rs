@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::wire::Content;
-use crate::disk;
+use crate::disk::beneath::Beneath;
 use crate::error::{Fault, integrity, policy};
 use crate::identity::Commit;
 use rules::{RULES, Rule};
@@ -62,11 +62,10 @@ impl Operation {
         refuse_patches(git_dir)?;
         refuse_strangers(git_dir)?;
         let resolve = |text: &str| repo.revparse_single(text).ok()?.peel_to_commit().ok().map(|commit| commit.id());
+        let folder = Beneath::open(git_dir)?;
         let mut files = Vec::new();
         for rule in RULES {
-            let path = git_dir.join(rule.name);
-            let content =
-                disk::read_file(&path, MAX_FILE).with_context(|| format!("cannot read {}", path.display()))?;
+            let content = folder.read(Path::new(rule.name), MAX_FILE)?;
             let Some(content) = content.filter(|_| rule.applies(git_dir)) else { continue };
             let content = rule.capture(&content, &resolve).map_err(|why| refusal(git_dir, rule, &why))?;
             // Git forgets it like any other name of no consequence.

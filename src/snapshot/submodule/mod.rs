@@ -43,7 +43,9 @@ pub(super) fn look(scratch: &ScratchRepo, entries: &[Entry]) -> Result<Vec<Unpus
                 .hint(format!("git add {name}, then publish again"))
                 .into());
         }
-        look_at(&scratch.full(path), &name, entry.object, &mut unpushed, 0)?;
+        if scratch.is_folder(path) {
+            look_at(&scratch.full(path), &name, entry.object, &mut unpushed, 0)?;
+        }
     }
     Ok(unpushed)
 }

@@ -1,0 +1,205 @@
+//! Regular files below a folder that others write to: never reached through a
+//! link, opened without waiting for anybody, read up to a bound.
+//!
+//! Whoever changes the folder meanwhile gains nothing: what is read comes from
+//! a descriptor whose every step was taken from the one before.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use crate::error::{Fault, policy};
+
+/// An open folder.
+#[derive(Debug)]
+pub struct Beneath {
+    folder: OwnedFd,
+    path: PathBuf,
+}
+
+/// Why there is no file to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// Nothing is there.
+    Absent,
+    /// A link is there, or on the way.
+    Link,
+    /// A folder, a pipe, a socket or a device is there.
+    NoFile,
+    /// The system says no.
+    Failed(Errno),
+}
+
+impl From<Errno> for Miss {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::NOENT | Errno::NOTDIR => Miss::Absent,
+            Errno::LOOP => Miss::Link,
+            // What opening a socket says.
+            Errno::NXIO => Miss::NoFile,
+            other => Miss::Failed(other),
+        }
+    }
+}
+
+impl Beneath {
+    /// Opens the folder, which may itself be reached through links.
+    ///
+    /// # Errors
+    /// With the path in the message.
+    pub fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(CWD, path, flags, Mode::empty());
+        Ok(Beneath { folder: folder.with_context(|| format!("cannot open {}", path.display()))?, path: path.into() })
+    }
+
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn file(&self, path: &Path) -> Result<File, Miss> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = self.at(path, |folder, name| rustix::fs::openat(folder, name, flags, Mode::empty()))?;
+        match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
+            FileType::RegularFile => Ok(File::from(file)),
+            _ => Err(Miss::NoFile),
+        }
+    }
+
+    /// What `lstat` says; `None` also where a link leads there.
+    pub fn stat(&self, path: &Path) -> Option<Stat> {
+        self.at(path, |folder, name| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)).ok()
+    }
+
+    /// Opens a file that only git should have written; `None` when nothing is
+    /// there.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Policy`] for anything but a regular file of at
+    /// most `limit` bytes that is no link.
+    pub fn expect(&self, path: &Path, limit: u64) -> Result<Option<File>> {
+        let refuse = |why: &str| Err(self.refused(path, why).into());
+        match self.file(path) {
+            Ok(file) if file.metadata().is_ok_and(|meta| meta.len() > limit) => refuse("is too large"),
+            Ok(file) => Ok(Some(file)),
+            Err(Miss::Absent) => Ok(None),
+            Err(Miss::Link) => refuse("is a link, or behind one"),
+            Err(Miss::NoFile) => refuse("is no file"),
+            Err(Miss::Failed(error)) => {
+                Err(error).with_context(|| format!("cannot read {}", self.path.join(path).display()))
+            }
+        }
+    }
+
+    /// Reads such a file.
+    ///
+    /// # Errors
+    /// As [`Beneath::expect`].
+    pub fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+        let Some(file) = self.expect(path, limit)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let read = file.take(limit + 1).read_to_end(&mut bytes);
+        read.with_context(|| format!("cannot read {}", self.path.join(path).display()))?;
+        // It grew meanwhile.
+        if bytes.len() as u64 > limit { Err(self.refused(path, "is too large").into()) } else { Ok(Some(bytes)) }
+    }
+
+    fn refused(&self, path: &Path, why: &str) -> Fault {
+        policy(format!("{} {why}: envctl does not read it", self.path.join(path).display()))
+            .hint("put a plain file in its place or remove it, then try again")
+    }
+
+    /// Does something in the folder that holds `path`, by its name there.
+    fn at<T>(&self, path: &Path, act: impl FnOnce(BorrowedFd<'_>, &OsStr) -> Result<T, Errno>) -> Result<T, Errno> {
+        let Some(name) = path.file_name() else { return Err(Errno::INVAL) };
+        match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            None => act(self.folder.as_fd(), name),
+            Some(parent) => act(self.folder(parent)?.as_fd(), name),
+        }
+    }
+
+    fn folder(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        match rustix::fs::openat2(&self.folder, path, flags, Mode::empty(), resolve) {
+            // Agents work in containers that may not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => self.walk(path),
+            other => other,
+        }
+    }
+
+    /// The same, step by step.
+    fn walk(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut folder: Option<OwnedFd> = None;
+        for part in path.components() {
+            let Component::Normal(name) = part else { return Err(Errno::XDEV) };
+            let above = folder.as_ref().map_or(self.folder.as_fd(), AsFd::as_fd);
+            let is_link = || {
+                let stat = rustix::fs::statat(above, name, AtFlags::SYMLINK_NOFOLLOW);
+                stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+            };
+            folder = match rustix::fs::openat(above, name, flags, Mode::empty()) {
+                Err(Errno::NOTDIR) if is_link() => return Err(Errno::LOOP),
+                other => Some(other?),
+            };
+        }
+        folder.ok_or(Errno::INVAL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn case_42_nothing_is_read_through_a_link_and_nobody_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir_all(root.join("d/e")).unwrap();
+        fs::write(dir.path().join("secret"), "secret").unwrap();
+        fs::write(root.join("d/e/file"), "text").unwrap();
+        symlink(dir.path(), root.join("out")).unwrap();
+        symlink("d", root.join("in")).unwrap();
+        symlink("../../secret", root.join("d/link")).unwrap();
+        rustix::fs::mknodat(CWD, root.join("d/pipe"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(root.join("d/socket")).unwrap();
+        let beneath = Beneath::open(&root).unwrap();
+        for (path, miss) in [
+            ("out/secret", Miss::Link),
+            ("in/e/file", Miss::Link),
+            ("d/link", Miss::Link),
+            ("d/pipe", Miss::NoFile),
+            ("d/socket", Miss::NoFile),
+            ("d/e", Miss::NoFile),
+            ("d/none", Miss::Absent),
+            ("none/file", Miss::Absent),
+            ("d/e/file/x", Miss::Absent),
+        ] {
+            let path = Path::new(path);
+            assert_eq!(beneath.file(path).unwrap_err(), miss, "{path:?}");
+            assert_eq!(beneath.read(path, 9).ok().flatten(), None, "{path:?}");
+            assert_eq!(beneath.read(path, 9).is_ok(), miss == Miss::Absent, "{path:?}");
+        }
+        for path in ["out/x", "in", "in/e", "d/pipe/x", "none", "../secret", "d/../.."] {
+            let path = Path::new(path);
+            let same = beneath.walk(path).map(drop).map_err(Miss::from);
+            assert_eq!(same, beneath.folder(path).map(drop).map_err(Miss::from), "{path:?}");
+            assert!(same.is_err(), "{path:?}");
+        }
+        assert!(beneath.file(Path::new("../secret")).is_err() && beneath.file(Path::new("d/..")).is_err());
+        assert_eq!(beneath.read(Path::new("d/e/file"), 4).unwrap().unwrap(), b"text");
+        assert!(beneath.read(Path::new("d/e/file"), 3).unwrap_err().to_string().contains("too large"));
+        assert!(beneath.walk(Path::new("d/e")).is_ok());
+        assert!(beneath.stat(Path::new("out/secret")).is_none() && beneath.stat(Path::new("d/link")).is_some());
+    }
+}
