@@ -32,6 +32,8 @@ pub struct Env {
     pub http_proxy: Option<String>,
     /// `NO_PROXY`, in capitals or not.
     pub no_proxy: Option<String>,
+    /// `GIT_CONFIG_GLOBAL`: the user's configuration of git, where it is elsewhere.
+    pub git_config_global: Option<PathBuf>,
     /// `PATH`, for finding `git`, `newuidmap` and `newgidmap`.
     pub path: Option<OsString>,
     /// `ENVCTL_STORE`: the store when no `--store` is given.
@@ -78,6 +80,7 @@ impl Env {
             https_proxy: either("HTTPS_PROXY").or_else(|| either("ALL_PROXY")),
             http_proxy: either("HTTP_PROXY").or_else(|| either("ALL_PROXY")),
             no_proxy: either("NO_PROXY"),
+            git_config_global: absolute("GIT_CONFIG_GLOBAL"),
             path: os("PATH"),
             store: text("ENVCTL_STORE"),
             image: text("ENVCTL_IMAGE"),

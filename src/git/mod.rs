@@ -2,8 +2,9 @@
 //! monitors or remote helpers, and with nothing of the caller's `GIT_*`
 //! environment (a hook that runs envctl must not redirect it).
 //!
-//! The user's own configuration stays in force: credential helpers, ssh and
-//! proxies work as they set them up.
+//! Towards remotes the user's own configuration stays in force: credential
+//! helpers, ssh and proxies work as they set them up. Where a task's files are
+//! read or written it does not: a filter of theirs would run on them.
 
 pub mod lfs;
 mod tree;
@@ -13,6 +14,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -43,6 +45,10 @@ const FORCED: [&str; 12] = [
     "filter.lfs.required=false",
 ];
 
+/// Settings that name files with patterns, which files of a task are still
+/// compared with.
+const LISTS: [&str; 2] = ["core.excludesFile", "core.attributesFile"];
+
 /// The variables by which a caller could redirect git.
 const REDIRECTING: [&str; 12] = [
     "GIT_DIR",
@@ -64,6 +70,10 @@ const REDIRECTING: [&str; 12] = [
 pub struct Git {
     program: PathBuf,
     lfs: bool,
+    /// Where the user's configuration is, if not in the usual places.
+    config: Option<PathBuf>,
+    /// What it says about [`LISTS`].
+    lists: Arc<OnceLock<Vec<String>>>,
 }
 
 impl Git {
@@ -75,7 +85,7 @@ impl Git {
         let program = crate::disk::find_program(env.path.as_deref(), "git")
             .ok_or_else(|| failure("the git program was not found on the PATH").hint("install git"))?;
         let lfs = crate::disk::find_program(env.path.as_deref(), "git-lfs").is_some();
-        Ok(Git { program, lfs })
+        Ok(Git { program, lfs, config: env.git_config_global.clone(), lists: Arc::default() })
     }
 
     /// Whether `git lfs` is installed.
@@ -97,6 +107,25 @@ impl Git {
         command.current_dir("/");
         Call { command }
     }
+
+    /// The same for files of a task: without any settings of the user and the
+    /// machine, but for their lists of ignored files and of attributes.
+    pub fn aside(&self, git_dir: &Path) -> Call {
+        let mut call = self.at(git_dir).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        for list in self.lists.get_or_init(|| lists(self.config.as_deref()).unwrap_or_default()) {
+            call = call.args(["-c", list]);
+        }
+        call
+    }
+}
+
+/// Only paths that do not depend on the folder: that would be the task's.
+fn lists(config: Option<&Path>) -> Result<Vec<String>, git2::Error> {
+    let config =
+        config.map_or_else(git2::Config::open_default, git2::Config::open).and_then(|mut all| all.snapshot())?;
+    let set = LISTS.iter().filter_map(|key| Some((key, config.get_str(key).ok()?)));
+    let plain = set.filter(|(_, path)| path.starts_with('/') || path.starts_with('~'));
+    Ok(plain.map(|(key, path)| format!("{key}={path}")).collect())
 }
 
 /// One call of git.

@@ -100,7 +100,7 @@ impl ScratchRepo {
 
     /// A call of git that sees the scratch repository and the checkout's files.
     pub(super) fn git(&self, git: &Git) -> Call {
-        git.at(self.path()).env("GIT_WORK_TREE", &self.work_tree).cwd(&self.work_tree)
+        git.aside(self.path()).env("GIT_WORK_TREE", &self.work_tree).cwd(&self.work_tree)
     }
 
     /// The checkout's index as it was when the capture began.

@@ -29,7 +29,7 @@ pub(in crate::snapshot) fn keep(git: &Git, repo: &git2::Repository, document: &D
         return Ok(contents);
     }
     let wanted: String = document.lfs.iter().map(|content| format!("{}\n", content.object.0)).collect();
-    git.at(repo.path()).args(["cat-file", "--batch", "--buffer"]).stream(wanted.as_bytes(), |pipe| {
+    git.aside(repo.path()).args(["cat-file", "--batch", "--buffer"]).stream(wanted.as_bytes(), |pipe| {
         let mut pipe = BufReader::with_capacity(128 << 10, pipe);
         for content in &document.lfs {
             let mut header = String::new();
@@ -67,7 +67,7 @@ pub(in crate::snapshot) fn place(
     };
     let mut pointers: Vec<(usize, Pointer)> = written.iter().enumerate().filter_map(found).collect();
     let paths: Vec<&[u8]> = pointers.iter().map(|(n, _)| &*written[*n].0.path).collect();
-    let managed = managed(git.at(repo.path()).env("GIT_WORK_TREE", root).cwd(root), &paths)?;
+    let managed = managed(git.aside(repo.path()).env("GIT_WORK_TREE", root).cwd(root), &paths)?;
     pointers.retain(|(n, _)| managed.contains(&written[*n].0.path));
     let mut seen = HashSet::new();
     let missing = pointers.iter().map(|(_, pointer)| *pointer);

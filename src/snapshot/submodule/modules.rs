@@ -78,7 +78,7 @@ fn file_of(repo: &git2::Repository, tree: git2::Oid) -> Option<git2::Oid> {
 /// cannot read to its end names no submodule to git either.
 fn read(git: &Git, git_dir: &Path, text: &[u8]) -> Result<BTreeMap<String, Vec<(String, String)>>> {
     let words = ["config", "--no-includes", "--file", "-", "-z", "--list"];
-    let output = git.at(git_dir).args(words).output(text)?;
+    let output = git.aside(git_dir).args(words).output(text)?;
     let mut modules: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for record in output.stdout.split(|byte| *byte == 0) {
         let record = String::from_utf8_lossy(record);

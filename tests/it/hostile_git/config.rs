@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use crate::support::{Facts, Repo, Trip};
+use crate::support::{Call, Facts, Home, Repo, Trip};
 
 const HOOKS: [&str; 14] = [
     "applypatch-msg",
@@ -116,6 +116,31 @@ fn case_40_no_program_of_the_checkout_runs() {
     // The traps were live all the time.
     repo.call(&["add", "new.txt"]).run();
     assert_ne!(count(&markers), 0);
+}
+
+/// The task's attributes name a filter that the developer has.
+#[test]
+fn case_40_no_filter_of_the_developer_runs() {
+    let (trip, repo) = arranged();
+    repo.write("d.txt", "a line\r\n");
+    repo.write(".gitattributes", "*.txt filter=evil text eol=crlf\n*.long filter=long\n");
+    let (program, markers) = trap(&trip);
+    let trap = program.to_str().unwrap();
+    let filters = format!(
+        "[filter \"evil\"]\n clean = {trap}\n smudge = {trap}\n required = true\n[filter \"long\"]\n process = {trap}\n"
+    );
+    let configured = |home: &Home, call: Call| {
+        home.write("home/.gitconfig", &filters);
+        call.env("GIT_CONFIG_GLOBAL", home.path("home/.gitconfig"))
+    };
+    let task = trip.lab.next_task();
+    configured(&trip.lab.agent, trip.publishing(&repo, &task)).ok();
+    let task = trip.lab.store.reference(&task);
+    let workspace = configured(&trip.lab.dev, trip.entering(&task)).ok().stdout;
+    assert_eq!(count(&markers), 0, "{:?}", fs::read_to_string(markers.join("ran")));
+    assert_eq!(fs::read_to_string(PathBuf::from(workspace.trim()).join("d.txt")).unwrap(), "a line\r\n");
+    configured(&trip.lab.agent, repo.call(&["add", "d.txt"])).run();
+    assert_ne!(count(&markers), 0, "no trap");
 }
 
 #[test]

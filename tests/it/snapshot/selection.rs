@@ -106,6 +106,27 @@ fn excluded_files_are_left_out() {
     assert_eq!(names(&workspace), ["deep/scratch/x", "tracked.mp4"]);
 }
 
+/// A list of one's own, wherever git's configuration says that it is.
+#[test]
+fn what_the_agent_ignores_everywhere_stays_out() {
+    for (text, left) in [("~/mine", true), ("HOME/mine", true), ("mine", false)] {
+        let trip = Trip::new();
+        let (repo, agent) = (&trip.lab.repo, &trip.lab.agent);
+        let list = text.replace("HOME", agent.path("home").to_str().unwrap());
+        agent.write("home/mine", "*.orig\n");
+        agent.write("home/.gitconfig", format!("[core]\n excludesFile = {list}\n"));
+        repo.write("a.orig", "x");
+        repo.write("folder/b.orig", "x");
+        repo.write("other", "x");
+        let task = trip.lab.next_task();
+        trip.publishing(repo, &task).env("GIT_CONFIG_GLOBAL", agent.path("home/.gitconfig")).ok();
+        let workspace = trip.enter(&trip.lab.store.reference(&task));
+        assert!(workspace.path.join("other").exists());
+        assert_eq!(workspace.path.join("a.orig").exists(), !left, "{text}");
+        assert_eq!(workspace.path.join("folder/b.orig").exists(), !left, "{text}");
+    }
+}
+
 /// The developer ignores what the agent does not: it arrives nevertheless.
 #[test]
 fn what_the_developer_ignores_arrives() {
