@@ -85,13 +85,13 @@ pub fn apply(
         (tree_files.into_iter().zip(stats).filter(|(file, _)| there(file)).collect(), false)
     } else {
         let wanted: Vec<TreeFile> = tree_files.into_iter().filter(|file| !skipped.contains(&*file.path)).collect();
-        let written = files::write(&repo, root, &wanted)?;
+        let written = files::write(git, &repo, root, &wanted)?;
         (wanted.into_iter().zip(written.stats).collect(), written.exact)
     };
     // Like a checkout whose submodules were not initialised.
     let empty = submodules.iter().map(|file| &file.path).chain(document.empty_folders.iter().map(|folder| &folder.0));
     empty.into_iter().try_for_each(|folder| files::make_folder(root, folder))?;
-    verbatim::place(&repo, root, &document.verbatim, &mut stats)?;
+    verbatim::place(git, &repo, root, &document.verbatim, &mut stats)?;
     let contents = lfs::keep(git, &repo, document)?;
     let (pointers, placed) =
         if asked.lfs { lfs::place(git, &repo, root, &contents, &mut stats, fetch)? } else { Default::default() };

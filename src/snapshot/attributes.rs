@@ -51,7 +51,9 @@ impl Asked {
         let mut asked = Self::by(settings);
         let odb = repo.odb()?;
         for file in files.iter().filter(|file| !file.is_submodule() && is_attributes(&file.path)) {
-            asked.see(odb.read(file.object)?.data());
+            if odb.read_header(file.object)?.0 as u64 <= MAX_ATTRIBUTES {
+                asked.see(odb.read(file.object)?.data());
+            }
         }
         Ok(asked)
     }

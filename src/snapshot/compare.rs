@@ -298,12 +298,12 @@ fn renames(files: Vec<FileChange>) -> Vec<FileChange> {
 fn lines(repo: &git2::Repository, files: &[FileChange]) -> Result<String> {
     let mut text = String::new();
     for file in files.iter().filter(|file| file.status != FileStatus::Renamed) {
-        let [old, new] = file.blobs.map(|entry| content(repo, entry));
+        let sides = file.blobs.map(|entry| content(repo, entry));
         let path = file.path.to_string();
-        if old.len().max(new.len()) > MAX_LINES || text.len() > MAX_PATCH {
+        let ([Some(old), Some(new)], true) = (sides, text.len() <= MAX_PATCH) else {
             text.push_str(&format!("diff --git a/{path} b/{path}\n(too large to be shown)\n"));
             continue;
-        }
+        };
         let path = Path::new(&path);
         let mut patch = git2::Patch::from_buffers(&old, Some(path), &new, Some(path), None)
             .with_context(|| format!("cannot compare {}", path.display()))?;
@@ -312,9 +312,14 @@ fn lines(repo: &git2::Repository, files: &[FileChange]) -> Result<String> {
     Ok(text)
 }
 
-/// What a partial mirror lacks is shown as nothing.
-fn content(repo: &git2::Repository, entry: Option<Entry>) -> Vec<u8> {
-    entry.and_then(|entry| repo.find_blob(entry.object).ok()).map(|blob| blob.content().to_vec()).unwrap_or_default()
+/// What a partial mirror lacks is shown as nothing; `None` for what is too large.
+fn content(repo: &git2::Repository, entry: Option<Entry>) -> Option<Vec<u8>> {
+    let small = |entry: &Entry| repo.odb()?.read_header(entry.object).map(|(size, _)| size <= MAX_LINES);
+    let Some(entry) = entry else { return Some(Vec::new()) };
+    match small(&entry) {
+        Ok(false) => None,
+        _ => Some(repo.find_blob(entry.object).map(|blob| blob.content().to_vec()).unwrap_or_default()),
+    }
 }
 
 #[cfg(test)]

@@ -14,12 +14,20 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, T
 use rustix::io::Errno;
 use sha1::{Digest as _, Sha1};
 
+use super::bounds::MAX_TREE;
 use super::index::Stat;
 use crate::error::integrity;
-use crate::git::{Git, check_entry_name};
-use crate::oci::unwrap_io;
+use crate::git::{Call, Git, check_entry_name};
 
 const DEPTH: usize = 1024;
+
+/// Files and folders of one tree, and the bytes of all their paths: a few
+/// objects can name others many times over.
+pub(super) const MOST_ENTRIES: usize = 1_000_000;
+const MOST_PATHS: usize = 128 << 20;
+
+/// Larger contents are written by git in a process of its own, not from memory.
+const IN_MEMORY: usize = 64 << 20;
 
 /// The mode of a submodule.
 pub(super) const SUBMODULE: u32 = 0o160_000;
@@ -40,24 +48,36 @@ impl TreeFile {
 
 /// All files and submodules of a tree in path order, with every name checked.
 pub(super) fn flatten(repo: &git2::Repository, tree: git2::Oid) -> Result<Vec<TreeFile>> {
-    let mut files = Vec::new();
-    walk(repo, tree, &mut Vec::new(), &mut files, 0)?;
-    Ok(files)
+    let mut found = Found { files: Vec::new(), known: HashSet::new(), entries: MOST_ENTRIES, bytes: MOST_PATHS };
+    let odb = repo.odb()?;
+    walk((repo, &odb), tree, &mut Vec::new(), &mut found, 0)?;
+    Ok(found.files)
+}
+
+/// What a walk has found, and what it may still find.
+struct Found {
+    files: Vec<TreeFile>,
+    /// Trees that are of a size to be read.
+    known: HashSet<git2::Oid>,
+    entries: usize,
+    bytes: usize,
 }
 
 fn walk(
-    repo: &git2::Repository,
+    (repo, odb): (&git2::Repository, &git2::Odb<'_>),
     id: git2::Oid,
     path: &mut Vec<u8>,
-    files: &mut Vec<TreeFile>,
+    found: &mut Found,
     depth: usize,
 ) -> Result<()> {
     if depth > DEPTH {
         return Err(integrity("a tree is nested too deep").into());
     }
-    let tree = repo
-        .find_tree(id)
-        .map_err(|error| integrity(format!("tree {id} is missing or damaged: {}", error.message())))?;
+    let broken = |error: git2::Error| integrity(format!("tree {id} is missing or damaged: {}", error.message()));
+    if found.known.insert(id) && odb.read_header(id).map_err(broken)?.0 > MAX_TREE {
+        return Err(integrity(format!("tree {id} is too large")).into());
+    }
+    let tree = repo.find_tree(id).map_err(broken)?;
     let length = path.len();
     let mut names = HashSet::with_capacity(tree.len());
     for entry in tree.iter() {
@@ -71,9 +91,15 @@ fn walk(
             path.push(b'/');
         }
         path.extend_from_slice(name);
-        let mut file = |mode| files.push(TreeFile { path: path.clone(), mode, object: entry.id() });
+        let left = (found.entries.checked_sub(1), found.bytes.checked_sub(path.len()));
+        let (Some(entries), Some(bytes)) = left else {
+            let why = format!("a tree has more than {MOST_ENTRIES} entries, or {} MB of paths", MOST_PATHS >> 20);
+            return Err(integrity(why).into());
+        };
+        (found.entries, found.bytes) = (entries, bytes);
+        let mut file = |mode| found.files.push(TreeFile { path: path.clone(), mode, object: entry.id() });
         match mode {
-            0o040_000 => walk(repo, entry.id(), path, files, depth + 1)?,
+            0o040_000 => walk((repo, odb), entry.id(), path, found, depth + 1)?,
             // Early versions of git recorded that the group may write.
             0o100_644 | 0o100_664 => file(0o100_644),
             0o100_755 | 0o120_000 | SUBMODULE => file(mode),
@@ -100,7 +126,7 @@ pub(super) struct Written {
 ///
 /// # Errors
 /// Also when anything is in the way.
-pub(super) fn write(repo: &git2::Repository, root: &Path, files: &[TreeFile]) -> Result<Written> {
+pub(super) fn write(git: &Git, repo: &git2::Repository, root: &Path, files: &[TreeFile]) -> Result<Written> {
     let top = rustix::fs::openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .with_context(|| format!("cannot open {}", root.display()))?;
     make_folders(top.as_fd(), files)?;
@@ -111,7 +137,7 @@ pub(super) fn write(repo: &git2::Repository, root: &Path, files: &[TreeFile]) ->
     let parts = std::thread::scope(|scope| {
         let top = top.as_fd();
         let threads: Vec<_> =
-            files.chunks(share).map(|part| scope.spawn(move || write_part(git_dir, top, part))).collect();
+            files.chunks(share).map(|part| scope.spawn(move || write_part((git, git_dir), top, part))).collect();
         threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
     });
     git2::opts::strict_hash_verification(true);
@@ -183,7 +209,7 @@ fn make_folders(top: BorrowedFd<'_>, files: &[TreeFile]) -> Result<()> {
     Ok(())
 }
 
-fn write_part(git_dir: &Path, top: BorrowedFd<'_>, files: &[TreeFile]) -> Result<Written> {
+fn write_part((git, git_dir): (&Git, &Path), top: BorrowedFd<'_>, files: &[TreeFile]) -> Result<Written> {
     let repo = git2::Repository::open(git_dir)?;
     let odb = repo.odb()?;
     let mut all = Written { stats: Vec::with_capacity(files.len()), exact: true };
@@ -195,15 +221,23 @@ fn write_part(git_dir: &Path, top: BorrowedFd<'_>, files: &[TreeFile]) -> Result
             parent = (folder.to_owned(), Some(open_folder(top, folder)?));
         }
         let (Some(folder), Some(name)) = (&parent.1, path.file_name()) else { continue };
-        let object = odb
-            .read(file.object)
-            .map_err(|error| integrity(format!("the content of {} is missing: {}", path.display(), error.message())))?;
-        if blob_hash(object.data()) != file.object.as_bytes() {
-            return Err(integrity(format!("the content of {} is damaged", path.display())).into());
-        }
-        let stat = write_one(folder.as_fd(), name, file.mode, object.data())
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        all.exact &= mode_of(&stat) == file.mode && stat.st_size as usize == object.len();
+        let missing = |error: git2::Error| {
+            integrity(format!("the content of {} is missing: {}", path.display(), error.message()))
+        };
+        let size = odb.read_header(file.object).map_err(missing)?.0;
+        let shown = || format!("cannot write {}", path.display());
+        let stat = if size > IN_MEMORY {
+            let mut written = create(folder.as_fd(), name, file).with_context(shown)?;
+            copy_large(git.aside(git_dir), file.object, size, &mut written).with_context(shown)?;
+            rustix::fs::fstat(&written)?
+        } else {
+            let object = odb.read(file.object).map_err(missing)?;
+            if blob_hash(object.data()) != file.object.as_bytes() {
+                return Err(integrity(format!("the content of {} is damaged", path.display())).into());
+            }
+            write_one(folder.as_fd(), name, file, object.data()).with_context(shown)?
+        };
+        all.exact &= mode_of(&stat) == file.mode && stat.st_size as usize == size;
         all.stats.push(Stat::from(&stat));
     }
     Ok(all)
@@ -231,17 +265,42 @@ fn open_folder(top: BorrowedFd<'_>, folder: &Path) -> Result<OwnedFd> {
         .with_context(|| format!("cannot open the folder {}", folder.display()))
 }
 
-fn write_one(folder: BorrowedFd<'_>, name: &OsStr, mode: u32, content: &[u8]) -> Result<rustix::fs::Stat> {
-    if mode == 0o120_000 {
+fn write_one(folder: BorrowedFd<'_>, name: &OsStr, file: &TreeFile, content: &[u8]) -> Result<rustix::fs::Stat> {
+    if file.mode == 0o120_000 {
         let target = CString::new(content).map_err(|_| integrity("a symbolic link's target has a NUL byte"))?;
         rustix::fs::symlinkat(&target, folder, name)?;
         return Ok(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?);
     }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let permissions = if mode == 0o100_755 { 0o777 } else { 0o666 };
-    let mut file = File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(permissions))?);
+    let mut file = create(folder, name, file)?;
     file.write_all(content)?;
     Ok(rustix::fs::fstat(&file)?)
+}
+
+fn create(folder: BorrowedFd<'_>, name: &OsStr, file: &TreeFile) -> Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let permissions = match file.mode {
+        0o100_755 => 0o777,
+        0o120_000 => return Err(integrity("a symbolic link's target is too long").into()),
+        _ => 0o666,
+    };
+    Ok(File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(permissions))?))
+}
+
+/// Writes a content as git hands it out, never whole in memory.
+fn copy_large(call: Call, object: git2::Oid, size: usize, to: &mut dyn Write) -> Result<()> {
+    let mut hash = Sha1::new().chain_update(format!("blob {size}\0"));
+    call.args(["cat-file", "blob", &object.to_string()]).stream(b"", |pipe| {
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            let count = pipe.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(());
+            }
+            hash.update(&buffer[..count]);
+            to.write_all(&buffer[..count])?;
+        }
+    })?;
+    if hash.finalize()[..] == *object.as_bytes() { Ok(()) } else { Err(integrity("the content is damaged").into()) }
 }
 
 /// Puts a content in the place of a file that was written. Its time lies in
@@ -254,7 +313,7 @@ pub(super) fn replace(
     repo: &git2::Repository,
     root: &Path,
     file: &TreeFile,
-    content: &mut dyn std::io::Read,
+    content: impl FnOnce(&mut File) -> Result<()>,
 ) -> Result<Stat> {
     let path = Path::new(OsStr::from_bytes(&file.path));
     let shown = || format!("cannot write {}", path.display());
@@ -266,15 +325,27 @@ pub(super) fn replace(
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let permissions = Mode::from_raw_mode(if file.mode == 0o100_755 { 0o777 } else { 0o666 });
     let mut new = File::from(rustix::fs::openat(CWD, &draft, flags, permissions).with_context(shown)?);
-    if let Err(error) = std::io::copy(content, &mut new) {
+    if let Err(error) = content(&mut new) {
         let _ = std::fs::remove_file(&draft);
-        return Err(unwrap_io(error).context(shown()));
+        return Err(error.context(shown()));
     }
     let written = rustix::fs::fstat(&new)?;
     let past = Timespec { tv_sec: written.st_mtime - 2, tv_nsec: 0 };
     rustix::fs::futimens(&new, &Timestamps { last_access: past, last_modification: past })?;
     rustix::fs::renameat(CWD, &draft, &folder, name).with_context(shown)?;
     Ok(Stat::from(&rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
+}
+
+/// Writes a blob, large or not.
+///
+/// # Errors
+/// When it is missing, or cannot be written.
+pub(super) fn copy_blob(git: &Git, repo: &git2::Repository, object: git2::Oid, to: &mut File) -> Result<()> {
+    let (size, kind) = repo.odb()?.read_header(object)?;
+    match kind {
+        git2::ObjectType::Blob if size > IN_MEMORY => copy_large(git.aside(repo.path()), object, size, to),
+        _ => Ok(to.write_all(repo.find_blob(object)?.content())?),
+    }
 }
 
 /// Writes `tree` through the git program, with its conversions.

@@ -6,6 +6,7 @@
 
 mod apply;
 mod attributes;
+mod bounds;
 mod capture;
 mod compare;
 mod document;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::bounds::{Bounds, MAX_TREE};
 use super::document::Pack;
 use super::scratch::ScratchRepo;
 use crate::digest::{Digest, Hasher, Verified};
@@ -94,6 +95,7 @@ pub(super) fn index(repo: &git2::Repository, size: u64, digest: Digest, content:
     // of this repository.
     let mut indexer = git2::Indexer::new(Some(&odb), &folder, 0o444, false)?;
     let mut content = Verified::new(content, size, digest);
+    let mut bounds = Bounds::of(size);
     let mut buffer = vec![0; 128 << 10];
     // A full disk is not the pack's fault.
     let explain = |error: git2::Error| match error.class() {
@@ -105,17 +107,19 @@ pub(super) fn index(repo: &git2::Repository, size: u64, digest: Digest, content:
         if count == 0 {
             break;
         }
+        bounds.see(&buffer[..count])?;
         indexer.write_all(&buffer[..count]).map_err(|error| match error.downcast::<git2::Error>() {
             Ok(error) => explain(error),
             Err(error) => anyhow::Error::new(error).context("cannot write the snapshot's pack"),
         })?;
     }
+    bounds.end()?;
     let name = indexer.commit().map_err(explain)?;
     odb.refresh()?;
     check(repo, &odb, &folder.join(format!("pack-{name}.idx")))
 }
 
-fn damaged(why: &str) -> Fault {
+pub(super) fn damaged(why: &str) -> Fault {
     integrity(format!("the snapshot's pack is damaged: {why}"))
 }
 
@@ -127,7 +131,11 @@ fn check(repo: &git2::Repository, odb: &git2::Odb<'_>, index: &Path) -> Result<(
     let there = |id: git2::Oid| if odb.exists(id) { Ok(()) } else { Err(damaged(&format!("it lacks object {id}"))) };
     for id in objects {
         let broken = |error: git2::Error| damaged(error.message());
-        match odb.read_header(id).map_err(broken)?.1 {
+        let (size, kind) = odb.read_header(id).map_err(broken)?;
+        if kind != git2::ObjectType::Blob && size > MAX_TREE {
+            return Err(damaged(&format!("object {id} is too large")).into());
+        }
+        match kind {
             git2::ObjectType::Tree => {
                 let tree = repo.find_tree(id).map_err(broken)?;
                 tree.iter().filter(|entry| entry.filemode() != 0o160_000).try_for_each(|entry| there(entry.id()))?;

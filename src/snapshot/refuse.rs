@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::files::MOST_ENTRIES;
 use super::index::Entry;
 use crate::error::{Fault, policy};
 use crate::git::check_entry_name;
@@ -19,8 +20,16 @@ pub(super) fn nested_repository(path: &str) -> Fault {
         .hint("git submodule add it, move it out of the checkout, or list it in .gitignore")
 }
 
-/// Refuses names that no `enter` would restore.
+/// Refuses names that no `enter` would restore, and more of them than it would.
 pub(super) fn names(entries: &[Entry]) -> Result<()> {
+    if entries.len() > MOST_ENTRIES {
+        return Err(policy(format!(
+            "the checkout has {} files, and no snapshot more than {MOST_ENTRIES}",
+            entries.len()
+        ))
+        .hint("publish from a repository with fewer tracked files")
+        .into());
+    }
     entries.iter().try_for_each(|entry| name(&entry.path, entry.mode == 0o120_000))
 }
 

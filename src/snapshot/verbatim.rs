@@ -217,6 +217,7 @@ fn same(written: &Path, mut b: fs::File) -> io::Result<bool> {
 /// [`crate::error::Kind::Integrity`] for a file that was not written, or a
 /// content that is missing.
 pub(super) fn place(
+    git: &Git,
     repo: &git2::Repository,
     root: &Path,
     verbatim: &[Verbatim],
@@ -226,13 +227,15 @@ pub(super) fn place(
     if !verbatim.is_empty() {
         places.extend(written.iter().enumerate().map(|(n, (file, _))| (file.path.clone(), n)));
     }
+    let odb = repo.odb()?;
     for wanted in verbatim {
         let place = places.get(&wanted.path.0).copied().filter(|n| written[*n].0.mode & 0o170_000 == 0o100_000);
         let place = place.ok_or_else(|| integrity(format!("the snapshot has no file {}", wanted.path)))?;
         let (file, stat) = &mut written[place];
-        let blob = repo.find_blob(wanted.object.0);
-        let blob = blob.map_err(|_| integrity(format!("the content of {} is missing", wanted.path)))?;
-        *stat = files::replace(repo, root, file, &mut blob.content())?;
+        if !matches!(odb.read_header(wanted.object.0), Ok((_, git2::ObjectType::Blob))) {
+            return Err(integrity(format!("the content of {} is missing", wanted.path)).into());
+        }
+        *stat = files::replace(repo, root, file, |new| files::copy_blob(git, repo, wanted.object.0, new))?;
     }
     Ok(())
 }

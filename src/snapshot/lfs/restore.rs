@@ -1,6 +1,7 @@
 //! Putting content in the place of pointers.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use super::managed;
 use crate::error::integrity;
 use crate::git::Git;
 use crate::git::lfs::{Contents, Pointer};
+use crate::oci::unwrap_io;
 use crate::snapshot::document::Document;
 use crate::snapshot::files::{self, TreeFile};
 use crate::snapshot::index::Stat;
@@ -49,6 +51,10 @@ pub(in crate::snapshot) fn keep(git: &Git, repo: &git2::Repository, document: &D
     Ok(contents)
 }
 
+fn filled(mut content: impl Read, new: &mut File) -> Result<()> {
+    std::io::copy(&mut content, new).map(drop).map_err(unwrap_io)
+}
+
 /// Replaces pointers among the files that were just written, and their stat
 /// data; returns the paths of those that stay pointers, and how many do not.
 ///
@@ -82,7 +88,7 @@ pub(in crate::snapshot) fn place(
         let (file, stat) = &mut written[n];
         let content = stores.iter().find_map(|store| store.open(&pointer).ok().flatten());
         // A content that turns out to be another counts as absent.
-        match content.map(|mut content| files::replace(repo, root, file, &mut content)) {
+        match content.map(|content| files::replace(repo, root, file, |new| filled(content, new))) {
             Some(Ok(new)) => (*stat, placed) = (new, placed + 1),
             Some(Err(error)) if crate::error::kind_of(&error) != crate::error::Kind::Integrity => return Err(error),
             _ => left.push(file.path.clone()),

@@ -5,7 +5,6 @@
 //! here in another way than there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use anyhow::Result;
 
@@ -14,6 +13,9 @@ use crate::git::{Git, check_entry_name};
 use crate::identity::RepoUrl;
 
 const FILE: &str = ".gitmodules";
+
+/// In bytes; nobody has as many submodules.
+const MAX_FILE: usize = 8 << 20;
 
 /// Checks the file in each of these trees; a tree that has none is fine.
 ///
@@ -32,7 +34,7 @@ pub(in crate::snapshot) fn check(git: &Git, repo: &git2::Repository, trees: &[gi
 /// # Errors
 /// As [`check`].
 pub(in crate::snapshot) fn check_blob(git: &Git, repo: &git2::Repository, blob: git2::Oid) -> Result<()> {
-    let modules = read(git, repo.path(), repo.find_blob(blob)?.content())?;
+    let modules = read(git, repo, blob)?;
     for name in modules.keys() {
         let nested = modules.keys().any(|other| name.strip_prefix(&**other).is_some_and(|rest| rest.starts_with('/')));
         let result = if nested { Err("its git folder would lie in another's") } else { check_name(name) };
@@ -59,7 +61,7 @@ pub(in crate::snapshot) fn check_blob(git: &Git, repo: &git2::Repository, blob: 
 /// When git cannot be run.
 pub(in crate::snapshot) fn addresses(git: &Git, repo: &git2::Repository, tree: git2::Oid) -> Result<BTreeSet<Vec<u8>>> {
     let Some(blob) = file_of(repo, tree) else { return Ok(BTreeSet::new()) };
-    let modules = read(git, repo.path(), repo.find_blob(blob)?.content())?;
+    let modules = read(git, repo, blob)?;
     let with_url = modules.into_values().filter(|keys| keys.iter().any(|(key, _)| key == "url"));
     Ok(with_url.flatten().filter(|(key, _)| key == "path").map(|(_, path)| path.into_bytes()).collect())
 }
@@ -76,9 +78,14 @@ fn file_of(repo: &git2::Repository, tree: git2::Oid) -> Option<git2::Oid> {
 
 /// Every key of every submodule, in the order of the file. A file that git
 /// cannot read to its end names no submodule to git either.
-fn read(git: &Git, git_dir: &Path, text: &[u8]) -> Result<BTreeMap<String, Vec<(String, String)>>> {
+fn read(git: &Git, repo: &git2::Repository, blob: git2::Oid) -> Result<BTreeMap<String, Vec<(String, String)>>> {
+    if repo.odb()?.read_header(blob)?.0 > MAX_FILE {
+        return Err(integrity(format!("{FILE} is too large")).into());
+    }
+    let found = repo.find_blob(blob)?;
+    let text = found.content();
     let words = ["config", "--no-includes", "--file", "-", "-z", "--list"];
-    let output = git.aside(git_dir).args(words).output(text)?;
+    let output = git.aside(repo.path()).args(words).output(text)?;
     let mut modules: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for record in output.stdout.split(|byte| *byte == 0) {
         let record = String::from_utf8_lossy(record);

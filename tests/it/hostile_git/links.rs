@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode};
 
-use crate::support::{Repo, Trip};
+use crate::support::{Repo, Trip, sha256};
 
 const PRIVATE: &str = "a private note\nsalary: 12345\n";
 
@@ -53,7 +53,7 @@ fn case_42_a_link_in_the_git_folder_is_refused() {
     // A link on the way there.
     let (trip, private, place) = with("info/attributes");
     fs::rename(&private, private.with_file_name("attributes")).unwrap();
-    fs::remove_dir_all(place.parent().unwrap()).unwrap();
+    fs::rename(place.parent().unwrap(), trip.lab.agent.path("info-before")).unwrap();
     trip.lab.repo.symlink(place.parent().unwrap(), private.parent().unwrap());
     trip.refuses(&trip.lab.repo, 6, &["/.git/info/", "behind one"]);
 }
@@ -90,11 +90,9 @@ fn unpacked(trip: &Trip, pack: &[u8]) -> Vec<u8> {
     if !pack.starts_with(b"PACK") {
         return Vec::new();
     }
-    let reader = trip.lab.repo.clone_to("reader", &["--bare"]);
+    let reader = trip.lab.repo.clone_to(&format!("reader-{}", sha256(pack)), &["--bare"]);
     reader.call(&["unpack-objects", "-q"]).stdin(pack.to_vec()).ok();
-    let all = reader.call(&["cat-file", "--batch", "--batch-all-objects"]).ok().raw;
-    fs::remove_dir_all(&reader.path).unwrap();
-    all
+    reader.call(&["cat-file", "--batch", "--batch-all-objects"]).ok().raw
 }
 
 /// Says in the index that a file has another size than the blob that it is.
@@ -119,8 +117,7 @@ fn case_42_a_folder_that_became_a_link_leads_to_no_file() {
         repo.git(&["config", "core.sparseCheckout", "false"]);
         repo.commit("with a folder");
         repo.push();
-        fs::rename(repo.path.join("d"), repo.path.join("before")).unwrap();
-        fs::remove_dir_all(repo.path.join("before")).unwrap();
+        fs::rename(repo.path.join("d"), trip.lab.agent.path("before")).unwrap();
         repo.symlink("d", private.parent().unwrap());
         forge_size(repo, "d/notes.txt", 99);
         let task = trip.publish(repo);

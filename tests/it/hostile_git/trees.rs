@@ -1,6 +1,7 @@
 //! Names in trees that mean something else to some file system, or to git.
 
 use super::Range;
+use crate::support::forge;
 
 const FILE: &str = "100644";
 const LINK: &str = "120000";
@@ -74,6 +75,79 @@ fn case_42_what_only_looks_alike_is_restored() {
         range.trip.lab.repo.write(name, "x");
     }
     range.trip.round(&range.trip.lab.repo);
+}
+
+/// Ten trees that each hold the one before ten times: a few hundred bytes.
+#[test]
+fn case_42_trees_that_unfold_without_end() {
+    let range = Range::new();
+    for with_file in [true, false] {
+        range.refuses_tree(&["a tree has more than 1000000 entries"], |objects| {
+            let file = objects.blob("x");
+            let mut tree = if with_file { objects.tree(&[(FILE, b"f", &file)]) } else { objects.tree(&[]) };
+            for _ in 0..10 {
+                let names: Vec<String> = (0..10).map(|n| format!("d{n}")).collect();
+                let entries: Vec<_> = names.iter().map(|name| (FOLDER, name.as_bytes(), &*tree)).collect();
+                tree = objects.tree(&entries);
+            }
+            tree
+        });
+    }
+    range.refuses_tree(&["a tree has more than", "128 MB of paths"], |objects| {
+        let file = objects.blob("x");
+        let names: Vec<String> = (0..1000).map(|n| format!("{n:0200}")).collect();
+        let files: Vec<_> = names.iter().map(|name| (FILE, name.as_bytes(), &*file)).collect();
+        let tree = objects.tree(&files);
+        let folders: Vec<_> = names.iter().map(|name| (FOLDER, name.as_bytes(), &*tree)).collect();
+        objects.tree(&folders)
+    });
+}
+
+/// A delta of a few bytes that makes a gigabyte of a megabyte.
+#[test]
+fn case_42_a_delta_that_unfolds_without_end() {
+    let range = Range::new();
+    let task = forge(&range.trip, |forged| {
+        let mut delta = vec![0x80, 0x80, 0x40, 0x80, 0x80, 0x80, 0x80, 0x04];
+        // Copies of the whole base: offset 0, 1 << 20 bytes.
+        delta.extend([0xc0, 0x10].repeat(1024));
+        let mut pack = b"PACK\0\0\0\x02\0\0\0\x02".to_vec();
+        let mut object = |kind: u8, size: usize, base: &[u8], data: &[u8]| {
+            let start = pack.len();
+            let mut rest = size >> 4;
+            let mut byte = kind << 4 | (size & 15) as u8;
+            while rest > 0 {
+                pack.push(byte | 0x80);
+                (byte, rest) = ((rest & 0x7f) as u8, rest >> 7);
+            }
+            pack.push(byte);
+            pack.extend(base);
+            let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+            std::io::Write::write_all(&mut packed, data).unwrap();
+            pack.extend(packed.finish().unwrap());
+            pack.len() - start
+        };
+        let length = object(3, 1 << 20, b"", &vec![0; 1 << 20]);
+        let back = length - 128;
+        object(6, delta.len(), &[0x80 | (back >> 7) as u8, (back & 0x7f) as u8], &delta);
+        let sum: Vec<u8> = <sha1::Sha1 as sha1::Digest>::digest(&pack).to_vec();
+        pack.extend(sum);
+        forged.pack = Some(pack);
+    });
+    range.refuses(&task, 5, &["a delta would unfold to more"]);
+}
+
+/// Larger than what is kept in memory.
+#[test]
+fn a_large_file_arrives() {
+    let range = Range::new();
+    let repo = &range.trip.lab.repo;
+    let large: Vec<u8> = (0..9_000_000u64).flat_map(u64::to_le_bytes).collect();
+    repo.write("large", &large);
+    repo.write("executable", &large);
+    let own = repo.path.join("executable");
+    std::fs::set_permissions(own, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    range.trip.round(repo);
 }
 
 #[test]
