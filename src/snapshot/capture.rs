@@ -126,15 +126,15 @@ pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Dr
     let others = operation.as_ref().map_or_else(Vec::new, Operation::names);
     let position = Position { head: &head_commit, branch: home.as_deref(), others: &others };
     let selection = Selection { include: &options.include, named: &[], max_lfs: options.max_lfs };
-    let (mut scan, aside) =
-        scan((&scratch, repo), git, selection, |index| aside(git, repo, &scratch, position, index))?;
+    let (mut scan, aside) = scan((&scratch, repo), git, selection, |index| aside(repo, &scratch, position, index))?;
     let walked = std::mem::take(&mut scan.walked);
-    let Aside { history, digest, mut left_out, asked, mut suspects } = aside;
+    let Aside { history, digest, mut left_out, asked, mut candidates } = aside;
     if asked != scan.beside.asked {
         // Attributes that git does not track say more.
-        suspects = verbatim::suspects(&scratch, git, scan.beside.asked, &scan.index)?;
+        candidates = verbatim::candidates(&scratch, scan.beside.asked, &scan.index)?;
     }
-    suspects.retain(|entry| !scan.read.contains(&entry.path));
+    candidates.retain(|(entry, _)| !scan.read.contains(&entry.path));
+    let suspects = verbatim::suspects(&scratch, git, scan.beside.asked, candidates)?;
     let settled = verbatim::find_settled(&scratch, git, scan.beside.asked, suspects)?;
     scan.beside.verbatim.extend(settled);
     check_submodules(git, &scratch, &scan, head_commit.tree_id())?;
@@ -303,16 +303,10 @@ struct Aside {
     /// What tracked attributes ask for.
     asked: Asked,
     /// Files that may not be what git would write.
-    suspects: Vec<Entry>,
+    candidates: Vec<verbatim::Candidate>,
 }
 
-fn aside(
-    git: &Git,
-    repo: &git2::Repository,
-    scratch: &ScratchRepo,
-    position: Position<'_>,
-    entries: &[Entry],
-) -> Result<Aside> {
+fn aside(repo: &git2::Repository, scratch: &ScratchRepo, position: Position<'_>, entries: &[Entry]) -> Result<Aside> {
     refuse::names(entries)?;
     let unpushed = submodule::look(scratch, entries)?;
     let history = history(repo, position)?;
@@ -320,8 +314,8 @@ fn aside(
     left_out.extend(left_out::branches(repo, position)?);
     left_out.extend(unpushed.iter().map(LeftOut::submodule));
     let asked = scan::asked(scratch, entries, &[]);
-    let suspects = verbatim::suspects(scratch, git, asked, entries)?;
-    Ok(Aside { history, digest: index::hash(entries), left_out, asked, suspects })
+    let candidates = verbatim::candidates(scratch, asked, entries)?;
+    Ok(Aside { history, digest: index::hash(entries), left_out, asked, candidates })
 }
 
 /// Objects that only the index names. What merely has a flag is in HEAD's

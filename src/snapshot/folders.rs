@@ -29,11 +29,19 @@ pub(super) struct Walked {
 /// When one cannot be read, or is a repository that git does not track.
 pub(super) fn walk(repo: &git2::Repository, seen: &mut Seen) -> Result<Walked> {
     let work_tree = repo.workdir().context("the repository is bare")?;
+    // Git's library looks into each folder on the way for rules of its own.
+    let readable = |path: &[u8]| {
+        refuse::depth(path)?;
+        let rules = [path, b"/.gitignore"].concat();
+        let kind = work_tree.join(OsStr::from_bytes(&rules)).symlink_metadata().map(|meta| name_of(meta.file_type()));
+        kind.ok().flatten().map_or(Ok(()), |kind| refuse::special(&rules, kind))
+    };
     let ignored = |path: &[u8]| repo.is_path_ignored(Path::new(OsStr::from_bytes(path))).unwrap_or(false);
     let folder = |path: &[u8]| [path, b"/"].concat();
     let mut walked = Walked::default();
     walked.empty.extend(seen.empty.drain(..).map(GitPath));
     walked.special.extend(seen.special.drain(..).filter(|(path, _)| !ignored(path)));
+    seen.strange.iter().try_for_each(|path| readable(path))?;
     let mut pending: Vec<Vec<u8>> = seen.strange.iter().filter(|path| !ignored(&folder(path))).cloned().collect();
     while let Some(above) = pending.pop() {
         let full = work_tree.join(OsStr::from_bytes(&above));
@@ -51,11 +59,15 @@ pub(super) fn walk(repo: &git2::Repository, seen: &mut Seen) -> Result<Walked> {
             if let Some(special) = name_of(kind) {
                 // Nothing of it arrives: its folder is empty there.
                 count -= 1;
+                refuse::special(&path, special)?;
                 if !ignored(&path) {
                     walked.special.push((path, special));
                 }
-            } else if kind.is_dir() && !ignored(&folder(&path)) {
-                pending.push(path);
+            } else if kind.is_dir() {
+                readable(&path)?;
+                if !ignored(&folder(&path)) {
+                    pending.push(path);
+                }
             }
         }
         if count == 0 {

@@ -130,6 +130,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// One folder; those below it that have tracked files are added to `below`.
     fn folder(&self, folder: Vec<u8>, below: &mut Vec<Vec<u8>>, seen: &mut Seen) -> Result<()> {
+        refuse::depth(&folder)?;
         let full = self.tracked.work_tree.join(OsStr::from_bytes(&folder));
         let context = || format!("cannot read {}", full.display());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -188,7 +189,10 @@ impl Walk<'_> {
                     }
                 }
                 // Nothing of it arrives: its folder is empty there.
-                other => seen.special.push((path.clone(), name_of(other))),
+                other => {
+                    refuse::special(&path, name_of(other))?;
+                    seen.special.push((path.clone(), name_of(other)));
+                }
             }
         }
         if count == 0 && length > 0 {

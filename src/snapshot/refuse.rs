@@ -20,6 +20,32 @@ pub(super) fn nested_repository(path: &str) -> Fault {
         .hint("git submodule add it, move it out of the checkout, or list it in .gitignore")
 }
 
+/// Folders within folders, at most so deep: whether one is ignored depends on all
+/// above it.
+const DEPTH: usize = 256;
+
+/// Refuses a folder that is nested without end.
+pub(super) fn depth(folder: &[u8]) -> Result<()> {
+    if folder.iter().filter(|byte| **byte == b'/').count() < DEPTH {
+        return Ok(());
+    }
+    let start = folder.iter().enumerate().filter(|(_, byte)| **byte == b'/').nth(2).map_or(folder.len(), |(at, _)| at);
+    let start = String::from_utf8_lossy(&folder[..start]);
+    Err(policy(format!("{start}/... has folders nested more than {DEPTH} deep: no snapshot carries them"))
+        .hint("remove them, or list their topmost folder in .gitignore")
+        .into())
+}
+
+/// Refuses a pipe or the like where git reads: it would wait for ever.
+pub(super) fn special(path: &[u8], kind: &str) -> Result<()> {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    if !matches!(name, b".gitignore" | b".gitattributes" | b".gitmodules") {
+        return Ok(());
+    }
+    let path = String::from_utf8_lossy(path);
+    Err(policy(format!("{path} is a {kind}, and git reads it")).hint("remove it, then publish again").into())
+}
+
 /// Refuses names that no `enter` would restore, and more of them than it would.
 pub(super) fn names(entries: &[Entry]) -> Result<()> {
     if entries.len() > MOST_ENTRIES {

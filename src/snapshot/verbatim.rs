@@ -30,13 +30,16 @@ pub struct Verbatim {
     pub object: Object,
 }
 
+/// A file that may have a form of its own, and the sizes that it could have.
+pub(super) type Candidate = (Entry, Sizes);
+
 /// Files whose content git does not look at, because their times are as the
 /// index has them, and which may be other than what git would write. Only
 /// sizes are compared.
 ///
 /// # Errors
-/// When git fails.
-pub(super) fn suspects(scratch: &ScratchRepo, git: &Git, asked: Asked, index: &[Entry]) -> Result<Vec<Entry>> {
+/// When the captured objects cannot be read.
+pub(super) fn candidates(scratch: &ScratchRepo, asked: Asked, index: &[Entry]) -> Result<Vec<Candidate>> {
     if !asked.normal {
         return Ok(Vec::new());
     }
@@ -53,11 +56,27 @@ pub(super) fn suspects(scratch: &ScratchRepo, git: &Git, asked: Asked, index: &[
             odb.read_header(entry.object).ok().map(|(size, _)| Sizes { plain: size, with_cr: size, is_text: false })
         }
     };
-    let there = |entry: &Entry, size: usize| size as u32 == entry.stat.size;
     let sized = index.iter().filter(settled).filter_map(|entry| Some((entry, sizes(entry)?)));
-    let sized: Vec<(&Entry, Sizes)> =
-        sized.filter(|(entry, sizes)| !there(entry, sizes.plain) || !there(entry, sizes.with_cr)).collect();
-    let paths: Vec<&[u8]> = sized.iter().map(|(entry, _)| &*entry.path).collect();
+    let sized = sized.filter(|(entry, sizes)| !there(entry, sizes.plain) || !there(entry, sizes.with_cr));
+    Ok(sized.map(|(entry, sizes)| (entry.clone(), sizes)).collect())
+}
+
+fn there(entry: &Entry, size: usize) -> bool {
+    size as u32 == entry.stat.size
+}
+
+/// Those of the candidates that attributes do not explain. Git reads those in
+/// the checkout: it must have been seen before that they are files.
+///
+/// # Errors
+/// When git fails.
+pub(super) fn suspects(
+    scratch: &ScratchRepo,
+    git: &Git,
+    asked: Asked,
+    candidates: Vec<Candidate>,
+) -> Result<Vec<Entry>> {
+    let paths: Vec<&[u8]> = candidates.iter().map(|(entry, _)| &*entry.path).collect();
     let lfs = if asked.lfs { lfs::managed(scratch.git(git), &paths)? } else { HashSet::new() };
     let rules = if asked.conversion { rules(scratch, git, &paths)? } else { HashMap::new() };
     let is_suspect = |entry: &Entry, sizes: &Sizes| {
@@ -69,12 +88,13 @@ pub(super) fn suspects(scratch: &ScratchRepo, git: &Git, asked: Asked, index: &[
         };
         !there(entry, size)
     };
-    let kept = sized.iter().filter(|(entry, sizes)| !lfs.contains(&entry.path) && is_suspect(entry, sizes));
-    Ok(kept.map(|(entry, _)| (*entry).clone()).collect())
+    let kept = candidates.iter().filter(|(entry, sizes)| !lfs.contains(&entry.path) && is_suspect(entry, sizes));
+    Ok(kept.map(|(entry, _)| entry.clone()).collect())
 }
 
 /// How long a content is, as it is and with a carriage return in each line.
-struct Sizes {
+#[derive(Debug)]
+pub(super) struct Sizes {
     plain: usize,
     with_cr: usize,
     is_text: bool,

@@ -127,6 +127,43 @@ fn case_42_a_folder_that_became_a_link_leads_to_no_file() {
     }
 }
 
+#[test]
+fn case_42_a_pipe_where_git_reads_is_refused() {
+    for path in [".gitignore", ".gitmodules", ".gitattributes", "d/.gitignore", "d/.gitattributes", "new/.gitignore"] {
+        let (trip, ..) = with("MERGE_MSG");
+        let repo = &trip.lab.repo;
+        repo.write("d/notes.txt", "tiny\n");
+        fs::write(repo.path.join(".git/info/attributes"), "* text\n").unwrap();
+        repo.git(&["config", "core.sparseCheckout", "false"]);
+        repo.commit("with a folder");
+        repo.push();
+        // Attributes are asked about it.
+        forge_size(repo, "d/notes.txt", 99);
+        repo.write("new/folder/file", "x");
+        pipe(&repo.path.join(path));
+        trip.refuses(repo, 6, &[path, "is a pipe"]);
+    }
+}
+
+#[test]
+fn folders_without_end_are_refused() {
+    let (trip, ..) = with("MERGE_MSG");
+    let repo = &trip.lab.repo;
+    repo.git(&["config", "core.sparseCheckout", "false"]);
+    let chain = |top: &str, length: usize| PathBuf::from(top).join(vec!["d"; length].join("/"));
+    repo.write(chain("fine", 255).join("file"), "x");
+    repo.mkdir(chain("empty", 255));
+    trip.round(repo);
+    repo.mkdir(chain("new", 600));
+    trip.refuses(repo, 6, &["new/d/d/...", "nested more than 256 deep"]);
+    fs::write(repo.path.join(".gitignore"), "/new/\n").unwrap();
+    trip.round(repo);
+    // Below a tracked file as well.
+    repo.write(chain("tracked", 300).join("file"), "x");
+    repo.git(&["add", "tracked"]);
+    trip.refuses(repo, 6, &["tracked/d/d/...", "nested more than 256 deep"]);
+}
+
 /// The way back reads the same places.
 #[test]
 fn case_42_a_hostile_workspace_is_kept_and_not_waited_for() {
