@@ -23,7 +23,7 @@ use super::verbatim::{self, Verbatim};
 use super::{pack, refuse, submodule};
 use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
-use crate::error::{failure, not_found, policy};
+use crate::error::{failure, policy};
 use crate::git::Git;
 
 /// More attributes or patterns than anybody has, in bytes.
@@ -64,49 +64,6 @@ impl Captured {
     pub fn id(&self) -> Digest {
         Digest::of(&self.bytes)
     }
-}
-
-/// Opens the checkout that holds `dir`.
-///
-/// # Errors
-/// [`crate::error::Kind::NotFound`] when there is none; a repository that
-/// belongs to somebody else is refused with the remedy.
-pub fn open(dir: &Path) -> Result<git2::Repository> {
-    // Not by the git folder that was found: a checkout whose git folder lies
-    // elsewhere would be taken for the folder around that.
-    let across = git2::RepositoryOpenFlags::CROSS_FS;
-    if let Ok(git_dir) = git2::Repository::discover_path(dir, std::iter::empty::<&std::ffi::OsStr>()) {
-        check_readable(&git_dir)?;
-    }
-    let opened = git2::Repository::open_ext(dir, across, std::iter::empty::<&std::ffi::OsStr>());
-    let repo = opened.map_err(|error| match error.code() {
-        git2::ErrorCode::NotFound => not_found(format!("{} is not inside a git checkout", dir.display()))
-            .hint("run this in the checkout of the task"),
-        git2::ErrorCode::Owner => policy(format!("the repository at {} belongs to another user", dir.display()))
-            .hint(format!("if you trust it: git config --global --add safe.directory {}", dir.display())),
-        _ if ["objectformat", "object format", "oid type"].iter().any(|word| error.message().contains(word)) => {
-            policy("repositories with SHA-256 object names are not supported")
-                .hint("publish from a repository with SHA-1 object names")
-        }
-        _ => failure(format!("cannot open the repository at {}: {}", dir.display(), error.message())),
-    })?;
-    if repo.is_bare() {
-        return Err(failure(format!("{} is a bare repository", dir.display())).hint("run this in a checkout").into());
-    }
-    Ok(repo)
-}
-
-/// Git's library waits for whoever writes to a pipe, and says of a list of cut
-/// commits that is none only that it is none.
-fn check_readable(git_dir: &Path) -> Result<()> {
-    let folder = Beneath::open(git_dir)?;
-    for name in ["HEAD", "config", "config.worktree", "commondir", "packed-refs", "info/grafts", "index"] {
-        // Some tools share these by links.
-        if git_dir.join(name).metadata().is_ok_and(|meta| !meta.is_file()) {
-            folder.expect(Path::new(name), u64::MAX)?;
-        }
-    }
-    folder.expect(Path::new("shallow"), u64::MAX).map(drop)
 }
 
 /// Takes a checkout's state; nothing of it is packed yet.

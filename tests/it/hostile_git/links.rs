@@ -66,7 +66,8 @@ fn case_42_a_pipe_in_the_git_folder_is_refused() {
         trip.refuses(&trip.lab.repo, 6, &[name, "is no file"]);
     }
     // What git's library reads by itself.
-    for name in ["config", "packed-refs", "info/grafts", "HEAD"] {
+    let pack = "objects/pack/pack-0123456789012345678901234567890123456789.idx";
+    for name in ["config", "packed-refs", "info/grafts", "HEAD", "refs/remotes/origin/x", "logs/refs/stash", pack] {
         let (trip, _, place) = with(name);
         pipe(&place);
         let task = trip.lab.next_task();
