@@ -16,6 +16,7 @@
 mod folder;
 mod listing;
 mod pointer;
+mod quarantine;
 mod settings;
 
 use std::ffi::{CStr, CString, OsStr};
@@ -24,17 +25,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, RenameFlags, Stat};
 use rustix::io::Errno;
 
-use crate::digest::hex;
 use crate::disk::descent::{self, Descent, Opened};
 use listing::{Listing, is_fan, is_of_objects};
+use quarantine::unguessable;
 
 pub use folder::obeyed;
-
-/// What is appended to a name so that git does not read it any more.
-const SUFFIX: &str = ".envctl-quarantine";
 
 /// Where envctl itself copies trees to, in the workspace's own git folder.
 const COPIES: &[u8] = b".envctl-copy-";
@@ -306,54 +304,6 @@ impl Audit<'_> {
         }
     }
 
-    /// Renames something that git would know by its name.
-    fn quarantine(&mut self, folder: BorrowedFd<'_>, name: &CStr, why: String) {
-        let kind = match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-            Err(Errno::NOENT) => return,
-            Err(error) => return self.unseen(name, error),
-        };
-        let plain = [name.to_bytes(), SUFFIX.as_bytes()].concat();
-        let Ok(plain) = CString::new(plain) else { return };
-        if !matches!(kind, FileType::RegularFile | FileType::Directory) {
-            // By any name git could be led to it: what it says is kept.
-            let gone = describe(folder, name, kind, &plain)
-                .and_then(|()| rustix::fs::unlinkat(folder, name, AtFlags::empty()));
-            return match gone {
-                Ok(()) => self.renamed(name, why),
-                Err(error) => self.unseen(name, error),
-            };
-        }
-        match rustix::fs::renameat_with(folder, name, folder, &plain, RenameFlags::NOREPLACE) {
-            Ok(()) => {
-                self.renamed(name, why);
-                if kind == FileType::Directory {
-                    self.moved.push(plain);
-                }
-            }
-            Err(Errno::NOENT) => {}
-            Err(_) => self.hide(folder, name, why),
-        }
-    }
-
-    /// Renames something to what nobody could know beforehand: a pointer may
-    /// lead to a folder by any name.
-    fn hide(&mut self, folder: BorrowedFd<'_>, name: &CStr, why: String) {
-        let target = unguessable(name);
-        match rustix::fs::renameat_with(folder, name, folder, &target, RenameFlags::NOREPLACE) {
-            Ok(()) => {
-                self.renamed(name, why);
-                self.moved.push(target);
-            }
-            Err(Errno::NOENT) => {}
-            Err(error) => {
-                self.found
-                    .unseen
-                    .push(Planted { path: self.shown(name), why: format!("{why}, and it cannot be renamed: {error}") });
-            }
-        }
-    }
-
     fn renamed(&mut self, name: &CStr, why: String) {
         self.found.renamed.push(Planted { path: self.shown(name), why });
     }
@@ -367,31 +317,6 @@ impl Audit<'_> {
     fn shown(&self, name: &CStr) -> PathBuf {
         if name.is_empty() { self.path.clone() } else { self.path.join(OsStr::from_bytes(name.to_bytes())) }
     }
-}
-
-/// A file that says what a link or the like was.
-fn describe(folder: BorrowedFd<'_>, name: &CStr, kind: FileType, plain: &CStr) -> Result<(), Errno> {
-    let text = match kind {
-        FileType::Symlink => {
-            [b"link to ", rustix::fs::readlinkat(folder, name, Vec::new())?.to_bytes(), b"\n"].concat()
-        }
-        other => format!("{other:?}\n").into_bytes(),
-    };
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let make = |at: &CStr| rustix::fs::openat(folder, at, flags, Mode::RUSR | Mode::WUSR);
-    let file = make(plain).or_else(|_| make(&unguessable(name)))?;
-    std::io::Write::write_all(&mut std::fs::File::from(file), &text).map_err(|_| Errno::IO)
-}
-
-fn unguessable(name: &CStr) -> CString {
-    let mut bytes = [0u8; 8];
-    // Without random bytes it is a name all the same.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    let name = name.to_bytes();
-    let plain = memchr::memmem::find(name, SUFFIX.as_bytes()).and_then(|at| name.get(..at)).unwrap_or(name);
-    // What was almost too long for a name must not stay because of that.
-    let plain = plain.get(..200).unwrap_or(plain);
-    CString::new([plain, SUFFIX.as_bytes(), b"-", hex(&bytes).as_bytes()].concat()).unwrap_or_default()
 }
 
 /// Whether `HEAD` is a link in the old way of git.
