@@ -9,7 +9,7 @@ use super::resolve::read_at;
 use crate::clock::age;
 use crate::digest::Digest;
 use crate::error::{failure, integrity, policy, usage};
-use crate::identity::{Identity, StoreRef, Target, TaskId};
+use crate::identity::{Identity, Status, StoreRef, Target, TaskId};
 use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
 use crate::store::Store;
 
@@ -25,8 +25,8 @@ pub(super) struct Intent<'a> {
     /// The workspace that is published, where it is one.
     pub(super) origin: Option<&'a Pin>,
     /// Otherwise what the checkout published last as this task, as far as this
-    /// machine knows.
-    pub(super) remembered: Option<Digest>,
+    /// machine knows; and what it was about to, where that was cut short.
+    pub(super) remembered: &'a [Digest],
     /// The task that a fork leaves alone.
     pub(super) forked: Option<&'a TaskId>,
 }
@@ -59,7 +59,13 @@ impl Intent<'_> {
         let (current, theirs) = self.read(self.task, before)?;
         match (own, self.remembered) {
             (Some((pin, ours)), _) if ours != current => Err(self.moved(Some(pin), ours, current, &theirs)),
-            (None, Some(ours)) if ours != current => Err(self.moved(None, ours, current, &theirs)),
+            // An agent publishes early and often, from wherever it is; what a
+            // human gave back in between it must not bury.
+            (None, [ours, ..])
+                if theirs.handoff.status == Status::HandedBack && !self.remembered.contains(&current) =>
+            {
+                Err(self.moved(None, *ours, current, &theirs))
+            }
             _ => Ok(Some(current)),
         }
     }

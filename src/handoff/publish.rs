@@ -163,7 +163,8 @@ pub(super) fn publish_from(
     // noticed at the end.
     let before = target.resolve(task.as_str())?;
     let record = ctx.paths.publication(root, &format!("{store_name}:{}", forked.as_ref().unwrap_or(&task)));
-    let remembered = if origin.is_none() { disk::read_json(&record).ok().flatten() } else { None };
+    let known: Option<Vec<Digest>> = if origin.is_none() { disk::read_json(&record).ok().flatten() } else { None };
+    let remembered = known.unwrap_or_default();
     let intent = Intent {
         ctx,
         store: &*target,
@@ -171,7 +172,7 @@ pub(super) fn publish_from(
         task: &task,
         before: before.as_ref(),
         origin: origin.as_ref(),
-        remembered,
+        remembered: &remembered,
         forked: forked.as_ref(),
     };
     let continued = intent.parent()?;
@@ -220,10 +221,23 @@ pub(super) fn publish_from(
     let identity = subject.identity;
     let summary = Summary::of(&identity, digest, descriptor.digest);
     descriptor.annotations.insert(SUMMARY.into(), summary.to_text()?);
+    let remember = |digests: &[Digest]| {
+        let record = ctx.paths.publication(root, &format!("{store_name}:{task}"));
+        if let Err(error) = remember(&record, digests) {
+            ctx.ui.detail(&format!("this checkout does not know what it published: {error:#}"));
+        }
+    };
+    if origin.is_none() {
+        // Before it is true: whoever is killed in between can publish again.
+        remember(&remembered.iter().take(1).copied().chain([digest]).collect::<Vec<_>>());
+    }
     let expected = before.as_ref().map(|descriptor| &descriptor.digest);
     let moved = target.tag(task.as_str(), &descriptor, Some(expected))?;
     crash::point("publish.moved");
     if !moved {
+        if origin.is_none() {
+            remember(&remembered);
+        }
         return Err(failure(format!("another publish moved {task} at the same time; this one lost"))
             .hint(format!("it stays reachable as {store_name}@{digest}; publish again to move the task"))
             .into());
@@ -232,10 +246,7 @@ pub(super) fn publish_from(
         // Who enters again sees what the task is now.
         let _ = ctx.pins().keep(&bytes);
     } else {
-        let record = ctx.paths.publication(root, &format!("{store_name}:{task}"));
-        if let Err(error) = remember(&record, digest) {
-            ctx.ui.detail(&format!("this checkout does not know what it published: {error:#}"));
-        }
+        remember(&[digest]);
     }
     if let StoreRef::Registry(_) = &store_name
         && let Err(error) = store::note_task(&*target, &summary)
@@ -265,9 +276,9 @@ pub(super) fn publish_from(
 }
 
 /// Another publish from here notices whether the task has moved meanwhile.
-fn remember(record: &Path, digest: Digest) -> Result<()> {
+fn remember(record: &Path, digests: &[Digest]) -> Result<()> {
     disk::create_private_dir(record.parent().context("a record has a folder")?)?;
-    disk::write_json(record, &digest, Durability::Cached)
+    disk::write_json(record, &digests, Durability::Cached)
 }
 
 fn operations(captured: &Captured) -> Vec<&'static str> {
