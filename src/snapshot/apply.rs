@@ -56,9 +56,10 @@ pub fn apply(
     let oid = |commit: &crate::identity::Commit| git2::Oid::from_str(commit.as_str());
     let base = oid(&document.base)?;
     repo.find_commit(base).map_err(|_| not_found(format!("the base commit {base} is not in the mirror")))?;
-    if let (Some(described), Some(content)) = (&document.pack, pack) {
-        super::pack::index(&repo, described.size, described.digest, content)?;
-    }
+    let large = match (&document.pack, pack) {
+        (Some(described), Some(content)) => super::pack::index(&repo, described.size, described.digest, content)?,
+        _ => HashSet::new(),
+    };
     let head = oid(&document.head)?;
     for id in document.commits.iter().map(oid).chain([Ok(head)]) {
         let id = id?;
@@ -85,7 +86,7 @@ pub fn apply(
         (tree_files.into_iter().zip(stats).filter(|(file, _)| there(file)).collect(), false)
     } else {
         let wanted: Vec<TreeFile> = tree_files.into_iter().filter(|file| !skipped.contains(&*file.path)).collect();
-        let written = files::write(git, &repo, root, &wanted)?;
+        let written = files::write((git, &repo), root, &wanted, &large)?;
         (wanted.into_iter().zip(written.stats).collect(), written.exact)
     };
     // Like a checkout whose submodules were not initialised.

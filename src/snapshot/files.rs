@@ -27,7 +27,7 @@ pub(super) const MOST_ENTRIES: usize = 1_000_000;
 const MOST_PATHS: usize = 128 << 20;
 
 /// Larger contents are written by git in a process of its own, not from memory.
-const IN_MEMORY: usize = 64 << 20;
+pub(super) const IN_MEMORY: usize = 64 << 20;
 
 /// The mode of a submodule.
 pub(super) const SUBMODULE: u32 = 0o160_000;
@@ -122,11 +122,16 @@ pub(super) struct Written {
 }
 
 /// Writes `files` below `root`. Each content is hashed on its way, once: git's
-/// library need not do it as well.
+/// library need not do it as well. Those that are `large` are never in memory.
 ///
 /// # Errors
 /// Also when anything is in the way.
-pub(super) fn write(git: &Git, repo: &git2::Repository, root: &Path, files: &[TreeFile]) -> Result<Written> {
+pub(super) fn write(
+    (git, repo): (&Git, &git2::Repository),
+    root: &Path,
+    files: &[TreeFile],
+    large: &HashSet<git2::Oid>,
+) -> Result<Written> {
     let top = rustix::fs::openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .with_context(|| format!("cannot open {}", root.display()))?;
     make_folders(top.as_fd(), files)?;
@@ -137,7 +142,7 @@ pub(super) fn write(git: &Git, repo: &git2::Repository, root: &Path, files: &[Tr
     let parts = std::thread::scope(|scope| {
         let top = top.as_fd();
         let threads: Vec<_> =
-            files.chunks(share).map(|part| scope.spawn(move || write_part((git, git_dir), top, part))).collect();
+            files.chunks(share).map(|part| scope.spawn(move || write_part((git, git_dir), top, part, large))).collect();
         threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
     });
     git2::opts::strict_hash_verification(true);
@@ -209,7 +214,12 @@ fn make_folders(top: BorrowedFd<'_>, files: &[TreeFile]) -> Result<()> {
     Ok(())
 }
 
-fn write_part((git, git_dir): (&Git, &Path), top: BorrowedFd<'_>, files: &[TreeFile]) -> Result<Written> {
+fn write_part(
+    (git, git_dir): (&Git, &Path),
+    top: BorrowedFd<'_>,
+    files: &[TreeFile],
+    large: &HashSet<git2::Oid>,
+) -> Result<Written> {
     let repo = git2::Repository::open(git_dir)?;
     let odb = repo.odb()?;
     let mut all = Written { stats: Vec::with_capacity(files.len()), exact: true };
@@ -224,18 +234,18 @@ fn write_part((git, git_dir): (&Git, &Path), top: BorrowedFd<'_>, files: &[TreeF
         let missing = |error: git2::Error| {
             integrity(format!("the content of {} is missing: {}", path.display(), error.message()))
         };
-        let size = odb.read_header(file.object).map_err(missing)?.0;
         let shown = || format!("cannot write {}", path.display());
-        let stat = if size > IN_MEMORY {
+        let (stat, size) = if large.contains(&file.object) {
+            let size = odb.read_header(file.object).map_err(missing)?.0;
             let mut written = create(folder.as_fd(), name, file).with_context(shown)?;
             copy_large(git.aside(git_dir), file.object, size, &mut written).with_context(shown)?;
-            rustix::fs::fstat(&written)?
+            (rustix::fs::fstat(&written)?, size)
         } else {
             let object = odb.read(file.object).map_err(missing)?;
             if blob_hash(object.data()) != file.object.as_bytes() {
                 return Err(integrity(format!("the content of {} is damaged", path.display())).into());
             }
-            write_one(folder.as_fd(), name, file, object.data()).with_context(shown)?
+            (write_one(folder.as_fd(), name, file, object.data()).with_context(shown)?, object.len())
         };
         all.exact &= mode_of(&stat) == file.mode && stat.st_size as usize == size;
         all.stats.push(Stat::from(&stat));

@@ -1,6 +1,7 @@
 //! The pack of a snapshot: written thin by git, added to a workspace's own
 //! objects by git's library, and looked through for what it does not have.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use anyhow::{Context, Result};
 
 use super::bounds::{Bounds, MAX_TREE};
 use super::document::Pack;
+use super::files::IN_MEMORY;
 use super::scratch::ScratchRepo;
 use crate::digest::{Digest, Hasher, Verified};
 use crate::error::{Fault, integrity};
@@ -82,12 +84,17 @@ fn tie(scratch: &ScratchRepo, parent: git2::Oid, tree: git2::Oid) -> Result<git2
 }
 
 /// Adds the pack to the workspace's own objects; thin deltas are completed
-/// from the mirror's.
+/// from the mirror's. Returns the contents that are too large for memory.
 ///
 /// # Errors
 /// [`crate::error::Kind::Integrity`] when it is damaged, or not all of it is
 /// there.
-pub(super) fn index(repo: &git2::Repository, size: u64, digest: Digest, content: &mut dyn Read) -> Result<()> {
+pub(super) fn index(
+    repo: &git2::Repository,
+    size: u64,
+    digest: Digest,
+    content: &mut dyn Read,
+) -> Result<HashSet<git2::Oid>> {
     let folder = repo.path().join("objects/pack");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let odb = repo.odb()?;
@@ -125,7 +132,8 @@ pub(super) fn damaged(why: &str) -> Fault {
 
 /// Whatever the pack's trees and commits name must be there, and be what they
 /// say; a submodule's commit is in another repository.
-fn check(repo: &git2::Repository, odb: &git2::Odb<'_>, index: &Path) -> Result<()> {
+fn check(repo: &git2::Repository, odb: &git2::Odb<'_>, index: &Path) -> Result<HashSet<git2::Oid>> {
+    let mut large = HashSet::new();
     let bytes = fs::read(index).with_context(|| format!("cannot read {}", index.display()))?;
     let objects = names(&bytes).ok_or_else(|| damaged("it has no index"))?;
     let there = |id: git2::Oid| if odb.exists(id) { Ok(()) } else { Err(damaged(&format!("it lacks object {id}"))) };
@@ -146,10 +154,11 @@ fn check(repo: &git2::Repository, odb: &git2::Odb<'_>, index: &Path) -> Result<(
                 commit.parent_ids().try_for_each(there)?;
             }
             git2::ObjectType::Tag => there(repo.find_tag(id).map_err(broken)?.target_id())?,
+            _ if size > IN_MEMORY => drop(large.insert(id)),
             _ => {}
         }
     }
-    Ok(())
+    Ok(large)
 }
 
 /// The names in a pack's index (format 2 of git's `gitformat-pack`).
@@ -165,7 +174,7 @@ mod tests {
     use super::*;
 
     /// A pack with these objects of `from`, added to `to`.
-    fn moved(from: &git2::Repository, to: &git2::Repository, objects: &[git2::Oid]) -> Result<()> {
+    fn moved(from: &git2::Repository, to: &git2::Repository, objects: &[git2::Oid]) -> Result<HashSet<git2::Oid>> {
         let mut builder = from.packbuilder().unwrap();
         objects.iter().for_each(|id| builder.insert_object(*id, None).unwrap());
         let mut pack = git2::Buf::new();
