@@ -1,6 +1,7 @@
 //! What a project asks for takes effect with the developer's word alone.
 
-use crate::support::{ImageBuilder, Lab, Terminal, copy};
+use crate::evidence::Shop;
+use crate::support::{ImageBuilder, Lab, RealRegistry, Terminal, copy};
 
 /// A task whose project asks for this.
 fn asking(lab: &Lab, project: &str) -> String {
@@ -105,6 +106,21 @@ fn at_a_terminal_it_is_asked_once_and_what_is_new_is_marked() {
     terminal.sees("approved");
     assert_eq!(terminal.ends(), Some(0));
     lab.enter(&task, &["true"]).ok();
+}
+
+/// Whoever writes to a registry could name any repository of this machine.
+#[test]
+fn a_folder_of_this_machine_that_a_registry_names() {
+    let registry = RealRegistry::start();
+    let shop = Shop::at(registry.repository("acme/tasks"));
+    shop.publishing("t").ok();
+    let dev = &shop.trip.lab.dev;
+    std::fs::remove_file(dev.path("config/envctl/approvals.toml")).unwrap();
+    let (task, url) = (shop.reference("t"), shop.trip.lab.repo.url());
+    let enter = || shop.dev(["enter", &task, "--no-runtime"]);
+    enter().code(6).says(&["a folder of this machine", &format!("envctl approve --host {url}")]);
+    shop.dev(["approve", "--host", &url]).ok();
+    enter().ok();
 }
 
 /// The address is the task's: git would go there with the developer's own keys.
