@@ -82,8 +82,8 @@ fn list(ctx: &Context) -> Result<u8> {
     }
     for approval in &all.approval {
         let (repo, asks) = match &approval.asks {
-            Some(asks) => (asks.repo.as_str(), asks.lines().join(", ")),
-            None => ("-", "by digest".into()),
+            Some(asks) => (asks.who(), asks.lines().join(", ")),
+            None => ("-".into(), "by digest".into()),
         };
         ctx.ui.data(&escape(&format!("{}  {repo}  {asks}", approval.digest)))?;
     }

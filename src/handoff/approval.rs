@@ -126,8 +126,8 @@ impl Asks {
         Digest::of(&serde_json::to_vec(&("envctl approval 1", self)).unwrap_or_default())
     }
 
-    /// Who asks.
-    fn who(&self) -> String {
+    /// Who asks: the repository, and the store whose tasks may.
+    pub fn who(&self) -> String {
         match &self.store {
             Some(store) => format!("{} (tasks of {store})", self.repo),
             None => self.repo.clone(),

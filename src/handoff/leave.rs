@@ -24,7 +24,6 @@ pub(super) fn offer(ctx: &Context, resolved: &Resolved, place: &Place) {
     if let Err(error) = ask(ctx, resolved, place) {
         let interrupted = |cause: &(dyn std::error::Error + 'static)| {
             cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::Interrupted)
-                || cause.to_string().contains("interrupted")
         };
         // Ctrl-C is an answer: nothing.
         if !error.chain().any(interrupted) {

@@ -162,7 +162,7 @@ pub(super) fn publish_from(
     // The tag as it was before anything was stored: a move in between is
     // noticed at the end.
     let before = target.resolve(task.as_str())?;
-    let record = ctx.paths.publication(root, &format!("{store_name}:{}", forked.as_ref().unwrap_or(&task)));
+    let record = ctx.paths.publication(root, &format!("{store_name}:{task}"));
     let known: Option<Vec<Digest>> = if origin.is_none() { disk::read_json(&record).ok().flatten() } else { None };
     let remembered = known.unwrap_or_default();
     let intent = Intent {
@@ -222,7 +222,6 @@ pub(super) fn publish_from(
     let summary = Summary::of(&identity, digest, descriptor.digest);
     descriptor.annotations.insert(SUMMARY.into(), summary.to_text()?);
     let remember = |digests: &[Digest]| {
-        let record = ctx.paths.publication(root, &format!("{store_name}:{task}"));
         if let Err(error) = remember(&record, digests) {
             ctx.ui.detail(&format!("this checkout does not know what it published: {error:#}"));
         }

@@ -1,7 +1,7 @@
 //! Which tracked files may differ from the index, as far as `lstat` says, and
 //! what else lies in their folders. One pass through the folders that have
-//! tracked files, by several threads, relative to open folders and never
-//! through a link.
+//! tracked files, by several threads. A link that stands for one of them is not
+//! followed, and nothing but names and stat data is taken from here.
 //!
 //! Nothing is taken for unchanged that git would read: a file counts as it is
 //! in the index only when all of its stat data does, and when it cannot have

@@ -86,6 +86,12 @@ impl Terminal {
         self.child
     }
 
+    /// What the screen has shown since.
+    pub fn rest(&mut self) -> &str {
+        self.read(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 });
+        &self.seen
+    }
+
     /// Waits for the end; the exit code.
     #[track_caller]
     pub fn ends(&mut self) -> Option<i32> {

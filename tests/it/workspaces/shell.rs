@@ -30,6 +30,7 @@ fn whoever_just_goes_keeps_everything() {
         terminal.sees("What becomes of it?");
         terminal.types(answer);
         assert_eq!(terminal.ends(), Some(3), "the shell's own exit code");
+        assert!(!terminal.rest().contains("error:"), "{answer:?} is an answer");
         assert_eq!(fs::read_to_string(workspace(&lab, &task).join("mine")).unwrap(), "mine\n");
     }
     assert!(salvages(&lab.dev).is_empty());
