@@ -1,8 +1,6 @@
 //! Leaving a shell: what becomes of the changes that were made in it. Whoever
 //! does not answer keeps them, and whatever fails changes nothing.
 
-use std::io::ErrorKind;
-
 use anyhow::Result;
 
 use super::context::Context;
@@ -22,13 +20,7 @@ pub(super) fn offer(ctx: &Context, resolved: &Resolved, place: &Place) {
         return;
     }
     if let Err(error) = ask(ctx, resolved, place) {
-        let interrupted = |cause: &(dyn std::error::Error + 'static)| {
-            cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::Interrupted)
-        };
-        // Ctrl-C is an answer: nothing.
-        if !error.chain().any(interrupted) {
-            ctx.ui.error(&error, kind_of(&error).exit_code());
-        }
+        ctx.ui.error(&error, kind_of(&error).exit_code());
         ctx.ui.status("Kept", &format!("the workspace as it is: {}", place.path.display()));
     }
 }

@@ -1,5 +1,7 @@
 //! Questions, on the terminal.
 
+use std::io::ErrorKind;
+
 use anyhow::{Context, Result};
 
 use super::{Ui, escape};
@@ -13,7 +15,11 @@ impl Ui {
     pub fn choose(&self, question: &str, answers: &[&str]) -> Result<Option<usize>> {
         let answers: Vec<String> = answers.iter().map(|answer| escape(answer)).collect();
         let asked = dialoguer::Select::new().with_prompt(escape(question)).items(&answers).default(0).interact_opt();
-        asked.context("cannot ask on this terminal")
+        match asked {
+            // Ctrl-C is an answer: none of them.
+            Err(dialoguer::Error::IO(error)) if error.kind() == ErrorKind::Interrupted => Ok(None),
+            asked => asked.context("cannot ask on this terminal"),
+        }
     }
 
     /// Asks for a line, which may be empty.

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
+use rustix::termios::LocalModes;
+
 use super::salvages;
-use crate::support::{ImageBuilder, Lab, Terminal};
+use crate::support::{ImageBuilder, Lab, Terminal, until};
 
 const DOWN: &str = "\x1b[B";
 
@@ -28,6 +30,9 @@ fn whoever_just_goes_keeps_everything() {
         let mut terminal = leaving(&lab, &task, "echo mine >mine");
         terminal.sees("the workspace holds changes");
         terminal.sees("What becomes of it?");
+        terminal.sees("discard");
+        // Until the question is read key by key, Ctrl-C is a signal.
+        until("it is asked", || !terminal.modes().local_modes.contains(LocalModes::ICANON));
         terminal.types(answer);
         assert_eq!(terminal.ends(), Some(3), "the shell's own exit code");
         assert!(!terminal.rest().contains("error:"), "{answer:?} is an answer");
