@@ -1118,12 +1118,16 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__exec)
-            opts="-q -v -h --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --lease --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --lease)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --report)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1148,12 +1152,16 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__extend)
-            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --lease --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --lease)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1860,12 +1868,16 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__ports__subcmd__add)
-            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --lease --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --lease)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1942,12 +1954,16 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__ports__subcmd__ls)
-            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --lease --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --lease)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -2072,12 +2088,16 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__reset)
-            opts="-q -v -h --all --workspace --enter --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --lease --all --workspace --enter --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --lease)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -91,6 +91,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand enter" -s v -l verbose -d 
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand exec" -l lease -d 'Which of the task\'s runtimes, as `status` shows it (default: the newest)' -r
 complete -c envctl -n "__fish_envctl_using_subcommand exec" -l report -d 'Write what happened, as JSON' -r -F
 complete -c envctl -n "__fish_envctl_using_subcommand exec" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand exec" -l net-timeout -d 'How many seconds a registry may be silent' -r
@@ -104,6 +105,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand exec" -s v -l verbose -d '
 complete -c envctl -n "__fish_envctl_using_subcommand exec" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand exec" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -l lease -d 'Only this one of its runtimes, as `status` shows it' -r
 complete -c envctl -n "__fish_envctl_using_subcommand reset" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand reset" -l net-timeout -d 'How many seconds a registry may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand reset" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -459,6 +461,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -s v -l verbose 
 complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand extend" -l lease -d 'Which of the task\'s runtimes, as `status` shows it (default: the newest)' -r
 complete -c envctl -n "__fish_envctl_using_subcommand extend" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand extend" -l net-timeout -d 'How many seconds a registry may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand extend" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -486,6 +489,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -f -a "ls" -d 'List the ports that are published'
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -f -a "add" -d 'Publish ports on localhost'
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l lease -d 'Which of the task\'s runtimes, as `status` shows it (default: the newest)' -r
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -498,6 +502,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l lease -d 'Which of the task\'s runtimes, as `status` shows it (default: the newest)' -r
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l net-timeout -d 'How many seconds a registry may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'

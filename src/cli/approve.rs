@@ -81,11 +81,13 @@ fn list(ctx: &Context) -> Result<u8> {
         return Ok(0);
     }
     for approval in &all.approval {
-        let (repo, asks) = match &approval.asks {
-            Some(asks) => (asks.who(), asks.lines().join(", ")),
-            None => ("-".into(), "by digest".into()),
+        ctx.ui.data(&approval.digest.to_string())?;
+        let Some(asks) = &approval.asks else {
+            ctx.ui.data("    by its digest alone: what it stands for was not on record")?;
+            continue;
         };
-        ctx.ui.data(&escape(&format!("{}  {repo}  {asks}", approval.digest)))?;
+        ctx.ui.data(&escape(&format!("    {}", asks.who())))?;
+        asks.lines().iter().try_for_each(|line| ctx.ui.data(&escape(&format!("    {line}"))))?;
     }
     for host in &all.host {
         ctx.ui.data(&escape(&format!("host {}", host.name)))?;

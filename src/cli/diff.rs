@@ -51,7 +51,10 @@ fn lines(ctx: &Context, diff: &Diff) -> Vec<String> {
     let sides = [("from", &diff.a), ("to", &diff.b)];
     let mut lines: Vec<String> = sides
         .iter()
-        .map(|(name, side)| row(name, &format!("{} {} ({})", side.task, side.identity, age(side.created_at, now))))
+        .flat_map(|(name, side)| {
+            let first = row(name, &format!("{} ({})", side.task, age(side.created_at, now)));
+            [first, row("", &side.identity.to_string())]
+        })
         .collect();
     if diff.same {
         lines.push(row("same", "they are one identity"));

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
-use super::parse_task;
+use super::running::RunningArguments;
 use crate::handoff::{Context, Report, exec, write_report};
-use crate::identity::TaskRef;
 
 /// Run a command in a task's running runtime
 ///
@@ -15,9 +14,8 @@ use crate::identity::TaskRef;
 /// When the one who entered leaves, the command ends.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// TASK, STORE:TASK or STORE@sha256:...
-    #[arg(value_parser = parse_task)]
-    task: TaskRef,
+    #[command(flatten)]
+    running: RunningArguments,
     /// Write what happened, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -29,7 +27,7 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
         let mut report = Report::default();
-        let code = exec(ctx, &self.task, &self.command, &mut report)?;
+        let code = exec(ctx, self.running.get(), &self.command, &mut report)?;
         if let Some(path) = &self.report {
             write_report(path, &report)?;
         }

@@ -5,18 +5,16 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use super::parse_task;
+use super::running::RunningArguments;
 use crate::handoff::{Context, deadline, extend};
-use crate::identity::TaskRef;
 use crate::quantity::parse_duration;
 use crate::ui::escape;
 
 /// Give a running runtime more time before its deadline
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// TASK, STORE:TASK or STORE@sha256:...
-    #[arg(value_parser = parse_task)]
-    task: TaskRef,
+    #[command(flatten)]
+    running: RunningArguments,
     /// How much more: 30m, 8h
     #[arg(value_name = "TIME", value_parser = parse_duration)]
     time: Duration,
@@ -24,7 +22,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
-        let lease = extend(ctx, &self.task, self.time)?;
+        let lease = extend(ctx, self.running.get(), self.time)?;
         if ctx.ui.is_json() {
             ctx.ui.json(&lease)?;
         } else {

@@ -33,13 +33,12 @@ impl Arguments {
             let agent = identity.agent_identity.as_deref().unwrap_or("-");
             let message = identity.handoff.message.as_deref().unwrap_or_default();
             let (commit, status) = (identity.repo.commit.short(), identity.handoff.status.to_string());
-            let line = format!(
-                "{}  {}  {status:<11}  {:<14}  {agent:<12}  {commit}  {message}",
-                entry.digest,
-                identity.task_id,
-                age(identity.created_at, now)
-            );
-            ctx.ui.data(escape(&line).trim_end())?;
+            let when = age(identity.created_at, now);
+            ctx.ui.data(&entry.digest.to_string())?;
+            ctx.ui.data(&escape(&format!("    {}  {status}, {when}, {agent}, {commit}", identity.task_id)))?;
+            if !message.is_empty() {
+                ctx.ui.data(&escape(&format!("    {message}")))?;
+            }
         }
         match log.end {
             LogEnd::Beginning => {}

@@ -19,17 +19,19 @@ mod prefetch;
 mod publish;
 mod reset;
 mod run;
+mod running;
 mod show;
 mod status;
 mod tasks;
 mod workspace;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Command, FromArgMatches, Parser, Subcommand};
 
 use crate::env::Env;
 use crate::error::{Fault, Kind, kind_of};
@@ -88,30 +90,64 @@ struct Global {
     color: Color,
 }
 
-#[derive(Debug, Subcommand)]
-enum Verb {
-    Enter(enter::Arguments),
-    Exec(exec::Arguments),
-    Reset(reset::Arguments),
-    Run(run::Arguments),
-    Publish(publish::Arguments),
-    Show(show::Arguments),
-    Tasks(tasks::Arguments),
-    Log(log::Arguments),
-    Diff(diff::Arguments),
-    Artifacts(artifacts::Arguments),
-    Cache(cache::Arguments),
-    Status(status::Arguments),
-    Prefetch(prefetch::Arguments),
-    Extend(extend::Arguments),
-    Ports(ports::Arguments),
-    Workspace(workspace::Arguments),
-    Costs(costs::Arguments),
-    Gc(gc::Arguments),
-    Approve(approve::Arguments),
-    Init(init::Arguments),
-    Doctor(doctor::Arguments),
-    Completions(completions::Arguments),
+/// The verbs, in the order of `--help`.
+macro_rules! verbs {
+    ($($name:literal $verb:ident $module:ident,)*) => {
+        #[derive(Debug, Subcommand)]
+        enum Verb {
+            $(#[command(name = $name)] $verb($module::Arguments),)*
+        }
+
+        /// What one verb takes.
+        fn definition(verb: &str) -> Option<Command> {
+            match verb {
+                $($name => Some($module::Arguments::augment_args(Command::new($name))),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+verbs! {
+    "enter" Enter enter,
+    "exec" Exec exec,
+    "reset" Reset reset,
+    "run" Run run,
+    "publish" Publish publish,
+    "show" Show show,
+    "tasks" Tasks tasks,
+    "log" Log log,
+    "diff" Diff diff,
+    "artifacts" Artifacts artifacts,
+    "cache" Cache cache,
+    "status" Status status,
+    "prefetch" Prefetch prefetch,
+    "extend" Extend extend,
+    "ports" Ports ports,
+    "workspace" Workspace workspace,
+    "costs" Costs costs,
+    "gc" Gc gc,
+    "approve" Approve approve,
+    "init" Init init,
+    "doctor" Doctor doctor,
+    "completions" Completions completions,
+}
+
+impl Cli {
+    /// What the words ask for. Defining all verbs takes longer than anything
+    /// else that a warm command does before its work, so a verb in the first
+    /// place is tried with its own definition alone. What that does not take
+    /// is read again with all of them, for they are in what is said about it.
+    fn read(words: &[OsString]) -> Result<Self, clap::Error> {
+        if let Some(verb) = words.get(1).and_then(|word| word.to_str()).and_then(definition) {
+            let command = Global::augment_args(Command::new("envctl")).disable_help_subcommand(true).subcommand(verb);
+            let read = command.try_get_matches_from(words).and_then(|found| Cli::from_arg_matches(&found));
+            if read.is_ok() {
+                return read;
+            }
+        }
+        Cli::try_parse_from(words)
+    }
 }
 
 /// A task on the command line.
@@ -171,9 +207,10 @@ impl Verb {
 /// The program: parses, runs the verb, and turns the outcome into an exit code.
 pub fn main() -> ExitCode {
     let env = Env::from_process();
-    let cli = match Cli::try_parse() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::read(&words) {
         Ok(cli) => cli,
-        Err(error) => return ExitCode::from(refuse(&env, &error)),
+        Err(error) => return ExitCode::from(refuse(&env, &error, &words)),
     };
     let global = &cli.global;
     let ui = Ui::new(&env, global.quiet, global.verbose, global.json, global.color);
@@ -206,7 +243,7 @@ pub fn main() -> ExitCode {
 
 /// Help and version are data; everything else is a usage error, in JSON where
 /// JSON was asked for.
-fn refuse(env: &Env, error: &clap::Error) -> u8 {
+fn refuse(env: &Env, error: &clap::Error, words: &[OsString]) -> u8 {
     if !error.use_stderr() {
         let _ = error.print();
         return 0;
@@ -215,7 +252,7 @@ fn refuse(env: &Env, error: &clap::Error) -> u8 {
     let text = error.render().to_string();
     let fault = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Fault>());
     let hint = fault.and_then(|fault| fault.hint.clone());
-    let json = std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     let ui = Ui::new(env, false, false, json, Color::Never);
     if json {
         // Up to the first empty line it says what is wrong; then come usage and tips.
@@ -238,5 +275,26 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_verb_is_read_alone_as_it_is_with_all_others() {
+        for line in [
+            "enter t --quiet -- sh -c true",
+            "enter --store oci:s t --json",
+            "exec t --no-input -- true",
+            "run --offline -- true",
+            "workspace ls --verbose",
+            "cache key --why a b",
+            "status -q",
+            "reset --all --yes",
+        ] {
+            let words: Vec<OsString> = ["envctl"].into_iter().chain(line.split(' ')).map(OsString::from).collect();
+            let (alone, all) = (Cli::read(&words), Cli::try_parse_from(&words));
+            let (alone, all) = (alone.map(|cli| format!("{cli:?}")), all.map(|cli| format!("{cli:?}")));
+            assert_eq!(alone.map_err(|error| error.to_string()), all.map_err(|error| error.to_string()), "{line}");
+        }
+        let error = Cli::read(&["envctl".into(), "enter".into(), "--no-such".into()]).unwrap_err().to_string();
+        assert!(error.contains("Usage: envctl enter"), "{error}");
     }
 }

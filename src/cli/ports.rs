@@ -4,10 +4,9 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::parse_task;
+use super::running::RunningArguments;
 use crate::config::PortEntry;
 use crate::handoff::{Context, add_ports, ports};
-use crate::identity::TaskRef;
 use crate::runtime::{Port, PortRequest};
 
 /// Show or publish ports of a running runtime
@@ -21,15 +20,13 @@ pub(super) struct Arguments {
 enum Verb {
     /// List the ports that are published
     Ls {
-        /// TASK, STORE:TASK or STORE@sha256:...
-        #[arg(value_parser = parse_task)]
-        task: TaskRef,
+        #[command(flatten)]
+        running: RunningArguments,
     },
     /// Publish ports on localhost
     Add {
-        /// TASK, STORE:TASK or STORE@sha256:...
-        #[arg(value_parser = parse_task)]
-        task: TaskRef,
+        #[command(flatten)]
+        running: RunningArguments,
         /// The port inside: 3000, or 3000=8080 for a fixed port of the host
         #[arg(required = true, value_name = "PORT")]
         ports: Vec<PortEntry>,
@@ -45,10 +42,10 @@ struct Output {
 impl Arguments {
     pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
         let lease = match &self.verb {
-            Verb::Ls { task } => ports(ctx, task)?,
-            Verb::Add { task, ports } => {
+            Verb::Ls { running } => ports(ctx, running.get())?,
+            Verb::Add { running, ports } => {
                 let request = |port: &PortEntry| PortRequest { inside: port.inside, host: port.host };
-                add_ports(ctx, task, &ports.iter().map(request).collect::<Vec<_>>())?
+                add_ports(ctx, running.get(), &ports.iter().map(request).collect::<Vec<_>>())?
             }
         };
         if ctx.ui.is_json() {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::parse_task;
 use crate::error::Kind;
 use crate::handoff::{
-    Context, EnterOptions, Entered, Reaped, Report, Restored, enter, receipts, reset, reset_workspace,
+    Context, EnterOptions, Entered, Reaped, Report, Restored, Running, enter, receipts, reset, reset_workspace,
 };
 use crate::identity::TaskRef;
 use crate::runtime::Receipt;
@@ -22,6 +22,9 @@ pub(super) struct Arguments {
     /// TASK, STORE:TASK or STORE@sha256:...
     #[arg(value_parser = parse_task, required_unless_present = "all")]
     task: Option<TaskRef>,
+    /// Only this one of its runtimes, as `status` shows it
+    #[arg(long, value_name = "ID", conflicts_with_all = ["all", "workspace", "enter"])]
+    lease: Option<String>,
     /// All runtimes of this user
     #[arg(long, conflicts_with = "task")]
     all: bool,
@@ -49,7 +52,8 @@ impl Arguments {
 
     pub(super) fn run(&self, ctx: &Context, reaped: Reaped) -> Result<u8> {
         let uncleared = reaped.failures;
-        let done = reset(ctx, self.task.as_ref(), reaped.receipts)?;
+        let chosen = self.task.as_ref().map(|task| Running { task, lease: self.lease.as_deref() });
+        let done = reset(ctx, chosen, reaped.receipts)?;
         let baseline = uncleared == 0 && done.iter().all(|receipt| receipt.baseline);
         let workspace = match &self.task {
             Some(task) if self.workspace && baseline => Some(reset_workspace(ctx, task)?),

@@ -29,19 +29,19 @@ impl Arguments {
                 (None, true) => "lasts until it is reset".into(),
                 (None, false) => format!("ends with process {}", lease.owner.pid),
             };
-            let line = format!(
-                "runtime    {}  {}, {} network, process {}, {ends}",
-                lease.task, started, lease.network, lease.init.pid
-            );
-            ctx.ui.data(&escape(&line))?;
+            ctx.ui.data(&escape(&format!("runtime    {}  {started}, lease {}", lease.task, lease.id)))?;
+            ctx.ui.data(&format!("           {} network, process {}, {ends}", lease.network, lease.init.pid))?;
+            if let Some(log) = &lease.log {
+                ctx.ui.data(&escape(&format!("log        {}", log.display())))?;
+            }
             for port in &lease.ports {
                 ctx.ui.data(&format!("port       {} inside is localhost:{}", port.inside, port.host))?;
             }
         }
         for workspace in &view.workspaces {
-            let line =
-                format!("workspace  {}  pinned {}, {}", workspace.task, age(workspace.pinned_at, now), workspace.path);
-            ctx.ui.data(&escape(&line))?;
+            let pinned = age(workspace.pinned_at, now);
+            ctx.ui.data(&escape(&format!("workspace  {}  pinned {pinned}", workspace.task)))?;
+            ctx.ui.data(&escape(&format!("           {}", workspace.path)))?;
             ctx.ui.data(&escape(&format!("           {}", workspace.fate(now))))?;
         }
         Ok(0)

@@ -103,7 +103,8 @@ fn list(ctx: &Context) -> Result<()> {
     }
     let now = ctx.clock.now();
     for row in &rows {
-        ctx.ui.data(&escape(&format!("{}  {}", row.task, row.path)))?;
+        ctx.ui.data(&escape(&row.task))?;
+        ctx.ui.data(&escape(&format!("    {}", row.path)))?;
         ctx.ui.data(&escape(&format!("    {}", row.fate(now))))?;
     }
     Ok(())
@@ -155,11 +156,13 @@ fn list_salvages(ctx: &Context) -> Result<()> {
     let now = ctx.clock.now();
     for row in &rows {
         let when = row.salvaged_at.map_or_else(|| "at an unknown time".into(), |at| age(at, now));
-        ctx.ui.data(&escape(&format!("{}  {when}, {}", row.id, row.path.display())))?;
+        ctx.ui.data(&escape(&format!("{}  {when}", row.id)))?;
+        ctx.ui.data(&escape(&format!("    {}", row.path.display())))?;
         let why = row.why.as_deref().unwrap_or("an older envctl set it aside");
         let unsaved = if row.unsaved.is_empty() { "not looked at".to_owned() } else { row.unsaved.join(", ") };
         let until = row.kept_until.map_or_else(|| "kept".into(), |until| format!("kept until {until}"));
-        ctx.ui.data(&escape(&format!("    because {why}; holds: {unsaved}; {until}")))?;
+        ctx.ui.data(&escape(&format!("    because {why}; {until}")))?;
+        ctx.ui.data(&escape(&format!("    holds: {unsaved}")))?;
     }
     Ok(())
 }

@@ -116,7 +116,8 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let mut bytes = Vec::new();
+    // Most are small: one read for the content, one that finds the end.
+    let mut bytes = Vec::with_capacity(4096);
     file.take(limit + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
     if bytes.len() as u64 > limit {
         return Err(integrity(format!("{} is larger than {limit} bytes", path.display())).into());

@@ -16,11 +16,11 @@ use super::report::Report;
 use super::resolve::{Resolved, resolve};
 use super::source::Source;
 use super::start::{self, RuntimeOptions};
-use super::{claim, gc, leave, live, tell};
+use super::{claim, gc, leave, live, publishing, tell};
 use crate::cache::Trees;
 use crate::error::usage;
 use crate::identity::{Lifetime, TaskRef};
-use crate::runtime::{self, Lease, Outcome, Receipt, Sandbox};
+use crate::runtime::{self, Lease, Outcome, Receipt, Sandbox, Session};
 
 /// What `enter` was asked to do.
 #[derive(Clone, Debug)]
@@ -181,6 +181,7 @@ fn run(
     spec.rootfs.artifacts.clone_from(&report.artifacts);
     spec.detached = options.detach;
     if options.detach {
+        spec.log = (!options.command.is_empty()).then(|| publishing::log(ctx, &resolved.task.slug()));
         spec.deadline = Some(start::deadline_of_its_own(ctx, &place.path, &options.runtime)?);
     }
     tell::greet(ctx, resolved, spec.network, options.command.is_empty());
@@ -202,9 +203,8 @@ fn run(
             });
         }
     };
-    let session = start::session(ctx, &options.command);
+    let session = Session { last: true, ..start::session(ctx, &options.command) };
     if options.detach {
-        let log = ctx.paths.log(&resolved.task.slug());
         let session = (!options.command.is_empty()).then_some(&session);
         let runtimes = ctx.runtimes();
         let so_far = report.clone();
@@ -214,7 +214,7 @@ fn run(
             let code = outcome.map(Outcome::exit_code);
             ledger::append(ctx, &entry.with(&resolved.task.store.to_string(), code, &so_far));
         };
-        let started = || Ok((runtime::detach(&runtimes, ctx.clock, &spec, session, &log, &after)?, 0));
+        let started = || Ok((runtime::detach(&runtimes, ctx.clock, &spec, session, &after)?, 0));
         let lease = report.step("start", started)?;
         drop(kept);
         afterwards(report);
@@ -226,7 +226,7 @@ fn run(
             "Detached",
             &format!("{} runs on; it ends {first}{ends}, or with: envctl reset {}", lease.task, lease.task),
         );
-        if !options.command.is_empty() {
+        if let Some(log) = &lease.log {
             ctx.ui.status("Log", &log.display().to_string());
         }
         return Ok(Entered::Detached(Box::new(lease)));

@@ -14,24 +14,46 @@ use crate::error::{not_found, usage};
 use crate::identity::TaskRef;
 use crate::runtime::{self, Lease, PortRequest};
 
-/// The live runtimes that a reference means. A task without a store is looked
-/// for by its name in all of them.
-pub(super) fn find(ctx: &Context, reference: &TaskRef) -> Result<Vec<Lease>> {
+/// The runtimes of a task, or one of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Running<'a> {
+    /// Whose they are.
+    pub task: &'a TaskRef,
+    /// How the ID of the lease begins, where one is meant.
+    pub lease: Option<&'a str>,
+}
+
+/// The live runtimes that are meant. A task without a store is looked for by its
+/// name in all of them.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] when there is no such lease.
+pub(super) fn find(ctx: &Context, running: Running<'_>) -> Result<Vec<Lease>> {
+    let reference = running.task;
     let named = reference.store.clone().or_else(|| ctx.options.store.clone());
     let store = named.map(|store| store.absolute(&ctx.cwd).to_string());
     let target = reference.target.to_string();
     let matches = |lease: &Lease| {
         (lease.task == target || lease.identity == target) && store.as_ref().is_none_or(|store| *store == lease.store)
     };
-    Ok(ctx.runtimes().live()?.into_iter().filter(matches).collect())
+    let mut found: Vec<Lease> = ctx.runtimes().live()?.into_iter().filter(matches).collect();
+    if let Some(id) = running.lease {
+        found.retain(|lease| !id.is_empty() && lease.id.starts_with(id));
+        if found.is_empty() {
+            return Err(not_found(format!("{reference} has no running runtime with the lease {id}"))
+                .hint("envctl status shows the lease of each")
+                .into());
+        }
+    }
+    Ok(found)
 }
 
 /// Runs a command in a runtime that is alive; its exit code.
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is no such runtime.
-pub fn exec(ctx: &Context, reference: &TaskRef, command: &[String], report: &mut Report) -> Result<u8> {
-    let lease = only(ctx, reference)?;
+pub fn exec(ctx: &Context, running: Running<'_>, command: &[String], report: &mut Report) -> Result<u8> {
+    let lease = only(ctx, running)?;
     join(ctx, &lease, command, report)
 }
 
@@ -73,8 +95,9 @@ pub(super) fn running(ctx: &Context, resolved: &Resolved, place: &Path) -> Resul
 }
 
 /// The one runtime that is meant; the newest of a task's.
-fn only(ctx: &Context, reference: &TaskRef) -> Result<Lease> {
-    let mut leases = find(ctx, reference)?;
+fn only(ctx: &Context, running: Running<'_>) -> Result<Lease> {
+    let reference = running.task;
+    let mut leases = find(ctx, running)?;
     leases.sort_by_key(|lease| (lease.started_at, lease.init.start));
     let Some(lease) = leases.pop() else {
         return Err(not_found(format!("{reference} has no running runtime"))
@@ -93,8 +116,8 @@ fn only(ctx: &Context, reference: &TaskRef) -> Result<Lease> {
 ///
 /// # Errors
 /// When it has no deadline, or has just ended.
-pub fn extend(ctx: &Context, reference: &TaskRef, more: Duration) -> Result<Lease> {
-    let lease = only(ctx, reference)?;
+pub fn extend(ctx: &Context, running: Running<'_>, more: Duration) -> Result<Lease> {
+    let lease = only(ctx, running)?;
     if lease.deadline.is_none() {
         return Err(usage(format!("the runtime of {} has no deadline", lease.task))
             .hint("it lasts until it is left or reset")
@@ -107,8 +130,8 @@ pub fn extend(ctx: &Context, reference: &TaskRef, more: Duration) -> Result<Leas
 ///
 /// # Errors
 /// When a port of the host that must be had is taken.
-pub fn add_ports(ctx: &Context, reference: &TaskRef, ports: &[PortRequest]) -> Result<Lease> {
-    let lease = only(ctx, reference)?;
+pub fn add_ports(ctx: &Context, running: Running<'_>, ports: &[PortRequest]) -> Result<Lease> {
+    let lease = only(ctx, running)?;
     runtime::add_ports(&ctx.runtimes(), lease, ports)
 }
 
@@ -116,6 +139,6 @@ pub fn add_ports(ctx: &Context, reference: &TaskRef, ports: &[PortRequest]) -> R
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is none.
-pub fn ports(ctx: &Context, reference: &TaskRef) -> Result<Lease> {
-    only(ctx, reference)
+pub fn ports(ctx: &Context, running: Running<'_>) -> Result<Lease> {
+    only(ctx, running)
 }

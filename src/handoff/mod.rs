@@ -84,7 +84,7 @@ pub use init::{InitOptions, Initialised, init};
 pub use keep::{Expired, expire_artifacts};
 pub use ledger::{Entry, Made};
 pub use lineage::{Log, LogEnd, LogEntry, log};
-pub use live::{add_ports, exec, extend, ports};
+pub use live::{Running, add_ports, exec, extend, ports};
 pub use look::{Shown, StatusView, show, status};
 pub use plan::Plan;
 pub use prefetch::{Prefetched, WatchOptions, parse_hours, prefetch, watch};

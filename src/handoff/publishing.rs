@@ -205,15 +205,19 @@ pub(super) struct Log {
     folder: Scratch,
 }
 
+/// Where a log of its own may lie.
+pub(super) fn log(ctx: &Context, name: &str) -> PathBuf {
+    let stamp = ctx.clock.now().strftime("%Y%m%dT%H%M%SZ");
+    ctx.paths.log(&format!("{name}-{stamp}-{}", rustix::process::getpid().as_raw_nonzero()))
+}
+
 impl Log {
     /// Begins one.
     ///
     /// # Errors
     /// When it cannot be written.
     pub(super) fn begin(ctx: &Context, slug: &str) -> Result<Self> {
-        let stamp = ctx.clock.now().strftime("%Y%m%dT%H%M%SZ");
-        let own = rustix::process::getpid().as_raw_nonzero();
-        let path = ctx.paths.log(&format!("run-{slug}-{stamp}-{own}"));
+        let path = log(ctx, &format!("run-{slug}"));
         Ok(Log { transcript: Transcript::create(&path)?, folder: Scratch::create(ctx.paths.state())?, path })
     }
 

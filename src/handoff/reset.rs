@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::hydrate::Renew;
 use super::ledger::{self, Entry};
-use super::live::find;
+use super::live::{Running, find};
 use super::place::Place;
 use super::prepare::{flush, make_workspace};
 use super::report::Report;
@@ -23,13 +23,20 @@ use crate::runtime::{self, Receipt};
 ///
 /// # Errors
 /// When one cannot be ended.
-pub fn reset(ctx: &Context, task: Option<&TaskRef>, reaped: Vec<Receipt>) -> Result<Vec<Receipt>> {
+pub fn reset(ctx: &Context, chosen: Option<Running<'_>>, reaped: Vec<Receipt>) -> Result<Vec<Receipt>> {
     let runtimes = ctx.runtimes();
-    let (leases, mut receipts) = match task {
-        Some(task) => {
-            let target = task.target.to_string();
-            let ours = |receipt: &Receipt| receipt.task == target || receipt.identity == target;
-            (find(ctx, task)?, reaped.into_iter().filter(ours).collect())
+    let (leases, mut receipts) = match chosen {
+        Some(running) => {
+            let target = running.task.target.to_string();
+            let meant = |receipt: &Receipt| running.lease.is_none_or(|id| receipt.lease.starts_with(id));
+            let ours = |receipt: &Receipt| (receipt.task == target || receipt.identity == target) && meant(receipt);
+            let reaped: Vec<Receipt> = reaped.into_iter().filter(ours).collect();
+            // A runtime that has ended is what was asked for.
+            let ended = || running.lease.is_some_and(|id| ctx.paths.receipt(id).exists());
+            match find(ctx, running) {
+                Err(_) if !reaped.is_empty() || ended() => (Vec::new(), reaped),
+                found => (found?, reaped),
+            }
         }
         None => (runtimes.live()?, reaped),
     };

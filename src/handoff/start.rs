@@ -164,6 +164,7 @@ pub(super) fn spec(
         ports: ports(project, options),
         deadline: options.timeout.map(monotonic_after),
         detached: false,
+        log: None,
         limits: limits(project)?,
         services: if options.no_services { Vec::new() } else { services(project)? },
         made: Vec::new(),
@@ -243,7 +244,7 @@ pub(super) fn session(ctx: &Context, command: &[String]) -> Session {
     let mut env: Vec<(String, String)> =
         own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     env.extend(ctx.env.locale.clone());
-    Session { command: command.to_vec(), env, output: None }
+    Session { command: command.to_vec(), env, output: None, last: false }
 }
 
 #[cfg(test)]

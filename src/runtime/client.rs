@@ -51,6 +51,9 @@ pub struct Session {
     /// Where everything that it prints goes, instead of this process's streams;
     /// it reads nothing then.
     pub output: Option<Arc<File>>,
+    /// Nothing more will be asked of the runtime: when nothing else is left in
+    /// it, it ends together with this.
+    pub last: bool,
 }
 
 /// How it went.
@@ -189,6 +192,7 @@ pub(super) fn run(socket: BorrowedFd<'_>, session: &Session, transcript: Option<
         command: session.command.clone(),
         env: session.env.clone(),
         terminal: streams.terminal.then(window_size),
+        last: session.last,
     });
     let sent = wire::send(socket, &request, &streams.passed());
     streams.theirs.clear();

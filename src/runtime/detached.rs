@@ -33,7 +33,7 @@ enum News {
 }
 
 /// Starts a runtime that outlives this process. It runs `session`, whose
-/// output goes to `log`, and ends with it; without a session it waits for
+/// output goes to the log of `spec`, and ends with it; without a session it waits for
 /// others to join, until its deadline or a reset. `after` is given the receipt,
 /// and how the session ended; what it prints goes to the log.
 ///
@@ -46,10 +46,9 @@ pub fn detach(
     clock: Clock,
     spec: &Spec,
     session: Option<&Session>,
-    log: &Path,
     after: &dyn Fn(&Receipt, Option<&Outcome>),
 ) -> Result<Lease> {
-    if let Some(parent) = log.parent() {
+    if let Some(parent) = spec.log.as_deref().and_then(Path::parent) {
         disk::create_private_dir(parent)?;
     }
     sys::wait_for_threads().context("cannot make the runtime")?;
@@ -58,7 +57,7 @@ pub fn detach(
         Side::Child => {
             drop(news);
             crash::point("detach.forked");
-            supervise(runtimes, clock, spec, session, log, tell, after)
+            supervise(runtimes, clock, spec, session, tell, after)
         }
         Side::Parent(_) => {
             drop(tell);
@@ -77,11 +76,10 @@ fn supervise(
     clock: Clock,
     spec: &Spec,
     session: Option<&Session>,
-    log: &Path,
     tell: OwnedFd,
     after: &dyn Fn(&Receipt, Option<&Outcome>),
 ) -> ! {
-    let started = leave_terminal(session.is_some().then_some(log), &tell).and_then(|()| {
+    let started = leave_terminal(spec.log.as_deref(), &tell).and_then(|()| {
         let sandbox = Sandbox::start(runtimes, clock, spec)?;
         sandbox.ready()?;
         crash::point("detach.ready");

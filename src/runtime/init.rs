@@ -21,6 +21,7 @@ use super::services::{self, ServiceSpec};
 use super::wire::{self, Failure, Reply};
 use super::{Injected, Network, process, sys};
 use crate::crash;
+use crate::error::failure;
 
 /// What pid 1 is born with.
 pub(super) struct Birth<'a> {
@@ -59,17 +60,32 @@ pub(super) struct Birth<'a> {
     pub(super) list_written: bool,
 }
 
+/// Leaves the host's network, while the owner writes down what is known. Gives
+/// pasta where there is to be a way out.
+fn leave_network(birth: &Birth<'_>) -> Result<Option<Starting>> {
+    match (&birth.pasta, birth.network) {
+        (Some(program), _) => Starting::fork(program, birth.context.account.uid).map(Some),
+        (None, Network::Host) => Ok(None),
+        (None, _) => {
+            sys::unshare_network().map_err(|error| {
+                failure(format!("cannot make a network of its own: {error}"))
+                    .hint("sysctl user.max_net_namespaces says how many there may be")
+            })?;
+            Ok(None)
+        }
+    }
+}
+
 /// Lives and dies as pid 1.
 pub(super) fn run(mut birth: Birth<'_>) -> ! {
-    // Before the owner looks which network this is.
-    let pasta = birth.pasta.as_ref().map(|program| Starting::fork(program, birth.context.account.uid));
+    let pasta = leave_network(&birth);
     let mut byte = [0];
     match rustix::io::retry_on_intr(|| rustix::io::read(&birth.go, &mut byte)) {
         Ok(1) => {}
         _ => sys::exit_now(1),
     }
     crash::point("init.born");
-    match pasta.transpose().and_then(|pasta| set_up(&mut birth, pasta)) {
+    match pasta.and_then(|pasta| set_up(&mut birth, pasta)) {
         Ok(SetUp { signals, forwarder, pasta, services, upper }) => {
             let Birth { owner, listener, context, deadline, memory, go, scratch_place, .. } = birth;
             // Closed already, see set_up.

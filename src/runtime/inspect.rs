@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::lease::{Lease, Namespaces};
+use crate::disk;
 
 /// Inode number of one of a process's namespaces.
 pub(super) fn namespace(pid: i32, kind: &str) -> Option<u64> {
@@ -89,9 +90,13 @@ fn bearers(namespaces: &Namespaces) -> Result<Members> {
         buffer = link.into_bytes();
         inode
     };
+    let kernel = kernel_threads();
     for entry in fs::read_dir("/proc").context("cannot read /proc")?.flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        if kernel.contains(&pid) {
+            continue;
+        }
         match namespace(pid, "pid") {
             None => {}
             // Of a dead process only the exit code is left, for its parent.
@@ -102,6 +107,21 @@ fn bearers(namespaces: &Namespaces) -> Result<Members> {
         }
     }
     Ok(found)
+}
+
+/// Threads of the kernel's own. They never change their namespaces, and on a
+/// large machine they are most of what there is to look at. Empty where the
+/// kernel does not say, or where process 2 is an ordinary one.
+fn kernel_threads() -> BTreeSet<i32> {
+    // PF_KTHREAD of the field `flags`, `proc_pid_stat(5)`.
+    const OF_THE_KERNEL: u32 = 0x0020_0000;
+    let stat = fs::read_to_string("/proc/2/stat").unwrap_or_default();
+    let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse::<u32>().ok());
+    if flags.is_none_or(|flags| flags & OF_THE_KERNEL == 0) {
+        return BTreeSet::new();
+    }
+    let children = fs::read_to_string("/proc/2/task/2/children").unwrap_or_default();
+    children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// Whether a process has ended and only waits to be noticed, `proc_pid_stat(5)`.
@@ -115,7 +135,7 @@ pub(super) fn is_dead(pid: i32) -> bool {
 /// # Errors
 /// When the table cannot be read.
 pub(super) fn mounts_below(folder: &Path) -> Result<u32> {
-    let table = fs::read("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+    let table = disk::read_file(Path::new("/proc/self/mountinfo"), 64 << 20)?.context("/proc is not mounted")?;
     let folder = escape_mountinfo(folder.as_os_str().as_bytes());
     let below =
         |point: &[u8]| point.strip_prefix(&*folder).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
@@ -171,11 +191,21 @@ mod tests {
     fn a_process_is_found_in_its_own_namespace() {
         let own = rustix::process::getpid().as_raw_nonzero().get();
         let inode = |kind| namespace(own, kind).unwrap();
-        let mut namespaces = Namespaces { pid: inode("pid"), mnt: inode("mnt"), net: inode("net") };
+        let mut namespaces = Namespaces { pid: inode("pid"), mnt: inode("mnt") };
         assert!(bearers(&namespaces).unwrap().processes.contains(&own));
         namespaces.pid += 1_000_000;
         let others = bearers(&namespaces).unwrap();
         assert!(others.processes.is_empty() && others.holders.contains(&own));
+    }
+
+    #[test]
+    fn only_threads_of_the_kernel_are_passed_over() {
+        let kernel = kernel_threads();
+        assert!(!kernel.contains(&rustix::process::getpid().as_raw_nonzero().get()));
+        for pid in kernel {
+            // They have no program. One that has ended meanwhile says nothing.
+            assert!(fs::read_link(format!("/proc/{pid}/exe")).is_err(), "{pid}");
+        }
     }
 
     #[test]

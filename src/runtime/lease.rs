@@ -61,8 +61,6 @@ pub struct Namespaces {
     pub pid: u64,
     /// `mnt`.
     pub mnt: u64,
-    /// `net`.
-    pub net: u64,
 }
 
 /// The record of a runtime.
@@ -105,6 +103,9 @@ pub struct Lease {
     /// Whether it outlives the terminal from which it was started.
     #[serde(default)]
     pub detached: bool,
+    /// Where what the command of a detached one prints is kept.
+    #[serde(default)]
+    pub log: Option<PathBuf>,
     /// Published ports.
     #[serde(default)]
     pub ports: Vec<Port>,

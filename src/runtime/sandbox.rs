@@ -56,6 +56,8 @@ pub struct Spec {
     pub deadline: Option<u64>,
     /// Whether it outlives the terminal.
     pub detached: bool,
+    /// Where what the command of a detached one prints is kept.
+    pub log: Option<PathBuf>,
     /// What it may use.
     pub limits: Limits,
     /// What runs beside the command.
@@ -131,11 +133,9 @@ impl Sandbox {
         let (ready, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let umask = rustix::process::umask(Mode::empty());
         rustix::process::umask(umask);
-        let mut namespaces =
+        // Not the network: pid 1 makes that itself, meanwhile.
+        let namespaces =
             libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-        if spec.network == Network::Isolated {
-            namespaces |= libc::CLONE_NEWNET;
-        }
         sys::wait_for_threads().context("cannot make the runtime")?;
         let cloned = sys::clone_into(namespaces)
             .map_err(|error| probe::explain_user_namespace(error, "cannot create the runtime's namespaces"))?;
@@ -185,9 +185,6 @@ impl Sandbox {
         let admitted = cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.admit(pid));
         let prepared = admitted.and_then(|()| spec.mapping.write(pid)).and_then(|()| {
             let raw = pid.as_raw_nonzero().get();
-            if spec.network == Network::Private {
-                wait_for_network(raw)?;
-            }
             let namespace =
                 |kind| inspect::namespace(raw, kind).with_context(|| format!("cannot read the {kind} namespace"));
             let (begun, begun_nanos) = exposed::start(&spec.rootfs.workspace);
@@ -201,13 +198,14 @@ impl Sandbox {
                 network: spec.network,
                 owner: Process::of(rustix::process::getpid()).context("cannot read /proc/self/stat")?,
                 init: Process::of(pid).context("the runtime's first process died")?,
-                namespaces: Namespaces { pid: namespace("pid")?, mnt: namespace("mnt")?, net: namespace("net")? },
+                namespaces: Namespaces { pid: namespace("pid")?, mnt: namespace("mnt")? },
                 boot_id: disk::boot_id()?,
                 started_at: clock.now(),
                 begun,
                 begun_nanos,
                 deadline: spec.deadline,
                 detached: spec.detached,
+                log: spec.log.clone(),
                 ports,
                 limits: spec.limits,
                 enforced,
@@ -336,19 +334,6 @@ impl Drop for Sandbox {
             let _ = self.end(Clock::System, "failed");
         }
     }
-}
-
-/// Pid 1 takes a network of its own by itself, once pasta is outside of it.
-fn wait_for_network(pid: i32) -> Result<()> {
-    let own = inspect::namespace(rustix::process::getpid().as_raw_nonzero().get(), "net");
-    for _ in 0..10_000 {
-        match inspect::namespace(pid, "net") {
-            None => break,
-            found if found != own => return Ok(()),
-            _ => std::thread::sleep(std::time::Duration::from_micros(100)),
-        }
-    }
-    anyhow::bail!("the runtime's first process got no network of its own")
 }
 
 /// The socket at which others join: an abstract address, so that no file can

@@ -68,6 +68,10 @@ struct Init {
     /// The limit of memory, and when it is looked at next.
     memory: Option<(u64, u64)>,
     upper: Option<OwnedFd>,
+    /// The owner's command is all that it wants.
+    last: bool,
+    /// How many mounts there are: nobody inside can make one.
+    mounts: u32,
 }
 
 /// The end at a deadline, or at the owner's word.
@@ -97,6 +101,8 @@ pub(super) fn serve(service: Service) -> ! {
         ending: None,
         memory: memory.map(|limit| (limit, 0)),
         upper,
+        last: false,
+        mounts: 0,
     };
     loop {
         let mut fds = vec![PollFd::new(&signals, PollFlags::IN), PollFd::new(&listener, PollFlags::IN)];
@@ -122,6 +128,10 @@ pub(super) fn serve(service: Service) -> ! {
         init.finish_doomed();
         init.mind_the_deadline();
         init.mind_the_memory();
+        if init.mounts == 0 && init.clients[OWNER].process.is_some() {
+            // While the command runs: at its end somebody waits.
+            init.mounts = mounts();
+        }
     }
 }
 
@@ -183,6 +193,7 @@ impl Init {
             Request::Run(run) => match process::start(&self.context, &run, fds) {
                 Ok(started) => {
                     self.clients[index].process = Some(started.pid);
+                    self.last |= run.last && index == OWNER;
                     (Reply::Started, started.terminal)
                 }
                 Err(error) => (Reply::Refused { program: error.program, errno: error.errno }, None),
@@ -342,7 +353,12 @@ impl Init {
             if index == OWNER {
                 self.tell_what_was_written();
             }
-            let _ = wire::send(&self.clients[index].socket, &Reply::Ended(self.ended(code)), &[]);
+            let end = self.ended(code);
+            let _ = wire::send(&self.clients[index].socket, &Reply::Ended(end), &[]);
+            if index == OWNER && self.last && end.others == 0 && self.is_alone() {
+                // Not to be killed first saves waking up twice.
+                sys::exit_now(0)
+            }
             if index == OWNER {
                 // Its process ID may be given to another process now.
                 self.clients[index].process = None;
@@ -352,10 +368,17 @@ impl Init {
         }
     }
 
+    /// Whether there is nothing here but the owner.
+    fn is_alone(&self) -> bool {
+        let parts = self.forwarder.is_none() && self.pasta.is_none() && self.services.is_empty();
+        parts && self.clients.len() == 1 && self.ending.is_none()
+    }
+
     fn ended(&self, code: u8) -> Ended {
         let timed_out = self.ending.as_ref().is_some_and(|ending| ending.timed_out);
         let others = self.others().len() as u32;
-        Ended { code, others, mounts: mounts(), scratch_bytes: scratch_bytes(), timed_out }
+        let mounts = if self.mounts > 0 { self.mounts } else { mounts() };
+        Ended { code, others, mounts, scratch_bytes: scratch_bytes(), timed_out }
     }
 
     /// Processes inside besides our own.

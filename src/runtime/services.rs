@@ -106,7 +106,7 @@ pub(super) fn stop(services: &[Service]) {
 
 fn spawn(context: &process::Context, command: &[String], env: &[(String, String)], log: &File) -> Result<Pid> {
     let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let run = Run { command: command.to_vec(), env: env.to_vec(), terminal: None };
+    let run = Run { command: command.to_vec(), env: env.to_vec(), terminal: None, last: false };
     let streams = vec![null, OwnedFd::from(log.try_clone()?), OwnedFd::from(log.try_clone()?)];
     let started = process::start(context, &run, streams)
         .map_err(|why| anyhow::anyhow!("{}: {}", why.program, std::io::Error::from_raw_os_error(why.errno)))?;

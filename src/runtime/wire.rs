@@ -46,6 +46,9 @@ pub(super) struct Run {
     pub(super) env: Vec<(String, String)>,
     /// A pseudo-terminal of this size is wanted: rows and columns.
     pub(super) terminal: Option<(u16, u16)>,
+    /// Nothing follows: pid 1 may end with it.
+    #[serde(default)]
+    pub(super) last: bool,
 }
 
 /// What a client tells later.

@@ -97,6 +97,7 @@ pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         command: vec!["/bin/sh".into(), "-c".into(), entry.setup.clone()],
         env: Vec::new(),
         output: Some(Arc::new(log.try_clone()?)),
+        last: true,
     };
     let began = std::time::Instant::now();
     let mut sandbox = match Sandbox::start(&ctx.runtimes(), ctx.clock, &spec) {

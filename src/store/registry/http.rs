@@ -129,7 +129,7 @@ impl Http {
     /// Waits before another attempt, and says so when it takes long.
     pub(super) async fn pause(&self, wait: Duration) {
         if wait >= Duration::from_secs(2) {
-            (self.0.notice)(&format!("{} is busy: asking again in {} s", self.0.host, wait.as_secs()));
+            (self.0.notice)(&format!("{} did not take the request: asking again in {} s", self.0.host, wait.as_secs()));
         }
         tokio::time::sleep(wait).await;
     }

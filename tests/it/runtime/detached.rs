@@ -58,14 +58,15 @@ fn it_is_there_until_it_is_reset() {
 fn it_ends_with_its_command_whose_words_are_kept() {
     for lab in both() {
         let task = lab.publish(&ImageBuilder::busybox());
-        detach(&lab, &task, &["--", "sh", "-c", "echo out; echo err >&2; until test -e /tmp/go; do sleep 0.05; done"]);
+        let script = "echo out; echo err >&2; until test -e /tmp/go; do sleep 0.05; done";
+        let lease = detach(&lab, &task, &["--", "sh", "-c", script]);
         lab.dev.envctl(["exec", &task, "--", "touch", "/tmp/go"]).ok();
         gone(&lab);
         let (_, name) = task.rsplit_once(':').unwrap();
-        let log = lab.dev.state().join(format!("logs/{name}.log"));
+        let log = std::path::Path::new(lease["log"].as_str().unwrap());
         // The last word comes when the runtime is gone.
         let whole = format!("out\nerr\n     Ended {name}: exit code 0\n");
-        until("the log is whole", || fs::read_to_string(&log).unwrap() == whole);
+        until("the log is whole", || fs::read_to_string(log).unwrap() == whole);
         assert_eq!(lab.receipts()[0]["reason"], "exit");
     }
 }
@@ -74,13 +75,50 @@ fn it_ends_with_its_command_whose_words_are_kept() {
 fn a_command_that_cannot_be_started_leaves_word() {
     let lab = Lab::new();
     let task = lab.publish(&ImageBuilder::busybox());
-    detach(&lab, &task, &["--", "nosuch"]);
+    let lease = detach(&lab, &task, &["--", "nosuch"]);
     gone(&lab);
-    let (_, name) = task.rsplit_once(':').unwrap();
     let says =
         |file: &str, what: &str| fs::read_to_string(lab.dev.state().join(file)).unwrap_or_default().contains(what);
-    until("its log says why", || says(&format!("logs/{name}.log"), "nosuch could not be started"));
+    until("its log says why", || says(lease["log"].as_str().unwrap(), "nosuch could not be started"));
     until("the ledger has its exit code", || says("ledger.jsonl", "\"exit_code\":127"));
+}
+
+#[test]
+fn one_of_several_is_named_by_its_lease() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let waits = ["--", "sh", "-c", "echo $0; sleep 1000", "first"];
+        let first = detach(&lab, &task, &waits);
+        let second = detach(&lab, &task, &["--fresh"]);
+        let (first_id, second_id) = (first["id"].as_str().unwrap(), second["id"].as_str().unwrap());
+        assert_ne!(first_id, second_id);
+        let run = |words: &[&str]| lab.dev.envctl(words).ok().stdout;
+        run(&["exec", &task, "--lease", first_id, "--", "touch", "/tmp/first"]);
+        // Without a lease it is the newest; a lease may be cut short.
+        lab.dev.envctl(["exec", &task, "--", "test", "-e", "/tmp/first"]).code(1);
+        run(&["exec", &task, "--lease", &first_id[..6], "--", "test", "-e", "/tmp/first"]);
+        let status = run(&["status"]);
+        assert!(status.contains(first_id) && status.contains(second_id), "{status}");
+        assert!(status.contains(first["log"].as_str().unwrap()) && second["log"].is_null(), "{status}");
+        let longer = |id: &str| lab.dev.envctl(["extend", &task, "1h", "--json", "--lease", id]).ok().json();
+        assert!(longer(first_id)["deadline"].as_u64() > first["deadline"].as_u64());
+        assert_eq!(run(&["ports", "ls", &task, "--lease", second_id]), "");
+        for words in [&["exec", &task, "--lease", "nosuch", "--", "true"][..], &["extend", &task, "--lease", "", "1h"]]
+        {
+            let refused = lab.dev.envctl(words).run();
+            assert!([3, 125].contains(&refused.code), "{refused:?}");
+            refused.says(&["no running runtime with the lease", "envctl status"]);
+        }
+        for _ in 0..2 {
+            // What has ended already is as it was wanted.
+            let reset = lab.dev.envctl(["reset", &task, "--lease", first_id, "--json"]).ok().json();
+            assert_eq!(reset["baseline"], true);
+        }
+        lab.dev.envctl(["reset", &task, "--lease", "nosuch"]).code(3);
+        run(&["exec", &task, "--lease", second_id, "--", "true"]);
+        run(&["reset", &task]);
+        gone(&lab);
+    }
 }
 
 /// What was asked for and cannot be done is no success.

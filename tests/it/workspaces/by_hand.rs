@@ -47,7 +47,10 @@ fn removed_and_brought_back() {
     dev.envctl(["workspace", "rm", &task, "--yes"]).code(3);
     // It is named where somebody looks for it.
     let listed = dev.envctl(["workspace", "recover"]).ok().stdout;
-    assert!(listed.contains(id) && listed.contains("removed by hand; holds: changes; kept until"), "{listed}");
+    assert!(
+        listed.contains(id) && listed.contains("removed by hand; kept until") && listed.contains("holds: changes\n"),
+        "{listed}"
+    );
     assert_eq!(dev.envctl(["workspace", "recover", id]).ok().stdout.trim(), workspace.path.to_str().unwrap());
     before.assert_same(&Facts::of(&workspace));
     assert!(salvages(dev).is_empty());
