@@ -19,10 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::rootfs::{READ_ONLY, Root, RootfsSpec, bind_tree};
 use crate::error::failure;
 
-/// The folder of all uppers, below the runtime's.
-const UPPERS: &str = "uppers";
-
-/// The upper of all trees, below that.
+/// The upper of all trees, in the folder over which scratch is mounted.
 const TREES: &str = "trees";
 
 /// A place inside.
@@ -97,10 +94,9 @@ impl Uppers {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
         };
-        let all = folder(place, UPPERS)?;
         // Side by side: each folder has to be removed again at every reset.
         let upper = |name: &str| -> Result<Upper> {
-            Ok(Upper { upper: folder(all.as_fd(), name)?, work: folder(all.as_fd(), &format!("{name}.work"))? })
+            Ok(Upper { upper: folder(place, name)?, work: folder(place, &format!("{name}.work"))? })
         };
         Ok(Uppers {
             trees: wanted.then(|| upper(TREES)).transpose()?,
@@ -234,7 +230,7 @@ pub(super) fn changed(folder: &Path, names: &[String], trees: &[PathBuf]) -> Vec
         if all.iter().any(|known| known.name == *name) {
             continue;
         }
-        let upper = tree.file_name().map(|tree| folder.join(UPPERS).join(TREES).join(tree));
+        let upper = tree.file_name().map(|tree| folder.join(TREES).join(tree));
         let entries = match upper {
             Some(upper) if upper.exists() => entries(&upper),
             _ => Some(0),

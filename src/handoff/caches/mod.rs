@@ -172,6 +172,14 @@ impl<'a> Caches<'a> {
         Ok(!spots.is_empty())
     }
 
+    /// Looks once more, unless everything was here from the start: making the
+    /// rest may have taken long.
+    fn look_again(&mut self) {
+        if self.found.iter().any(|found| !matches!(found, Some((_, Found::Hit)))) {
+            self.look();
+        }
+    }
+
     /// Looks at what is here.
     fn look(&mut self) {
         let scopes = self.scopes();
@@ -222,7 +230,7 @@ impl<'a> Caches<'a> {
         if self.wanted.is_empty() {
             return Ok(());
         }
-        self.look();
+        self.look_again();
         for index in 0..self.wanted.len() {
             if self.found[index].is_some() || self.wanted[index].fixture.is_some() || self.is_obstructed(index)? {
                 continue;
@@ -243,7 +251,7 @@ impl<'a> Caches<'a> {
             return Ok(hydrated);
         }
         let start = std::time::Instant::now();
-        self.look();
+        self.look_again();
         let ground = self.ground();
         for (wanted, found) in self.wanted.iter().zip(&self.found) {
             report.caches.push(CacheState {
