@@ -40,7 +40,6 @@ pub(super) struct Arguments {
 struct Output<'a> {
     baseline: bool,
     receipts: &'a [Receipt],
-    #[serde(skip_serializing_if = "Option::is_none")]
     workspace: Option<Restored>,
 }
 

@@ -42,7 +42,7 @@ impl Arguments {
             let pinned = age(workspace.pinned_at, now);
             ctx.ui.data(&escape(&format!("workspace  {}  pinned {pinned}", workspace.task)))?;
             ctx.ui.data(&escape(&format!("           {}", workspace.path)))?;
-            ctx.ui.data(&escape(&format!("           {}", workspace.fate(now))))?;
+            workspace.fate(now).iter().try_for_each(|line| ctx.ui.data(&escape(&format!("           {line}"))))?;
         }
         Ok(0)
     }

@@ -105,7 +105,7 @@ fn list(ctx: &Context) -> Result<()> {
     for row in &rows {
         ctx.ui.data(&escape(&row.task))?;
         ctx.ui.data(&escape(&format!("    {}", row.path)))?;
-        ctx.ui.data(&escape(&format!("    {}", row.fate(now))))?;
+        row.fate(now).iter().try_for_each(|line| ctx.ui.data(&escape(&format!("    {line}"))))?;
     }
     Ok(())
 }

@@ -66,10 +66,8 @@ pub struct Removed {
     /// Why.
     pub why: String,
     /// What was unsaved in it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unsaved: Vec<String>,
     /// The salvage that keeps that.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub salvage: Option<String>,
 }
 

@@ -50,7 +50,6 @@ pub struct Report {
     /// Cache hits and misses.
     pub cache: CacheUse,
     /// The caches of the runtime.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<CacheState>,
     /// The comparison with the snapshot, made when the workspace was.
     pub parity: Option<Parity>,
@@ -58,7 +57,6 @@ pub struct Report {
     /// it was there already.
     pub restored: Option<Arrived>,
     /// Files that the publisher left out.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<Redacted>,
     /// The folder of the artifacts that came along; `null` when there are none.
     pub artifacts: Option<PathBuf>,

@@ -84,8 +84,8 @@ fn row(ctx: &Context, pin: Pin) -> Result<WorkspaceRow> {
 }
 
 impl WorkspaceRow {
-    /// When it goes and why, for people.
-    pub fn fate(&self, now: Timestamp) -> String {
+    /// How it is used, and when it goes and why: a line each, for people.
+    pub fn fate(&self, now: Timestamp) -> [String; 2] {
         let used = self.last_used.map_or_else(|| "never used".into(), |used| format!("used {}", age(used, now)));
         let when = match self.deleted_at {
             Some(at) if at <= now => ", which is now".to_owned(),
@@ -95,8 +95,8 @@ impl WorkspaceRow {
             }
             None => String::new(),
         };
-        let in_use = if self.in_use { "; in use now" } else { "" };
-        format!("{}, {used}; deleted {}{when}{in_use}", self.lifetime, self.rule)
+        let in_use = if self.in_use { ", in use now" } else { "" };
+        [format!("{}, {used}{in_use}", self.lifetime), format!("deleted {}{when}", self.rule)]
     }
 }
 

@@ -47,13 +47,13 @@ pub enum Means {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enforced {
     /// Of `memory`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     pub memory: Option<Means>,
     /// Of `processes`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     pub processes: Option<Means>,
     /// Of `cpus`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     pub cpus: Option<Means>,
 }
 

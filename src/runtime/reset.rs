@@ -89,7 +89,7 @@ pub struct Receipt {
     #[serde(default)]
     pub planted: Vec<String>,
     /// Why scratch could not be cleared.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub uncleared: Option<String>,
     /// Nothing is left.
     pub baseline: bool,

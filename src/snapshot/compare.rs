@@ -57,7 +57,6 @@ pub struct Changes {
     /// There is more than what is told.
     pub more: bool,
     /// The changed lines, as git shows them.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub patch: Option<String>,
 }
 
@@ -78,7 +77,6 @@ pub struct FileChange {
     /// Its path; bytes that are not UTF-8, and `%`, are written `%XX`.
     pub path: GitPath,
     /// Its path before it was renamed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<GitPath>,
     #[serde(skip)]
     blobs: [Option<Entry>; 2],

@@ -18,7 +18,6 @@ pub struct LeftOut {
     /// Which one.
     pub name: String,
     /// More about it, for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 

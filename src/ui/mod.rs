@@ -158,7 +158,6 @@ struct ErrorBody {
     kind: Kind,
     message: String,
     causes: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<serde_json::Value>,
     hint: Option<String>,
     exit_code: u8,

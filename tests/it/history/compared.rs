@@ -64,7 +64,7 @@ fn everything_that_differs_is_told() {
             .collect();
         let expected = ["M Cargo.lock", "M changed", "R elsewhere", "D gone", "A new file", "A package-lock.json"];
         assert_eq!(files, expected);
-        assert_eq!((&changes["more"], changes.get("patch")), (&json!(false), None));
+        assert_eq!((&changes["more"], changes.get("patch")), (&json!(false), Some(&Value::Null)));
         // The other way round.
         let back = diff(&shop, &task, &former, &[]);
         assert_eq!(back["changes"]["commits_removed"], changes["commits_added"]);

@@ -28,7 +28,10 @@ fn a_folder_for_a_shell_to_go_to() {
     let binary = dev.binary().to_str().unwrap();
     assert_eq!(dev.call("sh", ["-c", script, binary, &task]).ok().stdout, "one");
     let listed = dev.envctl(["workspace", "ls"]).ok().stdout;
-    assert!(listed.contains(name_of(&task)) && listed.contains("per-task, used just now; deleted when"), "{listed}");
+    assert!(
+        listed.contains(name_of(&task)) && listed.contains("per-task, used just now\n    deleted when"),
+        "{listed}"
+    );
 }
 
 #[test]
