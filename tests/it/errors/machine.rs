@@ -79,6 +79,24 @@ fn user_namespaces_are_switched_off() {
     }
 }
 
+/// Pid 1 makes it, so what goes wrong is its to tell; nothing runs without one.
+#[test]
+fn no_network_namespace_is_to_be_had() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let script = "echo 0 > /proc/sys/user/max_net_namespaces; exec \"$@\"";
+        let inside =
+            || lab.dev.call("unshare", ["--user", "--map-root-user", "sh", "-euc", script, "sh"]).arg(lab.dev.binary());
+        let run = inside().args(["enter", &task, "--", "touch", "here"]).code(125);
+        let run = run.says(&["error:", "cannot make a network of its own", "sysctl user.max_net_namespaces"]);
+        assert_eq!(run.stdout, "");
+        let workspace = lab.dev.envctl(["workspace", "path", &task]).ok().stdout;
+        assert!(!std::path::Path::new(workspace.trim()).join("here").exists());
+        lab.assert_baseline();
+        lab.enter(&task, &["true"]).ok();
+    }
+}
+
 #[test]
 fn no_home_and_no_folder() {
     let trip = Trip::new();
