@@ -161,6 +161,11 @@ impl Pin {
         }
     }
 
+    /// What it is called here: a task by its name, an identity by its reference.
+    pub(super) fn name(&self) -> String {
+        if self.slug.starts_with("sha256-") { self.reference() } else { self.slug.clone() }
+    }
+
     /// The identity that the workspace's files go on from.
     pub(super) fn latest(&self) -> Digest {
         self.published.last().map_or(self.identity, |published| published.identity)

@@ -70,7 +70,7 @@ fn row(ctx: &Context, pin: Pin) -> Result<WorkspaceRow> {
     };
     Ok(WorkspaceRow {
         in_use: tenant(ctx, &pin.workspace)?.is_some(),
-        task: pin.slug,
+        task: pin.name(),
         store: pin.store,
         identity: pin.identity.to_string(),
         pinned_at: pin.pinned_at,

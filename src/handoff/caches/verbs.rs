@@ -128,7 +128,7 @@ fn workspace_of(ctx: &Context, task: Option<&TaskRef>) -> Result<(Resolved, Path
             let pin = pin.ok_or_else(|| {
                 usage("which task? This is no workspace of one").hint("name it: envctl cache key TASK")
             })?;
-            let reference: TaskRef = format!("{}:{}", pin.store, pin.slug).parse()?;
+            let reference: TaskRef = pin.reference().parse()?;
             ctx.locate(&reference)?
         }
     };

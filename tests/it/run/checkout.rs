@@ -47,6 +47,13 @@ fn what_the_run_changed_is_kept() {
     assert!(ran.stderr.contains(&kept[0]), "{}", ran.stderr);
     assert_eq!(fs::read_to_string(format!("{}/README", kept[0])).unwrap(), "changed\n");
     assert_eq!(fs::read_to_string(lab.repo.path.join("README")).unwrap(), "shop\n");
+    // What is listed can be typed.
+    let listed = lab.agent.envctl(["workspace", "ls"]).ok().stdout;
+    let name = listed.lines().next().unwrap();
+    assert_eq!(lab.agent.envctl(["workspace", "path", name]).ok().stdout.trim(), kept[0]);
+    lab.agent.envctl(["enter", name, "--", "grep", "changed", "README"]).ok();
+    lab.agent.envctl(["workspace", "rm", "--yes", name]).ok();
+    assert_eq!(workspaces(&lab), Vec::<String>::new());
 }
 
 #[test]
