@@ -58,7 +58,7 @@ pub const POINTS: &[&str] = &[
     "gc.trash",
 ];
 
-/// Dies here if a test wants it.
+/// Dies here if a test wants it, or stops until somebody lets it go on.
 #[cfg(debug_assertions)]
 pub fn point(name: &'static str) {
     use std::sync::OnceLock;
@@ -66,6 +66,9 @@ pub fn point(name: &'static str) {
     debug_assert!(POINTS.contains(&name), "{name} is not listed");
     #[allow(clippy::disallowed_methods, reason = "no part of what users can set")]
     let wanted = WANTED.get_or_init(|| std::env::var("ENVCTL_TEST_CRASH").ok());
+    if wanted.as_deref().and_then(|wanted| wanted.strip_prefix("stop:")) == Some(name) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+    }
     if wanted.as_deref() == Some(name) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         // The first process of a namespace cannot kill itself.

@@ -380,6 +380,32 @@ fn reset_in_the_middle_of_enter() {
     }
 }
 
+/// The lease is there and pid 1 waits for its word: the one who enters is told
+/// that the runtime is lost, and there is a receipt.
+#[test]
+fn reset_between_the_lease_and_the_start() {
+    for lab in both() {
+        let scene = Scene::new(lab);
+        let words = ["enter", &scene.task, "--", "true"];
+        let child = scene.lab.dev.envctl(words).env(VARIABLE, "stop:enter.lease-written").spawn();
+        let state = |pid: i64| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+        };
+        let owner = Pid::from_child(&child);
+        until("it has stopped", || state(owner.as_raw_nonzero().get().into()) == Some('T'));
+        let init = Alive::lease(&scene.lab)["init"]["pid"].as_i64().unwrap();
+        let reset = scene.lab.dev.envctl(["reset", "--json", &scene.task]).spawn();
+        until("pid 1 is dead", || matches!(state(init), None | Some('Z')));
+        kill_process(owner, Signal::CONT).unwrap();
+        let reset = reset.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&reset.stdout).into_owned();
+        assert!(reset.status.success() && said.contains("\"baseline\": true"), "{said}");
+        assert_eq!(child.wait_with_output().unwrap().status.code(), Some(137));
+        scene.assert_clean("a reset before the start");
+    }
+}
+
 #[test]
 fn case_51_at_every_step_of_sealing_a_cache() {
     for lab in both() {
