@@ -69,9 +69,11 @@ pub fn sweep(parent: &Path, prefix: &str, remove: impl Fn(&Path) -> Result<()>) 
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| ours(&entry.file_name())) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        if let Ok(folder) = rustix::fs::openat(CWD, entry.path(), flags, Mode::empty())
+        // The lock is held until the folder is gone: its maker may be about to
+        // take it, and would go on in a folder that is being removed.
+        if let Ok(folder) = rustix::fs::openat(CWD, entry.path(), flags, Mode::empty()).map(File::from)
             && rustix::fs::fstat(&folder).is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw())
-            && lock::try_exclusive(File::from(folder)).unwrap_or(false)
+            && lock::try_exclusive(&folder).unwrap_or(false)
             && remove(&entry.path()).is_ok()
         {
             gone.push(entry.path());
@@ -96,6 +98,17 @@ mod tests {
         let gone = other.path().to_owned();
         drop(other);
         assert!(!gone.exists());
+    }
+
+    #[test]
+    fn case_51_nobody_gets_a_folder_while_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("x-folder")).unwrap();
+        let gone = sweep(dir.path(), "x-", |path| {
+            assert!(!lock::try_exclusive(&File::open(path)?)?, "its maker could lock it now");
+            remove::tree(path).map(drop)
+        });
+        assert_eq!(gone, [dir.path().join("x-folder")]);
     }
 
     #[test]
