@@ -92,45 +92,45 @@ struct Global {
 
 /// The verbs, in the order of `--help`.
 macro_rules! verbs {
-    ($($name:literal $verb:ident $module:ident,)*) => {
+    ($($verb:ident $module:ident,)*) => {
         #[derive(Debug, Subcommand)]
         enum Verb {
-            $(#[command(name = $name)] $verb($module::Arguments),)*
+            $($verb($module::Arguments),)*
         }
 
-        /// What one verb takes.
+        /// What one verb takes; it is called as its module is.
         fn definition(verb: &str) -> Option<Command> {
-            match verb {
-                $($name => Some($module::Arguments::augment_args(Command::new($name))),)*
-                _ => None,
-            }
+            $(if verb == stringify!($module) {
+                return Some($module::Arguments::augment_args(Command::new(stringify!($module))));
+            })*
+            None
         }
     };
 }
 
 verbs! {
-    "enter" Enter enter,
-    "exec" Exec exec,
-    "reset" Reset reset,
-    "run" Run run,
-    "publish" Publish publish,
-    "show" Show show,
-    "tasks" Tasks tasks,
-    "log" Log log,
-    "diff" Diff diff,
-    "artifacts" Artifacts artifacts,
-    "cache" Cache cache,
-    "status" Status status,
-    "prefetch" Prefetch prefetch,
-    "extend" Extend extend,
-    "ports" Ports ports,
-    "workspace" Workspace workspace,
-    "costs" Costs costs,
-    "gc" Gc gc,
-    "approve" Approve approve,
-    "init" Init init,
-    "doctor" Doctor doctor,
-    "completions" Completions completions,
+    Enter enter,
+    Exec exec,
+    Reset reset,
+    Run run,
+    Publish publish,
+    Show show,
+    Tasks tasks,
+    Log log,
+    Diff diff,
+    Artifacts artifacts,
+    Cache cache,
+    Status status,
+    Prefetch prefetch,
+    Extend extend,
+    Ports ports,
+    Workspace workspace,
+    Costs costs,
+    Gc gc,
+    Approve approve,
+    Init init,
+    Doctor doctor,
+    Completions completions,
 }
 
 impl Cli {
@@ -275,6 +275,9 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+        for verb in Cli::command().get_subcommands() {
+            assert!(definition(verb.get_name()).is_some(), "{}", verb.get_name());
+        }
     }
 
     #[test]

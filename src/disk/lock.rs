@@ -47,7 +47,7 @@ impl FileLock {
 ///
 /// # Errors
 /// When the file system has no locks.
-pub fn try_shared(file: impl AsFd) -> Result<bool> {
+pub fn try_shared(file: &impl AsFd) -> Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
@@ -78,11 +78,12 @@ impl SharedLock {
     }
 }
 
-/// Tries to lock any open file or folder; `false` when somebody else has it.
+/// Tries to lock any open file or folder; `false` when somebody else has it. Borrowed,
+/// for what is closed is locked no more.
 ///
 /// # Errors
 /// When the file system has no locks.
-pub fn try_exclusive(file: impl AsFd) -> Result<bool> {
+pub fn try_exclusive(file: &impl AsFd) -> Result<bool> {
     is_taken(flock(file, FlockOperation::NonBlockingLockExclusive))
 }
 
@@ -102,12 +103,12 @@ fn is_taken(answer: Result<(), Errno>) -> Result<bool> {
 ///
 /// # Errors
 /// When the file system has no locks.
-pub fn exclusive(file: impl AsFd) -> Result<()> {
+pub fn exclusive(file: &impl AsFd) -> Result<()> {
     if try_exclusive(&file)? {
         return Ok(());
     }
     loop {
-        match flock(&file, FlockOperation::LockExclusive) {
+        match flock(file, FlockOperation::LockExclusive) {
             Err(Errno::INTR) => {}
             other => return Ok(other?),
         }
@@ -145,7 +146,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("locks/x");
         let first = FileLock::acquire(&path, || panic!("nobody holds it")).unwrap();
-        assert!(!try_exclusive(open(&path).unwrap()).unwrap());
+        assert!(!try_exclusive(&open(&path).unwrap()).unwrap());
         let (started, wait) = std::sync::mpsc::channel();
         let other = {
             let path = path.clone();

@@ -10,7 +10,7 @@ use super::report::Report;
 use super::resolve::Resolved;
 use super::start;
 use super::tell::tell;
-use crate::error::{not_found, usage};
+use crate::error::{Fault, not_found, usage};
 use crate::identity::TaskRef;
 use crate::runtime::{self, Lease, PortRequest};
 
@@ -23,29 +23,45 @@ pub struct Running<'a> {
     pub lease: Option<&'a str>,
 }
 
+impl Running<'_> {
+    /// Whether a lease is among those that are meant.
+    pub(super) fn means(&self, id: &str) -> bool {
+        self.lease.is_none_or(|start| !start.is_empty() && id.starts_with(start))
+    }
+
+    /// That there is none.
+    pub(super) fn missing(&self) -> Fault {
+        match self.lease {
+            Some(id) => not_found(format!("{} has no running runtime with the lease {id}", self.task))
+                .hint("envctl status shows the lease of each"),
+            None => not_found(format!("{} has no running runtime", self.task))
+                .hint(format!("start one with: envctl enter {}", self.task)),
+        }
+    }
+}
+
 /// The live runtimes that are meant. A task without a store is looked for by its
 /// name in all of them.
 ///
 /// # Errors
-/// [`crate::error::Kind::NotFound`] when there is no such lease.
+/// [`crate::error::Kind::Usage`] when the start of a lease's ID is that of several.
 pub(super) fn find(ctx: &Context, running: Running<'_>) -> Result<Vec<Lease>> {
     let reference = running.task;
     let named = reference.store.clone().or_else(|| ctx.options.store.clone());
     let store = named.map(|store| store.absolute(&ctx.cwd).to_string());
     let target = reference.target.to_string();
     let matches = |lease: &Lease| {
-        (lease.task == target || lease.identity == target) && store.as_ref().is_none_or(|store| *store == lease.store)
+        (lease.task == target || lease.identity == target)
+            && store.as_ref().is_none_or(|store| *store == lease.store)
+            && running.means(&lease.id)
     };
-    let mut found: Vec<Lease> = ctx.runtimes().live()?.into_iter().filter(matches).collect();
-    if let Some(id) = running.lease {
-        found.retain(|lease| !id.is_empty() && lease.id.starts_with(id));
-        if found.is_empty() {
-            return Err(not_found(format!("{reference} has no running runtime with the lease {id}"))
-                .hint("envctl status shows the lease of each")
-                .into());
-        }
+    let found: Vec<Lease> = ctx.runtimes().live()?.into_iter().filter(matches).collect();
+    match (running.lease, found.as_slice()) {
+        (Some(id), [_, other, ..]) => Err(usage(format!("the leases of several runtimes begin with {id}"))
+            .hint(format!("give more of it, such as {}", other.id))
+            .into()),
+        _ => Ok(found),
     }
-    Ok(found)
 }
 
 /// Runs a command in a runtime that is alive; its exit code.
@@ -96,13 +112,10 @@ pub(super) fn running(ctx: &Context, resolved: &Resolved, place: &Path) -> Resul
 
 /// The one runtime that is meant; the newest of a task's.
 fn only(ctx: &Context, running: Running<'_>) -> Result<Lease> {
-    let reference = running.task;
     let mut leases = find(ctx, running)?;
     leases.sort_by_key(|lease| (lease.started_at, lease.init.start));
     let Some(lease) = leases.pop() else {
-        return Err(not_found(format!("{reference} has no running runtime"))
-            .hint(format!("start one with: envctl enter {reference}"))
-            .into());
+        return Err(running.missing().into());
     };
     if let Some(other) = leases.iter().find(|other| other.store != lease.store) {
         return Err(usage(format!("several stores have a running {}", lease.task))

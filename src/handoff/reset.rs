@@ -14,6 +14,7 @@ use super::prepare::{flush, make_workspace};
 use super::report::Report;
 use super::resolve::{Resolved, resolve};
 use super::source::Source;
+use crate::disk;
 use crate::error::{Fault, Kind, failure, not_found};
 use crate::identity::TaskRef;
 use crate::runtime::{self, Receipt};
@@ -28,15 +29,18 @@ pub fn reset(ctx: &Context, chosen: Option<Running<'_>>, reaped: Vec<Receipt>) -
     let (leases, mut receipts) = match chosen {
         Some(running) => {
             let target = running.task.target.to_string();
-            let meant = |receipt: &Receipt| running.lease.is_none_or(|id| receipt.lease.starts_with(id));
-            let ours = |receipt: &Receipt| (receipt.task == target || receipt.identity == target) && meant(receipt);
+            let ours = |receipt: &Receipt| {
+                (receipt.task == target || receipt.identity == target) && running.means(&receipt.lease)
+            };
             let reaped: Vec<Receipt> = reaped.into_iter().filter(ours).collect();
-            // A runtime that has ended is what was asked for.
-            let ended = || running.lease.is_some_and(|id| ctx.paths.receipt(id).exists());
-            match find(ctx, running) {
-                Err(_) if !reaped.is_empty() || ended() => (Vec::new(), reaped),
-                found => (found?, reaped),
+            let found = find(ctx, running)?;
+            // That it has ended is what was asked for; what never was is a mistake.
+            let ended =
+                |id| disk::read_json::<Receipt>(&ctx.paths.receipt(id)).ok().flatten().is_some_and(|r| ours(&r));
+            if found.is_empty() && reaped.is_empty() && running.lease.is_some_and(|id| !ended(id)) {
+                return Err(running.missing().into());
             }
+            (found, reaped)
         }
         None => (runtimes.live()?, reaped),
     };

@@ -33,8 +33,8 @@ enum News {
 }
 
 /// Starts a runtime that outlives this process. It runs `session`, whose
-/// output goes to the log of `spec`, and ends with it; without a session it waits for
-/// others to join, until its deadline or a reset. `after` is given the receipt,
+/// output goes to the log of `spec`, and ends with it; without a session it waits
+/// for others to join, until its deadline or a reset. `after` is given the receipt,
 /// and how the session ended; what it prints goes to the log.
 ///
 /// The caller may have no other thread that still works.

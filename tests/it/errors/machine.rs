@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::chown;
 
 use super::fails;
-use crate::support::{ImageBuilder, Lab, Trip};
+use crate::support::{Call, ImageBuilder, Lab, Trip};
 
 #[test]
 fn git_is_not_there() {
@@ -54,13 +54,17 @@ fn a_store_that_cannot_be_written() {
     trip.publishing(&trip.lab.repo, "t").ok();
 }
 
+/// The program where a limit of namespaces is zero.
+fn without(lab: &Lab, limit: &str) -> Call {
+    let script = format!("echo 0 > /proc/sys/user/{limit}; exec \"$@\"");
+    lab.dev.call("unshare", ["--user", "--map-root-user", "sh", "-euc", &script, "sh"]).arg(lab.dev.binary())
+}
+
 #[test]
 fn user_namespaces_are_switched_off() {
     for lab in [Lab::new(), Lab::unprivileged()] {
         let task = lab.publish(&ImageBuilder::busybox());
-        let script = "echo 0 > /proc/sys/user/max_user_namespaces; exec \"$@\"";
-        let inside =
-            || lab.dev.call("unshare", ["--user", "--map-root-user", "sh", "-euc", script, "sh"]).arg(lab.dev.binary());
+        let inside = || without(&lab, "max_user_namespaces");
         let run = inside().args(["enter", &task, "--", "true"]).code(125);
         let run = run.says(&[
             "error:",
@@ -84,9 +88,7 @@ fn user_namespaces_are_switched_off() {
 fn no_network_namespace_is_to_be_had() {
     for lab in [Lab::new(), Lab::unprivileged()] {
         let task = lab.publish(&ImageBuilder::busybox());
-        let script = "echo 0 > /proc/sys/user/max_net_namespaces; exec \"$@\"";
-        let inside =
-            || lab.dev.call("unshare", ["--user", "--map-root-user", "sh", "-euc", script, "sh"]).arg(lab.dev.binary());
+        let inside = || without(&lab, "max_net_namespaces");
         let run = inside().args(["enter", &task, "--", "touch", "here"]).code(125);
         let run = run.says(&["error:", "cannot make a network of its own", "sysctl user.max_net_namespaces"]);
         assert_eq!(run.stdout, "");

@@ -115,10 +115,32 @@ fn one_of_several_is_named_by_its_lease() {
             assert_eq!(reset["baseline"], true);
         }
         lab.dev.envctl(["reset", &task, "--lease", "nosuch"]).code(3);
+        lab.dev.envctl(["reset", &task, "--lease", ""]).code(3);
         run(&["exec", &task, "--lease", second_id, "--", "true"]);
         run(&["reset", &task]);
         gone(&lab);
     }
+}
+
+/// Of seventeen IDs two begin alike.
+#[test]
+fn a_start_that_several_leases_have_names_none() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let mut starts = Vec::new();
+    let shared = loop {
+        let start = detach(&lab, &task, &["--fresh"])["id"].as_str().unwrap()[..1].to_owned();
+        if starts.contains(&start) {
+            break start;
+        }
+        starts.push(start);
+    };
+    for words in [&["reset", &task, "--lease", &shared][..], &["extend", &task, "--lease", &shared, "1h"]] {
+        lab.dev.envctl(words).code(2).says(&["several runtimes begin with", "give more of it"]);
+    }
+    let reset = lab.dev.envctl(["reset", &task, "--json"]).ok().json();
+    assert_eq!(reset["receipts"].as_array().unwrap().len(), starts.len() + 1);
+    gone(&lab);
 }
 
 /// What was asked for and cannot be done is no success.
