@@ -8,35 +8,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 
 use super::attributes::Asked;
 use super::document::{AutoCrlf, Document, Eol};
 use super::files::{self, SUBMODULE, TreeFile};
 use super::index::{self, Entry, Stat};
 use super::lfs::restore::{self as lfs, Fetch};
-use super::scan::scan;
-use super::scratch::ScratchRepo;
-use super::status::Selection;
-use super::{submodule, verbatim};
-use crate::digest::Digest;
+use super::{submodule, times, verbatim};
 use crate::error::{integrity, not_found};
 use crate::git::Git;
-
-/// Whether what was restored is what was captured, by hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parity {
-    /// Both hashes agree.
-    pub ok: bool,
-    /// The tree of the working files, as captured.
-    pub tree: String,
-    /// The tree of the working files, as restored.
-    pub restored_tree: String,
-    /// The index's hash, as captured.
-    pub index: Digest,
-    /// The index's hash, as restored.
-    pub restored_index: Digest,
-}
 
 /// Restores `document` into `root`, a repository without a commit whose
 /// objects include the base. `fetch` gets contents of LFS files that did not
@@ -96,6 +76,9 @@ pub fn apply(
     let contents = lfs::keep(git, &repo, document)?;
     let (pointers, placed) =
         if asked.lfs { lfs::place(git, &repo, root, &contents, &mut stats, fetch)? } else { Default::default() };
+    if asked.normal || asked.lfs || !document.verbatim.is_empty() {
+        times::set_back(root, &mut stats)?;
+    }
     if document.index.entries.iter().any(|entry| entry.intent_to_add) {
         // Git reads it where such a file is gone again; `git add -N` writes it.
         repo.blob(b"")?;
@@ -123,7 +106,7 @@ fn check_submodules(git: &Git, repo: &git2::Repository, document: &Document, tre
 pub struct Applied {
     /// How many files there are, where each was found to be as the tree has
     /// it while it was written.
-    exact: Option<usize>,
+    pub(super) exact: Option<usize>,
     /// Submodules, empty for now, for which the project names an address.
     pub submodules: Vec<Vec<u8>>,
     /// Those for which it names none.
@@ -152,46 +135,6 @@ fn repositories<'a>(paths: impl Iterator<Item = &'a [u8]> + Clone) -> Vec<PathBu
     };
     let found: BTreeSet<&[u8]> = paths.filter_map(folder).filter(|folder| heads.contains(folder)).collect();
     found.into_iter().map(|folder| PathBuf::from(OsStr::from_bytes(folder))).collect()
-}
-
-/// Compares a restored workspace with its snapshot. Where every file was
-/// hashed while it was written, only that there are no others is left to see;
-/// otherwise the scan that captured it is made again.
-///
-/// # Errors
-/// When the workspace cannot be read.
-pub fn parity(git: &Git, root: &Path, document: &Document, applied: &Applied) -> Result<Parity> {
-    let repo = git2::Repository::open(root)?;
-    if let Some(files) = applied.exact
-        && files::count(root)? == files
-        && let Ok(index) = index::read(&repo.path().join("index"))
-    {
-        let restored_index = index::hash(&index);
-        return Ok(Parity {
-            ok: restored_index == document.index.digest,
-            tree: document.tree.0.to_string(),
-            restored_tree: document.tree.0.to_string(),
-            index: document.index.digest,
-            restored_index,
-        });
-    }
-    let scratch = ScratchRepo::new(&repo, &document.settings, &[])?;
-    scratch.distrust(git)?;
-    // Captured files are part of the tree whatever ignore rules say here.
-    let files = files::flatten(&repo, document.tree.0)?.into_iter().filter(|file| !file.is_submodule());
-    let named: Vec<Vec<u8>> = files.map(|file| file.path).collect();
-    let tracked: HashSet<Vec<u8>> = scratch.original_index(git)?.into_iter().map(|entry| entry.path).collect();
-    let named: Vec<Vec<u8>> = named.into_iter().filter(|path| !tracked.contains(path)).collect();
-    let (scan, ()) =
-        scan((&scratch, &repo), git, Selection { include: &[], named: &named, max_lfs: u64::MAX }, |_| Ok(()))?;
-    let restored_index = index::hash(&scan.index);
-    Ok(Parity {
-        ok: scan.tree == document.tree.0 && restored_index == document.index.digest,
-        tree: document.tree.0.to_string(),
-        restored_tree: scan.tree.to_string(),
-        index: document.index.digest,
-        restored_index,
-    })
 }
 
 fn write_settings(repo: &git2::Repository, document: &Document) -> Result<()> {

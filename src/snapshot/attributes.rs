@@ -9,7 +9,7 @@ use super::document::{AutoCrlf, Eol, Settings};
 use super::files::TreeFile;
 
 /// Git ignores larger files of attributes.
-const MAX_ATTRIBUTES: u64 = 100 << 20;
+pub(super) const MAX_ATTRIBUTES: u64 = 100 << 20;
 
 /// What attributes and settings ask for together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,11 +51,20 @@ impl Asked {
         let mut asked = Self::by(settings);
         let odb = repo.odb()?;
         for file in files.iter().filter(|file| !file.is_submodule() && is_attributes(&file.path)) {
-            if odb.read_header(file.object)?.0 as u64 <= MAX_ATTRIBUTES {
-                asked.see(odb.read(file.object)?.data());
-            }
+            asked.see_blob(&odb, file.object)?;
         }
         Ok(asked)
+    }
+
+    /// Adds what the attributes in a blob ask for.
+    ///
+    /// # Errors
+    /// When it is missing.
+    pub(super) fn see_blob(&mut self, odb: &git2::Odb<'_>, blob: git2::Oid) -> Result<()> {
+        if odb.read_header(blob)?.0 as u64 <= MAX_ATTRIBUTES {
+            self.see(odb.read(blob)?.data());
+        }
+        Ok(())
     }
 
     /// What the attributes in these files ask for, read as git does: nothing

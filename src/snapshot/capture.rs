@@ -16,7 +16,7 @@ use super::history::{History, Position, commit, history};
 use super::index::{self, Entry};
 use super::left_out::{self, LeftOut};
 use super::operation::Operation;
-use super::scan::{self, Scan, scan};
+use super::scan::{Scan, scan};
 use super::scratch::ScratchRepo;
 use super::status::Selection;
 use super::verbatim::{self, Verbatim};
@@ -83,7 +83,8 @@ pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Dr
     let others = operation.as_ref().map_or_else(Vec::new, Operation::names);
     let position = Position { head: &head_commit, branch: home.as_deref(), others: &others };
     let selection = Selection { include: &options.include, named: &[], max_lfs: options.max_lfs };
-    let (mut scan, aside) = scan((&scratch, repo), git, selection, |index| aside(repo, &scratch, position, index))?;
+    let (mut scan, aside) =
+        scan((&scratch, repo), git, selection, |index, asked| aside(repo, &scratch, position, index, asked))?;
     let walked = std::mem::take(&mut scan.walked);
     let Aside { history, digest, mut left_out, asked, mut candidates } = aside;
     if asked != scan.beside.asked {
@@ -263,14 +264,19 @@ struct Aside {
     candidates: Vec<verbatim::Candidate>,
 }
 
-fn aside(repo: &git2::Repository, scratch: &ScratchRepo, position: Position<'_>, entries: &[Entry]) -> Result<Aside> {
+fn aside(
+    repo: &git2::Repository,
+    scratch: &ScratchRepo,
+    position: Position<'_>,
+    entries: &[Entry],
+    asked: Asked,
+) -> Result<Aside> {
     refuse::names(entries)?;
     let unpushed = submodule::look(scratch, entries)?;
     let history = history(repo, position)?;
     let mut left_out = left_out::stash(repo);
     left_out.extend(left_out::branches(repo, position)?);
     left_out.extend(unpushed.iter().map(LeftOut::submodule));
-    let asked = scan::asked(scratch, entries, &[]);
     let candidates = verbatim::candidates(scratch, asked, entries)?;
     Ok(Aside { history, digest: index::hash(entries), left_out, asked, candidates })
 }

@@ -10,12 +10,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use sha1::{Digest as _, Sha1};
 
 use super::bounds::MAX_TREE;
 use super::index::Stat;
+use super::scratch::joined;
 use crate::error::integrity;
 use crate::git::{Call, Git, check_entry_name};
 
@@ -267,7 +268,7 @@ fn blob_hash(content: &[u8]) -> [u8; 20] {
     Sha1::new().chain_update(header).chain_update(content).finalize().into()
 }
 
-fn open_folder(top: BorrowedFd<'_>, folder: &Path) -> Result<OwnedFd> {
+pub(super) fn open_folder(top: BorrowedFd<'_>, folder: &Path) -> Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let path = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -313,9 +314,7 @@ fn copy_large(call: Call, object: git2::Oid, size: usize, to: &mut dyn Write) ->
     if hash.finalize()[..] == *object.as_bytes() { Ok(()) } else { Err(integrity("the content is damaged").into()) }
 }
 
-/// Puts a content in the place of a file that was written. Its time lies in
-/// the past: git would otherwise not believe the index, look into the file and
-/// find no pointer.
+/// Puts a content in the place of a file that was written.
 ///
 /// # Errors
 /// When the content cannot be read to its end; the file is then as it was.
@@ -339,9 +338,6 @@ pub(super) fn replace(
         let _ = std::fs::remove_file(&draft);
         return Err(error.context(shown()));
     }
-    let written = rustix::fs::fstat(&new)?;
-    let past = Timespec { tv_sec: written.st_mtime - 2, tv_nsec: 0 };
-    rustix::fs::futimens(&new, &Timestamps { last_access: past, last_modification: past })?;
     rustix::fs::renameat(CWD, &draft, &folder, name).with_context(shown)?;
     Ok(Stat::from(&rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
 }
@@ -371,9 +367,8 @@ pub(super) fn write_converted(
     let call = || git.aside(repo.path()).env("GIT_WORK_TREE", root).env("GIT_INDEX_FILE", &index).cwd(root);
     call().args(["-c", "core.sparseCheckout=false", "read-tree"]).arg(&tree.to_string()).run(b"")?;
     let wanted: Vec<&[u8]> = files.iter().map(|file| &*file.path).filter(|path| !skipped.contains(path)).collect();
-    let mut input = wanted.join(&0);
-    input.push(0);
-    call().args(["checkout-index", "-q", "-z", "--stdin"]).run(&input).context("cannot write the working files")?;
+    let write = call().args(["checkout-index", "-q", "-z", "--stdin"]);
+    write.run(&joined(&wanted)).context("cannot write the working files")?;
     std::fs::remove_file(&index)?;
     files
         .iter()

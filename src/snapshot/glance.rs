@@ -64,6 +64,9 @@ pub(super) struct Tracked<'a> {
     pub(super) written: (i64, i64),
     /// Whether executable bits mean something here.
     pub(super) file_mode: bool,
+    /// Whether git may read a file that did not change as another, since
+    /// attributes or settings did.
+    pub(super) read_otherwise: bool,
 }
 
 /// Looks at everything.
@@ -248,8 +251,9 @@ impl Walk<'_> {
     /// was, and still look the same.
     fn is_racy(&self, (seconds, nanoseconds): (u32, u32)) -> bool {
         let written = self.tracked.written;
-        // Where times have no fractions, a second is the tick.
-        if nanoseconds == 0 || written.1 == 0 {
+        // Where times have no fractions, a second is the tick; and so it is for
+        // most builds of git.
+        if nanoseconds == 0 || written.1 == 0 || self.tracked.read_otherwise {
             return i64::from(seconds) >= written.0;
         }
         let ns = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);

@@ -5,7 +5,7 @@
 //! It sees them in an index of their own, so that the work grows with the change
 //! and not with the checkout. The trees are HEAD's with these paths changed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::Result;
 
@@ -68,23 +68,30 @@ pub(super) fn scan<T>(
     (scratch, repo): (&ScratchRepo, &git2::Repository),
     git: &Git,
     selection: Selection<'_>,
-    meanwhile: impl FnOnce(&[Entry]) -> Result<T>,
+    meanwhile: impl FnOnce(&[Entry], Asked) -> Result<T>,
 ) -> Result<(Scan, T)> {
-    let (index, mut seen, staged, aside) = std::thread::scope(|scope| {
+    let (index, mut seen, staged, (asked, aside)) = std::thread::scope(|scope| {
         let asking = scope.spawn(|| staged(scratch, git));
         let index = scratch.original_index(git)?;
         let written = scratch.index_written()?;
+        let asked = asked(scratch, &index, &[])?;
         let file_mode = scratch.settings.file_mode != Some(false);
-        let tracked = Tracked { work_tree: &scratch.work_tree, entries: &index, written, file_mode };
+        let tracked = Tracked {
+            work_tree: &scratch.work_tree,
+            entries: &index,
+            written,
+            file_mode,
+            read_otherwise: asked.normal || asked.lfs,
+        };
         let (aside, seen) = std::thread::scope(|scope| {
             let looking = scope.spawn(move || glance(tracked));
-            (meanwhile(&index), looking.join())
+            (meanwhile(&index, asked), looking.join())
         });
         let staged = asking.join().map_err(|_| anyhow::anyhow!("a thread that looks at the index died"));
         // What is refused says more than what git makes of it.
         let aside = aside?;
         let seen = seen.map_err(|_| anyhow::anyhow!("a thread that looks at the checkout died"))??;
-        Ok::<_, anyhow::Error>((index, seen, staged??, aside))
+        Ok::<_, anyhow::Error>((index, seen, staged??, (asked, aside)))
     })?;
     let walked = folders::walk(repo, &mut seen)?;
     let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
@@ -106,7 +113,10 @@ pub(super) fn scan<T>(
         lines.iter().filter(|(_, line)| line.must_be_read()).map(|(path, _)| path.clone()).collect();
     // Git would pass over some of them without an error.
     read.iter().try_for_each(|path| refuse::name(path, false))?;
-    let asked = asked(scratch, &index, &read);
+    // Attributes that git does not track say more.
+    let more = read.iter().any(|path| is_attributes(path));
+    let asked = if more { self::asked(scratch, &index, &read)? } else { asked };
+    scratch.set_attributes_aside(&index, &read)?;
     let lfs = asked.lfs.then(|| Stored::new(selection.max_lfs));
     let mut beside = Beside { asked, lfs, verbatim: BTreeMap::new() };
     let files = capture(scratch, git, &index, &read, &mut beside)?;
@@ -183,10 +193,24 @@ pub(super) fn scan<T>(
     ))
 }
 
-/// What the attributes that hold here ask for.
-pub(super) fn asked(scratch: &ScratchRepo, index: &[Entry], read: &[Vec<u8>]) -> Asked {
-    let paths = index.iter().map(|entry| &entry.path).chain(read).filter(|path| is_attributes(path));
-    Asked::of_files(&scratch.settings, paths.filter_map(|path| scratch.open(path).ok()))
+/// What the attributes that hold here ask for, and those that held when files
+/// were written which git has not looked at since: the index's and HEAD's.
+///
+/// # Errors
+/// When HEAD's tree cannot be read.
+fn asked(scratch: &ScratchRepo, index: &[Entry], read: &[Vec<u8>]) -> Result<Asked> {
+    let tracked = || index.iter().filter(|entry| is_attributes(&entry.path));
+    let paths = tracked().map(|entry| &entry.path).chain(read.iter().filter(|path| is_attributes(path)));
+    let mut asked = Asked::of_files(&scratch.settings, paths.filter_map(|path| scratch.open(path).ok()));
+    let own = git2::Repository::open_bare(scratch.path())?;
+    let (head, odb) = (own.head()?.peel_to_tree()?, own.odb()?);
+    let root = [b".gitattributes".to_vec()];
+    let paths: BTreeSet<&Vec<u8>> = root.iter().chain(tracked().map(|entry| &entry.path)).collect();
+    let of_head = paths.into_iter().filter_map(|path| head.get_path(path_of(path)).ok()).map(|entry| entry.id());
+    let blobs: BTreeSet<git2::Oid> = of_head.chain(tracked().map(|entry| entry.object)).collect();
+    // One that a partial clone lacks was never used to write files.
+    blobs.into_iter().for_each(|blob| drop(asked.see_blob(&odb, blob)));
+    Ok(asked)
 }
 
 pub(super) fn path_of(path: &[u8]) -> &std::path::Path {

@@ -5,7 +5,7 @@
 //! checkout are therefore never seen by the git program.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, CWD, FileType};
 
+use super::attributes::{MAX_ATTRIBUTES, is_attributes};
 use super::document::{AutoCrlf, Eol, Settings};
 use super::index::{self, Entry, Stat};
 use super::scan::path_of;
@@ -59,7 +60,7 @@ impl ScratchRepo {
         let own = self.folder.path();
         let common = repo.commondir();
         let (shared, private) = (Beneath::open(common)?, Beneath::open(repo.path())?);
-        for dir in ["objects/info", "refs/heads", "info"] {
+        for dir in ["objects/info", "refs/heads", "info", "attributes"] {
             fs::create_dir_all(own.join(dir))?;
         }
         let head = repo.head()?.peel_to_commit()?.id();
@@ -101,6 +102,46 @@ impl ScratchRepo {
     /// A call of git that sees the scratch repository and the checkout's files.
     pub(super) fn git(&self, git: &Git) -> Call {
         git.aside(self.path()).env("GIT_WORK_TREE", &self.work_tree).cwd(&self.work_tree)
+    }
+
+    /// A call of git that sees the attributes which the snapshot will have, and
+    /// no files: it writes as a restore does. In the checkout git may also go by
+    /// ignored files of attributes, and by removed ones that the index still has.
+    pub(super) fn git_as_restored(&self, git: &Git) -> Call {
+        let files = self.attributes();
+        let call = git.aside(self.path()).env("GIT_WORK_TREE", &files).cwd(&files);
+        call.env("GIT_INDEX_FILE", self.path().join("index.none"))
+    }
+
+    fn attributes(&self) -> PathBuf {
+        self.path().join("attributes")
+    }
+
+    /// Sets aside the attributes which the snapshot will have: those of the
+    /// index, as the checkout has them, and of `more` paths.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(super) fn set_attributes_aside(&self, index: &[Entry], more: &[Vec<u8>]) -> Result<()> {
+        let place = |path: &[u8]| -> Result<File> {
+            let full = self.attributes().join(path_of(path));
+            fs::create_dir_all(full.parent().unwrap_or(&full))?;
+            Ok(File::create(full)?)
+        };
+        let own = git2::Repository::open_bare(self.path())?;
+        let absent = |entry: &&Entry| entry.skip_worktree && self.stat(&entry.path).is_none();
+        for entry in index.iter().filter(|entry| is_attributes(&entry.path)).filter(absent) {
+            if let Ok(blob) = own.find_blob(entry.object) {
+                place(&entry.path)?.write_all(blob.content())?;
+            }
+        }
+        let paths = index.iter().map(|entry| &entry.path).chain(more).filter(|path| is_attributes(path));
+        for path in paths {
+            if let Ok(file) = self.open(path) {
+                std::io::copy(&mut file.take(MAX_ATTRIBUTES), &mut place(path)?)?;
+            }
+        }
+        Ok(())
     }
 
     /// The checkout's index as it was when the capture began.

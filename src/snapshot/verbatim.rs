@@ -40,7 +40,7 @@ pub(super) type Candidate = (Entry, Sizes);
 /// # Errors
 /// When the captured objects cannot be read.
 pub(super) fn candidates(scratch: &ScratchRepo, asked: Asked, index: &[Entry]) -> Result<Vec<Candidate>> {
-    if !asked.normal {
+    if !asked.normal && !asked.lfs {
         return Ok(Vec::new());
     }
     let own = git2::Repository::open_bare(scratch.path())?;
@@ -65,8 +65,7 @@ fn there(entry: &Entry, size: usize) -> bool {
     size as u32 == entry.stat.size
 }
 
-/// Those of the candidates that attributes do not explain. Git reads those in
-/// the checkout: it must have been seen before that they are files.
+/// Those of the candidates that the snapshot's attributes do not explain.
 ///
 /// # Errors
 /// When git fails.
@@ -77,7 +76,7 @@ pub(super) fn suspects(
     candidates: Vec<Candidate>,
 ) -> Result<Vec<Entry>> {
     let paths: Vec<&[u8]> = candidates.iter().map(|(entry, _)| &*entry.path).collect();
-    let lfs = if asked.lfs { lfs::managed(scratch.git(git), &paths)? } else { HashSet::new() };
+    let lfs = if asked.lfs { lfs::managed(scratch.git_as_restored(git), &paths)? } else { HashSet::new() };
     let rules = if asked.conversion { rules(scratch, git, &paths)? } else { HashMap::new() };
     let is_suspect = |entry: &Entry, sizes: &Sizes| {
         let size = match rules.get(&entry.path).unwrap_or(&Rule::Auto) {
@@ -122,7 +121,7 @@ fn rules(scratch: &ScratchRepo, git: &Git, paths: &[&[u8]]) -> Result<HashMap<Ve
         return Ok(HashMap::new());
     }
     let names = ["text", "eol", "crlf", "ident", "working-tree-encoding", "filter"];
-    let printed = scratch.git(git).args(["check-attr", "-z", "--stdin"]).args(names).run(&joined(paths));
+    let printed = scratch.git_as_restored(git).args(["check-attr", "-z", "--stdin"]).args(names).run(&joined(paths));
     let printed = printed.context("cannot read the attributes")?;
     let fields: Vec<&[u8]> = printed.split(|byte| *byte == 0).collect();
     let mut rules = HashMap::new();
@@ -208,7 +207,8 @@ fn write(scratch: &ScratchRepo, git: &Git, index: &Path, paths: &[&[u8]]) -> Res
     let mut prefix = OsString::from("--prefix=");
     prefix.push(&folder);
     prefix.push("/");
-    let call = scratch.git(git).env("GIT_INDEX_FILE", index).args(["checkout-index", "-q", "-z", "--stdin"]);
+    let call =
+        scratch.git_as_restored(git).env("GIT_INDEX_FILE", index).args(["checkout-index", "-q", "-z", "--stdin"]);
     call.args([prefix]).run(&joined(paths)).context("cannot see how git would write the files")?;
     Ok(folder)
 }

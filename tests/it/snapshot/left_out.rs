@@ -97,3 +97,20 @@ fn what_is_neither_file_nor_link() {
     assert_eq!(workspace.git(&["status", "--porcelain"]), " D tracked\n?? file");
     assert!(workspace.path.join("run/alone").is_dir() && !workspace.path.join("run/alone/pipe").exists());
 }
+
+/// Git cannot look for the folder's files there, and says nothing of them.
+#[test]
+fn an_ignored_link_to_itself_in_place_of_a_folder() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.write("d/file", "x");
+    repo.commit("more");
+    repo.remove("d/file");
+    std::fs::remove_dir(repo.path.join("d")).unwrap();
+    repo.symlink("d", "d");
+    repo.write(".gitignore", "/d\n");
+    assert_eq!(left_out(&trip, repo), (String::new(), vec![]));
+    let workspace = trip.enter(&trip.publish(repo));
+    assert_eq!(workspace.git(&["status", "--porcelain"]), " D d/file\n?? .gitignore");
+    assert!(workspace.path.join("d").symlink_metadata().is_err());
+}

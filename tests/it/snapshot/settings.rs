@@ -1,6 +1,7 @@
 //! The settings that decide how files are written.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::support::{Facts, Repo, Trip};
 
@@ -113,6 +114,80 @@ fn line_ends_that_git_believes_to_know() {
         trip.lab.dev.envctl(args).cwd(&workspace.path).ok();
         Facts::of(&repo).assert_same(&Facts::of(&trip.enter(&trip.lab.store.reference("back"))));
     }
+}
+
+/// Attributes that came after the files: git would read them as others now, but
+/// believes its index and does not look.
+#[test]
+fn attributes_that_are_younger_than_the_files() {
+    for (autocrlf, text, attributes) in [
+        ("true", "one\r\ntwo\r\n", "* -text\n"),
+        ("false", "one\r\ntwo\r\n", "* text\n"),
+        ("input", "one\r\ntwo\r\n", "* text eol=crlf\n"),
+        ("true", "one\r\ntwo\n", "* text\n"),
+        ("false", "$Id: old$\r\n", "* text ident\n"),
+        ("false", "one\ntwo\n", "* text eol=crlf\n"),
+    ] {
+        for (committed, lfs) in [(false, false), (true, false), (false, true)] {
+            let (trip, mut repo) = with_text();
+            if lfs {
+                repo = repo.with_lfs();
+                repo.write(".gitattributes", "*.bin filter=lfs -text\n");
+            }
+            repo.write("d/c.txt", text);
+            repo.write("d/z.txt", "z\n");
+            repo.git(&["config", "core.autocrlf", autocrlf]);
+            repo.commit("files");
+            check_out_again(&repo);
+            repo.push();
+            believe(&repo);
+            repo.write("d/.gitattributes", attributes);
+            if committed {
+                repo.commit("attributes");
+            }
+            let before = fs::read(repo.path.join("d/c.txt")).unwrap();
+            let workspace = trip.round(&repo);
+            let arrived = fs::read(workspace.path.join("d/c.txt")).unwrap();
+            let words = format!("{autocrlf} {text:?} {attributes:?} {committed} {lfs}");
+            assert_eq!(arrived.escape_ascii().to_string(), before.escape_ascii().to_string(), "{words}");
+            assert!(!workspace.git(&["status", "--porcelain"]).contains(".txt"), "{words}");
+        }
+    }
+}
+
+/// The other way round: attributes that files were written by are gone again.
+#[test]
+fn attributes_that_are_gone() {
+    for (attributes, is_lfs) in [("* text eol=crlf\n", false), ("*.bin filter=lfs -text\n", true)] {
+        for staged in [false, true] {
+            let (trip, mut repo) = with_text();
+            if is_lfs {
+                repo = repo.with_lfs();
+            }
+            repo.write(".gitattributes", attributes);
+            repo.write("d/new.bin", "not pushed\n");
+            repo.commit("attributes");
+            check_out_again(&repo);
+            believe(&repo);
+            repo.remove(".gitattributes");
+            if staged {
+                repo.git(&["add", ".gitattributes"]);
+            }
+            let files = ["a.txt", "d/new.bin"].map(|name| fs::read(repo.path.join(name)).unwrap());
+            assert_eq!(files[0].contains(&b'\r'), !is_lfs);
+            let workspace = trip.round(&repo);
+            assert_eq!(files, ["a.txt", "d/new.bin"].map(|name| fs::read(workspace.path.join(name)).unwrap()));
+        }
+    }
+}
+
+/// Makes files older than the index, so that git takes them for known.
+fn believe(repo: &Repo) {
+    for name in repo.git(&["ls-files"]).lines() {
+        let file = fs::File::options().append(true).open(repo.path.join(name)).unwrap();
+        file.set_modified(file.metadata().unwrap().modified().unwrap() - Duration::from_secs(10)).unwrap();
+    }
+    repo.git(&["update-index", "--refresh"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod alive;
 mod busybox;
 mod call;
+mod cases;
 mod crowd;
 mod facts;
 mod forge;
@@ -29,6 +30,7 @@ mod trip;
 pub use alive::{Alive, Marker};
 pub use busybox::busybox;
 pub use call::{Call, Run, until, until_it_heeds};
+pub use cases::cases;
 pub use crowd::{Crowd, Member};
 pub use facts::{Facts, tree};
 pub use forge::{Forged, Objects, forge, forge_text};

@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 
 use super::{make_a_mess, task_with};
-use crate::support::{Facts, Repo, Trip};
+use crate::support::{Facts, Repo, Trip, cases};
 
 /// Removes the workspace of this task by hand; the salvage, where there is one.
 #[track_caller]
@@ -135,8 +135,7 @@ fn random_states_come_back() {
     let trip = Trip::new();
     let task = task_with(&trip, "one");
     let dev = &trip.lab.dev;
-    let config = Config { cases: 12, failure_persistence: None, max_shrink_iters: 30, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&vec(step, 1..12), |steps| {
+    let outcome = TestRunner::new(cases(12)).run(&vec(step, 1..12), |steps| {
         let workspace = trip.enter_with(&task, &[]);
         for step in &steps {
             match step {

@@ -200,6 +200,25 @@ fn submodule(repo: &Repo, finished: bool) {
     }
 }
 
+/// Removes ignored links that lead back to themselves. They do not travel, and
+/// where one stands in place of a tracked folder git cannot look into it and
+/// says nothing of what is gone, which it does say where the link is not.
+pub(super) fn open_ignored_rounds(repo: &Repo) {
+    for path in PATHS {
+        let full = repo.path.join(OsStr::from_bytes(path));
+        let goes_round = fs::metadata(&full).is_err_and(|error| error.raw_os_error() == Some(libc::ELOOP));
+        if goes_round
+            && repo
+                .call(&[OsStr::new("check-ignore"), "--quiet".as_ref(), "--".as_ref(), OsStr::from_bytes(path)])
+                .run()
+                .code
+                == 0
+        {
+            clear(&full);
+        }
+    }
+}
+
 /// Takes away what stands at a path, and files and links above it.
 pub(super) fn make_room(repo: &Repo, path: &[u8]) {
     let path = Path::new(OsStr::from_bytes(path));

@@ -1,0 +1,118 @@
+//! Whether a restored workspace is what was captured.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::apply::Applied;
+use super::attributes::Asked;
+use super::document::Document;
+use super::scan::{path_of, scan};
+use super::scratch::ScratchRepo;
+use super::status::Selection;
+use super::{files, index, verbatim};
+use crate::digest::Digest;
+use crate::git::Git;
+
+/// Whether what was restored is what was captured, by hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parity {
+    /// Both hashes agree.
+    pub ok: bool,
+    /// The tree of the working files, as captured.
+    pub tree: String,
+    /// The tree of the working files, as restored.
+    pub restored_tree: String,
+    /// The index's hash, as captured.
+    pub index: Digest,
+    /// The index's hash, as restored.
+    pub restored_index: Digest,
+}
+
+/// Compares a restored workspace with its snapshot. Where every file was
+/// hashed while it was written, only that there are no others is left to see;
+/// otherwise the scan that captured it is made again.
+///
+/// # Errors
+/// When the workspace cannot be read.
+pub fn parity(git: &Git, root: &Path, document: &Document, applied: &Applied) -> Result<Parity> {
+    let repo = git2::Repository::open(root)?;
+    if let Some(files) = applied.exact
+        && files::count(root)? == files
+        && let Ok(index) = index::read(&repo.path().join("index"))
+    {
+        let restored_index = index::hash(&index);
+        return Ok(Parity {
+            ok: restored_index == document.index.digest,
+            tree: document.tree.0.to_string(),
+            restored_tree: document.tree.0.to_string(),
+            index: document.index.digest,
+            restored_index,
+        });
+    }
+    let scratch = ScratchRepo::new(&repo, &document.settings, &[])?;
+    scratch.distrust(git)?;
+    // Captured files are part of the tree whatever ignore rules say here.
+    let files = files::flatten(&repo, document.tree.0)?.into_iter().filter(|file| !file.is_submodule());
+    let named: Vec<Vec<u8>> = files.map(|file| file.path).collect();
+    let tracked: HashSet<Vec<u8>> = scratch.original_index(git)?.into_iter().map(|entry| entry.path).collect();
+    let named: Vec<Vec<u8>> = named.into_iter().filter(|path| !tracked.contains(path)).collect();
+    let (scan, ()) =
+        scan((&scratch, &repo), git, Selection { include: &[], named: &named, max_lfs: u64::MAX }, |_, _| Ok(()))?;
+    let restored_index = index::hash(&scan.index);
+    let agrees = scan.tree == document.tree.0 || reads_otherwise(git, &repo, &scratch, document, scan.tree)?;
+    let restored_tree = if agrees { document.tree.0 } else { scan.tree };
+    Ok(Parity {
+        ok: agrees && restored_index == document.index.digest,
+        tree: document.tree.0.to_string(),
+        restored_tree: restored_tree.to_string(),
+        index: document.index.digest,
+        restored_index,
+    })
+}
+
+/// Whether the two trees differ in files alone that are, byte by byte, what was
+/// captured, and that git would read as others now: attributes changed after
+/// they were written. The checkout's git did not look at them again, and the
+/// capture did not either.
+fn reads_otherwise(
+    git: &Git,
+    repo: &git2::Repository,
+    scratch: &ScratchRepo,
+    document: &Document,
+    found: git2::Oid,
+) -> Result<bool> {
+    let captured = repo.find_tree(document.tree.0)?;
+    // What the scan stored is in the scratch repository only.
+    let own = git2::Repository::open_bare(scratch.path())?;
+    let diff = own.diff_tree_to_tree(Some(&own.find_tree(captured.id())?), Some(&own.find_tree(found)?), None)?;
+    let mut paths = HashSet::new();
+    for delta in diff.deltas() {
+        let (before, after) = (delta.old_file(), delta.new_file());
+        let is_same_file = delta.status() == git2::Delta::Modified && before.mode() == after.mode();
+        match before.path_bytes() {
+            Some(path) if is_same_file => drop(paths.insert(path.to_vec())),
+            _ => return Ok(false),
+        }
+    }
+    let of_index: HashMap<Vec<u8>, index::Entry> = index::read(&repo.path().join("index"))?
+        .into_iter()
+        .filter(|entry| entry.stage == 0 && paths.contains(&entry.path))
+        .map(|entry| (entry.path.clone(), entry))
+        .collect();
+    let settled = |path: &Vec<u8>| {
+        let entry = of_index.get(path)?;
+        let object = captured.get_path(path_of(path)).ok()?.id();
+        let is_known = entry.object == object && scratch.lstat(path) == Some(entry.stat);
+        is_known.then(|| entry.clone())
+    };
+    let Some(entries) = paths.iter().map(settled).collect::<Option<Vec<_>>>() else { return Ok(false) };
+    // Contents are compared, and not sizes only.
+    let asked = Asked { conversion: true, ..Asked::default() };
+    let differ = verbatim::find_settled(scratch, git, asked, entries)?;
+    let wanted = document.verbatim.iter().filter(|file| paths.contains(&file.path.0));
+    let wanted: BTreeMap<Vec<u8>, git2::Oid> = wanted.map(|file| (file.path.0.clone(), file.object.0)).collect();
+    Ok(differ == wanted)
+}
