@@ -16,8 +16,10 @@ pub(super) const MAX_ATTRIBUTES: u64 = 100 << 20;
 pub(super) struct Asked {
     /// Files are converted when they are written: then the git program does it.
     pub(super) conversion: bool,
-    /// Settings ask for it, whatever attributes say.
-    pub(super) everywhere: bool,
+    /// Lines of texts end as on Windows, where attributes do not say how.
+    pub(super) crlf: bool,
+    /// So they do in files that look like texts, of which attributes say nothing.
+    pub(super) guessed: bool,
     /// Files may lose something when they are read.
     pub(super) normal: bool,
     /// Files are kept by Git LFS.
@@ -26,9 +28,10 @@ pub(super) struct Asked {
 
 impl Asked {
     fn by(settings: &Settings) -> Self {
-        let everywhere = settings.autocrlf == Some(AutoCrlf::True) || settings.eol == Some(Eol::Crlf);
-        let normal = everywhere || settings.autocrlf.is_some();
-        let mut asked = Asked { conversion: everywhere, everywhere, normal, lfs: false };
+        let guessed = settings.autocrlf == Some(AutoCrlf::True);
+        let crlf = guessed || settings.autocrlf.is_none() && settings.eol == Some(Eol::Crlf);
+        let normal = crlf || settings.autocrlf.is_some();
+        let mut asked = Asked { conversion: crlf, crlf, guessed, normal, lfs: false };
         asked.see(settings.attributes.as_ref().map_or(b"", |text| &text.0));
         asked
     }

@@ -96,6 +96,10 @@ pub(super) fn scan<T>(
     let walked = folders::walk(repo, &mut seen)?;
     let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
     let present: Vec<Vec<u8>> = there.map(|(entry, _)| entry.path.clone()).collect();
+    // Git goes by them, ignored or not.
+    let attributes = seen.others.iter().filter(|path| is_attributes(path) && scratch.regular(path).is_some());
+    let named: Vec<Vec<u8>> = selection.named.iter().chain(attributes).cloned().collect();
+    let selection = Selection { named: &named, ..selection };
     let suspects = seen.fates.iter().filter(|fate| **fate == Fate::Suspect).count();
     let lines = if suspects <= MAX_SUSPECTS && seen.suspect_bytes <= MAX_SUSPECT_BYTES {
         let untracked = untracked(scratch, git, &seen)?;

@@ -105,8 +105,8 @@ impl ScratchRepo {
     }
 
     /// A call of git that sees the attributes which the snapshot will have, and
-    /// no files: it writes as a restore does. In the checkout git may also go by
-    /// ignored files of attributes, and by removed ones that the index still has.
+    /// no files: it writes as a restore does. In the checkout git also goes by
+    /// removed ones that the index still has.
     pub(super) fn git_as_restored(&self, git: &Git) -> Call {
         let files = self.attributes();
         let call = git.aside(self.path()).env("GIT_WORK_TREE", &files).cwd(&files);

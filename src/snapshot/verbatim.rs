@@ -53,11 +53,12 @@ pub(super) fn candidates(scratch: &ScratchRepo, asked: Asked, index: &[Entry]) -
         if asked.conversion {
             odb.read(entry.object).ok().map(|object| Sizes::of(object.data()))
         } else {
-            odb.read_header(entry.object).ok().map(|(size, _)| Sizes { plain: size, with_cr: size, is_text: false })
+            odb.read_header(entry.object).ok().map(|(size, _)| Sizes::plain(size))
         }
     };
     let sized = index.iter().filter(settled).filter_map(|entry| Some((entry, sizes(entry)?)));
-    let sized = sized.filter(|(entry, sizes)| !there(entry, sizes.plain) || !there(entry, sizes.with_cr));
+    // Other conversions change what no size tells.
+    let sized = sized.filter(|(entry, sizes)| asked.conversion || !there(entry, sizes.plain));
     Ok(sized.map(|(entry, sizes)| (entry.clone(), sizes)).collect())
 }
 
@@ -79,11 +80,14 @@ pub(super) fn suspects(
     let lfs = if asked.lfs { lfs::managed(scratch.git_as_restored(git), &paths)? } else { HashSet::new() };
     let rules = if asked.conversion { rules(scratch, git, &paths)? } else { HashMap::new() };
     let is_suspect = |entry: &Entry, sizes: &Sizes| {
-        let size = match rules.get(&entry.path).unwrap_or(&Rule::Auto) {
+        let size = match rules.get(&entry.path).unwrap_or(&Rule::Unspecified) {
             Rule::Other => return true,
             Rule::Crlf => sizes.with_cr,
-            Rule::Auto if asked.everywhere && sizes.is_text => sizes.with_cr,
-            Rule::Plain | Rule::Auto => sizes.plain,
+            Rule::Text if asked.crlf => sizes.with_cr,
+            Rule::AutoCrlf => sizes.guessed,
+            Rule::Auto if asked.crlf => sizes.guessed,
+            Rule::Unspecified if asked.guessed => sizes.guessed,
+            Rule::Plain | Rule::Text | Rule::Auto | Rule::Unspecified => sizes.plain,
         };
         !there(entry, size)
     };
@@ -91,29 +95,72 @@ pub(super) fn suspects(
     Ok(kept.map(|(entry, _)| entry.clone()).collect())
 }
 
-/// How long a content is, as it is and with a carriage return in each line.
+/// How long a content is: as it is, with a carriage return in each line, and
+/// with them only if git takes it for a text without any.
 #[derive(Debug)]
 pub(super) struct Sizes {
     plain: usize,
     with_cr: usize,
-    is_text: bool,
+    guessed: usize,
 }
 
 impl Sizes {
+    fn plain(size: usize) -> Self {
+        Sizes { plain: size, with_cr: size, guessed: size }
+    }
+
+    /// As `gather_stats` of git's `convert.c` counts.
     fn of(content: &[u8]) -> Self {
-        let lines = content.iter().filter(|byte| **byte == b'\n').count();
-        Sizes { plain: content.len(), with_cr: content.len() + lines, is_text: !content.contains(&0) }
+        let (mut lines, mut returns, mut printable, mut others) = (0, 0, 0_usize, 0_usize);
+        let mut before = 0;
+        for byte in content {
+            match byte {
+                b'\n' => lines += usize::from(before != b'\r'),
+                b'\r' => returns += 1,
+                b'\t' | 0x08 | 0x0c | 0x1b | b' '..=0x7e | 0x80.. => printable += 1,
+                // One of these is enough.
+                0 => others = usize::MAX / 2,
+                _ => others += 1,
+            }
+            before = *byte;
+        }
+        // The end of a file, once.
+        if before == 0x1a {
+            others -= 1;
+        }
+        let is_plain_text = returns == 0 && others <= printable >> 7;
+        let (plain, with_cr) = (content.len(), content.len() + lines);
+        Sizes { plain, with_cr, guessed: if is_plain_text { with_cr } else { plain } }
     }
 }
 
-/// What attributes say about how a file is written.
+/// What attributes say about the line ends of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
-    /// Nothing: settings decide.
-    Auto,
+    Unspecified,
     Plain,
     Crlf,
-    /// More than line ends.
+    /// A text, and nothing of its ends.
+    Text,
+    /// If it looks like a text.
+    Auto,
+    AutoCrlf,
+    /// More than line ends, or nothing that is known.
     Other,
+}
+
+impl Rule {
+    fn by(text: &[u8], eol: &[u8]) -> Self {
+        match (text, eol) {
+            (b"unset" | b"input", _) | (b"set" | b"auto" | b"unspecified", b"lf") => Rule::Plain,
+            (b"set" | b"unspecified", b"crlf") => Rule::Crlf,
+            (b"auto", b"crlf") => Rule::AutoCrlf,
+            (b"set", _) => Rule::Text,
+            (b"auto", _) => Rule::Auto,
+            (b"unspecified", _) => Rule::Unspecified,
+            _ => Rule::Other,
+        }
+    }
 }
 
 fn rules(scratch: &ScratchRepo, git: &Git, paths: &[&[u8]]) -> Result<HashMap<Vec<u8>, Rule>> {
@@ -129,15 +176,7 @@ fn rules(scratch: &ScratchRepo, git: &Git, paths: &[&[u8]]) -> Result<HashMap<Ve
     for group in fields.chunks_exact(3 * names.len()) {
         let value = |n: usize| group[3 * n + 2];
         let given = |n: usize| !matches!(value(n), b"unspecified" | b"unset");
-        let rule = if (2..names.len()).any(given) {
-            Rule::Other
-        } else {
-            match (value(0), value(1)) {
-                (b"unset", _) | (_, b"lf") => Rule::Plain,
-                (_, b"crlf") => Rule::Crlf,
-                _ => Rule::Auto,
-            }
-        };
+        let rule = if (2..names.len()).any(given) { Rule::Other } else { Rule::by(value(0), value(1)) };
         rules.insert(group[0].to_vec(), rule);
     }
     Ok(rules)
@@ -258,4 +297,37 @@ pub(super) fn place(
         *stat = files::replace(repo, root, file, |new| files::copy_blob(git, repo, wanted.object.0, new))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_git_takes_for_text() {
+        let sizes = |content: &[u8]| {
+            let Sizes { plain, with_cr, guessed } = Sizes::of(content);
+            (plain, with_cr - plain, guessed - plain)
+        };
+        assert_eq!(sizes(b"one\ntwo\n"), (8, 2, 2));
+        assert_eq!(sizes(b"one\r\ntwo\n"), (9, 1, 0), "some ends are there already");
+        assert_eq!(sizes(b"one\rtwo\n"), (8, 1, 0), "a return alone");
+        assert_eq!(sizes(b"a\0\n"), (3, 1, 0));
+        assert_eq!(sizes(b"\x01\n"), (2, 1, 0));
+        assert_eq!(sizes(&[&[b'a'; 128][..], b"\x01\n"].concat()), (130, 1, 1), "one in 128");
+        assert_eq!(sizes(b"dos\n\x1a"), (5, 1, 1), "the end of a file");
+        assert_eq!(sizes(b""), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_attributes_say_of_line_ends() {
+        let rule = |text: &str, eol: &str| Rule::by(text.as_bytes(), eol.as_bytes());
+        assert_eq!(rule("unspecified", "unspecified"), Rule::Unspecified);
+        assert_eq!(rule("set", "unspecified"), Rule::Text);
+        assert_eq!(rule("unspecified", "crlf"), Rule::Crlf, "it is a text then");
+        assert_eq!(rule("auto", "crlf"), Rule::AutoCrlf);
+        assert_eq!(rule("auto", "lf"), Rule::Plain);
+        assert_eq!(rule("unset", "crlf"), Rule::Plain);
+        assert_eq!(rule("other", "lf"), Rule::Other);
+    }
 }

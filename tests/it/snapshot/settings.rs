@@ -1,7 +1,6 @@
 //! The settings that decide how files are written.
 
 use std::fs;
-use std::time::Duration;
 
 use crate::support::{Facts, Repo, Trip};
 
@@ -140,7 +139,7 @@ fn attributes_that_are_younger_than_the_files() {
             repo.commit("files");
             check_out_again(&repo);
             repo.push();
-            believe(&repo);
+            repo.age();
             repo.write("d/.gitattributes", attributes);
             if committed {
                 repo.commit("attributes");
@@ -153,6 +152,28 @@ fn attributes_that_are_younger_than_the_files() {
             assert!(!workspace.git(&["status", "--porcelain"]).contains(".txt"), "{words}");
         }
     }
+}
+
+/// Git goes by attributes that it does not track and does not list.
+#[test]
+fn attributes_that_are_ignored() {
+    let (trip, repo) = with_text();
+    repo.write(".gitignore", ".gitattributes\n");
+    repo.commit("ignore");
+    repo.push();
+    for folder in ["", "d/"] {
+        repo.write(format!("{folder}.gitattributes"), "*.txt text\n");
+    }
+    repo.write("a.txt", "other\r\n");
+    repo.write("d/c.txt", "other\r\n");
+    let workspace = trip.round(&repo);
+    assert_eq!(fs::read_to_string(workspace.path.join("d/.gitattributes")).unwrap(), "*.txt text\n");
+    assert!(!workspace.git(&["diff"]).contains('\r'));
+    // A link is none.
+    repo.remove(".gitattributes");
+    repo.symlink(".gitattributes", "d/.gitattributes");
+    repo.write("a.txt", "other\n");
+    trip.round(&repo);
 }
 
 /// The other way round: attributes that files were written by are gone again.
@@ -168,7 +189,7 @@ fn attributes_that_are_gone() {
             repo.write("d/new.bin", "not pushed\n");
             repo.commit("attributes");
             check_out_again(&repo);
-            believe(&repo);
+            repo.age();
             repo.remove(".gitattributes");
             if staged {
                 repo.git(&["add", ".gitattributes"]);
@@ -179,15 +200,6 @@ fn attributes_that_are_gone() {
             assert_eq!(files, ["a.txt", "d/new.bin"].map(|name| fs::read(workspace.path.join(name)).unwrap()));
         }
     }
-}
-
-/// Makes files older than the index, so that git takes them for known.
-fn believe(repo: &Repo) {
-    for name in repo.git(&["ls-files"]).lines() {
-        let file = fs::File::options().append(true).open(repo.path.join(name)).unwrap();
-        file.set_modified(file.metadata().unwrap().modified().unwrap() - Duration::from_secs(10)).unwrap();
-    }
-    repo.git(&["update-index", "--refresh"]);
 }
 
 #[test]

@@ -85,6 +85,8 @@ pub(super) enum Step {
     Ignore(&'static str, &'static str),
     /// Attributes in a folder, by which line ends change.
     Attributes(&'static str, &'static str),
+    /// Files get older than the index, and git takes them for known.
+    Age,
     Git(&'static [&'static str], &'static [u8]),
     Whole(&'static [&'static str]),
     /// Something in the submodule: commit and push, or leave it changed.
@@ -99,7 +101,7 @@ fn path() -> impl Strategy<Value = &'static [u8]> {
 
 fn files() -> impl Strategy<Value = Step> {
     let folders = || select(vec!["", "d/", "d/e/"]);
-    let ends = select(vec!["* text=auto\n", "*.txt text eol=crlf\n", "* -text\n", "a ident\n", ""]);
+    let ends = select(vec!["* text=auto\n", "* text\n", "*.txt text eol=crlf\n", "* -text\n", "a ident\n", ""]);
     let ignored = select(vec!["*.txt\n", "b\n!a\n", "/e/\n", "*\n!.gitignore\n", ""]);
     prop_oneof![
         8 => (path(), any::<u8>()).prop_map(|(path, n)| Step::Write(path, n)),
@@ -109,7 +111,8 @@ fn files() -> impl Strategy<Value = Step> {
         2 => (path(), any::<bool>()).prop_map(|(path, on)| Step::Mode(path, on)),
         2 => (path(), path()).prop_map(|(from, to)| Step::Rename(from, to)),
         1 => (folders(), ignored).prop_map(|(folder, text)| Step::Ignore(folder, text)),
-        1 => (select(vec!["d/", "d/e/"]), ends).prop_map(|(folder, text)| Step::Attributes(folder, text)),
+        2 => (folders(), ends).prop_map(|(folder, text)| Step::Attributes(folder, text)),
+        2 => Just(Step::Age),
         12 => (select(VERBS.to_vec()), path()).prop_map(|(verb, path)| Step::Git(verb, path)),
         2 => Just(Step::Commit),
         1 => Just(Step::Push),
@@ -167,6 +170,7 @@ pub(super) fn perform(repo: &Repo, step: &Step) {
         }
         Step::Ignore(folder, text) => in_folder(repo, folder, ".gitignore", text),
         Step::Attributes(folder, text) => in_folder(repo, folder, ".gitattributes", text),
+        Step::Age => repo.age(),
         Step::Git(verb, path) => {
             let words = verb.iter().map(OsString::from).chain(["--".into(), OsStr::from_bytes(path).to_owned()]);
             repo.call(&words.collect::<Vec<_>>()).run();
