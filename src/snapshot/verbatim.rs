@@ -46,8 +46,8 @@ pub(super) fn candidates(scratch: &ScratchRepo, asked: Asked, index: &[Entry]) -
     let own = git2::Repository::open_bare(scratch.path())?;
     let odb = own.odb()?;
     let settled = |entry: &&Entry| {
-        let flagged = entry.stage > 0 || entry.intent_to_add || entry.skip_worktree || entry.assume_unchanged;
-        entry.mode & 0o170_000 == 0o100_000 && !flagged
+        let is_other = entry.stage > 0 || entry.intent_to_add || entry.skip_worktree;
+        entry.mode & 0o170_000 == 0o100_000 && !is_other
     };
     let sizes = |entry: &Entry| {
         if asked.conversion {
@@ -193,6 +193,7 @@ pub(super) fn find_settled(
     mut entries: Vec<Entry>,
 ) -> Result<BTreeMap<Vec<u8>, git2::Oid>> {
     entries.retain(|entry| scratch.is_file(&entry.path));
+    entries.iter_mut().for_each(|entry| entry.assume_unchanged = false);
     if entries.is_empty() {
         return Ok(BTreeMap::new());
     }

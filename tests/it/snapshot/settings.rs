@@ -144,9 +144,11 @@ fn attributes_that_are_younger_than_the_files() {
             if committed {
                 repo.commit("attributes");
             }
+            repo.git(&["update-index", "--assume-unchanged", "d/z.txt"]);
             let before = fs::read(repo.path.join("d/c.txt")).unwrap();
             let workspace = trip.round(&repo);
             let arrived = fs::read(workspace.path.join("d/c.txt")).unwrap();
+            assert_eq!(fs::read(repo.path.join("d/z.txt")).unwrap(), fs::read(workspace.path.join("d/z.txt")).unwrap());
             let words = format!("{autocrlf} {text:?} {attributes:?} {committed} {lfs}");
             assert_eq!(arrived.escape_ascii().to_string(), before.escape_ascii().to_string(), "{words}");
             assert!(!workspace.git(&["status", "--porcelain"]).contains(".txt"), "{words}");
