@@ -96,8 +96,10 @@ pub(super) fn scan<T>(
     let walked = folders::walk(repo, &mut seen)?;
     let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
     let present: Vec<Vec<u8>> = there.map(|(entry, _)| entry.path.clone()).collect();
-    // Git goes by them, ignored or not.
+    // Git goes by them although it ignores them.
+    let ignored = |path: &[u8]| repo.is_path_ignored(path_of(path)).unwrap_or(false);
     let attributes = seen.others.iter().filter(|path| is_attributes(path) && scratch.regular(path).is_some());
+    let attributes = attributes.filter(|path| ignored(path));
     let named: Vec<Vec<u8>> = selection.named.iter().chain(attributes).cloned().collect();
     let selection = Selection { named: &named, ..selection };
     let suspects = seen.fates.iter().filter(|fate| **fate == Fate::Suspect).count();

@@ -171,6 +171,12 @@ fn attributes_that_are_ignored() {
     let workspace = trip.round(&repo);
     assert_eq!(fs::read_to_string(workspace.path.join("d/.gitattributes")).unwrap(), "*.txt text\n");
     assert!(!workspace.git(&["diff"]).contains('\r'));
+    // What the project leaves out stays out.
+    repo.write("envctl.toml", "[snapshot]\nexclude = [\"/d/.gitattributes\"]\n");
+    repo.write(".gitignore", "/.gitattributes\n");
+    let workspace = trip.enter(&trip.publish(&repo));
+    assert!(workspace.path.join(".gitattributes").exists() && !workspace.path.join("d/.gitattributes").exists());
+    repo.remove("envctl.toml");
     // A link is none.
     repo.remove(".gitattributes");
     repo.symlink(".gitattributes", "d/.gitattributes");
