@@ -1,7 +1,7 @@
 //! The semantic state of a checkout: what was committed and not pushed, what
 //! was staged, changed, deleted and added. Taken by [`mod@capture`] as a
 //! [`Draft`] that can be looked at before it is packed, put back by
-//! [`mod@apply`], compared by [`parity`] and [`mod@compare`]. Not a disk: git's
+//! [`mod@apply`], compared by [`mod@parity`] and [`mod@compare`]. Not a disk: git's
 //! own objects carry it.
 
 mod apply;
