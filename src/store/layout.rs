@@ -60,13 +60,7 @@ impl Layout {
         if root.join("oci-layout").exists() {
             return Self::open(root);
         }
-        // What a creation that was cut short leaves, or another one that is
-        // under way has made so far, is no reason to refuse.
-        let own = |name: &[u8]| name == b"blobs" || name == b"index.json" || name.starts_with(b".tmp-");
-        let foreign =
-            |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| !own(entry.file_name().as_encoded_bytes()));
-        let is_something_else = root.exists() && !root.is_dir();
-        if is_something_else || fs::read_dir(&root).is_ok_and(|mut entries| entries.any(foreign)) {
+        if holds_something_else(&root) {
             return Err(Fault::new(
                 crate::error::Kind::Usage,
                 format!("{} is neither empty nor an OCI image layout", root.display()),
@@ -284,6 +278,19 @@ fn tag_of(entry: &Descriptor) -> Option<&str> {
     entry.annotations.get(REF_NAME).map(String::as_str)
 }
 
+/// Whether something stands there that is no layout and will be none. What a
+/// creation that was cut short leaves, or another one that is under way has made
+/// so far, is no reason to refuse.
+fn holds_something_else(root: &Path) -> bool {
+    let own = |name: &[u8]| name == b"blobs" || name == b"index.json" || name.starts_with(b".tmp-");
+    let foreign =
+        |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| !own(entry.file_name().as_encoded_bytes()));
+    let is_no_folder = root.exists() && !root.is_dir();
+    let has_foreign = is_no_folder || fs::read_dir(root).is_ok_and(|mut entries| entries.any(foreign));
+    // What came to its end meanwhile is a layout.
+    has_foreign && !root.join("oci-layout").exists()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,6 +322,20 @@ mod tests {
         assert!(store.tag("t", &b, Some(Some(&a.digest))).unwrap());
         assert_eq!(store.resolve("t").unwrap().unwrap().digest, b.digest);
         assert_eq!(store.tags().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_store_that_another_one_is_making_is_nothing_else() {
+        for _ in 0..200 {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path().join("store");
+            std::thread::scope(|scope| {
+                let maker = scope.spawn(|| Layout::create(root.clone()).unwrap());
+                while !maker.is_finished() {
+                    assert!(!holds_something_else(&root));
+                }
+            });
+        }
     }
 
     #[test]

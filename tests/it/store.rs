@@ -90,7 +90,7 @@ fn two_publishers_of_one_task() {
             if output.status.success() {
                 published.push(json["identity"].as_str().unwrap().to_owned());
             } else {
-                assert_eq!(output.status.code(), Some(1));
+                assert_eq!(output.status.code(), Some(1), "{json}");
                 let message = json["error"]["message"].as_str().unwrap();
                 assert!(message.contains("another publish moved contended"), "{json}");
                 // The loser is told how to reach what it published.
