@@ -123,10 +123,13 @@ fn case_51_a_setup_killed_with_9_leaves_nothing_for_long() {
     });
     child.kill().unwrap();
     child.wait().unwrap();
-    // What has just been killed may still be on its way out.
+    // What has just been killed may still be on its way out, and holds its lease
+    // until then.
+    let leases = lab.dev.state().join("leases");
     until("nothing is left", || {
         lab.dev.envctl(["gc"]).ok();
-        folders(&lab).is_empty() && lab.leftovers().is_empty()
+        let held = std::fs::read_dir(&leases).is_ok_and(|mut held| held.next().is_some());
+        !held && folders(&lab).is_empty() && lab.leftovers().is_empty()
     });
     lab.assert_baseline();
 }
