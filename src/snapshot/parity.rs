@@ -84,10 +84,10 @@ fn reads_otherwise(
     document: &Document,
     found: git2::Oid,
 ) -> Result<bool> {
-    let captured = repo.find_tree(document.tree.0)?;
     // What the scan stored is in the scratch repository only.
     let own = git2::Repository::open_bare(scratch.path())?;
-    let diff = own.diff_tree_to_tree(Some(&own.find_tree(captured.id())?), Some(&own.find_tree(found)?), None)?;
+    let captured = own.find_tree(document.tree.0)?;
+    let diff = own.diff_tree_to_tree(Some(&captured), Some(&own.find_tree(found)?), None)?;
     let mut paths = HashSet::new();
     for delta in diff.deltas() {
         let (before, after) = (delta.old_file(), delta.new_file());

@@ -208,16 +208,14 @@ fn submodule(repo: &Repo, finished: bool) {
 /// where one stands in place of a tracked folder git cannot look into it and
 /// says nothing of what is gone, which it does say where the link is not.
 pub(super) fn open_ignored_rounds(repo: &Repo) {
-    for path in PATHS {
-        let full = repo.path.join(OsStr::from_bytes(path));
+    let is_ignored = |path: &OsStr| {
+        let words: [&OsStr; 4] = ["check-ignore".as_ref(), "--quiet".as_ref(), "--".as_ref(), path];
+        repo.call(&words).run().code == 0
+    };
+    for path in PATHS.map(OsStr::from_bytes) {
+        let full = repo.path.join(path);
         let goes_round = fs::metadata(&full).is_err_and(|error| error.raw_os_error() == Some(libc::ELOOP));
-        if goes_round
-            && repo
-                .call(&[OsStr::new("check-ignore"), "--quiet".as_ref(), "--".as_ref(), OsStr::from_bytes(path)])
-                .run()
-                .code
-                == 0
-        {
+        if goes_round && is_ignored(path) {
             clear(&full);
         }
     }
