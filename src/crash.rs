@@ -29,6 +29,7 @@ pub const POINTS: &[&str] = &[
     "enter.cloned",
     "enter.mapped",
     "enter.lease-written",
+    "enter.placed",
     "enter.started",
     "enter.ended",
     "init.born",

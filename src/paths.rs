@@ -307,6 +307,12 @@ impl Paths {
         self.data.join("locks").join(name)
     }
 
+    /// The lock on the places of trees in a workspace: whoever makes or removes
+    /// the folders over which trees are mounted has it. The path is canonical.
+    pub fn places_lock(&self, workspace: &Path) -> PathBuf {
+        self.data_lock(&format!("trees-{}", Digest::of(workspace.as_os_str().as_encoded_bytes()).short()))
+    }
+
     /// A lock file below the cache root.
     pub fn cache_lock(&self, name: &str) -> PathBuf {
         self.cache.join("locks").join(name)

@@ -1,5 +1,5 @@
-//! Regular files below a folder that others write to: never reached through a
-//! link, opened without waiting for anybody, read up to a bound.
+//! Files and folders below a folder that others write to: never reached through
+//! a link, opened without waiting for anybody, read up to a bound.
 //!
 //! Whoever changes the folder meanwhile gains nothing: what is read comes from
 //! a descriptor whose every step was taken from the one before.
@@ -110,6 +110,26 @@ impl Beneath {
         if bytes.len() as u64 > limit { Err(self.refused(path, "is too large").into()) } else { Ok(Some(bytes)) }
     }
 
+    /// Makes a folder, unless something of that name is there.
+    ///
+    /// # Errors
+    /// When its own folder cannot be reached, or does not take it.
+    pub fn make_folder(&self, path: &Path) -> Result<()> {
+        let mode = Mode::from_raw_mode(0o755);
+        match self.at(path, |folder, name| rustix::fs::mkdirat(folder, name, mode)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("cannot make {}", self.path.join(path).display())),
+        }
+    }
+
+    /// Removes a folder if it is empty.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove_folder(&self, path: &Path) -> Result<(), Errno> {
+        self.at(path, |folder, name| rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR))
+    }
+
     fn refused(&self, path: &Path, why: &str) -> Fault {
         policy(format!("{} {why}: envctl does not read it", self.path.join(path).display()))
             .hint("put a plain file in its place or remove it, then try again")
@@ -201,5 +221,12 @@ mod tests {
         assert!(beneath.read(Path::new("d/e/file"), 3).unwrap_err().to_string().contains("too large"));
         assert!(beneath.walk(Path::new("d/e")).is_ok());
         assert!(beneath.stat(Path::new("out/secret")).is_none() && beneath.stat(Path::new("d/link")).is_some());
+        for (path, made) in [("d/new", true), ("d/new/er", true), ("d", true), ("out/x", false), ("../x", false)] {
+            assert_eq!(beneath.make_folder(Path::new(path)).is_ok(), made, "{path}");
+        }
+        for (path, removed) in [("d/new", false), ("d/new/er", true), ("d/new", true), ("out/root", false)] {
+            assert_eq!(beneath.remove_folder(Path::new(path)).is_ok(), removed, "{path}");
+        }
+        assert!(root.join("d").is_dir() && !root.join("d/new").exists() && !dir.path().join("x").exists());
     }
 }

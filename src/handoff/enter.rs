@@ -175,7 +175,8 @@ fn run(
     report.cache.misses += pulled.fetched;
     report.cache.hits += pulled.records.len() - pulled.fetched;
     wanted.seal(&image, report)?;
-    let hydrated = wanted.hydrate(options.materialize, report)?;
+    let mut hydrated = wanted.hydrate(options.materialize, report)?;
+    let places = hydrated.places.take();
     let mut spec = start::spec(ctx, resolved, &image, &pulled, &place.path, &project, &options.runtime)?;
     (spec.rootfs.trees, spec.made) = (hydrated.mounts, hydrated.made);
     spec.rootfs.artifacts.clone_from(&report.artifacts);
@@ -216,7 +217,7 @@ fn run(
         };
         let started = || Ok((runtime::detach(&runtimes, ctx.clock, &spec, session, &after)?, 0));
         let lease = report.step("start", started)?;
-        drop(kept);
+        drop((kept, places));
         afterwards(report);
         tell::tell_ports(ctx, &lease);
         tell::tell_limits(ctx, &lease);
@@ -232,7 +233,7 @@ fn run(
         return Ok(Entered::Detached(Box::new(lease)));
     }
     let mut sandbox = report.step("start", || Ok((Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?, 0)))?;
-    drop(kept);
+    drop((kept, places));
     // The lease keeps the workspace in its place from here on.
     drop(made.in_use.take());
     afterwards(report);

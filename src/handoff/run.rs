@@ -28,7 +28,7 @@ use super::source::Source;
 use super::start::{self, RuntimeOptions};
 use super::{collect, gc, keep, tell};
 use crate::cache::{Record, Trees};
-use crate::disk::lock::SharedLock;
+use crate::disk::lock::{FileLock, SharedLock};
 use crate::error::{Fault, usage};
 use crate::identity::{Handoff, Lifetime, TaskRef};
 use crate::image::{Image, Pulled};
@@ -229,7 +229,7 @@ impl<'a> Runner<'a> {
             Some(come) => come,
             None => (caches::keep(ctx)?, Vec::new()),
         };
-        let (spec, records) = self.ready(image, pulled, early, part)?;
+        let (spec, records, places) = self.ready(image, pulled, early, part)?;
         if first {
             tell::greet(ctx, &self.resolved, spec.network, false);
         }
@@ -237,7 +237,7 @@ impl<'a> Runner<'a> {
         runtime::hold_signals()?;
         let start = || Ok((Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?, 0));
         let mut sandbox = report.report.step("start", start)?;
-        drop(kept);
+        drop((kept, places));
         if first {
             self.afterwards(pulled, &records);
         }
@@ -274,7 +274,7 @@ impl<'a> Runner<'a> {
         pulled: &Pulled,
         early: Vec<Arrived>,
         report: &mut Report,
-    ) -> Result<(Spec, Vec<Record>)> {
+    ) -> Result<(Spec, Vec<Record>, Option<FileLock>)> {
         let (ctx, resolved, place) = (self.ctx, &self.resolved, &self.place.path);
         let project = ctx.project(place)?;
         start::approve(ctx, resolved, &project, &self.options.runtime)?;
@@ -288,7 +288,7 @@ impl<'a> Runner<'a> {
         spec.rootfs.artifacts.clone_from(&self.artifacts);
         spec.deadline = Some(start::deadline_of_its_own(ctx, place, &self.options.runtime)?);
         spec.list_written = true;
-        Ok((spec, hydrated.records))
+        Ok((spec, hydrated.records, hydrated.places))
     }
 
     /// What the commands need not wait for.

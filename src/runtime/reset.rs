@@ -2,13 +2,12 @@
 //! taken away first and then looked for, from outside.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 
@@ -20,10 +19,15 @@ use super::trees::{self, Changed};
 use super::usage::Usage;
 use crate::clock::Clock;
 use crate::crash;
+use crate::disk::beneath::Beneath;
+use crate::disk::lock::FileLock;
 use crate::disk::{self, Durability};
 
 /// How long the owner of a runtime may take to clean up after it.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a reset waits for a runtime that is starting in its workspace.
+const PATIENCE_WITH_STARTS: Duration = Duration::from_millis(100);
 
 /// One line of a receipt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,25 +206,34 @@ pub(super) fn finish(
 }
 
 /// Takes the folders away that were made for trees, while they are empty and
-/// no other runtime uses them.
+/// no other runtime uses them: removing a mount point takes the mount with it,
+/// in every namespace. One that is just starting takes over the task.
 fn remove_made(runtimes: &Runtimes, lease: &Lease) {
     if lease.made.is_empty() {
         return;
     }
+    let Some(_places) = lock_places(runtimes, lease) else { return };
     let others = runtimes.live().unwrap_or_default();
     if others.iter().any(|other| other.id != lease.id && other.workspace == lease.workspace) {
         return;
     }
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let Ok(root) = rustix::fs::openat(CWD, &lease.workspace, flags, Mode::empty()) else { return };
+    let Ok(workspace) = Beneath::open(&lease.workspace) else { return };
     for made in lease.made.iter().rev() {
-        let (Some(name), parent) = (made.file_name(), made.parent().filter(|parent| *parent != Path::new(""))) else {
-            continue;
-        };
-        let parent = rustix::fs::openat2(&root, parent.unwrap_or(Path::new(".")), flags, Mode::empty(), resolve);
         // What is not empty has become somebody's.
-        let _ = parent.and_then(|parent| rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR));
+        let _ = workspace.remove_folder(made);
+    }
+}
+
+/// Waits for whoever starts in the same workspace, but not for long: it might
+/// be stopped.
+fn lock_places(runtimes: &Runtimes, lease: &Lease) -> Option<FileLock> {
+    let path = runtimes.paths().places_lock(&lease.workspace);
+    let deadline = Instant::now() + PATIENCE_WITH_STARTS;
+    loop {
+        match FileLock::attempt(&path) {
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+            other => return other.ok().flatten(),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use super::wire::{self, Request};
 use super::{Account, Injected, Mapping, Network, Written, exposed, inspect, pasta, probe, process};
 use crate::clock::Clock;
 use crate::crash;
-use crate::disk;
+use crate::disk::{self, beneath::Beneath};
 
 /// Everything that decides a runtime.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub struct Spec {
     pub limits: Limits,
     /// What runs beside the command.
     pub services: Vec<ServiceSpec>,
-    /// Folders of the workspace that were made for its trees, outermost first;
+    /// Folders of the workspace to make for its trees, outermost first;
     /// they go with it.
     pub made: Vec<PathBuf>,
     /// Where programs of the host are found.
@@ -219,6 +219,12 @@ impl Sandbox {
             crash::point("enter.mapped");
             runtimes.write(&lease)?;
             crash::point("enter.lease-written");
+            // Not earlier: a reset removes what a lease names.
+            if !spec.made.is_empty() {
+                let workspace = Beneath::open(&spec.rootfs.workspace)?;
+                spec.made.iter().try_for_each(|folder| workspace.make_folder(folder))?;
+            }
+            crash::point("enter.placed");
             match rustix::io::write(&go, b"g") {
                 // Killed already: a reset has found the lease. The runtime counts
                 // as lost, and ends with a receipt.

@@ -202,7 +202,11 @@ fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)
     for part in path.split('/') {
         let opened = match rustix::fs::openat2(&current, part, flags, Mode::empty(), resolve) {
             Err(Errno::NOENT) => {
-                rustix::fs::mkdirat(&current, part, Mode::from_raw_mode(0o755))?;
+                match rustix::fs::mkdirat(&current, part, Mode::from_raw_mode(0o755)) {
+                    // A program of another runtime has just made it.
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error.into()),
+                }
                 let made = rustix::fs::openat2(&current, part, flags, Mode::empty(), resolve)?;
                 if let Some((uid, gid)) = owner {
                     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));

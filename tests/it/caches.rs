@@ -6,6 +6,7 @@ mod prefetch;
 mod sealing;
 mod services;
 mod size;
+mod together;
 mod travel;
 
 use std::path::PathBuf;

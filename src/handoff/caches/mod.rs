@@ -3,7 +3,7 @@
 //! ([`seal`]), and where they appear ([`place`]).
 //!
 //! Lock order: the shared lock that keeps entries from being removed, then that
-//! of one entry.
+//! of one entry, or that of the places in a workspace.
 
 mod place;
 mod seal;
@@ -24,10 +24,12 @@ use super::plan::Part;
 use super::report::Report;
 use super::resolve::Resolved;
 use super::source::Source;
+use super::start::canonical;
 use crate::cache::{Holder, Record, Scope, Trees};
 use crate::config::Project;
 use crate::digest::Digest;
-use crate::disk::{self, lock::SharedLock};
+use crate::disk;
+use crate::disk::lock::{FileLock, SharedLock};
 use crate::image::{Image, Pulled};
 use crate::runtime::{Access, TreeMount};
 
@@ -88,9 +90,11 @@ pub(super) struct Caches<'a> {
 /// What a runtime is given.
 pub(super) struct Hydrated {
     pub(super) mounts: Vec<TreeMount>,
-    /// Folders of the workspace that were made, outermost first.
+    /// Folders of the workspace that are to be made, outermost first.
     pub(super) made: Vec<PathBuf>,
     pub(super) records: Vec<Record>,
+    /// Keeps those folders where they are until the lease is written.
+    pub(super) places: Option<FileLock>,
 }
 
 impl<'a> Caches<'a> {
@@ -246,13 +250,18 @@ impl<'a> Caches<'a> {
     /// # Errors
     /// When the workspace cannot be changed.
     pub(super) fn hydrate(mut self, materialize: bool, report: &mut Report) -> Result<Hydrated> {
-        let mut hydrated = Hydrated { mounts: Vec::new(), made: Vec::new(), records: Vec::new() };
+        let mut hydrated = Hydrated { mounts: Vec::new(), made: Vec::new(), records: Vec::new(), places: None };
         if self.wanted.is_empty() {
             return Ok(hydrated);
         }
         let start = std::time::Instant::now();
         self.look_again();
         let ground = self.ground();
+        let workspace = canonical(self.workspace);
+        let lock = self.ctx.paths.places_lock(&workspace);
+        let told = || self.ctx.ui.status("Waiting", "another envctl is starting a runtime in this workspace");
+        hydrated.places = Some(FileLock::acquire(&lock, told)?);
+        let neighbours = place::Neighbours::of(self.ctx, &workspace)?;
         for (wanted, found) in self.wanted.iter().zip(&self.found) {
             report.caches.push(CacheState {
                 name: wanted.name.clone(),
@@ -281,10 +290,10 @@ impl<'a> Caches<'a> {
             self.trees.note_use(record);
             let tree = self.trees.tree(record);
             if (wanted.materialize || materialize) && place::is_in_workspace(&wanted.spots) {
-                place::materialize(self.ctx, &ground, wanted, record, &tree, &self.holder)?;
+                place::materialize(self.ctx, &ground, wanted, record, &tree, &self.holder, &neighbours)?;
             }
             for (spot, access) in &wanted.spots {
-                if let Some(made) = place::prepare(self.ctx, &ground, wanted, spot)? {
+                if let Some(made) = place::missing(self.ctx, &ground, wanted, spot)? {
                     hydrated.made.extend(made);
                     let place = place::inside(spot);
                     let name = wanted.name.clone();
@@ -293,6 +302,8 @@ impl<'a> Caches<'a> {
             }
             hydrated.records.push(record.clone());
         }
+        // Whoever is the last to leave takes them away.
+        hydrated.made.extend(neighbours.made);
         report.note("hydrate.cache", start.elapsed(), 0);
         Ok(hydrated)
     }

@@ -19,6 +19,7 @@ use crate::archive;
 use crate::cache::{Holder, Record};
 use crate::config::Spot;
 use crate::digest::Digest;
+use crate::disk::beneath::Beneath;
 use crate::disk::{self, Durability, remove};
 use crate::error::failure;
 use crate::paths::Paths;
@@ -118,13 +119,35 @@ pub(super) fn tell_obstacle(ctx: &Context, ground: &Ground<'_>, wanted: &Wanted,
     Ok(why.is_some())
 }
 
-/// Makes the folder of the workspace over which a tree is mounted. What had to
-/// be made comes back, outermost first; `None` when the tree must stay out,
-/// which has been told.
+/// The other runtimes that are live in a workspace. Looked for under the lock
+/// on its places, so that none begins meanwhile.
+pub(super) struct Neighbours {
+    /// The task of one of them.
+    task: Option<String>,
+    /// The folders that were made for their trees.
+    pub(super) made: Vec<PathBuf>,
+}
+
+impl Neighbours {
+    /// # Errors
+    /// When the state cannot be read.
+    pub(super) fn of(ctx: &Context, workspace: &Path) -> Result<Self> {
+        let leases = ctx.runtimes().live()?.into_iter().filter(|lease| lease.workspace == workspace);
+        let mut found = Neighbours { task: None, made: Vec::new() };
+        for lease in leases {
+            found.made.extend(lease.made);
+            found.task = Some(lease.task);
+        }
+        Ok(found)
+    }
+}
+
+/// The folders of the workspace that are missing on the way to a tree's place,
+/// outermost first; `None` when the tree must stay out, which has been told.
 ///
 /// # Errors
-/// When the workspace cannot be changed.
-pub(super) fn prepare(
+/// When the workspace cannot be read.
+pub(super) fn missing(
     ctx: &Context,
     ground: &Ground<'_>,
     wanted: &Wanted,
@@ -133,24 +156,13 @@ pub(super) fn prepare(
     if tell_obstacle(ctx, ground, wanted, spot)? {
         return Ok(None);
     }
-    let (Spot::Workspace(path), workspace) = (spot, ground.workspace) else { return Ok(Some(Vec::new())) };
-    let mut current = rustix::fs::openat(CWD, workspace, FLAGS, Mode::empty())?;
-    let (mut made, mut done) = (Vec::new(), PathBuf::new());
-    for part in path.split('/') {
-        done.push(part);
-        let open = || rustix::fs::openat2(&current, part, FLAGS, Mode::empty(), RESOLVE);
-        let opened = match open() {
-            Err(Errno::NOENT) => {
-                rustix::fs::mkdirat(&current, part, Mode::from_raw_mode(0o755))
-                    .with_context(|| format!("cannot make {}", workspace.join(&done).display()))?;
-                made.push(done.clone());
-                open()
-            }
-            other => other,
-        };
-        current = opened.with_context(|| format!("cannot open {}", workspace.join(&done).display()))?;
-    }
-    Ok(Some(made))
+    let Spot::Workspace(path) = spot else { return Ok(Some(Vec::new())) };
+    let root = rustix::fs::openat(CWD, ground.workspace, FLAGS, Mode::empty())?;
+    let ways: Vec<&Path> = Path::new(path).ancestors().filter(|way| !way.as_os_str().is_empty()).collect();
+    let absent = |way: &&Path| {
+        rustix::fs::openat2(&root, *way, FLAGS, Mode::empty(), RESOLVE).is_err_and(|error| error == Errno::NOENT)
+    };
+    Ok(Some(ways.into_iter().rev().filter(absent).map(Path::to_owned).collect()))
 }
 
 fn is_empty(folder: &OwnedFd) -> io::Result<bool> {
@@ -207,6 +219,7 @@ pub(super) fn materialize(
     record: &Record,
     tree: &Path,
     holder: &dyn Holder,
+    neighbours: &Neighbours,
 ) -> Result<()> {
     let Some((Spot::Workspace(path), _)) = wanted.spots.first() else { return Ok(()) };
     let workspace = ground.workspace;
@@ -215,18 +228,24 @@ pub(super) fn materialize(
     if known.as_ref().is_some_and(|copy| copy.key == record.key) && workspace.join(path).is_dir() {
         return Ok(());
     }
+    // The kernel would take its tree from a runtime whose mount point moves.
+    if let Some(task) = &neighbours.task {
+        ctx.ui.warn(&format!("the cache {} is not copied to {path}: a runtime of {task} is using it", wanted.name));
+        return Ok(());
+    }
     if let Some(old) = &known {
         set_aside(ctx, workspace, old)?;
     }
-    if prepare(ctx, ground, wanted, &Spot::Workspace(path.clone()))?.is_none() {
-        return Ok(());
-    }
+    let Some(mut missing) = missing(ctx, ground, wanted, &Spot::Workspace(path.clone()))? else { return Ok(()) };
+    // The copy itself comes by a rename, to nothing or to an empty folder.
+    missing.retain(|folder| folder != Path::new(path));
+    let beneath = Beneath::open(workspace)?;
+    missing.iter().try_for_each(|folder| beneath.make_folder(folder))?;
     ctx.ui.status("Copying", &format!("the cache {} to {path}", wanted.name));
     let scratch = disk::scratch::Scratch::create_in(&workspace.join(".git"), ".envctl-copy-")?;
     let copy = scratch.path().join("tree");
     holder.inside(&|| copy_tree(tree, &copy))?;
     let (folder, name) = holding(workspace, path)?;
-    // The folder is empty, so the rename replaces it.
     rustix::fs::renameat(CWD, &copy, &folder, name)
         .with_context(|| format!("cannot move the copy to {}", workspace.join(path).display()))?;
     copies.retain(|copy| copy.path != *path);

@@ -137,31 +137,6 @@ fn a_network_that_does_not_come_up_costs_the_cache_alone() {
 }
 
 #[test]
-fn case_54_two_that_need_one_entry_make_it_once() {
-    let lab = Lab::new();
-    lab.repo.write("lock", "1");
-    let task = task(&lab, &deps("sleep 2; cat /proc/sys/kernel/random/uuid > deps/when"));
-    lab.dev.envctl(["enter", "--no-runtime", &task]).ok();
-    let args = ["enter", "--fresh", task.as_str(), "--", "cat", "deps/when"];
-    let children: Vec<_> = (0..3).map(|_| lab.dev.envctl(args).spawn()).collect();
-    let mut said = String::new();
-    let outputs: Vec<String> = children
-        .into_iter()
-        .map(|child| {
-            let output = child.wait_with_output().unwrap();
-            said.push_str(&String::from_utf8_lossy(&output.stderr));
-            assert!(output.status.success(), "{said}");
-            String::from_utf8(output.stdout).unwrap()
-        })
-        .collect();
-    assert_eq!(said.matches("Sealing").count(), 1, "{said}");
-    assert_eq!(outputs[0], outputs[1]);
-    assert_eq!(outputs[0], outputs[2]);
-    assert_eq!(ls(&lab).len(), 1);
-    lab.assert_baseline();
-}
-
-#[test]
 fn several_entries_and_entries_under_home() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");

@@ -1,0 +1,118 @@
+//! Several runtimes in one workspace: each has its trees until it ends, and the
+//! last one leaves no folder of theirs.
+
+use std::process::Child;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{deps, ls, task, workspace};
+use crate::support::{Alive, Lab, until};
+
+/// An `enter` of its own that stops at a point; it has got there.
+#[track_caller]
+fn stopped(lab: &Lab, task: &str, point: &str) -> Child {
+    let words = ["enter", "--fresh", task, "--", "cat", "deps/file"];
+    let child = lab.dev.envctl(words).env("ENVCTL_TEST_CRASH", format!("stop:{point}")).spawn();
+    until("it has stopped", || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    });
+    child
+}
+
+fn go_on(child: &Child) {
+    kill_process(Pid::from_child(child), Signal::CONT).unwrap();
+}
+
+/// What it printed and said. It succeeds.
+#[track_caller]
+fn end(child: Child) -> (String, String) {
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    (String::from_utf8(output.stdout).unwrap(), said)
+}
+
+#[test]
+fn case_54_two_that_need_one_entry_make_it_once() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("sleep 2; cat /proc/sys/kernel/random/uuid > deps/when"));
+    lab.dev.envctl(["enter", "--no-runtime", &task]).ok();
+    let args = ["enter", "--fresh", task.as_str(), "--", "cat", "deps/when"];
+    let children: Vec<_> = (0..3).map(|_| lab.dev.envctl(args).spawn()).collect();
+    let mut said = String::new();
+    let outputs: Vec<String> = children
+        .into_iter()
+        .map(|child| {
+            let (stdout, stderr) = end(child);
+            said.push_str(&stderr);
+            stdout
+        })
+        .collect();
+    assert_eq!(said.matches("Sealing").count(), 1, "{said}");
+    assert_eq!(outputs[0], outputs[1]);
+    assert_eq!(outputs[0], outputs[2]);
+    assert_eq!(ls(&lab).len(), 1);
+    lab.assert_baseline();
+}
+
+#[test]
+fn case_54_two_that_start_at_once_make_the_place_once() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        lab.repo.write("lock", "1");
+        let task = task(&lab, &deps("echo one > deps/file"));
+        lab.sh(&task, "true");
+        let first = stopped(&lab, &task, "enter.lease-written");
+        let second = lab.dev.envctl(["enter", "--fresh", &task, "--", "cat", "deps/file"]).spawn();
+        std::thread::sleep(Duration::from_millis(500));
+        go_on(&first);
+        assert_eq!(end(first).0, "one\n");
+        let (stdout, said) = end(second);
+        assert_eq!(stdout, "one\n");
+        assert!(said.contains("another envctl is starting a runtime in this workspace"), "{said}");
+        assert!(!workspace(&lab).path.join("deps").exists());
+        lab.assert_baseline();
+    }
+}
+
+#[test]
+fn case_54_a_start_outlives_the_end_of_another() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        lab.repo.write("lock", "1");
+        let task = task(&lab, &deps("echo one > deps/file"));
+        lab.sh(&task, "true");
+        let alive = Alive::start(&lab, &task, "");
+        // Its lease is not written, but it counts on the folder.
+        let second = stopped(&lab, &task, "enter.mapped");
+        lab.dev.envctl(["reset", &task]).ok();
+        assert_eq!(alive.wait().0, Some(137));
+        go_on(&second);
+        assert_eq!(end(second).0, "one\n");
+        assert!(!workspace(&lab).path.join("deps").exists());
+        lab.assert_baseline();
+    }
+}
+
+#[test]
+fn case_54_what_another_has_open_stays_with_it() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        lab.repo.write("lock", "1");
+        let task = task(&lab, &deps("echo one > deps/file"));
+        let alive = Alive::start(&lab, &task, "");
+        let seen = || lab.dev.envctl(["exec", &task, "--", "cat", "deps/file"]).ok().stdout;
+        lab.dev.envctl(["enter", "--fresh", &task, "--", "true"]).ok();
+        assert_eq!(seen(), "one\n");
+        // A copy would take the place of the folder over which it is mounted.
+        let words = ["enter", "--fresh", "--materialize", &task, "--", "cat", "deps/file"];
+        let run = lab.dev.envctl(words).ok();
+        assert_eq!(run.stdout, "one\n");
+        run.says(&["the cache deps is not copied to deps: a runtime of", "is using it"]);
+        assert_eq!(seen(), "one\n");
+        lab.dev.envctl(["reset", &task]).ok();
+        drop(alive);
+        lab.dev.envctl(words).ok().says(&["Copying the cache deps to deps"]);
+        lab.assert_baseline();
+    }
+}
