@@ -17,6 +17,7 @@ pub const POINTS: &[&str] = &[
     "seal.started",
     "seal.made",
     "seal.published",
+    "seal.alone",
     "refresh.set-aside",
     "refresh.exchanged",
     "retire.noted",

@@ -217,6 +217,7 @@ fn remove_made(runtimes: &Runtimes, lease: &Lease) {
     if others.iter().any(|other| other.id != lease.id && other.workspace == lease.workspace) {
         return;
     }
+    crash::point("seal.alone");
     let Ok(workspace) = Beneath::open(&lease.workspace) else { return };
     for made in lease.made.iter().rev() {
         // What is not empty has become somebody's.

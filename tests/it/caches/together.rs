@@ -96,6 +96,25 @@ fn case_54_a_start_outlives_the_end_of_another() {
 }
 
 #[test]
+fn case_54_an_end_takes_nothing_from_a_start() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        lab.repo.write("lock", "1");
+        let task = task(&lab, &deps("echo one > deps/file"));
+        lab.sh(&task, "true");
+        // It has seen that nobody else is there.
+        let first = stopped(&lab, &task, "seal.alone");
+        let words = ["enter", "--fresh", &task, "--", "sh", "-c", "sleep 1; cat deps/file"];
+        let second = lab.dev.envctl(words).spawn();
+        std::thread::sleep(Duration::from_millis(500));
+        go_on(&first);
+        assert_eq!(end(first).0, "one\n");
+        assert_eq!(end(second).0, "one\n");
+        assert!(!workspace(&lab).path.join("deps").exists());
+        lab.assert_baseline();
+    }
+}
+
+#[test]
 fn case_54_what_another_has_open_stays_with_it() {
     for lab in [Lab::new(), Lab::unprivileged()] {
         lab.repo.write("lock", "1");
