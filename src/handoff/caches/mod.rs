@@ -5,6 +5,7 @@
 //! Lock order: the shared lock that keeps entries from being removed, then that
 //! of one entry, or that of the places in a workspace.
 
+mod afterwards;
 mod place;
 mod seal;
 mod tend;
@@ -19,7 +20,6 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::fetch::{self, Mapped};
-use super::place::Place;
 use super::plan::Part;
 use super::report::Report;
 use super::resolve::Resolved;
@@ -33,6 +33,7 @@ use crate::disk::lock::{FileLock, SharedLock};
 use crate::image::{Image, Pulled};
 use crate::runtime::{Access, TreeMount};
 
+pub(super) use afterwards::{flush, given, note_given};
 pub(super) use place::forget_materialized;
 pub use tend::Tended;
 pub(super) use tend::{Rules, configured, make_room, tend};
@@ -363,37 +364,6 @@ pub(super) fn keep(ctx: &Context) -> Result<SharedLock> {
     SharedLock::acquire(&ctx.paths.cache_lock("trees"), || {
         ctx.ui.status("Waiting", "another envctl removes old cache entries");
     })
-}
-
-/// Makes what was sealed or fetched outlive a power loss, and notes what the
-/// image's layers hold. Losing it costs time.
-pub(super) fn flush(ctx: &Context, pulled: &Pulled, records: &[Record]) {
-    let holder = fetch::holder(ctx, &pulled.user);
-    if let Ok(trees) = trees(ctx, &holder) {
-        let _ = trees.flush(records);
-    }
-    let diff_ids: Vec<Digest> = pulled.records.iter().map(|record| record.diff_id).collect();
-    let _ = pulled.layers.note_content(&diff_ids, &holder);
-}
-
-/// The entries that a workspace is given, where that is news.
-pub(super) fn given(resolved: &Resolved, records: &[Record]) -> Option<Vec<String>> {
-    let names: Vec<String> = records.iter().map(Trees::name).collect();
-    let known = resolved.pin.as_ref().map_or(&[][..], |pin| &pin.trees);
-    (known != names).then_some(names)
-}
-
-/// Remembers them: they stay as long as the workspace does.
-pub(super) fn note_given(ctx: &Context, resolved: &Resolved, place: &Place, names: Option<Vec<String>>) {
-    let Some(names) = names else { return };
-    let note = || -> Result<()> {
-        let _lock = super::hydrate::lock(ctx, resolved, &place.path)?;
-        if let Some(pin) = ctx.pins().read(&resolved.task, place.into())? {
-            ctx.pins().write(&resolved.task, place.into(), &super::pin::Pin { trees: names, ..pin })?;
-        }
-        Ok(())
-    };
-    let _ = note();
 }
 
 fn waiting(ctx: &Context, name: &str) {

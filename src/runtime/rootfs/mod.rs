@@ -1,0 +1,274 @@
+//! The file system that a runtime sees, put together by pid 1 inside its own
+//! mount namespace.
+//!
+//! Invariants: no path of the image is ever used as text. Each target is
+//! opened inside the new root first (`RESOLVE_IN_ROOT`; for `/proc`, `/sys`
+//! and `/dev` without any link) and the mount goes onto that descriptor, so
+//! that neither a link in the image nor a swap during set-up can redirect it.
+//!
+//! The root itself is here; what is put into it is in the files beside.
+
+mod given;
+mod mounts;
+mod system;
+mod workspace;
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
+
+use mounts::{attach, bind, clone_tree, new_fs};
+
+use super::trees::{self, TreeMount, Uppers};
+use super::{Injected, Network, probe, sys};
+use crate::error::{failure, integrity};
+
+const NOSUID_NODEV: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+pub(super) const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | NOSUID_NODEV;
+
+/// Everything that decides the file system.
+#[derive(Clone, Debug)]
+pub struct RootfsSpec {
+    /// Trees of the image's layers, lowest first.
+    pub layers: Vec<PathBuf>,
+    /// The workspace outside.
+    pub workspace: PathBuf,
+    /// Where it appears inside.
+    pub workdir: String,
+    /// Objects that the workspace borrows; visible read-only at the same path.
+    pub mirror_objects: PathBuf,
+    /// Name of the machine inside.
+    pub hostname: String,
+    /// Sealed trees, and others.
+    pub trees: Vec<TreeMount>,
+    /// What is done to the workspace inside does not reach it.
+    pub workspace_stays: bool,
+    /// A folder of evidence, shown read-only at [`ARTIFACTS`].
+    pub artifacts: Option<PathBuf>,
+}
+
+/// Where a task's evidence is inside.
+pub const ARTIFACTS: &str = "/run/envctl/artifacts";
+
+/// What pid 1 needs to know to build the file system.
+pub(super) struct Entry<'a> {
+    /// Source of the root mount: the mark by which a runtime is known.
+    pub(super) mark: &'a str,
+    pub(super) spec: &'a RootfsSpec,
+    /// A folder outside over which the scratch space is mounted.
+    pub(super) scratch_place: BorrowedFd<'a>,
+    pub(super) network: Network,
+    /// The user's home folder inside.
+    pub(super) home: &'a str,
+    /// The user's ids inside.
+    pub(super) ids: (u32, u32),
+    /// Whether group 5 (tty) exists inside.
+    pub(super) tty_group: bool,
+    /// Whether user and group 0 exist inside.
+    pub(super) root_exists: bool,
+    /// Secrets, of which some become files.
+    pub(super) secrets: &'a [Injected],
+}
+
+/// Builds the file system and makes it the root.
+///
+/// # Errors
+/// With the step that failed. The mount namespace dies with this process, so
+/// nothing has to be undone.
+///
+/// Returns the upper folder of the root: what is written outside the workspace.
+pub(super) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
+    let spec = entry.spec;
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .context("cannot separate the mounts from the host's")?;
+    let uppers = Uppers::make(entry.scratch_place, &spec.trees, spec.workspace_stays)?;
+    let scratch = scratch(entry.scratch_place, entry.root_exists)?;
+    let root = overlay(spec, scratch.as_fd(), entry.mark)?;
+    let root = Root { root, network: entry.network };
+    root.proc(scratch.as_fd())?;
+    root.sys()?;
+    root.dev(scratch.as_fd(), entry.tty_group)?;
+    for name in ["tmp", "run"] {
+        let tree = bind(scratch.as_fd(), name, false)?;
+        root.attach(tree.as_fd(), root.folder(name)?.as_fd(), &format!("/{name}"))?;
+    }
+    root.artifacts(spec)?;
+    root.secrets(entry.secrets, entry.ids)?;
+    root.home(entry.home, entry.ids)?;
+    root.identity_files(&spec.hostname)?;
+    root.mirror(spec)?;
+    root.workspace(spec, uppers.workspace.as_ref())?;
+    let meeting = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&scratch, "trees", flags, Mode::empty())?)
+    };
+    trees::mount_all(&root, spec, &uppers, meeting, (entry.home, entry.ids))?;
+    let upper = rustix::fs::openat(
+        &scratch,
+        "upper",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    pivot(root.root.as_fd())?;
+    rustix::process::chdir(spec.workdir.as_str()).with_context(|| format!("cannot enter {}", spec.workdir))?;
+    Ok(upper)
+}
+
+/// The sized tmpfs that holds everything that a run writes outside its
+/// workspace. It lies over the runtime's folder, visible in here only.
+fn scratch(place: BorrowedFd<'_>, root_exists: bool) -> Result<OwnedFd> {
+    let mount = new_fs(
+        "tmpfs",
+        &[("size", "50%"), ("mode", "0755")],
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+    )?;
+    attach(mount.as_fd(), place).context("cannot mount the scratch space")?;
+    for (name, mode) in [
+        ("root", 0o755),
+        ("upper", 0o755),
+        ("work", 0o755),
+        ("tmp", 0o1777),
+        ("run", 0o755),
+        ("run/lock", 0o1777),
+        ("run/envctl", 0o755),
+        ("shm", 0o1777),
+        ("trees", 0o755),
+        ("empty", 0o555),
+    ] {
+        make_folder(mount.as_fd(), name, mode)?;
+        if root_exists {
+            // The root folder and its like belong to root, also where the
+            // image's user is another.
+            let root = (Some(Uid::ROOT), Some(Gid::ROOT));
+            rustix::fs::chownat(&mount, name, root.0, root.1, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(&mount, "nothing", flags, Mode::from_raw_mode(0o444))?;
+    Ok(mount)
+}
+
+fn make_folder(parent: BorrowedFd<'_>, name: &str, mode: u32) -> Result<()> {
+    rustix::fs::mkdirat(parent, name, Mode::RWXU)
+        .with_context(|| format!("cannot create {name} in the scratch space"))?;
+    rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
+    Ok(())
+}
+
+/// The image's layers under a fresh upper. `userxattr` always, so that root
+/// and everybody else share one layer format.
+fn overlay(spec: &RootfsSpec, scratch: BorrowedFd<'_>, mark: &str) -> Result<OwnedFd> {
+    // Descriptors keep the option string short and free of quoting. They must
+    // be opened in this mount namespace.
+    let open = |path: &Path| {
+        rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .with_context(|| format!("cannot open the layer {}", path.display()))
+    };
+    // Of a layer that occurs twice the upper occurrence alone counts, and the
+    // kernel wants it once.
+    let mut seen = std::collections::HashSet::new();
+    let topmost_first = spec.layers.iter().rev().filter(|path| seen.insert(*path));
+    let layers: Vec<OwnedFd> = topmost_first.map(|path| open(path)).collect::<Result<_>>()?;
+    let inside = |name: &str| {
+        rustix::fs::openat(scratch, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    };
+    let (upper, work, target) = (inside("upper")?, inside("work")?, inside("root")?);
+    let path = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let lower: Vec<String> = layers.iter().map(path).collect();
+    let options = format!("lowerdir={},upperdir={},workdir={},userxattr", lower.join(":"), path(&upper), path(&work));
+    if options.len() >= 4096 {
+        return Err(failure(format!("the image has {} layers, more than one overlay can hold", layers.len())).into());
+    }
+    let options = CString::new(options)?;
+    rustix::mount::mount(mark, path(&target), "overlay", MountFlags::NOSUID | MountFlags::NODEV, &*options).map_err(
+        |error| probe::explain_user_namespace(error.into(), "cannot mount the image's layers as an overlay"),
+    )?;
+    // The descriptor from before the mount shows what lies under it.
+    Ok(inside("root")?)
+}
+
+pub(super) struct Root {
+    root: OwnedFd,
+    network: Network,
+}
+
+impl Root {
+    /// Opens a folder inside the root, making what is missing.
+    pub(super) fn folder(&self, path: &str) -> Result<OwnedFd> {
+        self.open_folder(path, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+    }
+
+    /// The same for folders in which a link would be an attack.
+    fn plain_folder(&self, path: &str) -> Result<OwnedFd> {
+        self.open_folder(path, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS).map_err(|error| {
+            match error.downcast_ref::<Errno>() {
+                Some(&(Errno::LOOP | Errno::NOTDIR)) => {
+                    integrity(format!("/{path} of the image is a symbolic link or no folder"))
+                        .hint("such an image could redirect what envctl mounts; use another image")
+                        .into()
+                }
+                _ => error,
+            }
+        })
+    }
+
+    fn open_folder(&self, path: &str, resolve: ResolveFlags) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |path: &str| rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve);
+        let path = path.trim_matches('/');
+        match open(path) {
+            Ok(fd) => return Ok(fd),
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot open /{path} of the image")),
+        }
+        let mut done = String::new();
+        for part in path.split('/') {
+            let parent = if done.is_empty() { open(".")? } else { open(&done)? };
+            match rustix::fs::mkdirat(&parent, part, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot create /{path} in the runtime")),
+            }
+            if !done.is_empty() {
+                done.push('/');
+            }
+            done.push_str(part);
+        }
+        open(path).with_context(|| format!("cannot open /{path} of the image"))
+    }
+
+    fn attach(&self, mount: BorrowedFd<'_>, target: BorrowedFd<'_>, what: &str) -> Result<()> {
+        attach(mount, target).with_context(|| format!("cannot mount {what}"))
+    }
+}
+
+/// Binds a tree of the host, and what is mounted below it stays out.
+pub(super) fn bind_tree(
+    root: &Root,
+    tree: &OwnedFd,
+    target: BorrowedFd<'_>,
+    attributes: Option<u64>,
+    name: &str,
+) -> Result<()> {
+    let tree = clone_tree(tree, "", false)?;
+    sys::mount_setattr(&tree, false, attributes.unwrap_or(NOSUID_NODEV))?;
+    root.attach(tree.as_fd(), target, name)
+}
+
+fn pivot(root: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::fchdir(root)?;
+    rustix::process::pivot_root(".", ".").context("cannot change the root")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).context("cannot let go of the host's root")?;
+    rustix::process::chdir("/")?;
+    Ok(())
+}
+
+/// Whether a workspace mounted at `workdir` would hide the objects at `path`,
+/// which appear inside at the path that they have outside.
+pub fn hides(workdir: &str, path: &Path) -> bool {
+    path.starts_with(workdir)
+}

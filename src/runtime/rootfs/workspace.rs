@@ -1,0 +1,77 @@
+//! The workspace inside, the objects that it borrows, and the parts of its `.git`
+//! that stay as envctl made them.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+
+use super::super::sys;
+use super::super::trees::{self, Upper};
+use super::mounts::clone_tree;
+use super::{NOSUID_NODEV, READ_ONLY, Root, RootfsSpec};
+use crate::error::failure;
+
+/// Parts of `.git` that a program inside could otherwise use to make git on
+/// the host run something; folders first, so that nothing can be renamed away.
+const GIT_FOLDERS: [&str; 2] = ["objects", "objects/info"];
+const GIT_READ_ONLY: [&str; 4] = ["config", "hooks", "commondir", "objects/info/alternates"];
+
+impl Root {
+    /// The objects that the workspace borrows, at the path that its alternates
+    /// name, so that git works inside as outside.
+    pub(super) fn mirror(&self, spec: &RootfsSpec) -> Result<()> {
+        let path = spec.mirror_objects.to_str().context("the path of the mirror is not valid UTF-8")?;
+        let tree = clone_tree(CWD, path, true)?;
+        sys::mount_setattr(&tree, true, READ_ONLY).context("cannot make the mirror read-only")?;
+        self.attach(tree.as_fd(), self.folder(path)?.as_fd(), "the mirror's objects")
+    }
+
+    pub(super) fn workspace(&self, spec: &RootfsSpec, over: Option<&Upper>) -> Result<()> {
+        let source =
+            rustix::fs::openat(CWD, &spec.workspace, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .with_context(|| format!("cannot open the workspace {}", spec.workspace.display()))?;
+        let tree = match over {
+            None => {
+                let tree = clone_tree(&source, "", true)?;
+                sys::mount_setattr(&tree, false, NOSUID_NODEV)?;
+                self.attach(tree.as_fd(), self.folder(&spec.workdir)?.as_fd(), &spec.workdir)?;
+                tree
+            }
+            Some(upper) => {
+                trees::overlay(&[source], upper, self.folder(&spec.workdir)?.as_fd(), "the workspace")?;
+                self.folder(&spec.workdir)?
+            }
+        };
+        let git = beneath(tree.as_fd(), ".git", OFlags::DIRECTORY)?;
+        self.over_itself(git.as_fd(), false, ".git")?;
+        // From here on through the mount that has just been made.
+        let git = beneath(tree.as_fd(), ".git", OFlags::DIRECTORY)?;
+        for name in GIT_FOLDERS {
+            let part = beneath(git.as_fd(), name, OFlags::DIRECTORY)?;
+            self.over_itself(part.as_fd(), false, name)?;
+        }
+        for name in GIT_READ_ONLY {
+            let part = beneath(git.as_fd(), name, OFlags::empty())?;
+            self.over_itself(part.as_fd(), true, name)?;
+        }
+        Ok(())
+    }
+
+    /// A mount point of its own cannot be renamed, removed or replaced.
+    pub(super) fn over_itself(&self, part: BorrowedFd<'_>, read_only: bool, name: &str) -> Result<()> {
+        let tree = clone_tree(part, "", true)?;
+        sys::mount_setattr(&tree, true, if read_only { READ_ONLY } else { NOSUID_NODEV })?;
+        self.attach(tree.as_fd(), part, name)
+    }
+}
+
+/// Opens a part of the workspace that must be a plain file or folder.
+fn beneath(folder: BorrowedFd<'_>, name: &str, extra: OFlags) -> Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(folder, name, OFlags::PATH | OFlags::CLOEXEC | extra, Mode::empty(), resolve).map_err(|error| {
+        failure(format!("{name} in the workspace is missing or was replaced ({error})"))
+            .hint("its git folder is not as envctl made it: enter the task again with --refresh, after saving what you need")
+            .into()
+    })
+}
