@@ -21,6 +21,9 @@ use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock, scratch::Scratch};
 use crate::error::integrity;
 
+/// The file that makes a folder an entry.
+const RECORD: &str = "entry.json";
+
 /// The trees of one id mapping.
 #[derive(Clone, Debug)]
 pub struct Trees {
@@ -94,11 +97,19 @@ impl Trees {
 
     /// An entry that is there and may be used.
     pub fn get(&self, key: &Digest, scope: &Scope) -> Option<Record> {
-        self.read(&self.place(key, scope)).filter(|record| record.key == *key && record.scope == *scope)
+        self.usable(&self.place(key, scope)).filter(|record| record.key == *key && record.scope == *scope)
+    }
+
+    fn usable(&self, place: &Path) -> Option<Record> {
+        self.read(place).filter(|record| place.join("fs").join(record.key.hex()).is_dir())
     }
 
     fn read(&self, place: &Path) -> Option<Record> {
-        let record: Record = disk::read_json(&place.join("entry.json")).ok()??;
+        self.read_at(&place.join(RECORD))
+    }
+
+    fn read_at(&self, path: &Path) -> Option<Record> {
+        let record: Record = disk::read_json(path).ok()??;
         let current = record.boot_id.as_ref().is_none_or(|boot| *boot == self.boot_id);
         (record.schema == SCHEMA && current && record.components.key() == record.key).then_some(record)
     }
@@ -116,7 +127,7 @@ impl Trees {
     pub fn broken(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let places = entries.map(|entry| entry.path()).filter(|path| path.extension().is_none());
-        places.filter(|place| self.read(place).is_none()).collect()
+        places.filter(|place| self.usable(place).is_none()).collect()
     }
 
     /// Notes a use.
@@ -215,11 +226,11 @@ impl Trees {
         let place = self.place(&record.key, &record.scope);
         let inner = whole.join("fs").join(record.key.hex());
         fs::rename(&tree, &inner).with_context(|| format!("cannot move {}", tree.display()))?;
-        disk::write_json(&whole.join("entry.json"), &record, Durability::Cached)?;
-        if place.exists() && self.read(&place).is_none() {
+        disk::write_json(&whole.join(RECORD), &record, Durability::Cached)?;
+        if place.exists() && self.usable(&place).is_none() {
             self.set_aside(&place, holder)?;
         }
-        if let Some(first) = self.read(&place) {
+        if let Some(first) = self.usable(&place) {
             if first.tree.digest == record.tree.digest {
                 holder.remove(&whole)?;
                 return Ok(Sealed::Same(Box::new(first)));
@@ -286,7 +297,7 @@ impl Trees {
         }
         // Between the two steps the entry counts for nobody, which costs time.
         fs::rename(&from, &to).with_context(|| format!("cannot move {}", from.display()))?;
-        disk::write_json(&to.join("entry.json"), &promoted, Durability::Cached)?;
+        disk::write_json(&to.join(RECORD), &promoted, Durability::Cached)?;
         Ok(promoted)
     }
 
@@ -339,18 +350,20 @@ impl Trees {
     /// # Errors
     /// When the file system cannot be flushed.
     pub fn flush(&self, records: &[Record]) -> Result<()> {
-        let pending: Vec<Record> = records
-            .iter()
-            .filter_map(|record| self.get(&record.key, &record.scope))
-            .filter(|record| record.boot_id.is_some())
+        // Others may remove one meanwhile, or make it again.
+        let inside = |record: &Record| disk::Inside::open(&self.place(&record.key, &record.scope), RECORD).ok();
+        let known = records.iter().filter(|record| self.get(&record.key, &record.scope).is_some());
+        let pending: Vec<(disk::Inside, Record)> = known
+            .filter_map(inside)
+            .filter_map(|inside| self.read_at(inside.path()).map(|record| (inside, record)))
+            .filter(|(_, record)| record.boot_id.is_some())
             .collect();
         if pending.is_empty() {
             return Ok(());
         }
         rustix::fs::syncfs(&File::open(&self.folder)?)?;
-        for record in pending {
-            let path = self.place(&record.key, &record.scope).join("entry.json");
-            disk::write_json(&path, &Record { boot_id: None, ..record }, Durability::Flushed)?;
+        for (inside, record) in pending {
+            disk::write_json(inside.path(), &Record { boot_id: None, ..record }, Durability::Flushed)?;
         }
         Ok(())
     }
@@ -365,106 +378,4 @@ fn look(tree: &Path, holder: &dyn Holder, clean: bool) -> Result<Summary> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::fd::BorrowedFd;
-
-    use super::*;
-
-    struct Own;
-
-    impl Holder for Own {
-        fn key(&self) -> String {
-            "own".into()
-        }
-        fn own_ids(&self) -> (u32, u32) {
-            (0, 0)
-        }
-        fn settle(&self, _: BorrowedFd<'_>, _: &[Owned]) -> Result<()> {
-            Ok(())
-        }
-        fn inside(&self, work: &dyn Fn() -> Result<()>) -> Result<()> {
-            work()
-        }
-        fn remove(&self, tree: &Path) -> Result<()> {
-            disk::remove::tree(tree).map(drop)
-        }
-    }
-
-    fn trees(dir: &Path, boot: &str) -> Trees {
-        Trees::new(dir.join("trees/own"), dir.to_owned(), boot.into())
-    }
-
-    fn components() -> Components {
-        Components::new("npm", Digest::of(b"i"), "linux/amd64".into(), "/w", "node_modules", "npm ci")
-    }
-
-    fn seal(trees: &Trees, content: &str) -> Result<Sealed> {
-        let draft = trees.draft()?;
-        fs::write(draft.tree().join("file"), content)?;
-        let at = "2026-01-15T10:30:00Z".parse()?;
-        trees.seal(draft, Trees::record(components(), Scope::Task("s:t".into()), at, Origin::Sealed), None, &Own)
-    }
-
-    #[test]
-    fn case_54_the_first_one_wins_and_another_result_is_kept_beside_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let trees = trees(dir.path(), "b");
-        let first = seal(&trees, "one").unwrap();
-        assert!(matches!(first, Sealed::New(_)));
-        assert!(matches!(seal(&trees, "one").unwrap(), Sealed::Same(_)));
-        let differs = seal(&trees, "two").unwrap();
-        assert!(matches!(differs, Sealed::Differs(_)));
-        assert_eq!(differs.record(), first.record());
-        assert_eq!(fs::read(trees.tree(first.record()).join("file")).unwrap(), b"one");
-        assert_eq!(fs::read(trees.other(first.record()).join("file")).unwrap(), b"two");
-        assert_eq!(trees.all().len(), 1);
-    }
-
-    #[test]
-    fn case_49_an_entry_that_was_never_flushed_does_not_outlive_the_boot() {
-        let dir = tempfile::tempdir().unwrap();
-        let record = seal(&trees(dir.path(), "b"), "one").unwrap().record().clone();
-        assert_eq!(trees(dir.path(), "later").get(&record.key, &record.scope), None);
-        trees(dir.path(), "b").flush(std::slice::from_ref(&record)).unwrap();
-        assert!(trees(dir.path(), "later").get(&record.key, &record.scope).is_some());
-    }
-
-    #[test]
-    fn case_26_another_content_than_the_expected_is_no_entry() {
-        let dir = tempfile::tempdir().unwrap();
-        let trees = trees(dir.path(), "b");
-        let draft = trees.draft().unwrap();
-        let at = "2026-01-15T10:30:00Z".parse().unwrap();
-        let record = Trees::record(components(), Scope::Project("s".into()), at, Origin::Fetched);
-        assert!(trees.seal(draft, record, Some(&Digest::of(b"x")), &Own).is_err());
-        assert!(trees.all().is_empty());
-    }
-
-    #[test]
-    fn case_24_what_one_task_sealed_is_not_another_s_until_it_is_promoted() {
-        let dir = tempfile::tempdir().unwrap();
-        let trees = trees(dir.path(), "b");
-        let record = seal(&trees, "one").unwrap().record().clone();
-        let (other, project) = (Scope::Task("s:u".into()), Scope::Project("s".into()));
-        assert_eq!(trees.get(&record.key, &other), None);
-        assert_eq!(trees.get(&record.key, &project), None);
-        trees.note_use(&record);
-        let promoted = trees.promote(&record, project.clone(), &Own).unwrap();
-        assert_eq!(trees.get(&record.key, &project), Some(promoted.clone()));
-        assert_eq!(trees.uses(&promoted).0, 1);
-        assert_ne!(other.tag(&record.key), project.tag(&record.key));
-    }
-
-    #[test]
-    fn case_19_a_record_that_lies_about_its_key_is_no_entry() {
-        let dir = tempfile::tempdir().unwrap();
-        let trees = trees(dir.path(), "b");
-        let mut record = seal(&trees, "one").unwrap().record().clone();
-        let place = trees.place(&record.key, &record.scope);
-        record.components.setup = "other".into();
-        disk::write_json(&place.join("entry.json"), &record, Durability::Cached).unwrap();
-        assert_eq!(trees.get(&record.key, &record.scope), None);
-        assert_eq!(trees.broken(), [place]);
-        assert!(matches!(seal(&trees, "one").unwrap(), Sealed::New(_)), "it is made again");
-    }
-}
+mod tests;

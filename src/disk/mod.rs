@@ -9,6 +9,7 @@
 
 pub mod beneath;
 pub mod descent;
+mod inside;
 pub mod lock;
 pub mod remove;
 pub mod scratch;
@@ -26,6 +27,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Kind, failure, integrity};
 
+pub use inside::Inside;
 pub use unnamed::{Unnamed, is_temporary};
 
 /// The version of what lies under each root.

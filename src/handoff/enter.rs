@@ -10,7 +10,7 @@ use super::hydrate::Renew;
 use super::ledger::{self, Entry, Made};
 use super::place::Place;
 use super::plan::{self, Plan};
-use super::prepare::{afterwards, gather, is_first, make_workspace};
+use super::prepare::{afterwards, gather, is_first, make_workspace, unless_renewed};
 use super::rates;
 use super::report::Report;
 use super::resolve::{Resolved, resolve};
@@ -87,6 +87,14 @@ pub enum Entered {
 /// With what failed; nothing half-made stays, and nothing that exists nowhere
 /// else is gone.
 pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Result<Entered> {
+    let begun = report.clone();
+    unless_renewed(ctx, || {
+        report.clone_from(&begun);
+        enter_once(ctx, options, report)
+    })
+}
+
+fn enter_once(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Result<Entered> {
     let into = options.into.as_ref().map(|into| ctx.named(into));
     let into = into.as_deref();
     report.schema = 1;
@@ -120,13 +128,17 @@ pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Resu
         && !options.refresh
         && let Some(lease) = live::running(ctx, &resolved, &place.path)?
     {
-        return attach(ctx, options, lease, report);
+        if let Some(entered) = attach(ctx, options, lease, report)? {
+            return Ok(entered);
+        }
+        ctx.ui.status("Ended", "it was just leaving; this makes another");
     }
     run(source, &resolved, options, &place, report)
 }
 
-/// Joins a runtime that is there already; leaving does not end it.
-fn attach(ctx: &Context, options: &EnterOptions, lease: Lease, report: &mut Report) -> Result<Entered> {
+/// Joins a runtime that is there already; leaving does not end it. `None` when
+/// it has just ended, and nothing was run in it.
+fn attach(ctx: &Context, options: &EnterOptions, lease: Lease, report: &mut Report) -> Result<Option<Entered>> {
     options.runtime.must_fit(&lease)?;
     if options.detach && !options.command.is_empty() {
         return Err(usage(format!("{} is running already, and --detach starts no second command in it", lease.task))
@@ -141,10 +153,9 @@ fn attach(ctx: &Context, options: &EnterOptions, lease: Lease, report: &mut Repo
     ctx.ui.status("Joining", &format!("the running runtime of {}; --fresh makes another", lease.task));
     tell::tell_ports(ctx, &lease);
     if options.detach {
-        return Ok(Entered::Detached(Box::new(lease)));
+        return Ok(Some(Entered::Detached(Box::new(lease))));
     }
-    let code = live::join(ctx, &lease, &options.command, report)?;
-    Ok(Entered::Left(code))
+    Ok(live::join(ctx, &lease, &options.command, report)?.map(Entered::Left))
 }
 
 fn renew(options: &EnterOptions) -> Renew {

@@ -1,7 +1,7 @@
 //! Live runtimes, from another terminal: joining them, and changing them.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -70,22 +70,28 @@ pub(super) fn find(ctx: &Context, running: Running<'_>) -> Result<Vec<Lease>> {
 /// [`crate::error::Kind::NotFound`] when there is no such runtime.
 pub fn exec(ctx: &Context, running: Running<'_>, command: &[String], report: &mut Report) -> Result<u8> {
     let lease = only(ctx, running)?;
-    join(ctx, &lease, command, report)
+    Ok(join(ctx, &lease, command, report)?.ok_or_else(|| runtime::ended(&lease))?)
 }
 
-/// Runs a command in this runtime; its exit code.
+/// Runs a command in this runtime; its exit code. `None` when the runtime has
+/// just ended, and nothing was run.
 ///
 /// # Errors
-/// When it has just ended.
-pub(super) fn join(ctx: &Context, lease: &Lease, command: &[String], report: &mut Report) -> Result<u8> {
+/// As [`runtime::join`].
+pub(super) fn join(ctx: &Context, lease: &Lease, command: &[String], report: &mut Report) -> Result<Option<u8>> {
     report.schema = 1;
     report.task = reference(lease);
     report.identity = lease.identity.clone();
     report.workspace = lease.workspace.display().to_string();
-    let outcome = report.step("run", || Ok((runtime::join(lease, &start::session(ctx, command))?, 0)))?;
+    let start = Instant::now();
+    let joined = runtime::join(lease, &start::session(ctx, command));
+    if !matches!(joined, Ok(None)) {
+        report.note("run", start.elapsed(), 0);
+    }
+    let Some(outcome) = joined? else { return Ok(None) };
     tell(ctx, &lease.task, &outcome);
     report.exit_code = Some(outcome.exit_code());
-    Ok(outcome.exit_code())
+    Ok(report.exit_code)
 }
 
 /// The task of a runtime as it can be named from anywhere.

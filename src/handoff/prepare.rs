@@ -1,6 +1,7 @@
 //! Everything that a runtime needs, made or found: the image and the
 //! workspace.
 
+use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -38,6 +39,33 @@ pub(super) struct Made {
     pub(super) in_use: Option<File>,
 }
 
+/// While this waited, or looked, the task's workspace became another identity's.
+#[derive(Debug)]
+struct Renewed;
+
+impl fmt::Display for Renewed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("another envctl is renewing it again and again")
+    }
+}
+
+impl std::error::Error for Renewed {}
+
+/// Enters a task from the beginning whenever another process has just renewed
+/// its workspace.
+///
+/// # Errors
+/// Those of `enter`.
+pub(super) fn unless_renewed<T>(ctx: &Context, mut enter: impl FnMut() -> Result<T>) -> Result<T> {
+    for _ in 0..5 {
+        match enter() {
+            Err(error) if error.is::<Renewed>() => ctx.ui.detail("the workspace was renewed meanwhile; once more"),
+            other => return other,
+        }
+    }
+    enter()
+}
+
 /// The workspace of a task: carried on in, or made.
 ///
 /// # Errors
@@ -54,6 +82,13 @@ pub(super) fn make_workspace(
     // Another process may have made it while this one waited.
     let current = ctx.pins().read(&resolved.task, place.into())?;
     let before = current.clone();
+    let by_now = current.as_ref().map(|pin| pin.identity);
+    let renewed =
+        by_now.is_some_and(|now| now != resolved.digest) && by_now != resolved.pin.as_ref().map(|pin| pin.identity);
+    if renewed && renew == Renew::Never {
+        return Err(anyhow::Error::new(Renewed)
+            .context(failure(format!("{} belongs to another identity of this task by now", place.path.display()))));
+    }
     let resolved = Resolved {
         task: resolved.task.clone(),
         digest: resolved.digest,

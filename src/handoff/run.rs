@@ -18,7 +18,7 @@ use super::ground::Ground;
 use super::hydrate::Renew;
 use super::ledger::{self, Entry, Made};
 use super::place::Place;
-use super::prepare::{flush, gather, is_first};
+use super::prepare::{flush, gather, is_first, unless_renewed};
 use super::publish::Published;
 use super::publishing::{Log, Publisher, Publishing, Standing, Stop, Words};
 use super::report::Report;
@@ -76,7 +76,11 @@ pub fn run(ctx: &Context, options: &RunOptions, report: &mut RunReport) -> Resul
         collect::check_output(&ctx.cwd.join(output))?;
     }
     ctx.open_roots()?;
-    let (mut runner, image, pulled) = Runner::prepare(ctx, options, report)?;
+    let begun = report.report.clone();
+    let (mut runner, image, pulled) = unless_renewed(ctx, || {
+        report.report.clone_from(&begun);
+        Runner::prepare(ctx, options, report)
+    })?;
     let ran = runner.run(&image, &pulled, report);
     if ran.is_err() && report.leases.is_empty() {
         // Nothing was run: the copy of a checkout holds nothing new.

@@ -20,6 +20,9 @@ use crate::disk::{self, Durability, scratch::Scratch};
 use crate::error::failure;
 use crate::oci::Descriptor;
 
+/// The file that makes a folder a layer.
+const RECORD: &str = "layer.json";
+
 /// Who the files of a layer belong to on disk.
 pub trait Ownership: Sync {
     /// Names the mapping in the cache.
@@ -108,7 +111,11 @@ impl Layers {
 
     /// The record of a layer; `None` when it has to be extracted.
     pub fn get(&self, diff_id: &Digest) -> Option<Record> {
-        let record: Record = disk::read_json(&self.folder.join(diff_id.hex()).join("layer.json")).ok()??;
+        self.read(&self.folder.join(diff_id.hex()).join(RECORD), diff_id)
+    }
+
+    fn read(&self, path: &Path, diff_id: &Digest) -> Option<Record> {
+        let record: Record = disk::read_json(path).ok()??;
         let current = record.boot_id.as_ref().is_none_or(|boot| *boot == self.boot_id);
         (record.diff_id == *diff_id && current).then_some(record)
     }
@@ -153,7 +160,7 @@ impl Layers {
         fs::create_dir(&whole).with_context(|| format!("cannot create {}", whole.display()))?;
         fs::set_permissions(&whole, fs::Permissions::from_mode(0o700))?;
         fs::rename(&tree, whole.join("fs")).with_context(|| format!("cannot move {}", tree.display()))?;
-        disk::write_json(&whole.join("layer.json"), &record, Durability::Cached)?;
+        disk::write_json(&whole.join(RECORD), &record, Durability::Cached)?;
         let place = self.folder.join(diff_id.hex());
         disk::create_private_dir(&self.folder)?;
         if place.exists() && self.get(&diff_id).is_none() {
@@ -190,21 +197,37 @@ impl Layers {
     /// # Errors
     /// When the file system cannot be flushed.
     pub fn flush(&self, diff_ids: &[Digest]) -> Result<()> {
-        let pending: Vec<Record> =
-            diff_ids.iter().filter_map(|diff_id| self.get(diff_id)).filter(|record| record.boot_id.is_some()).collect();
+        let known = diff_ids.iter().filter(|diff_id| self.get(diff_id).is_some_and(|known| known.boot_id.is_some()));
+        let pending: Vec<(disk::Inside, &Digest)> =
+            known.filter_map(|diff_id| Some((self.inside(diff_id)?, diff_id))).collect();
         if pending.is_empty() {
             return Ok(());
         }
         let folder = File::open(&self.folder)?;
         rustix::fs::syncfs(&folder)?;
-        for record in pending {
-            self.write(&Record { boot_id: None, ..record }, Durability::Flushed)?;
+        for (inside, diff_id) in pending {
+            self.note(&inside, diff_id, Durability::Flushed, |now| Record { boot_id: None, ..now })?;
         }
         Ok(())
     }
 
-    fn write(&self, record: &Record, durability: Durability) -> Result<()> {
-        disk::write_json(&self.folder.join(record.diff_id.hex()).join("layer.json"), record, durability)
+    /// The record of what is at the place of a layer now: others may be removing
+    /// it, or making it again.
+    fn inside(&self, diff_id: &Digest) -> Option<disk::Inside> {
+        disk::Inside::open(&self.folder.join(diff_id.hex()), RECORD).ok()
+    }
+
+    fn note(
+        &self,
+        inside: &disk::Inside,
+        diff_id: &Digest,
+        durability: Durability,
+        change: impl FnOnce(Record) -> Record,
+    ) -> Result<()> {
+        match self.read(inside.path(), diff_id) {
+            Some(now) => disk::write_json(inside.path(), &change(now), durability),
+            None => Ok(()),
+        }
     }
 
     /// Notes what layers hold that nobody has read since they were unpacked.
@@ -212,12 +235,12 @@ impl Layers {
     /// # Errors
     /// When one cannot be read.
     pub fn note_content(&self, diff_ids: &[Digest], ownership: &dyn Ownership) -> Result<()> {
-        for record in diff_ids.iter().filter_map(|diff_id| self.get(diff_id)).filter(|record| record.tree.is_none()) {
-            let tree = Some(self.summarise(&record.diff_id, ownership)?);
+        let unknown = |diff_id: &&Digest| self.get(diff_id).is_some_and(|known| known.tree.is_none());
+        for diff_id in diff_ids.iter().filter(unknown) {
+            let Some(inside) = self.inside(diff_id) else { continue };
+            let tree = Some(self.summarise(diff_id, ownership)?);
             // It may have been flushed meanwhile.
-            if let Some(now) = self.get(&record.diff_id) {
-                self.write(&Record { tree, ..now }, Durability::Cached)?;
-            }
+            self.note(&inside, diff_id, Durability::Cached, |now| Record { tree, ..now })?;
         }
         Ok(())
     }
@@ -231,7 +254,7 @@ impl Layers {
     /// # Errors
     /// When its record cannot be written.
     pub fn verify(&self, diff_id: &Digest, ownership: &dyn Ownership) -> Result<Option<String>> {
-        let Some(record) = self.get(diff_id) else { return Ok(None) };
+        let (Some(record), Some(inside)) = (self.get(diff_id), self.inside(diff_id)) else { return Ok(None) };
         let found = match self.summarise(diff_id, ownership) {
             Ok(found) => found,
             Err(error) => return Ok(Some(format!("{error:#}"))),
@@ -239,7 +262,10 @@ impl Layers {
         match record.tree {
             Some(known) if known == found => Ok(None),
             Some(known) => Ok(Some(format!("it holds {}, {} was unpacked", found.digest, known.digest))),
-            None => self.write(&Record { tree: Some(found), ..record }, Durability::Cached).map(|()| None),
+            None => {
+                self.note(&inside, diff_id, Durability::Cached, |now| Record { tree: Some(found), ..now })?;
+                Ok(None)
+            }
         }
     }
 

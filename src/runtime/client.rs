@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -100,20 +101,27 @@ impl Outcome {
     }
 }
 
-/// Runs a process in the runtime of `lease`, which another process owns.
+/// Runs a process in the runtime of `lease`, which another process owns. `None`
+/// when the runtime ended before it heard of it: nothing was run.
 ///
 /// # Errors
-/// [`crate::error::Kind::NotFound`] when the runtime has just ended.
-pub fn join(lease: &Lease, session: &Session) -> Result<Outcome> {
-    let socket = connect(lease)?;
+/// When the process cannot be run, or its streams cannot be carried.
+pub fn join(lease: &Lease, session: &Session) -> Result<Option<Outcome>> {
+    let Some(socket) = reach(lease)? else { return Ok(None) };
     crash::point("exec.joined");
-    Ok(run(socket.as_fd(), session, None)?.outcome)
+    let done = run(socket.as_fd(), session, None)?;
+    Ok(done.heard.then_some(done.outcome))
+}
+
+/// That the runtime of a lease has just ended.
+pub fn ended(lease: &Lease) -> Fault {
+    not_found(format!("the runtime of {} has just ended", lease.task)).hint(format!("envctl enter {}", lease.task))
 }
 
 /// Moves the deadline of a runtime; `at` is an instant of the monotonic clock.
 ///
 /// # Errors
-/// As [`join`].
+/// [`crate::error::Kind::NotFound`] when the runtime has just ended.
 pub(super) fn move_deadline(lease: &Lease, at: u64) -> Result<()> {
     ask(connect(lease)?.as_fd(), &Request::Deadline(at), &[])
 }
@@ -121,7 +129,7 @@ pub(super) fn move_deadline(lease: &Lease, at: u64) -> Result<()> {
 /// Ends the services of a runtime that this process owns.
 ///
 /// # Errors
-/// As [`join`].
+/// As [`move_deadline`].
 pub(super) fn stop_services(lease: &Lease) -> Result<()> {
     ask(connect(lease)?.as_fd(), &Request::StopServices, &[])
 }
@@ -129,33 +137,40 @@ pub(super) fn stop_services(lease: &Lease) -> Result<()> {
 /// Carries connections from listening sockets of the host to a port inside.
 ///
 /// # Errors
-/// As [`join`].
+/// As [`move_deadline`].
 pub(super) fn forward(lease: &Lease, port: &Port, listeners: &[OwnedFd]) -> Result<()> {
     let fds: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
     ask(connect(lease)?.as_fd(), &Request::Forward { port: port.inside, host: port.host }, &fds)
 }
 
 fn connect(lease: &Lease) -> Result<OwnedFd> {
-    let gone = || {
-        not_found(format!("the runtime of {} has just ended", lease.task)).hint(format!("envctl enter {}", lease.task))
-    };
+    Ok(reach(lease)?.ok_or_else(|| ended(lease))?)
+}
+
+/// A connection to pid 1; `None` when it is gone.
+fn reach(lease: &Lease) -> Result<Option<OwnedFd>> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    rustix::net::connect(&socket, &sandbox::address(&lease.id)?).map_err(|_| gone())?;
-    // Anybody may bind an abstract address that is free.
-    if sys::peer(&socket)?.1 != rustix::process::geteuid().as_raw() {
-        return Err(gone().into());
+    if rustix::net::connect(&socket, &sandbox::address(&lease.id)?).is_err() {
+        return Ok(None);
     }
-    Ok(socket)
+    // Anybody may bind an abstract address that is free.
+    let own = sys::peer(&socket)?.1 == rustix::process::geteuid().as_raw();
+    Ok(own.then_some(socket))
+}
+
+/// Sends a request; `false` when pid 1 ended before it: its last message says
+/// why, if there is one.
+fn send(socket: BorrowedFd<'_>, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<bool> {
+    match wire::send(socket, request, fds) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => Ok(false),
+        Err(error) => Err(error).context("cannot reach the runtime"),
+    }
 }
 
 /// A question that pid 1 answers at once.
 pub(super) fn ask(socket: BorrowedFd<'_>, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
-    match wire::send(socket, request, fds) {
-        Ok(()) => {}
-        // It ended before it was asked: its last message says why.
-        Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
-        Err(error) => return Err(error).context("cannot reach the runtime"),
-    }
+    send(socket, request, fds)?;
     match wire::receive::<Reply>(socket)? {
         Some((Reply::Done, _)) => Ok(()),
         Some((Reply::Failed(failure), _)) => Err(failure.rebuild()),
@@ -172,11 +187,13 @@ pub(super) struct Done {
     pub(super) outcome: Outcome,
     pub(super) ended: Option<Ended>,
     pub(super) written: Option<Written>,
+    /// Pid 1 got the request.
+    pub(super) heard: bool,
 }
 
 impl Done {
     fn of(outcome: Outcome, ended: Option<Ended>) -> Self {
-        Done { outcome, ended, written: None }
+        Done { outcome, ended, written: None, heard: true }
     }
 }
 
@@ -194,20 +211,17 @@ pub(super) fn run(socket: BorrowedFd<'_>, session: &Session, transcript: Option<
         terminal: streams.terminal.then(window_size),
         last: session.last,
     });
-    let sent = wire::send(socket, &request, &streams.passed());
+    let sent = send(socket, &request, &streams.passed());
     streams.theirs.clear();
-    match sent {
-        Ok(()) => {}
-        // It ended before it was asked: its last message says why.
-        Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
-        Err(error) => return Err(error).context("cannot reach the runtime"),
-    }
+    let sent = sent?;
     if let Some(signal) = wait_for_answer(socket, &signals)? {
         return match transcript {
             Some(_) => Ok(Done::of(Outcome::Cancelled(signal), None)),
             None => Err(failure("interrupted before the command was started").into()),
         };
     }
+    // What it never read resets the connection.
+    let read = rustix::net::sockopt::socket_error(socket)? != Err(Errno::CONNRESET);
     match wire::receive::<Reply>(socket)? {
         Some((Reply::Started, fds)) => {
             crash::point("exec.started");
@@ -221,7 +235,7 @@ pub(super) fn run(socket: BorrowedFd<'_>, session: &Session, transcript: Option<
         Some((Reply::Done | Reply::Written(_), _)) => {
             return Err(failure("the runtime gave an unexpected answer").into());
         }
-        None => return Ok(Done::of(Outcome::Lost, None)),
+        None => return Ok(Done { heard: sent && read, ..Done::of(Outcome::Lost, None) }),
     }
     let _raw = if streams.terminal { RawMode::enter()? } else { None };
     relay(socket, &signals, &mut streams, transcript.is_some())
@@ -233,7 +247,7 @@ fn wait_for_answer(socket: BorrowedFd<'_>, signals: &OwnedFd) -> Result<Option<i
     loop {
         let mut fds = [PollFd::new(&socket, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
         match poll(&mut fds, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         if !fds[0].revents().is_empty() {
@@ -267,7 +281,7 @@ fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams<'_>, u
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
         });
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
@@ -300,7 +314,7 @@ fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams<'_>, u
             && at <= monotonic_now()
         {
             // Pid 1 does not answer; whoever resets kills it.
-            return Ok(Done { outcome: Outcome::Cancelled(signal), ended: None, written });
+            return Ok(Done { outcome: Outcome::Cancelled(signal), ended: None, written, heard: true });
         }
         if ready[0] {
             let ended = match wire::receive::<Reply>(socket)? {
@@ -318,7 +332,7 @@ fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams<'_>, u
                 Some((signal, _)) => Outcome::Cancelled(signal),
                 None => ended.map_or(Outcome::Lost, outcome),
             };
-            return Ok(Done { outcome, ended, written });
+            return Ok(Done { outcome, ended, written, heard: true });
         }
     }
 }

@@ -46,7 +46,7 @@ mod written;
 
 pub use adjust::{add_ports, extend};
 pub use background::in_background;
-pub use client::{Outcome, Session, hold_signals, join};
+pub use client::{Outcome, Session, ended, hold_signals, join};
 pub use deadline::{monotonic_after, monotonic_now, until};
 pub use detached::detach;
 pub use doctor::{delegates_cgroup, has_subordinate_ids, kernel, private_network, user_namespace};

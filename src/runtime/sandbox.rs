@@ -286,7 +286,7 @@ impl Sandbox {
     }
 
     fn run_as(&mut self, session: &Session, transcript: Option<&Transcript>) -> Result<Outcome> {
-        let client::Done { outcome, ended, written } = client::run(self.control.as_fd(), session, transcript)?;
+        let client::Done { outcome, ended, written, .. } = client::run(self.control.as_fd(), session, transcript)?;
         self.written = written;
         crash::point("enter.ended");
         match ended {

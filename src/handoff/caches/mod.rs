@@ -11,6 +11,7 @@ mod seal;
 mod tend;
 mod travel;
 mod verbs;
+mod verify;
 mod wanted;
 
 use std::path::{Path, PathBuf};
@@ -39,9 +40,10 @@ pub use tend::Tended;
 pub(super) use tend::{Rules, configured, make_room, tend};
 pub(super) use travel::{Arrived, early, identity_caches, push};
 pub use verbs::{
-    CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, Verified, cache_diff, cache_key, cache_why, caches,
-    promote, prune, verify_caches,
+    CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, cache_diff, cache_key, cache_why, caches, promote,
+    prune,
 };
+pub use verify::{Verified, verify_caches};
 pub(super) use wanted::{Basis, Wanted, wanted};
 
 /// How an entry came to be here.

@@ -309,7 +309,8 @@ pub(in crate::handoff) fn push(
     let holder = fetch::holder(ctx, &user);
     let trees = trees(ctx, &holder)?;
     let _lock = super::keep(ctx)?;
-    for record in records {
+    // Some may just have been removed.
+    for record in records.iter().filter(|record| trees.get(&record.key, &record.scope).is_some()) {
         let tag = record.scope.tag(&record.key);
         if let Some(known) = store.resolve(&tag)? {
             let same = read_tree(store, &known)

@@ -13,12 +13,13 @@ use super::super::context::Context;
 use super::super::fetch;
 use super::super::resolve::{Resolved, resolve};
 use super::super::source::Source;
-use super::tend::{Needed, Rules, all_layers, all_trees, anybody, configured, tend};
+use super::tend::{Needed, Rules, all_trees, configured, tend};
 use super::{Basis, Tended, push, scopes, wanted};
 use crate::archive;
 use crate::cache::{Components, Record, Trees};
 use crate::digest::Digest;
-use crate::error::{Fault, Kind, integrity, kind_of, not_found, usage};
+use crate::disk::lock::FileLock;
+use crate::error::{Kind, kind_of, not_found, usage};
 use crate::identity::TaskRef;
 use crate::store::Access;
 
@@ -250,87 +251,6 @@ pub fn cache_diff(ctx: &Context, key: &str) -> Result<Compared> {
     Ok(Compared { name: record.components.name, key: record.key, paths, more })
 }
 
-/// What became of one look at an entry or a layer.
-#[derive(Clone, Debug, Serialize)]
-pub struct Verified {
-    /// `cache` or `layer`.
-    pub kind: &'static str,
-    /// Its name.
-    pub name: String,
-    /// Its key, or the digest of the layer's tar.
-    pub key: Digest,
-    /// What is wrong; `null` when nothing is.
-    pub fault: Option<String>,
-    /// Where it was moved, when something was.
-    pub quarantine: Option<PathBuf>,
-}
-
-/// Hashes entries and layers again; `sample` of them where that is given. What
-/// is damaged is moved out of the way, so that nothing runs on it: the next
-/// enter fetches or makes it again.
-///
-/// # Errors
-/// When the caches cannot be read.
-pub fn verify_caches(ctx: &Context, sample: Option<usize>) -> Result<Vec<Verified>> {
-    let holder = anybody(ctx);
-    let mut all = Vec::new();
-    let trees = all_trees(ctx)?;
-    let layers = all_layers(ctx)?;
-    let mut entries: Vec<(usize, Record)> = Vec::new();
-    for (index, trees) in trees.iter().enumerate() {
-        entries.extend(trees.all().into_iter().map(|record| (index, record)));
-    }
-    let mut kept: Vec<(usize, Digest)> = Vec::new();
-    for (index, layers) in layers.iter().enumerate() {
-        kept.extend(layers.all().into_iter().map(|(record, _)| (index, record.diff_id)));
-    }
-    if let Some(sample) = sample {
-        pick(&mut entries, sample)?;
-        pick(&mut kept, sample.saturating_sub(entries.len()).max(usize::from(entries.is_empty())))?;
-    }
-    for (index, record) in entries {
-        let trees = &trees[index];
-        let found = trees.summarise(&trees.tree(&record), &holder);
-        let fault = match found {
-            Ok(found) if found == record.tree => None,
-            Ok(found) => Some(format!("it holds {}, {} was sealed", found.digest, record.tree.digest)),
-            Err(error) => Some(format!("{error:#}")),
-        };
-        let quarantine = fault.as_ref().map(|_| trees.quarantine(&record)).transpose()?;
-        all.push(Verified { kind: "cache", name: record.components.name, key: record.key, fault, quarantine });
-    }
-    for (index, diff_id) in kept {
-        let fault = layers[index].verify(&diff_id, &holder)?;
-        let quarantine = fault.as_ref().map(|_| layers[index].quarantine(&diff_id)).transpose()?;
-        all.push(Verified { kind: "layer", name: diff_id.short(), key: diff_id, fault, quarantine });
-    }
-    Ok(all)
-}
-
-/// Keeps a random choice.
-fn pick<T>(all: &mut Vec<T>, most: usize) -> Result<()> {
-    while all.len() > most {
-        let mut bytes = [0; 8];
-        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-        all.swap_remove((u64::from_ne_bytes(bytes) % all.len() as u64) as usize);
-    }
-    Ok(())
-}
-
-impl Verified {
-    /// The verdict over all.
-    ///
-    /// # Errors
-    /// [`crate::error::Kind::Integrity`] when one of them was damaged.
-    pub fn verdict(all: &[Verified]) -> Result<(), Fault> {
-        match all.iter().filter(|one| one.fault.is_some()).count() {
-            0 => Ok(()),
-            bad => Err(integrity(format!("{bad} of {} were damaged, and were moved away", all.len()))
-                .hint("the next enter fetches or makes them again")),
-        }
-    }
-}
-
 /// What `cache prune` was asked for.
 #[derive(Clone, Debug, Default)]
 pub struct PruneOptions {
@@ -397,6 +317,10 @@ pub fn promote(ctx: &Context, task: &TaskRef, names: &[String]) -> Result<Promot
         if !names.is_empty() && !names.contains(&wanted.name) {
             continue;
         }
+        // Whoever is about to use it finds it where it was.
+        let alone = FileLock::acquire(&ctx.paths.cache_lock("trees"), || {
+            ctx.ui.status("Waiting", "another envctl is starting a runtime");
+        })?;
         let record = match (trees.get(&wanted.key, &own), trees.get(&wanted.key, &everybody)) {
             (Some(record), _) => {
                 let _lock = trees.lock(&wanted.key, || super::waiting(ctx, &wanted.name))?;
@@ -408,6 +332,7 @@ pub fn promote(ctx: &Context, task: &TaskRef, names: &[String]) -> Result<Promot
                 continue;
             }
         };
+        drop(alone);
         let components = lines(&wanted);
         rows.push(KeyRow { name: wanted.name, key: wanted.key, components, here: Some(record.scope.kind()) });
         records.push(record);
