@@ -28,4 +28,5 @@ mod runtime;
 mod snapshot;
 mod store;
 mod support;
+mod together;
 mod workspaces;

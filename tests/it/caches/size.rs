@@ -126,6 +126,12 @@ fn case_53_pruning_beside_enters_takes_nothing_that_is_needed() {
                 }
             });
         }
+        scope.spawn(|| {
+            while began.elapsed() < Duration::from_secs(6) {
+                // What is being removed is not damaged.
+                lab.dev.envctl(["cache", "verify"]).ok();
+            }
+        });
         let mut turns = 0;
         while began.elapsed() < Duration::from_secs(6) {
             let script = "cat deps/x; sleep 0.05; cat deps/x";

@@ -1,37 +1,15 @@
 //! Several runtimes in one workspace: each has its trees until it ends, and the
 //! last one leaves no folder of theirs.
 
-use std::process::Child;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::{deps, ls, task, workspace};
-use crate::support::{Alive, Lab, until};
+use crate::support::{Alive, Lab, Stopped, ended};
 
-/// An `enter` of its own that stops at a point; it has got there.
+/// An `enter` of its own that stops at a point.
 #[track_caller]
-fn stopped(lab: &Lab, task: &str, point: &str) -> Child {
-    let words = ["enter", "--fresh", task, "--", "cat", "deps/file"];
-    let child = lab.dev.envctl(words).env("ENVCTL_TEST_CRASH", format!("stop:{point}")).spawn();
-    until("it has stopped", || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
-    });
-    child
-}
-
-fn go_on(child: &Child) {
-    kill_process(Pid::from_child(child), Signal::CONT).unwrap();
-}
-
-/// What it printed and said. It succeeds.
-#[track_caller]
-fn end(child: Child) -> (String, String) {
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    (String::from_utf8(output.stdout).unwrap(), said)
+fn stopped(lab: &Lab, task: &str, point: &str) -> Stopped {
+    Stopped::at(point, lab.dev.envctl(["enter", "--fresh", task, "--", "cat", "deps/file"]))
 }
 
 #[test]
@@ -46,7 +24,7 @@ fn case_54_two_that_need_one_entry_make_it_once() {
     let outputs: Vec<String> = children
         .into_iter()
         .map(|child| {
-            let (stdout, stderr) = end(child);
+            let (stdout, stderr) = ended(child);
             said.push_str(&stderr);
             stdout
         })
@@ -67,9 +45,8 @@ fn case_54_two_that_start_at_once_make_the_place_once() {
         let first = stopped(&lab, &task, "enter.lease-written");
         let second = lab.dev.envctl(["enter", "--fresh", &task, "--", "cat", "deps/file"]).spawn();
         std::thread::sleep(Duration::from_millis(500));
-        go_on(&first);
-        assert_eq!(end(first).0, "one\n");
-        let (stdout, said) = end(second);
+        assert_eq!(first.end().0, "one\n");
+        let (stdout, said) = ended(second);
         assert_eq!(stdout, "one\n");
         assert!(said.contains("another envctl is starting a runtime in this workspace"), "{said}");
         assert!(!workspace(&lab).path.join("deps").exists());
@@ -88,8 +65,7 @@ fn case_54_a_start_outlives_the_end_of_another() {
         let second = stopped(&lab, &task, "enter.mapped");
         lab.dev.envctl(["reset", &task]).ok();
         assert_eq!(alive.wait().0, Some(137));
-        go_on(&second);
-        assert_eq!(end(second).0, "one\n");
+        assert_eq!(second.end().0, "one\n");
         assert!(!workspace(&lab).path.join("deps").exists());
         lab.assert_baseline();
     }
@@ -106,9 +82,8 @@ fn case_54_an_end_takes_nothing_from_a_start() {
         let words = ["enter", "--fresh", &task, "--", "sh", "-c", "sleep 1; cat deps/file"];
         let second = lab.dev.envctl(words).spawn();
         std::thread::sleep(Duration::from_millis(500));
-        go_on(&first);
-        assert_eq!(end(first).0, "one\n");
-        assert_eq!(end(second).0, "one\n");
+        assert_eq!(first.end().0, "one\n");
+        assert_eq!(ended(second).0, "one\n");
         assert!(!workspace(&lab).path.join("deps").exists());
         lab.assert_baseline();
     }

@@ -24,6 +24,7 @@ mod real;
 mod registry;
 mod repo;
 mod small;
+mod stopped;
 mod tar;
 mod trip;
 
@@ -49,5 +50,6 @@ pub use real::{copy, prepared};
 pub use registry::{PASSWORD, RealRegistry, USER, Wants};
 pub use repo::Repo;
 pub use small::Small;
+pub use stopped::{Stopped, ended};
 pub use tar::{Entry, pax_record};
 pub use trip::Trip;

@@ -1,0 +1,51 @@
+//! Several commands at once, on one task.
+
+use crate::support::{Alive, ImageBuilder, Lab, Stopped};
+
+#[test]
+fn case_54_an_enter_that_meets_a_runtime_at_its_end_makes_another() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        let task = lab.publish(&ImageBuilder::busybox());
+        lab.sh(&task, "true");
+        let command = ["sh", "-c", "echo once; echo once >> count"];
+        // It is connected, and has not asked yet.
+        for what in ["exec", "enter"] {
+            let alive = Alive::start(&lab, &task, "");
+            let words = [&[what, &task, "--"], &command[..]].concat();
+            let second = Stopped::at("exec.joined", lab.dev.envctl(words));
+            lab.dev.envctl(["reset", &task]).ok();
+            assert_eq!(alive.wait().0, Some(137));
+            if what == "enter" {
+                let (stdout, said) = second.end();
+                assert_eq!(stdout, "once\n");
+                assert!(said.contains("was just leaving"), "{said}");
+            } else {
+                second.fails(125, "has just ended");
+            }
+            lab.assert_baseline();
+        }
+        assert_eq!(lab.sh(&task, "cat count"), "once\n");
+    }
+}
+
+#[test]
+fn case_54_an_enter_that_waited_for_a_renewal_looks_again() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let again = |content: &str| {
+        lab.repo.write("new", content);
+        let image = lab.images.reference("task-1");
+        crate::support::publish(&lab.agent, &lab.repo, &lab.store, &image, "task-1");
+    };
+    // It has asked the store, and then the task moves on.
+    let first = Stopped::at("cold.resolved", lab.dev.envctl(["enter", &task, "--", "cat", "new"]));
+    let run = Stopped::at("cold.resolved", lab.dev.envctl(["run", &task, "--", "cat", "new"]));
+    again("new\n");
+    assert_eq!(lab.sh(&task, "cat new"), "new\n");
+    assert_eq!(first.end().0, "new\n");
+    assert_eq!(run.end().0, "new\n");
+    // What the developer has is not renewed by a word that nobody said.
+    again("newer\n");
+    assert_eq!(lab.sh(&task, "cat new"), "new\n");
+    lab.assert_baseline();
+}
