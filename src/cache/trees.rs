@@ -165,7 +165,11 @@ impl Trees {
     /// # Errors
     /// When there are no locks.
     pub fn lock(&self, key: &Digest, waiting: impl FnOnce()) -> Result<FileLock> {
-        FileLock::acquire(&self.cache.join("locks").join(format!("tree-{}", key.hex())), waiting)
+        FileLock::acquire(&self.lock_file(key), waiting)
+    }
+
+    fn lock_file(&self, key: &Digest) -> PathBuf {
+        self.cache.join("locks").join(format!("tree-{}", key.hex()))
     }
 
     /// Unpacks an archive into a draft.
@@ -350,20 +354,23 @@ impl Trees {
     /// # Errors
     /// When the file system cannot be flushed.
     pub fn flush(&self, records: &[Record]) -> Result<()> {
-        // Others may remove one meanwhile, or make it again.
-        let inside = |record: &Record| disk::Inside::open(&self.place(&record.key, &record.scope), RECORD).ok();
-        let known = records.iter().filter(|record| self.get(&record.key, &record.scope).is_some());
-        let pending: Vec<(disk::Inside, Record)> = known
-            .filter_map(inside)
-            .filter_map(|inside| self.read_at(inside.path()).map(|record| (inside, record)))
-            .filter(|(_, record)| record.boot_id.is_some())
-            .collect();
+        let known = records.iter().filter_map(|record| self.get(&record.key, &record.scope));
+        let unflushed = known.filter(|record| record.boot_id.is_some());
+        // Others may remove one meanwhile, promote it, or make it again.
+        let inside = |record: Record| {
+            Some((record.key, disk::Inside::open(&self.place(&record.key, &record.scope), RECORD).ok()?))
+        };
+        let pending: Vec<(Digest, disk::Inside)> = unflushed.filter_map(inside).collect();
         if pending.is_empty() {
             return Ok(());
         }
         rustix::fs::syncfs(&File::open(&self.folder)?)?;
-        for (inside, record) in pending {
-            disk::write_json(inside.path(), &Record { boot_id: None, ..record }, Durability::Flushed)?;
+        for (key, inside) in pending {
+            // Whoever is at work on it, or uses it next, flushes it again.
+            let lock = FileLock::attempt(&self.lock_file(&key))?;
+            if let Some(now) = self.read_at(inside.path()).filter(|_| lock.is_some()) {
+                disk::write_json(inside.path(), &Record { boot_id: None, ..now }, Durability::Flushed)?;
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
@@ -27,18 +28,35 @@ impl FileLock {
         Ok(try_exclusive(&file).with_context(|| context(path))?.then_some(FileLock { _file: file }))
     }
 
-    /// Takes the lock; calls `waiting` once before it has to wait.
+    /// Takes the lock; calls `waiting` once when it has to wait for long.
     ///
     /// # Errors
     /// When the lock file cannot be made, or the file system has no locks.
     pub fn acquire(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
         let file = open(path)?;
-        if try_exclusive(&file).with_context(|| context(path))? {
+        if soon(|| try_exclusive(&file)).with_context(|| context(path))? {
             return Ok(FileLock { _file: file });
         }
         waiting();
         exclusive(&file).with_context(|| context(path))?;
         Ok(FileLock { _file: file })
+    }
+}
+
+/// Most locks are held for a moment: nobody is told of that.
+const A_MOMENT: Duration = Duration::from_millis(200);
+
+/// Tries until it succeeds or a moment is over.
+fn soon(attempt: impl Fn() -> Result<bool>) -> Result<bool> {
+    let end = Instant::now() + A_MOMENT;
+    loop {
+        if attempt()? {
+            return Ok(true);
+        }
+        if Instant::now() >= end {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -62,17 +80,16 @@ pub struct SharedLock {
 }
 
 impl SharedLock {
-    /// Takes the lock; calls `waiting` once before it has to wait.
+    /// Takes the lock; calls `waiting` once when it has to wait for long.
     ///
     /// # Errors
     /// As [`FileLock::acquire`].
     pub fn acquire(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
         let file = open(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => return Ok(SharedLock { _file: file }),
-            Err(Errno::WOULDBLOCK) => waiting(),
-            Err(error) => return Err(error).with_context(|| context(path)),
+        if soon(|| try_shared(&file)).with_context(|| context(path))? {
+            return Ok(SharedLock { _file: file });
         }
+        waiting();
         rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockShared)).with_context(|| context(path))?;
         Ok(SharedLock { _file: file })
     }

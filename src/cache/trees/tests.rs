@@ -118,6 +118,20 @@ fn case_54_an_entry_that_went_while_it_was_flushed_stays_away() {
 }
 
 #[test]
+fn case_54_an_entry_that_somebody_works_on_is_flushed_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let trees = trees(dir.path(), "b");
+    let record = seal(&trees, "one").unwrap().record().clone();
+    let unflushed = || trees.get(&record.key, &record.scope).unwrap().boot_id.is_some();
+    let lock = trees.lock(&record.key, || {}).unwrap();
+    trees.flush(std::slice::from_ref(&record)).unwrap();
+    assert!(unflushed());
+    drop(lock);
+    trees.flush(std::slice::from_ref(&record)).unwrap();
+    assert!(!unflushed());
+}
+
+#[test]
 fn case_56_a_record_without_its_tree_is_no_entry() {
     let dir = tempfile::tempdir().unwrap();
     let trees = trees(dir.path(), "b");

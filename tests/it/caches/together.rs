@@ -1,6 +1,7 @@
 //! Several runtimes in one workspace: each has its trees until it ends, and the
 //! last one leaves no folder of theirs.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use super::{deps, ls, task, workspace};
@@ -43,12 +44,14 @@ fn case_54_two_that_start_at_once_make_the_place_once() {
         let task = task(&lab, &deps("echo one > deps/file"));
         lab.sh(&task, "true");
         let first = stopped(&lab, &task, "enter.lease-written");
-        let second = lab.dev.envctl(["enter", "--fresh", &task, "--", "cat", "deps/file"]).spawn();
-        std::thread::sleep(Duration::from_millis(500));
+        let mut second = lab.dev.envctl(["enter", "--fresh", &task, "--", "cat", "deps/file"]).spawn();
+        let mut said = String::new();
+        let mut stderr = BufReader::new(second.stderr.take().unwrap());
+        while !said.contains("another envctl is starting a runtime in this workspace") {
+            assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "{said}");
+        }
         assert_eq!(first.end().0, "one\n");
-        let (stdout, said) = ended(second);
-        assert_eq!(stdout, "one\n");
-        assert!(said.contains("another envctl is starting a runtime in this workspace"), "{said}");
+        assert_eq!(ended(second).0, "one\n");
         assert!(!workspace(&lab).path.join("deps").exists());
         lab.assert_baseline();
     }
