@@ -182,7 +182,7 @@ fn shared(ctx: &Context, place: &Path) -> Option<PathBuf> {
 }
 
 /// Keeps a workspace where it is until this is dropped: a runtime is about to
-/// start in it. Needs its [`Locks`].
+/// start in it, which needs its [`Locks`], or it is being captured.
 pub(super) fn occupy(place: &Path) -> Option<File> {
     let folder = File::open(place).ok()?;
     // Nobody moves it under these locks; whoever is inside may play with it.
@@ -205,7 +205,7 @@ pub(super) fn vacate(ctx: &Context, place: &Path) -> Result<File> {
     // Another one may have taken its place before it was locked.
     let still = fs::metadata(place).is_ok_and(|now| folder.metadata().is_ok_and(|held| held.ino() == now.ino()));
     if !free || !still {
-        return Err(failure(format!("the workspace {} is being entered", place.display()))
+        return Err(failure(format!("the workspace {} is being entered or published", place.display()))
             .hint("wait a moment, then try again")
             .into());
     }

@@ -13,6 +13,7 @@ use super::ground::{Ground, Place};
 use super::image_source;
 use super::moved::Intent;
 use super::pin::{Pin, State};
+use super::place::occupy;
 use super::screen::{self, Screen, Screened, Unsearched};
 use super::tell;
 use crate::cache;
@@ -140,6 +141,8 @@ pub(super) fn publish_from(
 ) -> Result<(Place, Published)> {
     let git = Git::find(&ctx.env)?;
     let Ground { root, origin } = ground;
+    // A workspace stays where it is meanwhile.
+    let _in_use = occupy(root);
     let repo = snapshot::open(root)?;
     let project = ctx.project(root)?;
     let parent = ground.parent(ctx)?;

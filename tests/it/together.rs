@@ -49,3 +49,16 @@ fn case_54_an_enter_that_waited_for_a_renewal_looks_again() {
     assert_eq!(lab.sh(&task, "cat new"), "new\n");
     lab.assert_baseline();
 }
+
+#[test]
+fn case_54_a_workspace_that_is_being_published_stays() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    lab.sh(&task, "echo work > work");
+    let path = lab.dev.envctl(["workspace", "path", &task]).ok().stdout.trim_end().to_owned();
+    let publish = Stopped::at("publish.captured", lab.dev.envctl(["publish"]).cwd(&path));
+    lab.dev.envctl(["workspace", "rm", "--yes", &task]).code(1).says(&["is being entered or published"]);
+    assert!(publish.end().0.contains("envctl enter"));
+    lab.dev.envctl(["workspace", "rm", "--yes", &task]).ok();
+    assert_eq!(lab.sh(&task, "cat work"), "work\n");
+}
