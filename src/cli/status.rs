@@ -31,6 +31,9 @@ impl Arguments {
             };
             ctx.ui.data(&escape(&format!("runtime    {}  {started}, lease {}", lease.task, lease.id)))?;
             ctx.ui.data(&format!("           {} network, process {}, {ends}", lease.network, lease.init.pid))?;
+            if let Some(cache) = &lease.setup {
+                ctx.ui.data(&escape(&format!("setup      of the cache {cache}")))?;
+            }
             if let Some(log) = &lease.log {
                 ctx.ui.data(&escape(&format!("log        {}", log.display())))?;
             }

@@ -110,15 +110,18 @@ pub(super) fn running(ctx: &Context, resolved: &Resolved, place: &Path) -> Resul
     let (store, task) = (resolved.task.store.to_string(), resolved.task.target.to_string());
     let identity = resolved.digest.to_string();
     let same = |lease: &Lease| {
-        lease.store == store && lease.task == task && lease.identity == identity && lease.workspace == place
+        let its = lease.store == store && lease.task == task && lease.identity == identity;
+        its && lease.workspace == place && lease.setup.is_none()
     };
     let live = ctx.runtimes().live()?.into_iter().filter(same);
     Ok(live.max_by_key(|lease| (lease.started_at, lease.init.start)))
 }
 
-/// The one runtime that is meant; the newest of a task's.
+/// The one runtime that is meant; the newest of a task's. Those in which a setup
+/// runs are nobody's to use.
 fn only(ctx: &Context, running: Running<'_>) -> Result<Lease> {
     let mut leases = find(ctx, running)?;
+    leases.retain(|lease| lease.setup.is_none());
     leases.sort_by_key(|lease| (lease.started_at, lease.init.start));
     let Some(lease) = leases.pop() else {
         return Err(running.missing().into());

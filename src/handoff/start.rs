@@ -170,6 +170,7 @@ pub(super) fn spec(
         made: Vec::new(),
         path: ctx.env.path.clone(),
         list_written: false,
+        setup: None,
     })
 }
 

@@ -127,6 +127,10 @@ pub struct Lease {
     /// Where they lie outside: they are needed while this runs.
     #[serde(default)]
     pub tree_paths: Vec<PathBuf>,
+    /// The cache whose setup this runs; what else ran in there would be sealed,
+    /// and what it did to the workspace would be gone.
+    #[serde(default)]
+    pub setup: Option<String>,
     /// Names of the services inside.
     #[serde(default)]
     pub services: Vec<String>,

@@ -69,6 +69,8 @@ pub struct Spec {
     pub path: Option<std::ffi::OsString>,
     /// Whether what is written outside the workspace is listed at the end.
     pub list_written: bool,
+    /// The cache whose setup this is for; nobody else may run anything in it.
+    pub setup: Option<String>,
 }
 
 /// A runtime that this process owns. Dropping it resets it.
@@ -214,6 +216,7 @@ impl Sandbox {
                 trees: spec.rootfs.trees.iter().map(|tree| tree.name.clone()).collect(),
                 tree_paths: spec.rootfs.trees.iter().map(|tree| tree.tree.clone()).collect(),
                 made: spec.made.clone(),
+                setup: spec.setup.clone(),
                 services: spec.services.iter().map(|service| service.name.clone()).collect(),
             };
             crash::point("enter.mapped");

@@ -75,6 +75,7 @@ pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     (spec.ports, spec.secrets, spec.services) = (Vec::new(), Vec::new(), Vec::new());
     spec.env.extend(entry.env.clone());
     spec.rootfs.workspace_stays = true;
+    spec.setup = Some(wanted.name.clone());
     spec.rootfs.trees = vec![TreeMount {
         name: wanted.name.clone(),
         tree: draft.tree(),

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use super::{deps, ls, task, workspace};
-use crate::support::{Alive, Lab, Stopped, ended};
+use crate::support::{Alive, Lab, Stopped, ended, until};
 
 /// An `enter` of its own that stops at a point.
 #[track_caller]
@@ -110,6 +110,26 @@ fn case_54_what_another_has_open_stays_with_it() {
         lab.dev.envctl(["reset", &task]).ok();
         drop(alive);
         lab.dev.envctl(words).ok().says(&["Copying the cache deps to deps"]);
+        lab.assert_baseline();
+    }
+}
+
+#[test]
+fn case_24_nobody_joins_a_setup() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        lab.repo.write("lock", "1");
+        let task = task(&lab, &deps("echo one > deps/file; sleep 1"));
+        lab.dev.envctl(["enter", "--no-runtime", &task]).ok();
+        let first = lab.dev.envctl(["enter", &task, "--", "ls", "deps"]).spawn();
+        let leases = || lab.dev.envctl(["status", "--json"]).ok().json()["leases"].clone();
+        until("the setup runs", || leases()[0]["setup"] == "deps");
+        assert!(lab.dev.envctl(["status"]).ok().stdout.contains("setup      of the cache deps"));
+        lab.dev.envctl(["exec", &task, "--", "true"]).code(125).says(&["has no running runtime"]);
+        // It waits for the cache, and works in the workspace itself.
+        assert_eq!(lab.sh(&task, "echo poison > deps/poison; echo work > work; cat deps/file"), "one\n");
+        assert_eq!(ended(first).0, "file\n");
+        assert_eq!(lab.sh(&task, "cat work; ls deps"), "work\nfile\n");
+        lab.dev.envctl(["cache", "verify"]).ok();
         lab.assert_baseline();
     }
 }
