@@ -3,6 +3,7 @@
 //! removed, because a waiter may hold one open.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -133,10 +134,16 @@ pub fn exclusive(file: &impl AsFd) -> Result<()> {
 }
 
 fn open(path: &Path) -> Result<File> {
-    if let Some(parent) = path.parent() {
-        super::create_private_dir(parent)?;
-    }
-    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).with_context(|| context(path))
+    let open = || OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    let opened = match (open(), path.parent()) {
+        // Only once: this is on the warm path.
+        (Err(error), Some(parent)) if error.kind() == ErrorKind::NotFound => {
+            super::create_private_dir(parent)?;
+            open()
+        }
+        (opened, _) => opened,
+    };
+    opened.with_context(|| context(path))
 }
 
 fn context(path: &Path) -> String {
