@@ -367,8 +367,8 @@ impl Trees {
         rustix::fs::syncfs(&File::open(&self.folder)?)?;
         for (key, inside) in pending {
             // Whoever is at work on it, or uses it next, flushes it again.
-            let lock = FileLock::attempt(&self.lock_file(&key))?;
-            if let Some(now) = self.read_at(inside.path()).filter(|_| lock.is_some()) {
+            let Some(_lock) = FileLock::attempt(&self.lock_file(&key))? else { continue };
+            if let Some(now) = self.read_at(inside.path()) {
                 disk::write_json(inside.path(), &Record { boot_id: None, ..now }, Durability::Flushed)?;
             }
         }

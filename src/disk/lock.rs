@@ -29,6 +29,15 @@ impl FileLock {
         Ok(try_exclusive(&file).with_context(|| context(path))?.then_some(FileLock { _file: file }))
     }
 
+    /// Takes the lock if it is free within a moment.
+    ///
+    /// # Errors
+    /// As [`FileLock::attempt`].
+    pub fn soon(path: &Path) -> Result<Option<Self>> {
+        let file = open(path)?;
+        Ok(soon(|| try_exclusive(&file)).with_context(|| context(path))?.then_some(FileLock { _file: file }))
+    }
+
     /// Takes the lock; calls `waiting` once when it has to wait for long.
     ///
     /// # Errors

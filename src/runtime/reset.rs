@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -25,9 +25,6 @@ use crate::disk::{self, Durability};
 
 /// How long the owner of a runtime may take to clean up after it.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long a reset waits for a runtime that is starting in its workspace.
-const PATIENCE_WITH_STARTS: Duration = Duration::from_millis(100);
 
 /// One line of a receipt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,7 +209,8 @@ fn remove_made(runtimes: &Runtimes, lease: &Lease) {
     if lease.made.is_empty() {
         return;
     }
-    let Some(_places) = lock_places(runtimes, lease) else { return };
+    // Not for long: whoever starts there might be stopped.
+    let Ok(Some(_places)) = FileLock::soon(&runtimes.paths().places_lock(&lease.workspace)) else { return };
     let others = runtimes.live().unwrap_or_default();
     if others.iter().any(|other| other.id != lease.id && other.workspace == lease.workspace) {
         return;
@@ -222,19 +220,6 @@ fn remove_made(runtimes: &Runtimes, lease: &Lease) {
     for made in lease.made.iter().rev() {
         // What is not empty has become somebody's.
         let _ = workspace.remove_folder(made);
-    }
-}
-
-/// Waits for whoever starts in the same workspace, but not for long: it might
-/// be stopped.
-fn lock_places(runtimes: &Runtimes, lease: &Lease) -> Option<FileLock> {
-    let path = runtimes.paths().places_lock(&lease.workspace);
-    let deadline = Instant::now() + PATIENCE_WITH_STARTS;
-    loop {
-        match FileLock::attempt(&path) {
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
-            other => return other.ok().flatten(),
-        }
     }
 }
 

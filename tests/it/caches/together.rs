@@ -7,6 +7,15 @@ use std::time::Duration;
 use super::{deps, ls, task, workspace};
 use crate::support::{Alive, Lab, Stopped, ended, until};
 
+/// A task whose cache is sealed: `deps/file` says `one`.
+#[track_caller]
+fn sealed(lab: &Lab) -> String {
+    lab.repo.write("lock", "1");
+    let task = task(lab, &deps("echo one > deps/file"));
+    lab.sh(&task, "true");
+    task
+}
+
 /// An `enter` of its own that stops at a point.
 #[track_caller]
 fn stopped(lab: &Lab, task: &str, point: &str) -> Stopped {
@@ -40,9 +49,7 @@ fn case_54_two_that_need_one_entry_make_it_once() {
 #[test]
 fn case_54_two_that_start_at_once_make_the_place_once() {
     for lab in [Lab::new(), Lab::unprivileged()] {
-        lab.repo.write("lock", "1");
-        let task = task(&lab, &deps("echo one > deps/file"));
-        lab.sh(&task, "true");
+        let task = sealed(&lab);
         let first = stopped(&lab, &task, "enter.lease-written");
         let mut second = lab.dev.envctl(["enter", "--fresh", &task, "--", "cat", "deps/file"]).spawn();
         let mut said = String::new();
@@ -60,9 +67,7 @@ fn case_54_two_that_start_at_once_make_the_place_once() {
 #[test]
 fn case_54_a_start_outlives_the_end_of_another() {
     for lab in [Lab::new(), Lab::unprivileged()] {
-        lab.repo.write("lock", "1");
-        let task = task(&lab, &deps("echo one > deps/file"));
-        lab.sh(&task, "true");
+        let task = sealed(&lab);
         let alive = Alive::start(&lab, &task, "");
         // Its lease is not written, but it counts on the folder.
         let second = stopped(&lab, &task, "enter.mapped");
@@ -77,9 +82,7 @@ fn case_54_a_start_outlives_the_end_of_another() {
 #[test]
 fn case_54_an_end_takes_nothing_from_a_start() {
     for lab in [Lab::new(), Lab::unprivileged()] {
-        lab.repo.write("lock", "1");
-        let task = task(&lab, &deps("echo one > deps/file"));
-        lab.sh(&task, "true");
+        let task = sealed(&lab);
         // It has seen that nobody else is there.
         let first = stopped(&lab, &task, "seal.alone");
         let words = ["enter", "--fresh", &task, "--", "sh", "-c", "sleep 1; cat deps/file"];
@@ -95,8 +98,7 @@ fn case_54_an_end_takes_nothing_from_a_start() {
 #[test]
 fn case_54_what_another_has_open_stays_with_it() {
     for lab in [Lab::new(), Lab::unprivileged()] {
-        lab.repo.write("lock", "1");
-        let task = task(&lab, &deps("echo one > deps/file"));
+        let task = sealed(&lab);
         let alive = Alive::start(&lab, &task, "");
         let seen = || lab.dev.envctl(["exec", &task, "--", "cat", "deps/file"]).ok().stdout;
         lab.dev.envctl(["enter", "--fresh", &task, "--", "true"]).ok();
