@@ -25,7 +25,8 @@ use crate::error::failure;
 
 /// What pid 1 is born with.
 pub(super) struct Birth<'a> {
-    /// Says one byte once the id maps are written.
+    /// Says one byte once the id maps are written, and another once the folders
+    /// on disk are made, where there are any to make.
     pub(super) go: OwnedFd,
     /// To the owner; its hang-up is the end.
     pub(super) owner: OwnedFd,
@@ -79,10 +80,8 @@ fn leave_network(birth: &Birth<'_>) -> Result<Option<Starting>> {
 /// Lives and dies as pid 1.
 pub(super) fn run(mut birth: Birth<'_>) -> ! {
     let pasta = leave_network(&birth);
-    let mut byte = [0];
-    match rustix::io::retry_on_intr(|| rustix::io::read(&birth.go, &mut byte)) {
-        Ok(1) => {}
-        _ => sys::exit_now(1),
+    if !told(&birth.go) {
+        sys::exit_now(1);
     }
     crash::point("init.born");
     match pasta.and_then(|pasta| set_up(&mut birth, pasta)) {
@@ -130,6 +129,10 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
         tty_group: birth.tty_group,
         root_exists: birth.root_exists,
         secrets: birth.secrets,
+        placed: &|| {
+            anyhow::ensure!(told(&birth.go), "the owner is gone");
+            Ok(())
+        },
     })?;
     crash::point("init.mounted");
     rustix::system::sethostname(birth.rootfs.hostname.as_bytes()).context("cannot set the host name")?;
@@ -162,6 +165,11 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     let services = services::start(&birth.context, birth.services)?;
     crash::point("init.ready");
     Ok(SetUp { signals, forwarder, pasta, services, upper })
+}
+
+/// Waits for the owner's next byte.
+fn told(go: &OwnedFd) -> bool {
+    matches!(rustix::io::retry_on_intr(|| rustix::io::read(go, &mut [0])), Ok(1))
 }
 
 fn hung_up(socket: impl AsFd) -> bool {

@@ -107,6 +107,10 @@ pub(super) struct Before {
     pub(super) exposed: Option<Exposed>,
     /// What was used, where somebody has counted.
     pub(super) usage: Option<Usage>,
+    /// What git on the host should not obey, where somebody has looked.
+    pub(super) planted: Option<Vec<String>>,
+    /// What was changed in caches, where somebody has counted.
+    pub(super) caches: Option<Vec<Changed>>,
 }
 
 impl Before {
@@ -121,7 +125,26 @@ impl Before {
         let mut listeners = inspect::listeners(&pids);
         listeners.extend(lease.ports.iter().flat_map(|port| &port.sockets));
         let processes = Some(pids.len() as u64);
-        Before { processes, mounts, scratch_bytes: None, listeners, exposed: None, usage: None }
+        Before { processes, mounts, listeners, ..Before::default() }
+    }
+
+    /// Begins with what needs nobody to be dead: pid 1 is alone, so that nothing
+    /// changes any more. The kernel takes as long to take the namespaces down,
+    /// meanwhile.
+    pub(super) fn begin(&mut self, runtimes: &Runtimes, folder: &Folder, lease: &Lease) {
+        let scratch = folder.path.join(SCRATCH);
+        if !lease.trees.is_empty() {
+            let changed = trees::changed(&scratch, &lease.trees, &lease.tree_paths);
+            // Should this process die now, what was changed can still be counted.
+            if changed.iter().all(|tree| tree.entries == Some(0)) {
+                for folder in std::fs::read_dir(&scratch).into_iter().flatten().flatten() {
+                    // What stays is tried again, and told, at the end.
+                    let _ = runtimes.remove(&folder.path());
+                }
+            }
+            self.caches = Some(changed);
+        }
+        self.planted = Some(runtimes.look(lease));
     }
 }
 
@@ -136,7 +159,7 @@ pub(super) fn finish(
     reason: &str,
 ) -> Result<Receipt> {
     // Before anything can fail: what stays is the workspace.
-    let planted = lease.map(|lease| runtimes.look(lease)).unwrap_or_default();
+    let planted = before.planted.clone().or_else(|| lease.map(|lease| runtimes.look(lease))).unwrap_or_default();
     let same_boot = lease.is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot == lease.boot_id));
     let members = match lease {
         Some(lease) if same_boot => inspect::members(lease)?,
@@ -146,8 +169,10 @@ pub(super) fn finish(
     // A mount namespace lives as long as somebody is in it.
     let mounts = members.holders.len() as u64 + u64::from(inspect::mounts_below(&folder.path)?);
     let ports = u64::from(inspect::still_listening(&before.listeners));
-    let (names, paths) = lease.map_or((&[][..], &[][..]), |lease| (&lease.trees, &lease.tree_paths));
-    let caches = trees::changed(&folder.path.join(SCRATCH), names, paths);
+    let caches = before.caches.clone().unwrap_or_else(|| {
+        let (names, paths) = lease.map_or((&[][..], &[][..]), |lease| (&lease.trees, &lease.tree_paths));
+        trees::changed(&folder.path.join(SCRATCH), names, paths)
+    });
     let mut uncleared = None;
     if mounts == 0 {
         // Only the folder's content: the folder carries the lock. What cannot

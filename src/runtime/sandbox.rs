@@ -4,7 +4,7 @@
 //! called: pid 1 is a copy of the calling thread alone.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -22,6 +22,7 @@ use super::rootfs::RootfsSpec;
 use super::services::ServiceSpec;
 use super::sys::{self, Side};
 use super::transcript::Transcript;
+use super::trees::Uppers;
 use super::usage::Usage;
 use super::wire::{self, Request};
 use super::{Account, Injected, Mapping, Network, Written, exposed, inspect, pasta, probe, process};
@@ -85,6 +86,8 @@ pub struct Sandbox {
     secrets: Vec<Injected>,
     /// Some services want time to end.
     stops: bool,
+    /// Only pid 1 was left when the command had ended.
+    alone: bool,
     started: Instant,
     written: Option<Written>,
 }
@@ -109,6 +112,7 @@ impl Sandbox {
                 before: Before::default(),
                 secrets: spec.secrets.clone(),
                 stops: spec.services.iter().any(|service| service.stop.is_some()),
+                alone: false,
                 started: begun,
                 written: None,
             }),
@@ -222,19 +226,15 @@ impl Sandbox {
             crash::point("enter.mapped");
             runtimes.write(&lease)?;
             crash::point("enter.lease-written");
-            // Not earlier: a reset removes what a lease names.
-            if !spec.made.is_empty() {
-                let workspace = Beneath::open(&spec.rootfs.workspace)?;
-                spec.made.iter().try_for_each(|folder| workspace.make_folder(folder))?;
-            }
-            crash::point("enter.placed");
-            match rustix::io::write(&go, b"g") {
-                // Killed already: a reset has found the lease. The runtime counts
-                // as lost, and ends with a receipt.
-                Ok(_) | Err(rustix::io::Errno::PIPE) => {}
-                Err(error) => return Err(error.into()),
-            }
+            tell(&go)?;
             crash::point("enter.started");
+            if spec.rootfs.needs_places() {
+                // While pid 1 mounts; not before the lease is written, because
+                // a reset removes what a lease names.
+                place(spec, &scratch)?;
+                crash::point("seal.placed");
+                tell(&go)?;
+            }
             Ok(lease)
         });
         match prepared {
@@ -303,9 +303,9 @@ impl Sandbox {
                     mounts: Some(ended.mounts.into()),
                     scratch_bytes: Some(ended.scratch_bytes),
                     listeners: found.listeners,
-                    exposed: None,
-                    usage: None,
+                    ..Before::default()
                 };
+                self.alone = ended.others == 0;
             }
             None => self.before = Before::look(&self.lease),
         }
@@ -328,6 +328,10 @@ impl Sandbox {
             let _ = client::stop_services(&self.lease);
         }
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        if self.alone {
+            self.before.begin(&self.runtimes, &folder, &self.lease);
+            crash::point("seal.cleared");
+        }
         // Returns only when every process inside is gone.
         let counted = sys::wait_counted(self.pidfd.as_fd()).context("cannot wait for the runtime to end")?;
         let peak = self.lease.cgroup.as_deref().and_then(limits::peak);
@@ -348,6 +352,26 @@ impl Drop for Sandbox {
             let _ = self.end(Clock::System, "failed");
         }
     }
+}
+
+/// Lets pid 1 go on.
+fn tell(go: &OwnedFd) -> Result<()> {
+    match rustix::io::write(go, b"g") {
+        // Killed already: a reset has found the lease. The runtime counts as
+        // lost, and ends with a receipt.
+        Ok(_) | Err(rustix::io::Errno::PIPE) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes the folders on disk: where trees appear in the workspace, and what
+/// takes up changes to them.
+fn place(spec: &Spec, scratch: &Path) -> Result<()> {
+    if !spec.made.is_empty() {
+        let workspace = Beneath::open(&spec.rootfs.workspace)?;
+        spec.made.iter().try_for_each(|folder| workspace.make_folder(folder))?;
+    }
+    Uppers::make(scratch, &spec.rootfs.trees, spec.rootfs.workspace_stays)
 }
 
 /// The socket at which others join: an abstract address, so that no file can

@@ -82,27 +82,42 @@ pub(super) struct Uppers {
 }
 
 impl Uppers {
-    /// Makes them, before the scratch space covers their place.
-    pub(super) fn make(place: BorrowedFd<'_>, trees: &[TreeMount], workspace: bool) -> Result<Self> {
-        let wanted = trees.iter().any(|tree| tree.access == Access::Overlay);
-        if !wanted && !workspace {
-            return Ok(Uppers { trees: None, workspace: None });
+    /// Makes their folders on disk. The owner does this while pid 1 is at work:
+    /// a folder on disk takes as long as a handful of mounts.
+    pub(super) fn make(place: &Path, trees: &[TreeMount], workspace: bool) -> Result<()> {
+        for name in names(trees, workspace).into_iter().flatten() {
+            // Side by side: each folder has to be removed again at every reset.
+            for folder in [name.to_owned(), work(name)] {
+                let made = rustix::fs::mkdirat(CWD, place.join(&folder), Mode::RWXU);
+                made.with_context(|| format!("cannot make {folder} on disk"))?;
+            }
         }
-        let folder = |parent: BorrowedFd<'_>, name: &str| -> Result<OwnedFd> {
-            let made = rustix::fs::mkdirat(parent, name, Mode::RWXU);
-            made.with_context(|| format!("cannot make {name} on disk"))?;
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
-        };
-        // Side by side: each folder has to be removed again at every reset.
-        let upper = |name: &str| -> Result<Upper> {
-            Ok(Upper { upper: folder(place, name)?, work: folder(place, &format!("{name}.work"))? })
-        };
-        Ok(Uppers {
-            trees: wanted.then(|| upper(TREES)).transpose()?,
-            workspace: workspace.then(|| upper("workspace")).transpose()?,
-        })
+        Ok(())
     }
+
+    /// Opens them. The scratch space may cover their place by now, but not for
+    /// a descriptor from before.
+    pub(super) fn open(place: BorrowedFd<'_>, trees: &[TreeMount], workspace: bool) -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = |name: &str| {
+            let opened = rustix::fs::openat(place, name, flags, Mode::empty());
+            opened.with_context(|| format!("cannot open {name} on disk"))
+        };
+        let upper = |name: &str| -> Result<Upper> { Ok(Upper { upper: folder(name)?, work: folder(&work(name))? }) };
+        let [trees, workspace] = names(trees, workspace);
+        Ok(Uppers { trees: trees.map(upper).transpose()?, workspace: workspace.map(upper).transpose()? })
+    }
+}
+
+/// The uppers that a runtime needs: for its trees, for its workspace.
+fn names(trees: &[TreeMount], workspace: bool) -> [Option<&'static str>; 2] {
+    let wanted = trees.iter().any(|tree| tree.access == Access::Overlay);
+    [wanted.then_some(TREES), workspace.then_some("workspace")]
+}
+
+/// The work folder of an upper.
+fn work(upper: &str) -> String {
+    format!("{upper}.work")
 }
 
 /// Mounts all trees at their places. Those with an upper share one overlay,

@@ -57,12 +57,13 @@ pub(in crate::handoff) struct Wanted {
 /// An entry with an input that cannot be read is left out, and told.
 pub(in crate::handoff) fn wanted(ctx: &Context, project: &Project, basis: &Basis, workspace: &Path) -> Vec<Wanted> {
     let mut all = Vec::new();
+    let mut hashed = Hashed::new();
     let data = |is: &dyn Fn(&crate::config::ServiceData) -> bool| {
         let used = project.service.iter().filter_map(|service| service.data.as_ref()).filter(|data| is(data));
         used.map(|data| (data.path.clone(), DATA)).collect::<Vec<_>>()
     };
     for entry in &project.cache {
-        let components = match components(project, entry, basis, workspace) {
+        let components = match components(project, entry, basis, workspace, &mut hashed) {
             Ok(components) => components,
             Err(error) => {
                 ctx.ui.warn(&format!("the cache {} is left out: {error:#}", entry.name));
@@ -99,7 +100,16 @@ pub(in crate::handoff) fn wanted(ctx: &Context, project: &Project, basis: &Basis
     all
 }
 
-fn components(project: &Project, entry: &CacheEntry, basis: &Basis, workspace: &Path) -> Result<Components> {
+/// Inputs that have been read: caches often share a lockfile.
+type Hashed = std::collections::HashMap<String, Option<Digest>>;
+
+fn components(
+    project: &Project,
+    entry: &CacheEntry,
+    basis: &Basis,
+    workspace: &Path,
+    hashed: &mut Hashed,
+) -> Result<Components> {
     let mut components = Components::new(
         &entry.name,
         basis.image,
@@ -111,7 +121,11 @@ fn components(project: &Project, entry: &CacheEntry, basis: &Basis, workspace: &
     components.env = project.runtime.env.clone();
     components.env.extend(entry.env.clone());
     for input in &entry.inputs {
-        let digest = digest_of(workspace, input).with_context(|| format!("its input {input}"))?;
+        let digest = match hashed.get(input) {
+            Some(known) => *known,
+            None => digest_of(workspace, input).with_context(|| format!("its input {input}"))?,
+        };
+        hashed.insert(input.clone(), digest);
         components.inputs.insert(input.clone(), digest);
     }
     Ok(components)

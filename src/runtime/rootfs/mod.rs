@@ -52,6 +52,13 @@ pub struct RootfsSpec {
     pub artifacts: Option<PathBuf>,
 }
 
+impl RootfsSpec {
+    /// Whether folders on disk have to be there first: places of trees, uppers.
+    pub(super) fn needs_places(&self) -> bool {
+        !self.trees.is_empty() || self.workspace_stays
+    }
+}
+
 /// Where a task's evidence is inside.
 pub const ARTIFACTS: &str = "/run/envctl/artifacts";
 
@@ -73,6 +80,8 @@ pub(super) struct Entry<'a> {
     pub(super) root_exists: bool,
     /// Secrets, of which some become files.
     pub(super) secrets: &'a [Injected],
+    /// Waits until the owner has made the folders on disk.
+    pub(super) placed: &'a dyn Fn() -> Result<()>,
 }
 
 /// Builds the file system and makes it the root.
@@ -86,7 +95,6 @@ pub(super) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
     let spec = entry.spec;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the host's")?;
-    let uppers = Uppers::make(entry.scratch_place, &spec.trees, spec.workspace_stays)?;
     let scratch = scratch(entry.scratch_place, entry.root_exists)?;
     let root = overlay(spec, scratch.as_fd(), entry.mark)?;
     let root = Root { root, network: entry.network };
@@ -102,6 +110,10 @@ pub(super) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
     root.home(entry.home, entry.ids)?;
     root.identity_files(&spec.hostname)?;
     root.mirror(spec)?;
+    if spec.needs_places() {
+        (entry.placed)()?;
+    }
+    let uppers = Uppers::open(entry.scratch_place, &spec.trees, spec.workspace_stays)?;
     root.workspace(spec, uppers.workspace.as_ref())?;
     let meeting = || {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
