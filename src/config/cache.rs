@@ -39,6 +39,9 @@ pub struct CacheEntry {
     /// Copy the content into the workspace, for programs of the host.
     #[serde(default)]
     pub materialize: bool,
+    /// Runs see it read-only.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// What a setup command can reach.

@@ -44,6 +44,7 @@ pub const PROJECT: &[Key] = &[
     key("cache[].env.*", "string", "none"),
     key("cache[].timeout", "string", "\"1h\""),
     key("cache[].materialize", "boolean", "false"),
+    key("cache[].read_only", "boolean", "false"),
     key("fixture[].name", "string", "required"),
     key("fixture[].source", "string", "required"),
     key("fixture[].path", "string", "none"),

@@ -70,7 +70,8 @@ pub(in crate::handoff) fn wanted(ctx: &Context, project: &Project, basis: &Basis
                 continue;
             }
         };
-        let mut spots = vec![(entry.path.clone(), Access::Overlay)];
+        let access = if entry.read_only { Access::ReadOnly } else { Access::Overlay };
+        let mut spots = vec![(entry.path.clone(), access)];
         spots.extend(data(&|data| data.cache.as_ref() == Some(&entry.name)));
         all.push(Wanted {
             name: entry.name.clone(),

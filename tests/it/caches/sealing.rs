@@ -46,6 +46,27 @@ fn what_a_run_changes_is_gone_and_counted() {
 }
 
 #[test]
+fn a_read_only_one_is_changed_by_nobody() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        lab.repo.write("lock", "1");
+        let task = task(&lab, &format!("{}read_only = true\n", deps("mkdir deps/d; echo made > deps/d/file")));
+        let script = "cat deps/d/file; for try in 'echo x > deps/new' 'echo x >> deps/d/file' 'rm -r deps/d' \
+                      'mount -o remount,rw deps' 'umount deps'; do sh -c \"$try\" 2>/dev/null && echo \"$try\"; done; \
+                      grep -c ' /workspace/deps .*overlay' /proc/mounts; true";
+        // In the run that seals it, and in one that finds it.
+        for how in ["sealed", "hit"] {
+            let run = lab.enter(&task, &["sh", "-c", script]).ok();
+            assert_eq!(run.stdout, "made\n0\n", "{how}: {}", run.stderr);
+            assert_eq!(lab.receipts().last().unwrap()["caches"][0]["entries"], 0);
+        }
+        // A copy for the host is not the cache.
+        lab.dev.envctl(["enter", "--materialize", &task, "--", "true"]).ok();
+        assert_eq!(lab.sh(&task, "cat deps/d/file; touch deps/new 2>/dev/null || echo refused"), "made\nrefused\n");
+        lab.assert_baseline();
+    }
+}
+
+#[test]
 fn a_setup_that_fails_leaves_no_entry_and_shows_why() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");
