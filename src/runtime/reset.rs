@@ -107,8 +107,6 @@ pub(super) struct Before {
     pub(super) exposed: Option<Exposed>,
     /// What was used, where somebody has counted.
     pub(super) usage: Option<Usage>,
-    /// What git on the host should not obey, where somebody has looked.
-    pub(super) planted: Option<Vec<String>>,
     /// What was changed in caches, where somebody has counted.
     pub(super) caches: Option<Vec<Changed>>,
 }
@@ -128,23 +126,23 @@ impl Before {
         Before { processes, mounts, listeners, ..Before::default() }
     }
 
-    /// Begins with what needs nobody to be dead: pid 1 is alone, so that nothing
-    /// changes any more. The kernel takes as long to take the namespaces down,
+    /// Begins with what needs nobody to be dead: nothing is left inside that
+    /// could change it. The kernel takes as long to take the namespaces down,
     /// meanwhile.
     pub(super) fn begin(&mut self, runtimes: &Runtimes, folder: &Folder, lease: &Lease) {
-        let scratch = folder.path.join(SCRATCH);
-        if !lease.trees.is_empty() {
-            let changed = trees::changed(&scratch, &lease.trees, &lease.tree_paths);
-            // Should this process die now, what was changed can still be counted.
-            if changed.iter().all(|tree| tree.entries == Some(0)) {
-                for folder in std::fs::read_dir(&scratch).into_iter().flatten().flatten() {
-                    // What stays is tried again, and told, at the end.
-                    let _ = runtimes.remove(&folder.path());
-                }
-            }
-            self.caches = Some(changed);
+        if lease.trees.is_empty() {
+            return;
         }
-        self.planted = Some(runtimes.look(lease));
+        let scratch = folder.path.join(SCRATCH);
+        let changed = trees::changed(&scratch, &lease.trees, &lease.tree_paths);
+        // Should this process die now, what was changed can still be counted.
+        if changed.iter().all(|tree| tree.entries == Some(0)) {
+            for folder in std::fs::read_dir(&scratch).into_iter().flatten().flatten() {
+                // What stays is tried again, and told, at the end.
+                let _ = runtimes.remove(&folder.path());
+            }
+        }
+        self.caches = Some(changed);
     }
 }
 
@@ -159,7 +157,7 @@ pub(super) fn finish(
     reason: &str,
 ) -> Result<Receipt> {
     // Before anything can fail: what stays is the workspace.
-    let planted = before.planted.clone().or_else(|| lease.map(|lease| runtimes.look(lease))).unwrap_or_default();
+    let planted = lease.map(|lease| runtimes.look(lease)).unwrap_or_default();
     let same_boot = lease.is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot == lease.boot_id));
     let members = match lease {
         Some(lease) if same_boot => inspect::members(lease)?,

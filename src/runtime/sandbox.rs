@@ -86,7 +86,7 @@ pub struct Sandbox {
     secrets: Vec<Injected>,
     /// Some services want time to end.
     stops: bool,
-    /// Only pid 1 was left when the command had ended.
+    /// Nothing was left inside when the command had ended, and nothing can come.
     alone: bool,
     started: Instant,
     written: Option<Written>,
@@ -305,7 +305,7 @@ impl Sandbox {
                     listeners: found.listeners,
                     ..Before::default()
                 };
-                self.alone = ended.others == 0;
+                self.alone = ended.alone;
             }
             None => self.before = Before::look(&self.lease),
         }

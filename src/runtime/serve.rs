@@ -353,9 +353,10 @@ impl Init {
             if index == OWNER {
                 self.tell_what_was_written();
             }
-            let end = self.ended(code);
+            let mut end = self.ended(code);
+            end.alone = index == OWNER && self.last && end.others == 0 && self.is_alone();
             let _ = wire::send(&self.clients[index].socket, &Reply::Ended(end), &[]);
-            if index == OWNER && self.last && end.others == 0 && self.is_alone() {
+            if end.alone {
                 // Not to be killed first saves waking up twice.
                 sys::exit_now(0)
             }
@@ -378,7 +379,7 @@ impl Init {
         let timed_out = self.ending.as_ref().is_some_and(|ending| ending.timed_out);
         let others = self.others().len() as u32;
         let mounts = if self.mounts > 0 { self.mounts } else { mounts() };
-        Ended { code, others, mounts, scratch_bytes: scratch_bytes(), timed_out }
+        Ended { code, others, alone: false, mounts, scratch_bytes: scratch_bytes(), timed_out }
     }
 
     /// Processes inside besides our own.

@@ -129,6 +129,9 @@ pub(super) struct Ended {
     pub(super) code: u8,
     /// Other processes that still ran inside.
     pub(super) others: u32,
+    /// Nothing is left inside but pid 1, which ends as it says so.
+    #[serde(default)]
+    pub(super) alone: bool,
     /// Mounts inside.
     pub(super) mounts: u32,
     /// Bytes in the scratch space.

@@ -1,7 +1,10 @@
 //! Published ports, by both families, of several runtimes at once.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+
+use serde_json::Value;
 
 use super::both;
 use crate::support::{Alive, ImageBuilder, Lab, until};
@@ -25,8 +28,23 @@ fn port(lab: &Lab, task: &str) -> u16 {
     found.unwrap_or_else(|| panic!("{ports}"))["host"].as_u64().unwrap() as u16
 }
 
-fn closed(port: u16) -> bool {
-    ["127.0.0.1", "::1"].iter().all(|address| TcpStream::connect((*address, port)).is_err())
+/// The inode numbers of the sockets that listen on a published port. Its number
+/// may be somebody else's as soon as it is free.
+#[track_caller]
+fn sockets(lab: &Lab, port: u16) -> Vec<u64> {
+    let leases = fs::read_dir(lab.dev.state().join("leases")).unwrap().flatten();
+    let leases = leases.map(|lease| serde_json::from_slice::<Value>(&fs::read(lease.path()).unwrap()).unwrap());
+    let ports: Vec<Value> = leases.flat_map(|lease| lease["ports"].as_array().unwrap().clone()).collect();
+    let found = ports.iter().find(|published| published["host"] == port).expect("it is published");
+    let sockets: Vec<u64> = found["sockets"].as_array().unwrap().iter().map(|inode| inode.as_u64().unwrap()).collect();
+    assert!(sockets.len() == 2 && !closed(&sockets), "{sockets:?}");
+    sockets
+}
+
+fn closed(sockets: &[u64]) -> bool {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap());
+    let inode = |line: &str| line.split_whitespace().nth(9).and_then(|inode| inode.parse().ok());
+    !tables.iter().flat_map(|table| table.lines().filter_map(inode)).any(|inode: u64| sockets.contains(&inode))
 }
 
 #[test]
@@ -38,6 +56,7 @@ fn two_servers_on_port_3000_at_once() {
         let second = Alive::start_with(&lab, &["-p", "3000"], &two, &serve("second"));
         let ports = [port(&lab, &one), port(&lab, &two)];
         assert_ne!(ports[0], ports[1]);
+        let sockets = ports.map(|port| sockets(&lab, port));
         for address in ["127.0.0.1", "::1"] {
             assert!(get(address, ports[0]).unwrap().ends_with("\r\n\r\nfirst\n"));
             assert!(get(address, ports[1]).unwrap().ends_with("\r\n\r\nsecond\n"));
@@ -50,12 +69,12 @@ fn two_servers_on_port_3000_at_once() {
         assert_eq!(reset["receipts"][0]["ports"]["left"], 0, "{reset}");
         // The server inside, and the host's two sockets.
         assert!(reset["receipts"][0]["ports"]["removed"].as_u64().unwrap() >= 2, "{reset}");
-        assert!(closed(ports[0]));
+        assert!(closed(&sockets[0]));
         assert!(get("127.0.0.1", ports[1]).unwrap().contains("second"), "the other one goes on");
         first.marker.assert_gone();
         // Nobody cleans up after this owner; its ports are closed all the same.
         second.kill_owner().assert_gone();
-        until("the ports are closed", || closed(ports[1]));
+        until("the ports are closed", || closed(&sockets[1]));
     }
 }
 
@@ -83,8 +102,9 @@ fn more_ports_of_a_running_runtime() {
         for bad in ["0", "x", "70000", "1=2=3"] {
             lab.dev.envctl(["ports", "add", &task, bad]).code(2);
         }
+        let sockets = [free, idle].map(|port| sockets(&lab, port)).concat();
         lab.dev.envctl(["reset", &task]).ok();
-        assert!(closed(free) && closed(idle));
+        assert!(closed(&sockets));
         drop(alive);
         lab.assert_baseline();
     }
