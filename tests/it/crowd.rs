@@ -29,7 +29,7 @@ fn crowded(habits: Habits, count: usize) -> (Modern, Crowd, Shop) {
     (registry, crowd, shop)
 }
 
-const PAGED: Habits = Habits { referrers: true, deletes: true, page: 100 };
+const PAGED: Habits = Habits { referrers: true, deletes: true, page: 100, denies: 0 };
 
 #[test]
 fn ten_thousand_tasks_of_a_folder_are_one_look() {

@@ -191,12 +191,21 @@ pub(super) enum Place<'a> {
     Digest(&'a Digest),
 }
 
+/// Whether another attempt may succeed.
 fn may_pass(error: &OciDistributionError) -> bool {
     match error {
+        OciDistributionError::ServerError { code: 400..=404, message, .. } => is_behind(message),
         OciDistributionError::ServerError { code, .. } => matches!(code, 408 | 429 | 500 | 502..=504),
         OciDistributionError::RequestError(error) => error.is_connect() || error.is_timeout() || error.is_request(),
         _ => false,
     }
+}
+
+/// Whether a registry denies what is known here: the content has been hashed on
+/// its way, and what a manifest names was put before it. Registries on plain
+/// folders say so while another client writes the same content.
+fn is_behind(message: &str) -> bool {
+    ["\"DIGEST_INVALID\"", "\"MANIFEST_BLOB_UNKNOWN\""].iter().any(|code| message.contains(code))
 }
 
 fn explain(http: &Http, error: &OciDistributionError) -> Fault {

@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::support::{Answer, Asked, Entry, ImageBuilder, Lab, Layer, Liar, Way};
+use crate::evidence::Shop;
+use crate::support::{Answer, Asked, Entry, Habits, ImageBuilder, Lab, Layer, Liar, Modern, Way};
 
 /// A task with a layer of some size, in the lab's layout.
 fn task(lab: &Lab) -> (String, Layer) {
@@ -98,6 +99,22 @@ fn a_busy_registry_is_asked_again_when_it_says() {
             assert!(run.stderr.contains("Waiting"), "{}", run.stderr);
         }
     }
+}
+
+/// A registry on a folder denies a blob while somebody else puts the same one.
+#[test]
+fn case_54_a_registry_that_denies_what_it_was_given_is_given_it_again() {
+    let registry = Modern::start(Habits { denies: 1, ..Habits::default() });
+    let shop = Shop::at(registry.store());
+    shop.publish("t");
+    let puts: Vec<String> = registry.asked().into_iter().filter(|asked| asked.starts_with("PUT ")).collect();
+    let manifests = puts.iter().filter(|asked| asked.contains("/manifests/sha256:")).count();
+    assert!(puts.len() >= 8 && manifests >= 2, "each blob and each manifest came twice: {puts:?}");
+    shop.enter("t");
+    // Not for ever.
+    let registry = Modern::start(Habits { denies: usize::MAX, ..Habits::default() });
+    Shop::at(registry.store()).publishing("t").code(1).says(&["answers 400", "no such thing"]);
+    assert_eq!(registry.asked().iter().filter(|asked| asked.starts_with("PUT ")).count(), 5);
 }
 
 #[test]

@@ -20,11 +20,14 @@ pub struct Habits {
     pub deletes: bool,
     /// Tags and referrers that it lists at once.
     pub page: usize,
+    /// How often it denies whatever it is given: the digest, or what it has
+    /// been given before.
+    pub denies: usize,
 }
 
 impl Default for Habits {
     fn default() -> Self {
-        Habits { referrers: true, deletes: true, page: 3 }
+        Habits { referrers: true, deletes: true, page: 3, denies: 0 }
     }
 }
 
@@ -34,6 +37,7 @@ struct State {
     /// Media type and content.
     manifests: BTreeMap<String, (String, Vec<u8>)>,
     tags: BTreeMap<String, String>,
+    denied: BTreeMap<String, usize>,
     asked: Vec<String>,
 }
 
@@ -105,6 +109,17 @@ impl State {
             return Answer::new(200, "{}");
         }
         let Some(rest) = path.strip_prefix(&format!("/v2/{NAME}/")) else { return missing() };
+        if asked.method == "PUT" {
+            let denied = self.denied.entry(sha256(&asked.body)).or_default();
+            if *denied < habits.denies {
+                *denied += 1;
+                let code = if rest.starts_with("manifests") { "MANIFEST_BLOB_UNKNOWN" } else { "DIGEST_INVALID" };
+                return Answer::new(
+                    400,
+                    json!({ "errors": [{ "code": code, "message": "no such thing" }] }).to_string(),
+                );
+            }
+        }
         match (asked.method.as_str(), rest.split_once('/').unwrap_or((rest, ""))) {
             ("POST", ("blobs", "uploads/")) => {
                 Answer::new(202, "").header("Location", format!("/v2/{NAME}/blobs/uploads/1"))
