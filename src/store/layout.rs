@@ -99,8 +99,15 @@ impl Layout {
         Index::parse_layout(&bytes).with_context(|| format!("cannot use {}", path.display()))
     }
 
+    /// In the layout's own folder, which is not made again.
     fn write_index(&self, index: &Index) -> Result<()> {
-        disk::write_file(&self.index_path(), &serde_json::to_vec(index)?, Durability::Flushed)
+        let path = self.index_path();
+        let bytes = serde_json::to_vec(index)?;
+        let written = disk::Unnamed::create_in(&self.root).and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.publish(&path, Durability::Flushed)
+        });
+        written.with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Not the layout's own folder: one that was removed meanwhile is not made
@@ -299,6 +306,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::create(dir.path().join("store")).unwrap();
         (dir, layout)
+    }
+
+    #[test]
+    fn one_that_went_away_while_it_was_written_does_not_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, gone) = (dir.path().join("store"), dir.path().join("gone"));
+        let store = Layout::create(here.clone()).unwrap();
+        let index = store.index().unwrap();
+        fs::rename(&here, &gone).unwrap();
+        let blob = Descriptor::of(media::INDEX, b"hello");
+        assert!(store.write_index(&index).is_err());
+        assert!(store.put(&blob, &|| Ok(Box::new(&b"hello"[..]))).is_err());
+        assert!(!here.exists());
+        fs::rename(&gone, &here).unwrap();
+        store.write_index(&index).unwrap();
     }
 
     #[test]
