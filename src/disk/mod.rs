@@ -80,8 +80,16 @@ pub fn open_root(root: &Path) -> Result<()> {
 /// # Errors
 /// With the path in the message; nothing half-written stays.
 pub fn write_file(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+    create_private_dir(parent_of(path)?)?;
+    rewrite_file(path, bytes, durability)
+}
+
+/// The same in a folder that is there: one that went away is not made again.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn rewrite_file(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
     let parent = parent_of(path)?;
-    create_private_dir(parent)?;
     let written = (|| {
         let mut file = Unnamed::create_in(parent)?;
         file.write_all(bytes)?;

@@ -101,13 +101,7 @@ impl Layout {
 
     /// In the layout's own folder, which is not made again.
     fn write_index(&self, index: &Index) -> Result<()> {
-        let path = self.index_path();
-        let bytes = serde_json::to_vec(index)?;
-        let written = disk::Unnamed::create_in(&self.root).and_then(|mut file| {
-            file.write_all(&bytes)?;
-            file.publish(&path, Durability::Flushed)
-        });
-        written.with_context(|| format!("cannot write {}", path.display()))
+        disk::rewrite_file(&self.index_path(), &serde_json::to_vec(index)?, Durability::Flushed)
     }
 
     /// Not the layout's own folder: one that was removed meanwhile is not made

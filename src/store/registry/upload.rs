@@ -194,8 +194,9 @@ pub(super) enum Place<'a> {
 /// Whether another attempt may succeed.
 fn may_pass(error: &OciDistributionError) -> bool {
     match error {
-        OciDistributionError::ServerError { code: 400..=404, message, .. } => is_behind(message),
-        OciDistributionError::ServerError { code, .. } => matches!(code, 408 | 429 | 500 | 502..=504),
+        OciDistributionError::ServerError { code, message, .. } => {
+            matches!(code, 408 | 429 | 500 | 502..=504) || is_behind(message)
+        }
         OciDistributionError::RequestError(error) => error.is_connect() || error.is_timeout() || error.is_request(),
         _ => false,
     }
