@@ -84,7 +84,7 @@ pub(super) fn join(ctx: &Context, lease: &Lease, command: &[String], report: &mu
     report.identity = lease.identity.clone();
     report.workspace = lease.workspace.display().to_string();
     let start = Instant::now();
-    let joined = runtime::join(lease, &start::session(ctx, command));
+    let joined = runtime::join(&ctx.runtimes(), lease, &start::session(ctx, command));
     if !matches!(joined, Ok(None)) {
         report.note("run", start.elapsed(), 0);
     }

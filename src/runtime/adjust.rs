@@ -18,7 +18,7 @@ use crate::error::usage;
 pub fn extend(runtimes: &Runtimes, mut lease: Lease, more: Duration) -> Result<Lease> {
     let from = lease.deadline.unwrap_or_default().max(monotonic_now());
     let at = monotonic_after(more).saturating_add(from - monotonic_now());
-    client::move_deadline(&lease, at)?;
+    client::move_deadline(runtimes, &lease, at)?;
     lease.deadline = Some(at);
     runtimes.write(&lease)?;
     Ok(lease)
@@ -40,7 +40,7 @@ pub fn add_ports(runtimes: &Runtimes, mut lease: Lease, requests: &[PortRequest]
         }
         let (mut port, published) = ports::publish(std::slice::from_ref(request), lease.network)?;
         if let (Some(port), Some(published)) = (port.first(), published.first()) {
-            client::forward(&lease, port, &published.listeners)?;
+            client::forward(runtimes, &lease, port, &published.listeners)?;
         }
         lease.ports.append(&mut port);
         runtimes.write(&lease)?;

@@ -7,20 +7,20 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::deadline::{monotonic_now, until};
-use super::lease::Lease;
+use super::lease::{Lease, Runtimes};
 use super::ports::Port;
 use super::relay::{Pump, RawMode, window_size};
-use super::transcript::{self, Transcript};
-use super::wire::{self, Ended, Reply, Request, Run, Tell};
+use super::streams::Streams;
+use super::transcript::Transcript;
+use super::wire::{self, Ended, Hello, Reply, Request, Run, Tell};
 use super::{TIMED_OUT, Written, sandbox, sys};
 use crate::crash;
-use crate::error::{Fault, failure, not_found, usage};
+use crate::error::{Fault, failure, not_found};
 
 /// Signals that are passed on to the process inside.
 const FORWARDED: [i32; 6] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2];
@@ -106,8 +106,8 @@ impl Outcome {
 ///
 /// # Errors
 /// When the process cannot be run, or its streams cannot be carried.
-pub fn join(lease: &Lease, session: &Session) -> Result<Option<Outcome>> {
-    let Some(socket) = reach(lease)? else { return Ok(None) };
+pub fn join(runtimes: &Runtimes, lease: &Lease, session: &Session) -> Result<Option<Outcome>> {
+    let Some(socket) = reach(runtimes, lease)? else { return Ok(None) };
     crash::point("exec.joined");
     let done = run(socket.as_fd(), session, None)?;
     Ok(done.heard.then_some(done.outcome))
@@ -122,40 +122,49 @@ pub fn ended(lease: &Lease) -> Fault {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when the runtime has just ended.
-pub(super) fn move_deadline(lease: &Lease, at: u64) -> Result<()> {
-    ask(connect(lease)?.as_fd(), &Request::Deadline(at), &[])
+pub(super) fn move_deadline(runtimes: &Runtimes, lease: &Lease, at: u64) -> Result<()> {
+    ask(connect(runtimes, lease)?.as_fd(), &Request::Deadline(at), &[])
 }
 
 /// Ends the services of a runtime that this process owns.
 ///
 /// # Errors
 /// As [`move_deadline`].
-pub(super) fn stop_services(lease: &Lease) -> Result<()> {
-    ask(connect(lease)?.as_fd(), &Request::StopServices, &[])
+pub(super) fn stop_services(runtimes: &Runtimes, lease: &Lease) -> Result<()> {
+    ask(connect(runtimes, lease)?.as_fd(), &Request::StopServices, &[])
 }
 
 /// Carries connections from listening sockets of the host to a port inside.
 ///
 /// # Errors
 /// As [`move_deadline`].
-pub(super) fn forward(lease: &Lease, port: &Port, listeners: &[OwnedFd]) -> Result<()> {
+pub(super) fn forward(runtimes: &Runtimes, lease: &Lease, port: &Port, listeners: &[OwnedFd]) -> Result<()> {
     let fds: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
-    ask(connect(lease)?.as_fd(), &Request::Forward { port: port.inside, host: port.host }, &fds)
+    ask(connect(runtimes, lease)?.as_fd(), &Request::Forward { port: port.inside, host: port.host }, &fds)
 }
 
-fn connect(lease: &Lease) -> Result<OwnedFd> {
-    Ok(reach(lease)?.ok_or_else(|| ended(lease))?)
+fn connect(runtimes: &Runtimes, lease: &Lease) -> Result<OwnedFd> {
+    Ok(reach(runtimes, lease)?.ok_or_else(|| ended(lease))?)
 }
 
 /// A connection to pid 1; `None` when it is gone.
-fn reach(lease: &Lease) -> Result<Option<OwnedFd>> {
+fn reach(runtimes: &Runtimes, lease: &Lease) -> Result<Option<OwnedFd>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = match rustix::fs::open(runtimes.paths().runtime(&lease.id), flags, Mode::empty()) {
+        Ok(folder) => folder,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error).context("cannot open the runtime's folder"),
+    };
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    if rustix::net::connect(&socket, &sandbox::address(&lease.id)?).is_err() {
+    if rustix::net::connect(&socket, &sandbox::address(&folder)?).is_err() {
         return Ok(None);
     }
-    // Anybody may bind an abstract address that is free.
-    let own = sys::peer(&socket)?.1 == rustix::process::geteuid().as_raw();
-    Ok(own.then_some(socket))
+    let hello = Hello { token: lease.token };
+    match wire::send(&socket, &hello, &[]) {
+        Ok(()) => Ok(Some(socket)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => Ok(None),
+        Err(error) => Err(error).context("cannot reach the runtime"),
+    }
 }
 
 /// Sends a request; `false` when pid 1 ended before it: its last message says
@@ -264,7 +273,7 @@ fn wait_for_answer(socket: BorrowedFd<'_>, signals: &OwnedFd) -> Result<Option<i
 fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams<'_>, unattended: bool) -> Result<Done> {
     // The signal that ends it all, and when pid 1 has had time enough.
     let mut cancelled: Option<(i32, u64)> = None;
-    let mut written = None;
+    let (mut written, mut lost) = (None, None);
     loop {
         let mut fds = vec![PollFd::new(&socket, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
         let wanted: Vec<_> = streams.pumps.iter().map(Pump::wants).collect();
@@ -296,6 +305,7 @@ fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams<'_>, u
             let (read, write) = (due(wants.0), due(wants.1));
             pump.turn(read, write);
         }
+        lost = lost.or_else(|| streams.pumps.iter().find_map(Pump::failure));
         streams.pumps.retain(|pump| !pump.is_done());
         if ready[1] {
             while let Some(signal) = sys::read_signal(signals.as_fd()) {
@@ -328,6 +338,10 @@ fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams<'_>, u
             };
             // What it wrote before it ended is in the buffers by now.
             streams.pumps.iter_mut().for_each(Pump::drain);
+            lost = lost.or_else(|| streams.pumps.iter().find_map(Pump::failure));
+            if let Some(error) = lost {
+                return Err(error).context("what the command printed cannot be written");
+            }
             let outcome = match cancelled {
                 Some((signal, _)) => Outcome::Cancelled(signal),
                 None => ended.map_or(Outcome::Lost, outcome),
@@ -339,112 +353,4 @@ fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams<'_>, u
 
 fn outcome(ended: Ended) -> Outcome {
     if ended.timed_out { Outcome::TimedOut } else { Outcome::Exited(ended.code) }
-}
-
-/// How this process's streams reach the one inside. What is no terminal is
-/// passed on as it is. A terminal never is: a program that holds one could
-/// type into it (CVE-2017-5226).
-struct Streams<'a> {
-    /// Descriptors that travel with the request, made for it.
-    theirs: Vec<OwnedFd>,
-    plan: [Stream; 3],
-    terminal: bool,
-    pumps: Vec<Pump<'a>>,
-    master: Option<OwnedFd>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stream {
-    /// Part of the pseudo-terminal.
-    Terminal,
-    /// Passed on.
-    Itself,
-    /// One of `theirs`.
-    Pipe(usize),
-}
-
-impl<'a> Streams<'a> {
-    /// With a transcript both outputs are pipes, and there is no terminal.
-    fn new(transcript: Option<&'a Transcript>) -> Result<Self> {
-        let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-        for (fd, name) in own.iter().zip(["stdin", "stdout", "stderr"]) {
-            check(*fd, name)?;
-        }
-        let is_terminal = own.map(rustix::termios::isatty);
-        let terminal = is_terminal[0] && is_terminal[1] && transcript.is_none();
-        let mut streams =
-            Streams { theirs: Vec::new(), plan: [Stream::Itself; 3], terminal, pumps: Vec::new(), master: None };
-        for index in 0..3 {
-            if !is_terminal[index] && (index == 0 || transcript.is_none()) {
-                continue;
-            }
-            if terminal {
-                streams.plan[index] = Stream::Terminal;
-                continue;
-            }
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-            streams.plan[index] = Stream::Pipe(streams.theirs.len());
-            if index == 0 {
-                streams.theirs.push(read);
-                streams.pumps.push(Pump::input(own[0], write)?);
-            } else {
-                streams.theirs.push(write);
-                let stream = if index == 1 { transcript::Stream::Out } else { transcript::Stream::Err };
-                streams.pumps.push(Pump::output(read, own[index])?.kept_in(transcript.map(|kept| (kept, stream))));
-            }
-        }
-        Ok(streams)
-    }
-
-    /// From nothing, into a file.
-    fn into(file: &File) -> Result<Self> {
-        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let out = |file: &File| file.try_clone().map(OwnedFd::from);
-        Ok(Streams {
-            theirs: vec![null, out(file)?, out(file)?],
-            plan: [Stream::Pipe(0), Stream::Pipe(1), Stream::Pipe(2)],
-            terminal: false,
-            pumps: Vec::new(),
-            master: None,
-        })
-    }
-
-    fn passed(&self) -> Vec<BorrowedFd<'_>> {
-        let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-        let pass = |(index, stream): (usize, &Stream)| match stream {
-            Stream::Terminal => None,
-            Stream::Itself => Some(own[index]),
-            Stream::Pipe(at) => Some(self.theirs[*at].as_fd()),
-        };
-        self.plan.iter().enumerate().filter_map(pass).collect()
-    }
-
-    fn started(&mut self, fds: Vec<OwnedFd>) -> Result<()> {
-        if self.terminal {
-            let master = fds.into_iter().next().context("the runtime sent no terminal")?;
-            self.pumps.push(Pump::input(rustix::stdio::stdin(), master.try_clone()?)?);
-            self.pumps.push(Pump::output(master.try_clone()?, rustix::stdio::stdout())?);
-            self.master = Some(master);
-        }
-        Ok(())
-    }
-
-    fn resize(&self) {
-        if let Some(master) = &self.master {
-            let (ws_row, ws_col) = window_size();
-            let size = rustix::termios::Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
-            let _ = rustix::termios::tcsetwinsize(master, size);
-        }
-    }
-}
-
-/// A folder as a stream would be a way out of the sandbox.
-fn check(fd: BorrowedFd<'_>, name: &str) -> Result<(), Fault> {
-    match rustix::fs::fstat(fd) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-            Err(usage(format!("{name} is a folder")).hint("redirect it from or to a file, a pipe or /dev/null"))
-        }
-        Ok(_) => Ok(()),
-        Err(_) => Err(usage(format!("{name} is closed")).hint("redirect it from or to /dev/null")),
-    }
 }

@@ -6,7 +6,7 @@
 //! died before it was asked for).
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,12 +14,14 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal};
 
 use super::forward::{Forwarder, Published};
+use super::inside::Inside;
+use super::lease::Token;
 use super::pasta::Starting;
 use super::rootfs::{self, RootfsSpec};
 use super::serve::{Service, serve};
 use super::services::{self, ServiceSpec};
 use super::wire::{self, Failure, Reply};
-use super::{Injected, Network, process, sys};
+use super::{Injected, Network, own_program, process, sys};
 use crate::crash;
 use crate::error::failure;
 
@@ -32,7 +34,9 @@ pub(super) struct Birth<'a> {
     pub(super) owner: OwnedFd,
     /// Where others join.
     pub(super) listener: OwnedFd,
-    /// The runtime's folder; the open descriptor holds its lock.
+    /// What those who join have to know.
+    pub(super) token: Token,
+    /// The runtime's folder, on which its lock is.
     pub(super) lock: &'a std::fs::File,
     /// The folder over which the scratch space is mounted.
     pub(super) scratch_place: OwnedFd,
@@ -80,16 +84,32 @@ fn leave_network(birth: &Birth<'_>) -> Result<Option<Starting>> {
 /// Lives and dies as pid 1.
 pub(super) fn run(mut birth: Birth<'_>) -> ! {
     let pasta = leave_network(&birth);
+    // While the owner writes down what is known.
+    let shielded = own_program::shield();
     if !told(&birth.go) {
         sys::exit_now(1);
     }
     crash::point("init.born");
-    match pasta.and_then(|pasta| set_up(&mut birth, pasta)) {
-        Ok(SetUp { signals, forwarder, pasta, services, upper }) => {
-            let Birth { owner, listener, context, deadline, memory, go, scratch_place, .. } = birth;
+    match shielded.and(pasta).and_then(|pasta| set_up(&mut birth, pasta)) {
+        Ok(SetUp { signals, inside, lock, forwarder, pasta, services, upper }) => {
+            let Birth { owner, listener, token, context, deadline, memory, go, scratch_place, .. } = birth;
             // Closed already, see set_up.
             std::mem::forget((go, scratch_place));
-            serve(Service { owner, listener, signals, context, forwarder, pasta, services, deadline, memory, upper })
+            serve(Service {
+                owner,
+                listener,
+                token,
+                signals,
+                context,
+                inside,
+                lock,
+                forwarder,
+                pasta,
+                services,
+                deadline,
+                memory,
+                upper,
+            })
         }
         Err(error) => {
             let _ = wire::send(&birth.owner, &Reply::Failed(Failure::of(&error)), &[]);
@@ -101,6 +121,9 @@ pub(super) fn run(mut birth: Birth<'_>) -> ! {
 /// What is there when everything is set up.
 struct SetUp {
     signals: OwnedFd,
+    inside: Inside,
+    /// Keeps the lock of the runtime's folder, see [`keep_locked`].
+    lock: OwnedFd,
     forwarder: Option<Forwarder>,
     pasta: Option<Pid>,
     services: Vec<services::Service>,
@@ -119,7 +142,7 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     if let Some(pasta) = &pasta {
         pasta.join()?;
     }
-    let upper = rootfs::enter(&rootfs::Entry {
+    let (inside, upper) = rootfs::enter(&rootfs::Entry {
         mark: &birth.mark,
         spec: birth.rootfs,
         scratch_place: birth.scratch_place.as_fd(),
@@ -142,11 +165,13 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     let pasta = pasta.map(Starting::finish).transpose()?;
     // From here on nobody inside may look into this process.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
+    let null = inside.open(Path::new("/dev/null"), OFlags::RDWR)?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     drop(null);
+    let streams = services::Streams::make(&inside, birth.services)?;
+    let lock = keep_locked(birth.lock)?;
     let signals = sys::signal_fd(&[libc::SIGCHLD])?;
     let published = std::mem::take(&mut birth.published);
     let forwarder = if published.is_empty() {
@@ -154,17 +179,27 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     } else {
         Some(Forwarder::start(&birth.context, published).context("cannot start the forwarder of ports")?)
     };
-    let mut keep =
-        vec![signals.as_raw_fd(), birth.owner.as_raw_fd(), birth.listener.as_raw_fd(), birth.lock.as_raw_fd()];
+    let mut keep = [&signals, &birth.owner, &birth.listener, &lock].map(AsRawFd::as_raw_fd).to_vec();
+    keep.extend(inside.raw_fds());
+    keep.extend(streams.raw_fds());
     keep.extend(forwarder.iter().map(Forwarder::raw_fd));
     let upper = birth.list_written.then_some(upper);
     keep.extend(upper.iter().map(AsRawFd::as_raw_fd));
     // Descriptors that are closed here are never used or dropped: this
     // process ends without running destructors.
     sys::close_all_but(3, &keep)?;
-    let services = services::start(&birth.context, birth.services)?;
+    let services = services::start(&birth.context, &inside, birth.services, streams)?;
     crash::point("init.ready");
-    Ok(SetUp { signals, forwarder, pasta, services, upper })
+    Ok(SetUp { signals, inside, lock, forwarder, pasta, services, upper })
+}
+
+/// Keeps the lock on the runtime's folder without a descriptor of it, through
+/// which a link could lead (CVE-2024-21626): a message that nobody receives
+/// holds it, and the kernel lets it go when this process is gone.
+fn keep_locked(folder: &std::fs::File) -> Result<OwnedFd> {
+    let (kept, sent) = wire::pair()?;
+    wire::send(&sent, &(), &[folder.as_fd()]).context("cannot keep the runtime's lock")?;
+    Ok(kept)
 }
 
 /// Waits for the owner's next byte.

@@ -70,6 +70,9 @@ pub struct Lease {
     pub schema: u32,
     /// Names the runtime on this machine.
     pub id: String,
+    /// What those who join have to know: it is on disk, and shown nowhere.
+    #[serde(default, skip_serializing)]
+    pub(super) token: Token,
     /// The task, or the identity where no task was named.
     pub task: String,
     /// The store, as `--store` would name it.
@@ -144,6 +147,42 @@ impl Lease {
     pub const SCHEMA: u32 = SCHEMA;
 }
 
+/// What a stranger cannot know of a runtime: it travels over its socket and
+/// lies in the record of its lease, which is the developer's alone.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Token([u8; 16]);
+
+impl Token {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When the kernel gives no random bytes.
+    pub(super) fn random() -> Result<Self> {
+        Ok(Token(random()?))
+    }
+
+    /// Whether this is what was asked for. It takes as long wherever both
+    /// differ, and no token is never the right one.
+    pub(super) fn opens(self, lock: Token) -> bool {
+        let differ = self.0.iter().zip(lock.0).fold(0, |differ, (a, b)| differ | (a ^ b));
+        differ == 0 && lock != Token::default()
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+/// The record as it lies on disk.
+#[derive(Serialize)]
+struct Stored<'a> {
+    #[serde(flatten)]
+    lease: &'a Lease,
+    token: Token,
+}
+
 /// What is done with the lease of a runtime in which nothing lives any more,
 /// before anything of it is forgotten or can fail. What it says goes into the
 /// receipt.
@@ -170,6 +209,9 @@ pub struct Runtimes {
 /// The one thing in a runtime's folder: the place over which its scratch space
 /// is mounted, and the mark by which the folder is known as ours.
 pub(super) const SCRATCH: &str = ".envctl-scratch";
+
+/// The other thing in it: where pid 1 hears those who join.
+pub(super) const SOCKET: &str = ".envctl-socket";
 
 /// The folder of a runtime, locked.
 #[derive(Debug)]
@@ -311,7 +353,8 @@ impl Runtimes {
     }
 
     pub(super) fn write(&self, lease: &Lease) -> Result<()> {
-        disk::write_json(&self.paths.lease(&lease.id), lease, Durability::Cached)
+        let stored = Stored { lease, token: lease.token };
+        disk::write_json(&self.paths.lease(&lease.id), &stored, Durability::Cached)
     }
 
     pub(super) fn forget(&self, id: &str) -> Result<()> {
@@ -327,15 +370,22 @@ impl Runtimes {
 /// Whether nothing is in a folder but what envctl puts there.
 fn is_ours(folder: &Path) -> bool {
     fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir())
-        && fs::read_dir(folder)
-            .is_ok_and(|entries| entries.into_iter().all(|entry| entry.is_ok_and(|entry| entry.file_name() == SCRATCH)))
+        && fs::read_dir(folder).is_ok_and(|entries| {
+            entries
+                .into_iter()
+                .all(|entry| entry.is_ok_and(|entry| [SCRATCH, SOCKET].iter().any(|own| entry.file_name() == *own)))
+        })
 }
 
 fn random_id() -> Result<String> {
-    let mut bytes = [0u8; ID];
+    Ok(hex(&random::<ID>()?))
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0u8; N];
     let count = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     anyhow::ensure!(count == bytes.len(), "the kernel gave no random bytes");
-    Ok(hex(&bytes))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use rustix::process::{Pid, WaitOptions};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::deadline::{monotonic_after, monotonic_now};
+use super::own_program;
 use super::sys::{self, Side};
 use super::wire;
 use crate::error::{Fault, failure};
@@ -159,7 +160,11 @@ fn become_pasta(program: &Path, uid: u32, socket: &OwnedFd, words: &OwnedFd) -> 
         rustix::thread::configure_capability_in_ambient_set(capability, true)?;
     }
     sys::unblock_signals()?;
-    let mut command = Command::new(program);
+    // Through a mount of its own: what runs in the runtime's process namespace
+    // must be no file of the host that somebody inside could change.
+    let file = own_program::mounted(program)?;
+    let mut command = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    command.arg0(program);
     command.env_clear().args(["--foreground", "--stderr", "--quiet", "--config-net", "--netns-only", "--no-map-gw"]);
     // Ports are ours to publish.
     command.args(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);

@@ -1,22 +1,29 @@
 //! Starting a process inside: its session, its terminal, its ids and its
 //! capabilities, and nothing else of ours.
 
+use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::inside::{Inside, Program};
 use super::sys::{self, Side};
 use super::{Account, seccomp, wire};
 
-/// What root of an image may do inside, as container engines have it.
+/// What root of an image may do inside: as container engines have it, but for
+/// capabilities of files, which would serve the other accounts of the machine
+/// where the developer is root.
 const ROOT_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
@@ -26,8 +33,7 @@ const ROOT_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETUID)
     .union(CapabilitySet::SETPCAP)
     .union(CapabilitySet::NET_BIND_SERVICE)
-    .union(CapabilitySet::SYS_CHROOT)
-    .union(CapabilitySet::SETFCAP);
+    .union(CapabilitySet::SYS_CHROOT);
 
 /// What all processes of a runtime have in common.
 #[derive(Clone, Debug)]
@@ -59,20 +65,26 @@ pub(super) struct NotStarted {
 /// Starts what a client asked for. Its streams are `stdio`, or a
 /// pseudo-terminal where the client has a terminal; of `stdio` only stderr
 /// counts then, and only where it was passed.
-pub(super) fn start(context: &Context, request: &wire::Run, stdio: Vec<OwnedFd>) -> Result<Started, NotStarted> {
-    let words = command_line(context, request);
+pub(super) fn start(
+    context: &Context,
+    inside: &Inside,
+    request: &wire::Run,
+    stdio: Vec<OwnedFd>,
+) -> Result<Started, NotStarted> {
+    let words = command_line(context, inside, request);
     let program = words[0].clone();
     let failed = |errno: i32| NotStarted { program: program.clone(), errno };
     let plain = |error: io::Error| failed(error.raw_os_error().unwrap_or(libc::EIO));
     let terminal = match request.terminal {
-        Some(size) => Some(open_terminal(size).map_err(|error| failed(error.raw_os_error()))?),
+        Some(size) => Some(open_terminal(inside, size).map_err(|error| failed(error.raw_os_error()))?),
         None => None,
     };
     let (answer, tell) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| plain(error.into()))?;
     match sys::fork().map_err(plain)? {
         Side::Child => {
-            let error = match become_it(context, request, &words, terminal.as_ref(), &stdio) {
+            let program = Launch { context, inside, request, words: &words, tell: tell.as_fd() };
+            let error = match become_it(&program, terminal.as_ref(), &stdio) {
                 Ok(never) => never,
                 Err(error) => error,
             };
@@ -92,17 +104,18 @@ pub(super) fn start(context: &Context, request: &wire::Run, stdio: Vec<OwnedFd>)
     }
 }
 
-fn command_line(context: &Context, request: &wire::Run) -> Vec<String> {
+fn command_line(context: &Context, inside: &Inside, request: &wire::Run) -> Vec<String> {
     if !request.command.is_empty() {
         return request.command.clone();
     }
-    let usable = |path: &&str| rustix::fs::access(*path, rustix::fs::Access::EXEC_OK).is_ok();
+    let usable = |path: &&str| inside.is_program(Path::new(path));
     let candidates = context.account.shell.as_deref().into_iter().chain(["/bin/bash", "/bin/sh"]);
     vec![candidates.into_iter().find(usable).unwrap_or("/bin/sh").to_owned()]
 }
 
-fn open_terminal((rows, columns): (u16, u16)) -> Result<(OwnedFd, OwnedFd), Errno> {
-    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+fn open_terminal(inside: &Inside, (rows, columns): (u16, u16)) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let master = rustix::fs::openat(&inside.terminals, "ptmx", flags, Mode::empty())?;
     rustix::pty::unlockpt(&master)?;
     let slave =
         rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
@@ -111,14 +124,19 @@ fn open_terminal((rows, columns): (u16, u16)) -> Result<(OwnedFd, OwnedFd), Errn
     Ok((master, slave))
 }
 
+/// What a forked child becomes.
+struct Launch<'a> {
+    context: &'a Context,
+    inside: &'a Inside,
+    request: &'a wire::Run,
+    words: &'a [String],
+    /// Where a failure is told.
+    tell: BorrowedFd<'a>,
+}
+
 /// Turns this forked child into the program; returns only the failure.
-fn become_it(
-    context: &Context,
-    request: &wire::Run,
-    words: &[String],
-    terminal: Option<&(OwnedFd, OwnedFd)>,
-    stdio: &[OwnedFd],
-) -> io::Result<io::Error> {
+fn become_it(launch: &Launch<'_>, terminal: Option<&(OwnedFd, OwnedFd)>, stdio: &[OwnedFd]) -> io::Result<io::Error> {
+    let Launch { context, inside, .. } = *launch;
     rustix::process::setsid()?;
     let pass = |fds: [BorrowedFd<'_>; 3]| -> io::Result<()> {
         rustix::stdio::dup2_stdin(fds[0])?;
@@ -135,28 +153,95 @@ fn become_it(
         (None, [stdin, stdout, stderr]) => pass([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?,
         (None, _) => return Err(Errno::BADF.into()),
     }
-    // The pipe that tells of a failure closes by itself; all else of ours
-    // must not reach the program (CVE-2024-21626).
-    sys::cloexec_from(3)?;
+    // While the kernel looks for the program a link can still lead through a
+    // descriptor that only closes once it is found (CVE-2024-21626): but for
+    // the tree inside, and the pipe that tells of a failure, there is none.
+    sys::close_all_but(3, &[launch.tell.as_raw_fd(), inside.root.as_raw_fd()])?;
     if let Some(count) = context.processes {
         let limit = Some(u64::from(count));
         rustix::process::setrlimit(Resource::Nproc, Rlimit { current: limit, maximum: limit })?;
     }
     drop_privileges(context, if context.account.uid == 0 { ROOT_CAPABILITIES } else { CapabilitySet::empty() })?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(context.umask));
-    rustix::process::chdir(context.workdir.as_str())?;
-    let here = rustix::process::getcwd(Vec::new())?;
-    if !here.as_bytes().starts_with(b"/") {
-        // "(unreachable)": a folder outside the root.
-        return Err(Errno::XDEV.into());
-    }
+    let workdir = inside.open(Path::new(&context.workdir), OFlags::PATH | OFlags::DIRECTORY)?;
+    rustix::process::fchdir(&workdir)?;
+    drop(workdir);
     sys::unblock_signals()?;
+    // As `std::process::Command` has it: what comes later wins.
+    let all = context.env.iter().chain(&launch.request.env);
+    let env: BTreeMap<&str, &str> = all.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let path = env.get("PATH").copied();
+    let mut failure = Errno::NOENT;
+    let mut programs = Vec::new();
+    for candidate in candidates(&context.workdir, &launch.words[0], path) {
+        match inside.program(&candidate.path) {
+            Ok(program) => programs.push((candidate, program)),
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(error) => failure = error,
+        }
+    }
+    // The filter knows no openat2.
     seccomp::apply()?;
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).env_clear();
-    command.envs(context.env.iter().map(|(name, value)| (name, value)));
-    command.envs(request.env.iter().map(|(name, value)| (name, value)));
-    Ok(command.exec())
+    execute(launch, programs, &env).map(|error| error.unwrap_or(failure.into()))
+}
+
+/// Executes the first of these that can be, as `execvp(3)` would; the failure
+/// that counts, if there is one.
+fn execute(
+    launch: &Launch<'_>,
+    programs: Vec<(Candidate, Program)>,
+    env: &BTreeMap<&str, &str>,
+) -> io::Result<Option<io::Error>> {
+    let mut last = None;
+    for (candidate, program) in programs {
+        let error = execute_file(launch, &candidate, program, env)?;
+        match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ENOTDIR) => {}
+            // It may be another one farther on.
+            Some(libc::EACCES) => last = Some(error),
+            _ => return Ok(Some(error)),
+        }
+    }
+    Ok(last)
+}
+
+/// Where a program may be: as it is to be shown to it, and from the root.
+struct Candidate {
+    shown: String,
+    path: PathBuf,
+}
+
+fn candidates(workdir: &str, word: &str, path: Option<&str>) -> Vec<Candidate> {
+    let at = |shown: String| Candidate { path: Path::new(workdir).join(&shown), shown };
+    if word.contains('/') {
+        return vec![at(word.to_owned())];
+    }
+    // The default of execvp(3).
+    let folders = path.unwrap_or("/bin:/usr/bin").split(':');
+    folders.map(|folder| at(if folder.is_empty() { format!("./{word}") } else { format!("{folder}/{word}") })).collect()
+}
+
+/// Executes a file through the descriptor of its folder. Scripts need a path:
+/// for them the kernel starts their interpreter, which opens it once more. They
+/// are looked for from a process that holds nothing of the host.
+fn execute_file(
+    launch: &Launch<'_>,
+    candidate: &Candidate,
+    program: Program,
+    env: &BTreeMap<&str, &str>,
+) -> io::Result<io::Error> {
+    let words = launch.words.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+    let texts = env.iter().map(|(name, value)| CString::new(format!("{name}={value}")));
+    let texts = texts.collect::<Result<Vec<_>, _>>()?;
+    let error = sys::program::execute(&program.folder, &program.name, &words, &texts);
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOEXEC) => {
+            drop(program);
+            let mut command = Command::new(&candidate.shown);
+            Ok(command.arg0(&launch.words[0]).args(&launch.words[1..]).env_clear().envs(env).exec())
+        }
+        _ => Ok(error),
+    }
 }
 
 /// Turns a forked child of pid 1 that goes on in our own code into one that

@@ -9,7 +9,7 @@ use rustix::termios::{OptionalActions, Termios};
 
 use super::transcript::{Stream, Transcript};
 
-const CHUNK: usize = 16 << 10;
+const CHUNK: usize = 64 << 10;
 
 /// Size of this process's terminal: rows and columns.
 pub(super) fn window_size() -> (u16, u16) {
@@ -42,30 +42,32 @@ impl Drop for RawMode {
 /// is never switched to non-blocking, because others share it.
 pub(super) struct Pump<'a> {
     inside: Option<OwnedFd>,
-    outside: BorrowedFd<'static>,
+    outside: BorrowedFd<'a>,
     inward: bool,
     /// Read outside, not yet written inside.
     pending: Vec<u8>,
     ended: bool,
     /// Where what is carried out is kept as well.
     kept: Option<(&'a Transcript, Stream)>,
+    /// Why nothing more could be written outside.
+    failed: Option<Errno>,
 }
 
 impl<'a> Pump<'a> {
     /// From a stream of this process to the process inside.
-    pub(super) fn input(from: BorrowedFd<'static>, to: OwnedFd) -> Result<Self> {
+    pub(super) fn input(from: BorrowedFd<'a>, to: OwnedFd) -> Result<Self> {
         Self::new(to, from, true)
     }
 
     /// From the process inside to a stream of this process.
-    pub(super) fn output(from: OwnedFd, to: BorrowedFd<'static>) -> Result<Self> {
+    pub(super) fn output(from: OwnedFd, to: BorrowedFd<'a>) -> Result<Self> {
         Self::new(from, to, false)
     }
 
-    fn new(inside: OwnedFd, outside: BorrowedFd<'static>, inward: bool) -> Result<Self> {
+    fn new(inside: OwnedFd, outside: BorrowedFd<'a>, inward: bool) -> Result<Self> {
         let flags = rustix::fs::fcntl_getfl(&inside)?;
         rustix::fs::fcntl_setfl(&inside, flags | OFlags::NONBLOCK)?;
-        Ok(Pump { inside: Some(inside), outside, inward, pending: Vec::new(), ended: false, kept: None })
+        Ok(Pump { inside: Some(inside), outside, inward, pending: Vec::new(), ended: false, kept: None, failed: None })
     }
 
     /// The same, and what it carries out is kept.
@@ -109,6 +111,12 @@ impl<'a> Pump<'a> {
         } else if readable {
             self.carry_out();
         }
+    }
+
+    /// Why nothing more can be written outside, where somebody still wants to
+    /// read it: a full disk, not a reader that has gone.
+    pub(super) fn failure(&self) -> Option<Errno> {
+        self.failed.filter(|error| *error != Errno::PIPE)
     }
 
     /// Carries out what is in the buffers, without waiting for more.
@@ -157,7 +165,10 @@ impl<'a> Pump<'a> {
                     transcript.add(stream, &buffer[..count]);
                 }
                 // A run whose output nobody reads any more is kept all the same.
-                if write_all(self.outside, &buffer[..count]).is_err() && self.kept.is_none() {
+                if let Err(error) = write_all(self.outside, &buffer[..count])
+                    && self.kept.is_none()
+                {
+                    self.failed = Some(error);
                     self.inside = None;
                 }
                 true

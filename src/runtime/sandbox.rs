@@ -3,7 +3,7 @@
 //! The caller may have no thread that still works when [`Sandbox::start`] is
 //! called: pid 1 is a copy of the calling thread alone.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::client::{self, Outcome, Session};
 use super::init::{self, Birth};
-use super::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH};
+use super::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, SOCKET, Token};
 use super::limits::{self, Cgroup, Limits, Means};
 use super::ports::{self, PortRequest, port_variable};
 use super::reset::{self, Before, Receipt};
@@ -127,7 +127,8 @@ impl Sandbox {
     fn start_in(runtimes: &Runtimes, clock: Clock, spec: &Spec, folder: &Folder) -> Result<(Lease, OwnedFd, OwnedFd)> {
         let scratch = folder.path.join(SCRATCH);
         disk::create_private_dir(&scratch)?;
-        let listener = listen(&folder.id)?;
+        let listener = listen(folder)?;
+        let token = Token::random()?;
         let pasta = match spec.network {
             Network::Private => Some(pasta::find(spec.path.as_deref())?),
             Network::Isolated | Network::Host => None,
@@ -162,6 +163,7 @@ impl Sandbox {
                     go: ready,
                     owner: theirs,
                     listener,
+                    token,
                     lock: &folder.file,
                     scratch_place,
                     mark: inspect::mark(&folder.id),
@@ -197,6 +199,7 @@ impl Sandbox {
             let lease = Lease {
                 schema: Lease::SCHEMA,
                 id: folder.id.clone(),
+                token,
                 task: spec.task.clone(),
                 store: spec.store.clone(),
                 identity: spec.identity.clone(),
@@ -325,7 +328,7 @@ impl Sandbox {
         let folder = self.folder.take().context("the runtime is reset already")?;
         if self.stops {
             // The owner's own connection answers no questions once it has run something.
-            let _ = client::stop_services(&self.lease);
+            let _ = client::stop_services(&self.runtimes, &self.lease);
         }
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
         if self.alone {
@@ -374,16 +377,18 @@ fn place(spec: &Spec, scratch: &Path) -> Result<()> {
     Uppers::make(scratch, &spec.rootfs.trees, spec.rootfs.workspace_stays)
 }
 
-/// The socket at which others join: an abstract address, so that no file can
-/// be left behind, bound outside, so that it is reachable from outside.
-fn listen(id: &str) -> Result<OwnedFd> {
+/// The socket at which others join. It lies in the runtime's own folder, which
+/// is the developer's alone and visible in no runtime: whatever network a
+/// program inside has, it can name no other runtime.
+fn listen(folder: &Folder) -> Result<OwnedFd> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    rustix::net::bind(&socket, &address(id)?).context("cannot bind the runtime's socket")?;
+    rustix::net::bind(&socket, &address(&folder.file)?).context("cannot bind the runtime's socket")?;
     rustix::net::listen(&socket, 16)?;
     Ok(socket)
 }
 
-/// Where the runtime with this lease listens.
-pub(super) fn address(id: &str) -> Result<SocketAddrUnix> {
-    Ok(SocketAddrUnix::new_abstract_name(format!("envctl/{id}").as_bytes())?)
+/// Where the runtime with this folder listens. An address of `unix(7)` has room
+/// for 107 bytes, so the folder is named by its descriptor.
+pub(super) fn address(folder: impl AsFd) -> Result<SocketAddrUnix> {
+    Ok(SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", folder.as_fd().as_raw_fd()))?)
 }

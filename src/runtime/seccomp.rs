@@ -4,9 +4,10 @@
 //! Refused are: new namespaces and mounts (a user namespace of its own would
 //! give a program all capabilities back), what reaches the machine as a whole
 //! (modules, clocks, swap, reboot), kernel interfaces with a record of holes
-//! that development does not need, keyrings, typing into a terminal, and
-//! address families beyond the usual ones, among them vsock, which is not
-//! bounded by any namespace.
+//! that development does not need, keyrings, typing into a terminal, set-id
+//! bits (a set-id file in a workspace would serve the other accounts of the
+//! machine), and address families beyond the usual ones, among them vsock,
+//! which is not bounded by any namespace.
 
 use std::io;
 
@@ -35,6 +36,10 @@ impl Answer {
 enum Test {
     /// Any of these bits is set.
     Bits(u32),
+    /// Any of these bits is set, and the flags in the argument of this number
+    /// say that a file is made: without that the mode is whatever was in the
+    /// register.
+    Made(u32, u32),
     /// It is one of these.
     OneOf(&'static [u32]),
     /// It is none of these.
@@ -97,12 +102,44 @@ const REFUSED: &[libc::c_long] = &[
 ];
 
 /// Said not to exist, so that programs take their older way: the flags of
-/// clone3 lie where a filter cannot look.
-const ABSENT: &[libc::c_long] =
-    &[libc::SYS_clone3, libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
+/// clone3, and the mode that openat2 gives to a new file, lie where a filter
+/// cannot look.
+const ABSENT: &[libc::c_long] = &[
+    libc::SYS_clone3,
+    libc::SYS_openat2,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+];
+
+/// `S_ISUID` and `S_ISGID`, inode(7).
+const SET_ID: u32 = 0o6000;
+
+/// Flags of open(2) with which it makes a file: `O_CREAT`, and what `O_TMPFILE`
+/// has beyond `O_DIRECTORY`.
+const MAKES: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32;
+
+/// `fchmodat2(2)`, the same number on every architecture.
+const FCHMODAT2: libc::c_long = 452;
 
 /// Refused for some arguments: number, which argument, what it must be, answer.
 const CONDITIONAL: &[(libc::c_long, u32, Test, i32)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chmod, 1, Test::Bits(SET_ID), libc::EPERM),
+    (libc::SYS_fchmod, 1, Test::Bits(SET_ID), libc::EPERM),
+    (libc::SYS_fchmodat, 2, Test::Bits(SET_ID), libc::EPERM),
+    (FCHMODAT2, 2, Test::Bits(SET_ID), libc::EPERM),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat, 1, Test::Bits(SET_ID), libc::EPERM),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mkdir, 1, Test::Bits(SET_ID), libc::EPERM),
+    (libc::SYS_mkdirat, 2, Test::Bits(SET_ID), libc::EPERM),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, 1, Test::Bits(SET_ID), libc::EPERM),
+    (libc::SYS_mknodat, 2, Test::Bits(SET_ID), libc::EPERM),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, 2, Test::Made(1, SET_ID), libc::EPERM),
+    (libc::SYS_openat, 3, Test::Made(2, SET_ID), libc::EPERM),
     (libc::SYS_clone, 0, Test::Bits(NAMESPACES & !0x80), libc::EPERM),
     (libc::SYS_unshare, 0, Test::Bits(NAMESPACES), libc::EPERM),
     // TIOCSTI and TIOCLINUX.
@@ -159,6 +196,12 @@ fn body(rule: &Rule) -> Vec<sock_filter> {
     let mut body = vec![load(ARGUMENTS + 8 * argument)];
     match test {
         Test::Bits(bits) => body.extend([jump(libc::BPF_JSET, *bits, 0, 1), answer(refuse)]),
+        Test::Made(flags, bits) => body.extend([
+            jump(libc::BPF_JSET, *bits, 0, 3),
+            load(ARGUMENTS + 8 * flags),
+            jump(libc::BPF_JSET, MAKES, 0, 1),
+            answer(refuse),
+        ]),
         Test::OneOf(values) => {
             for value in *values {
                 body.extend([jump(libc::BPF_JEQ, *value, 0, 1), answer(refuse)]);
@@ -230,7 +273,7 @@ mod tests {
     use super::*;
 
     /// Runs the program as the kernel would.
-    fn verdict(architecture: u32, number: u32, arguments: [u32; 2]) -> u32 {
+    fn verdict(architecture: u32, number: u32, arguments: [u32; 4]) -> u32 {
         let program = program();
         let (mut at, mut word) = (0, 0u32);
         loop {
@@ -242,8 +285,7 @@ mod tests {
                     word = match step.k {
                         NUMBER => number,
                         ARCH => architecture,
-                        16 => arguments[0],
-                        24 => arguments[1],
+                        at if at >= ARGUMENTS => arguments[(at - ARGUMENTS) as usize / 8],
                         other => panic!("offset {other}"),
                     };
                 }
@@ -266,8 +308,10 @@ mod tests {
         }
     }
 
-    fn asked(number: libc::c_long, arguments: [u32; 2]) -> u32 {
-        verdict(ARCHITECTURE, number as u32, arguments)
+    fn asked<const N: usize>(number: libc::c_long, arguments: [u32; N]) -> u32 {
+        let mut all = [0; 4];
+        all[..N].copy_from_slice(&arguments);
+        verdict(ARCHITECTURE, number as u32, all)
     }
 
     #[test]
@@ -294,8 +338,33 @@ mod tests {
         let allowed = (0..1000).filter(|number| !special.contains(number));
         let looked_at: Vec<u32> = CONDITIONAL.iter().map(|(number, ..)| *number as u32).collect();
         for number in allowed.filter(|number| !looked_at.contains(number)) {
-            assert_eq!(verdict(ARCHITECTURE, number, [u32::MAX, u32::MAX]), libc::SECCOMP_RET_ALLOW, "{number}");
+            assert_eq!(verdict(ARCHITECTURE, number, [u32::MAX; 4]), libc::SECCOMP_RET_ALLOW, "{number}");
         }
+    }
+
+    #[test]
+    fn no_call_that_takes_a_mode_sets_a_set_id_bit() {
+        let refused = Answer::Errno(libc::EPERM).code();
+        for bit in [0o4000, 0o2000, 0o6755] {
+            for (number, arguments) in [
+                (libc::SYS_fchmod, [0, bit, 0, 0]),
+                (libc::SYS_fchmodat, [0, 0, bit, 0]),
+                (FCHMODAT2, [0, 0, bit, 0]),
+                (libc::SYS_mkdirat, [0, 0, bit, 0]),
+                (libc::SYS_mknodat, [0, 0, bit, 0]),
+                (libc::SYS_openat, [0, 0, libc::O_CREAT as u32 | 1, bit]),
+                (libc::SYS_openat, [0, 0, libc::O_TMPFILE as u32 | 2, bit]),
+            ] {
+                assert_eq!(asked(number, arguments), refused, "{number} {bit:o}");
+                let plain = arguments.map(|argument| if argument == bit { 0o1755 } else { argument });
+                assert_eq!(asked(number, plain), libc::SECCOMP_RET_ALLOW, "{number}");
+            }
+        }
+        // Without a file to make the mode means nothing.
+        for flags in [0, libc::O_DIRECTORY as u32, libc::O_RDWR as u32 | libc::O_TRUNC as u32] {
+            assert_eq!(asked(libc::SYS_openat, [0, 0, flags, 0o6755]), libc::SECCOMP_RET_ALLOW);
+        }
+        assert_eq!(asked(libc::SYS_openat2, [0, 0, 0, 0]), Answer::Errno(libc::ENOSYS).code());
     }
 
     #[test]
@@ -313,7 +382,7 @@ mod tests {
             assert_eq!(asked(libc::SYS_socket, [family as u32, 0]), Answer::Errno(libc::EAFNOSUPPORT).code());
         }
         let enosys = Answer::Errno(libc::ENOSYS).code();
-        assert_eq!(verdict(0x4000_0003, libc::SYS_read as u32, [0, 0]), enosys);
-        assert_eq!(verdict(ARCHITECTURE, X32 | libc::SYS_read as u32, [0, 0]), enosys);
+        assert_eq!(verdict(0x4000_0003, libc::SYS_read as u32, [0; 4]), enosys);
+        assert_eq!(verdict(ARCHITECTURE, X32 | libc::SYS_read as u32, [0; 4]), enosys);
     }
 }

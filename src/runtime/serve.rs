@@ -9,8 +9,10 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::deadline::{monotonic_now, until};
 use super::forward::{Forwarder, Published};
+use super::inside::Inside;
+use super::lease::Token;
 use super::limits::memory_of;
-use super::wire::{self, Ended, Reply, Request, Tell};
+use super::wire::{self, Ended, Hello, Reply, Request, Tell};
 use super::{TIMED_OUT, port_variable, process, services, sys};
 use crate::crash;
 
@@ -32,9 +34,14 @@ pub(super) struct Service {
     pub(super) owner: OwnedFd,
     /// Where others join.
     pub(super) listener: OwnedFd,
+    /// What those who join have to know.
+    pub(super) token: Token,
     /// Where the death of children is told.
     pub(super) signals: OwnedFd,
     pub(super) context: process::Context,
+    pub(super) inside: Inside,
+    /// Holds the lock of the runtime's folder as long as this process lives.
+    pub(super) lock: OwnedFd,
     pub(super) forwarder: Option<Forwarder>,
     /// The process that gives the network its outside.
     pub(super) pasta: Option<Pid>,
@@ -51,11 +58,15 @@ pub(super) struct Service {
 /// Somebody who runs a process here; the owner is the first.
 struct Client {
     socket: OwnedFd,
+    /// It has shown the token.
+    known: bool,
     process: Option<Pid>,
 }
 
 struct Init {
     context: process::Context,
+    inside: Inside,
+    token: Token,
     clients: Vec<Client>,
     /// Process groups whose client is gone, and until when they may go on.
     doomed: Vec<(Pid, u64)>,
@@ -88,10 +99,13 @@ struct Ending {
 const OWNER: usize = 0;
 
 pub(super) fn serve(service: Service) -> ! {
-    let Service { owner, listener, signals, context, forwarder, pasta, services, deadline, memory, upper } = service;
-    let clients = vec![Client { socket: owner, process: None }];
+    let Service { owner, listener, token, signals, context, inside, lock: _lock, forwarder, .. } = service;
+    let Service { pasta, services, deadline, memory, upper, .. } = service;
+    let clients = vec![Client { socket: owner, known: true, process: None }];
     let mut init = Init {
         context,
+        inside,
+        token,
         clients,
         doomed: Vec::new(),
         forwarder,
@@ -148,18 +162,24 @@ impl Init {
 
     fn accept(&mut self, listener: &OwnedFd) {
         let Ok(socket) = rustix::net::accept_with(listener, SocketFlags::CLOEXEC) else { return };
-        // Only the developer, and only from outside: whoever is inside has a
-        // process ID here. With the host's network the address is reachable
-        // from inside.
-        let own = rustix::process::getuid().as_raw();
-        if sys::peer(&socket).is_ok_and(|(pid, uid)| pid == 0 && uid == own) {
-            self.clients.push(Client { socket, process: None });
+        // The address lies in a folder of the developer's that is visible in no
+        // runtime. Whoever is inside has a process ID here, all the same; who
+        // they are does not count: to this namespace all strangers are one.
+        if sys::peer(&socket).is_ok_and(|(pid, _)| pid == 0) {
+            self.clients.push(Client { socket, known: false, process: None });
         }
     }
 
     fn hear(&mut self, index: usize) {
-        let client = &self.clients[index];
+        let client = &mut self.clients[index];
         let gone = match client.process {
+            None if !client.known => match wire::receive::<Hello>(&client.socket) {
+                Ok(Some((hello, _))) if hello.token.opens(self.token) => {
+                    client.known = true;
+                    false
+                }
+                _ => true,
+            },
             None => match wire::receive::<Request>(&client.socket) {
                 Ok(Some((request, fds))) => {
                     let (answer, terminal) = self.answer(index, request, fds);
@@ -190,7 +210,7 @@ impl Init {
     fn answer(&mut self, index: usize, request: Request, fds: Vec<OwnedFd>) -> (Reply, Option<OwnedFd>) {
         crash::point("init.asked");
         match request {
-            Request::Run(run) => match process::start(&self.context, &run, fds) {
+            Request::Run(run) => match process::start(&self.context, &self.inside, &run, fds) {
                 Ok(started) => {
                     self.clients[index].process = Some(started.pid);
                     self.last |= run.last && index == OWNER;
@@ -324,7 +344,7 @@ impl Init {
         self.memory = Some((limit, now + WATCH));
         let mut sizes: Vec<(u64, Pid)> = self.others().into_iter().map(|pid| (memory_of(pid), pid)).collect();
         sizes.sort_unstable_by_key(|(size, _)| *size);
-        let mut total = sizes.iter().map(|(size, _)| size).sum::<u64>() + scratch_bytes();
+        let mut total = sizes.iter().map(|(size, _)| size).sum::<u64>() + self.scratch_bytes();
         while total > limit
             && let Some((size, pid)) = sizes.pop()
         {
@@ -379,7 +399,12 @@ impl Init {
         let timed_out = self.ending.as_ref().is_some_and(|ending| ending.timed_out);
         let others = self.others().len() as u32;
         let mounts = if self.mounts > 0 { self.mounts } else { mounts() };
-        Ended { code, others, alone: false, mounts, scratch_bytes: scratch_bytes(), timed_out }
+        Ended { code, others, alone: false, mounts, scratch_bytes: self.scratch_bytes(), timed_out }
+    }
+
+    fn scratch_bytes(&self) -> u64 {
+        let stat = rustix::fs::fstatvfs(&self.inside.run);
+        stat.map_or(0, |stat| stat.f_blocks.saturating_sub(stat.f_bfree) * stat.f_frsize)
     }
 
     /// Processes inside besides our own.
@@ -402,8 +427,4 @@ fn exit_code(status: WaitStatus) -> u8 {
 fn mounts() -> u32 {
     let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     table.iter().filter(|byte| **byte == b'\n').count() as u32
-}
-
-fn scratch_bytes() -> u64 {
-    rustix::fs::statvfs("/run").map_or(0, |stat| stat.f_blocks.saturating_sub(stat.f_bfree) * stat.f_frsize)
 }

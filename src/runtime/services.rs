@@ -2,25 +2,26 @@
 //! else, in order, each when the one before is ready, and ended in the
 //! opposite order.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::deadline::monotonic_now;
+use super::inside::Inside;
 use super::process;
 use super::wire::Run;
 use crate::error::failure;
 
-/// Where the logs are, inside.
-const LOGS: &str = "/run/envctl/services";
+/// Where the logs are, below `/run` inside.
+const LOGS: [&str; 2] = ["envctl", "services"];
 
 /// Milliseconds between two looks.
 const LOOK: u64 = 5;
@@ -62,22 +63,73 @@ pub(super) struct Service {
     stop: Option<Duration>,
 }
 
+/// What services write to and read from, made before anything runs inside: a
+/// service could lay a link where the log of the next one is to be.
+pub(super) struct Streams {
+    logs: Vec<File>,
+    null: OwnedFd,
+}
+
+impl Streams {
+    /// Makes the logs.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn make(inside: &Inside, wanted: &[ServiceSpec]) -> Result<Self> {
+        let null = inside.open(Path::new("/dev/null"), OFlags::RDWR)?;
+        let logs = if wanted.is_empty() {
+            Vec::new()
+        } else {
+            make_logs(inside, wanted).context("cannot make the logs of services")?
+        };
+        Ok(Streams { logs, null })
+    }
+
+    pub(super) fn raw_fds(&self) -> Vec<RawFd> {
+        self.logs.iter().map(AsRawFd::as_raw_fd).chain([self.null.as_raw_fd()]).collect()
+    }
+}
+
+fn make_logs(inside: &Inside, wanted: &[ServiceSpec]) -> Result<Vec<File>> {
+    let mut folder = inside.run.try_clone()?;
+    for name in LOGS {
+        match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        folder = rustix::fs::openat2(&folder, name, flags, Mode::empty(), resolve)?;
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::APPEND | OFlags::RDWR | OFlags::CLOEXEC;
+    let make = |spec: &ServiceSpec| {
+        let name = format!("{}.log", spec.name);
+        Ok(rustix::fs::openat(&folder, name, flags, Mode::from_raw_mode(0o644))?.into())
+    };
+    wanted.iter().map(make).collect()
+}
+
 /// Starts all of them.
 ///
 /// # Errors
 /// When one does not start, ends, or is not ready in time: with the end of its
 /// log.
-pub(super) fn start(context: &process::Context, wanted: &[ServiceSpec]) -> Result<Vec<Service>> {
+pub(super) fn start(
+    context: &process::Context,
+    inside: &Inside,
+    wanted: &[ServiceSpec],
+    streams: Streams,
+) -> Result<Vec<Service>> {
     let mut running = Vec::new();
-    if !wanted.is_empty() {
-        fs::create_dir_all(LOGS).with_context(|| format!("cannot create {LOGS}"))?;
-    }
-    for spec in wanted {
-        let path = format!("{LOGS}/{}.log", spec.name);
-        let mut log = OpenOptions::new().create(true).append(true).read(true).mode(0o644).open(&path)?;
-        let pid = spawn(context, &spec.command, &spec.env, &log)
-            .with_context(|| format!("cannot start the service {}", spec.name))?;
-        await_ready(context, spec, pid).map_err(|why| {
+    for (spec, mut log) in wanted.iter().zip(streams.logs) {
+        let run = |command: &[String], env: &[(String, String)], out: &dyn AsFd| {
+            let out = || out.as_fd().try_clone_to_owned();
+            spawn(context, inside, (command, env), vec![streams.null.try_clone()?, out()?, out()?])
+        };
+        let pid =
+            run(&spec.command, &spec.env, &log).with_context(|| format!("cannot start the service {}", spec.name))?;
+        let look = |ready: &Ready| is_ready(context, inside, ready, |command| run(command, &[], &streams.null));
+        await_ready(spec, pid, look).map_err(|why| {
             let text = tail(&mut log);
             let what = format!("the service {} {why}", spec.name);
             let fault = match text.is_empty() {
@@ -104,20 +156,23 @@ pub(super) fn stop(services: &[Service]) {
     }
 }
 
-fn spawn(context: &process::Context, command: &[String], env: &[(String, String)], log: &File) -> Result<Pid> {
-    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+fn spawn(
+    context: &process::Context,
+    inside: &Inside,
+    (command, env): (&[String], &[(String, String)]),
+    streams: Vec<OwnedFd>,
+) -> Result<Pid> {
     let run = Run { command: command.to_vec(), env: env.to_vec(), terminal: None, last: false };
-    let streams = vec![null, OwnedFd::from(log.try_clone()?), OwnedFd::from(log.try_clone()?)];
-    let started = process::start(context, &run, streams)
+    let started = process::start(context, inside, &run, streams)
         .map_err(|why| anyhow::anyhow!("{}: {}", why.program, std::io::Error::from_raw_os_error(why.errno)))?;
     Ok(started.pid)
 }
 
-fn await_ready(context: &process::Context, spec: &ServiceSpec, pid: Pid) -> Result<(), String> {
+fn await_ready(spec: &ServiceSpec, pid: Pid, is_ready: impl Fn(&Ready) -> bool) -> Result<(), String> {
     let Some(ready) = &spec.ready else { return Ok(()) };
     let until = monotonic_now() + spec.timeout.as_millis() as u64;
     loop {
-        if is_ready(context, ready) {
+        if is_ready(ready) {
             return Ok(());
         }
         if ended(pid) {
@@ -130,17 +185,20 @@ fn await_ready(context: &process::Context, spec: &ServiceSpec, pid: Pid) -> Resu
     }
 }
 
-fn is_ready(context: &process::Context, ready: &Ready) -> bool {
+fn is_ready(
+    context: &process::Context,
+    inside: &Inside,
+    ready: &Ready,
+    run: impl Fn(&[String]) -> Result<Pid>,
+) -> bool {
     match ready {
         Ready::Tcp(port) => {
             let addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, *port)), (Ipv6Addr::LOCALHOST, *port).into()];
             addresses.iter().any(|address| TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok())
         }
-        Ready::File(path) => Path::new(path).exists(),
+        Ready::File(path) => inside.exists(&Path::new(&context.workdir).join(path)),
         Ready::Command(command) => {
-            let null = OpenOptions::new().write(true).open("/dev/null");
-            let words = ["/bin/sh".to_owned(), "-c".to_owned(), command.clone()];
-            let started = null.map_err(Into::into).and_then(|null| spawn(context, &words, &[], &null));
+            let started = run(&["/bin/sh".to_owned(), "-c".to_owned(), command.clone()]);
             let status = started.ok().and_then(|pid| rustix::process::waitpid(Some(pid), WaitOptions::empty()).ok());
             status.flatten().is_some_and(|(_, status)| status.exit_status() == Some(0))
         }

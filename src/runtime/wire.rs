@@ -11,10 +11,18 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::lease::Token;
 use crate::error::{Fault, Kind, hint_of, kind_of};
 
 /// Largest message in bytes.
 const MAX: usize = 160 << 10;
+
+/// What a client that joins says first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Hello {
+    /// What the lease says.
+    pub(super) token: Token,
+}
 
 /// What a client asks of pid 1. A client that runs nothing may ask again.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -24,6 +24,7 @@ use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFl
 
 use mounts::{attach, bind, clone_tree, new_fs};
 
+use super::inside::Inside;
 use super::trees::{self, TreeMount, Uppers};
 use super::{Injected, Network, probe, sys};
 use crate::error::{failure, integrity};
@@ -90,8 +91,9 @@ pub(super) struct Entry<'a> {
 /// With the step that failed. The mount namespace dies with this process, so
 /// nothing has to be undone.
 ///
-/// Returns the upper folder of the root: what is written outside the workspace.
-pub(super) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
+/// Returns the tree inside, and the upper folder of its root: what is written
+/// outside the workspace.
+pub(super) fn enter(entry: &Entry<'_>) -> Result<(Inside, OwnedFd)> {
     let spec = entry.spec;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the host's")?;
@@ -127,8 +129,12 @@ pub(super) fn enter(entry: &Entry<'_>) -> Result<OwnedFd> {
         Mode::empty(),
     )?;
     pivot(root.root.as_fd())?;
-    rustix::process::chdir(spec.workdir.as_str()).with_context(|| format!("cannot enter {}", spec.workdir))?;
-    Ok(upper)
+    let (run, terminals) = (root.folder("run")?, root.plain_folder("dev/pts")?);
+    let inside = Inside { root: root.root, run, terminals };
+    let workdir = inside.open(Path::new(&spec.workdir), OFlags::PATH | OFlags::DIRECTORY);
+    let workdir = workdir.with_context(|| format!("cannot enter {}", spec.workdir))?;
+    rustix::process::fchdir(&workdir)?;
+    Ok((inside, upper))
 }
 
 /// The sized tmpfs that holds everything that a run writes outside its

@@ -3,6 +3,8 @@
 
 #![allow(unsafe_code)]
 
+pub(super) mod program;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -204,16 +206,6 @@ pub(super) fn close_all_but(first: RawFd, keep: &[RawFd]) -> io::Result<()> {
         start = fd + 1;
     }
     close(start, libc::c_uint::MAX)?;
-    Ok(())
-}
-
-/// Marks every descriptor from `first` on close-on-exec.
-pub(super) fn cloexec_from(first: RawFd) -> io::Result<()> {
-    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
-    // SAFETY: changes flags of descriptors only.
-    check(unsafe {
-        libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC)
-    })?;
     Ok(())
 }
 

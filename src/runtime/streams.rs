@@ -1,0 +1,152 @@
+//! The streams of a process inside, as this process gives them to it.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context, Result};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::relay::{Pump, window_size};
+use super::transcript::{self, Transcript};
+use crate::error::{Fault, usage};
+
+/// `PIPEFS_MAGIC` of `linux/magic.h`, which names the file system of pipes.
+const PIPEFS: u64 = 0x5049_5045;
+
+/// How this process's streams reach the one inside. A nameless pipe and
+/// `/dev/null` are passed on as they are. Nothing else is: a program that holds
+/// a terminal could type into it (CVE-2017-5226), and one that holds a file
+/// could open it once more through `/proc/self/fd`, to write what it was given
+/// to read, or to change its mode.
+pub(super) struct Streams<'a> {
+    /// Descriptors that travel with the request, made for it.
+    pub(super) theirs: Vec<OwnedFd>,
+    plan: [Stream; 3],
+    pub(super) terminal: bool,
+    pub(super) pumps: Vec<Pump<'a>>,
+    master: Option<OwnedFd>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    /// Part of the pseudo-terminal.
+    Terminal,
+    /// Passed on.
+    Itself,
+    /// Where standard output goes.
+    WithOutput,
+    /// One of `theirs`.
+    Pipe(usize),
+}
+
+impl<'a> Streams<'a> {
+    /// With a transcript both outputs are pipes, and there is no terminal.
+    pub(super) fn new(transcript: Option<&'a Transcript>) -> Result<Self> {
+        let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+        for (fd, name) in own.iter().zip(["stdin", "stdout", "stderr"]) {
+            check(*fd, name)?;
+        }
+        let is_terminal = own.map(rustix::termios::isatty);
+        let terminal = is_terminal[0] && is_terminal[1] && transcript.is_none();
+        let mut streams =
+            Streams { theirs: Vec::new(), plan: [Stream::Itself; 3], terminal, pumps: Vec::new(), master: None };
+        // Both into one file stay in order only in one pipe.
+        let together = transcript.is_none() && is_same(own[1], own[2])?;
+        for index in 0..3 {
+            if is_terminal[index] && terminal {
+                streams.plan[index] = Stream::Terminal;
+                continue;
+            }
+            if is_harmless(own[index])? && (index == 0 || transcript.is_none()) {
+                continue;
+            }
+            if index == 2 && together && matches!(streams.plan[1], Stream::Pipe(_)) {
+                streams.plan[2] = Stream::WithOutput;
+                continue;
+            }
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+            streams.plan[index] = Stream::Pipe(streams.theirs.len());
+            if index == 0 {
+                streams.theirs.push(read);
+                streams.pumps.push(Pump::input(own[0], write)?);
+            } else {
+                streams.theirs.push(write);
+                let stream = if index == 1 { transcript::Stream::Out } else { transcript::Stream::Err };
+                streams.pumps.push(Pump::output(read, own[index])?.kept_in(transcript.map(|kept| (kept, stream))));
+            }
+        }
+        Ok(streams)
+    }
+
+    /// From nothing, into a file.
+    pub(super) fn into(file: &'a File) -> Result<Self> {
+        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok(Streams {
+            theirs: vec![null, write],
+            plan: [Stream::Pipe(0), Stream::Pipe(1), Stream::WithOutput],
+            terminal: false,
+            pumps: vec![Pump::output(read, file.as_fd())?],
+            master: None,
+        })
+    }
+
+    pub(super) fn passed(&self) -> Vec<BorrowedFd<'_>> {
+        let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+        let pass = |(index, stream): (usize, Stream)| match stream {
+            Stream::Terminal | Stream::WithOutput => None,
+            Stream::Itself => Some(own[index]),
+            Stream::Pipe(at) => Some(self.theirs[at].as_fd()),
+        };
+        let plan = self.plan.map(|stream| if stream == Stream::WithOutput { self.plan[1] } else { stream });
+        plan.into_iter().enumerate().filter_map(pass).collect()
+    }
+
+    pub(super) fn started(&mut self, fds: Vec<OwnedFd>) -> Result<()> {
+        if self.terminal {
+            let master = fds.into_iter().next().context("the runtime sent no terminal")?;
+            self.pumps.push(Pump::input(rustix::stdio::stdin(), master.try_clone()?)?);
+            self.pumps.push(Pump::output(master.try_clone()?, rustix::stdio::stdout())?);
+            self.master = Some(master);
+        }
+        Ok(())
+    }
+
+    pub(super) fn resize(&self) {
+        if let Some(master) = &self.master {
+            let (ws_row, ws_col) = window_size();
+            let size = rustix::termios::Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
+            let _ = rustix::termios::tcsetwinsize(master, size);
+        }
+    }
+}
+
+/// Whether a program inside may hold this: `/dev/null`, or a pipe that has no
+/// name on a file system, and so no mode and no owner that anybody asks for.
+fn is_harmless(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let stat = rustix::fs::fstat(fd)?;
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::CharacterDevice => stat.st_rdev == rustix::fs::makedev(1, 3),
+        FileType::Fifo => rustix::fs::fstatfs(fd)?.f_type as u64 == PIPEFS,
+        _ => false,
+    })
+}
+
+/// Whether both lead to the same file, by its inode.
+fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+/// A folder as a stream would be a way out of the sandbox.
+fn check(fd: BorrowedFd<'_>, name: &str) -> Result<(), Fault> {
+    match rustix::fs::fstat(fd) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+            Err(usage(format!("{name} is a folder")).hint("redirect it from or to a file, a pipe or /dev/null"))
+        }
+        Ok(_) => Ok(()),
+        Err(_) => Err(usage(format!("{name} is closed")).hint("redirect it from or to /dev/null")),
+    }
+}
