@@ -77,6 +77,24 @@ impl Beneath {
         self.at(path, |folder, name| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)).ok()
     }
 
+    /// Where a link leads; `None` where there is none, or another is on the way.
+    pub fn link(&self, path: &Path) -> Option<Vec<u8>> {
+        let target = self.at(path, |folder, name| rustix::fs::readlinkat(folder, name, Vec::new()));
+        target.ok().map(std::ffi::CString::into_bytes)
+    }
+
+    /// Opens a folder to list it; the empty path is this one.
+    ///
+    /// # Errors
+    /// What the system says; that of a link also where one is on the way.
+    pub fn list(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if path.as_os_str().is_empty() {
+            return rustix::fs::openat(&self.folder, ".", flags, Mode::empty());
+        }
+        self.at(path, |folder, name| rustix::fs::openat(folder, name, flags, Mode::empty()))
+    }
+
     /// Opens a file that only git should have written; `None` when nothing is
     /// there.
     ///

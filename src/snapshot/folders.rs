@@ -2,16 +2,17 @@
 //! those that are empty, and files that are none.
 
 use std::ffi::OsStr;
-use std::fs::{self, FileType};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use rustix::fs::{Dir, FileType};
 
 use super::document::GitPath;
 use super::glance::Seen;
 use super::refuse;
+use super::scan::path_of;
+use super::scratch::ScratchRepo;
 
 /// What was found, ignored paths left out.
 #[derive(Debug, Default)]
@@ -27,14 +28,13 @@ pub(super) struct Walked {
 ///
 /// # Errors
 /// When one cannot be read, or is a repository that git does not track.
-pub(super) fn walk(repo: &git2::Repository, seen: &mut Seen) -> Result<Walked> {
-    let work_tree = repo.workdir().context("the repository is bare")?;
+pub(super) fn walk((scratch, repo): (&ScratchRepo, &git2::Repository), seen: &mut Seen) -> Result<Walked> {
     // Git's library looks into each folder on the way for rules of its own.
     let readable = |path: &[u8]| {
         refuse::depth(path)?;
         let rules = [path, b"/.gitignore"].concat();
-        let kind = work_tree.join(OsStr::from_bytes(&rules)).symlink_metadata().map(|meta| name_of(meta.file_type()));
-        kind.ok().flatten().map_or(Ok(()), |kind| refuse::special(&rules, kind))
+        let kind = scratch.stat(&rules).map(|stat| name_of(FileType::from_raw_mode(stat.st_mode)));
+        kind.flatten().map_or(Ok(()), |kind| refuse::special(&rules, kind))
     };
     let ignored = |path: &[u8]| repo.is_path_ignored(Path::new(OsStr::from_bytes(path))).unwrap_or(false);
     let folder = |path: &[u8]| [path, b"/"].concat();
@@ -44,18 +44,27 @@ pub(super) fn walk(repo: &git2::Repository, seen: &mut Seen) -> Result<Walked> {
     seen.strange.iter().try_for_each(|path| readable(path))?;
     let mut pending: Vec<Vec<u8>> = seen.strange.iter().filter(|path| !ignored(&folder(path))).cloned().collect();
     while let Some(above) = pending.pop() {
-        let full = work_tree.join(OsStr::from_bytes(&above));
-        let listing = fs::read_dir(&full).with_context(|| format!("cannot read {}", full.display()))?;
+        let context = || format!("cannot read {}", scratch.full(&above).display());
+        let open = scratch.files.list(path_of(&above)).with_context(context)?;
         let mut count = 0;
-        for entry in listing {
-            let entry = entry.with_context(|| format!("cannot read {}", full.display()))?;
-            count += 1;
-            let name = entry.file_name();
-            if name == ".git" {
-                return Err(refuse::nested_repository(&full.display().to_string()).into());
+        for entry in Dir::read_from(&open).with_context(context)? {
+            let entry = entry.with_context(context)?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
             }
-            let Ok(kind) = entry.file_type() else { continue };
-            let path = [&folder(&above), name.as_bytes()].concat();
+            count += 1;
+            if name == b".git" {
+                return Err(refuse::nested_repository(&scratch.full(&above).display().to_string()).into());
+            }
+            let path = [&folder(&above), name].concat();
+            let kind = match entry.file_type() {
+                FileType::Unknown => match scratch.stat(&path) {
+                    Some(stat) => FileType::from_raw_mode(stat.st_mode),
+                    None => continue,
+                },
+                kind => kind,
+            };
             if let Some(special) = name_of(kind) {
                 // Nothing of it arrives: its folder is empty there.
                 count -= 1;
@@ -63,7 +72,7 @@ pub(super) fn walk(repo: &git2::Repository, seen: &mut Seen) -> Result<Walked> {
                 if !ignored(&path) {
                     walked.special.push((path, special));
                 }
-            } else if kind.is_dir() {
+            } else if kind == FileType::Directory {
                 readable(&path)?;
                 if !ignored(&folder(&path)) {
                     pending.push(path);
@@ -80,13 +89,10 @@ pub(super) fn walk(repo: &git2::Repository, seen: &mut Seen) -> Result<Walked> {
 }
 
 fn name_of(kind: FileType) -> Option<&'static str> {
-    if kind.is_socket() {
-        Some("socket")
-    } else if kind.is_fifo() {
-        Some("pipe")
-    } else if kind.is_block_device() || kind.is_char_device() {
-        Some("device")
-    } else {
-        None
+    match kind {
+        FileType::Socket => Some("socket"),
+        FileType::Fifo => Some("pipe"),
+        FileType::BlockDevice | FileType::CharacterDevice => Some("device"),
+        _ => None,
     }
 }

@@ -8,17 +8,17 @@
 //! been written in the tick of the clock in which the index was.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType};
 
 use super::index::{Entry, Stat};
 use super::refuse;
+use crate::disk::beneath::Beneath;
 
 /// So many folders are enough to share out.
 const SHARES: usize = 64;
@@ -57,6 +57,8 @@ pub(super) struct Seen {
 /// The checkout, and what its index says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tracked<'a> {
+    /// The checkout's files, and the path by which they are named.
+    pub(super) files: &'a Beneath,
     pub(super) work_tree: &'a Path,
     /// In the order of the file.
     pub(super) entries: &'a [Entry],
@@ -136,8 +138,7 @@ impl Walk<'_> {
         refuse::depth(&folder)?;
         let full = self.tracked.work_tree.join(OsStr::from_bytes(&folder));
         let context = || format!("cannot read {}", full.display());
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open: OwnedFd = rustix::fs::openat(CWD, &full, flags, Mode::empty()).with_context(context)?;
+        let open = self.tracked.files.list(Path::new(OsStr::from_bytes(&folder))).with_context(context)?;
         let mut path = folder;
         if !path.is_empty() {
             path.push(b'/');

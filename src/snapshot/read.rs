@@ -1,15 +1,20 @@
 //! Reading working files: converted as git would convert them, those of Git
 //! LFS as git-lfs would, and again while they change.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::attributes::Asked;
+use super::attributes::{Asked, is_attributes};
 use super::index::{self, Entry, Stat};
 use super::lfs::{self, capture::Stored};
-use super::scratch::{ScratchRepo, joined};
+use super::scan::path_of;
+use super::scratch::{AT_ONCE, ScratchRepo, joined};
 use super::verbatim;
 use crate::error::failure;
 use crate::git::Git;
@@ -104,8 +109,24 @@ fn store(
     Ok(entries)
 }
 
-/// An index with these paths alone, as the checkout's has them, and then as
-/// the files are. What stands in the index decides some conversions.
+/// One working file, as it is read.
+struct Source<'a> {
+    path: &'a [u8],
+    /// What the checkout's index has at its path.
+    indexed: Option<&'a Entry>,
+    stat: Stat,
+    content: Content,
+}
+
+enum Content {
+    File(File),
+    /// Where a link leads.
+    Link(Vec<u8>),
+}
+
+/// Stores what these files hold. They are opened below the checkout's root,
+/// through no link, and git is given what was opened and never a path of the
+/// checkout: somebody may move what is there while it is read.
 fn convert(
     scratch: &ScratchRepo,
     git: &Git,
@@ -113,21 +134,99 @@ fn convert(
     paths: &[Vec<u8>],
     beside: &mut Beside,
 ) -> Result<Vec<Entry>> {
-    let place = scratch.path().join("index.changed");
     let wanted: HashSet<&[u8]> = paths.iter().map(Vec::as_slice).collect();
     let known = index.iter().filter(|entry| entry.stage == 0 && !entry.intent_to_add && !entry.is_submodule());
-    let known = known.filter(|entry| wanted.contains(&*entry.path));
+    let known: HashMap<&[u8], &Entry> =
+        known.filter(|entry| wanted.contains(&*entry.path)).map(|entry| (&*entry.path, entry)).collect();
+    let mut entries = Vec::with_capacity(paths.len());
+    for part in paths.chunks(AT_ONCE) {
+        let sources: Vec<Source<'_>> =
+            part.iter().map(|path| open(scratch, path, known.get(&**path).copied())).collect::<Result<_>>()?;
+        entries.extend(match beside.asked.normal {
+            true => by_git(scratch, git, &sources)?,
+            false => as_they_are(scratch, git, &sources)?,
+        });
+    }
+    let place = scratch.path().join("index.changed");
+    index::write(&place, &mut entries)?;
+    beside.verbatim.extend(verbatim::find(scratch, git, beside.asked, &place, &entries)?);
+    Ok(entries)
+}
+
+fn open<'a>(scratch: &ScratchRepo, path: &'a [u8], indexed: Option<&'a Entry>) -> Result<Source<'a>> {
+    let before = scratch.lstat(path);
+    if let (Some(target), Some(stat)) = (scratch.files.link(path_of(path)), before) {
+        return Ok(Source { path, indexed, stat, content: Content::Link(target) });
+    }
+    let file = scratch.open(path)?;
+    let stat = Stat::from(&rustix::fs::fstat(&file)?);
+    Ok(Source { path, indexed, stat, content: Content::File(file) })
+}
+
+/// What nothing converts is stored from its descriptor.
+fn as_they_are(scratch: &ScratchRepo, git: &Git, sources: &[Source<'_>]) -> Result<Vec<Entry>> {
+    let own = git2::Repository::open_bare(scratch.path())?;
+    let files: Vec<&File> = sources.iter().filter_map(|source| source.content.file()).collect();
+    let mut stored = scratch.store_raw(git, &files, |file| Ok(file.try_clone()?))?.into_iter();
+    let entry = |source: &Source<'_>| {
+        let (mode, object) = match &source.content {
+            Content::Link(target) => (0o120_000, Some(own.blob(target)?)),
+            Content::File(_) => (scratch.mode(source.path, source.indexed), stored.next()),
+        };
+        let object = object.context("git stored too few files")?;
+        Ok(Entry { mode, object, stat: source.stat, ..Entry::plain(source.path) })
+    };
+    sources.iter().map(entry).collect()
+}
+
+/// Git reads copies in a folder of ours, beside the attributes that hold in the
+/// checkout. What stands in the index decides some conversions.
+fn by_git(scratch: &ScratchRepo, git: &Git, sources: &[Source<'_>]) -> Result<Vec<Entry>> {
+    let place = scratch.path().join("index.read");
     let fresh =
         |entry: &Entry| Entry { assume_unchanged: false, skip_worktree: false, stat: Stat::default(), ..entry.clone() };
-    index::write(&place, &mut known.map(fresh).collect::<Vec<_>>())?;
+    index::write(&place, &mut sources.iter().filter_map(|source| source.indexed.map(fresh)).collect::<Vec<_>>())?;
+    let folder = scratch.attributes();
+    let mut copies = Vec::new();
+    for source in sources {
+        let copy = folder.join(path_of(source.path));
+        std::fs::create_dir_all(copy.parent().unwrap_or(&folder))?;
+        // Left by a pass that failed.
+        let _ = std::fs::remove_file(&copy);
+        match &source.content {
+            Content::Link(target) => std::os::unix::fs::symlink(OsStr::from_bytes(target), &copy)?,
+            Content::File(file) => {
+                let mode = if scratch.mode(source.path, source.indexed) == 0o100_755 { 0o755 } else { 0o644 };
+                let mut written = File::create(&copy)?;
+                std::io::copy(&mut &*file, &mut written)?;
+                written.set_permissions(std::fs::Permissions::from_mode(mode))?;
+            }
+        }
+        copies.push((source.path, copy));
+    }
+    let paths: Vec<&[u8]> = sources.iter().map(|source| source.path).collect();
     scratch
-        .git(git)
+        .git_as_restored(git)
         .env("GIT_INDEX_FILE", &place)
         // They are packed in a moment.
         .args(["-c", "core.looseCompression=0", "-c", "core.safecrlf=false"])
         .args(["update-index", "--add", "--remove", "--replace", "-z", "--stdin"])
-        .run(&joined(paths))?;
-    let entries = index::read(&place).context("cannot read the captured index")?;
-    beside.verbatim.extend(verbatim::find(scratch, git, beside.asked, &place, &entries)?);
+        .run(&joined(&paths))?;
+    for (_, copy) in copies.iter().filter(|(path, _)| !is_attributes(path)) {
+        std::fs::remove_file(copy)?;
+    }
+    let stats: HashMap<&[u8], Stat> = sources.iter().map(|source| (source.path, source.stat)).collect();
+    let mut entries = index::read(&place).context("cannot read the captured index")?;
+    entries.retain(|entry| stats.contains_key(&*entry.path));
+    entries.iter_mut().for_each(|entry| entry.stat = stats.get(&*entry.path).copied().unwrap_or_default());
     Ok(entries)
+}
+
+impl Content {
+    fn file(&self) -> Option<&File> {
+        match self {
+            Content::File(file) => Some(file),
+            Content::Link(_) => None,
+        }
+    }
 }

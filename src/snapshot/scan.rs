@@ -77,6 +77,7 @@ pub(super) fn scan<T>(
         let asked = asked(scratch, &index, &[])?;
         let file_mode = scratch.settings.file_mode != Some(false);
         let tracked = Tracked {
+            files: &scratch.files,
             work_tree: &scratch.work_tree,
             entries: &index,
             written,
@@ -93,7 +94,7 @@ pub(super) fn scan<T>(
         let seen = seen.map_err(|_| anyhow::anyhow!("a thread that looks at the checkout died"))??;
         Ok::<_, anyhow::Error>((index, seen, staged??, (asked, aside)))
     })?;
-    let walked = folders::walk(repo, &mut seen)?;
+    let walked = folders::walk((scratch, repo), &mut seen)?;
     let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
     let present: Vec<Vec<u8>> = there.map(|(entry, _)| entry.path.clone()).collect();
     // Git goes by them although it ignores them.

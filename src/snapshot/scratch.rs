@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{AtFlags, CWD, FileType};
+use rustix::fs::FileType;
 
 use super::attributes::{MAX_ATTRIBUTES, is_attributes};
 use super::document::{AutoCrlf, Eol, Settings};
@@ -30,7 +30,7 @@ const MAX_INDEX: u64 = 4 << 30;
 const MAX_LIST: u64 = 64 << 20;
 
 /// Files that git is given at once by descriptor.
-const AT_ONCE: usize = 256;
+pub(super) const AT_ONCE: usize = 256;
 
 /// The scratch repository; gone when dropped, or when its maker is dead and
 /// another one is made.
@@ -39,7 +39,7 @@ pub(super) struct ScratchRepo {
     folder: Scratch,
     pub(super) work_tree: PathBuf,
     /// The checkout's files: reached through no link.
-    files: Beneath,
+    pub(super) files: Beneath,
     /// The settings that it has.
     pub(super) settings: Settings,
 }
@@ -113,7 +113,8 @@ impl ScratchRepo {
         call.env("GIT_INDEX_FILE", self.path().join("index.none"))
     }
 
-    fn attributes(&self) -> PathBuf {
+    /// A folder with the attributes alone.
+    pub(super) fn attributes(&self) -> PathBuf {
         self.path().join("attributes")
     }
 
@@ -269,8 +270,7 @@ impl ScratchRepo {
     }
 
     pub(super) fn lstat(&self, path: &[u8]) -> Option<Stat> {
-        let path = self.full(path);
-        rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| Stat::from(&stat))
+        self.stat(path).map(|stat| Stat::from(&stat))
     }
 }
 

@@ -13,6 +13,7 @@ mod ports;
 mod reset;
 mod secrets;
 mod terminal;
+mod ways_out;
 
 use crate::support::Lab;
 

@@ -1,0 +1,302 @@
+//! Ways by which a task has reached for the developer's files, programs and
+//! other runtimes. Each must end with nothing read, changed or run outside.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use serde_json::json;
+
+use super::both;
+use crate::support::{Alive, Entry, ImageBuilder, Lab, Layer, Outside};
+
+/// Where a link could lead from within a process: its descriptors, its program,
+/// its root and its working folder, and those of others.
+fn ways() -> Vec<String> {
+    let mut ways = Vec::new();
+    for process in ["/proc/self", "/proc/1", "/proc/thread-self"] {
+        ways.extend((0..24).map(|number| format!("{process}/fd/{number}")));
+        ways.extend(["root", "cwd", "exe"].map(|name| format!("{process}/{name}")));
+    }
+    ways
+}
+
+/// From a folder of the runtime's state, or one inside, to a file of the
+/// developer's.
+fn to_file(lab: &Lab, way: &str, name: &str) -> String {
+    let home = lab.dev.path("").to_string_lossy().into_owned();
+    format!("{way}/../../../../../../../..{home}/{name}")
+}
+
+#[test]
+fn a_shell_of_the_image_leads_to_no_program_of_the_host() {
+    for lab in both() {
+        let outside = Outside::of(&lab.dev);
+        let tool = lab.dev.path("tool");
+        lab.dev.write("tool", "#!/bin/sh\necho reached\n");
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        let passwd = "dev:x:1000:1000::/home/dev:/bin/login\n";
+        for way in ways().iter().step_by(5) {
+            let links =
+                [Entry::file("etc/passwd", passwd), Entry::symlink("bin/login", to_file(&lab, way, "tool").as_str())];
+            let task = lab.publish(&ImageBuilder::busybox().layer(Layer::new(links)));
+            // Without a login shell that can be executed it is /bin/sh.
+            let run = lab.dev.envctl(["enter", &task]).stdin("echo inside; exit 0\n").run();
+            assert!(!run.stdout.contains("reached"), "{way}: {}", run.stdout);
+        }
+        outside.assert_untouched();
+    }
+}
+
+#[test]
+fn a_command_leads_to_no_program_of_the_host() {
+    for lab in both() {
+        let outside = Outside::of(&lab.dev);
+        lab.dev.write("tool", "#!/bin/sh\necho reached\n");
+        fs::set_permissions(lab.dev.path("tool"), fs::Permissions::from_mode(0o755)).unwrap();
+        let task = lab.publish(&ImageBuilder::busybox());
+        let links: Vec<String> = ways().iter().map(|way| to_file(&lab, way, "tool")).collect();
+        let script = format!(
+            "n=0; for way in {}; do n=$((n+1)); mkdir -p l/$n; ln -sf $way l/$n/tool; done; echo $n",
+            links.join(" ")
+        );
+        let count: usize = lab.sh(&task, &script).trim().parse().unwrap();
+        let alive = Alive::start(&lab, &task, "");
+        for number in 1..=count {
+            let program = format!("l/{number}/tool");
+            let run = lab.dev.envctl(["exec", &task, "--", &program]).run();
+            assert!([126, 127].contains(&run.code), "{number}: {} {}", run.code, run.stdout);
+            assert_eq!(run.stdout, "", "{number}");
+        }
+        alive.kill_owner().assert_gone();
+        outside.assert_untouched();
+    }
+}
+
+/// The developer's envctl, in a place where they may change it.
+fn own_binary(lab: &Lab) -> std::path::PathBuf {
+    let copy = lab.dev.path("own-envctl");
+    fs::copy(lab.dev.binary(), &copy).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    let home = fs::metadata(lab.dev.path("")).unwrap();
+    std::os::unix::fs::chown(&copy, Some(home.uid()), Some(home.gid())).unwrap();
+    copy
+}
+
+#[test]
+fn the_program_of_pid_1_is_out_of_reach() {
+    for lab in both() {
+        let binary = own_binary(&lab);
+        let before = fs::metadata(&binary).unwrap();
+        let sum = fs::read(&binary).unwrap();
+        let task = lab.publish(&ImageBuilder::busybox());
+        let program = binary.to_str().unwrap().to_owned();
+        // The kernel takes what the line names for an interpreter.
+        let script = "for way in /proc/self/exe /proc/thread-self/exe /proc/1/exe; do
+            printf '#!%s\\n' $way >s; chmod 755 s; ./s --version; chmod 4777 $way; echo x >>$way; ln -sf $way link; ./link --version
+            done 2>&1; :";
+        lab.dev.call("sh", ["-c", "exec \"$@\"", "sh", &program, "enter", &task, "--", "sh", "-c", script]).ok();
+        let after = fs::metadata(&binary).unwrap();
+        assert_eq!(
+            (after.mode(), after.mtime(), after.ctime_nsec()),
+            (before.mode(), before.mtime(), before.ctime_nsec())
+        );
+        assert!(fs::read(&binary).unwrap() == sum, "it was written to");
+    }
+}
+
+#[test]
+fn what_pid_1_runs_is_mounted_read_only() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let lease = lab.dev.envctl(["enter", "--detach", "--json", "-p", "3000", &task]).ok().json();
+        let init = lease["init"]["pid"].to_string();
+        let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children")).unwrap();
+        for pid in [&*init, children.split_whitespace().next().unwrap()] {
+            // By their owner, who may do what they may do with the file.
+            let open = lab.dev.call("sh", ["-c", "chmod 755 /proc/$0/exe; : >>/proc/$0/exe", pid]).run();
+            assert_eq!(open.stderr.matches("Read-only file system").count(), 2, "{pid}: {}", open.stderr);
+        }
+        lab.dev.envctl(["reset", &task]).ok();
+    }
+}
+
+#[test]
+fn a_program_that_was_replaced_meanwhile_starts_runtimes_all_the_same() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let binary = own_binary(&lab);
+    let replace = "cp \"$1\" \"$1.new\"; \"$@\" & sleep 0.1; wait $!";
+    lab.dev.call("sh", ["-c", replace, "sh", binary.to_str().unwrap(), "enter", &task, "--", "true"]).ok();
+    // Started from a file that is gone: the running program is sealed memory.
+    let gone = "exec 3<\"$0\"; rm \"$0\"; exec /proc/self/fd/3 \"$@\"";
+    let words = ["-c", gone, binary.to_str().unwrap(), "enter", &task, "--", "echo", "inside"];
+    assert_eq!(lab.dev.call("sh", words).ok().stdout, "inside\n");
+}
+
+#[test]
+fn a_service_finds_no_link_between_itself_and_its_log() {
+    for lab in both() {
+        let outside = Outside::of(&lab.dev);
+        lab.dev.write("diary", "PRIVATE\n");
+        let way = to_file(&lab, "/proc/self/fd/4", "diary");
+        let config = format!(
+            "[[service]]\nname = \"one\"\ncommand = [\"sh\", \"-c\", \"rm -f /run/envctl/services/two.log; ln -s {way} /run/envctl/services/two.log; touch /tmp/one; sleep 9\"]\nready = \"file:/tmp/one\"\n\
+             [[service]]\nname = \"two\"\ncommand = [\"sh\", \"-c\", \"echo written; cat <&1 >/workspace/stolen; touch /tmp/two; sleep 9\"]\nready = \"file:/tmp/two\"\n"
+        );
+        lab.repo.write("envctl.toml", &config);
+        let task = lab.publish(&ImageBuilder::busybox());
+        let shown = lab.sh(&task, "cat stolen");
+        assert!(!shown.contains("PRIVATE"), "{shown}");
+        assert_eq!(fs::read_to_string(lab.dev.path("diary")).unwrap(), "PRIVATE\n");
+        outside.assert_untouched();
+    }
+}
+
+#[test]
+fn a_service_is_not_ready_by_a_file_of_the_host() {
+    for lab in both() {
+        lab.dev.write("here", "");
+        let links: Vec<String> = ways().iter().map(|way| to_file(&lab, way, "here")).collect();
+        let config = format!(
+            "[[service]]\nname = \"one\"\ncommand = [\"sh\", \"-c\", \"for l in {}; do ln -sf $l /tmp/r; done; sleep 9\"]\nready = \"file:/tmp/r\"\ntimeout = \"2s\"\n",
+            links.join(" ")
+        );
+        lab.repo.write("envctl.toml", &config);
+        let task = lab.publish(&ImageBuilder::busybox());
+        lab.enter(&task, &["true"]).code(125).says(&["was not ready"]);
+    }
+}
+
+#[test]
+fn a_file_that_is_a_stream_cannot_be_opened_once_more() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let list = lab.dev.path("list");
+        lab.dev.write("list", "one\n");
+        fs::set_permissions(&list, fs::Permissions::from_mode(0o644)).unwrap();
+        let binary = lab.dev.binary().to_str().unwrap();
+        let inside = "cat; for n in 0 1 2; do echo two >>/proc/self/fd/$n; chmod 4777 /proc/self/fd/$n; done";
+        let enter = ["enter", &task, "--", "sh", "-c", inside];
+        let open = "exec \"$@\" <\"$0\" >\"$0.out\" 2>>\"$0.out\"";
+        let words = [&["-c", open, list.to_str().unwrap(), binary], &enter[..]].concat();
+        lab.dev.call("sh", words).run();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!((fs::read_to_string(&list).unwrap().as_str(), mode(&list)), ("one\n", 0o644));
+        let out = lab.dev.path("list.out");
+        assert_eq!(mode(&out) & 0o7111, 0, "{:o}", mode(&out));
+        assert!(fs::read_to_string(&out).unwrap().starts_with("one\n"));
+    }
+}
+
+#[test]
+fn both_outputs_into_one_file_stay_in_order() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let out = lab.dev.path("out");
+    let binary = lab.dev.binary().to_str().unwrap();
+    let inside = "for n in 1 2 3 4 5 6 7 8 9; do echo out $n; echo err $n >&2; done";
+    let words = [
+        "-c",
+        "exec \"$@\" >\"$0\" 2>&1",
+        out.to_str().unwrap(),
+        binary,
+        "--quiet",
+        "enter",
+        &task,
+        "--",
+        "sh",
+        "-c",
+        inside,
+    ];
+    lab.dev.call("sh", words).ok();
+    let expected: String = (1..10).map(|n| format!("out {n}\nerr {n}\n")).collect();
+    assert_eq!(fs::read_to_string(&out).unwrap(), expected);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_told() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let binary = lab.dev.binary().to_str().unwrap();
+    let words = [
+        "-c",
+        "exec \"$@\" >/dev/full",
+        "sh",
+        binary,
+        "enter",
+        &task,
+        "--",
+        "sh",
+        "-c",
+        "echo much; sleep 1; echo more",
+    ];
+    let run = lab.dev.call("sh", words).run();
+    assert_eq!(run.code, 125, "{}", run.stderr);
+    assert!(run.stderr.contains("what the command printed cannot be written"), "{}", run.stderr);
+}
+
+#[test]
+fn no_runtime_can_be_addressed_from_another() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let alive = Alive::start(&lab, &task, "");
+        let lease = Alive::lease(&lab);
+        let id = lease["id"].as_str().unwrap();
+        // What the address was, and what lies on disk.
+        let names = fs::read_to_string("/proc/net/unix").unwrap();
+        assert!(
+            !names.contains(&format!("@envctl/{id}")),
+            "an abstract address reaches every network namespace's users"
+        );
+        let folder = lab.dev.state().join("runtimes").join(id);
+        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o077, 0);
+        let script = format!("ls -d {} 2>&1; :", folder.display());
+        let shown = lab.dev.envctl(["enter", "--network", "host", &task, "--", "sh", "-c", &script]).run();
+        assert!(!shown.stdout.lines().any(|line| line == folder.to_str().unwrap()), "{}", shown.stdout);
+        alive.kill_owner().assert_gone();
+    }
+}
+
+#[test]
+fn nobody_joins_who_cannot_read_the_lease() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let alive = Alive::start(&lab, &task, "");
+        let id = Alive::lease(&lab)["id"].as_str().unwrap().to_owned();
+        let lease = lab.dev.state().join("leases").join(format!("{id}.json"));
+        let text = fs::read_to_string(&lease).unwrap();
+        let mut other: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(other["token"].is_array(), "{text}");
+        let status = lab.dev.envctl(["status", "--json"]).ok().stdout;
+        assert!(!status.contains("token"), "{status}");
+        for token in [
+            json!([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            json!([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]),
+        ] {
+            other["token"] = token;
+            fs::write(&lease, other.to_string()).unwrap();
+            let run = lab.dev.envctl(["exec", &task, "--", "echo", "joined"]).run();
+            assert_eq!(run.stdout, "", "{}", run.stderr);
+        }
+        fs::write(&lease, &text).unwrap();
+        assert_eq!(lab.dev.envctl(["exec", &task, "--", "echo", "joined"]).ok().stdout, "joined\n");
+        alive.kill_owner().assert_gone();
+    }
+}
+
+#[test]
+fn no_set_id_bit_is_made_inside() {
+    for lab in both() {
+        for user in ["dev", "0"] {
+            let task = lab.publish(&ImageBuilder::busybox().user(user));
+            let script = "cp /bin/busybox b; mkdir e f; for mode in 4755 2755 6755 u+s g+s; do
+                chmod $mode b e 2>/dev/null && echo chmod $mode; done; mkdir -m 2777 d 2>/dev/null && echo mkdir
+                mknod -m 4755 p p 2>/dev/null && echo mknod; find . -perm /6000; :";
+            assert_eq!(lab.sh(&task, script), "", "{user}");
+            let workspace = lab.report()["workspace"].as_str().unwrap().to_owned();
+            let found = lab.dev.call("find", [&workspace, "-perm", "/6000"]).ok().stdout;
+            assert_eq!(found, "", "{user}");
+        }
+    }
+}
