@@ -4,9 +4,10 @@
 use std::ffi::CStr;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{Audit, Audited, Planted, Since, settings};
@@ -37,6 +38,30 @@ pub fn obeyed(workspace: &Path, folders: &[PathBuf]) -> Vec<Planted> {
 }
 
 impl Audit<'_> {
+    /// Other objects that a repository borrows: they are in the workspace too.
+    pub(super) fn alternates(&mut self, folder: BorrowedFd<'_>, touched: bool) {
+        let name = c"alternates";
+        if !exists(folder, name) || !(touched || self.is_new(folder, name)) {
+            return;
+        }
+        let leads_out = match read_plain(folder, name, MAX_CONFIG) {
+            Ok(text) => {
+                let objects = self.workspace.join(self.path.parent().unwrap_or(Path::new("")));
+                let real = std::fs::canonicalize(self.workspace).unwrap_or_default();
+                let stays = |line: &[u8]| {
+                    let named = objects.join(std::ffi::OsStr::from_bytes(line));
+                    std::fs::canonicalize(named).map_or(true, |place| place.starts_with(&real))
+                };
+                let mut lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+                (!lines.all(stays)).then(|| "it leads out of the workspace".to_owned())
+            }
+            Err(why) => Some(why.into()),
+        };
+        if let Some(why) = leads_out {
+            self.quarantine(folder, name, why);
+        }
+    }
+
     /// The workspace's own: what is not read-only inside.
     pub(super) fn own_folder(&mut self, folder: BorrowedFd<'_>) {
         let name = c"config.worktree";
@@ -65,6 +90,7 @@ impl Audit<'_> {
             let suspect = touched || self.is_new(folder, name);
             match name.to_bytes() {
                 b"hooks" => self.bad_hooks(folder, suspect),
+                b"config" | b"config.worktree" if !suspect => self.bad_work(folder, name),
                 _ if !suspect => None,
                 b"commondir" => (!self.leads_to_own(folder)).then(|| "it leads to another configuration".into()),
                 _ => self.bad_config(folder, name),
@@ -105,8 +131,15 @@ impl Audit<'_> {
         }
     }
 
+    /// Why this configuration is not to say where the files are.
+    fn bad_work(&self, folder: BorrowedFd<'_>, name: &CStr) -> Option<String> {
+        let text = read_plain(folder, name, MAX_CONFIG).ok()?;
+        settings::why_not_work(&text, |value| self.is_work(value))
+    }
+
     /// Whether a submodule's git folder may name this as the place of its
-    /// files: it is in the workspace, and in no git folder.
+    /// files: a folder of the workspace that is in no git folder, reached
+    /// through no link.
     fn is_work(&self, value: &str) -> bool {
         let mut place = PathBuf::new();
         let plain = !value.contains(['"', '\\', '#', ';']) && self.path.starts_with(".git/modules");
@@ -118,7 +151,16 @@ impl Audit<'_> {
                 _ => return false,
             }
         }
-        plain && place != Path::new("") && place.iter().all(|name| name != ".git")
+        plain && place != Path::new("") && place.iter().all(|name| name != ".git") && self.is_folder(&place)
+    }
+
+    fn is_folder(&self, place: &Path) -> bool {
+        let Ok(root) = rustix::fs::openat(CWD, self.workspace, descent::folder_flags(), Mode::empty()) else {
+            return false;
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        rustix::fs::openat2(root, place, flags, Mode::empty(), resolve).is_ok()
     }
 
     /// Whether a `commondir` file names the workspace's own git folder: such is

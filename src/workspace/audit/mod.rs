@@ -239,6 +239,9 @@ impl Audit<'_> {
             Place::Git { touched, .. } => self.odd_files(folder, &listing.odd, touched),
             Place::Objects { touched, .. } | Place::Data { touched } => {
                 self.odd_files(folder, &listing.odd, touched);
+                if self.path.ends_with("objects/info") && self.path != Path::new(".git/objects/info") {
+                    self.alternates(folder, touched);
+                }
                 for name in listing.settings {
                     if touched || self.is_new(folder, &name) {
                         self.quarantine(folder, &name, "it has no place among objects".into());

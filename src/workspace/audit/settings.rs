@@ -4,226 +4,282 @@
 //! git reads in another way than it looks (continued lines, odd characters) is
 //! not interpreted but refused.
 
-/// Keys that name no program, no place to write to and no other configuration.
-/// `*` stands for a subsection, or at the end for the rest of the key.
-const HARMLESS: &[&str] = &[
-    // Read by nothing but a table of switches.
-    "advice.*",
-    "branch.*.description",
-    "branch.*.merge",
-    "branch.*.pushremote",
-    "branch.*.rebase",
-    "branch.*.remote",
-    "branch.autosetupmerge",
-    "branch.autosetuprebase",
-    "branch.sort",
-    "color.advice",
-    "color.branch",
-    "color.diff",
-    "color.grep",
-    "color.interactive",
-    "color.pager",
-    "color.push",
-    "color.status",
-    "color.ui",
-    "column.branch",
-    "column.status",
-    "column.tag",
-    "column.ui",
-    "commit.cleanup",
-    "commit.status",
-    "commit.verbose",
-    "core.abbrev",
-    "core.autocrlf",
-    "core.bare",
-    "core.bigfilethreshold",
-    "core.checkstat",
-    "core.commentchar",
-    "core.commentstring",
-    "core.commitgraph",
-    "core.compression",
-    "core.eol",
-    "core.filemode",
-    "core.hidedotfiles",
-    "core.ignorecase",
-    "core.logallrefupdates",
-    "core.loosecompression",
-    "core.multipackindex",
-    "core.precomposeunicode",
-    "core.preloadindex",
-    "core.protecthfs",
-    "core.protectntfs",
-    "core.quotepath",
-    "core.repositoryformatversion",
-    "core.safecrlf",
-    "core.sharedrepository",
-    "core.sparsecheckout",
-    "core.sparsecheckoutcone",
-    "core.splitindex",
-    "core.symlinks",
-    "core.trustctime",
-    "core.untrackedcache",
-    "core.whitespace",
-    "diff.algorithm",
-    "diff.colormoved",
-    "diff.mnemonicprefix",
-    "diff.noprefix",
-    "diff.renamelimit",
-    "diff.renames",
-    "extensions.noop",
-    "extensions.objectformat",
-    "extensions.partialclone",
-    "extensions.preciousobjects",
-    "extensions.refstorage",
-    "extensions.relativeworktrees",
-    // What it turns on is looked at as well.
-    "extensions.worktreeconfig",
-    "feature.experimental",
-    "feature.manyfiles",
-    "fetch.fsckobjects",
-    "fetch.output",
-    "fetch.parallel",
-    "fetch.prune",
-    "fetch.prunetags",
-    "fetch.recursesubmodules",
-    "fetch.showforcedupdates",
-    "fetch.unpacklimit",
-    "fetch.writecommitgraph",
-    "gc.aggressivedepth",
-    "gc.aggressivewindow",
-    "gc.auto",
-    "gc.autodetach",
-    "gc.autopacklimit",
-    "gc.bigpackthreshold",
-    "gc.cruftpacks",
-    "gc.packrefs",
-    "gc.pruneexpire",
-    "gc.reflogexpire",
-    "gc.reflogexpireunreachable",
-    "gc.rerereresolved",
-    "gc.rerereunresolved",
-    "gc.worktreepruneexpire",
-    "gc.writecommitgraph",
-    "index.recordendofindexentries",
-    "index.recordoffsettable",
-    "index.skiphash",
-    "index.sparse",
-    "index.threads",
-    "index.version",
-    "init.defaultbranch",
-    "init.defaultobjectformat",
-    "init.defaultrefformat",
-    "lfs.*.access",
-    "lfs.*.locksverify",
-    "lfs.repositoryformatversion",
-    "log.abbrevcommit",
-    "log.date",
-    "log.decorate",
-    "log.follow",
-    "log.showroot",
-    "maintenance.auto",
-    "maintenance.strategy",
-    "merge.conflictstyle",
-    "merge.ff",
-    "merge.renamelimit",
-    "merge.renames",
-    "merge.stat",
-    "pack.allowpackreuse",
-    "pack.compression",
-    "pack.deltacachelimit",
-    "pack.deltacachesize",
-    "pack.depth",
-    "pack.indexversion",
-    "pack.packsizelimit",
-    "pack.threads",
-    "pack.usebitmaps",
-    "pack.usesparse",
-    "pack.window",
-    "pack.windowmemory",
-    "pack.writebitmaphashcache",
-    "pack.writereverseindex",
-    "pull.ff",
-    "pull.rebase",
-    "push.autosetupremote",
-    "push.default",
-    "push.followtags",
-    "push.recursesubmodules",
-    "push.useforceifincludes",
-    "rebase.autosquash",
-    "rebase.autostash",
-    "rebase.updaterefs",
-    "receive.deny*",
-    "remote.*.fetch",
-    "remote.*.mirror",
-    "remote.*.partialclonefilter",
-    "remote.*.promisor",
-    "remote.*.prune",
-    "remote.*.prunetags",
-    "remote.*.push",
-    "remote.*.pushurl",
-    "remote.*.skipdefaultupdate",
-    "remote.*.skipfetchall",
-    "remote.*.tagopt",
-    "remote.*.url",
-    "remote.pushdefault",
-    "rerere.autoupdate",
-    "rerere.enabled",
-    "stash.showpatch",
-    "stash.showstat",
-    "status.branch",
-    "status.relativepaths",
-    "status.short",
-    "status.showstash",
-    "status.showuntrackedfiles",
-    "status.submodulesummary",
-    "submodule.*.active",
-    "submodule.*.branch",
-    "submodule.*.url",
-    "submodule.active",
-    "submodule.recurse",
-    "tag.sort",
-    "transfer.fsckobjects",
-    "transfer.hiderefs",
-    "transfer.unpacklimit",
-    "user.email",
-    "user.name",
-    "user.useconfigonly",
+/// Keys that name no program, no place to write to, no other configuration and
+/// nobody to ask, each group with the reason. `*` stands for a subsection, or at
+/// the end for the rest of the key. A key that is not here is not harmless: one
+/// that makes git fetch what is missing (`extensions.partialClone`, `promisor`)
+/// lets `git status` connect to whoever is named, one that loosens the checks of
+/// names or lets other accounts write (`core.protectHFS`, `core.sharedRepository`)
+/// takes a guard away.
+const HARMLESS: &[(&str, &[&str])] = &[
+    (
+        "Said or shown, and no more: words, colours, columns, what a list has and in which order.",
+        &[
+            "advice.*",
+            "branch.*.description",
+            "branch.sort",
+            "color.advice",
+            "color.branch",
+            "color.diff",
+            "color.grep",
+            "color.interactive",
+            "color.pager",
+            "color.push",
+            "color.status",
+            "color.ui",
+            "column.branch",
+            "column.status",
+            "column.tag",
+            "column.ui",
+            "commit.status",
+            "commit.verbose",
+            "core.abbrev",
+            "core.commentchar",
+            "core.commentstring",
+            "core.quotepath",
+            "diff.colormoved",
+            "diff.mnemonicprefix",
+            "diff.noprefix",
+            "fetch.output",
+            "fetch.showforcedupdates",
+            "log.abbrevcommit",
+            "log.date",
+            "log.decorate",
+            "log.follow",
+            "log.showroot",
+            "merge.stat",
+            "stash.showpatch",
+            "stash.showstat",
+            "status.branch",
+            "status.relativepaths",
+            "status.short",
+            "status.showstash",
+            "status.showuntrackedfiles",
+            "status.submodulesummary",
+            "tag.sort",
+        ],
+    ),
+    (
+        "Who a commit is by, and how its message is tidied: nothing else is written by it.",
+        &["commit.cleanup", "user.email", "user.name", "user.useconfigonly"],
+    ),
+    (
+        "How two contents are compared or joined, by git itself.",
+        &[
+            "diff.algorithm",
+            "diff.renamelimit",
+            "diff.renames",
+            "merge.conflictstyle",
+            "merge.ff",
+            "merge.renamelimit",
+            "merge.renames",
+            "pull.ff",
+            "pull.rebase",
+            "rebase.autosquash",
+            "rebase.autostash",
+            "rebase.updaterefs",
+            "rerere.autoupdate",
+            "rerere.enabled",
+        ],
+    ),
+    (
+        "What files of this repository look like on disk, and when git takes one for unchanged: a wrong value shows a wrong difference.",
+        &[
+            "core.autocrlf",
+            "core.checkstat",
+            "core.eol",
+            "core.filemode",
+            "core.hidedotfiles",
+            "core.ignorecase",
+            "core.precomposeunicode",
+            "core.preloadindex",
+            "core.safecrlf",
+            "core.sparsecheckout",
+            "core.sparsecheckoutcone",
+            "core.symlinks",
+            "core.trustctime",
+            "core.untrackedcache",
+            "core.whitespace",
+        ],
+    ),
+    (
+        "How this repository's own data lies in its own folder, and how much of it is packed when. No path is named.",
+        &[
+            "core.bare",
+            "core.bigfilethreshold",
+            "core.commitgraph",
+            "core.compression",
+            "core.logallrefupdates",
+            "core.loosecompression",
+            "core.multipackindex",
+            "core.repositoryformatversion",
+            "core.splitindex",
+            "extensions.noop",
+            "extensions.objectformat",
+            "extensions.preciousobjects",
+            "extensions.refstorage",
+            "extensions.relativeworktrees",
+            "extensions.worktreeconfig",
+            "feature.experimental",
+            "feature.manyfiles",
+            "fetch.fsckobjects",
+            "fetch.unpacklimit",
+            "fetch.writecommitgraph",
+            "gc.aggressivedepth",
+            "gc.aggressivewindow",
+            "gc.auto",
+            "gc.autodetach",
+            "gc.autopacklimit",
+            "gc.bigpackthreshold",
+            "gc.cruftpacks",
+            "gc.packrefs",
+            "gc.pruneexpire",
+            "gc.reflogexpire",
+            "gc.reflogexpireunreachable",
+            "gc.rerereresolved",
+            "gc.rerereunresolved",
+            "gc.worktreepruneexpire",
+            "gc.writecommitgraph",
+            "index.recordendofindexentries",
+            "index.recordoffsettable",
+            "index.skiphash",
+            "index.sparse",
+            "index.threads",
+            "index.version",
+            "init.defaultbranch",
+            "init.defaultobjectformat",
+            "init.defaultrefformat",
+            "lfs.repositoryformatversion",
+            "maintenance.auto",
+            "maintenance.strategy",
+            "pack.allowpackreuse",
+            "pack.compression",
+            "pack.deltacachelimit",
+            "pack.deltacachesize",
+            "pack.depth",
+            "pack.indexversion",
+            "pack.packsizelimit",
+            "pack.threads",
+            "pack.usebitmaps",
+            "pack.usesparse",
+            "pack.window",
+            "pack.windowmemory",
+            "pack.writebitmaphashcache",
+            "pack.writereverseindex",
+            "receive.deny*",
+            "transfer.fsckobjects",
+            "transfer.hiderefs",
+            "transfer.unpacklimit",
+        ],
+    ),
+    (
+        "Used when somebody fetches or pushes here by hand, and by nothing before. Addresses that run a program are refused by git (`protocol.ext.allow`).",
+        &[
+            "branch.*.merge",
+            "branch.*.pushremote",
+            "branch.*.rebase",
+            "branch.*.remote",
+            "branch.autosetupmerge",
+            "branch.autosetuprebase",
+            "fetch.parallel",
+            "fetch.prune",
+            "fetch.prunetags",
+            "fetch.recursesubmodules",
+            "lfs.*.access",
+            "lfs.*.locksverify",
+            "push.autosetupremote",
+            "push.default",
+            "push.followtags",
+            "push.recursesubmodules",
+            "push.useforceifincludes",
+            "remote.*.fetch",
+            "remote.*.mirror",
+            "remote.*.prune",
+            "remote.*.prunetags",
+            "remote.*.push",
+            "remote.*.pushurl",
+            "remote.*.skipdefaultupdate",
+            "remote.*.skipfetchall",
+            "remote.*.tagopt",
+            "remote.*.url",
+            "remote.pushdefault",
+        ],
+    ),
+    (
+        "Which submodules are dealt with: their git folders are looked at like this one.",
+        &["submodule.*.active", "submodule.*.branch", "submodule.*.url", "submodule.active", "submodule.recurse"],
+    ),
 ];
+
+/// What a configuration sets.
+struct Setting<'a> {
+    /// The key as it is told.
+    key: String,
+    /// The same with `*` for its subsection.
+    plain: String,
+    value: &'a [u8],
+}
+
+impl Setting<'_> {
+    /// Where the files of the repository are: every submodule has one.
+    fn is_worktree(&self) -> bool {
+        self.plain == "core.worktree"
+    }
+
+    fn may_be(&self, is_work: &impl Fn(&str) -> bool) -> bool {
+        std::str::from_utf8(self.value).is_ok_and(is_work)
+    }
+}
+
+/// Why the files of this repository are not to be where its configuration says;
+/// `None` where they may be. That is judged however old the configuration is:
+/// where a path leads changes without it.
+pub(super) fn why_not_work(text: &[u8], is_work: impl Fn(&str) -> bool) -> Option<String> {
+    let all = all(text).unwrap_or_default();
+    let bad = all.iter().find(|setting| setting.is_worktree() && !setting.may_be(&is_work));
+    bad.map(|setting| format!("it sets {}", setting.key))
+}
 
 /// Why git should not read this configuration; `None` where it may. `is_work`
 /// says whether a path may be where the files of this repository are.
 pub(super) fn why_not(text: &[u8], is_work: impl Fn(&str) -> bool) -> Option<String> {
+    let all = match all(text) {
+        Ok(all) => all,
+        Err(why) => return Some(why.into()),
+    };
+    let is_fine =
+        |setting: &&Setting<'_>| is_harmless(&setting.plain) || setting.is_worktree() && setting.may_be(&is_work);
+    all.iter().find(|setting| !is_fine(setting)).map(|setting| format!("it sets {}", setting.key))
+}
+
+/// All that git would take for a setting; otherwise why it cannot be told.
+fn all(text: &[u8]) -> Result<Vec<Setting<'_>>, &'static str> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut section = None;
+    let mut found = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let is_odd = |byte: &u8| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f;
         if line.ends_with(b"\\") || line.iter().any(is_odd) {
-            return Some("it has a line that does not end where it seems to".into());
+            return Err("it has a line that does not end where it seems to");
         }
         let mut rest = line.trim_ascii_start();
         while let Some(header) = rest.strip_prefix(b"[") {
-            let Some((named, after)) = header_of(header) else { return Some("git cannot read it".into()) };
+            let (named, after) = header_of(header).ok_or("git cannot read it")?;
             section = Some(named);
             rest = after.trim_ascii_start();
         }
         if rest.is_empty() || matches!(rest.first(), Some(b'#' | b';')) {
             continue;
         }
-        let Some((section, (name, value))) = section.as_ref().zip(variable_of(rest)) else {
-            return Some("git cannot read it".into());
-        };
-        let (shown, plain) = match section {
+        let (section, (name, value)) = section.as_ref().zip(variable_of(rest)).ok_or("git cannot read it")?;
+        let (key, plain) = match section {
             (section, Some(sub)) => (format!("{section}.{sub}.{name}"), format!("{section}.*.{name}")),
             (section, None) => (format!("{section}.{name}"), format!("{section}.{name}")),
         };
-        // Every submodule has one.
-        let is_own_work = plain == "core.worktree" && std::str::from_utf8(value).is_ok_and(&is_work);
-        if !is_own_work && !is_harmless(&plain) {
-            return Some(format!("it sets {shown}"));
-        }
+        found.push(Setting { key, plain, value });
     }
-    None
+    Ok(found)
 }
 
 type Section = (String, Option<String>);
@@ -270,7 +326,7 @@ fn variable_of(line: &[u8]) -> Option<(String, &[u8])> {
 
 /// `key` with small letters, and `*` for its subsection.
 fn is_harmless(key: &str) -> bool {
-    HARMLESS.iter().any(|known| match known.strip_suffix('*') {
+    HARMLESS.iter().flat_map(|(_, keys)| *keys).any(|known| match known.strip_suffix('*') {
         Some(beginning) => key.starts_with(beginning),
         None => *known == key,
     })
@@ -310,6 +366,9 @@ mod tests {
             ("[remote \"x\"]\nproxy = y", "remote.x.proxy"),
             ("[submodule \"x\"]\nupdate = !y", "submodule.x.update"),
             ("[core]\nworktree = /", "core.worktree"),
+            ("[extensions]\npartialClone = o", "extensions.partialclone"),
+            ("[remote \"o\"]\npromisor = true", "remote.o.promisor"),
+            ("[core]\nsharedRepository = 0666", "core.sharedrepository"),
             ("[user]\n\tname = \"\\\\\" ; \\\n[core] ; \\\n\tfsmonitor = x ; \\\n# \"", "does not end"),
             ("[user]\n\tname = \"\\\r\n[core]\nfsmonitor=x\"", "does not end"),
             ("[user]\rname = x", "does not end"),

@@ -257,11 +257,46 @@ fn a_submodule_that_was_made_inside_stays_whole() {
     fs::create_dir_all(dir.path().join("deep/lib")).unwrap();
     fs::write(dir.path().join("deep/lib/.git"), "gitdir: ../../.git/modules/deep/lib\n").unwrap();
     assert_eq!(found(dir.path()), Vec::<String>::new());
+    // Within the workspace by its letters, and out of it by a link.
+    std::os::unix::fs::symlink("/etc", dir.path().join("way")).unwrap();
+    fs::create_dir(dir.path().join("real")).unwrap();
+    std::os::unix::fs::symlink("../../etc", dir.path().join("real/out")).unwrap();
+    for out in ["../../../../way", "../../../../real/out", "../../../../none"] {
+        set(out);
+        assert_eq!(found(dir.path()), [".git/modules/deep/lib/config"], "{out:?}");
+    }
     for out in ["../../../../..", "/", "../../../../../x", "../..", "\"../../../../x\"", ""] {
         set(out);
         assert_eq!(found(dir.path()), [".git/modules/deep/lib/config"], "{out:?}");
     }
     assert!(own.join("config").exists());
+}
+
+#[test]
+fn where_the_files_are_is_judged_however_old_its_setting_is() {
+    let dir = tempfile::tempdir().unwrap();
+    nested(dir.path(), ".");
+    let module = bare(dir.path(), ".git/modules/lib");
+    git2::Config::open(&module.join("config")).unwrap().set_str("core.worktree", "../../../lib").unwrap();
+    fs::create_dir(dir.path().join("lib")).unwrap();
+    let later = Since { seconds: i64::MAX, nanos: 0 };
+    assert_eq!(audit(dir.path(), later).unwrap().renamed, []);
+    fs::remove_dir(dir.path().join("lib")).unwrap();
+    std::os::unix::fs::symlink("/etc", dir.path().join("lib")).unwrap();
+    let renamed = audit(dir.path(), later).unwrap().renamed;
+    assert_eq!(renamed.iter().map(|one| one.path.to_str().unwrap()).collect::<Vec<_>>(), [".git/modules/lib/config"]);
+}
+
+#[test]
+fn case_40_borrowed_objects_are_in_the_workspace() {
+    let dir = tempfile::tempdir().unwrap();
+    nested(dir.path(), ".");
+    let (git, lender) = (nested(dir.path(), "a"), nested(dir.path(), "b"));
+    fs::create_dir_all(git.join("objects/info")).unwrap();
+    fs::write(git.join("objects/info/alternates"), format!("{}/objects\n", lender.display())).unwrap();
+    assert_eq!(found(dir.path()), Vec::<String>::new());
+    fs::write(git.join("objects/info/alternates"), "../../../b/.git/objects\n/usr\n").unwrap();
+    assert_eq!(found(dir.path()), ["a/.git/objects/info/alternates"]);
 }
 
 #[test]
