@@ -121,7 +121,10 @@ impl Context {
     /// The runtimes of this user.
     pub fn runtimes(&self) -> Runtimes {
         let ui = self.ui;
-        let look = Look(Arc::new(move |lease| super::tell::audit(ui, lease)));
+        let look = Look {
+            after: Arc::new(move |lease| super::tell::audit(ui, lease)),
+            during: Arc::new(move |lease, stop| super::tell::watch(ui, lease, &stop)),
+        };
         Runtimes::new(self.paths.clone(), self.env.path.clone(), look)
     }
 

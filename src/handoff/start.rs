@@ -18,6 +18,7 @@ use crate::quantity::{parse_bytes, parse_duration};
 use crate::runtime::{
     Account, Lease, Limits, Network, PortRequest, Ready, RootfsSpec, ServiceSpec, Session, Spec, hides, monotonic_after,
 };
+use crate::workspace;
 
 /// Search path of an image that names none, as container engines have it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -109,10 +110,12 @@ pub(super) fn spec(
     resolved: &Resolved,
     image: &Image,
     pulled: &Pulled,
-    workspace: &Path,
+    folder: &Path,
     project: &Project,
     options: &RuntimeOptions,
 ) -> Result<Spec> {
+    // One that an earlier envctl made.
+    workspace::protect(folder)?;
     let identity = &resolved.identity;
     let workdir = identity.workdir.as_str();
     let mirror_objects = hydrate::mirror(ctx, resolved).objects();
@@ -148,7 +151,7 @@ pub(super) fn spec(
         identity: resolved.digest.to_string(),
         rootfs: RootfsSpec {
             layers: pulled.trees.clone(),
-            workspace: canonical(workspace),
+            workspace: canonical(folder),
             workdir: workdir.to_owned(),
             mirror_objects,
             hostname: hostname(identity.task_id.as_str()),

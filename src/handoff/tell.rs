@@ -1,5 +1,6 @@
 //! What `enter` and its kin say beside the command's own words.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::context::Context;
@@ -221,10 +222,7 @@ pub(super) fn audit(ui: Ui, lease: &Lease) -> Vec<String> {
                 let path = short(&one.path);
                 said.push(format!("do not use git in {path}: it may obey what was planted there: {}", one.why));
             }
-            for one in found.renamed.iter().take(MAX_PLANTED) {
-                let path = short(&one.path);
-                said.push(format!("{path} was written inside and renamed, because git would obey it: {}", one.why));
-            }
+            said.extend(found.renamed.iter().take(MAX_PLANTED).map(renamed));
             let more = |all: &[Planted]| all.len().saturating_sub(MAX_PLANTED);
             let more = more(&found.renamed) + more(&found.unseen);
             if more > 0 {
@@ -237,6 +235,24 @@ pub(super) fn audit(ui: Ui, lease: &Lease) -> Vec<String> {
     }
     said.iter().for_each(|line| ui.warn(line));
     said
+}
+
+/// Looks for the same while a run lasts, for git that is used meanwhile.
+pub(super) fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> Vec<String> {
+    let found = workspace::watch(&lease.workspace, stop.as_fd());
+    let mut said: Vec<String> = found.renamed.iter().take(MAX_PLANTED).map(renamed).collect();
+    if let Some(why) = found.incomplete {
+        said.push(format!(
+            "not every folder was watched for planted git settings during the run ({why}); \
+             sysctl fs.inotify.max_user_watches says how many there may be"
+        ));
+    }
+    said.iter().for_each(|line| ui.warn(line));
+    said
+}
+
+fn renamed(one: &Planted) -> String {
+    format!("{} was written inside and renamed, because git would obey it: {}", short(&one.path), one.why)
 }
 
 /// A path of which only the end is long.

@@ -7,6 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::{Enforced, Limits, Network, Port, inspect};
+use super::{Enforced, Limits, Network, Port, client, inspect, sys};
 use crate::crash;
 use crate::digest::{hex, unhex};
 use crate::disk::{self, Durability, lock};
@@ -187,9 +188,15 @@ struct Stored<'a> {
 /// before anything of it is forgotten or can fail. What it says goes into the
 /// receipt.
 #[derive(Clone)]
-pub struct Look(pub Arc<Looking>);
+pub struct Look {
+    /// Afterwards.
+    pub after: Arc<Looking>,
+    /// While it lives, in a thread of its own, until the descriptor hangs up.
+    pub during: Arc<Watching>,
+}
 
 type Looking = dyn Fn(&Lease) -> Vec<String> + Send + Sync;
+type Watching = dyn Fn(&Lease, OwnedFd) -> Vec<String> + Send + Sync;
 
 impl std::fmt::Debug for Look {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -204,6 +211,21 @@ pub struct Runtimes {
     /// Where programs of the host are found.
     path: Option<OsString>,
     look: Look,
+}
+
+/// A watch over the workspace of a runtime that lives.
+#[derive(Debug)]
+pub(super) struct Watch {
+    go: OwnedFd,
+    thread: std::thread::JoinHandle<Vec<String>>,
+}
+
+impl Watch {
+    /// Ends it; what it has to say.
+    pub(super) fn end(self) -> Vec<String> {
+        drop(self.go);
+        self.thread.join().unwrap_or_else(|_| vec!["the watch over the workspace ended early".into()])
+    }
 }
 
 /// The one thing in a runtime's folder: the place over which its scratch space
@@ -230,7 +252,19 @@ impl Runtimes {
 
     /// Looks at what a runtime left, however it ended.
     pub(super) fn look(&self, lease: &Lease) -> Vec<String> {
-        (self.look.0)(lease)
+        (self.look.after)(lease)
+    }
+
+    /// Watches the workspace of a runtime.
+    pub(super) fn watch(&self, lease: &Lease) -> Result<Watch> {
+        let (stop, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (during, lease) = (Arc::clone(&self.look.during), lease.clone());
+        let thread = std::thread::Builder::new().name("watch".into()).spawn(move || {
+            // They are for the thread that carries them inside.
+            let _ = sys::signal_fd(&client::FORWARDED);
+            during(&lease, stop)
+        })?;
+        Ok(Watch { go, thread })
     }
 
     /// Removes a tree that may hold files of the ids of an image, which only a
@@ -397,7 +431,7 @@ mod tests {
         Runtimes::new(
             Paths::new(&Env { home: Some(dir.to_owned()), ..Env::default() }).unwrap(),
             None,
-            Look(Arc::new(|_| Vec::new())),
+            Look { after: Arc::new(|_| Vec::new()), during: Arc::new(|_, _| Vec::new()) },
         )
     }
 

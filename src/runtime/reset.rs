@@ -105,6 +105,8 @@ pub(super) struct Before {
     pub(super) listeners: BTreeSet<u64>,
     /// Files that hold a secret, where somebody has looked.
     pub(super) exposed: Option<Exposed>,
+    /// What was found in the workspace while the runtime lived.
+    pub(super) planted: Vec<String>,
     /// What was used, where somebody has counted.
     pub(super) usage: Option<Usage>,
     /// What was changed in caches, where somebody has counted.
@@ -157,7 +159,8 @@ pub(super) fn finish(
     reason: &str,
 ) -> Result<Receipt> {
     // Before anything can fail: what stays is the workspace.
-    let planted = lease.map(|lease| runtimes.look(lease)).unwrap_or_default();
+    let mut planted = before.planted.clone();
+    planted.extend(lease.map(|lease| runtimes.look(lease)).unwrap_or_default());
     let same_boot = lease.is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot == lease.boot_id));
     let members = match lease {
         Some(lease) if same_boot => inspect::members(lease)?,

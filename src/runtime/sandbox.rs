@@ -14,7 +14,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::client::{self, Outcome, Session};
 use super::init::{self, Birth};
-use super::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, SOCKET, Token};
+use super::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, SOCKET, Token, Watch};
 use super::limits::{self, Cgroup, Limits, Means};
 use super::ports::{self, PortRequest, port_variable};
 use super::reset::{self, Before, Receipt};
@@ -78,6 +78,7 @@ pub struct Spec {
 #[derive(Debug)]
 pub struct Sandbox {
     runtimes: Runtimes,
+    watch: Option<Watch>,
     lease: Lease,
     folder: Option<Folder>,
     pidfd: OwnedFd,
@@ -105,6 +106,8 @@ impl Sandbox {
         match started {
             Ok((lease, pidfd, control)) => Ok(Sandbox {
                 runtimes: runtimes.clone(),
+                // What is done to a workspace that stays as it is reaches nobody.
+                watch: if spec.rootfs.workspace_stays { None } else { runtimes.watch(&lease).ok() },
                 lease,
                 folder: Some(folder),
                 pidfd,
@@ -339,6 +342,7 @@ impl Sandbox {
         let counted = sys::wait_counted(self.pidfd.as_fd()).context("cannot wait for the runtime to end")?;
         let peak = self.lease.cgroup.as_deref().and_then(limits::peak);
         self.before.usage = Some(Usage::of(self.started.elapsed(), counted, peak));
+        self.before.planted = self.watch.take().map(Watch::end).unwrap_or_default();
         crash::point("leave.killed");
         let timed_out = counted.exit_status == Some(super::TIMED_OUT);
         let reason = if timed_out { "deadline" } else { reason };

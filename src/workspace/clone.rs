@@ -104,6 +104,7 @@ impl Draft {
     /// # Errors
     /// When something has appeared there meanwhile; then it is as it was.
     pub fn finish(self, aside: Option<&Path>) -> Result<()> {
+        super::protect(self.path())?;
         let context = || format!("cannot move the workspace to {}", self.place.display());
         // Not changed again, from inside or outside: everything that is as old
         // came with the workspace.

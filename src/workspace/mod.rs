@@ -10,9 +10,13 @@ mod branches;
 mod clone;
 mod loose;
 mod mirror;
+mod protect;
+mod watch;
 
 pub use audit::{Audited, Planted, Since, audit, obeyed};
 pub use branches::Branches;
 pub use clone::{Draft, flush, is_workspace};
 pub use loose::loose_ends;
 pub use mirror::{Fetched, Mirror, Remote, Watch};
+pub use protect::protect;
+pub use watch::{Watched, watch};

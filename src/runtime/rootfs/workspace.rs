@@ -15,7 +15,12 @@ use crate::error::failure;
 /// Parts of `.git` that a program inside could otherwise use to make git on
 /// the host run something; folders first, so that nothing can be renamed away.
 const GIT_FOLDERS: [&str; 2] = ["objects", "objects/info"];
-const GIT_READ_ONLY: [&str; 4] = ["config", "hooks", "commondir", "objects/info/alternates"];
+const GIT_READ_ONLY: [&str; 4] = ["envctl", "hooks", "commondir", "objects/info/alternates"];
+
+/// A link to a file in a folder that is read-only: git on the host renames
+/// another file over that one, and never over the link, so what is mounted on
+/// the link stays.
+const GIT_LINK: (&str, &str) = ("config", "envctl/config");
 
 impl Root {
     /// The objects that the workspace borrows, at the path that its alternates
@@ -55,7 +60,11 @@ impl Root {
             let part = beneath(git.as_fd(), name, OFlags::empty())?;
             self.over_itself(part.as_fd(), true, name)?;
         }
-        Ok(())
+        let (link, target) = GIT_LINK;
+        let place = beneath(git.as_fd(), link, OFlags::NOFOLLOW)?;
+        let file = clone_tree(beneath(git.as_fd(), target, OFlags::empty())?, "", false)?;
+        sys::mount_setattr(&file, false, READ_ONLY)?;
+        self.attach(file.as_fd(), place.as_fd(), link)
     }
 
     /// A mount point of its own cannot be renamed, removed or replaced.

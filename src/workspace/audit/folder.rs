@@ -3,13 +3,14 @@
 
 use std::ffi::CStr;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::super::protect::TARGET;
 use super::{Audit, Audited, Planted, Since, settings};
 use crate::disk::descent::{self, Opened};
 
@@ -35,6 +36,42 @@ pub fn obeyed(workspace: &Path, folders: &[PathBuf]) -> Vec<Planted> {
         found.extend(all.into_iter().map(|(name, why)| Planted { path: audit.shown(name), why }));
     }
     found
+}
+
+/// Looks at what git takes for the git folder of a folder of the workspace, as
+/// if all of it had just been written. Renames what git should not obey; says
+/// that, and which folders git reads.
+pub(in super::super) fn look_at(workspace: &Path, path: &Path) -> (Vec<Planted>, Vec<PathBuf>) {
+    let mut audit = Audit {
+        workspace,
+        since: Since::default(),
+        path: path.to_owned(),
+        moved: Vec::new(),
+        found: Audited::default(),
+    };
+    let mut folders = Vec::new();
+    let Some(folder) = open_beneath(workspace, path) else { return (Vec::new(), folders) };
+    match rustix::fs::statat(&folder, c".git", AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_mode) {
+        Ok(mode) if FileType::from_raw_mode(mode) == FileType::Directory => folders.push(path.join(".git")),
+        Ok(mode) => {
+            audit.pointer(folder.as_fd(), FileType::from_raw_mode(mode));
+            folders.extend(audit.pointed(folder.as_fd()));
+        }
+        Err(_) => {}
+    }
+    for git in &folders {
+        if let Some(folder) = open_beneath(workspace, git) {
+            audit.path = git.clone();
+            audit.git_folder(folder.as_fd(), true, false);
+        }
+    }
+    (audit.found.renamed, folders)
+}
+
+fn open_beneath(workspace: &Path, path: &Path) -> Option<OwnedFd> {
+    let root = rustix::fs::openat(CWD, workspace, descent::folder_flags(), Mode::empty()).ok()?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(root, path, descent::folder_flags(), Mode::empty(), resolve).ok()
 }
 
 impl Audit<'_> {
@@ -64,6 +101,7 @@ impl Audit<'_> {
 
     /// The workspace's own: what is not read-only inside.
     pub(super) fn own_folder(&mut self, folder: BorrowedFd<'_>) {
+        self.own_config(folder);
         let name = c"config.worktree";
         if self.is_new(folder, name)
             && exists(folder, name)
@@ -71,6 +109,30 @@ impl Audit<'_> {
         {
             self.quarantine(folder, name, why);
         }
+    }
+
+    /// Some tools of the host replace the link to the configuration by a file,
+    /// which programs inside could write to from then on.
+    fn own_config(&mut self, folder: BorrowedFd<'_>) {
+        let name = c"config";
+        if self.is_own_link(folder, name) || !exists(folder, c"envctl/config") {
+            return;
+        }
+        if exists(folder, name) {
+            match self.bad_config(folder, name) {
+                Some(why) => self.quarantine(folder, name, why),
+                None => drop(rustix::fs::renameat(folder, name, folder, TARGET)),
+            }
+        }
+        if let Err(error) = rustix::fs::symlinkat(TARGET, folder, name) {
+            self.unseen(name, error);
+        }
+    }
+
+    /// The link to the workspace's own configuration.
+    pub(super) fn is_own_link(&self, folder: BorrowedFd<'_>, name: &CStr) -> bool {
+        let target = || rustix::fs::readlinkat(folder, name, Vec::new());
+        name == c"config" && target().is_ok_and(|target| target.to_bytes() == TARGET.as_bytes())
     }
 
     /// Another one. Where there is no place for any, nothing stays that it is to

@@ -32,6 +32,7 @@ use crate::disk::descent::{self, Descent, Opened};
 use listing::{Listing, is_fan, is_of_objects};
 use quarantine::unguessable;
 
+pub(super) use folder::look_at;
 pub use folder::obeyed;
 
 /// Where envctl itself copies trees to, in the workspace's own git folder.
@@ -167,7 +168,7 @@ impl Audit<'_> {
             Place::Root if name_bytes == b".git" => Place::Own,
             Place::Root | Place::Work => Place::Work,
             // Read-only inside.
-            Place::Own if name_bytes == b"hooks" => return None,
+            Place::Own if matches!(name_bytes, b"hooks" | b"envctl") => return None,
             Place::Own if name_bytes == b"objects" => Place::Objects { own: true, touched: true },
             Place::Own if name_bytes.starts_with(COPIES) => Place::Work,
             Place::Own if matches!(name_bytes, b"modules" | b"worktrees") => Place::Git { own: false, touched: false },
@@ -235,7 +236,11 @@ impl Audit<'_> {
         }
         match place {
             Place::Root | Place::Work => {}
-            Place::Own => self.odd_files(folder, &listing.odd, true),
+            Place::Own => {
+                let odd = listing.odd.iter().filter(|(name, _)| !self.is_own_link(folder, name));
+                let odd: Vec<_> = odd.cloned().collect();
+                self.odd_files(folder, &odd, true);
+            }
             Place::Git { touched, .. } => self.odd_files(folder, &listing.odd, touched),
             Place::Objects { touched, .. } | Place::Data { touched } => {
                 self.odd_files(folder, &listing.odd, touched);

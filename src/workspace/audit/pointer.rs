@@ -17,6 +17,17 @@ const MAX_POINTER: u64 = 1 << 20;
 const MAX_PATH: usize = 4000;
 
 impl Audit<'_> {
+    /// The folder in the workspace to which a `.git` leads that is none.
+    pub(super) fn pointed(&self, folder: BorrowedFd<'_>) -> Option<PathBuf> {
+        let target = match rustix::fs::readlinkat(folder, c".git", Vec::new()) {
+            Ok(target) => target.into_bytes(),
+            Err(_) => read_plain(folder, c".git", MAX_POINTER).ok()?.strip_prefix(b"gitdir:")?.trim_ascii().to_vec(),
+        };
+        let named = self.workspace.join(&self.path).join(std::ffi::OsStr::from_bytes(&target));
+        let (root, real) = (std::fs::canonicalize(self.workspace).ok()?, std::fs::canonicalize(named).ok()?);
+        real.strip_prefix(root).ok().map(Path::to_owned)
+    }
+
     /// A pointer out of the workspace leads to what nobody audits, such as the
     /// files of an image: one that was written inside goes.
     pub(super) fn pointer(&mut self, folder: BorrowedFd<'_>, kind: FileType) {

@@ -300,3 +300,24 @@ fn no_set_id_bit_is_made_inside() {
         }
     }
 }
+
+#[test]
+fn the_configuration_stays_out_of_reach_when_git_on_the_host_writes_it() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let alive = Alive::start(&lab, &task, "");
+        let workspace = Alive::lease(&lab)["workspace"].as_str().unwrap().to_owned();
+        let repo = lab.repo.seen_by(&lab.dev, &workspace);
+        repo.git(&["config", "user.name", "written on the host"]);
+        repo.git(&["remote", "add", "more", "https://git.example/more.git"]);
+        repo.git(&["checkout", "-q", "-b", "another", "--track", "HEAD"]);
+        let script = "for file in .git/config .git/envctl/config; do echo '[core]fsmonitor=x' >>$file && echo wrote $file
+            rm $file && echo removed $file; echo x >n; mv n $file && echo replaced $file; ln -sf n $file && echo linked $file; done
+            mv .git/envctl .git/other && echo moved; mkdir .git/envctl/x && echo made; :";
+        let run = lab.dev.envctl(["exec", &task, "--", "sh", "-c", script]).ok();
+        assert_eq!(run.stdout, "");
+        assert_eq!(repo.git(&["config", "user.name"]).trim(), "written on the host");
+        assert_eq!(repo.git(&["config", "--get-all", "core.fsmonitor"]).trim(), "false");
+        alive.kill_owner().assert_gone();
+    }
+}

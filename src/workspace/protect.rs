@@ -1,0 +1,91 @@
+//! The configuration of a workspace, out of reach of what runs in it.
+//!
+//! Git on the host writes a configuration anew and renames it into its place. A
+//! mount over the file in a runtime does not survive that: from then on a
+//! program inside could write what git on the host obeys. So the file lies in a
+//! folder of its own, which is mounted read-only as a whole, and `.git/config`
+//! is a link to it, which git follows before it renames anything.
+//!
+//! The settings that this adds keep git out of nested repositories, in which
+//! anything may be written while a runtime lives.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// Where the configuration lies, from `.git`.
+pub(super) const TARGET: &str = "envctl/config";
+
+/// What git does not do of itself: look into submodules, list what changed in
+/// them, or ask another program which files have changed.
+const SETTINGS: [(&str, &str); 7] = [
+    ("core.fsmonitor", "false"),
+    ("diff.ignoreSubmodules", "dirty"),
+    ("diff.submodule", "short"),
+    ("fetch.recurseSubmodules", "false"),
+    ("push.recurseSubmodules", "no"),
+    ("status.submoduleSummary", "false"),
+    ("submodule.recurse", "false"),
+];
+
+/// Puts the configuration of a workspace where a runtime can protect it. One
+/// that is there already stays as it is.
+///
+/// # Errors
+/// When it cannot be read or written. It is whole at every moment.
+pub fn protect(workspace: &Path) -> Result<()> {
+    let git = workspace.join(".git");
+    let config = git.join("config");
+    let meta = fs::symlink_metadata(&config).with_context(|| format!("cannot look at {}", config.display()))?;
+    if meta.is_symlink() && fs::read_link(&config)? == Path::new(TARGET) {
+        return Ok(());
+    }
+    anyhow::ensure!(meta.is_file(), "{} is no plain file", config.display());
+    let context = || format!("cannot move {} out of reach of programs inside", config.display());
+    let target = git.join(TARGET);
+    let folder = git.join("envctl");
+    match fs::create_dir(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error).with_context(context),
+        _ => {}
+    }
+    anyhow::ensure!(fs::symlink_metadata(&folder)?.is_dir(), "{} is no folder", folder.display());
+    let draft = folder.join("config.new");
+    let _ = fs::remove_file(&draft);
+    fs::copy(&config, &draft).with_context(context)?;
+    let mut written = git2::Config::open(&draft)?;
+    SETTINGS.iter().try_for_each(|(key, value)| written.set_str(key, value)).with_context(context)?;
+    fs::rename(&draft, &target).with_context(context)?;
+    let link = folder.join("link.new");
+    let _ = fs::remove_file(&link);
+    symlink(TARGET, &link).with_context(context)?;
+    fs::rename(&link, &config).with_context(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn git_writes_where_the_link_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        git2::Repository::init(dir.path()).unwrap();
+        protect(dir.path()).unwrap();
+        protect(dir.path()).unwrap();
+        let config = dir.path().join(".git/config");
+        let git = |words: &[&str]| {
+            let status = std::process::Command::new("git").arg("-C").arg(dir.path()).args(words).status().unwrap();
+            assert!(status.success());
+        };
+        git(&["config", "user.name", "x"]);
+        git(&["remote", "add", "o", "https://git.example/a.git"]);
+        let repo = git2::Repository::open(dir.path()).unwrap();
+        repo.config().unwrap().open_level(git2::ConfigLevel::Local).unwrap().set_str("user.email", "y").unwrap();
+        assert_eq!(fs::read_link(&config).unwrap(), Path::new(TARGET));
+        let text = fs::read_to_string(dir.path().join(".git").join(TARGET)).unwrap();
+        for part in ["name = x", "[remote \"o\"]", "email = y", "ignoreSubmodules = dirty"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

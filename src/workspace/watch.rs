@@ -1,0 +1,241 @@
+//! Looking at git folders as they appear, while programs run in a workspace.
+//!
+//! Git on the host looks into a nested repository that the index names, and
+//! obeys its configuration: `git add` does so whatever the workspace's own
+//! configuration says. So whatever becomes a git folder during a run is looked
+//! at within moments, and renamed as it would be at the end of the run.
+//!
+//! This is no barrier: between the making of such a folder and the look at it
+//! there is a moment. docs/security.md says what that leaves.
+//!
+//! Invariants: no link is followed; a folder is named by its descriptor when it
+//! is watched. What could not be watched is told.
+
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::fs::{CWD, FileType, Mode, ResolveFlags};
+use rustix::io::Errno;
+
+use super::audit::{self, Planted};
+use crate::disk::descent;
+
+/// A command that takes no longer is looked at when it has ended, and nobody
+/// starts a git on the host so soon.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// What a watch found.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// What was renamed.
+    pub renamed: Vec<Planted>,
+    /// Why not everything was watched.
+    pub incomplete: Option<String>,
+}
+
+/// What a folder is watched for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Files that are worked on, among which a git folder may appear.
+    Work,
+    /// A git folder, in which what git obeys may change.
+    Git,
+}
+
+struct Watch<'a> {
+    workspace: &'a Path,
+    root: OwnedFd,
+    inotify: OwnedFd,
+    stop: BorrowedFd<'a>,
+    folders: HashMap<i32, (PathBuf, Kind)>,
+    found: Watched,
+}
+
+/// Watches a workspace until `stop` hangs up or can be read.
+pub fn watch(workspace: &Path, stop: BorrowedFd<'_>) -> Watched {
+    if is_over(stop, &PATIENCE) {
+        return Watched::default();
+    }
+    let made = (|| {
+        let root = rustix::fs::openat(CWD, workspace, descent::folder_flags(), Mode::empty())?;
+        Ok::<_, Errno>((root, inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?))
+    })();
+    let (root, inotify) = match made {
+        Ok(made) => made,
+        Err(error) => return Watched { incomplete: Some(error.to_string()), ..Watched::default() },
+    };
+    let mut watch = Watch { workspace, root, inotify, stop, folders: HashMap::new(), found: Watched::default() };
+    watch.walk(PathBuf::new());
+    watch.serve();
+    watch.found
+}
+
+fn is_over(stop: BorrowedFd<'_>, timeout: &Timespec) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+    !matches!(poll(&mut fds, Some(timeout)), Ok(0) | Err(Errno::INTR))
+}
+
+impl Watch<'_> {
+    fn serve(&mut self) {
+        let mut buffer = [MaybeUninit::uninit(); 16 << 10];
+        loop {
+            let mut fds =
+                [PollFd::new(&self.inotify, PollFlags::IN), PollFd::from_borrowed_fd(self.stop, PollFlags::IN)];
+            if matches!(poll(&mut fds, None), Err(error) if error != Errno::INTR) || !fds[1].revents().is_empty() {
+                return;
+            }
+            let mut changed: Vec<(PathBuf, Kind, Option<PathBuf>)> = Vec::new();
+            let mut lost = false;
+            let inotify = self.inotify.as_fd();
+            let mut reader = inotify::Reader::new(inotify, &mut buffer);
+            while let Ok(event) = reader.next() {
+                lost |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+                let Some((folder, kind)) = self.folders.get(&event.wd()) else { continue };
+                let name = event.file_name().map(|name| Path::new(std::ffi::OsStr::from_bytes(name.to_bytes())));
+                let is_folder = event.events().contains(ReadFlags::ISDIR);
+                match (kind, name) {
+                    (Kind::Work, Some(name)) if name == Path::new(".git") => {
+                        changed.push((folder.clone(), Kind::Git, None));
+                    }
+                    (Kind::Work, Some(name)) if is_folder => {
+                        changed.push((folder.clone(), Kind::Work, Some(folder.join(name))));
+                    }
+                    (Kind::Git, _) => changed.push((folder.clone(), Kind::Git, None)),
+                    _ => {}
+                }
+            }
+            changed.dedup();
+            for (folder, kind, new) in changed {
+                match (kind, new) {
+                    (Kind::Work, Some(new)) => self.walk(new),
+                    _ => self.look(&folder),
+                }
+            }
+            if lost {
+                self.folders.clear();
+                self.walk(PathBuf::new());
+            }
+        }
+    }
+
+    /// Watches a folder and those below it; looks at the git folders among them.
+    fn walk(&mut self, top: PathBuf) {
+        let mut pending = vec![top];
+        while let Some(path) = pending.pop() {
+            if self.found.incomplete.is_some() || is_over(self.stop, &Timespec { tv_sec: 0, tv_nsec: 0 }) {
+                return;
+            }
+            let Some(folder) = self.open(&path) else { continue };
+            // First, so that nothing appears unseen between the list and this.
+            self.add(folder.as_fd(), &path, Kind::Work);
+            let mut has_git = false;
+            let _ = descent::list(folder.as_fd(), |name, kind| {
+                let name = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
+                if name == Path::new(".git") {
+                    has_git = true;
+                } else if kind == FileType::Directory {
+                    pending.push(path.join(name));
+                }
+            });
+            if has_git && path != Path::new("") {
+                self.look(&path);
+            }
+        }
+    }
+
+    /// Looks at the git folder of a folder, whatever leads to it, and watches it.
+    fn look(&mut self, path: &Path) {
+        if path == Path::new("") {
+            return;
+        }
+        let (renamed, folders) = audit::look_at(self.workspace, path);
+        self.found.renamed.extend(renamed);
+        for git in folders {
+            if let Some(folder) = self.open(&git) {
+                // Named by where the files are, so that all is looked at again.
+                self.add(folder.as_fd(), path, Kind::Git);
+            }
+            if let Some(hooks) = self.open(&git.join("hooks")) {
+                self.add(hooks.as_fd(), path, Kind::Git);
+            }
+        }
+    }
+
+    fn add(&mut self, folder: BorrowedFd<'_>, path: &Path, kind: Kind) {
+        let mut flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR | WatchFlags::EXCL_UNLINK;
+        if kind == Kind::Git {
+            flags |= WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY;
+        }
+        match inotify::add_watch(&self.inotify, format!("/proc/self/fd/{}", folder.as_raw_fd()), flags) {
+            Ok(number) => drop(self.folders.insert(number, (path.to_owned(), kind))),
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(error) => self.found.incomplete = Some(error.to_string()),
+        }
+    }
+
+    fn open(&self, path: &Path) -> Option<OwnedFd> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        rustix::fs::openat2(&self.root, path, descent::folder_flags(), Mode::empty(), resolve).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn until(what: &str, mut holds: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain until {what}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_git_folder_is_looked_at_when_it_appears_and_when_it_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("workspace");
+        git2::Repository::init(&root).unwrap();
+        let evil = |git: &Path| {
+            fs::create_dir_all(git.join("objects")).unwrap();
+            fs::create_dir_all(git.join("refs")).unwrap();
+            fs::write(git.join("config"), "[core]\n\tfsmonitor = x\n").unwrap();
+            fs::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+        };
+        fs::create_dir_all(root.join("early/there")).unwrap();
+        evil(&root.join("early/there/.git"));
+        let plain = git2::Repository::init(root.join("plain")).unwrap();
+        let (stop, go) = rustix::pipe::pipe().unwrap();
+        let path = root.clone();
+        let watching = std::thread::spawn(move || watch(&path, stop.as_fd()));
+        let gone = |path: &str| until(path, || !root.join(path).join("config").exists());
+        gone("early/there/.git");
+        // Made elsewhere, and moved in whole.
+        evil(&dir.path().join("made/.git"));
+        fs::rename(dir.path().join("made"), root.join("moved")).unwrap();
+        gone("moved/.git");
+        evil(&root.join("a/b/c/.git"));
+        gone("a/b/c/.git");
+        evil(&root.join("store"));
+        fs::create_dir(root.join("points")).unwrap();
+        fs::write(root.join("points/.git"), "gitdir: ../store\n").unwrap();
+        gone("store");
+        fs::write(root.join("plain/.git/config"), "[core]\n\thooksPath = x\n").unwrap();
+        gone("plain/.git");
+        fs::write(plain.path().join("hooks/post-checkout"), "x").unwrap();
+        until("the hooks are renamed", || !root.join("plain/.git/hooks").exists());
+        assert!(root.join(".git/config").exists());
+        drop(go);
+        let found = watching.join().unwrap();
+        assert_eq!((found.renamed.len(), found.incomplete), (6, None), "{:?}", found.renamed);
+    }
+}
