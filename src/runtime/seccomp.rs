@@ -87,6 +87,17 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_swapoff,
     libc::SYS_acct,
     libc::SYS_quotactl,
+    QUOTACTL_FD,
+    libc::SYS_lookup_dcookie,
+    libc::SYS_nfsservctl,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_uselib,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ustat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_sysfs,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS__sysctl,
     libc::SYS_settimeofday,
     libc::SYS_clock_settime,
     libc::SYS_adjtimex,
@@ -119,8 +130,9 @@ const SET_ID: u32 = 0o6000;
 /// has beyond `O_DIRECTORY`.
 const MAKES: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32;
 
-/// `fchmodat2(2)`, the same number on every architecture.
+/// `fchmodat2(2)` and `quotactl_fd(2)`: the same numbers on every architecture.
 const FCHMODAT2: libc::c_long = 452;
+const QUOTACTL_FD: libc::c_long = 443;
 
 /// Refused for some arguments: number, which argument, what it must be, answer.
 const CONDITIONAL: &[(libc::c_long, u32, Test, i32)] = &[

@@ -7,6 +7,7 @@ mod index;
 mod large;
 mod left_out;
 mod lfs;
+mod moving;
 mod names;
 mod operations;
 mod random;

@@ -18,7 +18,7 @@ fn assert_no_hooks(workspace: &Repo) {
     assert!(hooks.into_iter().all(|name| name == "README.sample"));
     assert!(!workspace.path.join(".git/modules").exists());
     let config = fs::read_to_string(workspace.path.join(".git/config")).unwrap();
-    assert!(!config.contains("submodule") && !config.contains("evil"), "{config}");
+    assert!(!config.contains("[submodule \"") && !config.contains("evil"), "{config}");
 }
 
 /// A tree with a submodule `sub` and this text in `.gitmodules`.

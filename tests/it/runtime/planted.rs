@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::PathBuf;
 
 use super::both;
-use crate::support::{Alive, Call, Entry, ImageBuilder, Lab, Layer, Repo};
+use crate::support::{Alive, Call, Entry, ImageBuilder, Lab, Layer, Repo, until};
 
 /// Shell functions: `repo FOLDER` makes a bare one that would run the trap.
 const REPO: &str = r#"repo() { mkdir -p $1/objects $1/refs; echo 'ref: refs/heads/main' >$1/HEAD
@@ -257,4 +257,49 @@ fn case_57_what_cannot_be_cleared_is_no_baseline() {
     fs::remove_dir(stubborn.join("in")).and_then(|()| fs::remove_dir(&stubborn)).unwrap();
     ground.lab.dev.envctl(["reset", "--all"]).ok();
     ground.lab.assert_baseline();
+}
+
+#[test]
+fn git_on_the_host_runs_nothing_while_a_runtime_lives() {
+    for lab in both() {
+        let ground = Ground::of(lab);
+        let alive = Alive::start(&ground.lab, &ground.task, "");
+        let script = ground.script("repo sub/.git; repo elsewhere; points other ../elsewhere; repo late");
+        ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-euc", &script]).ok();
+        let there = |path: &str| ground.repo.path.join(path).exists();
+        until("what was planted is renamed", || !there("sub/.git/config") && !there("elsewhere/config"));
+        // One that becomes a git folder by a move.
+        ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-c", "mkdir more; mv late more/.git"]).ok();
+        until("what was moved is renamed", || !there("more/.git/config"));
+        let head = ground.repo.head();
+        for folder in ["sub", "other", "more"] {
+            ground.repo.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{head},{folder}")]);
+        }
+        for words in [
+            &["status", "--short"][..],
+            &["diff"],
+            &["log", "-1", "-p"],
+            &["add", "-A"],
+            &["commit", "-qm", "on the host"],
+            &["stash"],
+            &["fetch"],
+            &["checkout", "-q", "-b", "other"],
+        ] {
+            ground.repo.call(words).run();
+            assert_eq!(fs::read_to_string(&ground.marker).unwrap_or_default(), "", "git {words:?}");
+        }
+        let (lab, task) = (&ground.lab, &ground.task);
+        alive.kill_owner().assert_gone();
+        let status = lab.dev.envctl(["status"]).ok();
+        assert!(!status.stdout.contains("cannot"), "{task}: {}", status.stdout);
+    }
+}
+
+/// The receipt says what was found while the runtime lived.
+#[test]
+fn what_was_renamed_meanwhile_is_on_the_receipt() {
+    let ground = Ground::of(Lab::new());
+    let there = "while [ -e sub/.git/config ]; do sleep 0.1; done";
+    let said = ground.inside(&format!("repo sub/.git; {there}"));
+    assert!(said.contains("sub/.git/config was written inside and renamed"), "{said}");
 }
