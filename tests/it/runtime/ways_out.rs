@@ -32,17 +32,21 @@ fn to_file(lab: &Lab, way: &str, name: &str) -> String {
 fn a_shell_of_the_image_leads_to_no_program_of_the_host() {
     for lab in both() {
         let outside = Outside::of(&lab.dev);
-        let tool = lab.dev.path("tool");
-        lab.dev.write("tool", "#!/bin/sh\necho reached\n");
-        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
-        let passwd = "dev:x:1000:1000::/home/dev:/bin/login\n";
-        for way in ways().iter().step_by(5) {
-            let links =
-                [Entry::file("etc/passwd", passwd), Entry::symlink("bin/login", to_file(&lab, way, "tool").as_str())];
+        // It needs no loader of the image, and says what it reads.
+        lab.dev.write("tool", fs::read("/bin/busybox").unwrap());
+        fs::set_permissions(lab.dev.path("tool"), fs::Permissions::from_mode(0o755)).unwrap();
+        let passwd = "dev:x:1000:1000::/home/dev:/opt/cat\n";
+        // Where pid 1 has held a folder of the host.
+        for way in (3..9).map(|number| format!("/proc/self/fd/{number}")) {
+            let links = [
+                Entry::file("etc/passwd", passwd),
+                Entry::dir("opt/"),
+                Entry::symlink("opt/cat", to_file(&lab, &way, "tool").as_str()),
+            ];
             let task = lab.publish(&ImageBuilder::busybox().layer(Layer::new(links)));
             // Without a login shell that can be executed it is /bin/sh.
             let run = lab.dev.envctl(["enter", &task]).stdin("echo inside; exit 0\n").run();
-            assert!(!run.stdout.contains("reached"), "{way}: {}", run.stdout);
+            assert_eq!(run.stdout, "inside\n", "{way}: {}", run.stderr);
         }
         outside.assert_untouched();
     }
@@ -83,25 +87,46 @@ fn own_binary(lab: &Lab) -> std::path::PathBuf {
     copy
 }
 
+/// What the kernel starts as the loader of a program that is linked
+/// dynamically: it changes the mode of the program that it was to load.
+const LOADER: &str = r#"
+static long call(long number, long a, long b, long c) {
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+    return result;
+}
+void _start(void) {
+    call(90, (long)"/proc/self/exe", 04777, 0);          /* chmod */
+    call(188, (long)"/proc/self/exe", (long)"user.x", 0); /* setxattr */
+    call(1, 1, (long)"loaded\n", 7);
+    call(231, 0, 0, 0);
+}
+"#;
+
 #[test]
+#[cfg(target_arch = "x86_64")]
 fn the_program_of_pid_1_is_out_of_reach() {
     for lab in both() {
         let binary = own_binary(&lab);
         let before = fs::metadata(&binary).unwrap();
-        let sum = fs::read(&binary).unwrap();
-        let task = lab.publish(&ImageBuilder::busybox());
-        let program = binary.to_str().unwrap().to_owned();
-        // The kernel takes what the line names for an interpreter.
-        let script = "for way in /proc/self/exe /proc/thread-self/exe /proc/1/exe; do
-            printf '#!%s\\n' $way >s; chmod 755 s; ./s --version; chmod 4777 $way; echo x >>$way; ln -sf $way link; ./link --version
-            done 2>&1; :";
-        lab.dev.call("sh", ["-c", "exec \"$@\"", "sh", &program, "enter", &task, "--", "sh", "-c", script]).ok();
-        let after = fs::metadata(&binary).unwrap();
-        assert_eq!(
-            (after.mode(), after.mtime(), after.ctime_nsec()),
-            (before.mode(), before.mtime(), before.ctime_nsec())
-        );
-        assert!(fs::read(&binary).unwrap() == sum, "it was written to");
+        lab.agent.write("loader.c", LOADER);
+        let flags = ["-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-o", "loader", "loader.c"];
+        lab.agent.call("gcc", flags).cwd(lab.agent.path("")).ok();
+        let loader = fs::read(lab.agent.path("loader")).unwrap();
+        let layer = Layer::new([
+            Entry::dir("lib64/"),
+            Entry::program("lib64/ld-linux-x86-64.so.2", loader),
+            Entry::program("self", "#!/proc/self/exe\n"),
+            Entry::program("thread", "#!/proc/thread-self/exe\n"),
+            Entry::symlink("link", "/proc/self/exe"),
+        ]);
+        let task = lab.publish(&ImageBuilder::busybox().layer(layer));
+        for program in ["/self", "/thread", "/link"] {
+            let words = ["-c", "exec \"$@\"", "sh", binary.to_str().unwrap(), "enter", &task, "--", program];
+            lab.dev.call("sh", words).run();
+            let after = fs::metadata(&binary).unwrap();
+            assert_eq!((after.mode(), after.ctime_nsec()), (before.mode(), before.ctime_nsec()), "{program}");
+        }
     }
 }
 
@@ -159,7 +184,7 @@ fn a_service_is_not_ready_by_a_file_of_the_host() {
         lab.dev.write("here", "");
         let links: Vec<String> = ways().iter().map(|way| to_file(&lab, way, "here")).collect();
         let config = format!(
-            "[[service]]\nname = \"one\"\ncommand = [\"sh\", \"-c\", \"for l in {}; do ln -sf $l /tmp/r; done; sleep 9\"]\nready = \"file:/tmp/r\"\ntimeout = \"2s\"\n",
+            "[[service]]\nname = \"one\"\ncommand = [\"sh\", \"-c\", \"for l in {}; do rm -f /tmp/r; ln -s $l /tmp/r; sleep 0.03; done; rm /tmp/r; sleep 9\"]\nready = \"file:/tmp/r\"\ntimeout = \"6s\"\n",
             links.join(" ")
         );
         lab.repo.write("envctl.toml", &config);
