@@ -29,4 +29,5 @@ mod snapshot;
 mod store;
 mod support;
 mod together;
+mod words;
 mod workspaces;
