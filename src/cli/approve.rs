@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     /// Show what was agreed to
     #[arg(long, conflicts_with_all = ["digest", "host", "revoke"])]
     list: bool,
-    /// Take back a digest, a repository or a host
+    /// Take back a digest, a repository, the folder of a checkout or a host
     #[arg(long, value_name = "NAME", conflicts_with_all = ["digest", "host"])]
     revoke: Option<String>,
 }
@@ -86,7 +86,7 @@ fn list(ctx: &Context) -> Result<u8> {
             continue;
         };
         ctx.ui.data(&format!("    {}", asks.who()))?;
-        asks.lines().iter().try_for_each(|line| ctx.ui.data(&format!("    {line}")))?;
+        asks.lines().iter().try_for_each(|line| ctx.ui.whole(&format!("    {line}")))?;
     }
     for host in &all.host {
         ctx.ui.data(&format!("host {}", host.name))?;

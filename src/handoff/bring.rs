@@ -166,7 +166,7 @@ pub fn get_artifacts(ctx: &Context, reference: &TaskRef, names: &[String], outpu
         identity: subject.identity,
         pin: None,
         pinned_at: ctx.clock.now(),
-        local: false,
+        local: None,
     };
     let (mut folder, bytes) = bring(ctx, &*store, &resolved, &attachments)?;
     keep::flush(ctx)?;

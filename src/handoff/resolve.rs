@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
+use super::asks::Origin;
 use super::context::{Context, Located};
 use super::pin::Pin;
 use super::source::Source;
@@ -24,8 +25,8 @@ pub(super) struct Resolved {
     pub(super) pin: Option<Pin>,
     /// When the identity was resolved.
     pub(super) pinned_at: Timestamp,
-    /// A checkout of this machine, which no store knows.
-    pub(super) local: bool,
+    /// A checkout of this machine, which no store knows, and who writes to it.
+    pub(super) local: Option<Origin>,
 }
 
 impl Resolved {
@@ -37,7 +38,7 @@ impl Resolved {
             identity: self.identity.clone(),
             pin: self.pin.clone(),
             pinned_at: self.pinned_at,
-            local: self.local,
+            local: self.local.clone(),
         }
     }
 }
@@ -98,11 +99,11 @@ pub(super) fn resolve(source: &Source<'_>, into: Option<&Path>, refresh: bool) -
         && let Some(identity) = pins.identity(&pin.identity)?
     {
         let (digest, pinned_at) = (pin.identity, pin.pinned_at);
-        return Ok(Resolved { task, digest, identity, pin: Some(pin.clone()), pinned_at, local: false });
+        return Ok(Resolved { task, digest, identity, pin: Some(pin.clone()), pinned_at, local: None });
     }
     let (_, artifact, identity) = from_store(source.store()?, &task)?;
     ctx.open_roots()?;
     let digest = pins.keep(&artifact.identity)?;
     crate::crash::point("cold.resolved");
-    Ok(Resolved { task, digest, identity, pin, pinned_at: ctx.clock.now(), local: false })
+    Ok(Resolved { task, digest, identity, pin, pinned_at: ctx.clock.now(), local: None })
 }

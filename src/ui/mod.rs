@@ -12,6 +12,7 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::Result;
 use serde::Serialize;
 
+pub use ask::Answer;
 use escape::shown;
 pub use escape::{bytes as human_bytes, escape};
 pub use progress::{Bar, Progress};
@@ -101,6 +102,15 @@ impl Ui {
     /// As [`Ui::data`].
     pub fn code(&self, line: &str) -> Result<()> {
         write_stdout(&format!("{}\n", escape::shown_code(line, LONG_CODE)))
+    }
+
+    /// A line of the result that somebody has to read to its end: escaped, and
+    /// never cut.
+    ///
+    /// # Errors
+    /// As [`Ui::data`].
+    pub fn whole(&self, line: &str) -> Result<()> {
+        write_stdout(&format!("{}\n", escape(line)))
     }
 
     /// A line of the result as it is, however it is spelled and however long: for

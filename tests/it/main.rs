@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers outside #[test] functions may fail the test too")]
 
 mod approval;
+mod asked;
 mod caches;
 mod crash;
 mod credentials;

@@ -353,7 +353,7 @@ pub(super) fn trees(ctx: &Context, holder: &dyn Holder) -> Result<Trees> {
 pub(super) fn scopes(resolved: &Resolved) -> [Scope; 2] {
     // Each run of a checkout is an identity of its own; a space is in no task ID.
     let checkout = || format!("checkout of {}", resolved.identity.repo.url.key());
-    let task = if resolved.local { checkout() } else { resolved.task.slug() };
+    let task = if resolved.local.is_some() { checkout() } else { resolved.task.slug() };
     scopes_of(&resolved.task.store.to_string(), &task)
 }
 
