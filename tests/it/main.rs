@@ -21,6 +21,7 @@ mod hostile_image;
 mod image;
 mod offline;
 mod output;
+mod pins;
 mod real_caches;
 mod real_project;
 mod registry;
