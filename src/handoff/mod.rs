@@ -35,6 +35,7 @@ mod lineage;
 mod live;
 mod look;
 mod moved;
+mod outside;
 mod parallel;
 mod pin;
 mod place;

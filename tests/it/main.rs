@@ -19,6 +19,7 @@ mod history;
 mod hostile_git;
 mod hostile_image;
 mod image;
+mod names_outside;
 mod offline;
 mod output;
 mod pins;
