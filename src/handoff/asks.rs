@@ -107,7 +107,7 @@ impl Setup {
 
     fn lines(&self) -> impl Iterator<Item = String> {
         let Setup { name, network, path, command, env } = self;
-        let first = format!("a {network} network for the setup of the cache {name} ({path}): {}", command.trim());
+        let first = format!("in {path}, a {network} network for the setup of the cache {name}: {}", command.trim());
         let variables = env.iter().map(move |variable| format!("for the setup of the cache {name}: {variable}"));
         std::iter::once(first).chain(variables)
     }

@@ -31,7 +31,7 @@ const MAX_CAUSES: usize = 10;
 /// Characters of a message, a cause, a hint, a line on stderr.
 const LONG_MESSAGE: usize = 2000;
 
-/// Characters of one of the things that an error is about.
+/// Characters of one of the things that an error is about, or that `-v` shows.
 const LONG_DETAIL: usize = 1000;
 
 /// Characters of a line of a result.
@@ -140,7 +140,7 @@ impl Ui {
     /// Something only `-v` shows.
     pub fn detail(&self, line: &str) {
         if self.verbose && !self.quiet {
-            self.stderr(&format!("{} {}", self.paint("    detail", "2"), shown(line, LONG_MESSAGE)));
+            self.stderr(&format!("{} {}", self.paint("    detail", "2"), shown(line, LONG_DETAIL)));
         }
     }
 
