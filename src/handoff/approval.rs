@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::asks::{Asks, Origin, Settled};
+use super::asks::{Asks, Settled};
 use super::context::Context;
 use super::resolve::resolve;
 use super::source::Source;
@@ -156,8 +156,7 @@ pub fn approve_task(ctx: &Context, task: &TaskRef) -> Result<Asked> {
             .into());
     };
     let project = ctx.project(&pin.workspace)?;
-    let origin = resolved.local.clone().unwrap_or_else(|| Origin::store(&resolved.task.store));
-    let asks = Asks::of(&resolved.identity.repo.url.to_string(), &origin, &project, Settled::default());
+    let asks = Asks::of(&resolved.identity.repo.url.to_string(), &resolved.origin(), &project, Settled::default());
     let verdict = settle(ctx, &asks)?;
     if matches!(verdict, Verdict::Unasked | Verdict::TooLong) && !ctx.ui.is_json() {
         ctx.ui.status("Approval", &asked_by(&asks));

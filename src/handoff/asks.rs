@@ -29,13 +29,30 @@ impl Origin {
     /// # Errors
     /// When its real path cannot be found.
     pub(super) fn folder(folder: &Path) -> std::io::Result<Self> {
-        let real = std::fs::canonicalize(folder)?;
-        Ok(Origin::Folder(match real.to_str() {
-            Some(text) => text.to_owned(),
-            // Two such paths may be written alike.
-            None => format!("{} ({})", real.display(), Digest::of(real.as_os_str().as_encoded_bytes())),
-        }))
+        real_path(folder).map(Origin::Folder)
     }
+}
+
+/// A checkout of this machine that is run as a task.
+#[derive(Clone, Debug)]
+pub(super) struct Checkout {
+    /// Who writes to it.
+    pub(super) origin: Origin,
+    /// Its real path.
+    pub(super) folder: String,
+}
+
+/// The real path of a folder, as a text of which no two are the same.
+///
+/// # Errors
+/// When it cannot be found.
+pub(super) fn real_path(folder: &Path) -> std::io::Result<String> {
+    let real = std::fs::canonicalize(folder)?;
+    Ok(match real.to_str() {
+        Some(text) => text.to_owned(),
+        // Two such paths may be written alike.
+        None => format!("{} ({})", real.display(), Digest::of(real.as_os_str().as_encoded_bytes())),
+    })
 }
 
 /// What a project wants from the host beyond a sandbox.

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::asks::Origin;
+use super::asks::{Checkout, Origin};
 use super::context::{Context, Located};
 use super::pin::Pin;
 use super::source::Source;
@@ -25,11 +25,16 @@ pub(super) struct Resolved {
     pub(super) pin: Option<Pin>,
     /// When the identity was resolved.
     pub(super) pinned_at: Timestamp,
-    /// A checkout of this machine, which no store knows, and who writes to it.
-    pub(super) local: Option<Origin>,
+    /// A checkout of this machine, which no store knows.
+    pub(super) local: Option<Checkout>,
 }
 
 impl Resolved {
+    /// Who chooses what is in it.
+    pub(super) fn origin(&self) -> Origin {
+        self.local.as_ref().map_or_else(|| Origin::store(&self.task.store), |checkout| checkout.origin.clone())
+    }
+
     /// The same once more.
     pub(super) fn again(&self) -> Self {
         Resolved {

@@ -94,8 +94,7 @@ pub(super) fn deadline_of_its_own(ctx: &Context, workspace: &Path, options: &Run
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they do not.
 pub(super) fn approve(ctx: &Context, resolved: &Resolved, project: &Project, options: &RuntimeOptions) -> Result<()> {
-    let origin = resolved.local.clone().unwrap_or_else(|| Origin::store(&resolved.task.store));
-    let asks = asks(&resolved.identity.repo.url, &origin, project, options);
+    let asks = asks(&resolved.identity.repo.url, &resolved.origin(), project, options);
     approval::require(ctx, Some(&resolved.task.reference()), &asks)
 }
 

@@ -139,3 +139,26 @@ fn what_was_agreed_to_for_a_checkout_is_for_its_folder() {
         assert!(!run.stdout.contains("token is"), "{run:?}");
     }
 }
+
+/// What a setup makes of files that it does not name stays with the folder whose
+/// files they are.
+#[test]
+fn what_a_checkout_sealed_is_for_its_folder() {
+    let lab = Lab::new();
+    lab.repo.write(".gitignore", "deps\n");
+    lab.repo.write("make", "mkdir -p deps; echo mine >deps/x\n");
+    let cache = "[[cache]]\nname = \"deps\"\npath = \"deps\"\nsetup = \"sh make\"\n";
+    lab.repo.write("envctl.toml", cache);
+    let theirs = lab.agent.path("theirs");
+    lab.agent.call("cp", ["-a", lab.repo.path.to_str().unwrap(), theirs.to_str().unwrap()]).ok();
+    lab.agent.write("theirs/make", "mkdir -p deps; echo theirs >deps/x\n");
+    let image = lab.images.add("here", &ImageBuilder::busybox()).reference;
+    let run = |folder: &std::path::Path| {
+        let words = ["run", "--image", &image, "--", "cat", "deps/x"];
+        lab.agent.envctl(words).cwd(folder).ok()
+    };
+    assert_eq!(run(&theirs).stdout, "theirs\n");
+    assert_eq!(run(&lab.repo.path).stdout, "mine\n");
+    let again = run(&theirs);
+    assert!(again.stdout == "theirs\n" && !again.stderr.contains("Sealed"), "{again:?}");
+}
