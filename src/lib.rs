@@ -28,4 +28,5 @@ pub mod secret;
 pub mod snapshot;
 pub mod store;
 pub mod ui;
+pub mod visible;
 pub mod workspace;

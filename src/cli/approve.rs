@@ -8,7 +8,6 @@ use super::parse_task;
 use crate::digest::Digest;
 use crate::handoff::{Asked, Context, approvals, approve, approve_host, approve_task, revoke};
 use crate::identity::TaskRef;
-use crate::ui::escape;
 
 /// Agree to what a project asks of this machine
 ///
@@ -30,7 +29,7 @@ pub(super) struct Arguments {
     /// Show what was agreed to
     #[arg(long, conflicts_with_all = ["digest", "host", "revoke"])]
     list: bool,
-    /// Take back a digest, a repository or a host
+    /// Take back a digest, a repository, the folder of a checkout or a host
     #[arg(long, value_name = "NAME", conflicts_with_all = ["digest", "host"])]
     revoke: Option<String>,
 }
@@ -67,8 +66,8 @@ impl Arguments {
         if ctx.ui.is_json() {
             ctx.ui.json(&Output { approved, revoked })?;
         } else {
-            approved.iter().try_for_each(|name| ctx.ui.data(&escape(&format!("approved   {name}"))))?;
-            revoked.iter().try_for_each(|name| ctx.ui.data(&escape(&format!("revoked    {name}"))))?;
+            approved.iter().try_for_each(|name| ctx.ui.data(&format!("approved   {name}")))?;
+            revoked.iter().try_for_each(|name| ctx.ui.data(&format!("revoked    {name}")))?;
         }
         Ok(0)
     }
@@ -86,11 +85,11 @@ fn list(ctx: &Context) -> Result<u8> {
             ctx.ui.data("    by its digest alone: what it stands for was not on record")?;
             continue;
         };
-        ctx.ui.data(&escape(&format!("    {}", asks.who())))?;
-        asks.lines().iter().try_for_each(|line| ctx.ui.data(&escape(&format!("    {line}"))))?;
+        ctx.ui.data(&format!("    {}", asks.who()))?;
+        asks.lines().iter().try_for_each(|line| ctx.ui.whole(&format!("    {line}")))?;
     }
     for host in &all.host {
-        ctx.ui.data(&escape(&format!("host {}", host.name)))?;
+        ctx.ui.data(&format!("host {}", host.name))?;
     }
     Ok(0)
 }

@@ -12,7 +12,7 @@ use crate::handoff::{
     AddOptions, ArtifactRow, Checked, Context, add_artifacts, get_artifacts, list_artifacts, verdict, verify_artifacts,
 };
 use crate::identity::{ArtifactType, TaskRef};
-use crate::ui::{counted, escape, human_bytes};
+use crate::ui::{counted, human_bytes};
 
 /// Evidence that is attached to a task
 #[derive(Debug, Args)]
@@ -155,7 +155,7 @@ impl Get {
         if ctx.ui.is_json() {
             ctx.ui.json(&gotten)?;
         } else if let Some(folder) = &gotten.folder {
-            ctx.ui.data(&folder.display().to_string())?;
+            ctx.ui.raw(&folder.display().to_string())?;
         }
         Ok(0)
     }
@@ -172,7 +172,7 @@ impl Verify {
         for one in &checked {
             let name = one.artifact.as_ref().map_or("(no artifact)", |row| &row.provenance.name);
             let state = one.fault.as_ref().map_or_else(|| "ok".to_owned(), |fault| format!("BAD  {fault}"));
-            ctx.ui.data(&escape(&format!("{name}  {state}")))?;
+            ctx.ui.data(&format!("{name}  {state}"))?;
         }
         verdict?;
         Ok(0)
@@ -196,7 +196,7 @@ fn table(ctx: &Context, artifacts: &[ArtifactRow]) -> Result<()> {
             age(provenance.created_at, now),
             provenance.digest.short(),
         );
-        ctx.ui.data(escape(&line).trim_end())?;
+        ctx.ui.data(&line)?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::handoff::{
 };
 use crate::identity::TaskRef;
 use crate::quantity::{parse_bytes, parse_duration};
-use crate::ui::{counted, escape, human_bytes};
+use crate::ui::{counted, human_bytes};
 
 /// Sealed trees: package caches, build caches, fixtures
 #[derive(Debug, Args)]
@@ -156,7 +156,7 @@ fn list(ctx: &Context) -> Result<()> {
             row.scope,
             row.of
         );
-        ctx.ui.data(escape(&line).trim_end())?;
+        ctx.ui.data(&line)?;
     }
     Ok(())
 }
@@ -172,7 +172,7 @@ impl Verify {
         } else {
             for one in &checked {
                 let verdict = one.fault.as_deref().unwrap_or("ok");
-                ctx.ui.data(&escape(&format!("{}  {}  {}  {verdict}", one.kind, one.key.short(), one.name)))?;
+                ctx.ui.data(&format!("{}  {}  {}  {verdict}", one.kind, one.key.short(), one.name))?;
             }
         }
         for one in checked.iter().filter(|one| one.fault.is_some()) {
@@ -200,13 +200,7 @@ impl Prune {
         }
         for one in &removed {
             let size = human_bytes(one.bytes);
-            ctx.ui.data(&escape(&format!(
-                "{}  {}  {size:>9}  {}: {}",
-                one.kind,
-                one.key.short(),
-                one.name,
-                one.why
-            )))?;
+            ctx.ui.data(&format!("{}  {}  {size:>9}  {}: {}", one.kind, one.key.short(), one.name, one.why))?;
         }
         let verb = if self.dry_run { "Would free" } else { "Freed" };
         ctx.ui.status(verb, &human_bytes(freed));
@@ -232,9 +226,9 @@ impl Key {
 
 fn show(ctx: &Context, row: &KeyRow) -> Result<()> {
     let here = row.here.map_or_else(|| "not here".to_owned(), |scope| format!("here, {scope} scope"));
-    ctx.ui.data(&escape(&format!("{}  {}  ({here})", row.name, row.key)))?;
+    ctx.ui.data(&format!("{}  {}  ({here})", row.name, row.key))?;
     for (name, value) in &row.components {
-        ctx.ui.data(&escape(&format!("    {name}: {}", value.trim())))?;
+        ctx.ui.data(&format!("    {name}: {}", value.trim()))?;
     }
     Ok(())
 }
@@ -245,11 +239,11 @@ fn explain(ctx: &Context, all: Vec<Explained>) -> Result<()> {
     }
     for one in &all {
         if one.differs.is_empty() {
-            ctx.ui.data(&escape(&format!("{}: the keys are the same", one.name)))?;
+            ctx.ui.data(&format!("{}: the keys are the same", one.name))?;
         }
         for (component, a, b) in &one.differs {
             let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
-            ctx.ui.data(&escape(&format!("{}: {component}: {} / {}", one.name, shown(a).trim(), shown(b).trim())))?;
+            ctx.ui.data(&format!("{}: {component}: {} / {}", one.name, shown(a).trim(), shown(b).trim()))?;
         }
     }
     Ok(())
@@ -261,7 +255,7 @@ impl Diff {
         if ctx.ui.is_json() {
             return ctx.ui.json(&compared);
         }
-        compared.paths.iter().try_for_each(|(how, path)| ctx.ui.data(&escape(&format!("{how} {path}"))))?;
+        compared.paths.iter().try_for_each(|(how, path)| ctx.ui.data(&format!("{how} {path}")))?;
         if compared.more {
             ctx.ui.warn("more differs than is listed");
         }
@@ -275,6 +269,6 @@ impl Promote {
         if ctx.ui.is_json() {
             return ctx.ui.json(&promoted);
         }
-        promoted.caches.iter().try_for_each(|row| ctx.ui.data(&escape(&format!("{}  {}", row.name, row.key))))
+        promoted.caches.iter().try_for_each(|row| ctx.ui.data(&format!("{}  {}", row.name, row.key)))
     }
 }

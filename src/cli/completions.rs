@@ -34,7 +34,7 @@ impl Arguments {
         let mut script = Vec::new();
         generate(shell, &mut Cli::command(), "envctl", &mut script);
         // Written by clap: the same for everybody.
-        ui.data(String::from_utf8_lossy(&script).trim_end())?;
+        ui.raw(String::from_utf8_lossy(&script).trim_end())?;
         Ok(0)
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::handoff::{By, Context, CostRow, Costs, Sum, costs};
 use crate::quantity::{human_duration, parse_duration};
 use crate::runtime::PeakOf;
-use crate::ui::{escape, human_bytes};
+use crate::ui::human_bytes;
 
 /// Sum up what the runtimes of this machine took
 ///
@@ -36,7 +36,7 @@ impl Arguments {
             ctx.ui.status("Found", "no runtime that has ended");
         }
         for row in &costs.rows {
-            lines(row, &costs).iter().try_for_each(|line| ctx.ui.data(&escape(line)))?;
+            lines(row, &costs).iter().try_for_each(|line| ctx.ui.data(line))?;
         }
         if costs.skipped > 0 {
             ctx.ui.warn(&format!("{} lines of the ledger cannot be read and are not counted", costs.skipped));

@@ -8,7 +8,6 @@ use crate::clock::age;
 use crate::handoff::{Context, Diff, DiffOptions, diff};
 use crate::identity::TaskRef;
 use crate::snapshot::Changes;
-use crate::ui::escape;
 
 /// Show what lies between two tasks, or two identities
 ///
@@ -34,11 +33,9 @@ impl Arguments {
             ctx.ui.json(&diff)?;
             return Ok(0);
         }
-        lines(ctx, &diff).iter().try_for_each(|line| ctx.ui.data(&escape(line)))?;
+        lines(ctx, &diff).iter().try_for_each(|line| ctx.ui.data(line))?;
         if let Some(patch) = diff.changes.as_ref().and_then(|changes| changes.patch.as_ref()) {
-            // A tab is no harm, and code is full of them.
-            let harmless = |line: &str| line.split('\t').map(escape).collect::<Vec<_>>().join("\t");
-            patch.lines().try_for_each(|line| ctx.ui.data(&harmless(line)))?;
+            patch.lines().try_for_each(|line| ctx.ui.code(line))?;
         }
         diff.unknown.iter().for_each(|why| ctx.ui.warn(why));
         Ok(0)

@@ -5,7 +5,6 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::handoff::{Check, Context, Health, doctor};
-use crate::ui::escape;
 
 /// Say whether this machine can do what envctl does, and what helps
 #[derive(Debug, Args)]
@@ -30,9 +29,9 @@ impl Arguments {
                     Health::Weak => "weak",
                     Health::Bad => "bad",
                 };
-                ctx.ui.data(&escape(&format!("{health:<5} {:<16} {}", check.name, check.found)))?;
+                ctx.ui.data(&format!("{health:<5} {:<16} {}", check.name, check.found))?;
                 if let Some(hint) = &check.hint {
-                    ctx.ui.data(&escape(&format!("{:<23}{hint}", "")))?;
+                    ctx.ui.data(&format!("{:<23}{hint}", ""))?;
                 }
             }
         }

@@ -118,7 +118,7 @@ impl Arguments {
             Entered::Planned(plan) if ctx.ui.is_json() => ctx.ui.json(&plan)?,
             Entered::Planned(plan) => plan.lines().iter().try_for_each(|line| ctx.ui.data(line))?,
             Entered::Workspace(_) if ctx.ui.is_json() => ctx.ui.json(&report)?,
-            Entered::Workspace(path) => ctx.ui.data(&path.display().to_string())?,
+            Entered::Workspace(path) => ctx.ui.raw(&path.display().to_string())?,
             Entered::Left(code) => return Ok(code),
             Entered::Detached(lease) if ctx.ui.is_json() => ctx.ui.json(&lease)?,
             Entered::Detached(lease) => ctx.ui.data(&lease.id)?,

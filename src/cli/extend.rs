@@ -8,7 +8,6 @@ use clap::Args;
 use super::running::RunningArguments;
 use crate::handoff::{Context, deadline, extend};
 use crate::quantity::parse_duration;
-use crate::ui::escape;
 
 /// Give a running runtime more time before its deadline
 #[derive(Debug, Args)]
@@ -27,7 +26,7 @@ impl Arguments {
             ctx.ui.json(&lease)?;
         } else {
             let ends = deadline(&lease).unwrap_or_default();
-            ctx.ui.data(&escape(&format!("deadline   {}  {ends}", lease.task)))?;
+            ctx.ui.data(&format!("deadline   {}  {ends}", lease.task))?;
         }
         Ok(0)
     }

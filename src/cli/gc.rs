@@ -5,7 +5,6 @@ use clap::Args;
 
 use crate::error::Kind;
 use crate::handoff::{Context, Reaped, gc};
-use crate::ui::escape;
 
 /// Remove what dead commands left, what is old, and workspaces that are due
 ///
@@ -27,7 +26,7 @@ impl Arguments {
             ctx.ui.json(&done)?;
         } else {
             for receipt in &done.receipts {
-                ctx.ui.data(&escape(&format!("runtime    {}  {}", receipt.task, receipt.reason)))?;
+                ctx.ui.data(&format!("runtime    {}  {}", receipt.task, receipt.reason))?;
             }
             for removed in &done.removed {
                 let salvaged = match (&removed.salvage, removed.unsaved.join(", ")) {
@@ -36,10 +35,10 @@ impl Arguments {
                     (None, unsaved) => format!("; to be salvaged: {unsaved}"),
                 };
                 let (kind, path, why) = (removed.kind, removed.path.display(), &removed.why);
-                ctx.ui.data(&escape(&format!("{kind:<10} {path}  {why}{salvaged}")))?;
+                ctx.ui.data(&format!("{kind:<10} {path}  {why}{salvaged}"))?;
             }
             for kept in &done.kept {
-                ctx.ui.data(&escape(&format!("kept       {}  {}: {}", kept.task, kept.path.display(), kept.why)))?;
+                ctx.ui.data(&format!("kept       {}  {}: {}", kept.task, kept.path.display(), kept.why))?;
             }
             if done.receipts.is_empty() && done.removed.is_empty() {
                 ctx.ui.status("Found", "nothing to remove");

@@ -27,7 +27,7 @@ impl Arguments {
         } else if self.dry_run {
             made.text.lines().try_for_each(|line| ctx.ui.data(line))?;
         } else {
-            ctx.ui.data(&made.path.display().to_string())?;
+            ctx.ui.raw(&made.path.display().to_string())?;
         }
         Ok(0)
     }

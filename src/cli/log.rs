@@ -7,7 +7,6 @@ use super::parse_task;
 use crate::clock::age;
 use crate::handoff::{Context, LogEnd, log};
 use crate::identity::TaskRef;
-use crate::ui::escape;
 
 /// Show what a task goes on from, newest first
 #[derive(Debug, Args)]
@@ -35,9 +34,9 @@ impl Arguments {
             let (commit, status) = (identity.repo.commit.short(), identity.handoff.status.to_string());
             let when = age(identity.created_at, now);
             ctx.ui.data(&entry.digest.to_string())?;
-            ctx.ui.data(&escape(&format!("    {}  {status}, {when}, {agent}, {commit}", identity.task_id)))?;
+            ctx.ui.data(&format!("    {}  {status}, {when}, {agent}, {commit}", identity.task_id))?;
             if !message.is_empty() {
-                ctx.ui.data(&escape(&format!("    {message}")))?;
+                ctx.ui.data(&format!("    {message}"))?;
             }
         }
         match log.end {

@@ -11,7 +11,7 @@ use crate::error::{Fault, usage};
 use crate::handoff::{Context, Prefetched, WatchOptions, parse_hours, prefetch, watch};
 use crate::identity::TaskRef;
 use crate::quantity::{parse_bytes, parse_duration};
-use crate::ui::{escape, human_bytes};
+use crate::ui::human_bytes;
 
 /// Bring what tasks need, so that the next enter is warm
 ///
@@ -59,7 +59,7 @@ impl Arguments {
         let mut all = Vec::new();
         let mut told = |one: &Prefetched| {
             if !ctx.ui.is_json() {
-                ctx.ui.data(&escape(&format!("{}  {}  {}", one.task, one.identity, human_bytes(one.bytes))))?;
+                ctx.ui.data(&format!("{}  {}  {}", one.task, one.identity, human_bytes(one.bytes)))?;
             }
             for name in &one.unsealed {
                 ctx.ui.status("Unsealed", &format!("no store has the cache {name}: the first enter makes it"));

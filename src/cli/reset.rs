@@ -11,7 +11,6 @@ use crate::handoff::{
 };
 use crate::identity::TaskRef;
 use crate::runtime::Receipt;
-use crate::ui::escape;
 
 /// Bring a task's runtimes back to baseline, with a receipt
 ///
@@ -69,7 +68,7 @@ impl Arguments {
                 ctx.ui.data("baseline   NO: a dead runtime could not be cleared")?
             }
             _ if done.is_empty() => ctx.ui.data("baseline   yes: no runtime was there")?,
-            _ => done.iter().flat_map(receipts).try_for_each(|line| ctx.ui.data(&escape(&line)))?,
+            _ => done.iter().flat_map(receipts).try_for_each(|line| ctx.ui.data(&line))?,
         }
         Ok(if baseline { 0 } else { Kind::Leak.exit_code() })
     }

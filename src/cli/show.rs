@@ -7,7 +7,6 @@ use super::parse_task;
 use crate::clock::age;
 use crate::handoff::{Context, Shown, show};
 use crate::identity::TaskRef;
-use crate::ui::escape;
 
 /// Show a task's identity and what it resolves to here
 #[derive(Debug, Args)]
@@ -23,7 +22,7 @@ impl Arguments {
         if ctx.ui.is_json() {
             ctx.ui.json(&shown)?;
         } else {
-            lines(ctx, &shown).iter().try_for_each(|line| ctx.ui.data(&escape(line)))?;
+            lines(ctx, &shown).iter().try_for_each(|line| ctx.ui.data(line))?;
         }
         Ok(0)
     }

@@ -5,7 +5,6 @@ use clap::Args;
 
 use crate::clock::age;
 use crate::handoff::{Context, deadline, status};
-use crate::ui::escape;
 
 /// Show running runtimes and workspaces of this machine
 #[derive(Debug, Args)]
@@ -29,13 +28,13 @@ impl Arguments {
                 (None, true) => "lasts until it is reset".into(),
                 (None, false) => format!("ends with process {}", lease.owner.pid),
             };
-            ctx.ui.data(&escape(&format!("runtime    {}  {started}, lease {}", lease.task, lease.id)))?;
+            ctx.ui.data(&format!("runtime    {}  {started}, lease {}", lease.task, lease.id))?;
             ctx.ui.data(&format!("           {} network, process {}, {ends}", lease.network, lease.init.pid))?;
             if let Some(cache) = &lease.setup {
-                ctx.ui.data(&escape(&format!("setup      of the cache {cache}")))?;
+                ctx.ui.data(&format!("setup      of the cache {cache}"))?;
             }
             if let Some(log) = &lease.log {
-                ctx.ui.data(&escape(&format!("log        {}", log.display())))?;
+                ctx.ui.data(&format!("log        {}", log.display()))?;
             }
             for port in &lease.ports {
                 ctx.ui.data(&format!("port       {} inside is localhost:{}", port.inside, port.host))?;
@@ -43,9 +42,9 @@ impl Arguments {
         }
         for workspace in &view.workspaces {
             let pinned = age(workspace.pinned_at, now);
-            ctx.ui.data(&escape(&format!("workspace  {}  pinned {pinned}", workspace.task)))?;
-            ctx.ui.data(&escape(&format!("           {}", workspace.path)))?;
-            workspace.fate(now).iter().try_for_each(|line| ctx.ui.data(&escape(&format!("           {line}"))))?;
+            ctx.ui.data(&format!("workspace  {}  pinned {pinned}", workspace.task))?;
+            ctx.ui.data(&format!("           {}", workspace.path))?;
+            workspace.fate(now).iter().try_for_each(|line| ctx.ui.data(&format!("           {line}")))?;
         }
         Ok(0)
     }

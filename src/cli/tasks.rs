@@ -9,7 +9,6 @@ use crate::clock::age;
 use crate::error::usage;
 use crate::handoff::{Context, TaskRow, Victim, remove, tasks, victims};
 use crate::identity::TaskRef;
-use crate::ui::escape;
 
 /// List the tasks of a store, or remove some
 #[derive(Debug, Args)]
@@ -68,7 +67,7 @@ impl Arguments {
             let (task, status) = (row.task.as_str(), row.status.to_string());
             let line =
                 format!("{task:<width$}  {status:<11}  {:<14}  {agent:<12}  {message}", age(row.created_at, now));
-            ctx.ui.data(escape(&line).trim_end())?;
+            ctx.ui.data(&line)?;
         }
         Ok(0)
     }
@@ -110,10 +109,10 @@ impl Remove {
             return Ok(0);
         }
         for victim in &victims {
-            ctx.ui.data(&escape(&match &victim.stays {
+            ctx.ui.data(&match &victim.stays {
                 Some(stays) => format!("{} removed; its identities stay: {stays}", victim.task),
                 None => format!("{} removed, with {} identities", victim.task, victim.removes.len()),
-            }))?;
+            })?;
         }
         Ok(0)
     }

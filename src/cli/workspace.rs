@@ -13,7 +13,6 @@ use crate::handoff::{
     Context, SalvageRow, WorkspaceRow, leaving, recover, salvages, take_away, workspace_path, workspaces,
 };
 use crate::identity::TaskRef;
-use crate::ui::escape;
 
 /// Look at workspaces, remove one, or bring one back
 #[derive(Debug, Args)]
@@ -83,7 +82,7 @@ impl Arguments {
                 let path = workspace_path(ctx, &arguments.task)?;
                 match ctx.ui.is_json() {
                     true => ctx.ui.json(&Place { path })?,
-                    false => ctx.ui.data(&path.display().to_string())?,
+                    false => ctx.ui.raw(&path.display().to_string())?,
                 }
             }
             Verb::Rm(arguments) => arguments.run(ctx)?,
@@ -103,9 +102,9 @@ fn list(ctx: &Context) -> Result<()> {
     }
     let now = ctx.clock.now();
     for row in &rows {
-        ctx.ui.data(&escape(&row.task))?;
-        ctx.ui.data(&escape(&format!("    {}", row.path)))?;
-        row.fate(now).iter().try_for_each(|line| ctx.ui.data(&escape(&format!("    {line}"))))?;
+        ctx.ui.data(&row.task)?;
+        ctx.ui.data(&format!("    {}", row.path))?;
+        row.fate(now).iter().try_for_each(|line| ctx.ui.data(&format!("    {line}")))?;
     }
     Ok(())
 }
@@ -127,10 +126,10 @@ impl Remove {
         if ctx.ui.is_json() {
             return ctx.ui.json(&gone);
         }
-        ctx.ui.data(&escape(&match &gone.salvage {
+        ctx.ui.data(&match &gone.salvage {
             Some(salvage) => format!("{} removed; envctl workspace recover {} brings it back", gone.task, salvage.id),
             None => format!("{} removed", gone.task),
-        }))
+        })
     }
 }
 
@@ -141,7 +140,7 @@ impl Recover {
         if ctx.ui.is_json() {
             return ctx.ui.json(&recovered);
         }
-        ctx.ui.data(&recovered.workspace.display().to_string())
+        ctx.ui.raw(&recovered.workspace.display().to_string())
     }
 }
 
@@ -156,13 +155,13 @@ fn list_salvages(ctx: &Context) -> Result<()> {
     let now = ctx.clock.now();
     for row in &rows {
         let when = row.salvaged_at.map_or_else(|| "at an unknown time".into(), |at| age(at, now));
-        ctx.ui.data(&escape(&format!("{}  {when}", row.id)))?;
-        ctx.ui.data(&escape(&format!("    {}", row.path.display())))?;
+        ctx.ui.data(&format!("{}  {when}", row.id))?;
+        ctx.ui.data(&format!("    {}", row.path.display()))?;
         let why = row.why.as_deref().unwrap_or("an older envctl set it aside");
         let unsaved = if row.unsaved.is_empty() { "not looked at".to_owned() } else { row.unsaved.join(", ") };
         let until = row.kept_until.map_or_else(|| "kept".into(), |until| format!("kept until {until}"));
-        ctx.ui.data(&escape(&format!("    because {why}; {until}")))?;
-        ctx.ui.data(&escape(&format!("    holds: {unsaved}")))?;
+        ctx.ui.data(&format!("    because {why}; {until}"))?;
+        ctx.ui.data(&format!("    holds: {unsaved}"))?;
     }
     Ok(())
 }

@@ -1,157 +1,25 @@
 //! What a project asks of the host, and whether the developer has agreed.
 //!
 //! An approval is for content: the digest of everything that is asked. What
-//! asks for anything else asks anew. Approvals lie in the developer's own
+//! asks for anything else asks anew. What cannot be shown is not asked. Approvals lie in the developer's own
 //! `approvals.toml`; nothing that a task brings along can write it.
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::asks::{Asks, Settled};
 use super::context::Context;
 use super::resolve::resolve;
 use super::source::Source;
-use crate::config::{CacheEntry, NetworkName, Project, SetupNetwork};
 use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock};
-use crate::error::{not_found, policy};
-use crate::identity::{StoreRef, TaskRef};
+use crate::error::{Detail, Fault, not_found, policy};
+use crate::identity::TaskRef;
+use crate::ui::{Answer, counted};
 
 /// Upper bound for the file of approvals in bytes.
 const MAX_APPROVALS: u64 = 4 << 20;
-
-/// What a project wants from the host beyond a sandbox.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asks {
-    /// The repository, as the task names it.
-    pub repo: String,
-    /// The store that the task comes from: whoever writes to it chooses image
-    /// and code. None for a checkout of this machine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub store: Option<String>,
-    /// `private` or `host`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub network: Option<String>,
-    /// Secrets, by name and form.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub secrets: Vec<String>,
-    /// Fixed ports of the host, as `inside=host`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<String>,
-    /// Setups of caches that want a network, as `name network command`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub setups: Vec<String>,
-    /// Stores besides the task's own from which fixtures come.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub stores: Vec<String>,
-}
-
-/// What of a project's wishes the command line has settled already.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Settled {
-    pub(super) network: bool,
-    pub(super) secrets: bool,
-    pub(super) ports: bool,
-}
-
-impl Asks {
-    /// What is left to ask for.
-    pub(super) fn of(repo: &str, store: Option<&StoreRef>, project: &Project, settled: Settled) -> Self {
-        let runtime = &project.runtime;
-        let network = match runtime.network {
-            Some(NetworkName::Private) => Some("private"),
-            Some(NetworkName::Host) => Some("host"),
-            Some(NetworkName::Isolated) | None => None,
-        };
-        let form = |secret: &crate::config::SecretEntry| match (secret.variable, secret.file) {
-            (true, true) => secret.name.clone(),
-            (true, false) => format!("{}:env", secret.name),
-            _ => format!("{}:file", secret.name),
-        };
-        let store = store.map(ToString::to_string);
-        let mut asks = Asks { repo: repo.to_owned(), store, ..Asks::default() };
-        if !settled.network {
-            asks.network = network.map(str::to_owned);
-        }
-        if !settled.secrets {
-            asks.secrets = runtime.secrets.iter().map(form).collect();
-            asks.secrets.sort();
-            asks.secrets.dedup();
-        }
-        if !settled.ports {
-            let fixed = runtime.ports.iter().filter_map(|port| Some(format!("{}={}", port.inside, port.host?)));
-            asks.ports = fixed.collect();
-            asks.ports.sort();
-            asks.ports.dedup();
-        }
-        let outside = |cache: &CacheEntry| {
-            let network = match cache.network {
-                SetupNetwork::None => return None,
-                SetupNetwork::Private => "private",
-                SetupNetwork::Host => "host",
-            };
-            Some(format!("{} {network} {}", cache.name, cache.setup.trim()))
-        };
-        asks.setups = project.cache.iter().filter_map(outside).collect();
-        asks.setups.sort();
-        let stores = project.fixture.iter().filter_map(|fixture| fixture.source.store.as_ref());
-        asks.stores = stores.map(ToString::to_string).collect();
-        asks.stores.sort();
-        asks.stores.dedup();
-        asks
-    }
-
-    fn is_empty(&self) -> bool {
-        self.network.is_none()
-            && self.secrets.is_empty()
-            && self.ports.is_empty()
-            && self.setups.is_empty()
-            && self.stores.is_empty()
-    }
-
-    /// Whether whoever agreed to this has agreed to `less`.
-    fn covers(&self, less: &Asks) -> bool {
-        let all = |more: &[String], less: &[String]| less.iter().all(|one| more.contains(one));
-        (&self.repo, &self.store) == (&less.repo, &less.store)
-            && (less.network.is_none() || less.network == self.network)
-            && all(&self.secrets, &less.secrets)
-            && all(&self.ports, &less.ports)
-            && all(&self.setups, &less.setups)
-            && all(&self.stores, &less.stores)
-    }
-
-    /// Names exactly this.
-    pub fn digest(&self) -> Digest {
-        // Serialising plain texts cannot fail.
-        Digest::of(&serde_json::to_vec(&("envctl approval 1", self)).unwrap_or_default())
-    }
-
-    /// Who asks: the repository, and the store whose tasks may.
-    pub fn who(&self) -> String {
-        match &self.store {
-            Some(store) => format!("{} (tasks of {store})", self.repo),
-            None => self.repo.clone(),
-        }
-    }
-
-    /// Each thing on a line of its own.
-    pub fn lines(&self) -> Vec<String> {
-        let network = self.network.iter().map(|network| match network.as_str() {
-            "host" => "the host's network, with everything that listens on this machine".to_owned(),
-            _ => "a network with an outside".to_owned(),
-        });
-        let secrets = self.secrets.iter().map(|secret| format!("the secret {secret}"));
-        let ports = self.ports.iter().map(|port| format!("the fixed port {port}"));
-        let setups = self.setups.iter().map(|setup| {
-            let mut words = setup.splitn(3, ' ');
-            let mut next = || words.next().unwrap_or_default();
-            let (name, network, command) = (next(), next(), next());
-            format!("a {network} network for the setup of the cache {name}: {command}")
-        });
-        let stores = self.stores.iter().map(|store| format!("fixtures from {store}, with your credentials for it"));
-        network.chain(secrets).chain(ports).chain(setups).chain(stores).collect()
-    }
-}
 
 /// Something that was agreed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,7 +107,11 @@ pub fn revoke(ctx: &Context, name: &str) -> Result<Vec<String>> {
     change(ctx, |all| {
         all.approval.retain(|approval| {
             let by_digest = prefix.len() >= 6 && approval.digest.hex().starts_with(prefix);
-            let named = by_digest || approval.asks.as_ref().is_some_and(|asks| asks.repo == name);
+            let named = by_digest
+                || approval
+                    .asks
+                    .as_ref()
+                    .is_some_and(|asks| [Some(&asks.repo), asks.folder.as_ref()].contains(&Some(&name.to_owned())));
             if named {
                 gone.push(approval.digest.to_string());
             }
@@ -284,13 +156,17 @@ pub fn approve_task(ctx: &Context, task: &TaskRef) -> Result<Asked> {
             .into());
     };
     let project = ctx.project(&pin.workspace)?;
-    let store = (!resolved.local).then_some(&resolved.task.store);
-    let asks = Asks::of(&resolved.identity.repo.url.to_string(), store, &project, Settled::default());
-    if asks.is_empty() {
-        return Ok(Asked::Nothing);
+    let asks = Asks::of(&resolved.identity.repo.url.to_string(), &resolved.origin(), &project, Settled::default());
+    let verdict = settle(ctx, &asks)?;
+    if matches!(verdict, Verdict::Unasked | Verdict::TooLong) && !ctx.ui.is_json() {
+        ctx.ui.status("Approval", &asked_by(&asks));
+        asks.lines().iter().try_for_each(|line| ctx.ui.whole(line))?;
     }
-    require(ctx, Some(&task.to_string()), &asks)?;
-    Ok(Asked::Agreed(asks.digest()))
+    match verdict {
+        Verdict::Agreed if asks.is_empty() => Ok(Asked::Nothing),
+        Verdict::Agreed => Ok(Asked::Agreed(asks.digest())),
+        other => Err(refused(Some(&task.to_string()), &asks, other).into()),
+    }
 }
 
 /// Makes sure that the developer agrees to what a project asks for.
@@ -298,45 +174,83 @@ pub fn approve_task(ctx: &Context, task: &TaskRef) -> Result<Asked> {
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they do not, or cannot be asked.
 pub(super) fn require(ctx: &Context, task: Option<&str>, asks: &Asks) -> Result<()> {
+    match settle(ctx, asks)? {
+        Verdict::Agreed => Ok(()),
+        other => Err(refused(task, asks, other).into()),
+    }
+}
+
+/// Whether something is agreed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Agreed,
+    /// The answer was no.
+    Refused,
+    /// There is nobody to ask.
+    Unasked,
+    /// A terminal cannot show all of it at once.
+    TooLong,
+}
+
+/// Looks at what is agreed to, and asks where that is not enough.
+fn settle(ctx: &Context, asks: &Asks) -> Result<Verdict> {
     if asks.is_empty() {
-        return Ok(());
+        return Ok(Verdict::Agreed);
     }
     let digest = asks.digest();
     let known = approvals(ctx)?;
     let agreed =
         |approval: &Approval| approval.digest == digest || approval.asks.as_ref().is_some_and(|more| more.covers(asks));
     if known.approval.iter().any(agreed) {
-        return Ok(());
+        return Ok(Verdict::Agreed);
     }
-    if ctx.options.interactive && ask(ctx, &known, asks)? {
-        return approve(ctx, digest, Some(asks.clone()));
+    if !ctx.options.interactive {
+        return Ok(Verdict::Unasked);
     }
-    let way = format!("where nobody can be asked: envctl approve --digest {digest}");
-    let hint = match task {
-        Some(task) => format!("look at it with: envctl approve {task}; {way}"),
-        None => format!("it is in its envctl.toml; {way}"),
-    };
-    Err(policy(format!("{} asks for {}, which is not approved", asks.who(), asks.lines().join(", "))).hint(hint).into())
+    let question = "Allow this, now and whenever it asks for exactly the same?";
+    match ctx.ui.agree(Some(&asked_by(asks)), &items(&known, asks), question)? {
+        Answer::Yes => approve(ctx, digest, Some(asks.clone())).map(|()| Verdict::Agreed),
+        Answer::No => Ok(Verdict::Refused),
+        Answer::TooLong => Ok(Verdict::TooLong),
+    }
 }
 
-/// Shows what is asked for, and what is new in it, and asks.
-///
-/// # Errors
-/// When the terminal goes away.
-pub(super) fn ask(ctx: &Context, known: &Approvals, asks: &Asks) -> Result<bool> {
+fn asked_by(asks: &Asks) -> String {
+    format!("the project {} asks for:", asks.who())
+}
+
+/// What is asked for, what is new in it, and its name.
+fn items(known: &Approvals, asks: &Asks) -> Vec<String> {
     let before = known.approval.iter().rev().filter_map(|approval| approval.asks.as_ref());
-    let before = before.into_iter().find(|before| before.repo == asks.repo && before.store == asks.store);
-    ctx.ui.status("Approval", &format!("the project {} asks for:", asks.who()));
+    let before = before.into_iter().find(|before| before.is_for_the_same(asks));
     let old = before.map(Asks::lines).unwrap_or_default();
-    for line in asks.lines() {
-        let new = if before.is_some() && !old.contains(&line) { " (new)" } else { "" };
-        ctx.ui.text(&format!("             {line}{new}"));
-    }
     let lines = asks.lines();
-    for line in old.iter().filter(|line| !lines.contains(line)) {
-        ctx.ui.text(&format!("             no longer: {line}"));
-    }
-    ctx.ui.confirm("Allow this, now and whenever it asks for exactly the same?")
+    let new = |line: &String| if before.is_some() && !old.contains(line) { " (new)" } else { "" };
+    let mut items: Vec<String> = lines.iter().map(|line| format!("{line}{}", new(line))).collect();
+    items.extend(old.iter().filter(|line| !lines.contains(line)).map(|line| format!("no longer: {line}")));
+    items.push(format!("all of this is {}", asks.digest()));
+    items
+}
+
+/// The error that names what is missing, each thing by itself.
+fn refused(task: Option<&str>, asks: &Asks, verdict: Verdict) -> Fault {
+    let lines = asks.lines();
+    let count = counted(lines.len() as u64, "thing, which is", "things, which are");
+    let digest = asks.digest();
+    let agree = format!("envctl approve --digest {digest}");
+    let (why, hint) = match (verdict, task) {
+        (Verdict::TooLong, Some(task)) => (
+            " and too long to be asked on this terminal",
+            format!("envctl approve {task} | less lists it; then: {agree}"),
+        ),
+        (Verdict::TooLong, None) => {
+            (" and too long to be asked on this terminal", format!("read its envctl.toml; then: {agree}"))
+        }
+        (_, Some(task)) => ("", format!("look at it with: envctl approve {task}; where nobody can be asked: {agree}")),
+        (_, None) => ("", format!("it is in its envctl.toml; where nobody can be asked: {agree}")),
+    };
+    let details = lines.into_iter().map(|line| Detail { data: line.as_str().into(), text: line }).collect();
+    policy(format!("{} asks for {count} not approved{why}", asks.who())).details(details).hint(hint)
 }
 
 /// Makes sure that repositories may be fetched from a host, or from a folder of
@@ -354,8 +268,9 @@ pub(super) fn require_host(ctx: &Context, host: &str) -> Result<()> {
         format!("on {host}")
     };
     if ctx.options.interactive {
-        ctx.ui.status("Approval", &format!("the task's repository is {what}, from which nothing was fetched yet"));
-        if ctx.ui.confirm("Fetch from it, now and later, with your own credentials for it?")? {
+        let who = format!("the task's repository is {what}, from which nothing was fetched yet");
+        let question = "Fetch from it, now and later, with your own credentials for it?";
+        if ctx.ui.agree(Some(&who), &[], question)? == Answer::Yes {
             return approve_host(ctx, host);
         }
     }
@@ -366,43 +281,26 @@ pub(super) fn require_host(ctx: &Context, host: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::asks::Setup;
     use super::*;
 
     #[test]
-    fn what_is_asked_for_has_one_name_and_every_change_another() {
-        let project = |text: &str| Project::parse(text, "envctl.toml").unwrap();
-        let asks = |text: &str| Asks::of("https://a/b", None, &project(text), Settled::default());
-        let base = asks("[runtime]\nnetwork = \"host\"\nsecrets = [\"A\", \"B\"]\nports = [\"1=\"]");
-        assert_eq!(
-            base.digest(),
-            asks("[runtime]\nports = [\"1=1\", 2]\nsecrets = [\"B\", \"A\"]\nnetwork = \"host\"").digest()
-        );
-        for other in [
-            "[runtime]\nnetwork = \"private\"\nsecrets = [\"A\", \"B\"]\nports = [\"1=\"]",
-            "[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]\nports = [\"1=\"]",
-            "[runtime]\nnetwork = \"host\"\nsecrets = [\"A:file\", \"B\"]\nports = [\"1=\"]",
-            "[runtime]\nnetwork = \"host\"\nsecrets = [\"A\", \"B\"]\nports = [\"1=2\"]",
-        ] {
-            assert_ne!(base.digest(), asks(other).digest(), "{other}");
-        }
-        let store: StoreRef = "oci:/srv/tasks".parse().unwrap();
-        let secret = project("[runtime]\nsecrets = [\"A\"]");
-        let of = |store| Asks::of("https://a/b", store, &secret, Settled::default()).digest();
-        assert_ne!(of(Some(&store)), of(None), "whoever writes to another store is another");
-        assert!(base.covers(&asks("[runtime]\nsecrets = [\"A\"]")) && base.covers(&base));
-        for more in ["secrets = [\"C\"]", "secrets = [\"A:file\"]", "network = \"private\"", "ports = [\"2=\"]"] {
-            assert!(!base.covers(&asks(&format!("[runtime]\n{more}"))), "{more}");
-        }
-        let there = Asks { store: Some(store.to_string()), ..base.clone() };
-        assert!(!there.covers(&base) && !base.covers(&there));
-        assert!(asks("[runtime]\nports = [3000]\nnetwork = \"isolated\"").is_empty());
-        let settled = Settled { network: true, secrets: true, ports: true };
-        assert!(Asks::of("x", None, &project("[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]"), settled).is_empty());
-    }
-
-    #[test]
     fn the_file_reads_back() {
-        let asks = Asks { repo: "r".into(), secrets: vec!["A".into()], ..Asks::default() };
+        let setup = Setup {
+            name: "deps".into(),
+            network: "host".into(),
+            path: "deps".into(),
+            command: "a\nb \"c\" '''d'''".into(),
+            env: vec!["X=1\n2".into()],
+        };
+        let asks = Asks {
+            repo: "r".into(),
+            folder: Some("/home/dev/shop".into()),
+            secrets: vec!["A".into()],
+            setups: vec![setup.clone(), setup],
+            stores: vec!["oci:/x".into()],
+            ..Asks::default()
+        };
         let approved_at = "2026-01-15T10:30:00Z".parse().unwrap();
         let all = Approvals {
             approval: vec![

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::evidence::{self, ArtifactRow, find};
 use super::keep;
+use super::outside::Outside;
 use super::parallel::each;
 use super::pin::Pin;
 use super::resolve::Resolved;
@@ -166,12 +167,12 @@ pub fn get_artifacts(ctx: &Context, reference: &TaskRef, names: &[String], outpu
         identity: subject.identity,
         pin: None,
         pinned_at: ctx.clock.now(),
-        local: false,
+        local: None,
     };
     let (mut folder, bytes) = bring(ctx, &*store, &resolved, &attachments)?;
     keep::flush(ctx)?;
     if let (Some(output), Some(from)) = (output, &folder) {
-        copy(from, &output)?;
+        copy(ctx, from, &output)?;
         folder = Some(output);
     }
     let artifacts = attachments.iter().map(ArtifactRow::of).collect();
@@ -179,16 +180,11 @@ pub fn get_artifacts(ctx: &Context, reference: &TaskRef, names: &[String], outpu
 }
 
 /// Plain copies that belong to the caller.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+fn copy(ctx: &Context, from: &Path, to: &Path) -> Result<()> {
+    let mut outside = Outside::begin(&ctx.ui, to)?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
         let entry = entry?;
-        let place = to.join(entry.file_name());
-        let context = || format!("cannot write {}", place.display());
-        let mut source = fs::File::open(entry.path())?;
-        // Nothing that has appeared there meanwhile is written over, or through.
-        let mut target = fs::OpenOptions::new().write(true).create_new(true).open(&place).with_context(context)?;
-        std::io::copy(&mut source, &mut target).with_context(context)?;
+        outside.put(Path::new(&entry.file_name()), &mut fs::File::open(entry.path())?)?;
     }
-    Ok(())
+    outside.finish()
 }

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use super::asks::{Checkout, Origin, real_path};
 use super::context::{Context, Located};
 use super::ground::Ground;
 use super::pin::State;
@@ -63,7 +64,8 @@ pub(super) fn take(
     let parent = ground.parent(ctx)?;
     let url: RepoUrl = snapshot::remote_url(&repo)?.parse()?;
     // Before anything is made: no store knows this task, to look at it there.
-    approval::require(ctx, None, &start::asks(&url, None, &project, runtime))?;
+    let local = checkout_of(ground).with_context(|| format!("cannot find {}", root.display()))?;
+    approval::require(ctx, None, &start::asks(&url, &local.origin, &project, runtime))?;
     let captured = capture(ctx, &repo, &project)?;
     let document = captured.document.clone();
     let (toolchain, store) = toolchain(ctx, options, &project, ground, parent.as_ref())?;
@@ -94,9 +96,18 @@ pub(super) fn take(
     let digest = ctx.pins().keep(&identity.to_bytes()?)?;
     keep(ctx, &captured)?;
     let task = Located { store, target: Target::Identity(digest) };
-    let resolved = Resolved { task, digest, identity, pin: None, pinned_at: ctx.clock.now(), local: true };
+    let resolved = Resolved { task, digest, identity, pin: None, pinned_at: ctx.clock.now(), local: Some(local) };
     borrow_commits(ctx, &resolved, &document, root);
     Ok(Taken { resolved, document })
+}
+
+/// Who writes to a checkout. A workspace holds what came from its store.
+fn checkout_of(ground: &Ground) -> std::io::Result<Checkout> {
+    let origin = match &ground.origin {
+        Some(pin) => Origin::Store(pin.store.clone()),
+        None => Origin::folder(&ground.root)?,
+    };
+    Ok(Checkout { origin, folder: real_path(&ground.root)? })
 }
 
 fn capture(ctx: &Context, repo: &git2::Repository, project: &Project) -> Result<Captured> {

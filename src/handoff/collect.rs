@@ -13,9 +13,11 @@ use glob::{MatchOptions, Pattern};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 
 use super::evidence::{Evidence, Place};
+use super::outside::Outside;
 use crate::config::Collect;
 use crate::error::usage;
 use crate::identity::{ArtifactType, Handoff};
+use crate::ui::Ui;
 
 /// Files that one publish attaches.
 const MOST_FILES: usize = 500;
@@ -88,34 +90,18 @@ pub(super) fn collect(root: &Path, wanted: &[Collect], handoff: &Handoff) -> Res
 ///
 /// # Errors
 /// When the folder is not empty, or a file cannot be read or written.
-pub(super) fn copy(files: &[Evidence], output: &Path) -> Result<u64> {
-    check_output(output)?;
+pub(super) fn copy(ui: &Ui, files: &[Evidence], output: &Path) -> Result<u64> {
+    let mut outside = Outside::begin(ui, output)?;
     let mut bytes = 0;
     for file in files {
-        let place = match &file.place {
-            Place::Below(_, path) => output.join(path),
-            Place::Named(path) => output.join(path.file_name().unwrap_or(path.as_os_str())),
+        let path = match &file.place {
+            Place::Below(_, path) => path,
+            Place::Named(path) => Path::new(path.file_name().unwrap_or(path.as_os_str())),
         };
-        let context = || format!("cannot write {}", place.display());
-        std::fs::create_dir_all(place.parent().unwrap_or(output)).with_context(context)?;
-        let mut target = std::fs::OpenOptions::new().write(true).create_new(true).open(&place).with_context(context)?;
-        bytes += std::io::copy(&mut file.place.open()?, &mut target).with_context(context)?;
+        bytes += outside.put(path, &mut file.place.open()?)?;
     }
+    outside.finish()?;
     Ok(bytes)
-}
-
-/// Evidence goes to a folder of its own.
-///
-/// # Errors
-/// [`crate::error::Kind::Usage`] when there is something in it.
-pub(super) fn check_output(output: &Path) -> Result<()> {
-    let is_file = output.symlink_metadata().is_ok_and(|meta| !meta.is_dir());
-    if is_file || std::fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(usage(format!("{} is not an empty folder", output.display()))
-            .hint("name a folder that is empty, or not there yet: --output DIR")
-            .into());
-    }
-    Ok(())
 }
 
 struct Rule {

@@ -124,7 +124,7 @@ pub(super) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
     // A rewrite rule is the developer's own word, and so is a checkout of theirs.
     if url == resolved.identity.repo.url.to_string()
-        && !resolved.local
+        && resolved.local.is_none()
         && !ctx.options.offline
         && !mirror(ctx, resolved).has(&document.base)
     {

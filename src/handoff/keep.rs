@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::context::Context;
+use super::outside;
 use crate::digest::{Digest, Verified};
 use crate::disk::{self, Durability, lock::FileLock, remove, scratch::Scratch};
 use crate::identity::Provenance;
@@ -142,6 +143,11 @@ pub(super) fn folder(ctx: &Context, identity: &Digest, artifacts: &[&Provenance]
             .or_else(|_| fs::copy(&from, &to).map(drop))
             .with_context(|| format!("cannot name {} {name}", from.display()))?;
     }
+    outside::search(&ctx.ui, draft.path())?;
+    let told = |(name, artifact): (&String, &&Provenance)| {
+        (*name != artifact.name).then(|| (artifact.name.clone(), name.clone()))
+    };
+    outside::tell(&ctx.ui, &names.iter().zip(artifacts).filter_map(told).collect::<Vec<_>>());
     fs::set_permissions(draft.path(), fs::Permissions::from_mode(0o555))?;
     match fs::rename(draft.path(), &place) {
         Err(_) if place.is_dir() => {}

@@ -61,14 +61,7 @@ pub(super) fn current(ctx: &Context, source: &Source<'_>) -> Result<(Resolved, b
     let from_store = || -> Result<Resolved> {
         let (_, artifact, identity) = from_store(source.store()?, &task)?;
         let digest = crate::digest::Digest::of(&artifact.identity);
-        Ok(Resolved {
-            task: task.clone(),
-            digest,
-            identity,
-            pin: pin.clone(),
-            pinned_at: ctx.clock.now(),
-            local: false,
-        })
+        Ok(Resolved { task: task.clone(), digest, identity, pin: pin.clone(), pinned_at: ctx.clock.now(), local: None })
     };
     if ctx.options.offline && pin.is_some() {
         return Ok((resolve(source, None, false)?, false));
@@ -86,7 +79,7 @@ pub(super) fn current(ctx: &Context, source: &Source<'_>) -> Result<(Resolved, b
         && let Some(identity) = ctx.pins().identity(&digest)?
     {
         ctx.ui.detail(&format!("taken from this machine: {error:#}"));
-        return Ok((Resolved { task, digest, identity, pin: None, pinned_at: ctx.clock.now(), local: false }, false));
+        return Ok((Resolved { task, digest, identity, pin: None, pinned_at: ctx.clock.now(), local: None }, false));
     }
     Err(error)
 }

@@ -8,6 +8,7 @@
 
 mod approval;
 mod arrived;
+mod asks;
 mod batch;
 mod bring;
 mod caches;
@@ -34,6 +35,7 @@ mod lineage;
 mod live;
 mod look;
 mod moved;
+mod outside;
 mod parallel;
 mod pin;
 mod place;
@@ -62,8 +64,9 @@ mod tasks;
 mod tell;
 mod unsaved;
 
-pub use approval::{Approval, Approvals, Asked, Asks, Host, approvals, approve, approve_host, approve_task, revoke};
+pub use approval::{Approval, Approvals, Asked, Host, approvals, approve, approve_host, approve_task, revoke};
 pub use arrived::Arrived;
+pub use asks::{Asks, Setup};
 pub use batch::{Command, parse_batch};
 pub use bring::{Gotten, get_artifacts};
 pub use caches::{

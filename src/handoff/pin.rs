@@ -1,5 +1,9 @@
 //! Pins: what the first `enter` of a task settled. From then on re-entering
 //! needs no network and never jumps.
+//!
+//! Invariant: the name of a pin's file has a short key of its store, and finds it;
+//! what the pin itself says of store, task and folder decides whose it is. Nothing
+//! of a pin is used, or written over, before that was compared.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -176,6 +180,19 @@ fn suffix(into: Option<&Path>) -> String {
     into.map_or_else(String::new, |into| format!("@{}", Digest::of(into.as_os_str().as_encoded_bytes()).short()))
 }
 
+/// The pin in a file, if it is that of this task of this store.
+fn read_of(file: &Path, store: &str, slug: &str, into: Option<&Path>) -> Result<Option<Pin>> {
+    let Some(pin) = disk::read_json::<Pin>(file)? else { return Ok(None) };
+    let same = pin.store == store && pin.slug == slug && into.is_none_or(|into| into == pin.workspace);
+    if !same {
+        let (file, other) = (file.display(), pin.reference());
+        return Err(integrity(format!("{file} is that of {other}, and not of {slug} in {store}"))
+            .hint(format!("if you know {other}: envctl workspace rm {other}; else remove the file"))
+            .into());
+    }
+    Ok(Some(pin))
+}
+
 /// The pins of this machine, and the identities that they name.
 #[derive(Clone, Debug)]
 pub(super) struct Pins {
@@ -193,11 +210,16 @@ impl Pins {
         self.paths.pin(&task.store.key(), &format!("{}{}", task.slug(), suffix(into)))
     }
 
+    /// What is pinned for a task.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Integrity`] when another task's pin lies there.
     pub(super) fn read(&self, task: &Located, into: Option<&Path>) -> Result<Option<Pin>> {
-        disk::read_json(&self.place(task, into))
+        read_of(&self.place(task, into), &task.store.to_string(), &task.slug(), into)
     }
 
     pub(super) fn write(&self, task: &Located, into: Option<&Path>, pin: &Pin) -> Result<()> {
+        self.read(task, into)?;
         disk::write_json(&self.place(task, into), pin, Durability::Flushed)
     }
 
@@ -215,17 +237,25 @@ impl Pins {
 
     /// The same pin as it is now; `None` when there is none, or another one.
     pub(super) fn again(&self, pin: &Pin) -> Result<Option<Pin>> {
-        let now: Option<Pin> = disk::read_json(&self.file(pin)?)?;
+        let now = self.now(pin)?;
         Ok(now.filter(|now| now.identity == pin.identity && now.workspace == pin.workspace))
+    }
+
+    /// What lies where a pin was read.
+    fn now(&self, pin: &Pin) -> Result<Option<Pin>> {
+        let into = (!self.is_managed(pin)).then_some(pin.workspace.as_path());
+        read_of(&self.file(pin)?, &pin.store, &pin.slug, into)
     }
 
     /// Writes a pin that was read before.
     pub(super) fn put(&self, pin: &Pin) -> Result<()> {
+        self.now(pin)?;
         disk::write_json(&self.file(pin)?, pin, Durability::Flushed)
     }
 
     /// Forgets a pin; the identity stays.
     pub(super) fn forget(&self, pin: &Pin) -> Result<()> {
+        self.now(pin)?;
         let file = self.file(pin)?;
         match fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -293,6 +323,7 @@ impl Pins {
 
     /// Forgets a task whose workspace is gone, and its identity.
     pub(super) fn forget_task(&self, task: &Located, identity: &Digest) -> Result<()> {
+        self.read(task, None)?;
         for path in [self.place(task, None), self.paths.identity(identity)] {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -95,7 +95,7 @@ pub(super) fn make_workspace(
         identity: resolved.identity.clone(),
         pin: current,
         pinned_at: resolved.pinned_at,
-        local: resolved.local,
+        local: resolved.local.clone(),
     };
     let found = hydrate::look(ctx, &resolved, &place.path, renew)?;
     if let Workspace::Taken(other) = &found {

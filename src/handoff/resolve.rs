@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
+use super::asks::{Checkout, Origin};
 use super::context::{Context, Located};
 use super::pin::Pin;
 use super::source::Source;
@@ -25,10 +26,15 @@ pub(super) struct Resolved {
     /// When the identity was resolved.
     pub(super) pinned_at: Timestamp,
     /// A checkout of this machine, which no store knows.
-    pub(super) local: bool,
+    pub(super) local: Option<Checkout>,
 }
 
 impl Resolved {
+    /// Who chooses what is in it.
+    pub(super) fn origin(&self) -> Origin {
+        self.local.as_ref().map_or_else(|| Origin::store(&self.task.store), |checkout| checkout.origin.clone())
+    }
+
     /// The same once more.
     pub(super) fn again(&self) -> Self {
         Resolved {
@@ -37,7 +43,7 @@ impl Resolved {
             identity: self.identity.clone(),
             pin: self.pin.clone(),
             pinned_at: self.pinned_at,
-            local: self.local,
+            local: self.local.clone(),
         }
     }
 }
@@ -98,11 +104,11 @@ pub(super) fn resolve(source: &Source<'_>, into: Option<&Path>, refresh: bool) -
         && let Some(identity) = pins.identity(&pin.identity)?
     {
         let (digest, pinned_at) = (pin.identity, pin.pinned_at);
-        return Ok(Resolved { task, digest, identity, pin: Some(pin.clone()), pinned_at, local: false });
+        return Ok(Resolved { task, digest, identity, pin: Some(pin.clone()), pinned_at, local: None });
     }
     let (_, artifact, identity) = from_store(source.store()?, &task)?;
     ctx.open_roots()?;
     let digest = pins.keep(&artifact.identity)?;
     crate::crash::point("cold.resolved");
-    Ok(Resolved { task, digest, identity, pin, pinned_at: ctx.clock.now(), local: false })
+    Ok(Resolved { task, digest, identity, pin, pinned_at: ctx.clock.now(), local: None })
 }

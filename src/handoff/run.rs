@@ -26,7 +26,7 @@ use super::resolve::{Resolved, resolve};
 use super::run_report::{CommandReport, LeaseReport, RunReport, not_run};
 use super::source::Source;
 use super::start::{self, RuntimeOptions};
-use super::{collect, gc, keep, tell};
+use super::{collect, gc, keep, outside, tell};
 use crate::cache::{Record, Trees};
 use crate::disk::lock::{FileLock, SharedLock};
 use crate::error::{Fault, usage};
@@ -73,7 +73,7 @@ pub fn run(ctx: &Context, options: &RunOptions, report: &mut RunReport) -> Resul
     report.report.schema = 1;
     if let Some(output) = &options.output {
         // Not after hours.
-        collect::check_output(&ctx.cwd.join(output))?;
+        outside::must_be_empty(&ctx.cwd.join(output))?;
     }
     ctx.open_roots()?;
     let begun = report.report.clone();
@@ -420,7 +420,7 @@ impl<'a> Runner<'a> {
             self.ctx.ui.warn(&format!("not collected: {left_out}"));
         }
         files.extend(found.files);
-        let bytes = collect::copy(&files, output)?;
+        let bytes = collect::copy(&self.ctx.ui, &files, output)?;
         let what = format!("{} files, {}, at {}", files.len(), crate::ui::human_bytes(bytes), output.display());
         self.ctx.ui.status("Collected", &what);
         Ok(())

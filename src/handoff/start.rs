@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::approval::{self, Asks, Settled};
+use super::approval;
+use super::asks::{Asks, Origin, Settled};
 use super::context::Context;
 use super::fetch;
 use super::hydrate;
 use super::resolve::Resolved;
 use crate::config::{self, NetworkName, Project, Service};
 use crate::error::{Fault, usage};
-use crate::identity::{RepoUrl, StoreRef};
+use crate::identity::RepoUrl;
 use crate::image::{Image, Pulled, User};
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::runtime::{
@@ -94,8 +95,7 @@ pub(super) fn deadline_of_its_own(ctx: &Context, workspace: &Path, options: &Run
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they do not.
 pub(super) fn approve(ctx: &Context, resolved: &Resolved, project: &Project, options: &RuntimeOptions) -> Result<()> {
-    let store = (!resolved.local).then_some(&resolved.task.store);
-    let asks = asks(&resolved.identity.repo.url, store, project, options);
+    let asks = asks(&resolved.identity.repo.url, &resolved.origin(), project, options);
     approval::require(ctx, Some(&resolved.task.reference()), &asks)
 }
 
@@ -178,9 +178,9 @@ pub(super) fn spec(
 }
 
 /// What a project asks of this machine, as far as the flags do not settle it.
-pub(super) fn asks(url: &RepoUrl, store: Option<&StoreRef>, project: &Project, options: &RuntimeOptions) -> Asks {
+pub(super) fn asks(url: &RepoUrl, origin: &Origin, project: &Project, options: &RuntimeOptions) -> Asks {
     let settled = Settled { network: options.network.is_some(), secrets: options.no_secrets, ports: false };
-    Asks::of(&url.to_string(), store, project, settled)
+    Asks::of(&url.to_string(), origin, project, settled)
 }
 
 /// The project's ports and the developer's; who names a port's place on the

@@ -17,7 +17,7 @@ pub use document::{
     Toolchain, Workdir,
 };
 pub use lifetime::{Lifetime, Wish};
-pub use names::{Commit, ImageRef, TaskId};
+pub use names::{Commit, ImageRef, TaskId, outside_name};
 pub use provenance::{ArtifactType, EnvironmentIdentity, MAX_PROVENANCE, Made, Provenance};
 pub use reference::{StoreRef, Target, TaskRef};
 pub use summary::{SUMMARY, Summary};

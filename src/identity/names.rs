@@ -1,4 +1,5 @@
-//! Names parsed at the boundary: task IDs, commits, pinned images.
+//! Names parsed at the boundary: task IDs, commits, pinned images; and what becomes
+//! of the names of foreign files.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,6 +8,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::Digest;
 use crate::error::{Fault, integrity, usage};
+use crate::git::check_entry_name;
+use crate::visible::is_for_names;
+
+/// The longest name of a foreign file in bytes: what file systems take, less room
+/// for a suffix.
+const MAX_NAME: usize = 200;
+
+/// What stands before a foreign name that would be obeyed by itself.
+const HARMLESS: &str = "artifact-";
 
 macro_rules! serde_as_text {
     ($name:ident) => {
@@ -149,6 +159,33 @@ impl fmt::Display for ImageRef {
 
 serde_as_text!(ImageRef);
 
+/// The name under which a foreign file, or a folder, may lie outside of a sandbox:
+/// its own where that is one plain name which nothing obeys, otherwise one that
+/// begins with `artifact-`. Every such name goes through here.
+pub fn outside_name(name: &[u8]) -> String {
+    let plain = std::str::from_utf8(name).ok().filter(|name| !name.is_empty());
+    if let Some(name) = plain.filter(|name| is_harmless(name)) {
+        return name.to_owned();
+    }
+    let prefixed = plain.map(|name| format!("{HARMLESS}{name}")).filter(|name| is_harmless(name));
+    prefixed.unwrap_or_else(|| format!("{HARMLESS}{}", Digest::of(name).short()))
+}
+
+/// Whether a name is one part of a path for whatever reads it, all of it is seen,
+/// and neither shells, programs that look for hidden files nor git make anything
+/// of it. Without a `HEAD` no folder is a repository, whatever else is in it.
+fn is_harmless(name: &str) -> bool {
+    // NTFS drops trailing dots and spaces, and `name:stream` names `name`.
+    let folded = name.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
+    !name.is_empty()
+        && name.len() <= MAX_NAME
+        && !name.starts_with(['.', '-'])
+        && !name.contains(['/', '\\'])
+        && name.chars().all(is_for_names)
+        && check_entry_name(name.as_bytes(), false).is_ok()
+        && !folded.eq_ignore_ascii_case("HEAD")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +221,49 @@ mod tests {
         }
         for bad in [format!("debian@{digest}"), "r.example/a:tag".into(), format!("r.example/../b@{digest}")] {
             assert!(bad.parse::<ImageRef>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn case_26_foreign_names_that_would_be_obeyed_are_replaced() {
+        for good in
+            ["unit.xml", "a b", "ünïcode", "a..b", "head", "HEAD.txt", "config", "git", "x.git", &"x".repeat(200)]
+        {
+            let expected = if good == "head" { "artifact-head" } else { good };
+            assert_eq!(outside_name(good.as_bytes()), expected);
+        }
+        for kept in [".git", ".GIT", ".bashrc", "-rf", "HEAD", "Head.", "HEAD::$DATA", "git~1", "GIT~1", "..", "."] {
+            assert_eq!(outside_name(kept.as_bytes()), format!("artifact-{kept}"));
+        }
+        let long = "x".repeat(201);
+        for bad in
+            ["", "a/b", "../x", "a\\b", "a\nb", "a\0b", "a\u{202e}b", "a\u{ad}b", "a\u{e0041}", "a\u{3000}b", &long]
+        {
+            let name = outside_name(bad.as_bytes());
+            assert!(name.len() == 21 && name.starts_with("artifact-"), "{bad:?}: {name}");
+        }
+        assert_ne!(outside_name(b"a/b"), outside_name(b"a/c"));
+        assert!(outside_name(b"\xff.xml").starts_with("artifact-"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn case_47_a_foreign_name_is_one_harmless_name(
+            name in prop_oneof![
+                any::<Vec<u8>>(),
+                any::<String>().prop_map(String::into_bytes),
+                r"[. \-]{0,2}(g|G)\u{200c}?(i|I)\u{feff}?t(~[0-9])?[. :]{0,2}".prop_map(String::into_bytes),
+                "(?i)[. ]{0,2}head[. :]{0,2}".prop_map(String::into_bytes),
+            ],
+        ) {
+            let chosen = outside_name(&name);
+            prop_assert!(is_harmless(&chosen), "{:?}", chosen);
+            prop_assert!(!chosen.starts_with(['.', '-']) && !chosen.contains(['/', '\\', '\0']));
+            prop_assert!(chosen.chars().all(crate::visible::is_visible));
+            prop_assert!(check_entry_name(chosen.as_bytes(), false).is_ok());
+            prop_assert_eq!(outside_name(chosen.as_bytes()), chosen);
         }
     }
 

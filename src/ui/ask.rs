@@ -1,10 +1,40 @@
-//! Questions, on the terminal.
+//! Questions, on the terminal. A question is asked when all of it is seen, and
+//! not otherwise: what is asked for stands above it, one thing after the other,
+//! each row of it behind a margin that nothing within can leave.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use anyhow::{Context, Result};
+use rustix::termios::tcgetwinsize;
+use unicode_width::UnicodeWidthChar;
 
+use super::escape::shown;
 use super::{Ui, escape};
+use crate::error::policy;
+
+/// Characters of an answer, or of the question before a choice.
+const LONG: usize = 200;
+
+/// A narrower terminal has no room beside the margin.
+const NARROWEST: usize = 40;
+
+/// The screen of those that do not say.
+const USUAL: (usize, usize) = (24, 80);
+
+/// The margin of what is asked for, and of its further rows.
+const MARGIN: &str = "             ";
+const FURTHER: &str = "           | ";
+
+/// What became of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was answered with yes.
+    Yes,
+    /// It was answered with no, or not at all.
+    No,
+    /// It was not asked: the terminal cannot show all of it at once.
+    TooLong,
+}
 
 impl Ui {
     /// Lets one of several answers be chosen, the first by default; `None` when
@@ -13,8 +43,9 @@ impl Ui {
     /// # Errors
     /// When the terminal goes away.
     pub fn choose(&self, question: &str, answers: &[&str]) -> Result<Option<usize>> {
-        let answers: Vec<String> = answers.iter().map(|answer| escape(answer)).collect();
-        let asked = dialoguer::Select::new().with_prompt(escape(question)).items(&answers).default(0).interact_opt();
+        let answers: Vec<String> = answers.iter().map(|answer| shown(answer, LONG)).collect();
+        let asked =
+            dialoguer::Select::new().with_prompt(shown(question, LONG)).items(&answers).default(0).interact_opt();
         match asked {
             // Ctrl-C is an answer: none of them.
             Err(dialoguer::Error::IO(error)) if error.kind() == ErrorKind::Interrupted => Ok(None),
@@ -27,16 +58,164 @@ impl Ui {
     /// # Errors
     /// When the terminal goes away.
     pub fn line(&self, question: &str) -> Result<String> {
-        let asked = dialoguer::Input::<String>::new().with_prompt(escape(question)).allow_empty(true).interact_text();
+        let question = shown(question, LONG);
+        let asked = dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true).interact_text();
         asked.context("cannot ask on this terminal")
     }
 
     /// Asks a yes-or-no question; `false` when it is not answered with yes.
     ///
     /// # Errors
-    /// When the terminal goes away.
+    /// [`crate::error::Kind::Policy`] when it is too long to be shown at once;
+    /// also when the terminal goes away.
     pub fn confirm(&self, question: &str) -> Result<bool> {
+        match self.agree(None, &[], question)? {
+            Answer::TooLong => Err(policy(format!("this is too long to be asked: {question}")).into()),
+            answer => Ok(answer == Answer::Yes),
+        }
+    }
+
+    /// Shows what is asked for, after who asks for it, and asks a yes-or-no
+    /// question about all of it; nothing is shown when it does not fit.
+    ///
+    /// # Errors
+    /// When the terminal goes away.
+    pub fn agree(&self, who: Option<&str>, items: &[String], question: &str) -> Result<Answer> {
+        let (rows, columns) = screen();
+        let Some(text) = laid_out(who, items, question, rows, columns) else { return Ok(Answer::TooLong) };
+        let verb = format!("{:>10} ", "Approval");
+        for line in &text {
+            // The verb stands at the head of the first row.
+            match line.strip_prefix(&verb) {
+                Some(rest) => self.stderr(&format!("{}{rest}", self.paint(&verb, "1;32"))),
+                None => self.stderr(line),
+            }
+        }
         let asked = dialoguer::Confirm::new().with_prompt(escape(question)).default(false).interact_opt();
-        Ok(asked.context("cannot ask on this terminal")? == Some(true))
+        let yes = asked.context("cannot ask on this terminal")? == Some(true);
+        Ok(if yes { Answer::Yes } else { Answer::No })
+    }
+}
+
+/// Rows and columns of the terminal.
+fn screen() -> (usize, usize) {
+    match tcgetwinsize(io::stderr()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row.into(), size.ws_col.into()),
+        _ => USUAL,
+    }
+}
+
+/// The rows above a question; `None` when they and the question do not fit on
+/// the screen.
+fn laid_out(who: Option<&str>, items: &[String], question: &str, rows: usize, columns: usize) -> Option<Vec<String>> {
+    // Answered at the end of its own row, with a row to spare.
+    let needed = width(&escape(question)) + " [y/N] yes".len();
+    let room = rows.checked_sub(needed.div_ceil(columns.max(1)) + 1)?;
+    if columns < NARROWEST && !(who.is_none() && items.is_empty()) {
+        return None;
+    }
+    let verb = format!("{:>10} ", "Approval");
+    let mut text = Vec::new();
+    let who = who.map(|who| (verb.as_str(), who)).into_iter();
+    for (margin, item) in who.chain(items.iter().map(|item| (MARGIN, item.as_str()))) {
+        // What is longer than the screen needs no look at its end.
+        if item.len() > rows * columns * 4 {
+            return None;
+        }
+        text.extend(wrapped(&escape(item), margin, columns));
+        if text.len() > room {
+            return None;
+        }
+    }
+    Some(text)
+}
+
+/// A text in rows that end before the terminal would begin another one.
+fn wrapped(text: &str, margin: &str, columns: usize) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut row = margin.to_owned();
+    let mut used = margin.len();
+    for c in text.chars() {
+        let wide = wide(c);
+        if used + wide >= columns {
+            all.push(std::mem::replace(&mut row, FURTHER.to_owned()));
+            used = FURTHER.len();
+        }
+        row.push(c);
+        used += wide;
+    }
+    all.push(row);
+    all
+}
+
+fn width(text: &str) -> usize {
+    text.chars().map(wide).sum()
+}
+
+/// Cells of a character, more rather than fewer: terminals differ in some.
+fn wide(c: char) -> usize {
+    c.width_cjk().unwrap_or(1).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::visible::is_visible;
+    use proptest::prelude::*;
+
+    fn texts(items: &[&str]) -> Vec<String> {
+        items.iter().map(|item| (*item).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_laid_out() {
+        let fits = |items: &[String]| laid_out(Some("the project x asks for:"), items, "Allow this?", 24, 80).is_some();
+        assert!(fits(&texts(&["the secret A", "the secret B"])));
+        assert!(fits(&vec!["the secret A".to_owned(); 21]));
+        assert!(!fits(&vec!["the secret A".to_owned(); 22]));
+        assert!(!fits(&[" ".repeat(5000)]));
+        assert!(!fits(&["\n".repeat(2000)]));
+        assert!(!fits(&["x".repeat(10_000_000)]));
+        assert!(laid_out(Some("x"), &texts(&["y"]), "Allow this?", 24, 20).is_none());
+        assert!(laid_out(None, &[], &"x".repeat(5000), 24, 80).is_none());
+    }
+
+    #[test]
+    fn a_line_break_or_a_full_row_begins_no_line() {
+        let spaces = " ".repeat(80 - MARGIN.len() - 6);
+        let items = [format!("FIRST{spaces}no longer: x"), "FIRST\nno longer: y".to_owned()];
+        let text = laid_out(Some("w"), &items, "?", 24, 80).unwrap();
+        assert!(text[2].starts_with(FURTHER) && text[2].contains("longer: x"), "{text:#?}");
+        assert_eq!(text[3], format!("{MARGIN}FIRST\\nno longer: y"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn a_question_stays_within_its_lines(
+            who in any::<String>(),
+            items in proptest::collection::vec("(?s)(.{0,40}|[ \n\t\u{3000}x日\u{301}\u{202e}]{0,200})", 0..12),
+            rows in 0..60_usize,
+            columns in 0..200_usize,
+        ) {
+            let Some(text) = laid_out(Some(&who), &items, "Allow this?", rows, columns) else { return Ok(()) };
+            prop_assert!(text.len() < rows);
+            for row in &text {
+                prop_assert!(row.chars().all(is_visible), "{:?}", row);
+                prop_assert!(width(row) < columns);
+            }
+            // Nothing is left out, and nothing but an item begins a line.
+            let mut left = text.iter().skip(1).skip_while(|row| row.starts_with(FURTHER)).peekable();
+            for item in &items {
+                let mut whole = left.next().and_then(|row| row.strip_prefix(MARGIN)).unwrap_or("?").to_owned();
+                while let Some(more) = left.peek().and_then(|row| row.strip_prefix(FURTHER)) {
+                    whole += more;
+                    left.next();
+                }
+                prop_assert_eq!(whole, escape(item));
+            }
+            prop_assert_eq!(left.next(), None);
+        }
     }
 }

@@ -1,5 +1,7 @@
-//! The only place that prints. stdout is data, stderr is everything else, and
-//! nothing from outside reaches a terminal unescaped.
+//! The only place that prints. stdout is data, stderr is everything else.
+//!
+//! Invariant: who prints escapes, and sets an end to what is long. A caller hands
+//! over text as it came; only [`Ui::raw`] lets it pass as it is.
 
 mod ask;
 mod escape;
@@ -10,15 +12,33 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::Result;
 use serde::Serialize;
 
+pub use ask::Answer;
+use escape::shown;
 pub use escape::{bytes as human_bytes, escape};
 pub use progress::{Bar, Progress};
 
 use crate::env::Env;
 use crate::error::{self, Kind};
 use crate::secret;
+use crate::visible::is_visible;
 
 /// How many of the things that an error is about are shown.
 const MAX_DETAILS: usize = 30;
+
+/// How many causes of an error are shown.
+const MAX_CAUSES: usize = 10;
+
+/// Characters of a message, a cause, a hint, a line on stderr.
+const LONG_MESSAGE: usize = 2000;
+
+/// Characters of one of the things that an error is about, or that `-v` shows.
+const LONG_DETAIL: usize = 1000;
+
+/// Characters of a line of a result.
+const LONG_DATA: usize = 4000;
+
+/// Characters of a line of code, which somebody wants to have whole.
+const LONG_CODE: usize = 1 << 16;
 
 /// When to colour stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -73,6 +93,32 @@ impl Ui {
     /// # Errors
     /// When stdout cannot be written; a reader that went away is no error.
     pub fn data(&self, line: &str) -> Result<()> {
+        write_stdout(&format!("{}\n", shown(line, LONG_DATA).trim_end()))
+    }
+
+    /// A line of somebody's code, on stdout: its tabs stay.
+    ///
+    /// # Errors
+    /// As [`Ui::data`].
+    pub fn code(&self, line: &str) -> Result<()> {
+        write_stdout(&format!("{}\n", escape::shown_code(line, LONG_CODE)))
+    }
+
+    /// A line of the result that somebody has to read to its end: escaped, and
+    /// never cut.
+    ///
+    /// # Errors
+    /// As [`Ui::data`].
+    pub fn whole(&self, line: &str) -> Result<()> {
+        write_stdout(&format!("{}\n", escape(line)))
+    }
+
+    /// A line of the result as it is, however it is spelled and however long: for
+    /// what the developer or envctl itself has named, and scripts read.
+    ///
+    /// # Errors
+    /// As [`Ui::data`].
+    pub fn raw(&self, line: &str) -> Result<()> {
         write_stdout(&format!("{line}\n"))
     }
 
@@ -87,21 +133,21 @@ impl Ui {
     /// A step that was taken: a right-aligned verb and its object.
     pub fn status(&self, verb: &str, object: &str) {
         if !self.quiet {
-            self.stderr(&format!("{} {}", self.paint(&format!("{verb:>10}"), "1;32"), escape(object)));
+            self.stderr(&format!("{} {}", self.paint(&format!("{verb:>10}"), "1;32"), shown(object, LONG_MESSAGE)));
         }
     }
 
     /// Something only `-v` shows.
     pub fn detail(&self, line: &str) {
         if self.verbose && !self.quiet {
-            self.stderr(&format!("{} {}", self.paint("    detail", "2"), escape(line)));
+            self.stderr(&format!("{} {}", self.paint("    detail", "2"), shown(line, LONG_DETAIL)));
         }
     }
 
     /// Something the user should know although the command goes on. Shown in
     /// `--quiet` too.
     pub fn warn(&self, line: &str) {
-        self.stderr(&format!("{} {}", self.paint("warning:", "1;33"), escape(line)));
+        self.stderr(&format!("{} {}", self.paint("warning:", "1;33"), shown(line, LONG_MESSAGE)));
     }
 
     /// The end of a failed command. In JSON the error goes to stdout.
@@ -111,25 +157,25 @@ impl Ui {
             return;
         }
         let (message, causes) = message_and_causes(error);
-        self.stderr(&format!("{} {}", self.paint("error:", "1;31"), escape(&message)));
+        self.stderr(&format!("{} {}", self.paint("error:", "1;31"), shown(&message, LONG_MESSAGE)));
         for cause in causes {
-            self.stderr(&format!("  {} {}", self.paint("cause:", "2"), escape(&cause)));
+            self.stderr(&format!("  {} {}", self.paint("cause:", "2"), shown(&cause, LONG_MESSAGE)));
         }
         let details = error::details_of(error);
         for detail in details.iter().take(MAX_DETAILS) {
-            self.stderr(&format!("  {}", escape(&detail.text)));
+            self.stderr(&format!("  {}", shown(&detail.text, LONG_DETAIL)));
         }
         if details.len() > MAX_DETAILS {
             self.stderr(&format!("  ... and {} more; --json lists them all", details.len() - MAX_DETAILS));
         }
         if let Some(hint) = error::hint_of(error) {
-            self.stderr(&format!("  {} {}", self.paint("hint:", "1;36"), escape(&hint)));
+            self.stderr(&format!("  {} {}", self.paint("hint:", "1;36"), shown(&hint, LONG_MESSAGE)));
         }
     }
 
     /// Text of several lines, such as a usage error.
     pub fn text(&self, text: &str) {
-        text.lines().for_each(|line| self.stderr(&escape(line)));
+        text.lines().for_each(|line| self.stderr(&shown(line, LONG_MESSAGE)));
     }
 
     /// Progress over several parts that move bytes.
@@ -168,7 +214,9 @@ impl ErrorReport {
     pub fn new(error: &anyhow::Error, exit_code: u8) -> Self {
         let (message, causes) = message_and_causes(error);
         let details = error::details_of(error).iter().map(|detail| detail.data.clone()).collect();
-        let (kind, hint) = (error::kind_of(error), error::hint_of(error));
+        let short = |text: String| escape::cut(&secret::hide(&text), LONG_MESSAGE).into_owned();
+        let (kind, hint) = (error::kind_of(error), error::hint_of(error).map(short));
+        let (message, causes) = (short(message), causes.into_iter().map(short).collect());
         let body = ErrorBody { kind, message, causes, details, hint, exit_code };
         ErrorReport { error: body }
     }
@@ -183,16 +231,17 @@ fn message_and_causes(error: &anyhow::Error) -> (String, Vec<String>) {
             seen.push(text);
         }
     }
+    seen.truncate(1 + MAX_CAUSES);
     (message, seen.split_off(1))
 }
 
-/// JSON for people and machines: control characters beyond those that JSON
-/// itself escapes are written as `\u` sequences, so that it is safe to look at.
+/// JSON for people and machines: characters that nobody sees, beyond those that
+/// JSON itself escapes, are written as `\u` sequences, so that it is safe to look at.
 fn render_json<T: Serialize>(value: &T) -> Result<String> {
     let text = serde_json::to_string_pretty(value)?;
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c != '\n' && escape::is_unsafe(c) {
+        if c != '\n' && !is_visible(c) {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
                 out.push_str(&format!("\\u{unit:04x}"));
@@ -224,6 +273,14 @@ mod tests {
         assert!(!text.contains('\u{1b}') && !text.contains('\u{9b}') && !text.contains('\u{202e}'));
         let back: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(back["task"], "a\u{1b}[2J\u{9b}31m\u{202e}b\nc");
+    }
+
+    #[test]
+    fn an_error_of_megabytes_is_cut_for_programs_too() {
+        let long = "x".repeat(4_000_000);
+        let error = (0..50).fold(anyhow::anyhow!("first"), |error, n| error.context(format!("{n} {long}")));
+        let text = render_json(&ErrorReport::new(&error, 1)).unwrap();
+        assert!(text.len() < 1 << 15 && text.contains("characters left out"), "{}", text.len());
     }
 
     #[test]

@@ -9,7 +9,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{escape, human_bytes};
+use super::escape::shown;
+use super::human_bytes;
+
+/// Characters of what a bar is about.
+const LONG_LABEL: usize = 80;
 
 const DELAY: Duration = Duration::from_millis(300);
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -45,7 +49,7 @@ impl Progress {
 
     /// A part that will move `total` bytes.
     pub fn bar(&self, label: &str, total: u64) -> Bar {
-        let label = escape(label);
+        let label = shown(label, LONG_LABEL);
         let bar = match &self.mode {
             Mode::Bars(bars) => {
                 let bar = bars.add(ProgressBar::new(total).with_message(label.clone()));

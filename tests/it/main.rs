@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers outside #[test] functions may fail the test too")]
 
 mod approval;
+mod asked;
 mod caches;
 mod crash;
 mod credentials;
@@ -18,8 +19,10 @@ mod history;
 mod hostile_git;
 mod hostile_image;
 mod image;
+mod names_outside;
 mod offline;
 mod output;
+mod pins;
 mod real_caches;
 mod real_project;
 mod registry;
@@ -29,4 +32,5 @@ mod snapshot;
 mod store;
 mod support;
 mod together;
+mod words;
 mod workspaces;

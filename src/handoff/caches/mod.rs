@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
+use super::asks::Checkout;
 use super::context::Context;
 use super::fetch::{self, Mapped};
 use super::plan::Part;
@@ -352,8 +353,11 @@ pub(super) fn trees(ctx: &Context, holder: &dyn Holder) -> Result<Trees> {
 /// In whose trust a task's entries may have been sealed, nearest first.
 pub(super) fn scopes(resolved: &Resolved) -> [Scope; 2] {
     // Each run of a checkout is an identity of its own; a space is in no task ID.
-    let checkout = || format!("checkout of {}", resolved.identity.repo.url.key());
-    let task = if resolved.local { checkout() } else { resolved.task.slug() };
+    // Any folder may say that it has the same remote.
+    let checkout = |checkout: &Checkout| {
+        format!("checkout of {} {}", resolved.identity.repo.url.key(), Digest::of(checkout.folder.as_bytes()).hex())
+    };
+    let task = resolved.local.as_ref().map_or_else(|| resolved.task.slug(), checkout);
     scopes_of(&resolved.task.store.to_string(), &task)
 }
 

@@ -1,0 +1,58 @@
+//! Which characters people see, by Unicode: the one rule for foreign text that
+//! is shown and for foreign names that become files.
+
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
+
+/// Blank without being a space: the empty pattern of Braille.
+const EMPTY_BRAILLE: char = '\u{2800}';
+
+/// Whether a character shows as itself, and changes nothing else that is shown.
+/// Controls, formats (which turn text around), separators of lines, private and
+/// unassigned characters and all that renderers pass over are not.
+pub fn is_visible(c: char) -> bool {
+    if c.is_ascii() {
+        return !c.is_ascii_control();
+    }
+    let hidden = matches!(
+        CodePointMapData::<GeneralCategory>::new().get(c),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+            | GeneralCategory::PrivateUse
+            | GeneralCategory::Surrogate
+            | GeneralCategory::Unassigned
+    );
+    !hidden && c != EMPTY_BRAILLE && !CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+}
+
+/// Whether a character may stand in the name of a file: a visible one, or the
+/// plain space. Wide and narrow spaces look like it and are others.
+pub fn is_for_names(c: char) -> bool {
+    is_visible(c)
+        && (c.is_ascii() || CodePointMapData::<GeneralCategory>::new().get(c) != GeneralCategory::SpaceSeparator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of each kind that was seen to deceive.
+    const HIDDEN: &str = "\0\u{7}\u{1b}\u{7f}\u{85}\u{9b}\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{17b4}\u{180b}\u{180e}\u{200b}\
+        \u{200d}\u{200e}\u{2028}\u{2029}\u{202e}\u{2060}\u{2065}\u{2066}\u{206a}\u{2800}\u{3164}\u{e000}\u{fe0f}\u{feff}\
+        \u{ffa0}\u{fff0}\u{fff9}\u{fffe}\u{1bca0}\u{1d173}\u{e0001}\u{e0041}\u{e0100}\u{f0000}\u{10ffff}";
+
+    #[test]
+    fn characters_that_nobody_sees() {
+        for c in HIDDEN.chars() {
+            assert!(!is_visible(c) && !is_for_names(c), "U+{:04X}", u32::from(c));
+        }
+        for c in "aZ09 ~éß日本語한국어עברית✓…😀\u{a0}\u{3000}\u{fffd}".chars() {
+            assert!(is_visible(c), "U+{:04X}", u32::from(c));
+        }
+        for c in "\u{a0}\u{2003}\u{202f}\u{3000}".chars() {
+            assert!(!is_for_names(c), "U+{:04X}", u32::from(c));
+        }
+    }
+}
