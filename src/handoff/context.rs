@@ -1,9 +1,10 @@
 //! What every command starts from: environment, folders, configuration, and
 //! which store and task are meant.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -12,7 +13,7 @@ use super::ledger::{self, Entry};
 use super::pin::{Pin, Pins};
 use crate::clock::Clock;
 use crate::config::{PROJECT_FILES, Project, User};
-use crate::disk;
+use crate::disk::{self, beneath::Beneath};
 use crate::env::Env;
 use crate::error::usage;
 use crate::identity::{StoreRef, Target, TaskRef};
@@ -56,6 +57,8 @@ pub struct Context {
     pub cwd: PathBuf,
     /// The user's configuration.
     pub user: User,
+    /// Folders of stores of which it was said who may write to them.
+    told: Mutex<BTreeSet<PathBuf>>,
 }
 
 /// What came of the runtimes whose owners were dead.
@@ -97,13 +100,15 @@ impl Context {
     pub fn new(env: Env, ui: Ui, options: Options) -> Result<Self> {
         let paths = Paths::new(&env)?;
         let cwd = std::env::current_dir().context("the working directory is gone")?;
+        // Before anything is read there: a configuration names commands.
+        [paths.config(), paths.data(), paths.cache(), paths.state()].into_iter().try_for_each(disk::require_private)?;
         let file = paths.user_config();
         let user = match disk::read_file(&file, MAX_CONFIG)? {
             Some(bytes) => User::parse(&String::from_utf8_lossy(&bytes), &file.display().to_string())?,
             None => User::default(),
         };
         let clock = env.clock();
-        Ok(Context { env, paths, clock, ui, options, cwd, user })
+        Ok(Context { env, paths, clock, ui, options, cwd, user, told: Mutex::default() })
     }
 
     /// Asks whether to go on; `None` when there is nobody to ask.
@@ -152,10 +157,15 @@ impl Context {
     /// # Errors
     /// When it is wrong.
     pub(super) fn project(&self, root: &Path) -> Result<Project> {
+        if !root.exists() {
+            return Ok(Project::default());
+        }
+        // Code that ran in a workspace may have laid it.
+        let folder = Beneath::open(root)?;
         for name in PROJECT_FILES {
-            let file = root.join(name);
-            if let Some(bytes) = disk::read_file(&file, MAX_CONFIG)? {
-                return Ok(Project::parse(&String::from_utf8_lossy(&bytes), &file.display().to_string())?);
+            if let Some(bytes) = folder.read(Path::new(name), MAX_CONFIG)? {
+                let shown = root.join(name).display().to_string();
+                return Ok(Project::parse(&String::from_utf8_lossy(&bytes), &shown)?);
             }
         }
         Ok(Project::default())
@@ -212,7 +222,20 @@ impl Context {
 
     /// Opens a store.
     pub(super) fn open(&self, store: &StoreRef, access: Access) -> Result<Box<dyn Store>> {
+        if let StoreRef::Layout(folder) = store {
+            self.tell_who_writes(folder);
+        }
         store::open(store, access, &self.network())
+    }
+
+    /// A store may be shared; whoever may write to it chooses what its tasks
+    /// are. Said once.
+    fn tell_who_writes(&self, folder: &Path) {
+        let is_new = self.told.lock().is_ok_and(|mut told| told.insert(folder.to_owned()));
+        let folders = ["", "blobs", "blobs/sha256"].map(|below| folder.join(below));
+        if is_new && let Some(who) = folders.iter().find_map(|folder| disk::others_may_write(folder)) {
+            self.ui.status("Shared", &format!("the store oci:{}: {who}", folder.display()));
+        }
     }
 
     /// How registries are reached.

@@ -330,7 +330,7 @@ fn kept_snapshot(ctx: &Context, id: &Digest) -> Result<Option<Snapshot>> {
     let pack = match &document.pack {
         None => None,
         // Checked again while it is read.
-        Some(pack) => match std::fs::File::open(ctx.paths.blob(&pack.digest)) {
+        Some(pack) => match disk::plain::open(&ctx.paths.blob(&pack.digest)) {
             Ok(file) if file.metadata()?.len() == pack.size => Some(file),
             _ => return Ok(None),
         },

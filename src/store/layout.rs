@@ -3,18 +3,22 @@
 //!
 //! Invariants: a blob is absent or whole, and never changes; `index.json`
 //! changes only under an exclusive lock on the layout's folder, by rename.
+//! Another account may have laid the folder: whatever is read or written in it
+//! is reached beneath the folder that was opened, through no link.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::referrers::{List, referrers_tag};
 use super::{Content, Referrers, Store};
 use crate::digest::{Digest, Verified};
+use crate::disk::beneath::{Beneath, Miss};
 use crate::disk::{self, Durability};
-use crate::error::{Fault, integrity, not_found};
+use crate::error::{Fault, failure, integrity, not_found, unreachable};
 use crate::oci::{Blobs, Descriptor, Index, MAX_LAYOUT_INDEX, MAX_METADATA, REF_NAME, media, unwrap_io};
 
 /// Blobs up to this size are hashed again before they are taken for stored, in
@@ -23,10 +27,17 @@ const MAX_REHASHED: u64 = 16 << 20;
 
 const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
+/// Upper bound for the file with the layout's version in bytes.
+const MAX_MARKER: u64 = 4096;
+
+/// How long another writer may take: the lock is held for a moment only.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// An OCI image layout.
 #[derive(Debug)]
 pub struct Layout {
     root: PathBuf,
+    folder: Beneath,
 }
 
 impl Layout {
@@ -39,17 +50,22 @@ impl Layout {
             not_found(format!("there is no store at {}: {what}", root.display()))
                 .hint("check the path after oci:, or publish a task to create the store")
         };
-        let Some(marker) = disk::read_file(&root.join("oci-layout"), 4096)? else {
-            let what =
-                if root.exists() { "the folder is not an OCI image layout" } else { "the folder does not exist" };
-            return Err(missing(what).into());
+        if !root.exists() {
+            return Err(missing("the folder does not exist").into());
+        }
+        if !root.is_dir() {
+            return Err(missing("it is no folder").into());
+        }
+        let folder = Beneath::open(&root)?;
+        let Some(marker) = folder.read(Path::new("oci-layout"), MAX_MARKER)? else {
+            return Err(missing("the folder is not an OCI image layout").into());
         };
         let version = serde_json::from_slice::<serde_json::Value>(&marker).ok();
         let version = version.as_ref().and_then(|value| value.get("imageLayoutVersion")?.as_str());
         if !version.is_some_and(|version| version.starts_with("1.")) {
             return Err(integrity(format!("{} has an unknown image layout version", root.display())).into());
         }
-        Ok(Layout { root })
+        Ok(Layout { root, folder })
     }
 
     /// Opens a layout, creating it first where there is none.
@@ -68,11 +84,11 @@ impl Layout {
             .hint("name another folder after oci:")
             .into());
         }
-        let blobs = root.join("blobs/sha256");
-        fs::create_dir_all(&blobs).with_context(|| format!("cannot create the store {}", root.display()))?;
-        let layout = Layout { root };
+        fs::create_dir_all(&root).with_context(|| format!("cannot create the store {}", root.display()))?;
+        let layout = Layout { folder: Beneath::open(&root)?, root };
+        layout.make_blob_folder()?;
         let _lock = layout.lock()?;
-        if !layout.index_path().exists() {
+        if layout.folder.stat(Path::new("index.json")).is_none() {
             layout.write_index(&Index {
                 schema_version: 2,
                 media_type: Some(media::INDEX.into()),
@@ -80,43 +96,52 @@ impl Layout {
             })?;
         }
         // The marker comes last: with it the layout is complete.
-        disk::write_file(&layout.root.join("oci-layout"), MARKER.as_bytes(), Durability::Flushed)?;
+        layout.write("oci-layout", MARKER.as_bytes())?;
         Ok(layout)
     }
 
-    fn index_path(&self) -> PathBuf {
-        self.root.join("index.json")
-    }
-
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root.join("blobs/sha256").join(digest.hex())
+    fn blob_path(digest: &Digest) -> PathBuf {
+        Path::new("blobs/sha256").join(digest.hex())
     }
 
     fn index(&self) -> Result<Index> {
-        let path = self.index_path();
-        let bytes = disk::read_file(&path, MAX_LAYOUT_INDEX)?
-            .ok_or_else(|| integrity(format!("{} is missing", path.display())))?;
-        Index::parse_layout(&bytes).with_context(|| format!("cannot use {}", path.display()))
+        let shown = || self.root.join("index.json").display().to_string();
+        let bytes = self.folder.read(Path::new("index.json"), MAX_LAYOUT_INDEX)?;
+        let bytes = bytes.ok_or_else(|| integrity(format!("{} is missing", shown())))?;
+        Index::parse_layout(&bytes).with_context(|| format!("cannot use {}", shown()))
+    }
+
+    fn write_index(&self, index: &Index) -> Result<()> {
+        self.write("index.json", &serde_json::to_vec(index)?)
     }
 
     /// In the layout's own folder, which is not made again.
-    fn write_index(&self, index: &Index) -> Result<()> {
-        disk::rewrite_file(&self.index_path(), &serde_json::to_vec(index)?, Durability::Flushed)
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.require_there()?;
+        let place = self.folder.place(Path::new(name))?;
+        disk::rewrite_file(place.path(), bytes, Durability::Flushed)
+            .with_context(|| format!("cannot write {}", self.root.join(name).display()))
+    }
+
+    /// What is written into a folder that was moved away would be lost to those
+    /// who look where it was.
+    fn require_there(&self) -> Result<(), Fault> {
+        if self.folder.is_still_there() {
+            return Ok(());
+        }
+        Err(failure(format!("the store {} was moved away meanwhile", self.root.display()))
+            .hint("put it back, or name the store where it is now"))
     }
 
     /// Not the layout's own folder: one that was removed meanwhile is not made
     /// again.
     fn make_blob_folder(&self) -> Result<()> {
+        // As open to others as the umask lets it be: people may share a store.
         for folder in ["blobs", "blobs/sha256"] {
-            let folder = self.root.join(folder);
-            match fs::create_dir(&folder) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                    return Err(error).with_context(|| format!("cannot create {}", folder.display()));
-                }
-                _ => {}
-            }
+            self.folder.make_folder_for(Path::new(folder), 0o777)?;
         }
-        Ok(())
+        // Each of them is one, and no link to one.
+        self.folder.place(Path::new("blobs/sha256/x")).map(drop)
     }
 
     /// Whether a blob is what it is named after. Of large ones the length has to
@@ -125,7 +150,7 @@ impl Layout {
         if descriptor.size > MAX_REHASHED {
             return true;
         }
-        let bytes = disk::read_file(&self.blob_path(&descriptor.digest), MAX_REHASHED);
+        let bytes = self.folder.read(&Self::blob_path(&descriptor.digest), MAX_REHASHED);
         bytes.is_ok_and(|bytes| bytes.is_some_and(|bytes| Digest::of(&bytes) == descriptor.digest))
     }
 
@@ -135,23 +160,33 @@ impl Layout {
         Ok(Some(list.with_context(|| format!("the tag {tag} of {} is in use by something else", self.root.display()))?))
     }
 
-    /// Other writers wait; readers never do.
+    /// Other writers wait, as long as one may take; readers never do.
     fn lock(&self) -> Result<File> {
-        let folder = File::open(&self.root).with_context(|| format!("cannot open {}", self.root.display()))?;
-        disk::lock::exclusive(&folder).with_context(|| format!("cannot lock {}", self.root.display()))?;
+        let folder = self.folder.again().with_context(|| format!("cannot open {}", self.root.display()))?;
+        let taken = disk::lock::exclusive_within(&folder, PATIENCE);
+        if !taken.with_context(|| format!("cannot lock {}", self.root.display()))? {
+            let held =
+                format!("another program has held the store {} for {} s", self.root.display(), PATIENCE.as_secs());
+            return Err(unreachable(held).hint("see who it is with: lslocks, or fuser").into());
+        }
         Ok(folder)
+    }
+
+    /// The size of a blob that is there as a plain file.
+    fn size_of(&self, digest: &Digest) -> Option<u64> {
+        let stat = self.folder.stat(&Self::blob_path(digest))?;
+        let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile;
+        is_file.then(|| stat.st_size.unsigned_abs())
     }
 }
 
 impl Blobs for Layout {
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
-        let path = self.blob_path(&descriptor.digest);
-        match File::open(&path) {
+        let path = Self::blob_path(&descriptor.digest);
+        match self.folder.file(&path) {
             Ok(file) => Ok(Box::new(file)),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(missing_blob(&self.root, &descriptor.digest).into())
-            }
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+            Err(Miss::Absent) => Err(missing_blob(&self.root, &descriptor.digest).into()),
+            Err(miss) => Err(self.folder.refusal(&path, miss)),
         }
     }
 }
@@ -176,7 +211,7 @@ impl Store for Layout {
             return Ok(entry);
         }
         // A platform's manifest stands in no index of the layout itself.
-        let size = fs::metadata(self.blob_path(digest)).map_err(|_| missing_blob(&self.root, digest))?.len();
+        let size = self.size_of(digest).ok_or_else(|| missing_blob(&self.root, digest))?;
         let mut descriptor = Descriptor::of(media::MANIFEST, b"");
         (descriptor.digest, descriptor.size) = (*digest, size);
         Ok(descriptor)
@@ -184,18 +219,20 @@ impl Store for Layout {
 
     fn contains(&self, descriptor: &Descriptor) -> Result<bool> {
         // By length as well, so that a blob cut short by a foreign writer is replaced.
-        Ok(fs::metadata(self.blob_path(&descriptor.digest)).is_ok_and(|meta| meta.len() == descriptor.size))
+        Ok(self.size_of(&descriptor.digest) == Some(descriptor.size))
     }
 
     fn put(&self, descriptor: &Descriptor, content: Content<'_>) -> Result<()> {
         if self.contains(descriptor)? && self.is_sound(descriptor) {
             return Ok(());
         }
-        let path = self.blob_path(&descriptor.digest);
-        self.make_blob_folder()?;
         let context = || format!("cannot store {} in {}", descriptor.digest, self.root.display());
+        self.require_there().with_context(context)?;
+        self.make_blob_folder().with_context(context)?;
+        let path = self.folder.place(&Self::blob_path(&descriptor.digest)).with_context(context)?;
         // Never a foreign name among the blobs, where it needs one meanwhile.
-        let mut file = disk::Unnamed::create_in(&self.root).with_context(context)?;
+        let beside = self.folder.place(Path::new("index.json")).with_context(context)?;
+        let mut file = disk::Unnamed::create_in(beside.folder()).with_context(context)?;
         let mut content = Verified::new(content()?, descriptor.size, descriptor.digest);
         let mut buffer = vec![0; 256 << 10];
         loop {
@@ -205,7 +242,8 @@ impl Store for Layout {
             }
             file.write_all(&buffer[..count]).with_context(context)?;
         }
-        file.publish(&path, Durability::Flushed).with_context(context)
+        self.require_there().with_context(context)?;
+        file.publish(path.path(), Durability::Flushed).with_context(context)
     }
 
     fn tag(&self, tag: &str, descriptor: &Descriptor, expected: Option<Option<&Digest>>) -> Result<bool> {
@@ -315,6 +353,43 @@ mod tests {
         assert!(!here.exists());
         fs::rename(&gone, &here).unwrap();
         store.write_index(&index).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_read_or_written_through_a_link_that_somebody_laid() {
+        let blob = Descriptor::of("text/plain", b"hello");
+        let put = |store: &Layout| store.put(&blob, &|| Ok(Box::new(&b"hello"[..])));
+        for place in ["blobs", "blobs/sha256"] {
+            let (dir, store) = layout();
+            let outside = dir.path().join("outside");
+            fs::create_dir(&outside).unwrap();
+            fs::create_dir(outside.join("sha256")).unwrap();
+            fs::write(outside.join(blob.digest.hex()), b"hello").unwrap();
+            fs::write(outside.join("sha256").join(blob.digest.hex()), b"hello").unwrap();
+            let root = store.root.join(place);
+            fs::remove_dir_all(&root).unwrap();
+            std::os::unix::fs::symlink(&outside, &root).unwrap();
+            assert!(put(&store).is_err() && !store.contains(&blob).unwrap(), "{place}");
+            assert!(Blobs::open(&store, &blob).is_err() && store.find(&blob.digest).is_err(), "{place}");
+            assert_eq!(fs::read_dir(&outside).unwrap().count(), 2, "{place}");
+            fs::remove_file(store.root.join("oci-layout")).unwrap();
+            assert!(Layout::create(store.root.clone()).is_err(), "{place}");
+            assert_eq!(fs::read_dir(&outside).unwrap().count(), 2, "{place}");
+        }
+        for name in ["index.json", "oci-layout"] {
+            let (dir, store) = layout();
+            fs::rename(store.root.join(name), dir.path().join(name)).unwrap();
+            std::os::unix::fs::symlink(dir.path().join(name), store.root.join(name)).unwrap();
+            let outcome = Layout::open(store.root.clone()).and_then(|store| store.tags());
+            assert!(outcome.unwrap_err().to_string().contains("is a link"), "{name}");
+        }
+        let (_dir, store) = layout();
+        let place = store.root.join(Layout::blob_path(&blob.digest));
+        std::os::unix::fs::symlink("/etc/hostname", &place).unwrap();
+        assert!(Blobs::open(&store, &blob).is_err());
+        // A link in the place of a blob makes room.
+        put(&store).unwrap();
+        assert!(fs::symlink_metadata(&place).unwrap().is_file());
     }
 
     #[test]

@@ -1,0 +1,80 @@
+//! Who may write to a folder besides its user.
+
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::error::policy;
+
+/// The administrator may write everywhere anyway.
+const ADMINISTRATOR: u32 = 0;
+
+/// Makes sure that a folder of envctl's own, if it is there, is the user's
+/// alone to write: whoever else could would choose what is read and where it is
+/// written.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`] with the command that helps.
+pub fn require_private(folder: &Path) -> Result<()> {
+    let meta = match fs::metadata(folder) {
+        Ok(meta) => meta,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("cannot look at {}", folder.display())),
+    };
+    let shown = folder.display();
+    if let Some(owner) = foreign_owner(&meta) {
+        return Err(policy(format!("{shown} belongs to another account (id {owner}), which decides what is in it"))
+            .hint("move it away, or set HOME or the XDG variables to folders of your own")
+            .into());
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(policy(format!("{shown} can be written by other accounts (mode {:o})", meta.mode() & 0o7777))
+            .hint(format!("chmod go-w {shown}"))
+            .into());
+    }
+    Ok(())
+}
+
+/// Which other accounts may write to a folder that people may share; `None` when
+/// it is the user's alone, or is not there.
+pub fn others_may_write(folder: &Path) -> Option<String> {
+    let meta = fs::metadata(folder).ok()?;
+    match (foreign_owner(&meta), meta.mode()) {
+        (_, mode) if mode & 0o002 != 0 => Some("every account of this machine may write to it".into()),
+        (Some(owner), _) => Some(format!("it belongs to another account (id {owner})")),
+        (None, mode) if mode & 0o020 != 0 => Some(format!("its group (id {}) may write to it", meta.gid())),
+        _ => None,
+    }
+}
+
+fn foreign_owner(meta: &Metadata) -> Option<u32> {
+    let own = rustix::process::geteuid().as_raw();
+    Some(meta.uid()).filter(|owner| *owner != own && *owner != ADMINISTRATOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_others_may_write_is_refused_with_what_helps() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("state");
+        require_private(&folder).unwrap();
+        fs::create_dir(&folder).unwrap();
+        for (mode, good) in [(0o700, true), (0o755, true), (0o770, false), (0o757, false), (0o1777, false)] {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+            let refused = require_private(&folder).err();
+            assert_eq!(refused.is_none(), good, "{mode:o}");
+            assert_eq!(others_may_write(&folder).is_none(), good, "{mode:o}");
+            if let Some(error) = refused {
+                assert!(crate::error::hint_of(&error).unwrap().starts_with("chmod go-w "), "{error:#}");
+            }
+        }
+    }
+}
