@@ -212,6 +212,12 @@ pub(super) struct Found {
 pub(super) fn find(ctx: &Context, store: &dyn Store, subject: &Digest, most: usize) -> Result<Found> {
     let mut listed = store.referrers(subject)?;
     let mut found = Found::default();
+    if listed.cut {
+        ctx.ui.warn(&format!(
+            "the store lists more artifacts than are read: {} of them were looked through",
+            listed.found.len()
+        ));
+    }
     if listed.found.len() > most {
         found.skipped.push(format!("all but {most} of {} artifacts", listed.found.len()));
         // Each is one request, and the newest come last.

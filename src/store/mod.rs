@@ -121,7 +121,7 @@ pub enum Access {
 pub fn open(store: &StoreRef, access: Access, network: &Network) -> Result<Box<dyn Store>> {
     match store {
         StoreRef::Layout(path) => Ok(Box::new(open_layout(path.clone(), access)?)),
-        StoreRef::Registry(name) => Ok(Box::new(Registry::new(name, network)?)),
+        StoreRef::Registry(name) => Ok(Box::new(Registry::new(name, access, network)?)),
     }
 }
 

@@ -9,9 +9,11 @@ mod connect;
 mod credentials;
 mod download;
 mod http;
+mod reach;
 mod referrers;
 mod remove;
 mod reply;
+mod tags;
 mod tries;
 mod upload;
 
@@ -25,21 +27,17 @@ use tokio::runtime::Runtime;
 use self::download::Download;
 use self::http::{Document, Http};
 use self::upload::{Place, Uploads};
-use super::{Content, Network, Referrers, Store};
+use super::{Access, Content, Network, Referrers, Store};
 use crate::digest::Digest;
-use crate::error::{integrity, not_found, unreachable};
+use crate::error::{not_found, unreachable};
 use crate::oci::{Blobs, Descriptor};
-
-/// Tags of one repository that are listed.
-const MAX_TAGS: usize = 1_000_000;
 
 /// A repository on a registry.
 pub struct Registry {
     runtime: Arc<Runtime>,
     http: Http,
     mirror: Option<Http>,
-    network: Network,
-    uploads: OnceLock<Uploads>,
+    uploads: Uploads,
     /// Manifests that came already, so that none is fetched twice.
     documents: Mutex<HashMap<Digest, Document>>,
     /// Whether the registry has the referrers API, once it was asked.
@@ -57,7 +55,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the settings cannot be used, or `--offline` forbids it.
-    pub fn new(name: &str, network: &Network) -> Result<Self> {
+    pub fn new(name: &str, access: Access, network: &Network) -> Result<Self> {
         if network.offline {
             return Err(unreachable(format!("the store {name} is on a registry, and --offline forbids to ask it"))
                 .hint("run the command once without --offline")
@@ -77,8 +75,7 @@ impl Registry {
             runtime: Arc::new(runtime),
             http: Http::new(network, host, repository)?,
             mirror,
-            network: network.clone(),
-            uploads: OnceLock::new(),
+            uploads: Uploads::new(access),
             documents: Mutex::default(),
             referrers_api: OnceLock::new(),
         })
@@ -122,14 +119,6 @@ impl Registry {
         }
         Ok(document)
     }
-
-    fn uploads(&self) -> Result<&Uploads> {
-        if let Some(uploads) = self.uploads.get() {
-            return Ok(uploads);
-        }
-        let made = Uploads::new(&self.network, self.http.host())?;
-        Ok(self.uploads.get_or_init(|| made))
-    }
 }
 
 fn is_manifest(media_type: &str) -> bool {
@@ -165,18 +154,7 @@ impl Store for Registry {
     }
 
     fn tags(&self) -> Result<Vec<(String, Option<Descriptor>)>> {
-        let mut tags: Vec<String> = Vec::new();
-        loop {
-            let (page, more) = self.runtime.block_on(self.http.tags(tags.last().map(String::as_str)))?;
-            let ends = page.is_empty() || page.last() == tags.last();
-            tags.extend(page);
-            if tags.len() > MAX_TAGS {
-                return Err(integrity(format!("{} lists more than {MAX_TAGS} tags", self.name())).into());
-            }
-            if ends || !more {
-                break;
-            }
-        }
+        let tags = self.runtime.block_on(self.http.tags())?;
         Ok(tags.into_iter().map(|tag| (tag, None)).collect())
     }
 
@@ -200,7 +178,7 @@ impl Store for Registry {
                 .read_to_end(&mut bytes)
                 .map_err(crate::oci::unwrap_io)?;
             let place = Place::Digest(&descriptor.digest);
-            self.uploads()?.manifest(&self.runtime, &self.http, place, &bytes, &descriptor.media_type)?;
+            self.uploads.manifest(&self.runtime, &self.http, place, &bytes, &descriptor.media_type)?;
             let media_type = descriptor.media_type.clone();
             self.keep(&Document { bytes, media_type, digest: descriptor.digest });
             return Ok(());
@@ -208,7 +186,7 @@ impl Store for Registry {
         if self.contains(descriptor)? {
             return Ok(());
         }
-        self.uploads()?.blob(&self.runtime, &self.http, descriptor, content)
+        self.uploads.blob(&self.runtime, &self.http, descriptor, content)
     }
 
     fn tag(&self, tag: &str, descriptor: &Descriptor, expected: Option<Option<&Digest>>) -> Result<bool> {
@@ -220,7 +198,7 @@ impl Store for Registry {
         }
         let document = self.document(&descriptor.digest)?.context("the manifest to be tagged is not there")?;
         let place = Place::Tag(tag);
-        self.uploads()?.manifest(&self.runtime, &self.http, place, &document.bytes, &document.media_type)?;
+        self.uploads.manifest(&self.runtime, &self.http, place, &document.bytes, &document.media_type)?;
         if expected.is_none() {
             return Ok(true);
         }
