@@ -305,11 +305,10 @@ pub(super) fn require(ctx: &Context, task: Option<&str>, asks: &Asks) -> Result<
     let known = approvals(ctx)?;
     let agreed =
         |approval: &Approval| approval.digest == digest || approval.asks.as_ref().is_some_and(|more| more.covers(asks));
-    if known.approval.iter().any(agreed) {
-        return Ok(());
-    }
-    if ctx.options.interactive && ask(ctx, &known, asks)? {
-        return approve(ctx, digest, Some(asks.clone()));
+    let is_known = known.approval.iter().any(agreed);
+    if is_known || (ctx.options.interactive && ask(ctx, &known, asks)?) {
+        asks.stores.iter().for_each(|store| ctx.note_agreed(store));
+        return if is_known { Ok(()) } else { approve(ctx, digest, Some(asks.clone())) };
     }
     let way = format!("where nobody can be asked: envctl approve --digest {digest}");
     let hint = match task {

@@ -1,14 +1,14 @@
 //! What every command starts from: environment, folders, configuration, and
 //! which store and task are meant.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::contact::Contacts;
 use super::ledger::{self, Entry};
 use super::pin::{Pin, Pins};
 use crate::clock::Clock;
@@ -19,7 +19,7 @@ use crate::error::usage;
 use crate::identity::{StoreRef, Target, TaskRef};
 use crate::paths::Paths;
 use crate::runtime::{self, Look, Runtimes};
-use crate::store::{self, Access, AuthFiles, Host, Network, Proxies, Store};
+use crate::store::{AuthFiles, Host, Network, Proxies};
 use crate::ui::Ui;
 
 /// Upper bound for configuration files in bytes.
@@ -41,7 +41,7 @@ pub struct Options {
 }
 
 /// One invocation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// The process environment.
     pub env: Env,
@@ -57,8 +57,8 @@ pub struct Context {
     pub cwd: PathBuf,
     /// The user's configuration.
     pub user: User,
-    /// Folders of stores of which it was said who may write to them.
-    told: Mutex<BTreeSet<PathBuf>>,
+    /// What is settled about stores.
+    pub(super) contacts: Arc<Contacts>,
 }
 
 /// What came of the runtimes whose owners were dead.
@@ -108,7 +108,7 @@ impl Context {
             None => User::default(),
         };
         let clock = env.clock();
-        Ok(Context { env, paths, clock, ui, options, cwd, user, told: Mutex::default() })
+        Ok(Context { env, paths, clock, ui, options, cwd, user, contacts: Arc::default() })
     }
 
     /// Asks whether to go on; `None` when there is nobody to ask.
@@ -186,7 +186,9 @@ impl Context {
         }
     }
 
-    /// The store that is configured: flag, environment, project, user.
+    /// The store that is configured: flag, environment, user, project. A
+    /// registry that the project alone names is opened with the developer's
+    /// word only: see [`Context::open`].
     ///
     /// # Errors
     /// When what is configured is no store.
@@ -198,14 +200,17 @@ impl Context {
             let store: StoreRef = store.parse().context("ENVCTL_STORE")?;
             return Ok(Some(store.absolute(&self.cwd)));
         }
-        if let Some(root) = self.checkout()
-            && let Some(store) = self.project(&root)?.store
-        {
-            return Ok(Some(store.parse::<StoreRef>()?.absolute(&root)));
+        if let Some(store) = &self.user.store {
+            let home = self.env.home.as_deref().unwrap_or(Path::new("/"));
+            return Ok(Some(store.parse::<StoreRef>()?.absolute(home)));
         }
-        let user = self.user.store.as_deref().map(str::parse::<StoreRef>).transpose()?;
-        let home = self.env.home.as_deref().unwrap_or(Path::new("/"));
-        Ok(user.map(|store| store.absolute(home)))
+        match self.checkout() {
+            Some(root) => {
+                let store = self.project(&root)?.store;
+                Ok(store.map(|store| store.parse::<StoreRef>()).transpose()?.map(|store| store.absolute(&root)))
+            }
+            None => Ok(None),
+        }
     }
 
     /// The configured store, which must be there.
@@ -220,26 +225,8 @@ impl Context {
         })
     }
 
-    /// Opens a store.
-    pub(super) fn open(&self, store: &StoreRef, access: Access) -> Result<Box<dyn Store>> {
-        if let StoreRef::Layout(folder) = store {
-            self.tell_who_writes(folder);
-        }
-        store::open(store, access, &self.network())
-    }
-
-    /// A store may be shared; whoever may write to it chooses what its tasks
-    /// are. Said once.
-    fn tell_who_writes(&self, folder: &Path) {
-        let is_new = self.told.lock().is_ok_and(|mut told| told.insert(folder.to_owned()));
-        let folders = ["", "blobs", "blobs/sha256"].map(|below| folder.join(below));
-        if is_new && let Some(who) = folders.iter().find_map(|folder| disk::others_may_write(folder)) {
-            self.ui.status("Shared", &format!("the store oci:{}: {who}", folder.display()));
-        }
-    }
-
     /// How registries are reached.
-    fn network(&self) -> Network {
+    pub(super) fn network(&self) -> Network {
         let host = |(name, settings): (&String, &crate::config::Registry)| {
             let settings = settings.clone();
             let host = Host {
@@ -301,6 +288,7 @@ impl Context {
                     .hint("name one of them")
                     .into());
             }
+            self.note_named(&store);
             return Ok(Located { store, target });
         }
         if let Some(store) = self.configured_store()? {

@@ -16,7 +16,7 @@ use crate::image::{self, Cache, Image, Metadata, Moved, Owners, Ownership, Pulle
 use crate::oci::{Blobs, Descriptor};
 use crate::runtime::Mapping;
 use crate::snapshot::{Document, MAX_DOCUMENT};
-use crate::store::{Access, Store};
+use crate::store::Store;
 use crate::ui::counted;
 
 /// Files of the image belong to whom the runtime's mapping says.
@@ -127,8 +127,22 @@ fn with_image_store<T>(
         None => work(source.store().context("the image is not on this machine")?),
         Some(repository) => {
             let name = StoreRef::Registry(repository.clone());
-            work(&*source.ctx.open(&name, Access::Read).context("cannot open the image")?)
+            // That of a checkout was settled when it was pinned.
+            let beside = if resolved.local { &name } else { &resolved.task.store };
+            let opened = source.ctx.open_led(&name, Some(beside), "the image of the task");
+            work(&*opened.context("cannot open the image")?)
         }
+    }
+}
+
+/// Whether the image's documents can be fetched without a question.
+///
+/// # Errors
+/// When the approvals cannot be read.
+pub(super) fn may_ask_for_image(ctx: &Context, resolved: &Resolved) -> Result<bool> {
+    match &resolved.identity.toolchain.image.repository {
+        None => Ok(true),
+        Some(repository) => ctx.is_open(&StoreRef::Registry(repository.clone()), Some(&resolved.task.store)),
     }
 }
 

@@ -6,7 +6,7 @@ use reqwest::{Certificate, Client, NoProxy, Proxy, Url, redirect};
 
 use super::reach::Reach;
 use crate::disk;
-use crate::error::usage;
+use crate::error::{failure, usage};
 use crate::store::Network;
 
 /// Upper bound for a file of certificates in bytes.
@@ -65,7 +65,7 @@ pub(super) fn base(network: &Network, host: &str) -> Result<Url> {
 
 /// The certificates of a PEM file.
 fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>> {
-    let missing = || usage(format!("the certificate authority {} does not exist", path.display()));
+    let missing = || failure(format!("the certificate authority {} does not exist", path.display()));
     let pem = disk::read_file(path, MAX_CERTIFICATES).context("cannot read the certificate authority")?;
     let pem = pem.ok_or_else(missing)?;
     let found = Certificate::from_pem_bundle(&pem).unwrap_or_default();
