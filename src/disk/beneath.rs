@@ -132,6 +132,7 @@ impl Beneath {
         let mode = Mode::from_raw_mode(mode);
         match self.at(path, |folder, name| rustix::fs::mkdirat(folder, name, mode)) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(Errno::LOOP) => Err(self.led_away(path).into()),
             Err(error) => Err(error).with_context(|| format!("cannot make {}", self.path.join(path).display())),
         }
     }
@@ -148,11 +149,7 @@ impl Beneath {
         let opened = self.at(path, |folder, name| Ok((rustix::io::fcntl_dupfd_cloexec(folder, 0)?, name.to_owned())));
         match opened {
             Ok((folder, name)) => Ok(Inside::of(folder, &name)),
-            Err(Errno::LOOP) => {
-                Err(policy(format!("{} is behind a link: envctl does not write there", self.path.join(path).display()))
-                    .hint("put a folder in its place, or use another one")
-                    .into())
-            }
+            Err(Errno::LOOP) => Err(self.led_away(path).into()),
             Err(error) => Err(error).with_context(context),
         }
     }
@@ -184,6 +181,11 @@ impl Beneath {
     /// What the system says.
     pub fn remove_folder(&self, path: &Path) -> Result<(), Errno> {
         self.at(path, |folder, name| rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR))
+    }
+
+    fn led_away(&self, path: &Path) -> Fault {
+        policy(format!("{} is behind a link: envctl does not write there", self.path.join(path).display()))
+            .hint("put a folder in the place of the link, or use another one")
     }
 
     fn refused(&self, path: &Path, why: &str) -> Fault {

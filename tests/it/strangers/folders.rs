@@ -67,9 +67,6 @@ fn a_link_in_a_store_is_neither_read_nor_written_through() {
             lab.try_publish(&image).code(6).says(&["behind a link"]);
             assert!(names(&victim.join("sha256")).is_empty() && names(&victim).len() == 1, "{link}");
             // Nor is anything read there.
-            for blob in names(if link == "blobs" { &aside } else { &lab.store.path.join("blobs") }) {
-                assert_eq!(blob, "sha256");
-            }
             lab.enter(&task, &["true"]).code(125).says(&["a link"]);
             fs::remove_file(&place).unwrap();
             fs::rename(&aside, &place).unwrap();
@@ -104,11 +101,11 @@ fn a_project_file_is_a_plain_file_in_its_workspace() {
         lab.repo.write("envctl.toml", "");
         let task = lab.publish(&ImageBuilder::busybox());
         lab.sh(&task, "rm envctl.toml; mkfifo envctl.toml");
+        let file = Path::new(lab.report()["workspace"].as_str().unwrap()).join("envctl.toml");
         lab.enter(&task, &["true"]).code(125).says(&["envctl.toml is no file"]);
         lab.dev.envctl(["approve", &task]).code(6).says(&["envctl.toml is no file"]);
         let outside = lab.dev.path("outside.toml");
         lab.dev.write(&outside, "[runtime]\nnetwork = \"host\"\n");
-        let file = Path::new(lab.report()["workspace"].as_str().unwrap()).join("envctl.toml");
         fs::remove_file(&file).unwrap();
         symlink(&outside, &file).unwrap();
         lab.enter(&task, &["true"]).code(125).says(&["envctl.toml is a link"]);
