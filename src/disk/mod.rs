@@ -32,7 +32,7 @@ use crate::error::{Kind, failure, integrity};
 use beneath::Miss;
 
 pub use inside::Inside;
-pub use private::{others_may_write, require_private};
+pub use private::{others_may_write, require_own, require_own_link, require_private};
 pub use unnamed::{Unnamed, is_temporary};
 
 /// The version of what lies under each root.

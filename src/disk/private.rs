@@ -19,6 +19,39 @@ const ADMINISTRATOR: u32 = 0;
 /// # Errors
 /// [`crate::error::Kind::Policy`] with the command that helps.
 pub fn require_private(folder: &Path) -> Result<()> {
+    require(folder, 0o022)
+}
+
+/// The same for a folder that people make by hand: it may be open to the group
+/// that bears the user's own number, as many systems give each user one.
+///
+/// # Errors
+/// As [`require_private`].
+pub fn require_own(folder: &Path) -> Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    let is_own_group = |meta: &Metadata| meta.gid() == own && own != ADMINISTRATOR;
+    let grouped = fs::metadata(folder).is_ok_and(|meta| is_own_group(&meta));
+    require(folder, if grouped { 0o002 } else { 0o022 })
+}
+
+/// Makes sure that what leads to a folder is no link of another account.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`] when it is.
+pub fn require_own_link(folder: &Path) -> Result<()> {
+    match fs::symlink_metadata(folder) {
+        Ok(meta) if meta.is_symlink() && foreign_owner(&meta).is_some() => {
+            let shown = folder.display();
+            Err(policy(format!("{shown} is a link of another account (id {}): it is not followed", meta.uid()))
+                .hint("name the folder that it leads to, if you trust that one")
+                .into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn require(folder: &Path, forbidden: u32) -> Result<()> {
+    require_own_link(folder)?;
     let meta = match fs::metadata(folder) {
         Ok(meta) => meta,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
@@ -30,7 +63,7 @@ pub fn require_private(folder: &Path) -> Result<()> {
             .hint("move it away, or set HOME or the XDG variables to folders of your own")
             .into());
     }
-    if meta.mode() & 0o022 != 0 {
+    if meta.mode() & forbidden != 0 {
         return Err(policy(format!("{shown} can be written by other accounts (mode {:o})", meta.mode() & 0o7777))
             .hint(format!("chmod go-w {shown}"))
             .into());

@@ -71,16 +71,25 @@ impl Context {
     /// `beside`.
     ///
     /// # Errors
-    /// As [`store::open`]; [`crate::error::Kind::Policy`] for a registry that
-    /// the developer did not agree to.
+    /// As [`store::open`] and [`Context::settle_led`].
     pub(super) fn open_led(&self, store: &StoreRef, beside: Option<&StoreRef>, what: &str) -> Result<Box<dyn Store>> {
-        if let Some(host) = host_of(store)
-            && !self.options.offline
-            && !self.is_open(store, beside)?
-        {
-            require_registry(self, &host, &format!("{what} is in {store}"))?;
-        }
+        self.settle_led(store, beside, what)?;
         self.connect(store, Access::Read)
+    }
+
+    /// Makes sure that such a store may be opened; contacts nobody. Before
+    /// several threads begin: a question is asked alone.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Policy`] for a registry that the developer did not
+    /// agree to.
+    pub(super) fn settle_led(&self, store: &StoreRef, beside: Option<&StoreRef>, what: &str) -> Result<()> {
+        match host_of(store) {
+            Some(host) if !self.options.offline && !self.is_open(store, beside)? => {
+                require_registry(self, &host, &format!("{what} is in {store}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether such a store can be opened without a question.

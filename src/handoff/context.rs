@@ -101,7 +101,8 @@ impl Context {
         let paths = Paths::new(&env)?;
         let cwd = std::env::current_dir().context("the working directory is gone")?;
         // Before anything is read there: a configuration names commands.
-        [paths.config(), paths.data(), paths.cache(), paths.state()].into_iter().try_for_each(disk::require_private)?;
+        disk::require_own(paths.config())?;
+        [paths.data(), paths.cache(), paths.state()].into_iter().try_for_each(disk::require_private)?;
         let file = paths.user_config();
         let user = match disk::read_file(&file, MAX_CONFIG)? {
             Some(bytes) => User::parse(&String::from_utf8_lossy(&bytes), &file.display().to_string())?,

@@ -22,7 +22,7 @@ use crate::digest::{Digest, Hasher, Verified};
 use crate::error::{Fault, Kind, integrity, kind_of, usage};
 use crate::identity::{ArtifactType, Identity, Made, Provenance, Target, TaskRef};
 use crate::oci::{Descriptor, unwrap_io};
-use crate::store::{Attachment, Store, content_of, read_attachment, write_attachment};
+use crate::store::{Access, Attachment, Store, content_of, read_attachment, write_attachment};
 
 /// Artifacts of one identity that are looked at, the newest; a list from a store
 /// may name any number.
@@ -252,7 +252,7 @@ pub(super) fn subject(ctx: &Context, reference: &TaskRef, adding: bool) -> Resul
     if let Some(pin) = pin.filter(|pin| pin.store == task.store.to_string() && pin.slug == task.slug()) {
         task.target = Target::Identity(pin.continues(&pin.slug).unwrap_or(pin.identity));
     }
-    let store = open_store(ctx, &task)?;
+    let store = open_store(ctx, &task, if adding { Access::Change } else { Access::Read })?;
     let (manifest, artifact, identity) = from_store(&*store, &task)?;
     let digest = Digest::of(&artifact.identity);
     Ok((named, store, Subject { manifest, digest, identity }))

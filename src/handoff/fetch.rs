@@ -127,12 +127,27 @@ fn with_image_store<T>(
         None => work(source.store().context("the image is not on this machine")?),
         Some(repository) => {
             let name = StoreRef::Registry(repository.clone());
-            // That of a checkout was settled when it was pinned.
-            let beside = if resolved.local { &name } else { &resolved.task.store };
-            let opened = source.ctx.open_led(&name, Some(beside), "the image of the task");
+            let opened = source.ctx.open_led(&name, Some(beside(resolved, &name)), IMAGE);
             work(&*opened.context("cannot open the image")?)
         }
     }
+}
+
+const IMAGE: &str = "the image of the task";
+
+/// That of a checkout was settled when it was pinned.
+fn beside<'a>(resolved: &'a Resolved, image: &'a StoreRef) -> &'a StoreRef {
+    if resolved.local { image } else { &resolved.task.store }
+}
+
+/// Makes sure that the registry of the image may be asked; asks it nothing.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`] when the developer did not agree to it.
+pub(super) fn settle_image(ctx: &Context, resolved: &Resolved) -> Result<()> {
+    let Some(repository) = &resolved.identity.toolchain.image.repository else { return Ok(()) };
+    let name = StoreRef::Registry(repository.clone());
+    ctx.settle_led(&name, Some(beside(resolved, &name)), IMAGE)
 }
 
 /// Whether the image's documents can be fetched without a question.

@@ -50,6 +50,7 @@ impl Layout {
             not_found(format!("there is no store at {}: {what}", root.display()))
                 .hint("check the path after oci:, or publish a task to create the store")
         };
+        disk::require_own_link(&root)?;
         if !root.exists() {
             return Err(missing("the folder does not exist").into());
         }
@@ -76,6 +77,7 @@ impl Layout {
         if root.join("oci-layout").exists() {
             return Self::open(root);
         }
+        disk::require_own_link(&root)?;
         if holds_something_else(&root) {
             return Err(Fault::new(
                 crate::error::Kind::Usage,
@@ -367,7 +369,7 @@ mod tests {
             fs::write(outside.join(blob.digest.hex()), b"hello").unwrap();
             fs::write(outside.join("sha256").join(blob.digest.hex()), b"hello").unwrap();
             let root = store.root.join(place);
-            fs::remove_dir_all(&root).unwrap();
+            fs::rename(&root, dir.path().join("aside")).unwrap();
             std::os::unix::fs::symlink(&outside, &root).unwrap();
             assert!(put(&store).is_err() && !store.contains(&blob).unwrap(), "{place}");
             assert!(Blobs::open(&store, &blob).is_err() && store.find(&blob.digest).is_err(), "{place}");

@@ -119,7 +119,9 @@ fn a_folder_of_envctl_that_others_may_write_is_refused() {
         lab.enter(&task, &["true"]).ok();
         for folder in [lab.dev.state(), lab.dev.cache(), lab.dev.data(), lab.dev.config()] {
             let before = fs::metadata(&folder).unwrap().permissions();
-            for mode in [0o777, 0o770, 0o1777] {
+            // The configuration is made by hand, and may be its user's group's.
+            let modes: &[u32] = if folder == lab.dev.config() { &[0o777, 0o1777] } else { &[0o777, 0o770, 0o1777] };
+            for mode in modes.iter().copied() {
                 fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
                 let hint = format!("chmod go-w {}", folder.display());
                 lab.enter(&task, &["true"]).code(125).says(&["can be written by other accounts", &hint]);
@@ -134,6 +136,22 @@ fn a_folder_of_envctl_that_others_may_write_is_refused() {
         let state = lab.dev.state();
         std::os::unix::fs::chown(&state, Some(61_234), None).unwrap();
         lab.enter(&task, &["true"]).code(125).says(&["belongs to another account"]);
+        std::os::unix::fs::chown(&state, Some(0), None).unwrap();
+        // Links of theirs: to the folder, and to a store.
+        let link = |place: &Path, target: &Path| {
+            symlink(target, place).unwrap();
+            std::os::unix::fs::lchown(place, Some(61_234), None).unwrap();
+        };
+        let aside = lab.dev.path("aside");
+        fs::rename(&state, &aside).unwrap();
+        link(&state, &aside);
+        lab.enter(&task, &["true"]).code(125).says(&["is a link of another account"]);
+        fs::remove_file(&state).unwrap();
+        fs::rename(&aside, &state).unwrap();
+        link(&lab.dev.path("theirs"), &lab.store.path);
+        let theirs = format!("oci:{}:{}", lab.dev.path("theirs").display(), task.rsplit_once(':').unwrap().1);
+        lab.enter(&theirs, &["true"]).code(125).says(&["is a link of another account"]);
+        lab.enter(&task, &["true"]).ok();
     }
 }
 

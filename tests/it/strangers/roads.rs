@@ -167,6 +167,19 @@ fn a_list_of_tags_has_an_end() {
     shop.lab.dev.envctl(["tasks", "--store", &liar.store()]).code(5).says(&["more than 500000 tags"]);
 }
 
+/// However many it names, each is one request.
+#[test]
+fn tags_that_are_not_there_are_not_looked_for_without_end() {
+    let shop = Shop::new();
+    let tags: Vec<String> = (0..100_000).map(|n| format!("t{n}")).collect();
+    let body = json!({ "tags": tags }).to_string();
+    let liar = Liar::over(&shop.lab.store, move |asked, answer| {
+        if asked.path.contains("/tags/list") { Answer::new(200, body.as_str()) } else { answer }
+    });
+    shop.lab.dev.envctl(["tasks", "--store", &liar.store()]).code(5).says(&["tags that it does not have"]);
+    assert!(liar.asked().len() < 1200, "{}", liar.asked().len());
+}
+
 #[test]
 fn what_drips_is_not_waited_for() {
     let shop = Shop::new();
