@@ -31,7 +31,7 @@ const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 const MAX_MARKER: u64 = 4096;
 
 /// How long another writer may take: the lock is held for a moment only.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An OCI image layout.
 #[derive(Debug)]

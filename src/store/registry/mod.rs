@@ -9,6 +9,7 @@ mod connect;
 mod credentials;
 mod download;
 mod http;
+mod kept;
 mod reach;
 mod referrers;
 mod remove;
@@ -17,15 +18,15 @@ mod tags;
 mod tries;
 mod upload;
 
-use std::collections::HashMap;
 use std::io::Read;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 
 use self::download::Download;
 use self::http::{Document, Http};
+use self::kept::Kept;
 use self::upload::{Place, Uploads};
 use super::{Access, Content, Network, Referrers, Store};
 use crate::digest::Digest;
@@ -38,8 +39,7 @@ pub struct Registry {
     http: Http,
     mirror: Option<Http>,
     uploads: Uploads,
-    /// Manifests that came already, so that none is fetched twice.
-    documents: Mutex<HashMap<Digest, Document>>,
+    documents: Kept,
     /// Whether the registry has the referrers API, once it was asked.
     referrers_api: OnceLock<bool>,
 }
@@ -76,7 +76,7 @@ impl Registry {
             http: Http::new(network, host, repository)?,
             mirror,
             uploads: Uploads::new(access),
-            documents: Mutex::default(),
+            documents: Kept::default(),
             referrers_api: OnceLock::new(),
         })
     }
@@ -88,21 +88,17 @@ impl Registry {
     fn keep(&self, document: &Document) -> Descriptor {
         let mut descriptor = Descriptor::of(&document.media_type, &document.bytes);
         descriptor.digest = document.digest;
-        if let Ok(mut documents) = self.documents.lock() {
-            documents.insert(document.digest, document.clone());
-        }
+        self.documents.insert(document);
         descriptor
     }
 
     fn drop_document(&self, digest: &Digest) {
-        if let Ok(mut documents) = self.documents.lock() {
-            documents.remove(digest);
-        }
+        self.documents.remove(digest);
     }
 
     /// A manifest by its digest: from memory, the mirror, or the registry.
     fn document(&self, digest: &Digest) -> Result<Option<Document>> {
-        let known = self.documents.lock().ok().and_then(|documents| documents.get(digest).cloned());
+        let known = self.documents.get(digest);
         if known.is_some() {
             return Ok(known);
         }

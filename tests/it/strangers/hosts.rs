@@ -119,3 +119,23 @@ fn a_store_that_a_checkout_names_gets_no_login_unasked() {
         assert!(in_checkout(&["tasks"]).ok().stdout.contains("task-1"));
     }
 }
+
+/// Agreeing to what a project asks for is agreeing to the stores of its
+/// fixtures; nothing else is.
+#[test]
+fn a_fixture_is_not_asked_for_at_a_registry_that_nobody_approved() {
+    let lab = Lab::new();
+    let elsewhere = registry(&lab);
+    login(&lab.dev, &elsewhere);
+    let source = format!("{}@sha256:{}", elsewhere.store(), "1".repeat(64));
+    lab.repo.write("envctl.toml", format!("[[fixture]]\nname = \"rows\"\nsource = \"{source}\"\npath = \"/rows\"\n"));
+    let task = lab.publish(&ImageBuilder::busybox());
+    lab.dev.envctl(["prefetch", &task]).ok();
+    let run = lab.enter(&task, &["true"]).code(125).says(&["fixtures from", "not approved"]);
+    lab.dev.envctl(["enter", "--dry-run", &task]).ok();
+    assert!(elsewhere.asked().is_empty(), "{:?}", elsewhere.asked());
+    let digest = run.stderr.split("--digest ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    lab.dev.envctl(["approve", "--digest", &digest]).ok();
+    lab.enter(&task, &["true"]).code(125).says(&["cannot fetch the fixture rows"]);
+    assert!(!elsewhere.asked().is_empty());
+}
