@@ -52,13 +52,31 @@ pub fn require_own_link(folder: &Path) -> Result<()> {
 
 fn require(folder: &Path, forbidden: u32) -> Result<()> {
     require_own_link(folder)?;
-    let meta = match fs::metadata(folder) {
-        Ok(meta) => meta,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("cannot look at {}", folder.display())),
-    };
-    let shown = folder.display();
-    if let Some(owner) = foreign_owner(&meta) {
+    let Some(meta) = look(folder)? else { return Ok(()) };
+    judge(folder, &meta, forbidden)?;
+    // Where others come in at all, what is in it matters, too.
+    if meta.mode() & 0o011 != 0 {
+        let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        for entry in entries.flatten() {
+            if let Ok(Some(meta)) = look(&entry.path()) {
+                judge(&entry.path(), &meta, forbidden)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn look(path: &Path) -> Result<Option<Metadata>> {
+    match fs::metadata(path) {
+        Ok(meta) => Ok(Some(meta)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
+    }
+}
+
+fn judge(path: &Path, meta: &Metadata, forbidden: u32) -> Result<()> {
+    let shown = path.display();
+    if let Some(owner) = foreign_owner(meta) {
         return Err(policy(format!("{shown} belongs to another account (id {owner}), which decides what is in it"))
             .hint("move it away, or set HOME or the XDG variables to folders of your own")
             .into());
@@ -108,6 +126,13 @@ mod tests {
             if let Some(error) = refused {
                 assert!(crate::error::hint_of(&error).unwrap().starts_with("chmod go-w "), "{error:#}");
             }
+        }
+        let below = folder.join("runtimes");
+        fs::create_dir(&below).unwrap();
+        fs::set_permissions(&below, fs::Permissions::from_mode(0o777)).unwrap();
+        for (mode, good) in [(0o700, true), (0o755, false), (0o711, false)] {
+            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(require_private(&folder).is_ok(), good, "{mode:o}");
         }
     }
 }
