@@ -64,10 +64,29 @@ pub struct Detail {
     pub data: serde_json::Value,
 }
 
+/// Characters of a message: what a parser says may quote all of a document.
+const MAX_MESSAGE: usize = 4000;
+
+/// Characters of a text that somebody else wrote.
+const MAX_FOREIGN: usize = 200;
+
+/// A text that somebody else wrote, for a message: its beginning.
+pub fn cut(text: &str) -> String {
+    match text.char_indices().nth(MAX_FOREIGN) {
+        Some((end, _)) => format!("{}\u{2026}", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 impl Fault {
     /// A fault without a hint.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Fault { kind, message: message.into(), details: Vec::new(), hint: None }
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+            message.truncate(end);
+            message.push('\u{2026}');
+        }
+        Fault { kind, message, details: Vec::new(), hint: None }
     }
 
     /// Adds the things that the message sums up.

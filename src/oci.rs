@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::digest::{Digest, Verified};
-use crate::error::{Fault, integrity};
+use crate::error::{Fault, cut, integrity};
 
 /// Upper bound for manifests, indexes and image configurations in bytes.
 pub const MAX_METADATA: u64 = 4 << 20;
@@ -186,7 +186,7 @@ impl Manifest {
         if let Some(kind) = value.get("mediaType")
             && !matches!(kind.as_str(), Some(media::MANIFEST | media::DOCKER_MANIFEST))
         {
-            return Err(integrity(format!("unexpected media type of a manifest: {kind}")));
+            return Err(integrity(format!("unexpected media type of a manifest: {}", cut(&kind.to_string()))));
         }
         typed(value, "manifest")
     }

@@ -40,6 +40,11 @@ impl Paths {
         })
     }
 
+    /// The root of the configuration.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// The user's `config.toml`.
     pub fn user_config(&self) -> PathBuf {
         self.config.join("config.toml")

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::digest::Digest;
-use crate::disk;
+use crate::disk::beneath::{Beneath, Miss};
 
 /// A lockfile beyond this size pins nothing that anybody reads, in bytes.
 const MAX: u64 = 64 << 20;
@@ -80,8 +80,13 @@ pub const RECOGNISED: &[Lockfile] = &[
 /// When one is there and cannot be read.
 pub fn lockfiles(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
+    let folder = Beneath::open(root)?;
     for known in RECOGNISED {
-        let bytes = disk::read_file(&root.join(known.file), MAX);
+        let bytes = match folder.file(Path::new(known.file)) {
+            // Where a link leads is no part of the checkout.
+            Err(Miss::Link) => Ok(None),
+            _ => folder.read(Path::new(known.file), MAX),
+        };
         if let Some(bytes) = bytes.with_context(|| format!("cannot read the lockfile {}", known.file))? {
             found.push(format!("{}:{}", known.file, Digest::of(&bytes)));
         }

@@ -151,7 +151,7 @@ impl Arguments {
     fn groups(&self, ctx: &Context) -> Result<Vec<Vec<Command>>> {
         let Some(batch) = &self.batch else { return Ok(vec![vec![Command::of_words(&self.command)]]) };
         let file = ctx.cwd.join(batch);
-        let bytes = disk::read_file(&file, MAX_BATCH)?
+        let bytes = disk::read_stream(&file, MAX_BATCH)?
             .ok_or_else(|| not_found(format!("{} does not exist", file.display())))?;
         Ok(parse_batch(&String::from_utf8_lossy(&bytes), &batch.display().to_string())?)
     }

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::{Inside, plain};
 use crate::error::{Fault, policy};
 
 /// An open folder.
@@ -64,12 +65,8 @@ impl Beneath {
     /// # Errors
     /// When there is none.
     pub fn file(&self, path: &Path) -> Result<File, Miss> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = self.at(path, |folder, name| rustix::fs::openat(folder, name, flags, Mode::empty()))?;
-        match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
-            FileType::RegularFile => Ok(File::from(file)),
-            _ => Err(Miss::NoFile),
-        }
+        let flags = plain::flags() | OFlags::NOFOLLOW;
+        plain::only(self.at(path, |folder, name| rustix::fs::openat(folder, name, flags, Mode::empty()))?)
     }
 
     /// What `lstat` says; `None` also where a link leads there.
@@ -102,15 +99,24 @@ impl Beneath {
     /// [`crate::error::Kind::Policy`] for anything but a regular file of at
     /// most `limit` bytes that is no link.
     pub fn expect(&self, path: &Path, limit: u64) -> Result<Option<File>> {
-        let refuse = |why: &str| Err(self.refused(path, why).into());
         match self.file(path) {
-            Ok(file) if file.metadata().is_ok_and(|meta| meta.len() > limit) => refuse("is too large"),
+            Ok(file) if file.metadata().is_ok_and(|meta| meta.len() > limit) => {
+                Err(self.refused(path, "is too large").into())
+            }
             Ok(file) => Ok(Some(file)),
             Err(Miss::Absent) => Ok(None),
-            Err(Miss::Link) => refuse("is a link, or behind one"),
-            Err(Miss::NoFile) => refuse("is no file"),
-            Err(Miss::Failed(error)) => {
-                Err(error).with_context(|| format!("cannot read {}", self.path.join(path).display()))
+            Err(miss) => Err(self.refusal(path, miss)),
+        }
+    }
+
+    /// What to say where there is no file to read.
+    pub fn refusal(&self, path: &Path, miss: Miss) -> anyhow::Error {
+        match miss {
+            Miss::Absent => self.refused(path, "is missing").into(),
+            Miss::Link => self.refused(path, "is a link, or behind one").into(),
+            Miss::NoFile => self.refused(path, "is no file").into(),
+            Miss::Failed(error) => {
+                anyhow::Error::new(error).context(format!("cannot read {}", self.path.join(path).display()))
             }
         }
     }
@@ -133,11 +139,58 @@ impl Beneath {
     /// # Errors
     /// When its own folder cannot be reached, or does not take it.
     pub fn make_folder(&self, path: &Path) -> Result<()> {
-        let mode = Mode::from_raw_mode(0o755);
+        self.make_folder_for(path, 0o755)
+    }
+
+    /// The same for those whom this mode and the umask let in.
+    ///
+    /// # Errors
+    /// As [`Beneath::make_folder`].
+    pub fn make_folder_for(&self, path: &Path, mode: u32) -> Result<()> {
+        let mode = Mode::from_raw_mode(mode);
         match self.at(path, |folder, name| rustix::fs::mkdirat(folder, name, mode)) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(Errno::LOOP) => Err(self.led_away(path).into()),
             Err(error) => Err(error).with_context(|| format!("cannot make {}", self.path.join(path).display())),
         }
+    }
+
+    /// The place of a file that is to be written, in a folder that is reached
+    /// through no link. What stands in that place is not followed either:
+    /// whoever writes gives a whole file its name.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Policy`] when a link is on the way; when there is
+    /// no such folder.
+    pub fn place(&self, path: &Path) -> Result<Inside> {
+        let context = || format!("cannot write {}", self.path.join(path).display());
+        let opened = self.at(path, |folder, name| Ok((rustix::io::fcntl_dupfd_cloexec(folder, 0)?, name.to_owned())));
+        match opened {
+            Ok((folder, name)) => Ok(Inside::of(folder, &name)),
+            Err(Errno::LOOP) => Err(self.led_away(path).into()),
+            Err(error) => Err(error).with_context(context),
+        }
+    }
+
+    /// Opens this folder once more, for a lock of its own.
+    ///
+    /// # Errors
+    /// Plain I/O errors; the caller adds the path.
+    pub fn again(&self) -> std::io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.folder, ".", flags, Mode::empty())?.into())
+    }
+
+    /// Whether the path that it was opened by still leads to it.
+    pub fn is_still_there(&self) -> bool {
+        let identity = |stat: Stat| (stat.st_dev, stat.st_ino);
+        let now = rustix::fs::statat(CWD, &self.path, AtFlags::empty()).map(identity);
+        now.is_ok_and(|now| rustix::fs::fstat(&self.folder).map(identity) == Ok(now))
+    }
+
+    /// The folder itself.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
     }
 
     /// Removes a folder if it is empty.
@@ -148,9 +201,13 @@ impl Beneath {
         self.at(path, |folder, name| rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR))
     }
 
+    fn led_away(&self, path: &Path) -> Fault {
+        policy(format!("{} is behind a link: envctl does not write there", self.path.join(path).display()))
+            .hint("put a folder in the place of the link, or use another one")
+    }
+
     fn refused(&self, path: &Path, why: &str) -> Fault {
-        policy(format!("{} {why}: envctl does not read it", self.path.join(path).display()))
-            .hint("put a plain file in its place or remove it, then try again")
+        plain::refused(&self.path.join(path), why)
     }
 
     /// Does something in the folder that holds `path`, by its name there.

@@ -1,8 +1,9 @@
 //! A file of ours in a folder that does not stay where it is.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// A file of a folder that others may move away or replace meanwhile: what is
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Inside {
     // It keeps the number in the path.
-    _folder: File,
+    _folder: OwnedFd,
     path: PathBuf,
 }
 
@@ -20,14 +21,23 @@ impl Inside {
     /// # Errors
     /// Plain I/O errors, such as that there is none.
     pub fn open(folder: &Path, name: &str) -> io::Result<Self> {
-        let folder = File::open(folder)?;
+        Ok(Self::of(File::open(folder)?.into(), OsStr::new(name)))
+    }
+
+    /// The file `name`, which is a plain name, of this folder.
+    pub(super) fn of(folder: OwnedFd, name: &OsStr) -> Self {
         let path = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
-        Ok(Inside { _folder: folder, path })
+        Inside { _folder: folder, path }
     }
 
     /// For [`super::read_json`], [`super::write_json`] and their like.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder, for a file that gets its name later.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
     }
 }
 

@@ -126,6 +126,22 @@ fn is_taken(answer: Result<(), Errno>) -> Result<bool> {
     }
 }
 
+/// Takes the lock on an open file or folder that others may lock, too; `false`
+/// when it is not free before `patience` is over.
+///
+/// # Errors
+/// When the file system has no locks.
+pub fn exclusive_within(file: &impl AsFd, patience: Duration) -> Result<bool> {
+    let end = Instant::now() + patience;
+    while !try_exclusive(file)? {
+        if Instant::now() >= end {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(true)
+}
+
 /// Waits for the lock on an open file or folder; closing it releases the lock.
 ///
 /// # Errors

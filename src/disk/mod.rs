@@ -11,6 +11,8 @@ pub mod beneath;
 pub mod descent;
 mod inside;
 pub mod lock;
+pub mod plain;
+mod private;
 pub mod remove;
 pub mod scratch;
 mod unnamed;
@@ -27,11 +29,17 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Kind, failure, integrity};
 
+use beneath::Miss;
+
 pub use inside::Inside;
+pub use private::{others_may_write, require_own, require_own_link, require_private};
 pub use unnamed::{Unnamed, is_temporary};
 
 /// The version of what lies under each root.
 const FORMAT: &str = "1";
+
+/// Upper bound for the file that says so, in bytes.
+const MAX_MARKER: u64 = 256;
 
 /// Whether bytes must survive a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,22 +65,22 @@ pub fn create_private_dir(path: &Path) -> Result<()> {
 /// Opens one of the roots: creates it, and checks its format version.
 ///
 /// # Errors
-/// When the folder is not writable or was made by a newer envctl.
+/// When the folder is not writable, is not the user's alone to write, or was
+/// made by a newer envctl.
 pub fn open_root(root: &Path) -> Result<()> {
+    require_private(root)?;
     let marker = root.join("format");
-    match fs::read_to_string(&marker) {
-        Ok(found) if found.trim() == FORMAT => Ok(()),
-        Ok(found) => {
-            Err(failure(format!("{} has format {:?}, this envctl knows format {FORMAT}", root.display(), found.trim()))
-                .hint("use the envctl that made it, or move the folder away")
-                .into())
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            create_private_dir(root)?;
-            write_file(&marker, format!("{FORMAT}\n").as_bytes(), Durability::Cached)
-        }
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", marker.display())),
+    let Some(found) = read_file(&marker, MAX_MARKER)? else {
+        create_private_dir(root)?;
+        return write_file(&marker, format!("{FORMAT}\n").as_bytes(), Durability::Cached);
+    };
+    let found = String::from_utf8_lossy(&found);
+    if found.trim() == FORMAT {
+        return Ok(());
     }
+    Err(failure(format!("{} has format {:?}, this envctl knows format {FORMAT}", root.display(), found.trim()))
+        .hint("use the envctl that made it, or move the folder away")
+        .into())
 }
 
 /// Publishes a whole file, read-only, in place of whatever was there.
@@ -116,23 +124,43 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T, durability: Durability) 
     write_file(path, &bytes, durability)
 }
 
-/// Reads a file of ours; `None` when it does not exist.
+/// Reads a file; `None` when it does not exist. Nothing but a plain file is
+/// read, and nobody is waited for.
 ///
 /// # Errors
-/// Any other I/O error, with the path; a file above `limit` bytes.
+/// Any other I/O error, with the path; a file above `limit` bytes;
+/// [`Kind::Policy`] when it is no plain file.
 pub fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-    };
+    match plain::open(path) {
+        Ok(file) => read_whole(file, path, limit).map(Some),
+        Err(Miss::Absent) => Ok(None),
+        Err(Miss::NoFile) => Err(plain::refused(path, "is no plain file").into()),
+        Err(Miss::Link) => Err(plain::refused(path, "is a link that leads nowhere").into()),
+        Err(Miss::Failed(error)) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Reads what the developer named for this very purpose; `None` when it does
+/// not exist. It may be a pipe, which is waited for.
+///
+/// # Errors
+/// Any other I/O error, with the path; more than `limit` bytes.
+pub fn read_stream(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    match File::open(path) {
+        Ok(file) => read_whole(file, path, limit).map(Some),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn read_whole(file: File, path: &Path, limit: u64) -> Result<Vec<u8>> {
     // Most are small: one read for the content, one that finds the end.
     let mut bytes = Vec::with_capacity(4096);
     file.take(limit + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
     if bytes.len() as u64 > limit {
         return Err(integrity(format!("{} is larger than {limit} bytes", path.display())).into());
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Reads a JSON document of ours; `None` when it does not exist.
@@ -233,6 +261,25 @@ mod tests {
         fs::remove_file(dir.path().join("format")).unwrap();
         fs::write(dir.path().join("format"), "2\n").unwrap();
         assert!(open_root(dir.path()).unwrap_err().to_string().contains("format \"2\""));
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, link) = (dir.path().join("pipe"), dir.path().join("link"));
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        std::os::unix::fs::symlink("pipe", &link).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", dir.path().join("device")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        for path in [&pipe, &link, &dir.path().join("device"), &dir.path().join("socket"), dir.path()] {
+            let error = read_file(path, 9).unwrap_err();
+            assert_eq!(crate::error::kind_of(&error), Kind::Policy, "{error:#}");
+        }
+        // The developer's own file may be a link.
+        fs::write(dir.path().join("file"), "x").unwrap();
+        std::os::unix::fs::symlink("file", dir.path().join("good")).unwrap();
+        assert_eq!(read_file(&dir.path().join("good"), 9).unwrap().unwrap(), b"x");
     }
 
     #[test]

@@ -201,18 +201,19 @@ fn settle(ctx: &Context, asks: &Asks) -> Result<Verdict> {
     let known = approvals(ctx)?;
     let agreed =
         |approval: &Approval| approval.digest == digest || approval.asks.as_ref().is_some_and(|more| more.covers(asks));
-    if known.approval.iter().any(agreed) {
-        return Ok(Verdict::Agreed);
+    if !known.approval.iter().any(agreed) {
+        if !ctx.options.interactive {
+            return Ok(Verdict::Unasked);
+        }
+        let question = "Allow this, now and whenever it asks for exactly the same?";
+        match ctx.ui.agree(Some(&asked_by(asks)), &items(&known, asks), question)? {
+            Answer::Yes => approve(ctx, digest, Some(asks.clone()))?,
+            Answer::No => return Ok(Verdict::Refused),
+            Answer::TooLong => return Ok(Verdict::TooLong),
+        }
     }
-    if !ctx.options.interactive {
-        return Ok(Verdict::Unasked);
-    }
-    let question = "Allow this, now and whenever it asks for exactly the same?";
-    match ctx.ui.agree(Some(&asked_by(asks)), &items(&known, asks), question)? {
-        Answer::Yes => approve(ctx, digest, Some(asks.clone())).map(|()| Verdict::Agreed),
-        Answer::No => Ok(Verdict::Refused),
-        Answer::TooLong => Ok(Verdict::TooLong),
-    }
+    asks.stores.iter().for_each(|store| ctx.note_agreed(store));
+    Ok(Verdict::Agreed)
 }
 
 fn asked_by(asks: &Asks) -> String {

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::contact::Contacts;
 use super::ledger::{self, Entry};
 use super::pin::{Pin, Pins};
 use crate::clock::Clock;
 use crate::config::{PROJECT_FILES, Project, User};
-use crate::disk;
+use crate::disk::{self, beneath::Beneath};
 use crate::env::Env;
 use crate::error::usage;
 use crate::identity::{StoreRef, Target, TaskRef};
 use crate::paths::Paths;
 use crate::runtime::{self, Look, Runtimes};
-use crate::store::{self, Access, AuthFiles, Host, Network, Proxies, Store};
+use crate::store::{AuthFiles, Host, Network, Proxies};
 use crate::ui::Ui;
 
 /// Upper bound for configuration files in bytes.
@@ -40,7 +41,7 @@ pub struct Options {
 }
 
 /// One invocation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// The process environment.
     pub env: Env,
@@ -56,6 +57,8 @@ pub struct Context {
     pub cwd: PathBuf,
     /// The user's configuration.
     pub user: User,
+    /// What is settled about stores.
+    pub(super) contacts: Arc<Contacts>,
 }
 
 /// What came of the runtimes whose owners were dead.
@@ -97,13 +100,16 @@ impl Context {
     pub fn new(env: Env, ui: Ui, options: Options) -> Result<Self> {
         let paths = Paths::new(&env)?;
         let cwd = std::env::current_dir().context("the working directory is gone")?;
+        // Before anything is read there: a configuration names commands.
+        disk::require_own(paths.config())?;
+        [paths.data(), paths.cache(), paths.state()].into_iter().try_for_each(disk::require_private)?;
         let file = paths.user_config();
         let user = match disk::read_file(&file, MAX_CONFIG)? {
             Some(bytes) => User::parse(&String::from_utf8_lossy(&bytes), &file.display().to_string())?,
             None => User::default(),
         };
         let clock = env.clock();
-        Ok(Context { env, paths, clock, ui, options, cwd, user })
+        Ok(Context { env, paths, clock, ui, options, cwd, user, contacts: Arc::default() })
     }
 
     /// Asks whether to go on; `None` when there is nobody to ask.
@@ -155,10 +161,15 @@ impl Context {
     /// # Errors
     /// When it is wrong.
     pub(super) fn project(&self, root: &Path) -> Result<Project> {
+        if !root.exists() {
+            return Ok(Project::default());
+        }
+        // Code that ran in a workspace may have laid it.
+        let folder = Beneath::open(root)?;
         for name in PROJECT_FILES {
-            let file = root.join(name);
-            if let Some(bytes) = disk::read_file(&file, MAX_CONFIG)? {
-                return Ok(Project::parse(&String::from_utf8_lossy(&bytes), &file.display().to_string())?);
+            if let Some(bytes) = folder.read(Path::new(name), MAX_CONFIG)? {
+                let shown = root.join(name).display().to_string();
+                return Ok(Project::parse(&String::from_utf8_lossy(&bytes), &shown)?);
             }
         }
         Ok(Project::default())
@@ -179,7 +190,9 @@ impl Context {
         }
     }
 
-    /// The store that is configured: flag, environment, project, user.
+    /// The store that is configured: flag, environment, user, project. A
+    /// registry that the project alone names is opened with the developer's
+    /// word only: see [`Context::open`].
     ///
     /// # Errors
     /// When what is configured is no store.
@@ -191,14 +204,17 @@ impl Context {
             let store: StoreRef = store.parse().context("ENVCTL_STORE")?;
             return Ok(Some(store.absolute(&self.cwd)));
         }
-        if let Some(root) = self.checkout()
-            && let Some(store) = self.project(&root)?.store
-        {
-            return Ok(Some(store.parse::<StoreRef>()?.absolute(&root)));
+        if let Some(store) = &self.user.store {
+            let home = self.env.home.as_deref().unwrap_or(Path::new("/"));
+            return Ok(Some(store.parse::<StoreRef>()?.absolute(home)));
         }
-        let user = self.user.store.as_deref().map(str::parse::<StoreRef>).transpose()?;
-        let home = self.env.home.as_deref().unwrap_or(Path::new("/"));
-        Ok(user.map(|store| store.absolute(home)))
+        match self.checkout() {
+            Some(root) => {
+                let store = self.project(&root)?.store;
+                Ok(store.map(|store| store.parse::<StoreRef>()).transpose()?.map(|store| store.absolute(&root)))
+            }
+            None => Ok(None),
+        }
     }
 
     /// The configured store, which must be there.
@@ -213,13 +229,8 @@ impl Context {
         })
     }
 
-    /// Opens a store.
-    pub(super) fn open(&self, store: &StoreRef, access: Access) -> Result<Box<dyn Store>> {
-        store::open(store, access, &self.network())
-    }
-
     /// How registries are reached.
-    fn network(&self) -> Network {
+    pub(super) fn network(&self) -> Network {
         let host = |(name, settings): (&String, &crate::config::Registry)| {
             let settings = settings.clone();
             let host = Host {
@@ -281,6 +292,7 @@ impl Context {
                     .hint("name one of them")
                     .into());
             }
+            self.note_named(&store);
             return Ok(Located { store, target });
         }
         if let Some(store) = self.configured_store()? {

@@ -22,7 +22,7 @@ use crate::digest::{Digest, Hasher, Verified};
 use crate::error::{Fault, Kind, integrity, kind_of, usage};
 use crate::identity::{ArtifactType, Identity, Made, Provenance, Target, TaskRef};
 use crate::oci::{Descriptor, unwrap_io};
-use crate::store::{Attachment, Store, content_of, read_attachment, write_attachment};
+use crate::store::{Access, Attachment, Store, content_of, read_attachment, write_attachment};
 
 /// Artifacts of one identity that are looked at, the newest; a list from a store
 /// may name any number.
@@ -212,6 +212,12 @@ pub(super) struct Found {
 pub(super) fn find(ctx: &Context, store: &dyn Store, subject: &Digest, most: usize) -> Result<Found> {
     let mut listed = store.referrers(subject)?;
     let mut found = Found::default();
+    if listed.cut {
+        ctx.ui.warn(&format!(
+            "the store lists more artifacts than are read: {} of them were looked through",
+            listed.found.len()
+        ));
+    }
     if listed.found.len() > most {
         found.skipped.push(format!("all but {most} of {} artifacts", listed.found.len()));
         // Each is one request, and the newest come last.
@@ -246,7 +252,7 @@ pub(super) fn subject(ctx: &Context, reference: &TaskRef, adding: bool) -> Resul
     if let Some(pin) = pin.filter(|pin| pin.store == task.store.to_string() && pin.slug == task.slug()) {
         task.target = Target::Identity(pin.continues(&pin.slug).unwrap_or(pin.identity));
     }
-    let store = open_store(ctx, &task)?;
+    let store = open_store(ctx, &task, if adding { Access::Change } else { Access::Read })?;
     let (manifest, artifact, identity) = from_store(&*store, &task)?;
     let digest = Digest::of(&artifact.identity);
     Ok((named, store, Subject { manifest, digest, identity }))

@@ -16,7 +16,7 @@ use crate::image::{self, Cache, Image, Metadata, Moved, Owners, Ownership, Pulle
 use crate::oci::{Blobs, Descriptor};
 use crate::runtime::Mapping;
 use crate::snapshot::{Document, MAX_DOCUMENT};
-use crate::store::{Access, Store};
+use crate::store::Store;
 use crate::ui::counted;
 
 /// Files of the image belong to whom the runtime's mapping says.
@@ -127,8 +127,37 @@ fn with_image_store<T>(
         None => work(source.store().context("the image is not on this machine")?),
         Some(repository) => {
             let name = StoreRef::Registry(repository.clone());
-            work(&*source.ctx.open(&name, Access::Read).context("cannot open the image")?)
+            let opened = source.ctx.open_led(&name, Some(beside(resolved, &name)), IMAGE);
+            work(&*opened.context("cannot open the image")?)
         }
+    }
+}
+
+const IMAGE: &str = "the image of the task";
+
+/// That of a checkout was settled when it was pinned.
+fn beside<'a>(resolved: &'a Resolved, image: &'a StoreRef) -> &'a StoreRef {
+    if resolved.local { image } else { &resolved.task.store }
+}
+
+/// Makes sure that the registry of the image may be asked; asks it nothing.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`] when the developer did not agree to it.
+pub(super) fn settle_image(ctx: &Context, resolved: &Resolved) -> Result<()> {
+    let Some(repository) = &resolved.identity.toolchain.image.repository else { return Ok(()) };
+    let name = StoreRef::Registry(repository.clone());
+    ctx.settle_led(&name, Some(beside(resolved, &name)), IMAGE)
+}
+
+/// Whether the image's documents can be fetched without a question.
+///
+/// # Errors
+/// When the approvals cannot be read.
+pub(super) fn may_ask_for_image(ctx: &Context, resolved: &Resolved) -> Result<bool> {
+    match &resolved.identity.toolchain.image.repository {
+        None => Ok(true),
+        Some(repository) => ctx.is_open(&StoreRef::Registry(repository.clone()), Some(&resolved.task.store)),
     }
 }
 
@@ -330,7 +359,7 @@ fn kept_snapshot(ctx: &Context, id: &Digest) -> Result<Option<Snapshot>> {
     let pack = match &document.pack {
         None => None,
         // Checked again while it is read.
-        Some(pack) => match std::fs::File::open(ctx.paths.blob(&pack.digest)) {
+        Some(pack) => match disk::plain::open(&ctx.paths.blob(&pack.digest)) {
             Ok(file) if file.metadata()?.len() == pack.size => Some(file),
             _ => return Ok(None),
         },

@@ -20,6 +20,8 @@ use crate::store::{Access, Store};
 pub(super) struct ImageName {
     pub(super) store: StoreRef,
     pub(super) which: Which,
+    /// The project's file names it, and not the developer.
+    pub(super) by_project: bool,
 }
 
 /// Which image of a repository.
@@ -34,7 +36,7 @@ impl FromStr for ImageName {
 
     fn from_str(text: &str) -> Result<Self, Fault> {
         if let Some((store, digest)) = text.split_once('@') {
-            return Ok(ImageName { store: store.parse()?, which: Which::Digest(digest.parse()?) });
+            return Ok(ImageName { store: store.parse()?, which: Which::Digest(digest.parse()?), by_project: false });
         }
         let bad = || {
             usage(format!("{text:?} names no image"))
@@ -45,7 +47,7 @@ impl FromStr for ImageName {
         if store == "oci" || tag.is_empty() {
             return Err(bad());
         }
-        Ok(ImageName { store: store.parse()?, which: Which::Tag(tag.to_owned()) })
+        Ok(ImageName { store: store.parse()?, which: Which::Tag(tag.to_owned()), by_project: false })
     }
 }
 
@@ -59,6 +61,7 @@ pub(super) fn name(ctx: &Context, flag: Option<&str>, project: &Project, root: &
     };
     let mut name: ImageName = text.parse()?;
     name.store = name.store.absolute(base);
+    name.by_project = flag.is_none() && ctx.env.image.is_none();
     Ok(Some(name))
 }
 
@@ -76,19 +79,22 @@ struct Found {
 /// # Errors
 /// When it cannot be found or read.
 pub(super) fn pin(ctx: &Context, name: &ImageName) -> Result<Toolchain> {
-    Ok(find(ctx, name)?.toolchain)
+    let found = find(ctx, name, None)?;
+    // What is asked of it from here on was settled with the image.
+    ctx.note_named(&name.store);
+    Ok(found.toolchain)
 }
 
 /// Pins an image to its platform manifest. One from a folder is copied into
-/// `target`, so that whoever can read the task can run it; one on a registry
-/// is named. Returns the bytes that were new.
+/// `target`, the store `beside` it, so that whoever can read the task can run
+/// it; one on a registry is named. Returns the bytes that were new.
 pub(super) fn pin_into(
     ctx: &Context,
-    target: &dyn Store,
+    (target, beside): (&dyn Store, &StoreRef),
     name: &ImageName,
     watch: &dyn Fn(&Descriptor),
 ) -> Result<(Toolchain, u64)> {
-    let Found { source, descriptor, bytes, manifest, toolchain } = find(ctx, name)?;
+    let Found { source, descriptor, bytes, manifest, toolchain } = find(ctx, name, Some(beside))?;
     if toolchain.image.repository.is_some() {
         return Ok((toolchain, 0));
     }
@@ -102,8 +108,14 @@ pub(super) fn pin_into(
     Ok((toolchain, copied))
 }
 
-fn find(ctx: &Context, name: &ImageName) -> Result<Found> {
-    let source = ctx.open(&name.store, Access::Read).context("cannot open the image")?;
+fn find(ctx: &Context, name: &ImageName, beside: Option<&StoreRef>) -> Result<Found> {
+    let source = if name.by_project {
+        ctx.open_led(&name.store, beside, "the image that the project names")
+    } else {
+        ctx.note_named(&name.store);
+        ctx.open(&name.store, Access::Read)
+    };
+    let source = source.context("cannot open the image")?;
     let (found, pinned) = match &name.which {
         Which::Digest(digest) => (Some(source.find(digest)?), Pinned::Running),
         Which::Tag(tag) => (source.resolve(tag)?, Pinned::AtPublish),

@@ -15,6 +15,7 @@ mod caches;
 mod checkout;
 mod claim;
 mod collect;
+mod contact;
 mod context;
 mod costs;
 mod diff;

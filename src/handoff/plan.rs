@@ -106,6 +106,11 @@ pub(super) fn plan(
 fn known_image(ctx: &Context, resolved: &Resolved, source: Option<&Source<'_>>) -> Result<Option<Image>> {
     match (fetch::local_image(ctx, resolved)?, source) {
         (Some((image, _)), _) => Ok(Some(image)),
+        (None, Some(_)) if !ctx.options.offline && !fetch::may_ask_for_image(ctx, resolved)? => {
+            // A plan asks nobody, neither the developer nor a stranger's registry.
+            ctx.ui.warn("the registry of the image is not approved, so that it was not asked what there is to fetch");
+            Ok(None)
+        }
         (None, Some(source)) if !ctx.options.offline => fetch::image_documents(source, resolved).map(Some),
         (None, _) => Ok(None),
     }

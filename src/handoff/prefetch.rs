@@ -117,6 +117,10 @@ pub fn watch(
     rate: Option<u64>,
     told: &mut dyn FnMut(&Prefetched) -> Result<()>,
 ) -> Result<()> {
+    // Nobody is there: what would be asked about is not done.
+    let mut alone = ctx.clone();
+    alone.options.interactive = false;
+    let ctx = &alone;
     let store = ctx.store()?;
     ctx.open_roots()?;
     let lock = ctx.paths.cache_lock(&format!("watch-{}", store.key()));

@@ -170,6 +170,7 @@ pub(super) fn gather(
         Here::Documents(image) => Some(image),
         Here::Nothing => None,
     };
+    fetch::settle_image(source.ctx, resolved)?;
     std::thread::scope(|scope| {
         let pulling = scope.spawn(|| {
             let pulled = fetch::pull_image(source, resolved, known);

@@ -179,7 +179,7 @@ pub(super) fn publish_from(
         forked: forked.as_ref(),
     };
     let continued = intent.parent()?;
-    let toolchain = toolchain(ctx, &*target, options, &project, root, parent.as_ref())?;
+    let toolchain = toolchain(ctx, (&*target, &store_name), options, &project, root, parent.as_ref())?;
     crash::point("publish.image");
     let workdir = workdir(options.workdir.as_ref(), &project, parent.as_ref())?;
     let basis = Basis { image: toolchain.image.digest, platform: toolchain.platform.clone(), workdir: workdir.clone() };
@@ -419,7 +419,7 @@ fn tell(ctx: &Context, captured: &Captured) {
 
 fn toolchain(
     ctx: &Context,
-    target: &dyn Store,
+    (target, store): (&dyn Store, &StoreRef),
     options: &PublishOptions,
     project: &Project,
     root: &Path,
@@ -434,7 +434,7 @@ fn toolchain(
         }
         (Some(name), _) => {
             let progress = ctx.ui.progress();
-            let (toolchain, bytes) = image_source::pin_into(ctx, target, &name, &|part| {
+            let (toolchain, bytes) = image_source::pin_into(ctx, (target, store), &name, &|part| {
                 progress.bar(&format!("image {}", part.digest.short()), part.size).finish();
             })?;
             if bytes > 0 {

@@ -133,7 +133,7 @@ fn own_identities(
 /// removed before that stays removed.
 pub fn remove(ctx: &Context, victims: &[Victim]) -> Result<()> {
     for victim in victims {
-        let store = ctx.open(&victim.store, Access::Read)?;
+        let store = ctx.open(&victim.store, Access::Change)?;
         if !store.untag(victim.id.as_str(), &victim.manifest)? {
             return Err(failure(format!("{} has moved meanwhile, and stays", victim.task))
                 .hint(format!("look again: envctl show {}", victim.task))

@@ -80,8 +80,8 @@ pub(super) fn read_at(store: &dyn Store, task: &Located, descriptor: &Descriptor
 }
 
 /// Opens a store, or says what helps.
-pub(super) fn open_store(ctx: &Context, task: &Located) -> Result<Box<dyn Store>> {
-    ctx.open(&task.store, Access::Read).map_err(|error| {
+pub(super) fn open_store(ctx: &Context, task: &Located, access: Access) -> Result<Box<dyn Store>> {
+    ctx.open(&task.store, access).map_err(|error| {
         if kind_of(&error) != Kind::NotFound || hint_of(&error).is_some() {
             return error;
         }

@@ -70,7 +70,7 @@ fn read(ctx: &Context, source: &SecretSource) -> Result<String> {
         }
         SecretSource::File(path) => {
             let path = ctx.paths.user_config().with_file_name(expand(ctx, path));
-            let bytes = disk::read_file(&path, MAX_SECRET)?;
+            let bytes = disk::read_stream(&path, MAX_SECRET)?;
             let bytes = bytes.ok_or_else(|| not_found(format!("{} does not exist", path.display())))?;
             one_line(bytes)
         }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use super::context::{Context, Located};
 use super::resolve::open_store;
 use crate::error::failure;
-use crate::store::Store;
+use crate::store::{Access, Store};
 use crate::ui::{Bar, Progress};
 
 /// Where a task's parts come from: its store, opened when something is first
@@ -38,7 +38,7 @@ impl<'a> Source<'a> {
 
     pub(super) fn store(&self) -> Result<&dyn Store> {
         if self.store.get().is_none() {
-            let opened = open_store(self.ctx, &self.task)?;
+            let opened = open_store(self.ctx, &self.task, Access::Read)?;
             // Another thread may have been first; then this one is closed again.
             let _ = self.store.set(opened);
         }

@@ -2,6 +2,8 @@
 //! a registry tells names only, and keeps the rest in a list ([`Catalog`]).
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -11,13 +13,22 @@ use super::context::{Context, Located};
 use super::parallel::each;
 use super::resolve::{from_store, read_at};
 use crate::digest::Digest;
-use crate::error::{Kind, kind_of};
+use crate::error::{Kind, integrity, kind_of, unreachable};
 use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId};
 use crate::oci::Descriptor;
 use crate::store::{Access, Catalog, Store};
 
 /// Fewer tags than this are asked for one by one: a list would not pay.
 const FEW: usize = 16;
+
+/// Tags that one command asks for one by one.
+const MOST_ASKED: usize = 20_000;
+
+/// Of these so many may be gone meanwhile.
+const MOST_MISSING: usize = 1000;
+
+/// How long asking for them may take.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// A task of a store.
 #[derive(Clone, Debug, Serialize)]
@@ -136,13 +147,20 @@ impl Listing<'_> {
         let listed = |task: &TaskId| catalog.row(task).is_some() || catalog.is_other(task.as_str());
         let unlisted = tasks.iter().filter(|task| !listed(task)).count();
         // Two requests for each identity that is new, or one for each task.
-        let stale = if is_new || 2 * unknown.len() + unlisted >= tasks.len() {
+        let mut stale = if is_new || 2 * unknown.len() + unlisted >= tasks.len() {
             tasks.clone()
         } else {
             let moved = self.tasks_of(&unknown)?;
             tasks.iter().filter(|task| !listed(task) || moved.contains(task)).cloned().collect()
         };
         catalog.note_seen(unknown);
+        if stale.len() > MOST_ASKED {
+            // Those that are left are new the next time.
+            let left = stale.split_off(MOST_ASKED).len();
+            self.ctx
+                .ui
+                .warn(&format!("{left} more tags are not looked at: run the command again for the next of them"));
+        }
         self.resolve(&stale, &mut catalog)?;
         let there: BTreeSet<&str> = tasks.iter().map(TaskId::as_str).collect();
         catalog.retain(|tag| there.contains(tag));
@@ -157,10 +175,26 @@ impl Listing<'_> {
 
     /// Asks for each of these tasks; notes and returns what they are.
     fn resolve(&self, tasks: &[TaskId], catalog: &mut Catalog) -> Result<Vec<Summary>> {
+        let (began, missing) = (Instant::now(), AtomicUsize::new(0));
         let results = each(tasks, |task| -> Result<Summary> {
-            let (descriptor, artifact, identity) = from_store(self.store, &self.located(task))?;
+            if began.elapsed() > LONGEST {
+                return Err(unreachable(format!("{} takes too long to tell of its tasks", self.name)).into());
+            }
+            if missing.load(Ordering::Relaxed) > MOST_MISSING {
+                return Err(integrity("it is not looked for").into());
+            }
+            let found = from_store(self.store, &self.located(task));
+            if found.as_ref().is_err_and(|error| kind_of(error) == Kind::NotFound) {
+                missing.fetch_add(1, Ordering::Relaxed);
+            }
+            let (descriptor, artifact, identity) = found?;
             Ok(Summary::of(&identity, Digest::of(&artifact.identity), descriptor.digest))
         })?;
+        if missing.into_inner() > MOST_MISSING {
+            return Err(integrity(format!("{} lists more than {MOST_MISSING} tags that it does not have", self.name))
+                .hint("name a task to enter it without the list")
+                .into());
+        }
         let mut found = Vec::new();
         for (result, task) in results.into_iter().zip(tasks) {
             match self.kept(result, task.as_str())? {

@@ -3,18 +3,22 @@
 //!
 //! Invariants: a blob is absent or whole, and never changes; `index.json`
 //! changes only under an exclusive lock on the layout's folder, by rename.
+//! Another account may have laid the folder: whatever is read or written in it
+//! is reached beneath the folder that was opened, through no link.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::referrers::{List, referrers_tag};
 use super::{Content, Referrers, Store};
 use crate::digest::{Digest, Verified};
+use crate::disk::beneath::{Beneath, Miss};
 use crate::disk::{self, Durability};
-use crate::error::{Fault, integrity, not_found};
+use crate::error::{Fault, failure, integrity, not_found, unreachable};
 use crate::oci::{Blobs, Descriptor, Index, MAX_LAYOUT_INDEX, MAX_METADATA, REF_NAME, media, unwrap_io};
 
 /// Blobs up to this size are hashed again before they are taken for stored, in
@@ -23,10 +27,17 @@ const MAX_REHASHED: u64 = 16 << 20;
 
 const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
+/// Upper bound for the file with the layout's version in bytes.
+const MAX_MARKER: u64 = 4096;
+
+/// How long another writer may take: the lock is held for a moment only.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// An OCI image layout.
 #[derive(Debug)]
 pub struct Layout {
     root: PathBuf,
+    folder: Beneath,
 }
 
 impl Layout {
@@ -39,17 +50,23 @@ impl Layout {
             not_found(format!("there is no store at {}: {what}", root.display()))
                 .hint("check the path after oci:, or publish a task to create the store")
         };
-        let Some(marker) = disk::read_file(&root.join("oci-layout"), 4096)? else {
-            let what =
-                if root.exists() { "the folder is not an OCI image layout" } else { "the folder does not exist" };
-            return Err(missing(what).into());
+        disk::require_own_link(&root)?;
+        if !root.exists() {
+            return Err(missing("the folder does not exist").into());
+        }
+        if !root.is_dir() {
+            return Err(missing("it is no folder").into());
+        }
+        let folder = Beneath::open(&root)?;
+        let Some(marker) = folder.read(Path::new("oci-layout"), MAX_MARKER)? else {
+            return Err(missing("the folder is not an OCI image layout").into());
         };
         let version = serde_json::from_slice::<serde_json::Value>(&marker).ok();
         let version = version.as_ref().and_then(|value| value.get("imageLayoutVersion")?.as_str());
         if !version.is_some_and(|version| version.starts_with("1.")) {
             return Err(integrity(format!("{} has an unknown image layout version", root.display())).into());
         }
-        Ok(Layout { root })
+        Ok(Layout { root, folder })
     }
 
     /// Opens a layout, creating it first where there is none.
@@ -60,6 +77,7 @@ impl Layout {
         if root.join("oci-layout").exists() {
             return Self::open(root);
         }
+        disk::require_own_link(&root)?;
         if holds_something_else(&root) {
             return Err(Fault::new(
                 crate::error::Kind::Usage,
@@ -68,11 +86,11 @@ impl Layout {
             .hint("name another folder after oci:")
             .into());
         }
-        let blobs = root.join("blobs/sha256");
-        fs::create_dir_all(&blobs).with_context(|| format!("cannot create the store {}", root.display()))?;
-        let layout = Layout { root };
+        fs::create_dir_all(&root).with_context(|| format!("cannot create the store {}", root.display()))?;
+        let layout = Layout { folder: Beneath::open(&root)?, root };
+        layout.make_blob_folder()?;
         let _lock = layout.lock()?;
-        if !layout.index_path().exists() {
+        if layout.folder.stat(Path::new("index.json")).is_none() {
             layout.write_index(&Index {
                 schema_version: 2,
                 media_type: Some(media::INDEX.into()),
@@ -80,43 +98,52 @@ impl Layout {
             })?;
         }
         // The marker comes last: with it the layout is complete.
-        disk::write_file(&layout.root.join("oci-layout"), MARKER.as_bytes(), Durability::Flushed)?;
+        layout.write("oci-layout", MARKER.as_bytes())?;
         Ok(layout)
     }
 
-    fn index_path(&self) -> PathBuf {
-        self.root.join("index.json")
-    }
-
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root.join("blobs/sha256").join(digest.hex())
+    fn blob_path(digest: &Digest) -> PathBuf {
+        Path::new("blobs/sha256").join(digest.hex())
     }
 
     fn index(&self) -> Result<Index> {
-        let path = self.index_path();
-        let bytes = disk::read_file(&path, MAX_LAYOUT_INDEX)?
-            .ok_or_else(|| integrity(format!("{} is missing", path.display())))?;
-        Index::parse_layout(&bytes).with_context(|| format!("cannot use {}", path.display()))
+        let shown = || self.root.join("index.json").display().to_string();
+        let bytes = self.folder.read(Path::new("index.json"), MAX_LAYOUT_INDEX)?;
+        let bytes = bytes.ok_or_else(|| integrity(format!("{} is missing", shown())))?;
+        Index::parse_layout(&bytes).with_context(|| format!("cannot use {}", shown()))
+    }
+
+    fn write_index(&self, index: &Index) -> Result<()> {
+        self.write("index.json", &serde_json::to_vec(index)?)
     }
 
     /// In the layout's own folder, which is not made again.
-    fn write_index(&self, index: &Index) -> Result<()> {
-        disk::rewrite_file(&self.index_path(), &serde_json::to_vec(index)?, Durability::Flushed)
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.require_there()?;
+        let place = self.folder.place(Path::new(name))?;
+        disk::rewrite_file(place.path(), bytes, Durability::Flushed)
+            .with_context(|| format!("cannot write {}", self.root.join(name).display()))
+    }
+
+    /// What is written into a folder that was moved away would be lost to those
+    /// who look where it was.
+    fn require_there(&self) -> Result<(), Fault> {
+        if self.folder.is_still_there() {
+            return Ok(());
+        }
+        Err(failure(format!("the store {} was moved away meanwhile", self.root.display()))
+            .hint("put it back, or name the store where it is now"))
     }
 
     /// Not the layout's own folder: one that was removed meanwhile is not made
     /// again.
     fn make_blob_folder(&self) -> Result<()> {
+        // As open to others as the umask lets it be: people may share a store.
         for folder in ["blobs", "blobs/sha256"] {
-            let folder = self.root.join(folder);
-            match fs::create_dir(&folder) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                    return Err(error).with_context(|| format!("cannot create {}", folder.display()));
-                }
-                _ => {}
-            }
+            self.folder.make_folder_for(Path::new(folder), 0o777)?;
         }
-        Ok(())
+        // Each of them is one, and no link to one.
+        self.folder.place(Path::new("blobs/sha256/x")).map(drop)
     }
 
     /// Whether a blob is what it is named after. Of large ones the length has to
@@ -125,7 +152,7 @@ impl Layout {
         if descriptor.size > MAX_REHASHED {
             return true;
         }
-        let bytes = disk::read_file(&self.blob_path(&descriptor.digest), MAX_REHASHED);
+        let bytes = self.folder.read(&Self::blob_path(&descriptor.digest), MAX_REHASHED);
         bytes.is_ok_and(|bytes| bytes.is_some_and(|bytes| Digest::of(&bytes) == descriptor.digest))
     }
 
@@ -135,23 +162,33 @@ impl Layout {
         Ok(Some(list.with_context(|| format!("the tag {tag} of {} is in use by something else", self.root.display()))?))
     }
 
-    /// Other writers wait; readers never do.
+    /// Other writers wait, as long as one may take; readers never do.
     fn lock(&self) -> Result<File> {
-        let folder = File::open(&self.root).with_context(|| format!("cannot open {}", self.root.display()))?;
-        disk::lock::exclusive(&folder).with_context(|| format!("cannot lock {}", self.root.display()))?;
+        let folder = self.folder.again().with_context(|| format!("cannot open {}", self.root.display()))?;
+        let taken = disk::lock::exclusive_within(&folder, PATIENCE);
+        if !taken.with_context(|| format!("cannot lock {}", self.root.display()))? {
+            let held =
+                format!("another program has held the store {} for {} s", self.root.display(), PATIENCE.as_secs());
+            return Err(unreachable(held).hint("see who it is with: lslocks, or fuser").into());
+        }
         Ok(folder)
+    }
+
+    /// The size of a blob that is there as a plain file.
+    fn size_of(&self, digest: &Digest) -> Option<u64> {
+        let stat = self.folder.stat(&Self::blob_path(digest))?;
+        let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile;
+        is_file.then(|| stat.st_size.unsigned_abs())
     }
 }
 
 impl Blobs for Layout {
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
-        let path = self.blob_path(&descriptor.digest);
-        match File::open(&path) {
+        let path = Self::blob_path(&descriptor.digest);
+        match self.folder.file(&path) {
             Ok(file) => Ok(Box::new(file)),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(missing_blob(&self.root, &descriptor.digest).into())
-            }
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+            Err(Miss::Absent) => Err(missing_blob(&self.root, &descriptor.digest).into()),
+            Err(miss) => Err(self.folder.refusal(&path, miss)),
         }
     }
 }
@@ -176,7 +213,7 @@ impl Store for Layout {
             return Ok(entry);
         }
         // A platform's manifest stands in no index of the layout itself.
-        let size = fs::metadata(self.blob_path(digest)).map_err(|_| missing_blob(&self.root, digest))?.len();
+        let size = self.size_of(digest).ok_or_else(|| missing_blob(&self.root, digest))?;
         let mut descriptor = Descriptor::of(media::MANIFEST, b"");
         (descriptor.digest, descriptor.size) = (*digest, size);
         Ok(descriptor)
@@ -184,18 +221,20 @@ impl Store for Layout {
 
     fn contains(&self, descriptor: &Descriptor) -> Result<bool> {
         // By length as well, so that a blob cut short by a foreign writer is replaced.
-        Ok(fs::metadata(self.blob_path(&descriptor.digest)).is_ok_and(|meta| meta.len() == descriptor.size))
+        Ok(self.size_of(&descriptor.digest) == Some(descriptor.size))
     }
 
     fn put(&self, descriptor: &Descriptor, content: Content<'_>) -> Result<()> {
         if self.contains(descriptor)? && self.is_sound(descriptor) {
             return Ok(());
         }
-        let path = self.blob_path(&descriptor.digest);
-        self.make_blob_folder()?;
         let context = || format!("cannot store {} in {}", descriptor.digest, self.root.display());
+        self.require_there().with_context(context)?;
+        self.make_blob_folder().with_context(context)?;
+        let path = self.folder.place(&Self::blob_path(&descriptor.digest)).with_context(context)?;
         // Never a foreign name among the blobs, where it needs one meanwhile.
-        let mut file = disk::Unnamed::create_in(&self.root).with_context(context)?;
+        let beside = self.folder.place(Path::new("index.json")).with_context(context)?;
+        let mut file = disk::Unnamed::create_in(beside.folder()).with_context(context)?;
         let mut content = Verified::new(content()?, descriptor.size, descriptor.digest);
         let mut buffer = vec![0; 256 << 10];
         loop {
@@ -205,7 +244,8 @@ impl Store for Layout {
             }
             file.write_all(&buffer[..count]).with_context(context)?;
         }
-        file.publish(&path, Durability::Flushed).with_context(context)
+        self.require_there().with_context(context)?;
+        file.publish(path.path(), Durability::Flushed).with_context(context)
     }
 
     fn tag(&self, tag: &str, descriptor: &Descriptor, expected: Option<Option<&Digest>>) -> Result<bool> {
@@ -293,153 +333,4 @@ fn holds_something_else(root: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn layout() -> (tempfile::TempDir, Layout) {
-        let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(dir.path().join("store")).unwrap();
-        (dir, layout)
-    }
-
-    #[test]
-    fn one_that_went_away_while_it_was_written_does_not_come_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let (here, gone) = (dir.path().join("store"), dir.path().join("gone"));
-        let store = Layout::create(here.clone()).unwrap();
-        let index = store.index().unwrap();
-        fs::rename(&here, &gone).unwrap();
-        let blob = Descriptor::of(media::INDEX, b"hello");
-        assert!(store.write_index(&index).is_err());
-        assert!(store.put(&blob, &|| Ok(Box::new(&b"hello"[..]))).is_err());
-        assert!(!here.exists());
-        fs::rename(&gone, &here).unwrap();
-        store.write_index(&index).unwrap();
-    }
-
-    #[test]
-    fn blobs_are_checked_on_the_way_in() {
-        let (_dir, store) = layout();
-        let descriptor = Descriptor::of("text/plain", b"hello");
-        assert!(store.put(&descriptor, &|| Ok(Box::new(&b"hellO"[..]))).is_err());
-        assert!(store.put(&descriptor, &|| Ok(Box::new(&b"hello, world"[..]))).is_err());
-        assert!(!store.contains(&descriptor).unwrap());
-        assert_eq!(fs::read_dir(&store.root).unwrap().count(), 3, "no temporary file stays");
-        store.put(&descriptor, &|| Ok(Box::new(&b"hello"[..]))).unwrap();
-        assert_eq!(store.read_small(&descriptor, 10).unwrap(), b"hello");
-    }
-
-    #[test]
-    fn tags_move_only_from_where_they_were_seen() {
-        let (_dir, store) = layout();
-        let (a, b) = (Descriptor::of(media::MANIFEST, b"a"), Descriptor::of(media::MANIFEST, b"b"));
-        assert!(store.tag("t", &a, Some(None)).unwrap());
-        assert!(!store.tag("t", &b, Some(None)).unwrap(), "somebody else was first");
-        assert!(store.tag("t", &b, Some(Some(&a.digest))).unwrap());
-        assert_eq!(store.resolve("t").unwrap().unwrap().digest, b.digest);
-        assert_eq!(store.tags().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn a_store_that_another_one_is_making_is_nothing_else() {
-        for _ in 0..200 {
-            let dir = tempfile::tempdir().unwrap();
-            let root = dir.path().join("store");
-            std::thread::scope(|scope| {
-                let maker = scope.spawn(|| Layout::create(root.clone()).unwrap());
-                while !maker.is_finished() {
-                    assert!(!holds_something_else(&root));
-                }
-            });
-        }
-    }
-
-    #[test]
-    fn two_writers_lose_nothing() {
-        let (dir, _) = layout();
-        std::thread::scope(|scope| {
-            for writer in 0..4 {
-                let root = dir.path().join("store");
-                scope.spawn(move || {
-                    let store = Layout::create(root).unwrap();
-                    for n in 0..10 {
-                        let bytes = format!("{writer}-{n}");
-                        let descriptor = Descriptor::of(media::MANIFEST, bytes.as_bytes());
-                        store.put(&descriptor, &|| Ok(Box::new(bytes.as_bytes()))).unwrap();
-                        assert!(store.tag(&format!("t-{bytes}"), &descriptor, None).unwrap());
-                    }
-                });
-            }
-        });
-        assert_eq!(Layout::open(dir.path().join("store")).unwrap().tags().unwrap().len(), 40);
-    }
-
-    #[test]
-    fn referrers_are_listed_and_nobody_s_are_lost() {
-        let (dir, store) = layout();
-        let subject = Descriptor::of(media::MANIFEST, b"subject");
-        assert!(store.referrers(&subject.digest).unwrap().found.is_empty());
-        std::thread::scope(|scope| {
-            for writer in 0..4 {
-                let (root, subject) = (dir.path().join("store"), &subject);
-                scope.spawn(move || {
-                    let store = Layout::open(root).unwrap();
-                    for n in 0..10 {
-                        let bytes = format!("{writer}-{n}");
-                        let manifest = Descriptor::of(media::MANIFEST, bytes.as_bytes());
-                        store.attach(&subject.digest, std::slice::from_ref(&manifest)).unwrap();
-                        store.attach(&subject.digest, &[manifest]).unwrap();
-                    }
-                });
-            }
-        });
-        assert_eq!(store.referrers(&subject.digest).unwrap().found.len(), 40);
-        assert_eq!(store.tags().unwrap().len(), 1, "one tag, however many refer");
-    }
-
-    #[test]
-    fn a_tag_is_taken_away_from_where_it_was_seen() {
-        let (_dir, store) = layout();
-        let (a, b) = (Descriptor::of(media::MANIFEST, b"a"), Descriptor::of(media::MANIFEST, b"b"));
-        for tag in ["t", "id"] {
-            store.tag(tag, &a, None).unwrap();
-        }
-        store.attach(&a.digest, std::slice::from_ref(&b)).unwrap();
-        assert!(!store.untag("t", &b.digest).unwrap(), "it points elsewhere");
-        assert!(!store.untag("x", &a.digest).unwrap(), "there is none");
-        assert!(store.untag("t", &a.digest).unwrap());
-        assert_eq!(store.resolve("id").unwrap().unwrap().digest, a.digest, "the other tag stays");
-        store.forget(&a.digest).unwrap();
-        assert!(store.tags().unwrap().is_empty(), "with the list of what refers to it");
-        store.forget(&a.digest).unwrap();
-    }
-
-    #[test]
-    fn a_store_that_is_gone_is_not_made_again() {
-        let (dir, store) = layout();
-        fs::rename(dir.path().join("store"), dir.path().join("moved")).unwrap();
-        let descriptor = Descriptor::of("text/plain", b"hello");
-        assert!(store.put(&descriptor, &|| Ok(Box::new(&b"hello"[..]))).is_err());
-        assert!(!dir.path().join("store").exists());
-    }
-
-    #[test]
-    fn a_creation_that_was_cut_short_is_finished() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("blobs/sha256")).unwrap();
-        fs::write(dir.path().join(".tmp-x"), "{").unwrap();
-        let store = Layout::create(dir.path().into()).unwrap();
-        assert!(store.tags().unwrap().is_empty());
-        fs::remove_file(dir.path().join("oci-layout")).unwrap();
-        Layout::create(dir.path().into()).unwrap();
-    }
-
-    #[test]
-    fn a_folder_that_is_something_else_is_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("file"), "x").unwrap();
-        assert!(Layout::create(dir.path().into()).is_err());
-        assert!(Layout::open(dir.path().into()).unwrap_err().to_string().contains("not an OCI image layout"));
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-}
+mod tests;

@@ -108,8 +108,11 @@ pub trait Store: Blobs {
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// It must exist.
+    /// It must exist. What is written for all that (claims, lists) is envctl's
+    /// own, and goes to the store itself or nowhere.
     Read,
+    /// It must exist, and is written at the developer's word.
+    Change,
     /// It is created where it does not exist.
     Write,
 }
@@ -121,13 +124,13 @@ pub enum Access {
 pub fn open(store: &StoreRef, access: Access, network: &Network) -> Result<Box<dyn Store>> {
     match store {
         StoreRef::Layout(path) => Ok(Box::new(open_layout(path.clone(), access)?)),
-        StoreRef::Registry(name) => Ok(Box::new(Registry::new(name, network)?)),
+        StoreRef::Registry(name) => Ok(Box::new(Registry::new(name, access, network)?)),
     }
 }
 
 fn open_layout(path: PathBuf, access: Access) -> Result<Layout> {
     match access {
-        Access::Read => Layout::open(path),
+        Access::Read | Access::Change => Layout::open(path),
         Access::Write => Layout::create(path),
     }
 }

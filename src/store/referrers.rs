@@ -7,10 +7,12 @@
 //! Invariant: what others wrote into a list stays in it, byte for byte in
 //! meaning, also when it is nothing that envctl reads.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use crate::digest::Digest;
-use crate::error::{Fault, integrity};
+use crate::error::{Fault, cut, integrity};
 use crate::oci::{Descriptor, MAX_METADATA, media};
 
 /// Manifests that refer to one.
@@ -20,6 +22,30 @@ pub struct Referrers {
     pub found: Vec<Descriptor>,
     /// Why others were left out, for people.
     pub skipped: Vec<String>,
+    /// The list went on for longer than it was read.
+    pub cut: bool,
+    seen: HashSet<Digest>,
+}
+
+impl Referrers {
+    /// Adds what another page lists, up to `most` entries; whether there was
+    /// more.
+    pub(super) fn add(&mut self, page: Referrers, most: usize) -> bool {
+        let mut more = false;
+        for found in page.found {
+            if self.found.len() >= most {
+                more = true;
+                break;
+            }
+            if self.seen.insert(found.digest) {
+                self.found.push(found);
+            }
+        }
+        let room = most.saturating_sub(self.skipped.len());
+        more |= page.skipped.len() > room;
+        self.skipped.extend(page.skipped.into_iter().take(room));
+        more
+    }
 }
 
 /// The tag under which the list of a manifest's referrers is kept.
@@ -58,9 +84,10 @@ impl List {
     /// Adds what is not in the list yet; whether anything was.
     pub(super) fn add(&mut self, manifests: &[Descriptor]) -> serde_json::Result<bool> {
         let before = self.entries.len();
+        let digest_of = |entry: &Value| entry.get("digest").and_then(Value::as_str).map(str::to_owned);
+        let mut there: HashSet<String> = self.entries.iter().filter_map(digest_of).collect();
         for manifest in manifests {
-            let digest = manifest.digest.to_string();
-            if !self.entries.iter().any(|entry| entry.get("digest").and_then(Value::as_str) == Some(&digest)) {
+            if there.insert(manifest.digest.to_string()) {
                 self.entries.push(serde_json::to_value(manifest)?);
             }
         }
@@ -88,7 +115,7 @@ impl List {
         let mut referrers = Referrers::default();
         for (at, entry) in self.entries.into_iter().enumerate() {
             match usable(entry) {
-                Ok(found) if referrers.found.iter().any(|known| known.digest == found.digest) => {}
+                Ok(found) if !referrers.seen.insert(found.digest) => {}
                 Ok(found) => referrers.found.push(found),
                 Err(why) => referrers.skipped.push(format!("entry {at} of the list: {why}")),
             }
@@ -99,7 +126,7 @@ impl List {
 
 fn usable(entry: Value) -> Result<Descriptor, String> {
     // Whatever places it names are not even read.
-    let descriptor: Descriptor = serde_json::from_value(entry).map_err(|error| error.to_string())?;
+    let descriptor: Descriptor = serde_json::from_value(entry).map_err(|error| cut(&error.to_string()))?;
     if descriptor.media_type != media::MANIFEST {
         return Err(format!(
             "{} is a {}",

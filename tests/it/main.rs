@@ -30,6 +30,7 @@ mod run;
 mod runtime;
 mod snapshot;
 mod store;
+mod strangers;
 mod support;
 mod together;
 mod words;

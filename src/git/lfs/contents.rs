@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::pointer::Pointer;
 use crate::digest::Verified;
-use crate::disk::{Durability, Unnamed};
+use crate::disk::{Durability, Unnamed, beneath::Beneath};
 use crate::oci::unwrap_io;
 
 /// A folder of contents.
@@ -51,7 +51,10 @@ impl Contents {
     /// When its file cannot be opened.
     pub fn open(&self, pointer: &Pointer) -> Result<Option<Verified<File>>> {
         let Some(path) = self.find(pointer) else { return Ok(None) };
-        let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        // What was looked at may be something else by now.
+        let folder = Beneath::open(&self.objects)?;
+        let below = path.strip_prefix(&self.objects).unwrap_or(&path);
+        let file = folder.file(below).map_err(|miss| folder.refusal(below, miss))?;
         Ok(Some(Verified::new(file, pointer.size, pointer.oid)))
     }
 

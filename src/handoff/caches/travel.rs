@@ -21,7 +21,7 @@ use crate::disk::{self, scratch::Scratch};
 use crate::error::{Kind, failure, integrity, kind_of};
 use crate::identity::{Cache, StoreRef};
 use crate::oci::{Descriptor, media};
-use crate::store::{Access, Store, TreeArtifact, read_tree, write_tree};
+use crate::store::{Store, TreeArtifact, read_tree, write_tree};
 use crate::ui::human_bytes;
 
 /// The schema of the document.
@@ -78,7 +78,9 @@ pub(super) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) 
         let found = match &fixture.store {
             None => fixture_from(caches, source, source.store()?, &fixture.digest, components),
             Some(store) => {
-                let opened = caches.ctx.open(&store.clone().absolute(caches.workspace), Access::Read)?;
+                let store = store.clone().absolute(caches.workspace);
+                let beside = Some(&caches.resolved.task.store);
+                let opened = caches.ctx.open_led(&store, beside, &format!("the fixture {}", wanted.name))?;
                 fixture_from(caches, source, &*opened, &fixture.digest, components)
             }
         };

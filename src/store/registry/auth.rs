@@ -1,6 +1,7 @@
 //! Answering a registry's challenge: Basic, or a token from its token service.
-//! A password leaves this process only for the registry itself, or for a
-//! token service of the same site (CVE-2020-15157 and its like).
+//! A password or a refresh token leaves this process only for the registry
+//! itself, or for a token service of the same site (CVE-2020-15157 and its
+//! like). What a token service redirects to is not asked.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,13 +9,15 @@ use std::sync::Mutex;
 use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
-use reqwest::{Client, Url};
 use serde::Deserialize;
 
 use super::credentials::{self, Login};
+use super::http::{Http, Unanswered};
+use super::reach::name;
 use super::reply::read_capped;
-use crate::error::{failure, integrity, policy};
+use crate::error::{cut, failure, integrity, policy};
 use crate::store::AuthFiles;
 
 /// Upper bound for the answer of a token service in bytes.
@@ -63,7 +66,7 @@ impl Auth {
     ///
     /// # Errors
     /// When there is no way to, with how to log in.
-    pub(super) async fn answer(&self, client: &Client, base: &Url, headers: &HeaderMap, scope: Scope) -> Result<()> {
+    pub(super) async fn answer(&self, http: &Http, headers: &HeaderMap, scope: Scope) -> Result<()> {
         let (files, host, repository) = (self.files.clone(), self.host.clone(), self.repository.clone());
         // A helper is another process and may take its time.
         let found = tokio::task::spawn_blocking(move || credentials::find(&files, &host, &repository)).await;
@@ -71,7 +74,7 @@ impl Auth {
         let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let challenges: Vec<Challenge> = values.flat_map(parse).collect();
         let grant = if let Some(bearer) = challenges.iter().find(|challenge| challenge.scheme == "bearer") {
-            self.token(client, base, bearer, login.as_ref(), scope).await?
+            self.token(http, bearer, login.as_ref(), scope).await?
         } else if challenges.iter().any(|challenge| challenge.scheme == "basic") {
             match login {
                 Some(Login::Password(user, password)) => Grant::Basic(user, password),
@@ -92,21 +95,18 @@ impl Auth {
             .hint(format!("log in with: docker login {0} (or podman, or oras)", self.host))
     }
 
-    async fn token(
-        &self,
-        client: &Client,
-        base: &Url,
-        challenge: &Challenge,
-        login: Option<&Login>,
-        scope: Scope,
-    ) -> Result<Grant> {
+    async fn token(&self, http: &Http, challenge: &Challenge, login: Option<&Login>, scope: Scope) -> Result<Grant> {
         if let Some(Login::Bearer(token)) = login {
             return Ok(Grant::Bearer(token.clone()));
         }
         let named = challenge.value("realm").ok_or_else(|| self.denied("its challenge names no token service"))?;
         let realm =
             Url::parse(named).map_err(|_| integrity(format!("{} names a token service that is no URL", self.host)))?;
-        self.check_realm(base, &realm, login.is_some())?;
+        self.check_realm(http.base(), &realm, login.is_some())?;
+        if !self.is_named(&realm) && realm.host() != http.base().host() {
+            http.reach().write(&realm).map_err(|why| self.refused(&realm, &why))?;
+        }
+        let client = http.client();
         let actions = match scope {
             Scope::Pull => "pull",
             Scope::Push => "pull,push",
@@ -142,11 +142,21 @@ impl Auth {
         };
         // Its address carries nothing secret, but the query is no help either.
         let service = realm.host_str().unwrap_or_default().to_owned();
-        let response = request.send().await.map_err(|error| {
-            crate::error::unreachable(format!("the token service {service} does not answer: {}", error.without_url()))
+        let request = request.build().context("a request cannot be written")?;
+        let response = http.once(request, http.patience()).await.map_err(|unanswered| match unanswered {
+            Unanswered::Broken(error) => {
+                let why = error.without_url();
+                crate::error::unreachable(format!("the token service {service} does not answer: {why}"))
+            }
+            Unanswered::Refused(fault) => fault,
         })?;
         let status = response.status();
-        let bytes = read_capped(response, MAX_TOKEN, "the answer of the token service").await?;
+        let bytes = read_capped(response, MAX_TOKEN, "the answer of the token service", http.patience()).await?;
+        if status.is_redirection() {
+            return Err(policy(format!("the token service {service} of {} redirects: it is not followed", self.host))
+                .hint(format!("if you trust where it leads: [registries.\"{}\"] realm in config.toml", self.host))
+                .into());
+        }
         if !status.is_success() {
             return Err(self.denied(&format!("its token service {service} answers {status}")).into());
         }
@@ -163,41 +173,54 @@ impl Auth {
         Ok(Grant::Bearer(token.ok_or_else(|| integrity(format!("the token service {service} gave no token")))?))
     }
 
+    /// Whether the user named this token service.
+    fn is_named(&self, realm: &Url) -> bool {
+        let named = self.realm.as_deref().and_then(|named| Url::parse(named).ok());
+        named.is_some_and(|named| named.origin() == realm.origin())
+    }
+
+    fn refused(&self, realm: &Url, why: &str) -> crate::error::Fault {
+        policy(format!("{} names {} as its token service, {why}", self.host, cut(realm.as_str()))).hint(format!(
+            "if you trust it: [registries.\"{}\"] realm = \"{}\" in config.toml",
+            self.host,
+            cut(&realm.origin().ascii_serialization())
+        ))
+    }
+
     /// Whether what this process knows may be sent there.
     fn check_realm(&self, base: &Url, realm: &Url, secret: bool) -> Result<()> {
-        let named = self.realm.as_deref().and_then(|named| Url::parse(named).ok());
-        if named.is_some_and(|named| named.origin() == realm.origin()) {
+        if !realm.username().is_empty() || realm.password().is_some() {
+            return Err(integrity(format!("{} names a token service with a user name in it", self.host)).into());
+        }
+        if self.is_named(realm) {
             return Ok(());
         }
-        let refuse = |why: &str| {
-            policy(format!("{} names {realm} as its token service, {why}", self.host)).hint(format!(
-                "if you trust it: [registries.\"{}\"] realm = \"{}\" in config.toml",
-                self.host,
-                realm.origin().ascii_serialization()
-            ))
-        };
         match realm.scheme() {
             "https" => {}
             // As open as the registry itself, and no further.
             "http" if base.scheme() == "http" && base.host_str() == realm.host_str() => {}
-            _ => return Err(refuse("which is not reached by https").into()),
+            _ => return Err(self.refused(realm, "which is not reached by https").into()),
         }
         if secret && !same_site(base.host_str().unwrap_or_default(), realm.host_str().unwrap_or_default()) {
-            return Err(refuse("which belongs to another site: your credentials are not sent there").into());
+            let why = "which belongs to another site: your credentials are not sent there";
+            return Err(self.refused(realm, why).into());
         }
         Ok(())
     }
 }
 
-/// Whether two hosts share their last two labels (`auth.example.com` and
-/// `registry.example.com`), or are the same.
+/// Whether two hosts belong to one registrable domain by the public suffix list
+/// (`auth.example.com` and `registry.example.com`), or are the same.
 fn same_site(a: &str, b: &str) -> bool {
-    let is_address = |host: &str| host.parse::<std::net::IpAddr>().is_ok() || host.starts_with('[');
+    let (a, b) = (name(a), name(b));
     if a == b {
         return true;
     }
-    let site = |host: &str| -> Vec<String> { host.rsplit('.').take(2).map(str::to_ascii_lowercase).collect() };
-    !is_address(a) && !is_address(b) && site(a).len() == 2 && site(a) == site(b)
+    let is_address = |host: &str| host.parse::<std::net::IpAddr>().is_ok() || host.starts_with('[');
+    if is_address(&a) || is_address(&b) {
+        return false;
+    }
+    matches!((psl::domain_str(&a), psl::domain_str(&b)), (Some(a), Some(b)) if a == b)
 }
 
 /// One challenge of a `WWW-Authenticate` header, RFC 9110 section 11.6.1.
@@ -281,6 +304,32 @@ mod tests {
     }
 
     #[test]
+    fn a_site_ends_at_a_public_suffix() {
+        for (a, b) in [
+            ("registry.example.com", "auth.example.com"),
+            ("registry.acme.co.uk", "auth.acme.co.uk"),
+            ("registry-1.docker.io", "auth.docker.io"),
+            ("r.home.test", "R.home.test."),
+            ("10.0.0.1", "10.0.0.1"),
+        ] {
+            assert!(same_site(a, b) && same_site(b, a), "{a} {b}");
+        }
+        for (a, b) in [
+            ("registry.a.co.uk", "auth.b.co.uk"),
+            ("a.co.uk", "co.uk"),
+            ("acme.github.io", "evil.github.io"),
+            ("a.s3.amazonaws.com", "b.s3.amazonaws.com"),
+            ("registry.a.com", "auth.b.com"),
+            ("a.com", "com"),
+            ("localhost", "otherhost"),
+            ("10.0.0.1", "11.0.0.1"),
+            ("[fd00::1]", "[fd00::2]"),
+        ] {
+            assert!(!same_site(a, b) && !same_site(b, a), "{a} {b}");
+        }
+    }
+
+    #[test]
     fn case_22_credentials_go_to_the_same_site_only() {
         let url = |text: &str| Url::parse(text).unwrap();
         let registry = auth("registry.example.com");
@@ -304,6 +353,7 @@ mod tests {
         let named = Auth { realm: Some("https://tokens.other.example".into()), ..auth("r.example.com") };
         named.check_realm(&base, &url("https://tokens.other.example/t"), true).unwrap();
         assert!(named.check_realm(&base, &url("https://tokens.other.example.evil.test/t"), true).is_err());
+        assert!(registry.check_realm(&base, &url("https://dev:word@auth.example.com/"), false).is_err());
         let loopback = auth("127.0.0.1:5000");
         let plain = url("http://127.0.0.1:5000");
         loopback.check_realm(&plain, &url("http://127.0.0.1:5001/auth"), true).unwrap();

@@ -1,30 +1,39 @@
-//! Connections: addresses, certificates, proxies and redirects.
+//! Connections: addresses, certificates, proxies. A connection follows nothing
+//! by itself: where it goes is decided in [`super::reach`].
 
 use anyhow::{Context, Result};
 use reqwest::{Certificate, Client, NoProxy, Proxy, Url, redirect};
 
-use crate::error::usage;
+use super::reach::Reach;
+use crate::disk;
+use crate::error::{failure, usage};
 use crate::store::Network;
 
-/// Redirects that are followed for one request.
-const MAX_REDIRECTS: usize = 5;
+/// Upper bound for a file of certificates in bytes.
+const MAX_CERTIFICATES: u64 = 4 << 20;
 
-/// A client for one registry.
+/// The gate of one registry, and the client that goes through it.
 ///
 /// # Errors
 /// When the user's settings cannot be used.
-pub(super) fn client(network: &Network, host: &str) -> Result<Client> {
-    let certificates = match &network.host(host).ca {
+pub(super) fn client(network: &Network, host: &str, base: &Url) -> Result<(Client, Reach)> {
+    let settings = network.host(host);
+    let certificates = match &settings.ca {
         Some(path) => certificates(path)?,
         None => Vec::new(),
     };
+    let proxies = [&network.proxies.https, &network.proxies.http].into_iter().flatten();
+    let proxies =
+        proxies.filter_map(|address| Url::parse(address).or_else(|_| Url::parse(&format!("http://{address}"))).ok());
+    let realm = settings.realm.as_deref().and_then(|realm| Url::parse(realm).ok());
+    let reach = Reach::new(base, realm, proxies);
     let mut builder = Client::builder()
         .user_agent(concat!("envctl/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(network.timeout)
-        .read_timeout(network.timeout)
         .referer(false)
         .no_proxy()
-        .redirect(redirect::Policy::custom(follow))
+        .redirect(redirect::Policy::none())
+        .dns_resolver(reach.clone())
         .tls_certs_merge(certificates);
     for (address, proxy) in [
         (&network.proxies.https, Proxy::https as fn(String) -> reqwest::Result<Proxy>),
@@ -37,7 +46,8 @@ pub(super) fn client(network: &Network, host: &str) -> Result<Client> {
             builder = builder.proxy(proxy.no_proxy(none));
         }
     }
-    builder.build().with_context(|| format!("cannot prepare the connection to {host}"))
+    let client = builder.build().with_context(|| format!("cannot prepare the connection to {host}"))?;
+    Ok((client, reach))
 }
 
 /// The address of a registry. Without TLS only where the user says so, or on
@@ -54,50 +64,13 @@ pub(super) fn base(network: &Network, host: &str) -> Result<Url> {
 }
 
 /// The certificates of a PEM file.
-pub(super) fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>> {
-    let pem =
-        std::fs::read(path).with_context(|| format!("cannot read the certificate authority {}", path.display()))?;
+fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>> {
+    let missing = || failure(format!("the certificate authority {} does not exist", path.display()));
+    let pem = disk::read_file(path, MAX_CERTIFICATES).context("cannot read the certificate authority")?;
+    let pem = pem.ok_or_else(missing)?;
     let found = Certificate::from_pem_bundle(&pem).unwrap_or_default();
     if found.is_empty() {
         return Err(usage(format!("{} holds no certificate in PEM", path.display())).into());
     }
     Ok(found)
-}
-
-fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    if attempt.previous().len() > MAX_REDIRECTS {
-        return attempt.error("too many redirects");
-    }
-    if !may_follow(attempt.previous(), attempt.url()) {
-        return attempt.error("the new address is not reached by https");
-    }
-    attempt.follow()
-}
-
-/// Never out of TLS once it was used, and to nothing but the web.
-fn may_follow(previous: &[Url], next: &Url) -> bool {
-    match next.scheme() {
-        "https" => true,
-        "http" => previous.iter().all(|url| url.scheme() != "https"),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn case_21_a_redirect_never_leaves_tls() {
-        let urls = |texts: &[&str]| -> Vec<Url> { texts.iter().map(|text| Url::parse(text).unwrap()).collect() };
-        let may = |previous: &[&str], next: &str| may_follow(&urls(previous), &Url::parse(next).unwrap());
-        assert!(may(&["https://a/x"], "https://b/y") && may(&["http://a/x"], "https://b/y"));
-        assert!(may(&["http://a/x", "http://b/y"], "http://c/z"));
-        for previous in [&["https://a/x"] as &[&str], &["http://a/x", "https://b/y"], &["https://a/x", "http://b/y"]] {
-            assert!(!may(previous, "http://c/z"), "{previous:?}");
-        }
-        for elsewhere in ["ftp://a/x", "file:///etc/passwd", "data:,x"] {
-            assert!(!may(&["http://a/x"], elsewhere), "{elsewhere}");
-        }
-    }
 }

@@ -187,13 +187,13 @@ fn ask(files: &AuthFiles, path: &Path, helper: &str, key: &str) -> Result<Option
     let output = child.wait_with_output().with_context(|| format!("cannot wait for {name}"))?;
     if !output.status.success() {
         // By the protocol the reason is on stdout.
-        let said = String::from_utf8_lossy(&output.stdout);
-        if said.contains("credentials not found") {
+        if String::from_utf8_lossy(&output.stdout).contains("credentials not found") {
             return Ok(None);
         }
-        let said = if said.trim().is_empty() { String::from_utf8_lossy(&output.stderr) } else { said };
-        let said: String = said.trim().chars().take(200).collect();
-        return Err(failure(format!("{name} failed for {key}: {said}")).into());
+        // What it said may hold the password.
+        return Err(failure(format!("{name} failed for {key} ({})", output.status))
+            .hint(format!("see what it says: echo {key} | {name} get"))
+            .into());
     }
     let answer: Answer = serde_json::from_slice(&output.stdout)
         .map_err(|_| failure(format!("{name} gave no valid answer for {key}")))?;

@@ -4,6 +4,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::Response;
@@ -11,6 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::http::Http;
+use super::reply::{slowest, too_slow};
 use super::tries::Tries;
 use crate::digest::Digest;
 use crate::error::unreachable;
@@ -20,6 +22,9 @@ const AHEAD: usize = 32;
 
 /// Cuts that one blob may suffer, however far it gets in between.
 const MOST_CUTS: u32 = 50;
+
+/// Bytes in a second below which a blob drips, once it was waited for.
+const DRIP: u64 = 4 << 10;
 
 /// Reads what a task on the runtime fetches.
 pub(super) struct Download {
@@ -64,11 +69,20 @@ async fn pump(
     sender: &Sender<io::Result<Bytes>>,
 ) -> io::Result<()> {
     let (mut done, mut cuts, mut tries) = (0u64, 0, Tries::default());
+    // The registry's time; what the reader takes is not counted.
+    let mut waited = Duration::ZERO;
     // Bytes to pass over: a server may ignore the range that it was asked for.
     let mut skip = 0u64;
     loop {
-        let fault = match response.chunk().await {
-            Ok(Some(mut piece)) => {
+        let began = Instant::now();
+        let next = tokio::time::timeout(http.patience(), response.chunk()).await;
+        waited += began.elapsed();
+        if waited > http.patience() * 2 + slowest(done, DRIP) {
+            return Err(io::Error::other(too_slow(&format!("{digest} of {}", http.host()))));
+        }
+        let fault = match next {
+            Err(_) => http.late(),
+            Ok(Ok(Some(mut piece))) => {
                 if skip > 0 {
                     let over = skip.min(piece.len() as u64);
                     skip -= over;
@@ -85,9 +99,9 @@ async fn pump(
                 }
                 continue;
             }
-            Ok(None) if done >= size => return Ok(()),
-            Ok(None) => unreachable(format!("{} closed the connection after {done} of {size} bytes", http.host())),
-            Err(error) => http.broken(&error),
+            Ok(Ok(None)) if done >= size => return Ok(()),
+            Ok(Ok(None)) => unreachable(format!("{} closed the connection after {done} of {size} bytes", http.host())),
+            Ok(Err(error)) => http.broken(&error),
         };
         cuts += 1;
         let wait = if cuts > MOST_CUTS { None } else { tries.next(None) };

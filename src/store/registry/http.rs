@@ -1,17 +1,18 @@
-//! Reading from a registry by the OCI distribution specification 1.1. What
-//! comes back is hostile until it is checked: every body has a cap, redirects
-//! never leave TLS, and a registry that fails is asked again a bounded number
-//! of times.
+//! Requests to a registry by the OCI distribution specification 1.1. What comes
+//! back is hostile until it is checked: every body has a cap in bytes and time,
+//! redirects go through [`super::reach`], and a registry that fails is asked
+//! again a bounded number of times.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, RANGE};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use reqwest::{Client, Method, Request, RequestBuilder, Response, StatusCode, Url};
 
 use super::auth::{Auth, Scope};
 use super::connect;
+use super::reach::{Closed, Goal, Reach};
 use super::reply::{MANIFESTS, complaint, is_transient, may_pass, media_type, read_capped, retry_after};
 use super::tries::Tries;
 use crate::digest::Digest;
@@ -22,9 +23,8 @@ use crate::store::Network;
 /// Upper bound for the part of an error's body that is looked at, in bytes.
 const MAX_COMPLAINT: u64 = 64 << 10;
 
-/// Upper bound for a list of tags in bytes: some registries give all of them
-/// at once, however few were asked for.
-const MAX_TAG_LIST: u64 = 128 << 20;
+/// Redirects that are followed for one request.
+const MAX_REDIRECTS: usize = 5;
 
 /// One repository of one registry.
 #[derive(Clone)]
@@ -32,10 +32,13 @@ pub(super) struct Http(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    reach: Reach,
     base: Url,
     host: String,
     repository: String,
     auth: Auth,
+    /// How long it may be silent.
+    patience: Duration,
     notice: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -55,7 +58,7 @@ impl Http {
     pub(super) fn new(network: &Network, host: &str, repository: &str) -> Result<Self> {
         let settings = network.host(host);
         let base = connect::base(network, host)?;
-        let client = connect::client(network, host)?;
+        let (client, reach) = connect::client(network, host, &base)?;
         let auth = Auth {
             host: host.to_owned(),
             repository: repository.to_owned(),
@@ -66,10 +69,12 @@ impl Http {
         let notice = network.notice.clone();
         Ok(Http(Arc::new(Inner {
             client,
+            reach,
             base,
             host: host.to_owned(),
             repository: repository.to_owned(),
             auth,
+            patience: network.timeout,
             notice,
         })))
     }
@@ -86,6 +91,22 @@ impl Http {
         &self.0.auth
     }
 
+    pub(super) fn base(&self) -> &Url {
+        &self.0.base
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    pub(super) fn reach(&self) -> &Reach {
+        &self.0.reach
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.0.patience
+    }
+
     pub(super) fn url(&self, path: &str) -> Result<Url> {
         let text = format!("v2/{}/{path}", self.0.repository);
         self.0.base.join(&text).with_context(|| format!("{text} is no address"))
@@ -94,6 +115,16 @@ impl Http {
     /// Sends a request until it is answered, with what it takes to be let in.
     /// The answer may still be a refusal.
     pub(super) async fn send(&self, scope: Scope, request: impl Fn(&Client) -> RequestBuilder) -> Result<Response> {
+        self.send_within(self.0.patience, scope, request).await
+    }
+
+    /// The same, with as much time for the answer.
+    pub(super) async fn send_within(
+        &self,
+        patience: Duration,
+        scope: Scope,
+        request: impl Fn(&Client) -> RequestBuilder,
+    ) -> Result<Response> {
         let inner = &*self.0;
         let mut tries = Tries::default();
         let mut challenged = false;
@@ -102,10 +133,16 @@ impl Http {
             if let Some(grant) = inner.auth.grant(scope) {
                 next = next.header(AUTHORIZATION, grant.header());
             }
-            let wait = match next.send().await {
-                Ok(response) if response.status() == StatusCode::UNAUTHORIZED && !challenged => {
+            let next = next.build().context("a request cannot be written")?;
+            let wait = match self.follow(next, patience).await {
+                // What somebody else asks for is not answered.
+                Ok(response)
+                    if response.status() == StatusCode::UNAUTHORIZED
+                        && !challenged
+                        && response.url().origin() == inner.base.origin() =>
+                {
                     challenged = true;
-                    inner.auth.answer(&inner.client, &inner.base, response.headers(), scope).await?;
+                    inner.auth.answer(self, response.headers(), scope).await?;
                     continue;
                 }
                 Ok(response) if is_transient(response.status()) => {
@@ -116,7 +153,8 @@ impl Http {
                     }
                 }
                 Ok(response) => return Ok(response),
-                Err(error) => {
+                Err(Unanswered::Refused(fault)) => return Err(fault.into()),
+                Err(Unanswered::Broken(error)) => {
                     let fault = self.broken(&error);
                     let wait = if may_pass(&error) { tries.next(None) } else { None };
                     wait.ok_or(fault)?
@@ -124,6 +162,44 @@ impl Http {
             };
             self.pause(wait).await;
         }
+    }
+
+    /// Sends a request, and follows what may be followed: readings alone.
+    async fn follow(&self, mut request: Request, patience: Duration) -> Result<Response, Unanswered> {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let mut secure = request.url().scheme() == "https";
+        for _ in 0..=MAX_REDIRECTS {
+            let again = if reads { request.try_clone() } else { None };
+            let response = self.once(request, patience).await?;
+            let (Some(mut next), Some(to)) = (again, redirect(&response)) else { return Ok(response) };
+            let goal = self.0.reach.read(&to, secure).map_err(|why| self.astray(&why))?;
+            if goal == Goal::Away {
+                // It does not come back either, once it was away.
+                next.headers_mut().remove(AUTHORIZATION);
+            }
+            secure |= to.scheme() == "https";
+            *next.url_mut() = to;
+            request = next;
+        }
+        Err(self.astray("too many redirects").into())
+    }
+
+    /// Sends a request; follows nothing.
+    pub(super) async fn once(&self, request: Request, patience: Duration) -> Result<Response, Unanswered> {
+        match tokio::time::timeout(patience, self.0.client.execute(request)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(self.late().into()),
+        }
+    }
+
+    /// Why it is not gone where the registry leads.
+    pub(super) fn astray(&self, why: &str) -> Fault {
+        policy(format!("{} redirects to where envctl does not go: {why}", self.0.host))
+    }
+
+    pub(super) fn late(&self) -> Fault {
+        unreachable(format!("{} does not answer in time", self.0.host))
+            .hint("check the network, or give it more time: --net-timeout SECONDS")
     }
 
     /// Waits before another attempt, and says so when it takes long.
@@ -137,7 +213,7 @@ impl Http {
     /// What the registry said instead of doing what was asked.
     pub(super) async fn refusal(&self, response: Response) -> Fault {
         let status = response.status();
-        let body = read_capped(response, MAX_COMPLAINT, "the complaint").await.unwrap_or_default();
+        let body = read_capped(response, MAX_COMPLAINT, "the complaint", self.0.patience).await.unwrap_or_default();
         self.explain(status.as_u16(), &body)
     }
 
@@ -168,12 +244,11 @@ impl Http {
             cause = reason.source();
         }
         let why = reasons.last().cloned().unwrap_or_else(|| "no reason is known".into());
-        if error.is_redirect() {
-            return policy(format!("{host} redirects to where envctl does not go: {why}"));
+        if is_closed(error) {
+            return self.astray(&why);
         }
         if error.is_timeout() {
-            return unreachable(format!("{host} does not answer in time"))
-                .hint("check the network, or give it more time: --net-timeout SECONDS");
+            return self.late();
         }
         if why.contains("certificate") {
             return unreachable(format!("{host} cannot prove who it is: {why}")).hint(format!(
@@ -201,7 +276,8 @@ impl Http {
         let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let declared = header(CONTENT_TYPE.as_str());
         let announced = header("docker-content-digest");
-        let bytes = read_capped(response, MAX_METADATA, &format!("the manifest {reference}")).await?;
+        let what = format!("the manifest {reference}");
+        let bytes = read_capped(response, MAX_METADATA, &what, self.0.patience).await?;
         let digest = Digest::of(&bytes);
         let expected = reference.parse::<Digest>().ok();
         if expected.is_some_and(|expected| expected != digest) {
@@ -261,34 +337,6 @@ impl Http {
         }
     }
 
-    /// One page of tags, and whether there are more.
-    pub(super) async fn tags(&self, last: Option<&str>) -> Result<(Vec<String>, bool)> {
-        let mut url = self.url("tags/list")?;
-        url.query_pairs_mut().append_pair("n", "1000");
-        if let Some(last) = last {
-            url.query_pairs_mut().append_pair("last", last);
-        }
-        let response = self.send(Scope::Pull, |client| client.get(url.clone())).await?;
-        match response.status() {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => {
-                return Err(not_found(format!("there is no repository {} on {}", self.0.repository, self.0.host))
-                    .hint("check the name, or publish a task to create it")
-                    .into());
-            }
-            _ => return Err(self.refusal(response).await.into()),
-        }
-        let more = response.headers().contains_key(reqwest::header::LINK);
-        let bytes = read_capped(response, MAX_TAG_LIST, "the list of tags").await?;
-        #[derive(serde::Deserialize)]
-        struct Page {
-            tags: Option<Vec<String>>,
-        }
-        let page: Page = serde_json::from_slice(&bytes)
-            .map_err(|error| integrity(format!("the list of tags of {} is malformed: {error}", self.0.host)))?;
-        Ok((page.tags.unwrap_or_default(), more))
-    }
-
     /// Makes sure that uploads will be let in.
     pub(super) async fn open_for_push(&self) -> Result<()> {
         if self.0.auth.grant(Scope::Push).is_some() {
@@ -298,4 +346,44 @@ impl Http {
         let response = self.send(Scope::Push, |client| client.get(url.clone())).await?;
         if response.status() == StatusCode::OK { Ok(()) } else { Err(self.refusal(response).await.into()) }
     }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// The connection did not come about, or broke.
+    Broken(reqwest::Error),
+    /// It is not asked, or not waited for any longer.
+    Refused(Fault),
+}
+
+impl From<reqwest::Error> for Unanswered {
+    fn from(error: reqwest::Error) -> Self {
+        Unanswered::Broken(error)
+    }
+}
+
+impl From<Fault> for Unanswered {
+    fn from(fault: Fault) -> Self {
+        Unanswered::Refused(fault)
+    }
+}
+
+/// Where a response leads, if it leads on.
+fn redirect(response: &Response) -> Option<Url> {
+    let leads = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    let to = response.headers().get(LOCATION).filter(|_| leads)?.to_str().ok()?;
+    response.url().join(to).ok()
+}
+
+/// Whether the gate is why.
+fn is_closed(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    while let Some(reason) = cause {
+        if reason.is::<Closed>() {
+            return true;
+        }
+        cause = reason.source();
+    }
+    false
 }

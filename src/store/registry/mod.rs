@@ -9,39 +9,37 @@ mod connect;
 mod credentials;
 mod download;
 mod http;
+mod kept;
+mod reach;
 mod referrers;
 mod remove;
 mod reply;
+mod tags;
 mod tries;
 mod upload;
 
-use std::collections::HashMap;
 use std::io::Read;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 
 use self::download::Download;
 use self::http::{Document, Http};
+use self::kept::Kept;
 use self::upload::{Place, Uploads};
-use super::{Content, Network, Referrers, Store};
+use super::{Access, Content, Network, Referrers, Store};
 use crate::digest::Digest;
-use crate::error::{integrity, not_found, unreachable};
+use crate::error::{not_found, unreachable};
 use crate::oci::{Blobs, Descriptor};
-
-/// Tags of one repository that are listed.
-const MAX_TAGS: usize = 1_000_000;
 
 /// A repository on a registry.
 pub struct Registry {
     runtime: Arc<Runtime>,
     http: Http,
     mirror: Option<Http>,
-    network: Network,
-    uploads: OnceLock<Uploads>,
-    /// Manifests that came already, so that none is fetched twice.
-    documents: Mutex<HashMap<Digest, Document>>,
+    uploads: Uploads,
+    documents: Kept,
     /// Whether the registry has the referrers API, once it was asked.
     referrers_api: OnceLock<bool>,
 }
@@ -57,7 +55,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the settings cannot be used, or `--offline` forbids it.
-    pub fn new(name: &str, network: &Network) -> Result<Self> {
+    pub fn new(name: &str, access: Access, network: &Network) -> Result<Self> {
         if network.offline {
             return Err(unreachable(format!("the store {name} is on a registry, and --offline forbids to ask it"))
                 .hint("run the command once without --offline")
@@ -77,9 +75,8 @@ impl Registry {
             runtime: Arc::new(runtime),
             http: Http::new(network, host, repository)?,
             mirror,
-            network: network.clone(),
-            uploads: OnceLock::new(),
-            documents: Mutex::default(),
+            uploads: Uploads::new(access),
+            documents: Kept::default(),
             referrers_api: OnceLock::new(),
         })
     }
@@ -91,21 +88,17 @@ impl Registry {
     fn keep(&self, document: &Document) -> Descriptor {
         let mut descriptor = Descriptor::of(&document.media_type, &document.bytes);
         descriptor.digest = document.digest;
-        if let Ok(mut documents) = self.documents.lock() {
-            documents.insert(document.digest, document.clone());
-        }
+        self.documents.insert(document);
         descriptor
     }
 
     fn drop_document(&self, digest: &Digest) {
-        if let Ok(mut documents) = self.documents.lock() {
-            documents.remove(digest);
-        }
+        self.documents.remove(digest);
     }
 
     /// A manifest by its digest: from memory, the mirror, or the registry.
     fn document(&self, digest: &Digest) -> Result<Option<Document>> {
-        let known = self.documents.lock().ok().and_then(|documents| documents.get(digest).cloned());
+        let known = self.documents.get(digest);
         if known.is_some() {
             return Ok(known);
         }
@@ -121,14 +114,6 @@ impl Registry {
             self.keep(document);
         }
         Ok(document)
-    }
-
-    fn uploads(&self) -> Result<&Uploads> {
-        if let Some(uploads) = self.uploads.get() {
-            return Ok(uploads);
-        }
-        let made = Uploads::new(&self.network, self.http.host())?;
-        Ok(self.uploads.get_or_init(|| made))
     }
 }
 
@@ -165,18 +150,7 @@ impl Store for Registry {
     }
 
     fn tags(&self) -> Result<Vec<(String, Option<Descriptor>)>> {
-        let mut tags: Vec<String> = Vec::new();
-        loop {
-            let (page, more) = self.runtime.block_on(self.http.tags(tags.last().map(String::as_str)))?;
-            let ends = page.is_empty() || page.last() == tags.last();
-            tags.extend(page);
-            if tags.len() > MAX_TAGS {
-                return Err(integrity(format!("{} lists more than {MAX_TAGS} tags", self.name())).into());
-            }
-            if ends || !more {
-                break;
-            }
-        }
+        let tags = self.runtime.block_on(self.http.tags())?;
         Ok(tags.into_iter().map(|tag| (tag, None)).collect())
     }
 
@@ -200,7 +174,7 @@ impl Store for Registry {
                 .read_to_end(&mut bytes)
                 .map_err(crate::oci::unwrap_io)?;
             let place = Place::Digest(&descriptor.digest);
-            self.uploads()?.manifest(&self.runtime, &self.http, place, &bytes, &descriptor.media_type)?;
+            self.uploads.manifest(&self.runtime, &self.http, place, &bytes, &descriptor.media_type)?;
             let media_type = descriptor.media_type.clone();
             self.keep(&Document { bytes, media_type, digest: descriptor.digest });
             return Ok(());
@@ -208,7 +182,7 @@ impl Store for Registry {
         if self.contains(descriptor)? {
             return Ok(());
         }
-        self.uploads()?.blob(&self.runtime, &self.http, descriptor, content)
+        self.uploads.blob(&self.runtime, &self.http, descriptor, content)
     }
 
     fn tag(&self, tag: &str, descriptor: &Descriptor, expected: Option<Option<&Digest>>) -> Result<bool> {
@@ -220,7 +194,7 @@ impl Store for Registry {
         }
         let document = self.document(&descriptor.digest)?.context("the manifest to be tagged is not there")?;
         let place = Place::Tag(tag);
-        self.uploads()?.manifest(&self.runtime, &self.http, place, &document.bytes, &document.media_type)?;
+        self.uploads.manifest(&self.runtime, &self.http, place, &document.bytes, &document.media_type)?;
         if expected.is_none() {
             return Ok(true);
         }

@@ -32,11 +32,21 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Pages of the referrers API that are read.
 const MOST_PAGES: usize = 100;
 
+/// Bytes of all pages together.
+const MAX_PAGES: u64 = 16 << 20;
+
+/// Entries of all pages together: far more than are looked at.
+const MOST_ENTRIES: usize = 10_000;
+
+/// How long all pages together may take.
+const LONGEST: Duration = Duration::from_secs(300);
+
 impl Http {
     /// The answers of the referrers API; `None` where there is none.
     async fn referrers(&self, subject: &Digest) -> Result<Option<Referrers>> {
         let mut url = self.url(&format!("referrers/{subject}"))?;
         let mut all = Referrers::default();
+        let (mut bytes, began) = (0, Instant::now());
         for _ in 0..MOST_PAGES {
             let response =
                 self.send(Scope::Pull, |client| client.get(url.clone()).header(ACCEPT, media::INDEX)).await?;
@@ -48,16 +58,22 @@ impl Http {
             }
             let link = response.headers().get(LINK).and_then(|link| link.to_str().ok()).and_then(next);
             let next = link.map(|link| url.join(&link)).transpose().ok().flatten();
-            let page = List::parse(&read_capped(response, MAX_METADATA, "the list of referrers").await?)?.read();
-            all.found.extend(page.found);
-            all.skipped.extend(page.skipped);
+            let page = read_capped(response, MAX_METADATA, "the list of referrers", self.patience()).await?;
+            bytes += page.len() as u64;
+            let more = all.add(List::parse(&page)?.read(), MOST_ENTRIES);
             match next {
                 // Not to another host: the next request carries credentials.
                 Some(next) if next.origin() == url.origin() && next != url => url = next,
                 Some(_) => return Err(integrity(format!("{} continues its list elsewhere", self.host())).into()),
-                None => break,
+                None if more => break,
+                None => return Ok(Some(all)),
+            }
+            if more || bytes > MAX_PAGES || began.elapsed() > LONGEST {
+                break;
             }
         }
+        // Whoever may push makes it as long as they like: what is there is told.
+        all.cut = true;
         Ok(Some(all))
     }
 }
@@ -109,7 +125,7 @@ pub(super) fn attach(registry: &Registry, subject: &Digest, manifests: &[Descrip
             return Ok(());
         }
         let bytes = list.to_bytes()?;
-        registry.uploads()?.manifest(&registry.runtime, &registry.http, Place::Tag(&tag), &bytes, media::INDEX)?;
+        registry.uploads.manifest(&registry.runtime, &registry.http, Place::Tag(&tag), &bytes, media::INDEX)?;
         let pause = PAUSE + began.elapsed() * 2;
         registry.runtime.block_on(registry.http.pause(pause + pause.mul_f64(super::tries::fraction())));
     }

@@ -1,12 +1,12 @@
 //! What comes back from a registry, before it is believed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
-use crate::error::{integrity, unreachable};
+use crate::error::{Fault, cut, integrity, unreachable};
 use crate::oci::media;
 
 /// What a manifest may be.
@@ -35,18 +35,42 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::try_from(wait).unwrap_or_default())
 }
 
-/// Reads a body that must be small.
-pub(super) async fn read_capped(mut response: Response, limit: u64, what: &str) -> Result<Vec<u8>> {
+/// Bytes in a second below which a document drips, once it was waited for.
+const DRIP: u64 = 16 << 10;
+
+/// Reads a body that must be small. Between two pieces it may be silent for
+/// `patience`, and all in all it may not drip.
+pub(super) async fn read_capped(mut response: Response, limit: u64, what: &str, patience: Duration) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| unreachable(format!("{what} was cut short: {}", error.without_url())))?
-    {
-        if bytes.len() as u64 + chunk.len() as u64 > limit {
+    let began = Instant::now();
+    loop {
+        let piece = match tokio::time::timeout(patience, response.chunk()).await {
+            Ok(Ok(Some(piece))) => piece,
+            Ok(Ok(None)) => return Ok(bytes),
+            Ok(Err(error)) => {
+                return Err(unreachable(format!("{what} was cut short: {}", error.without_url())).into());
+            }
+            Err(_) => return Err(too_slow(what).into()),
+        };
+        if bytes.len() as u64 + piece.len() as u64 > limit {
             return Err(integrity(format!("{what} is larger than {limit} bytes")).into());
         }
-        bytes.extend_from_slice(&chunk);
+        bytes.extend_from_slice(&piece);
+        if began.elapsed() > patience + slowest(bytes.len() as u64, DRIP) {
+            return Err(too_slow(what).into());
+        }
     }
-    Ok(bytes)
+}
+
+/// How long so many bytes take at this rate.
+pub(super) fn slowest(bytes: u64, rate: u64) -> Duration {
+    Duration::from_millis(bytes.saturating_mul(1000) / rate)
+}
+
+/// Somebody drips.
+pub(super) fn too_slow(what: &str) -> Fault {
+    unreachable(format!("{what} comes too slowly"))
+        .hint("check the network, or give it more time: --net-timeout SECONDS")
 }
 
 /// What a document says it is must be what the registry says it is: otherwise
@@ -58,12 +82,13 @@ pub(super) fn media_type(bytes: &[u8], declared: Option<&str>, reference: &str) 
         media_type: Option<String>,
     }
     let own = serde_json::from_slice::<Own>(bytes)
-        .map_err(|error| integrity(format!("the manifest {reference} is not valid JSON: {error}")))?
+        .map_err(|error| integrity(format!("the manifest {reference} is not valid JSON: {}", cut(&error.to_string()))))?
         .media_type;
     let declared = declared.map(|declared| declared.split(';').next().unwrap_or_default().trim().to_owned());
     let declared = declared.filter(|declared| MANIFESTS.contains(&declared.as_str()));
     match (own, declared) {
         (Some(own), Some(declared)) if own != declared => {
+            let own = cut(&own);
             Err(integrity(format!("the manifest {reference} is ambiguous: it is {own}, and is served as {declared}"))
                 .into())
         }

@@ -1,84 +1,75 @@
-//! Writing to a registry, through `oci-client`: its upload sessions are what
-//! registries were tested with. It is given the credentials that [`super::auth`]
-//! found, so that it never follows a challenge by itself.
+//! Writing to a registry: a session for each blob, begun with a POST and ended
+//! with one PUT, and a PUT for each manifest. A session goes on where the
+//! registry says, as far as [`super::reach`] lets it.
 
 use std::io::Read;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
-use oci_client::errors::OciDistributionError;
-use oci_client::secrets::RegistryAuth;
-use oci_client::token_cache::{RegistryToken, RegistryTokenType};
-use oci_client::{Client, Reference, RegistryOperation};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use reqwest::{Body, Response, StatusCode, Url};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::auth::{Grant, Scope};
-use super::connect;
-use super::http::Http;
+use super::auth::Scope;
+use super::http::{Http, Unanswered};
+use super::reach::Goal;
+use super::reply::{is_transient, may_pass, read_capped};
 use super::tries::Tries;
 use crate::digest::{Digest, Verified};
-use crate::error::{Fault, failure, unreachable};
-use crate::oci::{Descriptor, unwrap_io};
-use crate::store::{Content, Network};
+use crate::error::{integrity, policy};
+use crate::oci::{Descriptor, media, unwrap_io};
+use crate::store::{Access, Content};
 
 /// Bytes of one piece of an upload.
 const PIECE: usize = 256 << 10;
 
-/// How long a token of the registry is used; it is fetched anew after that.
-const TOKEN_SECONDS: usize = 3600;
+/// Pieces that wait for the connection.
+const AHEAD: usize = 4;
+
+/// A registry may take its time to hash what it was given.
+const HASHING: Duration = Duration::from_secs(300);
+
+/// Upper bound for what a registry says about an upload in bytes.
+const MAX_ANSWER: u64 = 64 << 10;
+
+type Piece = std::io::Result<Bytes>;
 
 pub(super) struct Uploads {
-    client: Client,
+    /// What envctl writes for itself (claims, lists) goes to the registry and
+    /// nowhere else.
+    home_only: bool,
+    let_in: OnceLock<()>,
+}
+
+/// What came of one attempt.
+enum Outcome {
+    Done,
+    /// The registry said so, with these words.
+    Answered(u16, Vec<u8>),
+    Unanswered(Unanswered),
+}
+
+/// Where a session goes on.
+struct Session {
+    place: Url,
+    goal: Goal,
 }
 
 impl Uploads {
-    pub(super) fn new(network: &Network, host: &str) -> Result<Self> {
-        let settings = network.host(host);
-        let plain = connect::base(network, host)?.scheme() == "http";
-        let extra_root_certificates = match &settings.ca {
-            Some(path) => {
-                connect::certificates(path)?;
-                vec![Certificate { encoding: CertificateEncoding::Pem, data: std::fs::read(path)? }]
-            }
-            None => Vec::new(),
-        };
-        let config = ClientConfig {
-            protocol: if plain { ClientProtocol::HttpsExcept(vec![host.to_owned()]) } else { ClientProtocol::Https },
-            use_monolithic_push: true,
-            extra_root_certificates,
-            default_token_expiration_secs: TOKEN_SECONDS,
-            // A registry may take its time to hash what it was given.
-            read_timeout: Some(network.timeout.max(Duration::from_secs(300))),
-            connect_timeout: Some(network.timeout),
-            user_agent: concat!("envctl/", env!("CARGO_PKG_VERSION")),
-            https_proxy: network.proxies.https.clone(),
-            http_proxy: network.proxies.http.clone(),
-            no_proxy: network.proxies.none.clone(),
-            ..ClientConfig::default()
-        };
-        // Not `new`, which falls back to its defaults without a word.
-        let client = Client::try_from(config).with_context(|| format!("cannot prepare the connection to {host}"))?;
-        Ok(Uploads { client })
+    pub(super) fn new(access: Access) -> Self {
+        Uploads { home_only: access == Access::Read, let_in: OnceLock::new() }
     }
 
-    /// Hands the credentials over.
-    async fn prepare(&self, http: &Http) -> Result<Reference> {
-        http.open_for_push().await?;
-        let reference = Reference::with_tag(http.host().to_owned(), http.repository().to_owned(), "x".to_owned());
-        self.client.store_auth_if_needed(reference.resolve_registry(), &RegistryAuth::Anonymous).await;
-        if let Some(grant) = http.auth().grant(Scope::Push) {
-            for operation in [RegistryOperation::Push, RegistryOperation::Pull] {
-                let token = match grant.clone() {
-                    Grant::Basic(user, password) => RegistryTokenType::Basic(user, password),
-                    Grant::Bearer(token) => RegistryTokenType::Bearer(RegistryToken::Token { token }),
-                };
-                self.client.tokens.insert(&reference, operation, token).await;
-            }
+    async fn prepare(&self, http: &Http) -> Result<()> {
+        if self.let_in.get().is_none() {
+            http.open_for_push().await?;
+            let _ = self.let_in.set(());
         }
-        Ok(reference)
+        Ok(())
     }
 
     /// Uploads a blob; checked against its descriptor on the way.
@@ -86,66 +77,38 @@ impl Uploads {
     /// # Errors
     /// When the content differs, or the registry does not take it.
     pub(super) fn blob(&self, runtime: &Runtime, http: &Http, blob: &Descriptor, content: Content<'_>) -> Result<()> {
-        let reference = runtime.block_on(self.prepare(http))?;
+        runtime.block_on(self.prepare(http))?;
         let mut tries = Tries::default();
         loop {
-            let error = match self.attempt(runtime, &reference, blob, content)? {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
+            let session = runtime.block_on(self.begin(http))?;
+            let (again, fault) = match attempt(runtime, http, session, blob, content)? {
+                Outcome::Done => return Ok(()),
+                Outcome::Answered(status, body) => (may_come(status, &body), http.explain(status, &body)),
+                Outcome::Unanswered(Unanswered::Broken(error)) => (may_pass(&error), http.broken(&error)),
+                Outcome::Unanswered(Unanswered::Refused(fault)) => (false, fault),
             };
-            let wait = if may_pass(&error) { tries.next(None) } else { None };
-            let Some(wait) = wait else {
-                return Err(explain(http, &error).into());
-            };
+            let wait = if again { tries.next(None) } else { None };
+            let Some(wait) = wait else { return Err(fault.into()) };
             runtime.block_on(http.pause(wait));
         }
     }
 
-    /// One upload session; the outer error is the content's.
-    fn attempt(
-        &self,
-        runtime: &Runtime,
-        reference: &Reference,
-        blob: &Descriptor,
-        content: Content<'_>,
-    ) -> Result<Result<(), OciDistributionError>> {
-        let mut content = Verified::new(content()?, blob.size, blob.digest);
-        let (sender, receiver) = tokio::sync::mpsc::channel::<oci_client::errors::Result<Bytes>>(4);
-        let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
-            let piece = receiver.recv().await?;
-            Some((piece, receiver))
-        });
-        let (client, reference) = (self.client.clone(), reference.clone());
-        let (digest, size) = (blob.digest.to_string(), blob.size);
-        let (done, outcome) = mpsc::channel();
-        runtime.spawn(async move {
-            let _ = done.send(client.push_blob_stream(&reference, stream, &digest, Some(size)).await);
-        });
-        let mut wrong = None;
-        let mut buffer = vec![0; PIECE];
-        loop {
-            match content.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => {
-                    // The other end is gone when the registry refuses.
-                    if sender.blocking_send(Ok(Bytes::copy_from_slice(&buffer[..count]))).is_err() {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    let cut = std::io::Error::other("the content is not what it should be");
-                    let _ = sender.blocking_send(Err(OciDistributionError::IoError(cut)));
-                    wrong = Some(unwrap_io(error));
-                    break;
-                }
-            }
+    async fn begin(&self, http: &Http) -> Result<Session> {
+        let url = http.url("blobs/uploads/")?;
+        let begin = |client: &reqwest::Client| client.post(url.clone()).header(CONTENT_LENGTH, 0);
+        let response = http.send(Scope::Push, begin).await?;
+        if response.status() != StatusCode::ACCEPTED {
+            return Err(http.refusal(response).await.into());
         }
-        drop(sender);
-        let outcome = outcome.recv().context("the upload was cut short")?;
-        match wrong {
-            Some(error) => Err(error),
-            None => Ok(outcome.map(drop)),
+        let told = response.headers().get(LOCATION).and_then(|place| place.to_str().ok());
+        let place = told.and_then(|place| response.url().join(place).ok());
+        let place = place.ok_or_else(|| integrity(format!("{} does not say where an upload goes", http.host())))?;
+        let goal = http.reach().write(&place).map_err(|why| http.astray(&why))?;
+        if self.home_only && goal == Goal::Away {
+            let why = "what is written without being asked for goes to the registry itself";
+            return Err(policy(format!("{} leads a small upload elsewhere: {why}", http.host())).into());
         }
+        Ok(Session { place, goal })
     }
 
     /// Stores a manifest under a tag or its digest.
@@ -160,26 +123,26 @@ impl Uploads {
         bytes: &[u8],
         media_type: &str,
     ) -> Result<()> {
-        let reference = runtime.block_on(self.prepare(http))?;
+        runtime.block_on(self.prepare(http))?;
         let reference = match place {
-            Place::Tag(tag) => {
-                Reference::with_tag(reference.registry().to_owned(), reference.repository().to_owned(), tag.to_owned())
-            }
-            Place::Digest(digest) => reference.clone_with_digest(digest.to_string()),
+            Place::Tag(tag) => tag.to_owned(),
+            Place::Digest(digest) => digest.to_string(),
         };
-        let kind = reqwest::header::HeaderValue::from_str(media_type).context("a media type is no header")?;
+        let url = http.url(&format!("manifests/{reference}"))?;
+        let body = Bytes::copy_from_slice(bytes);
         let mut tries = Tries::default();
         loop {
-            let attempt = self.client.push_manifest_raw(&reference, bytes.to_vec(), kind.clone());
-            match runtime.block_on(attempt) {
-                // Some registries leave the place out of their answer.
-                Ok(_) | Err(OciDistributionError::RegistryNoLocationError) => return Ok(()),
-                Err(error) => {
-                    let wait = if may_pass(&error) { tries.next(None) } else { None };
-                    let Some(wait) = wait else { return Err(explain(http, &error).into()) };
-                    runtime.block_on(http.pause(wait));
-                }
+            let put =
+                |client: &reqwest::Client| client.put(url.clone()).header(CONTENT_TYPE, media_type).body(body.clone());
+            let sent = http.send_within(http.patience().max(HASHING), Scope::Push, put);
+            let response = runtime.block_on(sent)?;
+            if is_stored(response.status()) {
+                return Ok(());
             }
+            let (status, said) = runtime.block_on(words(http, response));
+            let wait = if is_behind(&said) { tries.next(None) } else { None };
+            let Some(wait) = wait else { return Err(http.explain(status, &said).into()) };
+            runtime.block_on(http.pause(wait));
         }
     }
 }
@@ -191,34 +154,109 @@ pub(super) enum Place<'a> {
     Digest(&'a Digest),
 }
 
-/// Whether another attempt may succeed.
-fn may_pass(error: &OciDistributionError) -> bool {
-    match error {
-        OciDistributionError::ServerError { code, message, .. } => {
-            matches!(code, 408 | 429 | 500 | 502..=504) || is_behind(message)
-        }
-        OciDistributionError::RequestError(error) => error.is_connect() || error.is_timeout() || error.is_request(),
-        _ => false,
+/// The end of one session; the outer error is the content's.
+fn attempt(
+    runtime: &Runtime,
+    http: &Http,
+    session: Session,
+    blob: &Descriptor,
+    content: Content<'_>,
+) -> Result<Outcome> {
+    let mut content = Verified::new(content()?, blob.size, blob.digest);
+    let (sender, receiver) = channel::<Piece>(AHEAD);
+    let (http, digest, size) = (http.clone(), blob.digest, blob.size);
+    let sent = runtime.spawn(async move { send(&http, session, receiver, &digest, size).await });
+    let wrong = pump(&mut content, &sender);
+    drop(sender);
+    let outcome = runtime.block_on(sent).context("the upload was cut short")?;
+    match wrong {
+        Some(error) => Err(error),
+        None => outcome,
     }
+}
+
+/// Hands the content over, piece by piece; what was wrong with it.
+fn pump(content: &mut impl Read, sender: &Sender<Piece>) -> Option<anyhow::Error> {
+    let mut buffer = vec![0; PIECE];
+    loop {
+        match content.read(&mut buffer) {
+            Ok(0) => return None,
+            Ok(count) => {
+                // The other end is gone when the registry refuses.
+                if sender.blocking_send(Ok(Bytes::copy_from_slice(&buffer[..count]))).is_err() {
+                    return None;
+                }
+            }
+            Err(error) => {
+                let cut = std::io::Error::other("the content is not what it should be");
+                let _ = sender.blocking_send(Err(cut));
+                return Some(unwrap_io(error));
+            }
+        }
+    }
+}
+
+async fn send(
+    http: &Http,
+    Session { mut place, goal }: Session,
+    receiver: Receiver<Piece>,
+    digest: &Digest,
+    size: u64,
+) -> Result<Outcome> {
+    place.query_pairs_mut().append_pair("digest", &digest.to_string());
+    let taken = Arc::new(AtomicU64::new(0));
+    let count = taken.clone();
+    let stream = futures_util::stream::unfold((receiver, count), |(mut receiver, count)| async {
+        let piece = receiver.recv().await?;
+        count.fetch_add(1, Ordering::Relaxed);
+        Some((piece, (receiver, count)))
+    });
+    let mut request = http
+        .client()
+        .put(place)
+        .header(CONTENT_TYPE, media::OCTETS)
+        .header(CONTENT_LENGTH, size)
+        .body(Body::wrap_stream(stream));
+    if let Some(grant) = http.auth().grant(Scope::Push).filter(|_| goal == Goal::Home) {
+        request = request.header(AUTHORIZATION, grant.header());
+    }
+    let request = request.build().context("a request cannot be written")?;
+    let mut answer = std::pin::pin!(http.client().execute(request));
+    let response = loop {
+        let before = taken.load(Ordering::Relaxed);
+        match tokio::time::timeout(http.patience().max(HASHING), &mut answer).await {
+            Ok(Ok(response)) => break response,
+            Ok(Err(error)) => return Ok(Outcome::Unanswered(error.into())),
+            // It is still taking pieces.
+            Err(_) if taken.load(Ordering::Relaxed) > before => {}
+            Err(_) => return Ok(Outcome::Unanswered(http.late().into())),
+        }
+    };
+    if is_stored(response.status()) {
+        return Ok(Outcome::Done);
+    }
+    let (status, said) = words(http, response).await;
+    Ok(Outcome::Answered(status, said))
+}
+
+fn is_stored(status: StatusCode) -> bool {
+    matches!(status, StatusCode::OK | StatusCode::CREATED | StatusCode::ACCEPTED | StatusCode::NO_CONTENT)
+}
+
+async fn words(http: &Http, response: Response) -> (u16, Vec<u8>) {
+    let status = response.status().as_u16();
+    (status, read_capped(response, MAX_ANSWER, "the answer", http.patience()).await.unwrap_or_default())
+}
+
+/// Whether another attempt may succeed.
+fn may_come(status: u16, body: &[u8]) -> bool {
+    StatusCode::from_u16(status).is_ok_and(is_transient) || is_behind(body)
 }
 
 /// Whether a registry denies what is known here: the content has been hashed on
 /// its way, and what a manifest names was put before it. Registries on plain
 /// folders say so while another client writes the same content.
-fn is_behind(message: &str) -> bool {
-    ["\"DIGEST_INVALID\"", "\"MANIFEST_BLOB_UNKNOWN\""].iter().any(|code| message.contains(code))
-}
-
-fn explain(http: &Http, error: &OciDistributionError) -> Fault {
-    match error {
-        OciDistributionError::RequestError(error) => http.broken(error),
-        OciDistributionError::ServerError { code, message, .. } => http.explain(*code, message.as_bytes()),
-        OciDistributionError::UnauthorizedError { .. } => http.auth().denied("it does not let this user write"),
-        OciDistributionError::RegistryError { envelope, .. } => {
-            let said: Vec<String> =
-                envelope.errors.iter().map(|error| error.message.chars().take(200).collect()).collect();
-            failure(format!("{} refuses: {}", http.host(), said.join("; ")))
-        }
-        other => unreachable(format!("{} did not take the upload: {other}", http.host())),
-    }
+fn is_behind(body: &[u8]) -> bool {
+    let said = String::from_utf8_lossy(body);
+    ["\"DIGEST_INVALID\"", "\"MANIFEST_BLOB_UNKNOWN\""].iter().any(|code| said.contains(code))
 }

@@ -301,6 +301,7 @@ fn case_24_a_digest_of_another_repository() {
     // about the repository that the second task names.
     lab.enter(&lab.store.reference(&bait.task), &["true"]).ok();
     has_it.store(false, Ordering::SeqCst);
+    lab.dev.envctl(["approve", "--host", &liar.host]).ok();
     let task = lab.store.reference("named");
     lab.enter(&task, &["true"]).code(125).says(&["no manifest", &digest, &liar.store()]);
     assert_eq!(lab.report()["error"]["kind"], "not-found");

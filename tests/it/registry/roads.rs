@@ -73,6 +73,8 @@ fn an_image_on_a_registry() {
     let remote = registry.repository("acme/image");
     let to = format!("docker://{remote}:v1");
     lab.agent.call("skopeo", ["copy", "--insecure-policy", "--dest-tls-verify=false", &local, &to]).ok();
+    // Another registry than that of the store: one word for it, remembered.
+    lab.dev.envctl(["approve", "--host", &registry.host]).ok();
     // Wherever the task is kept: the identity names the image's own place.
     for store in [lab.store.name(), registry.repository("acme/tasks")] {
         let task = publish(&lab, &store, &format!("{remote}:v1"), "task-1");

@@ -40,6 +40,8 @@ pub enum Way {
     Endless,
     /// Not at all: the connection stays open and silent.
     Silent,
+    /// A byte at a time, five a second.
+    Drip,
 }
 
 impl Answer {
@@ -149,6 +151,10 @@ pub(super) fn converse(stream: TcpStream, answer: impl Fn(&Asked) -> Answer) -> 
         Way::Endless => loop {
             stream.write_all(&answer.body)?;
         },
+        Way::Drip => answer.body.iter().try_for_each(|byte| {
+            thread::sleep(std::time::Duration::from_millis(200));
+            stream.write_all(&[*byte])
+        }),
         _ => stream.write_all(&answer.body),
     }
 }

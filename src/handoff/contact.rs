@@ -1,0 +1,160 @@
+//! Which stores are contacted. Asking a registry gives it the developer's login,
+//! so whoever named it matters: the developer by a flag, a variable, their own
+//! configuration, or a task that they named or entered; or content, which is a
+//! checkout, an identity or a project's file. A registry that content leads to
+//! needs the developer's word, once.
+//!
+//! Every store is opened in here, so that nobody can forget to ask.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::Result;
+
+use super::approval;
+use super::context::Context;
+use crate::disk;
+use crate::error::policy;
+use crate::identity::StoreRef;
+use crate::store::{self, Access, Store};
+
+/// What this invocation has settled about stores.
+#[derive(Debug, Default)]
+pub(super) struct Contacts {
+    /// Stores that the command line names, besides `--store`.
+    named: Mutex<BTreeSet<String>>,
+    /// Stores to which the developer agreed with all that a project asks for.
+    agreed: Mutex<BTreeSet<String>>,
+    /// Folders of stores of which it was said who may write to them.
+    told: Mutex<BTreeSet<PathBuf>>,
+}
+
+fn note(set: &Mutex<BTreeSet<String>>, store: &str) {
+    if let Ok(mut set) = set.lock() {
+        set.insert(store.to_owned());
+    }
+}
+
+fn has(set: &Mutex<BTreeSet<String>>, store: &str) -> bool {
+    set.lock().is_ok_and(|set| set.contains(store))
+}
+
+impl Context {
+    /// Notes a store that the developer named with this command.
+    pub(super) fn note_named(&self, store: &StoreRef) {
+        note(&self.contacts.named, &store.to_string());
+    }
+
+    /// Notes a store that is part of what the developer agreed to.
+    pub(super) fn note_agreed(&self, store: &str) {
+        note(&self.contacts.agreed, store);
+    }
+
+    /// Opens the store of a task, or the one that is configured.
+    ///
+    /// # Errors
+    /// As [`store::open`]; [`crate::error::Kind::Policy`] for a registry that
+    /// only a checkout names, without the developer's word.
+    pub(super) fn open(&self, store: &StoreRef, access: Access) -> Result<Box<dyn Store>> {
+        if let Some(host) = host_of(store)
+            && !self.options.offline
+            && !self.is_named(store)?
+        {
+            require_registry(self, &host, &format!("the store {store} is named by this checkout alone"))?;
+        }
+        self.connect(store, access)
+    }
+
+    /// Opens a store that content leads to, for reading: `what` is there.
+    /// Nothing is asked about one on the registry of the store that it is
+    /// `beside`.
+    ///
+    /// # Errors
+    /// As [`store::open`] and [`Context::settle_led`].
+    pub(super) fn open_led(&self, store: &StoreRef, beside: Option<&StoreRef>, what: &str) -> Result<Box<dyn Store>> {
+        self.settle_led(store, beside, what)?;
+        self.connect(store, Access::Read)
+    }
+
+    /// Makes sure that such a store may be opened; contacts nobody. Before
+    /// several threads begin: a question is asked alone.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Policy`] for a registry that the developer did not
+    /// agree to.
+    pub(super) fn settle_led(&self, store: &StoreRef, beside: Option<&StoreRef>, what: &str) -> Result<()> {
+        match host_of(store) {
+            Some(host) if !self.options.offline && !self.is_open(store, beside)? => {
+                require_registry(self, &host, &format!("{what} is in {store}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether such a store can be opened without a question.
+    ///
+    /// # Errors
+    /// When the approvals cannot be read.
+    pub(super) fn is_open(&self, store: &StoreRef, beside: Option<&StoreRef>) -> Result<bool> {
+        let Some(host) = host_of(store) else { return Ok(true) };
+        Ok(beside.and_then(host_of).is_some_and(|known| known == host)
+            || has(&self.contacts.agreed, &store.to_string())
+            || is_approved(self, &host)?)
+    }
+
+    /// Whether the developer named exactly this store.
+    fn is_named(&self, store: &StoreRef) -> Result<bool> {
+        let text = store.to_string();
+        let configured = [self.env.store.as_deref(), self.user.store.as_deref()];
+        Ok(self.options.store.as_ref() == Some(store)
+            || configured.contains(&Some(&text))
+            || has(&self.contacts.named, &text)
+            || self.pins().all()?.iter().any(|pin| pin.store == text))
+    }
+
+    fn connect(&self, store: &StoreRef, access: Access) -> Result<Box<dyn Store>> {
+        if let StoreRef::Layout(folder) = store {
+            self.tell_who_writes(folder);
+        }
+        store::open(store, access, &self.network())
+    }
+
+    /// A store may be shared; whoever may write to it chooses what its tasks
+    /// are. Said once.
+    fn tell_who_writes(&self, folder: &Path) {
+        let is_new = self.contacts.told.lock().is_ok_and(|mut told| told.insert(folder.to_owned()));
+        let folders = ["", "blobs", "blobs/sha256"].map(|below| folder.join(below));
+        if is_new && let Some(who) = folders.iter().find_map(|folder| disk::others_may_write(folder)) {
+            self.ui.status("Shared", &format!("the store oci:{}: {who}", folder.display()));
+        }
+    }
+}
+
+/// The registry of a store, as it is approved: `host[:port]`.
+fn host_of(store: &StoreRef) -> Option<String> {
+    match store {
+        StoreRef::Registry(name) => name.split_once('/').map(|(host, _)| host.to_ascii_lowercase()),
+        StoreRef::Layout(_) => None,
+    }
+}
+
+fn is_approved(ctx: &Context, host: &str) -> Result<bool> {
+    Ok(approval::approvals(ctx)?.host.iter().any(|known| known.name.eq_ignore_ascii_case(host)))
+}
+
+/// Makes sure that a registry may be asked, with the developer's login.
+fn require_registry(ctx: &Context, host: &str, why: &str) -> Result<()> {
+    if is_approved(ctx, host)? {
+        return Ok(());
+    }
+    if ctx.options.interactive {
+        ctx.ui.status("Approval", &format!("{why}; the registry {host} was not asked yet"));
+        if ctx.ui.confirm("Ask it, now and later, with your own credentials for it?")? {
+            return approval::approve_host(ctx, host);
+        }
+    }
+    Err(policy(format!("{why}, and the registry {host} is not approved: it is not asked"))
+        .hint(format!("if you trust it: envctl approve --host {}", super::publish::quote(host)))
+        .into())
+}
