@@ -5,7 +5,7 @@
 use std::io::{self, ErrorKind};
 
 use anyhow::{Context, Result};
-use rustix::termios::tcgetwinsize;
+use rustix::termios::{QueueSelector, tcflush, tcgetwinsize};
 use unicode_width::UnicodeWidthChar;
 
 use super::escape::shown;
@@ -91,6 +91,8 @@ impl Ui {
                 None => self.stderr(line),
             }
         }
+        // What was typed before the question was seen is no answer to it.
+        let _ = tcflush(io::stdin(), QueueSelector::IFlush);
         let asked = dialoguer::Confirm::new().with_prompt(escape(question)).default(false).interact_opt();
         let yes = asked.context("cannot ask on this terminal")? == Some(true);
         Ok(if yes { Answer::Yes } else { Answer::No })

@@ -76,6 +76,20 @@ fn what_does_not_fit_on_the_screen_is_not_asked() {
     }
 }
 
+#[test]
+fn what_was_typed_before_a_question_is_no_answer_to_it() {
+    let lab = Lab::new();
+    let task = asking(&lab, "[runtime]\nnetwork = \"host\"\n");
+    lab.dev.envctl(["enter", &task, "--no-runtime"]).ok();
+    let script = format!("sleep 1; exec \"$0\" approve {task}");
+    let mut terminal = Terminal::shell(&lab.dev, &script, lab.dev.binary().to_str().unwrap());
+    terminal.types("y\ry\r");
+    terminal.sees("[y/N]");
+    terminal.types("n\r");
+    assert_eq!(terminal.ends(), Some(6));
+    lab.dev.envctl(["approve", &task]).code(6);
+}
+
 /// Where nobody can be asked all of it can be read, one thing a line.
 #[test]
 fn approve_lists_what_it_cannot_ask() {
