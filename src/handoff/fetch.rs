@@ -137,7 +137,7 @@ const IMAGE: &str = "the image of the task";
 
 /// That of a checkout was settled when it was pinned.
 fn beside<'a>(resolved: &'a Resolved, image: &'a StoreRef) -> &'a StoreRef {
-    if resolved.local { image } else { &resolved.task.store }
+    if resolved.local.is_some() { image } else { &resolved.task.store }
 }
 
 /// Makes sure that the registry of the image may be asked; asks it nothing.

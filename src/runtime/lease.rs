@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -224,6 +225,7 @@ impl Watch {
     /// Ends it; what it has to say.
     pub(super) fn end(self) -> Vec<String> {
         drop(self.go);
+        sys::WATCHING.fetch_sub(1, Ordering::Relaxed);
         self.thread.join().unwrap_or_else(|_| vec!["the watch over the workspace ended early".into()])
     }
 }
@@ -264,6 +266,7 @@ impl Runtimes {
             let _ = sys::signal_fd(&client::FORWARDED);
             during(&lease, stop)
         })?;
+        sys::WATCHING.fetch_add(1, Ordering::Relaxed);
         Ok(Watch { go, thread })
     }
 

@@ -7,6 +7,7 @@ pub(super) mod program;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::Pid;
 
@@ -20,13 +21,17 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Waits until this process has one thread: those of a finished scope may
-/// still be on their way out, and could hold the allocator's lock.
+/// Threads that watch, and hold nothing that a copy of another thread needs but
+/// the allocator, which the C library keeps usable in a fork.
+pub(super) static WATCHING: AtomicU64 = AtomicU64::new(0);
+
+/// Waits until this process has one thread, but for those that watch: those of a
+/// finished scope may still be on their way out, and could hold a lock.
 pub(super) fn wait_for_threads() -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
     for _ in 0..1000 {
         // A folder per thread, besides `.` and `..`, proc_pid_task(5).
-        if std::fs::metadata("/proc/self/task")?.nlink() <= 3 {
+        if std::fs::metadata("/proc/self/task")?.nlink() <= 3 + WATCHING.load(Ordering::Relaxed) {
             return Ok(());
         }
         std::thread::sleep(std::time::Duration::from_millis(1));

@@ -126,7 +126,12 @@ fn case_40_what_a_killed_owner_left_is_found_by_the_next_command() {
         let task = lab.publish(&ImageBuilder::busybox());
         let plant = "mkdir -p sub/.git/objects sub/.git/refs; echo x >sub/.git/HEAD
             printf '[core]\\n\\thooksPath = /tmp\\n' >sub/.git/config";
-        crate::support::Alive::start(&lab, &task, plant).kill_owner().assert_gone();
+        let alive = crate::support::Alive::start(&lab, &task, "");
+        // An owner that lives looks at what appears.
+        let owner = alive.owner.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-STOP", &owner]).status().unwrap().success());
+        lab.dev.envctl(["exec", &task, "--", "sh", "-c", plant]).ok();
+        alive.kill_owner().assert_gone();
         let run = lab.dev.envctl(["status"]).ok();
         assert!(run.stderr.contains("sub/.git/config was written inside"), "{}", run.stderr);
     }
