@@ -139,8 +139,13 @@ fn host_of(store: &StoreRef) -> Option<String> {
     }
 }
 
+/// Whether it is reached by TLS is the developer's own setting, so that who
+/// agreed to a host with its scheme has agreed to it.
 fn is_approved(ctx: &Context, host: &str) -> Result<bool> {
-    Ok(approval::approvals(ctx)?.host.iter().any(|known| known.name.eq_ignore_ascii_case(host)))
+    let bare =
+        |name: &str| ["https://", "http://"].iter().find_map(|scheme| name.strip_prefix(scheme)).map(str::to_owned);
+    let is_it = |name: &str| bare(name).as_deref().unwrap_or(name).eq_ignore_ascii_case(host);
+    Ok(approval::approvals(ctx)?.host.iter().any(|known| is_it(&known.name)))
 }
 
 /// Makes sure that a registry may be asked, with the developer's login.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use rustix::fs::FileType;
 
 use super::contact::Contacts;
 use super::ledger::{self, Entry};
@@ -167,6 +168,11 @@ impl Context {
         // Code that ran in a workspace may have laid it.
         let folder = Beneath::open(root)?;
         for name in PROJECT_FILES {
+            // A folder that is a link for reasons of its own holds none.
+            let above = Path::new(name).parent().and_then(|above| folder.stat(above));
+            if above.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink) {
+                continue;
+            }
             if let Some(bytes) = folder.read(Path::new(name), MAX_CONFIG)? {
                 let shown = root.join(name).display().to_string();
                 return Ok(Project::parse(&String::from_utf8_lossy(&bytes), &shown)?);

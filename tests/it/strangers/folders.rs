@@ -109,6 +109,11 @@ fn a_project_file_is_a_plain_file_in_its_workspace() {
         fs::remove_file(&file).unwrap();
         symlink(&outside, &file).unwrap();
         lab.enter(&task, &["true"]).code(125).says(&["envctl.toml is a link"]);
+        // What lies behind a link is no project file, and in nobody's way.
+        fs::remove_file(&file).unwrap();
+        symlink(lab.dev.path(""), file.with_file_name(".config")).unwrap();
+        lab.dev.write("envctl.toml", "[runtime]\nnetwork = \"host\"\n");
+        lab.enter(&task, &["true"]).ok();
     }
 }
 
