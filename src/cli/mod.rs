@@ -208,6 +208,10 @@ impl Verb {
 pub fn main() -> ExitCode {
     let env = Env::from_process();
     let words: Vec<OsString> = std::env::args_os().collect();
+    // Git starts this program in the place of ssh and of credential helpers.
+    if let Some(code) = crate::git::serve(&env, &words) {
+        return code;
+    }
     let cli = match Cli::read(&words) {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(refuse(&env, &error, &words)),
