@@ -193,9 +193,7 @@ impl Mirror {
     fn create(&self) -> Result<()> {
         let parent = self.path.parent().context("it has no parent folder")?;
         let draft = Scratch::create_in(parent, ".envctl-draft-")?;
-        let mut options = git2::RepositoryInitOptions::new();
-        options.bare(true).external_template(false).initial_head("envctl");
-        git2::Repository::init_opts(draft.path(), &options)?.config()?.set_i32("gc.auto", 0)?;
+        bare(draft.path())?.config()?.set_i32("gc.auto", 0)?;
         std::fs::rename(draft.path(), &self.path)?;
         crate::crash::point("cold.mirror-made");
         Ok(())
@@ -214,7 +212,13 @@ impl Mirror {
             return Ok(());
         }
         // Some servers give out branches only, not any commit by its name.
-        let answer = self.bring(git, repo, remote, base, &["refs/heads/*", "refs/tags/*"])?;
+        let answer = self.bring(
+            git,
+            repo,
+            remote,
+            base,
+            &["+refs/heads/*:refs/envctl/heads/*", "+refs/tags/*:refs/envctl/tags/*"],
+        )?;
         if !answer.ok {
             return Err(anyhow::Error::new(unreachable(answer.complaint)).context(
                 unreachable(format!("cannot fetch from {}", remote.place))
@@ -246,23 +250,20 @@ impl Mirror {
     ) -> Result<Answer> {
         let parent = self.path.parent().context("the mirror has no parent folder")?;
         let draft = Scratch::create_in(parent, ".envctl-fetch-")?;
-        let (fresh, known) = (draft.path().join("objects"), self.objects());
-        std::fs::create_dir_all(fresh.join("pack")).with_context(|| format!("cannot create {}", fresh.display()))?;
+        bare(draft.path())?;
         self.sweep();
-        let env = [("GIT_OBJECT_DIRECTORY", fresh.as_path()), ("GIT_ALTERNATE_OBJECT_DIRECTORIES", known.as_path())];
-        let answer = remote.reach(git, &self.path, &|contact| {
+        let (fresh, known) = (draft.path().join("objects"), self.objects());
+        let borrowed = [("GIT_ALTERNATE_OBJECT_DIRECTORIES", known.as_path())];
+        let answer = remote.reach(git, draft.path(), &|contact| {
             let mut args = vec!["fetch", "--no-tags", "--no-write-fetch-head", "--quiet", "--", contact.target()];
             args.extend(sources);
-            contact.run(&self.path, &env, &args)
+            contact.run(draft.path(), &borrowed, &args)
         })?;
         if !answer.ok {
             return Ok(answer);
         }
         // A commit that no branch leads to may have come without what is below it.
-        let mut look = git.at(&self.path);
-        for (name, value) in env {
-            look = look.env(name, value);
-        }
+        let look = git.at(&self.path).env("GIT_OBJECT_DIRECTORY", &fresh).env(borrowed[0].0, &known);
         let keep = "--glob=refs/envctl/keep/*";
         let whole = sources == [wanted.as_str()]
             || look.args(["rev-list", "--quiet", "--objects", wanted.as_str(), "--not", keep]).run(b"").is_ok();
@@ -300,11 +301,15 @@ fn take_over(from: &Path, to: &Path) -> Result<()> {
     std::fs::File::open(to)?.sync_all().with_context(|| format!("cannot flush {}", to.display()))
 }
 
-/// A repository with nothing but these pointers; the commit that holds them.
-fn pointers(place: &Path, url: &str, wanted: &[&Pointer]) -> Result<String> {
+fn bare(place: &Path) -> Result<git2::Repository> {
     let mut options = git2::RepositoryInitOptions::new();
     options.bare(true).external_template(false).initial_head("envctl");
-    let repo = git2::Repository::init_opts(place, &options)?;
+    Ok(git2::Repository::init_opts(place, &options)?)
+}
+
+/// A repository with nothing but these pointers; the commit that holds them.
+fn pointers(place: &Path, url: &str, wanted: &[&Pointer]) -> Result<String> {
+    let repo = bare(place)?;
     repo.config()?.set_str("remote.origin.url", url)?;
     let mut tree = repo.treebuilder(None)?;
     for pointer in wanted {
