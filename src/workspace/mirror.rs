@@ -2,6 +2,7 @@
 //! filled by the git program so that credential helpers, ssh configuration and
 //! proxies work as the user set them up.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -268,7 +269,7 @@ impl Mirror {
         let whole = sources == [wanted.as_str()]
             || look.args(["rev-list", "--quiet", "--objects", wanted.as_str(), "--not", keep]).run(b"").is_ok();
         if whole {
-            take_over(&fresh.join("pack"), &known.join("pack"))?;
+            take_over(&fresh, &known)?;
             repo.odb()?.refresh()?;
             let oid = git2::Oid::from_str(wanted.as_str())?;
             repo.find_commit(oid).with_context(|| format!("{wanted} is no commit"))?;
@@ -286,19 +287,31 @@ impl Mirror {
     }
 }
 
-/// Moves packs; their indexes last, by which they are found.
+/// Moves what has come: single objects, which servers without a program of git's
+/// give out, then packs, their indexes last, by which they are found.
 fn take_over(from: &Path, to: &Path) -> Result<()> {
+    for folder in children(from)?.into_iter().filter(|name| name.len() == 2) {
+        take_files(&from.join(&folder), &to.join(&folder), |name| name.len() >= 38)?;
+    }
+    take_files(&from.join("pack"), &to.join("pack"), |name| {
+        name.as_encoded_bytes().starts_with(b"pack-") && !name.as_encoded_bytes().ends_with(b".keep")
+    })
+}
+
+fn take_files(from: &Path, to: &Path, which: impl Fn(&OsStr) -> bool) -> Result<()> {
     std::fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
-    let entries = std::fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))?;
-    let names = entries.flatten().map(|entry| entry.file_name());
-    let mut names: Vec<_> = names.filter(|name| name.as_encoded_bytes().starts_with(b"pack-")).collect();
-    names.retain(|name| !name.as_encoded_bytes().ends_with(b".keep"));
+    let mut names: Vec<OsString> = children(from)?.into_iter().filter(|name| which(name)).collect();
     names.sort_by_key(|name| name.as_encoded_bytes().ends_with(b".idx"));
     for name in &names {
         let place = to.join(name);
         std::fs::rename(from.join(name), &place).with_context(|| format!("cannot move {}", place.display()))?;
     }
     std::fs::File::open(to)?.sync_all().with_context(|| format!("cannot flush {}", to.display()))
+}
+
+fn children(folder: &Path) -> Result<Vec<OsString>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    Ok(entries.flatten().map(|entry| entry.file_name()).collect())
 }
 
 fn bare(place: &Path) -> Result<git2::Repository> {

@@ -5,6 +5,7 @@
 
 mod approval;
 mod caches;
+mod contact;
 mod crash;
 mod credentials;
 mod crowd;

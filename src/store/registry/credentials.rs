@@ -191,9 +191,10 @@ fn ask(files: &AuthFiles, path: &Path, helper: &str, key: &str) -> Result<Option
         if said.contains("credentials not found") {
             return Ok(None);
         }
-        let said = if said.trim().is_empty() { String::from_utf8_lossy(&output.stderr) } else { said };
-        let said: String = said.trim().chars().take(200).collect();
-        return Err(failure(format!("{name} failed for {key}: {said}")).into());
+        // Whatever else it said may be the password.
+        return Err(failure(format!("{name} failed for {key} ({})", output.status))
+            .hint(format!("see why: echo {key} | {name} get"))
+            .into());
     }
     let answer: Answer = serde_json::from_slice(&output.stdout)
         .map_err(|_| failure(format!("{name} gave no valid answer for {key}")))?;
