@@ -1,5 +1,6 @@
-//! What a server answers when git-lfs asks by ssh where large files are. The
-//! answer names another address, and what opens it.
+//! Where git-lfs may go. A server names the places of large files, and when it is
+//! asked by ssh also the address to ask for them: any host with TLS, without the
+//! developer's credentials, and without TLS the approved one alone.
 
 use std::io::{Read, Write};
 use std::process::{Command, ExitCode};
@@ -17,6 +18,25 @@ const MAX_ANSWER: u64 = 64 << 10;
 struct Answer {
     #[serde(default)]
     href: String,
+}
+
+/// Settings by which git-lfs reaches nothing without TLS but what was approved:
+/// they rewrite every place that a server names, and the longest rule wins.
+pub(super) fn settings(order: &Order) -> Vec<String> {
+    // Programs do not mind how a scheme is spelled, rules do.
+    let spellings = (0..16u8).map(|bits| {
+        let letter = |(at, c): (usize, char)| if bits >> at & 1 == 1 { c.to_ascii_uppercase() } else { c };
+        "http".chars().enumerate().map(letter).collect::<String>()
+    });
+    let refused = spellings.map(|scheme| format!("url.refused://x/.insteadOf={scheme}://"));
+    let own = order.address().and_then(|address| {
+        let port = address.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let host = address.site()?.host().to_owned();
+        matches!(address.scheme(), Scheme::Http | Scheme::Ssh).then(|| format!("http://{host}{port}"))
+    });
+    let named = order.beside.iter().filter(|site| site.starts_with("http://")).cloned();
+    let allowed = own.into_iter().chain(named).map(|site| format!("url.{site}/.insteadOf={site}/"));
+    ["lfs.transfer.enablehrefrewrite=true".to_owned()].into_iter().chain(refused).chain(allowed).collect()
 }
 
 /// Asks the server, and passes on an answer that leads to where git-lfs may go.

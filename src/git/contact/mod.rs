@@ -114,8 +114,8 @@ impl Git {
             judge.allow(&way)?;
             let mut order = Order::new(&way.real, manner, &own, &self.own)?;
             // Large files of a repository that comes by ssh are asked for with TLS.
-            let beside = way.real.site().map(|site| site.with_tls());
-            order.beside = beside.filter(|site| judge.knows(site)).map(|site| site.to_string());
+            let beside = way.real.site().map(|site| site.with_tls()).filter(|site| judge.knows(site));
+            order.beside = beside.into_iter().chain(own.large_files()).map(|site| site.to_string()).collect();
             let contact = Contact {
                 git: self,
                 order,
@@ -170,7 +170,11 @@ impl Contact<'_> {
     /// # Errors
     /// When git cannot be started.
     pub fn run_in(&self, folder: &Path, args: &[&str]) -> Result<Answer> {
-        self.supervise(self.call(folder).by_folder(folder).args(args))
+        let mut call = self.call(folder).by_folder(folder);
+        for setting in lfs::settings(&self.order) {
+            call = call.args(["-c", &setting]);
+        }
+        self.supervise(call.args(args))
     }
 
     fn call(&self, git_dir: &Path) -> Call {

@@ -26,8 +26,8 @@ pub(super) struct Order {
     pub(super) owner: u32,
     /// The allowed address; empty for a folder that nobody else named.
     pub(super) real: String,
-    /// Another site that the developer approved, for its large files.
-    pub(super) beside: Option<String>,
+    /// Other sites that the developer approved, or named, for its large files.
+    pub(super) beside: Vec<String>,
     /// The developer's ssh, and whether that is a line for a shell.
     pub(super) ssh: (String, bool),
     /// Whether it takes the options of OpenSSH.
@@ -55,7 +55,7 @@ impl Order {
             program: super::program()?,
             owner: std::process::id(),
             real: String::new(),
-            beside: None,
+            beside: Vec::new(),
             ssh: ("ssh".into(), false),
             openssh: true,
             interactive: manner.interactive,
@@ -79,8 +79,8 @@ impl Order {
 
     /// Whether a site may be given the developer's credentials.
     pub(super) fn covers(&self, site: &Site) -> bool {
-        let beside = self.beside.as_deref().and_then(Site::parse);
-        self.address().and_then(|address| address.site()).as_ref() == Some(site) || beside.as_ref() == Some(site)
+        let own = self.address().and_then(|address| address.site());
+        own.as_ref() == Some(site) || self.beside.iter().any(|beside| Site::parse(beside).as_ref() == Some(site))
     }
 
     /// Gives a program of the developer's the variables as they were.

@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result};
 
 use super::super::Git;
 use crate::error::{Fault, policy};
-use crate::identity::{RepoUrl, settles};
+use crate::identity::{RepoUrl, Site, settles};
 
 /// The settings that matter here.
-const SETTINGS: &str = r"^(core\.sshcommand|ssh\.variant|url\..*\.insteadof)$";
+const SETTINGS: &str = r"^(core\.sshcommand|ssh\.variant|lfs\.url|url\..*\.insteadof)$";
 
 /// The developer's own way to remotes.
 #[derive(Debug)]
@@ -57,6 +57,11 @@ impl Own {
 
     fn variable(&self, name: &str) -> Option<&str> {
         self.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The server that the developer has for the large files of all repositories.
+    pub(super) fn large_files(&self) -> Option<Site> {
+        self.setting("lfs.url")?.parse::<RepoUrl>().ok()?.site()
     }
 
     /// The developer's ssh, in git's order, and whether it is a line for a shell.

@@ -58,9 +58,23 @@ fn with_no_input_nobody_is_asked_by_whatever_way() {
     }
 }
 
-/// The approved host says that a large file is somewhere else.
+/// The approved host says that a large file is somewhere else: nothing is asked
+/// there without TLS, and what is here comes.
 #[test]
-fn a_large_file_elsewhere_gets_no_password() {
+fn a_large_file_elsewhere_gets_no_password_and_without_tls_no_visit() {
+    let visits = |href: &dyn Fn(&Server, &str) -> String| {
+        let (third, passwords, content) = large_file(href);
+        assert_eq!(passwords, 0, "{:?}", third.asked());
+        (third.asked().len(), content)
+    };
+    assert_eq!(visits(&|third, _| format!("http://localhost:{}/object", third.port)), (0, false));
+    assert_eq!(visits(&|third, _| format!("hTTp://{}/object", third.host)), (0, false));
+    assert_eq!(visits(&|third, own| format!("http://{own}@{}/object", third.host)), (0, false));
+    assert_eq!(visits(&|_, own| format!("http://{own}/object")), (0, true));
+}
+
+/// A third host, how many passwords it was given, and whether the content came.
+fn large_file(href: &dyn Fn(&Server, &str) -> String) -> (Server, usize, bool) {
     let far = Far::new(Trip::new());
     let repo = far.trip.lab.repo.clone().with_lfs();
     repo.git(&["lfs", "install", "--local"]);
@@ -72,9 +86,14 @@ fn a_large_file_elsewhere_gets_no_password() {
     let oid = repo.git(&["lfs", "ls-files", "--long"]).split(' ').next().unwrap().to_owned();
     let third =
         Server::new(|_, known| if known { ("200 OK".into(), b"the large file".to_vec()) } else { wants_a_password() });
-    let href = format!("http://localhost:{}/object", third.port);
     let serve = files(&repo.remote, "/shop.git/");
+    let place = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let named = std::sync::Arc::clone(&place);
     let server = Server::new(move |path, _| {
+        let href = named.lock().unwrap().clone();
+        if path == "/object" {
+            return ("200 OK".into(), b"the large file".to_vec());
+        }
         if !path.ends_with("/objects/batch") {
             return serve(path);
         }
@@ -82,12 +101,15 @@ fn a_large_file_elsewhere_gets_no_password() {
         let answer = serde_json::json!({ "transfer": "basic", "objects": [object] });
         ("200 OK\r\nContent-Type: application/vnd.git-lfs+json".into(), serde_json::to_vec(&answer).unwrap())
     });
+    *place.lock().unwrap() = href(&third, &server.host);
     far.approve(&format!("http://{}", server.host));
     let task = far.task(&format!("http://{}/shop.git", server.host));
     let config = helper(&far, "");
-    far.entering(&task, "exit 255").env("GIT_CONFIG_GLOBAL", &config).run();
+    let run = far.entering(&task, "exit 255").env("GIT_CONFIG_GLOBAL", &config).ok();
+    let content = std::fs::read(std::path::Path::new(run.stdout.trim()).join("large.bin")).unwrap();
     assert!(server.asked().iter().any(|(path, _)| path.ends_with("/objects/batch")), "{:?}", server.asked());
-    assert_eq!(third.passwords(), 0, "{:?}", third.asked());
+    let passwords = third.passwords();
+    (third, passwords, content == b"the large file")
 }
 
 #[test]
