@@ -65,7 +65,7 @@ pub struct Env {
 
 fn is_of_git(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
-    name.starts_with(b"GIT_") || name.starts_with(b"SSH_ASKPASS")
+    name.strip_prefix(b"GIT").is_some_and(|rest| rest.starts_with(b"_")) || name.starts_with(b"SSH_ASKPASS")
 }
 
 impl Env {

@@ -97,7 +97,8 @@ impl Git {
         let lfs = crate::disk::find_program(env.path.as_deref(), "git-lfs").is_some();
         let foreign = env.git.iter().map(|(name, _)| name.clone()).filter(|name| is_foreign(name)).collect();
         let text = |(name, value): &(OsString, OsString)| Some((name.to_str()?.into(), value.to_str()?.into()));
-        let own = env.git.iter().filter_map(text).collect();
+        let home = env.home.as_ref().and_then(|home| Some(("HOME".into(), home.to_str()?.into())));
+        let own = env.git.iter().filter_map(text).chain(home).collect();
         Ok(Git { program, lfs, foreign, own, config: env.git_config_global.clone(), lists: Arc::default() })
     }
 
@@ -136,11 +137,11 @@ impl Git {
 
 fn is_foreign(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
-    let kept = |known: &&str| match known.strip_suffix('*') {
+    let kept = |known: &str| match known.strip_suffix('*') {
         Some(start) => name.starts_with(start.as_bytes()),
         None => name == known.as_bytes(),
     };
-    name.starts_with(b"GIT_") && !KEPT.iter().any(|known| kept(&known))
+    name.starts_with(b"GIT_") && !KEPT.iter().any(|known| kept(known))
 }
 
 /// Only paths that do not depend on the folder: that would be the task's.

@@ -67,11 +67,11 @@ impl Remote<'_> {
         &self,
         git: &Git,
         git_dir: &Path,
-        work: &dyn Fn(&Contact<'_>) -> Result<(Answer, Option<RepoUrl>)>,
+        work: &dyn Fn(&Contact<'_>) -> Result<Answer>,
     ) -> Result<Answer> {
         match self.place {
             Place::Address(url, judge) => git.reach(git_dir, url, self.manner, judge, work),
-            Place::Folder(path) => work(&git.beside(path)?).map(|(answer, _)| answer),
+            Place::Folder(path) => work(&git.beside(path)?),
         }
     }
 }
@@ -167,7 +167,7 @@ impl Mirror {
         let draft = Scratch::create_in(parent, ".envctl-lfs-")?;
         let answer = remote.reach(git, &self.path, &|contact| {
             let commit = pointers(draft.path(), contact.target(), &missing)?;
-            Ok((contact.run_in(draft.path(), &["lfs", "fetch", "origin", &commit])?, None))
+            contact.run_in(draft.path(), &["lfs", "fetch", "origin", &commit])
         })?;
         // Copied, and hashed on the way: git-lfs makes links into a remote on
         // this machine.

@@ -81,12 +81,15 @@ fn lines(path: &Path) -> Vec<String> {
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
+/// A path, and the `Authorization` with it.
+type Asked = (String, Option<String>);
+
 /// A server that notes requests and their `Authorization`. Its answer is a status
 /// with headers, and a body.
 struct Server {
     host: String,
     port: u16,
-    asked: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Server {
@@ -121,7 +124,7 @@ impl Server {
         Server { host: format!("127.0.0.1:{port}"), port, asked }
     }
 
-    fn asked(&self) -> Vec<(String, Option<String>)> {
+    fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 

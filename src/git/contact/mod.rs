@@ -8,6 +8,7 @@
 
 mod credential;
 mod guard;
+mod home;
 mod lfs;
 mod order;
 mod own;
@@ -89,6 +90,8 @@ pub struct Answer {
     pub stdout: Vec<u8>,
     /// Why it did not, on one line.
     pub complaint: String,
+    /// Where the remote sent it on to.
+    onward: Option<RepoUrl>,
 }
 
 impl Git {
@@ -104,7 +107,7 @@ impl Git {
         url: &RepoUrl,
         manner: Manner,
         judge: &dyn Judge,
-        work: &dyn Fn(&Contact<'_>) -> Result<(Answer, Option<RepoUrl>)>,
+        work: &dyn Fn(&Contact<'_>) -> Result<Answer>,
     ) -> Result<Answer> {
         let mut url = url.clone();
         for hop in 0..=MAX_REDIRECTS {
@@ -123,9 +126,9 @@ impl Git {
                 scheme: way.real.scheme(),
                 ssh_variant: own.variant(),
             };
-            let (answer, onward) = work(&contact)?;
-            match onward {
-                Some(onward) if !answer.ok && onward != way.real => url = onward,
+            let answer = work(&contact)?;
+            match answer.onward {
+                Some(onward) if onward != way.real => url = onward,
                 _ => return Ok(answer),
             }
         }
@@ -147,11 +150,11 @@ impl Contact<'_> {
     }
 
     /// Fetches or lists: runs git in `git_dir` with these arguments, which name
-    /// [`Contact::target`], and says where the remote sends git on to.
+    /// [`Contact::target`].
     ///
     /// # Errors
     /// When git cannot be started.
-    pub fn run(&self, git_dir: &Path, env: &[(&str, &Path)], args: &[&str]) -> Result<(Answer, Option<RepoUrl>)> {
+    pub fn run(&self, git_dir: &Path, env: &[(&str, &Path)], args: &[&str]) -> Result<Answer> {
         let trace = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
         let mut call = self.call(git_dir).args(args);
         if matches!(self.scheme, Scheme::Http | Scheme::Https) {
@@ -160,9 +163,11 @@ impl Contact<'_> {
         for (name, value) in env {
             call = call.env(name, value);
         }
-        let answer = self.supervise(call)?;
-        let onward = if answer.ok { None } else { redirect::found(trace.as_file(), &self.order)? };
-        Ok((answer, onward))
+        let mut answer = self.supervise(call)?;
+        if !answer.ok {
+            answer.onward = redirect::found(trace.as_file(), &self.order)?;
+        }
+        Ok(answer)
     }
 
     /// Runs git in a repository that it finds by its folder, for `git lfs`.
@@ -173,6 +178,10 @@ impl Contact<'_> {
         let mut call = self.call(folder).by_folder(folder);
         for setting in lfs::settings(&self.order) {
             call = call.args(["-c", &setting]);
+        }
+        let home = home::of(self.git, folder, &self.order)?;
+        if let Some((home, settings)) = &home {
+            call = call.env("HOME", home.path()).env("GIT_CONFIG_GLOBAL", settings).env("GIT_CONFIG_NOSYSTEM", "1");
         }
         self.supervise(call.args(args))
     }
@@ -241,7 +250,7 @@ impl Contact<'_> {
             Some(guard::TALKATIVE) => "it talks without end".into(),
             _ => complaint(&stderr),
         };
-        Ok(Answer { ok: status.success(), stdout, complaint })
+        Ok(Answer { ok: status.success(), stdout, complaint, onward: None })
     }
 }
 

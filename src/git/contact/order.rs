@@ -14,8 +14,17 @@ pub(super) const VARIABLE: &str = "ENVCTL_CONTACT";
 
 /// The variables that are set for git and that the developer's own programs get
 /// back as they were.
-const LENT: [&str; 6] =
-    ["GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_ASKPASS", "GIT_TERMINAL_PROMPT", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE"];
+const LENT: [&str; 9] = [
+    "GIT_SSH_COMMAND",
+    "GIT_SSH_VARIANT",
+    "GIT_ASKPASS",
+    "GIT_TERMINAL_PROMPT",
+    "SSH_ASKPASS",
+    "SSH_ASKPASS_REQUIRE",
+    "HOME",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+];
 
 /// How far a contact goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -22,8 +22,9 @@ pub(super) fn found(mut trace: &File, order: &Order) -> Result<Option<RepoUrl>> 
     trace.take(MAX_TRACE).read_to_end(&mut text)?;
     let text = String::from_utf8_lossy(&text);
     let heads = text.lines().filter_map(|line| line.split_once("<= Recv header: ").map(|(_, head)| head.trim()));
-    let place = heads.filter_map(|head| head.split_once(':')).filter(|(name, _)| name.eq_ignore_ascii_case("location"));
-    Ok(place.last().and_then(|(_, place)| address(place.trim(), &order.real)))
+    let mut heads = heads.filter_map(|head| head.split_once(':'));
+    let place = heads.rfind(|(name, _)| name.eq_ignore_ascii_case("location"));
+    Ok(place.and_then(|(_, place)| address(place.trim(), &order.real)))
 }
 
 /// The address of the repository, of the place of its refs.

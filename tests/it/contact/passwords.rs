@@ -105,6 +105,7 @@ fn large_file(href: &dyn Fn(&Server, &str) -> String) -> (Server, usize, bool) {
     far.approve(&format!("http://{}", server.host));
     let task = far.task(&format!("http://{}/shop.git", server.host));
     let config = helper(&far, "");
+    far.dev().write("home/.netrc", format!("default login dev password {PASSWORD}\n"));
     let run = far.entering(&task, "exit 255").env("GIT_CONFIG_GLOBAL", &config).ok();
     let content = std::fs::read(std::path::Path::new(run.stdout.trim()).join("large.bin")).unwrap();
     assert!(server.asked().iter().any(|(path, _)| path.ends_with("/objects/batch")), "{:?}", server.asked());
