@@ -58,7 +58,7 @@ impl<'a> Door<'a> {
         Remote {
             place: Place::Address(&self.reachable.url, self),
             offline: self.ctx.options.offline,
-            manner: Manner { interactive: self.interactive, patience: self.ctx.options.net_timeout },
+            manner: Manner { interactive: self.interactive, patience: self.ctx.options.net_timeout, needed: true },
         }
     }
 
@@ -93,7 +93,7 @@ impl Judge for Door<'_> {
             return Ok(());
         }
         let name = way.real.site().map_or_else(|| way.real.to_string(), |site| site.to_string());
-        require_host(self.ctx, &name, self.interactive)
+        require_host(self.ctx, &name, self.interactive && way.needed)
     }
 
     fn knows(&self, site: &Site) -> bool {

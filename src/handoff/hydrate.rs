@@ -133,7 +133,7 @@ pub(super) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document
 pub(super) fn fetch_from(ctx: &Context, resolved: &Resolved, document: &Document, checkout: &Path) -> Result<()> {
     let git = Git::find(&ctx.env)?;
     let url = checkout.to_str().context("the checkout's path is not valid UTF-8")?;
-    let manner = Manner { interactive: false, patience: ctx.options.net_timeout };
+    let manner = Manner { interactive: false, patience: ctx.options.net_timeout, needed: true };
     let remote = Remote { place: Place::Folder(url), offline: false, manner };
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
     let told = Told { ctx, what: format!("{} from this checkout", document.base.short()) };

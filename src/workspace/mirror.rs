@@ -130,11 +130,12 @@ impl Mirror {
             self.fetch(git, &repo, remote, base)?;
             fetched = Fetched { network: true, bytes: size(&self.objects()).saturating_sub(before) };
         }
+        // Cosmetic: where a branch stood that the task does not build on.
+        let beside = Remote { manner: Manner { needed: false, ..remote.manner }, ..remote };
         for commit in others.iter().take(MAX_OTHERS) {
             if !kept(&repo, commit) && !remote.offline {
                 fetched.network = true;
-                // Cosmetic: where a branch stood that the task does not build on.
-                let _ = self.fetch_exactly(git, &repo, remote, commit);
+                let _ = self.bring(git, &repo, beside, commit, &[commit.as_str()]);
             }
         }
         Ok(fetched)
@@ -213,13 +214,8 @@ impl Mirror {
             return Ok(());
         }
         // Some servers give out branches only, not any commit by its name.
-        let answer = self.bring(
-            git,
-            repo,
-            remote,
-            base,
-            &["+refs/heads/*:refs/envctl/heads/*", "+refs/tags/*:refs/envctl/tags/*"],
-        )?;
+        let all = ["+refs/heads/*:refs/envctl/heads/*", "+refs/tags/*:refs/envctl/tags/*"];
+        let answer = if answer.given_up { answer } else { self.bring(git, repo, remote, base, &all)? };
         if !answer.ok {
             return Err(anyhow::Error::new(unreachable(answer.complaint)).context(
                 unreachable(format!("cannot fetch from {}", remote.place))
@@ -232,11 +228,6 @@ impl Mirror {
                 .into());
         }
         Ok(())
-    }
-
-    fn fetch_exactly(&self, git: &Git, repo: &git2::Repository, remote: Remote<'_>, commit: &Commit) -> Result<()> {
-        let answer = self.bring(git, repo, remote, commit, &[commit.as_str()])?;
-        if answer.ok { Ok(()) } else { Err(unreachable(answer.complaint).into()) }
     }
 
     /// Fetches beside the mirror; what has come whole is moved into it, and

@@ -43,6 +43,8 @@ pub struct Manner {
     pub interactive: bool,
     /// How long a remote may be silent.
     pub patience: Duration,
+    /// Nothing goes on without it.
+    pub needed: bool,
 }
 
 /// Where git would go.
@@ -56,6 +58,8 @@ pub struct Way {
     pub settled: bool,
     /// The remote itself sent us there.
     pub redirected: bool,
+    /// Nothing goes on without it; else it is not worth a question.
+    pub needed: bool,
 }
 
 /// Who says where git may go.
@@ -90,6 +94,8 @@ pub struct Answer {
     pub stdout: Vec<u8>,
     /// Why it did not, on one line.
     pub complaint: String,
+    /// It was ended, because nothing came or too much was said.
+    pub given_up: bool,
     /// Where the remote sent it on to.
     onward: Option<RepoUrl>,
 }
@@ -113,7 +119,7 @@ impl Git {
         for hop in 0..=MAX_REDIRECTS {
             let own = Own::read(self, git_dir)?;
             let (real, settled) = own.way(self, git_dir, &url)?;
-            let way = Way { asked: url.clone(), real, settled, redirected: hop > 0 };
+            let way = Way { asked: url.clone(), real, settled, redirected: hop > 0, needed: manner.needed };
             judge.allow(&way)?;
             let mut order = Order::new(&way.real, manner, &own, &self.own)?;
             // Large files of a repository that comes by ssh are asked for with TLS.
@@ -137,7 +143,7 @@ impl Git {
 
     /// The way to a folder that the developer stands in; nobody else named it.
     pub fn beside(&self, folder: &str) -> Result<Contact<'_>> {
-        let manner = Manner { interactive: false, patience: Duration::from_secs(3600) };
+        let manner = Manner { interactive: false, patience: Duration::from_secs(3600), needed: true };
         let order = Order::folder(manner, &self.own)?;
         Ok(Contact { git: self, order, target: folder.to_owned(), scheme: Scheme::File, ssh_variant: "ssh".into() })
     }
@@ -250,7 +256,8 @@ impl Contact<'_> {
             Some(guard::TALKATIVE) => "it talks without end".into(),
             _ => complaint(&stderr),
         };
-        Ok(Answer { ok: status.success(), stdout, complaint, onward: None })
+        let given_up = matches!(status.code(), Some(guard::SILENT | guard::TALKATIVE));
+        Ok(Answer { ok: status.success(), stdout, complaint, given_up, onward: None })
     }
 }
 
