@@ -135,6 +135,8 @@ fn assemble(scheme: Scheme, authority: &str, path: &str) -> Result<RepoUrl, &'st
     let (host, port) = split_port(host)?;
     // Queries and fragments carry tokens, never a repository's name.
     let path = path.split(['?', '#']).next().unwrap_or(path);
+    // As it travels: git sends no address with a space.
+    let path = &path.replace(' ', "%20");
     if path.trim_matches('/').is_empty() || path.starts_with('-') {
         return Err("the path is missing or malformed");
     }
@@ -235,6 +237,7 @@ mod tests {
         assert_eq!(shown("/srv/git/a.git"), "file:///srv/git/a.git");
         assert_eq!(shown("/home/me@work/50%"), "file:///home/me@work/50%25");
         assert_eq!(shown("git@git.example:v3/My%20Shop/a"), "ssh://git@git.example/v3/My%2520Shop/a");
+        assert_eq!(shown("https://git.example/My Shop/a"), "https://git.example/My%20Shop/a");
         assert_eq!(shown("https://[::1]:8443/My%20Shop/~a/b"), "https://[::1]:8443/My%20Shop/~a/b");
         assert_eq!(shown("ssh://git@127.0.0.1:29418/a"), "ssh://git@127.0.0.1:29418/a");
         let error = "ftp://user:secret@host/x".parse::<RepoUrl>().unwrap_err().to_string();

@@ -23,9 +23,10 @@ struct Words<'a> {
 }
 
 pub(super) fn run(order: &Order, args: &[&OsStr]) -> ExitCode {
-    let words: Option<Vec<&str>> = args.iter().map(|word| word.to_str()).collect();
-    let address = order.address().filter(|address| address.scheme() == Scheme::Ssh);
-    let (Some(words), Some(address)) = (words, address) else {
+    // The path may be in any encoding; account, host and port are plain.
+    let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
+    let words: Vec<&str> = words.iter().map(|word| &**word).collect();
+    let Some(address) = order.address().filter(|address| address.scheme() == Scheme::Ssh) else {
         tell("ssh was to be started, which was not approved");
         return ExitCode::from(FAILED);
     };

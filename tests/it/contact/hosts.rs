@@ -14,8 +14,11 @@ fn ssh_is_started_for_the_account_host_and_port_that_were_approved() {
         assert_eq!(far.calls(), Vec::<String>::new());
         far.approve("ssh://approved.example:2222");
         far.entering(&task, &far.serve()).ok();
+        // A path in another encoding is a path all the same.
+        let latin = far.task("ssh://git@approved.example:2222/caf%e9/shop.git");
+        far.entering(&latin, &far.serve()).ok();
         let calls = far.calls();
-        assert_eq!(calls.len(), 1, "{calls:?}");
+        assert_eq!(calls.len(), 2, "{calls:?}");
         let call = &calls[0];
         assert!(call.contains("-p 2222 git@approved.example git-upload-pack"), "{call}");
         assert!(call.contains("BatchMode=yes"), "{call}");
