@@ -25,7 +25,7 @@ function __fish_envctl_using_subcommand
 end
 
 complete -c envctl -n "__fish_envctl_needs_command" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_needs_command" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_needs_command" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_needs_command" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -72,7 +72,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand enter" -s p -l publish -d 
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l timeout -d 'End the runtime after this time: 30m, 8h' -r
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l report -d 'Write what happened, as JSON' -r -F
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand enter" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -94,7 +94,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand enter" -s h -l help -d 'Pr
 complete -c envctl -n "__fish_envctl_using_subcommand exec" -l lease -d 'Which of the task\'s runtimes, as `status` shows it (default: the newest)' -r
 complete -c envctl -n "__fish_envctl_using_subcommand exec" -l report -d 'Write what happened, as JSON' -r -F
 complete -c envctl -n "__fish_envctl_using_subcommand exec" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand exec" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand exec" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand exec" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -107,7 +107,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand exec" -l no-input -d 'Ask 
 complete -c envctl -n "__fish_envctl_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand reset" -l lease -d 'Only this one of its runtimes, as `status` shows it' -r
 complete -c envctl -n "__fish_envctl_using_subcommand reset" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand reset" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand reset" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand reset" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -139,7 +139,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand run" -l agent -d 'Who runs
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l output -d 'Copy the log and what the project collects to this folder, missing or empty' -r -F
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l report -d 'Write what happened, as JSON' -r -F
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand run" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -168,7 +168,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand publish" -l command -d 'Th
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l exit-code -d 'Its exit code' -r
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l fork -d 'Publish as this new task, which goes on from the other' -r
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand publish" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -181,7 +181,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand publish" -l yes -d 'Answer
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand show" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand show" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand show" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand show" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -193,7 +193,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand show" -l yes -d 'Answer qu
 complete -c envctl -n "__fish_envctl_using_subcommand show" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -208,7 +208,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -f -a "rm" -d 'Remove tasks from their store'
 complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from rm" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -224,7 +224,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand tasks; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand log" -l limit -d 'How many identities at most' -r
 complete -c envctl -n "__fish_envctl_using_subcommand log" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand log" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand log" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand log" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -236,7 +236,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand log" -l yes -d 'Answer que
 complete -c envctl -n "__fish_envctl_using_subcommand log" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand diff" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand diff" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand diff" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand diff" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -249,7 +249,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand diff" -l yes -d 'Answer qu
 complete -c envctl -n "__fish_envctl_using_subcommand diff" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and not __fish_seen_subcommand_from add ls get verify help" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -273,7 +273,7 @@ screenshot\t'A picture of a screen'"
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l command -d 'The command that made them' -r
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l exit-code -d 'Its exit code' -r
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -285,7 +285,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -298,7 +298,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l output -d 'Copy them to this folder, which is missing or empty' -r -F
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -310,7 +310,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -327,7 +327,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Read a task\'s artifacts in full and check them against what they say'
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -346,7 +346,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -f -a "promote" -d 'Give what a task sealed to all tasks of its store, here and there'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -359,7 +359,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -l sample -d 'Only so many, chosen at random' -r
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from verify" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -374,7 +374,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l max-size -d 'What was not used longest, until the rest has at most this size' -r
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l key -d 'One entry' -r
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -389,7 +389,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l why -d 'Say why two keys differ; each is a task, or the beginning of a key' -r
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -401,7 +401,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from key" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -413,7 +413,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -432,7 +432,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from help" -f -a "promote" -d 'Give what a task sealed to all tasks of its store, here and there'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand status" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand status" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -449,7 +449,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l max-bytes -d 
 complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l hours -d 'Only in these hours of the day, such as 9-18' -r
 complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l rounds -d 'End after so many looks' -r
 complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -463,7 +463,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -l no-input -d '
 complete -c envctl -n "__fish_envctl_using_subcommand prefetch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand extend" -l lease -d 'Which of the task\'s runtimes, as `status` shows it (default: the newest)' -r
 complete -c envctl -n "__fish_envctl_using_subcommand extend" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand extend" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand extend" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand extend" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -475,7 +475,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand extend" -l yes -d 'Answer 
 complete -c envctl -n "__fish_envctl_using_subcommand extend" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand extend" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -491,7 +491,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and not __fish_seen_subcommand_from ls add help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l lease -d 'Which of the task\'s runtimes, as `status` shows it (default: the newest)' -r
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -504,7 +504,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l lease -d 'Which of the task\'s runtimes, as `status` shows it (default: the newest)' -r
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -519,7 +519,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from help" -f -a "add" -d 'Publish ports on localhost'
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -536,7 +536,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -f -a "recover" -d 'List what was salvaged, or bring one back as it was'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -548,7 +548,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -560,7 +560,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from path" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -573,7 +573,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l into -d 'Bring it to this folder instead of its place' -r -F
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -595,7 +595,7 @@ agent\t'Who published'
 week\t'A week, from Monday on, in UTC'"
 complete -c envctl -n "__fish_envctl_using_subcommand costs" -l since -d 'Only what ended within this time: 7d' -r
 complete -c envctl -n "__fish_envctl_using_subcommand costs" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand costs" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand costs" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand costs" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -607,7 +607,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand costs" -l yes -d 'Answer q
 complete -c envctl -n "__fish_envctl_using_subcommand costs" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand costs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand gc" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand gc" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -620,10 +620,10 @@ complete -c envctl -n "__fish_envctl_using_subcommand gc" -l yes -d 'Answer ques
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l digest -d 'Agree to exactly this content, without a question' -r
-complete -c envctl -n "__fish_envctl_using_subcommand approve" -l host -d 'Agree to fetching repositories from this host, or from this `file:` URL, or to asking this registry, without a question' -r
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l host -d 'Agree to fetching repositories from this host (SCHEME://HOST[:PORT], or HOST[:PORT] for https and ssh), or from this `file:` URL, or to asking this registry, without a question' -r
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l revoke -d 'Take back a digest, a repository, the folder of a checkout or a host' -r
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand approve" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -637,7 +637,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand approve" -l no-input -d 'A
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand init" -l image -d 'The image that publish pins' -r
 complete -c envctl -n "__fish_envctl_using_subcommand init" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand init" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand init" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand init" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -650,7 +650,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand init" -l yes -d 'Answer qu
 complete -c envctl -n "__fish_envctl_using_subcommand init" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand doctor" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand doctor" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand doctor" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand doctor" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
@@ -662,7 +662,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand doctor" -l yes -d 'Answer 
 complete -c envctl -n "__fish_envctl_using_subcommand doctor" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand completions" -l net-timeout -d 'How many seconds a registry may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand completions" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand completions" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"

@@ -1,6 +1,6 @@
 //! Every environment variable that envctl reads, in one place, read once.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -34,6 +34,11 @@ pub struct Env {
     pub no_proxy: Option<String>,
     /// `GIT_CONFIG_GLOBAL`: the user's configuration of git, where it is elsewhere.
     pub git_config_global: Option<PathBuf>,
+    /// Every variable of git's own, `GIT_*`, and those by which ssh and git find
+    /// a program that asks, `SSH_ASKPASS*`.
+    pub git: Vec<(OsString, OsString)>,
+    /// `ENVCTL_CONTACT`: what a program that git starts on our behalf may do.
+    pub contact: Option<String>,
     /// `PATH`, for finding `git`, `newuidmap` and `newgidmap`.
     pub path: Option<OsString>,
     /// `ENVCTL_STORE`: the store when no `--store` is given.
@@ -56,6 +61,11 @@ pub struct Env {
     pub locale: Vec<(String, String)>,
     /// `SOURCE_DATE_EPOCH`: fixes the clock for reproducible documents.
     pub source_date_epoch: Option<i64>,
+}
+
+fn is_of_git(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.strip_prefix(b"GIT").is_some_and(|rest| rest.starts_with(b"_")) || name.starts_with(b"SSH_ASKPASS")
 }
 
 impl Env {
@@ -81,6 +91,8 @@ impl Env {
             http_proxy: either("HTTP_PROXY").or_else(|| either("ALL_PROXY")),
             no_proxy: either("NO_PROXY"),
             git_config_global: absolute("GIT_CONFIG_GLOBAL"),
+            git: std::env::vars_os().filter(|(name, _)| is_of_git(name)).collect(),
+            contact: text("ENVCTL_CONTACT"),
             path: os("PATH"),
             store: text("ENVCTL_STORE"),
             image: text("ENVCTL_IMAGE"),

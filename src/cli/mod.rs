@@ -70,7 +70,7 @@ struct Global {
     /// Use nothing but what is on this machine
     #[arg(long, global = true)]
     offline: bool,
-    /// How many seconds a registry may be silent
+    /// How many seconds a registry or a git remote may be silent
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     net_timeout: u64,
     /// Print results, warnings and errors only
@@ -166,6 +166,11 @@ impl Verb {
         }
     }
 
+    /// Whether it goes on by itself for long: nobody waits for its questions.
+    fn is_unattended(&self) -> bool {
+        matches!(self, Verb::Prefetch(arguments) if arguments.watches())
+    }
+
     /// Where the caller wants a report.
     fn report(&self) -> Option<&std::path::Path> {
         match self {
@@ -208,6 +213,10 @@ impl Verb {
 pub fn main() -> ExitCode {
     let env = Env::from_process();
     let words: Vec<OsString> = std::env::args_os().collect();
+    // Git starts this program in the place of ssh and of credential helpers.
+    if let Some(code) = crate::git::serve(&env, &words) {
+        return code;
+    }
     let cli = match Cli::read(&words) {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(refuse(&env, &error, &words)),
@@ -218,7 +227,7 @@ pub fn main() -> ExitCode {
     let options = Options {
         store: global.store.clone(),
         offline: global.offline,
-        interactive: terminal && !global.no_input,
+        interactive: terminal && !global.no_input && !cli.verb.is_unattended(),
         yes: global.yes,
         net_timeout: Duration::from_secs(global.net_timeout),
     };

@@ -55,6 +55,10 @@ struct Output {
 }
 
 impl Arguments {
+    pub(super) fn watches(&self) -> bool {
+        self.watch
+    }
+
     pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
         let mut all = Vec::new();
         let mut told = |one: &Prefetched| {

@@ -15,7 +15,7 @@ pub use project::{
     Toolchain, Workspace,
 };
 pub use schema::{Key, PROJECT, USER};
-pub use user::{CacheLimits, Cost, KeepArtifacts, OwnWorkspaces, Registry, SecretSource, UrlRewrite, User};
+pub use user::{CacheLimits, Cost, KeepArtifacts, OwnWorkspaces, Reachable, Registry, SecretSource, UrlRewrite, User};
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str, name: &str, keys: &[Key]) -> Result<T, Fault> {
     let flat = |error: toml::de::Error| {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{USER, parse};
 use crate::error::{Fault, usage};
-use crate::identity::{Lifetime, StoreRef};
+use crate::identity::{Lifetime, RepoUrl, StoreRef, settles};
 use crate::quantity::{parse_bytes, parse_duration};
 
 /// How long local copies of artifacts are kept when nothing else is said.
@@ -193,6 +193,7 @@ impl User {
                 return Err(usage(format!("{name}: cost.{key}: a number that is not below zero is needed")));
             }
         }
+        user.url.iter().try_for_each(|rule| rule.check(name))?;
         for (host, registry) in &user.registries {
             for host in [Some(host), registry.mirror.as_ref()].into_iter().flatten() {
                 let named = format!("{host}/x").parse::<StoreRef>();
@@ -230,10 +231,59 @@ impl User {
     }
 
     /// The address under which a published URL is reachable here: the longest
-    /// matching rewrite wins, as with git's `insteadOf`.
-    pub fn rewrite(&self, url: &str) -> String {
-        let rule = self.url.iter().filter(|rule| url.starts_with(&rule.from)).max_by_key(|rule| rule.from.len());
-        rule.map_or_else(|| url.to_owned(), |rule| format!("{}{}", rule.to, &url[rule.from.len()..]))
+    /// matching rewrite wins, as with git's `insteadOf`. A prefix ends where a
+    /// name ends.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] when a rule makes something of it that is no
+    /// address.
+    pub fn rewrite(&self, url: &RepoUrl) -> Result<Reachable, Fault> {
+        let text = url.to_string();
+        let rest = |rule: &UrlRewrite| text.strip_prefix(&rule.from).filter(|rest| rule.ends_a_name(rest));
+        let rules = self.url.iter().filter_map(|rule| Some((rule, rest(rule)?)));
+        let Some((rule, rest)) = rules.max_by_key(|(rule, _)| rule.from.len()) else {
+            return Ok(Reachable { url: url.clone(), named: false });
+        };
+        let url: RepoUrl = format!("{}{rest}", rule.to).parse().map_err(|why: Fault| {
+            usage(format!("a [[url]] rule leads nowhere: {why}")).hint("look at its `to` in config.toml")
+        })?;
+        let named = settles(&rule.to, rest) && !url.climbs();
+        Ok(Reachable { url, named })
+    }
+}
+
+/// Where a repository is reachable from here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reachable {
+    /// Its address.
+    pub url: RepoUrl,
+    /// A rule of the user's names the site, or the folder: it is their own word.
+    pub named: bool,
+}
+
+impl UrlRewrite {
+    /// Whether the prefix ends where a name ends, with this behind it.
+    fn ends_a_name(&self, rest: &str) -> bool {
+        let in_path = self.from.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+        self.from.ends_with('/') || rest.is_empty() || rest.starts_with('/') || (in_path && rest == ".git")
+    }
+
+    /// A rule is printed, and written where code inside reads it.
+    fn check(&self, name: &str) -> Result<(), Fault> {
+        for (key, prefix) in [("from", &self.from), ("to", &self.to)] {
+            let (scheme, rest) = prefix.split_once("://").unwrap_or(("ssh", prefix));
+            let authority = rest.split('/').next().unwrap_or(rest);
+            let login = authority.rsplit_once('@').map(|(login, _)| login);
+            let secret = login.is_some_and(|login| login.contains(':') || (scheme != "ssh" && scheme != "git+ssh"));
+            if secret || rest.contains(['?', '#']) {
+                return Err(usage(format!("{name}: url.{key}: an address with a password or a token is not accepted"))
+                    .hint("leave it out, and give it to git's credential helper: git credential approve"));
+            }
+            if prefix.is_empty() || prefix.chars().any(char::is_control) {
+                return Err(usage(format!("{name}: url.{key}: the beginning of an address is needed")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -268,9 +318,52 @@ mod tests {
         let text =
             "[[url]]\nfrom = \"https://a/\"\nto = \"file:///m/\"\n[[url]]\nfrom = \"https://a/b/\"\nto = \"ssh://h/\"";
         let user = User::parse(text, "config.toml").unwrap();
-        assert_eq!(user.rewrite("https://a/x.git"), "file:///m/x.git");
-        assert_eq!(user.rewrite("https://a/b/x.git"), "ssh://h/x.git");
-        assert_eq!(user.rewrite("https://c/x.git"), "https://c/x.git");
+        let shown = |url: &str| {
+            let reachable = user.rewrite(&url.parse().unwrap()).unwrap();
+            (reachable.url.to_string(), reachable.named)
+        };
+        assert_eq!(shown("https://a/x.git"), ("file:///m/x.git".into(), true));
+        assert_eq!(shown("https://a/b/x.git"), ("ssh://h/x.git".into(), true));
+        assert_eq!(shown("https://c/x.git"), ("https://c/x.git".into(), false));
+    }
+
+    #[test]
+    fn a_rule_is_for_whole_names_and_says_where_it_leads() {
+        let rule = |from: &str, to: &str, url: &str| {
+            let text = format!("[[url]]\nfrom = \"{from}\"\nto = \"{to}\"");
+            let reachable = User::parse(&text, "config.toml").unwrap().rewrite(&url.parse().unwrap());
+            reachable.map(|reachable| (reachable.url.to_string(), reachable.named)).ok()
+        };
+        let kept = |url: &str| Some((url.to_owned(), false));
+        let url = "https://a.example.other/x";
+        assert_eq!(rule("https://a.example", "ssh://git@b", url), kept(url));
+        assert_eq!(rule("https://a.ex", "ssh://git@b", "https://a.example/x"), kept("https://a.example/x"));
+        assert_eq!(rule("https://a", "ssh://git@b", "https://a.git/x"), kept("https://a.git/x"));
+        assert_eq!(
+            rule("https://a/x", "ssh://git@b/y", "https://a/x.git").unwrap(),
+            ("ssh://git@b/y.git".into(), true)
+        );
+        assert_eq!(rule("https://a", "ssh://git@b", "https://a/x").unwrap(), ("ssh://git@b/x".into(), true));
+        assert_eq!(rule("https://a/", "git@b:", "https://a/x").unwrap(), ("ssh://git@b/x".into(), true));
+        // The host is the task's word, not the rule's.
+        assert_eq!(rule("https://", "ssh://git@", "https://a/x").unwrap(), ("ssh://git@a/x".into(), false));
+        assert_eq!(
+            rule("https://a/", "ssh://git@b", "https://a/.other/x").unwrap(),
+            ("ssh://git@b.other/x".into(), false)
+        );
+        assert_eq!(rule("file:///a/", "file:///m/", "file:///a/../home").unwrap(), ("file:///m/../home".into(), false));
+        assert_eq!(rule("https://a/", "ext::", "https://a/x"), None);
+    }
+
+    #[test]
+    fn a_rule_has_no_password() {
+        for to in
+            ["https://u:s3cr3t@h/", "http://s3cr3t@h/", "ssh://git:s3cr3t@h/", "git:s3cr3t@h:", "https://h/?t=s3cr3t"]
+        {
+            let error =
+                User::parse(&format!("[[url]]\nfrom = \"https://a/\"\nto = \"{to}\""), "config.toml").unwrap_err();
+            assert!(!error.to_string().contains("s3cr3t") && error.hint.unwrap().contains("credential"), "{to}");
+        }
     }
 
     #[test]

@@ -2,31 +2,31 @@
 //! monitors or remote helpers, and with nothing of the caller's `GIT_*`
 //! environment (a hook that runs envctl must not redirect it).
 //!
-//! Towards remotes the user's own configuration stays in force: credential
+//! Towards remotes, to which only a [`Contact`] leads, the user's own
+//! configuration stays in force: credential
 //! helpers, ssh and proxies work as they set them up. Where a task's files are
 //! read or written it does not: a filter of theirs would run on them.
 
+mod contact;
 pub mod lfs;
 mod tree;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal};
 
 use crate::env::Env;
 use crate::error::{Fault, failure};
 
+pub use contact::{Answer, Contact, Judge, Manner, Way, serve};
 pub use tree::check_entry_name;
 
-/// No answer of a remote that is read whole is longer, in bytes.
-const MAX_OUTPUT: u64 = 64 << 20;
+/// So much of what git says is kept, in bytes.
+const MAX_WORDS: u64 = 64 << 10;
 
 /// Settings that name programs, forced off for every call. Git LFS's filter is
 /// envctl's own business: see [`lfs`].
@@ -49,20 +49,26 @@ const FORCED: [&str; 12] = [
 /// compared with.
 const LISTS: [&str; 2] = ["core.excludesFile", "core.attributesFile"];
 
-/// The variables by which a caller could redirect git.
-const REDIRECTING: [&str; 12] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_CONFIG_COUNT",
-    "GIT_EXTERNAL_DIFF",
-    "GIT_QUARANTINE_PATH",
+/// The variables of a caller that git gets: where the developer's configuration
+/// is, how remotes are reached, who commits, and what is traced. All other
+/// `GIT_*` belong to a repository, or to a call of git that runs envctl.
+const KEPT: [&str; 16] = [
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_SSH_VARIANT",
+    "GIT_ASKPASS",
+    "GIT_TERMINAL_PROMPT",
+    "GIT_EXEC_PATH",
+    "GIT_PROXY_COMMAND",
+    "GIT_SSL_*",
+    "GIT_HTTP_*",
+    "GIT_TRACE*",
+    "GIT_CURL_*",
+    "GIT_AUTHOR_*",
+    "GIT_COMMITTER_*",
 ];
 
 /// The `git` program.
@@ -70,6 +76,10 @@ const REDIRECTING: [&str; 12] = [
 pub struct Git {
     program: PathBuf,
     lfs: bool,
+    /// Variables of the caller that git does not get.
+    foreign: Vec<OsString>,
+    /// How the developer has remotes reached.
+    own: Vec<(String, String)>,
     /// Where the user's configuration is, if not in the usual places.
     config: Option<PathBuf>,
     /// What it says about [`LISTS`].
@@ -85,7 +95,11 @@ impl Git {
         let program = crate::disk::find_program(env.path.as_deref(), "git")
             .ok_or_else(|| failure("the git program was not found on the PATH").hint("install git"))?;
         let lfs = crate::disk::find_program(env.path.as_deref(), "git-lfs").is_some();
-        Ok(Git { program, lfs, config: env.git_config_global.clone(), lists: Arc::default() })
+        let foreign = env.git.iter().map(|(name, _)| name.clone()).filter(|name| is_foreign(name)).collect();
+        let text = |(name, value): &(OsString, OsString)| Some((name.to_str()?.into(), value.to_str()?.into()));
+        let home = env.home.as_ref().and_then(|home| Some(("HOME".into(), home.to_str()?.into())));
+        let own = env.git.iter().filter_map(text).chain(home).collect();
+        Ok(Git { program, lfs, foreign, own, config: env.git_config_global.clone(), lists: Arc::default() })
     }
 
     /// Whether `git lfs` is installed.
@@ -96,7 +110,7 @@ impl Git {
     /// A call with `git_dir` as its repository.
     pub fn at(&self, git_dir: &Path) -> Call {
         let mut command = Command::new(&self.program);
-        for name in REDIRECTING {
+        for name in &self.foreign {
             command.env_remove(name);
         }
         for setting in FORCED {
@@ -104,6 +118,8 @@ impl Git {
         }
         command.env("GIT_DIR", git_dir).env("LC_ALL", "C.UTF-8").env("GIT_OPTIONAL_LOCKS", "0");
         command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
+        // Whoever goes to a remote does so through a `Contact`.
+        command.env("GIT_ALLOW_PROTOCOL", "none");
         command.current_dir("/");
         Call { command }
     }
@@ -117,6 +133,15 @@ impl Git {
         }
         call
     }
+}
+
+fn is_foreign(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    let kept = |known: &str| match known.strip_suffix('*') {
+        Some(start) => name.starts_with(start.as_bytes()),
+        None => name == known.as_bytes(),
+    };
+    name.starts_with(b"GIT_") && !KEPT.iter().any(|known| kept(known))
 }
 
 /// Only paths that do not depend on the folder: that would be the task's.
@@ -191,50 +216,16 @@ impl Call {
     pub fn output(mut self, input: &[u8]) -> Result<Output> {
         let name = self.name();
         let mut child = self.spawn_piped(&name)?;
-        let stdin = child.stdin.take();
+        let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 // git may stop reading early; its exit status tells why.
                 stdin.map(|mut pipe| pipe.write_all(input))
             });
-            child.wait_with_output().with_context(|| format!("cannot wait for {name}"))
-        })
-    }
-
-    /// Runs it without input; `None` when it was ended because it took longer
-    /// than `patience`.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn output_within(mut self, patience: Duration) -> Result<Option<Output>> {
-        let name = self.name();
-        // A group of its own: what it starts for the transport ends with it.
-        self.command.process_group(0);
-        let mut child = self.spawn_piped(&name)?;
-        drop(child.stdin.take());
-        let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
-        std::thread::scope(|scope| {
-            let read = |pipe: &mut dyn Read| {
-                let mut bytes = Vec::new();
-                pipe.take(MAX_OUTPUT).read_to_end(&mut bytes).map(|_| bytes).unwrap_or_default()
-            };
-            let out = scope.spawn(move || stdout.as_mut().map(|pipe| read(pipe)).unwrap_or_default());
-            let words = scope.spawn(move || stderr.as_mut().map(|pipe| read(pipe)).unwrap_or_default());
-            let deadline = Instant::now() + patience;
-            let mut late = false;
-            let status = loop {
-                if let Some(status) = child.try_wait().with_context(|| format!("cannot wait for {name}"))? {
-                    break status;
-                }
-                if !late && Instant::now() >= deadline {
-                    late = true;
-                    let group = Pid::from_child(&child);
-                    let _ = rustix::process::kill_process_group(group, Signal::KILL);
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            };
-            let (stdout, stderr) = (out.join().unwrap_or_default(), words.join().unwrap_or_default());
-            Ok((!late).then_some(Output { status, stdout, stderr }))
+            let words = scope.spawn(move || stderr.map(words).unwrap_or_default());
+            let mut output = child.wait_with_output().with_context(|| format!("cannot wait for {name}"))?;
+            output.stderr = words.join().unwrap_or_default();
+            Ok(output)
         })
     }
 
@@ -248,11 +239,7 @@ impl Call {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         std::thread::scope(|scope| {
             scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(input)));
-            let words = scope.spawn(move || {
-                let mut text = Vec::new();
-                stderr.map(|pipe| pipe.take(64 << 10).read_to_end(&mut text));
-                text
-            });
+            let words = scope.spawn(move || stderr.map(words).unwrap_or_default());
             let consumed = match stdout {
                 Some(mut pipe) => consume(&mut pipe),
                 None => Err(anyhow::anyhow!("{name} has no stdout")),
@@ -287,6 +274,14 @@ impl Call {
     }
 }
 
+/// The beginning of what git says; the rest is read, and dropped.
+fn words(mut pipe: impl Read) -> Vec<u8> {
+    let mut text = Vec::new();
+    let _ = pipe.by_ref().take(MAX_WORDS).read_to_end(&mut text);
+    let _ = std::io::copy(&mut pipe, &mut std::io::sink());
+    text
+}
+
 /// What git said, on one line.
 pub fn complaint(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
@@ -304,5 +299,25 @@ mod tests {
     fn complaints_are_one_line() {
         assert_eq!(complaint(b"fatal: x\nhint: y\n\nerror: z\n"), "fatal: x; error: z");
         assert_eq!(complaint(b""), "git gave no reason");
+    }
+
+    #[test]
+    fn words_without_end_are_read_and_dropped() {
+        let mut talk = std::io::repeat(b'a').take(100 << 20);
+        assert_eq!(words(&mut talk).len() as u64, MAX_WORDS);
+        assert_eq!(talk.limit(), 0);
+    }
+
+    #[test]
+    fn what_is_local_to_a_repository_never_reaches_git() {
+        let local = Command::new("git").args(["rev-parse", "--local-env-vars"]).output().unwrap().stdout;
+        let local = String::from_utf8(local).unwrap();
+        assert!(local.lines().count() > 10, "{local}");
+        for name in local.lines().chain(["GIT_NAMESPACE", "GIT_QUARANTINE_PATH", "GIT_EXTERNAL_DIFF"]) {
+            assert!(is_foreign(name.as_ref()), "{name}");
+        }
+        for name in ["GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_CONFIG_GLOBAL", "SSH_ASKPASS", "GIT_TRACE"] {
+            assert!(!is_foreign(name.as_ref()), "{name}");
+        }
     }
 }

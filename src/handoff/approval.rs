@@ -36,7 +36,8 @@ pub struct Approval {
 /// A host from which repositories may be fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
-    /// `host[:port]`.
+    /// `scheme://host[:port]`; `host[:port]` for `https` and `ssh` there; the
+    /// `file:` URL of a folder.
     pub name: String,
     /// When it was agreed to.
     pub approved_at: Timestamp,
@@ -254,21 +255,18 @@ fn refused(task: Option<&str>, asks: &Asks, verdict: Verdict) -> Fault {
     policy(format!("{} asks for {count} not approved{why}", asks.who())).details(details).hint(hint)
 }
 
-/// Makes sure that repositories may be fetched from a host, or from a folder of
-/// this machine, which is named by its `file:` URL.
+/// Asks whether repositories may be fetched from a site, which nobody has approved
+/// yet, or from a folder of this machine, which is named by its `file:` URL.
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they may not, or nobody can be asked.
-pub(super) fn require_host(ctx: &Context, host: &str) -> Result<()> {
-    if approvals(ctx)?.host.iter().any(|known| known.name == host) {
-        return Ok(());
-    }
+pub(super) fn require_host(ctx: &Context, host: &str, interactive: bool) -> Result<()> {
     let what = if host.starts_with("file:") || host.starts_with('/') {
         format!("a folder of this machine, {host}")
     } else {
         format!("on {host}")
     };
-    if ctx.options.interactive {
+    if interactive {
         let who = format!("the task's repository is {what}, from which nothing was fetched yet");
         let question = "Fetch from it, now and later, with your own credentials for it?";
         if ctx.ui.agree(Some(&who), &[], question)? == Answer::Yes {

@@ -18,6 +18,7 @@ use crate::disk;
 use crate::error::policy;
 use crate::identity::StoreRef;
 use crate::store::{self, Access, Store};
+use crate::ui::Answer;
 
 /// What this invocation has settled about stores.
 #[derive(Debug, Default)]
@@ -154,8 +155,9 @@ fn require_registry(ctx: &Context, host: &str, why: &str) -> Result<()> {
         return Ok(());
     }
     if ctx.options.interactive {
-        ctx.ui.status("Approval", &format!("{why}; the registry {host} was not asked yet"));
-        if ctx.ui.confirm("Ask it, now and later, with your own credentials for it?")? {
+        let who = format!("{why}; the registry {host} was not asked yet");
+        let question = "Ask it, now and later, with your own credentials for it?";
+        if ctx.ui.agree(Some(&who), &[], question)? == Answer::Yes {
             return approval::approve_host(ctx, host);
         }
     }

@@ -9,15 +9,15 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::approval::approvals;
 use super::context::Context;
+use super::door::Door;
 use super::hydrate::mirror_of;
 use super::pin::Pin;
 use crate::disk::{self, Durability};
-use crate::error::{policy, unreachable};
+use crate::error::{Kind, kind_of, unreachable};
 use crate::git::Git;
 use crate::identity::{Commit, Identity};
-use crate::workspace::{Branches, Remote, Watch};
+use crate::workspace::{Branches, Watch};
 
 /// What was seen of a branch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -98,24 +98,19 @@ impl<'a> Remotes<'a> {
         Ok(None)
     }
 
-    fn remote<'b>(&self, url: &'b str) -> Remote<'b> {
-        // Nobody sits in front of a collection.
-        Remote { url, offline: self.ctx.options.offline, interactive: false }
-    }
-
     fn ask(&mut self, identity: &Identity) -> Result<Branches> {
-        let published = identity.repo.url.to_string();
-        let url = self.ctx.user.rewrite(&published);
-        if let Some(host) = identity.repo.url.host()
-            && url == published
-            && !approvals(self.ctx)?.host.iter().any(|known| known.name == host)
-        {
-            return Err(policy(format!("git may not ask {host}")).hint(format!("envctl approve --host {host}")).into());
-        }
+        // Nobody sits in front of a collection.
+        let door = Door::quiet(self.ctx, identity)?;
+        let url = door.url().to_string();
         if !self.asked.contains_key(&url) {
             let git = Git::find(&self.ctx.env)?;
             let mirror = mirror_of(self.ctx, identity);
-            let answer = Branches::ask(&git, mirror.path(), self.remote(&url), self.ctx.options.net_timeout);
+            let answer = Branches::ask(&git, mirror.path(), door.remote());
+            if let Err(error) = &answer
+                && kind_of(error) == Kind::Policy
+            {
+                return answer;
+            }
             self.asked.insert(url.clone(), answer.map_err(|error| format!("{error:#}")));
         }
         match self.asked.get(&url) {
@@ -127,9 +122,9 @@ impl<'a> Remotes<'a> {
 
     /// Fetches the default branch, where it is not here.
     fn bring(&self, identity: &Identity, default: &Commit) -> Result<()> {
-        let url = self.ctx.user.rewrite(&identity.repo.url.to_string());
         let git = Git::find(&self.ctx.env)?;
-        mirror_of(self.ctx, identity).ensure(&git, self.remote(&url), default, &[], &Quiet).map(drop)
+        let door = Door::quiet(self.ctx, identity)?;
+        mirror_of(self.ctx, identity).ensure(&git, door.remote(), default, &[], &Quiet).map(drop)
     }
 }
 

@@ -172,7 +172,7 @@ fn drafts(ctx: &Context) -> Vec<(PathBuf, &'static str)> {
     let mut all = vec![
         (ctx.paths.cache().join("tmp"), ""),
         (ctx.paths.state().join("tmp"), ""),
-        (ctx.paths.repos(), ".envctl-draft-"),
+        (ctx.paths.repos(), ".envctl-"),
         (std::env::temp_dir(), crate::snapshot::CAPTURE),
     ];
     for repository in children(&workspaces) {

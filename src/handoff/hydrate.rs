@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::arrived::Arrived;
 use super::context::Context;
+use super::door::Door;
 use super::fetch::Snapshot;
 use super::pin::Pin;
 use super::place::{Locks, vacate};
@@ -13,11 +14,11 @@ use super::resolve::Resolved;
 use crate::crash;
 use crate::disk;
 use crate::error::{failure, integrity, usage};
-use crate::git::Git;
 use crate::git::lfs::Pointer;
-use crate::identity::{Commit, Identity, StoreRef};
+use crate::git::{Git, Manner};
+use crate::identity::{Commit, Identity};
 use crate::snapshot::{self, Document, Parity};
-use crate::workspace::{self, Draft, Mirror, Remote};
+use crate::workspace::{self, Draft, Mirror, Place, Remote};
 
 /// Where the mirror of a task's repository is.
 pub(super) fn mirror(ctx: &Context, resolved: &Resolved) -> Mirror {
@@ -119,33 +120,10 @@ pub(super) struct Hydrated {
 /// When the remote cannot be reached, or does not have it.
 pub(super) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document) -> Result<u64> {
     let git = Git::find(&ctx.env)?;
-    let url = reachable(ctx, resolved);
-    let remote = remote(ctx, &url);
+    let door = Door::of(ctx, resolved)?;
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
-    // A rewrite rule is the developer's own word, and so is a checkout of theirs.
-    if url == resolved.identity.repo.url.to_string()
-        && resolved.local.is_none()
-        && !ctx.options.offline
-        && !mirror(ctx, resolved).has(&document.base)
-    {
-        match (resolved.identity.repo.url.host(), &resolved.task.store) {
-            // Without TLS it could be anybody, whoever was approved with it.
-            (Some(host), _) if url.starts_with("http://") => {
-                super::approval::require_host(ctx, &format!("http://{host}"))?;
-            }
-            (Some(host), _) => super::approval::require_host(ctx, host)?,
-            // Whoever can write to a registry could name any repository of
-            // this machine, and everything in it would be readable inside.
-            (None, StoreRef::Registry(_)) => super::approval::require_host(ctx, &url)?,
-            (None, _) => {}
-        }
-    }
-    let told = Told { ctx, what: format!("{} from {url}", document.base.short()) };
-    Ok(mirror(ctx, resolved).ensure(&git, remote, &document.base, &others, &told)?.bytes)
-}
-
-fn remote<'a>(ctx: &Context, url: &'a str) -> Remote<'a> {
-    Remote { url, offline: ctx.options.offline, interactive: ctx.options.interactive }
+    let told = Told { ctx, what: format!("{} from {}", document.base.short(), door.url()) };
+    Ok(mirror(ctx, resolved).ensure(&git, door.remote(), &document.base, &others, &told)?.bytes)
 }
 
 /// The same from a checkout of this machine, as far as it can give them.
@@ -155,7 +133,8 @@ fn remote<'a>(ctx: &Context, url: &'a str) -> Remote<'a> {
 pub(super) fn fetch_from(ctx: &Context, resolved: &Resolved, document: &Document, checkout: &Path) -> Result<()> {
     let git = Git::find(&ctx.env)?;
     let url = checkout.to_str().context("the checkout's path is not valid UTF-8")?;
-    let remote = Remote { url, offline: false, interactive: false };
+    let manner = Manner { interactive: false, patience: ctx.options.net_timeout, needed: true };
+    let remote = Remote { place: Place::Folder(url), offline: false, manner };
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
     let told = Told { ctx, what: format!("{} from this checkout", document.base.short()) };
     mirror(ctx, resolved).ensure(&git, remote, &document.base, &others, &told).map(drop)
@@ -174,10 +153,6 @@ impl workspace::Watch for Told<'_> {
     fn fetching(&self) {
         self.ctx.ui.status("Fetching", &self.what);
     }
-}
-
-fn reachable(ctx: &Context, resolved: &Resolved) -> String {
-    ctx.user.rewrite(&resolved.identity.repo.url.to_string())
 }
 
 /// Clones, applies the snapshot and compares the result with it; then it takes
@@ -202,11 +177,11 @@ pub(super) fn workspace(
     let mirror = mirror(ctx, resolved);
     let draft = Draft::new(place, &mirror, &document.remote.name, &url, aside.is_some())?;
     let pack = snapshot.pack.as_mut().map(|file| file as &mut dyn std::io::Read);
-    let reachable = reachable(ctx, resolved);
+    let door = Door::of(ctx, resolved)?;
     let mut reason = None;
     let mut fetch = |wanted: &[Pointer]| {
-        let told = Told { ctx, what: format!("{} LFS files from {reachable}", wanted.len()) };
-        let fetched = mirror.fetch_contents(&git, remote(ctx, &reachable), wanted, &told);
+        let told = Told { ctx, what: format!("{} LFS files from {}", wanted.len(), door.url()) };
+        let fetched = mirror.fetch_contents(&git, door.remote(), wanted, &told);
         reason = fetched.err().map(|error| format!("{error:#}"));
         vec![mirror.contents()]
     };
@@ -230,7 +205,7 @@ pub(super) fn workspace(
         .into());
     }
     // After the comparison: these are the developer's, not the agent's.
-    draft.personalise(&reachable, &url)?;
+    draft.personalise(&door.url().to_string(), &url)?;
     crash::point("cold.workspace-applied");
     draft.finish(aside)?;
     crash::point("cold.workspace-in-place");

@@ -20,6 +20,7 @@ mod context;
 mod costs;
 mod diff;
 mod doctor;
+mod door;
 mod enter;
 mod evidence;
 mod fate;

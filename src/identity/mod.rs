@@ -7,6 +7,7 @@ mod lifetime;
 mod names;
 mod provenance;
 mod reference;
+mod site;
 mod summary;
 mod url;
 
@@ -20,5 +21,6 @@ pub use lifetime::{Lifetime, Wish};
 pub use names::{Commit, ImageRef, TaskId, outside_name};
 pub use provenance::{ArtifactType, EnvironmentIdentity, MAX_PROVENANCE, Made, Provenance};
 pub use reference::{StoreRef, Target, TaskRef};
+pub use site::{Scheme, Site, is_public, settles};
 pub use summary::{SUMMARY, Summary};
 pub use url::RepoUrl;

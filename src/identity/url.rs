@@ -7,38 +7,24 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::names::serde_as_text;
+use super::site::{Scheme, Site, split_port};
 use crate::digest::Digest;
 use crate::error::{Fault, usage};
 
 /// An `https`, `ssh`, `http` or `file` URL of a git repository.
 ///
-/// Passwords are stripped, and so are user names except for ssh, where the
-/// name selects the account (`git@`) and is no credential.
+/// One grammar for all schemes, which leaves nothing to a second reader: what is
+/// shown is put together from parts that were each checked, and git, ssh and curl
+/// find the same parts in it. Passwords are stripped, and so are user names
+/// except for ssh, where the name selects the account (`git@`) and is no
+/// credential.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RepoUrl {
     scheme: Scheme,
     user: Option<String>,
     host: String,
+    port: Option<u16>,
     path: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Scheme {
-    Https,
-    Ssh,
-    Http,
-    File,
-}
-
-impl Scheme {
-    fn as_str(self) -> &'static str {
-        match self {
-            Scheme::Https => "https",
-            Scheme::Ssh => "ssh",
-            Scheme::Http => "http",
-            Scheme::File => "file",
-        }
-    }
 }
 
 impl RepoUrl {
@@ -65,16 +51,41 @@ impl RepoUrl {
         self.scheme == Scheme::File
     }
 
-    /// The host and its port; `None` for a folder of this machine.
-    pub fn host(&self) -> Option<&str> {
-        (!self.is_file()).then_some(self.host.as_str())
+    /// Its scheme.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The account of an `ssh` URL.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// Whether its path leads upwards somewhere.
+    pub fn climbs(&self) -> bool {
+        climbs(&decode(self.path.as_bytes()).0)
+    }
+
+    /// The port, where one is named.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Where a connection goes; `None` for a folder of this machine.
+    pub fn site(&self) -> Option<Site> {
+        (!self.is_file()).then(|| Site::new(self.scheme, &self.host, self.port))
+    }
+
+    /// The host and its port.
+    fn authority(&self) -> String {
+        self.port.map_or_else(|| self.host.clone(), |port| format!("{}:{port}", self.host))
     }
 
     /// One text for the spellings of one repository.
     fn normal(&self) -> String {
         let path = self.path.trim_end_matches('/');
         let path = path.strip_suffix(".git").unwrap_or(path);
-        format!("{}/{path}", self.host.to_ascii_lowercase())
+        format!("{}/{path}", self.authority().to_ascii_lowercase())
     }
 }
 
@@ -90,46 +101,100 @@ impl FromStr for RepoUrl {
             Some(("https", rest)) => (Scheme::Https, rest),
             Some(("ssh" | "git+ssh", rest)) => (Scheme::Ssh, rest),
             Some(("http", rest)) => (Scheme::Http, rest),
-            Some(("file", rest)) => (Scheme::File, rest),
+            Some(("file", rest)) => return folder(rest).map_err(bad),
             Some(_) => return Err(bad("only https, ssh, http and file are supported")),
-            None if text.starts_with('/') => (Scheme::File, text),
+            // A path is no URL: its percent signs stand for themselves.
+            None if text.starts_with('/') => return folder(&text.replace('%', "%25")).map_err(bad),
             None if text.contains("::") => return Err(bad("remote helpers are not supported")),
             None => match text.split_once(':') {
-                // The short form of ssh: user@host:path.
-                Some((host, path)) if !host.contains('/') && !path.is_empty() => {
-                    return assemble(Scheme::Ssh, host, path).map_err(&bad);
+                // The short form of ssh, user@host:path, in which nothing is decoded.
+                Some((authority, path)) if !authority.contains('/') && !path.is_empty() => {
+                    return assemble(Scheme::Ssh, authority, &path.replace('%', "%25")).map_err(bad);
                 }
                 _ => return Err(bad("it is neither a URL nor an absolute path")),
             },
         };
-        if scheme == Scheme::File {
-            if !rest.starts_with('/') {
-                return Err(bad("a file URL needs an absolute path"));
-            }
-            return Ok(RepoUrl { scheme, user: None, host: String::new(), path: rest.to_owned() });
-        }
         let (authority, path) = rest.split_once('/').ok_or_else(|| bad("it has no path"))?;
         assemble(scheme, authority, path).map_err(bad)
     }
 }
 
+fn folder(path: &str) -> Result<RepoUrl, &'static str> {
+    if !path.starts_with('/') {
+        return Err("a file URL needs an absolute path");
+    }
+    check_path(path, b"[]\\")?;
+    Ok(RepoUrl { scheme: Scheme::File, user: None, host: String::new(), port: None, path: path.to_owned() })
+}
+
 fn assemble(scheme: Scheme, authority: &str, path: &str) -> Result<RepoUrl, &'static str> {
     let (userinfo, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    if userinfo.is_some_and(|info| info.contains(['@', '[', ']', '\\', '?', '#'])) {
+        return Err("the user name is malformed");
+    }
+    let (host, port) = split_port(host)?;
     // Queries and fragments carry tokens, never a repository's name.
     let path = path.split(['?', '#']).next().unwrap_or(path);
-    let host_ok = |c: char| c.is_ascii_alphanumeric() || "._-:[]%".contains(c);
-    if !host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[') || !host.chars().all(host_ok) {
-        return Err("the host is missing or malformed");
-    }
+    // As it travels: git sends no address with a space.
+    let path = &path.replace(' ', "%20");
     if path.trim_matches('/').is_empty() || path.starts_with('-') {
         return Err("the path is missing or malformed");
     }
-    let user = userinfo.map(|info| info.split(':').next().unwrap_or(info)).filter(|user| !user.is_empty());
-    if user.is_some_and(|user| user.starts_with('-')) {
+    check_path(path, b"@[]\\")?;
+    if climbs(&decode(path.as_bytes()).0) {
+        return Err("the path leads upwards");
+    }
+    let user = userinfo.map(|info| info.split(':').next().unwrap_or(info));
+    let user = user.filter(|user| scheme == Scheme::Ssh && !user.is_empty()).map(str::to_owned);
+    let user_ok = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if user.as_ref().is_some_and(|user| user.starts_with('-') || !user.chars().all(user_ok)) {
         return Err("the user name is malformed");
     }
-    let user = if scheme == Scheme::Ssh { user.map(str::to_owned) } else { None };
-    Ok(RepoUrl { scheme, user, host: host.to_owned(), path: path.to_owned() })
+    Ok(RepoUrl { scheme, user, host: host.to_owned(), port, path: path.to_owned() })
+}
+
+/// A path in which, and in whatever it decodes to, none of these bytes is: git
+/// decodes before it looks for the host.
+fn check_path(path: &str, forbidden: &[u8]) -> Result<(), &'static str> {
+    let mut bytes = path.as_bytes().to_vec();
+    for depth in 0..4 {
+        if bytes.iter().any(|byte| byte.is_ascii_control() || forbidden.contains(byte)) {
+            return Err("the path has characters that git or ssh may take for something else");
+        }
+        let (decoded, whole) = decode(&bytes);
+        if depth == 0 && !whole {
+            return Err("the path has a percent sign that stands for nothing");
+        }
+        if decoded == bytes {
+            return Ok(());
+        }
+        bytes = decoded;
+    }
+    Err("the path is encoded again and again")
+}
+
+fn climbs(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').any(|name| name == b"..")
+}
+
+/// What percent signs stand for, and whether each of them stands for something.
+fn decode(bytes: &[u8]) -> (Vec<u8>, bool) {
+    let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    let (mut out, mut whole, mut at) = (Vec::with_capacity(bytes.len()), true, 0);
+    while let Some(byte) = bytes.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                whole &= *byte != b'%';
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    (out, whole)
 }
 
 /// The text without anything that may be a credential, for messages.
@@ -146,8 +211,8 @@ impl fmt::Display for RepoUrl {
         let scheme = self.scheme.as_str();
         match (&self.scheme, &self.user) {
             (Scheme::File, _) => write!(f, "file://{}", self.path),
-            (_, Some(user)) => write!(f, "{scheme}://{user}@{}/{}", self.host, self.path),
-            (_, None) => write!(f, "{scheme}://{}/{}", self.host, self.path),
+            (_, Some(user)) => write!(f, "{scheme}://{user}@{}/{}", self.authority(), self.path),
+            (_, None) => write!(f, "{scheme}://{}/{}", self.authority(), self.path),
         }
     }
 }
@@ -170,6 +235,11 @@ mod tests {
         assert_eq!(shown("ssh://git:pw@git.example:2222/a/b"), "ssh://git@git.example:2222/a/b");
         assert_eq!(shown("git@git.example:a/b.git"), "ssh://git@git.example/a/b.git");
         assert_eq!(shown("/srv/git/a.git"), "file:///srv/git/a.git");
+        assert_eq!(shown("/home/me@work/50%"), "file:///home/me@work/50%25");
+        assert_eq!(shown("git@git.example:v3/My%20Shop/a"), "ssh://git@git.example/v3/My%2520Shop/a");
+        assert_eq!(shown("https://git.example/My Shop/a"), "https://git.example/My%20Shop/a");
+        assert_eq!(shown("https://[::1]:8443/My%20Shop/~a/b"), "https://[::1]:8443/My%20Shop/~a/b");
+        assert_eq!(shown("ssh://git@127.0.0.1:29418/a"), "ssh://git@127.0.0.1:29418/a");
         let error = "ftp://user:secret@host/x".parse::<RepoUrl>().unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
     }
@@ -192,6 +262,47 @@ mod tests {
             "https://ho st/x",
             "host:-x",
             "a\0b",
+            "ssh://git@approved.example/x@[other.example]/y",
+            "ssh://git@approved.example/x%40%5bother.example%5d/y",
+            "ssh://git@approved.example/x%2540%255bother.example%255d/y",
+            "ssh://other.example%2f@approved.example/x",
+            "ssh://other.example%2f@[approved.example]/x",
+            "approved.example:x@[other.example]:y",
+            "git@[other.example]:x",
+            "[git@other.example:22]:x",
+            "ssh://$(id)@host/x",
+            "ssh://a b@host/x",
+            "ssh://a%20b@host/x",
+            "https://user@name@host/x",
+            "https://host/x@other/y",
+            "https://host\\@other/x",
+            "https://host?@other/x",
+            "https://host#@other/x",
+            "https://host:ssh/x",
+            "https://host:/x",
+            "https://host:65536/x",
+            "https://host:+22/x",
+            "https://host%2eexample/x",
+            "https://[fe80::1%25eth0]/x",
+            "https://[other.example]/x",
+            "https://127.1/x",
+            "https://0x7f000001/x",
+            "https://2130706433/x",
+            "https://127.0.0.01/x",
+            "https://host..example/x",
+            "https://host.example./x",
+            "https://-host/x",
+            "https://h\u{f6}st/x",
+            "https://host/50%/x",
+            "https://host/x%0ay",
+            "https://host/x%00y",
+            "https://host/x%5cy",
+            "file:///srv/x@[y]/etc",
+            "file:///srv/x%40%5by%5d/etc",
+            "/srv/x@[y]/etc",
+            "HTTPS://host/x",
+            "https://host/a/../b",
+            "https://host/a/%2e%2e/b",
         ] {
             assert!(bad.parse::<RepoUrl>().is_err(), "{bad:?}");
         }

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
 
 use super::mirror::Remote;
 use crate::error::unreachable;
-use crate::git::{Git, complaint};
+use crate::git::Git;
 use crate::identity::Commit;
 
 /// What a remote says about its branches.
@@ -23,25 +22,23 @@ pub struct Branches {
 }
 
 impl Branches {
-    /// Asks a remote, which has `patience` to answer. `repo` is any repository
-    /// of ours.
+    /// Asks a remote. `repo` is any repository of ours.
     ///
     /// # Errors
     /// [`crate::error::Kind::Unreachable`] when it does not answer, or nothing
     /// may be asked.
-    pub fn ask(git: &Git, repo: &Path, remote: Remote<'_>, patience: Duration) -> Result<Self> {
+    pub fn ask(git: &Git, repo: &Path, remote: Remote<'_>) -> Result<Self> {
         if remote.offline {
             return Err(unreachable("--offline forbids to ask").into());
         }
-        let call =
-            git.at(repo).args(["-c", "protocol.version=2", "ls-remote", "--quiet", "--symref", "--", remote.url]);
-        let call = call.args(["HEAD", "refs/heads/*"]).env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "true");
-        let output = call.output_within(patience)?;
-        match output {
-            Some(output) if output.status.success() => Ok(parse(&String::from_utf8_lossy(&output.stdout))),
-            Some(output) => Err(unreachable(complaint(&output.stderr)).into()),
-            None => Err(unreachable(format!("no answer within {} s", patience.as_secs())).into()),
+        let answer = remote.reach(git, repo, &|contact| {
+            let args = ["ls-remote", "--quiet", "--symref", "--", contact.target(), "HEAD", "refs/heads/*"];
+            contact.run(repo, &[], &args)
+        })?;
+        if !answer.ok {
+            return Err(unreachable(answer.complaint).into());
         }
+        Ok(parse(&String::from_utf8_lossy(&answer.stdout)))
     }
 }
 

@@ -2,6 +2,7 @@
 //! filled by the git program so that credential helpers, ssh configuration and
 //! proxies work as the user set them up.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -9,8 +10,11 @@ use anyhow::{Context, Result};
 use crate::disk::{lock::FileLock, scratch::Scratch};
 use crate::error::{failure, not_found, unreachable};
 use crate::git::lfs::{Contents, Pointer};
-use crate::git::{Git, complaint};
-use crate::identity::Commit;
+use crate::git::{Answer, Contact, Git, Judge, Manner};
+use crate::identity::{Commit, RepoUrl};
+
+/// So many commits are asked for beside the base: a task has two.
+const MAX_OTHERS: usize = 16;
 
 /// What a fetch did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,14 +33,47 @@ pub struct Mirror {
 }
 
 /// What decides how the remote is asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Remote<'a> {
-    /// Where it is reachable from here.
-    pub url: &'a str,
+    /// Where it is.
+    pub place: Place<'a>,
     /// Nothing may be asked.
     pub offline: bool,
-    /// Git may ask for credentials on the terminal.
-    pub interactive: bool,
+    /// How it is spoken with.
+    pub manner: Manner,
+}
+
+/// Where a remote is.
+#[derive(Clone, Copy)]
+pub enum Place<'a> {
+    /// At an address, once it was judged.
+    Address(&'a RepoUrl, &'a dyn Judge),
+    /// In a checkout in which the developer stands.
+    Folder(&'a str),
+}
+
+impl std::fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place::Address(url, _) => url.fmt(f),
+            Place::Folder(path) => f.write_str(path),
+        }
+    }
+}
+
+impl Remote<'_> {
+    /// Goes there, if that is allowed.
+    pub(super) fn reach(
+        &self,
+        git: &Git,
+        git_dir: &Path,
+        work: &dyn Fn(&Contact<'_>) -> Result<Answer>,
+    ) -> Result<Answer> {
+        match self.place {
+            Place::Address(url, judge) => git.reach(git_dir, url, self.manner, judge, work),
+            Place::Folder(path) => work(&git.beside(path)?),
+        }
+    }
 }
 
 /// What a fetch has to tell.
@@ -93,11 +130,12 @@ impl Mirror {
             self.fetch(git, &repo, remote, base)?;
             fetched = Fetched { network: true, bytes: size(&self.objects()).saturating_sub(before) };
         }
-        for commit in others {
+        // Cosmetic: where a branch stood that the task does not build on.
+        let beside = Remote { manner: Manner { needed: false, ..remote.manner }, ..remote };
+        for commit in others.iter().take(MAX_OTHERS) {
             if !kept(&repo, commit) && !remote.offline {
                 fetched.network = true;
-                // Cosmetic: where a branch stood that the task does not build on.
-                let _ = self.fetch_exactly(git, remote, commit);
+                let _ = self.bring(git, &repo, beside, commit, &[commit.as_str()]);
             }
         }
         Ok(fetched)
@@ -128,12 +166,10 @@ impl Mirror {
         watch.fetching();
         let parent = self.path.parent().context("the mirror has no parent folder")?;
         let draft = Scratch::create_in(parent, ".envctl-lfs-")?;
-        let commit = pointers(draft.path(), remote.url, &missing)?;
-        let mut call = git.at(draft.path()).by_folder(draft.path()).args(["lfs", "fetch", "origin", &commit]);
-        if !remote.interactive {
-            call = call.env("GIT_TERMINAL_PROMPT", "0");
-        }
-        let output = call.output(b"")?;
+        let answer = remote.reach(git, &self.path, &|contact| {
+            let commit = pointers(draft.path(), contact.target(), &missing)?;
+            contact.run_in(draft.path(), &["lfs", "fetch", "origin", &commit])
+        })?;
         // Copied, and hashed on the way: git-lfs makes links into a remote on
         // this machine.
         let fetched = Contents::of(draft.path());
@@ -142,7 +178,7 @@ impl Mirror {
                 contents.put(pointer, &mut content)?;
             }
         }
-        if output.status.success() { Ok(()) } else { Err(unreachable(complaint(&output.stderr)).into()) }
+        if answer.ok { Ok(()) } else { Err(unreachable(answer.complaint).into()) }
     }
 
     fn open(&self) -> Result<git2::Repository> {
@@ -159,9 +195,7 @@ impl Mirror {
     fn create(&self) -> Result<()> {
         let parent = self.path.parent().context("it has no parent folder")?;
         let draft = Scratch::create_in(parent, ".envctl-draft-")?;
-        let mut options = git2::RepositoryInitOptions::new();
-        options.bare(true).external_template(false).initial_head("envctl");
-        git2::Repository::init_opts(draft.path(), &options)?.config()?.set_i32("gc.auto", 0)?;
+        bare(draft.path())?.config()?.set_i32("gc.auto", 0)?;
         std::fs::rename(draft.path(), &self.path)?;
         crate::crash::point("cold.mirror-made");
         Ok(())
@@ -175,59 +209,111 @@ impl Mirror {
             .hint("run the command once without --offline")
             .into());
         }
-        let exact = self.fetch_exactly(git, remote, base);
-        if exact.is_ok() {
+        let answer = self.bring(git, repo, remote, base, &[base.as_str()])?;
+        if answer.ok {
             return Ok(());
         }
         // Some servers give out branches only, not any commit by its name.
-        let refspecs = ["+refs/heads/*:refs/envctl/heads/*", "+refs/tags/*:refs/envctl/tags/*"];
-        if let Err(reason) = self.run(git, remote, &refspecs)? {
-            return Err(anyhow::Error::new(unreachable(reason)).context(
-                unreachable(format!("cannot fetch from {}", remote.url))
+        let all = ["+refs/heads/*:refs/envctl/heads/*", "+refs/tags/*:refs/envctl/tags/*"];
+        let answer = if answer.given_up { answer } else { self.bring(git, repo, remote, base, &all)? };
+        if !answer.ok {
+            return Err(anyhow::Error::new(unreachable(answer.complaint)).context(
+                unreachable(format!("cannot fetch from {}", remote.place))
                     .hint("check the network and your access with: git ls-remote URL; a [[url]] rule in config.toml maps it elsewhere"),
             ));
         }
-        let oid = git2::Oid::from_str(base.as_str())?;
-        if repo.find_commit(oid).is_err() {
-            return Err(not_found(format!("commit {base} is not in {}", remote.url))
+        if !kept(repo, base) {
+            return Err(not_found(format!("commit {base} is not in {}", remote.place))
                 .hint("it was removed from the remote, or never pushed: publish the task again")
                 .into());
         }
-        repo.reference(&keep_ref(base), oid, true, "envctl: base")?;
         Ok(())
     }
 
-    fn fetch_exactly(&self, git: &Git, remote: Remote<'_>, commit: &Commit) -> Result<()> {
-        let refspec = format!("+{commit}:{}", keep_ref(commit));
-        match self.run(git, remote, &[&refspec])? {
-            Ok(()) => Ok(()),
-            Err(reason) => Err(unreachable(reason).into()),
+    /// Fetches beside the mirror; what has come whole is moved into it, and
+    /// `wanted` kept where it is there. Of a fetch that breaks off nothing stays.
+    fn bring(
+        &self,
+        git: &Git,
+        repo: &git2::Repository,
+        remote: Remote<'_>,
+        wanted: &Commit,
+        sources: &[&str],
+    ) -> Result<Answer> {
+        let parent = self.path.parent().context("the mirror has no parent folder")?;
+        let draft = Scratch::create_in(parent, ".envctl-fetch-")?;
+        bare(draft.path())?;
+        self.sweep();
+        let (fresh, known) = (draft.path().join("objects"), self.objects());
+        let borrowed = [("GIT_ALTERNATE_OBJECT_DIRECTORIES", known.as_path())];
+        let answer = remote.reach(git, draft.path(), &|contact| {
+            let mut args = vec!["fetch", "--no-tags", "--no-write-fetch-head", "--quiet", "--", contact.target()];
+            args.extend(sources);
+            contact.run(draft.path(), &borrowed, &args)
+        })?;
+        if !answer.ok {
+            return Ok(answer);
         }
+        // A commit that no branch leads to may have come without what is below it.
+        let look = git.at(&self.path).env("GIT_OBJECT_DIRECTORY", &fresh).env(borrowed[0].0, &known);
+        let keep = "--glob=refs/envctl/keep/*";
+        let whole = sources == [wanted.as_str()]
+            || look.args(["rev-list", "--quiet", "--objects", wanted.as_str(), "--not", keep]).run(b"").is_ok();
+        if whole {
+            take_over(&fresh, &known)?;
+            repo.odb()?.refresh()?;
+            let oid = git2::Oid::from_str(wanted.as_str())?;
+            repo.find_commit(oid).with_context(|| format!("{wanted} is no commit"))?;
+            repo.reference(&keep_ref(wanted), oid, true, "envctl: base")?;
+        }
+        Ok(answer)
     }
 
-    /// Runs a fetch; the inner error is git's own complaint.
-    fn run(&self, git: &Git, remote: Remote<'_>, refspecs: &[&str]) -> Result<Result<(), String>> {
-        let mut call = git.at(&self.path).args([
-            "-c",
-            "protocol.version=2",
-            "fetch",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--quiet",
-        ]);
-        if !remote.interactive {
-            call = call.env("GIT_TERMINAL_PROMPT", "0").env("GIT_SSH_VARIANT", "auto");
+    /// Removes what fetches into the mirror itself left when they broke off.
+    fn sweep(&self) {
+        let left = std::fs::read_dir(self.objects().join("pack")).into_iter().flatten().flatten();
+        for entry in left.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"tmp_")) {
+            let _ = std::fs::remove_file(entry.path());
         }
-        let output = call.args(["--", remote.url]).args(refspecs).output(b"")?;
-        Ok(if output.status.success() { Ok(()) } else { Err(complaint(&output.stderr)) })
     }
+}
+
+/// Moves what has come: single objects, which servers without a program of git's
+/// give out, then packs, their indexes last, by which they are found.
+fn take_over(from: &Path, to: &Path) -> Result<()> {
+    for folder in children(from)?.into_iter().filter(|name| name.len() == 2) {
+        take_files(&from.join(&folder), &to.join(&folder), |name| name.len() >= 38)?;
+    }
+    take_files(&from.join("pack"), &to.join("pack"), |name| {
+        name.as_encoded_bytes().starts_with(b"pack-") && !name.as_encoded_bytes().ends_with(b".keep")
+    })
+}
+
+fn take_files(from: &Path, to: &Path, which: impl Fn(&OsStr) -> bool) -> Result<()> {
+    std::fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    let mut names: Vec<OsString> = children(from)?.into_iter().filter(|name| which(name)).collect();
+    names.sort_by_key(|name| name.as_encoded_bytes().ends_with(b".idx"));
+    for name in &names {
+        let place = to.join(name);
+        std::fs::rename(from.join(name), &place).with_context(|| format!("cannot move {}", place.display()))?;
+    }
+    std::fs::File::open(to)?.sync_all().with_context(|| format!("cannot flush {}", to.display()))
+}
+
+fn children(folder: &Path) -> Result<Vec<OsString>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    Ok(entries.flatten().map(|entry| entry.file_name()).collect())
+}
+
+fn bare(place: &Path) -> Result<git2::Repository> {
+    let mut options = git2::RepositoryInitOptions::new();
+    options.bare(true).external_template(false).initial_head("envctl");
+    Ok(git2::Repository::init_opts(place, &options)?)
 }
 
 /// A repository with nothing but these pointers; the commit that holds them.
 fn pointers(place: &Path, url: &str, wanted: &[&Pointer]) -> Result<String> {
-    let mut options = git2::RepositoryInitOptions::new();
-    options.bare(true).external_template(false).initial_head("envctl");
-    let repo = git2::Repository::init_opts(place, &options)?;
+    let repo = bare(place)?;
     repo.config()?.set_str("remote.origin.url", url)?;
     let mut tree = repo.treebuilder(None)?;
     for pointer in wanted {

@@ -17,6 +17,6 @@ pub use audit::{Audited, Planted, Since, audit, obeyed};
 pub use branches::Branches;
 pub use clone::{Draft, flush, is_workspace};
 pub use loose::loose_ends;
-pub use mirror::{Fetched, Mirror, Remote, Watch};
+pub use mirror::{Fetched, Mirror, Place, Remote, Watch};
 pub use protect::protect;
 pub use watch::{Watched, watch};

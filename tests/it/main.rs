@@ -6,6 +6,7 @@
 mod approval;
 mod asked;
 mod caches;
+mod contact;
 mod crash;
 mod credentials;
 mod crowd;

@@ -250,6 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_failing_helper_said_is_not_repeated() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.json");
+        std::fs::write(&file, r#"{"credHelpers": {"r.example": "test"}}"#).unwrap();
+        let helper = dir.path().join("docker-credential-test");
+        std::fs::write(&helper, "#!/bin/sh\ncat >/dev/null\necho hunter2\necho hunter2 >&2\nexit 1\n").unwrap();
+        std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = std::env::join_paths([dir.path(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
+        let files = AuthFiles { files: vec![file], path: Some(path) };
+        let error = find(&files, "r.example", "x").unwrap_err();
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        assert!(error.to_string().contains("docker-credential-test failed for r.example"), "{error}");
+    }
+
+    #[test]
     fn case_46_a_broken_file_is_named_and_not_quoted() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.json");

@@ -1,0 +1,78 @@
+//! The credential helper that git sees. It knows for whom git asks: for the
+//! approved place the developer's own helpers are asked, for any other nobody is.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::process::{Command, ExitCode, Stdio};
+
+use super::order::Order;
+use super::tell;
+use crate::identity::Site;
+
+/// More than git ever says about what it wants.
+const MAX_QUESTION: u64 = 64 << 10;
+
+pub(super) fn run(order: &Order, args: &[&OsStr]) -> ExitCode {
+    let mut question = Vec::new();
+    let read = std::io::stdin().lock().take(MAX_QUESTION).read_to_end(&mut question);
+    let action = match args.first().and_then(|word| word.to_str()) {
+        Some("get") => "fill",
+        Some("store") => "approve",
+        Some("erase") => "reject",
+        // What it does not know a helper leaves alone.
+        _ => return ExitCode::SUCCESS,
+    };
+    let question = String::from_utf8_lossy(&question);
+    let site = read.ok().and_then(|_| site(&question));
+    if !site.as_ref().is_some_and(|site| order.covers(site)) {
+        if action == "fill" {
+            let who = site.map_or_else(|| "somebody".to_owned(), |site| site.to_string());
+            tell(&format!("{who} wants a password, and only {} was approved", order.real));
+            // Nobody else is asked either.
+            let _ = std::io::stdout().write_all(b"quit=1\n");
+        }
+        return ExitCode::SUCCESS;
+    }
+    let mut command = Command::new("git");
+    command.args(["credential", action]);
+    order.give_back(&mut command);
+    // What a helper says may be the password: nobody repeats it.
+    command.stdin(Stdio::piped()).stdout(Stdio::inherit()).stderr(Stdio::null());
+    let Ok(mut child) = command.spawn() else { return ExitCode::FAILURE };
+    if let Some(mut pipe) = child.stdin.take() {
+        let _ = pipe.write_all(question.as_bytes());
+        let _ = pipe.write_all(b"\n");
+    }
+    let ended = child.wait().is_ok_and(|status| status.success());
+    if ended { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// For whom git asks.
+fn site(question: &str) -> Option<Site> {
+    let value = |name: &str| {
+        let mut values = question.lines().filter_map(|line| line.split_once('=')).filter(|(key, _)| *key == name);
+        let first = values.next()?.1;
+        values.next().is_none().then_some(first)
+    };
+    Site::parse(&format!("{}://{}", value("protocol")?, value("host")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn git_asks_for_a_place() {
+        let of = |question: &str| site(question).map(|site| site.to_string());
+        assert_eq!(of("protocol=https\nhost=A.example:443\n").as_deref(), Some("https://a.example"));
+        assert_eq!(of("protocol=http\nhost=127.0.0.1:80\npath=x\n").as_deref(), Some("http://127.0.0.1"));
+        for bad in [
+            "host=a.example\n",
+            "protocol=https\nhost=a@b\n",
+            "protocol=cert\nhost=\n",
+            "protocol=https\nhost=a\nhost=b\n",
+        ] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+}

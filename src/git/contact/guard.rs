@@ -1,0 +1,222 @@
+//! What stands between envctl and a git that speaks with a remote. It ends git
+//! and everything that git started when envctl is gone, when nothing comes any
+//! more, and when words come without end. What has made itself a session of its
+//! own meanwhile, as a connection that ssh shares or a cache of passwords does,
+//! is the developer's and stays.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use super::super::MAX_WORDS;
+use super::order::Order;
+use super::tell;
+
+/// How it ends when the remote was silent.
+pub(super) const SILENT: i32 = 213;
+/// And when it talked without end.
+pub(super) const TALKATIVE: i32 = 214;
+/// When envctl went away.
+const ALONE: i32 = 215;
+
+/// So much may be said beside what is fetched.
+const MAX_TALK: u64 = 64 << 20;
+
+/// How often it looks.
+const TICK: Duration = Duration::from_millis(200);
+
+/// So long a developer may think before they answer a question.
+const THINKING: Duration = Duration::from_secs(600);
+
+pub(super) fn run(order: &Order, args: &[&OsStr]) -> ExitCode {
+    match guarded(order, args) {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Err(why) => {
+            tell(&format!("cannot watch git: {why}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn guarded(order: &Order, args: &[&OsStr]) -> std::io::Result<i32> {
+    let owner = Pid::from_raw(order.owner.cast_signed()).ok_or(std::io::ErrorKind::InvalidInput)?;
+    let owner_fd = rustix::process::pidfd_open(owner, PidfdFlags::empty())?;
+    if rustix::process::getppid() != Some(owner) {
+        return Ok(ALONE);
+    }
+    // Whoever loses their parent below becomes a child of this.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    if !order.interactive {
+        // Without a terminal nothing can be asked on one.
+        let _ = rustix::process::setsid();
+    }
+    let (program, args) = args.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let mut child = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let said = Arc::new(AtomicU64::new(0));
+    let words = child.stderr.take().map(|pipe| {
+        let said = Arc::clone(&said);
+        std::thread::spawn(move || pass_on(pipe, &said))
+    });
+    let ended = watch(order, &owner_fd, &mut child, &said)?;
+    if ended.is_err() {
+        end_all(&mut child);
+    } else if let Some(words) = words {
+        // What stays behind may hold the pipe open.
+        let patience = Instant::now() + Duration::from_secs(1);
+        while !words.is_finished() && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    Ok(ended.unwrap_or_else(|reason| reason))
+}
+
+/// Waits for git; its exit code, or why it has to end.
+fn watch(
+    order: &Order,
+    owner: &rustix::fd::OwnedFd,
+    child: &mut Child,
+    said: &AtomicU64,
+) -> std::io::Result<Result<i32, i32>> {
+    let git = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let patience = Duration::from_millis(order.patience_ms);
+    let patience = if order.interactive { patience.max(THINKING) } else { patience };
+    let mut progress = Progress::default();
+    let mut heard = Instant::now();
+    let tick = Timespec { tv_sec: 0, tv_nsec: TICK.as_nanos().try_into().unwrap_or(0) };
+    loop {
+        let mut both = [PollFd::new(&git, PollFlags::IN), PollFd::new(owner, PollFlags::IN)];
+        match poll(&mut both, Some(&tick)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(why) => return Err(why.into()),
+        }
+        if !both[1].revents().is_empty() {
+            return Ok(Err(ALONE));
+        }
+        if !both[0].revents().is_empty() {
+            let status = child.wait()?;
+            return Ok(Ok(status.code().unwrap_or(128)));
+        }
+        if said.load(Ordering::Relaxed) > MAX_TALK {
+            return Ok(Err(TALKATIVE));
+        }
+        if progress.moved() {
+            heard = Instant::now();
+        } else if heard.elapsed() > patience {
+            return Ok(Err(SILENT));
+        }
+    }
+}
+
+/// The beginning of what git says; the rest is only counted.
+fn pass_on(mut pipe: impl Read, said: &AtomicU64) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+        let before = said.fetch_add(count as u64, Ordering::Relaxed);
+        let room = usize::try_from(MAX_WORDS.saturating_sub(before)).unwrap_or(0);
+        let _ = std::io::stderr().write_all(&buffer[..count.min(room)]);
+    }
+}
+
+/// How far git and what it started have come.
+#[derive(Debug, Default)]
+struct Progress {
+    bytes: u64,
+    ticks: u64,
+}
+
+impl Progress {
+    /// Whether something came, or was worked on, since the last time. What ssh
+    /// hears is no progress: it keeps a connection alive on which nothing comes.
+    fn moved(&mut self) -> bool {
+        let (mut bytes, mut ticks) = (0, 0);
+        for (pid, process) in below(std::process::id()) {
+            if process.name.starts_with("git") {
+                bytes += read_bytes(pid);
+                ticks += process.ticks;
+            }
+        }
+        let moved = bytes != self.bytes || ticks > self.ticks + 4;
+        if moved {
+            *self = Progress { bytes, ticks };
+        }
+        moved
+    }
+}
+
+fn read_bytes(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+    count.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+/// A process, as `/proc` shows it.
+#[derive(Debug)]
+struct Process {
+    name: String,
+    parent: u32,
+    session: u32,
+    ticks: u64,
+    dead: bool,
+}
+
+impl Process {
+    fn read(pid: u32) -> Option<Self> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name may hold anything, also brackets.
+        let (head, tail) = text.rsplit_once(") ")?;
+        let fields: Vec<&str> = tail.split(' ').collect();
+        let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+        Some(Process {
+            name: head.split_once('(')?.1.to_owned(),
+            parent: u32::try_from(number(1)?).ok()?,
+            session: u32::try_from(number(3)?).ok()?,
+            ticks: number(11)? + number(12)?,
+            dead: matches!(fields.first(), Some(&"Z" | &"X")),
+        })
+    }
+}
+
+/// Everything that descends from a process.
+fn below(root: u32) -> BTreeMap<u32, Process> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let mut all: BTreeMap<u32, Process> = pids.filter_map(|pid| Some((pid, Process::read(pid)?))).collect();
+    let mut found = BTreeMap::new();
+    let mut parents = vec![root];
+    while let Some(parent) = parents.pop() {
+        let children: Vec<u32> = all.iter().filter(|(_, child)| child.parent == parent).map(|(pid, _)| *pid).collect();
+        for pid in children {
+            if let Some(process) = all.remove(&pid) {
+                found.insert(pid, process);
+                parents.push(pid);
+            }
+        }
+    }
+    found
+}
+
+/// Ends git and what it started.
+fn end_all(child: &mut Child) {
+    let mine = Process::read(std::process::id()).map_or(0, |process| process.session);
+    for _ in 0..50 {
+        let left = below(std::process::id());
+        let mut left = left.iter().filter(|(_, process)| process.session == mine && !process.dead).peekable();
+        if left.peek().is_none() {
+            break;
+        }
+        for (pid, _) in left {
+            if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = child.wait();
+}

@@ -1,0 +1,118 @@
+//! What the programs that git starts on our behalf are told, in a variable.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use super::Manner;
+use super::own::Own;
+use crate::identity::{RepoUrl, Site};
+
+/// The variable.
+pub(super) const VARIABLE: &str = "ENVCTL_CONTACT";
+
+/// The variables that are set for git and that the developer's own programs get
+/// back as they were.
+const LENT: [&str; 9] = [
+    "GIT_SSH_COMMAND",
+    "GIT_SSH_VARIANT",
+    "GIT_ASKPASS",
+    "GIT_TERMINAL_PROMPT",
+    "SSH_ASKPASS",
+    "SSH_ASKPASS_REQUIRE",
+    "HOME",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+];
+
+/// How far a contact goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Order {
+    /// This program.
+    pub(super) program: PathBuf,
+    /// Who started git.
+    pub(super) owner: u32,
+    /// The allowed address; empty for a folder that nobody else named.
+    pub(super) real: String,
+    /// Other sites that the developer approved, or named, for its large files.
+    pub(super) beside: Vec<String>,
+    /// The developer's ssh, and whether that is a line for a shell.
+    pub(super) ssh: (String, bool),
+    /// Whether it takes the options of OpenSSH.
+    pub(super) openssh: bool,
+    /// The developer may be asked.
+    pub(super) interactive: bool,
+    /// How long nothing may happen, in milliseconds.
+    pub(super) patience_ms: u64,
+    /// The developer's own variables.
+    pub(super) own: Vec<(String, Option<String>)>,
+}
+
+impl Order {
+    pub(super) fn new(real: &RepoUrl, manner: Manner, own: &Own, env: &[(String, String)]) -> Result<Self> {
+        let mut order = Order::folder(manner, env)?;
+        order.real = real.to_string();
+        order.ssh = own.ssh();
+        order.openssh = own.variant() == "ssh";
+        Ok(order)
+    }
+
+    pub(super) fn folder(manner: Manner, env: &[(String, String)]) -> Result<Self> {
+        let value = |name: &str| env.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
+        Ok(Order {
+            program: super::program()?,
+            owner: std::process::id(),
+            real: String::new(),
+            beside: Vec::new(),
+            ssh: ("ssh".into(), false),
+            openssh: true,
+            interactive: manner.interactive,
+            patience_ms: u64::try_from(manner.patience.as_millis()).unwrap_or(u64::MAX),
+            own: LENT.iter().map(|name| ((*name).to_owned(), value(name))).collect(),
+        })
+    }
+
+    pub(super) fn to_text(&self) -> Result<String> {
+        serde_json::to_string(self).context("cannot write what git is told")
+    }
+
+    pub(super) fn from_text(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The allowed address.
+    pub(super) fn address(&self) -> Option<RepoUrl> {
+        self.real.parse().ok()
+    }
+
+    /// Whether a site may be given the developer's credentials.
+    pub(super) fn covers(&self, site: &Site) -> bool {
+        let own = self.address().and_then(|address| address.site());
+        own.as_ref() == Some(site) || self.beside.iter().any(|beside| Site::parse(beside).as_ref() == Some(site))
+    }
+
+    /// Gives a program of the developer's the variables as they were.
+    pub(super) fn give_back(&self, command: &mut std::process::Command) {
+        command.env_remove(VARIABLE).env_remove("GIT_CONFIG_PARAMETERS").env_remove("GIT_ALLOW_PROTOCOL");
+        command.env_remove("GIT_TRACE_CURL").env_remove("GIT_TRACE_CURL_NO_DATA");
+        for name in ["GIT_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"] {
+            command.env_remove(name);
+        }
+        for (name, value) in &self.own {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if !self.interactive {
+            command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
+            command.env("SSH_ASKPASS_REQUIRE", "never").env_remove("SSH_ASKPASS");
+        }
+    }
+}
+
+/// A line for a shell that starts this program with a word.
+pub(super) fn shell(program: &Path, word: &str) -> String {
+    format!("'{}' {word}", program.to_string_lossy().replace('\'', "'\\''"))
+}

@@ -1,0 +1,108 @@
+//! What a fetch costs, and how it ends.
+
+use std::time::{Duration, Instant};
+
+use super::{Far, lines};
+use crate::support::{Trip, until};
+
+const URL: &str = "ssh://git@approved.example/shop.git";
+
+fn far(trip: Trip) -> (Far, String) {
+    let far = Far::new(trip);
+    far.approve("ssh://approved.example");
+    let task = far.task(URL);
+    (far, task)
+}
+
+fn both() -> [(Far, String); 2] {
+    [far(Trip::new()), far(Trip::unprivileged())]
+}
+
+/// Whether what stood in the place of ssh, or anything that it started, is gone.
+fn all_gone(far: &Far) -> bool {
+    let log = far.dev().path("home/ssh.log.pids");
+    lines(&log).iter().all(|pid| {
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        state.is_empty() || state.contains(") Z ")
+    })
+}
+
+#[test]
+fn a_silent_remote_is_given_up() {
+    for (far, task) in both() {
+        let began = Instant::now();
+        far.entering(&task, "exec sleep 60").args(["--net-timeout", "1"]).code(7).says(&["no answer within 1 s"]);
+        assert!(began.elapsed() < Duration::from_secs(30));
+        until("ssh is gone", || all_gone(&far));
+        far.entering(&task, &far.serve()).ok();
+    }
+}
+
+#[test]
+fn git_and_ssh_end_with_envctl() {
+    for (far, task) in both() {
+        let mut child = far.entering(&task, "exec sleep 60").spawn();
+        until("ssh was started", || lines(&far.dev().path("home/ssh.log.pids")).len() == 1);
+        assert!(!all_gone(&far));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        until("ssh is gone", || all_gone(&far));
+    }
+}
+
+#[test]
+fn a_remote_that_talks_without_end_is_given_up() {
+    let (far, task) = far(Trip::new());
+    far.entering(&task, "exec yes nonsense >&2").code(7).says(&["talks without end"]);
+    until("ssh is gone", || all_gone(&far));
+}
+
+#[test]
+fn of_a_fetch_that_breaks_off_nothing_stays() {
+    for trip in [Trip::new(), Trip::unprivileged()] {
+        let mut state: u64 = 7;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .take(3 << 20)
+        .collect();
+        trip.lab.repo.write("noise", noise);
+        trip.lab.repo.commit("noise");
+        trip.lab.repo.push();
+        let (far, task) = far(trip);
+        let size = || {
+            let words = ["-c", "find . -type f -size +100k | wc -l"];
+            far.dev().call("sh", words).cwd(far.dev().data().join("repos")).ok().stdout.trim().to_owned()
+        };
+        let broken = format!(
+            "git -c 'safe.directory=*' upload-pack {} | dd bs=16k count=100 2>/dev/null",
+            far.trip.lab.repo.remote.display()
+        );
+        far.entering(&task, &broken).code(7);
+        assert_eq!(size(), "0");
+        // What an older fetch left in the mirror itself goes with the next one.
+        let repos = far.dev().data().join("repos");
+        let mirror = std::fs::read_dir(&repos).unwrap().next().unwrap().unwrap().path();
+        let left = mirror.join("objects/pack/tmp_pack_left");
+        far.dev().write(&left, "x");
+        far.entering(&task, &far.serve()).ok();
+        assert!(!left.exists());
+        assert_eq!(size(), "1");
+    }
+}
+
+/// As where a hook runs envctl.
+#[test]
+fn variables_of_another_repository_do_not_reach_git() {
+    let (far, task) = far(Trip::new());
+    let shallow = far.dev().path("home/shallow");
+    far.dev().write(&shallow, "no commit\n");
+    let mut call = far.entering(&task, &far.serve());
+    for name in
+        ["GIT_SHALLOW_FILE", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_CONFIG", "GIT_OBJECT_DIRECTORY", "GIT_INDEX_FILE"]
+    {
+        call = call.env(name, &shallow);
+    }
+    call.env("GIT_NAMESPACE", "x").env("GIT_DEFAULT_HASH", "sha256").ok();
+}
