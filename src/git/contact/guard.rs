@@ -29,6 +29,12 @@ const ALONE: i32 = 215;
 /// So much may be said beside what is fetched.
 const MAX_TALK: u64 = 64 << 20;
 
+/// In so many times what a remote may be silent it has to say more than drops.
+const DRIPPING: u32 = 20;
+
+/// What counts as drops, in bytes.
+const DROPS: u64 = 64 << 10;
+
 /// How often it looks.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -64,7 +70,10 @@ fn guarded(order: &Order, args: &[&OsStr]) -> std::io::Result<i32> {
         let said = Arc::clone(&said);
         std::thread::spawn(move || pass_on(pipe, &said))
     });
-    let ended = watch(order, &owner_fd, &mut child, &said)?;
+    let ended = watch(order, &owner_fd, &mut child, &said).unwrap_or_else(|why| {
+        tell(&format!("cannot watch git: {why}"));
+        Err(ALONE)
+    });
     if ended.is_err() {
         end_all(&mut child);
     } else if let Some(words) = words {
@@ -88,7 +97,7 @@ fn watch(
     let patience = Duration::from_millis(order.patience_ms);
     let patience = if order.interactive { patience.max(THINKING) } else { patience };
     let mut progress = Progress::default();
-    let mut heard = Instant::now();
+    let (mut heard, mut far) = (Instant::now(), (Instant::now(), progress.clone()));
     let tick = Timespec { tv_sec: 0, tv_nsec: TICK.as_nanos().try_into().unwrap_or(0) };
     loop {
         let mut both = [PollFd::new(&git, PollFlags::IN), PollFd::new(owner, PollFlags::IN)];
@@ -111,6 +120,12 @@ fn watch(
         } else if heard.elapsed() > patience {
             return Ok(Err(SILENT));
         }
+        if far.0.elapsed() > patience.saturating_mul(DRIPPING) {
+            if progress.is_near(&far.1) {
+                return Ok(Err(SILENT));
+            }
+            far = (Instant::now(), progress.clone());
+        }
     }
 }
 
@@ -125,13 +140,18 @@ fn pass_on(mut pipe: impl Read, said: &AtomicU64) {
 }
 
 /// How far git and what it started have come.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Progress {
     bytes: u64,
     ticks: u64,
 }
 
 impl Progress {
+    /// Whether it is hardly further than it was: drops, and no work on them.
+    fn is_near(&self, before: &Self) -> bool {
+        self.bytes.abs_diff(before.bytes) < DROPS && self.ticks.abs_diff(before.ticks) < 100
+    }
+
     /// Whether something came, or was worked on, since the last time. What ssh
     /// hears is no progress: it keeps a connection alive on which nothing comes.
     fn moved(&mut self) -> bool {

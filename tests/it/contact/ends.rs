@@ -39,6 +39,17 @@ fn a_silent_remote_is_given_up() {
 }
 
 #[test]
+fn a_remote_that_drips_is_given_up() {
+    let (far, task) = far(Trip::new());
+    let began = Instant::now();
+    // The beginning of a packet that is never whole.
+    let drip = "printf 4000; while printf x; do sleep 0.3; done";
+    far.entering(&task, drip).args(["--net-timeout", "1"]).code(7).says(&["no answer within 1 s"]);
+    assert!(began.elapsed() > Duration::from_secs(15) && began.elapsed() < Duration::from_secs(60));
+    until("ssh is gone", || all_gone(&far));
+}
+
+#[test]
 fn git_and_ssh_end_with_envctl() {
     for (far, task) in both() {
         let mut child = far.entering(&task, "exec sleep 60").spawn();
