@@ -152,7 +152,10 @@ impl Audit<'_> {
             let suspect = touched || self.is_new(folder, name);
             match name.to_bytes() {
                 b"hooks" => self.bad_hooks(folder, suspect),
-                b"config" | b"config.worktree" if !suspect => self.bad_work(folder, name),
+                // Nothing below `.git` came with the task.
+                b"config" | b"config.worktree" if !suspect && self.path.starts_with(".git") => {
+                    self.bad_work(folder, name)
+                }
                 _ if !suspect => None,
                 b"commondir" => (!self.leads_to_own(folder)).then(|| "it leads to another configuration".into()),
                 _ => self.bad_config(folder, name),
