@@ -61,14 +61,32 @@ pub const POINTS: &[&str] = &[
     "gc.trash",
 ];
 
+#[cfg(debug_assertions)]
+fn wanted() -> &'static Option<String> {
+    use std::sync::OnceLock;
+    static WANTED: OnceLock<Option<String>> = OnceLock::new();
+    #[allow(clippy::disallowed_methods, reason = "no part of what users can set")]
+    WANTED.get_or_init(|| std::env::var("ENVCTL_TEST_CRASH").ok())
+}
+
+/// Whether a test wants to see what is found at the end of a run, and not before.
+#[cfg(debug_assertions)]
+pub fn is_unwatched() -> bool {
+    wanted().as_deref() == Some("unwatched")
+}
+
+/// Never.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn is_unwatched() -> bool {
+    false
+}
+
 /// Dies here if a test wants it, or stops until somebody lets it go on.
 #[cfg(debug_assertions)]
 pub fn point(name: &'static str) {
-    use std::sync::OnceLock;
-    static WANTED: OnceLock<Option<String>> = OnceLock::new();
     debug_assert!(POINTS.contains(&name), "{name} is not listed");
-    #[allow(clippy::disallowed_methods, reason = "no part of what users can set")]
-    let wanted = WANTED.get_or_init(|| std::env::var("ENVCTL_TEST_CRASH").ok());
+    let wanted = wanted();
     if wanted.as_deref().and_then(|wanted| wanted.strip_prefix("stop:")) == Some(name) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
     }

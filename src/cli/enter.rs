@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::parse_task;
 use crate::config::PortEntry;
-use crate::handoff::{Context, EnterOptions, Entered, Report, RuntimeOptions, enter, write_report};
+use crate::handoff::{Context, EnterOptions, Entered, Report, RuntimeOptions, enter};
 use crate::identity::{Lifetime, TaskRef};
 use crate::quantity::parse_duration;
 use crate::runtime::{Network, PortRequest};
@@ -111,8 +111,8 @@ impl Arguments {
         };
         let mut report = Report::default();
         let entered = enter(ctx, &options, &mut report)?;
-        if let Some(path) = &self.report {
-            write_report(path, &report)?;
+        if let Some(file) = &ctx.options.report {
+            file.write(&report)?;
         }
         match entered {
             Entered::Planned(plan) if ctx.ui.is_json() => ctx.ui.json(&plan)?,

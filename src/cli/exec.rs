@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::running::RunningArguments;
-use crate::handoff::{Context, Report, exec, write_report};
+use crate::handoff::{Context, Report, exec};
 
 /// Run a command in a task's running runtime
 ///
@@ -28,8 +28,8 @@ impl Arguments {
     pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
         let mut report = Report::default();
         let code = exec(ctx, self.running.get(), &self.command, &mut report)?;
-        if let Some(path) = &self.report {
-            write_report(path, &report)?;
+        if let Some(file) = &ctx.options.report {
+            file.write(&report)?;
         }
         Ok(code)
     }

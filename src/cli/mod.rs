@@ -35,7 +35,7 @@ use clap::{Args, Command, FromArgMatches, Parser, Subcommand};
 
 use crate::env::Env;
 use crate::error::{Fault, Kind, kind_of};
-use crate::handoff::{Context, Options, Reaped, write_report};
+use crate::handoff::{Context, Options, Reaped, ReportFile};
 use crate::identity::{StoreRef, TaskRef};
 use crate::ui::{Color, ErrorReport, Ui};
 
@@ -224,7 +224,17 @@ pub fn main() -> ExitCode {
     let global = &cli.global;
     let ui = Ui::new(&env, global.quiet, global.verbose, global.json, global.color);
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    // Before anything of a task runs.
+    let report = match cli.verb.report().map(ReportFile::open).transpose() {
+        Ok(report) => report,
+        Err(error) => {
+            let code = if cli.verb.has_child() { FAILED_BESIDE_CHILD } else { kind_of(&error).exit_code() };
+            ui.error(&error, code);
+            return ExitCode::from(code);
+        }
+    };
     let options = Options {
+        report: report.clone(),
         store: global.store.clone(),
         offline: global.offline,
         interactive: terminal && !global.no_input && !cli.verb.is_unattended(),
@@ -239,8 +249,8 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let code = if cli.verb.has_child() { FAILED_BESIDE_CHILD } else { kind_of(&error).exit_code() };
-            if let Some(path) = cli.verb.report()
-                && let Err(second) = write_report(path, &ErrorReport::new(&error, code))
+            if let Some(file) = report
+                && let Err(second) = file.write(&ErrorReport::new(&error, code))
             {
                 ui.warn(&format!("{second:#}"));
             }

@@ -12,7 +12,6 @@ use crate::disk;
 use crate::error::not_found;
 use crate::handoff::{
     CheckoutOptions, Command, Context, Publishing, RunOptions, RunReport, RuntimeOptions, Subject, parse_batch, run,
-    write_report,
 };
 use crate::identity::{Status, TaskId, TaskRef, Workdir};
 use crate::quantity::parse_duration;
@@ -133,7 +132,7 @@ impl Arguments {
         let ran = run(ctx, &options, &mut report);
         let error = match ran {
             Ok(code) => {
-                self.report.iter().try_for_each(|path| write_report(path, &report))?;
+                ctx.options.report.iter().try_for_each(|file| file.write(&report))?;
                 return Ok(code);
             }
             Err(error) => error,
@@ -143,7 +142,7 @@ impl Arguments {
         }
         // What was run is told, too.
         let failed = Failed { report: &report, error: ErrorReport::new(&error, FAILED_BESIDE_CHILD) };
-        self.report.iter().try_for_each(|path| write_report(path, &failed))?;
+        ctx.options.report.iter().try_for_each(|file| file.write(&failed))?;
         ctx.ui.error(&error, FAILED_BESIDE_CHILD);
         Ok(FAILED_BESIDE_CHILD)
     }

@@ -29,6 +29,8 @@ const MAX_CONFIG: u64 = 1 << 20;
 /// The global flags that decide more than how output looks.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// Where a report goes.
+    pub report: Option<super::report::ReportFile>,
     /// `--store`.
     pub store: Option<StoreRef>,
     /// `--offline`.

@@ -96,7 +96,7 @@ pub use prefetch::{Prefetched, WatchOptions, parse_hours, prefetch, watch};
 pub use publish::{LfsCarried, PublishOptions, Published, publish};
 pub use publishing::Publishing;
 pub use remove::{Victim, remove, victims};
-pub use report::{CacheUse, Report, Step, write as write_report};
+pub use report::{CacheUse, Report, ReportFile, Step};
 pub use reset::{Restored, receipts, reset, reset_workspace};
 pub use rules::{WorkspaceRow, workspaces};
 pub use run::{RunOptions, Subject, run};

@@ -1,13 +1,19 @@
 //! What `--report FILE` holds: time and bytes of each step, and the outcome.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use super::arrived::Arrived;
 use super::caches::CacheState;
+use crate::error::usage;
 use crate::identity::Redacted;
 use crate::runtime::{Enforced, Receipt};
 use crate::snapshot::Parity;
@@ -89,13 +95,46 @@ impl Report {
     }
 }
 
-/// Writes a report where the caller asked for it.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    use anyhow::Context as _;
-    let text = crate::secret::hide(&serde_json::to_string_pretty(value)?) + "\n";
-    // In place: it may be a pipe or /dev/stderr.
-    std::fs::write(path, text).with_context(|| format!("cannot write the report {}", path.display()))
+/// Where a report goes: opened before anything of a task runs, which could lay a
+/// link in its place.
+#[derive(Clone, Debug)]
+pub struct ReportFile {
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+impl ReportFile {
+    /// Opens it, or makes it; what is in it stays until something is written.
+    ///
+    /// # Errors
+    /// When that cannot be done, and for a link, unless it is one of `/dev` or
+    /// `/proc`: a program may have left it there.
+    pub fn open(path: &Path) -> Result<Self> {
+        let context = || format!("cannot write the report {}", path.display());
+        let follow = path.starts_with("/dev") || path.starts_with("/proc");
+        let link = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | link;
+        let file = match rustix::fs::open(path, flags, Mode::from_raw_mode(0o666)) {
+            Err(Errno::LOOP) => {
+                return Err(usage(format!("{} is a link: no report is written through it", path.display()))
+                    .hint("name the file that it leads to: --report FILE")
+                    .into());
+            }
+            other => other.with_context(context)?,
+        };
+        Ok(ReportFile { file: Arc::new(file.into()), path: path.to_owned() })
+    }
+
+    /// Writes a report.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write<T: Serialize>(&self, value: &T) -> Result<()> {
+        let text = crate::secret::hide(&serde_json::to_string_pretty(value)?) + "\n";
+        // A pipe has no length.
+        let _ = self.file.set_len(0);
+        (&*self.file)
+            .write_all(text.as_bytes())
+            .with_context(|| format!("cannot write the report {}", self.path.display()))
+    }
 }

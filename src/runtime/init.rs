@@ -135,6 +135,7 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     anyhow::ensure!(!hung_up(&birth.owner), "the owner is gone");
     rustix::process::setsid()?;
+    leave_watches_to_the_host();
     sys::new_session_keyring().context("cannot leave the session keyring")?;
     let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     debug_assert_eq!(umask.as_raw_mode(), birth.context.umask);
@@ -191,6 +192,19 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     let services = services::start(&birth.context, &inside, birth.services, streams)?;
     crash::point("init.ready");
     Ok(SetUp { signals, inside, lock, forwarder, pasta, services, upper })
+}
+
+/// Half of what the developer may watch stays theirs: a program inside could use
+/// up all of it, and neither their editor nor the look at git folders that
+/// appear would see anything (`user.max_inotify_watches`, `namespaces(7)`).
+fn leave_watches_to_the_host() {
+    for (host, own) in [("max_user_watches", "max_inotify_watches"), ("max_user_instances", "max_inotify_instances")] {
+        let most = std::fs::read_to_string(format!("/proc/sys/fs/inotify/{host}")).unwrap_or_default();
+        if let Ok(most) = most.trim().parse::<u64>() {
+            // A kernel that knows no such limit has none to use up.
+            let _ = std::fs::write(format!("/proc/sys/user/{own}"), (most / 2).to_string());
+        }
+    }
 }
 
 /// Keeps the lock on the runtime's folder without a descriptor of it, through

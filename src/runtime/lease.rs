@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::{Enforced, Limits, Network, Port, client, inspect, sys};
+use super::{Enforced, Limits, Network, Port, inspect, sys};
 use crate::crash;
 use crate::digest::{hex, unhex};
 use crate::disk::{self, Durability, lock};
@@ -263,7 +263,7 @@ impl Runtimes {
         let (during, lease) = (Arc::clone(&self.look.during), lease.clone());
         let thread = std::thread::Builder::new().name("watch".into()).spawn(move || {
             // They are for the thread that carries them inside.
-            let _ = sys::signal_fd(&client::FORWARDED);
+            let _ = sys::signal_fd(&(1..32).collect::<Vec<_>>());
             during(&lease, stop)
         })?;
         sys::WATCHING.fetch_add(1, Ordering::Relaxed);

@@ -3,13 +3,20 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result};
-use rustix::fs::OFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios};
 
 use super::transcript::{Stream, Transcript};
 
 const CHUNK: usize = 64 << 10;
+
+/// `PIPE_BUF` of Linux.
+const PIPE_BUF: usize = 4096;
+
+/// Seconds that whoever reads may take for the last of it.
+const LAST: i64 = 10;
 
 /// Size of this process's terminal: rows and columns.
 pub(super) fn window_size() -> (u16, u16) {
@@ -44,6 +51,8 @@ pub(super) struct Pump<'a> {
     inside: Option<OwnedFd>,
     outside: BorrowedFd<'a>,
     inward: bool,
+    /// The side outside is a file, which takes everything at once.
+    whole: bool,
     /// Read outside, not yet written inside.
     pending: Vec<u8>,
     ended: bool,
@@ -67,7 +76,17 @@ impl<'a> Pump<'a> {
     fn new(inside: OwnedFd, outside: BorrowedFd<'a>, inward: bool) -> Result<Self> {
         let flags = rustix::fs::fcntl_getfl(&inside)?;
         rustix::fs::fcntl_setfl(&inside, flags | OFlags::NONBLOCK)?;
-        Ok(Pump { inside: Some(inside), outside, inward, pending: Vec::new(), ended: false, kept: None, failed: None })
+        let whole = FileType::from_raw_mode(rustix::fs::fstat(outside)?.st_mode) == FileType::RegularFile;
+        Ok(Pump {
+            inside: Some(inside),
+            outside,
+            inward,
+            whole,
+            pending: Vec::new(),
+            ended: false,
+            kept: None,
+            failed: None,
+        })
     }
 
     /// The same, and what it carries out is kept.
@@ -92,7 +111,8 @@ impl<'a> Pump<'a> {
         if self.inside.is_none() {
             return (false, false);
         }
-        (!self.ended && self.pending.len() < CHUNK, !self.pending.is_empty())
+        let room = if self.inward { CHUNK } else { 1 };
+        (!self.ended && self.pending.len() < room, !self.pending.is_empty())
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -108,21 +128,39 @@ impl<'a> Pump<'a> {
             if writable || readable {
                 self.flush();
             }
-        } else if readable {
-            self.carry_out();
+        } else {
+            if readable {
+                self.carry_out();
+            }
+            if writable || readable {
+                self.write_out();
+            }
         }
     }
 
     /// Why nothing more can be written outside, where somebody still wants to
     /// read it: a full disk, not a reader that has gone.
     pub(super) fn failure(&self) -> Option<Errno> {
-        self.failed.filter(|error| *error != Errno::PIPE)
+        self.failed.filter(|error| *error != Errno::PIPE && self.kept.is_none())
     }
 
-    /// Carries out what is in the buffers, without waiting for more.
+    /// Carries out what is in the buffers, without waiting for more. Whoever
+    /// reads nothing for long loses it.
     pub(super) fn drain(&mut self) {
-        if !self.inward {
-            while self.inside.is_some() && self.carry_out() {}
+        if self.inward {
+            return;
+        }
+        loop {
+            self.write_out();
+            if !self.pending.is_empty() {
+                let timeout = Timespec { tv_sec: LAST, tv_nsec: 0 };
+                let mut fds = [PollFd::from_borrowed_fd(self.outside, PollFlags::OUT)];
+                if !matches!(poll(&mut fds, Some(&timeout)), Ok(1) | Err(Errno::INTR)) {
+                    return;
+                }
+            } else if !self.carry_out() {
+                return;
+            }
         }
     }
 
@@ -155,9 +193,12 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Returns whether something was moved.
+    /// Takes what the process inside wrote; whether there was something.
     fn carry_out(&mut self) -> bool {
         let Some(inside) = &self.inside else { return false };
+        if !self.pending.is_empty() {
+            return false;
+        }
         let mut buffer = [0; CHUNK];
         match rustix::io::read(inside, &mut buffer) {
             Ok(count) if count > 0 => {
@@ -165,38 +206,53 @@ impl<'a> Pump<'a> {
                     transcript.add(stream, &buffer[..count]);
                 }
                 // A run whose output nobody reads any more is kept all the same.
-                if let Err(error) = write_all(self.outside, &buffer[..count])
-                    && self.kept.is_none()
-                {
-                    self.failed = Some(error);
-                    self.inside = None;
+                if self.failed.is_none() {
+                    self.pending.extend_from_slice(&buffer[..count]);
                 }
                 true
             }
             Err(Errno::AGAIN | Errno::INTR) => false,
             // The end; a terminal without a process says EIO.
             _ => {
-                self.inside = None;
+                self.ended = true;
+                self.close_when_done();
                 false
             }
         }
     }
-}
 
-fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::write(fd, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                // Somebody else made the shared terminal non-blocking.
-                let mut fds = [rustix::event::PollFd::from_borrowed_fd(fd, rustix::event::PollFlags::OUT)];
-                rustix::event::poll(&mut fds, None)?;
+    /// Writes outside as much as can be written without waiting: a reader that
+    /// reads nothing must not hold up signals and deadlines.
+    fn write_out(&mut self) {
+        while !self.pending.is_empty() && can_write(self.outside) {
+            // So much a pipe takes that is ready, pipe(7).
+            let part = if self.whole { self.pending.len() } else { self.pending.len().min(PIPE_BUF) };
+            match rustix::io::write(self.outside, &self.pending[..part]) {
+                Ok(count) => drop(self.pending.drain(..count)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(error) => {
+                    self.failed = Some(error);
+                    self.pending.clear();
+                    if self.kept.is_none() {
+                        self.inside = None;
+                    }
+                }
             }
-            Err(error) => return Err(error),
+        }
+        self.close_when_done();
+    }
+
+    fn close_when_done(&mut self) {
+        if self.ended && self.pending.is_empty() {
+            self.inside = None;
         }
     }
-    Ok(())
+}
+
+fn can_write(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
 }
 
 #[cfg(test)]

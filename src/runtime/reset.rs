@@ -2,12 +2,13 @@
 //! taken away first and then looked for, from outside.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Mode};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +160,7 @@ pub(super) fn finish(
     reason: &str,
 ) -> Result<Receipt> {
     // Before anything can fail: what stays is the workspace.
+    lease.iter().for_each(|lease| open_up(&lease.workspace));
     let mut planted = before.planted.clone();
     planted.extend(lease.map(|lease| runtimes.look(lease)).unwrap_or_default());
     let same_boot = lease.is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot == lease.boot_id));
@@ -226,6 +228,18 @@ pub(super) fn finish(
         disk::remove::tree(&folder.path)?;
     }
     Ok(receipt)
+}
+
+/// Gives the developer back the right to look into their workspace, which a
+/// program inside can take from the folders that all else depends on.
+fn open_up(workspace: &Path) {
+    for folder in [workspace.to_owned(), workspace.join(".git"), workspace.join(".git/objects")] {
+        let Ok(stat) = rustix::fs::lstat(&folder) else { continue };
+        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_folder && stat.st_mode & 0o700 != 0o700 {
+            let _ = rustix::fs::chmod(&folder, Mode::from_raw_mode(stat.st_mode & 0o777 | 0o700));
+        }
+    }
 }
 
 /// Takes the folders away that were made for trees, while they are empty and

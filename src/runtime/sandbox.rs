@@ -107,7 +107,11 @@ impl Sandbox {
             Ok((lease, pidfd, control)) => Ok(Sandbox {
                 runtimes: runtimes.clone(),
                 // What is done to a workspace that stays as it is reaches nobody.
-                watch: if spec.rootfs.workspace_stays { None } else { runtimes.watch(&lease).ok() },
+                watch: if spec.rootfs.workspace_stays || crash::is_unwatched() {
+                    None
+                } else {
+                    runtimes.watch(&lease).ok()
+                },
                 lease,
                 folder: Some(folder),
                 pidfd,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -15,8 +15,9 @@ use crate::error::{Fault, usage};
 /// `PIPEFS_MAGIC` of `linux/magic.h`, which names the file system of pipes.
 const PIPEFS: u64 = 0x5049_5045;
 
-/// How this process's streams reach the one inside. A nameless pipe and
-/// `/dev/null` are passed on as they are. Nothing else is: a program that holds
+/// How this process's streams reach the one inside. A nameless pipe is passed
+/// on as it is. Nothing else is, not even `/dev/null`, whose mode belongs to the
+/// host: a program that holds
 /// a terminal could type into it (CVE-2017-5226), and one that holds a file
 /// could open it once more through `/proc/self/fd`, to write what it was given
 /// to read, or to change its mode.
@@ -82,10 +83,10 @@ impl<'a> Streams<'a> {
 
     /// From nothing, into a file.
     pub(super) fn into(file: &'a File) -> Result<Self> {
-        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let (nothing, _) = pipe_with(PipeFlags::CLOEXEC)?;
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         Ok(Streams {
-            theirs: vec![null, write],
+            theirs: vec![nothing, write],
             plan: [Stream::Pipe(0), Stream::Pipe(1), Stream::WithOutput],
             terminal: false,
             pumps: vec![Pump::output(read, file.as_fd())?],
@@ -123,15 +124,11 @@ impl<'a> Streams<'a> {
     }
 }
 
-/// Whether a program inside may hold this: `/dev/null`, or a pipe that has no
-/// name on a file system, and so no mode and no owner that anybody asks for.
+/// Whether a program inside may hold this: a pipe that has no name on a file
+/// system, and so no mode and no owner that anybody asks for.
 fn is_harmless(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let stat = rustix::fs::fstat(fd)?;
-    Ok(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::CharacterDevice => stat.st_rdev == rustix::fs::makedev(1, 3),
-        FileType::Fifo => rustix::fs::fstatfs(fd)?.f_type as u64 == PIPEFS,
-        _ => false,
-    })
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
+    Ok(kind == FileType::Fifo && rustix::fs::fstatfs(fd)?.f_type as u64 == PIPEFS)
 }
 
 /// Whether both lead to the same file, by its inode.

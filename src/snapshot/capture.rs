@@ -154,7 +154,9 @@ impl Draft {
         let (tip, loose) = self.states()?;
         let beside = self.lfs.iter().map(|content| content.object.0).chain(self.scan.beside.verbatim.values().copied());
         let wanted = std::iter::once(tip).chain(self.others.iter().copied()).chain(loose).chain(beside);
-        pack::write(git, &self.scratch, &pack::revisions(wanted, &[self.history.base])).map(Packed)
+        let packed = pack::write(git, &self.scratch, &pack::revisions(wanted, &[self.history.base]))?;
+        super::open::look_again(&self.scratch.work_tree)?;
+        Ok(Packed(packed))
     }
 
     /// Writes the document to the draft's last pack.

@@ -60,13 +60,39 @@ fn check_readable(git_dir: &Path) -> Result<()> {
     folder.expect(Path::new("shallow"), u64::MAX).map(drop)
 }
 
-/// Refuses pipes among what git reads below its folder; names only are looked at.
+/// Refuses what a program that still runs in a workspace may have laid in its git
+/// folder since.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn look_again(work_tree: &Path) -> Result<()> {
+    let git_dir = work_tree.join(".git");
+    if git_dir.is_dir() { refuse_pipes(&git_dir) } else { Ok(()) }
+}
+
+/// Refuses pipes among what git reads below its folder; names only are looked
+/// at. In a workspace that envctl made, where programs of a task may write, a
+/// link is refused too: commits of another repository would be taken along.
 fn refuse_pipes(git_dir: &Path) -> Result<()> {
+    let is_workspace = git_dir.join("envctl/config").exists();
+    let refuse_link = |path: &Path| {
+        Err(policy(format!("{} is a link, and git reads what it leads to", path.display()))
+            .hint("remove it, then try again")
+            .into())
+    };
+    for name in READ.iter().map(|name| git_dir.join(name)).filter(|_| is_workspace) {
+        if name.is_symlink() {
+            return refuse_link(&name);
+        }
+    }
     let mut pending: Vec<_> = READ.iter().map(|name| git_dir.join(name)).collect();
     while let Some(folder) = pending.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let Ok(kind) = entry.file_type() else { continue };
             let leads_to_pipe = || entry.path().metadata().is_ok_and(|meta| meta.file_type().is_fifo());
+            if kind.is_symlink() && is_workspace {
+                return refuse_link(&entry.path());
+            }
             if kind.is_dir() {
                 pending.push(entry.path());
             } else if kind.is_fifo() || (kind.is_symlink() && leads_to_pipe()) {

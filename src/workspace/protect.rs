@@ -18,6 +18,9 @@ use anyhow::{Context, Result};
 /// Where the configuration lies, from `.git`.
 pub(super) const TARGET: &str = "envctl/config";
 
+/// What `HEAD` said when the workspace was entered last, from `.git`.
+pub(super) const HEAD: &str = "envctl/HEAD";
+
 /// What git does not do of itself: look into submodules, list what changed in
 /// them, or ask another program which files have changed.
 const SETTINGS: [(&str, &str); 7] = [
@@ -40,7 +43,7 @@ pub fn protect(workspace: &Path) -> Result<()> {
     let config = git.join("config");
     let meta = fs::symlink_metadata(&config).with_context(|| format!("cannot look at {}", config.display()))?;
     if meta.is_symlink() && fs::read_link(&config)? == Path::new(TARGET) {
-        return Ok(());
+        return remember_head(&git);
     }
     anyhow::ensure!(meta.is_file(), "{} is no plain file", config.display());
     let context = || format!("cannot move {} out of reach of programs inside", config.display());
@@ -60,7 +63,29 @@ pub fn protect(workspace: &Path) -> Result<()> {
     let link = folder.join("link.new");
     let _ = fs::remove_file(&link);
     symlink(TARGET, &link).with_context(context)?;
-    fs::rename(&link, &config).with_context(context)
+    fs::rename(&link, &config).with_context(context)?;
+    remember_head(&git)
+}
+
+/// Keeps what `HEAD` says where no program inside can change it. Without a valid
+/// one git takes `.git` for no repository, and looks for another: in the
+/// workspace's own files, or above it.
+fn remember_head(git: &Path) -> Result<()> {
+    let (head, kept) = (fs::read(git.join("HEAD")).unwrap_or_default(), git.join(HEAD));
+    if !is_head(&head) || fs::read(&kept).is_ok_and(|kept| kept == head) {
+        return Ok(());
+    }
+    let draft = git.join("envctl/HEAD.new");
+    fs::write(&draft, head).and_then(|()| fs::rename(&draft, &kept)).context("cannot keep what HEAD says")
+}
+
+/// Whether git takes this for what `HEAD` says, `gitrepository-layout(5)`.
+pub(super) fn is_head(text: &[u8]) -> bool {
+    let text = text.trim_ascii_end();
+    match text.strip_prefix(b"ref:").map(<[u8]>::trim_ascii_start) {
+        Some(name) => name.starts_with(b"refs/"),
+        None => text.len() >= 40 && text.iter().all(u8::is_ascii_hexdigit),
+    }
 }
 
 #[cfg(test)]

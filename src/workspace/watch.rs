@@ -45,6 +45,9 @@ enum Kind {
     Work,
     /// A git folder, in which what git obeys may change.
     Git,
+    /// The workspace's own, or one below it: git on the host writes there, and
+    /// would write through a link.
+    Own,
 }
 
 struct Watch<'a> {
@@ -70,6 +73,7 @@ pub fn watch(workspace: &Path, stop: BorrowedFd<'_>) -> Watched {
         Err(error) => return Watched { incomplete: Some(error.to_string()), ..Watched::default() },
     };
     let mut watch = Watch { workspace, root, inotify, stop, folders: HashMap::new(), found: Watched::default() };
+    watch.walk_own(PathBuf::from(".git"));
     watch.walk(PathBuf::new());
     watch.serve();
     watch.found
@@ -99,6 +103,9 @@ impl Watch<'_> {
                 let name = event.file_name().map(|name| Path::new(std::ffi::OsStr::from_bytes(name.to_bytes())));
                 let is_folder = event.events().contains(ReadFlags::ISDIR);
                 match (kind, name) {
+                    (Kind::Own, Some(name)) => {
+                        changed.push((folder.clone(), Kind::Own, is_folder.then(|| folder.join(name))));
+                    }
                     (Kind::Work, Some(name)) if name == Path::new(".git") => {
                         changed.push((folder.clone(), Kind::Git, None));
                     }
@@ -112,12 +119,18 @@ impl Watch<'_> {
             changed.dedup();
             for (folder, kind, new) in changed {
                 match (kind, new) {
+                    (Kind::Own, Some(new)) => {
+                        self.look_at_own(&folder);
+                        self.walk_own(new);
+                    }
+                    (Kind::Own, None) => self.look_at_own(&folder),
                     (Kind::Work, Some(new)) => self.walk(new),
                     _ => self.look(&folder),
                 }
             }
             if lost {
                 self.folders.clear();
+                self.walk_own(PathBuf::from(".git"));
                 self.walk(PathBuf::new());
             }
         }
@@ -137,15 +150,40 @@ impl Watch<'_> {
             let _ = descent::list(folder.as_fd(), |name, kind| {
                 let name = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
                 if name == Path::new(".git") {
-                    has_git = true;
+                    has_git = path != Path::new("");
                 } else if kind == FileType::Directory {
                     pending.push(path.join(name));
                 }
             });
-            if has_git && path != Path::new("") {
+            if has_git {
                 self.look(&path);
             }
         }
+    }
+
+    /// The same for the workspace's own git folder. Objects are data, and are
+    /// watched for links only; what is read-only inside is left out.
+    fn walk_own(&mut self, top: PathBuf) {
+        let mut pending = vec![top];
+        while let Some(path) = pending.pop() {
+            if self.found.incomplete.is_some()
+                || ["hooks", "envctl"].iter().any(|name| path == Path::new(".git").join(name))
+            {
+                continue;
+            }
+            let Some(folder) = self.open(&path) else { continue };
+            self.add(folder.as_fd(), &path, Kind::Own);
+            let _ = descent::list(folder.as_fd(), |name, kind| {
+                if kind == FileType::Directory {
+                    pending.push(path.join(std::ffi::OsStr::from_bytes(name.to_bytes())));
+                }
+            });
+            self.look_at_own(&path);
+        }
+    }
+
+    fn look_at_own(&mut self, path: &Path) {
+        self.found.renamed.extend(audit::look_at_own(self.workspace, path));
     }
 
     /// Looks at the git folder of a folder, whatever leads to it, and watches it.
@@ -168,9 +206,12 @@ impl Watch<'_> {
 
     fn add(&mut self, folder: BorrowedFd<'_>, path: &Path, kind: Kind) {
         let mut flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR | WatchFlags::EXCL_UNLINK;
-        if kind == Kind::Git {
-            flags |= WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY;
-        }
+        flags |= match kind {
+            Kind::Work => WatchFlags::empty(),
+            Kind::Git => WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY,
+            // A repository without its parts is none.
+            Kind::Own => WatchFlags::CLOSE_WRITE | WatchFlags::DELETE | WatchFlags::MOVED_FROM,
+        };
         match inotify::add_watch(&self.inotify, format!("/proc/self/fd/{}", folder.as_raw_fd()), flags) {
             Ok(number) => drop(self.folders.insert(number, (path.to_owned(), kind))),
             Err(Errno::NOENT | Errno::NOTDIR) => {}

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result};
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -16,6 +16,9 @@ use crate::error::failure;
 /// Files of `/proc` that say or change too much when the developer is root.
 const PROC_READ_ONLY: [&str; 5] = ["sys", "irq", "bus", "fs", "sysrq-trigger"];
 const PROC_HIDDEN_FILES: [&str; 5] = ["kcore", "keys", "timer_list", "latency_stats", "sched_debug"];
+/// The same, where the developer may read them.
+const PROC_HIDDEN_FROM_ROOT: [&str; 7] =
+    ["kpagecount", "kpageflags", "kpagecgroup", "vmallocinfo", "slabinfo", "pagetypeinfo", "mtrr"];
 const PROC_HIDDEN_FOLDERS: [&str; 2] = ["acpi", "scsi"];
 
 impl Root {
@@ -34,6 +37,11 @@ impl Root {
         }
         for name in PROC_HIDDEN_FILES {
             self.cover(mount.as_fd(), name, |_| bind(scratch, "nothing", true))?;
+        }
+        for name in PROC_HIDDEN_FROM_ROOT {
+            if rustix::fs::accessat(&mount, name, Access::READ_OK, AtFlags::empty()).is_ok() {
+                self.cover(mount.as_fd(), name, |_| bind(scratch, "nothing", true))?;
+            }
         }
         for name in PROC_HIDDEN_FOLDERS {
             self.cover(mount.as_fd(), name, |_| bind(scratch, "empty", true))?;
@@ -91,6 +99,9 @@ impl Root {
             if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != expected {
                 return Err(failure(format!("/dev/{name} of this machine is not the device {major}:{minor}")).into());
             }
+            // Its mode and owner are the host's; data goes through all the same.
+            let kept = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+            sys::mount_setattr(&tree, false, kept)?;
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             rustix::fs::openat(&dev, name, flags, Mode::from_raw_mode(0o666))?;
             let target =

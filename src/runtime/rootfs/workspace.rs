@@ -14,7 +14,7 @@ use crate::error::failure;
 
 /// Parts of `.git` that a program inside could otherwise use to make git on
 /// the host run something; folders first, so that nothing can be renamed away.
-const GIT_FOLDERS: [&str; 2] = ["objects", "objects/info"];
+const GIT_FOLDERS: [&str; 3] = ["objects", "objects/info", "refs"];
 const GIT_READ_ONLY: [&str; 4] = ["envctl", "hooks", "commondir", "objects/info/alternates"];
 
 /// A link to a file in a folder that is read-only: git on the host renames

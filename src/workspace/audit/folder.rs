@@ -10,8 +10,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::super::protect::TARGET;
-use super::{Audit, Audited, Planted, Since, settings};
+use super::super::protect::{TARGET, is_head};
+use super::{Audit, Audited, Place, Planted, Since, settings};
 use crate::disk::descent::{self, Opened};
 
 /// Larger files of configuration are taken for hostile.
@@ -68,6 +68,29 @@ pub(in super::super) fn look_at(workspace: &Path, path: &Path) -> (Vec<Planted>,
     (audit.found.renamed, folders)
 }
 
+/// Looks at a folder of the workspace's own git folder as the audit does, and at
+/// nothing below it. Renames links and the like there, and what git should not
+/// obey; puts back what makes it a repository.
+pub(in super::super) fn look_at_own(workspace: &Path, path: &Path) -> Vec<Planted> {
+    let mut audit = Audit {
+        workspace,
+        since: Since::default(),
+        path: path.to_owned(),
+        moved: Vec::new(),
+        found: Audited::default(),
+    };
+    let Some(folder) = open_beneath(workspace, path) else { return Vec::new() };
+    let place = match path {
+        path if path == Path::new(".git") => Place::Own,
+        path if path.starts_with(".git/objects") => Place::Data { touched: true },
+        path => {
+            Place::Git { own: !(path.starts_with(".git/modules") || path.starts_with(".git/worktrees")), touched: true }
+        }
+    };
+    audit.look(folder.as_fd(), place);
+    audit.found.renamed
+}
+
 fn open_beneath(workspace: &Path, path: &Path) -> Option<OwnedFd> {
     let root = rustix::fs::openat(CWD, workspace, descent::folder_flags(), Mode::empty()).ok()?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -102,6 +125,7 @@ impl Audit<'_> {
     /// The workspace's own: what is not read-only inside.
     pub(super) fn own_folder(&mut self, folder: BorrowedFd<'_>) {
         self.own_config(folder);
+        self.own_head(folder);
         let name = c"config.worktree";
         if self.is_new(folder, name)
             && exists(folder, name)
@@ -126,6 +150,32 @@ impl Audit<'_> {
         }
         if let Err(error) = rustix::fs::symlinkat(TARGET, folder, name) {
             self.unseen(name, error);
+        }
+    }
+
+    /// Without a valid `HEAD` git would look for another repository: a task's
+    /// files can be one, and a folder above the workspace can.
+    fn own_head(&mut self, folder: BorrowedFd<'_>) {
+        let name = c"HEAD";
+        let is_valid = read_plain(folder, name, 4096).is_ok_and(|text| is_head(&text)) || super::names_ref(folder);
+        if is_valid || !exists(folder, c"envctl/HEAD") {
+            return;
+        }
+        if exists(folder, name) {
+            self.quarantine(folder, name, "git would not take it for what is checked out".into());
+        }
+        let made = read_plain(folder, c"envctl/HEAD", 4096).map_err(|_| Errno::IO).and_then(|text| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644))?;
+            std::io::Write::write_all(&mut std::fs::File::from(file), &text).map_err(|_| Errno::IO)
+        });
+        match made {
+            Ok(()) => {
+                self.renamed(name, "it was missing or damaged, and says again what it said before the run".into())
+            }
+            // A program inside has just made one.
+            Err(Errno::EXIST) => {}
+            Err(error) => self.unseen(name, error),
         }
     }
 
@@ -204,7 +254,7 @@ impl Audit<'_> {
 
     /// Whether a submodule's git folder may name this as the place of its
     /// files: a folder of the workspace that is in no git folder, reached
-    /// through no link.
+    /// through no link. It may be gone: then nothing is there to be lost.
     fn is_work(&self, value: &str) -> bool {
         let mut place = PathBuf::new();
         let plain = !value.contains(['"', '\\', '#', ';']) && self.path.starts_with(".git/modules");
@@ -216,16 +266,16 @@ impl Audit<'_> {
                 _ => return false,
             }
         }
-        plain && place != Path::new("") && place.iter().all(|name| name != ".git") && self.is_folder(&place)
+        plain && place != Path::new("") && place.iter().all(|name| name != ".git") && self.is_no_way_out(&place)
     }
 
-    fn is_folder(&self, place: &Path) -> bool {
+    fn is_no_way_out(&self, place: &Path) -> bool {
         let Ok(root) = rustix::fs::openat(CWD, self.workspace, descent::folder_flags(), Mode::empty()) else {
             return false;
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        rustix::fs::openat2(root, place, flags, Mode::empty(), resolve).is_ok()
+        matches!(rustix::fs::openat2(root, place, flags, Mode::empty(), resolve), Ok(_) | Err(Errno::NOENT))
     }
 
     /// Whether a `commondir` file names the workspace's own git folder: such is

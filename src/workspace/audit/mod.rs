@@ -32,8 +32,8 @@ use crate::disk::descent::{self, Descent, Opened};
 use listing::{Listing, is_fan, is_of_objects};
 use quarantine::unguessable;
 
-pub(super) use folder::look_at;
 pub use folder::obeyed;
+pub(super) use folder::{look_at, look_at_own};
 
 /// Where envctl itself copies trees to, in the workspace's own git folder.
 const COPIES: &[u8] = b".envctl-copy-";

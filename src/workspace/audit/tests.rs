@@ -253,6 +253,8 @@ fn a_submodule_that_was_made_inside_stays_whole() {
     let set = |value: &str| {
         git2::Config::open(&module.join("config")).unwrap().set_str("core.worktree", value).unwrap();
     };
+    set("../../../../not/there");
+    assert_eq!(found(dir.path()), Vec::<String>::new());
     set("../../../../deep/lib");
     fs::create_dir_all(dir.path().join("deep/lib")).unwrap();
     fs::write(dir.path().join("deep/lib/.git"), "gitdir: ../../.git/modules/deep/lib\n").unwrap();
@@ -261,7 +263,7 @@ fn a_submodule_that_was_made_inside_stays_whole() {
     std::os::unix::fs::symlink("/etc", dir.path().join("way")).unwrap();
     fs::create_dir(dir.path().join("real")).unwrap();
     std::os::unix::fs::symlink("../../etc", dir.path().join("real/out")).unwrap();
-    for out in ["../../../../way", "../../../../real/out", "../../../../none"] {
+    for out in ["../../../../way", "../../../../real/out", "../../../../way/none"] {
         set(out);
         assert_eq!(found(dir.path()), [".git/modules/deep/lib/config"], "{out:?}");
     }

@@ -38,17 +38,19 @@ impl Ground {
         format!("{REPO}{script}").replace("TRAP", self.trap.to_str().unwrap())
     }
 
-    /// Runs a script inside; what the developer is told.
+    /// Runs a script inside, at which nobody looks before it has ended; what
+    /// the developer is told.
     #[track_caller]
     fn inside(&self, script: &str) -> String {
-        self.lab.enter(&self.task, &["sh", "-euc", &self.script(script)]).ok().stderr
+        let enter = self.lab.enter(&self.task, &["sh", "-euc", &self.script(script)]);
+        enter.env("ENVCTL_TEST_CRASH", "unwatched").ok().stderr
     }
 
     /// The same with few descriptors.
     fn narrow(&self, args: &[&str]) -> Call {
         let binary = self.lab.dev.binary().to_str().unwrap();
         let words = [&["-c", "ulimit -n 256; exec \"$@\"", "sh", binary], args].concat();
-        self.lab.dev.call("sh", words)
+        self.lab.dev.call("sh", words).env("ENVCTL_TEST_CRASH", "unwatched")
     }
 
     /// Works in these folders on the host; nothing was run by that.
@@ -300,6 +302,61 @@ fn git_on_the_host_runs_nothing_while_a_runtime_lives() {
 fn what_was_renamed_meanwhile_is_on_the_receipt() {
     let ground = Ground::of(Lab::new());
     let there = "while [ -e sub/.git/config ]; do sleep 0.1; done";
-    let said = ground.inside(&format!("repo sub/.git; {there}"));
+    let script = ground.script(&format!("repo sub/.git; {there}"));
+    let said = ground.lab.enter(&ground.task, &["sh", "-euc", &script]).ok().stderr;
     assert!(said.contains("sub/.git/config was written inside and renamed"), "{said}");
+}
+
+/// Links in the workspace's own git folder, through which git would write, and
+/// what makes the folder a repository.
+#[test]
+fn gits_own_folder_is_looked_at_while_a_runtime_lives() {
+    for lab in both() {
+        let ground = Ground::of(lab);
+        ground.lab.dev.write("diary", "mine");
+        let diary = ground.lab.dev.path("diary");
+        let alive = Alive::start(&ground.lab, &ground.task, "");
+        let script = format!(
+            "d={}; cd .git; rm -f index FETCH_HEAD logs/HEAD; for f in index FETCH_HEAD logs/HEAD info/exclude worktrees ORIG_HEAD; do
+            ln -sf $d $f; done; ln -s $d objects/17; rm HEAD; mv refs other 2>/dev/null && echo moved; :",
+            diary.display()
+        );
+        let run = ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-c", &script]).ok();
+        assert_eq!(run.stdout, "");
+        let git = ground.repo.path.join(".git");
+        until("the links are gone", || {
+            let links = ["index", "FETCH_HEAD", "logs/HEAD", "info/exclude", "worktrees", "ORIG_HEAD", "objects/17"];
+            git.join("HEAD").is_file() && links.iter().all(|link| !git.join(link).is_symlink())
+        });
+        for words in [&["status"][..], &["add", "-A"], &["commit", "-qm", "x"], &["fetch"], &["log", "-1"]] {
+            ground.repo.call(words).run();
+        }
+        assert_eq!(fs::read_to_string(&diary).unwrap(), "mine");
+        alive.kill_owner().assert_gone();
+    }
+}
+
+/// A tree that is a repository itself, and a workspace without one of its own.
+#[test]
+fn a_workspace_stays_the_repository_that_it_is() {
+    for lab in both() {
+        let marker = lab.dev.path("marker");
+        for (name, content) in [("HEAD", "ref: refs/heads/.k\n"), ("refs/heads/.k", "x"), ("objects/.k", "x")] {
+            lab.repo.write(name, content);
+        }
+        let config = format!(
+            "[core]\n\trepositoryformatversion = 0\n\tfsmonitor = touch {}\n\tworktree = .\n",
+            marker.display()
+        );
+        lab.repo.write("config", config);
+        let task = lab.publish(&ImageBuilder::busybox());
+        for script in ["rm .git/HEAD", "echo nothing >.git/HEAD", "mv .git/refs .git/x", ":"] {
+            lab.dev.envctl(["enter", &task, "--", "sh", "-c", script]).run();
+            let workspace = lab.dev.envctl(["workspace", "path", &task]).ok().stdout;
+            let repo = lab.repo.seen_by(&lab.dev, workspace.trim());
+            assert_eq!(repo.git(&["rev-parse", "--git-dir"]).trim(), ".git", "{script}");
+            repo.call(&["status"]).run();
+            assert!(!marker.exists(), "{script}");
+        }
+    }
 }

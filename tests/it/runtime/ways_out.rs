@@ -390,3 +390,69 @@ fn no_place_that_is_a_link_is_followed_out() {
         }
     }
 }
+
+#[test]
+fn the_devices_of_the_host_cannot_be_changed() {
+    for lab in both() {
+        for user in ["dev", "0"] {
+            let task = lab.publish(&ImageBuilder::busybox().user(user));
+            let before = fs::metadata("/dev/full").unwrap();
+            let script = "for d in full null zero tty; do chmod 600 /dev/$d; touch -t 200001010000 /dev/$d; done 2>/dev/null
+                chmod 600 /proc/self/fd/0 2>/dev/null; echo gone >/dev/null; head -c 3 /dev/zero | wc -c; echo x >/dev/full; :";
+            let run = lab.enter(&task, &["sh", "-c", script]).ok();
+            assert_eq!(run.stdout, "3\n");
+            let after = fs::metadata("/dev/full").unwrap();
+            assert_eq!((after.mode(), after.mtime()), (before.mode(), before.mtime()), "{user}");
+            assert_eq!(fs::metadata("/dev/null").unwrap().mode() & 0o777, 0o666);
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_reads_nothing_holds_up_no_deadline() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    lab.sh(&task, "true");
+    let binary = lab.dev.binary().to_str().unwrap();
+    // Opened for both, so that nobody waits for a reader that never reads.
+    let script = "mkfifo \"$0\"; exec 9<>\"$0\"; exec timeout -s KILL 30 \"$@\" >\"$0\"";
+    let fifo = lab.dev.path("fifo");
+    let words = ["-c", script, fifo.to_str().unwrap(), binary, "enter", "--timeout", "2s", &task, "--", "yes"];
+    lab.dev.call("sh", words).code(124);
+    lab.assert_baseline();
+}
+
+#[test]
+fn a_report_is_written_where_nothing_has_laid_a_link() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        lab.dev.write("diary", "mine");
+        let workspace = std::path::PathBuf::from(lab.dev.envctl(["enter", "--no-runtime", &task]).ok().stdout.trim());
+        let diary = lab.dev.path("diary");
+        let link =
+            ["enter", "--report", "report.json", &task, "--", "ln", "-sf", diary.to_str().unwrap(), "report.json"];
+        lab.dev.envctl(link).cwd(&workspace).run();
+        assert_eq!(fs::read_to_string(&diary).unwrap(), "mine");
+        // Nor by the next command.
+        lab.dev
+            .envctl(["enter", "--report", "report.json", &task, "--", "true"])
+            .cwd(&workspace)
+            .code(125)
+            .says(&["is a link"]);
+        assert_eq!(fs::read_to_string(&diary).unwrap(), "mine");
+    }
+}
+
+#[test]
+fn a_workspace_that_was_closed_inside_is_opened_again() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        for script in
+            ["chmod 0 /workspace", "chmod 500 /workspace/.git/objects; chmod 0 /workspace/.git; chmod 500 /workspace"]
+        {
+            lab.dev.envctl(["enter", &task, "--", "sh", "-c", script]).run();
+            lab.dev.envctl(["enter", &task, "--", "sh", "-c", "echo x >file; git status >/dev/null 2>&1; :"]).ok();
+        }
+        lab.assert_baseline();
+    }
+}
