@@ -23,15 +23,7 @@ pub struct Secret(String);
 impl Secret {
     /// Takes a value, and lets [`hide`] know it.
     pub fn new(value: String) -> Self {
-        if value.len() >= SHORTEST {
-            let json = serde_json::Value::from(value.as_str()).to_string();
-            let spellings = [value.clone(), json[1..json.len() - 1].to_owned(), value.trim_end().to_owned()];
-            if let Ok(mut known) = KNOWN.write() {
-                known.extend(spellings);
-                known.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-                known.dedup();
-            }
-        }
+        remember(&value);
         Secret(value)
     }
 
@@ -44,6 +36,20 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(HIDDEN)
+    }
+}
+
+/// Lets [`hide`] know a value that somebody else keeps.
+pub fn remember(value: &str) {
+    if value.len() < SHORTEST {
+        return;
+    }
+    let json = serde_json::Value::from(value).to_string();
+    let spellings = [value.to_owned(), json[1..json.len() - 1].to_owned(), value.trim_end().to_owned()];
+    if let Ok(mut known) = KNOWN.write() {
+        known.extend(spellings);
+        known.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        known.dedup();
     }
 }
 

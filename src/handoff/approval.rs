@@ -14,7 +14,7 @@ use super::resolve::resolve;
 use super::source::Source;
 use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock};
-use crate::error::{Detail, Fault, not_found, policy};
+use crate::error::{Detail, Fault, not_found, policy, usage};
 use crate::identity::TaskRef;
 use crate::ui::{Answer, counted};
 
@@ -90,6 +90,12 @@ pub fn approve(ctx: &Context, digest: Digest, asks: Option<Asks>) -> Result<()> 
 /// # Errors
 /// When the file cannot be written.
 pub fn approve_host(ctx: &Context, name: &str) -> Result<()> {
+    let is_folder = name.starts_with("file:") || name.starts_with('/');
+    if name.contains('@') && !is_folder {
+        return Err(usage("a host is named without a user or a password")
+            .hint("envctl approve --host SCHEME://HOST[:PORT], or HOST[:PORT]")
+            .into());
+    }
     let approved_at = ctx.clock.now();
     change(ctx, |all| {
         all.host.retain(|host| host.name != name);

@@ -140,12 +140,10 @@ fn host_of(store: &StoreRef) -> Option<String> {
     }
 }
 
-/// Whether it is reached by TLS is the developer's own setting, so that who
-/// agreed to a host with its scheme has agreed to it.
+/// A registry is approved as `oci://host[:port]`, or by the bare name, which is
+/// for everything there. What was agreed to for repositories is for them alone.
 fn is_approved(ctx: &Context, host: &str) -> Result<bool> {
-    let bare =
-        |name: &str| ["https://", "http://"].iter().find_map(|scheme| name.strip_prefix(scheme)).map(str::to_owned);
-    let is_it = |name: &str| bare(name).as_deref().unwrap_or(name).eq_ignore_ascii_case(host);
+    let is_it = |name: &str| name.strip_prefix("oci://").unwrap_or(name).eq_ignore_ascii_case(host);
     Ok(approval::approvals(ctx)?.host.iter().any(|known| is_it(&known.name)))
 }
 
@@ -158,10 +156,10 @@ fn require_registry(ctx: &Context, host: &str, why: &str) -> Result<()> {
         let who = format!("{why}; the registry {host} was not asked yet");
         let question = "Ask it, now and later, with your own credentials for it?";
         if ctx.ui.agree(Some(&who), &[], question)? == Answer::Yes {
-            return approval::approve_host(ctx, host);
+            return approval::approve_host(ctx, &format!("oci://{host}"));
         }
     }
     Err(policy(format!("{why}, and the registry {host} is not approved: it is not asked"))
-        .hint(format!("if you trust it: envctl approve --host {}", super::publish::quote(host)))
+        .hint(format!("if you trust it: envctl approve --host {}", super::publish::quote(&format!("oci://{host}"))))
         .into())
 }

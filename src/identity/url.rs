@@ -36,7 +36,9 @@ impl RepoUrl {
             .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
             .take(40)
             .collect();
-        format!("{}-{}", readable.trim_start_matches(['.', '-']), Digest::of(self.normal().as_bytes()).short())
+        let readable = readable.trim_start_matches(['.', '-']);
+        let readable = if readable.is_empty() { "repository" } else { readable };
+        format!("{readable}-{}", Digest::of(self.normal().as_bytes()).short())
     }
 
     /// The repository's own name: the last part of the path, without `.git`.

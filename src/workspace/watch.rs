@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
-use rustix::fs::{CWD, FileType, Mode, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::audit::{self, Planted};
@@ -191,6 +191,7 @@ impl Watch<'_> {
         if path == Path::new("") {
             return;
         }
+        self.add_pointer(path);
         let (renamed, folders) = audit::look_at(self.workspace, path);
         self.found.renamed.extend(renamed);
         for git in folders {
@@ -200,6 +201,21 @@ impl Watch<'_> {
             }
             if let Some(hooks) = self.open(&git.join("hooks")) {
                 self.add(hooks.as_fd(), path, Kind::Git);
+            }
+        }
+    }
+
+    /// A `.git` that is a file is made before it says anything.
+    fn add_pointer(&mut self, path: &Path) {
+        let Some(folder) = self.open(path) else { return };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::openat(&folder, ".git", flags, Mode::empty()) else { return };
+        let is_file = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if rustix::fs::fstat(&file).is_ok_and(is_file) {
+            let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY;
+            let added = inotify::add_watch(&self.inotify, format!("/proc/self/fd/{}", file.as_raw_fd()), flags);
+            if let Ok(number) = added {
+                self.folders.insert(number, (path.to_owned(), Kind::Git));
             }
         }
     }

@@ -18,6 +18,7 @@ use super::http::{Http, Unanswered};
 use super::reach::name;
 use super::reply::read_capped;
 use crate::error::{cut, failure, integrity, policy};
+use crate::secret;
 use crate::store::AuthFiles;
 
 /// Upper bound for the answer of a token service in bytes.
@@ -71,6 +72,7 @@ impl Auth {
         // A helper is another process and may take its time.
         let found = tokio::task::spawn_blocking(move || credentials::find(&files, &host, &repository)).await;
         let login = found.context("the search for credentials was cut short")??;
+        login.iter().for_each(Login::hide);
         let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let challenges: Vec<Challenge> = values.flat_map(parse).collect();
         let grant = if let Some(bearer) = challenges.iter().find(|challenge| challenge.scheme == "bearer") {
@@ -84,6 +86,9 @@ impl Auth {
         } else {
             return Err(self.denied("it asks for credentials in a way that envctl does not know").into());
         };
+        if let Grant::Bearer(token) = &grant {
+            secret::remember(token);
+        }
         if let Ok(mut grants) = self.grants.lock() {
             grants.insert(scope, grant);
         }

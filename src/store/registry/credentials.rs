@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::disk;
 use crate::error::{failure, usage};
+use crate::secret;
 use crate::store::AuthFiles;
 
 /// Upper bound for auth files in bytes.
@@ -30,6 +31,20 @@ pub(super) enum Login {
     Identity(String),
     /// A token that is sent as it is.
     Bearer(String),
+}
+
+impl Login {
+    /// Lets the filter of everything that is printed know it: a registry may say
+    /// in an error what it was sent.
+    pub(super) fn hide(&self) {
+        match self {
+            Login::Password(user, password) => {
+                secret::remember(password);
+                secret::remember(&STANDARD.encode(format!("{user}:{password}")));
+            }
+            Login::Identity(token) | Login::Bearer(token) => secret::remember(token),
+        }
+    }
 }
 
 impl std::fmt::Debug for Login {
