@@ -130,8 +130,9 @@ impl Context {
     /// The runtimes of this user.
     pub fn runtimes(&self) -> Runtimes {
         let ui = self.ui;
+        let path = self.env.path.clone();
         let look = Look {
-            after: Arc::new(move |lease| super::tell::audit(ui, lease)),
+            after: Arc::new(move |lease| super::tell::audit(ui, lease, path.as_deref())),
             during: Arc::new(move |lease, stop| super::tell::watch(ui, lease, &stop)),
         };
         Runtimes::new(self.paths.clone(), self.env.path.clone(), look)

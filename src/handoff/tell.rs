@@ -1,5 +1,6 @@
 //! What `enter` and its kin say beside the command's own words.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -210,13 +211,26 @@ pub(super) fn check_baseline(receipt: &Receipt) -> Result<(), Fault> {
 
 /// Looks for what a run has left for git on the host to run, and names what
 /// was put out of its way.
-pub(super) fn audit(ui: Ui, lease: &Lease) -> Vec<String> {
+/// What belongs to other ids of the image is renamed as their root.
+pub(super) fn audit(ui: Ui, lease: &Lease, path: Option<&OsStr>) -> Vec<String> {
     if !lease.workspace.is_dir() {
         return Vec::new();
     }
     let since = Since { seconds: lease.begun, nanos: lease.begun_nanos };
     let mut said = Vec::new();
-    match workspace::audit(&lease.workspace, since) {
+    let look = || workspace::audit(&lease.workspace, since);
+    let looked = look().and_then(|mut found| {
+        if !found.unseen.is_empty() {
+            let _ = runtime::Mapping::new(0, 0, path).inside(|| look().map(drop));
+            let again = look()?;
+            let gone = found.unseen.into_iter().filter(|one| again.unseen.iter().all(|left| left.path != one.path));
+            found.renamed.extend(gone);
+            found.renamed.extend(again.renamed);
+            found.unseen = again.unseen;
+        }
+        Ok(found)
+    });
+    match looked {
         Ok(found) => {
             for one in found.unseen.iter().take(MAX_PLANTED) {
                 let path = short(&one.path);

@@ -275,8 +275,13 @@ impl Runtimes {
     pub(super) fn remove(&self, tree: &Path) -> Result<()> {
         match disk::remove::tree(tree) {
             Ok(_) => Ok(()),
-            Err(_) => super::Mapping::new(0, 0, self.path.as_deref()).remove(tree),
+            Err(_) => self.mapping().remove(tree),
         }
+    }
+
+    /// The map in which all ids of an image have their place.
+    pub(super) fn mapping(&self) -> super::Mapping {
+        super::Mapping::new(0, 0, self.path.as_deref())
     }
 
     pub(super) fn paths(&self) -> &Paths {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{FileType, Mode, Uid};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 
@@ -160,7 +160,7 @@ pub(super) fn finish(
     reason: &str,
 ) -> Result<Receipt> {
     // Before anything can fail: what stays is the workspace.
-    lease.iter().for_each(|lease| open_up(&lease.workspace));
+    lease.iter().for_each(|lease| open_up(runtimes, &lease.workspace));
     let mut planted = before.planted.clone();
     planted.extend(lease.map(|lease| runtimes.look(lease)).unwrap_or_default());
     let same_boot = lease.is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot == lease.boot_id));
@@ -231,15 +231,36 @@ pub(super) fn finish(
 }
 
 /// Gives the developer back the right to look into their workspace, which a
-/// program inside can take from the folders that all else depends on.
-fn open_up(workspace: &Path) {
-    for folder in [workspace.to_owned(), workspace.join(".git"), workspace.join(".git/objects")] {
-        let Ok(stat) = rustix::fs::lstat(&folder) else { continue };
-        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        if is_folder && stat.st_mode & 0o700 != 0o700 {
-            let _ = rustix::fs::chmod(&folder, Mode::from_raw_mode(stat.st_mode & 0o777 | 0o700));
+/// program inside can take from the folders that all else depends on: by their
+/// modes, and where there are subordinate ids by giving them to one of those.
+fn open_up(runtimes: &Runtimes, workspace: &Path) {
+    let folders = [workspace.to_owned(), workspace.join(".git"), workspace.join(".git/objects")];
+    let own = rustix::process::geteuid().as_raw();
+    let stat = |folder: &PathBuf| rustix::fs::lstat(folder).map(|stat| (stat.st_mode, stat.st_uid));
+    let is_open = |folder: &PathBuf| stat(folder).is_ok_and(|(mode, owner)| owner == own && mode & 0o700 == 0o700);
+    let is_folder = |mode: u32| FileType::from_raw_mode(mode) == FileType::Directory;
+    let open = |owner: Option<Uid>| {
+        for folder in &folders {
+            if let Ok((mode, _)) = stat(folder)
+                && is_folder(mode)
+            {
+                if owner.is_some() {
+                    let _ = rustix::fs::chown(folder, owner, None);
+                }
+                let _ = rustix::fs::chmod(folder, Mode::from_raw_mode(mode & 0o777 | 0o700));
+            }
         }
+        Ok(())
+    };
+    if folders.iter().all(is_open) {
+        return;
     }
+    let foreign = |folder: &PathBuf| !matches!(stat(folder), Ok((_, owner)) if owner == own);
+    if folders.iter().any(foreign) {
+        // In there the developer is root, and may do this with all of their ids.
+        let _ = runtimes.mapping().inside(|| open(Some(Uid::ROOT)));
+    }
+    let _ = open(None);
 }
 
 /// Takes the folders away that were made for trees, while they are empty and
