@@ -253,7 +253,8 @@ pub(super) fn audit(ui: Ui, lease: &Lease, path: Option<&OsStr>) -> Vec<String> 
 
 /// Looks for the same while a run lasts, for git that is used meanwhile.
 pub(super) fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> Vec<String> {
-    let found = workspace::watch(&lease.workspace, stop.as_fd());
+    let since = Since { seconds: lease.begun, nanos: lease.begun_nanos };
+    let found = workspace::watch(&lease.workspace, since, stop.as_fd());
     let mut said: Vec<String> = found.renamed.iter().take(MAX_PLANTED).map(renamed).collect();
     if let Some(why) = found.incomplete {
         said.push(format!(

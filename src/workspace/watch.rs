@@ -22,7 +22,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::audit::{self, Planted};
+use super::audit::{self, Planted, Since};
 use crate::disk::descent;
 
 /// A command that takes no longer is looked at when it has ended, and nobody
@@ -52,6 +52,7 @@ enum Kind {
 
 struct Watch<'a> {
     workspace: &'a Path,
+    since: Since,
     root: OwnedFd,
     inotify: OwnedFd,
     stop: BorrowedFd<'a>,
@@ -59,8 +60,9 @@ struct Watch<'a> {
     found: Watched,
 }
 
-/// Watches a workspace until `stop` hangs up or can be read.
-pub fn watch(workspace: &Path, stop: BorrowedFd<'_>) -> Watched {
+/// Watches a workspace until `stop` hangs up or can be read. What is older than
+/// the run stays as it is.
+pub fn watch(workspace: &Path, since: Since, stop: BorrowedFd<'_>) -> Watched {
     if is_over(stop, &PATIENCE) {
         return Watched::default();
     }
@@ -72,7 +74,7 @@ pub fn watch(workspace: &Path, stop: BorrowedFd<'_>) -> Watched {
         Ok(made) => made,
         Err(error) => return Watched { incomplete: Some(error.to_string()), ..Watched::default() },
     };
-    let mut watch = Watch { workspace, root, inotify, stop, folders: HashMap::new(), found: Watched::default() };
+    let mut watch = Watch { workspace, since, root, inotify, stop, folders: HashMap::new(), found: Watched::default() };
     watch.walk_own(PathBuf::from(".git"));
     watch.walk(PathBuf::new());
     watch.serve();
@@ -183,7 +185,7 @@ impl Watch<'_> {
     }
 
     fn look_at_own(&mut self, path: &Path) {
-        self.found.renamed.extend(audit::look_at_own(self.workspace, path));
+        self.found.renamed.extend(audit::look_at_own(self.workspace, path, self.since));
     }
 
     /// Looks at the git folder of a folder, whatever leads to it, and watches it.
@@ -192,7 +194,7 @@ impl Watch<'_> {
             return;
         }
         self.add_pointer(path);
-        let (renamed, folders) = audit::look_at(self.workspace, path);
+        let (renamed, folders) = audit::look_at(self.workspace, path, self.since);
         self.found.renamed.extend(renamed);
         for git in folders {
             if let Some(folder) = self.open(&git) {
@@ -273,7 +275,7 @@ mod tests {
         let plain = git2::Repository::init(root.join("plain")).unwrap();
         let (stop, go) = rustix::pipe::pipe().unwrap();
         let path = root.clone();
-        let watching = std::thread::spawn(move || watch(&path, stop.as_fd()));
+        let watching = std::thread::spawn(move || watch(&path, Since::default(), stop.as_fd()));
         let gone = |path: &str| until(path, || !root.join(path).join("config").exists());
         gone("early/there/.git");
         // Made elsewhere, and moved in whole.

@@ -38,17 +38,11 @@ pub fn obeyed(workspace: &Path, folders: &[PathBuf]) -> Vec<Planted> {
     found
 }
 
-/// Looks at what git takes for the git folder of a folder of the workspace, as
-/// if all of it had just been written. Renames what git should not obey; says
-/// that, and which folders git reads.
-pub(in super::super) fn look_at(workspace: &Path, path: &Path) -> (Vec<Planted>, Vec<PathBuf>) {
-    let mut audit = Audit {
-        workspace,
-        since: Since::default(),
-        path: path.to_owned(),
-        moved: Vec::new(),
-        found: Audited::default(),
-    };
+/// Looks at what git takes for the git folder of a folder of the workspace.
+/// Renames what was written since and git should not obey; says that, and which
+/// folders git reads.
+pub(in super::super) fn look_at(workspace: &Path, path: &Path, since: Since) -> (Vec<Planted>, Vec<PathBuf>) {
+    let mut audit = Audit { workspace, since, path: path.to_owned(), moved: Vec::new(), found: Audited::default() };
     let mut folders = Vec::new();
     let Some(folder) = open_beneath(workspace, path) else { return (Vec::new(), folders) };
     match rustix::fs::statat(&folder, c".git", AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_mode) {
@@ -62,7 +56,8 @@ pub(in super::super) fn look_at(workspace: &Path, path: &Path) -> (Vec<Planted>,
     for git in &folders {
         if let Some(folder) = open_beneath(workspace, git) {
             audit.path = git.clone();
-            audit.git_folder(folder.as_fd(), true, false);
+            let touched = rustix::fs::fstat(&folder).map_or(true, |stat| since.covers(&stat));
+            audit.git_folder(folder.as_fd(), touched, false);
         }
     }
     (audit.found.renamed, folders)
@@ -71,21 +66,16 @@ pub(in super::super) fn look_at(workspace: &Path, path: &Path) -> (Vec<Planted>,
 /// Looks at a folder of the workspace's own git folder as the audit does, and at
 /// nothing below it. Renames links and the like there, and what git should not
 /// obey; puts back what makes it a repository.
-pub(in super::super) fn look_at_own(workspace: &Path, path: &Path) -> Vec<Planted> {
-    let mut audit = Audit {
-        workspace,
-        since: Since::default(),
-        path: path.to_owned(),
-        moved: Vec::new(),
-        found: Audited::default(),
-    };
+pub(in super::super) fn look_at_own(workspace: &Path, path: &Path, since: Since) -> Vec<Planted> {
+    let mut audit = Audit { workspace, since, path: path.to_owned(), moved: Vec::new(), found: Audited::default() };
     let Some(folder) = open_beneath(workspace, path) else { return Vec::new() };
     let place = match path {
         path if path == Path::new(".git") => Place::Own,
         path if path.starts_with(".git/objects") => Place::Data { touched: true },
-        path => {
-            Place::Git { own: !(path.starts_with(".git/modules") || path.starts_with(".git/worktrees")), touched: true }
+        path if path.starts_with(".git/modules") || path.starts_with(".git/worktrees") => {
+            Place::Git { own: false, touched: false }
         }
+        _ => Place::Git { own: true, touched: true },
     };
     audit.look(folder.as_fd(), place);
     audit.found.renamed
