@@ -620,7 +620,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand gc" -l yes -d 'Answer ques
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l digest -d 'Agree to exactly this content, without a question' -r
-complete -c envctl -n "__fish_envctl_using_subcommand approve" -l host -d 'Agree to fetching repositories from this host (SCHEME://HOST[:PORT], or HOST[:PORT] for https and ssh), or from this `file:` URL, or to asking this registry (oci://HOST[:PORT]), without a question' -r
+complete -c envctl -n "__fish_envctl_using_subcommand approve" -l host -d 'Agree to fetching repositories from this host (`SCHEME://HOST[:PORT]`, or `HOST[:PORT]` for https and ssh), or from this `file:` URL, or to asking this registry (`oci://HOST[:PORT]`), without a question' -r
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l revoke -d 'Take back a digest, a repository, the folder of a checkout or a host' -r
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r

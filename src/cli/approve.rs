@@ -23,8 +23,9 @@ pub(super) struct Arguments {
     /// Agree to exactly this content, without a question
     #[arg(long, value_name = "DIGEST")]
     digest: Option<Digest>,
-    /// Agree to fetching repositories from this host (SCHEME://HOST[:PORT], or HOST[:PORT] for
-    /// https and ssh), or from this `file:` URL, or to asking this registry (oci://HOST[:PORT]), without a question
+    /// Agree to fetching repositories from this host (`SCHEME://HOST[:PORT]`, or `HOST[:PORT]`
+    /// for https and ssh), or from this `file:` URL, or to asking this registry
+    /// (`oci://HOST[:PORT]`), without a question
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
     /// Show what was agreed to
