@@ -7,7 +7,12 @@ fn ssh_is_started_for_the_account_host_and_port_that_were_approved() {
     for far in Far::both() {
         let task = far.task("ssh://git@approved.example:2222/shop.git");
         far.entering(&task, &far.serve()).code(6).says(&["envctl approve --host ssh://approved.example:2222"]);
-        for other in ["https://approved.example:2222", "approved.example", "ssh://other.example:2222"] {
+        for other in [
+            "https://approved.example:2222",
+            "approved.example",
+            "ssh://other.example:2222",
+            "oci://approved.example:2222",
+        ] {
             far.approve(other);
             far.entering(&task, &far.serve()).code(6);
         }

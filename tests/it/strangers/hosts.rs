@@ -40,7 +40,8 @@ fn the_image_of_a_task_is_not_asked_for_at_a_registry_that_nobody_approved() {
     for lab in [Lab::new(), Lab::unprivileged()] {
         let (task, elsewhere) = with_image_elsewhere(&lab);
         let before = elsewhere.asked().len();
-        let says = ["the image of the task", "not approved", &format!("envctl approve --host {}", elsewhere.host)];
+        let says =
+            ["the image of the task", "not approved", &format!("envctl approve --host oci://{}", elsewhere.host)];
         lab.enter(&task, &["true"]).code(125).says(&says);
         assert_eq!(lab.report()["error"]["kind"], "policy");
         lab.dev.envctl(["--yes", "enter", &task, "--", "true"]).code(125).says(&says);
@@ -94,7 +95,7 @@ fn a_store_that_a_checkout_names_gets_no_login_unasked() {
         let image = lab.images.add("dev", &ImageBuilder::busybox()).reference;
         lab.repo.write("envctl.toml", format!("store = \"{}\"\n[toolchain]\nimage = \"{image}\"\n", there.store()));
         let in_checkout = |args: &[&str]| lab.agent.envctl(args).cwd(&lab.repo.path);
-        let says = ["is named by this checkout alone", &format!("envctl approve --host {}", there.host)];
+        let says = ["is named by this checkout alone", &format!("envctl approve --host oci://{}", there.host)];
         for args in [
             &["tasks"] as &[&str],
             &["show", "task-1"],
@@ -115,7 +116,7 @@ fn a_store_that_a_checkout_names_gets_no_login_unasked() {
         lab.agent.write("config/envctl/config.toml", "");
         in_checkout(&["tasks", "--store", &there.store()]).ok();
         assert!(!there.asked().is_empty());
-        lab.agent.envctl(["approve", "--host", &there.host]).ok();
+        lab.agent.envctl(["approve", "--host", &format!("oci://{}", there.host)]).ok();
         assert!(in_checkout(&["tasks"]).ok().stdout.contains("task-1"));
     }
 }
