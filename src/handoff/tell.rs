@@ -214,7 +214,9 @@ pub(super) fn check_baseline(receipt: &Receipt) -> Result<(), Fault> {
 /// What belongs to other ids of the image is renamed as their root.
 pub(super) fn audit(ui: Ui, lease: &Lease, path: Option<&OsStr>) -> Vec<String> {
     if !lease.workspace.is_dir() {
-        return Vec::new();
+        let gone = format!("{} is not there any more: it was not searched", lease.workspace.display());
+        ui.warn(&gone);
+        return vec![gone];
     }
     let since = Since { seconds: lease.begun, nanos: lease.begun_nanos };
     let mut said = Vec::new();

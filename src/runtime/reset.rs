@@ -234,7 +234,7 @@ pub(super) fn finish(
 /// program inside can take from the folders that all else depends on: by their
 /// modes, and where there are subordinate ids by giving them to one of those.
 fn open_up(runtimes: &Runtimes, workspace: &Path) {
-    let folders = [workspace.to_owned(), workspace.join(".git"), workspace.join(".git/objects")];
+    let folders = ["", ".git", ".git/objects", ".git/refs"].map(|folder| workspace.join(folder));
     let own = rustix::process::geteuid().as_raw();
     let stat = |folder: &PathBuf| rustix::fs::lstat(folder).map(|stat| (stat.st_mode, stat.st_uid));
     let is_open = |folder: &PathBuf| stat(folder).is_ok_and(|(mode, owner)| owner == own && mode & 0o700 == 0o700);

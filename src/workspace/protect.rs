@@ -23,12 +23,14 @@ pub(super) const HEAD: &str = "envctl/HEAD";
 
 /// What git does not do of itself: look into submodules, list what changed in
 /// them, or ask another program which files have changed.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 8] = [
     ("core.fsmonitor", "false"),
     ("diff.ignoreSubmodules", "dirty"),
     ("diff.submodule", "short"),
     ("fetch.recurseSubmodules", "false"),
     ("push.recurseSubmodules", "no"),
+    // A folder `rr-cache` turns it on, and a list beside it says what to read.
+    ("rerere.enabled", "false"),
     ("status.submoduleSummary", "false"),
     ("submodule.recurse", "false"),
 ];

@@ -32,7 +32,7 @@ pub(super) fn settings(order: &Order) -> Vec<String> {
     let own = order.address().and_then(|address| {
         let port = address.port().map(|port| format!(":{port}")).unwrap_or_default();
         let host = address.site()?.host().to_owned();
-        (address.scheme() == Scheme::Http).then(|| format!("http://{host}{port}"))
+        matches!(address.scheme(), Scheme::Http | Scheme::Ssh).then(|| format!("http://{host}{port}"))
     });
     let named = order.beside.iter().filter(|site| site.starts_with("http://")).cloned();
     let allowed = own.into_iter().chain(named).map(|site| format!("url.{site}/.insteadOf={site}/"));
@@ -63,8 +63,8 @@ pub(super) fn authenticate(order: &Order, command: &mut Command) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Another address with TLS on the approved host, or one that is not in a network
-/// of the developer's own; without TLS only what was approved so.
+/// Another address on the approved host, or one with TLS that is not in a
+/// network of the developer's own.
 fn may_go(href: &str, order: &Order) -> bool {
     let (Ok(url), Some(approved)) = (href.parse::<RepoUrl>(), order.address().and_then(|address| address.site()))
     else {
@@ -72,8 +72,8 @@ fn may_go(href: &str, order: &Order) -> bool {
     };
     let Some(site) = url.site() else { return false };
     match site.scheme() {
-        Scheme::Https => site.host() == approved.host() || !site.is_near(),
-        Scheme::Http => site == approved || order.beside.contains(&site.to_string()),
+        Scheme::Https | Scheme::Http if site.host() == approved.host() => true,
+        Scheme::Https => !site.is_near(),
         _ => false,
     }
 }

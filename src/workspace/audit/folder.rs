@@ -11,8 +11,11 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::super::protect::{TARGET, is_head};
-use super::{Audit, Audited, Place, Planted, Since, settings};
+use super::{Audit, Audited, Place, Planted, Since, index, settings};
 use crate::disk::descent::{self, Opened};
+
+/// No index of a workspace is larger, in bytes.
+const MAX_INDEX: u64 = 1 << 30;
 
 /// Larger files of configuration are taken for hostile.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -116,6 +119,7 @@ impl Audit<'_> {
     pub(super) fn own_folder(&mut self, folder: BorrowedFd<'_>) {
         self.own_config(folder);
         self.own_head(folder);
+        self.own_index(folder);
         let name = c"config.worktree";
         if self.is_new(folder, name)
             && exists(folder, name)
@@ -140,6 +144,39 @@ impl Audit<'_> {
         }
         if let Err(error) = rustix::fs::symlinkat(TARGET, folder, name) {
             self.unseen(name, error);
+        }
+    }
+
+    /// What the remote has is settled by these: one that follows a branch would
+    /// say that of every commit on it.
+    pub(super) fn remote_refs(&mut self, folder: BorrowedFd<'_>) {
+        let mut names = Vec::new();
+        // From its beginning: it has been listed.
+        let Ok(again) = rustix::fs::openat(folder, c".", descent::folder_flags(), Mode::empty()) else { return };
+        let _ = descent::list(again.as_fd(), |name, kind| {
+            if kind == FileType::RegularFile && name != c"HEAD" {
+                names.push(name.to_owned());
+            }
+        });
+        for name in names.iter().filter(|name| self.is_new(folder, name)).cloned().collect::<Vec<_>>() {
+            if read_plain(folder, &name, 4096).is_ok_and(|text| text.starts_with(b"ref:")) {
+                self.quarantine(folder, &name, "commits would count as being on the remote".into());
+            }
+        }
+    }
+
+    /// Names in the index lead git to where it writes.
+    fn own_index(&mut self, folder: BorrowedFd<'_>) {
+        let name = c"index";
+        if !exists(folder, name) || !self.is_new(folder, name) {
+            return;
+        }
+        let why = match read_plain(folder, name, MAX_INDEX) {
+            Ok(text) => index::why_not(&text),
+            Err(why) => Some(why.into()),
+        };
+        if let Some(why) = why {
+            self.quarantine(folder, name, why);
         }
     }
 

@@ -14,6 +14,7 @@
 //! over. Loose objects are data and not listed unless they may have changed.
 
 mod folder;
+mod index;
 mod listing;
 mod pointer;
 mod quarantine;
@@ -241,7 +242,12 @@ impl Audit<'_> {
                 let odd: Vec<_> = odd.cloned().collect();
                 self.odd_files(folder, &odd, true);
             }
-            Place::Git { touched, .. } => self.odd_files(folder, &listing.odd, touched),
+            Place::Git { touched, .. } => {
+                self.odd_files(folder, &listing.odd, touched);
+                if self.path.starts_with(".git/refs/remotes") {
+                    self.remote_refs(folder);
+                }
+            }
             Place::Objects { touched, .. } | Place::Data { touched } => {
                 self.odd_files(folder, &listing.odd, touched);
                 if self.path.ends_with("objects/info") && self.path != Path::new(".git/objects/info") {

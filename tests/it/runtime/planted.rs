@@ -360,3 +360,32 @@ fn a_workspace_stays_the_repository_that_it_is() {
         }
     }
 }
+
+/// Git believes the names in an index, and what refs say of the remote.
+#[test]
+fn an_index_that_names_what_lies_outside_goes() {
+    for live in [true, false] {
+        let ground = Ground::of(Lab::new());
+        // Made outside with plain names of the same length, and changed byte by byte.
+        let scratch = ground.lab.repo.clone_to("scratch", &[]);
+        let blob = scratch.git(&["hash-object", "-w", "README"]);
+        scratch.git(&["update-index", "--add", "--cacheinfo", &format!("100644,{},AA/AA/AA/bashrc", blob.trim())]);
+        let mut index = fs::read(scratch.path.join(".git/index")).unwrap();
+        let at = index.windows(15).position(|part| part == b"AA/AA/AA/bashrc").unwrap();
+        index[at..at + 15].copy_from_slice(b"../../../bashrc");
+        ground.lab.dev.write(ground.repo.path.join("laid"), &index);
+        let lay = "cp laid .git/index; mkdir -p .git/refs/remotes/origin; echo 'ref: refs/heads/main' >.git/refs/remotes/origin/zz";
+        let git = ground.repo.path.join(".git");
+        if live {
+            let alive = Alive::start(&ground.lab, &ground.task, "");
+            ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-c", lay]).ok();
+            until("both are gone", || !git.join("index").exists() && !git.join("refs/remotes/origin/zz").exists());
+            alive.kill_owner().assert_gone();
+        } else {
+            let said = ground.inside(lay);
+            assert!(said.contains(".git/index was written inside and renamed"), "{said}");
+            assert!(said.contains("refs/remotes/origin/zz was written inside and renamed"), "{said}");
+        }
+        assert!(!git.join("index").exists());
+    }
+}

@@ -1,0 +1,103 @@
+//! The names in an index. Git believes them: `git restore .` writes to where one
+//! leads that holds `..`, or `.git`.
+
+use crate::git::check_entry_name;
+
+/// Bytes of an entry before its name: times, device, inode, mode, owner, size,
+/// object and flags (`gitformat-index(5)`).
+const FIXED: usize = 62;
+
+/// More flags follow.
+const EXTENDED: u16 = 0x4000;
+
+/// Why git should not use this index; `None` where it may. What git could not
+/// read it refuses by itself.
+pub(super) fn why_not(text: &[u8]) -> Option<String> {
+    let word = |at: usize| Some(u32::from_be_bytes(text.get(at..at + 4)?.try_into().ok()?));
+    let (version, count) = (word(4)?, word(8)?);
+    let mut at = 12;
+    let mut name: Vec<u8> = Vec::new();
+    for _ in 0..count {
+        let flags = u16::from_be_bytes(text.get(at + FIXED - 2..at + FIXED)?.try_into().ok()?);
+        let mut start = at + FIXED + if version >= 3 && flags & EXTENDED != 0 { 2 } else { 0 };
+        if version >= 4 {
+            let (cut, length) = varint(text.get(start..)?)?;
+            name.truncate(name.len().checked_sub(cut)?);
+            start += length;
+        } else {
+            name.clear();
+        }
+        let rest = text.get(start..)?;
+        let end = rest.iter().position(|byte| *byte == 0)?;
+        name.extend_from_slice(rest.get(..end)?);
+        // The folders of a sparse index end with a slash.
+        let path = name.strip_suffix(b"/").unwrap_or(&name);
+        if path.split(|byte| *byte == b'/').any(|part| check_entry_name(part, false).is_err()) {
+            return Some(format!("it names {}", String::from_utf8_lossy(&name).escape_debug()));
+        }
+        at = match version {
+            4.. => start + end + 1,
+            // Padded to eights, with at least one zero.
+            _ => at + ((start - at + end + 8) & !7),
+        };
+    }
+    None
+}
+
+/// The offset encoding of `gitformat-pack(5)`, and how long it is.
+fn varint(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut value = 0usize;
+    for (at, byte) in bytes.iter().enumerate().take(8) {
+        value = if at == 0 { 0 } else { value.checked_add(1)?.checked_mul(128)? };
+        value = value.checked_add(usize::from(byte & 0x7f)).filter(|_| at > 0 || value == 0)?;
+        if byte & 0x80 == 0 {
+            return Some((value, at + 1));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn index(version: &str, names: &[&str]) -> Vec<u8> {
+        let dir = tempfile::tempdir().unwrap();
+        let git = |words: &[&str]| {
+            let done = Command::new("git").arg("-C").arg(dir.path()).args(words).output().unwrap();
+            assert!(done.status.success(), "{words:?}");
+        };
+        git(&["init", "-q"]);
+        git(&["config", "index.version", version]);
+        for name in names {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        git(&["add", "-A"]);
+        git(&["update-index", "--skip-worktree", names[0]]);
+        std::fs::read(dir.path().join(".git/index")).unwrap()
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_seen_in_every_version() {
+        let long = format!("l/{}", "long".repeat(50));
+        let names = ["AA/AA/file", "a", "b/AAAA/config", "b/AAAA/hooks", "c.txt", &long, "z"];
+        for version in ["2", "3", "4"] {
+            let text = index(version, &names);
+            assert_eq!(why_not(&text), None, "version {version}");
+            for (from, to, seen) in [
+                ("AA/AA/file", "../../file", true),
+                ("b/AAAA/config", "b/.git/config", true),
+                ("c.txt", "d.txt", false),
+            ] {
+                let mut text = text.clone();
+                let at = memchr::memmem::find(&text, from.as_bytes()).unwrap();
+                text[at..at + to.len()].copy_from_slice(to.as_bytes());
+                assert_eq!(why_not(&text).is_some(), seen, "version {version}: {to}");
+            }
+        }
+        assert_eq!(why_not(b"DIRC"), None);
+    }
+}
