@@ -130,10 +130,11 @@ fn attributes_that_are_younger_than_the_files() {
         for (committed, lfs) in [(false, false), (true, false), (false, true)] {
             let (trip, mut repo) = with_text();
             if lfs {
-                // What is there is known to git, and stays as it is.
-                repo.age();
                 repo = repo.with_lfs();
                 repo.write(".gitattributes", "*.bin filter=lfs -text\n");
+                // Younger than the index, so that git reads it by these.
+                fs::remove_file(repo.path.join("raw.bin")).unwrap();
+                repo.write("raw.bin", b"\0\r\n\n");
             }
             repo.write("d/c.txt", text);
             repo.write("d/z.txt", "z\n");
