@@ -20,7 +20,7 @@ mod unnamed;
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
@@ -48,6 +48,11 @@ pub enum Durability {
     Flushed,
     /// Renamed only: losing it costs time.
     Cached,
+}
+
+/// The real path of a file or folder; the path as it is where there is none.
+pub fn canonical(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Creates a private folder (mode 0700) and everything above it.

@@ -1,25 +1,23 @@
-//! What every command starts from: environment, folders, configuration, and
-//! which store and task are meant.
+//! What every command starts from: environment, folders, configuration, flags,
+//! and which store is configured.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::fs::FileType;
 
-use super::contact::Contacts;
-use super::ledger::{self, Entry};
-use super::pin::{Pin, Pins};
+use super::report::ReportFile;
 use crate::clock::Clock;
 use crate::config::{PROJECT_FILES, Project, User};
 use crate::disk::{self, beneath::Beneath};
 use crate::env::Env;
 use crate::error::usage;
-use crate::identity::{StoreRef, Target, TaskRef};
+use crate::identity::StoreRef;
 use crate::paths::Paths;
-use crate::runtime::{self, Look, Runtimes};
 use crate::store::{AuthFiles, Host, Network, Proxies};
 use crate::ui::Ui;
 
@@ -30,7 +28,7 @@ const MAX_CONFIG: u64 = 1 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Where a report goes.
-    pub report: Option<super::report::ReportFile>,
+    pub report: Option<ReportFile>,
     /// `--store`.
     pub store: Option<StoreRef>,
     /// `--offline`.
@@ -61,42 +59,28 @@ pub struct Context {
     /// The user's configuration.
     pub user: User,
     /// What is settled about stores.
-    pub(super) contacts: Arc<Contacts>,
+    pub(crate) contacts: Arc<Contacts>,
 }
 
-/// What came of the runtimes whose owners were dead.
+/// What this invocation has settled about stores.
 #[derive(Debug, Default)]
-pub struct Reaped {
-    /// Receipts of those that were dealt with.
-    pub receipts: Vec<runtime::Receipt>,
-    /// How many could not be: something of them is left.
-    pub failures: usize,
+pub(crate) struct Contacts {
+    /// Stores that the command line names, besides `--store`.
+    pub(crate) named: Mutex<BTreeSet<String>>,
+    /// Stores to which the developer agreed with all that a project asks for.
+    pub(crate) agreed: Mutex<BTreeSet<String>>,
+    /// Folders of stores of which it was said who may write to them.
+    pub(crate) told: Mutex<BTreeSet<PathBuf>>,
 }
 
-/// A task of a store.
-#[derive(Clone, Debug)]
-pub(super) struct Located {
-    pub(super) store: StoreRef,
-    pub(super) target: Target,
-}
-
-impl Located {
-    /// As a command line names it from anywhere.
-    pub(super) fn reference(&self) -> String {
-        TaskRef { store: Some(self.store.clone()), target: self.target.clone() }.to_string()
-    }
-
-    /// A name for paths.
-    pub(super) fn slug(&self) -> String {
-        match &self.target {
-            Target::Task(task) => task.to_string(),
-            Target::Identity(digest) => format!("sha256-{}", digest.hex()),
-        }
+fn note(set: &Mutex<BTreeSet<String>>, store: &str) {
+    if let Ok(mut set) = set.lock() {
+        set.insert(store.to_owned());
     }
 }
 
 impl Context {
-    /// Reads the user's configuration and clears what dead commands left.
+    /// Reads the user's configuration.
     ///
     /// # Errors
     /// When the configuration is wrong, or envctl's folders cannot be used.
@@ -115,6 +99,16 @@ impl Context {
         Ok(Context { env, paths, clock, ui, options, cwd, user, contacts: Arc::default() })
     }
 
+    /// Notes a store that the developer named with this command.
+    pub(crate) fn note_named(&self, store: &StoreRef) {
+        note(&self.contacts.named, &store.to_string());
+    }
+
+    /// Notes a store that is part of what the developer agreed to.
+    pub(crate) fn note_agreed(&self, store: &str) {
+        note(&self.contacts.agreed, store);
+    }
+
     /// Asks whether to go on; `None` when there is nobody to ask.
     ///
     /// # Errors
@@ -127,44 +121,22 @@ impl Context {
         }
     }
 
-    /// The runtimes of this user.
-    pub fn runtimes(&self) -> Runtimes {
-        let ui = self.ui;
-        let path = self.env.path.clone();
-        let look = Look {
-            after: Arc::new(move |lease| super::tell::audit(ui, lease, path.as_deref())),
-            during: Arc::new(move |lease, stop| super::tell::watch(ui, lease, &stop)),
-        };
-        Runtimes::new(self.paths.clone(), self.env.path.clone(), look)
-    }
-
-    /// Finishes what dead owners left; a failure is told and stops nothing.
-    pub fn reap(&self) -> Reaped {
-        let (receipts, failures) = runtime::reap(&self.runtimes(), self.clock);
-        for receipt in &receipts {
-            self.ui.status("Reaped", &format!("the runtime of {} ({})", receipt.task, receipt.reason));
-            if let Some(why) = &receipt.uncleared {
-                self.ui.warn(why);
-            }
-            // It comes again until nothing is left.
-            if receipt.baseline {
-                ledger::append(self, &Entry::orphaned(self, receipt));
-            }
-        }
-        failures.iter().for_each(|error| self.ui.warn(&format!("{error:#}")));
-        Reaped { receipts, failures: failures.len() }
-    }
-
     /// The roots, checked and created.
-    pub(super) fn open_roots(&self) -> Result<()> {
+    pub(crate) fn open_roots(&self) -> Result<()> {
         [self.paths.data(), self.paths.cache(), self.paths.state()].into_iter().try_for_each(disk::open_root)
+    }
+
+    /// Where a log of its own may lie.
+    pub(crate) fn log_file(&self, name: &str) -> PathBuf {
+        let stamp = self.clock.now().strftime("%Y%m%dT%H%M%SZ");
+        self.paths.log(&format!("{name}-{stamp}-{}", rustix::process::getpid().as_raw_nonzero()))
     }
 
     /// The project file of a checkout.
     ///
     /// # Errors
     /// When it is wrong.
-    pub(super) fn project(&self, root: &Path) -> Result<Project> {
+    pub(crate) fn project(&self, root: &Path) -> Result<Project> {
         if !root.exists() {
             return Ok(Project::default());
         }
@@ -185,13 +157,13 @@ impl Context {
     }
 
     /// The root of the checkout that holds the working directory.
-    pub(super) fn checkout(&self) -> Option<PathBuf> {
+    pub(crate) fn checkout(&self) -> Option<PathBuf> {
         self.cwd.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned)
     }
 
     /// A folder that the developer named, by one name for all spellings; it need
     /// not exist.
-    pub(super) fn named(&self, folder: &Path) -> PathBuf {
+    pub(crate) fn named(&self, folder: &Path) -> PathBuf {
         let folder = self.cwd.join(folder);
         match (folder.parent().map(fs::canonicalize), folder.file_name()) {
             (Some(Ok(parent)), Some(name)) => parent.join(name),
@@ -205,7 +177,7 @@ impl Context {
     ///
     /// # Errors
     /// When what is configured is no store.
-    pub(super) fn configured_store(&self) -> Result<Option<StoreRef>> {
+    pub(crate) fn configured_store(&self) -> Result<Option<StoreRef>> {
         if let Some(store) = &self.options.store {
             return Ok(Some(store.clone().absolute(&self.cwd)));
         }
@@ -230,7 +202,7 @@ impl Context {
     ///
     /// # Errors
     /// [`crate::error::Kind::Usage`] when there is none.
-    pub(super) fn store(&self) -> Result<StoreRef> {
+    pub(crate) fn store(&self) -> Result<StoreRef> {
         self.configured_store()?.ok_or_else(|| {
             usage("no store is configured")
                 .hint("name it with --store oci:PATH, ENVCTL_STORE, or store = \"...\" in envctl.toml or config.toml")
@@ -239,7 +211,7 @@ impl Context {
     }
 
     /// How registries are reached.
-    pub(super) fn network(&self) -> Network {
+    pub(crate) fn network(&self) -> Network {
         let host = |(name, settings): (&String, &crate::config::Registry)| {
             let settings = settings.clone();
             let host = Host {
@@ -279,42 +251,6 @@ impl Context {
             auth: AuthFiles { files, path: env.path.clone() },
             offline: self.options.offline,
             notice: Arc::new(move |text| ui.status("Waiting", text)),
-        }
-    }
-
-    /// The pins of this machine.
-    pub(super) fn pins(&self) -> Pins {
-        Pins::new(self.paths.clone())
-    }
-
-    /// Which task a reference means.
-    ///
-    /// # Errors
-    /// When it names a store twice, or none is configured.
-    pub(super) fn locate(&self, reference: &TaskRef) -> Result<Located> {
-        let target = reference.target.clone();
-        if let Some(named) = &reference.store {
-            let store = named.clone().absolute(&self.cwd);
-            let flag = self.options.store.clone().map(|flag| flag.absolute(&self.cwd));
-            if flag.is_some_and(|flag| flag != store) {
-                return Err(usage(format!("{reference} and --store name different stores"))
-                    .hint("name one of them")
-                    .into());
-            }
-            self.note_named(&store);
-            return Ok(Located { store, target });
-        }
-        if let Some(store) = self.configured_store()? {
-            return Ok(Located { store, target });
-        }
-        // A task that was entered before is known by its name alone.
-        let pins: Vec<Pin> = self.pins().all()?.into_iter().filter(|pin| pin.slug == target.to_string()).collect();
-        match pins.as_slice() {
-            [pin] => Ok(Located { store: pin.store.parse()?, target }),
-            [] => Ok(Located { store: self.store()?, target }),
-            [first, ..] => Err(usage(format!("{target} was entered from several stores"))
-                .hint(format!("name one of them, such as {}:{target}", first.store))
-                .into()),
         }
     }
 }

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::Serialize;
 
-use super::context::Context;
-use super::ledger::{self, Entry};
+use super::ledger;
+use super::ledger::Entry;
 use crate::config::Cost;
+use crate::handoff::app::Context;
 use crate::quantity::human_duration;
 use crate::runtime::PeakOf;
 

@@ -14,10 +14,10 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::context::Context;
-use super::report::Report;
 use crate::digest::Digest;
 use crate::disk::lock;
+use crate::handoff::app::Context;
+use crate::handoff::report::Report;
 use crate::identity::Identity;
 use crate::paths::Paths;
 use crate::runtime::{Receipt, Usage};
@@ -87,14 +87,14 @@ pub struct Entry {
 
 impl Entry {
     /// What is left to tell of a runtime whose maker was killed.
-    pub(super) fn orphaned(ctx: &Context, receipt: &Receipt) -> Self {
+    pub(crate) fn orphaned(ctx: &Context, receipt: &Receipt) -> Self {
         let digest: Option<Digest> = receipt.identity.parse().ok();
         let identity = digest.and_then(|digest| ctx.pins().identity(&digest).ok().flatten());
         Self::of(receipt, Made::Unknown, identity.as_ref())
     }
 
     /// What a receipt tells of a runtime, and its identity.
-    pub(super) fn of(receipt: &Receipt, made_by: Made, identity: Option<&Identity>) -> Self {
+    pub(crate) fn of(receipt: &Receipt, made_by: Made, identity: Option<&Identity>) -> Self {
         Entry {
             schema: SCHEMA,
             lease: receipt.lease.clone(),
@@ -117,7 +117,7 @@ impl Entry {
     }
 
     /// With what a command knows of its own runtime.
-    pub(super) fn with(self, store: &str, exit_code: Option<u8>, report: &Report) -> Self {
+    pub(crate) fn with(self, store: &str, exit_code: Option<u8>, report: &Report) -> Self {
         let fetched = report.steps.iter().filter(|step| step.name.starts_with("fetch."));
         Entry {
             store: Some(store.to_owned()),
@@ -131,7 +131,7 @@ impl Entry {
 }
 
 /// Adds a line. A ledger that cannot be written stops nothing.
-pub(super) fn append(ctx: &Context, entry: &Entry) {
+pub(crate) fn append(ctx: &Context, entry: &Entry) {
     if let Err(error) = try_append(&ctx.paths, entry) {
         ctx.ui.detail(&format!("the ledger lacks this run: {error:#}"));
     }
@@ -172,18 +172,18 @@ fn open(paths: &Paths) -> Result<File> {
 
 /// What the ledger holds.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     /// Oldest first.
-    pub(super) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// Lines that cannot be read.
-    pub(super) skipped: usize,
+    pub(crate) skipped: usize,
 }
 
 /// Reads all lines that are there.
 ///
 /// # Errors
 /// When a file cannot be read.
-pub(super) fn read(paths: &Paths) -> Result<Ledger> {
+pub(crate) fn read(paths: &Paths) -> Result<Ledger> {
     let mut ledger = Ledger::default();
     for path in [paths.old_ledger(), paths.ledger()] {
         let context = || format!("cannot read {}", path.display());
@@ -213,7 +213,7 @@ fn read_lines(mut lines: impl BufRead, ledger: &mut Ledger) -> std::io::Result<(
 }
 
 #[cfg(test)]
-pub(super) fn sample(task: &str, wall_ms: Option<u64>) -> Entry {
+pub(crate) fn sample(task: &str, wall_ms: Option<u64>) -> Entry {
     Entry {
         schema: SCHEMA,
         lease: "0123456789ab".into(),

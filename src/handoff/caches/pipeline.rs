@@ -5,100 +5,33 @@
 //! Lock order: the shared lock that keeps entries from being removed, then that
 //! of one entry, or that of the places in a workspace.
 
-mod afterwards;
-mod place;
-mod seal;
-mod tend;
-mod travel;
-mod verbs;
-mod verify;
-mod wanted;
-
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use serde::Serialize;
 
-use super::asks::Checkout;
-use super::context::Context;
-use super::fetch::{self, Mapped};
-use super::plan::Part;
-use super::report::Report;
-use super::resolve::Resolved;
-use super::source::Source;
-use super::start::canonical;
-use crate::cache::{Holder, Record, Scope, Trees};
+use super::state::{Arrived, Caches, scopes, trees, waiting};
+use super::wanted::{Basis, Wanted, wanted};
+use super::{place, seal, travel, wanted};
+use crate::cache::{Record, Trees};
 use crate::config::Project;
-use crate::digest::Digest;
-use crate::disk;
-use crate::disk::lock::{FileLock, SharedLock};
+use crate::disk::canonical;
+use crate::disk::lock::FileLock;
+use crate::handoff::app::Context;
+use crate::handoff::fetch::Part;
+use crate::handoff::report::{CacheState, Found, Report};
+use crate::handoff::task::{Resolved, Source};
+use crate::handoff::{fetch, runtimes, task};
 use crate::image::{Image, Pulled};
-use crate::runtime::{Access, TreeMount};
-
-pub(super) use afterwards::{flush, given, note_given};
-pub(super) use place::forget_materialized;
-pub use tend::Tended;
-pub(super) use tend::{Rules, configured, make_room, tend};
-pub(super) use travel::{Arrived, early, identity_caches, push};
-pub use verbs::{
-    CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, cache_diff, cache_key, cache_why, caches, promote,
-    prune,
-};
-pub use verify::{Verified, verify_caches};
-pub(super) use wanted::{Basis, Wanted, wanted};
-
-/// How an entry came to be here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Found {
-    /// It was here.
-    Hit,
-    /// A store had it.
-    Fetched,
-    /// Its setup ran.
-    Sealed,
-    /// Its setup failed, or could not be run: it is not there.
-    Missing,
-}
-
-/// One cache of a runtime, for the report.
-#[derive(Clone, Debug, Serialize)]
-pub struct CacheState {
-    /// Its name.
-    pub name: String,
-    /// Its key.
-    pub key: Digest,
-    /// How it came to be here.
-    pub found: Found,
-    /// `task` or `project`: in whose trust it was sealed.
-    pub scope: Option<&'static str>,
-    /// Digest of its content.
-    pub digest: Option<Digest>,
-}
-
-/// The caches of one runtime.
-pub(super) struct Caches<'a> {
-    ctx: &'a Context,
-    resolved: &'a Resolved,
-    project: &'a Project,
-    pulled: &'a Pulled,
-    workspace: &'a Path,
-    trees: Trees,
-    holder: Mapped,
-    wanted: Vec<Wanted>,
-    found: Vec<Option<(Record, Found)>>,
-    /// What arrived with the image.
-    early: Vec<travel::Arrived>,
-}
+use crate::runtime::TreeMount;
 
 /// What a runtime is given.
-pub(super) struct Hydrated {
-    pub(super) mounts: Vec<TreeMount>,
+pub(crate) struct Hydrated {
+    pub(crate) mounts: Vec<TreeMount>,
     /// Folders of the workspace that are to be made, outermost first.
-    pub(super) made: Vec<PathBuf>,
-    pub(super) records: Vec<Record>,
+    pub(crate) made: Vec<PathBuf>,
+    pub(crate) records: Vec<Record>,
     /// Keeps those folders where they are until the lease is written.
-    pub(super) places: Option<FileLock>,
+    pub(crate) places: Option<FileLock>,
 }
 
 impl<'a> Caches<'a> {
@@ -106,7 +39,7 @@ impl<'a> Caches<'a> {
     ///
     /// # Errors
     /// When the boot is not known.
-    pub(super) fn new(
+    pub(crate) fn new(
         ctx: &'a Context,
         resolved: &'a Resolved,
         pulled: &'a Pulled,
@@ -126,7 +59,7 @@ impl<'a> Caches<'a> {
         wanted: Vec<Wanted>,
     ) -> Result<Self> {
         let found = wanted.iter().map(|_| None).collect();
-        let holder = fetch::holder(ctx, &pulled.user);
+        let holder = runtimes::holder(ctx, &pulled.user);
         let trees = trees(ctx, &holder)?;
         Ok(Caches { ctx, resolved, project, pulled, workspace, trees, holder, wanted, found, early: Vec::new() })
     }
@@ -135,7 +68,7 @@ impl<'a> Caches<'a> {
     ///
     /// # Errors
     /// When the boot is not known.
-    pub(super) fn of_identity(
+    pub(crate) fn of_identity(
         ctx: &'a Context,
         resolved: &'a Resolved,
         pulled: &'a Pulled,
@@ -145,26 +78,22 @@ impl<'a> Caches<'a> {
     }
 
     /// What has come with the image already.
-    pub(super) fn have_come(&mut self, early: Vec<travel::Arrived>) {
+    pub(crate) fn have_come(&mut self, early: Vec<Arrived>) {
         self.early = early;
     }
 
     /// What is here after a fetch, and the names of what is not.
-    pub(super) fn brought(&self) -> (Vec<Record>, Vec<String>) {
+    pub(crate) fn brought(&self) -> (Vec<Record>, Vec<String>) {
         let here = self.found.iter().flatten().map(|(record, _)| record.clone()).collect();
         let missing = self.wanted.iter().zip(&self.found).filter(|(_, found)| found.is_none());
         (here, missing.map(|(wanted, _)| wanted.name.clone()).collect())
-    }
-
-    fn scopes(&self) -> [Scope; 2] {
-        scopes(self.resolved)
     }
 
     fn ground(&self) -> place::Ground<'a> {
         place::Ground {
             workspace: self.workspace,
             workdir: self.resolved.identity.workdir.as_str(),
-            mirror: super::hydrate::mirror(self.ctx, self.resolved).objects(),
+            mirror: task::mirror(self.ctx, self.resolved).objects(),
             paths: &self.ctx.paths,
         }
     }
@@ -202,7 +131,7 @@ impl<'a> Caches<'a> {
     /// # Errors
     /// When a disk is full, or another part has failed. What the store does not
     /// have, or has damaged, is made instead.
-    pub(super) fn fetch(&mut self, source: &Source<'_>, report: &mut Report) -> Result<()> {
+    pub(crate) fn fetch(&mut self, source: &Source<'_>, report: &mut Report) -> Result<()> {
         if self.wanted.is_empty() {
             return Ok(());
         }
@@ -234,7 +163,7 @@ impl<'a> Caches<'a> {
     ///
     /// # Errors
     /// When the person interrupts it.
-    pub(super) fn seal(&mut self, image: &Image, report: &mut Report) -> Result<()> {
+    pub(crate) fn seal(&mut self, image: &Image, report: &mut Report) -> Result<()> {
         if self.wanted.is_empty() {
             return Ok(());
         }
@@ -253,7 +182,7 @@ impl<'a> Caches<'a> {
     ///
     /// # Errors
     /// When the workspace cannot be changed.
-    pub(super) fn hydrate(mut self, materialize: bool, report: &mut Report) -> Result<Hydrated> {
+    pub(crate) fn hydrate(mut self, materialize: bool, report: &mut Report) -> Result<Hydrated> {
         let mut hydrated = Hydrated { mounts: Vec::new(), made: Vec::new(), records: Vec::new(), places: None };
         if self.wanted.is_empty() {
             return Ok(hydrated);
@@ -318,7 +247,7 @@ impl<'a> Caches<'a> {
 ///
 /// # Errors
 /// When the store does not answer.
-pub(super) fn parts(
+pub(crate) fn parts(
     ctx: &Context,
     resolved: &Resolved,
     workspace: Option<&Path>,
@@ -329,7 +258,7 @@ pub(super) fn parts(
         None => wanted::of_identity(&resolved.identity),
     };
     let user = fetch::local_user(ctx, &resolved.identity.toolchain.image.digest)?;
-    let trees = user.map(|user| trees(ctx, &fetch::holder(ctx, &user))).transpose()?;
+    let trees = user.map(|user| trees(ctx, &runtimes::holder(ctx, &user))).transpose()?;
     let mut parts = Vec::new();
     for wanted in wanted {
         let scopes = scopes(resolved);
@@ -344,37 +273,3 @@ pub(super) fn parts(
     }
     Ok(parts)
 }
-
-/// The trees of a mapping.
-pub(super) fn trees(ctx: &Context, holder: &dyn Holder) -> Result<Trees> {
-    Ok(Trees::new(ctx.paths.trees(&holder.key()), ctx.paths.cache().to_owned(), disk::boot_id()?))
-}
-
-/// In whose trust a task's entries may have been sealed, nearest first.
-pub(super) fn scopes(resolved: &Resolved) -> [Scope; 2] {
-    // Each run of a checkout is an identity of its own; a space is in no task ID.
-    // Any folder may say that it has the same remote.
-    let checkout = |checkout: &Checkout| {
-        format!("checkout of {} {}", resolved.identity.repo.url.key(), Digest::of(checkout.folder.as_bytes()).hex())
-    };
-    let task = resolved.local.as_ref().map_or_else(|| resolved.task.slug(), checkout);
-    scopes_of(&resolved.task.store.to_string(), &task)
-}
-
-pub(super) fn scopes_of(store: &str, task: &str) -> [Scope; 2] {
-    [Scope::Task(format!("{store}:{task}")), Scope::Project(store.to_owned())]
-}
-
-/// Keeps entries from being removed, until it is dropped.
-pub(super) fn keep(ctx: &Context) -> Result<SharedLock> {
-    SharedLock::acquire(&ctx.paths.cache_lock("trees"), || {
-        ctx.ui.status("Waiting", "another envctl removes old cache entries");
-    })
-}
-
-fn waiting(ctx: &Context, name: &str) {
-    ctx.ui.status("Waiting", &format!("another envctl is making the cache {name}"));
-}
-
-/// How a tree that is only looked at is used.
-const DATA: Access = Access::Overlay;

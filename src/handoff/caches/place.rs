@@ -13,7 +13,6 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Resolve
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::super::context::Context;
 use super::wanted::Wanted;
 use crate::archive;
 use crate::cache::{Holder, Record};
@@ -22,6 +21,7 @@ use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
 use crate::disk::{self, Durability, remove};
 use crate::error::failure;
+use crate::handoff::app::Context;
 use crate::paths::Paths;
 use crate::runtime::{Access, Place};
 
@@ -50,7 +50,7 @@ struct Copied {
 }
 
 /// The place in the runtime's words.
-pub(super) fn inside(spot: &Spot) -> Place {
+pub(crate) fn inside(spot: &Spot) -> Place {
     match spot {
         Spot::Workspace(path) => Place::Workspace(path.clone()),
         Spot::Home(path) => Place::Home(path.clone()),
@@ -58,27 +58,27 @@ pub(super) fn inside(spot: &Spot) -> Place {
     }
 }
 
-pub(super) fn is_in_workspace(spots: &[(Spot, Access)]) -> bool {
+pub(crate) fn is_in_workspace(spots: &[(Spot, Access)]) -> bool {
     matches!(spots.first(), Some((Spot::Workspace(_), _)))
 }
 
 /// What trees must not cover.
-pub(super) struct Ground<'a> {
+pub(crate) struct Ground<'a> {
     /// The workspace outside.
-    pub(super) workspace: &'a Path,
+    pub(crate) workspace: &'a Path,
     /// Where it is inside.
-    pub(super) workdir: &'a str,
+    pub(crate) workdir: &'a str,
     /// The objects that it borrows, at the path that they have on both sides.
-    pub(super) mirror: PathBuf,
+    pub(crate) mirror: PathBuf,
     /// Where envctl lies.
-    pub(super) paths: &'a Paths,
+    pub(crate) paths: &'a Paths,
 }
 
 /// Why a tree cannot appear at a place; `None` when it can. Nothing is changed.
 ///
 /// # Errors
 /// When the workspace cannot be read.
-pub(super) fn obstacle(ground: &Ground<'_>, spot: &Spot) -> Result<Option<&'static str>> {
+pub(crate) fn obstacle(ground: &Ground<'_>, spot: &Spot) -> Result<Option<&'static str>> {
     let (workspace, path) = match spot {
         Spot::Workspace(path) => (ground.workspace, path),
         Spot::Home(_) => return Ok(None),
@@ -111,7 +111,7 @@ pub(super) fn obstacle(ground: &Ground<'_>, spot: &Spot) -> Result<Option<&'stat
 ///
 /// # Errors
 /// As [`obstacle`].
-pub(super) fn tell_obstacle(ctx: &Context, ground: &Ground<'_>, wanted: &Wanted, spot: &Spot) -> Result<bool> {
+pub(crate) fn tell_obstacle(ctx: &Context, ground: &Ground<'_>, wanted: &Wanted, spot: &Spot) -> Result<bool> {
     let why = obstacle(ground, spot)?;
     if let Some(why) = why {
         ctx.ui.warn(&format!("the cache {} is left out: {spot} {why}", wanted.name));
@@ -121,17 +121,17 @@ pub(super) fn tell_obstacle(ctx: &Context, ground: &Ground<'_>, wanted: &Wanted,
 
 /// The other runtimes that are live in a workspace. Looked for under the lock
 /// on its places, so that none begins meanwhile.
-pub(super) struct Neighbours {
+pub(crate) struct Neighbours {
     /// The task of one of them.
     task: Option<String>,
     /// The folders that were made for their trees.
-    pub(super) made: Vec<PathBuf>,
+    pub(crate) made: Vec<PathBuf>,
 }
 
 impl Neighbours {
     /// # Errors
     /// When the state cannot be read.
-    pub(super) fn of(ctx: &Context, workspace: &Path) -> Result<Self> {
+    pub(crate) fn of(ctx: &Context, workspace: &Path) -> Result<Self> {
         let leases = ctx.runtimes().live()?.into_iter().filter(|lease| lease.workspace == workspace);
         let mut found = Neighbours { task: None, made: Vec::new() };
         for lease in leases {
@@ -147,7 +147,7 @@ impl Neighbours {
 ///
 /// # Errors
 /// When the workspace cannot be read.
-pub(super) fn missing(
+pub(crate) fn missing(
     ctx: &Context,
     ground: &Ground<'_>,
     wanted: &Wanted,
@@ -212,7 +212,7 @@ fn holding<'a>(workspace: &Path, path: &'a str) -> Result<(OwnedFd, &'a str)> {
 ///
 /// # Errors
 /// When it cannot be copied; nothing half-made stays at its place then.
-pub(super) fn materialize(
+pub(crate) fn materialize(
     ctx: &Context,
     ground: &Ground<'_>,
     wanted: &Wanted,
@@ -287,7 +287,7 @@ fn set_aside(ctx: &Context, workspace: &Path, old: &Copied) -> Result<()> {
 }
 
 /// The paths of a workspace that are copies: derived, and nobody's work.
-pub(in crate::handoff) fn forget_materialized(paths: &Paths, workspace: &Path) -> Vec<String> {
+pub(crate) fn forget_materialized(paths: &Paths, workspace: &Path) -> Vec<String> {
     copied(paths, workspace).into_iter().map(|copy| copy.path).collect()
 }
 

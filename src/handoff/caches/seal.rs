@@ -11,14 +11,16 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use super::super::start::{self, RuntimeOptions};
 use super::place;
-use super::{Caches, waiting};
+use super::state::{Caches, waiting};
 use crate::cache::{Origin, Record, Sealed, Trees};
 use crate::config::SetupNetwork;
 use crate::crash;
 use crate::disk;
 use crate::error::failure;
+use crate::handoff::app::Context;
+use crate::handoff::runtimes;
+use crate::handoff::runtimes::RuntimeOptions;
 use crate::image::Image;
 use crate::quantity::{human_duration, parse_duration};
 use crate::runtime::{self, Access, Network, Outcome, Sandbox, Session, TreeMount};
@@ -37,7 +39,7 @@ const TAIL_BYTES: u64 = 16 << 10;
 ///
 /// # Errors
 /// When it was interrupted, or the cache cannot be written.
-pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<Option<Record>> {
+pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<Option<Record>> {
     let (ctx, wanted) = (caches.ctx, &caches.wanted[index]);
     let (Some(entry), Some(components)) = (&wanted.entry, &wanted.components) else { return Ok(None) };
     let _lock = caches.trees.lock(&wanted.key, || waiting(ctx, &wanted.name))?;
@@ -71,7 +73,8 @@ pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     ctx.ui.status("Sealing", &format!("the cache {}: {} (network: {network})", wanted.name, in_a_line(&entry.setup)));
     let draft = caches.trees.draft()?;
     let options = RuntimeOptions { network: Some(network), no_secrets: true, ..RuntimeOptions::default() };
-    let mut spec = start::spec(ctx, caches.resolved, image, caches.pulled, caches.workspace, caches.project, &options)?;
+    let mut spec =
+        runtimes::spec(ctx, caches.resolved, image, caches.pulled, caches.workspace, caches.project, &options)?;
     (spec.ports, spec.secrets, spec.services) = (Vec::new(), Vec::new(), Vec::new());
     spec.env.extend(entry.env.clone());
     spec.rootfs.workspace_stays = true;
@@ -113,7 +116,7 @@ pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     crash::point("seal.started");
     let outcome = sandbox.run(&session)?;
     let receipt = sandbox.reset(ctx.clock, "sealed")?;
-    super::super::tell::check_baseline(&receipt)?;
+    runtimes::check_baseline(&receipt)?;
     match outcome {
         Outcome::Exited(0) => {}
         Outcome::Exited(130 | 143) | Outcome::Lost => {
@@ -155,7 +158,7 @@ fn in_a_line(command: &str) -> String {
 }
 
 /// Shows the end of what a failed setup printed.
-fn tell_failure(ctx: &super::Context, name: &str, outcome: &Outcome, path: &Path, log: &mut std::fs::File) {
+fn tell_failure(ctx: &Context, name: &str, outcome: &Outcome, path: &Path, log: &mut std::fs::File) {
     let how = match outcome {
         Outcome::NotStarted { program, errno } => {
             let why = std::io::Error::from_raw_os_error(*errno);

@@ -14,26 +14,27 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::super::context::Context;
-use super::super::fetch::{self, Mapped};
 use crate::cache::{Record, Trees};
 use crate::digest::Digest;
 use crate::disk::{self, lock};
+use crate::handoff::app::Context;
+use crate::handoff::runtimes;
+use crate::handoff::runtimes::Mapped;
 use crate::image::{Layers, Metadata};
 
 /// What is kept of what nobody needs.
 #[derive(Clone, Debug, Default)]
-pub(in crate::handoff) struct Rules {
+pub(crate) struct Rules {
     /// Unused for longer goes.
-    pub(in crate::handoff) max_age: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
     /// The rest may hold this many bytes together; what was not used longest goes.
-    pub(in crate::handoff) max_size: Option<u64>,
+    pub(crate) max_size: Option<u64>,
     /// This many bytes, and a thousandth of the inodes, stay free.
-    pub(in crate::handoff) min_free: u64,
+    pub(crate) min_free: u64,
     /// Only entries whose key begins so.
-    pub(in crate::handoff) key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Say, and do nothing.
-    pub(in crate::handoff) dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 /// Something of the caches.
@@ -54,12 +55,12 @@ pub struct Tended {
 }
 
 /// Somebody who may read and remove every file of this user's caches.
-pub(super) fn anybody(ctx: &Context) -> Mapped {
-    fetch::holder(ctx, &crate::image::User::root())
+pub(crate) fn anybody(ctx: &Context) -> Mapped {
+    runtimes::holder(ctx, &crate::image::User::root())
 }
 
 /// The trees of every mapping.
-pub(super) fn all_trees(ctx: &Context) -> Result<Vec<Trees>> {
+pub(crate) fn all_trees(ctx: &Context) -> Result<Vec<Trees>> {
     let boot = disk::boot_id()?;
     let folders = fs::read_dir(ctx.paths.all_trees()).into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = folders.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
@@ -68,7 +69,7 @@ pub(super) fn all_trees(ctx: &Context) -> Result<Vec<Trees>> {
 }
 
 /// The layers of every mapping, and where they lie.
-pub(super) fn all_layers(ctx: &Context) -> Result<Vec<Layers>> {
+pub(crate) fn all_layers(ctx: &Context) -> Result<Vec<Layers>> {
     let boot = disk::boot_id()?;
     let folders = fs::read_dir(ctx.paths.all_layers()).into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = folders.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
@@ -77,7 +78,7 @@ pub(super) fn all_layers(ctx: &Context) -> Result<Vec<Layers>> {
 }
 
 /// What must stay, and for whose sake.
-pub(super) struct Needed {
+pub(crate) struct Needed {
     /// Trees under live runtimes.
     leased: BTreeSet<PathBuf>,
     /// Keys of entries that a workspace was last given, in whichever scope they
@@ -88,7 +89,7 @@ pub(super) struct Needed {
 }
 
 impl Needed {
-    pub(super) fn look(ctx: &Context) -> Result<Self> {
+    pub(crate) fn look(ctx: &Context) -> Result<Self> {
         let live = ctx.runtimes().live()?;
         let pins = ctx.pins().all()?;
         let mut images = BTreeSet::new();
@@ -114,7 +115,7 @@ impl Needed {
     }
 
     /// `lease` or `workspace`.
-    pub(super) fn why(&self, tree: &Path) -> Option<&'static str> {
+    pub(crate) fn why(&self, tree: &Path) -> Option<&'static str> {
         if self.leased.contains(tree) {
             return Some("lease");
         }
@@ -144,7 +145,7 @@ struct Candidate<'a> {
 ///
 /// # Errors
 /// When something cannot be looked at.
-pub(in crate::handoff) fn tend(ctx: &Context, rules: &Rules, wait: bool) -> Result<Option<Vec<Tended>>> {
+pub(crate) fn tend(ctx: &Context, rules: &Rules, wait: bool) -> Result<Option<Vec<Tended>>> {
     let path = ctx.paths.cache_lock("trees");
     let _lock = if wait {
         lock::FileLock::acquire(&path, || ctx.ui.status("Waiting", "another envctl is starting a runtime"))?
@@ -248,13 +249,13 @@ fn candidates<'a>(
 }
 
 /// What the user's configuration says, for collections that nobody asked for.
-pub(in crate::handoff) fn configured(ctx: &Context) -> Rules {
+pub(crate) fn configured(ctx: &Context) -> Rules {
     let (max_size, min_free) = ctx.user.cache_sizes();
     Rules { max_age: Some(ctx.user.max_cache_age()), max_size, min_free, key: None, dry_run: false }
 }
 
 /// Makes room before much is written, where the disk is nearly full.
-pub(in crate::handoff) fn make_room(ctx: &Context) {
+pub(crate) fn make_room(ctx: &Context) {
     let rules = Rules { max_age: None, max_size: None, ..configured(ctx) };
     let tight = disk::free_space(ctx.paths.cache()).is_ok_and(|(free, inodes)| free < rules.min_free || inodes < 4096);
     if tight

@@ -8,17 +8,18 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::context::Context;
-use super::super::fetch;
-use super::super::resolve::Resolved;
-use super::super::source::{Source, is_stopped};
-use super::{Basis, Caches, Wanted, scopes, scopes_of, trees, wanted};
-use crate::archive::{Owned, Packed, Summary};
-use crate::cache::{Components, Draft, Holder, Origin, Record, Scope, Sealed, Trees};
+use super::state::{Arrived, Caches, keep, scopes, scopes_of, trees};
+use super::wanted::{Basis, Wanted, wanted};
+use crate::archive::{Packed, Summary};
+use crate::cache::{Components, Holder, Origin, Record, Scope, Sealed, Trees};
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk::{self, scratch::Scratch};
 use crate::error::{Kind, failure, integrity, kind_of};
+use crate::handoff::app::Context;
+use crate::handoff::parallel::each;
+use crate::handoff::task::{Resolved, Source, is_stopped};
+use crate::handoff::{fetch, runtimes};
 use crate::identity::{Cache, StoreRef};
 use crate::oci::{Descriptor, media};
 use crate::store::{Store, TreeArtifact, read_tree, write_tree};
@@ -64,7 +65,7 @@ impl Document {
 /// # Errors
 /// When the disk is full, or another part has failed. A fixture that does not
 /// match its digest: nothing else could take its place.
-pub(super) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) -> Result<Option<(Record, u64)>> {
+pub(crate) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) -> Result<Option<(Record, u64)>> {
     let key = caches.wanted[index].key;
     if let Some(at) = caches.early.iter().position(|arrived| arrived.key == key) {
         let arrived = caches.early.swap_remove(at);
@@ -166,20 +167,9 @@ fn fixture_from(
     settle(caches, download(source, &caches.trees, store, &artifact, record, expected)?)
 }
 
-/// Content that has arrived, and whose owners are not settled yet: who the
-/// image's user is may not be known.
-pub(in crate::handoff) struct Arrived {
-    key: Digest,
-    draft: Draft,
-    owned: Vec<Vec<Owned>>,
-    record: Record,
-    expected: Option<Summary>,
-    bytes: u64,
-}
-
 /// Brings the caches that an identity names, while its image is pulled. What
 /// cannot be had is left for later.
-pub(in crate::handoff) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<Arrived> {
+pub(crate) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<Arrived> {
     let ctx = source.ctx;
     // Whose they are decides where they lie, and here that is not known.
     if ctx.options.offline
@@ -198,7 +188,7 @@ pub(in crate::handoff) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec
         }
         Ok(None)
     };
-    let brought = super::super::parallel::each(&resolved.identity.caches, bring);
+    let brought = each(&resolved.identity.caches, bring);
     brought.into_iter().flatten().filter_map(|one| one.ok().flatten()).collect()
 }
 
@@ -272,7 +262,7 @@ fn check_space(ctx: &Context, needed: u64, name: &str) -> Result<()> {
 ///
 /// # Errors
 /// When an input cannot be read.
-pub(in crate::handoff) fn identity_caches(
+pub(crate) fn identity_caches(
     ctx: &Context,
     project: &Project,
     basis: &Basis,
@@ -283,7 +273,7 @@ pub(in crate::handoff) fn identity_caches(
     let wanted = wanted(ctx, project, basis, root);
     let (mut caches, mut records) = (Vec::new(), Vec::new());
     let here = if wanted.is_empty() { None } else { fetch::local_user(ctx, &basis.image)? };
-    let trees = here.map(|user| trees(ctx, &fetch::holder(ctx, &user))).transpose()?;
+    let trees = here.map(|user| trees(ctx, &runtimes::holder(ctx, &user))).transpose()?;
     for wanted in wanted.iter().filter(|wanted| wanted.fixture.is_none()) {
         let scopes = scopes_of(&store.to_string(), task);
         let record = trees.as_ref().and_then(|trees| scopes.iter().find_map(|scope| trees.get(&wanted.key, scope)));
@@ -300,17 +290,12 @@ pub(in crate::handoff) fn identity_caches(
 /// # Errors
 /// When the store cannot be written; [`Kind::Integrity`] when an entry is no
 /// longer what was sealed.
-pub(in crate::handoff) fn push(
-    ctx: &Context,
-    store: &dyn Store,
-    image: &Digest,
-    records: &[Record],
-) -> Result<(usize, u64)> {
+pub(crate) fn push(ctx: &Context, store: &dyn Store, image: &Digest, records: &[Record]) -> Result<(usize, u64)> {
     let (mut count, mut bytes) = (0, 0);
     let Some(user) = fetch::local_user(ctx, image)? else { return Ok((0, 0)) };
-    let holder = fetch::holder(ctx, &user);
+    let holder = runtimes::holder(ctx, &user);
     let trees = trees(ctx, &holder)?;
-    let _lock = super::keep(ctx)?;
+    let _lock = keep(ctx)?;
     // Some may just have been removed.
     for record in records.iter().filter(|record| trees.get(&record.key, &record.scope).is_some()) {
         let tag = record.scope.tag(&record.key);
@@ -359,7 +344,7 @@ fn layer(packed: &Packed) -> Descriptor {
 ///
 /// # Errors
 /// When the store does not answer.
-pub(super) fn size(store: &dyn Store, wanted: &Wanted, scopes: &[Scope]) -> Result<Option<u64>> {
+pub(crate) fn size(store: &dyn Store, wanted: &Wanted, scopes: &[Scope]) -> Result<Option<u64>> {
     let of = |artifact: TreeArtifact| artifact.layers.iter().map(|layer| layer.size).sum();
     if let Some(fixture) = &wanted.fixture {
         // Another store is asked only by an enter, after an approval.

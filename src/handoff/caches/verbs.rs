@@ -9,17 +9,18 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::super::context::Context;
-use super::super::fetch;
-use super::super::resolve::{Resolved, resolve};
-use super::super::source::Source;
-use super::tend::{Needed, Rules, all_trees, configured, tend};
-use super::{Basis, Tended, push, scopes, wanted};
+use super::state::{scopes, trees, waiting};
+use super::tend::{Needed, Rules, Tended, all_trees, configured, tend};
+use super::travel::push;
+use super::wanted::{Basis, Wanted, wanted};
 use crate::archive;
 use crate::cache::{Components, Record, Trees};
 use crate::digest::Digest;
 use crate::disk::lock::FileLock;
 use crate::error::{Kind, kind_of, not_found, usage};
+use crate::handoff::app::Context;
+use crate::handoff::task::{Resolved, Source, resolve};
+use crate::handoff::{fetch, runtimes};
 use crate::identity::TaskRef;
 use crate::store::Access;
 
@@ -105,8 +106,8 @@ pub fn cache_key(ctx: &Context, task: Option<&TaskRef>) -> Result<Vec<KeyRow>> {
     let (resolved, workspace) = workspace_of(ctx, task)?;
     let project = ctx.project(&workspace)?;
     let user = fetch::local_user(ctx, &resolved.identity.toolchain.image.digest)?;
-    let trees = user.map(|user| super::trees(ctx, &fetch::holder(ctx, &user))).transpose()?;
-    let row = |wanted: super::Wanted| {
+    let trees = user.map(|user| trees(ctx, &runtimes::holder(ctx, &user))).transpose()?;
+    let row = |wanted: Wanted| {
         let find = |trees: &Trees| scopes(&resolved).iter().find_map(|scope| trees.get(&wanted.key, scope));
         let here = trees.as_ref().and_then(find).map(|record| record.scope.kind());
         KeyRow { components: lines(&wanted), name: wanted.name, key: wanted.key, here }
@@ -114,7 +115,7 @@ pub fn cache_key(ctx: &Context, task: Option<&TaskRef>) -> Result<Vec<KeyRow>> {
     Ok(wanted(ctx, &project, &Basis::of(&resolved.identity), &workspace).into_iter().map(row).collect())
 }
 
-fn lines(wanted: &super::Wanted) -> Vec<(String, String)> {
+fn lines(wanted: &Wanted) -> Vec<(String, String)> {
     wanted.components.as_ref().map(Components::lines).unwrap_or_default()
 }
 
@@ -309,8 +310,8 @@ pub fn promote(ctx: &Context, task: &TaskRef, names: &[String]) -> Result<Promot
     }
     let image = resolved.identity.toolchain.image.digest;
     let user = fetch::local_user(ctx, &image)?.ok_or_else(|| not_found("the task's image is not here"))?;
-    let holder = fetch::holder(ctx, &user);
-    let trees = super::trees(ctx, &holder)?;
+    let holder = runtimes::holder(ctx, &user);
+    let trees = trees(ctx, &holder)?;
     let [own, everybody] = scopes(&resolved);
     let (mut rows, mut records) = (Vec::new(), Vec::new());
     for wanted in all.into_iter().filter(|wanted| wanted.fixture.is_none()) {
@@ -323,7 +324,7 @@ pub fn promote(ctx: &Context, task: &TaskRef, names: &[String]) -> Result<Promot
         })?;
         let record = match (trees.get(&wanted.key, &own), trees.get(&wanted.key, &everybody)) {
             (Some(record), _) => {
-                let _lock = trees.lock(&wanted.key, || super::waiting(ctx, &wanted.name))?;
+                let _lock = trees.lock(&wanted.key, || waiting(ctx, &wanted.name))?;
                 trees.promote(&record, everybody.clone(), &holder)?
             }
             (None, Some(record)) => record,

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::super::context::Context;
-use super::keep;
+use super::state::keep;
 use super::tend::{all_layers, all_trees, anybody};
 use crate::cache::Record;
 use crate::digest::Digest;
 use crate::disk::lock::FileLock;
 use crate::error::{Fault, integrity};
+use crate::handoff::app::Context;
 
 /// What became of one look at an entry or a layer.
 #[derive(Clone, Debug, Serialize)]

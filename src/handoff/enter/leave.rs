@@ -3,19 +3,17 @@
 
 use anyhow::Result;
 
-use super::context::Context;
-use super::place::Place;
-use super::publish::{PublishOptions, publish};
-use super::reset::renew_workspace;
-use super::resolve::Resolved;
-use super::source::Source;
-use super::unsaved::unsaved;
 use crate::error::kind_of;
+use crate::handoff::app::Context;
+use crate::handoff::publish::{PublishOptions, publish};
+use crate::handoff::task::{Resolved, Source};
+use crate::handoff::upkeep::renew_workspace;
+use crate::handoff::workspaces::{Place, unsaved};
 use crate::identity::{Handoff, Status, Target};
 
 /// Asks what is to become of changes, where there are some and somebody can be
 /// asked.
-pub(super) fn offer(ctx: &Context, resolved: &Resolved, place: &Place) {
+pub(crate) fn offer(ctx: &Context, resolved: &Resolved, place: &Place) {
     if !ctx.options.interactive || ctx.options.yes || ctx.ui.is_json() {
         return;
     }

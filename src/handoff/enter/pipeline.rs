@@ -4,21 +4,18 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::caches::{self, Caches};
-use super::context::Context;
-use super::hydrate::Renew;
-use super::ledger::{self, Entry, Made};
-use super::place::Place;
-use super::plan::{self, Plan};
-use super::prepare::{afterwards, gather, is_first, make_workspace, unless_renewed};
-use super::rates;
-use super::report::Report;
-use super::resolve::{Resolved, resolve};
-use super::source::Source;
-use super::start::{self, RuntimeOptions};
-use super::{claim, gc, leave, live, publishing, tell};
+use super::{greet, leave};
 use crate::cache::Trees;
 use crate::error::usage;
+use crate::handoff::accounting::{Entry, Made};
+use crate::handoff::app::Context;
+use crate::handoff::caches::Caches;
+use crate::handoff::prepare::{Plan, Renew, afterwards, gather, is_first, make_workspace, unless_renewed};
+use crate::handoff::report::Report;
+use crate::handoff::runtimes::RuntimeOptions;
+use crate::handoff::task::{Resolved, Source, resolve};
+use crate::handoff::workspaces::Place;
+use crate::handoff::{accounting, caches, prepare, runtimes, task, upkeep};
 use crate::identity::{Lifetime, TaskRef};
 use crate::runtime::{self, Lease, Outcome, Receipt, Sandbox, Session};
 
@@ -106,15 +103,16 @@ fn enter_once(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Res
     let place = Place::of(ctx, &resolved, into, options.lifetime)?;
     report.workspace = place.path.display().to_string();
     if options.dry_run {
-        let plan = report
-            .step("plan", || Ok((plan::plan(ctx, &resolved, &place.path, !options.no_runtime, Some(&source))?, 0)))?;
+        let plan = report.step("plan", || {
+            Ok((prepare::plan(ctx, &resolved, &place.path, !options.no_runtime, Some(&source))?, 0))
+        })?;
         return Ok(Entered::Planned(plan));
     }
     ctx.open_roots()?;
     report.redacted.clone_from(&resolved.identity.redacted);
-    tell::tell_redacted(ctx, &report.redacted);
+    prepare::tell_redacted(ctx, &report.redacted);
     if is_first(&resolved) {
-        claim::tell(&source, &resolved);
+        task::tell_claims(&source, &resolved);
     }
     if options.no_runtime {
         let made = make_workspace(&source, &resolved, &place, renew(options), report)?;
@@ -126,7 +124,7 @@ fn enter_once(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Res
     }
     if !options.fresh
         && !options.refresh
-        && let Some(lease) = live::running(ctx, &resolved, &place.path)?
+        && let Some(lease) = runtimes::running(ctx, &resolved, &place.path)?
     {
         if let Some(entered) = attach(ctx, options, lease, report)? {
             return Ok(entered);
@@ -151,11 +149,11 @@ fn attach(ctx: &Context, options: &EnterOptions, lease: Lease, report: &mut Repo
             .into());
     }
     ctx.ui.status("Joining", &format!("the running runtime of {}; --fresh makes another", lease.task));
-    tell::tell_ports(ctx, &lease);
+    runtimes::tell_ports(ctx, &lease);
     if options.detach {
         return Ok(Some(Entered::Detached(Box::new(lease))));
     }
-    Ok(live::join(ctx, &lease, &options.command, report)?.map(Entered::Left))
+    Ok(runtimes::join(ctx, &lease, &options.command, report)?.map(Entered::Left))
 }
 
 fn renew(options: &EnterOptions) -> Renew {
@@ -177,7 +175,7 @@ fn run(
     let kept = caches::keep(ctx)?;
     let (image, pulled, mut made, early) = gather(&source, resolved, place, renew(options), report)?;
     let project = ctx.project(&place.path)?;
-    start::approve(ctx, resolved, &project, &options.runtime)?;
+    runtimes::approve(ctx, resolved, &project, &options.runtime)?;
     let mut wanted = Caches::new(ctx, resolved, &pulled, &place.path, &project)?;
     wanted.have_come(early);
     wanted.fetch(&source, report)?;
@@ -188,15 +186,15 @@ fn run(
     wanted.seal(&image, report)?;
     let mut hydrated = wanted.hydrate(options.materialize, report)?;
     let places = hydrated.places.take();
-    let mut spec = start::spec(ctx, resolved, &image, &pulled, &place.path, &project, &options.runtime)?;
+    let mut spec = runtimes::spec(ctx, resolved, &image, &pulled, &place.path, &project, &options.runtime)?;
     (spec.rootfs.trees, spec.made) = (hydrated.mounts, hydrated.made);
     spec.rootfs.artifacts.clone_from(&report.artifacts);
     spec.detached = options.detach;
     if options.detach {
-        spec.log = (!options.command.is_empty()).then(|| publishing::log(ctx, &resolved.task.slug()));
-        spec.deadline = Some(start::deadline_of_its_own(ctx, &place.path, &options.runtime)?);
+        spec.log = (!options.command.is_empty()).then(|| ctx.log_file(&resolved.task.slug()));
+        spec.deadline = Some(runtimes::deadline_of_its_own(ctx, &place.path, &options.runtime)?);
     }
-    tell::greet(ctx, resolved, spec.network, options.command.is_empty());
+    greet::greet(ctx, resolved, spec.network, options.command.is_empty());
     // The command need not wait for it, and neither does the caller.
     let afterwards = |done: &Report| {
         let given = caches::given(resolved, &hydrated.records);
@@ -205,34 +203,34 @@ fn run(
             || is_first(resolved)
             || Trees::unflushed(&hydrated.records)
             || given.is_some()
-            || rates::is_news(done)
+            || prepare::is_news(done)
         {
             runtime::in_background(|| {
-                rates::learn(ctx, done);
+                prepare::learn(ctx, done);
                 caches::note_given(ctx, resolved, place, given);
                 afterwards(ctx, resolved, place, Some(&pulled));
                 caches::flush(ctx, &pulled, &hydrated.records);
             });
         }
     };
-    let session = Session { last: true, ..start::session(ctx, &options.command) };
+    let session = Session { last: true, ..runtimes::session(ctx, &options.command) };
     if options.detach {
         let session = (!options.command.is_empty()).then_some(&session);
         let runtimes = ctx.runtimes();
         let so_far = report.clone();
         let after = |receipt: &Receipt, outcome: Option<&Outcome>| {
-            tell::tell_end(ctx, receipt, outcome);
+            runtimes::tell_end(ctx, receipt, outcome);
             let entry = Entry::of(receipt, Made::Detached, Some(&resolved.identity));
             let code = outcome.map(Outcome::exit_code);
-            ledger::append(ctx, &entry.with(&resolved.task.store.to_string(), code, &so_far));
+            accounting::append(ctx, &entry.with(&resolved.task.store.to_string(), code, &so_far));
         };
         let started = || Ok((runtime::detach(&runtimes, ctx.clock, &spec, session, &after)?, 0));
         let lease = report.step("start", started)?;
         drop((kept, places));
         afterwards(report);
-        tell::tell_ports(ctx, &lease);
-        tell::tell_limits(ctx, &lease);
-        let ends = tell::deadline(&lease).unwrap_or_default();
+        runtimes::tell_ports(ctx, &lease);
+        runtimes::tell_limits(ctx, &lease);
+        let ends = runtimes::deadline(&lease).unwrap_or_default();
         let first = if options.command.is_empty() { "" } else { "with its command, " };
         ctx.ui.status(
             "Detached",
@@ -248,9 +246,9 @@ fn run(
     // The lease keeps the workspace in its place from here on.
     drop(made.in_use.take());
     afterwards(report);
-    gc::daily(ctx);
-    tell::tell_ports(ctx, sandbox.lease());
-    tell::tell_limits(ctx, sandbox.lease());
+    upkeep::daily(ctx);
+    runtimes::tell_ports(ctx, sandbox.lease());
+    runtimes::tell_limits(ctx, sandbox.lease());
     report.limits = sandbox.lease().enforced;
     // Threads may start from here on: pid 1 was copied from this one.
     let outcome = report.step("run", || Ok((sandbox.run(&session)?, 0)))?;
@@ -259,10 +257,10 @@ fn run(
     let code = outcome.exit_code();
     report.exit_code = Some(code);
     let entry = Entry::of(&receipt, Made::Enter, Some(&resolved.identity));
-    ledger::append(ctx, &entry.with(&resolved.task.store.to_string(), Some(code), report));
-    tell::tell(ctx, &resolved.task.target.to_string(), &outcome);
-    tell::check_baseline(&receipt)?;
-    tell::tell_reset(ctx, &receipt);
+    accounting::append(ctx, &entry.with(&resolved.task.store.to_string(), Some(code), report));
+    runtimes::tell(ctx, &resolved.task.target.to_string(), &outcome);
+    runtimes::check_baseline(&receipt)?;
+    runtimes::tell_reset(ctx, &receipt);
     if options.command.is_empty() && outcome != Outcome::Lost {
         leave::offer(ctx, resolved, place);
     }

@@ -12,21 +12,21 @@ use anyhow::{Context as _, Result};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use serde::Serialize;
 
-use super::context::{Context, Located};
-use super::parallel::each;
-use super::resolve::{from_store, open_store};
-use super::screen::{self, Screen};
 use crate::config::Project;
 use crate::credentials;
 use crate::digest::{Digest, Hasher, Verified};
 use crate::error::{Fault, Kind, integrity, kind_of, usage};
+use crate::handoff::app::Context;
+use crate::handoff::parallel::each;
+use crate::handoff::task::{Located, from_store, open_store};
+use crate::handoff::trust::{self, Screen};
 use crate::identity::{ArtifactType, Identity, Made, Provenance, Target, TaskRef};
 use crate::oci::{Descriptor, unwrap_io};
 use crate::store::{Access, Attachment, Store, content_of, read_attachment, write_attachment};
 
 /// Artifacts of one identity that are looked at, the newest; a list from a store
 /// may name any number.
-pub(super) const MOST: usize = 1000;
+pub(crate) const MOST: usize = 1000;
 
 /// Bytes of one file in which credentials are looked for.
 const SEARCHED: u64 = 32 << 20;
@@ -36,17 +36,17 @@ const READS: usize = 3;
 
 /// A file that is to become an artifact.
 #[derive(Clone, Debug)]
-pub(super) struct Evidence {
-    pub(super) place: Place,
-    pub(super) artifact_type: ArtifactType,
+pub(crate) struct Evidence {
+    pub(crate) place: Place,
+    pub(crate) artifact_type: ArtifactType,
     /// The command that made it, and its exit code.
-    pub(super) command: Option<String>,
-    pub(super) exit_code: Option<i32>,
+    pub(crate) command: Option<String>,
+    pub(crate) exit_code: Option<i32>,
 }
 
 /// Where a file is.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// A file that somebody named.
     Named(PathBuf),
     /// One below an open folder, reached without a link.
@@ -60,7 +60,7 @@ impl Place {
         }
     }
 
-    pub(super) fn open(&self) -> Result<File> {
+    pub(crate) fn open(&self) -> Result<File> {
         // A pipe must not keep the one who opens it waiting.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let opened = match self {
@@ -81,18 +81,18 @@ impl Place {
 
 /// The identity that artifacts are attached to.
 #[derive(Clone, Debug)]
-pub(super) struct Subject {
-    pub(super) manifest: Descriptor,
-    pub(super) digest: Digest,
-    pub(super) identity: Identity,
+pub(crate) struct Subject {
+    pub(crate) manifest: Descriptor,
+    pub(crate) digest: Digest,
+    pub(crate) identity: Identity,
 }
 
 /// Files that were looked at and may travel.
-pub(super) struct Attachable(Vec<(Evidence, Looked)>);
+pub(crate) struct Attachable(Vec<(Evidence, Looked)>);
 
 impl Attachable {
     /// These, too.
-    pub(super) fn extend(&mut self, others: Attachable) {
+    pub(crate) fn extend(&mut self, others: Attachable) {
         self.0.extend(others.0);
     }
 }
@@ -101,7 +101,7 @@ impl Attachable {
 ///
 /// # Errors
 /// When one cannot be read; [`Kind::Policy`] with the credentials in them.
-pub(super) fn looked_at(ctx: &Context, files: Vec<Evidence>, screen: Screen<'_>) -> Result<Attachable> {
+pub(crate) fn looked_at(ctx: &Context, files: Vec<Evidence>, screen: Screen<'_>) -> Result<Attachable> {
     let looked = each(&files, |file| look(file, screen))?.into_iter().collect::<Result<Vec<_>>>()?;
     let files = files.into_iter().zip(looked).collect();
     let of = |(file, looked): &(Evidence, Looked)| (file.place.path().to_owned(), looked.found.clone());
@@ -114,7 +114,7 @@ pub(super) fn looked_at(ctx: &Context, files: Vec<Evidence>, screen: Screen<'_>)
 /// # Errors
 /// When a file cannot be read, or the store cannot be written. What was stored
 /// by then is listed nowhere.
-pub(super) fn attach(
+pub(crate) fn attach(
     ctx: &Context,
     store: &dyn Store,
     subject: &Subject,
@@ -197,11 +197,11 @@ fn look(file: &Evidence, screen: Screen<'_>) -> Result<Looked> {
 
 /// Artifacts as they were found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// Oldest first.
-    pub(super) attachments: Vec<Attachment>,
+    pub(crate) attachments: Vec<Attachment>,
     /// Why others were left out.
-    pub(super) skipped: Vec<String>,
+    pub(crate) skipped: Vec<String>,
 }
 
 /// The artifacts of an identity, `most` of them at most. What is malformed or
@@ -209,7 +209,7 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(super) fn find(ctx: &Context, store: &dyn Store, subject: &Digest, most: usize) -> Result<Found> {
+pub(crate) fn find(ctx: &Context, store: &dyn Store, subject: &Digest, most: usize) -> Result<Found> {
     let mut listed = store.referrers(subject)?;
     let mut found = Found::default();
     if listed.cut {
@@ -245,7 +245,7 @@ pub(super) fn find(ctx: &Context, store: &dyn Store, subject: &Digest, most: usi
 ///
 /// # Errors
 /// [`Kind::NotFound`] when there is no such task.
-pub(super) fn subject(ctx: &Context, reference: &TaskRef, adding: bool) -> Result<(Located, Box<dyn Store>, Subject)> {
+pub(crate) fn subject(ctx: &Context, reference: &TaskRef, adding: bool) -> Result<(Located, Box<dyn Store>, Subject)> {
     let mut task = ctx.locate(reference)?;
     let named = task.clone();
     let pin = if adding { ctx.pins().of_workspace(&ctx.cwd)? } else { None };
@@ -269,7 +269,7 @@ pub struct ArtifactRow {
 }
 
 impl ArtifactRow {
-    pub(super) fn of(attachment: &Attachment) -> Self {
+    pub(crate) fn of(attachment: &Attachment) -> Self {
         let mut provenance = attachment.provenance.clone();
         // A field of that name would stand in for ours.
         provenance.extra.remove("manifest");
@@ -323,7 +323,7 @@ pub fn add_artifacts(ctx: &Context, options: &AddOptions) -> Result<Artifacts> {
     let (task, store, subject) = subject(ctx, &options.task, true)?;
     let root = ctx.checkout();
     let project = root.as_ref().map_or_else(|| Ok(Project::default()), |root| ctx.project(root))?;
-    let scanner = screen::scanner(ctx, &project)?;
+    let scanner = trust::scanner(ctx, &project)?;
     let screen = Screen { scanner: &scanner, redact: false, root: root.as_deref().unwrap_or(&ctx.cwd) };
     let attached = attach(ctx, &*store, &subject, &looked_at(ctx, files, screen)?, screen)?;
     let artifacts = attached.iter().map(ArtifactRow::of).collect();

@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result};
 use glob::{MatchOptions, Pattern};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 
-use super::evidence::{Evidence, Place};
-use super::outside::Outside;
+use super::artifacts::{Evidence, Place};
+use super::export::Outside;
 use crate::config::Collect;
 use crate::error::usage;
 use crate::identity::{ArtifactType, Handoff};
@@ -35,11 +35,11 @@ const MATCHING: MatchOptions =
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Collected {
+pub(crate) struct Collected {
     /// In path order.
-    pub(super) files: Vec<Evidence>,
+    pub(crate) files: Vec<Evidence>,
     /// What was left out and why, for people.
-    pub(super) left_out: Vec<String>,
+    pub(crate) left_out: Vec<String>,
 }
 
 /// Collects the files that a project's patterns name. The first pattern that
@@ -48,7 +48,7 @@ pub(super) struct Collected {
 ///
 /// # Errors
 /// When a folder on the way to a match cannot be read.
-pub(super) fn collect(root: &Path, wanted: &[Collect], handoff: &Handoff) -> Result<Collected> {
+pub(crate) fn collect(root: &Path, wanted: &[Collect], handoff: &Handoff) -> Result<Collected> {
     let mut collected = Collected::default();
     if wanted.is_empty() {
         return Ok(collected);
@@ -90,7 +90,7 @@ pub(super) fn collect(root: &Path, wanted: &[Collect], handoff: &Handoff) -> Res
 ///
 /// # Errors
 /// When the folder is not empty, or a file cannot be read or written.
-pub(super) fn copy(ui: &Ui, files: &[Evidence], output: &Path) -> Result<u64> {
+pub(crate) fn copy(ui: &Ui, files: &[Evidence], output: &Path) -> Result<u64> {
     let mut outside = Outside::begin(ui, output)?;
     let mut bytes = 0;
     for file in files {

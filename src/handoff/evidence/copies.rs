@@ -19,10 +19,10 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::context::Context;
-use super::outside;
+use super::export;
 use crate::digest::{Digest, Verified};
 use crate::disk::{self, Durability, lock::FileLock, remove, scratch::Scratch};
+use crate::handoff::app::Context;
 use crate::identity::Provenance;
 use crate::oci::{Descriptor, unwrap_io};
 use crate::store::{Attachment, Store};
@@ -52,7 +52,7 @@ fn lock(ctx: &Context) -> Result<FileLock> {
 ///
 /// # Errors
 /// When the store lacks the content, or gives another.
-pub(super) fn keep(
+pub(crate) fn keep(
     ctx: &Context,
     store: (&dyn Store, &str),
     identity: &Digest,
@@ -103,7 +103,7 @@ fn is_whole(place: &Path, content: &Descriptor) -> bool {
 ///
 /// # Errors
 /// When the file system cannot be flushed.
-pub(super) fn flush(ctx: &Context) -> Result<()> {
+pub(crate) fn flush(ctx: &Context) -> Result<()> {
     match fs::File::open(ctx.paths.artifacts()) {
         Ok(folder) => rustix::fs::syncfs(&folder).context("cannot flush the local copies of artifacts"),
         // There are none.
@@ -116,7 +116,7 @@ pub(super) fn flush(ctx: &Context) -> Result<()> {
 ///
 /// # Errors
 /// When a content is missing, or the folder cannot be made.
-pub(super) fn folder(ctx: &Context, identity: &Digest, artifacts: &[&Provenance]) -> Result<Option<PathBuf>> {
+pub(crate) fn folder(ctx: &Context, identity: &Digest, artifacts: &[&Provenance]) -> Result<Option<PathBuf>> {
     if artifacts.is_empty() {
         return Ok(None);
     }
@@ -143,11 +143,11 @@ pub(super) fn folder(ctx: &Context, identity: &Digest, artifacts: &[&Provenance]
             .or_else(|_| fs::copy(&from, &to).map(drop))
             .with_context(|| format!("cannot name {} {name}", from.display()))?;
     }
-    outside::search(&ctx.ui, draft.path())?;
+    export::search(&ctx.ui, draft.path())?;
     let told = |(name, artifact): (&String, &&Provenance)| {
         (*name != artifact.name).then(|| (artifact.name.clone(), name.clone()))
     };
-    outside::tell(&ctx.ui, &names.iter().zip(artifacts).filter_map(told).collect::<Vec<_>>());
+    export::tell(&ctx.ui, &names.iter().zip(artifacts).filter_map(told).collect::<Vec<_>>());
     fs::set_permissions(draft.path(), fs::Permissions::from_mode(0o555))?;
     match fs::rename(draft.path(), &place) {
         Err(_) if place.is_dir() => {}
@@ -251,7 +251,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The artifacts of an identity of which there are copies here.
-pub(super) fn kept(ctx: &Context, identity: &Digest) -> Vec<Provenance> {
+pub(crate) fn kept(ctx: &Context, identity: &Digest) -> Vec<Provenance> {
     let mut kept: Vec<_> =
         records(&ctx.paths.artifacts_of(identity)).map(|(path, record)| (path, record.provenance)).collect();
     kept.sort_by(|(a, left), (b, right)| (left.created_at, a).cmp(&(right.created_at, b)));

@@ -7,15 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::context::Context;
-use super::evidence::{self, ArtifactRow, find};
-use super::keep;
-use super::outside::Outside;
-use super::parallel::each;
-use super::pin::Pin;
-use super::resolve::Resolved;
-use super::source::Source;
+use super::artifacts::{ArtifactRow, find};
+use super::export::Outside;
+use super::{artifacts, copies};
 use crate::error::{not_found, usage};
+use crate::handoff::app::Context;
+use crate::handoff::parallel::each;
+use crate::handoff::task::{Pin, Resolved, Source};
 use crate::identity::{ArtifactType, Provenance, TaskRef};
 use crate::store::{Attachment, Store, identity_tag};
 use crate::ui::{counted, human_bytes};
@@ -34,14 +32,14 @@ const MOST_LOOKED_AT: usize = 128;
 
 /// The folder of a workspace's artifacts, read-only, to be shown inside its
 /// runtime; `None` when there are none here.
-pub(super) fn artifacts_of(pin: &Pin) -> Option<&Path> {
+pub(crate) fn artifacts_of(pin: &Pin) -> Option<&Path> {
     pin.artifacts.as_deref().filter(|folder| folder.is_dir())
 }
 
 /// Fetches the key artifacts of an identity for its workspace: the newest small
 /// ones that are no programs. A store that cannot tell of them is no reason not
 /// to enter.
-pub(super) fn key_artifacts(source: &Source<'_>, resolved: &Resolved) -> Option<(PathBuf, u64)> {
+pub(crate) fn key_artifacts(source: &Source<'_>, resolved: &Resolved) -> Option<(PathBuf, u64)> {
     fetch_key(source, resolved).unwrap_or_else(|error| {
         source.ctx.ui.warn(&format!("entered without the task's artifacts: {error:#}"));
         None
@@ -54,9 +52,9 @@ fn fetch_key(source: &Source<'_>, resolved: &Resolved) -> Result<Option<(PathBuf
         Ok(store) => store,
         // What was fetched before is good for an enter without the store.
         Err(_) => {
-            let kept = keep::kept(ctx, &resolved.digest);
+            let kept = copies::kept(ctx, &resolved.digest);
             let kept: Vec<&Provenance> = kept.iter().filter(|provenance| is_key(provenance)).collect();
-            return Ok(keep::folder(ctx, &resolved.digest, &kept)?.map(|folder| (folder, 0)));
+            return Ok(copies::folder(ctx, &resolved.digest, &kept)?.map(|folder| (folder, 0)));
         }
     };
     let Some(manifest) = store.resolve(&identity_tag(&resolved.digest))? else { return Ok(None) };
@@ -112,10 +110,10 @@ fn bring(
     attachments: &[Attachment],
 ) -> Result<(Option<PathBuf>, u64)> {
     let name = resolved.task.store.to_string();
-    let moved = each(attachments, |attachment| keep::keep(ctx, (store, &name), &resolved.digest, attachment))?;
+    let moved = each(attachments, |attachment| copies::keep(ctx, (store, &name), &resolved.digest, attachment))?;
     let bytes = moved.into_iter().sum::<Result<u64>>()?;
     let described: Vec<&Provenance> = attachments.iter().map(|attachment| &attachment.provenance).collect();
-    Ok((keep::folder(ctx, &resolved.digest, &described)?, bytes))
+    Ok((copies::folder(ctx, &resolved.digest, &described)?, bytes))
 }
 
 /// What `artifacts get` brought.
@@ -148,8 +146,8 @@ pub fn get_artifacts(ctx: &Context, reference: &TaskRef, names: &[String], outpu
             .hint("name a folder that does not exist yet: --output DIR")
             .into());
     }
-    let (task, store, subject) = evidence::subject(ctx, reference, false)?;
-    let mut attachments = find(ctx, &*store, &subject.manifest.digest, evidence::MOST)?.attachments;
+    let (task, store, subject) = artifacts::subject(ctx, reference, false)?;
+    let mut attachments = find(ctx, &*store, &subject.manifest.digest, artifacts::MOST)?.attachments;
     if !names.is_empty() {
         for name in names {
             if !attachments.iter().any(|attachment| attachment.provenance.name == *name) {
@@ -170,7 +168,7 @@ pub fn get_artifacts(ctx: &Context, reference: &TaskRef, names: &[String], outpu
         local: None,
     };
     let (mut folder, bytes) = bring(ctx, &*store, &resolved, &attachments)?;
-    keep::flush(ctx)?;
+    copies::flush(ctx)?;
     if let (Some(output), Some(from)) = (output, &folder) {
         copy(ctx, from, &output)?;
         folder = Some(output);

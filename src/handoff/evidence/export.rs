@@ -24,7 +24,7 @@ const DRAFT: &str = ".envctl-draft-";
 const MOST_TOLD: usize = 20;
 
 /// A folder of the developer's that is being filled.
-pub(super) struct Outside<'a> {
+pub(crate) struct Outside<'a> {
     ui: &'a Ui,
     output: PathBuf,
     draft: Scratch,
@@ -36,7 +36,7 @@ impl<'a> Outside<'a> {
     ///
     /// # Errors
     /// [`crate::error::Kind::Usage`] when there is something in it.
-    pub(super) fn begin(ui: &'a Ui, output: &Path) -> Result<Self> {
+    pub(crate) fn begin(ui: &'a Ui, output: &Path) -> Result<Self> {
         must_be_empty(output)?;
         fs::create_dir_all(output).with_context(|| format!("cannot create {}", output.display()))?;
         let draft = Scratch::create_in(output, DRAFT)?;
@@ -47,7 +47,7 @@ impl<'a> Outside<'a> {
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub(super) fn put(&mut self, path: &Path, content: &mut dyn Read) -> Result<u64> {
+    pub(crate) fn put(&mut self, path: &Path, content: &mut dyn Read) -> Result<u64> {
         let place = self.names.place(path);
         let shown = self.output.join(&place);
         let context = || format!("cannot write {}", shown.display());
@@ -62,7 +62,7 @@ impl<'a> Outside<'a> {
     ///
     /// # Errors
     /// When it cannot be looked at, or something has appeared in the folder.
-    pub(super) fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         search(self.ui, self.draft.path())?;
         for entry in fs::read_dir(self.draft.path())? {
             let entry = entry?;
@@ -84,7 +84,7 @@ impl<'a> Outside<'a> {
 }
 
 /// Tells which names were replaced.
-pub(super) fn tell(ui: &Ui, renamed: &[(String, String)]) {
+pub(crate) fn tell(ui: &Ui, renamed: &[(String, String)]) {
     for (name, chosen) in renamed.iter().take(MOST_TOLD) {
         ui.status("Renamed", &format!("{name} is {chosen} outside: its own name could be obeyed there"));
     }
@@ -98,7 +98,7 @@ pub(super) fn tell(ui: &Ui, renamed: &[(String, String)]) {
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] for what cannot be looked at.
-pub(super) fn search(ui: &Ui, folder: &Path) -> Result<()> {
+pub(crate) fn search(ui: &Ui, folder: &Path) -> Result<()> {
     // However old it is.
     let found = workspace::audit(folder, Since::default())?;
     if let Some(unseen) = found.unseen.first() {
@@ -113,7 +113,7 @@ pub(super) fn search(ui: &Ui, folder: &Path) -> Result<()> {
 /// # Errors
 /// [`crate::error::Kind::Usage`] when there is something in the folder, or it is
 /// none.
-pub(super) fn must_be_empty(output: &Path) -> Result<()> {
+pub(crate) fn must_be_empty(output: &Path) -> Result<()> {
     let is_file = output.symlink_metadata().is_ok_and(|meta| !meta.is_dir());
     // What a command left that was killed goes with the next one.
     let is_draft = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(DRAFT.as_bytes());

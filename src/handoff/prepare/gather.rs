@@ -8,35 +8,31 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::bring::{artifacts_of, key_artifacts};
-use super::caches::{self, Arrived};
-use super::claim;
-use super::context::Context;
-use super::fetch::{self, Here};
-use super::hydrate::{self, Renew, Workspace};
-use super::keep;
-use super::pin::{Pin, State};
-use super::place::{Place, occupy};
-use super::report::Report;
-use super::resolve::Resolved;
-use super::room::{Room, leave_old_place};
-use super::salvage;
-use super::source::{Source, is_stopped};
-use super::tell::summary;
+use super::hydrate;
+use super::hydrate::{Renew, Workspace};
+use super::make_way::{Room, leave_old_place};
 use crate::crash;
 use crate::error::failure;
+use crate::handoff::app::Context;
+use crate::handoff::caches::Arrived;
+use crate::handoff::evidence::{artifacts_of, key_artifacts};
+use crate::handoff::fetch::Here;
+use crate::handoff::report::Report;
+use crate::handoff::task::{Pin, Resolved, Source, State, is_stopped, summary};
+use crate::handoff::workspaces::{Place, occupy};
+use crate::handoff::{caches, evidence, fetch, task, workspaces};
 use crate::image::{Image, Pulled};
 use crate::snapshot::Parity;
 use crate::workspace;
 
 /// What there is of a workspace, and whether it must still be flushed.
-pub(super) struct Made {
-    pub(super) parity: Option<Parity>,
-    pub(super) unflushed: bool,
+pub(crate) struct Made {
+    pub(crate) parity: Option<Parity>,
+    pub(crate) unflushed: bool,
     /// Where the workspace is now that was there before.
-    pub(super) aside: Option<PathBuf>,
+    pub(crate) aside: Option<PathBuf>,
     /// Keeps the workspace in its place until a runtime is live in it.
-    pub(super) in_use: Option<File>,
+    pub(crate) in_use: Option<File>,
 }
 
 /// While this waited, or looked, the task's workspace became another identity's.
@@ -56,7 +52,7 @@ impl std::error::Error for Renewed {}
 ///
 /// # Errors
 /// Those of `enter`.
-pub(super) fn unless_renewed<T>(ctx: &Context, mut enter: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn unless_renewed<T>(ctx: &Context, mut enter: impl FnMut() -> Result<T>) -> Result<T> {
     for _ in 0..5 {
         match enter() {
             Err(error) if error.is::<Renewed>() => ctx.ui.detail("the workspace was renewed meanwhile; once more"),
@@ -70,7 +66,7 @@ pub(super) fn unless_renewed<T>(ctx: &Context, mut enter: impl FnMut() -> Result
 ///
 /// # Errors
 /// With what stands in the way; nothing half-made stays.
-pub(super) fn make_workspace(
+pub(crate) fn make_workspace(
     source: &Source<'_>,
     resolved: &Resolved,
     place: &Place,
@@ -78,7 +74,7 @@ pub(super) fn make_workspace(
     report: &mut Report,
 ) -> Result<Made> {
     let ctx = source.ctx;
-    let locks = hydrate::lock(ctx, resolved, &place.path)?;
+    let locks = workspaces::lock(ctx, resolved, &place.path)?;
     // Another process may have made it while this one waited.
     let current = ctx.pins().read(&resolved.task, place.into())?;
     let before = current.clone();
@@ -130,7 +126,8 @@ pub(super) fn make_workspace(
                 Ok(hydrated) => hydrated,
                 Err(error) => return Err(room.give_back(ctx, error)),
             };
-            let mut pin = Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place);
+            let mut pin =
+                Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place.path.clone(), place.lifetime);
             (pin.ahead, pin.state) = (ahead, Some(state));
             pin.parity = Some(hydrated.parity);
             pin.artifacts = artifacts.map(|(folder, _)| folder);
@@ -153,7 +150,7 @@ pub(super) fn make_workspace(
 
 /// The image and the workspace, at the same time where the image must be
 /// pulled. What fails first stops the other.
-pub(super) fn gather(
+pub(crate) fn gather(
     source: &Source<'_>,
     resolved: &Resolved,
     place: &Place,
@@ -199,27 +196,27 @@ pub(super) fn gather(
 }
 
 /// Whether this identity has not been entered here before.
-pub(super) fn is_first(resolved: &Resolved) -> bool {
+pub(crate) fn is_first(resolved: &Resolved) -> bool {
     resolved.pin.as_ref().is_none_or(|pin| pin.identity != resolved.digest)
 }
 
 /// What nobody waits for: losing it costs time, or a courtesy.
-pub(super) fn afterwards(ctx: &Context, resolved: &Resolved, place: &Place, pulled: Option<&Pulled>) {
+pub(crate) fn afterwards(ctx: &Context, resolved: &Resolved, place: &Place, pulled: Option<&Pulled>) {
     drop(flush(ctx, resolved, place, pulled));
     if is_first(resolved) {
-        drop(keep::flush(ctx));
-        salvage::reap(ctx);
-        drop(claim::leave(ctx, resolved));
+        drop(evidence::flush(ctx));
+        workspaces::empty_trash(ctx);
+        drop(task::leave_claim(ctx, resolved));
     }
 }
 
 /// Makes what was just written outlive a power loss, and notes that it does.
-pub(super) fn flush(ctx: &Context, resolved: &Resolved, place: &Place, pulled: Option<&Pulled>) -> Result<()> {
+pub(crate) fn flush(ctx: &Context, resolved: &Resolved, place: &Place, pulled: Option<&Pulled>) -> Result<()> {
     let into = place.into();
     let pin = ctx.pins().read(&resolved.task, into)?;
     if let Some(pin) = pin.filter(|pin| pin.unflushed_boot.is_some()) {
         workspace::flush(&pin.workspace)?;
-        let _lock = hydrate::lock(ctx, resolved, &place.path)?;
+        let _lock = workspaces::lock(ctx, resolved, &place.path)?;
         // Unless it was made anew meanwhile.
         if ctx.pins().read(&resolved.task, into)?.as_ref() == Some(&pin) {
             ctx.pins().write(&resolved.task, into, &Pin { unflushed_boot: None, ..pin })?;

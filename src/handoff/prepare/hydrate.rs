@@ -4,41 +4,22 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::arrived::Arrived;
-use super::context::Context;
-use super::door::Door;
-use super::fetch::Snapshot;
-use super::pin::Pin;
-use super::place::{Locks, vacate};
-use super::resolve::Resolved;
 use crate::crash;
 use crate::disk;
 use crate::error::{failure, integrity, usage};
 use crate::git::lfs::Pointer;
 use crate::git::{Git, Manner};
-use crate::identity::{Commit, Identity};
+use crate::handoff::app::Context;
+use crate::handoff::fetch::Snapshot;
+use crate::handoff::report::Arrived;
+use crate::handoff::task::{Door, Pin, Resolved, mirror};
+use crate::handoff::workspaces::vacate;
+use crate::identity::Commit;
 use crate::snapshot::{self, Document, Parity};
-use crate::workspace::{self, Draft, Mirror, Place, Remote};
-
-/// Where the mirror of a task's repository is.
-pub(super) fn mirror(ctx: &Context, resolved: &Resolved) -> Mirror {
-    mirror_of(ctx, &resolved.identity)
-}
-
-/// The same, of an identity.
-pub(super) fn mirror_of(ctx: &Context, identity: &Identity) -> Mirror {
-    let key = identity.repo.url.key();
-    Mirror::new(ctx.paths.mirror(&key), ctx.paths.data_lock(&format!("repo-{key}")))
-}
-
-/// Keeps others off a task, and off its place, while its workspace is being
-/// made.
-pub(super) fn lock(ctx: &Context, resolved: &Resolved, place: &Path) -> Result<Locks> {
-    Locks::wait(ctx, &resolved.task.store, &resolved.task.slug(), place)
-}
+use crate::workspace::{self, Draft, Place, Remote};
 
 /// The state of a task's workspace.
-pub(super) enum Workspace {
+pub(crate) enum Workspace {
     /// It is there, made from the same identity.
     Ready(Box<Pin>),
     /// It must be made.
@@ -52,7 +33,7 @@ pub(super) enum Workspace {
 
 /// What becomes of a workspace that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Renew {
+pub(crate) enum Renew {
     /// It is carried on in.
     Never,
     /// It is set aside when it was made from another identity.
@@ -65,7 +46,7 @@ pub(super) enum Renew {
 ///
 /// # Errors
 /// When something that envctl did not make is in the way.
-pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, renew: Renew) -> Result<Workspace> {
+pub(crate) fn look(ctx: &Context, resolved: &Resolved, place: &Path, renew: Renew) -> Result<Workspace> {
     if !place.exists() {
         return Ok(Workspace::Missing);
     }
@@ -109,16 +90,16 @@ pub(super) fn look(ctx: &Context, resolved: &Resolved, place: &Path, renew: Rene
 }
 
 /// What making a workspace gave.
-pub(super) struct Hydrated {
-    pub(super) parity: Parity,
-    pub(super) restored: Arrived,
+pub(crate) struct Hydrated {
+    pub(crate) parity: Parity,
+    pub(crate) restored: Arrived,
 }
 
 /// Brings the base commit into the mirror; returns the bytes that moved.
 ///
 /// # Errors
 /// When the remote cannot be reached, or does not have it.
-pub(super) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document) -> Result<u64> {
+pub(crate) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document) -> Result<u64> {
     let git = Git::find(&ctx.env)?;
     let door = Door::of(ctx, resolved)?;
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
@@ -130,7 +111,7 @@ pub(super) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document
 ///
 /// # Errors
 /// When git cannot read them there.
-pub(super) fn fetch_from(ctx: &Context, resolved: &Resolved, document: &Document, checkout: &Path) -> Result<()> {
+pub(crate) fn fetch_from(ctx: &Context, resolved: &Resolved, document: &Document, checkout: &Path) -> Result<()> {
     let git = Git::find(&ctx.env)?;
     let url = checkout.to_str().context("the checkout's path is not valid UTF-8")?;
     let manner = Manner { interactive: false, patience: ctx.options.net_timeout, needed: true };
@@ -161,7 +142,7 @@ impl workspace::Watch for Told<'_> {
 /// # Errors
 /// [`crate::error::Kind::Integrity`] when what was restored is not what was
 /// captured. Nothing stays at `place` then.
-pub(super) fn workspace(
+pub(crate) fn workspace(
     ctx: &Context,
     resolved: &Resolved,
     mut snapshot: Snapshot,

@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::context::Context;
 use super::hydrate::Workspace;
-use super::pin::Pin;
-use super::place::{Locks, Place, vacate};
-use super::resolve::Resolved;
-use super::salvage::{self, Salvage};
+use crate::handoff::app::Context;
+use crate::handoff::task::{Pin, Resolved};
+use crate::handoff::workspaces;
+use crate::handoff::workspaces::{Locks, Place, Salvage, vacate};
 
 /// The place of a workspace that is about to be made.
-pub(super) struct Room {
+pub(crate) struct Room {
     /// Where what is there goes.
     old: Option<Salvage>,
     /// Another task's pin, which named this place.
@@ -28,7 +27,7 @@ impl Room {
     ///
     /// # Errors
     /// When somebody is in it.
-    pub(super) fn at(ctx: &Context, found: &Workspace, resolved: &Resolved, place: &Path) -> Result<Self> {
+    pub(crate) fn at(ctx: &Context, found: &Workspace, resolved: &Resolved, place: &Path) -> Result<Self> {
         let (slug, why, owner, other) = match found {
             Workspace::Ready(_) | Workspace::Missing => {
                 return Ok(Room { old: None, other: None, why: String::new(), vacant: None });
@@ -40,7 +39,7 @@ impl Room {
             }
         };
         let vacant = Some(vacate(ctx, place)?);
-        let old = Some(salvage::begin(ctx, owner, &slug, place, &why)?);
+        let old = Some(workspaces::begin_salvage(ctx, owner, &slug, place, &why)?);
         if let Some(other) = &other {
             // Before it could name what is not its own.
             ctx.pins().forget(other)?;
@@ -49,12 +48,12 @@ impl Room {
     }
 
     /// Where what is there goes.
-    pub(super) fn path(&self) -> Option<&Path> {
+    pub(crate) fn path(&self) -> Option<&Path> {
         self.old.as_ref().map(|salvage| salvage.path.as_path())
     }
 
     /// The new one was not made, and the old one never left.
-    pub(super) fn give_back(self, ctx: &Context, error: anyhow::Error) -> anyhow::Error {
+    pub(crate) fn give_back(self, ctx: &Context, error: anyhow::Error) -> anyhow::Error {
         if let Some(salvage) = &self.old {
             salvage.abort(ctx);
         }
@@ -69,7 +68,7 @@ impl Room {
     ///
     /// # Errors
     /// When it can be neither kept nor thrown away.
-    pub(super) fn settle(&mut self, ctx: &Context) -> Result<Option<PathBuf>> {
+    pub(crate) fn settle(&mut self, ctx: &Context) -> Result<Option<PathBuf>> {
         self.vacant = None;
         let Some(old) = self.old.take() else { return Ok(None) };
         let whose = self.other.as_ref().map_or("the old workspace".into(), |other| format!("that of {}", other.slug));
@@ -91,10 +90,10 @@ impl Room {
 
 /// A task that has moved to another place leaves its old one. A failure is
 /// told, and leaves it there.
-pub(super) fn leave_old_place(ctx: &Context, before: Option<&Pin>, place: &Place, locks: &Locks) {
+pub(crate) fn leave_old_place(ctx: &Context, before: Option<&Pin>, place: &Place, locks: &Locks) {
     let old = before.filter(|pin| pin.workspace != place.path && ctx.pins().is_managed(pin) && pin.workspace.exists());
     let Some(old) = old else { return };
-    match salvage::retire(ctx, old, "its task has moved to another place", locks) {
+    match workspaces::retire(ctx, old, "its task has moved to another place", locks) {
         Ok(Some(salvage)) => ctx.ui.status("Set aside", &format!("its old workspace: {}", salvage.path.display())),
         Ok(None) => {}
         Err(error) => ctx.ui.warn(&format!("{} stays: {error:#}", old.workspace.display())),

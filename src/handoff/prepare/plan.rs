@@ -6,10 +6,11 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::context::Context;
-use super::resolve::Resolved;
-use super::source::Source;
-use super::{caches, fetch, rates};
+use super::rates;
+use crate::handoff::app::Context;
+use crate::handoff::fetch::Part;
+use crate::handoff::task::{Resolved, Source};
+use crate::handoff::{caches, fetch};
 use crate::image::Image;
 use crate::ui::human_bytes;
 
@@ -41,26 +42,12 @@ pub struct Plan {
     pub expected_seconds: Option<f64>,
 }
 
-/// One thing that a task needs.
-#[derive(Clone, Debug, Serialize)]
-pub struct Part {
-    /// `layer`, `cache`, `snapshot`, `commits` or `workspace`.
-    pub kind: &'static str,
-    /// Which one.
-    pub name: String,
-    /// Whether it is here.
-    pub hit: bool,
-    /// Bytes that would be fetched for it; `null` where nobody knows, and for a
-    /// cache that has to be made.
-    pub bytes: Option<u64>,
-}
-
 /// Looks; makes nothing. The store is asked for what is not known here when a
 /// source is given.
 ///
 /// # Errors
 /// When what is here cannot be read, or the store cannot.
-pub(super) fn plan(
+pub(crate) fn plan(
     ctx: &Context,
     resolved: &Resolved,
     place: &Path,
@@ -99,7 +86,7 @@ pub(super) fn plan(
         expected_seconds: None,
         parts,
     };
-    plan.expected_seconds = rates::expect(ctx, &plan);
+    plan.expected_seconds = rates::expect(ctx, &plan.parts);
     Ok(plan)
 }
 

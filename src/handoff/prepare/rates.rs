@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::context::Context;
-use super::plan::Plan;
-use super::report::Report;
 use crate::disk::{self, Durability};
+use crate::handoff::app::Context;
+use crate::handoff::fetch::Part;
+use crate::handoff::report::Report;
 
 /// How much a new measurement counts beside the old ones.
 const WEIGHT: f64 = 0.4;
@@ -22,7 +22,7 @@ const STEPS: [&str; 5] = ["hydrate.workspace", "hydrate.cache", "seal", "start",
 /// Measurements.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     /// Milliseconds of a step.
     ms: BTreeMap<String, f64>,
     /// Bytes per millisecond of a step that moves them.
@@ -47,11 +47,11 @@ impl Rates {
         }
     }
 
-    /// Seconds that a plan will take; `None` where a part of it was never
+    /// Seconds that an enter will take that needs these parts; `None` where one was never
     /// measured here.
-    fn expect(&self, plan: &Plan) -> Option<f64> {
+    fn expect(&self, parts: &[Part]) -> Option<f64> {
         let mut ms = self.ms.get("start")? + self.ms.get("reset").unwrap_or(&0.0);
-        for part in plan.parts.iter().filter(|part| !part.hit) {
+        for part in parts.iter().filter(|part| !part.hit) {
             ms += match (part.kind, part.bytes) {
                 ("workspace", _) => *self.ms.get("hydrate.workspace")?,
                 ("cache", None) => *self.ms.get("seal")?,
@@ -78,45 +78,27 @@ impl Rates {
 }
 
 /// Whether a report says something that is worth remembering.
-pub(super) fn is_news(report: &Report) -> bool {
+pub(crate) fn is_news(report: &Report) -> bool {
     report.steps.iter().any(|step| step.bytes >= ENOUGH || step.name == "seal" || step.name == "hydrate.workspace")
 }
 
 /// Remembers how long things took.
-pub(super) fn learn(ctx: &Context, report: &Report) {
+pub(crate) fn learn(ctx: &Context, report: &Report) {
     let mut rates = Rates::read(ctx);
     rates.learn(report);
     let _ = disk::write_json(&ctx.paths.rates(), &rates, Durability::Cached);
 }
 
 /// Seconds that a plan will take here.
-pub(super) fn expect(ctx: &Context, plan: &Plan) -> Option<f64> {
-    Rates::read(ctx).expect(plan)
+pub(crate) fn expect(ctx: &Context, parts: &[Part]) -> Option<f64> {
+    Rates::read(ctx).expect(parts)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::super::plan::Part;
     use super::*;
-
-    fn plan(parts: Vec<Part>) -> Plan {
-        Plan {
-            task: String::new(),
-            identity: String::new(),
-            pinned_at: None,
-            workspace: String::new(),
-            workspace_ready: false,
-            image: String::new(),
-            parts,
-            layers_missing: None,
-            bytes_missing: None,
-            warm: false,
-            expected_seconds: None,
-        }
-    }
-
     fn part(kind: &'static str, hit: bool, bytes: Option<u64>) -> Part {
         Part { kind, name: String::new(), hit, bytes }
     }
@@ -124,7 +106,7 @@ mod tests {
     #[test]
     fn what_was_measured_decides_and_what_was_not_is_unknown() {
         let mut rates = Rates::default();
-        let layer = || plan(vec![part("layer", false, Some(100 << 20)), part("workspace", false, Some(0))]);
+        let layer = || [part("layer", false, Some(100 << 20)), part("workspace", false, Some(0))];
         assert_eq!(rates.expect(&layer()), None);
         let mut report = Report::default();
         report.note("fetch.image", Duration::from_secs(1), 50 << 20);
@@ -132,8 +114,8 @@ mod tests {
         report.note("start", Duration::from_millis(10), 0);
         rates.learn(&report);
         assert_eq!(rates.expect(&layer()), Some(2.51));
-        assert_eq!(rates.expect(&plan(vec![part("layer", true, Some(0))])), Some(0.01));
-        assert_eq!(rates.expect(&plan(vec![part("cache", false, None)])), None, "no setup ever ran");
+        assert_eq!(rates.expect(&[part("layer", true, Some(0))]), Some(0.01));
+        assert_eq!(rates.expect(&[part("cache", false, None)]), None, "no setup ever ran");
         // A slower day counts for a part.
         let mut slower = Report::default();
         slower.note("fetch.image", Duration::from_secs(2), 50 << 20);

@@ -2,31 +2,17 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-
-use super::context::Context;
-use super::shown_list;
+use crate::handoff::app::Context;
+use crate::handoff::report::Arrived;
+use crate::handoff::words::{quote, shown_list};
+use crate::identity::{Instead, Redacted};
 use crate::snapshot::Applied;
 
-/// What was restored, and what the developer may want to do about it.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Arrived {
-    /// What is in progress: `merge`, `rebase` and the like.
-    pub operations: Vec<String>,
-    /// Submodules, empty until they are initialised.
-    pub submodules: Vec<String>,
-    /// Those for which the project names no address.
-    pub submodules_without_address: Vec<String>,
-    /// How many LFS files have their content.
-    pub lfs_files: usize,
-    /// LFS files that are pointers.
-    pub lfs_pointers: Vec<String>,
-    /// Why their content could not be had.
-    pub lfs_reason: Option<String>,
-}
+/// How many files are named one by one.
+const MAX_FILES: usize = 10;
 
 impl Arrived {
-    pub(super) fn new(applied: &Applied, operations: &[&str], lfs_reason: Option<String>) -> Self {
+    pub(crate) fn new(applied: &Applied, operations: &[&str], lfs_reason: Option<String>) -> Self {
         let lossy = |paths: &[Vec<u8>]| paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
         Arrived {
             operations: operations.iter().map(|kind| (*kind).to_owned()).collect(),
@@ -39,8 +25,8 @@ impl Arrived {
     }
 
     /// A line for each thing that a developer should know.
-    pub(super) fn tell(&self, ctx: &Context, place: &Path) {
-        let git = format!("git -C {}", super::publish::quote(&place.display().to_string()));
+    pub(crate) fn tell(&self, ctx: &Context, place: &Path) {
+        let git = format!("git -C {}", quote(&place.display().to_string()));
         for kind in &self.operations {
             let next = if kind == "bisect" { "bisect log" } else { "status" };
             ctx.ui.status("Unfinished", &format!("a {kind} is in progress here too: {git} {next}"));
@@ -60,5 +46,24 @@ impl Arrived {
                 ctx.ui.detail(&format!("their content could not be had: {reason}"));
             }
         }
+    }
+}
+
+/// Which files are not as the publisher had them, and why.
+pub(crate) fn tell_redacted(ctx: &Context, redacted: &[Redacted]) {
+    for file in redacted.iter().take(MAX_FILES) {
+        let instead = match file.instead {
+            Instead::Nothing => "it is absent",
+            Instead::Committed => "it is as it was committed",
+            Instead::Staged => "it is as it was staged",
+        };
+        ctx.ui.warn(&format!(
+            "{} was left out, because it holds a credential ({}): {instead}",
+            file.path,
+            file.rules.join(", ")
+        ));
+    }
+    if redacted.len() > MAX_FILES {
+        ctx.ui.warn(&format!("{} more files were left out; envctl show lists them", redacted.len() - MAX_FILES));
     }
 }

@@ -3,32 +3,31 @@
 
 use anyhow::Result;
 
-use super::context::{Context, Located};
-use super::pin::Pin;
-use super::resolve::read_at;
 use crate::clock::age;
 use crate::digest::Digest;
 use crate::error::{failure, integrity, policy, usage};
+use crate::handoff::app::Context;
+use crate::handoff::task::{Located, Pin, read_at};
 use crate::identity::{Identity, Status, StoreRef, Target, TaskId};
 use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
 use crate::store::Store;
 
 /// A publish that is about to happen.
-pub(super) struct Intent<'a> {
-    pub(super) ctx: &'a Context,
-    pub(super) store: &'a dyn Store,
-    pub(super) name: &'a StoreRef,
+pub(crate) struct Intent<'a> {
+    pub(crate) ctx: &'a Context,
+    pub(crate) store: &'a dyn Store,
+    pub(crate) name: &'a StoreRef,
     /// The task that is to be moved.
-    pub(super) task: &'a TaskId,
+    pub(crate) task: &'a TaskId,
     /// What its tag points at.
-    pub(super) before: Option<&'a Descriptor>,
+    pub(crate) before: Option<&'a Descriptor>,
     /// The workspace that is published, where it is one.
-    pub(super) origin: Option<&'a Pin>,
+    pub(crate) origin: Option<&'a Pin>,
     /// Otherwise what the checkout published last as this task, as far as this
     /// machine knows; and what it was about to, where that was cut short.
-    pub(super) remembered: &'a [Digest],
+    pub(crate) remembered: &'a [Digest],
     /// The task that a fork leaves alone.
-    pub(super) forked: Option<&'a TaskId>,
+    pub(crate) forked: Option<&'a TaskId>,
 }
 
 impl Intent<'_> {
@@ -36,7 +35,7 @@ impl Intent<'_> {
     ///
     /// # Errors
     /// [`crate::error::Kind::Policy`] when the task has moved since.
-    pub(super) fn parent(&self) -> Result<Option<Digest>> {
+    pub(crate) fn parent(&self) -> Result<Option<Digest>> {
         let origin = self.origin.filter(|pin| pin.store == self.name.to_string());
         if let Some(forked) = self.forked {
             if self.before.is_some() {

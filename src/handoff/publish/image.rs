@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, Result};
 
-use super::context::Context;
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::error::{Fault, not_found, usage};
+use crate::handoff::app::Context;
 use crate::identity::{ImageRef, Pinned, Platform, StoreRef, Toolchain};
 use crate::image;
 use crate::oci::{Blobs, Descriptor, ImageConfig, MAX_METADATA, Manifest};
@@ -17,16 +17,16 @@ use crate::store::{Access, Store};
 /// An image as people name it: `oci:PATH:TAG`, `HOST/NAME:TAG`, or either with
 /// `@sha256:...`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ImageName {
-    pub(super) store: StoreRef,
-    pub(super) which: Which,
+pub(crate) struct ImageName {
+    pub(crate) store: StoreRef,
+    pub(crate) which: Which,
     /// The project's file names it, and not the developer.
-    pub(super) by_project: bool,
+    pub(crate) by_project: bool,
 }
 
 /// Which image of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Which {
+pub(crate) enum Which {
     Tag(String),
     Digest(Digest),
 }
@@ -52,7 +52,7 @@ impl FromStr for ImageName {
 }
 
 /// The name that counts: flag, environment, project file.
-pub(super) fn name(ctx: &Context, flag: Option<&str>, project: &Project, root: &Path) -> Result<Option<ImageName>> {
+pub(crate) fn name(ctx: &Context, flag: Option<&str>, project: &Project, root: &Path) -> Result<Option<ImageName>> {
     let (text, base) = match (flag, &ctx.env.image, &project.toolchain.image) {
         (Some(text), _, _) => (text, ctx.cwd.as_path()),
         (None, Some(text), _) => (text.as_str(), ctx.cwd.as_path()),
@@ -78,7 +78,7 @@ struct Found {
 ///
 /// # Errors
 /// When it cannot be found or read.
-pub(super) fn pin(ctx: &Context, name: &ImageName) -> Result<Toolchain> {
+pub(crate) fn pin(ctx: &Context, name: &ImageName) -> Result<Toolchain> {
     let found = find(ctx, name, None)?;
     // What is asked of it from here on was settled with the image.
     ctx.note_named(&name.store);
@@ -88,7 +88,7 @@ pub(super) fn pin(ctx: &Context, name: &ImageName) -> Result<Toolchain> {
 /// Pins an image to its platform manifest. One from a folder is copied into
 /// `target`, the store `beside` it, so that whoever can read the task can run
 /// it; one on a registry is named. Returns the bytes that were new.
-pub(super) fn pin_into(
+pub(crate) fn pin_into(
     ctx: &Context,
     (target, beside): (&dyn Store, &StoreRef),
     name: &ImageName,

@@ -5,17 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::caches::{Basis, forget_materialized, identity_caches, push};
-use super::collect::collect;
-use super::context::Context;
-use super::evidence::{ArtifactRow, Attachable, Evidence, Subject, attach, looked_at};
-use super::ground::{Ground, Place};
-use super::image_source;
-use super::moved::Intent;
-use super::pin::{Pin, State};
-use super::place::occupy;
-use super::screen::{self, Screen, Screened, Unsearched};
-use super::tell;
+use super::conflict::Intent;
+use super::image;
+use super::source::{Ground, Place};
 use crate::cache;
 use crate::config::Project;
 use crate::crash;
@@ -24,6 +16,14 @@ use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::{Fault, failure, usage};
 use crate::git::Git;
+use crate::handoff::app::Context;
+use crate::handoff::caches::{Basis, forget_materialized, identity_caches, push};
+use crate::handoff::evidence::{ArtifactRow, Attachable, Evidence, Subject, attach, collect, looked_at};
+use crate::handoff::task::{Pin, State};
+use crate::handoff::trust::{Screen, Screened, Unsearched};
+use crate::handoff::words::{quote, shown_list};
+use crate::handoff::workspaces::occupy;
+use crate::handoff::{fetch, prepare, trust};
 use crate::identity::{
     Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Wish, Workdir,
 };
@@ -116,13 +116,13 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
 ///
 /// # Errors
 /// With that.
-pub(super) fn rehearse(ctx: &Context, options: &PublishOptions, ground: &Ground) -> Result<()> {
+pub(crate) fn rehearse(ctx: &Context, options: &PublishOptions, ground: &Ground) -> Result<()> {
     let project = ctx.project(&ground.root)?;
     let parent = ground.parent(ctx)?;
     task(options, parent.as_ref())?;
     let agent = options.agent.clone().or_else(|| ctx.env.agent.clone());
-    screen::screen_words(&screen::scanner(ctx, &project)?, &options.handoff, agent.as_deref())?;
-    if parent.is_none() && image_source::name(ctx, options.image.as_deref(), &project, &ground.root)?.is_none() {
+    trust::screen_words(&trust::scanner(ctx, &project)?, &options.handoff, agent.as_deref())?;
+    if parent.is_none() && image::name(ctx, options.image.as_deref(), &project, &ground.root)?.is_none() {
         return Err(no_image().into());
     }
     ctx.open(&store_of(ctx, ground.origin.as_ref())?, Access::Write).map(drop)
@@ -133,7 +133,7 @@ pub(super) fn rehearse(ctx: &Context, options: &PublishOptions, ground: &Ground)
 ///
 /// # Errors
 /// As [`publish()`].
-pub(super) fn publish_from(
+pub(crate) fn publish_from(
     ctx: &Context,
     options: &PublishOptions,
     ground: &Ground,
@@ -149,8 +149,8 @@ pub(super) fn publish_from(
     let (task, forked) = task(options, parent.as_ref())?;
     let store_name = store_of(ctx, origin.as_ref())?;
     let agent = options.agent.clone().or_else(|| ctx.env.agent.clone());
-    let scanner = screen::scanner(ctx, &project)?;
-    screen::screen_words(&scanner, &options.handoff, agent.as_deref())?;
+    let scanner = trust::scanner(ctx, &project)?;
+    trust::screen_words(&scanner, &options.handoff, agent.as_deref())?;
     let (captured, screened) = capture(ctx, &git, &repo, &project, &scanner, options.redact)?;
     let screen = Screen { scanner: &scanner, redact: options.redact, root };
     let mut evidence = collected(ctx, options, &project, root, screen)?;
@@ -207,7 +207,7 @@ pub(super) fn publish_from(
         extra: Default::default(),
     };
     let bytes = identity.to_bytes()?;
-    screen::screen_document(&scanner, "the identity", &bytes)?;
+    trust::screen_document(&scanner, "the identity", &bytes)?;
     // What cannot be read back must not be published.
     Identity::parse(&bytes).context("this identity could not be read again")?;
     let pack = match (&captured.pack, &captured.document.pack) {
@@ -349,7 +349,7 @@ fn store_of(ctx: &Context, origin: Option<&Pin>) -> Result<StoreRef> {
 ///
 /// # Errors
 /// When a limit cannot be read.
-pub(super) fn chosen(ctx: &Context, project: &Project, root: &Path) -> Result<snapshot::Options> {
+pub(crate) fn chosen(ctx: &Context, project: &Project, root: &Path) -> Result<snapshot::Options> {
     let wanted = &project.snapshot;
     let mut exclude = wanted.exclude.clone();
     // Copies of sealed trees are nobody's work.
@@ -372,17 +372,17 @@ fn capture(
     // Mostly nothing is found, and git need not have waited.
     let (packed, found) = std::thread::scope(|scope| {
         let packing = scope.spawn(|| draft.pack(git));
-        let found = screen::look(scanner, &draft);
+        let found = trust::scan(scanner, &draft);
         (packing.join(), found)
     });
-    let screened = screen::settle(ctx, found?, &mut draft, redact)?;
+    let screened = trust::settle_findings(ctx, found?, &mut draft, redact)?;
     let packed = if screened.redacted.is_empty() {
         packed.map_err(|_| anyhow::anyhow!("the thread that packs died"))??
     } else {
         draft.pack(git)?
     };
     let captured = draft.seal(packed)?;
-    screen::screen_document(scanner, "the list of paths and branches", &captured.bytes)?;
+    trust::screen_document(scanner, "the list of paths and branches", &captured.bytes)?;
     ctx.ui.status(
         "Captured",
         &format!(
@@ -393,7 +393,7 @@ fn capture(
         ),
     );
     tell(ctx, &captured);
-    tell::tell_redacted(ctx, &screened.redacted);
+    prepare::tell_redacted(ctx, &screened.redacted);
     Ok((captured, screened))
 }
 
@@ -413,7 +413,7 @@ fn tell(ctx: &Context, captured: &Captured) {
     for kind in kinds {
         let names: Vec<String> =
             captured.left_out.iter().filter(|left| left.kind == kind).map(|left| left.name.clone()).collect();
-        ctx.ui.status("Left out", &format!("{}: {}", kind.words(), super::shown_list(&names)));
+        ctx.ui.status("Left out", &format!("{}: {}", kind.words(), shown_list(&names)));
     }
 }
 
@@ -425,16 +425,16 @@ fn toolchain(
     root: &Path,
     parent: Option<&Identity>,
 ) -> Result<Toolchain> {
-    let name = image_source::name(ctx, options.image.as_deref(), project, root)?;
+    let name = image::name(ctx, options.image.as_deref(), project, root)?;
     let explicit = options.image.is_some() || ctx.env.image.is_some();
     match (name, parent) {
         // A workspace goes on with the image that it was entered with.
-        (_, Some(parent)) if !explicit && super::fetch::has_image(target, &parent.toolchain.image) => {
+        (_, Some(parent)) if !explicit && fetch::has_image(target, &parent.toolchain.image) => {
             Ok(parent.toolchain.clone())
         }
         (Some(name), _) => {
             let progress = ctx.ui.progress();
-            let (toolchain, bytes) = image_source::pin_into(ctx, (target, store), &name, &|part| {
+            let (toolchain, bytes) = image::pin_into(ctx, (target, store), &name, &|part| {
                 progress.bar(&format!("image {}", part.digest.short()), part.size).finish();
             })?;
             if bytes > 0 {
@@ -447,13 +447,13 @@ fn toolchain(
 }
 
 /// Nobody says in which image the task runs.
-pub(super) fn no_image() -> Fault {
+pub(crate) fn no_image() -> Fault {
     usage("which image does this task run in?")
         .hint("name it with --image oci:PATH:TAG or HOST/NAME:TAG, ENVCTL_IMAGE, or [toolchain] image in envctl.toml")
 }
 
 /// Where the workspace appears: by flag, project, or as it was.
-pub(super) fn workdir(flag: Option<&Workdir>, project: &Project, parent: Option<&Identity>) -> Result<Workdir> {
+pub(crate) fn workdir(flag: Option<&Workdir>, project: &Project, parent: Option<&Identity>) -> Result<Workdir> {
     let configured = project.workspace.workdir.as_deref().map(str::parse).transpose()?;
     let chosen = flag.cloned().or(configured).or_else(|| parent.map(|parent| parent.workdir.clone()));
     Ok(match chosen {
@@ -480,21 +480,4 @@ fn pack_descriptor(pack: &snapshot::Pack) -> Descriptor {
     descriptor.digest = pack.digest;
     descriptor.size = pack.size;
     descriptor
-}
-
-/// As a shell reads it back.
-pub(super) fn quote(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_line_to_paste_survives_a_shell() {
-        assert_eq!(quote("oci:/srv/tasks:task-1"), "oci:/srv/tasks:task-1");
-        assert_eq!(quote("oci:/a b/it's:t"), "'oci:/a b/it'\\''s:t'");
-    }
 }

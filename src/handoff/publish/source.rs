@@ -4,25 +4,25 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::context::Context;
-use super::pin::{Pin, State};
-use super::place::Locks;
 use crate::digest::Digest;
+use crate::handoff::app::Context;
+use crate::handoff::task::{Pin, State};
+use crate::handoff::workspaces::Locks;
 use crate::identity::{Identity, StoreRef, TaskId};
 use crate::snapshot;
 
 /// What is published, and what it goes on from.
 #[derive(Clone, Debug)]
-pub(super) struct Ground {
+pub(crate) struct Ground {
     /// The root of the checkout.
-    pub(super) root: PathBuf,
+    pub(crate) root: PathBuf,
     /// The workspace that the files go on from, where it is one.
-    pub(super) origin: Option<Pin>,
+    pub(crate) origin: Option<Pin>,
 }
 
 impl Ground {
     /// The checkout that holds a folder.
-    pub(super) fn of(ctx: &Context, folder: &Path) -> Result<Self> {
+    pub(crate) fn of(ctx: &Context, folder: &Path) -> Result<Self> {
         let repo = snapshot::open(folder)?;
         let root = repo.workdir().context("a bare repository has nothing to publish")?.to_owned();
         let origin = ctx.pins().of_workspace(&root)?;
@@ -30,12 +30,12 @@ impl Ground {
     }
 
     /// The identity that the workspace was made from.
-    pub(super) fn parent(&self, ctx: &Context) -> Result<Option<Identity>> {
+    pub(crate) fn parent(&self, ctx: &Context) -> Result<Option<Identity>> {
         Ok(self.origin.as_ref().map(|pin| ctx.pins().identity(&pin.identity)).transpose()?.flatten())
     }
 
     /// Lets the workspace know what was published from it.
-    pub(super) fn note(&self, ctx: &Context, place: &Place) {
+    pub(crate) fn note(&self, ctx: &Context, place: &Place) {
         let noted = |pin: &Pin| {
             // As a workspace that is being made or flushed.
             let _locks = Locks::wait(ctx, &place.store, &pin.slug, &pin.workspace)?;
@@ -50,10 +50,10 @@ impl Ground {
 }
 
 /// Where something was published.
-pub(super) struct Place {
-    pub(super) store: StoreRef,
-    pub(super) task: TaskId,
-    pub(super) identity: Digest,
+pub(crate) struct Place {
+    pub(crate) store: StoreRef,
+    pub(crate) task: TaskId,
+    pub(crate) identity: Digest,
     /// What the checkout was when it was captured.
-    pub(super) state: State,
+    pub(crate) state: State,
 }

@@ -5,6 +5,7 @@
 //! Lines that begin with `#` say nothing.
 
 use crate::error::{Fault, usage};
+use crate::handoff::words::quote;
 
 /// Commands that one batch may hold.
 const MOST: usize = 10_000;
@@ -21,7 +22,7 @@ pub struct Command {
 impl Command {
     /// A command as it was given in words.
     pub fn of_words(words: &[String]) -> Self {
-        let shown: Vec<String> = words.iter().map(|word| super::publish::quote(word)).collect();
+        let shown: Vec<String> = words.iter().map(|word| quote(word)).collect();
         Command { shown: shown.join(" "), words: words.to_vec() }
     }
 

@@ -12,19 +12,17 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::asks::{Checkout, Origin, real_path};
-use super::context::{Context, Located};
-use super::ground::Ground;
-use super::pin::State;
-use super::publish::{chosen, no_image, workdir};
-use super::resolve::Resolved;
-use super::start::{self, RuntimeOptions};
-use super::{approval, hydrate, image_source};
 use crate::cache;
 use crate::config::Project;
 use crate::digest::hex;
 use crate::disk::{self, Durability, remove};
 use crate::git::Git;
+use crate::handoff::app::Context;
+use crate::handoff::publish::{Ground, chosen, no_image, workdir};
+use crate::handoff::runtimes::RuntimeOptions;
+use crate::handoff::task::{Located, Resolved, State};
+use crate::handoff::trust::{Checkout, Origin, real_path};
+use crate::handoff::{prepare, publish, runtimes, task, trust, workspaces};
 use crate::identity::{Handoff, Identity, Repo, RepoUrl, SCHEMA, StoreRef, Target, TaskId, Toolchain, Workdir};
 use crate::snapshot::{self, Captured, Document};
 use crate::workspace;
@@ -39,8 +37,8 @@ pub struct CheckoutOptions {
 }
 
 /// A checkout that was taken.
-pub(super) struct Taken {
-    pub(super) resolved: Resolved,
+pub(crate) struct Taken {
+    pub(crate) resolved: Resolved,
     /// What the workspace holds at first.
     document: Document,
 }
@@ -49,7 +47,7 @@ pub(super) struct Taken {
 ///
 /// # Errors
 /// What cannot be captured is refused by name; an image that nobody names.
-pub(super) fn take(
+pub(crate) fn take(
     ctx: &Context,
     ground: &Ground,
     options: &CheckoutOptions,
@@ -65,7 +63,7 @@ pub(super) fn take(
     let url: RepoUrl = snapshot::remote_url(&repo)?.parse()?;
     // Before anything is made: no store knows this task, to look at it there.
     let local = checkout_of(ground).with_context(|| format!("cannot find {}", root.display()))?;
-    approval::require(ctx, None, &start::asks(&url, &local.origin, &project, runtime))?;
+    trust::require(ctx, None, &runtimes::asks(&url, &local.origin, &project, runtime))?;
     let captured = capture(ctx, &repo, &project)?;
     let document = captured.document.clone();
     let (toolchain, store) = toolchain(ctx, options, &project, ground, parent.as_ref())?;
@@ -85,7 +83,7 @@ pub(super) fn take(
         snapshot_id: captured.id(),
         lockfiles: cache::lockfiles(root)?,
         caches: Vec::new(),
-        parent: ground.origin.as_ref().map(super::pin::Pin::latest),
+        parent: ground.origin.as_ref().map(task::Pin::latest),
         handoff: Handoff::default(),
         workspace: None,
         redacted: Vec::new(),
@@ -130,8 +128,8 @@ fn toolchain(
     if let (false, Some(parent), Some(pin)) = (explicit, parent, &ground.origin) {
         return Ok((parent.toolchain.clone(), pin.store.parse()?));
     }
-    let name = image_source::name(ctx, options.image.as_deref(), project, &ground.root)?.ok_or_else(no_image)?;
-    Ok((image_source::pin(ctx, &name)?, name.store))
+    let name = publish::image_name(ctx, options.image.as_deref(), project, &ground.root)?.ok_or_else(no_image)?;
+    Ok((publish::pin_image(ctx, &name)?, name.store))
 }
 
 /// Where an `enter` looks for a snapshot first.
@@ -151,7 +149,7 @@ fn keep(ctx: &Context, captured: &Captured) -> Result<()> {
 /// The commits are in the checkout: the remote need not be asked for them. From
 /// a shallow clone git gives none, and then it is.
 fn borrow_commits(ctx: &Context, resolved: &Resolved, document: &Document, root: &Path) {
-    if let Err(error) = hydrate::fetch_from(ctx, resolved, document, root) {
+    if let Err(error) = prepare::fetch_from(ctx, resolved, document, root) {
         ctx.ui.detail(&format!("the checkout gives no commits: {error:#}"));
     }
 }
@@ -162,7 +160,7 @@ fn borrow_commits(ctx: &Context, resolved: &Resolved, document: &Document, root:
 ///
 /// # Errors
 /// When it cannot be looked at, or removed. Then it stays.
-pub(super) fn tidy(ctx: &Context, taken: &Taken, place: &Path, published: Option<&str>) -> Result<bool> {
+pub(crate) fn tidy(ctx: &Context, taken: &Taken, place: &Path, published: Option<&str>) -> Result<bool> {
     let resolved = &taken.resolved;
     let repo = snapshot::open(place)?;
     let mut project = ctx.project(place)?;
@@ -188,7 +186,7 @@ pub(super) fn tidy(ctx: &Context, taken: &Taken, place: &Path, published: Option
     }
     // Other branches, stashes: no snapshot has them.
     let loose = workspace::loose_ends(place, &saved, !(same || safe))?;
-    let _lock = hydrate::lock(ctx, resolved, place)?;
+    let _lock = workspaces::lock(ctx, resolved, place)?;
     if !loose.is_empty() || !(same || safe) || ctx.runtimes().live()?.iter().any(|lease| lease.workspace == place) {
         return Ok(false);
     }

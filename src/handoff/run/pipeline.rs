@@ -11,25 +11,23 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use super::batch::Command;
-use super::caches::{self, Arrived, Caches};
-use super::checkout::{self, CheckoutOptions, Taken};
-use super::context::Context;
-use super::ground::Ground;
-use super::hydrate::Renew;
-use super::ledger::{self, Entry, Made};
-use super::place::Place;
-use super::prepare::{flush, gather, is_first, unless_renewed};
-use super::publish::Published;
-use super::publishing::{Log, Publisher, Publishing, Standing, Stop, Words};
-use super::report::Report;
-use super::resolve::{Resolved, resolve};
-use super::run_report::{CommandReport, LeaseReport, RunReport, not_run};
-use super::source::Source;
-use super::start::{self, RuntimeOptions};
-use super::{collect, gc, keep, outside, tell};
+use super::checkout;
+use super::checkout::{CheckoutOptions, Taken};
+use super::publisher::{Log, Publisher, Publishing, Standing, Stop, Words};
+use super::report::{CommandReport, LeaseReport, RunReport, not_run};
 use crate::cache::{Record, Trees};
 use crate::disk::lock::{FileLock, SharedLock};
 use crate::error::{Fault, usage};
+use crate::handoff::accounting::{Entry, Made};
+use crate::handoff::app::Context;
+use crate::handoff::caches::{Arrived, Caches};
+use crate::handoff::prepare::{Renew, flush, gather, is_first, unless_renewed};
+use crate::handoff::publish::{Ground, Published};
+use crate::handoff::report::Report;
+use crate::handoff::runtimes::RuntimeOptions;
+use crate::handoff::task::{Resolved, Source, resolve};
+use crate::handoff::workspaces::Place;
+use crate::handoff::{accounting, caches, enter, evidence, runtimes, upkeep};
 use crate::identity::{Handoff, Lifetime, TaskRef};
 use crate::image::{Image, Pulled};
 use crate::runtime::{self, Outcome, Receipt, Sandbox, Spec};
@@ -73,7 +71,7 @@ pub fn run(ctx: &Context, options: &RunOptions, report: &mut RunReport) -> Resul
     report.report.schema = 1;
     if let Some(output) = &options.output {
         // Not after hours.
-        outside::must_be_empty(&ctx.cwd.join(output))?;
+        evidence::must_be_empty(&ctx.cwd.join(output))?;
     }
     ctx.open_roots()?;
     let begun = report.report.clone();
@@ -235,7 +233,7 @@ impl<'a> Runner<'a> {
         };
         let (spec, records, places) = self.ready(image, pulled, early, part)?;
         if first {
-            tell::greet(ctx, &self.resolved, spec.network, false);
+            enter::greet(ctx, &self.resolved, spec.network, false);
         }
         // From here on a signal ends the runtime, and then this.
         runtime::hold_signals()?;
@@ -246,8 +244,8 @@ impl<'a> Runner<'a> {
             self.afterwards(pulled, &records);
         }
         if first {
-            tell::tell_ports(ctx, sandbox.lease());
-            tell::tell_limits(ctx, sandbox.lease());
+            runtimes::tell_ports(ctx, sandbox.lease());
+            runtimes::tell_limits(ctx, sandbox.lease());
         }
         report.report.limits = sandbox.lease().enforced;
         let begun = Instant::now();
@@ -259,12 +257,12 @@ impl<'a> Runner<'a> {
         let code = failed.or(commands.last()).and_then(|command| command.exit_code);
         self.account(&receipt, code, if first { &report.report } else { &later });
         if let Some(written) = outside.as_ref().filter(|written| !written.is_empty()) {
-            tell::tell_outside(ctx, written.files, written.removed, &written.paths, "the run");
+            runtimes::tell_outside(ctx, written.files, written.removed, &written.paths, "the run");
             self.standing.outside = Some(written.clone());
         }
-        let leak = tell::check_baseline(&receipt);
+        let leak = runtimes::check_baseline(&receipt);
         if leak.is_ok() {
-            tell::tell_reset(ctx, &receipt);
+            runtimes::tell_reset(ctx, &receipt);
         }
         report.report.receipt = Some(receipt.clone());
         report.leases.push(LeaseReport { commands, outside, receipt: Some(receipt) });
@@ -281,16 +279,16 @@ impl<'a> Runner<'a> {
     ) -> Result<(Spec, Vec<Record>, Option<FileLock>)> {
         let (ctx, resolved, place) = (self.ctx, &self.resolved, &self.place.path);
         let project = ctx.project(place)?;
-        start::approve(ctx, resolved, &project, &self.options.runtime)?;
+        runtimes::approve(ctx, resolved, &project, &self.options.runtime)?;
         let mut wanted = Caches::new(ctx, resolved, pulled, place, &project)?;
         wanted.have_come(early);
         wanted.fetch(&Source::new(ctx, resolved.task.clone()), report)?;
         wanted.seal(image, report)?;
         let hydrated = wanted.hydrate(false, report)?;
-        let mut spec = start::spec(ctx, resolved, image, pulled, place, &project, &self.options.runtime)?;
+        let mut spec = runtimes::spec(ctx, resolved, image, pulled, place, &project, &self.options.runtime)?;
         (spec.rootfs.trees, spec.made) = (hydrated.mounts, hydrated.made);
         spec.rootfs.artifacts.clone_from(&self.artifacts);
-        spec.deadline = Some(start::deadline_of_its_own(ctx, place, &self.options.runtime)?);
+        spec.deadline = Some(runtimes::deadline_of_its_own(ctx, place, &self.options.runtime)?);
         spec.list_written = true;
         Ok((spec, hydrated.records, hydrated.places))
     }
@@ -304,11 +302,11 @@ impl<'a> Runner<'a> {
             runtime::in_background(|| {
                 caches::note_given(ctx, resolved, &self.place, given);
                 drop(flush(ctx, resolved, &self.place, Some(pulled)));
-                drop(keep::flush(ctx));
+                drop(evidence::flush(ctx));
                 caches::flush(ctx, pulled, records);
             });
         }
-        gc::daily(ctx);
+        upkeep::daily(ctx);
     }
 
     /// A line in the ledger, and among what is handed over.
@@ -320,7 +318,7 @@ impl<'a> Runner<'a> {
             // No store knows it: what is the same from run to run is the project.
             (entry.store, entry.task) = (None, format!("{} ({})", identity.task_id, identity.repo.url));
         }
-        ledger::append(self.ctx, &entry);
+        accounting::append(self.ctx, &entry);
         self.standing.entries.push(entry);
     }
 
@@ -369,20 +367,20 @@ impl<'a> Runner<'a> {
         }
         let why = match outcome {
             Outcome::TimedOut => Some("it reached its deadline".to_owned()),
-            Outcome::Cancelled(signal) => Some(format!("it was cancelled by {}", tell::signal_name(*signal))),
+            Outcome::Cancelled(signal) => Some(format!("it was cancelled by {}", runtimes::signal_name(*signal))),
             Outcome::Lost => Some("its runtime was reset while it ran".to_owned()),
             Outcome::NotStarted { program, .. } => Some(format!("{program} could not be started")),
             Outcome::Exited(_) => None,
         };
         if let Outcome::Cancelled(signal) = outcome {
-            report.cancelled = Some(tell::signal_name(*signal));
+            report.cancelled = Some(runtimes::signal_name(*signal));
         }
         if failed && !self.standing.failed {
             self.standing.why = why;
         }
         self.standing.failed |= failed;
         self.ended |= matches!(outcome, Outcome::Cancelled(_) | Outcome::Lost);
-        tell::tell(self.ctx, &self.resolved.task.target.to_string(), outcome);
+        runtimes::tell(self.ctx, &self.resolved.task.target.to_string(), outcome);
         report.report.exit_code = self.standing.exit_code;
     }
 
@@ -415,12 +413,12 @@ impl<'a> Runner<'a> {
         let project = self.ctx.project(&self.place.path)?;
         let handoff = Handoff::default();
         let mut files = self.log.evidence(&self.standing)?;
-        let found = collect::collect(&self.place.path, &project.artifacts.collect, &handoff)?;
+        let found = evidence::collect(&self.place.path, &project.artifacts.collect, &handoff)?;
         for left_out in &found.left_out {
             self.ctx.ui.warn(&format!("not collected: {left_out}"));
         }
         files.extend(found.files);
-        let bytes = collect::copy(&self.ctx.ui, &files, output)?;
+        let bytes = evidence::copy(&self.ctx.ui, &files, output)?;
         let what = format!("{} files, {}, at {}", files.len(), crate::ui::human_bytes(bytes), output.display());
         self.ctx.ui.status("Collected", &what);
         Ok(())
@@ -455,7 +453,7 @@ fn each_command(
             log.transcript.note(&format!("$ {}", command.shown));
         }
         let begun = Instant::now();
-        last = sandbox.run_unattended(&start::session(ctx, &command.words), &log.transcript)?;
+        last = sandbox.run_unattended(&runtimes::session(ctx, &command.words), &log.transcript)?;
         report.exit_code = Some(last.exit_code());
         report.ms = Some(begun.elapsed().as_secs_f64() * 1000.0);
         if last != Outcome::Exited(0) {

@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::context::Context;
-use super::evidence::{Evidence, Place};
-use super::ground::Ground;
-use super::ledger::Entry;
-use super::pin::PublishedHere;
-use super::publish::{PublishOptions, Published, publish_from, rehearse};
 use crate::disk::scratch::Scratch;
+use crate::handoff::accounting::Entry;
+use crate::handoff::app::Context;
+use crate::handoff::evidence::{Evidence, EvidencePlace as Place};
+use crate::handoff::publish::{Ground, PublishOptions, Published, publish_from, rehearse};
+use crate::handoff::task::PublishedHere;
 use crate::identity::{ArtifactType, Handoff, Outside, Status, TaskId, Workdir};
 use crate::runtime::{Transcript, Written};
 
@@ -45,19 +44,19 @@ pub struct Publishing {
 
 /// How a run stands.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     /// The command that failed, or the last one, and its exit code.
-    pub(super) command: Option<String>,
-    pub(super) exit_code: Option<u8>,
+    pub(crate) command: Option<String>,
+    pub(crate) exit_code: Option<u8>,
     /// In words, where the exit code does not say it.
-    pub(super) why: Option<String>,
-    pub(super) failed: bool,
-    pub(super) outside: Option<Written>,
-    pub(super) entries: Vec<Entry>,
+    pub(crate) why: Option<String>,
+    pub(crate) failed: bool,
+    pub(crate) outside: Option<Written>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// Publishes one run, as often as it takes.
-pub(super) struct Publisher<'a> {
+pub(crate) struct Publisher<'a> {
     ctx: &'a Context,
     publishing: &'a Publishing,
     image: Option<String>,
@@ -70,15 +69,15 @@ pub(super) struct Publisher<'a> {
 }
 
 /// The parts of a run's options that decide what is published.
-pub(super) struct Words<'a> {
-    pub(super) publishing: &'a Publishing,
-    pub(super) image: Option<String>,
-    pub(super) workdir: Option<Workdir>,
-    pub(super) agent: Option<String>,
+pub(crate) struct Words<'a> {
+    pub(crate) publishing: &'a Publishing,
+    pub(crate) image: Option<String>,
+    pub(crate) workdir: Option<Workdir>,
+    pub(crate) agent: Option<String>,
 }
 
 impl<'a> Publisher<'a> {
-    pub(super) fn new(ctx: &'a Context, words: Words<'a>, ground: Ground, own: bool) -> Self {
+    pub(crate) fn new(ctx: &'a Context, words: Words<'a>, ground: Ground, own: bool) -> Self {
         let Words { publishing, image, workdir, agent } = words;
         Publisher { ctx, publishing, image, workdir, agent, ground: Mutex::new(ground), own }
     }
@@ -88,7 +87,7 @@ impl<'a> Publisher<'a> {
     ///
     /// # Errors
     /// With that.
-    pub(super) fn rehearse(&self, root: &Path, command: &str) -> Result<()> {
+    pub(crate) fn rehearse(&self, root: &Path, command: &str) -> Result<()> {
         let ground = Ground { root: root.to_owned(), ..self.ground() };
         let handoff = Handoff {
             message: self.publishing.message.clone(),
@@ -124,7 +123,7 @@ impl<'a> Publisher<'a> {
     ///
     /// # Errors
     /// As `publish`.
-    pub(super) fn publish(&self, log: &Log, standing: &Standing, over: bool) -> Result<Published> {
+    pub(crate) fn publish(&self, log: &Log, standing: &Standing, over: bool) -> Result<Published> {
         let ground = self.ground();
         let handoff = self.handoff(standing, over);
         let evidence = log.evidence(standing)?;
@@ -162,7 +161,7 @@ impl<'a> Publisher<'a> {
 
     /// Publishes every now and then until `stop` says that it is over. A
     /// failure is told, and the next time may be better.
-    pub(super) fn keep_publishing(&self, log: &Log, standing: &Standing, stop: &Stop, next: &mut Instant) {
+    pub(crate) fn keep_publishing(&self, log: &Log, standing: &Standing, stop: &Stop, next: &mut Instant) {
         let Some(every) = self.publishing.every else { return };
         while !stop.wait_until(*next) {
             match self.publish(log, standing, false) {
@@ -176,10 +175,10 @@ impl<'a> Publisher<'a> {
 
 /// Says that something is over.
 #[derive(Default)]
-pub(super) struct Stop(Mutex<bool>, Condvar);
+pub(crate) struct Stop(Mutex<bool>, Condvar);
 
 impl Stop {
-    pub(super) fn say(&self) {
+    pub(crate) fn say(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.1.notify_all();
     }
@@ -198,17 +197,11 @@ impl Stop {
 }
 
 /// What a run printed, and a place for the files that prove what it did.
-pub(super) struct Log {
-    pub(super) transcript: Transcript,
+pub(crate) struct Log {
+    pub(crate) transcript: Transcript,
     /// Where it stays on this machine.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     folder: Scratch,
-}
-
-/// Where a log of its own may lie.
-pub(super) fn log(ctx: &Context, name: &str) -> PathBuf {
-    let stamp = ctx.clock.now().strftime("%Y%m%dT%H%M%SZ");
-    ctx.paths.log(&format!("{name}-{stamp}-{}", rustix::process::getpid().as_raw_nonzero()))
 }
 
 impl Log {
@@ -216,8 +209,8 @@ impl Log {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn begin(ctx: &Context, slug: &str) -> Result<Self> {
-        let path = log(ctx, &format!("run-{slug}"));
+    pub(crate) fn begin(ctx: &Context, slug: &str) -> Result<Self> {
+        let path = ctx.log_file(&format!("run-{slug}"));
         Ok(Log { transcript: Transcript::create(&path)?, folder: Scratch::create(ctx.paths.state())?, path })
     }
 
@@ -225,7 +218,7 @@ impl Log {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn finish(&self) -> Result<()> {
+    pub(crate) fn finish(&self) -> Result<()> {
         let ordered = self.path.with_extension("ordered");
         if self.transcript.copy_to(&ordered)? == 0 {
             return Ok(fs::remove_file(&ordered)?);
@@ -234,7 +227,7 @@ impl Log {
     }
 
     /// The files that prove what the run did so far.
-    pub(super) fn evidence(&self, standing: &Standing) -> Result<Vec<Evidence>> {
+    pub(crate) fn evidence(&self, standing: &Standing) -> Result<Vec<Evidence>> {
         let folder = self.folder.path();
         let mut files = vec![folder.join("run.log")];
         self.transcript.copy_to(&files[0])?;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::batch::Command;
-use super::publish::Published;
-use super::report::Report;
+use crate::handoff::publish::Published;
+use crate::handoff::report::Report;
 use crate::runtime::{Receipt, Written};
 
 /// What became of one command.
@@ -51,7 +51,7 @@ pub struct RunReport {
 }
 
 /// Commands that were not run.
-pub(super) fn not_run(group: &[Command]) -> LeaseReport {
+pub(crate) fn not_run(group: &[Command]) -> LeaseReport {
     let none = |command: &Command| CommandReport { command: command.shown.clone(), exit_code: None, ms: None };
     LeaseReport { commands: group.iter().map(none).collect(), outside: None, receipt: None }
 }

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::context::Context;
-use super::report::Report;
-use super::resolve::Resolved;
 use super::start;
 use super::tell::tell;
+use crate::disk::{self};
 use crate::error::{Fault, not_found, usage};
+use crate::handoff::app::Context;
+use crate::handoff::report::Report;
+use crate::handoff::task::Resolved;
 use crate::identity::TaskRef;
 use crate::runtime::{self, Lease, PortRequest};
 
@@ -25,12 +26,12 @@ pub struct Running<'a> {
 
 impl Running<'_> {
     /// Whether a lease is among those that are meant.
-    pub(super) fn means(&self, id: &str) -> bool {
+    pub(crate) fn means(&self, id: &str) -> bool {
         self.lease.is_none_or(|start| !start.is_empty() && id.starts_with(start))
     }
 
     /// That there is none.
-    pub(super) fn missing(&self) -> Fault {
+    pub(crate) fn missing(&self) -> Fault {
         match self.lease {
             Some(id) => not_found(format!("{} has no running runtime with the lease {id}", self.task))
                 .hint("envctl status shows the lease of each"),
@@ -45,7 +46,7 @@ impl Running<'_> {
 ///
 /// # Errors
 /// [`crate::error::Kind::Usage`] when the start of a lease's ID is that of several.
-pub(super) fn find(ctx: &Context, running: Running<'_>) -> Result<Vec<Lease>> {
+pub(crate) fn find(ctx: &Context, running: Running<'_>) -> Result<Vec<Lease>> {
     let reference = running.task;
     let named = reference.store.clone().or_else(|| ctx.options.store.clone());
     let store = named.map(|store| store.absolute(&ctx.cwd).to_string());
@@ -78,7 +79,7 @@ pub fn exec(ctx: &Context, running: Running<'_>, command: &[String], report: &mu
 ///
 /// # Errors
 /// As [`runtime::join`].
-pub(super) fn join(ctx: &Context, lease: &Lease, command: &[String], report: &mut Report) -> Result<Option<u8>> {
+pub(crate) fn join(ctx: &Context, lease: &Lease, command: &[String], report: &mut Report) -> Result<Option<u8>> {
     report.schema = 1;
     report.task = reference(lease);
     report.identity = lease.identity.clone();
@@ -105,8 +106,8 @@ fn reference(lease: &Lease) -> String {
 ///
 /// # Errors
 /// When the state cannot be read.
-pub(super) fn running(ctx: &Context, resolved: &Resolved, place: &Path) -> Result<Option<Lease>> {
-    let place = start::canonical(place);
+pub(crate) fn running(ctx: &Context, resolved: &Resolved, place: &Path) -> Result<Option<Lease>> {
+    let place = disk::canonical(place);
     let (store, task) = (resolved.task.store.to_string(), resolved.task.target.to_string());
     let identity = resolved.digest.to_string();
     let same = |lease: &Lease| {

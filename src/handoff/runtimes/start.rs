@@ -1,18 +1,18 @@
 //! Putting a runtime together from what was fetched and hydrated.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::approval;
-use super::asks::{Asks, Origin, Settled};
-use super::context::Context;
-use super::fetch;
-use super::hydrate;
-use super::resolve::Resolved;
+use super::owners;
 use crate::config::{self, NetworkName, Project, Service};
+use crate::disk::canonical;
 use crate::error::{Fault, usage};
+use crate::handoff::app::Context;
+use crate::handoff::task::Resolved;
+use crate::handoff::trust::{Asks, Origin, Settled};
+use crate::handoff::{task, trust};
 use crate::identity::RepoUrl;
 use crate::image::{Image, Pulled, User};
 use crate::quantity::{parse_bytes, parse_duration};
@@ -50,7 +50,7 @@ impl RuntimeOptions {
     ///
     /// # Errors
     /// [`crate::error::Kind::Usage`] when it is not as they say.
-    pub(super) fn must_fit(&self, lease: &Lease) -> Result<(), Fault> {
+    pub(crate) fn must_fit(&self, lease: &Lease) -> Result<(), Fault> {
         let other = |what: &str, way: String| {
             usage(format!("{} is running already, {what}", lease.task))
                 .hint(format!("{way}, or make another runtime with --fresh"))
@@ -81,7 +81,7 @@ impl RuntimeOptions {
 ///
 /// # Errors
 /// When the project's file is wrong.
-pub(super) fn deadline_of_its_own(ctx: &Context, workspace: &Path, options: &RuntimeOptions) -> Result<u64> {
+pub(crate) fn deadline_of_its_own(ctx: &Context, workspace: &Path, options: &RuntimeOptions) -> Result<u64> {
     let timeout = match (options.timeout, ctx.project(workspace)?.runtime.timeout) {
         (Some(timeout), _) => timeout,
         (None, Some(text)) => parse_duration(&text)?,
@@ -94,9 +94,9 @@ pub(super) fn deadline_of_its_own(ctx: &Context, workspace: &Path, options: &Run
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they do not.
-pub(super) fn approve(ctx: &Context, resolved: &Resolved, project: &Project, options: &RuntimeOptions) -> Result<()> {
+pub(crate) fn approve(ctx: &Context, resolved: &Resolved, project: &Project, options: &RuntimeOptions) -> Result<()> {
     let asks = asks(&resolved.identity.repo.url, &resolved.origin(), project, options);
-    approval::require(ctx, Some(&resolved.task.reference()), &asks)
+    trust::require(ctx, Some(&resolved.task.reference()), &asks)
 }
 
 /// The specification of a task's runtime, once the developer has agreed to
@@ -105,7 +105,7 @@ pub(super) fn approve(ctx: &Context, resolved: &Resolved, project: &Project, opt
 /// # Errors
 /// When the workdir would hide something that the runtime needs, or something
 /// is not approved.
-pub(super) fn spec(
+pub(crate) fn spec(
     ctx: &Context,
     resolved: &Resolved,
     image: &Image,
@@ -118,13 +118,13 @@ pub(super) fn spec(
     workspace::protect(folder)?;
     let identity = &resolved.identity;
     let workdir = identity.workdir.as_str();
-    let mirror_objects = hydrate::mirror(ctx, resolved).objects();
+    let mirror_objects = task::mirror(ctx, resolved).objects();
     if hides(workdir, &mirror_objects) {
         return Err(usage(format!("the task's workdir {workdir} would hide {}", mirror_objects.display()))
             .hint("publish the task with another --workdir, or set XDG_DATA_HOME to another place")
             .into());
     }
-    let secrets = if options.no_secrets { Vec::new() } else { super::secrets::resolve(ctx, &project.runtime.secrets)? };
+    let secrets = if options.no_secrets { Vec::new() } else { trust::resolve_secrets(ctx, &project.runtime.secrets)? };
     let network = options.network.unwrap_or(match project.runtime.network {
         Some(NetworkName::Host) => Network::Host,
         Some(NetworkName::Private) => Network::Private,
@@ -159,7 +159,7 @@ pub(super) fn spec(
             workspace_stays: false,
             artifacts: None,
         },
-        mapping: fetch::mapping(ctx, &pulled.user),
+        mapping: owners::mapping(ctx, &pulled.user),
         network,
         account: Account { uid: pulled.user.uid, gid: pulled.user.gid, home, shell: pulled.user.shell.clone() },
         env,
@@ -178,7 +178,7 @@ pub(super) fn spec(
 }
 
 /// What a project asks of this machine, as far as the flags do not settle it.
-pub(super) fn asks(url: &RepoUrl, origin: &Origin, project: &Project, options: &RuntimeOptions) -> Asks {
+pub(crate) fn asks(url: &RepoUrl, origin: &Origin, project: &Project, options: &RuntimeOptions) -> Asks {
     let settled = Settled { network: options.network.is_some(), secrets: options.no_secrets, ports: false };
     Asks::of(&url.to_string(), origin, project, settled)
 }
@@ -238,12 +238,8 @@ fn hostname(task: &str) -> String {
     name.trim_matches('-').to_owned()
 }
 
-pub(super) fn canonical(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
 /// A command with what a session takes along from the caller's terminal.
-pub(super) fn session(ctx: &Context, command: &[String]) -> Session {
+pub(crate) fn session(ctx: &Context, command: &[String]) -> Session {
     let own = [("TERM", ctx.env.term.clone()), ("COLORTERM", ctx.env.colorterm.clone())];
     let mut env: Vec<(String, String)> =
         own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();

@@ -4,10 +4,10 @@ use std::os::fd::AsFd;
 
 use serde::Serialize;
 
-use super::context::Context;
 use crate::disk;
 use crate::error::hint_of;
 use crate::git::Git;
+use crate::handoff::app::Context;
 use crate::runtime;
 use crate::store::Access;
 use crate::ui::human_bytes;

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::context::Context;
 use crate::cache;
 use crate::config::{PROJECT_FILES, Project};
 use crate::error::usage;
+use crate::handoff::app::Context;
 use crate::identity::StoreRef;
 
 /// What `init` was asked for.

@@ -3,10 +3,10 @@
 
 use anyhow::Result;
 
-use super::context::Context;
 use super::resolve::Resolved;
 use super::source::Source;
 use crate::clock::age;
+use crate::handoff::app::Context;
 use crate::identity::{Claim, Claims};
 use crate::store::{Access, add_claim, read_claims};
 
@@ -23,7 +23,7 @@ fn own_name() -> (String, String) {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(super) fn others(source: &Source<'_>, resolved: &Resolved) -> Result<Vec<Claim>> {
+pub(crate) fn others(source: &Source<'_>, resolved: &Resolved) -> Result<Vec<Claim>> {
     if !source.ctx.user.claims {
         return Ok(Vec::new());
     }
@@ -33,7 +33,7 @@ pub(super) fn others(source: &Source<'_>, resolved: &Resolved) -> Result<Vec<Cla
 }
 
 /// Says who entered a task before this one does.
-pub(super) fn tell(source: &Source<'_>, resolved: &Resolved) {
+pub(crate) fn tell(source: &Source<'_>, resolved: &Resolved) {
     let ctx = source.ctx;
     match others(source, resolved) {
         Ok(claims) => claims.iter().for_each(|claim| ctx.ui.status("Entered", &line(ctx, claim, resolved))),
@@ -42,7 +42,7 @@ pub(super) fn tell(source: &Source<'_>, resolved: &Resolved) {
 }
 
 /// One claim, for people.
-pub(super) fn line(ctx: &Context, claim: &Claim, resolved: &Resolved) -> String {
+pub(crate) fn line(ctx: &Context, claim: &Claim, resolved: &Resolved) -> String {
     let state = if claim.identity == resolved.digest { "" } else { ", another state of it" };
     format!("by {} on {}, {}{state}", claim.who, claim.host, age(claim.at, ctx.clock.now()))
 }
@@ -51,7 +51,7 @@ pub(super) fn line(ctx: &Context, claim: &Claim, resolved: &Resolved) -> String 
 ///
 /// # Errors
 /// When it does not.
-pub(super) fn leave(ctx: &Context, resolved: &Resolved) -> Result<()> {
+pub(crate) fn leave(ctx: &Context, resolved: &Resolved) -> Result<()> {
     if !ctx.user.claims || ctx.options.offline {
         return Ok(());
     }

@@ -13,11 +13,11 @@ use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, Timestamps};
 use serde::{Deserialize, Serialize};
 
-use super::context::Located;
-use super::place::Place;
+use super::located::Located;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::integrity;
+use crate::handoff::app::Context;
 use crate::identity::{Identity, Lifetime, MAX_IDENTITY, StoreRef};
 use crate::paths::Paths;
 use crate::snapshot::{Document, Parity};
@@ -27,66 +27,66 @@ const SCHEMA: u32 = 1;
 
 /// What a workspace was made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Pin {
+pub(crate) struct Pin {
     /// Always 1.
-    pub(super) schema: u32,
+    pub(crate) schema: u32,
     /// The store, as `--store` would name it.
-    pub(super) store: String,
+    pub(crate) store: String,
     /// The task, or `sha256-` and the identity's digits.
-    pub(super) slug: String,
+    pub(crate) slug: String,
     /// The identity.
-    pub(super) identity: Digest,
+    pub(crate) identity: Digest,
     /// When it was resolved.
-    pub(super) pinned_at: Timestamp,
+    pub(crate) pinned_at: Timestamp,
     /// Where the workspace is.
-    pub(super) workspace: PathBuf,
+    pub(crate) workspace: PathBuf,
     /// The comparison with the snapshot, made when the workspace was.
-    pub(super) parity: Option<Parity>,
+    pub(crate) parity: Option<Parity>,
     /// The boot in which the workspace was made, while it was never flushed.
-    pub(super) unflushed_boot: Option<String>,
+    pub(crate) unflushed_boot: Option<String>,
     /// The folder of the artifacts that came along.
     #[serde(default)]
-    pub(super) artifacts: Option<PathBuf>,
+    pub(crate) artifacts: Option<PathBuf>,
     /// The cache entries that it was last given, by folder name.
     #[serde(default)]
-    pub(super) trees: Vec<String>,
+    pub(crate) trees: Vec<String>,
     /// What it was made from; older versions did not note it.
     #[serde(default)]
-    pub(super) state: Option<State>,
+    pub(crate) state: Option<State>,
     /// What was published from the workspace, the latest last.
     #[serde(default)]
-    pub(super) published: Vec<PublishedHere>,
+    pub(crate) published: Vec<PublishedHere>,
     /// What the workspace belongs to.
     #[serde(default)]
-    pub(super) lifetime: Lifetime,
+    pub(crate) lifetime: Lifetime,
     /// Whether the snapshot had commits that the remote lacked.
     #[serde(default)]
-    pub(super) ahead: bool,
+    pub(crate) ahead: bool,
 }
 
 /// A working state, by the hashes that name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct State {
+pub(crate) struct State {
     /// The commit of HEAD.
-    pub(super) commit: String,
+    pub(crate) commit: String,
     /// The branch that HEAD is on; `None` when detached.
-    pub(super) branch: Option<String>,
+    pub(crate) branch: Option<String>,
     /// The tree of the working files.
-    pub(super) tree: String,
+    pub(crate) tree: String,
     /// The hash of the index.
-    pub(super) index: Digest,
+    pub(crate) index: Digest,
     /// A hash of what else makes a difference, where there is any: operations
     /// in progress, and files that differ from what git would write.
     #[serde(default)]
-    pub(super) rest: Option<Digest>,
+    pub(crate) rest: Option<Digest>,
     /// Commits that operations in progress rely on.
     #[serde(default)]
-    pub(super) relied_on: Vec<String>,
+    pub(crate) relied_on: Vec<String>,
 }
 
 impl State {
     /// What a snapshot holds.
-    pub(super) fn of(document: &Document) -> Self {
+    pub(crate) fn of(document: &Document) -> Self {
         let refs = document.operation.iter().flat_map(|operation| &operation.refs);
         let rest = (&document.operation, &document.verbatim);
         let plain = document.operation.is_none() && document.verbatim.is_empty();
@@ -102,38 +102,44 @@ impl State {
     }
 
     /// Commits that whoever has this state has.
-    pub(super) fn commits(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn commits(&self) -> impl Iterator<Item = String> {
         self.relied_on.iter().chain([&self.commit]).cloned()
     }
 }
 
 /// An identity that was published from a workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct PublishedHere {
+pub(crate) struct PublishedHere {
     /// The task.
-    pub(super) task: String,
+    pub(crate) task: String,
     /// The identity.
-    pub(super) identity: Digest,
+    pub(crate) identity: Digest,
     /// What it holds; older versions did not note it.
     #[serde(default)]
-    pub(super) state: Option<State>,
+    pub(crate) state: Option<State>,
 }
 
 impl Pin {
-    pub(super) fn new(task: &Located, identity: Digest, pinned_at: Timestamp, place: &Place) -> Self {
+    pub(crate) fn new(
+        task: &Located,
+        identity: Digest,
+        pinned_at: Timestamp,
+        workspace: PathBuf,
+        lifetime: Lifetime,
+    ) -> Self {
         Pin {
             schema: SCHEMA,
             store: task.store.to_string(),
             slug: task.slug(),
             identity,
             pinned_at,
-            workspace: place.path.clone(),
+            workspace,
             parity: None,
             unflushed_boot: None,
             artifacts: None,
             trees: Vec::new(),
             published: Vec::new(),
-            lifetime: place.lifetime,
+            lifetime,
             ahead: false,
             state: None,
         }
@@ -142,23 +148,23 @@ impl Pin {
     /// What a task must be for this workspace to go on from it: what was last
     /// published from here, or what the workspace was made from. `None` for a
     /// task that the workspace has nothing to do with.
-    pub(super) fn continues(&self, task: &str) -> Option<Digest> {
+    pub(crate) fn continues(&self, task: &str) -> Option<Digest> {
         let published = self.published.iter().rev().find(|published| published.task == task);
         published.map(|published| published.identity).or((self.slug == task).then_some(self.identity))
     }
 
     /// Whether the workspace was made from an identity, or published it last.
-    pub(super) fn holds(&self, identity: &Digest) -> bool {
+    pub(crate) fn holds(&self, identity: &Digest) -> bool {
         self.identity == *identity || self.latest() == *identity
     }
 
     /// Whether this is the same task of the same store.
-    pub(super) fn is_of(&self, task: &Located) -> bool {
+    pub(crate) fn is_of(&self, task: &Located) -> bool {
         self.store == task.store.to_string() && self.slug == task.slug()
     }
 
     /// As a command line names the task from anywhere.
-    pub(super) fn reference(&self) -> String {
+    pub(crate) fn reference(&self) -> String {
         match self.slug.strip_prefix("sha256-") {
             Some(hex) => format!("{}@sha256:{hex}", self.store),
             None => format!("{}:{}", self.store, self.slug),
@@ -166,12 +172,12 @@ impl Pin {
     }
 
     /// What it is called here: a task by its name, an identity by its reference.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         if self.slug.starts_with("sha256-") { self.reference() } else { self.slug.clone() }
     }
 
     /// The identity that the workspace's files go on from.
-    pub(super) fn latest(&self) -> Digest {
+    pub(crate) fn latest(&self) -> Digest {
         self.published.last().map_or(self.identity, |published| published.identity)
     }
 }
@@ -193,14 +199,21 @@ fn read_of(file: &Path, store: &str, slug: &str, into: Option<&Path>) -> Result<
     Ok(Some(pin))
 }
 
+impl Context {
+    /// The pins of this machine.
+    pub(crate) fn pins(&self) -> Pins {
+        Pins::new(self.paths.clone())
+    }
+}
+
 /// The pins of this machine, and the identities that they name.
 #[derive(Clone, Debug)]
-pub(super) struct Pins {
+pub(crate) struct Pins {
     paths: Paths,
 }
 
 impl Pins {
-    pub(super) fn new(paths: Paths) -> Self {
+    pub(crate) fn new(paths: Paths) -> Self {
         Pins { paths }
     }
 
@@ -214,11 +227,11 @@ impl Pins {
     ///
     /// # Errors
     /// [`crate::error::Kind::Integrity`] when another task's pin lies there.
-    pub(super) fn read(&self, task: &Located, into: Option<&Path>) -> Result<Option<Pin>> {
+    pub(crate) fn read(&self, task: &Located, into: Option<&Path>) -> Result<Option<Pin>> {
         read_of(&self.place(task, into), &task.store.to_string(), &task.slug(), into)
     }
 
-    pub(super) fn write(&self, task: &Located, into: Option<&Path>, pin: &Pin) -> Result<()> {
+    pub(crate) fn write(&self, task: &Located, into: Option<&Path>, pin: &Pin) -> Result<()> {
         self.read(task, into)?;
         disk::write_json(&self.place(task, into), pin, Durability::Flushed)
     }
@@ -231,12 +244,12 @@ impl Pins {
     }
 
     /// Whether envctl chose the workspace's place, and may delete it.
-    pub(super) fn is_managed(&self, pin: &Pin) -> bool {
+    pub(crate) fn is_managed(&self, pin: &Pin) -> bool {
         pin.workspace.starts_with(self.paths.workspaces())
     }
 
     /// The same pin as it is now; `None` when there is none, or another one.
-    pub(super) fn again(&self, pin: &Pin) -> Result<Option<Pin>> {
+    pub(crate) fn again(&self, pin: &Pin) -> Result<Option<Pin>> {
         let now = self.now(pin)?;
         Ok(now.filter(|now| now.identity == pin.identity && now.workspace == pin.workspace))
     }
@@ -248,13 +261,13 @@ impl Pins {
     }
 
     /// Writes a pin that was read before.
-    pub(super) fn put(&self, pin: &Pin) -> Result<()> {
+    pub(crate) fn put(&self, pin: &Pin) -> Result<()> {
         self.now(pin)?;
         disk::write_json(&self.file(pin)?, pin, Durability::Flushed)
     }
 
     /// Forgets a pin; the identity stays.
-    pub(super) fn forget(&self, pin: &Pin) -> Result<()> {
+    pub(crate) fn forget(&self, pin: &Pin) -> Result<()> {
         self.now(pin)?;
         let file = self.file(pin)?;
         match fs::remove_file(&file) {
@@ -267,7 +280,7 @@ impl Pins {
 
     /// Notes that a workspace is used now: the time of its pin's file says when
     /// it was used last, so that this costs no write.
-    pub(super) fn touch(&self, pin: &Pin, now: Timestamp) {
+    pub(crate) fn touch(&self, pin: &Pin, now: Timestamp) {
         let times = |at: rustix::fs::Timespec| Timestamps { last_access: at, last_modification: at };
         let at = rustix::fs::Timespec { tv_sec: now.as_second(), tv_nsec: 0 };
         if let Ok(file) = self.file(pin) {
@@ -277,13 +290,13 @@ impl Pins {
     }
 
     /// When a workspace was used last, as far as envctl saw it.
-    pub(super) fn touched(&self, pin: &Pin) -> Option<Timestamp> {
+    pub(crate) fn touched(&self, pin: &Pin) -> Option<Timestamp> {
         let modified = fs::metadata(self.file(pin).ok()?).ok()?.modified().ok()?;
         Timestamp::try_from(modified).ok()
     }
 
     /// All pins; those that cannot be read are left out.
-    pub(super) fn all(&self) -> Result<Vec<Pin>> {
+    pub(crate) fn all(&self) -> Result<Vec<Pin>> {
         let entries = fs::read_dir(self.paths.pins()).into_iter().flatten().flatten();
         let entries = entries.filter(|entry| !disk::is_temporary(&entry.file_name()));
         let mut pins: Vec<Pin> = entries.filter_map(|entry| disk::read_json(&entry.path()).ok().flatten()).collect();
@@ -292,7 +305,7 @@ impl Pins {
     }
 
     /// Notes what was published from a workspace. Needs its locks.
-    pub(super) fn note_published(&self, pin: &Pin, task: &str, identity: Digest, state: State) -> Result<()> {
+    pub(crate) fn note_published(&self, pin: &Pin, task: &str, identity: Digest, state: State) -> Result<()> {
         let entries = fs::read_dir(self.paths.pins()).into_iter().flatten().flatten();
         for entry in entries {
             let Some(mut found) = disk::read_json::<Pin>(&entry.path()).ok().flatten() else { continue };
@@ -306,12 +319,12 @@ impl Pins {
     }
 
     /// The pin whose workspace holds `folder`.
-    pub(super) fn of_workspace(&self, folder: &Path) -> Result<Option<Pin>> {
+    pub(crate) fn of_workspace(&self, folder: &Path) -> Result<Option<Pin>> {
         Ok(self.all()?.into_iter().find(|pin| folder.starts_with(&pin.workspace)))
     }
 
     /// An identity that was kept.
-    pub(super) fn identity(&self, digest: &Digest) -> Result<Option<Identity>> {
+    pub(crate) fn identity(&self, digest: &Digest) -> Result<Option<Identity>> {
         let Some(bytes) = disk::read_file(&self.paths.identity(digest), MAX_IDENTITY)? else { return Ok(None) };
         if Digest::of(&bytes) != *digest {
             return Err(integrity(format!("{} is damaged", self.paths.identity(digest).display()))
@@ -322,7 +335,7 @@ impl Pins {
     }
 
     /// Forgets a task whose workspace is gone, and its identity.
-    pub(super) fn forget_task(&self, task: &Located, identity: &Digest) -> Result<()> {
+    pub(crate) fn forget_task(&self, task: &Located, identity: &Digest) -> Result<()> {
         self.read(task, None)?;
         for path in [self.place(task, None), self.paths.identity(identity)] {
             match fs::remove_file(&path) {
@@ -336,7 +349,7 @@ impl Pins {
     }
 
     /// Keeps an identity's exact bytes.
-    pub(super) fn keep(&self, bytes: &[u8]) -> Result<Digest> {
+    pub(crate) fn keep(&self, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
         let place = self.paths.identity(&digest);
         if !place.exists() {

@@ -3,17 +3,17 @@
 
 use anyhow::Result;
 
-use super::approval::{approvals, require_host};
-use super::context::Context;
 use super::resolve::Resolved;
 use crate::config::Reachable;
 use crate::git::{Judge, Manner, Way};
+use crate::handoff::app::Context;
+use crate::handoff::trust::{approvals, require_host};
 use crate::identity::{Identity, RepoUrl, Site, StoreRef};
 use crate::workspace::{Place, Remote};
 
 /// Judges each way to the repository of one task, at the moment at which git
 /// would go there.
-pub(super) struct Door<'a> {
+pub(crate) struct Door<'a> {
     ctx: &'a Context,
     reachable: Reachable,
     /// A checkout of this machine: where its remote is, the developer said.
@@ -29,7 +29,7 @@ impl<'a> Door<'a> {
     ///
     /// # Errors
     /// When a rule of the user's makes something of it that is no address.
-    pub(super) fn of(ctx: &'a Context, resolved: &Resolved) -> Result<Self> {
+    pub(crate) fn of(ctx: &'a Context, resolved: &Resolved) -> Result<Self> {
         Ok(Door {
             ctx,
             reachable: ctx.user.rewrite(&resolved.identity.repo.url)?,
@@ -43,18 +43,18 @@ impl<'a> Door<'a> {
     ///
     /// # Errors
     /// As [`Door::of`].
-    pub(super) fn quiet(ctx: &'a Context, identity: &Identity) -> Result<Self> {
+    pub(crate) fn quiet(ctx: &'a Context, identity: &Identity) -> Result<Self> {
         let reachable = ctx.user.rewrite(&identity.repo.url)?;
         Ok(Door { ctx, reachable, local: false, stranger: false, interactive: false })
     }
 
     /// Where the repository is reachable from here.
-    pub(super) fn url(&self) -> &RepoUrl {
+    pub(crate) fn url(&self) -> &RepoUrl {
         &self.reachable.url
     }
 
     /// How it is asked.
-    pub(super) fn remote(&self) -> Remote<'_> {
+    pub(crate) fn remote(&self) -> Remote<'_> {
         Remote {
             place: Place::Address(&self.reachable.url, self),
             offline: self.ctx.options.offline,

@@ -6,37 +6,38 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use super::asks::{Checkout, Origin};
-use super::context::{Context, Located};
-use super::pin::Pin;
+use super::located::Located;
+use super::pins::Pin;
 use super::source::Source;
 use crate::digest::Digest;
-use crate::error::{Kind, hint_of, integrity, kind_of, not_found, unreachable};
-use crate::identity::{Identity, Target};
+use crate::error::{integrity, not_found, usage};
+use crate::handoff::app::Context;
+use crate::handoff::trust::{Checkout, Origin};
+use crate::identity::{Identity, Target, TaskRef};
 use crate::oci::Descriptor;
-use crate::store::{self, Access, Artifact, Store};
+use crate::store::{self, Artifact, Store};
 
 /// A task that is settled.
 #[derive(Debug)]
-pub(super) struct Resolved {
-    pub(super) task: Located,
-    pub(super) digest: Digest,
-    pub(super) identity: Identity,
-    pub(super) pin: Option<Pin>,
+pub(crate) struct Resolved {
+    pub(crate) task: Located,
+    pub(crate) digest: Digest,
+    pub(crate) identity: Identity,
+    pub(crate) pin: Option<Pin>,
     /// When the identity was resolved.
-    pub(super) pinned_at: Timestamp,
+    pub(crate) pinned_at: Timestamp,
     /// A checkout of this machine, which no store knows.
-    pub(super) local: Option<Checkout>,
+    pub(crate) local: Option<Checkout>,
 }
 
 impl Resolved {
     /// Who chooses what is in it.
-    pub(super) fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> Origin {
         self.local.as_ref().map_or_else(|| Origin::store(&self.task.store), |checkout| checkout.origin.clone())
     }
 
     /// The same once more.
-    pub(super) fn again(&self) -> Self {
+    pub(crate) fn again(&self) -> Self {
         Resolved {
             task: self.task.clone(),
             digest: self.digest,
@@ -48,8 +49,50 @@ impl Resolved {
     }
 }
 
+/// The branch and the commit.
+pub(crate) fn summary(resolved: &Resolved) -> String {
+    let repo = &resolved.identity.repo;
+    match &repo.branch {
+        Some(branch) => format!("{branch} ({})", repo.commit.short()),
+        None => repo.commit.short().to_owned(),
+    }
+}
+
+impl Context {
+    /// Which task a reference means.
+    ///
+    /// # Errors
+    /// When it names a store twice, or none is configured.
+    pub(crate) fn locate(&self, reference: &TaskRef) -> Result<Located> {
+        let target = reference.target.clone();
+        if let Some(named) = &reference.store {
+            let store = named.clone().absolute(&self.cwd);
+            let flag = self.options.store.clone().map(|flag| flag.absolute(&self.cwd));
+            if flag.is_some_and(|flag| flag != store) {
+                return Err(usage(format!("{reference} and --store name different stores"))
+                    .hint("name one of them")
+                    .into());
+            }
+            self.note_named(&store);
+            return Ok(Located { store, target });
+        }
+        if let Some(store) = self.configured_store()? {
+            return Ok(Located { store, target });
+        }
+        // A task that was entered before is known by its name alone.
+        let pins: Vec<Pin> = self.pins().all()?.into_iter().filter(|pin| pin.slug == target.to_string()).collect();
+        match pins.as_slice() {
+            [pin] => Ok(Located { store: pin.store.parse()?, target }),
+            [] => Ok(Located { store: self.store()?, target }),
+            [first, ..] => Err(usage(format!("{target} was entered from several stores"))
+                .hint(format!("name one of them, such as {}:{target}", first.store))
+                .into()),
+        }
+    }
+}
+
 /// What a task's tag points at, with the manifest's descriptor.
-pub(super) fn from_store(store: &dyn Store, task: &Located) -> Result<(Descriptor, Artifact, Identity)> {
+pub(crate) fn from_store(store: &dyn Store, task: &Located) -> Result<(Descriptor, Artifact, Identity)> {
     let tag = match &task.target {
         Target::Task(task) => task.to_string(),
         Target::Identity(digest) => store::identity_tag(digest),
@@ -63,7 +106,7 @@ pub(super) fn from_store(store: &dyn Store, task: &Located) -> Result<(Descripto
 }
 
 /// What is in a manifest that a task's tag points at.
-pub(super) fn read_at(store: &dyn Store, task: &Located, descriptor: &Descriptor) -> Result<(Artifact, Identity)> {
+pub(crate) fn read_at(store: &dyn Store, task: &Located, descriptor: &Descriptor) -> Result<(Artifact, Identity)> {
     let artifact = store::read(store, descriptor).with_context(|| format!("cannot read {}", task.reference()))?;
     let identity = Identity::parse(&artifact.identity)?;
     match &task.target {
@@ -79,23 +122,12 @@ pub(super) fn read_at(store: &dyn Store, task: &Located, descriptor: &Descriptor
     }
 }
 
-/// Opens a store, or says what helps.
-pub(super) fn open_store(ctx: &Context, task: &Located, access: Access) -> Result<Box<dyn Store>> {
-    ctx.open(&task.store, access).map_err(|error| {
-        if kind_of(&error) != Kind::NotFound || hint_of(&error).is_some() {
-            return error;
-        }
-        let hint = if ctx.options.offline { "run the command once without --offline" } else { "check --store" };
-        error.context(unreachable(format!("cannot open the store {}", task.store)).hint(hint))
-    })
-}
-
 /// Settles a task: by its pin, or by the store when there is none or
 /// `refresh` asks for it.
 ///
 /// # Errors
-/// [`Kind::NotFound`] for a task or store that does not exist.
-pub(super) fn resolve(source: &Source<'_>, into: Option<&Path>, refresh: bool) -> Result<Resolved> {
+/// [`crate::error::Kind::NotFound`] for a task or store that does not exist.
+pub(crate) fn resolve(source: &Source<'_>, into: Option<&Path>, refresh: bool) -> Result<Resolved> {
     let (ctx, task) = (source.ctx, source.task.clone());
     let pins = ctx.pins();
     let pin = pins.read(&task, into)?;

@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::context::{Context, Located};
-use super::resolve::open_store;
-use crate::error::failure;
+use super::located::Located;
+use crate::error::{Kind, failure, hint_of, kind_of, unreachable};
+use crate::handoff::app::Context;
 use crate::store::{Access, Store};
 use crate::ui::{Bar, Progress};
 
 /// Where a task's parts come from: its store, opened when something is first
 /// needed from it, and only once. Threads of a registry's connections end when
 /// this is dropped.
-pub(super) struct Source<'a> {
-    pub(super) ctx: &'a Context,
-    pub(super) task: Located,
+pub(crate) struct Source<'a> {
+    pub(crate) ctx: &'a Context,
+    pub(crate) task: Located,
     store: OnceLock<Box<dyn Store>>,
     progress: Progress,
     throttle: Option<Arc<Throttle>>,
@@ -26,17 +26,17 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(ctx: &'a Context, task: Located) -> Self {
+    pub(crate) fn new(ctx: &'a Context, task: Located) -> Self {
         Self::throttled(ctx, task, None)
     }
 
     /// One from which parts come no faster than this.
-    pub(super) fn throttled(ctx: &'a Context, task: Located, throttle: Option<Throttle>) -> Self {
+    pub(crate) fn throttled(ctx: &'a Context, task: Located, throttle: Option<Throttle>) -> Self {
         let (progress, throttle) = (ctx.ui.progress(), throttle.map(Arc::new));
         Source { ctx, task, store: OnceLock::new(), progress, throttle, stopped: AtomicBool::new(false) }
     }
 
-    pub(super) fn store(&self) -> Result<&dyn Store> {
+    pub(crate) fn store(&self) -> Result<&dyn Store> {
         if self.store.get().is_none() {
             let opened = open_store(self.ctx, &self.task, Access::Read)?;
             // Another thread may have been first; then this one is closed again.
@@ -46,34 +46,45 @@ impl<'a> Source<'a> {
     }
 
     /// Another part has failed: the rest need not be finished.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn go_on(&self) -> std::io::Result<()> {
+    pub(crate) fn go_on(&self) -> std::io::Result<()> {
         if self.stopped.load(Ordering::Relaxed) { Err(std::io::Error::other(failure(STOPPED))) } else { Ok(()) }
     }
 
-    pub(super) fn bar(&self, label: &str, total: u64) -> Finishing {
+    pub(crate) fn bar(&self, label: &str, total: u64) -> Finishing {
         Finishing { bar: self.progress.bar(label, total), throttle: self.throttle.clone() }
     }
 
     /// A stream that is shown as a part of `total` bytes.
-    pub(super) fn watched<R: Read>(&'a self, content: R, label: &str, total: u64) -> impl Read + use<'a, R> {
+    pub(crate) fn watched<R: Read>(&'a self, content: R, label: &str, total: u64) -> impl Read + use<'a, R> {
         Watched { content, bar: self.bar(label, total), source: self }
     }
 }
 
+/// Opens a store, or says what helps.
+pub(crate) fn open_store(ctx: &Context, task: &Located, access: Access) -> Result<Box<dyn Store>> {
+    ctx.open(&task.store, access).map_err(|error| {
+        if kind_of(&error) != Kind::NotFound || hint_of(&error).is_some() {
+            return error;
+        }
+        let hint = if ctx.options.offline { "run the command once without --offline" } else { "check --store" };
+        error.context(unreachable(format!("cannot open the store {}", task.store)).hint(hint))
+    })
+}
+
 /// Bytes per second, over all streams together.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     rate: u64,
     /// When the bytes that passed so far may have passed.
     free: Mutex<Instant>,
 }
 
 impl Throttle {
-    pub(super) fn new(rate: u64) -> Self {
+    pub(crate) fn new(rate: u64) -> Self {
         Throttle { rate, free: Mutex::new(Instant::now()) }
     }
 
@@ -91,7 +102,7 @@ impl Throttle {
 const STOPPED: &str = "stopped, because another part failed";
 
 /// Whether this failure is only the echo of another one.
-pub(super) fn is_stopped(error: &anyhow::Error) -> bool {
+pub(crate) fn is_stopped(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.to_string() == STOPPED)
 }
 
@@ -112,13 +123,13 @@ impl<R: Read> Read for Watched<'_, R> {
 }
 
 /// Takes the bar away when the layer is done.
-pub(super) struct Finishing {
+pub(crate) struct Finishing {
     bar: Bar,
     throttle: Option<Arc<Throttle>>,
 }
 
 impl Finishing {
-    pub(super) fn add(&self, count: u64) {
+    pub(crate) fn add(&self, count: u64) {
         self.bar.add(count);
         if let Some(throttle) = &self.throttle {
             throttle.pass(count);

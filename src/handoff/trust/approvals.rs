@@ -8,14 +8,12 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::asks::{Asks, Settled};
-use super::context::Context;
-use super::resolve::resolve;
-use super::source::Source;
+use super::asks::Asks;
 use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock};
 use crate::error::{Detail, Fault, not_found, policy, usage};
-use crate::identity::TaskRef;
+use crate::handoff::app::Context;
+use crate::handoff::words::quote;
 use crate::ui::{Answer, counted};
 
 /// Upper bound for the file of approvals in bytes.
@@ -140,47 +138,11 @@ pub fn revoke(ctx: &Context, name: &str) -> Result<Vec<String>> {
     Ok(gone)
 }
 
-/// How `approve TASK` ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// There was nothing to agree to.
-    Nothing,
-    /// This content is agreed to.
-    Agreed(Digest),
-}
-
-/// Shows what a task's project asks for, and asks the developer.
-///
-/// # Errors
-/// [`crate::error::Kind::Policy`] when they do not agree, or cannot be asked;
-/// [`crate::error::Kind::NotFound`] when the task has no workspace here.
-pub fn approve_task(ctx: &Context, task: &TaskRef) -> Result<Asked> {
-    let source = Source::new(ctx, ctx.locate(task)?);
-    let resolved = resolve(&source, None, false)?;
-    let Some(pin) = &resolved.pin else {
-        return Err(not_found(format!("{task} has no workspace here, so its project file is not known"))
-            .hint(format!("envctl enter {task} --no-runtime"))
-            .into());
-    };
-    let project = ctx.project(&pin.workspace)?;
-    let asks = Asks::of(&resolved.identity.repo.url.to_string(), &resolved.origin(), &project, Settled::default());
-    let verdict = settle(ctx, &asks)?;
-    if matches!(verdict, Verdict::Unasked | Verdict::TooLong) && !ctx.ui.is_json() {
-        ctx.ui.status("Approval", &asked_by(&asks));
-        asks.lines().iter().try_for_each(|line| ctx.ui.whole(line))?;
-    }
-    match verdict {
-        Verdict::Agreed if asks.is_empty() => Ok(Asked::Nothing),
-        Verdict::Agreed => Ok(Asked::Agreed(asks.digest())),
-        other => Err(refused(Some(&task.to_string()), &asks, other).into()),
-    }
-}
-
 /// Makes sure that the developer agrees to what a project asks for.
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they do not, or cannot be asked.
-pub(super) fn require(ctx: &Context, task: Option<&str>, asks: &Asks) -> Result<()> {
+pub(crate) fn require(ctx: &Context, task: Option<&str>, asks: &Asks) -> Result<()> {
     match settle(ctx, asks)? {
         Verdict::Agreed => Ok(()),
         other => Err(refused(task, asks, other).into()),
@@ -189,7 +151,7 @@ pub(super) fn require(ctx: &Context, task: Option<&str>, asks: &Asks) -> Result<
 
 /// Whether something is agreed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     Agreed,
     /// The answer was no.
     Refused,
@@ -200,7 +162,7 @@ enum Verdict {
 }
 
 /// Looks at what is agreed to, and asks where that is not enough.
-fn settle(ctx: &Context, asks: &Asks) -> Result<Verdict> {
+pub(crate) fn settle(ctx: &Context, asks: &Asks) -> Result<Verdict> {
     if asks.is_empty() {
         return Ok(Verdict::Agreed);
     }
@@ -223,7 +185,7 @@ fn settle(ctx: &Context, asks: &Asks) -> Result<Verdict> {
     Ok(Verdict::Agreed)
 }
 
-fn asked_by(asks: &Asks) -> String {
+pub(crate) fn asked_by(asks: &Asks) -> String {
     format!("the project {} asks for:", asks.who())
 }
 
@@ -241,7 +203,7 @@ fn items(known: &Approvals, asks: &Asks) -> Vec<String> {
 }
 
 /// The error that names what is missing, each thing by itself.
-fn refused(task: Option<&str>, asks: &Asks, verdict: Verdict) -> Fault {
+pub(crate) fn refused(task: Option<&str>, asks: &Asks, verdict: Verdict) -> Fault {
     let lines = asks.lines();
     let count = counted(lines.len() as u64, "thing, which is", "things, which are");
     let digest = asks.digest();
@@ -266,7 +228,7 @@ fn refused(task: Option<&str>, asks: &Asks, verdict: Verdict) -> Fault {
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they may not, or nobody can be asked.
-pub(super) fn require_host(ctx: &Context, host: &str, interactive: bool) -> Result<()> {
+pub(crate) fn require_host(ctx: &Context, host: &str, interactive: bool) -> Result<()> {
     let what = if host.starts_with("file:") || host.starts_with('/') {
         format!("a folder of this machine, {host}")
     } else {
@@ -280,7 +242,7 @@ pub(super) fn require_host(ctx: &Context, host: &str, interactive: bool) -> Resu
         }
     }
     Err(policy(format!("the repository is {what}, from which nothing was fetched yet"))
-        .hint(format!("if you trust it: envctl approve --host {}", super::publish::quote(host)))
+        .hint(format!("if you trust it: envctl approve --host {}", quote(host)))
         .into())
 }
 

@@ -11,7 +11,7 @@ use crate::identity::StoreRef;
 
 /// Who chooses what a project holds, and so what an approval is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// Whoever writes to a store.
     Store(String),
     /// Whoever writes to a folder of this machine, by its real path.
@@ -20,7 +20,7 @@ pub(super) enum Origin {
 
 impl Origin {
     /// Those who write to this store.
-    pub(super) fn store(store: &StoreRef) -> Self {
+    pub(crate) fn store(store: &StoreRef) -> Self {
         Origin::Store(store.to_string())
     }
 
@@ -28,25 +28,25 @@ impl Origin {
     ///
     /// # Errors
     /// When its real path cannot be found.
-    pub(super) fn folder(folder: &Path) -> std::io::Result<Self> {
+    pub(crate) fn folder(folder: &Path) -> std::io::Result<Self> {
         real_path(folder).map(Origin::Folder)
     }
 }
 
 /// A checkout of this machine that is run as a task.
 #[derive(Clone, Debug)]
-pub(super) struct Checkout {
+pub(crate) struct Checkout {
     /// Who writes to it.
-    pub(super) origin: Origin,
+    pub(crate) origin: Origin,
     /// Its real path.
-    pub(super) folder: String,
+    pub(crate) folder: String,
 }
 
 /// The real path of a folder, as a text of which no two are the same.
 ///
 /// # Errors
 /// When it cannot be found.
-pub(super) fn real_path(folder: &Path) -> std::io::Result<String> {
+pub(crate) fn real_path(folder: &Path) -> std::io::Result<String> {
     let real = std::fs::canonicalize(folder)?;
     Ok(match real.to_str() {
         Some(text) => text.to_owned(),
@@ -132,15 +132,15 @@ impl Setup {
 
 /// What of a project's wishes the command line has settled already.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Settled {
-    pub(super) network: bool,
-    pub(super) secrets: bool,
-    pub(super) ports: bool,
+pub(crate) struct Settled {
+    pub(crate) network: bool,
+    pub(crate) secrets: bool,
+    pub(crate) ports: bool,
 }
 
 impl Asks {
     /// What is left to ask for.
-    pub(super) fn of(repo: &str, origin: &Origin, project: &Project, settled: Settled) -> Self {
+    pub(crate) fn of(repo: &str, origin: &Origin, project: &Project, settled: Settled) -> Self {
         let runtime = &project.runtime;
         let network = match runtime.network {
             Some(NetworkName::Private) => Some("private"),
@@ -173,7 +173,7 @@ impl Asks {
         asks
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.network.is_none()
             && self.secrets.is_empty()
             && self.ports.is_empty()
@@ -182,7 +182,7 @@ impl Asks {
     }
 
     /// Whether whoever agreed to this has agreed to `less`.
-    pub(super) fn covers(&self, less: &Asks) -> bool {
+    pub(crate) fn covers(&self, less: &Asks) -> bool {
         fn all<T: PartialEq>(more: &[T], less: &[T]) -> bool {
             less.iter().all(|one| more.contains(one))
         }
@@ -195,7 +195,7 @@ impl Asks {
     }
 
     /// Whether both are asked by the same.
-    pub(super) fn is_for_the_same(&self, other: &Asks) -> bool {
+    pub(crate) fn is_for_the_same(&self, other: &Asks) -> bool {
         (&self.repo, &self.store, &self.folder) == (&other.repo, &other.store, &other.folder)
     }
 

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::context::Context;
 use super::secrets;
 use crate::config::Project;
 use crate::credentials::{Finding, Fingerprint, Gap, Looked, Scanner};
 use crate::error::{Detail, Fault, policy};
+use crate::handoff::app::Context;
 use crate::identity::{Handoff, Instead, Redacted};
 use crate::snapshot::{self, Content, Draft, GitPath, LeaveOut, Place, Reader};
 
@@ -34,9 +34,9 @@ pub struct Unsearched {
 
 /// What is left to say about a draft that may travel.
 #[derive(Debug, Default)]
-pub(super) struct Screened {
-    pub(super) redacted: Vec<Redacted>,
-    pub(super) unsearched: Vec<Unsearched>,
+pub(crate) struct Screened {
+    pub(crate) redacted: Vec<Redacted>,
+    pub(crate) unsearched: Vec<Unsearched>,
 }
 
 /// A credential, and where it would travel.
@@ -53,7 +53,7 @@ struct Hit {
 ///
 /// # Errors
 /// When the values cannot be looked for, or the allow list is malformed.
-pub(super) fn scanner(ctx: &Context, project: &Project) -> Result<Scanner> {
+pub(crate) fn scanner(ctx: &Context, project: &Project) -> Result<Scanner> {
     let known = secrets::known(ctx, &project.runtime.secrets);
     let allowed = project.snapshot.allow.iter().map(|text| text.parse::<Fingerprint>());
     Ok(Scanner::new(&known, allowed.collect::<Result<Vec<_>, _>>()?)?)
@@ -61,12 +61,12 @@ pub(super) fn scanner(ctx: &Context, project: &Project) -> Result<Scanner> {
 
 /// How files that are attached are looked at.
 #[derive(Clone, Copy)]
-pub(super) struct Screen<'a> {
-    pub(super) scanner: &'a Scanner,
+pub(crate) struct Screen<'a> {
+    pub(crate) scanner: &'a Scanner,
     /// Leave files with credentials out, instead of refusing.
-    pub(super) redact: bool,
+    pub(crate) redact: bool,
     /// The checkout: paths are named, and allowed, from here.
-    pub(super) root: &'a Path,
+    pub(crate) root: &'a Path,
 }
 
 impl Screen<'_> {
@@ -74,7 +74,7 @@ impl Screen<'_> {
     ///
     /// # Errors
     /// When the rules cannot be read.
-    pub(super) fn look(self, path: &Path, content: &[u8]) -> Result<Looked> {
+    pub(crate) fn look(self, path: &Path, content: &[u8]) -> Result<Looked> {
         Ok(self.scanner.file(&self.name(path).to_string_lossy(), content)?)
     }
 
@@ -87,7 +87,7 @@ impl Screen<'_> {
     ///
     /// # Errors
     /// [`crate::error::Kind::Policy`] with all that was found.
-    pub(super) fn settle_artifacts<T>(
+    pub(crate) fn settle_artifacts<T>(
         self,
         ctx: &Context,
         files: Vec<T>,
@@ -114,7 +114,7 @@ impl Screen<'_> {
     ///
     /// # Errors
     /// The same.
-    pub(super) fn check_artifact(self, path: &Path, looked: &Looked) -> Result<()> {
+    pub(crate) fn check_artifact(self, path: &Path, looked: &Looked) -> Result<()> {
         if looked.findings.is_empty() { Ok(()) } else { Err(refusal(&hits_in(self.name(path), looked), false).into()) }
     }
 }
@@ -130,7 +130,7 @@ fn hits_in(path: &Path, looked: &Looked) -> Vec<Hit> {
 }
 
 /// What a look at a draft found.
-pub(super) struct Found {
+pub(crate) struct Found {
     hits: Vec<Hit>,
     unsearched: Vec<Unsearched>,
 }
@@ -140,7 +140,7 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] with all that was found.
-pub(super) fn settle(ctx: &Context, found: Found, draft: &mut Draft, redact: bool) -> Result<Screened> {
+pub(crate) fn settle(ctx: &Context, found: Found, draft: &mut Draft, redact: bool) -> Result<Screened> {
     let Found { mut hits, unsearched } = found;
     for one in &unsearched {
         ctx.ui.warn(&format!("{} {}", one.file, one.why.why()));
@@ -163,7 +163,7 @@ pub(super) fn settle(ctx: &Context, found: Found, draft: &mut Draft, redact: boo
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`]: nothing of it is ever left out.
-pub(super) fn screen_words(scanner: &Scanner, handoff: &Handoff, agent: Option<&str>) -> Result<()> {
+pub(crate) fn screen_words(scanner: &Scanner, handoff: &Handoff, agent: Option<&str>) -> Result<()> {
     let said = [("message", handoff.message.as_deref()), ("command", handoff.command.as_deref()), ("agent", agent)];
     let mut hits = Vec::new();
     for (what, words) in said.into_iter().filter_map(|(what, words)| Some((what, words?))) {
@@ -176,7 +176,7 @@ pub(super) fn screen_words(scanner: &Scanner, handoff: &Handoff, agent: Option<&
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`].
-pub(super) fn screen_document(scanner: &Scanner, what: &str, bytes: &[u8]) -> Result<()> {
+pub(crate) fn screen_document(scanner: &Scanner, what: &str, bytes: &[u8]) -> Result<()> {
     let found = scanner.values(what, bytes).into_iter();
     let hits: Vec<Hit> = found.map(|finding| hit_in(what, Finding { line: None, ..finding })).collect();
     if hits.is_empty() { Ok(()) } else { Err(refusal(&hits, false).into()) }
@@ -190,7 +190,7 @@ fn hit_in(what: &str, finding: Finding) -> Hit {
 ///
 /// # Errors
 /// When what was captured cannot be read.
-pub(super) fn look(scanner: &Scanner, draft: &Draft) -> Result<Found> {
+pub(crate) fn look(scanner: &Scanner, draft: &Draft) -> Result<Found> {
     let reader = &draft.reader()?;
     let contents = reader.contents()?;
     let mut looked: HashMap<(&[u8], [u8; 20]), Looked> = HashMap::new();

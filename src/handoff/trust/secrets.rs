@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 
-use super::context::Context;
 use crate::config::{SecretEntry, SecretSource};
 use crate::credentials::is_secret_variable;
 use crate::disk;
 use crate::error::{failure, not_found};
+use crate::handoff::app::Context;
 use crate::paths::INJECTED_SECRETS;
 use crate::runtime::Injected;
 use crate::secret::Secret;
@@ -22,7 +22,7 @@ const MAX_SECRET: u64 = 1 << 20;
 ///
 /// # Errors
 /// When a source fails; the value is in no message.
-pub(super) fn resolve(ctx: &Context, wanted: &[SecretEntry]) -> Result<Vec<Injected>> {
+pub(crate) fn resolve(ctx: &Context, wanted: &[SecretEntry]) -> Result<Vec<Injected>> {
     let mut found: Vec<Injected> = Vec::new();
     for SecretEntry { name, variable, file } in wanted {
         let Some(source) = ctx.user.secrets.get(name) else {
@@ -44,7 +44,7 @@ pub(super) fn resolve(ctx: &Context, wanted: &[SecretEntry]) -> Result<Vec<Injec
 /// project's secrets, from their sources or from the runtime that this process
 /// is in, and whatever its environment calls a secret. A source that fails is
 /// named.
-pub(super) fn known(ctx: &Context, wanted: &[SecretEntry]) -> Vec<Secret> {
+pub(crate) fn known(ctx: &Context, wanted: &[SecretEntry]) -> Vec<Secret> {
     let mut values: Vec<String> = Vec::new();
     for SecretEntry { name, .. } in wanted {
         values.extend(ctx.env.named(name));

@@ -3,19 +3,18 @@
 //! first, and kept.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::caches;
-use super::context::Context;
-use super::keep::expire_artifacts;
-use super::pin::Pin;
-use super::{salvage, spare};
 use crate::crash;
-use crate::disk::{self, Durability, remove, scratch};
+use crate::disk::{self, Durability, scratch};
+use crate::handoff::app::Context;
+use crate::handoff::evidence::expire_artifacts;
+use crate::handoff::workspaces::{DAY, Kept, Removed, children, is_older, remove_anyhow};
+use crate::handoff::{caches, workspaces};
 use crate::runtime::{self, Receipt};
 
 /// How long receipts and logs are kept.
@@ -23,9 +22,6 @@ const RECORDS: Duration = Duration::from_secs(30 * 86_400);
 
 /// A temporary file of this age belongs to nobody.
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// How long after one collection the next one starts by itself.
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
 /// What a collection did.
 #[derive(Debug, Default, Serialize)]
@@ -36,45 +32,6 @@ pub struct Collected {
     pub removed: Vec<Removed>,
     /// Workspaces that stay although their time may have come.
     pub kept: Vec<Kept>,
-}
-
-/// A workspace that stays, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Kept {
-    /// Its task, as it can be named from anywhere.
-    pub task: String,
-    /// Where it is.
-    pub path: PathBuf,
-    /// Why.
-    pub why: String,
-}
-
-impl Kept {
-    pub(super) fn new(pin: &Pin, why: &anyhow::Error) -> Self {
-        Kept { task: pin.reference(), path: pin.workspace.clone(), why: format!("{why:#}") }
-    }
-}
-
-/// One thing that was removed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Removed {
-    /// `lease`, `draft`, `trash`, `receipt`, `log`, `artifact`, `cache`, `layer`,
-    /// `workspace` or `salvage`.
-    pub kind: &'static str,
-    /// Which one.
-    pub path: PathBuf,
-    /// Why.
-    pub why: String,
-    /// What was unsaved in it.
-    pub unsaved: Vec<String>,
-    /// The salvage that keeps that.
-    pub salvage: Option<String>,
-}
-
-impl Removed {
-    fn new(kind: &'static str, path: PathBuf, why: &str) -> Self {
-        Removed { kind, path, why: why.to_owned(), unsaved: Vec::new(), salvage: None }
-    }
 }
 
 /// Collects. `receipts` are those of the runtimes that this command found dead.
@@ -98,12 +55,12 @@ pub fn gc(ctx: &Context, receipts: Vec<Receipt>, dry: bool) -> Result<Collected>
     }
     crash::point("gc.drafts");
     // Before the trash is emptied, to which they go.
-    let (workspaces, kept) = spare::workspaces(ctx, dry)?;
+    let (workspaces, kept) = workspaces::sweep(ctx, dry)?;
     all.removed.extend(workspaces);
     all.kept = kept;
     crash::point("gc.workspaces");
     let mut removed = |kind, path, why: &str| all.removed.push(Removed::new(kind, path, why));
-    match salvage::expire(ctx, dry) {
+    match workspaces::expire_salvages(ctx, dry) {
         Ok(old) => {
             old.into_iter().for_each(|path| removed("salvage", path, "it was kept as long as workspace.keep says"))
         }
@@ -183,32 +140,9 @@ fn drafts(ctx: &Context) -> Vec<(PathBuf, &'static str)> {
     all
 }
 
-/// Removes a tree that may hold files of the ids of an image, which only a
-/// user namespace with those ids can remove.
-pub(super) fn remove_anyhow(ctx: &Context, path: &Path) -> Result<()> {
-    if remove::tree(path).is_ok() {
-        return Ok(());
-    }
-    runtime::Mapping::new(0, 0, ctx.env.path.as_deref()).remove(path)
-}
-
-pub(super) fn children(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    found.sort();
-    found
-}
-
-/// By the time at which it was last written; what cannot be read is young.
-pub(super) fn is_older(ctx: &Context, path: &Path, than: Duration) -> bool {
-    let written =
-        fs::symlink_metadata(path).ok().and_then(|meta| jiff::Timestamp::try_from(meta.modified().ok()?).ok());
-    written.is_some_and(|written| ctx.clock.now().as_second() - written.as_second() > than.as_secs() as i64)
-}
-
 /// Starts a collection in the background when the last one was long ago.
 /// Costs one look at a file otherwise.
-pub(super) fn daily(ctx: &Context) {
+pub(crate) fn daily(ctx: &Context) {
     let mark = ctx.paths.gc_mark();
     if mark.exists() && !is_older(ctx, &mark, DAY) {
         return;

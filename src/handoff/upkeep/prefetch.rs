@@ -7,18 +7,17 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::caches::{self, Caches};
-use super::context::{Context, Located};
-use super::fetch::{self, Here};
-use super::hydrate;
-use super::report::Report;
-use super::resolve::{Resolved, resolve};
-use super::source::{Source, Throttle};
-use super::tasks::tasks_of;
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock};
 use crate::error::{failure, usage};
+use crate::handoff::app::Context;
+use crate::handoff::caches::Caches;
+use crate::handoff::fetch::Here;
+use crate::handoff::report::Report;
+use crate::handoff::task::{Located, Resolved, Source, Throttle, resolve};
+use crate::handoff::views::tasks_of;
+use crate::handoff::{caches, fetch, prepare};
 use crate::identity::{Status, StoreRef, Target, TaskRef};
 use crate::ui::human_bytes;
 
@@ -70,7 +69,7 @@ fn bring(ctx: &Context, task: Located, throttle: Option<Throttle>) -> Result<Pre
     let image = report.step("fetch.image", || image(&source, &resolved))?;
     let (snapshot, bytes) = fetch::snapshot(&source, &resolved)?;
     report.note("fetch.snapshot", Duration::ZERO, bytes);
-    report.step("fetch.repo", || Ok(((), hydrate::fetch_repo(ctx, &resolved, &snapshot.document)?)))?;
+    report.step("fetch.repo", || Ok(((), prepare::fetch_repo(ctx, &resolved, &snapshot.document)?)))?;
     let nothing = Project::default();
     let mut wanted = Caches::of_identity(ctx, &resolved, &image, &nothing)?;
     wanted.fetch(&source, &mut report)?;

@@ -5,11 +5,11 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::context::{Context, Located};
-use super::lineage::History;
-use super::resolve::read_at;
 use crate::digest::Digest;
 use crate::error::{Kind, failure, kind_of, not_found, usage};
+use crate::handoff::app::Context;
+use crate::handoff::task::{Located, read_at};
+use crate::handoff::views::History;
 use crate::identity::{Claims, Status, StoreRef, Target, TaskId, TaskRef};
 use crate::oci::{MAX_METADATA, Manifest, media};
 use crate::store::{Access, Store, identity_tag};

@@ -5,17 +5,16 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::context::Context;
-use super::hydrate::Renew;
-use super::ledger::{self, Entry};
-use super::live::{Running, find};
-use super::place::Place;
-use super::prepare::{flush, make_workspace};
-use super::report::Report;
-use super::resolve::{Resolved, resolve};
-use super::source::Source;
 use crate::disk;
 use crate::error::{Fault, Kind, failure, not_found};
+use crate::handoff::accounting;
+use crate::handoff::accounting::Entry;
+use crate::handoff::app::Context;
+use crate::handoff::prepare::{Renew, flush, make_workspace};
+use crate::handoff::report::Report;
+use crate::handoff::runtimes::{Running, find};
+use crate::handoff::task::{Resolved, Source, resolve};
+use crate::handoff::workspaces::Place;
 use crate::identity::TaskRef;
 use crate::runtime::{self, Receipt};
 
@@ -51,7 +50,7 @@ pub fn reset(ctx: &Context, chosen: Option<Running<'_>>, reaped: Vec<Receipt>) -
         })?;
         if receipt.usage.is_none() {
             // It was stuck: nobody else tells of it.
-            ledger::append(ctx, &Entry::orphaned(ctx, &receipt));
+            accounting::append(ctx, &Entry::orphaned(ctx, &receipt));
         }
         receipts.push(receipt);
     }
@@ -126,7 +125,7 @@ pub fn reset_workspace(ctx: &Context, task: &TaskRef) -> Result<Restored> {
 ///
 /// # Errors
 /// As [`reset_workspace`].
-pub(super) fn renew_workspace(source: Source<'_>, resolved: &Resolved, place: &Place) -> Result<Restored> {
+pub(crate) fn renew_workspace(source: Source<'_>, resolved: &Resolved, place: &Place) -> Result<Restored> {
     let ctx = source.ctx;
     ctx.open_roots()?;
     let made = make_workspace(&source, resolved, place, Renew::Always, &mut Report::default())?;

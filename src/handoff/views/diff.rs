@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::context::Context;
-use super::evidence::{MOST, find};
-use super::look::current;
-use super::resolve::Resolved;
-use super::source::Source;
-use super::{fetch, hydrate, keep};
+use super::show::current;
 use crate::digest::Digest;
 use crate::error::unreachable;
+use crate::handoff::app::Context;
+use crate::handoff::evidence::{MOST, find};
+use crate::handoff::task::{Resolved, Source};
+use crate::handoff::{evidence, fetch, prepare, task};
 use crate::identity::{Identity, Provenance, TaskRef};
 use crate::snapshot::{Changes, Side, compare};
 use crate::store::identity_tag;
@@ -116,8 +115,8 @@ pub fn diff(ctx: &Context, options: &DiffOptions) -> Result<Diff> {
 fn side_of(source: &Source<'_>, resolved: &Resolved) -> Result<Side> {
     source.ctx.open_roots()?;
     let (snapshot, _) = fetch::snapshot(source, resolved)?;
-    hydrate::fetch_repo(source.ctx, resolved, &snapshot.document)?;
-    let objects = hydrate::mirror(source.ctx, resolved).objects();
+    prepare::fetch_repo(source.ctx, resolved, &snapshot.document)?;
+    let objects = task::mirror(source.ctx, resolved).objects();
     Ok(Side { document: snapshot.document, pack: snapshot.pack, objects })
 }
 
@@ -179,7 +178,7 @@ fn artifacts(source: &Source<'_>, resolved: &Resolved, asked: bool) -> Result<Va
         let found = manifest.map(|manifest| find(ctx, store, &manifest.digest, MOST)).transpose()?.unwrap_or_default();
         found.attachments.into_iter().map(|attachment| attachment.provenance).collect()
     } else {
-        let kept = keep::kept(ctx, &resolved.digest);
+        let kept = evidence::kept(ctx, &resolved.digest);
         if kept.is_empty() {
             return Err(unreachable("the store was not asked, and there are no copies of them here").into());
         }

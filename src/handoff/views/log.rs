@@ -6,12 +6,11 @@
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::context::{Context, Located};
-use super::look::current;
-use super::resolve::from_store;
-use super::source::Source;
+use super::show::current;
 use crate::digest::Digest;
 use crate::error::{Kind, kind_of};
+use crate::handoff::app::Context;
+use crate::handoff::task::{Located, Source, from_store};
 use crate::identity::{Identity, StoreRef, Target, TaskRef};
 use crate::store::Store;
 
@@ -76,7 +75,7 @@ pub fn log(ctx: &Context, reference: &TaskRef, limit: usize) -> Result<Log> {
 }
 
 /// A walk from an identity to its parents.
-pub(super) struct History<'a> {
+pub(crate) struct History<'a> {
     ctx: &'a Context,
     store: Option<&'a dyn Store>,
     name: &'a StoreRef,
@@ -86,7 +85,7 @@ pub(super) struct History<'a> {
 }
 
 impl<'a> History<'a> {
-    pub(super) fn from(ctx: &'a Context, store: Option<&'a dyn Store>, name: &'a StoreRef, newest: Digest) -> Self {
+    pub(crate) fn from(ctx: &'a Context, store: Option<&'a dyn Store>, name: &'a StoreRef, newest: Digest) -> Self {
         History { ctx, store, name, next: Some(newest), gone: None }
     }
 

@@ -3,11 +3,11 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::context::Context;
-use super::plan::{self, Plan};
-use super::resolve::{Resolved, from_store, resolve};
-use super::source::Source;
-use super::{claim, place::Place, rules::WorkspaceRow, rules::workspaces};
+use crate::handoff::app::Context;
+use crate::handoff::prepare::Plan;
+use crate::handoff::task::{Resolved, Source, from_store, resolve};
+use crate::handoff::workspaces::{Place, WorkspaceRow, workspaces};
+use crate::handoff::{prepare, task};
 use crate::identity::{Claim, Identity, Lifetime, Target, TaskRef};
 use crate::runtime::Lease;
 
@@ -38,9 +38,9 @@ pub fn show(ctx: &Context, reference: &TaskRef) -> Result<Shown> {
     // Where a folder has to be named there is no place yet.
     let place = Place::of(ctx, &resolved, None, None);
     let place = place.or_else(|_| Place::of(ctx, &resolved, None, Some(Lifetime::PerTask)))?;
-    let here = plan::plan(ctx, &resolved, &place.path, true, None)?;
+    let here = prepare::plan(ctx, &resolved, &place.path, true, None)?;
     // A store that did not answer is not asked again.
-    let claims = if asked { claim::others(&source, &resolved).unwrap_or_default() } else { Vec::new() };
+    let claims = if asked { task::other_claims(&source, &resolved).unwrap_or_default() } else { Vec::new() };
     Ok(Shown {
         task: source.task.reference(),
         digest: resolved.digest.to_string(),
@@ -55,7 +55,7 @@ pub fn show(ctx: &Context, reference: &TaskRef) -> Result<Shown> {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is no such task.
-pub(super) fn current(ctx: &Context, source: &Source<'_>) -> Result<(Resolved, bool)> {
+pub(crate) fn current(ctx: &Context, source: &Source<'_>) -> Result<(Resolved, bool)> {
     let task = source.task.clone();
     let pin = ctx.pins().read(&task, None)?;
     let from_store = || -> Result<Resolved> {

@@ -9,11 +9,11 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::context::{Context, Located};
-use super::parallel::each;
-use super::resolve::{from_store, read_at};
 use crate::digest::Digest;
 use crate::error::{Kind, integrity, kind_of, unreachable};
+use crate::handoff::app::Context;
+use crate::handoff::parallel::each;
+use crate::handoff::task::{Located, from_store, read_at};
 use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId};
 use crate::oci::Descriptor;
 use crate::store::{Access, Catalog, Store};
@@ -62,7 +62,7 @@ pub fn tasks(ctx: &Context, needs_human: bool) -> Result<(StoreRef, Vec<TaskRow>
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(super) fn tasks_of(ctx: &Context, name: &StoreRef) -> Result<Vec<TaskRow>> {
+pub(crate) fn tasks_of(ctx: &Context, name: &StoreRef) -> Result<Vec<TaskRow>> {
     let listing = Listing { ctx, store: &*ctx.open(name, Access::Read)?, name };
     let row = |summary: Summary| TaskRow {
         task: summary.task,

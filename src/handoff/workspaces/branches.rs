@@ -9,13 +9,11 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::context::Context;
-use super::door::Door;
-use super::hydrate::mirror_of;
-use super::pin::Pin;
 use crate::disk::{self, Durability};
 use crate::error::{Kind, kind_of, unreachable};
 use crate::git::Git;
+use crate::handoff::app::Context;
+use crate::handoff::task::{Door, Pin, mirror_of};
 use crate::identity::{Commit, Identity};
 use crate::workspace::{Branches, Watch};
 
@@ -29,7 +27,7 @@ struct Sighting {
 }
 
 /// The remotes that were asked, and what is remembered of their branches.
-pub(super) struct Remotes<'a> {
+pub(crate) struct Remotes<'a> {
     ctx: &'a Context,
     asked: BTreeMap<String, Result<Branches, String>>,
     /// By repository and branch.
@@ -37,7 +35,7 @@ pub(super) struct Remotes<'a> {
 }
 
 impl<'a> Remotes<'a> {
-    pub(super) fn new(ctx: &'a Context) -> Self {
+    pub(crate) fn new(ctx: &'a Context) -> Self {
         // Forgetting it keeps workspaces longer, no more.
         let seen = disk::read_json(&ctx.paths.sightings()).ok().flatten().unwrap_or_default();
         Remotes { ctx, asked: BTreeMap::new(), seen }
@@ -47,7 +45,7 @@ impl<'a> Remotes<'a> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn remember(&self) -> Result<()> {
+    pub(crate) fn remember(&self) -> Result<()> {
         if self.asked.is_empty() {
             return Ok(());
         }
@@ -58,7 +56,7 @@ impl<'a> Remotes<'a> {
     ///
     /// # Errors
     /// When the remote does not answer.
-    pub(super) fn fate(&mut self, pin: &Pin, identity: &Identity) -> Result<Option<String>> {
+    pub(crate) fn fate(&mut self, pin: &Pin, identity: &Identity) -> Result<Option<String>> {
         let Some(branch) = &identity.repo.branch else { return Ok(None) };
         let repo = git2::Repository::open(&pin.workspace).context("it cannot be opened")?;
         let branches = self.ask(identity)?;

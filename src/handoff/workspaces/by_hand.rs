@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::context::Context;
-use super::pin::Pin;
-use super::place::{Locks, vacate};
+use super::location::{Locks, vacate};
 use super::unsaved::unsaved;
-use super::{rules, salvage};
+use super::{retention, salvage};
 use crate::error::{failure, not_found, usage};
+use crate::handoff::app::Context;
+use crate::handoff::task::Pin;
 use crate::identity::{Lifetime, StoreRef, Target, TaskRef};
 use crate::runtime;
 
@@ -81,7 +81,7 @@ pub struct Gone {
 /// in it; when it is in a folder that the developer named, and so theirs.
 pub fn leaving(ctx: &Context, task: &TaskRef) -> Result<Leaving> {
     let pin = find(ctx, task)?;
-    if rules::lifetime(ctx, &pin) == Lifetime::PerDeveloper {
+    if retention::lifetime(ctx, &pin) == Lifetime::PerDeveloper {
         return Err(usage(format!("{} is in a folder that you named, and yours to remove", pin.workspace.display()))
             .hint("rm -r removes it, whatever is in it")
             .into());

@@ -16,13 +16,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::context::Context;
-use super::pin::Pin;
-use super::resolve::Resolved;
-use super::start::canonical;
 use crate::digest::Digest;
+use crate::disk::canonical;
 use crate::disk::lock::{self, FileLock};
 use crate::error::{failure, policy, usage};
+use crate::handoff::app::Context;
+use crate::handoff::task::{Pin, Resolved};
 use crate::identity::{Identity, Lifetime, StoreRef, Wish};
 use crate::quantity::parse_duration;
 use crate::runtime::Lease;
@@ -35,13 +34,13 @@ const SHORTEST_WISH: Duration = Duration::from_secs(86_400);
 
 /// Where the workspace of a task is, or will be.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// The folder that the developer named.
     into: Option<PathBuf>,
     /// The workspace.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What it belongs to.
-    pub(super) lifetime: Lifetime,
+    pub(crate) lifetime: Lifetime,
     /// The developer chose this lifetime, so it may take the place of another
     /// task's.
     own_word: bool,
@@ -49,7 +48,7 @@ pub(super) struct Place {
 
 impl Place {
     /// The folder that the developer named.
-    pub(super) fn into(&self) -> Option<&Path> {
+    pub(crate) fn into(&self) -> Option<&Path> {
         self.into.as_deref()
     }
 
@@ -59,7 +58,7 @@ impl Place {
     /// # Errors
     /// [`crate::error::Kind::Usage`] when the developer has to name a folder,
     /// or asks for another lifetime than the workspace that is there has.
-    pub(super) fn of(ctx: &Context, resolved: &Resolved, into: Option<&Path>, asked: Option<Lifetime>) -> Result<Self> {
+    pub(crate) fn of(ctx: &Context, resolved: &Resolved, into: Option<&Path>, asked: Option<Lifetime>) -> Result<Self> {
         if let Some(into) = into {
             if let Some(asked) = asked.filter(|asked| *asked != Lifetime::PerDeveloper) {
                 return Err(usage(format!("a {asked} workspace is not in a folder that you name"))
@@ -100,7 +99,7 @@ impl Place {
     /// # Errors
     /// [`crate::error::Kind::Policy`] when only its project wishes so and the
     /// developer does not agree.
-    pub(super) fn may_replace(&self, ctx: &Context, other: &Pin, task: &str) -> Result<()> {
+    pub(crate) fn may_replace(&self, ctx: &Context, other: &Pin, task: &str) -> Result<()> {
         let (path, lifetime) = (self.path.display(), self.lifetime);
         let question = format!("{path} holds the workspace of {}. Salvage it and take its place?", other.slug);
         if self.own_word || ctx.confirm(&question)? == Some(true) {
@@ -116,7 +115,7 @@ impl Place {
 }
 
 /// Locks on the making, moving and forgetting of a workspace.
-pub(super) struct Locks {
+pub(crate) struct Locks {
     _task: FileLock,
     _place: Option<FileLock>,
 }
@@ -126,7 +125,7 @@ impl Locks {
     ///
     /// # Errors
     /// When there are no locks here.
-    pub(super) fn wait(ctx: &Context, store: &StoreRef, slug: &str, place: &Path) -> Result<Self> {
+    pub(crate) fn wait(ctx: &Context, store: &StoreRef, slug: &str, place: &Path) -> Result<Self> {
         let told = || ctx.ui.status("Waiting", "another envctl is making this task's workspace");
         let _task = FileLock::acquire(&ctx.paths.data_lock(&task_lock(store, slug)), told)?;
         let place = shared(ctx, place).map(|path| {
@@ -140,7 +139,7 @@ impl Locks {
     ///
     /// # Errors
     /// As [`Locks::wait`].
-    pub(super) fn attempt(ctx: &Context, pin: &Pin) -> Result<Option<Self>> {
+    pub(crate) fn attempt(ctx: &Context, pin: &Pin) -> Result<Option<Self>> {
         let store: StoreRef = pin.store.parse()?;
         let Some(_task) = FileLock::attempt(&ctx.paths.data_lock(&task_lock(&store, &pin.slug)))? else {
             return Ok(None);
@@ -161,12 +160,18 @@ impl Locks {
     ///
     /// # Errors
     /// As [`Locks::wait`].
-    pub(super) fn of_orphan(ctx: &Context, place: &Path) -> Result<Option<Self>> {
+    pub(crate) fn of_orphan(ctx: &Context, place: &Path) -> Result<Option<Self>> {
         // The folder of a task is named as its lock is.
         let name = place.file_name().unwrap_or_default().to_string_lossy();
         let path = shared(ctx, place).unwrap_or_else(|| ctx.paths.data_lock(&format!("task-{name}")));
         Ok(FileLock::attempt(&path)?.map(|lock| Locks { _task: lock, _place: None }))
     }
+}
+
+/// Keeps others off a task, and off its place, while its workspace is being
+/// made.
+pub(crate) fn lock(ctx: &Context, resolved: &Resolved, place: &Path) -> Result<Locks> {
+    Locks::wait(ctx, &resolved.task.store, &resolved.task.slug(), place)
 }
 
 fn task_lock(store: &StoreRef, slug: &str) -> String {
@@ -183,7 +188,7 @@ fn shared(ctx: &Context, place: &Path) -> Option<PathBuf> {
 
 /// Keeps a workspace where it is until this is dropped: a runtime is about to
 /// start in it, which needs its [`Locks`], or it is being captured.
-pub(super) fn occupy(place: &Path) -> Option<File> {
+pub(crate) fn occupy(place: &Path) -> Option<File> {
     let folder = File::open(place).ok()?;
     // Nobody moves it under these locks; whoever is inside may play with it.
     lock::try_shared(&folder).ok()?.then_some(folder)
@@ -194,7 +199,7 @@ pub(super) fn occupy(place: &Path) -> Option<File> {
 ///
 /// # Errors
 /// When a runtime is live in it, or about to be.
-pub(super) fn vacate(ctx: &Context, place: &Path) -> Result<File> {
+pub(crate) fn vacate(ctx: &Context, place: &Path) -> Result<File> {
     if let Some(lease) = tenant(ctx, place)? {
         return Err(failure(format!("a runtime is using the workspace {}", place.display()))
             .hint(format!("leave it, or envctl reset {}, then try again", lease.task))
@@ -217,13 +222,13 @@ pub(super) fn vacate(ctx: &Context, place: &Path) -> Result<File> {
 }
 
 /// The runtime that is live in a workspace.
-pub(super) fn tenant(ctx: &Context, place: &Path) -> Result<Option<Lease>> {
+pub(crate) fn tenant(ctx: &Context, place: &Path) -> Result<Option<Lease>> {
     let place = canonical(place);
     Ok(ctx.runtimes().live()?.into_iter().find(|lease| canonical(&lease.workspace) == place))
 }
 
 /// How long an unused workspace of a task stays, and who says so.
-pub(super) fn ttl(ctx: &Context, identity: Option<&Identity>) -> (Duration, &'static str) {
+pub(crate) fn ttl(ctx: &Context, identity: Option<&Identity>) -> (Duration, &'static str) {
     let read = |text: &String| parse_duration(text).ok();
     let own = ctx.user.workspace.ttl.as_ref().and_then(read);
     let wish = identity.and_then(|identity| identity.workspace.as_ref()?.ttl.as_ref()).and_then(read);

@@ -8,10 +8,10 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::context::Context;
-use super::pin::Pin;
-use super::place::{tenant, ttl};
+use super::location::{tenant, ttl};
 use crate::clock::age;
+use crate::handoff::app::Context;
+use crate::handoff::task::Pin;
 use crate::identity::{Identity, Lifetime};
 use crate::quantity::human_duration;
 
@@ -102,17 +102,17 @@ impl WorkspaceRow {
 
 /// What a workspace belongs to. What is not in a folder of envctl's is the
 /// developer's, whatever its pin says.
-pub(super) fn lifetime(ctx: &Context, pin: &Pin) -> Lifetime {
+pub(crate) fn lifetime(ctx: &Context, pin: &Pin) -> Lifetime {
     if ctx.pins().is_managed(pin) { pin.lifetime } else { Lifetime::PerDeveloper }
 }
 
 /// The branch whose tasks share a workspace.
-pub(super) fn branch(identity: Option<&Identity>) -> Option<&str> {
+pub(crate) fn branch(identity: Option<&Identity>) -> Option<&str> {
     identity?.repo.branch.as_deref()
 }
 
 /// When a workspace was used last: entered, or changed by git on the host.
-pub(super) fn last_used(ctx: &Context, pin: &Pin) -> Option<Timestamp> {
+pub(crate) fn last_used(ctx: &Context, pin: &Pin) -> Option<Timestamp> {
     let now = ctx.clock.now();
     let git = ["index", "HEAD", "logs/HEAD"].map(|name| pin.workspace.join(".git").join(name));
     let times = git.iter().filter_map(|file| {
@@ -124,7 +124,7 @@ pub(super) fn last_used(ctx: &Context, pin: &Pin) -> Option<Timestamp> {
 }
 
 /// Why a workspace of a task is due by time alone; `None` when it is not.
-pub(super) fn unused(ctx: &Context, pin: &Pin, identity: Option<&Identity>) -> Option<String> {
+pub(crate) fn unused(ctx: &Context, pin: &Pin, identity: Option<&Identity>) -> Option<String> {
     let (spared, whose) = ttl(ctx, identity);
     let used = last_used(ctx, pin)?;
     let now = ctx.clock.now();

@@ -15,14 +15,14 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::context::Context;
-use super::gc::{children, remove_anyhow};
-use super::pin::Pin;
-use super::place::{Locks, vacate};
+use super::folders::{children, remove_anyhow};
+use super::location::{Locks, vacate};
 use super::unsaved::unsaved;
 use crate::crash;
 use crate::disk::{self, Durability};
 use crate::error::{not_found, usage};
+use crate::handoff::app::Context;
+use crate::handoff::task::Pin;
 use crate::identity::{Lifetime, StoreRef};
 use crate::workspace;
 
@@ -33,11 +33,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// A workspace that was set aside.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Salvage {
+pub(crate) struct Salvage {
     schema: u32,
-    pub(super) id: String,
+    pub(crate) id: String,
     /// Where it lies.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Where it was.
     workspace: PathBuf,
     /// The task, where it is known.
@@ -75,7 +75,7 @@ pub struct SalvageRow {
 ///
 /// # Errors
 /// When there is no such place.
-pub(super) fn begin(ctx: &Context, pin: Option<&Pin>, slug: &str, place: &Path, why: &str) -> Result<Salvage> {
+pub(crate) fn begin(ctx: &Context, pin: Option<&Pin>, slug: &str, place: &Path, why: &str) -> Result<Salvage> {
     let now = ctx.clock.now();
     let parent = if place.starts_with(ctx.paths.data()) {
         ctx.paths.recovery()
@@ -110,7 +110,7 @@ impl Salvage {
     }
 
     /// The workspace stayed where it was.
-    pub(super) fn abort(&self, ctx: &Context) {
+    pub(crate) fn abort(&self, ctx: &Context) {
         if !self.path.exists() {
             let _ = fs::remove_file(ctx.paths.salvage(&self.id));
         }
@@ -121,7 +121,7 @@ impl Salvage {
     ///
     /// # Errors
     /// When it can be neither kept nor thrown away.
-    pub(super) fn settle(mut self, ctx: &Context) -> Result<Option<Self>> {
+    pub(crate) fn settle(mut self, ctx: &Context) -> Result<Option<Self>> {
         self.unsaved = unsaved(ctx, self.pin.as_ref(), &self.path);
         if self.unsaved.is_empty() && self.path.starts_with(ctx.paths.data()) {
             self.throw_away(ctx)?;
@@ -168,7 +168,7 @@ impl Salvage {
 ///
 /// # Errors
 /// When somebody is, or it cannot be moved; then it is as it was.
-pub(super) fn retire(ctx: &Context, pin: &Pin, why: &str, _locks: &Locks) -> Result<Option<SalvageRow>> {
+pub(crate) fn retire(ctx: &Context, pin: &Pin, why: &str, _locks: &Locks) -> Result<Option<SalvageRow>> {
     let salvage = move_away(ctx, Some(pin), &pin.slug, &pin.workspace, why)?;
     // Unless it names another place by now.
     if ctx.pins().again(pin)?.is_some() {
@@ -183,7 +183,7 @@ pub(super) fn retire(ctx: &Context, pin: &Pin, why: &str, _locks: &Locks) -> Res
 ///
 /// # Errors
 /// As [`retire`].
-pub(super) fn retire_orphan(ctx: &Context, place: &Path, why: &str, _locks: &Locks) -> Result<Option<SalvageRow>> {
+pub(crate) fn retire_orphan(ctx: &Context, place: &Path, why: &str, _locks: &Locks) -> Result<Option<SalvageRow>> {
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let salvage = move_away(ctx, None, &name, place, why)?;
     Ok(salvage.settle(ctx)?.map(|salvage| salvage.row(ctx)))
@@ -316,7 +316,7 @@ pub fn recover(ctx: &Context, id: &str, into: Option<&Path>) -> Result<Recovered
 ///
 /// # Errors
 /// When one cannot be removed.
-pub(super) fn expire(ctx: &Context, dry: bool) -> Result<Vec<PathBuf>> {
+pub(crate) fn expire(ctx: &Context, dry: bool) -> Result<Vec<PathBuf>> {
     let now = ctx.clock.now();
     let mut gone = Vec::new();
     for salvage in records(ctx) {
@@ -338,7 +338,7 @@ pub(super) fn expire(ctx: &Context, dry: bool) -> Result<Vec<PathBuf>> {
 
 /// Empties the trash that workspaces go to. What cannot be removed waits for
 /// the next time.
-pub(super) fn reap(ctx: &Context) {
+pub(crate) fn reap(ctx: &Context) {
     for path in children(&ctx.paths.data_trash()) {
         if let Err(error) = remove_anyhow(ctx, &path) {
             ctx.ui.detail(&format!("{error:#}"));

@@ -7,20 +7,59 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 
-use super::context::{Context, Located};
-use super::fate::Remotes;
-use super::gc::{DAY, Kept, Removed, children, is_older};
-use super::pin::Pin;
-use super::place::{Locks, tenant};
-use super::resolve::from_store;
-use super::rules::{lifetime, unused};
+use super::branches::Remotes;
+use super::folders::{DAY, children, is_older};
+use super::location::{Locks, tenant};
+use super::retention::{lifetime, unused};
 use super::salvage;
 use super::unsaved::unsaved;
 use crate::error::{Kind, failure, kind_of};
+use crate::handoff::app::Context;
+use crate::handoff::task::{Located, Pin, from_store};
 use crate::identity::{Lifetime, Status, StoreRef, Target};
 use crate::store::{Access, Store};
 use crate::workspace::is_workspace;
+
+/// A workspace that stays, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Its task, as it can be named from anywhere.
+    pub task: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+impl Kept {
+    pub(crate) fn new(pin: &Pin, why: &anyhow::Error) -> Self {
+        Kept { task: pin.reference(), path: pin.workspace.clone(), why: format!("{why:#}") }
+    }
+}
+
+/// One thing that was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    /// `lease`, `draft`, `trash`, `receipt`, `log`, `artifact`, `cache`, `layer`,
+    /// `workspace` or `salvage`.
+    pub kind: &'static str,
+    /// Which one.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+    /// What was unsaved in it.
+    pub unsaved: Vec<String>,
+    /// The salvage that keeps that.
+    pub salvage: Option<String>,
+}
+
+impl Removed {
+    pub(crate) fn new(kind: &'static str, path: PathBuf, why: &str) -> Self {
+        Removed { kind, path, why: why.to_owned(), unsaved: Vec::new(), salvage: None }
+    }
+}
 
 /// A workspace that is to go.
 struct Due {
@@ -35,7 +74,7 @@ struct Due {
 ///
 /// # Errors
 /// When what is here cannot be read.
-pub(super) fn workspaces(ctx: &Context, dry: bool) -> Result<(Vec<Removed>, Vec<Kept>)> {
+pub(crate) fn workspaces(ctx: &Context, dry: bool) -> Result<(Vec<Removed>, Vec<Kept>)> {
     let mut judge = Judge { ctx, stores: BTreeMap::new(), remotes: Remotes::new(ctx) };
     let (mut due, mut removed, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     for pin in ctx.pins().all()?.into_iter().filter(|pin| pin.workspace.exists()) {

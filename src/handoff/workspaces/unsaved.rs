@@ -7,16 +7,16 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::context::Context;
-use super::pin::{Pin, State};
-use super::start::canonical;
+use crate::disk::canonical;
 use crate::git::Git;
+use crate::handoff::app::Context;
+use crate::handoff::task::{Pin, State};
 use crate::snapshot;
 use crate::workspace;
 
 /// What is unsaved in a workspace, in words; nothing when a store has it all.
 /// `root` is where it lies now. Runs git, and writes nothing into it.
-pub(super) fn unsaved(ctx: &Context, pin: Option<&Pin>, root: &Path) -> Vec<String> {
+pub(crate) fn unsaved(ctx: &Context, pin: Option<&Pin>, root: &Path) -> Vec<String> {
     let known = pin.map(saved).unwrap_or_default();
     let now = state(ctx, root);
     let is_known = now.as_ref().is_ok_and(|now| known.contains(now));

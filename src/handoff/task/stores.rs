@@ -7,57 +7,31 @@
 //! Every store is opened in here, so that nobody can forget to ask.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::Result;
 
-use super::approval;
-use super::context::Context;
 use crate::disk;
 use crate::error::policy;
+use crate::handoff::app::Context;
+use crate::handoff::trust;
+use crate::handoff::words::quote;
 use crate::identity::StoreRef;
 use crate::store::{self, Access, Store};
 use crate::ui::Answer;
-
-/// What this invocation has settled about stores.
-#[derive(Debug, Default)]
-pub(super) struct Contacts {
-    /// Stores that the command line names, besides `--store`.
-    named: Mutex<BTreeSet<String>>,
-    /// Stores to which the developer agreed with all that a project asks for.
-    agreed: Mutex<BTreeSet<String>>,
-    /// Folders of stores of which it was said who may write to them.
-    told: Mutex<BTreeSet<PathBuf>>,
-}
-
-fn note(set: &Mutex<BTreeSet<String>>, store: &str) {
-    if let Ok(mut set) = set.lock() {
-        set.insert(store.to_owned());
-    }
-}
 
 fn has(set: &Mutex<BTreeSet<String>>, store: &str) -> bool {
     set.lock().is_ok_and(|set| set.contains(store))
 }
 
 impl Context {
-    /// Notes a store that the developer named with this command.
-    pub(super) fn note_named(&self, store: &StoreRef) {
-        note(&self.contacts.named, &store.to_string());
-    }
-
-    /// Notes a store that is part of what the developer agreed to.
-    pub(super) fn note_agreed(&self, store: &str) {
-        note(&self.contacts.agreed, store);
-    }
-
     /// Opens the store of a task, or the one that is configured.
     ///
     /// # Errors
     /// As [`store::open`]; [`crate::error::Kind::Policy`] for a registry that
     /// only a checkout names, without the developer's word.
-    pub(super) fn open(&self, store: &StoreRef, access: Access) -> Result<Box<dyn Store>> {
+    pub(crate) fn open(&self, store: &StoreRef, access: Access) -> Result<Box<dyn Store>> {
         if let Some(host) = host_of(store)
             && !self.options.offline
             && !self.is_named(store)?
@@ -73,7 +47,7 @@ impl Context {
     ///
     /// # Errors
     /// As [`store::open`] and [`Context::settle_led`].
-    pub(super) fn open_led(&self, store: &StoreRef, beside: Option<&StoreRef>, what: &str) -> Result<Box<dyn Store>> {
+    pub(crate) fn open_led(&self, store: &StoreRef, beside: Option<&StoreRef>, what: &str) -> Result<Box<dyn Store>> {
         self.settle_led(store, beside, what)?;
         self.connect(store, Access::Read)
     }
@@ -84,7 +58,7 @@ impl Context {
     /// # Errors
     /// [`crate::error::Kind::Policy`] for a registry that the developer did not
     /// agree to.
-    pub(super) fn settle_led(&self, store: &StoreRef, beside: Option<&StoreRef>, what: &str) -> Result<()> {
+    pub(crate) fn settle_led(&self, store: &StoreRef, beside: Option<&StoreRef>, what: &str) -> Result<()> {
         match host_of(store) {
             Some(host) if !self.options.offline && !self.is_open(store, beside)? => {
                 require_registry(self, &host, &format!("{what} is in {store}"))
@@ -97,7 +71,7 @@ impl Context {
     ///
     /// # Errors
     /// When the approvals cannot be read.
-    pub(super) fn is_open(&self, store: &StoreRef, beside: Option<&StoreRef>) -> Result<bool> {
+    pub(crate) fn is_open(&self, store: &StoreRef, beside: Option<&StoreRef>) -> Result<bool> {
         let Some(host) = host_of(store) else { return Ok(true) };
         Ok(beside.and_then(host_of).is_some_and(|known| known == host)
             || has(&self.contacts.agreed, &store.to_string())
@@ -144,7 +118,7 @@ fn host_of(store: &StoreRef) -> Option<String> {
 /// for everything there. What was agreed to for repositories is for them alone.
 fn is_approved(ctx: &Context, host: &str) -> Result<bool> {
     let is_it = |name: &str| name.strip_prefix("oci://").unwrap_or(name).eq_ignore_ascii_case(host);
-    Ok(approval::approvals(ctx)?.host.iter().any(|known| is_it(&known.name)))
+    Ok(trust::approvals(ctx)?.host.iter().any(|known| is_it(&known.name)))
 }
 
 /// Makes sure that a registry may be asked, with the developer's login.
@@ -156,10 +130,10 @@ fn require_registry(ctx: &Context, host: &str, why: &str) -> Result<()> {
         let who = format!("{why}; the registry {host} was not asked yet");
         let question = "Ask it, now and later, with your own credentials for it?";
         if ctx.ui.agree(Some(&who), &[], question)? == Answer::Yes {
-            return approval::approve_host(ctx, &format!("oci://{host}"));
+            return trust::approve_host(ctx, &format!("oci://{host}"));
         }
     }
     Err(policy(format!("{why}, and the registry {host} is not approved: it is not asked"))
-        .hint(format!("if you trust it: envctl approve --host {}", super::publish::quote(&format!("oci://{host}"))))
+        .hint(format!("if you trust it: envctl approve --host {}", quote(&format!("oci://{host}"))))
         .into())
 }
