@@ -43,7 +43,7 @@ pub struct Options {
 
 /// One invocation.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub struct App {
     /// The process environment.
     pub env: Env,
     /// Where things are.
@@ -79,7 +79,7 @@ fn note(set: &Mutex<BTreeSet<String>>, store: &str) {
     }
 }
 
-impl Context {
+impl App {
     /// Reads the user's configuration.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ impl Context {
             None => User::default(),
         };
         let clock = env.clock();
-        Ok(Context { env, paths, clock, ui, options, cwd, user, contacts: Arc::default() })
+        Ok(App { env, paths, clock, ui, options, cwd, user, contacts: Arc::default() })
     }
 
     /// Notes a store that the developer named with this command.
@@ -173,7 +173,7 @@ impl Context {
 
     /// The store that is configured: flag, environment, user, project. A
     /// registry that the project alone names is opened with the developer's
-    /// word only: see [`Context::open`].
+    /// word only: see [`App::open`].
     ///
     /// # Errors
     /// When what is configured is no store.

@@ -26,7 +26,7 @@ mod views;
 mod workspaces;
 
 pub use accounting::{By, CostRow, Costs, Entry, Made, Suggestion, Sum, costs};
-pub use app::{Context, Options};
+pub use app::{App, Options};
 pub use caches::{
     CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, Tended, Verified, cache_diff, cache_key, cache_why,
     caches, promote, prune, verify_caches,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::ledger;
 use super::ledger::Entry;
 use crate::config::Cost;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::quantity::human_duration;
 use crate::runtime::PeakOf;
 
@@ -114,14 +114,14 @@ pub struct Costs {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn costs(ctx: &Context, by: By, since: Option<Duration>) -> Result<Costs> {
-    let ledger = ledger::read(&ctx.paths)?;
-    let now = ctx.clock.now().as_second();
+pub fn costs(app: &App, by: By, since: Option<Duration>) -> Result<Costs> {
+    let ledger = ledger::read(&app.paths)?;
+    let now = app.clock.now().as_second();
     let young = |entry: &&Entry| {
         since.is_none_or(|since| now.saturating_sub(entry.ended_at.as_second()) <= since.as_secs() as i64)
     };
     let entries: Vec<&Entry> = ledger.entries.iter().filter(young).collect();
-    Ok(sum(&entries, by, &ctx.user.cost, ledger.skipped))
+    Ok(sum(&entries, by, &app.user.cost, ledger.skipped))
 }
 
 fn sum(entries: &[&Entry], by: By, rules: &Cost, skipped: usize) -> Costs {

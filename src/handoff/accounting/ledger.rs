@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::disk::lock;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::report::Report;
 use crate::identity::Identity;
 use crate::paths::Paths;
@@ -87,9 +87,9 @@ pub struct Entry {
 
 impl Entry {
     /// What is left to tell of a runtime whose maker was killed.
-    pub(crate) fn orphaned(ctx: &Context, receipt: &Receipt) -> Self {
+    pub(crate) fn orphaned(app: &App, receipt: &Receipt) -> Self {
         let digest: Option<Digest> = receipt.identity.parse().ok();
-        let identity = digest.and_then(|digest| ctx.pins().identity(&digest).ok().flatten());
+        let identity = digest.and_then(|digest| app.pins().identity(&digest).ok().flatten());
         Self::of(receipt, Made::Unknown, identity.as_ref())
     }
 
@@ -131,9 +131,9 @@ impl Entry {
 }
 
 /// Adds a line. A ledger that cannot be written stops nothing.
-pub(crate) fn append(ctx: &Context, entry: &Entry) {
-    if let Err(error) = try_append(&ctx.paths, entry) {
-        ctx.ui.detail(&format!("the ledger lacks this run: {error:#}"));
+pub(crate) fn append(app: &App, entry: &Entry) {
+    if let Err(error) = try_append(&app.paths, entry) {
+        app.ui.detail(&format!("the ledger lacks this run: {error:#}"));
     }
 }
 

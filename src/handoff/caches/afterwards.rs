@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::state::trees;
 use crate::cache::{Record, Trees};
 use crate::digest::Digest;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::{Pin, Resolved};
 use crate::handoff::workspaces::Place;
 use crate::handoff::{runtimes, workspaces};
@@ -13,9 +13,9 @@ use crate::image::Pulled;
 
 /// Makes what was sealed or fetched outlive a power loss, and notes what the
 /// image's layers hold. Losing it costs time.
-pub(crate) fn flush(ctx: &Context, pulled: &Pulled, records: &[Record]) {
-    let holder = runtimes::holder(ctx, &pulled.user);
-    if let Ok(trees) = trees(ctx, &holder) {
+pub(crate) fn flush(app: &App, pulled: &Pulled, records: &[Record]) {
+    let holder = runtimes::holder(app, &pulled.user);
+    if let Ok(trees) = trees(app, &holder) {
         let _ = trees.flush(records);
     }
     let diff_ids: Vec<Digest> = pulled.records.iter().map(|record| record.diff_id).collect();
@@ -30,12 +30,12 @@ pub(crate) fn given(resolved: &Resolved, records: &[Record]) -> Option<Vec<Strin
 }
 
 /// Remembers them: they stay as long as the workspace does.
-pub(crate) fn note_given(ctx: &Context, resolved: &Resolved, place: &Place, names: Option<Vec<String>>) {
+pub(crate) fn note_given(app: &App, resolved: &Resolved, place: &Place, names: Option<Vec<String>>) {
     let Some(names) = names else { return };
     let note = || -> Result<()> {
-        let _lock = workspaces::lock(ctx, resolved, &place.path)?;
-        if let Some(pin) = ctx.pins().read(&resolved.task, place.into())? {
-            ctx.pins().write(&resolved.task, place.into(), &Pin { trees: names, ..pin })?;
+        let _lock = workspaces::lock(app, resolved, &place.path)?;
+        if let Some(pin) = app.pins().read(&resolved.task, place.into())? {
+            app.pins().write(&resolved.task, place.into(), &Pin { trees: names, ..pin })?;
         }
         Ok(())
     };

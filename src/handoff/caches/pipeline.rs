@@ -16,7 +16,7 @@ use crate::cache::{Record, Trees};
 use crate::config::Project;
 use crate::disk::canonical;
 use crate::disk::lock::FileLock;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::fetch::Part;
 use crate::handoff::report::{CacheState, Found, Report};
 use crate::handoff::task::{Resolved, Source};
@@ -40,28 +40,28 @@ impl<'a> Caches<'a> {
     /// # Errors
     /// When the boot is not known.
     pub(crate) fn new(
-        ctx: &'a Context,
+        app: &'a App,
         resolved: &'a Resolved,
         pulled: &'a Pulled,
         workspace: &'a Path,
         project: &'a Project,
     ) -> Result<Self> {
         let basis = Basis::of(&resolved.identity);
-        let wanted = wanted(ctx, project, &basis, workspace);
-        Self::with(ctx, resolved, pulled, (workspace, project), wanted)
+        let wanted = wanted(app, project, &basis, workspace);
+        Self::with(app, resolved, pulled, (workspace, project), wanted)
     }
 
     fn with(
-        ctx: &'a Context,
+        app: &'a App,
         resolved: &'a Resolved,
         pulled: &'a Pulled,
         (workspace, project): (&'a Path, &'a Project),
         wanted: Vec<Wanted>,
     ) -> Result<Self> {
         let found = wanted.iter().map(|_| None).collect();
-        let holder = runtimes::holder(ctx, &pulled.user);
-        let trees = trees(ctx, &holder)?;
-        Ok(Caches { ctx, resolved, project, pulled, workspace, trees, holder, wanted, found, early: Vec::new() })
+        let holder = runtimes::holder(app, &pulled.user);
+        let trees = trees(app, &holder)?;
+        Ok(Caches { app, resolved, project, pulled, workspace, trees, holder, wanted, found, early: Vec::new() })
     }
 
     /// The caches that an identity names, where there is no workspace.
@@ -69,12 +69,12 @@ impl<'a> Caches<'a> {
     /// # Errors
     /// When the boot is not known.
     pub(crate) fn of_identity(
-        ctx: &'a Context,
+        app: &'a App,
         resolved: &'a Resolved,
         pulled: &'a Pulled,
         project: &'a Project,
     ) -> Result<Self> {
-        Self::with(ctx, resolved, pulled, (&ctx.cwd, project), wanted::of_identity(&resolved.identity))
+        Self::with(app, resolved, pulled, (&app.cwd, project), wanted::of_identity(&resolved.identity))
     }
 
     /// What has come with the image already.
@@ -93,8 +93,8 @@ impl<'a> Caches<'a> {
         place::Ground {
             workspace: self.workspace,
             workdir: self.resolved.identity.workdir.as_str(),
-            mirror: task::mirror(self.ctx, self.resolved).objects(),
-            paths: &self.ctx.paths,
+            mirror: task::mirror(self.app, self.resolved).objects(),
+            paths: &self.app.paths,
         }
     }
 
@@ -140,12 +140,12 @@ impl<'a> Caches<'a> {
             let wanted = &self.wanted[index];
             if self.found[index].is_some()
                 || self.is_obstructed(index)?
-                || (self.ctx.options.offline && wanted.fixture.is_none())
+                || (self.app.options.offline && wanted.fixture.is_none())
             {
                 continue;
             }
             let start = std::time::Instant::now();
-            let _lock = self.trees.lock(&wanted.key, || waiting(self.ctx, &wanted.name))?;
+            let _lock = self.trees.lock(&wanted.key, || waiting(self.app, &wanted.name))?;
             // Another process may have been first.
             if self.scopes().iter().any(|scope| self.trees.get(&wanted.key, scope).is_some()) {
                 continue;
@@ -191,10 +191,10 @@ impl<'a> Caches<'a> {
         self.look_again();
         let ground = self.ground();
         let workspace = canonical(self.workspace);
-        let lock = self.ctx.paths.places_lock(&workspace);
-        let told = || self.ctx.ui.status("Waiting", "another envctl is starting a runtime in this workspace");
+        let lock = self.app.paths.places_lock(&workspace);
+        let told = || self.app.ui.status("Waiting", "another envctl is starting a runtime in this workspace");
         hydrated.places = Some(FileLock::acquire(&lock, told)?);
-        let neighbours = place::Neighbours::of(self.ctx, &workspace)?;
+        let neighbours = place::Neighbours::of(self.app, &workspace)?;
         for (wanted, found) in self.wanted.iter().zip(&self.found) {
             report.caches.push(CacheState {
                 name: wanted.name.clone(),
@@ -206,7 +206,7 @@ impl<'a> Caches<'a> {
             let Some((record, how)) = found else {
                 report.cache.misses += 1;
                 for (spot, _) in &wanted.spots {
-                    place::tell_obstacle(self.ctx, &ground, wanted, spot)?;
+                    place::tell_obstacle(self.app, &ground, wanted, spot)?;
                 }
                 if wanted.fixture.is_some() {
                     return Err(crate::error::not_found(format!("the fixture {} is in no store", wanted.name))
@@ -219,14 +219,14 @@ impl<'a> Caches<'a> {
                 Found::Hit => report.cache.hits += 1,
                 _ => report.cache.misses += 1,
             }
-            self.ctx.ui.detail(&format!("cache {}: {how:?} ({} scope)", wanted.name, record.scope.kind()));
+            self.app.ui.detail(&format!("cache {}: {how:?} ({} scope)", wanted.name, record.scope.kind()));
             self.trees.note_use(record);
             let tree = self.trees.tree(record);
             if (wanted.materialize || materialize) && place::is_in_workspace(&wanted.spots) {
-                place::materialize(self.ctx, &ground, wanted, record, &tree, &self.holder, &neighbours)?;
+                place::materialize(self.app, &ground, wanted, record, &tree, &self.holder, &neighbours)?;
             }
             for (spot, access) in &wanted.spots {
-                if let Some(made) = place::missing(self.ctx, &ground, wanted, spot)? {
+                if let Some(made) = place::missing(self.app, &ground, wanted, spot)? {
                     hydrated.made.extend(made);
                     let place = place::inside(spot);
                     let name = wanted.name.clone();
@@ -248,17 +248,17 @@ impl<'a> Caches<'a> {
 /// # Errors
 /// When the store does not answer.
 pub(crate) fn parts(
-    ctx: &Context,
+    app: &App,
     resolved: &Resolved,
     workspace: Option<&Path>,
     source: Option<&Source<'_>>,
 ) -> Result<Vec<Part>> {
     let wanted = match workspace {
-        Some(workspace) => wanted(ctx, &ctx.project(workspace)?, &Basis::of(&resolved.identity), workspace),
+        Some(workspace) => wanted(app, &app.project(workspace)?, &Basis::of(&resolved.identity), workspace),
         None => wanted::of_identity(&resolved.identity),
     };
-    let user = fetch::local_user(ctx, &resolved.identity.toolchain.image.digest)?;
-    let trees = user.map(|user| trees(ctx, &runtimes::holder(ctx, &user))).transpose()?;
+    let user = fetch::local_user(app, &resolved.identity.toolchain.image.digest)?;
+    let trees = user.map(|user| trees(app, &runtimes::holder(app, &user))).transpose()?;
     let mut parts = Vec::new();
     for wanted in wanted {
         let scopes = scopes(resolved);
@@ -266,7 +266,7 @@ pub(crate) fn parts(
         let hit = trees.as_ref().is_some_and(find);
         let bytes = match source {
             _ if hit => Some(0),
-            Some(source) if !ctx.options.offline => travel::size(source.store()?, &wanted, &scopes)?,
+            Some(source) if !app.options.offline => travel::size(source.store()?, &wanted, &scopes)?,
             _ => None,
         };
         parts.push(Part { kind: "cache", name: format!("{} {}", wanted.name, wanted.key.short()), hit, bytes });

@@ -11,7 +11,7 @@ use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk;
 use crate::disk::lock::SharedLock;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::report::Found;
 use crate::handoff::runtimes::Mapped;
 use crate::handoff::task::Resolved;
@@ -20,7 +20,7 @@ use crate::image::Pulled;
 
 /// The caches of one runtime.
 pub(crate) struct Caches<'a> {
-    pub(super) ctx: &'a Context,
+    pub(super) app: &'a App,
     pub(super) resolved: &'a Resolved,
     pub(super) project: &'a Project,
     pub(super) pulled: &'a Pulled,
@@ -51,8 +51,8 @@ pub(crate) struct Arrived {
 }
 
 /// The trees of a mapping.
-pub(crate) fn trees(ctx: &Context, holder: &dyn Holder) -> Result<Trees> {
-    Ok(Trees::new(ctx.paths.trees(&holder.key()), ctx.paths.cache().to_owned(), disk::boot_id()?))
+pub(crate) fn trees(app: &App, holder: &dyn Holder) -> Result<Trees> {
+    Ok(Trees::new(app.paths.trees(&holder.key()), app.paths.cache().to_owned(), disk::boot_id()?))
 }
 
 /// In whose trust a task's entries may have been sealed, nearest first.
@@ -71,12 +71,12 @@ pub(crate) fn scopes_of(store: &str, task: &str) -> [Scope; 2] {
 }
 
 /// Keeps entries from being removed, until it is dropped.
-pub(crate) fn keep(ctx: &Context) -> Result<SharedLock> {
-    SharedLock::acquire(&ctx.paths.cache_lock("trees"), || {
-        ctx.ui.status("Waiting", "another envctl removes old cache entries");
+pub(crate) fn keep(app: &App) -> Result<SharedLock> {
+    SharedLock::acquire(&app.paths.cache_lock("trees"), || {
+        app.ui.status("Waiting", "another envctl removes old cache entries");
     })
 }
 
-pub(super) fn waiting(ctx: &Context, name: &str) {
-    ctx.ui.status("Waiting", &format!("another envctl is making the cache {name}"));
+pub(super) fn waiting(app: &App, name: &str) {
+    app.ui.status("Waiting", &format!("another envctl is making the cache {name}"));
 }

@@ -16,7 +16,7 @@ use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk::{self, scratch::Scratch};
 use crate::error::{Kind, failure, integrity, kind_of};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::task::{Resolved, Source, is_stopped};
 use crate::handoff::{fetch, runtimes};
@@ -81,7 +81,7 @@ pub(crate) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) 
             Some(store) => {
                 let store = store.clone().absolute(caches.workspace);
                 let beside = Some(&caches.resolved.task.store);
-                let opened = caches.ctx.open_led(&store, beside, &format!("the fixture {}", wanted.name))?;
+                let opened = caches.app.open_led(&store, beside, &format!("the fixture {}", wanted.name))?;
                 fixture_from(caches, source, &*opened, &fixture.digest, components)
             }
         };
@@ -95,7 +95,7 @@ pub(crate) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) 
             Err(error) if is_stopped(&error) || is_full(&error) => return Err(error),
             Err(error) => {
                 let what = format!("the cache {} cannot be had from the store ({} scope)", wanted.name, scope.kind());
-                caches.ctx.ui.warn(&format!("{what}: {error:#}; it is made again"));
+                caches.app.ui.warn(&format!("{what}: {error:#}; it is made again"));
             }
         }
     }
@@ -163,22 +163,22 @@ fn fixture_from(
         }
     };
     let scope = Scope::Project(caches.resolved.task.store.to_string());
-    let record = Trees::record(components.clone(), scope, caches.ctx.clock.now(), Origin::Fetched);
+    let record = Trees::record(components.clone(), scope, caches.app.clock.now(), Origin::Fetched);
     settle(caches, download(source, &caches.trees, store, &artifact, record, expected)?)
 }
 
 /// Brings the caches that an identity names, while its image is pulled. What
 /// cannot be had is left for later.
 pub(crate) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<Arrived> {
-    let ctx = source.ctx;
+    let app = source.app;
     // Whose they are decides where they lie, and here that is not known.
-    if ctx.options.offline
-        || fetch::local_user(ctx, &resolved.identity.toolchain.image.digest).is_ok_and(|user| user.is_some())
+    if app.options.offline
+        || fetch::local_user(app, &resolved.identity.toolchain.image.digest).is_ok_and(|user| user.is_some())
     {
         return Vec::new();
     }
     let bring = |cache: &Cache| -> Result<Option<Arrived>> {
-        let trees = nowhere(ctx)?;
+        let trees = nowhere(app)?;
         for scope in scopes(resolved) {
             if let Some((artifact, document)) = look_up(source, &cache.key, &scope, cache.digest)? {
                 let record = record_of(&document, scope);
@@ -193,8 +193,8 @@ pub(crate) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<Arrived> {
 }
 
 /// Trees of which only drafts are wanted.
-fn nowhere(ctx: &Context) -> Result<Trees> {
-    Ok(Trees::new(ctx.paths.all_trees(), ctx.paths.cache().to_owned(), disk::boot_id()?))
+fn nowhere(app: &App) -> Result<Trees> {
+    Ok(Trees::new(app.paths.all_trees(), app.paths.cache().to_owned(), disk::boot_id()?))
 }
 
 /// Unpacks the layers into a draft.
@@ -209,7 +209,7 @@ fn download(
     let name = &record.components.name;
     let bytes: u64 = artifact.layers.iter().map(|layer| layer.size).sum();
     let needed = expected.map_or(bytes, |(tree, _)| tree.bytes.max(bytes));
-    check_space(source.ctx, needed, name)?;
+    check_space(source.app, needed, name)?;
     let (draft, mut owned) = (trees.draft()?, Vec::new());
     for layer in &artifact.layers {
         let diff_id = expected.filter(|_| artifact.layers.len() == 1).map(|(_, diff_id)| diff_id);
@@ -236,20 +236,20 @@ fn settle(caches: &Caches<'_>, arrived: Arrived) -> Result<(Record, u64)> {
     if let Sealed::Differs(_) = &sealed {
         return Err(integrity("another content has its key here").into());
     }
-    caches.ctx.ui.status("Fetched", &format!("the cache {name}, {}", human_bytes(bytes)));
+    caches.app.ui.status("Fetched", &format!("the cache {name}, {}", human_bytes(bytes)));
     Ok((sealed.record().clone(), bytes))
 }
 
-fn check_space(ctx: &Context, needed: u64, name: &str) -> Result<()> {
-    disk::create_private_dir(ctx.paths.cache())?;
-    let (free, inodes) = disk::free_space(ctx.paths.cache())?;
+fn check_space(app: &App, needed: u64, name: &str) -> Result<()> {
+    disk::create_private_dir(app.paths.cache())?;
+    let (free, inodes) = disk::free_space(app.paths.cache())?;
     if free >= needed && inodes >= 1024 {
         return Ok(());
     }
     let what = format!(
         "the cache {name} needs about {}, {} has {} and {inodes} inodes left",
         human_bytes(needed),
-        ctx.paths.cache().display(),
+        app.paths.cache().display(),
         human_bytes(free)
     );
     let hint = "envctl cache prune, or point XDG_CACHE_HOME at a larger disk";
@@ -263,17 +263,17 @@ fn check_space(ctx: &Context, needed: u64, name: &str) -> Result<()> {
 /// # Errors
 /// When an input cannot be read.
 pub(crate) fn identity_caches(
-    ctx: &Context,
+    app: &App,
     project: &Project,
     basis: &Basis,
     root: &Path,
     store: &StoreRef,
     task: &str,
 ) -> Result<(Vec<Cache>, Vec<Record>)> {
-    let wanted = wanted(ctx, project, basis, root);
+    let wanted = wanted(app, project, basis, root);
     let (mut caches, mut records) = (Vec::new(), Vec::new());
-    let here = if wanted.is_empty() { None } else { fetch::local_user(ctx, &basis.image)? };
-    let trees = here.map(|user| trees(ctx, &runtimes::holder(ctx, &user))).transpose()?;
+    let here = if wanted.is_empty() { None } else { fetch::local_user(app, &basis.image)? };
+    let trees = here.map(|user| trees(app, &runtimes::holder(app, &user))).transpose()?;
     for wanted in wanted.iter().filter(|wanted| wanted.fixture.is_none()) {
         let scopes = scopes_of(&store.to_string(), task);
         let record = trees.as_ref().and_then(|trees| scopes.iter().find_map(|scope| trees.get(&wanted.key, scope)));
@@ -290,12 +290,12 @@ pub(crate) fn identity_caches(
 /// # Errors
 /// When the store cannot be written; [`Kind::Integrity`] when an entry is no
 /// longer what was sealed.
-pub(crate) fn push(ctx: &Context, store: &dyn Store, image: &Digest, records: &[Record]) -> Result<(usize, u64)> {
+pub(crate) fn push(app: &App, store: &dyn Store, image: &Digest, records: &[Record]) -> Result<(usize, u64)> {
     let (mut count, mut bytes) = (0, 0);
-    let Some(user) = fetch::local_user(ctx, image)? else { return Ok((0, 0)) };
-    let holder = runtimes::holder(ctx, &user);
-    let trees = trees(ctx, &holder)?;
-    let _lock = keep(ctx)?;
+    let Some(user) = fetch::local_user(app, image)? else { return Ok((0, 0)) };
+    let holder = runtimes::holder(app, &user);
+    let trees = trees(app, &holder)?;
+    let _lock = keep(app)?;
     // Some may just have been removed.
     for record in records.iter().filter(|record| trees.get(&record.key, &record.scope).is_some()) {
         let tag = record.scope.tag(&record.key);
@@ -307,7 +307,7 @@ pub(crate) fn push(ctx: &Context, store: &dyn Store, image: &Digest, records: &[
                 continue;
             }
         }
-        let scratch = Scratch::create(ctx.paths.cache())?;
+        let scratch = Scratch::create(app.paths.cache())?;
         let file = scratch.path().join("tree");
         let packed = trees.pack(record, &file, &holder).map_err(|error| match kind_of(&error) {
             Kind::Failure => error,
@@ -322,7 +322,7 @@ pub(crate) fn push(ctx: &Context, store: &dyn Store, image: &Digest, records: &[
             sealed_at: record.sealed_at,
         };
         write_tree(store, &tag, &serde_json::to_vec(&document)?, &layer(&packed), &file)?;
-        ctx.ui.status(
+        app.ui.status(
             "Pushed",
             &format!(
                 "the cache {} ({} scope), {}",

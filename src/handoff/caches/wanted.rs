@@ -12,7 +12,7 @@ use crate::cache::Components;
 use crate::config::{CacheEntry, FixtureSource, Project, Spot};
 use crate::digest::{Digest, Hasher};
 use crate::error::usage;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::identity::{Identity, Platform, Workdir};
 use crate::runtime::Access;
 
@@ -57,7 +57,7 @@ pub(crate) struct Wanted {
 
 /// What a project declares, with the keys that it has in this workspace.
 /// An entry with an input that cannot be read is left out, and told.
-pub(crate) fn wanted(ctx: &Context, project: &Project, basis: &Basis, workspace: &Path) -> Vec<Wanted> {
+pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Path) -> Vec<Wanted> {
     let mut all = Vec::new();
     let mut hashed = Hashed::new();
     let data = |is: &dyn Fn(&crate::config::ServiceData) -> bool| {
@@ -68,7 +68,7 @@ pub(crate) fn wanted(ctx: &Context, project: &Project, basis: &Basis, workspace:
         let components = match components(project, entry, basis, workspace, &mut hashed) {
             Ok(components) => components,
             Err(error) => {
-                ctx.ui.warn(&format!("the cache {} is left out: {error:#}", entry.name));
+                app.ui.warn(&format!("the cache {} is left out: {error:#}", entry.name));
                 continue;
             }
         };

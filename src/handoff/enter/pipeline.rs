@@ -8,7 +8,7 @@ use super::{greet, leave};
 use crate::cache::Trees;
 use crate::error::usage;
 use crate::handoff::accounting::{Entry, Made};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::caches::Caches;
 use crate::handoff::prepare::{Plan, Renew, afterwards, gather, is_first, make_workspace, unless_renewed};
 use crate::handoff::report::Report;
@@ -83,34 +83,34 @@ pub enum Entered {
 /// # Errors
 /// With what failed; nothing half-made stays, and nothing that exists nowhere
 /// else is gone.
-pub fn enter(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Result<Entered> {
+pub fn enter(app: &App, options: &EnterOptions, report: &mut Report) -> Result<Entered> {
     let begun = report.clone();
-    unless_renewed(ctx, || {
+    unless_renewed(app, || {
         report.clone_from(&begun);
-        enter_once(ctx, options, report)
+        enter_once(app, options, report)
     })
 }
 
-fn enter_once(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Result<Entered> {
-    let into = options.into.as_ref().map(|into| ctx.named(into));
+fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<Entered> {
+    let into = options.into.as_ref().map(|into| app.named(into));
     let into = into.as_deref();
     report.schema = 1;
-    let task = ctx.locate(&options.task)?;
+    let task = app.locate(&options.task)?;
     report.task = task.reference();
-    let source = Source::new(ctx, task);
+    let source = Source::new(app, task);
     let resolved = report.step("resolve", || Ok((resolve(&source, into, options.refresh)?, 0)))?;
     report.identity = resolved.digest.to_string();
-    let place = Place::of(ctx, &resolved, into, options.lifetime)?;
+    let place = Place::of(app, &resolved, into, options.lifetime)?;
     report.workspace = place.path.display().to_string();
     if options.dry_run {
         let plan = report.step("plan", || {
-            Ok((prepare::plan(ctx, &resolved, &place.path, !options.no_runtime, Some(&source))?, 0))
+            Ok((prepare::plan(app, &resolved, &place.path, !options.no_runtime, Some(&source))?, 0))
         })?;
         return Ok(Entered::Planned(plan));
     }
-    ctx.open_roots()?;
+    app.open_roots()?;
     report.redacted.clone_from(&resolved.identity.redacted);
-    prepare::tell_redacted(ctx, &report.redacted);
+    prepare::tell_redacted(app, &report.redacted);
     if is_first(&resolved) {
         task::tell_claims(&source, &resolved);
     }
@@ -118,25 +118,25 @@ fn enter_once(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Res
         let made = make_workspace(&source, &resolved, &place, renew(options), report)?;
         if made.unflushed || is_first(&resolved) {
             drop(source);
-            runtime::in_background(|| afterwards(ctx, &resolved, &place, None));
+            runtime::in_background(|| afterwards(app, &resolved, &place, None));
         }
         return Ok(Entered::Workspace(place.path));
     }
     if !options.fresh
         && !options.refresh
-        && let Some(lease) = runtimes::running(ctx, &resolved, &place.path)?
+        && let Some(lease) = runtimes::running(app, &resolved, &place.path)?
     {
-        if let Some(entered) = attach(ctx, options, lease, report)? {
+        if let Some(entered) = attach(app, options, lease, report)? {
             return Ok(entered);
         }
-        ctx.ui.status("Ended", "it was just leaving; this makes another");
+        app.ui.status("Ended", "it was just leaving; this makes another");
     }
     run(source, &resolved, options, &place, report)
 }
 
 /// Joins a runtime that is there already; leaving does not end it. `None` when
 /// it has just ended, and nothing was run in it.
-fn attach(ctx: &Context, options: &EnterOptions, lease: Lease, report: &mut Report) -> Result<Option<Entered>> {
+fn attach(app: &App, options: &EnterOptions, lease: Lease, report: &mut Report) -> Result<Option<Entered>> {
     options.runtime.must_fit(&lease)?;
     if options.detach && !options.command.is_empty() {
         return Err(usage(format!("{} is running already, and --detach starts no second command in it", lease.task))
@@ -148,12 +148,12 @@ fn attach(ctx: &Context, options: &EnterOptions, lease: Lease, report: &mut Repo
             .hint("--fresh makes another runtime, which is detached")
             .into());
     }
-    ctx.ui.status("Joining", &format!("the running runtime of {}; --fresh makes another", lease.task));
-    runtimes::tell_ports(ctx, &lease);
+    app.ui.status("Joining", &format!("the running runtime of {}; --fresh makes another", lease.task));
+    runtimes::tell_ports(app, &lease);
     if options.detach {
         return Ok(Some(Entered::Detached(Box::new(lease))));
     }
-    Ok(runtimes::join(ctx, &lease, &options.command, report)?.map(Entered::Left))
+    Ok(runtimes::join(app, &lease, &options.command, report)?.map(Entered::Left))
 }
 
 fn renew(options: &EnterOptions) -> Renew {
@@ -167,16 +167,16 @@ fn run(
     place: &Place,
     report: &mut Report,
 ) -> Result<Entered> {
-    let ctx = source.ctx;
+    let app = source.app;
     if is_first(resolved) {
-        caches::make_room(ctx);
+        caches::make_room(app);
     }
     // Until the lease is written nothing of the caches is removed.
-    let kept = caches::keep(ctx)?;
+    let kept = caches::keep(app)?;
     let (image, pulled, mut made, early) = gather(&source, resolved, place, renew(options), report)?;
-    let project = ctx.project(&place.path)?;
-    runtimes::approve(ctx, resolved, &project, &options.runtime)?;
-    let mut wanted = Caches::new(ctx, resolved, &pulled, &place.path, &project)?;
+    let project = app.project(&place.path)?;
+    runtimes::approve(app, resolved, &project, &options.runtime)?;
+    let mut wanted = Caches::new(app, resolved, &pulled, &place.path, &project)?;
     wanted.have_come(early);
     wanted.fetch(&source, report)?;
     // The threads of a registry's connections must have ended by now.
@@ -186,15 +186,15 @@ fn run(
     wanted.seal(&image, report)?;
     let mut hydrated = wanted.hydrate(options.materialize, report)?;
     let places = hydrated.places.take();
-    let mut spec = runtimes::spec(ctx, resolved, &image, &pulled, &place.path, &project, &options.runtime)?;
+    let mut spec = runtimes::spec(app, resolved, &image, &pulled, &place.path, &project, &options.runtime)?;
     (spec.rootfs.trees, spec.made) = (hydrated.mounts, hydrated.made);
     spec.rootfs.artifacts.clone_from(&report.artifacts);
     spec.detached = options.detach;
     if options.detach {
-        spec.log = (!options.command.is_empty()).then(|| ctx.log_file(&resolved.task.slug()));
-        spec.deadline = Some(runtimes::deadline_of_its_own(ctx, &place.path, &options.runtime)?);
+        spec.log = (!options.command.is_empty()).then(|| app.log_file(&resolved.task.slug()));
+        spec.deadline = Some(runtimes::deadline_of_its_own(app, &place.path, &options.runtime)?);
     }
-    greet::greet(ctx, resolved, spec.network, options.command.is_empty());
+    greet::greet(app, resolved, spec.network, options.command.is_empty());
     // The command need not wait for it, and neither does the caller.
     let afterwards = |done: &Report| {
         let given = caches::given(resolved, &hydrated.records);
@@ -206,63 +206,63 @@ fn run(
             || prepare::is_news(done)
         {
             runtime::in_background(|| {
-                prepare::learn(ctx, done);
-                caches::note_given(ctx, resolved, place, given);
-                afterwards(ctx, resolved, place, Some(&pulled));
-                caches::flush(ctx, &pulled, &hydrated.records);
+                prepare::learn(app, done);
+                caches::note_given(app, resolved, place, given);
+                afterwards(app, resolved, place, Some(&pulled));
+                caches::flush(app, &pulled, &hydrated.records);
             });
         }
     };
-    let session = Session { last: true, ..runtimes::session(ctx, &options.command) };
+    let session = Session { last: true, ..runtimes::session(app, &options.command) };
     if options.detach {
         let session = (!options.command.is_empty()).then_some(&session);
-        let runtimes = ctx.runtimes();
+        let runtimes = app.runtimes();
         let so_far = report.clone();
         let after = |receipt: &Receipt, outcome: Option<&Outcome>| {
-            runtimes::tell_end(ctx, receipt, outcome);
+            runtimes::tell_end(app, receipt, outcome);
             let entry = Entry::of(receipt, Made::Detached, Some(&resolved.identity));
             let code = outcome.map(Outcome::exit_code);
-            accounting::append(ctx, &entry.with(&resolved.task.store.to_string(), code, &so_far));
+            accounting::append(app, &entry.with(&resolved.task.store.to_string(), code, &so_far));
         };
-        let started = || Ok((runtime::detach(&runtimes, ctx.clock, &spec, session, &after)?, 0));
+        let started = || Ok((runtime::detach(&runtimes, app.clock, &spec, session, &after)?, 0));
         let lease = report.step("start", started)?;
         drop((kept, places));
         afterwards(report);
-        runtimes::tell_ports(ctx, &lease);
-        runtimes::tell_limits(ctx, &lease);
+        runtimes::tell_ports(app, &lease);
+        runtimes::tell_limits(app, &lease);
         let ends = runtimes::deadline(&lease).unwrap_or_default();
         let first = if options.command.is_empty() { "" } else { "with its command, " };
-        ctx.ui.status(
+        app.ui.status(
             "Detached",
             &format!("{} runs on; it ends {first}{ends}, or with: envctl reset {}", lease.task, lease.task),
         );
         if let Some(log) = &lease.log {
-            ctx.ui.status("Log", &log.display().to_string());
+            app.ui.status("Log", &log.display().to_string());
         }
         return Ok(Entered::Detached(Box::new(lease)));
     }
-    let mut sandbox = report.step("start", || Ok((Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?, 0)))?;
+    let mut sandbox = report.step("start", || Ok((Sandbox::start(&app.runtimes(), app.clock, &spec)?, 0)))?;
     drop((kept, places));
     // The lease keeps the workspace in its place from here on.
     drop(made.in_use.take());
     afterwards(report);
-    upkeep::daily(ctx);
-    runtimes::tell_ports(ctx, sandbox.lease());
-    runtimes::tell_limits(ctx, sandbox.lease());
+    upkeep::daily(app);
+    runtimes::tell_ports(app, sandbox.lease());
+    runtimes::tell_limits(app, sandbox.lease());
     report.limits = sandbox.lease().enforced;
     // Threads may start from here on: pid 1 was copied from this one.
     let outcome = report.step("run", || Ok((sandbox.run(&session)?, 0)))?;
-    let receipt = report.step("reset", || Ok((sandbox.reset(ctx.clock, outcome.reason())?, 0)))?;
+    let receipt = report.step("reset", || Ok((sandbox.reset(app.clock, outcome.reason())?, 0)))?;
     report.receipt = Some(receipt.clone());
     let code = outcome.exit_code();
     report.exit_code = Some(code);
     let entry = Entry::of(&receipt, Made::Enter, Some(&resolved.identity));
-    accounting::append(ctx, &entry.with(&resolved.task.store.to_string(), Some(code), report));
-    runtimes::tell(ctx, &resolved.task.target.to_string(), &outcome);
+    accounting::append(app, &entry.with(&resolved.task.store.to_string(), Some(code), report));
+    runtimes::tell(app, &resolved.task.target.to_string(), &outcome);
     runtimes::check_baseline(&receipt)?;
-    runtimes::tell_reset(ctx, &receipt);
+    runtimes::tell_reset(app, &receipt);
     if options.command.is_empty() && outcome != Outcome::Lost {
-        leave::offer(ctx, resolved, place);
+        leave::offer(app, resolved, place);
     }
     Ok(Entered::Left(code))
 }

@@ -16,7 +16,7 @@ use crate::config::Project;
 use crate::credentials;
 use crate::digest::{Digest, Hasher, Verified};
 use crate::error::{Fault, Kind, integrity, kind_of, usage};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::task::{Located, from_store, open_store};
 use crate::handoff::trust::{self, Screen};
@@ -101,11 +101,11 @@ impl Attachable {
 ///
 /// # Errors
 /// When one cannot be read; [`Kind::Policy`] with the credentials in them.
-pub(crate) fn looked_at(ctx: &Context, files: Vec<Evidence>, screen: Screen<'_>) -> Result<Attachable> {
+pub(crate) fn looked_at(app: &App, files: Vec<Evidence>, screen: Screen<'_>) -> Result<Attachable> {
     let looked = each(&files, |file| look(file, screen))?.into_iter().collect::<Result<Vec<_>>>()?;
     let files = files.into_iter().zip(looked).collect();
     let of = |(file, looked): &(Evidence, Looked)| (file.place.path().to_owned(), looked.found.clone());
-    Ok(Attachable(screen.settle_artifacts(ctx, files, of)?))
+    Ok(Attachable(screen.settle_artifacts(app, files, of)?))
 }
 
 /// Attaches files to an identity of a store: each content, then its manifest,
@@ -115,13 +115,13 @@ pub(crate) fn looked_at(ctx: &Context, files: Vec<Evidence>, screen: Screen<'_>)
 /// When a file cannot be read, or the store cannot be written. What was stored
 /// by then is listed nowhere.
 pub(crate) fn attach(
-    ctx: &Context,
+    app: &App,
     store: &dyn Store,
     subject: &Subject,
     files: &Attachable,
     screen: Screen<'_>,
 ) -> Result<Vec<Attachment>> {
-    let attached = each(&files.0, |(file, looked)| put(ctx, store, subject, file, looked, screen))?;
+    let attached = each(&files.0, |(file, looked)| put(app, store, subject, file, looked, screen))?;
     let attached = attached.into_iter().collect::<Result<Vec<_>>>()?;
     let manifests: Vec<Descriptor> = attached.iter().map(|attachment| attachment.manifest.clone()).collect();
     if !manifests.is_empty() {
@@ -139,7 +139,7 @@ struct Looked {
 }
 
 fn put(
-    ctx: &Context,
+    app: &App,
     store: &dyn Store,
     subject: &Subject,
     file: &Evidence,
@@ -161,7 +161,7 @@ fn put(
             command: file.command.clone(),
             exit_code: file.exit_code,
         };
-        let provenance = Provenance::of(&subject.identity, file.artifact_type, ctx.clock.now(), made);
+        let provenance = Provenance::of(&subject.identity, file.artifact_type, app.clock.now(), made);
         let stored = store.put(&content_of(&provenance), &|| Ok(Box::new(file.place.open()?)));
         tried += 1;
         match stored {
@@ -209,11 +209,11 @@ pub(crate) struct Found {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(crate) fn find(ctx: &Context, store: &dyn Store, subject: &Digest, most: usize) -> Result<Found> {
+pub(crate) fn find(app: &App, store: &dyn Store, subject: &Digest, most: usize) -> Result<Found> {
     let mut listed = store.referrers(subject)?;
     let mut found = Found::default();
     if listed.cut {
-        ctx.ui.warn(&format!(
+        app.ui.warn(&format!(
             "the store lists more artifacts than are read: {} of them were looked through",
             listed.found.len()
         ));
@@ -228,14 +228,14 @@ pub(crate) fn find(ctx: &Context, store: &dyn Store, subject: &Digest, most: usi
     for (result, manifest) in read.into_iter().zip(&listed.found) {
         match result {
             Ok(Some(attachment)) => found.attachments.push(attachment),
-            Ok(None) => ctx.ui.detail(&format!("{} refers to it and is no artifact of envctl", manifest.digest)),
+            Ok(None) => app.ui.detail(&format!("{} refers to it and is no artifact of envctl", manifest.digest)),
             Err(error) if kind_of(&error) == Kind::Unreachable => return Err(error),
             Err(error) => found.skipped.push(format!("{}: {error:#}", manifest.digest)),
         }
     }
     // Those of one second stay as they are listed.
     found.attachments.sort_by_key(|attachment| attachment.provenance.created_at);
-    found.skipped.iter().for_each(|why| ctx.ui.detail(&format!("left out: {why}")));
+    found.skipped.iter().for_each(|why| app.ui.detail(&format!("left out: {why}")));
     Ok(found)
 }
 
@@ -245,14 +245,14 @@ pub(crate) fn find(ctx: &Context, store: &dyn Store, subject: &Digest, most: usi
 ///
 /// # Errors
 /// [`Kind::NotFound`] when there is no such task.
-pub(crate) fn subject(ctx: &Context, reference: &TaskRef, adding: bool) -> Result<(Located, Box<dyn Store>, Subject)> {
-    let mut task = ctx.locate(reference)?;
+pub(crate) fn subject(app: &App, reference: &TaskRef, adding: bool) -> Result<(Located, Box<dyn Store>, Subject)> {
+    let mut task = app.locate(reference)?;
     let named = task.clone();
-    let pin = if adding { ctx.pins().of_workspace(&ctx.cwd)? } else { None };
+    let pin = if adding { app.pins().of_workspace(&app.cwd)? } else { None };
     if let Some(pin) = pin.filter(|pin| pin.store == task.store.to_string() && pin.slug == task.slug()) {
         task.target = Target::Identity(pin.continues(&pin.slug).unwrap_or(pin.identity));
     }
-    let store = open_store(ctx, &task, if adding { Access::Change } else { Access::Read })?;
+    let store = open_store(app, &task, if adding { Access::Change } else { Access::Read })?;
     let (manifest, artifact, identity) = from_store(&*store, &task)?;
     let digest = Digest::of(&artifact.identity);
     Ok((named, store, Subject { manifest, digest, identity }))
@@ -310,9 +310,9 @@ pub struct AddOptions {
 /// # Errors
 /// When a file cannot be read, there is no such task, or the store cannot be
 /// written.
-pub fn add_artifacts(ctx: &Context, options: &AddOptions) -> Result<Artifacts> {
+pub fn add_artifacts(app: &App, options: &AddOptions) -> Result<Artifacts> {
     let file = |path: &PathBuf| Evidence {
-        place: Place::Named(ctx.cwd.join(path)),
+        place: Place::Named(app.cwd.join(path)),
         artifact_type: options.artifact_type,
         command: options.command.clone(),
         exit_code: options.exit_code,
@@ -320,12 +320,12 @@ pub fn add_artifacts(ctx: &Context, options: &AddOptions) -> Result<Artifacts> {
     let files: Vec<Evidence> = options.files.iter().map(file).collect();
     // All of them, before anything is stored.
     files.iter().try_for_each(|file| file.place.open().map(drop))?;
-    let (task, store, subject) = subject(ctx, &options.task, true)?;
-    let root = ctx.checkout();
-    let project = root.as_ref().map_or_else(|| Ok(Project::default()), |root| ctx.project(root))?;
-    let scanner = trust::scanner(ctx, &project)?;
-    let screen = Screen { scanner: &scanner, redact: false, root: root.as_deref().unwrap_or(&ctx.cwd) };
-    let attached = attach(ctx, &*store, &subject, &looked_at(ctx, files, screen)?, screen)?;
+    let (task, store, subject) = subject(app, &options.task, true)?;
+    let root = app.checkout();
+    let project = root.as_ref().map_or_else(|| Ok(Project::default()), |root| app.project(root))?;
+    let scanner = trust::scanner(app, &project)?;
+    let screen = Screen { scanner: &scanner, redact: false, root: root.as_deref().unwrap_or(&app.cwd) };
+    let attached = attach(app, &*store, &subject, &looked_at(app, files, screen)?, screen)?;
     let artifacts = attached.iter().map(ArtifactRow::of).collect();
     Ok(Artifacts { task: task.reference(), identity: subject.digest, artifacts, skipped: 0 })
 }
@@ -334,9 +334,9 @@ pub fn add_artifacts(ctx: &Context, options: &AddOptions) -> Result<Artifacts> {
 ///
 /// # Errors
 /// When there is no such task, or the store cannot be read.
-pub fn list_artifacts(ctx: &Context, reference: &TaskRef) -> Result<Artifacts> {
-    let (task, store, subject) = subject(ctx, reference, false)?;
-    let found = find(ctx, &*store, &subject.manifest.digest, MOST)?;
+pub fn list_artifacts(app: &App, reference: &TaskRef) -> Result<Artifacts> {
+    let (task, store, subject) = subject(app, reference, false)?;
+    let found = find(app, &*store, &subject.manifest.digest, MOST)?;
     let artifacts = found.attachments.iter().map(ArtifactRow::of).collect();
     Ok(Artifacts { task: task.reference(), identity: subject.digest, artifacts, skipped: found.skipped.len() })
 }
@@ -355,9 +355,9 @@ pub struct Checked {
 ///
 /// # Errors
 /// When there is no such task, or the store does not answer.
-pub fn verify_artifacts(ctx: &Context, reference: &TaskRef) -> Result<Vec<Checked>> {
-    let (_, store, subject) = subject(ctx, reference, false)?;
-    let found = find(ctx, &*store, &subject.manifest.digest, MOST)?;
+pub fn verify_artifacts(app: &App, reference: &TaskRef) -> Result<Vec<Checked>> {
+    let (_, store, subject) = subject(app, reference, false)?;
+    let found = find(app, &*store, &subject.manifest.digest, MOST)?;
     let faults = each(&found.attachments, |attachment| -> Result<()> {
         attachment.provenance.check(&subject.identity)?;
         let (content, digest) = (&attachment.content, attachment.content.digest);

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::export;
 use crate::digest::{Digest, Verified};
 use crate::disk::{self, Durability, lock::FileLock, remove, scratch::Scratch};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::identity::Provenance;
 use crate::oci::{Descriptor, unwrap_io};
 use crate::store::{Attachment, Store};
@@ -44,34 +44,29 @@ struct Record {
 
 /// Held for moments only, by the threads of one command as well: nobody is told
 /// of it.
-fn lock(ctx: &Context) -> Result<FileLock> {
-    FileLock::acquire(&ctx.paths.data_lock("artifacts"), || ())
+fn lock(app: &App) -> Result<FileLock> {
+    FileLock::acquire(&app.paths.data_lock("artifacts"), || ())
 }
 
 /// Keeps a copy of an artifact on this machine; the bytes that moved.
 ///
 /// # Errors
 /// When the store lacks the content, or gives another.
-pub(crate) fn keep(
-    ctx: &Context,
-    store: (&dyn Store, &str),
-    identity: &Digest,
-    attachment: &Attachment,
-) -> Result<u64> {
+pub(crate) fn keep(app: &App, store: (&dyn Store, &str), identity: &Digest, attachment: &Attachment) -> Result<u64> {
     let content = &attachment.content;
-    let place = ctx.paths.artifact_content(&content.digest);
+    let place = app.paths.artifact_content(&content.digest);
     let record = Record {
         schema: SCHEMA,
         store: store.1.to_owned(),
-        kept_at: ctx.clock.now(),
+        kept_at: app.clock.now(),
         provenance: attachment.provenance.clone(),
     };
     let note = || {
-        let path = ctx.paths.artifact_record(identity, &attachment.manifest.digest);
+        let path = app.paths.artifact_record(identity, &attachment.manifest.digest);
         disk::write_json(&path, &record, Durability::Cached)
     };
     if is_whole(&place, content) {
-        let _lock = lock(ctx)?;
+        let _lock = lock(app)?;
         // Unless it has expired meanwhile.
         if place.exists() {
             note()?;
@@ -86,7 +81,7 @@ pub(crate) fn keep(
     std::io::copy(&mut stream, &mut file)
         .map_err(unwrap_io)
         .with_context(|| format!("cannot fetch the artifact {}", attachment.provenance.file_name()))?;
-    let _lock = lock(ctx)?;
+    let _lock = lock(app)?;
     file.publish(&place, Durability::Cached).with_context(context)?;
     note()?;
     Ok(content.size)
@@ -103,8 +98,8 @@ fn is_whole(place: &Path, content: &Descriptor) -> bool {
 ///
 /// # Errors
 /// When the file system cannot be flushed.
-pub(crate) fn flush(ctx: &Context) -> Result<()> {
-    match fs::File::open(ctx.paths.artifacts()) {
+pub(crate) fn flush(app: &App) -> Result<()> {
+    match fs::File::open(app.paths.artifacts()) {
         Ok(folder) => rustix::fs::syncfs(&folder).context("cannot flush the local copies of artifacts"),
         // There are none.
         Err(_) => Ok(()),
@@ -116,19 +111,19 @@ pub(crate) fn flush(ctx: &Context) -> Result<()> {
 ///
 /// # Errors
 /// When a content is missing, or the folder cannot be made.
-pub(crate) fn folder(ctx: &Context, identity: &Digest, artifacts: &[&Provenance]) -> Result<Option<PathBuf>> {
+pub(crate) fn folder(app: &App, identity: &Digest, artifacts: &[&Provenance]) -> Result<Option<PathBuf>> {
     if artifacts.is_empty() {
         return Ok(None);
     }
     let names = distinct_names(artifacts.iter().map(|provenance| provenance.file_name()));
     let listed: Vec<_> = names.iter().zip(artifacts).map(|(name, artifact)| (name, artifact.digest)).collect();
     let key = Digest::of(&serde_json::to_vec(&listed)?).short();
-    let parent = ctx.paths.artifacts_of(identity);
+    let parent = app.paths.artifacts_of(identity);
     let place = parent.join(format!("files-{key}"));
     let is_current = |(name, digest): &(&String, Digest)| {
         let file = |path: PathBuf| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
         let named = file(place.join(name));
-        named.is_some() && named == file(ctx.paths.artifact_content(digest))
+        named.is_some() && named == file(app.paths.artifact_content(digest))
     };
     if listed.iter().all(is_current) {
         return Ok(Some(place));
@@ -137,17 +132,17 @@ pub(crate) fn folder(ctx: &Context, identity: &Digest, artifacts: &[&Provenance]
     remove::tree(&place)?;
     let draft = Scratch::create_in(&parent, ".draft-")?;
     for (name, digest) in &listed {
-        let (from, to) = (ctx.paths.artifact_content(digest), draft.path().join(name));
+        let (from, to) = (app.paths.artifact_content(digest), draft.path().join(name));
         // A file system may allow no more links to one file, or none at all.
         fs::hard_link(&from, &to)
             .or_else(|_| fs::copy(&from, &to).map(drop))
             .with_context(|| format!("cannot name {} {name}", from.display()))?;
     }
-    export::search(&ctx.ui, draft.path())?;
+    export::search(&app.ui, draft.path())?;
     let told = |(name, artifact): (&String, &&Provenance)| {
         (*name != artifact.name).then(|| (artifact.name.clone(), name.clone()))
     };
-    export::tell(&ctx.ui, &names.iter().zip(artifacts).filter_map(told).collect::<Vec<_>>());
+    export::tell(&app.ui, &names.iter().zip(artifacts).filter_map(told).collect::<Vec<_>>());
     fs::set_permissions(draft.path(), fs::Permissions::from_mode(0o555))?;
     match fs::rename(draft.path(), &place) {
         Err(_) if place.is_dir() => {}
@@ -190,13 +185,13 @@ pub struct Expired {
 ///
 /// # Errors
 /// When they cannot be read or removed.
-pub fn expire_artifacts(ctx: &Context, dry: bool) -> Result<Expired> {
-    let _lock = lock(ctx)?;
-    let live: BTreeSet<String> = ctx.runtimes().live()?.into_iter().map(|lease| lease.identity).collect();
-    let (now, keep) = (ctx.clock.now(), ctx.user.keep_artifacts());
+pub fn expire_artifacts(app: &App, dry: bool) -> Result<Expired> {
+    let _lock = lock(app)?;
+    let live: BTreeSet<String> = app.runtimes().live()?.into_iter().map(|lease| lease.identity).collect();
+    let (now, keep) = (app.clock.now(), app.user.keep_artifacts());
     let mut expired = Expired::default();
     let mut needed = BTreeSet::new();
-    for folder in entries(&ctx.paths.artifacts().join("identities")) {
+    for folder in entries(&app.paths.artifacts().join("identities")) {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let in_use = Digest::from_hex(&name).is_ok_and(|identity| live.contains(&identity.to_string()));
         let mut left = 0;
@@ -215,7 +210,7 @@ pub fn expire_artifacts(ctx: &Context, dry: bool) -> Result<Expired> {
             remove::tree(&folder)?;
         }
     }
-    for content in entries(&ctx.paths.artifacts().join("content")) {
+    for content in entries(&app.paths.artifacts().join("content")) {
         let name = content.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Ok(meta) = fs::metadata(&content) else { continue };
         // Where the file system gives a download a name, it is another one.
@@ -251,9 +246,9 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The artifacts of an identity of which there are copies here.
-pub(crate) fn kept(ctx: &Context, identity: &Digest) -> Vec<Provenance> {
+pub(crate) fn kept(app: &App, identity: &Digest) -> Vec<Provenance> {
     let mut kept: Vec<_> =
-        records(&ctx.paths.artifacts_of(identity)).map(|(path, record)| (path, record.provenance)).collect();
+        records(&app.paths.artifacts_of(identity)).map(|(path, record)| (path, record.provenance)).collect();
     kept.sort_by(|(a, left), (b, right)| (left.created_at, a).cmp(&(right.created_at, b)));
     kept.into_iter().map(|(_, provenance)| provenance).collect()
 }

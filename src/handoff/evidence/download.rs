@@ -11,7 +11,7 @@ use super::artifacts::{ArtifactRow, find};
 use super::export::Outside;
 use super::{artifacts, copies};
 use crate::error::{not_found, usage};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::task::{Pin, Resolved, Source};
 use crate::identity::{ArtifactType, Provenance, TaskRef};
@@ -41,33 +41,33 @@ pub(crate) fn artifacts_of(pin: &Pin) -> Option<&Path> {
 /// to enter.
 pub(crate) fn key_artifacts(source: &Source<'_>, resolved: &Resolved) -> Option<(PathBuf, u64)> {
     fetch_key(source, resolved).unwrap_or_else(|error| {
-        source.ctx.ui.warn(&format!("entered without the task's artifacts: {error:#}"));
+        source.app.ui.warn(&format!("entered without the task's artifacts: {error:#}"));
         None
     })
 }
 
 fn fetch_key(source: &Source<'_>, resolved: &Resolved) -> Result<Option<(PathBuf, u64)>> {
-    let ctx = source.ctx;
+    let app = source.app;
     let store = match source.store() {
         Ok(store) => store,
         // What was fetched before is good for an enter without the store.
         Err(_) => {
-            let kept = copies::kept(ctx, &resolved.digest);
+            let kept = copies::kept(app, &resolved.digest);
             let kept: Vec<&Provenance> = kept.iter().filter(|provenance| is_key(provenance)).collect();
-            return Ok(copies::folder(ctx, &resolved.digest, &kept)?.map(|folder| (folder, 0)));
+            return Ok(copies::folder(app, &resolved.digest, &kept)?.map(|folder| (folder, 0)));
         }
     };
     let Some(manifest) = store.resolve(&identity_tag(&resolved.digest))? else { return Ok(None) };
-    let found = find(ctx, store, &manifest.digest, MOST_LOOKED_AT)?;
+    let found = find(app, store, &manifest.digest, MOST_LOOKED_AT)?;
     let all = found.attachments.len();
     let chosen = choose(found.attachments);
     if all > chosen.len() {
-        ctx.ui.detail(&format!("{} artifacts stay in the store: envctl artifacts get", all - chosen.len()));
+        app.ui.detail(&format!("{} artifacts stay in the store: envctl artifacts get", all - chosen.len()));
     }
-    let (folder, bytes) = bring(ctx, store, resolved, &chosen)?;
+    let (folder, bytes) = bring(app, store, resolved, &chosen)?;
     if let Some(folder) = &folder {
         let count = chosen.len();
-        ctx.ui.status(
+        app.ui.status(
             "Fetched",
             &format!(
                 "{} ({}) at {}",
@@ -104,16 +104,16 @@ fn choose(attachments: Vec<Attachment>) -> Vec<Attachment> {
 
 /// Copies artifacts here and gives them names; not flushed yet.
 fn bring(
-    ctx: &Context,
+    app: &App,
     store: &dyn Store,
     resolved: &Resolved,
     attachments: &[Attachment],
 ) -> Result<(Option<PathBuf>, u64)> {
     let name = resolved.task.store.to_string();
-    let moved = each(attachments, |attachment| copies::keep(ctx, (store, &name), &resolved.digest, attachment))?;
+    let moved = each(attachments, |attachment| copies::keep(app, (store, &name), &resolved.digest, attachment))?;
     let bytes = moved.into_iter().sum::<Result<u64>>()?;
     let described: Vec<&Provenance> = attachments.iter().map(|attachment| &attachment.provenance).collect();
-    Ok((copies::folder(ctx, &resolved.digest, &described)?, bytes))
+    Ok((copies::folder(app, &resolved.digest, &described)?, bytes))
 }
 
 /// What `artifacts get` brought.
@@ -137,8 +137,8 @@ pub struct Gotten {
 ///
 /// # Errors
 /// When there is no such task or artifact, or the store does not answer.
-pub fn get_artifacts(ctx: &Context, reference: &TaskRef, names: &[String], output: Option<&Path>) -> Result<Gotten> {
-    let output = output.map(|output| ctx.cwd.join(output));
+pub fn get_artifacts(app: &App, reference: &TaskRef, names: &[String], output: Option<&Path>) -> Result<Gotten> {
+    let output = output.map(|output| app.cwd.join(output));
     if let Some(output) = &output
         && (output.is_file() || fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some()))
     {
@@ -146,8 +146,8 @@ pub fn get_artifacts(ctx: &Context, reference: &TaskRef, names: &[String], outpu
             .hint("name a folder that does not exist yet: --output DIR")
             .into());
     }
-    let (task, store, subject) = artifacts::subject(ctx, reference, false)?;
-    let mut attachments = find(ctx, &*store, &subject.manifest.digest, artifacts::MOST)?.attachments;
+    let (task, store, subject) = artifacts::subject(app, reference, false)?;
+    let mut attachments = find(app, &*store, &subject.manifest.digest, artifacts::MOST)?.attachments;
     if !names.is_empty() {
         for name in names {
             if !attachments.iter().any(|attachment| attachment.provenance.name == *name) {
@@ -158,19 +158,19 @@ pub fn get_artifacts(ctx: &Context, reference: &TaskRef, names: &[String], outpu
         }
         attachments.retain(|attachment| names.contains(&attachment.provenance.name));
     }
-    ctx.open_roots()?;
+    app.open_roots()?;
     let resolved = Resolved {
         task: task.clone(),
         digest: subject.digest,
         identity: subject.identity,
         pin: None,
-        pinned_at: ctx.clock.now(),
+        pinned_at: app.clock.now(),
         local: None,
     };
-    let (mut folder, bytes) = bring(ctx, &*store, &resolved, &attachments)?;
-    copies::flush(ctx)?;
+    let (mut folder, bytes) = bring(app, &*store, &resolved, &attachments)?;
+    copies::flush(app)?;
     if let (Some(output), Some(from)) = (output, &folder) {
-        copy(ctx, from, &output)?;
+        copy(app, from, &output)?;
         folder = Some(output);
     }
     let artifacts = attachments.iter().map(ArtifactRow::of).collect();
@@ -178,8 +178,8 @@ pub fn get_artifacts(ctx: &Context, reference: &TaskRef, names: &[String], outpu
 }
 
 /// Plain copies that belong to the caller.
-fn copy(ctx: &Context, from: &Path, to: &Path) -> Result<()> {
-    let mut outside = Outside::begin(&ctx.ui, to)?;
+fn copy(app: &App, from: &Path, to: &Path) -> Result<()> {
+    let mut outside = Outside::begin(&app.ui, to)?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
         let entry = entry?;
         outside.put(Path::new(&entry.file_name()), &mut fs::File::open(entry.path())?)?;

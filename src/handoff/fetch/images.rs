@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::{failure, integrity};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::runtimes::holder;
 use crate::handoff::task::{Resolved, Source};
 use crate::identity::{ImageRef, StoreRef};
@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::ui::counted;
 
 /// Files of the image belong to whom the runtime's mapping says.
-struct Sandboxed<'a>(&'a Context);
+struct Sandboxed<'a>(&'a App);
 
 impl Owners for Sandboxed<'_> {
     fn of(&self, user: &User) -> Box<dyn Ownership> {
@@ -24,33 +24,33 @@ impl Owners for Sandboxed<'_> {
 }
 
 /// Who the user of an image is, where it has been unpacked here.
-pub(crate) fn local_user(ctx: &Context, image: &Digest) -> Result<Option<User>> {
-    disk::read_json(&ctx.paths.image_user(image))
+pub(crate) fn local_user(app: &App, image: &Digest) -> Result<Option<User>> {
+    disk::read_json(&app.paths.image_user(image))
 }
 
 /// The image as far as it is here already.
-pub(crate) fn local_image(ctx: &Context, resolved: &Resolved) -> Result<Option<(Image, Option<Pulled>)>> {
-    let metadata = Metadata { paths: &ctx.paths };
+pub(crate) fn local_image(app: &App, resolved: &Resolved) -> Result<Option<(Image, Option<Pulled>)>> {
+    let metadata = Metadata { paths: &app.paths };
     let Some(image) = metadata.local(&resolved.identity.toolchain.image.digest)? else { return Ok(None) };
-    let pulled = Cache::new(&ctx.paths, disk::boot_id()?).local(&image, &Sandboxed(ctx));
+    let pulled = Cache::new(&app.paths, disk::boot_id()?).local(&image, &Sandboxed(app));
     Ok(Some((image, pulled)))
 }
 
 /// Which layers of an image are here.
-pub(crate) fn layers_here(ctx: &Context, image: &Image) -> Result<Vec<bool>> {
-    Ok(Cache::new(&ctx.paths, disk::boot_id()?).have(image, &Sandboxed(ctx)))
+pub(crate) fn layers_here(app: &App, image: &Image) -> Result<Vec<bool>> {
+    Ok(Cache::new(&app.paths, disk::boot_id()?).have(image, &Sandboxed(app)))
 }
 
 /// The image's documents alone, fetched where they are missing.
 pub(crate) fn image_documents(source: &Source<'_>, resolved: &Resolved) -> Result<Image> {
     let reference = &resolved.identity.toolchain.image;
-    source.ctx.open_roots()?;
-    with_image_store(source, resolved, |store| documents(source.ctx, store, &reference.digest))
+    source.app.open_roots()?;
+    with_image_store(source, resolved, |store| documents(source.app, store, &reference.digest))
 }
 
-fn documents(ctx: &Context, store: &dyn Store, digest: &Digest) -> Result<Image> {
+fn documents(app: &App, store: &dyn Store, digest: &Digest) -> Result<Image> {
     let descriptor = store.find(digest)?;
-    Metadata { paths: &ctx.paths }.fetch(store, &descriptor).context("cannot read the image")
+    Metadata { paths: &app.paths }.fetch(store, &descriptor).context("cannot read the image")
 }
 
 /// The store that holds a task's image: its own, or the one that the identity
@@ -64,7 +64,7 @@ fn with_image_store<T>(
         None => work(source.store().context("the image is not on this machine")?),
         Some(repository) => {
             let name = StoreRef::Registry(repository.clone());
-            let opened = source.ctx.open_led(&name, Some(beside(resolved, &name)), IMAGE);
+            let opened = source.app.open_led(&name, Some(beside(resolved, &name)), IMAGE);
             work(&*opened.context("cannot open the image")?)
         }
     }
@@ -81,20 +81,20 @@ fn beside<'a>(resolved: &'a Resolved, image: &'a StoreRef) -> &'a StoreRef {
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] when the developer did not agree to it.
-pub(crate) fn settle_image(ctx: &Context, resolved: &Resolved) -> Result<()> {
+pub(crate) fn settle_image(app: &App, resolved: &Resolved) -> Result<()> {
     let Some(repository) = &resolved.identity.toolchain.image.repository else { return Ok(()) };
     let name = StoreRef::Registry(repository.clone());
-    ctx.settle_led(&name, Some(beside(resolved, &name)), IMAGE)
+    app.settle_led(&name, Some(beside(resolved, &name)), IMAGE)
 }
 
 /// Whether the image's documents can be fetched without a question.
 ///
 /// # Errors
 /// When the approvals cannot be read.
-pub(crate) fn may_ask_for_image(ctx: &Context, resolved: &Resolved) -> Result<bool> {
+pub(crate) fn may_ask_for_image(app: &App, resolved: &Resolved) -> Result<bool> {
     match &resolved.identity.toolchain.image.repository {
         None => Ok(true),
-        Some(repository) => ctx.is_open(&StoreRef::Registry(repository.clone()), Some(&resolved.task.store)),
+        Some(repository) => app.is_open(&StoreRef::Registry(repository.clone()), Some(&resolved.task.store)),
     }
 }
 
@@ -103,12 +103,12 @@ pub(crate) fn may_ask_for_image(ctx: &Context, resolved: &Resolved) -> Result<bo
 ///
 /// # Errors
 /// When the caches cannot be read.
-pub(crate) fn image_here(ctx: &Context, resolved: &Resolved) -> Result<Here> {
+pub(crate) fn image_here(app: &App, resolved: &Resolved) -> Result<Here> {
     let reference = &resolved.identity.toolchain.image;
     let entered = resolved.pin.as_ref().is_some_and(|pin| pin.identity == resolved.digest);
-    let seen = entered || seen_there(ctx, reference);
+    let seen = entered || seen_there(app, reference);
     // What came from elsewhere says nothing about the repository named here.
-    Ok(match local_image(ctx, resolved)?.filter(|_| seen) {
+    Ok(match local_image(app, resolved)?.filter(|_| seen) {
         Some((image, Some(pulled))) => Here::Whole(Box::new((image, pulled))),
         Some((image, None)) => Here::Documents(image),
         None => Here::Nothing,
@@ -127,41 +127,41 @@ pub(crate) enum Here {
 /// # Errors
 /// When the store lacks it, or what it gives does not match.
 pub(crate) fn pull_image(source: &Source<'_>, resolved: &Resolved, known: Option<Image>) -> Result<(Image, Pulled)> {
-    let ctx = source.ctx;
+    let app = source.app;
     let reference = &resolved.identity.toolchain.image;
-    ctx.open_roots()?;
+    app.open_roots()?;
     let (image, pulled) = with_image_store(source, resolved, |store| {
         let image = match known {
             Some(image) => image,
-            None => documents(ctx, store, &reference.digest)?,
+            None => documents(app, store, &reference.digest)?,
         };
-        note_seen(ctx, reference)?;
+        note_seen(app, reference)?;
         check_platform(&image, resolved)?;
-        let cache = Cache::new(&ctx.paths, disk::boot_id()?);
+        let cache = Cache::new(&app.paths, disk::boot_id()?);
         let blobs: &dyn Blobs = store;
-        let pulled = cache.pull(&image, &Sandboxed(ctx), blobs, &Shown(source)).context("cannot pull the image")?;
+        let pulled = cache.pull(&image, &Sandboxed(app), blobs, &Shown(source)).context("cannot pull the image")?;
         Ok((image, pulled))
     })?;
     if pulled.fetched > 0 {
         let size = crate::ui::human_bytes(pulled.bytes);
-        ctx.ui.status("Pulled", &format!("{} of the image, {size}", counted(pulled.fetched as u64, "layer", "layers")));
+        app.ui.status("Pulled", &format!("{} of the image, {size}", counted(pulled.fetched as u64, "layer", "layers")));
     }
-    tell_what_differs(ctx, &pulled);
+    tell_what_differs(app, &pulled);
     Ok((image, pulled))
 }
 
 /// Whether this digest was ever served by the repository that an identity
 /// names for it. Otherwise the name would be believed for what another
 /// repository's image left in the cache.
-fn seen_there(ctx: &Context, image: &ImageRef) -> bool {
-    image.repository.as_ref().is_none_or(|repository| ctx.paths.image_seen(&image.digest, repository).exists())
+fn seen_there(app: &App, image: &ImageRef) -> bool {
+    image.repository.as_ref().is_none_or(|repository| app.paths.image_seen(&image.digest, repository).exists())
 }
 
-fn note_seen(ctx: &Context, image: &ImageRef) -> Result<()> {
+fn note_seen(app: &App, image: &ImageRef) -> Result<()> {
     match &image.repository {
-        Some(repository) if !seen_there(ctx, image) => {
+        Some(repository) if !seen_there(app, image) => {
             let note = format!("{repository}\n");
-            disk::write_file(&ctx.paths.image_seen(&image.digest, repository), note.as_bytes(), Durability::Cached)
+            disk::write_file(&app.paths.image_seen(&image.digest, repository), note.as_bytes(), Durability::Cached)
         }
         _ => Ok(()),
     }
@@ -185,17 +185,17 @@ fn check_platform(image: &Image, resolved: &Resolved) -> Result<()> {
     Ok(())
 }
 
-fn tell_what_differs(ctx: &Context, pulled: &Pulled) {
+fn tell_what_differs(app: &App, pulled: &Pulled) {
     let skipped: u64 = pulled.records.iter().map(|record| record.counts.devices).sum();
     if skipped > 0 {
-        ctx.ui.detail(&format!("{skipped} device nodes of the image were left out"));
+        app.ui.detail(&format!("{skipped} device nodes of the image were left out"));
     }
     let mut unmapped: Vec<u32> = pulled.records.iter().flat_map(|record| record.unmapped.clone()).collect();
     unmapped.sort_unstable();
     unmapped.dedup();
     if !unmapped.is_empty() {
         let ids: Vec<String> = unmapped.iter().map(ToString::to_string).collect();
-        ctx.ui.detail(&format!(
+        app.ui.detail(&format!(
             "ids {} of the image have no place here; their files belong to the image's user (see /etc/subuid)",
             ids.join(", ")
         ));
@@ -214,7 +214,7 @@ impl Watch for Shown<'_> {
     }
 
     fn waiting(&self, layer: &Descriptor) {
-        self.0.ctx.ui.status("Waiting", &format!("another envctl is pulling layer {}", layer.digest.short()));
+        self.0.app.ui.status("Waiting", &format!("another envctl is pulling layer {}", layer.digest.short()));
     }
 }
 

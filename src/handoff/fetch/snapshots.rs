@@ -6,7 +6,7 @@ use super::part::Part;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::{integrity, unreachable};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::{Located, Resolved, Source, from_store, mirror};
 use crate::identity::Target;
 use crate::oci::Descriptor;
@@ -23,9 +23,9 @@ pub(crate) struct Snapshot {
 /// # Errors
 /// When the store lacks it, or what it gives does not match.
 pub(crate) fn snapshot(source: &Source<'_>, resolved: &Resolved) -> Result<(Snapshot, u64)> {
-    let ctx = source.ctx;
+    let app = source.app;
     let id = resolved.identity.snapshot_id;
-    if let Some(snapshot) = kept_snapshot(ctx, &id)? {
+    if let Some(snapshot) = kept_snapshot(app, &id)? {
         return Ok((snapshot, 0));
     }
     let store = source.store().context("the snapshot is not on this machine")?;
@@ -45,24 +45,24 @@ pub(crate) fn snapshot(source: &Source<'_>, resolved: &Resolved) -> Result<(Snap
         keep_stream(source, descriptor, &mut *content)?;
         moved += descriptor.size;
     }
-    disk::write_file(&ctx.paths.blob(&id), &bytes, Durability::Cached)?;
-    let kept = kept_snapshot(ctx, &id)?;
+    disk::write_file(&app.paths.blob(&id), &bytes, Durability::Cached)?;
+    let kept = kept_snapshot(app, &id)?;
     Ok((kept.ok_or_else(|| unreachable("the snapshot vanished from the cache"))?, moved))
 }
 
 /// What is to be known of a snapshot and its base before they are fetched.
 pub(crate) fn snapshot_part(
-    ctx: &Context,
+    app: &App,
     resolved: &Resolved,
     source: Option<&Source<'_>>,
     ready: bool,
 ) -> Result<Vec<Part>> {
     let id = resolved.identity.snapshot_id;
-    let kept = kept_snapshot(ctx, &id)?;
+    let kept = kept_snapshot(app, &id)?;
     let hit = ready || kept.is_some();
     let bytes = match source {
         _ if hit => Some(0),
-        Some(source) if !ctx.options.offline => {
+        Some(source) if !app.options.offline => {
             let (_, artifact, _) = from_store(source.store()?, &exactly(resolved))?;
             Some(artifact.snapshot.size + artifact.pack.map_or(0, |pack| pack.size))
         }
@@ -71,7 +71,7 @@ pub(crate) fn snapshot_part(
     let snapshot = Part { kind: "snapshot", name: id.to_string(), hit, bytes };
     // What the snapshot builds on is written in it.
     let base = kept.map(|snapshot| snapshot.document.base);
-    let here = ready || base.as_ref().is_some_and(|base| mirror(ctx, resolved).has(base));
+    let here = ready || base.as_ref().is_some_and(|base| mirror(app, resolved).has(base));
     let name = base.unwrap_or_else(|| resolved.identity.repo.commit.clone()).to_string();
     Ok(vec![snapshot, Part { kind: "commits", name, hit: here, bytes: here.then_some(0) }])
 }
@@ -81,8 +81,8 @@ fn exactly(resolved: &Resolved) -> Located {
     Located { store: resolved.task.store.clone(), target: Target::Identity(resolved.digest) }
 }
 
-fn kept_snapshot(ctx: &Context, id: &Digest) -> Result<Option<Snapshot>> {
-    let Some(bytes) = disk::read_file(&ctx.paths.blob(id), MAX_DOCUMENT)? else { return Ok(None) };
+fn kept_snapshot(app: &App, id: &Digest) -> Result<Option<Snapshot>> {
+    let Some(bytes) = disk::read_file(&app.paths.blob(id), MAX_DOCUMENT)? else { return Ok(None) };
     if Digest::of(&bytes) != *id {
         return Ok(None);
     }
@@ -90,7 +90,7 @@ fn kept_snapshot(ctx: &Context, id: &Digest) -> Result<Option<Snapshot>> {
     let pack = match &document.pack {
         None => None,
         // Checked again while it is read.
-        Some(pack) => match disk::plain::open(&ctx.paths.blob(&pack.digest)) {
+        Some(pack) => match disk::plain::open(&app.paths.blob(&pack.digest)) {
             Ok(file) if file.metadata()?.len() == pack.size => Some(file),
             _ => return Ok(None),
         },
@@ -99,7 +99,7 @@ fn kept_snapshot(ctx: &Context, id: &Digest) -> Result<Option<Snapshot>> {
 }
 
 fn keep_stream(source: &Source<'_>, descriptor: &Descriptor, content: &mut dyn std::io::Read) -> Result<()> {
-    let place = source.ctx.paths.blob(&descriptor.digest);
+    let place = source.app.paths.blob(&descriptor.digest);
     let parent = place.parent().context("a blob has a folder")?;
     disk::create_private_dir(parent)?;
     let mut file = disk::Unnamed::create_in(parent)?;

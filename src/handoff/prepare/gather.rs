@@ -13,7 +13,7 @@ use super::hydrate::{Renew, Workspace};
 use super::make_way::{Room, leave_old_place};
 use crate::crash;
 use crate::error::failure;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::caches::Arrived;
 use crate::handoff::evidence::{artifacts_of, key_artifacts};
 use crate::handoff::fetch::Here;
@@ -52,10 +52,10 @@ impl std::error::Error for Renewed {}
 ///
 /// # Errors
 /// Those of `enter`.
-pub(crate) fn unless_renewed<T>(ctx: &Context, mut enter: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn unless_renewed<T>(app: &App, mut enter: impl FnMut() -> Result<T>) -> Result<T> {
     for _ in 0..5 {
         match enter() {
-            Err(error) if error.is::<Renewed>() => ctx.ui.detail("the workspace was renewed meanwhile; once more"),
+            Err(error) if error.is::<Renewed>() => app.ui.detail("the workspace was renewed meanwhile; once more"),
             other => return other,
         }
     }
@@ -73,10 +73,10 @@ pub(crate) fn make_workspace(
     renew: Renew,
     report: &mut Report,
 ) -> Result<Made> {
-    let ctx = source.ctx;
-    let locks = workspaces::lock(ctx, resolved, &place.path)?;
+    let app = source.app;
+    let locks = workspaces::lock(app, resolved, &place.path)?;
     // Another process may have made it while this one waited.
-    let current = ctx.pins().read(&resolved.task, place.into())?;
+    let current = app.pins().read(&resolved.task, place.into())?;
     let before = current.clone();
     let by_now = current.as_ref().map(|pin| pin.identity);
     let renewed =
@@ -93,16 +93,16 @@ pub(crate) fn make_workspace(
         pinned_at: resolved.pinned_at,
         local: resolved.local.clone(),
     };
-    let found = hydrate::look(ctx, &resolved, &place.path, renew)?;
+    let found = hydrate::look(app, &resolved, &place.path, renew)?;
     if let Workspace::Taken(other) = &found {
-        place.may_replace(ctx, other, &resolved.task.reference())?;
+        place.may_replace(app, other, &resolved.task.reference())?;
     }
     let made = match found {
         Workspace::Ready(pin) => {
             report.cache.hits += 1;
-            ctx.ui.detail(&format!("the workspace is {}", place.path.display()));
+            app.ui.detail(&format!("the workspace is {}", place.path.display()));
             report.artifacts = artifacts_of(&pin).map(Path::to_owned);
-            ctx.pins().touch(&pin, ctx.clock.now());
+            app.pins().touch(&pin, app.clock.now());
             let in_use = occupy(&place.path);
             Made { parity: pin.parity, unflushed: pin.unflushed_boot.is_some(), aside: None, in_use }
         }
@@ -110,7 +110,7 @@ pub(crate) fn make_workspace(
             report.cache.misses += 1;
             let snapshot = report.step("fetch.snapshot", || fetch::snapshot(source, &resolved))?;
             crash::point("cold.snapshot");
-            report.step("fetch.repo", || Ok(((), hydrate::fetch_repo(ctx, &resolved, &snapshot.document)?)))?;
+            report.step("fetch.repo", || Ok(((), hydrate::fetch_repo(app, &resolved, &snapshot.document)?)))?;
             crash::point("cold.fetched");
             let asked = Instant::now();
             let artifacts = key_artifacts(source, &resolved);
@@ -118,13 +118,13 @@ pub(crate) fn make_workspace(
                 report.note("fetch.artifacts", asked.elapsed(), *bytes);
             }
             let (ahead, state) = (!snapshot.document.commits.is_empty(), State::of(&snapshot.document));
-            let mut room = Room::at(ctx, &found, &resolved, &place.path)?;
+            let mut room = Room::at(app, &found, &resolved, &place.path)?;
             let hydrated = report.step("hydrate.workspace", || {
-                Ok((hydrate::workspace(ctx, &resolved, snapshot, &place.path, room.path())?, 0))
+                Ok((hydrate::workspace(app, &resolved, snapshot, &place.path, room.path())?, 0))
             });
             let hydrated = match hydrated {
                 Ok(hydrated) => hydrated,
-                Err(error) => return Err(room.give_back(ctx, error)),
+                Err(error) => return Err(room.give_back(app, error)),
             };
             let mut pin =
                 Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place.path.clone(), place.lifetime);
@@ -133,14 +133,14 @@ pub(crate) fn make_workspace(
             pin.artifacts = artifacts.map(|(folder, _)| folder);
             report.artifacts = artifacts_of(&pin).map(Path::to_owned);
             pin.unflushed_boot = Some(crate::disk::boot_id()?);
-            ctx.pins().write(&resolved.task, place.into(), &pin)?;
+            app.pins().write(&resolved.task, place.into(), &pin)?;
             crash::point("cold.pinned");
-            let aside = room.settle(ctx)?;
+            let aside = room.settle(app)?;
             let at = place.path.display();
-            ctx.ui.status("Restored", &format!("{} at {at}, equal to its snapshot", summary(&resolved)));
-            hydrated.restored.tell(ctx, &place.path);
+            app.ui.status("Restored", &format!("{} at {at}, equal to its snapshot", summary(&resolved)));
+            hydrated.restored.tell(app, &place.path);
             report.restored = Some(hydrated.restored);
-            leave_old_place(ctx, before.as_ref(), place, &locks);
+            leave_old_place(app, before.as_ref(), place, &locks);
             Made { parity: pin.parity, unflushed: true, aside, in_use: occupy(&place.path) }
         }
     };
@@ -158,7 +158,7 @@ pub(crate) fn gather(
     report: &mut Report,
 ) -> Result<(Image, Pulled, Made, Vec<Arrived>)> {
     let start = Instant::now();
-    let known = match fetch::image_here(source.ctx, resolved)? {
+    let known = match fetch::image_here(source.app, resolved)? {
         Here::Whole(whole) => {
             report.note("fetch.image", start.elapsed(), 0);
             let (image, pulled) = *whole;
@@ -167,7 +167,7 @@ pub(crate) fn gather(
         Here::Documents(image) => Some(image),
         Here::Nothing => None,
     };
-    fetch::settle_image(source.ctx, resolved)?;
+    fetch::settle_image(source.app, resolved)?;
     std::thread::scope(|scope| {
         let pulling = scope.spawn(|| {
             let pulled = fetch::pull_image(source, resolved, known);
@@ -201,25 +201,25 @@ pub(crate) fn is_first(resolved: &Resolved) -> bool {
 }
 
 /// What nobody waits for: losing it costs time, or a courtesy.
-pub(crate) fn afterwards(ctx: &Context, resolved: &Resolved, place: &Place, pulled: Option<&Pulled>) {
-    drop(flush(ctx, resolved, place, pulled));
+pub(crate) fn afterwards(app: &App, resolved: &Resolved, place: &Place, pulled: Option<&Pulled>) {
+    drop(flush(app, resolved, place, pulled));
     if is_first(resolved) {
-        drop(evidence::flush(ctx));
-        workspaces::empty_trash(ctx);
-        drop(task::leave_claim(ctx, resolved));
+        drop(evidence::flush(app));
+        workspaces::empty_trash(app);
+        drop(task::leave_claim(app, resolved));
     }
 }
 
 /// Makes what was just written outlive a power loss, and notes that it does.
-pub(crate) fn flush(ctx: &Context, resolved: &Resolved, place: &Place, pulled: Option<&Pulled>) -> Result<()> {
+pub(crate) fn flush(app: &App, resolved: &Resolved, place: &Place, pulled: Option<&Pulled>) -> Result<()> {
     let into = place.into();
-    let pin = ctx.pins().read(&resolved.task, into)?;
+    let pin = app.pins().read(&resolved.task, into)?;
     if let Some(pin) = pin.filter(|pin| pin.unflushed_boot.is_some()) {
         workspace::flush(&pin.workspace)?;
-        let _lock = workspaces::lock(ctx, resolved, &place.path)?;
+        let _lock = workspaces::lock(app, resolved, &place.path)?;
         // Unless it was made anew meanwhile.
-        if ctx.pins().read(&resolved.task, into)?.as_ref() == Some(&pin) {
-            ctx.pins().write(&resolved.task, into, &Pin { unflushed_boot: None, ..pin })?;
+        if app.pins().read(&resolved.task, into)?.as_ref() == Some(&pin) {
+            app.pins().write(&resolved.task, into, &Pin { unflushed_boot: None, ..pin })?;
         }
     }
     let Some(pulled) = pulled else { return Ok(()) };

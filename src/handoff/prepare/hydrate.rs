@@ -9,7 +9,7 @@ use crate::disk;
 use crate::error::{failure, integrity, usage};
 use crate::git::lfs::Pointer;
 use crate::git::{Git, Manner};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::fetch::Snapshot;
 use crate::handoff::report::Arrived;
 use crate::handoff::task::{Door, Pin, Resolved, mirror};
@@ -46,7 +46,7 @@ pub(crate) enum Renew {
 ///
 /// # Errors
 /// When something that envctl did not make is in the way.
-pub(crate) fn look(ctx: &Context, resolved: &Resolved, place: &Path, renew: Renew) -> Result<Workspace> {
+pub(crate) fn look(app: &App, resolved: &Resolved, place: &Path, renew: Renew) -> Result<Workspace> {
     if !place.exists() {
         return Ok(Workspace::Missing);
     }
@@ -55,8 +55,8 @@ pub(crate) fn look(ctx: &Context, resolved: &Resolved, place: &Path, renew: Rene
         return Ok(Workspace::Missing);
     }
     let Some(pin) = &resolved.pin else {
-        if workspace::is_workspace(place) && place.starts_with(ctx.paths.data()) {
-            let others = ctx.pins().all()?.into_iter();
+        if workspace::is_workspace(place) && place.starts_with(app.paths.data()) {
+            let others = app.pins().all()?.into_iter();
             if let Some(other) = others.filter(|pin| !pin.is_of(&resolved.task)).find(|pin| pin.workspace == place) {
                 return Ok(Workspace::Taken(Box::new(other)));
             }
@@ -85,7 +85,7 @@ pub(crate) fn look(ctx: &Context, resolved: &Resolved, place: &Path, renew: Rene
             .into());
     }
     // Before anything is fetched for it.
-    drop(vacate(ctx, place)?);
+    drop(vacate(app, place)?);
     Ok(Workspace::Stale(if renew == Renew::Always { "it was reset" } else { "the task has moved on" }))
 }
 
@@ -99,40 +99,40 @@ pub(crate) struct Hydrated {
 ///
 /// # Errors
 /// When the remote cannot be reached, or does not have it.
-pub(crate) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document) -> Result<u64> {
-    let git = Git::find(&ctx.env)?;
-    let door = Door::of(ctx, resolved)?;
+pub(crate) fn fetch_repo(app: &App, resolved: &Resolved, document: &Document) -> Result<u64> {
+    let git = Git::find(&app.env)?;
+    let door = Door::of(app, resolved)?;
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
-    let told = Told { ctx, what: format!("{} from {}", document.base.short(), door.url()) };
-    Ok(mirror(ctx, resolved).ensure(&git, door.remote(), &document.base, &others, &told)?.bytes)
+    let told = Told { app, what: format!("{} from {}", document.base.short(), door.url()) };
+    Ok(mirror(app, resolved).ensure(&git, door.remote(), &document.base, &others, &told)?.bytes)
 }
 
 /// The same from a checkout of this machine, as far as it can give them.
 ///
 /// # Errors
 /// When git cannot read them there.
-pub(crate) fn fetch_from(ctx: &Context, resolved: &Resolved, document: &Document, checkout: &Path) -> Result<()> {
-    let git = Git::find(&ctx.env)?;
+pub(crate) fn fetch_from(app: &App, resolved: &Resolved, document: &Document, checkout: &Path) -> Result<()> {
+    let git = Git::find(&app.env)?;
     let url = checkout.to_str().context("the checkout's path is not valid UTF-8")?;
-    let manner = Manner { interactive: false, patience: ctx.options.net_timeout, needed: true };
+    let manner = Manner { interactive: false, patience: app.options.net_timeout, needed: true };
     let remote = Remote { place: Place::Folder(url), offline: false, manner };
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
-    let told = Told { ctx, what: format!("{} from this checkout", document.base.short()) };
-    mirror(ctx, resolved).ensure(&git, remote, &document.base, &others, &told).map(drop)
+    let told = Told { app, what: format!("{} from this checkout", document.base.short()) };
+    mirror(app, resolved).ensure(&git, remote, &document.base, &others, &told).map(drop)
 }
 
 struct Told<'a> {
-    ctx: &'a Context,
+    app: &'a App,
     what: String,
 }
 
 impl workspace::Watch for Told<'_> {
     fn waiting(&self) {
-        self.ctx.ui.status("Waiting", "another envctl is fetching the same repository");
+        self.app.ui.status("Waiting", "another envctl is fetching the same repository");
     }
 
     fn fetching(&self) {
-        self.ctx.ui.status("Fetching", &self.what);
+        self.app.ui.status("Fetching", &self.what);
     }
 }
 
@@ -143,25 +143,25 @@ impl workspace::Watch for Told<'_> {
 /// [`crate::error::Kind::Integrity`] when what was restored is not what was
 /// captured. Nothing stays at `place` then.
 pub(crate) fn workspace(
-    ctx: &Context,
+    app: &App,
     resolved: &Resolved,
     mut snapshot: Snapshot,
     place: &Path,
     aside: Option<&Path>,
 ) -> Result<Hydrated> {
-    let git = Git::find(&ctx.env)?;
+    let git = Git::find(&app.env)?;
     let (document, identity) = (&snapshot.document, &resolved.identity);
     if document.head != identity.repo.commit || document.branch != identity.repo.branch {
         return Err(integrity("the identity and its snapshot name different commits").into());
     }
     let url = identity.repo.url.to_string();
-    let mirror = mirror(ctx, resolved);
+    let mirror = mirror(app, resolved);
     let draft = Draft::new(place, &mirror, &document.remote.name, &url, aside.is_some())?;
     let pack = snapshot.pack.as_mut().map(|file| file as &mut dyn std::io::Read);
-    let door = Door::of(ctx, resolved)?;
+    let door = Door::of(app, resolved)?;
     let mut reason = None;
     let mut fetch = |wanted: &[Pointer]| {
-        let told = Told { ctx, what: format!("{} LFS files from {}", wanted.len(), door.url()) };
+        let told = Told { app, what: format!("{} LFS files from {}", wanted.len(), door.url()) };
         let fetched = mirror.fetch_contents(&git, door.remote(), wanted, &told);
         reason = fetched.err().map(|error| format!("{error:#}"));
         vec![mirror.contents()]
@@ -169,7 +169,7 @@ pub(crate) fn workspace(
     let applied = snapshot::apply(&git, draft.path(), document, pack, &mut fetch)?;
     // Nobody has written these inside, so they stay as they came.
     for planted in workspace::obeyed(draft.path(), &applied.repositories) {
-        ctx.ui.warn(&format!(
+        app.ui.warn(&format!(
             "{} came with the task, and git would obey it in that folder: {}",
             planted.path.display(),
             planted.why

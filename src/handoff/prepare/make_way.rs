@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::hydrate::Workspace;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::{Pin, Resolved};
 use crate::handoff::workspaces;
 use crate::handoff::workspaces::{Locks, Place, Salvage, vacate};
@@ -27,7 +27,7 @@ impl Room {
     ///
     /// # Errors
     /// When somebody is in it.
-    pub(crate) fn at(ctx: &Context, found: &Workspace, resolved: &Resolved, place: &Path) -> Result<Self> {
+    pub(crate) fn at(app: &App, found: &Workspace, resolved: &Resolved, place: &Path) -> Result<Self> {
         let (slug, why, owner, other) = match found {
             Workspace::Ready(_) | Workspace::Missing => {
                 return Ok(Room { old: None, other: None, why: String::new(), vacant: None });
@@ -38,11 +38,11 @@ impl Room {
                 (other.slug.clone(), why, Some(&**other), Some((**other).clone()))
             }
         };
-        let vacant = Some(vacate(ctx, place)?);
-        let old = Some(workspaces::begin_salvage(ctx, owner, &slug, place, &why)?);
+        let vacant = Some(vacate(app, place)?);
+        let old = Some(workspaces::begin_salvage(app, owner, &slug, place, &why)?);
         if let Some(other) = &other {
             // Before it could name what is not its own.
-            ctx.pins().forget(other)?;
+            app.pins().forget(other)?;
         }
         Ok(Room { old, other, why, vacant })
     }
@@ -53,11 +53,11 @@ impl Room {
     }
 
     /// The new one was not made, and the old one never left.
-    pub(crate) fn give_back(self, ctx: &Context, error: anyhow::Error) -> anyhow::Error {
+    pub(crate) fn give_back(self, app: &App, error: anyhow::Error) -> anyhow::Error {
         if let Some(salvage) = &self.old {
-            salvage.abort(ctx);
+            salvage.abort(app);
         }
-        match self.other.map(|other| ctx.pins().put(&other)) {
+        match self.other.map(|other| app.pins().put(&other)) {
             Some(Err(second)) => error.context(format!("{second:#}")),
             _ => error,
         }
@@ -68,21 +68,21 @@ impl Room {
     ///
     /// # Errors
     /// When it can be neither kept nor thrown away.
-    pub(crate) fn settle(&mut self, ctx: &Context) -> Result<Option<PathBuf>> {
+    pub(crate) fn settle(&mut self, app: &App) -> Result<Option<PathBuf>> {
         self.vacant = None;
         let Some(old) = self.old.take() else { return Ok(None) };
         let whose = self.other.as_ref().map_or("the old workspace".into(), |other| format!("that of {}", other.slug));
         let kept = match &self.other {
             None => Some(old),
-            Some(_) => old.settle(ctx)?,
+            Some(_) => old.settle(app)?,
         };
         match &kept {
             Some(salvage) => {
                 let (id, at) = (&salvage.id, salvage.path.display());
                 let back = format!("envctl workspace recover {id} brings it back");
-                ctx.ui.status("Set aside", &format!("{whose}, because {}: {at}; {back}", self.why));
+                app.ui.status("Set aside", &format!("{whose}, because {}: {at}; {back}", self.why));
             }
-            None => ctx.ui.status("Removed", &format!("{whose}, because {}; nothing in it was unsaved", self.why)),
+            None => app.ui.status("Removed", &format!("{whose}, because {}; nothing in it was unsaved", self.why)),
         }
         Ok(kept.map(|salvage| salvage.path))
     }
@@ -90,12 +90,12 @@ impl Room {
 
 /// A task that has moved to another place leaves its old one. A failure is
 /// told, and leaves it there.
-pub(crate) fn leave_old_place(ctx: &Context, before: Option<&Pin>, place: &Place, locks: &Locks) {
-    let old = before.filter(|pin| pin.workspace != place.path && ctx.pins().is_managed(pin) && pin.workspace.exists());
+pub(crate) fn leave_old_place(app: &App, before: Option<&Pin>, place: &Place, locks: &Locks) {
+    let old = before.filter(|pin| pin.workspace != place.path && app.pins().is_managed(pin) && pin.workspace.exists());
     let Some(old) = old else { return };
-    match workspaces::retire(ctx, old, "its task has moved to another place", locks) {
-        Ok(Some(salvage)) => ctx.ui.status("Set aside", &format!("its old workspace: {}", salvage.path.display())),
+    match workspaces::retire(app, old, "its task has moved to another place", locks) {
+        Ok(Some(salvage)) => app.ui.status("Set aside", &format!("its old workspace: {}", salvage.path.display())),
         Ok(None) => {}
-        Err(error) => ctx.ui.warn(&format!("{} stays: {error:#}", old.workspace.display())),
+        Err(error) => app.ui.warn(&format!("{} stays: {error:#}", old.workspace.display())),
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::rates;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::fetch::Part;
 use crate::handoff::task::{Resolved, Source};
 use crate::handoff::{caches, fetch};
@@ -48,17 +48,17 @@ pub struct Plan {
 /// # Errors
 /// When what is here cannot be read, or the store cannot.
 pub(crate) fn plan(
-    ctx: &Context,
+    app: &App,
     resolved: &Resolved,
     place: &Path,
     runtime: bool,
     source: Option<&Source<'_>>,
 ) -> Result<Plan> {
     let ready = resolved.pin.as_ref().is_some_and(|pin| pin.holds(&resolved.digest)) && place.exists();
-    let image = if runtime { known_image(ctx, resolved, source)? } else { None };
+    let image = if runtime { known_image(app, resolved, source)? } else { None };
     let mut parts = Vec::new();
     if let Some(image) = &image {
-        let have = fetch::layers_here(ctx, image)?;
+        let have = fetch::layers_here(app, image)?;
         parts.extend(image.layers.iter().zip(have).map(|((layer, _), hit)| Part {
             kind: "layer",
             name: layer.digest.to_string(),
@@ -68,9 +68,9 @@ pub(crate) fn plan(
     }
     let missing: Vec<u64> = parts.iter().filter(|part| !part.hit).filter_map(|part| part.bytes).collect();
     if runtime {
-        parts.extend(caches::parts(ctx, resolved, ready.then_some(place), source)?);
+        parts.extend(caches::parts(app, resolved, ready.then_some(place), source)?);
     }
-    parts.extend(fetch::snapshot_part(ctx, resolved, source, ready)?);
+    parts.extend(fetch::snapshot_part(app, resolved, source, ready)?);
     parts.push(Part { kind: "workspace", name: place.display().to_string(), hit: ready, bytes: Some(0) });
     let caches = parts.iter().filter(|part| part.kind == "cache").all(|part| part.hit);
     let mut plan = Plan {
@@ -86,19 +86,19 @@ pub(crate) fn plan(
         expected_seconds: None,
         parts,
     };
-    plan.expected_seconds = rates::expect(ctx, &plan.parts);
+    plan.expected_seconds = rates::expect(app, &plan.parts);
     Ok(plan)
 }
 
-fn known_image(ctx: &Context, resolved: &Resolved, source: Option<&Source<'_>>) -> Result<Option<Image>> {
-    match (fetch::local_image(ctx, resolved)?, source) {
+fn known_image(app: &App, resolved: &Resolved, source: Option<&Source<'_>>) -> Result<Option<Image>> {
+    match (fetch::local_image(app, resolved)?, source) {
         (Some((image, _)), _) => Ok(Some(image)),
-        (None, Some(_)) if !ctx.options.offline && !fetch::may_ask_for_image(ctx, resolved)? => {
+        (None, Some(_)) if !app.options.offline && !fetch::may_ask_for_image(app, resolved)? => {
             // A plan asks nobody, neither the developer nor a stranger's registry.
-            ctx.ui.warn("the registry of the image is not approved, so that it was not asked what there is to fetch");
+            app.ui.warn("the registry of the image is not approved, so that it was not asked what there is to fetch");
             Ok(None)
         }
-        (None, Some(source)) if !ctx.options.offline => fetch::image_documents(source, resolved).map(Some),
+        (None, Some(source)) if !app.options.offline => fetch::image_documents(source, resolved).map(Some),
         (None, _) => Ok(None),
     }
 }

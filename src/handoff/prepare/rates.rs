@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{self, Durability};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::fetch::Part;
 use crate::handoff::report::Report;
 
@@ -30,8 +30,8 @@ pub(crate) struct Rates {
 }
 
 impl Rates {
-    fn read(ctx: &Context) -> Self {
-        disk::read_json(&ctx.paths.rates()).ok().flatten().unwrap_or_default()
+    fn read(app: &App) -> Self {
+        disk::read_json(&app.paths.rates()).ok().flatten().unwrap_or_default()
     }
 
     fn learn(&mut self, report: &Report) {
@@ -83,15 +83,15 @@ pub(crate) fn is_news(report: &Report) -> bool {
 }
 
 /// Remembers how long things took.
-pub(crate) fn learn(ctx: &Context, report: &Report) {
-    let mut rates = Rates::read(ctx);
+pub(crate) fn learn(app: &App, report: &Report) {
+    let mut rates = Rates::read(app);
     rates.learn(report);
-    let _ = disk::write_json(&ctx.paths.rates(), &rates, Durability::Cached);
+    let _ = disk::write_json(&app.paths.rates(), &rates, Durability::Cached);
 }
 
 /// Seconds that a plan will take here.
-pub(crate) fn expect(ctx: &Context, parts: &[Part]) -> Option<f64> {
-    Rates::read(ctx).expect(parts)
+pub(crate) fn expect(app: &App, parts: &[Part]) -> Option<f64> {
+    Rates::read(app).expect(parts)
 }
 
 #[cfg(test)]

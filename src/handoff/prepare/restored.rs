@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::report::Arrived;
 use crate::handoff::words::{quote, shown_list};
 use crate::identity::{Instead, Redacted};
@@ -25,45 +25,45 @@ impl Arrived {
     }
 
     /// A line for each thing that a developer should know.
-    pub(crate) fn tell(&self, ctx: &Context, place: &Path) {
+    pub(crate) fn tell(&self, app: &App, place: &Path) {
         let git = format!("git -C {}", quote(&place.display().to_string()));
         for kind in &self.operations {
             let next = if kind == "bisect" { "bisect log" } else { "status" };
-            ctx.ui.status("Unfinished", &format!("a {kind} is in progress here too: {git} {next}"));
+            app.ui.status("Unfinished", &format!("a {kind} is in progress here too: {git} {next}"));
         }
         if !self.submodules.is_empty() {
             let names = shown_list(&self.submodules);
-            ctx.ui.status("Submodules", &format!("{names}: empty until {git} submodule update --init"));
+            app.ui.status("Submodules", &format!("{names}: empty until {git} submodule update --init"));
         }
         if !self.submodules_without_address.is_empty() {
             let names = shown_list(&self.submodules_without_address);
-            ctx.ui.status("Submodules", &format!("{names}: empty, and .gitmodules names no address"));
+            app.ui.status("Submodules", &format!("{names}: empty, and .gitmodules names no address"));
         }
         if !self.lfs_pointers.is_empty() {
             let (count, names) = (self.lfs_pointers.len(), shown_list(&self.lfs_pointers));
-            ctx.ui.status("LFS", &format!("{count} files are pointers here: {names}: {git} lfs pull"));
+            app.ui.status("LFS", &format!("{count} files are pointers here: {names}: {git} lfs pull"));
             if let Some(reason) = &self.lfs_reason {
-                ctx.ui.detail(&format!("their content could not be had: {reason}"));
+                app.ui.detail(&format!("their content could not be had: {reason}"));
             }
         }
     }
 }
 
 /// Which files are not as the publisher had them, and why.
-pub(crate) fn tell_redacted(ctx: &Context, redacted: &[Redacted]) {
+pub(crate) fn tell_redacted(app: &App, redacted: &[Redacted]) {
     for file in redacted.iter().take(MAX_FILES) {
         let instead = match file.instead {
             Instead::Nothing => "it is absent",
             Instead::Committed => "it is as it was committed",
             Instead::Staged => "it is as it was staged",
         };
-        ctx.ui.warn(&format!(
+        app.ui.warn(&format!(
             "{} was left out, because it holds a credential ({}): {instead}",
             file.path,
             file.rules.join(", ")
         ));
     }
     if redacted.len() > MAX_FILES {
-        ctx.ui.warn(&format!("{} more files were left out; envctl show lists them", redacted.len() - MAX_FILES));
+        app.ui.warn(&format!("{} more files were left out; envctl show lists them", redacted.len() - MAX_FILES));
     }
 }

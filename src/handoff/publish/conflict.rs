@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::clock::age;
 use crate::digest::Digest;
 use crate::error::{failure, integrity, policy, usage};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::{Located, Pin, read_at};
 use crate::identity::{Identity, Status, StoreRef, Target, TaskId};
 use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
@@ -14,7 +14,7 @@ use crate::store::Store;
 
 /// A publish that is about to happen.
 pub(crate) struct Intent<'a> {
-    pub(crate) ctx: &'a Context,
+    pub(crate) app: &'a App,
     pub(crate) store: &'a dyn Store,
     pub(crate) name: &'a StoreRef,
     /// The task that is to be moved.
@@ -82,7 +82,7 @@ impl Intent<'_> {
     }
 
     fn moved(&self, pin: Option<&Pin>, ours: Digest, current: Digest, theirs: &Identity) -> anyhow::Error {
-        let own = self.ctx.pins().identity(&ours).ok().flatten();
+        let own = self.app.pins().identity(&ours).ok().flatten();
         let here = match &own {
             Some(identity) => self.side(ours, identity),
             None => ours.to_string(),
@@ -98,7 +98,7 @@ impl Intent<'_> {
             self.name
         ));
         let here = match pin {
-            Some(pin) => format!("this workspace: entered {}, {here}", age(pin.pinned_at, self.ctx.clock.now())),
+            Some(pin) => format!("this workspace: entered {}, {here}", age(pin.pinned_at, self.app.clock.now())),
             None => format!("this checkout: {here}"),
         };
         anyhow::Error::new(failure(format!("the task now: {}", self.side(current, theirs))))
@@ -108,7 +108,7 @@ impl Intent<'_> {
 
     fn side(&self, digest: Digest, identity: &Identity) -> String {
         let who = identity.agent_identity.as_deref().unwrap_or("somebody");
-        let when = age(identity.created_at, self.ctx.clock.now());
+        let when = age(identity.created_at, self.app.clock.now());
         let (status, commit) = (identity.handoff.status, identity.repo.commit.short());
         let message = identity.handoff.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
         format!("published by {who} {when}, {status}, commit {commit}, {digest}{message}")

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::error::{Fault, not_found, usage};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::identity::{ImageRef, Pinned, Platform, StoreRef, Toolchain};
 use crate::image;
 use crate::oci::{Blobs, Descriptor, ImageConfig, MAX_METADATA, Manifest};
@@ -52,16 +52,16 @@ impl FromStr for ImageName {
 }
 
 /// The name that counts: flag, environment, project file.
-pub(crate) fn name(ctx: &Context, flag: Option<&str>, project: &Project, root: &Path) -> Result<Option<ImageName>> {
-    let (text, base) = match (flag, &ctx.env.image, &project.toolchain.image) {
-        (Some(text), _, _) => (text, ctx.cwd.as_path()),
-        (None, Some(text), _) => (text.as_str(), ctx.cwd.as_path()),
+pub(crate) fn name(app: &App, flag: Option<&str>, project: &Project, root: &Path) -> Result<Option<ImageName>> {
+    let (text, base) = match (flag, &app.env.image, &project.toolchain.image) {
+        (Some(text), _, _) => (text, app.cwd.as_path()),
+        (None, Some(text), _) => (text.as_str(), app.cwd.as_path()),
         (None, None, Some(text)) => (text.as_str(), root),
         (None, None, None) => return Ok(None),
     };
     let mut name: ImageName = text.parse()?;
     name.store = name.store.absolute(base);
-    name.by_project = flag.is_none() && ctx.env.image.is_none();
+    name.by_project = flag.is_none() && app.env.image.is_none();
     Ok(Some(name))
 }
 
@@ -78,10 +78,10 @@ struct Found {
 ///
 /// # Errors
 /// When it cannot be found or read.
-pub(crate) fn pin(ctx: &Context, name: &ImageName) -> Result<Toolchain> {
-    let found = find(ctx, name, None)?;
+pub(crate) fn pin(app: &App, name: &ImageName) -> Result<Toolchain> {
+    let found = find(app, name, None)?;
     // What is asked of it from here on was settled with the image.
-    ctx.note_named(&name.store);
+    app.note_named(&name.store);
     Ok(found.toolchain)
 }
 
@@ -89,12 +89,12 @@ pub(crate) fn pin(ctx: &Context, name: &ImageName) -> Result<Toolchain> {
 /// `target`, the store `beside` it, so that whoever can read the task can run
 /// it; one on a registry is named. Returns the bytes that were new.
 pub(crate) fn pin_into(
-    ctx: &Context,
+    app: &App,
     (target, beside): (&dyn Store, &StoreRef),
     name: &ImageName,
     watch: &dyn Fn(&Descriptor),
 ) -> Result<(Toolchain, u64)> {
-    let Found { source, descriptor, bytes, manifest, toolchain } = find(ctx, name, Some(beside))?;
+    let Found { source, descriptor, bytes, manifest, toolchain } = find(app, name, Some(beside))?;
     if toolchain.image.repository.is_some() {
         return Ok((toolchain, 0));
     }
@@ -108,12 +108,12 @@ pub(crate) fn pin_into(
     Ok((toolchain, copied))
 }
 
-fn find(ctx: &Context, name: &ImageName, beside: Option<&StoreRef>) -> Result<Found> {
+fn find(app: &App, name: &ImageName, beside: Option<&StoreRef>) -> Result<Found> {
     let source = if name.by_project {
-        ctx.open_led(&name.store, beside, "the image that the project names")
+        app.open_led(&name.store, beside, "the image that the project names")
     } else {
-        ctx.note_named(&name.store);
-        ctx.open(&name.store, Access::Read)
+        app.note_named(&name.store);
+        app.open(&name.store, Access::Read)
     };
     let source = source.context("cannot open the image")?;
     let (found, pinned) = match &name.which {

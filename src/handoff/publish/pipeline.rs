@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::{Fault, failure, usage};
 use crate::git::Git;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::caches::{Basis, forget_materialized, identity_caches, push};
 use crate::handoff::evidence::{ArtifactRow, Attachable, Evidence, Subject, attach, collect, looked_at};
 use crate::handoff::task::{Pin, State};
@@ -105,10 +105,10 @@ pub struct LfsCarried {
 /// # Errors
 /// With what stands in the way. The task's tag is moved last, so a failure
 /// leaves the task as it was.
-pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
-    let ground = Ground::of(ctx, options.checkout.as_ref().unwrap_or(&ctx.cwd))?;
-    let published = publish_from(ctx, options, &ground, Vec::new())?;
-    ground.note(ctx, &published.0);
+pub fn publish(app: &App, options: &PublishOptions) -> Result<Published> {
+    let ground = Ground::of(app, options.checkout.as_ref().unwrap_or(&app.cwd))?;
+    let published = publish_from(app, options, &ground, Vec::new())?;
+    ground.note(app, &published.0);
     Ok(published.1)
 }
 
@@ -116,16 +116,16 @@ pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
 ///
 /// # Errors
 /// With that.
-pub(crate) fn rehearse(ctx: &Context, options: &PublishOptions, ground: &Ground) -> Result<()> {
-    let project = ctx.project(&ground.root)?;
-    let parent = ground.parent(ctx)?;
+pub(crate) fn rehearse(app: &App, options: &PublishOptions, ground: &Ground) -> Result<()> {
+    let project = app.project(&ground.root)?;
+    let parent = ground.parent(app)?;
     task(options, parent.as_ref())?;
-    let agent = options.agent.clone().or_else(|| ctx.env.agent.clone());
-    trust::screen_words(&trust::scanner(ctx, &project)?, &options.handoff, agent.as_deref())?;
-    if parent.is_none() && image::name(ctx, options.image.as_deref(), &project, &ground.root)?.is_none() {
+    let agent = options.agent.clone().or_else(|| app.env.agent.clone());
+    trust::screen_words(&trust::scanner(app, &project)?, &options.handoff, agent.as_deref())?;
+    if parent.is_none() && image::name(app, options.image.as_deref(), &project, &ground.root)?.is_none() {
         return Err(no_image().into());
     }
-    ctx.open(&store_of(ctx, ground.origin.as_ref())?, Access::Write).map(drop)
+    app.open(&store_of(app, ground.origin.as_ref())?, Access::Write).map(drop)
 }
 
 /// Publishes a checkout. Of the evidence that is given beside what the project
@@ -134,42 +134,42 @@ pub(crate) fn rehearse(ctx: &Context, options: &PublishOptions, ground: &Ground)
 /// # Errors
 /// As [`publish()`].
 pub(crate) fn publish_from(
-    ctx: &Context,
+    app: &App,
     options: &PublishOptions,
     ground: &Ground,
     own: Vec<Evidence>,
 ) -> Result<(Place, Published)> {
-    let git = Git::find(&ctx.env)?;
+    let git = Git::find(&app.env)?;
     let Ground { root, origin } = ground;
     // A workspace stays where it is meanwhile.
     let _in_use = occupy(root);
     let repo = snapshot::open(root)?;
-    let project = ctx.project(root)?;
-    let parent = ground.parent(ctx)?;
+    let project = app.project(root)?;
+    let parent = ground.parent(app)?;
     let (task, forked) = task(options, parent.as_ref())?;
-    let store_name = store_of(ctx, origin.as_ref())?;
-    let agent = options.agent.clone().or_else(|| ctx.env.agent.clone());
-    let scanner = trust::scanner(ctx, &project)?;
+    let store_name = store_of(app, origin.as_ref())?;
+    let agent = options.agent.clone().or_else(|| app.env.agent.clone());
+    let scanner = trust::scanner(app, &project)?;
     trust::screen_words(&scanner, &options.handoff, agent.as_deref())?;
-    let (captured, screened) = capture(ctx, &git, &repo, &project, &scanner, options.redact)?;
+    let (captured, screened) = capture(app, &git, &repo, &project, &scanner, options.redact)?;
     let screen = Screen { scanner: &scanner, redact: options.redact, root };
-    let mut evidence = collected(ctx, options, &project, root, screen)?;
+    let mut evidence = collected(app, options, &project, root, screen)?;
     let own_screen = Screen { redact: true, ..screen };
-    evidence.extend(looked_at(ctx, own, own_screen)?);
+    evidence.extend(looked_at(app, own, own_screen)?);
     crash::point("publish.captured");
     let is_new = matches!(&store_name, StoreRef::Layout(path) if !path.join("oci-layout").exists());
-    let target = ctx.open(&store_name, Access::Write)?;
+    let target = app.open(&store_name, Access::Write)?;
     if is_new {
-        ctx.ui.status("Created", &format!("the store {store_name}, which was not there"));
+        app.ui.status("Created", &format!("the store {store_name}, which was not there"));
     }
     // The tag as it was before anything was stored: a move in between is
     // noticed at the end.
     let before = target.resolve(task.as_str())?;
-    let record = ctx.paths.publication(root, &format!("{store_name}:{task}"));
+    let record = app.paths.publication(root, &format!("{store_name}:{task}"));
     let known: Option<Vec<Digest>> = if origin.is_none() { disk::read_json(&record).ok().flatten() } else { None };
     let remembered = known.unwrap_or_default();
     let intent = Intent {
-        ctx,
+        app,
         store: &*target,
         name: &store_name,
         task: &task,
@@ -179,15 +179,15 @@ pub(crate) fn publish_from(
         forked: forked.as_ref(),
     };
     let continued = intent.parent()?;
-    let toolchain = toolchain(ctx, (&*target, &store_name), options, &project, root, parent.as_ref())?;
+    let toolchain = toolchain(app, (&*target, &store_name), options, &project, root, parent.as_ref())?;
     crash::point("publish.image");
     let workdir = workdir(options.workdir.as_ref(), &project, parent.as_ref())?;
     let basis = Basis { image: toolchain.image.digest, platform: toolchain.platform.clone(), workdir: workdir.clone() };
-    let (caches, sealed) = identity_caches(ctx, &project, &basis, root, &store_name, task.as_str())?;
+    let (caches, sealed) = identity_caches(app, &project, &basis, root, &store_name, task.as_str())?;
     let identity = Identity {
         schema: SCHEMA,
         task_id: task.clone(),
-        created_at: ctx.clock.now(),
+        created_at: app.clock.now(),
         agent_identity: agent,
         repo: Repo {
             url: snapshot::remote_url(&repo)?.parse()?,
@@ -216,17 +216,17 @@ pub(crate) fn publish_from(
     };
     let mut descriptor = store::write(&*target, &bytes, &captured.bytes, pack)?;
     crash::point("publish.named");
-    push(ctx, &*target, &basis.image, &sealed)?;
+    push(app, &*target, &basis.image, &sealed)?;
     let digest = Digest::of(&bytes);
     // Before the tag moves: who enters then finds them.
     let subject = Subject { manifest: descriptor.clone(), digest, identity };
-    let artifacts = attached(ctx, &*target, &subject, &evidence, screen)?;
+    let artifacts = attached(app, &*target, &subject, &evidence, screen)?;
     let identity = subject.identity;
     let summary = Summary::of(&identity, digest, descriptor.digest);
     descriptor.annotations.insert(SUMMARY.into(), summary.to_text()?);
     let remember = |digests: &[Digest]| {
         if let Err(error) = remember(&record, digests) {
-            ctx.ui.detail(&format!("this checkout does not know what it published: {error:#}"));
+            app.ui.detail(&format!("this checkout does not know what it published: {error:#}"));
         }
     };
     if origin.is_none() {
@@ -246,14 +246,14 @@ pub(crate) fn publish_from(
     }
     if origin.is_some() {
         // Who enters again sees what the task is now.
-        let _ = ctx.pins().keep(&bytes);
+        let _ = app.pins().keep(&bytes);
     } else {
         remember(&[digest]);
     }
     if let StoreRef::Registry(_) = &store_name
         && let Err(error) = store::note_task(&*target, &summary)
     {
-        ctx.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
+        app.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
     }
     let reference = format!("{store_name}:{task}");
     let place = Place { store: store_name, task, identity: digest, state: State::of(&captured.document) };
@@ -307,7 +307,7 @@ fn task(options: &PublishOptions, parent: Option<&Identity>) -> Result<(TaskId, 
 
 /// Finds what the project's patterns name, and looks at it.
 fn collected(
-    ctx: &Context,
+    app: &App,
     options: &PublishOptions,
     project: &Project,
     root: &Path,
@@ -315,22 +315,22 @@ fn collected(
 ) -> Result<Attachable> {
     let found = collect(root, &project.artifacts.collect, &options.handoff)?;
     for left_out in &found.left_out {
-        ctx.ui.warn(&format!("not attached: {left_out}"));
+        app.ui.warn(&format!("not attached: {left_out}"));
     }
-    looked_at(ctx, found.files, screen)
+    looked_at(app, found.files, screen)
 }
 
 fn attached(
-    ctx: &Context,
+    app: &App,
     target: &dyn Store,
     subject: &Subject,
     evidence: &Attachable,
     screen: Screen<'_>,
 ) -> Result<Vec<ArtifactRow>> {
-    let attached = attach(ctx, target, subject, evidence, screen)?;
+    let attached = attach(app, target, subject, evidence, screen)?;
     if !attached.is_empty() {
         let bytes = attached.iter().map(|attachment| attachment.content.size).sum();
-        ctx.ui.status(
+        app.ui.status(
             "Attached",
             &format!("{}, {}", counted(attached.len() as u64, "artifact", "artifacts"), crate::ui::human_bytes(bytes)),
         );
@@ -338,10 +338,10 @@ fn attached(
     Ok(attached.iter().map(ArtifactRow::of).collect())
 }
 
-fn store_of(ctx: &Context, origin: Option<&Pin>) -> Result<StoreRef> {
-    match (ctx.options.store.is_some(), origin) {
+fn store_of(app: &App, origin: Option<&Pin>) -> Result<StoreRef> {
+    match (app.options.store.is_some(), origin) {
         (false, Some(pin)) => Ok(pin.store.parse()?),
-        _ => ctx.store(),
+        _ => app.store(),
     }
 }
 
@@ -349,33 +349,33 @@ fn store_of(ctx: &Context, origin: Option<&Pin>) -> Result<StoreRef> {
 ///
 /// # Errors
 /// When a limit cannot be read.
-pub(crate) fn chosen(ctx: &Context, project: &Project, root: &Path) -> Result<snapshot::Options> {
+pub(crate) fn chosen(app: &App, project: &Project, root: &Path) -> Result<snapshot::Options> {
     let wanted = &project.snapshot;
     let mut exclude = wanted.exclude.clone();
     // Copies of sealed trees are nobody's work.
     exclude
-        .extend(forget_materialized(&ctx.paths, root).into_iter().map(|path| format!("/{}/", escape_pattern(&path))));
+        .extend(forget_materialized(&app.paths, root).into_iter().map(|path| format!("/{}/", escape_pattern(&path))));
     Ok(snapshot::Options { include: wanted.include.clone(), exclude, max_lfs: wanted.max_lfs()? })
 }
 
 /// Captures the checkout, looks at what would travel, and packs it.
 fn capture(
-    ctx: &Context,
+    app: &App,
     git: &Git,
     repo: &git2::Repository,
     project: &Project,
     scanner: &Scanner,
     redact: bool,
 ) -> Result<(Captured, Screened)> {
-    let root = repo.workdir().unwrap_or(&ctx.cwd);
-    let mut draft = snapshot::draft(git, repo, &chosen(ctx, project, root)?)?;
+    let root = repo.workdir().unwrap_or(&app.cwd);
+    let mut draft = snapshot::draft(git, repo, &chosen(app, project, root)?)?;
     // Mostly nothing is found, and git need not have waited.
     let (packed, found) = std::thread::scope(|scope| {
         let packing = scope.spawn(|| draft.pack(git));
         let found = trust::scan(scanner, &draft);
         (packing.join(), found)
     });
-    let screened = trust::settle_findings(ctx, found?, &mut draft, redact)?;
+    let screened = trust::settle_findings(app, found?, &mut draft, redact)?;
     let packed = if screened.redacted.is_empty() {
         packed.map_err(|_| anyhow::anyhow!("the thread that packs died"))??
     } else {
@@ -383,7 +383,7 @@ fn capture(
     };
     let captured = draft.seal(packed)?;
     trust::screen_document(scanner, "the list of paths and branches", &captured.bytes)?;
-    ctx.ui.status(
+    app.ui.status(
         "Captured",
         &format!(
             "{} and {} on {}",
@@ -392,20 +392,20 @@ fn capture(
             captured.document.base.short()
         ),
     );
-    tell(ctx, &captured);
-    prepare::tell_redacted(ctx, &screened.redacted);
+    tell(app, &captured);
+    prepare::tell_redacted(app, &screened.redacted);
     Ok((captured, screened))
 }
 
 /// What is carried beyond files and commits, and what is not.
-fn tell(ctx: &Context, captured: &Captured) {
+fn tell(app: &App, captured: &Captured) {
     for kind in operations(captured) {
-        ctx.ui.status("Captured", &format!("a {kind} in progress"));
+        app.ui.status("Captured", &format!("a {kind} in progress"));
     }
     let lfs = carried(captured);
     if lfs.files > 0 {
         let bytes = crate::ui::human_bytes(lfs.bytes);
-        ctx.ui.status("Captured", &format!("{} LFS files that the remote may lack, {bytes}", lfs.files));
+        app.ui.status("Captured", &format!("{} LFS files that the remote may lack, {bytes}", lfs.files));
     }
     let mut kinds: Vec<_> = captured.left_out.iter().map(|left| left.kind).collect();
     kinds.sort_unstable();
@@ -413,32 +413,32 @@ fn tell(ctx: &Context, captured: &Captured) {
     for kind in kinds {
         let names: Vec<String> =
             captured.left_out.iter().filter(|left| left.kind == kind).map(|left| left.name.clone()).collect();
-        ctx.ui.status("Left out", &format!("{}: {}", kind.words(), shown_list(&names)));
+        app.ui.status("Left out", &format!("{}: {}", kind.words(), shown_list(&names)));
     }
 }
 
 fn toolchain(
-    ctx: &Context,
+    app: &App,
     (target, store): (&dyn Store, &StoreRef),
     options: &PublishOptions,
     project: &Project,
     root: &Path,
     parent: Option<&Identity>,
 ) -> Result<Toolchain> {
-    let name = image::name(ctx, options.image.as_deref(), project, root)?;
-    let explicit = options.image.is_some() || ctx.env.image.is_some();
+    let name = image::name(app, options.image.as_deref(), project, root)?;
+    let explicit = options.image.is_some() || app.env.image.is_some();
     match (name, parent) {
         // A workspace goes on with the image that it was entered with.
         (_, Some(parent)) if !explicit && fetch::has_image(target, &parent.toolchain.image) => {
             Ok(parent.toolchain.clone())
         }
         (Some(name), _) => {
-            let progress = ctx.ui.progress();
-            let (toolchain, bytes) = image::pin_into(ctx, (target, store), &name, &|part| {
+            let progress = app.ui.progress();
+            let (toolchain, bytes) = image::pin_into(app, (target, store), &name, &|part| {
                 progress.bar(&format!("image {}", part.digest.short()), part.size).finish();
             })?;
             if bytes > 0 {
-                ctx.ui.status("Stored", &format!("the image, {}", crate::ui::human_bytes(bytes)));
+                app.ui.status("Stored", &format!("the image, {}", crate::ui::human_bytes(bytes)));
             }
             Ok(toolchain)
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::digest::Digest;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::{Pin, State};
 use crate::handoff::workspaces::Locks;
 use crate::identity::{Identity, StoreRef, TaskId};
@@ -22,29 +22,29 @@ pub(crate) struct Ground {
 
 impl Ground {
     /// The checkout that holds a folder.
-    pub(crate) fn of(ctx: &Context, folder: &Path) -> Result<Self> {
+    pub(crate) fn of(app: &App, folder: &Path) -> Result<Self> {
         let repo = snapshot::open(folder)?;
         let root = repo.workdir().context("a bare repository has nothing to publish")?.to_owned();
-        let origin = ctx.pins().of_workspace(&root)?;
+        let origin = app.pins().of_workspace(&root)?;
         Ok(Ground { root, origin })
     }
 
     /// The identity that the workspace was made from.
-    pub(crate) fn parent(&self, ctx: &Context) -> Result<Option<Identity>> {
-        Ok(self.origin.as_ref().map(|pin| ctx.pins().identity(&pin.identity)).transpose()?.flatten())
+    pub(crate) fn parent(&self, app: &App) -> Result<Option<Identity>> {
+        Ok(self.origin.as_ref().map(|pin| app.pins().identity(&pin.identity)).transpose()?.flatten())
     }
 
     /// Lets the workspace know what was published from it.
-    pub(crate) fn note(&self, ctx: &Context, place: &Place) {
+    pub(crate) fn note(&self, app: &App, place: &Place) {
         let noted = |pin: &Pin| {
             // As a workspace that is being made or flushed.
-            let _locks = Locks::wait(ctx, &place.store, &pin.slug, &pin.workspace)?;
-            ctx.pins().note_published(pin, place.task.as_str(), place.identity, place.state.clone())
+            let _locks = Locks::wait(app, &place.store, &pin.slug, &pin.workspace)?;
+            app.pins().note_published(pin, place.task.as_str(), place.identity, place.state.clone())
         };
         if let Some(pin) = self.origin.as_ref().filter(|pin| pin.store == place.store.to_string())
             && let Err(error) = noted(pin)
         {
-            ctx.ui.warn(&format!("this workspace does not know that it was published: {error:#}"));
+            app.ui.warn(&format!("this workspace does not know that it was published: {error:#}"));
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::config::Project;
 use crate::digest::hex;
 use crate::disk::{self, Durability, remove};
 use crate::git::Git;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::publish::{Ground, chosen, no_image, workdir};
 use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Located, Resolved, State};
@@ -48,25 +48,25 @@ pub(crate) struct Taken {
 /// # Errors
 /// What cannot be captured is refused by name; an image that nobody names.
 pub(crate) fn take(
-    ctx: &Context,
+    app: &App,
     ground: &Ground,
     options: &CheckoutOptions,
     runtime: &RuntimeOptions,
     task: Option<&TaskId>,
     agent: Option<String>,
 ) -> Result<Taken> {
-    ctx.open_roots()?;
+    app.open_roots()?;
     let root = &ground.root;
     let repo = snapshot::open(root)?;
-    let project = ctx.project(root)?;
-    let parent = ground.parent(ctx)?;
+    let project = app.project(root)?;
+    let parent = ground.parent(app)?;
     let url: RepoUrl = snapshot::remote_url(&repo)?.parse()?;
     // Before anything is made: no store knows this task, to look at it there.
     let local = checkout_of(ground).with_context(|| format!("cannot find {}", root.display()))?;
-    trust::require(ctx, None, &runtimes::asks(&url, &local.origin, &project, runtime))?;
-    let captured = capture(ctx, &repo, &project)?;
+    trust::require(app, None, &runtimes::asks(&url, &local.origin, &project, runtime))?;
+    let captured = capture(app, &repo, &project)?;
     let document = captured.document.clone();
-    let (toolchain, store) = toolchain(ctx, options, &project, ground, parent.as_ref())?;
+    let (toolchain, store) = toolchain(app, options, &project, ground, parent.as_ref())?;
     let task_id = match (task, &parent) {
         (Some(task), _) => task.clone(),
         (None, Some(parent)) => parent.task_id.clone(),
@@ -75,7 +75,7 @@ pub(crate) fn take(
     let mut identity = Identity {
         schema: SCHEMA,
         task_id,
-        created_at: ctx.clock.now(),
+        created_at: app.clock.now(),
         agent_identity: agent,
         repo: Repo { url, commit: document.head.clone(), branch: document.branch.clone(), extra: Default::default() },
         toolchain,
@@ -91,11 +91,11 @@ pub(crate) fn take(
     };
     // Two runs of the same state at the same time have a workspace each.
     identity.extra.insert("run".into(), random()?.into());
-    let digest = ctx.pins().keep(&identity.to_bytes()?)?;
-    keep(ctx, &captured)?;
+    let digest = app.pins().keep(&identity.to_bytes()?)?;
+    keep(app, &captured)?;
     let task = Located { store, target: Target::Identity(digest) };
-    let resolved = Resolved { task, digest, identity, pin: None, pinned_at: ctx.clock.now(), local: Some(local) };
-    borrow_commits(ctx, &resolved, &document, root);
+    let resolved = Resolved { task, digest, identity, pin: None, pinned_at: app.clock.now(), local: Some(local) };
+    borrow_commits(app, &resolved, &document, root);
     Ok(Taken { resolved, document })
 }
 
@@ -108,34 +108,34 @@ fn checkout_of(ground: &Ground) -> std::io::Result<Checkout> {
     Ok(Checkout { origin, folder: real_path(&ground.root)? })
 }
 
-fn capture(ctx: &Context, repo: &git2::Repository, project: &Project) -> Result<Captured> {
-    let git = Git::find(&ctx.env)?;
-    let root = repo.workdir().unwrap_or(&ctx.cwd);
-    let draft = snapshot::draft(&git, repo, &chosen(ctx, project, root)?)?;
+fn capture(app: &App, repo: &git2::Repository, project: &Project) -> Result<Captured> {
+    let git = Git::find(&app.env)?;
+    let root = repo.workdir().unwrap_or(&app.cwd);
+    let draft = snapshot::draft(&git, repo, &chosen(app, project, root)?)?;
     let packed = draft.pack(&git)?;
     draft.seal(packed)
 }
 
 /// The image, and the store in which it is.
 fn toolchain(
-    ctx: &Context,
+    app: &App,
     options: &CheckoutOptions,
     project: &Project,
     ground: &Ground,
     parent: Option<&Identity>,
 ) -> Result<(Toolchain, StoreRef)> {
-    let explicit = options.image.is_some() || ctx.env.image.is_some();
+    let explicit = options.image.is_some() || app.env.image.is_some();
     if let (false, Some(parent), Some(pin)) = (explicit, parent, &ground.origin) {
         return Ok((parent.toolchain.clone(), pin.store.parse()?));
     }
-    let name = publish::image_name(ctx, options.image.as_deref(), project, &ground.root)?.ok_or_else(no_image)?;
-    Ok((publish::pin_image(ctx, &name)?, name.store))
+    let name = publish::image_name(app, options.image.as_deref(), project, &ground.root)?.ok_or_else(no_image)?;
+    Ok((publish::pin_image(app, &name)?, name.store))
 }
 
 /// Where an `enter` looks for a snapshot first.
-fn keep(ctx: &Context, captured: &Captured) -> Result<()> {
+fn keep(app: &App, captured: &Captured) -> Result<()> {
     if let (Some(from), Some(pack)) = (&captured.pack, &captured.document.pack) {
-        let place = ctx.paths.blob(&pack.digest);
+        let place = app.paths.blob(&pack.digest);
         let parent = place.parent().context("a blob has a folder")?;
         disk::create_private_dir(parent)?;
         let mut file = disk::Unnamed::create_in(parent)?;
@@ -143,14 +143,14 @@ fn keep(ctx: &Context, captured: &Captured) -> Result<()> {
         std::io::copy(&mut source, &mut file).context("cannot keep the snapshot's pack")?;
         file.publish(&place, Durability::Cached).with_context(|| format!("cannot write {}", place.display()))?;
     }
-    disk::write_file(&ctx.paths.blob(&captured.id()), &captured.bytes, Durability::Cached)
+    disk::write_file(&app.paths.blob(&captured.id()), &captured.bytes, Durability::Cached)
 }
 
 /// The commits are in the checkout: the remote need not be asked for them. From
 /// a shallow clone git gives none, and then it is.
-fn borrow_commits(ctx: &Context, resolved: &Resolved, document: &Document, root: &Path) {
-    if let Err(error) = prepare::fetch_from(ctx, resolved, document, root) {
-        ctx.ui.detail(&format!("the checkout gives no commits: {error:#}"));
+fn borrow_commits(app: &App, resolved: &Resolved, document: &Document, root: &Path) {
+    if let Err(error) = prepare::fetch_from(app, resolved, document, root) {
+        app.ui.detail(&format!("the checkout gives no commits: {error:#}"));
     }
 }
 
@@ -160,13 +160,13 @@ fn borrow_commits(ctx: &Context, resolved: &Resolved, document: &Document, root:
 ///
 /// # Errors
 /// When it cannot be looked at, or removed. Then it stays.
-pub(crate) fn tidy(ctx: &Context, taken: &Taken, place: &Path, published: Option<&str>) -> Result<bool> {
+pub(crate) fn tidy(app: &App, taken: &Taken, place: &Path, published: Option<&str>) -> Result<bool> {
     let resolved = &taken.resolved;
     let repo = snapshot::open(place)?;
-    let mut project = ctx.project(place)?;
+    let mut project = app.project(place)?;
     // What a publish would leave out was made here all the same.
     project.snapshot.exclude = Vec::new();
-    let captured = capture(ctx, &repo, &project)?;
+    let captured = capture(app, &repo, &project)?;
     let (now, then) = (&captured.document, &taken.document);
     let safe = published.is_some_and(|snapshot| snapshot == captured.id().to_string());
     // Of the remote the copy may know less, and so pack more.
@@ -186,15 +186,15 @@ pub(crate) fn tidy(ctx: &Context, taken: &Taken, place: &Path, published: Option
     }
     // Other branches, stashes: no snapshot has them.
     let loose = workspace::loose_ends(place, &saved, !(same || safe))?;
-    let _lock = workspaces::lock(ctx, resolved, place)?;
-    if !loose.is_empty() || !(same || safe) || ctx.runtimes().live()?.iter().any(|lease| lease.workspace == place) {
+    let _lock = workspaces::lock(app, resolved, place)?;
+    if !loose.is_empty() || !(same || safe) || app.runtimes().live()?.iter().any(|lease| lease.workspace == place) {
         return Ok(false);
     }
     remove::tree(place)?;
-    ctx.pins().forget_task(&resolved.task, &resolved.digest)?;
+    app.pins().forget_task(&resolved.task, &resolved.digest)?;
     for blob in [Some(resolved.identity.snapshot_id), then.pack.as_ref().map(|pack| pack.digest)].into_iter().flatten()
     {
-        let _ = std::fs::remove_file(ctx.paths.blob(&blob));
+        let _ = std::fs::remove_file(app.paths.blob(&blob));
     }
     Ok(true)
 }

@@ -19,7 +19,7 @@ use crate::cache::{Record, Trees};
 use crate::disk::lock::{FileLock, SharedLock};
 use crate::error::{Fault, usage};
 use crate::handoff::accounting::{Entry, Made};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::caches::{Arrived, Caches};
 use crate::handoff::prepare::{Renew, flush, gather, is_first, unless_renewed};
 use crate::handoff::publish::{Ground, Published};
@@ -67,17 +67,17 @@ pub struct RunOptions {
 /// # Errors
 /// When the commands could not be run, something of a runtime is left, or the
 /// run could not be published.
-pub fn run(ctx: &Context, options: &RunOptions, report: &mut RunReport) -> Result<u8> {
+pub fn run(app: &App, options: &RunOptions, report: &mut RunReport) -> Result<u8> {
     report.report.schema = 1;
     if let Some(output) = &options.output {
         // Not after hours.
-        evidence::must_be_empty(&ctx.cwd.join(output))?;
+        evidence::must_be_empty(&app.cwd.join(output))?;
     }
-    ctx.open_roots()?;
+    app.open_roots()?;
     let begun = report.report.clone();
-    let (mut runner, image, pulled) = unless_renewed(ctx, || {
+    let (mut runner, image, pulled) = unless_renewed(app, || {
         report.report.clone_from(&begun);
-        Runner::prepare(ctx, options, report)
+        Runner::prepare(app, options, report)
     })?;
     let ran = runner.run(&image, &pulled, report);
     if ran.is_err() && report.leases.is_empty() {
@@ -88,7 +88,7 @@ pub fn run(ctx: &Context, options: &RunOptions, report: &mut RunReport) -> Resul
 }
 
 struct Runner<'a> {
-    ctx: &'a Context,
+    app: &'a App,
     options: &'a RunOptions,
     resolved: Resolved,
     /// The workspace.
@@ -113,58 +113,58 @@ struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     /// The image and the workspace.
-    fn prepare(ctx: &'a Context, options: &'a RunOptions, report: &mut RunReport) -> Result<(Self, Image, Pulled)> {
+    fn prepare(app: &'a App, options: &'a RunOptions, report: &mut RunReport) -> Result<(Self, Image, Pulled)> {
         let report = &mut report.report;
-        let agent = options.agent.clone().or_else(|| ctx.env.agent.clone());
+        let agent = options.agent.clone().or_else(|| app.env.agent.clone());
         let (source, resolved, taken, origin) = match &options.subject {
             Subject::Task(task) => {
-                let source = Source::new(ctx, ctx.locate(task)?);
+                let source = Source::new(app, app.locate(task)?);
                 let resolved = report.step("resolve", || Ok((resolve(&source, None, options.refresh)?, 0)))?;
                 (source, resolved, None, None)
             }
             Subject::Checkout(about) => {
-                let ground = Ground::of(ctx, &ctx.cwd)?;
+                let ground = Ground::of(app, &app.cwd)?;
                 if options.publishing.as_ref().is_some_and(|how| how.task.is_none()) && ground.origin.is_none() {
                     return Err(usage("as which task is this published?").hint("name it: --as TASK-ID").into());
                 }
                 let task = options.publishing.as_ref().and_then(|publishing| publishing.task.as_ref());
                 let taken = report.step("resolve", || {
-                    Ok((checkout::take(ctx, &ground, about, &options.runtime, task, agent.clone())?, 0))
+                    Ok((checkout::take(app, &ground, about, &options.runtime, task, agent.clone())?, 0))
                 })?;
                 let resolved = taken.resolved.again();
-                (Source::new(ctx, resolved.task.clone()), resolved, Some(taken), ground.origin)
+                (Source::new(app, resolved.task.clone()), resolved, Some(taken), ground.origin)
             }
         };
         report.task = resolved.task.reference();
         report.identity = resolved.digest.to_string();
         // A copy of a checkout is nobody else's, whatever its project wishes.
         let lifetime = taken.as_ref().map(|_| Lifetime::PerTask);
-        let place = Place::of(ctx, &resolved, None, lifetime)?;
+        let place = Place::of(app, &resolved, None, lifetime)?;
         report.workspace = place.path.display().to_string();
         let renew = if options.refresh { Renew::Outdated } else { Renew::Never };
         if is_first(&resolved) {
-            caches::make_room(ctx);
+            caches::make_room(app);
         }
         // Until the first lease is written nothing of the caches is removed.
-        let kept = caches::keep(ctx)?;
+        let kept = caches::keep(app)?;
         let (image, pulled, made, early) = gather(&source, &resolved, &place, renew, report)?;
         drop(source);
         report.cache.misses += pulled.fetched;
         report.cache.hits += pulled.records.len() - pulled.fetched;
         let own = taken.is_none();
-        let origin = if own { ctx.pins().read(&resolved.task, None)? } else { origin };
+        let origin = if own { app.pins().read(&resolved.task, None)? } else { origin };
         let about = match &options.subject {
             Subject::Checkout(about) => about.clone(),
             Subject::Task(_) => CheckoutOptions::default(),
         };
         let publisher = options.publishing.as_ref().map(|publishing| {
             let words = Words { publishing, image: about.image, workdir: about.workdir, agent };
-            Publisher::new(ctx, words, Ground { root: place.path.clone(), origin }, own)
+            Publisher::new(app, words, Ground { root: place.path.clone(), origin }, own)
         });
-        let log = Log::begin(ctx, &resolved.task.slug())?;
+        let log = Log::begin(app, &resolved.task.slug())?;
         let every = options.publishing.as_ref().and_then(|publishing| publishing.every).unwrap_or_default();
         let runner = Runner {
-            ctx,
+            app,
             options,
             resolved,
             place,
@@ -223,46 +223,46 @@ impl<'a> Runner<'a> {
         first: bool,
         report: &mut RunReport,
     ) -> Result<Result<(), Fault>> {
-        let ctx = self.ctx;
+        let app = self.app;
         // What was there for the first is not counted again.
         let mut later = Report::default();
         let part = if first { &mut report.report } else { &mut later };
         let (kept, early) = match self.come.take() {
             Some(come) => come,
-            None => (caches::keep(ctx)?, Vec::new()),
+            None => (caches::keep(app)?, Vec::new()),
         };
         let (spec, records, places) = self.ready(image, pulled, early, part)?;
         if first {
-            enter::greet(ctx, &self.resolved, spec.network, false);
+            enter::greet(app, &self.resolved, spec.network, false);
         }
         // From here on a signal ends the runtime, and then this.
         runtime::hold_signals()?;
-        let start = || Ok((Sandbox::start(&ctx.runtimes(), ctx.clock, &spec)?, 0));
+        let start = || Ok((Sandbox::start(&app.runtimes(), app.clock, &spec)?, 0));
         let mut sandbox = report.report.step("start", start)?;
         drop((kept, places));
         if first {
             self.afterwards(pulled, &records);
         }
         if first {
-            runtimes::tell_ports(ctx, sandbox.lease());
-            runtimes::tell_limits(ctx, sandbox.lease());
+            runtimes::tell_ports(app, sandbox.lease());
+            runtimes::tell_limits(app, sandbox.lease());
         }
         report.report.limits = sandbox.lease().enforced;
         let begun = Instant::now();
         let (commands, reason) = self.commands(group, &mut sandbox, report)?;
         report.report.note("run", begun.elapsed(), 0);
         let outside = sandbox.written().cloned();
-        let receipt = report.report.step("reset", || Ok((sandbox.reset(ctx.clock, reason)?, 0)))?;
+        let receipt = report.report.step("reset", || Ok((sandbox.reset(app.clock, reason)?, 0)))?;
         let failed = commands.iter().find(|command| command.exit_code.is_some_and(|code| code != 0));
         let code = failed.or(commands.last()).and_then(|command| command.exit_code);
         self.account(&receipt, code, if first { &report.report } else { &later });
         if let Some(written) = outside.as_ref().filter(|written| !written.is_empty()) {
-            runtimes::tell_outside(ctx, written.files, written.removed, &written.paths, "the run");
+            runtimes::tell_outside(app, written.files, written.removed, &written.paths, "the run");
             self.standing.outside = Some(written.clone());
         }
         let leak = runtimes::check_baseline(&receipt);
         if leak.is_ok() {
-            runtimes::tell_reset(ctx, &receipt);
+            runtimes::tell_reset(app, &receipt);
         }
         report.report.receipt = Some(receipt.clone());
         report.leases.push(LeaseReport { commands, outside, receipt: Some(receipt) });
@@ -277,36 +277,36 @@ impl<'a> Runner<'a> {
         early: Vec<Arrived>,
         report: &mut Report,
     ) -> Result<(Spec, Vec<Record>, Option<FileLock>)> {
-        let (ctx, resolved, place) = (self.ctx, &self.resolved, &self.place.path);
-        let project = ctx.project(place)?;
-        runtimes::approve(ctx, resolved, &project, &self.options.runtime)?;
-        let mut wanted = Caches::new(ctx, resolved, pulled, place, &project)?;
+        let (app, resolved, place) = (self.app, &self.resolved, &self.place.path);
+        let project = app.project(place)?;
+        runtimes::approve(app, resolved, &project, &self.options.runtime)?;
+        let mut wanted = Caches::new(app, resolved, pulled, place, &project)?;
         wanted.have_come(early);
-        wanted.fetch(&Source::new(ctx, resolved.task.clone()), report)?;
+        wanted.fetch(&Source::new(app, resolved.task.clone()), report)?;
         wanted.seal(image, report)?;
         let hydrated = wanted.hydrate(false, report)?;
-        let mut spec = runtimes::spec(ctx, resolved, image, pulled, place, &project, &self.options.runtime)?;
+        let mut spec = runtimes::spec(app, resolved, image, pulled, place, &project, &self.options.runtime)?;
         (spec.rootfs.trees, spec.made) = (hydrated.mounts, hydrated.made);
         spec.rootfs.artifacts.clone_from(&self.artifacts);
-        spec.deadline = Some(runtimes::deadline_of_its_own(ctx, place, &self.options.runtime)?);
+        spec.deadline = Some(runtimes::deadline_of_its_own(app, place, &self.options.runtime)?);
         spec.list_written = true;
         Ok((spec, hydrated.records, hydrated.places))
     }
 
     /// What the commands need not wait for.
     fn afterwards(&self, pulled: &Pulled, records: &[Record]) {
-        let (ctx, resolved) = (self.ctx, &self.resolved);
+        let (app, resolved) = (self.app, &self.resolved);
         let given = caches::given(resolved, records);
         let unflushed = pulled.layers.unflushed(&pulled.records) || Trees::unflushed(records);
         if self.unflushed || unflushed || given.is_some() {
             runtime::in_background(|| {
-                caches::note_given(ctx, resolved, &self.place, given);
-                drop(flush(ctx, resolved, &self.place, Some(pulled)));
-                drop(evidence::flush(ctx));
-                caches::flush(ctx, pulled, records);
+                caches::note_given(app, resolved, &self.place, given);
+                drop(flush(app, resolved, &self.place, Some(pulled)));
+                drop(evidence::flush(app));
+                caches::flush(app, pulled, records);
             });
         }
-        upkeep::daily(ctx);
+        upkeep::daily(app);
     }
 
     /// A line in the ledger, and among what is handed over.
@@ -318,7 +318,7 @@ impl<'a> Runner<'a> {
             // No store knows it: what is the same from run to run is the project.
             (entry.store, entry.task) = (None, format!("{} ({})", identity.task_id, identity.repo.url));
         }
-        accounting::append(self.ctx, &entry);
+        accounting::append(self.app, &entry);
         self.standing.entries.push(entry);
     }
 
@@ -346,7 +346,7 @@ impl<'a> Runner<'a> {
                     next
                 })
             });
-            let ran = each_command(self.ctx, log, group, sandbox, self.options.groups.len() + group.len() > 2);
+            let ran = each_command(self.app, log, group, sandbox, self.options.groups.len() + group.len() > 2);
             stop.say();
             let next = publishing.and_then(|thread| thread.join().ok()).unwrap_or(next);
             (ran, next)
@@ -380,20 +380,20 @@ impl<'a> Runner<'a> {
         }
         self.standing.failed |= failed;
         self.ended |= matches!(outcome, Outcome::Cancelled(_) | Outcome::Lost);
-        runtimes::tell(self.ctx, &self.resolved.task.target.to_string(), outcome);
+        runtimes::tell(self.app, &self.resolved.task.target.to_string(), outcome);
         report.report.exit_code = self.standing.exit_code;
     }
 
     /// Collects, publishes, and takes the copy of a checkout away.
     fn finish(&self, report: &mut RunReport) -> Result<()> {
-        let ctx = self.ctx;
+        let app = self.app;
         if let Err(error) = self.log.finish() {
-            ctx.ui.warn(&format!("{error:#}"));
+            app.ui.warn(&format!("{error:#}"));
         }
-        ctx.ui.status("Log", &self.log.path.display().to_string());
+        app.ui.status("Log", &self.log.path.display().to_string());
         report.log = Some(self.log.path.clone());
         if let Some(output) = &self.options.output {
-            let output = ctx.cwd.join(output);
+            let output = app.cwd.join(output);
             self.copy_out(&output)?;
             report.output = Some(output);
         }
@@ -401,7 +401,7 @@ impl<'a> Runner<'a> {
             let published = publisher.publish(&self.log, &self.standing, true).with_context(|| {
                 format!("the run is over, its result could not be published; it is in {}", self.place.path.display())
             })?;
-            ctx.ui.status("Published", &format!("{} as {}", published.task, published.identity));
+            app.ui.status("Published", &format!("{} as {}", published.task, published.identity));
             report.published = Some(published);
         }
         self.tidy(report.published.as_ref());
@@ -410,28 +410,28 @@ impl<'a> Runner<'a> {
 
     /// Puts the evidence into a folder of the caller's.
     fn copy_out(&self, output: &std::path::Path) -> Result<()> {
-        let project = self.ctx.project(&self.place.path)?;
+        let project = self.app.project(&self.place.path)?;
         let handoff = Handoff::default();
         let mut files = self.log.evidence(&self.standing)?;
         let found = evidence::collect(&self.place.path, &project.artifacts.collect, &handoff)?;
         for left_out in &found.left_out {
-            self.ctx.ui.warn(&format!("not collected: {left_out}"));
+            self.app.ui.warn(&format!("not collected: {left_out}"));
         }
         files.extend(found.files);
-        let bytes = evidence::copy(&self.ctx.ui, &files, output)?;
+        let bytes = evidence::copy(&self.app.ui, &files, output)?;
         let what = format!("{} files, {}, at {}", files.len(), crate::ui::human_bytes(bytes), output.display());
-        self.ctx.ui.status("Collected", &what);
+        self.app.ui.status("Collected", &what);
         Ok(())
     }
 
     fn tidy(&self, published: Option<&Published>) {
         let Some(taken) = &self.taken else { return };
-        match checkout::tidy(self.ctx, taken, &self.place.path, published.map(|published| published.snapshot.as_str()))
+        match checkout::tidy(self.app, taken, &self.place.path, published.map(|published| published.snapshot.as_str()))
         {
             Ok(true) => {}
-            Ok(false) => self.ctx.ui.status("Kept", &format!("what the run changed: {}", self.place.path.display())),
+            Ok(false) => self.app.ui.status("Kept", &format!("what the run changed: {}", self.place.path.display())),
             Err(error) => {
-                self.ctx.ui.warn(&format!("the run's workspace {} stays: {error:#}", self.place.path.display()));
+                self.app.ui.warn(&format!("the run's workspace {} stays: {error:#}", self.place.path.display()));
             }
         }
     }
@@ -439,7 +439,7 @@ impl<'a> Runner<'a> {
 
 /// Runs commands until one fails; the rest is named as not run.
 fn each_command(
-    ctx: &Context,
+    app: &App,
     log: &Log,
     group: &[Command],
     sandbox: &mut Sandbox,
@@ -449,11 +449,11 @@ fn each_command(
     let mut last = Outcome::Exited(0);
     for (command, report) in group.iter().zip(&mut reports) {
         if announce {
-            ctx.ui.status("Running", &command.shown);
+            app.ui.status("Running", &command.shown);
             log.transcript.note(&format!("$ {}", command.shown));
         }
         let begun = Instant::now();
-        last = sandbox.run_unattended(&runtimes::session(ctx, &command.words), &log.transcript)?;
+        last = sandbox.run_unattended(&runtimes::session(app, &command.words), &log.transcript)?;
         report.exit_code = Some(last.exit_code());
         report.ms = Some(begun.elapsed().as_secs_f64() * 1000.0);
         if last != Outcome::Exited(0) {

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 
 use crate::disk::scratch::Scratch;
 use crate::handoff::accounting::Entry;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::evidence::{Evidence, EvidencePlace as Place};
 use crate::handoff::publish::{Ground, PublishOptions, Published, publish_from, rehearse};
 use crate::handoff::task::PublishedHere;
@@ -57,7 +57,7 @@ pub(crate) struct Standing {
 
 /// Publishes one run, as often as it takes.
 pub(crate) struct Publisher<'a> {
-    ctx: &'a Context,
+    app: &'a App,
     publishing: &'a Publishing,
     image: Option<String>,
     workdir: Option<Workdir>,
@@ -77,9 +77,9 @@ pub(crate) struct Words<'a> {
 }
 
 impl<'a> Publisher<'a> {
-    pub(crate) fn new(ctx: &'a Context, words: Words<'a>, ground: Ground, own: bool) -> Self {
+    pub(crate) fn new(app: &'a App, words: Words<'a>, ground: Ground, own: bool) -> Self {
         let Words { publishing, image, workdir, agent } = words;
-        Publisher { ctx, publishing, image, workdir, agent, ground: Mutex::new(ground), own }
+        Publisher { app, publishing, image, workdir, agent, ground: Mutex::new(ground), own }
     }
 
     /// Finds out before the run what would stop the publish after it: `root`
@@ -94,7 +94,7 @@ impl<'a> Publisher<'a> {
             command: Some(command.to_owned()),
             ..Handoff::default()
         };
-        rehearse(self.ctx, &self.options(handoff, &ground), &ground)
+        rehearse(self.app, &self.options(handoff, &ground), &ground)
     }
 
     fn ground(&self) -> Ground {
@@ -127,9 +127,9 @@ impl<'a> Publisher<'a> {
         let ground = self.ground();
         let handoff = self.handoff(standing, over);
         let evidence = log.evidence(standing)?;
-        let (place, published) = publish_from(self.ctx, &self.options(handoff, &ground), &ground, evidence)?;
+        let (place, published) = publish_from(self.app, &self.options(handoff, &ground), &ground, evidence)?;
         if self.own {
-            ground.note(self.ctx, &place);
+            ground.note(self.app, &place);
         }
         let mut ground = self.ground.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pin) = ground.origin.as_mut().filter(|pin| pin.store == place.store.to_string()) {
@@ -165,8 +165,8 @@ impl<'a> Publisher<'a> {
         let Some(every) = self.publishing.every else { return };
         while !stop.wait_until(*next) {
             match self.publish(log, standing, false) {
-                Ok(published) => self.ctx.ui.status("Published", &format!("{} so far", published.task)),
-                Err(error) => self.ctx.ui.warn(&format!("could not publish what there is so far: {error:#}")),
+                Ok(published) => self.app.ui.status("Published", &format!("{} so far", published.task)),
+                Err(error) => self.app.ui.warn(&format!("could not publish what there is so far: {error:#}")),
             }
             *next = Instant::now() + every;
         }
@@ -209,9 +209,9 @@ impl Log {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn begin(ctx: &Context, slug: &str) -> Result<Self> {
-        let path = ctx.log_file(&format!("run-{slug}"));
-        Ok(Log { transcript: Transcript::create(&path)?, folder: Scratch::create(ctx.paths.state())?, path })
+    pub(crate) fn begin(app: &App, slug: &str) -> Result<Self> {
+        let path = app.log_file(&format!("run-{slug}"));
+        Ok(Log { transcript: Transcript::create(&path)?, folder: Scratch::create(app.paths.state())?, path })
     }
 
     /// Puts a log that was cut in order.

@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use crate::archive::Owned;
 use crate::cache;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::image::{Ownership, User};
 use crate::runtime::Mapping;
 
@@ -58,11 +58,11 @@ impl cache::Holder for Mapped {
 
 /// Whose files the sealed trees of a runtime are in which commands run as
 /// `user`.
-pub(crate) fn holder(ctx: &Context, user: &User) -> Mapped {
-    Mapped(mapping(ctx, user))
+pub(crate) fn holder(app: &App, user: &User) -> Mapped {
+    Mapped(mapping(app, user))
 }
 
 /// The id mapping of a runtime in which commands run as `user`.
-pub(crate) fn mapping(ctx: &Context, user: &User) -> Mapping {
-    Mapping::new(user.uid, user.gid, ctx.env.path.as_deref())
+pub(crate) fn mapping(app: &App, user: &User) -> Mapping {
+    Mapping::new(user.uid, user.gid, app.env.path.as_deref())
 }

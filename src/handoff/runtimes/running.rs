@@ -9,7 +9,7 @@ use super::start;
 use super::tell::tell;
 use crate::disk::{self};
 use crate::error::{Fault, not_found, usage};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::report::Report;
 use crate::handoff::task::Resolved;
 use crate::identity::TaskRef;
@@ -46,17 +46,17 @@ impl Running<'_> {
 ///
 /// # Errors
 /// [`crate::error::Kind::Usage`] when the start of a lease's ID is that of several.
-pub(crate) fn find(ctx: &Context, running: Running<'_>) -> Result<Vec<Lease>> {
+pub(crate) fn find(app: &App, running: Running<'_>) -> Result<Vec<Lease>> {
     let reference = running.task;
-    let named = reference.store.clone().or_else(|| ctx.options.store.clone());
-    let store = named.map(|store| store.absolute(&ctx.cwd).to_string());
+    let named = reference.store.clone().or_else(|| app.options.store.clone());
+    let store = named.map(|store| store.absolute(&app.cwd).to_string());
     let target = reference.target.to_string();
     let matches = |lease: &Lease| {
         (lease.task == target || lease.identity == target)
             && store.as_ref().is_none_or(|store| *store == lease.store)
             && running.means(&lease.id)
     };
-    let found: Vec<Lease> = ctx.runtimes().live()?.into_iter().filter(matches).collect();
+    let found: Vec<Lease> = app.runtimes().live()?.into_iter().filter(matches).collect();
     match (running.lease, found.as_slice()) {
         (Some(id), [_, other, ..]) => Err(usage(format!("the leases of several runtimes begin with {id}"))
             .hint(format!("give more of it, such as {}", other.id))
@@ -69,9 +69,9 @@ pub(crate) fn find(ctx: &Context, running: Running<'_>) -> Result<Vec<Lease>> {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is no such runtime.
-pub fn exec(ctx: &Context, running: Running<'_>, command: &[String], report: &mut Report) -> Result<u8> {
-    let lease = only(ctx, running)?;
-    Ok(join(ctx, &lease, command, report)?.ok_or_else(|| runtime::ended(&lease))?)
+pub fn exec(app: &App, running: Running<'_>, command: &[String], report: &mut Report) -> Result<u8> {
+    let lease = only(app, running)?;
+    Ok(join(app, &lease, command, report)?.ok_or_else(|| runtime::ended(&lease))?)
 }
 
 /// Runs a command in this runtime; its exit code. `None` when the runtime has
@@ -79,18 +79,18 @@ pub fn exec(ctx: &Context, running: Running<'_>, command: &[String], report: &mu
 ///
 /// # Errors
 /// As [`runtime::join`].
-pub(crate) fn join(ctx: &Context, lease: &Lease, command: &[String], report: &mut Report) -> Result<Option<u8>> {
+pub(crate) fn join(app: &App, lease: &Lease, command: &[String], report: &mut Report) -> Result<Option<u8>> {
     report.schema = 1;
     report.task = reference(lease);
     report.identity = lease.identity.clone();
     report.workspace = lease.workspace.display().to_string();
     let start = Instant::now();
-    let joined = runtime::join(&ctx.runtimes(), lease, &start::session(ctx, command));
+    let joined = runtime::join(&app.runtimes(), lease, &start::session(app, command));
     if !matches!(joined, Ok(None)) {
         report.note("run", start.elapsed(), 0);
     }
     let Some(outcome) = joined? else { return Ok(None) };
-    tell(ctx, &lease.task, &outcome);
+    tell(app, &lease.task, &outcome);
     report.exit_code = Some(outcome.exit_code());
     Ok(report.exit_code)
 }
@@ -106,7 +106,7 @@ fn reference(lease: &Lease) -> String {
 ///
 /// # Errors
 /// When the state cannot be read.
-pub(crate) fn running(ctx: &Context, resolved: &Resolved, place: &Path) -> Result<Option<Lease>> {
+pub(crate) fn running(app: &App, resolved: &Resolved, place: &Path) -> Result<Option<Lease>> {
     let place = disk::canonical(place);
     let (store, task) = (resolved.task.store.to_string(), resolved.task.target.to_string());
     let identity = resolved.digest.to_string();
@@ -114,14 +114,14 @@ pub(crate) fn running(ctx: &Context, resolved: &Resolved, place: &Path) -> Resul
         let its = lease.store == store && lease.task == task && lease.identity == identity;
         its && lease.workspace == place && lease.setup.is_none()
     };
-    let live = ctx.runtimes().live()?.into_iter().filter(same);
+    let live = app.runtimes().live()?.into_iter().filter(same);
     Ok(live.max_by_key(|lease| (lease.started_at, lease.init.start)))
 }
 
 /// The one runtime that is meant; the newest of a task's. Those in which a setup
 /// runs are nobody's to use.
-fn only(ctx: &Context, running: Running<'_>) -> Result<Lease> {
-    let mut leases = find(ctx, running)?;
+fn only(app: &App, running: Running<'_>) -> Result<Lease> {
+    let mut leases = find(app, running)?;
     leases.retain(|lease| lease.setup.is_none());
     leases.sort_by_key(|lease| (lease.started_at, lease.init.start));
     let Some(lease) = leases.pop() else {
@@ -139,29 +139,29 @@ fn only(ctx: &Context, running: Running<'_>) -> Result<Lease> {
 ///
 /// # Errors
 /// When it has no deadline, or has just ended.
-pub fn extend(ctx: &Context, running: Running<'_>, more: Duration) -> Result<Lease> {
-    let lease = only(ctx, running)?;
+pub fn extend(app: &App, running: Running<'_>, more: Duration) -> Result<Lease> {
+    let lease = only(app, running)?;
     if lease.deadline.is_none() {
         return Err(usage(format!("the runtime of {} has no deadline", lease.task))
             .hint("it lasts until it is left or reset")
             .into());
     }
-    runtime::extend(&ctx.runtimes(), lease, more)
+    runtime::extend(&app.runtimes(), lease, more)
 }
 
 /// Publishes more ports of a runtime.
 ///
 /// # Errors
 /// When a port of the host that must be had is taken.
-pub fn add_ports(ctx: &Context, running: Running<'_>, ports: &[PortRequest]) -> Result<Lease> {
-    let lease = only(ctx, running)?;
-    runtime::add_ports(&ctx.runtimes(), lease, ports)
+pub fn add_ports(app: &App, running: Running<'_>, ports: &[PortRequest]) -> Result<Lease> {
+    let lease = only(app, running)?;
+    runtime::add_ports(&app.runtimes(), lease, ports)
 }
 
 /// The runtime of a task.
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is none.
-pub fn ports(ctx: &Context, running: Running<'_>) -> Result<Lease> {
-    only(ctx, running)
+pub fn ports(app: &App, running: Running<'_>) -> Result<Lease> {
+    only(app, running)
 }

@@ -9,7 +9,7 @@ use super::owners;
 use crate::config::{self, NetworkName, Project, Service};
 use crate::disk::canonical;
 use crate::error::{Fault, usage};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::Resolved;
 use crate::handoff::trust::{Asks, Origin, Settled};
 use crate::handoff::{task, trust};
@@ -81,8 +81,8 @@ impl RuntimeOptions {
 ///
 /// # Errors
 /// When the project's file is wrong.
-pub(crate) fn deadline_of_its_own(ctx: &Context, workspace: &Path, options: &RuntimeOptions) -> Result<u64> {
-    let timeout = match (options.timeout, ctx.project(workspace)?.runtime.timeout) {
+pub(crate) fn deadline_of_its_own(app: &App, workspace: &Path, options: &RuntimeOptions) -> Result<u64> {
+    let timeout = match (options.timeout, app.project(workspace)?.runtime.timeout) {
         (Some(timeout), _) => timeout,
         (None, Some(text)) => parse_duration(&text)?,
         (None, None) => parse_duration(DEFAULT_TIMEOUT)?,
@@ -94,9 +94,9 @@ pub(crate) fn deadline_of_its_own(ctx: &Context, workspace: &Path, options: &Run
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they do not.
-pub(crate) fn approve(ctx: &Context, resolved: &Resolved, project: &Project, options: &RuntimeOptions) -> Result<()> {
+pub(crate) fn approve(app: &App, resolved: &Resolved, project: &Project, options: &RuntimeOptions) -> Result<()> {
     let asks = asks(&resolved.identity.repo.url, &resolved.origin(), project, options);
-    trust::require(ctx, Some(&resolved.task.reference()), &asks)
+    trust::require(app, Some(&resolved.task.reference()), &asks)
 }
 
 /// The specification of a task's runtime, once the developer has agreed to
@@ -106,7 +106,7 @@ pub(crate) fn approve(ctx: &Context, resolved: &Resolved, project: &Project, opt
 /// When the workdir would hide something that the runtime needs, or something
 /// is not approved.
 pub(crate) fn spec(
-    ctx: &Context,
+    app: &App,
     resolved: &Resolved,
     image: &Image,
     pulled: &Pulled,
@@ -118,13 +118,13 @@ pub(crate) fn spec(
     workspace::protect(folder)?;
     let identity = &resolved.identity;
     let workdir = identity.workdir.as_str();
-    let mirror_objects = task::mirror(ctx, resolved).objects();
+    let mirror_objects = task::mirror(app, resolved).objects();
     if hides(workdir, &mirror_objects) {
         return Err(usage(format!("the task's workdir {workdir} would hide {}", mirror_objects.display()))
             .hint("publish the task with another --workdir, or set XDG_DATA_HOME to another place")
             .into());
     }
-    let secrets = if options.no_secrets { Vec::new() } else { trust::resolve_secrets(ctx, &project.runtime.secrets)? };
+    let secrets = if options.no_secrets { Vec::new() } else { trust::resolve_secrets(app, &project.runtime.secrets)? };
     let network = options.network.unwrap_or(match project.runtime.network {
         Some(NetworkName::Host) => Network::Host,
         Some(NetworkName::Private) => Network::Private,
@@ -159,7 +159,7 @@ pub(crate) fn spec(
             workspace_stays: false,
             artifacts: None,
         },
-        mapping: owners::mapping(ctx, &pulled.user),
+        mapping: owners::mapping(app, &pulled.user),
         network,
         account: Account { uid: pulled.user.uid, gid: pulled.user.gid, home, shell: pulled.user.shell.clone() },
         env,
@@ -171,7 +171,7 @@ pub(crate) fn spec(
         limits: limits(project)?,
         services: if options.no_services { Vec::new() } else { services(project)? },
         made: Vec::new(),
-        path: ctx.env.path.clone(),
+        path: app.env.path.clone(),
         list_written: false,
         setup: None,
     })
@@ -239,11 +239,11 @@ fn hostname(task: &str) -> String {
 }
 
 /// A command with what a session takes along from the caller's terminal.
-pub(crate) fn session(ctx: &Context, command: &[String]) -> Session {
-    let own = [("TERM", ctx.env.term.clone()), ("COLORTERM", ctx.env.colorterm.clone())];
+pub(crate) fn session(app: &App, command: &[String]) -> Session {
+    let own = [("TERM", app.env.term.clone()), ("COLORTERM", app.env.colorterm.clone())];
     let mut env: Vec<(String, String)> =
         own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-    env.extend(ctx.env.locale.clone());
+    env.extend(app.env.locale.clone());
     Session { command: command.to_vec(), env, output: None, last: false }
 }
 

@@ -1,7 +1,7 @@
 //! What `enter` and its kin say beside the command's own words.
 
 use crate::error::{Fault, Kind, failure};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::quantity::human_duration;
 use crate::runtime::{self, Lease, Means, Outcome, Receipt};
 use crate::ui::counted;
@@ -14,7 +14,7 @@ const SHOWN: usize = 5;
 const MAX_PATH: usize = 120;
 
 /// How a detached command ended, for its log.
-pub(crate) fn tell_end(ctx: &Context, receipt: &Receipt, outcome: Option<&Outcome>) {
+pub(crate) fn tell_end(app: &App, receipt: &Receipt, outcome: Option<&Outcome>) {
     let how = match outcome {
         None => return,
         Some(Outcome::NotStarted { program, errno }) => {
@@ -24,11 +24,11 @@ pub(crate) fn tell_end(ctx: &Context, receipt: &Receipt, outcome: Option<&Outcom
         Some(Outcome::Lost) => format!("its runtime was ended ({})", receipt.reason),
         Some(outcome) => format!("exit code {}", outcome.exit_code()),
     };
-    ctx.ui.status("Ended", &format!("{}: {how}", receipt.task));
+    app.ui.status("Ended", &format!("{}: {how}", receipt.task));
 }
 
 /// What was changed outside the workspace, and is gone.
-pub(crate) fn tell_outside(ctx: &Context, files: u64, removed: u64, paths: &[String], who: &str) {
+pub(crate) fn tell_outside(app: &App, files: u64, removed: u64, paths: &[String], who: &str) {
     let short = |path: &String| path.chars().take(MAX_PATH).collect::<String>();
     let named = paths.iter().take(SHOWN).map(short).collect::<Vec<_>>().join(", ");
     let more = if (files + removed) > SHOWN as u64 { ", ..." } else { "" };
@@ -37,21 +37,21 @@ pub(crate) fn tell_outside(ctx: &Context, files: u64, removed: u64, paths: &[Str
         (files, 0) => format!("{files} written"),
         (files, removed) => format!("{files} written, {removed} removed"),
     };
-    ctx.ui.status(
+    app.ui.status(
         "Outside",
         &format!("files that {who} changed outside the workspace are not kept: {what}: {named}{more}"),
     );
 }
 
 /// Which port of the host leads to which one inside.
-pub(crate) fn tell_ports(ctx: &Context, lease: &Lease) {
+pub(crate) fn tell_ports(app: &App, lease: &Lease) {
     for port in &lease.ports {
-        ctx.ui.status("Port", &format!("{} inside is localhost:{} here", port.inside, port.host));
+        app.ui.status("Port", &format!("{} inside is localhost:{} here", port.inside, port.host));
     }
 }
 
 /// Which limits nobody keeps here, or only roughly.
-pub(crate) fn tell_limits(ctx: &Context, lease: &Lease) {
+pub(crate) fn tell_limits(app: &App, lease: &Lease) {
     let of = |name: &str, means: Option<Means>| match means {
         Some(Means::Watched) => Some(format!("{name} is watched, not limited by the kernel")),
         Some(Means::None) => Some(format!("{name} is not limited")),
@@ -61,7 +61,7 @@ pub(crate) fn tell_limits(ctx: &Context, lease: &Lease) {
     let parts = [of("memory", enforced.memory), of("the number of processes", enforced.processes)];
     let parts: Vec<String> = parts.into_iter().chain([of("processor time", enforced.cpus)]).flatten().collect();
     if !parts.is_empty() {
-        ctx.ui.warn(&format!("{}: this machine delegates no cgroup to this user", parts.join(", ")));
+        app.ui.warn(&format!("{}: this machine delegates no cgroup to this user", parts.join(", ")));
     }
 }
 
@@ -71,7 +71,7 @@ pub fn deadline(lease: &Lease) -> Option<String> {
 }
 
 /// What the exit code alone does not say.
-pub(crate) fn tell(ctx: &Context, task: &str, outcome: &Outcome) {
+pub(crate) fn tell(app: &App, task: &str, outcome: &Outcome) {
     match outcome {
         Outcome::Exited(_) => {}
         Outcome::NotStarted { program, errno } => {
@@ -83,13 +83,13 @@ pub(crate) fn tell(ctx: &Context, task: &str, outcome: &Outcome) {
                 _ => "look whether it is a program, and executable: ls -l inside",
             };
             let fault = failure(format!("cannot run {program} inside")).hint(hint);
-            ctx.ui.error(&anyhow::Error::new(reason).context(fault), outcome.exit_code());
+            app.ui.error(&anyhow::Error::new(reason).context(fault), outcome.exit_code());
         }
         Outcome::Cancelled(signal) => {
-            ctx.ui.warn(&format!("the run of {task} was cancelled by {}", signal_name(*signal)));
+            app.ui.warn(&format!("the run of {task} was cancelled by {}", signal_name(*signal)));
         }
-        Outcome::TimedOut => ctx.ui.warn(&format!("the runtime of {task} has reached its deadline")),
-        Outcome::Lost => ctx.ui.warn(&format!("the runtime of {task} was reset meanwhile")),
+        Outcome::TimedOut => app.ui.warn(&format!("the runtime of {task} has reached its deadline")),
+        Outcome::Lost => app.ui.warn(&format!("the runtime of {task} was reset meanwhile")),
     }
 }
 
@@ -124,20 +124,20 @@ pub(crate) fn check_baseline(receipt: &Receipt) -> Result<(), Fault> {
 }
 
 /// What a reset had to end, and what it found.
-pub(crate) fn tell_reset(ctx: &Context, receipt: &Receipt) {
+pub(crate) fn tell_reset(app: &App, receipt: &Receipt) {
     for path in receipt.exposed.iter().flatten() {
-        ctx.ui.warn(&format!("{} in the workspace holds the value of a secret, and stays", path.display()));
+        app.ui.warn(&format!("{} in the workspace holds the value of a secret, and stays", path.display()));
     }
     if receipt.unsearched > 0 {
-        ctx.ui.warn(&format!(
+        app.ui.warn(&format!(
             "{} files or folders of the workspace could not be searched for the values of secrets",
             receipt.unsearched
         ));
     }
     let killed = receipt.processes.removed.unwrap_or_default();
     if killed > 0 {
-        ctx.ui.status("Reset", &format!("{} running, and ended", counted(killed, "process was", "processes were")));
+        app.ui.status("Reset", &format!("{} running, and ended", counted(killed, "process was", "processes were")));
     } else {
-        ctx.ui.detail("reset to baseline: nothing of the runtime is left");
+        app.ui.detail("reset to baseline: nothing of the runtime is left");
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::runtime::{self, Lease, Look, Runtimes};
 use crate::ui::Ui;
 use crate::workspace::{self, Planted, Since};
@@ -17,7 +17,7 @@ const MAX_PLANTED: usize = 50;
 /// How many characters of a path are shown.
 const MAX_PATH: usize = 480;
 
-impl Context {
+impl App {
     /// The runtimes of this user.
     pub fn runtimes(&self) -> Runtimes {
         let ui = self.ui;

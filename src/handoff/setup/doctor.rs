@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::disk;
 use crate::error::hint_of;
 use crate::git::Git;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::runtime;
 use crate::store::Access;
 use crate::ui::human_bytes;
@@ -41,8 +41,8 @@ pub struct Check {
 }
 
 /// Looks at everything; changes nothing that stays.
-pub fn doctor(ctx: &Context) -> Vec<Check> {
-    let path = ctx.env.path.as_deref();
+pub fn doctor(app: &App) -> Vec<Check> {
+    let path = app.env.path.as_deref();
     let mut all = vec![kernel()];
     let mut check = |name, bad, outcome: anyhow::Result<String>| {
         let (health, found, hint) = match outcome {
@@ -59,7 +59,7 @@ pub fn doctor(ctx: &Context) -> Vec<Check> {
             .into()),
     };
     check("subordinate ids", Health::Weak, ids);
-    check("git", Health::Bad, Git::find(&ctx.env).map(|_| "is on the PATH".into()).map_err(Into::into));
+    check("git", Health::Bad, Git::find(&app.env).map(|_| "is on the PATH".into()).map_err(Into::into));
     check(
         "private network",
         Health::Weak,
@@ -70,12 +70,12 @@ pub fn doctor(ctx: &Context) -> Vec<Check> {
         false => Err(crate::error::failure("no cgroup is delegated: memory is watched, not limited").into()),
     };
     check("cgroup", Health::Weak, cgroup);
-    check("folders", Health::Bad, folders(ctx));
-    check("cache disk", Health::Weak, space(ctx));
-    match ctx.configured_store() {
+    check("folders", Health::Bad, folders(app));
+    check("cache disk", Health::Weak, space(app));
+    match app.configured_store() {
         Ok(None) => check("store", Health::Weak, Ok("none is configured; name one with each command".into())),
         Ok(Some(store)) => {
-            let asked = ctx.open(&store, Access::Read).and_then(|opened| opened.resolve("doctor"));
+            let asked = app.open(&store, Access::Read).and_then(|opened| opened.resolve("doctor"));
             check("store", Health::Weak, asked.map(|_| format!("{store} answers")));
         }
         Err(error) => check("store", Health::Bad, Err(error)),
@@ -93,12 +93,12 @@ fn kernel() -> Check {
 }
 
 /// Each root can be written, and its file system has locks and attributes.
-fn folders(ctx: &Context) -> anyhow::Result<String> {
-    ctx.open_roots()?;
-    for root in [ctx.paths.data(), ctx.paths.cache(), ctx.paths.state()] {
+fn folders(app: &App) -> anyhow::Result<String> {
+    app.open_roots()?;
+    for root in [app.paths.data(), app.paths.cache(), app.paths.state()] {
         let scratch = disk::scratch::Scratch::create(root)?;
         let folder = std::fs::File::open(scratch.path())?;
-        if root == ctx.paths.cache() {
+        if root == app.paths.cache() {
             let set = rustix::fs::fsetxattr(folder.as_fd(), "user.envctl", b"x", rustix::fs::XattrFlags::empty());
             set.map_err(|error| {
                 crate::error::failure(format!("{} has no extended attributes ({error})", root.display()))
@@ -109,9 +109,9 @@ fn folders(ctx: &Context) -> anyhow::Result<String> {
     Ok("can be written, locked, and have attributes".into())
 }
 
-fn space(ctx: &Context) -> anyhow::Result<String> {
-    let (free, inodes) = disk::free_space(ctx.paths.cache())?;
-    let (_, least) = ctx.user.cache_sizes();
+fn space(app: &App) -> anyhow::Result<String> {
+    let (free, inodes) = disk::free_space(app.paths.cache())?;
+    let (_, least) = app.user.cache_sizes();
     let found = format!("{} free, {inodes} inodes", human_bytes(free));
     if free < least || inodes < 100_000 {
         return Err(crate::error::failure(found)

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::cache;
 use crate::config::{PROJECT_FILES, Project};
 use crate::error::usage;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::identity::StoreRef;
 
 /// What `init` was asked for.
@@ -35,16 +35,16 @@ pub struct Initialised {
 ///
 /// # Errors
 /// [`crate::error::Kind::Usage`] when there is one, or this is no checkout.
-pub fn init(ctx: &Context, options: &InitOptions) -> Result<Initialised> {
-    let root = ctx.checkout().ok_or_else(|| usage("this is no git checkout").hint("git init, or change the folder"))?;
+pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
+    let root = app.checkout().ok_or_else(|| usage("this is no git checkout").hint("git init, or change the folder"))?;
     if let Some(known) = PROJECT_FILES.iter().find(|name| root.join(name).exists()) {
         return Err(usage(format!("{} is there already", root.join(known).display())).into());
     }
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let mut text = String::new();
-    match &ctx.options.store {
+    match &app.options.store {
         Some(store) => {
-            let store: StoreRef = store.clone().absolute(&ctx.cwd);
+            let store: StoreRef = store.clone().absolute(&app.cwd);
             text.push_str(&format!("store = {}\n\n", quoted(&store.to_string())));
         }
         None => text.push_str("# store = \"registry.example/acme/tasks\"   # or oci:PATH\n\n"),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::resolve::Resolved;
 use super::source::Source;
 use crate::clock::age;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::identity::{Claim, Claims};
 use crate::store::{Access, add_claim, read_claims};
 
@@ -24,39 +24,39 @@ fn own_name() -> (String, String) {
 /// # Errors
 /// When the store cannot be read.
 pub(crate) fn others(source: &Source<'_>, resolved: &Resolved) -> Result<Vec<Claim>> {
-    if !source.ctx.user.claims {
+    if !source.app.user.claims {
         return Ok(Vec::new());
     }
     let (who, host) = own_name();
     let claims: Claims = read_claims(source.store()?, &resolved.identity.task_id)?;
-    Ok(claims.of_others(&who, &host, source.ctx.clock.now()).cloned().collect())
+    Ok(claims.of_others(&who, &host, source.app.clock.now()).cloned().collect())
 }
 
 /// Says who entered a task before this one does.
 pub(crate) fn tell(source: &Source<'_>, resolved: &Resolved) {
-    let ctx = source.ctx;
+    let app = source.app;
     match others(source, resolved) {
-        Ok(claims) => claims.iter().for_each(|claim| ctx.ui.status("Entered", &line(ctx, claim, resolved))),
-        Err(error) => ctx.ui.detail(&format!("who else entered is not known: {error:#}")),
+        Ok(claims) => claims.iter().for_each(|claim| app.ui.status("Entered", &line(app, claim, resolved))),
+        Err(error) => app.ui.detail(&format!("who else entered is not known: {error:#}")),
     }
 }
 
 /// One claim, for people.
-pub(crate) fn line(ctx: &Context, claim: &Claim, resolved: &Resolved) -> String {
+pub(crate) fn line(app: &App, claim: &Claim, resolved: &Resolved) -> String {
     let state = if claim.identity == resolved.digest { "" } else { ", another state of it" };
-    format!("by {} on {}, {}{state}", claim.who, claim.host, age(claim.at, ctx.clock.now()))
+    format!("by {} on {}, {}{state}", claim.who, claim.host, age(claim.at, app.clock.now()))
 }
 
 /// Leaves word that this one entered, where the store takes it.
 ///
 /// # Errors
 /// When it does not.
-pub(crate) fn leave(ctx: &Context, resolved: &Resolved) -> Result<()> {
-    if !ctx.user.claims || ctx.options.offline {
+pub(crate) fn leave(app: &App, resolved: &Resolved) -> Result<()> {
+    if !app.user.claims || app.options.offline {
         return Ok(());
     }
     let (who, host) = own_name();
-    let store = ctx.open(&resolved.task.store, Access::Read)?;
-    let claim = Claim::new(&who, &host, ctx.clock.now(), resolved.digest);
+    let store = app.open(&resolved.task.store, Access::Read)?;
+    let claim = Claim::new(&who, &host, app.clock.now(), resolved.digest);
     add_claim(&*store, &resolved.identity.task_id, &claim)
 }

@@ -17,7 +17,7 @@ use super::located::Located;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::integrity;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::identity::{Identity, Lifetime, MAX_IDENTITY, StoreRef};
 use crate::paths::Paths;
 use crate::snapshot::{Document, Parity};
@@ -199,7 +199,7 @@ fn read_of(file: &Path, store: &str, slug: &str, into: Option<&Path>) -> Result<
     Ok(Some(pin))
 }
 
-impl Context {
+impl App {
     /// The pins of this machine.
     pub(crate) fn pins(&self) -> Pins {
         Pins::new(self.paths.clone())

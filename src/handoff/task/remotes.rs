@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::resolve::Resolved;
 use crate::config::Reachable;
 use crate::git::{Judge, Manner, Way};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::trust::{approvals, require_host};
 use crate::identity::{Identity, RepoUrl, Site, StoreRef};
 use crate::workspace::{Place, Remote};
@@ -14,7 +14,7 @@ use crate::workspace::{Place, Remote};
 /// Judges each way to the repository of one task, at the moment at which git
 /// would go there.
 pub(crate) struct Door<'a> {
-    ctx: &'a Context,
+    app: &'a App,
     reachable: Reachable,
     /// A checkout of this machine: where its remote is, the developer said.
     local: bool,
@@ -29,13 +29,13 @@ impl<'a> Door<'a> {
     ///
     /// # Errors
     /// When a rule of the user's makes something of it that is no address.
-    pub(crate) fn of(ctx: &'a Context, resolved: &Resolved) -> Result<Self> {
+    pub(crate) fn of(app: &'a App, resolved: &Resolved) -> Result<Self> {
         Ok(Door {
-            ctx,
-            reachable: ctx.user.rewrite(&resolved.identity.repo.url)?,
+            app,
+            reachable: app.user.rewrite(&resolved.identity.repo.url)?,
             local: resolved.local.is_some(),
             stranger: matches!(resolved.task.store, StoreRef::Registry(_)),
-            interactive: ctx.options.interactive,
+            interactive: app.options.interactive,
         })
     }
 
@@ -43,9 +43,9 @@ impl<'a> Door<'a> {
     ///
     /// # Errors
     /// As [`Door::of`].
-    pub(crate) fn quiet(ctx: &'a Context, identity: &Identity) -> Result<Self> {
-        let reachable = ctx.user.rewrite(&identity.repo.url)?;
-        Ok(Door { ctx, reachable, local: false, stranger: false, interactive: false })
+    pub(crate) fn quiet(app: &'a App, identity: &Identity) -> Result<Self> {
+        let reachable = app.user.rewrite(&identity.repo.url)?;
+        Ok(Door { app, reachable, local: false, stranger: false, interactive: false })
     }
 
     /// Where the repository is reachable from here.
@@ -57,8 +57,8 @@ impl<'a> Door<'a> {
     pub(crate) fn remote(&self) -> Remote<'_> {
         Remote {
             place: Place::Address(&self.reachable.url, self),
-            offline: self.ctx.options.offline,
-            manner: Manner { interactive: self.interactive, patience: self.ctx.options.net_timeout, needed: true },
+            offline: self.app.options.offline,
+            manner: Manner { interactive: self.interactive, patience: self.app.options.net_timeout, needed: true },
         }
     }
 
@@ -68,7 +68,7 @@ impl<'a> Door<'a> {
     }
 
     fn is_approved(&self, url: &RepoUrl) -> Result<bool> {
-        let known = approvals(self.ctx)?.host;
+        let known = approvals(self.app)?.host;
         Ok(known.iter().any(|host| match url.site() {
             Some(site) => site.is_named(&host.name),
             None => host.name == url.to_string() || url.to_string() == format!("file://{}", host.name),
@@ -93,11 +93,11 @@ impl Judge for Door<'_> {
             return Ok(());
         }
         let name = way.real.site().map_or_else(|| way.real.to_string(), |site| site.to_string());
-        require_host(self.ctx, &name, self.interactive && way.needed)
+        require_host(self.app, &name, self.interactive && way.needed)
     }
 
     fn knows(&self, site: &Site) -> bool {
-        let known = || approvals(self.ctx).is_ok_and(|all| all.host.iter().any(|host| site.is_named(&host.name)));
+        let known = || approvals(self.app).is_ok_and(|all| all.host.iter().any(|host| site.is_named(&host.name)));
         self.is_own() || known()
     }
 }

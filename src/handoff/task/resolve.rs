@@ -11,7 +11,7 @@ use super::pins::Pin;
 use super::source::Source;
 use crate::digest::Digest;
 use crate::error::{integrity, not_found, usage};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::trust::{Checkout, Origin};
 use crate::identity::{Identity, Target, TaskRef};
 use crate::oci::Descriptor;
@@ -58,7 +58,7 @@ pub(crate) fn summary(resolved: &Resolved) -> String {
     }
 }
 
-impl Context {
+impl App {
     /// Which task a reference means.
     ///
     /// # Errors
@@ -128,8 +128,8 @@ pub(crate) fn read_at(store: &dyn Store, task: &Located, descriptor: &Descriptor
 /// # Errors
 /// [`crate::error::Kind::NotFound`] for a task or store that does not exist.
 pub(crate) fn resolve(source: &Source<'_>, into: Option<&Path>, refresh: bool) -> Result<Resolved> {
-    let (ctx, task) = (source.ctx, source.task.clone());
-    let pins = ctx.pins();
+    let (app, task) = (source.app, source.task.clone());
+    let pins = app.pins();
     let pin = pins.read(&task, into)?;
     if let Some(pin) = &pin
         && !refresh
@@ -139,8 +139,8 @@ pub(crate) fn resolve(source: &Source<'_>, into: Option<&Path>, refresh: bool) -
         return Ok(Resolved { task, digest, identity, pin: Some(pin.clone()), pinned_at, local: None });
     }
     let (_, artifact, identity) = from_store(source.store()?, &task)?;
-    ctx.open_roots()?;
+    app.open_roots()?;
     let digest = pins.keep(&artifact.identity)?;
     crate::crash::point("cold.resolved");
-    Ok(Resolved { task, digest, identity, pin, pinned_at: ctx.clock.now(), local: None })
+    Ok(Resolved { task, digest, identity, pin, pinned_at: app.clock.now(), local: None })
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::located::Located;
 use crate::error::{Kind, failure, hint_of, kind_of, unreachable};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::store::{Access, Store};
 use crate::ui::{Bar, Progress};
 
@@ -17,7 +17,7 @@ use crate::ui::{Bar, Progress};
 /// needed from it, and only once. Threads of a registry's connections end when
 /// this is dropped.
 pub(crate) struct Source<'a> {
-    pub(crate) ctx: &'a Context,
+    pub(crate) app: &'a App,
     pub(crate) task: Located,
     store: OnceLock<Box<dyn Store>>,
     progress: Progress,
@@ -26,19 +26,19 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(crate) fn new(ctx: &'a Context, task: Located) -> Self {
-        Self::throttled(ctx, task, None)
+    pub(crate) fn new(app: &'a App, task: Located) -> Self {
+        Self::throttled(app, task, None)
     }
 
     /// One from which parts come no faster than this.
-    pub(crate) fn throttled(ctx: &'a Context, task: Located, throttle: Option<Throttle>) -> Self {
-        let (progress, throttle) = (ctx.ui.progress(), throttle.map(Arc::new));
-        Source { ctx, task, store: OnceLock::new(), progress, throttle, stopped: AtomicBool::new(false) }
+    pub(crate) fn throttled(app: &'a App, task: Located, throttle: Option<Throttle>) -> Self {
+        let (progress, throttle) = (app.ui.progress(), throttle.map(Arc::new));
+        Source { app, task, store: OnceLock::new(), progress, throttle, stopped: AtomicBool::new(false) }
     }
 
     pub(crate) fn store(&self) -> Result<&dyn Store> {
         if self.store.get().is_none() {
-            let opened = open_store(self.ctx, &self.task, Access::Read)?;
+            let opened = open_store(self.app, &self.task, Access::Read)?;
             // Another thread may have been first; then this one is closed again.
             let _ = self.store.set(opened);
         }
@@ -65,12 +65,12 @@ impl<'a> Source<'a> {
 }
 
 /// Opens a store, or says what helps.
-pub(crate) fn open_store(ctx: &Context, task: &Located, access: Access) -> Result<Box<dyn Store>> {
-    ctx.open(&task.store, access).map_err(|error| {
+pub(crate) fn open_store(app: &App, task: &Located, access: Access) -> Result<Box<dyn Store>> {
+    app.open(&task.store, access).map_err(|error| {
         if kind_of(&error) != Kind::NotFound || hint_of(&error).is_some() {
             return error;
         }
-        let hint = if ctx.options.offline { "run the command once without --offline" } else { "check --store" };
+        let hint = if app.options.offline { "run the command once without --offline" } else { "check --store" };
         error.context(unreachable(format!("cannot open the store {}", task.store)).hint(hint))
     })
 }

@@ -14,7 +14,7 @@ use anyhow::Result;
 
 use crate::disk;
 use crate::error::policy;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::trust;
 use crate::handoff::words::quote;
 use crate::identity::StoreRef;
@@ -25,7 +25,7 @@ fn has(set: &Mutex<BTreeSet<String>>, store: &str) -> bool {
     set.lock().is_ok_and(|set| set.contains(store))
 }
 
-impl Context {
+impl App {
     /// Opens the store of a task, or the one that is configured.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl Context {
     /// `beside`.
     ///
     /// # Errors
-    /// As [`store::open`] and [`Context::settle_led`].
+    /// As [`store::open`] and [`App::settle_led`].
     pub(crate) fn open_led(&self, store: &StoreRef, beside: Option<&StoreRef>, what: &str) -> Result<Box<dyn Store>> {
         self.settle_led(store, beside, what)?;
         self.connect(store, Access::Read)
@@ -116,21 +116,21 @@ fn host_of(store: &StoreRef) -> Option<String> {
 
 /// A registry is approved as `oci://host[:port]`, or by the bare name, which is
 /// for everything there. What was agreed to for repositories is for them alone.
-fn is_approved(ctx: &Context, host: &str) -> Result<bool> {
+fn is_approved(app: &App, host: &str) -> Result<bool> {
     let is_it = |name: &str| name.strip_prefix("oci://").unwrap_or(name).eq_ignore_ascii_case(host);
-    Ok(trust::approvals(ctx)?.host.iter().any(|known| is_it(&known.name)))
+    Ok(trust::approvals(app)?.host.iter().any(|known| is_it(&known.name)))
 }
 
 /// Makes sure that a registry may be asked, with the developer's login.
-fn require_registry(ctx: &Context, host: &str, why: &str) -> Result<()> {
-    if is_approved(ctx, host)? {
+fn require_registry(app: &App, host: &str, why: &str) -> Result<()> {
+    if is_approved(app, host)? {
         return Ok(());
     }
-    if ctx.options.interactive {
+    if app.options.interactive {
         let who = format!("{why}; the registry {host} was not asked yet");
         let question = "Ask it, now and later, with your own credentials for it?";
-        if ctx.ui.agree(Some(&who), &[], question)? == Answer::Yes {
-            return trust::approve_host(ctx, &format!("oci://{host}"));
+        if app.ui.agree(Some(&who), &[], question)? == Answer::Yes {
+            return trust::approve_host(app, &format!("oci://{host}"));
         }
     }
     Err(policy(format!("{why}, and the registry {host} is not approved: it is not asked"))

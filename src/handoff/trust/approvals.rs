@@ -12,7 +12,7 @@ use super::asks::Asks;
 use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock};
 use crate::error::{Detail, Fault, not_found, policy, usage};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::words::quote;
 use crate::ui::{Answer, counted};
 
@@ -55,29 +55,29 @@ pub struct Approvals {
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn approvals(ctx: &Context) -> Result<Approvals> {
-    let path = ctx.paths.approvals();
+pub fn approvals(app: &App) -> Result<Approvals> {
+    let path = app.paths.approvals();
     let Some(bytes) = disk::read_file(&path, MAX_APPROVALS)? else { return Ok(Approvals::default()) };
     toml::from_str(&String::from_utf8_lossy(&bytes)).with_context(|| format!("cannot understand {}", path.display()))
 }
 
 /// Changes the file; nobody else does meanwhile.
-fn change(ctx: &Context, work: impl FnOnce(&mut Approvals)) -> Result<()> {
-    let _lock = FileLock::acquire(&ctx.paths.data_lock("approvals"), || {
-        ctx.ui.status("Waiting", "another envctl changes the approvals");
+fn change(app: &App, work: impl FnOnce(&mut Approvals)) -> Result<()> {
+    let _lock = FileLock::acquire(&app.paths.data_lock("approvals"), || {
+        app.ui.status("Waiting", "another envctl changes the approvals");
     })?;
-    let mut all = approvals(ctx)?;
+    let mut all = approvals(app)?;
     work(&mut all);
-    disk::write_file(&ctx.paths.approvals(), toml::to_string(&all)?.as_bytes(), Durability::Flushed)
+    disk::write_file(&app.paths.approvals(), toml::to_string(&all)?.as_bytes(), Durability::Flushed)
 }
 
 /// Notes that these exact wishes are agreed to.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn approve(ctx: &Context, digest: Digest, asks: Option<Asks>) -> Result<()> {
-    let approved_at = ctx.clock.now();
-    change(ctx, |all| {
+pub fn approve(app: &App, digest: Digest, asks: Option<Asks>) -> Result<()> {
+    let approved_at = app.clock.now();
+    change(app, |all| {
         all.approval.retain(|approval| approval.digest != digest);
         all.approval.push(Approval { digest, asks, approved_at });
     })
@@ -87,15 +87,15 @@ pub fn approve(ctx: &Context, digest: Digest, asks: Option<Asks>) -> Result<()> 
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn approve_host(ctx: &Context, name: &str) -> Result<()> {
+pub fn approve_host(app: &App, name: &str) -> Result<()> {
     let is_folder = name.starts_with("file:") || name.starts_with('/');
     if name.contains('@') && !is_folder {
         return Err(usage("a host is named without a user or a password")
             .hint("envctl approve --host SCHEME://HOST[:PORT], or HOST[:PORT]")
             .into());
     }
-    let approved_at = ctx.clock.now();
-    change(ctx, |all| {
+    let approved_at = app.clock.now();
+    change(app, |all| {
         all.host.retain(|host| host.name != name);
         all.host.push(Host { name: name.to_owned(), approved_at });
     })
@@ -106,10 +106,10 @@ pub fn approve_host(ctx: &Context, name: &str) -> Result<()> {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when nothing is named so.
-pub fn revoke(ctx: &Context, name: &str) -> Result<Vec<String>> {
+pub fn revoke(app: &App, name: &str) -> Result<Vec<String>> {
     let mut gone = Vec::new();
     let prefix = name.strip_prefix("sha256:").unwrap_or(name);
-    change(ctx, |all| {
+    change(app, |all| {
         all.approval.retain(|approval| {
             let by_digest = prefix.len() >= 6 && approval.digest.hex().starts_with(prefix);
             let named = by_digest
@@ -142,8 +142,8 @@ pub fn revoke(ctx: &Context, name: &str) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they do not, or cannot be asked.
-pub(crate) fn require(ctx: &Context, task: Option<&str>, asks: &Asks) -> Result<()> {
-    match settle(ctx, asks)? {
+pub(crate) fn require(app: &App, task: Option<&str>, asks: &Asks) -> Result<()> {
+    match settle(app, asks)? {
         Verdict::Agreed => Ok(()),
         other => Err(refused(task, asks, other).into()),
     }
@@ -162,26 +162,26 @@ pub(crate) enum Verdict {
 }
 
 /// Looks at what is agreed to, and asks where that is not enough.
-pub(crate) fn settle(ctx: &Context, asks: &Asks) -> Result<Verdict> {
+pub(crate) fn settle(app: &App, asks: &Asks) -> Result<Verdict> {
     if asks.is_empty() {
         return Ok(Verdict::Agreed);
     }
     let digest = asks.digest();
-    let known = approvals(ctx)?;
+    let known = approvals(app)?;
     let agreed =
         |approval: &Approval| approval.digest == digest || approval.asks.as_ref().is_some_and(|more| more.covers(asks));
     if !known.approval.iter().any(agreed) {
-        if !ctx.options.interactive {
+        if !app.options.interactive {
             return Ok(Verdict::Unasked);
         }
         let question = "Allow this, now and whenever it asks for exactly the same?";
-        match ctx.ui.agree(Some(&asked_by(asks)), &items(&known, asks), question)? {
-            Answer::Yes => approve(ctx, digest, Some(asks.clone()))?,
+        match app.ui.agree(Some(&asked_by(asks)), &items(&known, asks), question)? {
+            Answer::Yes => approve(app, digest, Some(asks.clone()))?,
             Answer::No => return Ok(Verdict::Refused),
             Answer::TooLong => return Ok(Verdict::TooLong),
         }
     }
-    asks.stores.iter().for_each(|store| ctx.note_agreed(store));
+    asks.stores.iter().for_each(|store| app.note_agreed(store));
     Ok(Verdict::Agreed)
 }
 
@@ -228,7 +228,7 @@ pub(crate) fn refused(task: Option<&str>, asks: &Asks, verdict: Verdict) -> Faul
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they may not, or nobody can be asked.
-pub(crate) fn require_host(ctx: &Context, host: &str, interactive: bool) -> Result<()> {
+pub(crate) fn require_host(app: &App, host: &str, interactive: bool) -> Result<()> {
     let what = if host.starts_with("file:") || host.starts_with('/') {
         format!("a folder of this machine, {host}")
     } else {
@@ -237,8 +237,8 @@ pub(crate) fn require_host(ctx: &Context, host: &str, interactive: bool) -> Resu
     if interactive {
         let who = format!("the task's repository is {what}, from which nothing was fetched yet");
         let question = "Fetch from it, now and later, with your own credentials for it?";
-        if ctx.ui.agree(Some(&who), &[], question)? == Answer::Yes {
-            return approve_host(ctx, host);
+        if app.ui.agree(Some(&who), &[], question)? == Answer::Yes {
+            return approve_host(app, host);
         }
     }
     Err(policy(format!("the repository is {what}, from which nothing was fetched yet"))

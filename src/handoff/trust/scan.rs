@@ -16,7 +16,7 @@ use super::secrets;
 use crate::config::Project;
 use crate::credentials::{Finding, Fingerprint, Gap, Looked, Scanner};
 use crate::error::{Detail, Fault, policy};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::identity::{Handoff, Instead, Redacted};
 use crate::snapshot::{self, Content, Draft, GitPath, LeaveOut, Place, Reader};
 
@@ -53,8 +53,8 @@ struct Hit {
 ///
 /// # Errors
 /// When the values cannot be looked for, or the allow list is malformed.
-pub(crate) fn scanner(ctx: &Context, project: &Project) -> Result<Scanner> {
-    let known = secrets::known(ctx, &project.runtime.secrets);
+pub(crate) fn scanner(app: &App, project: &Project) -> Result<Scanner> {
+    let known = secrets::known(app, &project.runtime.secrets);
     let allowed = project.snapshot.allow.iter().map(|text| text.parse::<Fingerprint>());
     Ok(Scanner::new(&known, allowed.collect::<Result<Vec<_>, _>>()?)?)
 }
@@ -89,7 +89,7 @@ impl Screen<'_> {
     /// [`crate::error::Kind::Policy`] with all that was found.
     pub(crate) fn settle_artifacts<T>(
         self,
-        ctx: &Context,
+        app: &App,
         files: Vec<T>,
         looked: impl Fn(&T) -> (PathBuf, Looked),
     ) -> Result<Vec<T>> {
@@ -97,12 +97,12 @@ impl Screen<'_> {
         for file in files {
             let (path, looked) = looked(&file);
             if let Some(gap) = looked.gap {
-                ctx.ui.warn(&format!("{} {}", path.display(), gap.why()));
+                app.ui.warn(&format!("{} {}", path.display(), gap.why()));
             }
             match looked.findings.first() {
                 None => kept.push(file),
                 Some(found) if self.redact => {
-                    ctx.ui.warn(&format!("not attached: {} ({})", path.display(), found.rule));
+                    app.ui.warn(&format!("not attached: {} ({})", path.display(), found.rule));
                 }
                 Some(_) => hits.extend(hits_in(self.name(&path), &looked)),
             }
@@ -140,10 +140,10 @@ pub(crate) struct Found {
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] with all that was found.
-pub(crate) fn settle(ctx: &Context, found: Found, draft: &mut Draft, redact: bool) -> Result<Screened> {
+pub(crate) fn settle(app: &App, found: Found, draft: &mut Draft, redact: bool) -> Result<Screened> {
     let Found { mut hits, unsearched } = found;
     for one in &unsearched {
-        ctx.ui.warn(&format!("{} {}", one.file, one.why.why()));
+        app.ui.warn(&format!("{} {}", one.file, one.why.why()));
     }
     let mut redacted = Vec::new();
     if redact {

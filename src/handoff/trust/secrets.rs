@@ -10,7 +10,7 @@ use crate::config::{SecretEntry, SecretSource};
 use crate::credentials::is_secret_variable;
 use crate::disk;
 use crate::error::{failure, not_found};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::paths::INJECTED_SECRETS;
 use crate::runtime::Injected;
 use crate::secret::Secret;
@@ -22,18 +22,18 @@ const MAX_SECRET: u64 = 1 << 20;
 ///
 /// # Errors
 /// When a source fails; the value is in no message.
-pub(crate) fn resolve(ctx: &Context, wanted: &[SecretEntry]) -> Result<Vec<Injected>> {
+pub(crate) fn resolve(app: &App, wanted: &[SecretEntry]) -> Result<Vec<Injected>> {
     let mut found: Vec<Injected> = Vec::new();
     for SecretEntry { name, variable, file } in wanted {
-        let Some(source) = ctx.user.secrets.get(name) else {
-            ctx.ui.warn(&format!(
+        let Some(source) = app.user.secrets.get(name) else {
+            app.ui.warn(&format!(
                 "the project wants the secret {name}, which has no source here: [secrets] {name} = \"env:...\" in config.toml gives it one"
             ));
             continue;
         };
         let way_out = "mend [secrets] in config.toml, or enter with --no-secrets";
         let value =
-            read(ctx, source).with_context(|| failure(format!("cannot get the secret {name}")).hint(way_out))?;
+            read(app, source).with_context(|| failure(format!("cannot get the secret {name}")).hint(way_out))?;
         anyhow::ensure!(!value.contains('\0'), "the secret {name} contains a NUL byte");
         found.push(Injected { name: name.clone(), value: Secret::new(value), variable: *variable, file: *file });
     }
@@ -44,32 +44,32 @@ pub(crate) fn resolve(ctx: &Context, wanted: &[SecretEntry]) -> Result<Vec<Injec
 /// project's secrets, from their sources or from the runtime that this process
 /// is in, and whatever its environment calls a secret. A source that fails is
 /// named.
-pub(crate) fn known(ctx: &Context, wanted: &[SecretEntry]) -> Vec<Secret> {
+pub(crate) fn known(app: &App, wanted: &[SecretEntry]) -> Vec<Secret> {
     let mut values: Vec<String> = Vec::new();
     for SecretEntry { name, .. } in wanted {
-        values.extend(ctx.env.named(name));
+        values.extend(app.env.named(name));
         let mounted = disk::read_file(&Path::new(INJECTED_SECRETS).join(name), MAX_SECRET).ok().flatten();
         values.extend(mounted.and_then(|bytes| String::from_utf8(bytes).ok()));
-        match ctx.user.secrets.get(name).map(|source| read(ctx, source)) {
+        match app.user.secrets.get(name).map(|source| read(app, source)) {
             Some(Ok(value)) => values.push(value),
-            Some(Err(error)) => ctx.ui.warn(&format!("the value of {name} is not looked for: {error:#}")),
+            Some(Err(error)) => app.ui.warn(&format!("the value of {name} is not looked for: {error:#}")),
             None => {}
         }
     }
-    values.extend(ctx.env.all().filter(|(name, value)| is_secret_variable(name, value)).map(|(_, value)| value));
+    values.extend(app.env.all().filter(|(name, value)| is_secret_variable(name, value)).map(|(_, value)| value));
     values.sort();
     values.dedup();
     values.into_iter().map(Secret::new).collect()
 }
 
-fn read(ctx: &Context, source: &SecretSource) -> Result<String> {
+fn read(app: &App, source: &SecretSource) -> Result<String> {
     match source {
         SecretSource::Variable(name) => {
-            let value = ctx.env.named(name);
+            let value = app.env.named(name);
             value.ok_or_else(|| not_found(format!("the variable {name} is not set")).into())
         }
         SecretSource::File(path) => {
-            let path = ctx.paths.user_config().with_file_name(expand(ctx, path));
+            let path = app.paths.user_config().with_file_name(expand(app, path));
             let bytes = disk::read_stream(&path, MAX_SECRET)?;
             let bytes = bytes.ok_or_else(|| not_found(format!("{} does not exist", path.display())))?;
             one_line(bytes)
@@ -79,8 +79,8 @@ fn read(ctx: &Context, source: &SecretSource) -> Result<String> {
 }
 
 /// `~/` is the home folder, as shells have it.
-fn expand(ctx: &Context, path: &str) -> std::path::PathBuf {
-    match (path.strip_prefix("~/"), &ctx.env.home) {
+fn expand(app: &App, path: &str) -> std::path::PathBuf {
+    match (path.strip_prefix("~/"), &app.env.home) {
         (Some(rest), Some(home)) => home.join(rest),
         _ => path.into(),
     }

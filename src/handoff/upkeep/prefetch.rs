@@ -11,7 +11,7 @@ use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock};
 use crate::error::{failure, usage};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::caches::Caches;
 use crate::handoff::fetch::Here;
 use crate::handoff::report::Report;
@@ -51,40 +51,40 @@ pub struct Prefetched {
 ///
 /// # Errors
 /// As `enter`, as far as it fetches.
-pub fn prefetch(ctx: &Context, task: &TaskRef, rate: Option<u64>) -> Result<Prefetched> {
-    bring(ctx, ctx.locate(task)?, rate.map(Throttle::new))
+pub fn prefetch(app: &App, task: &TaskRef, rate: Option<u64>) -> Result<Prefetched> {
+    bring(app, app.locate(task)?, rate.map(Throttle::new))
 }
 
-fn bring(ctx: &Context, task: Located, throttle: Option<Throttle>) -> Result<Prefetched> {
-    if ctx.options.offline {
+fn bring(app: &App, task: Located, throttle: Option<Throttle>) -> Result<Prefetched> {
+    if app.options.offline {
         return Err(usage("--offline fetches nothing").into());
     }
     let shown = task.reference();
-    ctx.open_roots()?;
-    caches::make_room(ctx);
-    let kept = caches::keep(ctx)?;
-    let source = Source::throttled(ctx, task, throttle);
+    app.open_roots()?;
+    caches::make_room(app);
+    let kept = caches::keep(app)?;
+    let source = Source::throttled(app, task, throttle);
     let resolved = resolve(&source, None, true)?;
     let mut report = Report::default();
     let image = report.step("fetch.image", || image(&source, &resolved))?;
     let (snapshot, bytes) = fetch::snapshot(&source, &resolved)?;
     report.note("fetch.snapshot", Duration::ZERO, bytes);
-    report.step("fetch.repo", || Ok(((), prepare::fetch_repo(ctx, &resolved, &snapshot.document)?)))?;
+    report.step("fetch.repo", || Ok(((), prepare::fetch_repo(app, &resolved, &snapshot.document)?)))?;
     let nothing = Project::default();
-    let mut wanted = Caches::of_identity(ctx, &resolved, &image, &nothing)?;
+    let mut wanted = Caches::of_identity(app, &resolved, &image, &nothing)?;
     wanted.fetch(&source, &mut report)?;
     let (records, unsealed) = wanted.brought();
     drop((source, kept));
     let diff_ids: Vec<Digest> = image.records.iter().map(|record| record.diff_id).collect();
     image.layers.flush(&diff_ids)?;
-    caches::flush(ctx, &image, &records);
+    caches::flush(app, &image, &records);
     let bytes = report.bytes();
-    ctx.ui.status("Prefetched", &format!("{shown}, {}", human_bytes(bytes)));
+    app.ui.status("Prefetched", &format!("{shown}, {}", human_bytes(bytes)));
     Ok(Prefetched { task: shown, identity: resolved.digest, bytes, unsealed })
 }
 
 fn image(source: &Source<'_>, resolved: &Resolved) -> Result<(crate::image::Pulled, u64)> {
-    let known = match fetch::image_here(source.ctx, resolved)? {
+    let known = match fetch::image_here(source.app, resolved)? {
         Here::Whole(whole) => return Ok((whole.1, 0)),
         Here::Documents(image) => Some(image),
         Here::Nothing => None,
@@ -111,29 +111,29 @@ struct Memory {
 /// When the store is watched already. A store that does not answer is asked
 /// again later.
 pub fn watch(
-    ctx: &Context,
+    app: &App,
     options: &WatchOptions,
     rate: Option<u64>,
     told: &mut dyn FnMut(&Prefetched) -> Result<()>,
 ) -> Result<()> {
     // Nobody is there: what would be asked about is not done.
-    let mut alone = ctx.clone();
+    let mut alone = app.clone();
     alone.options.interactive = false;
-    let ctx = &alone;
-    let store = ctx.store()?;
-    ctx.open_roots()?;
-    let lock = ctx.paths.cache_lock(&format!("watch-{}", store.key()));
+    let app = &alone;
+    let store = app.store()?;
+    app.open_roots()?;
+    let lock = app.paths.cache_lock(&format!("watch-{}", store.key()));
     let Some(_lock) = FileLock::attempt(&lock)? else {
         return Err(failure(format!("another envctl watches {store}")).into());
     };
-    let place = ctx.paths.watch(&store.key());
+    let place = app.paths.watch(&store.key());
     let mut memory: Memory = disk::read_json(&place).ok().flatten().unwrap_or_default();
     let mut round = 0;
     loop {
-        if within(options.hours, hour(ctx)) {
-            match look(ctx, options, rate, &store, &mut memory, told) {
+        if within(options.hours, hour(app)) {
+            match look(app, options, rate, &store, &mut memory, told) {
                 Ok(()) => {}
-                Err(error) => ctx.ui.warn(&format!("{store} cannot be followed now: {error:#}")),
+                Err(error) => app.ui.warn(&format!("{store} cannot be followed now: {error:#}")),
             }
             disk::write_json(&place, &memory, Durability::Cached)?;
         }
@@ -145,8 +145,8 @@ pub fn watch(
     }
 }
 
-fn hour(ctx: &Context) -> u8 {
-    ctx.clock.now().to_zoned_datetime(jiff::tz::TimeZone::system()).hour().unsigned_abs()
+fn hour(app: &App) -> u8 {
+    app.clock.now().to_zoned_datetime(jiff::tz::TimeZone::system()).hour().unsigned_abs()
 }
 
 /// Whether an hour is one of those in which something may be fetched; a range
@@ -160,18 +160,18 @@ fn within(hours: Option<(u8, u8)>, hour: u8) -> bool {
 }
 
 fn look(
-    ctx: &Context,
+    app: &App,
     options: &WatchOptions,
     rate: Option<u64>,
     store: &StoreRef,
     memory: &mut Memory,
     told: &mut dyn FnMut(&Prefetched) -> Result<()>,
 ) -> Result<()> {
-    let day = ctx.clock.now().as_second() / 86_400;
+    let day = app.clock.now().as_second() / 86_400;
     if memory.day != day {
         (memory.day, memory.bytes) = (day, 0);
     }
-    let (rows, mut seen) = (tasks_of(ctx, store)?, BTreeSet::new());
+    let (rows, mut seen) = (tasks_of(app, store)?, BTreeSet::new());
     for row in rows {
         let identity: Digest = row.identity.parse()?;
         seen.insert(identity);
@@ -179,25 +179,25 @@ fn look(
             continue;
         }
         if options.max_bytes.is_some_and(|most| memory.bytes >= most) {
-            ctx.ui.status("Waiting", "the bytes of this day are used up");
+            app.ui.status("Waiting", "the bytes of this day are used up");
             break;
         }
-        let (_, min_free) = ctx.user.cache_sizes();
-        if disk::free_space(ctx.paths.cache())?.0 < min_free {
-            ctx.ui.warn("the disk is nearly full: nothing is fetched ahead");
+        let (_, min_free) = app.user.cache_sizes();
+        if disk::free_space(app.paths.cache())?.0 < min_free {
+            app.ui.warn("the disk is nearly full: nothing is fetched ahead");
             break;
         }
         let began = Instant::now();
         let located = Located { store: store.clone(), target: Target::Task(row.task.clone()) };
-        match bring(ctx, located, rate.map(Throttle::new)) {
+        match bring(app, located, rate.map(Throttle::new)) {
             Ok(done) => {
                 memory.bytes += done.bytes;
                 memory.done.insert(done.identity);
-                ctx.ui.detail(&format!("{} took {:?}", done.task, began.elapsed()));
+                app.ui.detail(&format!("{} took {:?}", done.task, began.elapsed()));
                 told(&done)?;
             }
             // The next look tries again.
-            Err(error) => ctx.ui.warn(&format!("{} cannot be fetched: {error:#}", row.task)),
+            Err(error) => app.ui.warn(&format!("{} cannot be fetched: {error:#}", row.task)),
         }
     }
     // What the store no longer has need not be remembered.

@@ -2,7 +2,7 @@
 //! other command begins.
 
 use crate::handoff::accounting::{self, Entry};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::runtime;
 
 /// What came of the runtimes whose owners were dead.
@@ -14,7 +14,7 @@ pub struct Reaped {
     pub failures: usize,
 }
 
-impl Context {
+impl App {
     /// Finishes what dead owners left; a failure is told and stops nothing.
     pub fn reap(&self) -> Reaped {
         let (receipts, failures) = runtime::reap(&self.runtimes(), self.clock);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::digest::Digest;
 use crate::error::{Kind, failure, kind_of, not_found, usage};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::{Located, read_at};
 use crate::handoff::views::History;
 use crate::identity::{Claims, Status, StoreRef, Target, TaskId, TaskRef};
@@ -45,15 +45,15 @@ pub struct Victim {
 ///
 /// # Errors
 /// [`Kind::NotFound`] when one of them does not exist.
-pub fn victims(ctx: &Context, tasks: &[TaskRef], identities: bool) -> Result<Vec<Victim>> {
+pub fn victims(app: &App, tasks: &[TaskRef], identities: bool) -> Result<Vec<Victim>> {
     let mut victims: Vec<Victim> = Vec::new();
     for reference in tasks {
-        let task = ctx.locate(reference)?;
+        let task = app.locate(reference)?;
         let Target::Task(id) = &task.target else {
             return Err(usage(format!("{reference} is an identity, not a task")).hint("name a task").into());
         };
-        let store = ctx.open(&task.store, Access::Read)?;
-        let found = victim(ctx, &*store, &task, id, identities)?;
+        let store = app.open(&task.store, Access::Read)?;
+        let found = victim(app, &*store, &task, id, identities)?;
         if !victims.iter().any(|known| known.task == found.task) {
             victims.push(found);
         }
@@ -61,7 +61,7 @@ pub fn victims(ctx: &Context, tasks: &[TaskRef], identities: bool) -> Result<Vec
     Ok(victims)
 }
 
-fn victim(ctx: &Context, store: &dyn Store, task: &Located, id: &TaskId, identities: bool) -> Result<Victim> {
+fn victim(app: &App, store: &dyn Store, task: &Located, id: &TaskId, identities: bool) -> Result<Victim> {
     let descriptor = store.resolve(id.as_str())?.ok_or_else(|| {
         not_found(format!("there is no task {id} in {}", task.store))
             .hint(format!("see what is there: envctl tasks --store {}", task.store))
@@ -85,7 +85,7 @@ fn victim(ctx: &Context, store: &dyn Store, task: &Located, id: &TaskId, identit
             victim.identity = Some(digest);
             victim.stays = Some(format!("{}@{digest}", task.store));
             if identities {
-                victim.removes = own_identities(ctx, store, task, digest, id)?;
+                victim.removes = own_identities(app, store, task, digest, id)?;
                 victim.stays = None;
             }
         }
@@ -106,15 +106,9 @@ fn victim(ctx: &Context, store: &dyn Store, task: &Located, id: &TaskId, identit
 
 /// The identities of a task's history as far as they are this task's own and
 /// this store still has them.
-fn own_identities(
-    ctx: &Context,
-    store: &dyn Store,
-    task: &Located,
-    newest: Digest,
-    id: &TaskId,
-) -> Result<Vec<Digest>> {
+fn own_identities(app: &App, store: &dyn Store, task: &Located, newest: Digest, id: &TaskId) -> Result<Vec<Digest>> {
     let mut own = Vec::new();
-    for step in History::from(ctx, Some(store), &task.store, newest).take(MOST) {
+    for step in History::from(app, Some(store), &task.store, newest).take(MOST) {
         let (digest, identity) = step?;
         if identity.task_id != *id {
             break;
@@ -131,19 +125,19 @@ fn own_identities(
 /// # Errors
 /// When a task has moved since, or the store does not allow it. What was
 /// removed before that stays removed.
-pub fn remove(ctx: &Context, victims: &[Victim]) -> Result<()> {
+pub fn remove(app: &App, victims: &[Victim]) -> Result<()> {
     for victim in victims {
-        let store = ctx.open(&victim.store, Access::Change)?;
+        let store = app.open(&victim.store, Access::Change)?;
         if !store.untag(victim.id.as_str(), &victim.manifest)? {
             return Err(failure(format!("{} has moved meanwhile, and stays", victim.task))
                 .hint(format!("look again: envctl show {}", victim.task))
                 .into());
         }
-        ctx.ui.status("Removed", &victim.task);
+        app.ui.status("Removed", &victim.task);
         for digest in &victim.removes {
             if let Some(manifest) = store.resolve(&identity_tag(digest))? {
                 store.forget(&manifest.digest)?;
-                ctx.ui.detail(&format!("identity {digest} is gone"));
+                app.ui.detail(&format!("identity {digest} is gone"));
             }
         }
         // Who entered it is of no interest any more.
@@ -153,7 +147,7 @@ pub fn remove(ctx: &Context, victims: &[Victim]) -> Result<()> {
             None => Ok(()),
         });
         if let Err(error) = gone {
-            ctx.ui.detail(&format!("the claims of {} stay: {error:#}", victim.task));
+            app.ui.detail(&format!("the claims of {} stay: {error:#}", victim.task));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use crate::disk;
 use crate::error::{Fault, Kind, failure, not_found};
 use crate::handoff::accounting;
 use crate::handoff::accounting::Entry;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::prepare::{Renew, flush, make_workspace};
 use crate::handoff::report::Report;
 use crate::handoff::runtimes::{Running, find};
@@ -23,8 +23,8 @@ use crate::runtime::{self, Receipt};
 ///
 /// # Errors
 /// When one cannot be ended.
-pub fn reset(ctx: &Context, chosen: Option<Running<'_>>, reaped: Vec<Receipt>) -> Result<Vec<Receipt>> {
-    let runtimes = ctx.runtimes();
+pub fn reset(app: &App, chosen: Option<Running<'_>>, reaped: Vec<Receipt>) -> Result<Vec<Receipt>> {
+    let runtimes = app.runtimes();
     let (leases, mut receipts) = match chosen {
         Some(running) => {
             let target = running.task.target.to_string();
@@ -32,10 +32,10 @@ pub fn reset(ctx: &Context, chosen: Option<Running<'_>>, reaped: Vec<Receipt>) -
                 (receipt.task == target || receipt.identity == target) && running.means(&receipt.lease)
             };
             let reaped: Vec<Receipt> = reaped.into_iter().filter(ours).collect();
-            let found = find(ctx, running)?;
+            let found = find(app, running)?;
             // That it has ended is what was asked for; what never was is a mistake.
             let ended =
-                |id| disk::read_json::<Receipt>(&ctx.paths.receipt(id)).ok().flatten().is_some_and(|r| ours(&r));
+                |id| disk::read_json::<Receipt>(&app.paths.receipt(id)).ok().flatten().is_some_and(|r| ours(&r));
             if found.is_empty() && reaped.is_empty() && running.lease.is_some_and(|id| !ended(id)) {
                 return Err(running.missing().into());
             }
@@ -44,13 +44,13 @@ pub fn reset(ctx: &Context, chosen: Option<Running<'_>>, reaped: Vec<Receipt>) -
         None => (runtimes.live()?, reaped),
     };
     for lease in &leases {
-        let receipt = runtime::stop(&runtimes, lease, ctx.clock).map_err(|error| {
+        let receipt = runtime::stop(&runtimes, lease, app.clock).map_err(|error| {
             let fault = failure(format!("the runtime of {} could not be cleared: {error:#}", lease.task));
             Fault { kind: Kind::Leak, ..fault }.hint("envctl reset --all tries again")
         })?;
         if receipt.usage.is_none() {
             // It was stuck: nobody else tells of it.
-            accounting::append(ctx, &Entry::orphaned(ctx, &receipt));
+            accounting::append(app, &Entry::orphaned(app, &receipt));
         }
         receipts.push(receipt);
     }
@@ -111,13 +111,13 @@ pub struct Restored {
 /// # Errors
 /// When there is none, or the snapshot is neither here nor in the store; then
 /// the workspace stays as it is.
-pub fn reset_workspace(ctx: &Context, task: &TaskRef) -> Result<Restored> {
-    let source = Source::new(ctx, ctx.locate(task)?);
+pub fn reset_workspace(app: &App, task: &TaskRef) -> Result<Restored> {
+    let source = Source::new(app, app.locate(task)?);
     let resolved = resolve(&source, None, false)?;
     if resolved.pin.is_none() {
         return Err(not_found(format!("{task} has no workspace here")).hint(format!("envctl enter {task}")).into());
     }
-    let place = Place::of(ctx, &resolved, None, None)?;
+    let place = Place::of(app, &resolved, None, None)?;
     renew_workspace(source, &resolved, &place)
 }
 
@@ -126,10 +126,10 @@ pub fn reset_workspace(ctx: &Context, task: &TaskRef) -> Result<Restored> {
 /// # Errors
 /// As [`reset_workspace`].
 pub(crate) fn renew_workspace(source: Source<'_>, resolved: &Resolved, place: &Place) -> Result<Restored> {
-    let ctx = source.ctx;
-    ctx.open_roots()?;
+    let app = source.app;
+    app.open_roots()?;
     let made = make_workspace(&source, resolved, place, Renew::Always, &mut Report::default())?;
     drop(source);
-    runtime::in_background(|| drop(flush(ctx, resolved, place, None)));
+    runtime::in_background(|| drop(flush(app, resolved, place, None)));
     Ok(Restored { workspace: place.path.clone(), set_aside: made.aside })
 }

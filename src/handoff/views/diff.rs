@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::show::current;
 use crate::digest::Digest;
 use crate::error::unreachable;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::evidence::{MOST, find};
 use crate::handoff::task::{Resolved, Source};
 use crate::handoff::{evidence, fetch, prepare, task};
@@ -78,9 +78,9 @@ pub struct Diff {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when one of them does not exist.
-pub fn diff(ctx: &Context, options: &DiffOptions) -> Result<Diff> {
-    let sources = [Source::new(ctx, ctx.locate(&options.a)?), Source::new(ctx, ctx.locate(&options.b)?)];
-    let ((a, asked_a), (b, asked_b)) = (current(ctx, &sources[0])?, current(ctx, &sources[1])?);
+pub fn diff(app: &App, options: &DiffOptions) -> Result<Diff> {
+    let sources = [Source::new(app, app.locate(&options.a)?), Source::new(app, app.locate(&options.b)?)];
+    let ((a, asked_a), (b, asked_b)) = (current(app, &sources[0])?, current(app, &sources[1])?);
     let side = |resolved: &Resolved| DiffSide {
         task: resolved.task.reference(),
         identity: resolved.digest,
@@ -113,10 +113,10 @@ pub fn diff(ctx: &Context, options: &DiffOptions) -> Result<Diff> {
 
 /// A snapshot and what it builds on, fetched where they are not here.
 fn side_of(source: &Source<'_>, resolved: &Resolved) -> Result<Side> {
-    source.ctx.open_roots()?;
+    source.app.open_roots()?;
     let (snapshot, _) = fetch::snapshot(source, resolved)?;
-    prepare::fetch_repo(source.ctx, resolved, &snapshot.document)?;
-    let objects = task::mirror(source.ctx, resolved).objects();
+    prepare::fetch_repo(source.app, resolved, &snapshot.document)?;
+    let objects = task::mirror(source.app, resolved).objects();
     Ok(Side { document: snapshot.document, pack: snapshot.pack, objects })
 }
 
@@ -171,14 +171,14 @@ fn caches(identity: &Identity) -> Values {
 /// From the store; where it does not answer, those of which there are copies
 /// here.
 fn artifacts(source: &Source<'_>, resolved: &Resolved, asked: bool) -> Result<Values> {
-    let ctx = source.ctx;
+    let app = source.app;
     let described: Vec<Provenance> = if asked {
         let store = source.store()?;
         let manifest = store.resolve(&identity_tag(&resolved.digest))?;
-        let found = manifest.map(|manifest| find(ctx, store, &manifest.digest, MOST)).transpose()?.unwrap_or_default();
+        let found = manifest.map(|manifest| find(app, store, &manifest.digest, MOST)).transpose()?.unwrap_or_default();
         found.attachments.into_iter().map(|attachment| attachment.provenance).collect()
     } else {
-        let kept = evidence::kept(ctx, &resolved.digest);
+        let kept = evidence::kept(app, &resolved.digest);
         if kept.is_empty() {
             return Err(unreachable("the store was not asked, and there are no copies of them here").into());
         }

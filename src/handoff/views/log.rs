@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::show::current;
 use crate::digest::Digest;
 use crate::error::{Kind, kind_of};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::{Located, Source, from_store};
 use crate::identity::{Identity, StoreRef, Target, TaskRef};
 use crate::store::Store;
@@ -53,13 +53,13 @@ pub struct Log {
 /// # Errors
 /// [`Kind::NotFound`] when there is no such task; when the store does not
 /// answer.
-pub fn log(ctx: &Context, reference: &TaskRef, limit: usize) -> Result<Log> {
-    let task = ctx.locate(reference)?;
-    let source = Source::new(ctx, task.clone());
-    let (newest, asked) = current(ctx, &source)?;
+pub fn log(app: &App, reference: &TaskRef, limit: usize) -> Result<Log> {
+    let task = app.locate(reference)?;
+    let source = Source::new(app, task.clone());
+    let (newest, asked) = current(app, &source)?;
     // A store that did not answer is not asked again; what is here is shown.
     let store = if asked { Some(source.store()?) } else { None };
-    let mut history = History::from(ctx, store, &task.store, newest.digest);
+    let mut history = History::from(app, store, &task.store, newest.digest);
     let mut identities = Vec::new();
     for step in history.by_ref().take(limit) {
         let (digest, identity) = step?;
@@ -76,7 +76,7 @@ pub fn log(ctx: &Context, reference: &TaskRef, limit: usize) -> Result<Log> {
 
 /// A walk from an identity to its parents.
 pub(crate) struct History<'a> {
-    ctx: &'a Context,
+    app: &'a App,
     store: Option<&'a dyn Store>,
     name: &'a StoreRef,
     next: Option<Digest>,
@@ -85,13 +85,13 @@ pub(crate) struct History<'a> {
 }
 
 impl<'a> History<'a> {
-    pub(crate) fn from(ctx: &'a Context, store: Option<&'a dyn Store>, name: &'a StoreRef, newest: Digest) -> Self {
-        History { ctx, store, name, next: Some(newest), gone: None }
+    pub(crate) fn from(app: &'a App, store: Option<&'a dyn Store>, name: &'a StoreRef, newest: Digest) -> Self {
+        History { app, store, name, next: Some(newest), gone: None }
     }
 
     fn look_up(&self, digest: Digest) -> Result<Option<Identity>> {
         // Exact bytes: where they are from does not matter.
-        if let Some(identity) = self.ctx.pins().identity(&digest)? {
+        if let Some(identity) = self.app.pins().identity(&digest)? {
             return Ok(Some(identity));
         }
         let Some(store) = self.store else { return Ok(None) };

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::prepare::Plan;
 use crate::handoff::task::{Resolved, Source, from_store, resolve};
 use crate::handoff::workspaces::{Place, WorkspaceRow, workspaces};
@@ -32,13 +32,13 @@ pub struct Shown {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is no such task.
-pub fn show(ctx: &Context, reference: &TaskRef) -> Result<Shown> {
-    let source = Source::new(ctx, ctx.locate(reference)?);
-    let (resolved, asked) = current(ctx, &source)?;
+pub fn show(app: &App, reference: &TaskRef) -> Result<Shown> {
+    let source = Source::new(app, app.locate(reference)?);
+    let (resolved, asked) = current(app, &source)?;
     // Where a folder has to be named there is no place yet.
-    let place = Place::of(ctx, &resolved, None, None);
-    let place = place.or_else(|_| Place::of(ctx, &resolved, None, Some(Lifetime::PerTask)))?;
-    let here = prepare::plan(ctx, &resolved, &place.path, true, None)?;
+    let place = Place::of(app, &resolved, None, None);
+    let place = place.or_else(|_| Place::of(app, &resolved, None, Some(Lifetime::PerTask)))?;
+    let here = prepare::plan(app, &resolved, &place.path, true, None)?;
     // A store that did not answer is not asked again.
     let claims = if asked { task::other_claims(&source, &resolved).unwrap_or_default() } else { Vec::new() };
     Ok(Shown {
@@ -55,15 +55,15 @@ pub fn show(ctx: &Context, reference: &TaskRef) -> Result<Shown> {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is no such task.
-pub(crate) fn current(ctx: &Context, source: &Source<'_>) -> Result<(Resolved, bool)> {
+pub(crate) fn current(app: &App, source: &Source<'_>) -> Result<(Resolved, bool)> {
     let task = source.task.clone();
-    let pin = ctx.pins().read(&task, None)?;
+    let pin = app.pins().read(&task, None)?;
     let from_store = || -> Result<Resolved> {
         let (_, artifact, identity) = from_store(source.store()?, &task)?;
         let digest = crate::digest::Digest::of(&artifact.identity);
-        Ok(Resolved { task: task.clone(), digest, identity, pin: pin.clone(), pinned_at: ctx.clock.now(), local: None })
+        Ok(Resolved { task: task.clone(), digest, identity, pin: pin.clone(), pinned_at: app.clock.now(), local: None })
     };
-    if ctx.options.offline && pin.is_some() {
+    if app.options.offline && pin.is_some() {
         return Ok((resolve(source, None, false)?, false));
     }
     let error = match from_store() {
@@ -71,15 +71,15 @@ pub(crate) fn current(ctx: &Context, source: &Source<'_>) -> Result<(Resolved, b
         Err(error) => error,
     };
     if pin.is_some() {
-        ctx.ui.warn(&format!("taken as it is pinned here: {error:#}"));
+        app.ui.warn(&format!("taken as it is pinned here: {error:#}"));
         return Ok((resolve(source, None, false)?, false));
     }
     // An identity is the same wherever its bytes come from.
     if let Target::Identity(digest) = task.target
-        && let Some(identity) = ctx.pins().identity(&digest)?
+        && let Some(identity) = app.pins().identity(&digest)?
     {
-        ctx.ui.detail(&format!("taken from this machine: {error:#}"));
-        return Ok((Resolved { task, digest, identity, pin: None, pinned_at: ctx.clock.now(), local: None }, false));
+        app.ui.detail(&format!("taken from this machine: {error:#}"));
+        return Ok((Resolved { task, digest, identity, pin: None, pinned_at: app.clock.now(), local: None }, false));
     }
     Err(error)
 }
@@ -97,6 +97,6 @@ pub struct StatusView {
 ///
 /// # Errors
 /// When the state cannot be read.
-pub fn status(ctx: &Context) -> Result<StatusView> {
-    Ok(StatusView { leases: ctx.runtimes().live()?, workspaces: workspaces(ctx)? })
+pub fn status(app: &App) -> Result<StatusView> {
+    Ok(StatusView { leases: app.runtimes().live()?, workspaces: workspaces(app)? })
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::digest::Digest;
 use crate::error::{Kind, integrity, kind_of, unreachable};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::task::{Located, from_store, read_at};
 use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId};
@@ -51,9 +51,9 @@ pub struct TaskRow {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn tasks(ctx: &Context, needs_human: bool) -> Result<(StoreRef, Vec<TaskRow>)> {
-    let name = ctx.store()?;
-    let mut rows = tasks_of(ctx, &name)?;
+pub fn tasks(app: &App, needs_human: bool) -> Result<(StoreRef, Vec<TaskRow>)> {
+    let name = app.store()?;
+    let mut rows = tasks_of(app, &name)?;
     rows.retain(|row| !needs_human || row.status == Status::NeedsHuman);
     Ok((name, rows))
 }
@@ -62,8 +62,8 @@ pub fn tasks(ctx: &Context, needs_human: bool) -> Result<(StoreRef, Vec<TaskRow>
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(crate) fn tasks_of(ctx: &Context, name: &StoreRef) -> Result<Vec<TaskRow>> {
-    let listing = Listing { ctx, store: &*ctx.open(name, Access::Read)?, name };
+pub(crate) fn tasks_of(app: &App, name: &StoreRef) -> Result<Vec<TaskRow>> {
+    let listing = Listing { app, store: &*app.open(name, Access::Read)?, name };
     let row = |summary: Summary| TaskRow {
         task: summary.task,
         identity: summary.identity.to_string(),
@@ -79,7 +79,7 @@ pub(crate) fn tasks_of(ctx: &Context, name: &StoreRef) -> Result<Vec<TaskRow>> {
 
 /// One look at a store.
 struct Listing<'a> {
-    ctx: &'a Context,
+    app: &'a App,
     store: &'a dyn Store,
     name: &'a StoreRef,
 }
@@ -124,7 +124,7 @@ impl Listing<'_> {
             Ok(summary) => Ok(Some(summary)),
             Err(error) if kind_of(&error) == Kind::Unreachable => Err(error),
             Err(error) => {
-                self.ctx.ui.detail(&format!("{tag} is left out: {error:#}"));
+                self.app.ui.detail(&format!("{tag} is left out: {error:#}"));
                 Ok(None)
             }
         }
@@ -137,7 +137,7 @@ impl Listing<'_> {
             return self.resolve(&tasks, &mut Catalog::default());
         }
         let list = Catalog::read(self.store).unwrap_or_else(|error| {
-            self.ctx.ui.detail(&format!("the list of tasks is not used: {error:#}"));
+            self.app.ui.detail(&format!("the list of tasks is not used: {error:#}"));
             None
         });
         let is_new = list.is_none();
@@ -157,7 +157,7 @@ impl Listing<'_> {
         if stale.len() > MOST_ASKED {
             // Those that are left are new the next time.
             let left = stale.split_off(MOST_ASKED).len();
-            self.ctx
+            self.app
                 .ui
                 .warn(&format!("{left} more tags are not looked at: run the command again for the next of them"));
         }
@@ -167,7 +167,7 @@ impl Listing<'_> {
         if stale.len() >= FEW {
             // Who may only read goes without.
             if let Err(error) = catalog.write(self.store) {
-                self.ctx.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
+                self.app.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
             }
         }
         Ok(tasks.iter().filter_map(|task| catalog.row(task).cloned()).collect())
@@ -219,7 +219,7 @@ impl Listing<'_> {
             match result {
                 Ok(task) => drop(tasks.insert(task)),
                 Err(error) if kind_of(&error) == Kind::Unreachable => return Err(error),
-                Err(error) => self.ctx.ui.detail(&format!("{identity} is left out: {error:#}")),
+                Err(error) => self.app.ui.detail(&format!("{identity} is left out: {error:#}")),
             }
         }
         Ok(tasks)

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{self, Durability};
 use crate::error::{Kind, kind_of, unreachable};
 use crate::git::Git;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::{Door, Pin, mirror_of};
 use crate::identity::{Commit, Identity};
 use crate::workspace::{Branches, Watch};
@@ -28,17 +28,17 @@ struct Sighting {
 
 /// The remotes that were asked, and what is remembered of their branches.
 pub(crate) struct Remotes<'a> {
-    ctx: &'a Context,
+    app: &'a App,
     asked: BTreeMap<String, Result<Branches, String>>,
     /// By repository and branch.
     seen: BTreeMap<String, Sighting>,
 }
 
 impl<'a> Remotes<'a> {
-    pub(crate) fn new(ctx: &'a Context) -> Self {
+    pub(crate) fn new(app: &'a App) -> Self {
         // Forgetting it keeps workspaces longer, no more.
-        let seen = disk::read_json(&ctx.paths.sightings()).ok().flatten().unwrap_or_default();
-        Remotes { ctx, asked: BTreeMap::new(), seen }
+        let seen = disk::read_json(&app.paths.sightings()).ok().flatten().unwrap_or_default();
+        Remotes { app, asked: BTreeMap::new(), seen }
     }
 
     /// Notes what was seen, for the next time.
@@ -49,7 +49,7 @@ impl<'a> Remotes<'a> {
         if self.asked.is_empty() {
             return Ok(());
         }
-        disk::write_json(&self.ctx.paths.sightings(), &self.seen, Durability::Cached)
+        disk::write_json(&self.app.paths.sightings(), &self.seen, Durability::Cached)
     }
 
     /// Why a branch's workspace is due; `None` when it is not.
@@ -65,7 +65,7 @@ impl<'a> Remotes<'a> {
         let sighting = self.seen.entry(key.clone()).or_default();
         let Some(default) = branches.default.clone() else { return Ok(None) };
         if branches.tips.contains_key(&upstream) {
-            sighting.there_at = Some(self.ctx.clock.now());
+            sighting.there_at = Some(self.app.clock.now());
         } else if is_tracked(&repo, &upstream) || sighting.there_at.is_some_and(|at| at >= pin.pinned_at) {
             self.seen.remove(&key);
             return Ok(Some(format!("{branch} was deleted on the remote")));
@@ -98,11 +98,11 @@ impl<'a> Remotes<'a> {
 
     fn ask(&mut self, identity: &Identity) -> Result<Branches> {
         // Nobody sits in front of a collection.
-        let door = Door::quiet(self.ctx, identity)?;
+        let door = Door::quiet(self.app, identity)?;
         let url = door.url().to_string();
         if !self.asked.contains_key(&url) {
-            let git = Git::find(&self.ctx.env)?;
-            let mirror = mirror_of(self.ctx, identity);
+            let git = Git::find(&self.app.env)?;
+            let mirror = mirror_of(self.app, identity);
             let answer = Branches::ask(&git, mirror.path(), door.remote());
             if let Err(error) = &answer
                 && kind_of(error) == Kind::Policy
@@ -120,9 +120,9 @@ impl<'a> Remotes<'a> {
 
     /// Fetches the default branch, where it is not here.
     fn bring(&self, identity: &Identity, default: &Commit) -> Result<()> {
-        let git = Git::find(&self.ctx.env)?;
-        let door = Door::quiet(self.ctx, identity)?;
-        mirror_of(self.ctx, identity).ensure(&git, door.remote(), default, &[], &Quiet).map(drop)
+        let git = Git::find(&self.app.env)?;
+        let door = Door::quiet(self.app, identity)?;
+        mirror_of(self.app, identity).ensure(&git, door.remote(), default, &[], &Quiet).map(drop)
     }
 }
 

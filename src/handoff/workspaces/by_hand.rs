@@ -10,16 +10,16 @@ use super::location::{Locks, vacate};
 use super::unsaved::unsaved;
 use super::{retention, salvage};
 use crate::error::{failure, not_found, usage};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::Pin;
 use crate::identity::{Lifetime, StoreRef, Target, TaskRef};
 use crate::runtime;
 
 /// The workspace of a task, which must be there.
-fn find(ctx: &Context, task: &TaskRef) -> Result<Pin> {
+fn find(app: &App, task: &TaskRef) -> Result<Pin> {
     let missing = || not_found(format!("{task} has no workspace here")).hint(format!("envctl enter {task}"));
-    let pins = ctx.pins();
-    let named = task.store.clone().or_else(|| ctx.options.store.clone()).map(|store| store.absolute(&ctx.cwd));
+    let pins = app.pins();
+    let named = task.store.clone().or_else(|| app.options.store.clone()).map(|store| store.absolute(&app.cwd));
     let slug = match &task.target {
         Target::Task(task) => task.to_string(),
         Target::Identity(digest) => format!("sha256-{}", digest.hex()),
@@ -44,8 +44,8 @@ fn find(ctx: &Context, task: &TaskRef) -> Result<Pin> {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is none.
-pub fn workspace_path(ctx: &Context, task: &TaskRef) -> Result<PathBuf> {
-    find(ctx, task).map(|pin| pin.workspace)
+pub fn workspace_path(app: &App, task: &TaskRef) -> Result<PathBuf> {
+    find(app, task).map(|pin| pin.workspace)
 }
 
 /// A workspace that is to be taken away.
@@ -79,15 +79,15 @@ pub struct Gone {
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is none; when a runtime is live
 /// in it; when it is in a folder that the developer named, and so theirs.
-pub fn leaving(ctx: &Context, task: &TaskRef) -> Result<Leaving> {
-    let pin = find(ctx, task)?;
-    if retention::lifetime(ctx, &pin) == Lifetime::PerDeveloper {
+pub fn leaving(app: &App, task: &TaskRef) -> Result<Leaving> {
+    let pin = find(app, task)?;
+    if retention::lifetime(app, &pin) == Lifetime::PerDeveloper {
         return Err(usage(format!("{} is in a folder that you named, and yours to remove", pin.workspace.display()))
             .hint("rm -r removes it, whatever is in it")
             .into());
     }
-    drop(vacate(ctx, &pin.workspace)?);
-    let unsaved = unsaved(ctx, Some(&pin), &pin.workspace);
+    drop(vacate(app, &pin.workspace)?);
+    let unsaved = unsaved(app, Some(&pin), &pin.workspace);
     Ok(Leaving { pin, unsaved })
 }
 
@@ -96,15 +96,15 @@ pub fn leaving(ctx: &Context, task: &TaskRef) -> Result<Leaving> {
 ///
 /// # Errors
 /// When somebody has entered it meanwhile, or it cannot be moved.
-pub fn take_away(ctx: &Context, leaving: Leaving) -> Result<Gone> {
+pub fn take_away(app: &App, leaving: Leaving) -> Result<Gone> {
     let store: StoreRef = leaving.pin.store.parse()?;
-    let locks = Locks::wait(ctx, &store, &leaving.pin.slug, &leaving.pin.workspace)?;
-    let pin = ctx
+    let locks = Locks::wait(app, &store, &leaving.pin.slug, &leaving.pin.workspace)?;
+    let pin = app
         .pins()
         .again(&leaving.pin)?
         .ok_or_else(|| failure("another envctl has just changed it").hint("look again with: envctl workspace ls"))?;
-    let salvage = salvage::retire(ctx, &pin, "it was removed by hand", &locks)?;
+    let salvage = salvage::retire(app, &pin, "it was removed by hand", &locks)?;
     drop(locks);
-    runtime::in_background(|| salvage::reap(ctx));
+    runtime::in_background(|| salvage::reap(app));
     Ok(Gone { task: pin.reference(), path: pin.workspace, salvage })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::disk::remove;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::runtime;
 
 /// How long after one collection the next one starts by itself.
@@ -15,11 +15,11 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 /// Removes a tree that may hold files of the ids of an image, which only a
 /// user namespace with those ids can remove.
-pub(crate) fn remove_anyhow(ctx: &Context, path: &Path) -> Result<()> {
+pub(crate) fn remove_anyhow(app: &App, path: &Path) -> Result<()> {
     if remove::tree(path).is_ok() {
         return Ok(());
     }
-    runtime::Mapping::new(0, 0, ctx.env.path.as_deref()).remove(path)
+    runtime::Mapping::new(0, 0, app.env.path.as_deref()).remove(path)
 }
 
 pub(crate) fn children(folder: &Path) -> Vec<PathBuf> {
@@ -30,8 +30,8 @@ pub(crate) fn children(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// By the time at which it was last written; what cannot be read is young.
-pub(crate) fn is_older(ctx: &Context, path: &Path, than: Duration) -> bool {
+pub(crate) fn is_older(app: &App, path: &Path, than: Duration) -> bool {
     let written =
         fs::symlink_metadata(path).ok().and_then(|meta| jiff::Timestamp::try_from(meta.modified().ok()?).ok());
-    written.is_some_and(|written| ctx.clock.now().as_second() - written.as_second() > than.as_secs() as i64)
+    written.is_some_and(|written| app.clock.now().as_second() - written.as_second() > than.as_secs() as i64)
 }

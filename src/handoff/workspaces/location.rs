@@ -20,7 +20,7 @@ use crate::digest::Digest;
 use crate::disk::canonical;
 use crate::disk::lock::{self, FileLock};
 use crate::error::{failure, policy, usage};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::{Pin, Resolved};
 use crate::identity::{Identity, Lifetime, StoreRef, Wish};
 use crate::quantity::parse_duration;
@@ -58,7 +58,7 @@ impl Place {
     /// # Errors
     /// [`crate::error::Kind::Usage`] when the developer has to name a folder,
     /// or asks for another lifetime than the workspace that is there has.
-    pub(crate) fn of(ctx: &Context, resolved: &Resolved, into: Option<&Path>, asked: Option<Lifetime>) -> Result<Self> {
+    pub(crate) fn of(app: &App, resolved: &Resolved, into: Option<&Path>, asked: Option<Lifetime>) -> Result<Self> {
         if let Some(into) = into {
             if let Some(asked) = asked.filter(|asked| *asked != Lifetime::PerDeveloper) {
                 return Err(usage(format!("a {asked} workspace is not in a folder that you name"))
@@ -76,7 +76,7 @@ impl Place {
                 .hint(format!("envctl workspace rm {} removes it; what is unsaved is salvaged", pin.reference()))
                 .into());
         }
-        let own = asked.or(ctx.user.workspace.lifetime);
+        let own = asked.or(app.user.workspace.lifetime);
         let pinned = resolved.pin.as_ref().filter(|_| asked.is_none()).map(|pin| pin.lifetime);
         let wished = || resolved.identity.workspace.as_ref().and_then(Wish::lifetime);
         let lifetime = pinned.or(own).or_else(wished).unwrap_or_default();
@@ -86,10 +86,10 @@ impl Place {
         let repo = &resolved.identity.repo;
         let key = repo.url.key();
         let (lifetime, path) = match (lifetime, &repo.branch) {
-            (Lifetime::PerProject, _) => (lifetime, ctx.paths.project_workspace(&key)),
-            (Lifetime::PerBranch, Some(branch)) => (lifetime, ctx.paths.branch_workspace(&key, branch)),
+            (Lifetime::PerProject, _) => (lifetime, app.paths.project_workspace(&key)),
+            (Lifetime::PerBranch, Some(branch)) => (lifetime, app.paths.branch_workspace(&key, branch)),
             // What is on no branch shares none.
-            _ => (Lifetime::PerTask, ctx.paths.task_workspace(&key, &resolved.task.store.key(), &resolved.task.slug())),
+            _ => (Lifetime::PerTask, app.paths.task_workspace(&key, &resolved.task.store.key(), &resolved.task.slug())),
         };
         Ok(Place { into: None, path, lifetime, own_word: own == Some(lifetime) })
     }
@@ -99,10 +99,10 @@ impl Place {
     /// # Errors
     /// [`crate::error::Kind::Policy`] when only its project wishes so and the
     /// developer does not agree.
-    pub(crate) fn may_replace(&self, ctx: &Context, other: &Pin, task: &str) -> Result<()> {
+    pub(crate) fn may_replace(&self, app: &App, other: &Pin, task: &str) -> Result<()> {
         let (path, lifetime) = (self.path.display(), self.lifetime);
         let question = format!("{path} holds the workspace of {}. Salvage it and take its place?", other.slug);
-        if self.own_word || ctx.confirm(&question)? == Some(true) {
+        if self.own_word || app.confirm(&question)? == Some(true) {
             return Ok(());
         }
         Err(policy(format!("{path} holds the workspace of {}, and only the project asks for its place", other.slug))
@@ -125,11 +125,11 @@ impl Locks {
     ///
     /// # Errors
     /// When there are no locks here.
-    pub(crate) fn wait(ctx: &Context, store: &StoreRef, slug: &str, place: &Path) -> Result<Self> {
-        let told = || ctx.ui.status("Waiting", "another envctl is making this task's workspace");
-        let _task = FileLock::acquire(&ctx.paths.data_lock(&task_lock(store, slug)), told)?;
-        let place = shared(ctx, place).map(|path| {
-            let told = || ctx.ui.status("Waiting", "another envctl uses the same workspace");
+    pub(crate) fn wait(app: &App, store: &StoreRef, slug: &str, place: &Path) -> Result<Self> {
+        let told = || app.ui.status("Waiting", "another envctl is making this task's workspace");
+        let _task = FileLock::acquire(&app.paths.data_lock(&task_lock(store, slug)), told)?;
+        let place = shared(app, place).map(|path| {
+            let told = || app.ui.status("Waiting", "another envctl uses the same workspace");
             FileLock::acquire(&path, told)
         });
         Ok(Locks { _task, _place: place.transpose()? })
@@ -139,12 +139,12 @@ impl Locks {
     ///
     /// # Errors
     /// As [`Locks::wait`].
-    pub(crate) fn attempt(ctx: &Context, pin: &Pin) -> Result<Option<Self>> {
+    pub(crate) fn attempt(app: &App, pin: &Pin) -> Result<Option<Self>> {
         let store: StoreRef = pin.store.parse()?;
-        let Some(_task) = FileLock::attempt(&ctx.paths.data_lock(&task_lock(&store, &pin.slug)))? else {
+        let Some(_task) = FileLock::attempt(&app.paths.data_lock(&task_lock(&store, &pin.slug)))? else {
             return Ok(None);
         };
-        let _place = match shared(ctx, &pin.workspace) {
+        let _place = match shared(app, &pin.workspace) {
             None => None,
             Some(path) => match FileLock::attempt(&path)? {
                 None => return Ok(None),
@@ -160,18 +160,18 @@ impl Locks {
     ///
     /// # Errors
     /// As [`Locks::wait`].
-    pub(crate) fn of_orphan(ctx: &Context, place: &Path) -> Result<Option<Self>> {
+    pub(crate) fn of_orphan(app: &App, place: &Path) -> Result<Option<Self>> {
         // The folder of a task is named as its lock is.
         let name = place.file_name().unwrap_or_default().to_string_lossy();
-        let path = shared(ctx, place).unwrap_or_else(|| ctx.paths.data_lock(&format!("task-{name}")));
+        let path = shared(app, place).unwrap_or_else(|| app.paths.data_lock(&format!("task-{name}")));
         Ok(FileLock::attempt(&path)?.map(|lock| Locks { _task: lock, _place: None }))
     }
 }
 
 /// Keeps others off a task, and off its place, while its workspace is being
 /// made.
-pub(crate) fn lock(ctx: &Context, resolved: &Resolved, place: &Path) -> Result<Locks> {
-    Locks::wait(ctx, &resolved.task.store, &resolved.task.slug(), place)
+pub(crate) fn lock(app: &App, resolved: &Resolved, place: &Path) -> Result<Locks> {
+    Locks::wait(app, &resolved.task.store, &resolved.task.slug(), place)
 }
 
 fn task_lock(store: &StoreRef, slug: &str) -> String {
@@ -179,11 +179,11 @@ fn task_lock(store: &StoreRef, slug: &str) -> String {
 }
 
 /// The lock of a place that tasks share.
-fn shared(ctx: &Context, place: &Path) -> Option<PathBuf> {
-    let below = place.strip_prefix(ctx.paths.workspaces()).ok()?;
+fn shared(app: &App, place: &Path) -> Option<PathBuf> {
+    let below = place.strip_prefix(app.paths.workspaces()).ok()?;
     let kind = below.iter().nth(1)?;
     (kind != "task")
-        .then(|| ctx.paths.data_lock(&format!("place-{}", Digest::of(below.as_os_str().as_encoded_bytes()).short())))
+        .then(|| app.paths.data_lock(&format!("place-{}", Digest::of(below.as_os_str().as_encoded_bytes()).short())))
 }
 
 /// Keeps a workspace where it is until this is dropped: a runtime is about to
@@ -199,8 +199,8 @@ pub(crate) fn occupy(place: &Path) -> Option<File> {
 ///
 /// # Errors
 /// When a runtime is live in it, or about to be.
-pub(crate) fn vacate(ctx: &Context, place: &Path) -> Result<File> {
-    if let Some(lease) = tenant(ctx, place)? {
+pub(crate) fn vacate(app: &App, place: &Path) -> Result<File> {
+    if let Some(lease) = tenant(app, place)? {
         return Err(failure(format!("a runtime is using the workspace {}", place.display()))
             .hint(format!("leave it, or envctl reset {}, then try again", lease.task))
             .into());
@@ -215,22 +215,22 @@ pub(crate) fn vacate(ctx: &Context, place: &Path) -> Result<File> {
             .into());
     }
     // Between the two it may have begun.
-    match tenant(ctx, place)? {
+    match tenant(app, place)? {
         None => Ok(folder),
         Some(_) => Err(failure(format!("a runtime is using the workspace {}", place.display())).into()),
     }
 }
 
 /// The runtime that is live in a workspace.
-pub(crate) fn tenant(ctx: &Context, place: &Path) -> Result<Option<Lease>> {
+pub(crate) fn tenant(app: &App, place: &Path) -> Result<Option<Lease>> {
     let place = canonical(place);
-    Ok(ctx.runtimes().live()?.into_iter().find(|lease| canonical(&lease.workspace) == place))
+    Ok(app.runtimes().live()?.into_iter().find(|lease| canonical(&lease.workspace) == place))
 }
 
 /// How long an unused workspace of a task stays, and who says so.
-pub(crate) fn ttl(ctx: &Context, identity: Option<&Identity>) -> (Duration, &'static str) {
+pub(crate) fn ttl(app: &App, identity: Option<&Identity>) -> (Duration, &'static str) {
     let read = |text: &String| parse_duration(text).ok();
-    let own = ctx.user.workspace.ttl.as_ref().and_then(read);
+    let own = app.user.workspace.ttl.as_ref().and_then(read);
     let wish = identity.and_then(|identity| identity.workspace.as_ref()?.ttl.as_ref()).and_then(read);
     match (own, wish) {
         (Some(own), _) => (own, "config.toml"),

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::location::{tenant, ttl};
 use crate::clock::age;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::Pin;
 use crate::identity::{Identity, Lifetime};
 use crate::quantity::human_duration;
@@ -46,16 +46,16 @@ pub struct WorkspaceRow {
 ///
 /// # Errors
 /// When the state cannot be read.
-pub fn workspaces(ctx: &Context) -> Result<Vec<WorkspaceRow>> {
-    let pins = ctx.pins().all()?.into_iter().filter(|pin| pin.workspace.exists());
-    pins.map(|pin| row(ctx, pin)).collect()
+pub fn workspaces(app: &App) -> Result<Vec<WorkspaceRow>> {
+    let pins = app.pins().all()?.into_iter().filter(|pin| pin.workspace.exists());
+    pins.map(|pin| row(app, pin)).collect()
 }
 
-fn row(ctx: &Context, pin: Pin) -> Result<WorkspaceRow> {
-    let identity = ctx.pins().identity(&pin.identity).ok().flatten();
-    let lifetime = lifetime(ctx, &pin);
-    let (spared, whose) = ttl(ctx, identity.as_ref());
-    let last_used = last_used(ctx, &pin);
+fn row(app: &App, pin: Pin) -> Result<WorkspaceRow> {
+    let identity = app.pins().identity(&pin.identity).ok().flatten();
+    let lifetime = lifetime(app, &pin);
+    let (spared, whose) = ttl(app, identity.as_ref());
+    let last_used = last_used(app, &pin);
     let (deleted_by, rule, deleted_at) = match lifetime {
         Lifetime::PerTask => {
             let rule = format!("when its task is closed, or unused for {} ({whose})", human_duration(spared));
@@ -69,7 +69,7 @@ fn row(ctx: &Context, pin: Pin) -> Result<WorkspaceRow> {
         Lifetime::PerDeveloper => ("developer", "never: it is in a folder that you named".into(), None),
     };
     Ok(WorkspaceRow {
-        in_use: tenant(ctx, &pin.workspace)?.is_some(),
+        in_use: tenant(app, &pin.workspace)?.is_some(),
         task: pin.name(),
         store: pin.store,
         identity: pin.identity.to_string(),
@@ -102,8 +102,8 @@ impl WorkspaceRow {
 
 /// What a workspace belongs to. What is not in a folder of envctl's is the
 /// developer's, whatever its pin says.
-pub(crate) fn lifetime(ctx: &Context, pin: &Pin) -> Lifetime {
-    if ctx.pins().is_managed(pin) { pin.lifetime } else { Lifetime::PerDeveloper }
+pub(crate) fn lifetime(app: &App, pin: &Pin) -> Lifetime {
+    if app.pins().is_managed(pin) { pin.lifetime } else { Lifetime::PerDeveloper }
 }
 
 /// The branch whose tasks share a workspace.
@@ -112,22 +112,22 @@ pub(crate) fn branch(identity: Option<&Identity>) -> Option<&str> {
 }
 
 /// When a workspace was used last: entered, or changed by git on the host.
-pub(crate) fn last_used(ctx: &Context, pin: &Pin) -> Option<Timestamp> {
-    let now = ctx.clock.now();
+pub(crate) fn last_used(app: &App, pin: &Pin) -> Option<Timestamp> {
+    let now = app.clock.now();
     let git = ["index", "HEAD", "logs/HEAD"].map(|name| pin.workspace.join(".git").join(name));
     let times = git.iter().filter_map(|file| {
         let modified = fs::symlink_metadata(file).ok()?.modified().ok()?;
         // Times of files inside can be anything; those to come say nothing.
         Timestamp::try_from(modified).ok().filter(|at| *at <= now)
     });
-    times.chain(ctx.pins().touched(pin)).max()
+    times.chain(app.pins().touched(pin)).max()
 }
 
 /// Why a workspace of a task is due by time alone; `None` when it is not.
-pub(crate) fn unused(ctx: &Context, pin: &Pin, identity: Option<&Identity>) -> Option<String> {
-    let (spared, whose) = ttl(ctx, identity);
-    let used = last_used(ctx, pin)?;
-    let now = ctx.clock.now();
+pub(crate) fn unused(app: &App, pin: &Pin, identity: Option<&Identity>) -> Option<String> {
+    let (spared, whose) = ttl(app, identity);
+    let used = last_used(app, pin)?;
+    let now = app.clock.now();
     (after(used, spared)? <= now)
         .then(|| format!("it was used {}, longer ago than {} ({whose})", age(used, now), human_duration(spared)))
 }

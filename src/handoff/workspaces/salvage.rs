@@ -21,7 +21,7 @@ use super::unsaved::unsaved;
 use crate::crash;
 use crate::disk::{self, Durability};
 use crate::error::{not_found, usage};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::Pin;
 use crate::identity::{Lifetime, StoreRef};
 use crate::workspace;
@@ -75,10 +75,10 @@ pub struct SalvageRow {
 ///
 /// # Errors
 /// When there is no such place.
-pub(crate) fn begin(ctx: &Context, pin: Option<&Pin>, slug: &str, place: &Path, why: &str) -> Result<Salvage> {
-    let now = ctx.clock.now();
-    let parent = if place.starts_with(ctx.paths.data()) {
-        ctx.paths.recovery()
+pub(crate) fn begin(app: &App, pin: Option<&Pin>, slug: &str, place: &Path, why: &str) -> Result<Salvage> {
+    let now = app.clock.now();
+    let parent = if place.starts_with(app.paths.data()) {
+        app.paths.recovery()
     } else {
         // A rename works within one file system only.
         place.parent().context("the workspace has no folder above it")?.to_owned()
@@ -87,7 +87,7 @@ pub(crate) fn begin(ctx: &Context, pin: Option<&Pin>, slug: &str, place: &Path, 
     let name = format!("{slug}-{}", now.strftime("%Y%m%dT%H%M%SZ"));
     let id = (0..1000)
         .map(|n| if n == 0 { name.clone() } else { format!("{name}-{n}") })
-        .find(|id| !parent.join(id).exists() && !ctx.paths.salvage(id).exists())
+        .find(|id| !parent.join(id).exists() && !app.paths.salvage(id).exists())
         .context("there is no free name for the old workspace")?;
     let salvage = Salvage {
         schema: SCHEMA,
@@ -100,19 +100,19 @@ pub(crate) fn begin(ctx: &Context, pin: Option<&Pin>, slug: &str, place: &Path, 
         unsaved: Vec::new(),
         pin: pin.cloned(),
     };
-    salvage.write(ctx)?;
+    salvage.write(app)?;
     Ok(salvage)
 }
 
 impl Salvage {
-    fn write(&self, ctx: &Context) -> Result<()> {
-        disk::write_json(&ctx.paths.salvage(&self.id), self, Durability::Flushed)
+    fn write(&self, app: &App) -> Result<()> {
+        disk::write_json(&app.paths.salvage(&self.id), self, Durability::Flushed)
     }
 
     /// The workspace stayed where it was.
-    pub(crate) fn abort(&self, ctx: &Context) {
+    pub(crate) fn abort(&self, app: &App) {
         if !self.path.exists() {
-            let _ = fs::remove_file(ctx.paths.salvage(&self.id));
+            let _ = fs::remove_file(app.paths.salvage(&self.id));
         }
     }
 
@@ -121,37 +121,37 @@ impl Salvage {
     ///
     /// # Errors
     /// When it can be neither kept nor thrown away.
-    pub(crate) fn settle(mut self, ctx: &Context) -> Result<Option<Self>> {
-        self.unsaved = unsaved(ctx, self.pin.as_ref(), &self.path);
-        if self.unsaved.is_empty() && self.path.starts_with(ctx.paths.data()) {
-            self.throw_away(ctx)?;
+    pub(crate) fn settle(mut self, app: &App) -> Result<Option<Self>> {
+        self.unsaved = unsaved(app, self.pin.as_ref(), &self.path);
+        if self.unsaved.is_empty() && self.path.starts_with(app.paths.data()) {
+            self.throw_away(app)?;
             return Ok(None);
         }
-        self.write(ctx)?;
+        self.write(app)?;
         Ok(Some(self))
     }
 
     /// Moves it to the trash, which is emptied later.
-    fn throw_away(&self, ctx: &Context) -> Result<()> {
-        let trash = ctx.paths.data_trash();
+    fn throw_away(&self, app: &App) -> Result<()> {
+        let trash = app.paths.data_trash();
         disk::create_private_dir(&trash)?;
         let place = tempfile::Builder::new().prefix("").tempdir_in(&trash)?.keep();
         fs::rename(&self.path, place.join("entry"))
             .with_context(|| format!("cannot move {} to the trash", self.path.display()))?;
         crash::point("retire.thrown-away");
-        fs::remove_file(ctx.paths.salvage(&self.id)).context("cannot forget what was thrown away")
+        fs::remove_file(app.paths.salvage(&self.id)).context("cannot forget what was thrown away")
     }
 
     /// When `gc` may remove it; never what lies in a folder of the developer's.
-    fn kept_until(&self, ctx: &Context) -> Option<Timestamp> {
-        let keep = i64::try_from(ctx.user.keep_salvages().as_secs()).ok()?;
+    fn kept_until(&self, app: &App) -> Option<Timestamp> {
+        let keep = i64::try_from(app.user.keep_salvages().as_secs()).ok()?;
         let end = Timestamp::from_second(self.salvaged_at.as_second().checked_add(keep)?).ok()?;
-        self.path.starts_with(ctx.paths.recovery()).then_some(end)
+        self.path.starts_with(app.paths.recovery()).then_some(end)
     }
 
-    fn row(self, ctx: &Context) -> SalvageRow {
+    fn row(self, app: &App) -> SalvageRow {
         SalvageRow {
-            kept_until: self.kept_until(ctx),
+            kept_until: self.kept_until(app),
             id: self.id,
             path: self.path,
             task: self.task,
@@ -168,14 +168,14 @@ impl Salvage {
 ///
 /// # Errors
 /// When somebody is, or it cannot be moved; then it is as it was.
-pub(crate) fn retire(ctx: &Context, pin: &Pin, why: &str, _locks: &Locks) -> Result<Option<SalvageRow>> {
-    let salvage = move_away(ctx, Some(pin), &pin.slug, &pin.workspace, why)?;
+pub(crate) fn retire(app: &App, pin: &Pin, why: &str, _locks: &Locks) -> Result<Option<SalvageRow>> {
+    let salvage = move_away(app, Some(pin), &pin.slug, &pin.workspace, why)?;
     // Unless it names another place by now.
-    if ctx.pins().again(pin)?.is_some() {
-        ctx.pins().forget(pin)?;
+    if app.pins().again(pin)?.is_some() {
+        app.pins().forget(pin)?;
     }
     crash::point("retire.forgotten");
-    Ok(salvage.settle(ctx)?.map(|salvage| salvage.row(ctx)))
+    Ok(salvage.settle(app)?.map(|salvage| salvage.row(app)))
 }
 
 /// Takes a workspace away that no pin names: a command was killed on the way.
@@ -183,18 +183,18 @@ pub(crate) fn retire(ctx: &Context, pin: &Pin, why: &str, _locks: &Locks) -> Res
 ///
 /// # Errors
 /// As [`retire`].
-pub(crate) fn retire_orphan(ctx: &Context, place: &Path, why: &str, _locks: &Locks) -> Result<Option<SalvageRow>> {
+pub(crate) fn retire_orphan(app: &App, place: &Path, why: &str, _locks: &Locks) -> Result<Option<SalvageRow>> {
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let salvage = move_away(ctx, None, &name, place, why)?;
-    Ok(salvage.settle(ctx)?.map(|salvage| salvage.row(ctx)))
+    let salvage = move_away(app, None, &name, place, why)?;
+    Ok(salvage.settle(app)?.map(|salvage| salvage.row(app)))
 }
 
-fn move_away(ctx: &Context, pin: Option<&Pin>, slug: &str, place: &Path, why: &str) -> Result<Salvage> {
-    let _vacant = vacate(ctx, place)?;
-    let salvage = begin(ctx, pin, slug, place, why)?;
+fn move_away(app: &App, pin: Option<&Pin>, slug: &str, place: &Path, why: &str) -> Result<Salvage> {
+    let _vacant = vacate(app, place)?;
+    let salvage = begin(app, pin, slug, place, why)?;
     crash::point("retire.noted");
     if let Err(error) = fs::rename(place, &salvage.path) {
-        salvage.abort(ctx);
+        salvage.abort(app);
         return Err(error).with_context(|| format!("cannot move {} away", place.display()));
     }
     crash::point("retire.moved");
@@ -205,13 +205,13 @@ fn move_away(ctx: &Context, pin: Option<&Pin>, slug: &str, place: &Path, why: &s
 ///
 /// # Errors
 /// Never for now; the signature is that of what reads the disk.
-pub fn salvages(ctx: &Context) -> Result<Vec<SalvageRow>> {
-    let known = records(ctx);
+pub fn salvages(app: &App) -> Result<Vec<SalvageRow>> {
+    let known = records(app);
     let paths: Vec<PathBuf> = known.iter().map(|salvage| salvage.path.clone()).collect();
     let mut rows: Vec<SalvageRow> =
-        known.into_iter().filter(|salvage| salvage.path.exists()).map(|salvage| salvage.row(ctx)).collect();
+        known.into_iter().filter(|salvage| salvage.path.exists()).map(|salvage| salvage.row(app)).collect();
     rows.sort_by(|a, b| (b.salvaged_at, &a.id).cmp(&(a.salvaged_at, &b.id)));
-    let left = fs::read_dir(ctx.paths.recovery()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let left = fs::read_dir(app.paths.recovery()).into_iter().flatten().flatten().map(|entry| entry.path());
     let left = left.filter(|path| !paths.contains(path) && workspace::is_workspace(path));
     rows.extend(left.map(|path| SalvageRow {
         id: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -226,8 +226,8 @@ pub fn salvages(ctx: &Context) -> Result<Vec<SalvageRow>> {
     Ok(rows)
 }
 
-fn records(ctx: &Context) -> Vec<Salvage> {
-    let files = fs::read_dir(ctx.paths.salvages()).into_iter().flatten().flatten().map(|entry| entry.path());
+fn records(app: &App) -> Vec<Salvage> {
+    let files = fs::read_dir(app.paths.salvages()).into_iter().flatten().flatten().map(|entry| entry.path());
     files.filter_map(|file| disk::read_json(&file).ok().flatten()).collect()
 }
 
@@ -248,17 +248,17 @@ pub struct Recovered {
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is none of this name; when the
 /// place is taken.
-pub fn recover(ctx: &Context, id: &str, into: Option<&Path>) -> Result<Recovered> {
-    let row = salvages(ctx)?.into_iter().find(|row| row.id == id);
+pub fn recover(app: &App, id: &str, into: Option<&Path>) -> Result<Recovered> {
+    let row = salvages(app)?.into_iter().find(|row| row.id == id);
     let row = row.ok_or_else(|| not_found(format!("there is no salvage {id}")).hint("envctl workspace recover"))?;
-    let record = records(ctx).into_iter().find(|salvage| salvage.id == row.id);
+    let record = records(app).into_iter().find(|salvage| salvage.id == row.id);
     let pin = record.and_then(|salvage| salvage.pin);
-    let into = into.map(|into| ctx.named(into));
+    let into = into.map(|into| app.named(into));
     let here = || format!("envctl workspace recover {id} --into DIR");
     let Some(target) = into.clone().or(row.workspace) else {
         return Err(usage(format!("nobody knows where {id} was")).hint(here()).into());
     };
-    ctx.open_roots()?;
+    app.open_roots()?;
     let pin = pin.map(|pin| Pin {
         workspace: target.clone(),
         lifetime: if into.is_some() { Lifetime::PerDeveloper } else { pin.lifetime },
@@ -266,15 +266,15 @@ pub fn recover(ctx: &Context, id: &str, into: Option<&Path>) -> Result<Recovered
         ..pin
     });
     let _locks = match &pin {
-        Some(pin) => Some(Locks::wait(ctx, &pin.store.parse::<StoreRef>()?, &pin.slug, &target)?),
+        Some(pin) => Some(Locks::wait(app, &pin.store.parse::<StoreRef>()?, &pin.slug, &target)?),
         None => None,
     };
     let occupied = fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some()) || target.is_file();
     let elsewhere = pin.iter().find_map(|pin| {
-        let all = ctx.pins().all().unwrap_or_default();
+        let all = app.pins().all().unwrap_or_default();
         all.into_iter().find(|other| {
             into.is_none()
-                && ctx.pins().is_managed(other)
+                && app.pins().is_managed(other)
                 && other.reference() == pin.reference()
                 && other.workspace.exists()
         })
@@ -301,13 +301,13 @@ pub fn recover(ctx: &Context, id: &str, into: Option<&Path>) -> Result<Recovered
     crash::point("recover.moved");
     if let Some(pin) = &pin {
         // Who had this place before has left it.
-        for other in ctx.pins().all()?.iter().filter(|other| other.workspace == target) {
-            ctx.pins().forget(other)?;
+        for other in app.pins().all()?.iter().filter(|other| other.workspace == target) {
+            app.pins().forget(other)?;
         }
-        ctx.pins().put(pin)?;
-        ctx.pins().touch(pin, ctx.clock.now());
+        app.pins().put(pin)?;
+        app.pins().touch(pin, app.clock.now());
     }
-    let _ = fs::remove_file(ctx.paths.salvage(id));
+    let _ = fs::remove_file(app.paths.salvage(id));
     Ok(Recovered { id: row.id, task: row.task, workspace: target })
 }
 
@@ -316,19 +316,19 @@ pub fn recover(ctx: &Context, id: &str, into: Option<&Path>) -> Result<Recovered
 ///
 /// # Errors
 /// When one cannot be removed.
-pub(crate) fn expire(ctx: &Context, dry: bool) -> Result<Vec<PathBuf>> {
-    let now = ctx.clock.now();
+pub(crate) fn expire(app: &App, dry: bool) -> Result<Vec<PathBuf>> {
+    let now = app.clock.now();
     let mut gone = Vec::new();
-    for salvage in records(ctx) {
+    for salvage in records(app) {
         if !salvage.path.exists() {
             if !dry && now.as_second() - salvage.salvaged_at.as_second() > DAY.as_secs() as i64 {
-                salvage.abort(ctx);
+                salvage.abort(app);
             }
             continue;
         }
-        if salvage.kept_until(ctx).is_some_and(|end| end < now) {
+        if salvage.kept_until(app).is_some_and(|end| end < now) {
             if !dry {
-                salvage.throw_away(ctx)?;
+                salvage.throw_away(app)?;
             }
             gone.push(salvage.path);
         }
@@ -338,10 +338,10 @@ pub(crate) fn expire(ctx: &Context, dry: bool) -> Result<Vec<PathBuf>> {
 
 /// Empties the trash that workspaces go to. What cannot be removed waits for
 /// the next time.
-pub(crate) fn reap(ctx: &Context) {
-    for path in children(&ctx.paths.data_trash()) {
-        if let Err(error) = remove_anyhow(ctx, &path) {
-            ctx.ui.detail(&format!("{error:#}"));
+pub(crate) fn reap(app: &App) {
+    for path in children(&app.paths.data_trash()) {
+        if let Err(error) = remove_anyhow(app, &path) {
+            app.ui.detail(&format!("{error:#}"));
         }
     }
 }

@@ -16,7 +16,7 @@ use super::retention::{lifetime, unused};
 use super::salvage;
 use super::unsaved::unsaved;
 use crate::error::{Kind, failure, kind_of};
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::{Located, Pin, from_store};
 use crate::identity::{Lifetime, Status, StoreRef, Target};
 use crate::store::{Access, Store};
@@ -74,10 +74,10 @@ struct Due {
 ///
 /// # Errors
 /// When what is here cannot be read.
-pub(crate) fn workspaces(ctx: &Context, dry: bool) -> Result<(Vec<Removed>, Vec<Kept>)> {
-    let mut judge = Judge { ctx, stores: BTreeMap::new(), remotes: Remotes::new(ctx) };
+pub(crate) fn workspaces(app: &App, dry: bool) -> Result<(Vec<Removed>, Vec<Kept>)> {
+    let mut judge = Judge { app, stores: BTreeMap::new(), remotes: Remotes::new(app) };
     let (mut due, mut removed, mut kept) = (Vec::new(), Vec::new(), Vec::new());
-    for pin in ctx.pins().all()?.into_iter().filter(|pin| pin.workspace.exists()) {
+    for pin in app.pins().all()?.into_iter().filter(|pin| pin.workspace.exists()) {
         match judge.verdict(&pin) {
             Ok(None) => {}
             Ok(Some((why, by_time))) => due.push(Due { pin, why, by_time }),
@@ -88,23 +88,23 @@ pub(crate) fn workspaces(ctx: &Context, dry: bool) -> Result<(Vec<Removed>, Vec<
         judge.remotes.remember()?;
     }
     drop(judge);
-    let orphans = orphans(ctx)?;
+    let orphans = orphans(app)?;
     // All of it is told before any of it is done.
     for Due { pin, why, .. } in due.iter().filter(|_| !dry) {
-        ctx.ui
+        app.ui
             .status("Deleting", &format!("the workspace of {}, because {why}: {}", pin.slug, pin.workspace.display()));
     }
     for place in orphans {
-        match forget_orphan(ctx, &place, dry) {
+        match forget_orphan(app, &place, dry) {
             Ok(None) => {}
             Ok(Some((unsaved, salvage))) => {
                 removed.push(Removed { kind: "workspace", path: place, why: ORPHANED.into(), unsaved, salvage });
             }
-            Err(error) => ctx.ui.detail(&format!("{} stays: {error:#}", place.display())),
+            Err(error) => app.ui.detail(&format!("{} stays: {error:#}", place.display())),
         }
     }
     for due in due {
-        match due.delete(ctx, dry) {
+        match due.delete(app, dry) {
             Ok((unsaved, salvage)) => {
                 let (path, why) = (due.pin.workspace, due.why);
                 removed.push(Removed { kind: "workspace", path, why, unsaved, salvage });
@@ -118,55 +118,55 @@ pub(crate) fn workspaces(ctx: &Context, dry: bool) -> Result<(Vec<Removed>, Vec<
 const ORPHANED: &str = "no task knows it: a command was killed while it was made";
 
 /// Workspaces that no pin names, for a day or longer.
-fn orphans(ctx: &Context) -> Result<Vec<PathBuf>> {
-    let known: Vec<PathBuf> = ctx.pins().all()?.into_iter().map(|pin| pin.workspace).collect();
+fn orphans(app: &App) -> Result<Vec<PathBuf>> {
+    let known: Vec<PathBuf> = app.pins().all()?.into_iter().map(|pin| pin.workspace).collect();
     let mut places = Vec::new();
-    for repository in children(&ctx.paths.workspaces()) {
+    for repository in children(&app.paths.workspaces()) {
         places.extend(["task", "branch"].iter().flat_map(|kind| children(&repository.join(kind))));
         places.push(repository.join("project"));
     }
     // Drafts are cleared elsewhere, and lock themselves.
-    places.retain(|place| is_workspace(place) && !known.contains(place) && is_older(ctx, place, DAY));
+    places.retain(|place| is_workspace(place) && !known.contains(place) && is_older(app, place, DAY));
     places.retain(|place| !place.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".envctl-")));
     Ok(places)
 }
 
 /// Takes one away, unless a pin names it by now.
-fn forget_orphan(ctx: &Context, place: &Path, dry: bool) -> Result<Option<(Vec<String>, Option<String>)>> {
-    let Some(locks) = Locks::of_orphan(ctx, place)? else { return Ok(None) };
-    if ctx.pins().all()?.iter().any(|pin| pin.workspace == place) {
+fn forget_orphan(app: &App, place: &Path, dry: bool) -> Result<Option<(Vec<String>, Option<String>)>> {
+    let Some(locks) = Locks::of_orphan(app, place)? else { return Ok(None) };
+    if app.pins().all()?.iter().any(|pin| pin.workspace == place) {
         return Ok(None);
     }
     if dry {
-        return Ok(Some((unsaved(ctx, None, place), None)));
+        return Ok(Some((unsaved(app, None, place), None)));
     }
-    let salvage = salvage::retire_orphan(ctx, place, ORPHANED, &locks)?;
+    let salvage = salvage::retire_orphan(app, place, ORPHANED, &locks)?;
     Ok(Some(salvage.map(|salvage| (salvage.unsaved, Some(salvage.id))).unwrap_or_default()))
 }
 
 impl Due {
     /// Deletes it; what was unsaved in it, and the salvage that keeps that.
-    fn delete(&self, ctx: &Context, dry: bool) -> Result<(Vec<String>, Option<String>)> {
-        if tenant(ctx, &self.pin.workspace)?.is_some() {
+    fn delete(&self, app: &App, dry: bool) -> Result<(Vec<String>, Option<String>)> {
+        if tenant(app, &self.pin.workspace)?.is_some() {
             return Err(failure("a runtime is live in it").into());
         }
         if dry {
-            return Ok((unsaved(ctx, Some(&self.pin), &self.pin.workspace), None));
+            return Ok((unsaved(app, Some(&self.pin), &self.pin.workspace), None));
         }
-        let locks = Locks::attempt(ctx, &self.pin)?.ok_or_else(|| failure("another envctl is busy with it"))?;
+        let locks = Locks::attempt(app, &self.pin)?.ok_or_else(|| failure("another envctl is busy with it"))?;
         // It may have been made anew, or used, since it was judged.
-        let pin = ctx.pins().again(&self.pin)?.ok_or_else(|| failure("another envctl has just changed it"))?;
-        let identity = ctx.pins().identity(&pin.identity).ok().flatten();
-        if self.by_time && unused(ctx, &pin, identity.as_ref()).is_none() {
+        let pin = app.pins().again(&self.pin)?.ok_or_else(|| failure("another envctl has just changed it"))?;
+        let identity = app.pins().identity(&pin.identity).ok().flatten();
+        if self.by_time && unused(app, &pin, identity.as_ref()).is_none() {
             return Err(failure("it has just been used").into());
         }
-        let retired = salvage::retire(ctx, &pin, &self.why, &locks)?;
+        let retired = salvage::retire(app, &pin, &self.why, &locks)?;
         Ok(retired.map(|salvage| (salvage.unsaved, Some(salvage.id))).unwrap_or_default())
     }
 }
 
 struct Judge<'a> {
-    ctx: &'a Context,
+    app: &'a App,
     stores: BTreeMap<String, Result<Box<dyn Store>, String>>,
     remotes: Remotes<'a>,
 }
@@ -174,10 +174,10 @@ struct Judge<'a> {
 impl Judge<'_> {
     /// Why a workspace is due, and whether by time; `None` when it is not.
     fn verdict(&mut self, pin: &Pin) -> Result<Option<(String, bool)>> {
-        let identity = self.ctx.pins().identity(&pin.identity)?;
-        match lifetime(self.ctx, pin) {
+        let identity = self.app.pins().identity(&pin.identity)?;
+        match lifetime(self.app, pin) {
             Lifetime::PerTask => {
-                if let Some(why) = unused(self.ctx, pin, identity.as_ref()) {
+                if let Some(why) = unused(self.app, pin, identity.as_ref()) {
                     return Ok(Some((why, true)));
                 }
                 let closed = self.is_closed(pin).context("nobody knows whether its task is closed")?;
@@ -197,7 +197,7 @@ impl Judge<'_> {
     fn is_closed(&mut self, pin: &Pin) -> Result<bool> {
         let Ok(task) = pin.slug.parse() else { return Ok(false) };
         let task = Located { store: pin.store.parse::<StoreRef>()?, target: Target::Task(task) };
-        let open = || self.ctx.open(&task.store, Access::Read).map_err(|error| format!("{error:#}"));
+        let open = || self.app.open(&task.store, Access::Read).map_err(|error| format!("{error:#}"));
         let store = match self.stores.entry(pin.store.clone()).or_insert_with(open) {
             Ok(store) => store,
             Err(why) => return Err(failure(why.clone()).into()),

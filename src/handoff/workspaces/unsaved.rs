@@ -9,16 +9,16 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::disk::canonical;
 use crate::git::Git;
-use crate::handoff::app::Context;
+use crate::handoff::app::App;
 use crate::handoff::task::{Pin, State};
 use crate::snapshot;
 use crate::workspace;
 
 /// What is unsaved in a workspace, in words; nothing when a store has it all.
 /// `root` is where it lies now. Runs git, and writes nothing into it.
-pub(crate) fn unsaved(ctx: &Context, pin: Option<&Pin>, root: &Path) -> Vec<String> {
+pub(crate) fn unsaved(app: &App, pin: Option<&Pin>, root: &Path) -> Vec<String> {
     let known = pin.map(saved).unwrap_or_default();
-    let now = state(ctx, root);
+    let now = state(app, root);
     let is_known = now.as_ref().is_ok_and(|now| known.contains(now));
     let commits: Vec<String> = known.iter().flat_map(State::commits).collect();
     // What is in progress is part of the state.
@@ -47,12 +47,12 @@ fn saved(pin: &Pin) -> Vec<State> {
 
 /// The state that a publish from here would have. Files that it would leave
 /// out are unsaved.
-fn state(ctx: &Context, root: &Path) -> Result<State> {
-    let git = Git::find(&ctx.env)?;
+fn state(app: &App, root: &Path) -> Result<State> {
+    let git = Git::find(&app.env)?;
     let repo = snapshot::open(root)?;
     let found = repo.workdir().context("it has no working files")?;
     ensure!(canonical(found) == canonical(root), "it is no checkout of its own");
-    let project = ctx.project(root)?.snapshot;
+    let project = app.project(root)?.snapshot;
     let max_lfs = project.max_lfs()?;
     let options = snapshot::Options { include: project.include, exclude: Vec::new(), max_lfs };
     let draft = snapshot::draft(&git, &repo, &options)?;
