@@ -9,8 +9,9 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::super::{Injected, Network, pasta, sys};
-use super::mounts::{clone_tree, new_fs};
-use super::{ARTIFACTS, READ_ONLY, Root, RootfsSpec};
+use super::mounts::{READ_ONLY, clone_tree, new_fs};
+use super::root::Root;
+use super::spec::{ARTIFACTS, RootfsSpec};
 
 impl Root {
     /// The evidence that came with the task. A collection of what is old may

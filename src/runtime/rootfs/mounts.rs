@@ -10,7 +10,9 @@ use rustix::mount::{
 };
 
 use super::super::{probe, sys};
-use super::{NOSUID_NODEV, READ_ONLY};
+
+pub(super) const NOSUID_NODEV: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+pub(in crate::runtime) const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | NOSUID_NODEV;
 
 pub(super) fn new_fs(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd> {
     new_fs_with(kind, options, &[], attributes)

@@ -9,8 +9,8 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::super::{Network, probe, sys};
-use super::mounts::{bind, clone_tree, new_fs, new_fs_with};
-use super::{READ_ONLY, Root};
+use super::mounts::{READ_ONLY, bind, clone_tree, new_fs, new_fs_with};
+use super::root::Root;
 use crate::error::failure;
 
 /// Files of `/proc` that say or change too much when the developer is root.

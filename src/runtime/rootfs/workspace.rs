@@ -7,9 +7,10 @@ use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 use super::super::sys;
-use super::super::trees::{self, Upper};
-use super::mounts::clone_tree;
-use super::{NOSUID_NODEV, READ_ONLY, Root, RootfsSpec};
+use super::mounts::{NOSUID_NODEV, READ_ONLY, clone_tree};
+use super::root::Root;
+use super::spec::RootfsSpec;
+use super::trees::{self, Upper};
 use crate::error::failure;
 
 /// Parts of `.git` that a program inside could otherwise use to make git on

@@ -16,6 +16,7 @@
 mod folder;
 mod index;
 mod listing;
+mod names;
 mod pointer;
 mod quarantine;
 mod settings;
@@ -31,7 +32,7 @@ use rustix::io::Errno;
 
 use crate::disk::descent::{self, Descent, Opened};
 use listing::{Listing, is_fan, is_of_objects};
-use quarantine::unguessable;
+use names::unguessable;
 
 pub use folder::obeyed;
 pub(super) use folder::{look_at, look_at_own};

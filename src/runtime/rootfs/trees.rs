@@ -16,46 +16,13 @@ use rustix::io::Errno;
 use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
 
-use super::rootfs::{READ_ONLY, Root, RootfsSpec, bind_tree};
+use super::mounts::READ_ONLY;
+use super::root::{Root, bind_tree};
+use super::spec::{Access, Place, RootfsSpec, TreeMount};
 use crate::error::failure;
 
 /// The upper of all trees, in the folder over which scratch is mounted.
 const TREES: &str = "trees";
-
-/// A place inside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Relative to the workspace.
-    Workspace(String),
-    /// Relative to the user's home folder.
-    Home(String),
-    /// From the root, without the first slash.
-    Absolute(String),
-}
-
-/// How a tree may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Changes go to an upper and are gone with the runtime.
-    Overlay,
-    /// There are no changes.
-    ReadOnly,
-    /// It is being made.
-    Writable,
-}
-
-/// A tree of the host that appears inside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TreeMount {
-    /// Its name, for people.
-    pub name: String,
-    /// The tree outside: alone in its folder, under a name that no other has.
-    pub tree: PathBuf,
-    /// Where it appears.
-    pub place: Place,
-    /// How.
-    pub access: Access,
-}
 
 /// What a run changed in a tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +41,7 @@ pub(super) struct Upper {
 }
 
 /// The uppers of a runtime.
-pub(super) struct Uppers {
+pub(in crate::runtime) struct Uppers {
     /// For all trees together.
     trees: Option<Upper>,
     /// For a workspace that is not to be changed.
@@ -84,7 +51,7 @@ pub(super) struct Uppers {
 impl Uppers {
     /// Makes their folders on disk. The owner does this while pid 1 is at work:
     /// a folder on disk takes as long as a handful of mounts.
-    pub(super) fn make(place: &Path, trees: &[TreeMount], workspace: bool) -> Result<()> {
+    pub(in crate::runtime) fn make(place: &Path, trees: &[TreeMount], workspace: bool) -> Result<()> {
         for name in names(trees, workspace).into_iter().flatten() {
             // Side by side: each folder has to be removed again at every reset.
             for folder in [name.to_owned(), work(name)] {
@@ -243,7 +210,7 @@ fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)
 
 /// Counts what lies in the uppers of a runtime's folder. A tree that appears at
 /// several places counts once.
-pub(super) fn changed(folder: &Path, names: &[String], trees: &[PathBuf]) -> Vec<Changed> {
+pub(in crate::runtime) fn changed(folder: &Path, names: &[String], trees: &[PathBuf]) -> Vec<Changed> {
     let mut all: Vec<Changed> = Vec::new();
     for (name, tree) in names.iter().zip(trees) {
         if all.iter().any(|known| known.name == *name) {
