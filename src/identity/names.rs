@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::entry_name::check_entry_name;
 use crate::digest::Digest;
 use crate::error::{Fault, integrity, usage};
-use crate::git::check_entry_name;
 use crate::visible::is_for_names;
 
 /// The longest name of a foreign file in bytes: what file systems take, less room

@@ -24,7 +24,6 @@ use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
 use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
 
-pub(super) use mounts::READ_ONLY;
 pub use spec::{ARTIFACTS, Access, Place, RootfsSpec, TreeMount, hides};
 pub use trees::Changed;
 pub(super) use trees::{Uppers, changed};

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::mounts::{NOSUID_NODEV, attach, clone_tree};
+use super::mounts::{attach, clone_tree};
 use crate::error::integrity;
 use crate::runtime::{Network, sys};
 
@@ -73,6 +73,6 @@ pub(super) fn bind_tree(
     name: &str,
 ) -> Result<()> {
     let tree = clone_tree(tree, "", false)?;
-    sys::mount_setattr(&tree, false, attributes.unwrap_or(NOSUID_NODEV))?;
+    sys::mount_setattr(&tree, false, attributes.unwrap_or(sys::NOSUID_NODEV))?;
     root.attach(tree.as_fd(), target, name)
 }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::super::{Network, probe, sys};
-use super::mounts::{READ_ONLY, bind, clone_tree, new_fs, new_fs_with};
+use super::mounts::{bind, clone_tree, new_fs, new_fs_with};
 use super::root::Root;
 use crate::error::failure;
 
@@ -77,7 +77,7 @@ impl Root {
             // A new sysfs would show the devices of another network namespace.
             Network::Host => {
                 let tree = clone_tree(CWD, "/sys", true)?;
-                sys::mount_setattr(&tree, true, READ_ONLY).context("cannot make /sys read-only")?;
+                sys::mount_setattr(&tree, true, sys::READ_ONLY).context("cannot make /sys read-only")?;
                 tree
             }
         };

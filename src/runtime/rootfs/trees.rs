@@ -16,10 +16,10 @@ use rustix::io::Errno;
 use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
 
-use super::mounts::READ_ONLY;
 use super::root::{Root, bind_tree};
 use super::spec::{Access, Place, RootfsSpec, TreeMount};
 use crate::error::failure;
+use crate::runtime::sys;
 
 /// The upper of all trees, in the folder over which scratch is mounted.
 const TREES: &str = "trees";
@@ -118,7 +118,7 @@ pub(super) fn mount_all(
             .with_context(|| format!("cannot place {}", tree.name))?;
         let (source, attributes) = match (&merged, tree.access) {
             (Some(merged), Access::Overlay) => (below(merged, tree)?, None),
-            (_, Access::ReadOnly) => (open(&tree.tree)?, Some(READ_ONLY)),
+            (_, Access::ReadOnly) => (open(&tree.tree)?, Some(sys::READ_ONLY)),
             (_, Access::Writable | Access::Overlay) => (open(&tree.tree)?, None),
         };
         bind_tree(root, &source, target.as_fd(), attributes, &tree.name)?;
