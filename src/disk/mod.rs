@@ -4,8 +4,8 @@
 //! write, check, rename. What is work (under the data root) is flushed before
 //! the rename; what is cache is flushed with its file system.
 //!
-//! Lock order: task, then a place that tasks share, then repository, then layer.
-//! A process never waits for a lock on the left while it holds one on the right.
+//! All locks are kernel locks ([`lock`]); the order in which they are taken is in
+//! `docs/architecture.md`.
 
 pub mod beneath;
 pub mod descent;

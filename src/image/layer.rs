@@ -331,9 +331,9 @@ impl Layers {
         if free < bytes || inodes < 1024 {
             return Err(failure(format!(
                 "the image needs about {}, {} has {} and {inodes} inodes left",
-                crate::ui::human_bytes(bytes),
+                crate::quantity::human_bytes(bytes),
                 self.cache.display(),
-                crate::ui::human_bytes(free)
+                crate::quantity::human_bytes(free)
             ))
             .hint("free some space, or point XDG_CACHE_HOME at a larger disk")
             .into());

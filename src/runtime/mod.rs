@@ -10,8 +10,9 @@
 //! runtime's folder is locked by owner and pid 1, so a lock that can be taken
 //! means that both are dead. A reset checks from outside ([`reset`]).
 //!
-//! Lock order: the lock of a runtime's folder is taken last. A reset, which has
-//! it, tries for that of the places in a workspace and gives up soon.
+//! The lock of a runtime's folder has its place in the order of locks in
+//! `docs/architecture.md`. A reset, which has it, tries for that of the places in a
+//! workspace and gives up soon.
 
 mod adjust;
 mod background;

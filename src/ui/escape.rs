@@ -48,18 +48,6 @@ fn escaped(c: char) -> String {
     if is_visible(c) { c.to_string() } else { c.escape_default().to_string() }
 }
 
-/// A byte count for people: `1.2 MB`, decimal units.
-pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,11 +81,5 @@ mod tests {
             prop_assert!(shown.chars().count() <= most + 60);
             prop_assert!(shown_code(&text, most).chars().all(|c| c == '\t' || is_visible(c)));
         }
-    }
-
-    #[test]
-    fn bytes_read_well() {
-        assert_eq!(bytes(999), "999 B");
-        assert_eq!(bytes(1_234_567), "1.2 MB");
     }
 }

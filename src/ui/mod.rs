@@ -12,9 +12,10 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::Result;
 use serde::Serialize;
 
+pub use crate::quantity::human_bytes;
 pub use ask::Answer;
+pub use escape::escape;
 use escape::shown;
-pub use escape::{bytes as human_bytes, escape};
 pub use progress::{Bar, Progress};
 
 use crate::env::Env;

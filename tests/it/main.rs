@@ -19,6 +19,7 @@ mod gc;
 mod history;
 mod hostile_git;
 mod hostile_image;
+mod house;
 mod image;
 mod names_outside;
 mod offline;

@@ -4,8 +4,7 @@
 //! Nobody waits for what comes [`afterwards`]. [`mod@tend`] keeps them at their size,
 //! [`mod@verify`] hashes them again, and [`verbs`] is what `envctl cache` does.
 //!
-//! Lock order: the shared lock that keeps entries from being removed, then that
-//! of one entry, or that of the places in a workspace.
+//! The locks of a cache have their places in the order in `docs/architecture.md`.
 
 mod afterwards;
 mod pipeline;

@@ -1,9 +1,5 @@
-//! Caches on the way into a runtime: which entries a workspace needs
-//! ([`mod@wanted`]), which are here, in the store ([`travel`]), or have to be made
-//! ([`seal`]), and where they appear ([`place`]).
-//!
-//! Lock order: the shared lock that keeps entries from being removed, then that
-//! of one entry, or that of the places in a workspace.
+//! The caches of one runtime, from what is wanted to where it appears: look here,
+//! fetch from the store, run the setups of the rest, find the places.
 
 use std::path::{Path, PathBuf};
 

@@ -15,7 +15,7 @@ use crate::handoff::report::Report;
 use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Resolved, Source, resolve};
 use crate::handoff::workspaces::Place;
-use crate::handoff::{accounting, caches, prepare, runtimes, task, upkeep};
+use crate::handoff::{accounting, caches, prepare, runtimes, task, trust, upkeep};
 use crate::identity::{Lifetime, TaskRef};
 use crate::runtime::{self, Lease, Outcome, Receipt, Sandbox, Session};
 
@@ -110,7 +110,7 @@ fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<
     }
     app.open_roots()?;
     report.redacted.clone_from(&resolved.identity.redacted);
-    prepare::tell_redacted(app, &report.redacted);
+    trust::tell_redacted(app, &report.redacted);
     if is_first(&resolved) {
         task::tell_claims(&source, &resolved);
     }

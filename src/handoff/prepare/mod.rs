@@ -17,4 +17,3 @@ pub(crate) use hydrate::{Renew, fetch_from, fetch_repo};
 pub use plan::Plan;
 pub(crate) use plan::plan;
 pub(crate) use rates::{is_news, learn};
-pub(crate) use restored::tell_redacted;

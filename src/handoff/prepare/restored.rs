@@ -5,11 +5,7 @@ use std::path::Path;
 use crate::handoff::app::App;
 use crate::handoff::report::Arrived;
 use crate::handoff::words::{quote, shown_list};
-use crate::identity::{Instead, Redacted};
 use crate::snapshot::Applied;
-
-/// How many files are named one by one.
-const MAX_FILES: usize = 10;
 
 impl Arrived {
     pub(crate) fn new(applied: &Applied, operations: &[&str], lfs_reason: Option<String>) -> Self {
@@ -46,24 +42,5 @@ impl Arrived {
                 app.ui.detail(&format!("their content could not be had: {reason}"));
             }
         }
-    }
-}
-
-/// Which files are not as the publisher had them, and why.
-pub(crate) fn tell_redacted(app: &App, redacted: &[Redacted]) {
-    for file in redacted.iter().take(MAX_FILES) {
-        let instead = match file.instead {
-            Instead::Nothing => "it is absent",
-            Instead::Committed => "it is as it was committed",
-            Instead::Staged => "it is as it was staged",
-        };
-        app.ui.warn(&format!(
-            "{} was left out, because it holds a credential ({}): {instead}",
-            file.path,
-            file.rules.join(", ")
-        ));
-    }
-    if redacted.len() > MAX_FILES {
-        app.ui.warn(&format!("{} more files were left out; envctl show lists them", redacted.len() - MAX_FILES));
     }
 }

@@ -23,7 +23,7 @@ use crate::handoff::task::{Pin, State};
 use crate::handoff::trust::{Screen, Screened, Unsearched};
 use crate::handoff::words::{quote, shown_list};
 use crate::handoff::workspaces::occupy;
-use crate::handoff::{fetch, prepare, trust};
+use crate::handoff::{fetch, trust};
 use crate::identity::{
     Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Wish, Workdir,
 };
@@ -393,7 +393,7 @@ fn capture(
         ),
     );
     tell(app, &captured);
-    prepare::tell_redacted(app, &screened.redacted);
+    trust::tell_redacted(app, &screened.redacted);
     Ok((captured, screened))
 }
 

@@ -3,10 +3,12 @@
 //! A project asks of the host ([`asks`]: secrets, networks, ports, setups, hosts);
 //! the developer agrees to exactly that, once ([`mod@approvals`]). Where the values of
 //! secrets come from, only they say ([`secrets`]). What is about to be published is
-//! searched for credentials first ([`mod@scan`]).
+//! searched for credentials first ([`mod@scan`]), and what had to stay behind is named
+//! to everybody who gets the rest ([`redacted`]).
 
 mod approvals;
 mod asks;
+mod redacted;
 mod scan;
 mod secrets;
 
@@ -14,6 +16,7 @@ pub use approvals::{Approval, Approvals, Host, approvals, approve, approve_host,
 pub(crate) use approvals::{Verdict, asked_by, refused, require, require_host, settle};
 pub use asks::{Asks, Setup};
 pub(crate) use asks::{Checkout, Origin, Settled, real_path};
+pub(crate) use redacted::tell_redacted;
 pub use scan::Unsearched;
 pub(crate) use scan::{
     Screen, Screened, look as scan, scanner, screen_document, screen_words, settle as settle_findings,

@@ -1,0 +1,174 @@
+//! The drawing in `docs/architecture.md` is what the code is: who uses whom, in
+//! which order, and that nothing goes round in a circle.
+
+mod graph;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use self::graph::{Arrows, Module};
+
+/// The layers know nothing of each other.
+const LAYERS: [&str; 6] = ["store", "image", "cache", "workspace", "snapshot", "runtime"];
+
+/// A room with more files than this hides what is in it.
+const MOST_FILES: usize = 14;
+
+/// Folders whose circles are not cut yet.
+const NOT_YET: [&str; 3] = ["git/contact", "snapshot", "store/registry"];
+
+/// A row of one of the page's tables: a name, and the names that it uses.
+type Row = (String, BTreeSet<String>);
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn arrows() -> Arrows {
+    graph::arrows(&root().join("src"))
+}
+
+/// The rows of the table whose first cell has this heading.
+fn table(heading: &str) -> Vec<Row> {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let rows = page.lines().skip_while(|line| !line.starts_with(&format!("| {heading} |"))).skip(2);
+    let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split('|').collect();
+        (names(cells[1]).remove(0), names(cells[cells.len() - 2]).into_iter().collect())
+    };
+    rows.take_while(|line| line.starts_with('|')).map(row).collect()
+}
+
+/// What lies in a folder of `src`, and what of it each part uses.
+fn parts(folder: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
+    let folder: Module = folder.iter().map(|name| (*name).to_owned()).collect();
+    let name = |part: &Module| part.get(folder.len()).cloned();
+    let uses = |targets: &BTreeMap<Module, String>| targets.keys().filter_map(name).collect();
+    let parts = graph::within(&arrows(), &folder);
+    parts.iter().filter_map(|(part, targets)| Some((name(part)?, uses(targets)))).collect()
+}
+
+/// Says what differs, one arrow a line.
+fn assert_drawn(heading: &str, folder: &[&str]) {
+    let rows = table(heading);
+    let code = parts(folder);
+    let drawn: BTreeMap<String, BTreeSet<String>> = rows.iter().cloned().collect();
+    assert_eq!(drawn.keys().collect::<Vec<_>>(), code.keys().collect::<Vec<_>>(), "the rows under {heading:?}");
+    for (name, uses) in &code {
+        let more: Vec<_> = uses.difference(&drawn[name]).collect();
+        let less: Vec<_> = drawn[name].difference(uses).collect();
+        assert!(more.is_empty() && less.is_empty(), "{name}: the code also uses {more:?}, and does not use {less:?}");
+    }
+    let order: Vec<&String> = rows.iter().map(|(name, _)| name).collect();
+    for (at, (name, uses)) in rows.iter().enumerate() {
+        let up: Vec<_> = uses.iter().filter(|used| !order[at + 1..].contains(used)).collect();
+        assert!(up.is_empty(), "{name} stands below {up:?}, which it uses");
+    }
+}
+
+#[test]
+fn modules_use_what_the_drawing_says() {
+    assert_drawn("module", &[]);
+}
+
+#[test]
+fn rooms_use_what_the_drawing_says() {
+    assert_drawn("room", &["handoff"]);
+}
+
+#[test]
+fn no_layer_knows_another_or_whoever_stands_above() {
+    let code = parts(&[]);
+    for layer in LAYERS {
+        let above = LAYERS.iter().chain(&["cli", "handoff"]).filter(|other| code[layer].contains(**other));
+        assert_eq!(above.count(), 0, "{layer} uses {:?}", code[layer]);
+    }
+}
+
+#[test]
+fn nothing_goes_round_in_a_circle() {
+    let all = arrows();
+    let mut said = Vec::new();
+    let folders: BTreeSet<&[String]> =
+        all.keys().flat_map(|module| (0..module.len()).map(|end| &module[..end])).collect();
+    let within = folders.iter().map(|folder| graph::within(&all, folder));
+    for arrows in within.chain([arrows()]) {
+        for circle in graph::circles(&arrows) {
+            if NOT_YET.iter().any(|folder| circle.iter().all(|module| module.join("/").starts_with(folder))) {
+                continue;
+            }
+            for from in &circle {
+                let names = arrows[from].iter().filter(|(to, _)| circle.contains(to));
+                said.extend(names.map(|(to, name)| format!("{} uses {} ({name})", from.join("/"), to.join("/"))));
+            }
+        }
+    }
+    assert!(said.is_empty(), "circles:\n{}", said.join("\n"));
+}
+
+#[test]
+fn a_room_has_few_files_and_a_story() {
+    for (name, _) in table("room") {
+        let folder = root().join("src/handoff").join(&name);
+        if !folder.is_dir() {
+            continue;
+        }
+        let count = fs::read_dir(&folder).unwrap().count();
+        assert!((3..=MOST_FILES).contains(&count), "{name} has {count} files");
+        let door = fs::read_to_string(folder.join("mod.rs")).unwrap();
+        let body = door.lines().filter(|line| line.starts_with("fn ") || line.starts_with("impl ")).count();
+        assert!(door.starts_with("//! ") && body == 0, "{name}/mod.rs tells what is in the room, and only that");
+    }
+}
+
+#[test]
+fn the_page_names_files_that_are_there() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let tops = parts(&[]);
+    let is_path = |span: &&str| {
+        let plain = span.chars().all(|c| c.is_ascii_lowercase() || "/_.".contains(c));
+        plain && span.split_once('/').is_some_and(|(top, _)| top == "tests" || tops.contains_key(top))
+    };
+    let spans: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_path).collect();
+    assert!(spans.contains(&"tests/it"), "{spans:?}");
+    for span in spans {
+        let file = if span.starts_with("tests/") { root().join(span) } else { root().join("src").join(span) };
+        assert!(file.exists() || file.with_extension("rs").exists(), "{span} is not there");
+    }
+    for (heading, folder) in [("module", "src"), ("room", "src/handoff")] {
+        for line in page.lines().skip_while(|line| !line.starts_with(&format!("| {heading} |"))).skip(2) {
+            let Some(cells) = line.strip_prefix("| ").map(|line| line.split(" | ").collect::<Vec<_>>()) else { break };
+            let (name, start) = (cells[0].trim_matches('`'), cells[2].trim().trim_matches('`'));
+            let start = root().join(folder).join(name).join(start);
+            assert!(start.exists() || start.with_extension("rs").exists() || cells[2].trim().is_empty(), "{start:?}");
+        }
+    }
+}
+
+#[test]
+fn the_reader_of_the_graph_sees_arrows_and_circles() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    put("lib.rs", "mod a; mod b;");
+    put("a/mod.rs", "mod x; mod y; pub use x::{One, two as zwei}; /// [`crate::b::Three`]\npub(in crate::b) fn f() {}");
+    put("a/x.rs", "pub struct One; pub fn two() {} fn f() { println!(\"{}\", super::y::there()) }");
+    put("a/y.rs", "#[cfg(test)] mod tests { use crate::b::Three; } pub fn there() {}");
+    put("b.rs", "use crate::a::{self, One}; pub struct Three; fn f() { a::zwei(); std::mem::drop(One) }");
+    let arrows = graph::arrows(dir.path());
+    let of = |name: &str| {
+        let module: Module = name.split('/').map(str::to_owned).collect();
+        arrows[&module].keys().map(|to| to.join("/")).collect::<Vec<_>>()
+    };
+    assert_eq!((of("a"), of("a/x"), of("a/y"), of("b")), (vec![], vec!["a/y".into()], vec![], vec!["a/x".into()]));
+    assert!(graph::circles(&arrows).is_empty());
+    put("a/y.rs", "use crate::b; pub fn there(_: b::Three) {}");
+    let arrows = graph::arrows(dir.path());
+    assert_eq!(graph::circles(&arrows).len(), 1);
+    assert_eq!(graph::circles(&graph::within(&arrows, &[])).len(), 1);
+}
