@@ -10,6 +10,7 @@
 pub mod beneath;
 pub mod descent;
 mod inside;
+pub mod known;
 pub mod lock;
 pub mod plain;
 mod private;

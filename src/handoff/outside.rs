@@ -15,7 +15,7 @@ use crate::disk::scratch::Scratch;
 use crate::error::{policy, usage};
 use crate::identity::outside_name;
 use crate::ui::{Ui, counted};
-use crate::workspace::{self, Since};
+use crate::workspace::{self, Run};
 
 /// What a folder is called in which things lie until they are in their place.
 const DRAFT: &str = ".envctl-draft-";
@@ -100,7 +100,7 @@ pub(super) fn tell(ui: &Ui, renamed: &[(String, String)]) {
 /// [`crate::error::Kind::Policy`] for what cannot be looked at.
 pub(super) fn search(ui: &Ui, folder: &Path) -> Result<()> {
     // However old it is.
-    let found = workspace::audit(folder, Since::default())?;
+    let found = workspace::audit(folder, Run::default())?;
     if let Some(unseen) = found.unseen.first() {
         return Err(policy(format!("git may obey {}: {}", unseen.path.display(), unseen.why)).into());
     }

@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
 
 use mounts::{attach, bind, clone_tree, new_fs};
+pub(super) use workspace::kept;
 
 use super::inside::Inside;
 use super::trees::{self, TreeMount, Uppers};
