@@ -12,6 +12,7 @@ pub mod descent;
 mod inside;
 pub mod known;
 pub mod lock;
+pub mod named;
 pub mod plain;
 mod private;
 pub mod remove;

@@ -10,12 +10,12 @@ use serde::Serialize;
 use super::context::Context;
 use super::evidence::{self, ArtifactRow, find};
 use super::keep;
-use super::outside::Outside;
+use super::outside::{self, Outside};
 use super::parallel::each;
 use super::pin::Pin;
 use super::resolve::Resolved;
 use super::source::Source;
-use crate::error::{not_found, usage};
+use crate::error::not_found;
 use crate::identity::{ArtifactType, Provenance, TaskRef};
 use crate::store::{Attachment, Store, identity_tag};
 use crate::ui::{counted, human_bytes};
@@ -141,12 +141,8 @@ pub struct Gotten {
 /// When there is no such task or artifact, or the store does not answer.
 pub fn get_artifacts(ctx: &Context, reference: &TaskRef, names: &[String], output: Option<&Path>) -> Result<Gotten> {
     let output = output.map(|output| ctx.cwd.join(output));
-    if let Some(output) = &output
-        && (output.is_file() || fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some()))
-    {
-        return Err(usage(format!("{} is not empty", output.display()))
-            .hint("name a folder that does not exist yet: --output DIR")
-            .into());
+    if let Some(output) = &output {
+        outside::must_be_empty(output)?;
     }
     let (task, store, subject) = evidence::subject(ctx, reference, false)?;
     let mut attachments = find(ctx, &*store, &subject.manifest.digest, evidence::MOST)?.attachments;
