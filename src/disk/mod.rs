@@ -10,7 +10,9 @@
 pub mod beneath;
 pub mod descent;
 mod inside;
+pub mod known;
 pub mod lock;
+pub mod named;
 pub mod plain;
 mod private;
 pub mod remove;

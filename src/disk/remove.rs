@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::descent::{self, Descent, folder_flags};
@@ -34,8 +34,11 @@ pub fn tree(path: &Path) -> Result<Removed> {
         anyhow::bail!("{} cannot be removed", path.display());
     };
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    // One of our own descriptors is reached by a link of the kernel's.
+    let own = parent.parent() == Some(Path::new("/proc/self/fd"));
+    let flags = if own { folder_flags().difference(OFlags::NOFOLLOW) } else { folder_flags() };
     let outcome = (|| {
-        let parent = match rustix::fs::openat(CWD, parent, folder_flags(), Mode::empty()) {
+        let parent = match rustix::fs::openat(CWD, parent, flags, Mode::empty()) {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             other => other?,
         };

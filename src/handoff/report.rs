@@ -2,16 +2,18 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::digest::Digest;
+use crate::disk::named::Named;
 use crate::error::usage;
 use crate::identity::Redacted;
 use crate::runtime::{Enforced, Receipt};
@@ -159,7 +161,14 @@ impl ReportFile {
         let follow = path.starts_with("/dev") || path.starts_with("/proc");
         let link = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | link;
-        let file = match rustix::fs::open(path, flags, Mode::from_raw_mode(0o666)) {
+        let (parent, name) = match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) if !follow => {
+                (Some(Named::open(parent).with_context(context)?), Path::new(name))
+            }
+            _ => (None, path),
+        };
+        let parent = parent.as_ref().map_or(CWD, |parent| parent.as_fd());
+        let file = match rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o666)) {
             Err(Errno::LOOP) => {
                 return Err(usage(format!("{} is a link: no report is written through it", path.display()))
                     .hint("name the file that it leads to: --report FILE")

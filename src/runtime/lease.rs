@@ -22,6 +22,7 @@ use super::token::{Token, random};
 use super::{Enforced, Limits, Network, Port, sys};
 use crate::crash;
 use crate::digest::{hex, unhex};
+use crate::disk::known::Known;
 use crate::disk::{self, Durability, lock};
 use crate::paths::Paths;
 use rustix::net::SocketAddrUnix;
@@ -111,6 +112,10 @@ pub struct Lease {
     /// The nanoseconds to that.
     #[serde(default)]
     pub begun_nanos: u32,
+    /// What of the workspace's git folder nobody inside can change, as it was
+    /// when this began: on disk only.
+    #[serde(default, skip_serializing)]
+    pub kept: Vec<Known>,
     /// When it ends, in milliseconds of the monotonic clock of that boot.
     #[serde(default)]
     pub deadline: Option<u64>,
@@ -164,6 +169,7 @@ struct Stored<'a> {
     #[serde(flatten)]
     lease: &'a Lease,
     token: Token,
+    kept: &'a [Known],
 }
 
 /// What is done with the lease of a runtime in which nothing lives any more,
@@ -376,7 +382,7 @@ impl Runtimes {
     }
 
     pub(super) fn write(&self, lease: &Lease) -> Result<()> {
-        let stored = Stored { lease, token: lease.token };
+        let stored = Stored { lease, token: lease.token, kept: &lease.kept };
         disk::write_json(&self.paths.lease(&lease.id), &stored, Durability::Cached)
     }
 

@@ -219,6 +219,7 @@ impl Sandbox {
                 started_at: clock.now(),
                 begun,
                 begun_nanos,
+                kept: super::rootfs::kept(&spec.rootfs.workspace),
                 deadline: spec.deadline,
                 detached: spec.detached,
                 log: spec.log.clone(),

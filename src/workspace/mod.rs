@@ -13,7 +13,7 @@ mod mirror;
 mod protect;
 mod watch;
 
-pub use audit::{Audited, Planted, Since, audit, obeyed};
+pub use audit::{Audited, Planted, Run, Since, audit, obeyed};
 pub use branches::Branches;
 pub use clone::{Draft, flush, is_workspace};
 pub use loose::loose_ends;

@@ -11,7 +11,7 @@
 //! Invariants: no link is followed; a folder is named by its descriptor when it
 //! is watched. What could not be watched is told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -22,18 +22,26 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::audit::{self, Planted, Since};
+use super::audit::{self, Audited, Run};
 use crate::disk::descent;
+use crate::disk::known::Now;
 
 /// A command that takes no longer is looked at when it has ended, and nobody
 /// starts a git on the host so soon.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
+/// What makes the workspace's root a repository of its own, which git would take
+/// for one while `.git` is none.
+const ROOT: [&str; 7] = ["HEAD", "commondir", "config", "config.worktree", "hooks", "objects", "refs"];
+
+/// No workspace has more folders that are closed to the developer.
+const MAX_SEALED: usize = 10_000;
+
 /// What a watch found.
 #[derive(Debug, Default)]
 pub struct Watched {
-    /// What was renamed.
-    pub renamed: Vec<Planted>,
+    /// What was renamed, and what was put back.
+    pub found: Audited,
     /// Why not everything was watched.
     pub incomplete: Option<String>,
 }
@@ -50,19 +58,34 @@ enum Kind {
     Own,
 }
 
+/// What is to be done about an event.
+#[derive(PartialEq, Eq)]
+enum Step {
+    /// Look at a folder of the workspace's own git folder.
+    Own(PathBuf),
+    /// Watch one that is new there, with those below it.
+    WalkOwn(PathBuf),
+    /// Watch a folder among the files, with those below it.
+    Walk(PathBuf),
+    /// Look at the git folder of a folder.
+    Look(PathBuf),
+}
+
 struct Watch<'a> {
     workspace: &'a Path,
-    since: Since,
+    run: Run<'a>,
     root: OwnedFd,
     inotify: OwnedFd,
     stop: BorrowedFd<'a>,
     folders: HashMap<i32, (PathBuf, Kind)>,
+    /// Folders of others, into which nobody here can reach.
+    sealed: HashSet<PathBuf>,
     found: Watched,
 }
 
 /// Watches a workspace until `stop` hangs up or can be read. What is older than
 /// the run stays as it is.
-pub fn watch(workspace: &Path, since: Since, stop: BorrowedFd<'_>) -> Watched {
+pub fn watch(workspace: &Path, run: Run<'_>, stop: BorrowedFd<'_>) -> Watched {
     if is_over(stop, &PATIENCE) {
         return Watched::default();
     }
@@ -74,7 +97,16 @@ pub fn watch(workspace: &Path, since: Since, stop: BorrowedFd<'_>) -> Watched {
         Ok(made) => made,
         Err(error) => return Watched { incomplete: Some(error.to_string()), ..Watched::default() },
     };
-    let mut watch = Watch { workspace, since, root, inotify, stop, folders: HashMap::new(), found: Watched::default() };
+    let mut watch = Watch {
+        workspace,
+        run,
+        root,
+        inotify,
+        stop,
+        folders: HashMap::new(),
+        sealed: HashSet::new(),
+        found: Watched::default(),
+    };
     watch.walk_own(PathBuf::from(".git"));
     watch.walk(PathBuf::new());
     watch.serve();
@@ -95,39 +127,25 @@ impl Watch<'_> {
             if matches!(poll(&mut fds, None), Err(error) if error != Errno::INTR) || !fds[1].revents().is_empty() {
                 return;
             }
-            let mut changed: Vec<(PathBuf, Kind, Option<PathBuf>)> = Vec::new();
-            let mut lost = false;
+            let (mut steps, mut lost) = (Vec::new(), false);
             let inotify = self.inotify.as_fd();
             let mut reader = inotify::Reader::new(inotify, &mut buffer);
             while let Ok(event) = reader.next() {
                 lost |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
                 let Some((folder, kind)) = self.folders.get(&event.wd()) else { continue };
                 let name = event.file_name().map(|name| Path::new(std::ffi::OsStr::from_bytes(name.to_bytes())));
-                let is_folder = event.events().contains(ReadFlags::ISDIR);
-                match (kind, name) {
-                    (Kind::Own, Some(name)) => {
-                        changed.push((folder.clone(), Kind::Own, is_folder.then(|| folder.join(name))));
-                    }
-                    (Kind::Work, Some(name)) if name == Path::new(".git") => {
-                        changed.push((folder.clone(), Kind::Git, None));
-                    }
-                    (Kind::Work, Some(name)) if is_folder => {
-                        changed.push((folder.clone(), Kind::Work, Some(folder.join(name))));
-                    }
-                    (Kind::Git, _) => changed.push((folder.clone(), Kind::Git, None)),
-                    _ => {}
-                }
+                steps.extend(self.step(folder, *kind, name, event.events()));
             }
-            changed.dedup();
-            for (folder, kind, new) in changed {
-                match (kind, new) {
-                    (Kind::Own, Some(new)) => {
-                        self.look_at_own(&folder);
-                        self.walk_own(new);
+            steps.dedup();
+            for step in steps {
+                match step {
+                    Step::Own(folder) => self.look_at_own(&folder),
+                    Step::WalkOwn(folder) => {
+                        self.look_at_own(folder.parent().unwrap_or(Path::new(".git")));
+                        self.walk_own(folder);
                     }
-                    (Kind::Own, None) => self.look_at_own(&folder),
-                    (Kind::Work, Some(new)) => self.walk(new),
-                    _ => self.look(&folder),
+                    Step::Walk(folder) => self.walk(folder),
+                    Step::Look(folder) => self.look(&folder),
                 }
             }
             if lost {
@@ -136,6 +154,35 @@ impl Watch<'_> {
                 self.walk(PathBuf::new());
             }
         }
+    }
+
+    /// What an event asks for.
+    fn step(&self, folder: &Path, kind: Kind, name: Option<&Path>, what: ReadFlags) -> Option<Step> {
+        let (is_folder, mode_only) = (what.contains(ReadFlags::ISDIR), what.contains(ReadFlags::ATTRIB));
+        let here = || folder.to_owned();
+        match (kind, name) {
+            (Kind::Own, Some(name)) if is_folder => Some(Step::WalkOwn(folder.join(name))),
+            (Kind::Own, Some(_)) if mode_only => None,
+            // Its own mode, or a file in it.
+            (Kind::Own, _) => Some(Step::Own(here())),
+            (Kind::Work, Some(name)) if name == Path::new(".git") => Some(Step::Look(here())),
+            (Kind::Work, Some(name)) if is_folder && (!mode_only || self.is_shut(&folder.join(name))) => {
+                Some(Step::Walk(folder.join(name)))
+            }
+            (Kind::Work, Some(name)) if folder == Path::new("") && ROOT.iter().any(|root| name == Path::new(root)) => {
+                Some(Step::Look(here()))
+            }
+            (Kind::Work, _) if folder == Path::new("hooks") => Some(Step::Look(PathBuf::new())),
+            (Kind::Git, _) => Some(Step::Look(here())),
+            (Kind::Work, _) => None,
+        }
+    }
+
+    /// Whether a folder cannot be listed, or could not be when it was seen.
+    fn is_shut(&self, path: &Path) -> bool {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let opened = rustix::fs::openat2(&self.root, path, descent::folder_flags(), Mode::empty(), resolve);
+        matches!(opened, Err(Errno::ACCESS)) || self.sealed.contains(path)
     }
 
     /// Watches a folder and those below it; looks at the git folders among them.
@@ -169,7 +216,7 @@ impl Watch<'_> {
         let mut pending = vec![top];
         while let Some(path) = pending.pop() {
             if self.found.incomplete.is_some()
-                || ["hooks", "envctl"].iter().any(|name| path == Path::new(".git").join(name))
+                || ["hooks", "envctl"].iter().any(|name| path == Path::new(".git").join(name) && self.is_kept(&path))
             {
                 continue;
             }
@@ -184,18 +231,23 @@ impl Watch<'_> {
         }
     }
 
+    /// Whether this is still what nobody inside can change.
+    fn is_kept(&self, path: &Path) -> bool {
+        self.run.kept.iter().all(|known| known.path != path || known.now(self.root.as_fd()) == Now::Same)
+    }
+
     fn look_at_own(&mut self, path: &Path) {
-        self.found.renamed.extend(audit::look_at_own(self.workspace, path, self.since));
+        self.found.found.add(audit::look_at_own(self.workspace, path, self.run));
     }
 
     /// Looks at the git folder of a folder, whatever leads to it, and watches it.
     fn look(&mut self, path: &Path) {
         if path == Path::new("") {
-            return;
+            return self.found.found.add(audit::look_at_root(self.workspace, self.run, false));
         }
         self.add_pointer(path);
-        let (renamed, folders) = audit::look_at(self.workspace, path, self.since);
-        self.found.renamed.extend(renamed);
+        let (found, folders) = audit::look_at(self.workspace, path, self.run);
+        self.found.found.add(found);
         for git in folders {
             if let Some(folder) = self.open(&git) {
                 // Named by where the files are, so that all is looked at again.
@@ -225,10 +277,11 @@ impl Watch<'_> {
     fn add(&mut self, folder: BorrowedFd<'_>, path: &Path, kind: Kind) {
         let mut flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR | WatchFlags::EXCL_UNLINK;
         flags |= match kind {
-            Kind::Work => WatchFlags::empty(),
+            Kind::Work if path == Path::new("") => WatchFlags::ATTRIB | WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY,
+            Kind::Work => WatchFlags::ATTRIB,
             Kind::Git => WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY,
             // A repository without its parts is none.
-            Kind::Own => WatchFlags::CLOSE_WRITE | WatchFlags::DELETE | WatchFlags::MOVED_FROM,
+            Kind::Own => WatchFlags::ATTRIB | WatchFlags::CLOSE_WRITE | WatchFlags::DELETE | WatchFlags::MOVED_FROM,
         };
         match inotify::add_watch(&self.inotify, format!("/proc/self/fd/{}", folder.as_raw_fd()), flags) {
             Ok(number) => drop(self.folders.insert(number, (path.to_owned(), kind))),
@@ -237,10 +290,32 @@ impl Watch<'_> {
         }
     }
 
-    fn open(&self, path: &Path) -> Option<OwnedFd> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        rustix::fs::openat2(&self.root, path, descent::folder_flags(), Mode::empty(), resolve).ok()
+    /// A folder that is closed is opened up; one of others that git could reach
+    /// into all the same is put out of its way.
+    fn open(&mut self, path: &Path) -> Option<OwnedFd> {
+        match audit::open(self.root.as_fd(), path) {
+            Ok((folder, was_closed)) => {
+                if was_closed && path.starts_with(".git") {
+                    // While it was, git could take the workspace's files for a
+                    // repository.
+                    self.found.found.add(audit::look_at_root(self.workspace, self.run, true));
+                }
+                Some(folder)
+            }
+            Err(Errno::ACCESS) => {
+                self.found.found.add(audit::hide(self.workspace, path, self.run));
+                None
+            }
+            Err(Errno::PERM) if self.sealed.len() < MAX_SEALED => {
+                self.sealed.insert(path.to_owned());
+                None
+            }
+            Err(Errno::PERM) => {
+                self.found.incomplete = Some("too many folders that belong to others".into());
+                None
+            }
+            Err(_) => None,
+        }
     }
 }
 
@@ -275,7 +350,7 @@ mod tests {
         let plain = git2::Repository::init(root.join("plain")).unwrap();
         let (stop, go) = rustix::pipe::pipe().unwrap();
         let path = root.clone();
-        let watching = std::thread::spawn(move || watch(&path, Since::default(), stop.as_fd()));
+        let watching = std::thread::spawn(move || watch(&path, Run::default(), stop.as_fd()));
         let gone = |path: &str| until(path, || !root.join(path).join("config").exists());
         gone("early/there/.git");
         // Made elsewhere, and moved in whole.
@@ -295,6 +370,6 @@ mod tests {
         assert!(root.join(".git/config").exists());
         drop(go);
         let found = watching.join().unwrap();
-        assert_eq!((found.renamed.len(), found.incomplete), (6, None), "{:?}", found.renamed);
+        assert_eq!((found.found.renamed.len(), found.incomplete), (6, None), "{:?}", found.found);
     }
 }

@@ -125,3 +125,31 @@ fn what_is_collected_is_no_repository() {
         assert_eq!(files(&output), found);
     }
 }
+
+/// A link in a checkout is its repository's word, and no folder of the
+/// developer's is found by it, however they name what lies below.
+#[test]
+fn a_link_in_a_checkout_decides_no_place() {
+    for lab in both() {
+        let home = lab.agent.path("precious");
+        lab.agent.mkdir(&home);
+        lab.repo.git(&["config", "core.symlinks", "true"]);
+        std::os::unix::fs::symlink(&home, lab.repo.path.join("out")).unwrap();
+        let image = lab.images.add("here", &ImageBuilder::busybox()).reference;
+        for (option, place) in [("--output", "out"), ("--output", "out/new"), ("--report", "out/report.json")] {
+            for place in [PathBuf::from(place), lab.repo.path.join(place)] {
+                let words = ["run", "--image", &image, option, place.to_str().unwrap(), "--", "true"];
+                lab.agent.envctl(words).cwd(&lab.repo.path).code(125).says(&["out is a link in a checkout"]);
+            }
+        }
+        // Laid while a run lasts, in the folder that was named before it.
+        let task = lab.publish(&ImageBuilder::busybox());
+        lab.sh(&task, "mkdir made");
+        let workspace = PathBuf::from(lab.report()["workspace"].as_str().unwrap());
+        let script = format!("rmdir made && ln -s {} made", home.display());
+        let output = workspace.join("made/new");
+        let words = ["run", &task, "--output", output.to_str().unwrap(), "--", "sh", "-c", &script];
+        lab.dev.envctl(words).code(125).says(&["made is a link in a checkout"]);
+        assert_eq!(fs::read_dir(&home).unwrap().count(), 0);
+    }
+}

@@ -10,6 +10,7 @@ mod network;
 mod outcome;
 mod planted;
 mod ports;
+mod replaced;
 mod reset;
 mod secrets;
 mod terminal;

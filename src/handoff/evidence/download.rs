@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::artifacts::{ArtifactRow, find};
 use super::export::Outside;
-use super::{artifacts, copies};
-use crate::error::{not_found, usage};
+use super::{artifacts, copies, export};
+use crate::error::not_found;
 use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::task::{Pin, Resolved, Source};
@@ -139,12 +139,8 @@ pub struct Gotten {
 /// When there is no such task or artifact, or the store does not answer.
 pub fn get_artifacts(app: &App, reference: &TaskRef, names: &[String], output: Option<&Path>) -> Result<Gotten> {
     let output = output.map(|output| app.cwd.join(output));
-    if let Some(output) = &output
-        && (output.is_file() || fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some()))
-    {
-        return Err(usage(format!("{} is not empty", output.display()))
-            .hint("name a folder that does not exist yet: --output DIR")
-            .into());
+    if let Some(output) = &output {
+        export::must_be_empty(output)?;
     }
     let (task, store, subject) = artifacts::subject(app, reference, false)?;
     let mut attachments = find(app, &*store, &subject.manifest.digest, artifacts::MOST)?.attachments;

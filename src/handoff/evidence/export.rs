@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::disk::named::Named;
 use crate::disk::scratch::Scratch;
-use crate::error::{policy, usage};
+use crate::error::{Kind, kind_of, policy, usage};
 use crate::identity::outside_name;
 use crate::ui::{Ui, counted};
-use crate::workspace::{self, Since};
+use crate::workspace::{self, Run};
 
 /// What a folder is called in which things lie until they are in their place.
 const DRAFT: &str = ".envctl-draft-";
@@ -28,6 +29,8 @@ pub(crate) struct Outside<'a> {
     ui: &'a Ui,
     output: PathBuf,
     draft: Scratch,
+    // What the draft is reached by: it goes last.
+    folder: Named,
     names: Names,
 }
 
@@ -38,9 +41,9 @@ impl<'a> Outside<'a> {
     /// [`crate::error::Kind::Usage`] when there is something in it.
     pub(crate) fn begin(ui: &'a Ui, output: &Path) -> Result<Self> {
         must_be_empty(output)?;
-        fs::create_dir_all(output).with_context(|| format!("cannot create {}", output.display()))?;
-        let draft = Scratch::create_in(output, DRAFT)?;
-        Ok(Outside { ui, output: output.to_owned(), draft, names: Names::default() })
+        let folder = Named::create(output)?;
+        let draft = Scratch::create_in(&folder.path(), DRAFT)?;
+        Ok(Outside { ui, output: output.to_owned(), folder, draft, names: Names::default() })
     }
 
     /// Puts down what is at a path; the bytes.
@@ -66,7 +69,7 @@ impl<'a> Outside<'a> {
         search(self.ui, self.draft.path())?;
         for entry in fs::read_dir(self.draft.path())? {
             let entry = entry?;
-            let place = self.output.join(entry.file_name());
+            let place = self.folder.path().join(entry.file_name());
             let flags = rustix::fs::RenameFlags::NOREPLACE;
             rustix::fs::renameat_with(rustix::fs::CWD, entry.path(), rustix::fs::CWD, &place, flags)
                 .or_else(|error| match error {
@@ -76,7 +79,7 @@ impl<'a> Outside<'a> {
                     }
                     other => Err(other),
                 })
-                .with_context(|| format!("cannot write {}", place.display()))?;
+                .with_context(|| format!("cannot write {}", self.output.join(entry.file_name()).display()))?;
         }
         tell(self.ui, &self.names.renamed);
         Ok(())
@@ -100,7 +103,7 @@ pub(crate) fn tell(ui: &Ui, renamed: &[(String, String)]) {
 /// [`crate::error::Kind::Policy`] for what cannot be looked at.
 pub(crate) fn search(ui: &Ui, folder: &Path) -> Result<()> {
     // However old it is.
-    let found = workspace::audit(folder, Since::default())?;
+    let found = workspace::audit(folder, Run::default())?;
     if let Some(unseen) = found.unseen.first() {
         return Err(policy(format!("git may obey {}: {}", unseen.path.display(), unseen.why)).into());
     }
@@ -111,9 +114,14 @@ pub(crate) fn search(ui: &Ui, folder: &Path) -> Result<()> {
 }
 
 /// # Errors
-/// [`crate::error::Kind::Usage`] when there is something in the folder, or it is
-/// none.
+/// [`crate::error::Kind::Usage`] when there is something in the folder, it is
+/// none, or a link of a checkout leads to it.
 pub(crate) fn must_be_empty(output: &Path) -> Result<()> {
+    if let Err(error) = Named::open(output)
+        && kind_of(&error) == Kind::Usage
+    {
+        return Err(error);
+    }
     let is_file = output.symlink_metadata().is_ok_and(|meta| !meta.is_dir());
     // What a command left that was killed goes with the next one.
     let is_draft = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(DRAFT.as_bytes());

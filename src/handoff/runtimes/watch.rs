@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::handoff::app::App;
 use crate::runtime::{self, Lease, Look, Runtimes};
 use crate::ui::Ui;
-use crate::workspace::{self, Planted, Since};
+use crate::workspace::{self, Planted, Run, Since};
 
 /// How many things are named that git on the host is kept from.
 const MAX_PLANTED: usize = 50;
@@ -39,9 +39,9 @@ pub(crate) fn audit(ui: Ui, lease: &Lease, path: Option<&OsStr>) -> Vec<String> 
         ui.warn(&gone);
         return vec![gone];
     }
-    let since = Since { seconds: lease.begun, nanos: lease.begun_nanos };
+    let run = run(lease);
     let mut said = Vec::new();
-    let look = || workspace::audit(&lease.workspace, since);
+    let look = || workspace::audit(&lease.workspace, run);
     let looked = look().and_then(|mut found| {
         if !found.unseen.is_empty() {
             let _ = runtime::Mapping::new(0, 0, path).inside(|| look().map(drop));
@@ -49,6 +49,7 @@ pub(crate) fn audit(ui: Ui, lease: &Lease, path: Option<&OsStr>) -> Vec<String> 
             let gone = found.unseen.into_iter().filter(|one| again.unseen.iter().all(|left| left.path != one.path));
             found.renamed.extend(gone);
             found.renamed.extend(again.renamed);
+            found.restored.extend(again.restored);
             found.unseen = again.unseen;
         }
         Ok(found)
@@ -60,6 +61,7 @@ pub(crate) fn audit(ui: Ui, lease: &Lease, path: Option<&OsStr>) -> Vec<String> 
                 said.push(format!("do not use git in {path}: it may obey what was planted there: {}", one.why));
             }
             said.extend(found.renamed.iter().take(MAX_PLANTED).map(renamed));
+            said.extend(found.restored.iter().map(restored));
             let more = |all: &[Planted]| all.len().saturating_sub(MAX_PLANTED);
             let more = more(&found.renamed) + more(&found.unseen);
             if more > 0 {
@@ -76,10 +78,10 @@ pub(crate) fn audit(ui: Ui, lease: &Lease, path: Option<&OsStr>) -> Vec<String> 
 
 /// Looks for the same while a run lasts, for git that is used meanwhile.
 pub(crate) fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> Vec<String> {
-    let since = Since { seconds: lease.begun, nanos: lease.begun_nanos };
-    let found = workspace::watch(&lease.workspace, since, stop.as_fd());
-    let mut said: Vec<String> = found.renamed.iter().take(MAX_PLANTED).map(renamed).collect();
-    if let Some(why) = found.incomplete {
+    let watched = workspace::watch(&lease.workspace, run(lease), stop.as_fd());
+    let mut said: Vec<String> = watched.found.renamed.iter().take(MAX_PLANTED).map(renamed).collect();
+    said.extend(watched.found.restored.iter().take(MAX_PLANTED).map(restored));
+    if let Some(why) = watched.incomplete {
         said.push(format!(
             "not every folder was watched for planted git settings during the run ({why}); \
              sysctl fs.inotify.max_user_watches says how many there may be"
@@ -87,6 +89,14 @@ pub(crate) fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> Vec<String> {
     }
     said.iter().for_each(|line| ui.warn(line));
     said
+}
+
+fn run(lease: &Lease) -> Run<'_> {
+    Run { since: Since { seconds: lease.begun, nanos: lease.begun_nanos }, kept: &lease.kept }
+}
+
+fn restored(one: &Planted) -> String {
+    format!("{} in the workspace was changed inside: {}", short(&one.path), one.why)
 }
 
 fn renamed(one: &Planted) -> String {

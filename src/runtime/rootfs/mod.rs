@@ -27,6 +27,7 @@ use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFl
 pub use spec::{ARTIFACTS, Access, Place, RootfsSpec, TreeMount, hides};
 pub use trees::Changed;
 pub(super) use trees::{Uppers, changed};
+pub(super) use workspace::kept;
 
 use mounts::{attach, bind, new_fs};
 use root::Root;

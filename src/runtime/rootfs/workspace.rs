@@ -2,6 +2,7 @@
 //! that stay as envctl made them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -11,12 +12,23 @@ use super::mounts::clone_tree;
 use super::root::Root;
 use super::spec::RootfsSpec;
 use super::trees::{self, Upper};
+use crate::disk::known::Known;
 use crate::error::failure;
 
 /// Parts of `.git` that a program inside could otherwise use to make git on
 /// the host run something; folders first, so that nothing can be renamed away.
 const GIT_FOLDERS: [&str; 3] = ["objects", "objects/info", "refs"];
 const GIT_READ_ONLY: [&str; 4] = ["envctl", "hooks", "commondir", "objects/info/alternates"];
+
+/// What is read-only inside, as it is before anything runs there. The folder of
+/// all of it is among that: who replaces it on the host takes every mount away.
+pub(in super::super) fn kept(workspace: &Path) -> Vec<Known> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(root) = rustix::fs::openat(CWD, workspace, flags, Mode::empty()) else { return Vec::new() };
+    let git = Path::new(".git");
+    let parts = GIT_READ_ONLY.iter().map(|name| git.join(name));
+    std::iter::once(git.to_owned()).chain(parts).filter_map(|path| Known::of(root.as_fd(), &path)).collect()
+}
 
 /// A link to a file in a folder that is read-only: git on the host renames
 /// another file over that one, and never over the link, so what is mounted on

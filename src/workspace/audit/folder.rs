@@ -3,92 +3,18 @@
 
 use std::ffi::CStr;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::super::protect::{TARGET, is_head};
-use super::{Audit, Audited, Place, Planted, Since, index, settings};
+use super::{Audit, settings};
 use crate::disk::descent::{self, Opened};
-
-/// No index of a workspace is larger, in bytes.
-const MAX_INDEX: u64 = 1 << 30;
 
 /// Larger files of configuration are taken for hostile.
 const MAX_CONFIG: u64 = 1 << 20;
-
-/// What git would obey in these folders of a workspace if somebody worked in
-/// them; nothing is renamed.
-pub fn obeyed(workspace: &Path, folders: &[PathBuf]) -> Vec<Planted> {
-    let mut found = Vec::new();
-    for path in folders {
-        let audit = Audit {
-            workspace,
-            since: Since::default(),
-            path: path.clone(),
-            moved: Vec::new(),
-            found: Audited::default(),
-        };
-        let Ok(folder) = rustix::fs::openat(CWD, workspace.join(path), descent::folder_flags(), Mode::empty()) else {
-            continue;
-        };
-        let all = audit.obeyed(folder.as_fd(), true, false);
-        found.extend(all.into_iter().map(|(name, why)| Planted { path: audit.shown(name), why }));
-    }
-    found
-}
-
-/// Looks at what git takes for the git folder of a folder of the workspace.
-/// Renames what was written since and git should not obey; says that, and which
-/// folders git reads.
-pub(in super::super) fn look_at(workspace: &Path, path: &Path, since: Since) -> (Vec<Planted>, Vec<PathBuf>) {
-    let mut audit = Audit { workspace, since, path: path.to_owned(), moved: Vec::new(), found: Audited::default() };
-    let mut folders = Vec::new();
-    let Some(folder) = open_beneath(workspace, path) else { return (Vec::new(), folders) };
-    match rustix::fs::statat(&folder, c".git", AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_mode) {
-        Ok(mode) if FileType::from_raw_mode(mode) == FileType::Directory => folders.push(path.join(".git")),
-        Ok(mode) => {
-            audit.pointer(folder.as_fd(), FileType::from_raw_mode(mode));
-            folders.extend(audit.pointed(folder.as_fd()));
-        }
-        Err(_) => {}
-    }
-    for git in &folders {
-        if let Some(folder) = open_beneath(workspace, git) {
-            audit.path = git.clone();
-            let touched = rustix::fs::fstat(&folder).map_or(true, |stat| since.covers(&stat));
-            audit.git_folder(folder.as_fd(), touched, false);
-        }
-    }
-    (audit.found.renamed, folders)
-}
-
-/// Looks at a folder of the workspace's own git folder as the audit does, and at
-/// nothing below it. Renames links and the like there, and what git should not
-/// obey; puts back what makes it a repository.
-pub(in super::super) fn look_at_own(workspace: &Path, path: &Path, since: Since) -> Vec<Planted> {
-    let mut audit = Audit { workspace, since, path: path.to_owned(), moved: Vec::new(), found: Audited::default() };
-    let Some(folder) = open_beneath(workspace, path) else { return Vec::new() };
-    let place = match path {
-        path if path == Path::new(".git") => Place::Own,
-        path if path.starts_with(".git/objects") => Place::Data { touched: true },
-        path if path.starts_with(".git/modules") || path.starts_with(".git/worktrees") => {
-            Place::Git { own: false, touched: false }
-        }
-        _ => Place::Git { own: true, touched: true },
-    };
-    audit.look(folder.as_fd(), place);
-    audit.found.renamed
-}
-
-fn open_beneath(workspace: &Path, path: &Path) -> Option<OwnedFd> {
-    let root = rustix::fs::openat(CWD, workspace, descent::folder_flags(), Mode::empty()).ok()?;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    rustix::fs::openat2(root, path, descent::folder_flags(), Mode::empty(), resolve).ok()
-}
 
 impl Audit<'_> {
     /// Other objects that a repository borrows: they are in the workspace too.
@@ -115,38 +41,6 @@ impl Audit<'_> {
         }
     }
 
-    /// The workspace's own: what is not read-only inside.
-    pub(super) fn own_folder(&mut self, folder: BorrowedFd<'_>) {
-        self.own_config(folder);
-        self.own_head(folder);
-        self.own_index(folder);
-        let name = c"config.worktree";
-        if self.is_new(folder, name)
-            && exists(folder, name)
-            && let Some(why) = self.bad_config(folder, name)
-        {
-            self.quarantine(folder, name, why);
-        }
-    }
-
-    /// Some tools of the host replace the link to the configuration by a file,
-    /// which programs inside could write to from then on.
-    fn own_config(&mut self, folder: BorrowedFd<'_>) {
-        let name = c"config";
-        if self.is_own_link(folder, name) || !exists(folder, c"envctl/config") {
-            return;
-        }
-        if exists(folder, name) {
-            match self.bad_config(folder, name) {
-                Some(why) => self.quarantine(folder, name, why),
-                None => drop(rustix::fs::renameat(folder, name, folder, TARGET)),
-            }
-        }
-        if let Err(error) = rustix::fs::symlinkat(TARGET, folder, name) {
-            self.unseen(name, error);
-        }
-    }
-
     /// What the remote has is settled by these: one that follows a branch would
     /// say that of every commit on it.
     pub(super) fn remote_refs(&mut self, folder: BorrowedFd<'_>) {
@@ -165,53 +59,6 @@ impl Audit<'_> {
         }
     }
 
-    /// Names in the index lead git to where it writes.
-    fn own_index(&mut self, folder: BorrowedFd<'_>) {
-        let name = c"index";
-        if !exists(folder, name) || !self.is_new(folder, name) {
-            return;
-        }
-        let why = match read_plain(folder, name, MAX_INDEX) {
-            Ok(text) => index::why_not(&text),
-            Err(why) => Some(why.into()),
-        };
-        if let Some(why) = why {
-            self.quarantine(folder, name, why);
-        }
-    }
-
-    /// Without a valid `HEAD` git would look for another repository: a task's
-    /// files can be one, and a folder above the workspace can.
-    fn own_head(&mut self, folder: BorrowedFd<'_>) {
-        let name = c"HEAD";
-        let is_valid = read_plain(folder, name, 4096).is_ok_and(|text| is_head(&text)) || super::names_ref(folder);
-        if is_valid || !exists(folder, c"envctl/HEAD") {
-            return;
-        }
-        if exists(folder, name) {
-            self.quarantine(folder, name, "git would not take it for what is checked out".into());
-        }
-        let made = read_plain(folder, c"envctl/HEAD", 4096).map_err(|_| Errno::IO).and_then(|text| {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644))?;
-            std::io::Write::write_all(&mut std::fs::File::from(file), &text).map_err(|_| Errno::IO)
-        });
-        match made {
-            Ok(()) => {
-                self.renamed(name, "it was missing or damaged, and says again what it said before the run".into())
-            }
-            // A program inside has just made one.
-            Err(Errno::EXIST) => {}
-            Err(error) => self.unseen(name, error),
-        }
-    }
-
-    /// The link to the workspace's own configuration.
-    pub(super) fn is_own_link(&self, folder: BorrowedFd<'_>, name: &CStr) -> bool {
-        let target = || rustix::fs::readlinkat(folder, name, Vec::new());
-        name == c"config" && target().is_ok_and(|target| target.to_bytes() == TARGET.as_bytes())
-    }
-
     /// Another one. Where there is no place for any, nothing stays that it is to
     /// obey.
     pub(super) fn git_folder(&mut self, folder: BorrowedFd<'_>, touched: bool, strange: bool) {
@@ -221,7 +68,7 @@ impl Audit<'_> {
     }
 
     /// What git should not obey, and why.
-    fn obeyed(&self, folder: BorrowedFd<'_>, touched: bool, strange: bool) -> Vec<(&'static CStr, String)> {
+    pub(super) fn obeyed(&self, folder: BorrowedFd<'_>, touched: bool, strange: bool) -> Vec<(&'static CStr, String)> {
         let bad = |name: &'static CStr| {
             if strange {
                 return Some("there is no place for a repository".to_owned());
@@ -239,11 +86,15 @@ impl Audit<'_> {
             }
         };
         let names = [c"config", c"config.worktree", c"commondir", c"hooks"];
-        names.into_iter().filter(|name| exists(folder, name)).filter_map(|name| Some((name, bad(name)?))).collect()
+        names
+            .into_iter()
+            .filter(|name| exists(folder, name) && !self.is_own_link(folder, name))
+            .filter_map(|name| Some((name, bad(name)?)))
+            .collect()
     }
 
     /// The first hook that git would run.
-    fn bad_hooks(&self, folder: BorrowedFd<'_>, suspect: bool) -> Option<String> {
+    pub(super) fn bad_hooks(&self, folder: BorrowedFd<'_>, suspect: bool) -> Option<String> {
         let stat = rustix::fs::statat(folder, c"hooks", AtFlags::SYMLINK_NOFOLLOW).ok()?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Symlink => return suspect.then(|| "what it leads to would be run".into()),
@@ -266,7 +117,7 @@ impl Audit<'_> {
     }
 
     /// Why git should not read this configuration; `None` where it may.
-    fn bad_config(&self, folder: BorrowedFd<'_>, name: &CStr) -> Option<String> {
+    pub(super) fn bad_config(&self, folder: BorrowedFd<'_>, name: &CStr) -> Option<String> {
         match read_plain(folder, name, MAX_CONFIG) {
             Ok(text) => settings::why_not(&text, |value| self.is_work(value)),
             Err(why) => Some(why.into()),
@@ -304,19 +155,9 @@ impl Audit<'_> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         matches!(rustix::fs::openat2(root, place, flags, Mode::empty(), resolve), Ok(_) | Err(Errno::NOENT))
     }
-
-    /// Whether a `commondir` file names the workspace's own git folder: such is
-    /// a worktree that was added to it.
-    fn leads_to_own(&self, folder: BorrowedFd<'_>) -> bool {
-        let Ok(text) = read_plain(folder, c"commondir", 4096) else { return false };
-        let Ok(text) = std::str::from_utf8(&text) else { return false };
-        let own = std::fs::canonicalize(self.workspace.join(".git"));
-        let named = std::fs::canonicalize(self.workspace.join(&self.path).join(text.trim_end_matches('\n')));
-        matches!((own, named), (Ok(own), Ok(named)) if own == named)
-    }
 }
 
-fn exists(folder: BorrowedFd<'_>, name: &CStr) -> bool {
+pub(super) fn exists(folder: BorrowedFd<'_>, name: &CStr) -> bool {
     !matches!(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
 }
 

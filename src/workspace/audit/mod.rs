@@ -16,7 +16,9 @@
 mod folder;
 mod index;
 mod listing;
+mod live;
 mod names;
+mod own;
 mod pointer;
 mod quarantine;
 mod settings;
@@ -31,11 +33,12 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use crate::disk::descent::{self, Descent, Opened};
+use crate::disk::known::{Known, Now};
 use listing::{Listing, is_fan, is_of_objects};
 use names::unguessable;
 
-pub use folder::obeyed;
-pub(super) use folder::{look_at, look_at_own};
+pub use live::obeyed;
+pub(super) use live::{hide, look_at, look_at_own, look_at_root, open};
 
 /// Where envctl itself copies trees to, in the workspace's own git folder.
 const COPIES: &[u8] = b".envctl-copy-";
@@ -54,8 +57,19 @@ pub struct Planted {
 pub struct Audited {
     /// What was renamed.
     pub renamed: Vec<Planted>,
+    /// What was put back as it was before the run.
+    pub restored: Vec<Planted>,
     /// What could not be looked at, or could not be renamed.
     pub unseen: Vec<Planted>,
+}
+
+impl Audited {
+    /// What another look found beside this.
+    pub(super) fn add(&mut self, other: Audited) {
+        self.renamed.extend(other.renamed);
+        self.restored.extend(other.restored);
+        self.unseen.extend(other.unseen);
+    }
 }
 
 /// A moment by the clock of the file system.
@@ -77,15 +91,24 @@ impl Since {
     }
 }
 
-/// Looks at every git folder in `workspace`, and renames what was written since
-/// and should not be read by git on the host.
+/// What is known of a run in a workspace.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Run<'a> {
+    /// When it began.
+    pub since: Since,
+    /// What nobody inside could change, as it was then.
+    pub kept: &'a [Known],
+}
+
+/// Looks at every git folder in `workspace`, and renames what was written during
+/// the run and should not be read by git on the host.
 ///
 /// # Errors
 /// When the workspace cannot be opened. All else is among what was not seen.
-pub fn audit(workspace: &Path, since: Since) -> Result<Audited> {
+pub fn audit(workspace: &Path, run: Run<'_>) -> Result<Audited> {
     let root = rustix::fs::openat(CWD, workspace, descent::folder_flags(), Mode::empty())
         .with_context(|| format!("cannot open {}", workspace.display()))?;
-    let mut audit = Audit { workspace, since, path: PathBuf::new(), moved: Vec::new(), found: Audited::default() };
+    let mut audit = Audit::new(workspace, run, PathBuf::new());
     let top = audit.look(root.as_fd(), Place::Root);
     audit.walk(Descent::new(root, top));
     audit.found.renamed.sort_by(|a, b| a.path.cmp(&b.path));
@@ -129,12 +152,18 @@ struct Level {
 
 struct Audit<'a> {
     workspace: &'a Path,
-    since: Since,
+    run: Run<'a>,
     /// Where it is.
     path: PathBuf,
     /// Folders where it is that have just got another name.
     moved: Vec<CString>,
     found: Audited,
+}
+
+impl<'a> Audit<'a> {
+    fn new(workspace: &'a Path, run: Run<'a>, path: PathBuf) -> Self {
+        Audit { workspace, run, path, moved: Vec::new(), found: Audited::default() }
+    }
 }
 
 impl Audit<'_> {
@@ -219,7 +248,7 @@ impl Audit<'_> {
             self.unseen(c"", error);
         }
         let is_git = listing.is_git();
-        let changed = || rustix::fs::fstat(folder).map_or(true, |stat| self.since.covers(&stat));
+        let changed = || rustix::fs::fstat(folder).map_or(true, |stat| self.run.since.covers(&stat));
         let place = match place {
             Place::Work if is_git => Place::Git { own: false, touched: changed() },
             Place::Git { own, touched: false } => Place::Git { own, touched: changed() },
@@ -245,6 +274,9 @@ impl Audit<'_> {
             }
             Place::Git { touched, .. } => {
                 self.odd_files(folder, &listing.odd, touched);
+                if self.path.parent() == Some(Path::new(".git/worktrees")) {
+                    self.worktree(folder, touched);
+                }
                 if self.path.starts_with(".git/refs/remotes") {
                     self.remote_refs(folder);
                 }
@@ -314,13 +346,17 @@ impl Audit<'_> {
     /// Whether something is there that has changed since.
     fn is_new(&self, folder: BorrowedFd<'_>, name: &CStr) -> bool {
         match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => self.since.covers(&stat),
+            Ok(stat) => self.run.since.covers(&stat),
             Err(error) => error != Errno::NOENT,
         }
     }
 
     fn renamed(&mut self, name: &CStr, why: String) {
         self.found.renamed.push(Planted { path: self.shown(name), why });
+    }
+
+    fn restored(&mut self, name: &CStr, why: String) {
+        self.found.restored.push(Planted { path: self.shown(name), why });
     }
 
     fn unseen(&mut self, name: &CStr, error: Errno) {

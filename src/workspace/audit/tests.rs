@@ -8,8 +8,12 @@ fn nested(root: &Path, path: &str) -> PathBuf {
     repo.path().to_owned()
 }
 
+fn run<'a>(since: Since) -> Run<'a> {
+    Run { since, kept: &[] }
+}
+
 fn found(root: &Path) -> Vec<String> {
-    let found = audit(root, Since::default()).unwrap();
+    let found = audit(root, Run::default()).unwrap();
     assert_eq!(found.unseen, []);
     found.renamed.into_iter().map(|one| one.path.display().to_string()).collect()
 }
@@ -75,7 +79,7 @@ fn what_was_there_before_is_the_developers() {
     let later = fs::metadata(&git).unwrap();
     let later = std::os::unix::fs::MetadataExt::ctime(&later) + 10;
     let later = Since { seconds: later, nanos: 0 };
-    assert_eq!(audit(dir.path(), later).unwrap(), Audited::default());
+    assert_eq!(audit(dir.path(), run(later)).unwrap(), Audited::default());
 }
 
 #[test]
@@ -110,7 +114,7 @@ fn from_now(root: &Path) -> Since {
 }
 
 fn found_since(root: &Path, since: Since) -> Vec<String> {
-    audit(root, since).unwrap().renamed.into_iter().map(|one| one.path.display().to_string()).collect()
+    audit(root, run(since)).unwrap().renamed.into_iter().map(|one| one.path.display().to_string()).collect()
 }
 
 #[test]
@@ -282,10 +286,10 @@ fn where_the_files_are_is_judged_however_old_its_setting_is() {
     git2::Config::open(&module.join("config")).unwrap().set_str("core.worktree", "../../../lib").unwrap();
     fs::create_dir(dir.path().join("lib")).unwrap();
     let later = Since { seconds: i64::MAX, nanos: 0 };
-    assert_eq!(audit(dir.path(), later).unwrap().renamed, []);
+    assert_eq!(audit(dir.path(), run(later)).unwrap().renamed, []);
     fs::remove_dir(dir.path().join("lib")).unwrap();
     std::os::unix::fs::symlink("/etc", dir.path().join("lib")).unwrap();
-    let renamed = audit(dir.path(), later).unwrap().renamed;
+    let renamed = audit(dir.path(), run(later)).unwrap().renamed;
     assert_eq!(renamed.iter().map(|one| one.path.to_str().unwrap()).collect::<Vec<_>>(), [".git/modules/lib/config"]);
 }
 

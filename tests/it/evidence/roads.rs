@@ -68,7 +68,7 @@ fn travels(shop: &Shop) {
     let get = ["artifacts", "get", &shop.reference("t"), "log", "--output", there.to_str().unwrap()];
     assert_eq!(shop.dev(get).ok().stdout.trim(), there.to_str().unwrap());
     assert_eq!(fs::read_dir(&there).unwrap().count(), 1);
-    shop.dev(get).code(2).says(&["is not empty"]);
+    shop.dev(get).code(2).says(&["is not an empty folder"]);
     shop.dev(["artifacts", "get", &shop.reference("t"), "nothing"]).code(3).says(&["no artifact", "artifacts ls"]);
 
     // They belong to the identity: the next one begins without.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Call, ImageBuilder, Lab, Outside, prepared};
+use crate::support::{Call, ImageBuilder, Lab, Outside, prepared, until};
 
 fn run(lab: &Lab, options: &[&str], script: &str) -> Call {
     let image = lab.images.add("here", &ImageBuilder::busybox()).reference;
@@ -205,7 +205,8 @@ fn a_run_that_is_killed_loses_nothing() {
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    lab.agent.envctl(["gc"]).ok().says(&["Reaped"]);
+    // The kernel takes a moment to end what it ran.
+    until("it is reaped", || lab.agent.envctl(["gc"]).ok().stderr.contains("Reaped"));
     let kept = workspaces(&lab);
     assert_eq!(fs::read_to_string(format!("{}/made", kept[0])).unwrap(), "made\n");
     let logs: Vec<_> = fs::read_dir(lab.agent.state().join("logs")).unwrap().flatten().collect();

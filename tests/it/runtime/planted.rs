@@ -15,16 +15,16 @@ const REPO: &str = r#"repo() { mkdir -p $1/objects $1/refs; echo 'ref: refs/head
 "#;
 
 /// A developer who has entered a task once.
-struct Ground {
-    lab: Lab,
-    task: String,
-    repo: Repo,
+pub(super) struct Ground {
+    pub(super) lab: Lab,
+    pub(super) task: String,
+    pub(super) repo: Repo,
     trap: PathBuf,
     marker: PathBuf,
 }
 
 impl Ground {
-    fn of(lab: Lab) -> Self {
+    pub(super) fn of(lab: Lab) -> Self {
         let task = lab.publish(&ImageBuilder::busybox());
         lab.sh(&task, "true");
         let workspace = PathBuf::from(lab.report()["workspace"].as_str().unwrap());
@@ -34,14 +34,14 @@ impl Ground {
         Ground { repo: lab.repo.seen_by(&lab.dev, workspace), lab, task, trap, marker }
     }
 
-    fn script(&self, script: &str) -> String {
+    pub(super) fn script(&self, script: &str) -> String {
         format!("{REPO}{script}").replace("TRAP", self.trap.to_str().unwrap())
     }
 
     /// Runs a script inside, at which nobody looks before it has ended; what
     /// the developer is told.
     #[track_caller]
-    fn inside(&self, script: &str) -> String {
+    pub(super) fn inside(&self, script: &str) -> String {
         let enter = self.lab.enter(&self.task, &["sh", "-euc", &self.script(script)]);
         enter.env("ENVCTL_TEST_CRASH", "unwatched").ok().stderr
     }
@@ -55,7 +55,7 @@ impl Ground {
 
     /// Works in these folders on the host; nothing was run by that.
     #[track_caller]
-    fn assert_harmless(&self, folders: &[&str]) {
+    pub(super) fn assert_harmless(&self, folders: &[&str]) {
         for folder in folders {
             self.repo.within(folder).call(&["status"]).run();
             self.repo.within(folder).call(&["gc", "--prune=now"]).run();
@@ -239,7 +239,7 @@ fn case_57_deep_folders_are_cleared_with_few_descriptors() {
 #[test]
 fn case_57_what_cannot_be_cleared_is_no_baseline() {
     let ground = Ground::of(Lab::unprivileged());
-    let alive = Alive::start(&ground.lab, &ground.task, &ground.script("repo planted/.git"));
+    let alive = Alive::start_unwatched(&ground.lab, &ground.task, &ground.script("repo planted/.git"));
     let id = Alive::lease(&ground.lab)["id"].as_str().unwrap().to_owned();
     alive.kill_owner().assert_gone();
     let scratch = ground.lab.dev.state().join("runtimes").join(id).join(".envctl-scratch");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
-use super::call::until;
+use super::call::{Call, until};
 use super::lab::Lab;
 
 /// A word in the command line of processes that nobody else starts.
@@ -57,10 +57,23 @@ impl Alive {
     /// The same with more options of `enter`.
     #[track_caller]
     pub fn start_with(lab: &Lab, options: &[&str], task: &str, script: &str) -> Self {
+        Self::started(script, |script, marker| {
+            lab.dev.envctl([&["enter"], options, &[task, "--", "sh", "-c", script, marker]].concat())
+        })
+    }
+
+    /// The same, and nobody looks at the workspace before the runtime has ended.
+    #[track_caller]
+    pub fn start_unwatched(lab: &Lab, task: &str, script: &str) -> Self {
+        Self::started(script, |script, marker| {
+            lab.dev.envctl(["enter", task, "--", "sh", "-c", script, marker]).env("ENVCTL_TEST_CRASH", "unwatched")
+        })
+    }
+
+    #[track_caller]
+    fn started(script: &str, call: impl FnOnce(&str, &str) -> Call) -> Self {
         let marker = Marker::new();
-        let script = format!("{script}\necho ready; sleep 1000; :");
-        let words = [&["enter"], options, &[task, "--", "sh", "-c", &script, &marker.0]].concat();
-        let mut owner = lab.dev.envctl(words).spawn();
+        let mut owner = call(&format!("{script}\necho ready; sleep 1000; :"), &marker.0).spawn();
         let mut line = String::new();
         BufReader::new(owner.stdout.take().unwrap()).read_line(&mut line).unwrap();
         if line != "ready\n" {

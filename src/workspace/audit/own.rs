@@ -1,0 +1,187 @@
+//! The workspace's own git folder. Most of what git obeys there is read-only
+//! inside, as long as nobody on the host removes it: what has the name of such
+//! a thing afterwards is protected by nothing, and is looked at here.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::super::protect::{TARGET, is_head};
+use super::folder::{exists, read_plain};
+use super::{Audit, Now, Planted, index};
+use crate::disk::descent;
+
+/// No index of a workspace is larger, in bytes.
+const MAX_INDEX: u64 = 1 << 30;
+
+/// No file that says where something lies is larger, in bytes.
+const MAX_POINTER: u64 = 4096;
+
+impl Audit<'_> {
+    /// The workspace's own: what is not read-only inside.
+    pub(super) fn own_folder(&mut self, folder: BorrowedFd<'_>) {
+        self.replaced(folder);
+        self.own_config(folder);
+        self.own_head(folder);
+        self.own_index(folder);
+        let name = c"config.worktree";
+        if self.is_new(folder, name)
+            && exists(folder, name)
+            && let Some(why) = self.bad_config(folder, name)
+        {
+            self.quarantine(folder, name, why);
+        }
+    }
+
+    /// Some tools of the host replace the link to the configuration by a file,
+    /// which programs inside could write to from then on.
+    fn own_config(&mut self, folder: BorrowedFd<'_>) {
+        let name = c"config";
+        if self.is_own_link(folder, name) || !exists(folder, c"envctl/config") {
+            return;
+        }
+        if exists(folder, name) {
+            match self.bad_config(folder, name) {
+                Some(why) => self.quarantine(folder, name, why),
+                None => drop(rustix::fs::renameat(folder, name, folder, TARGET)),
+            }
+        }
+        if let Err(error) = rustix::fs::symlinkat(TARGET, folder, name) {
+            self.unseen(name, error);
+        }
+    }
+
+    /// Names in the index lead git to where it writes.
+    fn own_index(&mut self, folder: BorrowedFd<'_>) {
+        let name = c"index";
+        if !exists(folder, name) || !self.is_new(folder, name) {
+            return;
+        }
+        let why = match read_plain(folder, name, MAX_INDEX) {
+            Ok(text) => index::why_not(&text),
+            Err(why) => Some(why.into()),
+        };
+        if let Some(why) = why {
+            self.quarantine(folder, name, why);
+        }
+    }
+
+    /// Without a valid `HEAD` git would look for another repository: a task's
+    /// files can be one, and a folder above the workspace can.
+    fn own_head(&mut self, folder: BorrowedFd<'_>) {
+        let name = c"HEAD";
+        let is_valid = read_plain(folder, name, 4096).is_ok_and(|text| is_head(&text)) || super::names_ref(folder);
+        if is_valid || !exists(folder, c"envctl/HEAD") {
+            return;
+        }
+        if exists(folder, name) {
+            self.quarantine(folder, name, "git would not take it for what is checked out".into());
+        }
+        let made = read_plain(folder, c"envctl/HEAD", 4096).map_err(|_| Errno::IO).and_then(|text| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o644))?;
+            std::io::Write::write_all(&mut std::fs::File::from(file), &text).map_err(|_| Errno::IO)
+        });
+        match made {
+            Ok(()) => {
+                self.restored(name, "it was missing or damaged, and says again what it said before the run".into())
+            }
+            // A program inside has just made one.
+            Err(Errno::EXIST) => {}
+            Err(error) => self.unseen(name, error),
+        }
+    }
+
+    /// The link to the workspace's own configuration.
+    pub(super) fn is_own_link(&self, folder: BorrowedFd<'_>, name: &CStr) -> bool {
+        let target = || rustix::fs::readlinkat(folder, name, Vec::new());
+        name == c"config" && target().is_ok_and(|target| target.to_bytes() == TARGET.as_bytes())
+    }
+
+    /// Whether a `commondir` file names the workspace's own git folder: such is
+    /// a worktree that was added to it.
+    pub(super) fn leads_to_own(&self, folder: BorrowedFd<'_>) -> bool {
+        let Ok(text) = read_plain(folder, c"commondir", 4096) else { return false };
+        let Ok(text) = std::str::from_utf8(&text) else { return false };
+        let own = std::fs::canonicalize(self.workspace.join(".git"));
+        let named = std::fs::canonicalize(self.workspace.join(&self.path).join(text.trim_end_matches('\n')));
+        matches!((own, named), (Ok(own), Ok(named)) if own == named)
+    }
+
+    /// What was read-only inside and is not the same thing any more.
+    fn replaced(&mut self, git: BorrowedFd<'_>) {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(root) = rustix::fs::openat(CWD, self.workspace, flags, Mode::empty()) else { return };
+        for known in self.run.kept.iter().filter(|known| known.now(root.as_fd()) == Now::Other) {
+            match known.path.as_os_str().as_bytes() {
+                b".git" => self.git_folder(git, true, false),
+                b".git/hooks" => {
+                    if let Some(why) = self.bad_hooks(git, true) {
+                        self.quarantine(git, c"hooks", why);
+                    }
+                }
+                b".git/commondir" if !self.leads_to_own(git) => {
+                    self.quarantine(git, c"commondir", "it leads to another configuration".into());
+                }
+                b".git/envctl" => self.replaced_config(git),
+                b".git/objects/info/alternates" => {
+                    let why = "it was replaced during the run, and says where git finds objects".to_owned();
+                    self.found.unseen.push(Planted { path: known.path.clone(), why });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn replaced_config(&mut self, git: BorrowedFd<'_>) {
+        let Ok(descent::Opened::Open(folder)) = descent::open(git, c"envctl") else { return };
+        let before = std::mem::replace(&mut self.path, PathBuf::from(".git/envctl"));
+        if exists(folder.as_fd(), c"config")
+            && let Some(why) = self.bad_config(folder.as_fd(), c"config")
+        {
+            self.quarantine(folder.as_fd(), c"config", why);
+        }
+        self.path = before;
+    }
+
+    /// A worktree that was added: `git worktree repair` writes to where its
+    /// `gitdir` leads. One outside of the workspace knows its place, which no
+    /// program inside could have told it.
+    pub(super) fn worktree(&mut self, folder: BorrowedFd<'_>, touched: bool) {
+        let name = c"gitdir";
+        if !exists(folder, name) || !(touched || self.is_new(folder, name)) {
+            return;
+        }
+        let leads_home = read_plain(folder, name, MAX_POINTER).is_ok_and(|text| {
+            let here = self.workspace.join(&self.path);
+            let pointer = here.join(std::ffi::OsStr::from_bytes(text.trim_ascii_end()));
+            let folder = pointer.parent().map(std::fs::canonicalize);
+            let root = std::fs::canonicalize(self.workspace);
+            let inside = matches!((&folder, &root), (Some(Ok(folder)), Ok(root)) if folder.starts_with(root));
+            inside || !pointer.exists() || knows(&pointer, &here)
+        });
+        if !leads_home {
+            self.quarantine(folder, name, "git worktree repair would write to where it leads".into());
+        }
+    }
+}
+
+/// Whether the `.git` of a worktree names this as its git folder.
+fn knows(pointer: &Path, git_folder: &Path) -> bool {
+    let (Some(parent), Some(name)) = (pointer.parent(), pointer.file_name()) else { return false };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(parent) = rustix::fs::openat(CWD, parent, flags, Mode::empty()) else { return false };
+    let Ok(name) = std::ffi::CString::new(name.as_bytes()) else { return false };
+    let is_plain = rustix::fs::statat(&parent, &*name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+    is_plain
+        && read_plain(parent.as_fd(), &name, MAX_POINTER).is_ok_and(|text| {
+            let named = text.strip_prefix(b"gitdir:").unwrap_or_default().trim_ascii();
+            let real = |path: &Path| std::fs::canonicalize(path).ok();
+            real(Path::new(std::ffi::OsStr::from_bytes(named))).is_some_and(|named| Some(named) == real(git_folder))
+        })
+}
