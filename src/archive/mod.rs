@@ -2,6 +2,7 @@
 //! image layers and sealed trees have in common.
 
 mod extract;
+mod ownership;
 mod pack;
 mod path;
 mod stream;
@@ -9,6 +10,7 @@ mod tar;
 mod tree;
 
 pub use extract::{Counts, Kind, Owned};
+pub use ownership::Ownership;
 pub use pack::{Packed, pack};
 pub use stream::{Target, unpack};
 pub use tree::{Summary, compare, sanitise, summarise, summarise_inside};

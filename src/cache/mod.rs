@@ -4,13 +4,11 @@
 //! renamed); it never changes in place; what was never flushed counts only in
 //! the boot that made it; what does not match its digest is never handed out.
 
-mod holder;
 mod key;
 mod lockfile;
 mod record;
 mod trees;
 
-pub use holder::Holder;
 pub use key::Components;
 pub use lockfile::{Lockfile, RECOGNISED, lockfiles, proposals};
 pub use record::{Origin, Record, Scope};

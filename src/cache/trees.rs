@@ -12,10 +12,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
-use super::holder::Holder;
 use super::key::Components;
 use super::record::{Origin, Record, SCHEMA, Scope};
-use crate::archive::{self, Owned, Packed, Summary};
+use crate::archive::{self, Owned, Ownership, Packed, Summary};
 use crate::crash;
 use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock, scratch::Scratch};
@@ -196,7 +195,7 @@ impl Trees {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn summarise(&self, tree: &Path, holder: &dyn Holder) -> Result<Summary> {
+    pub fn summarise(&self, tree: &Path, holder: &dyn Ownership) -> Result<Summary> {
         look(tree, holder, false)
     }
 
@@ -209,7 +208,7 @@ impl Trees {
         draft: Draft,
         mut record: Record,
         expected: Option<&Digest>,
-        holder: &dyn Holder,
+        holder: &dyn Ownership,
     ) -> Result<Sealed> {
         let (whole, tree) = (draft.whole(), draft.tree());
         record.tree =
@@ -262,7 +261,7 @@ impl Trees {
     ///
     /// # Errors
     /// [`crate::error::Kind::Integrity`] when it is no longer what was sealed.
-    pub fn pack(&self, record: &Record, to: &Path, holder: &dyn Holder) -> Result<Packed> {
+    pub fn pack(&self, record: &Record, to: &Path, holder: &dyn Ownership) -> Result<Packed> {
         let tree = self.tree(record);
         let answer = to.with_extension("json");
         holder.inside(&|| {
@@ -282,7 +281,7 @@ impl Trees {
     ///
     /// # Errors
     /// When it cannot be moved.
-    pub fn promote(&self, record: &Record, scope: Scope, holder: &dyn Holder) -> Result<Record> {
+    pub fn promote(&self, record: &Record, scope: Scope, holder: &dyn Ownership) -> Result<Record> {
         if let Some(known) = self.get(&record.key, &scope) {
             if known.tree.digest == record.tree.digest {
                 return Ok(known);
@@ -309,7 +308,7 @@ impl Trees {
     ///
     /// # Errors
     /// When it cannot be moved.
-    pub fn remove(&self, record: &Record, holder: &dyn Holder) -> Result<()> {
+    pub fn remove(&self, record: &Record, holder: &dyn Ownership) -> Result<()> {
         let place = self.place(&record.key, &record.scope);
         let other = place.with_extension("other");
         if other.exists() {
@@ -322,7 +321,7 @@ impl Trees {
     ///
     /// # Errors
     /// When it cannot be moved.
-    pub fn remove_broken(&self, place: &Path, holder: &dyn Holder) -> Result<()> {
+    pub fn remove_broken(&self, place: &Path, holder: &dyn Ownership) -> Result<()> {
         self.set_aside(place, holder)
     }
 
@@ -334,7 +333,7 @@ impl Trees {
         disk::quarantine(&self.place(&record.key, &record.scope), &self.cache)
     }
 
-    fn set_aside(&self, place: &Path, holder: &dyn Holder) -> Result<()> {
+    fn set_aside(&self, place: &Path, holder: &dyn Ownership) -> Result<()> {
         let trash = self.cache.join("trash");
         disk::create_private_dir(&trash)?;
         let aside = tempfile::Builder::new().prefix("").tempdir_in(&trash)?.keep();
@@ -380,7 +379,7 @@ fn open(tree: &Path) -> Result<File> {
     File::open(tree).with_context(|| format!("cannot open {}", tree.display()))
 }
 
-fn look(tree: &Path, holder: &dyn Holder, clean: bool) -> Result<Summary> {
+fn look(tree: &Path, holder: &dyn Ownership, clean: bool) -> Result<Summary> {
     archive::summarise_inside(&|work| holder.inside(work), tree, clean)
 }
 

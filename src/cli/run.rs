@@ -11,7 +11,7 @@ use super::{FAILED_BESIDE_CHILD, parse_task};
 use crate::disk;
 use crate::error::not_found;
 use crate::handoff::{
-    App, CheckoutOptions, Command, Publishing, RunOptions, RunReport, RuntimeOptions, Subject, parse_batch, run,
+    App, CheckoutOptions, Command, Publishing, RunOptions, RunReport, RunTarget, RuntimeOptions, parse_batch, run,
 };
 use crate::identity::{Status, TaskId, TaskRef, Workdir};
 use crate::quantity::parse_duration;
@@ -111,8 +111,10 @@ impl Arguments {
         });
         let options = RunOptions {
             subject: match &self.task {
-                Some(task) => Subject::Task(task.clone()),
-                None => Subject::Checkout(CheckoutOptions { image: self.image.clone(), workdir: self.workdir.clone() }),
+                Some(task) => RunTarget::Task(task.clone()),
+                None => {
+                    RunTarget::Checkout(CheckoutOptions { image: self.image.clone(), workdir: self.workdir.clone() })
+                }
             },
             groups: self.groups(app)?,
             keep_going: self.keep_going,

@@ -25,7 +25,7 @@ mod upkeep;
 mod views;
 mod workspaces;
 
-pub use accounting::{By, CostRow, Costs, Entry, Made, Suggestion, Sum, costs};
+pub use accounting::{By, CostRow, Costs, LedgerEntry, MadeBy, Suggestion, Sum, costs};
 pub use app::{App, Options};
 pub use caches::{
     CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, Tended, Verified, cache_diff, cache_key, cache_why,
@@ -38,15 +38,16 @@ pub use evidence::{
 };
 pub use prepare::Plan;
 pub use publish::{LfsCarried, PublishOptions, Published, publish};
-pub use report::{Arrived, CacheState, CacheUse, Found, Report, ReportFile, Step};
+pub use report::{Arrived, CacheOrigin, CacheState, CacheUse, Report, ReportFile, Step};
 pub use run::{
-    CheckoutOptions, Command, CommandReport, LeaseReport, Publishing, RunOptions, RunReport, Subject, parse_batch, run,
+    CheckoutOptions, Command, CommandReport, LeaseReport, Publishing, RunOptions, RunReport, RunTarget, parse_batch,
+    run,
 };
 pub use runtimes::{Running, RuntimeOptions, add_ports, deadline, exec, extend, ports};
 pub use setup::{Asked, Check, Health, InitOptions, Initialised, approve_task, doctor, init};
-pub use trust::{Approval, Approvals, Asks, Host, Setup, Unsearched, approvals, approve, approve_host, revoke};
+pub use trust::{Approval, Approvals, ApprovedHost, Asks, Setup, Unsearched, approvals, approve, approve_host, revoke};
 pub use upkeep::{
-    Collected, Prefetched, Reaped, Restored, Victim, WatchOptions, gc, parse_hours, prefetch, receipts, remove, reset,
+    GcReport, Prefetched, Reaped, Restored, Victim, WatchOptions, gc, parse_hours, prefetch, receipts, remove, reset,
     reset_workspace, victims, watch,
 };
 pub use views::{Diff, DiffOptions, Log, LogEnd, LogEntry, Shown, StatusView, TaskRow, diff, log, show, status, tasks};

@@ -44,7 +44,7 @@ pub struct CacheUse {
 /// How an entry came to be here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Found {
+pub enum CacheOrigin {
     /// It was here.
     Hit,
     /// A store had it.
@@ -63,7 +63,7 @@ pub struct CacheState {
     /// Its key.
     pub key: Digest,
     /// How it came to be here.
-    pub found: Found,
+    pub found: CacheOrigin,
     /// `task` or `project`: in whose trust it was sealed.
     pub scope: Option<&'static str>,
     /// Digest of its content.

@@ -7,14 +7,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::archive::{self, Counts, Owned, Summary};
+use crate::archive::{self, Counts, Owned, Ownership, Summary};
 use crate::digest::Digest;
 use crate::disk::{self, Durability, scratch::Scratch};
 use crate::error::failure;
@@ -22,35 +22,6 @@ use crate::oci::Descriptor;
 
 /// The file that makes a folder a layer.
 const RECORD: &str = "layer.json";
-
-/// Who the files of a layer belong to on disk.
-pub trait Ownership: Sync {
-    /// Names the mapping in the cache.
-    fn key(&self) -> String;
-
-    /// The ids inside the image that the extracting user's own files stand for.
-    fn own_ids(&self) -> (u32, u32);
-
-    /// Gives entries below `root` their owners. Ids that are not mapped stay
-    /// with the extracting user and are returned.
-    ///
-    /// # Errors
-    /// When the owners cannot be set.
-    fn settle(&self, root: BorrowedFd<'_>, owned: &[Owned]) -> Result<Vec<u32>>;
-
-    /// Removes a tree whose files have their owners already.
-    ///
-    /// # Errors
-    /// When something cannot be removed.
-    fn remove(&self, tree: &Path) -> Result<()>;
-
-    /// Runs `work` where every file of a tree can be read. Nothing but what it
-    /// writes to disk comes back.
-    ///
-    /// # Errors
-    /// The work's.
-    fn inside(&self, work: &dyn Fn() -> Result<()>) -> Result<()>;
-}
 
 /// What is known about a stored layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use crate::identity::Platform;
 use crate::oci::{Blobs, Descriptor, ImageConfig, Index, MAX_METADATA, Manifest};
 use crate::paths::Paths;
 
-pub use layer::{Layers, Ownership, Record};
+pub use layer::{Layers, Record};
 pub use pull::{Cache, Moved, Owners, Pulled, Watch};
 pub use user::{MAX_ID, User};
 

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 
-use super::layer::{self, Extracted, Layers, Ownership, Record};
+use super::layer::{self, Extracted, Layers, Record};
 use super::{Image, User, user};
+use crate::archive::Ownership;
 use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock};
 use crate::oci::{Blobs, Descriptor};

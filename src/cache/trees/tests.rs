@@ -6,15 +6,15 @@ use super::*;
 
 struct Own;
 
-impl Holder for Own {
+impl Ownership for Own {
     fn key(&self) -> String {
         "own".into()
     }
     fn own_ids(&self) -> (u32, u32) {
         (0, 0)
     }
-    fn settle(&self, _: BorrowedFd<'_>, _: &[Owned]) -> Result<()> {
-        Ok(())
+    fn settle(&self, _: BorrowedFd<'_>, _: &[Owned]) -> Result<Vec<u32>> {
+        Ok(Vec::new())
     }
     fn inside(&self, work: &dyn Fn() -> Result<()>) -> Result<()> {
         work()

@@ -9,7 +9,7 @@ use jiff::tz::Offset;
 use serde::Serialize;
 
 use super::ledger;
-use super::ledger::Entry;
+use super::ledger::LedgerEntry;
 use crate::config::Cost;
 use crate::handoff::app::App;
 use crate::quantity::human_duration;
@@ -117,15 +117,15 @@ pub struct Costs {
 pub fn costs(app: &App, by: By, since: Option<Duration>) -> Result<Costs> {
     let ledger = ledger::read(&app.paths)?;
     let now = app.clock.now().as_second();
-    let young = |entry: &&Entry| {
+    let young = |entry: &&LedgerEntry| {
         since.is_none_or(|since| now.saturating_sub(entry.ended_at.as_second()) <= since.as_secs() as i64)
     };
-    let entries: Vec<&Entry> = ledger.entries.iter().filter(young).collect();
+    let entries: Vec<&LedgerEntry> = ledger.entries.iter().filter(young).collect();
     Ok(sum(&entries, by, &app.user.cost, ledger.skipped))
 }
 
-fn sum(entries: &[&Entry], by: By, rules: &Cost, skipped: usize) -> Costs {
-    let mut groups: BTreeMap<Option<String>, Vec<&Entry>> = BTreeMap::new();
+fn sum(entries: &[&LedgerEntry], by: By, rules: &Cost, skipped: usize) -> Costs {
+    let mut groups: BTreeMap<Option<String>, Vec<&LedgerEntry>> = BTreeMap::new();
     for entry in entries {
         groups.entry(name(entry, by)).or_default().push(entry);
     }
@@ -135,7 +135,7 @@ fn sum(entries: &[&Entry], by: By, rules: &Cost, skipped: usize) -> Costs {
     Costs { by, rate_per_hour: rules.rate_per_hour, target_per_task: rules.target_per_task, rows, skipped }
 }
 
-fn name(entry: &Entry, by: By) -> Option<String> {
+fn name(entry: &LedgerEntry, by: By) -> Option<String> {
     match by {
         By::Task => Some(match &entry.store {
             Some(store) => format!("{store}{}{}", if entry.task.contains(':') { '@' } else { ':' }, entry.task),
@@ -153,7 +153,7 @@ fn monday(at: Timestamp) -> Option<String> {
     Some(day.checked_sub(jiff::Span::new().days(passed)).ok()?.to_string())
 }
 
-fn row(name: Option<String>, entries: &[&Entry], is_task: bool, rules: &Cost) -> CostRow {
+fn row(name: Option<String>, entries: &[&LedgerEntry], is_task: bool, rules: &Cost) -> CostRow {
     let [mut wall, mut cpu, mut pulled, mut written, mut hits] = [Sum::default(); 5];
     for entry in entries {
         wall.add(entry.usage.wall_ms);
@@ -189,7 +189,7 @@ fn row(name: Option<String>, entries: &[&Entry], is_task: bool, rules: &Cost) ->
 }
 
 /// Per second, each lease at least the minimum.
-fn money(entries: &[&Entry], rules: &Cost) -> Option<f64> {
+fn money(entries: &[&LedgerEntry], rules: &Cost) -> Option<f64> {
     let rate = rules.rate_per_hour?;
     let seconds = entries.iter().filter_map(|entry| entry.usage.wall_ms).map(|wall| {
         let minimum = rules.minimum_seconds as f64;
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
     use crate::runtime::Usage;
 
-    fn of(entries: &[Entry], by: By, rules: &Cost) -> Costs {
+    fn of(entries: &[LedgerEntry], by: By, rules: &Cost) -> Costs {
         sum(&entries.iter().collect::<Vec<_>>(), by, rules, 0)
     }
 
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn limits_are_suggested_from_the_peaks() {
         let usage = Usage { wall_ms: Some(61_000), peak_memory: Some(200 << 20), ..Usage::default() };
-        let costs = of(&[Entry { usage, ..ledger::sample("a", None) }], By::Task, &Cost::default());
+        let costs = of(&[LedgerEntry { usage, ..ledger::sample("a", None) }], By::Task, &Cost::default());
         let suggestion = &costs.rows[0].suggestion;
         assert_eq!((suggestion.memory.as_deref(), suggestion.timeout.as_deref()), (Some("512M"), Some("3m")));
         assert!(crate::quantity::parse_duration("3m").is_ok());

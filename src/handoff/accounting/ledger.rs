@@ -33,7 +33,7 @@ const MAX_LINE: u64 = 64 << 10;
 /// What made a runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Made {
+pub enum MadeBy {
     /// `enter`
     Enter,
     /// `enter --detach`
@@ -47,13 +47,13 @@ pub enum Made {
 
 /// A lease that has ended. `None` is unknown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct LedgerEntry {
     /// Always 1.
     pub schema: u32,
     /// Which lease.
     pub lease: String,
     /// What made it.
-    pub made_by: Made,
+    pub made_by: MadeBy,
     /// The task, or the identity where no task was named.
     pub task: String,
     /// The store, as `--store` would name it.
@@ -85,17 +85,17 @@ pub struct Entry {
     pub cache_misses: Option<u64>,
 }
 
-impl Entry {
+impl LedgerEntry {
     /// What is left to tell of a runtime whose maker was killed.
     pub(crate) fn orphaned(app: &App, receipt: &Receipt) -> Self {
         let digest: Option<Digest> = receipt.identity.parse().ok();
         let identity = digest.and_then(|digest| app.pins().identity(&digest).ok().flatten());
-        Self::of(receipt, Made::Unknown, identity.as_ref())
+        Self::of(receipt, MadeBy::Unknown, identity.as_ref())
     }
 
     /// What a receipt tells of a runtime, and its identity.
-    pub(crate) fn of(receipt: &Receipt, made_by: Made, identity: Option<&Identity>) -> Self {
-        Entry {
+    pub(crate) fn of(receipt: &Receipt, made_by: MadeBy, identity: Option<&Identity>) -> Self {
+        LedgerEntry {
             schema: SCHEMA,
             lease: receipt.lease.clone(),
             made_by,
@@ -119,7 +119,7 @@ impl Entry {
     /// With what a command knows of its own runtime.
     pub(crate) fn with(self, store: &str, exit_code: Option<u8>, report: &Report) -> Self {
         let fetched = report.steps.iter().filter(|step| step.name.starts_with("fetch."));
-        Entry {
+        LedgerEntry {
             store: Some(store.to_owned()),
             exit_code,
             pulled_bytes: Some(fetched.map(|step| step.bytes).sum()),
@@ -131,13 +131,13 @@ impl Entry {
 }
 
 /// Adds a line. A ledger that cannot be written stops nothing.
-pub(crate) fn append(app: &App, entry: &Entry) {
+pub(crate) fn append(app: &App, entry: &LedgerEntry) {
     if let Err(error) = try_append(&app.paths, entry) {
         app.ui.detail(&format!("the ledger lacks this run: {error:#}"));
     }
 }
 
-fn try_append(paths: &Paths, entry: &Entry) -> Result<()> {
+fn try_append(paths: &Paths, entry: &LedgerEntry) -> Result<()> {
     let path = paths.ledger();
     let context = || format!("cannot write {}", path.display());
     let mut file = open(paths)?;
@@ -174,7 +174,7 @@ fn open(paths: &Paths) -> Result<File> {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     /// Oldest first.
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<LedgerEntry>,
     /// Lines that cannot be read.
     pub(crate) skipped: usize,
 }
@@ -205,7 +205,7 @@ fn read_lines(mut lines: impl BufRead, ledger: &mut Ledger) -> std::io::Result<(
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match serde_json::from_slice::<Entry>(&line) {
+        match serde_json::from_slice::<LedgerEntry>(&line) {
             Ok(entry) if entry.schema == SCHEMA => ledger.entries.push(entry),
             _ => ledger.skipped += 1,
         }
@@ -213,11 +213,11 @@ fn read_lines(mut lines: impl BufRead, ledger: &mut Ledger) -> std::io::Result<(
 }
 
 #[cfg(test)]
-pub(crate) fn sample(task: &str, wall_ms: Option<u64>) -> Entry {
-    Entry {
+pub(crate) fn sample(task: &str, wall_ms: Option<u64>) -> LedgerEntry {
+    LedgerEntry {
         schema: SCHEMA,
         lease: "0123456789ab".into(),
-        made_by: Made::Run,
+        made_by: MadeBy::Run,
         task: task.into(),
         store: Some("oci:/srv/tasks".into()),
         identity: Digest::of(task.as_bytes()).to_string(),
@@ -272,7 +272,7 @@ mod tests {
     fn it_does_not_grow_without_end() {
         let dir = tempfile::tempdir().unwrap();
         let paths = paths(dir.path());
-        let large = Entry { task: "x".repeat(50_000), ..sample("", Some(1)) };
+        let large = LedgerEntry { task: "x".repeat(50_000), ..sample("", Some(1)) };
         for _ in 0..200 {
             try_append(&paths, &large).unwrap();
         }
@@ -290,7 +290,7 @@ mod tests {
             for n in 0..8 {
                 let paths = &paths;
                 scope.spawn(move || {
-                    let large = Entry { reason: "x".repeat(20_000), ..sample(&format!("t{n}"), Some(n)) };
+                    let large = LedgerEntry { reason: "x".repeat(20_000), ..sample(&format!("t{n}"), Some(n)) };
                     (0..20).for_each(|_| try_append(paths, &large).unwrap());
                 });
             }

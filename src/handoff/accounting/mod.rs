@@ -6,4 +6,4 @@ mod ledger;
 
 pub use costs::{By, CostRow, Costs, Suggestion, Sum, costs};
 pub(crate) use ledger::append;
-pub use ledger::{Entry, Made};
+pub use ledger::{LedgerEntry, MadeBy};

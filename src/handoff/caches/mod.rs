@@ -20,7 +20,7 @@ mod wanted;
 pub(crate) use afterwards::{flush, given, note_given};
 pub(crate) use pipeline::parts;
 pub(crate) use place::forget_materialized;
-pub(crate) use state::{Arrived, Caches, keep};
+pub(crate) use state::{Caches, EarlyTree, keep};
 pub use tend::Tended;
 pub(crate) use tend::{Rules, configured, make_room, tend};
 pub(crate) use travel::{early, identity_caches, push};

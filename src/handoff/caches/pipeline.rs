@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::state::{Arrived, Caches, scopes, trees, waiting};
+use super::state::{Caches, EarlyTree, scopes, trees, waiting};
 use super::wanted::{Basis, Wanted, wanted};
 use super::{place, seal, travel, wanted};
 use crate::cache::{Record, Trees};
@@ -14,14 +14,14 @@ use crate::disk::canonical;
 use crate::disk::lock::FileLock;
 use crate::handoff::app::App;
 use crate::handoff::fetch::Part;
-use crate::handoff::report::{CacheState, Found, Report};
+use crate::handoff::report::{CacheOrigin, CacheState, Report};
 use crate::handoff::task::{Resolved, Source};
 use crate::handoff::{fetch, runtimes, task};
 use crate::image::{Image, Pulled};
 use crate::runtime::TreeMount;
 
 /// What a runtime is given.
-pub(crate) struct Hydrated {
+pub(crate) struct CacheMounts {
     pub(crate) mounts: Vec<TreeMount>,
     /// Folders of the workspace that are to be made, outermost first.
     pub(crate) made: Vec<PathBuf>,
@@ -74,7 +74,7 @@ impl<'a> Caches<'a> {
     }
 
     /// What has come with the image already.
-    pub(crate) fn have_come(&mut self, early: Vec<Arrived>) {
+    pub(crate) fn have_come(&mut self, early: Vec<EarlyTree>) {
         self.early = early;
     }
 
@@ -85,8 +85,8 @@ impl<'a> Caches<'a> {
         (here, missing.map(|(wanted, _)| wanted.name.clone()).collect())
     }
 
-    fn ground(&self) -> place::Ground<'a> {
-        place::Ground {
+    fn ground(&self) -> place::Surroundings<'a> {
+        place::Surroundings {
             workspace: self.workspace,
             workdir: self.resolved.identity.workdir.as_str(),
             mirror: task::mirror(self.app, self.resolved).objects(),
@@ -108,7 +108,7 @@ impl<'a> Caches<'a> {
     /// Looks once more, unless everything was here from the start: making the
     /// rest may have taken long.
     fn look_again(&mut self) {
-        if self.found.iter().any(|found| !matches!(found, Some((_, Found::Hit)))) {
+        if self.found.iter().any(|found| !matches!(found, Some((_, CacheOrigin::Hit)))) {
             self.look();
         }
     }
@@ -118,7 +118,7 @@ impl<'a> Caches<'a> {
         let scopes = self.scopes();
         for (wanted, found) in self.wanted.iter().zip(&mut self.found) {
             let here = scopes.iter().find_map(|scope| self.trees.get(&wanted.key, scope));
-            *found = here.map(|record| (record, found.take().map_or(Found::Hit, |(_, how)| how)));
+            *found = here.map(|record| (record, found.take().map_or(CacheOrigin::Hit, |(_, how)| how)));
         }
     }
 
@@ -148,7 +148,7 @@ impl<'a> Caches<'a> {
             }
             if let Some((record, bytes)) = travel::fetch(self, source, index)? {
                 report.note("fetch.cache", start.elapsed(), bytes);
-                self.found[index] = Some((record, Found::Fetched));
+                self.found[index] = Some((record, CacheOrigin::Fetched));
             }
         }
         Ok(())
@@ -169,7 +169,7 @@ impl<'a> Caches<'a> {
                 continue;
             }
             let sealed = report.step("seal", || Ok((seal::seal(self, index, image)?, 0)))?;
-            self.found[index] = sealed.map(|record| (record, Found::Sealed));
+            self.found[index] = sealed.map(|record| (record, CacheOrigin::Sealed));
         }
         Ok(())
     }
@@ -178,8 +178,8 @@ impl<'a> Caches<'a> {
     ///
     /// # Errors
     /// When the workspace cannot be changed.
-    pub(crate) fn hydrate(mut self, materialize: bool, report: &mut Report) -> Result<Hydrated> {
-        let mut hydrated = Hydrated { mounts: Vec::new(), made: Vec::new(), records: Vec::new(), places: None };
+    pub(crate) fn hydrate(mut self, materialize: bool, report: &mut Report) -> Result<CacheMounts> {
+        let mut hydrated = CacheMounts { mounts: Vec::new(), made: Vec::new(), records: Vec::new(), places: None };
         if self.wanted.is_empty() {
             return Ok(hydrated);
         }
@@ -195,7 +195,7 @@ impl<'a> Caches<'a> {
             report.caches.push(CacheState {
                 name: wanted.name.clone(),
                 key: wanted.key,
-                found: found.as_ref().map_or(Found::Missing, |(_, how)| *how),
+                found: found.as_ref().map_or(CacheOrigin::Missing, |(_, how)| *how),
                 scope: found.as_ref().map(|(record, _)| record.scope.kind()),
                 digest: found.as_ref().map(|(record, _)| record.tree.digest),
             });
@@ -212,7 +212,7 @@ impl<'a> Caches<'a> {
                 continue;
             };
             match how {
-                Found::Hit => report.cache.hits += 1,
+                CacheOrigin::Hit => report.cache.hits += 1,
                 _ => report.cache.misses += 1,
             }
             self.app.ui.detail(&format!("cache {}: {how:?} ({} scope)", wanted.name, record.scope.kind()));

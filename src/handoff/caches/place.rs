@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::wanted::Wanted;
 use crate::archive;
-use crate::cache::{Holder, Record};
+use crate::archive::Ownership;
+use crate::cache::Record;
 use crate::config::Spot;
 use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
@@ -63,7 +64,7 @@ pub(crate) fn is_in_workspace(spots: &[(Spot, Access)]) -> bool {
 }
 
 /// What trees must not cover.
-pub(crate) struct Ground<'a> {
+pub(crate) struct Surroundings<'a> {
     /// The workspace outside.
     pub(crate) workspace: &'a Path,
     /// Where it is inside.
@@ -78,7 +79,7 @@ pub(crate) struct Ground<'a> {
 ///
 /// # Errors
 /// When the workspace cannot be read.
-pub(crate) fn obstacle(ground: &Ground<'_>, spot: &Spot) -> Result<Option<&'static str>> {
+pub(crate) fn obstacle(ground: &Surroundings<'_>, spot: &Spot) -> Result<Option<&'static str>> {
     let (workspace, path) = match spot {
         Spot::Workspace(path) => (ground.workspace, path),
         Spot::Home(_) => return Ok(None),
@@ -111,7 +112,7 @@ pub(crate) fn obstacle(ground: &Ground<'_>, spot: &Spot) -> Result<Option<&'stat
 ///
 /// # Errors
 /// As [`obstacle`].
-pub(crate) fn tell_obstacle(app: &App, ground: &Ground<'_>, wanted: &Wanted, spot: &Spot) -> Result<bool> {
+pub(crate) fn tell_obstacle(app: &App, ground: &Surroundings<'_>, wanted: &Wanted, spot: &Spot) -> Result<bool> {
     let why = obstacle(ground, spot)?;
     if let Some(why) = why {
         app.ui.warn(&format!("the cache {} is left out: {spot} {why}", wanted.name));
@@ -147,7 +148,12 @@ impl Neighbours {
 ///
 /// # Errors
 /// When the workspace cannot be read.
-pub(crate) fn missing(app: &App, ground: &Ground<'_>, wanted: &Wanted, spot: &Spot) -> Result<Option<Vec<PathBuf>>> {
+pub(crate) fn missing(
+    app: &App,
+    ground: &Surroundings<'_>,
+    wanted: &Wanted,
+    spot: &Spot,
+) -> Result<Option<Vec<PathBuf>>> {
     if tell_obstacle(app, ground, wanted, spot)? {
         return Ok(None);
     }
@@ -209,11 +215,11 @@ fn holding<'a>(workspace: &Path, path: &'a str) -> Result<(OwnedFd, &'a str)> {
 /// When it cannot be copied; nothing half-made stays at its place then.
 pub(crate) fn materialize(
     app: &App,
-    ground: &Ground<'_>,
+    ground: &Surroundings<'_>,
     wanted: &Wanted,
     record: &Record,
     tree: &Path,
-    holder: &dyn Holder,
+    holder: &dyn Ownership,
     neighbours: &Neighbours,
 ) -> Result<()> {
     let Some((Spot::Workspace(path), _)) = wanted.spots.first() else { return Ok(()) };

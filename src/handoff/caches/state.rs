@@ -5,14 +5,14 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::wanted::Wanted;
-use crate::archive::{Owned, Summary};
-use crate::cache::{Draft, Holder, Record, Scope, Trees};
+use crate::archive::{Owned, Ownership, Summary};
+use crate::cache::{Draft, Record, Scope, Trees};
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk;
 use crate::disk::lock::SharedLock;
 use crate::handoff::app::App;
-use crate::handoff::report::Found;
+use crate::handoff::report::CacheOrigin;
 use crate::handoff::runtimes::Mapped;
 use crate::handoff::task::Resolved;
 use crate::handoff::trust::Checkout;
@@ -28,9 +28,9 @@ pub(crate) struct Caches<'a> {
     pub(super) trees: Trees,
     pub(super) holder: Mapped,
     pub(super) wanted: Vec<Wanted>,
-    pub(super) found: Vec<Option<(Record, Found)>>,
+    pub(super) found: Vec<Option<(Record, CacheOrigin)>>,
     /// What arrived with the image.
-    pub(super) early: Vec<Arrived>,
+    pub(super) early: Vec<EarlyTree>,
 }
 
 impl Caches<'_> {
@@ -41,7 +41,7 @@ impl Caches<'_> {
 
 /// Content that has arrived, and whose owners are not settled yet: who the
 /// image's user is may not be known.
-pub(crate) struct Arrived {
+pub(crate) struct EarlyTree {
     pub(super) key: Digest,
     pub(super) draft: Draft,
     pub(super) owned: Vec<Vec<Owned>>,
@@ -51,7 +51,7 @@ pub(crate) struct Arrived {
 }
 
 /// The trees of a mapping.
-pub(crate) fn trees(app: &App, holder: &dyn Holder) -> Result<Trees> {
+pub(crate) fn trees(app: &App, holder: &dyn Ownership) -> Result<Trees> {
     Ok(Trees::new(app.paths.trees(&holder.key()), app.paths.cache().to_owned(), disk::boot_id()?))
 }
 

@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::state::{Arrived, Caches, keep, scopes, scopes_of, trees};
+use super::state::{Caches, EarlyTree, keep, scopes, scopes_of, trees};
 use super::wanted::{Basis, Wanted, wanted};
-use crate::archive::{Packed, Summary};
-use crate::cache::{Components, Holder, Origin, Record, Scope, Sealed, Trees};
+use crate::archive::{Ownership, Packed, Summary};
+use crate::cache::{Components, Origin, Record, Scope, Sealed, Trees};
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk::{self, scratch::Scratch};
@@ -169,7 +169,7 @@ fn fixture_from(
 
 /// Brings the caches that an identity names, while its image is pulled. What
 /// cannot be had is left for later.
-pub(crate) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<Arrived> {
+pub(crate) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<EarlyTree> {
     let app = source.app;
     // Whose they are decides where they lie, and here that is not known.
     if app.options.offline
@@ -177,7 +177,7 @@ pub(crate) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<Arrived> {
     {
         return Vec::new();
     }
-    let bring = |cache: &Cache| -> Result<Option<Arrived>> {
+    let bring = |cache: &Cache| -> Result<Option<EarlyTree>> {
         let trees = nowhere(app)?;
         for scope in scopes(resolved) {
             if let Some((artifact, document)) = look_up(source, &cache.key, &scope, cache.digest)? {
@@ -205,7 +205,7 @@ fn download(
     artifact: &TreeArtifact,
     record: Record,
     expected: Option<(Summary, Digest)>,
-) -> Result<Arrived> {
+) -> Result<EarlyTree> {
     let name = &record.components.name;
     let bytes: u64 = artifact.layers.iter().map(|layer| layer.size).sum();
     let needed = expected.map_or(bytes, |(tree, _)| tree.bytes.max(bytes));
@@ -220,12 +220,12 @@ fn download(
         };
         owned.push(trees.unpack(&draft, layer, diff_id.as_ref(), store.open(layer)?, &moved)?);
     }
-    Ok(Arrived { key: record.key, draft, owned, record, expected: expected.map(|(tree, _)| tree), bytes })
+    Ok(EarlyTree { key: record.key, draft, owned, record, expected: expected.map(|(tree, _)| tree), bytes })
 }
 
 /// Settles owners, and makes what has arrived an entry.
-fn settle(caches: &Caches<'_>, arrived: Arrived) -> Result<(Record, u64)> {
-    let Arrived { draft, owned, record, expected, bytes, .. } = arrived;
+fn settle(caches: &Caches<'_>, arrived: EarlyTree) -> Result<(Record, u64)> {
+    let EarlyTree { draft, owned, record, expected, bytes, .. } = arrived;
     let name = record.components.name.clone();
     let root = std::fs::File::open(draft.tree())?;
     for owned in &owned {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{greet, leave};
 use crate::cache::Trees;
 use crate::error::usage;
-use crate::handoff::accounting::{Entry, Made};
+use crate::handoff::accounting::{LedgerEntry, MadeBy};
 use crate::handoff::app::App;
 use crate::handoff::caches::Caches;
 use crate::handoff::prepare::{Plan, Renew, afterwards, gather, is_first, make_workspace, unless_renewed};
@@ -220,7 +220,7 @@ fn run(
         let so_far = report.clone();
         let after = |receipt: &Receipt, outcome: Option<&Outcome>| {
             runtimes::tell_end(app, receipt, outcome);
-            let entry = Entry::of(receipt, Made::Detached, Some(&resolved.identity));
+            let entry = LedgerEntry::of(receipt, MadeBy::Detached, Some(&resolved.identity));
             let code = outcome.map(Outcome::exit_code);
             accounting::append(app, &entry.with(&resolved.task.store.to_string(), code, &so_far));
         };
@@ -256,7 +256,7 @@ fn run(
     report.receipt = Some(receipt.clone());
     let code = outcome.exit_code();
     report.exit_code = Some(code);
-    let entry = Entry::of(&receipt, Made::Enter, Some(&resolved.identity));
+    let entry = LedgerEntry::of(&receipt, MadeBy::Enter, Some(&resolved.identity));
     accounting::append(app, &entry.with(&resolved.task.store.to_string(), Some(code), report));
     runtimes::tell(app, &resolved.task.target.to_string(), &outcome);
     runtimes::check_baseline(&receipt)?;

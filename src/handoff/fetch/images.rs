@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
+use crate::archive::Ownership;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::{failure, integrity};
@@ -9,7 +10,7 @@ use crate::handoff::app::App;
 use crate::handoff::runtimes::holder;
 use crate::handoff::task::{Resolved, Source};
 use crate::identity::{ImageRef, StoreRef};
-use crate::image::{self, Cache, Image, Metadata, Moved, Owners, Ownership, Pulled, User, Watch};
+use crate::image::{self, Cache, Image, Metadata, Moved, Owners, Pulled, User, Watch};
 use crate::oci::{Blobs, Descriptor};
 use crate::store::Store;
 use crate::ui::counted;
@@ -139,7 +140,8 @@ pub(crate) fn pull_image(source: &Source<'_>, resolved: &Resolved, known: Option
         check_platform(&image, resolved)?;
         let cache = Cache::new(&app.paths, disk::boot_id()?);
         let blobs: &dyn Blobs = store;
-        let pulled = cache.pull(&image, &Sandboxed(app), blobs, &Shown(source)).context("cannot pull the image")?;
+        let pulled =
+            cache.pull(&image, &Sandboxed(app), blobs, &ShownLayers(source)).context("cannot pull the image")?;
         Ok((image, pulled))
     })?;
     if pulled.fetched > 0 {
@@ -202,9 +204,9 @@ fn tell_what_differs(app: &App, pulled: &Pulled) {
     }
 }
 
-struct Shown<'a>(&'a Source<'a>);
+struct ShownLayers<'a>(&'a Source<'a>);
 
-impl Watch for Shown<'_> {
+impl Watch for ShownLayers<'_> {
     fn layer<'a>(&'a self, layer: &Descriptor) -> Moved<'a> {
         let bar = self.0.bar(&format!("layer {}", layer.digest.short()), layer.size);
         Box::new(move |count| {

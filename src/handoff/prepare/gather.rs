@@ -14,7 +14,7 @@ use super::make_way::{Room, leave_old_place};
 use crate::crash;
 use crate::error::failure;
 use crate::handoff::app::App;
-use crate::handoff::caches::Arrived;
+use crate::handoff::caches::EarlyTree;
 use crate::handoff::evidence::{artifacts_of, key_artifacts};
 use crate::handoff::fetch::Here;
 use crate::handoff::report::Report;
@@ -26,7 +26,7 @@ use crate::snapshot::Parity;
 use crate::workspace;
 
 /// What there is of a workspace, and whether it must still be flushed.
-pub(crate) struct Made {
+pub(crate) struct MadeWorkspace {
     pub(crate) parity: Option<Parity>,
     pub(crate) unflushed: bool,
     /// Where the workspace is now that was there before.
@@ -72,7 +72,7 @@ pub(crate) fn make_workspace(
     place: &Place,
     renew: Renew,
     report: &mut Report,
-) -> Result<Made> {
+) -> Result<MadeWorkspace> {
     let app = source.app;
     let locks = workspaces::lock(app, resolved, &place.path)?;
     // Another process may have made it while this one waited.
@@ -104,7 +104,7 @@ pub(crate) fn make_workspace(
             report.artifacts = artifacts_of(&pin).map(Path::to_owned);
             app.pins().touch(&pin, app.clock.now());
             let in_use = occupy(&place.path);
-            Made { parity: pin.parity, unflushed: pin.unflushed_boot.is_some(), aside: None, in_use }
+            MadeWorkspace { parity: pin.parity, unflushed: pin.unflushed_boot.is_some(), aside: None, in_use }
         }
         Workspace::Missing | Workspace::Stale(_) | Workspace::Taken(_) => {
             report.cache.misses += 1;
@@ -141,7 +141,7 @@ pub(crate) fn make_workspace(
             hydrated.restored.tell(app, &place.path);
             report.restored = Some(hydrated.restored);
             leave_old_place(app, before.as_ref(), place, &locks);
-            Made { parity: pin.parity, unflushed: true, aside, in_use: occupy(&place.path) }
+            MadeWorkspace { parity: pin.parity, unflushed: true, aside, in_use: occupy(&place.path) }
         }
     };
     report.parity.clone_from(&made.parity);
@@ -156,7 +156,7 @@ pub(crate) fn gather(
     place: &Place,
     renew: Renew,
     report: &mut Report,
-) -> Result<(Image, Pulled, Made, Vec<Arrived>)> {
+) -> Result<(Image, Pulled, MadeWorkspace, Vec<EarlyTree>)> {
     let start = Instant::now();
     let known = match fetch::image_here(source.app, resolved)? {
         Here::Whole(whole) => {

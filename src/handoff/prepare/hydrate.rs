@@ -90,7 +90,7 @@ pub(crate) fn look(app: &App, resolved: &Resolved, place: &Path, renew: Renew) -
 }
 
 /// What making a workspace gave.
-pub(crate) struct Hydrated {
+pub(crate) struct HydratedWorkspace {
     pub(crate) parity: Parity,
     pub(crate) restored: Arrived,
 }
@@ -148,7 +148,7 @@ pub(crate) fn workspace(
     mut snapshot: Snapshot,
     place: &Path,
     aside: Option<&Path>,
-) -> Result<Hydrated> {
+) -> Result<HydratedWorkspace> {
     let git = Git::find(&app.env)?;
     let (document, identity) = (&snapshot.document, &resolved.identity);
     if document.head != identity.repo.commit || document.branch != identity.repo.branch {
@@ -191,5 +191,5 @@ pub(crate) fn workspace(
     draft.finish(aside)?;
     crash::point("cold.workspace-in-place");
     let operations = document.operation.as_ref().map_or_else(Vec::new, |operation| operation.kinds());
-    Ok(Hydrated { parity, restored: Arrived::new(&applied, &operations, reason) })
+    Ok(HydratedWorkspace { parity, restored: Arrived::new(&applied, &operations, reason) })
 }

@@ -12,6 +12,6 @@ mod report;
 
 pub use batch::{Command, parse_batch};
 pub use checkout::CheckoutOptions;
-pub use pipeline::{RunOptions, Subject, run};
+pub use pipeline::{RunOptions, RunTarget, run};
 pub use publisher::Publishing;
 pub use report::{CommandReport, LeaseReport, RunReport};

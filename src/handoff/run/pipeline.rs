@@ -18,9 +18,9 @@ use super::report::{CommandReport, LeaseReport, RunReport, not_run};
 use crate::cache::{Record, Trees};
 use crate::disk::lock::{FileLock, SharedLock};
 use crate::error::{Fault, usage};
-use crate::handoff::accounting::{Entry, Made};
+use crate::handoff::accounting::{LedgerEntry, MadeBy};
 use crate::handoff::app::App;
-use crate::handoff::caches::{Arrived, Caches};
+use crate::handoff::caches::{Caches, EarlyTree};
 use crate::handoff::prepare::{Renew, flush, gather, is_first, unless_renewed};
 use crate::handoff::publish::{Ground, Published};
 use crate::handoff::report::Report;
@@ -34,7 +34,7 @@ use crate::runtime::{self, Outcome, Receipt, Sandbox, Spec};
 
 /// What is run.
 #[derive(Clone, Debug)]
-pub enum Subject {
+pub enum RunTarget {
     /// A task, in its workspace here.
     Task(TaskRef),
     /// The checkout that holds the working directory, in a copy of it.
@@ -45,7 +45,7 @@ pub enum Subject {
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     /// What is run.
-    pub subject: Subject,
+    pub subject: RunTarget,
     /// Groups of commands; each gets a fresh runtime.
     pub groups: Vec<Vec<Command>>,
     /// Go on with the next group after a failure.
@@ -99,7 +99,7 @@ struct Runner<'a> {
     /// The workspace was just made.
     unflushed: bool,
     /// What came of the caches beside the image, for the first runtime.
-    come: Option<(SharedLock, Vec<Arrived>)>,
+    come: Option<(SharedLock, Vec<EarlyTree>)>,
     /// The folder of the task's evidence.
     artifacts: Option<PathBuf>,
     publisher: Option<Publisher<'a>>,
@@ -117,12 +117,12 @@ impl<'a> Runner<'a> {
         let report = &mut report.report;
         let agent = options.agent.clone().or_else(|| app.env.agent.clone());
         let (source, resolved, taken, origin) = match &options.subject {
-            Subject::Task(task) => {
+            RunTarget::Task(task) => {
                 let source = Source::new(app, app.locate(task)?);
                 let resolved = report.step("resolve", || Ok((resolve(&source, None, options.refresh)?, 0)))?;
                 (source, resolved, None, None)
             }
-            Subject::Checkout(about) => {
+            RunTarget::Checkout(about) => {
                 let ground = Ground::of(app, &app.cwd)?;
                 if options.publishing.as_ref().is_some_and(|how| how.task.is_none()) && ground.origin.is_none() {
                     return Err(usage("as which task is this published?").hint("name it: --as TASK-ID").into());
@@ -131,7 +131,7 @@ impl<'a> Runner<'a> {
                 let taken = report.step("resolve", || {
                     Ok((checkout::take(app, &ground, about, &options.runtime, task, agent.clone())?, 0))
                 })?;
-                let resolved = taken.resolved.again();
+                let resolved = taken.resolved.clone();
                 (Source::new(app, resolved.task.clone()), resolved, Some(taken), ground.origin)
             }
         };
@@ -154,8 +154,8 @@ impl<'a> Runner<'a> {
         let own = taken.is_none();
         let origin = if own { app.pins().read(&resolved.task, None)? } else { origin };
         let about = match &options.subject {
-            Subject::Checkout(about) => about.clone(),
-            Subject::Task(_) => CheckoutOptions::default(),
+            RunTarget::Checkout(about) => about.clone(),
+            RunTarget::Task(_) => CheckoutOptions::default(),
         };
         let publisher = options.publishing.as_ref().map(|publishing| {
             let words = Words { publishing, image: about.image, workdir: about.workdir, agent };
@@ -274,7 +274,7 @@ impl<'a> Runner<'a> {
         &self,
         image: &Image,
         pulled: &Pulled,
-        early: Vec<Arrived>,
+        early: Vec<EarlyTree>,
         report: &mut Report,
     ) -> Result<(Spec, Vec<Record>, Option<FileLock>)> {
         let (app, resolved, place) = (self.app, &self.resolved, &self.place.path);
@@ -312,7 +312,7 @@ impl<'a> Runner<'a> {
     /// A line in the ledger, and among what is handed over.
     fn account(&mut self, receipt: &Receipt, code: Option<u8>, report: &Report) {
         let identity = &self.resolved.identity;
-        let entry = Entry::of(receipt, Made::Run, Some(identity));
+        let entry = LedgerEntry::of(receipt, MadeBy::Run, Some(identity));
         let mut entry = entry.with(&self.resolved.task.store.to_string(), code, report);
         if self.taken.is_some() {
             // No store knows it: what is the same from run to run is the project.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::disk::scratch::Scratch;
-use crate::handoff::accounting::Entry;
+use crate::handoff::accounting::LedgerEntry;
 use crate::handoff::app::App;
 use crate::handoff::evidence::{Evidence, EvidencePlace as Place};
 use crate::handoff::publish::{Ground, PublishOptions, Published, publish_from, rehearse};
@@ -52,7 +52,7 @@ pub(crate) struct Standing {
     pub(crate) why: Option<String>,
     pub(crate) failed: bool,
     pub(crate) outside: Option<Written>,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<LedgerEntry>,
 }
 
 /// Publishes one run, as often as it takes.

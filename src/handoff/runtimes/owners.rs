@@ -3,10 +3,9 @@
 
 use anyhow::Result;
 
-use crate::archive::Owned;
-use crate::cache;
+use crate::archive::{Owned, Ownership};
 use crate::handoff::app::App;
-use crate::image::{Ownership, User};
+use crate::image::User;
 use crate::runtime::Mapping;
 
 pub(crate) struct Mapped(Mapping);
@@ -31,28 +30,6 @@ impl Ownership for Mapped {
 
     fn inside(&self, work: &dyn Fn() -> Result<()>) -> Result<()> {
         self.0.inside(work)
-    }
-}
-
-impl cache::Holder for Mapped {
-    fn key(&self) -> String {
-        self.0.key()
-    }
-
-    fn own_ids(&self) -> (u32, u32) {
-        self.0.user()
-    }
-
-    fn settle(&self, root: std::os::fd::BorrowedFd<'_>, owned: &[Owned]) -> Result<()> {
-        Ownership::settle(self, root, owned).map(drop)
-    }
-
-    fn inside(&self, work: &dyn Fn() -> Result<()>) -> Result<()> {
-        self.0.inside(work)
-    }
-
-    fn remove(&self, tree: &std::path::Path) -> Result<()> {
-        self.0.remove(tree)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::oci::Descriptor;
 use crate::store::{self, Artifact, Store};
 
 /// A task that is settled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Resolved {
     pub(crate) task: Located,
     pub(crate) digest: Digest,
@@ -34,18 +34,6 @@ impl Resolved {
     /// Who chooses what is in it.
     pub(crate) fn origin(&self) -> Origin {
         self.local.as_ref().map_or_else(|| Origin::store(&self.task.store), |checkout| checkout.origin.clone())
-    }
-
-    /// The same once more.
-    pub(crate) fn again(&self) -> Self {
-        Resolved {
-            task: self.task.clone(),
-            digest: self.digest,
-            identity: self.identity.clone(),
-            pin: self.pin.clone(),
-            pinned_at: self.pinned_at,
-            local: self.local.clone(),
-        }
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Approval {
 
 /// A host from which repositories may be fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Host {
+pub struct ApprovedHost {
     /// `scheme://host[:port]`; `host[:port]` for `https` and `ssh` there; the
     /// `file:` URL of a folder.
     pub name: String,
@@ -48,7 +48,7 @@ pub struct Approvals {
     /// What projects may have.
     pub approval: Vec<Approval>,
     /// Where repositories may come from.
-    pub host: Vec<Host>,
+    pub host: Vec<ApprovedHost>,
 }
 
 /// What has been approved.
@@ -97,7 +97,7 @@ pub fn approve_host(app: &App, name: &str) -> Result<()> {
     let approved_at = app.clock.now();
     change(app, |all| {
         all.host.retain(|host| host.name != name);
-        all.host.push(Host { name: name.to_owned(), approved_at });
+        all.host.push(ApprovedHost { name: name.to_owned(), approved_at });
     })
 }
 
@@ -274,7 +274,7 @@ mod tests {
                 Approval { digest: asks.digest(), asks: Some(asks), approved_at },
                 Approval { digest: Digest::of(b"x"), asks: None, approved_at },
             ],
-            host: vec![Host { name: "git.example".into(), approved_at }],
+            host: vec![ApprovedHost { name: "git.example".into(), approved_at }],
         };
         let back: Approvals = toml::from_str(&toml::to_string(&all).unwrap()).unwrap();
         assert_eq!(back, all);

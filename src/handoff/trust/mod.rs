@@ -12,7 +12,7 @@ mod redacted;
 mod scan;
 mod secrets;
 
-pub use approvals::{Approval, Approvals, Host, approvals, approve, approve_host, revoke};
+pub use approvals::{Approval, Approvals, ApprovedHost, approvals, approve, approve_host, revoke};
 pub(crate) use approvals::{Verdict, asked_by, refused, require, require_host, settle};
 pub use asks::{Asks, Setup};
 pub(crate) use asks::{Checkout, Origin, Settled, real_path};

@@ -25,7 +25,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// What a collection did.
 #[derive(Debug, Default, Serialize)]
-pub struct Collected {
+pub struct GcReport {
     /// Runtimes whose owners were dead.
     pub receipts: Vec<Receipt>,
     /// What was removed, or would be.
@@ -40,8 +40,8 @@ pub struct Collected {
 /// # Errors
 /// When something cannot be looked at. What cannot be removed is told, and
 /// stops nothing.
-pub fn gc(app: &App, receipts: Vec<Receipt>, dry: bool) -> Result<Collected> {
-    let mut all = Collected { receipts, ..Collected::default() };
+pub fn gc(app: &App, receipts: Vec<Receipt>, dry: bool) -> Result<GcReport> {
+    let mut all = GcReport { receipts, ..GcReport::default() };
     let mut removed = |kind, path, why: &str| all.removed.push(Removed::new(kind, path, why));
     let orphans = if dry { app.runtimes().orphans() } else { app.runtimes().drop_orphans() };
     for path in orphans {

@@ -10,7 +10,7 @@ mod remove_tasks;
 mod reset;
 
 pub(crate) use gc::daily;
-pub use gc::{Collected, gc};
+pub use gc::{GcReport, gc};
 pub use prefetch::{Prefetched, WatchOptions, parse_hours, prefetch, watch};
 pub use reap::Reaped;
 pub use remove_tasks::{Victim, remove, victims};

@@ -1,7 +1,7 @@
 //! What dead commands left: their runtimes, ended and looked at, before any
 //! other command begins.
 
-use crate::handoff::accounting::{self, Entry};
+use crate::handoff::accounting::{self, LedgerEntry};
 use crate::handoff::app::App;
 use crate::runtime;
 
@@ -25,7 +25,7 @@ impl App {
             }
             // It comes again until nothing is left.
             if receipt.baseline {
-                accounting::append(self, &Entry::orphaned(self, receipt));
+                accounting::append(self, &LedgerEntry::orphaned(self, receipt));
             }
         }
         failures.iter().for_each(|error| self.ui.warn(&format!("{error:#}")));

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::disk;
 use crate::error::{Fault, Kind, failure, not_found};
 use crate::handoff::accounting;
-use crate::handoff::accounting::Entry;
+use crate::handoff::accounting::LedgerEntry;
 use crate::handoff::app::App;
 use crate::handoff::prepare::{Renew, flush, make_workspace};
 use crate::handoff::report::Report;
@@ -50,7 +50,7 @@ pub fn reset(app: &App, chosen: Option<Running<'_>>, reaped: Vec<Receipt>) -> Re
         })?;
         if receipt.usage.is_none() {
             // It was stuck: nobody else tells of it.
-            accounting::append(app, &Entry::orphaned(app, &receipt));
+            accounting::append(app, &LedgerEntry::orphaned(app, &receipt));
         }
         receipts.push(receipt);
     }

@@ -75,7 +75,7 @@ struct Due {
 /// # Errors
 /// When what is here cannot be read.
 pub(crate) fn workspaces(app: &App, dry: bool) -> Result<(Vec<Removed>, Vec<Kept>)> {
-    let mut judge = Judge { app, stores: BTreeMap::new(), remotes: Remotes::new(app) };
+    let mut judge = DueJudge { app, stores: BTreeMap::new(), remotes: Remotes::new(app) };
     let (mut due, mut removed, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     for pin in app.pins().all()?.into_iter().filter(|pin| pin.workspace.exists()) {
         match judge.verdict(&pin) {
@@ -165,13 +165,13 @@ impl Due {
     }
 }
 
-struct Judge<'a> {
+struct DueJudge<'a> {
     app: &'a App,
     stores: BTreeMap<String, Result<Box<dyn Store>, String>>,
     remotes: Remotes<'a>,
 }
 
-impl Judge<'_> {
+impl DueJudge<'_> {
     /// Why a workspace is due, and whether by time; `None` when it is not.
     fn verdict(&mut self, pin: &Pin) -> Result<Option<(String, bool)>> {
         let identity = self.app.pins().identity(&pin.identity)?;
