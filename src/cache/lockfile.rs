@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::digest::Digest;
-use crate::disk::beneath::{Beneath, Miss};
+use crate::disk::beneath::Beneath;
+use crate::disk::plain::Miss;
 
 /// A lockfile beyond this size pins nothing that anybody reads, in bytes.
 const MAX: u64 = 64 << 20;

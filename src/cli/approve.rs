@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::parse_task;
 use crate::digest::Digest;
-use crate::handoff::{Asked, Context, approvals, approve, approve_host, approve_task, revoke};
+use crate::handoff::{App, Asked, approvals, approve, approve_host, approve_task, revoke};
 use crate::identity::TaskRef;
 
 /// Agree to what a project asks of this machine
@@ -43,55 +43,55 @@ struct Output {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
         if self.list {
-            return list(ctx);
+            return list(app);
         }
         let (mut approved, mut revoked) = (Vec::new(), Vec::new());
         if let Some(name) = &self.revoke {
-            revoked = revoke(ctx, name)?;
+            revoked = revoke(app, name)?;
         }
         if let Some(digest) = self.digest {
-            approve(ctx, digest, None)?;
+            approve(app, digest, None)?;
             approved.push(digest.to_string());
         }
         if let Some(host) = &self.host {
-            approve_host(ctx, host)?;
+            approve_host(app, host)?;
             approved.push(host.clone());
         }
         if let Some(task) = &self.task {
-            match approve_task(ctx, task)? {
-                Asked::Nothing => ctx.ui.status("Approved", "nothing: the project asks for nothing"),
+            match approve_task(app, task)? {
+                Asked::Nothing => app.ui.status("Approved", "nothing: the project asks for nothing"),
                 Asked::Agreed(digest) => approved.push(digest.to_string()),
             }
         }
-        if ctx.ui.is_json() {
-            ctx.ui.json(&Output { approved, revoked })?;
+        if app.ui.is_json() {
+            app.ui.json(&Output { approved, revoked })?;
         } else {
-            approved.iter().try_for_each(|name| ctx.ui.data(&format!("approved   {name}")))?;
-            revoked.iter().try_for_each(|name| ctx.ui.data(&format!("revoked    {name}")))?;
+            approved.iter().try_for_each(|name| app.ui.data(&format!("approved   {name}")))?;
+            revoked.iter().try_for_each(|name| app.ui.data(&format!("revoked    {name}")))?;
         }
         Ok(0)
     }
 }
 
-fn list(ctx: &Context) -> Result<u8> {
-    let all = approvals(ctx)?;
-    if ctx.ui.is_json() {
-        ctx.ui.json(&all)?;
+fn list(app: &App) -> Result<u8> {
+    let all = approvals(app)?;
+    if app.ui.is_json() {
+        app.ui.json(&all)?;
         return Ok(0);
     }
     for approval in &all.approval {
-        ctx.ui.data(&approval.digest.to_string())?;
+        app.ui.data(&approval.digest.to_string())?;
         let Some(asks) = &approval.asks else {
-            ctx.ui.data("    by its digest alone: what it stands for was not on record")?;
+            app.ui.data("    by its digest alone: what it stands for was not on record")?;
             continue;
         };
-        ctx.ui.data(&format!("    {}", asks.who()))?;
-        asks.lines().iter().try_for_each(|line| ctx.ui.whole(&format!("    {line}")))?;
+        app.ui.data(&format!("    {}", asks.who()))?;
+        asks.lines().iter().try_for_each(|line| app.ui.whole(&format!("    {line}")))?;
     }
     for host in &all.host {
-        ctx.ui.data(&format!("host {}", host.name))?;
+        app.ui.data(&format!("host {}", host.name))?;
     }
     Ok(0)
 }

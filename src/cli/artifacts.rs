@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::parse_task;
 use crate::clock::age;
 use crate::handoff::{
-    AddOptions, ArtifactRow, Checked, Context, add_artifacts, get_artifacts, list_artifacts, verdict, verify_artifacts,
+    AddOptions, App, ArtifactRow, Checked, add_artifacts, get_artifacts, list_artifacts, verdict, verify_artifacts,
 };
 use crate::identity::{ArtifactType, TaskRef};
 use crate::ui::{counted, human_bytes};
@@ -88,18 +88,18 @@ struct Verified<'a> {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
         match &self.verb {
-            Verb::Add(add) => add.run(ctx),
-            Verb::Ls(list) => list.run(ctx),
-            Verb::Get(get) => get.run(ctx),
-            Verb::Verify(verify) => verify.run(ctx),
+            Verb::Add(add) => add.run(app),
+            Verb::Ls(list) => list.run(app),
+            Verb::Get(get) => get.run(app),
+            Verb::Verify(verify) => verify.run(app),
         }
     }
 }
 
 impl Add {
-    fn run(&self, ctx: &Context) -> Result<u8> {
+    fn run(&self, app: &App) -> Result<u8> {
         let options = AddOptions {
             task: self.task.clone(),
             files: self.files.clone(),
@@ -107,43 +107,43 @@ impl Add {
             command: self.command.clone(),
             exit_code: self.exit_code,
         };
-        let added = add_artifacts(ctx, &options)?;
-        ctx.ui.status(
+        let added = add_artifacts(app, &options)?;
+        app.ui.status(
             "Attached",
             &format!("{} to {}", counted(added.artifacts.len() as u64, "artifact", "artifacts"), added.identity),
         );
-        if ctx.ui.is_json() {
-            ctx.ui.json(&added)?;
+        if app.ui.is_json() {
+            app.ui.json(&added)?;
         } else {
-            table(ctx, &added.artifacts)?;
+            table(app, &added.artifacts)?;
         }
         Ok(0)
     }
 }
 
 impl List {
-    fn run(&self, ctx: &Context) -> Result<u8> {
-        let listed = list_artifacts(ctx, &self.task)?;
-        if ctx.ui.is_json() {
-            ctx.ui.json(&listed)?;
+    fn run(&self, app: &App) -> Result<u8> {
+        let listed = list_artifacts(app, &self.task)?;
+        if app.ui.is_json() {
+            app.ui.json(&listed)?;
             return Ok(0);
         }
         if listed.artifacts.is_empty() {
-            ctx.ui.status("Found", &format!("no artifact of {}", listed.task));
+            app.ui.status("Found", &format!("no artifact of {}", listed.task));
         }
-        table(ctx, &listed.artifacts)?;
+        table(app, &listed.artifacts)?;
         if listed.skipped > 0 {
-            ctx.ui.warn(&format!("{} entries of the list are left out; -v names them", listed.skipped));
+            app.ui.warn(&format!("{} entries of the list are left out; -v names them", listed.skipped));
         }
         Ok(0)
     }
 }
 
 impl Get {
-    fn run(&self, ctx: &Context) -> Result<u8> {
-        let gotten = get_artifacts(ctx, &self.task, &self.names, self.output.as_deref())?;
+    fn run(&self, app: &App) -> Result<u8> {
+        let gotten = get_artifacts(app, &self.task, &self.names, self.output.as_deref())?;
         let count = gotten.artifacts.len();
-        ctx.ui.status(
+        app.ui.status(
             "Fetched",
             &format!(
                 "{} of {}, {}",
@@ -152,36 +152,36 @@ impl Get {
                 human_bytes(gotten.bytes)
             ),
         );
-        if ctx.ui.is_json() {
-            ctx.ui.json(&gotten)?;
+        if app.ui.is_json() {
+            app.ui.json(&gotten)?;
         } else if let Some(folder) = &gotten.folder {
-            ctx.ui.raw(&folder.display().to_string())?;
+            app.ui.raw(&folder.display().to_string())?;
         }
         Ok(0)
     }
 }
 
 impl Verify {
-    fn run(&self, ctx: &Context) -> Result<u8> {
-        let checked = verify_artifacts(ctx, &self.task)?;
+    fn run(&self, app: &App) -> Result<u8> {
+        let checked = verify_artifacts(app, &self.task)?;
         let verdict = verdict(&checked);
-        if ctx.ui.is_json() {
-            ctx.ui.json(&Verified { ok: verdict.is_ok(), artifacts: &checked })?;
+        if app.ui.is_json() {
+            app.ui.json(&Verified { ok: verdict.is_ok(), artifacts: &checked })?;
             return Ok(verdict.err().map_or(0, |fault| fault.kind.exit_code()));
         }
         for one in &checked {
             let name = one.artifact.as_ref().map_or("(no artifact)", |row| &row.provenance.name);
             let state = one.fault.as_ref().map_or_else(|| "ok".to_owned(), |fault| format!("BAD  {fault}"));
-            ctx.ui.data(&format!("{name}  {state}"))?;
+            app.ui.data(&format!("{name}  {state}"))?;
         }
         verdict?;
         Ok(0)
     }
 }
 
-fn table(ctx: &Context, artifacts: &[ArtifactRow]) -> Result<()> {
+fn table(app: &App, artifacts: &[ArtifactRow]) -> Result<()> {
     let width = artifacts.iter().map(|row| row.provenance.name.chars().count()).max().unwrap_or_default().min(40);
-    let now = ctx.clock.now();
+    let now = app.clock.now();
     for row in artifacts {
         let provenance = &row.provenance;
         let made_by = provenance.command.as_ref().map_or_else(String::new, |command| {
@@ -196,7 +196,7 @@ fn table(ctx: &Context, artifacts: &[ArtifactRow]) -> Result<()> {
             age(provenance.created_at, now),
             provenance.digest.short(),
         );
-        ctx.ui.data(&line)?;
+        app.ui.data(&line)?;
     }
     Ok(())
 }

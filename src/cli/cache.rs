@@ -10,8 +10,8 @@ use super::parse_task;
 use crate::clock::age;
 use crate::error::Fault;
 use crate::handoff::{
-    Context, Explained, KeyRow, PruneOptions, Tended, Verified, cache_diff, cache_key, cache_why, caches, promote,
-    prune, verify_caches,
+    App, Explained, KeyRow, PruneOptions, Tended, Verified, cache_diff, cache_key, cache_why, caches, promote, prune,
+    verify_caches,
 };
 use crate::identity::TaskRef;
 use crate::quantity::{parse_bytes, parse_duration};
@@ -121,29 +121,29 @@ struct Removed {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
         match &self.verb {
-            Verb::Ls => list(ctx)?,
-            Verb::Verify(verify) => verify.run(ctx)?,
-            Verb::Prune(prune) => prune.run(ctx)?,
-            Verb::Key(key) => key.run(ctx)?,
-            Verb::Diff(diff) => diff.run(ctx)?,
-            Verb::Promote(promote) => promote.run(ctx)?,
+            Verb::Ls => list(app)?,
+            Verb::Verify(verify) => verify.run(app)?,
+            Verb::Prune(prune) => prune.run(app)?,
+            Verb::Key(key) => key.run(app)?,
+            Verb::Diff(diff) => diff.run(app)?,
+            Verb::Promote(promote) => promote.run(app)?,
         }
         Ok(0)
     }
 }
 
-fn list(ctx: &Context) -> Result<()> {
-    let rows = caches(ctx)?;
-    if ctx.ui.is_json() {
-        return ctx.ui.json(&Caches { caches: rows });
+fn list(app: &App) -> Result<()> {
+    let rows = caches(app)?;
+    if app.ui.is_json() {
+        return app.ui.json(&Caches { caches: rows });
     }
     if rows.is_empty() {
-        ctx.ui.status("Found", "no sealed tree on this machine");
+        app.ui.status("Found", "no sealed tree on this machine");
     }
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
-    let now = ctx.clock.now();
+    let now = app.clock.now();
     for row in rows {
         let used = row.last_use.map_or_else(|| "never used".into(), |at| format!("used {}", age(at, now)));
         let hits = counted(row.hits, "hit", "hits");
@@ -156,28 +156,28 @@ fn list(ctx: &Context) -> Result<()> {
             row.scope,
             row.of
         );
-        ctx.ui.data(&line)?;
+        app.ui.data(&line)?;
     }
     Ok(())
 }
 
 impl Verify {
-    fn run(&self, ctx: &Context) -> Result<()> {
-        let checked = verify_caches(ctx, self.sample)?;
+    fn run(&self, app: &App) -> Result<()> {
+        let checked = verify_caches(app, self.sample)?;
         let verdict = Verified::verdict(&checked);
-        if ctx.ui.is_json() {
+        if app.ui.is_json() {
             if verdict.is_ok() {
-                ctx.ui.json(&Checks { ok: true, checked: &checked })?;
+                app.ui.json(&Checks { ok: true, checked: &checked })?;
             }
         } else {
             for one in &checked {
                 let verdict = one.fault.as_deref().unwrap_or("ok");
-                ctx.ui.data(&format!("{}  {}  {}  {verdict}", one.kind, one.key.short(), one.name))?;
+                app.ui.data(&format!("{}  {}  {}  {verdict}", one.kind, one.key.short(), one.name))?;
             }
         }
         for one in checked.iter().filter(|one| one.fault.is_some()) {
             if let Some(place) = &one.quarantine {
-                ctx.ui.warn(&format!("{} {} was damaged and is now in {}", one.kind, one.name, place.display()));
+                app.ui.warn(&format!("{} {} was damaged and is now in {}", one.kind, one.name, place.display()));
             }
         }
         Ok(verdict?)
@@ -185,7 +185,7 @@ impl Verify {
 }
 
 impl Prune {
-    fn run(&self, ctx: &Context) -> Result<()> {
+    fn run(&self, app: &App) -> Result<()> {
         let options = PruneOptions {
             older_than: self.older_than,
             max_size: self.max_size,
@@ -193,82 +193,82 @@ impl Prune {
             key: self.key.clone(),
             dry_run: self.dry_run,
         };
-        let removed = prune(ctx, &options)?;
+        let removed = prune(app, &options)?;
         let freed: u64 = removed.iter().map(|one| one.bytes).sum();
-        if ctx.ui.is_json() {
-            return ctx.ui.json(&Removed { dry_run: self.dry_run, removed });
+        if app.ui.is_json() {
+            return app.ui.json(&Removed { dry_run: self.dry_run, removed });
         }
         for one in &removed {
             let size = human_bytes(one.bytes);
-            ctx.ui.data(&format!("{}  {}  {size:>9}  {}: {}", one.kind, one.key.short(), one.name, one.why))?;
+            app.ui.data(&format!("{}  {}  {size:>9}  {}: {}", one.kind, one.key.short(), one.name, one.why))?;
         }
         let verb = if self.dry_run { "Would free" } else { "Freed" };
-        ctx.ui.status(verb, &human_bytes(freed));
+        app.ui.status(verb, &human_bytes(freed));
         Ok(())
     }
 }
 
 impl Key {
-    fn run(&self, ctx: &Context) -> Result<()> {
+    fn run(&self, app: &App) -> Result<()> {
         if let Some([a, b]) = self.why.as_deref() {
-            return explain(ctx, cache_why(ctx, a, b)?);
+            return explain(app, cache_why(app, a, b)?);
         }
-        let rows = cache_key(ctx, self.task.as_ref())?;
-        if ctx.ui.is_json() {
-            return ctx.ui.json(&Caches { caches: rows });
+        let rows = cache_key(app, self.task.as_ref())?;
+        if app.ui.is_json() {
+            return app.ui.json(&Caches { caches: rows });
         }
         if rows.is_empty() {
-            ctx.ui.status("Found", "no [[cache]] in envctl.toml");
+            app.ui.status("Found", "no [[cache]] in envctl.toml");
         }
-        rows.iter().try_for_each(|row| show(ctx, row))
+        rows.iter().try_for_each(|row| show(app, row))
     }
 }
 
-fn show(ctx: &Context, row: &KeyRow) -> Result<()> {
+fn show(app: &App, row: &KeyRow) -> Result<()> {
     let here = row.here.map_or_else(|| "not here".to_owned(), |scope| format!("here, {scope} scope"));
-    ctx.ui.data(&format!("{}  {}  ({here})", row.name, row.key))?;
+    app.ui.data(&format!("{}  {}  ({here})", row.name, row.key))?;
     for (name, value) in &row.components {
-        ctx.ui.data(&format!("    {name}: {}", value.trim()))?;
+        app.ui.data(&format!("    {name}: {}", value.trim()))?;
     }
     Ok(())
 }
 
-fn explain(ctx: &Context, all: Vec<Explained>) -> Result<()> {
-    if ctx.ui.is_json() {
-        return ctx.ui.json(&Caches { caches: all });
+fn explain(app: &App, all: Vec<Explained>) -> Result<()> {
+    if app.ui.is_json() {
+        return app.ui.json(&Caches { caches: all });
     }
     for one in &all {
         if one.differs.is_empty() {
-            ctx.ui.data(&format!("{}: the keys are the same", one.name))?;
+            app.ui.data(&format!("{}: the keys are the same", one.name))?;
         }
         for (component, a, b) in &one.differs {
             let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
-            ctx.ui.data(&format!("{}: {component}: {} / {}", one.name, shown(a).trim(), shown(b).trim()))?;
+            app.ui.data(&format!("{}: {component}: {} / {}", one.name, shown(a).trim(), shown(b).trim()))?;
         }
     }
     Ok(())
 }
 
 impl Diff {
-    fn run(&self, ctx: &Context) -> Result<()> {
-        let compared = cache_diff(ctx, &self.key)?;
-        if ctx.ui.is_json() {
-            return ctx.ui.json(&compared);
+    fn run(&self, app: &App) -> Result<()> {
+        let compared = cache_diff(app, &self.key)?;
+        if app.ui.is_json() {
+            return app.ui.json(&compared);
         }
-        compared.paths.iter().try_for_each(|(how, path)| ctx.ui.data(&format!("{how} {path}")))?;
+        compared.paths.iter().try_for_each(|(how, path)| app.ui.data(&format!("{how} {path}")))?;
         if compared.more {
-            ctx.ui.warn("more differs than is listed");
+            app.ui.warn("more differs than is listed");
         }
         Ok(())
     }
 }
 
 impl Promote {
-    fn run(&self, ctx: &Context) -> Result<()> {
-        let promoted = promote(ctx, &self.task, &self.names)?;
-        if ctx.ui.is_json() {
-            return ctx.ui.json(&promoted);
+    fn run(&self, app: &App) -> Result<()> {
+        let promoted = promote(app, &self.task, &self.names)?;
+        if app.ui.is_json() {
+            return app.ui.json(&promoted);
         }
-        promoted.caches.iter().try_for_each(|row| ctx.ui.data(&format!("{}  {}", row.name, row.key)))
+        promoted.caches.iter().try_for_each(|row| app.ui.data(&format!("{}  {}", row.name, row.key)))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::handoff::{By, Context, CostRow, Costs, Sum, costs};
+use crate::handoff::{App, By, CostRow, Costs, Sum, costs};
 use crate::quantity::{human_duration, parse_duration};
 use crate::runtime::PeakOf;
 use crate::ui::human_bytes;
@@ -26,20 +26,20 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
-        let costs = costs(ctx, self.by, self.since)?;
-        if ctx.ui.is_json() {
-            ctx.ui.json(&costs)?;
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
+        let costs = costs(app, self.by, self.since)?;
+        if app.ui.is_json() {
+            app.ui.json(&costs)?;
             return Ok(0);
         }
         if costs.rows.is_empty() {
-            ctx.ui.status("Found", "no runtime that has ended");
+            app.ui.status("Found", "no runtime that has ended");
         }
         for row in &costs.rows {
-            lines(row, &costs).iter().try_for_each(|line| ctx.ui.data(line))?;
+            lines(row, &costs).iter().try_for_each(|line| app.ui.data(line))?;
         }
         if costs.skipped > 0 {
-            ctx.ui.warn(&format!("{} lines of the ledger cannot be read and are not counted", costs.skipped));
+            app.ui.warn(&format!("{} lines of the ledger cannot be read and are not counted", costs.skipped));
         }
         Ok(0)
     }

@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::parse_task;
 use crate::clock::age;
-use crate::handoff::{Context, Diff, DiffOptions, diff};
+use crate::handoff::{App, Diff, DiffOptions, diff};
 use crate::identity::TaskRef;
 use crate::snapshot::Changes;
 
@@ -26,25 +26,25 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
         let options = DiffOptions { a: self.a.clone(), b: self.b.clone(), patch: self.patch };
-        let diff = diff(ctx, &options)?;
-        if ctx.ui.is_json() {
-            ctx.ui.json(&diff)?;
+        let diff = diff(app, &options)?;
+        if app.ui.is_json() {
+            app.ui.json(&diff)?;
             return Ok(0);
         }
-        lines(ctx, &diff).iter().try_for_each(|line| ctx.ui.data(line))?;
+        lines(app, &diff).iter().try_for_each(|line| app.ui.data(line))?;
         if let Some(patch) = diff.changes.as_ref().and_then(|changes| changes.patch.as_ref()) {
-            patch.lines().try_for_each(|line| ctx.ui.code(line))?;
+            patch.lines().try_for_each(|line| app.ui.code(line))?;
         }
-        diff.unknown.iter().for_each(|why| ctx.ui.warn(why));
+        diff.unknown.iter().for_each(|why| app.ui.warn(why));
         Ok(0)
     }
 }
 
-fn lines(ctx: &Context, diff: &Diff) -> Vec<String> {
+fn lines(app: &App, diff: &Diff) -> Vec<String> {
     let row = |name: &str, value: &str| format!("{name:<10} {value}");
-    let now = ctx.clock.now();
+    let now = app.clock.now();
     let sides = [("from", &diff.a), ("to", &diff.b)];
     let mut lines: Vec<String> = sides
         .iter()

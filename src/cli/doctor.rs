@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use crate::handoff::{Check, Context, Health, doctor};
+use crate::handoff::{App, Check, Health, doctor};
 
 /// Say whether this machine can do what envctl does, and what helps
 #[derive(Debug, Args)]
@@ -17,11 +17,11 @@ struct Output {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
-        let checks = doctor(ctx);
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
+        let checks = doctor(app);
         let ok = checks.iter().all(|check| check.health != Health::Bad);
-        if ctx.ui.is_json() {
-            ctx.ui.json(&Output { ok, checks })?;
+        if app.ui.is_json() {
+            app.ui.json(&Output { ok, checks })?;
         } else {
             for check in &checks {
                 let health = match check.health {
@@ -29,9 +29,9 @@ impl Arguments {
                     Health::Weak => "weak",
                     Health::Bad => "bad",
                 };
-                ctx.ui.data(&format!("{health:<5} {:<16} {}", check.name, check.found))?;
+                app.ui.data(&format!("{health:<5} {:<16} {}", check.name, check.found))?;
                 if let Some(hint) = &check.hint {
-                    ctx.ui.data(&format!("{:<23}{hint}", ""))?;
+                    app.ui.data(&format!("{:<23}{hint}", ""))?;
                 }
             }
         }

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::parse_task;
 use crate::config::PortEntry;
-use crate::handoff::{Context, EnterOptions, Entered, Report, RuntimeOptions, enter};
+use crate::handoff::{App, EnterOptions, Entered, Report, RuntimeOptions, enter};
 use crate::identity::{Lifetime, TaskRef};
 use crate::quantity::parse_duration;
 use crate::runtime::{Network, PortRequest};
@@ -95,7 +95,7 @@ impl Arguments {
         !self.no_runtime && !self.dry_run && !self.detach
     }
 
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
         let options = EnterOptions {
             task: self.task.clone(),
             command: self.command.clone(),
@@ -110,18 +110,18 @@ impl Arguments {
             dry_run: self.dry_run,
         };
         let mut report = Report::default();
-        let entered = enter(ctx, &options, &mut report)?;
-        if let Some(file) = &ctx.options.report {
+        let entered = enter(app, &options, &mut report)?;
+        if let Some(file) = &app.options.report {
             file.write(&report)?;
         }
         match entered {
-            Entered::Planned(plan) if ctx.ui.is_json() => ctx.ui.json(&plan)?,
-            Entered::Planned(plan) => plan.lines().iter().try_for_each(|line| ctx.ui.data(line))?,
-            Entered::Workspace(_) if ctx.ui.is_json() => ctx.ui.json(&report)?,
-            Entered::Workspace(path) => ctx.ui.raw(&path.display().to_string())?,
+            Entered::Planned(plan) if app.ui.is_json() => app.ui.json(&plan)?,
+            Entered::Planned(plan) => plan.lines().iter().try_for_each(|line| app.ui.data(line))?,
+            Entered::Workspace(_) if app.ui.is_json() => app.ui.json(&report)?,
+            Entered::Workspace(path) => app.ui.raw(&path.display().to_string())?,
             Entered::Left(code) => return Ok(code),
-            Entered::Detached(lease) if ctx.ui.is_json() => ctx.ui.json(&lease)?,
-            Entered::Detached(lease) => ctx.ui.data(&lease.id)?,
+            Entered::Detached(lease) if app.ui.is_json() => app.ui.json(&lease)?,
+            Entered::Detached(lease) => app.ui.data(&lease.id)?,
         }
         Ok(0)
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::running::RunningArguments;
-use crate::handoff::{Context, Report, exec};
+use crate::handoff::{App, Report, exec};
 
 /// Run a command in a task's running runtime
 ///
@@ -25,10 +25,10 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
         let mut report = Report::default();
-        let code = exec(ctx, self.running.get(), &self.command, &mut report)?;
-        if let Some(file) = &ctx.options.report {
+        let code = exec(app, self.running.get(), &self.command, &mut report)?;
+        if let Some(file) = &app.options.report {
             file.write(&report)?;
         }
         Ok(code)

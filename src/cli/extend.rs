@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::running::RunningArguments;
-use crate::handoff::{Context, deadline, extend};
+use crate::handoff::{App, deadline, extend};
 use crate::quantity::parse_duration;
 
 /// Give a running runtime more time before its deadline
@@ -20,13 +20,13 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
-        let lease = extend(ctx, self.running.get(), self.time)?;
-        if ctx.ui.is_json() {
-            ctx.ui.json(&lease)?;
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
+        let lease = extend(app, self.running.get(), self.time)?;
+        if app.ui.is_json() {
+            app.ui.json(&lease)?;
         } else {
             let ends = deadline(&lease).unwrap_or_default();
-            ctx.ui.data(&format!("deadline   {}  {ends}", lease.task))?;
+            app.ui.data(&format!("deadline   {}  {ends}", lease.task))?;
         }
         Ok(0)
     }

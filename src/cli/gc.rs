@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::error::Kind;
-use crate::handoff::{Context, Reaped, gc};
+use crate::handoff::{App, Reaped, gc};
 
 /// Remove what dead commands left, what is old, and workspaces that are due
 ///
@@ -18,15 +18,15 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context, reaped: Reaped) -> Result<u8> {
+    pub(super) fn run(&self, app: &App, reaped: Reaped) -> Result<u8> {
         let uncleared = reaped.failures;
-        let done = gc(ctx, reaped.receipts, self.dry_run)?;
+        let done = gc(app, reaped.receipts, self.dry_run)?;
         let baseline = uncleared == 0 && done.receipts.iter().all(|receipt| receipt.baseline);
-        if ctx.ui.is_json() {
-            ctx.ui.json(&done)?;
+        if app.ui.is_json() {
+            app.ui.json(&done)?;
         } else {
             for receipt in &done.receipts {
-                ctx.ui.data(&format!("runtime    {}  {}", receipt.task, receipt.reason))?;
+                app.ui.data(&format!("runtime    {}  {}", receipt.task, receipt.reason))?;
             }
             for removed in &done.removed {
                 let salvaged = match (&removed.salvage, removed.unsaved.join(", ")) {
@@ -35,13 +35,13 @@ impl Arguments {
                     (None, unsaved) => format!("; to be salvaged: {unsaved}"),
                 };
                 let (kind, path, why) = (removed.kind, removed.path.display(), &removed.why);
-                ctx.ui.data(&format!("{kind:<10} {path}  {why}{salvaged}"))?;
+                app.ui.data(&format!("{kind:<10} {path}  {why}{salvaged}"))?;
             }
             for kept in &done.kept {
-                ctx.ui.data(&format!("kept       {}  {}: {}", kept.task, kept.path.display(), kept.why))?;
+                app.ui.data(&format!("kept       {}  {}: {}", kept.task, kept.path.display(), kept.why))?;
             }
             if done.receipts.is_empty() && done.removed.is_empty() {
-                ctx.ui.status("Found", "nothing to remove");
+                app.ui.status("Found", "nothing to remove");
             }
         }
         Ok(if baseline { 0 } else { Kind::Leak.exit_code() })

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::handoff::{Context, InitOptions, init};
+use crate::handoff::{App, InitOptions, init};
 
 /// Write an envctl.toml for this checkout, with caches for its lockfiles
 #[derive(Debug, Args)]
@@ -17,17 +17,17 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
-        let made = init(ctx, &InitOptions { image: self.image.clone(), dry_run: self.dry_run })?;
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
+        let made = init(app, &InitOptions { image: self.image.clone(), dry_run: self.dry_run })?;
         for lockfile in &made.lockfiles {
-            ctx.ui.status("Found", &format!("{lockfile}: a cache is proposed for it"));
+            app.ui.status("Found", &format!("{lockfile}: a cache is proposed for it"));
         }
-        if ctx.ui.is_json() {
-            ctx.ui.json(&made)?;
+        if app.ui.is_json() {
+            app.ui.json(&made)?;
         } else if self.dry_run {
-            made.text.lines().try_for_each(|line| ctx.ui.data(line))?;
+            made.text.lines().try_for_each(|line| app.ui.data(line))?;
         } else {
-            ctx.ui.raw(&made.path.display().to_string())?;
+            app.ui.raw(&made.path.display().to_string())?;
         }
         Ok(0)
     }

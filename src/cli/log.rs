@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::parse_task;
 use crate::clock::age;
-use crate::handoff::{Context, LogEnd, log};
+use crate::handoff::{App, LogEnd, log};
 use crate::identity::TaskRef;
 
 /// Show what a task goes on from, newest first
@@ -20,30 +20,30 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
-        let log = log(ctx, &self.task, self.limit as usize)?;
-        if ctx.ui.is_json() {
-            ctx.ui.json(&log)?;
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
+        let log = log(app, &self.task, self.limit as usize)?;
+        if app.ui.is_json() {
+            app.ui.json(&log)?;
             return Ok(0);
         }
-        let now = ctx.clock.now();
+        let now = app.clock.now();
         for entry in &log.identities {
             let identity = &entry.identity;
             let agent = identity.agent_identity.as_deref().unwrap_or("-");
             let message = identity.handoff.message.as_deref().unwrap_or_default();
             let (commit, status) = (identity.repo.commit.short(), identity.handoff.status.to_string());
             let when = age(identity.created_at, now);
-            ctx.ui.data(&entry.digest.to_string())?;
-            ctx.ui.data(&format!("    {}  {status}, {when}, {agent}, {commit}", identity.task_id))?;
+            app.ui.data(&entry.digest.to_string())?;
+            app.ui.data(&format!("    {}  {status}, {when}, {agent}, {commit}", identity.task_id))?;
             if !message.is_empty() {
-                ctx.ui.data(&format!("    {message}"))?;
+                app.ui.data(&format!("    {message}"))?;
             }
         }
         match log.end {
             LogEnd::Beginning => {}
-            LogEnd::Gone => ctx.ui.status("Ended", "what the last one goes on from is in the store no more"),
-            LogEnd::Unknown => ctx.ui.status("Ended", "what the last one goes on from is not on this machine"),
-            LogEnd::Limit => ctx.ui.status("Ended", &format!("there is more than {}: --limit", self.limit)),
+            LogEnd::Gone => app.ui.status("Ended", "what the last one goes on from is in the store no more"),
+            LogEnd::Unknown => app.ui.status("Ended", "what the last one goes on from is not on this machine"),
+            LogEnd::Limit => app.ui.status("Ended", &format!("there is more than {}: --limit", self.limit)),
         }
         Ok(0)
     }

@@ -35,7 +35,7 @@ use clap::{Args, Command, FromArgMatches, Parser, Subcommand};
 
 use crate::env::Env;
 use crate::error::{Fault, Kind, kind_of};
-use crate::handoff::{Context, Options, Reaped, ReportFile};
+use crate::handoff::{App, Options, Reaped, ReportFile};
 use crate::identity::{StoreRef, TaskRef};
 use crate::ui::{Color, ErrorReport, Ui};
 
@@ -181,30 +181,30 @@ impl Verb {
         }
     }
 
-    fn run(&self, ctx: &Context, reaped: Reaped) -> Result<u8> {
+    fn run(&self, app: &App, reaped: Reaped) -> Result<u8> {
         match self {
-            Verb::Enter(arguments) => arguments.run(ctx),
-            Verb::Exec(arguments) => arguments.run(ctx),
-            Verb::Reset(arguments) => arguments.run(ctx, reaped),
-            Verb::Run(arguments) => arguments.run(ctx),
-            Verb::Publish(arguments) => arguments.run(ctx),
-            Verb::Show(arguments) => arguments.run(ctx),
-            Verb::Tasks(arguments) => arguments.run(ctx),
-            Verb::Log(arguments) => arguments.run(ctx),
-            Verb::Diff(arguments) => arguments.run(ctx),
-            Verb::Artifacts(arguments) => arguments.run(ctx),
-            Verb::Cache(arguments) => arguments.run(ctx),
-            Verb::Status(arguments) => arguments.run(ctx),
-            Verb::Prefetch(arguments) => arguments.run(ctx),
-            Verb::Extend(arguments) => arguments.run(ctx),
-            Verb::Ports(arguments) => arguments.run(ctx),
-            Verb::Workspace(arguments) => arguments.run(ctx),
-            Verb::Costs(arguments) => arguments.run(ctx),
-            Verb::Gc(arguments) => arguments.run(ctx, reaped),
-            Verb::Approve(arguments) => arguments.run(ctx),
-            Verb::Init(arguments) => arguments.run(ctx),
-            Verb::Doctor(arguments) => arguments.run(ctx),
-            Verb::Completions(arguments) => arguments.run(&ctx.ui),
+            Verb::Enter(arguments) => arguments.run(app),
+            Verb::Exec(arguments) => arguments.run(app),
+            Verb::Reset(arguments) => arguments.run(app, reaped),
+            Verb::Run(arguments) => arguments.run(app),
+            Verb::Publish(arguments) => arguments.run(app),
+            Verb::Show(arguments) => arguments.run(app),
+            Verb::Tasks(arguments) => arguments.run(app),
+            Verb::Log(arguments) => arguments.run(app),
+            Verb::Diff(arguments) => arguments.run(app),
+            Verb::Artifacts(arguments) => arguments.run(app),
+            Verb::Cache(arguments) => arguments.run(app),
+            Verb::Status(arguments) => arguments.run(app),
+            Verb::Prefetch(arguments) => arguments.run(app),
+            Verb::Extend(arguments) => arguments.run(app),
+            Verb::Ports(arguments) => arguments.run(app),
+            Verb::Workspace(arguments) => arguments.run(app),
+            Verb::Costs(arguments) => arguments.run(app),
+            Verb::Gc(arguments) => arguments.run(app, reaped),
+            Verb::Approve(arguments) => arguments.run(app),
+            Verb::Init(arguments) => arguments.run(app),
+            Verb::Doctor(arguments) => arguments.run(app),
+            Verb::Completions(arguments) => arguments.run(&app.ui),
         }
     }
 }
@@ -241,9 +241,9 @@ pub fn main() -> ExitCode {
         yes: global.yes,
         net_timeout: Duration::from_secs(global.net_timeout),
     };
-    let outcome = Context::new(env, ui, options).and_then(|ctx| {
-        let reaped = ctx.reap();
-        cli.verb.run(&ctx, reaped)
+    let outcome = App::new(env, ui, options).and_then(|app| {
+        let reaped = app.reap();
+        cli.verb.run(&app, reaped)
     });
     match outcome {
         Ok(code) => ExitCode::from(code),

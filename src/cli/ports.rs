@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::running::RunningArguments;
 use crate::config::PortEntry;
-use crate::handoff::{Context, add_ports, ports};
+use crate::handoff::{App, add_ports, ports};
 use crate::runtime::{Port, PortRequest};
 
 /// Show or publish ports of a running runtime
@@ -40,20 +40,20 @@ struct Output {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
         let lease = match &self.verb {
-            Verb::Ls { running } => ports(ctx, running.get())?,
+            Verb::Ls { running } => ports(app, running.get())?,
             Verb::Add { running, ports } => {
                 let request = |port: &PortEntry| PortRequest { inside: port.inside, host: port.host };
-                add_ports(ctx, running.get(), &ports.iter().map(request).collect::<Vec<_>>())?
+                add_ports(app, running.get(), &ports.iter().map(request).collect::<Vec<_>>())?
             }
         };
-        if ctx.ui.is_json() {
-            ctx.ui.json(&Output { task: lease.task, ports: lease.ports })?;
+        if app.ui.is_json() {
+            app.ui.json(&Output { task: lease.task, ports: lease.ports })?;
             return Ok(0);
         }
         for port in &lease.ports {
-            ctx.ui.data(&format!("{:<6} localhost:{}", port.inside, port.host))?;
+            app.ui.data(&format!("{:<6} localhost:{}", port.inside, port.host))?;
         }
         Ok(0)
     }

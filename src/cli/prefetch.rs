@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::parse_task;
 use crate::error::{Fault, usage};
-use crate::handoff::{Context, Prefetched, WatchOptions, parse_hours, prefetch, watch};
+use crate::handoff::{App, Prefetched, WatchOptions, parse_hours, prefetch, watch};
 use crate::identity::TaskRef;
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::ui::human_bytes;
@@ -59,32 +59,32 @@ impl Arguments {
         self.watch
     }
 
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
         let mut all = Vec::new();
         let mut told = |one: &Prefetched| {
-            if !ctx.ui.is_json() {
-                ctx.ui.data(&format!("{}  {}  {}", one.task, one.identity, human_bytes(one.bytes)))?;
+            if !app.ui.is_json() {
+                app.ui.data(&format!("{}  {}  {}", one.task, one.identity, human_bytes(one.bytes)))?;
             }
             for name in &one.unsealed {
-                ctx.ui.status("Unsealed", &format!("no store has the cache {name}: the first enter makes it"));
+                app.ui.status("Unsealed", &format!("no store has the cache {name}: the first enter makes it"));
             }
             all.push(one.clone());
             Ok(())
         };
         if self.watch {
-            if ctx.ui.is_json() && self.rounds.is_none() {
+            if app.ui.is_json() && self.rounds.is_none() {
                 return Err(usage("--json needs an end").hint("add --rounds COUNT").into());
             }
             let options =
                 WatchOptions { every: self.every, max_bytes: self.max_bytes, hours: self.hours, rounds: self.rounds };
-            watch(ctx, &options, self.rate, &mut told)?;
+            watch(app, &options, self.rate, &mut told)?;
         } else {
             for task in &self.tasks {
-                told(&prefetch(ctx, task, self.rate)?)?;
+                told(&prefetch(app, task, self.rate)?)?;
             }
         }
-        if ctx.ui.is_json() {
-            ctx.ui.json(&Output { prefetched: all })?;
+        if app.ui.is_json() {
+            app.ui.json(&Output { prefetched: all })?;
         }
         Ok(0)
     }

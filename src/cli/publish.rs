@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::handoff::{Context, PublishOptions, publish};
+use crate::handoff::{App, PublishOptions, publish};
 use crate::identity::{Handoff, Status, TaskId, Workdir};
 
 /// Publish this checkout as a task, and print the line that enters it
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
         let handoff = Handoff {
             status: self.status,
             message: self.message.clone(),
@@ -63,12 +63,12 @@ impl Arguments {
             fork: self.fork.clone(),
             checkout: None,
         };
-        let published = publish(ctx, &options)?;
-        ctx.ui.status("Published", &format!("{} as {}", published.task, published.identity));
-        if ctx.ui.is_json() {
-            ctx.ui.json(&published)?;
+        let published = publish(app, &options)?;
+        app.ui.status("Published", &format!("{} as {}", published.task, published.identity));
+        if app.ui.is_json() {
+            app.ui.json(&published)?;
         } else {
-            ctx.ui.data(&published.enter)?;
+            app.ui.data(&published.enter)?;
         }
         Ok(0)
     }

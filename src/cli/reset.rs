@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::parse_task;
 use crate::error::Kind;
 use crate::handoff::{
-    Context, EnterOptions, Entered, Reaped, Report, Restored, Running, enter, receipts, reset, reset_workspace,
+    App, EnterOptions, Entered, Reaped, Report, Restored, Running, enter, receipts, reset, reset_workspace,
 };
 use crate::identity::TaskRef;
 use crate::runtime::Receipt;
@@ -48,34 +48,34 @@ impl Arguments {
         self.enter
     }
 
-    pub(super) fn run(&self, ctx: &Context, reaped: Reaped) -> Result<u8> {
+    pub(super) fn run(&self, app: &App, reaped: Reaped) -> Result<u8> {
         let uncleared = reaped.failures;
         let chosen = self.task.as_ref().map(|task| Running { task, lease: self.lease.as_deref() });
-        let done = reset(ctx, chosen, reaped.receipts)?;
+        let done = reset(app, chosen, reaped.receipts)?;
         let baseline = uncleared == 0 && done.iter().all(|receipt| receipt.baseline);
         let workspace = match &self.task {
-            Some(task) if self.workspace && baseline => Some(reset_workspace(ctx, task)?),
+            Some(task) if self.workspace && baseline => Some(reset_workspace(app, task)?),
             _ => None,
         };
         match &self.task {
             // Standard output is the shell's.
             Some(task) if self.enter && baseline => {
-                done.iter().flat_map(receipts).for_each(|line| ctx.ui.detail(&line));
-                return enter_again(ctx, task);
+                done.iter().flat_map(receipts).for_each(|line| app.ui.detail(&line));
+                return enter_again(app, task);
             }
-            _ if ctx.ui.is_json() => ctx.ui.json(&Output { baseline, receipts: &done, workspace })?,
+            _ if app.ui.is_json() => app.ui.json(&Output { baseline, receipts: &done, workspace })?,
             _ if done.is_empty() && uncleared > 0 => {
-                ctx.ui.data("baseline   NO: a dead runtime could not be cleared")?
+                app.ui.data("baseline   NO: a dead runtime could not be cleared")?
             }
-            _ if done.is_empty() => ctx.ui.data("baseline   yes: no runtime was there")?,
-            _ => done.iter().flat_map(receipts).try_for_each(|line| ctx.ui.data(&line))?,
+            _ if done.is_empty() => app.ui.data("baseline   yes: no runtime was there")?,
+            _ => done.iter().flat_map(receipts).try_for_each(|line| app.ui.data(&line))?,
         }
         Ok(if baseline { 0 } else { Kind::Leak.exit_code() })
     }
 }
 
-fn enter_again(ctx: &Context, task: &TaskRef) -> Result<u8> {
-    match enter(ctx, &EnterOptions::fresh(task.clone()), &mut Report::default())? {
+fn enter_again(app: &App, task: &TaskRef) -> Result<u8> {
+    match enter(app, &EnterOptions::fresh(task.clone()), &mut Report::default())? {
         Entered::Left(code) => Ok(code),
         _ => Ok(0),
     }

@@ -11,7 +11,7 @@ use super::{FAILED_BESIDE_CHILD, parse_task};
 use crate::disk;
 use crate::error::not_found;
 use crate::handoff::{
-    CheckoutOptions, Command, Context, Publishing, RunOptions, RunReport, RuntimeOptions, Subject, parse_batch, run,
+    App, CheckoutOptions, Command, Publishing, RunOptions, RunReport, RuntimeOptions, Subject, parse_batch, run,
 };
 use crate::identity::{Status, TaskId, TaskRef, Workdir};
 use crate::quantity::parse_duration;
@@ -101,7 +101,7 @@ struct Failed<'a> {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
         let publishing = self.publish.then(|| Publishing {
             task: self.as_task.clone(),
             status: self.status,
@@ -114,7 +114,7 @@ impl Arguments {
                 Some(task) => Subject::Task(task.clone()),
                 None => Subject::Checkout(CheckoutOptions { image: self.image.clone(), workdir: self.workdir.clone() }),
             },
-            groups: self.groups(ctx)?,
+            groups: self.groups(app)?,
             keep_going: self.keep_going,
             runtime: RuntimeOptions {
                 network: self.network,
@@ -129,10 +129,10 @@ impl Arguments {
             output: self.output.clone(),
         };
         let mut report = RunReport::default();
-        let ran = run(ctx, &options, &mut report);
+        let ran = run(app, &options, &mut report);
         let error = match ran {
             Ok(code) => {
-                ctx.options.report.iter().try_for_each(|file| file.write(&report))?;
+                app.options.report.iter().try_for_each(|file| file.write(&report))?;
                 return Ok(code);
             }
             Err(error) => error,
@@ -142,14 +142,14 @@ impl Arguments {
         }
         // What was run is told, too.
         let failed = Failed { report: &report, error: ErrorReport::new(&error, FAILED_BESIDE_CHILD) };
-        ctx.options.report.iter().try_for_each(|file| file.write(&failed))?;
-        ctx.ui.error(&error, FAILED_BESIDE_CHILD);
+        app.options.report.iter().try_for_each(|file| file.write(&failed))?;
+        app.ui.error(&error, FAILED_BESIDE_CHILD);
         Ok(FAILED_BESIDE_CHILD)
     }
 
-    fn groups(&self, ctx: &Context) -> Result<Vec<Vec<Command>>> {
+    fn groups(&self, app: &App) -> Result<Vec<Vec<Command>>> {
         let Some(batch) = &self.batch else { return Ok(vec![vec![Command::of_words(&self.command)]]) };
-        let file = ctx.cwd.join(batch);
+        let file = app.cwd.join(batch);
         let bytes = disk::read_stream(&file, MAX_BATCH)?
             .ok_or_else(|| not_found(format!("{} does not exist", file.display())))?;
         Ok(parse_batch(&String::from_utf8_lossy(&bytes), &batch.display().to_string())?)

@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::parse_task;
 use crate::clock::age;
-use crate::handoff::{Context, Shown, show};
+use crate::handoff::{App, Shown, show};
 use crate::identity::TaskRef;
 
 /// Show a task's identity and what it resolves to here
@@ -17,21 +17,21 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
-        let shown = show(ctx, &self.task)?;
-        if ctx.ui.is_json() {
-            ctx.ui.json(&shown)?;
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
+        let shown = show(app, &self.task)?;
+        if app.ui.is_json() {
+            app.ui.json(&shown)?;
         } else {
-            lines(ctx, &shown).iter().try_for_each(|line| ctx.ui.data(line))?;
+            lines(app, &shown).iter().try_for_each(|line| app.ui.data(line))?;
         }
         Ok(0)
     }
 }
 
-fn lines(ctx: &Context, shown: &Shown) -> Vec<String> {
+fn lines(app: &App, shown: &Shown) -> Vec<String> {
     let identity = &shown.identity;
     let (handoff, repo, toolchain) = (&identity.handoff, &identity.repo, &identity.toolchain);
-    let published = age(identity.created_at, ctx.clock.now());
+    let published = age(identity.created_at, app.clock.now());
     let row = |name: &str, value: &str| format!("{name:<10} {value}");
     let mut lines = vec![
         row("task", &shown.task),
@@ -65,7 +65,7 @@ fn lines(ctx: &Context, shown: &Shown) -> Vec<String> {
     );
     lines.extend(optional("parent", identity.parent.map(|parent| parent.to_string())));
     lines.extend(shown.claims.iter().map(|claim| {
-        let when = age(claim.at, ctx.clock.now());
+        let when = age(claim.at, app.clock.now());
         row("entered", &format!("by {} on {}, {when}", claim.who, claim.host))
     }));
     let here = &shown.here;

@@ -4,22 +4,22 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::clock::age;
-use crate::handoff::{Context, deadline, status};
+use crate::handoff::{App, deadline, status};
 
 /// Show running runtimes and workspaces of this machine
 #[derive(Debug, Args)]
 pub(super) struct Arguments {}
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
-        let view = status(ctx)?;
-        if ctx.ui.is_json() {
-            ctx.ui.json(&view)?;
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
+        let view = status(app)?;
+        if app.ui.is_json() {
+            app.ui.json(&view)?;
             return Ok(0);
         }
-        let now = ctx.clock.now();
+        let now = app.clock.now();
         if view.leases.is_empty() && view.workspaces.is_empty() {
-            ctx.ui.status("Found", "no runtime and no workspace");
+            app.ui.status("Found", "no runtime and no workspace");
         }
         for lease in &view.leases {
             let started = age(lease.started_at, now);
@@ -28,23 +28,23 @@ impl Arguments {
                 (None, true) => "lasts until it is reset".into(),
                 (None, false) => format!("ends with process {}", lease.owner.pid),
             };
-            ctx.ui.data(&format!("runtime    {}  {started}, lease {}", lease.task, lease.id))?;
-            ctx.ui.data(&format!("           {} network, process {}, {ends}", lease.network, lease.init.pid))?;
+            app.ui.data(&format!("runtime    {}  {started}, lease {}", lease.task, lease.id))?;
+            app.ui.data(&format!("           {} network, process {}, {ends}", lease.network, lease.init.pid))?;
             if let Some(cache) = &lease.setup {
-                ctx.ui.data(&format!("setup      of the cache {cache}"))?;
+                app.ui.data(&format!("setup      of the cache {cache}"))?;
             }
             if let Some(log) = &lease.log {
-                ctx.ui.data(&format!("log        {}", log.display()))?;
+                app.ui.data(&format!("log        {}", log.display()))?;
             }
             for port in &lease.ports {
-                ctx.ui.data(&format!("port       {} inside is localhost:{}", port.inside, port.host))?;
+                app.ui.data(&format!("port       {} inside is localhost:{}", port.inside, port.host))?;
             }
         }
         for workspace in &view.workspaces {
             let pinned = age(workspace.pinned_at, now);
-            ctx.ui.data(&format!("workspace  {}  pinned {pinned}", workspace.task))?;
-            ctx.ui.data(&format!("           {}", workspace.path))?;
-            workspace.fate(now).iter().try_for_each(|line| ctx.ui.data(&format!("           {line}")))?;
+            app.ui.data(&format!("workspace  {}  pinned {pinned}", workspace.task))?;
+            app.ui.data(&format!("           {}", workspace.path))?;
+            workspace.fate(now).iter().try_for_each(|line| app.ui.data(&format!("           {line}")))?;
         }
         Ok(0)
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::parse_task;
 use crate::clock::age;
 use crate::error::usage;
-use crate::handoff::{Context, TaskRow, Victim, remove, tasks, victims};
+use crate::handoff::{App, TaskRow, Victim, remove, tasks, victims};
 use crate::identity::TaskRef;
 
 /// List the tasks of a store, or remove some
@@ -47,27 +47,27 @@ struct Output {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
         if let Some(Verb::Rm(remove)) = &self.verb {
-            return remove.run(ctx);
+            return remove.run(app);
         }
-        let (store, rows) = tasks(ctx, self.needs_human)?;
-        if ctx.ui.is_json() {
-            ctx.ui.json(&Output { store: store.to_string(), tasks: rows })?;
+        let (store, rows) = tasks(app, self.needs_human)?;
+        if app.ui.is_json() {
+            app.ui.json(&Output { store: store.to_string(), tasks: rows })?;
             return Ok(0);
         }
         if rows.is_empty() {
-            ctx.ui.status("Found", &format!("no task in {store}"));
+            app.ui.status("Found", &format!("no task in {store}"));
         }
         let width = rows.iter().map(|row| row.task.as_str().len()).max().unwrap_or_default();
-        let now = ctx.clock.now();
+        let now = app.clock.now();
         for row in &rows {
             let agent = row.agent.as_deref().unwrap_or("-");
             let message = row.message.as_deref().unwrap_or_default();
             let (task, status) = (row.task.as_str(), row.status.to_string());
             let line =
                 format!("{task:<width$}  {status:<11}  {:<14}  {agent:<12}  {message}", age(row.created_at, now));
-            ctx.ui.data(&line)?;
+            app.ui.data(&line)?;
         }
         Ok(0)
     }
@@ -79,9 +79,9 @@ struct Removed {
 }
 
 impl Remove {
-    fn run(&self, ctx: &Context) -> Result<u8> {
-        let victims = victims(ctx, &self.tasks, self.identities)?;
-        let now = ctx.clock.now();
+    fn run(&self, app: &App) -> Result<u8> {
+        let victims = victims(app, &self.tasks, self.identities)?;
+        let now = app.clock.now();
         for victim in &victims {
             let what = match (victim.status, victim.created_at) {
                 (Some(status), Some(at)) => format!("{status}, published {}", age(at, now)),
@@ -91,25 +91,25 @@ impl Remove {
                 0 => String::new(),
                 count => format!(", with {count} identities and their artifacts"),
             };
-            ctx.ui.status("Removing", &format!("{} ({what}){with}", victim.task));
+            app.ui.status("Removing", &format!("{} ({what}){with}", victim.task));
         }
         let what = match &victims[..] {
             [one] => one.task.clone(),
             many => format!("{} tasks", many.len()),
         };
         let question = format!("Remove {what} for everybody who uses the store?");
-        match ctx.confirm(&question)? {
+        match app.confirm(&question)? {
             Some(true) => {}
             Some(false) => return Err(usage("nothing was removed").into()),
             None => return Err(usage("nothing was removed: there is nobody to ask").hint("add --yes").into()),
         }
-        remove(ctx, &victims)?;
-        if ctx.ui.is_json() {
-            ctx.ui.json(&Removed { removed: victims })?;
+        remove(app, &victims)?;
+        if app.ui.is_json() {
+            app.ui.json(&Removed { removed: victims })?;
             return Ok(0);
         }
         for victim in &victims {
-            ctx.ui.data(&match &victim.stays {
+            app.ui.data(&match &victim.stays {
                 Some(stays) => format!("{} removed; its identities stay: {stays}", victim.task),
                 None => format!("{} removed, with {} identities", victim.task, victim.removes.len()),
             })?;

@@ -10,7 +10,7 @@ use super::parse_task;
 use crate::clock::age;
 use crate::error::usage;
 use crate::handoff::{
-    Context, SalvageRow, WorkspaceRow, leaving, recover, salvages, take_away, workspace_path, workspaces,
+    App, SalvageRow, WorkspaceRow, leaving, recover, salvages, take_away, workspace_path, workspaces,
 };
 use crate::identity::TaskRef;
 
@@ -75,58 +75,58 @@ struct Place {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ctx: &Context) -> Result<u8> {
+    pub(super) fn run(&self, app: &App) -> Result<u8> {
         match &self.verb {
-            Verb::Ls(_) => list(ctx)?,
+            Verb::Ls(_) => list(app)?,
             Verb::Path(arguments) => {
-                let path = workspace_path(ctx, &arguments.task)?;
-                match ctx.ui.is_json() {
-                    true => ctx.ui.json(&Place { path })?,
-                    false => ctx.ui.raw(&path.display().to_string())?,
+                let path = workspace_path(app, &arguments.task)?;
+                match app.ui.is_json() {
+                    true => app.ui.json(&Place { path })?,
+                    false => app.ui.raw(&path.display().to_string())?,
                 }
             }
-            Verb::Rm(arguments) => arguments.run(ctx)?,
-            Verb::Recover(arguments) => arguments.run(ctx)?,
+            Verb::Rm(arguments) => arguments.run(app)?,
+            Verb::Recover(arguments) => arguments.run(app)?,
         }
         Ok(0)
     }
 }
 
-fn list(ctx: &Context) -> Result<()> {
-    let rows = workspaces(ctx)?;
-    if ctx.ui.is_json() {
-        return ctx.ui.json(&Workspaces { workspaces: rows });
+fn list(app: &App) -> Result<()> {
+    let rows = workspaces(app)?;
+    if app.ui.is_json() {
+        return app.ui.json(&Workspaces { workspaces: rows });
     }
     if rows.is_empty() {
-        ctx.ui.status("Found", "no workspace");
+        app.ui.status("Found", "no workspace");
     }
-    let now = ctx.clock.now();
+    let now = app.clock.now();
     for row in &rows {
-        ctx.ui.data(&row.task)?;
-        ctx.ui.data(&format!("    {}", row.path))?;
-        row.fate(now).iter().try_for_each(|line| ctx.ui.data(&format!("    {line}")))?;
+        app.ui.data(&row.task)?;
+        app.ui.data(&format!("    {}", row.path))?;
+        row.fate(now).iter().try_for_each(|line| app.ui.data(&format!("    {line}")))?;
     }
     Ok(())
 }
 
 impl Remove {
-    fn run(&self, ctx: &Context) -> Result<()> {
-        let leaving = leaving(ctx, &self.task)?;
+    fn run(&self, app: &App) -> Result<()> {
+        let leaving = leaving(app, &self.task)?;
         let with = match leaving.unsaved.join(", ") {
             nothing if nothing.is_empty() => "nothing in it is unsaved".to_owned(),
             unsaved => format!("salvaged first: {unsaved}"),
         };
-        ctx.ui.status("Removing", &format!("{}; {with}", leaving.path().display()));
-        match ctx.confirm("Remove this workspace?")? {
+        app.ui.status("Removing", &format!("{}; {with}", leaving.path().display()));
+        match app.confirm("Remove this workspace?")? {
             Some(true) => {}
             Some(false) => return Err(usage("nothing was removed").into()),
             None => return Err(usage("nothing was removed: there is nobody to ask").hint("add --yes").into()),
         }
-        let gone = take_away(ctx, leaving)?;
-        if ctx.ui.is_json() {
-            return ctx.ui.json(&gone);
+        let gone = take_away(app, leaving)?;
+        if app.ui.is_json() {
+            return app.ui.json(&gone);
         }
-        ctx.ui.data(&match &gone.salvage {
+        app.ui.data(&match &gone.salvage {
             Some(salvage) => format!("{} removed; envctl workspace recover {} brings it back", gone.task, salvage.id),
             None => format!("{} removed", gone.task),
         })
@@ -134,34 +134,34 @@ impl Remove {
 }
 
 impl Recover {
-    fn run(&self, ctx: &Context) -> Result<()> {
-        let Some(id) = &self.id else { return list_salvages(ctx) };
-        let recovered = recover(ctx, id, self.into.as_deref())?;
-        if ctx.ui.is_json() {
-            return ctx.ui.json(&recovered);
+    fn run(&self, app: &App) -> Result<()> {
+        let Some(id) = &self.id else { return list_salvages(app) };
+        let recovered = recover(app, id, self.into.as_deref())?;
+        if app.ui.is_json() {
+            return app.ui.json(&recovered);
         }
-        ctx.ui.raw(&recovered.workspace.display().to_string())
+        app.ui.raw(&recovered.workspace.display().to_string())
     }
 }
 
-fn list_salvages(ctx: &Context) -> Result<()> {
-    let rows = salvages(ctx)?;
-    if ctx.ui.is_json() {
-        return ctx.ui.json(&Salvages { salvages: rows });
+fn list_salvages(app: &App) -> Result<()> {
+    let rows = salvages(app)?;
+    if app.ui.is_json() {
+        return app.ui.json(&Salvages { salvages: rows });
     }
     if rows.is_empty() {
-        ctx.ui.status("Found", "nothing that was salvaged");
+        app.ui.status("Found", "nothing that was salvaged");
     }
-    let now = ctx.clock.now();
+    let now = app.clock.now();
     for row in &rows {
         let when = row.salvaged_at.map_or_else(|| "at an unknown time".into(), |at| age(at, now));
-        ctx.ui.data(&format!("{}  {when}", row.id))?;
-        ctx.ui.data(&format!("    {}", row.path.display()))?;
+        app.ui.data(&format!("{}  {when}", row.id))?;
+        app.ui.data(&format!("    {}", row.path.display()))?;
         let why = row.why.as_deref().unwrap_or("an older envctl set it aside");
         let unsaved = if row.unsaved.is_empty() { "not looked at".to_owned() } else { row.unsaved.join(", ") };
         let until = row.kept_until.map_or_else(|| "kept".into(), |until| format!("kept until {until}"));
-        ctx.ui.data(&format!("    because {why}; {until}"))?;
-        ctx.ui.data(&format!("    holds: {unsaved}"))?;
+        app.ui.data(&format!("    because {why}; {until}"))?;
+        app.ui.data(&format!("    holds: {unsaved}"))?;
     }
     Ok(())
 }

@@ -7,7 +7,6 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use super::project::Project;
 use crate::digest::Digest;
 use crate::error::{Fault, usage};
 use crate::identity::{StoreRef, Target, TaskRef};
@@ -224,11 +223,11 @@ impl<'de> Deserialize<'de> for Spot {
 }
 
 /// What the parser cannot see by itself.
-pub(super) fn check(project: &Project) -> Result<(), Fault> {
+pub(super) fn check(caches: &[CacheEntry], fixtures: &[Fixture], services: &[Service]) -> Result<(), Fault> {
     let mut names = BTreeSet::new();
-    let all = project.cache.iter().map(|cache| ("cache", &cache.name));
-    let all = all.chain(project.fixture.iter().map(|fixture| ("fixture", &fixture.name)));
-    for (kind, name) in all.chain(project.service.iter().map(|service| ("service", &service.name))) {
+    let all = caches.iter().map(|cache| ("cache", &cache.name));
+    let all = all.chain(fixtures.iter().map(|fixture| ("fixture", &fixture.name)));
+    for (kind, name) in all.chain(services.iter().map(|service| ("service", &service.name))) {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
             return Err(usage(format!("{kind} {name:?}: a name has letters, digits and . _ -")));
@@ -237,9 +236,9 @@ pub(super) fn check(project: &Project) -> Result<(), Fault> {
             return Err(usage(format!("{kind} {name:?}: another one has this name")));
         }
     }
-    let mut spots: Vec<&Spot> = project.cache.iter().map(|cache| &cache.path).collect();
-    spots.extend(project.fixture.iter().filter_map(|fixture| fixture.path.as_ref()));
-    spots.extend(project.service.iter().filter_map(|service| Some(&service.data.as_ref()?.path)));
+    let mut spots: Vec<&Spot> = caches.iter().map(|cache| &cache.path).collect();
+    spots.extend(fixtures.iter().filter_map(|fixture| fixture.path.as_ref()));
+    spots.extend(services.iter().filter_map(|service| Some(&service.data.as_ref()?.path)));
     spots.sort();
     for pair in spots.windows(2) {
         let (a, b) = (pair[0].to_string(), pair[1].to_string());
@@ -247,7 +246,7 @@ pub(super) fn check(project: &Project) -> Result<(), Fault> {
             return Err(usage(format!("{b} lies in {a}: two things cannot be in one place")));
         }
     }
-    for cache in &project.cache {
+    for cache in caches {
         let bad = |why: String| usage(format!("cache {:?}: {why}", cache.name));
         for input in &cache.inputs {
             if !matches!(input.parse(), Ok(Spot::Workspace(_))) {
@@ -268,10 +267,10 @@ pub(super) fn check(project: &Project) -> Result<(), Fault> {
             parse_duration(timeout).map_err(|why| bad(why.to_string()))?;
         }
     }
-    project.service.iter().try_for_each(|service| check_service(project, service))
+    services.iter().try_for_each(|service| check_service(caches, fixtures, service))
 }
 
-fn check_service(project: &Project, service: &Service) -> Result<(), Fault> {
+fn check_service(caches: &[CacheEntry], fixtures: &[Fixture], service: &Service) -> Result<(), Fault> {
     let bad = |why: String| usage(format!("service {:?}: {why}", service.name));
     if service.command.is_empty() || service.command.iter().any(|word| word.contains('\0')) {
         return Err(bad("command is empty".into()));
@@ -281,8 +280,8 @@ fn check_service(project: &Project, service: &Service) -> Result<(), Fault> {
     }
     let Some(data) = &service.data else { return Ok(()) };
     match (&data.cache, &data.fixture) {
-        (Some(name), None) if project.cache.iter().any(|cache| cache.name == *name) => Ok(()),
-        (None, Some(name)) if project.fixture.iter().any(|fixture| fixture.name == *name) => Ok(()),
+        (Some(name), None) if caches.iter().any(|cache| cache.name == *name) => Ok(()),
+        (None, Some(name)) if fixtures.iter().any(|fixture| fixture.name == *name) => Ok(()),
         (Some(name), None) | (None, Some(name)) => Err(bad(format!("there is no {name:?}"))),
         _ => Err(bad("data names either a cache or a fixture".into())),
     }
@@ -290,6 +289,7 @@ fn check_service(project: &Project, service: &Service) -> Result<(), Fault> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::project::Project;
     use super::*;
 
     #[test]

@@ -283,7 +283,8 @@ impl Project {
             }
             glob::Pattern::new(&collect.path).map_err(|why| invalid(&format!("is not a pattern: {}", why.msg)))?;
         }
-        cache::check(&project).map_err(|why| usage(format!("{name}: {why}")))?;
+        cache::check(&project.cache, &project.fixture, &project.service)
+            .map_err(|why| usage(format!("{name}: {why}")))?;
         if let Some(pattern) = project.snapshot.exclude.iter().find(|p| p.contains('\n')) {
             return Err(usage(format!("{name}: snapshot.exclude: {pattern:?} is not a pattern")));
         }

@@ -9,6 +9,7 @@
 //! the content. What was not searched is named ([`Gap`]), never passed over.
 
 mod assigned;
+mod candidate;
 mod dedupe;
 mod files;
 mod finding;

@@ -1,7 +1,7 @@
 //! What the patterns take for secrets, and people do not: measures that hold
 //! for any project, counted over large source trees (`tests/secret-alarms`).
 
-use super::rule::Candidate;
+use super::candidate::Candidate;
 
 /// Whether what follows a name, such as `token = ...`, is code and no secret.
 /// Only rules that know a secret by the name in front of it are doubted.

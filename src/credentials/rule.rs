@@ -1,13 +1,13 @@
 //! One rule of the set: its pattern, and what it takes for no secret. Both are
 //! compiled when they are needed for the first time.
 
-use std::ops::Range;
 use std::sync::OnceLock;
 
 use aho_corasick::AhoCorasick;
 use regex::bytes::RegexSet;
 use serde::Deserialize;
 
+use super::candidate::Candidate;
 use super::noise;
 use super::pattern::{self, Pattern};
 use super::text::Text;
@@ -78,13 +78,6 @@ pub(super) struct Rule {
     allow: Vec<Allow>,
     pattern: OnceLock<Result<Pattern, String>>,
     path: OnceLock<Result<RegexSet, String>>,
-}
-
-/// A secret in a text: places, never content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Candidate {
-    pub(super) whole: Range<usize>,
-    pub(super) secret: Range<usize>,
 }
 
 impl Rule {

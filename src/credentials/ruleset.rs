@@ -8,7 +8,8 @@ use std::sync::OnceLock;
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 
-use super::rule::{Allow, AllowData, Candidate, Data, Rule, words};
+use super::candidate::Candidate;
+use super::rule::{Allow, AllowData, Data, Rule, words};
 use super::text::Text;
 use crate::error::{Fault, failure};
 

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::plain::Miss;
 use super::{Inside, plain};
 use crate::error::{Fault, policy};
 
@@ -22,31 +23,6 @@ use crate::error::{Fault, policy};
 pub struct Beneath {
     folder: OwnedFd,
     path: PathBuf,
-}
-
-/// Why there is no file to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Miss {
-    /// Nothing is there.
-    Absent,
-    /// A link is there, or on the way.
-    Link,
-    /// A folder, a pipe, a socket or a device is there.
-    NoFile,
-    /// The system says no.
-    Failed(Errno),
-}
-
-impl From<Errno> for Miss {
-    fn from(error: Errno) -> Self {
-        match error {
-            Errno::NOENT | Errno::NOTDIR => Miss::Absent,
-            Errno::LOOP => Miss::Link,
-            // What opening a socket says.
-            Errno::NXIO => Miss::NoFile,
-            other => Miss::Failed(other),
-        }
-    }
 }
 
 impl Beneath {

@@ -22,7 +22,7 @@ mod unnamed;
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
@@ -31,11 +31,11 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Kind, failure, integrity};
 
-use beneath::Miss;
+use plain::Miss;
 
 pub use inside::Inside;
 pub use private::{others_may_write, require_own, require_own_link, require_private};
-pub use unnamed::{Unnamed, is_temporary};
+pub use unnamed::{Durability, Unnamed, is_temporary};
 
 /// The version of what lies under each root.
 const FORMAT: &str = "1";
@@ -43,13 +43,9 @@ const FORMAT: &str = "1";
 /// Upper bound for the file that says so, in bytes.
 const MAX_MARKER: u64 = 256;
 
-/// Whether bytes must survive a power loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Flushed before the rename, and the folder after it.
-    Flushed,
-    /// Renamed only: losing it costs time.
-    Cached,
+/// The real path of a file or folder; the path as it is where there is none.
+pub fn canonical(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Creates a private folder (mode 0700) and everything above it.
@@ -106,14 +102,6 @@ pub fn rewrite_file(path: &Path, bytes: &[u8], durability: Durability) -> Result
         file.publish(path, durability)
     })();
     written.with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Some file systems have no fsync; anything else is a real failure.
-fn tolerate_no_fsync(result: std::io::Result<()>) -> std::io::Result<()> {
-    match result {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP | libc::ENOSYS)) => Ok(()),
-        other => other,
-    }
 }
 
 /// Publishes `value` as JSON.
@@ -246,7 +234,7 @@ mod tests {
 
     #[test]
     fn case_50_only_a_file_system_that_cannot_flush_is_forgiven() {
-        let flush = |errno| tolerate_no_fsync(Err(std::io::Error::from_raw_os_error(errno)));
+        let flush = |errno| unnamed::tolerate_no_fsync(Err(std::io::Error::from_raw_os_error(errno)));
         for errno in [libc::EINVAL, libc::ENOTSUP, libc::ENOSYS] {
             assert!(flush(errno).is_ok(), "{errno}");
         }

@@ -7,9 +7,34 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
-use super::beneath::Miss;
 use crate::error::{Fault, policy};
+
+/// Why there is no file to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// Nothing is there.
+    Absent,
+    /// A link is there, or on the way.
+    Link,
+    /// A folder, a pipe, a socket or a device is there.
+    NoFile,
+    /// The system says no.
+    Failed(Errno),
+}
+
+impl From<Errno> for Miss {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::NOENT | Errno::NOTDIR => Miss::Absent,
+            Errno::LOOP => Miss::Link,
+            // What opening a socket says.
+            Errno::NXIO => Miss::NoFile,
+            other => Miss::Failed(other),
+        }
+    }
+}
 
 /// How it is opened: a pipe answers at once, and a terminal stays nobody's.
 pub(super) fn flags() -> OFlags {

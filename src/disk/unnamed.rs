@@ -10,7 +10,14 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Durability;
+/// Whether bytes must survive a power loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Flushed before the rename, and the folder after it.
+    Flushed,
+    /// Renamed only: losing it costs time.
+    Cached,
+}
 
 /// How temporary files are called where the file system cannot do without.
 pub(super) const PREFIX: &str = ".tmp-";
@@ -47,7 +54,7 @@ impl Unnamed {
     pub fn publish(mut self, path: &Path, durability: Durability) -> io::Result<()> {
         self.file.set_permissions(Permissions::from_mode(0o444))?;
         if durability == Durability::Flushed {
-            super::tolerate_no_fsync(self.file.sync_all())?;
+            tolerate_no_fsync(self.file.sync_all())?;
         }
         match self.named.take() {
             Some(temporary) => temporary.persist(path).map_err(|failed| failed.error)?,
@@ -59,7 +66,7 @@ impl Unnamed {
         if durability == Durability::Flushed
             && let Some(parent) = path.parent()
         {
-            super::tolerate_no_fsync(File::open(parent)?.sync_all())?;
+            tolerate_no_fsync(File::open(parent)?.sync_all())?;
         }
         Ok(())
     }
@@ -98,6 +105,14 @@ impl Write for Unnamed {
 /// Whether a name is that of a temporary file, which is nobody's business.
 pub fn is_temporary(name: &std::ffi::OsStr) -> bool {
     name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+}
+
+/// Some file systems have no fsync; anything else is a real failure.
+pub(super) fn tolerate_no_fsync(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTSUP | libc::ENOSYS)) => Ok(()),
+        other => other,
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@
 
 mod contact;
 pub mod lfs;
-mod tree;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
@@ -22,8 +21,8 @@ use anyhow::{Context, Result};
 use crate::env::Env;
 use crate::error::{Fault, failure};
 
+pub use crate::identity::check_entry_name;
 pub use contact::{Answer, Contact, Judge, Manner, Way, serve};
-pub use tree::check_entry_name;
 
 /// So much of what git says is kept, in bytes.
 const MAX_WORDS: u64 = 64 << 10;

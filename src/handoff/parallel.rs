@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Result;
 
 /// Requests that one command has under way at a time.
-pub(super) const REQUESTS: usize = 8;
+pub(crate) const REQUESTS: usize = 8;
 
 /// Does `work` for each item, [`REQUESTS`] at a time; the results in order.
 ///
 /// # Errors
 /// When a thread dies.
-pub(super) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Result<Vec<R>> {
+pub(crate) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
     let share = || {
         let mut done = Vec::new();

@@ -12,8 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::arrived::Arrived;
-use super::caches::CacheState;
+use crate::digest::Digest;
 use crate::disk::named::Named;
 use crate::error::usage;
 use crate::identity::Redacted;
@@ -40,6 +39,52 @@ pub struct CacheUse {
     pub hits: usize,
     /// Those that were not.
     pub misses: usize,
+}
+
+/// How an entry came to be here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Found {
+    /// It was here.
+    Hit,
+    /// A store had it.
+    Fetched,
+    /// Its setup ran.
+    Sealed,
+    /// Its setup failed, or could not be run: it is not there.
+    Missing,
+}
+
+/// One cache of a runtime, for the report.
+#[derive(Clone, Debug, Serialize)]
+pub struct CacheState {
+    /// Its name.
+    pub name: String,
+    /// Its key.
+    pub key: Digest,
+    /// How it came to be here.
+    pub found: Found,
+    /// `task` or `project`: in whose trust it was sealed.
+    pub scope: Option<&'static str>,
+    /// Digest of its content.
+    pub digest: Option<Digest>,
+}
+
+/// What was restored, and what the developer may want to do about it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Arrived {
+    /// What is in progress: `merge`, `rebase` and the like.
+    pub operations: Vec<String>,
+    /// Submodules, empty until they are initialised.
+    pub submodules: Vec<String>,
+    /// Those for which the project names no address.
+    pub submodules_without_address: Vec<String>,
+    /// How many LFS files have their content.
+    pub lfs_files: usize,
+    /// LFS files that are pointers.
+    pub lfs_pointers: Vec<String>,
+    /// Why their content could not be had.
+    pub lfs_reason: Option<String>,
 }
 
 /// The outcome of `enter`.
@@ -78,7 +123,7 @@ pub struct Report {
 
 impl Report {
     /// Runs a step and notes how long it took and how many bytes it moved.
-    pub(super) fn step<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<(T, u64)>) -> Result<T> {
+    pub(crate) fn step<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<(T, u64)>) -> Result<T> {
         let start = Instant::now();
         let done = work();
         let bytes = done.as_ref().map_or(0, |(_, bytes)| *bytes);
@@ -87,12 +132,12 @@ impl Report {
     }
 
     /// Bytes that all steps moved.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.steps.iter().map(|step| step.bytes).sum()
     }
 
     /// Notes a step that ran elsewhere.
-    pub(super) fn note(&mut self, name: &'static str, took: Duration, bytes: u64) {
+    pub(crate) fn note(&mut self, name: &'static str, took: Duration, bytes: u64) {
         self.steps.push(Step { name, ms: took.as_secs_f64() * 1000.0, bytes });
     }
 }

@@ -3,6 +3,7 @@
 
 mod claim;
 mod document;
+mod entry_name;
 mod lifetime;
 mod names;
 mod provenance;
@@ -17,6 +18,7 @@ pub use document::{
     Cache, Handoff, Identity, Instead, MAX_IDENTITY, Outside, Pinned, Platform, Redacted, Repo, SCHEMA, Status,
     Toolchain, Workdir,
 };
+pub use entry_name::check_entry_name;
 pub use lifetime::{Lifetime, Wish};
 pub use names::{Commit, ImageRef, TaskId, outside_name};
 pub use provenance::{ArtifactType, EnvironmentIdentity, MAX_PROVENANCE, Made, Provenance};

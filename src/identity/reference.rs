@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::names::TaskId;
+use super::names::{TaskId, check_repository};
 use crate::digest::Digest;
 use crate::error::{Fault, usage};
 
@@ -56,39 +56,6 @@ impl fmt::Display for StoreRef {
             StoreRef::Registry(name) => f.write_str(name),
         }
     }
-}
-
-/// Checks `host[:port]/name` by the grammar of the OCI distribution
-/// specification. The host must be recognisable as one.
-pub(super) fn check_repository(text: &str) -> Result<(), Fault> {
-    let bad = || {
-        let hint = if text.starts_with(['/', '.', '~']) {
-            format!("a folder is written oci:PATH, here: oci:{text}")
-        } else {
-            "write host/name or host:port/name, as in docker.io/library/debian; a folder is written oci:PATH".to_owned()
-        };
-        usage(format!("{text:?} is not a repository on a registry")).hint(hint)
-    };
-    let (host, name) = text.split_once('/').ok_or_else(bad)?;
-    let (domain, port) = host.split_once(':').map_or((host, None), |(domain, port)| (domain, Some(port)));
-    let domain_ok = !domain.is_empty()
-        && (domain == "localhost" || domain.contains('.') || port.is_some())
-        && domain.split('.').all(|label| {
-            !label.is_empty()
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
-        });
-    let port_ok = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let name_ok = text.len() <= 255
-        && name.split('/').all(|part| {
-            part.starts_with(alphanumeric)
-                && part.ends_with(alphanumeric)
-                && part.chars().all(|c| alphanumeric(c) || matches!(c, '.' | '_' | '-'))
-                && !part.contains("..")
-        });
-    if domain_ok && port_ok && name_ok { Ok(()) } else { Err(bad()) }
 }
 
 /// Which identity of a store is meant.

@@ -12,13 +12,13 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::deadline::{monotonic_now, until};
-use super::lease::{Lease, Runtimes};
+use super::lease::{Lease, Runtimes, address};
 use super::ports::Port;
 use super::relay::{Pump, RawMode, window_size};
 use super::streams::Streams;
 use super::transcript::Transcript;
 use super::wire::{self, Ended, Hello, Reply, Request, Run, Tell};
-use super::{TIMED_OUT, Written, sandbox, sys};
+use super::{TIMED_OUT, Written, sys};
 use crate::crash;
 use crate::error::{Fault, failure, not_found};
 
@@ -156,7 +156,7 @@ fn reach(runtimes: &Runtimes, lease: &Lease) -> Result<Option<OwnedFd>> {
         Err(error) => return Err(error).context("cannot open the runtime's folder"),
     };
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    if rustix::net::connect(&socket, &sandbox::address(&folder)?).is_err() {
+    if rustix::net::connect(&socket, &address(&folder)?).is_err() {
         return Ok(None);
     }
     let hello = Hello { token: lease.token };

@@ -15,11 +15,11 @@ use rustix::process::{Pid, Signal};
 
 use super::forward::{Forwarder, Published};
 use super::inside::Inside;
-use super::lease::Token;
 use super::pasta::Starting;
 use super::rootfs::{self, RootfsSpec};
 use super::serve::{Service, serve};
 use super::services::{self, ServiceSpec};
+use super::token::Token;
 use super::wire::{self, Failure, Reply};
 use super::{Injected, Network, own_program, process, sys};
 use crate::crash;

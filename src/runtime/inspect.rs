@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::lease::{Lease, Namespaces};
+use super::lease::{Lease, Namespaces, is_dead};
 use crate::disk;
 
 /// Inode number of one of a process's namespaces.
@@ -122,12 +122,6 @@ fn kernel_threads() -> BTreeSet<i32> {
     }
     let children = fs::read_to_string("/proc/2/task/2/children").unwrap_or_default();
     children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
-}
-
-/// Whether a process has ended and only waits to be noticed, `proc_pid_stat(5)`.
-pub(super) fn is_dead(pid: i32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
 /// Mount points at or below a folder, in this process's namespace.

@@ -18,12 +18,15 @@ use jiff::Timestamp;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::{Enforced, Limits, Network, Port, inspect, sys};
+use super::token::{Token, random};
+use super::{Enforced, Limits, Network, Port, sys};
 use crate::crash;
 use crate::digest::{hex, unhex};
 use crate::disk::known::Known;
 use crate::disk::{self, Durability, lock};
 use crate::paths::Paths;
+use rustix::net::SocketAddrUnix;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// The schema of a lease.
 const SCHEMA: u32 = 1;
@@ -53,8 +56,14 @@ impl Process {
     /// Whether it still runs. A zombie counts as gone: nothing of it runs.
     pub(super) fn lives(self) -> bool {
         let Some(pid) = Pid::from_raw(self.pid) else { return false };
-        Process::of(pid) == Some(self) && !inspect::is_dead(self.pid)
+        Process::of(pid) == Some(self) && !is_dead(self.pid)
     }
+}
+
+/// Whether a process has ended and only waits to be noticed, `proc_pid_stat(5)`.
+pub(super) fn is_dead(pid: i32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
 /// Inode numbers of the namespaces of a runtime, as `/proc/PID/ns` shows them.
@@ -152,34 +161,6 @@ pub struct Lease {
 impl Lease {
     /// The version of this record that this envctl writes.
     pub const SCHEMA: u32 = SCHEMA;
-}
-
-/// What a stranger cannot know of a runtime: it travels over its socket and
-/// lies in the record of its lease, which is the developer's alone.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Token([u8; 16]);
-
-impl Token {
-    /// A new one.
-    ///
-    /// # Errors
-    /// When the kernel gives no random bytes.
-    pub(super) fn random() -> Result<Self> {
-        Ok(Token(random()?))
-    }
-
-    /// Whether this is what was asked for. It takes as long wherever both
-    /// differ, and no token is never the right one.
-    pub(super) fn opens(self, lock: Token) -> bool {
-        let differ = self.0.iter().zip(lock.0).fold(0, |differ, (a, b)| differ | (a ^ b));
-        differ == 0 && lock != Token::default()
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token")
-    }
 }
 
 /// The record as it lies on disk.
@@ -429,11 +410,10 @@ fn random_id() -> Result<String> {
     Ok(hex(&random::<ID>()?))
 }
 
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0u8; N];
-    let count = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    anyhow::ensure!(count == bytes.len(), "the kernel gave no random bytes");
-    Ok(bytes)
+/// Where the runtime with this folder listens. An address of `unix(7)` has room
+/// for 107 bytes, so the folder is named by its descriptor.
+pub(super) fn address(folder: impl AsFd) -> Result<SocketAddrUnix> {
+    Ok(SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", folder.as_fd().as_raw_fd()))?)
 }
 
 #[cfg(test)]

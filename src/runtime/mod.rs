@@ -41,8 +41,8 @@ mod serve;
 mod services;
 mod streams;
 mod sys;
+mod token;
 mod transcript;
-mod trees;
 mod usage;
 mod wire;
 mod written;
@@ -58,19 +58,16 @@ pub use limits::{Enforced, Limits, Means};
 pub use mapping::Mapping;
 pub use ports::{Port, PortRequest};
 pub use reset::{Receipt, Tally, reap, stop};
-pub use rootfs::{ARTIFACTS, RootfsSpec, hides};
+pub use rootfs::{ARTIFACTS, Access, Changed, Place, RootfsSpec, TreeMount, hides};
 pub use sandbox::{Sandbox, Spec};
 pub use services::{Ready, ServiceSpec};
 pub use transcript::{Stream, Transcript};
-pub use trees::{Access, Changed, Place, TreeMount};
 pub use usage::{PeakOf, Usage};
 pub use written::Written;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
-use ports::port_variable;
 
 use crate::secret::Secret;
 

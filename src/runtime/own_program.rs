@@ -17,7 +17,6 @@ use anyhow::{Context, Result};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::rootfs::READ_ONLY;
 use super::sys::{self, program};
 use crate::error::failure;
 
@@ -42,7 +41,7 @@ pub(super) fn shield() -> Result<()> {
 pub(super) fn mounted(path: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(CWD, path, flags)?;
-    sys::mount_setattr(&tree, false, READ_ONLY)?;
+    sys::mount_setattr(&tree, false, sys::READ_ONLY)?;
     Ok(tree)
 }
 

@@ -13,11 +13,10 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 
 use super::exposed::Exposed;
-use super::inspect;
 use super::lease::{Folder, Lease, Process, Runtimes, SCRATCH};
-use super::limits;
-use super::trees::{self, Changed};
+use super::rootfs::{Changed, changed as changed_in_trees};
 use super::usage::Usage;
+use super::{inspect, limits};
 use crate::clock::Clock;
 use crate::crash;
 use crate::disk::beneath::Beneath;
@@ -137,7 +136,7 @@ impl Before {
             return;
         }
         let scratch = folder.path.join(SCRATCH);
-        let changed = trees::changed(&scratch, &lease.trees, &lease.tree_paths);
+        let changed = changed_in_trees(&scratch, &lease.trees, &lease.tree_paths);
         // Should this process die now, what was changed can still be counted.
         if changed.iter().all(|tree| tree.entries == Some(0)) {
             for folder in std::fs::read_dir(&scratch).into_iter().flatten().flatten() {
@@ -174,7 +173,7 @@ pub(super) fn finish(
     let ports = u64::from(inspect::still_listening(&before.listeners));
     let caches = before.caches.clone().unwrap_or_else(|| {
         let (names, paths) = lease.map_or((&[][..], &[][..]), |lease| (&lease.trees, &lease.tree_paths));
-        trees::changed(&folder.path.join(SCRATCH), names, paths)
+        changed_in_trees(&folder.path.join(SCRATCH), names, paths)
     });
     let mut uncleared = None;
     if mounts == 0 {

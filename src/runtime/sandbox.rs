@@ -3,26 +3,26 @@
 //! The caller may have no thread that still works when [`Sandbox::start`] is
 //! called: pid 1 is a copy of the calling thread alone.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::client::{self, Outcome, Session};
 use super::init::{self, Birth};
-use super::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, SOCKET, Token, Watch};
+use super::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, Watch, address};
 use super::limits::{self, Cgroup, Limits, Means};
 use super::ports::{self, PortRequest, port_variable};
 use super::reset::{self, Before, Receipt};
-use super::rootfs::RootfsSpec;
+use super::rootfs::{RootfsSpec, Uppers};
 use super::services::ServiceSpec;
 use super::sys::{self, Side};
+use super::token::Token;
 use super::transcript::Transcript;
-use super::trees::Uppers;
 use super::usage::Usage;
 use super::wire::{self, Request};
 use super::{Account, Injected, Mapping, Network, Written, exposed, inspect, pasta, probe, process};
@@ -394,10 +394,4 @@ fn listen(folder: &Folder) -> Result<OwnedFd> {
     rustix::net::bind(&socket, &address(&folder.file)?).context("cannot bind the runtime's socket")?;
     rustix::net::listen(&socket, 16)?;
     Ok(socket)
-}
-
-/// Where the runtime with this folder listens. An address of `unix(7)` has room
-/// for 107 bytes, so the folder is named by its descriptor.
-pub(super) fn address(folder: impl AsFd) -> Result<SocketAddrUnix> {
-    Ok(SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", folder.as_fd().as_raw_fd()))?)
 }

@@ -10,10 +10,11 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use super::deadline::{monotonic_now, until};
 use super::forward::{Forwarder, Published};
 use super::inside::Inside;
-use super::lease::Token;
 use super::limits::memory_of;
+use super::ports::port_variable;
+use super::token::Token;
 use super::wire::{self, Ended, Hello, Reply, Request, Tell};
-use super::{TIMED_OUT, port_variable, process, services, sys};
+use super::{TIMED_OUT, process, services, sys};
 use crate::crash;
 
 /// Milliseconds that a process whose client is gone may take to end by itself.

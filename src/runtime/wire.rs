@@ -11,7 +11,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::lease::Token;
+use super::token::Token;
 use crate::error::{Fault, Kind, hint_of, kind_of};
 
 /// Largest message in bytes.

@@ -18,7 +18,8 @@ use super::attributes::{MAX_ATTRIBUTES, is_attributes};
 use super::document::{AutoCrlf, Eol, Settings};
 use super::index::{self, Entry, Stat};
 use super::scan::path_of;
-use crate::disk::beneath::{Beneath, Miss};
+use crate::disk::beneath::Beneath;
+use crate::disk::plain::Miss;
 use crate::disk::scratch::Scratch;
 use crate::git::{Call, Git};
 

@@ -8,17 +8,16 @@ mod catalog;
 mod claims;
 mod layout;
 mod network;
+mod open;
 mod referrers;
 mod registry;
 mod tree;
 
 use std::io::Read;
-use std::path::PathBuf;
 
 use anyhow::Result;
 
 use crate::digest::Digest;
-use crate::identity::StoreRef;
 use crate::oci::{Blobs, Descriptor};
 
 pub use artifact::{Artifact, identity_tag, read, write};
@@ -27,6 +26,7 @@ pub use catalog::{Catalog, note_task};
 pub use claims::{add_claim, read_claims};
 pub use layout::Layout;
 pub use network::{AuthFiles, Host, Network, Proxies};
+pub use open::open;
 pub use referrers::{Referrers, referrers_tag};
 pub use registry::Registry;
 pub use tree::{TreeArtifact, read_tree, write_tree};
@@ -115,22 +115,4 @@ pub enum Access {
     Change,
     /// It is created where it does not exist.
     Write,
-}
-
-/// Opens a store.
-///
-/// # Errors
-/// [`crate::error::Kind::NotFound`] when it does not exist.
-pub fn open(store: &StoreRef, access: Access, network: &Network) -> Result<Box<dyn Store>> {
-    match store {
-        StoreRef::Layout(path) => Ok(Box::new(open_layout(path.clone(), access)?)),
-        StoreRef::Registry(name) => Ok(Box::new(Registry::new(name, access, network)?)),
-    }
-}
-
-fn open_layout(path: PathBuf, access: Access) -> Result<Layout> {
-    match access {
-        Access::Read | Access::Change => Layout::open(path),
-        Access::Write => Layout::create(path),
-    }
 }

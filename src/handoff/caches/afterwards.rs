@@ -2,22 +2,20 @@
 
 use anyhow::Result;
 
-use super::super::context::Context;
-use super::super::fetch;
-use super::super::hydrate;
-use super::super::pin::Pin;
-use super::super::place::Place;
-use super::super::resolve::Resolved;
-use super::trees;
+use super::state::trees;
 use crate::cache::{Record, Trees};
 use crate::digest::Digest;
+use crate::handoff::app::App;
+use crate::handoff::task::{Pin, Resolved};
+use crate::handoff::workspaces::Place;
+use crate::handoff::{runtimes, workspaces};
 use crate::image::Pulled;
 
 /// Makes what was sealed or fetched outlive a power loss, and notes what the
 /// image's layers hold. Losing it costs time.
-pub(in crate::handoff) fn flush(ctx: &Context, pulled: &Pulled, records: &[Record]) {
-    let holder = fetch::holder(ctx, &pulled.user);
-    if let Ok(trees) = trees(ctx, &holder) {
+pub(crate) fn flush(app: &App, pulled: &Pulled, records: &[Record]) {
+    let holder = runtimes::holder(app, &pulled.user);
+    if let Ok(trees) = trees(app, &holder) {
         let _ = trees.flush(records);
     }
     let diff_ids: Vec<Digest> = pulled.records.iter().map(|record| record.diff_id).collect();
@@ -25,19 +23,19 @@ pub(in crate::handoff) fn flush(ctx: &Context, pulled: &Pulled, records: &[Recor
 }
 
 /// The entries that a workspace is given, where that is news.
-pub(in crate::handoff) fn given(resolved: &Resolved, records: &[Record]) -> Option<Vec<String>> {
+pub(crate) fn given(resolved: &Resolved, records: &[Record]) -> Option<Vec<String>> {
     let names: Vec<String> = records.iter().map(Trees::name).collect();
     let known = resolved.pin.as_ref().map_or(&[][..], |pin| &pin.trees);
     (known != names).then_some(names)
 }
 
 /// Remembers them: they stay as long as the workspace does.
-pub(in crate::handoff) fn note_given(ctx: &Context, resolved: &Resolved, place: &Place, names: Option<Vec<String>>) {
+pub(crate) fn note_given(app: &App, resolved: &Resolved, place: &Place, names: Option<Vec<String>>) {
     let Some(names) = names else { return };
     let note = || -> Result<()> {
-        let _lock = hydrate::lock(ctx, resolved, &place.path)?;
-        if let Some(pin) = ctx.pins().read(&resolved.task, place.into())? {
-            ctx.pins().write(&resolved.task, place.into(), &Pin { trees: names, ..pin })?;
+        let _lock = workspaces::lock(app, resolved, &place.path)?;
+        if let Some(pin) = app.pins().read(&resolved.task, place.into())? {
+            app.pins().write(&resolved.task, place.into(), &Pin { trees: names, ..pin })?;
         }
         Ok(())
     };

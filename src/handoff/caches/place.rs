@@ -13,7 +13,6 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Resolve
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::super::context::Context;
 use super::wanted::Wanted;
 use crate::archive;
 use crate::cache::{Holder, Record};
@@ -22,6 +21,7 @@ use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
 use crate::disk::{self, Durability, remove};
 use crate::error::failure;
+use crate::handoff::app::App;
 use crate::paths::Paths;
 use crate::runtime::{Access, Place};
 
@@ -50,7 +50,7 @@ struct Copied {
 }
 
 /// The place in the runtime's words.
-pub(super) fn inside(spot: &Spot) -> Place {
+pub(crate) fn inside(spot: &Spot) -> Place {
     match spot {
         Spot::Workspace(path) => Place::Workspace(path.clone()),
         Spot::Home(path) => Place::Home(path.clone()),
@@ -58,27 +58,27 @@ pub(super) fn inside(spot: &Spot) -> Place {
     }
 }
 
-pub(super) fn is_in_workspace(spots: &[(Spot, Access)]) -> bool {
+pub(crate) fn is_in_workspace(spots: &[(Spot, Access)]) -> bool {
     matches!(spots.first(), Some((Spot::Workspace(_), _)))
 }
 
 /// What trees must not cover.
-pub(super) struct Ground<'a> {
+pub(crate) struct Ground<'a> {
     /// The workspace outside.
-    pub(super) workspace: &'a Path,
+    pub(crate) workspace: &'a Path,
     /// Where it is inside.
-    pub(super) workdir: &'a str,
+    pub(crate) workdir: &'a str,
     /// The objects that it borrows, at the path that they have on both sides.
-    pub(super) mirror: PathBuf,
+    pub(crate) mirror: PathBuf,
     /// Where envctl lies.
-    pub(super) paths: &'a Paths,
+    pub(crate) paths: &'a Paths,
 }
 
 /// Why a tree cannot appear at a place; `None` when it can. Nothing is changed.
 ///
 /// # Errors
 /// When the workspace cannot be read.
-pub(super) fn obstacle(ground: &Ground<'_>, spot: &Spot) -> Result<Option<&'static str>> {
+pub(crate) fn obstacle(ground: &Ground<'_>, spot: &Spot) -> Result<Option<&'static str>> {
     let (workspace, path) = match spot {
         Spot::Workspace(path) => (ground.workspace, path),
         Spot::Home(_) => return Ok(None),
@@ -111,28 +111,28 @@ pub(super) fn obstacle(ground: &Ground<'_>, spot: &Spot) -> Result<Option<&'stat
 ///
 /// # Errors
 /// As [`obstacle`].
-pub(super) fn tell_obstacle(ctx: &Context, ground: &Ground<'_>, wanted: &Wanted, spot: &Spot) -> Result<bool> {
+pub(crate) fn tell_obstacle(app: &App, ground: &Ground<'_>, wanted: &Wanted, spot: &Spot) -> Result<bool> {
     let why = obstacle(ground, spot)?;
     if let Some(why) = why {
-        ctx.ui.warn(&format!("the cache {} is left out: {spot} {why}", wanted.name));
+        app.ui.warn(&format!("the cache {} is left out: {spot} {why}", wanted.name));
     }
     Ok(why.is_some())
 }
 
 /// The other runtimes that are live in a workspace. Looked for under the lock
 /// on its places, so that none begins meanwhile.
-pub(super) struct Neighbours {
+pub(crate) struct Neighbours {
     /// The task of one of them.
     task: Option<String>,
     /// The folders that were made for their trees.
-    pub(super) made: Vec<PathBuf>,
+    pub(crate) made: Vec<PathBuf>,
 }
 
 impl Neighbours {
     /// # Errors
     /// When the state cannot be read.
-    pub(super) fn of(ctx: &Context, workspace: &Path) -> Result<Self> {
-        let leases = ctx.runtimes().live()?.into_iter().filter(|lease| lease.workspace == workspace);
+    pub(crate) fn of(app: &App, workspace: &Path) -> Result<Self> {
+        let leases = app.runtimes().live()?.into_iter().filter(|lease| lease.workspace == workspace);
         let mut found = Neighbours { task: None, made: Vec::new() };
         for lease in leases {
             found.made.extend(lease.made);
@@ -147,13 +147,8 @@ impl Neighbours {
 ///
 /// # Errors
 /// When the workspace cannot be read.
-pub(super) fn missing(
-    ctx: &Context,
-    ground: &Ground<'_>,
-    wanted: &Wanted,
-    spot: &Spot,
-) -> Result<Option<Vec<PathBuf>>> {
-    if tell_obstacle(ctx, ground, wanted, spot)? {
+pub(crate) fn missing(app: &App, ground: &Ground<'_>, wanted: &Wanted, spot: &Spot) -> Result<Option<Vec<PathBuf>>> {
+    if tell_obstacle(app, ground, wanted, spot)? {
         return Ok(None);
     }
     let Spot::Workspace(path) = spot else { return Ok(Some(Vec::new())) };
@@ -212,8 +207,8 @@ fn holding<'a>(workspace: &Path, path: &'a str) -> Result<(OwnedFd, &'a str)> {
 ///
 /// # Errors
 /// When it cannot be copied; nothing half-made stays at its place then.
-pub(super) fn materialize(
-    ctx: &Context,
+pub(crate) fn materialize(
+    app: &App,
     ground: &Ground<'_>,
     wanted: &Wanted,
     record: &Record,
@@ -230,18 +225,18 @@ pub(super) fn materialize(
     }
     // The kernel would take its tree from a runtime whose mount point moves.
     if let Some(task) = &neighbours.task {
-        ctx.ui.warn(&format!("the cache {} is not copied to {path}: a runtime of {task} is using it", wanted.name));
+        app.ui.warn(&format!("the cache {} is not copied to {path}: a runtime of {task} is using it", wanted.name));
         return Ok(());
     }
     if let Some(old) = &known {
-        set_aside(ctx, workspace, old)?;
+        set_aside(app, workspace, old)?;
     }
-    let Some(mut missing) = missing(ctx, ground, wanted, &Spot::Workspace(path.clone()))? else { return Ok(()) };
+    let Some(mut missing) = missing(app, ground, wanted, &Spot::Workspace(path.clone()))? else { return Ok(()) };
     // The copy itself comes by a rename, to nothing or to an empty folder.
     missing.retain(|folder| folder != Path::new(path));
     let beneath = Beneath::open(workspace)?;
     missing.iter().try_for_each(|folder| beneath.make_folder(folder))?;
-    ctx.ui.status("Copying", &format!("the cache {} to {path}", wanted.name));
+    app.ui.status("Copying", &format!("the cache {} to {path}", wanted.name));
     let scratch = disk::scratch::Scratch::create_in(&workspace.join(".git"), ".envctl-copy-")?;
     let copy = scratch.path().join("tree");
     holder.inside(&|| copy_tree(tree, &copy))?;
@@ -254,7 +249,7 @@ pub(super) fn materialize(
 }
 
 /// Takes an old copy away. What was changed in it exists nowhere else.
-fn set_aside(ctx: &Context, workspace: &Path, old: &Copied) -> Result<()> {
+fn set_aside(app: &App, workspace: &Path, old: &Copied) -> Result<()> {
     let (folder, name) = match holding(workspace, &old.path) {
         Ok(held) => held,
         // Something else is in its place, or nothing: that is looked at next.
@@ -269,7 +264,7 @@ fn set_aside(ctx: &Context, workspace: &Path, old: &Copied) -> Result<()> {
         remove::entry(folder.as_fd(), &name).with_context(|| format!("cannot remove the copy {}", old.path))?;
         return Ok(());
     }
-    let stamp = ctx.clock.now().strftime("%Y%m%dT%H%M%SZ");
+    let stamp = app.clock.now().strftime("%Y%m%dT%H%M%SZ");
     for n in 0..1000 {
         let count = if n == 0 { String::new() } else { format!("-{n}") };
         let aside = format!("{name}.changed-{stamp}{count}");
@@ -278,7 +273,7 @@ fn set_aside(ctx: &Context, workspace: &Path, old: &Copied) -> Result<()> {
             Err(error) => return Err(error).with_context(|| format!("cannot move {} away", old.path)),
             Ok(()) => {
                 let kept = workspace.join(&old.path).with_file_name(aside);
-                ctx.ui.warn(&format!("{} was changed here, and is kept as {}", old.path, kept.display()));
+                app.ui.warn(&format!("{} was changed here, and is kept as {}", old.path, kept.display()));
                 return Ok(());
             }
         }
@@ -287,7 +282,7 @@ fn set_aside(ctx: &Context, workspace: &Path, old: &Copied) -> Result<()> {
 }
 
 /// The paths of a workspace that are copies: derived, and nobody's work.
-pub(in crate::handoff) fn forget_materialized(paths: &Paths, workspace: &Path) -> Vec<String> {
+pub(crate) fn forget_materialized(paths: &Paths, workspace: &Path) -> Vec<String> {
     copied(paths, workspace).into_iter().map(|copy| copy.path).collect()
 }
 

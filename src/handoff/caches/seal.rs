@@ -11,14 +11,16 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use super::super::start::{self, RuntimeOptions};
 use super::place;
-use super::{Caches, waiting};
+use super::state::{Caches, waiting};
 use crate::cache::{Origin, Record, Sealed, Trees};
 use crate::config::SetupNetwork;
 use crate::crash;
 use crate::disk;
 use crate::error::failure;
+use crate::handoff::app::App;
+use crate::handoff::runtimes;
+use crate::handoff::runtimes::RuntimeOptions;
 use crate::image::Image;
 use crate::quantity::{human_duration, parse_duration};
 use crate::runtime::{self, Access, Network, Outcome, Sandbox, Session, TreeMount};
@@ -37,10 +39,10 @@ const TAIL_BYTES: u64 = 16 << 10;
 ///
 /// # Errors
 /// When it was interrupted, or the cache cannot be written.
-pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<Option<Record>> {
-    let (ctx, wanted) = (caches.ctx, &caches.wanted[index]);
+pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<Option<Record>> {
+    let (app, wanted) = (caches.app, &caches.wanted[index]);
     let (Some(entry), Some(components)) = (&wanted.entry, &wanted.components) else { return Ok(None) };
-    let _lock = caches.trees.lock(&wanted.key, || waiting(ctx, &wanted.name))?;
+    let _lock = caches.trees.lock(&wanted.key, || waiting(app, &wanted.name))?;
     let [scope, project] = caches.scopes();
     if let Some(first) = caches.trees.get(&wanted.key, &scope).or_else(|| caches.trees.get(&wanted.key, &project)) {
         return Ok(Some(first));
@@ -50,28 +52,29 @@ pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         SetupNetwork::Private => Network::Private,
         SetupNetwork::Host => Network::Host,
     };
-    if ctx.options.offline && network != Network::Isolated {
-        ctx.ui.warn(&format!("the cache {} is not here, and its setup needs a network", wanted.name));
+    if app.options.offline && network != Network::Isolated {
+        app.ui.warn(&format!("the cache {} is not here, and its setup needs a network", wanted.name));
         return Ok(None);
     }
     let (free, inodes) = {
-        disk::create_private_dir(ctx.paths.cache())?;
-        disk::free_space(ctx.paths.cache())?
+        disk::create_private_dir(app.paths.cache())?;
+        disk::free_space(app.paths.cache())?
     };
     if free < 16 << 20 || inodes < 1024 {
         return Err(failure(format!(
             "the cache {} cannot be made: {} has {} and {inodes} inodes left",
             wanted.name,
-            ctx.paths.cache().display(),
+            app.paths.cache().display(),
             human_bytes(free)
         ))
         .hint("envctl cache prune, or point XDG_CACHE_HOME at a larger disk")
         .into());
     }
-    ctx.ui.status("Sealing", &format!("the cache {}: {} (network: {network})", wanted.name, in_a_line(&entry.setup)));
+    app.ui.status("Sealing", &format!("the cache {}: {} (network: {network})", wanted.name, in_a_line(&entry.setup)));
     let draft = caches.trees.draft()?;
     let options = RuntimeOptions { network: Some(network), no_secrets: true, ..RuntimeOptions::default() };
-    let mut spec = start::spec(ctx, caches.resolved, image, caches.pulled, caches.workspace, caches.project, &options)?;
+    let mut spec =
+        runtimes::spec(app, caches.resolved, image, caches.pulled, caches.workspace, caches.project, &options)?;
     (spec.ports, spec.secrets, spec.services) = (Vec::new(), Vec::new(), Vec::new());
     spec.env.extend(entry.env.clone());
     spec.rootfs.workspace_stays = true;
@@ -84,8 +87,8 @@ pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     }];
     let timeout = parse_duration(entry.timeout.as_deref().unwrap_or(TIMEOUT))?;
     spec.deadline = Some(runtime::monotonic_after(timeout));
-    let path = ctx.paths.setup_log(&wanted.name, &wanted.key);
-    disk::create_private_dir(&ctx.paths.logs())?;
+    let path = app.paths.setup_log(&wanted.name, &wanted.key);
+    disk::create_private_dir(&app.paths.logs())?;
     let mut log = OpenOptions::new()
         .create(true)
         .truncate(true)
@@ -101,33 +104,33 @@ pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         last: true,
     };
     let began = std::time::Instant::now();
-    let mut sandbox = match Sandbox::start(&ctx.runtimes(), ctx.clock, &spec) {
+    let mut sandbox = match Sandbox::start(&app.runtimes(), app.clock, &spec) {
         // The runtime that waits for it may need no network at all.
         Err(error) if network == Network::Private => {
             let why = format!("the setup of the cache {} could not be started: {error:#}", wanted.name);
-            ctx.ui.warn(&format!("{why}; the runtime goes without it"));
+            app.ui.warn(&format!("{why}; the runtime goes without it"));
             return Ok(None);
         }
         started => started?,
     };
     crash::point("seal.started");
     let outcome = sandbox.run(&session)?;
-    let receipt = sandbox.reset(ctx.clock, "sealed")?;
-    super::super::tell::check_baseline(&receipt)?;
+    let receipt = sandbox.reset(app.clock, "sealed")?;
+    runtimes::check_baseline(&receipt)?;
     match outcome {
         Outcome::Exited(0) => {}
         Outcome::Exited(130 | 143) | Outcome::Lost => {
             return Err(failure(format!("the setup of the cache {} was interrupted", wanted.name)).into());
         }
         outcome => {
-            tell_failure(ctx, &wanted.name, &outcome, &path, &mut log);
+            tell_failure(app, &wanted.name, &outcome, &path, &mut log);
             return Ok(None);
         }
     }
-    let record = Trees::record(components.clone(), scope, ctx.clock.now(), Origin::Sealed);
+    let record = Trees::record(components.clone(), scope, app.clock.now(), Origin::Sealed);
     let sealed = caches.trees.seal(draft, record, None, &caches.holder)?;
     if let Sealed::Differs(_) = sealed {
-        ctx.ui.warn(&format!(
+        app.ui.warn(&format!(
             "the setup of {} gave another content than before; see envctl cache diff {}",
             wanted.name,
             wanted.key.short()
@@ -135,7 +138,7 @@ pub(super) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     }
     let record = sealed.record();
     let size = human_bytes(record.tree.bytes);
-    ctx.ui.status(
+    app.ui.status(
         "Sealed",
         &format!(
             "the cache {}: {} files, {size}, in {}",
@@ -155,7 +158,7 @@ fn in_a_line(command: &str) -> String {
 }
 
 /// Shows the end of what a failed setup printed.
-fn tell_failure(ctx: &super::Context, name: &str, outcome: &Outcome, path: &Path, log: &mut std::fs::File) {
+fn tell_failure(app: &App, name: &str, outcome: &Outcome, path: &Path, log: &mut std::fs::File) {
     let how = match outcome {
         Outcome::NotStarted { program, errno } => {
             let why = std::io::Error::from_raw_os_error(*errno);
@@ -164,7 +167,7 @@ fn tell_failure(ctx: &super::Context, name: &str, outcome: &Outcome, path: &Path
         Outcome::TimedOut => "it took too long".to_owned(),
         outcome => format!("exit code {}", outcome.exit_code()),
     };
-    ctx.ui.warn(&format!("the setup of the cache {name} failed ({how}); the runtime goes without it"));
+    app.ui.warn(&format!("the setup of the cache {name} failed ({how}); the runtime goes without it"));
     let mut text = Vec::new();
     let length = log.metadata().map_or(0, |meta| meta.len());
     if log.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES))).is_ok() {
@@ -173,7 +176,7 @@ fn tell_failure(ctx: &super::Context, name: &str, outcome: &Outcome, path: &Path
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     for line in &lines[lines.len().saturating_sub(TAIL)..] {
-        ctx.ui.text(&format!("    {line}"));
+        app.ui.text(&format!("    {line}"));
     }
-    ctx.ui.text(&format!("    all of it: {}", path.display()));
+    app.ui.text(&format!("    all of it: {}", path.display()));
 }

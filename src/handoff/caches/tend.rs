@@ -14,26 +14,27 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::super::context::Context;
-use super::super::fetch::{self, Mapped};
 use crate::cache::{Record, Trees};
 use crate::digest::Digest;
 use crate::disk::{self, lock};
+use crate::handoff::app::App;
+use crate::handoff::runtimes;
+use crate::handoff::runtimes::Mapped;
 use crate::image::{Layers, Metadata};
 
 /// What is kept of what nobody needs.
 #[derive(Clone, Debug, Default)]
-pub(in crate::handoff) struct Rules {
+pub(crate) struct Rules {
     /// Unused for longer goes.
-    pub(in crate::handoff) max_age: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
     /// The rest may hold this many bytes together; what was not used longest goes.
-    pub(in crate::handoff) max_size: Option<u64>,
+    pub(crate) max_size: Option<u64>,
     /// This many bytes, and a thousandth of the inodes, stay free.
-    pub(in crate::handoff) min_free: u64,
+    pub(crate) min_free: u64,
     /// Only entries whose key begins so.
-    pub(in crate::handoff) key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Say, and do nothing.
-    pub(in crate::handoff) dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 /// Something of the caches.
@@ -54,30 +55,30 @@ pub struct Tended {
 }
 
 /// Somebody who may read and remove every file of this user's caches.
-pub(super) fn anybody(ctx: &Context) -> Mapped {
-    fetch::holder(ctx, &crate::image::User::root())
+pub(crate) fn anybody(app: &App) -> Mapped {
+    runtimes::holder(app, &crate::image::User::root())
 }
 
 /// The trees of every mapping.
-pub(super) fn all_trees(ctx: &Context) -> Result<Vec<Trees>> {
+pub(crate) fn all_trees(app: &App) -> Result<Vec<Trees>> {
     let boot = disk::boot_id()?;
-    let folders = fs::read_dir(ctx.paths.all_trees()).into_iter().flatten().flatten();
+    let folders = fs::read_dir(app.paths.all_trees()).into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = folders.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     folders.sort();
-    Ok(folders.into_iter().map(|folder| Trees::new(folder, ctx.paths.cache().to_owned(), boot.clone())).collect())
+    Ok(folders.into_iter().map(|folder| Trees::new(folder, app.paths.cache().to_owned(), boot.clone())).collect())
 }
 
 /// The layers of every mapping, and where they lie.
-pub(super) fn all_layers(ctx: &Context) -> Result<Vec<Layers>> {
+pub(crate) fn all_layers(app: &App) -> Result<Vec<Layers>> {
     let boot = disk::boot_id()?;
-    let folders = fs::read_dir(ctx.paths.all_layers()).into_iter().flatten().flatten();
+    let folders = fs::read_dir(app.paths.all_layers()).into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = folders.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     folders.sort();
-    Ok(folders.into_iter().map(|folder| Layers::new(folder, ctx.paths.cache().to_owned(), boot.clone())).collect())
+    Ok(folders.into_iter().map(|folder| Layers::new(folder, app.paths.cache().to_owned(), boot.clone())).collect())
 }
 
 /// What must stay, and for whose sake.
-pub(super) struct Needed {
+pub(crate) struct Needed {
     /// Trees under live runtimes.
     leased: BTreeSet<PathBuf>,
     /// Keys of entries that a workspace was last given, in whichever scope they
@@ -88,18 +89,18 @@ pub(super) struct Needed {
 }
 
 impl Needed {
-    pub(super) fn look(ctx: &Context) -> Result<Self> {
-        let live = ctx.runtimes().live()?;
-        let pins = ctx.pins().all()?;
+    pub(crate) fn look(app: &App) -> Result<Self> {
+        let live = app.runtimes().live()?;
+        let pins = app.pins().all()?;
         let mut images = BTreeSet::new();
         let identities = pins.iter().map(|pin| pin.identity);
         let identities = identities.chain(live.iter().filter_map(|lease| lease.identity.parse().ok()));
         for identity in identities.collect::<BTreeSet<Digest>>() {
-            if let Ok(Some(identity)) = ctx.pins().identity(&identity) {
+            if let Ok(Some(identity)) = app.pins().identity(&identity) {
                 images.insert(identity.toolchain.image.digest);
             }
         }
-        let metadata = Metadata { paths: &ctx.paths };
+        let metadata = Metadata { paths: &app.paths };
         let images = images.iter().filter_map(|digest| metadata.local(digest).ok()?);
         Ok(Needed {
             leased: live.into_iter().flat_map(|lease| lease.tree_paths).collect(),
@@ -114,7 +115,7 @@ impl Needed {
     }
 
     /// `lease` or `workspace`.
-    pub(super) fn why(&self, tree: &Path) -> Option<&'static str> {
+    pub(crate) fn why(&self, tree: &Path) -> Option<&'static str> {
         if self.leased.contains(tree) {
             return Some("lease");
         }
@@ -144,32 +145,32 @@ struct Candidate<'a> {
 ///
 /// # Errors
 /// When something cannot be looked at.
-pub(in crate::handoff) fn tend(ctx: &Context, rules: &Rules, wait: bool) -> Result<Option<Vec<Tended>>> {
-    let path = ctx.paths.cache_lock("trees");
+pub(crate) fn tend(app: &App, rules: &Rules, wait: bool) -> Result<Option<Vec<Tended>>> {
+    let path = app.paths.cache_lock("trees");
     let _lock = if wait {
-        lock::FileLock::acquire(&path, || ctx.ui.status("Waiting", "another envctl is starting a runtime"))?
+        lock::FileLock::acquire(&path, || app.ui.status("Waiting", "another envctl is starting a runtime"))?
     } else {
         match lock::FileLock::attempt(&path)? {
             Some(lock) => lock,
             None => return Ok(None),
         }
     };
-    let needed = Needed::look(ctx)?;
-    let (trees, layers) = (all_trees(ctx)?, all_layers(ctx)?);
+    let needed = Needed::look(app)?;
+    let (trees, layers) = (all_trees(app)?, all_layers(app)?);
     let (mut candidates, mut total) = candidates(&trees, &layers, &needed, rules);
     candidates.sort_by_key(|candidate| candidate.shown.last_use);
     let old = |last: Option<Timestamp>| {
-        let age = last.map(|last| ctx.clock.now().as_second() - last.as_second());
+        let age = last.map(|last| app.clock.now().as_second() - last.as_second());
         rules.max_age.is_some_and(|most| age.is_none_or(|age| age > most.as_secs() as i64))
     };
     let mut gone = Vec::new();
-    let holder = anybody(ctx);
+    let holder = anybody(app);
     if !rules.dry_run {
         clear(&trees, &layers, &holder);
     }
     let mut freed = 0;
     for mut candidate in candidates {
-        let (free, inodes) = disk::free_space(ctx.paths.cache()).unwrap_or((u64::MAX, u64::MAX));
+        let (free, inodes) = disk::free_space(app.paths.cache()).unwrap_or((u64::MAX, u64::MAX));
         let free = if rules.dry_run { free.saturating_add(freed) } else { free };
         candidate.shown.why = if rules.key.is_some() {
             "it was named"
@@ -192,7 +193,7 @@ pub(in crate::handoff) fn tend(ctx: &Context, rules: &Rules, wait: bool) -> Resu
                 Thing::Layer(layers, diff_id) => layers.remove(diff_id, &holder),
             };
             if let Err(error) = removed {
-                ctx.ui.warn(&format!("{} cannot be removed: {error:#}", candidate.shown.name));
+                app.ui.warn(&format!("{} cannot be removed: {error:#}", candidate.shown.name));
                 continue;
             }
         }
@@ -248,20 +249,20 @@ fn candidates<'a>(
 }
 
 /// What the user's configuration says, for collections that nobody asked for.
-pub(in crate::handoff) fn configured(ctx: &Context) -> Rules {
-    let (max_size, min_free) = ctx.user.cache_sizes();
-    Rules { max_age: Some(ctx.user.max_cache_age()), max_size, min_free, key: None, dry_run: false }
+pub(crate) fn configured(app: &App) -> Rules {
+    let (max_size, min_free) = app.user.cache_sizes();
+    Rules { max_age: Some(app.user.max_cache_age()), max_size, min_free, key: None, dry_run: false }
 }
 
 /// Makes room before much is written, where the disk is nearly full.
-pub(in crate::handoff) fn make_room(ctx: &Context) {
-    let rules = Rules { max_age: None, max_size: None, ..configured(ctx) };
-    let tight = disk::free_space(ctx.paths.cache()).is_ok_and(|(free, inodes)| free < rules.min_free || inodes < 4096);
+pub(crate) fn make_room(app: &App) {
+    let rules = Rules { max_age: None, max_size: None, ..configured(app) };
+    let tight = disk::free_space(app.paths.cache()).is_ok_and(|(free, inodes)| free < rules.min_free || inodes < 4096);
     if tight
-        && let Ok(Some(gone)) = tend(ctx, &rules, false)
+        && let Ok(Some(gone)) = tend(app, &rules, false)
         && !gone.is_empty()
     {
         let bytes = gone.iter().map(|one| one.bytes).sum();
-        ctx.ui.status("Evicted", &format!("{} of the caches, {}", gone.len(), crate::ui::human_bytes(bytes)));
+        app.ui.status("Evicted", &format!("{} of the caches, {}", gone.len(), crate::ui::human_bytes(bytes)));
     }
 }

@@ -8,17 +8,18 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::context::Context;
-use super::super::fetch;
-use super::super::resolve::Resolved;
-use super::super::source::{Source, is_stopped};
-use super::{Basis, Caches, Wanted, scopes, scopes_of, trees, wanted};
-use crate::archive::{Owned, Packed, Summary};
-use crate::cache::{Components, Draft, Holder, Origin, Record, Scope, Sealed, Trees};
+use super::state::{Arrived, Caches, keep, scopes, scopes_of, trees};
+use super::wanted::{Basis, Wanted, wanted};
+use crate::archive::{Packed, Summary};
+use crate::cache::{Components, Holder, Origin, Record, Scope, Sealed, Trees};
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk::{self, scratch::Scratch};
 use crate::error::{Kind, failure, integrity, kind_of};
+use crate::handoff::app::App;
+use crate::handoff::parallel::each;
+use crate::handoff::task::{Resolved, Source, is_stopped};
+use crate::handoff::{fetch, runtimes};
 use crate::identity::{Cache, StoreRef};
 use crate::oci::{Descriptor, media};
 use crate::store::{Store, TreeArtifact, read_tree, write_tree};
@@ -64,7 +65,7 @@ impl Document {
 /// # Errors
 /// When the disk is full, or another part has failed. A fixture that does not
 /// match its digest: nothing else could take its place.
-pub(super) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) -> Result<Option<(Record, u64)>> {
+pub(crate) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) -> Result<Option<(Record, u64)>> {
     let key = caches.wanted[index].key;
     if let Some(at) = caches.early.iter().position(|arrived| arrived.key == key) {
         let arrived = caches.early.swap_remove(at);
@@ -80,7 +81,7 @@ pub(super) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) 
             Some(store) => {
                 let store = store.clone().absolute(caches.workspace);
                 let beside = Some(&caches.resolved.task.store);
-                let opened = caches.ctx.open_led(&store, beside, &format!("the fixture {}", wanted.name))?;
+                let opened = caches.app.open_led(&store, beside, &format!("the fixture {}", wanted.name))?;
                 fixture_from(caches, source, &*opened, &fixture.digest, components)
             }
         };
@@ -94,7 +95,7 @@ pub(super) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) 
             Err(error) if is_stopped(&error) || is_full(&error) => return Err(error),
             Err(error) => {
                 let what = format!("the cache {} cannot be had from the store ({} scope)", wanted.name, scope.kind());
-                caches.ctx.ui.warn(&format!("{what}: {error:#}; it is made again"));
+                caches.app.ui.warn(&format!("{what}: {error:#}; it is made again"));
             }
         }
     }
@@ -162,33 +163,22 @@ fn fixture_from(
         }
     };
     let scope = Scope::Project(caches.resolved.task.store.to_string());
-    let record = Trees::record(components.clone(), scope, caches.ctx.clock.now(), Origin::Fetched);
+    let record = Trees::record(components.clone(), scope, caches.app.clock.now(), Origin::Fetched);
     settle(caches, download(source, &caches.trees, store, &artifact, record, expected)?)
-}
-
-/// Content that has arrived, and whose owners are not settled yet: who the
-/// image's user is may not be known.
-pub(in crate::handoff) struct Arrived {
-    key: Digest,
-    draft: Draft,
-    owned: Vec<Vec<Owned>>,
-    record: Record,
-    expected: Option<Summary>,
-    bytes: u64,
 }
 
 /// Brings the caches that an identity names, while its image is pulled. What
 /// cannot be had is left for later.
-pub(in crate::handoff) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<Arrived> {
-    let ctx = source.ctx;
+pub(crate) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<Arrived> {
+    let app = source.app;
     // Whose they are decides where they lie, and here that is not known.
-    if ctx.options.offline
-        || fetch::local_user(ctx, &resolved.identity.toolchain.image.digest).is_ok_and(|user| user.is_some())
+    if app.options.offline
+        || fetch::local_user(app, &resolved.identity.toolchain.image.digest).is_ok_and(|user| user.is_some())
     {
         return Vec::new();
     }
     let bring = |cache: &Cache| -> Result<Option<Arrived>> {
-        let trees = nowhere(ctx)?;
+        let trees = nowhere(app)?;
         for scope in scopes(resolved) {
             if let Some((artifact, document)) = look_up(source, &cache.key, &scope, cache.digest)? {
                 let record = record_of(&document, scope);
@@ -198,13 +188,13 @@ pub(in crate::handoff) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec
         }
         Ok(None)
     };
-    let brought = super::super::parallel::each(&resolved.identity.caches, bring);
+    let brought = each(&resolved.identity.caches, bring);
     brought.into_iter().flatten().filter_map(|one| one.ok().flatten()).collect()
 }
 
 /// Trees of which only drafts are wanted.
-fn nowhere(ctx: &Context) -> Result<Trees> {
-    Ok(Trees::new(ctx.paths.all_trees(), ctx.paths.cache().to_owned(), disk::boot_id()?))
+fn nowhere(app: &App) -> Result<Trees> {
+    Ok(Trees::new(app.paths.all_trees(), app.paths.cache().to_owned(), disk::boot_id()?))
 }
 
 /// Unpacks the layers into a draft.
@@ -219,7 +209,7 @@ fn download(
     let name = &record.components.name;
     let bytes: u64 = artifact.layers.iter().map(|layer| layer.size).sum();
     let needed = expected.map_or(bytes, |(tree, _)| tree.bytes.max(bytes));
-    check_space(source.ctx, needed, name)?;
+    check_space(source.app, needed, name)?;
     let (draft, mut owned) = (trees.draft()?, Vec::new());
     for layer in &artifact.layers {
         let diff_id = expected.filter(|_| artifact.layers.len() == 1).map(|(_, diff_id)| diff_id);
@@ -246,20 +236,20 @@ fn settle(caches: &Caches<'_>, arrived: Arrived) -> Result<(Record, u64)> {
     if let Sealed::Differs(_) = &sealed {
         return Err(integrity("another content has its key here").into());
     }
-    caches.ctx.ui.status("Fetched", &format!("the cache {name}, {}", human_bytes(bytes)));
+    caches.app.ui.status("Fetched", &format!("the cache {name}, {}", human_bytes(bytes)));
     Ok((sealed.record().clone(), bytes))
 }
 
-fn check_space(ctx: &Context, needed: u64, name: &str) -> Result<()> {
-    disk::create_private_dir(ctx.paths.cache())?;
-    let (free, inodes) = disk::free_space(ctx.paths.cache())?;
+fn check_space(app: &App, needed: u64, name: &str) -> Result<()> {
+    disk::create_private_dir(app.paths.cache())?;
+    let (free, inodes) = disk::free_space(app.paths.cache())?;
     if free >= needed && inodes >= 1024 {
         return Ok(());
     }
     let what = format!(
         "the cache {name} needs about {}, {} has {} and {inodes} inodes left",
         human_bytes(needed),
-        ctx.paths.cache().display(),
+        app.paths.cache().display(),
         human_bytes(free)
     );
     let hint = "envctl cache prune, or point XDG_CACHE_HOME at a larger disk";
@@ -272,18 +262,18 @@ fn check_space(ctx: &Context, needed: u64, name: &str) -> Result<()> {
 ///
 /// # Errors
 /// When an input cannot be read.
-pub(in crate::handoff) fn identity_caches(
-    ctx: &Context,
+pub(crate) fn identity_caches(
+    app: &App,
     project: &Project,
     basis: &Basis,
     root: &Path,
     store: &StoreRef,
     task: &str,
 ) -> Result<(Vec<Cache>, Vec<Record>)> {
-    let wanted = wanted(ctx, project, basis, root);
+    let wanted = wanted(app, project, basis, root);
     let (mut caches, mut records) = (Vec::new(), Vec::new());
-    let here = if wanted.is_empty() { None } else { fetch::local_user(ctx, &basis.image)? };
-    let trees = here.map(|user| trees(ctx, &fetch::holder(ctx, &user))).transpose()?;
+    let here = if wanted.is_empty() { None } else { fetch::local_user(app, &basis.image)? };
+    let trees = here.map(|user| trees(app, &runtimes::holder(app, &user))).transpose()?;
     for wanted in wanted.iter().filter(|wanted| wanted.fixture.is_none()) {
         let scopes = scopes_of(&store.to_string(), task);
         let record = trees.as_ref().and_then(|trees| scopes.iter().find_map(|scope| trees.get(&wanted.key, scope)));
@@ -300,17 +290,12 @@ pub(in crate::handoff) fn identity_caches(
 /// # Errors
 /// When the store cannot be written; [`Kind::Integrity`] when an entry is no
 /// longer what was sealed.
-pub(in crate::handoff) fn push(
-    ctx: &Context,
-    store: &dyn Store,
-    image: &Digest,
-    records: &[Record],
-) -> Result<(usize, u64)> {
+pub(crate) fn push(app: &App, store: &dyn Store, image: &Digest, records: &[Record]) -> Result<(usize, u64)> {
     let (mut count, mut bytes) = (0, 0);
-    let Some(user) = fetch::local_user(ctx, image)? else { return Ok((0, 0)) };
-    let holder = fetch::holder(ctx, &user);
-    let trees = trees(ctx, &holder)?;
-    let _lock = super::keep(ctx)?;
+    let Some(user) = fetch::local_user(app, image)? else { return Ok((0, 0)) };
+    let holder = runtimes::holder(app, &user);
+    let trees = trees(app, &holder)?;
+    let _lock = keep(app)?;
     // Some may just have been removed.
     for record in records.iter().filter(|record| trees.get(&record.key, &record.scope).is_some()) {
         let tag = record.scope.tag(&record.key);
@@ -322,7 +307,7 @@ pub(in crate::handoff) fn push(
                 continue;
             }
         }
-        let scratch = Scratch::create(ctx.paths.cache())?;
+        let scratch = Scratch::create(app.paths.cache())?;
         let file = scratch.path().join("tree");
         let packed = trees.pack(record, &file, &holder).map_err(|error| match kind_of(&error) {
             Kind::Failure => error,
@@ -337,7 +322,7 @@ pub(in crate::handoff) fn push(
             sealed_at: record.sealed_at,
         };
         write_tree(store, &tag, &serde_json::to_vec(&document)?, &layer(&packed), &file)?;
-        ctx.ui.status(
+        app.ui.status(
             "Pushed",
             &format!(
                 "the cache {} ({} scope), {}",
@@ -359,7 +344,7 @@ fn layer(packed: &Packed) -> Descriptor {
 ///
 /// # Errors
 /// When the store does not answer.
-pub(super) fn size(store: &dyn Store, wanted: &Wanted, scopes: &[Scope]) -> Result<Option<u64>> {
+pub(crate) fn size(store: &dyn Store, wanted: &Wanted, scopes: &[Scope]) -> Result<Option<u64>> {
     let of = |artifact: TreeArtifact| artifact.layers.iter().map(|layer| layer.size).sum();
     if let Some(fixture) = &wanted.fixture {
         // Another store is asked only by an enter, after an approval.

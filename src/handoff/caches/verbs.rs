@@ -9,17 +9,18 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::super::context::Context;
-use super::super::fetch;
-use super::super::resolve::{Resolved, resolve};
-use super::super::source::Source;
-use super::tend::{Needed, Rules, all_trees, configured, tend};
-use super::{Basis, Tended, push, scopes, wanted};
+use super::state::{scopes, trees, waiting};
+use super::tend::{Needed, Rules, Tended, all_trees, configured, tend};
+use super::travel::push;
+use super::wanted::{Basis, Wanted, wanted};
 use crate::archive;
 use crate::cache::{Components, Record, Trees};
 use crate::digest::Digest;
 use crate::disk::lock::FileLock;
 use crate::error::{Kind, kind_of, not_found, usage};
+use crate::handoff::app::App;
+use crate::handoff::task::{Resolved, Source, resolve};
+use crate::handoff::{fetch, runtimes};
 use crate::identity::TaskRef;
 use crate::store::Access;
 
@@ -56,10 +57,10 @@ pub struct CacheRow {
 ///
 /// # Errors
 /// When the state cannot be read.
-pub fn caches(ctx: &Context) -> Result<Vec<CacheRow>> {
-    let needed = Needed::look(ctx)?;
+pub fn caches(app: &App) -> Result<Vec<CacheRow>> {
+    let needed = Needed::look(app)?;
     let mut rows = Vec::new();
-    for trees in all_trees(ctx)? {
+    for trees in all_trees(app)? {
         for record in trees.all() {
             let (hits, last_use) = trees.uses(&record);
             let of = match &record.scope {
@@ -101,40 +102,40 @@ pub struct KeyRow {
 ///
 /// # Errors
 /// When the task has no workspace here.
-pub fn cache_key(ctx: &Context, task: Option<&TaskRef>) -> Result<Vec<KeyRow>> {
-    let (resolved, workspace) = workspace_of(ctx, task)?;
-    let project = ctx.project(&workspace)?;
-    let user = fetch::local_user(ctx, &resolved.identity.toolchain.image.digest)?;
-    let trees = user.map(|user| super::trees(ctx, &fetch::holder(ctx, &user))).transpose()?;
-    let row = |wanted: super::Wanted| {
+pub fn cache_key(app: &App, task: Option<&TaskRef>) -> Result<Vec<KeyRow>> {
+    let (resolved, workspace) = workspace_of(app, task)?;
+    let project = app.project(&workspace)?;
+    let user = fetch::local_user(app, &resolved.identity.toolchain.image.digest)?;
+    let trees = user.map(|user| trees(app, &runtimes::holder(app, &user))).transpose()?;
+    let row = |wanted: Wanted| {
         let find = |trees: &Trees| scopes(&resolved).iter().find_map(|scope| trees.get(&wanted.key, scope));
         let here = trees.as_ref().and_then(find).map(|record| record.scope.kind());
         KeyRow { components: lines(&wanted), name: wanted.name, key: wanted.key, here }
     };
-    Ok(wanted(ctx, &project, &Basis::of(&resolved.identity), &workspace).into_iter().map(row).collect())
+    Ok(wanted(app, &project, &Basis::of(&resolved.identity), &workspace).into_iter().map(row).collect())
 }
 
-fn lines(wanted: &super::Wanted) -> Vec<(String, String)> {
+fn lines(wanted: &Wanted) -> Vec<(String, String)> {
     wanted.components.as_ref().map(Components::lines).unwrap_or_default()
 }
 
 /// The task's settled identity, and its workspace; without a task those of the
 /// working directory.
-fn workspace_of(ctx: &Context, task: Option<&TaskRef>) -> Result<(Resolved, PathBuf)> {
+fn workspace_of(app: &App, task: Option<&TaskRef>) -> Result<(Resolved, PathBuf)> {
     let located = match task {
-        Some(task) => ctx.locate(task)?,
+        Some(task) => app.locate(task)?,
         None => {
-            let root = ctx.checkout();
-            let pin = root.and_then(|root| ctx.pins().of_workspace(&root).transpose()).transpose()?;
+            let root = app.checkout();
+            let pin = root.and_then(|root| app.pins().of_workspace(&root).transpose()).transpose()?;
             let pin = pin.ok_or_else(|| {
                 usage("which task? This is no workspace of one").hint("name it: envctl cache key TASK")
             })?;
             let reference: TaskRef = pin.reference().parse()?;
-            ctx.locate(&reference)?
+            app.locate(&reference)?
         }
     };
     let shown = located.reference();
-    let resolved = resolve(&Source::new(ctx, located), None, false)?;
+    let resolved = resolve(&Source::new(app, located), None, false)?;
     let Some(pin) = &resolved.pin else {
         return Err(not_found(format!("{shown} has no workspace here, so its inputs are not known"))
             .hint(format!("envctl enter {shown} --no-runtime"))
@@ -160,8 +161,8 @@ pub struct Explained {
 ///
 /// # Errors
 /// When a name stands for nothing.
-pub fn cache_why(ctx: &Context, a: &str, b: &str) -> Result<Vec<Explained>> {
-    let (a, b) = (named(ctx, a)?, named(ctx, b)?);
+pub fn cache_why(app: &App, a: &str, b: &str) -> Result<Vec<Explained>> {
+    let (a, b) = (named(app, a)?, named(app, b)?);
     let single = a.len() == 1 && b.len() == 1;
     let mut all = Vec::new();
     for x in &a {
@@ -176,24 +177,24 @@ pub fn cache_why(ctx: &Context, a: &str, b: &str) -> Result<Vec<Explained>> {
     Ok(all)
 }
 
-fn named(ctx: &Context, name: &str) -> Result<Vec<Components>> {
-    let unknown = match entry(ctx, name) {
+fn named(app: &App, name: &str) -> Result<Vec<Components>> {
+    let unknown = match entry(app, name) {
         Ok((_, record)) => return Ok(vec![record.components]),
         Err(error) => error,
     };
-    let (resolved, workspace) = match name.parse().map_err(Into::into).and_then(|task| workspace_of(ctx, Some(&task))) {
+    let (resolved, workspace) = match name.parse().map_err(Into::into).and_then(|task| workspace_of(app, Some(&task))) {
         Ok(found) => found,
         // It looks like a key, so that is what was meant.
         Err(_) if kind_of(&unknown) == Kind::NotFound => return Err(unknown),
         Err(error) => return Err(error),
     };
-    let project = ctx.project(&workspace)?;
-    let all = wanted(ctx, &project, &Basis::of(&resolved.identity), &workspace);
+    let project = app.project(&workspace)?;
+    let all = wanted(app, &project, &Basis::of(&resolved.identity), &workspace);
     Ok(all.into_iter().filter_map(|wanted| wanted.components).collect())
 }
 
 /// The one entry whose key begins so.
-fn entry(ctx: &Context, key: &str) -> Result<(Trees, Record)> {
+fn entry(app: &App, key: &str) -> Result<(Trees, Record)> {
     let digits = key.strip_prefix("sha256:").unwrap_or(key);
     if digits.len() < 6 || !digits.bytes().all(|c| c.is_ascii_hexdigit()) {
         return Err(usage(format!("{key:?} is not the beginning of a key"))
@@ -201,7 +202,7 @@ fn entry(ctx: &Context, key: &str) -> Result<(Trees, Record)> {
             .into());
     }
     let mut found = Vec::new();
-    for trees in all_trees(ctx)? {
+    for trees in all_trees(app)? {
         let fitting = trees.all().into_iter().filter(|record| record.key.hex().starts_with(digits));
         found.extend(fitting.map(|record| (trees.clone(), record)));
     }
@@ -237,8 +238,8 @@ const MOST: usize = 1000;
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when none was kept.
-pub fn cache_diff(ctx: &Context, key: &str) -> Result<Compared> {
-    let (trees, record) = entry(ctx, key)?;
+pub fn cache_diff(app: &App, key: &str) -> Result<Compared> {
+    let (trees, record) = entry(app, key)?;
     let (a, b) = (trees.tree(&record), trees.other(&record));
     if !b.exists() {
         return Err(not_found(format!("every result of the setup of {} was the same", record.components.name)).into());
@@ -270,10 +271,10 @@ pub struct PruneOptions {
 ///
 /// # Errors
 /// When the state cannot be read.
-pub fn prune(ctx: &Context, asked: &PruneOptions) -> Result<Vec<Tended>> {
-    let mut rules = configured(ctx);
+pub fn prune(app: &App, asked: &PruneOptions) -> Result<Vec<Tended>> {
+    let mut rules = configured(app);
     if let Some(key) = &asked.key {
-        let (_, record) = entry(ctx, key)?;
+        let (_, record) = entry(app, key)?;
         rules = Rules { key: Some(record.key.hex().to_owned()), ..Rules::default() };
     } else if asked.all {
         rules = Rules { max_size: Some(0), ..Rules::default() };
@@ -282,7 +283,7 @@ pub fn prune(ctx: &Context, asked: &PruneOptions) -> Result<Vec<Tended>> {
         rules.max_size = asked.max_size.or(rules.max_size);
     }
     rules.dry_run = asked.dry_run;
-    Ok(tend(ctx, &rules, true)?.unwrap_or_default())
+    Ok(tend(app, &rules, true)?.unwrap_or_default())
 }
 
 /// What was given to all tasks of a store.
@@ -298,19 +299,19 @@ pub struct Promoted {
 ///
 /// # Errors
 /// When there is none of that name, or the store cannot be written.
-pub fn promote(ctx: &Context, task: &TaskRef, names: &[String]) -> Result<Promoted> {
-    let (resolved, workspace) = workspace_of(ctx, Some(task))?;
-    let project = ctx.project(&workspace)?;
-    let all = wanted(ctx, &project, &Basis::of(&resolved.identity), &workspace);
+pub fn promote(app: &App, task: &TaskRef, names: &[String]) -> Result<Promoted> {
+    let (resolved, workspace) = workspace_of(app, Some(task))?;
+    let project = app.project(&workspace)?;
+    let all = wanted(app, &project, &Basis::of(&resolved.identity), &workspace);
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|wanted| wanted.name == **name)) {
         return Err(not_found(format!("{task} has no cache {unknown}"))
             .hint(format!("envctl cache key {task}"))
             .into());
     }
     let image = resolved.identity.toolchain.image.digest;
-    let user = fetch::local_user(ctx, &image)?.ok_or_else(|| not_found("the task's image is not here"))?;
-    let holder = fetch::holder(ctx, &user);
-    let trees = super::trees(ctx, &holder)?;
+    let user = fetch::local_user(app, &image)?.ok_or_else(|| not_found("the task's image is not here"))?;
+    let holder = runtimes::holder(app, &user);
+    let trees = trees(app, &holder)?;
     let [own, everybody] = scopes(&resolved);
     let (mut rows, mut records) = (Vec::new(), Vec::new());
     for wanted in all.into_iter().filter(|wanted| wanted.fixture.is_none()) {
@@ -318,17 +319,17 @@ pub fn promote(ctx: &Context, task: &TaskRef, names: &[String]) -> Result<Promot
             continue;
         }
         // Whoever is about to use it finds it where it was.
-        let alone = FileLock::acquire(&ctx.paths.cache_lock("trees"), || {
-            ctx.ui.status("Waiting", "another envctl is starting a runtime");
+        let alone = FileLock::acquire(&app.paths.cache_lock("trees"), || {
+            app.ui.status("Waiting", "another envctl is starting a runtime");
         })?;
         let record = match (trees.get(&wanted.key, &own), trees.get(&wanted.key, &everybody)) {
             (Some(record), _) => {
-                let _lock = trees.lock(&wanted.key, || super::waiting(ctx, &wanted.name))?;
+                let _lock = trees.lock(&wanted.key, || waiting(app, &wanted.name))?;
                 trees.promote(&record, everybody.clone(), &holder)?
             }
             (None, Some(record)) => record,
             (None, None) => {
-                ctx.ui.warn(&format!("the cache {} is not here: envctl enter {task} makes it", wanted.name));
+                app.ui.warn(&format!("the cache {} is not here: envctl enter {task} makes it", wanted.name));
                 continue;
             }
         };
@@ -340,7 +341,7 @@ pub fn promote(ctx: &Context, task: &TaskRef, names: &[String]) -> Result<Promot
     if records.is_empty() {
         return Err(not_found(format!("nothing of {task} is sealed here")).hint(format!("envctl enter {task}")).into());
     }
-    let store = ctx.open(&resolved.task.store, Access::Write)?;
-    let (_, bytes) = push(ctx, &*store, &image, &records)?;
+    let store = app.open(&resolved.task.store, Access::Write)?;
+    let (_, bytes) = push(app, &*store, &image, &records)?;
     Ok(Promoted { caches: rows, bytes })
 }

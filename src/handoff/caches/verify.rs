@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
-use super::super::context::Context;
-use super::keep;
+use super::state::keep;
 use super::tend::{all_layers, all_trees, anybody};
 use crate::cache::Record;
 use crate::digest::Digest;
 use crate::disk::lock::FileLock;
 use crate::error::{Fault, integrity};
+use crate::handoff::app::App;
 
 /// What became of one look at an entry or a layer.
 #[derive(Clone, Debug, Serialize)]
@@ -36,11 +36,11 @@ pub struct Verified {
 ///
 /// # Errors
 /// When the caches cannot be read.
-pub fn verify_caches(ctx: &Context, sample: Option<usize>) -> Result<Vec<Verified>> {
-    let holder = anybody(ctx);
+pub fn verify_caches(app: &App, sample: Option<usize>) -> Result<Vec<Verified>> {
+    let holder = anybody(app);
     let mut all = Vec::new();
-    let trees = all_trees(ctx)?;
-    let layers = all_layers(ctx)?;
+    let trees = all_trees(app)?;
+    let layers = all_layers(app)?;
     let mut entries: Vec<(usize, Record)> = Vec::new();
     for (index, trees) in trees.iter().enumerate() {
         entries.extend(trees.all().into_iter().map(|record| (index, record)));
@@ -62,7 +62,7 @@ pub fn verify_caches(ctx: &Context, sample: Option<usize>) -> Result<Vec<Verifie
             Ok(found) => Some(format!("it holds {}, {} was sealed", found.digest, record.tree.digest)),
             Err(error) => Some(format!("{error:#}")),
         };
-        if let Some(quarantine) = settle(ctx, &fault, &seen, || trees.quarantine(&record))? {
+        if let Some(quarantine) = settle(app, &fault, &seen, || trees.quarantine(&record))? {
             all.push(Verified { kind: "cache", name: record.components.name, key: record.key, fault, quarantine });
         }
     }
@@ -73,7 +73,7 @@ pub fn verify_caches(ctx: &Context, sample: Option<usize>) -> Result<Vec<Verifie
             Err(_) if !seen.is_there() => continue,
             other => other?,
         };
-        if let Some(quarantine) = settle(ctx, &fault, &seen, || layers.quarantine(&diff_id))? {
+        if let Some(quarantine) = settle(app, &fault, &seen, || layers.quarantine(&diff_id))? {
             all.push(Verified { kind: "layer", name: diff_id.short(), key: diff_id, fault, quarantine });
         }
     }
@@ -106,7 +106,7 @@ fn file(path: &Path) -> Option<(u64, u64)> {
 /// Where something damaged was moved; the outer `None` when it was going away
 /// while it was read, which damages nothing.
 fn settle(
-    ctx: &Context,
+    app: &App,
     fault: &Option<String>,
     seen: &Seen,
     quarantine: impl FnOnce() -> Result<PathBuf>,
@@ -115,9 +115,9 @@ fn settle(
         return Ok(Some(None));
     }
     // From here on nothing is removed.
-    let _kept = keep(ctx)?;
+    let _kept = keep(app)?;
     // Others may verify at the same time.
-    let _alone = FileLock::acquire(&ctx.paths.cache_lock("quarantine"), || {})?;
+    let _alone = FileLock::acquire(&app.paths.cache_lock("quarantine"), || {})?;
     if seen.is_there() { quarantine().map(|place| Some(Some(place))) } else { Ok(None) }
 }
 

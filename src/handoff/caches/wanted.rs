@@ -8,27 +8,29 @@ use anyhow::{Context as _, Result};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::super::context::Context;
-use super::DATA;
 use crate::cache::Components;
 use crate::config::{CacheEntry, FixtureSource, Project, Spot};
 use crate::digest::{Digest, Hasher};
 use crate::error::usage;
+use crate::handoff::app::App;
 use crate::identity::{Identity, Platform, Workdir};
 use crate::runtime::Access;
 
 /// Bytes of one input.
 const MAX_INPUT: u64 = 1 << 30;
 
+/// How a tree that is only looked at is used.
+const DATA: Access = Access::Overlay;
+
 /// What of an identity goes into every key.
-pub(in crate::handoff) struct Basis {
-    pub(in crate::handoff) image: Digest,
-    pub(in crate::handoff) platform: Platform,
-    pub(in crate::handoff) workdir: Workdir,
+pub(crate) struct Basis {
+    pub(crate) image: Digest,
+    pub(crate) platform: Platform,
+    pub(crate) workdir: Workdir,
 }
 
 impl Basis {
-    pub(in crate::handoff) fn of(identity: &Identity) -> Self {
+    pub(crate) fn of(identity: &Identity) -> Self {
         Basis {
             image: identity.toolchain.image.digest,
             platform: identity.toolchain.platform.clone(),
@@ -39,23 +41,23 @@ impl Basis {
 
 /// An entry that a workspace needs.
 #[derive(Debug)]
-pub(in crate::handoff) struct Wanted {
-    pub(in crate::handoff) name: String,
-    pub(in crate::handoff) key: Digest,
+pub(crate) struct Wanted {
+    pub(crate) name: String,
+    pub(crate) key: Digest,
     /// What the key is made of, where the workspace is known.
-    pub(in crate::handoff) components: Option<Components>,
+    pub(crate) components: Option<Components>,
     /// How it is made; `None` for a fixture.
-    pub(in crate::handoff) entry: Option<CacheEntry>,
+    pub(crate) entry: Option<CacheEntry>,
     /// Where it comes from, for a fixture.
-    pub(in crate::handoff) fixture: Option<FixtureSource>,
+    pub(crate) fixture: Option<FixtureSource>,
     /// Where it appears.
-    pub(in crate::handoff) spots: Vec<(Spot, Access)>,
-    pub(in crate::handoff) materialize: bool,
+    pub(crate) spots: Vec<(Spot, Access)>,
+    pub(crate) materialize: bool,
 }
 
 /// What a project declares, with the keys that it has in this workspace.
 /// An entry with an input that cannot be read is left out, and told.
-pub(in crate::handoff) fn wanted(ctx: &Context, project: &Project, basis: &Basis, workspace: &Path) -> Vec<Wanted> {
+pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Path) -> Vec<Wanted> {
     let mut all = Vec::new();
     let mut hashed = Hashed::new();
     let data = |is: &dyn Fn(&crate::config::ServiceData) -> bool| {
@@ -66,7 +68,7 @@ pub(in crate::handoff) fn wanted(ctx: &Context, project: &Project, basis: &Basis
         let components = match components(project, entry, basis, workspace, &mut hashed) {
             Ok(components) => components,
             Err(error) => {
-                ctx.ui.warn(&format!("the cache {} is left out: {error:#}", entry.name));
+                app.ui.warn(&format!("the cache {} is left out: {error:#}", entry.name));
                 continue;
             }
         };
@@ -156,7 +158,7 @@ fn digest_of(workspace: &Path, input: &str) -> Result<Option<Digest>> {
 }
 
 /// What an identity says that its workspace needs.
-pub(in crate::handoff) fn of_identity(identity: &Identity) -> Vec<Wanted> {
+pub(crate) fn of_identity(identity: &Identity) -> Vec<Wanted> {
     let wanted = |cache: &crate::identity::Cache| Wanted {
         name: cache.name.clone(),
         key: cache.key,

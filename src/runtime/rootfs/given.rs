@@ -10,7 +10,8 @@ use rustix::mount::MountAttrFlags;
 
 use super::super::{Injected, Network, pasta, sys};
 use super::mounts::{clone_tree, new_fs};
-use super::{ARTIFACTS, READ_ONLY, Root, RootfsSpec};
+use super::root::Root;
+use super::spec::{ARTIFACTS, RootfsSpec};
 
 impl Root {
     /// The evidence that came with the task. A collection of what is old may
@@ -23,7 +24,7 @@ impl Root {
             other => other.with_context(|| format!("cannot open {}", folder.display()))?,
         };
         let tree = clone_tree(&source, "", false)?;
-        sys::mount_setattr(&tree, false, READ_ONLY | libc::MOUNT_ATTR_NOEXEC)?;
+        sys::mount_setattr(&tree, false, sys::READ_ONLY | libc::MOUNT_ATTR_NOEXEC)?;
         self.attach(tree.as_fd(), self.plain_folder(ARTIFACTS)?.as_fd(), ARTIFACTS)
     }
 
@@ -43,7 +44,7 @@ impl Root {
             write_all(&file, secret.value.expose().as_bytes())?;
             rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         }
-        sys::mount_setattr(&mount, false, READ_ONLY | libc::MOUNT_ATTR_NOEXEC)?;
+        sys::mount_setattr(&mount, false, sys::READ_ONLY | libc::MOUNT_ATTR_NOEXEC)?;
         self.attach(mount.as_fd(), self.plain_folder("run/secrets")?.as_fd(), "/run/secrets")
     }
 

@@ -10,59 +10,31 @@
 
 mod given;
 mod mounts;
+mod root;
+mod spec;
 mod system;
+mod trees;
 mod workspace;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
 use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
 
-use mounts::{attach, bind, clone_tree, new_fs};
+pub use spec::{ARTIFACTS, Access, Place, RootfsSpec, TreeMount, hides};
+pub use trees::Changed;
+pub(super) use trees::{Uppers, changed};
 pub(super) use workspace::kept;
 
+use mounts::{attach, bind, new_fs};
+use root::Root;
+
 use super::inside::Inside;
-use super::trees::{self, TreeMount, Uppers};
-use super::{Injected, Network, probe, sys};
-use crate::error::{failure, integrity};
-
-const NOSUID_NODEV: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
-pub(super) const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | NOSUID_NODEV;
-
-/// Everything that decides the file system.
-#[derive(Clone, Debug)]
-pub struct RootfsSpec {
-    /// Trees of the image's layers, lowest first.
-    pub layers: Vec<PathBuf>,
-    /// The workspace outside.
-    pub workspace: PathBuf,
-    /// Where it appears inside.
-    pub workdir: String,
-    /// Objects that the workspace borrows; visible read-only at the same path.
-    pub mirror_objects: PathBuf,
-    /// Name of the machine inside.
-    pub hostname: String,
-    /// Sealed trees, and others.
-    pub trees: Vec<TreeMount>,
-    /// What is done to the workspace inside does not reach it.
-    pub workspace_stays: bool,
-    /// A folder of evidence, shown read-only at [`ARTIFACTS`].
-    pub artifacts: Option<PathBuf>,
-}
-
-impl RootfsSpec {
-    /// Whether folders on disk have to be there first: places of trees, uppers.
-    pub(super) fn needs_places(&self) -> bool {
-        !self.trees.is_empty() || self.workspace_stays
-    }
-}
-
-/// Where a task's evidence is inside.
-pub const ARTIFACTS: &str = "/run/envctl/artifacts";
+use super::{Injected, Network, probe};
+use crate::error::failure;
 
 /// What pid 1 needs to know to build the file system.
 pub(super) struct Entry<'a> {
@@ -211,83 +183,10 @@ fn overlay(spec: &RootfsSpec, scratch: BorrowedFd<'_>, mark: &str) -> Result<Own
     Ok(inside("root")?)
 }
 
-pub(super) struct Root {
-    root: OwnedFd,
-    network: Network,
-}
-
-impl Root {
-    /// Opens a folder inside the root, making what is missing.
-    pub(super) fn folder(&self, path: &str) -> Result<OwnedFd> {
-        self.open_folder(path, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
-    }
-
-    /// The same for folders in which a link would be an attack.
-    fn plain_folder(&self, path: &str) -> Result<OwnedFd> {
-        self.open_folder(path, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS).map_err(|error| {
-            match error.downcast_ref::<Errno>() {
-                Some(&(Errno::LOOP | Errno::NOTDIR)) => {
-                    integrity(format!("/{path} of the image is a symbolic link or no folder"))
-                        .hint("such an image could redirect what envctl mounts; use another image")
-                        .into()
-                }
-                _ => error,
-            }
-        })
-    }
-
-    fn open_folder(&self, path: &str, resolve: ResolveFlags) -> Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = |path: &str| rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve);
-        let path = path.trim_matches('/');
-        match open(path) {
-            Ok(fd) => return Ok(fd),
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot open /{path} of the image")),
-        }
-        let mut done = String::new();
-        for part in path.split('/') {
-            let parent = if done.is_empty() { open(".")? } else { open(&done)? };
-            match rustix::fs::mkdirat(&parent, part, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => return Err(error).with_context(|| format!("cannot create /{path} in the runtime")),
-            }
-            if !done.is_empty() {
-                done.push('/');
-            }
-            done.push_str(part);
-        }
-        open(path).with_context(|| format!("cannot open /{path} of the image"))
-    }
-
-    fn attach(&self, mount: BorrowedFd<'_>, target: BorrowedFd<'_>, what: &str) -> Result<()> {
-        attach(mount, target).with_context(|| format!("cannot mount {what}"))
-    }
-}
-
-/// Binds a tree of the host, and what is mounted below it stays out.
-pub(super) fn bind_tree(
-    root: &Root,
-    tree: &OwnedFd,
-    target: BorrowedFd<'_>,
-    attributes: Option<u64>,
-    name: &str,
-) -> Result<()> {
-    let tree = clone_tree(tree, "", false)?;
-    sys::mount_setattr(&tree, false, attributes.unwrap_or(NOSUID_NODEV))?;
-    root.attach(tree.as_fd(), target, name)
-}
-
 fn pivot(root: BorrowedFd<'_>) -> Result<()> {
     rustix::process::fchdir(root)?;
     rustix::process::pivot_root(".", ".").context("cannot change the root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).context("cannot let go of the host's root")?;
     rustix::process::chdir("/")?;
     Ok(())
-}
-
-/// Whether a workspace mounted at `workdir` would hide the objects at `path`,
-/// which appear inside at the path that they have outside.
-pub fn hides(workdir: &str, path: &Path) -> bool {
-    path.starts_with(workdir)
 }

@@ -10,7 +10,6 @@ use rustix::mount::{
 };
 
 use super::super::{probe, sys};
-use super::{NOSUID_NODEV, READ_ONLY};
 
 pub(super) fn new_fs(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd> {
     new_fs_with(kind, options, &[], attributes)
@@ -48,7 +47,7 @@ pub(super) fn clone_tree(folder: impl AsFd, path: &str, recursive: bool) -> Resu
 
 pub(super) fn bind(folder: BorrowedFd<'_>, name: &str, read_only: bool) -> Result<OwnedFd> {
     let tree = clone_tree(folder, name, false)?;
-    sys::mount_setattr(&tree, false, if read_only { READ_ONLY } else { NOSUID_NODEV })
+    sys::mount_setattr(&tree, false, if read_only { sys::READ_ONLY } else { sys::NOSUID_NODEV })
         .with_context(|| format!("cannot set the attributes of {name}"))?;
     Ok(tree)
 }

@@ -10,7 +10,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::super::{Network, probe, sys};
 use super::mounts::{bind, clone_tree, new_fs, new_fs_with};
-use super::{READ_ONLY, Root};
+use super::root::Root;
 use crate::error::failure;
 
 /// Files of `/proc` that say or change too much when the developer is root.
@@ -77,7 +77,7 @@ impl Root {
             // A new sysfs would show the devices of another network namespace.
             Network::Host => {
                 let tree = clone_tree(CWD, "/sys", true)?;
-                sys::mount_setattr(&tree, true, READ_ONLY).context("cannot make /sys read-only")?;
+                sys::mount_setattr(&tree, true, sys::READ_ONLY).context("cannot make /sys read-only")?;
                 tree
             }
         };

@@ -8,9 +8,10 @@ use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 use super::super::sys;
-use super::super::trees::{self, Upper};
 use super::mounts::clone_tree;
-use super::{NOSUID_NODEV, READ_ONLY, Root, RootfsSpec};
+use super::root::Root;
+use super::spec::RootfsSpec;
+use super::trees::{self, Upper};
 use crate::disk::known::Known;
 use crate::error::failure;
 
@@ -40,7 +41,7 @@ impl Root {
     pub(super) fn mirror(&self, spec: &RootfsSpec) -> Result<()> {
         let path = spec.mirror_objects.to_str().context("the path of the mirror is not valid UTF-8")?;
         let tree = clone_tree(CWD, path, true)?;
-        sys::mount_setattr(&tree, true, READ_ONLY).context("cannot make the mirror read-only")?;
+        sys::mount_setattr(&tree, true, sys::READ_ONLY).context("cannot make the mirror read-only")?;
         self.attach(tree.as_fd(), self.folder(path)?.as_fd(), "the mirror's objects")
     }
 
@@ -51,7 +52,7 @@ impl Root {
         let tree = match over {
             None => {
                 let tree = clone_tree(&source, "", true)?;
-                sys::mount_setattr(&tree, false, NOSUID_NODEV)?;
+                sys::mount_setattr(&tree, false, sys::NOSUID_NODEV)?;
                 self.attach(tree.as_fd(), self.folder(&spec.workdir)?.as_fd(), &spec.workdir)?;
                 tree
             }
@@ -75,14 +76,14 @@ impl Root {
         let (link, target) = GIT_LINK;
         let place = beneath(git.as_fd(), link, OFlags::NOFOLLOW)?;
         let file = clone_tree(beneath(git.as_fd(), target, OFlags::empty())?, "", false)?;
-        sys::mount_setattr(&file, false, READ_ONLY)?;
+        sys::mount_setattr(&file, false, sys::READ_ONLY)?;
         self.attach(file.as_fd(), place.as_fd(), link)
     }
 
     /// A mount point of its own cannot be renamed, removed or replaced.
     pub(super) fn over_itself(&self, part: BorrowedFd<'_>, read_only: bool, name: &str) -> Result<()> {
         let tree = clone_tree(part, "", true)?;
-        sys::mount_setattr(&tree, true, if read_only { READ_ONLY } else { NOSUID_NODEV })?;
+        sys::mount_setattr(&tree, true, if read_only { sys::READ_ONLY } else { sys::NOSUID_NODEV })?;
         self.attach(tree.as_fd(), part, name)
     }
 }

@@ -11,6 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::Pid;
 
+/// What a mount that an image or a task fills may not do, for [`mount_setattr`].
+pub(super) const NOSUID_NODEV: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+
+/// The same, and nothing can be written through it.
+pub(super) const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | NOSUID_NODEV;
+
 /// Which side of a clone or fork this is.
 pub(super) enum Side<T> {
     Parent(T),

@@ -17,6 +17,7 @@ mod folder;
 mod index;
 mod listing;
 mod live;
+mod names;
 mod own;
 mod pointer;
 mod quarantine;
@@ -34,7 +35,7 @@ use rustix::io::Errno;
 use crate::disk::descent::{self, Descent, Opened};
 use crate::disk::known::{Known, Now};
 use listing::{Listing, is_fan, is_of_objects};
-use quarantine::unguessable;
+use names::unguessable;
 
 pub use live::obeyed;
 pub(super) use live::{hide, look_at, look_at_own, look_at_root, open};

@@ -9,11 +9,8 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::names::{SUFFIX, unguessable};
 use super::{Audit, Planted};
-use crate::digest::hex;
-
-/// What is appended to a name so that git does not read it any more.
-const SUFFIX: &str = ".envctl-quarantine";
 
 impl Audit<'_> {
     /// Renames something that git would know by its name.
@@ -77,15 +74,4 @@ fn describe(folder: BorrowedFd<'_>, name: &CStr, kind: FileType, plain: &CStr) -
     let make = |at: &CStr| rustix::fs::openat(folder, at, flags, Mode::RUSR | Mode::WUSR);
     let file = make(plain).or_else(|_| make(&unguessable(name)))?;
     std::io::Write::write_all(&mut std::fs::File::from(file), &text).map_err(|_| Errno::IO)
-}
-
-pub(super) fn unguessable(name: &CStr) -> CString {
-    let mut bytes = [0u8; 8];
-    // Without random bytes it is a name all the same.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    let name = name.to_bytes();
-    let plain = memchr::memmem::find(name, SUFFIX.as_bytes()).and_then(|at| name.get(..at)).unwrap_or(name);
-    // What was almost too long for a name must not stay because of that.
-    let plain = plain.get(..200).unwrap_or(plain);
-    CString::new([plain, SUFFIX.as_bytes(), b"-", hex(&bytes).as_bytes()].concat()).unwrap_or_default()
 }

@@ -1,0 +1,301 @@
+//! The ledger: one line for each lease that has ended, on this machine.
+//!
+//! Invariants: a line is appended whole, under the file's lock; the file is
+//! moved aside when it is large, and the one that was aside goes, so both
+//! together are bounded. A line that cannot be read costs itself alone. What is
+//! not known is `null`. Nothing is flushed: losing it costs bookkeeping. Lock:
+//! the file itself, under which no other is taken.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::disk::lock;
+use crate::handoff::app::App;
+use crate::handoff::report::Report;
+use crate::identity::Identity;
+use crate::paths::Paths;
+use crate::runtime::{Receipt, Usage};
+
+const SCHEMA: u32 = 1;
+
+/// A file of this size is moved aside, in bytes.
+const FULL: u64 = 4 << 20;
+
+/// Upper bound for a line in bytes: longer ones are no lines of ours.
+const MAX_LINE: u64 = 64 << 10;
+
+/// What made a runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Made {
+    /// `enter`
+    Enter,
+    /// `enter --detach`
+    Detached,
+    /// `run`
+    Run,
+    /// Not known: whoever made it was killed.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A lease that has ended. `None` is unknown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Always 1.
+    pub schema: u32,
+    /// Which lease.
+    pub lease: String,
+    /// What made it.
+    pub made_by: Made,
+    /// The task, or the identity where no task was named.
+    pub task: String,
+    /// The store, as `--store` would name it.
+    pub store: Option<String>,
+    /// Digest of the identity.
+    pub identity: String,
+    /// The branch of the identity.
+    pub branch: Option<String>,
+    /// Who published the identity.
+    pub agent: Option<String>,
+    /// When the runtime was made.
+    pub started_at: Option<Timestamp>,
+    /// When it was found to be gone.
+    pub ended_at: Timestamp,
+    /// As in the receipt.
+    pub reason: String,
+    /// Of the command; of the first that failed where there were several.
+    pub exit_code: Option<u8>,
+    /// What the kernel counted.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// Bytes that were fetched for it.
+    pub pulled_bytes: Option<u64>,
+    /// Bytes in its scratch space at the end.
+    pub scratch_bytes: Option<u64>,
+    /// Layers and workspaces that were there.
+    pub cache_hits: Option<u64>,
+    /// Those that were not.
+    pub cache_misses: Option<u64>,
+}
+
+impl Entry {
+    /// What is left to tell of a runtime whose maker was killed.
+    pub(crate) fn orphaned(app: &App, receipt: &Receipt) -> Self {
+        let digest: Option<Digest> = receipt.identity.parse().ok();
+        let identity = digest.and_then(|digest| app.pins().identity(&digest).ok().flatten());
+        Self::of(receipt, Made::Unknown, identity.as_ref())
+    }
+
+    /// What a receipt tells of a runtime, and its identity.
+    pub(crate) fn of(receipt: &Receipt, made_by: Made, identity: Option<&Identity>) -> Self {
+        Entry {
+            schema: SCHEMA,
+            lease: receipt.lease.clone(),
+            made_by,
+            task: receipt.task.clone(),
+            store: None,
+            identity: receipt.identity.clone(),
+            branch: identity.and_then(|identity| identity.repo.branch.clone()),
+            agent: identity.and_then(|identity| identity.agent_identity.clone()),
+            started_at: receipt.started_at,
+            ended_at: receipt.ended_at,
+            reason: receipt.reason.clone(),
+            exit_code: None,
+            usage: receipt.usage.unwrap_or_default(),
+            pulled_bytes: None,
+            scratch_bytes: receipt.scratch.removed,
+            cache_hits: None,
+            cache_misses: None,
+        }
+    }
+
+    /// With what a command knows of its own runtime.
+    pub(crate) fn with(self, store: &str, exit_code: Option<u8>, report: &Report) -> Self {
+        let fetched = report.steps.iter().filter(|step| step.name.starts_with("fetch."));
+        Entry {
+            store: Some(store.to_owned()),
+            exit_code,
+            pulled_bytes: Some(fetched.map(|step| step.bytes).sum()),
+            cache_hits: Some(report.cache.hits as u64),
+            cache_misses: Some(report.cache.misses as u64),
+            ..self
+        }
+    }
+}
+
+/// Adds a line. A ledger that cannot be written stops nothing.
+pub(crate) fn append(app: &App, entry: &Entry) {
+    if let Err(error) = try_append(&app.paths, entry) {
+        app.ui.detail(&format!("the ledger lacks this run: {error:#}"));
+    }
+}
+
+fn try_append(paths: &Paths, entry: &Entry) -> Result<()> {
+    let path = paths.ledger();
+    let context = || format!("cannot write {}", path.display());
+    let mut file = open(paths)?;
+    let meta = file.metadata()?;
+    let mut line = Vec::new();
+    let mut last = [b'\n'];
+    // A line that was cut short must not take this one along.
+    if meta.len() > 0 && file.read_at(&mut last, meta.len() - 1).is_ok() && last != [b'\n'] {
+        line.push(b'\n');
+    }
+    serde_json::to_writer(&mut line, entry)?;
+    line.push(b'\n');
+    file.write_all(&line).with_context(context)?;
+    if meta.len() + line.len() as u64 > FULL {
+        fs::rename(&path, paths.old_ledger()).with_context(context)?;
+    }
+    Ok(())
+}
+
+/// The file, locked, and still the one that has its name.
+fn open(paths: &Paths) -> Result<File> {
+    let path = paths.ledger();
+    loop {
+        let file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&path);
+        let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+        lock::exclusive(&file)?;
+        if fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|ours| ours.ino() == now.ino())) {
+            return Ok(file);
+        }
+    }
+}
+
+/// What the ledger holds.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// Oldest first.
+    pub(crate) entries: Vec<Entry>,
+    /// Lines that cannot be read.
+    pub(crate) skipped: usize,
+}
+
+/// Reads all lines that are there.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(crate) fn read(paths: &Paths) -> Result<Ledger> {
+    let mut ledger = Ledger::default();
+    for path in [paths.old_ledger(), paths.ledger()] {
+        let context = || format!("cannot read {}", path.display());
+        match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(context),
+            Ok(file) => read_lines(BufReader::new(file), &mut ledger).with_context(context)?,
+        }
+    }
+    Ok(ledger)
+}
+
+fn read_lines(mut lines: impl BufRead, ledger: &mut Ledger) -> std::io::Result<()> {
+    loop {
+        let mut line = Vec::new();
+        if lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        match serde_json::from_slice::<Entry>(&line) {
+            Ok(entry) if entry.schema == SCHEMA => ledger.entries.push(entry),
+            _ => ledger.skipped += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn sample(task: &str, wall_ms: Option<u64>) -> Entry {
+    Entry {
+        schema: SCHEMA,
+        lease: "0123456789ab".into(),
+        made_by: Made::Run,
+        task: task.into(),
+        store: Some("oci:/srv/tasks".into()),
+        identity: Digest::of(task.as_bytes()).to_string(),
+        branch: Some("main".into()),
+        agent: None,
+        started_at: None,
+        ended_at: Timestamp::from_second(1_800_000_000).unwrap_or_default(),
+        reason: "exit".into(),
+        exit_code: Some(0),
+        usage: Usage { wall_ms, ..Usage::default() },
+        pulled_bytes: Some(10),
+        scratch_bytes: None,
+        cache_hits: Some(2),
+        cache_misses: Some(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Env;
+
+    fn paths(dir: &std::path::Path) -> Paths {
+        let paths = Paths::new(&Env { home: Some(dir.to_owned()), ..Env::default() }).unwrap();
+        fs::create_dir_all(paths.state()).unwrap();
+        paths
+    }
+
+    #[test]
+    fn what_is_unknown_is_null() {
+        let value = serde_json::to_value(sample("t", None)).unwrap();
+        for name in ["wall_ms", "cpu_ms", "peak_memory", "scratch_bytes"] {
+            assert_eq!(value.get(name), Some(&serde_json::Value::Null), "{name}");
+        }
+    }
+
+    #[test]
+    fn damaged_lines_cost_themselves_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        try_append(&paths, &sample("one", Some(1))).unwrap();
+        // Cut short by a power loss, and foreign bytes.
+        let mut file = OpenOptions::new().append(true).open(paths.ledger()).unwrap();
+        file.write_all(b"\xff\xfe garbage\n{\"schema\":9}\n{\"schema\":1,\"lea").unwrap();
+        try_append(&paths, &sample("two", Some(2))).unwrap();
+        let ledger = read(&paths).unwrap();
+        let tasks: Vec<_> = ledger.entries.iter().map(|entry| entry.task.as_str()).collect();
+        assert_eq!((tasks, ledger.skipped), (vec!["one", "two"], 3));
+    }
+
+    #[test]
+    fn it_does_not_grow_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        let large = Entry { task: "x".repeat(50_000), ..sample("", Some(1)) };
+        for _ in 0..200 {
+            try_append(&paths, &large).unwrap();
+        }
+        let size = |path| fs::metadata(path).map_or(0, |meta: fs::Metadata| meta.len());
+        assert!(size(paths.ledger()) + size(paths.old_ledger()) < 2 * FULL + MAX_LINE);
+        let ledger = read(&paths).unwrap();
+        assert!(ledger.entries.len() > 80 && ledger.skipped == 0, "{}", ledger.entries.len());
+    }
+
+    #[test]
+    fn many_at_once_lose_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        std::thread::scope(|scope| {
+            for n in 0..8 {
+                let paths = &paths;
+                scope.spawn(move || {
+                    let large = Entry { reason: "x".repeat(20_000), ..sample(&format!("t{n}"), Some(n)) };
+                    (0..20).for_each(|_| try_append(paths, &large).unwrap());
+                });
+            }
+        });
+        let ledger = read(&paths).unwrap();
+        assert_eq!((ledger.entries.len(), ledger.skipped), (160, 0));
+    }
+}

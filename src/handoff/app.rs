@@ -1,0 +1,256 @@
+//! What every command starts from: environment, folders, configuration, flags,
+//! and which store is configured.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rustix::fs::FileType;
+
+use super::report::ReportFile;
+use crate::clock::Clock;
+use crate::config::{PROJECT_FILES, Project, User};
+use crate::disk::{self, beneath::Beneath};
+use crate::env::Env;
+use crate::error::usage;
+use crate::identity::StoreRef;
+use crate::paths::Paths;
+use crate::store::{AuthFiles, Host, Network, Proxies};
+use crate::ui::Ui;
+
+/// Upper bound for configuration files in bytes.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// The global flags that decide more than how output looks.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where a report goes.
+    pub report: Option<ReportFile>,
+    /// `--store`.
+    pub store: Option<StoreRef>,
+    /// `--offline`.
+    pub offline: bool,
+    /// Questions may be asked: a terminal, and no `--no-input`.
+    pub interactive: bool,
+    /// `--yes`: questions are answered with yes.
+    pub yes: bool,
+    /// `--net-timeout`: how long a registry may be silent.
+    pub net_timeout: Duration,
+}
+
+/// One invocation.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// The process environment.
+    pub env: Env,
+    /// Where things are.
+    pub paths: Paths,
+    /// What time it is.
+    pub clock: Clock,
+    /// How to talk.
+    pub ui: Ui,
+    /// The flags.
+    pub options: Options,
+    /// The working directory.
+    pub cwd: PathBuf,
+    /// The user's configuration.
+    pub user: User,
+    /// What is settled about stores.
+    pub(crate) contacts: Arc<Contacts>,
+}
+
+/// What this invocation has settled about stores.
+#[derive(Debug, Default)]
+pub(crate) struct Contacts {
+    /// Stores that the command line names, besides `--store`.
+    pub(crate) named: Mutex<BTreeSet<String>>,
+    /// Stores to which the developer agreed with all that a project asks for.
+    pub(crate) agreed: Mutex<BTreeSet<String>>,
+    /// Folders of stores of which it was said who may write to them.
+    pub(crate) told: Mutex<BTreeSet<PathBuf>>,
+}
+
+fn note(set: &Mutex<BTreeSet<String>>, store: &str) {
+    if let Ok(mut set) = set.lock() {
+        set.insert(store.to_owned());
+    }
+}
+
+impl App {
+    /// Reads the user's configuration.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, or envctl's folders cannot be used.
+    pub fn new(env: Env, ui: Ui, options: Options) -> Result<Self> {
+        let paths = Paths::new(&env)?;
+        let cwd = std::env::current_dir().context("the working directory is gone")?;
+        // Before anything is read there: a configuration names commands.
+        disk::require_own(paths.config())?;
+        [paths.data(), paths.cache(), paths.state()].into_iter().try_for_each(disk::require_private)?;
+        let file = paths.user_config();
+        let user = match disk::read_file(&file, MAX_CONFIG)? {
+            Some(bytes) => User::parse(&String::from_utf8_lossy(&bytes), &file.display().to_string())?,
+            None => User::default(),
+        };
+        let clock = env.clock();
+        Ok(App { env, paths, clock, ui, options, cwd, user, contacts: Arc::default() })
+    }
+
+    /// Notes a store that the developer named with this command.
+    pub(crate) fn note_named(&self, store: &StoreRef) {
+        note(&self.contacts.named, &store.to_string());
+    }
+
+    /// Notes a store that is part of what the developer agreed to.
+    pub(crate) fn note_agreed(&self, store: &str) {
+        note(&self.contacts.agreed, store);
+    }
+
+    /// Asks whether to go on; `None` when there is nobody to ask.
+    ///
+    /// # Errors
+    /// When the answer cannot be read.
+    pub fn confirm(&self, question: &str) -> Result<Option<bool>> {
+        match (self.options.yes, self.options.interactive) {
+            (true, _) => Ok(Some(true)),
+            (false, true) => self.ui.confirm(question).map(Some),
+            (false, false) => Ok(None),
+        }
+    }
+
+    /// The roots, checked and created.
+    pub(crate) fn open_roots(&self) -> Result<()> {
+        [self.paths.data(), self.paths.cache(), self.paths.state()].into_iter().try_for_each(disk::open_root)
+    }
+
+    /// Where a log of its own may lie.
+    pub(crate) fn log_file(&self, name: &str) -> PathBuf {
+        let stamp = self.clock.now().strftime("%Y%m%dT%H%M%SZ");
+        self.paths.log(&format!("{name}-{stamp}-{}", rustix::process::getpid().as_raw_nonzero()))
+    }
+
+    /// The project file of a checkout.
+    ///
+    /// # Errors
+    /// When it is wrong.
+    pub(crate) fn project(&self, root: &Path) -> Result<Project> {
+        if !root.exists() {
+            return Ok(Project::default());
+        }
+        // Code that ran in a workspace may have laid it.
+        let folder = Beneath::open(root)?;
+        for name in PROJECT_FILES {
+            // A folder that is a link for reasons of its own holds none.
+            let above = Path::new(name).parent().and_then(|above| folder.stat(above));
+            if above.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink) {
+                continue;
+            }
+            if let Some(bytes) = folder.read(Path::new(name), MAX_CONFIG)? {
+                let shown = root.join(name).display().to_string();
+                return Ok(Project::parse(&String::from_utf8_lossy(&bytes), &shown)?);
+            }
+        }
+        Ok(Project::default())
+    }
+
+    /// The root of the checkout that holds the working directory.
+    pub(crate) fn checkout(&self) -> Option<PathBuf> {
+        self.cwd.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_owned)
+    }
+
+    /// A folder that the developer named, by one name for all spellings; it need
+    /// not exist.
+    pub(crate) fn named(&self, folder: &Path) -> PathBuf {
+        let folder = self.cwd.join(folder);
+        match (folder.parent().map(fs::canonicalize), folder.file_name()) {
+            (Some(Ok(parent)), Some(name)) => parent.join(name),
+            _ => folder,
+        }
+    }
+
+    /// The store that is configured: flag, environment, user, project. A
+    /// registry that the project alone names is opened with the developer's
+    /// word only: see [`App::open`].
+    ///
+    /// # Errors
+    /// When what is configured is no store.
+    pub(crate) fn configured_store(&self) -> Result<Option<StoreRef>> {
+        if let Some(store) = &self.options.store {
+            return Ok(Some(store.clone().absolute(&self.cwd)));
+        }
+        if let Some(store) = &self.env.store {
+            let store: StoreRef = store.parse().context("ENVCTL_STORE")?;
+            return Ok(Some(store.absolute(&self.cwd)));
+        }
+        if let Some(store) = &self.user.store {
+            let home = self.env.home.as_deref().unwrap_or(Path::new("/"));
+            return Ok(Some(store.parse::<StoreRef>()?.absolute(home)));
+        }
+        match self.checkout() {
+            Some(root) => {
+                let store = self.project(&root)?.store;
+                Ok(store.map(|store| store.parse::<StoreRef>()).transpose()?.map(|store| store.absolute(&root)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The configured store, which must be there.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] when there is none.
+    pub(crate) fn store(&self) -> Result<StoreRef> {
+        self.configured_store()?.ok_or_else(|| {
+            usage("no store is configured")
+                .hint("name it with --store oci:PATH, ENVCTL_STORE, or store = \"...\" in envctl.toml or config.toml")
+                .into()
+        })
+    }
+
+    /// How registries are reached.
+    pub(crate) fn network(&self) -> Network {
+        let host = |(name, settings): (&String, &crate::config::Registry)| {
+            let settings = settings.clone();
+            let host = Host {
+                plain_http: settings.plain_http,
+                ca: settings.ca.map(|ca| self.paths.user_config().with_file_name(ca)),
+                mirror: settings.mirror,
+                realm: settings.realm,
+            };
+            (name.clone(), host)
+        };
+        let env = &self.env;
+        let home = |folder: &str| env.home.as_ref().map(|home| home.join(folder));
+        // The order of podman and skopeo; the last is docker's own.
+        let files = match &env.registry_auth_file {
+            Some(file) => vec![self.cwd.join(file)],
+            None => [
+                env.xdg_runtime_dir.as_ref().map(|folder| folder.join("containers/auth.json")),
+                env.xdg_config_home
+                    .clone()
+                    .or_else(|| home(".config"))
+                    .map(|folder| folder.join("containers/auth.json")),
+                env.docker_config.clone().or_else(|| home(".docker")).map(|folder| folder.join("config.json")),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+        };
+        let ui = self.ui;
+        Network {
+            hosts: self.user.registries.iter().map(host).collect(),
+            proxies: Proxies {
+                https: env.https_proxy.clone(),
+                http: env.http_proxy.clone(),
+                none: env.no_proxy.clone(),
+            },
+            timeout: self.options.net_timeout,
+            auth: AuthFiles { files, path: env.path.clone() },
+            offline: self.options.offline,
+            notice: Arc::new(move |text| ui.status("Waiting", text)),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Caches on the way into a runtime: which entries a workspace needs
+//! ([`mod@wanted`]), which are here, in the store ([`travel`]), or have to be made
+//! ([`seal`]), and where they appear ([`place`]).
+//!
+//! Lock order: the shared lock that keeps entries from being removed, then that
+//! of one entry, or that of the places in a workspace.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::state::{Arrived, Caches, scopes, trees, waiting};
+use super::wanted::{Basis, Wanted, wanted};
+use super::{place, seal, travel, wanted};
+use crate::cache::{Record, Trees};
+use crate::config::Project;
+use crate::disk::canonical;
+use crate::disk::lock::FileLock;
+use crate::handoff::app::App;
+use crate::handoff::fetch::Part;
+use crate::handoff::report::{CacheState, Found, Report};
+use crate::handoff::task::{Resolved, Source};
+use crate::handoff::{fetch, runtimes, task};
+use crate::image::{Image, Pulled};
+use crate::runtime::TreeMount;
+
+/// What a runtime is given.
+pub(crate) struct Hydrated {
+    pub(crate) mounts: Vec<TreeMount>,
+    /// Folders of the workspace that are to be made, outermost first.
+    pub(crate) made: Vec<PathBuf>,
+    pub(crate) records: Vec<Record>,
+    /// Keeps those folders where they are until the lease is written.
+    pub(crate) places: Option<FileLock>,
+}
+
+impl<'a> Caches<'a> {
+    /// The caches that a workspace's project declares.
+    ///
+    /// # Errors
+    /// When the boot is not known.
+    pub(crate) fn new(
+        app: &'a App,
+        resolved: &'a Resolved,
+        pulled: &'a Pulled,
+        workspace: &'a Path,
+        project: &'a Project,
+    ) -> Result<Self> {
+        let basis = Basis::of(&resolved.identity);
+        let wanted = wanted(app, project, &basis, workspace);
+        Self::with(app, resolved, pulled, (workspace, project), wanted)
+    }
+
+    fn with(
+        app: &'a App,
+        resolved: &'a Resolved,
+        pulled: &'a Pulled,
+        (workspace, project): (&'a Path, &'a Project),
+        wanted: Vec<Wanted>,
+    ) -> Result<Self> {
+        let found = wanted.iter().map(|_| None).collect();
+        let holder = runtimes::holder(app, &pulled.user);
+        let trees = trees(app, &holder)?;
+        Ok(Caches { app, resolved, project, pulled, workspace, trees, holder, wanted, found, early: Vec::new() })
+    }
+
+    /// The caches that an identity names, where there is no workspace.
+    ///
+    /// # Errors
+    /// When the boot is not known.
+    pub(crate) fn of_identity(
+        app: &'a App,
+        resolved: &'a Resolved,
+        pulled: &'a Pulled,
+        project: &'a Project,
+    ) -> Result<Self> {
+        Self::with(app, resolved, pulled, (&app.cwd, project), wanted::of_identity(&resolved.identity))
+    }
+
+    /// What has come with the image already.
+    pub(crate) fn have_come(&mut self, early: Vec<Arrived>) {
+        self.early = early;
+    }
+
+    /// What is here after a fetch, and the names of what is not.
+    pub(crate) fn brought(&self) -> (Vec<Record>, Vec<String>) {
+        let here = self.found.iter().flatten().map(|(record, _)| record.clone()).collect();
+        let missing = self.wanted.iter().zip(&self.found).filter(|(_, found)| found.is_none());
+        (here, missing.map(|(wanted, _)| wanted.name.clone()).collect())
+    }
+
+    fn ground(&self) -> place::Ground<'a> {
+        place::Ground {
+            workspace: self.workspace,
+            workdir: self.resolved.identity.workdir.as_str(),
+            mirror: task::mirror(self.app, self.resolved).objects(),
+            paths: &self.app.paths,
+        }
+    }
+
+    /// Whether an entry would have no place: then nobody need have it.
+    fn is_obstructed(&self, index: usize) -> Result<bool> {
+        let (spots, ground) = (&self.wanted[index].spots, self.ground());
+        for (spot, _) in spots {
+            if place::obstacle(&ground, spot)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(!spots.is_empty())
+    }
+
+    /// Looks once more, unless everything was here from the start: making the
+    /// rest may have taken long.
+    fn look_again(&mut self) {
+        if self.found.iter().any(|found| !matches!(found, Some((_, Found::Hit)))) {
+            self.look();
+        }
+    }
+
+    /// Looks at what is here.
+    fn look(&mut self) {
+        let scopes = self.scopes();
+        for (wanted, found) in self.wanted.iter().zip(&mut self.found) {
+            let here = scopes.iter().find_map(|scope| self.trees.get(&wanted.key, scope));
+            *found = here.map(|record| (record, found.take().map_or(Found::Hit, |(_, how)| how)));
+        }
+    }
+
+    /// Fetches what is missing here and is in the task's store.
+    ///
+    /// # Errors
+    /// When a disk is full, or another part has failed. What the store does not
+    /// have, or has damaged, is made instead.
+    pub(crate) fn fetch(&mut self, source: &Source<'_>, report: &mut Report) -> Result<()> {
+        if self.wanted.is_empty() {
+            return Ok(());
+        }
+        self.look();
+        for index in 0..self.wanted.len() {
+            let wanted = &self.wanted[index];
+            if self.found[index].is_some()
+                || self.is_obstructed(index)?
+                || (self.app.options.offline && wanted.fixture.is_none())
+            {
+                continue;
+            }
+            let start = std::time::Instant::now();
+            let _lock = self.trees.lock(&wanted.key, || waiting(self.app, &wanted.name))?;
+            // Another process may have been first.
+            if self.scopes().iter().any(|scope| self.trees.get(&wanted.key, scope).is_some()) {
+                continue;
+            }
+            if let Some((record, bytes)) = travel::fetch(self, source, index)? {
+                report.note("fetch.cache", start.elapsed(), bytes);
+                self.found[index] = Some((record, Found::Fetched));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what is in no store. No thread may work any more. What cannot be
+    /// made is told, and left out.
+    ///
+    /// # Errors
+    /// When the person interrupts it.
+    pub(crate) fn seal(&mut self, image: &Image, report: &mut Report) -> Result<()> {
+        if self.wanted.is_empty() {
+            return Ok(());
+        }
+        self.look_again();
+        for index in 0..self.wanted.len() {
+            if self.found[index].is_some() || self.wanted[index].fixture.is_some() || self.is_obstructed(index)? {
+                continue;
+            }
+            let sealed = report.step("seal", || Ok((seal::seal(self, index, image)?, 0)))?;
+            self.found[index] = sealed.map(|record| (record, Found::Sealed));
+        }
+        Ok(())
+    }
+
+    /// Where everything appears inside.
+    ///
+    /// # Errors
+    /// When the workspace cannot be changed.
+    pub(crate) fn hydrate(mut self, materialize: bool, report: &mut Report) -> Result<Hydrated> {
+        let mut hydrated = Hydrated { mounts: Vec::new(), made: Vec::new(), records: Vec::new(), places: None };
+        if self.wanted.is_empty() {
+            return Ok(hydrated);
+        }
+        let start = std::time::Instant::now();
+        self.look_again();
+        let ground = self.ground();
+        let workspace = canonical(self.workspace);
+        let lock = self.app.paths.places_lock(&workspace);
+        let told = || self.app.ui.status("Waiting", "another envctl is starting a runtime in this workspace");
+        hydrated.places = Some(FileLock::acquire(&lock, told)?);
+        let neighbours = place::Neighbours::of(self.app, &workspace)?;
+        for (wanted, found) in self.wanted.iter().zip(&self.found) {
+            report.caches.push(CacheState {
+                name: wanted.name.clone(),
+                key: wanted.key,
+                found: found.as_ref().map_or(Found::Missing, |(_, how)| *how),
+                scope: found.as_ref().map(|(record, _)| record.scope.kind()),
+                digest: found.as_ref().map(|(record, _)| record.tree.digest),
+            });
+            let Some((record, how)) = found else {
+                report.cache.misses += 1;
+                for (spot, _) in &wanted.spots {
+                    place::tell_obstacle(self.app, &ground, wanted, spot)?;
+                }
+                if wanted.fixture.is_some() {
+                    return Err(crate::error::not_found(format!("the fixture {} is in no store", wanted.name))
+                        .hint("envctl needs it once from there; then it is kept here")
+                        .into());
+                }
+                continue;
+            };
+            match how {
+                Found::Hit => report.cache.hits += 1,
+                _ => report.cache.misses += 1,
+            }
+            self.app.ui.detail(&format!("cache {}: {how:?} ({} scope)", wanted.name, record.scope.kind()));
+            self.trees.note_use(record);
+            let tree = self.trees.tree(record);
+            if (wanted.materialize || materialize) && place::is_in_workspace(&wanted.spots) {
+                place::materialize(self.app, &ground, wanted, record, &tree, &self.holder, &neighbours)?;
+            }
+            for (spot, access) in &wanted.spots {
+                if let Some(made) = place::missing(self.app, &ground, wanted, spot)? {
+                    hydrated.made.extend(made);
+                    let place = place::inside(spot);
+                    let name = wanted.name.clone();
+                    hydrated.mounts.push(TreeMount { name, tree: tree.clone(), place, access: *access });
+                }
+            }
+            hydrated.records.push(record.clone());
+        }
+        // Whoever is the last to leave takes them away.
+        hydrated.made.extend(neighbours.made);
+        report.note("hydrate.cache", start.elapsed(), 0);
+        Ok(hydrated)
+    }
+}
+
+/// What is to be known of a task's caches before anything is fetched: from its
+/// workspace where that is there, from its identity otherwise.
+///
+/// # Errors
+/// When the store does not answer.
+pub(crate) fn parts(
+    app: &App,
+    resolved: &Resolved,
+    workspace: Option<&Path>,
+    source: Option<&Source<'_>>,
+) -> Result<Vec<Part>> {
+    let wanted = match workspace {
+        Some(workspace) => wanted(app, &app.project(workspace)?, &Basis::of(&resolved.identity), workspace),
+        None => wanted::of_identity(&resolved.identity),
+    };
+    let user = fetch::local_user(app, &resolved.identity.toolchain.image.digest)?;
+    let trees = user.map(|user| trees(app, &runtimes::holder(app, &user))).transpose()?;
+    let mut parts = Vec::new();
+    for wanted in wanted {
+        let scopes = scopes(resolved);
+        let find = |trees: &Trees| scopes.iter().any(|scope| trees.get(&wanted.key, scope).is_some());
+        let hit = trees.as_ref().is_some_and(find);
+        let bytes = match source {
+            _ if hit => Some(0),
+            Some(source) if !app.options.offline => travel::size(source.store()?, &wanted, &scopes)?,
+            _ => None,
+        };
+        parts.push(Part { kind: "cache", name: format!("{} {}", wanted.name, wanted.key.short()), hit, bytes });
+    }
+    Ok(parts)
+}

@@ -1,0 +1,71 @@
+//! Leaving a shell: what becomes of the changes that were made in it. Whoever
+//! does not answer keeps them, and whatever fails changes nothing.
+
+use anyhow::Result;
+
+use crate::error::kind_of;
+use crate::handoff::app::App;
+use crate::handoff::publish::{PublishOptions, publish};
+use crate::handoff::task::{Resolved, Source};
+use crate::handoff::upkeep::renew_workspace;
+use crate::handoff::workspaces::{Place, unsaved};
+use crate::identity::{Handoff, Status, Target};
+
+/// Asks what is to become of changes, where there are some and somebody can be
+/// asked.
+pub(crate) fn offer(app: &App, resolved: &Resolved, place: &Place) {
+    if !app.options.interactive || app.options.yes || app.ui.is_json() {
+        return;
+    }
+    if let Err(error) = ask(app, resolved, place) {
+        app.ui.error(&error, kind_of(&error).exit_code());
+        app.ui.status("Kept", &format!("the workspace as it is: {}", place.path.display()));
+    }
+}
+
+fn ask(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
+    let pin = app.pins().read(&resolved.task, place.into())?;
+    let changes = unsaved(app, pin.as_ref(), &place.path);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let task = resolved.task.reference();
+    app.ui.status("Changed", &format!("the workspace holds {}", changes.join(", ")));
+    let answers = [
+        "keep: the workspace stays as it is",
+        "hand back: publish it as what the task is now",
+        "discard: back to the snapshot; what is here is salvaged",
+    ];
+    match app.ui.choose("What becomes of it?", &answers)? {
+        Some(1) => hand_back(app, resolved, place),
+        Some(2) => {
+            // It says where the old one is.
+            renew_workspace(Source::new(app, resolved.task.clone()), resolved, place).map(drop)
+        }
+        _ => {
+            app.ui.status("Kept", &format!("enter it again: envctl enter {task}"));
+            Ok(())
+        }
+    }
+}
+
+fn hand_back(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
+    let message = app.ui.line("A word for whoever goes on (may be empty)")?;
+    let message = Some(message.trim().to_owned()).filter(|message| !message.is_empty());
+    let options = PublishOptions {
+        task: match &resolved.task.target {
+            Target::Task(task) => Some(task.clone()),
+            Target::Identity(_) => None,
+        },
+        image: None,
+        workdir: None,
+        agent: None,
+        handoff: Handoff { status: Status::HandedBack, message, ..Handoff::default() },
+        redact: false,
+        fork: None,
+        checkout: Some(place.path.clone()),
+    };
+    let published = publish(app, &options)?;
+    app.ui.status("Handed back", &format!("{} as {}", published.task, published.identity));
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! `enter`: resolve, fetch, hydrate, start, run, reset.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::{greet, leave};
+use crate::cache::Trees;
+use crate::error::usage;
+use crate::handoff::accounting::{Entry, Made};
+use crate::handoff::app::App;
+use crate::handoff::caches::Caches;
+use crate::handoff::prepare::{Plan, Renew, afterwards, gather, is_first, make_workspace, unless_renewed};
+use crate::handoff::report::Report;
+use crate::handoff::runtimes::RuntimeOptions;
+use crate::handoff::task::{Resolved, Source, resolve};
+use crate::handoff::workspaces::Place;
+use crate::handoff::{accounting, caches, prepare, runtimes, task, upkeep};
+use crate::identity::{Lifetime, TaskRef};
+use crate::runtime::{self, Lease, Outcome, Receipt, Sandbox, Session};
+
+/// What `enter` was asked to do.
+#[derive(Clone, Debug)]
+pub struct EnterOptions {
+    /// The task.
+    pub task: TaskRef,
+    /// Program and arguments; empty for a shell.
+    pub command: Vec<String>,
+    /// Stop after the workspace.
+    pub no_runtime: bool,
+    /// A folder for the workspace, named by the developer.
+    pub into: Option<PathBuf>,
+    /// What the workspace is to belong to, by the developer's own word.
+    pub lifetime: Option<Lifetime>,
+    /// What the developer wants of the runtime.
+    pub runtime: RuntimeOptions,
+    /// Under a supervisor of its own; do not wait for it.
+    pub detach: bool,
+    /// Another runtime although one is running.
+    pub fresh: bool,
+    /// Resolve again although the task is pinned.
+    pub refresh: bool,
+    /// Copy cached trees into the workspace, for programs of the host.
+    pub materialize: bool,
+    /// Show what would be done.
+    pub dry_run: bool,
+}
+
+impl EnterOptions {
+    /// A shell in a runtime of its own.
+    pub fn fresh(task: TaskRef) -> Self {
+        EnterOptions {
+            task,
+            command: Vec::new(),
+            no_runtime: false,
+            into: None,
+            lifetime: None,
+            runtime: RuntimeOptions::default(),
+            detach: false,
+            fresh: true,
+            refresh: false,
+            materialize: false,
+            dry_run: false,
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Entered {
+    /// Nothing was done.
+    Planned(Plan),
+    /// The workspace is ready; its path.
+    Workspace(PathBuf),
+    /// The runtime has come and gone: the command's exit code.
+    Left(u8),
+    /// The runtime goes on without this process.
+    Detached(Box<Lease>),
+}
+
+/// Enters a task. The report is filled as far as things went.
+///
+/// # Errors
+/// With what failed; nothing half-made stays, and nothing that exists nowhere
+/// else is gone.
+pub fn enter(app: &App, options: &EnterOptions, report: &mut Report) -> Result<Entered> {
+    let begun = report.clone();
+    unless_renewed(app, || {
+        report.clone_from(&begun);
+        enter_once(app, options, report)
+    })
+}
+
+fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<Entered> {
+    let into = options.into.as_ref().map(|into| app.named(into));
+    let into = into.as_deref();
+    report.schema = 1;
+    let task = app.locate(&options.task)?;
+    report.task = task.reference();
+    let source = Source::new(app, task);
+    let resolved = report.step("resolve", || Ok((resolve(&source, into, options.refresh)?, 0)))?;
+    report.identity = resolved.digest.to_string();
+    let place = Place::of(app, &resolved, into, options.lifetime)?;
+    report.workspace = place.path.display().to_string();
+    if options.dry_run {
+        let plan = report.step("plan", || {
+            Ok((prepare::plan(app, &resolved, &place.path, !options.no_runtime, Some(&source))?, 0))
+        })?;
+        return Ok(Entered::Planned(plan));
+    }
+    app.open_roots()?;
+    report.redacted.clone_from(&resolved.identity.redacted);
+    prepare::tell_redacted(app, &report.redacted);
+    if is_first(&resolved) {
+        task::tell_claims(&source, &resolved);
+    }
+    if options.no_runtime {
+        let made = make_workspace(&source, &resolved, &place, renew(options), report)?;
+        if made.unflushed || is_first(&resolved) {
+            drop(source);
+            runtime::in_background(|| afterwards(app, &resolved, &place, None));
+        }
+        return Ok(Entered::Workspace(place.path));
+    }
+    if !options.fresh
+        && !options.refresh
+        && let Some(lease) = runtimes::running(app, &resolved, &place.path)?
+    {
+        if let Some(entered) = attach(app, options, lease, report)? {
+            return Ok(entered);
+        }
+        app.ui.status("Ended", "it was just leaving; this makes another");
+    }
+    run(source, &resolved, options, &place, report)
+}
+
+/// Joins a runtime that is there already; leaving does not end it. `None` when
+/// it has just ended, and nothing was run in it.
+fn attach(app: &App, options: &EnterOptions, lease: Lease, report: &mut Report) -> Result<Option<Entered>> {
+    options.runtime.must_fit(&lease)?;
+    if options.detach && !options.command.is_empty() {
+        return Err(usage(format!("{} is running already, and --detach starts no second command in it", lease.task))
+            .hint(format!("envctl exec {} -- CMD, or make another runtime with --fresh", lease.task))
+            .into());
+    }
+    if options.detach && !lease.detached {
+        return Err(usage(format!("{} is running already, and ends with the command that made it", lease.task))
+            .hint("--fresh makes another runtime, which is detached")
+            .into());
+    }
+    app.ui.status("Joining", &format!("the running runtime of {}; --fresh makes another", lease.task));
+    runtimes::tell_ports(app, &lease);
+    if options.detach {
+        return Ok(Some(Entered::Detached(Box::new(lease))));
+    }
+    Ok(runtimes::join(app, &lease, &options.command, report)?.map(Entered::Left))
+}
+
+fn renew(options: &EnterOptions) -> Renew {
+    if options.refresh { Renew::Outdated } else { Renew::Never }
+}
+
+fn run(
+    source: Source<'_>,
+    resolved: &Resolved,
+    options: &EnterOptions,
+    place: &Place,
+    report: &mut Report,
+) -> Result<Entered> {
+    let app = source.app;
+    if is_first(resolved) {
+        caches::make_room(app);
+    }
+    // Until the lease is written nothing of the caches is removed.
+    let kept = caches::keep(app)?;
+    let (image, pulled, mut made, early) = gather(&source, resolved, place, renew(options), report)?;
+    let project = app.project(&place.path)?;
+    runtimes::approve(app, resolved, &project, &options.runtime)?;
+    let mut wanted = Caches::new(app, resolved, &pulled, &place.path, &project)?;
+    wanted.have_come(early);
+    wanted.fetch(&source, report)?;
+    // The threads of a registry's connections must have ended by now.
+    drop(source);
+    report.cache.misses += pulled.fetched;
+    report.cache.hits += pulled.records.len() - pulled.fetched;
+    wanted.seal(&image, report)?;
+    let mut hydrated = wanted.hydrate(options.materialize, report)?;
+    let places = hydrated.places.take();
+    let mut spec = runtimes::spec(app, resolved, &image, &pulled, &place.path, &project, &options.runtime)?;
+    (spec.rootfs.trees, spec.made) = (hydrated.mounts, hydrated.made);
+    spec.rootfs.artifacts.clone_from(&report.artifacts);
+    spec.detached = options.detach;
+    if options.detach {
+        spec.log = (!options.command.is_empty()).then(|| app.log_file(&resolved.task.slug()));
+        spec.deadline = Some(runtimes::deadline_of_its_own(app, &place.path, &options.runtime)?);
+    }
+    greet::greet(app, resolved, spec.network, options.command.is_empty());
+    // The command need not wait for it, and neither does the caller.
+    let afterwards = |done: &Report| {
+        let given = caches::given(resolved, &hydrated.records);
+        if made.unflushed
+            || pulled.layers.unflushed(&pulled.records)
+            || is_first(resolved)
+            || Trees::unflushed(&hydrated.records)
+            || given.is_some()
+            || prepare::is_news(done)
+        {
+            runtime::in_background(|| {
+                prepare::learn(app, done);
+                caches::note_given(app, resolved, place, given);
+                afterwards(app, resolved, place, Some(&pulled));
+                caches::flush(app, &pulled, &hydrated.records);
+            });
+        }
+    };
+    let session = Session { last: true, ..runtimes::session(app, &options.command) };
+    if options.detach {
+        let session = (!options.command.is_empty()).then_some(&session);
+        let runtimes = app.runtimes();
+        let so_far = report.clone();
+        let after = |receipt: &Receipt, outcome: Option<&Outcome>| {
+            runtimes::tell_end(app, receipt, outcome);
+            let entry = Entry::of(receipt, Made::Detached, Some(&resolved.identity));
+            let code = outcome.map(Outcome::exit_code);
+            accounting::append(app, &entry.with(&resolved.task.store.to_string(), code, &so_far));
+        };
+        let started = || Ok((runtime::detach(&runtimes, app.clock, &spec, session, &after)?, 0));
+        let lease = report.step("start", started)?;
+        drop((kept, places));
+        afterwards(report);
+        runtimes::tell_ports(app, &lease);
+        runtimes::tell_limits(app, &lease);
+        let ends = runtimes::deadline(&lease).unwrap_or_default();
+        let first = if options.command.is_empty() { "" } else { "with its command, " };
+        app.ui.status(
+            "Detached",
+            &format!("{} runs on; it ends {first}{ends}, or with: envctl reset {}", lease.task, lease.task),
+        );
+        if let Some(log) = &lease.log {
+            app.ui.status("Log", &log.display().to_string());
+        }
+        return Ok(Entered::Detached(Box::new(lease)));
+    }
+    let mut sandbox = report.step("start", || Ok((Sandbox::start(&app.runtimes(), app.clock, &spec)?, 0)))?;
+    drop((kept, places));
+    // The lease keeps the workspace in its place from here on.
+    drop(made.in_use.take());
+    afterwards(report);
+    upkeep::daily(app);
+    runtimes::tell_ports(app, sandbox.lease());
+    runtimes::tell_limits(app, sandbox.lease());
+    report.limits = sandbox.lease().enforced;
+    // Threads may start from here on: pid 1 was copied from this one.
+    let outcome = report.step("run", || Ok((sandbox.run(&session)?, 0)))?;
+    let receipt = report.step("reset", || Ok((sandbox.reset(app.clock, outcome.reason())?, 0)))?;
+    report.receipt = Some(receipt.clone());
+    let code = outcome.exit_code();
+    report.exit_code = Some(code);
+    let entry = Entry::of(&receipt, Made::Enter, Some(&resolved.identity));
+    accounting::append(app, &entry.with(&resolved.task.store.to_string(), Some(code), report));
+    runtimes::tell(app, &resolved.task.target.to_string(), &outcome);
+    runtimes::check_baseline(&receipt)?;
+    runtimes::tell_reset(app, &receipt);
+    if options.command.is_empty() && outcome != Outcome::Lost {
+        leave::offer(app, resolved, place);
+    }
+    Ok(Entered::Left(code))
+}

@@ -1,0 +1,23 @@
+//! Artifacts: files that prove what happened.
+//!
+//! [`mod@collect`] finds those that a project names, [`artifacts`] attaches them to an
+//! identity, lists and verifies them, [`download`] brings those of a task here, where
+//! [`copies`] keeps them for a while, and [`export`] puts them into a folder of the
+//! developer's, under names that are safe there.
+
+mod artifacts;
+mod collect;
+mod copies;
+mod download;
+mod export;
+
+pub use artifacts::{
+    AddOptions, ArtifactRow, Artifacts, Checked, add_artifacts, list_artifacts, verdict, verify_artifacts,
+};
+pub(crate) use artifacts::{Attachable, Evidence, MOST, Place as EvidencePlace, Subject, attach, find, looked_at};
+pub(crate) use collect::{collect, copy};
+pub use copies::{Expired, expire_artifacts};
+pub(crate) use copies::{flush, kept};
+pub use download::{Gotten, get_artifacts};
+pub(crate) use download::{artifacts_of, key_artifacts};
+pub(crate) use export::must_be_empty;

@@ -1,0 +1,228 @@
+//! Pulling what is missing: the image's layers and the snapshot.
+
+use anyhow::{Context as _, Result};
+
+use crate::digest::Digest;
+use crate::disk::{self, Durability};
+use crate::error::{failure, integrity};
+use crate::handoff::app::App;
+use crate::handoff::runtimes::holder;
+use crate::handoff::task::{Resolved, Source};
+use crate::identity::{ImageRef, StoreRef};
+use crate::image::{self, Cache, Image, Metadata, Moved, Owners, Ownership, Pulled, User, Watch};
+use crate::oci::{Blobs, Descriptor};
+use crate::store::Store;
+use crate::ui::counted;
+
+/// Files of the image belong to whom the runtime's mapping says.
+struct Sandboxed<'a>(&'a App);
+
+impl Owners for Sandboxed<'_> {
+    fn of(&self, user: &User) -> Box<dyn Ownership> {
+        Box::new(holder(self.0, user))
+    }
+}
+
+/// Who the user of an image is, where it has been unpacked here.
+pub(crate) fn local_user(app: &App, image: &Digest) -> Result<Option<User>> {
+    disk::read_json(&app.paths.image_user(image))
+}
+
+/// The image as far as it is here already.
+pub(crate) fn local_image(app: &App, resolved: &Resolved) -> Result<Option<(Image, Option<Pulled>)>> {
+    let metadata = Metadata { paths: &app.paths };
+    let Some(image) = metadata.local(&resolved.identity.toolchain.image.digest)? else { return Ok(None) };
+    let pulled = Cache::new(&app.paths, disk::boot_id()?).local(&image, &Sandboxed(app));
+    Ok(Some((image, pulled)))
+}
+
+/// Which layers of an image are here.
+pub(crate) fn layers_here(app: &App, image: &Image) -> Result<Vec<bool>> {
+    Ok(Cache::new(&app.paths, disk::boot_id()?).have(image, &Sandboxed(app)))
+}
+
+/// The image's documents alone, fetched where they are missing.
+pub(crate) fn image_documents(source: &Source<'_>, resolved: &Resolved) -> Result<Image> {
+    let reference = &resolved.identity.toolchain.image;
+    source.app.open_roots()?;
+    with_image_store(source, resolved, |store| documents(source.app, store, &reference.digest))
+}
+
+fn documents(app: &App, store: &dyn Store, digest: &Digest) -> Result<Image> {
+    let descriptor = store.find(digest)?;
+    Metadata { paths: &app.paths }.fetch(store, &descriptor).context("cannot read the image")
+}
+
+/// The store that holds a task's image: its own, or the one that the identity
+/// names.
+fn with_image_store<T>(
+    source: &Source<'_>,
+    resolved: &Resolved,
+    work: impl FnOnce(&dyn Store) -> Result<T>,
+) -> Result<T> {
+    match &resolved.identity.toolchain.image.repository {
+        None => work(source.store().context("the image is not on this machine")?),
+        Some(repository) => {
+            let name = StoreRef::Registry(repository.clone());
+            let opened = source.app.open_led(&name, Some(beside(resolved, &name)), IMAGE);
+            work(&*opened.context("cannot open the image")?)
+        }
+    }
+}
+
+const IMAGE: &str = "the image of the task";
+
+/// That of a checkout was settled when it was pinned.
+fn beside<'a>(resolved: &'a Resolved, image: &'a StoreRef) -> &'a StoreRef {
+    if resolved.local.is_some() { image } else { &resolved.task.store }
+}
+
+/// Makes sure that the registry of the image may be asked; asks it nothing.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`] when the developer did not agree to it.
+pub(crate) fn settle_image(app: &App, resolved: &Resolved) -> Result<()> {
+    let Some(repository) = &resolved.identity.toolchain.image.repository else { return Ok(()) };
+    let name = StoreRef::Registry(repository.clone());
+    app.settle_led(&name, Some(beside(resolved, &name)), IMAGE)
+}
+
+/// Whether the image's documents can be fetched without a question.
+///
+/// # Errors
+/// When the approvals cannot be read.
+pub(crate) fn may_ask_for_image(app: &App, resolved: &Resolved) -> Result<bool> {
+    match &resolved.identity.toolchain.image.repository {
+        None => Ok(true),
+        Some(repository) => app.is_open(&StoreRef::Registry(repository.clone()), Some(&resolved.task.store)),
+    }
+}
+
+/// Whether the image is here, as far as it may be used: all of it, or only its
+/// documents.
+///
+/// # Errors
+/// When the caches cannot be read.
+pub(crate) fn image_here(app: &App, resolved: &Resolved) -> Result<Here> {
+    let reference = &resolved.identity.toolchain.image;
+    let entered = resolved.pin.as_ref().is_some_and(|pin| pin.identity == resolved.digest);
+    let seen = entered || seen_there(app, reference);
+    // What came from elsewhere says nothing about the repository named here.
+    Ok(match local_image(app, resolved)?.filter(|_| seen) {
+        Some((image, Some(pulled))) => Here::Whole(Box::new((image, pulled))),
+        Some((image, None)) => Here::Documents(image),
+        None => Here::Nothing,
+    })
+}
+
+/// How much of an image is here.
+pub(crate) enum Here {
+    Whole(Box<(Image, Pulled)>),
+    Documents(Image),
+    Nothing,
+}
+
+/// Pulls what is missing of the image.
+///
+/// # Errors
+/// When the store lacks it, or what it gives does not match.
+pub(crate) fn pull_image(source: &Source<'_>, resolved: &Resolved, known: Option<Image>) -> Result<(Image, Pulled)> {
+    let app = source.app;
+    let reference = &resolved.identity.toolchain.image;
+    app.open_roots()?;
+    let (image, pulled) = with_image_store(source, resolved, |store| {
+        let image = match known {
+            Some(image) => image,
+            None => documents(app, store, &reference.digest)?,
+        };
+        note_seen(app, reference)?;
+        check_platform(&image, resolved)?;
+        let cache = Cache::new(&app.paths, disk::boot_id()?);
+        let blobs: &dyn Blobs = store;
+        let pulled = cache.pull(&image, &Sandboxed(app), blobs, &Shown(source)).context("cannot pull the image")?;
+        Ok((image, pulled))
+    })?;
+    if pulled.fetched > 0 {
+        let size = crate::ui::human_bytes(pulled.bytes);
+        app.ui.status("Pulled", &format!("{} of the image, {size}", counted(pulled.fetched as u64, "layer", "layers")));
+    }
+    tell_what_differs(app, &pulled);
+    Ok((image, pulled))
+}
+
+/// Whether this digest was ever served by the repository that an identity
+/// names for it. Otherwise the name would be believed for what another
+/// repository's image left in the cache.
+fn seen_there(app: &App, image: &ImageRef) -> bool {
+    image.repository.as_ref().is_none_or(|repository| app.paths.image_seen(&image.digest, repository).exists())
+}
+
+fn note_seen(app: &App, image: &ImageRef) -> Result<()> {
+    match &image.repository {
+        Some(repository) if !seen_there(app, image) => {
+            let note = format!("{repository}\n");
+            disk::write_file(&app.paths.image_seen(&image.digest, repository), note.as_bytes(), Durability::Cached)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_platform(image: &Image, resolved: &Resolved) -> Result<()> {
+    let (wanted, host) = (&resolved.identity.toolchain.platform, crate::identity::Platform::host());
+    let config = &image.config;
+    if (&config.os, &config.architecture) != (&wanted.os, &wanted.architecture) {
+        return Err(integrity(format!(
+            "the image is for {}/{}, the identity says {wanted}",
+            config.os, config.architecture
+        ))
+        .into());
+    }
+    if (&wanted.os, &wanted.architecture) != (&host.os, &host.architecture) {
+        return Err(failure(format!("the image is for {wanted}, this machine is {host}"))
+            .hint(format!("envctl enter {} --no-runtime gives the workspace", resolved.task.reference()))
+            .into());
+    }
+    Ok(())
+}
+
+fn tell_what_differs(app: &App, pulled: &Pulled) {
+    let skipped: u64 = pulled.records.iter().map(|record| record.counts.devices).sum();
+    if skipped > 0 {
+        app.ui.detail(&format!("{skipped} device nodes of the image were left out"));
+    }
+    let mut unmapped: Vec<u32> = pulled.records.iter().flat_map(|record| record.unmapped.clone()).collect();
+    unmapped.sort_unstable();
+    unmapped.dedup();
+    if !unmapped.is_empty() {
+        let ids: Vec<String> = unmapped.iter().map(ToString::to_string).collect();
+        app.ui.detail(&format!(
+            "ids {} of the image have no place here; their files belong to the image's user (see /etc/subuid)",
+            ids.join(", ")
+        ));
+    }
+}
+
+struct Shown<'a>(&'a Source<'a>);
+
+impl Watch for Shown<'_> {
+    fn layer<'a>(&'a self, layer: &Descriptor) -> Moved<'a> {
+        let bar = self.0.bar(&format!("layer {}", layer.digest.short()), layer.size);
+        Box::new(move |count| {
+            bar.add(count);
+            self.0.go_on()
+        })
+    }
+
+    fn waiting(&self, layer: &Descriptor) {
+        self.0.app.ui.status("Waiting", &format!("another envctl is pulling layer {}", layer.digest.short()));
+    }
+}
+
+/// The store's descriptor of an image, for `publish` and `show`.
+pub(crate) fn has_image(store: &dyn Store, image: &ImageRef) -> bool {
+    // What is on a registry of its own need not be in the store.
+    image.repository.is_some()
+        || store
+            .find(&image.digest)
+            .is_ok_and(|descriptor| image::for_platform(store, &descriptor, &crate::identity::Platform::host()).is_ok())
+}

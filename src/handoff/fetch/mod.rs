@@ -1,0 +1,14 @@
+//! The parts of a task, brought here from its store: layers and documents of the
+//! image ([`images`]), and the snapshot ([`snapshots`]). What is here is not fetched
+//! again; what a part costs can be asked before ([`part`]).
+
+mod images;
+mod part;
+mod snapshots;
+
+pub(crate) use images::{
+    Here, has_image, image_documents, image_here, layers_here, local_image, local_user, may_ask_for_image, pull_image,
+    settle_image,
+};
+pub(crate) use part::Part;
+pub(crate) use snapshots::{Snapshot, snapshot, snapshot_part};

@@ -1,0 +1,195 @@
+//! Making the workspace: mirror, clone, snapshot, parity.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::crash;
+use crate::disk;
+use crate::error::{failure, integrity, usage};
+use crate::git::lfs::Pointer;
+use crate::git::{Git, Manner};
+use crate::handoff::app::App;
+use crate::handoff::fetch::Snapshot;
+use crate::handoff::report::Arrived;
+use crate::handoff::task::{Door, Pin, Resolved, mirror};
+use crate::handoff::workspaces::vacate;
+use crate::identity::Commit;
+use crate::snapshot::{self, Document, Parity};
+use crate::workspace::{self, Draft, Place, Remote};
+
+/// The state of a task's workspace.
+pub(crate) enum Workspace {
+    /// It is there, made from the same identity.
+    Ready(Box<Pin>),
+    /// It must be made.
+    Missing,
+    /// It must be made, and what is in the way moved aside, for this reason:
+    /// it was made from another identity, or may not be whole.
+    Stale(&'static str),
+    /// It must be made, in the place of another task's.
+    Taken(Box<Pin>),
+}
+
+/// What becomes of a workspace that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renew {
+    /// It is carried on in.
+    Never,
+    /// It is set aside when it was made from another identity.
+    Outdated,
+    /// It is set aside.
+    Always,
+}
+
+/// Looks at the place of a workspace; changes nothing.
+///
+/// # Errors
+/// When something that envctl did not make is in the way.
+pub(crate) fn look(app: &App, resolved: &Resolved, place: &Path, renew: Renew) -> Result<Workspace> {
+    if !place.exists() {
+        return Ok(Workspace::Missing);
+    }
+    let empty = std::fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none());
+    if empty {
+        return Ok(Workspace::Missing);
+    }
+    let Some(pin) = &resolved.pin else {
+        if workspace::is_workspace(place) && place.starts_with(app.paths.data()) {
+            let others = app.pins().all()?.into_iter();
+            if let Some(other) = others.filter(|pin| !pin.is_of(&resolved.task)).find(|pin| pin.workspace == place) {
+                return Ok(Workspace::Taken(Box::new(other)));
+            }
+            // Made, but the pin was never written: a crash in between.
+            return Ok(Workspace::Stale("it was never finished"));
+        }
+        return Err(usage(format!("{} is not empty", place.display()))
+            .hint("name a folder that does not exist yet: --into DIR")
+            .into());
+    };
+    if !workspace::is_workspace(place) {
+        return Err(failure(format!("{} is no longer a workspace of envctl", place.display()))
+            .hint("move it away, then enter the task again")
+            .into());
+    }
+    let lost = pin.unflushed_boot.is_some() && pin.unflushed_boot != Some(disk::boot_id()?);
+    if lost {
+        return Ok(Workspace::Stale("this machine went down before it was flushed"));
+    }
+    if pin.identity == resolved.digest && renew != Renew::Always {
+        return Ok(Workspace::Ready(Box::new(pin.clone())));
+    }
+    if renew == Renew::Never {
+        return Err(failure(format!("{} belongs to another identity of this task", place.display()))
+            .hint("envctl enter TASK --refresh sets it aside and makes a new one")
+            .into());
+    }
+    // Before anything is fetched for it.
+    drop(vacate(app, place)?);
+    Ok(Workspace::Stale(if renew == Renew::Always { "it was reset" } else { "the task has moved on" }))
+}
+
+/// What making a workspace gave.
+pub(crate) struct Hydrated {
+    pub(crate) parity: Parity,
+    pub(crate) restored: Arrived,
+}
+
+/// Brings the base commit into the mirror; returns the bytes that moved.
+///
+/// # Errors
+/// When the remote cannot be reached, or does not have it.
+pub(crate) fn fetch_repo(app: &App, resolved: &Resolved, document: &Document) -> Result<u64> {
+    let git = Git::find(&app.env)?;
+    let door = Door::of(app, resolved)?;
+    let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
+    let told = Told { app, what: format!("{} from {}", document.base.short(), door.url()) };
+    Ok(mirror(app, resolved).ensure(&git, door.remote(), &document.base, &others, &told)?.bytes)
+}
+
+/// The same from a checkout of this machine, as far as it can give them.
+///
+/// # Errors
+/// When git cannot read them there.
+pub(crate) fn fetch_from(app: &App, resolved: &Resolved, document: &Document, checkout: &Path) -> Result<()> {
+    let git = Git::find(&app.env)?;
+    let url = checkout.to_str().context("the checkout's path is not valid UTF-8")?;
+    let manner = Manner { interactive: false, patience: app.options.net_timeout, needed: true };
+    let remote = Remote { place: Place::Folder(url), offline: false, manner };
+    let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
+    let told = Told { app, what: format!("{} from this checkout", document.base.short()) };
+    mirror(app, resolved).ensure(&git, remote, &document.base, &others, &told).map(drop)
+}
+
+struct Told<'a> {
+    app: &'a App,
+    what: String,
+}
+
+impl workspace::Watch for Told<'_> {
+    fn waiting(&self) {
+        self.app.ui.status("Waiting", "another envctl is fetching the same repository");
+    }
+
+    fn fetching(&self) {
+        self.app.ui.status("Fetching", &self.what);
+    }
+}
+
+/// Clones, applies the snapshot and compares the result with it; then it takes
+/// its place, and what was there goes `aside`.
+///
+/// # Errors
+/// [`crate::error::Kind::Integrity`] when what was restored is not what was
+/// captured. Nothing stays at `place` then.
+pub(crate) fn workspace(
+    app: &App,
+    resolved: &Resolved,
+    mut snapshot: Snapshot,
+    place: &Path,
+    aside: Option<&Path>,
+) -> Result<Hydrated> {
+    let git = Git::find(&app.env)?;
+    let (document, identity) = (&snapshot.document, &resolved.identity);
+    if document.head != identity.repo.commit || document.branch != identity.repo.branch {
+        return Err(integrity("the identity and its snapshot name different commits").into());
+    }
+    let url = identity.repo.url.to_string();
+    let mirror = mirror(app, resolved);
+    let draft = Draft::new(place, &mirror, &document.remote.name, &url, aside.is_some())?;
+    let pack = snapshot.pack.as_mut().map(|file| file as &mut dyn std::io::Read);
+    let door = Door::of(app, resolved)?;
+    let mut reason = None;
+    let mut fetch = |wanted: &[Pointer]| {
+        let told = Told { app, what: format!("{} LFS files from {}", wanted.len(), door.url()) };
+        let fetched = mirror.fetch_contents(&git, door.remote(), wanted, &told);
+        reason = fetched.err().map(|error| format!("{error:#}"));
+        vec![mirror.contents()]
+    };
+    let applied = snapshot::apply(&git, draft.path(), document, pack, &mut fetch)?;
+    // Nobody has written these inside, so they stay as they came.
+    for planted in workspace::obeyed(draft.path(), &applied.repositories) {
+        app.ui.warn(&format!(
+            "{} came with the task, and git would obey it in that folder: {}",
+            planted.path.display(),
+            planted.why
+        ));
+    }
+    let parity = snapshot::parity(&git, draft.path(), document, &applied)
+        .context("cannot compare the workspace with its snapshot")?;
+    if !parity.ok {
+        return Err(integrity(format!(
+            "the restored workspace differs from its snapshot: tree {} instead of {}, index {} instead of {}",
+            parity.restored_tree, parity.tree, parity.restored_index, parity.index
+        ))
+        .hint("publish the task again; nothing was kept")
+        .into());
+    }
+    // After the comparison: these are the developer's, not the agent's.
+    draft.personalise(&door.url().to_string(), &url)?;
+    crash::point("cold.workspace-applied");
+    draft.finish(aside)?;
+    crash::point("cold.workspace-in-place");
+    let operations = document.operation.as_ref().map_or_else(Vec::new, |operation| operation.kinds());
+    Ok(Hydrated { parity, restored: Arrived::new(&applied, &operations, reason) })
+}

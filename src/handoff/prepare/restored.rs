@@ -1,0 +1,69 @@
+//! What a fresh workspace has to tell beyond that it is there.
+
+use std::path::Path;
+
+use crate::handoff::app::App;
+use crate::handoff::report::Arrived;
+use crate::handoff::words::{quote, shown_list};
+use crate::identity::{Instead, Redacted};
+use crate::snapshot::Applied;
+
+/// How many files are named one by one.
+const MAX_FILES: usize = 10;
+
+impl Arrived {
+    pub(crate) fn new(applied: &Applied, operations: &[&str], lfs_reason: Option<String>) -> Self {
+        let lossy = |paths: &[Vec<u8>]| paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+        Arrived {
+            operations: operations.iter().map(|kind| (*kind).to_owned()).collect(),
+            submodules: lossy(&applied.submodules),
+            submodules_without_address: lossy(&applied.unknown),
+            lfs_files: applied.placed,
+            lfs_pointers: lossy(&applied.pointers),
+            lfs_reason: lfs_reason.filter(|_| !applied.pointers.is_empty()),
+        }
+    }
+
+    /// A line for each thing that a developer should know.
+    pub(crate) fn tell(&self, app: &App, place: &Path) {
+        let git = format!("git -C {}", quote(&place.display().to_string()));
+        for kind in &self.operations {
+            let next = if kind == "bisect" { "bisect log" } else { "status" };
+            app.ui.status("Unfinished", &format!("a {kind} is in progress here too: {git} {next}"));
+        }
+        if !self.submodules.is_empty() {
+            let names = shown_list(&self.submodules);
+            app.ui.status("Submodules", &format!("{names}: empty until {git} submodule update --init"));
+        }
+        if !self.submodules_without_address.is_empty() {
+            let names = shown_list(&self.submodules_without_address);
+            app.ui.status("Submodules", &format!("{names}: empty, and .gitmodules names no address"));
+        }
+        if !self.lfs_pointers.is_empty() {
+            let (count, names) = (self.lfs_pointers.len(), shown_list(&self.lfs_pointers));
+            app.ui.status("LFS", &format!("{count} files are pointers here: {names}: {git} lfs pull"));
+            if let Some(reason) = &self.lfs_reason {
+                app.ui.detail(&format!("their content could not be had: {reason}"));
+            }
+        }
+    }
+}
+
+/// Which files are not as the publisher had them, and why.
+pub(crate) fn tell_redacted(app: &App, redacted: &[Redacted]) {
+    for file in redacted.iter().take(MAX_FILES) {
+        let instead = match file.instead {
+            Instead::Nothing => "it is absent",
+            Instead::Committed => "it is as it was committed",
+            Instead::Staged => "it is as it was staged",
+        };
+        app.ui.warn(&format!(
+            "{} was left out, because it holds a credential ({}): {instead}",
+            file.path,
+            file.rules.join(", ")
+        ));
+    }
+    if redacted.len() > MAX_FILES {
+        app.ui.warn(&format!("{} more files were left out; envctl show lists them", redacted.len() - MAX_FILES));
+    }
+}

@@ -1,0 +1,15 @@
+//! `publish`: capture, screen, pin, store, and move the task's tag.
+//!
+//! [`pipeline`] is the order of it. [`source`] is the folder that is published and what
+//! it goes on from, [`image`] the image that it is pinned to, and [`conflict`] whether
+//! the task is still where this workspace left it.
+
+mod conflict;
+mod image;
+mod pipeline;
+mod source;
+
+pub(crate) use image::{name as image_name, pin as pin_image};
+pub use pipeline::{LfsCarried, PublishOptions, Published, publish};
+pub(crate) use pipeline::{chosen, no_image, publish_from, rehearse, workdir};
+pub(crate) use source::Ground;

@@ -1,0 +1,483 @@
+//! `publish`: capture, screen, pin, store, and move the task's tag.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::conflict::Intent;
+use super::image;
+use super::source::{Ground, Place};
+use crate::cache;
+use crate::config::Project;
+use crate::crash;
+use crate::credentials::Scanner;
+use crate::digest::Digest;
+use crate::disk::{self, Durability};
+use crate::error::{Fault, failure, usage};
+use crate::git::Git;
+use crate::handoff::app::App;
+use crate::handoff::caches::{Basis, forget_materialized, identity_caches, push};
+use crate::handoff::evidence::{ArtifactRow, Attachable, Evidence, Subject, attach, collect, looked_at};
+use crate::handoff::task::{Pin, State};
+use crate::handoff::trust::{Screen, Screened, Unsearched};
+use crate::handoff::words::{quote, shown_list};
+use crate::handoff::workspaces::occupy;
+use crate::handoff::{fetch, prepare, trust};
+use crate::identity::{
+    Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Wish, Workdir,
+};
+use crate::oci::{Descriptor, media};
+use crate::snapshot::{self, Captured, LeftOut};
+use crate::store::{self, Access, Store};
+use crate::ui::counted;
+
+/// Where the workspace appears when nobody says otherwise.
+const DEFAULT_WORKDIR: &str = "/workspace";
+
+/// What `publish` was asked to do.
+#[derive(Clone, Debug)]
+pub struct PublishOptions {
+    /// The task; known inside an entered workspace.
+    pub task: Option<TaskId>,
+    /// `--image`.
+    pub image: Option<String>,
+    /// `--workdir`.
+    pub workdir: Option<Workdir>,
+    /// `--agent`.
+    pub agent: Option<String>,
+    /// State, message, command and exit code.
+    pub handoff: Handoff,
+    /// Leave files with credentials out, instead of refusing.
+    pub redact: bool,
+    /// `--fork`: another task that goes on from this one.
+    pub fork: Option<TaskId>,
+    /// The checkout; otherwise the one that holds the working directory.
+    pub checkout: Option<PathBuf>,
+}
+
+/// What was published.
+#[derive(Clone, Debug, Serialize)]
+pub struct Published {
+    /// The one line to paste.
+    pub enter: String,
+    /// The task as it can be named from anywhere.
+    pub task: String,
+    /// Digest of the identity.
+    pub identity: String,
+    /// The image's digest.
+    pub image: String,
+    /// The snapshot ID.
+    pub snapshot: String,
+    /// The commit of HEAD.
+    pub commit: String,
+    /// Commits that the remote lacks.
+    pub unpushed_commits: usize,
+    /// Files that differ from HEAD.
+    pub changed_files: usize,
+    /// Bytes of the snapshot's pack.
+    pub pack_bytes: u64,
+    /// What is in progress and travels: `merge`, `rebase` and the like.
+    pub operations: Vec<String>,
+    /// LFS files whose content travels, and their bytes.
+    pub lfs: LfsCarried,
+    /// What does not travel although somebody may miss it.
+    pub left_out: Vec<LeftOut>,
+    /// Files that were left out because they hold credentials.
+    pub redacted: Vec<Redacted>,
+    /// Files that were not searched for credentials in full.
+    pub unsearched: Vec<Unsearched>,
+    /// Files that were attached.
+    pub artifacts: Vec<ArtifactRow>,
+}
+
+/// LFS files whose content travels.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LfsCarried {
+    /// How many.
+    pub files: usize,
+    /// Bytes of their content.
+    pub bytes: u64,
+}
+
+/// Publishes the checkout that holds the working directory.
+///
+/// # Errors
+/// With what stands in the way. The task's tag is moved last, so a failure
+/// leaves the task as it was.
+pub fn publish(app: &App, options: &PublishOptions) -> Result<Published> {
+    let ground = Ground::of(app, options.checkout.as_ref().unwrap_or(&app.cwd))?;
+    let published = publish_from(app, options, &ground, Vec::new())?;
+    ground.note(app, &published.0);
+    Ok(published.1)
+}
+
+/// Finds out before a long run what would stop the publish after it.
+///
+/// # Errors
+/// With that.
+pub(crate) fn rehearse(app: &App, options: &PublishOptions, ground: &Ground) -> Result<()> {
+    let project = app.project(&ground.root)?;
+    let parent = ground.parent(app)?;
+    task(options, parent.as_ref())?;
+    let agent = options.agent.clone().or_else(|| app.env.agent.clone());
+    trust::screen_words(&trust::scanner(app, &project)?, &options.handoff, agent.as_deref())?;
+    if parent.is_none() && image::name(app, options.image.as_deref(), &project, &ground.root)?.is_none() {
+        return Err(no_image().into());
+    }
+    app.open(&store_of(app, ground.origin.as_ref())?, Access::Write).map(drop)
+}
+
+/// Publishes a checkout. Of the evidence that is given beside what the project
+/// names, files with credentials are left out.
+///
+/// # Errors
+/// As [`publish()`].
+pub(crate) fn publish_from(
+    app: &App,
+    options: &PublishOptions,
+    ground: &Ground,
+    own: Vec<Evidence>,
+) -> Result<(Place, Published)> {
+    let git = Git::find(&app.env)?;
+    let Ground { root, origin } = ground;
+    // A workspace stays where it is meanwhile.
+    let _in_use = occupy(root);
+    let repo = snapshot::open(root)?;
+    let project = app.project(root)?;
+    let parent = ground.parent(app)?;
+    let (task, forked) = task(options, parent.as_ref())?;
+    let store_name = store_of(app, origin.as_ref())?;
+    let agent = options.agent.clone().or_else(|| app.env.agent.clone());
+    let scanner = trust::scanner(app, &project)?;
+    trust::screen_words(&scanner, &options.handoff, agent.as_deref())?;
+    let (captured, screened) = capture(app, &git, &repo, &project, &scanner, options.redact)?;
+    let screen = Screen { scanner: &scanner, redact: options.redact, root };
+    let mut evidence = collected(app, options, &project, root, screen)?;
+    let own_screen = Screen { redact: true, ..screen };
+    evidence.extend(looked_at(app, own, own_screen)?);
+    crash::point("publish.captured");
+    let is_new = matches!(&store_name, StoreRef::Layout(path) if !path.join("oci-layout").exists());
+    let target = app.open(&store_name, Access::Write)?;
+    if is_new {
+        app.ui.status("Created", &format!("the store {store_name}, which was not there"));
+    }
+    // The tag as it was before anything was stored: a move in between is
+    // noticed at the end.
+    let before = target.resolve(task.as_str())?;
+    let record = app.paths.publication(root, &format!("{store_name}:{task}"));
+    let known: Option<Vec<Digest>> = if origin.is_none() { disk::read_json(&record).ok().flatten() } else { None };
+    let remembered = known.unwrap_or_default();
+    let intent = Intent {
+        app,
+        store: &*target,
+        name: &store_name,
+        task: &task,
+        before: before.as_ref(),
+        origin: origin.as_ref(),
+        remembered: &remembered,
+        forked: forked.as_ref(),
+    };
+    let continued = intent.parent()?;
+    let toolchain = toolchain(app, (&*target, &store_name), options, &project, root, parent.as_ref())?;
+    crash::point("publish.image");
+    let workdir = workdir(options.workdir.as_ref(), &project, parent.as_ref())?;
+    let basis = Basis { image: toolchain.image.digest, platform: toolchain.platform.clone(), workdir: workdir.clone() };
+    let (caches, sealed) = identity_caches(app, &project, &basis, root, &store_name, task.as_str())?;
+    let identity = Identity {
+        schema: SCHEMA,
+        task_id: task.clone(),
+        created_at: app.clock.now(),
+        agent_identity: agent,
+        repo: Repo {
+            url: snapshot::remote_url(&repo)?.parse()?,
+            commit: captured.document.head.clone(),
+            branch: captured.document.branch.clone(),
+            extra: Default::default(),
+        },
+        toolchain,
+        workdir,
+        snapshot_id: captured.id(),
+        lockfiles: cache::lockfiles(root)?,
+        caches,
+        parent: continued,
+        handoff: options.handoff.clone(),
+        redacted: screened.redacted,
+        workspace: wish(&project),
+        extra: Default::default(),
+    };
+    let bytes = identity.to_bytes()?;
+    trust::screen_document(&scanner, "the identity", &bytes)?;
+    // What cannot be read back must not be published.
+    Identity::parse(&bytes).context("this identity could not be read again")?;
+    let pack = match (&captured.pack, &captured.document.pack) {
+        (Some(path), Some(pack)) => Some((path.as_path(), pack_descriptor(pack))),
+        _ => None,
+    };
+    let mut descriptor = store::write(&*target, &bytes, &captured.bytes, pack)?;
+    crash::point("publish.named");
+    push(app, &*target, &basis.image, &sealed)?;
+    let digest = Digest::of(&bytes);
+    // Before the tag moves: who enters then finds them.
+    let subject = Subject { manifest: descriptor.clone(), digest, identity };
+    let artifacts = attached(app, &*target, &subject, &evidence, screen)?;
+    let identity = subject.identity;
+    let summary = Summary::of(&identity, digest, descriptor.digest);
+    descriptor.annotations.insert(SUMMARY.into(), summary.to_text()?);
+    let remember = |digests: &[Digest]| {
+        if let Err(error) = remember(&record, digests) {
+            app.ui.detail(&format!("this checkout does not know what it published: {error:#}"));
+        }
+    };
+    if origin.is_none() {
+        // Before it is true: whoever is killed in between can publish again.
+        remember(&remembered.iter().take(1).copied().chain([digest]).collect::<Vec<_>>());
+    }
+    let expected = before.as_ref().map(|descriptor| &descriptor.digest);
+    let moved = target.tag(task.as_str(), &descriptor, Some(expected))?;
+    crash::point("publish.moved");
+    if !moved {
+        if origin.is_none() {
+            remember(&remembered);
+        }
+        return Err(failure(format!("another publish moved {task} at the same time; this one lost"))
+            .hint(format!("it stays reachable as {store_name}@{digest}; publish again to move the task"))
+            .into());
+    }
+    if origin.is_some() {
+        // Who enters again sees what the task is now.
+        let _ = app.pins().keep(&bytes);
+    } else {
+        remember(&[digest]);
+    }
+    if let StoreRef::Registry(_) = &store_name
+        && let Err(error) = store::note_task(&*target, &summary)
+    {
+        app.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
+    }
+    let reference = format!("{store_name}:{task}");
+    let place = Place { store: store_name, task, identity: digest, state: State::of(&captured.document) };
+    let published = Published {
+        enter: format!("envctl enter {}", quote(&reference)),
+        task: reference,
+        identity: digest.to_string(),
+        image: identity.toolchain.image.digest.to_string(),
+        snapshot: identity.snapshot_id.to_string(),
+        commit: identity.repo.commit.to_string(),
+        unpushed_commits: captured.unpushed,
+        changed_files: captured.changed_files,
+        pack_bytes: captured.document.pack.as_ref().map_or(0, |pack| pack.size),
+        operations: operations(&captured).iter().map(|kind| (*kind).to_owned()).collect(),
+        lfs: carried(&captured),
+        left_out: captured.left_out,
+        redacted: identity.redacted,
+        unsearched: screened.unsearched,
+        artifacts,
+    };
+    Ok((place, published))
+}
+
+/// Another publish from here notices whether the task has moved meanwhile.
+fn remember(record: &Path, digests: &[Digest]) -> Result<()> {
+    disk::create_private_dir(record.parent().context("a record has a folder")?)?;
+    disk::write_json(record, &digests, Durability::Cached)
+}
+
+fn operations(captured: &Captured) -> Vec<&'static str> {
+    captured.document.operation.as_ref().map_or_else(Vec::new, |operation| operation.kinds())
+}
+
+fn carried(captured: &Captured) -> LfsCarried {
+    let contents = &captured.document.lfs;
+    LfsCarried { files: contents.len(), bytes: contents.iter().map(|content| content.size).sum() }
+}
+
+/// The task to publish, and the one that it is a fork of.
+fn task(options: &PublishOptions, parent: Option<&Identity>) -> Result<(TaskId, Option<TaskId>)> {
+    let task = match (&options.task, parent) {
+        (Some(task), _) => task.clone(),
+        (None, Some(parent)) => parent.task_id.clone(),
+        (None, None) => return Err(usage("which task is this?").hint("name it: envctl publish TASK").into()),
+    };
+    Ok(match &options.fork {
+        Some(fork) => (fork.clone(), Some(task)),
+        None => (task, None),
+    })
+}
+
+/// Finds what the project's patterns name, and looks at it.
+fn collected(
+    app: &App,
+    options: &PublishOptions,
+    project: &Project,
+    root: &Path,
+    screen: Screen<'_>,
+) -> Result<Attachable> {
+    let found = collect(root, &project.artifacts.collect, &options.handoff)?;
+    for left_out in &found.left_out {
+        app.ui.warn(&format!("not attached: {left_out}"));
+    }
+    looked_at(app, found.files, screen)
+}
+
+fn attached(
+    app: &App,
+    target: &dyn Store,
+    subject: &Subject,
+    evidence: &Attachable,
+    screen: Screen<'_>,
+) -> Result<Vec<ArtifactRow>> {
+    let attached = attach(app, target, subject, evidence, screen)?;
+    if !attached.is_empty() {
+        let bytes = attached.iter().map(|attachment| attachment.content.size).sum();
+        app.ui.status(
+            "Attached",
+            &format!("{}, {}", counted(attached.len() as u64, "artifact", "artifacts"), crate::ui::human_bytes(bytes)),
+        );
+    }
+    Ok(attached.iter().map(ArtifactRow::of).collect())
+}
+
+fn store_of(app: &App, origin: Option<&Pin>) -> Result<StoreRef> {
+    match (app.options.store.is_some(), origin) {
+        (false, Some(pin)) => Ok(pin.store.parse()?),
+        _ => app.store(),
+    }
+}
+
+/// What of a checkout the project wants to be captured.
+///
+/// # Errors
+/// When a limit cannot be read.
+pub(crate) fn chosen(app: &App, project: &Project, root: &Path) -> Result<snapshot::Options> {
+    let wanted = &project.snapshot;
+    let mut exclude = wanted.exclude.clone();
+    // Copies of sealed trees are nobody's work.
+    exclude
+        .extend(forget_materialized(&app.paths, root).into_iter().map(|path| format!("/{}/", escape_pattern(&path))));
+    Ok(snapshot::Options { include: wanted.include.clone(), exclude, max_lfs: wanted.max_lfs()? })
+}
+
+/// Captures the checkout, looks at what would travel, and packs it.
+fn capture(
+    app: &App,
+    git: &Git,
+    repo: &git2::Repository,
+    project: &Project,
+    scanner: &Scanner,
+    redact: bool,
+) -> Result<(Captured, Screened)> {
+    let root = repo.workdir().unwrap_or(&app.cwd);
+    let mut draft = snapshot::draft(git, repo, &chosen(app, project, root)?)?;
+    // Mostly nothing is found, and git need not have waited.
+    let (packed, found) = std::thread::scope(|scope| {
+        let packing = scope.spawn(|| draft.pack(git));
+        let found = trust::scan(scanner, &draft);
+        (packing.join(), found)
+    });
+    let screened = trust::settle_findings(app, found?, &mut draft, redact)?;
+    let packed = if screened.redacted.is_empty() {
+        packed.map_err(|_| anyhow::anyhow!("the thread that packs died"))??
+    } else {
+        draft.pack(git)?
+    };
+    let captured = draft.seal(packed)?;
+    trust::screen_document(scanner, "the list of paths and branches", &captured.bytes)?;
+    app.ui.status(
+        "Captured",
+        &format!(
+            "{} and {} on {}",
+            counted(captured.changed_files as u64, "changed file", "changed files"),
+            counted(captured.unpushed as u64, "unpushed commit", "unpushed commits"),
+            captured.document.base.short()
+        ),
+    );
+    tell(app, &captured);
+    prepare::tell_redacted(app, &screened.redacted);
+    Ok((captured, screened))
+}
+
+/// What is carried beyond files and commits, and what is not.
+fn tell(app: &App, captured: &Captured) {
+    for kind in operations(captured) {
+        app.ui.status("Captured", &format!("a {kind} in progress"));
+    }
+    let lfs = carried(captured);
+    if lfs.files > 0 {
+        let bytes = crate::ui::human_bytes(lfs.bytes);
+        app.ui.status("Captured", &format!("{} LFS files that the remote may lack, {bytes}", lfs.files));
+    }
+    let mut kinds: Vec<_> = captured.left_out.iter().map(|left| left.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    for kind in kinds {
+        let names: Vec<String> =
+            captured.left_out.iter().filter(|left| left.kind == kind).map(|left| left.name.clone()).collect();
+        app.ui.status("Left out", &format!("{}: {}", kind.words(), shown_list(&names)));
+    }
+}
+
+fn toolchain(
+    app: &App,
+    (target, store): (&dyn Store, &StoreRef),
+    options: &PublishOptions,
+    project: &Project,
+    root: &Path,
+    parent: Option<&Identity>,
+) -> Result<Toolchain> {
+    let name = image::name(app, options.image.as_deref(), project, root)?;
+    let explicit = options.image.is_some() || app.env.image.is_some();
+    match (name, parent) {
+        // A workspace goes on with the image that it was entered with.
+        (_, Some(parent)) if !explicit && fetch::has_image(target, &parent.toolchain.image) => {
+            Ok(parent.toolchain.clone())
+        }
+        (Some(name), _) => {
+            let progress = app.ui.progress();
+            let (toolchain, bytes) = image::pin_into(app, (target, store), &name, &|part| {
+                progress.bar(&format!("image {}", part.digest.short()), part.size).finish();
+            })?;
+            if bytes > 0 {
+                app.ui.status("Stored", &format!("the image, {}", crate::ui::human_bytes(bytes)));
+            }
+            Ok(toolchain)
+        }
+        (None, _) => Err(no_image().into()),
+    }
+}
+
+/// Nobody says in which image the task runs.
+pub(crate) fn no_image() -> Fault {
+    usage("which image does this task run in?")
+        .hint("name it with --image oci:PATH:TAG or HOST/NAME:TAG, ENVCTL_IMAGE, or [toolchain] image in envctl.toml")
+}
+
+/// Where the workspace appears: by flag, project, or as it was.
+pub(crate) fn workdir(flag: Option<&Workdir>, project: &Project, parent: Option<&Identity>) -> Result<Workdir> {
+    let configured = project.workspace.workdir.as_deref().map(str::parse).transpose()?;
+    let chosen = flag.cloned().or(configured).or_else(|| parent.map(|parent| parent.workdir.clone()));
+    Ok(match chosen {
+        Some(workdir) => workdir,
+        None => DEFAULT_WORKDIR.parse()?,
+    })
+}
+
+/// A path as a gitignore pattern that matches it alone.
+fn escape_pattern(path: &str) -> String {
+    path.chars().flat_map(|c| if "*?[]\\!# ".contains(c) { vec!['\\', c] } else { vec![c] }).collect()
+}
+
+/// What the project wishes of the workspaces of those who enter.
+fn wish(project: &Project) -> Option<Wish> {
+    let workspace = &project.workspace;
+    let lifetime = workspace.lifetime.map(|lifetime| lifetime.to_string());
+    let wish = Wish { lifetime, ttl: workspace.ttl.clone(), extra: Default::default() };
+    (wish != Wish::default()).then_some(wish)
+}
+
+fn pack_descriptor(pack: &snapshot::Pack) -> Descriptor {
+    let mut descriptor = Descriptor::of(media::PACK, b"");
+    descriptor.digest = pack.digest;
+    descriptor.size = pack.size;
+    descriptor
+}

@@ -1,0 +1,207 @@
+//! A checkout as a task of its own, which no store knows: what `run` without a
+//! task works on.
+//!
+//! Invariants: the checkout itself is read and never changed, as when it is
+//! published; the run has a workspace of its own, a copy of what the checkout
+//! holds without the files that git ignores. The copy is pinned like any other
+//! workspace, so that nothing that was made in it is lost when it has to stay.
+//! Nothing leaves this machine, so nothing is looked at for credentials.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::cache;
+use crate::config::Project;
+use crate::digest::hex;
+use crate::disk::{self, Durability, remove};
+use crate::git::Git;
+use crate::handoff::app::App;
+use crate::handoff::publish::{Ground, chosen, no_image, workdir};
+use crate::handoff::runtimes::RuntimeOptions;
+use crate::handoff::task::{Located, Resolved, State};
+use crate::handoff::trust::{Checkout, Origin, real_path};
+use crate::handoff::{prepare, publish, runtimes, task, trust, workspaces};
+use crate::identity::{Handoff, Identity, Repo, RepoUrl, SCHEMA, StoreRef, Target, TaskId, Toolchain, Workdir};
+use crate::snapshot::{self, Captured, Document};
+use crate::workspace;
+
+/// What `run` is told about the checkout.
+#[derive(Clone, Debug, Default)]
+pub struct CheckoutOptions {
+    /// `--image`.
+    pub image: Option<String>,
+    /// `--workdir`.
+    pub workdir: Option<Workdir>,
+}
+
+/// A checkout that was taken.
+pub(crate) struct Taken {
+    pub(crate) resolved: Resolved,
+    /// What the workspace holds at first.
+    document: Document,
+}
+
+/// Takes the checkout's state and settles it as an identity of this machine.
+///
+/// # Errors
+/// What cannot be captured is refused by name; an image that nobody names.
+pub(crate) fn take(
+    app: &App,
+    ground: &Ground,
+    options: &CheckoutOptions,
+    runtime: &RuntimeOptions,
+    task: Option<&TaskId>,
+    agent: Option<String>,
+) -> Result<Taken> {
+    app.open_roots()?;
+    let root = &ground.root;
+    let repo = snapshot::open(root)?;
+    let project = app.project(root)?;
+    let parent = ground.parent(app)?;
+    let url: RepoUrl = snapshot::remote_url(&repo)?.parse()?;
+    // Before anything is made: no store knows this task, to look at it there.
+    let local = checkout_of(ground).with_context(|| format!("cannot find {}", root.display()))?;
+    trust::require(app, None, &runtimes::asks(&url, &local.origin, &project, runtime))?;
+    let captured = capture(app, &repo, &project)?;
+    let document = captured.document.clone();
+    let (toolchain, store) = toolchain(app, options, &project, ground, parent.as_ref())?;
+    let task_id = match (task, &parent) {
+        (Some(task), _) => task.clone(),
+        (None, Some(parent)) => parent.task_id.clone(),
+        (None, None) => "checkout".parse()?,
+    };
+    let mut identity = Identity {
+        schema: SCHEMA,
+        task_id,
+        created_at: app.clock.now(),
+        agent_identity: agent,
+        repo: Repo { url, commit: document.head.clone(), branch: document.branch.clone(), extra: Default::default() },
+        toolchain,
+        workdir: workdir(options.workdir.as_ref(), &project, parent.as_ref())?,
+        snapshot_id: captured.id(),
+        lockfiles: cache::lockfiles(root)?,
+        caches: Vec::new(),
+        parent: ground.origin.as_ref().map(task::Pin::latest),
+        handoff: Handoff::default(),
+        workspace: None,
+        redacted: Vec::new(),
+        extra: Default::default(),
+    };
+    // Two runs of the same state at the same time have a workspace each.
+    identity.extra.insert("run".into(), random()?.into());
+    let digest = app.pins().keep(&identity.to_bytes()?)?;
+    keep(app, &captured)?;
+    let task = Located { store, target: Target::Identity(digest) };
+    let resolved = Resolved { task, digest, identity, pin: None, pinned_at: app.clock.now(), local: Some(local) };
+    borrow_commits(app, &resolved, &document, root);
+    Ok(Taken { resolved, document })
+}
+
+/// Who writes to a checkout. A workspace holds what came from its store.
+fn checkout_of(ground: &Ground) -> std::io::Result<Checkout> {
+    let origin = match &ground.origin {
+        Some(pin) => Origin::Store(pin.store.clone()),
+        None => Origin::folder(&ground.root)?,
+    };
+    Ok(Checkout { origin, folder: real_path(&ground.root)? })
+}
+
+fn capture(app: &App, repo: &git2::Repository, project: &Project) -> Result<Captured> {
+    let git = Git::find(&app.env)?;
+    let root = repo.workdir().unwrap_or(&app.cwd);
+    let draft = snapshot::draft(&git, repo, &chosen(app, project, root)?)?;
+    let packed = draft.pack(&git)?;
+    draft.seal(packed)
+}
+
+/// The image, and the store in which it is.
+fn toolchain(
+    app: &App,
+    options: &CheckoutOptions,
+    project: &Project,
+    ground: &Ground,
+    parent: Option<&Identity>,
+) -> Result<(Toolchain, StoreRef)> {
+    let explicit = options.image.is_some() || app.env.image.is_some();
+    if let (false, Some(parent), Some(pin)) = (explicit, parent, &ground.origin) {
+        return Ok((parent.toolchain.clone(), pin.store.parse()?));
+    }
+    let name = publish::image_name(app, options.image.as_deref(), project, &ground.root)?.ok_or_else(no_image)?;
+    Ok((publish::pin_image(app, &name)?, name.store))
+}
+
+/// Where an `enter` looks for a snapshot first.
+fn keep(app: &App, captured: &Captured) -> Result<()> {
+    if let (Some(from), Some(pack)) = (&captured.pack, &captured.document.pack) {
+        let place = app.paths.blob(&pack.digest);
+        let parent = place.parent().context("a blob has a folder")?;
+        disk::create_private_dir(parent)?;
+        let mut file = disk::Unnamed::create_in(parent)?;
+        let mut source = File::open(from).with_context(|| format!("cannot read {}", from.display()))?;
+        std::io::copy(&mut source, &mut file).context("cannot keep the snapshot's pack")?;
+        file.publish(&place, Durability::Cached).with_context(|| format!("cannot write {}", place.display()))?;
+    }
+    disk::write_file(&app.paths.blob(&captured.id()), &captured.bytes, Durability::Cached)
+}
+
+/// The commits are in the checkout: the remote need not be asked for them. From
+/// a shallow clone git gives none, and then it is.
+fn borrow_commits(app: &App, resolved: &Resolved, document: &Document, root: &Path) {
+    if let Err(error) = prepare::fetch_from(app, resolved, document, root) {
+        app.ui.detail(&format!("the checkout gives no commits: {error:#}"));
+    }
+}
+
+/// Removes the workspace of a run, unless something in it differs from what it
+/// was made from, and from the snapshot that was published of it. Files that git
+/// ignores do not count. Returns whether it is gone.
+///
+/// # Errors
+/// When it cannot be looked at, or removed. Then it stays.
+pub(crate) fn tidy(app: &App, taken: &Taken, place: &Path, published: Option<&str>) -> Result<bool> {
+    let resolved = &taken.resolved;
+    let repo = snapshot::open(place)?;
+    let mut project = app.project(place)?;
+    // What a publish would leave out was made here all the same.
+    project.snapshot.exclude = Vec::new();
+    let captured = capture(app, &repo, &project)?;
+    let (now, then) = (&captured.document, &taken.document);
+    let safe = published.is_some_and(|snapshot| snapshot == captured.id().to_string());
+    // Of the remote the copy may know less, and so pack more.
+    let same = *then
+        == Document {
+            base: then.base.clone(),
+            remote: then.remote.clone(),
+            commits: then.commits.clone(),
+            pack: then.pack,
+            lfs: then.lfs.clone(),
+            ..now.clone()
+        };
+    drop(repo);
+    let mut saved: Vec<String> = State::of(then).commits().collect();
+    if safe {
+        saved.extend(State::of(now).commits());
+    }
+    // Other branches, stashes: no snapshot has them.
+    let loose = workspace::loose_ends(place, &saved, !(same || safe))?;
+    let _lock = workspaces::lock(app, resolved, place)?;
+    if !loose.is_empty() || !(same || safe) || app.runtimes().live()?.iter().any(|lease| lease.workspace == place) {
+        return Ok(false);
+    }
+    remove::tree(place)?;
+    app.pins().forget_task(&resolved.task, &resolved.digest)?;
+    for blob in [Some(resolved.identity.snapshot_id), then.pack.as_ref().map(|pack| pack.digest)].into_iter().flatten()
+    {
+        let _ = std::fs::remove_file(app.paths.blob(&blob));
+    }
+    Ok(true)
+}
+
+fn random() -> Result<String> {
+    let mut bytes = [0u8; 8];
+    let count = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    anyhow::ensure!(count == bytes.len(), "the kernel gave no random bytes");
+    Ok(hex(&bytes))
+}

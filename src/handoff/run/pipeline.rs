@@ -1,0 +1,464 @@
+//! `run`: commands that nobody attends to, in runtimes that always end.
+//!
+//! Resolve or take, fetch, hydrate; then for each group of commands: start,
+//! run, reset; then collect and publish. Whatever happens to the commands, the
+//! runtime is gone before anything is published, and the report tells of it.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use super::batch::Command;
+use super::checkout;
+use super::checkout::{CheckoutOptions, Taken};
+use super::publisher::{Log, Publisher, Publishing, Standing, Stop, Words};
+use super::report::{CommandReport, LeaseReport, RunReport, not_run};
+use crate::cache::{Record, Trees};
+use crate::disk::lock::{FileLock, SharedLock};
+use crate::error::{Fault, usage};
+use crate::handoff::accounting::{Entry, Made};
+use crate::handoff::app::App;
+use crate::handoff::caches::{Arrived, Caches};
+use crate::handoff::prepare::{Renew, flush, gather, is_first, unless_renewed};
+use crate::handoff::publish::{Ground, Published};
+use crate::handoff::report::Report;
+use crate::handoff::runtimes::RuntimeOptions;
+use crate::handoff::task::{Resolved, Source, resolve};
+use crate::handoff::workspaces::Place;
+use crate::handoff::{accounting, caches, enter, evidence, runtimes, upkeep};
+use crate::identity::{Handoff, Lifetime, TaskRef};
+use crate::image::{Image, Pulled};
+use crate::runtime::{self, Outcome, Receipt, Sandbox, Spec};
+
+/// What is run.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A task, in its workspace here.
+    Task(TaskRef),
+    /// The checkout that holds the working directory, in a copy of it.
+    Checkout(CheckoutOptions),
+}
+
+/// What `run` was asked to do.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// What is run.
+    pub subject: Subject,
+    /// Groups of commands; each gets a fresh runtime.
+    pub groups: Vec<Vec<Command>>,
+    /// Go on with the next group after a failure.
+    pub keep_going: bool,
+    /// What the developer wants of the runtimes.
+    pub runtime: RuntimeOptions,
+    /// Resolve again although the task is pinned.
+    pub refresh: bool,
+    /// Who runs, and publishes.
+    pub agent: Option<String>,
+    /// Whether and how it is published.
+    pub publishing: Option<Publishing>,
+    /// A folder, missing or empty, for the log and what the project collects.
+    pub output: Option<PathBuf>,
+}
+
+/// Runs. Returns the exit code of the first command that failed.
+///
+/// # Errors
+/// When the commands could not be run, something of a runtime is left, or the
+/// run could not be published.
+pub fn run(app: &App, options: &RunOptions, report: &mut RunReport) -> Result<u8> {
+    report.report.schema = 1;
+    if let Some(output) = &options.output {
+        // Not after hours.
+        evidence::must_be_empty(&app.cwd.join(output))?;
+    }
+    app.open_roots()?;
+    let begun = report.report.clone();
+    let (mut runner, image, pulled) = unless_renewed(app, || {
+        report.report.clone_from(&begun);
+        Runner::prepare(app, options, report)
+    })?;
+    let ran = runner.run(&image, &pulled, report);
+    if ran.is_err() && report.leases.is_empty() {
+        // Nothing was run: the copy of a checkout holds nothing new.
+        runner.tidy(None);
+    }
+    ran
+}
+
+struct Runner<'a> {
+    app: &'a App,
+    options: &'a RunOptions,
+    resolved: Resolved,
+    /// The workspace.
+    place: Place,
+    taken: Option<Taken>,
+    /// Keeps the workspace in its place between two runtimes.
+    _in_use: Option<File>,
+    /// The workspace was just made.
+    unflushed: bool,
+    /// What came of the caches beside the image, for the first runtime.
+    come: Option<(SharedLock, Vec<Arrived>)>,
+    /// The folder of the task's evidence.
+    artifacts: Option<PathBuf>,
+    publisher: Option<Publisher<'a>>,
+    log: Log,
+    standing: Standing,
+    /// A signal has ended it, or somebody has reset its runtime.
+    ended: bool,
+    /// When it is published next while it runs.
+    next: Instant,
+}
+
+impl<'a> Runner<'a> {
+    /// The image and the workspace.
+    fn prepare(app: &'a App, options: &'a RunOptions, report: &mut RunReport) -> Result<(Self, Image, Pulled)> {
+        let report = &mut report.report;
+        let agent = options.agent.clone().or_else(|| app.env.agent.clone());
+        let (source, resolved, taken, origin) = match &options.subject {
+            Subject::Task(task) => {
+                let source = Source::new(app, app.locate(task)?);
+                let resolved = report.step("resolve", || Ok((resolve(&source, None, options.refresh)?, 0)))?;
+                (source, resolved, None, None)
+            }
+            Subject::Checkout(about) => {
+                let ground = Ground::of(app, &app.cwd)?;
+                if options.publishing.as_ref().is_some_and(|how| how.task.is_none()) && ground.origin.is_none() {
+                    return Err(usage("as which task is this published?").hint("name it: --as TASK-ID").into());
+                }
+                let task = options.publishing.as_ref().and_then(|publishing| publishing.task.as_ref());
+                let taken = report.step("resolve", || {
+                    Ok((checkout::take(app, &ground, about, &options.runtime, task, agent.clone())?, 0))
+                })?;
+                let resolved = taken.resolved.again();
+                (Source::new(app, resolved.task.clone()), resolved, Some(taken), ground.origin)
+            }
+        };
+        report.task = resolved.task.reference();
+        report.identity = resolved.digest.to_string();
+        // A copy of a checkout is nobody else's, whatever its project wishes.
+        let lifetime = taken.as_ref().map(|_| Lifetime::PerTask);
+        let place = Place::of(app, &resolved, None, lifetime)?;
+        report.workspace = place.path.display().to_string();
+        let renew = if options.refresh { Renew::Outdated } else { Renew::Never };
+        if is_first(&resolved) {
+            caches::make_room(app);
+        }
+        // Until the first lease is written nothing of the caches is removed.
+        let kept = caches::keep(app)?;
+        let (image, pulled, made, early) = gather(&source, &resolved, &place, renew, report)?;
+        drop(source);
+        report.cache.misses += pulled.fetched;
+        report.cache.hits += pulled.records.len() - pulled.fetched;
+        let own = taken.is_none();
+        let origin = if own { app.pins().read(&resolved.task, None)? } else { origin };
+        let about = match &options.subject {
+            Subject::Checkout(about) => about.clone(),
+            Subject::Task(_) => CheckoutOptions::default(),
+        };
+        let publisher = options.publishing.as_ref().map(|publishing| {
+            let words = Words { publishing, image: about.image, workdir: about.workdir, agent };
+            Publisher::new(app, words, Ground { root: place.path.clone(), origin }, own)
+        });
+        let log = Log::begin(app, &resolved.task.slug())?;
+        let every = options.publishing.as_ref().and_then(|publishing| publishing.every).unwrap_or_default();
+        let runner = Runner {
+            app,
+            options,
+            resolved,
+            place,
+            taken,
+            _in_use: made.in_use,
+            unflushed: made.unflushed,
+            come: Some((kept, early)),
+            artifacts: report.artifacts.clone(),
+            publisher,
+            log,
+            standing: Standing::default(),
+            ended: false,
+            next: Instant::now() + every,
+        };
+        Ok((runner, image, pulled))
+    }
+
+    /// All groups, then what follows from them.
+    fn run(&mut self, image: &Image, pulled: &Pulled, report: &mut RunReport) -> Result<u8> {
+        self.rehearse()?;
+        let mut leaked = None;
+        for (index, group) in self.options.groups.iter().enumerate() {
+            if self.is_over() {
+                report.leases.push(not_run(group));
+                continue;
+            }
+            if let Err(leak) = self.lease(group, image, pulled, index == 0, report)? {
+                leaked = leaked.or(Some(leak));
+            }
+        }
+        self.finish(report)?;
+        match leaked {
+            Some(leak) => Err(leak.into()),
+            None => Ok(self.standing.exit_code.filter(|_| self.standing.failed).unwrap_or(0)),
+        }
+    }
+
+    fn rehearse(&self) -> Result<()> {
+        let Some(publisher) = &self.publisher else { return Ok(()) };
+        let commands = self.options.groups.iter().flatten();
+        let all: Vec<&str> = commands.map(|command| command.shown.as_str()).collect();
+        publisher.rehearse(&self.place.path, &all.join("\n"))
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended || (self.standing.failed && !self.options.keep_going)
+    }
+
+    /// One runtime from its making to its end. The inner error is a leak, which
+    /// must not keep the rest from being published.
+    fn lease(
+        &mut self,
+        group: &[Command],
+        image: &Image,
+        pulled: &Pulled,
+        first: bool,
+        report: &mut RunReport,
+    ) -> Result<Result<(), Fault>> {
+        let app = self.app;
+        // What was there for the first is not counted again.
+        let mut later = Report::default();
+        let part = if first { &mut report.report } else { &mut later };
+        let (kept, early) = match self.come.take() {
+            Some(come) => come,
+            None => (caches::keep(app)?, Vec::new()),
+        };
+        let (spec, records, places) = self.ready(image, pulled, early, part)?;
+        if first {
+            enter::greet(app, &self.resolved, spec.network, false);
+        }
+        // From here on a signal ends the runtime, and then this.
+        runtime::hold_signals()?;
+        let start = || Ok((Sandbox::start(&app.runtimes(), app.clock, &spec)?, 0));
+        let mut sandbox = report.report.step("start", start)?;
+        drop((kept, places));
+        if first {
+            self.afterwards(pulled, &records);
+        }
+        if first {
+            runtimes::tell_ports(app, sandbox.lease());
+            runtimes::tell_limits(app, sandbox.lease());
+        }
+        report.report.limits = sandbox.lease().enforced;
+        let begun = Instant::now();
+        let (commands, reason) = self.commands(group, &mut sandbox, report)?;
+        report.report.note("run", begun.elapsed(), 0);
+        let outside = sandbox.written().cloned();
+        let receipt = report.report.step("reset", || Ok((sandbox.reset(app.clock, reason)?, 0)))?;
+        let failed = commands.iter().find(|command| command.exit_code.is_some_and(|code| code != 0));
+        let code = failed.or(commands.last()).and_then(|command| command.exit_code);
+        self.account(&receipt, code, if first { &report.report } else { &later });
+        if let Some(written) = outside.as_ref().filter(|written| !written.is_empty()) {
+            runtimes::tell_outside(app, written.files, written.removed, &written.paths, "the run");
+            self.standing.outside = Some(written.clone());
+        }
+        let leak = runtimes::check_baseline(&receipt);
+        if leak.is_ok() {
+            runtimes::tell_reset(app, &receipt);
+        }
+        report.report.receipt = Some(receipt.clone());
+        report.leases.push(LeaseReport { commands, outside, receipt: Some(receipt) });
+        Ok(leak)
+    }
+
+    /// What a runtime is made of, caches and all.
+    fn ready(
+        &self,
+        image: &Image,
+        pulled: &Pulled,
+        early: Vec<Arrived>,
+        report: &mut Report,
+    ) -> Result<(Spec, Vec<Record>, Option<FileLock>)> {
+        let (app, resolved, place) = (self.app, &self.resolved, &self.place.path);
+        let project = app.project(place)?;
+        runtimes::approve(app, resolved, &project, &self.options.runtime)?;
+        let mut wanted = Caches::new(app, resolved, pulled, place, &project)?;
+        wanted.have_come(early);
+        wanted.fetch(&Source::new(app, resolved.task.clone()), report)?;
+        wanted.seal(image, report)?;
+        let hydrated = wanted.hydrate(false, report)?;
+        let mut spec = runtimes::spec(app, resolved, image, pulled, place, &project, &self.options.runtime)?;
+        (spec.rootfs.trees, spec.made) = (hydrated.mounts, hydrated.made);
+        spec.rootfs.artifacts.clone_from(&self.artifacts);
+        spec.deadline = Some(runtimes::deadline_of_its_own(app, place, &self.options.runtime)?);
+        spec.list_written = true;
+        Ok((spec, hydrated.records, hydrated.places))
+    }
+
+    /// What the commands need not wait for.
+    fn afterwards(&self, pulled: &Pulled, records: &[Record]) {
+        let (app, resolved) = (self.app, &self.resolved);
+        let given = caches::given(resolved, records);
+        let unflushed = pulled.layers.unflushed(&pulled.records) || Trees::unflushed(records);
+        if self.unflushed || unflushed || given.is_some() {
+            runtime::in_background(|| {
+                caches::note_given(app, resolved, &self.place, given);
+                drop(flush(app, resolved, &self.place, Some(pulled)));
+                drop(evidence::flush(app));
+                caches::flush(app, pulled, records);
+            });
+        }
+        upkeep::daily(app);
+    }
+
+    /// A line in the ledger, and among what is handed over.
+    fn account(&mut self, receipt: &Receipt, code: Option<u8>, report: &Report) {
+        let identity = &self.resolved.identity;
+        let entry = Entry::of(receipt, Made::Run, Some(identity));
+        let mut entry = entry.with(&self.resolved.task.store.to_string(), code, report);
+        if self.taken.is_some() {
+            // No store knows it: what is the same from run to run is the project.
+            (entry.store, entry.task) = (None, format!("{} ({})", identity.task_id, identity.repo.url));
+        }
+        accounting::append(self.app, &entry);
+        self.standing.entries.push(entry);
+    }
+
+    /// The commands of a group, one after the other until one fails, while
+    /// somebody publishes.
+    fn commands(
+        &mut self,
+        group: &[Command],
+        sandbox: &mut Sandbox,
+        report: &mut RunReport,
+    ) -> Result<(Vec<CommandReport>, &'static str)> {
+        let stop = Stop::default();
+        let mut next = self.next;
+        let so_far = Standing { command: group.first().map(|command| command.shown.clone()), ..self.standing.clone() };
+        let (ran, next) = std::thread::scope(|scope| {
+            let publisher = self
+                .publisher
+                .as_ref()
+                .filter(|_| self.options.publishing.as_ref().is_some_and(|publishing| publishing.every.is_some()));
+            let log = &self.log;
+            let (stop, so_far) = (&stop, &so_far);
+            let publishing = publisher.map(|publisher| {
+                scope.spawn(move || {
+                    publisher.keep_publishing(log, so_far, stop, &mut next);
+                    next
+                })
+            });
+            let ran = each_command(self.app, log, group, sandbox, self.options.groups.len() + group.len() > 2);
+            stop.say();
+            let next = publishing.and_then(|thread| thread.join().ok()).unwrap_or(next);
+            (ran, next)
+        });
+        self.next = next;
+        let (commands, outcome) = ran?;
+        self.settle(&commands, &outcome, report);
+        Ok((commands, outcome.reason()))
+    }
+
+    /// Notes how the run stands after a group.
+    fn settle(&mut self, commands: &[CommandReport], outcome: &Outcome, report: &mut RunReport) {
+        let last = commands.iter().rev().find(|command| command.exit_code.is_some());
+        let failed = outcome.exit_code() != 0;
+        if !self.standing.failed {
+            self.standing.command = last.map(|command| command.command.clone());
+            self.standing.exit_code = Some(outcome.exit_code());
+        }
+        let why = match outcome {
+            Outcome::TimedOut => Some("it reached its deadline".to_owned()),
+            Outcome::Cancelled(signal) => Some(format!("it was cancelled by {}", runtimes::signal_name(*signal))),
+            Outcome::Lost => Some("its runtime was reset while it ran".to_owned()),
+            Outcome::NotStarted { program, .. } => Some(format!("{program} could not be started")),
+            Outcome::Exited(_) => None,
+        };
+        if let Outcome::Cancelled(signal) = outcome {
+            report.cancelled = Some(runtimes::signal_name(*signal));
+        }
+        if failed && !self.standing.failed {
+            self.standing.why = why;
+        }
+        self.standing.failed |= failed;
+        self.ended |= matches!(outcome, Outcome::Cancelled(_) | Outcome::Lost);
+        runtimes::tell(self.app, &self.resolved.task.target.to_string(), outcome);
+        report.report.exit_code = self.standing.exit_code;
+    }
+
+    /// Collects, publishes, and takes the copy of a checkout away.
+    fn finish(&self, report: &mut RunReport) -> Result<()> {
+        let app = self.app;
+        if let Err(error) = self.log.finish() {
+            app.ui.warn(&format!("{error:#}"));
+        }
+        app.ui.status("Log", &self.log.path.display().to_string());
+        report.log = Some(self.log.path.clone());
+        if let Some(output) = &self.options.output {
+            let output = app.cwd.join(output);
+            self.copy_out(&output)?;
+            report.output = Some(output);
+        }
+        if let Some(publisher) = &self.publisher {
+            let published = publisher.publish(&self.log, &self.standing, true).with_context(|| {
+                format!("the run is over, its result could not be published; it is in {}", self.place.path.display())
+            })?;
+            app.ui.status("Published", &format!("{} as {}", published.task, published.identity));
+            report.published = Some(published);
+        }
+        self.tidy(report.published.as_ref());
+        Ok(())
+    }
+
+    /// Puts the evidence into a folder of the caller's.
+    fn copy_out(&self, output: &std::path::Path) -> Result<()> {
+        let project = self.app.project(&self.place.path)?;
+        let handoff = Handoff::default();
+        let mut files = self.log.evidence(&self.standing)?;
+        let found = evidence::collect(&self.place.path, &project.artifacts.collect, &handoff)?;
+        for left_out in &found.left_out {
+            self.app.ui.warn(&format!("not collected: {left_out}"));
+        }
+        files.extend(found.files);
+        let bytes = evidence::copy(&self.app.ui, &files, output)?;
+        let what = format!("{} files, {}, at {}", files.len(), crate::ui::human_bytes(bytes), output.display());
+        self.app.ui.status("Collected", &what);
+        Ok(())
+    }
+
+    fn tidy(&self, published: Option<&Published>) {
+        let Some(taken) = &self.taken else { return };
+        match checkout::tidy(self.app, taken, &self.place.path, published.map(|published| published.snapshot.as_str()))
+        {
+            Ok(true) => {}
+            Ok(false) => self.app.ui.status("Kept", &format!("what the run changed: {}", self.place.path.display())),
+            Err(error) => {
+                self.app.ui.warn(&format!("the run's workspace {} stays: {error:#}", self.place.path.display()));
+            }
+        }
+    }
+}
+
+/// Runs commands until one fails; the rest is named as not run.
+fn each_command(
+    app: &App,
+    log: &Log,
+    group: &[Command],
+    sandbox: &mut Sandbox,
+    announce: bool,
+) -> Result<(Vec<CommandReport>, Outcome)> {
+    let mut reports = not_run(group).commands;
+    let mut last = Outcome::Exited(0);
+    for (command, report) in group.iter().zip(&mut reports) {
+        if announce {
+            app.ui.status("Running", &command.shown);
+            log.transcript.note(&format!("$ {}", command.shown));
+        }
+        let begun = Instant::now();
+        last = sandbox.run_unattended(&runtimes::session(app, &command.words), &log.transcript)?;
+        report.exit_code = Some(last.exit_code());
+        report.ms = Some(begun.elapsed().as_secs_f64() * 1000.0);
+        if last != Outcome::Exited(0) {
+            break;
+        }
+    }
+    Ok((reports, last))
+}

@@ -1,0 +1,17 @@
+//! The runtimes of tasks: how one is put together ([`start`]), whose the files in it
+//! are ([`owners`]), how another terminal joins or changes it ([`mod@running`]), what is
+//! watched for while it lasts ([`mod@watch`]), and what is said of it ([`mod@tell`]).
+
+mod owners;
+mod running;
+mod start;
+mod tell;
+mod watch;
+
+pub(crate) use owners::{Mapped, holder};
+pub use running::{Running, add_ports, exec, extend, ports};
+pub(crate) use running::{find, join, running};
+pub use start::RuntimeOptions;
+pub(crate) use start::{approve, asks, deadline_of_its_own, session, spec};
+pub use tell::deadline;
+pub(crate) use tell::{check_baseline, signal_name, tell, tell_end, tell_limits, tell_outside, tell_ports, tell_reset};

@@ -1,0 +1,260 @@
+//! Putting a runtime together from what was fetched and hydrated.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::owners;
+use crate::config::{self, NetworkName, Project, Service};
+use crate::disk::canonical;
+use crate::error::{Fault, usage};
+use crate::handoff::app::App;
+use crate::handoff::task::Resolved;
+use crate::handoff::trust::{Asks, Origin, Settled};
+use crate::handoff::{task, trust};
+use crate::identity::RepoUrl;
+use crate::image::{Image, Pulled, User};
+use crate::quantity::{parse_bytes, parse_duration};
+use crate::runtime::{
+    Account, Lease, Limits, Network, PortRequest, Ready, RootfsSpec, ServiceSpec, Session, Spec, hides, monotonic_after,
+};
+use crate::workspace;
+
+/// Search path of an image that names none, as container engines have it.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long a runtime may exist that nobody is attached to, when nobody says.
+const DEFAULT_TIMEOUT: &str = "8h";
+
+/// How long a service may take until it is ready, when nobody says.
+const SERVICE_TIMEOUT: &str = "30s";
+
+/// What the developer wants of a runtime, by flags. It needs no approval.
+#[derive(Clone, Debug, Default)]
+pub struct RuntimeOptions {
+    /// What it can reach.
+    pub network: Option<Network>,
+    /// Ports to publish, besides those of the project.
+    pub ports: Vec<PortRequest>,
+    /// When it has to end.
+    pub timeout: Option<Duration>,
+    /// Leave secrets out, whatever the project asks for.
+    pub no_secrets: bool,
+    /// Start no services, whatever the project asks for.
+    pub no_services: bool,
+}
+
+impl RuntimeOptions {
+    /// A runtime that is there already cannot be changed by flags.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] when it is not as they say.
+    pub(crate) fn must_fit(&self, lease: &Lease) -> Result<(), Fault> {
+        let other = |what: &str, way: String| {
+            usage(format!("{} is running already, {what}", lease.task))
+                .hint(format!("{way}, or make another runtime with --fresh"))
+        };
+        if self.network.is_some_and(|network| network != lease.network) {
+            return Err(other(
+                &format!("with the {} network", lease.network),
+                format!("join it without --network, end it with envctl reset {}", lease.task),
+            ));
+        }
+        if !self.ports.is_empty() {
+            return Err(other("with its ports", format!("publish more with envctl ports add {}", lease.task)));
+        }
+        if self.no_services && !lease.services.is_empty() {
+            return Err(other("with its services", "join it without --no-services".to_owned()));
+        }
+        if self.timeout.is_some() && lease.deadline.is_none() {
+            return Err(other("without a deadline", "join it without --timeout".to_owned()));
+        }
+        if self.timeout.is_some() {
+            return Err(other("with its own deadline", format!("move that with envctl extend {}", lease.task)));
+        }
+        Ok(())
+    }
+}
+
+/// When a runtime ends that nobody is attached to: by flag, project or default.
+///
+/// # Errors
+/// When the project's file is wrong.
+pub(crate) fn deadline_of_its_own(app: &App, workspace: &Path, options: &RuntimeOptions) -> Result<u64> {
+    let timeout = match (options.timeout, app.project(workspace)?.runtime.timeout) {
+        (Some(timeout), _) => timeout,
+        (None, Some(text)) => parse_duration(&text)?,
+        (None, None) => parse_duration(DEFAULT_TIMEOUT)?,
+    };
+    Ok(monotonic_after(timeout))
+}
+
+/// Makes sure that the developer agrees to what a project asks for.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`] when they do not.
+pub(crate) fn approve(app: &App, resolved: &Resolved, project: &Project, options: &RuntimeOptions) -> Result<()> {
+    let asks = asks(&resolved.identity.repo.url, &resolved.origin(), project, options);
+    trust::require(app, Some(&resolved.task.reference()), &asks)
+}
+
+/// The specification of a task's runtime, once the developer has agreed to
+/// what its project asks for ([`approve`]).
+///
+/// # Errors
+/// When the workdir would hide something that the runtime needs, or something
+/// is not approved.
+pub(crate) fn spec(
+    app: &App,
+    resolved: &Resolved,
+    image: &Image,
+    pulled: &Pulled,
+    folder: &Path,
+    project: &Project,
+    options: &RuntimeOptions,
+) -> Result<Spec> {
+    // One that an earlier envctl made.
+    workspace::protect(folder)?;
+    let identity = &resolved.identity;
+    let workdir = identity.workdir.as_str();
+    let mirror_objects = task::mirror(app, resolved).objects();
+    if hides(workdir, &mirror_objects) {
+        return Err(usage(format!("the task's workdir {workdir} would hide {}", mirror_objects.display()))
+            .hint("publish the task with another --workdir, or set XDG_DATA_HOME to another place")
+            .into());
+    }
+    let secrets = if options.no_secrets { Vec::new() } else { trust::resolve_secrets(app, &project.runtime.secrets)? };
+    let network = options.network.unwrap_or(match project.runtime.network {
+        Some(NetworkName::Host) => Network::Host,
+        Some(NetworkName::Private) => Network::Private,
+        _ => Network::Isolated,
+    });
+    let home = home(&pulled.user);
+    let mut env: Vec<(String, String)> = vec![("PATH".into(), DEFAULT_PATH.into())];
+    let image_env = image.config.config.iter().flat_map(|config| config.env.iter().flatten());
+    let pairs = image_env.filter_map(|pair| pair.split_once('=')).filter(|(name, value)| is_variable(name, value));
+    env.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    env.extend(project.runtime.env.clone());
+    let own = [
+        ("HOME", Some(home.clone())),
+        ("USER", pulled.user.name.clone()),
+        ("LOGNAME", pulled.user.name.clone()),
+        ("SHELL", pulled.user.shell.clone()),
+        ("ENVCTL_TASK", Some(identity.task_id.to_string())),
+        ("ENVCTL_IDENTITY", Some(resolved.digest.to_string())),
+    ];
+    env.extend(own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    Ok(Spec {
+        task: resolved.task.target.to_string(),
+        store: resolved.task.store.to_string(),
+        identity: resolved.digest.to_string(),
+        rootfs: RootfsSpec {
+            layers: pulled.trees.clone(),
+            workspace: canonical(folder),
+            workdir: workdir.to_owned(),
+            mirror_objects,
+            hostname: hostname(identity.task_id.as_str()),
+            trees: Vec::new(),
+            workspace_stays: false,
+            artifacts: None,
+        },
+        mapping: owners::mapping(app, &pulled.user),
+        network,
+        account: Account { uid: pulled.user.uid, gid: pulled.user.gid, home, shell: pulled.user.shell.clone() },
+        env,
+        secrets,
+        ports: ports(project, options),
+        deadline: options.timeout.map(monotonic_after),
+        detached: false,
+        log: None,
+        limits: limits(project)?,
+        services: if options.no_services { Vec::new() } else { services(project)? },
+        made: Vec::new(),
+        path: app.env.path.clone(),
+        list_written: false,
+        setup: None,
+    })
+}
+
+/// What a project asks of this machine, as far as the flags do not settle it.
+pub(crate) fn asks(url: &RepoUrl, origin: &Origin, project: &Project, options: &RuntimeOptions) -> Asks {
+    let settled = Settled { network: options.network.is_some(), secrets: options.no_secrets, ports: false };
+    Asks::of(&url.to_string(), origin, project, settled)
+}
+
+/// The project's ports and the developer's; who names a port's place on the
+/// host is heard.
+fn ports(project: &Project, options: &RuntimeOptions) -> Vec<PortRequest> {
+    let asked = project.runtime.ports.iter().map(|port| PortRequest { inside: port.inside, host: port.host });
+    let mut all: Vec<PortRequest> = Vec::new();
+    for port in options.ports.iter().copied().chain(asked) {
+        match all.iter_mut().find(|known| known.inside == port.inside) {
+            Some(known) => known.host = known.host.or(port.host),
+            None => all.push(port),
+        }
+    }
+    all
+}
+
+fn services(project: &Project) -> Result<Vec<ServiceSpec>> {
+    let service = |service: &Service| -> Result<ServiceSpec> {
+        Ok(ServiceSpec {
+            name: service.name.clone(),
+            command: service.command.clone(),
+            env: service.env.clone().into_iter().collect(),
+            ready: service.ready.as_ref().map(|ready| match ready {
+                config::Ready::Tcp(port) => Ready::Tcp(*port),
+                config::Ready::File(path) => Ready::File(path.clone()),
+                config::Ready::Command(command) => Ready::Command(command.clone()),
+            }),
+            timeout: parse_duration(service.timeout.as_deref().unwrap_or(SERVICE_TIMEOUT))?,
+            stop: service.stop.as_deref().map(parse_duration).transpose()?,
+        })
+    };
+    project.service.iter().map(service).collect()
+}
+
+fn limits(project: &Project) -> Result<Limits> {
+    let wanted = &project.runtime.limits;
+    let memory = wanted.memory.as_deref().map(parse_bytes).transpose()?;
+    Ok(Limits { memory, processes: wanted.processes, cpus: wanted.cpus })
+}
+
+fn is_variable(name: &str, value: &str) -> bool {
+    !name.is_empty() && !name.contains('\0') && !value.contains('\0')
+}
+
+/// A home folder that the user can write.
+fn home(user: &User) -> String {
+    let unusable =
+        user.home == "/" || ["/nonexistent", "/proc", "/sys", "/dev"].iter().any(|bad| user.home.starts_with(bad));
+    if unusable && user.uid != 0 { "/run/envctl/home".into() } else { user.home.clone() }
+}
+
+/// At most 63 characters of a host name (RFC 1123).
+fn hostname(task: &str) -> String {
+    let name: String = task.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(63).collect();
+    name.trim_matches('-').to_owned()
+}
+
+/// A command with what a session takes along from the caller's terminal.
+pub(crate) fn session(app: &App, command: &[String]) -> Session {
+    let own = [("TERM", app.env.term.clone()), ("COLORTERM", app.env.colorterm.clone())];
+    let mut env: Vec<(String, String)> =
+        own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    env.extend(app.env.locale.clone());
+    Session { command: command.to_vec(), env, output: None, last: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_are_valid() {
+        assert_eq!(hostname("task_xyz.789"), "task-xyz-789");
+        assert_eq!(hostname(&"a".repeat(128)).len(), 63);
+        assert_eq!(hostname("a-"), "a");
+    }
+}

@@ -1,0 +1,77 @@
+//! A first `envctl.toml` for a project, from what lies in it.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use crate::cache;
+use crate::config::{PROJECT_FILES, Project};
+use crate::error::usage;
+use crate::handoff::app::App;
+use crate::identity::StoreRef;
+
+/// What `init` was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct InitOptions {
+    /// `--image`.
+    pub image: Option<String>,
+    /// Print, and write nothing.
+    pub dry_run: bool,
+}
+
+/// What was written, or would be.
+#[derive(Clone, Debug, Serialize)]
+pub struct Initialised {
+    /// The file.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+    /// Lockfiles for which a cache was proposed.
+    pub lockfiles: Vec<&'static str>,
+}
+
+/// Proposes a project file for the checkout that holds the working directory.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] when there is one, or this is no checkout.
+pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
+    let root = app.checkout().ok_or_else(|| usage("this is no git checkout").hint("git init, or change the folder"))?;
+    if let Some(known) = PROJECT_FILES.iter().find(|name| root.join(name).exists()) {
+        return Err(usage(format!("{} is there already", root.join(known).display())).into());
+    }
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let mut text = String::new();
+    match &app.options.store {
+        Some(store) => {
+            let store: StoreRef = store.clone().absolute(&app.cwd);
+            text.push_str(&format!("store = {}\n\n", quoted(&store.to_string())));
+        }
+        None => text.push_str("# store = \"registry.example/acme/tasks\"   # or oci:PATH\n\n"),
+    }
+    match &options.image {
+        Some(image) => text.push_str(&format!("[toolchain]\nimage = {}\n", quoted(image))),
+        None => text.push_str(
+            "# [toolchain]\n# image = \"registry.example/acme/dev:latest\"   # publish pins it to a digest\n",
+        ),
+    }
+    let proposals = cache::proposals(&root);
+    for (known, inputs) in &proposals {
+        let inputs =
+            toml::Value::from(inputs.iter().map(|input| toml::Value::from(input.as_str())).collect::<Vec<_>>());
+        text.push_str(&format!(
+            "\n[[cache]]\nname    = {}\ninputs  = {inputs}\npath    = {}\nsetup   = {}\nnetwork = \"private\"   # for the setup alone; each developer approves it once\n",
+            quoted(known.name),
+            quoted(known.path),
+            quoted(known.setup)
+        ));
+    }
+    let path = root.join(PROJECT_FILES[0]);
+    // What cannot be read back must not be written.
+    Project::parse(&text, PROJECT_FILES[0])?;
+    if !options.dry_run {
+        let file = std::fs::File::create_new(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        std::io::Write::write_all(&mut &file, text.as_bytes())?;
+    }
+    Ok(Initialised { path, text, lockfiles: proposals.iter().map(|(known, _)| known.file).collect() })
+}

@@ -1,0 +1,11 @@
+//! Making ready: this machine, by what `doctor` finds ([`mod@doctor`]); a project, by a
+//! first `envctl.toml` ([`mod@init`]); and the developer's word for what a task's project
+//! asks of the host ([`approve`]).
+
+mod approve;
+mod doctor;
+mod init;
+
+pub use approve::{Asked, approve_task};
+pub use doctor::{Check, Health, doctor};
+pub use init::{InitOptions, Initialised, init};

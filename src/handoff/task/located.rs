@@ -1,0 +1,25 @@
+//! A task of a store.
+
+use crate::identity::{StoreRef, Target, TaskRef};
+
+/// A task of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    pub(crate) store: StoreRef,
+    pub(crate) target: Target,
+}
+
+impl Located {
+    /// As a command line names it from anywhere.
+    pub(crate) fn reference(&self) -> String {
+        TaskRef { store: Some(self.store.clone()), target: self.target.clone() }.to_string()
+    }
+
+    /// A name for paths.
+    pub(crate) fn slug(&self) -> String {
+        match &self.target {
+            Target::Task(task) => task.to_string(),
+            Target::Identity(digest) => format!("sha256-{}", digest.hex()),
+        }
+    }
+}

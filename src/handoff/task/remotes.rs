@@ -1,0 +1,103 @@
+//! Where git may go for a task: what of it is the developer's own word, what
+//! they have approved, and what they are asked about.
+
+use anyhow::Result;
+
+use super::resolve::Resolved;
+use crate::config::Reachable;
+use crate::git::{Judge, Manner, Way};
+use crate::handoff::app::App;
+use crate::handoff::trust::{approvals, require_host};
+use crate::identity::{Identity, RepoUrl, Site, StoreRef};
+use crate::workspace::{Place, Remote};
+
+/// Judges each way to the repository of one task, at the moment at which git
+/// would go there.
+pub(crate) struct Door<'a> {
+    app: &'a App,
+    reachable: Reachable,
+    /// A checkout of this machine: where its remote is, the developer said.
+    local: bool,
+    /// The task comes from where anybody may name folders of this machine.
+    stranger: bool,
+    /// The developer sits in front of it.
+    interactive: bool,
+}
+
+impl<'a> Door<'a> {
+    /// The way to a task's repository.
+    ///
+    /// # Errors
+    /// When a rule of the user's makes something of it that is no address.
+    pub(crate) fn of(app: &'a App, resolved: &Resolved) -> Result<Self> {
+        Ok(Door {
+            app,
+            reachable: app.user.rewrite(&resolved.identity.repo.url)?,
+            local: resolved.local.is_some(),
+            stranger: matches!(resolved.task.store, StoreRef::Registry(_)),
+            interactive: app.options.interactive,
+        })
+    }
+
+    /// The same where nobody is asked, and where the store is not known.
+    ///
+    /// # Errors
+    /// As [`Door::of`].
+    pub(crate) fn quiet(app: &'a App, identity: &Identity) -> Result<Self> {
+        let reachable = app.user.rewrite(&identity.repo.url)?;
+        Ok(Door { app, reachable, local: false, stranger: false, interactive: false })
+    }
+
+    /// Where the repository is reachable from here.
+    pub(crate) fn url(&self) -> &RepoUrl {
+        &self.reachable.url
+    }
+
+    /// How it is asked.
+    pub(crate) fn remote(&self) -> Remote<'_> {
+        Remote {
+            place: Place::Address(&self.reachable.url, self),
+            offline: self.app.options.offline,
+            manner: Manner { interactive: self.interactive, patience: self.app.options.net_timeout, needed: true },
+        }
+    }
+
+    /// Whether an address is the developer's own word.
+    fn is_own(&self) -> bool {
+        self.local || self.reachable.named
+    }
+
+    fn is_approved(&self, url: &RepoUrl) -> Result<bool> {
+        let known = approvals(self.app)?.host;
+        Ok(known.iter().any(|host| match url.site() {
+            Some(site) => site.is_named(&host.name),
+            None => host.name == url.to_string() || url.to_string() == format!("file://{}", host.name),
+        }))
+    }
+}
+
+impl Judge for Door<'_> {
+    fn allow(&self, way: &Way) -> Result<()> {
+        // What a rule of git's makes of an address is the developer's word as
+        // far as the rule says where it leads.
+        let straight = way.real == way.asked || way.settled;
+        if !way.redirected && straight && self.is_own() {
+            return Ok(());
+        }
+        // Whoever can write to a registry could name any repository of this
+        // machine, and everything in it would be readable inside.
+        if way.real.is_file() && way.real == way.asked && !self.stranger {
+            return Ok(());
+        }
+        if self.is_approved(&way.real)? || (way.settled && self.is_approved(&way.asked)?) {
+            return Ok(());
+        }
+        let name = way.real.site().map_or_else(|| way.real.to_string(), |site| site.to_string());
+        require_host(self.app, &name, self.interactive && way.needed)
+    }
+
+    fn knows(&self, site: &Site) -> bool {
+        let known = || approvals(self.app).is_ok_and(|all| all.host.iter().any(|host| site.is_named(&host.name)));
+        self.is_own() || known()
+    }
+}

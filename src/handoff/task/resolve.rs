@@ -1,0 +1,146 @@
+//! From a name to an identity: the pin where there is one, the store
+//! otherwise.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+
+use super::located::Located;
+use super::pins::Pin;
+use super::source::Source;
+use crate::digest::Digest;
+use crate::error::{integrity, not_found, usage};
+use crate::handoff::app::App;
+use crate::handoff::trust::{Checkout, Origin};
+use crate::identity::{Identity, Target, TaskRef};
+use crate::oci::Descriptor;
+use crate::store::{self, Artifact, Store};
+
+/// A task that is settled.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) task: Located,
+    pub(crate) digest: Digest,
+    pub(crate) identity: Identity,
+    pub(crate) pin: Option<Pin>,
+    /// When the identity was resolved.
+    pub(crate) pinned_at: Timestamp,
+    /// A checkout of this machine, which no store knows.
+    pub(crate) local: Option<Checkout>,
+}
+
+impl Resolved {
+    /// Who chooses what is in it.
+    pub(crate) fn origin(&self) -> Origin {
+        self.local.as_ref().map_or_else(|| Origin::store(&self.task.store), |checkout| checkout.origin.clone())
+    }
+
+    /// The same once more.
+    pub(crate) fn again(&self) -> Self {
+        Resolved {
+            task: self.task.clone(),
+            digest: self.digest,
+            identity: self.identity.clone(),
+            pin: self.pin.clone(),
+            pinned_at: self.pinned_at,
+            local: self.local.clone(),
+        }
+    }
+}
+
+/// The branch and the commit.
+pub(crate) fn summary(resolved: &Resolved) -> String {
+    let repo = &resolved.identity.repo;
+    match &repo.branch {
+        Some(branch) => format!("{branch} ({})", repo.commit.short()),
+        None => repo.commit.short().to_owned(),
+    }
+}
+
+impl App {
+    /// Which task a reference means.
+    ///
+    /// # Errors
+    /// When it names a store twice, or none is configured.
+    pub(crate) fn locate(&self, reference: &TaskRef) -> Result<Located> {
+        let target = reference.target.clone();
+        if let Some(named) = &reference.store {
+            let store = named.clone().absolute(&self.cwd);
+            let flag = self.options.store.clone().map(|flag| flag.absolute(&self.cwd));
+            if flag.is_some_and(|flag| flag != store) {
+                return Err(usage(format!("{reference} and --store name different stores"))
+                    .hint("name one of them")
+                    .into());
+            }
+            self.note_named(&store);
+            return Ok(Located { store, target });
+        }
+        if let Some(store) = self.configured_store()? {
+            return Ok(Located { store, target });
+        }
+        // A task that was entered before is known by its name alone.
+        let pins: Vec<Pin> = self.pins().all()?.into_iter().filter(|pin| pin.slug == target.to_string()).collect();
+        match pins.as_slice() {
+            [pin] => Ok(Located { store: pin.store.parse()?, target }),
+            [] => Ok(Located { store: self.store()?, target }),
+            [first, ..] => Err(usage(format!("{target} was entered from several stores"))
+                .hint(format!("name one of them, such as {}:{target}", first.store))
+                .into()),
+        }
+    }
+}
+
+/// What a task's tag points at, with the manifest's descriptor.
+pub(crate) fn from_store(store: &dyn Store, task: &Located) -> Result<(Descriptor, Artifact, Identity)> {
+    let tag = match &task.target {
+        Target::Task(task) => task.to_string(),
+        Target::Identity(digest) => store::identity_tag(digest),
+    };
+    let descriptor = store.resolve(&tag)?.ok_or_else(|| {
+        not_found(format!("there is no task {} in {}", task.target, task.store))
+            .hint(format!("see what is there: envctl tasks --store {}", task.store))
+    })?;
+    let (artifact, identity) = read_at(store, task, &descriptor)?;
+    Ok((descriptor, artifact, identity))
+}
+
+/// What is in a manifest that a task's tag points at.
+pub(crate) fn read_at(store: &dyn Store, task: &Located, descriptor: &Descriptor) -> Result<(Artifact, Identity)> {
+    let artifact = store::read(store, descriptor).with_context(|| format!("cannot read {}", task.reference()))?;
+    let identity = Identity::parse(&artifact.identity)?;
+    match &task.target {
+        Target::Task(named) if *named != identity.task_id => Err(integrity(format!(
+            "the tag {named} of {} points at an identity of task {}",
+            task.store, identity.task_id
+        ))
+        .into()),
+        Target::Identity(digest) if *digest != Digest::of(&artifact.identity) => {
+            Err(integrity(format!("the store gave another identity for {digest}")).into())
+        }
+        _ => Ok((artifact, identity)),
+    }
+}
+
+/// Settles a task: by its pin, or by the store when there is none or
+/// `refresh` asks for it.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] for a task or store that does not exist.
+pub(crate) fn resolve(source: &Source<'_>, into: Option<&Path>, refresh: bool) -> Result<Resolved> {
+    let (app, task) = (source.app, source.task.clone());
+    let pins = app.pins();
+    let pin = pins.read(&task, into)?;
+    if let Some(pin) = &pin
+        && !refresh
+        && let Some(identity) = pins.identity(&pin.identity)?
+    {
+        let (digest, pinned_at) = (pin.identity, pin.pinned_at);
+        return Ok(Resolved { task, digest, identity, pin: Some(pin.clone()), pinned_at, local: None });
+    }
+    let (_, artifact, identity) = from_store(source.store()?, &task)?;
+    app.open_roots()?;
+    let digest = pins.keep(&artifact.identity)?;
+    crate::crash::point("cold.resolved");
+    Ok(Resolved { task, digest, identity, pin, pinned_at: app.clock.now(), local: None })
+}

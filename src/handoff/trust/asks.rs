@@ -1,0 +1,327 @@
+//! What a project asks of the host, in full: all that takes effect, one thing a
+//! line, and one digest for all of it.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{CacheEntry, NetworkName, Project, SecretEntry, SetupNetwork};
+use crate::digest::Digest;
+use crate::identity::StoreRef;
+
+/// Who chooses what a project holds, and so what an approval is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Whoever writes to a store.
+    Store(String),
+    /// Whoever writes to a folder of this machine, by its real path.
+    Folder(String),
+}
+
+impl Origin {
+    /// Those who write to this store.
+    pub(crate) fn store(store: &StoreRef) -> Self {
+        Origin::Store(store.to_string())
+    }
+
+    /// Those who write to this folder.
+    ///
+    /// # Errors
+    /// When its real path cannot be found.
+    pub(crate) fn folder(folder: &Path) -> std::io::Result<Self> {
+        real_path(folder).map(Origin::Folder)
+    }
+}
+
+/// A checkout of this machine that is run as a task.
+#[derive(Clone, Debug)]
+pub(crate) struct Checkout {
+    /// Who writes to it.
+    pub(crate) origin: Origin,
+    /// Its real path.
+    pub(crate) folder: String,
+}
+
+/// The real path of a folder, as a text of which no two are the same.
+///
+/// # Errors
+/// When it cannot be found.
+pub(crate) fn real_path(folder: &Path) -> std::io::Result<String> {
+    let real = std::fs::canonicalize(folder)?;
+    Ok(match real.to_str() {
+        Some(text) => text.to_owned(),
+        // Two such paths may be written alike.
+        None => format!("{} ({})", real.display(), Digest::of(real.as_os_str().as_encoded_bytes())),
+    })
+}
+
+/// What a project wants from the host beyond a sandbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asks {
+    /// The repository, as the task names it.
+    pub repo: String,
+    /// The store that the task comes from: whoever writes to it chooses image
+    /// and code. None for a checkout of this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// The folder of a checkout of this machine: any other may say that it has
+    /// the same remote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// `private` or `host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Secrets, by name and form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+    /// Fixed ports of the host, as `inside=host`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
+    /// Stores besides the task's own from which fixtures come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<String>,
+    /// Setups of caches that want a network. Earlier versions noted them under
+    /// another name, without their variables: those count no more.
+    #[serde(default, rename = "setup", skip_serializing_if = "Vec::is_empty")]
+    pub setups: Vec<Setup>,
+}
+
+/// A setup that wants a network, with all that decides what it does.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Setup {
+    /// Of the cache.
+    pub name: String,
+    /// `private` or `host`.
+    pub network: String,
+    /// Where it writes.
+    pub path: String,
+    /// What runs.
+    pub command: String,
+    /// Its variables that the project sets, as `NAME=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+}
+
+impl Setup {
+    /// `None` for one that runs without a network.
+    fn of(cache: &CacheEntry, project: &Project) -> Option<Self> {
+        let network = match cache.network {
+            SetupNetwork::None => return None,
+            SetupNetwork::Private => "private",
+            SetupNetwork::Host => "host",
+        };
+        // As the runtime puts them together: the cache's own come last.
+        let mut env = project.runtime.env.clone();
+        env.extend(cache.env.clone());
+        Some(Setup {
+            name: cache.name.clone(),
+            network: network.to_owned(),
+            path: cache.path.to_string(),
+            command: cache.setup.clone(),
+            env: env.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        })
+    }
+
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let Setup { name, network, path, command, env } = self;
+        let first = format!("in {path}, a {network} network for the setup of the cache {name}: {}", command.trim());
+        let variables = env.iter().map(move |variable| format!("for the setup of the cache {name}: {variable}"));
+        std::iter::once(first).chain(variables)
+    }
+}
+
+/// What of a project's wishes the command line has settled already.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settled {
+    pub(crate) network: bool,
+    pub(crate) secrets: bool,
+    pub(crate) ports: bool,
+}
+
+impl Asks {
+    /// What is left to ask for.
+    pub(crate) fn of(repo: &str, origin: &Origin, project: &Project, settled: Settled) -> Self {
+        let runtime = &project.runtime;
+        let network = match runtime.network {
+            Some(NetworkName::Private) => Some("private"),
+            Some(NetworkName::Host) => Some("host"),
+            Some(NetworkName::Isolated) | None => None,
+        };
+        let form = |secret: &SecretEntry| match (secret.variable, secret.file) {
+            (true, true) => secret.name.clone(),
+            (true, false) => format!("{}:env", secret.name),
+            _ => format!("{}:file", secret.name),
+        };
+        let mut asks = Asks { repo: repo.to_owned(), ..Asks::default() };
+        match origin.clone() {
+            Origin::Store(store) => asks.store = Some(store),
+            Origin::Folder(folder) => asks.folder = Some(folder),
+        }
+        if !settled.network {
+            asks.network = network.map(str::to_owned);
+        }
+        if !settled.secrets {
+            asks.secrets = sorted(runtime.secrets.iter().map(form));
+        }
+        if !settled.ports {
+            let fixed = runtime.ports.iter().filter_map(|port| Some(format!("{}={}", port.inside, port.host?)));
+            asks.ports = sorted(fixed);
+        }
+        asks.setups = sorted(project.cache.iter().filter_map(|cache| Setup::of(cache, project)));
+        let stores = project.fixture.iter().filter_map(|fixture| fixture.source.store.as_ref());
+        asks.stores = sorted(stores.map(ToString::to_string));
+        asks
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.network.is_none()
+            && self.secrets.is_empty()
+            && self.ports.is_empty()
+            && self.setups.is_empty()
+            && self.stores.is_empty()
+    }
+
+    /// Whether whoever agreed to this has agreed to `less`.
+    pub(crate) fn covers(&self, less: &Asks) -> bool {
+        fn all<T: PartialEq>(more: &[T], less: &[T]) -> bool {
+            less.iter().all(|one| more.contains(one))
+        }
+        self.is_for_the_same(less)
+            && (less.network.is_none() || less.network == self.network)
+            && all(&self.secrets, &less.secrets)
+            && all(&self.ports, &less.ports)
+            && all(&self.setups, &less.setups)
+            && all(&self.stores, &less.stores)
+    }
+
+    /// Whether both are asked by the same.
+    pub(crate) fn is_for_the_same(&self, other: &Asks) -> bool {
+        (&self.repo, &self.store, &self.folder) == (&other.repo, &other.store, &other.folder)
+    }
+
+    /// Names exactly this.
+    pub fn digest(&self) -> Digest {
+        // Serialising plain texts cannot fail.
+        Digest::of(&serde_json::to_vec(&("envctl approval 1", self)).unwrap_or_default())
+    }
+
+    /// Who asks: the repository, and the store whose tasks may, or the folder.
+    pub fn who(&self) -> String {
+        match (&self.store, &self.folder) {
+            (Some(store), _) => format!("{} (tasks of {store})", self.repo),
+            (None, Some(folder)) => format!("{} (the checkout {folder})", self.repo),
+            (None, None) => self.repo.clone(),
+        }
+    }
+
+    /// Each thing on a line of its own, as it came: who shows a line escapes it.
+    pub fn lines(&self) -> Vec<String> {
+        let network = self.network.iter().map(|network| match network.as_str() {
+            "host" => "the host's network, with everything that listens on this machine".to_owned(),
+            _ => "a network with an outside".to_owned(),
+        });
+        let secrets = self.secrets.iter().map(|secret| format!("the secret {secret}"));
+        let ports = self.ports.iter().map(|port| format!("the fixed port {port}"));
+        let setups = self.setups.iter().flat_map(Setup::lines);
+        let stores = self.stores.iter().map(|store| format!("fixtures from {store}, with your credentials for it"));
+        network.chain(secrets).chain(ports).chain(setups).chain(stores).collect()
+    }
+}
+
+fn sorted<T: Ord>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all: Vec<T> = all.collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(text: &str) -> Project {
+        Project::parse(text, "envctl.toml").unwrap()
+    }
+
+    fn here() -> Origin {
+        Origin::Folder("/home/dev/shop".into())
+    }
+
+    fn asks(text: &str) -> Asks {
+        Asks::of("https://a/b", &here(), &project(text), Settled::default())
+    }
+
+    #[test]
+    fn what_is_asked_for_has_one_name_and_every_change_another() {
+        let base = asks("[runtime]\nnetwork = \"host\"\nsecrets = [\"A\", \"B\"]\nports = [\"1=\"]");
+        assert_eq!(
+            base.digest(),
+            asks("[runtime]\nports = [\"1=1\", 2]\nsecrets = [\"B\", \"A\"]\nnetwork = \"host\"").digest()
+        );
+        for other in [
+            "[runtime]\nnetwork = \"private\"\nsecrets = [\"A\", \"B\"]\nports = [\"1=\"]",
+            "[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]\nports = [\"1=\"]",
+            "[runtime]\nnetwork = \"host\"\nsecrets = [\"A:file\", \"B\"]\nports = [\"1=\"]",
+            "[runtime]\nnetwork = \"host\"\nsecrets = [\"A\", \"B\"]\nports = [\"1=2\"]",
+        ] {
+            assert_ne!(base.digest(), asks(other).digest(), "{other}");
+        }
+        assert!(base.covers(&asks("[runtime]\nsecrets = [\"A\"]")) && base.covers(&base));
+        for more in ["secrets = [\"C\"]", "secrets = [\"A:file\"]", "network = \"private\"", "ports = [\"2=\"]"] {
+            assert!(!base.covers(&asks(&format!("[runtime]\n{more}"))), "{more}");
+        }
+        assert!(asks("[runtime]\nports = [3000]\nnetwork = \"isolated\"").is_empty());
+        let settled = Settled { network: true, secrets: true, ports: true };
+        assert!(
+            Asks::of("x", &here(), &project("[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]"), settled).is_empty()
+        );
+    }
+
+    #[test]
+    fn who_asks_is_part_of_it() {
+        let secret = project("[runtime]\nsecrets = [\"A\"]");
+        let origins = [
+            Origin::Store("oci:/srv/tasks".into()),
+            Origin::Store("oci:/srv/other".into()),
+            Origin::Folder("/srv/tasks".into()),
+            Origin::Folder("/srv/other".into()),
+        ];
+        let all = origins.map(|origin| Asks::of("https://a/b", &origin, &secret, Settled::default()));
+        for (n, one) in all.iter().enumerate() {
+            for (m, other) in all.iter().enumerate() {
+                assert_eq!((one.covers(other), one.digest() == other.digest()), (n == m, n == m), "{one:?} {other:?}");
+            }
+        }
+        // Earlier versions noted no folder.
+        let before = Asks { folder: None, ..all[2].clone() };
+        assert!(!before.covers(&all[2]));
+    }
+
+    #[test]
+    fn whatever_decides_what_a_setup_does_is_part_of_it() {
+        let cache = |more: &str| {
+            asks(&format!("[[cache]]\nname = \"a\"\npath = \"a\"\nsetup = \"x\"\nnetwork = \"private\"\n{more}"))
+        };
+        let base = cache("env = { A = \"1\", B = \"2\" }");
+        let others = [
+            cache(""),
+            cache("env = { A = \"1\", B = \"3\" }"),
+            cache("env = { A = \"1\" }"),
+            cache("env = { A = \"1\", B = \"2\" }\n[runtime]\nenv = { PATH = \"evil\" }"),
+            asks(
+                "[[cache]]\nname = \"a\"\npath = \"b\"\nsetup = \"x\"\nnetwork = \"private\"\nenv = { A = \"1\", B = \"2\" }",
+            ),
+            asks(
+                "[[cache]]\nname = \"a\"\npath = \"a\"\nsetup = \"x\"\nnetwork = \"host\"\nenv = { A = \"1\", B = \"2\" }",
+            ),
+        ];
+        for other in &others {
+            assert!(base.digest() != other.digest() && !base.covers(other) && !other.covers(&base), "{other:?}");
+            assert_ne!(base.lines(), other.lines(), "it is shown");
+        }
+        // What another one overrules takes no effect.
+        assert_eq!(base, cache("env = { A = \"1\", B = \"2\" }\n[runtime]\nenv = { A = \"0\" }"));
+        // A variable that looks like two is one.
+        assert_ne!(cache("env = { A = \"1\\nB=2\" }").digest(), base.digest());
+    }
+}

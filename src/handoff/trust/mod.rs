@@ -1,0 +1,21 @@
+//! What the developer agrees to, and what must not leave this machine.
+//!
+//! A project asks of the host ([`asks`]: secrets, networks, ports, setups, hosts);
+//! the developer agrees to exactly that, once ([`mod@approvals`]). Where the values of
+//! secrets come from, only they say ([`secrets`]). What is about to be published is
+//! searched for credentials first ([`mod@scan`]).
+
+mod approvals;
+mod asks;
+mod scan;
+mod secrets;
+
+pub use approvals::{Approval, Approvals, Host, approvals, approve, approve_host, revoke};
+pub(crate) use approvals::{Verdict, asked_by, refused, require, require_host, settle};
+pub use asks::{Asks, Setup};
+pub(crate) use asks::{Checkout, Origin, Settled, real_path};
+pub use scan::Unsearched;
+pub(crate) use scan::{
+    Screen, Screened, look as scan, scanner, screen_document, screen_words, settle as settle_findings,
+};
+pub(crate) use secrets::resolve as resolve_secrets;

@@ -1,0 +1,352 @@
+//! What must not travel is found before anything is stored: credentials in
+//! files, in the index, in unpushed commits and in what the publisher says.
+//!
+//! The captured objects are looked at, not the files: what was looked at is
+//! what travels. Whatever the base has already is passed over.
+
+use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::secrets;
+use crate::config::Project;
+use crate::credentials::{Finding, Fingerprint, Gap, Looked, Scanner};
+use crate::error::{Detail, Fault, policy};
+use crate::handoff::app::App;
+use crate::identity::{Handoff, Instead, Redacted};
+use crate::snapshot::{self, Content, Draft, GitPath, LeaveOut, Place, Reader};
+
+/// More files than this are not left out one by one: the identity names them.
+const MAX_REDACTED: usize = 500;
+
+/// A file that was not searched in full.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unsearched {
+    /// The file.
+    pub file: String,
+    /// Why.
+    pub why: Gap,
+}
+
+/// What is left to say about a draft that may travel.
+#[derive(Debug, Default)]
+pub(crate) struct Screened {
+    pub(crate) redacted: Vec<Redacted>,
+    pub(crate) unsearched: Vec<Unsearched>,
+}
+
+/// A credential, and where it would travel.
+struct Hit {
+    /// `None` for what is in no file.
+    place: Option<Place>,
+    path: GitPath,
+    /// Of what is in no file: where it is.
+    what: String,
+    finding: Finding,
+}
+
+/// The scanner for a project's tasks.
+///
+/// # Errors
+/// When the values cannot be looked for, or the allow list is malformed.
+pub(crate) fn scanner(app: &App, project: &Project) -> Result<Scanner> {
+    let known = secrets::known(app, &project.runtime.secrets);
+    let allowed = project.snapshot.allow.iter().map(|text| text.parse::<Fingerprint>());
+    Ok(Scanner::new(&known, allowed.collect::<Result<Vec<_>, _>>()?)?)
+}
+
+/// How files that are attached are looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct Screen<'a> {
+    pub(crate) scanner: &'a Scanner,
+    /// Leave files with credentials out, instead of refusing.
+    pub(crate) redact: bool,
+    /// The checkout: paths are named, and allowed, from here.
+    pub(crate) root: &'a Path,
+}
+
+impl Screen<'_> {
+    /// Looks at one file.
+    ///
+    /// # Errors
+    /// When the rules cannot be read.
+    pub(crate) fn look(self, path: &Path, content: &[u8]) -> Result<Looked> {
+        Ok(self.scanner.file(&self.name(path).to_string_lossy(), content)?)
+    }
+
+    fn name(self, path: &Path) -> &Path {
+        path.strip_prefix(self.root).unwrap_or(path)
+    }
+
+    /// Refuses files in which a credential was found, or leaves them out and
+    /// says so.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Policy`] with all that was found.
+    pub(crate) fn settle_artifacts<T>(
+        self,
+        app: &App,
+        files: Vec<T>,
+        looked: impl Fn(&T) -> (PathBuf, Looked),
+    ) -> Result<Vec<T>> {
+        let (mut kept, mut hits) = (Vec::new(), Vec::new());
+        for file in files {
+            let (path, looked) = looked(&file);
+            if let Some(gap) = looked.gap {
+                app.ui.warn(&format!("{} {}", path.display(), gap.why()));
+            }
+            match looked.findings.first() {
+                None => kept.push(file),
+                Some(found) if self.redact => {
+                    app.ui.warn(&format!("not attached: {} ({})", path.display(), found.rule));
+                }
+                Some(_) => hits.extend(hits_in(self.name(&path), &looked)),
+            }
+        }
+        if hits.is_empty() { Ok(kept) } else { Err(refusal(&hits, false).into()) }
+    }
+
+    /// Refuses a file that was read again.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn check_artifact(self, path: &Path, looked: &Looked) -> Result<()> {
+        if looked.findings.is_empty() { Ok(()) } else { Err(refusal(&hits_in(self.name(path), looked), false).into()) }
+    }
+}
+
+fn hits_in(path: &Path, looked: &Looked) -> Vec<Hit> {
+    let hit = |finding: &Finding| Hit {
+        place: Some(Place::Working),
+        path: GitPath(path.as_os_str().as_bytes().to_vec()),
+        what: String::new(),
+        finding: finding.clone(),
+    };
+    looked.findings.iter().map(hit).collect()
+}
+
+/// What a look at a draft found.
+pub(crate) struct Found {
+    hits: Vec<Hit>,
+    unsearched: Vec<Unsearched>,
+}
+
+/// Decides on what was found. With `redact`, working files and staged ones
+/// that hold credentials are taken out of the draft.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`] with all that was found.
+pub(crate) fn settle(app: &App, found: Found, draft: &mut Draft, redact: bool) -> Result<Screened> {
+    let Found { mut hits, unsearched } = found;
+    for one in &unsearched {
+        app.ui.warn(&format!("{} {}", one.file, one.why.why()));
+    }
+    let mut redacted = Vec::new();
+    if redact {
+        let (files, others): (Vec<Hit>, Vec<Hit>) =
+            hits.into_iter().partition(|hit| matches!(hit.place, Some(Place::Working | Place::Index)));
+        hits = others;
+        if hits.is_empty() {
+            redacted = leave_out(draft, &files)?;
+        } else {
+            hits.extend(files);
+        }
+    }
+    if hits.is_empty() { Ok(Screened { redacted, unsearched }) } else { Err(refusal(&hits, redact).into()) }
+}
+
+/// Looks at what the publisher says.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`]: nothing of it is ever left out.
+pub(crate) fn screen_words(scanner: &Scanner, handoff: &Handoff, agent: Option<&str>) -> Result<()> {
+    let said = [("message", handoff.message.as_deref()), ("command", handoff.command.as_deref()), ("agent", agent)];
+    let mut hits = Vec::new();
+    for (what, words) in said.into_iter().filter_map(|(what, words)| Some((what, words?))) {
+        hits.extend(scanner.text(what, words.as_bytes())?.into_iter().map(|finding| hit_in(what, finding)));
+    }
+    if hits.is_empty() { Ok(()) } else { Err(refusal(&hits, false).into()) }
+}
+
+/// Looks for known values in a document: they could be part of any name.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`].
+pub(crate) fn screen_document(scanner: &Scanner, what: &str, bytes: &[u8]) -> Result<()> {
+    let found = scanner.values(what, bytes).into_iter();
+    let hits: Vec<Hit> = found.map(|finding| hit_in(what, Finding { line: None, ..finding })).collect();
+    if hits.is_empty() { Ok(()) } else { Err(refusal(&hits, false).into()) }
+}
+
+fn hit_in(what: &str, finding: Finding) -> Hit {
+    Hit { place: None, path: GitPath(Vec::new()), what: what.to_owned(), finding }
+}
+
+/// Looks at everything that would travel.
+///
+/// # Errors
+/// When what was captured cannot be read.
+pub(crate) fn look(scanner: &Scanner, draft: &Draft) -> Result<Found> {
+    let reader = &draft.reader()?;
+    let contents = reader.contents()?;
+    let mut looked: HashMap<(&[u8], [u8; 20]), Looked> = HashMap::new();
+    let mut unsearched: BTreeMap<String, Gap> = BTreeMap::new();
+    let mut hits = Vec::new();
+    for content in &contents {
+        let found = match looked.entry(content.key()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(what_is_new(scanner, reader, content)?),
+        };
+        if let Some(gap) = found.gap {
+            unsearched.insert(content.path.to_string(), gap);
+        }
+        hits.extend(found.findings.iter().map(|finding| Hit {
+            place: Some(content.place.clone()),
+            path: content.path.clone(),
+            what: String::new(),
+            finding: finding.clone(),
+        }));
+    }
+    hits.extend(in_names(scanner, reader, &contents)?);
+    for said in reader.commits()? {
+        let name = "commit message";
+        let mut found = scanner.text(name, &said.words)?;
+        found.extend(scanner.values(name, &said.everything));
+        found.dedup_by(|a, b| a.fingerprint == b.fingerprint);
+        let what = format!("the message of commit {}", said.commit.short());
+        let place = Some(Place::Commit(said.commit));
+        hits.extend(found.into_iter().map(|finding| Hit { place: place.clone(), ..hit_in(&what, finding) }));
+    }
+    for (what, text) in reader.notes()? {
+        hits.extend(scanner.text(&what, &text)?.into_iter().map(|finding| hit_in(&what, finding)));
+    }
+    let unsearched = unsearched.into_iter().map(|(file, why)| Unsearched { file, why }).collect();
+    Ok(Found { hits, unsearched })
+}
+
+/// Names of files that the base lacks. They are not shown: a value may be
+/// spelled in them in a way that nothing hides.
+fn in_names(scanner: &Scanner, reader: &Reader<'_>, contents: &[Content]) -> Result<Vec<Hit>> {
+    let paths: BTreeSet<&GitPath> = contents.iter().map(|content| &content.path).collect();
+    let mut hits = Vec::new();
+    for path in paths {
+        let found = scanner.text("file name", &path.0)?;
+        if !found.is_empty() && reader.in_base(path)?.is_none() {
+            hits.extend(
+                found.into_iter().map(|finding| hit_in("the name of a file", Finding { line: None, ..finding })),
+            );
+        }
+    }
+    Ok(hits)
+}
+
+/// What of a content is new: the base has neither the content, nor the same
+/// secrets in the same file. A file that is found by its name stays found:
+/// what is in it may be new.
+fn what_is_new(scanner: &Scanner, reader: &Reader<'_>, content: &Content) -> Result<Looked> {
+    let path = content.path.to_string();
+    let mut found = scanner.file(&path, &reader.read(content)?)?;
+    if found.findings.is_empty() {
+        return Ok(found);
+    }
+    if reader.is_held(content)? {
+        return Ok(Looked::default());
+    }
+    if let Some(before) = reader.in_base(&content.path)? {
+        let old = scanner.file(&path, &before)?.findings;
+        let is_old = |new: &Finding| !new.by_name && old.iter().any(|old| old.fingerprint == new.fingerprint);
+        found.findings.retain(|finding| !is_old(finding));
+    }
+    Ok(found)
+}
+
+fn leave_out(draft: &mut Draft, hits: &[Hit]) -> Result<Vec<Redacted>> {
+    let mut files: BTreeMap<GitPath, (LeaveOut, Vec<String>)> = BTreeMap::new();
+    for hit in hits {
+        let (left, rules) = files.entry(hit.path.clone()).or_default();
+        left.working |= hit.place == Some(Place::Working);
+        left.index |= hit.place == Some(Place::Index);
+        if !rules.contains(&hit.finding.rule) {
+            rules.push(hit.finding.rule.clone());
+        }
+    }
+    if files.len() > MAX_REDACTED {
+        return Err(policy(format!("{} files hold credentials, too many to leave out one by one", files.len()))
+            .hint("list their folder in .gitignore or under [snapshot] exclude, then publish again")
+            .into());
+    }
+    let left = files.iter().map(|(path, (left, _))| (path.clone(), *left)).collect();
+    let instead = draft.leave_out(&left)?;
+    let redacted = files.into_iter().zip(instead).map(|((path, (_, rules)), instead)| Redacted {
+        path: path.to_string(),
+        rules,
+        instead: match instead {
+            snapshot::Instead::Nothing => Instead::Nothing,
+            snapshot::Instead::Head => Instead::Committed,
+            snapshot::Instead::Staged => Instead::Staged,
+        },
+    });
+    Ok(redacted.collect())
+}
+
+/// All that was found, with the way out of each kind.
+fn refusal(hits: &[Hit], redact: bool) -> Fault {
+    let is = |place: fn(&Option<Place>) -> bool| hits.iter().any(|hit| place(&hit.place));
+    let mut ways = Vec::new();
+    if is(|place| matches!(place, Some(Place::Commit(_)))) {
+        ways.push("rewrite the commits that hold a credential (git commit --amend, git rebase -i), and replace it if they were ever pushed");
+    }
+    if is(|place| matches!(place, Some(Place::Conflict))) {
+        ways.push("resolve the conflict without the credential");
+    }
+    if is(Option::is_none) {
+        ways.push("say it without the credential");
+    }
+    if is(|place| matches!(place, Some(Place::Working | Place::Index))) {
+        ways.push(match redact {
+            true => "then --redact leaves the other files out",
+            false => "take it out of the files, list them in .gitignore, or leave them out with --redact",
+        });
+    }
+    ways.push("a false alarm is allowed by its fingerprint: [snapshot] allow = [\"...\"] in envctl.toml");
+    let message = match hits {
+        [_] => "a credential would travel with this task".to_owned(),
+        _ => format!("{} credentials would travel with this task", hits.len()),
+    };
+    policy(message).details(hits.iter().map(detail).collect()).hint(ways.join("; "))
+}
+
+fn detail(hit: &Hit) -> Detail {
+    let finding = &hit.finding;
+    let in_file = !hit.path.0.is_empty();
+    let (place, commit) = match &hit.place {
+        None => (hit.what.as_str(), None),
+        Some(Place::Working) => ("working-file", None),
+        Some(Place::Index) => ("index", None),
+        Some(Place::Conflict) => ("conflict", None),
+        Some(Place::Commit(id)) => (if in_file { "commit" } else { "commit-message" }, Some(id)),
+    };
+    let name = if in_file { hit.path.to_string() } else { hit.what.clone() };
+    let line = finding.line.map_or_else(String::new, |line| format!(":{line}"));
+    let whence = match &hit.place {
+        Some(Place::Index) => " (staged)".to_owned(),
+        Some(Place::Conflict) => " (in a conflict)".to_owned(),
+        Some(Place::Commit(id)) if in_file => format!(" (in commit {})", id.short()),
+        _ => String::new(),
+    };
+    Detail {
+        text: format!("{name}{line}{whence}: {}, fingerprint {}", finding.rule, finding.fingerprint),
+        data: serde_json::json!({
+            "file": in_file.then(|| hit.path.to_string()),
+            "line": finding.line,
+            "rule": finding.rule,
+            "fingerprint": finding.fingerprint,
+            "place": place,
+            "commit": commit,
+        }),
+    }
+}

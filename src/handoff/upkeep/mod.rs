@@ -1,0 +1,18 @@
+//! The way back, and the way ahead: runtimes of dead commands end ([`reap`]), a runtime or
+//! a workspace returns to its start ([`mod@reset`]), what nobody needs goes ([`mod@gc`]),
+//! tasks are removed from a store ([`remove_tasks`]), and the next enter is made warm
+//! ([`mod@prefetch`]).
+
+mod gc;
+mod prefetch;
+mod reap;
+mod remove_tasks;
+mod reset;
+
+pub(crate) use gc::daily;
+pub use gc::{Collected, gc};
+pub use prefetch::{Prefetched, WatchOptions, parse_hours, prefetch, watch};
+pub use reap::Reaped;
+pub use remove_tasks::{Victim, remove, victims};
+pub(crate) use reset::renew_workspace;
+pub use reset::{Restored, receipts, reset, reset_workspace};

@@ -1,0 +1,135 @@
+//! `reset`: back to baseline, and on request back to the snapshot as well.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::disk;
+use crate::error::{Fault, Kind, failure, not_found};
+use crate::handoff::accounting;
+use crate::handoff::accounting::Entry;
+use crate::handoff::app::App;
+use crate::handoff::prepare::{Renew, flush, make_workspace};
+use crate::handoff::report::Report;
+use crate::handoff::runtimes::{Running, find};
+use crate::handoff::task::{Resolved, Source, resolve};
+use crate::handoff::workspaces::Place;
+use crate::identity::TaskRef;
+use crate::runtime::{self, Receipt};
+
+/// Ends the runtimes of a task, or all of them. `reaped` are the receipts of
+/// those that this command found dead.
+///
+/// # Errors
+/// When one cannot be ended.
+pub fn reset(app: &App, chosen: Option<Running<'_>>, reaped: Vec<Receipt>) -> Result<Vec<Receipt>> {
+    let runtimes = app.runtimes();
+    let (leases, mut receipts) = match chosen {
+        Some(running) => {
+            let target = running.task.target.to_string();
+            let ours = |receipt: &Receipt| {
+                (receipt.task == target || receipt.identity == target) && running.means(&receipt.lease)
+            };
+            let reaped: Vec<Receipt> = reaped.into_iter().filter(ours).collect();
+            let found = find(app, running)?;
+            // That it has ended is what was asked for; what never was is a mistake.
+            let ended =
+                |id| disk::read_json::<Receipt>(&app.paths.receipt(id)).ok().flatten().is_some_and(|r| ours(&r));
+            if found.is_empty() && reaped.is_empty() && running.lease.is_some_and(|id| !ended(id)) {
+                return Err(running.missing().into());
+            }
+            (found, reaped)
+        }
+        None => (runtimes.live()?, reaped),
+    };
+    for lease in &leases {
+        let receipt = runtime::stop(&runtimes, lease, app.clock).map_err(|error| {
+            let fault = failure(format!("the runtime of {} could not be cleared: {error:#}", lease.task));
+            Fault { kind: Kind::Leak, ..fault }.hint("envctl reset --all tries again")
+        })?;
+        if receipt.usage.is_none() {
+            // It was stuck: nobody else tells of it.
+            accounting::append(app, &Entry::orphaned(app, &receipt));
+        }
+        receipts.push(receipt);
+    }
+    Ok(receipts)
+}
+
+/// A receipt for people.
+pub fn receipts(receipt: &Receipt) -> Vec<String> {
+    let count = |tally: &runtime::Tally, verb: &str, unit: &str| {
+        let removed = tally.removed.map_or_else(|| "not counted".into(), |count| format!("{count}{unit} {verb}"));
+        format!("{removed}, {} left", tally.left)
+    };
+    let scratch = match receipt.scratch.removed {
+        Some(bytes) => format!("{} wiped", crate::ui::human_bytes(bytes)),
+        None => "wiped".into(),
+    };
+    let mut lines = vec![
+        format!("receipt    {} of {} ({})", receipt.lease, receipt.task, receipt.reason),
+        format!("processes  {}", count(&receipt.processes, "ended", "")),
+        format!("mounts     {}", count(&receipt.mounts, "gone", "")),
+        format!("ports      {}", count(&receipt.ports, "closed", "")),
+        format!("scratch    {scratch}, {} folders left", receipt.scratch.left),
+    ];
+    if receipt.secrets.removed.is_some_and(|count| count > 0) {
+        lines.push(format!("secrets    {}", count(&receipt.secrets, "gone", "")));
+        lines.push(match &receipt.exposed {
+            Some(files) if files.is_empty() => "exposed    no changed file of the workspace holds a secret".into(),
+            Some(files) => {
+                let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+                format!("exposed    {}", names.join(", "))
+            }
+            None => "exposed    not looked for: nobody was left who knew the secrets".into(),
+        });
+        if receipt.unsearched > 0 {
+            lines.push(format!("unsearched {} files or folders could not be read", receipt.unsearched));
+        }
+    }
+    lines.extend(receipt.kept.iter().map(|kept| format!("kept       {kept}")));
+    lines.extend(receipt.planted.iter().map(|what| format!("planted    {what}")));
+    lines.extend(receipt.uncleared.iter().map(|why| format!("uncleared  {why}")));
+    lines.push(format!("baseline   {}", if receipt.baseline { "yes" } else { "NO" }));
+    lines
+}
+
+/// A workspace that is at its snapshot again.
+#[derive(Clone, Debug, Serialize)]
+pub struct Restored {
+    /// Where it is.
+    pub workspace: PathBuf,
+    /// Where the one is now that was there before, whole.
+    pub set_aside: Option<PathBuf>,
+}
+
+/// Returns a task's workspace to the snapshot that it was made from. What was
+/// there is moved aside first, with everything in it. The runtimes of the task
+/// have ended already.
+///
+/// # Errors
+/// When there is none, or the snapshot is neither here nor in the store; then
+/// the workspace stays as it is.
+pub fn reset_workspace(app: &App, task: &TaskRef) -> Result<Restored> {
+    let source = Source::new(app, app.locate(task)?);
+    let resolved = resolve(&source, None, false)?;
+    if resolved.pin.is_none() {
+        return Err(not_found(format!("{task} has no workspace here")).hint(format!("envctl enter {task}")).into());
+    }
+    let place = Place::of(app, &resolved, None, None)?;
+    renew_workspace(source, &resolved, &place)
+}
+
+/// Makes a workspace anew from its snapshot; what is there is set aside.
+///
+/// # Errors
+/// As [`reset_workspace`].
+pub(crate) fn renew_workspace(source: Source<'_>, resolved: &Resolved, place: &Place) -> Result<Restored> {
+    let app = source.app;
+    app.open_roots()?;
+    let made = make_workspace(&source, resolved, place, Renew::Always, &mut Report::default())?;
+    drop(source);
+    runtime::in_background(|| drop(flush(app, resolved, place, None)));
+    Ok(Restored { workspace: place.path.clone(), set_aside: made.aside })
+}

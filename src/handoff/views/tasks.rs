@@ -1,0 +1,232 @@
+//! The tasks of a store, however many: a layout tells of each beside its tag;
+//! a registry tells names only, and keeps the rest in a list ([`Catalog`]).
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::digest::Digest;
+use crate::error::{Kind, integrity, kind_of, unreachable};
+use crate::handoff::app::App;
+use crate::handoff::parallel::each;
+use crate::handoff::task::{Located, from_store, read_at};
+use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId};
+use crate::oci::Descriptor;
+use crate::store::{Access, Catalog, Store};
+
+/// Fewer tags than this are asked for one by one: a list would not pay.
+const FEW: usize = 16;
+
+/// Tags that one command asks for one by one.
+const MOST_ASKED: usize = 20_000;
+
+/// Of these so many may be gone meanwhile.
+const MOST_MISSING: usize = 1000;
+
+/// How long asking for them may take.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// A task of a store.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskRow {
+    /// Its ID.
+    pub task: TaskId,
+    /// Digest of the identity that it points at.
+    pub identity: String,
+    /// When that was published.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub agent: Option<String>,
+    /// The state of the work.
+    pub status: Status,
+    /// In the publisher's words, 200 characters at most.
+    pub message: Option<String>,
+}
+
+/// The tasks of a store, newest first.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn tasks(app: &App, needs_human: bool) -> Result<(StoreRef, Vec<TaskRow>)> {
+    let name = app.store()?;
+    let mut rows = tasks_of(app, &name)?;
+    rows.retain(|row| !needs_human || row.status == Status::NeedsHuman);
+    Ok((name, rows))
+}
+
+/// The tasks of this store, newest first.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn tasks_of(app: &App, name: &StoreRef) -> Result<Vec<TaskRow>> {
+    let listing = Listing { app, store: &*app.open(name, Access::Read)?, name };
+    let row = |summary: Summary| TaskRow {
+        task: summary.task,
+        identity: summary.identity.to_string(),
+        created_at: summary.created_at,
+        agent: summary.agent,
+        status: summary.status,
+        message: summary.message,
+    };
+    let mut rows: Vec<TaskRow> = listing.summaries()?.into_iter().map(row).collect();
+    rows.sort_by(|a, b| (b.created_at, &a.task).cmp(&(a.created_at, &b.task)));
+    Ok(rows)
+}
+
+/// One look at a store.
+struct Listing<'a> {
+    app: &'a App,
+    store: &'a dyn Store,
+    name: &'a StoreRef,
+}
+
+impl Listing<'_> {
+    fn summaries(&self) -> Result<Vec<Summary>> {
+        let (mut known, mut unread, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for (tag, descriptor) in self.store.tags()? {
+            // Other tags of the store are no tasks.
+            match (tag.parse::<TaskId>(), descriptor) {
+                (Ok(task), Some(descriptor)) => match beside(&task, &descriptor) {
+                    Some(summary) => known.push(summary),
+                    None => unread.push((task, descriptor)),
+                },
+                (Ok(_), None) => names.push(tag),
+                (Err(_), None) if tag.starts_with("id-") => names.push(tag),
+                (Err(_), _) => {}
+            }
+        }
+        let read = each(&unread, |(task, descriptor)| self.read(task, descriptor))?;
+        for (result, (task, _)) in read.into_iter().zip(&unread) {
+            known.extend(self.kept(result, task.as_str())?);
+        }
+        known.extend(self.by_name(&names)?);
+        Ok(known)
+    }
+
+    /// From the manifest itself.
+    fn read(&self, task: &TaskId, descriptor: &Descriptor) -> Result<Summary> {
+        let (artifact, identity) = read_at(self.store, &self.located(task), descriptor)?;
+        Ok(Summary::of(&identity, Digest::of(&artifact.identity), descriptor.digest))
+    }
+
+    fn located(&self, task: &TaskId) -> Located {
+        Located { store: self.name.clone(), target: Target::Task(task.clone()) }
+    }
+
+    /// What is no task, or is damaged, is left out; a store that does not
+    /// answer is an error: the list would look whole and not be it.
+    fn kept(&self, result: Result<Summary>, tag: &str) -> Result<Option<Summary>> {
+        match result {
+            Ok(summary) => Ok(Some(summary)),
+            Err(error) if kind_of(&error) == Kind::Unreachable => Err(error),
+            Err(error) => {
+                self.app.ui.detail(&format!("{tag} is left out: {error:#}"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where only the names of tags are known.
+    fn by_name(&self, names: &[String]) -> Result<Vec<Summary>> {
+        let tasks: Vec<TaskId> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        if tasks.len() <= FEW {
+            return self.resolve(&tasks, &mut Catalog::default());
+        }
+        let list = Catalog::read(self.store).unwrap_or_else(|error| {
+            self.app.ui.detail(&format!("the list of tasks is not used: {error:#}"));
+            None
+        });
+        let is_new = list.is_none();
+        let mut catalog = list.unwrap_or_default();
+        let identities = names.iter().filter_map(|name| Digest::from_hex(name.strip_prefix("id-")?).ok());
+        let unknown: Vec<Digest> = identities.filter(|identity| !catalog.knows(identity)).collect();
+        let listed = |task: &TaskId| catalog.row(task).is_some() || catalog.is_other(task.as_str());
+        let unlisted = tasks.iter().filter(|task| !listed(task)).count();
+        // Two requests for each identity that is new, or one for each task.
+        let mut stale = if is_new || 2 * unknown.len() + unlisted >= tasks.len() {
+            tasks.clone()
+        } else {
+            let moved = self.tasks_of(&unknown)?;
+            tasks.iter().filter(|task| !listed(task) || moved.contains(task)).cloned().collect()
+        };
+        catalog.note_seen(unknown);
+        if stale.len() > MOST_ASKED {
+            // Those that are left are new the next time.
+            let left = stale.split_off(MOST_ASKED).len();
+            self.app
+                .ui
+                .warn(&format!("{left} more tags are not looked at: run the command again for the next of them"));
+        }
+        self.resolve(&stale, &mut catalog)?;
+        let there: BTreeSet<&str> = tasks.iter().map(TaskId::as_str).collect();
+        catalog.retain(|tag| there.contains(tag));
+        if stale.len() >= FEW {
+            // Who may only read goes without.
+            if let Err(error) = catalog.write(self.store) {
+                self.app.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
+            }
+        }
+        Ok(tasks.iter().filter_map(|task| catalog.row(task).cloned()).collect())
+    }
+
+    /// Asks for each of these tasks; notes and returns what they are.
+    fn resolve(&self, tasks: &[TaskId], catalog: &mut Catalog) -> Result<Vec<Summary>> {
+        let (began, missing) = (Instant::now(), AtomicUsize::new(0));
+        let results = each(tasks, |task| -> Result<Summary> {
+            if began.elapsed() > LONGEST {
+                return Err(unreachable(format!("{} takes too long to tell of its tasks", self.name)).into());
+            }
+            if missing.load(Ordering::Relaxed) > MOST_MISSING {
+                return Err(integrity("it is not looked for").into());
+            }
+            let found = from_store(self.store, &self.located(task));
+            if found.as_ref().is_err_and(|error| kind_of(error) == Kind::NotFound) {
+                missing.fetch_add(1, Ordering::Relaxed);
+            }
+            let (descriptor, artifact, identity) = found?;
+            Ok(Summary::of(&identity, Digest::of(&artifact.identity), descriptor.digest))
+        })?;
+        if missing.into_inner() > MOST_MISSING {
+            return Err(integrity(format!("{} lists more than {MOST_MISSING} tags that it does not have", self.name))
+                .hint("name a task to enter it without the list")
+                .into());
+        }
+        let mut found = Vec::new();
+        for (result, task) in results.into_iter().zip(tasks) {
+            match self.kept(result, task.as_str())? {
+                Some(summary) => {
+                    catalog.add(summary.clone());
+                    found.push(summary);
+                }
+                None => catalog.note_other(task.as_str()),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The tasks that these identities were published for.
+    fn tasks_of(&self, identities: &[Digest]) -> Result<BTreeSet<TaskId>> {
+        let results = each(identities, |identity| -> Result<TaskId> {
+            let located = Located { store: self.name.clone(), target: Target::Identity(*identity) };
+            Ok(from_store(self.store, &located)?.2.task_id)
+        })?;
+        let mut tasks = BTreeSet::new();
+        for (result, identity) in results.into_iter().zip(identities) {
+            match result {
+                Ok(task) => drop(tasks.insert(task)),
+                Err(error) if kind_of(&error) == Kind::Unreachable => return Err(error),
+                Err(error) => self.app.ui.detail(&format!("{identity} is left out: {error:#}")),
+            }
+        }
+        Ok(tasks)
+    }
+}
+
+/// What was written beside a tag, where it is about what the tag points at.
+fn beside(task: &TaskId, descriptor: &Descriptor) -> Option<Summary> {
+    Summary::from_text(descriptor.annotations.get(SUMMARY)?, task, &descriptor.digest)
+}

@@ -1,0 +1,137 @@
+//! What deletes each workspace of this machine, when, and why. `status` tells
+//! it and `gc` carries it out, by the same words.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::location::{tenant, ttl};
+use crate::clock::age;
+use crate::handoff::app::App;
+use crate::handoff::task::Pin;
+use crate::identity::{Identity, Lifetime};
+use crate::quantity::human_duration;
+
+/// A workspace on this machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkspaceRow {
+    /// The task, or the identity.
+    pub task: String,
+    /// Its store.
+    pub store: String,
+    /// Digest of the identity.
+    pub identity: String,
+    /// When it was pinned.
+    pub pinned_at: Timestamp,
+    /// Where it is.
+    pub path: String,
+    /// What it belongs to.
+    pub lifetime: Lifetime,
+    /// When it was used last.
+    pub last_used: Option<Timestamp>,
+    /// Whether a runtime is live in it; then nothing deletes it.
+    pub in_use: bool,
+    /// Who deletes it: `gc` or `developer`.
+    pub deleted_by: &'static str,
+    /// By which rule.
+    pub rule: String,
+    /// When, where a time is known.
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// All workspaces that are there.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn workspaces(app: &App) -> Result<Vec<WorkspaceRow>> {
+    let pins = app.pins().all()?.into_iter().filter(|pin| pin.workspace.exists());
+    pins.map(|pin| row(app, pin)).collect()
+}
+
+fn row(app: &App, pin: Pin) -> Result<WorkspaceRow> {
+    let identity = app.pins().identity(&pin.identity).ok().flatten();
+    let lifetime = lifetime(app, &pin);
+    let (spared, whose) = ttl(app, identity.as_ref());
+    let last_used = last_used(app, &pin);
+    let (deleted_by, rule, deleted_at) = match lifetime {
+        Lifetime::PerTask => {
+            let rule = format!("when its task is closed, or unused for {} ({whose})", human_duration(spared));
+            ("gc", rule, last_used.and_then(|used| after(used, spared)))
+        }
+        Lifetime::PerBranch => {
+            let branch = branch(identity.as_ref()).unwrap_or("its branch");
+            ("gc", format!("when {branch} is merged, or deleted on the remote"), None)
+        }
+        Lifetime::PerProject => ("developer", format!("by hand: envctl workspace rm {}", pin.reference()), None),
+        Lifetime::PerDeveloper => ("developer", "never: it is in a folder that you named".into(), None),
+    };
+    Ok(WorkspaceRow {
+        in_use: tenant(app, &pin.workspace)?.is_some(),
+        task: pin.name(),
+        store: pin.store,
+        identity: pin.identity.to_string(),
+        pinned_at: pin.pinned_at,
+        path: pin.workspace.display().to_string(),
+        lifetime,
+        last_used,
+        deleted_by,
+        rule,
+        deleted_at,
+    })
+}
+
+impl WorkspaceRow {
+    /// How it is used, and when it goes and why: a line each, for people.
+    pub fn fate(&self, now: Timestamp) -> [String; 2] {
+        let used = self.last_used.map_or_else(|| "never used".into(), |used| format!("used {}", age(used, now)));
+        let when = match self.deleted_at {
+            Some(at) if at <= now => ", which is now".to_owned(),
+            Some(at) => {
+                let left = u64::try_from(at.as_second() - now.as_second()).unwrap_or_default();
+                format!(", which is in {}", human_duration(Duration::from_secs(left)))
+            }
+            None => String::new(),
+        };
+        let in_use = if self.in_use { ", in use now" } else { "" };
+        [format!("{}, {used}{in_use}", self.lifetime), format!("deleted {}{when}", self.rule)]
+    }
+}
+
+/// What a workspace belongs to. What is not in a folder of envctl's is the
+/// developer's, whatever its pin says.
+pub(crate) fn lifetime(app: &App, pin: &Pin) -> Lifetime {
+    if app.pins().is_managed(pin) { pin.lifetime } else { Lifetime::PerDeveloper }
+}
+
+/// The branch whose tasks share a workspace.
+pub(crate) fn branch(identity: Option<&Identity>) -> Option<&str> {
+    identity?.repo.branch.as_deref()
+}
+
+/// When a workspace was used last: entered, or changed by git on the host.
+pub(crate) fn last_used(app: &App, pin: &Pin) -> Option<Timestamp> {
+    let now = app.clock.now();
+    let git = ["index", "HEAD", "logs/HEAD"].map(|name| pin.workspace.join(".git").join(name));
+    let times = git.iter().filter_map(|file| {
+        let modified = fs::symlink_metadata(file).ok()?.modified().ok()?;
+        // Times of files inside can be anything; those to come say nothing.
+        Timestamp::try_from(modified).ok().filter(|at| *at <= now)
+    });
+    times.chain(app.pins().touched(pin)).max()
+}
+
+/// Why a workspace of a task is due by time alone; `None` when it is not.
+pub(crate) fn unused(app: &App, pin: &Pin, identity: Option<&Identity>) -> Option<String> {
+    let (spared, whose) = ttl(app, identity);
+    let used = last_used(app, pin)?;
+    let now = app.clock.now();
+    (after(used, spared)? <= now)
+        .then(|| format!("it was used {}, longer ago than {} ({whose})", age(used, now), human_duration(spared)))
+}
+
+fn after(then: Timestamp, span: Duration) -> Option<Timestamp> {
+    Timestamp::from_second(then.as_second().checked_add(i64::try_from(span.as_secs()).ok()?)?).ok()
+}

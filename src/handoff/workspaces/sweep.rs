@@ -1,0 +1,211 @@
+//! Deleting workspaces by their rules, as `gc` does: a task's when the task is
+//! closed or it is unused, a branch's when that is merged or deleted on the
+//! remote. What a store or remote does not answer deletes nothing. Each is
+//! asked once, and only here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::branches::Remotes;
+use super::folders::{DAY, children, is_older};
+use super::location::{Locks, tenant};
+use super::retention::{lifetime, unused};
+use super::salvage;
+use super::unsaved::unsaved;
+use crate::error::{Kind, failure, kind_of};
+use crate::handoff::app::App;
+use crate::handoff::task::{Located, Pin, from_store};
+use crate::identity::{Lifetime, Status, StoreRef, Target};
+use crate::store::{Access, Store};
+use crate::workspace::is_workspace;
+
+/// A workspace that stays, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Its task, as it can be named from anywhere.
+    pub task: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+impl Kept {
+    pub(crate) fn new(pin: &Pin, why: &anyhow::Error) -> Self {
+        Kept { task: pin.reference(), path: pin.workspace.clone(), why: format!("{why:#}") }
+    }
+}
+
+/// One thing that was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    /// `lease`, `draft`, `trash`, `receipt`, `log`, `artifact`, `cache`, `layer`,
+    /// `workspace` or `salvage`.
+    pub kind: &'static str,
+    /// Which one.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+    /// What was unsaved in it.
+    pub unsaved: Vec<String>,
+    /// The salvage that keeps that.
+    pub salvage: Option<String>,
+}
+
+impl Removed {
+    pub(crate) fn new(kind: &'static str, path: PathBuf, why: &str) -> Self {
+        Removed { kind, path, why: why.to_owned(), unsaved: Vec::new(), salvage: None }
+    }
+}
+
+/// A workspace that is to go.
+struct Due {
+    pin: Pin,
+    why: String,
+    /// Because of its age, which one use changes.
+    by_time: bool,
+}
+
+/// Deletes the workspaces whose time has come; says which, and which are kept
+/// against their rule or for want of an answer. With `dry` nothing happens.
+///
+/// # Errors
+/// When what is here cannot be read.
+pub(crate) fn workspaces(app: &App, dry: bool) -> Result<(Vec<Removed>, Vec<Kept>)> {
+    let mut judge = Judge { app, stores: BTreeMap::new(), remotes: Remotes::new(app) };
+    let (mut due, mut removed, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    for pin in app.pins().all()?.into_iter().filter(|pin| pin.workspace.exists()) {
+        match judge.verdict(&pin) {
+            Ok(None) => {}
+            Ok(Some((why, by_time))) => due.push(Due { pin, why, by_time }),
+            Err(error) => kept.push(Kept::new(&pin, &error)),
+        }
+    }
+    if !dry {
+        judge.remotes.remember()?;
+    }
+    drop(judge);
+    let orphans = orphans(app)?;
+    // All of it is told before any of it is done.
+    for Due { pin, why, .. } in due.iter().filter(|_| !dry) {
+        app.ui
+            .status("Deleting", &format!("the workspace of {}, because {why}: {}", pin.slug, pin.workspace.display()));
+    }
+    for place in orphans {
+        match forget_orphan(app, &place, dry) {
+            Ok(None) => {}
+            Ok(Some((unsaved, salvage))) => {
+                removed.push(Removed { kind: "workspace", path: place, why: ORPHANED.into(), unsaved, salvage });
+            }
+            Err(error) => app.ui.detail(&format!("{} stays: {error:#}", place.display())),
+        }
+    }
+    for due in due {
+        match due.delete(app, dry) {
+            Ok((unsaved, salvage)) => {
+                let (path, why) = (due.pin.workspace, due.why);
+                removed.push(Removed { kind: "workspace", path, why, unsaved, salvage });
+            }
+            Err(error) => kept.push(Kept::new(&due.pin, &error)),
+        }
+    }
+    Ok((removed, kept))
+}
+
+const ORPHANED: &str = "no task knows it: a command was killed while it was made";
+
+/// Workspaces that no pin names, for a day or longer.
+fn orphans(app: &App) -> Result<Vec<PathBuf>> {
+    let known: Vec<PathBuf> = app.pins().all()?.into_iter().map(|pin| pin.workspace).collect();
+    let mut places = Vec::new();
+    for repository in children(&app.paths.workspaces()) {
+        places.extend(["task", "branch"].iter().flat_map(|kind| children(&repository.join(kind))));
+        places.push(repository.join("project"));
+    }
+    // Drafts are cleared elsewhere, and lock themselves.
+    places.retain(|place| is_workspace(place) && !known.contains(place) && is_older(app, place, DAY));
+    places.retain(|place| !place.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".envctl-")));
+    Ok(places)
+}
+
+/// Takes one away, unless a pin names it by now.
+fn forget_orphan(app: &App, place: &Path, dry: bool) -> Result<Option<(Vec<String>, Option<String>)>> {
+    let Some(locks) = Locks::of_orphan(app, place)? else { return Ok(None) };
+    if app.pins().all()?.iter().any(|pin| pin.workspace == place) {
+        return Ok(None);
+    }
+    if dry {
+        return Ok(Some((unsaved(app, None, place), None)));
+    }
+    let salvage = salvage::retire_orphan(app, place, ORPHANED, &locks)?;
+    Ok(Some(salvage.map(|salvage| (salvage.unsaved, Some(salvage.id))).unwrap_or_default()))
+}
+
+impl Due {
+    /// Deletes it; what was unsaved in it, and the salvage that keeps that.
+    fn delete(&self, app: &App, dry: bool) -> Result<(Vec<String>, Option<String>)> {
+        if tenant(app, &self.pin.workspace)?.is_some() {
+            return Err(failure("a runtime is live in it").into());
+        }
+        if dry {
+            return Ok((unsaved(app, Some(&self.pin), &self.pin.workspace), None));
+        }
+        let locks = Locks::attempt(app, &self.pin)?.ok_or_else(|| failure("another envctl is busy with it"))?;
+        // It may have been made anew, or used, since it was judged.
+        let pin = app.pins().again(&self.pin)?.ok_or_else(|| failure("another envctl has just changed it"))?;
+        let identity = app.pins().identity(&pin.identity).ok().flatten();
+        if self.by_time && unused(app, &pin, identity.as_ref()).is_none() {
+            return Err(failure("it has just been used").into());
+        }
+        let retired = salvage::retire(app, &pin, &self.why, &locks)?;
+        Ok(retired.map(|salvage| (salvage.unsaved, Some(salvage.id))).unwrap_or_default())
+    }
+}
+
+struct Judge<'a> {
+    app: &'a App,
+    stores: BTreeMap<String, Result<Box<dyn Store>, String>>,
+    remotes: Remotes<'a>,
+}
+
+impl Judge<'_> {
+    /// Why a workspace is due, and whether by time; `None` when it is not.
+    fn verdict(&mut self, pin: &Pin) -> Result<Option<(String, bool)>> {
+        let identity = self.app.pins().identity(&pin.identity)?;
+        match lifetime(self.app, pin) {
+            Lifetime::PerTask => {
+                if let Some(why) = unused(self.app, pin, identity.as_ref()) {
+                    return Ok(Some((why, true)));
+                }
+                let closed = self.is_closed(pin).context("nobody knows whether its task is closed")?;
+                Ok(closed.then(|| ("its task is closed".to_owned(), false)))
+            }
+            Lifetime::PerBranch => {
+                let identity = identity.context("its identity is not on this machine")?;
+                let fate = self.remotes.fate(pin, &identity).context("nobody knows what became of its branch")?;
+                Ok(fate.map(|why| (why, false)))
+            }
+            Lifetime::PerProject | Lifetime::PerDeveloper => Ok(None),
+        }
+    }
+
+    /// Whether a task is closed, by its store. One that was removed there is
+    /// not.
+    fn is_closed(&mut self, pin: &Pin) -> Result<bool> {
+        let Ok(task) = pin.slug.parse() else { return Ok(false) };
+        let task = Located { store: pin.store.parse::<StoreRef>()?, target: Target::Task(task) };
+        let open = || self.app.open(&task.store, Access::Read).map_err(|error| format!("{error:#}"));
+        let store = match self.stores.entry(pin.store.clone()).or_insert_with(open) {
+            Ok(store) => store,
+            Err(why) => return Err(failure(why.clone()).into()),
+        };
+        match from_store(&**store, &task) {
+            Ok((_, _, identity)) => Ok(identity.handoff.status == Status::Closed),
+            Err(error) if kind_of(&error) == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
