@@ -9,7 +9,7 @@ use std::io::Read;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +23,9 @@ const SMALL: u64 = 4096;
 pub struct Known {
     /// Where, from the folder that was asked for it.
     pub path: PathBuf,
-    /// Its inode number.
-    inode: u64,
+    /// Its inode number, which a later file may get, and when it was made, where
+    /// the file system says so: seconds since 1970 and nanoseconds.
+    inode: (u64, i64, u32),
     /// The digest of what it said, where it is a small file.
     #[serde(default)]
     text: Option<String>,
@@ -60,18 +61,19 @@ impl Known {
     }
 }
 
-fn look(root: BorrowedFd<'_>, path: &Path) -> Result<(u64, Option<String>), Errno> {
+fn look(root: BorrowedFd<'_>, path: &Path) -> Result<((u64, i64, u32), Option<String>), Errno> {
     let handle = open(root, path, OFlags::PATH)?;
-    let stat = rustix::fs::fstat(&handle)?;
-    let is_small = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-        && u64::try_from(stat.st_size).is_ok_and(|size| size <= SMALL);
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    let stat = rustix::fs::statx(&handle, c"", AtFlags::EMPTY_PATH, wanted)?;
+    let kind = FileType::from_raw_mode(u32::from(stat.stx_mode));
+    let is_small = kind == FileType::RegularFile && stat.stx_size <= SMALL;
     let text = is_small.then(|| {
         let file = open(root, path, OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
         let mut bytes = Vec::new();
         std::fs::File::from(file).take(SMALL + 1).read_to_end(&mut bytes).ok()?;
         (bytes.len() as u64 <= SMALL).then(|| Digest::of(&bytes).to_string())
     });
-    Ok((stat.st_ino, text.flatten()))
+    Ok(((stat.stx_ino, stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec), text.flatten()))
 }
 
 fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -99,12 +101,13 @@ mod tests {
         fs::write(at("folder/more"), "").unwrap();
         assert_eq!((folder.now(root.as_fd()), file.now(root.as_fd())), (Now::Same, Now::Same));
 
-        fs::rename(at("folder"), at("moved")).unwrap();
+        fs::remove_dir_all(at("folder")).unwrap();
         assert_eq!(folder.now(root.as_fd()), Now::Gone);
+        // The number of the first may be given once more.
         fs::create_dir(at("folder")).unwrap();
         assert_eq!(folder.now(root.as_fd()), Now::Other);
         fs::remove_dir(at("folder")).unwrap();
-        std::os::unix::fs::symlink("moved", at("folder")).unwrap();
+        std::os::unix::fs::symlink("file", at("folder")).unwrap();
         assert_eq!(folder.now(root.as_fd()), Now::Other, "a link is not followed");
 
         fs::write(at("new"), "says\n").unwrap();

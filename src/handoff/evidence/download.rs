@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::artifacts::{ArtifactRow, find};
-use super::export::Outside;
-use super::{artifacts, copies, export};
+use super::export::{self, Outside};
+use super::{artifacts, copies};
 use crate::error::not_found;
 use crate::handoff::app::App;
 use crate::handoff::parallel::each;
