@@ -14,38 +14,59 @@
 //! `docs/architecture.md`. A reset, which has it, tries for that of the places in a
 //! workspace and gives up soon.
 
+#[path = "join/adjust.rs"]
 mod adjust;
 mod background;
+#[path = "join/client.rs"]
 mod client;
 mod deadline;
+#[path = "namespaces/detached.rs"]
 mod detached;
 mod doctor;
+#[path = "namespaces/exposed.rs"]
 mod exposed;
+#[path = "guest/forward.rs"]
 mod forward;
+#[path = "guest/init.rs"]
 mod init;
+#[path = "guest/inside.rs"]
 mod inside;
+#[path = "namespaces/inspect.rs"]
 mod inspect;
 mod lease;
 mod limits;
 mod mapping;
+#[path = "guest/own_program.rs"]
 mod own_program;
+#[path = "guest/pasta.rs"]
 mod pasta;
 mod ports;
 mod probe;
+#[path = "guest/process.rs"]
 mod process;
+#[path = "join/relay.rs"]
 mod relay;
+#[path = "namespaces/reset.rs"]
 mod reset;
+#[path = "guest/rootfs/mod.rs"]
 mod rootfs;
+#[path = "namespaces/sandbox.rs"]
 mod sandbox;
+#[path = "guest/seccomp.rs"]
 mod seccomp;
+#[path = "guest/serve.rs"]
 mod serve;
+#[path = "guest/services.rs"]
 mod services;
+#[path = "join/streams.rs"]
 mod streams;
 mod sys;
 mod token;
+#[path = "join/transcript.rs"]
 mod transcript;
 mod usage;
 mod wire;
+#[path = "guest/written.rs"]
 mod written;
 
 pub use adjust::{add_ports, extend};
