@@ -3,7 +3,8 @@
 
 use rustix::fs::{Mode, OFlags};
 
-use super::sys::{self, Side};
+use super::sys;
+use super::sys::Side;
 
 /// Does `work` in a process of its own that outlives this one, with none of
 /// its descriptors and no terminal. Where no process can be made, here.

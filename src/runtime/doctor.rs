@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 
 use anyhow::Result;
 
-use super::limits::Cgroup;
-use super::{Limits, Mapping, pasta};
+use super::guest;
+use super::limits::{Cgroup, Limits};
+use super::mapping::Mapping;
 use crate::error::Fault;
 
 /// The kernel's release, `uname -r`.
@@ -31,7 +32,7 @@ pub fn has_subordinate_ids(path: Option<&OsStr>) -> bool {
 /// # Errors
 /// With what is missing and what helps.
 pub fn private_network(path: Option<&OsStr>) -> Result<(), Fault> {
-    pasta::find(path).map(drop)
+    guest::find(path).map(drop)
 }
 
 /// Whether limits would be kept by the kernel.

@@ -18,8 +18,10 @@ use jiff::Timestamp;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::limits::{Enforced, Limits};
+use super::ports::Port;
 use super::token::{Token, random};
-use super::{Enforced, Limits, Network, Port, sys};
+use super::{Network, sys};
 use crate::crash;
 use crate::digest::{hex, unhex};
 use crate::disk::known::Known;

@@ -16,8 +16,8 @@ use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::process::{Pid, WaitOptions};
 
-use super::probe;
-use super::sys::{self, Side};
+use super::sys::Side;
+use super::{probe, sys};
 use crate::digest::Digest;
 
 /// Highest id of an image that gets a place of its own.

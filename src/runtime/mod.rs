@@ -1,91 +1,47 @@
 //! L3: the disposable sandbox in which commands run, and the way back from it.
 //!
 //! A runtime is one process tree in namespaces of its own. Its pid 1 is our
-//! own code ([`init`]); it starts processes on request ([`process`]) and dies
-//! with its owner, the `envctl enter` that made it ([`sandbox`]). Other
-//! terminals join through the same requests ([`client`]).
+//! own code ([`guest`]); it starts processes on request and dies with its owner,
+//! the `envctl enter` that made it ([`namespaces`]). Other terminals join through
+//! the same requests ([`mod@join`]).
 //!
 //! Invariants: everything that a run writes outside the workspace lies in a
 //! mount that exists inside only; when pid 1 dies everything in it dies; a
 //! runtime's folder is locked by owner and pid 1, so a lock that can be taken
-//! means that both are dead. A reset checks from outside ([`reset`]).
+//! means that both are dead. A reset checks from outside.
 //!
 //! The lock of a runtime's folder has its place in the order of locks in
 //! `docs/architecture.md`. A reset, which has it, tries for that of the places in a
 //! workspace and gives up soon.
 
-#[path = "join/adjust.rs"]
-mod adjust;
 mod background;
-#[path = "join/client.rs"]
-mod client;
 mod deadline;
-#[path = "namespaces/detached.rs"]
-mod detached;
 mod doctor;
-#[path = "namespaces/exposed.rs"]
-mod exposed;
-#[path = "guest/forward.rs"]
-mod forward;
-#[path = "guest/init.rs"]
-mod init;
-#[path = "guest/inside.rs"]
-mod inside;
-#[path = "namespaces/inspect.rs"]
-mod inspect;
+mod guest;
+mod join;
 mod lease;
 mod limits;
 mod mapping;
-#[path = "guest/own_program.rs"]
-mod own_program;
-#[path = "guest/pasta.rs"]
-mod pasta;
+mod namespaces;
 mod ports;
 mod probe;
-#[path = "guest/process.rs"]
-mod process;
-#[path = "join/relay.rs"]
-mod relay;
-#[path = "namespaces/reset.rs"]
-mod reset;
-#[path = "guest/rootfs/mod.rs"]
-mod rootfs;
-#[path = "namespaces/sandbox.rs"]
-mod sandbox;
-#[path = "guest/seccomp.rs"]
-mod seccomp;
-#[path = "guest/serve.rs"]
-mod serve;
-#[path = "guest/services.rs"]
-mod services;
-#[path = "join/streams.rs"]
-mod streams;
 mod sys;
 mod token;
-#[path = "join/transcript.rs"]
-mod transcript;
 mod usage;
 mod wire;
-#[path = "guest/written.rs"]
-mod written;
 
-pub use adjust::{add_ports, extend};
 pub use background::in_background;
-pub use client::{Outcome, Session, ended, hold_signals, join};
 pub use deadline::{monotonic_after, monotonic_now, until};
-pub use detached::detach;
 pub use doctor::{delegates_cgroup, has_subordinate_ids, kernel, private_network, user_namespace};
+pub use guest::{ARTIFACTS, Access, Changed, Place, Ready, RootfsSpec, ServiceSpec, TreeMount, hides};
+pub use join::{Outcome, Session, Stream, Transcript, add_ports, ended, extend, hold_signals, join};
 pub use lease::{Lease, Look, Process, Runtimes};
 pub use limits::{Enforced, Limits, Means};
 pub use mapping::Mapping;
+pub use namespaces::{Receipt, Sandbox, Spec, Tally, detach, reap, stop};
 pub use ports::{Port, PortRequest};
-pub use reset::{Receipt, Tally, reap, stop};
-pub use rootfs::{ARTIFACTS, Access, Changed, Place, RootfsSpec, TreeMount, hides};
-pub use sandbox::{Sandbox, Spec};
-pub use services::{Ready, ServiceSpec};
-pub use transcript::{Stream, Transcript};
 pub use usage::{PeakOf, Usage};
-pub use written::Written;
+pub use wire::Written;
 
 use std::fmt;
 

@@ -10,7 +10,6 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use serde::{Deserialize, Serialize};
 
 use super::Network;
-use super::forward::Published;
 use crate::error::failure;
 
 /// Connections that may wait to be accepted.
@@ -37,6 +36,13 @@ pub struct Port {
     /// Inode numbers of the sockets that listen on the host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sockets: Vec<u64>,
+}
+
+/// Sockets that listen on the host for one port inside.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) port: u16,
+    pub(crate) listeners: Vec<OwnedFd>,
 }
 
 /// The variable inside that tells the host's port.

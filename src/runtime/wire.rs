@@ -205,6 +205,22 @@ pub(super) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Opti
     Ok(Some((message, fds)))
 }
 
+/// Files outside the workspace that a run made, changed or removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// How many were made or changed.
+    pub files: u64,
+    /// How many of the image's files and folders were removed.
+    pub removed: u64,
+    /// Bytes of those that were made or changed.
+    pub bytes: u64,
+    /// The first of them as they are named inside, in order of folders; a
+    /// removed one has a `-` and a space before it.
+    pub paths: Vec<String>,
+    /// There are more than were named or counted.
+    pub cut: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,31 +13,26 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 use rustix::process::Pid;
 
-use super::process::{self, Context};
-use super::sys::{self, Side};
-use super::wire;
+use super::process;
+use super::process::Context;
+use crate::runtime::ports::Published;
+use crate::runtime::sys::Side;
+use crate::runtime::{sys, wire};
 
 /// Connections at a time; more wait in the kernel's queue.
 const MOST: usize = 1000;
 const CHUNK: usize = 64 << 10;
 
-/// Sockets that listen on the host for one port inside.
-#[derive(Debug)]
-pub(super) struct Published {
-    pub(super) port: u16,
-    pub(super) listeners: Vec<OwnedFd>,
-}
-
 /// The forwarder, as pid 1 sees it.
 #[derive(Debug)]
-pub(super) struct Forwarder {
-    pub(super) pid: Pid,
+pub(crate) struct Forwarder {
+    pub(crate) pid: Pid,
     control: OwnedFd,
 }
 
 impl Forwarder {
     /// Starts it in the name of the runtime's account.
-    pub(super) fn start(context: &Context, published: Vec<Published>) -> std::io::Result<Self> {
+    pub(crate) fn start(context: &Context, published: Vec<Published>) -> std::io::Result<Self> {
         let (control, theirs) = wire::pair()?;
         match sys::fork()? {
             Side::Parent(pid) => Ok(Forwarder { pid, control }),
@@ -54,12 +49,12 @@ impl Forwarder {
         }
     }
 
-    pub(super) fn raw_fd(&self) -> std::os::fd::RawFd {
+    pub(crate) fn raw_fd(&self) -> std::os::fd::RawFd {
         self.control.as_raw_fd()
     }
 
     /// Hands it more sockets.
-    pub(super) fn add(&self, published: &Published) -> std::io::Result<()> {
+    pub(crate) fn add(&self, published: &Published) -> std::io::Result<()> {
         let fds: Vec<BorrowedFd<'_>> = published.listeners.iter().map(AsFd::as_fd).collect();
         wire::send(&self.control, &published.port, &fds)
     }

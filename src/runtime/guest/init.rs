@@ -13,56 +13,58 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal};
 
-use super::forward::{Forwarder, Published};
+use super::forward::Forwarder;
 use super::inside::Inside;
 use super::pasta::Starting;
-use super::rootfs::{self, RootfsSpec};
+use super::rootfs::RootfsSpec;
 use super::serve::{Service, serve};
-use super::services::{self, ServiceSpec};
-use super::token::Token;
-use super::wire::{self, Failure, Reply};
-use super::{Injected, Network, own_program, process, sys};
+use super::services::ServiceSpec;
+use super::{own_program, process, rootfs, services};
 use crate::crash;
 use crate::error::failure;
+use crate::runtime::ports::Published;
+use crate::runtime::token::Token;
+use crate::runtime::wire::{Failure, Reply};
+use crate::runtime::{Injected, Network, sys, wire};
 
 /// What pid 1 is born with.
-pub(super) struct Birth<'a> {
+pub(crate) struct Birth<'a> {
     /// Says one byte once the id maps are written, and another once the folders
     /// on disk are made, where there are any to make.
-    pub(super) go: OwnedFd,
+    pub(crate) go: OwnedFd,
     /// To the owner; its hang-up is the end.
-    pub(super) owner: OwnedFd,
+    pub(crate) owner: OwnedFd,
     /// Where others join.
-    pub(super) listener: OwnedFd,
+    pub(crate) listener: OwnedFd,
     /// What those who join have to know.
-    pub(super) token: Token,
+    pub(crate) token: Token,
     /// The runtime's folder, on which its lock is.
-    pub(super) lock: &'a std::fs::File,
+    pub(crate) lock: &'a std::fs::File,
     /// The folder over which the scratch space is mounted.
-    pub(super) scratch_place: OwnedFd,
+    pub(crate) scratch_place: OwnedFd,
     /// Source of the root mount.
-    pub(super) mark: String,
-    pub(super) rootfs: &'a RootfsSpec,
-    pub(super) network: Network,
-    pub(super) context: process::Context,
+    pub(crate) mark: String,
+    pub(crate) rootfs: &'a RootfsSpec,
+    pub(crate) network: Network,
+    pub(crate) context: process::Context,
     /// Whether group 5 (tty) exists inside.
-    pub(super) tty_group: bool,
+    pub(crate) tty_group: bool,
     /// Whether user and group 0 exist inside.
-    pub(super) root_exists: bool,
+    pub(crate) root_exists: bool,
     /// Ports that are published from the start.
-    pub(super) published: Vec<Published>,
+    pub(crate) published: Vec<Published>,
     /// The program that gives a private network its outside.
-    pub(super) pasta: Option<PathBuf>,
+    pub(crate) pasta: Option<PathBuf>,
     /// When it has to end, on the monotonic clock.
-    pub(super) deadline: Option<u64>,
+    pub(crate) deadline: Option<u64>,
     /// Bytes of memory that it may use, where nobody but pid 1 keeps watch.
-    pub(super) memory: Option<u64>,
+    pub(crate) memory: Option<u64>,
     /// Secrets that become files.
-    pub(super) secrets: &'a [Injected],
+    pub(crate) secrets: &'a [Injected],
     /// What runs beside the command.
-    pub(super) services: &'a [ServiceSpec],
+    pub(crate) services: &'a [ServiceSpec],
     /// Whether the owner wants to know what was written outside the workspace.
-    pub(super) list_written: bool,
+    pub(crate) list_written: bool,
 }
 
 /// Leaves the host's network, while the owner writes down what is known. Gives
@@ -82,7 +84,7 @@ fn leave_network(birth: &Birth<'_>) -> Result<Option<Starting>> {
 }
 
 /// Lives and dies as pid 1.
-pub(super) fn run(mut birth: Birth<'_>) -> ! {
+pub(crate) fn run(mut birth: Birth<'_>) -> ! {
     let pasta = leave_network(&birth);
     // While the owner writes down what is known.
     let shielded = own_program::shield();

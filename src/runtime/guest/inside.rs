@@ -20,39 +20,39 @@ const TRIES: usize = 64;
 
 /// Descriptors from when the file system was put together.
 #[derive(Debug)]
-pub(super) struct Inside {
+pub(crate) struct Inside {
     /// The root.
-    pub(super) root: OwnedFd,
+    pub(crate) root: OwnedFd,
     /// The scratch space, at `/run`.
-    pub(super) run: OwnedFd,
+    pub(crate) run: OwnedFd,
     /// The pseudo-terminals, at `/dev/pts`.
-    pub(super) terminals: OwnedFd,
+    pub(crate) terminals: OwnedFd,
 }
 
 /// A program, by the folder in which it lies without a link on the way.
-pub(super) struct Program {
-    pub(super) folder: OwnedFd,
-    pub(super) name: CString,
+pub(crate) struct Program {
+    pub(crate) folder: OwnedFd,
+    pub(crate) name: CString,
 }
 
 impl Inside {
     /// What a process keeps of these when it closes everything else.
-    pub(super) fn raw_fds(&self) -> [RawFd; 3] {
+    pub(crate) fn raw_fds(&self) -> [RawFd; 3] {
         [&self.root, &self.run, &self.terminals].map(AsRawFd::as_raw_fd)
     }
 
     /// Opens what a path leads to.
-    pub(super) fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    pub(crate) fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         self.resolve(path, flags, ResolveFlags::NO_MAGICLINKS)
     }
 
     /// Whether a path leads to something.
-    pub(super) fn exists(&self, path: &Path) -> bool {
+    pub(crate) fn exists(&self, path: &Path) -> bool {
         self.open(path, OFlags::PATH).is_ok()
     }
 
     /// Whether a path leads to a file that somebody may execute.
-    pub(super) fn is_program(&self, path: &Path) -> bool {
+    pub(crate) fn is_program(&self, path: &Path) -> bool {
         let stat = self.open(path, OFlags::PATH).and_then(rustix::fs::fstat);
         stat.is_ok_and(|stat| {
             FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & 0o111 != 0
@@ -60,7 +60,7 @@ impl Inside {
     }
 
     /// The file to which a path leads, ready to be executed.
-    pub(super) fn program(&self, path: &Path) -> Result<Program, Errno> {
+    pub(crate) fn program(&self, path: &Path) -> Result<Program, Errno> {
         let file = self.open(path, OFlags::PATH)?;
         // As text, and then once more without any link: whatever has moved
         // meanwhile is not the same file.

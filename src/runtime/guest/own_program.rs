@@ -17,8 +17,9 @@ use anyhow::{Context, Result};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::sys::{self, program};
 use crate::error::failure;
+use crate::runtime::sys;
+use crate::runtime::sys::program;
 
 const OWN: &str = "/proc/self/exe";
 
@@ -27,7 +28,7 @@ const OWN: &str = "/proc/self/exe";
 ///
 /// # Errors
 /// When the kernel refuses.
-pub(super) fn shield() -> Result<()> {
+pub(crate) fn shield() -> Result<()> {
     let file = view().or_else(|_| copy()).context("cannot make a file that is out of reach")?;
     take_over(file.as_fd()).map_err(|error| {
         failure(format!("envctl's own program cannot be put out of reach of the runtime: {error}"))
@@ -38,7 +39,7 @@ pub(super) fn shield() -> Result<()> {
 
 /// A program of the host through a mount of its own: read-only, and without
 /// set-id bits.
-pub(super) fn mounted(path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn mounted(path: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(CWD, path, flags)?;
     sys::mount_setattr(&tree, false, sys::READ_ONLY)?;

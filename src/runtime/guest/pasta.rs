@@ -21,11 +21,11 @@ use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::process::{Pid, WaitOptions};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::deadline::{monotonic_after, monotonic_now};
 use super::own_program;
-use super::sys::{self, Side};
-use super::wire;
 use crate::error::{Fault, failure};
+use crate::runtime::deadline::{monotonic_after, monotonic_now};
+use crate::runtime::sys::Side;
+use crate::runtime::{sys, wire};
 
 /// How long the network may take to come up.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,7 +45,7 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::SETUID
 ///
 /// # Errors
 /// With what is missing and what helps.
-pub(super) fn find(path: Option<&OsStr>) -> Result<PathBuf, Fault> {
+pub(crate) fn find(path: Option<&OsStr>) -> Result<PathBuf, Fault> {
     let program = crate::disk::find_program(path, "pasta").ok_or_else(|| {
         failure("the private network needs the program pasta, which is not on the PATH")
             .hint("install it (Debian and Fedora: the package passt), or use --network isolated or host")
@@ -59,7 +59,7 @@ pub(super) fn find(path: Option<&OsStr>) -> Result<PathBuf, Fault> {
 
 /// The resolver's configuration inside, and the address that pasta has to
 /// stand in for where the host's resolver is on its loopback.
-pub(super) fn resolver() -> (Vec<u8>, Option<&'static str>) {
+pub(crate) fn resolver() -> (Vec<u8>, Option<&'static str>) {
     let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let is_local = |line: &str| {
         line.split_whitespace().nth(1).is_some_and(|address| address.starts_with("127.") || address == "::1")
@@ -75,7 +75,7 @@ pub(super) fn resolver() -> (Vec<u8>, Option<&'static str>) {
 }
 
 /// Pasta while it is being started.
-pub(super) struct Starting {
+pub(crate) struct Starting {
     pid: Pid,
     socket: OwnedFd,
     words: File,
@@ -84,7 +84,7 @@ pub(super) struct Starting {
 impl Starting {
     /// Forks the process that becomes pasta, and then leaves the host's
     /// network: the order matters.
-    pub(super) fn fork(program: &Path, uid: u32) -> Result<Self> {
+    pub(crate) fn fork(program: &Path, uid: u32) -> Result<Self> {
         let (socket, theirs) = wire::pair()?;
         let words = rustix::fs::memfd_create("pasta", MemfdFlags::CLOEXEC)?;
         match sys::fork().context("cannot start pasta")? {
@@ -105,7 +105,7 @@ impl Starting {
 
     /// Lets pasta join this process's network, and returns once it no longer
     /// depends on the file system that is about to change.
-    pub(super) fn join(&self) -> Result<()> {
+    pub(crate) fn join(&self) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let network = rustix::fs::open("/proc/thread-self/ns/net", flags, Mode::empty())?;
         wire::send(&self.socket, &(), &[network.as_fd()])?;
@@ -114,7 +114,7 @@ impl Starting {
     }
 
     /// Waits until there is a way out.
-    pub(super) fn finish(mut self) -> Result<Pid> {
+    pub(crate) fn finish(mut self) -> Result<Pid> {
         let end = monotonic_after(PATIENCE);
         while !has_route() {
             let ended = rustix::process::waitpid(Some(self.pid), WaitOptions::NOHANG).ok().flatten().is_some();

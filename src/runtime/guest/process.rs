@@ -18,8 +18,9 @@ use rustix::termios::Winsize;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::inside::{Inside, Program};
-use super::sys::{self, Side};
-use super::{Account, seccomp, wire};
+use super::seccomp;
+use crate::runtime::sys::Side;
+use crate::runtime::{Account, sys, wire};
 
 /// What root of an image may do inside: as container engines have it, but for
 /// capabilities of files, which would serve the other accounts of the machine
@@ -37,35 +38,35 @@ const ROOT_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
 
 /// What all processes of a runtime have in common.
 #[derive(Clone, Debug)]
-pub(super) struct Context {
-    pub(super) account: Account,
-    pub(super) env: Vec<(String, String)>,
-    pub(super) workdir: String,
+pub(crate) struct Context {
+    pub(crate) account: Account,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) workdir: String,
     /// Whether supplementary groups can be dropped (not in a single-id map).
-    pub(super) groups: bool,
+    pub(crate) groups: bool,
     /// Processes that the user may have, where the kernel keeps that limit.
-    pub(super) processes: Option<u32>,
+    pub(crate) processes: Option<u32>,
     /// The file mode mask of the developer.
-    pub(super) umask: u32,
+    pub(crate) umask: u32,
 }
 
 /// A process that runs.
-pub(super) struct Started {
-    pub(super) pid: Pid,
+pub(crate) struct Started {
+    pub(crate) pid: Pid,
     /// The master side of its terminal.
-    pub(super) terminal: Option<OwnedFd>,
+    pub(crate) terminal: Option<OwnedFd>,
 }
 
 /// Why a process does not run.
-pub(super) struct NotStarted {
-    pub(super) program: String,
-    pub(super) errno: i32,
+pub(crate) struct NotStarted {
+    pub(crate) program: String,
+    pub(crate) errno: i32,
 }
 
 /// Starts what a client asked for. Its streams are `stdio`, or a
 /// pseudo-terminal where the client has a terminal; of `stdio` only stderr
 /// counts then, and only where it was passed.
-pub(super) fn start(
+pub(crate) fn start(
     context: &Context,
     inside: &Inside,
     request: &wire::Run,
@@ -246,7 +247,7 @@ fn execute_file(
 
 /// Turns a forked child of pid 1 that goes on in our own code into one that
 /// may do nothing special, and into which nobody inside may look.
-pub(super) fn become_harmless(context: &Context) -> io::Result<()> {
+pub(crate) fn become_harmless(context: &Context) -> io::Result<()> {
     rustix::process::setsid()?;
     // What ends everything else inside must not take it away first.
     sys::signal_fd(&[libc::SIGTERM, libc::SIGHUP, libc::SIGINT])?;

@@ -13,7 +13,7 @@ use std::io;
 
 use libc::sock_filter;
 
-use super::sys;
+use crate::runtime::sys;
 
 /// What is answered instead.
 #[derive(Clone, Copy)]
@@ -276,7 +276,7 @@ fn program() -> Vec<sock_filter> {
 
 /// Puts the filter on this process and all that come from it. Needs
 /// `no_new_privs`.
-pub(super) fn apply() -> io::Result<()> {
+pub(crate) fn apply() -> io::Result<()> {
     sys::set_seccomp_filter(&program())
 }
 

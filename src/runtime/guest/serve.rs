@@ -7,15 +7,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketFlags;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
-use super::deadline::{monotonic_now, until};
-use super::forward::{Forwarder, Published};
+use super::forward::Forwarder;
 use super::inside::Inside;
-use super::limits::memory_of;
-use super::ports::port_variable;
-use super::token::Token;
-use super::wire::{self, Ended, Hello, Reply, Request, Tell};
-use super::{TIMED_OUT, process, services, sys};
+use super::{process, services};
 use crate::crash;
+use crate::runtime::deadline::{monotonic_now, until};
+use crate::runtime::limits::memory_of;
+use crate::runtime::ports::{Published, port_variable};
+use crate::runtime::token::Token;
+use crate::runtime::wire::{Ended, Hello, Reply, Request, Tell};
+use crate::runtime::{TIMED_OUT, sys, wire};
 
 /// Milliseconds that a process whose client is gone may take to end by itself.
 const GRACE: u64 = 2_000;
@@ -30,30 +31,30 @@ const LAST_GRACE: u64 = 5_000;
 const WATCH: u64 = 200;
 
 /// What pid 1 lives with.
-pub(super) struct Service {
+pub(crate) struct Service {
     /// To the owner; its hang-up is the end.
-    pub(super) owner: OwnedFd,
+    pub(crate) owner: OwnedFd,
     /// Where others join.
-    pub(super) listener: OwnedFd,
+    pub(crate) listener: OwnedFd,
     /// What those who join have to know.
-    pub(super) token: Token,
+    pub(crate) token: Token,
     /// Where the death of children is told.
-    pub(super) signals: OwnedFd,
-    pub(super) context: process::Context,
-    pub(super) inside: Inside,
+    pub(crate) signals: OwnedFd,
+    pub(crate) context: process::Context,
+    pub(crate) inside: Inside,
     /// Holds the lock of the runtime's folder as long as this process lives.
-    pub(super) lock: OwnedFd,
-    pub(super) forwarder: Option<Forwarder>,
+    pub(crate) lock: OwnedFd,
+    pub(crate) forwarder: Option<Forwarder>,
     /// The process that gives the network its outside.
-    pub(super) pasta: Option<Pid>,
+    pub(crate) pasta: Option<Pid>,
     /// What runs beside the command.
-    pub(super) services: Vec<services::Service>,
+    pub(crate) services: Vec<services::Service>,
     /// When it has to end, on the monotonic clock.
-    pub(super) deadline: Option<u64>,
+    pub(crate) deadline: Option<u64>,
     /// Bytes of memory that it may use, where nobody else keeps watch.
-    pub(super) memory: Option<u64>,
+    pub(crate) memory: Option<u64>,
     /// What is written outside the workspace, where the owner wants to know.
-    pub(super) upper: Option<OwnedFd>,
+    pub(crate) upper: Option<OwnedFd>,
 }
 
 /// Somebody who runs a process here; the owner is the first.
@@ -99,7 +100,7 @@ struct Ending {
 
 const OWNER: usize = 0;
 
-pub(super) fn serve(service: Service) -> ! {
+pub(crate) fn serve(service: Service) -> ! {
     let Service { owner, listener, token, signals, context, inside, lock: _lock, forwarder, .. } = service;
     let Service { pasta, services, deadline, memory, upper, .. } = service;
     let clients = vec![Client { socket: owner, known: true, process: None }];

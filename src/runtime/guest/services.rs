@@ -14,11 +14,11 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use super::deadline::monotonic_now;
 use super::inside::Inside;
 use super::process;
-use super::wire::Run;
 use crate::error::failure;
+use crate::runtime::deadline::monotonic_now;
+use crate::runtime::wire::Run;
 
 /// Where the logs are, below `/run` inside.
 const LOGS: [&str; 2] = ["envctl", "services"];
@@ -58,14 +58,14 @@ pub enum Ready {
 }
 
 /// A service that runs.
-pub(super) struct Service {
-    pub(super) pid: Pid,
+pub(crate) struct Service {
+    pub(crate) pid: Pid,
     stop: Option<Duration>,
 }
 
 /// What services write to and read from, made before anything runs inside: a
 /// service could lay a link where the log of the next one is to be.
-pub(super) struct Streams {
+pub(crate) struct Streams {
     logs: Vec<File>,
     null: OwnedFd,
 }
@@ -75,7 +75,7 @@ impl Streams {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(super) fn make(inside: &Inside, wanted: &[ServiceSpec]) -> Result<Self> {
+    pub(crate) fn make(inside: &Inside, wanted: &[ServiceSpec]) -> Result<Self> {
         let null = inside.open(Path::new("/dev/null"), OFlags::RDWR)?;
         let logs = if wanted.is_empty() {
             Vec::new()
@@ -85,7 +85,7 @@ impl Streams {
         Ok(Streams { logs, null })
     }
 
-    pub(super) fn raw_fds(&self) -> Vec<RawFd> {
+    pub(crate) fn raw_fds(&self) -> Vec<RawFd> {
         self.logs.iter().map(AsRawFd::as_raw_fd).chain([self.null.as_raw_fd()]).collect()
     }
 }
@@ -114,7 +114,7 @@ fn make_logs(inside: &Inside, wanted: &[ServiceSpec]) -> Result<Vec<File>> {
 /// # Errors
 /// When one does not start, ends, or is not ready in time: with the end of its
 /// log.
-pub(super) fn start(
+pub(crate) fn start(
     context: &process::Context,
     inside: &Inside,
     wanted: &[ServiceSpec],
@@ -144,7 +144,7 @@ pub(super) fn start(
 }
 
 /// Ends services, last first, as far as they may take time for it.
-pub(super) fn stop(services: &[Service]) {
+pub(crate) fn stop(services: &[Service]) {
     for service in services.iter().rev() {
         let Some(most) = service.stop else { continue };
         let _ = rustix::process::kill_process(service.pid, Signal::TERM);

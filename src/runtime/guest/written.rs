@@ -5,10 +5,10 @@
 //! end however many files there are. Temporary folders (`/tmp`, `/run`, `/dev`)
 //! are mounts of their own and not looked at.
 
+use crate::runtime::wire::Written;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
-use serde::{Deserialize, Serialize};
 
 /// Paths that are named one by one.
 const MOST_PATHS: usize = 1000;
@@ -23,22 +23,6 @@ const DEPTH: usize = 64;
 
 /// Files that envctl itself puts there.
 const OWN: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
-
-/// Files outside the workspace that a run made, changed or removed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    /// How many were made or changed.
-    pub files: u64,
-    /// How many of the image's files and folders were removed.
-    pub removed: u64,
-    /// Bytes of those that were made or changed.
-    pub bytes: u64,
-    /// The first of them as they are named inside, in order of folders; a
-    /// removed one has a `-` and a space before it.
-    pub paths: Vec<String>,
-    /// There are more than were named or counted.
-    pub cut: bool,
-}
 
 impl Written {
     /// Whether nothing was written.
@@ -61,7 +45,7 @@ impl Written {
 
 /// Lists an upper folder. What cannot be read is passed over, and the list says
 /// that there is more.
-pub(super) fn list(upper: BorrowedFd<'_>) -> Written {
+pub(crate) fn list(upper: BorrowedFd<'_>) -> Written {
     let mut written = Written::default();
     let (mut entries, mut room) = (0, MOST_BYTES);
     walk(upper, "", 0, &mut written, &mut entries, &mut room);

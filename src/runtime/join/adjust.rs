@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::client;
-use super::deadline::{monotonic_after, monotonic_now};
-use super::lease::{Lease, Runtimes};
-use super::ports::{self, PortRequest};
 use crate::error::usage;
+use crate::runtime::deadline::{monotonic_after, monotonic_now};
+use crate::runtime::lease::{Lease, Runtimes};
+use crate::runtime::ports;
+use crate::runtime::ports::PortRequest;
 
 /// Moves a runtime's deadline by `more`, from now on when it has passed.
 ///

@@ -11,16 +11,16 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::deadline::{monotonic_now, until};
-use super::lease::{Lease, Runtimes, address};
-use super::ports::Port;
 use super::relay::{Pump, RawMode, window_size};
 use super::streams::Streams;
 use super::transcript::Transcript;
-use super::wire::{self, Ended, Hello, Reply, Request, Run, Tell};
-use super::{TIMED_OUT, Written, sys};
 use crate::crash;
 use crate::error::{Fault, failure, not_found};
+use crate::runtime::deadline::{monotonic_now, until};
+use crate::runtime::lease::{Lease, Runtimes, address};
+use crate::runtime::ports::Port;
+use crate::runtime::wire::{Ended, Hello, Reply, Request, Run, Tell, Written};
+use crate::runtime::{TIMED_OUT, sys, wire};
 
 /// Signals that are passed on to the process inside.
 const FORWARDED: [i32; 6] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2];
@@ -122,7 +122,7 @@ pub fn ended(lease: &Lease) -> Fault {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when the runtime has just ended.
-pub(super) fn move_deadline(runtimes: &Runtimes, lease: &Lease, at: u64) -> Result<()> {
+pub(crate) fn move_deadline(runtimes: &Runtimes, lease: &Lease, at: u64) -> Result<()> {
     ask(connect(runtimes, lease)?.as_fd(), &Request::Deadline(at), &[])
 }
 
@@ -130,7 +130,7 @@ pub(super) fn move_deadline(runtimes: &Runtimes, lease: &Lease, at: u64) -> Resu
 ///
 /// # Errors
 /// As [`move_deadline`].
-pub(super) fn stop_services(runtimes: &Runtimes, lease: &Lease) -> Result<()> {
+pub(crate) fn stop_services(runtimes: &Runtimes, lease: &Lease) -> Result<()> {
     ask(connect(runtimes, lease)?.as_fd(), &Request::StopServices, &[])
 }
 
@@ -138,7 +138,7 @@ pub(super) fn stop_services(runtimes: &Runtimes, lease: &Lease) -> Result<()> {
 ///
 /// # Errors
 /// As [`move_deadline`].
-pub(super) fn forward(runtimes: &Runtimes, lease: &Lease, port: &Port, listeners: &[OwnedFd]) -> Result<()> {
+pub(crate) fn forward(runtimes: &Runtimes, lease: &Lease, port: &Port, listeners: &[OwnedFd]) -> Result<()> {
     let fds: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
     ask(connect(runtimes, lease)?.as_fd(), &Request::Forward { port: port.inside, host: port.host }, &fds)
 }
@@ -178,7 +178,7 @@ fn send(socket: BorrowedFd<'_>, request: &Request, fds: &[BorrowedFd<'_>]) -> Re
 }
 
 /// A question that pid 1 answers at once.
-pub(super) fn ask(socket: BorrowedFd<'_>, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
+pub(crate) fn ask(socket: BorrowedFd<'_>, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
     send(socket, request, fds)?;
     match wire::receive::<Reply>(socket)? {
         Some((Reply::Done, _)) => Ok(()),
@@ -192,12 +192,12 @@ pub(super) fn ask(socket: BorrowedFd<'_>, request: &Request, fds: &[BorrowedFd<'
 }
 
 /// How a session went, as far as it is known.
-pub(super) struct Done {
-    pub(super) outcome: Outcome,
-    pub(super) ended: Option<Ended>,
-    pub(super) written: Option<Written>,
+pub(crate) struct Done {
+    pub(crate) outcome: Outcome,
+    pub(crate) ended: Option<Ended>,
+    pub(crate) written: Option<Written>,
     /// Pid 1 got the request.
-    pub(super) heard: bool,
+    pub(crate) heard: bool,
 }
 
 impl Done {
@@ -208,7 +208,7 @@ impl Done {
 
 /// Runs a session over a connection to pid 1; with a transcript it is
 /// unattended.
-pub(super) fn run(socket: BorrowedFd<'_>, session: &Session, transcript: Option<&Transcript>) -> Result<Done> {
+pub(crate) fn run(socket: BorrowedFd<'_>, session: &Session, transcript: Option<&Transcript>) -> Result<Done> {
     let signals = sys::signal_fd(&[&FORWARDED[..], &[libc::SIGWINCH]].concat())?;
     let mut streams = match &session.output {
         None => Streams::new(transcript)?,

@@ -19,17 +19,17 @@ const PIPE_BUF: usize = 4096;
 const LAST: i64 = 10;
 
 /// Size of this process's terminal: rows and columns.
-pub(super) fn window_size() -> (u16, u16) {
+pub(crate) fn window_size() -> (u16, u16) {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
     size.ok().filter(|size| size.ws_row > 0 && size.ws_col > 0).map_or((24, 80), |size| (size.ws_row, size.ws_col))
 }
 
 /// The terminal passes every byte on while this lives.
-pub(super) struct RawMode(Termios);
+pub(crate) struct RawMode(Termios);
 
 impl RawMode {
     /// `None` when the terminal has gone away meanwhile.
-    pub(super) fn enter() -> Result<Option<Self>> {
+    pub(crate) fn enter() -> Result<Option<Self>> {
         let stdin = rustix::stdio::stdin();
         let Ok(before) = rustix::termios::tcgetattr(stdin) else { return Ok(None) };
         let mut raw = before.clone();
@@ -47,7 +47,7 @@ impl Drop for RawMode {
 
 /// One direction. The side inside never blocks this process; the side outside
 /// is never switched to non-blocking, because others share it.
-pub(super) struct Pump<'a> {
+pub(crate) struct Pump<'a> {
     inside: Option<OwnedFd>,
     outside: BorrowedFd<'a>,
     inward: bool,
@@ -64,12 +64,12 @@ pub(super) struct Pump<'a> {
 
 impl<'a> Pump<'a> {
     /// From a stream of this process to the process inside.
-    pub(super) fn input(from: BorrowedFd<'a>, to: OwnedFd) -> Result<Self> {
+    pub(crate) fn input(from: BorrowedFd<'a>, to: OwnedFd) -> Result<Self> {
         Self::new(to, from, true)
     }
 
     /// From the process inside to a stream of this process.
-    pub(super) fn output(from: OwnedFd, to: BorrowedFd<'a>) -> Result<Self> {
+    pub(crate) fn output(from: OwnedFd, to: BorrowedFd<'a>) -> Result<Self> {
         Self::new(from, to, false)
     }
 
@@ -90,15 +90,15 @@ impl<'a> Pump<'a> {
     }
 
     /// The same, and what it carries out is kept.
-    pub(super) fn kept_in(self, kept: Option<(&'a Transcript, Stream)>) -> Self {
+    pub(crate) fn kept_in(self, kept: Option<(&'a Transcript, Stream)>) -> Self {
         Pump { kept, ..self }
     }
 
-    pub(super) fn from(&self) -> BorrowedFd<'_> {
+    pub(crate) fn from(&self) -> BorrowedFd<'_> {
         if self.inward { self.outside } else { self.inside() }
     }
 
-    pub(super) fn to(&self) -> BorrowedFd<'_> {
+    pub(crate) fn to(&self) -> BorrowedFd<'_> {
         if self.inward { self.inside() } else { self.outside }
     }
 
@@ -107,7 +107,7 @@ impl<'a> Pump<'a> {
     }
 
     /// Whether it waits to read, and to write.
-    pub(super) fn wants(&self) -> (bool, bool) {
+    pub(crate) fn wants(&self) -> (bool, bool) {
         if self.inside.is_none() {
             return (false, false);
         }
@@ -115,12 +115,12 @@ impl<'a> Pump<'a> {
         (!self.ended && self.pending.len() < room, !self.pending.is_empty())
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.inside.is_none()
     }
 
     /// Moves what can be moved.
-    pub(super) fn turn(&mut self, readable: bool, writable: bool) {
+    pub(crate) fn turn(&mut self, readable: bool, writable: bool) {
         if self.inward {
             if readable {
                 self.fill();
@@ -140,13 +140,13 @@ impl<'a> Pump<'a> {
 
     /// Why nothing more can be written outside, where somebody still wants to
     /// read it: a full disk, not a reader that has gone.
-    pub(super) fn failure(&self) -> Option<Errno> {
+    pub(crate) fn failure(&self) -> Option<Errno> {
         self.failed.filter(|error| *error != Errno::PIPE && self.kept.is_none())
     }
 
     /// Carries out what is in the buffers, without waiting for more. Whoever
     /// reads nothing for long loses it.
-    pub(super) fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         if self.inward {
             return;
         }

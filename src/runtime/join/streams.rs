@@ -9,7 +9,8 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::relay::{Pump, window_size};
-use super::transcript::{self, Transcript};
+use super::transcript;
+use super::transcript::Transcript;
 use crate::error::{Fault, usage};
 
 /// `PIPEFS_MAGIC` of `linux/magic.h`, which names the file system of pipes.
@@ -21,12 +22,12 @@ const PIPEFS: u64 = 0x5049_5045;
 /// a terminal could type into it (CVE-2017-5226), and one that holds a file
 /// could open it once more through `/proc/self/fd`, to write what it was given
 /// to read, or to change its mode.
-pub(super) struct Streams<'a> {
+pub(crate) struct Streams<'a> {
     /// Descriptors that travel with the request, made for it.
-    pub(super) theirs: Vec<OwnedFd>,
+    pub(crate) theirs: Vec<OwnedFd>,
     plan: [Stream; 3],
-    pub(super) terminal: bool,
-    pub(super) pumps: Vec<Pump<'a>>,
+    pub(crate) terminal: bool,
+    pub(crate) pumps: Vec<Pump<'a>>,
     master: Option<OwnedFd>,
 }
 
@@ -44,7 +45,7 @@ enum Stream {
 
 impl<'a> Streams<'a> {
     /// With a transcript both outputs are pipes, and there is no terminal.
-    pub(super) fn new(transcript: Option<&'a Transcript>) -> Result<Self> {
+    pub(crate) fn new(transcript: Option<&'a Transcript>) -> Result<Self> {
         let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
         for (fd, name) in own.iter().zip(["stdin", "stdout", "stderr"]) {
             check(*fd, name)?;
@@ -82,7 +83,7 @@ impl<'a> Streams<'a> {
     }
 
     /// From nothing, into a file.
-    pub(super) fn into(file: &'a File) -> Result<Self> {
+    pub(crate) fn into(file: &'a File) -> Result<Self> {
         let (nothing, _) = pipe_with(PipeFlags::CLOEXEC)?;
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         Ok(Streams {
@@ -94,7 +95,7 @@ impl<'a> Streams<'a> {
         })
     }
 
-    pub(super) fn passed(&self) -> Vec<BorrowedFd<'_>> {
+    pub(crate) fn passed(&self) -> Vec<BorrowedFd<'_>> {
         let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
         let pass = |(index, stream): (usize, Stream)| match stream {
             Stream::Terminal | Stream::WithOutput => None,
@@ -105,7 +106,7 @@ impl<'a> Streams<'a> {
         plan.into_iter().enumerate().filter_map(pass).collect()
     }
 
-    pub(super) fn started(&mut self, fds: Vec<OwnedFd>) -> Result<()> {
+    pub(crate) fn started(&mut self, fds: Vec<OwnedFd>) -> Result<()> {
         if self.terminal {
             let master = fds.into_iter().next().context("the runtime sent no terminal")?;
             self.pumps.push(Pump::input(rustix::stdio::stdin(), master.try_clone()?)?);
@@ -115,7 +116,7 @@ impl<'a> Streams<'a> {
         Ok(())
     }
 
-    pub(super) fn resize(&self) {
+    pub(crate) fn resize(&self) {
         if let Some(master) = &self.master {
             let (ws_row, ws_col) = window_size();
             let size = rustix::termios::Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };

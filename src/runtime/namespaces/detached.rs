@@ -12,15 +12,16 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use super::client::{Outcome, Session};
-use super::lease::{Lease, Runtimes};
 use super::reset::Receipt;
 use super::sandbox::{Sandbox, Spec};
-use super::sys::{self, Side};
-use super::wire::Failure;
 use crate::clock::Clock;
 use crate::crash;
 use crate::disk;
+use crate::runtime::join::{Outcome, Session};
+use crate::runtime::lease::{Lease, Runtimes};
+use crate::runtime::sys;
+use crate::runtime::sys::Side;
+use crate::runtime::wire::Failure;
 
 /// Signals that end a supervisor, and its runtime with it.
 const ENDING: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];

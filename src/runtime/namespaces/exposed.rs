@@ -10,15 +10,15 @@ use memchr::memmem::Finder;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Injected;
 use crate::disk::descent::{self, Descent, Opened};
+use crate::runtime::Injected;
 
 const CHUNK: usize = 1 << 20;
 
 /// The moment before a runtime, by the clock of the workspace's file system as
 /// far as it is known: a second early, because that may not be exact, but not
 /// before the workspace itself was whole. Seconds since 1970, and nanoseconds.
-pub(super) fn start(workspace: &Path) -> (i64, u32) {
+pub(crate) fn start(workspace: &Path) -> (i64, u32) {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     let early = (now.tv_sec - 1, u32::try_from(now.tv_nsec).unwrap_or(0));
     // Written last when the workspace was made, and read-only inside.
@@ -31,11 +31,11 @@ pub(super) fn start(workspace: &Path) -> (i64, u32) {
 
 /// What a search found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Exposed {
+pub(crate) struct Exposed {
     /// Files that hold a value, relative to the workspace.
-    pub(super) files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// Files and folders that could not be read, and may.
-    pub(super) unsearched: u64,
+    pub(crate) unsearched: u64,
 }
 
 /// A folder on the way down.
@@ -46,7 +46,7 @@ struct Level {
 /// The files below `workspace` whose data or attributes have changed since
 /// `since` and that hold one of the values. Links are not followed. What cannot
 /// be read is counted.
-pub(super) fn search(workspace: &Path, secrets: &[Injected], since: i64) -> Exposed {
+pub(crate) fn search(workspace: &Path, secrets: &[Injected], since: i64) -> Exposed {
     let values: Vec<&str> = secrets.iter().map(|secret| secret.value.expose().trim_end()).collect();
     let finders: Vec<Finder<'_>> = values.iter().filter(|value| !value.is_empty()).map(Finder::new).collect();
     let mut found = Exposed::default();

@@ -8,11 +8,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::lease::{Lease, Namespaces, is_dead};
 use crate::disk;
+use crate::runtime::lease::{Lease, Namespaces, is_dead};
 
 /// Inode number of one of a process's namespaces.
-pub(super) fn namespace(pid: i32, kind: &str) -> Option<u64> {
+pub(crate) fn namespace(pid: i32, kind: &str) -> Option<u64> {
     parse_link(fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()?.as_os_str().as_bytes())
 }
 
@@ -24,16 +24,16 @@ fn parse_link(link: &[u8]) -> Option<u64> {
 
 /// Processes in a runtime's namespaces, by their IDs outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Members {
+pub(crate) struct Members {
     /// Those in its process ID namespace.
-    pub(super) processes: Vec<i32>,
+    pub(crate) processes: Vec<i32>,
     /// Those that only keep its mounts alive.
-    pub(super) holders: Vec<i32>,
+    pub(crate) holders: Vec<i32>,
 }
 
 /// Source of the root mount of a runtime: shows in the mount table of every
 /// process inside.
-pub(super) fn mark(lease: &str) -> String {
+pub(crate) fn mark(lease: &str) -> String {
     format!("{MARK}{lease}")
 }
 
@@ -46,7 +46,7 @@ const MARK: &str = "envctl/";
 ///
 /// # Errors
 /// When `/proc` cannot be read.
-pub(super) fn members(lease: &Lease) -> Result<Members> {
+pub(crate) fn members(lease: &Lease) -> Result<Members> {
     let mut found = bearers(&lease.namespaces)?;
     if found.processes.is_empty() && found.holders.is_empty() {
         return Ok(found);
@@ -128,7 +128,7 @@ fn kernel_threads() -> BTreeSet<i32> {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub(super) fn mounts_below(folder: &Path) -> Result<u32> {
+pub(crate) fn mounts_below(folder: &Path) -> Result<u32> {
     let table = disk::read_file(Path::new("/proc/self/mountinfo"), 64 << 20)?.context("/proc is not mounted")?;
     let folder = escape_mountinfo(folder.as_os_str().as_bytes());
     let below =
@@ -157,7 +157,7 @@ fn listening(pid: &str) -> BTreeSet<u64> {
 }
 
 /// Listening TCP sockets that these processes hold, by inode number.
-pub(super) fn listeners(pids: &[i32]) -> BTreeSet<u64> {
+pub(crate) fn listeners(pids: &[i32]) -> BTreeSet<u64> {
     let mut found = BTreeSet::new();
     for pid in pids {
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
@@ -173,7 +173,7 @@ pub(super) fn listeners(pids: &[i32]) -> BTreeSet<u64> {
 }
 
 /// How many of these sockets still listen in this network namespace.
-pub(super) fn still_listening(inodes: &BTreeSet<u64>) -> u32 {
+pub(crate) fn still_listening(inodes: &BTreeSet<u64>) -> u32 {
     if inodes.is_empty() { 0 } else { listening("self").intersection(inodes).count() as u32 }
 }
 

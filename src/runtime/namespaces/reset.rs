@@ -13,15 +13,16 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 
 use super::exposed::Exposed;
-use super::lease::{Folder, Lease, Process, Runtimes, SCRATCH};
-use super::rootfs::{Changed, changed as changed_in_trees};
-use super::usage::Usage;
-use super::{inspect, limits};
+use super::inspect;
 use crate::clock::Clock;
 use crate::crash;
 use crate::disk::beneath::Beneath;
 use crate::disk::lock::FileLock;
 use crate::disk::{self, Durability};
+use crate::runtime::guest::{Changed, changed as changed_in_trees};
+use crate::runtime::lease::{Folder, Lease, Process, Runtimes, SCRATCH};
+use crate::runtime::limits;
+use crate::runtime::usage::Usage;
 
 /// How long the owner of a runtime may take to clean up after it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -98,24 +99,24 @@ pub struct Receipt {
 
 /// What was there when the end began.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Before {
-    pub(super) processes: Option<u64>,
-    pub(super) mounts: Option<u64>,
-    pub(super) scratch_bytes: Option<u64>,
-    pub(super) listeners: BTreeSet<u64>,
+pub(crate) struct Before {
+    pub(crate) processes: Option<u64>,
+    pub(crate) mounts: Option<u64>,
+    pub(crate) scratch_bytes: Option<u64>,
+    pub(crate) listeners: BTreeSet<u64>,
     /// Files that hold a secret, where somebody has looked.
-    pub(super) exposed: Option<Exposed>,
+    pub(crate) exposed: Option<Exposed>,
     /// What was found in the workspace while the runtime lived.
-    pub(super) planted: Vec<String>,
+    pub(crate) planted: Vec<String>,
     /// What was used, where somebody has counted.
-    pub(super) usage: Option<Usage>,
+    pub(crate) usage: Option<Usage>,
     /// What was changed in caches, where somebody has counted.
-    pub(super) caches: Option<Vec<Changed>>,
+    pub(crate) caches: Option<Vec<Changed>>,
 }
 
 impl Before {
     /// Looks from outside. Pid 1, our own, is not counted.
-    pub(super) fn look(lease: &Lease) -> Self {
+    pub(crate) fn look(lease: &Lease) -> Self {
         let mut pids = inspect::members(lease).unwrap_or_default().processes;
         pids.retain(|pid| *pid != lease.init.pid);
         let mounts = pids.iter().find_map(|pid| {
@@ -131,7 +132,7 @@ impl Before {
     /// Begins with what needs nobody to be dead: nothing is left inside that
     /// could change it. The kernel takes as long to take the namespaces down,
     /// meanwhile.
-    pub(super) fn begin(&mut self, runtimes: &Runtimes, folder: &Folder, lease: &Lease) {
+    pub(crate) fn begin(&mut self, runtimes: &Runtimes, folder: &Folder, lease: &Lease) {
         if lease.trees.is_empty() {
             return;
         }
@@ -150,7 +151,7 @@ impl Before {
 
 /// Checks, removes what lies on disk, and writes the receipt. Every process of
 /// the runtime is believed to be dead by now; that belief is checked.
-pub(super) fn finish(
+pub(crate) fn finish(
     runtimes: &Runtimes,
     folder: Folder,
     lease: Option<&Lease>,

@@ -12,23 +12,22 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
-use super::client::{self, Outcome, Session};
-use super::init::{self, Birth};
-use super::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, Watch, address};
-use super::limits::{self, Cgroup, Limits, Means};
-use super::ports::{self, PortRequest, port_variable};
-use super::reset::{self, Before, Receipt};
-use super::rootfs::{RootfsSpec, Uppers};
-use super::services::ServiceSpec;
-use super::sys::{self, Side};
-use super::token::Token;
-use super::transcript::Transcript;
-use super::usage::Usage;
-use super::wire::{self, Request};
-use super::{Account, Injected, Mapping, Network, Written, exposed, inspect, pasta, probe, process};
+use super::reset::{Before, Receipt};
+use super::{exposed, inspect, reset};
 use crate::clock::Clock;
 use crate::crash;
 use crate::disk::{self, beneath::Beneath};
+use crate::runtime::guest::{Birth, RootfsSpec, ServiceSpec, Uppers, kept};
+use crate::runtime::join::{Outcome, Session, Transcript};
+use crate::runtime::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, Watch, address};
+use crate::runtime::limits::{Cgroup, Limits, Means};
+use crate::runtime::mapping::Mapping;
+use crate::runtime::ports::{PortRequest, port_variable};
+use crate::runtime::sys::Side;
+use crate::runtime::token::Token;
+use crate::runtime::usage::Usage;
+use crate::runtime::wire::{Request, Written};
+use crate::runtime::{Account, Injected, Network, TIMED_OUT, guest, join, limits, ports, probe, sys, wire};
 
 /// Everything that decides a runtime.
 #[derive(Clone, Debug)]
@@ -137,7 +136,7 @@ impl Sandbox {
         let listener = listen(folder)?;
         let token = Token::random()?;
         let pasta = match spec.network {
-            Network::Private => Some(pasta::find(spec.path.as_deref())?),
+            Network::Private => Some(guest::find(spec.path.as_deref())?),
             Network::Isolated | Network::Host => None,
         };
         let (ports, published) = ports::publish(&spec.ports, spec.network)?;
@@ -166,7 +165,7 @@ impl Sandbox {
                 env.extend(ports.iter().map(|port| (port_variable(port.inside), port.host.to_string())));
                 let variables = spec.secrets.iter().filter(|secret| secret.variable);
                 env.extend(variables.map(|secret| (secret.name.clone(), secret.value.expose().to_owned())));
-                init::run(Birth {
+                guest::run(Birth {
                     go: ready,
                     owner: theirs,
                     listener,
@@ -176,7 +175,7 @@ impl Sandbox {
                     mark: inspect::mark(&folder.id),
                     rootfs: &spec.rootfs,
                     network: spec.network,
-                    context: process::Context {
+                    context: guest::Context {
                         account: spec.account.clone(),
                         env,
                         workdir: spec.rootfs.workdir.clone(),
@@ -219,7 +218,7 @@ impl Sandbox {
                 started_at: clock.now(),
                 begun,
                 begun_nanos,
-                kept: super::rootfs::kept(&spec.rootfs.workspace),
+                kept: kept(&spec.rootfs.workspace),
                 deadline: spec.deadline,
                 detached: spec.detached,
                 log: spec.log.clone(),
@@ -265,7 +264,7 @@ impl Sandbox {
     }
 
     /// Signals its end.
-    pub(super) fn pidfd(&self) -> &OwnedFd {
+    pub(crate) fn pidfd(&self) -> &OwnedFd {
         &self.pidfd
     }
 
@@ -273,8 +272,8 @@ impl Sandbox {
     ///
     /// # Errors
     /// With what went wrong inside.
-    pub(super) fn ready(&self) -> Result<()> {
-        client::ask(self.control.as_fd(), &Request::Ready, &[])
+    pub(crate) fn ready(&self) -> Result<()> {
+        join::ask(self.control.as_fd(), &Request::Ready, &[])
     }
 
     /// Runs a command, or the login shell, with this process's streams.
@@ -300,7 +299,7 @@ impl Sandbox {
     }
 
     fn run_as(&mut self, session: &Session, transcript: Option<&Transcript>) -> Result<Outcome> {
-        let client::Done { outcome, ended, written, .. } = client::run(self.control.as_fd(), session, transcript)?;
+        let join::Done { outcome, ended, written, .. } = join::run(self.control.as_fd(), session, transcript)?;
         self.written = written;
         crash::point("enter.ended");
         match ended {
@@ -336,7 +335,7 @@ impl Sandbox {
         let folder = self.folder.take().context("the runtime is reset already")?;
         if self.stops {
             // The owner's own connection answers no questions once it has run something.
-            let _ = client::stop_services(&self.runtimes, &self.lease);
+            let _ = join::stop_services(&self.runtimes, &self.lease);
         }
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
         if self.alone {
@@ -349,7 +348,7 @@ impl Sandbox {
         self.before.usage = Some(Usage::of(self.started.elapsed(), counted, peak));
         self.before.planted = self.watch.take().map(Watch::end).unwrap_or_default();
         crash::point("leave.killed");
-        let timed_out = counted.exit_status == Some(super::TIMED_OUT);
+        let timed_out = counted.exit_status == Some(TIMED_OUT);
         let reason = if timed_out { "deadline" } else { reason };
         if !self.secrets.is_empty() {
             self.before.exposed = Some(exposed::search(&self.lease.workspace, &self.secrets, self.lease.begun));

@@ -8,10 +8,11 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::super::{Injected, Network, pasta, sys};
+use super::super::pasta;
 use super::mounts::{clone_tree, new_fs};
 use super::root::Root;
 use super::spec::{ARTIFACTS, RootfsSpec};
+use crate::runtime::{Injected, Network, sys};
 
 impl Root {
     /// The evidence that came with the task. A collection of what is old may

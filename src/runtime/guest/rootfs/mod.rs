@@ -26,36 +26,36 @@ use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFl
 
 pub use spec::{ARTIFACTS, Access, Place, RootfsSpec, TreeMount, hides};
 pub use trees::Changed;
-pub(super) use trees::{Uppers, changed};
-pub(super) use workspace::kept;
+pub(crate) use trees::{Uppers, changed};
+pub(crate) use workspace::kept;
 
 use mounts::{attach, bind, new_fs};
 use root::Root;
 
 use super::inside::Inside;
-use super::{Injected, Network, probe};
 use crate::error::failure;
+use crate::runtime::{Injected, Network, probe};
 
 /// What pid 1 needs to know to build the file system.
-pub(super) struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// Source of the root mount: the mark by which a runtime is known.
-    pub(super) mark: &'a str,
-    pub(super) spec: &'a RootfsSpec,
+    pub(crate) mark: &'a str,
+    pub(crate) spec: &'a RootfsSpec,
     /// A folder outside over which the scratch space is mounted.
-    pub(super) scratch_place: BorrowedFd<'a>,
-    pub(super) network: Network,
+    pub(crate) scratch_place: BorrowedFd<'a>,
+    pub(crate) network: Network,
     /// The user's home folder inside.
-    pub(super) home: &'a str,
+    pub(crate) home: &'a str,
     /// The user's ids inside.
-    pub(super) ids: (u32, u32),
+    pub(crate) ids: (u32, u32),
     /// Whether group 5 (tty) exists inside.
-    pub(super) tty_group: bool,
+    pub(crate) tty_group: bool,
     /// Whether user and group 0 exist inside.
-    pub(super) root_exists: bool,
+    pub(crate) root_exists: bool,
     /// Secrets, of which some become files.
-    pub(super) secrets: &'a [Injected],
+    pub(crate) secrets: &'a [Injected],
     /// Waits until the owner has made the folders on disk.
-    pub(super) placed: &'a dyn Fn() -> Result<()>,
+    pub(crate) placed: &'a dyn Fn() -> Result<()>,
 }
 
 /// Builds the file system and makes it the root.
@@ -66,7 +66,7 @@ pub(super) struct Entry<'a> {
 ///
 /// Returns the tree inside, and the upper folder of its root: what is written
 /// outside the workspace.
-pub(super) fn enter(entry: &Entry<'_>) -> Result<(Inside, OwnedFd)> {
+pub(crate) fn enter(entry: &Entry<'_>) -> Result<(Inside, OwnedFd)> {
     let spec = entry.spec;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the host's")?;

@@ -9,7 +9,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
-use super::super::{probe, sys};
+use crate::runtime::{probe, sys};
 
 pub(super) fn new_fs(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd> {
     new_fs_with(kind, options, &[], attributes)

@@ -25,7 +25,7 @@ pub struct RootfsSpec {
 
 impl RootfsSpec {
     /// Whether folders on disk have to be there first: places of trees, uppers.
-    pub(in crate::runtime) fn needs_places(&self) -> bool {
+    pub(crate) fn needs_places(&self) -> bool {
         !self.trees.is_empty() || self.workspace_stays
     }
 }

@@ -8,10 +8,10 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::super::{Network, probe, sys};
 use super::mounts::{bind, clone_tree, new_fs, new_fs_with};
 use super::root::Root;
 use crate::error::failure;
+use crate::runtime::{Network, probe, sys};
 
 /// Files of `/proc` that say or change too much when the developer is root.
 const PROC_READ_ONLY: [&str; 5] = ["sys", "irq", "bus", "fs", "sysrq-trigger"];

@@ -41,7 +41,7 @@ pub(super) struct Upper {
 }
 
 /// The uppers of a runtime.
-pub(in crate::runtime) struct Uppers {
+pub(crate) struct Uppers {
     /// For all trees together.
     trees: Option<Upper>,
     /// For a workspace that is not to be changed.
@@ -51,7 +51,7 @@ pub(in crate::runtime) struct Uppers {
 impl Uppers {
     /// Makes their folders on disk. The owner does this while pid 1 is at work:
     /// a folder on disk takes as long as a handful of mounts.
-    pub(in crate::runtime) fn make(place: &Path, trees: &[TreeMount], workspace: bool) -> Result<()> {
+    pub(crate) fn make(place: &Path, trees: &[TreeMount], workspace: bool) -> Result<()> {
         for name in names(trees, workspace).into_iter().flatten() {
             // Side by side: each folder has to be removed again at every reset.
             for folder in [name.to_owned(), work(name)] {
@@ -210,7 +210,7 @@ fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)
 
 /// Counts what lies in the uppers of a runtime's folder. A tree that appears at
 /// several places counts once.
-pub(in crate::runtime) fn changed(folder: &Path, names: &[String], trees: &[PathBuf]) -> Vec<Changed> {
+pub(crate) fn changed(folder: &Path, names: &[String], trees: &[PathBuf]) -> Vec<Changed> {
     let mut all: Vec<Changed> = Vec::new();
     for (name, tree) in names.iter().zip(trees) {
         if all.iter().any(|known| known.name == *name) {

@@ -7,13 +7,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
-use super::super::sys;
 use super::mounts::clone_tree;
 use super::root::Root;
 use super::spec::RootfsSpec;
 use super::trees::{self, Upper};
 use crate::disk::known::Known;
 use crate::error::failure;
+use crate::runtime::sys;
 
 /// Parts of `.git` that a program inside could otherwise use to make git on
 /// the host run something; folders first, so that nothing can be renamed away.
@@ -22,7 +22,7 @@ const GIT_READ_ONLY: [&str; 4] = ["envctl", "hooks", "commondir", "objects/info/
 
 /// What is read-only inside, as it is before anything runs there. The folder of
 /// all of it is among that: who replaces it on the host takes every mount away.
-pub(in super::super) fn kept(workspace: &Path) -> Vec<Known> {
+pub(crate) fn kept(workspace: &Path) -> Vec<Known> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(root) = rustix::fs::openat(CWD, workspace, flags, Mode::empty()) else { return Vec::new() };
     let git = Path::new(".git");
