@@ -33,7 +33,7 @@ impl Arguments {
             ctx.ui.json(&diff)?;
             return Ok(0);
         }
-        lines(ctx, &diff).iter().try_for_each(|line| ctx.ui.data(line))?;
+        ctx.ui.list(lines(ctx, &diff))?;
         if let Some(patch) = diff.changes.as_ref().and_then(|changes| changes.patch.as_ref()) {
             patch.lines().try_for_each(|line| ctx.ui.code(line))?;
         }

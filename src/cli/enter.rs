@@ -116,7 +116,7 @@ impl Arguments {
         }
         match entered {
             Entered::Planned(plan) if ctx.ui.is_json() => ctx.ui.json(&plan)?,
-            Entered::Planned(plan) => plan.lines().iter().try_for_each(|line| ctx.ui.data(line))?,
+            Entered::Planned(plan) => ctx.ui.list(plan.lines())?,
             Entered::Workspace(_) if ctx.ui.is_json() => ctx.ui.json(&report)?,
             Entered::Workspace(path) => ctx.ui.raw(&path.display().to_string())?,
             Entered::Left(code) => return Ok(code),

@@ -22,7 +22,7 @@ impl Arguments {
         if ctx.ui.is_json() {
             ctx.ui.json(&shown)?;
         } else {
-            lines(ctx, &shown).iter().try_for_each(|line| ctx.ui.data(line))?;
+            ctx.ui.list(lines(ctx, &shown))?;
         }
         Ok(0)
     }

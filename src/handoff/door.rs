@@ -7,6 +7,7 @@ use super::approval::{approvals, require_host};
 use super::context::Context;
 use super::resolve::Resolved;
 use crate::config::Reachable;
+use crate::disk;
 use crate::git::{Judge, Manner, Way};
 use crate::identity::{Identity, RepoUrl, Site, StoreRef};
 use crate::workspace::{Place, Remote};
@@ -58,7 +59,7 @@ impl<'a> Door<'a> {
         Remote {
             place: Place::Address(&self.reachable.url, self),
             offline: self.ctx.options.offline,
-            manner: Manner { interactive: self.interactive, patience: self.ctx.options.net_timeout, needed: true },
+            manner: manner(self.ctx, self.interactive),
         }
     }
 
@@ -74,6 +75,15 @@ impl<'a> Door<'a> {
             None => host.name == url.to_string() || url.to_string() == format!("file://{}", host.name),
         }))
     }
+}
+
+/// How a remote is spoken with: no more comes than the developer allows, and than
+/// there is room for.
+pub(super) fn manner(ctx: &Context, interactive: bool) -> Manner {
+    let (_, min_free) = ctx.user.cache_sizes();
+    let free = disk::free_space(ctx.paths.data()).map_or(u64::MAX, |(free, _)| free.saturating_sub(min_free));
+    let most = ctx.user.max_fetch().min(free);
+    Manner { interactive, patience: ctx.options.net_timeout, most, needed: true }
 }
 
 impl Judge for Door<'_> {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::arrived::Arrived;
 use super::context::Context;
-use super::door::Door;
+use super::door::{Door, manner};
 use super::fetch::Snapshot;
 use super::pin::Pin;
 use super::place::{Locks, vacate};
@@ -14,8 +14,8 @@ use super::resolve::Resolved;
 use crate::crash;
 use crate::disk;
 use crate::error::{failure, integrity, usage};
+use crate::git::Git;
 use crate::git::lfs::Pointer;
-use crate::git::{Git, Manner};
 use crate::identity::{Commit, Identity};
 use crate::snapshot::{self, Document, Parity};
 use crate::workspace::{self, Draft, Mirror, Place, Remote};
@@ -28,7 +28,7 @@ pub(super) fn mirror(ctx: &Context, resolved: &Resolved) -> Mirror {
 /// The same, of an identity.
 pub(super) fn mirror_of(ctx: &Context, identity: &Identity) -> Mirror {
     let key = identity.repo.url.key();
-    Mirror::new(ctx.paths.mirror(&key), ctx.paths.data_lock(&format!("repo-{key}")))
+    Mirror::new(ctx.paths.mirror(&key), ctx.paths.data_lock(&format!("repo-{key}")), &identity.repo.url)
 }
 
 /// Keeps others off a task, and off its place, while its workspace is being
@@ -133,8 +133,7 @@ pub(super) fn fetch_repo(ctx: &Context, resolved: &Resolved, document: &Document
 pub(super) fn fetch_from(ctx: &Context, resolved: &Resolved, document: &Document, checkout: &Path) -> Result<()> {
     let git = Git::find(&ctx.env)?;
     let url = checkout.to_str().context("the checkout's path is not valid UTF-8")?;
-    let manner = Manner { interactive: false, patience: ctx.options.net_timeout, needed: true };
-    let remote = Remote { place: Place::Folder(url), offline: false, manner };
+    let remote = Remote { place: Place::Folder(url), offline: false, manner: manner(ctx, false) };
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
     let told = Told { ctx, what: format!("{} from this checkout", document.base.short()) };
     mirror(ctx, resolved).ensure(&git, remote, &document.base, &others, &told).map(drop)
@@ -187,13 +186,10 @@ pub(super) fn workspace(
     };
     let applied = snapshot::apply(&git, draft.path(), document, pack, &mut fetch)?;
     // Nobody has written these inside, so they stay as they came.
-    for planted in workspace::obeyed(draft.path(), &applied.repositories) {
-        ctx.ui.warn(&format!(
-            "{} came with the task, and git would obey it in that folder: {}",
-            planted.path.display(),
-            planted.why
-        ));
-    }
+    ctx.ui.warn_each(workspace::obeyed(draft.path(), &applied.repositories).into_iter().map(|planted| {
+        let (path, why) = (planted.path.display(), planted.why);
+        format!("{path} came with the task, and git would obey it in that folder: {why}")
+    }));
     let parity = snapshot::parity(&git, draft.path(), document, &applied)
         .context("cannot compare the workspace with its snapshot")?;
     if !parity.ok {

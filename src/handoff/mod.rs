@@ -109,7 +109,7 @@ pub use tasks::{TaskRow, tasks};
 pub use tell::deadline;
 
 /// The first few of many names, for one line.
-fn shown_list(names: &[String]) -> String {
+pub(crate) fn shown_list(names: &[String]) -> String {
     const SHOWN: usize = 3;
     let first = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN { format!("{first} and {} more", names.len() - SHOWN) } else { first }
