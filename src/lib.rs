@@ -29,4 +29,5 @@ pub mod snapshot;
 pub mod store;
 pub mod ui;
 pub mod visible;
+pub(crate) mod web;
 pub mod workspace;

@@ -328,7 +328,9 @@ impl Paths {
 fn branch_key(branch: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
     let readable: String = branch.chars().map(plain).take(60).collect();
-    format!("{}-{}", readable.trim_start_matches(['.', '-']), Digest::of(branch.as_bytes()).short())
+    let readable = readable.trim_start_matches(['.', '-']);
+    let readable = if readable.is_empty() { "branch" } else { readable };
+    format!("{readable}-{}", Digest::of(branch.as_bytes()).short())
 }
 
 #[cfg(test)]
@@ -350,12 +352,26 @@ mod tests {
         let paths = Paths::new(&env).unwrap();
         let parent = paths.workspaces().join("shop-1/branch");
         let long = "x".repeat(5000);
-        let names = ["agent/fix", "agent-fix", "../../../etc", "..", ".", "", "a\0b", "/abs", ".git", "é", &long];
+        let names = [
+            "agent/fix",
+            "agent-fix",
+            "../../../etc",
+            "..",
+            ".",
+            "",
+            "a\0b",
+            "/abs",
+            ".git",
+            "é",
+            "-",
+            "--force",
+            &long,
+        ];
         let places: Vec<_> = names.iter().map(|name| paths.branch_workspace("shop-1", name)).collect();
         for place in &places {
             assert_eq!(place.parent(), Some(parent.as_path()), "{}", place.display());
             let name = place.file_name().unwrap().to_str().unwrap();
-            assert!(name.len() < 100 && !name.starts_with('.'), "{name}");
+            assert!(name.len() < 100 && !name.starts_with(['.', '-']), "{name}");
         }
         assert_eq!(places.iter().collect::<std::collections::HashSet<_>>().len(), names.len());
     }

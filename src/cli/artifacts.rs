@@ -169,11 +169,11 @@ impl Verify {
             app.ui.json(&Verified { ok: verdict.is_ok(), artifacts: &checked })?;
             return Ok(verdict.err().map_or(0, |fault| fault.kind.exit_code()));
         }
-        for one in &checked {
+        app.ui.list(checked.iter().map(|one| {
             let name = one.artifact.as_ref().map_or("(no artifact)", |row| &row.provenance.name);
             let state = one.fault.as_ref().map_or_else(|| "ok".to_owned(), |fault| format!("BAD  {fault}"));
-            app.ui.data(&format!("{name}  {state}"))?;
-        }
+            format!("{name}  {state}")
+        }))?;
         verdict?;
         Ok(0)
     }
@@ -182,21 +182,19 @@ impl Verify {
 fn table(app: &App, artifacts: &[ArtifactRow]) -> Result<()> {
     let width = artifacts.iter().map(|row| row.provenance.name.chars().count()).max().unwrap_or_default().min(40);
     let now = app.clock.now();
-    for row in artifacts {
+    app.ui.list(artifacts.iter().map(|row| {
         let provenance = &row.provenance;
         let made_by = provenance.command.as_ref().map_or_else(String::new, |command| {
             let code = provenance.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
             format!("{command}{code}")
         });
-        let line = format!(
+        format!(
             "{:<width$}  {:<12}  {:>9}  {:<14}  {}  {made_by}",
             provenance.name,
             provenance.artifact_type.to_string(),
             human_bytes(provenance.size),
             age(provenance.created_at, now),
             provenance.digest.short(),
-        );
-        app.ui.data(&line)?;
-    }
-    Ok(())
+        )
+    }))
 }

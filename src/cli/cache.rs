@@ -227,26 +227,22 @@ impl Key {
 fn show(app: &App, row: &KeyRow) -> Result<()> {
     let here = row.here.map_or_else(|| "not here".to_owned(), |scope| format!("here, {scope} scope"));
     app.ui.data(&format!("{}  {}  ({here})", row.name, row.key))?;
-    for (name, value) in &row.components {
-        app.ui.data(&format!("    {name}: {}", value.trim()))?;
-    }
-    Ok(())
+    app.ui.list(row.components.iter().map(|(name, value)| format!("    {name}: {}", value.trim())))
 }
 
 fn explain(app: &App, all: Vec<Explained>) -> Result<()> {
     if app.ui.is_json() {
         return app.ui.json(&Caches { caches: all });
     }
-    for one in &all {
-        if one.differs.is_empty() {
-            app.ui.data(&format!("{}: the keys are the same", one.name))?;
-        }
-        for (component, a, b) in &one.differs {
-            let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
-            app.ui.data(&format!("{}: {component}: {} / {}", one.name, shown(a).trim(), shown(b).trim()))?;
-        }
-    }
-    Ok(())
+    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
+    app.ui.list(all.iter().flat_map(|one| {
+        let same = one.differs.is_empty().then(|| format!("{}: the keys are the same", one.name));
+        same.into_iter().chain(
+            one.differs.iter().map(|(component, a, b)| {
+                format!("{}: {component}: {} / {}", one.name, shown(a).trim(), shown(b).trim())
+            }),
+        )
+    }))
 }
 
 impl Diff {
@@ -255,7 +251,7 @@ impl Diff {
         if app.ui.is_json() {
             return app.ui.json(&compared);
         }
-        compared.paths.iter().try_for_each(|(how, path)| app.ui.data(&format!("{how} {path}")))?;
+        app.ui.list(compared.paths.iter().map(|(how, path)| format!("{how} {path}")))?;
         if compared.more {
             app.ui.warn("more differs than is listed");
         }

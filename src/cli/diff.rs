@@ -33,7 +33,7 @@ impl Arguments {
             app.ui.json(&diff)?;
             return Ok(0);
         }
-        lines(app, &diff).iter().try_for_each(|line| app.ui.data(line))?;
+        app.ui.list(lines(app, &diff))?;
         if let Some(patch) = diff.changes.as_ref().and_then(|changes| changes.patch.as_ref()) {
             patch.lines().try_for_each(|line| app.ui.code(line))?;
         }

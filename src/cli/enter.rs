@@ -116,7 +116,7 @@ impl Arguments {
         }
         match entered {
             Entered::Planned(plan) if app.ui.is_json() => app.ui.json(&plan)?,
-            Entered::Planned(plan) => plan.lines().iter().try_for_each(|line| app.ui.data(line))?,
+            Entered::Planned(plan) => app.ui.list(plan.lines())?,
             Entered::Workspace(_) if app.ui.is_json() => app.ui.json(&report)?,
             Entered::Workspace(path) => app.ui.raw(&path.display().to_string())?,
             Entered::Left(code) => return Ok(code),

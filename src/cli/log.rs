@@ -27,18 +27,17 @@ impl Arguments {
             return Ok(0);
         }
         let now = app.clock.now();
-        for entry in &log.identities {
+        let lines = log.identities.iter().flat_map(|entry| {
             let identity = &entry.identity;
             let agent = identity.agent_identity.as_deref().unwrap_or("-");
             let message = identity.handoff.message.as_deref().unwrap_or_default();
             let (commit, status) = (identity.repo.commit.short(), identity.handoff.status.to_string());
             let when = age(identity.created_at, now);
-            app.ui.data(&entry.digest.to_string())?;
-            app.ui.data(&format!("    {}  {status}, {when}, {agent}, {commit}", identity.task_id))?;
-            if !message.is_empty() {
-                app.ui.data(&format!("    {message}"))?;
-            }
-        }
+            let first = format!("    {}  {status}, {when}, {agent}, {commit}", identity.task_id);
+            let message = (!message.is_empty()).then(|| format!("    {message}"));
+            [entry.digest.to_string(), first].into_iter().chain(message)
+        });
+        app.ui.list(lines)?;
         match log.end {
             LogEnd::Beginning => {}
             LogEnd::Gone => app.ui.status("Ended", "what the last one goes on from is in the store no more"),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::parse_task;
 use crate::error::{Fault, usage};
-use crate::handoff::{App, Prefetched, WatchOptions, parse_hours, prefetch, watch};
+use crate::handoff::{App, Prefetched, WatchOptions, parse_hours, prefetch, shown_list, watch};
 use crate::identity::TaskRef;
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::ui::human_bytes;
@@ -65,8 +65,9 @@ impl Arguments {
             if !app.ui.is_json() {
                 app.ui.data(&format!("{}  {}  {}", one.task, one.identity, human_bytes(one.bytes)))?;
             }
-            for name in &one.unsealed {
-                app.ui.status("Unsealed", &format!("no store has the cache {name}: the first enter makes it"));
+            if !one.unsealed.is_empty() {
+                let names = shown_list(&one.unsealed);
+                app.ui.status("Unsealed", &format!("no store has {names}: the first enter makes it"));
             }
             all.push(one.clone());
             Ok(())

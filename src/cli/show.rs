@@ -22,7 +22,7 @@ impl Arguments {
         if app.ui.is_json() {
             app.ui.json(&shown)?;
         } else {
-            lines(app, &shown).iter().try_for_each(|line| app.ui.data(line))?;
+            app.ui.list(lines(app, &shown))?;
         }
         Ok(0)
     }

@@ -61,14 +61,12 @@ impl Arguments {
         }
         let width = rows.iter().map(|row| row.task.as_str().len()).max().unwrap_or_default();
         let now = app.clock.now();
-        for row in &rows {
+        app.ui.list(rows.iter().map(|row| {
             let agent = row.agent.as_deref().unwrap_or("-");
             let message = row.message.as_deref().unwrap_or_default();
             let (task, status) = (row.task.as_str(), row.status.to_string());
-            let line =
-                format!("{task:<width$}  {status:<11}  {:<14}  {agent:<12}  {message}", age(row.created_at, now));
-            app.ui.data(&line)?;
-        }
+            format!("{task:<width$}  {status:<11}  {:<14}  {agent:<12}  {message}", age(row.created_at, now))
+        }))?;
         Ok(0)
     }
 }

@@ -79,6 +79,7 @@ pub const USER: &[Key] = &[
     key("workspace.lifetime", "string", "the project's"),
     key("workspace.ttl", "string", "the project's"),
     key("workspace.keep", "string", "\"30d\""),
+    key("workspace.max_fetch", "string", "\"64G\""),
     key("claims", "boolean", "true"),
     key("cache.max_size", "string", "none"),
     key("cache.max_age", "string", "\"30d\""),

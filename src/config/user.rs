@@ -19,6 +19,9 @@ const MAX_CACHE_AGE: Duration = Duration::from_secs(30 * 86_400);
 /// What stays free beside the caches in bytes.
 const MIN_FREE: u64 = 2 << 30;
 
+/// What one fetch of a repository may bring in bytes.
+const MAX_FETCH: u64 = 64 << 30;
+
 /// How long salvages are kept when nothing else is said.
 const KEEP_SALVAGES: Duration = Duration::from_secs(30 * 86_400);
 
@@ -92,6 +95,8 @@ pub struct OwnWorkspaces {
     pub ttl: Option<String>,
     /// How long salvages are kept.
     pub keep: Option<String>,
+    /// What one fetch of a repository may bring: bytes, or with K, M, G, T.
+    pub max_fetch: Option<String>,
 }
 
 /// `[cost]`: what a runtime costs, in whatever money the rate is given.
@@ -181,6 +186,9 @@ impl User {
                 parse_bytes(size).map_err(|why| usage(format!("{name}: cache.{key}: {why}")))?;
             }
         }
+        if let Some(size) = &user.workspace.max_fetch {
+            parse_bytes(size).map_err(|why| usage(format!("{name}: workspace.max_fetch: {why}")))?;
+        }
         for (key, value) in [("ttl", &user.workspace.ttl), ("keep", &user.workspace.keep)] {
             if let Some(value) = value {
                 parse_duration(value).map_err(|why| usage(format!("{name}: workspace.{key}: {why}")))?;
@@ -225,6 +233,11 @@ impl User {
         (bytes(&self.cache.max_size), bytes(&self.cache.min_free).unwrap_or(MIN_FREE))
     }
 
+    /// What one fetch of a repository may bring, in bytes.
+    pub fn max_fetch(&self) -> u64 {
+        self.workspace.max_fetch.as_deref().and_then(|size| parse_bytes(size).ok()).unwrap_or(MAX_FETCH)
+    }
+
     /// How long salvages are kept.
     pub fn keep_salvages(&self) -> Duration {
         self.workspace.keep.as_deref().and_then(|keep| parse_duration(keep).ok()).unwrap_or(KEEP_SALVAGES)
@@ -238,8 +251,11 @@ impl User {
     /// [`crate::error::Kind::Usage`] when a rule makes something of it that is no
     /// address.
     pub fn rewrite(&self, url: &RepoUrl) -> Result<Reachable, Fault> {
-        let text = url.to_string();
-        let rest = |rule: &UrlRewrite| text.strip_prefix(&rule.from).filter(|rest| rule.ends_a_name(rest));
+        let spellings = url.spellings();
+        let rest = |rule: &UrlRewrite| {
+            let rests = spellings.iter().filter_map(|text| text.strip_prefix(&rule.from));
+            rests.filter(|rest| rule.ends_a_name(rest)).map(str::to_owned).next()
+        };
         let rules = self.url.iter().filter_map(|rule| Some((rule, rest(rule)?)));
         let Some((rule, rest)) = rules.max_by_key(|(rule, _)| rule.from.len()) else {
             return Ok(Reachable { url: url.clone(), named: false });
@@ -247,7 +263,7 @@ impl User {
         let url: RepoUrl = format!("{}{rest}", rule.to).parse().map_err(|why: Fault| {
             usage(format!("a [[url]] rule leads nowhere: {why}")).hint("look at its `to` in config.toml")
         })?;
-        let named = settles(&rule.to, rest) && !url.climbs();
+        let named = settles(&rule.to, &rest) && !url.climbs();
         Ok(Reachable { url, named })
     }
 }
@@ -265,7 +281,8 @@ impl UrlRewrite {
     /// Whether the prefix ends where a name ends, with this behind it.
     fn ends_a_name(&self, rest: &str) -> bool {
         let in_path = self.from.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
-        self.from.ends_with('/') || rest.is_empty() || rest.starts_with('/') || (in_path && rest == ".git")
+        let short = self.from.ends_with(':') && !self.from.contains("://");
+        self.from.ends_with('/') || short || rest.is_empty() || rest.starts_with('/') || (in_path && rest == ".git")
     }
 
     /// A rule is printed, and written where code inside reads it.
@@ -325,6 +342,13 @@ mod tests {
         assert_eq!(shown("https://a/x.git"), ("file:///m/x.git".into(), true));
         assert_eq!(shown("https://a/b/x.git"), ("ssh://h/x.git".into(), true));
         assert_eq!(shown("https://c/x.git"), ("https://c/x.git".into(), false));
+        let text =
+            "[[url]]\nfrom = \"ssh://git@a/\"\nto = \"file:///m/\"\n[[url]]\nfrom = \"git@b:\"\nto = \"ssh://h/\"";
+        let user = User::parse(text, "config.toml").unwrap();
+        let shown = |url: &str| user.rewrite(&url.parse().unwrap()).unwrap().url.to_string();
+        assert_eq!(shown("git@a:x"), "file:///m/x", "the short form is known by the long one, too");
+        assert_eq!(shown("git@b:x/y"), "ssh://h/x/y");
+        assert_eq!(shown("ssh://git@b/x/y"), "ssh://git@b/x/y");
     }
 
     #[test]
@@ -344,7 +368,7 @@ mod tests {
             ("ssh://git@b/y.git".into(), true)
         );
         assert_eq!(rule("https://a", "ssh://git@b", "https://a/x").unwrap(), ("ssh://git@b/x".into(), true));
-        assert_eq!(rule("https://a/", "git@b:", "https://a/x").unwrap(), ("ssh://git@b/x".into(), true));
+        assert_eq!(rule("https://a/", "git@b:", "https://a/x").unwrap(), ("git@b:x".into(), true));
         // The host is the task's word, not the rule's.
         assert_eq!(rule("https://", "ssh://git@", "https://a/x").unwrap(), ("ssh://git@a/x".into(), false));
         assert_eq!(

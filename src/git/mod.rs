@@ -20,6 +20,7 @@ use anyhow::{Context, Result};
 
 use crate::env::Env;
 use crate::error::{Fault, failure};
+use crate::web::Proxies;
 
 pub use crate::identity::check_entry_name;
 pub use contact::{Answer, Contact, Judge, Manner, Way, serve};
@@ -74,7 +75,8 @@ const KEPT: [&str; 16] = [
 #[derive(Clone, Debug)]
 pub struct Git {
     program: PathBuf,
-    lfs: bool,
+    /// Where the environment says that connections go through.
+    proxies: Proxies,
     /// Variables of the caller that git does not get.
     foreign: Vec<OsString>,
     /// How the developer has remotes reached.
@@ -93,17 +95,13 @@ impl Git {
     pub fn find(env: &Env) -> Result<Self, Fault> {
         let program = crate::disk::find_program(env.path.as_deref(), "git")
             .ok_or_else(|| failure("the git program was not found on the PATH").hint("install git"))?;
-        let lfs = crate::disk::find_program(env.path.as_deref(), "git-lfs").is_some();
+        let proxies =
+            Proxies { https: env.https_proxy.clone(), http: env.http_proxy.clone(), none: env.no_proxy.clone() };
         let foreign = env.git.iter().map(|(name, _)| name.clone()).filter(|name| is_foreign(name)).collect();
         let text = |(name, value): &(OsString, OsString)| Some((name.to_str()?.into(), value.to_str()?.into()));
         let home = env.home.as_ref().and_then(|home| Some(("HOME".into(), home.to_str()?.into())));
         let own = env.git.iter().filter_map(text).chain(home).collect();
-        Ok(Git { program, lfs, foreign, own, config: env.git_config_global.clone(), lists: Arc::default() })
-    }
-
-    /// Whether `git lfs` is installed.
-    pub fn has_lfs(&self) -> bool {
-        self.lfs
+        Ok(Git { program, proxies, foreign, own, config: env.git_config_global.clone(), lists: Arc::default() })
     }
 
     /// A call with `git_dir` as its repository.
@@ -163,14 +161,6 @@ impl Call {
     #[must_use]
     pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, args: I) -> Self {
         self.command.args(args);
-        self
-    }
-
-    /// Lets git find its repository by the folder in which it runs: what it
-    /// starts may look into another one, and must not be told of this.
-    #[must_use]
-    pub fn by_folder(mut self, dir: &Path) -> Self {
-        self.command.env_remove("GIT_DIR").current_dir(dir);
         self
     }
 

@@ -55,3 +55,10 @@ pub use workspaces::{
     Gone, Kept, Leaving, Recovered, Removed, SalvageRow, WorkspaceRow, leaving, recover, salvages, take_away,
     workspace_path, workspaces,
 };
+
+/// The first few of many names, for one line.
+pub(crate) fn shown_list(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let first = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN { format!("{first} and {} more", names.len() - SHOWN) } else { first }
+}

@@ -25,4 +25,4 @@ pub use provenance::{ArtifactType, EnvironmentIdentity, MAX_PROVENANCE, Made, Pr
 pub use reference::{StoreRef, Target, TaskRef};
 pub use site::{Scheme, Site, is_public, settles};
 pub use summary::{SUMMARY, Summary};
-pub use url::RepoUrl;
+pub use url::{RepoUrl, decoded};

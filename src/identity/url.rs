@@ -25,6 +25,9 @@ pub struct RepoUrl {
     host: String,
     port: Option<u16>,
     path: String,
+    /// The short form of ssh, `user@host:path`, whose path begins where the server
+    /// says, and not at its root.
+    relative: bool,
 }
 
 impl RepoUrl {
@@ -48,6 +51,12 @@ impl RepoUrl {
         last.strip_suffix(".git").unwrap_or(last)
     }
 
+    /// It, and the long form of the short form of ssh: by which rules may know it.
+    pub fn spellings(&self) -> Vec<String> {
+        let long = RepoUrl { relative: false, ..self.clone() };
+        if self.relative { vec![self.to_string(), long.to_string()] } else { vec![self.to_string()] }
+    }
+
     /// Whether it names a folder of this machine.
     pub fn is_file(&self) -> bool {
         self.scheme == Scheme::File
@@ -61,6 +70,20 @@ impl RepoUrl {
     /// The account of an `ssh` URL.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
+    }
+
+    /// The path as the other side gets it: with a `/` in front, but for one below
+    /// somebody's home and in the short form; `None` where it is not valid UTF-8.
+    pub fn path(&self) -> Option<String> {
+        let path = decoded(&self.path)?;
+        let home = self.scheme == Scheme::Ssh && path.starts_with('~');
+        let bare = self.relative || home || self.is_file();
+        Some(if bare { path } else { format!("/{path}") })
+    }
+
+    /// The path as it stands in an address, without a `/` in front.
+    pub fn encoded_path(&self) -> &str {
+        &self.path
     }
 
     /// Whether its path leads upwards somewhere.
@@ -84,7 +107,7 @@ impl RepoUrl {
     }
 
     /// One text for the spellings of one repository.
-    fn normal(&self) -> String {
+    pub fn normal(&self) -> String {
         let path = self.path.trim_end_matches('/');
         let path = path.strip_suffix(".git").unwrap_or(path);
         format!("{}/{path}", self.authority().to_ascii_lowercase())
@@ -111,7 +134,7 @@ impl FromStr for RepoUrl {
             None => match text.split_once(':') {
                 // The short form of ssh, user@host:path, in which nothing is decoded.
                 Some((authority, path)) if !authority.contains('/') && !path.is_empty() => {
-                    return assemble(Scheme::Ssh, authority, &path.replace('%', "%25")).map_err(bad);
+                    return short(authority, path).map_err(bad);
                 }
                 _ => return Err(bad("it is neither a URL nor an absolute path")),
             },
@@ -126,7 +149,24 @@ fn folder(path: &str) -> Result<RepoUrl, &'static str> {
         return Err("a file URL needs an absolute path");
     }
     check_path(path, b"[]\\")?;
-    Ok(RepoUrl { scheme: Scheme::File, user: None, host: String::new(), port: None, path: path.to_owned() })
+    Ok(RepoUrl {
+        scheme: Scheme::File,
+        user: None,
+        host: String::new(),
+        port: None,
+        path: path.to_owned(),
+        relative: false,
+    })
+}
+
+/// The short form. What is behind the colon begins at the root where it says so.
+fn short(authority: &str, path: &str) -> Result<RepoUrl, &'static str> {
+    let (relative, path) = match path.strip_prefix('/') {
+        Some(rest) => (false, rest),
+        None => (true, path),
+    };
+    let url = assemble(Scheme::Ssh, authority, &path.replace('%', "%25"))?;
+    Ok(RepoUrl { relative, ..url })
 }
 
 fn assemble(scheme: Scheme, authority: &str, path: &str) -> Result<RepoUrl, &'static str> {
@@ -152,7 +192,7 @@ fn assemble(scheme: Scheme, authority: &str, path: &str) -> Result<RepoUrl, &'st
     if user.as_ref().is_some_and(|user| user.starts_with('-') || !user.chars().all(user_ok)) {
         return Err("the user name is malformed");
     }
-    Ok(RepoUrl { scheme, user, host: host.to_owned(), port, path: path.to_owned() })
+    Ok(RepoUrl { scheme, user, host: host.to_owned(), port, path: path.to_owned(), relative: false })
 }
 
 /// A path in which, and in whatever it decodes to, none of these bytes is: git
@@ -177,6 +217,11 @@ fn check_path(path: &str, forbidden: &[u8]) -> Result<(), &'static str> {
 
 fn climbs(path: &[u8]) -> bool {
     path.split(|byte| *byte == b'/').any(|name| name == b"..")
+}
+
+/// What percent signs stand for; `None` where that is not valid UTF-8.
+pub fn decoded(text: &str) -> Option<String> {
+    String::from_utf8(decode(text.as_bytes()).0).ok()
 }
 
 /// What percent signs stand for, and whether each of them stands for something.
@@ -213,6 +258,11 @@ impl fmt::Display for RepoUrl {
         let scheme = self.scheme.as_str();
         match (&self.scheme, &self.user) {
             (Scheme::File, _) => write!(f, "file://{}", self.path),
+            // In which nothing is decoded.
+            (_, user) if self.relative => {
+                let user = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+                write!(f, "{user}{}:{}", self.host, String::from_utf8_lossy(&decode(self.path.as_bytes()).0))
+            }
             (_, Some(user)) => write!(f, "{scheme}://{user}@{}/{}", self.authority(), self.path),
             (_, None) => write!(f, "{scheme}://{}/{}", self.authority(), self.path),
         }
@@ -235,15 +285,33 @@ mod tests {
         assert_eq!(shown("https://user:token@git.example/a/b.git?private_token=x"), "https://git.example/a/b.git");
         assert_eq!(shown("https://ghp_token@git.example/a/b"), "https://git.example/a/b");
         assert_eq!(shown("ssh://git:pw@git.example:2222/a/b"), "ssh://git@git.example:2222/a/b");
-        assert_eq!(shown("git@git.example:a/b.git"), "ssh://git@git.example/a/b.git");
+        assert_eq!(shown("git@git.example:a/b.git"), "git@git.example:a/b.git");
+        assert_eq!(shown("git@git.example:/a/b.git"), "ssh://git@git.example/a/b.git");
         assert_eq!(shown("/srv/git/a.git"), "file:///srv/git/a.git");
         assert_eq!(shown("/home/me@work/50%"), "file:///home/me@work/50%25");
-        assert_eq!(shown("git@git.example:v3/My%20Shop/a"), "ssh://git@git.example/v3/My%2520Shop/a");
+        assert_eq!(shown("git@git.example:v3/My%20Shop/a b"), "git@git.example:v3/My%20Shop/a b");
+        assert_eq!(shown("git@git.example:/v3/My%20Shop/a"), "ssh://git@git.example/v3/My%2520Shop/a");
         assert_eq!(shown("https://git.example/My Shop/a"), "https://git.example/My%20Shop/a");
         assert_eq!(shown("https://[::1]:8443/My%20Shop/~a/b"), "https://[::1]:8443/My%20Shop/~a/b");
         assert_eq!(shown("ssh://git@127.0.0.1:29418/a"), "ssh://git@127.0.0.1:29418/a");
         let error = "ftp://user:secret@host/x".parse::<RepoUrl>().unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn the_short_form_keeps_where_its_path_begins() {
+        let path = |text: &str| text.parse::<RepoUrl>().unwrap().path().unwrap();
+        assert_eq!(path("git@a.example:repos/50%/x"), "repos/50%/x");
+        assert_eq!(path("git@a.example:~/x"), "~/x");
+        assert_eq!(path("git@a.example:/x"), "/x");
+        assert_eq!(path("ssh://git@a.example/x%20y"), "/x y");
+        assert_eq!(path("ssh://git@a.example/~me/x"), "~me/x");
+        assert_eq!(path("file:///srv/a%20b"), "/srv/a b");
+        let spellings = "git@a.example:x/y".parse::<RepoUrl>().unwrap().spellings();
+        assert_eq!(spellings, ["git@a.example:x/y", "ssh://git@a.example/x/y"]);
+        for bad in ["git@a.example:x@[b.example]:y", "a.example::x", "git@a.example:-x", "git@a.example:../x"] {
+            assert!(bad.parse::<RepoUrl>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::web::Proxies;
+
 /// Settings of one registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
@@ -18,24 +20,6 @@ pub struct Host {
     pub mirror: Option<String>,
     /// The address of its token service, where that is another site's.
     pub realm: Option<String>,
-}
-
-/// Proxies, as addresses.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Proxies {
-    /// For https.
-    pub https: Option<String>,
-    /// For http.
-    pub http: Option<String>,
-    /// Hosts that are reached directly.
-    pub none: Option<String>,
-}
-
-impl fmt::Debug for Proxies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Their addresses may carry a password.
-        f.debug_struct("Proxies").field("https", &self.https.is_some()).field("http", &self.http.is_some()).finish()
-    }
 }
 
 /// Files in which other tools keep credentials.

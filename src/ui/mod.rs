@@ -26,6 +26,10 @@ use crate::visible::is_visible;
 /// How many of the things that an error is about are shown.
 const MAX_DETAILS: usize = 30;
 
+/// How many lines of a list are shown, and how many bytes of it.
+const MAX_LIST: usize = 1000;
+const LONG_LIST: usize = 256 << 10;
+
 /// How many causes of an error are shown.
 const MAX_CAUSES: usize = 10;
 
@@ -97,6 +101,15 @@ impl Ui {
         write_stdout(&format!("{}\n", shown(line, LONG_DATA).trim_end()))
     }
 
+    /// Lines of the result, one for each of many things: as many as somebody looks
+    /// at, and how many more there are. `--json` has them all.
+    ///
+    /// # Errors
+    /// As [`Ui::data`].
+    pub fn list(&self, lines: impl IntoIterator<Item = String>) -> Result<()> {
+        write_stdout(&listed(lines))
+    }
+
     /// A line of somebody's code, on stdout: its tabs stay.
     ///
     /// # Errors
@@ -149,6 +162,16 @@ impl Ui {
     /// `--quiet` too.
     pub fn warn(&self, line: &str) {
         self.stderr(&format!("{} {}", self.paint("warning:", "1;33"), shown(line, LONG_MESSAGE)));
+    }
+
+    /// The same about many things: the first of them, and how many more there are.
+    pub fn warn_each(&self, lines: impl IntoIterator<Item = String>) {
+        let mut lines = lines.into_iter();
+        lines.by_ref().take(MAX_DETAILS).for_each(|line| self.warn(&line));
+        let more = lines.count() as u64;
+        if more > 0 {
+            self.warn(&format!("and {}", counted(more, "more like these", "more like these")));
+        }
     }
 
     /// The end of a failed command. In JSON the error goes to stdout.
@@ -254,6 +277,23 @@ fn render_json<T: Serialize>(value: &T) -> Result<String> {
     Ok(out)
 }
 
+/// A list up to its bounds.
+fn listed(lines: impl IntoIterator<Item = String>) -> String {
+    let (mut text, mut left_out) = (String::new(), 0_u64);
+    for (n, line) in lines.into_iter().enumerate() {
+        if n < MAX_LIST && text.len() < LONG_LIST {
+            text.push_str(shown(&line, LONG_DATA).trim_end());
+            text.push('\n');
+        } else {
+            left_out += 1;
+        }
+    }
+    if left_out > 0 {
+        text.push_str(&format!("... and {}; --json lists them all\n", counted(left_out, "more line", "more lines")));
+    }
+    text
+}
+
 fn write_stdout(text: &str) -> Result<()> {
     let text = secret::hide(text);
     let mut stdout = io::stdout().lock();
@@ -282,6 +322,16 @@ mod tests {
         let error = (0..50).fold(anyhow::anyhow!("first"), |error, n| error.context(format!("{n} {long}")));
         let text = render_json(&ErrorReport::new(&error, 1)).unwrap();
         assert!(text.len() < 1 << 15 && text.contains("characters left out"), "{}", text.len());
+    }
+
+    #[test]
+    fn a_list_has_an_end_in_lines_and_in_bytes() {
+        let short = listed((0..9_900).map(|n| n.to_string()));
+        assert_eq!(short.lines().count(), MAX_LIST + 1);
+        assert!(short.ends_with("999\n... and 8900 more lines; --json lists them all\n"));
+        let long = listed((0..9_000).map(|_| "x".repeat(1200)));
+        assert!(long.len() < LONG_LIST + LONG_DATA && long.contains(" more lines"), "{}", long.len());
+        assert_eq!(listed(["a".into(), "b".into()]), "a\nb\n");
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Branches {
         }
         let answer = remote.reach(git, repo, &|contact| {
             let args = ["ls-remote", "--quiet", "--symref", "--", contact.target(), "HEAD", "refs/heads/*"];
-            contact.run(repo, &[], &args)
+            contact.list(repo, &args)
         })?;
         if !answer.ok {
             return Err(unreachable(answer.complaint).into());

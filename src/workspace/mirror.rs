@@ -7,14 +7,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::disk::{lock::FileLock, scratch::Scratch};
-use crate::error::{failure, not_found, unreachable};
+use crate::disk::{self, Durability, lock::FileLock, scratch::Scratch};
+use crate::error::{not_found, policy, unreachable};
 use crate::git::lfs::{Contents, Pointer};
 use crate::git::{Answer, Contact, Git, Judge, Manner};
 use crate::identity::{Commit, RepoUrl};
 
 /// So many commits are asked for beside the base: a task has two.
 const MAX_OTHERS: usize = 16;
+
+/// The file in a mirror that says whose it is, and the most that it holds in bytes.
+const WHOSE: &str = "envctl-repository";
+const MAX_WHOSE: u64 = 64 << 10;
 
 /// What a fetch did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct Fetched {
 pub struct Mirror {
     path: PathBuf,
     lock: PathBuf,
+    /// The repository, in full: the folder's name has a short key of it.
+    whose: String,
 }
 
 /// What decides how the remote is asked.
@@ -85,9 +91,9 @@ pub trait Watch {
 }
 
 impl Mirror {
-    /// The mirror at `path`, guarded by the lock file `lock`.
-    pub fn new(path: PathBuf, lock: PathBuf) -> Self {
-        Mirror { path, lock }
+    /// The mirror of a repository at `path`, guarded by the lock file `lock`.
+    pub fn new(path: PathBuf, lock: PathBuf, url: &RepoUrl) -> Self {
+        Mirror { path, lock, whose: url.normal() }
     }
 
     /// Where it is.
@@ -110,7 +116,8 @@ impl Mirror {
     ///
     /// # Errors
     /// [`crate::error::Kind::Unreachable`] when the remote does not answer,
-    /// [`crate::error::Kind::NotFound`] when it does not have `base`.
+    /// [`crate::error::Kind::NotFound`] when it does not have `base`,
+    /// [`crate::error::Kind::Policy`] when the mirror is another repository's.
     pub fn ensure(
         &self,
         git: &Git,
@@ -121,6 +128,7 @@ impl Mirror {
     ) -> Result<Fetched> {
         let _lock = FileLock::acquire(&self.lock, || watch.waiting())?;
         let repo = self.open()?;
+        self.require_own()?;
         let mut fetched = Fetched::default();
         if !kept(&repo, base) {
             if !remote.offline {
@@ -146,8 +154,8 @@ impl Mirror {
         Contents::of(&self.path)
     }
 
-    /// Gets contents of LFS files that are not here; `git lfs` knows how. What
-    /// the repository configures has no say: git runs in an empty one.
+    /// Gets contents of LFS files that are not here. What the repository configures
+    /// has no say in where from.
     ///
     /// # Errors
     /// With the reason why some of them cannot be had.
@@ -157,27 +165,14 @@ impl Mirror {
         if missing.is_empty() {
             return Ok(());
         }
-        if !git.has_lfs() {
-            return Err(failure("git-lfs is not installed").into());
-        }
         if remote.offline {
             return Err(unreachable("--offline forbids to fetch it").into());
         }
         watch.fetching();
-        let parent = self.path.parent().context("the mirror has no parent folder")?;
-        let draft = Scratch::create_in(parent, ".envctl-lfs-")?;
+        // Hashed on the way.
         let answer = remote.reach(git, &self.path, &|contact| {
-            let commit = pointers(draft.path(), contact.target(), &missing)?;
-            contact.run_in(draft.path(), &["lfs", "fetch", "origin", &commit])
+            contact.contents(&missing, &|pointer, content| contents.put(pointer, content))
         })?;
-        // Copied, and hashed on the way: git-lfs makes links into a remote on
-        // this machine.
-        let fetched = Contents::of(draft.path());
-        for pointer in missing {
-            if let Some(mut content) = fetched.open(pointer)? {
-                contents.put(pointer, &mut content)?;
-            }
-        }
         if answer.ok { Ok(()) } else { Err(unreachable(answer.complaint).into()) }
     }
 
@@ -188,6 +183,23 @@ impl Mirror {
         }
         self.create().with_context(|| format!("cannot create the mirror {}", self.path.display()))?;
         Ok(git2::Repository::open_bare(&self.path)?)
+    }
+
+    /// Two repositories may have one short key; what is in a mirror is for the tasks
+    /// of one alone.
+    fn require_own(&self) -> Result<()> {
+        let note = self.path.join(WHOSE);
+        let Some(found) = disk::read_file(&note, MAX_WHOSE)? else {
+            return disk::rewrite_file(&note, self.whose.as_bytes(), Durability::Cached);
+        };
+        let found = String::from_utf8_lossy(&found);
+        if found == self.whose {
+            return Ok(());
+        }
+        let (place, whose) = (self.path.display(), &self.whose);
+        Err(policy(format!("{place} is the mirror of {found}, whose short key is that of {whose}, too"))
+            .hint(format!("if you trust who names {whose}, move the folder away, and enter again"))
+            .into())
     }
 
     /// Made beside its place and moved: a process that is killed here leaves
@@ -249,7 +261,7 @@ impl Mirror {
         let answer = remote.reach(git, draft.path(), &|contact| {
             let mut args = vec!["fetch", "--no-tags", "--no-write-fetch-head", "--quiet", "--", contact.target()];
             args.extend(sources);
-            contact.run(draft.path(), &borrowed, &args)
+            contact.fetch(draft.path(), &borrowed, &args)
         })?;
         if !answer.ok {
             return Ok(answer);
@@ -309,19 +321,6 @@ fn bare(place: &Path) -> Result<git2::Repository> {
     let mut options = git2::RepositoryInitOptions::new();
     options.bare(true).external_template(false).initial_head("envctl");
     Ok(git2::Repository::init_opts(place, &options)?)
-}
-
-/// A repository with nothing but these pointers; the commit that holds them.
-fn pointers(place: &Path, url: &str, wanted: &[&Pointer]) -> Result<String> {
-    let repo = bare(place)?;
-    repo.config()?.set_str("remote.origin.url", url)?;
-    let mut tree = repo.treebuilder(None)?;
-    for pointer in wanted {
-        tree.insert(pointer.oid.hex(), repo.blob(pointer.text().as_bytes())?, 0o100_644)?;
-    }
-    let tree = repo.find_tree(tree.write()?)?;
-    let who = git2::Signature::new("envctl", "envctl", &git2::Time::new(0, 0))?;
-    Ok(repo.commit(None, &who, &who, "", &tree, &[])?.to_string())
 }
 
 fn keep_ref(commit: &Commit) -> String {

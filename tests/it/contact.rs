@@ -4,6 +4,7 @@
 mod addresses;
 mod ends;
 mod hosts;
+mod large;
 mod passwords;
 
 use std::fs;

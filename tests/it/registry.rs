@@ -3,4 +3,5 @@
 mod access;
 mod faults;
 mod lies;
+mod requests;
 mod roads;

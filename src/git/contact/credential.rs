@@ -2,6 +2,7 @@
 //! approved place the developer's own helpers are asked, for any other nobody is.
 
 use std::ffi::OsStr;
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -37,14 +38,31 @@ pub(super) fn run(order: &Order, args: &[&OsStr]) -> ExitCode {
     command.args(["credential", action]);
     order.give_back(&mut command);
     // What a helper says may be the password: nobody repeats it.
-    command.stdin(Stdio::piped()).stdout(Stdio::inherit()).stderr(Stdio::null());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let Ok(mut child) = command.spawn() else { return ExitCode::FAILURE };
     if let Some(mut pipe) = child.stdin.take() {
         let _ = pipe.write_all(question.as_bytes());
         let _ = pipe.write_all(b"\n");
     }
+    let mut words = Vec::new();
+    if let Some(pipe) = child.stdout.take() {
+        let _ = pipe.take(MAX_QUESTION).read_to_end(&mut words);
+    }
+    // Before git has it, and with it a server that may repeat it.
+    if !whisper(order, &words) {
+        let _ = (child.kill(), child.wait());
+        return ExitCode::FAILURE;
+    }
+    let _ = std::io::stdout().write_all(&words);
     let ended = child.wait().is_ok_and(|status| status.success());
     if ended { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Tells who prints what must not be printed.
+fn whisper(order: &Order, words: &[u8]) -> bool {
+    let Some(ears) = &order.ears else { return true };
+    let told = OpenOptions::new().append(true).open(ears).and_then(|mut file| file.write_all(words));
+    told.is_ok()
 }
 
 /// For whom git asks.

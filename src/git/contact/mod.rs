@@ -8,25 +8,30 @@
 
 mod credential;
 mod guard;
-mod home;
 mod lfs;
+mod login;
+mod netrc;
 mod order;
 mod own;
 mod redirect;
 mod ssh;
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::lfs::Pointer;
 use super::{Call, Git, MAX_WORDS, complaint};
 use crate::env::Env;
 use crate::error::unreachable;
 use crate::identity::{RepoUrl, Scheme, Site};
+use crate::web::Proxies;
 use order::Order;
 use own::Own;
 
@@ -43,6 +48,8 @@ pub struct Manner {
     pub interactive: bool,
     /// How long a remote may be silent.
     pub patience: Duration,
+    /// So many bytes may come at once.
+    pub most: u64,
     /// Nothing goes on without it.
     pub needed: bool,
 }
@@ -83,6 +90,18 @@ pub struct Contact<'a> {
     target: String,
     scheme: Scheme,
     ssh_variant: String,
+    /// The developer's way to remotes; nobody's where they stand in a folder.
+    own: Option<Own>,
+    /// Any repository of ours.
+    ground: PathBuf,
+}
+
+/// Settings of git's for connections that are not git's.
+#[derive(Debug, Default)]
+struct WebSettings {
+    proxies: Proxies,
+    ca: Option<PathBuf>,
+    headers: Vec<(String, String)>,
 }
 
 /// What came of it.
@@ -94,7 +113,7 @@ pub struct Answer {
     pub stdout: Vec<u8>,
     /// Why it did not, on one line.
     pub complaint: String,
-    /// It was ended, because nothing came or too much was said.
+    /// It was ended, because nothing came, or too much.
     pub given_up: bool,
     /// Where the remote sent it on to.
     onward: Option<RepoUrl>,
@@ -125,12 +144,15 @@ impl Git {
             // Large files of a repository that comes by ssh are asked for with TLS.
             let beside = way.real.site().map(|site| site.with_tls()).filter(|site| judge.knows(site));
             order.beside = beside.into_iter().chain(own.large_files()).map(|site| site.to_string()).collect();
+            login::remember_what_git_finds(&own, &way.real, order.home());
             let contact = Contact {
                 git: self,
                 order,
                 target: url.to_string(),
                 scheme: way.real.scheme(),
                 ssh_variant: own.variant(),
+                own: Some(own),
+                ground: git_dir.to_owned(),
             };
             let answer = work(&contact)?;
             match answer.onward {
@@ -143,9 +165,10 @@ impl Git {
 
     /// The way to a folder that the developer stands in; nobody else named it.
     pub fn beside(&self, folder: &str) -> Result<Contact<'_>> {
-        let manner = Manner { interactive: false, patience: Duration::from_secs(3600), needed: true };
-        let order = Order::folder(manner, &self.own)?;
-        Ok(Contact { git: self, order, target: folder.to_owned(), scheme: Scheme::File, ssh_variant: "ssh".into() })
+        let manner = Manner { interactive: false, patience: Duration::from_secs(3600), most: u64::MAX, needed: true };
+        let (order, target) = (Order::folder(manner, &self.own)?, folder.to_owned());
+        let (ssh_variant, ground) = ("ssh".into(), PathBuf::from("/"));
+        Ok(Contact { git: self, order, target, scheme: Scheme::File, ssh_variant, own: None, ground })
     }
 }
 
@@ -155,12 +178,25 @@ impl Contact<'_> {
         &self.target
     }
 
-    /// Fetches or lists: runs git in `git_dir` with these arguments, which name
+    /// Lists: runs git in `git_dir` with these arguments, which name
     /// [`Contact::target`].
     ///
     /// # Errors
     /// When git cannot be started.
-    pub fn run(&self, git_dir: &Path, env: &[(&str, &Path)], args: &[&str]) -> Result<Answer> {
+    pub fn list(&self, git_dir: &Path, args: &[&str]) -> Result<Answer> {
+        self.run(git_dir, self.order.clone(), &[], args)
+    }
+
+    /// Fetches into `git_dir`, a repository in which nothing is yet.
+    ///
+    /// # Errors
+    /// When git cannot be started.
+    pub fn fetch(&self, git_dir: &Path, env: &[(&str, &Path)], args: &[&str]) -> Result<Answer> {
+        let order = Order { into: Some(git_dir.join("objects")), ..self.order.clone() };
+        self.run(git_dir, order, env, args)
+    }
+
+    fn run(&self, git_dir: &Path, order: Order, env: &[(&str, &Path)], args: &[&str]) -> Result<Answer> {
         let trace = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
         let mut call = self.call(git_dir).args(args);
         if matches!(self.scheme, Scheme::Http | Scheme::Https) {
@@ -169,39 +205,78 @@ impl Contact<'_> {
         for (name, value) in env {
             call = call.env(name, value);
         }
-        let mut answer = self.supervise(call)?;
+        let mut answer = self.supervise(call, order)?;
         if !answer.ok {
             answer.onward = redirect::found(trace.as_file(), &self.order)?;
         }
         Ok(answer)
     }
 
-    /// Runs git in a repository that it finds by its folder, for `git lfs`.
+    /// Gets contents of large files and has each of them kept; what cannot be had
+    /// is the answer's complaint.
     ///
     /// # Errors
-    /// When git cannot be started.
-    pub fn run_in(&self, folder: &Path, args: &[&str]) -> Result<Answer> {
-        let mut call = self.call(folder).by_folder(folder);
-        for setting in lfs::settings(&self.order) {
-            call = call.args(["-c", &setting]);
+    /// None at present: whatever fails is told.
+    pub fn contents(
+        &self,
+        wanted: &[&Pointer],
+        keep: &(dyn Fn(&Pointer, &mut dyn Read) -> Result<()> + Sync),
+    ) -> Result<Answer> {
+        let fetched = lfs::fetch(self, wanted, keep);
+        let complaint = fetched.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
+        Ok(Answer { ok: fetched.is_ok(), stdout: Vec::new(), complaint, given_up: false, onward: None })
+    }
+
+    /// The folder of a repository on this machine.
+    fn folder(&self) -> Result<PathBuf> {
+        match self.order.address() {
+            Some(address) => Ok(address.path().context("the folder's name is not valid UTF-8")?.into()),
+            None => Ok(self.target.clone().into()),
         }
-        let home = home::of(self.git, folder, &self.order)?;
-        if let Some((home, settings)) = &home {
-            call = call.env("HOME", home.path()).env("GIT_CONFIG_GLOBAL", settings).env("GIT_CONFIG_NOSYSTEM", "1");
+    }
+
+    /// What git would do for an address: its proxy, certificates and headers.
+    fn web_settings(&self, url: &reqwest::Url) -> Result<WebSettings> {
+        let mut settings = WebSettings { proxies: self.git.proxies.clone(), ..WebSettings::default() };
+        let call = self.git.at(&self.ground).args(["config", "--null", "--get-urlmatch", "http", url.as_str()]);
+        let listed = call.output(b"")?.stdout;
+        for entry in String::from_utf8_lossy(&listed).split('\0') {
+            let Some((key, value)) = entry.split_once('\n') else { continue };
+            match key.rsplit('.').next().unwrap_or_default() {
+                "proxy" if value.is_empty() => settings.proxies = Proxies::default(),
+                "proxy" => {
+                    let none = settings.proxies.none.take();
+                    settings.proxies = Proxies { https: Some(value.into()), http: Some(value.into()), none };
+                }
+                "sslcainfo" => settings.ca = Some(self.at_home(value)),
+                "extraheader" => settings.headers.extend(header(value)),
+                _ => {}
+            }
         }
-        self.supervise(call.args(args))
+        let variable = self.own.as_ref().and_then(|own| own.variable("GIT_SSL_CAINFO"));
+        settings.ca = variable.map(PathBuf::from).or(settings.ca);
+        Ok(settings)
+    }
+
+    fn at_home(&self, path: &str) -> PathBuf {
+        match (path.strip_prefix("~/"), self.order.home()) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => path.into(),
+        }
     }
 
     fn call(&self, git_dir: &Path) -> Call {
         let ours = format!("!{}", order::shell(&self.order.program, "git-credential"));
-        let narrow = format!("http.{}.followRedirects=false", self.target);
-        let narrow_real = format!("http.{}.followRedirects=false", self.order.real);
         let mut call = self.git.at(git_dir);
+        // The narrowest settings win. On a command line a name would end at the
+        // first `=`, which an address may have.
+        for (n, url) in [&self.target, &self.order.real].into_iter().enumerate() {
+            call = call.env(&format!("GIT_CONFIG_KEY_{n}"), format!("http.{url}.followRedirects"));
+            call = call.env(&format!("GIT_CONFIG_VALUE_{n}"), "false").env("GIT_CONFIG_COUNT", (n + 1).to_string());
+        }
         for setting in [
             "protocol.version=2",
             "http.followRedirects=false",
-            &narrow,
-            &narrow_real,
             "fetch.uriProtocols=",
             "transfer.bundleURI=false",
             "fetch.writeCommitGraph=false",
@@ -223,42 +298,73 @@ impl Contact<'_> {
     }
 
     /// Runs a call below a guard.
-    fn supervise(&self, call: Call) -> Result<Answer> {
-        let mut command = Command::new(&self.order.program);
-        command.arg("git-guard").arg(call.command.get_program()).args(call.command.get_args());
+    fn supervise(&self, call: Call, order: Order) -> Result<Answer> {
+        let mut command = self.guarded();
+        command.arg(call.command.get_program()).args(call.command.get_args());
         for (name, value) in call.command.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
         }
+        command.current_dir(call.command.get_current_dir().unwrap_or(Path::new("/")));
+        self.wait(command, order, &call.name(), b"")
+    }
+
+    /// Runs a program that is none of git's own below a guard: what git would
+    /// start for it.
+    fn started(&self, program: &Path, words: &[&str], input: &[u8]) -> Result<Answer> {
+        let mut command = self.guarded();
+        command.arg(program).args(words).current_dir("/");
+        for name in &self.git.foreign {
+            command.env_remove(name);
+        }
+        self.wait(command, self.order.clone(), words.first().unwrap_or(&"a program"), input)
+    }
+
+    fn guarded(&self) -> Command {
+        let mut command = Command::new(&self.order.program);
+        command.arg("git-guard");
         if !self.order.interactive {
             command.env_remove("SSH_ASKPASS");
         }
         command
-            .env(order::VARIABLE, self.order.to_text()?)
-            .current_dir(call.command.get_current_dir().unwrap_or(Path::new("/")));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let name = call.name();
+    }
+
+    fn wait(&self, mut command: Command, mut order: Order, name: &str, input: &[u8]) -> Result<Answer> {
+        let ears = rustix::fs::memfd_create("envctl-passwords", rustix::fs::MemfdFlags::CLOEXEC);
+        let mut ears = File::from(ears.context("cannot make room for what must not be printed")?);
+        let place = format!("/proc/{}/fd/{}", std::process::id(), ears.as_raw_fd());
+        order.ears = Some(place.into());
+        command.env(order::VARIABLE, order.to_text()?);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (stdout, stderr) = std::thread::scope(|scope| {
             let read = |pipe: &mut dyn Read, most| {
                 let mut bytes = Vec::new();
                 pipe.take(most).read_to_end(&mut bytes).map(|_| bytes).unwrap_or_default()
             };
+            // Who does not want it may have gone.
+            scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(input)));
             let words = scope.spawn(move || stderr.map(|mut pipe| read(&mut pipe, MAX_WORDS)).unwrap_or_default());
             (stdout.map(|mut pipe| read(&mut pipe, MAX_OUTPUT)).unwrap_or_default(), words.join().unwrap_or_default())
         });
         let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
-        let complaint = match status.code() {
-            Some(guard::SILENT) => format!("no answer within {} s", self.order.patience_ms / 1000),
-            Some(guard::TALKATIVE) => "it talks without end".into(),
-            _ => complaint(&stderr),
-        };
-        let given_up = matches!(status.code(), Some(guard::SILENT | guard::TALKATIVE));
-        Ok(Answer { ok: status.success(), stdout, complaint, given_up, onward: None })
+        let mut passwords = String::new();
+        if ears.rewind().and_then(|()| ears.read_to_string(&mut passwords)).is_ok() {
+            login::remember_words(&passwords);
+        }
+        let code = status.code().filter(|code| guard::REASONS.contains(code));
+        let complaint = code.map_or_else(|| complaint(&stderr), |code| guard::reason(code, &order));
+        Ok(Answer { ok: status.success(), stdout, complaint, given_up: code.is_some(), onward: None })
     }
+}
+
+/// The name and the value of a header that a setting holds.
+fn header(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once(':')?;
+    Some((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// What this program is when git starts it, or when it starts git; `None` when it

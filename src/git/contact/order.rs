@@ -14,7 +14,7 @@ pub(super) const VARIABLE: &str = "ENVCTL_CONTACT";
 
 /// The variables that are set for git and that the developer's own programs get
 /// back as they were.
-const LENT: [&str; 9] = [
+const LENT: [&str; 7] = [
     "GIT_SSH_COMMAND",
     "GIT_SSH_VARIANT",
     "GIT_ASKPASS",
@@ -22,8 +22,6 @@ const LENT: [&str; 9] = [
     "SSH_ASKPASS",
     "SSH_ASKPASS_REQUIRE",
     "HOME",
-    "GIT_CONFIG_GLOBAL",
-    "GIT_CONFIG_NOSYSTEM",
 ];
 
 /// How far a contact goes.
@@ -45,6 +43,13 @@ pub(super) struct Order {
     pub(super) interactive: bool,
     /// How long nothing may happen, in milliseconds.
     pub(super) patience_ms: u64,
+    /// So many bytes may come.
+    pub(super) most: u64,
+    /// The folder into which they come.
+    pub(super) into: Option<PathBuf>,
+    /// A file to which passwords are told that a helper gave out, so that nobody
+    /// repeats them.
+    pub(super) ears: Option<PathBuf>,
     /// The developer's own variables.
     pub(super) own: Vec<(String, Option<String>)>,
 }
@@ -69,6 +74,9 @@ impl Order {
             openssh: true,
             interactive: manner.interactive,
             patience_ms: u64::try_from(manner.patience.as_millis()).unwrap_or(u64::MAX),
+            most: manner.most,
+            into: None,
+            ears: None,
             own: LENT.iter().map(|name| ((*name).to_owned(), value(name))).collect(),
         })
     }
@@ -79,6 +87,12 @@ impl Order {
 
     pub(super) fn from_text(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
+    }
+
+    /// The developer's home folder.
+    pub(super) fn home(&self) -> Option<&Path> {
+        let home = self.own.iter().find(|(name, _)| name == "HOME");
+        home.and_then(|(_, home)| home.as_deref()).map(Path::new)
     }
 
     /// The allowed address.
@@ -96,7 +110,7 @@ impl Order {
     pub(super) fn give_back(&self, command: &mut std::process::Command) {
         command.env_remove(VARIABLE).env_remove("GIT_CONFIG_PARAMETERS").env_remove("GIT_ALLOW_PROTOCOL");
         command.env_remove("GIT_TRACE_CURL").env_remove("GIT_TRACE_CURL_NO_DATA");
-        for name in ["GIT_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"] {
+        for name in ["GIT_CONFIG_COUNT", "GIT_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"] {
             command.env_remove(name);
         }
         for (name, value) in &self.own {

@@ -4,13 +4,14 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use reqwest::Url;
 
 use super::super::Git;
 use crate::error::{Fault, policy};
-use crate::identity::{RepoUrl, Site, settles};
+use crate::identity::{RepoUrl, Site, decoded, settles};
 
 /// The settings that matter here.
-const SETTINGS: &str = r"^(core\.sshcommand|ssh\.variant|lfs\.url|url\..*\.insteadof)$";
+const SETTINGS: &str = r"^(core\.sshcommand|ssh\.variant|lfs\.url|lfs\.standalonetransferagent|url\..*\.insteadof|http\.(.*\.)?extraheader)$";
 
 /// The developer's own way to remotes.
 #[derive(Debug)]
@@ -55,13 +56,41 @@ impl Own {
         self.settings.iter().rfind(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    fn variable(&self, name: &str) -> Option<&str> {
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The server that the developer has for the large files of all repositories.
+    pub(super) fn large_files_url(&self) -> Option<&str> {
+        self.setting("lfs.url")
+    }
+
+    /// Its site.
     pub(super) fn large_files(&self) -> Option<Site> {
-        self.setting("lfs.url")?.parse::<RepoUrl>().ok()?.site()
+        self.large_files_url()?.parse::<RepoUrl>().ok()?.site()
+    }
+
+    /// Whether a program of the developer's moves large files, for all servers.
+    pub(super) fn has_own_transfer(&self) -> bool {
+        self.setting("lfs.standalonetransferagent").is_some()
+    }
+
+    /// Headers that the developer has sent along.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &str> {
+        let all = self.settings.iter().filter(|(key, _)| key.starts_with("http.") && key.ends_with("extraheader"));
+        all.map(|(_, value)| value.as_str())
+    }
+
+    /// Names and passwords that the developer's rules have for a site.
+    pub(super) fn in_rules(&self, site: &Site) -> impl Iterator<Item = (String, String)> {
+        let bases = self.settings.iter().filter_map(|(key, _)| key.strip_prefix("url.")?.strip_suffix(".insteadof"));
+        let bases = bases.chain(self.large_files_url()).filter_map(|base| Url::parse(base).ok());
+        bases.filter_map(move |url| {
+            let is_site = Site::parse(&url.origin().ascii_serialization()).as_ref() == Some(site);
+            let text = |encoded: &str| decoded(encoded).unwrap_or_else(|| encoded.to_owned());
+            let password = url.password().filter(|_| is_site)?;
+            Some((text(url.username()), text(password)))
+        })
     }
 
     /// The developer's ssh, in git's order, and whether it is a line for a shell.

@@ -3,9 +3,8 @@
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
-use super::lfs;
 use super::order::Order;
 use super::tell;
 use crate::identity::{RepoUrl, Scheme};
@@ -13,7 +12,7 @@ use crate::identity::{RepoUrl, Scheme};
 /// As ssh itself ends when it does not get through.
 const FAILED: u8 = 255;
 
-/// What git and git-lfs hand to ssh.
+/// What git, and envctl for large files, hand to ssh.
 #[derive(Debug, Default, PartialEq)]
 struct Words<'a> {
     destination: &'a str,
@@ -47,16 +46,13 @@ pub(super) fn run(order: &Order, args: &[&OsStr]) -> ExitCode {
     }
     command.args(args);
     order.give_back(&mut command);
-    if read.command.iter().any(|word| word.contains("git-lfs-authenticate")) {
-        return lfs::authenticate(order, command.stdout(Stdio::piped()));
-    }
     // Only comes back when it failed.
     let why = command.exec();
     tell(&format!("cannot start {program}: {why}"));
     ExitCode::from(FAILED)
 }
 
-/// The words, if they are such as git and git-lfs use.
+/// The words, if they are such as those.
 fn read<'a>(words: &[&'a str]) -> Option<Words<'a>> {
     let mut found = Words::default();
     let mut rest = words.iter().copied();
@@ -86,7 +82,7 @@ fn read<'a>(words: &[&'a str]) -> Option<Words<'a>> {
     Some(found)
 }
 
-/// Settings of ssh that git and git-lfs make.
+/// Settings of ssh that git makes.
 fn option(text: &str) -> Option<()> {
     let (name, value) = text.split_once('=')?;
     (matches!(name, "ControlMaster" | "ControlPath") || (name, value) == ("SendEnv", "GIT_PROTOCOL")).then_some(())

@@ -107,9 +107,12 @@ pub(crate) fn search(ui: &Ui, folder: &Path) -> Result<()> {
     if let Some(unseen) = found.unseen.first() {
         return Err(policy(format!("git may obey {}: {}", unseen.path.display(), unseen.why)).into());
     }
-    for one in &found.renamed {
-        ui.warn(&format!("{} is renamed, because git would obey it: {}", one.path.display(), one.why));
-    }
+    ui.warn_each(
+        found
+            .renamed
+            .iter()
+            .map(|one| format!("{} is renamed, because git would obey it: {}", one.path.display(), one.why)),
+    );
     Ok(())
 }
 

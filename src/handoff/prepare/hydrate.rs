@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result};
 use crate::crash;
 use crate::disk;
 use crate::error::{failure, integrity, usage};
+use crate::git::Git;
 use crate::git::lfs::Pointer;
-use crate::git::{Git, Manner};
 use crate::handoff::app::App;
 use crate::handoff::fetch::Snapshot;
 use crate::handoff::report::Arrived;
-use crate::handoff::task::{Door, Pin, Resolved, mirror};
+use crate::handoff::task::{Door, Pin, Resolved, manner, mirror};
 use crate::handoff::workspaces::vacate;
 use crate::identity::Commit;
 use crate::snapshot::{self, Document, Parity};
@@ -114,8 +114,7 @@ pub(crate) fn fetch_repo(app: &App, resolved: &Resolved, document: &Document) ->
 pub(crate) fn fetch_from(app: &App, resolved: &Resolved, document: &Document, checkout: &Path) -> Result<()> {
     let git = Git::find(&app.env)?;
     let url = checkout.to_str().context("the checkout's path is not valid UTF-8")?;
-    let manner = Manner { interactive: false, patience: app.options.net_timeout, needed: true };
-    let remote = Remote { place: Place::Folder(url), offline: false, manner };
+    let remote = Remote { place: Place::Folder(url), offline: false, manner: manner(app, false) };
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
     let told = Told { app, what: format!("{} from this checkout", document.base.short()) };
     mirror(app, resolved).ensure(&git, remote, &document.base, &others, &told).map(drop)
@@ -168,13 +167,10 @@ pub(crate) fn workspace(
     };
     let applied = snapshot::apply(&git, draft.path(), document, pack, &mut fetch)?;
     // Nobody has written these inside, so they stay as they came.
-    for planted in workspace::obeyed(draft.path(), &applied.repositories) {
-        app.ui.warn(&format!(
-            "{} came with the task, and git would obey it in that folder: {}",
-            planted.path.display(),
-            planted.why
-        ));
-    }
+    app.ui.warn_each(workspace::obeyed(draft.path(), &applied.repositories).into_iter().map(|planted| {
+        let (path, why) = (planted.path.display(), planted.why);
+        format!("{path} came with the task, and git would obey it in that folder: {why}")
+    }));
     let parity = snapshot::parity(&git, draft.path(), document, &applied)
         .context("cannot compare the workspace with its snapshot")?;
     if !parity.ok {

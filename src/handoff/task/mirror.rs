@@ -13,5 +13,5 @@ pub(crate) fn mirror(app: &App, resolved: &Resolved) -> Mirror {
 /// The same, of an identity.
 pub(crate) fn mirror_of(app: &App, identity: &Identity) -> Mirror {
     let key = identity.repo.url.key();
-    Mirror::new(app.paths.mirror(&key), app.paths.data_lock(&format!("repo-{key}")))
+    Mirror::new(app.paths.mirror(&key), app.paths.data_lock(&format!("repo-{key}")), &identity.repo.url)
 }

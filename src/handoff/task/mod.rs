@@ -20,6 +20,6 @@ pub(crate) use claims::{leave as leave_claim, others as other_claims, tell as te
 pub(crate) use located::Located;
 pub(crate) use mirror::{mirror, mirror_of};
 pub(crate) use pins::{Pin, PublishedHere, State};
-pub(crate) use remotes::Door;
+pub(crate) use remotes::{Door, manner};
 pub(crate) use resolve::{Resolved, from_store, read_at, resolve, summary};
 pub(crate) use source::{Source, Throttle, is_stopped, open_store};

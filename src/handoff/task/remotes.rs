@@ -5,6 +5,7 @@ use anyhow::Result;
 
 use super::resolve::Resolved;
 use crate::config::Reachable;
+use crate::disk;
 use crate::git::{Judge, Manner, Way};
 use crate::handoff::app::App;
 use crate::handoff::trust::{approvals, require_host};
@@ -58,7 +59,7 @@ impl<'a> Door<'a> {
         Remote {
             place: Place::Address(&self.reachable.url, self),
             offline: self.app.options.offline,
-            manner: Manner { interactive: self.interactive, patience: self.app.options.net_timeout, needed: true },
+            manner: manner(self.app, self.interactive),
         }
     }
 
@@ -74,6 +75,15 @@ impl<'a> Door<'a> {
             None => host.name == url.to_string() || url.to_string() == format!("file://{}", host.name),
         }))
     }
+}
+
+/// How a remote is spoken with: no more comes than the developer allows, and than
+/// there is room for.
+pub(crate) fn manner(app: &App, interactive: bool) -> Manner {
+    let (_, min_free) = app.user.cache_sizes();
+    let free = disk::free_space(app.paths.data()).map_or(u64::MAX, |(free, _)| free.saturating_sub(min_free));
+    let most = app.user.max_fetch().min(free);
+    Manner { interactive, patience: app.options.net_timeout, most, needed: true }
 }
 
 impl Judge for Door<'_> {

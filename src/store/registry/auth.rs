@@ -15,11 +15,10 @@ use serde::Deserialize;
 
 use super::credentials::{self, Login};
 use super::http::{Http, Unanswered};
-use super::reach::name;
-use super::reply::read_capped;
 use crate::error::{cut, failure, integrity, policy};
 use crate::secret;
 use crate::store::AuthFiles;
+use crate::web::{name, read_capped};
 
 /// Upper bound for the answer of a token service in bytes.
 const MAX_TOKEN: u64 = 256 << 10;

@@ -12,10 +12,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::http::Http;
-use super::reply::{slowest, too_slow};
 use super::tries::Tries;
 use crate::digest::Digest;
 use crate::error::unreachable;
+use crate::web::{slowest, too_slow};
 
 /// Pieces that wait for the reader.
 const AHEAD: usize = 32;

@@ -1,24 +1,24 @@
 //! Requests to a registry by the OCI distribution specification 1.1. What comes
 //! back is hostile until it is checked: every body has a cap in bytes and time,
-//! redirects go through [`super::reach`], and a registry that fails is asked
+//! redirects go through [`crate::web`], and a registry that fails is asked
 //! again a bounded number of times.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Client, Method, Request, RequestBuilder, Response, StatusCode, Url};
 
 use super::auth::{Auth, Scope};
 use super::connect;
-use super::reach::{Closed, Goal, Reach};
-use super::reply::{MANIFESTS, complaint, is_transient, may_pass, media_type, read_capped, retry_after};
+use super::reply::{MANIFESTS, complaint, is_transient, may_pass, media_type, retry_after};
 use super::tries::Tries;
 use crate::digest::Digest;
 use crate::error::{Fault, failure, integrity, not_found, policy, unreachable};
 use crate::oci::MAX_METADATA;
 use crate::store::Network;
+use crate::web::{Goal, Reach, is_closed, leads_to, read_capped, why};
 
 /// Upper bound for the part of an error's body that is looked at, in bytes.
 const MAX_COMPLAINT: u64 = 64 << 10;
@@ -171,7 +171,7 @@ impl Http {
         for _ in 0..=MAX_REDIRECTS {
             let again = if reads { request.try_clone() } else { None };
             let response = self.once(request, patience).await?;
-            let (Some(mut next), Some(to)) = (again, redirect(&response)) else { return Ok(response) };
+            let (Some(mut next), Some(to)) = (again, leads_to(&response)) else { return Ok(response) };
             let goal = self.0.reach.read(&to, secure).map_err(|why| self.astray(&why))?;
             if goal == Goal::Away {
                 // It does not come back either, once it was away.
@@ -234,16 +234,7 @@ impl Http {
     /// Why no answer came at all.
     pub(super) fn broken(&self, error: &reqwest::Error) -> Fault {
         let host = &self.0.host;
-        let mut reasons = Vec::new();
-        let mut cause = std::error::Error::source(error);
-        while let Some(reason) = cause {
-            let text = reason.to_string();
-            if !reasons.iter().any(|known: &String| known.contains(&text)) {
-                reasons.push(text);
-            }
-            cause = reason.source();
-        }
-        let why = reasons.last().cloned().unwrap_or_else(|| "no reason is known".into());
+        let why = why(error);
         if is_closed(error) {
             return self.astray(&why);
         }
@@ -367,23 +358,4 @@ impl From<Fault> for Unanswered {
     fn from(fault: Fault) -> Self {
         Unanswered::Refused(fault)
     }
-}
-
-/// Where a response leads, if it leads on.
-fn redirect(response: &Response) -> Option<Url> {
-    let leads = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-    let to = response.headers().get(LOCATION).filter(|_| leads)?.to_str().ok()?;
-    response.url().join(to).ok()
-}
-
-/// Whether the gate is why.
-fn is_closed(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
-    while let Some(reason) = cause {
-        if reason.is::<Closed>() {
-            return true;
-        }
-        cause = reason.source();
-    }
-    false
 }

@@ -10,7 +10,6 @@ mod credentials;
 mod download;
 mod http;
 mod kept;
-mod reach;
 mod referrers;
 mod remove;
 mod reply;
@@ -62,8 +61,6 @@ impl Registry {
                 .into());
         }
         let (host, repository) = name.split_once('/').context("a registry store has a host and a name")?;
-        // Once per process; who comes second finds it done.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

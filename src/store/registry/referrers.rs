@@ -15,13 +15,13 @@ use reqwest::header::{ACCEPT, LINK};
 use super::Registry;
 use super::auth::Scope;
 use super::http::Http;
-use super::reply::read_capped;
 use super::upload::Place;
 use crate::digest::Digest;
 use crate::error::{failure, integrity};
 use crate::oci::{Blobs as _, Descriptor, MAX_METADATA, media};
 use crate::store::Store as _;
 use crate::store::referrers::{List, Referrers, referrers_tag};
+use crate::web::read_capped;
 
 /// How often a list is put before it is said that others are in the way.
 const MOST_ROUNDS: u32 = 12;

@@ -1,12 +1,12 @@
 //! What comes back from a registry, before it is believed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
+use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
 
-use crate::error::{Fault, cut, integrity, unreachable};
+use crate::error::{cut, integrity};
 use crate::oci::media;
 
 /// What a manifest may be.
@@ -33,44 +33,6 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let date = jiff::fmt::rfc2822::parse(&value.replace("GMT", "+0000")).ok()?;
     let wait = date.timestamp().duration_since(crate::clock::Clock::System.now());
     Some(Duration::try_from(wait).unwrap_or_default())
-}
-
-/// Bytes in a second below which a document drips, once it was waited for.
-const DRIP: u64 = 16 << 10;
-
-/// Reads a body that must be small. Between two pieces it may be silent for
-/// `patience`, and all in all it may not drip.
-pub(super) async fn read_capped(mut response: Response, limit: u64, what: &str, patience: Duration) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let began = Instant::now();
-    loop {
-        let piece = match tokio::time::timeout(patience, response.chunk()).await {
-            Ok(Ok(Some(piece))) => piece,
-            Ok(Ok(None)) => return Ok(bytes),
-            Ok(Err(error)) => {
-                return Err(unreachable(format!("{what} was cut short: {}", error.without_url())).into());
-            }
-            Err(_) => return Err(too_slow(what).into()),
-        };
-        if bytes.len() as u64 + piece.len() as u64 > limit {
-            return Err(integrity(format!("{what} is larger than {limit} bytes")).into());
-        }
-        bytes.extend_from_slice(&piece);
-        if began.elapsed() > patience + slowest(bytes.len() as u64, DRIP) {
-            return Err(too_slow(what).into());
-        }
-    }
-}
-
-/// How long so many bytes take at this rate.
-pub(super) fn slowest(bytes: u64, rate: u64) -> Duration {
-    Duration::from_millis(bytes.saturating_mul(1000) / rate)
-}
-
-/// Somebody drips.
-pub(super) fn too_slow(what: &str) -> Fault {
-    unreachable(format!("{what} comes too slowly"))
-        .hint("check the network, or give it more time: --net-timeout SECONDS")
 }
 
 /// What a document says it is must be what the registry says it is: otherwise

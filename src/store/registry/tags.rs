@@ -12,8 +12,8 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor
 
 use super::auth::Scope;
 use super::http::Http;
-use super::reply::read_capped;
 use crate::error::{Fault, cut, integrity, not_found};
+use crate::web::read_capped;
 
 /// What is read of a list.
 struct Bounds {

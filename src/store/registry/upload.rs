@@ -1,6 +1,6 @@
 //! Writing to a registry: a session for each blob, begun with a POST and ended
 //! with one PUT, and a PUT for each manifest. A session goes on where the
-//! registry says, as far as [`super::reach`] lets it.
+//! registry says, as far as [`crate::web`] lets it.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,13 +16,13 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::auth::Scope;
 use super::http::{Http, Unanswered};
-use super::reach::Goal;
-use super::reply::{is_transient, may_pass, read_capped};
+use super::reply::{is_transient, may_pass};
 use super::tries::Tries;
 use crate::digest::{Digest, Verified};
 use crate::error::{integrity, policy};
 use crate::oci::{Descriptor, media, unwrap_io};
 use crate::store::{Access, Content};
+use crate::web::{Goal, read_capped};
 
 /// Bytes of one piece of an upload.
 const PIECE: usize = 256 << 10;

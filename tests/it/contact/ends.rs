@@ -69,23 +69,66 @@ fn a_remote_that_talks_without_end_is_given_up() {
 }
 
 #[test]
+fn refs_without_end_are_given_up() {
+    let (far, task) = far(Trip::new());
+    let reference = format!("exec yes 0042{}' refs/heads/aaaaaaaaa'", "1".repeat(40));
+    far.entering(&task, &reference).code(7).says(&["names refs without end"]);
+    until("ssh is gone", || all_gone(&far));
+}
+
+/// Megabytes that do not become fewer in a pack.
+fn with_noise(trip: Trip) -> (Far, String) {
+    let mut state: u64 = 7;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(3 << 20)
+    .collect();
+    trip.lab.repo.write("noise", noise);
+    trip.lab.repo.commit("noise");
+    trip.lab.repo.push();
+    far(trip)
+}
+
+/// Files of a fetch in the developer's mirrors.
+fn large_files_of(far: &Far) -> String {
+    let words = ["-c", "find . -type f -size +100k | wc -l"];
+    far.dev().call("sh", words).cwd(far.dev().data().join("repos")).ok().stdout.trim().to_owned()
+}
+
+#[test]
+fn more_than_is_allowed_does_not_come() {
+    for trip in [Trip::new(), Trip::unprivileged()] {
+        let (far, task) = with_noise(trip);
+        let config = far.dev().config().join("config.toml");
+        far.dev().write(&config, "[workspace]\nmax_fetch = \"1M\"\n");
+        far.entering(&task, &far.serve()).code(7).says(&["more than 1.0 MB come", "max_fetch"]);
+        assert_eq!(large_files_of(&far), "0");
+        far.dev().write(&config, "[workspace]\nmax_fetch = \"8M\"\n");
+        far.entering(&task, &far.serve()).ok();
+        assert_eq!(large_files_of(&far), "1");
+    }
+}
+
+#[test]
+fn what_git_starts_has_bounds_that_the_kernel_keeps() {
+    let (far, task) = far(Trip::new());
+    let said = far.dev().path("home/limits");
+    far.entering(&task, &format!("cat /proc/self/limits >{}; exit 255", said.display())).code(7);
+    let limits = std::fs::read_to_string(said).unwrap();
+    for name in ["Max data size", "Max file size"] {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let bytes: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
+        assert!((1 << 20..=64 << 30).contains(&bytes), "{name}: {line}");
+    }
+}
+
+#[test]
 fn of_a_fetch_that_breaks_off_nothing_stays() {
     for trip in [Trip::new(), Trip::unprivileged()] {
-        let mut state: u64 = 7;
-        let noise: Vec<u8> = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 56) as u8
-        })
-        .take(3 << 20)
-        .collect();
-        trip.lab.repo.write("noise", noise);
-        trip.lab.repo.commit("noise");
-        trip.lab.repo.push();
-        let (far, task) = far(trip);
-        let size = || {
-            let words = ["-c", "find . -type f -size +100k | wc -l"];
-            far.dev().call("sh", words).cwd(far.dev().data().join("repos")).ok().stdout.trim().to_owned()
-        };
+        let (far, task) = with_noise(trip);
+        let size = || large_files_of(&far);
         let broken = format!(
             "git -c 'safe.directory=*' upload-pack {} | dd bs=16k count=100 2>/dev/null",
             far.trip.lab.repo.remote.display()

@@ -141,3 +141,63 @@ fn a_redirect_on_the_same_host_is_followed() {
     far.approve(&format!("http://{}", server.host));
     far.entering(&far.task(&format!("http://{}/old/shop", server.host)), "exit 255").ok();
 }
+
+/// An address becomes part of a setting's name, which on a command line would end
+/// at its first `=`: nothing behind that is a setting.
+#[test]
+fn an_address_is_no_setting_of_git() {
+    for far in Far::both() {
+        far.trip.lab.repo.seen_by(&far.trip.lab.agent, &far.trip.lab.repo.remote).git(&["update-server-info"]);
+        let proxy = Server::new(|_, _| ("502 Bad Gateway".into(), Vec::new()));
+        let path = format!("/x/.proxy=http://{}/shop.git", proxy.host);
+        let serve = files(&far.trip.lab.repo.remote, "");
+        let below = format!("{path}/");
+        let server = Server::new(move |path, _| serve(path.strip_prefix(&below).unwrap_or("/none")));
+        far.approve(&format!("http://{}", server.host));
+        far.entering(&far.task(&format!("http://{}{path}", server.host)), "exit 255").ok();
+        assert_eq!(proxy.asked(), []);
+        assert_ne!(server.asked(), []);
+    }
+}
+
+/// The short form of ssh means a path that begins where the server says.
+#[test]
+fn the_short_form_of_ssh_stays_relative() {
+    for far in Far::both() {
+        far.approve("ssh://approved.example");
+        for (url, path) in [
+            ("git@approved.example:repos/shop.git", "'repos/shop.git'"),
+            ("git@approved.example:/repos/shop.git", "'/repos/shop.git'"),
+            ("ssh://git@approved.example/repos/shop.git", "'/repos/shop.git'"),
+        ] {
+            let _ = std::fs::remove_dir_all(far.dev().data().join("repos"));
+            far.entering(&far.task(url), &far.serve()).ok();
+            let calls = far.calls();
+            let last = calls.last().unwrap();
+            assert!(last.ends_with(&format!("git@approved.example git-upload-pack {path}")), "{url}: {last}");
+        }
+    }
+}
+
+/// Two addresses may have one short key; here a rename makes it so.
+#[test]
+fn the_mirror_of_another_repository_is_not_taken_for_ours() {
+    for far in Far::both() {
+        far.approve("ssh://approved.example");
+        let repos = far.dev().data().join("repos");
+        let mirrors = || {
+            let all = std::fs::read_dir(&repos).unwrap().map(|entry| entry.unwrap().path());
+            all.filter(|path| path.extension().is_some()).collect::<Vec<_>>()
+        };
+        let (ours, theirs) = ("ssh://git@approved.example/ours.git", "ssh://git@approved.example/theirs.git");
+        far.entering(&far.task(theirs), &far.serve()).ok();
+        let other = mirrors().remove(0);
+        std::fs::rename(&other, repos.join("kept")).unwrap();
+        far.entering(&far.task(ours), &far.serve()).ok();
+        let place = mirrors().remove(0);
+        std::fs::remove_dir_all(&place).unwrap();
+        std::fs::rename(repos.join("kept"), &place).unwrap();
+        let run = far.entering(&far.task(ours), &far.serve()).code(6);
+        run.says(&["is the mirror of approved.example/theirs", "approved.example/ours"]);
+    }
+}

@@ -1,12 +1,13 @@
 //! Who is given the developer's passwords, and who asks for them.
 
-use super::{Far, Server, files, wants_a_password};
-use crate::support::Trip;
+use base64::Engine as _;
 
-const PASSWORD: &str = "hunter2-of-the-developer";
+use super::{Far, Server, files, wants_a_password};
+
+pub(super) const PASSWORD: &str = "hunter2-of-the-developer";
 
 /// A helper of git's that knows a password for everybody, and notes who asks.
-fn helper(far: &Far, more: &str) -> std::path::PathBuf {
+pub(super) fn helper(far: &Far, more: &str) -> std::path::PathBuf {
     let log = far.dev().path("home/asked");
     let script = format!(
         "cat >>{}\n[ \"$1\" = get ] || exit 0\n{more}\necho username=dev\necho password={PASSWORD}",
@@ -58,59 +59,39 @@ fn with_no_input_nobody_is_asked_by_whatever_way() {
     }
 }
 
-/// The approved host says that a large file is somewhere else: nothing is asked
-/// there without TLS, and what is here comes.
+/// A server that says to everybody what it was sent, as it came and as it is meant.
 #[test]
-fn a_large_file_elsewhere_gets_no_password_and_without_tls_no_visit() {
-    let visits = |href: &dyn Fn(&Server, &str) -> String| {
-        let (third, passwords, content) = large_file(href);
-        assert_eq!(passwords, 0, "{:?}", third.asked());
-        (third.asked().len(), content)
-    };
-    assert_eq!(visits(&|third, _| format!("http://localhost:{}/object", third.port)), (0, false));
-    assert_eq!(visits(&|third, _| format!("hTTp://{}/object", third.host)), (0, false));
-    assert_eq!(visits(&|third, own| format!("http://{own}@{}/object", third.host)), (0, false));
-    assert_eq!(visits(&|_, own| format!("http://{own}/object")), (0, true));
-}
-
-/// A third host, how many passwords it was given, and whether the content came.
-fn large_file(href: &dyn Fn(&Server, &str) -> String) -> (Server, usize, bool) {
-    let far = Far::new(Trip::new());
-    let repo = far.trip.lab.repo.clone().with_lfs();
-    repo.git(&["lfs", "install", "--local"]);
-    repo.git(&["lfs", "track", "*.bin"]);
-    repo.write("large.bin", "the large file");
-    repo.commit("large");
-    repo.push();
-    repo.seen_by(&far.trip.lab.agent, &repo.remote).git(&["update-server-info"]);
-    let oid = repo.git(&["lfs", "ls-files", "--long"]).split(' ').next().unwrap().to_owned();
-    let third =
-        Server::new(|_, known| if known { ("200 OK".into(), b"the large file".to_vec()) } else { wants_a_password() });
-    let serve = files(&repo.remote, "/shop.git/");
-    let place = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
-    let named = std::sync::Arc::clone(&place);
-    let server = Server::new(move |path, _| {
-        let href = named.lock().unwrap().clone();
-        if path == "/object" {
-            return ("200 OK".into(), b"the large file".to_vec());
+fn what_a_git_server_repeats_of_a_password_is_not_printed() {
+    for far in Far::both() {
+        let server = Server::new(|_, known| {
+            if !known {
+                return wants_a_password();
+            }
+            let sent = base64::engine::general_purpose::STANDARD.encode(format!("dev:{PASSWORD}"));
+            let words = format!("your password is {PASSWORD}\nand it came as {sent}\n");
+            ("403 Forbidden\r\nContent-Type: text/plain".into(), words.into_bytes())
+        });
+        far.approve(&format!("http://{}", server.host));
+        let task = far.task(&format!("http://{}/shop.git", server.host));
+        let sent = base64::engine::general_purpose::STANDARD.encode(format!("dev:{PASSWORD}"));
+        let rule = format!("[url \"http://dev:{PASSWORD}@{0}/\"]\n insteadOf = http://{0}/\n", server.host);
+        let basic = format!("[http]\n extraHeader = Authorization: Basic {sent}\n");
+        for way in ["helper", "netrc", "rule", "header"] {
+            let config = helper(&far, "");
+            let netrc = far.dev().path("home/.netrc");
+            match way {
+                "netrc" => far.dev().write(&netrc, format!("default login dev password {PASSWORD}\n")),
+                "rule" => far.dev().write(&config, &rule),
+                "header" => far.dev().write(&config, &basic),
+                _ => {}
+            }
+            let run = far.entering(&task, "exit 255").args(["-v", "--json"]).env("GIT_CONFIG_GLOBAL", &config).code(7);
+            let said = format!("{}{}", run.stdout, run.stderr);
+            assert!(said.contains("your password is [secret]"), "{way}: {said}");
+            assert!(!said.contains(PASSWORD) && !said.contains(&sent), "{way}: {said}");
+            let _ = std::fs::remove_file(netrc);
         }
-        if !path.ends_with("/objects/batch") {
-            return serve(path);
-        }
-        let object = serde_json::json!({ "oid": oid, "size": 14, "actions": { "download": { "href": href } } });
-        let answer = serde_json::json!({ "transfer": "basic", "objects": [object] });
-        ("200 OK\r\nContent-Type: application/vnd.git-lfs+json".into(), serde_json::to_vec(&answer).unwrap())
-    });
-    *place.lock().unwrap() = href(&third, &server.host);
-    far.approve(&format!("http://{}", server.host));
-    let task = far.task(&format!("http://{}/shop.git", server.host));
-    let config = helper(&far, "");
-    far.dev().write("home/.netrc", format!("default login dev password {PASSWORD}\n"));
-    let run = far.entering(&task, "exit 255").env("GIT_CONFIG_GLOBAL", &config).ok();
-    let content = std::fs::read(std::path::Path::new(run.stdout.trim()).join("large.bin")).unwrap();
-    assert!(server.asked().iter().any(|(path, _)| path.ends_with("/objects/batch")), "{:?}", server.asked());
-    let passwords = third.passwords();
-    (third, passwords, content == b"the large file")
+    }
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn publishing(lab: &Lab, store: &str) -> Call {
 
 #[test]
 fn a_password_is_found_where_others_keep_it() {
-    let registry = RealRegistry::that(Wants { password: true, tls: false });
+    let registry = RealRegistry::that(Wants { password: true, tls: false, ..Wants::default() });
     let store = registry.repository("acme/tasks");
     let lab = Lab::new();
     let says = ["denies access to acme/tasks", "log in", "docker login", &registry.host];
@@ -69,7 +69,7 @@ fn a_password_is_found_where_others_keep_it() {
 
 #[test]
 fn a_credential_helper_is_asked() {
-    let registry = RealRegistry::that(Wants { password: true, tls: false });
+    let registry = RealRegistry::that(Wants { password: true, tls: false, ..Wants::default() });
     let store = registry.repository("acme/tasks");
     let lab = Lab::new();
     lab.agent
@@ -99,7 +99,7 @@ fn a_credential_helper_is_asked() {
 
 #[test]
 fn tls_with_an_authority_of_ones_own() {
-    let registry = RealRegistry::that(Wants { password: true, tls: true });
+    let registry = RealRegistry::that(Wants { password: true, tls: true, ..Wants::default() });
     let store = registry.repository("acme/tasks");
     let lab = Lab::new();
     for home in [&lab.agent, &lab.dev] {
@@ -135,7 +135,7 @@ fn tls_where_there_is_none() {
 /// Attaching, listing and removing are let in by the same password.
 #[test]
 fn evidence_and_removal_with_a_password() {
-    let registry = RealRegistry::that(Wants { password: true, tls: true });
+    let registry = RealRegistry::that(Wants { password: true, tls: true, ..Wants::default() });
     let lab = Lab::new();
     for home in [&lab.agent, &lab.dev] {
         let settings = format!("[registries.\"{}\"]\nca = \"{}\"\n", registry.host, registry.ca().display());

@@ -106,17 +106,30 @@ fn a_second_workspace_needs_neither_remote_nor_program() {
 }
 
 #[test]
+fn contents_come_without_the_program() {
+    let (trip, repo) = with_lfs();
+    let task = trip.publish(&repo);
+    let run = without_program(trip.entering(&task), &trip).arg("--json").ok();
+    assert_eq!(run.json()["restored"]["lfs_files"], 2);
+    let workspace = trip.enter(&task);
+    assert_eq!(fs::read(workspace.path.join("d/b.bin")).unwrap(), content("b"));
+}
+
+#[test]
 fn what_cannot_be_had_stays_a_pointer_and_is_named() {
     let (trip, repo) = with_lfs();
     let task = trip.publish(&repo);
+    lose_remote_store(&trip);
     let run = without_program(trip.entering(&task), &trip).args(["--json", "-v"]).ok();
-    let says = ["2 files are pointers here: a.bin, d/b.bin: git -C ", " lfs pull", "git-lfs is not installed"];
+    let says =
+        ["2 files are pointers here: a.bin, d/b.bin: git -C ", " lfs pull", "the repository's folder lacks them"];
     let run = run.says(&says);
     assert_eq!(run.json()["restored"]["lfs_pointers"], json!(["a.bin", "d/b.bin"]));
     let workspace = trip.enter(&task);
     assert!(fs::read_to_string(workspace.path.join("a.bin")).unwrap().starts_with(POINTER));
     assert_eq!((status(&workspace), status_without(&workspace)), (String::new(), String::new()));
-    // And the command that was named helps, where git-lfs is set up.
+    // And the command that was named helps, once they are there, where git-lfs is set up.
+    fs::rename(trip.lab.agent.path("lost-lfs"), trip.lab.repo.remote.join("lfs")).unwrap();
     workspace.git(&["lfs", "install", "--local"]);
     workspace.git(&["lfs", "pull"]);
     assert_eq!(fs::read(workspace.path.join("a.bin")).unwrap(), content("a"));

@@ -25,6 +25,8 @@ pub struct RealRegistry {
 pub struct Wants {
     pub password: bool,
     pub tls: bool,
+    /// It notes each request.
+    pub noted: bool,
 }
 
 impl RealRegistry {
@@ -40,8 +42,9 @@ impl RealRegistry {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let at = |name: &str| dir.path().join(name).display().to_string();
         let mut config = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  delete: {{enabled: true}}\n  \
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: {}}}}}\nstorage:\n  delete: {{enabled: true}}\n  \
              filesystem: {{rootdirectory: {}}}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            !wants.noted,
             at("data")
         );
         if wants.tls {
@@ -77,6 +80,13 @@ impl RealRegistry {
     /// A repository on it.
     pub fn repository(&self, name: &str) -> String {
         format!("{}/{name}", self.host)
+    }
+
+    /// The requests that it noted: a method and a path each.
+    pub fn requests(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.dir.path().join("log")).unwrap();
+        let request = |line: &str| Some(line.split('"').nth(1)?.rsplit_once(" HTTP/")?.0.to_owned());
+        log.lines().filter_map(request).filter(|request| request.contains(" /v2/")).collect()
     }
 
     pub fn ca(&self) -> PathBuf {

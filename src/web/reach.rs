@@ -1,9 +1,10 @@
-//! Where a registry may lead a connection: the gate through which every request
-//! goes, for reading and for writing.
+//! Where a server may lead a connection: the gate through which every request
+//! goes, for reading and for writing, to registries and to stores of large files.
 //!
-//! The developer named the registry: its scheme, host and port. Whatever else
-//! it leads to is asked over TLS alone, without credentials, and never at an
-//! address of this machine or its network, unless the registry itself is there.
+//! The developer named or approved the server: its scheme, host and port.
+//! Whatever else it leads to is asked over TLS alone, without credentials, and
+//! never at an address of this machine or its network, unless the server itself
+//! is there.
 //! Names are looked up in here, so that the address that was judged is the one
 //! that is connected to.
 
@@ -14,10 +15,10 @@ use std::sync::{Arc, Mutex};
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// What a connection leads to, as seen from the registry.
+/// What a connection leads to, as seen from the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Goal {
-    /// The registry itself.
+pub(crate) enum Goal {
+    /// The server itself.
     Home,
     /// Somebody else, who gets no credentials.
     Away,
@@ -35,9 +36,9 @@ enum Ground {
     Loopback,
 }
 
-/// The gate of one registry.
+/// The gate of one server.
 #[derive(Clone, Debug)]
-pub(super) struct Reach(Arc<Inner>);
+pub(crate) struct Reach(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -46,13 +47,13 @@ struct Inner {
     named: BTreeSet<String>,
     /// Hosts through which connections go.
     proxies: BTreeSet<String>,
-    /// Where the registry is, as far as it was looked up.
+    /// Where the server is, as far as it was looked up.
     grounds: Mutex<BTreeSet<Ground>>,
 }
 
 /// An address that is not connected to.
 #[derive(Debug)]
-pub(super) struct Closed(String);
+pub(crate) struct Closed(String);
 
 impl std::fmt::Display for Closed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -63,7 +64,7 @@ impl std::fmt::Display for Closed {
 impl std::error::Error for Closed {}
 
 impl Reach {
-    pub(super) fn new(
+    pub(crate) fn new(
         base: &Url,
         named: impl IntoIterator<Item = Url>,
         proxies: impl IntoIterator<Item = Url>,
@@ -83,9 +84,9 @@ impl Reach {
     ///
     /// # Errors
     /// Why not, for people.
-    pub(super) fn read(&self, to: &Url, secure: bool) -> Result<Goal, String> {
+    pub(crate) fn read(&self, to: &Url, secure: bool) -> Result<Goal, String> {
         let base = &self.0.base;
-        // As open as the registry itself, and no further.
+        // As open as the server itself, and no further.
         let as_open = to.scheme() == "http" && base.scheme() == "http" && to.host() == base.host() && !secure;
         self.judge(to, as_open)
     }
@@ -94,7 +95,7 @@ impl Reach {
     ///
     /// # Errors
     /// Why not, for people.
-    pub(super) fn write(&self, to: &Url) -> Result<Goal, String> {
+    pub(crate) fn write(&self, to: &Url) -> Result<Goal, String> {
         self.judge(to, false)
     }
 
@@ -144,7 +145,7 @@ impl Reach {
 
 fn closed(host: &str) -> Closed {
     let host: String = host.chars().take(253).collect();
-    Closed(format!("{host} is on this machine or in its network, and the registry is not there"))
+    Closed(format!("{host} is on this machine or in its network, and who leads there is not"))
 }
 
 impl Resolve for Reach {
@@ -162,7 +163,7 @@ impl Resolve for Reach {
 }
 
 /// Hosts are the same in either case, and with a dot at their end.
-pub(super) fn name(host: &str) -> String {
+pub(crate) fn name(host: &str) -> String {
     host.trim_end_matches('.').to_ascii_lowercase()
 }
 

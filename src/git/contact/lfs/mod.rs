@@ -1,0 +1,128 @@
+//! Contents of large files, from where a repository has them: by the batch
+//! interface of Git LFS with basic transfers, or from the folder of a repository
+//! of this machine. The git-lfs program is not used: it follows redirects and
+//! places by itself, and takes passwords along.
+
+mod batch;
+mod client;
+mod server;
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context as _, Result};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Request};
+
+use super::super::lfs::{Contents, Pointer};
+use super::Contact;
+use crate::digest::Verified;
+use crate::error::{failure, policy};
+use crate::identity::Scheme;
+use crate::ui::human_bytes;
+use batch::{AT_ONCE, MEDIA_TYPE};
+use client::Client;
+
+/// No honest answer about [`AT_ONCE`] contents is longer, in bytes.
+const MAX_ANSWER: u64 = 4 << 20;
+
+/// So many contents come at the same time.
+const LANES: usize = 4;
+
+/// Takes a content that is whole.
+pub(super) type Keep<'a> = &'a (dyn Fn(&Pointer, &mut dyn std::io::Read) -> Result<()> + Sync);
+
+/// Gets contents, and has each of them kept. The first reason why one cannot be
+/// had comes back; what came stays.
+///
+/// # Errors
+/// Also when nobody can be asked.
+pub(super) fn fetch(contact: &Contact<'_>, wanted: &[&Pointer], keep: Keep<'_>) -> Result<()> {
+    let bytes = wanted.iter().fold(0u64, |sum, pointer| sum.saturating_add(pointer.size));
+    if bytes > contact.order.most {
+        return Err(policy(format!(
+            "{} of large files, and no more than {} are fetched at once",
+            human_bytes(bytes),
+            human_bytes(contact.order.most)
+        ))
+        .hint("if that is as it should be: [workspace] max_fetch in config.toml")
+        .into());
+    }
+    if contact.scheme == Scheme::File {
+        let stores = beside(&contact.folder()?);
+        return from_folder(&stores, wanted, keep);
+    }
+    if contact.own.as_ref().is_some_and(super::own::Own::has_own_transfer) {
+        return Err(failure("your git configuration has large files transferred by a program of its own")
+            .hint("fetch them with it: git lfs pull, in the workspace")
+            .into());
+    }
+    let server = server::find(contact).context("cannot ask for large files")?;
+    let client = Client::new(contact, &server)?;
+    let mut first = Ok(());
+    for part in wanted.chunks(AT_ONCE) {
+        let ended = fetch_part(&client, &server, part, keep);
+        first = first.and(ended);
+    }
+    first
+}
+
+fn fetch_part(client: &Client<'_>, server: &server::Server, part: &[&Pointer], keep: Keep<'_>) -> Result<()> {
+    let mut url = server.url.clone();
+    url.set_path(&format!("{}/objects/batch", url.path().trim_end_matches('/')));
+    let mut request = Request::new(Method::POST, url);
+    for name in [ACCEPT, CONTENT_TYPE] {
+        request.headers_mut().insert(name, HeaderValue::from_static(MEDIA_TYPE));
+    }
+    *request.body_mut() = Some(batch::question(part)?.into());
+    let secure = server.url.scheme() == "https";
+    let answer = client.small(client.send(request, &server.headers, secure)?, MAX_ANSWER)?;
+    let places = batch::read(&answer, part)?;
+    let (next, first) = (AtomicUsize::new(0), Mutex::new(Ok(())));
+    std::thread::scope(|scope| {
+        for _ in 0..LANES.min(part.len()) {
+            scope.spawn(|| {
+                while let Some((pointer, place)) = {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    part.get(at).zip(places.get(at))
+                } {
+                    let ended = match place {
+                        Ok(place) => one(client, pointer, place, secure, keep),
+                        Err(why) => Err(anyhow::anyhow!("{why:#}")),
+                    };
+                    if let (Err(error), Ok(mut first)) = (ended, first.lock())
+                        && first.is_ok()
+                    {
+                        *first = Err(error);
+                    }
+                }
+            });
+        }
+    });
+    first.into_inner().unwrap_or(Ok(()))
+}
+
+fn one(client: &Client<'_>, pointer: &Pointer, place: &batch::Place, secure: bool, keep: Keep<'_>) -> Result<()> {
+    // Put together by hand: a builder takes a name out of the address, and sends it.
+    let request = Request::new(Method::GET, place.url.clone());
+    let response = client.send(request, &place.headers, secure)?;
+    keep(pointer, &mut client.body(response))
+}
+
+/// Where a repository of this machine keeps its contents.
+fn beside(folder: &Path) -> Vec<Contents> {
+    let dotted = folder.with_file_name(format!("{}.git", folder.file_name().unwrap_or_default().to_string_lossy()));
+    let found = [folder, &dotted].into_iter().find_map(|place| git2::Repository::open(place).ok());
+    found.map(|repo| Contents::of(repo.commondir())).into_iter().collect()
+}
+
+fn from_folder(stores: &[Contents], wanted: &[&Pointer], keep: Keep<'_>) -> Result<()> {
+    let mut lacking = 0;
+    for pointer in wanted {
+        let found: Option<Verified<std::fs::File>> = stores.iter().find_map(|store| store.open(pointer).ok().flatten());
+        let kept = found.map(|mut content| keep(pointer, &mut content));
+        lacking += usize::from(!matches!(kept, Some(Ok(()))));
+    }
+    if lacking == 0 { Ok(()) } else { Err(failure("the repository's folder lacks them").into()) }
+}
