@@ -6,8 +6,7 @@ use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
-use super::order::Order;
-use super::tell;
+use super::order::{Order, tell};
 use crate::identity::Site;
 
 /// More than git ever says about what it wants.

@@ -18,8 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
 use super::super::MAX_WORDS;
-use super::order::Order;
-use super::tell;
+use super::order::{Order, tell};
 use crate::ui::human_bytes;
 
 /// How it ends when the remote was silent.

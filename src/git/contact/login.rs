@@ -8,8 +8,9 @@ use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::netrc;
 use super::own::Own;
-use super::{Contact, netrc};
+use super::way::Contact;
 use crate::identity::{RepoUrl, Site};
 use crate::secret;
 

@@ -15,6 +15,7 @@ mod order;
 mod own;
 mod redirect;
 mod ssh;
+mod way;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -30,94 +31,20 @@ use super::lfs::Pointer;
 use super::{Call, Git, MAX_WORDS, complaint};
 use crate::env::Env;
 use crate::error::unreachable;
-use crate::identity::{RepoUrl, Scheme, Site};
+use crate::identity::{RepoUrl, Scheme};
 use crate::web::Proxies;
 use order::Order;
 use own::Own;
+use way::WebSettings;
+
+pub use order::Manner;
+pub use way::{Answer, Contact, Judge, Way};
 
 /// No answer of a remote that is read whole is longer, in bytes.
 const MAX_OUTPUT: u64 = 64 << 20;
 
 /// So often a remote may send git on.
 const MAX_REDIRECTS: usize = 2;
-
-/// How a remote is spoken with.
-#[derive(Clone, Copy, Debug)]
-pub struct Manner {
-    /// Git, ssh and helpers may ask the developer.
-    pub interactive: bool,
-    /// How long a remote may be silent.
-    pub patience: Duration,
-    /// So many bytes may come at once.
-    pub most: u64,
-    /// Nothing goes on without it.
-    pub needed: bool,
-}
-
-/// Where git would go.
-#[derive(Clone, Debug)]
-pub struct Way {
-    /// The address that was asked for.
-    pub asked: RepoUrl,
-    /// Where git goes for it, after the developer's own `insteadOf`.
-    pub real: RepoUrl,
-    /// The site of `real` is named by that rule, and so by the developer.
-    pub settled: bool,
-    /// The remote itself sent us there.
-    pub redirected: bool,
-    /// Nothing goes on without it; else it is not worth a question.
-    pub needed: bool,
-}
-
-/// Who says where git may go.
-pub trait Judge {
-    /// Whether git may go there, and be given the developer's credentials.
-    ///
-    /// # Errors
-    /// When it may not.
-    fn allow(&self, way: &Way) -> Result<()>;
-
-    /// Whether a site beside the way is one that the developer approved.
-    fn knows(&self, site: &Site) -> bool;
-}
-
-/// An allowed way to a remote.
-#[derive(Debug)]
-pub struct Contact<'a> {
-    git: &'a Git,
-    order: Order,
-    /// What git is told, and makes [`Way::real`] of.
-    target: String,
-    scheme: Scheme,
-    ssh_variant: String,
-    /// The developer's way to remotes; nobody's where they stand in a folder.
-    own: Option<Own>,
-    /// Any repository of ours.
-    ground: PathBuf,
-}
-
-/// Settings of git's for connections that are not git's.
-#[derive(Debug, Default)]
-struct WebSettings {
-    proxies: Proxies,
-    ca: Option<PathBuf>,
-    headers: Vec<(String, String)>,
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub struct Answer {
-    /// Whether git did it.
-    pub ok: bool,
-    /// What it printed, up to a bound.
-    pub stdout: Vec<u8>,
-    /// Why it did not, on one line.
-    pub complaint: String,
-    /// It was ended, because nothing came, or too much.
-    pub given_up: bool,
-    /// Where the remote sent it on to.
-    onward: Option<RepoUrl>,
-}
 
 impl Git {
     /// Has the way to `url` judged, and goes there with `work`; where the remote
@@ -381,17 +308,4 @@ pub fn serve(env: &Env, words: &[OsString]) -> Option<ExitCode> {
         "git-ssh" => ssh::run(&order, &rest),
         _ => credential::run(&order, &rest),
     })
-}
-
-/// A sign of life on stderr, from a program that git started.
-fn tell(text: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "envctl: {text}");
-}
-
-/// This program.
-fn program() -> Result<PathBuf> {
-    let path = std::env::current_exe().context("cannot find the program envctl")?;
-    // One that was replaced meanwhile may read orders in another way.
-    if path.exists() { Ok(path) } else { Ok(PathBuf::from(format!("/proc/{}/exe", std::process::id()))) }
 }

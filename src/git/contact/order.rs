@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::Manner;
 use super::own::Own;
 use crate::identity::{RepoUrl, Site};
+use std::time::Duration;
 
 /// The variable.
 pub(super) const VARIABLE: &str = "ENVCTL_CONTACT";
@@ -23,6 +23,19 @@ const LENT: [&str; 7] = [
     "SSH_ASKPASS_REQUIRE",
     "HOME",
 ];
+
+/// How a remote is spoken with.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Git, ssh and helpers may ask the developer.
+    pub interactive: bool,
+    /// How long a remote may be silent.
+    pub patience: Duration,
+    /// So many bytes may come at once.
+    pub most: u64,
+    /// Nothing goes on without it.
+    pub needed: bool,
+}
 
 /// How far a contact goes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,7 +79,7 @@ impl Order {
     pub(super) fn folder(manner: Manner, env: &[(String, String)]) -> Result<Self> {
         let value = |name: &str| env.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
         Ok(Order {
-            program: super::program()?,
+            program: program()?,
             owner: std::process::id(),
             real: String::new(),
             beside: Vec::new(),
@@ -129,4 +142,17 @@ impl Order {
 /// A line for a shell that starts this program with a word.
 pub(super) fn shell(program: &Path, word: &str) -> String {
     format!("'{}' {word}", program.to_string_lossy().replace('\'', "'\\''"))
+}
+
+/// A sign of life on stderr, from a program that git started.
+pub(super) fn tell(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "envctl: {text}");
+}
+
+/// This program.
+fn program() -> Result<PathBuf> {
+    let path = std::env::current_exe().context("cannot find the program envctl")?;
+    // One that was replaced meanwhile may read orders in another way.
+    if path.exists() { Ok(path) } else { Ok(PathBuf::from(format!("/proc/{}/exe", std::process::id()))) }
 }

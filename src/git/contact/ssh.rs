@@ -5,8 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
-use super::order::Order;
-use super::tell;
+use super::order::{Order, tell};
 use crate::identity::{RepoUrl, Scheme};
 
 /// As ssh itself ends when it does not get through.

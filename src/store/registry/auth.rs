@@ -6,22 +6,14 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
-use serde::Deserialize;
 
-use super::credentials::{self, Login};
-use super::http::{Http, Unanswered};
 use crate::error::{cut, failure, integrity, policy};
-use crate::secret;
 use crate::store::AuthFiles;
-use crate::web::{name, read_capped};
-
-/// Upper bound for the answer of a token service in bytes.
-const MAX_TOKEN: u64 = 256 << 10;
+use crate::web::name;
 
 /// What is to be done in the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,128 +54,18 @@ impl Auth {
         self.grants.lock().ok()?.get(&scope).cloned()
     }
 
-    /// Answers the challenge of a 401.
-    ///
-    /// # Errors
-    /// When there is no way to, with how to log in.
-    pub(super) async fn answer(&self, http: &Http, headers: &HeaderMap, scope: Scope) -> Result<()> {
-        let (files, host, repository) = (self.files.clone(), self.host.clone(), self.repository.clone());
-        // A helper is another process and may take its time.
-        let found = tokio::task::spawn_blocking(move || credentials::find(&files, &host, &repository)).await;
-        let login = found.context("the search for credentials was cut short")??;
-        login.iter().for_each(Login::hide);
-        let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-        let challenges: Vec<Challenge> = values.flat_map(parse).collect();
-        let grant = if let Some(bearer) = challenges.iter().find(|challenge| challenge.scheme == "bearer") {
-            self.token(http, bearer, login.as_ref(), scope).await?
-        } else if challenges.iter().any(|challenge| challenge.scheme == "basic") {
-            match login {
-                Some(Login::Password(user, password)) => Grant::Basic(user, password),
-                Some(Login::Bearer(token)) => Grant::Bearer(token),
-                _ => return Err(self.denied("it wants a name and a password").into()),
-            }
-        } else {
-            return Err(self.denied("it asks for credentials in a way that envctl does not know").into());
-        };
-        if let Grant::Bearer(token) = &grant {
-            secret::remember(token);
-        }
-        if let Ok(mut grants) = self.grants.lock() {
-            grants.insert(scope, grant);
-        }
-        Ok(())
-    }
-
     pub(super) fn denied(&self, why: &str) -> crate::error::Fault {
         failure(format!("{} denies access to {}: {why}", self.host, self.repository))
             .hint(format!("log in with: docker login {0} (or podman, or oras)", self.host))
     }
 
-    async fn token(&self, http: &Http, challenge: &Challenge, login: Option<&Login>, scope: Scope) -> Result<Grant> {
-        if let Some(Login::Bearer(token)) = login {
-            return Ok(Grant::Bearer(token.clone()));
-        }
-        let named = challenge.value("realm").ok_or_else(|| self.denied("its challenge names no token service"))?;
-        let realm =
-            Url::parse(named).map_err(|_| integrity(format!("{} names a token service that is no URL", self.host)))?;
-        self.check_realm(http.base(), &realm, login.is_some())?;
-        if !self.is_named(&realm) && realm.host() != http.base().host() {
-            http.reach().write(&realm).map_err(|why| self.refused(&realm, &why))?;
-        }
-        let client = http.client();
-        let actions = match scope {
-            Scope::Pull => "pull",
-            Scope::Push => "pull,push",
-            Scope::Delete => "pull,push,delete",
-        };
-        let mut query = vec![("scope", format!("repository:{}:{actions}", self.repository))];
-        if let Some(service) = challenge.value("service") {
-            query.push(("service", service.to_owned()));
-        }
-        let request = match login {
-            Some(Login::Identity(token)) => {
-                query.extend([
-                    ("grant_type", "refresh_token".to_owned()),
-                    ("client_id", "envctl".to_owned()),
-                    ("refresh_token", token.clone()),
-                ]);
-                let mut form = Url::parse("form:x")?;
-                form.query_pairs_mut().extend_pairs(&query);
-                let body = form.query().unwrap_or_default().to_owned();
-                client.post(realm.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
-            }
-            other => {
-                let mut url = realm.clone();
-                url.query_pairs_mut().extend_pairs(&query);
-                let request = client.get(url);
-                match other {
-                    Some(Login::Password(user, password)) => {
-                        request.header(AUTHORIZATION, Grant::Basic(user.clone(), password.clone()).header())
-                    }
-                    _ => request,
-                }
-            }
-        };
-        // Its address carries nothing secret, but the query is no help either.
-        let service = realm.host_str().unwrap_or_default().to_owned();
-        let request = request.build().context("a request cannot be written")?;
-        let response = http.once(request, http.patience()).await.map_err(|unanswered| match unanswered {
-            Unanswered::Broken(error) => {
-                let why = error.without_url();
-                crate::error::unreachable(format!("the token service {service} does not answer: {why}"))
-            }
-            Unanswered::Refused(fault) => fault,
-        })?;
-        let status = response.status();
-        let bytes = read_capped(response, MAX_TOKEN, "the answer of the token service", http.patience()).await?;
-        if status.is_redirection() {
-            return Err(policy(format!("the token service {service} of {} redirects: it is not followed", self.host))
-                .hint(format!("if you trust where it leads: [registries.\"{}\"] realm in config.toml", self.host))
-                .into());
-        }
-        if !status.is_success() {
-            return Err(self.denied(&format!("its token service {service} answers {status}")).into());
-        }
-        #[derive(Deserialize)]
-        struct Answer {
-            token: Option<String>,
-            access_token: Option<String>,
-        }
-        let answer: Option<Answer> = serde_json::from_slice(&bytes).ok();
-        let token = answer.and_then(|answer| answer.token.or(answer.access_token)).filter(|token| {
-            // It becomes part of a header.
-            !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
-        });
-        Ok(Grant::Bearer(token.ok_or_else(|| integrity(format!("the token service {service} gave no token")))?))
-    }
-
     /// Whether the user named this token service.
-    fn is_named(&self, realm: &Url) -> bool {
+    pub(super) fn is_named(&self, realm: &Url) -> bool {
         let named = self.realm.as_deref().and_then(|named| Url::parse(named).ok());
         named.is_some_and(|named| named.origin() == realm.origin())
     }
 
-    fn refused(&self, realm: &Url, why: &str) -> crate::error::Fault {
+    pub(super) fn refused(&self, realm: &Url, why: &str) -> crate::error::Fault {
         policy(format!("{} names {} as its token service, {why}", self.host, cut(realm.as_str()))).hint(format!(
             "if you trust it: [registries.\"{}\"] realm = \"{}\" in config.toml",
             self.host,
@@ -192,7 +74,7 @@ impl Auth {
     }
 
     /// Whether what this process knows may be sent there.
-    fn check_realm(&self, base: &Url, realm: &Url, secret: bool) -> Result<()> {
+    pub(super) fn check_realm(&self, base: &Url, realm: &Url, secret: bool) -> Result<()> {
         if !realm.username().is_empty() || realm.password().is_some() {
             return Err(integrity(format!("{} names a token service with a user name in it", self.host)).into());
         }
@@ -229,19 +111,19 @@ fn same_site(a: &str, b: &str) -> bool {
 
 /// One challenge of a `WWW-Authenticate` header, RFC 9110 section 11.6.1.
 #[derive(Debug, PartialEq, Eq)]
-struct Challenge {
+pub(super) struct Challenge {
     /// In lower case.
-    scheme: String,
+    pub(super) scheme: String,
     values: Vec<(String, String)>,
 }
 
 impl Challenge {
-    fn value(&self, name: &str) -> Option<&str> {
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.values.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }
 
-fn parse(header: &str) -> Vec<Challenge> {
+pub(super) fn parse(header: &str) -> Vec<Challenge> {
     let mut found: Vec<Challenge> = Vec::new();
     for part in split_quoted(header) {
         let part = part.trim();

@@ -10,113 +10,29 @@ mod credentials;
 mod download;
 mod http;
 mod kept;
+mod login;
 mod referrers;
 mod remove;
 mod reply;
+mod repository;
 mod tags;
 mod tries;
 mod upload;
 
 use std::io::Read;
-use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
-use tokio::runtime::Runtime;
 
 use self::download::Download;
 use self::http::{Document, Http};
-use self::kept::Kept;
-use self::upload::{Place, Uploads};
-use super::{Access, Content, Network, Referrers, Store};
+use self::repository::is_manifest;
+use self::upload::Place;
+
+pub use self::repository::Registry;
+use super::{Content, Referrers, Store};
 use crate::digest::Digest;
-use crate::error::{not_found, unreachable};
+use crate::error::not_found;
 use crate::oci::{Blobs, Descriptor};
-
-/// A repository on a registry.
-pub struct Registry {
-    runtime: Arc<Runtime>,
-    http: Http,
-    mirror: Option<Http>,
-    uploads: Uploads,
-    documents: Kept,
-    /// Whether the registry has the referrers API, once it was asked.
-    referrers_api: OnceLock<bool>,
-}
-
-impl std::fmt::Debug for Registry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Registry").field("name", &self.name()).finish_non_exhaustive()
-    }
-}
-
-impl Registry {
-    /// Prepares to reach `host[:port]/name`; nothing is asked yet.
-    ///
-    /// # Errors
-    /// When the settings cannot be used, or `--offline` forbids it.
-    pub fn new(name: &str, access: Access, network: &Network) -> Result<Self> {
-        if network.offline {
-            return Err(unreachable(format!("the store {name} is on a registry, and --offline forbids to ask it"))
-                .hint("run the command once without --offline")
-                .into());
-        }
-        let (host, repository) = name.split_once('/').context("a registry store has a host and a name")?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .context("cannot start the network threads")?;
-        let mirror = network.host(host).mirror;
-        let mirror = mirror.map(|mirror| Http::new(network, &mirror, repository)).transpose()?;
-        Ok(Registry {
-            runtime: Arc::new(runtime),
-            http: Http::new(network, host, repository)?,
-            mirror,
-            uploads: Uploads::new(access),
-            documents: Kept::default(),
-            referrers_api: OnceLock::new(),
-        })
-    }
-
-    fn name(&self) -> String {
-        format!("{}/{}", self.http.host(), self.http.repository())
-    }
-
-    fn keep(&self, document: &Document) -> Descriptor {
-        let mut descriptor = Descriptor::of(&document.media_type, &document.bytes);
-        descriptor.digest = document.digest;
-        self.documents.insert(document);
-        descriptor
-    }
-
-    fn drop_document(&self, digest: &Digest) {
-        self.documents.remove(digest);
-    }
-
-    /// A manifest by its digest: from memory, the mirror, or the registry.
-    fn document(&self, digest: &Digest) -> Result<Option<Document>> {
-        let known = self.documents.get(digest);
-        if known.is_some() {
-            return Ok(known);
-        }
-        let reference = digest.to_string();
-        if let Some(mirror) = &self.mirror
-            && let Ok(Some(document)) = self.runtime.block_on(mirror.manifest(&reference))
-        {
-            self.keep(&document);
-            return Ok(Some(document));
-        }
-        let document = self.runtime.block_on(self.http.manifest(&reference))?;
-        if let Some(document) = &document {
-            self.keep(document);
-        }
-        Ok(document)
-    }
-}
-
-fn is_manifest(media_type: &str) -> bool {
-    reply::MANIFESTS.contains(&media_type)
-}
 
 impl Blobs for Registry {
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {

@@ -13,8 +13,8 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Request, Response, StatusCode, Url};
 use tokio::runtime::Runtime;
 
-use super::super::Contact;
 use super::super::login::Login;
+use super::super::way::Contact;
 use super::server::Server;
 use crate::error::{Fault, policy, unreachable};
 use crate::identity::Site;

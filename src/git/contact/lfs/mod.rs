@@ -16,7 +16,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Request};
 
 use super::super::lfs::{Contents, Pointer};
-use super::Contact;
+use super::way::Contact;
 use crate::digest::Verified;
 use crate::error::{failure, policy};
 use crate::identity::Scheme;

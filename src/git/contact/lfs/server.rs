@@ -6,7 +6,7 @@ use reqwest::Url;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
-use super::super::Contact;
+use super::super::way::Contact;
 use super::batch::{Headers, headers};
 use crate::error::{failure, integrity, unreachable};
 use crate::identity::{RepoUrl, Scheme};
