@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::shown_list;
-use crate::snapshot::Applied;
+use crate::snapshot::{Applied, Document, LeftOut};
 
 /// What was restored, and what the developer may want to do about it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -23,10 +23,13 @@ pub struct Arrived {
     pub lfs_pointers: Vec<String>,
     /// Why their content could not be had.
     pub lfs_reason: Option<String>,
+    /// What stayed behind where it was published.
+    pub left_behind: Vec<LeftOut>,
 }
 
 impl Arrived {
-    pub(super) fn new(applied: &Applied, operations: &[&str], lfs_reason: Option<String>) -> Self {
+    pub(super) fn new(applied: &Applied, document: &Document, lfs_reason: Option<String>) -> Self {
+        let operations = document.operation.as_ref().map_or_else(Vec::new, |operation| operation.kinds());
         let lossy = |paths: &[Vec<u8>]| paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
         Arrived {
             operations: operations.iter().map(|kind| (*kind).to_owned()).collect(),
@@ -35,6 +38,7 @@ impl Arrived {
             lfs_files: applied.placed,
             lfs_pointers: lossy(&applied.pointers),
             lfs_reason: lfs_reason.filter(|_| !applied.pointers.is_empty()),
+            left_behind: document.left_out.clone(),
         }
     }
 
@@ -44,6 +48,9 @@ impl Arrived {
         for kind in &self.operations {
             let next = if kind == "bisect" { "bisect log" } else { "status" };
             ctx.ui.status("Unfinished", &format!("a {kind} is in progress here too: {git} {next}"));
+        }
+        for (kind, names) in by_kind(&self.left_behind) {
+            ctx.ui.status("Left behind", &format!("where it was published: {kind}: {}", shown_list(&names)));
         }
         if !self.submodules.is_empty() {
             let names = shown_list(&self.submodules);
@@ -61,4 +68,13 @@ impl Arrived {
             }
         }
     }
+}
+
+/// What was left out by kind, in the kinds' words.
+pub(super) fn by_kind(left: &[LeftOut]) -> Vec<(&'static str, Vec<String>)> {
+    let mut kinds: Vec<_> = left.iter().map(|left| left.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let names = |kind| left.iter().filter(|left| left.kind == kind).map(|left| left.name.clone()).collect();
+    kinds.into_iter().map(|kind| (kind.words(), names(kind))).collect()
 }

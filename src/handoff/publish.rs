@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::arrived::by_kind;
 use super::caches::{Basis, forget_materialized, identity_caches, push};
 use super::collect::collect;
 use super::context::Context;
@@ -407,13 +408,8 @@ fn tell(ctx: &Context, captured: &Captured) {
         let bytes = crate::ui::human_bytes(lfs.bytes);
         ctx.ui.status("Captured", &format!("{} LFS files that the remote may lack, {bytes}", lfs.files));
     }
-    let mut kinds: Vec<_> = captured.left_out.iter().map(|left| left.kind).collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    for kind in kinds {
-        let names: Vec<String> =
-            captured.left_out.iter().filter(|left| left.kind == kind).map(|left| left.name.clone()).collect();
-        ctx.ui.status("Left out", &format!("{}: {}", kind.words(), super::shown_list(&names)));
+    for (kind, names) in by_kind(&captured.left_out) {
+        ctx.ui.status("Left out", &format!("{kind}: {}", super::shown_list(&names)));
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::attributes::Asked;
-use super::document::{AutoCrlf, Document, Eol};
+use super::document::{AutoCrlf, Document, Eol, GitPath};
 use super::files::{self, SUBMODULE, TreeFile};
 use super::index::{self, Entry, Stat};
 use super::lfs::restore::{self as lfs, Fetch};
@@ -158,14 +158,38 @@ fn write_settings(repo: &git2::Repository, document: &Document) -> Result<()> {
         fs::create_dir_all(&info)?;
         fs::write(info.join("attributes"), &attributes.0)?;
     }
-    if let Some(sparse) = &settings.sparse {
+    if let Some((cone, patterns)) = settings.sparse() {
         config.set_bool("core.sparseCheckout", true)?;
-        config.set_bool("core.sparseCheckoutCone", sparse.cone)?;
+        config.set_bool("core.sparseCheckoutCone", cone)?;
         let info = repo.path().join("info");
         fs::create_dir_all(&info)?;
-        fs::write(info.join("sparse-checkout"), sparse.patterns.join("\n") + "\n")?;
+        patterns.map_or(Ok(()), |patterns| fs::write(info.join("sparse-checkout"), patterns))?;
     }
-    Ok(())
+    write_ignored(repo, &document.ignored)
+}
+
+/// Lets git ignore files that it ignored where they were captured.
+fn write_ignored(repo: &git2::Repository, ignored: &[GitPath]) -> Result<()> {
+    if ignored.is_empty() {
+        return Ok(());
+    }
+    let place = repo.path().join("info/exclude");
+    let mut rules = fs::read(&place).unwrap_or_default();
+    if rules.last().is_some_and(|byte| *byte != b'\n') {
+        rules.push(b'\n');
+    }
+    // A rule is one line.
+    for path in ignored.iter().filter(|path| !path.0.contains(&b'\n')) {
+        rules.push(b'/');
+        let escaped = path.0.iter().flat_map(|byte| match byte {
+            b'*' | b'?' | b'[' | b'\\' | b' ' => vec![b'\\', *byte],
+            other => vec![*other],
+        });
+        rules.extend(escaped);
+        rules.push(b'\n');
+    }
+    fs::create_dir_all(repo.path().join("info"))?;
+    fs::write(&place, rules).with_context(|| format!("cannot write {}", place.display()))
 }
 
 /// HEAD's files, less what was removed, with the noted entries in place.
@@ -227,10 +251,17 @@ fn write_refs(repo: &git2::Repository, document: &Document) -> Result<()> {
     } else {
         repo.set_head_detached(head)?;
     }
-    if let (Some(branch), Some(upstream)) = (document.home(), &remote.upstream) {
+    let remote_one = remote.upstream.as_ref().map(|upstream| (&*remote.name, upstream));
+    let local_one = document.follows.as_ref().map(|follows| (".", &follows.name));
+    if let (Some(branch), Some((from, upstream))) = (document.home(), remote_one.or(local_one)) {
         let mut config = repo.config()?.open_level(git2::ConfigLevel::Local)?;
-        config.set_str(&format!("branch.{branch}.remote"), &remote.name)?;
+        config.set_str(&format!("branch.{branch}.remote"), from)?;
         config.set_str(&format!("branch.{branch}.merge"), &format!("refs/heads/{upstream}"))?;
+    }
+    if let Some((name, commit)) = document.follows.as_ref().and_then(|it| Some((&it.name, it.commit.as_ref()?))) {
+        let id = oid(commit)?;
+        repo.find_commit(id).map_err(|_| integrity(format!("the snapshot lacks commit {id}")))?;
+        repo.reference(&format!("refs/heads/{name}"), id, true, message)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Context, Result};
 
-use super::document::{GitPath, Settings};
+use super::document::{GitPath, LocalBranch, Settings};
 use super::edit::{Edit, edit, new_files};
 use super::history::{History, commit};
 use super::index;
@@ -34,6 +34,8 @@ pub struct Draft {
     /// What is in progress, and the commits that it names.
     pub(super) operation: Option<Operation>,
     pub(super) others: Vec<git2::Oid>,
+    /// The local branch that HEAD's follows; its commit is among the others.
+    pub(super) follows: Option<LocalBranch>,
     /// Contents of LFS files that travel.
     pub(super) lfs: Vec<LfsObject>,
     pub(super) left_out: Vec<LeftOut>,

@@ -15,9 +15,10 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::io::Errno;
 
 use super::index::{Entry, Stat};
-use super::refuse;
+use super::{moment, refuse};
 use crate::disk::beneath::Beneath;
 
 /// So many folders are enough to share out.
@@ -138,7 +139,12 @@ impl Walk<'_> {
         refuse::depth(&folder)?;
         let full = self.tracked.work_tree.join(OsStr::from_bytes(&folder));
         let context = || format!("cannot read {}", full.display());
-        let open = self.tracked.files.list(Path::new(OsStr::from_bytes(&folder))).with_context(context)?;
+        let open = match self.tracked.files.list(Path::new(OsStr::from_bytes(&folder))) {
+            // It went since its name was read.
+            Err(Errno::NOENT) if !folder.is_empty() => return Ok(()),
+            Err(Errno::LOOP | Errno::NOTDIR) => return Err(moment::fleeting(&full)),
+            other => other.with_context(context)?,
+        };
         let mut path = folder;
         if !path.is_empty() {
             path.push(b'/');

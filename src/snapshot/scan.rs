@@ -15,12 +15,12 @@ use super::edit::{Edit, edit};
 use super::files::SUBMODULE;
 use super::folders::{self, Walked};
 use super::glance::{Fate, Tracked, glance};
-use super::index::Entry;
+use super::index::{Entry, Stat};
 use super::lfs::capture::Stored;
 use super::read::{Beside, capture};
 use super::scratch::ScratchRepo;
 use super::status::{Line, Selection, lines, look, select, staged, untracked};
-use super::{refuse, submodule};
+use super::{ignored, refuse, submodule};
 use crate::git::Git;
 
 /// More files than this are not read on suspicion alone, nor more bytes.
@@ -46,8 +46,13 @@ pub(super) struct Scan {
     pub(super) changed: usize,
     /// What of the files does not stand in the tree.
     pub(super) beside: Beside,
-    /// Paths whose files were read.
-    pub(super) read: HashSet<Vec<u8>>,
+    /// Paths whose files were read, and what `lstat` said then; `None` for those
+    /// that were gone by then.
+    pub(super) read: HashMap<Vec<u8>, Option<Stat>>,
+    /// Files that were read although git ignores them, by rules that do not travel.
+    pub(super) ignored: Vec<GitPath>,
+    /// What the checkout's own list of ignored files leaves behind.
+    pub(super) left_behind: Vec<Vec<u8>>,
     /// What git does not list.
     pub(super) walked: Walked,
 }
@@ -104,17 +109,20 @@ pub(super) fn scan<T>(
     let named: Vec<Vec<u8>> = selection.named.iter().chain(attributes).cloned().collect();
     let selection = Selection { named: &named, ..selection };
     let suspects = seen.fates.iter().filter(|fate| **fate == Fate::Suspect).count();
-    let lines = if suspects <= MAX_SUSPECTS && seen.suspect_bytes <= MAX_SUSPECT_BYTES {
+    let left_behind = ignored::by_own_rules(scratch, git, &seen)?;
+    let (lines, own) = if suspects <= MAX_SUSPECTS && seen.suspect_bytes <= MAX_SUSPECT_BYTES {
         let untracked = untracked(scratch, git, &seen)?;
         let mut lines = lines(&index, &seen.fates, staged, untracked);
+        let own = lines.len();
         select(scratch, git, selection, &mut lines)?;
-        lines
+        (lines, own)
     } else {
         // Too many to store before they are known to have changed. Promises
         // not to look are not kept.
         scratch.uncover(git, &index, &present)?;
         look(scratch, git, selection)?
     };
+    let selected: Vec<Vec<u8>> = lines[own..].iter().map(|(path, _)| path.clone()).collect();
     refuse::nested(lines.iter().filter(|(_, line)| matches!(line, Line::Untracked)).map(|(path, _)| &**path))?;
     let read: Vec<Vec<u8>> =
         lines.iter().filter(|(_, line)| line.must_be_read()).map(|(path, _)| path.clone()).collect();
@@ -128,6 +136,7 @@ pub(super) fn scan<T>(
     let mut beside = Beside { asked, lfs, verbatim: BTreeMap::new() };
     let files = capture(scratch, git, &index, &read, &mut beside)?;
     files.values().try_for_each(|entry| refuse::name(&entry.path, entry.mode == 0o120_000))?;
+    let ignored = ignored::by_rules_that_stay(scratch, git, &index, &files, selected)?;
     let submodules = submodule::recorded(&index);
 
     let mut working: BTreeMap<Vec<u8>, Edit> = BTreeMap::new();
@@ -173,6 +182,11 @@ pub(super) fn scan<T>(
             Line::Untracked => {}
         }
     }
+    let stat = |path: Vec<u8>| {
+        let stat = files.get(&path).map(|entry| entry.stat);
+        (path, stat)
+    };
+    let stats = read.into_iter().map(stat).collect();
     let own = git2::Repository::open_bare(scratch.path())?;
     let head = own.head()?.peel_to_commit()?.tree_id();
     let tree = edit(&own, head, &working)?;
@@ -193,7 +207,9 @@ pub(super) fn scan<T>(
             removed,
             changed,
             beside,
-            read: read.into_iter().collect(),
+            read: stats,
+            ignored,
+            left_behind,
             walked,
         },
         aside,
