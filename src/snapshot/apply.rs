@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::attributes::Asked;
-use super::document::{AutoCrlf, Document, Eol, GitPath};
+use super::document::{AutoCrlf, Document, Eol, GitPath, IndexDocument};
 use super::files::{self, SUBMODULE, TreeFile};
 use super::index::{self, Entry, Stat};
 use super::lfs::restore::{self as lfs, Fetch};
@@ -83,7 +83,7 @@ pub fn apply(
         // Git reads it where such a file is gone again; `git add -N` writes it.
         repo.blob(b"")?;
     }
-    let mut entries = index_entries(document, &head_files, &stats);
+    let mut entries = index_entries(&document.index, &head_files, &stats);
     index::write(&repo.path().join("index"), &mut entries)?;
     write_refs(&repo, document)?;
     document.operation.as_ref().map_or(Ok(()), |operation| operation.restore(&repo))?;
@@ -193,7 +193,11 @@ fn write_ignored(repo: &git2::Repository, ignored: &[GitPath]) -> Result<()> {
 }
 
 /// HEAD's files, less what was removed, with the noted entries in place.
-fn index_entries(document: &Document, head_files: &[TreeFile], written: &[(TreeFile, Stat)]) -> Vec<Entry> {
+pub(super) fn index_entries(
+    document: &IndexDocument,
+    head_files: &[TreeFile],
+    written: &[(TreeFile, Stat)],
+) -> Vec<Entry> {
     let on_disk: HashMap<&[u8], (&TreeFile, Stat)> =
         written.iter().map(|(file, stat)| (&*file.path, (file, *stat))).collect();
     let stat_of = |path: &[u8], mode: u32, object: git2::Oid| match on_disk.get(path) {
@@ -201,8 +205,8 @@ fn index_entries(document: &Document, head_files: &[TreeFile], written: &[(TreeF
         // Unknown content: git will look for itself.
         _ => Stat::default(),
     };
-    let noted: HashSet<&[u8]> = document.index.entries.iter().map(|entry| &*entry.path.0).collect();
-    let removed: HashSet<&[u8]> = document.index.removed.iter().map(|path| &*path.0).collect();
+    let noted: HashSet<&[u8]> = document.entries.iter().map(|entry| &*entry.path.0).collect();
+    let removed: HashSet<&[u8]> = document.removed.iter().map(|path| &*path.0).collect();
     let from_head = head_files.iter().filter(|file| !noted.contains(&*file.path) && !removed.contains(&*file.path));
     let mut entries: Vec<Entry> = from_head
         .map(|file| Entry {
@@ -216,7 +220,7 @@ fn index_entries(document: &Document, head_files: &[TreeFile], written: &[(TreeF
             intent_to_add: false,
         })
         .collect();
-    entries.extend(document.index.entries.iter().map(|entry| Entry {
+    entries.extend(document.entries.iter().map(|entry| Entry {
         stat: if entry.stage == 0 && !entry.intent_to_add {
             stat_of(&entry.path.0, entry.mode.0, entry.object.0)
         } else {

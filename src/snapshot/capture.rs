@@ -20,7 +20,7 @@ use super::scan::{Scan, scan};
 use super::scratch::ScratchRepo;
 use super::status::Selection;
 use super::verbatim::{self, Verbatim};
-use super::{pack, refuse, submodule};
+use super::{pack, prove, refuse, submodule};
 use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
 use crate::error::policy;
@@ -152,6 +152,7 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
         draft.left_out.extend(missing.iter().map(LeftOut::content));
         draft.lfs = found;
     }
+    prove::files(git, &draft)?;
     Ok(draft)
 }
 
@@ -239,6 +240,7 @@ impl Draft {
     pub fn seal(self, packed: Packed) -> Result<Captured> {
         let (pack_path, pack) = packed.0.unzip();
         let document = self.document(pack)?;
+        prove::index(&self, &document.index)?;
         let bytes = document.to_bytes()?;
         Document::parse(&bytes).context("this checkout holds something that no snapshot may carry")?;
         Ok(Captured {

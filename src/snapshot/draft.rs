@@ -164,7 +164,7 @@ impl Draft {
 }
 
 /// A file of a tree, as the index would have it.
-fn file_at(tree: &git2::Tree<'_>, path: &[u8]) -> Edit {
+pub(super) fn file_at(tree: &git2::Tree<'_>, path: &[u8]) -> Edit {
     let entry = tree.get_path(path_of(path)).ok()?;
     let mode = entry.filemode() as u32;
     (mode != 0o040_000).then_some((mode, entry.id()))

@@ -25,6 +25,7 @@ mod open;
 mod operation;
 mod pack;
 mod parity;
+mod prove;
 mod read;
 mod refuse;
 mod scan;
