@@ -68,6 +68,16 @@ impl Arguments {
             let line =
                 format!("{task:<width$}  {status:<11}  {:<14}  {agent:<12}  {message}", age(row.created_at, now));
             ctx.ui.data(&line)?;
+            for other in &row.beside {
+                let agent = other.agent.as_deref().unwrap_or("-");
+                let message = other.message.as_deref().unwrap_or_default();
+                let (when, status) = (age(other.created_at, now), other.status.to_string());
+                ctx.ui.data(&format!("{:<width$}  {status:<11}  {when:<14}  {agent:<12}  {message}", "  beside it"))?;
+            }
+        }
+        let lines = rows.iter().filter(|row| !row.beside.is_empty());
+        for row in lines {
+            ctx.ui.status("Beside", &format!("{} has more than one line: envctl show {}", row.task, row.task));
         }
         Ok(0)
     }

@@ -7,15 +7,16 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::context::Context;
+use super::beside::beside;
+use super::context::{Context, Located};
 use super::evidence::{MOST, find};
 use super::look::current;
 use super::resolve::Resolved;
 use super::source::Source;
 use super::{fetch, hydrate, keep};
 use crate::digest::Digest;
-use crate::error::unreachable;
-use crate::identity::{Identity, Provenance, TaskRef};
+use crate::error::{unreachable, usage};
+use crate::identity::{Identity, Provenance, Target, TaskRef};
 use crate::snapshot::{Changes, Side, compare};
 use crate::store::identity_tag;
 
@@ -24,8 +25,8 @@ use crate::store::identity_tag;
 pub struct DiffOptions {
     /// From this one.
     pub a: TaskRef,
-    /// To this one.
-    pub b: TaskRef,
+    /// To this one; otherwise to the line beside the first.
+    pub b: Option<TaskRef>,
     /// With the lines of files.
     pub patch: bool,
 }
@@ -80,8 +81,14 @@ pub struct Diff {
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when one of them does not exist.
 pub fn diff(ctx: &Context, options: &DiffOptions) -> Result<Diff> {
-    let sources = [Source::new(ctx, ctx.locate(&options.a)?), Source::new(ctx, ctx.locate(&options.b)?)];
-    let ((a, asked_a), (b, asked_b)) = (current(ctx, &sources[0])?, current(ctx, &sources[1])?);
+    let first = Source::new(ctx, ctx.locate(&options.a)?);
+    let (a, asked_a) = current(ctx, &first)?;
+    let other = match &options.b {
+        Some(b) => ctx.locate(b)?,
+        None => other_line(&first, &a)?,
+    };
+    let sources = [first, Source::new(ctx, other)];
+    let (b, asked_b) = current(ctx, &sources[1])?;
     let side = |resolved: &Resolved| DiffSide {
         task: resolved.task.reference(),
         identity: resolved.digest,
@@ -110,6 +117,17 @@ pub fn diff(ctx: &Context, options: &DiffOptions) -> Result<Diff> {
         Err(error) => known("commits and files", error),
     }
     Ok(diff)
+}
+
+/// The newest line beside a task.
+fn other_line(source: &Source<'_>, task: &Resolved) -> Result<Located> {
+    let own = (&task.digest, &task.identity);
+    let lines = beside(source.ctx, source.store()?, &task.task, own)?;
+    let newest = lines.iter().max_by_key(|line| line.created_at).ok_or_else(|| {
+        usage(format!("{} has one line only, and nothing to be compared with", task.task.reference()))
+            .hint("name another one: envctl diff A B")
+    })?;
+    Ok(Located { store: task.task.store.clone(), target: Target::Identity(newest.identity) })
 }
 
 /// A snapshot and what it builds on, fetched where they are not here.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::beside::{self, Beside};
 use super::caches::{self, Caches};
 use super::context::Context;
 use super::hydrate::Renew;
@@ -115,6 +116,8 @@ fn enter_once(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Res
     tell::tell_redacted(ctx, &report.redacted);
     if is_first(&resolved) {
         claim::tell(&source, &resolved);
+        report.beside = others(&source, &resolved);
+        beside::tell(ctx, &resolved.task, &report.beside);
     }
     if options.no_runtime {
         let made = make_workspace(&source, &resolved, &place, renew(options), report)?;
@@ -134,6 +137,20 @@ fn enter_once(ctx: &Context, options: &EnterOptions, report: &mut Report) -> Res
         ctx.ui.status("Ended", "it was just leaving; this makes another");
     }
     run(source, &resolved, options, &place, report)
+}
+
+/// The task's other lines, when it is entered for the first time or has moved; who
+/// comes back is not held up. What the store does not say is said at `show`.
+fn others(source: &Source<'_>, resolved: &Resolved) -> Vec<Beside> {
+    if source.ctx.options.offline || resolved.local.is_some() {
+        return Vec::new();
+    }
+    let own = (&resolved.digest, &resolved.identity);
+    let found = source.store().and_then(|store| beside::beside(source.ctx, store, &resolved.task, own));
+    found.unwrap_or_else(|error| {
+        source.ctx.ui.detail(&format!("nobody knows whether the task has other lines: {error:#}"));
+        Vec::new()
+    })
 }
 
 /// Joins a runtime that is there already; leaving does not end it. `None` when

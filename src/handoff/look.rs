@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
+use super::beside::{Beside, beside};
 use super::context::Context;
 use super::plan::{self, Plan};
 use super::resolve::{Resolved, from_store, resolve};
@@ -22,6 +23,8 @@ pub struct Shown {
     pub identity: Identity,
     /// What is here.
     pub here: Plan,
+    /// Other lines of the task, which its own does not go on from.
+    pub beside: Vec<Beside>,
     /// Others who entered the task lately, newest first, as far as they left
     /// word.
     pub claims: Vec<Claim>,
@@ -41,11 +44,14 @@ pub fn show(ctx: &Context, reference: &TaskRef) -> Result<Shown> {
     let here = plan::plan(ctx, &resolved, &place.path, true, None)?;
     // A store that did not answer is not asked again.
     let claims = if asked { claim::others(&source, &resolved).unwrap_or_default() } else { Vec::new() };
+    let own = (&resolved.digest, &resolved.identity);
+    let beside = if asked { beside(ctx, source.store()?, &source.task, own)? } else { Vec::new() };
     Ok(Shown {
         task: source.task.reference(),
         digest: resolved.digest.to_string(),
         identity: resolved.identity,
         here,
+        beside,
         claims,
     })
 }

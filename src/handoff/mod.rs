@@ -10,6 +10,7 @@ mod approval;
 mod arrived;
 mod asks;
 mod batch;
+mod beside;
 mod bring;
 mod caches;
 mod checkout;
@@ -70,6 +71,7 @@ pub use approval::{Approval, Approvals, Asked, Host, approvals, approve, approve
 pub use arrived::Arrived;
 pub use asks::{Asks, Setup};
 pub use batch::{Command, parse_batch};
+pub use beside::Beside;
 pub use bring::{Gotten, get_artifacts};
 pub use caches::{
     CacheRow, CacheState, Compared, Explained, Found, KeyRow, Promoted, PruneOptions, Tended, Verified, cache_diff,

@@ -6,15 +6,17 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::arrived::by_kind;
+use super::beside::{self, Beside};
 use super::caches::{Basis, forget_materialized, identity_caches, push};
 use super::collect::collect;
-use super::context::Context;
+use super::context::{Context, Located};
 use super::evidence::{ArtifactRow, Attachable, Evidence, Subject, attach, looked_at};
 use super::ground::{Ground, Place};
 use super::image_source;
-use super::moved::Intent;
+use super::moved::{Course, Intent};
 use super::pin::{Pin, State};
 use super::place::occupy;
+use super::resolve::from_store;
 use super::screen::{self, Screen, Screened, Unsearched};
 use super::tell;
 use crate::cache;
@@ -23,10 +25,10 @@ use crate::crash;
 use crate::credentials::Scanner;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
-use crate::error::{Fault, failure, usage};
+use crate::error::{Fault, Kind, kind_of, usage};
 use crate::git::Git;
 use crate::identity::{
-    Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Wish, Workdir,
+    self, Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Wish, Workdir,
 };
 use crate::oci::{Descriptor, media};
 use crate::snapshot::{self, Captured, LeftOut};
@@ -64,6 +66,8 @@ pub struct Published {
     pub enter: String,
     /// The task as it can be named from anywhere.
     pub task: String,
+    /// What the task points at, where this was published beside it.
+    pub beside: Option<Beside>,
     /// Digest of the identity.
     pub identity: String,
     /// The image's digest.
@@ -108,7 +112,7 @@ pub struct LfsCarried {
 /// leaves the task as it was.
 pub fn publish(ctx: &Context, options: &PublishOptions) -> Result<Published> {
     let ground = Ground::of(ctx, options.checkout.as_ref().unwrap_or(&ctx.cwd))?;
-    let published = publish_from(ctx, options, &ground, Vec::new())?;
+    let published = publish_from(ctx, options, &ground, Vec::new(), true)?;
     ground.note(ctx, &published.0);
     Ok(published.1)
 }
@@ -130,7 +134,8 @@ pub(super) fn rehearse(ctx: &Context, options: &PublishOptions, ground: &Ground)
 }
 
 /// Publishes a checkout. Of the evidence that is given beside what the project
-/// names, files with credentials are left out.
+/// names, files with credentials are left out. `ask` says whether somebody may be
+/// asked whether to publish over what they have not seen.
 ///
 /// # Errors
 /// As [`publish()`].
@@ -139,6 +144,7 @@ pub(super) fn publish_from(
     options: &PublishOptions,
     ground: &Ground,
     own: Vec<Evidence>,
+    ask: bool,
 ) -> Result<(Place, Published)> {
     let git = Git::find(&ctx.env)?;
     let Ground { root, origin } = ground;
@@ -178,8 +184,10 @@ pub(super) fn publish_from(
         origin: origin.as_ref(),
         remembered: &remembered,
         forked: forked.as_ref(),
+        ask,
     };
-    let continued = intent.parent()?;
+    let course = intent.course()?;
+    let continued = course.parent();
     let toolchain = toolchain(ctx, (&*target, &store_name), options, &project, root, parent.as_ref())?;
     crash::point("publish.image");
     let workdir = workdir(options.workdir.as_ref(), &project, parent.as_ref())?;
@@ -234,33 +242,23 @@ pub(super) fn publish_from(
         // Before it is true: whoever is killed in between can publish again.
         remember(&remembered.iter().take(1).copied().chain([digest]).collect::<Vec<_>>());
     }
-    let expected = before.as_ref().map(|descriptor| &descriptor.digest);
-    let moved = target.tag(task.as_str(), &descriptor, Some(expected))?;
+    let target = Target { ctx, store: &*target, name: &store_name, task: &task };
+    let beside = target.place(course, before.as_ref(), &descriptor)?;
     crash::point("publish.moved");
-    if !moved {
-        if origin.is_none() {
-            remember(&remembered);
-        }
-        return Err(failure(format!("another publish moved {task} at the same time; this one lost"))
-            .hint(format!("it stays reachable as {store_name}@{digest}; publish again to move the task"))
-            .into());
-    }
     if origin.is_some() {
         // Who enters again sees what the task is now.
         let _ = ctx.pins().keep(&bytes);
     } else {
         remember(&[digest]);
     }
-    if let StoreRef::Registry(_) = &store_name
-        && let Err(error) = store::note_task(&*target, &summary)
-    {
-        ctx.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
-    }
-    let reference = format!("{store_name}:{task}");
+    let beside = target.note(&summary, &descriptor, beside)?;
+    let task_reference = format!("{store_name}:{task}");
+    let reference = if beside.is_some() { format!("{store_name}@{digest}") } else { task_reference.clone() };
     let place = Place { store: store_name, task, identity: digest, state: State::of(&captured.document) };
     let published = Published {
         enter: format!("envctl enter {}", quote(&reference)),
-        task: reference,
+        task: task_reference,
+        beside,
         identity: digest.to_string(),
         image: identity.toolchain.image.digest.to_string(),
         snapshot: identity.snapshot_id.to_string(),
@@ -276,6 +274,66 @@ pub(super) fn publish_from(
         artifacts,
     };
     Ok((place, published))
+}
+
+/// The task in its store.
+struct Target<'a> {
+    ctx: &'a Context,
+    store: &'a dyn Store,
+    name: &'a StoreRef,
+    task: &'a TaskId,
+}
+
+impl Target<'_> {
+    /// Points the task's tag at what was published, or one beside it; then what the
+    /// task points at.
+    fn place(&self, course: Course, before: Option<&Descriptor>, descriptor: &Descriptor) -> Result<Option<Beside>> {
+        let expected = before.map(|descriptor| &descriptor.digest);
+        let (line, theirs) = match course {
+            Course::Over { line, .. } => {
+                if self.store.tag(self.task.as_str(), descriptor, Some(expected))? {
+                    line.iter().for_each(|line| beside::forget(self.ctx, self.store, line));
+                    return Ok(None);
+                }
+                (None, "another publish moved it at the same time".to_owned())
+            }
+            Course::Beside { line, theirs, .. } => (line, theirs),
+        };
+        self.aside(line.as_deref(), &theirs, descriptor).map(Some)
+    }
+
+    fn aside(&self, line: Option<&beside::Line>, theirs: &str, descriptor: &Descriptor) -> Result<Beside> {
+        beside::place(self.store, (self.name, self.task), line, descriptor)?;
+        let located = Located { store: self.name.clone(), target: identity::Target::Task(self.task.clone()) };
+        let (_, artifact, identity) = from_store(self.store, &located)?;
+        self.ctx.ui.status("Beside", &format!("{}, which this checkout has not seen: {theirs}", located.reference()));
+        Ok(Beside::of(self.name, Digest::of(&artifact.identity), &identity))
+    }
+
+    /// Notes the task in the list of a registry, and looks once more whether it
+    /// is there: a registry lets one publish go over another that it did not see.
+    fn note(&self, summary: &Summary, descriptor: &Descriptor, beside: Option<Beside>) -> Result<Option<Beside>> {
+        let StoreRef::Registry(_) = self.name else { return Ok(beside) };
+        if beside.is_some() {
+            return Ok(beside);
+        }
+        if let Err(error) = store::note_task(self.store, summary) {
+            self.ctx.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
+        }
+        let located = Located { store: self.name.clone(), target: identity::Target::Task(self.task.clone()) };
+        let (now, artifact, identity) = match from_store(self.store, &located) {
+            Ok(found) => found,
+            // Removed meanwhile.
+            Err(error) if kind_of(&error) == Kind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let is_ours = now.digest == descriptor.digest || identity.parent == Some(summary.identity);
+        if is_ours || beside::reaches(self.ctx, self.store, &located, Digest::of(&artifact.identity), summary.identity)
+        {
+            return Ok(None);
+        }
+        self.aside(None, "another publish moved it at the same time", descriptor).map(Some)
+    }
 }
 
 /// Another publish from here notices whether the task has moved meanwhile.

@@ -128,7 +128,7 @@ impl<'a> Publisher<'a> {
         let ground = self.ground();
         let handoff = self.handoff(standing, over);
         let evidence = log.evidence(standing)?;
-        let (place, published) = publish_from(self.ctx, &self.options(handoff, &ground), &ground, evidence)?;
+        let (place, published) = publish_from(self.ctx, &self.options(handoff, &ground), &ground, evidence, false)?;
         if self.own {
             ground.note(self.ctx, &place);
         }

@@ -10,7 +10,7 @@ use super::lineage::History;
 use super::resolve::read_at;
 use crate::digest::Digest;
 use crate::error::{Kind, failure, kind_of, not_found, usage};
-use crate::identity::{Claims, Status, StoreRef, Target, TaskId, TaskRef};
+use crate::identity::{Claims, MOST_LINES, Status, StoreRef, Target, TaskId, TaskRef, line_tag};
 use crate::oci::{MAX_METADATA, Manifest, media};
 use crate::store::{Access, Store, identity_tag};
 
@@ -144,6 +144,11 @@ pub fn remove(ctx: &Context, victims: &[Victim]) -> Result<()> {
             if let Some(manifest) = store.resolve(&identity_tag(digest))? {
                 store.forget(&manifest.digest)?;
                 ctx.ui.detail(&format!("identity {digest} is gone"));
+            }
+        }
+        for tag in (2..=MOST_LINES).map(|line| line_tag(&victim.id, line)) {
+            if let Some(line) = store.resolve(&tag)? {
+                store.untag(&tag, &line.digest)?;
             }
         }
         // Who entered it is of no interest any more.

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use super::arrived::Arrived;
+use super::beside::Beside;
 use super::caches::CacheState;
 use crate::error::usage;
 use crate::identity::Redacted;
@@ -49,6 +50,8 @@ pub struct Report {
     pub task: String,
     /// Digest of the identity.
     pub identity: String,
+    /// Other lines of the task, where the store was asked.
+    pub beside: Vec<Beside>,
     /// The workspace outside.
     pub workspace: String,
     /// The steps in order.

@@ -4,6 +4,7 @@
 mod claim;
 mod document;
 mod lifetime;
+mod line;
 mod names;
 mod provenance;
 mod reference;
@@ -18,6 +19,7 @@ pub use document::{
     Toolchain, Workdir,
 };
 pub use lifetime::{Lifetime, Wish};
+pub use line::{MOST_LINES, is_line, line_of, line_tag};
 pub use names::{Commit, ImageRef, TaskId, outside_name};
 pub use provenance::{ArtifactType, EnvironmentIdentity, MAX_PROVENANCE, Made, Provenance};
 pub use reference::{StoreRef, Target, TaskRef};
