@@ -64,7 +64,8 @@ impl Arguments {
             checkout: None,
         };
         let published = publish(ctx, &options)?;
-        ctx.ui.status("Published", &format!("{} as {}", published.task, published.identity));
+        let beside = if published.beside.is_some() { "beside " } else { "" };
+        ctx.ui.status("Published", &format!("{beside}{} as {}", published.task, published.identity));
         if ctx.ui.is_json() {
             ctx.ui.json(&published)?;
         } else {

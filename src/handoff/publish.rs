@@ -299,15 +299,32 @@ impl Target<'_> {
             }
             Course::Beside { line, theirs, .. } => (line, theirs),
         };
-        self.aside(line.as_deref(), &theirs, descriptor).map(Some)
+        self.aside(line.as_deref(), &theirs, descriptor)
     }
 
-    fn aside(&self, line: Option<&beside::Line>, theirs: &str, descriptor: &Descriptor) -> Result<Beside> {
-        beside::place(self.store, (self.name, self.task), line, descriptor)?;
+    /// Beside the task; over it where there is none any more.
+    fn aside(&self, line: Option<&beside::Line>, theirs: &str, descriptor: &Descriptor) -> Result<Option<Beside>> {
+        let mut tag = beside::place(self.store, (self.name, self.task), line, descriptor)?;
         let located = Located { store: self.name.clone(), target: identity::Target::Task(self.task.clone()) };
-        let (_, artifact, identity) = from_store(self.store, &located)?;
+        let (_, artifact, identity) = match from_store(self.store, &located) {
+            Err(error)
+                if kind_of(&error) == Kind::NotFound
+                    && self.store.tag(self.task.as_str(), descriptor, Some(None))? =>
+            {
+                self.store.untag(&tag, &descriptor.digest)?;
+                return Ok(None);
+            }
+            found => found?,
+        };
+        // As for the task's own tag: another one may have taken it meanwhile.
+        for _ in 0..identity::MOST_LINES {
+            if self.store.resolve(&tag)?.is_some_and(|now| now.digest == descriptor.digest) {
+                break;
+            }
+            tag = beside::place(self.store, (self.name, self.task), None, descriptor)?;
+        }
         self.ctx.ui.status("Beside", &format!("{}, which this checkout has not seen: {theirs}", located.reference()));
-        Ok(Beside::of(self.name, Digest::of(&artifact.identity), &identity))
+        Ok(Some(Beside::of(self.name, Digest::of(&artifact.identity), &identity)))
     }
 
     /// Notes the task in the list of a registry, and looks once more whether it
@@ -332,7 +349,7 @@ impl Target<'_> {
         {
             return Ok(None);
         }
-        self.aside(None, "another publish moved it at the same time", descriptor).map(Some)
+        self.aside(None, "another publish moved it at the same time", descriptor)
     }
 }
 

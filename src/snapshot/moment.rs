@@ -17,8 +17,8 @@ use crate::disk::beneath::Beneath;
 use crate::error::{Fault, failure};
 
 /// A checkout is captured anew at most so often, and for so long.
-const ATTEMPTS: u32 = 40;
-const PATIENCE: Duration = Duration::from_secs(20);
+const ATTEMPTS: u32 = 25;
+const PATIENCE: Duration = Duration::from_secs(10);
 /// For files alone.
 const FOR_FILES: u32 = 4;
 
