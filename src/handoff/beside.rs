@@ -11,12 +11,18 @@ use super::lineage::History;
 use super::resolve::read_at;
 use crate::digest::Digest;
 use crate::error::{Fault, Kind, kind_of, policy};
-use crate::identity::{Identity, MOST_LINES, Status, StoreRef, Target, TaskId, line_tag};
+use crate::identity::{Identity, Status, StoreRef, Target, TaskId, is_line_of, line_tag, lines_tag};
 use crate::oci::Descriptor;
 use crate::store::Store;
 
 /// So many publishes of others may have followed one while it ended.
 const MOST_STEPS: usize = 20;
+
+/// A task has at most so many lines beside its own, unless many begin at once.
+const MOST_LINES: usize = 8;
+
+/// More tags of lines are not looked at.
+const MOST_READ: usize = 64;
 
 /// Another line of a task, as people are told of it.
 #[derive(Clone, Debug, Serialize)]
@@ -57,22 +63,21 @@ pub(super) struct Line {
     pub(super) identity: Identity,
 }
 
-/// All lines of a task beside its own; what is damaged is left out.
+/// All lines of a task beside its own; what is damaged is left out. Where there
+/// are none, a store is asked once.
 ///
 /// # Errors
 /// When the store does not answer.
 pub(super) fn lines(ctx: &Context, store: &dyn Store, task: &Located) -> Result<Vec<Line>> {
     let Target::Task(id) = &task.target else { return Ok(Vec::new()) };
-    let (mut lines, mut missing) = (Vec::new(), 0);
-    for tag in (2..=MOST_LINES).map(|line| line_tag(id, line)) {
-        let Some(descriptor) = store.resolve(&tag)? else {
-            missing += 1;
-            // Of two that went one after the other, more may be there behind.
-            if missing == 2 {
-                break;
-            }
-            continue;
-        };
+    if store.resolve(&lines_tag(id))?.is_none() {
+        return Ok(Vec::new());
+    }
+    let tags = store.tags()?.into_iter().map(|(tag, _)| tag);
+    let mut lines = Vec::new();
+    for tag in tags.filter(|tag| is_line_of(tag, id)).take(MOST_READ) {
+        // Gone meanwhile.
+        let Some(descriptor) = store.resolve(&tag)? else { continue };
         match read_at(store, task, &descriptor) {
             Ok((artifact, identity)) => {
                 lines.push(Line { tag, descriptor, digest: Digest::of(&artifact.identity), identity });
@@ -81,28 +86,23 @@ pub(super) fn lines(ctx: &Context, store: &dyn Store, task: &Located) -> Result<
             Err(error) => ctx.ui.detail(&format!("{tag} is left out: {error:#}")),
         }
     }
+    lines.sort_by_key(|line| (line.identity.created_at, line.digest.hex().to_owned()));
     Ok(lines)
 }
 
-/// The lines beside an identity at which the task's tag points: those that it
-/// does not go on from, and that nobody has closed.
+/// The lines beside an identity at which the task's tag points: those that neither
+/// it nor another line goes on from, and that nobody has closed.
 ///
 /// # Errors
 /// When the store does not answer.
-pub(super) fn beside(
-    ctx: &Context,
-    store: &dyn Store,
-    task: &Located,
-    (digest, identity): (&Digest, &Identity),
-) -> Result<Vec<Beside>> {
-    let lines = lines(ctx, store, task)?.into_iter();
-    let others = lines.filter(|line| is_other((&line.digest, line.identity.handoff.status), digest, identity.parent));
-    Ok(others.map(|line| Beside::of(&task.store, line.digest, &line.identity)).collect())
-}
-
-/// Whether a line is one that the task's own does not go on from.
-pub(super) fn is_other(line: (&Digest, Status), own: &Digest, parent: Option<Digest>) -> bool {
-    line.0 != own && Some(*line.0) != parent && line.1 != Status::Closed
+pub(super) fn beside(ctx: &Context, store: &dyn Store, task: &Located, own: &Digest) -> Result<Vec<Beside>> {
+    let all = lines(ctx, store, task)?;
+    let parents: Vec<Digest> = all.iter().filter_map(|line| line.identity.parent).collect();
+    let is_other = |line: &&Line| {
+        let taken_up = line.digest == *own || parents.contains(&line.digest);
+        !taken_up && line.identity.handoff.status != Status::Closed && !reaches(ctx, store, task, *own, line.digest)
+    };
+    Ok(all.iter().filter(is_other).map(|line| Beside::of(&task.store, line.digest, &line.identity)).collect())
 }
 
 /// Lets a line go that the task's own went on from. It stays reachable by its
@@ -113,49 +113,38 @@ pub(super) fn forget(ctx: &Context, store: &dyn Store, line: &Line) {
     }
 }
 
-/// Points a tag beside the task's own at a manifest: that of `own`, where this
-/// goes on from it, else the first that is free.
+/// Lets a tag beside the task's own point at a manifest: that of `own`, where this
+/// goes on from it, else one of its own.
 ///
 /// # Errors
-/// When the store cannot be written, or no tag is free.
+/// When the store cannot be written, or the task has too many lines.
 pub(super) fn place(
+    ctx: &Context,
     store: &dyn Store,
-    (name, task): (&StoreRef, &TaskId),
+    task: &Located,
     own: Option<&Line>,
-    descriptor: &Descriptor,
-) -> Result<String> {
+    (identity, descriptor): (&Digest, &Descriptor),
+) -> Result<()> {
+    let Target::Task(id) = &task.target else { return Ok(()) };
     if let Some(line) = own
         && store.tag(&line.tag, descriptor, Some(Some(&line.descriptor.digest)))?
     {
-        return Ok(line.tag.clone());
+        return Ok(());
     }
-    for tag in (2..=MOST_LINES).map(|line| line_tag(task, line)) {
-        let free = match store.resolve(&tag)? {
-            None => None,
-            // One that was closed gives its tag to another.
-            Some(there) => match closed(store, (name, task), &there)? {
-                true => Some(there.digest),
-                false => continue,
-            },
-        };
-        if store.tag(&tag, descriptor, Some(free.as_ref()))? {
-            return Ok(tag);
-        }
+    let current = store.resolve(id.as_str())?;
+    let current = current.and_then(|descriptor| read_at(store, task, &descriptor).ok());
+    let current = current.map_or(*identity, |(artifact, _)| Digest::of(&artifact.identity));
+    if beside(ctx, store, task, &current)?.len() >= MOST_LINES {
+        return Err(full(id).into());
     }
-    Err(full(task).into())
-}
-
-fn closed(store: &dyn Store, (name, task): (&StoreRef, &TaskId), descriptor: &Descriptor) -> Result<bool> {
-    let located = Located { store: name.clone(), target: Target::Task(task.clone()) };
-    match read_at(store, &located, descriptor) {
-        Ok((_, identity)) => Ok(identity.handoff.status == Status::Closed),
-        Err(error) if kind_of(&error) == Kind::Unreachable => Err(error),
-        Err(_) => Ok(false),
-    }
+    // The word that there are lines comes first: a line that nobody looks for is lost.
+    store.tag(&lines_tag(id), descriptor, None)?;
+    store.tag(&line_tag(id, identity), descriptor, None)?;
+    Ok(())
 }
 
 fn full(task: &TaskId) -> Fault {
-    policy(format!("{task} has {MOST_LINES} lines already, and this checkout has seen none of them"))
+    policy(format!("{task} has {MOST_LINES} other lines already, and this checkout has seen none of them"))
         .hint("publish as another task: envctl publish --fork NEW-TASK; or over what the task is now: add --yes")
 }
 

@@ -121,8 +121,7 @@ pub fn diff(ctx: &Context, options: &DiffOptions) -> Result<Diff> {
 
 /// The newest line beside a task.
 fn other_line(source: &Source<'_>, task: &Resolved) -> Result<Located> {
-    let own = (&task.digest, &task.identity);
-    let lines = beside(source.ctx, source.store()?, &task.task, own)?;
+    let lines = beside(source.ctx, source.store()?, &task.task, &task.digest)?;
     let newest = lines.iter().max_by_key(|line| line.created_at).ok_or_else(|| {
         usage(format!("{} has one line only, and nothing to be compared with", task.task.reference()))
             .hint("name another one: envctl diff A B")

@@ -145,8 +145,7 @@ fn others(source: &Source<'_>, resolved: &Resolved) -> Vec<Beside> {
     if source.ctx.options.offline || resolved.local.is_some() {
         return Vec::new();
     }
-    let own = (&resolved.digest, &resolved.identity);
-    let found = source.store().and_then(|store| beside::beside(source.ctx, store, &resolved.task, own));
+    let found = source.store().and_then(|store| beside::beside(source.ctx, store, &resolved.task, &resolved.digest));
     found.unwrap_or_else(|error| {
         source.ctx.ui.detail(&format!("nobody knows whether the task has other lines: {error:#}"));
         Vec::new()

@@ -44,8 +44,7 @@ pub fn show(ctx: &Context, reference: &TaskRef) -> Result<Shown> {
     let here = plan::plan(ctx, &resolved, &place.path, true, None)?;
     // A store that did not answer is not asked again.
     let claims = if asked { claim::others(&source, &resolved).unwrap_or_default() } else { Vec::new() };
-    let own = (&resolved.digest, &resolved.identity);
-    let beside = if asked { beside(ctx, source.store()?, &source.task, own)? } else { Vec::new() };
+    let beside = if asked { beside(ctx, source.store()?, &source.task, &resolved.digest)? } else { Vec::new() };
     Ok(Shown {
         task: source.task.reference(),
         digest: resolved.digest.to_string(),

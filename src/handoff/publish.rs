@@ -242,7 +242,7 @@ pub(super) fn publish_from(
         // Before it is true: whoever is killed in between can publish again.
         remember(&remembered.iter().take(1).copied().chain([digest]).collect::<Vec<_>>());
     }
-    let target = Target { ctx, store: &*target, name: &store_name, task: &task };
+    let target = Target { ctx, store: &*target, name: &store_name, task: &task, identity: digest };
     let beside = target.place(course, before.as_ref(), &descriptor)?;
     crash::point("publish.moved");
     if origin.is_some() {
@@ -282,6 +282,7 @@ struct Target<'a> {
     store: &'a dyn Store,
     name: &'a StoreRef,
     task: &'a TaskId,
+    identity: Digest,
 }
 
 impl Target<'_> {
@@ -304,25 +305,17 @@ impl Target<'_> {
 
     /// Beside the task; over it where there is none any more.
     fn aside(&self, line: Option<&beside::Line>, theirs: &str, descriptor: &Descriptor) -> Result<Option<Beside>> {
-        let mut tag = beside::place(self.store, (self.name, self.task), line, descriptor)?;
         let located = Located { store: self.name.clone(), target: identity::Target::Task(self.task.clone()) };
+        beside::place(self.ctx, self.store, &located, line, (&self.identity, descriptor))?;
         let (_, artifact, identity) = match from_store(self.store, &located) {
             Err(error)
                 if kind_of(&error) == Kind::NotFound
                     && self.store.tag(self.task.as_str(), descriptor, Some(None))? =>
             {
-                self.store.untag(&tag, &descriptor.digest)?;
                 return Ok(None);
             }
             found => found?,
         };
-        // As for the task's own tag: another one may have taken it meanwhile.
-        for _ in 0..identity::MOST_LINES {
-            if self.store.resolve(&tag)?.is_some_and(|now| now.digest == descriptor.digest) {
-                break;
-            }
-            tag = beside::place(self.store, (self.name, self.task), None, descriptor)?;
-        }
         self.ctx.ui.status("Beside", &format!("{}, which this checkout has not seen: {theirs}", located.reference()));
         Ok(Some(Beside::of(self.name, Digest::of(&artifact.identity), &identity)))
     }
@@ -444,13 +437,15 @@ fn capture(
     redact: bool,
 ) -> Result<(Captured, Screened)> {
     let root = repo.workdir().unwrap_or(&ctx.cwd);
-    let mut draft = snapshot::draft(git, repo, &chosen(ctx, project, root)?)?;
     // Mostly nothing is found, and git need not have waited.
-    let (packed, found) = std::thread::scope(|scope| {
-        let packing = scope.spawn(|| draft.pack(git));
-        let found = screen::look(scanner, &draft);
-        (packing.join(), found)
-    });
+    let look = |draft: &snapshot::Draft| {
+        std::thread::scope(|scope| {
+            let packing = scope.spawn(|| draft.pack(git));
+            let found = screen::look(scanner, draft);
+            Ok((packing.join(), found))
+        })
+    };
+    let (mut draft, (packed, found)) = snapshot::draft_and(git, repo, &chosen(ctx, project, root)?, &look)?;
     let screened = screen::settle(ctx, found?, &mut draft, redact)?;
     let packed = if screened.redacted.is_empty() {
         packed.map_err(|_| anyhow::anyhow!("the thread that packs died"))??

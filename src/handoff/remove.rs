@@ -10,7 +10,7 @@ use super::lineage::History;
 use super::resolve::read_at;
 use crate::digest::Digest;
 use crate::error::{Kind, failure, kind_of, not_found, usage};
-use crate::identity::{Claims, MOST_LINES, Status, StoreRef, Target, TaskId, TaskRef, line_tag};
+use crate::identity::{Claims, Status, StoreRef, Target, TaskId, TaskRef, is_line_of, lines_tag};
 use crate::oci::{MAX_METADATA, Manifest, media};
 use crate::store::{Access, Store, identity_tag};
 
@@ -146,10 +146,14 @@ pub fn remove(ctx: &Context, victims: &[Victim]) -> Result<()> {
                 ctx.ui.detail(&format!("identity {digest} is gone"));
             }
         }
-        for tag in (2..=MOST_LINES).map(|line| line_tag(&victim.id, line)) {
-            if let Some(line) = store.resolve(&tag)? {
-                store.untag(&tag, &line.digest)?;
+        if let Some(marker) = store.resolve(&lines_tag(&victim.id))? {
+            let tags = store.tags()?.into_iter().map(|(tag, _)| tag).filter(|tag| is_line_of(tag, &victim.id));
+            for tag in tags {
+                if let Some(line) = store.resolve(&tag)? {
+                    store.untag(&tag, &line.digest)?;
+                }
             }
+            store.untag(&lines_tag(&victim.id), &marker.digest)?;
         }
         // Who entered it is of no interest any more.
         let claims = Claims::tag(&victim.id);

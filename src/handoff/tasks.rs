@@ -15,7 +15,7 @@ use super::parallel::each;
 use super::resolve::{from_store, read_at};
 use crate::digest::Digest;
 use crate::error::{Kind, integrity, kind_of, unreachable};
-use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId, is_line, line_of};
+use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId, is_line, is_line_of};
 use crate::oci::Descriptor;
 use crate::store::{Access, Catalog, Store};
 
@@ -96,14 +96,12 @@ struct Listing<'a> {
 impl Listing<'_> {
     /// The other lines of a task, if there are tags of any.
     fn beside(&self, summary: &Summary, lined: &[&str]) -> Result<Vec<Beside>> {
-        if !lined.iter().any(|tag| line_of(tag, &summary.task).is_some()) {
+        if !lined.iter().any(|tag| is_line_of(tag, &summary.task)) {
             return Ok(Vec::new());
         }
         let located = self.located(&summary.task);
         match from_store(self.store, &located) {
-            Ok((_, artifact, identity)) => {
-                beside(self.ctx, self.store, &located, (&Digest::of(&artifact.identity), &identity))
-            }
+            Ok((_, artifact, _)) => beside(self.ctx, self.store, &located, &Digest::of(&artifact.identity)),
             Err(error) if kind_of(&error) == Kind::Unreachable => Err(error),
             Err(_) => Ok(Vec::new()),
         }

@@ -4,20 +4,22 @@
 use super::names::TaskId;
 use crate::digest::Digest;
 
-/// The most lines of one task, its own among them.
-pub const MOST_LINES: u32 = 9;
-
-/// The tag of a task's second line and those after it: `id-beside-`, the digits of
-/// a hash of the task's ID, and the line's number. Whoever knows nothing of lines
-/// takes it for no task.
-pub fn line_tag(task: &TaskId, line: u32) -> String {
-    format!("{}{line}", prefix(task))
+/// The tag that says that a task has other lines: `id-beside-` and digits of a
+/// hash of the task's ID. What it points at says nothing. Whoever knows nothing of
+/// lines takes it, and theirs, for no task.
+pub fn lines_tag(task: &TaskId) -> String {
+    format!("{PREFIX}{}", &Digest::of(task.as_str().as_bytes()).hex()[..40])
 }
 
-/// Which line of a task a tag is of.
-pub fn line_of(tag: &str, task: &TaskId) -> Option<u32> {
-    let line = tag.strip_prefix(&prefix(task))?.parse().ok()?;
-    (2..=MOST_LINES).contains(&line).then_some(line)
+/// The tag of the line that begins with this identity: no two publishers have the
+/// same, so that none goes over another.
+pub fn line_tag(task: &TaskId, identity: &Digest) -> String {
+    format!("{}-{}", lines_tag(task), &identity.hex()[..32])
+}
+
+/// Whether a tag is that of a line of this task.
+pub fn is_line_of(tag: &str, task: &TaskId) -> bool {
+    tag.strip_prefix(&lines_tag(task)).is_some_and(|rest| rest.starts_with('-'))
 }
 
 /// Whether a tag is of a line of any task.
@@ -27,10 +29,6 @@ pub fn is_line(tag: &str) -> bool {
 
 const PREFIX: &str = "id-beside-";
 
-fn prefix(task: &TaskId) -> String {
-    format!("{PREFIX}{}-", &Digest::of(task.as_str().as_bytes()).hex()[..40])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,12 +36,10 @@ mod tests {
     #[test]
     fn a_line_has_a_tag_that_is_no_task() {
         let task: TaskId = "t".repeat(128).parse().unwrap();
-        let tag = line_tag(&task, 2);
+        let tag = line_tag(&task, &Digest::of(b"x"));
         assert!(TaskId::is_reserved(&tag) && is_line(&tag) && tag.len() <= 128);
-        assert_eq!(line_of(&tag, &task), Some(2));
-        assert_eq!(line_of(&tag, &"t".parse().unwrap()), None);
-        for other in [line_tag(&task, 1), line_tag(&task, MOST_LINES + 1), format!("{tag}x")] {
-            assert_eq!(line_of(&other, &task), None, "{other}");
-        }
+        assert!(is_line_of(&tag, &task) && !is_line_of(&tag, &"t".parse().unwrap()));
+        assert!(is_line(&lines_tag(&task)) && !is_line_of(&lines_tag(&task), &task));
+        assert_ne!(tag, line_tag(&task, &Digest::of(b"y")));
     }
 }

@@ -19,7 +19,7 @@ pub use document::{
     Toolchain, Workdir,
 };
 pub use lifetime::{Lifetime, Wish};
-pub use line::{MOST_LINES, is_line, line_of, line_tag};
+pub use line::{is_line, is_line_of, line_tag, lines_tag};
 pub use names::{Commit, ImageRef, TaskId, outside_name};
 pub use provenance::{ArtifactType, EnvironmentIdentity, MAX_PROVENANCE, Made, Provenance};
 pub use reference::{StoreRef, Target, TaskRef};

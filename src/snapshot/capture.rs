@@ -74,20 +74,43 @@ impl Captured {
 /// # Errors
 /// Whatever cannot be carried is refused by name.
 pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Draft> {
+    Ok(draft_and(git, repo, options, &|_| Ok(()))?.0)
+}
+
+/// The same, and what `meanwhile` makes of it while it is seen whether the checkout
+/// stood still.
+///
+/// # Errors
+/// As [`draft()`], and those of `meanwhile`.
+pub fn draft_and<T>(
+    git: &Git,
+    repo: &git2::Repository,
+    options: &Options,
+    meanwhile: &dyn Fn(&Draft) -> Result<T>,
+) -> Result<(Draft, T)> {
     moment::settled(|| {
         let moment = match Moment::now(repo) {
             Ok(moment) => moment,
             // In the midst of a command of git, files are missing that are there in a moment.
             Err(error) => return (Err(error), if Moment::now(repo).is_err() { Stood::Still } else { Stood::Moved }),
         };
-        let taken = draft_of(git, repo, options, &moment);
-        let stood = match &taken {
-            Err(error) => Stood::after(error, &moment, repo),
-            Ok(draft) if !moment.lasts(repo, Some(draft.digest)) => Stood::Moved,
-            Ok(draft) if !moment::still(&draft.scratch, &draft.scan) => Stood::FilesMoved,
-            Ok(_) => Stood::Still,
+        let draft = match draft_of(git, repo, options, &moment) {
+            Ok(draft) => draft,
+            Err(error) => {
+                let stood = Stood::after(&error, &moment, repo);
+                return (Err(error), stood);
+            }
         };
-        (taken, stood)
+        let (made, still) = std::thread::scope(|scope| {
+            let looking = scope.spawn(|| draft.scan.still(&draft.scratch));
+            (meanwhile(&draft), looking.join().unwrap_or(false))
+        });
+        let stood = match moment.lasts(repo, Some(draft.digest)) {
+            false => Stood::Moved,
+            true if still => Stood::Still,
+            true => Stood::FilesMoved,
+        };
+        (made.map(|made| (draft, made)), stood)
     })
 }
 

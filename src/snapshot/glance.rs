@@ -39,7 +39,7 @@ pub(super) enum Fate {
 }
 
 /// What was seen.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Seen {
     /// Of each entry of the index.
     pub(super) fates: Vec<Fate>,
@@ -118,6 +118,8 @@ pub(super) fn glance(tracked: Tracked<'_>) -> Result<Seen> {
     }
     seen.others.sort_unstable();
     seen.strange.sort_unstable();
+    seen.empty.sort_unstable();
+    seen.special.sort_unstable();
     seen.fates = walk.fates.iter().map(|fate| fate_of(fate.load(Ordering::Relaxed))).collect();
     seen.suspect_bytes = walk.bytes.load(Ordering::Relaxed) as u64;
     Ok(seen)

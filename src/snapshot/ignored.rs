@@ -48,7 +48,9 @@ pub(super) fn by_own_rules(scratch: &ScratchRepo, git: &Git, seen: &Seen) -> Res
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let rules = rules(scratch, git, &names)?.into_iter();
+    let mut rules = rules(scratch, git, &names)?;
+    rules.sort();
+    let rules = rules.into_iter();
     Ok(rules.filter(|(_, source)| source == own.as_os_str().as_bytes()).map(|(path, _)| path).collect())
 }
 

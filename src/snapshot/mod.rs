@@ -37,7 +37,7 @@ mod verbatim;
 mod wire;
 
 pub use apply::{Applied, apply};
-pub use capture::{Captured, Options, Packed, draft};
+pub use capture::{Captured, Options, Packed, draft, draft_and};
 pub use compare::{Changes, CommitLine, FileChange, FileStatus, Side, compare};
 pub use document::{Document, GitPath, MAX_DOCUMENT, Pack, TrackingRef};
 pub use draft::{CommitText, Content, Draft, Instead, LeaveOut, Place, Reader};

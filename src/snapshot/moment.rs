@@ -10,8 +10,6 @@ use anyhow::{Context, Result};
 
 use super::index;
 use super::operation::Operation;
-use super::scan::Scan;
-use super::scratch::ScratchRepo;
 use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
 use crate::error::{Fault, failure};
@@ -100,14 +98,6 @@ fn sum(folder: &Beneath) -> Vec<u8> {
         let _ = file.seek(SeekFrom::End(-20)).and_then(|_| file.read_to_end(&mut sum));
     }
     sum
-}
-
-/// Whether the files that were read are still as they were then.
-pub(super) fn still(scratch: &ScratchRepo, scan: &Scan) -> bool {
-    scan.read.iter().all(|(path, stat)| match stat {
-        Some(stat) => scratch.lstat(path) == Some(*stat),
-        None => !scratch.is_file(path),
-    })
 }
 
 /// What a capture met that was not there a moment before, or is no more.

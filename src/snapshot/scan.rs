@@ -14,7 +14,7 @@ use super::document::GitPath;
 use super::edit::{Edit, edit};
 use super::files::SUBMODULE;
 use super::folders::{self, Walked};
-use super::glance::{Fate, Tracked, glance};
+use super::glance::{Fate, Seen, Tracked, glance};
 use super::index::{Entry, Stat};
 use super::lfs::capture::Stored;
 use super::read::{Beside, capture};
@@ -55,9 +55,30 @@ pub(super) struct Scan {
     pub(super) left_behind: Vec<Vec<u8>>,
     /// What git does not list.
     pub(super) walked: Walked,
+    /// What `lstat` said of all, and by what it was judged.
+    seen: Seen,
+    judged_by: JudgedBy,
+}
+
+/// By what a file is taken for unchanged: when the index was written, and whether
+/// git may read it as another.
+#[derive(Clone, Copy, Debug)]
+struct JudgedBy {
+    written: (i64, i64),
+    read_otherwise: bool,
 }
 
 impl Scan {
+    /// Whether all files are as they were seen: looks at each once more.
+    pub(super) fn still(&self, scratch: &ScratchRepo) -> bool {
+        let same = |(path, stat): (&Vec<u8>, &Option<Stat>)| match stat {
+            Some(stat) => scratch.lstat(path) == Some(*stat),
+            None => !scratch.is_file(path),
+        };
+        let tracked = tracked(scratch, &self.index, self.judged_by);
+        self.read.iter().all(same) && glance(tracked).is_ok_and(|now| now == self.seen)
+    }
+
     /// Whether the index has files of which several sides disagree.
     pub(super) fn in_conflict(&self) -> bool {
         self.index.iter().any(|entry| entry.stage > 0)
@@ -75,20 +96,13 @@ pub(super) fn scan<T>(
     selection: Selection<'_>,
     meanwhile: impl FnOnce(&[Entry], Asked) -> Result<T>,
 ) -> Result<(Scan, T)> {
-    let (index, mut seen, staged, (asked, aside)) = std::thread::scope(|scope| {
+    let (index, mut seen, staged, (asked, aside), judged_by) = std::thread::scope(|scope| {
         let asking = scope.spawn(|| staged(scratch, git));
         let index = scratch.original_index(git)?;
         let written = scratch.index_written()?;
         let asked = asked(scratch, &index, &[])?;
-        let file_mode = scratch.settings.file_mode != Some(false);
-        let tracked = Tracked {
-            files: &scratch.files,
-            work_tree: &scratch.work_tree,
-            entries: &index,
-            written,
-            file_mode,
-            read_otherwise: asked.normal || asked.lfs,
-        };
+        let judged_by = JudgedBy { written, read_otherwise: asked.normal || asked.lfs };
+        let tracked = tracked(scratch, &index, judged_by);
         let (aside, seen) = std::thread::scope(|scope| {
             let looking = scope.spawn(move || glance(tracked));
             (meanwhile(&index, asked), looking.join())
@@ -97,8 +111,9 @@ pub(super) fn scan<T>(
         // What is refused says more than what git makes of it.
         let aside = aside?;
         let seen = seen.map_err(|_| anyhow::anyhow!("a thread that looks at the checkout died"))??;
-        Ok::<_, anyhow::Error>((index, seen, staged??, (asked, aside)))
+        Ok::<_, anyhow::Error>((index, seen, staged??, (asked, aside), judged_by))
     })?;
+    let first = seen.clone();
     let walked = folders::walk((scratch, repo), &mut seen)?;
     let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
     let present: Vec<Vec<u8>> = there.map(|(entry, _)| entry.path.clone()).collect();
@@ -211,9 +226,22 @@ pub(super) fn scan<T>(
             ignored,
             left_behind,
             walked,
+            seen: first,
+            judged_by,
         },
         aside,
     ))
+}
+
+fn tracked<'a>(scratch: &'a ScratchRepo, index: &'a [Entry], by: JudgedBy) -> Tracked<'a> {
+    Tracked {
+        files: &scratch.files,
+        work_tree: &scratch.work_tree,
+        entries: index,
+        written: by.written,
+        file_mode: scratch.settings.file_mode != Some(false),
+        read_otherwise: by.read_otherwise,
+    }
 }
 
 /// What the attributes that hold here ask for, and those that held when files

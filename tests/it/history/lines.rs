@@ -37,7 +37,7 @@ fn an_agent_publishes_beside_what_it_has_not_seen() {
         workspace.write("fixed", "x");
         from(&shop, &workspace, &["--message", "fixed it"]).ok();
         let theirs = shop.show("t");
-        shop.trip.lab.repo.write("more", "x");
+        shop.trip.lab.repo.write("more", "another\n");
         let run = shop.publishing("t").args(["--agent", "one", "--message", "went on", "--json"]).ok();
         let published = run.json();
         let run = run.says(&["which this checkout has not seen", "fixed it"]);
@@ -67,7 +67,7 @@ fn an_agent_publishes_beside_what_it_has_not_seen() {
         assert_eq!((&diff["a"]["identity"], &diff["b"]["identity"]), (&theirs["digest"], &Value::from(&*second)));
         let paths: Vec<&str> =
             diff["changes"]["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
-        assert_eq!(paths, ["fixed", "more"]);
+        assert_eq!(paths, ["fixed", "more"], "{}", diff["changes"]);
 
         // The agent goes on on its own line, and so does the colleague.
         shop.trip.lab.repo.write("more", "y");
