@@ -38,7 +38,7 @@ pub use evidence::{
 };
 pub use prepare::Plan;
 pub use publish::{LfsCarried, PublishOptions, Published, publish};
-pub use report::{Arrived, CacheState, CacheUse, Found, Report, ReportFile, Step};
+pub use report::{Arrived, Beside, CacheState, CacheUse, Found, Report, ReportFile, Step};
 pub use run::{
     CheckoutOptions, Command, CommandReport, LeaseReport, Publishing, RunOptions, RunReport, Subject, parse_batch, run,
 };
