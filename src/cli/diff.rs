@@ -11,7 +11,8 @@ use crate::snapshot::Changes;
 
 /// Show what lies between two tasks, or two identities
 ///
-/// Commits, files, image, lockfiles, caches, artifacts and the handoff.
+/// Commits, files, image, lockfiles, caches, artifacts and the handoff. Of one task
+/// alone: from the task to the line that lies beside it.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// From this one: TASK, STORE:TASK or STORE@sha256:...
@@ -19,7 +20,7 @@ pub(super) struct Arguments {
     a: TaskRef,
     /// To this one
     #[arg(value_parser = parse_task)]
-    b: TaskRef,
+    b: Option<TaskRef>,
     /// With the lines of files
     #[arg(long)]
     patch: bool,

@@ -64,7 +64,8 @@ impl Arguments {
             checkout: None,
         };
         let published = publish(app, &options)?;
-        app.ui.status("Published", &format!("{} as {}", published.task, published.identity));
+        let beside = if published.beside.is_some() { "beside " } else { "" };
+        app.ui.status("Published", &format!("{beside}{} as {}", published.task, published.identity));
         if app.ui.is_json() {
             app.ui.json(&published)?;
         } else {

@@ -64,6 +64,12 @@ fn lines(app: &App, shown: &Shown) -> Vec<String> {
         identity.redacted.iter().map(|file| row("left out", &format!("{} ({})", file.path, file.rules.join(", ")))),
     );
     lines.extend(optional("parent", identity.parent.map(|parent| parent.to_string())));
+    lines.extend(shown.beside.iter().map(|other| {
+        let who = other.agent.as_deref().unwrap_or("somebody");
+        let when = age(other.created_at, app.clock.now());
+        let message = other.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
+        row("beside", &format!("{} by {who}, {when}, {}{message}", other.reference, other.status))
+    }));
     lines.extend(shown.claims.iter().map(|claim| {
         let when = age(claim.at, app.clock.now());
         row("entered", &format!("by {} on {}, {when}", claim.who, claim.host))

@@ -61,12 +61,23 @@ impl Arguments {
         }
         let width = rows.iter().map(|row| row.task.as_str().len()).max().unwrap_or_default();
         let now = app.clock.now();
-        app.ui.list(rows.iter().map(|row| {
+        app.ui.list(rows.iter().flat_map(|row| {
             let agent = row.agent.as_deref().unwrap_or("-");
             let message = row.message.as_deref().unwrap_or_default();
             let (task, status) = (row.task.as_str(), row.status.to_string());
-            format!("{task:<width$}  {status:<11}  {:<14}  {agent:<12}  {message}", age(row.created_at, now))
+            let mut lines =
+                vec![format!("{task:<width$}  {status:<11}  {:<14}  {agent:<12}  {message}", age(row.created_at, now))];
+            for other in &row.beside {
+                let agent = other.agent.as_deref().unwrap_or("-");
+                let message = other.message.as_deref().unwrap_or_default();
+                let (when, status) = (age(other.created_at, now), other.status.to_string());
+                lines.push(format!("{:<width$}  {status:<11}  {when:<14}  {agent:<12}  {message}", "  beside it"));
+            }
+            lines
         }))?;
+        for row in rows.iter().filter(|row| !row.beside.is_empty()) {
+            app.ui.status("Beside", &format!("{} has more than one line: envctl show {}", row.task, row.task));
+        }
         Ok(0)
     }
 }

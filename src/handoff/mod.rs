@@ -38,7 +38,7 @@ pub use evidence::{
 };
 pub use prepare::Plan;
 pub use publish::{LfsCarried, PublishOptions, Published, publish};
-pub use report::{Arrived, CacheOrigin, CacheState, CacheUse, Report, ReportFile, Step};
+pub use report::{Arrived, Beside, CacheOrigin, CacheState, CacheUse, Report, ReportFile, Step};
 pub use run::{
     CheckoutOptions, Command, CommandReport, LeaseReport, Publishing, RunOptions, RunReport, RunTarget, parse_batch,
     run,

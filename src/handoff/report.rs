@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use serde::Serialize;
@@ -15,9 +16,9 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::disk::named::Named;
 use crate::error::usage;
-use crate::identity::Redacted;
+use crate::identity::{Redacted, Status};
 use crate::runtime::{Enforced, Receipt};
-use crate::snapshot::Parity;
+use crate::snapshot::{LeftOut, Parity};
 
 /// One step of a command.
 #[derive(Clone, Debug, Serialize)]
@@ -85,6 +86,25 @@ pub struct Arrived {
     pub lfs_pointers: Vec<String>,
     /// Why their content could not be had.
     pub lfs_reason: Option<String>,
+    /// What stayed behind where it was published.
+    pub left_behind: Vec<LeftOut>,
+}
+
+/// Another line of a task, as people are told of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Beside {
+    /// What `enter`, `show` and `diff` take.
+    pub reference: String,
+    /// The identity.
+    pub identity: Digest,
+    /// When it was published.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub agent: Option<String>,
+    /// The state of the work.
+    pub status: Status,
+    /// In the publisher's words.
+    pub message: Option<String>,
 }
 
 /// The outcome of `enter`.
@@ -96,6 +116,8 @@ pub struct Report {
     pub task: String,
     /// Digest of the identity.
     pub identity: String,
+    /// Other lines of the task, where the store was asked.
+    pub beside: Vec<Beside>,
     /// The workspace outside.
     pub workspace: String,
     /// The steps in order.

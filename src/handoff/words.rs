@@ -1,5 +1,7 @@
 //! How names are written in a line for people.
 
+use crate::snapshot::LeftOut;
+
 /// As a shell reads it back.
 pub(crate) fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
@@ -11,6 +13,15 @@ pub(crate) fn shown_list(names: &[String]) -> String {
     const SHOWN: usize = 3;
     let first = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN { format!("{first} and {} more", names.len() - SHOWN) } else { first }
+}
+
+/// What was left out by kind, in the kinds' words.
+pub(crate) fn by_kind(left: &[LeftOut]) -> Vec<(&'static str, Vec<String>)> {
+    let mut kinds: Vec<_> = left.iter().map(|left| left.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let names = |kind| left.iter().filter(|left| left.kind == kind).map(|left| left.name.clone()).collect();
+    kinds.into_iter().map(|kind| (kind.words(), names(kind))).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod claim;
 mod document;
 mod entry_name;
 mod lifetime;
+mod line;
 mod names;
 mod provenance;
 mod reference;
@@ -20,6 +21,7 @@ pub use document::{
 };
 pub use entry_name::check_entry_name;
 pub use lifetime::{Lifetime, Wish};
+pub use line::{is_line, is_line_of, line_tag, lines_tag};
 pub use names::{Commit, ImageRef, TaskId, outside_name};
 pub use provenance::{ArtifactType, EnvironmentIdentity, MAX_PROVENANCE, Made, Provenance};
 pub use reference::{StoreRef, Target, TaskRef};

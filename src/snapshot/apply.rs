@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::attributes::Asked;
-use super::document::{AutoCrlf, Document, Eol};
+use super::document::{AutoCrlf, Document, Eol, GitPath, IndexDocument};
 use super::files::{self, SUBMODULE, TreeFile};
 use super::index::{self, Entry, Stat};
 use super::lfs::restore::{self as lfs, Fetch};
@@ -83,7 +83,7 @@ pub fn apply(
         // Git reads it where such a file is gone again; `git add -N` writes it.
         repo.blob(b"")?;
     }
-    let mut entries = index_entries(document, &head_files, &stats);
+    let mut entries = index_entries(&document.index, &head_files, &stats);
     index::write(&repo.path().join("index"), &mut entries)?;
     write_refs(&repo, document)?;
     document.operation.as_ref().map_or(Ok(()), |operation| operation.restore(&repo))?;
@@ -158,18 +158,46 @@ fn write_settings(repo: &git2::Repository, document: &Document) -> Result<()> {
         fs::create_dir_all(&info)?;
         fs::write(info.join("attributes"), &attributes.0)?;
     }
-    if let Some(sparse) = &settings.sparse {
+    if let Some((cone, patterns)) = settings.sparse() {
         config.set_bool("core.sparseCheckout", true)?;
-        config.set_bool("core.sparseCheckoutCone", sparse.cone)?;
+        config.set_bool("core.sparseCheckoutCone", cone)?;
         let info = repo.path().join("info");
         fs::create_dir_all(&info)?;
-        fs::write(info.join("sparse-checkout"), sparse.patterns.join("\n") + "\n")?;
+        patterns.map_or(Ok(()), |patterns| fs::write(info.join("sparse-checkout"), patterns))?;
     }
-    Ok(())
+    write_ignored(repo, &document.ignored)
+}
+
+/// Lets git ignore files that it ignored where they were captured.
+fn write_ignored(repo: &git2::Repository, ignored: &[GitPath]) -> Result<()> {
+    if ignored.is_empty() {
+        return Ok(());
+    }
+    let place = repo.path().join("info/exclude");
+    let mut rules = fs::read(&place).unwrap_or_default();
+    if rules.last().is_some_and(|byte| *byte != b'\n') {
+        rules.push(b'\n');
+    }
+    // A rule is one line.
+    for path in ignored.iter().filter(|path| !path.0.contains(&b'\n')) {
+        rules.push(b'/');
+        let escaped = path.0.iter().flat_map(|byte| match byte {
+            b'*' | b'?' | b'[' | b'\\' | b' ' => vec![b'\\', *byte],
+            other => vec![*other],
+        });
+        rules.extend(escaped);
+        rules.push(b'\n');
+    }
+    fs::create_dir_all(repo.path().join("info"))?;
+    fs::write(&place, rules).with_context(|| format!("cannot write {}", place.display()))
 }
 
 /// HEAD's files, less what was removed, with the noted entries in place.
-fn index_entries(document: &Document, head_files: &[TreeFile], written: &[(TreeFile, Stat)]) -> Vec<Entry> {
+pub(super) fn index_entries(
+    document: &IndexDocument,
+    head_files: &[TreeFile],
+    written: &[(TreeFile, Stat)],
+) -> Vec<Entry> {
     let on_disk: HashMap<&[u8], (&TreeFile, Stat)> =
         written.iter().map(|(file, stat)| (&*file.path, (file, *stat))).collect();
     let stat_of = |path: &[u8], mode: u32, object: git2::Oid| match on_disk.get(path) {
@@ -177,8 +205,8 @@ fn index_entries(document: &Document, head_files: &[TreeFile], written: &[(TreeF
         // Unknown content: git will look for itself.
         _ => Stat::default(),
     };
-    let noted: HashSet<&[u8]> = document.index.entries.iter().map(|entry| &*entry.path.0).collect();
-    let removed: HashSet<&[u8]> = document.index.removed.iter().map(|path| &*path.0).collect();
+    let noted: HashSet<&[u8]> = document.entries.iter().map(|entry| &*entry.path.0).collect();
+    let removed: HashSet<&[u8]> = document.removed.iter().map(|path| &*path.0).collect();
     let from_head = head_files.iter().filter(|file| !noted.contains(&*file.path) && !removed.contains(&*file.path));
     let mut entries: Vec<Entry> = from_head
         .map(|file| Entry {
@@ -192,7 +220,7 @@ fn index_entries(document: &Document, head_files: &[TreeFile], written: &[(TreeF
             intent_to_add: false,
         })
         .collect();
-    entries.extend(document.index.entries.iter().map(|entry| Entry {
+    entries.extend(document.entries.iter().map(|entry| Entry {
         stat: if entry.stage == 0 && !entry.intent_to_add {
             stat_of(&entry.path.0, entry.mode.0, entry.object.0)
         } else {
@@ -227,10 +255,17 @@ fn write_refs(repo: &git2::Repository, document: &Document) -> Result<()> {
     } else {
         repo.set_head_detached(head)?;
     }
-    if let (Some(branch), Some(upstream)) = (document.home(), &remote.upstream) {
+    let remote_one = remote.upstream.as_ref().map(|upstream| (&*remote.name, upstream));
+    let local_one = document.follows.as_ref().map(|follows| (".", &follows.name));
+    if let (Some(branch), Some((from, upstream))) = (document.home(), remote_one.or(local_one)) {
         let mut config = repo.config()?.open_level(git2::ConfigLevel::Local)?;
-        config.set_str(&format!("branch.{branch}.remote"), &remote.name)?;
+        config.set_str(&format!("branch.{branch}.remote"), from)?;
         config.set_str(&format!("branch.{branch}.merge"), &format!("refs/heads/{upstream}"))?;
+    }
+    if let Some((name, commit)) = document.follows.as_ref().and_then(|it| Some((&it.name, it.commit.as_ref()?))) {
+        let id = oid(commit)?;
+        repo.find_commit(id).map_err(|_| integrity(format!("the snapshot lacks commit {id}")))?;
+        repo.reference(&format!("refs/heads/{name}"), id, true, message)?;
     }
     Ok(())
 }

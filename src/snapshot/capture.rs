@@ -9,26 +9,29 @@ use anyhow::{Context, Result};
 use super::attributes::Asked;
 use super::document::{
     AutoCrlf, Content, Document, Eol, FileMode, GitPath, IndexDocument, IndexEntry, Object, Pack, SCHEMA, Settings,
-    Sparse,
 };
 use super::draft::Draft;
-use super::history::{History, Position, commit, history};
+use super::history::{History, Position, commit, followed_branch, history};
 use super::index::{self, Entry};
 use super::left_out::{self, LeftOut};
+use super::moment::{self, Moment, Stood};
 use super::operation::Operation;
 use super::scan::{Scan, scan};
 use super::scratch::ScratchRepo;
 use super::status::Selection;
 use super::verbatim::{self, Verbatim};
-use super::{pack, refuse, submodule};
+use super::{pack, prove, refuse, submodule};
 use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
-use crate::error::{failure, policy};
+use crate::error::policy;
 use crate::git::Git;
 
 /// More attributes or patterns than anybody has, in bytes.
 const MAX_ATTRIBUTES: u64 = 1 << 20;
 const MAX_PATTERNS: u64 = 16 << 20;
+
+/// More of what stays behind is not told to those who enter.
+const MOST_LEFT_OUT: usize = 200;
 
 /// What a project asks of a capture.
 #[derive(Clone, Debug, Default)]
@@ -71,16 +74,58 @@ impl Captured {
 /// # Errors
 /// Whatever cannot be carried is refused by name.
 pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Draft> {
-    let mut operation = Operation::capture(repo)?;
-    let head = repo
-        .head()
-        .map_err(|_| failure("the checkout has no commit yet").hint("commit something, then publish again"))?;
-    let branch = if repo.head_detached()? { None } else { Some(head.shorthand()?.to_owned()) };
-    let head_commit = head.peel_to_commit().context("HEAD is not a commit")?;
+    Ok(draft_and(git, repo, options, &|_| Ok(()))?.0)
+}
+
+/// The same, and what `meanwhile` makes of it while it is seen whether the checkout
+/// stood still.
+///
+/// # Errors
+/// As [`draft()`], and those of `meanwhile`.
+pub fn draft_and<T>(
+    git: &Git,
+    repo: &git2::Repository,
+    options: &Options,
+    meanwhile: &dyn Fn(&Draft) -> Result<T>,
+) -> Result<(Draft, T)> {
+    moment::settled(|| {
+        let moment = match Moment::now(repo) {
+            Ok(moment) => moment,
+            // In the midst of a command of git, files are missing that are there in a moment.
+            Err(error) => return (Err(error), if Moment::now(repo).is_err() { Stood::Still } else { Stood::Moved }),
+        };
+        let draft = match draft_of(git, repo, options, &moment) {
+            Ok(draft) => draft,
+            Err(error) => {
+                let stood = Stood::after(&error, &moment, repo);
+                return (Err(error), stood);
+            }
+        };
+        let (made, still) = std::thread::scope(|scope| {
+            let looking = scope.spawn(|| draft.scan.still(&draft.scratch));
+            (meanwhile(&draft), looking.join().unwrap_or(false))
+        });
+        let stood = match moment.lasts(repo, Some(draft.digest)) {
+            false => Stood::Moved,
+            true if still => Stood::Still,
+            true => Stood::FilesMoved,
+        };
+        (made.map(|made| (draft, made)), stood)
+    })
+}
+
+/// The state at this moment, if it lasts.
+fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Moment) -> Result<Draft> {
+    let mut operation = moment.operation.clone();
+    let head_commit = repo.find_commit(moment.commit)?;
+    let (branch, stray) = branch_of(&moment.head)?;
     let settings = settings(repo)?;
-    let scratch = ScratchRepo::new(repo, &settings, &options.exclude)?;
+    let scratch = ScratchRepo::new(repo, head_commit.id(), &settings, &options.exclude)?;
     let home = branch.clone().or_else(|| operation.as_ref().and_then(Operation::branch));
-    let others = operation.as_ref().map_or_else(Vec::new, Operation::names);
+    let follows = followed_branch(repo, home.as_deref())?;
+    let mut others = operation.as_ref().map_or_else(Vec::new, Operation::names);
+    let followed = follows.as_ref().and_then(|follows| follows.commit.as_ref());
+    others.extend(followed.map(|commit| git2::Oid::from_str(commit.as_str())).transpose()?);
     let position = Position { head: &head_commit, branch: home.as_deref(), others: &others };
     let selection = Selection { include: &options.include, named: &[], max_lfs: options.max_lfs };
     let (mut scan, aside) =
@@ -91,7 +136,7 @@ pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Dr
         // Attributes that git does not track say more.
         candidates = verbatim::candidates(&scratch, scan.beside.asked, &scan.index)?;
     }
-    candidates.retain(|(entry, _)| !scan.read.contains(&entry.path));
+    candidates.retain(|(entry, _)| !scan.read.contains_key(&entry.path));
     let suspects = verbatim::suspects(&scratch, git, scan.beside.asked, candidates)?;
     let settled = verbatim::find_settled(&scratch, git, scan.beside.asked, suspects)?;
     scan.beside.verbatim.extend(settled);
@@ -100,6 +145,10 @@ pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Dr
         operation = operation.and_then(Operation::without_tree);
     }
     left_out.extend(walked.special.iter().map(|(path, kind)| LeftOut::special(path, kind)));
+    left_out.extend(scan.left_behind.iter().map(|path| LeftOut::plain(left_out::Kind::Ignored, path)));
+    let upstream = history.lost_upstream.as_ref();
+    left_out.extend(upstream.map(|name| LeftOut::plain(left_out::Kind::Upstream, name.as_bytes())));
+    left_out.extend(stray.map(|name| LeftOut::plain(left_out::Kind::Head, name.as_bytes())));
     let (head, head_tree) = (head_commit.id(), head_commit.tree_id());
     let stored = scan.beside.lfs.take();
     let mut draft = Draft {
@@ -113,6 +162,7 @@ pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Dr
         settings,
         operation,
         others,
+        follows,
         lfs: Vec::new(),
         left_out,
         scratch,
@@ -125,7 +175,21 @@ pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Dr
         draft.left_out.extend(missing.iter().map(LeftOut::content));
         draft.lfs = found;
     }
+    prove::files(git, &draft)?;
     Ok(draft)
+}
+
+/// The branch that HEAD is on; and where it is on a ref that is none, that.
+fn branch_of(head: &[u8]) -> Result<(Option<String>, Option<String>)> {
+    let Some(name) = head.strip_prefix(b"ref:").map(<[u8]>::trim_ascii) else { return Ok((None, None)) };
+    let shown = String::from_utf8_lossy(name);
+    match (name.strip_prefix(b"refs/heads/"), std::str::from_utf8(name)) {
+        (None, _) => Ok((None, Some(shown.into_owned()))),
+        (Some(_), Ok(name)) => Ok((name.strip_prefix("refs/heads/").map(str::to_owned), None)),
+        (Some(_), Err(_)) => Err(policy(format!("the name of the branch {shown} is no UTF-8, and no task can say it"))
+            .hint("git branch -m NEW-NAME, then publish again")
+            .into()),
+    }
 }
 
 /// The pack of a draft, where the remote does not hold everything.
@@ -159,52 +223,58 @@ impl Draft {
         Ok(Packed(packed))
     }
 
+    /// The document, with this pack.
+    ///
+    /// # Errors
+    /// Never: every commit has a name.
+    pub(super) fn document(&self, pack: Option<Pack>) -> Result<Document> {
+        let scan = &self.scan;
+        let as_it_is =
+            |(path, object): (&Vec<u8>, &git2::Oid)| Verbatim { path: GitPath(path.clone()), object: Object(*object) };
+        let mut left_out = self.left_out.clone();
+        left_out.truncate(MOST_LEFT_OUT);
+        // What somebody wrote about it is theirs.
+        left_out.iter_mut().for_each(|left| left.detail = None);
+        Ok(Document {
+            schema: SCHEMA,
+            base: commit(self.history.base)?,
+            head: commit(self.head)?,
+            branch: self.branch.clone(),
+            remote: self.history.remote.clone(),
+            commits: self.history.commits.iter().map(|id| commit(*id)).collect::<Result<_>>()?,
+            tree: Object(scan.tree),
+            index: index_document(scan, self.digest),
+            empty_folders: self.empty_folders.clone(),
+            settings: self.settings.clone(),
+            pack,
+            operation: self.operation.clone(),
+            lfs: self.lfs.clone(),
+            verbatim: scan.beside.verbatim.iter().map(as_it_is).collect(),
+            follows: self.follows.clone(),
+            ignored: scan.ignored.clone(),
+            left_out,
+        })
+    }
+
     /// Writes the document to the draft's last pack.
     ///
     /// # Errors
     /// When the document could not be read back.
     pub fn seal(self, packed: Packed) -> Result<Captured> {
-        let Draft {
-            scan,
-            history,
-            empty_folders,
-            digest,
-            head,
-            branch,
-            settings,
-            operation,
-            lfs,
-            left_out,
-            scratch,
-            ..
-        } = self;
         let (pack_path, pack) = packed.0.unzip();
-        let as_it_is =
-            |(path, object): (&Vec<u8>, &git2::Oid)| Verbatim { path: GitPath(path.clone()), object: Object(*object) };
-        let verbatim = scan.beside.verbatim.iter().map(as_it_is).collect();
-        let changed_files = scan.changed;
-        let tree = Object(scan.tree);
-        let index = index_document(scan, digest);
-        let document = Document {
-            schema: SCHEMA,
-            base: commit(history.base)?,
-            head: commit(head)?,
-            branch,
-            remote: history.remote,
-            commits: history.commits.iter().map(|id| commit(*id)).collect::<Result<_>>()?,
-            tree,
-            index,
-            empty_folders,
-            settings,
-            pack,
-            operation,
-            lfs,
-            verbatim,
-        };
+        let document = self.document(pack)?;
+        prove::index(&self, &document.index)?;
         let bytes = document.to_bytes()?;
         Document::parse(&bytes).context("this checkout holds something that no snapshot may carry")?;
-        let unpushed = history.unpushed;
-        Ok(Captured { document, bytes, pack: pack_path, changed_files, unpushed, left_out, _scratch: scratch })
+        Ok(Captured {
+            document,
+            bytes,
+            pack: pack_path,
+            changed_files: self.scan.changed,
+            unpushed: self.history.unpushed,
+            left_out: self.left_out,
+            _scratch: self.scratch,
+        })
     }
 }
 
@@ -226,18 +296,8 @@ fn check_submodules(git: &Git, scratch: &ScratchRepo, scan: &Scan, head: git2::O
 fn settings(repo: &git2::Repository) -> Result<Settings> {
     let config = repo.config()?.snapshot()?;
     let text = |key: &str| config.get_str(key).ok().map(str::to_ascii_lowercase);
-    let sparse = if config.get_bool("core.sparsecheckout").unwrap_or(false) {
-        let patterns = Beneath::open(repo.path())?.read(Path::new("info/sparse-checkout"), MAX_PATTERNS)?;
-        let patterns = String::from_utf8(patterns.unwrap_or_default()).unwrap_or_default();
-        Some(Sparse {
-            cone: config.get_bool("core.sparsecheckoutcone").unwrap_or(true),
-            patterns: patterns.lines().map(str::to_owned).collect(),
-        })
-    } else {
-        None
-    };
     let attributes = Beneath::open(repo.commondir())?.read(Path::new("info/attributes"), MAX_ATTRIBUTES)?;
-    Ok(Settings {
+    let mut settings = Settings {
         attributes: attributes.filter(|text| !text.trim_ascii().is_empty()).map(Content),
         autocrlf: match text("core.autocrlf").as_deref() {
             Some("input") => Some(AutoCrlf::Input),
@@ -250,8 +310,13 @@ fn settings(repo: &git2::Repository) -> Result<Settings> {
             _ => None,
         },
         file_mode: config.get_bool("core.filemode").ok().filter(|mode| !mode),
-        sparse,
-    })
+        ..Settings::default()
+    };
+    if config.get_bool("core.sparsecheckout").unwrap_or(false) {
+        let patterns = Beneath::open(repo.path())?.read(Path::new("info/sparse-checkout"), MAX_PATTERNS)?;
+        settings.set_sparse(config.get_bool("core.sparsecheckoutcone").unwrap_or(true), patterns);
+    }
+    Ok(settings)
 }
 
 /// What is found out while git looks at the files.
@@ -277,7 +342,7 @@ fn aside(
     let unpushed = submodule::look(scratch, entries)?;
     let history = history(repo, position)?;
     let mut left_out = left_out::stash(repo);
-    left_out.extend(left_out::branches(repo, position)?);
+    left_out.extend(left_out::refs(repo, position)?);
     left_out.extend(unpushed.iter().map(LeftOut::submodule));
     let candidates = verbatim::candidates(scratch, asked, entries)?;
     Ok(Aside { history, digest: index::hash(entries), left_out, asked, candidates })
@@ -291,7 +356,7 @@ fn staged_objects(scan: &Scan) -> Vec<git2::Oid> {
 }
 
 /// The index as its differences from HEAD's tree.
-fn index_document(scan: Scan, digest: Digest) -> IndexDocument {
+fn index_document(scan: &Scan, digest: Digest) -> IndexDocument {
     let present: HashSet<&[u8]> = scan.present.iter().map(Vec::as_slice).collect();
     let noted = |entry: &&Entry| {
         let flagged = entry.assume_unchanged || entry.skip_worktree || entry.intent_to_add;
@@ -315,7 +380,7 @@ fn index_document(scan: Scan, digest: Digest) -> IndexDocument {
     // A path in conflict has no stage 0, whatever the tree has there; and an
     // intent to add stands for itself.
     let named: HashSet<&[u8]> = entries.iter().map(|entry| &*entry.path.0).collect();
-    let mut removed = scan.removed;
+    let mut removed = scan.removed.clone();
     removed.retain(|path| !named.contains(&*path.0));
     IndexDocument { digest, entries, removed }
 }

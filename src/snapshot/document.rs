@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::left_out::LeftOut;
 use super::lfs::LfsObject;
 use super::operation::Operation;
 use super::verbatim::Verbatim;
@@ -51,6 +52,24 @@ pub struct Document {
     /// contents are in the pack.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verbatim: Vec<Verbatim>,
+    /// The local branch that HEAD's follows, where it follows none of the remote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<LocalBranch>,
+    /// Files of the tree that git was told to ignore by rules which do not travel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<GitPath>,
+    /// What stayed behind, for those who enter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A branch of the checkout itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalBranch {
+    /// Its short name.
+    pub name: String,
+    /// Where it was; `None` when it is gone, or is HEAD's own.
+    pub commit: Option<Commit>,
 }
 
 /// The remote as the checkout knew it.
@@ -129,6 +148,9 @@ pub struct Settings {
     /// Patterns of a sparse checkout, with cone mode or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sparse: Option<Sparse>,
+    /// The same where lines of text cannot say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparse_file: Option<SparseFile>,
     /// The checkout's own attributes, `info/attributes`. Like those of a tree
     /// they name drivers and define none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,6 +184,39 @@ pub struct Sparse {
     pub cone: bool,
     /// The lines of `info/sparse-checkout`.
     pub patterns: Vec<String>,
+}
+
+/// A sparse checkout whose patterns are no text, or that has no file of them:
+/// then git goes on as if it were not sparse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SparseFile {
+    /// `core.sparseCheckoutCone`
+    pub cone: bool,
+    /// The bytes of `info/sparse-checkout`; `None` when there is no such file.
+    pub patterns: Option<Content>,
+}
+
+impl Settings {
+    /// Notes that the checkout is sparse, with the bytes of its file of patterns.
+    pub(super) fn set_sparse(&mut self, cone: bool, file: Option<Vec<u8>>) {
+        match file.map(String::from_utf8) {
+            Some(Ok(text)) => {
+                self.sparse = Some(Sparse { cone, patterns: text.lines().map(str::to_owned).collect() });
+            }
+            Some(Err(error)) => {
+                self.sparse_file = Some(SparseFile { cone, patterns: Some(Content(error.into_bytes())) });
+            }
+            None => self.sparse_file = Some(SparseFile { cone, patterns: None }),
+        }
+    }
+
+    /// Whether the checkout is sparse in cone mode or not, and the bytes of its
+    /// file of patterns; `None` when it is not sparse.
+    pub(super) fn sparse(&self) -> Option<(bool, Option<Vec<u8>>)> {
+        let text = self.sparse.as_ref().map(|sparse| (sparse.cone, Some((sparse.patterns.join("\n") + "\n").into())));
+        let file = self.sparse_file.as_ref();
+        text.or_else(|| file.map(|file| (file.cone, file.patterns.as_ref().map(|text| text.0.clone()))))
+    }
 }
 
 /// The pack on the wire.
@@ -214,13 +269,20 @@ impl Document {
         if !git2::Remote::is_valid_name(&self.remote.name) || self.remote.name.starts_with('-') {
             return refused("remote", &self.remote.name);
         }
+        if let Some(follows) = &self.follows {
+            let twice = follows.commit.is_some() && Some(&follows.name) == self.branch.as_ref();
+            if twice || !ref_ok(&follows.name, "refs/heads/") || follows.name.starts_with('-') {
+                return refused("branch to follow", &follows.name);
+            }
+        }
         for name in self.remote.refs.iter().map(|tracking| &tracking.name).chain(&self.remote.upstream) {
             if !ref_ok(name, &format!("refs/remotes/{}/", self.remote.name)) {
                 return refused("tracking ref", name);
             }
         }
         let index = self.index.entries.iter().map(|entry| (&entry.path, entry.mode == FileMode::LINK));
-        let others = self.index.removed.iter().chain(&self.empty_folders).map(|path| (path, false));
+        let others = self.index.removed.iter().chain(&self.empty_folders).chain(&self.ignored);
+        let others = others.map(|path| (path, false));
         for (path, is_symlink) in index.chain(others) {
             for component in path.0.split(|byte| *byte == b'/') {
                 crate::git::check_entry_name(component, is_symlink)?;
@@ -260,6 +322,9 @@ mod tests {
             operation: None,
             lfs: vec![],
             verbatim: vec![],
+            follows: None,
+            ignored: vec![],
+            left_out: vec![],
         }
     }
 
@@ -290,13 +355,18 @@ mod tests {
 
     #[test]
     fn case_42_hostile_names_in_a_snapshot_are_refused() {
-        let hostile: [fn(&mut Document); 6] = [
-            |d| d.branch = Some("../x".into()),
-            |d| d.branch = Some("-x".into()),
-            |d| d.remote.name = "a b".into(),
-            |d| d.remote.upstream = Some("x.lock".into()),
-            |d| d.empty_folders.push(GitPath(b"a/../b".to_vec())),
-            |d| d.index.removed.push(GitPath(b"a/.GIT/config".to_vec())),
+        let local = |name: &str| Some(LocalBranch { name: name.into(), commit: None });
+        let hostile: [&dyn Fn(&mut Document); 10] = [
+            &|d| d.branch = Some("../x".into()),
+            &|d| d.branch = Some("-x".into()),
+            &|d| d.remote.name = "a b".into(),
+            &|d| d.remote.upstream = Some("x.lock".into()),
+            &|d| d.empty_folders.push(GitPath(b"a/../b".to_vec())),
+            &|d| d.index.removed.push(GitPath(b"a/.GIT/config".to_vec())),
+            &|d| d.ignored.push(GitPath(b"../x".to_vec())),
+            &|d| d.follows = local("../x"),
+            &|d| d.follows = local("-x"),
+            &|d| d.follows = Some(LocalBranch { name: "main".into(), commit: Some(d.head.clone()) }),
         ];
         for (n, change) in hostile.iter().enumerate() {
             let mut document = sample();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::{Context, Result};
 
-use super::document::{GitPath, Settings};
+use super::document::{GitPath, LocalBranch, Settings};
 use super::edit::{Edit, edit, new_files};
 use super::history::{History, commit};
 use super::index;
@@ -34,6 +34,8 @@ pub struct Draft {
     /// What is in progress, and the commits that it names.
     pub(super) operation: Option<Operation>,
     pub(super) others: Vec<git2::Oid>,
+    /// The local branch that HEAD's follows; its commit is among the others.
+    pub(super) follows: Option<LocalBranch>,
     /// Contents of LFS files that travel.
     pub(super) lfs: Vec<LfsObject>,
     pub(super) left_out: Vec<LeftOut>,
@@ -162,7 +164,7 @@ impl Draft {
 }
 
 /// A file of a tree, as the index would have it.
-fn file_at(tree: &git2::Tree<'_>, path: &[u8]) -> Edit {
+pub(super) fn file_at(tree: &git2::Tree<'_>, path: &[u8]) -> Edit {
     let entry = tree.get_path(path_of(path)).ok()?;
     let mode = entry.filemode() as u32;
     (mode != 0o040_000).then_some((mode, entry.id()))

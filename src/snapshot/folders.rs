@@ -7,12 +7,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::fs::{Dir, FileType};
+use rustix::io::Errno;
 
 use super::document::GitPath;
 use super::glance::Seen;
-use super::refuse;
 use super::scan::path_of;
 use super::scratch::ScratchRepo;
+use super::{moment, refuse};
 
 /// What was found, ignored paths left out.
 #[derive(Debug, Default)]
@@ -45,7 +46,12 @@ pub(super) fn walk((scratch, repo): (&ScratchRepo, &git2::Repository), seen: &mu
     let mut pending: Vec<Vec<u8>> = seen.strange.iter().filter(|path| !ignored(&folder(path))).cloned().collect();
     while let Some(above) = pending.pop() {
         let context = || format!("cannot read {}", scratch.full(&above).display());
-        let open = scratch.files.list(path_of(&above)).with_context(context)?;
+        let open = match scratch.files.list(path_of(&above)) {
+            // It went since its name was read.
+            Err(Errno::NOENT) => continue,
+            Err(Errno::LOOP | Errno::NOTDIR) => return Err(moment::fleeting(&scratch.full(&above))),
+            other => other.with_context(context)?,
+        };
         let mut count = 0;
         for entry in Dir::read_from(&open).with_context(context)? {
             let entry = entry.with_context(context)?;

@@ -15,9 +15,10 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::io::Errno;
 
 use super::index::{Entry, Stat};
-use super::refuse;
+use super::{moment, refuse};
 use crate::disk::beneath::Beneath;
 
 /// So many folders are enough to share out.
@@ -38,7 +39,7 @@ pub(super) enum Fate {
 }
 
 /// What was seen.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Seen {
     /// Of each entry of the index.
     pub(super) fates: Vec<Fate>,
@@ -117,6 +118,8 @@ pub(super) fn glance(tracked: Tracked<'_>) -> Result<Seen> {
     }
     seen.others.sort_unstable();
     seen.strange.sort_unstable();
+    seen.empty.sort_unstable();
+    seen.special.sort_unstable();
     seen.fates = walk.fates.iter().map(|fate| fate_of(fate.load(Ordering::Relaxed))).collect();
     seen.suspect_bytes = walk.bytes.load(Ordering::Relaxed) as u64;
     Ok(seen)
@@ -138,7 +141,12 @@ impl Walk<'_> {
         refuse::depth(&folder)?;
         let full = self.tracked.work_tree.join(OsStr::from_bytes(&folder));
         let context = || format!("cannot read {}", full.display());
-        let open = self.tracked.files.list(Path::new(OsStr::from_bytes(&folder))).with_context(context)?;
+        let open = match self.tracked.files.list(Path::new(OsStr::from_bytes(&folder))) {
+            // It went since its name was read.
+            Err(Errno::NOENT) if !folder.is_empty() => return Ok(()),
+            Err(Errno::LOOP | Errno::NOTDIR) => return Err(moment::fleeting(&full)),
+            other => other.with_context(context)?,
+        };
         let mut path = folder;
         if !path.is_empty() {
             path.push(b'/');

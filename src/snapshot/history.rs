@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::document::{Remote, TrackingRef};
+use super::document::{LocalBranch, Remote, TrackingRef};
 use crate::disk::beneath::Beneath;
 use crate::error::failure;
 use crate::identity::Commit;
@@ -27,12 +27,12 @@ pub fn remote_url(repo: &git2::Repository) -> Result<String> {
 
 /// The remote that the checked-out branch follows, or the only one.
 fn remote_name(repo: &git2::Repository) -> Result<String> {
-    let upstream = repo
-        .head()
-        .ok()
-        .filter(git2::Reference::is_branch)
-        .and_then(|head| repo.branch_upstream_remote(head.name().ok()?).ok())
-        .and_then(|buffer| buffer.as_str().ok().map(str::to_owned));
+    let followed = |branch: &str| {
+        let remote = repo.branch_upstream_remote(branch).ok()?;
+        remote.as_str().ok().map(str::to_owned)
+    };
+    let head = repo.head().ok().filter(git2::Reference::is_branch).and_then(|head| head.name().ok().map(str::to_owned));
+    let upstream = head.and_then(|head| followed(&head));
     let remotes = repo.remotes()?;
     let names: Vec<&str> = remotes.iter().filter_map(|name| name.ok().flatten()).collect();
     upstream
@@ -60,6 +60,9 @@ pub(super) struct History {
     pub(super) unpushed: usize,
     /// The remote, and its refs that matter.
     pub(super) remote: Remote,
+    /// What the branch follows, where that is nothing of this remote's branches:
+    /// its full name here.
+    pub(super) lost_upstream: Option<String>,
     /// Everything that the remote is known to hold.
     pub(super) tips: Vec<git2::Oid>,
 }
@@ -82,17 +85,14 @@ pub(super) struct Position<'a> {
 pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result<History> {
     let Position { head, branch, others } = position;
     let name = remote_name(repo)?;
-    let prefix = format!("refs/remotes/{name}/");
-    let mut tips = Vec::new();
-    for reference in repo.references_glob(&format!("{prefix}*"))? {
-        let reference = reference?;
-        if let (Ok(full), Ok(commit)) = (reference.name(), reference.peel_to_commit())
-            && let Some(short) = full.strip_prefix(&prefix)
-            && short != "HEAD"
-        {
-            tips.push((short.to_owned(), commit.id()));
-        }
-    }
+    let tracked = Tracked::of(repo, &name);
+    let followed = branch.and_then(|branch| followed(repo, branch));
+    let mut tips = tracked.tips(repo)?;
+    // Where two refs are of one branch, the one that is followed counts.
+    tips.sort_by_key(|tip| Some(&tip.full) != followed.as_ref());
+    let upstream = followed.as_ref().and_then(|full| tracked.branch_of(full));
+    let lost_upstream = followed.filter(|full| upstream.is_none() && !full.starts_with("refs/heads/"));
+    let tips: Vec<(String, git2::Oid)> = tips.into_iter().map(|tip| (tip.branch, tip.commit)).collect();
     let mut walk = repo.revwalk()?;
     walk.push(head.id())?;
     for (_, tip) in &tips {
@@ -129,10 +129,10 @@ pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result
         [base, head.id()].into_iter().chain(tips.iter().map(|(_, tip)| *tip)).try_for_each(|id| walk.hide(id))?;
         beside = walk.collect::<Result<_, _>>()?;
     }
-    let upstream = branch.and_then(|branch| upstream(repo, branch, &prefix));
     let refs = tracking_refs(repo, &tips, base, upstream.as_deref())?;
     let tips = tips.into_iter().map(|(_, tip)| tip).collect();
-    Ok(History { base, commits, unpushed: unpushed.len(), remote: Remote { name, upstream, refs }, tips, beside })
+    let remote = Remote { name, upstream, refs };
+    Ok(History { base, commits, unpushed: unpushed.len(), remote, lost_upstream, tips, beside })
 }
 
 /// A commit to be carried whose parents a shallow clone does not have.
@@ -156,9 +156,72 @@ pub(super) fn commit(id: git2::Oid) -> Result<Commit> {
     Ok(id.to_string().parse()?)
 }
 
-fn upstream(repo: &git2::Repository, branch: &str, prefix: &str) -> Option<String> {
+/// The full name of what a branch follows.
+fn followed(repo: &git2::Repository, branch: &str) -> Option<String> {
     let name = repo.branch_upstream_name(&format!("refs/heads/{branch}")).ok()?;
-    name.as_str().ok()?.strip_prefix(prefix).map(str::to_owned)
+    name.as_str().ok().map(str::to_owned)
+}
+
+/// The local branch that this one follows.
+///
+/// # Errors
+/// When its commit has no name.
+pub(super) fn followed_branch(repo: &git2::Repository, branch: Option<&str>) -> Result<Option<LocalBranch>> {
+    let full = branch.and_then(|branch| followed(repo, branch));
+    let Some(name) = full.as_deref().and_then(|full| full.strip_prefix("refs/heads/")) else { return Ok(None) };
+    let tip = repo.find_reference(&format!("refs/heads/{name}")).and_then(|reference| reference.peel_to_commit());
+    let tip = tip.ok().filter(|_| Some(name) != branch);
+    Ok(Some(LocalBranch { name: name.to_owned(), commit: tip.map(|tip| commit(tip.id())).transpose()? }))
+}
+
+/// One ref that says where a branch of the remote is.
+struct Tip {
+    full: String,
+    /// The branch, as the remote has it.
+    branch: String,
+    commit: git2::Oid,
+}
+
+/// Which refs of a checkout say where the remote's branches are: those that it
+/// is fetched into, and those that have its name.
+struct Tracked<'a> {
+    remote: Option<git2::Remote<'a>>,
+    prefix: String,
+}
+
+impl<'a> Tracked<'a> {
+    fn of(repo: &'a git2::Repository, name: &str) -> Self {
+        Tracked { remote: repo.find_remote(name).ok(), prefix: format!("refs/remotes/{name}/") }
+    }
+
+    /// The remote's branch that a ref stands for.
+    fn branch_of(&self, full: &str) -> Option<String> {
+        // Elsewhere refs are the checkout's own as well.
+        if !full.starts_with("refs/remotes/") {
+            return None;
+        }
+        let specs = self.remote.iter().flat_map(git2::Remote::refspecs);
+        let fetched = specs.filter(|spec| spec.direction() == git2::Direction::Fetch && spec.dst_matches(full));
+        let mut named = fetched.filter_map(|spec| {
+            let theirs = spec.rtransform(full).ok()?;
+            theirs.as_str().ok()?.strip_prefix("refs/heads/").map(str::to_owned)
+        });
+        let plain = || full.strip_prefix(&self.prefix).filter(|short| *short != "HEAD").map(str::to_owned);
+        named.next().or_else(plain)
+    }
+
+    fn tips(&self, repo: &git2::Repository) -> Result<Vec<Tip>> {
+        let mut tips = Vec::new();
+        for reference in repo.references_glob("refs/remotes/*")? {
+            let reference = reference?;
+            if let (Ok(full), Ok(commit)) = (reference.name(), reference.peel_to_commit())
+                && let Some(branch) = self.branch_of(full)
+            {
+                tips.push(Tip { full: full.to_owned(), branch, commit: commit.id() });
+            }
+        }
+        Ok(tips)
+    }
 }
 
 /// The refs that make `git status` and a later publish see what they see here:

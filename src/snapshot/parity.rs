@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::apply::Applied;
 use super::attributes::Asked;
 use super::document::Document;
-use super::scan::{path_of, scan};
+use super::scan::{Scan, path_of, scan};
 use super::scratch::ScratchRepo;
 use super::status::Selection;
 use super::{files, index, verbatim};
@@ -52,25 +52,84 @@ pub fn parity(git: &Git, root: &Path, document: &Document, applied: &Applied) ->
             restored_index,
         });
     }
-    let scratch = ScratchRepo::new(&repo, &document.settings, &[])?;
-    scratch.distrust(git)?;
-    // Captured files are part of the tree whatever ignore rules say here.
-    let files = files::flatten(&repo, document.tree.0)?.into_iter().filter(|file| !file.is_submodule());
-    let named: Vec<Vec<u8>> = files.map(|file| file.path).collect();
-    let tracked: HashSet<Vec<u8>> = scratch.original_index(git)?.into_iter().map(|entry| entry.path).collect();
-    let named: Vec<Vec<u8>> = named.into_iter().filter(|path| !tracked.contains(path)).collect();
-    let (scan, ()) =
-        scan((&scratch, &repo), git, Selection { include: &[], named: &named, max_lfs: u64::MAX }, |_, _| Ok(()))?;
-    let restored_index = index::hash(&scan.index);
-    let agrees = scan.tree == document.tree.0 || reads_otherwise(git, &repo, &scratch, document, scan.tree)?;
-    let restored_tree = if agrees { document.tree.0 } else { scan.tree };
+    let again = Again { git, repo: &repo, document };
+    let (restored_tree, restored_index) = match again.look(true) {
+        Ok((scratch, scan)) => {
+            let agrees = scan.tree == document.tree.0 || reads_otherwise(git, &repo, &scratch, document, scan.tree)?;
+            (if agrees { document.tree.0 } else { scan.tree }, index::hash(&scan.index))
+        }
+        // Attributes may ask for what some files are not, and git then reads none
+        // of them: the checkout's git did not look at those either.
+        Err(error) => match again.look(false) {
+            Ok((scratch, scan)) if scan.tree == document.tree.0 && are_as_captured(git, &repo, &scratch, document)? => {
+                (scan.tree, index::hash(&scan.index))
+            }
+            _ => return Err(error),
+        },
+    };
     Ok(Parity {
-        ok: agrees && restored_index == document.index.digest,
+        ok: restored_tree == document.tree.0 && restored_index == document.index.digest,
         tree: document.tree.0.to_string(),
         restored_tree: restored_tree.to_string(),
         index: document.index.digest,
         restored_index,
     })
+}
+
+/// The scan that captured the checkout, of the workspace.
+struct Again<'a> {
+    git: &'a Git,
+    repo: &'a git2::Repository,
+    document: &'a Document,
+}
+
+impl Again<'_> {
+    /// Reads every file, or only those that git would look into.
+    fn look(&self, every: bool) -> Result<(ScratchRepo, Scan)> {
+        let Again { git, repo, document } = *self;
+        let head = repo.head()?.peel_to_commit()?.id();
+        let scratch = ScratchRepo::new(repo, head, &document.settings, &[])?;
+        if every {
+            scratch.distrust(git)?;
+        }
+        // Captured files are part of the tree whatever ignore rules say here.
+        let files = files::flatten(repo, document.tree.0)?.into_iter().filter(|file| !file.is_submodule());
+        let named: Vec<Vec<u8>> = files.map(|file| file.path).collect();
+        let tracked: HashSet<Vec<u8>> = scratch.original_index(git)?.into_iter().map(|entry| entry.path).collect();
+        let named: Vec<Vec<u8>> = named.into_iter().filter(|path| !tracked.contains(path)).collect();
+        let selection = Selection { include: &[], named: &named, max_lfs: u64::MAX };
+        let (scan, ()) = scan((&scratch, repo), git, selection, |_, _| Ok(()))?;
+        Ok((scratch, scan))
+    }
+}
+
+/// Whether all files that git does not look into are, byte by byte, what was
+/// captured.
+fn are_as_captured(git: &Git, repo: &git2::Repository, scratch: &ScratchRepo, document: &Document) -> Result<bool> {
+    let entries: Vec<index::Entry> = index::read(&repo.path().join("index"))?
+        .into_iter()
+        .filter(|entry| entry.stage == 0 && entry.mode & 0o170_000 == 0o100_000)
+        .filter(|entry| scratch.lstat(&entry.path) == Some(entry.stat))
+        .collect();
+    let paths: HashSet<Vec<u8>> = entries.iter().map(|entry| entry.path.clone()).collect();
+    differ_as_captured(git, scratch, document, entries, &paths)
+}
+
+/// Whether of these files those and no others differ from what git would write
+/// which did where they were captured, and as they did.
+fn differ_as_captured(
+    git: &Git,
+    scratch: &ScratchRepo,
+    document: &Document,
+    entries: Vec<index::Entry>,
+    paths: &HashSet<Vec<u8>>,
+) -> Result<bool> {
+    // Contents are compared, and not sizes only.
+    let asked = Asked { conversion: true, ..Asked::default() };
+    let differ = verbatim::find_settled(scratch, git, asked, entries)?;
+    let wanted = document.verbatim.iter().filter(|file| paths.contains(&file.path.0));
+    let wanted: BTreeMap<Vec<u8>, git2::Oid> = wanted.map(|file| (file.path.0.clone(), file.object.0)).collect();
+    Ok(differ == wanted)
 }
 
 /// Whether the two trees differ in files alone that are, byte by byte, what was
@@ -109,10 +168,5 @@ fn reads_otherwise(
         is_known.then(|| entry.clone())
     };
     let Some(entries) = paths.iter().map(settled).collect::<Option<Vec<_>>>() else { return Ok(false) };
-    // Contents are compared, and not sizes only.
-    let asked = Asked { conversion: true, ..Asked::default() };
-    let differ = verbatim::find_settled(scratch, git, asked, entries)?;
-    let wanted = document.verbatim.iter().filter(|file| paths.contains(&file.path.0));
-    let wanted: BTreeMap<Vec<u8>, git2::Oid> = wanted.map(|file| (file.path.0.clone(), file.object.0)).collect();
-    Ok(differ == wanted)
+    differ_as_captured(git, scratch, document, entries, &paths)
 }

@@ -58,8 +58,8 @@ pub(super) fn capture(
         let started = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         let read = store(scratch, git, index, &pending, beside);
         let read = match read {
-            // A file that vanished meanwhile is no failure the second time.
-            Err(_) if attempt == 0 => continue,
+            // A file that vanished meanwhile is no failure the next time.
+            Err(_) if attempt + 1 < ATTEMPTS => continue,
             other => other.context("cannot read the working files")?,
         };
         let limit = i128::from(started.tv_sec) * 1_000_000_000 + i128::from(started.tv_nsec) - TICK.as_nanos() as i128;

@@ -14,13 +14,13 @@ use super::document::GitPath;
 use super::edit::{Edit, edit};
 use super::files::SUBMODULE;
 use super::folders::{self, Walked};
-use super::glance::{Fate, Tracked, glance};
-use super::index::Entry;
+use super::glance::{Fate, Seen, Tracked, glance};
+use super::index::{Entry, Stat};
 use super::lfs::capture::Stored;
 use super::read::{Beside, capture};
 use super::scratch::ScratchRepo;
 use super::status::{Line, Selection, lines, look, select, staged, untracked};
-use super::{refuse, submodule};
+use super::{ignored, refuse, submodule};
 use crate::git::Git;
 
 /// More files than this are not read on suspicion alone, nor more bytes.
@@ -46,13 +46,39 @@ pub(super) struct Scan {
     pub(super) changed: usize,
     /// What of the files does not stand in the tree.
     pub(super) beside: Beside,
-    /// Paths whose files were read.
-    pub(super) read: HashSet<Vec<u8>>,
+    /// Paths whose files were read, and what `lstat` said then; `None` for those
+    /// that were gone by then.
+    pub(super) read: HashMap<Vec<u8>, Option<Stat>>,
+    /// Files that were read although git ignores them, by rules that do not travel.
+    pub(super) ignored: Vec<GitPath>,
+    /// What the checkout's own list of ignored files leaves behind.
+    pub(super) left_behind: Vec<Vec<u8>>,
     /// What git does not list.
     pub(super) walked: Walked,
+    /// What `lstat` said of all, and by what it was judged.
+    seen: Seen,
+    judged_by: JudgedBy,
+}
+
+/// By what a file is taken for unchanged: when the index was written, and whether
+/// git may read it as another.
+#[derive(Clone, Copy, Debug)]
+struct JudgedBy {
+    written: (i64, i64),
+    read_otherwise: bool,
 }
 
 impl Scan {
+    /// Whether all files are as they were seen: looks at each once more.
+    pub(super) fn still(&self, scratch: &ScratchRepo) -> bool {
+        let same = |(path, stat): (&Vec<u8>, &Option<Stat>)| match stat {
+            Some(stat) => scratch.lstat(path) == Some(*stat),
+            None => !scratch.is_file(path),
+        };
+        let tracked = tracked(scratch, &self.index, self.judged_by);
+        self.read.iter().all(same) && glance(tracked).is_ok_and(|now| now == self.seen)
+    }
+
     /// Whether the index has files of which several sides disagree.
     pub(super) fn in_conflict(&self) -> bool {
         self.index.iter().any(|entry| entry.stage > 0)
@@ -70,20 +96,13 @@ pub(super) fn scan<T>(
     selection: Selection<'_>,
     meanwhile: impl FnOnce(&[Entry], Asked) -> Result<T>,
 ) -> Result<(Scan, T)> {
-    let (index, mut seen, staged, (asked, aside)) = std::thread::scope(|scope| {
+    let (index, mut seen, staged, (asked, aside), judged_by) = std::thread::scope(|scope| {
         let asking = scope.spawn(|| staged(scratch, git));
         let index = scratch.original_index(git)?;
         let written = scratch.index_written()?;
         let asked = asked(scratch, &index, &[])?;
-        let file_mode = scratch.settings.file_mode != Some(false);
-        let tracked = Tracked {
-            files: &scratch.files,
-            work_tree: &scratch.work_tree,
-            entries: &index,
-            written,
-            file_mode,
-            read_otherwise: asked.normal || asked.lfs,
-        };
+        let judged_by = JudgedBy { written, read_otherwise: asked.normal || asked.lfs };
+        let tracked = tracked(scratch, &index, judged_by);
         let (aside, seen) = std::thread::scope(|scope| {
             let looking = scope.spawn(move || glance(tracked));
             (meanwhile(&index, asked), looking.join())
@@ -92,8 +111,9 @@ pub(super) fn scan<T>(
         // What is refused says more than what git makes of it.
         let aside = aside?;
         let seen = seen.map_err(|_| anyhow::anyhow!("a thread that looks at the checkout died"))??;
-        Ok::<_, anyhow::Error>((index, seen, staged??, (asked, aside)))
+        Ok::<_, anyhow::Error>((index, seen, staged??, (asked, aside), judged_by))
     })?;
+    let first = seen.clone();
     let walked = folders::walk((scratch, repo), &mut seen)?;
     let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
     let present: Vec<Vec<u8>> = there.map(|(entry, _)| entry.path.clone()).collect();
@@ -104,17 +124,20 @@ pub(super) fn scan<T>(
     let named: Vec<Vec<u8>> = selection.named.iter().chain(attributes).cloned().collect();
     let selection = Selection { named: &named, ..selection };
     let suspects = seen.fates.iter().filter(|fate| **fate == Fate::Suspect).count();
-    let lines = if suspects <= MAX_SUSPECTS && seen.suspect_bytes <= MAX_SUSPECT_BYTES {
+    let left_behind = ignored::by_own_rules(scratch, git, &seen)?;
+    let (lines, own) = if suspects <= MAX_SUSPECTS && seen.suspect_bytes <= MAX_SUSPECT_BYTES {
         let untracked = untracked(scratch, git, &seen)?;
         let mut lines = lines(&index, &seen.fates, staged, untracked);
+        let own = lines.len();
         select(scratch, git, selection, &mut lines)?;
-        lines
+        (lines, own)
     } else {
         // Too many to store before they are known to have changed. Promises
         // not to look are not kept.
         scratch.uncover(git, &index, &present)?;
         look(scratch, git, selection)?
     };
+    let selected: Vec<Vec<u8>> = lines[own..].iter().map(|(path, _)| path.clone()).collect();
     refuse::nested(lines.iter().filter(|(_, line)| matches!(line, Line::Untracked)).map(|(path, _)| &**path))?;
     let read: Vec<Vec<u8>> =
         lines.iter().filter(|(_, line)| line.must_be_read()).map(|(path, _)| path.clone()).collect();
@@ -128,6 +151,7 @@ pub(super) fn scan<T>(
     let mut beside = Beside { asked, lfs, verbatim: BTreeMap::new() };
     let files = capture(scratch, git, &index, &read, &mut beside)?;
     files.values().try_for_each(|entry| refuse::name(&entry.path, entry.mode == 0o120_000))?;
+    let ignored = ignored::by_rules_that_stay(scratch, git, &index, &files, selected)?;
     let submodules = submodule::recorded(&index);
 
     let mut working: BTreeMap<Vec<u8>, Edit> = BTreeMap::new();
@@ -173,6 +197,11 @@ pub(super) fn scan<T>(
             Line::Untracked => {}
         }
     }
+    let stat = |path: Vec<u8>| {
+        let stat = files.get(&path).map(|entry| entry.stat);
+        (path, stat)
+    };
+    let stats = read.into_iter().map(stat).collect();
     let own = git2::Repository::open_bare(scratch.path())?;
     let head = own.head()?.peel_to_commit()?.tree_id();
     let tree = edit(&own, head, &working)?;
@@ -193,11 +222,26 @@ pub(super) fn scan<T>(
             removed,
             changed,
             beside,
-            read: read.into_iter().collect(),
+            read: stats,
+            ignored,
+            left_behind,
             walked,
+            seen: first,
+            judged_by,
         },
         aside,
     ))
+}
+
+fn tracked<'a>(scratch: &'a ScratchRepo, index: &'a [Entry], by: JudgedBy) -> Tracked<'a> {
+    Tracked {
+        files: &scratch.files,
+        work_tree: &scratch.work_tree,
+        entries: index,
+        written: by.written,
+        file_mode: scratch.settings.file_mode != Some(false),
+        read_otherwise: by.read_otherwise,
+    }
 }
 
 /// What the attributes that hold here ask for, and those that held when files

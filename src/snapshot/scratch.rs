@@ -19,7 +19,7 @@ use super::document::{AutoCrlf, Eol, Settings};
 use super::index::{self, Entry, Stat};
 use super::scan::path_of;
 use crate::disk::beneath::Beneath;
-use crate::disk::plain::Miss;
+use crate::disk::plain::{self, Miss};
 use crate::disk::scratch::Scratch;
 use crate::git::{Call, Git};
 
@@ -43,28 +43,38 @@ pub(super) struct ScratchRepo {
     pub(super) files: Beneath,
     /// The settings that it has.
     pub(super) settings: Settings,
+    /// Whether the checkout's own configuration names a list of ignored files.
+    own_rules: bool,
 }
 
 impl ScratchRepo {
     /// Prepares one in the folder for temporary files.
-    pub(super) fn new(repo: &git2::Repository, settings: &Settings, exclude: &[String]) -> Result<Self> {
+    pub(super) fn new(
+        repo: &git2::Repository,
+        head: git2::Oid,
+        settings: &Settings,
+        exclude: &[String],
+    ) -> Result<Self> {
         let folder = Scratch::create_in(&std::env::temp_dir(), CAPTURE)
             .context("cannot create a temporary folder: is TMPDIR writable?")?;
         let work_tree = repo.workdir().context("the repository is bare")?.to_owned();
         let files = Beneath::open(&work_tree)?;
-        let scratch = ScratchRepo { folder, work_tree, files, settings: settings.clone() };
-        scratch.fill(repo, settings, exclude).context("cannot prepare the capture")?;
+        let rules = own_rules(repo, &work_tree)?;
+        let scratch = ScratchRepo { folder, work_tree, files, settings: settings.clone(), own_rules: rules.is_some() };
+        if let Some(rules) = rules {
+            fs::write(scratch.own_rules(), rules)?;
+        }
+        scratch.fill(repo, head, settings, exclude).context("cannot prepare the capture")?;
         Ok(scratch)
     }
 
-    fn fill(&self, repo: &git2::Repository, settings: &Settings, exclude: &[String]) -> Result<()> {
+    fn fill(&self, repo: &git2::Repository, head: git2::Oid, settings: &Settings, exclude: &[String]) -> Result<()> {
         let own = self.folder.path();
         let common = repo.commondir();
         let (shared, private) = (Beneath::open(common)?, Beneath::open(repo.path())?);
         for dir in ["objects/info", "refs/heads", "info", "attributes"] {
             fs::create_dir_all(own.join(dir))?;
         }
-        let head = repo.head()?.peel_to_commit()?.id();
         fs::write(own.join("HEAD"), format!("{head}\n"))?;
         fs::write(own.join("config"), config_text(settings))?;
         let objects = common.join("objects");
@@ -82,8 +92,8 @@ impl ScratchRepo {
         if let Some(attributes) = &settings.attributes {
             fs::write(own.join("info/attributes"), &attributes.0)?;
         }
-        if let Some(sparse) = &settings.sparse {
-            fs::write(own.join("info/sparse-checkout"), sparse.patterns.join("\n") + "\n")?;
+        if let Some((_, Some(patterns))) = settings.sparse() {
+            fs::write(own.join("info/sparse-checkout"), patterns)?;
         }
         copy(&private, "index".as_ref(), &own.join("index"), MAX_INDEX)?;
         // A split index names its other half, which lies beside it.
@@ -102,7 +112,24 @@ impl ScratchRepo {
 
     /// A call of git that sees the scratch repository and the checkout's files.
     pub(super) fn git(&self, git: &Git) -> Call {
-        git.aside(self.path()).env("GIT_WORK_TREE", &self.work_tree).cwd(&self.work_tree)
+        let mut call = git.aside(self.path());
+        if self.own_rules {
+            // Instead of the developer's.
+            let mut setting = std::ffi::OsString::from("core.excludesFile=");
+            setting.push(self.own_rules());
+            call = call.args(["-c".into(), setting]);
+        }
+        call.env("GIT_WORK_TREE", &self.work_tree).cwd(&self.work_tree)
+    }
+
+    /// Where the checkout's own list of ignored files is, if it has one.
+    fn own_rules(&self) -> PathBuf {
+        self.path().join("info.exclude")
+    }
+
+    /// The same, where it has one.
+    pub(super) fn rules_of_its_own(&self) -> Option<PathBuf> {
+        self.own_rules.then(|| self.own_rules())
     }
 
     /// A call of git that sees the attributes which the snapshot will have, and
@@ -275,6 +302,26 @@ impl ScratchRepo {
     }
 }
 
+/// The list of ignored files that the configuration of the checkout itself names.
+fn own_rules(repo: &git2::Repository, work_tree: &Path) -> Result<Option<Vec<u8>>> {
+    let config = repo.config()?.snapshot()?;
+    let key = "core.excludesfile";
+    let Ok(entry) = config.get_entry(key) else { return Ok(None) };
+    if !matches!(entry.level(), git2::ConfigLevel::Local | git2::ConfigLevel::Worktree) {
+        return Ok(None);
+    }
+    let path = work_tree.join(config.get_path(key).unwrap_or_default());
+    match plain::open(&path) {
+        Ok(file) => {
+            let mut rules = Vec::new();
+            file.take(MAX_LIST).read_to_end(&mut rules).with_context(|| format!("cannot read {}", path.display()))?;
+            Ok(Some(rules))
+        }
+        // As git has it: none at all, and not the developer's.
+        Err(_) => Ok(Some(Vec::new())),
+    }
+}
+
 /// Paths as git reads them from its standard input.
 pub(super) fn joined(paths: &[impl AsRef<[u8]>]) -> Vec<u8> {
     let mut input = Vec::new();
@@ -315,9 +362,9 @@ fn config_text(settings: &Settings) -> String {
     if let Some(file_mode) = settings.file_mode {
         line("filemode", if file_mode { "true" } else { "false" });
     }
-    if let Some(sparse) = &settings.sparse {
+    if let Some((cone, _)) = settings.sparse() {
         line("sparseCheckout", "true");
-        line("sparseCheckoutCone", if sparse.cone { "true" } else { "false" });
+        line("sparseCheckoutCone", if cone { "true" } else { "false" });
     }
     text
 }

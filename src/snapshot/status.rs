@@ -154,19 +154,25 @@ pub(super) fn lines(
     lines
 }
 
-/// Everything that differs from HEAD or from the index, and what is selected.
+/// Everything that differs from HEAD or from the index, and then what is
+/// selected; how much the former is.
 ///
 /// # Errors
 /// When git fails, or says something that is not understood.
-pub(super) fn look(scratch: &ScratchRepo, git: &Git, selection: Selection<'_>) -> Result<Vec<(Vec<u8>, Line)>> {
+pub(super) fn look(
+    scratch: &ScratchRepo,
+    git: &Git,
+    selection: Selection<'_>,
+) -> Result<(Vec<(Vec<u8>, Line)>, usize)> {
     // Of a submodule its HEAD alone is read: for more, git would be run inside.
     let words =
         ["status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty"];
     let printed = scratch.git(git).args(words).run(b"").context("cannot read the working files")?;
     let records = printed.split(|byte| *byte == 0).filter(|record| !record.is_empty());
     let mut lines = records.map(|record| parse(record).ok_or_else(|| misread(record))).collect::<Result<Vec<_>>>()?;
+    let own = lines.len();
     select(scratch, git, selection, &mut lines)?;
-    Ok(lines)
+    Ok((lines, own))
 }
 
 /// Adds what is selected.

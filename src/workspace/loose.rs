@@ -29,7 +29,51 @@ pub fn loose_ends(root: &Path, saved: &[String], operations: bool) -> Result<Vec
         let own = git2::Repository::open(&folder).with_context(|| format!("cannot open the submodule {name}"))?;
         found.extend(of(&own, &[], true)?.into_iter().map(|what| format!("{what} of the submodule {name}")));
     }
+    for folder in nested(root)? {
+        let name = folder.strip_prefix(root).unwrap_or(&folder).display().to_string();
+        let own = git2::Repository::open(&folder).with_context(|| format!("cannot open the repository in {name}"))?;
+        let mut loose = of(&own, &[], true)?;
+        if is_changed(&own)? {
+            loose.push("changes".into());
+        }
+        found.extend(loose.into_iter().map(|what| format!("{what} in the repository {name}")));
+    }
     Ok(found)
+}
+
+/// Repositories with a git folder of their own among the files, ignored ones
+/// too, as somebody made or cloned them there. What a submodule has is below the
+/// workspace's own git folder.
+fn nested(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in entries(&folder)? {
+            let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            if entry.file_name() != ".git" {
+                pending.push(entry.path());
+            } else if folder != root && entry.path().join("HEAD").exists() {
+                found.push(folder.clone());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether a repository has files that its commit has not; ignored ones do not
+/// count.
+fn is_changed(repo: &git2::Repository) -> Result<bool> {
+    if repo.is_bare() {
+        return Ok(false);
+    }
+    let mut options = git2::StatusOptions::new();
+    options.include_untracked(true).recurse_untracked_dirs(false).include_ignored(false);
+    options.exclude_submodules(true).update_index(false);
+    Ok(!repo.statuses(Some(&mut options))?.is_empty())
 }
 
 /// Repositories below a folder, at most so deep.

@@ -3,4 +3,5 @@
 mod claims;
 mod compared;
 mod lineage;
+mod lines;
 mod moved;

@@ -2,11 +2,13 @@
 
 mod branches;
 mod clones;
+mod equal;
 mod files;
 mod index;
 mod large;
 mod left_out;
 mod lfs;
+mod moment;
 mod moving;
 mod names;
 mod operations;

@@ -11,7 +11,7 @@ use crate::handoff::accounting::{LedgerEntry, MadeBy};
 use crate::handoff::app::App;
 use crate::handoff::caches::Caches;
 use crate::handoff::prepare::{Plan, Renew, afterwards, gather, is_first, make_workspace, unless_renewed};
-use crate::handoff::report::Report;
+use crate::handoff::report::{Beside, Report};
 use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Resolved, Source, resolve};
 use crate::handoff::workspaces::Place;
@@ -113,6 +113,8 @@ fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<
     trust::tell_redacted(app, &report.redacted);
     if is_first(&resolved) {
         task::tell_claims(&source, &resolved);
+        report.beside = others(&source, &resolved);
+        task::tell_lines(app, &resolved.task, &report.beside);
     }
     if options.no_runtime {
         let made = make_workspace(&source, &resolved, &place, renew(options), report)?;
@@ -132,6 +134,19 @@ fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<
         app.ui.status("Ended", "it was just leaving; this makes another");
     }
     run(source, &resolved, options, &place, report)
+}
+
+/// The task's other lines, when it is entered for the first time or has moved; who
+/// comes back is not held up. What the store does not say is said at `show`.
+fn others(source: &Source<'_>, resolved: &Resolved) -> Vec<Beside> {
+    if source.app.options.offline || resolved.local.is_some() {
+        return Vec::new();
+    }
+    let found = source.store().and_then(|store| task::beside(source.app, store, &resolved.task, &resolved.digest));
+    found.unwrap_or_else(|error| {
+        source.app.ui.detail(&format!("nobody knows whether the task has other lines: {error:#}"));
+        Vec::new()
+    })
 }
 
 /// Joins a runtime that is there already; leaving does not end it. `None` when

@@ -186,6 +186,5 @@ pub(crate) fn workspace(
     crash::point("cold.workspace-applied");
     draft.finish(aside)?;
     crash::point("cold.workspace-in-place");
-    let operations = document.operation.as_ref().map_or_else(Vec::new, |operation| operation.kinds());
-    Ok(HydratedWorkspace { parity, restored: Arrived::new(&applied, &operations, reason) })
+    Ok(HydratedWorkspace { parity, restored: Arrived::new(&applied, document, reason) })
 }

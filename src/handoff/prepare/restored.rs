@@ -4,11 +4,12 @@ use std::path::Path;
 
 use crate::handoff::app::App;
 use crate::handoff::report::Arrived;
-use crate::handoff::words::{quote, shown_list};
-use crate::snapshot::Applied;
+use crate::handoff::words::{by_kind, quote, shown_list};
+use crate::snapshot::{Applied, Document};
 
 impl Arrived {
-    pub(crate) fn new(applied: &Applied, operations: &[&str], lfs_reason: Option<String>) -> Self {
+    pub(crate) fn new(applied: &Applied, document: &Document, lfs_reason: Option<String>) -> Self {
+        let operations = document.operation.as_ref().map_or_else(Vec::new, |operation| operation.kinds());
         let lossy = |paths: &[Vec<u8>]| paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
         Arrived {
             operations: operations.iter().map(|kind| (*kind).to_owned()).collect(),
@@ -17,6 +18,7 @@ impl Arrived {
             lfs_files: applied.placed,
             lfs_pointers: lossy(&applied.pointers),
             lfs_reason: lfs_reason.filter(|_| !applied.pointers.is_empty()),
+            left_behind: document.left_out.clone(),
         }
     }
 
@@ -26,6 +28,9 @@ impl Arrived {
         for kind in &self.operations {
             let next = if kind == "bisect" { "bisect log" } else { "status" };
             app.ui.status("Unfinished", &format!("a {kind} is in progress here too: {git} {next}"));
+        }
+        for (kind, names) in by_kind(&self.left_behind) {
+            app.ui.status("Left behind", &format!("where it was published: {kind}: {}", shown_list(&names)));
         }
         if !self.submodules.is_empty() {
             let names = shown_list(&self.submodules);

@@ -1,5 +1,6 @@
-//! Whether a workspace may publish over a task: only where the task still is
-//! what the workspace was made from, or what it published itself.
+//! Whether a checkout may publish over a task: only where the task still is what
+//! the checkout was made from, or what it published itself. Otherwise somebody at
+//! a terminal is told and asked, and whatever nobody answers for goes beside it.
 
 use anyhow::Result;
 
@@ -7,8 +8,8 @@ use crate::clock::age;
 use crate::digest::Digest;
 use crate::error::{failure, integrity, policy, usage};
 use crate::handoff::app::App;
-use crate::handoff::task::{Located, Pin, read_at};
-use crate::identity::{Identity, Status, StoreRef, Target, TaskId};
+use crate::handoff::task::{Line, Located, Pin, lines, read_at};
+use crate::identity::{Identity, StoreRef, Target, TaskId};
 use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
 use crate::store::Store;
 
@@ -28,14 +29,35 @@ pub(crate) struct Intent<'a> {
     pub(crate) remembered: &'a [Digest],
     /// The task that a fork leaves alone.
     pub(crate) forked: Option<&'a TaskId>,
+    /// Whether somebody may be asked.
+    pub(crate) ask: bool,
+}
+
+/// Where a publish goes.
+pub(crate) enum Course {
+    /// The task's tag moves. A line goes that the checkout went on from.
+    Over { parent: Option<Digest>, line: Option<Box<Line>> },
+    /// Beside what the task is now; on a line that is the checkout's already.
+    Beside { parent: Option<Digest>, line: Option<Box<Line>>, theirs: String },
+}
+
+impl Course {
+    /// What the new identity continues.
+    pub(crate) fn parent(&self) -> Option<Digest> {
+        match self {
+            Course::Over { parent, .. } | Course::Beside { parent, .. } => *parent,
+        }
+    }
 }
 
 impl Intent<'_> {
-    /// What the new identity continues.
+    /// Where it goes.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Policy`] when the task has moved since.
-    pub(crate) fn parent(&self) -> Result<Option<Digest>> {
+    /// [`crate::error::Kind::Policy`] when the task has moved since, and somebody
+    /// does not want to publish over what it is now.
+    pub(crate) fn course(&self) -> Result<Course> {
+        let over = |parent| Ok(Course::Over { parent, line: None });
         let origin = self.origin.filter(|pin| pin.store == self.name.to_string());
         if let Some(forked) = self.forked {
             if self.before.is_some() {
@@ -45,28 +67,47 @@ impl Intent<'_> {
             }
             let current = || self.store.resolve(forked.as_str());
             return match origin {
-                Some(pin) => Ok(Some(pin.latest())),
+                Some(pin) => over(Some(pin.latest())),
                 None => match current()? {
-                    Some(descriptor) => Ok(Some(self.read(forked, &descriptor)?.0)),
+                    Some(descriptor) => over(Some(self.read(forked, &descriptor)?.0)),
                     None => Err(usage(format!("there is no task {forked} in {} to fork", self.name)).into()),
                 },
             };
         }
-        let own = origin.and_then(|pin| pin.continues(self.task.as_str()).map(|ours| (pin, ours)));
+        let own = origin.and_then(|pin| self.continued(pin));
         // One that was removed meanwhile goes on; one that is new begins.
-        let Some(before) = self.before else { return Ok(own.map(|(_, ours)| ours)) };
+        let Some(before) = self.before else { return over(own) };
         let (current, theirs) = self.read(self.task, before)?;
-        match (own, self.remembered) {
-            (Some((pin, ours)), _) if ours != current => Err(self.moved(Some(pin), ours, current, &theirs)),
-            // An agent publishes early and often, from wherever it is; what a
-            // human gave back in between it must not bury.
-            (None, [ours, ..])
-                if theirs.handoff.status == Status::HandedBack && !self.remembered.contains(&current) =>
-            {
-                Err(self.moved(None, *ours, current, &theirs))
-            }
-            _ => Ok(Some(current)),
+        let known: Vec<Digest> = own.iter().chain(self.remembered).copied().collect();
+        if known.contains(&current) {
+            return over(Some(current));
         }
+        let located = Located { store: self.name.clone(), target: Target::Task(self.task.clone()) };
+        let mut lines = lines(self.app, self.store, &located)?.into_iter();
+        let line = lines.find(|line| known.contains(&line.digest)).map(Box::new);
+        let parent = line.as_ref().map(|line| line.digest).or(known.first().copied());
+        let beside = |line| Course::Beside { parent, line, theirs: self.side(current, &theirs) };
+        let here = self.here(origin, known.first());
+        if self.ask && self.app.options.interactive && !self.app.options.yes {
+            self.app.ui.status("Moved", &format!("{} is not what this checkout has seen of it", self.task));
+            self.app.ui.status("", &here);
+            self.app.ui.status("", &format!("the task now: {}", self.side(current, &theirs)));
+        }
+        match if self.ask { self.app.confirm("Publish over what the task is now?")? } else { None } {
+            Some(true) => Ok(Course::Over { parent: Some(line.as_ref().map_or(current, |line| line.digest)), line }),
+            Some(false) => Err(self.moved(origin, known.first(), here, current, &theirs)),
+            None => Ok(beside(line)),
+        }
+    }
+
+    /// What a workspace must find to go on from: what was last published from it as
+    /// this task, or what it was made from, where that is of this task.
+    fn continued(&self, pin: &Pin) -> Option<Digest> {
+        let made_from = || {
+            let identity = self.app.pins().identity(&pin.identity).ok().flatten();
+            identity.filter(|identity| identity.task_id == *self.task).map(|_| pin.identity)
+        };
+        pin.continues(self.task.as_str()).or_else(made_from)
     }
 
     fn read(&self, task: &TaskId, descriptor: &Descriptor) -> Result<(Digest, Identity)> {
@@ -81,26 +122,43 @@ impl Intent<'_> {
         Ok((Digest::of(&artifact.identity), identity))
     }
 
-    fn moved(&self, pin: Option<&Pin>, ours: Digest, current: Digest, theirs: &Identity) -> anyhow::Error {
-        let own = self.app.pins().identity(&ours).ok().flatten();
-        let here = match &own {
-            Some(identity) => self.side(ours, identity),
+    /// What the checkout is, in the same words.
+    fn here(&self, pin: Option<&Pin>, ours: Option<&Digest>) -> String {
+        let known = |ours: &Digest| match self.app.pins().identity(ours).ok().flatten() {
+            Some(identity) => self.side(*ours, &identity),
             None => ours.to_string(),
         };
+        match (pin, ours) {
+            (Some(pin), Some(ours)) => {
+                format!("this workspace: entered {}, {}", age(pin.pinned_at, self.app.clock.now()), known(ours))
+            }
+            (None, Some(ours)) => format!("this checkout: {}", known(ours)),
+            (_, None) => "this checkout: it has neither published nor entered the task".into(),
+        }
+    }
+
+    fn moved(
+        &self,
+        pin: Option<&Pin>,
+        ours: Option<&Digest>,
+        here: String,
+        current: Digest,
+        theirs: &Identity,
+    ) -> anyhow::Error {
         let reference = format!("{}:{}", self.name, self.task);
-        let (since, theirs_way) = match pin {
-            Some(_) => ("this workspace was made from it", "take theirs, which sets this workspace aside"),
-            None => ("this checkout published it", "go on from theirs, in a workspace"),
+        let (since, way) = match (pin, ours) {
+            (Some(_), Some(_)) => {
+                ("since this workspace was made from it", "take theirs, which sets this workspace aside")
+            }
+            (None, Some(_)) => ("since this checkout published it", "go on from theirs, in a workspace"),
+            (_, None) => ("beyond what this checkout has seen", "go on from theirs, in a workspace"),
         };
-        let fault = policy(format!("{} has moved since {since}; nothing was published", self.task)).hint(format!(
-            "publish beside it: envctl publish --fork NEW-TASK; or look at both: envctl diff {}@{ours} {reference}; \
-                 or {theirs_way}: envctl enter {reference} --refresh",
-            self.name
+        let both = ours.map_or_else(String::new, |ours| {
+            format!("; or look at both: envctl diff {}@{ours} {reference}", self.name)
+        });
+        let fault = policy(format!("{} has moved {since}; nothing was published", self.task)).hint(format!(
+            "publish beside it: add --no-input, or --fork NEW-TASK{both}; or {way}: envctl enter {reference} --refresh",
         ));
-        let here = match pin {
-            Some(pin) => format!("this workspace: entered {}, {here}", age(pin.pinned_at, self.app.clock.now())),
-            None => format!("this checkout: {here}"),
-        };
         anyhow::Error::new(failure(format!("the task now: {}", self.side(current, theirs))))
             .context(here)
             .context(fault)

@@ -2,12 +2,14 @@
 //!
 //! [`pipeline`] is the order of it. [`source`] is the folder that is published and what
 //! it goes on from, [`image`] the image that it is pinned to, and [`conflict`] whether
-//! the task is still where this workspace left it.
+//! the task is still where this workspace left it; [`tag`] moves the task's tag, or lays
+//! one beside it.
 
 mod conflict;
 mod image;
 mod pipeline;
 mod source;
+mod tag;
 
 pub(crate) use image::{name as image_name, pin as pin_image};
 pub use pipeline::{LfsCarried, PublishOptions, Published, publish};

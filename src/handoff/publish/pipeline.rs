@@ -8,20 +8,22 @@ use serde::Serialize;
 use super::conflict::Intent;
 use super::image;
 use super::source::{Ground, Place};
+use super::tag::Tagged;
 use crate::cache;
 use crate::config::Project;
 use crate::crash;
 use crate::credentials::Scanner;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
-use crate::error::{Fault, failure, usage};
+use crate::error::{Fault, usage};
 use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::caches::{Basis, forget_materialized, identity_caches, push};
 use crate::handoff::evidence::{ArtifactRow, Attachable, Evidence, Subject, attach, collect, looked_at};
+use crate::handoff::report::Beside;
 use crate::handoff::task::{Pin, State};
 use crate::handoff::trust::{Screen, Screened, Unsearched};
-use crate::handoff::words::{quote, shown_list};
+use crate::handoff::words::{by_kind, quote, shown_list};
 use crate::handoff::workspaces::occupy;
 use crate::handoff::{fetch, trust};
 use crate::identity::{
@@ -63,6 +65,8 @@ pub struct Published {
     pub enter: String,
     /// The task as it can be named from anywhere.
     pub task: String,
+    /// What the task points at, where this was published beside it.
+    pub beside: Option<Beside>,
     /// Digest of the identity.
     pub identity: String,
     /// The image's digest.
@@ -107,7 +111,7 @@ pub struct LfsCarried {
 /// leaves the task as it was.
 pub fn publish(app: &App, options: &PublishOptions) -> Result<Published> {
     let ground = Ground::of(app, options.checkout.as_ref().unwrap_or(&app.cwd))?;
-    let published = publish_from(app, options, &ground, Vec::new())?;
+    let published = publish_from(app, options, &ground, Vec::new(), true)?;
     ground.note(app, &published.0);
     Ok(published.1)
 }
@@ -129,7 +133,8 @@ pub(crate) fn rehearse(app: &App, options: &PublishOptions, ground: &Ground) -> 
 }
 
 /// Publishes a checkout. Of the evidence that is given beside what the project
-/// names, files with credentials are left out.
+/// names, files with credentials are left out. `ask` says whether somebody may be
+/// asked whether to publish over what they have not seen.
 ///
 /// # Errors
 /// As [`publish()`].
@@ -138,6 +143,7 @@ pub(crate) fn publish_from(
     options: &PublishOptions,
     ground: &Ground,
     own: Vec<Evidence>,
+    ask: bool,
 ) -> Result<(Place, Published)> {
     let git = Git::find(&app.env)?;
     let Ground { root, origin } = ground;
@@ -177,8 +183,10 @@ pub(crate) fn publish_from(
         origin: origin.as_ref(),
         remembered: &remembered,
         forked: forked.as_ref(),
+        ask,
     };
-    let continued = intent.parent()?;
+    let course = intent.course()?;
+    let continued = course.parent();
     let toolchain = toolchain(app, (&*target, &store_name), options, &project, root, parent.as_ref())?;
     crash::point("publish.image");
     let workdir = workdir(options.workdir.as_ref(), &project, parent.as_ref())?;
@@ -233,33 +241,23 @@ pub(crate) fn publish_from(
         // Before it is true: whoever is killed in between can publish again.
         remember(&remembered.iter().take(1).copied().chain([digest]).collect::<Vec<_>>());
     }
-    let expected = before.as_ref().map(|descriptor| &descriptor.digest);
-    let moved = target.tag(task.as_str(), &descriptor, Some(expected))?;
+    let target = Tagged { app, store: &*target, name: &store_name, task: &task, identity: digest };
+    let beside = target.place(course, before.as_ref(), &descriptor)?;
     crash::point("publish.moved");
-    if !moved {
-        if origin.is_none() {
-            remember(&remembered);
-        }
-        return Err(failure(format!("another publish moved {task} at the same time; this one lost"))
-            .hint(format!("it stays reachable as {store_name}@{digest}; publish again to move the task"))
-            .into());
-    }
     if origin.is_some() {
         // Who enters again sees what the task is now.
         let _ = app.pins().keep(&bytes);
     } else {
         remember(&[digest]);
     }
-    if let StoreRef::Registry(_) = &store_name
-        && let Err(error) = store::note_task(&*target, &summary)
-    {
-        app.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
-    }
-    let reference = format!("{store_name}:{task}");
+    let beside = target.note(&summary, &descriptor, beside)?;
+    let task_reference = format!("{store_name}:{task}");
+    let reference = if beside.is_some() { format!("{store_name}@{digest}") } else { task_reference.clone() };
     let place = Place { store: store_name, task, identity: digest, state: State::of(&captured.document) };
     let published = Published {
         enter: format!("envctl enter {}", quote(&reference)),
-        task: reference,
+        task: task_reference,
+        beside,
         identity: digest.to_string(),
         image: identity.toolchain.image.digest.to_string(),
         snapshot: identity.snapshot_id.to_string(),
@@ -368,13 +366,15 @@ fn capture(
     redact: bool,
 ) -> Result<(Captured, Screened)> {
     let root = repo.workdir().unwrap_or(&app.cwd);
-    let mut draft = snapshot::draft(git, repo, &chosen(app, project, root)?)?;
     // Mostly nothing is found, and git need not have waited.
-    let (packed, found) = std::thread::scope(|scope| {
-        let packing = scope.spawn(|| draft.pack(git));
-        let found = trust::scan(scanner, &draft);
-        (packing.join(), found)
-    });
+    let look = |draft: &snapshot::Draft| {
+        std::thread::scope(|scope| {
+            let packing = scope.spawn(|| draft.pack(git));
+            let found = trust::scan(scanner, draft);
+            Ok((packing.join(), found))
+        })
+    };
+    let (mut draft, (packed, found)) = snapshot::draft_and(git, repo, &chosen(app, project, root)?, &look)?;
     let screened = trust::settle_findings(app, found?, &mut draft, redact)?;
     let packed = if screened.redacted.is_empty() {
         packed.map_err(|_| anyhow::anyhow!("the thread that packs died"))??
@@ -407,13 +407,8 @@ fn tell(app: &App, captured: &Captured) {
         let bytes = crate::ui::human_bytes(lfs.bytes);
         app.ui.status("Captured", &format!("{} LFS files that the remote may lack, {bytes}", lfs.files));
     }
-    let mut kinds: Vec<_> = captured.left_out.iter().map(|left| left.kind).collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    for kind in kinds {
-        let names: Vec<String> =
-            captured.left_out.iter().filter(|left| left.kind == kind).map(|left| left.name.clone()).collect();
-        app.ui.status("Left out", &format!("{}: {}", kind.words(), shown_list(&names)));
+    for (kind, names) in by_kind(&captured.left_out) {
+        app.ui.status("Left out", &format!("{kind}: {}", shown_list(&names)));
     }
 }
 

@@ -127,7 +127,7 @@ impl<'a> Publisher<'a> {
         let ground = self.ground();
         let handoff = self.handoff(standing, over);
         let evidence = log.evidence(standing)?;
-        let (place, published) = publish_from(self.app, &self.options(handoff, &ground), &ground, evidence)?;
+        let (place, published) = publish_from(self.app, &self.options(handoff, &ground), &ground, evidence, false)?;
         if self.own {
             ground.note(self.app, &place);
         }

@@ -5,9 +5,12 @@
 //! `enter` pinned it here ([`pins`]). From then on a [`Resolved`] goes through the
 //! house, with the [`source`] from which its parts come. Its repository has a
 //! [`mirror`](mod@mirror) here and a way to its remote ([`remotes`]); who else works
-//! on it says a claim ([`claims`]).
+//! on it says a claim ([`claims`]), and what was published beside it are its other
+//! lines ([`mod@lines`]).
 
 mod claims;
+mod history;
+mod lines;
 mod located;
 mod mirror;
 mod pins;
@@ -17,6 +20,8 @@ mod source;
 mod stores;
 
 pub(crate) use claims::{leave as leave_claim, others as other_claims, tell as tell_claims};
+pub(crate) use history::History;
+pub(crate) use lines::{Line, beside, forget as forget_line, lines, place as place_line, reaches, tell as tell_lines};
 pub(crate) use located::Located;
 pub(crate) use mirror::{mirror, mirror_of};
 pub(crate) use pins::{Pin, PublishedHere, State};

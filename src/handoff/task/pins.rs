@@ -88,6 +88,7 @@ impl State {
     /// What a snapshot holds.
     pub(crate) fn of(document: &Document) -> Self {
         let refs = document.operation.iter().flat_map(|operation| &operation.refs);
+        let followed = document.follows.iter().filter_map(|follows| follows.commit.as_ref());
         let rest = (&document.operation, &document.verbatim);
         let plain = document.operation.is_none() && document.verbatim.is_empty();
         State {
@@ -97,7 +98,7 @@ impl State {
             index: document.index.digest,
             // Serialising what was parsed cannot fail.
             rest: (!plain).then(|| Digest::of(&serde_json::to_vec(&rest).unwrap_or_default())),
-            relied_on: refs.map(|reference| reference.commit.to_string()).collect(),
+            relied_on: refs.map(|reference| &reference.commit).chain(followed).map(ToString::to_string).collect(),
         }
     }
 

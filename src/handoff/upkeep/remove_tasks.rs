@@ -8,9 +8,9 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::error::{Kind, failure, kind_of, not_found, usage};
 use crate::handoff::app::App;
-use crate::handoff::task::{Located, read_at};
-use crate::handoff::views::History;
-use crate::identity::{Claims, Status, StoreRef, Target, TaskId, TaskRef};
+use crate::handoff::task::{History, Located, read_at};
+
+use crate::identity::{Claims, Status, StoreRef, Target, TaskId, TaskRef, is_line_of, lines_tag};
 use crate::oci::{MAX_METADATA, Manifest, media};
 use crate::store::{Access, Store, identity_tag};
 
@@ -139,6 +139,15 @@ pub fn remove(app: &App, victims: &[Victim]) -> Result<()> {
                 store.forget(&manifest.digest)?;
                 app.ui.detail(&format!("identity {digest} is gone"));
             }
+        }
+        if let Some(marker) = store.resolve(&lines_tag(&victim.id))? {
+            let tags = store.tags()?.into_iter().map(|(tag, _)| tag).filter(|tag| is_line_of(tag, &victim.id));
+            for tag in tags {
+                if let Some(line) = store.resolve(&tag)? {
+                    store.untag(&tag, &line.digest)?;
+                }
+            }
+            store.untag(&lines_tag(&victim.id), &marker.digest)?;
         }
         // Who entered it is of no interest any more.
         let claims = Claims::tag(&victim.id);

@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use super::show::current;
 use crate::digest::Digest;
-use crate::error::unreachable;
+use crate::error::{unreachable, usage};
 use crate::handoff::app::App;
 use crate::handoff::evidence::{MOST, find};
-use crate::handoff::task::{Resolved, Source};
+use crate::handoff::task::{Located, Resolved, Source, beside};
 use crate::handoff::{evidence, fetch, prepare, task};
-use crate::identity::{Identity, Provenance, TaskRef};
+use crate::identity::{Identity, Provenance, Target, TaskRef};
 use crate::snapshot::{Changes, Side, compare};
 use crate::store::identity_tag;
 
@@ -23,8 +23,8 @@ use crate::store::identity_tag;
 pub struct DiffOptions {
     /// From this one.
     pub a: TaskRef,
-    /// To this one.
-    pub b: TaskRef,
+    /// To this one; otherwise to the line beside the first.
+    pub b: Option<TaskRef>,
     /// With the lines of files.
     pub patch: bool,
 }
@@ -79,8 +79,14 @@ pub struct Diff {
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when one of them does not exist.
 pub fn diff(app: &App, options: &DiffOptions) -> Result<Diff> {
-    let sources = [Source::new(app, app.locate(&options.a)?), Source::new(app, app.locate(&options.b)?)];
-    let ((a, asked_a), (b, asked_b)) = (current(app, &sources[0])?, current(app, &sources[1])?);
+    let first = Source::new(app, app.locate(&options.a)?);
+    let (a, asked_a) = current(app, &first)?;
+    let other = match &options.b {
+        Some(b) => app.locate(b)?,
+        None => other_line(&first, &a)?,
+    };
+    let sources = [first, Source::new(app, other)];
+    let (b, asked_b) = current(app, &sources[1])?;
     let side = |resolved: &Resolved| DiffSide {
         task: resolved.task.reference(),
         identity: resolved.digest,
@@ -109,6 +115,16 @@ pub fn diff(app: &App, options: &DiffOptions) -> Result<Diff> {
         Err(error) => known("commits and files", error),
     }
     Ok(diff)
+}
+
+/// The newest line beside a task.
+fn other_line(source: &Source<'_>, task: &Resolved) -> Result<Located> {
+    let lines = beside(source.app, source.store()?, &task.task, &task.digest)?;
+    let newest = lines.iter().max_by_key(|line| line.created_at).ok_or_else(|| {
+        usage(format!("{} has one line only, and nothing to be compared with", task.task.reference()))
+            .hint("name another one: envctl diff A B")
+    })?;
+    Ok(Located { store: task.task.store.clone(), target: Target::Identity(newest.identity) })
 }
 
 /// A snapshot and what it builds on, fetched where they are not here.

@@ -8,7 +8,6 @@ mod show;
 mod tasks;
 
 pub use diff::{Diff, DiffOptions, diff};
-pub(crate) use log::History;
 pub use log::{Log, LogEnd, LogEntry, log};
 pub use show::{Shown, StatusView, show, status};
 pub(crate) use tasks::tasks_of;

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use crate::handoff::app::App;
 use crate::handoff::prepare::Plan;
-use crate::handoff::task::{Resolved, Source, from_store, resolve};
+use crate::handoff::report::Beside;
+use crate::handoff::task::{Resolved, Source, beside, from_store, resolve};
 use crate::handoff::workspaces::{Place, WorkspaceRow, workspaces};
 use crate::handoff::{prepare, task};
 use crate::identity::{Claim, Identity, Lifetime, Target, TaskRef};
@@ -22,6 +23,8 @@ pub struct Shown {
     pub identity: Identity,
     /// What is here.
     pub here: Plan,
+    /// Other lines of the task, which its own does not go on from.
+    pub beside: Vec<Beside>,
     /// Others who entered the task lately, newest first, as far as they left
     /// word.
     pub claims: Vec<Claim>,
@@ -41,11 +44,13 @@ pub fn show(app: &App, reference: &TaskRef) -> Result<Shown> {
     let here = prepare::plan(app, &resolved, &place.path, true, None)?;
     // A store that did not answer is not asked again.
     let claims = if asked { task::other_claims(&source, &resolved).unwrap_or_default() } else { Vec::new() };
+    let beside = if asked { beside(app, source.store()?, &source.task, &resolved.digest)? } else { Vec::new() };
     Ok(Shown {
         task: source.task.reference(),
         digest: resolved.digest.to_string(),
         identity: resolved.identity,
         here,
+        beside,
         claims,
     })
 }

@@ -13,8 +13,9 @@ use crate::digest::Digest;
 use crate::error::{Kind, integrity, kind_of, unreachable};
 use crate::handoff::app::App;
 use crate::handoff::parallel::each;
-use crate::handoff::task::{Located, from_store, read_at};
-use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId};
+use crate::handoff::report::Beside;
+use crate::handoff::task::{Located, beside, from_store, read_at};
+use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId, is_line, is_line_of};
 use crate::oci::Descriptor;
 use crate::store::{Access, Catalog, Store};
 
@@ -45,6 +46,8 @@ pub struct TaskRow {
     pub status: Status,
     /// In the publisher's words, 200 characters at most.
     pub message: Option<String>,
+    /// Other lines of the task.
+    pub beside: Vec<Beside>,
 }
 
 /// The tasks of a store, newest first.
@@ -64,15 +67,21 @@ pub fn tasks(app: &App, needs_human: bool) -> Result<(StoreRef, Vec<TaskRow>)> {
 /// When the store cannot be read.
 pub(crate) fn tasks_of(app: &App, name: &StoreRef) -> Result<Vec<TaskRow>> {
     let listing = Listing { app, store: &*app.open(name, Access::Read)?, name };
-    let row = |summary: Summary| TaskRow {
-        task: summary.task,
-        identity: summary.identity.to_string(),
-        created_at: summary.created_at,
-        agent: summary.agent,
-        status: summary.status,
-        message: summary.message,
+    let tags = listing.store.tags()?;
+    let lined: Vec<&str> = tags.iter().map(|(tag, _)| tag.as_str()).filter(|tag| is_line(tag)).collect();
+    let row = |summary: Summary| -> Result<TaskRow> {
+        let beside = listing.beside(&summary, &lined)?;
+        Ok(TaskRow {
+            task: summary.task,
+            identity: summary.identity.to_string(),
+            created_at: summary.created_at,
+            agent: summary.agent,
+            status: summary.status,
+            message: summary.message,
+            beside,
+        })
     };
-    let mut rows: Vec<TaskRow> = listing.summaries()?.into_iter().map(row).collect();
+    let mut rows: Vec<TaskRow> = listing.summaries(&tags)?.into_iter().map(row).collect::<Result<_>>()?;
     rows.sort_by(|a, b| (b.created_at, &a.task).cmp(&(a.created_at, &b.task)));
     Ok(rows)
 }
@@ -85,12 +94,25 @@ struct Listing<'a> {
 }
 
 impl Listing<'_> {
-    fn summaries(&self) -> Result<Vec<Summary>> {
+    /// The other lines of a task, if there are tags of any.
+    fn beside(&self, summary: &Summary, lined: &[&str]) -> Result<Vec<Beside>> {
+        if !lined.iter().any(|tag| is_line_of(tag, &summary.task)) {
+            return Ok(Vec::new());
+        }
+        let located = self.located(&summary.task);
+        match from_store(self.store, &located) {
+            Ok((_, artifact, _)) => beside(self.app, self.store, &located, &Digest::of(&artifact.identity)),
+            Err(error) if kind_of(&error) == Kind::Unreachable => Err(error),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn summaries(&self, tags: &[(String, Option<Descriptor>)]) -> Result<Vec<Summary>> {
         let (mut known, mut unread, mut names) = (Vec::new(), Vec::new(), Vec::new());
-        for (tag, descriptor) in self.store.tags()? {
+        for (tag, descriptor) in tags.iter().cloned() {
             // Other tags of the store are no tasks.
             match (tag.parse::<TaskId>(), descriptor) {
-                (Ok(task), Some(descriptor)) => match beside(&task, &descriptor) {
+                (Ok(task), Some(descriptor)) => match summed(&task, &descriptor) {
                     Some(summary) => known.push(summary),
                     None => unread.push((task, descriptor)),
                 },
@@ -227,6 +249,6 @@ impl Listing<'_> {
 }
 
 /// What was written beside a tag, where it is about what the tag points at.
-fn beside(task: &TaskId, descriptor: &Descriptor) -> Option<Summary> {
+fn summed(task: &TaskId, descriptor: &Descriptor) -> Option<Summary> {
     Summary::from_text(descriptor.annotations.get(SUMMARY)?, task, &descriptor.digest)
 }

@@ -98,6 +98,8 @@ pub(super) const RULES: &[Rule] = &[
     rule("BISECT_NAMES", Kind::Quoted),
     rule("BISECT_TERMS", Kind::Terms),
     rule("BISECT_EXPECTED_REV", Kind::Commits),
+    // Where a bisect without a checkout stands.
+    rule("BISECT_HEAD", Kind::Commits),
     rule("BISECT_ANCESTORS_OK", Kind::Flag),
     rule("BISECT_FIRST_PARENT", Kind::Flag),
 ];

@@ -14,8 +14,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::index::Entry;
-use super::lfs;
 use super::scratch::ScratchRepo;
+use super::{left_out, lfs};
 use crate::error::{Fault, policy};
 
 pub(super) use modules::{addresses, check, check_blob};
@@ -28,6 +28,8 @@ const DEPTH: usize = 16;
 pub(super) struct Unpushed {
     pub(super) path: Vec<u8>,
     pub(super) commit: git2::Oid,
+    /// The ref that names it, where it is not the commit that is recorded.
+    pub(super) by: Option<String>,
 }
 
 /// Looks at every submodule of the index that is checked out.
@@ -89,8 +91,10 @@ fn look_at(full: &Path, name: &str, commit: git2::Oid, unpushed: &mut Vec<Unpush
             .into());
     }
     if !is_pushed(&repo, commit)? {
-        unpushed.push(Unpushed { path: name.as_bytes().to_vec(), commit });
+        unpushed.push(Unpushed { path: name.as_bytes().to_vec(), commit, by: None });
     }
+    let others = left_out::of_submodule(&repo, commit)?.into_iter();
+    unpushed.extend(others.map(|(by, commit)| Unpushed { path: name.as_bytes().to_vec(), commit, by: Some(by) }));
     if depth == DEPTH {
         return Err(policy(format!("submodules are nested too deep at {name}")).into());
     }

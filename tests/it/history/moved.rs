@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::evidence::Shop;
 use crate::support::{Call, Facts, Home, RealRegistry, Repo};
 
-fn from(shop: &Shop, workspace: &Repo, args: &[&str]) -> Call {
+pub(super) fn from(shop: &Shop, workspace: &Repo, args: &[&str]) -> Call {
     shop.dev(["publish"]).args(args).cwd(&workspace.path)
 }
 
@@ -19,14 +19,18 @@ fn a_checkout_does_not_bury_what_was_handed_back() {
     workspace.write("fixed", "x");
     from(&shop, &workspace, &["--status", "handed-back", "--message", "fixed it"]).ok();
     let theirs = shop.show("t");
-    shop.publishing("t").code(6).says(&["has moved since this checkout published it", "handed-back", "fixed it"]);
+    shop.publishing("t").ok().says(&["which this checkout has not seen", "handed-back", "fixed it"]);
     assert_eq!(shop.show("t")["digest"], theirs["digest"]);
     // Where it goes on from theirs it may.
     shop.publishing("t").args(["--fork", "t-other"]).ok();
     shop.publishing("t-other").ok();
-    // Another checkout knows of nothing.
+    // Another checkout knows of nothing; with a word it goes over it.
     let other = shop.trip.lab.repo.clone_to("elsewhere", &[]);
-    shop.trip.publishing(&other, "t").ok();
+    shop.trip.publishing(&other, "t").ok().says(&["which this checkout has not seen"]);
+    assert_eq!(shop.show("t")["digest"], theirs["digest"]);
+    let third = shop.trip.lab.repo.clone_to("third", &[]);
+    shop.trip.publishing(&third, "t").arg("--yes").ok();
+    assert_eq!(shop.show("t")["identity"]["parent"], theirs["digest"]);
 }
 
 #[test]
@@ -43,23 +47,18 @@ fn a_task_that_moved_is_not_overwritten() {
         shop.publishing("t").args(args).ok();
         let second = shop.show("t");
 
-        let run = from(&shop, &workspace, &[]).code(6);
-        let (ours, theirs) = (first["digest"].as_str().unwrap(), second["digest"].as_str().unwrap());
-        let commit = &second["identity"]["repo"]["commit"].as_str().unwrap()[..10];
-        let run = run.says(&["has moved since", "agent-one", "the first", "working", ours]);
-        let run = run.says(&["agent-two", "the second", "needs-human", theirs, commit]);
-        let run = run.says(&["--fork NEW-TASK", "envctl diff", "--refresh"]);
-        assert_eq!(run.stdout, "");
-        let json = from(&shop, &workspace, &["--json"]).code(6).json();
-        assert_eq!(json["error"]["kind"], "policy");
-        assert_eq!(json["error"]["causes"].as_array().unwrap().len(), 2, "both sides: {json}");
+        let run = from(&shop, &workspace, &["--json"]).ok();
+        let beside = run.json();
+        let run = run.says(&["which this checkout has not seen", "agent-two", "the second", "needs-human"]);
+        assert_eq!(beside["beside"]["identity"], second["digest"], "{}", run.stderr);
         assert_eq!(shop.show("t")["digest"], second["digest"]);
+        let ours = beside["identity"].as_str().unwrap();
 
         // Beside it.
         from(&shop, &workspace, &["--fork", "t-mine"]).ok();
         let fork = shop.show("t-mine");
         assert_eq!(fork["identity"]["task_id"], "t-mine");
-        assert_eq!(fork["identity"]["parent"], first["digest"]);
+        assert_eq!(fork["identity"]["parent"], ours);
         assert_eq!(shop.show("t")["digest"], second["digest"]);
         let other = shop.with_developer(Home::new());
         Facts::of(&workspace).assert_same(&Facts::of(&other.enter("t-mine")));
@@ -72,8 +71,10 @@ fn a_task_that_moved_is_not_overwritten() {
         // Until somebody else does.
         let theirs = other.enter("t-mine");
         theirs.write("other", "x");
-        from(&other, &theirs, &[]).code(6).says(&["has moved since"]);
-        from(&shop, &workspace, &["t"]).code(6).says(&["has moved since"]);
+        from(&other, &theirs, &[]).ok().says(&["which this checkout has not seen"]);
+        from(&shop, &workspace, &["t"]).ok().says(&["which this checkout has not seen"]);
+        assert_eq!(shop.show("t")["digest"], second["digest"]);
+        assert_ne!(first["digest"], second["digest"]);
         // Or one takes theirs.
         let refreshed = shop.dev(["enter", &shop.reference("t"), "--no-runtime", "--refresh"]).ok().stdout;
         let refreshed = workspace.seen_by(&shop.trip.lab.dev, refreshed.trim());
@@ -107,7 +108,7 @@ fn a_workspace_is_published_again_and_again() {
         own.write("n", format!("own {n}"));
         from(&shop, &own, &[]).ok();
     }
-    from(&shop, &workspace, &[]).code(6);
+    from(&shop, &workspace, &[]).ok().says(&["which this checkout has not seen"]);
 }
 
 #[test]

@@ -145,9 +145,13 @@ fn a_task_that_moved_meanwhile_is_not_overwritten() {
     lab.repo.write("other", "x");
     let image = lab.images.add("again", &ImageBuilder::busybox()).reference;
     lab.agent.envctl(["publish", id, "--store", &lab.store.name(), "--image", &image]).cwd(&lab.repo.path).ok();
-    let ran = run(&lab, &["--publish"], &task, "echo 2 >work").code(125).says(&["has moved", "could not be published"]);
-    let place = ran.stderr.split("it is in ").nth(1).unwrap().lines().next().unwrap();
-    assert_eq!(std::fs::read_to_string(Path::new(place).join("work")).unwrap(), "2\n");
+    let theirs = lab.dev.envctl(["show", &task, "--json"]).ok().json();
+    run(&lab, &["--publish"], &task, "echo 2 >work").ok().says(&["which this checkout has not seen"]);
+    let shown = lab.dev.envctl(["show", &task, "--json"]).ok().json();
+    assert_eq!(shown["digest"], theirs["digest"]);
+    let line = shown["beside"][0]["reference"].as_str().unwrap();
+    let place = lab.dev.envctl(["enter", line, "--no-runtime"]).ok().stdout;
+    assert_eq!(std::fs::read_to_string(Path::new(place.trim()).join("work")).unwrap(), "2\n");
     // Beside it there is room.
     run(&lab, &["--publish", "--as", "beside"], &task, "true").ok();
     run(&lab, &["--publish", "--as", "beside"], &task, "exit 1").code(1);

@@ -256,7 +256,7 @@ fn what_is_not_on_this_machine_is_named() {
     repo.commit("not pushed");
     let other = repo.clone_to("other", &[]);
     other.call(&["pull", "--quiet", repo.path.to_str().unwrap(), "main"]).env("GIT_LFS_SKIP_SMUDGE", "1").ok();
-    let run = trip.publishing(&other, "t").arg("--json").ok().says(&["LFS content that is not on this machine: c.bin"]);
+    let run = trip.publishing(&other, "t").arg("--json").ok().says(&["LFS content that the checkout lacks: c.bin"]);
     let size = format!("{} bytes", content("c").len());
     assert_eq!(run.json()["left_out"], json!([{ "kind": "lfs-content", "name": "c.bin", "detail": size }]));
 }

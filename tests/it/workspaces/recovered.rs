@@ -33,7 +33,7 @@ fn everything_that_is_nowhere_else_counts() {
     repo.write("more", "x");
     let task = trip.publish(repo);
     type Change = (&'static str, bool, fn(&Repo));
-    let changes: [Change; 14] = [
+    let changes: [Change; 17] = [
         ("nothing", false, |_| {}),
         ("a look", false, |repo| drop(repo.git(&["status"]))),
         ("an ignored file", false, |repo| repo.write("built.log", "x")),
@@ -53,6 +53,15 @@ fn everything_that_is_nowhere_else_counts() {
             repo.git(&["reset", "--quiet", "--soft", "HEAD~1"]);
         }),
         ("a nested repository", true, |repo| drop(repo.git(&["init", "--quiet", "nested"]))),
+        ("a commit in a repository that is ignored", true, |repo| {
+            repo.git(&["init", "--quiet", "deps.log/lib"]);
+            repo.within("deps.log/lib").git(&["commit", "--quiet", "--allow-empty", "-m", "nowhere else"]);
+        }),
+        ("a change in a repository that is ignored", true, |repo| {
+            repo.git(&["clone", "--quiet", &repo.url(), "deps.log"]);
+            repo.within("deps.log").write("README", "mine\n");
+        }),
+        ("a clone that is ignored", false, |repo| drop(repo.git(&["clone", "--quiet", &repo.url(), "deps.log"]))),
         ("everything", true, make_a_mess),
     ];
     for (what, counts, change) in changes {

@@ -87,6 +87,8 @@ fn a_hand_back_that_fails_loses_nothing() {
     terminal.types("\r");
     terminal.sees("A word");
     terminal.types("\r");
+    terminal.sees("Publish over what the task is now?");
+    terminal.types("n");
     terminal.sees("has moved since");
     terminal.sees("the workspace as it is");
     assert_eq!(terminal.ends(), Some(3));

@@ -1,0 +1,156 @@
+//! Lines of a task: what was published from where nobody had seen what the task
+//! was by then lies beside it, under a tag of its own, until it is closed, or the
+//! task goes on from it.
+
+use anyhow::Result;
+
+use super::history::History;
+use super::located::Located;
+use super::resolve::read_at;
+use crate::digest::Digest;
+use crate::error::{Fault, Kind, kind_of, policy};
+use crate::handoff::app::App;
+use crate::handoff::report::Beside;
+use crate::identity::{Identity, Status, StoreRef, Target, TaskId, is_line_of, line_tag, lines_tag};
+use crate::oci::Descriptor;
+use crate::store::Store;
+
+/// So many publishes of others may have followed one while it ended.
+const MOST_STEPS: usize = 20;
+
+/// A task has at most so many lines beside its own, unless many begin at once.
+const MOST_LINES: usize = 8;
+
+/// More tags of lines are not looked at.
+const MOST_READ: usize = 64;
+
+impl Beside {
+    pub(crate) fn of(store: &StoreRef, digest: Digest, identity: &Identity) -> Self {
+        Beside {
+            reference: format!("{store}@{digest}"),
+            identity: digest,
+            created_at: identity.created_at,
+            agent: identity.agent_identity.clone(),
+            status: identity.handoff.status,
+            message: identity.handoff.message.clone(),
+        }
+    }
+}
+
+/// A line that is there.
+pub(crate) struct Line {
+    pub(crate) tag: String,
+    pub(crate) descriptor: Descriptor,
+    /// The identity that it points at.
+    pub(crate) digest: Digest,
+    pub(crate) identity: Identity,
+}
+
+/// All lines of a task beside its own; what is damaged is left out. Where there
+/// are none, a store is asked once.
+///
+/// # Errors
+/// When the store does not answer.
+pub(crate) fn lines(app: &App, store: &dyn Store, task: &Located) -> Result<Vec<Line>> {
+    let Target::Task(id) = &task.target else { return Ok(Vec::new()) };
+    if store.resolve(&lines_tag(id))?.is_none() {
+        return Ok(Vec::new());
+    }
+    let tags = store.tags()?.into_iter().map(|(tag, _)| tag);
+    let mut lines = Vec::new();
+    for tag in tags.filter(|tag| is_line_of(tag, id)).take(MOST_READ) {
+        // Gone meanwhile.
+        let Some(descriptor) = store.resolve(&tag)? else { continue };
+        match read_at(store, task, &descriptor) {
+            Ok((artifact, identity)) => {
+                lines.push(Line { tag, descriptor, digest: Digest::of(&artifact.identity), identity });
+            }
+            Err(error) if kind_of(&error) == Kind::Unreachable => return Err(error),
+            Err(error) => app.ui.detail(&format!("{tag} is left out: {error:#}")),
+        }
+    }
+    lines.sort_by_key(|line| (line.identity.created_at, line.digest.hex().to_owned()));
+    Ok(lines)
+}
+
+/// The lines beside an identity at which the task's tag points: those that neither
+/// it nor another line goes on from, and that nobody has closed.
+///
+/// # Errors
+/// When the store does not answer.
+pub(crate) fn beside(app: &App, store: &dyn Store, task: &Located, own: &Digest) -> Result<Vec<Beside>> {
+    let all = lines(app, store, task)?;
+    let parents: Vec<Digest> = all.iter().filter_map(|line| line.identity.parent).collect();
+    let is_other = |line: &&Line| {
+        let taken_up = line.digest == *own || parents.contains(&line.digest);
+        !taken_up && line.identity.handoff.status != Status::Closed && !reaches(app, store, task, *own, line.digest)
+    };
+    Ok(all.iter().filter(is_other).map(|line| Beside::of(&task.store, line.digest, &line.identity)).collect())
+}
+
+/// Lets a line go that the task's own went on from. It stays reachable by its
+/// identity.
+pub(crate) fn forget(app: &App, store: &dyn Store, line: &Line) {
+    if let Err(error) = store.untag(&line.tag, &line.descriptor.digest) {
+        app.ui.detail(&format!("{} stays: {error:#}", line.tag));
+    }
+}
+
+/// Lets a tag beside the task's own point at a manifest: that of `own`, where this
+/// goes on from it, else one of its own.
+///
+/// # Errors
+/// When the store cannot be written, or the task has too many lines.
+pub(crate) fn place(
+    app: &App,
+    store: &dyn Store,
+    task: &Located,
+    own: Option<&Line>,
+    (identity, descriptor): (&Digest, &Descriptor),
+) -> Result<()> {
+    let Target::Task(id) = &task.target else { return Ok(()) };
+    if let Some(line) = own
+        && store.tag(&line.tag, descriptor, Some(Some(&line.descriptor.digest)))?
+    {
+        return Ok(());
+    }
+    let current = store.resolve(id.as_str())?;
+    let current = current.and_then(|descriptor| read_at(store, task, &descriptor).ok());
+    let current = current.map_or(*identity, |(artifact, _)| Digest::of(&artifact.identity));
+    if beside(app, store, task, &current)?.len() >= MOST_LINES {
+        return Err(full(id).into());
+    }
+    // The word that there are lines comes first: a line that nobody looks for is lost.
+    store.tag(&lines_tag(id), descriptor, None)?;
+    store.tag(&line_tag(id, identity), descriptor, None)?;
+    Ok(())
+}
+
+fn full(task: &TaskId) -> Fault {
+    policy(format!("{task} has {MOST_LINES} other lines already, and this checkout has seen none of them"))
+        .hint("publish as another task: envctl publish --fork NEW-TASK; or over what the task is now: add --yes")
+}
+
+/// Whether an identity goes on from another one, as far as the store says.
+pub(crate) fn reaches(app: &App, store: &dyn Store, task: &Located, from: Digest, to: Digest) -> bool {
+    let steps = History::from(app, Some(store), &task.store, from).take(MOST_STEPS);
+    steps.map_while(Result::ok).any(|(digest, _)| digest == to)
+}
+
+/// Says which lines there are beside the one that is entered.
+pub(crate) fn tell(app: &App, task: &Located, beside: &[Beside]) {
+    let now = app.clock.now();
+    for other in beside {
+        let who = other.agent.as_deref().unwrap_or("somebody");
+        let when = crate::clock::age(other.created_at, now);
+        let message = other.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
+        app.ui.status(
+            "Beside",
+            &format!("{} has another line, published by {who} {when}, {}{message}", task.reference(), other.status),
+        );
+        app.ui.status("", &format!("take it: envctl enter {}", other.reference));
+    }
+    if !beside.is_empty() {
+        app.ui.status("", &format!("compare them: envctl diff {}", task.reference()));
+    }
+}

@@ -1,0 +1,158 @@
+//! A checkout that changes while it is captured, and a capture that is not what it
+//! should be: neither is published as if nothing were.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::{Call, Facts, Repo, Trip, until};
+
+/// A git in front of the real one; `script` runs before it, with the words in `$*`
+/// and `real` as the way on.
+fn meddling(trip: &Trip, repo: &Repo, script: &str) -> Call {
+    let folder = trip.lab.agent.path("meddling");
+    let real = trip.lab.agent.call("sh", ["-c", "command -v git"]).ok().stdout;
+    let real = real.trim();
+    let own = format!("env -i HOME=\"$HOME\" PATH=\"{}\"", Path::new(real).parent().unwrap().display());
+    let own = format!("{own}:/usr/bin:/bin GIT_CONFIG_GLOBAL=/dev/null git -c user.name=A -c user.email=a@b -C");
+    let text = format!(
+        "#!/bin/sh\nown() {{ {own} '{}' \"$@\" >/dev/null 2>&1; }}\nreal() {{ '{real}' \"$@\"; }}\ncd='{}'\n{script}\nexec '{real}' \"$@\"\n",
+        repo.path.display(),
+        repo.path.display(),
+    );
+    trip.lab.agent.write(folder.join("git"), text);
+    fs::set_permissions(folder.join("git"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", folder.display());
+    trip.publishing(repo, "t").env("PATH", path)
+}
+
+fn entered(trip: &Trip) -> Repo {
+    trip.enter(&trip.lab.store.reference("t"))
+}
+
+/// 02: the commit comes after HEAD was read and before the files are.
+#[test]
+fn a_commit_during_the_capture() {
+    for trip in [Trip::new(), Trip::unprivileged()] {
+        let repo = &trip.lab.repo;
+        repo.write("a", "a\n");
+        let flag = trip.lab.agent.path("flag");
+        let script = format!(
+            "case \"$*\" in *diff-index*) [ -e '{0}' ] || {{ >'{0}'; own add -A; own commit -m meanwhile; }};; esac",
+            flag.display()
+        );
+        meddling(&trip, repo, &script).ok();
+        assert!(flag.exists());
+        assert_eq!(repo.git(&["log", "-1", "--format=%s"]), "meanwhile");
+        Facts::of(repo).assert_same(&Facts::of(&entered(&trip)));
+    }
+}
+
+/// An operation that begins, and a branch that is left, meanwhile.
+#[test]
+fn a_switch_and_a_stop_during_the_capture() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.write("a", "a\n");
+    repo.git(&["checkout", "--quiet", "-b", "side"]);
+    repo.write("README", "side\n");
+    repo.commit("side");
+    repo.git(&["checkout", "--quiet", "main"]);
+    repo.write("README", "main\n");
+    repo.commit("main");
+    for (n, command) in ["own merge side", "own merge --abort; own checkout side"].iter().enumerate() {
+        let flag = trip.lab.agent.path(format!("flag-{n}"));
+        let script =
+            format!("case \"$*\" in *diff-index*) [ -e '{0}' ] || {{ >'{0}'; {command}; }};; esac", flag.display());
+        meddling(&trip, repo, &script).ok();
+        assert!(flag.exists());
+        let reference = trip.lab.store.reference("t");
+        let workspace = trip.lab.dev.envctl(["enter", &reference, "--no-runtime", "--refresh"]).ok().stdout;
+        Facts::of(repo).assert_same(&Facts::of(&repo.seen_by(&trip.lab.dev, workspace.trim_end())));
+    }
+}
+
+/// Without end, it is said.
+#[test]
+fn a_checkout_that_never_rests_is_not_published() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    let run = meddling(&trip, repo, "case \"$*\" in *diff-index*) own commit --allow-empty -m more;; esac").code(1);
+    run.says(&["keeps changing while it is captured", "hint: stop what runs git"]);
+    assert!(trip.lab.store.tags().iter().all(|tag| tag != "t"));
+}
+
+/// A folder that goes between its name and its content is gone, no more.
+#[test]
+fn a_folder_that_vanishes_is_no_error() {
+    for trip in [Trip::new(), Trip::unprivileged()] {
+        let repo = &trip.lab.repo;
+        repo.write("tracked/a", "a\n");
+        repo.commit("a folder");
+        repo.write("new/deep/b", "b\n");
+        // What looks at the folders does so at the same time, and is mostly done.
+        let script = "case \"$*\" in *diff-index*) sleep 0.3; rm -rf \"$cd/new\" \"$cd/tracked\";; esac";
+        meddling(&trip, repo, script).ok();
+        Facts::of(repo).assert_same(&Facts::of(&entered(&trip)));
+    }
+}
+
+/// A file that is written all the time, as logs are, does not hold anything up.
+#[test]
+fn a_log_that_grows_all_the_time_is_taken_as_it_was() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    let script = "cd \"$1\"; while :; do echo line >>server.log; sleep 0.03; done";
+    let mut writer = trip.lab.agent.call("sh", ["-c", script, "sh", repo.path.to_str().unwrap()]).spawn();
+    until("there is a log", || repo.path.join("server.log").exists());
+    let run = trip.publishing(repo, "t").run();
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    run.ok();
+    assert!(fs::read_to_string(entered(&trip).path.join("server.log")).unwrap().starts_with("line\n"));
+}
+
+/// The lock of a command that waits, or that was killed, is not waited for
+/// without end.
+#[test]
+fn a_lock_that_stays_is_no_obstacle() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.write("a", "a\n");
+    let before = Facts::of(repo);
+    repo.write(".git/index.lock", "");
+    trip.publishing(repo, "t").ok();
+    before.assert_same(&Facts::of(&entered(&trip)));
+}
+
+/// What git says of the index is not believed: the index that a restore makes is
+/// compared before anything is published.
+#[test]
+fn an_index_that_would_arrive_as_another_is_not_published() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.write("staged", "x");
+    repo.git(&["add", "staged"]);
+    // As if nothing were staged.
+    let run = meddling(&trip, repo, "case \"$*\" in *diff-index*) exit 0;; esac").code(5);
+    run.says(&["would not arrive as it is here: the index", "hint: publish again"]);
+    assert!(trip.lab.store.tags().iter().all(|tag| tag != "t"));
+}
+
+/// And of files that are converted, those that were read are restored aside.
+#[test]
+fn files_that_would_arrive_as_others_are_not_published() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.write(".gitattributes", "*.txt text eol=crlf\n");
+    repo.write("a.txt", "a\r\n");
+    repo.commit("texts");
+    repo.push();
+    // Git would write another end: the content travels as it is.
+    repo.write("a.txt", "a\nb\n");
+    trip.publishing(repo, "fine").ok();
+    let empty = repo.call(&["hash-object", "-w", "--stdin"]).stdin("").ok().stdout;
+    let script = format!("case \"$*\" in *--no-filters*) cat >/dev/null; echo {}; exit 0;; esac", empty.trim());
+    let run = meddling(&trip, repo, &script).code(5);
+    run.says(&["would not arrive as it is here"]);
+    assert!(trip.lab.store.tags().iter().all(|tag| tag != "t"));
+}
