@@ -4,7 +4,6 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::pack::damaged;
 use crate::error::{Fault, integrity};
 
 /// Commits, tags and trees are read whole, and none that anybody made by hand
@@ -190,6 +189,10 @@ fn delta_sizes(head: &[u8]) -> Option<(u64, u64)> {
 
 fn bomb(what: &str) -> Fault {
     integrity(format!("the snapshot's pack is refused: {what} would unfold to more than any snapshot needs"))
+}
+
+pub(super) fn damaged(why: &str) -> Fault {
+    integrity(format!("the snapshot's pack is damaged: {why}"))
 }
 
 #[cfg(test)]

@@ -13,14 +13,15 @@ use super::document::{
 use super::draft::Draft;
 use super::history::{History, Position, commit, followed_branch, history};
 use super::index::{self, Entry};
-use super::left_out::{self, LeftOut};
+use super::left_behind::{Kind, LeftOut};
 use super::moment::{self, Moment, Stood};
 use super::operation::Operation;
 use super::scan::{Scan, scan};
 use super::scratch::ScratchRepo;
 use super::status::Selection;
-use super::verbatim::{self, Verbatim};
-use super::{pack, prove, refuse, submodule};
+use super::verbatim::{self};
+use super::wire::Verbatim;
+use super::{left_out, pack, prove, refuse, submodule};
 use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
 use crate::error::policy;
@@ -145,10 +146,10 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
         operation = operation.and_then(Operation::without_tree);
     }
     left_out.extend(walked.special.iter().map(|(path, kind)| LeftOut::special(path, kind)));
-    left_out.extend(scan.left_behind.iter().map(|path| LeftOut::plain(left_out::Kind::Ignored, path)));
+    left_out.extend(scan.left_behind.iter().map(|path| LeftOut::plain(Kind::Ignored, path)));
     let upstream = history.lost_upstream.as_ref();
-    left_out.extend(upstream.map(|name| LeftOut::plain(left_out::Kind::Upstream, name.as_bytes())));
-    left_out.extend(stray.map(|name| LeftOut::plain(left_out::Kind::Head, name.as_bytes())));
+    left_out.extend(upstream.map(|name| LeftOut::plain(Kind::Upstream, name.as_bytes())));
+    left_out.extend(stray.map(|name| LeftOut::plain(Kind::Head, name.as_bytes())));
     let (head, head_tree) = (head_commit.id(), head_commit.tree_id());
     let stored = scan.beside.lfs.take();
     let mut draft = Draft {

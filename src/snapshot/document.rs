@@ -3,11 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::left_out::LeftOut;
-use super::lfs::LfsObject;
+use super::left_behind::LeftOut;
 use super::operation::Operation;
-use super::verbatim::Verbatim;
 pub use super::wire::{Content, FileMode, GitPath, Object};
+use super::wire::{LfsObject, Verbatim};
 use crate::digest::Digest;
 use crate::error::{Fault, integrity};
 use crate::identity::{Commit, check_schema};

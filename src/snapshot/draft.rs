@@ -11,11 +11,13 @@ use super::document::{GitPath, LocalBranch, Settings};
 use super::edit::{Edit, edit, new_files};
 use super::history::{History, commit};
 use super::index;
-use super::left_out::LeftOut;
-use super::lfs::{LfsObject, capture::pointer_in};
+use super::left_behind::LeftOut;
+use super::lfs::capture::pointer_in;
 use super::operation::Operation;
-use super::scan::{Scan, path_of};
+use super::paths::path_of;
+use super::scan::Scan;
 use super::scratch::ScratchRepo;
+use super::wire::LfsObject;
 use crate::digest::Digest;
 use crate::identity::Commit;
 

@@ -16,7 +16,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::bounds::MAX_TREE;
 use super::index::Stat;
-use super::scratch::joined;
+use super::paths::joined;
 use crate::error::integrity;
 use crate::git::{Call, Git, check_entry_name};
 

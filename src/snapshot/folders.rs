@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::document::GitPath;
 use super::glance::Seen;
-use super::scan::path_of;
+use super::paths::path_of;
 use super::scratch::ScratchRepo;
 use super::{moment, refuse};
 

@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use super::document::GitPath;
 use super::glance::Seen;
 use super::index::Entry;
-use super::scratch::{ScratchRepo, joined};
+use super::paths::joined;
+use super::scratch::ScratchRepo;
 use crate::git::Git;
 
 /// Of the files that were captured although git ignores them, those that it

@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::bounds::{Bounds, MAX_TREE};
+use super::bounds::{Bounds, MAX_TREE, damaged};
 use super::document::Pack;
 use super::files::IN_MEMORY;
 use super::scratch::ScratchRepo;
 use crate::digest::{Digest, Hasher, Verified};
-use crate::error::{Fault, integrity};
 use crate::git::Git;
 use crate::oci::unwrap_io;
 
@@ -124,10 +123,6 @@ pub(super) fn index(
     let name = indexer.commit().map_err(explain)?;
     odb.refresh()?;
     check(repo, &odb, &folder.join(format!("pack-{name}.idx")))
-}
-
-pub(super) fn damaged(why: &str) -> Fault {
-    integrity(format!("the snapshot's pack is damaged: {why}"))
 }
 
 /// Whatever the pack's trees and commits name must be there, and be what they

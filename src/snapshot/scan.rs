@@ -17,6 +17,7 @@ use super::folders::{self, Walked};
 use super::glance::{Fate, Seen, Tracked, glance};
 use super::index::{Entry, Stat};
 use super::lfs::capture::Stored;
+use super::paths::path_of;
 use super::read::{Beside, capture};
 use super::scratch::ScratchRepo;
 use super::status::{Line, Selection, lines, look, select, staged, untracked};
@@ -262,8 +263,4 @@ fn asked(scratch: &ScratchRepo, index: &[Entry], read: &[Vec<u8>]) -> Result<Ask
     // One that a partial clone lacks was never used to write files.
     blobs.into_iter().for_each(|blob| drop(asked.see_blob(&odb, blob)));
     Ok(asked)
-}
-
-pub(super) fn path_of(path: &[u8]) -> &std::path::Path {
-    std::path::Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path))
 }

@@ -17,7 +17,7 @@ use rustix::fs::FileType;
 use super::attributes::{MAX_ATTRIBUTES, is_attributes};
 use super::document::{AutoCrlf, Eol, Settings};
 use super::index::{self, Entry, Stat};
-use super::scan::path_of;
+use super::paths::{joined, path_of};
 use crate::disk::beneath::Beneath;
 use crate::disk::plain::{self, Miss};
 use crate::disk::scratch::Scratch;
@@ -320,16 +320,6 @@ fn own_rules(repo: &git2::Repository, work_tree: &Path) -> Result<Option<Vec<u8>
         // As git has it: none at all, and not the developer's.
         Err(_) => Ok(Some(Vec::new())),
     }
-}
-
-/// Paths as git reads them from its standard input.
-pub(super) fn joined(paths: &[impl AsRef<[u8]>]) -> Vec<u8> {
-    let mut input = Vec::new();
-    for path in paths {
-        input.extend_from_slice(path.as_ref());
-        input.push(0);
-    }
-    input
 }
 
 /// Copies a file of a git folder, with its time. Git reads a file again whose

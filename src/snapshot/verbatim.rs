@@ -10,25 +10,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 
 use super::attributes::Asked;
 use super::files::{self, TreeFile};
 use super::index::{Entry, Stat};
 use super::lfs;
-use super::scratch::{ScratchRepo, joined};
-use super::wire::{GitPath, Object};
+use super::paths::joined;
+use super::scratch::ScratchRepo;
+use super::wire::Verbatim;
 use crate::error::integrity;
 use crate::git::Git;
-
-/// One such file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verbatim {
-    /// Its path.
-    pub path: GitPath,
-    /// The blob with the content as it is.
-    pub object: Object,
-}
 
 /// A file that may have a form of its own, and the sizes that it could have.
 pub(super) type Candidate = (Entry, Sizes);

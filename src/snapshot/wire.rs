@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::digest::Digest;
 use crate::identity::Commit;
 
 /// A path as git stores it: bytes, mostly UTF-8. In JSON whatever is no UTF-8,
@@ -111,4 +112,26 @@ impl<'de> Deserialize<'de> for FileMode {
             other => Err(serde::de::Error::custom(format!("{other:?} is not the mode of a file"))),
         }
     }
+}
+
+/// A file whose content is not what git would write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verbatim {
+    /// Its path.
+    pub path: GitPath,
+    /// The blob with the content as it is.
+    pub object: Object,
+}
+
+/// Content that travels because the remote may lack it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LfsObject {
+    /// One of the files that have it; for people.
+    pub path: GitPath,
+    /// Its sha256.
+    pub oid: Digest,
+    /// In bytes.
+    pub size: u64,
+    /// The blob of the pack that holds it.
+    pub object: Object,
 }

@@ -9,14 +9,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{CWD, OFlags};
 
-use super::LfsObject;
 use crate::digest::Digest;
 use crate::error::{Fault, failure, policy};
 use crate::git::Git;
 use crate::git::lfs::{Contents, MAX_POINTER, Pointer};
 use crate::snapshot::index::{Entry, Stat};
 use crate::snapshot::scratch::ScratchRepo;
-use crate::snapshot::wire::{GitPath, Object};
+use crate::snapshot::wire::{GitPath, LfsObject, Object};
 
 /// Contents that were stored as blobs of the scratch repository.
 #[derive(Debug)]

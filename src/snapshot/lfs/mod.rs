@@ -11,25 +11,9 @@ pub(super) mod restore;
 use std::collections::HashSet;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 
-use super::scratch::joined;
-use super::wire::{GitPath, Object};
-use crate::digest::Digest;
 use crate::git::Call;
-
-/// Content that travels because the remote may lack it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LfsObject {
-    /// One of the files that have it; for people.
-    pub path: GitPath,
-    /// Its sha256.
-    pub oid: Digest,
-    /// In bytes.
-    pub size: u64,
-    /// The blob of the pack that holds it.
-    pub object: Object,
-}
+use crate::snapshot::paths::joined;
 
 /// Which of these files git would hand to Git LFS.
 ///

@@ -43,6 +43,12 @@ pub(super) fn word(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
+/// A full hash.
+pub(super) fn id(word: &[u8]) -> Option<git2::Oid> {
+    let plain = word.len() == 40 && word.iter().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(c));
+    if plain { git2::Oid::from_str(std::str::from_utf8(word).ok()?).ok() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

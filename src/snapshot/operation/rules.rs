@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::quoted::id;
 use super::{quoted, todo};
 
 /// One file of the git folder, and what it may hold.
@@ -204,12 +205,6 @@ impl Rule {
             _ => Vec::new(),
         }
     }
-}
-
-/// A full hash.
-pub(super) fn id(word: &[u8]) -> Option<git2::Oid> {
-    let plain = word.len() == 40 && word.iter().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(c));
-    if plain { git2::Oid::from_str(std::str::from_utf8(word).ok()?).ok() } else { None }
 }
 
 /// The branch in `refs/heads/NAME`.

@@ -79,7 +79,9 @@ pub(super) fn expand(text: &[u8], resolve: &dyn Fn(&str) -> Option<git2::Oid>) -
 /// The commits of a list in which each has its full name.
 pub(super) fn commits(text: &[u8]) -> Result<Vec<git2::Oid>, String> {
     let lines = parse(text)?.into_iter().filter(|line| !line.commit.is_empty());
-    lines.map(|line| super::rules::id(line.commit).ok_or_else(|| "a step names no commit by its hash".into())).collect()
+    lines
+        .map(|line| super::quoted::id(line.commit).ok_or_else(|| "a step names no commit by its hash".into()))
+        .collect()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::index::Entry;
+use super::left_behind::{Kind, LeftOut, lossy};
 use super::scratch::ScratchRepo;
 use super::{left_out, lfs};
 use crate::error::{Fault, policy};
@@ -162,4 +163,13 @@ fn is_pushed(repo: &git2::Repository, commit: git2::Oid) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+impl LeftOut {
+    pub(in crate::snapshot) fn submodule(unpushed: &Unpushed) -> Self {
+        let detail = Some(unpushed.commit.to_string());
+        let path = lossy(&unpushed.path);
+        let name = unpushed.by.as_ref().map_or_else(|| path.clone(), |by| format!("{path} ({by})"));
+        LeftOut { kind: Kind::SubmoduleCommit, name, detail }
+    }
 }

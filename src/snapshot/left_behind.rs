@@ -1,0 +1,87 @@
+//! A thing that stays behind, and the kinds of such things.
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that stays behind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// What it is.
+    pub kind: Kind,
+    /// Which one.
+    pub name: String,
+    /// More about it, for people; only where it was published from.
+    #[serde(default)]
+    pub detail: Option<String>,
+}
+
+/// Kinds of things that stay behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// An entry of the stash.
+    Stash,
+    /// Another local branch with commits that no remote holds.
+    Branch,
+    /// A socket, a pipe or a device.
+    SpecialFile,
+    /// A submodule whose commit is on no branch of its remote.
+    SubmoduleCommit,
+    /// Content of an LFS file that is not on this machine.
+    LfsContent,
+    /// A tag with commits that no remote holds.
+    Tag,
+    /// A linked checkout on a commit that no remote holds.
+    Worktree,
+    /// Notes that no remote holds.
+    Notes,
+    /// Another ref with commits that no remote holds.
+    Ref,
+    /// What git shows in the place of other commits: replace refs and grafts.
+    Replacement,
+    /// A file that rules of this checkout alone ignore.
+    Ignored,
+    /// What the branch follows: nothing that a clone has.
+    Upstream,
+    /// What HEAD is on: a ref that is no branch.
+    Head,
+    /// Something that a newer envctl named.
+    #[serde(other)]
+    Other,
+}
+
+impl Kind {
+    /// The same for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Kind::Stash => "stash entries",
+            Kind::Branch => "branches with commits that no remote has",
+            Kind::SpecialFile => "what is neither file nor link",
+            Kind::SubmoduleCommit => "commits of submodules that no branch of their remote has",
+            Kind::LfsContent => "LFS content that the checkout lacks",
+            Kind::Tag => "tags with commits that no remote has",
+            Kind::Worktree => "linked checkouts on commits that no remote has",
+            Kind::Notes => "notes that no remote has",
+            Kind::Ref => "refs with commits that no remote has",
+            Kind::Replacement => "what git shows in place of other commits",
+            Kind::Ignored => "files that core.excludesFile of this repository ignores",
+            Kind::Upstream => "what the branch follows",
+            Kind::Head => "what HEAD is on, which is no branch",
+            Kind::Other => "what a newer envctl knows of",
+        }
+    }
+}
+
+impl LeftOut {
+    pub(super) fn special(path: &[u8], kind: &str) -> Self {
+        LeftOut { kind: Kind::SpecialFile, name: lossy(path), detail: Some(kind.into()) }
+    }
+
+    /// Something of which the name says it all.
+    pub(super) fn plain(kind: Kind, name: &[u8]) -> Self {
+        LeftOut { kind, name: lossy(name), detail: None }
+    }
+}
+
+pub(super) fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
