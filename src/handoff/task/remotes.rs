@@ -78,11 +78,11 @@ impl<'a> Door<'a> {
 }
 
 /// How a remote is spoken with: no more comes than the developer allows, and than
-/// there is room for.
+/// there is room for. A disk that is short already says so itself.
 pub(crate) fn manner(app: &App, interactive: bool) -> Manner {
     let (_, min_free) = app.user.cache_sizes();
-    let free = disk::free_space(app.paths.data()).map_or(u64::MAX, |(free, _)| free.saturating_sub(min_free));
-    let most = app.user.max_fetch().min(free);
+    let room = disk::free_space(app.paths.data()).ok().and_then(|(free, _)| free.checked_sub(min_free));
+    let most = app.user.max_fetch().min(room.unwrap_or(u64::MAX));
     Manner { interactive, patience: app.options.net_timeout, most, needed: true }
 }
 
