@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::allowance;
 use super::context::Context;
 use super::evidence::{self, ArtifactRow, find};
 use super::keep;
 use super::outside::Outside;
 use super::parallel::each;
 use super::pin::Pin;
+use super::publish::quote;
 use super::resolve::Resolved;
 use super::source::Source;
 use crate::error::{not_found, usage};
@@ -112,6 +114,9 @@ fn bring(
     attachments: &[Attachment],
 ) -> Result<(Option<PathBuf>, u64)> {
     let name = resolved.task.store.to_string();
+    let sizes = attachments.iter().map(|attachment| attachment.content.size);
+    let bytes = sizes.fold(0_u64, u64::saturating_add);
+    allowance::require(ctx, &ctx.paths.artifacts(), bytes, "the artifacts")?;
     let moved = each(attachments, |attachment| keep::keep(ctx, (store, &name), &resolved.digest, attachment))?;
     let bytes = moved.into_iter().sum::<Result<u64>>()?;
     let described: Vec<&Provenance> = attachments.iter().map(|attachment| &attachment.provenance).collect();
@@ -154,7 +159,7 @@ pub fn get_artifacts(ctx: &Context, reference: &TaskRef, names: &[String], outpu
         for name in names {
             if !attachments.iter().any(|attachment| attachment.provenance.name == *name) {
                 return Err(not_found(format!("{} has no artifact {name:?}", task.reference()))
-                    .hint(format!("see what is there: envctl artifacts ls {}", task.reference()))
+                    .hint(format!("see what is there: envctl artifacts ls {}", quote(&task.reference())))
                     .into());
             }
         }

@@ -3,11 +3,11 @@
 
 use anyhow::Result;
 
+use super::allowance::allowance;
 use super::approval::{approvals, require_host};
 use super::context::Context;
 use super::resolve::Resolved;
 use crate::config::Reachable;
-use crate::disk;
 use crate::git::{Judge, Manner, Way};
 use crate::identity::{Identity, RepoUrl, Site, StoreRef};
 use crate::workspace::{Place, Remote};
@@ -80,9 +80,7 @@ impl<'a> Door<'a> {
 /// How a remote is spoken with: no more comes than the developer allows, and than
 /// there is room for.
 pub(super) fn manner(ctx: &Context, interactive: bool) -> Manner {
-    let (_, min_free) = ctx.user.cache_sizes();
-    let free = disk::free_space(ctx.paths.data()).map_or(u64::MAX, |(free, _)| free.saturating_sub(min_free));
-    let most = ctx.user.max_fetch().min(free);
+    let most = allowance(ctx, ctx.paths.data());
     Manner { interactive, patience: ctx.options.net_timeout, most, needed: true }
 }
 

@@ -2,8 +2,10 @@
 
 use anyhow::{Context as _, Result};
 
+use super::allowance;
 use super::context::{Context, Located};
 use super::plan::Part;
+use super::publish::quote;
 use super::resolve::{Resolved, from_store};
 use super::source::Source;
 use crate::archive::Owned;
@@ -273,7 +275,7 @@ fn check_platform(image: &Image, resolved: &Resolved) -> Result<()> {
     }
     if (&wanted.os, &wanted.architecture) != (&host.os, &host.architecture) {
         return Err(failure(format!("the image is for {wanted}, this machine is {host}"))
-            .hint(format!("envctl enter {} --no-runtime gives the workspace", resolved.task.reference()))
+            .hint(format!("envctl enter {} --no-runtime gives the workspace", quote(&resolved.task.reference())))
             .into());
     }
     Ok(())
@@ -370,6 +372,7 @@ fn kept_snapshot(ctx: &Context, id: &Digest) -> Result<Option<Snapshot>> {
 fn keep_stream(source: &Source<'_>, descriptor: &Descriptor, content: &mut dyn std::io::Read) -> Result<()> {
     let place = source.ctx.paths.blob(&descriptor.digest);
     let parent = place.parent().context("a blob has a folder")?;
+    allowance::require(source.ctx, parent, descriptor.size, "the snapshot's pack")?;
     disk::create_private_dir(parent)?;
     let mut file = disk::Unnamed::create_in(parent)?;
     let content = source.watched(content, "snapshot", descriptor.size);

@@ -6,6 +6,7 @@
 //! ([`look`], [`mod@tasks`], [`lineage`], [`mod@diff`], [`mod@costs`]), keep evidence
 //! ([`evidence`]), or take part of the way back ([`live`]).
 
+mod allowance;
 mod approval;
 mod arrived;
 mod asks;

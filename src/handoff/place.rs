@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result};
 
 use super::context::Context;
 use super::pin::Pin;
+use super::publish::quote;
 use super::resolve::Resolved;
 use super::start::canonical;
 use crate::digest::Digest;
@@ -74,7 +75,10 @@ impl Place {
             && pin.workspace.exists()
         {
             return Err(usage(format!("{} has a {} workspace, not a {asked} one", pin.slug, pin.lifetime))
-                .hint(format!("envctl workspace rm {} removes it; what is unsaved is salvaged", pin.reference()))
+                .hint(format!(
+                    "envctl workspace rm {} removes it; what is unsaved is salvaged",
+                    quote(&pin.reference())
+                ))
                 .into());
         }
         let own = asked.or(ctx.user.workspace.lifetime);

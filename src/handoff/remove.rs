@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::context::{Context, Located};
 use super::lineage::History;
+use super::publish::quote;
 use super::resolve::read_at;
 use crate::digest::Digest;
 use crate::error::{Kind, failure, kind_of, not_found, usage};
@@ -64,7 +65,7 @@ pub fn victims(ctx: &Context, tasks: &[TaskRef], identities: bool) -> Result<Vec
 fn victim(ctx: &Context, store: &dyn Store, task: &Located, id: &TaskId, identities: bool) -> Result<Victim> {
     let descriptor = store.resolve(id.as_str())?.ok_or_else(|| {
         not_found(format!("there is no task {id} in {}", task.store))
-            .hint(format!("see what is there: envctl tasks --store {}", task.store))
+            .hint(format!("see what is there: envctl tasks --store {}", quote(&task.store.to_string())))
     })?;
     let mut victim = Victim {
         task: task.reference(),

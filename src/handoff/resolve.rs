@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::asks::{Checkout, Origin};
 use super::context::{Context, Located};
 use super::pin::Pin;
+use super::publish::quote;
 use super::source::Source;
 use crate::digest::Digest;
 use crate::error::{Kind, hint_of, integrity, kind_of, not_found, unreachable};
@@ -56,7 +57,7 @@ pub(super) fn from_store(store: &dyn Store, task: &Located) -> Result<(Descripto
     };
     let descriptor = store.resolve(&tag)?.ok_or_else(|| {
         not_found(format!("there is no task {} in {}", task.target, task.store))
-            .hint(format!("see what is there: envctl tasks --store {}", task.store))
+            .hint(format!("see what is there: envctl tasks --store {}", quote(&task.store.to_string())))
     })?;
     let (artifact, identity) = read_at(store, task, &descriptor)?;
     Ok((descriptor, artifact, identity))
