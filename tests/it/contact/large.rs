@@ -247,7 +247,7 @@ fn more_large_files_than_are_allowed_do_not_come() {
     // The repository is fetched before.
     scene.far.entering(&scene.task, "exit 255").args(["--into", "first"]).cwd(scene.far.dev().path("home")).ok();
     let lfs = fs::read_dir(scene.far.dev().data().join("repos")).unwrap().next().unwrap().unwrap().path().join("lfs");
-    fs::remove_dir_all(lfs).unwrap();
+    fs::rename(&lfs, lfs.with_file_name("lost")).unwrap();
     scene.far.dev().write(scene.far.dev().config().join("config.toml"), "[workspace]\nmax_fetch = \"10\"\n");
     let run = scene.far.entering(&scene.task, "exit 255").args(["-v", "--refresh"]).ok();
     run.says(&["14 B of large files", "no more than 10 B"]);
