@@ -5,8 +5,8 @@ use anyhow::Result;
 
 use super::resolve::Resolved;
 use crate::config::Reachable;
-use crate::disk;
 use crate::git::{Judge, Manner, Way};
+use crate::handoff::allowance::allowance;
 use crate::handoff::app::App;
 use crate::handoff::trust::{approvals, require_host};
 use crate::identity::{Identity, RepoUrl, Site, StoreRef};
@@ -78,11 +78,9 @@ impl<'a> Door<'a> {
 }
 
 /// How a remote is spoken with: no more comes than the developer allows, and than
-/// there is room for. A disk that is short already says so itself.
+/// there is room for.
 pub(crate) fn manner(app: &App, interactive: bool) -> Manner {
-    let (_, min_free) = app.user.cache_sizes();
-    let room = disk::free_space(app.paths.data()).ok().and_then(|(free, _)| free.checked_sub(min_free));
-    let most = app.user.max_fetch().min(room.unwrap_or(u64::MAX));
+    let most = allowance(app, app.paths.data());
     Manner { interactive, patience: app.options.net_timeout, most, needed: true }
 }
 
