@@ -11,9 +11,11 @@ use super::artifacts::{ArtifactRow, find};
 use super::export::{self, Outside};
 use super::{artifacts, copies};
 use crate::error::not_found;
+use crate::handoff::allowance;
 use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::task::{Pin, Resolved, Source};
+use crate::handoff::words::quote;
 use crate::identity::{ArtifactType, Provenance, TaskRef};
 use crate::store::{Attachment, Store, identity_tag};
 use crate::ui::{counted, human_bytes};
@@ -110,6 +112,9 @@ fn bring(
     attachments: &[Attachment],
 ) -> Result<(Option<PathBuf>, u64)> {
     let name = resolved.task.store.to_string();
+    let sizes = attachments.iter().map(|attachment| attachment.content.size);
+    let bytes = sizes.fold(0_u64, u64::saturating_add);
+    allowance::require(app, &app.paths.artifacts(), bytes, "the artifacts")?;
     let moved = each(attachments, |attachment| copies::keep(app, (store, &name), &resolved.digest, attachment))?;
     let bytes = moved.into_iter().sum::<Result<u64>>()?;
     let described: Vec<&Provenance> = attachments.iter().map(|attachment| &attachment.provenance).collect();
@@ -148,7 +153,7 @@ pub fn get_artifacts(app: &App, reference: &TaskRef, names: &[String], output: O
         for name in names {
             if !attachments.iter().any(|attachment| attachment.provenance.name == *name) {
                 return Err(not_found(format!("{} has no artifact {name:?}", task.reference()))
-                    .hint(format!("see what is there: envctl artifacts ls {}", task.reference()))
+                    .hint(format!("see what is there: envctl artifacts ls {}", quote(&task.reference())))
                     .into());
             }
         }

@@ -9,6 +9,7 @@ use crate::error::{failure, integrity};
 use crate::handoff::app::App;
 use crate::handoff::runtimes::holder;
 use crate::handoff::task::{Resolved, Source};
+use crate::handoff::words::quote;
 use crate::identity::{ImageRef, StoreRef};
 use crate::image::{self, Cache, Image, Metadata, Moved, Owners, Pulled, User, Watch};
 use crate::oci::{Blobs, Descriptor};
@@ -181,7 +182,7 @@ fn check_platform(image: &Image, resolved: &Resolved) -> Result<()> {
     }
     if (&wanted.os, &wanted.architecture) != (&host.os, &host.architecture) {
         return Err(failure(format!("the image is for {wanted}, this machine is {host}"))
-            .hint(format!("envctl enter {} --no-runtime gives the workspace", resolved.task.reference()))
+            .hint(format!("envctl enter {} --no-runtime gives the workspace", quote(&resolved.task.reference())))
             .into());
     }
     Ok(())

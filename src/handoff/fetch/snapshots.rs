@@ -6,6 +6,7 @@ use super::part::Part;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::{integrity, unreachable};
+use crate::handoff::allowance;
 use crate::handoff::app::App;
 use crate::handoff::task::{Located, Resolved, Source, from_store, mirror};
 use crate::identity::Target;
@@ -101,6 +102,7 @@ fn kept_snapshot(app: &App, id: &Digest) -> Result<Option<Snapshot>> {
 fn keep_stream(source: &Source<'_>, descriptor: &Descriptor, content: &mut dyn std::io::Read) -> Result<()> {
     let place = source.app.paths.blob(&descriptor.digest);
     let parent = place.parent().context("a blob has a folder")?;
+    allowance::require(source.app, parent, descriptor.size, "the snapshot's pack")?;
     disk::create_private_dir(parent)?;
     let mut file = disk::Unnamed::create_in(parent)?;
     let content = source.watched(content, "snapshot", descriptor.size);

@@ -5,8 +5,8 @@ use anyhow::Result;
 
 use super::resolve::Resolved;
 use crate::config::Reachable;
-use crate::disk;
 use crate::git::{Judge, Manner, Way};
+use crate::handoff::allowance::allowance;
 use crate::handoff::app::App;
 use crate::handoff::trust::{approvals, require_host};
 use crate::identity::{Identity, RepoUrl, Site, StoreRef};
@@ -80,9 +80,7 @@ impl<'a> Door<'a> {
 /// How a remote is spoken with: no more comes than the developer allows, and than
 /// there is room for.
 pub(crate) fn manner(app: &App, interactive: bool) -> Manner {
-    let (_, min_free) = app.user.cache_sizes();
-    let free = disk::free_space(app.paths.data()).map_or(u64::MAX, |(free, _)| free.saturating_sub(min_free));
-    let most = app.user.max_fetch().min(free);
+    let most = allowance(app, app.paths.data());
     Manner { interactive, patience: app.options.net_timeout, most, needed: true }
 }
 

@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::error::{integrity, not_found, usage};
 use crate::handoff::app::App;
 use crate::handoff::trust::{Checkout, Origin};
+use crate::handoff::words::quote;
 use crate::identity::{Identity, Target, TaskRef};
 use crate::oci::Descriptor;
 use crate::store::{self, Artifact, Store};
@@ -87,7 +88,7 @@ pub(crate) fn from_store(store: &dyn Store, task: &Located) -> Result<(Descripto
     };
     let descriptor = store.resolve(&tag)?.ok_or_else(|| {
         not_found(format!("there is no task {} in {}", task.target, task.store))
-            .hint(format!("see what is there: envctl tasks --store {}", task.store))
+            .hint(format!("see what is there: envctl tasks --store {}", quote(&task.store.to_string())))
     })?;
     let (artifact, identity) = read_at(store, task, &descriptor)?;
     Ok((descriptor, artifact, identity))

@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::error::{Kind, failure, kind_of, not_found, usage};
 use crate::handoff::app::App;
 use crate::handoff::task::{History, Located, read_at};
+use crate::handoff::words::quote;
 
 use crate::identity::{Claims, Status, StoreRef, Target, TaskId, TaskRef, is_line_of, lines_tag};
 use crate::oci::{MAX_METADATA, Manifest, media};
@@ -64,7 +65,7 @@ pub fn victims(app: &App, tasks: &[TaskRef], identities: bool) -> Result<Vec<Vic
 fn victim(app: &App, store: &dyn Store, task: &Located, id: &TaskId, identities: bool) -> Result<Victim> {
     let descriptor = store.resolve(id.as_str())?.ok_or_else(|| {
         not_found(format!("there is no task {id} in {}", task.store))
-            .hint(format!("see what is there: envctl tasks --store {}", task.store))
+            .hint(format!("see what is there: envctl tasks --store {}", quote(&task.store.to_string())))
     })?;
     let mut victim = Victim {
         task: task.reference(),

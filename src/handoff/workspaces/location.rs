@@ -22,6 +22,7 @@ use crate::disk::lock::{self, FileLock};
 use crate::error::{failure, policy, usage};
 use crate::handoff::app::App;
 use crate::handoff::task::{Pin, Resolved};
+use crate::handoff::words::quote;
 use crate::identity::{Identity, Lifetime, StoreRef, Wish};
 use crate::quantity::parse_duration;
 use crate::runtime::Lease;
@@ -73,7 +74,10 @@ impl Place {
             && pin.workspace.exists()
         {
             return Err(usage(format!("{} has a {} workspace, not a {asked} one", pin.slug, pin.lifetime))
-                .hint(format!("envctl workspace rm {} removes it; what is unsaved is salvaged", pin.reference()))
+                .hint(format!(
+                    "envctl workspace rm {} removes it; what is unsaved is salvaged",
+                    quote(&pin.reference())
+                ))
                 .into());
         }
         let own = asked.or(app.user.workspace.lifetime);

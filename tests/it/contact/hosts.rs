@@ -170,7 +170,9 @@ fn the_short_form_of_ssh_stays_relative() {
             ("git@approved.example:/repos/shop.git", "'/repos/shop.git'"),
             ("ssh://git@approved.example/repos/shop.git", "'/repos/shop.git'"),
         ] {
-            let _ = std::fs::remove_dir_all(far.dev().data().join("repos"));
+            // As if nothing had been fetched.
+            let repos = far.dev().data().join("repos");
+            let _ = std::fs::rename(&repos, repos.with_extension(far.calls().len().to_string()));
             far.entering(&far.task(url), &far.serve()).ok();
             let calls = far.calls();
             let last = calls.last().unwrap();
@@ -195,7 +197,7 @@ fn the_mirror_of_another_repository_is_not_taken_for_ours() {
         std::fs::rename(&other, repos.join("kept")).unwrap();
         far.entering(&far.task(ours), &far.serve()).ok();
         let place = mirrors().remove(0);
-        std::fs::remove_dir_all(&place).unwrap();
+        std::fs::rename(&place, repos.join("other")).unwrap();
         std::fs::rename(repos.join("kept"), &place).unwrap();
         let run = far.entering(&far.task(ours), &far.serve()).code(6);
         run.says(&["is the mirror of approved.example/theirs", "approved.example/ours"]);

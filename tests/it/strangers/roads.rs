@@ -223,3 +223,24 @@ fn a_stranger_s_words_in_an_error_have_an_end() {
         assert!(run.code != 0 && run.stderr.len() < 16_384, "{} bytes", run.stderr.len());
     }
 }
+
+/// A pack, or artifacts, that say to be larger than the developer allows.
+#[test]
+fn what_is_larger_than_is_allowed_is_not_begun() {
+    let shop = Shop::new();
+    let task = format!("{}:{}", shop.lab.store.name(), shop.task);
+    let enter = |task: &str| shop.lab.dev.envctl(["enter", "--no-runtime", "--no-input", task]);
+    enter(&task).ok();
+    shop.lab.repo.write("changed", "not committed");
+    let other = shop.lab.publish(&ImageBuilder::busybox());
+    shop.lab.agent.write("run.log", "long enough");
+    shop.lab.agent.envctl(["artifacts", "add", &other, "--type", "logs"]).arg(shop.lab.agent.path("run.log")).ok();
+    let config = shop.lab.dev.config().join("config.toml");
+    shop.lab.dev.write(&config, "[workspace]\nmax_fetch = \"10\"\n");
+    enter(&other).code(6).says(&["the snapshot's pack would be", "no more than 10 B may come", "max_fetch"]);
+    let get = || shop.lab.dev.envctl(["artifacts", "get", &other]);
+    get().code(6).says(&["the artifacts would be 11 B", "no more than 10 B may come"]);
+    shop.lab.dev.write(&config, "");
+    enter(&other).ok();
+    get().ok();
+}
