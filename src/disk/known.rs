@@ -18,6 +18,9 @@ use crate::digest::Digest;
 /// Files up to this many bytes are known by what they say, too.
 const SMALL: u64 = 4096;
 
+/// An inode number, and when the inode was made: seconds and nanoseconds.
+type Inode = (u64, i64, u32);
+
 /// What had a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
@@ -25,7 +28,7 @@ pub struct Known {
     pub path: PathBuf,
     /// Its inode number, which a later file may get, and when it was made, where
     /// the file system says so: seconds since 1970 and nanoseconds.
-    inode: (u64, i64, u32),
+    inode: Inode,
     /// The digest of what it said, where it is a small file.
     #[serde(default)]
     text: Option<String>,
@@ -61,7 +64,7 @@ impl Known {
     }
 }
 
-fn look(root: BorrowedFd<'_>, path: &Path) -> Result<((u64, i64, u32), Option<String>), Errno> {
+fn look(root: BorrowedFd<'_>, path: &Path) -> Result<(Inode, Option<String>), Errno> {
     let handle = open(root, path, OFlags::PATH)?;
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     let stat = rustix::fs::statx(&handle, c"", AtFlags::EMPTY_PATH, wanted)?;
@@ -101,7 +104,7 @@ mod tests {
         fs::write(at("folder/more"), "").unwrap();
         assert_eq!((folder.now(root.as_fd()), file.now(root.as_fd())), (Now::Same, Now::Same));
 
-        fs::remove_dir_all(at("folder")).unwrap();
+        crate::disk::remove::tree(&at("folder")).unwrap();
         assert_eq!(folder.now(root.as_fd()), Now::Gone);
         // The number of the first may be given once more.
         fs::create_dir(at("folder")).unwrap();

@@ -154,16 +154,15 @@ pub(super) fn lines(
     lines
 }
 
+/// What git says of each path.
+pub(super) type Lines = Vec<(Vec<u8>, Line)>;
+
 /// Everything that differs from HEAD or from the index, and then what is
 /// selected; how much the former is.
 ///
 /// # Errors
 /// When git fails, or says something that is not understood.
-pub(super) fn look(
-    scratch: &ScratchRepo,
-    git: &Git,
-    selection: Selection<'_>,
-) -> Result<(Vec<(Vec<u8>, Line)>, usize)> {
+pub(super) fn look(scratch: &ScratchRepo, git: &Git, selection: Selection<'_>) -> Result<(Lines, usize)> {
     // Of a submodule its HEAD alone is read: for more, git would be run inside.
     let words =
         ["status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty"];

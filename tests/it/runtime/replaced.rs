@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use envctl::disk;
+
 use super::both;
 use super::planted::Ground;
 use crate::support::{Alive, Lab, until};
@@ -60,7 +62,7 @@ fn what_takes_the_place_of_a_protected_part_is_not_obeyed() {
         let inside = |script: &str| {
             ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-euc", &ground.script(script)]).ok();
         };
-        fs::remove_dir_all(git.join("hooks")).unwrap();
+        disk::remove::tree(&git.join("hooks")).unwrap();
         inside("mkdir .git/hooks; cp $TRAP .git/hooks/post-checkout 2>/dev/null || echo x >.git/hooks/post-checkout");
         if watched {
             until("the hooks are renamed", || !git.join("hooks/post-checkout").exists());
