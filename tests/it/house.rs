@@ -143,6 +143,14 @@ fn the_page_names_files_that_are_there() {
 }
 
 #[test]
+fn guards_name_files_that_are_there() {
+    let page = fs::read_to_string(root().join("tests/guards.md")).unwrap();
+    let spans = page.split('`').skip(1).step_by(2).filter(|span| span.starts_with("src/"));
+    let missing: BTreeSet<&str> = spans.filter(|span| !root().join(span).exists()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn the_reader_of_the_graph_sees_arrows_and_circles() {
     let dir = tempfile::tempdir().unwrap();
     let put = |name: &str, text: &str| {
