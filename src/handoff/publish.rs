@@ -158,6 +158,8 @@ pub(super) fn publish_from(
     let agent = options.agent.clone().or_else(|| ctx.env.agent.clone());
     let scanner = screen::scanner(ctx, &project)?;
     screen::screen_words(&scanner, &options.handoff, agent.as_deref())?;
+    // Before anything is stored.
+    let url = snapshot::remote_url(&repo)?.parse()?;
     let (captured, screened) = capture(ctx, &git, &repo, &project, &scanner, options.redact)?;
     let screen = Screen { scanner: &scanner, redact: options.redact, root };
     let mut evidence = collected(ctx, options, &project, root, screen)?;
@@ -199,7 +201,7 @@ pub(super) fn publish_from(
         created_at: ctx.clock.now(),
         agent_identity: agent,
         repo: Repo {
-            url: snapshot::remote_url(&repo)?.parse()?,
+            url,
             commit: captured.document.head.clone(),
             branch: captured.document.branch.clone(),
             extra: Default::default(),
