@@ -52,6 +52,9 @@ impl Line {
     }
 }
 
+/// Paths, and what git says of each.
+pub(super) type Lines = Vec<(Vec<u8>, Line)>;
+
 /// More names than this are not given to git one by one, in bytes.
 const MAX_NAMES: usize = 96 << 10;
 
@@ -159,11 +162,7 @@ pub(super) fn lines(
 ///
 /// # Errors
 /// When git fails, or says something that is not understood.
-pub(super) fn look(
-    scratch: &ScratchRepo,
-    git: &Git,
-    selection: Selection<'_>,
-) -> Result<(Vec<(Vec<u8>, Line)>, usize)> {
+pub(super) fn look(scratch: &ScratchRepo, git: &Git, selection: Selection<'_>) -> Result<(Lines, usize)> {
     // Of a submodule its HEAD alone is read: for more, git would be run inside.
     let words =
         ["status", "--porcelain=v2", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty"];
