@@ -153,6 +153,10 @@ fn write_settings(repo: &git2::Repository, document: &Document) -> Result<()> {
     if let Some(file_mode) = settings.file_mode {
         config.set_bool("core.fileMode", file_mode)?;
     }
+    if let Some(comment) = &settings.comment {
+        let key = if comment.len() == 1 || comment == "auto" { "core.commentChar" } else { "core.commentString" };
+        config.set_str(key, comment)?;
+    }
     if let Some(attributes) = &settings.attributes {
         let info = repo.path().join("info");
         fs::create_dir_all(&info)?;

@@ -15,7 +15,7 @@ use super::history::{History, Position, commit, followed_branch, history};
 use super::index::{self, Entry};
 use super::left_behind::{Kind, LeftOut};
 use super::moment::{self, Moment, Stood};
-use super::operation::Operation;
+use super::operation::{Operation, comment};
 use super::scan::{Scan, scan};
 use super::scratch::ScratchRepo;
 use super::status::Selection;
@@ -120,7 +120,10 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
     let mut operation = moment.operation.clone();
     let head_commit = repo.find_commit(moment.commit)?;
     let (branch, stray) = branch_of(&moment.head)?;
-    let settings = settings(repo)?;
+    let mut settings = settings(repo)?;
+    if operation.is_some() {
+        settings.comment = comment(repo)?.filter(|text| text != "#");
+    }
     let scratch = ScratchRepo::new(repo, head_commit.id(), &settings, &options.exclude)?;
     let home = branch.clone().or_else(|| operation.as_ref().and_then(Operation::branch));
     let follows = followed_branch(repo, home.as_deref())?;

@@ -150,6 +150,10 @@ pub struct Settings {
     /// The same where lines of text cannot say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sparse_file: Option<SparseFile>,
+    /// `core.commentChar` or `core.commentString`, while something is in progress:
+    /// git's messages about it have such comments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
     /// The checkout's own attributes, `info/attributes`. Like those of a tree
     /// they name drivers and define none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -268,6 +272,9 @@ impl Document {
         if !git2::Remote::is_valid_name(&self.remote.name) || self.remote.name.starts_with('-') {
             return refused("remote", &self.remote.name);
         }
+        if let Some(comment) = self.settings.comment.as_ref().filter(|text| !super::operation::is_comment(text)) {
+            return refused("comment", comment);
+        }
         if let Some(follows) = &self.follows {
             let twice = follows.commit.is_some() && Some(&follows.name) == self.branch.as_ref();
             if twice || !ref_ok(&follows.name, "refs/heads/") || follows.name.starts_with('-') {
@@ -355,7 +362,8 @@ mod tests {
     #[test]
     fn case_42_hostile_names_in_a_snapshot_are_refused() {
         let local = |name: &str| Some(LocalBranch { name: name.into(), commit: None });
-        let hostile: [&dyn Fn(&mut Document); 10] = [
+        let hostile: [&dyn Fn(&mut Document); 11] = [
+            &|d| d.settings.comment = Some("a\nb".into()),
             &|d| d.branch = Some("../x".into()),
             &|d| d.branch = Some("-x".into()),
             &|d| d.remote.name = "a b".into(),

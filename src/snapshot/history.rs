@@ -22,7 +22,16 @@ pub fn remote_url(repo: &git2::Repository) -> Result<String> {
     let name = remote_name(repo)?;
     // Not the remote's own idea, which has the caller's insteadOf rules in it.
     let url = repo.config()?.get_string(&format!("remote.{name}.url"));
-    url.with_context(|| format!("the remote {name} has no URL"))
+    let url = url.with_context(|| format!("the remote {name} has no URL"))?;
+    // A folder that is named from the checkout's is nobody else's without it.
+    let is_relative = !url.starts_with('/') && url.split('/').next().is_none_or(|first| !first.contains(':'));
+    let Some(root) = repo.workdir().filter(|_| is_relative) else { return Ok(url) };
+    let folder = std::fs::canonicalize(root.join(&url));
+    let folder = folder.map_err(|error| {
+        failure(format!("the remote {name} is the folder {url} beside this checkout, which is not there: {error}"))
+            .hint(format!("git remote set-url {name} URL, then publish again"))
+    })?;
+    Ok(folder.to_str().context("the path of the remote is no UTF-8")?.to_owned())
 }
 
 /// The remote that the checked-out branch follows, or the only one.

@@ -52,6 +52,9 @@ impl Line {
     }
 }
 
+/// Paths, and what git says of each.
+pub(super) type Lines = Vec<(Vec<u8>, Line)>;
+
 /// More names than this are not given to git one by one, in bytes.
 const MAX_NAMES: usize = 96 << 10;
 

@@ -5,3 +5,4 @@ mod compared;
 mod lineage;
 mod lines;
 mod moved;
+mod stories;

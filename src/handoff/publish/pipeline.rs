@@ -157,6 +157,8 @@ pub(crate) fn publish_from(
     let agent = options.agent.clone().or_else(|| app.env.agent.clone());
     let scanner = trust::scanner(app, &project)?;
     trust::screen_words(&scanner, &options.handoff, agent.as_deref())?;
+    // Before anything is stored.
+    let url = snapshot::remote_url(&repo)?.parse()?;
     let (captured, screened) = capture(app, &git, &repo, &project, &scanner, options.redact)?;
     let screen = Screen { scanner: &scanner, redact: options.redact, root };
     let mut evidence = collected(app, options, &project, root, screen)?;
@@ -198,7 +200,7 @@ pub(crate) fn publish_from(
         created_at: app.clock.now(),
         agent_identity: agent,
         repo: Repo {
-            url: snapshot::remote_url(&repo)?.parse()?,
+            url,
             commit: captured.document.head.clone(),
             branch: captured.document.branch.clone(),
             extra: Default::default(),

@@ -63,11 +63,13 @@ impl Operation {
         refuse_strangers(git_dir)?;
         let resolve = |text: &str| repo.revparse_single(text).ok()?.peel_to_commit().ok().map(|commit| commit.id());
         let folder = Beneath::open(git_dir)?;
+        let comment = comment(repo)?.filter(|text| text != "auto").unwrap_or_else(|| "#".into());
         let mut files = Vec::new();
         for rule in RULES {
             let content = folder.read(Path::new(rule.name), MAX_FILE)?;
             let Some(content) = content.filter(|_| rule.applies(git_dir)) else { continue };
-            let content = rule.capture(&content, &resolve).map_err(|why| refusal(git_dir, rule, &why))?;
+            let content =
+                rule.capture(&content, comment.as_bytes(), &resolve).map_err(|why| refusal(git_dir, rule, &why))?;
             // Git forgets it like any other name of no consequence.
             if rule.is_optional() && !rule.names(&content).iter().all(|id| known(repo, *id)) {
                 continue;
@@ -218,6 +220,21 @@ impl Operation {
         }
         Ok(())
     }
+}
+
+/// How comments in lists and messages begin here; `None` where it is as usual.
+///
+/// # Errors
+/// When the configuration cannot be read.
+pub(super) fn comment(repo: &git2::Repository) -> Result<Option<String>> {
+    let config = repo.config()?.snapshot()?;
+    let of = |key: &str| config.get_str(key).ok().filter(|text| is_comment(text)).map(str::to_owned);
+    Ok(of("core.commentstring").or_else(|| of("core.commentchar")))
+}
+
+/// What may stand before a comment.
+pub(super) fn is_comment(text: &str) -> bool {
+    (1..=16).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
 fn known(repo: &git2::Repository, id: git2::Oid) -> bool {

@@ -155,9 +155,15 @@ impl Rule {
         }
     }
 
-    /// The content as it travels, or why it cannot.
-    pub(super) fn capture(&self, text: &[u8], resolve: &dyn Fn(&str) -> Option<git2::Oid>) -> Result<Vec<u8>, String> {
-        let content = if self.kind == Kind::Steps { todo::expand(text, resolve)? } else { text.to_vec() };
+    /// The content as it travels, or why it cannot. Comments in lists begin with
+    /// `comment`.
+    pub(super) fn capture(
+        &self,
+        text: &[u8],
+        comment: &[u8],
+        resolve: &dyn Fn(&str) -> Option<git2::Oid>,
+    ) -> Result<Vec<u8>, String> {
+        let content = if self.kind == Kind::Steps { todo::expand(text, comment, resolve)? } else { text.to_vec() };
         self.check(&content)?;
         Ok(content)
     }
@@ -186,10 +192,9 @@ impl Rule {
             Kind::Author => is_author(text),
             Kind::Options => return check_options(text),
             Kind::Strategy => STRATEGIES.contains(&text.trim_ascii_end()),
-            Kind::StrategyOptions => text.iter().all(|c| c.is_ascii_alphanumeric() || b" '=%-\n".contains(c)),
-            Kind::Sign => {
-                text.strip_prefix(b"-S").is_some_and(|key| key.trim_ascii_end().iter().all(u8::is_ascii_alphanumeric))
-            }
+            // Git takes the words apart itself, in quotes of either kind.
+            Kind::StrategyOptions => text.iter().all(|c| is_option(*c) || b" '\"\n".contains(c)),
+            Kind::Sign => text.strip_prefix(b"-S").is_some_and(|key| is_key(key.trim_ascii_end())),
             Kind::Quoted => text.split(|byte| *byte == b'\n').all(|line| quoted::words(line).is_some()),
             Kind::Terms => text.trim_ascii_end().split(|byte| *byte == b'\n').all(is_term),
         };
@@ -240,16 +245,28 @@ fn is_author(text: &[u8]) -> bool {
     })
 }
 
+/// What options of a strategy consist of: names, numbers and paths.
+fn is_option(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"=%-./_:,+@".contains(&byte) || byte >= 0x80
+}
+
+/// Whose key signs: its name or that of its owner; nobody's in particular.
+fn is_key(name: &[u8]) -> bool {
+    !name.starts_with(b"-") && name.iter().all(|c| c.is_ascii_alphanumeric() || b" <>@._+-".contains(c) || *c >= 0x80)
+}
+
 /// `[options]`, and a key and a plain value in each line.
 fn check_options(text: &[u8]) -> Result<(), String> {
     let text = std::str::from_utf8(text).map_err(|_| "its options are no text")?;
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && *line != "[options]") {
+        // One that has no value is cut by now.
+        let line = if line.ends_with(" =") { &format!("{line} ") } else { line };
         let Some((key, value)) = line.split_once(" = ") else { return Err(format!("its option {line:?} is unknown")) };
         let plain = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let known = match key {
             "strategy" => STRATEGIES.contains(&value.as_bytes()),
-            "strategy-option" => value.chars().all(|c| c.is_ascii_alphanumeric() || "=%-".contains(c)),
-            "gpg-sign" => value.chars().all(|c| c.is_ascii_alphanumeric()),
+            "strategy-option" => value.bytes().all(is_option),
+            "gpg-sign" => is_key(value.as_bytes()),
             _ => plain && OPTIONS.contains(&key),
         };
         if !known {
@@ -293,15 +310,28 @@ mod tests {
         let evil = ["GIT_AUTHOR_NAME=$(touch x)\n", "GIT_AUTHOR_NAME='a';touch x\n", "PATH='x'\n", "touch x\n"];
         holds("rebase-merge/author-script", &[author], &evil);
         holds("rebase-merge/strategy", &["ort\n", "ours"], &["evil", "../evil", "-x"]);
-        holds("rebase-merge/strategy_opts", &[" '--ours'\n"], &["$(x)", "`x`", "a;b"]);
-        holds("rebase-merge/gpg_sign_opt", &["-S\n", "-S0123ABCD\n"], &["--x", "-S --x", "x"]);
+        holds(
+            "rebase-merge/strategy_opts",
+            &[" '--ours'\n", "\"patience\" \"subtree=a/b\" \"find-renames=50%\"\n"],
+            &["$(x)", "`x`", "a;b"],
+        );
+        holds(
+            "rebase-merge/gpg_sign_opt",
+            &["-S\n", "-S0123ABCD\n", "-SA B <a@b>\n"],
+            &["--x", "-S--x", "-S$(x)", "x"],
+        );
         holds("BISECT_START", &["main\n", ID], &["-x\n", "--upload-pack=x", "a..b"]);
         holds("BISECT_NAMES", &["\n", " 'src' 'a b'\n"], &["src; touch x\n", "$(x)\n"]);
         holds("BISECT_TERMS", &["bad\ngood\n"], &["../x\n", "-x\ny\n", ""]);
         let options = "[options]\n\tmainline = 1\n\tstrategy = ort\n\tstrategy-option = ours\n\tedit = true\n";
         holds(
             "sequencer/opts",
-            &[options, ""],
+            &[
+                options,
+                "",
+                "[options]\n\tgpg-sign = \n",
+                "[options]\n\tgpg-sign = A <a@b>\n\tstrategy-option = subtree=x/y\n",
+            ],
             &["[options]\n\tstrategy = evil\n", "[core]\n\tpager = x\n", "\tx = y\n"],
         );
     }

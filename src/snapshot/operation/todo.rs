@@ -18,12 +18,12 @@ struct Line<'a> {
 }
 
 /// What stands in each line that is no comment, or why it cannot travel.
-fn parse(text: &[u8]) -> Result<Vec<Line<'_>>, String> {
+fn parse<'a>(text: &'a [u8], comment: &[u8]) -> Result<Vec<Line<'a>>, String> {
     if text.contains(&0) {
         return Err("its list of steps is no text".into());
     }
     let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_start);
-    lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")).map(parse_line).collect()
+    lines.filter(|line| !line.is_empty() && !line.starts_with(comment)).map(parse_line).collect()
 }
 
 fn parse_line(line: &[u8]) -> Result<Line<'_>, String> {
@@ -60,10 +60,15 @@ fn parse_line(line: &[u8]) -> Result<Line<'_>, String> {
 }
 
 /// The list with every commit by its full name: what is short here may be
-/// ambiguous elsewhere. Comments are left out; git writes them for an editor.
-pub(super) fn expand(text: &[u8], resolve: &dyn Fn(&str) -> Option<git2::Oid>) -> Result<Vec<u8>, String> {
+/// ambiguous elsewhere. Comments, which begin with `comment`, are left out; git
+/// writes them for an editor.
+pub(super) fn expand(
+    text: &[u8],
+    comment: &[u8],
+    resolve: &dyn Fn(&str) -> Option<git2::Oid>,
+) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(text.len());
-    for line in parse(text)? {
+    for line in parse(text, comment)? {
         out.extend_from_slice(line.head);
         if !line.commit.is_empty() {
             let name = String::from_utf8_lossy(line.commit);
@@ -78,7 +83,7 @@ pub(super) fn expand(text: &[u8], resolve: &dyn Fn(&str) -> Option<git2::Oid>) -
 
 /// The commits of a list in which each has its full name.
 pub(super) fn commits(text: &[u8]) -> Result<Vec<git2::Oid>, String> {
-    let lines = parse(text)?.into_iter().filter(|line| !line.commit.is_empty());
+    let lines = parse(text, b"#")?.into_iter().filter(|line| !line.commit.is_empty());
     lines
         .map(|line| super::quoted::id(line.commit).ok_or_else(|| "a step names no commit by its hash".into()))
         .collect()
@@ -94,10 +99,12 @@ mod tests {
     fn short_names_become_full_ones() {
         let resolve = |text: &str| (text == "0123456").then(|| git2::Oid::from_str(ID).unwrap());
         let list = b"pick 0123456 one\n\n# comment\n  fixup -C 0123456\tx\nbreak\n";
-        let expanded = expand(list, &resolve).unwrap();
+        let expanded = expand(list, b"#", &resolve).unwrap();
         assert_eq!(String::from_utf8(expanded.clone()).unwrap(), format!("pick {ID} one\nfixup -C {ID}\tx\nbreak\n"));
         assert_eq!(commits(&expanded).unwrap().len(), 2);
-        assert!(expand(b"pick 7654321 x\n", &resolve).unwrap_err().contains("7654321"));
+        assert!(expand(b"pick 7654321 x\n", b"#", &resolve).unwrap_err().contains("7654321"));
+        assert_eq!(expand(b"; one\nbreak\n", b";", &resolve).unwrap(), b"break\n");
+        assert!(expand(b"# one\nbreak\n", b";", &resolve).is_err());
     }
 
     #[test]

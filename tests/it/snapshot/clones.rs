@@ -153,3 +153,27 @@ fn from_a_folder_below_the_top() {
     let workspace = trip.enter(&trip.publish(&below));
     Facts::of(repo).assert_same(&Facts::of(&workspace));
 }
+
+/// A remote that is named from the checkout's folder travels by its own path; one
+/// that leads nowhere is told before anything is stored.
+#[test]
+fn a_remote_in_a_folder_beside_the_checkout() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.git(&["remote", "set-url", "origin", "../remote.git"]);
+    repo.write("new", "x");
+    let workspace = trip.round(repo);
+    workspace.git(&["fetch", "--quiet"]);
+    repo.git(&["remote", "set-url", "origin", "../nowhere.git"]);
+    let said = ["origin is the folder ../nowhere.git", "not there", "hint: git remote set-url origin"];
+    let fresh = trip.lab.agent.path("fresh");
+    let name = format!("oci:{}", fresh.display());
+    let run = trip
+        .lab
+        .agent
+        .envctl(["publish", "t", "--store", &name, "--image", &trip.image])
+        .cwd(&repo.path)
+        .code(1)
+        .says(&said);
+    assert!(!fresh.exists(), "{}", run.stderr);
+}

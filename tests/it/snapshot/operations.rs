@@ -358,3 +358,41 @@ fn a_merge_with_what_a_shallow_clone_does_not_have() {
     shallow.call(&["merge", "--allow-unrelated-histories", "FETCH_HEAD"]).run();
     trip.refuses(&shallow, 1, &["the shallow clone ends at", "git fetch --deepen"]);
 }
+
+/// Comments in git's lists and messages begin as they did.
+#[test]
+fn a_rebase_with_other_comments() {
+    for value in [";", "auto"] {
+        let (trip, repo) = conflicting();
+        repo.git(&["config", "core.commentChar", value]);
+        begin(&repo, &["rebase", "side"]);
+        let workspace = goes_on(&trip, &repo, twice);
+        assert!(!workspace.git(&["log", "-2", "--format=%B"]).contains("Conflicts"), "{value}");
+    }
+}
+
+#[test]
+fn a_rebase_with_options_of_its_strategy() {
+    let (trip, repo) = conflicting();
+    begin(&repo, &["rebase", "-X", "patience", "-X", "find-renames=50%", "-X", "diff-algorithm=histogram", "side"]);
+    goes_on(&trip, &repo, twice);
+}
+
+/// Both commits are in conflict.
+fn twice(repo: &Repo) {
+    resolve(repo);
+    begin(repo, &["-c", "core.editor=true", "rebase", "--continue"]);
+    repo.write("file", "resolved again\n");
+    repo.git(&["add", "file"]);
+    repo.git(&["-c", "core.editor=true", "rebase", "--continue"]);
+}
+
+/// Whoever goes on needs a key of their own.
+#[test]
+fn picks_that_are_signed() {
+    for key in ["-S", "-SA B <a@b.org>"] {
+        let (trip, repo) = conflicting();
+        begin(&repo, &["cherry-pick", key, "-X", "subtree=x/y", "side~1", "side"]);
+        goes_on(&trip, &repo, |repo| drop(repo.git(&["cherry-pick", "--abort"])));
+    }
+}

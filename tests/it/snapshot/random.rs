@@ -1,5 +1,6 @@
 //! Random repositories: git says the same on both sides.
 
+mod situations;
 mod steps;
 
 use std::cell::Cell;

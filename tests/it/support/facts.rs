@@ -43,7 +43,8 @@ impl Facts {
         facts.insert("flags", flags.collect::<Vec<_>>().join("\n"));
         // Where a detached HEAD came from is told by the log of HEAD's moves, and
         // how much of a sparse checkout is there not for every form of the index.
-        let moved = |line: &&str| !line.starts_with("HEAD detached ") && !line.starts_with("You are in a sparse");
+        let no_branch = ["HEAD detached ", "Not currently on any branch", "You are in a sparse"];
+        let moved = |line: &&str| !no_branch.iter().any(|start| line.starts_with(start));
         let told = facts.get("told").map(|told| told.lines().filter(moved).collect::<Vec<_>>().join("\n"));
         facts.extend(told.map(|told| ("told", told)));
         // A checkout may sit on a branch while others are there too.

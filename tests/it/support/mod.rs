@@ -31,7 +31,7 @@ mod trip;
 pub use alive::{Alive, Marker};
 pub use busybox::busybox;
 pub use call::{Call, Run, until, until_it_heeds};
-pub use cases::cases;
+pub use cases::{cases, explore};
 pub use crowd::{Crowd, Member};
 pub use facts::{Facts, tree};
 pub use forge::{Forged, Objects, forge, forge_text};

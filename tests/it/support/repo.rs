@@ -119,8 +119,16 @@ impl Repo {
         self.git(&["push", "--quiet", "origin", "HEAD"]);
     }
 
+    /// A shell script in the checkout; `git` in it is the same person's.
+    pub fn sh(&self, script: &str) -> Call {
+        self.as_agent(self.home.call("sh", ["-c", script])).cwd(&self.path)
+    }
+
     fn git_in(&self, folder: &str, args: &[&str]) -> Call {
-        let mut call = self.home.call("git", args).cwd(self.home.path(folder));
+        self.as_agent(self.home.call("git", args)).cwd(self.home.path(folder))
+    }
+
+    fn as_agent(&self, mut call: Call) -> Call {
         for role in ["AUTHOR", "COMMITTER"] {
             call = call
                 .env(&format!("GIT_{role}_NAME"), "Agent")
