@@ -157,9 +157,6 @@ pub(super) fn lines(
     lines
 }
 
-/// What git says of each path.
-pub(super) type Lines = Vec<(Vec<u8>, Line)>;
-
 /// Everything that differs from HEAD or from the index, and then what is
 /// selected; how much the former is.
 ///

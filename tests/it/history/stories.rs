@@ -60,12 +60,15 @@ impl Person {
     }
 }
 
+/// What was published: its files by their paths, and the identity before it.
+type Known = (BTreeMap<Vec<u8>, String>, Option<String>);
+
 struct Story<'a> {
     shop: &'a Shop,
     task: String,
     people: Vec<Person>,
     /// Every identity that was published: files, and what it goes on from.
-    published: BTreeMap<String, (BTreeMap<Vec<u8>, String>, Option<String>)>,
+    published: BTreeMap<String, Known>,
     /// What somebody went over knowingly.
     buried: BTreeSet<String>,
     edits: usize,
