@@ -5,19 +5,18 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::{greet, leave};
-use crate::cache::Trees;
+use crate::cache::{Record, Trees};
 use crate::error::usage;
 use crate::handoff::accounting::{LedgerEntry, MadeBy};
 use crate::handoff::app::App;
-use crate::handoff::caches::Caches;
-use crate::handoff::prepare::{Plan, Renew, afterwards, gather, is_first, make_workspace, unless_renewed};
+use crate::handoff::prepare::{Ingredients, Plan, Renew, Wishes, afterwards, is_first, make_workspace, unless_renewed};
 use crate::handoff::report::{Beside, Report};
 use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Resolved, Source, resolve};
 use crate::handoff::workspaces::Place;
 use crate::handoff::{accounting, caches, prepare, runtimes, task, trust, upkeep};
 use crate::identity::{Lifetime, TaskRef};
-use crate::runtime::{self, Lease, Outcome, Receipt, Sandbox, Session};
+use crate::runtime::{self, Lease, Outcome, Receipt, Sandbox, Session, Spec};
 
 /// What `enter` was asked to do.
 #[derive(Clone, Debug)]
@@ -183,55 +182,43 @@ fn run(
     report: &mut Report,
 ) -> Result<Entered> {
     let app = source.app;
-    if is_first(resolved) {
-        caches::make_room(app);
-    }
-    // Until the lease is written nothing of the caches is removed.
-    let kept = caches::keep(app)?;
-    let (image, pulled, mut made, early) = gather(&source, resolved, place, renew(options), report)?;
-    let project = app.project(&place.path)?;
-    runtimes::approve(app, resolved, &project, &options.runtime)?;
-    let mut wanted = Caches::new(app, resolved, &pulled, &place.path, &project)?;
-    wanted.have_come(early);
-    wanted.fetch(&source, report)?;
-    // The threads of a registry's connections must have ended by now.
-    drop(source);
-    report.cache.misses += pulled.fetched;
-    report.cache.hits += pulled.records.len() - pulled.fetched;
-    wanted.seal(&image, report)?;
-    let mut hydrated = wanted.hydrate(options.materialize, report)?;
-    let places = hydrated.places.take();
-    let mut spec = runtimes::spec(app, resolved, &image, &pulled, &place.path, &project, &options.runtime)?;
-    (spec.rootfs.trees, spec.made) = (hydrated.mounts, hydrated.made);
-    spec.rootfs.artifacts.clone_from(&report.artifacts);
-    spec.detached = options.detach;
+    let prepared = prepare::prepare(&source, resolved, place, renew(options), report)?;
+    let of = Ingredients { resolved, place, image: &prepared.image, pulled: &prepared.pulled };
+    let (runtime, artifacts) = (&options.runtime, report.artifacts.clone());
+    let wishes = Wishes { runtime, materialize: options.materialize, artifacts };
+    let mut ready = prepare::ready(source, of, prepared.caches, &wishes, report)?;
+    ready.spec.detached = options.detach;
     if options.detach {
-        spec.log = (!options.command.is_empty()).then(|| app.log_file(&resolved.task.slug()));
-        spec.deadline = Some(runtimes::deadline_of_its_own(app, &place.path, &options.runtime)?);
+        ready.spec.log = (!options.command.is_empty()).then(|| app.log_file(&resolved.task.slug()));
+        ready.spec.deadline = Some(runtimes::deadline_of_its_own(app, &place.path, &options.runtime)?);
     }
-    greet::greet(app, resolved, spec.network, options.command.is_empty());
-    // The command need not wait for it, and neither does the caller.
-    let afterwards = |done: &Report| {
-        let given = caches::given(resolved, &hydrated.records);
-        if made.unflushed
-            || pulled.layers.unflushed(&pulled.records)
-            || is_first(resolved)
-            || Trees::unflushed(&hydrated.records)
-            || given.is_some()
-            || prepare::is_news(done)
-        {
-            runtime::in_background(|| {
-                prepare::learn(app, done);
-                caches::note_given(app, resolved, place, given);
-                afterwards(app, resolved, place, Some(&pulled));
-                caches::flush(app, &pulled, &hydrated.records);
-            });
-        }
-    };
+    greet::greet(app, resolved, ready.spec.network, options.command.is_empty());
     let session = Session { last: true, ..runtimes::session(app, &options.command) };
+    let entering =
+        Entering { app, options, of, session, unflushed: prepared.workspace.unflushed, records: ready.records };
     if options.detach {
-        let session = (!options.command.is_empty()).then_some(&session);
-        let runtimes = app.runtimes();
+        entering.detach(&ready.spec, ready.locks, report)
+    } else {
+        entering.attend(&ready.spec, (ready.locks, prepared.workspace.in_use), report)
+    }
+}
+
+/// A runtime that is about to start, or has.
+struct Entering<'a> {
+    app: &'a App,
+    options: &'a EnterOptions,
+    of: Ingredients<'a>,
+    session: Session,
+    /// The workspace was just made.
+    unflushed: bool,
+    records: Vec<Record>,
+}
+
+impl Entering<'_> {
+    /// Leaves it to a supervisor of its own. `locks` go when its lease is written.
+    fn detach<L>(&self, spec: &Spec, locks: L, report: &mut Report) -> Result<Entered> {
+        let (app, resolved) = (self.app, self.of.resolved);
+        let session = (!self.options.command.is_empty()).then_some(&self.session);
         let so_far = report.clone();
         let after = |receipt: &Receipt, outcome: Option<&Outcome>| {
             runtimes::tell_end(app, receipt, outcome);
@@ -239,14 +226,14 @@ fn run(
             let code = outcome.map(Outcome::exit_code);
             accounting::append(app, &entry.with(&resolved.task.store.to_string(), code, &so_far));
         };
-        let started = || Ok((runtime::detach(&runtimes, app.clock, &spec, session, &after)?, 0));
+        let started = || Ok((runtime::detach(&app.runtimes(), app.clock, spec, session, &after)?, 0));
         let lease = report.step("start", started)?;
-        drop((kept, places));
-        afterwards(report);
+        drop(locks);
+        self.afterwards(report);
         runtimes::tell_ports(app, &lease);
         runtimes::tell_limits(app, &lease);
         let ends = runtimes::deadline(&lease).unwrap_or_default();
-        let first = if options.command.is_empty() { "" } else { "with its command, " };
+        let first = if self.options.command.is_empty() { "" } else { "with its command, " };
         app.ui.status(
             "Detached",
             &format!("{} runs on; it ends {first}{ends}, or with: envctl reset {}", lease.task, lease.task),
@@ -254,30 +241,54 @@ fn run(
         if let Some(log) = &lease.log {
             app.ui.status("Log", &log.display().to_string());
         }
-        return Ok(Entered::Detached(Box::new(lease)));
+        Ok(Entered::Detached(Box::new(lease)))
     }
-    let mut sandbox = report.step("start", || Ok((Sandbox::start(&app.runtimes(), app.clock, &spec)?, 0)))?;
-    drop((kept, places));
-    // The lease keeps the workspace in its place from here on.
-    drop(made.in_use.take());
-    afterwards(report);
-    upkeep::daily(app);
-    runtimes::tell_ports(app, sandbox.lease());
-    runtimes::tell_limits(app, sandbox.lease());
-    report.limits = sandbox.lease().enforced;
-    // Threads may start from here on: pid 1 was copied from this one.
-    let outcome = report.step("run", || Ok((sandbox.run(&session)?, 0)))?;
-    let receipt = report.step("reset", || Ok((sandbox.reset(app.clock, outcome.reason())?, 0)))?;
-    report.receipt = Some(receipt.clone());
-    let code = outcome.exit_code();
-    report.exit_code = Some(code);
-    let entry = LedgerEntry::of(&receipt, MadeBy::Enter, Some(&resolved.identity));
-    accounting::append(app, &entry.with(&resolved.task.store.to_string(), Some(code), report));
-    runtimes::tell(app, &resolved.task.target.to_string(), &outcome);
-    runtimes::check_baseline(&receipt)?;
-    runtimes::tell_reset(app, &receipt);
-    if options.command.is_empty() && outcome != Outcome::Lost {
-        leave::offer(app, resolved, place);
+
+    /// Runs the command or the shell, and resets when it has ended. `locks` go when
+    /// the lease is written, which keeps the workspace in its place from there on.
+    fn attend<L>(&self, spec: &Spec, locks: L, report: &mut Report) -> Result<Entered> {
+        let (app, resolved) = (self.app, self.of.resolved);
+        let mut sandbox = report.step("start", || Ok((Sandbox::start(&app.runtimes(), app.clock, spec)?, 0)))?;
+        drop(locks);
+        self.afterwards(report);
+        upkeep::daily(app);
+        runtimes::tell_ports(app, sandbox.lease());
+        runtimes::tell_limits(app, sandbox.lease());
+        report.limits = sandbox.lease().enforced;
+        // Threads may start from here on: pid 1 was copied from this one.
+        let outcome = report.step("run", || Ok((sandbox.run(&self.session)?, 0)))?;
+        let receipt = report.step("reset", || Ok((sandbox.reset(app.clock, outcome.reason())?, 0)))?;
+        report.receipt = Some(receipt.clone());
+        let code = outcome.exit_code();
+        report.exit_code = Some(code);
+        let entry = LedgerEntry::of(&receipt, MadeBy::Enter, Some(&resolved.identity));
+        accounting::append(app, &entry.with(&resolved.task.store.to_string(), Some(code), report));
+        runtimes::tell(app, &resolved.task.target.to_string(), &outcome);
+        runtimes::check_baseline(&receipt)?;
+        runtimes::tell_reset(app, &receipt);
+        if self.options.command.is_empty() && outcome != Outcome::Lost {
+            leave::offer(app, resolved, self.of.place);
+        }
+        Ok(Entered::Left(code))
     }
-    Ok(Entered::Left(code))
+
+    /// What the command need not wait for, and neither does the caller.
+    fn afterwards(&self, done: &Report) {
+        let (app, Ingredients { resolved, place, pulled, .. }) = (self.app, self.of);
+        let given = caches::given(resolved, &self.records);
+        if self.unflushed
+            || pulled.layers.unflushed(&pulled.records)
+            || is_first(resolved)
+            || Trees::unflushed(&self.records)
+            || given.is_some()
+            || prepare::is_news(done)
+        {
+            runtime::in_background(|| {
+                prepare::learn(app, done);
+                caches::note_given(app, resolved, place, given);
+                afterwards(app, resolved, place, Some(pulled));
+                caches::flush(app, pulled, &self.records);
+            });
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Everything that a runtime needs, made or found, for `enter`, `run` and `reset`.
 //!
 //! [`mod@plan`] says what is missing and how long it will take by what this machine has
-//! measured ([`rates`]). [`mod@gather`] brings image, snapshot and commits at the same
+//! measured ([`rates`]). [`mod@ready`] is the one way to a runtime. [`mod@gather`] brings image, snapshot and commits at the same
 //! time. What is in the way of the workspace makes way ([`make_way`]); [`hydrate`] makes
 //! it, and [`restored`] tells what there is to know about it.
 
@@ -10,10 +10,12 @@ mod hydrate;
 mod make_way;
 mod plan;
 mod rates;
+mod ready;
 mod restored;
 
-pub(crate) use gather::{afterwards, flush, gather, is_first, make_workspace, unless_renewed};
+pub(crate) use gather::{afterwards, flush, is_first, make_workspace, unless_renewed};
 pub(crate) use hydrate::{Renew, fetch_from, fetch_repo};
 pub use plan::Plan;
 pub(crate) use plan::plan;
 pub(crate) use rates::{is_news, learn};
+pub(crate) use ready::{Ingredients, KeptCaches, Prepared, Ready, Wishes, prepare, ready};

@@ -16,21 +16,19 @@ use super::checkout::{CheckoutOptions, Taken};
 use super::publisher::{Log, Publisher, Publishing, Standing, Stop, Words};
 use super::report::{CommandReport, LeaseReport, RunReport, not_run};
 use crate::cache::{Record, Trees};
-use crate::disk::lock::{FileLock, SharedLock};
 use crate::error::{Fault, usage};
 use crate::handoff::accounting::{LedgerEntry, MadeBy};
 use crate::handoff::app::App;
-use crate::handoff::caches::{Caches, EarlyTree};
-use crate::handoff::prepare::{Renew, flush, gather, is_first, unless_renewed};
+use crate::handoff::prepare::{Ingredients, KeptCaches, Prepared, Ready, Renew, Wishes, flush, unless_renewed};
 use crate::handoff::publish::{Ground, Published};
 use crate::handoff::report::Report;
 use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Resolved, Source, resolve};
 use crate::handoff::workspaces::Place;
-use crate::handoff::{accounting, caches, enter, evidence, runtimes, upkeep};
+use crate::handoff::{accounting, caches, enter, evidence, prepare, runtimes, upkeep};
 use crate::identity::{Handoff, Lifetime, TaskRef};
 use crate::image::{Image, Pulled};
-use crate::runtime::{self, Outcome, Receipt, Sandbox, Spec};
+use crate::runtime::{self, Outcome, Receipt, Sandbox};
 
 /// What is run.
 #[derive(Clone, Debug)]
@@ -98,8 +96,8 @@ struct Runner<'a> {
     _in_use: Option<File>,
     /// The workspace was just made.
     unflushed: bool,
-    /// What came of the caches beside the image, for the first runtime.
-    come: Option<(SharedLock, Vec<EarlyTree>)>,
+    /// The caches, for the first runtime.
+    kept: Option<KeptCaches>,
     /// The folder of the task's evidence.
     artifacts: Option<PathBuf>,
     publisher: Option<Publisher<'a>>,
@@ -142,15 +140,9 @@ impl<'a> Runner<'a> {
         let place = Place::of(app, &resolved, None, lifetime)?;
         report.workspace = place.path.display().to_string();
         let renew = if options.refresh { Renew::Outdated } else { Renew::Never };
-        if is_first(&resolved) {
-            caches::make_room(app);
-        }
-        // Until the first lease is written nothing of the caches is removed.
-        let kept = caches::keep(app)?;
-        let (image, pulled, made, early) = gather(&source, &resolved, &place, renew, report)?;
+        let Prepared { image, pulled, workspace, caches } =
+            prepare::prepare(&source, &resolved, &place, renew, report)?;
         drop(source);
-        report.cache.misses += pulled.fetched;
-        report.cache.hits += pulled.records.len() - pulled.fetched;
         let own = taken.is_none();
         let origin = if own { app.pins().read(&resolved.task, None)? } else { origin };
         let about = match &options.subject {
@@ -169,9 +161,9 @@ impl<'a> Runner<'a> {
             resolved,
             place,
             taken,
-            _in_use: made.in_use,
-            unflushed: made.unflushed,
-            come: Some((kept, early)),
+            _in_use: workspace.in_use,
+            unflushed: workspace.unflushed,
+            kept: Some(caches),
             artifacts: report.artifacts.clone(),
             publisher,
             log,
@@ -227,11 +219,7 @@ impl<'a> Runner<'a> {
         // What was there for the first is not counted again.
         let mut later = Report::default();
         let part = if first { &mut report.report } else { &mut later };
-        let (kept, early) = match self.come.take() {
-            Some(come) => come,
-            None => (caches::keep(app)?, Vec::new()),
-        };
-        let (spec, records, places) = self.ready(image, pulled, early, part)?;
+        let Ready { spec, records, locks } = self.ready(image, pulled, part)?;
         if first {
             enter::greet(app, &self.resolved, spec.network, false);
         }
@@ -239,7 +227,7 @@ impl<'a> Runner<'a> {
         runtime::hold_signals()?;
         let start = || Ok((Sandbox::start(&app.runtimes(), app.clock, &spec)?, 0));
         let mut sandbox = report.report.step("start", start)?;
-        drop((kept, places));
+        drop(locks);
         if first {
             self.afterwards(pulled, &records);
         }
@@ -269,28 +257,17 @@ impl<'a> Runner<'a> {
         Ok(leak)
     }
 
-    /// What a runtime is made of, caches and all.
-    fn ready(
-        &self,
-        image: &Image,
-        pulled: &Pulled,
-        early: Vec<EarlyTree>,
-        report: &mut Report,
-    ) -> Result<(Spec, Vec<Record>, Option<FileLock>)> {
-        let (app, resolved, place) = (self.app, &self.resolved, &self.place.path);
-        let project = app.project(place)?;
-        runtimes::approve(app, resolved, &project, &self.options.runtime)?;
-        let mut wanted = Caches::new(app, resolved, pulled, place, &project)?;
-        wanted.have_come(early);
-        wanted.fetch(&Source::new(app, resolved.task.clone()), report)?;
-        wanted.seal(image, report)?;
-        let hydrated = wanted.hydrate(false, report)?;
-        let mut spec = runtimes::spec(app, resolved, image, pulled, place, &project, &self.options.runtime)?;
-        (spec.rootfs.trees, spec.made) = (hydrated.mounts, hydrated.made);
-        spec.rootfs.artifacts.clone_from(&self.artifacts);
-        spec.deadline = Some(runtimes::deadline_of_its_own(app, place, &self.options.runtime)?);
-        spec.list_written = true;
-        Ok((spec, hydrated.records, hydrated.places))
+    /// What the next runtime is.
+    fn ready(&mut self, image: &Image, pulled: &Pulled, report: &mut Report) -> Result<Ready> {
+        let (app, resolved, place) = (self.app, &self.resolved, &self.place);
+        let kept = self.kept.take().map_or_else(|| KeptCaches::wait(app), Ok)?;
+        let of = Ingredients { resolved, place, image, pulled };
+        let wishes = Wishes { runtime: &self.options.runtime, materialize: false, artifacts: self.artifacts.clone() };
+        let source = Source::new(app, resolved.task.clone());
+        let mut ready = prepare::ready(source, of, kept, &wishes, report)?;
+        ready.spec.deadline = Some(runtimes::deadline_of_its_own(app, &place.path, &self.options.runtime)?);
+        ready.spec.list_written = true;
+        Ok(ready)
     }
 
     /// What the commands need not wait for.
