@@ -34,6 +34,7 @@ mod status;
 mod submodule;
 mod times;
 mod verbatim;
+mod vigil;
 mod wire;
 
 pub use apply::{Applied, apply};

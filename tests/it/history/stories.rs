@@ -44,6 +44,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     vec(act, 3..12)
 }
 
+type Files = BTreeMap<Vec<u8>, String>;
+
 /// One of them.
 struct Person {
     home: Home,
@@ -65,7 +67,7 @@ struct Story<'a> {
     task: String,
     people: Vec<Person>,
     /// Every identity that was published: files, and what it goes on from.
-    published: BTreeMap<String, (BTreeMap<Vec<u8>, String>, Option<String>)>,
+    published: BTreeMap<String, (Files, Option<String>)>,
     /// What somebody went over knowingly.
     buried: BTreeSet<String>,
     edits: usize,
