@@ -354,6 +354,8 @@ fn aside(
     let mut left_out = left_out::stash(repo);
     left_out.extend(left_out::refs(repo, position)?);
     left_out.extend(unpushed.iter().map(LeftOut::submodule));
+    let resolved = index::resolved(&scratch.path().join("index"));
+    left_out.extend(resolved.iter().map(|path| LeftOut::plain(left_out::Kind::Resolved, path)));
     let candidates = verbatim::candidates(scratch, asked, entries)?;
     Ok(Aside { history, digest: index::hash(entries), left_out, asked, candidates })
 }
