@@ -43,7 +43,10 @@ const SITUATIONS: [(&str, &str); 52] = [
         "a branch on a branch that is gone",
         "b=$(git branch --show-current); git checkout -q -b \"gone-$b\" --track \"$b\" && git branch -qD \"$b\"",
     ),
-    ("an upstream that is gone", "git config \"branch.$(git branch --show-current).merge\" refs/heads/nowhere"),
+    (
+        "an upstream that is gone",
+        "b=$(git branch --show-current); [ -z \"$b\" ] || git config \"branch.$b.merge\" refs/heads/nowhere",
+    ),
     (
         "branches fetched elsewhere",
         "git config remote.origin.fetch '+refs/heads/*:refs/remotes/else/where/*'; git for-each-ref --format='delete %(refname)' refs/remotes/origin | git update-ref --stdin; git fetch -q",
