@@ -102,16 +102,20 @@ pub fn draft_and<T>(
                 return (Err(error), stood);
             }
         };
-        let (made, still) = std::thread::scope(|scope| {
-            let looking = scope.spawn(|| draft.scan.still(&draft.scratch));
-            (meanwhile(&draft), looking.join().unwrap_or(false))
+        let (made, looked) = std::thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                let proof = prove::index(&draft, &index_document(&draft.scan, draft.digest));
+                (draft.scan.still(&draft.scratch), proof)
+            });
+            (meanwhile(&draft), looking.join())
         });
+        let (still, proof) = looked.unwrap_or_else(|_| (false, Err(anyhow::anyhow!("the thread that looks died"))));
         let stood = match moment.lasts(repo, Some(draft.digest)) {
             false => Stood::Moved,
             true if still => Stood::Still,
             true => Stood::FilesMoved,
         };
-        (made.map(|made| (draft, made)), stood)
+        (proof.and(made).map(|made| (Draft { proved: true, ..draft }, made)), stood)
     })
 }
 
@@ -170,6 +174,7 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
         lfs: Vec::new(),
         left_out,
         scratch,
+        proved: false,
     };
     if let Some(stored) = stored {
         let (tip, loose) = draft.states()?;
@@ -267,7 +272,9 @@ impl Draft {
     pub fn seal(self, packed: Packed) -> Result<Captured> {
         let (pack_path, pack) = packed.0.unzip();
         let document = self.document(pack)?;
-        prove::index(&self, &document.index)?;
+        if !self.proved {
+            prove::index(&self, &document.index)?;
+        }
         let bytes = document.to_bytes()?;
         Document::parse(&bytes).context("this checkout holds something that no snapshot may carry")?;
         Ok(Captured {
@@ -348,6 +355,8 @@ fn aside(
     let mut left_out = left_out::stash(repo);
     left_out.extend(left_out::refs(repo, position)?);
     left_out.extend(unpushed.iter().map(LeftOut::submodule));
+    let resolved = index::resolved(&scratch.path().join("index"));
+    left_out.extend(resolved.iter().map(|path| LeftOut::plain(Kind::Resolved, path)));
     let candidates = verbatim::candidates(scratch, asked, entries)?;
     Ok(Aside { history, digest: index::hash(entries), left_out, asked, candidates })
 }

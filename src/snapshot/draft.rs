@@ -42,6 +42,8 @@ pub struct Draft {
     pub(super) lfs: Vec<LfsObject>,
     pub(super) left_out: Vec<LeftOut>,
     pub(super) scratch: ScratchRepo,
+    /// Whether the index that a restore makes was compared.
+    pub(super) proved: bool,
 }
 
 /// Where a content stands.
@@ -112,6 +114,7 @@ impl Draft {
     /// # Errors
     /// When the captured trees cannot be read or written.
     pub fn leave_out(&mut self, files: &BTreeMap<GitPath, LeaveOut>) -> Result<Vec<Instead>> {
+        self.proved = false;
         let own = git2::Repository::open_bare(self.scratch.path())?;
         let (head, before) = (own.find_tree(self.head_tree)?, own.find_tree(self.scan.tree)?);
         let (mut working, mut staging): (BTreeMap<Vec<u8>, Edit>, BTreeMap<Vec<u8>, Edit>) = Default::default();

@@ -8,6 +8,7 @@
 //! been written in the tick of the clock in which the index was.
 
 use std::ffi::OsStr;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Mutex;
@@ -18,6 +19,7 @@ use rustix::fs::{AtFlags, Dir, FileType};
 use rustix::io::Errno;
 
 use super::index::{Entry, Stat};
+use super::vigil::Vigil;
 use super::{moment, refuse};
 use crate::disk::beneath::Beneath;
 
@@ -70,6 +72,8 @@ pub(super) struct Tracked<'a> {
     /// Whether git may read a file that did not change as another, since
     /// attributes or settings did.
     pub(super) read_otherwise: bool,
+    /// Who listens for changes from now on.
+    pub(super) vigil: Option<&'a Vigil>,
 }
 
 /// Looks at everything.
@@ -147,6 +151,9 @@ impl Walk<'_> {
             Err(Errno::LOOP | Errno::NOTDIR) => return Err(moment::fleeting(&full)),
             other => other.with_context(context)?,
         };
+        if let Some(vigil) = self.tracked.vigil {
+            vigil.watch(open.as_fd(), &folder);
+        }
         let mut path = folder;
         if !path.is_empty() {
             path.push(b'/');

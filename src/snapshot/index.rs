@@ -80,7 +80,7 @@ impl Entry {
 /// All entries of an index file; none when the file does not exist.
 pub(super) fn read(path: &Path) -> Result<Vec<Entry>, git2::Error> {
     if let Ok(bytes) = std::fs::read(path)
-        && let Some(entries) = parse(&bytes)
+        && let Some((entries, _)) = parse(&bytes)
     {
         return Ok(entries);
     }
@@ -109,8 +109,33 @@ pub(super) fn read(path: &Path) -> Result<Vec<Entry>, git2::Error> {
         .collect())
 }
 
-/// The entries of an index in format 2 or 3 that stands for itself.
-fn parse(bytes: &[u8]) -> Option<Vec<Entry>> {
+/// Paths of which an index remembers a conflict that was resolved, so that `git
+/// checkout -m` could bring it back; none where it is in a form that is rare.
+pub(super) fn resolved(path: &Path) -> Vec<Vec<u8>> {
+    let Ok(bytes) = std::fs::read(path) else { return Vec::new() };
+    if memchr::memmem::find(&bytes, b"REUC").is_none() {
+        return Vec::new();
+    }
+    let mut rest = parse(&bytes).map(|(_, undo)| undo).unwrap_or_default();
+    let mut paths = Vec::new();
+    // A path, three modes in octal, and an object for each that is not zero.
+    while let Some(end) = memchr::memchr(0, rest).filter(|end| *end > 0) {
+        paths.push(rest[..end].to_vec());
+        rest = &rest[end + 1..];
+        let mut objects = 0;
+        for _ in 0..3 {
+            let Some(end) = memchr::memchr(0, rest) else { return paths };
+            objects += usize::from(rest[..end] != *b"0");
+            rest = &rest[end + 1..];
+        }
+        rest = rest.get(20 * objects..).unwrap_or_default();
+    }
+    paths
+}
+
+/// The entries of an index in format 2 or 3 that stands for itself, and what it
+/// says of conflicts that were resolved.
+fn parse(bytes: &[u8]) -> Option<(Vec<Entry>, &[u8])> {
     const SUM: usize = 20;
     let (content, sum) = bytes.split_at_checked(bytes.len().checked_sub(SUM)?)?;
     // Git can be told to leave the checksum out.
@@ -158,14 +183,19 @@ fn parse(bytes: &[u8]) -> Option<Vec<Entry>> {
         entries.push(entry);
         at += (start - at + length) / 8 * 8 + 8;
     }
+    let mut undo: &[u8] = &[];
     // What an extension with a small letter says must be understood.
     while at < content.len() {
         if !content[at].is_ascii_uppercase() {
             return None;
         }
-        at = at.checked_add(8)?.checked_add(word(at + 4)? as usize)?;
+        let end = at.checked_add(8)?.checked_add(word(at + 4)? as usize)?;
+        if content[at..].starts_with(b"REUC") {
+            undo = content.get(at + 8..end)?;
+        }
+        at = end;
     }
-    (at == content.len()).then_some(entries)
+    (at == content.len()).then_some((entries, undo))
 }
 
 /// sha256 over `MODE OBJECT STAGE FLAGS\0PATH\0` of every entry in order,

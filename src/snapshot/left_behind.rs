@@ -44,6 +44,8 @@ pub enum Kind {
     Upstream,
     /// What HEAD is on: a ref that is no branch.
     Head,
+    /// A conflict that was resolved, and that git could bring back.
+    Resolved,
     /// Something that a newer envctl named.
     #[serde(other)]
     Other,
@@ -66,6 +68,7 @@ impl Kind {
             Kind::Ignored => "files that core.excludesFile of this repository ignores",
             Kind::Upstream => "what the branch follows",
             Kind::Head => "what HEAD is on, which is no branch",
+            Kind::Resolved => "conflicts that are resolved, as git checkout -m would bring them back",
             Kind::Other => "what a newer envctl knows of",
         }
     }

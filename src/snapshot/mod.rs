@@ -36,6 +36,7 @@ mod status;
 mod submodule;
 mod times;
 mod verbatim;
+mod vigil;
 mod wire;
 
 pub use apply::{Applied, apply};

@@ -21,6 +21,7 @@ use super::paths::path_of;
 use super::read::{Beside, capture};
 use super::scratch::ScratchRepo;
 use super::status::{Line, Selection, lines, look, select, staged, untracked};
+use super::vigil::Vigil;
 use super::{ignored, refuse, submodule};
 use crate::git::Git;
 
@@ -59,6 +60,8 @@ pub(super) struct Scan {
     /// What `lstat` said of all, and by what it was judged.
     seen: Seen,
     judged_by: JudgedBy,
+    /// What has happened since.
+    vigil: Vigil,
 }
 
 /// By what a file is taken for unchanged: when the index was written, and whether
@@ -70,14 +73,15 @@ struct JudgedBy {
 }
 
 impl Scan {
-    /// Whether all files are as they were seen: looks at each once more.
+    /// Whether all files are as they were seen: looks at each once more, unless
+    /// nothing was heard of any.
     pub(super) fn still(&self, scratch: &ScratchRepo) -> bool {
         let same = |(path, stat): (&Vec<u8>, &Option<Stat>)| match stat {
             Some(stat) => scratch.lstat(path) == Some(*stat),
             None => !scratch.is_file(path),
         };
-        let tracked = tracked(scratch, &self.index, self.judged_by);
-        self.read.iter().all(same) && glance(tracked).is_ok_and(|now| now == self.seen)
+        let again = || glance(tracked(scratch, &self.index, self.judged_by, None)).is_ok_and(|now| now == self.seen);
+        self.read.iter().all(same) && (self.vigil.was_quiet(&self.index) || again())
     }
 
     /// Whether the index has files of which several sides disagree.
@@ -97,13 +101,14 @@ pub(super) fn scan<T>(
     selection: Selection<'_>,
     meanwhile: impl FnOnce(&[Entry], Asked) -> Result<T>,
 ) -> Result<(Scan, T)> {
+    let vigil = Vigil::begin();
     let (index, mut seen, staged, (asked, aside), judged_by) = std::thread::scope(|scope| {
         let asking = scope.spawn(|| staged(scratch, git));
         let index = scratch.original_index(git)?;
         let written = scratch.index_written()?;
         let asked = asked(scratch, &index, &[])?;
         let judged_by = JudgedBy { written, read_otherwise: asked.normal || asked.lfs };
-        let tracked = tracked(scratch, &index, judged_by);
+        let tracked = tracked(scratch, &index, judged_by, Some(&vigil));
         let (aside, seen) = std::thread::scope(|scope| {
             let looking = scope.spawn(move || glance(tracked));
             (meanwhile(&index, asked), looking.join())
@@ -229,12 +234,13 @@ pub(super) fn scan<T>(
             walked,
             seen: first,
             judged_by,
+            vigil,
         },
         aside,
     ))
 }
 
-fn tracked<'a>(scratch: &'a ScratchRepo, index: &'a [Entry], by: JudgedBy) -> Tracked<'a> {
+fn tracked<'a>(scratch: &'a ScratchRepo, index: &'a [Entry], by: JudgedBy, vigil: Option<&'a Vigil>) -> Tracked<'a> {
     Tracked {
         files: &scratch.files,
         work_tree: &scratch.work_tree,
@@ -242,6 +248,7 @@ fn tracked<'a>(scratch: &'a ScratchRepo, index: &'a [Entry], by: JudgedBy) -> Tr
         written: by.written,
         file_mode: scratch.settings.file_mode != Some(false),
         read_otherwise: by.read_otherwise,
+        vigil,
     }
 }
 

@@ -44,6 +44,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     vec(act, 3..12)
 }
 
+type Files = BTreeMap<Vec<u8>, String>;
+
 /// One of them.
 struct Person {
     home: Home,
@@ -60,15 +62,13 @@ impl Person {
     }
 }
 
-/// What was published: its files by their paths, and the identity before it.
-type Known = (BTreeMap<Vec<u8>, String>, Option<String>);
-
+/// A task, and the people who work on it.
 struct Story<'a> {
     shop: &'a Shop,
     task: String,
     people: Vec<Person>,
     /// Every identity that was published: files, and what it goes on from.
-    published: BTreeMap<String, Known>,
+    published: BTreeMap<String, (Files, Option<String>)>,
     /// What somebody went over knowingly.
     buried: BTreeSet<String>,
     edits: usize,

@@ -266,3 +266,29 @@ fn a_head_that_is_on_no_branch() {
     assert_eq!(workspace.git(&["branch", "--show-current"]), "");
     assert_eq!(workspace.git(&["status", "--porcelain"]), "?? new");
 }
+
+/// Resolved is resolved: what git could still take back of it stays.
+#[test]
+fn conflicts_that_were_resolved_are_named() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.write("d/file", "base\n");
+    repo.commit("base");
+    repo.git(&["checkout", "--quiet", "-b", "side"]);
+    repo.write("d/file", "side\n");
+    repo.write("README", "side\n");
+    repo.commit("side");
+    repo.git(&["checkout", "--quiet", "main"]);
+    repo.write("d/file", "main\n");
+    repo.write("README", "main\n");
+    repo.commit("main");
+    repo.call(&["merge", "--quiet", "side"]).run();
+    repo.git(&["add", "--all"]);
+    let (workspace, left) = named(&trip, repo);
+    assert_eq!(left, [pair("resolved", "README"), pair("resolved", "d/file")]);
+    assert_eq!(workspace.git(&["status", "--porcelain"]), repo.git(&["status", "--porcelain"]));
+    // And gone, when git has forgotten them.
+    repo.git(&["commit", "--quiet", "-m", "merged"]);
+    repo.git(&["checkout", "--quiet", "HEAD~1"]);
+    assert!(named(&trip, repo).1.iter().all(|left| left.0 != "resolved"));
+}

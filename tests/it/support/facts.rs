@@ -128,7 +128,11 @@ fn walk(root: &Path, path: Vec<u8>, found: &mut BTreeMap<Vec<u8>, String>) {
         found.insert(path, format!("-> {}", target.as_os_str().as_bytes().escape_ascii()));
     } else if meta.is_dir() {
         let names = fs::read_dir(&full).unwrap().map(|entry| entry.unwrap().file_name());
-        let names: Vec<_> = names.filter(|name| !path.is_empty() || name != ".git").collect();
+        let names = names.filter(|name| !path.is_empty() || name != ".git");
+        // Nothing of what is neither arrives, and reading a pipe takes for ever.
+        let is_known = |kind: fs::FileType| kind.is_file() || kind.is_dir() || kind.is_symlink();
+        let kind = |name: &std::ffi::OsString| full.join(name).symlink_metadata().unwrap().file_type();
+        let names: Vec<_> = names.filter(|name| is_known(kind(name))).collect();
         for name in &names {
             let parent = if path.is_empty() { Vec::new() } else { [&path[..], b"/"].concat() };
             walk(root, [&parent, name.as_bytes()].concat(), found);

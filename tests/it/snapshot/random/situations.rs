@@ -43,7 +43,10 @@ const SITUATIONS: [(&str, &str); 52] = [
         "a branch on a branch that is gone",
         "b=$(git branch --show-current); git checkout -q -b \"gone-$b\" --track \"$b\" && git branch -qD \"$b\"",
     ),
-    ("an upstream that is gone", "git config \"branch.$(git branch --show-current).merge\" refs/heads/nowhere"),
+    (
+        "an upstream that is gone",
+        "b=$(git branch --show-current); [ -z \"$b\" ] || git config \"branch.$b.merge\" refs/heads/nowhere",
+    ),
     (
         "branches fetched elsewhere",
         "git config remote.origin.fetch '+refs/heads/*:refs/remotes/else/where/*'; git for-each-ref --format='delete %(refname)' refs/remotes/origin | git update-ref --stdin; git fetch -q",
@@ -113,8 +116,10 @@ const SITUATIONS: [(&str, &str); 52] = [
     ("a lock that was left", ">.git/index.lock"),
 ];
 
-/// Makes tracked files older than the index.
-const AGE: &str = "git ls-files -z | xargs -0 touch -h -c -d '-10 seconds' 2>/dev/null; git update-index -q --refresh";
+/// Makes tracked files older than the index, each time by more: git compares whole
+/// seconds only, and would not look at a file again that is as old as before.
+const AGE: &str = "n=$(cat .git/age 2>/dev/null || echo 10); echo $((n + 5)) >.git/age
+  git ls-files -z | xargs -0 touch -h -c -d \"-$n seconds\" 2>/dev/null; git update-index -q --refresh";
 
 /// What may be refused: no clone could have what it builds on, or nobody could
 /// know how it goes on.
