@@ -165,6 +165,9 @@ fn short(authority: &str, path: &str) -> Result<RepoUrl, &'static str> {
         Some(rest) => (false, rest),
         None => (true, path),
     };
+    if relative && path.as_bytes().get(1) == Some(&b'~') {
+        return Err("git leaves out what is before a tilde in the second place");
+    }
     let url = assemble(Scheme::Ssh, authority, &path.replace('%', "%25"))?;
     Ok(RepoUrl { relative, ..url })
 }
@@ -309,7 +312,13 @@ mod tests {
         assert_eq!(path("file:///srv/a%20b"), "/srv/a b");
         let spellings = "git@a.example:x/y".parse::<RepoUrl>().unwrap().spellings();
         assert_eq!(spellings, ["git@a.example:x/y", "ssh://git@a.example/x/y"]);
-        for bad in ["git@a.example:x@[b.example]:y", "a.example::x", "git@a.example:-x", "git@a.example:../x"] {
+        for bad in [
+            "git@a.example:x@[b.example]:y",
+            "a.example::x",
+            "git@a.example:-x",
+            "git@a.example:../x",
+            "git@a.example:4~x",
+        ] {
             assert!(bad.parse::<RepoUrl>().is_err(), "{bad}");
         }
     }
