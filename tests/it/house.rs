@@ -5,7 +5,7 @@ mod graph;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use self::graph::{Arrows, Module};
 
@@ -115,6 +115,33 @@ fn a_room_has_few_files_and_a_story() {
         let body = door.lines().filter(|line| line.starts_with("fn ") || line.starts_with("impl ")).count();
         assert!(door.starts_with("//! ") && body == 0, "{name}/mod.rs tells what is in the room, and only that");
     }
+}
+
+/// The files of a folder of `src`, with their texts.
+fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let below = |path: PathBuf| match path.is_dir() {
+        true => texts(&path),
+        false => vec![(path.clone(), fs::read_to_string(&path).unwrap())],
+    };
+    entries.flat_map(below).collect()
+}
+
+#[test]
+fn no_two_types_of_handoff_have_one_name() {
+    let mut seen: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for (path, text) in texts(&root().join("src/handoff")) {
+        for line in text.lines() {
+            let line = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub(super) ")).unwrap_or(line);
+            let mut words = line.strip_prefix("pub ").unwrap_or(line).split(|c: char| !c.is_alphanumeric());
+            if let (Some("struct" | "enum" | "trait" | "type"), Some(name)) = (words.next(), words.next()) {
+                seen.entry(name.to_owned()).or_default().push(path.clone());
+            }
+        }
+    }
+    assert!(seen.contains_key("App"), "{seen:?}");
+    seen.retain(|_, paths| paths.len() > 1);
+    assert!(seen.is_empty(), "{seen:#?}");
 }
 
 #[test]

@@ -13,8 +13,9 @@ use anyhow::{Context as _, Result};
 
 use super::place;
 use super::state::{Caches, waiting};
-use crate::cache::{Origin, Record, Sealed, Trees};
-use crate::config::SetupNetwork;
+use super::wanted::Wanted;
+use crate::cache::{Draft, Origin, Record, Sealed, Trees};
+use crate::config::{CacheEntry, SetupNetwork};
 use crate::crash;
 use crate::disk;
 use crate::error::failure;
@@ -23,7 +24,7 @@ use crate::handoff::runtimes;
 use crate::handoff::runtimes::RuntimeOptions;
 use crate::image::Image;
 use crate::quantity::{human_duration, parse_duration};
-use crate::runtime::{self, Access, Network, Outcome, Sandbox, Session, TreeMount};
+use crate::runtime::{self, Access, Network, Outcome, Sandbox, Session, Spec, TreeMount};
 use crate::ui::human_bytes;
 
 /// How long a setup may take when nothing else is said.
@@ -56,76 +57,13 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         app.ui.warn(&format!("the cache {} is not here, and its setup needs a network", wanted.name));
         return Ok(None);
     }
-    let (free, inodes) = {
-        disk::create_private_dir(app.paths.cache())?;
-        disk::free_space(app.paths.cache())?
-    };
-    if free < 16 << 20 || inodes < 1024 {
-        return Err(failure(format!(
-            "the cache {} cannot be made: {} has {} and {inodes} inodes left",
-            wanted.name,
-            app.paths.cache().display(),
-            human_bytes(free)
-        ))
-        .hint("envctl cache prune, or point XDG_CACHE_HOME at a larger disk")
-        .into());
-    }
+    require_room(app, &wanted.name)?;
     app.ui.status("Sealing", &format!("the cache {}: {} (network: {network})", wanted.name, in_a_line(&entry.setup)));
     let draft = caches.trees.draft()?;
-    let options = RuntimeOptions { network: Some(network), no_secrets: true, ..RuntimeOptions::default() };
-    let mut spec =
-        runtimes::spec(app, caches.resolved, image, caches.pulled, caches.workspace, caches.project, &options)?;
-    (spec.ports, spec.secrets, spec.services) = (Vec::new(), Vec::new(), Vec::new());
-    spec.env.extend(entry.env.clone());
-    spec.rootfs.workspace_stays = true;
-    spec.setup = Some(wanted.name.clone());
-    spec.rootfs.trees = vec![TreeMount {
-        name: wanted.name.clone(),
-        tree: draft.tree(),
-        place: place::inside(&entry.path),
-        access: Access::Writable,
-    }];
-    let timeout = parse_duration(entry.timeout.as_deref().unwrap_or(TIMEOUT))?;
-    spec.deadline = Some(runtime::monotonic_after(timeout));
-    let path = app.paths.setup_log(&wanted.name, &wanted.key);
-    disk::create_private_dir(&app.paths.logs())?;
-    let mut log = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    let session = Session {
-        command: vec!["/bin/sh".into(), "-c".into(), entry.setup.clone()],
-        env: Vec::new(),
-        output: Some(Arc::new(log.try_clone()?)),
-        last: true,
-    };
     let began = std::time::Instant::now();
-    let mut sandbox = match Sandbox::start(&app.runtimes(), app.clock, &spec) {
-        // The runtime that waits for it may need no network at all.
-        Err(error) if network == Network::Private => {
-            let why = format!("the setup of the cache {} could not be started: {error:#}", wanted.name);
-            app.ui.warn(&format!("{why}; the runtime goes without it"));
-            return Ok(None);
-        }
-        started => started?,
-    };
-    crash::point("seal.started");
-    let outcome = sandbox.run(&session)?;
-    let receipt = sandbox.reset(app.clock, "sealed")?;
-    runtimes::check_baseline(&receipt)?;
-    match outcome {
-        Outcome::Exited(0) => {}
-        Outcome::Exited(130 | 143) | Outcome::Lost => {
-            return Err(failure(format!("the setup of the cache {} was interrupted", wanted.name)).into());
-        }
-        outcome => {
-            tell_failure(app, &wanted.name, &outcome, &path, &mut log);
-            return Ok(None);
-        }
+    let spec = spec(caches, (wanted, entry), image, &draft, network)?;
+    if !run(app, &spec, (wanted, entry))? {
+        return Ok(None);
     }
     let record = Trees::record(components.clone(), scope, app.clock.now(), Origin::Sealed);
     let sealed = caches.trees.seal(draft, record, None, &caches.holder)?;
@@ -148,6 +86,91 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         ),
     );
     Ok(Some(record.clone()))
+}
+
+fn require_room(app: &App, name: &str) -> Result<()> {
+    disk::create_private_dir(app.paths.cache())?;
+    let (free, inodes) = disk::free_space(app.paths.cache())?;
+    if free < 16 << 20 || inodes < 1024 {
+        return Err(failure(format!(
+            "the cache {name} cannot be made: {} has {} and {inodes} inodes left",
+            app.paths.cache().display(),
+            human_bytes(free)
+        ))
+        .hint("envctl cache prune, or point XDG_CACHE_HOME at a larger disk")
+        .into());
+    }
+    Ok(())
+}
+
+/// The runtime of a setup, which may change the draft and nothing else.
+fn spec(
+    caches: &Caches<'_>,
+    (wanted, entry): (&Wanted, &CacheEntry),
+    image: &Image,
+    draft: &Draft,
+    network: Network,
+) -> Result<Spec> {
+    let app = caches.app;
+    let options = RuntimeOptions { network: Some(network), no_secrets: true, ..RuntimeOptions::default() };
+    let mut spec =
+        runtimes::spec(app, caches.resolved, image, caches.pulled, caches.workspace, caches.project, &options)?;
+    (spec.ports, spec.secrets, spec.services) = (Vec::new(), Vec::new(), Vec::new());
+    spec.env.extend(entry.env.clone());
+    spec.rootfs.workspace_stays = true;
+    spec.setup = Some(wanted.name.clone());
+    spec.rootfs.trees = vec![TreeMount {
+        name: wanted.name.clone(),
+        tree: draft.tree(),
+        place: place::inside(&entry.path),
+        access: Access::Writable,
+    }];
+    let timeout = parse_duration(entry.timeout.as_deref().unwrap_or(TIMEOUT))?;
+    spec.deadline = Some(runtime::monotonic_after(timeout));
+    Ok(spec)
+}
+
+/// Runs a setup; whether it succeeded. That it did not is told.
+fn run(app: &App, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)) -> Result<bool> {
+    let path = app.paths.setup_log(&wanted.name, &wanted.key);
+    disk::create_private_dir(&app.paths.logs())?;
+    let mut log = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    let session = Session {
+        command: vec!["/bin/sh".into(), "-c".into(), entry.setup.clone()],
+        env: Vec::new(),
+        output: Some(Arc::new(log.try_clone()?)),
+        last: true,
+    };
+    let mut sandbox = match Sandbox::start(&app.runtimes(), app.clock, spec) {
+        // The runtime that waits for it may need no network at all.
+        Err(error) if spec.network == Network::Private => {
+            let why = format!("the setup of the cache {} could not be started: {error:#}", wanted.name);
+            app.ui.warn(&format!("{why}; the runtime goes without it"));
+            return Ok(false);
+        }
+        started => started?,
+    };
+    crash::point("seal.started");
+    let outcome = sandbox.run(&session)?;
+    let receipt = sandbox.reset(app.clock, "sealed")?;
+    runtimes::check_baseline(&receipt)?;
+    match outcome {
+        Outcome::Exited(0) => Ok(true),
+        Outcome::Exited(130 | 143) | Outcome::Lost => {
+            Err(failure(format!("the setup of the cache {} was interrupted", wanted.name)).into())
+        }
+        outcome => {
+            tell_failure(app, &wanted.name, &outcome, &path, &mut log);
+            Ok(false)
+        }
+    }
 }
 
 /// The first line of a command, and whether there are more.

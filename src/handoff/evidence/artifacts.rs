@@ -37,7 +37,7 @@ const READS: usize = 3;
 /// A file that is to become an artifact.
 #[derive(Clone, Debug)]
 pub(crate) struct Evidence {
-    pub(crate) place: Place,
+    pub(crate) place: EvidencePath,
     pub(crate) artifact_type: ArtifactType,
     /// The command that made it, and its exit code.
     pub(crate) command: Option<String>,
@@ -46,17 +46,17 @@ pub(crate) struct Evidence {
 
 /// Where a file is.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub(crate) enum EvidencePath {
     /// A file that somebody named.
     Named(PathBuf),
     /// One below an open folder, reached without a link.
     Below(Arc<OwnedFd>, PathBuf),
 }
 
-impl Place {
+impl EvidencePath {
     fn path(&self) -> &Path {
         match self {
-            Place::Named(path) | Place::Below(_, path) => path,
+            EvidencePath::Named(path) | EvidencePath::Below(_, path) => path,
         }
     }
 
@@ -64,8 +64,8 @@ impl Place {
         // A pipe must not keep the one who opens it waiting.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let opened = match self {
-            Place::Named(path) => rustix::fs::openat(CWD, path, flags, Mode::empty()),
-            Place::Below(root, path) => {
+            EvidencePath::Named(path) => rustix::fs::openat(CWD, path, flags, Mode::empty()),
+            EvidencePath::Below(root, path) => {
                 let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
                 rustix::fs::openat2(root.as_fd(), path, flags, Mode::empty(), resolve)
             }
@@ -148,7 +148,7 @@ fn put(
 ) -> Result<Attachment> {
     let path = file.place.path();
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let inside = matches!(file.place, Place::Below(..)).then(|| path.to_string_lossy().into_owned());
+    let inside = matches!(file.place, EvidencePath::Below(..)).then(|| path.to_string_lossy().into_owned());
     let mut tried = 0;
     let mut looked = looked.clone();
     loop {
@@ -197,7 +197,7 @@ fn look(file: &Evidence, screen: Screen<'_>) -> Result<Looked> {
 
 /// Artifacts as they were found.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct FoundArtifacts {
     /// Oldest first.
     pub(crate) attachments: Vec<Attachment>,
     /// Why others were left out.
@@ -209,9 +209,9 @@ pub(crate) struct Found {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(crate) fn find(app: &App, store: &dyn Store, subject: &Digest, most: usize) -> Result<Found> {
+pub(crate) fn find(app: &App, store: &dyn Store, subject: &Digest, most: usize) -> Result<FoundArtifacts> {
     let mut listed = store.referrers(subject)?;
-    let mut found = Found::default();
+    let mut found = FoundArtifacts::default();
     if listed.cut {
         app.ui.warn(&format!(
             "the store lists more artifacts than are read: {} of them were looked through",
@@ -312,7 +312,7 @@ pub struct AddOptions {
 /// written.
 pub fn add_artifacts(app: &App, options: &AddOptions) -> Result<Artifacts> {
     let file = |path: &PathBuf| Evidence {
-        place: Place::Named(app.cwd.join(path)),
+        place: EvidencePath::Named(app.cwd.join(path)),
         artifact_type: options.artifact_type,
         command: options.command.clone(),
         exit_code: options.exit_code,

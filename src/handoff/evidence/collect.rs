@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use glob::{MatchOptions, Pattern};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 
-use super::artifacts::{Evidence, Place};
+use super::artifacts::{Evidence, EvidencePath};
 use super::export::Outside;
 use crate::config::Collect;
 use crate::error::usage;
@@ -76,7 +76,7 @@ pub(crate) fn collect(root: &Path, wanted: &[Collect], handoff: &Handoff) -> Res
         }
         bytes += size;
         collected.files.push(Evidence {
-            place: Place::Below(top.clone(), path),
+            place: EvidencePath::Below(top.clone(), path),
             artifact_type,
             command: handoff.command.clone(),
             exit_code: handoff.exit_code,
@@ -95,8 +95,8 @@ pub(crate) fn copy(ui: &Ui, files: &[Evidence], output: &Path) -> Result<u64> {
     let mut bytes = 0;
     for file in files {
         let path = match &file.place {
-            Place::Below(_, path) => path,
-            Place::Named(path) => Path::new(path.file_name().unwrap_or(path.as_os_str())),
+            EvidencePath::Below(_, path) => path,
+            EvidencePath::Named(path) => Path::new(path.file_name().unwrap_or(path.as_os_str())),
         };
         bytes += outside.put(path, &mut file.place.open()?)?;
     }
@@ -208,8 +208,8 @@ mod tests {
         let collected = collect(root, &wanted, &Handoff::default()).unwrap();
         assert!(collected.left_out.is_empty(), "{:?}", collected.left_out);
         let path = |file: &Evidence| match &file.place {
-            Place::Below(_, path) => path.display().to_string(),
-            Place::Named(path) => panic!("{}", path.display()),
+            EvidencePath::Below(_, path) => path.display().to_string(),
+            EvidencePath::Named(path) => panic!("{}", path.display()),
         };
         collected.files.iter().map(path).collect()
     }

@@ -14,7 +14,7 @@ mod export;
 pub use artifacts::{
     AddOptions, ArtifactRow, Artifacts, Checked, add_artifacts, list_artifacts, verdict, verify_artifacts,
 };
-pub(crate) use artifacts::{Attachable, Evidence, MOST, Place as EvidencePlace, Subject, attach, find, looked_at};
+pub(crate) use artifacts::{Attachable, Evidence, EvidencePath, MOST, Subject, attach, find, looked_at};
 pub(crate) use collect::{collect, copy};
 pub use copies::{Expired, expire_artifacts};
 pub(crate) use copies::{flush, kept};

@@ -66,7 +66,7 @@ pub(crate) fn name(app: &App, flag: Option<&str>, project: &Project, root: &Path
 }
 
 /// An image as it was found.
-struct Found {
+struct FoundImage {
     source: Box<dyn Store>,
     descriptor: Descriptor,
     bytes: Vec<u8>,
@@ -94,7 +94,7 @@ pub(crate) fn pin_into(
     name: &ImageName,
     watch: &dyn Fn(&Descriptor),
 ) -> Result<(Toolchain, u64)> {
-    let Found { source, descriptor, bytes, manifest, toolchain } = find(app, name, Some(beside))?;
+    let FoundImage { source, descriptor, bytes, manifest, toolchain } = find(app, name, Some(beside))?;
     if toolchain.image.repository.is_some() {
         return Ok((toolchain, 0));
     }
@@ -108,7 +108,7 @@ pub(crate) fn pin_into(
     Ok((toolchain, copied))
 }
 
-fn find(app: &App, name: &ImageName, beside: Option<&StoreRef>) -> Result<Found> {
+fn find(app: &App, name: &ImageName, beside: Option<&StoreRef>) -> Result<FoundImage> {
     let source = if name.by_project {
         app.open_led(&name.store, beside, "the image that the project names")
     } else {
@@ -137,7 +137,7 @@ fn find(app: &App, name: &ImageName, beside: Option<&StoreRef>) -> Result<Found>
     };
     let image = ImageRef { repository, digest: descriptor.digest };
     let toolchain = Toolchain { image, platform, pinned, extra: Default::default() };
-    Ok(Found { source, descriptor, bytes, manifest, toolchain })
+    Ok(FoundImage { source, descriptor, bytes, manifest, toolchain })
 }
 
 fn copy(source: &dyn Store, target: &dyn Store, part: &Descriptor, watch: &dyn Fn(&Descriptor)) -> Result<u64> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::conflict::Intent;
 use super::image;
-use super::source::{Ground, Place};
+use super::source::{PublishedFrom, PublishedTo};
 use super::tag::Tagged;
 use crate::cache;
 use crate::config::Project;
@@ -110,9 +110,9 @@ pub struct LfsCarried {
 /// With what stands in the way. The task's tag is moved last, so a failure
 /// leaves the task as it was.
 pub fn publish(app: &App, options: &PublishOptions) -> Result<Published> {
-    let ground = Ground::of(app, options.checkout.as_ref().unwrap_or(&app.cwd))?;
-    let published = publish_from(app, options, &ground, Vec::new(), true)?;
-    ground.note(app, &published.0);
+    let from = PublishedFrom::of(app, options.checkout.as_ref().unwrap_or(&app.cwd))?;
+    let published = publish_from(app, options, &from, Vec::new(), true)?;
+    from.note(app, &published.0);
     Ok(published.1)
 }
 
@@ -120,16 +120,16 @@ pub fn publish(app: &App, options: &PublishOptions) -> Result<Published> {
 ///
 /// # Errors
 /// With that.
-pub(crate) fn rehearse(app: &App, options: &PublishOptions, ground: &Ground) -> Result<()> {
-    let project = app.project(&ground.root)?;
-    let parent = ground.parent(app)?;
+pub(crate) fn rehearse(app: &App, options: &PublishOptions, from: &PublishedFrom) -> Result<()> {
+    let project = app.project(&from.root)?;
+    let parent = from.parent(app)?;
     task(options, parent.as_ref())?;
     let agent = options.agent.clone().or_else(|| app.env.agent.clone());
     trust::screen_words(&trust::scanner(app, &project)?, &options.handoff, agent.as_deref())?;
-    if parent.is_none() && image::name(app, options.image.as_deref(), &project, &ground.root)?.is_none() {
+    if parent.is_none() && image::name(app, options.image.as_deref(), &project, &from.root)?.is_none() {
         return Err(no_image().into());
     }
-    app.open(&store_of(app, ground.origin.as_ref())?, Access::Write).map(drop)
+    app.open(&store_of(app, from.origin.as_ref())?, Access::Write).map(drop)
 }
 
 /// Publishes a checkout. Of the evidence that is given beside what the project
@@ -141,17 +141,17 @@ pub(crate) fn rehearse(app: &App, options: &PublishOptions, ground: &Ground) -> 
 pub(crate) fn publish_from(
     app: &App,
     options: &PublishOptions,
-    ground: &Ground,
+    from: &PublishedFrom,
     own: Vec<Evidence>,
     ask: bool,
-) -> Result<(Place, Published)> {
+) -> Result<(PublishedTo, Published)> {
     let git = Git::find(&app.env)?;
-    let Ground { root, origin } = ground;
+    let PublishedFrom { root, origin } = from;
     // A workspace stays where it is meanwhile.
     let _in_use = occupy(root);
     let repo = snapshot::open(root)?;
     let project = app.project(root)?;
-    let parent = ground.parent(app)?;
+    let parent = from.parent(app)?;
     let (task, forked) = task(options, parent.as_ref())?;
     let store_name = store_of(app, origin.as_ref())?;
     let agent = options.agent.clone().or_else(|| app.env.agent.clone());
@@ -255,7 +255,7 @@ pub(crate) fn publish_from(
     let beside = target.note(&summary, &descriptor, beside)?;
     let task_reference = format!("{store_name}:{task}");
     let reference = if beside.is_some() { format!("{store_name}@{digest}") } else { task_reference.clone() };
-    let place = Place { store: store_name, task, identity: digest, state: State::of(&captured.document) };
+    let place = PublishedTo { store: store_name, task, identity: digest, state: State::of(&captured.document) };
     let published = Published {
         enter: format!("envctl enter {}", quote(&reference)),
         task: task_reference,

@@ -13,20 +13,20 @@ use crate::snapshot;
 
 /// What is published, and what it goes on from.
 #[derive(Clone, Debug)]
-pub(crate) struct Ground {
+pub(crate) struct PublishedFrom {
     /// The root of the checkout.
     pub(crate) root: PathBuf,
     /// The workspace that the files go on from, where it is one.
     pub(crate) origin: Option<Pin>,
 }
 
-impl Ground {
+impl PublishedFrom {
     /// The checkout that holds a folder.
     pub(crate) fn of(app: &App, folder: &Path) -> Result<Self> {
         let repo = snapshot::open(folder)?;
         let root = repo.workdir().context("a bare repository has nothing to publish")?.to_owned();
         let origin = app.pins().of_workspace(&root)?;
-        Ok(Ground { root, origin })
+        Ok(PublishedFrom { root, origin })
     }
 
     /// The identity that the workspace was made from.
@@ -35,7 +35,7 @@ impl Ground {
     }
 
     /// Lets the workspace know what was published from it.
-    pub(crate) fn note(&self, app: &App, place: &Place) {
+    pub(crate) fn note(&self, app: &App, place: &PublishedTo) {
         let noted = |pin: &Pin| {
             // As a workspace that is being made or flushed.
             let _locks = Locks::wait(app, &place.store, &pin.slug, &pin.workspace)?;
@@ -50,7 +50,7 @@ impl Ground {
 }
 
 /// Where something was published.
-pub(crate) struct Place {
+pub(crate) struct PublishedTo {
     pub(crate) store: StoreRef,
     pub(crate) task: TaskId,
     pub(crate) identity: Digest,

@@ -18,7 +18,7 @@ use crate::digest::hex;
 use crate::disk::{self, Durability, remove};
 use crate::git::Git;
 use crate::handoff::app::App;
-use crate::handoff::publish::{Ground, chosen, no_image, workdir};
+use crate::handoff::publish::{PublishedFrom, chosen, no_image, workdir};
 use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Located, Resolved, State};
 use crate::handoff::trust::{Checkout, Origin, real_path};
@@ -49,24 +49,24 @@ pub(crate) struct Taken {
 /// What cannot be captured is refused by name; an image that nobody names.
 pub(crate) fn take(
     app: &App,
-    ground: &Ground,
+    from: &PublishedFrom,
     options: &CheckoutOptions,
     runtime: &RuntimeOptions,
     task: Option<&TaskId>,
     agent: Option<String>,
 ) -> Result<Taken> {
     app.open_roots()?;
-    let root = &ground.root;
+    let root = &from.root;
     let repo = snapshot::open(root)?;
     let project = app.project(root)?;
-    let parent = ground.parent(app)?;
+    let parent = from.parent(app)?;
     let url: RepoUrl = snapshot::remote_url(&repo)?.parse()?;
     // Before anything is made: no store knows this task, to look at it there.
-    let local = checkout_of(ground).with_context(|| format!("cannot find {}", root.display()))?;
+    let local = checkout_of(from).with_context(|| format!("cannot find {}", root.display()))?;
     trust::require(app, None, &runtimes::asks(&url, &local.origin, &project, runtime))?;
     let captured = capture(app, &repo, &project)?;
     let document = captured.document.clone();
-    let (toolchain, store) = toolchain(app, options, &project, ground, parent.as_ref())?;
+    let (toolchain, store) = toolchain(app, options, &project, from, parent.as_ref())?;
     let task_id = match (task, &parent) {
         (Some(task), _) => task.clone(),
         (None, Some(parent)) => parent.task_id.clone(),
@@ -83,7 +83,7 @@ pub(crate) fn take(
         snapshot_id: captured.id(),
         lockfiles: cache::lockfiles(root)?,
         caches: Vec::new(),
-        parent: ground.origin.as_ref().map(task::Pin::latest),
+        parent: from.origin.as_ref().map(task::Pin::latest),
         handoff: Handoff::default(),
         workspace: None,
         redacted: Vec::new(),
@@ -100,12 +100,12 @@ pub(crate) fn take(
 }
 
 /// Who writes to a checkout. A workspace holds what came from its store.
-fn checkout_of(ground: &Ground) -> std::io::Result<Checkout> {
-    let origin = match &ground.origin {
+fn checkout_of(from: &PublishedFrom) -> std::io::Result<Checkout> {
+    let origin = match &from.origin {
         Some(pin) => Origin::Store(pin.store.clone()),
-        None => Origin::folder(&ground.root)?,
+        None => Origin::folder(&from.root)?,
     };
-    Ok(Checkout { origin, folder: real_path(&ground.root)? })
+    Ok(Checkout { origin, folder: real_path(&from.root)? })
 }
 
 fn capture(app: &App, repo: &git2::Repository, project: &Project) -> Result<Captured> {
@@ -121,14 +121,14 @@ fn toolchain(
     app: &App,
     options: &CheckoutOptions,
     project: &Project,
-    ground: &Ground,
+    from: &PublishedFrom,
     parent: Option<&Identity>,
 ) -> Result<(Toolchain, StoreRef)> {
     let explicit = options.image.is_some() || app.env.image.is_some();
-    if let (false, Some(parent), Some(pin)) = (explicit, parent, &ground.origin) {
+    if let (false, Some(parent), Some(pin)) = (explicit, parent, &from.origin) {
         return Ok((parent.toolchain.clone(), pin.store.parse()?));
     }
-    let name = publish::image_name(app, options.image.as_deref(), project, &ground.root)?.ok_or_else(no_image)?;
+    let name = publish::image_name(app, options.image.as_deref(), project, &from.root)?.ok_or_else(no_image)?;
     Ok((publish::pin_image(app, &name)?, name.store))
 }
 

@@ -13,14 +13,14 @@ use anyhow::{Context as _, Result};
 use super::batch::Command;
 use super::checkout;
 use super::checkout::{CheckoutOptions, Taken};
-use super::publisher::{Log, Publisher, Publishing, Standing, Stop, Words};
+use super::publisher::{Publisher, Publishing, RunLog, Standing, Stop, Words};
 use super::report::{CommandReport, LeaseReport, RunReport, not_run};
 use crate::cache::{Record, Trees};
 use crate::error::{Fault, usage};
 use crate::handoff::accounting::{LedgerEntry, MadeBy};
 use crate::handoff::app::App;
 use crate::handoff::prepare::{Ingredients, KeptCaches, Prepared, Ready, Renew, Wishes, flush, unless_renewed};
-use crate::handoff::publish::{Ground, Published};
+use crate::handoff::publish::{Published, PublishedFrom};
 use crate::handoff::report::Report;
 use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Resolved, Source, resolve};
@@ -101,7 +101,7 @@ struct Runner<'a> {
     /// The folder of the task's evidence.
     artifacts: Option<PathBuf>,
     publisher: Option<Publisher<'a>>,
-    log: Log,
+    log: RunLog,
     standing: Standing,
     /// A signal has ended it, or somebody has reset its runtime.
     ended: bool,
@@ -121,16 +121,16 @@ impl<'a> Runner<'a> {
                 (source, resolved, None, None)
             }
             RunTarget::Checkout(about) => {
-                let ground = Ground::of(app, &app.cwd)?;
-                if options.publishing.as_ref().is_some_and(|how| how.task.is_none()) && ground.origin.is_none() {
+                let from = PublishedFrom::of(app, &app.cwd)?;
+                if options.publishing.as_ref().is_some_and(|how| how.task.is_none()) && from.origin.is_none() {
                     return Err(usage("as which task is this published?").hint("name it: --as TASK-ID").into());
                 }
                 let task = options.publishing.as_ref().and_then(|publishing| publishing.task.as_ref());
                 let taken = report.step("resolve", || {
-                    Ok((checkout::take(app, &ground, about, &options.runtime, task, agent.clone())?, 0))
+                    Ok((checkout::take(app, &from, about, &options.runtime, task, agent.clone())?, 0))
                 })?;
                 let resolved = taken.resolved.clone();
-                (Source::new(app, resolved.task.clone()), resolved, Some(taken), ground.origin)
+                (Source::new(app, resolved.task.clone()), resolved, Some(taken), from.origin)
             }
         };
         report.task = resolved.task.reference();
@@ -151,9 +151,9 @@ impl<'a> Runner<'a> {
         };
         let publisher = options.publishing.as_ref().map(|publishing| {
             let words = Words { publishing, image: about.image, workdir: about.workdir, agent };
-            Publisher::new(app, words, Ground { root: place.path.clone(), origin }, own)
+            Publisher::new(app, words, PublishedFrom { root: place.path.clone(), origin }, own)
         });
-        let log = Log::begin(app, &resolved.task.slug())?;
+        let log = RunLog::begin(app, &resolved.task.slug())?;
         let every = options.publishing.as_ref().and_then(|publishing| publishing.every).unwrap_or_default();
         let runner = Runner {
             app,
@@ -417,7 +417,7 @@ impl<'a> Runner<'a> {
 /// Runs commands until one fails; the rest is named as not run.
 fn each_command(
     app: &App,
-    log: &Log,
+    log: &RunLog,
     group: &[Command],
     sandbox: &mut Sandbox,
     announce: bool,

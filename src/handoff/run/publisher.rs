@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result};
 use crate::disk::scratch::Scratch;
 use crate::handoff::accounting::LedgerEntry;
 use crate::handoff::app::App;
-use crate::handoff::evidence::{Evidence, EvidencePlace as Place};
-use crate::handoff::publish::{Ground, PublishOptions, Published, publish_from, rehearse};
+use crate::handoff::evidence::{Evidence, EvidencePath};
+use crate::handoff::publish::{PublishOptions, Published, PublishedFrom, publish_from, rehearse};
 use crate::handoff::task::PublishedHere;
 use crate::identity::{ArtifactType, Handoff, Outside, Status, TaskId, Workdir};
 use crate::runtime::{Transcript, Written};
@@ -63,7 +63,7 @@ pub(crate) struct Publisher<'a> {
     workdir: Option<Workdir>,
     agent: Option<String>,
     /// What the files go on from; each publish goes on from the one before.
-    ground: Mutex<Ground>,
+    from: Mutex<PublishedFrom>,
     /// Whether that is the workspace that is published.
     own: bool,
 }
@@ -77,9 +77,9 @@ pub(crate) struct Words<'a> {
 }
 
 impl<'a> Publisher<'a> {
-    pub(crate) fn new(app: &'a App, words: Words<'a>, ground: Ground, own: bool) -> Self {
+    pub(crate) fn new(app: &'a App, words: Words<'a>, from: PublishedFrom, own: bool) -> Self {
         let Words { publishing, image, workdir, agent } = words;
-        Publisher { app, publishing, image, workdir, agent, ground: Mutex::new(ground), own }
+        Publisher { app, publishing, image, workdir, agent, from: Mutex::new(from), own }
     }
 
     /// Finds out before the run what would stop the publish after it: `root`
@@ -88,24 +88,23 @@ impl<'a> Publisher<'a> {
     /// # Errors
     /// With that.
     pub(crate) fn rehearse(&self, root: &Path, command: &str) -> Result<()> {
-        let ground = Ground { root: root.to_owned(), ..self.ground() };
+        let from = PublishedFrom { root: root.to_owned(), ..self.from() };
         let handoff = Handoff {
             message: self.publishing.message.clone(),
             command: Some(command.to_owned()),
             ..Handoff::default()
         };
-        rehearse(self.app, &self.options(handoff, &ground), &ground)
+        rehearse(self.app, &self.options(handoff, &from), &from)
     }
 
-    fn ground(&self) -> Ground {
-        self.ground.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn from(&self) -> PublishedFrom {
+        self.from.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn options(&self, handoff: Handoff, ground: &Ground) -> PublishOptions {
+    fn options(&self, handoff: Handoff, from: &PublishedFrom) -> PublishOptions {
         // Beside the task that the files go on from, unless it is that.
         let wanted = self.publishing.task.clone();
-        let other =
-            |wanted: &TaskId| ground.origin.as_ref().is_some_and(|pin| pin.continues(wanted.as_str()).is_none());
+        let other = |wanted: &TaskId| from.origin.as_ref().is_some_and(|pin| pin.continues(wanted.as_str()).is_none());
         let fork = wanted.clone().filter(other);
         PublishOptions {
             checkout: None,
@@ -123,16 +122,16 @@ impl<'a> Publisher<'a> {
     ///
     /// # Errors
     /// As `publish`.
-    pub(crate) fn publish(&self, log: &Log, standing: &Standing, over: bool) -> Result<Published> {
-        let ground = self.ground();
+    pub(crate) fn publish(&self, log: &RunLog, standing: &Standing, over: bool) -> Result<Published> {
+        let from = self.from();
         let handoff = self.handoff(standing, over);
         let evidence = log.evidence(standing)?;
-        let (place, published) = publish_from(self.app, &self.options(handoff, &ground), &ground, evidence, false)?;
+        let (place, published) = publish_from(self.app, &self.options(handoff, &from), &from, evidence, false)?;
         if self.own {
-            ground.note(self.app, &place);
+            from.note(self.app, &place);
         }
-        let mut ground = self.ground.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pin) = ground.origin.as_mut().filter(|pin| pin.store == place.store.to_string()) {
+        let mut from = self.from.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pin) = from.origin.as_mut().filter(|pin| pin.store == place.store.to_string()) {
             let task = place.task.to_string();
             pin.published.retain(|published| published.task != task);
             pin.published.push(PublishedHere { task, identity: place.identity, state: Some(place.state.clone()) });
@@ -161,7 +160,7 @@ impl<'a> Publisher<'a> {
 
     /// Publishes every now and then until `stop` says that it is over. A
     /// failure is told, and the next time may be better.
-    pub(crate) fn keep_publishing(&self, log: &Log, standing: &Standing, stop: &Stop, next: &mut Instant) {
+    pub(crate) fn keep_publishing(&self, log: &RunLog, standing: &Standing, stop: &Stop, next: &mut Instant) {
         let Some(every) = self.publishing.every else { return };
         while !stop.wait_until(*next) {
             match self.publish(log, standing, false) {
@@ -197,21 +196,21 @@ impl Stop {
 }
 
 /// What a run printed, and a place for the files that prove what it did.
-pub(crate) struct Log {
+pub(crate) struct RunLog {
     pub(crate) transcript: Transcript,
     /// Where it stays on this machine.
     pub(crate) path: PathBuf,
     folder: Scratch,
 }
 
-impl Log {
+impl RunLog {
     /// Begins one.
     ///
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn begin(app: &App, slug: &str) -> Result<Self> {
         let path = app.log_file(&format!("run-{slug}"));
-        Ok(Log { transcript: Transcript::create(&path)?, folder: Scratch::create(app.paths.state())?, path })
+        Ok(RunLog { transcript: Transcript::create(&path)?, folder: Scratch::create(app.paths.state())?, path })
     }
 
     /// Puts a log that was cut in order.
@@ -245,7 +244,7 @@ impl Log {
             write(&files[files.len() - 1], &written.paths, written.cut)?;
         }
         let evidence = |path| Evidence {
-            place: Place::Named(path),
+            place: EvidencePath::Named(path),
             artifact_type: ArtifactType::Logs,
             command: standing.command.clone(),
             exit_code: standing.exit_code.map(i32::from),

@@ -130,7 +130,7 @@ fn hits_in(path: &Path, looked: &Looked) -> Vec<Hit> {
 }
 
 /// What a look at a draft found.
-pub(crate) struct Found {
+pub(crate) struct Findings {
     hits: Vec<Hit>,
     unsearched: Vec<Unsearched>,
 }
@@ -140,8 +140,8 @@ pub(crate) struct Found {
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] with all that was found.
-pub(crate) fn settle(app: &App, found: Found, draft: &mut Draft, redact: bool) -> Result<Screened> {
-    let Found { mut hits, unsearched } = found;
+pub(crate) fn settle(app: &App, found: Findings, draft: &mut Draft, redact: bool) -> Result<Screened> {
+    let Findings { mut hits, unsearched } = found;
     for one in &unsearched {
         app.ui.warn(&format!("{} {}", one.file, one.why.why()));
     }
@@ -190,7 +190,7 @@ fn hit_in(what: &str, finding: Finding) -> Hit {
 ///
 /// # Errors
 /// When what was captured cannot be read.
-pub(crate) fn look(scanner: &Scanner, draft: &Draft) -> Result<Found> {
+pub(crate) fn look(scanner: &Scanner, draft: &Draft) -> Result<Findings> {
     let reader = &draft.reader()?;
     let contents = reader.contents()?;
     let mut looked: HashMap<(&[u8], [u8; 20]), Looked> = HashMap::new();
@@ -225,7 +225,7 @@ pub(crate) fn look(scanner: &Scanner, draft: &Draft) -> Result<Found> {
         hits.extend(scanner.text(&what, &text)?.into_iter().map(|finding| hit_in(&what, finding)));
     }
     let unsearched = unsearched.into_iter().map(|(file, why)| Unsearched { file, why }).collect();
-    Ok(Found { hits, unsearched })
+    Ok(Findings { hits, unsearched })
 }
 
 /// Names of files that the base lacks. They are not shown: a value may be
