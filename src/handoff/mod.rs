@@ -63,6 +63,7 @@ mod source;
 mod spaces;
 mod spare;
 mod start;
+mod tag;
 mod tasks;
 mod tell;
 mod unsaved;

@@ -6,18 +6,18 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::arrived::by_kind;
-use super::beside::{self, Beside};
+use super::beside::Beside;
 use super::caches::{Basis, forget_materialized, identity_caches, push};
 use super::collect::collect;
-use super::context::{Context, Located};
+use super::context::Context;
 use super::evidence::{ArtifactRow, Attachable, Evidence, Subject, attach, looked_at};
 use super::ground::{Ground, Place};
 use super::image_source;
-use super::moved::{Course, Intent};
+use super::moved::Intent;
 use super::pin::{Pin, State};
 use super::place::occupy;
-use super::resolve::from_store;
 use super::screen::{self, Screen, Screened, Unsearched};
+use super::tag::Tag;
 use super::tell;
 use crate::cache;
 use crate::config::Project;
@@ -25,10 +25,10 @@ use crate::crash;
 use crate::credentials::Scanner;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
-use crate::error::{Fault, Kind, kind_of, usage};
+use crate::error::{Fault, usage};
 use crate::git::Git;
 use crate::identity::{
-    self, Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Wish, Workdir,
+    Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Wish, Workdir,
 };
 use crate::oci::{Descriptor, media};
 use crate::snapshot::{self, Captured, LeftOut};
@@ -244,7 +244,7 @@ pub(super) fn publish_from(
         // Before it is true: whoever is killed in between can publish again.
         remember(&remembered.iter().take(1).copied().chain([digest]).collect::<Vec<_>>());
     }
-    let target = Target { ctx, store: &*target, name: &store_name, task: &task, identity: digest };
+    let target = Tag { ctx, store: &*target, name: &store_name, task: &task, identity: digest };
     let beside = target.place(course, before.as_ref(), &descriptor)?;
     crash::point("publish.moved");
     if origin.is_some() {
@@ -276,76 +276,6 @@ pub(super) fn publish_from(
         artifacts,
     };
     Ok((place, published))
-}
-
-/// The task in its store.
-struct Target<'a> {
-    ctx: &'a Context,
-    store: &'a dyn Store,
-    name: &'a StoreRef,
-    task: &'a TaskId,
-    identity: Digest,
-}
-
-impl Target<'_> {
-    /// Points the task's tag at what was published, or one beside it; then what the
-    /// task points at.
-    fn place(&self, course: Course, before: Option<&Descriptor>, descriptor: &Descriptor) -> Result<Option<Beside>> {
-        let expected = before.map(|descriptor| &descriptor.digest);
-        let (line, theirs) = match course {
-            Course::Over { line, .. } => {
-                if self.store.tag(self.task.as_str(), descriptor, Some(expected))? {
-                    line.iter().for_each(|line| beside::forget(self.ctx, self.store, line));
-                    return Ok(None);
-                }
-                (None, "another publish moved it at the same time".to_owned())
-            }
-            Course::Beside { line, theirs, .. } => (line, theirs),
-        };
-        self.aside(line.as_deref(), &theirs, descriptor)
-    }
-
-    /// Beside the task; over it where there is none any more.
-    fn aside(&self, line: Option<&beside::Line>, theirs: &str, descriptor: &Descriptor) -> Result<Option<Beside>> {
-        let located = Located { store: self.name.clone(), target: identity::Target::Task(self.task.clone()) };
-        beside::place(self.ctx, self.store, &located, line, (&self.identity, descriptor))?;
-        let (_, artifact, identity) = match from_store(self.store, &located) {
-            Err(error)
-                if kind_of(&error) == Kind::NotFound
-                    && self.store.tag(self.task.as_str(), descriptor, Some(None))? =>
-            {
-                return Ok(None);
-            }
-            found => found?,
-        };
-        self.ctx.ui.status("Beside", &format!("{}, which this checkout has not seen: {theirs}", located.reference()));
-        Ok(Some(Beside::of(self.name, Digest::of(&artifact.identity), &identity)))
-    }
-
-    /// Notes the task in the list of a registry, and looks once more whether it
-    /// is there: a registry lets one publish go over another that it did not see.
-    fn note(&self, summary: &Summary, descriptor: &Descriptor, beside: Option<Beside>) -> Result<Option<Beside>> {
-        let StoreRef::Registry(_) = self.name else { return Ok(beside) };
-        if beside.is_some() {
-            return Ok(beside);
-        }
-        if let Err(error) = store::note_task(self.store, summary) {
-            self.ctx.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
-        }
-        let located = Located { store: self.name.clone(), target: identity::Target::Task(self.task.clone()) };
-        let (now, artifact, identity) = match from_store(self.store, &located) {
-            Ok(found) => found,
-            // Removed meanwhile.
-            Err(error) if kind_of(&error) == Kind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let is_ours = now.digest == descriptor.digest || identity.parent == Some(summary.identity);
-        if is_ours || beside::reaches(self.ctx, self.store, &located, Digest::of(&artifact.identity), summary.identity)
-        {
-            return Ok(None);
-        }
-        self.aside(None, "another publish moved it at the same time", descriptor)
-    }
 }
 
 /// Another publish from here notices whether the task has moved meanwhile.
