@@ -123,7 +123,9 @@ const AGE: &str = "n=$(cat .git/age 2>/dev/null || echo 10); echo $((n + 5)) >.g
 
 /// What may be refused: no clone could have what it builds on, or nobody could
 /// know how it goes on.
-const REFUSALS: [&str; 5] = [
+const REFUSALS: [&str; 6] = [
+    // Git itself cannot add such a file.
+    "failed to encode",
     "nested repository",
     "no branch of the remote",
     "is in progress that cannot travel",
