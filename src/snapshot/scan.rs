@@ -120,6 +120,9 @@ pub(super) fn scan<T>(
         Ok::<_, anyhow::Error>((index, seen, staged??, (asked, aside), judged_by))
     })?;
     let first = seen.clone();
+    if !judged_by.read_otherwise {
+        judge_again(scratch, &index, &mut seen, judged_by)?;
+    }
     let walked = folders::walk((scratch, repo), &mut seen)?;
     let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
     let present: Vec<Vec<u8>> = there.map(|(entry, _)| entry.path.clone()).collect();
@@ -238,6 +241,25 @@ pub(super) fn scan<T>(
         },
         aside,
     ))
+}
+
+/// Attributes that git does not track are seen with the files. Where they ask for
+/// another reading, git looks into each file that is as young as the index.
+fn judge_again(scratch: &ScratchRepo, index: &[Entry], seen: &mut Seen, by: JudgedBy) -> Result<()> {
+    let attributes: Vec<Vec<u8>> = seen.others.iter().filter(|path| is_attributes(path)).cloned().collect();
+    if attributes.is_empty() {
+        return Ok(());
+    }
+    let asked = asked(scratch, index, &attributes)?;
+    if asked.normal || asked.lfs {
+        let young = |entry: &Entry| i64::from(entry.stat.mtime.0) >= by.written.0 && !entry.is_submodule();
+        let fates = seen.fates.iter_mut().zip(index).filter(|(fate, entry)| **fate == Fate::Same && young(entry));
+        for (fate, entry) in fates {
+            *fate = Fate::Suspect;
+            seen.suspect_bytes += u64::from(entry.stat.size);
+        }
+    }
+    Ok(())
 }
 
 fn tracked<'a>(scratch: &'a ScratchRepo, index: &'a [Entry], by: JudgedBy, vigil: Option<&'a Vigil>) -> Tracked<'a> {

@@ -159,6 +159,28 @@ fn attributes_that_are_younger_than_the_files() {
     }
 }
 
+/// As young as the index, git looks into a file again, and by the new attributes.
+#[test]
+fn attributes_that_are_as_young_as_the_files() {
+    let (trip, repo) = with_text();
+    repo.write("even.txt", "even\n\n");
+    repo.commit("even");
+    repo.push();
+    let second = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    let set = |path: &str, more: u64| {
+        let file = fs::File::options().append(true).open(repo.path.join(path)).unwrap();
+        file.set_modified(second + std::time::Duration::from_millis(more)).unwrap();
+    };
+    set("even.txt", 0);
+    repo.git(&["update-index", "--refresh"]);
+    repo.write(".gitattributes", "even.txt text working-tree-encoding=UTF-16LE\n");
+    // Of the same second, and later.
+    set(".git/index", 900);
+    assert_eq!(repo.git(&["--no-optional-locks", "diff", "--name-only"]), "even.txt", "git looks");
+    let workspace = trip.round(&repo);
+    assert_eq!(fs::read(workspace.path.join("even.txt")).unwrap(), b"even\n\n");
+}
+
 /// Git goes by attributes that it does not track and does not list.
 #[test]
 fn attributes_that_are_ignored() {

@@ -119,11 +119,14 @@ const SITUATIONS: [(&str, &str); 52] = [
 /// Makes tracked files older than the index, each time by more: git compares whole
 /// seconds only, and would not look at a file again that is as old as before.
 const AGE: &str = "n=$(cat .git/age 2>/dev/null || echo 10); echo $((n + 5)) >.git/age
-  git ls-files -z | xargs -0 touch -h -c -d \"-$n seconds\" 2>/dev/null; git update-index -q --refresh";
+  git ls-files -z | xargs -0 touch -h -c -d \"-$n seconds\" -- 2>/dev/null; git update-index -q --refresh";
 
 /// What may be refused: no clone could have what it builds on, or nobody could
 /// know how it goes on.
-const REFUSALS: [&str; 4] = [
+const REFUSALS: [&str; 6] = [
+    // Git itself cannot add such a file.
+    "failed to encode",
+    "nested repository",
     "no branch of the remote",
     "is in progress that cannot travel",
     "only announced, without a commit",
