@@ -171,7 +171,7 @@ fn attributes_that_are_as_young_as_the_files() {
         let file = fs::File::options().append(true).open(repo.path.join(path)).unwrap();
         file.set_modified(second + std::time::Duration::from_millis(more)).unwrap();
     };
-    set("even.txt", 0);
+    set("even.txt", 100);
     repo.git(&["update-index", "--refresh"]);
     repo.write(".gitattributes", "even.txt text working-tree-encoding=UTF-16LE\n");
     // Of the same second, and later.
