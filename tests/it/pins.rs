@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use crate::support::{ImageBuilder, Lab, copy};
 
+/// All that are there, at rest: they are written once more in the background.
 fn pins(lab: &Lab) -> Vec<(PathBuf, Value)> {
+    lab.pins_at_rest();
     let files = fs::read_dir(lab.dev.data().join("pins")).unwrap().map(|entry| entry.unwrap().path());
     files.map(|file| (file.clone(), serde_json::from_slice(&fs::read(file).unwrap()).unwrap())).collect()
 }

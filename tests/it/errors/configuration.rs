@@ -53,6 +53,7 @@ fn a_damaged_pin_is_named() {
     let trip = Trip::new();
     let (task, other) = (trip.publish(&trip.lab.repo), trip.publish(&trip.lab.repo));
     let workspace = trip.enter(&task);
+    trip.lab.pins_at_rest();
     let pins = trip.lab.dev.data().join("pins");
     let pin = fs::read_dir(&pins).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(&pin).unwrap();

@@ -146,6 +146,18 @@ impl Lab {
         folders[0].join("fs")
     }
 
+    /// Waits until nobody writes the developer's pins any more: what was entered
+    /// is flushed in the background, which they say.
+    #[track_caller]
+    pub fn pins_at_rest(&self) {
+        until("workspaces are flushed", || {
+            children(&self.dev.data().join("pins")).iter().all(|pin| {
+                let read = || serde_json::from_slice::<Value>(&fs::read(pin).ok()?).ok();
+                read().is_none_or(|pin| pin["unflushed_boot"].is_null())
+            })
+        });
+    }
+
     /// Temporary folders that the developer's cache still holds.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         children(&self.dev.cache().join("tmp"))
