@@ -101,10 +101,55 @@ pub(super) fn first_variable(text: &[u8]) -> Result<Option<usize>, Fault> {
     }))
 }
 
+/// The last words of names whose values lead to a secret, or count or name one.
+const ABOUT: [&str; 21] = [
+    "askpass",
+    "count",
+    "dir",
+    "directory",
+    "endpoint",
+    "expires",
+    "file",
+    "helper",
+    "host",
+    "id",
+    "length",
+    "name",
+    "node",
+    "path",
+    "sock",
+    "socket",
+    "uri",
+    "url",
+    "user",
+    "username",
+    "version",
+];
+
+/// Variables that every shell has and whose names only look like those of secrets.
+const FOLDERS: [&str; 2] = ["PWD", "OLDPWD"];
+
 /// Whether a variable of an environment holds a secret: its name says so, and
 /// its value is no path, switch or name.
 pub fn is_secret_variable(name: &str, value: &str) -> bool {
-    looks_random(value.as_bytes()) && pattern::one(SECRET).is_ok_and(|pattern| pattern.is_match(name.as_bytes()))
+    let last = name.rsplit('_').next().unwrap_or(name).to_ascii_lowercase();
+    let is_about = FOLDERS.contains(&name) || ABOUT.contains(&last.as_str());
+    !is_about
+        && !is_path(value)
+        && looks_random(value.as_bytes())
+        && pattern::one(SECRET).is_ok_and(|pattern| pattern.is_match(name.as_bytes()))
+}
+
+/// Whether a value is the path of a file: three names or more, of which the first
+/// is a word. What is encoded by base64 may begin with a slash, too, and looks
+/// otherwise.
+fn is_path(value: &str) -> bool {
+    let Some(rest) = value.strip_prefix('/').or_else(|| value.strip_prefix("~/")) else { return false };
+    let mut parts = rest.split('/');
+    let first = parts.next().unwrap_or_default();
+    let is_word = (2..=16).contains(&first.len()) && first.bytes().all(|byte| byte.is_ascii_lowercase());
+    let names = parts.filter(|part| !part.is_empty()).count();
+    value.starts_with('~') || (is_word && names >= 1)
 }
 
 /// Whether a value stands for one that comes from elsewhere, or is a default

@@ -7,6 +7,7 @@
 //! helpers, ssh and proxies work as they set them up. Where a task's files are
 //! read or written it does not: a filter of theirs would run on them.
 
+mod author;
 mod contact;
 pub mod lfs;
 
@@ -23,6 +24,7 @@ use crate::error::{Fault, failure};
 use crate::web::Proxies;
 
 pub use crate::identity::check_entry_name;
+pub use author::Author;
 pub use contact::{Answer, Contact, Judge, Manner, Way, serve};
 
 /// So much of what git says is kept, in bytes.

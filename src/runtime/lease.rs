@@ -33,6 +33,9 @@ use std::os::fd::{AsFd, AsRawFd};
 /// The schema of a lease.
 const SCHEMA: u32 = 1;
 
+/// How long the lock of a dead owner may stay.
+const LETTING_GO: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Bytes of an ID, which is their hexadecimal digits.
 const ID: usize = 6;
 
@@ -325,7 +328,8 @@ impl Runtimes {
         Ok(leases)
     }
 
-    /// Folders whose owners are dead, now locked by this process.
+    /// Folders whose owners are dead, now locked by this process. The kernel lets
+    /// go of a lock a moment after its owner has died.
     pub(super) fn dead(&self) -> Vec<Folder> {
         let lock = |id: String| {
             let path = self.paths.runtime(&id);
@@ -333,7 +337,11 @@ impl Runtimes {
                 return None;
             }
             let file = File::open(&path).ok()?;
-            (lock::try_exclusive(&file).ok()? && path.exists()).then_some(Folder { id, path, file })
+            if lock::try_exclusive(&file).ok()? {
+                return path.exists().then_some(Folder { id, path, file });
+            }
+            let has_died = self.read(&id).ok().flatten().is_some_and(|lease| !lease.owner.lives());
+            if has_died { self.wait(&id, LETTING_GO).ok().flatten() } else { None }
         };
         self.ids().into_iter().filter_map(lock).collect()
     }

@@ -13,6 +13,7 @@ use super::mirror::Mirror;
 use crate::crash;
 use crate::disk::scratch::Scratch;
 use crate::error::usage;
+use crate::git::Git;
 
 /// How a workspace under construction is named, beside its place.
 const DRAFT: &str = ".envctl-draft-";
@@ -82,16 +83,16 @@ impl Draft {
     ///
     /// # Errors
     /// When the configuration cannot be written.
-    pub fn personalise(&self, reachable: &str, published: &str) -> Result<()> {
+    pub fn personalise(&self, reachable: &str, published: &str, git: &Git, mail: Option<String>) -> Result<()> {
+        // Before anything is written: it must not find itself.
+        let author = git.author(&self.path().join(".git"), mail);
         let mut config = git2::Repository::open(self.path())?.config()?.open_level(git2::ConfigLevel::Local)?;
         if reachable != published {
             config.set_str(&format!("url.{reachable}.insteadOf"), published)?;
         }
-        if let Ok(own) = git2::Config::open_default() {
-            for name in ["user.name", "user.email"] {
-                if let Ok(value) = own.get_string(name) {
-                    config.set_str(name, &value)?;
-                }
+        for (key, value) in [("user.name", author.name), ("user.email", author.email)] {
+            if let Some(value) = value {
+                config.set_str(key, &value)?;
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! they would be carried.
 
 mod allowed;
+mod environments;
 mod places;
 mod planted;
 mod redacted;

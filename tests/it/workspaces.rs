@@ -1,6 +1,7 @@
 //! L2: where workspaces lie, what deletes them, and that nothing in them is
 //! lost.
 
+mod author;
 mod by_hand;
 mod crashes;
 mod hostile;

@@ -182,7 +182,7 @@ pub(crate) fn workspace(
         .into());
     }
     // After the comparison: these are the developer's, not the agent's.
-    draft.personalise(&door.url().to_string(), &url)?;
+    draft.personalise(&door.url().to_string(), &url, &git, app.env.named("EMAIL"))?;
     crash::point("cold.workspace-applied");
     draft.finish(aside)?;
     crash::point("cold.workspace-in-place");
