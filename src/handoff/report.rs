@@ -164,6 +164,9 @@ impl Report {
     }
 }
 
+/// How long a report waits for whoever reads a pipe.
+const READER: Duration = Duration::from_secs(2);
+
 /// Where a report goes: opened before anything of a task runs, which could lay a
 /// link in its place.
 #[derive(Clone, Debug)]
@@ -182,7 +185,8 @@ impl ReportFile {
         let context = || format!("cannot write the report {}", path.display());
         let follow = path.starts_with("/dev") || path.starts_with("/proc");
         let link = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | link;
+        // A pipe that nobody reads is not waited for.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | link;
         let (parent, name) = match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) if !follow => {
                 (Some(Named::open(parent).with_context(context)?), Path::new(name))
@@ -190,7 +194,20 @@ impl ReportFile {
             _ => (None, path),
         };
         let parent = parent.as_ref().map_or(CWD, |parent| parent.as_fd());
-        let file = match rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o666)) {
+        let open = || rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o666));
+        let begun = Instant::now();
+        let mut opened = open();
+        // Whoever is to read it may just be starting.
+        while matches!(opened, Err(Errno::NXIO)) && begun.elapsed() < READER {
+            std::thread::sleep(Duration::from_millis(20));
+            opened = open();
+        }
+        let file = match opened {
+            Err(Errno::NXIO) => {
+                return Err(usage(format!("{} is a pipe that nobody reads", path.display()))
+                    .hint("name a file: --report FILE")
+                    .into());
+            }
             Err(Errno::LOOP) => {
                 return Err(usage(format!("{} is a link: no report is written through it", path.display()))
                     .hint("name the file that it leads to: --report FILE")
@@ -198,6 +215,8 @@ impl ReportFile {
             }
             other => other.with_context(context)?,
         };
+        // From here on a reader may take its time.
+        rustix::fs::fcntl_setfl(&file, OFlags::WRONLY).with_context(context)?;
         Ok(ReportFile { file: Arc::new(file.into()), path: path.to_owned() })
     }
 

@@ -81,18 +81,40 @@ fn remember_head(git: &Path) -> Result<()> {
     fs::write(&draft, head).and_then(|()| fs::rename(&draft, &kept)).context("cannot keep what HEAD says")
 }
 
-/// Whether git takes this for what `HEAD` says, `gitrepository-layout(5)`.
+/// Whether this is what git writes into `HEAD`, `gitrepository-layout(5)`. It reads
+/// more than that, but not everything that looks like it, and not all of a long
+/// one: what git would not take must never count.
 pub(super) fn is_head(text: &[u8]) -> bool {
-    let text = text.trim_ascii_end();
-    match text.strip_prefix(b"ref:").map(<[u8]>::trim_ascii_start) {
-        Some(name) => name.starts_with(b"refs/"),
-        None => text.len() >= 40 && text.iter().all(u8::is_ascii_hexdigit),
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    match text.strip_prefix(b"ref: ") {
+        Some(name) => name.starts_with(b"refs/") && name.iter().all(|byte| *byte > b' ' && *byte != 0x7f),
+        None => matches!(text.len(), 40 | 64) && text.iter().all(u8::is_ascii_hexdigit),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_git_does_not_take_for_a_head_is_none() {
+        let commit = "0123456789".repeat(4);
+        for text in ["ref: refs/heads/main\n", "ref: refs/heads/a/b", &commit, &format!("{commit}\n")] {
+            assert!(is_head(text.as_bytes()), "{text:?}");
+        }
+        let far = format!("ref:{}refs/heads/main\n", " ".repeat(300));
+        for text in [
+            "",
+            "ref:\x0crefs/heads/main\n",
+            "ref: \x0brefs/heads/main",
+            &far,
+            "ref: refs/heads/a b",
+            "ref: main",
+            "0123",
+        ] {
+            assert!(!is_head(text.as_bytes()), "{text:?}");
+        }
+    }
 
     #[test]
     fn git_writes_where_the_link_leads() {

@@ -141,7 +141,9 @@ impl Watch<'_> {
                 match step {
                     Step::Own(folder) => self.look_at_own(&folder),
                     Step::WalkOwn(folder) => {
-                        self.look_at_own(folder.parent().unwrap_or(Path::new(".git")));
+                        if let Some(above) = folder.parent().filter(|above| above.starts_with(".git")) {
+                            self.look_at_own(above);
+                        }
                         self.walk_own(folder);
                     }
                     Step::Walk(folder) => self.walk(folder),
@@ -165,6 +167,9 @@ impl Watch<'_> {
             (Kind::Own, Some(_)) if mode_only => None,
             // Its own mode, or a file in it.
             (Kind::Own, _) => Some(Step::Own(here())),
+            (Kind::Work, Some(name)) if name == Path::new(".git") && folder == Path::new("") => {
+                Some(Step::WalkOwn(folder.join(name)))
+            }
             (Kind::Work, Some(name)) if name == Path::new(".git") => Some(Step::Look(here())),
             (Kind::Work, Some(name)) if is_folder && (!mode_only || self.is_shut(&folder.join(name))) => {
                 Some(Step::Walk(folder.join(name)))

@@ -165,9 +165,13 @@ pub(super) fn exists(folder: BorrowedFd<'_>, name: &CStr) -> bool {
 pub(super) fn read_plain(folder: BorrowedFd<'_>, name: &CStr, limit: u64) -> Result<Vec<u8>, &'static str> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::openat(folder, name, flags, Mode::empty()).map_err(|_| "it is no plain file")?;
-    let is_plain = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    if !rustix::fs::fstat(&file).is_ok_and(is_plain) {
+    let stat = rustix::fs::fstat(&file).map_err(|_| "it is no plain file")?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err("it is no plain file");
+    }
+    // By that it could change later without anybody being told.
+    if stat.st_nlink > 1 {
+        return Err("it has another name");
     }
     let mut bytes = Vec::new();
     match std::fs::File::from(file).take(limit + 1).read_to_end(&mut bytes) {

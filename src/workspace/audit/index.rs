@@ -17,7 +17,9 @@ pub(super) fn why_not(text: &[u8]) -> Option<String> {
     let (version, count) = (word(4)?, word(8)?);
     let mut at = 12;
     let mut name: Vec<u8> = Vec::new();
+    let mut starts = Vec::new();
     for _ in 0..count {
+        starts.push(u32::try_from(at).ok()?);
         let flags = u16::from_be_bytes(text.get(at + FIXED - 2..at + FIXED)?.try_into().ok()?);
         let mut start = at + FIXED + if version >= 3 && flags & EXTENDED != 0 { 2 } else { 0 };
         if version >= 4 {
@@ -41,7 +43,43 @@ pub(super) fn why_not(text: &[u8]) -> Option<String> {
             _ => at + ((start - at + end + 8) & !7),
         };
     }
-    None
+    bad_offsets(text, at, &starts)
+}
+
+/// Threads of git begin to read entries where an extension says (`IEOT`), which
+/// may be elsewhere than where the entries are.
+fn bad_offsets(text: &[u8], extensions: usize, starts: &[u32]) -> Option<String> {
+    let wrong = || Some("it says that its entries are elsewhere".to_owned());
+    let word = |at: usize| Some(u32::from_be_bytes(text.get(at..at + 4)?.try_into().ok()?));
+    let mut at = extensions;
+    while let (Some(kind), Some(length)) = (text.get(at..at + 4), word(at + 4)) {
+        let (content, length) = (at + 8, length as usize);
+        at = content.checked_add(length)?;
+        if kind != b"IEOT" {
+            continue;
+        }
+        let Some(table) = text.get(content..at).and_then(|table| table.get(4..)) else { return wrong() };
+        let mut read = 0usize;
+        for block in table.chunks(8) {
+            let (Ok(offset), Ok(count)) =
+                (block[..4.min(block.len())].try_into(), block[4.min(block.len())..].try_into())
+            else {
+                return wrong();
+            };
+            let (offset, count) = (u32::from_be_bytes(offset), u32::from_be_bytes(count));
+            if starts.get(read) != Some(&offset) {
+                return wrong();
+            }
+            read = read.saturating_add(count as usize);
+        }
+        if read != starts.len() {
+            return wrong();
+        }
+    }
+    // Git looks for the end of the entries there first.
+    let end = text.len().checked_sub(20 + 32)?;
+    let says_end = text.get(end..end + 4) == Some(b"EOIE");
+    if says_end && word(end + 8) != u32::try_from(extensions).ok() { wrong() } else { None }
 }
 
 /// The offset encoding of `gitformat-pack(5)`, and how long it is.
@@ -99,5 +137,26 @@ mod tests {
             }
         }
         assert_eq!(why_not(b"DIRC"), None);
+    }
+
+    #[test]
+    fn entries_that_threads_find_elsewhere_are_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let git = |words: &[&str]| {
+            let done = Command::new("git").arg("-C").arg(dir.path()).args(words).output().unwrap();
+            assert!(done.status.success(), "{words:?}");
+        };
+        git(&["init", "-q"]);
+        git(&["config", "index.threads", "2"]);
+        (0..20_010).for_each(|n| std::fs::write(dir.path().join(format!("file-{n:05}")), "").unwrap());
+        git(&["add", "-A"]);
+        let text = std::fs::read(dir.path().join(".git/index")).unwrap();
+        let table = memchr::memmem::rfind(&text, b"IEOT").unwrap();
+        assert_eq!(why_not(&text), None);
+        for at in [table + 12, table + 16, table + 20, text.len() - 20 - 32 + 8] {
+            let mut changed = text.clone();
+            changed[at + 3] ^= 8;
+            assert!(why_not(&changed).is_some(), "{at}");
+        }
     }
 }

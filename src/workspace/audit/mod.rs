@@ -110,6 +110,7 @@ pub fn audit(workspace: &Path, run: Run<'_>) -> Result<Audited> {
         .with_context(|| format!("cannot open {}", workspace.display()))?;
     let mut audit = Audit::new(workspace, run, PathBuf::new());
     let top = audit.look(root.as_fd(), Place::Root);
+    audit.excludes(root.as_fd());
     audit.walk(Descent::new(root, top));
     audit.found.renamed.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(audit.found)

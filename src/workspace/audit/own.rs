@@ -137,6 +137,15 @@ impl Audit<'_> {
         }
     }
 
+    /// What a run adds to the list of ignored files no diff shows, and what is
+    /// ignored counts as nothing that could be lost: that is told.
+    pub(super) fn excludes(&mut self, root: BorrowedFd<'_>) {
+        let name = c".git/info/exclude";
+        if exists(root, name) && self.is_new(root, name) {
+            self.restored(name, "files that it names count as ignored: they are neither published nor salvaged".into());
+        }
+    }
+
     fn replaced_config(&mut self, git: BorrowedFd<'_>) {
         let Ok(descent::Opened::Open(folder)) = descent::open(git, c"envctl") else { return };
         let before = std::mem::replace(&mut self.path, PathBuf::from(".git/envctl"));

@@ -8,7 +8,7 @@ use envctl::disk;
 
 use super::both;
 use super::planted::Ground;
-use crate::support::{Alive, Lab, until};
+use crate::support::{Alive, ImageBuilder, Lab, until};
 
 /// A folder that cannot be listed hides nothing: git reaches what is in it by
 /// the names in an index.
@@ -111,4 +111,55 @@ fn a_head_that_was_damaged_is_put_back_and_told_as_that() {
     let said = ground.inside("echo nothing >.git/HEAD");
     assert!(said.contains(".git/HEAD in the workspace was changed inside: it was missing or damaged"), "{said}");
     assert_eq!(ground.repo.git(&["rev-parse", "--abbrev-ref", "HEAD"]).trim(), "main");
+}
+
+/// Git takes fewer texts for a `HEAD` than look like one, and without one the task's
+/// own files are the repository: this one held after the end of a run.
+#[test]
+fn a_head_that_git_does_not_take_is_put_back() {
+    for lab in both() {
+        for (name, content) in [("HEAD", "ref: refs/heads/.k\n"), ("refs/heads/.k", "x"), ("objects/.k", "x")] {
+            lab.repo.write(name, content);
+        }
+        let task = lab.publish(&ImageBuilder::busybox());
+        for head in ["ref:\\014refs/heads/main\\n", "ref:%300srefs/heads/main\\n", "ref: refs/heads/a b\\n"] {
+            lab.enter(&task, &["sh", "-c", &format!("printf '{head}' '' >.git/HEAD")]).ok();
+            let workspace = lab.dev.envctl(["workspace", "path", &task]).ok().stdout;
+            let repo = lab.repo.seen_by(&lab.dev, workspace.trim());
+            assert_eq!(repo.git(&["rev-parse", "--git-dir"]).trim(), ".git", "{head}");
+        }
+    }
+}
+
+/// What has another name could be changed by that one, which no event tells.
+#[test]
+fn a_configuration_with_another_name_is_not_obeyed() {
+    let ground = Ground::of(Lab::new());
+    let alive = Alive::start(&ground.lab, &ground.task, "");
+    let script = "mkdir -p sub/.git/objects sub/.git/refs o; echo 'ref: refs/heads/main' >sub/.git/HEAD
+        printf '[core]\\n\\tbare = false\\n' >o/q; ln o/q sub/.git/config";
+    ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-euc", script]).ok();
+    until("it is renamed", || !ground.repo.path.join("sub/.git/config").exists());
+    alive.kill_owner().assert_gone();
+}
+
+/// A pipe in the place of a report is an error, not a wait without end.
+#[test]
+fn a_pipe_in_the_place_of_a_report_is_not_waited_for() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let pipe = lab.dev.path("pipe");
+    lab.dev.call("mkfifo", [pipe.to_str().unwrap()]).ok();
+    lab.dev
+        .envctl(["enter", "--report", pipe.to_str().unwrap(), &task, "--", "true"])
+        .code(125)
+        .says(&["nobody reads"]);
+}
+
+/// What a run adds to the list of ignored files is told: no diff shows it.
+#[test]
+fn a_list_of_ignored_files_that_a_run_changed_is_told() {
+    let ground = Ground::of(Lab::new());
+    let said = ground.inside("mkdir -p .git/info; echo notes.txt >>.git/info/exclude");
+    assert!(said.contains(".git/info/exclude in the workspace was changed inside: files that it names"), "{said}");
 }
