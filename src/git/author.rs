@@ -37,11 +37,8 @@ impl Git {
 /// The last value of a key among what `git config -z` prints.
 fn last(printed: &[u8], key: &str) -> Option<String> {
     let text = String::from_utf8_lossy(printed);
-    text.split('\0')
-        .filter_map(|entry| entry.split_once('\n'))
-        .filter(|(name, _)| *name == key)
-        .last()
-        .map(|(_, v)| v.to_owned())
+    let mut values = text.split('\0').filter_map(|entry| entry.split_once('\n')).filter(|(name, _)| *name == key);
+    values.next_back().map(|(_, value)| value.to_owned())
 }
 
 #[cfg(test)]
