@@ -30,10 +30,6 @@ use crate::disk::known::Now;
 /// starts a git on the host so soon.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
-/// What makes the workspace's root a repository of its own, which git would take
-/// for one while `.git` is none.
-const ROOT: [&str; 7] = ["HEAD", "commondir", "config", "config.worktree", "hooks", "objects", "refs"];
-
 /// No workspace has more folders that are closed to the developer.
 const MAX_SEALED: usize = 10_000;
 
@@ -174,7 +170,9 @@ impl Watch<'_> {
             (Kind::Work, Some(name)) if is_folder && (!mode_only || self.is_shut(&folder.join(name))) => {
                 Some(Step::Walk(folder.join(name)))
             }
-            (Kind::Work, Some(name)) if folder == Path::new("") && ROOT.iter().any(|root| name == Path::new(root)) => {
+            // What makes the root a repository of its own, which git would take for
+            // one while `.git` is none.
+            (Kind::Work, Some(name)) if folder == Path::new("") && audit::is_of_a_repository(name.as_os_str()) => {
                 Some(Step::Look(here()))
             }
             (Kind::Work, _) if folder == Path::new("hooks") => Some(Step::Look(PathBuf::new())),

@@ -49,7 +49,7 @@ pub(crate) fn audit(ui: Ui, lease: &Lease, path: Option<&OsStr>) -> Vec<String> 
             let gone = found.unseen.into_iter().filter(|one| again.unseen.iter().all(|left| left.path != one.path));
             found.renamed.extend(gone);
             found.renamed.extend(again.renamed);
-            found.restored.extend(again.restored);
+            found.changed.extend(again.changed);
             found.unseen = again.unseen;
         }
         Ok(found)
@@ -61,7 +61,7 @@ pub(crate) fn audit(ui: Ui, lease: &Lease, path: Option<&OsStr>) -> Vec<String> 
                 said.push(format!("do not use git in {path}: it may obey what was planted there: {}", one.why));
             }
             said.extend(found.renamed.iter().take(MAX_PLANTED).map(renamed));
-            said.extend(found.restored.iter().map(restored));
+            said.extend(found.changed.iter().take(MAX_PLANTED).map(changed));
             let more = |all: &[Planted]| all.len().saturating_sub(MAX_PLANTED);
             let more = more(&found.renamed) + more(&found.unseen);
             if more > 0 {
@@ -80,7 +80,7 @@ pub(crate) fn audit(ui: Ui, lease: &Lease, path: Option<&OsStr>) -> Vec<String> 
 pub(crate) fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> Vec<String> {
     let watched = workspace::watch(&lease.workspace, run(lease), stop.as_fd());
     let mut said: Vec<String> = watched.found.renamed.iter().take(MAX_PLANTED).map(renamed).collect();
-    said.extend(watched.found.restored.iter().take(MAX_PLANTED).map(restored));
+    said.extend(watched.found.changed.iter().take(MAX_PLANTED).map(changed));
     if let Some(why) = watched.incomplete {
         said.push(format!(
             "not every folder was watched for planted git settings during the run ({why}); \
@@ -95,7 +95,7 @@ fn run(lease: &Lease) -> Run<'_> {
     Run { since: Since { seconds: lease.begun, nanos: lease.begun_nanos }, kept: &lease.kept }
 }
 
-fn restored(one: &Planted) -> String {
+fn changed(one: &Planted) -> String {
     format!("{} in the workspace was changed inside: {}", short(&one.path), one.why)
 }
 

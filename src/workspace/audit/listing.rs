@@ -1,11 +1,17 @@
 //! What is directly in a folder, as far as an audit needs to know.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::FileType;
 
 /// What would make a folder of objects a repository, or speak for one.
 const SETTINGS: [&[u8]; 7] = [b"HEAD", b"commondir", b"config", b"config.worktree", b"hooks", b"objects", b"refs"];
+
+/// Whether a folder with something of this name may be a repository.
+pub(in super::super) fn is_of_a_repository(name: &OsStr) -> bool {
+    SETTINGS.contains(&name.as_bytes())
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Listing {

@@ -72,7 +72,7 @@ pub(in super::super) fn look_at_own(workspace: &Path, path: &Path, run: Run<'_>)
     };
     audit.look(folder.as_fd(), place);
     let mut found = audit.found;
-    if !found.restored.is_empty() {
+    if !found.changed.is_empty() {
         // For a moment git could have taken the workspace's files for one.
         found.add(look_at_root(workspace, run, true));
     }

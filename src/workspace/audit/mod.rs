@@ -37,6 +37,7 @@ use crate::disk::known::{Known, Now};
 use listing::{Listing, is_fan, is_of_objects};
 use names::unguessable;
 
+pub(super) use listing::is_of_a_repository;
 pub use live::obeyed;
 pub(super) use live::{hide, look_at, look_at_own, look_at_root, open};
 
@@ -57,8 +58,9 @@ pub struct Planted {
 pub struct Audited {
     /// What was renamed.
     pub renamed: Vec<Planted>,
-    /// What was put back as it was before the run.
-    pub restored: Vec<Planted>,
+    /// What was changed and keeps its name: put back as it was before the run, or
+    /// only told.
+    pub changed: Vec<Planted>,
     /// What could not be looked at, or could not be renamed.
     pub unseen: Vec<Planted>,
 }
@@ -67,7 +69,7 @@ impl Audited {
     /// What another look found beside this.
     pub(super) fn add(&mut self, other: Audited) {
         self.renamed.extend(other.renamed);
-        self.restored.extend(other.restored);
+        self.changed.extend(other.changed);
         self.unseen.extend(other.unseen);
     }
 }
@@ -356,8 +358,8 @@ impl Audit<'_> {
         self.found.renamed.push(Planted { path: self.shown(name), why });
     }
 
-    fn restored(&mut self, name: &CStr, why: String) {
-        self.found.restored.push(Planted { path: self.shown(name), why });
+    fn changed(&mut self, name: &CStr, why: String) {
+        self.found.changed.push(Planted { path: self.shown(name), why });
     }
 
     fn unseen(&mut self, name: &CStr, error: Errno) {

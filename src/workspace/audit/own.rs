@@ -88,7 +88,7 @@ impl Audit<'_> {
         });
         match made {
             Ok(()) => {
-                self.restored(name, "it was missing or damaged, and says again what it said before the run".into())
+                self.changed(name, "it was missing or damaged, and says again what it said before the run".into())
             }
             // A program inside has just made one.
             Err(Errno::EXIST) => {}
@@ -142,7 +142,7 @@ impl Audit<'_> {
     pub(super) fn excludes(&mut self, root: BorrowedFd<'_>) {
         let name = c".git/info/exclude";
         if exists(root, name) && self.is_new(root, name) {
-            self.restored(name, "files that it names count as ignored: they are neither published nor salvaged".into());
+            self.changed(name, "files that it names count as ignored: they are neither published nor salvaged".into());
         }
     }
 
