@@ -18,6 +18,15 @@ use super::plain::Miss;
 use super::{Inside, plain};
 use crate::error::{Fault, policy};
 
+/// Opens what has a path below a folder, through no link and not above it.
+///
+/// # Errors
+/// What the system says; [`Errno::LOOP`] for a link.
+pub fn open_beneath(folder: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(folder, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
 /// An open folder.
 #[derive(Debug)]
 pub struct Beneath {
@@ -197,8 +206,7 @@ impl Beneath {
 
     fn folder(&self, path: &Path) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        match rustix::fs::openat2(&self.folder, path, flags, Mode::empty(), resolve) {
+        match open_beneath(self.folder.as_fd(), path, flags) {
             // Agents work in containers that may not know the call.
             Err(Errno::NOSYS | Errno::PERM) => self.walk(path),
             other => other,

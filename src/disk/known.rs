@@ -6,13 +6,14 @@
 //! with it, and what gets its name afterwards is protected by nothing.
 
 use std::io::Read;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::beneath::open_beneath;
 use crate::digest::Digest;
 
 /// Files up to this many bytes are known by what they say, too.
@@ -65,23 +66,18 @@ impl Known {
 }
 
 fn look(root: BorrowedFd<'_>, path: &Path) -> Result<(Inode, Option<String>), Errno> {
-    let handle = open(root, path, OFlags::PATH)?;
+    let handle = open_beneath(root, path, OFlags::PATH)?;
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     let stat = rustix::fs::statx(&handle, c"", AtFlags::EMPTY_PATH, wanted)?;
     let kind = FileType::from_raw_mode(u32::from(stat.stx_mode));
     let is_small = kind == FileType::RegularFile && stat.stx_size <= SMALL;
     let text = is_small.then(|| {
-        let file = open(root, path, OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
+        let file = open_beneath(root, path, OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
         let mut bytes = Vec::new();
         std::fs::File::from(file).take(SMALL + 1).read_to_end(&mut bytes).ok()?;
         (bytes.len() as u64 <= SMALL).then(|| Digest::of(&bytes).to_string())
     });
     Ok(((stat.stx_ino, stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec), text.flatten()))
-}
-
-fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
 #[cfg(test)]

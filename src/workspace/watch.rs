@@ -19,10 +19,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::audit::{self, Audited, Run};
+use crate::disk::beneath::open_beneath;
 use crate::disk::descent;
 use crate::disk::known::Now;
 
@@ -183,8 +184,7 @@ impl Watch<'_> {
 
     /// Whether a folder cannot be listed, or could not be when it was seen.
     fn is_shut(&self, path: &Path) -> bool {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let opened = rustix::fs::openat2(&self.root, path, descent::folder_flags(), Mode::empty(), resolve);
+        let opened = open_beneath(self.root.as_fd(), path, descent::folder_flags());
         matches!(opened, Err(Errno::ACCESS)) || self.sealed.contains(path)
     }
 

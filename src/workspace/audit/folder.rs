@@ -7,10 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Audit, settings};
+use crate::disk::beneath::open_beneath;
 use crate::disk::descent::{self, Opened};
 
 /// Larger files of configuration are taken for hostile.
@@ -152,8 +153,7 @@ impl Audit<'_> {
             return false;
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        matches!(rustix::fs::openat2(root, place, flags, Mode::empty(), resolve), Ok(_) | Err(Errno::NOENT))
+        matches!(open_beneath(root.as_fd(), place, flags), Ok(_) | Err(Errno::NOENT))
     }
 }
 

@@ -6,11 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::listing::Listing;
 use super::{Audit, Audited, Place, Planted, Run};
+use crate::disk::beneath;
 use crate::disk::descent::{self, Opened};
 
 /// What git would obey in these folders of a workspace if somebody worked in
@@ -116,8 +117,7 @@ fn open_beneath(workspace: &Path, path: &Path) -> Option<OwnedFd> {
 /// [`Errno::ACCESS`] for one of others that is closed; and when it is gone.
 pub(in super::super) fn open(root: BorrowedFd<'_>, path: &Path) -> Result<(OwnedFd, bool), Errno> {
     let whole = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    match rustix::fs::openat2(root, whole, descent::folder_flags(), Mode::empty(), resolve) {
+    match beneath::open_beneath(root, whole, descent::folder_flags()) {
         Ok(folder) => {
             let was_closed = path.starts_with(".git") && open_up(folder.as_fd());
             return Ok((folder, was_closed));

@@ -5,12 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 
 use super::mounts::clone_tree;
 use super::root::Root;
 use super::spec::RootfsSpec;
 use super::trees::{self, Upper};
+use crate::disk::beneath::open_beneath;
 use crate::disk::known::Known;
 use crate::error::failure;
 use crate::runtime::sys;
@@ -90,8 +91,7 @@ impl Root {
 
 /// Opens a part of the workspace that must be a plain file or folder.
 fn beneath(folder: BorrowedFd<'_>, name: &str, extra: OFlags) -> Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    rustix::fs::openat2(folder, name, OFlags::PATH | OFlags::CLOEXEC | extra, Mode::empty(), resolve).map_err(|error| {
+    open_beneath(folder, Path::new(name), OFlags::PATH | extra).map_err(|error| {
         failure(format!("{name} in the workspace is missing or was replaced ({error})"))
             .hint("its git folder is not as envctl made it: enter the task again with --refresh, after saving what you need")
             .into()
