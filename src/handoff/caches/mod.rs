@@ -7,6 +7,7 @@
 //! The locks of a cache have their places in the order in `docs/architecture.md`.
 
 mod afterwards;
+mod parts;
 mod pipeline;
 mod place;
 mod seal;

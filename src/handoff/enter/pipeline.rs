@@ -116,7 +116,9 @@ fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<
         task::tell_lines(app, &resolved.task, &report.beside);
     }
     if options.no_runtime {
+        let kept = caches::keep(app)?;
         let made = make_workspace(&source, &resolved, &place, renew(options), report)?;
+        drop(kept);
         if made.unflushed || is_first(&resolved) {
             drop(source);
             runtime::in_background(|| afterwards(app, &resolved, &place, None));
