@@ -106,7 +106,7 @@ impl Env {
             colorterm: text("COLORTERM"),
             locale: ["LANG", "LC_ALL"].iter().filter_map(|name| Some(((*name).into(), text(name)?))).collect(),
             source_date_epoch: text("SOURCE_DATE_EPOCH").and_then(|value| value.parse().ok()),
-            test_now: text("ENVCTL_TEST_NOW").filter(|_| cfg!(debug_assertions)).and_then(|value| value.parse().ok()),
+            test_now: crate::clock::told(),
         }
     }
 

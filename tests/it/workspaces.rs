@@ -11,6 +11,7 @@ mod lifetimes;
 mod recovered;
 mod rules;
 mod shell;
+mod told;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::tend::Tended;
+use super::tended::Tended;
 use crate::digest::Digest;
 use crate::disk::{self, lock::FileLock, remove};
 use crate::handoff::app::App;
+use crate::handoff::task::Pin;
 use crate::handoff::workspaces::{Inquiry, children, homes, written_at};
 use crate::identity::Identity;
 use crate::oci::{MAX_METADATA, Manifest};
@@ -85,7 +86,8 @@ fn mirrors(app: &App, found: &mut Vec<Part>) -> u64 {
         let bytes = size(&path);
         total += bytes;
         let key = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let is_borrowed = borrowed.as_ref().is_none_or(|all| all.contains(&path)) || has_folders(app, &key);
+        let is_borrowed =
+            borrowed.as_ref().is_none_or(|all| all.contains(&path)) || has_folders(app, &key) || is_away(app, &key);
         // Who would be asked is written in an identity.
         let Some(identity) = app.pins().of_repository(&key).filter(|_| !is_borrowed) else { continue };
         let last_use = ["", "objects/pack", "refs/envctl/keep"].iter().filter_map(|name| written_at(&path.join(name)));
@@ -121,6 +123,15 @@ fn borrowed(app: &App) -> Option<BTreeSet<PathBuf>> {
 fn has_folders(app: &App, key: &str) -> bool {
     let folder = app.paths.workspaces().join(key);
     ["task", "branch"].iter().any(|kind| !children(&folder.join(kind)).is_empty()) || folder.join("project").exists()
+}
+
+/// Whether a folder that the developer named for a workspace of a repository is not
+/// where it was: on a disk that is not mounted, perhaps.
+fn is_away(app: &App, key: &str) -> bool {
+    let pins = app.pins();
+    let away = |pin: &Pin| !pins.is_managed(pin) && !pin.workspace.exists();
+    let of = |pin: Pin| pins.identity(&pin.identity).ok().flatten().is_none_or(|one| one.repo.url.key() == key);
+    pins.all().is_ok_and(|all| all.into_iter().filter(away).any(of))
 }
 
 fn size(folder: &Path) -> u64 {

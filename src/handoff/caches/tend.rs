@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::parts::{Part, parts};
+use super::tended::Tended;
 use crate::cache::{Record, Trees};
 use crate::digest::Digest;
 use crate::disk::{self, lock};
@@ -42,23 +42,6 @@ pub(crate) struct Rules {
     pub(crate) key: Option<String>,
     /// Say, and do nothing.
     pub(crate) dry_run: bool,
-}
-
-/// Something of the caches.
-#[derive(Clone, Debug, Serialize)]
-pub struct Tended {
-    /// `cache`, `layer`, `blob`, `note` or `mirror`.
-    pub kind: &'static str,
-    /// Its name.
-    pub name: String,
-    /// Its key, or the digest of the layer's tar.
-    pub key: Digest,
-    /// Bytes of its content.
-    pub bytes: u64,
-    /// When it was last used, as far as that is known.
-    pub last_use: Option<Timestamp>,
-    /// Why it went.
-    pub why: &'static str,
 }
 
 /// Somebody who may read and remove every file of this user's caches.

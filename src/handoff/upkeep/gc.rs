@@ -42,7 +42,11 @@ pub struct GcReport {
 /// When something cannot be looked at. What cannot be removed is told, and
 /// stops nothing.
 pub fn gc(app: &App, receipts: Vec<Receipt>, dry: bool) -> Result<GcReport> {
-    collect(app, receipts, dry, Pace::now(app))
+    let done = collect(app, receipts, dry, Pace::now(app))?;
+    if !dry {
+        workspaces::note_swept(app, &done.removed, false);
+    }
+    Ok(done)
 }
 
 fn collect(app: &App, receipts: Vec<Receipt>, dry: bool, pace: Pace) -> Result<GcReport> {
@@ -214,6 +218,11 @@ pub(crate) fn daily(app: &App) {
     // First the mark, so that no other command starts one as well.
     let pace = Pace::now(app);
     if pace::note_begun(app, pace).is_ok() {
-        runtime::in_background(|| drop(collect(app, Vec::new(), false, pace)));
+        runtime::in_background(|| {
+            // Whoever uses a workspace next is told.
+            if let Ok(done) = collect(app, Vec::new(), false, pace) {
+                workspaces::note_swept(app, &done.removed, true);
+            }
+        });
     }
 }

@@ -18,7 +18,17 @@ use crate::runtime;
 
 /// The workspace of a task, which must be there.
 fn find(app: &App, task: &TaskRef) -> Result<Pin> {
-    let missing = || not_found(format!("{task} has no workspace here")).hint(format!("envctl enter {task}"));
+    let missing = || {
+        let aside = salvage::salvages(app).unwrap_or_default();
+        let names = |row: &salvage::SalvageRow| {
+            row.task.as_ref().and_then(|of| of.parse::<TaskRef>().ok()).is_some_and(|of| of.target == task.target)
+        };
+        let fault = not_found(format!("{task} has no workspace here"));
+        match aside.into_iter().find(names) {
+            Some(row) => fault.hint(format!("one was {}; a fresh one: envctl enter {task}", row.offer(app))),
+            None => fault.hint(format!("envctl enter {task}")),
+        }
+    };
     let pins = app.pins();
     let named = task.store.clone().or_else(|| app.options.store.clone()).map(|store| store.absolute(&app.cwd));
     let slug = match &task.target {

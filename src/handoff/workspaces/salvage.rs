@@ -19,6 +19,7 @@ use super::elsewhere::Inquiry;
 use super::folders::{children, remove_anyhow};
 use super::location::{Locks, vacate};
 use super::unsaved::{unsaved, unsaved_now};
+use crate::clock::age;
 use crate::crash;
 use crate::disk::{self, Durability};
 use crate::error::{not_found, usage};
@@ -239,6 +240,21 @@ pub fn salvages(app: &App) -> Result<Vec<SalvageRow>> {
 fn records(app: &App) -> Vec<Salvage> {
     let files = fs::read_dir(app.paths.salvages()).into_iter().flatten().flatten().map(|entry| entry.path());
     files.filter_map(|file| disk::read_json(&file).ok().flatten()).collect()
+}
+
+/// The salvages of a task, newest first.
+pub(crate) fn of_task(app: &App, task: &str) -> Vec<SalvageRow> {
+    let rows = salvages(app).unwrap_or_default().into_iter();
+    rows.filter(|row| row.task.as_deref() == Some(task)).collect()
+}
+
+impl SalvageRow {
+    /// What it is and how it comes back, in a line.
+    pub(crate) fn offer(&self, app: &App) -> String {
+        let when = self.salvaged_at.map_or_else(|| "earlier".into(), |at| age(at, app.clock.now()));
+        let holds = if self.unsaved.is_empty() { "not looked at".into() } else { self.unsaved.join(", ") };
+        format!("set aside {when} ({holds}); envctl workspace recover {} brings it back", self.id)
+    }
 }
 
 /// What was brought back.

@@ -41,10 +41,12 @@ impl Kept {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Removed {
     /// `lease`, `draft`, `trash`, `receipt`, `log`, `artifact`, `cache`, `layer`,
-    /// `blob`, `note`, `mirror`, `identity`, `workspace` or `salvage`.
+    /// `blob`, `note`, `mirror`, `identity`, `pin`, `workspace` or `salvage`.
     pub kind: &'static str,
     /// Which one.
     pub path: PathBuf,
+    /// Whose workspace it was, as the task can be named from anywhere.
+    pub task: Option<String>,
     /// Why.
     pub why: String,
     /// What was unsaved in it.
@@ -55,7 +57,7 @@ pub struct Removed {
 
 impl Removed {
     pub(crate) fn new(kind: &'static str, path: PathBuf, why: &str) -> Self {
-        Removed { kind, path, why: why.to_owned(), unsaved: Vec::new(), salvage: None }
+        Removed { kind, path, task: None, why: why.to_owned(), unsaved: Vec::new(), salvage: None }
     }
 }
 
@@ -74,8 +76,20 @@ struct Due {
 /// # Errors
 /// When what is here cannot be read.
 pub(crate) fn workspaces(app: &App, dry: bool, steady: bool) -> Result<(Vec<Removed>, Vec<Kept>)> {
+    let mut removed = Vec::new();
+    for pin in app.pins().all()?.into_iter().filter(|pin| app.pins().is_managed(pin) && !pin.workspace.exists()) {
+        // A person removed the folder: what it needed is free.
+        removed.push(Removed { task: Some(pin.reference()), ..Removed::new("pin", pin.workspace.clone(), REMOVED) });
+        if !dry && let Some(_locks) = Locks::attempt(app, &pin)? {
+            // It may be there again.
+            match app.pins().again(&pin)? {
+                Some(pin) if !pin.workspace.exists() => app.pins().forget(&pin)?,
+                _ => drop(removed.pop()),
+            }
+        }
+    }
     let mut judge = DueJudge { app, steady, inquiry: Inquiry::new(app) };
-    let (mut due, mut removed, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut due, mut kept) = (Vec::new(), Vec::new());
     for pin in app.pins().all()?.into_iter().filter(|pin| pin.workspace.exists()) {
         match judge.verdict(&pin) {
             Ok(None) => {}
@@ -96,7 +110,7 @@ pub(crate) fn workspaces(app: &App, dry: bool, steady: bool) -> Result<(Vec<Remo
         match forget_orphan(app, &place, dry) {
             Ok(None) => {}
             Ok(Some((unsaved, salvage))) => {
-                removed.push(Removed { kind: "workspace", path: place, why: ORPHANED.into(), unsaved, salvage });
+                removed.push(Removed { unsaved, salvage, ..Removed::new("workspace", place, ORPHANED) });
             }
             Err(error) => app.ui.detail(&format!("{} stays: {error:#}", place.display())),
         }
@@ -104,14 +118,17 @@ pub(crate) fn workspaces(app: &App, dry: bool, steady: bool) -> Result<(Vec<Remo
     for due in due {
         match due.delete(app, dry, &mut judge.inquiry) {
             Ok((unsaved, salvage)) => {
-                let (path, why) = (due.pin.workspace, due.why);
-                removed.push(Removed { kind: "workspace", path, why, unsaved, salvage });
+                let task = Some(due.pin.reference());
+                let gone = Removed::new("workspace", due.pin.workspace, &due.why);
+                removed.push(Removed { task, unsaved, salvage, ..gone });
             }
             Err(error) => kept.push(Kept::new(&due.pin, &error)),
         }
     }
     Ok((removed, kept))
 }
+
+const REMOVED: &str = "somebody removed its folder";
 
 const ORPHANED: &str = "no task knows it: a command was killed while it was made";
 

@@ -82,7 +82,8 @@ fn layers_that_no_image_here_needs_go_too() {
     for pin in fs::read_dir(lab.dev.data().join("pins")).unwrap() {
         fs::remove_file(pin.unwrap().path()).unwrap();
     }
-    assert_eq!(removed(&lab, &["--all"]), ["layer nothing needs it"]);
+    let gone = removed(&lab, &["--all"]);
+    assert_eq!(gone.iter().filter(|one| *one == "layer nothing needs it").count(), 1, "{gone:?}");
 }
 
 #[test]
@@ -181,7 +182,8 @@ fn case_50_a_full_disk_while_sealing_or_fetching_leaves_the_store_whole() {
     other.sh(&large, "test -s deps/x");
 }
 
-/// The bytes and the names below a folder, without locks, which hold nothing.
+/// The bytes and the names below a folder, without locks, which hold nothing, and
+/// the version of the folder.
 fn contents(folder: &std::path::Path) -> (u64, Vec<std::path::PathBuf>) {
     let (mut bytes, mut names) = (0, Vec::new());
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -190,7 +192,7 @@ fn contents(folder: &std::path::Path) -> (u64, Vec<std::path::PathBuf>) {
             let (more, below) = contents(&path);
             bytes += more;
             names.extend(below);
-        } else if !path.parent().is_some_and(|parent| parent.ends_with("locks")) {
+        } else if !path.parent().is_some_and(|parent| parent.ends_with("locks")) && !path.ends_with("format") {
             bytes += fs::symlink_metadata(&path).unwrap().len();
             names.push(path);
         }
