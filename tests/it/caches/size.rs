@@ -236,7 +236,7 @@ fn every_byte_has_an_owner() {
     let path = lab.dev.envctl(["workspace", "path", &task]).ok().stdout;
     fs::remove_dir_all(path.trim()).unwrap();
     lab.dev.envctl(["gc"]).ok();
-    lab.dev.envctl(["cache", "prune", "--max-size", "0"]).ok();
+    lab.dev.envctl(["cache", "prune", "--all"]).ok();
     assert_eq!(blobs(), 0);
 }
 
