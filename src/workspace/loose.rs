@@ -400,7 +400,7 @@ mod tests {
         repo.reference("refs/heads/master", base, true, "reset").unwrap();
         assert!(repo.find_commit(amended).is_ok());
         assert_eq!(find(), ["a commit that only the reflog knows"]);
-        fs::remove_dir_all(repo.path().join("logs")).unwrap();
+        crate::disk::remove::tree(&repo.path().join("logs")).unwrap();
         assert!(find().is_empty());
         fs::write(dir.path().join(".gitignore"), "built\n").unwrap();
         fs::write(dir.path().join("built"), "x").unwrap();

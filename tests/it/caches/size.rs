@@ -234,7 +234,7 @@ fn every_byte_has_an_owner() {
     lab.dev.envctl(["enter", "--offline", &task, "--", "true"]).ok();
     // A folder that a person removed needs nothing.
     let path = lab.dev.envctl(["workspace", "path", &task]).ok().stdout;
-    fs::remove_dir_all(path.trim()).unwrap();
+    envctl::disk::remove::tree(path.trim().as_ref()).unwrap();
     lab.dev.envctl(["gc"]).ok();
     lab.dev.envctl(["cache", "prune", "--all"]).ok();
     assert_eq!(blobs(), 0);
@@ -250,12 +250,12 @@ fn without_a_workspace_nothing_is_left() {
     lab.dev.envctl(["workspace", "rm", &task, "--yes"]).ok();
     // `enter --refresh` set the older version aside, whatever was in it.
     for folder in ["recovery", "salvages"] {
-        fs::remove_dir_all(lab.dev.data().join(folder)).unwrap();
+        envctl::disk::remove::tree(&lab.dev.data().join(folder)).unwrap();
     }
     let mirrors = || fs::read_dir(lab.dev.data().join("repos")).unwrap().count();
     lab.dev.envctl(["cache", "prune", "--all"]).ok();
     assert_eq!(mirrors(), 1, "a folder of the developer's borrows from it");
-    fs::remove_dir_all(&own).unwrap();
+    envctl::disk::remove::tree(&own).unwrap();
     let pins = fs::read_dir(lab.dev.data().join("pins")).unwrap();
     pins.for_each(|pin| fs::remove_file(pin.unwrap().path()).unwrap());
     lab.dev.envctl(["cache", "prune", "--all"]).ok();

@@ -77,7 +77,7 @@ fn a_folder_that_a_person_removed_is_told_of_and_forgotten() {
     let dev = &trip.lab.dev;
     let task = task_with(&trip, "one");
     let workspace = trip.enter_with(&task, &[]);
-    fs::remove_dir_all(&workspace.path).unwrap();
+    envctl::disk::remove::tree(&workspace.path).unwrap();
     assert!(dev.envctl(["status"]).ok().stdout.contains("its folder was removed"));
     dev.envctl(["gc"]).ok();
     assert!(!dev.envctl(["status"]).ok().stdout.contains("its folder was removed"));
