@@ -44,7 +44,7 @@ complete -c envctl -n "__fish_envctl_needs_command" -f -a "run" -d 'Run commands
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "tasks" -d 'List the tasks of a store, or remove some'
-complete -c envctl -n "__fish_envctl_needs_command" -f -a "log" -d 'Show what a task goes on from, newest first'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "log" -d 'Show what a task goes on from, newest first; or what was taken away here'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "diff" -d 'Show what lies between two tasks, or two identities'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "artifacts" -d 'Evidence that is attached to a task'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "cache" -d 'Sealed trees: package caches, build caches, fixtures'
@@ -225,6 +225,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand log" -l net-timeout -d 'Ho
 complete -c envctl -n "__fish_envctl_using_subcommand log" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand log" -l local -d 'Show what collections took away on this machine, and where it is now'
 complete -c envctl -n "__fish_envctl_using_subcommand log" -l json -d 'Print one JSON object on stdout'
 complete -c envctl -n "__fish_envctl_using_subcommand log" -l offline -d 'Use nothing but what is on this machine'
 complete -c envctl -n "__fish_envctl_using_subcommand log" -s q -l quiet -d 'Print results, warnings and errors only'

@@ -16,7 +16,7 @@ mod watch;
 pub use audit::{Audited, Planted, Run, Since, audit, obeyed};
 pub use branches::Branches;
 pub use clone::{Draft, flush, is_workspace};
-pub use loose::loose_ends;
+pub use loose::{Known, is_clean, loose_ends};
 pub use mirror::{Fetched, Mirror, Place, Remote, Watch};
 pub use protect::protect;
 pub use watch::{Watched, watch};

@@ -7,11 +7,13 @@
 //! The locks of a cache have their places in the order in `docs/architecture.md`.
 
 mod afterwards;
+mod parts;
 mod pipeline;
 mod place;
 mod seal;
 mod state;
 mod tend;
+mod tended;
 mod travel;
 mod verbs;
 mod verify;
@@ -21,8 +23,8 @@ pub(crate) use afterwards::{flush, given, note_given};
 pub(crate) use pipeline::parts;
 pub(crate) use place::forget_materialized;
 pub(crate) use state::{Caches, EarlyTree, keep};
-pub use tend::Tended;
 pub(crate) use tend::{Rules, configured, make_room, tend};
+pub use tended::Tended;
 pub(crate) use travel::{early, identity_caches, push};
 pub use verbs::{
     CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, cache_diff, cache_key, cache_why, caches, promote,

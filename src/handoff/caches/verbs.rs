@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::state::{scopes, trees, waiting};
-use super::tend::{Needed, Rules, Tended, all_trees, configured, tend};
+use super::tend::{Needed, Rules, all_trees, configured, tend};
+use super::tended::Tended;
 use super::travel::push;
 use super::wanted::{Basis, Wanted, wanted};
 use crate::archive;
