@@ -41,6 +41,30 @@ pub struct CacheEntry {
     /// Runs see it read-only.
     #[serde(default)]
     pub read_only: bool,
+    /// Whether it is built from the files of the workspace, where its path does
+    /// not say.
+    pub build: Option<bool>,
+}
+
+/// Folders of packages: tools do not compare what is in them with sources.
+const PACKAGES: [&str; 8] =
+    ["node_modules", ".venv", "venv", "site-packages", "vendor", "bundle", ".pnpm-store", ".yarn"];
+
+/// Folders of the image in which nothing is built from a project.
+const KEPT: [&str; 9] = ["var", "opt", "usr", "srv", "etc", "lib", "home", "root", "mnt"];
+
+impl CacheEntry {
+    /// Whether tools may compare the times of what is in it with those of the
+    /// workspace's files. It does no harm where they do not.
+    pub fn is_built(&self) -> bool {
+        let first = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
+        self.build.unwrap_or_else(|| match &self.path {
+            Spot::Workspace(path) => !path.split('/').any(|part| PACKAGES.contains(&part)),
+            // Where tools keep what they download, by content.
+            Spot::Home(path) => !path.starts_with('.') && first(path) != "go",
+            Spot::Absolute(path) => !KEPT.contains(&first(path).as_str()),
+        })
+    }
 }
 
 /// What a setup command can reach.
@@ -252,6 +276,7 @@ pub(super) fn check(caches: &[CacheEntry], fixtures: &[Fixture], services: &[Ser
             if !matches!(input.parse(), Ok(Spot::Workspace(_))) {
                 return Err(bad(format!("{input:?} is no file of the project")));
             }
+            glob::Pattern::new(input).map_err(|why| bad(format!("{input:?} is not a pattern: {}", why.msg)))?;
         }
         if cache.setup.trim().is_empty() || cache.setup.contains('\0') {
             return Err(bad("setup is empty".into()));

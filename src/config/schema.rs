@@ -45,6 +45,7 @@ pub const PROJECT: &[Key] = &[
     key("cache[].timeout", "string", "\"1h\""),
     key("cache[].materialize", "boolean", "false"),
     key("cache[].read_only", "boolean", "false"),
+    key("cache[].build", "boolean", "by its path"),
     key("fixture[].name", "string", "required"),
     key("fixture[].source", "string", "required"),
     key("fixture[].path", "string", "none"),

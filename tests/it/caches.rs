@@ -1,5 +1,6 @@
 //! Sealed trees: made once, used by many runs, changed by none.
 
+mod built;
 mod hostile;
 mod keys;
 mod prefetch;
