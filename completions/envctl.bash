@@ -133,6 +133,9 @@ _envctl() {
             envctl__subcmd__cache,prune)
                 cmd="envctl__subcmd__cache__subcmd__prune"
                 ;;
+            envctl__subcmd__cache,retry)
+                cmd="envctl__subcmd__cache__subcmd__retry"
+                ;;
             envctl__subcmd__cache,verify)
                 cmd="envctl__subcmd__cache__subcmd__verify"
                 ;;
@@ -153,6 +156,9 @@ _envctl() {
                 ;;
             envctl__subcmd__cache__subcmd__help,prune)
                 cmd="envctl__subcmd__cache__subcmd__help__subcmd__prune"
+                ;;
+            envctl__subcmd__cache__subcmd__help,retry)
+                cmd="envctl__subcmd__cache__subcmd__help__subcmd__retry"
                 ;;
             envctl__subcmd__cache__subcmd__help,verify)
                 cmd="envctl__subcmd__cache__subcmd__help__subcmd__verify"
@@ -252,6 +258,9 @@ _envctl() {
                 ;;
             envctl__subcmd__help__subcmd__cache,prune)
                 cmd="envctl__subcmd__help__subcmd__cache__subcmd__prune"
+                ;;
+            envctl__subcmd__help__subcmd__cache,retry)
+                cmd="envctl__subcmd__help__subcmd__cache__subcmd__retry"
                 ;;
             envctl__subcmd__help__subcmd__cache,verify)
                 cmd="envctl__subcmd__help__subcmd__cache__subcmd__verify"
@@ -638,7 +647,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__cache)
-            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help ls verify prune key diff promote help"
+            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help ls verify prune key diff promote retry help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -690,7 +699,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__cache__subcmd__help)
-            opts="ls verify prune key diff promote help"
+            opts="ls verify prune key diff promote retry help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -774,6 +783,20 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__cache__subcmd__help__subcmd__prune)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__help__subcmd__retry)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -902,6 +925,32 @@ _envctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__retry)
+            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1306,7 +1355,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__help__subcmd__cache)
-            opts="ls verify prune key diff promote"
+            opts="ls verify prune key diff promote retry"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1376,6 +1425,20 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__help__subcmd__cache__subcmd__prune)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__help__subcmd__cache__subcmd__retry)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -238,7 +238,14 @@ mod tests {
             "web/package.json",
             r#"{"workspaces": ["packages/*", "!packages/x"], "pnpm": {"patchedDependencies": {"a@1": "patches/a.patch"}},
                 "dependencies": {"l": "file:../lib", "m": "link:./m", "t": "file:x.tgz", "n": "^1"}}"#,
-            &["web/packages/*/package.json", "web/patches/a.patch", "web/.npmrc", "lib/package.json", "web/m/package.json", "web/x.tgz"],
+            &[
+                "web/packages/*/package.json",
+                "web/patches/a.patch",
+                "web/.npmrc",
+                "lib/package.json",
+                "web/m/package.json",
+                "web/x.tgz",
+            ],
         );
         implies("package.json", r#"{"workspaces": {"packages": ["a"]}}"#, &["a/package.json", ".yarn/patches/**"]);
         implies(
@@ -253,12 +260,23 @@ mod tests {
              [tool.poetry.group.dev.dependencies]\nb = { path = \"b\", develop = true }\n",
             &["libs/*/pyproject.toml", "b/pyproject.toml", ".python-version"],
         );
-        implies("x/pyproject.toml", "[tool.uv.sources]\na = { path = \"../a\" }\n", &["a/pyproject.toml", "a/setup.py"]);
+        implies(
+            "x/pyproject.toml",
+            "[tool.uv.sources]\na = { path = \"../a\" }\n",
+            &["a/pyproject.toml", "a/setup.py"],
+        );
         implies(
             "Cargo.toml",
             "[workspace]\nmembers = [\"crates/*\"]\n[dependencies]\na = { path = \"a\" }\n\
              [target.'cfg(unix)'.dependencies]\nb = { path = \"b\" }\n[workspace.dependencies]\nc = { path = \"c\" }\n",
-            &["crates/*/Cargo.toml", "a/Cargo.toml", "b/Cargo.toml", "c/Cargo.toml", "rust-toolchain.toml", ".cargo/config.toml"],
+            &[
+                "crates/*/Cargo.toml",
+                "a/Cargo.toml",
+                "b/Cargo.toml",
+                "c/Cargo.toml",
+                "rust-toolchain.toml",
+                ".cargo/config.toml",
+            ],
         );
         implies("go.sum", "", &["go.mod", "go.work"]);
         for broken in ["package.json", "pyproject.toml", "Cargo.toml", "requirements.txt"] {

@@ -13,7 +13,7 @@ mod trees;
 
 pub use implied::implied;
 pub use key::Components;
-pub use lockfile::{Lockfile, RECOGNISED, lockfiles, proposals};
+pub use lockfile::lockfiles;
 pub use record::{Origin, Record, Scope};
 pub use sources::{Mark, Sources};
 pub use trees::{Draft, Sealed, Trees};

@@ -274,7 +274,18 @@ impl Trees {
     pub fn record(components: Components, scope: Scope, sealed_at: Timestamp, origin: Origin) -> Record {
         let tree = Summary { digest: Digest::of(b""), bytes: 0, entries: 0 };
         let key = components.key();
-        Record { schema: SCHEMA, key, scope, components, tree, sealed_at, origin, packed: None, newest: None, boot_id: None }
+        Record {
+            schema: SCHEMA,
+            key,
+            scope,
+            components,
+            tree,
+            sealed_at,
+            origin,
+            packed: None,
+            newest: None,
+            boot_id: None,
+        }
     }
 
     /// Packs an entry into `to`, and remembers what it became.

@@ -10,8 +10,8 @@ use super::parse_task;
 use crate::clock::age;
 use crate::error::Fault;
 use crate::handoff::{
-    App, Explained, KeyRow, PruneOptions, Tended, Verified, cache_diff, cache_key, cache_retry, cache_why, caches, promote, prune,
-    verify_caches,
+    App, Explained, KeyRow, PruneOptions, Tended, Verified, cache_diff, cache_key, cache_retry, cache_why, caches,
+    promote, prune, verify_caches,
 };
 use crate::identity::TaskRef;
 use crate::quantity::{parse_bytes, parse_duration};

@@ -1,7 +1,21 @@
 //! Caches that are known by name: one table of what is made for which tool. A
 //! project says `preset = "npm"`, and may say anything else differently.
 
-use super::cache::SetupNetwork;
+use serde::Deserialize;
+
+/// What a setup command can reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SetupNetwork {
+    /// A loopback of its own.
+    #[default]
+    #[serde(alias = "isolated")]
+    None,
+    /// An outside, but not the host's own services.
+    Private,
+    /// The host's network.
+    Host,
+}
 
 /// What is usually cached for a tool.
 #[derive(Clone, Copy, Debug)]
@@ -62,10 +76,11 @@ pub const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "yarn-pnp",
-        files: &[".pnp.cjs"],
-        also: &["yarn.lock", "package.json", ".pnp.loader.mjs"],
+        files: &["yarn.lock"],
+        also: &["package.json"],
         path: "~/.yarn/berry/cache",
         setup: "yarn install --immutable",
+        proposed: false,
         ..PLAIN
     },
     Preset {
@@ -189,7 +204,13 @@ pub const PRESETS: &[Preset] = &[
     Preset {
         name: "gradle",
         files: &["gradle.lockfile", "gradle/verification-metadata.xml", "gradle/libs.versions.toml"],
-        also: &["**/build.gradle", "**/build.gradle.kts", "settings.gradle", "settings.gradle.kts", "gradle.properties"],
+        also: &[
+            "**/build.gradle",
+            "**/build.gradle.kts",
+            "settings.gradle",
+            "settings.gradle.kts",
+            "gradle.properties",
+        ],
         path: "~/.gradle",
         setup: "gradle --no-daemon dependencies",
         ..PLAIN
@@ -268,13 +289,28 @@ mod tests {
     fn every_tool_of_the_list_is_there_once_and_whole() {
         let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
         for name in [
-            "npm", "pnpm", "yarn", "pip", "uv", "poetry", "pdm", "cargo", "cargo-target", "go", "maven", "gradle",
-            "ccache", "sccache", "cmake", "bundler", "composer",
+            "npm",
+            "pnpm",
+            "yarn",
+            "pip",
+            "uv",
+            "poetry",
+            "pdm",
+            "cargo",
+            "cargo-target",
+            "go",
+            "maven",
+            "gradle",
+            "ccache",
+            "sccache",
+            "cmake",
+            "bundler",
+            "composer",
         ] {
             assert_eq!(names.iter().filter(|known| **known == name).count(), 1, "{name}");
         }
         for preset in PRESETS {
-            assert!(preset.path.parse::<super::super::Spot>().is_ok(), "{preset:?}");
+            assert!(!preset.path.is_empty() && !preset.path.starts_with('/'), "{preset:?}");
             assert!(!preset.proposed || !(preset.setup.is_empty() || preset.files.is_empty()), "{preset:?}");
         }
         assert_eq!((alike("nmp"), alike("nothing")), (Some("npm"), None));

@@ -69,8 +69,7 @@ impl Files {
     /// # Errors
     /// When a folder cannot be read.
     pub fn look(workspace: &Path, skipped: &[String]) -> Result<Self> {
-        let repo =
-            git2::Repository::open(workspace).with_context(|| format!("cannot open {}", workspace.display()))?;
+        let repo = git2::Repository::open(workspace).with_context(|| format!("cannot open {}", workspace.display()))?;
         let index = repo.index()?;
         let written = std::fs::symlink_metadata(repo.path().join("index")).map_or(0, |meta| {
             use std::os::unix::fs::MetadataExt;

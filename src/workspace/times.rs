@@ -55,7 +55,9 @@ mod tests {
     fn a_tree_has_a_time_that_no_other_file_has_by_chance() {
         let (a, b) = (of_tree("a"), of_tree("b"));
         assert!(a != b && a == of_tree("a") && is_of_a_tree(a) && is_of_a_tree(b));
-        for other in [(a.0, 0), (a.0, a.1 ^ 1), (a.0 + 1, a.1), (0, fraction(0)), (1_700_000_000, fraction(1_700_000_000))] {
+        for other in
+            [(a.0, 0), (a.0, a.1 ^ 1), (a.0 + 1, a.1), (0, fraction(0)), (1_700_000_000, fraction(1_700_000_000))]
+        {
             assert!(!is_of_a_tree(other), "{other:?}");
         }
     }

@@ -6,6 +6,7 @@ mod keys;
 mod prefetch;
 mod sealing;
 mod services;
+mod setups;
 mod size;
 mod together;
 mod travel;

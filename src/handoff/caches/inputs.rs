@@ -17,7 +17,7 @@ use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::cache::implied;
-use crate::config::{Project, Spot};
+use crate::config::{CacheEntry, Project, Spot};
 use crate::digest::{Digest, Hasher};
 use crate::disk::beneath::Beneath;
 use crate::error::usage;
@@ -79,9 +79,11 @@ impl<'a> Inputs<'a> {
     ///
     /// # Errors
     /// When one is no file, cannot be read, or fits too much.
-    pub(super) fn find(&mut self, inputs: &[String]) -> Result<Found> {
+    pub(super) fn find(&mut self, entry: &CacheEntry) -> Result<Found> {
         let mut found = Found::default();
-        let mut pending: Vec<(String, bool)> = inputs.iter().map(|input| (input.clone(), true)).collect();
+        let known = entry.either.iter().chain(&entry.also).map(|input| (input.clone(), false));
+        let mut pending: Vec<(String, bool)> = known.collect();
+        pending.extend(entry.inputs.iter().map(|input| (input.clone(), true)));
         let mut seen = BTreeSet::new();
         while let Some((input, named)) = pending.pop() {
             if !seen.insert(input.clone()) && !named {
@@ -112,6 +114,10 @@ impl<'a> Inputs<'a> {
                     return Err(usage(format!("its inputs are more than {MAX_FILES} files")).into());
                 }
             }
+        }
+        // A preset names all that its tool may have.
+        if !entry.either.is_empty() && !entry.either.iter().any(|input| found.files.contains_key(input)) {
+            found.missing.push(entry.either[0].clone());
         }
         found.missing.sort();
         found.missing.dedup();
@@ -209,7 +215,7 @@ pub(crate) fn require_inputs(project: &Project, workspace: &Path) -> Result<()> 
     let mut inputs = Inputs::of(project, workspace);
     for entry in &project.cache {
         // What cannot be read is told where the cache is left out.
-        let Ok(found) = inputs.find(&entry.inputs) else { continue };
+        let Ok(found) = inputs.find(entry) else { continue };
         if let Some(missing) = found.missing.first() {
             let what = format!("the cache {}: its input {} is not there", entry.name, quote(missing));
             let hint = match alike(workspace, missing) {

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 
 use super::setups::Failure;
-use super::{place, setups};
 use super::state::{Caches, waiting};
 use super::wanted::Wanted;
+use super::{place, setups};
 use crate::cache::{Draft, Origin, Record, Sealed, Sources, Trees};
 use crate::config::{CacheEntry, SetupNetwork};
 use crate::crash;
@@ -73,7 +73,10 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     match run(app, &spec, (wanted, entry))? {
         Ran::Well => setups::forget(app, &wanted.key),
         Ran::Failed(how) => {
-            Failure::note(app, wanted, &how, state);
+            // On a full disk it may fail for that alone.
+            if require_room(app, &wanted.name).is_ok() {
+                Failure::note(app, wanted, &how, state);
+            }
             return Ok(None);
         }
         Ran::NotAtAll => return Ok(None),
@@ -133,7 +136,8 @@ fn spec(
     let mut spec =
         runtimes::spec(app, caches.resolved, image, caches.pulled, caches.workspace, caches.project, &options)?;
     (spec.ports, spec.secrets, spec.services) = (Vec::new(), Vec::new(), Vec::new());
-    runtimes::add_variables(&mut spec.env, "cache.env", &entry.env)?;
+    let places = [("WORKDIR", caches.resolved.identity.workdir.as_str())];
+    runtimes::add_variables(&mut spec.env, &places, "cache.env", &entry.env)?;
     spec.rootfs.workspace_stays = true;
     spec.setup = Some(wanted.name.clone());
     spec.rootfs.trees = vec![TreeMount {

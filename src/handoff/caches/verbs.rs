@@ -163,7 +163,9 @@ pub fn cache_retry(app: &App, task: Option<&TaskRef>, names: &[String]) -> Resul
         .collect();
     if failed.is_empty() {
         let shown = resolved.task.reference();
-        return Err(not_found(format!("no setup of {shown} has failed")).hint(format!("envctl cache key {shown}")).into());
+        return Err(not_found(format!("no setup of {shown} has failed"))
+            .hint(format!("envctl cache key {shown}"))
+            .into());
     }
     Ok(failed)
 }

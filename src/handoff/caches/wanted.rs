@@ -122,9 +122,10 @@ fn components(
         &entry.setup,
     );
     components.env = project.runtime.env.clone();
+    components.env.extend(entry.everywhere.clone());
     components.env.extend(entry.env.clone());
     components.built = entry.is_built();
-    let found = inputs.find(&entry.inputs)?;
+    let found = inputs.find(entry)?;
     components.inputs.clone_from(&found.files);
     Ok((components, found))
 }

@@ -204,6 +204,8 @@ fn set_times(app: &App, draft: &Path, tree: &str) {
         files.set_times(&times)
     });
     if let Err(error) = set {
-        app.ui.detail(&format!("files of the workspace count as new, and what is built of them is built again: {error:#}"));
+        app.ui.detail(&format!(
+            "files of the workspace count as new, and what is built of them is built again: {error:#}"
+        ));
     }
 }

@@ -16,5 +16,5 @@ pub(crate) use running::{find, join, running};
 pub use start::RuntimeOptions;
 pub(crate) use start::{approve, asks, deadline_of_its_own, session, spec};
 pub use tell::deadline;
-pub(crate) use variables::add as add_variables;
 pub(crate) use tell::{check_baseline, signal_name, tell, tell_end, tell_limits, tell_outside, tell_ports, tell_reset};
+pub(crate) use variables::add as add_variables;

@@ -133,7 +133,11 @@ pub(crate) fn spec(
     let image_env = image.config.config.iter().flat_map(|config| config.env.iter().flatten());
     let mut env = variables::of_image(image_env);
     env.push(("HOME".into(), home.clone()));
-    variables::add(&mut env, "runtime.env", &project.runtime.env)?;
+    let places = [("WORKDIR", workdir)];
+    for cache in &project.cache {
+        variables::add(&mut env, &places, "the preset's variables", &cache.everywhere)?;
+    }
+    variables::add(&mut env, &places, "runtime.env", &project.runtime.env)?;
     let own = [
         ("HOME", Some(home.clone())),
         ("USER", pulled.user.name.clone()),

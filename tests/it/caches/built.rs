@@ -14,11 +14,13 @@ const TOOL: &str = "mkdir -p build\nfor part in src/*; do made=build/${part#src/
 
 /// A project with three parts, which `./tool` builds.
 fn project(lab: &Lab, more: &str) -> String {
-    let cache = format!("[[cache]]\nname = \"build\"\ninputs = [\"tool\"]\npath = \"build\"\nsetup = '''sh tool'''\n{more}");
+    let cache =
+        format!("[[cache]]\nname = \"build\"\ninputs = [\"tool\"]\npath = \"build\"\nsetup = '''sh tool'''\n{more}");
     lab.repo.write("envctl.toml", cache);
     lab.repo.write(".gitignore", "build\n*.out\n");
     lab.repo.write("tool", TOOL);
-    ["a", "b", "c"].iter().for_each(|part| lab.repo.write(&format!("src/{part}"), format!("{part}1\n")));
+    ["a", "b", "c"].iter().for_each(|part| lab.repo.write(format!("src/{part}"), format!("{part}1\n")));
+    lab.repo.commit("A tool");
     lab.publish(&ImageBuilder::busybox())
 }
 
@@ -41,6 +43,7 @@ fn what_another_task_promoted_is_built_again_where_the_sources_differ() {
         assert_eq!(found(&lab), ["build hit project"]);
         let outside = workspace(&lab);
         assert_eq!(outside.git(&["status", "--porcelain"]), "");
+        assert_eq!(outside.git(&["diff-files", "--name-only"]), "", "nor does it look into files");
         // Somewhere else, where everything comes from the store.
         let home = if lab.dev.is_unprivileged() { Home::unprivileged() } else { Home::new() };
         let other = lab.with_developer(home);
@@ -94,7 +97,8 @@ fn an_entry_is_not_used_where_a_file_is_gone() {
 #[test]
 fn an_entry_that_is_newer_than_the_clock_is_left_out() {
     let lab = Lab::new();
-    lab.repo.write("envctl.toml", "[[cache]]\nname = \"build\"\npath = \"build\"\nsetup = 'touch -d 2099-01-01 build/x'\n");
+    lab.repo
+        .write("envctl.toml", "[[cache]]\nname = \"build\"\npath = \"build\"\nsetup = 'touch -d 2099-01-01 build/x'\n");
     lab.repo.write(".gitignore", "build\n");
     let task = lab.publish(&ImageBuilder::busybox());
     let said = ["the cache build is left out", "newer than this machine's clock"];

@@ -153,7 +153,8 @@ fn an_input_that_is_not_there_is_an_error_where_it_is_written() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");
     lab.repo.write("pakage.json", "1");
-    let cache = |input: &str| format!("[[cache]]\nname = \"deps\"\ninputs = [{input:?}]\npath = \"deps\"\nsetup = \"true\"\n");
+    let cache =
+        |input: &str| format!("[[cache]]\nname = \"deps\"\ninputs = [{input:?}]\npath = \"deps\"\nsetup = \"true\"\n");
     let good = task(&lab, &cache("lock"));
     lab.repo.write("envctl.toml", cache("package.json"));
     let publish = lab.try_publish(&lab.images.reference("base"));
@@ -161,7 +162,9 @@ fn an_input_that_is_not_there_is_an_error_where_it_is_written() {
     // Who enters is told, and goes on.
     lab.sh(&good, "true");
     workspace(&lab).write("envctl.toml", cache("none"));
-    lab.enter(&good, &["true"]).ok().says(&["warning: the cache deps: its input none is not there, and does not count"]);
+    lab.enter(&good, &["true"])
+        .ok()
+        .says(&["warning: the cache deps: its input none is not there, and does not count"]);
     lab.dev.envctl(["cache", "key", &good]).code(2).says(&["its input none is not there"]);
     // A pattern may fit nothing yet.
     workspace(&lab).write("envctl.toml", cache("none/*"));

@@ -136,7 +136,8 @@ impl Ground {
         } else {
             let (declared, called) =
                 (each(&|n| format!("mod part{n};\n")), each(&|n| format!("println!(\"{{}}\", part{n}::part());\n")));
-            fs::write(self.root().join("src/main.rs"), format!("mod all;\n{declared}fn main() {{\n{called}}}\n")).unwrap();
+            fs::write(self.root().join("src/main.rs"), format!("mod all;\n{declared}fn main() {{\n{called}}}\n"))
+                .unwrap();
             let all = format!("pub const HEAD: u32 = {};\n", self.header);
             fs::write(self.root().join("src/all.rs"), all).unwrap();
         }
@@ -206,7 +207,9 @@ impl Ground {
         };
         if self.parts[part].is_some() {
             let root = Files::look(&self.root(), &[]).unwrap();
-            let at = root.iter().position(|file| self.part(part).ends_with(Path::new(std::str::from_utf8(file.path).unwrap())));
+            let at = root
+                .iter()
+                .position(|file| self.part(part).ends_with(Path::new(std::str::from_utf8(file.path).unwrap())));
             let mut files = root;
             files.set_times(&[(at.unwrap(), time)]).unwrap();
         }
@@ -248,7 +251,7 @@ impl Ground {
         self.run(&format!("cp -a {} build", entry.folder.display()));
         self.run(self.tool.build);
         let said = self.run(self.tool.program);
-        fs::remove_dir_all(self.root().join("build")).unwrap();
+        crate::disk::remove::tree(&self.root().join("build")).unwrap();
         Some(said)
     }
 }
