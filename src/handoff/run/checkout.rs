@@ -63,7 +63,9 @@ pub(crate) fn take(
     let url: RepoUrl = snapshot::remote_url(&repo)?.parse()?;
     // Before anything is made: no store knows this task, to look at it there.
     let local = checkout_of(from).with_context(|| format!("cannot find {}", root.display()))?;
-    trust::require(app, None, &runtimes::asks(&url, &local.origin, &project, runtime))?;
+    // Setups are asked for when it is known which would run.
+    let asking = Project { cache: Vec::new(), ..project.clone() };
+    trust::require(app, None, &runtimes::asks(&url, &local.origin, &asking, runtime))?;
     let captured = capture(app, &repo, &project)?;
     let document = captured.document.clone();
     let (toolchain, store) = toolchain(app, options, &project, from, parent.as_ref())?;
