@@ -30,11 +30,10 @@ pub fn obeyed(workspace: &Path, folders: &[PathBuf]) -> Vec<Planted> {
 }
 
 /// Looks at what git takes for the git folder of a folder of the workspace.
-/// Renames what was written since and git should not obey; says that, and which
-/// folder git reads.
-pub(in super::super) fn look_at(workspace: &Path, path: &Path, run: Run<'_>) -> (Audited, Option<PathBuf>) {
+/// Renames what was written since and git should not obey; says that.
+pub(in super::super) fn look_at(workspace: &Path, path: &Path, run: Run<'_>) -> Audited {
     let mut audit = Audit::new(workspace, run, path.to_owned());
-    let Some(folder) = open_beneath(workspace, path) else { return (audit.found, None) };
+    let Some(folder) = open_beneath(workspace, path) else { return audit.found };
     let git = match rustix::fs::statat(&folder, c".git", AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_mode) {
         Ok(mode) if FileType::from_raw_mode(mode) == FileType::Directory => Some(path.join(".git")),
         Ok(mode) => {
@@ -50,7 +49,7 @@ pub(in super::super) fn look_at(workspace: &Path, path: &Path, run: Run<'_>) -> 
         let touched = rustix::fs::fstat(&folder).map_or(true, |stat| run.since.covers(&stat));
         audit.git_folder(folder.as_fd(), touched, false);
     }
-    (audit.found, git)
+    audit.found
 }
 
 /// Where the `.git` of a folder leads in the workspace, when it is no folder.

@@ -210,7 +210,10 @@ impl Audit<'_> {
             let folder = pointer.parent().map(std::fs::canonicalize);
             let root = std::fs::canonicalize(self.workspace);
             let inside = matches!((&folder, &root), (Some(Ok(folder)), Ok(root)) if folder.starts_with(root));
-            inside || !pointer.exists() || knows(&pointer, &here)
+            // Git makes the file before it says anything.
+            let is_coming = pointer.ends_with(".git")
+                && std::fs::symlink_metadata(&pointer).is_ok_and(|meta| meta.is_file() && meta.len() == 0);
+            inside || !pointer.exists() || is_coming || knows(&pointer, &here)
         });
         if !leads_home {
             self.quarantine(folder, name, "git worktree repair would write to where it leads".into());

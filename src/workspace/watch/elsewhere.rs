@@ -4,13 +4,12 @@
 //! event it is asked again.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, OFlags};
 
 use super::super::audit;
-use super::Watch;
 use crate::disk::beneath::open_beneath;
 
 /// No workspace has more of either.
@@ -31,75 +30,61 @@ pub(super) struct Elsewhere {
     own: Option<u64>,
 }
 
-impl Watch<'_> {
-    /// Notes where the `.git` of a folder leads.
-    pub(super) fn note_pointer(&mut self, path: &Path, leads: Option<PathBuf>) {
-        let pointers = &mut self.elsewhere.pointers;
-        if pointers.len() >= MAX && !pointers.contains_key(path) {
-            self.found.incomplete.get_or_insert_with(|| "too many git folders that lie elsewhere".into());
-            return;
+impl Elsewhere {
+    /// Notes where the `.git` of a folder leads; says whether there is room.
+    pub(super) fn note_pointer(&mut self, path: &Path, leads: Option<PathBuf>) -> bool {
+        let is_known = self.pointers.contains_key(path);
+        let has_room = is_known || self.pointers.len() < MAX;
+        if has_room {
+            self.pointers.insert(path.to_owned(), leads);
         }
-        pointers.insert(path.to_owned(), leads);
+        has_room
     }
 
     /// The `.git` of a folder is no pointer any more.
     pub(super) fn forget_pointer(&mut self, path: &Path) {
-        self.elsewhere.pointers.remove(path);
+        self.pointers.remove(path);
     }
 
     /// The git folder of a folder, by what was seen last.
     pub(super) fn git_folder(&self, path: &Path) -> Option<PathBuf> {
-        self.elsewhere.pointers.get(path).map_or_else(|| Some(path.join(".git")), Clone::clone)
+        self.pointers.get(path).map_or_else(|| Some(path.join(".git")), Clone::clone)
     }
 
-    /// Notes the repositories that the index names.
-    pub(super) fn note_linked(&mut self) {
-        let mut linked = audit::linked(self.workspace, self.run);
-        if linked.len() > MAX {
-            linked.truncate(MAX);
-            self.found.incomplete.get_or_insert_with(|| "too many repositories in the index".into());
-        }
-        let before = std::mem::take(&mut self.elsewhere.linked);
-        let seen = |path: &PathBuf| before.iter().find(|(one, _)| one == path).and_then(|(_, seen)| *seen);
-        self.elsewhere.linked = linked.into_iter().map(|path| (path.clone(), seen(&path))).collect();
+    /// Notes the repositories that the index names; says whether there is room.
+    pub(super) fn note_linked(&mut self, mut linked: Vec<PathBuf>) -> bool {
+        let has_room = linked.len() <= MAX;
+        linked.truncate(MAX);
+        let before: BTreeMap<_, _> = std::mem::take(&mut self.linked).into_iter().collect();
+        let seen = |path: &PathBuf| before.get(path).copied().flatten();
+        self.linked = linked.into_iter().map(|path| (path.clone(), seen(&path))).collect();
+        has_room
     }
 
-    /// Looks again at what leads elsewhere by now.
-    pub(super) fn follow(&mut self) {
-        let mut again = Vec::new();
-        for (path, led) in &self.elsewhere.pointers {
-            if audit::leads(self.workspace, path) != *led {
-                again.push(path.clone());
-            }
-        }
-        let mut linked = std::mem::take(&mut self.elsewhere.linked);
-        for (path, seen) in &mut linked {
-            let now = self.seen(&path.join(".git"));
+    /// The folders whose git folder is another by now.
+    pub(super) fn turned(&mut self, workspace: &Path, root: BorrowedFd<'_>) -> Vec<PathBuf> {
+        let moved = self.pointers.iter().filter(|(path, led)| audit::leads(workspace, path) != **led);
+        let mut turned: Vec<PathBuf> = moved.map(|(path, _)| path.clone()).collect();
+        for (path, seen) in &mut self.linked {
+            let now = look(root, &path.join(".git"));
             if now != *seen {
                 *seen = now;
-                again.push(path.clone());
+                turned.push(path.clone());
             }
         }
-        self.elsewhere.linked = linked;
-        for path in again {
-            self.look(&path);
-        }
-        let own = self.seen(Path::new(".git")).map(|(inode, ..)| inode);
-        if own != self.elsewhere.own {
-            self.elsewhere.own = own;
-            self.walk_own(PathBuf::from(".git"));
-        }
+        turned
     }
 
-    fn seen(&self, path: &Path) -> Option<Seen> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW;
-        let handle = open_beneath(
-            self.root.as_fd(),
-            path.parent().filter(|path| *path != Path::new("")).unwrap_or(Path::new(".")),
-            flags,
-        )
-        .ok()?;
-        let stat = rustix::fs::statat(&handle, path.file_name()?, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        Some((stat.st_ino, stat.st_ctime, stat.st_ctime_nsec))
+    /// Whether the workspace's own git folder is another by now.
+    pub(super) fn has_own_turned(&mut self, root: BorrowedFd<'_>) -> bool {
+        let own = look(root, Path::new(".git")).map(|(inode, ..)| inode);
+        std::mem::replace(&mut self.own, own) != own
     }
+}
+
+fn look(root: BorrowedFd<'_>, path: &Path) -> Option<Seen> {
+    let above = path.parent().filter(|path| *path != Path::new("")).unwrap_or(Path::new("."));
+    let handle = open_beneath(root, above, OFlags::PATH).ok()?;
+    let stat = rustix::fs::statat(&handle, path.file_name()?, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some((stat.st_ino, stat.st_ctime, stat.st_ctime_nsec))
 }

@@ -1,16 +1,11 @@
 //! What an event asks for.
 
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::inotify::{ReadFlags, WatchFlags};
-use rustix::io::Errno;
 
 use super::super::audit;
-use super::Watch;
 use super::held::BELIEVED;
-use crate::disk::beneath::open_beneath;
-use crate::disk::descent;
 
 /// What a folder is watched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,48 +54,54 @@ pub(super) enum Step {
     Held(PathBuf),
 }
 
-impl Watch<'_> {
-    /// What an event in a folder, or of it, asks for.
-    pub(super) fn step(&self, folder: &Path, kind: Kind, name: Option<&Path>, what: ReadFlags) -> Option<Step> {
-        let (is_folder, mode_only) = (what.contains(ReadFlags::ISDIR), what.contains(ReadFlags::ATTRIB));
-        let here = || folder.to_owned();
-        if what.contains(ReadFlags::OPEN) {
-            return if is_folder { None } else { self.opened(folder, kind, name).map(Step::Held) };
-        }
-        match (kind, name) {
-            (Kind::Own, Some(name)) if is_folder => Some(Step::WalkOwn(folder.join(name))),
-            (Kind::Own, Some(_)) if mode_only => None,
-            // Its own mode, or a file in it.
-            (Kind::Own, _) => Some(Step::Own(here())),
-            (Kind::Work, Some(name)) if name == Path::new(".git") && folder == Path::new("") => {
-                Some(Step::WalkOwn(folder.join(name)))
-            }
-            (Kind::Work, Some(name)) if name == Path::new(".git") => Some(Step::Look(here())),
-            (Kind::Work, Some(name)) if is_folder && (!mode_only || self.is_shut(&folder.join(name))) => {
-                Some(Step::Walk(folder.join(name)))
-            }
-            // What makes the root a repository of its own, which git would take for
-            // one while `.git` is none.
-            (Kind::Work, Some(name)) if folder == Path::new("") && audit::is_of_a_repository(name.as_os_str()) => {
-                Some(Step::Look(here()))
-            }
-            (Kind::Work, _) if folder == Path::new("hooks") => Some(Step::Look(PathBuf::new())),
-            (Kind::Git, _) => Some(Step::Look(here())),
-            (Kind::Work, _) => None,
-        }
-    }
-
-    /// The file that git believes, where it is one that somebody opened.
-    fn opened(&self, folder: &Path, kind: Kind, name: Option<&Path>) -> Option<PathBuf> {
-        let Some(name) = name else { return Some(folder.join(".git")) };
-        let believed = BELIEVED.iter().any(|one| name == Path::new(one));
-        let git = if kind == Kind::Git { self.git_folder(folder)? } else { folder.to_owned() };
-        believed.then(|| git.join(name))
-    }
-
+/// Whom to ask about folders.
+pub(super) trait Ask {
     /// Whether a folder cannot be listed, or could not be when it was seen.
-    fn is_shut(&self, path: &Path) -> bool {
-        let opened = open_beneath(self.root.as_fd(), path, descent::folder_flags());
-        matches!(opened, Err(Errno::ACCESS)) || self.sealed.contains(path)
+    fn is_shut(&self, path: &Path) -> bool;
+    /// The git folder of a folder.
+    fn git_folder(&self, path: &Path) -> Option<PathBuf>;
+}
+
+/// What an event in a folder, or of it, asks for.
+pub(super) fn step(
+    ask: &impl Ask,
+    (folder, kind): &(PathBuf, Kind),
+    name: Option<&Path>,
+    what: ReadFlags,
+) -> Option<Step> {
+    let (is_folder, mode_only) = (what.contains(ReadFlags::ISDIR), what.contains(ReadFlags::ATTRIB));
+    let here = || folder.to_owned();
+    if what.contains(ReadFlags::OPEN) {
+        return if is_folder { None } else { opened(ask, folder, *kind, name).map(Step::Held) };
     }
+    match (kind, name) {
+        (Kind::Own, Some(name)) if is_folder => Some(Step::WalkOwn(folder.join(name))),
+        (Kind::Own, Some(_)) if mode_only => None,
+        // Its own mode, or a file in it.
+        (Kind::Own, _) => Some(Step::Own(here())),
+        (Kind::Work, Some(name)) if name == Path::new(".git") && folder == Path::new("") => {
+            Some(Step::WalkOwn(folder.join(name)))
+        }
+        (Kind::Work, Some(name)) if name == Path::new(".git") => Some(Step::Look(here())),
+        (Kind::Work, Some(name)) if is_folder && (!mode_only || ask.is_shut(&folder.join(name))) => {
+            Some(Step::Walk(folder.join(name)))
+        }
+        // What makes the root a repository of its own, which git would take for one
+        // while `.git` is none.
+        (Kind::Work, Some(name)) if folder == Path::new("") && audit::is_of_a_repository(name.as_os_str()) => {
+            Some(Step::Look(here()))
+        }
+        (Kind::Work, _) if folder == Path::new("hooks") => Some(Step::Look(PathBuf::new())),
+        (Kind::Git, _) => Some(Step::Look(here())),
+        (Kind::Work, _) => None,
+    }
+}
+
+/// The file that git believes, where it is one that somebody opened.
+fn opened(ask: &impl Ask, folder: &Path, kind: Kind, name: Option<&Path>) -> Option<PathBuf> {
+    // A `.git` that is a file is watched by itself.
+    let Some(name) = name else { return Some(folder.join(".git")) };
+    let believed = BELIEVED.iter().any(|one| name == Path::new(one));
+    let git = if kind == Kind::Git { ask.git_folder(folder)? } else { folder.to_owned() };
+    believed.then(|| git.join(name))
 }

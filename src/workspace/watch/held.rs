@@ -13,15 +13,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
-use super::super::audit::Planted;
-use super::Watch;
+use super::super::audit::{Audited, Planted};
 use crate::disk::beneath::open_beneath;
 use crate::disk::held::{Writers, writers};
 
@@ -48,6 +47,8 @@ pub(super) struct Held {
     /// Until when somebody may hold these.
     waiting: BTreeMap<PathBuf, Instant>,
     copies: u32,
+    /// There are more than can be kept open.
+    pub(super) is_full: bool,
 }
 
 impl Held {
@@ -55,90 +56,87 @@ impl Held {
     pub(super) fn wait(&self) -> Option<Duration> {
         self.waiting.values().min().map(|at| at.saturating_duration_since(Instant::now()))
     }
-}
 
-impl Watch<'_> {
     /// Looks whether somebody holds one of the believed files of a git folder.
-    pub(super) fn check_all(&mut self, git: &Path) {
-        BELIEVED.iter().for_each(|name| self.check(&git.join(name)));
+    pub(super) fn check_all(&mut self, root: BorrowedFd<'_>, git: &Path) {
+        BELIEVED.iter().for_each(|name| self.check(root, &git.join(name)));
     }
 
     /// Looks whether somebody holds a file.
-    pub(super) fn check(&mut self, path: &Path) {
-        if self.is_held(path) {
-            let moment = if self.held.copies < MOMENTS { MOMENT } else { Duration::ZERO };
-            self.held.waiting.entry(path.to_owned()).or_insert_with(|| Instant::now() + moment);
+    pub(super) fn check(&mut self, root: BorrowedFd<'_>, path: &Path) {
+        if self.is_held(root, path) {
+            let moment = if self.copies < MOMENTS { MOMENT } else { Duration::ZERO };
+            self.waiting.entry(path.to_owned()).or_insert_with(|| Instant::now() + moment);
         } else {
-            self.held.waiting.remove(path);
+            self.waiting.remove(path);
         }
     }
 
     /// Puts copies in the place of what was held for too long.
-    pub(super) fn let_go(&mut self) {
+    pub(super) fn let_go(&mut self, root: BorrowedFd<'_>) -> Audited {
+        let mut found = Audited::default();
         let now = Instant::now();
-        let due = self.held.waiting.iter().filter(|(_, at)| **at <= now).map(|(path, _)| path.clone());
+        let due = self.waiting.iter().filter(|(_, at)| **at <= now).map(|(path, _)| path.clone());
         for path in due.collect::<Vec<_>>() {
-            self.held.waiting.remove(&path);
-            if !self.is_held(&path) {
+            self.waiting.remove(&path);
+            if !self.is_held(root, &path) {
                 continue;
             }
-            self.held.copies = self.held.copies.saturating_add(1);
-            match self.copy_over(&path) {
+            self.copies = self.copies.saturating_add(1);
+            match copy_over(root, &path) {
                 Ok(true) => {
                     let why = "a program held it open; a copy that it does not hold has its place".to_owned();
-                    self.found.found.changed.push(Planted { path, why });
+                    found.changed.push(Planted { path, why });
                 }
                 Ok(false) | Err(Errno::NOENT) => {}
                 Err(error) => {
                     let why = format!("a program holds it open, and no copy could be made: {error}");
-                    self.found.found.unseen.push(Planted { path, why });
+                    found.unseen.push(Planted { path, why });
                 }
             }
         }
+        found
     }
 
-    fn is_held(&mut self, path: &Path) -> bool {
-        let Some(inode) = inode(&self.root, path) else {
-            self.held.kept.remove(path);
+    fn is_held(&mut self, root: BorrowedFd<'_>, path: &Path) -> bool {
+        let Some(inode) = inode(root, path) else {
+            self.kept.remove(path);
             return false;
         };
-        if self.held.kept.get(path).is_none_or(|(_, known)| *known != inode) {
-            self.held.kept.remove(path);
-            let Ok(file) = open_beneath(self.root.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK) else {
+        if self.kept.get(path).is_none_or(|(_, known)| *known != inode) {
+            self.kept.remove(path);
+            let Ok(file) = open_beneath(root, path, OFlags::RDONLY | OFlags::NONBLOCK) else {
                 return false;
             };
             let file = File::from(file);
-            if self.held.kept.len() >= MAX_KEPT {
-                self.found.incomplete.get_or_insert_with(|| "too many git folders".into());
+            if self.kept.len() >= MAX_KEPT {
+                self.is_full = true;
                 return writers(&file) == Writers::Somebody;
             }
-            self.held.kept.insert(path.to_owned(), (file, inode));
+            self.kept.insert(path.to_owned(), (file, inode));
         }
-        self.held.kept.get(path).is_some_and(|(file, _)| writers(file) == Writers::Somebody)
+        self.kept.get(path).is_some_and(|(file, _)| writers(file) == Writers::Somebody)
     }
+}
 
-    /// Puts a copy in the place of a file. Says whether it was the developer's: a
-    /// file of another id may be held by nobody.
-    fn copy_over(&self, path: &Path) -> Result<bool, Errno> {
-        let file = open_beneath(self.root.as_fd(), path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        let stat = rustix::fs::fstat(&file)?;
-        let folder_flags = OFlags::PATH | OFlags::DIRECTORY;
-        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
-        let above = match above.as_os_str().is_empty() {
-            true => self.root.try_clone().map_err(|_| Errno::MFILE)?,
-            false => open_beneath(self.root.as_fd(), above, folder_flags)?,
-        };
-        // Read-only inside.
-        let place = open_beneath(self.root.as_fd(), Path::new(".git/envctl"), folder_flags);
-        let place = place.unwrap_or(above.try_clone().map_err(|_| Errno::MFILE)?);
-        let made = made_in(&place, File::from(file), Mode::from_raw_mode(stat.st_mode & 0o777))?;
-        let placed = rustix::fs::renameat(&place, &made, &above, name);
-        if let Err(error) = placed {
-            let _ = rustix::fs::unlinkat(&place, &made, AtFlags::empty());
-            return Err(error);
-        }
-        Ok(stat.st_uid == rustix::process::geteuid().as_raw())
+/// Puts a copy in the place of a file. Says whether it was the developer's: a file
+/// of another id may be held by nobody.
+fn copy_over(root: BorrowedFd<'_>, path: &Path) -> Result<bool, Errno> {
+    let file = open_beneath(root, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    let stat = rustix::fs::fstat(&file)?;
+    let folder_flags = OFlags::PATH | OFlags::DIRECTORY;
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    let above = open_beneath(root, above, folder_flags)?;
+    // Read-only inside.
+    let place = open_beneath(root, Path::new(".git/envctl"), folder_flags);
+    let place = place.or_else(|_| above.try_clone().map_err(|_| Errno::MFILE))?;
+    let made = made_in(&place, File::from(file), Mode::from_raw_mode(stat.st_mode & 0o777))?;
+    if let Err(error) = rustix::fs::renameat(&place, &made, &above, name) {
+        let _ = rustix::fs::unlinkat(&place, &made, AtFlags::empty());
+        return Err(error);
     }
+    Ok(stat.st_uid == rustix::process::geteuid().as_raw())
 }
 
 /// A copy of a file in a folder; its name there.
@@ -162,8 +160,8 @@ fn made_in(place: &OwnedFd, mut from: File, mode: Mode) -> Result<String, Errno>
 }
 
 /// What a plain file is known by; looking at it opens nothing.
-fn inode(root: &OwnedFd, path: &Path) -> Option<Inode> {
-    let handle = open_beneath(root.as_fd(), path, OFlags::PATH).ok()?;
+fn inode(root: BorrowedFd<'_>, path: &Path) -> Option<Inode> {
+    let handle = open_beneath(root, path, OFlags::PATH).ok()?;
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     let stat = rustix::fs::statx(&handle, c"", AtFlags::EMPTY_PATH, wanted).ok()?;
     let is_file = FileType::from_raw_mode(u32::from(stat.stx_mode)) == FileType::RegularFile;

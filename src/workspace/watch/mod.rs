@@ -27,10 +27,11 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::audit::{self, Audited, Run};
+use crate::disk::beneath::open_beneath;
 use crate::disk::descent;
 use crate::disk::known::Now;
 use elsewhere::Elsewhere;
-use events::{Kind, Step};
+use events::{Ask, Kind, Step, step};
 use held::Held;
 
 /// A command that takes no longer is looked at when it has ended, and nobody
@@ -67,6 +68,8 @@ struct Watch<'a> {
     sealed: HashSet<PathBuf>,
     /// All of the files are to be walked again.
     again: bool,
+    /// The kernel watches no more folders.
+    is_blind: bool,
     found: Watched,
 }
 
@@ -116,6 +119,7 @@ pub fn watch(workspace: &Path, run: Run<'_>, stop: BorrowedFd<'_>) -> Watched {
         elsewhere: Elsewhere::default(),
         sealed: HashSet::new(),
         again: false,
+        is_blind: false,
         found: Watched::default(),
     };
     watch.walk_own(PathBuf::from(".git"));
@@ -162,8 +166,14 @@ impl Watch<'_> {
             // Where the others are only a walk can tell.
             self.again = true;
         }
-        self.follow();
-        self.let_go();
+        for path in self.elsewhere.turned(self.workspace, self.root.as_fd()) {
+            self.look(&path);
+        }
+        if self.elsewhere.has_own_turned(self.root.as_fd()) {
+            self.walk_own(PathBuf::from(".git"));
+        }
+        self.found.found.add(self.held.let_go(self.root.as_fd()));
+        self.require(!self.held.is_full, "too many git folders");
     }
 
     fn take(&mut self, step: Step) {
@@ -177,12 +187,12 @@ impl Watch<'_> {
             }
             Step::Walk(folder) => self.walk(folder),
             Step::Look(folder) => self.look(&folder),
-            Step::Held(path) => self.check(&path),
+            Step::Held(path) => self.held.check(self.root.as_fd(), &path),
         }
     }
 
     /// What the kernel tells, and whether it had to leave something out.
-    fn read(&mut self, queue: Queue) -> (Vec<Step>, bool) {
+    fn read(&self, queue: Queue) -> (Vec<Step>, bool) {
         let events = match queue {
             Queue::Work => &self.work,
             Queue::Git => &self.git,
@@ -196,9 +206,8 @@ impl Watch<'_> {
             count += 1;
             lost |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
             let name = event.file_name().map(|name| Path::new(std::ffi::OsStr::from_bytes(name.to_bytes())));
-            for (folder, kind) in events.folders.get(&event.wd()).into_iter().flatten() {
-                steps.extend(self.step(folder, *kind, name, event.events()));
-            }
+            let watched = events.folders.get(&event.wd()).into_iter().flatten();
+            steps.extend(watched.filter_map(|folder| step(self, folder, name, event.events())));
         }
         steps.dedup();
         (steps, lost)
@@ -212,7 +221,7 @@ impl Watch<'_> {
             if turn % TURN == 0 {
                 self.attend();
             }
-            if self.found.incomplete.is_some() || is_over(self.stop, &Timespec { tv_sec: 0, tv_nsec: 0 }) {
+            if self.is_blind || is_over(self.stop, &Timespec { tv_sec: 0, tv_nsec: 0 }) {
                 return;
             }
             let Some(folder) = self.open(&path) else { continue };
@@ -238,7 +247,7 @@ impl Watch<'_> {
     fn walk_own(&mut self, top: PathBuf) {
         let mut pending = vec![top];
         while let Some(path) = pending.pop() {
-            if self.found.incomplete.is_some()
+            if self.is_blind
                 || ["hooks", "envctl"].iter().any(|name| path == Path::new(".git").join(name) && self.is_kept(&path))
             {
                 continue;
@@ -262,10 +271,11 @@ impl Watch<'_> {
     fn look_at_own(&mut self, path: &Path) {
         self.found.found.add(audit::look_at_own(self.workspace, path, self.run));
         if path == Path::new(".git") {
-            self.note_linked();
+            let has_room = self.elsewhere.note_linked(audit::linked(self.workspace, self.run));
+            self.require(has_room, "too many repositories in the index");
         }
         if Kind::Own.flags(path).contains(WatchFlags::OPEN) {
-            self.check_all(path);
+            self.held.check_all(self.root.as_fd(), path);
         }
     }
 
@@ -275,21 +285,24 @@ impl Watch<'_> {
             return self.found.found.add(audit::look_at_root(self.workspace, self.run, false));
         }
         let is_pointer = self.add_pointer(path);
-        let (found, folder) = audit::look_at(self.workspace, path, self.run);
-        self.found.found.add(found);
+        let git = if is_pointer { audit::leads(self.workspace, path) } else { Some(path.join(".git")) };
         if is_pointer {
-            self.check(&path.join(".git"));
-            self.note_pointer(path, folder.clone());
+            self.held.check(self.root.as_fd(), &path.join(".git"));
+            let has_room = self.elsewhere.note_pointer(path, git.clone());
+            self.require(has_room, "too many git folders that lie elsewhere");
         } else {
-            self.forget_pointer(path);
+            self.elsewhere.forget_pointer(path);
         }
-        let Some(git) = folder else { return };
-        for part in [git.clone(), git.join("hooks")] {
+        // First, so that nothing is written unseen between the look and this.
+        for part in git.iter().flat_map(|git| [git.clone(), git.join("hooks")]) {
             if let Some(folder) = self.open(&part) {
                 self.add(folder.as_fd(), path, Kind::Git);
             }
         }
-        self.check_all(&git);
+        self.found.found.add(audit::look_at(self.workspace, path, self.run));
+        if let Some(git) = git {
+            self.held.check_all(self.root.as_fd(), &git);
+        }
     }
 
     /// A `.git` that is a file is made before it says anything. Whether it is no
@@ -323,12 +336,21 @@ impl Watch<'_> {
                 if all.iter().all(|one| *one != (path.to_owned(), kind)) {
                     all.push((path.to_owned(), kind));
                 }
-                if all.len() > TURN {
-                    self.found.incomplete.get_or_insert_with(|| "too many names of one git folder".into());
-                }
+                let has_room = all.len() <= TURN;
+                self.require(has_room, "too many names of one git folder");
             }
             Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(error) => self.found.incomplete = Some(error.to_string()),
+            Err(error) => {
+                self.is_blind = true;
+                self.found.incomplete = Some(error.to_string());
+            }
+        }
+    }
+
+    /// What does not hold is told.
+    fn require(&mut self, holds: bool, why: &str) {
+        if !holds {
+            self.found.incomplete.get_or_insert_with(|| why.to_owned());
         }
     }
 
@@ -358,6 +380,17 @@ impl Watch<'_> {
             }
             Err(_) => None,
         }
+    }
+}
+
+impl Ask for Watch<'_> {
+    fn is_shut(&self, path: &Path) -> bool {
+        let opened = open_beneath(self.root.as_fd(), path, descent::folder_flags());
+        matches!(opened, Err(Errno::ACCESS)) || self.sealed.contains(path)
+    }
+
+    fn git_folder(&self, path: &Path) -> Option<PathBuf> {
+        self.elsewhere.git_folder(path)
     }
 }
 
