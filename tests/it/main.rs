@@ -25,6 +25,7 @@ mod image;
 mod names_outside;
 mod offline;
 mod output;
+mod pinned;
 mod pins;
 mod real_caches;
 mod real_project;
