@@ -10,6 +10,7 @@ mod branches;
 mod clone;
 mod loose;
 mod mirror;
+mod nearby;
 mod protect;
 mod watch;
 
@@ -18,5 +19,6 @@ pub use branches::Branches;
 pub use clone::{Draft, flush, is_workspace};
 pub use loose::loose_ends;
 pub use mirror::{Fetched, Mirror, Place, Remote, Watch};
+pub use nearby::{Copied, Nearby};
 pub use protect::protect;
 pub use watch::{Watched, watch};
