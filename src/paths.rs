@@ -125,6 +125,11 @@ impl Paths {
         self.logs().join(format!("cache-{name}-{}.log", key.short()))
     }
 
+    /// The note that the setup of a cache has failed.
+    pub fn failed_setup(&self, key: &Digest) -> PathBuf {
+        self.logs().join(format!("failed-{}.json", key.hex()))
+    }
+
     /// The object mirror of a repository.
     pub fn mirror(&self, repo_key: &str) -> PathBuf {
         self.repos().join(format!("{repo_key}.git"))
@@ -295,6 +300,21 @@ impl Paths {
     /// The same, of earlier ones.
     pub fn old_ledger(&self) -> PathBuf {
         self.state.join("ledger.1.jsonl")
+    }
+
+    /// What collections took away, a line each.
+    pub fn sweeps(&self) -> PathBuf {
+        self.state.join("swept.jsonl")
+    }
+
+    /// The same, of earlier ones.
+    pub fn old_sweeps(&self) -> PathBuf {
+        self.state.join("swept.1.jsonl")
+    }
+
+    /// What of it nobody was told yet.
+    pub fn sweep_news(&self) -> PathBuf {
+        self.state.join("swept-news.jsonl")
     }
 
     /// Its time says when the last collection was.

@@ -29,8 +29,8 @@ mod workspaces;
 pub use accounting::{By, CostRow, Costs, LedgerEntry, MadeBy, Suggestion, Sum, costs};
 pub use app::{App, Options};
 pub use caches::{
-    CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, Tended, Verified, cache_diff, cache_key, cache_why,
-    caches, promote, prune, verify_caches,
+    CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, Tended, Verified, cache_diff, cache_key,
+    cache_retry, cache_why, caches, promote, prune, verify_caches,
 };
 pub use enter::{EnterOptions, Entered, enter};
 pub use evidence::{
@@ -53,8 +53,8 @@ pub use upkeep::{
 };
 pub use views::{Diff, DiffOptions, Log, LogEnd, LogEntry, Shown, StatusView, TaskRow, diff, log, show, status, tasks};
 pub use workspaces::{
-    Gone, Kept, Leaving, Recovered, Removed, SalvageRow, WorkspaceRow, leaving, recover, salvages, take_away,
-    workspace_path, workspaces,
+    Gone, Kept, Leaving, Recovered, Removed, SalvageRow, Swept, WorkspaceRow, leaving, recover, salvages, swept,
+    take_away, workspace_path, workspaces,
 };
 
 /// The first few of many names, for one line.

@@ -12,6 +12,7 @@ use anyhow::Result;
 use super::gather::{MadeWorkspace, gather, is_first};
 use super::hydrate::Renew;
 use crate::cache::Record;
+use crate::config::Project;
 use crate::disk::lock::{FileLock, SharedLock};
 use crate::handoff::app::App;
 use crate::handoff::caches::{Caches, EarlyTree};
@@ -83,7 +84,7 @@ pub(crate) fn prepare(
     source: &Source<'_>,
     resolved: &Resolved,
     place: &Place,
-    renew: Renew,
+    (renew, runtime): (Renew, &RuntimeOptions),
     report: &mut Report,
 ) -> Result<Prepared> {
     let app = source.app;
@@ -91,7 +92,7 @@ pub(crate) fn prepare(
         caches::make_room(app);
     }
     let mut kept = KeptCaches::wait(app)?;
-    let (image, pulled, workspace, early) = gather(source, resolved, place, renew, report)?;
+    let (image, pulled, workspace, early) = gather(source, resolved, place, (renew, runtime), report)?;
     kept.early = early;
     report.cache.misses += pulled.fetched;
     report.cache.hits += pulled.records.len() - pulled.fetched;
@@ -115,7 +116,8 @@ pub(crate) fn ready(
     let Ingredients { resolved, image, pulled, .. } = of;
     let workspace = &of.place.path;
     let project = app.project(workspace)?;
-    runtimes::approve(app, resolved, &project, wishes.runtime)?;
+    // Setups that run after all are asked for by themselves.
+    runtimes::approve(app, resolved, &Project { cache: Vec::new(), ..project.clone() }, wishes.runtime)?;
     let mut wanted = Caches::new(app, resolved, pulled, workspace, &project)?;
     wanted.have_come(kept.early);
     wanted.fetch(&source, report)?;

@@ -63,7 +63,9 @@ pub(crate) fn take(
     let url: RepoUrl = snapshot::remote_url(&repo)?.parse()?;
     // Before anything is made: no store knows this task, to look at it there.
     let local = checkout_of(from).with_context(|| format!("cannot find {}", root.display()))?;
-    trust::require(app, None, &runtimes::asks(&url, &local.origin, &project, runtime))?;
+    // Setups are asked for when it is known which would run.
+    let asking = Project { cache: Vec::new(), ..project.clone() };
+    trust::require(app, None, &runtimes::asks(&url, &local.origin, &asking, runtime))?;
     let captured = capture(app, &repo, &project)?;
     let document = captured.document.clone();
     let (toolchain, store) = toolchain(app, options, &project, from, parent.as_ref())?;
@@ -75,7 +77,7 @@ pub(crate) fn take(
     let mut identity = Identity {
         schema: SCHEMA,
         task_id,
-        created_at: app.clock.now(),
+        created_at: app.env.document_clock().now(),
         agent_identity: agent,
         repo: Repo { url, commit: document.head.clone(), branch: document.branch.clone(), extra: Default::default() },
         toolchain,
@@ -186,7 +188,8 @@ pub(crate) fn tidy(app: &App, taken: &Taken, place: &Path, published: Option<&st
         saved.extend(State::of(now).commits());
     }
     // Other branches, stashes: no snapshot has them.
-    let loose = workspace::loose_ends(place, &saved, !(same || safe))?;
+    let loose =
+        workspace::loose_ends(place, workspace::Known { saved: &saved, remote: None, operations: same || safe })?;
     let _lock = workspaces::lock(app, resolved, place)?;
     if !loose.is_empty() || !(same || safe) || app.runtimes().live()?.iter().any(|lease| lease.workspace == place) {
         return Ok(false);

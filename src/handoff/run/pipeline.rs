@@ -25,7 +25,7 @@ use crate::handoff::report::Report;
 use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Resolved, Source, resolve};
 use crate::handoff::workspaces::Place;
-use crate::handoff::{accounting, caches, enter, evidence, prepare, runtimes, upkeep};
+use crate::handoff::{accounting, caches, enter, evidence, prepare, runtimes, upkeep, workspaces};
 use crate::identity::{Handoff, Lifetime, TaskRef};
 use crate::image::{Image, Pulled};
 use crate::runtime::{self, Outcome, Receipt, Sandbox};
@@ -72,6 +72,7 @@ pub fn run(app: &App, options: &RunOptions, report: &mut RunReport) -> Result<u8
         evidence::must_be_empty(&app.cwd.join(output))?;
     }
     app.open_roots()?;
+    workspaces::tell_swept(app);
     let begun = report.report.clone();
     let (mut runner, image, pulled) = unless_renewed(app, || {
         report.report.clone_from(&begun);
@@ -141,7 +142,7 @@ impl<'a> Runner<'a> {
         report.workspace = place.path.display().to_string();
         let renew = if options.refresh { Renew::Outdated } else { Renew::Never };
         let Prepared { image, pulled, workspace, caches } =
-            prepare::prepare(&source, &resolved, &place, renew, report)?;
+            prepare::prepare(&source, &resolved, &place, (renew, &options.runtime), report)?;
         drop(source);
         let own = taken.is_none();
         let origin = if own { app.pins().read(&resolved.task, None)? } else { origin };
