@@ -20,11 +20,15 @@ fn git(lab: &Lab, at: &Path, args: &[&str]) -> String {
     lab.dev.call("git", who).args(args).cwd(at).ok().stdout.trim().to_owned()
 }
 
+fn remove(lab: &Lab, folder: &Path) {
+    lab.dev.call("rm", ["-rf"]).arg(folder).ok();
+}
+
 /// A task on a remote with some history.
 fn busy() -> (Trip, String) {
     let trip = Trip::new();
     for n in 0..5 {
-        trip.lab.repo.write(&format!("file-{n}"), format!("{n}"));
+        trip.lab.repo.write(format!("file-{n}"), format!("{n}"));
         trip.lab.repo.commit(&format!("commit {n}"));
     }
     trip.lab.repo.git(&["push", "--quiet", "origin", "HEAD"]);
@@ -96,7 +100,7 @@ fn a_task_is_entered_from_the_clone_alone() {
             assert_eq!(everything(&place), before, "the clone is as it was");
         }
         // Nothing is borrowed: the clone may go.
-        fs::remove_dir_all(&place).unwrap();
+        remove(lab, &place);
         git(lab, &workspace, &["log", "--stat"]);
     }
 }
@@ -135,7 +139,7 @@ fn clones_that_lack_something_are_not_used() {
     ];
     let at = |cases: &[((Trip, String, PathBuf), &str)], n: usize| cases[n].0.2.clone();
     git(&cases[2].0.0.lab, &at(&cases, 2), &["remote", "set-url", "origin", "https://other.example/x"]);
-    fs::remove_dir_all(at(&cases, 3)).unwrap();
+    remove(&cases[3].0.0.lab, &at(&cases, 3));
     let other = at(&cases, 3).display().to_string();
     cases[3].0.0.lab.dev.call("git", ["init", "--quiet", "--object-format=sha256", &other]).ok();
     git(&cases[4].0.0.lab, &at(&cases, 4), &["update-ref", "-d", "refs/remotes/origin/HEAD"]);
@@ -212,7 +216,7 @@ fn a_clone_with_wrong_content_is_noticed() {
     let pack = pack.into_iter().find(|path| path.extension().is_some_and(|end| end == "pack")).unwrap();
     let moved = lab.dev.path("moved.pack");
     fs::copy(&pack, &moved).unwrap();
-    fs::remove_dir_all(place.join(".git/objects/pack")).unwrap();
+    remove(lab, &place.join(".git/objects/pack"));
     let input = fs::read(&moved).unwrap();
     lab.dev.call("git", ["unpack-objects", "-q"]).cwd(&place).stdin(input).ok();
     fs::write(place.join("other"), "evil").unwrap();
@@ -245,7 +249,7 @@ fn a_clone_whose_index_lies_is_noticed() {
         lab.dev.call("git", args).cwd(&place).stdin(list).ok().stdout.trim().to_owned()
     };
     let made = [pack(rest), pack(format!("{evil}\n"))];
-    fs::remove_dir_all(&packs).unwrap();
+    remove(lab, &packs);
     fs::create_dir(&packs).unwrap();
     for (name, end) in made.iter().flat_map(|name| ["pack", "idx"].map(|end| (name, end))) {
         let file = place.join(format!(".git/objects/made-{name}.{end}"));
@@ -266,7 +270,7 @@ fn a_clone_whose_index_lies_is_noticed() {
     bytes[end..].copy_from_slice(&sum);
     fs::remove_file(&index).unwrap();
     fs::write(&index, bytes).unwrap();
-    fs::remove_dir_all(place.join(format!(".git/objects/{}", &evil[..2]))).unwrap();
+    remove(lab, &place.join(format!(".git/objects/{}", &evil[..2])));
     assert_eq!(git(lab, &place, &["cat-file", "-p", &object]), "E", "the clone lies");
     let (workspace, said) = enter(lab, &task, &place);
     assert!(said.contains("something else than its names say") && said.contains("Fetching"), "{said}");
@@ -280,7 +284,7 @@ fn a_workspace_is_no_source() {
     let (trip, task) = busy();
     let lab = &trip.lab;
     let (workspace, _) = enter(lab, &task, &lab.dev.path("home"));
-    fs::remove_dir_all(lab.dev.data().join("repos")).unwrap();
+    remove(lab, &lab.dev.data().join("repos"));
     let fresh = lab.dev.path("fresh").display().to_string();
     let run = lab.dev.envctl(["enter", &task, "--no-runtime", "--into", &fresh]).cwd(&workspace).ok();
     assert!(run.stderr.contains("Fetching") && !run.stderr.contains("Copy"), "{}", run.stderr);
