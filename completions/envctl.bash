@@ -866,7 +866,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__init)
-            opts="-q -v -h --image --dry-run --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --image --from --dry-run --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -874,6 +874,10 @@ _envctl() {
             case "${prev}" in
                 --image)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -W "devcontainer" -- "${cur}"))
                     return 0
                     ;;
                 --store)

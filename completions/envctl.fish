@@ -623,6 +623,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand approve" -l yes -d 'Answer
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand init" -l image -d 'The image that publish pins' -r
+complete -c envctl -n "__fish_envctl_using_subcommand init" -l from -d 'Read what the project has already, and say what becomes of each field' -r -f -a "devcontainer\t'devcontainer.json'"
 complete -c envctl -n "__fish_envctl_using_subcommand init" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand init" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand init" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'

@@ -36,6 +36,48 @@ fn init_proposes_what_the_lockfiles_suggest() {
 }
 
 #[test]
+fn init_takes_over_a_devcontainer_and_says_what_becomes_of_each_field() {
+    let lab = Lab::new();
+    let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
+    let init =
+        || lab.agent.envctl(["init", "--from", "devcontainer", "--store", &lab.store.name()]).cwd(&lab.repo.path);
+    init().code(3).says(&["has no devcontainer.json"]);
+    let text = format!(
+        r#"// For the team
+        {{
+            "name": "shop", "image": "{image}", // pinned by publish
+            "workspaceFolder": "/workspaces/${{localWorkspaceFolderBasename}}",
+            "containerEnv": {{ "FLAVOUR": "quo\"ted\nline" }},
+            "forwardPorts": [8080], "remoteUser": "vscode",
+            "initializeCommand": "touch initialized", "postCreateCommand": "touch created",
+            "features": {{ "ghcr.io/devcontainers/features/node:1": {{}}, }},
+        }}"#
+    );
+    lab.repo.write(".devcontainer/devcontainer.json", text);
+    init().ok().says(&[
+        "image: toolchain.image",
+        "initializeCommand: nothing of a project is run",
+        "postCreateCommand: not run by itself",
+        "features: build them in: devcontainer build",
+        "remoteUser: commands run as the image's USER",
+    ]);
+    let task = lab.agent.envctl(["publish", "first"]).cwd(&lab.repo.path).ok().stdout;
+    let task = task.trim().strip_prefix("envctl enter ").unwrap();
+    assert_eq!(
+        lab.sh(task, "pwd; echo \"$FLAVOUR\"; ls"),
+        "/workspaces/checkout\nquo\"ted\nline\nREADME\nenvctl.toml\n"
+    );
+    // Two of them, and no word which.
+    lab.agent.call("git", ["rm", "-rqf", "--ignore-unmatch", "envctl.toml"]).cwd(&lab.repo.path).ok();
+    fs::remove_file(lab.repo.path.join("envctl.toml")).unwrap();
+    fs::rename(lab.repo.path.join(".devcontainer/devcontainer.json"), lab.repo.path.join("kept")).unwrap();
+    for name in ["one", "two"] {
+        lab.repo.write(format!(".devcontainer/{name}/devcontainer.json"), "{}");
+    }
+    init().code(2).says(&["there are several", ".devcontainer/one/devcontainer.json"]);
+}
+
+#[test]
 fn doctor_says_what_works() {
     for home in [Home::new(), Home::unprivileged()] {
         let json = home.envctl(["doctor", "--json"]).ok().json();

@@ -23,6 +23,7 @@ mod hostile_image;
 mod house;
 mod image;
 mod names_outside;
+mod nearby;
 mod offline;
 mod output;
 mod pinned;
