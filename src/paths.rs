@@ -222,6 +222,11 @@ impl Paths {
         self.state.join("branches.json")
     }
 
+    /// What stores were last seen to have of the tasks that are here.
+    pub fn looks(&self) -> PathBuf {
+        self.state.join("looks.json")
+    }
+
     /// All leases.
     pub fn leases(&self) -> PathBuf {
         self.state.join("leases")

@@ -19,7 +19,8 @@ pub(super) struct RuntimeFlags {
     /// What the runtime can reach, whatever the project asks for
     #[arg(long, value_enum, value_name = "NETWORK")]
     network: Option<Network>,
-    /// Publish this port of the runtime on localhost: 3000, or 3000=8080 for a fixed one
+    /// Publish this port of the runtime on localhost: 3000; 8080:3000 or 3000=8080 for
+    /// the fixed port 8080 here
     #[arg(short, long, value_name = "PORT")]
     publish: Vec<PortEntry>,
     /// End the runtime after this time: 30m, 8h
@@ -31,6 +32,10 @@ pub(super) struct RuntimeFlags {
     /// Start none of the services that the project asks for
     #[arg(long)]
     no_services: bool,
+    /// Go on without what the project asks for and was not approved: secrets, a
+    /// network, fixed ports, setups with a network, other stores
+    #[arg(long)]
+    without_approvals: bool,
 }
 
 impl RuntimeFlags {
@@ -42,6 +47,7 @@ impl RuntimeFlags {
             timeout: self.timeout,
             no_secrets: self.no_secrets,
             no_services: self.no_services,
+            without_approvals: self.without_approvals,
         }
     }
 }
@@ -57,7 +63,7 @@ pub(super) struct Arguments {
     #[arg(value_parser = parse_task)]
     task: TaskRef,
     /// Stop after the workspace and print its path
-    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "no_secrets", "no_services"])]
+    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "no_secrets", "no_services", "without_approvals"])]
     no_runtime: bool,
     /// Make the workspace in this folder
     #[arg(long, value_name = "DIR")]
@@ -86,7 +92,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Program and arguments to run instead of a shell
-    #[arg(last = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
     command: Vec<String>,
 }
 

@@ -14,6 +14,7 @@ mod extend;
 mod gc;
 mod init;
 mod log;
+mod logs;
 mod ports;
 mod prefetch;
 mod publish;
@@ -117,6 +118,7 @@ verbs! {
     Show show,
     Tasks tasks,
     Log log,
+    Logs logs,
     Diff diff,
     Artifacts artifacts,
     Cache cache,
@@ -191,6 +193,7 @@ impl Verb {
             Verb::Show(arguments) => arguments.run(app),
             Verb::Tasks(arguments) => arguments.run(app),
             Verb::Log(arguments) => arguments.run(app),
+            Verb::Logs(arguments) => arguments.run(app),
             Verb::Diff(arguments) => arguments.run(app),
             Verb::Artifacts(arguments) => arguments.run(app),
             Verb::Cache(arguments) => arguments.run(app),

@@ -10,6 +10,26 @@ use crate::handoff::task::{Resolved, Source};
 use crate::handoff::upkeep::renew_workspace;
 use crate::handoff::workspaces::{Place, unsaved};
 use crate::identity::{Handoff, Status, Target};
+use crate::runtime::Sandbox;
+use crate::ui::counted;
+
+/// Others have joined this runtime, and would end with it: asks whether they may go
+/// on first. Where nobody can be asked it ends.
+///
+/// # Errors
+/// When the terminal goes away, or the runtime gives no answer.
+pub(crate) fn others(app: &App, sandbox: &mut Sandbox) -> Result<()> {
+    if sandbox.joined() == 0 || !app.options.interactive || app.options.yes {
+        return Ok(());
+    }
+    let who = counted(sandbox.joined(), "other shell or command is joined", "other shells and commands are joined");
+    let answers = ["wait: this runtime goes on until they have left", "end: they end with it, now"];
+    if app.ui.choose(&format!("{who} to this runtime. What now?"), &answers)? != Some(1) {
+        app.ui.status("Waiting", "until the others have left; Ctrl-C ends the runtime");
+        sandbox.wait_for_joined()?;
+    }
+    Ok(())
+}
 
 /// Asks what is to become of changes, where there are some and somebody can be
 /// asked.

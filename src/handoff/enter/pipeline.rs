@@ -113,6 +113,10 @@ fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<
         // It brought its own pin along.
         return enter_once(app, options, report);
     }
+    if let Some(look) = resolved.pin.as_ref().filter(|_| place.path.exists()).and_then(|pin| task::newer(app, pin)) {
+        let name = resolved.task.reference();
+        app.ui.status("Newer", &format!("{}; envctl enter {name} --refresh takes it", look.words(app)));
+    }
     report.redacted.clone_from(&resolved.identity.redacted);
     trust::tell_redacted(app, &report.redacted);
     if is_first(&resolved) {
@@ -279,6 +283,9 @@ impl Entering<'_> {
         report.limits = sandbox.lease().enforced;
         // Threads may start from here on: pid 1 was copied from this one.
         let outcome = report.step("run", || Ok((sandbox.run(&self.session)?, 0)))?;
+        if matches!(outcome, Outcome::Exited(_)) {
+            leave::others(app, &mut sandbox)?;
+        }
         let receipt = report.step("reset", || Ok((sandbox.reset(app.clock, outcome.reason())?, 0)))?;
         report.receipt = Some(receipt.clone());
         let code = outcome.exit_code();

@@ -114,8 +114,7 @@ pub(crate) fn ready(
     let app = source.app;
     let Ingredients { resolved, image, pulled, .. } = of;
     let workspace = &of.place.path;
-    let project = app.project(workspace)?;
-    runtimes::approve(app, resolved, &project, wishes.runtime)?;
+    let project = runtimes::approve(app, resolved, app.project(workspace)?, wishes.runtime)?;
     let mut wanted = Caches::new(app, resolved, pulled, workspace, &project)?;
     wanted.have_come(kept.early);
     wanted.fetch(&source, report)?;

@@ -126,9 +126,18 @@ impl<'a> Runner<'a> {
                 if options.publishing.as_ref().is_some_and(|how| how.task.is_none()) && from.origin.is_none() {
                     return Err(usage("as which task is this published?").hint("name it: --as TASK-ID").into());
                 }
-                let task = options.publishing.as_ref().and_then(|publishing| publishing.task.as_ref());
                 let taken = report.step("resolve", || {
-                    Ok((checkout::take(app, &from, about, &options.runtime, task, agent.clone())?, 0))
+                    Ok((
+                        checkout::take(
+                            app,
+                            &from,
+                            about,
+                            &options.runtime,
+                            options.publishing.as_ref(),
+                            agent.clone(),
+                        )?,
+                        0,
+                    ))
                 })?;
                 let resolved = taken.resolved.clone();
                 (Source::new(app, resolved.task.clone()), resolved, Some(taken), from.origin)

@@ -43,6 +43,8 @@ pub struct RuntimeOptions {
     pub no_secrets: bool,
     /// Start no services, whatever the project asks for.
     pub no_services: bool,
+    /// Go on without what the project asks for and nobody agreed to.
+    pub without_approvals: bool,
 }
 
 impl RuntimeOptions {
@@ -90,13 +92,17 @@ pub(crate) fn deadline_of_its_own(app: &App, workspace: &Path, options: &Runtime
     Ok(monotonic_after(timeout))
 }
 
-/// Makes sure that the developer agrees to what a project asks for.
+/// What of a project the runtime gets: all of it, where the developer agrees to what
+/// it asks for; the rest, where they go on without that.
 ///
 /// # Errors
-/// [`crate::error::Kind::Policy`] when they do not.
-pub(crate) fn approve(app: &App, resolved: &Resolved, project: &Project, options: &RuntimeOptions) -> Result<()> {
-    let asks = asks(&resolved.identity.repo.url, &resolved.origin(), project, options);
-    trust::require(app, Some(&resolved.task.reference()), &asks)
+/// [`crate::error::Kind::Policy`] when they do neither.
+pub(crate) fn approve(app: &App, resolved: &Resolved, project: Project, options: &RuntimeOptions) -> Result<Project> {
+    let asks = asks(&resolved.identity.repo.url, &resolved.origin(), &project, options);
+    if trust::consent(app, Some(&resolved.task.reference()), &asks, options.without_approvals)? {
+        return Ok(project);
+    }
+    Ok(trust::without_asks(project))
 }
 
 /// The specification of a task's runtime, once the developer has agreed to

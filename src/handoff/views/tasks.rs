@@ -14,7 +14,7 @@ use crate::error::{Kind, integrity, kind_of, unreachable};
 use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::report::Beside;
-use crate::handoff::task::{Located, beside, from_store, read_at};
+use crate::handoff::task::{self, Located, beside, from_store, read_at};
 use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId, is_line, is_line_of};
 use crate::oci::Descriptor;
 use crate::store::{Access, Catalog, Store};
@@ -83,6 +83,8 @@ pub(crate) fn tasks_of(app: &App, name: &StoreRef) -> Result<Vec<TaskRow>> {
     };
     let mut rows: Vec<TaskRow> = listing.summaries(&tags)?.into_iter().map(row).collect::<Result<_>>()?;
     rows.sort_by(|a, b| (b.created_at, &a.task).cmp(&(a.created_at, &b.task)));
+    let seen = rows.iter().filter_map(|row| Some((format!("{name}:{}", row.task), row.identity.parse().ok()?)));
+    task::note_looks(app, seen);
     Ok(rows)
 }
 

@@ -13,7 +13,7 @@ use super::folders::written_at;
 use super::location::{tenant, ttl};
 use crate::clock::age;
 use crate::handoff::app::App;
-use crate::handoff::task::Pin;
+use crate::handoff::task::{self, Pin};
 use crate::identity::{Identity, Lifetime};
 use crate::quantity::human_duration;
 
@@ -42,6 +42,10 @@ pub struct WorkspaceRow {
     pub rule: String,
     /// When, where a time is known.
     pub deleted_at: Option<Timestamp>,
+    /// The newer identity that its store was last seen to have.
+    pub newer: Option<String>,
+    /// When that was.
+    pub newer_seen_at: Option<Timestamp>,
 }
 
 /// All workspaces that are there.
@@ -70,7 +74,10 @@ fn row(app: &App, pin: Pin) -> Result<WorkspaceRow> {
         Lifetime::PerProject => ("developer", format!("by hand: envctl workspace rm {}", pin.reference()), None),
         Lifetime::PerDeveloper => ("developer", "never: it is in a folder that you named".into(), None),
     };
+    let newer = task::newer(app, &pin);
     Ok(WorkspaceRow {
+        newer: newer.as_ref().map(|look| look.identity.to_string()),
+        newer_seen_at: newer.map(|look| look.at),
         in_use: tenant(app, &pin.workspace)?.is_some(),
         task: pin.name(),
         store: pin.store,

@@ -80,7 +80,7 @@ fn state(app: &App, root: &Path) -> Result<State> {
     ensure!(canonical(found) == canonical(root), "it is no checkout of its own");
     let project = app.project(root)?.snapshot;
     let max_lfs = project.max_lfs()?;
-    let options = snapshot::Options { include: project.include, exclude: Vec::new(), max_lfs };
+    let options = snapshot::Options { include: project.include, exclude: Vec::new(), max_lfs, stays: true };
     let draft = snapshot::draft(&git, &repo, &options)?;
     let packed = draft.pack(&git)?;
     Ok(State::of(&draft.seal(packed)?.document))
