@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::{ImageBuilder, Lab, copy};
+use crate::support::{ImageBuilder, Lab, Trip, copy};
 
 /// All that are there, at rest: they are written once more in the background.
 fn pins(lab: &Lab) -> Vec<(PathBuf, Value)> {
