@@ -71,6 +71,7 @@ private\t'An outside, through pasta, but nothing of the host\'s own loopback'
 host\t'The host\'s network, as if there were no sandbox'"
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -s p -l publish -d 'Publish this port of the runtime on localhost: 3000; 8080:3000 or 3000=8080 for the fixed port 8080 here' -r
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l timeout -d 'End the runtime after this time: 30m, 8h' -r
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l user -d 'Run as this user of the image, a name or an id, instead of the image\'s own' -r
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l report -d 'Write what happened, as JSON' -r -F
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r

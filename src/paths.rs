@@ -317,6 +317,11 @@ impl Paths {
         self.state.join("swept-news.jsonl")
     }
 
+    /// What is older still, a line for each day and task.
+    pub fn folded_ledger(&self) -> PathBuf {
+        self.state.join("ledger.folded.jsonl")
+    }
+
     /// Its time says when the last collection was.
     pub fn gc_mark(&self) -> PathBuf {
         self.state.join("last-gc")

@@ -36,6 +36,9 @@ pub(super) struct RuntimeFlags {
     /// network, fixed ports, setups with a network, other stores
     #[arg(long)]
     without_approvals: bool,
+    /// Run as this user of the image, a name or an id, instead of the image's own
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
 }
 
 impl RuntimeFlags {
@@ -48,6 +51,7 @@ impl RuntimeFlags {
             no_secrets: self.no_secrets,
             no_services: self.no_services,
             without_approvals: self.without_approvals,
+            user: self.user.clone(),
         }
     }
 }
@@ -63,7 +67,7 @@ pub(super) struct Arguments {
     #[arg(value_parser = parse_task)]
     task: TaskRef,
     /// Stop after the workspace and print its path
-    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "no_secrets", "no_services", "without_approvals"])]
+    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "no_secrets", "no_services", "without_approvals", "user"])]
     no_runtime: bool,
     /// Make the workspace in this folder
     #[arg(long, value_name = "DIR")]

@@ -129,6 +129,7 @@ impl Arguments {
                 no_secrets: self.no_secrets,
                 no_services: self.no_services,
                 without_approvals: self.without_approvals,
+                user: None,
             },
             refresh: self.refresh,
             agent: self.agent.clone(),

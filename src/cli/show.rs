@@ -36,7 +36,15 @@ fn lines(app: &App, shown: &Shown) -> Vec<String> {
     let mut lines = vec![
         row("task", &shown.task),
         row("identity", &shown.digest),
-        row("status", &handoff.status.to_string()),
+        row(
+            "status",
+            &match handoff.ends_at.filter(|_| handoff.is_overdue(app.clock.now())) {
+                Some(end) => {
+                    format!("{}, by a run that should have ended {}", handoff.status, age(end, app.clock.now()))
+                }
+                None => handoff.status.to_string(),
+            },
+        ),
         row("published", &format!("{} ({published})", identity.created_at)),
     ];
     let optional = |name: &str, value: Option<String>| value.map(|value| row(name, &value));

@@ -64,7 +64,8 @@ impl Arguments {
         app.ui.list(rows.iter().flat_map(|row| {
             let agent = row.agent.as_deref().unwrap_or("-");
             let message = row.message.as_deref().unwrap_or_default();
-            let (task, status) = (row.task.as_str(), row.status.to_string());
+            let status = if row.overdue { "stopped".to_owned() } else { row.status.to_string() };
+            let task = row.task.as_str();
             let mut lines =
                 vec![format!("{task:<width$}  {status:<11}  {:<14}  {agent:<12}  {message}", age(row.created_at, now))];
             for other in &row.beside {

@@ -46,10 +46,10 @@ pub struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, value: Option<u64>) {
+    fn add(&mut self, value: Option<u64>, runs: u64) {
         match value {
             Some(value) => self.known = Some(self.known.unwrap_or(0).saturating_add(value)),
-            None => self.unknown += 1,
+            None => self.unknown += usize::try_from(runs).unwrap_or(usize::MAX),
         }
     }
 }
@@ -108,6 +108,8 @@ pub struct Costs {
     pub rows: Vec<CostRow>,
     /// Lines of the ledger that cannot be read.
     pub skipped: usize,
+    /// Older runs, which are known by their day or month only.
+    pub folded: u64,
 }
 
 /// Sums the ledger up.
@@ -132,7 +134,8 @@ fn sum(entries: &[&LedgerEntry], by: By, rules: &Cost, skipped: usize) -> Costs 
     let mut rows: Vec<CostRow> =
         groups.into_iter().map(|(name, entries)| row(name, &entries, by == By::Task, rules)).collect();
     rows.sort_by(|a, b| b.cost.unwrap_or(-1.0).total_cmp(&a.cost.unwrap_or(-1.0)));
-    Costs { by, rate_per_hour: rules.rate_per_hour, target_per_task: rules.target_per_task, rows, skipped }
+    let folded = entries.iter().filter(|entry| entry.runs > 1).map(|entry| entry.runs).sum();
+    Costs { by, rate_per_hour: rules.rate_per_hour, target_per_task: rules.target_per_task, rows, skipped, folded }
 }
 
 fn name(entry: &LedgerEntry, by: By) -> Option<String> {
@@ -156,19 +159,19 @@ fn monday(at: Timestamp) -> Option<String> {
 fn row(name: Option<String>, entries: &[&LedgerEntry], is_task: bool, rules: &Cost) -> CostRow {
     let [mut wall, mut cpu, mut pulled, mut written, mut hits] = [Sum::default(); 5];
     for entry in entries {
-        wall.add(entry.usage.wall_ms);
-        cpu.add(entry.usage.cpu_ms);
-        pulled.add(entry.pulled_bytes);
-        written.add(entry.usage.written_bytes);
-        hits.add(entry.cache_hits);
+        wall.add(entry.usage.wall_ms, entry.runs);
+        cpu.add(entry.usage.cpu_ms, entry.runs);
+        pulled.add(entry.pulled_bytes, entry.runs);
+        written.add(entry.usage.written_bytes, entry.runs);
+        hits.add(entry.cache_hits, entry.runs);
     }
     let peak = entries.iter().filter(|entry| entry.usage.peak_memory.is_some()).max_by_key(|e| e.usage.peak_memory);
-    let longest = entries.iter().filter_map(|entry| entry.usage.wall_ms).max();
+    let longest = entries.iter().filter_map(|entry| entry.longest_ms.or(entry.usage.wall_ms)).max();
     let cost = money(entries, rules);
     let peak_memory = peak.and_then(|entry| entry.usage.peak_memory);
     CostRow {
         name,
-        leases: entries.len(),
+        leases: usize::try_from(entries.iter().map(|entry| entry.runs).sum::<u64>()).unwrap_or(usize::MAX),
         wall_ms: wall,
         cpu_ms: cpu,
         peak_memory,
@@ -191,8 +194,8 @@ fn row(name: Option<String>, entries: &[&LedgerEntry], is_task: bool, rules: &Co
 /// Per second, each lease at least the minimum.
 fn money(entries: &[&LedgerEntry], rules: &Cost) -> Option<f64> {
     let rate = rules.rate_per_hour?;
-    let seconds = entries.iter().filter_map(|entry| entry.usage.wall_ms).map(|wall| {
-        let minimum = rules.minimum_seconds as f64;
+    let seconds = entries.iter().filter_map(|entry| Some((entry.usage.wall_ms?, entry.runs))).map(|(wall, runs)| {
+        let minimum = rules.minimum_seconds as f64 * runs as f64;
         (wall as f64 / 1000.0).max(minimum)
     });
     let (count, total) = seconds.fold((0_usize, 0.0), |(count, total), seconds| (count + 1, total + seconds));

@@ -1,7 +1,8 @@
 //! What runtimes used and cost: a line in the [`ledger`] for each that has ended, and
-//! the sums over it ([`mod@costs`]).
+//! the sums over it ([`mod@costs`]); old lines are folded together ([`mod@fold`]).
 
 mod costs;
+mod fold;
 mod ledger;
 
 pub use costs::{By, CostRow, Costs, Suggestion, Sum, costs};

@@ -159,8 +159,9 @@ impl<'a> Runner<'a> {
             RunTarget::Checkout(about) => about.clone(),
             RunTarget::Task(_) => CheckoutOptions::default(),
         };
+        let lasts = runtimes::time_of_its_own(app, &place.path, &options.runtime)?;
         let publisher = options.publishing.as_ref().map(|publishing| {
-            let words = Words { publishing, image: about.image, workdir: about.workdir, agent };
+            let words = Words { publishing, image: about.image, workdir: about.workdir, agent, lasts };
             Publisher::new(app, words, PublishedFrom { root: place.path.clone(), origin }, own)
         });
         let log = RunLog::begin(app, &resolved.task.slug())?;

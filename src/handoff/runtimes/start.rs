@@ -14,7 +14,7 @@ use crate::handoff::task::Resolved;
 use crate::handoff::trust::{Asks, Origin, Settled};
 use crate::handoff::{task, trust};
 use crate::identity::RepoUrl;
-use crate::image::{Image, Pulled, User};
+use crate::image::{self, Image, Pulled, User};
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::runtime::{
     Account, Lease, Limits, Network, PortRequest, Ready, RootfsSpec, ServiceSpec, Session, Spec, hides, monotonic_after,
@@ -45,6 +45,8 @@ pub struct RuntimeOptions {
     pub no_services: bool,
     /// Go on without what the project asks for and nobody agreed to.
     pub without_approvals: bool,
+    /// Who commands run as, instead of the image's user.
+    pub user: Option<String>,
 }
 
 impl RuntimeOptions {
@@ -62,6 +64,9 @@ impl RuntimeOptions {
                 &format!("with the {} network", lease.network),
                 format!("join it without --network, end it with envctl reset {}", lease.task),
             ));
+        }
+        if self.user.is_some() {
+            return Err(other("as its own user", "join it without --user".to_owned()));
         }
         if !self.ports.is_empty() {
             return Err(other("with its ports", format!("publish more with envctl ports add {}", lease.task)));
@@ -84,12 +89,19 @@ impl RuntimeOptions {
 /// # Errors
 /// When the project's file is wrong.
 pub(crate) fn deadline_of_its_own(app: &App, workspace: &Path, options: &RuntimeOptions) -> Result<u64> {
-    let timeout = match (options.timeout, app.project(workspace)?.runtime.timeout) {
+    time_of_its_own(app, workspace, options).map(monotonic_after)
+}
+
+/// How long such a runtime may exist.
+///
+/// # Errors
+/// As [`deadline_of_its_own`].
+pub(crate) fn time_of_its_own(app: &App, workspace: &Path, options: &RuntimeOptions) -> Result<Duration> {
+    Ok(match (options.timeout, app.project(workspace)?.runtime.timeout) {
         (Some(timeout), _) => timeout,
         (None, Some(text)) => parse_duration(&text)?,
         (None, None) => parse_duration(DEFAULT_TIMEOUT)?,
-    };
-    Ok(monotonic_after(timeout))
+    })
 }
 
 /// What of a project the runtime gets: all of it, where the developer agrees to what
@@ -136,7 +148,8 @@ pub(crate) fn spec(
         Some(NetworkName::Private) => Network::Private,
         _ => Network::Isolated,
     });
-    let home = home(&pulled.user);
+    let user = account(app, pulled, options)?;
+    let home = home(&user);
     let mut env: Vec<(String, String)> = vec![("PATH".into(), DEFAULT_PATH.into())];
     let image_env = image.config.config.iter().flat_map(|config| config.env.iter().flatten());
     let pairs = image_env.filter_map(|pair| pair.split_once('=')).filter(|(name, value)| is_variable(name, value));
@@ -167,7 +180,7 @@ pub(crate) fn spec(
         },
         mapping: owners::mapping(app, &pulled.user),
         network,
-        account: Account { uid: pulled.user.uid, gid: pulled.user.gid, home, shell: pulled.user.shell.clone() },
+        account: Account { uid: user.uid, gid: user.gid, home, shell: user.shell },
         env,
         secrets,
         ports: ports(project, options),
@@ -181,6 +194,22 @@ pub(crate) fn spec(
         list_written: false,
         setup: None,
     })
+}
+
+/// Who commands run as: the image's user, or the one that the developer names. Files
+/// of the image belong to the same people either way, and those of the workspace to
+/// the image's user.
+fn account(app: &App, pulled: &Pulled, options: &RuntimeOptions) -> Result<User> {
+    let Some(named) = &options.user else { return Ok(pulled.user.clone()) };
+    let user = image::resolve_user(Some(named), &pulled.trees).map_err(|error| {
+        usage(format!("--user {named}: {error:#}")).hint("write a name or an id that the image has")
+    })?;
+    if (user.uid, user.gid) != (pulled.user.uid, pulled.user.gid) && owners::mapping(app, &pulled.user).is_single() {
+        return Err(usage(format!("only the image's own user exists here, and --user {named} is another"))
+            .hint("give this account a range in /etc/subuid and /etc/subgid, and install uidmap; envctl doctor looks")
+            .into());
+    }
+    Ok(user)
 }
 
 /// What a project asks of this machine, as far as the flags do not settle it.

@@ -46,8 +46,17 @@ pub struct TaskRow {
     pub status: Status,
     /// In the publisher's words, 200 characters at most.
     pub message: Option<String>,
+    /// It is said to be worked on, by a run that should have ended.
+    pub overdue: bool,
     /// Other lines of the task.
     pub beside: Vec<Beside>,
+}
+
+impl TaskRow {
+    /// Whether somebody has to look: the agent says so, or is gone.
+    pub(crate) fn needs_human(&self) -> bool {
+        self.status == Status::NeedsHuman || self.overdue
+    }
 }
 
 /// The tasks of a store, newest first.
@@ -57,7 +66,7 @@ pub struct TaskRow {
 pub fn tasks(app: &App, needs_human: bool) -> Result<(StoreRef, Vec<TaskRow>)> {
     let name = app.store()?;
     let mut rows = tasks_of(app, &name)?;
-    rows.retain(|row| !needs_human || row.status == Status::NeedsHuman);
+    rows.retain(|row| !needs_human || row.needs_human());
     Ok((name, rows))
 }
 
@@ -78,6 +87,7 @@ pub(crate) fn tasks_of(app: &App, name: &StoreRef) -> Result<Vec<TaskRow>> {
             agent: summary.agent,
             status: summary.status,
             message: summary.message,
+            overdue: summary.status == Status::Working && summary.ends_at.is_some_and(|end| end < app.clock.now()),
             beside,
         })
     };
