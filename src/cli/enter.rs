@@ -8,7 +8,8 @@ use clap::Args;
 
 use super::parse_task;
 use crate::config::PortEntry;
-use crate::handoff::{App, EnterOptions, Entered, Report, RuntimeOptions, enter};
+use crate::error::usage;
+use crate::handoff::{App, EnterOptions, Entered, Report, RuntimeOptions, choose_task, enter};
 use crate::identity::{Lifetime, TaskRef};
 use crate::quantity::parse_duration;
 use crate::runtime::{Network, PortRequest};
@@ -63,9 +64,10 @@ impl RuntimeFlags {
 /// A task that is running already is joined.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// TASK, STORE:TASK or STORE@sha256:...
+    /// TASK, STORE:TASK or STORE@sha256:...; without, on a terminal, one of the store's
+    /// tasks is chosen
     #[arg(value_parser = parse_task)]
-    task: TaskRef,
+    task: Option<TaskRef>,
     /// Stop after the workspace and print its path
     #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "no_secrets", "no_services", "without_approvals", "user"])]
     no_runtime: bool,
@@ -107,7 +109,7 @@ impl Arguments {
 
     pub(super) fn run(&self, app: &App) -> Result<u8> {
         let options = EnterOptions {
-            task: self.task.clone(),
+            task: self.which(app)?,
             command: self.command.clone(),
             no_runtime: self.no_runtime,
             into: self.into.clone(),
@@ -134,6 +136,15 @@ impl Arguments {
             Entered::Detached(lease) => app.ui.data(&lease.id)?,
         }
         Ok(0)
+    }
+
+    /// The task that is named, or chosen.
+    fn which(&self, app: &App) -> Result<TaskRef> {
+        match &self.task {
+            Some(task) => Ok(task.clone()),
+            None if app.options.interactive => choose_task(app)?.ok_or_else(|| usage("no task was chosen").into()),
+            None => Err(usage("which task is to be entered?").hint("envctl tasks lists those of the store").into()),
+        }
     }
 
     /// Where the caller wants a report.

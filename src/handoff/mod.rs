@@ -52,12 +52,12 @@ pub use upkeep::{
     reset_workspace, victims, watch,
 };
 pub use views::{
-    Diff, DiffOptions, Log, LogEnd, LogEntry, LogRow, Older, Shown, StatusView, TaskRow, diff, log, logs, no_log,
-    service_log, show, show_log, status, tasks,
+    Diff, DiffOptions, Log, LogEnd, LogEntry, LogRow, Older, Shown, StatusView, TaskFilter, TaskRow, choose_task, diff,
+    log, logs, no_log, service_log, show, show_log, status, tasks,
 };
 pub use workspaces::{
-    Gone, Kept, Leaving, Recovered, Removed, SalvageRow, Swept, WorkspaceRow, leaving, recover, salvages, swept,
-    take_away, workspace_path, workspaces,
+    Gone, Kept, Leaving, Recovered, Removed, SalvageRow, Swept, WorkspaceRow, keep_workspace, leaving, recover,
+    salvages, swept, take_away, workspace_path, workspaces,
 };
 
 /// The first few of many names, for one line.

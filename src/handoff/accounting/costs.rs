@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::Serialize;
 
+use super::entry::LedgerEntry;
 use super::ledger;
-use super::ledger::LedgerEntry;
+
 use crate::config::Cost;
 use crate::handoff::app::App;
 use crate::quantity::human_duration;
@@ -204,6 +205,7 @@ fn money(entries: &[&LedgerEntry], rules: &Cost) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::sample;
     use super::*;
     use crate::runtime::Usage;
 
@@ -214,10 +216,10 @@ mod tests {
     #[test]
     fn unknown_is_never_nothing() {
         let rules = Cost { rate_per_hour: Some(3.6), ..Cost::default() };
-        let costs = of(&[ledger::sample("a", None)], By::Task, &rules);
+        let costs = of(&[sample("a", None)], By::Task, &rules);
         let row = &costs.rows[0];
         assert_eq!((row.cost, row.wall_ms, row.peak_memory), (None, Sum { known: None, unknown: 1 }, None));
-        let costs = of(&[ledger::sample("a", None), ledger::sample("a", Some(2000))], By::Task, &rules);
+        let costs = of(&[sample("a", None), sample("a", Some(2000))], By::Task, &rules);
         let row = &costs.rows[0];
         assert_eq!((row.leases, row.wall_ms), (2, Sum { known: Some(2000), unknown: 1 }));
         assert!((row.cost.unwrap() - 0.002).abs() < 1e-9, "{row:?}");
@@ -226,8 +228,7 @@ mod tests {
     #[test]
     fn each_lease_costs_its_seconds_and_at_least_the_minimum() {
         let rules = Cost { rate_per_hour: Some(36.0), minimum_seconds: 5, target_per_task: 0.1 };
-        let entries =
-            [ledger::sample("a", Some(1000)), ledger::sample("a", Some(20_000)), ledger::sample("b", Some(1))];
+        let entries = [sample("a", Some(1000)), sample("a", Some(20_000)), sample("b", Some(1))];
         let costs = of(&entries, By::Task, &rules);
         let rows: Vec<_> = costs.rows.iter().map(|row| (row.cost.unwrap(), row.above_target)).collect();
         assert!((rows[0].0 - 0.25).abs() < 1e-9 && rows[0].1, "{rows:?}");
@@ -241,7 +242,7 @@ mod tests {
     #[test]
     fn limits_are_suggested_from_the_peaks() {
         let usage = Usage { wall_ms: Some(61_000), peak_memory: Some(200 << 20), ..Usage::default() };
-        let costs = of(&[LedgerEntry { usage, ..ledger::sample("a", None) }], By::Task, &Cost::default());
+        let costs = of(&[LedgerEntry { usage, ..sample("a", None) }], By::Task, &Cost::default());
         let suggestion = &costs.rows[0].suggestion;
         assert_eq!((suggestion.memory.as_deref(), suggestion.timeout.as_deref()), (Some("512M"), Some("3m")));
         assert!(crate::quantity::parse_duration("3m").is_ok());

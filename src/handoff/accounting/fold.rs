@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
 
-use super::ledger::LedgerEntry;
+use super::entry::LedgerEntry;
 
 /// What becomes one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ fn add(row: &mut LedgerEntry, entry: &LedgerEntry) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::sample;
+    use super::super::entry::sample;
     use super::*;
 
     fn at(entry: LedgerEntry, when: &str) -> LedgerEntry {

@@ -23,7 +23,7 @@ use crate::oci::{MAX_METADATA, Manifest};
 use crate::snapshot::{Document, MAX_DOCUMENT};
 
 /// Something that nobody needs.
-pub(super) struct Part {
+pub(super) struct Spare {
     what: Kind,
     path: PathBuf,
     pub(super) shown: Tended,
@@ -37,7 +37,7 @@ enum Kind {
 }
 
 /// All of them, and the bytes of those that are needed as well.
-pub(super) fn parts(app: &App, identities: &[Identity]) -> (Vec<Part>, u64) {
+pub(super) fn parts(app: &App, identities: &[Identity]) -> (Vec<Spare>, u64) {
     let mut found = Vec::new();
     let mut total = files(app, identities, &mut found);
     total += mirrors(app, &mut found);
@@ -45,7 +45,7 @@ pub(super) fn parts(app: &App, identities: &[Identity]) -> (Vec<Part>, u64) {
 }
 
 /// Small files, by the digest in their names; the bytes of all of them.
-fn files(app: &App, identities: &[Identity], found: &mut Vec<Part>) -> u64 {
+fn files(app: &App, identities: &[Identity], found: &mut Vec<Spare>) -> u64 {
     let needed: BTreeSet<Digest> = identities.iter().flat_map(|identity| blobs_of(app, identity)).collect();
     let folders = [("blob", "blobs/sha256"), ("note", "users"), ("note", "seen")];
     let mut total = 0;
@@ -61,7 +61,7 @@ fn files(app: &App, identities: &[Identity], found: &mut Vec<Part>) -> u64 {
             }
             let (bytes, last_use) = (meta.len(), written_at(&path));
             let shown = Tended { kind, name: key.short(), key, bytes, last_use, why: "" };
-            found.push(Part { what: Kind::File, path, shown });
+            found.push(Spare { what: Kind::File, path, shown });
         }
     }
     total
@@ -79,7 +79,7 @@ fn blobs_of(app: &App, identity: &Identity) -> Vec<Digest> {
 }
 
 /// Mirrors from which nobody borrows; the bytes of all of them.
-fn mirrors(app: &App, found: &mut Vec<Part>) -> u64 {
+fn mirrors(app: &App, found: &mut Vec<Spare>) -> u64 {
     let mut total = 0;
     let borrowed = borrowed(app);
     for path in children(&app.paths.repos()).into_iter().filter(|path| path.join("HEAD").exists()) {
@@ -100,7 +100,7 @@ fn mirrors(app: &App, found: &mut Vec<Part>) -> u64 {
             last_use,
             why: "",
         };
-        found.push(Part { what: Kind::Mirror(Box::new(identity)), path, shown });
+        found.push(Spare { what: Kind::Mirror(Box::new(identity)), path, shown });
     }
     total
 }
@@ -143,7 +143,7 @@ fn size(folder: &Path) -> u64 {
     total
 }
 
-impl Part {
+impl Spare {
     /// Removes it.
     ///
     /// # Errors

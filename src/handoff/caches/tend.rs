@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::parts::{Part, parts};
+use super::parts::{Spare, parts};
 use super::tended::Tended;
 use crate::cache::{Record, Trees};
 use crate::digest::Digest;
@@ -119,7 +119,7 @@ fn key_of(name: String) -> String {
 enum Thing<'a> {
     Tree(&'a Trees, Box<Record>),
     Layer(&'a Layers, Digest),
-    Part(Box<Part>),
+    Part(Box<Spare>),
 }
 
 struct Candidate<'a> {

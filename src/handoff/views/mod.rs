@@ -14,4 +14,4 @@ pub use log::{Log, LogEnd, LogEntry, log};
 pub use logs::{LogRow, logs, no_log, service_log, show_log};
 pub use show::{Older, Shown, StatusView, show, status};
 pub(crate) use tasks::tasks_of;
-pub use tasks::{TaskRow, tasks};
+pub use tasks::{TaskFilter, TaskRow, choose_task, tasks};

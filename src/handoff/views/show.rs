@@ -86,7 +86,7 @@ pub(crate) fn current(app: &App, source: &Source<'_>) -> Result<(Resolved, bool)
     let from_store = || -> Result<Resolved> {
         let (_, artifact, identity) = from_store(source.store()?, &located)?;
         let digest = crate::digest::Digest::of(&artifact.identity);
-        task::note_look(app, &located, digest);
+        task::note_look(app, &located, digest, &identity);
         Ok(Resolved {
             task: located.clone(),
             digest,

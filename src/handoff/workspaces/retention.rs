@@ -62,7 +62,12 @@ fn row(app: &App, pin: Pin) -> Result<WorkspaceRow> {
     let lifetime = lifetime(app, &pin);
     let (spared, whose) = ttl(app, identity.as_ref());
     let last_used = last_used(app, &pin, spared);
+    let closed = task::closed(app, &pin);
     let (deleted_by, rule, deleted_at) = match lifetime {
+        _ if pin.kept => ("developer", format!("by hand: envctl workspace keep --off {}", pin.reference()), None),
+        Lifetime::PerTask if closed.is_some() => {
+            ("gc", "by the next collection: its task is closed".to_owned(), closed)
+        }
         Lifetime::PerTask => {
             let rule = format!("when its task is closed, or unused for {} ({whose})", human_duration(spared));
             ("gc", rule, last_used.and_then(|used| after(used, spared)))
