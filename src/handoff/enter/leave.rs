@@ -8,7 +8,7 @@ use crate::handoff::app::App;
 use crate::handoff::publish::{PublishOptions, publish};
 use crate::handoff::task::{Resolved, Source};
 use crate::handoff::upkeep::renew_workspace;
-use crate::handoff::workspaces::{Place, unsaved};
+use crate::handoff::workspaces::{Place, changed};
 use crate::identity::{Handoff, Status, Target};
 use crate::runtime::Sandbox;
 use crate::ui::counted;
@@ -45,7 +45,7 @@ pub(crate) fn offer(app: &App, resolved: &Resolved, place: &Place) {
 
 fn ask(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
     let pin = app.pins().read(&resolved.task, place.into())?;
-    let changes = unsaved(app, pin.as_ref(), &place.path);
+    let changes = changed(app, pin.as_ref(), &place.path);
     if changes.is_empty() {
         return Ok(());
     }

@@ -195,8 +195,10 @@ pub(crate) fn tidy(app: &App, taken: &Taken, place: &Path, published: Option<&st
         saved.extend(State::of(now).commits());
     }
     // Other branches, stashes: no snapshot has them.
-    let loose =
-        workspace::loose_ends(place, workspace::Known { saved: &saved, remote: None, operations: same || safe })?;
+    let loose = workspace::loose_ends(
+        place,
+        workspace::Known { saved: &saved, operations: same || safe, ..workspace::Known::default() },
+    )?;
     let _lock = workspaces::lock(app, resolved, place)?;
     if !loose.is_empty() || !(same || safe) || app.runtimes().live()?.iter().any(|lease| lease.workspace == place) {
         return Ok(false);

@@ -4,7 +4,7 @@
 //! Invariant: only tasks with a pin are remembered, so it does not grow without end.
 //! Losing it costs a word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,42 +29,50 @@ pub(crate) struct Look {
     pub(crate) at: Timestamp,
 }
 
-type Looks = BTreeMap<String, Look>;
+/// What is remembered, by the task as it can be named from anywhere.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Looks(BTreeMap<String, Look>);
 
-fn read(app: &App) -> Looks {
-    disk::read_json(&app.paths.looks()).ok().flatten().unwrap_or_default()
+impl Looks {
+    /// Reads it, for one task or for many.
+    pub(crate) fn read(app: &App) -> Self {
+        disk::read_json(&app.paths.looks()).ok().flatten().unwrap_or_default()
+    }
+
+    /// What the store was last seen to have, if that is not what the workspace holds.
+    pub(crate) fn newer(&self, pin: &Pin) -> Option<&Look> {
+        self.of(pin).filter(|look| !pin.holds(&look.identity) && look.at >= pin.pinned_at)
+    }
+
+    /// When the store was last seen to have the task as closed.
+    pub(crate) fn closed(&self, pin: &Pin) -> Option<Timestamp> {
+        self.of(pin).filter(|look| look.closed).map(|look| look.at)
+    }
+
+    fn of(&self, pin: &Pin) -> Option<&Look> {
+        self.0.get(&pin.reference())
+    }
 }
 
 /// Notes what a store has of tasks, as far as they have a workspace here.
 pub(crate) fn note(app: &App, seen: impl IntoIterator<Item = (String, Digest, Status)>) {
-    let pins: Vec<String> = app.pins().all().unwrap_or_default().iter().map(Pin::reference).collect();
+    let pins: BTreeSet<String> = app.pins().all().unwrap_or_default().iter().map(Pin::reference).collect();
     let seen: Vec<_> = seen.into_iter().filter(|(task, ..)| pins.contains(task)).collect();
     if seen.is_empty() {
         return;
     }
-    let mut looks = read(app);
-    looks.retain(|task, _| pins.contains(task));
+    let mut looks = Looks::read(app);
+    looks.0.retain(|task, _| pins.contains(task));
     let at = app.clock.now();
-    looks.extend(
-        seen.into_iter()
-            .map(|(task, identity, status)| (task, Look { identity, closed: status == Status::Closed, at })),
-    );
+    let look = |identity, status| Look { identity, closed: status == Status::Closed, at };
+    looks.0.extend(seen.into_iter().map(|(task, identity, status)| (task, look(identity, status))));
     let _ = disk::write_json(&app.paths.looks(), &looks, Durability::Cached);
 }
 
 /// The same of one task.
 pub(crate) fn note_one(app: &App, task: &Located, digest: Digest, identity: &Identity) {
     note(app, [(task.reference(), digest, identity.handoff.status)]);
-}
-
-/// What the store was last seen to have, if that is not what the workspace holds.
-pub(crate) fn newer(app: &App, pin: &Pin) -> Option<Look> {
-    read(app).remove(&pin.reference()).filter(|look| !pin.holds(&look.identity) && look.at >= pin.pinned_at)
-}
-
-/// When the store was last seen to have the task as closed.
-pub(crate) fn closed(app: &App, pin: &Pin) -> Option<Timestamp> {
-    read(app).remove(&pin.reference()).filter(|look| look.closed).map(|look| look.at)
 }
 
 impl Look {
