@@ -115,6 +115,9 @@ _envctl() {
             envctl__subcmd__cache,prune)
                 cmd="envctl__subcmd__cache__subcmd__prune"
                 ;;
+            envctl__subcmd__cache,retry)
+                cmd="envctl__subcmd__cache__subcmd__retry"
+                ;;
             envctl__subcmd__cache,verify)
                 cmd="envctl__subcmd__cache__subcmd__verify"
                 ;;
@@ -359,7 +362,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__cache)
-            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help ls verify prune key diff promote"
+            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help ls verify prune key diff promote retry"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -511,6 +514,32 @@ _envctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__cache__subcmd__retry)
+            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -344,24 +344,25 @@ complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand artifacts; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -l json -d 'Print one JSON object on stdout'
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -l offline -d 'Use nothing but what is on this machine'
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -s q -l quiet -d 'Print results, warnings and errors only'
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -s v -l verbose -d 'Print more about what happens'
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -l yes -d 'Answer questions with yes (never approvals)'
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -l no-input -d 'Ask nothing'
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -f -a "ls" -d 'List the entries of this machine'
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -f -a "verify" -d 'Hash entries and image layers again, and move away what is damaged'
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -f -a "prune" -d 'Remove entries and image layers that no runtime and no workspace needs'
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -f -a "key" -d 'Print the keys of a task\'s caches, and what they are made of'
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -f -a "diff" -d 'Show how a later result of an entry\'s setup differs from the entry'
-complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote" -f -a "promote" -d 'Give what a task sealed to all tasks of its store, here and there'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -f -a "ls" -d 'List the entries of this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -f -a "verify" -d 'Hash entries and image layers again, and move away what is damaged'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -f -a "prune" -d 'Remove entries and image layers that no runtime and no workspace needs'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -f -a "key" -d 'Print the keys of a task\'s caches, and what they are made of'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -f -a "diff" -d 'Show how a later result of an entry\'s setup differs from the entry'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -f -a "promote" -d 'Give what a task sealed to all tasks of its store, here and there'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and not __fish_seen_subcommand_from ls verify prune key diff promote retry" -f -a "retry" -d 'Let setups run again that have failed'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from ls" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -441,6 +442,18 @@ complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from promote" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from retry" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from retry" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from retry" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from retry" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from retry" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from retry" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from retry" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from retry" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from retry" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from retry" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'

@@ -125,6 +125,11 @@ impl Paths {
         self.logs().join(format!("cache-{name}-{}.log", key.short()))
     }
 
+    /// The note that the setup of a cache has failed.
+    pub fn failed_setup(&self, key: &Digest) -> PathBuf {
+        self.logs().join(format!("failed-{}.json", key.hex()))
+    }
+
     /// The object mirror of a repository.
     pub fn mirror(&self, repo_key: &str) -> PathBuf {
         self.repos().join(format!("{repo_key}.git"))

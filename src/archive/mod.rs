@@ -13,4 +13,4 @@ pub use extract::{Counts, Kind, Owned};
 pub use ownership::Ownership;
 pub use pack::{Packed, pack};
 pub use stream::{Target, unpack};
-pub use tree::{Summary, compare, sanitise, summarise, summarise_inside};
+pub use tree::{Summary, compare, newest_inside, sanitise, summarise, summarise_inside};

@@ -58,6 +58,42 @@ pub fn summarise_inside(inside: Inside<'_>, tree: &Path, clean: bool) -> Result<
     serde_json::from_reader(&answer).context("nothing was found out")
 }
 
+/// The newest time in the tree at `tree`, read `inside`, that of folders too:
+/// seconds and nanoseconds.
+///
+/// # Errors
+/// When something cannot be read, or those of `inside`.
+pub fn newest_inside(inside: Inside<'_>, tree: &Path) -> Result<(i64, u32)> {
+    let answer = File::from(rustix::fs::memfd_create(c"envctl-newest", MemfdFlags::CLOEXEC)?);
+    inside(&|| {
+        let root = File::open(tree).with_context(|| format!("cannot open {}", tree.display()))?;
+        Ok(serde_json::to_writer(&answer, &newest(root.as_fd())?)?)
+    })?;
+    (&answer).seek(SeekFrom::Start(0))?;
+    serde_json::from_reader(&answer).context("nothing was found out")
+}
+
+fn newest(root: BorrowedFd<'_>) -> io::Result<(i64, u32)> {
+    let time = |stat: &rustix::fs::Stat| (stat.st_mtime, stat.st_mtime_nsec as u32);
+    let mut newest = time(&rustix::fs::fstat(root)?);
+    let mut pending: Vec<OwnedFd> = vec![open_folder(root, c".")?];
+    while let Some(folder) = pending.pop() {
+        for entry in Dir::read_from(&folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let stat = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            newest = newest.max(time(&stat));
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                pending.push(open_folder(folder.as_fd(), name)?);
+            }
+        }
+    }
+    Ok(newest)
+}
+
 struct Node {
     /// From the root, components joined by `/`.
     path: Vec<u8>,

@@ -33,6 +33,14 @@ pub struct Components {
     pub setup: String,
     /// Variables that the project declares.
     pub env: BTreeMap<String, String>,
+    /// It is built from the files of the workspace, which are told apart from
+    /// what it was made from wherever it is used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub built: bool,
+    /// The names of all files that it was made from, where an entry of another
+    /// list of names does not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<Digest>,
 }
 
 impl Components {
@@ -48,6 +56,8 @@ impl Components {
             path: path.to_owned(),
             setup: setup.to_owned(),
             env: BTreeMap::new(),
+            built: false,
+            names: None,
         }
     }
 
@@ -73,6 +83,10 @@ impl Components {
             ("setup".into(), self.setup.clone()),
         ]);
         lines.extend(self.env.iter().map(|(name, value)| (format!("env {name}"), value.clone())));
+        if self.built {
+            lines.push(("made from".into(), "the files of the workspace".into()));
+        }
+        lines.extend(self.names.map(|names| ("names of files".into(), names.to_string())));
         lines
     }
 
@@ -102,7 +116,7 @@ mod tests {
     fn case_25_every_input_that_decides_the_content_is_in_the_key() {
         let base = sample();
         assert_eq!(base.key(), sample().key());
-        let changes: [fn(&mut Components); 11] = [
+        let changes: [fn(&mut Components); 13] = [
             |c| c.format += 1,
             |c| c.name.push('x'),
             |c| c.inputs.extend([("package-lock.json".into(), Some(Digest::of(b"other")))]),
@@ -114,6 +128,8 @@ mod tests {
             |c| c.path.push('x'),
             |c| c.setup.push_str(" --omit=dev"),
             |c| c.env.extend([("NODE_ENV".into(), "production".into())]),
+            |c| c.built = true,
+            |c| c.names = Some(Digest::of(b"names")),
         ];
         let mut seen = vec![base.key()];
         for (n, change) in changes.iter().enumerate() {

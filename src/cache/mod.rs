@@ -4,12 +4,16 @@
 //! renamed); it never changes in place; what was never flushed counts only in
 //! the boot that made it; what does not match its digest is never handed out.
 
+mod implied;
 mod key;
 mod lockfile;
 mod record;
+mod sources;
 mod trees;
 
+pub use implied::implied;
 pub use key::Components;
-pub use lockfile::{Lockfile, RECOGNISED, lockfiles, proposals};
+pub use lockfile::lockfiles;
 pub use record::{Origin, Record, Scope};
+pub use sources::{Mark, Sources};
 pub use trees::{Draft, Sealed, Trees};

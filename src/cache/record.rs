@@ -80,6 +80,10 @@ pub struct Record {
     /// The archive, where it has been packed.
     #[serde(default)]
     pub packed: Option<Packed>,
+    /// The newest time in it, in seconds and nanoseconds, where it is built from
+    /// the files of a workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<(i64, u32)>,
     /// The boot in which it was written, while it was never flushed.
     #[serde(default)]
     pub boot_id: Option<String>,

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::key::Components;
 use super::record::{Origin, Record, SCHEMA, Scope};
+use super::sources::Sources;
 use crate::archive::{self, Owned, Ownership, Packed, Summary};
 use crate::crash;
 use crate::digest::Digest;
@@ -22,6 +23,9 @@ use crate::error::integrity;
 
 /// The file that makes a folder an entry.
 const RECORD: &str = "entry.json";
+
+/// What the tree was made from, beside it.
+const SOURCES: &str = "sources.json";
 
 /// The trees of one id mapping.
 #[derive(Clone, Debug)]
@@ -45,6 +49,14 @@ impl Draft {
 
     fn whole(&self) -> PathBuf {
         self.scratch.path().join("whole")
+    }
+
+    /// Notes which files of a workspace the tree was made from.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn made_from(&self, sources: &Sources) -> Result<()> {
+        disk::write_json(&self.whole().join(SOURCES), sources, Durability::Cached)
     }
 }
 
@@ -82,6 +94,11 @@ impl Trees {
 
     fn place(&self, key: &Digest, scope: &Scope) -> PathBuf {
         self.folder.join(format!("{}-{}", key.hex(), scope.suffix()))
+    }
+
+    /// What an entry was made from; `None` where nobody noted it.
+    pub fn sources(&self, record: &Record) -> Option<Sources> {
+        disk::read_json(&self.place(&record.key, &record.scope).join(SOURCES)).ok().flatten()
     }
 
     /// Where the tree of an entry is.
@@ -213,6 +230,9 @@ impl Trees {
         let (whole, tree) = (draft.whole(), draft.tree());
         record.tree =
             look(&tree, holder, true).with_context(|| format!("cannot read what {} holds", record.components.name))?;
+        if whole.join(SOURCES).exists() {
+            record.newest = Some(archive::newest_inside(&|work| holder.inside(work), &tree)?);
+        }
         record.boot_id = Some(self.boot_id.clone());
         if let Some(expected) = expected
             && record.tree.digest != *expected
@@ -254,7 +274,18 @@ impl Trees {
     pub fn record(components: Components, scope: Scope, sealed_at: Timestamp, origin: Origin) -> Record {
         let tree = Summary { digest: Digest::of(b""), bytes: 0, entries: 0 };
         let key = components.key();
-        Record { schema: SCHEMA, key, scope, components, tree, sealed_at, origin, packed: None, boot_id: None }
+        Record {
+            schema: SCHEMA,
+            key,
+            scope,
+            components,
+            tree,
+            sealed_at,
+            origin,
+            packed: None,
+            newest: None,
+            boot_id: None,
+        }
     }
 
     /// Packs an entry into `to`, and remembers what it became.

@@ -10,8 +10,8 @@ use super::parse_task;
 use crate::clock::age;
 use crate::error::Fault;
 use crate::handoff::{
-    App, Explained, KeyRow, PruneOptions, Tended, Verified, cache_diff, cache_key, cache_why, caches, promote, prune,
-    verify_caches,
+    App, Explained, KeyRow, PruneOptions, Tended, Verified, cache_diff, cache_key, cache_retry, cache_why, caches,
+    promote, prune, verify_caches,
 };
 use crate::identity::TaskRef;
 use crate::quantity::{parse_bytes, parse_duration};
@@ -33,6 +33,7 @@ enum Verb {
     Key(Key),
     Diff(Diff),
     Promote(Promote),
+    Retry(Retry),
 }
 
 /// Hash entries and image layers again, and move away what is damaged
@@ -95,6 +96,21 @@ struct Promote {
     names: Vec<String>,
 }
 
+/// Let setups run again that have failed
+///
+/// One that failed is not tried again until something that decides its content
+/// changes. This forgets the failure; the next enter tries it.
+#[derive(Debug, Args)]
+struct Retry {
+    /// TASK, STORE:TASK or STORE@sha256:...; without, the workspace of the
+    /// working directory
+    #[arg(value_parser = parse_task)]
+    task: Option<TaskRef>,
+    /// Only these caches
+    #[arg(value_name = "NAME", requires = "task")]
+    names: Vec<String>,
+}
+
 fn duration(text: &str) -> Result<Duration, Fault> {
     parse_duration(text)
 }
@@ -129,6 +145,7 @@ impl Arguments {
             Verb::Key(key) => key.run(app)?,
             Verb::Diff(diff) => diff.run(app)?,
             Verb::Promote(promote) => promote.run(app)?,
+            Verb::Retry(retry) => retry.run(app)?,
         }
         Ok(0)
     }
@@ -256,6 +273,16 @@ impl Diff {
             app.ui.warn("more differs than is listed");
         }
         Ok(())
+    }
+}
+
+impl Retry {
+    fn run(&self, app: &App) -> Result<()> {
+        let rows = cache_retry(app, self.task.as_ref(), &self.names)?;
+        if app.ui.is_json() {
+            return app.ui.json(&Caches { caches: rows });
+        }
+        rows.iter().try_for_each(|row| app.ui.data(&format!("{}  {}", row.name, row.key)))
     }
 }
 

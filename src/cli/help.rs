@@ -87,7 +87,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
     ("show", "  envctl show task-42"),
     ("tasks", "  envctl tasks --needs-human\n  envctl tasks rm task-42"),
-    ("diff", "  envctl diff task-42@1 task-42@2"),
+    ("diff", "  envctl diff task-42 task-43"),
     ("artifacts", "  envctl artifacts ls task-42\n  envctl artifacts get task-42 test.log"),
     ("cache", "  envctl cache ls\n  envctl cache key deps"),
     ("prefetch", "  envctl prefetch --needs-human\n  envctl prefetch --watch"),

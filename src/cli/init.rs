@@ -20,7 +20,13 @@ impl Arguments {
     pub(super) fn run(&self, app: &App) -> Result<u8> {
         let made = init(app, &InitOptions { image: self.image.clone(), dry_run: self.dry_run })?;
         for lockfile in &made.lockfiles {
-            app.ui.status("Found", &format!("{lockfile}: a cache is proposed for it"));
+            app.ui.status("Found", &format!("{}: a cache is proposed for it", lockfile));
+        }
+        for (file, why) in &made.left {
+            app.ui.status("Left", &format!("{}: no cache is proposed for it; {why}", file));
+        }
+        if made.lockfiles.is_empty() && made.left.is_empty() {
+            app.ui.status("Found", "no lockfile: see docs/how-to/caches.md for caches that no lockfile suggests");
         }
         if app.ui.is_json() {
             app.ui.json(&made)?;

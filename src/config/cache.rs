@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use super::preset::{self, Preset, SetupNetwork};
 use crate::digest::Digest;
 use crate::error::{Fault, usage};
 use crate::identity::{StoreRef, Target, TaskRef};
@@ -17,44 +18,148 @@ const RESERVED: [&str; 5] = ["proc", "sys", "dev", "run", "tmp"];
 
 /// `[[cache]]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct CacheEntry {
     /// Names the entry in this project.
     pub name: String,
     /// Files of the project that decide the content.
-    #[serde(default)]
     pub inputs: Vec<String>,
+    /// Files of which one has to be there, by a preset.
+    pub either: Vec<String>,
+    /// Files that decide the content where they are there, by a preset.
+    pub also: Vec<String>,
     /// Where the content belongs.
     pub path: Spot,
     /// The shell command that fills it.
     pub setup: String,
     /// What the command can reach.
-    #[serde(default)]
     pub network: SetupNetwork,
     /// Variables of the command.
-    #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Variables of the command and of every run, by a preset.
+    pub everywhere: BTreeMap<String, String>,
     /// How long the command may take.
     pub timeout: Option<String>,
     /// Copy the content into the workspace, for programs of the host.
-    #[serde(default)]
     pub materialize: bool,
     /// Runs see it read-only.
-    #[serde(default)]
     pub read_only: bool,
+    /// Whether it is built from the files of the workspace, where its path does
+    /// not say.
+    pub build: Option<bool>,
 }
 
-/// What a setup command can reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SetupNetwork {
-    /// A loopback of its own.
-    #[default]
-    #[serde(alias = "isolated")]
-    None,
-    /// An outside, but not the host's own services.
-    Private,
-    /// The host's network.
-    Host,
+/// The same as it is written: what a preset knows may be left out.
+#[derive(Deserialize)]
+struct Written {
+    preset: Option<String>,
+    dir: Option<String>,
+    name: Option<String>,
+    inputs: Option<Vec<String>>,
+    path: Option<Spot>,
+    setup: Option<String>,
+    network: Option<SetupNetwork>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    timeout: Option<String>,
+    #[serde(default)]
+    materialize: bool,
+    #[serde(default)]
+    read_only: bool,
+    build: Option<bool>,
+}
+
+impl TryFrom<Written> for CacheEntry {
+    type Error = Fault;
+
+    fn try_from(written: Written) -> Result<Self, Fault> {
+        let preset = written.preset.as_deref().map(known_preset).transpose()?;
+        let dir = written.dir.as_deref().map_or(Ok(String::new()), folder)?;
+        if preset.is_none() && !dir.is_empty() {
+            return Err(usage("dir goes with a preset").hint("write the folder into inputs, path and setup"));
+        }
+        let below = |path: &str| if dir.is_empty() { path.to_owned() } else { format!("{dir}/{path}") };
+        let all = |paths: &[&str]| paths.iter().map(|path| below(path)).collect::<Vec<_>>();
+        let missing = |what: &str| {
+            let whose = preset.map_or(String::new(), |preset| format!("the preset {} has no {what}, ", preset.name));
+            usage(format!("{whose}{what} is missing"))
+        };
+        let name = match (written.name, preset) {
+            (Some(name), _) => name,
+            (None, Some(preset)) if dir.is_empty() => preset.name.to_owned(),
+            (None, Some(preset)) => format!("{}-{}", preset.name, dir.replace('/', "-")),
+            (None, None) => return Err(missing("name")),
+        };
+        let path = match (written.path, preset) {
+            (Some(path), _) => path,
+            (None, Some(preset)) if preset.path.starts_with("~/") => preset.path.parse()?,
+            (None, Some(preset)) => below(preset.path).parse()?,
+            (None, None) => return Err(missing("path")),
+        };
+        let setup = match (written.setup, preset.map(|preset| preset.setup).filter(|setup| !setup.is_empty())) {
+            (Some(setup), _) => setup,
+            (None, Some(setup)) if dir.is_empty() => setup.to_owned(),
+            (None, Some(setup)) => format!("cd '{dir}' && {setup}"),
+            (None, None) => return Err(missing("setup")),
+        };
+        let slash = if dir.is_empty() { String::new() } else { format!("/{dir}") };
+        let variable = |(name, value): &(&str, &str)| ((*name).to_owned(), value.replace("{dir}", &slash));
+        Ok(CacheEntry {
+            name,
+            either: written.inputs.is_none().then_some(preset).flatten().map_or(Vec::new(), |preset| all(preset.files)),
+            also: preset.map_or(Vec::new(), |preset| all(preset.also)),
+            inputs: written.inputs.unwrap_or_default(),
+            path,
+            setup,
+            network: written.network.unwrap_or_else(|| preset.map_or_else(Default::default, |preset| preset.network)),
+            env: written.env,
+            everywhere: preset.map_or_else(BTreeMap::new, |preset| preset.env.iter().map(variable).collect()),
+            timeout: written.timeout,
+            materialize: written.materialize,
+            read_only: written.read_only,
+            build: written.build.or(preset.map(|preset| preset.build)),
+        })
+    }
+}
+
+fn known_preset(name: &str) -> Result<&'static Preset, Fault> {
+    preset::named(name).ok_or_else(|| {
+        let all: Vec<&str> = preset::PRESETS.iter().map(|preset| preset.name).collect();
+        let hint = match preset::alike(name) {
+            Some(alike) => format!("did you mean {alike:?}?"),
+            None => format!("there are {}", all.join(", ")),
+        };
+        usage(format!("there is no preset {name:?}; {hint}"))
+    })
+}
+
+/// A folder of the project that a shell takes as it is.
+fn folder(dir: &str) -> Result<String, Fault> {
+    match dir.parse()? {
+        Spot::Workspace(path) if !path.contains(['\'', '*', '?', '[', '{', '$']) => Ok(path),
+        _ => Err(usage(format!("{dir:?} is no folder of the project"))),
+    }
+}
+
+/// Folders of packages: tools do not compare what is in them with sources.
+const PACKAGES: [&str; 8] =
+    ["node_modules", ".venv", "venv", "site-packages", "vendor", "bundle", ".pnpm-store", ".yarn"];
+
+/// Folders of the image in which nothing is built from a project.
+const KEPT: [&str; 9] = ["var", "opt", "usr", "srv", "etc", "lib", "home", "root", "mnt"];
+
+impl CacheEntry {
+    /// Whether tools may compare the times of what is in it with those of the
+    /// workspace's files. It does no harm where they do not.
+    pub fn is_built(&self) -> bool {
+        let first = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
+        self.build.unwrap_or_else(|| match &self.path {
+            Spot::Workspace(path) => !path.split('/').any(|part| PACKAGES.contains(&part)),
+            // Where tools keep what they download, by content.
+            Spot::Home(path) => !path.starts_with('.') && first(path) != "go",
+            Spot::Absolute(path) => !KEPT.contains(&first(path).as_str()),
+        })
+    }
 }
 
 /// `[[fixture]]`
@@ -248,10 +353,11 @@ pub(super) fn check(caches: &[CacheEntry], fixtures: &[Fixture], services: &[Ser
     }
     for cache in caches {
         let bad = |why: String| usage(format!("cache {:?}: {why}", cache.name));
-        for input in &cache.inputs {
+        for input in cache.inputs.iter().chain(&cache.either).chain(&cache.also) {
             if !matches!(input.parse(), Ok(Spot::Workspace(_))) {
                 return Err(bad(format!("{input:?} is no file of the project")));
             }
+            glob::Pattern::new(input).map_err(|why| bad(format!("{input:?} is not a pattern: {}", why.msg)))?;
         }
         if cache.setup.trim().is_empty() || cache.setup.contains('\0') {
             return Err(bad("setup is empty".into()));
@@ -324,6 +430,66 @@ mod tests {
         assert_eq!(project.cache[1].path, Spot::Absolute("var/lib/pg".into()));
         assert_eq!(project.fixture[0].source.digest, digest);
         assert_eq!(project.service[0].ready, Some(Ready::Tcp(5432)));
+    }
+
+    #[test]
+    fn a_preset_knows_the_rest_and_whatever_is_written_counts_more() {
+        let parse = |text: &str| Project::parse(text, "envctl.toml").map(|project| project.cache[0].clone());
+        let plain = parse("[[cache]]\npreset = \"npm\"").unwrap();
+        assert_eq!((&*plain.name, &*plain.setup, plain.network), ("npm", "npm ci", SetupNetwork::Private));
+        assert_eq!(plain.path, Spot::Workspace("node_modules".into()));
+        assert_eq!((plain.either.len(), plain.also, plain.build), (2, vec!["package.json".to_owned()], Some(false)));
+        let below = parse("[[cache]]\npreset = \"pip\"\ndir = \"services/api/\"").unwrap();
+        assert_eq!((&*below.name, &below.path), ("pip-services-api", &Spot::Workspace("services/api/.venv".into())));
+        assert!(below.setup.starts_with("cd 'services/api' && python3 -m venv"), "{}", below.setup);
+        assert_eq!(below.everywhere["PATH"], "${WORKDIR}/services/api/.venv/bin:${PATH}");
+        assert_eq!(below.either, ["services/api/requirements.txt"]);
+        let own = parse(
+            "[[cache]]\npreset = \"cargo-target\"\nname = \"t\"\nsetup = \"make\"\ninputs = [\"x\"]\nnetwork = \"none\"\n\
+             path = \"out\"",
+        )
+        .unwrap();
+        assert_eq!((&*own.name, &*own.setup, own.network), ("t", "make", SetupNetwork::None));
+        assert_eq!((own.inputs.len(), own.either.len(), own.is_built()), (1, 0, true));
+        let home = parse("[[cache]]\npreset = \"cargo\"\ndir = \"a\"").unwrap();
+        assert_eq!(
+            (home.path, home.setup),
+            (Spot::Home(".cargo/registry".into()), "cd 'a' && cargo fetch --locked".into())
+        );
+        for (bad, why) in [
+            ("preset = \"nmp\"", "did you mean \"npm\"?"),
+            ("preset = \"zzzzzzz\"", "there are pnpm, "),
+            ("preset = \"ccache\"", "the preset ccache has no setup"),
+            ("preset = \"npm\"\ndir = \"../x\"", "is not a place"),
+            ("preset = \"npm\"\ndir = \"a'b\"", "is no folder of the project"),
+            ("name = \"a\"\npath = \"a\"\nsetup = \"x\"\ndir = \"b\"", "dir goes with a preset"),
+            ("path = \"a\"\nsetup = \"x\"", "name is missing"),
+        ] {
+            let error = parse(&format!("[[cache]]\n{bad}")).unwrap_err().to_string();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn whether_something_is_built_is_seen_from_its_place() {
+        let parse = |path: &str| {
+            let text = format!("[[cache]]\nname = \"a\"\nsetup = \"x\"\npath = {path:?}");
+            Project::parse(&text, "envctl.toml").unwrap().cache[0].is_built()
+        };
+        for built in ["build", "target", "a/out", "~/build", "/build"] {
+            assert!(parse(built), "{built}");
+        }
+        for kept in [
+            "node_modules",
+            "web/node_modules",
+            ".venv",
+            "vendor/bundle",
+            "~/.cache/ccache",
+            "~/go/pkg/mod",
+            "/var/lib/pg",
+        ] {
+            assert!(!parse(kept), "{kept}");
+        }
     }
 
     #[test]

@@ -3,13 +3,15 @@
 //! errors that name the nearest known one.
 
 mod cache;
+mod preset;
 mod project;
 mod schema;
 mod user;
 
 use crate::error::{Fault, usage};
 
-pub use cache::{CacheEntry, Fixture, FixtureSource, Ready, Service, ServiceData, SetupNetwork, Spot};
+pub use cache::{CacheEntry, Fixture, FixtureSource, Ready, Service, ServiceData, Spot};
+pub use preset::{PRESETS, Preset, SetupNetwork};
 pub use project::{
     Artifacts, Collect, Limits, NetworkName, PROJECT_FILES, PortEntry, Project, Runtime, SecretEntry, Snapshot,
     Toolchain, Workspace,

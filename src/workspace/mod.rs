@@ -8,15 +8,19 @@
 mod audit;
 mod branches;
 mod clone;
+mod files;
 mod loose;
 mod mirror;
 mod protect;
+mod times;
 mod watch;
 
 pub use audit::{Audited, Planted, Run, Since, audit, obeyed};
 pub use branches::Branches;
 pub use clone::{Draft, flush, is_workspace};
+pub use files::{File, Files};
 pub use loose::{Known, is_clean, loose_ends};
 pub use mirror::{Fetched, Mirror, Place, Remote, Watch};
 pub use protect::protect;
+pub use times::{Time, of_tree};
 pub use watch::{Watched, watch};

@@ -1,10 +1,12 @@
 //! Sealed trees: made once, used by many runs, changed by none.
 
+mod built;
 mod hostile;
 mod keys;
 mod prefetch;
 mod sealing;
 mod services;
+mod setups;
 mod size;
 mod together;
 mod travel;

@@ -10,16 +10,22 @@ fn init_proposes_what_the_lockfiles_suggest() {
     lab.repo.write("package-lock.json", "{}");
     lab.repo.write("package.json", "{}");
     lab.repo.write("go.sum", "");
+    lab.repo.write("yarn.lock", "");
+    lab.repo.write("api/requirements.txt", "");
+    lab.repo.write("native/CMakeLists.txt", "");
     let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
     let init = || lab.agent.envctl(["init", "--image", &image, "--store", &lab.store.name()]).cwd(&lab.repo.path);
     let text = init().arg("--dry-run").ok().stdout;
     assert!(!lab.repo.path.join("envctl.toml").exists());
-    init().ok().says(&["package-lock.json: a cache is proposed", "go.sum"]);
+    let said =
+        init().ok().says(&["yarn.lock: a cache is proposed", "go.sum", "api/requirements.txt: a cache is proposed"]);
+    said.says(&[
+        "package-lock.json: no cache is proposed for it; yarn.lock is taken",
+        "native/CMakeLists.txt: no cache",
+    ]);
     let written = fs::read_to_string(lab.repo.path.join("envctl.toml")).unwrap();
     assert_eq!(written, text);
-    for part in
-        ["setup   = \"npm ci\"", "inputs  = [\"package-lock.json\", \"package.json\"]", "path    = \"~/go/pkg/mod\""]
-    {
+    for part in ["preset = \"yarn\"\n", "preset = \"go\"\n", "preset = \"pip\"\ndir    = \"api\"\n"] {
         assert!(written.contains(part), "{part} in {written}");
     }
     init().code(2).says(&["is there already"]);

@@ -1,34 +1,37 @@
-//! Caches on the way into a runtime: which entries a workspace needs ([`mod@wanted`]),
-//! which are here, in the store ([`travel`]), or have to be made ([`mod@seal`]), and
-//! where they appear ([`place`]); [`pipeline`] is the order of that, over one [`state`].
-//! Nobody waits for what comes [`afterwards`]. [`mod@tend`] keeps them at their size,
-//! [`mod@verify`] hashes them again, and [`verbs`] is what `envctl cache` does.
+//! Caches on the way into a runtime: which entries a workspace needs ([`mod@wanted`],
+//! by their [`inputs`]), which are here, in the store ([`travel`]), or have to be made
+//! ([`mod@seal`], if the developer agrees to the [`setups`]), and where they appear
+//! ([`place`]). What has changed in the workspace must look newer than what is
+//! [`built`] from it. [`pipeline`] is the order of that, over one [`state`].
+//! [`mod@tend`] keeps them at their size, [`mod@verify`] hashes them again, and
+//! [`verbs`] is what `envctl cache` does.
 //!
 //! The locks of a cache have their places in the order in `docs/architecture.md`.
 
-mod afterwards;
-mod parts;
+mod built;
+mod inputs;
 mod pipeline;
 mod place;
 mod seal;
+mod setups;
 mod state;
 mod tend;
-mod tended;
 mod travel;
 mod verbs;
 mod verify;
 mod wanted;
 
-pub(crate) use afterwards::{flush, given, note_given};
+pub(crate) use inputs::require_inputs;
 pub(crate) use pipeline::parts;
 pub(crate) use place::forget_materialized;
-pub(crate) use state::{Caches, EarlyTree, keep};
+pub(crate) use setups::ask;
+pub(crate) use state::{Caches, EarlyTree, flush, given, keep, note_given};
+pub use tend::Tended;
 pub(crate) use tend::{Rules, configured, make_room, tend};
-pub use tended::Tended;
 pub(crate) use travel::{early, identity_caches, push};
 pub use verbs::{
-    CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, cache_diff, cache_key, cache_why, caches, promote,
-    prune,
+    CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, cache_diff, cache_key, cache_retry, cache_why,
+    caches, promote, prune,
 };
 pub use verify::{Verified, verify_caches};
 pub(crate) use wanted::Basis;

@@ -114,10 +114,11 @@ impl<'a> Caches<'a> {
     }
 
     /// Looks at what is here.
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         let scopes = self.scopes();
         for (wanted, found) in self.wanted.iter().zip(&mut self.found) {
             let here = scopes.iter().find_map(|scope| self.trees.get(&wanted.key, scope));
+            let here = here.filter(|record| Self::is_usable(wanted, record));
             *found = here.map(|record| (record, found.take().map_or(CacheOrigin::Hit, |(_, how)| how)));
         }
     }
@@ -151,7 +152,7 @@ impl<'a> Caches<'a> {
                 self.found[index] = Some((record, CacheOrigin::Fetched));
             }
         }
-        Ok(())
+        self.judge()
     }
 
     /// Makes what is in no store. No thread may work any more. What cannot be
@@ -165,7 +166,8 @@ impl<'a> Caches<'a> {
         }
         self.look_again();
         for index in 0..self.wanted.len() {
-            if self.found[index].is_some() || self.wanted[index].fixture.is_some() || self.is_obstructed(index)? {
+            let wanted = &self.wanted[index];
+            if self.found[index].is_some() || wanted.fixture.is_some() || wanted.refused || self.is_obstructed(index)? {
                 continue;
             }
             let sealed = report.step("seal", || Ok((seal::seal(self, index, image)?, 0)))?;
@@ -185,6 +187,7 @@ impl<'a> Caches<'a> {
         }
         let start = std::time::Instant::now();
         self.look_again();
+        self.settle_times()?;
         let ground = self.ground();
         let workspace = canonical(self.workspace);
         let lock = self.app.paths.places_lock(&workspace);

@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use super::place;
+use super::setups::Failure;
 use super::state::{Caches, waiting};
 use super::wanted::Wanted;
-use crate::cache::{Draft, Origin, Record, Sealed, Trees};
+use super::{place, setups};
+use crate::cache::{Draft, Origin, Record, Sealed, Sources, Trees};
 use crate::config::{CacheEntry, SetupNetwork};
 use crate::crash;
 use crate::disk;
@@ -48,6 +49,12 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     if let Some(first) = caches.trees.get(&wanted.key, &scope).or_else(|| caches.trees.get(&wanted.key, &project)) {
         return Ok(Some(first));
     }
+    let before = wanted.built.then(|| caches.sources()).transpose()?;
+    let state = before.as_ref().map(Sources::digest);
+    if let Some(failure) = Failure::of(app, &wanted.key, state) {
+        failure.tell(app, &caches.resolved.task.reference());
+        return Ok(None);
+    }
     let network = match entry.network {
         SetupNetwork::None => Network::Isolated,
         SetupNetwork::Private => Network::Private,
@@ -57,13 +64,28 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         app.ui.warn(&format!("the cache {} is not here, and its setup needs a network", wanted.name));
         return Ok(None);
     }
+    if !caches.agree(entry)? {
+        return Ok(None);
+    }
     require_room(app, &wanted.name)?;
     app.ui.status("Sealing", &format!("the cache {}: {} (network: {network})", wanted.name, in_a_line(&entry.setup)));
     let draft = caches.trees.draft()?;
     let began = std::time::Instant::now();
     let spec = spec(caches, (wanted, entry), image, &draft, network)?;
-    if !run(app, &spec, (wanted, entry))? {
-        return Ok(None);
+    match run(app, &spec, (wanted, entry))? {
+        Ran::Well => setups::forget(app, &wanted.key),
+        Ran::Failed(how) => {
+            // On a full disk it may fail for that alone.
+            if require_room(app, &wanted.name).is_ok() {
+                Failure::note(app, wanted, &how, state);
+            }
+            return Ok(None);
+        }
+        Ran::NotAtAll => return Ok(None),
+    };
+    if let Some(before) = before {
+        // What somebody wrote meanwhile was read before or after that.
+        draft.made_from(&before.and(&caches.sources()?))?;
     }
     let record = Trees::record(components.clone(), scope, app.clock.now(), Origin::Sealed);
     let sealed = caches.trees.seal(draft, record, None, &caches.holder)?;
@@ -116,7 +138,8 @@ fn spec(
     let mut spec =
         runtimes::spec(app, caches.resolved, image, caches.pulled, caches.workspace, caches.project, &options)?;
     (spec.ports, spec.secrets, spec.services) = (Vec::new(), Vec::new(), Vec::new());
-    spec.env.extend(entry.env.clone());
+    let places = [("WORKDIR", caches.resolved.identity.workdir.as_str())];
+    runtimes::add_variables(&mut spec.env, &places, "cache.env", &entry.env)?;
     spec.rootfs.workspace_stays = true;
     spec.setup = Some(wanted.name.clone());
     spec.rootfs.trees = vec![TreeMount {
@@ -130,8 +153,15 @@ fn spec(
     Ok(spec)
 }
 
-/// Runs a setup; whether it succeeded. That it did not is told.
-fn run(app: &App, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)) -> Result<bool> {
+/// What became of a setup. That it did not succeed has been told.
+enum Ran {
+    Well,
+    /// And would again.
+    Failed(String),
+    NotAtAll,
+}
+
+fn run(app: &App, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)) -> Result<Ran> {
     let path = app.paths.setup_log(&wanted.name, &wanted.key);
     disk::create_private_dir(&app.paths.logs())?;
     let mut log = OpenOptions::new()
@@ -153,7 +183,7 @@ fn run(app: &App, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)) -> Resul
         Err(error) if spec.network == Network::Private => {
             let why = format!("the setup of the cache {} could not be started: {error:#}", wanted.name);
             app.ui.warn(&format!("{why}; the runtime goes without it"));
-            return Ok(false);
+            return Ok(Ran::NotAtAll);
         }
         started => started?,
     };
@@ -162,14 +192,11 @@ fn run(app: &App, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)) -> Resul
     let receipt = sandbox.reset(app.clock, "sealed")?;
     runtimes::check_baseline(&receipt)?;
     match outcome {
-        Outcome::Exited(0) => Ok(true),
+        Outcome::Exited(0) => Ok(Ran::Well),
         Outcome::Exited(130 | 143) | Outcome::Lost => {
             Err(failure(format!("the setup of the cache {} was interrupted", wanted.name)).into())
         }
-        outcome => {
-            tell_failure(app, &wanted.name, &outcome, &path, &mut log);
-            Ok(false)
-        }
+        outcome => Ok(Ran::Failed(tell_failure(app, &wanted.name, &outcome, &path, &mut log))),
     }
 }
 
@@ -180,8 +207,8 @@ fn in_a_line(command: &str) -> String {
     if lines.next().is_some() { format!("{first} …") } else { first.to_owned() }
 }
 
-/// Shows the end of what a failed setup printed.
-fn tell_failure(app: &App, name: &str, outcome: &Outcome, path: &Path, log: &mut std::fs::File) {
+/// Shows the end of what a failed setup printed; how it ended.
+fn tell_failure(app: &App, name: &str, outcome: &Outcome, path: &Path, log: &mut std::fs::File) -> String {
     let how = match outcome {
         Outcome::NotStarted { program, errno } => {
             let why = std::io::Error::from_raw_os_error(*errno);
@@ -202,4 +229,5 @@ fn tell_failure(app: &App, name: &str, outcome: &Outcome, path: &Path, log: &mut
         app.ui.text(&format!("    {line}"));
     }
     app.ui.text(&format!("    all of it: {}", path.display()));
+    how
 }

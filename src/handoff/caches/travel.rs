@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::state::{Caches, EarlyTree, keep, scopes, scopes_of, trees};
 use super::wanted::{Basis, Wanted, wanted};
 use crate::archive::{Ownership, Packed, Summary};
-use crate::cache::{Components, Origin, Record, Scope, Sealed, Trees};
+use crate::cache::{Components, Origin, Record, Scope, Sealed, Sources, Trees};
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk::{self, scratch::Scratch};
@@ -38,6 +38,9 @@ struct Document {
     /// Of the tar.
     diff_id: Digest,
     sealed_at: Timestamp,
+    /// What a build folder was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sources: Option<Sources>,
 }
 
 impl Document {
@@ -54,6 +57,9 @@ impl Document {
         }
         if document.key != *key || document.components.key() != *key {
             return Err(integrity("it is not what its key names").into());
+        }
+        if document.components.built && document.sources.is_none() {
+            return Err(integrity("it does not say which files it was built from").into());
         }
         Ok(document)
     }
@@ -118,6 +124,7 @@ fn fetch_scope(
     let expected = Some((document.tree, document.diff_id));
     let record = record_of(&document, scope.clone());
     let arrived = download(source, &caches.trees, source.store()?, &artifact, record, expected)?;
+    note_sources(&arrived, &document)?;
     settle(caches, arrived).map(Some)
 }
 
@@ -138,6 +145,10 @@ fn look_up(
         return Err(integrity(format!("it holds {}, the identity says {pinned}", document.tree.digest)).into());
     }
     Ok(Some((artifact, document)))
+}
+
+fn note_sources(arrived: &EarlyTree, document: &Document) -> Result<()> {
+    document.sources.iter().try_for_each(|sources| arrived.draft.made_from(sources))
 }
 
 fn record_of(document: &Document, scope: Scope) -> Record {
@@ -183,7 +194,8 @@ pub(crate) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<EarlyTree> 
             if let Some((artifact, document)) = look_up(source, &cache.key, &scope, cache.digest)? {
                 let record = record_of(&document, scope);
                 let expected = Some((document.tree, document.diff_id));
-                return download(source, &trees, source.store()?, &artifact, record, expected).map(Some);
+                let arrived = download(source, &trees, source.store()?, &artifact, record, expected)?;
+                return note_sources(&arrived, &document).map(|()| Some(arrived));
             }
         }
         Ok(None)
@@ -320,6 +332,7 @@ pub(crate) fn push(app: &App, store: &dyn Store, image: &Digest, records: &[Reco
             tree: record.tree,
             diff_id: packed.diff_id,
             sealed_at: record.sealed_at,
+            sources: record.components.built.then(|| trees.sources(record)).flatten(),
         };
         write_tree(store, &tag, &serde_json::to_vec(&document)?, &layer(&packed), &file)?;
         app.ui.status(

@@ -9,9 +9,10 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::inputs::require_inputs;
+use super::setups::forget;
 use super::state::{scopes, trees, waiting};
-use super::tend::{Needed, Rules, all_trees, configured, tend};
-use super::tended::Tended;
+use super::tend::{Needed, Rules, Tended, all_trees, configured, tend};
 use super::travel::push;
 use super::wanted::{Basis, Wanted, wanted};
 use crate::archive;
@@ -106,6 +107,7 @@ pub struct KeyRow {
 pub fn cache_key(app: &App, task: Option<&TaskRef>) -> Result<Vec<KeyRow>> {
     let (resolved, workspace) = workspace_of(app, task)?;
     let project = app.project(&workspace)?;
+    require_inputs(&project, &workspace)?;
     let user = fetch::local_user(app, &resolved.identity.toolchain.image.digest)?;
     let trees = user.map(|user| trees(app, &runtimes::holder(app, &user))).transpose()?;
     let row = |wanted: Wanted| {
@@ -144,6 +146,28 @@ fn workspace_of(app: &App, task: Option<&TaskRef>) -> Result<(Resolved, PathBuf)
     };
     let workspace = pin.workspace.clone();
     Ok((resolved, workspace))
+}
+
+/// Lets setups run again that have failed; the caches whose had.
+///
+/// # Errors
+/// When the task has no workspace here, or none of its setups had failed.
+pub fn cache_retry(app: &App, task: Option<&TaskRef>, names: &[String]) -> Result<Vec<KeyRow>> {
+    let (resolved, workspace) = workspace_of(app, task)?;
+    let project = app.project(&workspace)?;
+    let all = wanted(app, &project, &Basis::of(&resolved.identity), &workspace);
+    let meant = all.into_iter().filter(|wanted| names.is_empty() || names.contains(&wanted.name));
+    let failed: Vec<KeyRow> = meant
+        .filter(|wanted| forget(app, &wanted.key))
+        .map(|wanted| KeyRow { components: lines(&wanted), name: wanted.name, key: wanted.key, here: None })
+        .collect();
+    if failed.is_empty() {
+        let shown = resolved.task.reference();
+        return Err(not_found(format!("no setup of {shown} has failed"))
+            .hint(format!("envctl cache key {shown}"))
+            .into());
+    }
+    Ok(failed)
 }
 
 /// Why two keys of one cache differ.

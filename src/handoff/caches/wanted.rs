@@ -1,23 +1,16 @@
 //! Which entries a workspace needs, by key.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
+use anyhow::Result;
 
+use super::inputs::{Found, Inputs, tell_missing};
 use crate::cache::Components;
 use crate::config::{CacheEntry, FixtureSource, Project, Spot};
-use crate::digest::{Digest, Hasher};
-use crate::error::usage;
+use crate::digest::Digest;
 use crate::handoff::app::App;
 use crate::identity::{Identity, Platform, Workdir};
 use crate::runtime::Access;
-
-/// Bytes of one input.
-const MAX_INPUT: u64 = 1 << 30;
 
 /// How a tree that is only looked at is used.
 const DATA: Access = Access::Overlay;
@@ -53,20 +46,27 @@ pub(crate) struct Wanted {
     /// Where it appears.
     pub(crate) spots: Vec<(Spot, Access)>,
     pub(crate) materialize: bool,
+    /// It is built from the workspace's files, and judged by their times.
+    pub(crate) built: bool,
+    /// What was found must not be used, which has been told.
+    pub(crate) refused: bool,
 }
 
 /// What a project declares, with the keys that it has in this workspace.
 /// An entry with an input that cannot be read is left out, and told.
 pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Path) -> Vec<Wanted> {
     let mut all = Vec::new();
-    let mut hashed = Hashed::new();
+    let mut inputs = Inputs::of(project, workspace);
     let data = |is: &dyn Fn(&crate::config::ServiceData) -> bool| {
         let used = project.service.iter().filter_map(|service| service.data.as_ref()).filter(|data| is(data));
         used.map(|data| (data.path.clone(), DATA)).collect::<Vec<_>>()
     };
     for entry in &project.cache {
-        let components = match components(project, entry, basis, workspace, &mut hashed) {
-            Ok(components) => components,
+        let components = match components(project, entry, basis, &mut inputs) {
+            Ok((components, found)) => {
+                tell_missing(app, &entry.name, &found);
+                components
+            }
             Err(error) => {
                 app.ui.warn(&format!("the cache {} is left out: {error:#}", entry.name));
                 continue;
@@ -83,6 +83,8 @@ pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Pa
             fixture: None,
             spots,
             materialize: entry.materialize,
+            built: entry.is_built(),
+            refused: false,
         });
     }
     for fixture in &project.fixture {
@@ -98,21 +100,19 @@ pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Pa
             fixture: Some(fixture.source.clone()),
             spots,
             materialize: false,
+            built: false,
+            refused: false,
         });
     }
     all
 }
 
-/// Inputs that have been read: caches often share a lockfile.
-type Hashed = std::collections::HashMap<String, Option<Digest>>;
-
 fn components(
     project: &Project,
     entry: &CacheEntry,
     basis: &Basis,
-    workspace: &Path,
-    hashed: &mut Hashed,
-) -> Result<Components> {
+    inputs: &mut Inputs<'_>,
+) -> Result<(Components, Found)> {
     let mut components = Components::new(
         &entry.name,
         basis.image,
@@ -122,39 +122,12 @@ fn components(
         &entry.setup,
     );
     components.env = project.runtime.env.clone();
+    components.env.extend(entry.everywhere.clone());
     components.env.extend(entry.env.clone());
-    for input in &entry.inputs {
-        let digest = match hashed.get(input) {
-            Some(known) => *known,
-            None => digest_of(workspace, input).with_context(|| format!("its input {input}"))?,
-        };
-        hashed.insert(input.clone(), digest);
-        components.inputs.insert(input.clone(), digest);
-    }
-    Ok(components)
-}
-
-/// The digest of a file of the workspace; links are followed inside it.
-fn digest_of(workspace: &Path, input: &str) -> Result<Option<Digest>> {
-    let root = rustix::fs::openat(CWD, workspace, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let file = match rustix::fs::openat2(&root, input, flags, Mode::empty(), resolve) {
-        Ok(file) => File::from(file),
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-        Err(Errno::XDEV | Errno::LOOP) => return Err(usage("it leads out of the workspace").into()),
-        Err(error) => return Err(error.into()),
-    };
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(usage("it is no file").into());
-    }
-    if metadata.len() > MAX_INPUT {
-        return Err(usage(format!("it has {} bytes, at most {MAX_INPUT} are hashed", metadata.len())).into());
-    }
-    let mut hasher = Hasher::default();
-    std::io::copy(&mut file.take(MAX_INPUT), &mut hasher)?;
-    Ok(Some(hasher.finish()))
+    components.built = entry.is_built();
+    let found = inputs.find(entry)?;
+    components.inputs.clone_from(&found.files);
+    Ok((components, found))
 }
 
 /// What an identity says that its workspace needs.
@@ -167,6 +140,8 @@ pub(crate) fn of_identity(identity: &Identity) -> Vec<Wanted> {
         fixture: None,
         spots: Vec::new(),
         materialize: false,
+        built: false,
+        refused: false,
     };
     identity.caches.iter().map(wanted).collect()
 }

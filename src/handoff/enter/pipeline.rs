@@ -210,7 +210,7 @@ fn run(
     report: &mut Report,
 ) -> Result<Entered> {
     let app = source.app;
-    let prepared = prepare::prepare(&source, resolved, place, renew(options), report)?;
+    let prepared = prepare::prepare(&source, resolved, place, (renew(options), &options.runtime), report)?;
     let of = Ingredients { resolved, place, image: &prepared.image, pulled: &prepared.pulled };
     let (runtime, artifacts) = (&options.runtime, report.artifacts.clone());
     let wishes = Wishes { runtime, materialize: options.materialize, artifacts };

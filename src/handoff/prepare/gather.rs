@@ -18,6 +18,7 @@ use crate::handoff::caches::EarlyTree;
 use crate::handoff::evidence::{artifacts_of, key_artifacts};
 use crate::handoff::fetch::Here;
 use crate::handoff::report::Report;
+use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Pin, Resolved, Source, State, is_stopped, summary};
 use crate::handoff::workspaces::{Place, occupy};
 use crate::handoff::{caches, evidence, fetch, task, workspaces};
@@ -154,7 +155,7 @@ pub(crate) fn gather(
     source: &Source<'_>,
     resolved: &Resolved,
     place: &Place,
-    renew: Renew,
+    (renew, runtime): (Renew, &RuntimeOptions),
     report: &mut Report,
 ) -> Result<(Image, Pulled, MadeWorkspace, Vec<EarlyTree>)> {
     let start = Instant::now();
@@ -162,7 +163,9 @@ pub(crate) fn gather(
         Here::Whole(whole) => {
             report.note("fetch.image", start.elapsed(), 0);
             let (image, pulled) = *whole;
-            return Ok((image, pulled, make_workspace(source, resolved, place, renew, report)?, Vec::new()));
+            let made = make_workspace(source, resolved, place, renew, report)?;
+            caches::ask(source, resolved, &place.path, runtime)?;
+            return Ok((image, pulled, made, Vec::new()));
         }
         Here::Documents(image) => Some(image),
         Here::Nothing => None,
@@ -178,6 +181,8 @@ pub(crate) fn gather(
         });
         let coming = (!resolved.identity.caches.is_empty()).then(|| scope.spawn(|| caches::early(source, resolved)));
         let made = make_workspace(source, resolved, place, renew, report);
+        // While the image has only begun to come.
+        let made = made.and_then(|made| caches::ask(source, resolved, &place.path, runtime).map(|()| made));
         if made.is_err() {
             source.stop();
         }

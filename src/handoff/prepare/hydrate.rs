@@ -183,8 +183,29 @@ pub(crate) fn workspace(
     }
     // After the comparison: these are the developer's, not the agent's.
     draft.personalise(&door.url().to_string(), &url, &git, app.env.named("EMAIL"))?;
+    set_times(app, draft.path(), &parity.tree);
     crash::point("cold.workspace-applied");
     draft.finish(aside)?;
     crash::point("cold.workspace-in-place");
     Ok(HydratedWorkspace { parity, restored: Arrived::new(&applied, document, reason) })
+}
+
+/// Where something is built from the workspace, what came with it is older than
+/// all of that.
+fn set_times(app: &App, draft: &Path, tree: &str) {
+    let built = |project: crate::config::Project| project.cache.iter().any(|cache| cache.is_built());
+    // What is wrong with the project's file is said when it is used.
+    if !app.project(draft).is_ok_and(built) {
+        return;
+    }
+    let set = workspace::Files::of_draft(draft).and_then(|mut files| {
+        let time = workspace::of_tree(tree);
+        let times: Vec<_> = (0..files.iter().count()).map(|at| (at, time)).collect();
+        files.set_times(&times)
+    });
+    if let Err(error) = set {
+        app.ui.detail(&format!(
+            "files of the workspace count as new, and what is built of them is built again: {error:#}"
+        ));
+    }
 }

@@ -12,6 +12,7 @@ use anyhow::Result;
 use super::gather::{MadeWorkspace, gather, is_first};
 use super::hydrate::Renew;
 use crate::cache::Record;
+use crate::config::Project;
 use crate::disk::lock::{FileLock, SharedLock};
 use crate::handoff::app::App;
 use crate::handoff::caches::{Caches, EarlyTree};
@@ -83,7 +84,7 @@ pub(crate) fn prepare(
     source: &Source<'_>,
     resolved: &Resolved,
     place: &Place,
-    renew: Renew,
+    (renew, runtime): (Renew, &RuntimeOptions),
     report: &mut Report,
 ) -> Result<Prepared> {
     let app = source.app;
@@ -91,7 +92,7 @@ pub(crate) fn prepare(
         caches::make_room(app);
     }
     let mut kept = KeptCaches::wait(app)?;
-    let (image, pulled, workspace, early) = gather(source, resolved, place, renew, report)?;
+    let (image, pulled, workspace, early) = gather(source, resolved, place, (renew, runtime), report)?;
     kept.early = early;
     report.cache.misses += pulled.fetched;
     report.cache.hits += pulled.records.len() - pulled.fetched;
@@ -114,7 +115,11 @@ pub(crate) fn ready(
     let app = source.app;
     let Ingredients { resolved, image, pulled, .. } = of;
     let workspace = &of.place.path;
-    let project = runtimes::approve(app, resolved, app.project(workspace)?, wishes.runtime)?;
+    let project = app.project(workspace)?;
+    // Setups that run after all are asked for by themselves.
+    let asking = Project { cache: Vec::new(), ..project.clone() };
+    let agreed = runtimes::approve(app, resolved, asking, wishes.runtime)?;
+    let project = Project { cache: project.cache, ..agreed };
     let mut wanted = Caches::new(app, resolved, pulled, workspace, &project)?;
     wanted.have_come(kept.early);
     wanted.fetch(&source, report)?;

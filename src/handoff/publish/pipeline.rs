@@ -18,7 +18,7 @@ use crate::disk::{self, Durability};
 use crate::error::{Fault, usage};
 use crate::git::Git;
 use crate::handoff::app::App;
-use crate::handoff::caches::{Basis, forget_materialized, identity_caches, push};
+use crate::handoff::caches::{Basis, forget_materialized, identity_caches, push, require_inputs};
 use crate::handoff::evidence::{ArtifactRow, Attachable, Evidence, Subject, attach, collect, looked_at};
 use crate::handoff::report::Beside;
 use crate::handoff::task::{Pin, State};
@@ -111,6 +111,7 @@ pub struct LfsCarried {
 /// leaves the task as it was.
 pub fn publish(app: &App, options: &PublishOptions) -> Result<Published> {
     let from = PublishedFrom::of(app, options.checkout.as_ref().unwrap_or(&app.cwd))?;
+    require_inputs(&app.project(&from.root)?, &from.root)?;
     let published = publish_from(app, options, &from, Vec::new(), true)?;
     from.note(app, &published.0);
     Ok(published.1)
@@ -122,6 +123,7 @@ pub fn publish(app: &App, options: &PublishOptions) -> Result<Published> {
 /// With that.
 pub(crate) fn rehearse(app: &App, options: &PublishOptions, from: &PublishedFrom) -> Result<()> {
     let project = app.project(&from.root)?;
+    require_inputs(&project, &from.root)?;
     let parent = from.parent(app)?;
     task(options, parent.as_ref())?;
     let agent = options.agent.clone().or_else(|| app.env.agent.clone());

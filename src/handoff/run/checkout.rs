@@ -69,8 +69,10 @@ pub(crate) fn take(
     };
     // Before anything is made: no store knows this task, to look at it there.
     let local = checkout_of(from).with_context(|| format!("cannot find {}", root.display()))?;
-    // What is declined is left out when the runtime is put together.
-    let asks = runtimes::asks(&url, &local.origin, &project, runtime);
+    // Setups are asked for when it is known which would run; what is declined is left
+    // out when the runtime is put together.
+    let asking = Project { cache: Vec::new(), ..project.clone() };
+    let asks = runtimes::asks(&url, &local.origin, &asking, runtime);
     trust::consent(app, None, &asks, runtime.without_approvals)?;
     let captured = capture(app, &repo, &project)?;
     let document = captured.document.clone();

@@ -151,7 +151,7 @@ impl<'a> Runner<'a> {
         report.workspace = place.path.display().to_string();
         let renew = if options.refresh { Renew::Outdated } else { Renew::Never };
         let Prepared { image, pulled, workspace, caches } =
-            prepare::prepare(&source, &resolved, &place, renew, report)?;
+            prepare::prepare(&source, &resolved, &place, (renew, &options.runtime), report)?;
         drop(source);
         let own = taken.is_none();
         let origin = if own { app.pins().read(&resolved.task, None)? } else { origin };

@@ -1,11 +1,13 @@
 //! The runtimes of tasks: how one is put together ([`start`]), whose the files in it
 //! are ([`owners`]), how another terminal joins or changes it ([`mod@running`]), what is
-//! watched for while it lasts ([`mod@watch`]), and what is said of it ([`mod@tell`]).
+//! watched for while it lasts ([`mod@watch`]), what is said of it ([`mod@tell`]), and what its
+//! [`variables`] are.
 
 mod owners;
 mod running;
 mod start;
 mod tell;
+mod variables;
 mod watch;
 
 pub(crate) use owners::{Mapped, holder};
@@ -15,3 +17,4 @@ pub use start::RuntimeOptions;
 pub(crate) use start::{approve, asks, deadline_of_its_own, session, spec, time_of_its_own};
 pub use tell::deadline;
 pub(crate) use tell::{check_baseline, signal_name, tell, tell_end, tell_limits, tell_outside, tell_ports, tell_reset};
+pub(crate) use variables::add as add_variables;

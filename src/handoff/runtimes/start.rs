@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::owners;
+use super::{owners, variables};
 use crate::config::{self, NetworkName, Project, Service};
 use crate::disk::canonical;
 use crate::error::{Fault, usage};
@@ -20,9 +20,6 @@ use crate::runtime::{
     Account, Lease, Limits, Network, PortRequest, Ready, RootfsSpec, ServiceSpec, Session, Spec, hides, monotonic_after,
 };
 use crate::workspace;
-
-/// Search path of an image that names none, as container engines have it.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long a runtime may exist that nobody is attached to, when nobody says.
 const DEFAULT_TIMEOUT: &str = "8h";
@@ -111,7 +108,9 @@ pub(crate) fn time_of_its_own(app: &App, workspace: &Path, options: &RuntimeOpti
 /// [`crate::error::Kind::Policy`] when they do neither.
 pub(crate) fn approve(app: &App, resolved: &Resolved, project: Project, options: &RuntimeOptions) -> Result<Project> {
     let asks = asks(&resolved.identity.repo.url, &resolved.origin(), &project, options);
-    if trust::consent(app, Some(&resolved.task.reference()), &asks, options.without_approvals)? {
+    // What is made of a checkout is in no store, to be looked at there.
+    let task = resolved.local.is_none().then(|| resolved.task.reference());
+    if trust::consent(app, task.as_deref(), &asks, options.without_approvals)? {
         return Ok(project);
     }
     Ok(trust::without_asks(project))
@@ -150,14 +149,17 @@ pub(crate) fn spec(
     });
     let user = account(app, pulled, options)?;
     let home = home(&user);
-    let mut env: Vec<(String, String)> = vec![("PATH".into(), DEFAULT_PATH.into())];
     let image_env = image.config.config.iter().flat_map(|config| config.env.iter().flatten());
-    let pairs = image_env.filter_map(|pair| pair.split_once('=')).filter(|(name, value)| is_variable(name, value));
-    env.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    env.extend(project.runtime.env.clone());
+    let mut env = variables::of_image(image_env);
+    env.push(("HOME".into(), home.clone()));
+    let places = [("WORKDIR", workdir)];
+    for cache in &project.cache {
+        variables::add(&mut env, &places, "the preset's variables", &cache.everywhere)?;
+    }
+    variables::add(&mut env, &places, "runtime.env", &project.runtime.env)?;
     let own = [
         ("HOME", Some(home.clone())),
-        ("USER", pulled.user.name.clone()),
+        ("USER", user.name.clone()),
         ("LOGNAME", pulled.user.name.clone()),
         ("SHELL", pulled.user.shell.clone()),
         ("ENVCTL_TASK", Some(identity.task_id.to_string())),
@@ -254,10 +256,6 @@ fn limits(project: &Project) -> Result<Limits> {
     let wanted = &project.runtime.limits;
     let memory = wanted.memory.as_deref().map(parse_bytes).transpose()?;
     Ok(Limits { memory, processes: wanted.processes, cpus: wanted.cpus })
-}
-
-fn is_variable(name: &str, value: &str) -> bool {
-    !name.is_empty() && !name.contains('\0') && !value.contains('\0')
 }
 
 /// A home folder that the user can write.

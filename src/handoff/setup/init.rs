@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::cache;
+use super::proposals::proposals;
 use crate::config::{PROJECT_FILES, Project};
 use crate::error::usage;
 use crate::handoff::app::App;
+use crate::handoff::caches::require_inputs;
 use crate::identity::StoreRef;
 
 /// What `init` was asked for.
@@ -28,7 +29,9 @@ pub struct Initialised {
     /// Its text.
     pub text: String,
     /// Lockfiles for which a cache was proposed.
-    pub lockfiles: Vec<&'static str>,
+    pub lockfiles: Vec<String>,
+    /// Files for which none was, and why.
+    pub left: Vec<(String, String)>,
 }
 
 /// Proposes a project file for the checkout that holds the working directory.
@@ -55,23 +58,23 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
             "# [toolchain]\n# image = \"registry.example/acme/dev:latest\"   # publish pins it to a digest\n",
         ),
     }
-    let proposals = cache::proposals(&root);
-    for (known, inputs) in &proposals {
-        let inputs =
-            toml::Value::from(inputs.iter().map(|input| toml::Value::from(input.as_str())).collect::<Vec<_>>());
-        text.push_str(&format!(
-            "\n[[cache]]\nname    = {}\ninputs  = {inputs}\npath    = {}\nsetup   = {}\nnetwork = \"private\"   # for the setup alone; each developer approves it once\n",
-            quoted(known.name),
-            quoted(known.path),
-            quoted(known.setup)
-        ));
+    let found = proposals(&root);
+    for proposal in &found.all {
+        text.push_str(&format!("\n[[cache]]\npreset = {}\n", quoted(proposal.preset.name)));
+        if !proposal.dir.is_empty() {
+            text.push_str(&format!("dir    = {}\n", quoted(&proposal.dir)));
+        }
+        text.push_str(&format!("# path {}, setup: {}\n", proposal.preset.path, proposal.preset.setup));
+        text.push_str("# its network is for the setup alone; each developer approves it once\n");
     }
     let path = root.join(PROJECT_FILES[0]);
     // What cannot be read back must not be written.
-    Project::parse(&text, PROJECT_FILES[0])?;
+    let project = Project::parse(&text, PROJECT_FILES[0])?;
+    require_inputs(&project, &root)?;
     if !options.dry_run {
         let file = std::fs::File::create_new(&path).with_context(|| format!("cannot write {}", path.display()))?;
         std::io::Write::write_all(&mut &file, text.as_bytes())?;
     }
-    Ok(Initialised { path, text, lockfiles: proposals.iter().map(|(known, _)| known.file).collect() })
+    let lockfiles = found.all.into_iter().map(|proposal| proposal.file).collect();
+    Ok(Initialised { path, text, lockfiles, left: found.left })
 }

@@ -5,6 +5,7 @@
 mod approve;
 mod doctor;
 mod init;
+mod proposals;
 
 pub use approve::{Asked, approve_task};
 pub use doctor::{Check, Health, doctor};

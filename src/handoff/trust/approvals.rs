@@ -144,9 +144,9 @@ pub fn revoke(app: &App, name: &str) -> Result<Vec<String>> {
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they do neither, or cannot be asked.
 pub(crate) fn consent(app: &App, task: Option<&str>, asks: &Asks, without: bool) -> Result<bool> {
-    let name = asks.digest().to_string();
-    // Nobody is asked, or told, twice.
-    if app.contacts.declined.lock().is_ok_and(|declined| declined.contains(&name)) {
+    // Nobody is asked, or told, twice: parts of it are asked for by themselves.
+    let covers = |more: &String| serde_json::from_str(more).is_ok_and(|more: Asks| more.covers(asks));
+    if !asks.is_empty() && app.contacts.declined.lock().is_ok_and(|declined| declined.iter().any(covers)) {
         return Ok(false);
     }
     let agreed = match if without { None } else { Some(settle(app, asks)?) } {
@@ -158,7 +158,7 @@ pub(crate) fn consent(app: &App, task: Option<&str>, asks: &Asks, without: bool)
     if !agreed {
         asks.lines().iter().for_each(|line| app.ui.status("Without", line));
         if let Ok(mut declined) = app.contacts.declined.lock() {
-            declined.insert(name);
+            declined.push(serde_json::to_string(asks)?);
         }
     }
     Ok(agreed)

@@ -112,6 +112,7 @@ impl Setup {
         };
         // As the runtime puts them together: the cache's own come last.
         let mut env = project.runtime.env.clone();
+        env.extend(cache.everywhere.clone());
         env.extend(cache.env.clone());
         Some(Setup {
             name: cache.name.clone(),

@@ -110,3 +110,65 @@ fn a_dry_run_tells_what_is_here_and_how_long_the_rest_takes() {
     assert!((1 << 20..2 << 20).contains(&size), "{size}");
     assert!(cache(&plan(&lab, &first))["bytes"] == 0);
 }
+
+/// The inputs of the only cache, by name.
+fn inputs(lab: &Lab, task: &str) -> Vec<String> {
+    let json = lab.dev.envctl(["cache", "key", task, "--json"]).ok().json();
+    let components = json["caches"][0]["components"].as_array().unwrap().clone();
+    let names = components.iter().filter_map(|pair| pair[0].as_str()?.strip_prefix("input ").map(str::to_owned));
+    names.collect()
+}
+
+#[test]
+fn an_input_may_be_a_pattern_and_brings_others_with_it() {
+    let lab = Lab::new();
+    let cache = "[[cache]]\nname = \"deps\"\ninputs = [\"packages/*/package.json\", \"requirements.txt\", \"lock*\"]\n\
+                 path = \"deps\"\nsetup = \"cat packages/*/package.json req/base.txt > deps/all\"\n";
+    lab.repo.write("packages/a/package.json", "a");
+    lab.repo.write("packages/a/deep/package.json", "no");
+    lab.repo.write("packages/made/package.json", "no");
+    lab.repo.write("packages/.gitignore", "made\n");
+    lab.repo.write("requirements.txt", "-r req/base.txt\n-c none.txt\n");
+    lab.repo.write("req/base.txt", "base");
+    lab.repo.write("packages/a/.npmrc", "");
+    lab.repo.write("lock[1]", "");
+    let task = task(&lab, cache);
+    assert_eq!(lab.sh(&task, "cat deps/all"), "abase");
+    let all = ["lock[1]", "packages/a/.npmrc", "packages/a/package.json", "req/base.txt", "requirements.txt"];
+    assert_eq!(inputs(&lab, &task), all);
+    // Each of them decides.
+    for (path, text) in [("packages/b/package.json", "b"), ("req/base.txt", "more"), ("packages/a/.npmrc", "x")] {
+        workspace(&lab).write(path, text);
+        lab.sh(&task, "true");
+        assert_eq!(found(&lab), ["deps sealed task"], "{path}");
+    }
+    assert_eq!(lab.sh(&task, "cat deps/all"), "abmore");
+    workspace(&lab).write("packages/c/other.json", "c");
+    lab.sh(&task, "true");
+    assert_eq!(found(&lab), ["deps hit task"]);
+}
+
+#[test]
+fn an_input_that_is_not_there_is_an_error_where_it_is_written() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    lab.repo.write("pakage.json", "1");
+    let cache =
+        |input: &str| format!("[[cache]]\nname = \"deps\"\ninputs = [{input:?}]\npath = \"deps\"\nsetup = \"true\"\n");
+    let good = task(&lab, &cache("lock"));
+    lab.repo.write("envctl.toml", cache("package.json"));
+    let publish = lab.try_publish(&lab.images.reference("base"));
+    publish.code(2).says(&["the cache deps: its input package.json is not there", "did you mean pakage.json?"]);
+    // Who enters is told, and goes on.
+    lab.sh(&good, "true");
+    workspace(&lab).write("envctl.toml", cache("none"));
+    lab.enter(&good, &["true"])
+        .ok()
+        .says(&["warning: the cache deps: its input none is not there, and does not count"]);
+    lab.dev.envctl(["cache", "key", &good]).code(2).says(&["its input none is not there"]);
+    // A pattern may fit nothing yet.
+    workspace(&lab).write("envctl.toml", cache("none/*"));
+    let quiet = lab.enter(&good, &["true"]).ok();
+    assert!(!quiet.stderr.contains("none"), "{}", quiet.stderr);
+    assert_eq!(inputs(&lab, &good), Vec::<String>::new());
+}

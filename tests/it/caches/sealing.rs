@@ -129,6 +129,7 @@ fn the_setup_is_clean() {
 #[test]
 fn a_network_for_a_setup_is_approved_first() {
     let lab = Lab::new();
+    lab.repo.write("lock", "1");
     let project = |command: &str| format!("{}network = \"private\"\n", deps(command));
     let first = task(&lab, &project("true"));
     lab.enter(&first, &["true"])
@@ -142,6 +143,7 @@ fn a_network_for_a_setup_is_approved_first() {
 #[test]
 fn a_network_that_does_not_come_up_costs_the_cache_alone() {
     let lab = Lab::new();
+    lab.repo.write("lock", "1");
     let task = task(&lab, &format!("{}network = \"private\"\n", deps("echo 1; echo 2 > deps/file\necho 3")));
     let refused = lab.enter(&task, &["true"]).code(125).stderr;
     let digest = refused.split("--digest ").nth(1).unwrap().split_whitespace().next().unwrap();

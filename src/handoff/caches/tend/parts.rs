@@ -4,7 +4,7 @@
 //!
 //! Invariants: what a workspace or a runtime needs is no candidate. A mirror goes
 //! only while no repository of this machine borrows from it, and after its remote
-//! said that it has all of it. Whoever makes a workspace holds [`super::keep`].
+//! said that it has all of it. Whoever makes a workspace holds [`crate::handoff::caches::keep`].
 
 use std::collections::BTreeSet;
 use std::fs;

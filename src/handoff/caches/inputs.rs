@@ -1,0 +1,282 @@
+//! The inputs of a cache, from what the project writes to the files that they
+//! are: patterns, and the files that a known input brings with it.
+//!
+//! Nothing is read through a link that leads out of the workspace. What git
+//! ignores fits no pattern: it does not travel with the task.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use glob::{MatchOptions, Pattern};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::cache::implied;
+use crate::config::{CacheEntry, Project, Spot};
+use crate::digest::{Digest, Hasher};
+use crate::disk::beneath::Beneath;
+use crate::error::usage;
+use crate::handoff::app::App;
+use crate::handoff::words::quote;
+
+/// Bytes of one input.
+const MAX_INPUT: u64 = 1 << 30;
+
+/// Bytes in which it is looked for the files that it names.
+const MAX_READ: u64 = 4 << 20;
+
+/// Files of one cache: whoever writes the project's file chooses the patterns.
+const MAX_FILES: usize = 10_000;
+
+/// Files and folders that are looked at for one pattern.
+const MAX_LOOKED: usize = 200_000;
+
+/// As a path of git with `:(glob)`: a star stays within a folder.
+const MATCH: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+
+/// What inputs are, as far as they were looked at: caches often share some.
+pub(super) struct Inputs<'a> {
+    workspace: &'a Path,
+    /// Places of caches, in which no pattern looks.
+    places: Vec<&'a str>,
+    repo: Option<git2::Repository>,
+    hashed: HashMap<String, Option<Digest>>,
+    fitting: HashMap<String, Vec<String>>,
+}
+
+/// The files of one cache's inputs.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Each file, and the digest of what it holds; `None` for one that is not
+    /// there although the project names it.
+    pub(super) files: BTreeMap<String, Option<Digest>>,
+    /// What the project names and nothing is there for.
+    pub(super) missing: Vec<String>,
+}
+
+impl<'a> Inputs<'a> {
+    pub(super) fn of(project: &'a Project, workspace: &'a Path) -> Self {
+        let place = |spot: &'a Spot| match spot {
+            Spot::Workspace(path) => Some(path.as_str()),
+            _ => None,
+        };
+        Inputs {
+            workspace,
+            places: project.cache.iter().filter_map(|cache| place(&cache.path)).collect(),
+            repo: git2::Repository::open(workspace).ok(),
+            hashed: HashMap::new(),
+            fitting: HashMap::new(),
+        }
+    }
+
+    /// The files of these inputs, and of what they bring with them.
+    ///
+    /// # Errors
+    /// When one is no file, cannot be read, or fits too much.
+    pub(super) fn find(&mut self, entry: &CacheEntry) -> Result<Found> {
+        let mut found = Found::default();
+        let known = entry.either.iter().chain(&entry.also).map(|input| (input.clone(), false));
+        let mut pending: Vec<(String, bool)> = known.collect();
+        pending.extend(entry.inputs.iter().map(|input| (input.clone(), true)));
+        let mut seen = BTreeSet::new();
+        while let Some((input, named)) = pending.pop() {
+            if !seen.insert(input.clone()) && !named {
+                continue;
+            }
+            // A file may have a bracket in its name.
+            let literal = !is_pattern(&input) || self.digest(&input).is_ok_and(|digest| digest.is_some());
+            let files = if literal { vec![input.clone()] } else { self.fitting(&input)? };
+            if files.is_empty() && named {
+                found.missing.push(input.clone());
+            }
+            for file in files {
+                let digest = match self.digest(&file).with_context(|| format!("its input {file}")) {
+                    // What only another file speaks of may be anything.
+                    Err(_) if !named => continue,
+                    other => other?,
+                };
+                if digest.is_none() && !named {
+                    continue;
+                }
+                if digest.is_none() {
+                    found.missing.push(file.clone());
+                } else if !found.files.contains_key(&file) {
+                    pending.extend(self.implied(&file).into_iter().map(|path| (path, false)));
+                }
+                found.files.insert(file, digest);
+                if found.files.len() > MAX_FILES {
+                    return Err(usage(format!("its inputs are more than {MAX_FILES} files")).into());
+                }
+            }
+        }
+        // A preset names all that its tool may have.
+        if !entry.either.is_empty() && !entry.either.iter().any(|input| found.files.contains_key(input)) {
+            found.missing.push(entry.either[0].clone());
+        }
+        found.missing.sort();
+        found.missing.dedup();
+        Ok(found)
+    }
+
+    fn digest(&mut self, input: &str) -> Result<Option<Digest>> {
+        if let Some(known) = self.hashed.get(input) {
+            return Ok(*known);
+        }
+        let digest = digest_of(self.workspace, input)?;
+        self.hashed.insert(input.to_owned(), digest);
+        Ok(digest)
+    }
+
+    fn implied(&self, file: &str) -> Vec<String> {
+        let mut content = Vec::new();
+        if let Ok(Some(opened)) = open(self.workspace, file) {
+            let _ = opened.take(MAX_READ).read_to_end(&mut content);
+        }
+        let all = implied(file, &content).into_iter();
+        all.filter(|path| matches!(path.parse(), Ok(Spot::Workspace(_))) && Pattern::new(path).is_ok()).collect()
+    }
+
+    /// The files that fit a pattern, in the order of their names.
+    fn fitting(&mut self, text: &str) -> Result<Vec<String>> {
+        if let Some(known) = self.fitting.get(text) {
+            return Ok(known.clone());
+        }
+        let pattern = Pattern::new(text).with_context(|| format!("its input {text}"))?;
+        // Down to the first part with a star there is one way.
+        let plain: Vec<&str> = text.split('/').take_while(|part| !is_pattern(part)).collect();
+        let root = Beneath::open(self.workspace)?;
+        let (mut fitting, mut pending, mut looked) = (Vec::new(), vec![plain.join("/")], 0_usize);
+        let deepest = if text.contains("**") { usize::MAX } else { text.split('/').count() };
+        while let Some(folder) = pending.pop() {
+            let Ok(open) = root.list(Path::new(&folder)) else { continue };
+            for entry in Dir::read_from(&open)? {
+                let entry = entry?;
+                let Ok(name) = std::str::from_utf8(entry.file_name().to_bytes()) else { continue };
+                if matches!(name, "." | ".." | ".git") {
+                    continue;
+                }
+                looked += 1;
+                if looked > MAX_LOOKED {
+                    let why = format!("its input {text}: more than {MAX_LOOKED} files would have to be looked at");
+                    return Err(usage(why).hint("begin the pattern with the folder that it is about").into());
+                }
+                let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+                let is_folder = entry.file_type() == FileType::Directory;
+                if is_folder && path.split('/').count() < deepest && !self.is_left_out(&path, true) {
+                    pending.push(path);
+                } else if !is_folder && pattern.matches_with(&path, MATCH) && !self.is_left_out(&path, false) {
+                    fitting.push(path);
+                }
+            }
+        }
+        fitting.sort();
+        self.fitting.insert(text.to_owned(), fitting.clone());
+        Ok(fitting)
+    }
+
+    /// Whether it is a cache's place, or git ignores it and does not track it.
+    fn is_left_out(&self, path: &str, folder: bool) -> bool {
+        if self.places.contains(&path) || path.rsplit('/').next() == Some("node_modules") {
+            return true;
+        }
+        let Some(repo) = &self.repo else { return false };
+        let asked = if folder { format!("{path}/") } else { path.to_owned() };
+        let tracked = || {
+            repo.index().is_ok_and(|index| {
+                if folder {
+                    // Something below it may be tracked all the same.
+                    index.find_prefix(&asked).is_ok()
+                } else {
+                    index.get_path(Path::new(OsStr::from_bytes(path.as_bytes())), 0).is_some()
+                }
+            })
+        };
+        repo.is_path_ignored(&asked).unwrap_or(false) && !tracked()
+    }
+}
+
+/// Whether an input stands for the files that fit it.
+pub(super) fn is_pattern(input: &str) -> bool {
+    input.contains(['*', '?', '['])
+}
+
+/// Makes sure that what a project names as inputs is there, while whoever writes
+/// it is looking.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] with what is missing.
+pub(crate) fn require_inputs(project: &Project, workspace: &Path) -> Result<()> {
+    let mut inputs = Inputs::of(project, workspace);
+    for entry in &project.cache {
+        // What cannot be read is told where the cache is left out.
+        let Ok(found) = inputs.find(entry) else { continue };
+        if let Some(missing) = found.missing.first() {
+            let what = format!("the cache {}: its input {} is not there", entry.name, quote(missing));
+            let hint = match alike(workspace, missing) {
+                Some(alike) => format!("did you mean {alike}? Correct inputs in envctl.toml"),
+                None => "correct inputs in envctl.toml; a pattern such as dir/*.txt may fit nothing".to_owned(),
+            };
+            if !is_pattern(missing) {
+                return Err(usage(what).hint(hint).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says which inputs are missing, where that stops nobody.
+pub(super) fn tell_missing(app: &App, cache: &str, found: &Found) {
+    let (patterns, literal): (Vec<&String>, Vec<&String>) = found.missing.iter().partition(|input| is_pattern(input));
+    for input in literal {
+        app.ui.warn(&format!("the cache {cache}: its input {} is not there, and does not count", quote(input)));
+    }
+    for input in patterns {
+        app.ui.detail(&format!("the cache {cache}: no file fits its input {}", quote(input)));
+    }
+}
+
+/// A file in the same folder whose name is nearly that.
+fn alike(workspace: &Path, missing: &str) -> Option<String> {
+    let (folder, name) = missing.rsplit_once('/').unwrap_or(("", missing));
+    let open = Beneath::open(workspace).ok()?.list(Path::new(folder)).ok()?;
+    let names = Dir::read_from(open).ok()?.flatten();
+    let names = names.filter_map(|entry| Some(entry.file_name().to_str().ok()?.to_owned()));
+    let near = names.map(|found| (strsim::damerau_levenshtein(&found, name), found)).filter(|(far, _)| *far <= 2);
+    let (_, best) = near.min()?;
+    let best = if folder.is_empty() { best } else { format!("{folder}/{best}") };
+    Some(quote(&best))
+}
+
+fn open(workspace: &Path, input: &str) -> Result<Option<File>> {
+    let root = rustix::fs::openat(CWD, workspace, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let file = match rustix::fs::openat2(&root, input, flags, Mode::empty(), resolve) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        Err(Errno::XDEV | Errno::LOOP) => return Err(usage("it leads out of the workspace").into()),
+        Err(error) => return Err(error.into()),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(usage("it is no file").hint("a folder's files are dir/**").into());
+    }
+    Ok(Some(file))
+}
+
+/// The digest of a file of the workspace; links are followed inside it.
+fn digest_of(workspace: &Path, input: &str) -> Result<Option<Digest>> {
+    let Some(file) = open(workspace, input)? else { return Ok(None) };
+    let size = file.metadata()?.len();
+    if size > MAX_INPUT {
+        return Err(usage(format!("it has {size} bytes, at most {MAX_INPUT} are hashed")).into());
+    }
+    let mut hasher = Hasher::default();
+    std::io::copy(&mut file.take(MAX_INPUT), &mut hasher)?;
+    Ok(Some(hasher.finish()))
+}

@@ -1,0 +1,111 @@
+//! Setups are asked for and run only where nobody has the entry.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::{deps, found, task, workspace};
+use crate::support::{Home, ImageBuilder, Lab};
+
+/// What has to be approved.
+#[track_caller]
+fn refused(lab: &Lab, task: &str) -> String {
+    let said = lab.enter(task, &["true"]).code(125).says(&["not approved", "a private network for the setup"]).stderr;
+    said.split("--digest ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+#[test]
+fn an_entry_that_somebody_has_needs_no_approval_of_its_setup() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &format!("{}network = \"private\"\n", deps("cp lock deps/copy")));
+    let digest = refused(&lab, &task);
+    lab.dev.envctl(["approve", "--digest", &digest]).ok();
+    lab.sh(&task, "true");
+    lab.dev.envctl(["cache", "promote", &task]).ok();
+    lab.dev.envctl(["approve", "--revoke", &digest]).ok();
+    assert_eq!(lab.sh(&task, "cat deps/copy"), "1");
+    assert_eq!(found(&lab), ["deps hit project"]);
+    // From the store, to somebody who has agreed to nothing.
+    let other = lab.with_developer(Home::new());
+    assert_eq!(other.sh(&task, "cat deps/copy"), "1");
+    assert_eq!(found(&other), ["deps fetched project"]);
+    // Now a setup would run.
+    workspace(&other).write("lock", "2");
+    refused(&other, &task);
+    let report = other.dev.path("report.json");
+    let offline = other.dev.envctl(["enter", "--offline", "--report", report.to_str().unwrap(), &task, "--", "true"]);
+    offline.ok().says(&["the cache deps is not here, and its setup needs a network"]);
+    workspace(&other).write("lock", "1");
+    assert_eq!(other.sh(&task, "cat deps/copy"), "1");
+    [&lab, &other].iter().for_each(|lab| lab.assert_baseline());
+}
+
+#[test]
+fn an_entry_that_cannot_be_had_after_all_is_asked_for() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &format!("{}network = \"private\"\n", deps("cp lock deps/copy")));
+    let digest = refused(&lab, &task);
+    lab.dev.envctl(["approve", "--digest", &digest]).ok();
+    lab.sh(&task, "true");
+    lab.dev.envctl(["cache", "promote", &task]).ok();
+    let json = |path: std::path::PathBuf| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap();
+    let index = json(lab.store.path.join("index.json"));
+    let name = |one: &Value| one["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap_or("").to_owned();
+    let entry = index["manifests"].as_array().unwrap().iter().find(|one| name(one).starts_with("cache-")).unwrap();
+    let manifest = json(lab.store.blob(entry["digest"].as_str().unwrap()));
+    let layer = lab.store.blob(manifest["layers"][0]["digest"].as_str().unwrap());
+    lab.agent.write(&layer, vec![0; fs::metadata(&layer).unwrap().len() as usize]);
+    let other = lab.with_developer(Home::new());
+    refused(&other, &task);
+}
+
+#[test]
+fn a_setup_that_failed_is_not_tried_again_by_itself() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("echo try >> /workspace/tries; cat none; exit 7"));
+    let retry = |args: &[&str]| lab.dev.envctl(["cache", "retry"]).args(args);
+    lab.enter(&task, &["true"]).ok().says(&["the setup of the cache deps failed (exit code 7)", "can't open 'none'"]);
+    let again = lab.enter(&task, &["true"]).ok().says(&[
+        "is left out: its setup failed",
+        "(exit code 7), see ",
+        "envctl cache retry",
+    ]);
+    assert!(
+        !again.stderr.contains("Sealing") && again.stderr.lines().filter(|line| line.contains("deps")).count() == 1,
+        "{}",
+        again.stderr
+    );
+    retry(&[&task, "other"]).code(3);
+    assert!(retry(&[&task]).ok().stdout.starts_with("deps  sha256:"));
+    retry(&[&task]).code(3).says(&["no setup of", "has failed"]);
+    lab.enter(&task, &["true"]).ok().says(&["Sealing the cache deps"]);
+    // Another key, or another source, is another try.
+    workspace(&lab).write("source", "1");
+    lab.enter(&task, &["true"]).ok().says(&["Sealing the cache deps"]);
+    workspace(&lab).write("lock", "2");
+    lab.enter(&task, &["true"]).ok().says(&["Sealing the cache deps"]);
+    workspace(&lab).write("none", "here");
+    workspace(&lab).write("envctl.toml", deps("cp none deps"));
+    assert_eq!(lab.sh(&task, "cat deps/none"), "here");
+    lab.assert_baseline();
+}
+
+#[test]
+fn variables_build_on_those_of_the_image() {
+    let lab = Lab::new();
+    let cache = "[[cache]]\nname = \"a\"\npath = \"a\"\nsetup = 'echo $PATH $BASE > a/said'\nenv = { BASE = \"${BASE}/setup\" }\n";
+    let own = "[runtime]\nenv = { PATH = \"/own:${PATH}\", BASE = \"${BASE}/mine\", PLAIN = \"$${BASE} $HOME\" }\n";
+    lab.repo.write("envctl.toml", format!("{own}{cache}"));
+    let task = lab.publish(&ImageBuilder::busybox().env("BASE=image").env("PATH=/bin:/sbin"));
+    assert_eq!(
+        lab.sh(&task, "echo $PATH $BASE; echo \"$PLAIN\"; cat a/said"),
+        "/own:/bin:/sbin image/mine\n${BASE} $HOME\n/own:/bin:/sbin image/mine/setup\n"
+    );
+    workspace(&lab).write("envctl.toml", "[runtime]\nenv = { A = \"${NONE}\" }\n");
+    lab.enter(&task, &["true"])
+        .code(125)
+        .says(&["runtime.env: A uses ${NONE}, which the image does not set", "write $${"]);
+}
