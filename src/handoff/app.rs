@@ -69,8 +69,8 @@ pub(crate) struct Contacts {
     pub(crate) named: Mutex<BTreeSet<String>>,
     /// Stores to which the developer agreed with all that a project asks for.
     pub(crate) agreed: Mutex<BTreeSet<String>>,
-    /// What projects ask for, as JSON, and this invocation goes on without.
-    pub(crate) declined: Mutex<Vec<String>>,
+    /// What projects ask for, as JSON, and whether this invocation gets it.
+    pub(crate) asked: Mutex<Vec<(String, bool)>>,
     /// Folders of stores of which it was said who may write to them.
     pub(crate) told: Mutex<BTreeSet<PathBuf>>,
 }

@@ -144,10 +144,15 @@ pub fn revoke(app: &App, name: &str) -> Result<Vec<String>> {
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they do neither, or cannot be asked.
 pub(crate) fn consent(app: &App, task: Option<&str>, asks: &Asks, without: bool) -> Result<bool> {
+    if asks.is_empty() {
+        return Ok(true);
+    }
     // Nobody is asked, or told, twice: parts of it are asked for by themselves.
-    let covers = |more: &String| serde_json::from_str(more).is_ok_and(|more: Asks| more.covers(asks));
-    if !asks.is_empty() && app.contacts.declined.lock().is_ok_and(|declined| declined.iter().any(covers)) {
-        return Ok(false);
+    let covers = |more: &str| serde_json::from_str(more).is_ok_and(|more: Asks| more.covers(asks));
+    let known = app.contacts.asked.lock().ok();
+    let known = known.and_then(|asked| asked.iter().find(|(more, _)| covers(more)).map(|(_, agreed)| *agreed));
+    if let Some(agreed) = known {
+        return Ok(agreed);
     }
     let agreed = match if without { None } else { Some(settle(app, asks)?) } {
         None => is_agreed(app, asks)?,
@@ -157,9 +162,9 @@ pub(crate) fn consent(app: &App, task: Option<&str>, asks: &Asks, without: bool)
     };
     if !agreed {
         asks.lines().iter().for_each(|line| app.ui.status("Without", line));
-        if let Ok(mut declined) = app.contacts.declined.lock() {
-            declined.push(serde_json::to_string(asks)?);
-        }
+    }
+    if let Ok(mut asked) = app.contacts.asked.lock() {
+        asked.push((serde_json::to_string(asks)?, agreed));
     }
     Ok(agreed)
 }
