@@ -72,8 +72,9 @@ fn a_run_that_was_killed_needs_a_human() {
     assert_eq!((&late[0]["status"], &late[0]["overdue"]), (&"working".into(), &true.into()), "{late}");
     lab.agent.envctl(["gc"]).ok();
     // A run that ends says nothing of the kind.
-    run(&lab, &["--publish"], &task, "true").ok();
-    assert!(handoff(&lab, &task)["ends_at"].is_null());
+    let other = self::task(&lab);
+    run(&lab, &["--publish"], &other, "true").ok();
+    assert!(handoff(&lab, &other)["ends_at"].is_null());
     lab.assert_baseline();
 }
 
