@@ -91,7 +91,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("artifacts", "  envctl artifacts ls task-42\n  envctl artifacts get task-42 test.log"),
     ("cache", "  envctl cache ls\n  envctl cache key deps"),
     ("prefetch", "  envctl prefetch task-42\n  envctl prefetch --watch"),
-    ("ports", "  envctl ports ls\n  envctl ports add task-42 3000"),
+    ("ports", "  envctl ports ls task-42\n  envctl ports add task-42 3000"),
     ("workspace", "  cd \"$(envctl workspace path task-42)\"\n  envctl workspace recover"),
     ("approve", "  envctl approve task-42\n  envctl approve --host ghcr.io"),
     ("init", "  envctl init"),
