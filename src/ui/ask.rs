@@ -9,6 +9,7 @@ use rustix::termios::{QueueSelector, tcflush, tcgetwinsize};
 use unicode_width::UnicodeWidthChar;
 
 use super::escape::shown;
+use super::progress::around;
 use super::{Ui, escape};
 use crate::error::policy;
 
@@ -44,8 +45,8 @@ impl Ui {
     /// When the terminal goes away.
     pub fn choose(&self, question: &str, answers: &[&str]) -> Result<Option<usize>> {
         let answers: Vec<String> = answers.iter().map(|answer| shown(answer, LONG)).collect();
-        let asked =
-            dialoguer::Select::new().with_prompt(shown(question, LONG)).items(&answers).default(0).interact_opt();
+        let select = dialoguer::Select::new().with_prompt(shown(question, LONG)).items(&answers).default(0);
+        let asked = around(|| select.interact_opt());
         match asked {
             // Ctrl-C is an answer: none of them.
             Err(dialoguer::Error::IO(error)) if error.kind() == ErrorKind::Interrupted => Ok(None),
@@ -59,7 +60,8 @@ impl Ui {
     /// When the terminal goes away.
     pub fn line(&self, question: &str) -> Result<String> {
         let question = shown(question, LONG);
-        let asked = dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true).interact_text();
+        let input = dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true);
+        let asked = around(|| input.interact_text());
         asked.context("cannot ask on this terminal")
     }
 
@@ -83,8 +85,12 @@ impl Ui {
     pub fn agree(&self, who: Option<&str>, items: &[String], question: &str) -> Result<Answer> {
         let (rows, columns) = screen();
         let Some(text) = laid_out(who, items, question, rows, columns) else { return Ok(Answer::TooLong) };
+        around(|| self.ask(&text, question))
+    }
+
+    fn ask(&self, text: &[String], question: &str) -> Result<Answer> {
         let verb = format!("{:>10} ", "Approval");
-        for line in &text {
+        for line in text {
             // The verb stands at the head of the first row.
             match line.strip_prefix(&verb) {
                 Some(rest) => self.stderr(&format!("{}{rest}", self.paint(&verb, "1;32"))),

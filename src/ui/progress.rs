@@ -3,8 +3,8 @@
 //! moves bytes drives the display.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -17,6 +17,25 @@ const LONG_LABEL: usize = 80;
 
 const DELAY: Duration = Duration::from_millis(300);
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// The bars of this process, which make room for questions.
+static BARS: Mutex<Vec<MultiProgress>> = Mutex::new(Vec::new());
+
+/// A question is on the terminal.
+static ASKING: AtomicBool = AtomicBool::new(false);
+
+/// Lets a question stand alone on the terminal: bars go, and come back after it.
+pub(super) fn around<T>(question: impl FnOnce() -> T) -> T {
+    let bars = BARS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    ASKING.store(true, Ordering::SeqCst);
+    for bars in bars {
+        let _ = bars.clear();
+        bars.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let answer = question();
+    ASKING.store(false, Ordering::SeqCst);
+    answer
+}
 
 /// The display of one command.
 #[derive(Clone, Debug)]
@@ -35,7 +54,9 @@ enum Mode {
 impl Progress {
     pub(super) fn new(terminal: bool) -> Self {
         let mode = if terminal {
-            Mode::Bars(MultiProgress::with_draw_target(ProgressDrawTarget::hidden()))
+            let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+            BARS.lock().unwrap_or_else(PoisonError::into_inner).push(bars.clone());
+            Mode::Bars(bars)
         } else {
             Mode::Lines
         };
@@ -96,7 +117,7 @@ impl Bar {
         let elapsed = inner.started.elapsed();
         if let Some((bars, bar)) = &inner.bar {
             bar.inc(count);
-            if bars.is_hidden() && elapsed > DELAY && inner.beat.swap(1, Ordering::Relaxed) == 0 {
+            if bars.is_hidden() && elapsed > DELAY && !ASKING.load(Ordering::SeqCst) {
                 bars.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
             }
         } else if inner.lines {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use crate::error::kind_of;
 use crate::handoff::app::App;
 use crate::handoff::publish::{PublishOptions, publish};
-use crate::handoff::task::{Resolved, Source};
+use crate::handoff::task::{Resolved, Source, resolve_left};
 use crate::handoff::upkeep::renew_workspace;
 use crate::handoff::workspaces::{Place, changed};
 use crate::identity::{Handoff, Status, Target};
@@ -54,13 +54,15 @@ fn ask(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
     let answers = [
         "keep: the workspace stays as it is",
         "hand back: publish it as what the task is now",
-        "discard: back to the snapshot; what is here is salvaged",
+        "discard: back to what was published last; what is here is salvaged",
     ];
-    match app.ui.choose("What becomes of it?", &answers)? {
+    match app.ui.choose("What becomes of it", &answers)? {
         Some(1) => hand_back(app, resolved, place),
         Some(2) => {
+            let source = Source::new(app, resolved.task.clone());
+            let left = resolve_left(&source)?;
             // It says where the old one is.
-            renew_workspace(Source::new(app, resolved.task.clone()), resolved, place).map(drop)
+            renew_workspace(source, &left, place).map(drop)
         }
         _ => {
             app.ui.status("Kept", &format!("enter it again: envctl enter {task}"));

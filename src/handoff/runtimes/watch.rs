@@ -79,7 +79,13 @@ pub(crate) fn audit(ui: Ui, lease: &Lease, path: Option<&OsStr>) -> Vec<String> 
 /// Looks for the same while a run lasts, for git that is used meanwhile.
 pub(crate) fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> Vec<String> {
     let watched = workspace::watch(&lease.workspace, run(lease), stop.as_fd());
-    let mut said: Vec<String> = watched.found.renamed.iter().take(MAX_PLANTED).map(renamed).collect();
+    let mut said = Vec::new();
+    if watched.is_attack {
+        let ended = lease.end().map_or_else(|error| format!("was to be ended ({error:#})"), |()| "was ended".into());
+        let why = "a program inside kept on writing what git on this machine would obey";
+        said.push(format!("the runtime {ended}: {why}"));
+    }
+    said.extend(watched.found.renamed.iter().take(MAX_PLANTED).map(renamed));
     said.extend(watched.found.changed.iter().take(MAX_PLANTED).map(changed));
     if let Some(why) = watched.incomplete {
         said.push(format!(

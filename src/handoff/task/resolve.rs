@@ -133,3 +133,25 @@ pub(crate) fn resolve(source: &Source<'_>, into: Option<&Path>, refresh: bool) -
     crate::crash::point("cold.resolved");
     Ok(Resolved { task, digest, identity, pin, pinned_at: app.clock.now(), local: None })
 }
+
+/// Settles a task as its workspace left it: by what was published from there last,
+/// or else by what it was made from.
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) fn resolve_left(source: &Source<'_>) -> Result<Resolved> {
+    let resolved = resolve(source, None, false)?;
+    let slug = resolved.task.slug();
+    let Some(digest) = resolved.pin.as_ref().and_then(|pin| pin.continues(&slug)) else { return Ok(resolved) };
+    if digest == resolved.digest {
+        return Ok(resolved);
+    }
+    let pins = source.app.pins();
+    if let Some(identity) = pins.identity(&digest)? {
+        return Ok(Resolved { digest, identity, ..resolved });
+    }
+    let task = Located { store: resolved.task.store.clone(), target: Target::Identity(digest) };
+    let (_, artifact, identity) = from_store(source.store()?, &task)?;
+    pins.keep(&artifact.identity)?;
+    Ok(Resolved { digest, identity, ..resolved })
+}

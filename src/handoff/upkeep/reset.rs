@@ -12,7 +12,7 @@ use crate::handoff::app::App;
 use crate::handoff::prepare::{Renew, flush, make_workspace};
 use crate::handoff::report::Report;
 use crate::handoff::runtimes::{Running, find};
-use crate::handoff::task::{Resolved, Source, resolve};
+use crate::handoff::task::{Resolved, Source, resolve_left};
 use crate::handoff::workspaces::Place;
 use crate::handoff::{accounting, caches};
 use crate::identity::TaskRef;
@@ -104,8 +104,8 @@ pub struct Restored {
     pub set_aside: Option<PathBuf>,
 }
 
-/// Returns a task's workspace to the snapshot that it was made from. What was
-/// there is moved aside first, with everything in it. The runtimes of the task
+/// Returns a task's workspace to what was published from it last, or to the
+/// snapshot that it was made from. What was there is moved aside first, with everything in it. The runtimes of the task
 /// have ended already.
 ///
 /// # Errors
@@ -113,7 +113,7 @@ pub struct Restored {
 /// the workspace stays as it is.
 pub fn reset_workspace(app: &App, task: &TaskRef) -> Result<Restored> {
     let source = Source::new(app, app.locate(task)?);
-    let resolved = resolve(&source, None, false)?;
+    let resolved = resolve_left(&source)?;
     if resolved.pin.is_none() {
         return Err(not_found(format!("{task} has no workspace here")).hint(format!("envctl enter {task}")).into());
     }

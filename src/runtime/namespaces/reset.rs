@@ -360,6 +360,16 @@ pub fn stop(runtimes: &Runtimes, lease: &Lease, clock: Clock) -> Result<Receipt>
     }
 }
 
+impl Lease {
+    /// Ends all that lives in the runtime, at once. Its owner does the rest.
+    ///
+    /// # Errors
+    /// When pid 1 cannot be ended.
+    pub fn end(&self) -> Result<()> {
+        kill(self.init)
+    }
+}
+
 /// Kills exactly this process and waits until it is dead.
 fn kill(process: Process) -> Result<()> {
     let Some(pid) = Pid::from_raw(process.pid) else { return Ok(()) };

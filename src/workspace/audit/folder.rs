@@ -66,6 +66,7 @@ impl Audit<'_> {
         for (name, why) in self.obeyed(folder, touched, strange) {
             self.quarantine(folder, name, why);
         }
+        self.bad_index(folder, touched);
     }
 
     /// What git should not obey, and why.

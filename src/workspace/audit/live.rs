@@ -62,7 +62,7 @@ pub(in super::super) fn leads(workspace: &Path, path: &Path) -> Option<PathBuf> 
 pub(in super::super) fn index_files(workspace: &Path, run: Run<'_>) -> Vec<PathBuf> {
     let git = Path::new(".git");
     let audit = Audit::new(workspace, run, git.to_owned());
-    let names = open_beneath(workspace, git).map(|folder| audit.index_files(folder.as_fd())).unwrap_or_default();
+    let names = open_beneath(workspace, git).map(|folder| audit.index_files(folder.as_fd(), false)).unwrap_or_default();
     names.iter().map(|name| git.join(std::ffi::OsStr::from_bytes(name.to_bytes()))).collect()
 }
 

@@ -31,7 +31,7 @@ impl Audit<'_> {
         self.replaced(folder);
         self.own_config(folder);
         self.own_head(folder);
-        self.own_index(folder);
+        self.bad_index(folder, false);
         let name = c"config.worktree";
         if self.is_new(folder, name)
             && exists(folder, name)
@@ -61,8 +61,8 @@ impl Audit<'_> {
 
     /// Names in the index lead git to where it writes; so do those in the shared
     /// part of a split one.
-    fn own_index(&mut self, folder: BorrowedFd<'_>) {
-        for name in self.index_files(folder) {
+    pub(super) fn bad_index(&mut self, folder: BorrowedFd<'_>, touched: bool) {
+        for name in self.index_files(folder, touched) {
             let why = match read_plain(folder, &name, MAX_INDEX) {
                 Ok(text) => index::why_not(&text),
                 Err(why) => Some(why.into()),
@@ -78,8 +78,8 @@ impl Audit<'_> {
         }
     }
 
-    /// The files of the index that are new.
-    pub(super) fn index_files(&self, folder: BorrowedFd<'_>) -> Vec<CString> {
+    /// The files of the index that are new; all of them, where age means nothing.
+    pub(super) fn index_files(&self, folder: BorrowedFd<'_>, touched: bool) -> Vec<CString> {
         let mut files = vec![c"index".to_owned()];
         // From its beginning: it may have been listed.
         if let Ok(again) = rustix::fs::openat(folder, c".", descent::folder_flags(), Mode::empty()) {
@@ -89,14 +89,14 @@ impl Audit<'_> {
                 }
             });
         }
-        files.retain(|name| exists(folder, name) && self.is_new(folder, name));
+        files.retain(|name| exists(folder, name) && (touched || self.is_new(folder, name)));
         files
     }
 
     /// The folders that the index names as repositories, where it is new.
     pub(super) fn linked(&self, folder: BorrowedFd<'_>) -> Vec<PathBuf> {
         let mut linked = Vec::new();
-        for name in self.index_files(folder) {
+        for name in self.index_files(folder, false) {
             let text = read_plain(folder, &name, MAX_INDEX).unwrap_or_default();
             index::entries(&text, |entry| {
                 if entry.mode == index::GITLINK {

@@ -77,7 +77,8 @@ pub(super) fn step(
     }
     match (kind, name) {
         (Kind::Own, Some(name)) if is_folder => Some(Step::WalkOwn(folder.join(name))),
-        (Kind::Own, Some(_)) if mode_only => None,
+        // Git would look for another repository than one whose HEAD it cannot read.
+        (Kind::Own, Some(name)) if mode_only && name != Path::new("HEAD") => None,
         // Its own mode, or a file in it.
         (Kind::Own, _) => Some(Step::Own(here())),
         (Kind::Work, Some(name)) if name == Path::new(".git") && folder == Path::new("") => {

@@ -15,11 +15,12 @@ mod elsewhere;
 mod events;
 mod held;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
@@ -38,6 +39,10 @@ use held::Held;
 /// starts a git on the host so soon.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
+/// So often, within such a time, no program damages the workspace's git folder by
+/// mistake.
+const ATTACK: (usize, Duration) = (10, Duration::from_secs(10));
+
 /// How many folders are watched, or events read, before git folders are attended to.
 const TURN: usize = 64;
 
@@ -51,6 +56,9 @@ pub struct Watched {
     pub found: Audited,
     /// Why not everything was watched.
     pub incomplete: Option<String>,
+    /// A program keeps on writing what git would obey, faster than anybody uses git:
+    /// nothing in the runtime is to go on.
+    pub is_attack: bool,
 }
 
 struct Watch<'a> {
@@ -70,6 +78,8 @@ struct Watch<'a> {
     again: bool,
     /// The kernel watches no more folders.
     is_blind: bool,
+    /// When something was put right in the workspace's own git folder.
+    mended: VecDeque<Instant>,
     found: Watched,
 }
 
@@ -120,6 +130,7 @@ pub fn watch(workspace: &Path, run: Run<'_>, stop: BorrowedFd<'_>) -> Watched {
         sealed: HashSet::new(),
         again: false,
         is_blind: false,
+        mended: VecDeque::new(),
         found: Watched::default(),
     };
     watch.walk_own(PathBuf::from(".git"));
@@ -147,6 +158,9 @@ impl Watch<'_> {
                 return;
             }
             self.attend();
+            if self.found.is_attack {
+                return;
+            }
             let (steps, lost) = self.read(Queue::Work);
             steps.into_iter().for_each(|step| self.take(step));
             if lost || std::mem::take(&mut self.again) {
@@ -172,7 +186,8 @@ impl Watch<'_> {
         if self.elsewhere.has_own_turned(self.root.as_fd()) {
             self.walk_own(PathBuf::from(".git"));
         }
-        self.found.found.add(self.held.let_go(self.root.as_fd()));
+        let let_go = self.held.let_go(self.root.as_fd());
+        self.mended(let_go);
         self.require(!self.held.is_full, "too many git folders");
     }
 
@@ -221,7 +236,7 @@ impl Watch<'_> {
             if turn % TURN == 0 {
                 self.attend();
             }
-            if self.is_blind || is_over(self.stop, &Timespec { tv_sec: 0, tv_nsec: 0 }) {
+            if self.is_blind || self.found.is_attack || is_over(self.stop, &Timespec { tv_sec: 0, tv_nsec: 0 }) {
                 return;
             }
             let Some(folder) = self.open(&path) else { continue };
@@ -269,7 +284,7 @@ impl Watch<'_> {
     }
 
     fn look_at_own(&mut self, path: &Path) {
-        self.found.found.add(audit::look_at_own(self.workspace, path, self.run));
+        self.mended(audit::look_at_own(self.workspace, path, self.run));
         if path == Path::new(".git") {
             let has_room = self.elsewhere.note_linked(audit::linked(self.workspace, self.run));
             self.require(has_room, "too many repositories in the index");
@@ -285,7 +300,7 @@ impl Watch<'_> {
     /// Looks at the git folder of a folder, whatever leads to it, and watches it.
     fn look(&mut self, path: &Path) {
         if path == Path::new("") {
-            return self.found.found.add(audit::look_at_root(self.workspace, self.run, false));
+            return self.mended(audit::look_at_root(self.workspace, self.run, false));
         }
         let is_pointer = self.add_pointer(path);
         let git = if is_pointer { audit::leads(self.workspace, path) } else { Some(path.join(".git")) };
@@ -350,6 +365,18 @@ impl Watch<'_> {
         }
     }
 
+    /// Adds what was found in the workspace's own git folder, and counts.
+    fn mended(&mut self, found: Audited) {
+        if !found.renamed.is_empty() || !found.changed.is_empty() {
+            let (often, within) = ATTACK;
+            self.mended.push_back(Instant::now());
+            if self.mended.len() >= often {
+                self.found.is_attack |= self.mended.pop_front().is_some_and(|first| first.elapsed() < within);
+            }
+        }
+        self.found.found.add(found);
+    }
+
     /// What does not hold is told.
     fn require(&mut self, holds: bool, why: &str) {
         if !holds {
@@ -365,7 +392,7 @@ impl Watch<'_> {
                 if was_closed && path.starts_with(".git") {
                     // While it was, git could take the workspace's files for a
                     // repository.
-                    self.found.found.add(audit::look_at_root(self.workspace, self.run, true));
+                    self.mended(audit::look_at_root(self.workspace, self.run, true));
                 }
                 Some(folder)
             }

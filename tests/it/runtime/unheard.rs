@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use super::both;
 use super::planted::Ground;
-use crate::support::{Alive, Lab, until};
+use crate::support::{Alive, ImageBuilder, Lab, until};
 
 /// A program that holds a file can write to it at any time; one that is mapped
 /// without an event. So the name soon stands for a copy.
@@ -142,5 +142,59 @@ fn the_shared_part_of_a_split_index_names_nothing_outside() {
         repo.call(&["restore", "."]).run();
         assert!(!repo.path.parent().unwrap().join("aaa").exists());
         alive.kill_owner().assert_gone();
+    }
+}
+
+/// An index that names what lies outside, in whatever git folder: `git restore` would
+/// write there. It goes while a runtime lives, and at its end.
+#[test]
+fn no_index_of_a_nested_repository_names_what_lies_outside() {
+    for (lab, watched) in [true, false].into_iter().flat_map(|watched| both().map(|lab| (lab, watched))) {
+        let ground = Ground::of(lab);
+        let enter = ground.lab.dev.envctl(["enter", "--detach", &ground.task]);
+        let enter = if watched { enter } else { enter.env("ENVCTL_TEST_CRASH", "unwatched") };
+        enter.ok();
+        let nested = ground.repo.within("n1");
+        let script = "cd \"$0\"; mkdir n1; cd n1; git init -q .; echo x >AAAAAA; git add AAAAAA";
+        ground.lab.dev.call("sh", ["-euc", script]).arg(&ground.repo.path).ok();
+        let index = ground.repo.path.join("n1/.git/index");
+        let mut text = fs::read(&index).unwrap();
+        let at = text.windows(6).position(|part| part == b"AAAAAA").unwrap();
+        text[at..at + 6].copy_from_slice(b"../aaa");
+        fs::write(&index, &text).unwrap();
+        if watched {
+            until("it is renamed", || !index.exists());
+        }
+        let receipt = ground.lab.dev.envctl(["reset", &ground.task]).ok().stdout;
+        assert!(receipt.contains("n1/.git/index was written inside and renamed"), "{receipt}");
+        assert!(!index.exists());
+        nested.call(&["restore", "."]).run();
+        assert!(!ground.repo.path.join("aaa").exists());
+    }
+}
+
+/// A `HEAD` that nobody may read is none to git.
+#[test]
+fn a_head_that_was_closed_is_put_back() {
+    let ground = Ground::of(Lab::unprivileged());
+    let alive = Alive::start(&ground.lab, &ground.task, "");
+    ground.lab.dev.envctl(["exec", &ground.task, "--", "chmod", "0", ".git/HEAD"]).ok();
+    until("it can be read", || ground.repo.call(&["rev-parse", "--git-dir"]).run().stdout.trim() == ".git");
+    alive.kill_owner().assert_gone();
+}
+
+/// Each thing is put right within milliseconds; but a loop would hit a git that runs
+/// at any moment.
+#[test]
+fn a_program_that_keeps_on_damaging_the_git_folder_is_ended() {
+    for script in [
+        "while :; do echo x >.git/HEAD; done",
+        "while :; do ln -s /etc/hostname l; mv l .git/FETCH_HEAD; sleep 0.01; done",
+    ] {
+        let lab = Lab::new();
+        let task = lab.publish(&ImageBuilder::busybox());
+        let run = lab.enter(&task, &["timeout", "60", "sh", "-c", script]).code(137);
+        assert!(run.stderr.contains("the runtime was ended: a program inside kept on"), "{}", run.stderr);
+        lab.assert_baseline();
     }
 }

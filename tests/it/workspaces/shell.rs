@@ -29,7 +29,7 @@ fn whoever_just_goes_keeps_everything() {
     for answer in ["\r", "\x1b", "\x03"] {
         let mut terminal = leaving(&lab, &task, "echo mine >mine");
         terminal.sees("the workspace holds changes");
-        terminal.sees("What becomes of it?");
+        terminal.sees("What becomes of it");
         terminal.sees("discard");
         // Until the question is read key by key, Ctrl-C is a signal.
         until("it is asked", || !terminal.modes().local_modes.contains(LocalModes::ICANON));
@@ -48,7 +48,7 @@ fn handing_back() {
         let task = lab.publish(&ImageBuilder::busybox());
         let before = lab.dev.envctl(["show", &task, "--json"]).ok().json();
         let mut terminal = leaving(&lab, &task, "echo mine >mine");
-        terminal.sees("What becomes of it?");
+        terminal.sees("What becomes of it");
         terminal.types(DOWN);
         terminal.types("\r");
         terminal.sees("A word");
@@ -76,7 +76,7 @@ fn a_hand_back_that_fails_loses_nothing() {
     let lab = Lab::new();
     let task = lab.publish(&ImageBuilder::busybox());
     let mut terminal = leaving(&lab, &task, "echo mine >mine");
-    terminal.sees("What becomes of it?");
+    terminal.sees("What becomes of it");
     // Meanwhile the task moves on.
     lab.repo.write("theirs", "x");
     let (_, name) = task.rsplit_once(':').unwrap();
@@ -100,7 +100,7 @@ fn discarding_salvages() {
     let lab = Lab::new();
     let task = lab.publish(&ImageBuilder::busybox());
     let mut terminal = leaving(&lab, &task, "echo mine >mine");
-    terminal.sees("What becomes of it?");
+    terminal.sees("What becomes of it");
     terminal.types(DOWN);
     terminal.types(DOWN);
     terminal.types("\r");
