@@ -19,7 +19,7 @@ use crate::handoff::app::App;
 use crate::handoff::task::Pin;
 use crate::handoff::workspaces::{Inquiry, children, homes, written_at};
 use crate::identity::Identity;
-use crate::oci::{MAX_METADATA, Manifest};
+use crate::oci::{ImageConfig, MAX_METADATA, Manifest};
 use crate::snapshot::{Document, MAX_DOCUMENT};
 
 /// Something that nobody needs.
@@ -47,7 +47,10 @@ pub(super) fn parts(app: &App, identities: &[Identity]) -> (Vec<Part>, u64) {
 /// Small files, by the digest in their names; the bytes of all of them.
 fn files(app: &App, identities: &[Identity], found: &mut Vec<Part>) -> u64 {
     let needed: BTreeSet<Digest> = identities.iter().flat_map(|identity| blobs_of(app, identity)).collect();
-    let folders = [("blob", "blobs/sha256"), ("note", "users"), ("note", "seen")];
+    // Images of this machine are copied again from where they are.
+    let folders = [("blob", "blobs/sha256"), ("blob", "images/blobs/sha256")];
+    let notes = ["users", "seen", "forms", "places"].map(|folder| ("note", folder));
+    let folders = folders.into_iter().chain(notes);
     let mut total = 0;
     for (kind, folder) in folders {
         for path in children(&app.paths.cache().join(folder)) {
@@ -67,15 +70,20 @@ fn files(app: &App, identities: &[Identity], found: &mut Vec<Part>) -> u64 {
     total
 }
 
-/// What is kept of an identity: the snapshot, its pack, the image's documents.
+/// What is kept of an identity: the snapshot, its pack, the image's documents, and
+/// what is known of its layers.
 fn blobs_of(app: &App, identity: &Identity) -> Vec<Digest> {
     let kept = |digest: &Digest, most: u64| disk::read_file(&app.paths.blob(digest), most).ok().flatten();
     let (snapshot, image) = (identity.snapshot_id, identity.toolchain.image.digest);
     let document = kept(&snapshot, MAX_DOCUMENT).and_then(|bytes| Document::parse(&bytes).ok());
     let manifest = kept(&image, MAX_METADATA).and_then(|bytes| Manifest::parse(&bytes).ok());
     let pack = document.and_then(|document| Some(document.pack?.digest));
-    let config = manifest.map(|manifest| manifest.config.digest);
-    [Some(snapshot), Some(image), pack, config].into_iter().flatten().collect()
+    let config = manifest.as_ref().map(|manifest| manifest.config.digest);
+    let layers = manifest.into_iter().flat_map(|manifest| manifest.layers).map(|layer| layer.digest);
+    let unpacked = config.and_then(|config| ImageConfig::parse(&kept(&config, MAX_METADATA)?).ok());
+    let unpacked = unpacked.into_iter().flat_map(|config| config.rootfs.diff_ids);
+    let named = [Some(snapshot), Some(image), pack, config].into_iter().flatten();
+    named.chain(layers).chain(unpacked).collect()
 }
 
 /// Mirrors from which nobody borrows; the bytes of all of them.
