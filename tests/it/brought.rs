@@ -206,24 +206,6 @@ fn an_image_in_the_storage_of_podman() {
     service.wait().unwrap();
 }
 
-/// What a run copied for itself goes like everything that nobody needs, and is
-/// copied again.
-#[test]
-fn the_copy_of_a_run_is_collected() {
-    let lab = Lab::new();
-    let from = add(&lab).reference;
-    let archive = lab.agent.path("d.tar").display().to_string();
-    skopeo(&lab, &[], &from, &format!("docker-archive:{archive}:x:1"));
-    let image = format!("docker-archive:{archive}");
-    let run = || lab.agent.envctl(["run", "--image", &image, "--", "cat", "/brought"]).cwd(&lab.repo.path).ok().stdout;
-    let copies = || fs::read_dir(lab.agent.cache().join("images/blobs/sha256")).unwrap().count();
-    assert_eq!(run(), "by hand\n");
-    assert!(copies() >= 4);
-    lab.agent.envctl(["cache", "prune", "--all"]).ok();
-    assert_eq!(copies(), 0);
-    assert_eq!(run(), "by hand\n");
-}
-
 /// What one repository of a registry has, another one of it is not sent.
 #[test]
 fn layers_that_the_registry_has_are_not_sent_again() {

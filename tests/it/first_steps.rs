@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Home, ImageBuilder, Lab};
+use crate::support::{Home, ImageBuilder, Lab, Terminal, until};
 
 #[test]
 fn init_proposes_what_the_lockfiles_suggest() {
@@ -95,4 +95,41 @@ fn doctor_says_what_works() {
     }
     let text = Home::new().envctl(["doctor"]).env("PATH", "/nonexistent").code(1).stdout;
     assert!(text.contains("bad   git") && text.contains("install git"), "{text}");
+}
+
+/// A list that can be narrowed, and one to choose from.
+#[test]
+fn which_task() {
+    let lab = Lab::new();
+    let image = lab.images.add("choice", &ImageBuilder::busybox()).reference;
+    let store = lab.store.name();
+    let publish = |name: &str, args: &[&str]| {
+        let words = [&["publish", name, "--store", &store, "--image", &image], args].concat();
+        lab.agent.envctl(words).cwd(&lab.repo.path).ok();
+    };
+    publish("stuck", &["--status", "needs-human", "--agent", "a", "--message", "help"]);
+    publish("going", &["--agent", "b"]);
+    let names = |args: &[&str]| {
+        let listed = lab.dev.envctl(["tasks", "--store", &store, "--json"]).args(args).ok().json();
+        let mut names: Vec<String> =
+            listed["tasks"].as_array().unwrap().iter().map(|row| row["task"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names.join(" ")
+    };
+    assert_eq!(names(&[]), "going stuck");
+    assert_eq!((names(&["--status", "working"]), names(&["--agent", "a"])), ("going".into(), "stuck".into()));
+    assert_eq!((names(&["--since", "1h"]), names(&["--limit", "1"]).len()), ("going stuck".into(), 5));
+    assert_eq!(names(&["--agent", "c"]), "");
+    lab.dev.envctl(["enter", "--store", &store]).code(125).says(&["which task", "envctl tasks"]);
+    let mut terminal = Terminal::open(&lab.dev, &["enter", "--store", &store], (24, 120));
+    terminal.sees("Which task?");
+    terminal.sees("stuck  needs-human");
+    until("it is asked", || !terminal.modes().local_modes.contains(rustix::termios::LocalModes::ICANON));
+    terminal.types("\r");
+    terminal.sees("on main");
+    terminal.sees("$ ");
+    terminal.types("echo in-$ENVCTL_TASK; exit\r");
+    terminal.sees("in-stuck");
+    assert_eq!(terminal.ends(), Some(0));
+    lab.assert_baseline();
 }

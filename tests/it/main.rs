@@ -26,6 +26,7 @@ mod names_outside;
 mod nearby;
 mod offline;
 mod output;
+mod pinned;
 mod pins;
 mod real_caches;
 mod real_project;

@@ -10,14 +10,12 @@
 
 mod built;
 mod inputs;
-mod parts;
 mod pipeline;
 mod place;
 mod seal;
 mod setups;
 mod state;
 mod tend;
-mod tended;
 mod travel;
 mod verbs;
 mod verify;
@@ -28,8 +26,8 @@ pub(crate) use pipeline::parts;
 pub(crate) use place::forget_materialized;
 pub(crate) use setups::ask;
 pub(crate) use state::{Caches, EarlyTree, flush, given, keep, note_given};
+pub use tend::Tended;
 pub(crate) use tend::{Rules, configured, make_room, tend};
-pub use tended::Tended;
 pub(crate) use travel::{early, identity_caches, push};
 pub use verbs::{
     CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, cache_diff, cache_key, cache_retry, cache_why,

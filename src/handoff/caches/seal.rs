@@ -64,7 +64,9 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         app.ui.warn(&format!("the cache {} is not here, and its setup needs a network", wanted.name));
         return Ok(None);
     }
-    caches.agree(entry)?;
+    if !caches.agree(entry)? {
+        return Ok(None);
+    }
     require_room(app, &wanted.name)?;
     app.ui.status("Sealing", &format!("the cache {}: {} (network: {network})", wanted.name, in_a_line(&entry.setup)));
     let draft = caches.trees.draft()?;

@@ -74,18 +74,19 @@ pub(super) fn forget(app: &App, key: &Digest) -> bool {
 }
 
 impl Caches<'_> {
-    /// Makes sure that the developer agrees to the network of a setup that is
-    /// about to run.
+    /// Whether the developer agrees to the network of a setup that is about to run;
+    /// `false` when they go on without it.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Policy`] when they do not.
-    pub(super) fn agree(&self, entry: &CacheEntry) -> Result<()> {
+    /// [`crate::error::Kind::Policy`] when they do neither.
+    pub(super) fn agree(&self, entry: &CacheEntry) -> Result<bool> {
         let project = Project {
             cache: vec![entry.clone()],
             runtime: crate::config::Runtime { env: self.project.runtime.env.clone(), ..Default::default() },
             ..Project::default()
         };
-        runtimes::approve(self.app, self.resolved, &project, &runtimes::RuntimeOptions::default())
+        let agreed = runtimes::approve(self.app, self.resolved, project, &runtimes::RuntimeOptions::default())?;
+        Ok(!agreed.cache.is_empty())
     }
 }
 
@@ -115,7 +116,7 @@ pub(crate) fn ask(
     } else {
         project.cache.clear();
     }
-    runtimes::approve(app, resolved, &project, options)
+    runtimes::approve(app, resolved, project, options).map(drop)
 }
 
 /// Whether nobody has an entry, as far as that can be known before anything is

@@ -117,7 +117,9 @@ pub(crate) fn ready(
     let workspace = &of.place.path;
     let project = app.project(workspace)?;
     // Setups that run after all are asked for by themselves.
-    runtimes::approve(app, resolved, &Project { cache: Vec::new(), ..project.clone() }, wishes.runtime)?;
+    let asking = Project { cache: Vec::new(), ..project.clone() };
+    let agreed = runtimes::approve(app, resolved, asking, wishes.runtime)?;
+    let project = Project { cache: project.cache, ..agreed };
     let mut wanted = Caches::new(app, resolved, pulled, workspace, &project)?;
     wanted.have_come(kept.early);
     wanted.fetch(&source, report)?;

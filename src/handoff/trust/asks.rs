@@ -229,6 +229,17 @@ impl Asks {
     }
 }
 
+/// A project without what it would have to ask for.
+pub(crate) fn without_asks(mut project: Project) -> Project {
+    let runtime = &mut project.runtime;
+    runtime.network = None;
+    runtime.secrets.clear();
+    runtime.ports.iter_mut().for_each(|port| port.host = None);
+    project.cache.retain(|cache| cache.network == SetupNetwork::None);
+    project.fixture.retain(|fixture| fixture.source.store.is_none());
+    project
+}
+
 fn sorted<T: Ord>(all: impl Iterator<Item = T>) -> Vec<T> {
     let mut all: Vec<T> = all.collect();
     all.sort();
@@ -276,6 +287,19 @@ mod tests {
         assert!(
             Asks::of("x", &here(), &project("[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]"), settled).is_empty()
         );
+    }
+
+    #[test]
+    fn without_it_nothing_is_left_to_ask_for() {
+        let all = project(
+            "[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]\nports = [\"1=2\", 3]\n\
+             [[cache]]\nname = \"a\"\npath = \"a\"\nsetup = \"x\"\nnetwork = \"private\"\n\
+             [[cache]]\nname = \"b\"\npath = \"b\"\nsetup = \"x\"\n",
+        );
+        assert_eq!(Asks::of("x", &here(), &all, Settled::default()).lines().len(), 4);
+        let less = without_asks(all);
+        assert!(Asks::of("x", &here(), &less, Settled::default()).is_empty());
+        assert_eq!((less.runtime.ports.len(), less.cache.len()), (2, 1));
     }
 
     #[test]

@@ -128,10 +128,10 @@ impl<'a> Inquiry<'a> {
     fn commits(&mut self, identity: &Identity, bases: &[Commit], root: &Path) -> Result<(Vec<String>, Vec<Commit>)> {
         let branches = self.remotes.ask(identity)?;
         let tips: Vec<Commit> = branches.tips.into_values().chain(branches.default).chain(branches.tags).collect();
-        let mut seen = Standing::of(root, &tips, bases)?;
+        let mut seen = Horizon::of(root, &tips, bases)?;
         if !seen.whole && seen.commits.len() < tips.len() {
             self.remotes.bring_tips(identity, &tips)?;
-            seen = Standing::of(root, &tips, bases)?;
+            seen = Horizon::of(root, &tips, bases)?;
         }
         Ok((seen.commits, seen.held))
     }
@@ -145,7 +145,7 @@ fn states(pin: &Pin) -> impl Iterator<Item = (Digest, State)> {
 }
 
 /// What a workspace knows of where its remote stands.
-struct Standing {
+struct Horizon {
     /// The tips that are here.
     commits: Vec<String>,
     /// The bases that lead to one of them.
@@ -154,7 +154,7 @@ struct Standing {
     whole: bool,
 }
 
-impl Standing {
+impl Horizon {
     fn of(root: &Path, tips: &[Commit], bases: &[Commit]) -> Result<Self> {
         let repo = git2::Repository::open(root).context("it cannot be opened")?;
         let here = |commit: &Commit| {
@@ -180,6 +180,6 @@ impl Standing {
         for remembered in repo.references_glob("refs/remotes/*")?.flatten().filter_map(|one| one.target()) {
             whole &= repo.find_commit(remembered).is_err() || !lacks(remembered)?;
         }
-        Ok(Standing { commits: known.iter().map(ToString::to_string).collect(), held, whole })
+        Ok(Horizon { commits: known.iter().map(ToString::to_string).collect(), held, whole })
     }
 }

@@ -4,11 +4,12 @@
 //!
 //! Invariants: what a workspace or a runtime needs is no candidate. A mirror goes
 //! only while no repository of this machine borrows from it, and after its remote
-//! said that it has all of it. Whoever makes a workspace holds [`super::keep`].
+//! said that it has all of it. Whoever makes a workspace holds [`crate::handoff::caches::keep`].
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -17,13 +18,16 @@ use crate::digest::Digest;
 use crate::disk::{self, lock::FileLock, remove};
 use crate::handoff::app::App;
 use crate::handoff::task::Pin;
-use crate::handoff::workspaces::{Inquiry, children, homes, written_at};
-use crate::identity::Identity;
+use crate::handoff::workspaces::{Inquiry, children, homes, is_older, written_at};
+use crate::identity::{Identity, StoreRef};
 use crate::oci::{ImageConfig, MAX_METADATA, Manifest};
 use crate::snapshot::{Document, MAX_DOCUMENT};
 
+/// So long a store of images may be written to before anything else names it.
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// Something that nobody needs.
-pub(super) struct Part {
+pub(super) struct Spare {
     what: Kind,
     path: PathBuf,
     pub(super) shown: Tended,
@@ -32,25 +36,26 @@ pub(super) struct Part {
 enum Kind {
     /// A file of the cache.
     File,
+    /// The images of this machine that runs of checkouts use.
+    Images,
     /// The mirror of the repository of this identity.
     Mirror(Box<Identity>),
 }
 
 /// All of them, and the bytes of those that are needed as well.
-pub(super) fn parts(app: &App, identities: &[Identity]) -> (Vec<Part>, u64) {
+pub(super) fn parts(app: &App, identities: &[Identity]) -> (Vec<Spare>, u64) {
     let mut found = Vec::new();
     let mut total = files(app, identities, &mut found);
+    total += images(app, &mut found);
     total += mirrors(app, &mut found);
     (found, total)
 }
 
 /// Small files, by the digest in their names; the bytes of all of them.
-fn files(app: &App, identities: &[Identity], found: &mut Vec<Part>) -> u64 {
+fn files(app: &App, identities: &[Identity], found: &mut Vec<Spare>) -> u64 {
     let needed: BTreeSet<Digest> = identities.iter().flat_map(|identity| blobs_of(app, identity)).collect();
-    // Images of this machine are copied again from where they are.
-    let folders = [("blob", "blobs/sha256"), ("blob", "images/blobs/sha256")];
-    let notes = ["users", "seen", "forms", "places"].map(|folder| ("note", folder));
-    let folders = folders.into_iter().chain(notes);
+    let folders =
+        [("blob", "blobs/sha256"), ("note", "users"), ("note", "seen"), ("note", "forms"), ("note", "places")];
     let mut total = 0;
     for (kind, folder) in folders {
         for path in children(&app.paths.cache().join(folder)) {
@@ -64,14 +69,35 @@ fn files(app: &App, identities: &[Identity], found: &mut Vec<Part>) -> u64 {
             }
             let (bytes, last_use) = (meta.len(), written_at(&path));
             let shown = Tended { kind, name: key.short(), key, bytes, last_use, why: "" };
-            found.push(Part { what: Kind::File, path, shown });
+            found.push(Spare { what: Kind::File, path, shown });
         }
     }
     total
 }
 
-/// What is kept of an identity: the snapshot, its pack, the image's documents, and
-/// what is known of its layers.
+/// The store of local images, as a whole: it names its own parts. One that was just
+/// written may be somebody's who has no lease yet.
+fn images(app: &App, found: &mut Vec<Spare>) -> u64 {
+    let path = app.paths.local_images();
+    let index = path.join("index.json");
+    if !index.exists() {
+        return 0;
+    }
+    let bytes = size(&path);
+    let store = StoreRef::Layout(path.clone()).to_string();
+    let needed = app.pins().all().is_ok_and(|pins| pins.iter().any(|pin| pin.store == store && pin.workspace.exists()))
+        || app.runtimes().live().is_ok_and(|live| live.iter().any(|lease| lease.store == store))
+        || !is_older(app, &index, HOUR);
+    if !needed {
+        let (key, last_use) = (Digest::of(store.as_bytes()), written_at(&index));
+        let shown = Tended { kind: "images", name: "of this machine".into(), key, bytes, last_use, why: "" };
+        found.push(Spare { what: Kind::Images, path, shown });
+    }
+    bytes
+}
+
+/// What is kept of an identity: the snapshot, its pack, the image's documents, and what
+/// is noted of its layers.
 fn blobs_of(app: &App, identity: &Identity) -> Vec<Digest> {
     let kept = |digest: &Digest, most: u64| disk::read_file(&app.paths.blob(digest), most).ok().flatten();
     let (snapshot, image) = (identity.snapshot_id, identity.toolchain.image.digest);
@@ -79,15 +105,16 @@ fn blobs_of(app: &App, identity: &Identity) -> Vec<Digest> {
     let manifest = kept(&image, MAX_METADATA).and_then(|bytes| Manifest::parse(&bytes).ok());
     let pack = document.and_then(|document| Some(document.pack?.digest));
     let config = manifest.as_ref().map(|manifest| manifest.config.digest);
-    let layers = manifest.into_iter().flat_map(|manifest| manifest.layers).map(|layer| layer.digest);
-    let unpacked = config.and_then(|config| ImageConfig::parse(&kept(&config, MAX_METADATA)?).ok());
-    let unpacked = unpacked.into_iter().flat_map(|config| config.rootfs.diff_ids);
-    let named = [Some(snapshot), Some(image), pack, config].into_iter().flatten();
-    named.chain(layers).chain(unpacked).collect()
+    let mut all: Vec<Digest> = [Some(snapshot), Some(image), pack, config].into_iter().flatten().collect();
+    // What is noted of layers bears their digests, packed or not.
+    all.extend(manifest.iter().flat_map(|manifest| manifest.layers.iter().map(|layer| layer.digest)));
+    let known = config.and_then(|config| ImageConfig::parse(&kept(&config, MAX_METADATA)?).ok());
+    all.extend(known.into_iter().flat_map(|config| config.rootfs.diff_ids));
+    all
 }
 
 /// Mirrors from which nobody borrows; the bytes of all of them.
-fn mirrors(app: &App, found: &mut Vec<Part>) -> u64 {
+fn mirrors(app: &App, found: &mut Vec<Spare>) -> u64 {
     let mut total = 0;
     let borrowed = borrowed(app);
     for path in children(&app.paths.repos()).into_iter().filter(|path| path.join("HEAD").exists()) {
@@ -97,7 +124,8 @@ fn mirrors(app: &App, found: &mut Vec<Part>) -> u64 {
         let is_borrowed =
             borrowed.as_ref().is_none_or(|all| all.contains(&path)) || has_folders(app, &key) || is_away(app, &key);
         // Who would be asked is written in an identity.
-        let Some(identity) = app.pins().of_repository(&key).filter(|_| !is_borrowed) else { continue };
+        let found_identity = if is_borrowed { None } else { app.pins().of_repository(&key) };
+        let Some(identity) = found_identity else { continue };
         let last_use = ["", "objects/pack", "refs/envctl/keep"].iter().filter_map(|name| written_at(&path.join(name)));
         let last_use = last_use.max();
         let shown = Tended {
@@ -108,7 +136,7 @@ fn mirrors(app: &App, found: &mut Vec<Part>) -> u64 {
             last_use,
             why: "",
         };
-        found.push(Part { what: Kind::Mirror(Box::new(identity)), path, shown });
+        found.push(Spare { what: Kind::Mirror(Box::new(identity)), path, shown });
     }
     total
 }
@@ -151,7 +179,7 @@ fn size(folder: &Path) -> u64 {
     total
 }
 
-impl Part {
+impl Spare {
     /// Removes it.
     ///
     /// # Errors
@@ -161,17 +189,21 @@ impl Part {
             Kind::File => {
                 return fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()));
             }
+            Kind::Images => return self.throw_away(&app.paths.trash()),
             Kind::Mirror(identity) => identity,
         };
         let lock = app.paths.data_lock(&format!("repo-{}", identity.repo.url.key()));
         let _lock = FileLock::attempt(&lock)?.context("another envctl uses it")?;
         let lacking = inquiry.lacks(identity, &self.path)?;
         ensure!(!lacking, "its remote no longer has all of what is in it");
-        let trash = app.paths.data_trash();
-        disk::create_private_dir(&trash)?;
-        let place = tempfile::Builder::new().prefix("").tempdir_in(&trash)?.keep();
+        self.throw_away(&app.paths.data_trash())
+    }
+
+    /// Moves a folder to the trash, and removes it as far as that goes now.
+    fn throw_away(&self, trash: &Path) -> Result<()> {
+        disk::create_private_dir(trash)?;
+        let place = tempfile::Builder::new().prefix("").tempdir_in(trash)?.keep();
         fs::rename(&self.path, place.join("entry")).with_context(|| format!("cannot move {}", self.path.display()))?;
-        // What is left of it is in the trash.
         let _ = remove::tree(&place);
         Ok(())
     }

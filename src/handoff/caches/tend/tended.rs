@@ -8,7 +8,7 @@ use crate::digest::Digest;
 /// Something of the caches.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tended {
-    /// `cache`, `layer`, `blob`, `note` or `mirror`.
+    /// `cache`, `layer`, `blob`, `note`, `images` or `mirror`.
     pub kind: &'static str,
     /// Its name.
     pub name: String,

@@ -5,6 +5,9 @@
 //! a cache until its lease is written; removal takes the same lock alone, and
 //! looks at the leases under it.
 
+mod parts;
+mod tended;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +16,7 @@ use std::time::Duration;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use super::parts::{Part, parts};
-use super::tended::Tended;
+use self::parts::{Spare, parts};
 use crate::cache::{Record, Trees};
 use crate::digest::Digest;
 use crate::disk::{self, lock};
@@ -25,6 +27,8 @@ use crate::handoff::task::Pin;
 use crate::handoff::workspaces::Inquiry;
 use crate::identity::Identity;
 use crate::image::{Layers, Metadata};
+
+pub use self::tended::Tended;
 
 /// In seconds.
 const DAY: i64 = 86_400;
@@ -119,7 +123,7 @@ fn key_of(name: String) -> String {
 enum Thing<'a> {
     Tree(&'a Trees, Box<Record>),
     Layer(&'a Layers, Digest),
-    Part(Box<Part>),
+    Part(Box<Spare>),
 }
 
 struct Candidate<'a> {
