@@ -156,7 +156,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand run" -s v -l verbose -d 'P
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c envctl -n "__fish_envctl_using_subcommand publish" -l image -d 'The image that the task runs in: oci:PATH:TAG, HOST/NAME:TAG, or with @sha256:...' -r
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l image -d 'The image that the task runs in: python:3.12, docker-daemon:NAME, docker-archive:FILE, oci:PATH:TAG and more' -r
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l workdir -d 'Where the workspace appears inside the runtime' -r
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l agent -d 'Who publishes' -r
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l status -d 'The state of the work' -r -f -a "working\t'The agent goes on'

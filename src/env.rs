@@ -26,6 +26,10 @@ pub struct Env {
     pub registry_auth_file: Option<PathBuf>,
     /// `DOCKER_CONFIG`: the folder of docker's `config.json`.
     pub docker_config: Option<PathBuf>,
+    /// `DOCKER_HOST`: where docker is.
+    pub docker_host: Option<String>,
+    /// `CONTAINER_HOST`: where podman is.
+    pub container_host: Option<String>,
     /// `HTTPS_PROXY`, in capitals or not; `ALL_PROXY` where it is unset.
     pub https_proxy: Option<String>,
     /// `HTTP_PROXY`, in capitals or not; `ALL_PROXY` where it is unset.
@@ -87,6 +91,8 @@ impl Env {
             xdg_runtime_dir: absolute("XDG_RUNTIME_DIR"),
             registry_auth_file: os("REGISTRY_AUTH_FILE").map(PathBuf::from),
             docker_config: os("DOCKER_CONFIG").map(PathBuf::from),
+            docker_host: text("DOCKER_HOST"),
+            container_host: text("CONTAINER_HOST"),
             https_proxy: either("HTTPS_PROXY").or_else(|| either("ALL_PROXY")),
             http_proxy: either("HTTP_PROXY").or_else(|| either("ALL_PROXY")),
             no_proxy: either("NO_PROXY"),

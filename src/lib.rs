@@ -20,6 +20,7 @@ pub mod git;
 pub mod handoff;
 pub mod identity;
 pub mod image;
+pub mod local;
 pub mod oci;
 pub mod paths;
 pub mod quantity;

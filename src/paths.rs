@@ -85,6 +85,21 @@ impl Paths {
         self.cache.join("seen").join(format!("{}-{}", image.hex(), Digest::of(repository.as_bytes()).short()))
     }
 
+    /// Packed forms of a layer, by the digest of its tar.
+    pub fn layer_forms(&self, diff_id: &Digest) -> PathBuf {
+        self.cache.join("forms").join(format!("{}.json", diff_id.hex()))
+    }
+
+    /// Repositories that have a blob.
+    pub fn blob_places(&self, digest: &Digest) -> PathBuf {
+        self.cache.join("places").join(format!("{}.json", digest.hex()))
+    }
+
+    /// Local images that runs of checkouts use: an OCI image layout.
+    pub fn local_images(&self) -> PathBuf {
+        self.cache.join("images")
+    }
+
     /// Unpacked layers whose files are owned according to one id mapping.
     pub fn layers(&self, mapping: &str) -> PathBuf {
         self.all_layers().join(mapping)

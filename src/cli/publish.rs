@@ -15,7 +15,7 @@ use crate::identity::{Handoff, Status, TaskId, Workdir};
 pub(super) struct Arguments {
     /// The task's ID; known inside an entered workspace
     task: Option<TaskId>,
-    /// The image that the task runs in: oci:PATH:TAG, HOST/NAME:TAG, or with @sha256:...
+    /// The image that the task runs in: python:3.12, docker-daemon:NAME, docker-archive:FILE, oci:PATH:TAG and more
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
     /// Where the workspace appears inside the runtime

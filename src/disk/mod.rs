@@ -9,6 +9,7 @@
 
 pub mod beneath;
 pub mod descent;
+pub mod held;
 mod inside;
 pub mod known;
 pub mod lock;

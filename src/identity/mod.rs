@@ -4,6 +4,7 @@
 mod claim;
 mod document;
 mod entry_name;
+mod image_name;
 mod lifetime;
 mod line;
 mod names;
@@ -20,6 +21,7 @@ pub use document::{
     Toolchain, Workdir,
 };
 pub use entry_name::check_entry_name;
+pub use image_name::{EngineKind, ImageName, InFile, Which};
 pub use lifetime::{Lifetime, Wish};
 pub use line::{is_line, is_line_of, line_tag, lines_tag};
 pub use names::{Commit, ImageRef, TaskId, outside_name};

@@ -209,6 +209,10 @@ impl Store for Layout {
         Ok(entries.filter_map(|entry| Some((tag_of(&entry)?.to_owned(), Some(entry)))).collect())
     }
 
+    fn entries(&self) -> Result<Vec<Descriptor>> {
+        Ok(self.index()?.manifests)
+    }
+
     fn find(&self, digest: &Digest) -> Result<Descriptor> {
         if let Some(entry) = self.index()?.manifests.into_iter().find(|entry| entry.digest == *digest) {
             return Ok(entry);

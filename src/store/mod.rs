@@ -67,6 +67,25 @@ pub trait Store: Blobs {
     /// it stays.
     fn put(&self, descriptor: &Descriptor, content: Content<'_>) -> Result<()>;
 
+    /// Takes a blob from another repository of the same registry, which need not
+    /// be sent then; `false` where that cannot be. `from` is that repository.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn take_over(&self, descriptor: &Descriptor, from: &str) -> Result<bool> {
+        let _ = (descriptor, from);
+        Ok(false)
+    }
+
+    /// Everything that stands at the top, tagged or not, where that costs nothing
+    /// to know.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn entries(&self) -> Result<Vec<Descriptor>> {
+        Ok(Vec::new())
+    }
+
     /// Points a tag at a manifest that is there. `expected` is what the tag
     /// pointed at when the caller looked: when it has moved since, nothing
     /// changes and the answer is `false`.

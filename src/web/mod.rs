@@ -92,6 +92,17 @@ impl Road<'_> {
     }
 }
 
+/// A client of a program on this machine, whatever host its addresses name.
+///
+/// # Errors
+/// When the connection cannot be prepared.
+pub(crate) fn on_socket(socket: &Path) -> Result<Client> {
+    // Once per process; who comes second finds it done.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder().unix_socket(socket).no_proxy().redirect(redirect::Policy::none());
+    builder.build().with_context(|| format!("cannot prepare the connection to {}", socket.display()))
+}
+
 /// Where a response leads, if it leads on.
 pub(crate) fn leads_to(response: &Response) -> Option<Url> {
     let leads = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);

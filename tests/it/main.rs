@@ -5,6 +5,7 @@
 
 mod approval;
 mod asked;
+mod brought;
 mod caches;
 mod contact;
 mod crash;

@@ -14,6 +14,7 @@ mod replaced;
 mod reset;
 mod secrets;
 mod terminal;
+mod unheard;
 mod ways_out;
 
 use crate::support::Lab;

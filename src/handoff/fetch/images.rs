@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
+use super::known::{note_form, note_place};
 use crate::archive::Ownership;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
@@ -132,6 +133,10 @@ pub(crate) fn pull_image(source: &Source<'_>, resolved: &Resolved, known: Option
     let app = source.app;
     let reference = &resolved.identity.toolchain.image;
     app.open_roots()?;
+    let place = match &reference.repository {
+        Some(repository) => &StoreRef::Registry(repository.clone()),
+        None => &resolved.task.store,
+    };
     let (image, pulled) = with_image_store(source, resolved, |store| {
         let image = match known {
             Some(image) => image,
@@ -143,6 +148,9 @@ pub(crate) fn pull_image(source: &Source<'_>, resolved: &Resolved, known: Option
         let blobs: &dyn Blobs = store;
         let pulled =
             cache.pull(&image, &Sandboxed(app), blobs, &ShownLayers(source)).context("cannot pull the image")?;
+        if pulled.fetched > 0 {
+            note_layers(app, &image, place);
+        }
         Ok((image, pulled))
     })?;
     if pulled.fetched > 0 {
@@ -151,6 +159,14 @@ pub(crate) fn pull_image(source: &Source<'_>, resolved: &Resolved, known: Option
     }
     tell_what_differs(app, &pulled);
     Ok((image, pulled))
+}
+
+/// Each layer unpacked to what it should: whoever has the same tar need not pack it.
+fn note_layers(app: &App, image: &Image, place: &StoreRef) {
+    for (layer, diff_id) in &image.layers {
+        note_form(app, diff_id, layer);
+        note_place(app, &layer.digest, place);
+    }
 }
 
 /// Whether this digest was ever served by the repository that an identity

@@ -1,173 +1,163 @@
 //! The image of a task: where its name comes from, and what it is pinned to.
 
-use std::path::Path;
-use std::str::FromStr;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::found::{FoundImage, NamedImage};
+use super::local_image;
 use crate::config::Project;
-use crate::digest::Digest;
-use crate::error::{Fault, not_found, usage};
+use crate::error::{policy, usage};
 use crate::handoff::app::App;
-use crate::identity::{ImageRef, Pinned, Platform, StoreRef, Toolchain};
-use crate::image;
-use crate::oci::{Blobs, Descriptor, ImageConfig, MAX_METADATA, Manifest};
+use crate::handoff::fetch;
+use crate::identity::{ImageName, InFile, Pinned, StoreRef, Toolchain, Which};
+use crate::oci::{Blobs, Descriptor};
 use crate::store::{Access, Store};
 
-/// An image as people name it: `oci:PATH:TAG`, `HOST/NAME:TAG`, or either with
-/// `@sha256:...`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ImageName {
-    pub(crate) store: StoreRef,
-    pub(crate) which: Which,
-    /// The project's file names it, and not the developer.
-    pub(crate) by_project: bool,
-}
-
-/// Which image of a repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
-    Tag(String),
-    Digest(Digest),
-}
-
-impl FromStr for ImageName {
-    type Err = Fault;
-
-    fn from_str(text: &str) -> Result<Self, Fault> {
-        if let Some((store, digest)) = text.split_once('@') {
-            return Ok(ImageName { store: store.parse()?, which: Which::Digest(digest.parse()?), by_project: false });
-        }
-        let bad = || {
-            usage(format!("{text:?} names no image"))
-                .hint("write oci:PATH:TAG, HOST/NAME:TAG, or either with @sha256:...")
-        };
-        // The last colon separates the tag, unless it belongs to a port.
-        let (store, tag) = text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).ok_or_else(bad)?;
-        if store == "oci" || tag.is_empty() {
-            return Err(bad());
-        }
-        Ok(ImageName { store: store.parse()?, which: Which::Tag(tag.to_owned()), by_project: false })
-    }
-}
-
-/// The name that counts: flag, environment, project file.
-pub(crate) fn name(app: &App, flag: Option<&str>, project: &Project, root: &Path) -> Result<Option<ImageName>> {
+/// The name that counts: flag, environment, project file. The file of a workspace
+/// that `entered` a task is the task's: it names no image of this machine.
+pub(crate) fn name(
+    app: &App,
+    flag: Option<&str>,
+    project: &Project,
+    (root, entered): (&Path, bool),
+) -> Result<Option<NamedImage>> {
     let (text, base) = match (flag, &app.env.image, &project.toolchain.image) {
         (Some(text), _, _) => (text, app.cwd.as_path()),
         (None, Some(text), _) => (text.as_str(), app.cwd.as_path()),
         (None, None, Some(text)) => (text.as_str(), root),
         (None, None, None) => return Ok(None),
     };
-    let mut name: ImageName = text.parse()?;
-    name.store = name.store.absolute(base);
-    name.by_project = flag.is_none() && app.env.image.is_none();
-    Ok(Some(name))
+    let by_project = flag.is_none() && app.env.image.is_none();
+    let named = NamedImage { name: text.parse()?, base: base.to_owned(), by_project };
+    let is_local = !matches!(named.name, ImageName::Registry { .. } | ImageName::Layout(_));
+    if by_project && entered && is_local {
+        return Err(policy(format!("the task's project names the image {}, which is this machine's", named.name))
+            .hint(format!("if that is what you want, say so yourself: --image {}", named.name))
+            .into());
+    }
+    Ok(Some(named))
 }
 
-/// An image as it was found.
-struct FoundImage {
-    source: Box<dyn Store>,
-    descriptor: Descriptor,
-    bytes: Vec<u8>,
-    manifest: Manifest,
-    toolchain: Toolchain,
-}
-
-/// Pins an image to its platform manifest, and leaves it where it is.
+/// Pins an image to its platform manifest, where it is: the store in which it can
+/// be found. One from an archive or an engine is copied to this machine's own.
 ///
 /// # Errors
 /// When it cannot be found or read.
-pub(crate) fn pin(app: &App, name: &ImageName) -> Result<Toolchain> {
-    let found = find(app, name, None)?;
+pub(crate) fn pin(app: &App, named: &NamedImage) -> Result<(Toolchain, StoreRef)> {
+    let store = match &named.name {
+        ImageName::Registry { repository, .. } => StoreRef::Registry(repository.clone()),
+        ImageName::Layout(place) => layout_of(named, place).0,
+        _ => {
+            let own = StoreRef::Layout(app.paths.local_images());
+            let target = app.open(&own, Access::Write)?;
+            return Ok((pin_into(app, (&*target, &own), named, &|_| {})?.0, own));
+        }
+    };
+    let toolchain = in_store(app, named, None)?.toolchain();
     // What is asked of it from here on was settled with the image.
-    app.note_named(&name.store);
-    Ok(found.toolchain)
+    app.note_named(&store);
+    Ok((toolchain, store))
 }
 
-/// Pins an image to its platform manifest. One from a folder is copied into
+/// Pins an image to its platform manifest. One of this machine is copied into
 /// `target`, the store `beside` it, so that whoever can read the task can run
 /// it; one on a registry is named. Returns the bytes that were new.
 pub(crate) fn pin_into(
     app: &App,
     (target, beside): (&dyn Store, &StoreRef),
-    name: &ImageName,
+    named: &NamedImage,
     watch: &dyn Fn(&Descriptor),
 ) -> Result<(Toolchain, u64)> {
-    let FoundImage { source, descriptor, bytes, manifest, toolchain } = find(app, name, Some(beside))?;
-    if toolchain.image.repository.is_some() {
-        return Ok((toolchain, 0));
-    }
+    let found = match &named.name {
+        ImageName::Registry { .. } | ImageName::Layout(_) => in_store(app, named, Some(beside))?,
+        _ => local_image::find(app, named, target)?,
+    };
+    let toolchain = found.toolchain();
+    let Some(source) = found.source.filter(|_| found.repository.is_none()) else { return Ok((toolchain, 0)) };
     let mut copied = 0;
-    for part in manifest.layers.iter().chain([&manifest.config]) {
-        copied += copy(&*source, target, part, watch)?;
+    for part in found.manifest.layers.iter().chain([&found.manifest.config]) {
+        copied += copy(app, &*source, target, part, watch)?;
+        fetch::note_place(app, &part.digest, beside);
     }
-    let plain = Descriptor { data: None, annotations: Default::default(), ..descriptor };
-    target.put(&plain, &|| Ok(Box::new(&bytes[..])))?;
+    let plain = found.descriptor.plain();
+    target.put(&plain, &|| Ok(Box::new(&found.bytes[..])))?;
     target.tag(&format!("image-{}", plain.digest.hex()), &plain, None)?;
+    if let Some(id) = found.id {
+        // Who has the same image here again need not write it out.
+        target.tag(&format!("image-{}", id.hex()), &plain, None)?;
+    }
     Ok((toolchain, copied))
 }
 
-fn find(app: &App, name: &ImageName, beside: Option<&StoreRef>) -> Result<FoundImage> {
-    let source = if name.by_project {
-        app.open_led(&name.store, beside, "the image that the project names")
-    } else {
-        app.note_named(&name.store);
-        app.open(&name.store, Access::Read)
-    };
-    let source = source.context("cannot open the image")?;
-    let (found, pinned) = match &name.which {
-        Which::Digest(digest) => (Some(source.find(digest)?), Pinned::Running),
-        Which::Tag(tag) => (source.resolve(tag)?, Pinned::AtPublish),
-    };
-    let found = found.ok_or_else(|| match &name.which {
-        Which::Tag(tag) => not_found(format!("there is no image {tag} in {}", name.store)),
-        Which::Digest(digest) => not_found(format!("there is no image {digest} in {}", name.store)),
-    })?;
-    let descriptor = image::for_platform(&*source, &found, &Platform::host()).context("cannot read the image")?;
-    let bytes = source.read_small(&descriptor, MAX_METADATA).context("cannot read the image's manifest")?;
-    let manifest = Manifest::parse(&bytes)?;
-    let config_bytes =
-        source.read_small(&manifest.config, MAX_METADATA).context("cannot read the image's configuration")?;
-    let config = ImageConfig::parse(&config_bytes)?;
-    let platform = Platform { os: config.os, architecture: config.architecture, variant: config.variant };
-    let repository = match &name.store {
-        StoreRef::Registry(repository) => Some(repository.clone()),
-        StoreRef::Layout(_) => None,
-    };
-    let image = ImageRef { repository, digest: descriptor.digest };
-    let toolchain = Toolchain { image, platform, pinned, extra: Default::default() };
-    Ok(FoundImage { source, descriptor, bytes, manifest, toolchain })
+/// Which layout, and which image of it: the reading of the name under which there
+/// is one.
+fn layout_of(named: &NamedImage, place: &InFile) -> (StoreRef, Which) {
+    let readings = place.readings();
+    let is_there = |(path, _): &&(PathBuf, Which)| named.base.join(path).join("oci-layout").exists();
+    // Otherwise as it is mostly meant.
+    let found = readings.iter().find(is_there).or(readings.get(1)).or(readings.first());
+    let (path, which) = found.cloned().unwrap_or_default();
+    (StoreRef::Layout(path).absolute(&named.base), which)
 }
 
-fn copy(source: &dyn Store, target: &dyn Store, part: &Descriptor, watch: &dyn Fn(&Descriptor)) -> Result<u64> {
-    if target.contains(part)? {
+fn in_store(app: &App, named: &NamedImage, beside: Option<&StoreRef>) -> Result<FoundImage> {
+    let (store, which) = match &named.name {
+        ImageName::Registry { repository, which } => (StoreRef::Registry(repository.clone()), which.clone()),
+        ImageName::Layout(place) => layout_of(named, place),
+        other => return Err(usage(format!("{other} is in no store")).into()),
+    };
+    let source = if named.by_project {
+        app.open_led(&store, beside, "the image that the project names")
+    } else {
+        app.note_named(&store);
+        app.open(&store, Access::Read)
+    };
+    let source = source.context("cannot open the image")?;
+    let root = match &which {
+        Which::Digest(digest) => source.find(digest).map(Some),
+        Which::Tag(tag) => source.resolve(tag),
+        Which::Only => only(&*source, &store),
+    };
+    let root = match root {
+        Ok(Some(root)) => root,
+        Ok(None) => return Err(local_image::nowhere(app, named, &store, &which).into()),
+        Err(error) => return Err(local_image::or_here(app, named, error)),
+    };
+    let found = FoundImage::read(&*source, &root)?;
+    let repository = match store {
+        StoreRef::Registry(repository) => Some(repository),
+        StoreRef::Layout(_) => None,
+    };
+    let pinned = if matches!(which, Which::Digest(_)) { Pinned::Running } else { Pinned::AtPublish };
+    let source: Option<Box<dyn Blobs>> = Some(source);
+    Ok(FoundImage { source, repository, pinned, ..found })
+}
+
+/// The one image of a layout.
+fn only(source: &dyn Store, store: &StoreRef) -> Result<Option<Descriptor>> {
+    let mut entries = source.entries()?;
+    entries.dedup_by_key(|entry| entry.digest);
+    match entries.len() {
+        0 | 1 => Ok(entries.pop()),
+        count => {
+            Err(usage(format!("{store} holds {count} images")).hint(format!("name one of them: {store}:TAG")).into())
+        }
+    }
+}
+
+fn copy(
+    app: &App,
+    source: &dyn Blobs,
+    target: &dyn Store,
+    part: &Descriptor,
+    watch: &dyn Fn(&Descriptor),
+) -> Result<u64> {
+    if fetch::is_held(app, target, part)? {
         return Ok(0);
     }
     watch(part);
-    let open = || Blobs::open(source, part).with_context(|| format!("cannot read {} of the image", part.digest));
+    let open = || source.open(part).with_context(|| format!("cannot read {} of the image", part.digest));
     target.put(part, &open).with_context(|| format!("cannot copy {} of the image", part.digest))?;
     Ok(part.size)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn image_names() {
-        let name: ImageName = "oci:/srv/images:dev".parse().unwrap();
-        assert_eq!((name.store.to_string().as_str(), name.which), ("oci:/srv/images", Which::Tag("dev".into())));
-        let digest = Digest::of(b"x");
-        let name: ImageName = format!("oci:/srv/images@{digest}").parse().unwrap();
-        assert_eq!(name.which, Which::Digest(digest));
-        let name: ImageName = "registry.example:5000/acme/dev:1.2".parse().unwrap();
-        assert_eq!(
-            (name.store.to_string().as_str(), name.which),
-            ("registry.example:5000/acme/dev", Which::Tag("1.2".into()))
-        );
-        for bad in ["", "dev", "oci:", "oci:/srv", "oci:/srv:", "oci:/srv@sha256:1", "registry.example:5000/acme/dev"] {
-            assert!(bad.parse::<ImageName>().is_err(), "{bad:?}");
-        }
-    }
 }

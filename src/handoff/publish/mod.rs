@@ -1,12 +1,15 @@
 //! `publish`: capture, screen, pin, store, and move the task's tag.
 //!
 //! [`pipeline`] is the order of it. [`source`] is the folder that is published and what
-//! it goes on from, [`image`] the image that it is pinned to, and [`conflict`] whether
+//! it goes on from, [`image`] the image that it is pinned to, [`local_image`] those of this
+//! machine, [`found`] one between its name and its pin, and [`conflict`] whether
 //! the task is still where this workspace left it; [`tag`] moves the task's tag, or lays
 //! one beside it.
 
 mod conflict;
+mod found;
 mod image;
+mod local_image;
 mod pipeline;
 mod source;
 mod tag;

@@ -128,7 +128,7 @@ pub(crate) fn rehearse(app: &App, options: &PublishOptions, from: &PublishedFrom
     task(options, parent.as_ref())?;
     let agent = options.agent.clone().or_else(|| app.env.agent.clone());
     trust::screen_words(&trust::scanner(app, &project)?, &options.handoff, agent.as_deref())?;
-    if parent.is_none() && image::name(app, options.image.as_deref(), &project, &from.root)?.is_none() {
+    if parent.is_none() && image::name(app, options.image.as_deref(), &project, (&from.root, false))?.is_none() {
         return Err(no_image().into());
     }
     app.open(&store_of(app, from.origin.as_ref())?, Access::Write).map(drop)
@@ -424,7 +424,7 @@ fn toolchain(
     root: &Path,
     parent: Option<&Identity>,
 ) -> Result<Toolchain> {
-    let name = image::name(app, options.image.as_deref(), project, root)?;
+    let name = image::name(app, options.image.as_deref(), project, (root, parent.is_some()))?;
     let explicit = options.image.is_some() || app.env.image.is_some();
     match (name, parent) {
         // A workspace goes on with the image that it was entered with.
@@ -448,7 +448,7 @@ fn toolchain(
 /// Nobody says in which image the task runs.
 pub(crate) fn no_image() -> Fault {
     usage("which image does this task run in?")
-        .hint("name it with --image oci:PATH:TAG or HOST/NAME:TAG, ENVCTL_IMAGE, or [toolchain] image in envctl.toml")
+        .hint("name it as in --image python:3.12 or --image docker-daemon:NAME, with ENVCTL_IMAGE, or as [toolchain] image in envctl.toml")
 }
 
 /// Where the workspace appears: by flag, project, or as it was.

@@ -130,8 +130,9 @@ fn toolchain(
     if let (false, Some(parent), Some(pin)) = (explicit, parent, &from.origin) {
         return Ok((parent.toolchain.clone(), pin.store.parse()?));
     }
-    let name = publish::image_name(app, options.image.as_deref(), project, &from.root)?.ok_or_else(no_image)?;
-    Ok((publish::pin_image(app, &name)?, name.store))
+    let place = (from.root.as_path(), from.origin.is_some());
+    let name = publish::image_name(app, options.image.as_deref(), project, place)?.ok_or_else(no_image)?;
+    publish::pin_image(app, &name)
 }
 
 /// Where an `enter` looks for a snapshot first.

@@ -3,7 +3,7 @@
 //! itself, or for a token service of the same site (CVE-2020-15157 and its
 //! like). What a token service redirects to is not asked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 
 use anyhow::Result;
@@ -20,6 +20,8 @@ use crate::web::name;
 pub(super) enum Scope {
     Pull,
     Push,
+    /// Pushing, and pulling from [`Auth::sources`].
+    Mount,
     Delete,
 }
 
@@ -47,11 +49,38 @@ pub(super) struct Auth {
     /// A token service that the user named.
     pub(super) realm: Option<String>,
     pub(super) grants: Mutex<HashMap<Scope, Grant>>,
+    /// Other repositories of the registry, from which blobs are taken over.
+    pub(super) sources: Mutex<BTreeSet<String>>,
 }
 
 impl Auth {
     pub(super) fn grant(&self, scope: Scope) -> Option<Grant> {
         self.grants.lock().ok()?.get(&scope).cloned()
+    }
+
+    /// Notes a repository that is read as well; what was granted before does not
+    /// cover it.
+    pub(super) fn note_source(&self, repository: &str) {
+        let is_new = self.sources.lock().is_ok_and(|mut sources| sources.insert(repository.to_owned()));
+        if is_new && let Ok(mut grants) = self.grants.lock() {
+            grants.remove(&Scope::Mount);
+        }
+    }
+
+    /// What a token is asked for, one entry for each repository.
+    pub(super) fn scopes(&self, scope: Scope) -> Vec<String> {
+        let actions = match scope {
+            Scope::Pull => "pull",
+            Scope::Push | Scope::Mount => "pull,push",
+            Scope::Delete => "pull,push,delete",
+        };
+        let mut scopes = vec![format!("repository:{}:{actions}", self.repository)];
+        if scope == Scope::Mount
+            && let Ok(sources) = self.sources.lock()
+        {
+            scopes.extend(sources.iter().map(|source| format!("repository:{source}:pull")));
+        }
+        scopes
     }
 
     pub(super) fn denied(&self, why: &str) -> crate::error::Fault {
@@ -173,7 +202,18 @@ mod tests {
             files: AuthFiles::default(),
             realm: None,
             grants: Mutex::default(),
+            sources: Mutex::default(),
         }
+    }
+
+    #[test]
+    fn a_token_covers_what_is_taken_over() {
+        let auth = auth("r.example");
+        auth.grants.lock().unwrap().insert(Scope::Mount, Grant::Bearer("old".into()));
+        auth.note_source("acme/y");
+        assert!(auth.grant(Scope::Mount).is_none());
+        assert_eq!(auth.scopes(Scope::Mount), ["repository:acme/x:pull,push", "repository:acme/y:pull"]);
+        assert_eq!(auth.scopes(Scope::Push), ["repository:acme/x:pull,push"]);
     }
 
     #[test]

@@ -61,12 +61,12 @@ impl Auth {
             http.reach().write(&realm).map_err(|why| self.refused(&realm, &why))?;
         }
         let client = http.client();
-        let actions = match scope {
-            Scope::Pull => "pull",
-            Scope::Push => "pull,push",
-            Scope::Delete => "pull,push,delete",
+        let scopes = self.scopes(scope);
+        let mut query: Vec<(&str, String)> = match login {
+            // A form has one field for all of them.
+            Some(Login::Identity(_)) => vec![("scope", scopes.join(" "))],
+            _ => scopes.into_iter().map(|scope| ("scope", scope)).collect(),
         };
-        let mut query = vec![("scope", format!("repository:{}:{actions}", self.repository))];
         if let Some(service) = challenge.value("service") {
             query.push(("service", service.to_owned()));
         }

@@ -98,6 +98,16 @@ impl Store for Registry {
         self.uploads.blob(&self.runtime, &self.http, descriptor, content)
     }
 
+    fn take_over(&self, descriptor: &Descriptor, from: &str) -> Result<bool> {
+        let Some((host, repository)) = from.split_once('/') else { return Ok(false) };
+        if !host.eq_ignore_ascii_case(self.http.host()) || repository == self.http.repository() {
+            return Ok(false);
+        }
+        let taken = self.uploads.mount(&self.runtime, &self.http, &descriptor.digest, repository)?;
+        // A registry may say so and not have it.
+        Ok(taken && self.contains(descriptor)?)
+    }
+
     fn tag(&self, tag: &str, descriptor: &Descriptor, expected: Option<Option<&Digest>>) -> Result<bool> {
         // A registry has no compare-and-swap: look, move, look again.
         if let Some(expected) = expected

@@ -93,6 +93,18 @@ impl Uploads {
         }
     }
 
+    /// Takes a blob over from another repository of the registry. Registries that
+    /// cannot, or do not let us, begin an upload instead: nobody goes on with it.
+    pub(super) fn mount(&self, runtime: &Runtime, http: &Http, digest: &Digest, from: &str) -> Result<bool> {
+        runtime.block_on(self.prepare(http))?;
+        http.auth().note_source(from);
+        let mut url = http.url("blobs/uploads/")?;
+        url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
+        let mount = |client: &reqwest::Client| client.post(url.clone()).header(CONTENT_LENGTH, 0);
+        let answer = runtime.block_on(http.send(Scope::Mount, mount));
+        Ok(answer.is_ok_and(|response| response.status() == StatusCode::CREATED))
+    }
+
     async fn begin(&self, http: &Http) -> Result<Session> {
         let url = http.url("blobs/uploads/")?;
         let begin = |client: &reqwest::Client| client.post(url.clone()).header(CONTENT_LENGTH, 0);

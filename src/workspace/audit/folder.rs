@@ -173,6 +173,10 @@ pub(super) fn read_plain(folder: BorrowedFd<'_>, name: &CStr, limit: u64) -> Res
     if stat.st_nlink > 1 {
         return Err("it has another name");
     }
+    // One with holes costs a program nothing, and whoever reads it much.
+    if u64::try_from(stat.st_size).map_or(true, |size| size > limit) {
+        return Err("it cannot be read");
+    }
     let mut bytes = Vec::new();
     match std::fs::File::from(file).take(limit + 1).read_to_end(&mut bytes) {
         Ok(count) if count as u64 <= limit => Ok(bytes),

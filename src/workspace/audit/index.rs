@@ -10,16 +10,41 @@ const FIXED: usize = 62;
 /// More flags follow.
 const EXTENDED: u16 = 0x4000;
 
+/// The mode of an entry that names a repository.
+pub(super) const GITLINK: u32 = 0o160_000;
+
+/// An entry, as far as it matters here.
+pub(super) struct Entry<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) mode: u32,
+    /// Where it begins, in bytes.
+    start: u32,
+}
+
 /// Why git should not use this index; `None` where it may. What git could not
 /// read it refuses by itself.
 pub(super) fn why_not(text: &[u8]) -> Option<String> {
+    let (mut starts, mut bad) = (Vec::new(), None);
+    let end = entries(text, |entry| {
+        starts.push(entry.start);
+        // The folders of a sparse index end with a slash.
+        let path = entry.name.strip_suffix(b"/").unwrap_or(entry.name);
+        if path.split(|byte| *byte == b'/').any(|part| check_entry_name(part, false).is_err()) {
+            bad = Some(format!("it names {}", String::from_utf8_lossy(entry.name).escape_debug()));
+        }
+        bad.is_none()
+    });
+    if bad.is_some() { bad } else { bad_offsets(text, end?, &starts) }
+}
+
+/// Shows each entry, as long as it is wanted; where the last one ends, unless the
+/// index is damaged.
+pub(super) fn entries(text: &[u8], mut show: impl FnMut(&Entry<'_>) -> bool) -> Option<usize> {
     let word = |at: usize| Some(u32::from_be_bytes(text.get(at..at + 4)?.try_into().ok()?));
     let (version, count) = (word(4)?, word(8)?);
     let mut at = 12;
     let mut name: Vec<u8> = Vec::new();
-    let mut starts = Vec::new();
     for _ in 0..count {
-        starts.push(u32::try_from(at).ok()?);
         let flags = u16::from_be_bytes(text.get(at + FIXED - 2..at + FIXED)?.try_into().ok()?);
         let mut start = at + FIXED + if version >= 3 && flags & EXTENDED != 0 { 2 } else { 0 };
         if version >= 4 {
@@ -30,12 +55,10 @@ pub(super) fn why_not(text: &[u8]) -> Option<String> {
             name.clear();
         }
         let rest = text.get(start..)?;
-        let end = rest.iter().position(|byte| *byte == 0)?;
+        let end = memchr::memchr(0, rest)?;
         name.extend_from_slice(rest.get(..end)?);
-        // The folders of a sparse index end with a slash.
-        let path = name.strip_suffix(b"/").unwrap_or(&name);
-        if path.split(|byte| *byte == b'/').any(|part| check_entry_name(part, false).is_err()) {
-            return Some(format!("it names {}", String::from_utf8_lossy(&name).escape_debug()));
+        if !show(&Entry { name: &name, mode: word(at + 24)?, start: u32::try_from(at).ok()? }) {
+            return None;
         }
         at = match version {
             4.. => start + end + 1,
@@ -43,7 +66,7 @@ pub(super) fn why_not(text: &[u8]) -> Option<String> {
             _ => at + ((start - at + end + 8) & !7),
         };
     }
-    bad_offsets(text, at, &starts)
+    Some(at)
 }
 
 /// Threads of git begin to read entries where an extension says (`IEOT`), which

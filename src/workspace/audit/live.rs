@@ -30,28 +30,39 @@ pub fn obeyed(workspace: &Path, folders: &[PathBuf]) -> Vec<Planted> {
 }
 
 /// Looks at what git takes for the git folder of a folder of the workspace.
-/// Renames what was written since and git should not obey; says that, and which
-/// folders git reads.
-pub(in super::super) fn look_at(workspace: &Path, path: &Path, run: Run<'_>) -> (Audited, Vec<PathBuf>) {
+/// Renames what was written since and git should not obey; says that.
+pub(in super::super) fn look_at(workspace: &Path, path: &Path, run: Run<'_>) -> Audited {
     let mut audit = Audit::new(workspace, run, path.to_owned());
-    let mut folders = Vec::new();
-    let Some(folder) = open_beneath(workspace, path) else { return (audit.found, folders) };
-    match rustix::fs::statat(&folder, c".git", AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_mode) {
-        Ok(mode) if FileType::from_raw_mode(mode) == FileType::Directory => folders.push(path.join(".git")),
+    let Some(folder) = open_beneath(workspace, path) else { return audit.found };
+    let git = match rustix::fs::statat(&folder, c".git", AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_mode) {
+        Ok(mode) if FileType::from_raw_mode(mode) == FileType::Directory => Some(path.join(".git")),
         Ok(mode) => {
             audit.pointer(folder.as_fd(), FileType::from_raw_mode(mode));
-            folders.extend(audit.pointed(folder.as_fd()));
+            audit.pointed(folder.as_fd())
         }
-        Err(_) => {}
+        Err(_) => None,
+    };
+    if let Some(git) = &git
+        && let Some(folder) = open_beneath(workspace, git)
+    {
+        audit.path = git.clone();
+        let touched = rustix::fs::fstat(&folder).map_or(true, |stat| run.since.covers(&stat));
+        audit.git_folder(folder.as_fd(), touched, false);
     }
-    for git in &folders {
-        if let Some(folder) = open_beneath(workspace, git) {
-            audit.path = git.clone();
-            let touched = rustix::fs::fstat(&folder).map_or(true, |stat| run.since.covers(&stat));
-            audit.git_folder(folder.as_fd(), touched, false);
-        }
-    }
-    (audit.found, folders)
+    audit.found
+}
+
+/// Where the `.git` of a folder leads in the workspace, when it is no folder.
+pub(in super::super) fn leads(workspace: &Path, path: &Path) -> Option<PathBuf> {
+    let audit = Audit::new(workspace, Run::default(), path.to_owned());
+    audit.pointed(open_beneath(workspace, path)?.as_fd())
+}
+
+/// The folders that the workspace's index names as repositories, where it was
+/// written since the run began.
+pub(in super::super) fn linked(workspace: &Path, run: Run<'_>) -> Vec<PathBuf> {
+    let audit = Audit::new(workspace, run, PathBuf::from(".git"));
+    open_beneath(workspace, Path::new(".git")).map(|git| audit.linked(git.as_fd())).unwrap_or_default()
 }
 
 /// Looks at a folder of the workspace's own git folder as the audit does, and at
@@ -89,6 +100,11 @@ pub(in super::super) fn look_at_root(workspace: &Path, run: Run<'_>, touched: bo
     let _ = descent::list(root.as_fd(), |name, kind| listing.add(name, kind));
     if listing.is_git() {
         audit.git_folder(root.as_fd(), touched, false);
+        // Without it the root is no repository, wherever links in it lead.
+        let name = c"HEAD";
+        if touched || audit.is_new(root.as_fd(), name) {
+            audit.quarantine(root.as_fd(), name, "git would take the workspace's files for a repository".into());
+        }
     }
     audit.found
 }

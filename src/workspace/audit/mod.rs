@@ -39,7 +39,7 @@ use names::unguessable;
 
 pub(super) use listing::is_of_a_repository;
 pub use live::obeyed;
-pub(super) use live::{hide, look_at, look_at_own, look_at_root, open};
+pub(super) use live::{hide, leads, linked, look_at, look_at_own, look_at_root, open};
 
 /// Where envctl itself copies trees to, in the workspace's own git folder.
 const COPIES: &[u8] = b".envctl-copy-";
@@ -113,6 +113,7 @@ pub fn audit(workspace: &Path, run: Run<'_>) -> Result<Audited> {
     let mut audit = Audit::new(workspace, run, PathBuf::new());
     let top = audit.look(root.as_fd(), Place::Root);
     audit.excludes(root.as_fd());
+    audit.late_hooks(root.as_fd());
     audit.walk(Descent::new(root, top));
     audit.found.renamed.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(audit.found)

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::super::protect::{TARGET, is_head};
 use super::folder::{exists, read_plain};
 use super::{Audit, Now, Planted, index};
+use crate::disk::beneath::open_beneath;
 use crate::disk::descent;
 
 /// No index of a workspace is larger, in bytes.
@@ -68,6 +69,23 @@ impl Audit<'_> {
         if let Some(why) = why {
             self.quarantine(folder, name, why);
         }
+    }
+
+    /// The folders that the index names as repositories, where it is new.
+    pub(super) fn linked(&self, folder: BorrowedFd<'_>) -> Vec<PathBuf> {
+        let name = c"index";
+        if !exists(folder, name) || !self.is_new(folder, name) {
+            return Vec::new();
+        }
+        let text = read_plain(folder, name, MAX_INDEX).unwrap_or_default();
+        let mut linked = Vec::new();
+        index::entries(&text, |entry| {
+            if entry.mode == index::GITLINK {
+                linked.push(PathBuf::from(std::ffi::OsStr::from_bytes(entry.name)));
+            }
+            true
+        });
+        linked
     }
 
     /// Without a valid `HEAD` git would look for another repository: a task's
@@ -146,6 +164,27 @@ impl Audit<'_> {
         }
     }
 
+    /// Hooks cannot be written inside. But git on the host writes what an index
+    /// names, and a program inside can write to that.
+    pub(super) fn late_hooks(&mut self, root: BorrowedFd<'_>) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let Ok(hooks) = open_beneath(root, Path::new(".git/hooks"), flags) else { return };
+        let mut late = Vec::new();
+        let listed = descent::list(hooks.as_fd(), |name, _| late.push(name.to_owned()));
+        let before = std::mem::replace(&mut self.path, PathBuf::from(".git/hooks"));
+        if let Err(error) = listed {
+            self.unseen(c"", error);
+        }
+        // No hook has a dot in its name.
+        for name in late.iter().filter(|name| !name.to_bytes().contains(&b'.')) {
+            if self.is_new(hooks.as_fd(), name) {
+                let why = "it came while programs ran in the workspace; rename it back if it is yours".to_owned();
+                self.quarantine(hooks.as_fd(), name, why);
+            }
+        }
+        self.path = before;
+    }
+
     fn replaced_config(&mut self, git: BorrowedFd<'_>) {
         let Ok(descent::Opened::Open(folder)) = descent::open(git, c"envctl") else { return };
         let before = std::mem::replace(&mut self.path, PathBuf::from(".git/envctl"));
@@ -171,7 +210,10 @@ impl Audit<'_> {
             let folder = pointer.parent().map(std::fs::canonicalize);
             let root = std::fs::canonicalize(self.workspace);
             let inside = matches!((&folder, &root), (Some(Ok(folder)), Ok(root)) if folder.starts_with(root));
-            inside || !pointer.exists() || knows(&pointer, &here)
+            // Git makes the file before it says anything.
+            let is_coming = pointer.ends_with(".git")
+                && std::fs::symlink_metadata(&pointer).is_ok_and(|meta| meta.is_file() && meta.len() == 0);
+            inside || !pointer.exists() || is_coming || knows(&pointer, &here)
         });
         if !leads_home {
             self.quarantine(folder, name, "git worktree repair would write to where it leads".into());

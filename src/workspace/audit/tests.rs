@@ -34,7 +34,7 @@ fn plain_nested_repositories_stay_as_they_are() {
 fn case_40_what_names_a_program_is_renamed() {
     let dir = tempfile::tempdir().unwrap();
     let own = nested(dir.path(), ".");
-    fs::write(own.join("hooks/post-checkout"), "the developer's own").unwrap();
+    fs::write(own.join("hooks/post-checkout"), "who wrote it nobody can tell").unwrap();
     let set = |git: &Path, key: &str, value: &str| {
         git2::Config::open(&git.join("config")).unwrap().set_str(key, value).unwrap();
     };
@@ -63,7 +63,14 @@ fn case_40_what_names_a_program_is_renamed() {
     fs::write(common.join("commondir"), "../../deep/er/bare\n").unwrap();
     let mut expected: Vec<String> = ('a'..='i').map(|name| format!("{name}/.git/config")).collect();
     expected.extend(
-        ["common/.git/commondir", "deep/er/bare/config", "hook/.git/hooks", "linked/.git/config"].map(str::to_owned),
+        [
+            ".git/hooks/post-checkout",
+            "common/.git/commondir",
+            "deep/er/bare/config",
+            "hook/.git/hooks",
+            "linked/.git/config",
+        ]
+        .map(str::to_owned),
     );
     expected.sort();
     assert_eq!(found(dir.path()), expected);
@@ -202,6 +209,7 @@ fn case_40_git_writes_through_no_link_and_waits_for_no_pipe() {
     rustix::fs::mknodat(CWD, own.join("index.lock"), FileType::Fifo, Mode::RWXU, 0).unwrap();
     let expected = [
         ".git/COMMIT_EDITMSG",
+        ".git/hooks/pre-commit",
         ".git/index.lock",
         ".git/logs/HEAD",
         ".git/modules/m/COMMIT_EDITMSG",

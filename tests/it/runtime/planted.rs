@@ -19,7 +19,7 @@ pub(super) struct Ground {
     pub(super) lab: Lab,
     pub(super) task: String,
     pub(super) repo: Repo,
-    trap: PathBuf,
+    pub(super) trap: PathBuf,
     marker: PathBuf,
 }
 

@@ -41,9 +41,11 @@ fn a_git_folder_that_was_closed_is_opened_while_a_runtime_lives() {
             until("it is open again", || mode() & 0o700 == 0o700);
         }
         inside("repo .");
-        until("the root is no repository", || !ground.repo.path.join("config").exists());
-        inside("mkdir hooks; echo >hooks/post-checkout; : >config; : >config.worktree");
-        until("the hooks are renamed", || !ground.repo.path.join("hooks").exists());
+        until("the root is no repository", || !ground.repo.path.join("HEAD").exists());
+        inside(
+            "chmod 0 .git; cp HEAD.envctl-quarantine HEAD; mkdir hooks; echo >hooks/post-checkout; : >config; : >config.worktree",
+        );
+        until("it is none again", || !ground.repo.path.join("HEAD").exists());
         ground.assert_harmless(&["."]);
         alive.kill_owner().assert_gone();
     }

@@ -11,6 +11,10 @@
 //! Invariants: no link is followed; a folder is named by its descriptor when it
 //! is watched. What could not be watched is told.
 
+mod elsewhere;
+mod events;
+mod held;
+
 use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -26,10 +30,16 @@ use super::audit::{self, Audited, Run};
 use crate::disk::beneath::open_beneath;
 use crate::disk::descent;
 use crate::disk::known::Now;
+use elsewhere::Elsewhere;
+use events::{Ask, Kind, Step, step};
+use held::Held;
 
 /// A command that takes no longer is looked at when it has ended, and nobody
 /// starts a git on the host so soon.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// How many folders are watched, or events read, before git folders are attended to.
+const TURN: usize = 64;
 
 /// No workspace has more folders that are closed to the developer.
 const MAX_SEALED: usize = 10_000;
@@ -43,41 +53,45 @@ pub struct Watched {
     pub incomplete: Option<String>,
 }
 
-/// What a folder is watched for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Files that are worked on, among which a git folder may appear.
-    Work,
-    /// A git folder, in which what git obeys may change.
-    Git,
-    /// The workspace's own, or one below it: git on the host writes there, and
-    /// would write through a link.
-    Own,
-}
-
-/// What is to be done about an event.
-#[derive(PartialEq, Eq)]
-enum Step {
-    /// Look at a folder of the workspace's own git folder.
-    Own(PathBuf),
-    /// Watch one that is new there, with those below it.
-    WalkOwn(PathBuf),
-    /// Watch a folder among the files, with those below it.
-    Walk(PathBuf),
-    /// Look at the git folder of a folder.
-    Look(PathBuf),
-}
-
 struct Watch<'a> {
     workspace: &'a Path,
     run: Run<'a>,
     root: OwnedFd,
-    inotify: OwnedFd,
+    /// Of the folders among the files. There may be many events.
+    work: Events,
+    /// Of git folders, which are heard in between.
+    git: Events,
     stop: BorrowedFd<'a>,
-    folders: HashMap<i32, (PathBuf, Kind)>,
+    held: Held,
+    elsewhere: Elsewhere,
     /// Folders of others, into which nobody here can reach.
     sealed: HashSet<PathBuf>,
+    /// All of the files are to be walked again.
+    again: bool,
+    /// The kernel watches no more folders.
+    is_blind: bool,
     found: Watched,
+}
+
+/// Which events are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Queue {
+    Work,
+    Git,
+}
+
+/// What one queue of the kernel tells of.
+struct Events {
+    inotify: OwnedFd,
+    /// What each number stands for: one folder may be watched for several things.
+    folders: HashMap<i32, Vec<(PathBuf, Kind)>>,
+}
+
+impl Events {
+    fn new() -> Result<Self, Errno> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        Ok(Events { inotify, folders: HashMap::new() })
+    }
 }
 
 /// Watches a workspace until `stop` hangs up or can be read. What is older than
@@ -88,9 +102,9 @@ pub fn watch(workspace: &Path, run: Run<'_>, stop: BorrowedFd<'_>) -> Watched {
     }
     let made = (|| {
         let root = rustix::fs::openat(CWD, workspace, descent::folder_flags(), Mode::empty())?;
-        Ok::<_, Errno>((root, inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?))
+        Ok::<_, Errno>((root, Events::new()?, Events::new()?))
     })();
-    let (root, inotify) = match made {
+    let (root, work, git) = match made {
         Ok(made) => made,
         Err(error) => return Watched { incomplete: Some(error.to_string()), ..Watched::default() },
     };
@@ -98,10 +112,14 @@ pub fn watch(workspace: &Path, run: Run<'_>, stop: BorrowedFd<'_>) -> Watched {
         workspace,
         run,
         root,
-        inotify,
+        work,
+        git,
         stop,
-        folders: HashMap::new(),
+        held: Held::default(),
+        elsewhere: Elsewhere::default(),
         sealed: HashSet::new(),
+        again: false,
+        is_blind: false,
         found: Watched::default(),
     };
     watch.walk_own(PathBuf::from(".git"));
@@ -117,82 +135,93 @@ fn is_over(stop: BorrowedFd<'_>, timeout: &Timespec) -> bool {
 
 impl Watch<'_> {
     fn serve(&mut self) {
-        let mut buffer = [MaybeUninit::uninit(); 16 << 10];
         loop {
-            let mut fds =
-                [PollFd::new(&self.inotify, PollFlags::IN), PollFd::from_borrowed_fd(self.stop, PollFlags::IN)];
-            if matches!(poll(&mut fds, None), Err(error) if error != Errno::INTR) || !fds[1].revents().is_empty() {
+            let wait = self.held.wait().and_then(|wait| Timespec::try_from(wait).ok());
+            let mut fds = [
+                PollFd::new(&self.work.inotify, PollFlags::IN),
+                PollFd::new(&self.git.inotify, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.stop, PollFlags::IN),
+            ];
+            let polled = poll(&mut fds, wait.as_ref());
+            if matches!(polled, Err(error) if error != Errno::INTR) || !fds[2].revents().is_empty() {
                 return;
             }
-            let (mut steps, mut lost) = (Vec::new(), false);
-            let inotify = self.inotify.as_fd();
-            let mut reader = inotify::Reader::new(inotify, &mut buffer);
-            while let Ok(event) = reader.next() {
-                lost |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
-                let Some((folder, kind)) = self.folders.get(&event.wd()) else { continue };
-                let name = event.file_name().map(|name| Path::new(std::ffi::OsStr::from_bytes(name.to_bytes())));
-                steps.extend(self.step(folder, *kind, name, event.events()));
-            }
-            steps.dedup();
-            for step in steps {
-                match step {
-                    Step::Own(folder) => self.look_at_own(&folder),
-                    Step::WalkOwn(folder) => {
-                        if let Some(above) = folder.parent().filter(|above| above.starts_with(".git")) {
-                            self.look_at_own(above);
-                        }
-                        self.walk_own(folder);
-                    }
-                    Step::Walk(folder) => self.walk(folder),
-                    Step::Look(folder) => self.look(&folder),
-                }
-            }
-            if lost {
-                self.folders.clear();
-                self.walk_own(PathBuf::from(".git"));
+            self.attend();
+            let (steps, lost) = self.read(Queue::Work);
+            steps.into_iter().for_each(|step| self.take(step));
+            if lost || std::mem::take(&mut self.again) {
+                self.work.folders.clear();
                 self.walk(PathBuf::new());
             }
         }
     }
 
-    /// What an event asks for.
-    fn step(&self, folder: &Path, kind: Kind, name: Option<&Path>, what: ReadFlags) -> Option<Step> {
-        let (is_folder, mode_only) = (what.contains(ReadFlags::ISDIR), what.contains(ReadFlags::ATTRIB));
-        let here = || folder.to_owned();
-        match (kind, name) {
-            (Kind::Own, Some(name)) if is_folder => Some(Step::WalkOwn(folder.join(name))),
-            (Kind::Own, Some(_)) if mode_only => None,
-            // Its own mode, or a file in it.
-            (Kind::Own, _) => Some(Step::Own(here())),
-            (Kind::Work, Some(name)) if name == Path::new(".git") && folder == Path::new("") => {
-                Some(Step::WalkOwn(folder.join(name)))
+    /// What is to be done about git folders, which never waits for the files.
+    fn attend(&mut self) {
+        let (steps, lost) = self.read(Queue::Git);
+        steps.into_iter().for_each(|step| self.take(step));
+        if lost {
+            self.git.folders.clear();
+            self.walk_own(PathBuf::from(".git"));
+            // Where the others are only a walk can tell.
+            self.again = true;
+        }
+        for path in self.elsewhere.turned(self.workspace, self.root.as_fd()) {
+            self.look(&path);
+        }
+        if self.elsewhere.has_own_turned(self.root.as_fd()) {
+            self.walk_own(PathBuf::from(".git"));
+        }
+        self.found.found.add(self.held.let_go(self.root.as_fd()));
+        self.require(!self.held.is_full, "too many git folders");
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Own(folder) => self.look_at_own(&folder),
+            Step::WalkOwn(folder) => {
+                if let Some(above) = folder.parent().filter(|above| above.starts_with(".git")) {
+                    self.look_at_own(above);
+                }
+                self.walk_own(folder);
             }
-            (Kind::Work, Some(name)) if name == Path::new(".git") => Some(Step::Look(here())),
-            (Kind::Work, Some(name)) if is_folder && (!mode_only || self.is_shut(&folder.join(name))) => {
-                Some(Step::Walk(folder.join(name)))
-            }
-            // What makes the root a repository of its own, which git would take for
-            // one while `.git` is none.
-            (Kind::Work, Some(name)) if folder == Path::new("") && audit::is_of_a_repository(name.as_os_str()) => {
-                Some(Step::Look(here()))
-            }
-            (Kind::Work, _) if folder == Path::new("hooks") => Some(Step::Look(PathBuf::new())),
-            (Kind::Git, _) => Some(Step::Look(here())),
-            (Kind::Work, _) => None,
+            Step::Walk(folder) => self.walk(folder),
+            Step::Look(folder) => self.look(&folder),
+            Step::Held(path) => self.held.check(self.root.as_fd(), &path),
         }
     }
 
-    /// Whether a folder cannot be listed, or could not be when it was seen.
-    fn is_shut(&self, path: &Path) -> bool {
-        let opened = open_beneath(self.root.as_fd(), path, descent::folder_flags());
-        matches!(opened, Err(Errno::ACCESS)) || self.sealed.contains(path)
+    /// What the kernel tells, and whether it had to leave something out.
+    fn read(&self, queue: Queue) -> (Vec<Step>, bool) {
+        let events = match queue {
+            Queue::Work => &self.work,
+            Queue::Git => &self.git,
+        };
+        let mut buffer = [MaybeUninit::uninit(); 16 << 10];
+        let (mut steps, mut lost) = (Vec::new(), false);
+        let mut reader = inotify::Reader::new(events.inotify.as_fd(), &mut buffer);
+        let mut count = 0;
+        while count < TURN || !reader.is_buffer_empty() {
+            let Ok(event) = reader.next() else { break };
+            count += 1;
+            lost |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+            let name = event.file_name().map(|name| Path::new(std::ffi::OsStr::from_bytes(name.to_bytes())));
+            let watched = events.folders.get(&event.wd()).into_iter().flatten();
+            steps.extend(watched.filter_map(|folder| step(self, folder, name, event.events())));
+        }
+        steps.dedup();
+        (steps, lost)
     }
 
     /// Watches a folder and those below it; looks at the git folders among them.
     fn walk(&mut self, top: PathBuf) {
-        let mut pending = vec![top];
+        let (mut pending, mut turn) = (vec![top], 0);
         while let Some(path) = pending.pop() {
-            if self.found.incomplete.is_some() || is_over(self.stop, &Timespec { tv_sec: 0, tv_nsec: 0 }) {
+            turn += 1;
+            if turn % TURN == 0 {
+                self.attend();
+            }
+            if self.is_blind || is_over(self.stop, &Timespec { tv_sec: 0, tv_nsec: 0 }) {
                 return;
             }
             let Some(folder) = self.open(&path) else { continue };
@@ -218,7 +247,7 @@ impl Watch<'_> {
     fn walk_own(&mut self, top: PathBuf) {
         let mut pending = vec![top];
         while let Some(path) = pending.pop() {
-            if self.found.incomplete.is_some()
+            if self.is_blind
                 || ["hooks", "envctl"].iter().any(|name| path == Path::new(".git").join(name) && self.is_kept(&path))
             {
                 continue;
@@ -241,6 +270,13 @@ impl Watch<'_> {
 
     fn look_at_own(&mut self, path: &Path) {
         self.found.found.add(audit::look_at_own(self.workspace, path, self.run));
+        if path == Path::new(".git") {
+            let has_room = self.elsewhere.note_linked(audit::linked(self.workspace, self.run));
+            self.require(has_room, "too many repositories in the index");
+        }
+        if Kind::Own.flags(path).contains(WatchFlags::OPEN) {
+            self.held.check_all(self.root.as_fd(), path);
+        }
     }
 
     /// Looks at the git folder of a folder, whatever leads to it, and watches it.
@@ -248,48 +284,73 @@ impl Watch<'_> {
         if path == Path::new("") {
             return self.found.found.add(audit::look_at_root(self.workspace, self.run, false));
         }
-        self.add_pointer(path);
-        let (found, folders) = audit::look_at(self.workspace, path, self.run);
-        self.found.found.add(found);
-        for git in folders {
-            if let Some(folder) = self.open(&git) {
-                // Named by where the files are, so that all is looked at again.
+        let is_pointer = self.add_pointer(path);
+        let git = if is_pointer { audit::leads(self.workspace, path) } else { Some(path.join(".git")) };
+        if is_pointer {
+            self.held.check(self.root.as_fd(), &path.join(".git"));
+            let has_room = self.elsewhere.note_pointer(path, git.clone());
+            self.require(has_room, "too many git folders that lie elsewhere");
+        } else {
+            self.elsewhere.forget_pointer(path);
+        }
+        // First, so that nothing is written unseen between the look and this.
+        for part in git.iter().flat_map(|git| [git.clone(), git.join("hooks")]) {
+            if let Some(folder) = self.open(&part) {
                 self.add(folder.as_fd(), path, Kind::Git);
             }
-            if let Some(hooks) = self.open(&git.join("hooks")) {
-                self.add(hooks.as_fd(), path, Kind::Git);
-            }
+        }
+        self.found.found.add(audit::look_at(self.workspace, path, self.run));
+        if let Some(git) = git {
+            self.held.check_all(self.root.as_fd(), &git);
         }
     }
 
-    /// A `.git` that is a file is made before it says anything.
-    fn add_pointer(&mut self, path: &Path) {
-        let Some(folder) = self.open(path) else { return };
+    /// A `.git` that is a file is made before it says anything. Whether it is no
+    /// folder.
+    fn add_pointer(&mut self, path: &Path) -> bool {
+        let Some(folder) = self.open(path) else { return false };
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Ok(file) = rustix::fs::openat(&folder, ".git", flags, Mode::empty()) else { return };
-        let is_file = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        if rustix::fs::fstat(&file).is_ok_and(is_file) {
-            let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY;
-            let added = inotify::add_watch(&self.inotify, format!("/proc/self/fd/{}", file.as_raw_fd()), flags);
-            if let Ok(number) = added {
-                self.folders.insert(number, (path.to_owned(), Kind::Git));
-            }
+        let Ok(file) = rustix::fs::openat(&folder, ".git", flags, Mode::empty()) else { return false };
+        let kind = rustix::fs::fstat(&file).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        if kind == Ok(FileType::RegularFile) {
+            let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY | WatchFlags::OPEN;
+            self.watch(file.as_fd(), path, Kind::Git, flags);
         }
+        kind != Ok(FileType::Directory)
     }
 
     fn add(&mut self, folder: BorrowedFd<'_>, path: &Path, kind: Kind) {
-        let mut flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::ONLYDIR | WatchFlags::EXCL_UNLINK;
-        flags |= match kind {
-            Kind::Work if path == Path::new("") => WatchFlags::ATTRIB | WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY,
-            Kind::Work => WatchFlags::ATTRIB,
-            Kind::Git => WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY,
-            // A repository without its parts is none.
-            Kind::Own => WatchFlags::ATTRIB | WatchFlags::CLOSE_WRITE | WatchFlags::DELETE | WatchFlags::MOVED_FROM,
-        };
-        match inotify::add_watch(&self.inotify, format!("/proc/self/fd/{}", folder.as_raw_fd()), flags) {
-            Ok(number) => drop(self.folders.insert(number, (path.to_owned(), kind))),
+        self.watch(folder, path, kind, kind.flags(path) | WatchFlags::ONLYDIR);
+    }
+
+    fn watch(&mut self, what: BorrowedFd<'_>, path: &Path, kind: Kind, flags: WatchFlags) {
+        let events = if kind == Kind::Work { &mut self.work } else { &mut self.git };
+        let name = format!("/proc/self/fd/{}", what.as_raw_fd());
+        match inotify::add_watch(&events.inotify, name, flags | WatchFlags::MASK_ADD) {
+            Ok(number) => {
+                let all = events.folders.entry(number).or_default();
+                if kind != Kind::Git {
+                    // It has moved.
+                    all.retain(|(_, other)| *other != kind);
+                }
+                if all.iter().all(|one| *one != (path.to_owned(), kind)) {
+                    all.push((path.to_owned(), kind));
+                }
+                let has_room = all.len() <= TURN;
+                self.require(has_room, "too many names of one git folder");
+            }
             Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(error) => self.found.incomplete = Some(error.to_string()),
+            Err(error) => {
+                self.is_blind = true;
+                self.found.incomplete = Some(error.to_string());
+            }
+        }
+    }
+
+    /// What does not hold is told.
+    fn require(&mut self, holds: bool, why: &str) {
+        if !holds {
+            self.found.incomplete.get_or_insert_with(|| why.to_owned());
         }
     }
 
@@ -319,6 +380,17 @@ impl Watch<'_> {
             }
             Err(_) => None,
         }
+    }
+}
+
+impl Ask for Watch<'_> {
+    fn is_shut(&self, path: &Path) -> bool {
+        let opened = open_beneath(self.root.as_fd(), path, descent::folder_flags());
+        matches!(opened, Err(Errno::ACCESS)) || self.sealed.contains(path)
+    }
+
+    fn git_folder(&self, path: &Path) -> Option<PathBuf> {
+        self.elsewhere.git_folder(path)
     }
 }
 

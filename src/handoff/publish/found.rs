@@ -1,0 +1,61 @@
+//! An image between its name and its pin.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::digest::Digest;
+use crate::identity::{ImageName, ImageRef, Pinned, Platform, Toolchain};
+use crate::image;
+use crate::oci::{Blobs, Descriptor, ImageConfig, MAX_METADATA, Manifest};
+
+/// An image, and who named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedImage {
+    pub(super) name: ImageName,
+    /// Where relative paths begin.
+    pub(super) base: PathBuf,
+    /// The project's file names it, and not the developer.
+    pub(super) by_project: bool,
+}
+
+/// An image as it was found.
+pub(super) struct FoundImage {
+    /// Where its parts are; `None` when they are where they should go.
+    pub(super) source: Option<Box<dyn Blobs>>,
+    pub(super) descriptor: Descriptor,
+    pub(super) bytes: Vec<u8>,
+    pub(super) manifest: Manifest,
+    pub(super) config: ImageConfig,
+    pub(super) repository: Option<String>,
+    pub(super) pinned: Pinned,
+    /// What an engine calls it.
+    pub(super) id: Option<Digest>,
+}
+
+impl FoundImage {
+    /// Reads the documents of an image.
+    ///
+    /// # Errors
+    /// When one of them is missing or malformed.
+    pub(super) fn read(blobs: &dyn Blobs, root: &Descriptor) -> Result<Self> {
+        let descriptor = image::for_platform(blobs, root, &Platform::host()).context("cannot read the image")?;
+        let bytes = blobs.read_small(&descriptor, MAX_METADATA).context("cannot read the image's manifest")?;
+        let manifest = Manifest::parse(&bytes)?;
+        let config = blobs.read_small(&manifest.config, MAX_METADATA);
+        let config = ImageConfig::parse(&config.context("cannot read the image's configuration")?)?;
+        let (repository, pinned) = (None, Pinned::AtPublish);
+        Ok(FoundImage { source: None, descriptor, bytes, manifest, config, repository, pinned, id: None })
+    }
+
+    /// How an identity says it.
+    pub(super) fn toolchain(&self) -> Toolchain {
+        let config = self.config.clone();
+        Toolchain {
+            image: ImageRef { repository: self.repository.clone(), digest: self.descriptor.digest },
+            platform: Platform { os: config.os, architecture: config.architecture, variant: config.variant },
+            pinned: self.pinned,
+            extra: Default::default(),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What changes while a runtime lives, and no event tells of: a file that a
+//! program holds, a pointer whose end is exchanged.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use super::both;
+use super::planted::Ground;
+use crate::support::{Alive, Lab, until};
+
+/// A program that holds a file can write to it at any time; one that is mapped
+/// without an event. So the name soon stands for a copy.
+#[test]
+fn a_program_that_holds_a_file_git_believes_is_left_with_another() {
+    for lab in both() {
+        let ground = Ground::of(lab);
+        let git = ground.repo.path.join(".git");
+        let alive = Alive::start(&ground.lab, &ground.task, "");
+        let inode = |name: &str| fs::metadata(git.join(name)).map_or(0, |meta| meta.ino());
+        for (name, held) in [("HEAD", "HEAD"), ("index", "index"), ("worktrees/w/commondir", "worktrees/w/commondir")] {
+            let prepare = "mkdir -p .git/worktrees/w; echo ../.. >.git/worktrees/w/commondir";
+            ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-euc", prepare]).ok();
+            let before = (inode(name), fs::read(git.join(name)).unwrap());
+            let script = format!(
+                "exec 3<>.git/{held}; while [ \"$(stat -c %i .git/{held})\" = {} ]; do sleep 0.02; done; printf evil >&3",
+                before.0
+            );
+            ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-euc", &script]).ok();
+            assert_eq!(fs::read(git.join(name)).unwrap(), before.1, "{name}");
+            ground.repo.git(&["status"]);
+        }
+        alive.kill_owner().assert_gone();
+    }
+}
+
+/// Git writes short files under their own names: nobody takes them from it.
+#[test]
+fn what_git_writes_in_its_place_is_not_taken_from_it() {
+    let ground = Ground::of(Lab::new());
+    let alive = Alive::start(&ground.lab, &ground.task, "");
+    let git = ground.repo.path.join(".git");
+    // As `git worktree add` does.
+    let script = "mkdir -p .git/worktrees/w; cd .git/worktrees/w; exec 3>commondir; sleep 0.05; echo ../.. >&3
+        exec 3>&-; echo done";
+    ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-euc", script]).ok();
+    assert_eq!(fs::read_to_string(git.join("worktrees/w/commondir")).unwrap(), "../..\n");
+    alive.kill_owner().assert_gone();
+}
+
+/// A pointer is looked at again when the place that it names comes to be, and when
+/// a link on the way is turned.
+#[test]
+fn where_a_pointer_leads_later_is_looked_at_then() {
+    for lab in both() {
+        let ground = Ground::of(lab);
+        let alive = Alive::start(&ground.lab, &ground.task, "");
+        let inside = |script: &str| {
+            ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-euc", &ground.script(script)]).ok();
+        };
+        inside("mkdir early; echo 'gitdir: ../later' >early/.git; sleep 0.3; repo later");
+        until("what appeared is renamed", || !ground.repo.path.join("later/config").exists());
+        inside(
+            "mkdir -p a/objects a/refs files; echo 'ref: refs/heads/main' >a/HEAD; ln -s a way; ln -s ../way files/.git; sleep 0.3",
+        );
+        inside("repo b; sleep 0.3; ln -sfn b way");
+        until("where the link leads is renamed", || !ground.repo.path.join("b/config").exists());
+        ground.assert_harmless(&["early", "files"]);
+        alive.kill_owner().assert_gone();
+    }
+}
+
+/// While its own git folder is closed the root is a repository by what lies in
+/// it, and git writes through links in that. It does not stay one.
+#[test]
+fn the_root_does_not_stay_a_repository_of_its_own() {
+    let ground = Ground::of(Lab::new());
+    let alive = Alive::start(&ground.lab, &ground.task, "");
+    ground.lab.dev.write("precious", "mine\n");
+    let script = format!(
+        "mkdir objects refs; echo 'ref: refs/heads/main' >HEAD; ln -s {} FETCH_HEAD; chmod 0 .git",
+        ground.lab.dev.path("precious").display()
+    );
+    ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-euc", &script]).ok();
+    until("it is none", || !ground.repo.path.join("HEAD").exists());
+    assert!(ground.repo.path.join(".git/HEAD").exists());
+    alive.kill_owner().assert_gone();
+}
+
+/// Git on the host writes what an index names, and hooks among that.
+#[test]
+fn a_hook_that_came_during_a_run_is_renamed_and_told() {
+    let ground = Ground::of(Lab::new());
+    let alive = Alive::start(&ground.lab, &ground.task, "");
+    let hooks = ground.repo.path.join(".git/hooks");
+    fs::create_dir_all(&hooks).unwrap();
+    fs::copy(&ground.trap, hooks.join("post-checkout")).unwrap();
+    let receipt = ground.lab.dev.envctl(["reset", &ground.task]).ok().stdout;
+    assert!(receipt.contains(".git/hooks/post-checkout was written inside and renamed"), "{receipt}");
+    assert!(!hooks.join("post-checkout").exists());
+    drop(alive);
+}
+
+/// An index of many gigabytes costs a program nothing.
+#[test]
+fn an_index_with_holes_does_not_hold_the_look_up() {
+    let ground = Ground::of(Lab::new());
+    let alive = Alive::start(&ground.lab, &ground.task, "");
+    let script = "truncate -s 30G .git/index; repo nested/.git";
+    ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-euc", &ground.script(script)]).ok();
+    until("the index is renamed", || !ground.repo.path.join(".git/index").exists());
+    until("what came after it is, too", || !ground.repo.path.join("nested/.git/config").exists());
+    fs::remove_file(ground.repo.path.join(".git/index.envctl-quarantine")).unwrap();
+    alive.kill_owner().assert_gone();
+}
