@@ -13,7 +13,7 @@ use super::state::{Caches, scopes};
 use super::tend::all_trees;
 use super::wanted::{Basis, Wanted, wanted};
 use crate::clock::age;
-use crate::config::{CacheEntry, Project, SetupNetwork};
+use crate::config::{CacheEntry, SetupNetwork};
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::handoff::app::App;
@@ -74,19 +74,29 @@ pub(super) fn forget(app: &App, key: &Digest) -> bool {
 }
 
 impl Caches<'_> {
-    /// Makes sure that the developer agrees to the network of a setup that is
-    /// about to run.
+    /// The caches whose setups are about to run with a network: no others will.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Policy`] when they do not.
-    pub(super) fn agree(&self, entry: &CacheEntry) -> Result<()> {
-        let project = Project {
-            cache: vec![entry.clone()],
-            runtime: crate::config::Runtime { env: self.project.runtime.env.clone(), ..Default::default() },
-            ..Project::default()
-        };
-        runtimes::approve(self.app, self.resolved, &project, &runtimes::RuntimeOptions::default())
+    /// When the workspace cannot be read.
+    pub(crate) fn setups(&mut self) -> Result<Vec<String>> {
+        self.look_again();
+        let mut run = Vec::new();
+        for index in 0..self.wanted.len() {
+            let wanted = &self.wanted[index];
+            let asking = wanted.entry.as_ref().is_some_and(|entry| is_asking(self.app, entry));
+            // Of a build folder it depends on its sources whether a failure counts.
+            let failed = !wanted.built && Failure::of(self.app, &wanted.key, None).is_some();
+            if asking && !failed && !wanted.refused && self.found[index].is_none() && !self.is_obstructed(index)? {
+                run.push(wanted.name.clone());
+            }
+        }
+        self.asked.clone_from(&run);
+        Ok(run)
     }
+}
+
+fn is_asking(app: &App, entry: &CacheEntry) -> bool {
+    entry.network != SetupNetwork::None && !app.options.offline
 }
 
 /// Makes sure that the developer agrees to what a project asks for, and of the
@@ -101,21 +111,17 @@ pub(crate) fn ask(
     options: &runtimes::RuntimeOptions,
 ) -> Result<()> {
     let app = source.app;
-    let mut project = app.project(workspace)?;
-    let asking = |entry: &CacheEntry| entry.network != SetupNetwork::None && !app.options.offline;
-    if project.cache.iter().any(asking) {
+    let project = app.project(workspace)?;
+    let mut run = Vec::new();
+    if project.cache.iter().any(|entry| is_asking(app, entry)) {
         let all = wanted(app, &project, &Basis::of(&resolved.identity), workspace);
-        let mut run = Vec::new();
-        for wanted in all.iter().filter(|wanted| wanted.entry.as_ref().is_some_and(asking)) {
+        for wanted in all.iter().filter(|wanted| wanted.entry.as_ref().is_some_and(|entry| is_asking(app, entry))) {
             if would_run(source, resolved, workspace, wanted)? {
                 run.push(wanted.name.clone());
             }
         }
-        project.cache.retain(|entry| run.contains(&entry.name));
-    } else {
-        project.cache.clear();
     }
-    runtimes::approve(app, resolved, &project, options)
+    runtimes::approve(app, resolved, &project, &run, options)
 }
 
 /// Whether nobody has an entry, as far as that can be known before anything is

@@ -64,8 +64,8 @@ pub(crate) fn take(
     // Before anything is made: no store knows this task, to look at it there.
     let local = checkout_of(from).with_context(|| format!("cannot find {}", root.display()))?;
     // Setups are asked for when it is known which would run.
-    let asking = Project { cache: Vec::new(), ..project.clone() };
-    trust::require(app, None, &runtimes::asks(&url, &local.origin, &asking, runtime))?;
+    let of = |project: &Project| runtimes::asks(&url, &local.origin, project, runtime);
+    trust::require(app, None, &of(&runtimes::with_setups(&project, &[])), &of(&project))?;
     let captured = capture(app, &repo, &project)?;
     let document = captured.document.clone();
     let (toolchain, store) = toolchain(app, options, &project, from, parent.as_ref())?;

@@ -87,15 +87,30 @@ pub(crate) fn deadline_of_its_own(app: &App, workspace: &Path, options: &Runtime
     Ok(monotonic_after(timeout))
 }
 
-/// Makes sure that the developer agrees to what a project asks for.
+/// Makes sure that the developer agrees to what a project asks for, and of the
+/// setups of its caches to those that are to run.
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] when they do not.
-pub(crate) fn approve(app: &App, resolved: &Resolved, project: &Project, options: &RuntimeOptions) -> Result<()> {
-    let asks = asks(&resolved.identity.repo.url, &resolved.origin(), project, options);
+pub(crate) fn approve(
+    app: &App,
+    resolved: &Resolved,
+    project: &Project,
+    setups: &[String],
+    options: &RuntimeOptions,
+) -> Result<()> {
+    let of = |project: &Project| asks(&resolved.identity.repo.url, &resolved.origin(), project, options);
+    let (all, asks) = (of(project), of(&with_setups(project, setups)));
     // What is made of a checkout is in no store, to be looked at there.
     let task = resolved.local.is_none().then(|| resolved.task.reference());
-    trust::require(app, task.as_deref(), &asks)
+    trust::require(app, task.as_deref(), &asks, &all)
+}
+
+/// A project with no caches but these.
+pub(crate) fn with_setups(project: &Project, setups: &[String]) -> Project {
+    let mut project = project.clone();
+    project.cache.retain(|cache| setups.contains(&cache.name));
+    project
 }
 
 /// The specification of a task's runtime, once the developer has agreed to

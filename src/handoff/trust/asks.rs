@@ -195,6 +195,22 @@ impl Asks {
             && all(&self.stores, &less.stores)
     }
 
+    /// The names of everything that this is a part of, by the setups of `all`: who
+    /// agreed to more by its digest alone has agreed to this.
+    pub(crate) fn wider(&self, all: &Asks) -> Vec<Digest> {
+        /// So many setups besides are put together in every way.
+        const MOST: usize = 8;
+        let more: Vec<&Setup> = all.setups.iter().filter(|setup| !self.setups.contains(setup)).collect();
+        let with = |chosen: &dyn Fn(usize) -> bool| {
+            let chosen = more.iter().enumerate().filter(|(n, _)| chosen(*n)).map(|(_, setup)| (*setup).clone());
+            Asks { setups: sorted(self.setups.iter().cloned().chain(chosen)), ..self.clone() }.digest()
+        };
+        if more.len() > MOST {
+            return vec![self.digest(), with(&|_| true)];
+        }
+        (0..1_usize << more.len()).map(|mask| with(&|n| mask >> n & 1 == 1)).collect()
+    }
+
     /// Whether both are asked by the same.
     pub(crate) fn is_for_the_same(&self, other: &Asks) -> bool {
         (&self.repo, &self.store, &self.folder) == (&other.repo, &other.store, &other.folder)
@@ -276,6 +292,26 @@ mod tests {
         assert!(
             Asks::of("x", &here(), &project("[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]"), settled).is_empty()
         );
+    }
+
+    #[test]
+    fn who_agreed_to_more_setups_by_digest_agreed_to_fewer() {
+        let cache =
+            |name: &str| format!("[[cache]]\nname = {name:?}\npath = {name:?}\nsetup = \"x\"\nnetwork = \"private\"\n");
+        let secret = "[runtime]\nsecrets = [\"A\"]\n";
+        let all = asks(&format!("{secret}{}{}{}", cache("a"), cache("b"), cache("c")));
+        let part = asks(&format!("{secret}{}", cache("b")));
+        let wider = part.wider(&all);
+        assert_eq!(wider.len(), 4);
+        for (known, agreed) in [
+            (all.clone(), true),
+            (part.clone(), true),
+            (asks(&format!("{secret}{}{}", cache("b"), cache("c"))), true),
+            (asks(&format!("{secret}{}{}", cache("a"), cache("c"))), false),
+            (asks(&format!("{}{}", cache("a"), cache("b"))), false),
+        ] {
+            assert_eq!(wider.contains(&known.digest()), agreed, "{known:?}");
+        }
     }
 
     #[test]
