@@ -63,8 +63,10 @@ pub struct Env {
     pub colorterm: Option<String>,
     /// `LANG`, `LC_ALL`: passed on to interactive shells.
     pub locale: Vec<(String, String)>,
-    /// `SOURCE_DATE_EPOCH`: fixes the clock for reproducible documents.
+    /// `SOURCE_DATE_EPOCH`: fixes the time in documents that are published.
     pub source_date_epoch: Option<i64>,
+    /// What time it is, where a test says so; never in release builds.
+    pub test_now: Option<i64>,
 }
 
 fn is_of_git(name: &OsStr) -> bool {
@@ -110,6 +112,7 @@ impl Env {
             colorterm: text("COLORTERM"),
             locale: ["LANG", "LC_ALL"].iter().filter_map(|name| Some(((*name).into(), text(name)?))).collect(),
             source_date_epoch: text("SOURCE_DATE_EPOCH").and_then(|value| value.parse().ok()),
+            test_now: crate::clock::told(),
         }
     }
 
@@ -125,9 +128,31 @@ impl Env {
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
     }
 
-    /// The clock: fixed when `SOURCE_DATE_EPOCH` says so.
+    /// The clock by which leases, uses and the ledger go. No build's wish for
+    /// documents that can be reproduced moves it.
     pub fn clock(&self) -> Clock {
-        let fixed = self.source_date_epoch.and_then(|seconds| Timestamp::from_second(seconds).ok());
-        fixed.map_or(Clock::System, Clock::Fixed)
+        fixed(self.test_now).unwrap_or(Clock::System)
+    }
+
+    /// The clock of documents that are published: fixed when `SOURCE_DATE_EPOCH`
+    /// says so.
+    pub fn document_clock(&self) -> Clock {
+        fixed(self.source_date_epoch).unwrap_or_else(|| self.clock())
+    }
+}
+
+fn fixed(seconds: Option<i64>) -> Option<Clock> {
+    Some(Clock::Fixed(Timestamp::from_second(seconds?).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_for_documents_moves_no_other_clock() {
+        let env = Env { source_date_epoch: Some(315_532_800), ..Env::default() };
+        assert!(matches!(env.clock(), Clock::System));
+        assert_eq!(env.document_clock().now().as_second(), 315_532_800);
     }
 }

@@ -206,9 +206,50 @@ pub struct Index {
     /// Fields that envctl does not use, kept.
     #[serde(flatten)]
     pub extra: serde_json::Map<String, Value>,
+    /// Entries that envctl cannot use, such as those with other digests, kept.
+    #[serde(skip)]
+    pub odd: Vec<Value>,
 }
 
 impl Index {
+    /// The index without what cannot be read of its entries. A field that is empty
+    /// says no more than one that is missing.
+    fn with_odd_entries(bytes: &[u8]) -> Option<Self> {
+        let mut document: serde_json::Map<String, Value> = serde_json::from_slice(bytes).ok()?;
+        let Some(Value::Array(entries)) = document.insert("manifests".into(), Value::Array(Vec::new())) else {
+            return None;
+        };
+        let mut index: Index = serde_json::from_value(document.into()).ok()?;
+        for entry in entries {
+            let mut plain = entry.clone();
+            if let Some(fields) = plain.as_object_mut() {
+                let is_empty =
+                    |value: &Value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
+                fields.retain(|_, value| !is_empty(value));
+            }
+            match serde_json::from_value(plain) {
+                Ok(descriptor) => index.manifests.push(descriptor),
+                Err(_) => index.odd.push(entry),
+            }
+        }
+        Some(index)
+    }
+
+    /// The document, with all that was read.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        if self.odd.is_empty() {
+            return Ok(serde_json::to_vec(self)?);
+        }
+        let mut document = serde_json::to_value(self)?;
+        if let Some(entries) = document.get_mut("manifests").and_then(Value::as_array_mut) {
+            entries.extend(self.odd.iter().cloned());
+        }
+        Ok(serde_json::to_vec(&document)?)
+    }
+
     /// Parses an index.
     ///
     /// # Errors
@@ -226,10 +267,13 @@ impl Index {
     pub fn parse_layout(bytes: &[u8]) -> Result<Self, Fault> {
         check_size(bytes, MAX_LAYOUT_INDEX, "index")?;
         // In one pass: a store of many tasks has a large one.
-        let index: Index = serde_json::from_slice(bytes).map_err(|error| {
-            let what = if error.is_data() { "malformed" } else { "not valid JSON" };
-            integrity(format!("the index is {what}: {error}"))
-        })?;
+        let index: Index = match serde_json::from_slice(bytes) {
+            Ok(index) => index,
+            Err(error) if error.is_data() => {
+                Self::with_odd_entries(bytes).ok_or_else(|| integrity(format!("the index is malformed: {error}")))?
+            }
+            Err(error) => return Err(integrity(format!("the index is not valid JSON: {error}"))),
+        };
         if ["layers", "config"].iter().any(|field| index.extra.contains_key(*field)) {
             return Err(integrity("the index is ambiguous: it has both layers and manifests"));
         }

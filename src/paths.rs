@@ -302,6 +302,21 @@ impl Paths {
         self.state.join("ledger.1.jsonl")
     }
 
+    /// What collections took away, a line each.
+    pub fn sweeps(&self) -> PathBuf {
+        self.state.join("swept.jsonl")
+    }
+
+    /// The same, of earlier ones.
+    pub fn old_sweeps(&self) -> PathBuf {
+        self.state.join("swept.1.jsonl")
+    }
+
+    /// What of it nobody was told yet.
+    pub fn sweep_news(&self) -> PathBuf {
+        self.state.join("swept-news.jsonl")
+    }
+
     /// Its time says when the last collection was.
     pub fn gc_mark(&self) -> PathBuf {
         self.state.join("last-gc")

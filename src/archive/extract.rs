@@ -5,7 +5,7 @@
 //! the layer leads outside; nothing that exists is ever opened for writing;
 //! modes, owners and times go through the descriptor just made.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::path::{Marker, components, marker};
+use super::shown::short;
 use super::tar::{Entry, EntryKind, Tar, bad};
 
 /// Entries of one layer; more is no image but an attack on the inodes.
@@ -83,7 +84,9 @@ pub(super) struct Extractor<'a> {
     kind: Kind,
     counts: Counts,
     buffer: Vec<u8>,
-    /// Bytes of the paths in `folders` and `owners`.
+    /// Folders that the layer does not list, in which only markers lie.
+    bare: HashSet<Vec<u8>>,
+    /// Bytes of the paths in `folders`, `owners` and `bare`.
     kept: usize,
 }
 
@@ -99,6 +102,7 @@ impl<'a> Extractor<'a> {
             kind,
             counts: Counts::default(),
             buffer: vec![0; 128 << 10],
+            bare: HashSet::new(),
             kept: 0,
         }
     }
@@ -130,15 +134,17 @@ impl<'a> Extractor<'a> {
             // The root of an image belongs to its user's root, whatever a layer says.
             return if self.kind == Kind::Tree { self.own(b".".to_vec(), entry) } else { Ok(()) };
         };
-        let parent = self.parent(parents)?;
         let full = parts.join(&b'/');
+        // Some builders link all their whiteouts to one.
         if self.kind == Kind::Layer
-            && entry.kind == EntryKind::File
+            && matches!(entry.kind, EntryKind::File | EntryKind::HardLink)
             && let Some(marker) = marker(name)?
         {
             self.counts.opaque_root |= parents.is_empty() && matches!(marker, Marker::Opaque);
-            return self.marker(marker, &parent);
+            return self.marker(marker, parents);
         }
+        let parent = self.parent(parents)?;
+        self.fill(parents);
         let name = c_string(name)?;
         match entry.kind {
             EntryKind::Directory => return self.directory(&parent, &name, full, entry),
@@ -172,10 +178,12 @@ impl<'a> Extractor<'a> {
             self.counts.setid += 1;
         }
         let mode = entry.mode & 0o1777;
+        // Attributes can be set by who may write to it.
+        let first = if entry.xattrs.iter().any(|(key, _)| is_kept(key)) { mode | 0o200 } else { mode };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut created = None;
         self.replace(parent, name, |parent, name| {
-            created = Some(rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(mode))?);
+            created = Some(rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(first))?);
             Ok(())
         })?;
         let Some(file) = created else { return Err(io::ErrorKind::NotFound.into()) };
@@ -193,13 +201,14 @@ impl<'a> Extractor<'a> {
             self.counts.bytes += count as u64;
         }
         for (key, value) in &entry.xattrs {
-            if key.starts_with("user.") {
-                rustix::fs::fsetxattr(&file, key.as_str(), value, XattrFlags::empty())?;
+            if is_kept(key) {
+                rustix::fs::fsetxattr(&file, key.as_str(), value, XattrFlags::empty())
+                    .map_err(|error| unsettable(key, value.len(), error))?;
             } else {
                 self.counts.xattrs += 1;
             }
         }
-        if mode & self.umask != 0 || mode & 0o1000 != 0 {
+        if mode & self.umask != 0 || mode & 0o1000 != 0 || first != mode {
             rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
         }
         rustix::fs::futimens(&file, &times(entry.mtime))?;
@@ -207,8 +216,9 @@ impl<'a> Extractor<'a> {
     }
 
     fn hard_link(&mut self, parent: &OwnedFd, name: &CString, entry: &Entry) -> io::Result<()> {
-        let target = components(&entry.link)?;
-        let shown = || String::from_utf8_lossy(&entry.link).into_owned();
+        let shown = || short(&entry.link);
+        let target = components(&entry.link);
+        let target = target.map_err(|_| bad(format!("a hard link to {:?}, which leaves the layer", shown())))?;
         let Some((target_name, target_parents)) = target.split_last() else {
             return Err(bad("a hard link to the layer's root"));
         };
@@ -247,6 +257,7 @@ impl<'a> Extractor<'a> {
             }
             Err(error) => return Err(error.into()),
         }
+        self.bare.remove(&full);
         self.folder_settings(full.clone(), entry);
         self.own(full, entry)
     }
@@ -270,12 +281,23 @@ impl<'a> Extractor<'a> {
         Ok(())
     }
 
-    fn marker(&mut self, marker: Marker<'_>, parent: &OwnedFd) -> io::Result<()> {
+    fn marker(&mut self, marker: Marker<'_>, parents: &[&[u8]]) -> io::Result<()> {
+        if matches!(marker, Marker::Other) || self.is_taken_away(parents)? {
+            return Ok(());
+        }
+        self.note_bare(parents)?;
+        let parent = &*self.parent(parents)?;
         match marker {
             Marker::Other => Ok(()),
             Marker::Opaque => self.opaque(parent),
             Marker::Whiteout(victim) => {
                 let name = c_string(victim)?;
+                let full = [parents, &[victim]].concat().join(&b'/');
+                if self.bare.remove(&full) {
+                    // Only markers lie in it.
+                    self.cache.clear();
+                    crate::disk::remove::entry(parent.as_fd(), &name)?;
+                }
                 match rustix::fs::mknodat(parent, &name, FileType::CharacterDevice, Mode::empty(), 0) {
                     Ok(()) => Ok(()),
                     Err(Errno::EXIST) => {
@@ -293,6 +315,42 @@ impl<'a> Extractor<'a> {
         }
     }
 
+    /// Whether one of these folders is gone, and so is what lay below it.
+    fn is_taken_away(&self, parts: &[&[u8]]) -> io::Result<bool> {
+        for end in 1..=parts.len() {
+            let Ok(above) = self.open_exactly(&parts[..end - 1].join(&b'/'), OFlags::empty()) else { break };
+            match rustix::fs::statat(&above, c_string(parts[end - 1])?, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if is_whiteout(&stat) => return Ok(true),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Notes the folders that are about to be made for a marker alone.
+    fn note_bare(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        for end in (1..=parts.len()).rev() {
+            let path = parts[..end].join(&b'/');
+            if self.open_exactly(&path, OFlags::empty()).is_ok() {
+                break;
+            }
+            self.kept += path.len();
+            self.bare.insert(path);
+        }
+        Ok(())
+    }
+
+    /// Something of the layer lies in these folders now.
+    fn fill(&mut self, parts: &[&[u8]]) {
+        for end in 1..=parts.len() {
+            if self.bare.is_empty() {
+                return;
+            }
+            self.bare.remove(&parts[..end].join(&b'/'));
+        }
+    }
+
     fn opaque(&self, folder: &OwnedFd) -> io::Result<()> {
         match rustix::fs::fsetxattr(folder, "user.overlay.opaque", b"y", XattrFlags::empty()) {
             Err(Errno::OPNOTSUPP) => Err(io::Error::other(
@@ -306,8 +364,8 @@ impl<'a> Extractor<'a> {
     }
 
     fn check_xattrs(&mut self, entry: &Entry) -> io::Result<()> {
-        let raw = |key: &String| key.starts_with("user.overlay.") || key.starts_with("trusted.overlay.");
-        if let Some((key, _)) = entry.xattrs.iter().find(|(key, _)| raw(key)) {
+        let hides = |key: &String| overlay_name(key).is_some_and(|name| !BOOKKEEPING.contains(&name));
+        if let Some((key, _)) = entry.xattrs.iter().find(|(key, _)| hides(key)) {
             return Err(bad(format!("a raw overlay attribute ({key})")));
         }
         if entry.kind != EntryKind::File {
@@ -410,6 +468,29 @@ impl<'a> Extractor<'a> {
     }
 }
 
+/// What overlayfs notes for itself on folders that it copied up: podman and buildah
+/// pack it. It hides nothing, and means nothing elsewhere.
+const BOOKKEEPING: [&str; 4] = ["origin", "impure", "uuid", "nlink"];
+
+/// The name of an attribute of overlayfs.
+fn overlay_name(key: &str) -> Option<&str> {
+    key.strip_prefix("user.overlay.").or_else(|| key.strip_prefix("trusted.overlay."))
+}
+
+/// Whether an attribute of a file is kept.
+fn is_kept(key: &str) -> bool {
+    key.starts_with("user.") && overlay_name(key).is_none()
+}
+
+fn unsettable(key: &str, size: usize, error: Errno) -> io::Error {
+    match error {
+        Errno::TOOBIG | Errno::RANGE | Errno::NOSPC => {
+            bad(format!("the attribute {} of {size} bytes is more than the file system takes", crate::error::cut(key)))
+        }
+        other => other.into(),
+    }
+}
+
 fn is_whiteout(stat: &rustix::fs::Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
@@ -425,14 +506,14 @@ fn c_string(bytes: &[u8]) -> io::Result<CString> {
 
 /// Says which entry failed, keeping the kind and the error number.
 fn named(error: io::Error, path: &[u8]) -> io::Error {
-    let path = String::from_utf8_lossy(path).into_owned();
+    let path = short(path);
     if let Some(fault) = error.get_ref().and_then(|inner| inner.downcast_ref::<crate::error::Fault>()) {
         let message = format!("{} (entry {path:?})", fault.message);
         let fault = crate::error::Fault { message, ..fault.clone() };
         return io::Error::new(error.kind(), fault);
     }
     match error.raw_os_error() {
-        Some(libc::ENAMETOOLONG | libc::EINVAL | libc::ELOOP | libc::ENOTDIR | libc::ENOENT) => {
+        Some(libc::ENAMETOOLONG | libc::EINVAL | libc::ELOOP | libc::ENOTDIR | libc::ENOENT | libc::E2BIG) => {
             bad(format!("entry {path:?} cannot be written: {error}"))
         }
         _ => error,

@@ -5,6 +5,7 @@ mod extract;
 mod ownership;
 mod pack;
 mod path;
+mod shown;
 mod stream;
 mod tar;
 mod tree;

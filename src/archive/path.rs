@@ -3,20 +3,18 @@
 
 use std::io;
 
+use super::shown::short;
 use super::tar::bad;
 
-/// Splits an entry's name into plain components; none for the layer's root.
+/// Splits an entry's name into plain components; none for the layer's root. A
+/// slash at the beginning means that root, as for every other unpacker.
 ///
 /// # Errors
-/// For absolute names and for `..` anywhere.
+/// For `..` anywhere.
 pub(super) fn components(name: &[u8]) -> io::Result<Vec<&[u8]>> {
-    let shown = || String::from_utf8_lossy(name).into_owned();
-    if name.starts_with(b"/") {
-        return Err(bad(format!("the name {:?} is absolute", shown())));
-    }
     let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     if parts.contains(&&b".."[..]) {
-        return Err(bad(format!("the name {:?} leaves the layer", shown())));
+        return Err(bad("the name leaves the layer"));
     }
     Ok(parts)
 }
@@ -40,7 +38,7 @@ pub(super) fn marker(name: &[u8]) -> io::Result<Option<Marker<'_>>> {
     let Some(victim) = name.strip_prefix(b".wh.") else { return Ok(None) };
     match victim {
         b".wh..opq" => Ok(Some(Marker::Opaque)),
-        b"" | b"." | b".." => Err(bad(format!("the whiteout {:?} names nothing", String::from_utf8_lossy(name)))),
+        b"" | b"." | b".." => Err(bad(format!("the whiteout {:?} names nothing", short(name)))),
         other if other.starts_with(b".wh.") => Ok(Some(Marker::Other)),
         other => Ok(Some(Marker::Whiteout(other))),
     }
@@ -52,9 +50,12 @@ mod tests {
 
     #[test]
     fn case_01_names_that_leave_the_layer() {
-        for hostile in ["../x", "a/../../x", "/x", "//x", "a/..", "..", "./../x"] {
+        for hostile in ["../x", "a/../../x", "/../x", "/usr/../x", "a/..", "..", "./../x"] {
             assert!(components(hostile.as_bytes()).is_err(), "{hostile}");
         }
+        // kaniko and distroless write them.
+        assert_eq!(components(b"/usr//bin/").unwrap(), [b"usr", b"bin"]);
+        assert!(components(b"/").unwrap().is_empty());
         assert_eq!(components(b"./a//b/./c/").unwrap(), [b"a", b"b", b"c"]);
         assert!(components(b"./").unwrap().is_empty());
         assert_eq!(components(b"..a/b..").unwrap().len(), 2);

@@ -77,6 +77,25 @@ pub fn unpack(
     outcome.map_err(unwrap_io)
 }
 
+/// Whether it is zstd: a frame, or one to be skipped, which parallel writers begin with.
+fn is_zstd(magic: &[u8]) -> bool {
+    matches!(magic, [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
+}
+
+/// Ways to compress that no reader of images has to know.
+fn unsupported(magic: &[u8]) -> Option<&'static str> {
+    match magic {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some("xz"),
+        [b'B', b'Z', b'h', ..] => Some("bzip2"),
+        _ => None,
+    }
+}
+
+fn unsupported_fault(name: &str) -> crate::error::Fault {
+    integrity(format!("the layer is compressed with {name}, which is not supported"))
+        .hint("build the image with gzip or zstd layers")
+}
+
 /// Reads, checks and decompresses; sends what comes out.
 fn inflate(
     layer: &Descriptor,
@@ -92,10 +111,12 @@ fn inflate(
     let magic = io::BufRead::fill_buf(&mut verified)?;
     let mut plain: Box<dyn Read + '_> = if magic.starts_with(&[0x1f, 0x8b]) {
         Box::new(flate2::bufread::MultiGzDecoder::new(&mut verified))
-    } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+    } else if is_zstd(magic) {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut verified)?;
         decoder.window_log_max(27)?;
         Box::new(decoder)
+    } else if let Some(name) = unsupported(magic) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, unsupported_fault(name)));
     } else {
         Box::new(&mut verified)
     };

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
+use super::shown::short;
 use crate::error::{Fault, integrity};
 
 const BLOCK: usize = 512;
@@ -36,6 +37,8 @@ pub(super) struct Entry {
     /// Seconds and nanoseconds since 1970.
     pub(super) mtime: (i64, u32),
     pub(super) size: u64,
+    /// It has no content, and its header declares some.
+    sized: bool,
     pub(super) xattrs: Vec<(String, Vec<u8>)>,
 }
 
@@ -47,13 +50,16 @@ pub(super) struct Tar<R> {
     body: u64,
     padding: u64,
     done: bool,
+    /// The entry before declares data although it can have none. Whoever looks for
+    /// the data takes what follows for it, and must come to the same end.
+    sized: Option<String>,
 }
 
 type Pax = BTreeMap<String, Vec<u8>>;
 
 impl<R: Read> Tar<R> {
     pub(super) fn new(inner: R) -> Self {
-        Tar { inner, body: 0, padding: 0, done: false }
+        Tar { inner, body: 0, padding: 0, done: false, sized: None }
     }
 
     /// The next entry; `None` at the end of the archive. Missing end blocks
@@ -85,6 +91,7 @@ impl<R: Read> Tar<R> {
                 _ => {
                     let entry = entry(&header, size, pax.unwrap_or_default(), long_name, long_link)?;
                     self.expect(entry.size);
+                    self.sized = entry.sized.then(|| short(&entry.path));
                     return Ok(Some(entry));
                 }
             }
@@ -146,20 +153,41 @@ impl<R: Read> Tar<R> {
                 count => filled += count,
             }
         }
+        let sized = self.sized.take();
         if block.iter().all(|byte| *byte == 0) {
             self.done = true;
-            return Ok(None);
+            return match sized {
+                Some(name) => self.nothing_more(&name).map(|()| None),
+                None => Ok(None),
+            };
         }
         let sum = |signed: bool| {
             let value = |byte: u8| if signed { i64::from(byte as i8) } else { i64::from(byte) };
             let spaces = 8 * i64::from(b' ');
             block[..148].iter().chain(&block[156..]).map(|byte| value(*byte)).sum::<i64>() + spaces
         };
-        let declared = number(&block[148..156], "checksum")? as i64;
-        if declared != sum(false) && declared != sum(true) {
-            return Err(bad("a header's checksum does not match"));
+        let declared = number(&block[148..156], "checksum").map(|sum| sum as i64);
+        match (declared, sized) {
+            (Ok(declared), _) if declared == sum(false) || declared == sum(true) => {}
+            (_, Some(name)) => return Err(bad(format!("{name:?} can have no data, and data follows it"))),
+            (Err(error), None) => return Err(error),
+            (Ok(_), None) => return Err(bad("a header's checksum does not match")),
         }
         Ok(Some(block))
+    }
+}
+
+impl<R: Read> Tar<R> {
+    /// Nobody finds an entry behind the end that somebody else reads as data.
+    fn nothing_more(&mut self, name: &str) -> io::Result<()> {
+        let mut rest = [0; 4096];
+        loop {
+            match self.inner.read(&mut rest)? {
+                0 => return Ok(()),
+                count if rest[..count].iter().all(|byte| *byte == 0) => {}
+                _ => return Err(bad(format!("{name:?} can have no data, and data follows it"))),
+            }
+        }
     }
 }
 
@@ -226,10 +254,6 @@ fn entry(
         b'S' => return Err(bad("sparse files are not supported in layers")),
         other => return Err(bad(format!("unknown entry type {:?}", char::from(other)))),
     };
-    if kind != EntryKind::File && size != 0 {
-        let name = String::from_utf8_lossy(&name).into_owned();
-        return Err(bad(format!("{name:?} is no regular file but declares {size} bytes of data")));
-    }
     if pax.keys().any(|key| key.starts_with("GNU.sparse.")) {
         return Err(bad("sparse files are not supported in layers"));
     }
@@ -238,7 +262,9 @@ fn entry(
         .filter_map(|(key, value)| Some((key.strip_prefix("SCHILY.xattr.")?.to_owned(), value)))
         .collect();
     let mode = (number(&header[100..108], "mode")? & 0o7777) as u32;
-    Ok(Entry { path: name, kind, link, mode, uid, gid, mtime, size, xattrs })
+    // Some writers give links the size of what they lead to. No data follows.
+    let (size, sized) = if kind == EntryKind::File { (size, false) } else { (0, size != 0) };
+    Ok(Entry { path: name, kind, link, mode, uid, gid, mtime, size, sized, xattrs })
 }
 
 /// GNU and pax may both name an entry, if they agree.

@@ -2,18 +2,22 @@
 
 use anyhow::Result;
 use clap::Args;
+use serde::Serialize;
 
 use super::parse_task;
 use crate::clock::age;
-use crate::handoff::{App, LogEnd, log};
+use crate::handoff::{App, LogEnd, Swept, log, swept};
 use crate::identity::TaskRef;
 
-/// Show what a task goes on from, newest first
+/// Show what a task goes on from, newest first; or what was taken away here
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// TASK, STORE:TASK or STORE@sha256:...
-    #[arg(value_parser = parse_task)]
-    task: TaskRef,
+    #[arg(value_parser = parse_task, required_unless_present = "local")]
+    task: Option<TaskRef>,
+    /// Show what collections took away on this machine, and where it is now
+    #[arg(long, conflicts_with = "task")]
+    local: bool,
     /// How many identities at most
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
@@ -21,7 +25,8 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self, app: &App) -> Result<u8> {
-        let log = log(app, &self.task, self.limit as usize)?;
+        let Some(task) = &self.task else { return self.local(app) };
+        let log = log(app, task, self.limit as usize)?;
         if app.ui.is_json() {
             app.ui.json(&log)?;
             return Ok(0);
@@ -46,4 +51,36 @@ impl Arguments {
         }
         Ok(0)
     }
+
+    fn local(&self, app: &App) -> Result<u8> {
+        let mut swept = swept(app)?;
+        swept.truncate(self.limit as usize);
+        if app.ui.is_json() {
+            app.ui.json(&Local { swept })?;
+            return Ok(0);
+        }
+        if swept.is_empty() {
+            app.ui.status("Found", "nothing that a collection took away");
+        }
+        let now = app.clock.now();
+        let lines = swept.iter().flat_map(|one| {
+            let when = age(one.at, now);
+            let first = match &one.task {
+                Some(task) => format!("{when}  {} of {task}, because {}", one.kind, one.why),
+                None => format!("{when}  {}, because {}", one.kind, one.why),
+            };
+            let kept = one
+                .salvage
+                .as_ref()
+                .map(|id| format!("    held {}; envctl workspace recover {id} brings it back", one.unsaved.join(", ")));
+            [first, format!("    {}", one.path.display())].into_iter().chain(kept)
+        });
+        app.ui.list(lines)?;
+        Ok(0)
+    }
+}
+
+#[derive(Serialize)]
+struct Local {
+    swept: Vec<Swept>,
 }

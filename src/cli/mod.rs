@@ -12,6 +12,7 @@ mod enter;
 mod exec;
 mod extend;
 mod gc;
+mod help;
 mod init;
 mod log;
 mod ports;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Args, Command, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::env::Env;
 use crate::error::{Fault, Kind, kind_of};
@@ -43,6 +44,8 @@ use crate::ui::{Color, ErrorReport, Ui};
 const FAILED_BESIDE_CHILD: u8 = 125;
 
 const AFTER_HELP: &str = "\
+envctl help COMMAND says more, envctl help lists the pages of the guide.
+
 Exit codes:
   with a command   its own; 125 envctl failed, 126 not runnable, 127 not found
   without          0 done, 1 failure, 2 usage, 3 not found, 4 not at baseline,
@@ -50,7 +53,7 @@ Exit codes:
 
 /// Step into a coding agent's task on your own machine, and leave nothing behind.
 #[derive(Debug, Parser)]
-#[command(name = "envctl", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "envctl", version, after_help = AFTER_HELP, max_term_width = 100, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -131,6 +134,7 @@ verbs! {
     Init init,
     Doctor doctor,
     Completions completions,
+    Help help,
 }
 
 impl Cli {
@@ -146,7 +150,7 @@ impl Cli {
                 return read;
             }
         }
-        Cli::try_parse_from(words)
+        help::whole(Cli::command()).try_get_matches_from(words).and_then(|found| Cli::from_arg_matches(&found))
     }
 }
 
@@ -205,6 +209,7 @@ impl Verb {
             Verb::Init(arguments) => arguments.run(app),
             Verb::Doctor(arguments) => arguments.run(app),
             Verb::Completions(arguments) => arguments.run(&app.ui),
+            Verb::Help(arguments) => arguments.run(&app.ui, help::whole(Cli::command())),
         }
     }
 }
@@ -289,7 +294,6 @@ fn refuse(env: &Env, error: &clap::Error, words: &[OsString]) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

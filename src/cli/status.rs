@@ -46,6 +46,16 @@ impl Arguments {
             app.ui.data(&format!("           {}", workspace.path))?;
             workspace.fate(now).iter().try_for_each(|line| app.ui.data(&format!("           {line}")))?;
         }
+        for row in &view.salvages {
+            let task = row.task.as_deref().unwrap_or("-");
+            let when = row.salvaged_at.map_or_else(|| "at an unknown time".into(), |at| age(at, now));
+            app.ui.data(&format!("set aside  {}  {when}, of {task}", row.id))?;
+            let until = row.kept_until.map_or_else(|| "kept".into(), |until| format!("kept until {until}"));
+            app.ui.data(&format!("           {until}; envctl workspace recover {} brings it back", row.id))?;
+        }
+        for one in &view.gone {
+            app.ui.data(&format!("gone       {one}: its folder was removed, and nothing is kept for it"))?;
+        }
         Ok(0)
     }
 }

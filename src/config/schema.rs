@@ -128,9 +128,7 @@ fn unknown(path: &str, keys: &[Key], name: &str) -> Fault {
     let nearest =
         keys.iter().max_by(|a, b| strsim::jaro_winkler(a.path, path).total_cmp(&strsim::jaro_winkler(b.path, path)));
     match nearest {
-        Some(key) => {
-            fault.hint(format!("the nearest known key is {}; docs/reference/configuration.md lists them all", key.path))
-        }
+        Some(key) => fault.hint(format!("the nearest known key is {}; `envctl help config` lists them all", key.path)),
         None => fault,
     }
 }

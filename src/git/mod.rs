@@ -27,6 +27,11 @@ pub use crate::identity::check_entry_name;
 pub use author::Author;
 pub use contact::{Answer, Contact, Judge, Manner, Way, serve};
 
+/// The lines of `info/exclude` around the rules for files that came with a task.
+pub const CAME_ALONG: &str = "# envctl: ignored files that came with the task";
+/// See [`CAME_ALONG`].
+pub const CAME_ALONG_END: &str = "# envctl: end";
+
 /// So much of what git says is kept, in bytes.
 const MAX_WORDS: u64 = 64 << 10;
 

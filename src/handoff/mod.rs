@@ -53,8 +53,8 @@ pub use upkeep::{
 };
 pub use views::{Diff, DiffOptions, Log, LogEnd, LogEntry, Shown, StatusView, TaskRow, diff, log, show, status, tasks};
 pub use workspaces::{
-    Gone, Kept, Leaving, Recovered, Removed, SalvageRow, WorkspaceRow, leaving, recover, salvages, take_away,
-    workspace_path, workspaces,
+    Gone, Kept, Leaving, Recovered, Removed, SalvageRow, Swept, WorkspaceRow, leaving, recover, salvages, swept,
+    take_away, workspace_path, workspaces,
 };
 
 /// The first few of many names, for one line.

@@ -3,6 +3,7 @@
 //! several at a time. A layer that several images share is stored once.
 
 mod layer;
+mod merged;
 mod pull;
 mod user;
 
@@ -12,7 +13,7 @@ use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::{integrity, not_found};
 use crate::identity::Platform;
-use crate::oci::{Blobs, Descriptor, ImageConfig, Index, MAX_METADATA, Manifest};
+use crate::oci::{Blobs, Descriptor, ImageConfig, Index, IndexPlatform, MAX_METADATA, Manifest};
 use crate::paths::Paths;
 
 pub use layer::{Layers, Record};
@@ -43,25 +44,34 @@ pub fn for_platform(blobs: &dyn Blobs, descriptor: &Descriptor, platform: &Platf
             let bytes = blobs.read_small(&current, MAX_METADATA)?;
             return match Index::parse(&bytes) {
                 // A layout's own index may name an index without its type.
-                Ok(index) if !index.manifests.is_empty() => select(&index, platform),
+                Ok(index) if !index.manifests.is_empty() => select(blobs, &index, platform),
                 _ => Manifest::parse(&bytes).map(|_| current).map_err(Into::into),
             };
         }
         let index = Index::parse(&blobs.read_small(&current, MAX_METADATA)?)?;
-        current = select(&index, platform)?;
+        current = select(blobs, &index, platform)?;
     }
     Err(integrity("the image's indexes are nested too deep").into())
 }
 
-fn select(index: &Index, platform: &Platform) -> Result<Descriptor> {
-    let matches = |entry: &&Descriptor| {
-        entry.platform.as_ref().is_some_and(|found| {
-            found.os == platform.os
-                && found.architecture == platform.architecture
-                && (platform.variant.is_none() || found.variant == platform.variant)
-        })
+/// Entries of an index that are looked into, where it does not say what they are.
+const MAX_UNSAID: usize = 32;
+
+/// The entry for a platform: of several the one that every such machine runs.
+fn select(blobs: &dyn Blobs, index: &Index, platform: &Platform) -> Result<Descriptor> {
+    let rank = |found: &IndexPlatform| {
+        let same = found.os == platform.os && found.architecture == platform.architecture;
+        let wanted = platform.variant.is_none() || found.variant == platform.variant;
+        (same && wanted).then(|| variant_rank(&found.architecture, found.variant.as_deref()))
     };
-    if let Some(entry) = index.manifests.iter().find(matches) {
+    let said = index.manifests.iter().filter_map(|entry| Some((rank(entry.platform.as_ref()?)?, entry)));
+    if let Some((_, entry)) = said.min_by_key(|(rank, _)| *rank) {
+        return Ok(entry.clone());
+    }
+    // What does not say it is looked into. What is no image there is passed over.
+    let unsaid = index.manifests.iter().filter(|entry| entry.platform.is_none()).take(MAX_UNSAID);
+    let unsaid = unsaid.filter_map(|entry| Some((rank(&platform_of(blobs, entry)?)?, entry)));
+    if let Some((_, entry)) = unsaid.min_by_key(|(rank, _)| *rank) {
         return Ok(entry.clone());
     }
     let known: Vec<String> = index
@@ -73,6 +83,26 @@ fn select(index: &Index, platform: &Platform) -> Result<Descriptor> {
     Err(not_found(format!("the image has no manifest for {platform}"))
         .hint(format!("it has: {}", if known.is_empty() { "no platform at all".into() } else { known.join(", ") }))
         .into())
+}
+
+/// What an image that an index lists was built for, by its configuration.
+fn platform_of(blobs: &dyn Blobs, entry: &Descriptor) -> Option<IndexPlatform> {
+    if entry.is_index() {
+        return None;
+    }
+    let manifest = Manifest::parse(&blobs.read_small(entry, MAX_METADATA).ok()?).ok()?;
+    let config = ImageConfig::parse(&blobs.read_small(&manifest.config, MAX_METADATA).ok()?).ok()?;
+    Some(IndexPlatform { architecture: config.architecture, os: config.os, variant: config.variant })
+}
+
+/// How much a variant asks of the processor; nothing for what all of them have.
+fn variant_rank(architecture: &str, variant: Option<&str>) -> u32 {
+    match (architecture, variant) {
+        (_, None | Some("")) | ("amd64", Some("v1")) | ("arm64", Some("v8")) => 0,
+        (_, Some(variant)) => {
+            variant.trim_start_matches('v').parse().map_or(u32::MAX, |number: f32| (number * 10.0) as u32)
+        }
+    }
 }
 
 /// Small blobs of images that are kept for re-entering without the store.
@@ -97,7 +127,7 @@ impl Metadata<'_> {
         let Some(bytes) = self.kept(digest) else { return Ok(None) };
         let manifest = Manifest::parse(&bytes)?;
         match self.kept(&manifest.config.digest) {
-            Some(config) => image(*digest, &manifest, &config).map(Some),
+            Some(config) => image(*digest, &manifest, ImageConfig::parse(&config)?).map(Some),
             None => Ok(None),
         }
     }
@@ -110,15 +140,26 @@ impl Metadata<'_> {
         let bytes = blobs.read_small(descriptor, MAX_METADATA)?;
         let manifest = Manifest::parse(&bytes)?;
         let config = blobs.read_small(&manifest.config, MAX_METADATA)?;
-        let image = image(descriptor.digest, &manifest, &config)?;
+        let image = image(descriptor.digest, &manifest, ImageConfig::parse(&config)?)?;
         disk::write_file(&self.paths.blob(&manifest.config.digest), &config, Durability::Cached)?;
         disk::write_file(&self.paths.blob(&descriptor.digest), &bytes, Durability::Cached)?;
         Ok(image)
     }
 }
 
-fn image(digest: Digest, manifest: &Manifest, config: &[u8]) -> Result<Image> {
-    let config = ImageConfig::parse(config)?;
+/// Layers that one overlay of the kernel can have, less the upper.
+const MAX_LAYERS: usize = 499;
+
+/// Bytes of one variable, and of all together: what the kernel gives a program.
+const MAX_VARIABLE: usize = (128 << 10) - 1;
+const MAX_ENVIRONMENT: usize = 1 << 20;
+
+/// The image of a manifest and a configuration, if commands can run in it. What no
+/// `enter` could use is refused here, also by those who publish it.
+///
+/// # Errors
+/// [`crate::error::Kind::Integrity`], with what is wrong.
+pub fn image(digest: Digest, manifest: &Manifest, config: ImageConfig) -> Result<Image> {
     let (layers, diff_ids) = (&manifest.layers, &config.rootfs.diff_ids);
     if layers.len() != diff_ids.len() {
         return Err(integrity(format!(
@@ -130,6 +171,26 @@ fn image(digest: Digest, manifest: &Manifest, config: &[u8]) -> Result<Image> {
     }
     if layers.is_empty() {
         return Err(integrity(format!("image {digest} has no layers")).into());
+    }
+    if layers.len() > MAX_LAYERS {
+        let count = layers.len();
+        return Err(integrity(format!("image {digest} has {count} layers, {MAX_LAYERS} can lie on each other"))
+            .hint("squash some of its layers into one")
+            .into());
+    }
+    let run = config.config.clone().unwrap_or_default();
+    user::check(run.user.as_deref())?;
+    let environment = run.env.unwrap_or_default();
+    if let Some(long) = environment.iter().find(|variable| variable.len() > MAX_VARIABLE) {
+        let name = crate::error::cut(long.split('=').next().unwrap_or_default());
+        let bytes = long.len();
+        return Err(
+            integrity(format!("the image's variable {name} has {bytes} bytes, no program can be given it")).into()
+        );
+    }
+    let bytes: usize = environment.iter().map(|variable| variable.len() + 1).sum();
+    if bytes > MAX_ENVIRONMENT {
+        return Err(integrity(format!("the image's environment has {bytes} bytes, no program can be given it")).into());
     }
     let layers = layers.iter().cloned().zip(diff_ids.iter().copied()).collect();
     Ok(Image { digest, config, layers })

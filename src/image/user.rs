@@ -1,19 +1,17 @@
 //! Who the image's `USER` is, by the image's own `/etc/passwd` and
 //! `/etc/group`. Read from the layers, before anything is mounted.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Fault, integrity};
+use super::merged::Merged;
+use crate::error::{Fault, cut, integrity};
 
-/// Accounts of images end here; beyond lie dynamic and unmapped ids.
-pub const MAX_ID: u32 = 65_535;
-const MAX_FILE: u64 = 4 << 20;
+/// Accounts of images end here. Whoever the image's user is has a place; of the
+/// others those up to 65,535 have one.
+pub const MAX_ID: u32 = i32::MAX as u32;
 
 /// The account in which commands run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,54 +40,42 @@ pub(super) fn is_root(spec: Option<&str>) -> bool {
     matches!(spec.unwrap_or_default(), "" | "0" | "root" | "0:0" | "root:root" | "0:root" | "root:0")
 }
 
+/// Whether a `USER` can be somebody at all, as far as that can be told without the
+/// image's files.
+///
+/// # Errors
+/// [`crate::error::Kind::Integrity`] for ids out of range.
+pub(super) fn check(spec: Option<&str>) -> Result<(), Fault> {
+    let (user, group) = spec.unwrap_or_default().split_once(':').unwrap_or((spec.unwrap_or_default(), ""));
+    number_of(user, "user").and(number_of(group, "group")).map(drop)
+}
+
+/// An id; `None` for a name.
+fn number_of(text: &str, what: &str) -> Result<Option<u32>, Fault> {
+    if text.is_empty() || !text.bytes().all(|c| c.is_ascii_digit()) {
+        return Ok(None);
+    }
+    match text.parse::<u32>() {
+        Ok(id) if id <= MAX_ID => Ok(Some(id)),
+        _ => Err(integrity(format!("the image's {what} {} is out of range (0 to {MAX_ID})", cut(text)))),
+    }
+}
+
 /// Resolves `user[:group]`, names or numbers; an absent one is root.
 ///
 /// # Errors
 /// [`crate::error::Kind::Integrity`] for unknown names and ids out of range.
 pub fn resolve(spec: Option<&str>, layers: &[PathBuf]) -> Result<User> {
-    let passwd = read_topmost(layers, "etc/passwd");
-    let group = read_topmost(layers, "etc/group");
+    let merged = Merged::of(layers);
+    let (passwd, group) = (merged.text("etc/passwd"), merged.text("etc/group"));
     Ok(from_files(spec.unwrap_or_default(), &passwd, &group)?)
-}
-
-/// The file as the merged image shows it: the topmost layer that has it.
-fn read_topmost(layers: &[PathBuf], path: &str) -> String {
-    for layer in layers.iter().rev() {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let Ok(root) =
-            rustix::fs::openat(CWD, layer, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        else {
-            continue;
-        };
-        if let Ok(stat) = rustix::fs::statat(&root, path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
-            && FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-        {
-            return String::new();
-        }
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        if let Ok(fd) = rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve) {
-            let mut bytes = Vec::new();
-            let _ = File::from(fd).take(MAX_FILE).read_to_end(&mut bytes);
-            return String::from_utf8_lossy(&bytes).into_owned();
-        }
-    }
-    String::new()
 }
 
 fn from_files(spec: &str, passwd: &str, group: &str) -> Result<User, Fault> {
     let (user, explicit_group) = spec.split_once(':').map_or((spec, None), |(user, group)| (user, Some(group)));
     let user = if user.is_empty() { "0" } else { user };
     let rows = || passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).filter(|row| row.len() >= 6);
-    let id = |text: &str, what: &str| -> Result<Option<u32>, Fault> {
-        if !text.bytes().all(|c| c.is_ascii_digit()) {
-            return Ok(None);
-        }
-        match text.parse::<u32>() {
-            Ok(id) if id <= MAX_ID => Ok(Some(id)),
-            _ => Err(integrity(format!("the image's {what} {text} is out of range (0 to {MAX_ID})"))),
-        }
-    };
-    let row = match id(user, "user")? {
+    let row = match number_of(user, "user")? {
         Some(number) => rows().find(|row| row[2].parse() == Ok(number)),
         None => Some(
             rows()
@@ -98,14 +84,15 @@ fn from_files(spec: &str, passwd: &str, group: &str) -> Result<User, Fault> {
         ),
     };
     let number = |text: &str, what: &str| {
-        id(text, what)?.ok_or_else(|| integrity(format!("the image's /etc/passwd has the malformed {what} {text:?}")))
+        number_of(text, what)?
+            .ok_or_else(|| integrity(format!("the image's /etc/passwd has the malformed {what} {text:?}")))
     };
     let uid = match &row {
         Some(row) => number(row[2], "user id")?,
         None => number(user, "user id")?,
     };
     let gid = match (explicit_group.filter(|group| !group.is_empty()), &row) {
-        (Some(name), _) => match id(name, "group")? {
+        (Some(name), _) => match number_of(name, "group")? {
             Some(gid) => gid,
             None => {
                 let entry = group
@@ -152,9 +139,16 @@ mod tests {
 
     #[test]
     fn case_27_users_out_of_range_are_refused() {
-        for bad in
-            ["4294967296", "99999999999999999999", "70000", "0:4294967295", "nobody-here", "dev:nogroup", "bad", "-1"]
-        {
+        for bad in [
+            "4294967296",
+            "99999999999999999999",
+            "2147483648",
+            "0:4294967295",
+            "nobody-here",
+            "dev:nogroup",
+            "bad",
+            "-1",
+        ] {
             assert!(from_files(bad, PASSWD, GROUP).is_err(), "{bad}");
         }
     }

@@ -174,7 +174,7 @@ fn pack(part: &Part, diff_id: &Digest, packing: &Packing<'_>) -> Result<(Descrip
     let read = part.clone().read(&mut magic)?;
     let compressed = match &magic[..read] {
         [0x1f, 0x8b, ..] => Some("application/vnd.oci.image.layer.v1.tar+gzip"),
-        [0x28, 0xb5, 0x2f, 0xfd] => Some(media::LAYER_ZSTD),
+        [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Some(media::LAYER_ZSTD),
         _ => None,
     };
     if let Some(media_type) = compressed {

@@ -118,7 +118,9 @@ fn plain(mut file: File, scratch: &Path, shown: &str) -> Result<File> {
     file.seek(SeekFrom::Start(0)).with_context(|| format!("cannot read {shown}"))?;
     let mut decoded: Box<dyn Read> = match &magic[..count] {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(file)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::new(file).context("cannot read zstd")?),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+            Box::new(zstd::Decoder::new(file).context("cannot read zstd")?)
+        }
         [0xfd, b'7', b'z', b'X', b'Z', 0] => return Err(unsupported(shown, "xz", "xz -d")),
         [b'B', b'Z', b'h', ..] => return Err(unsupported(shown, "bzip2", "bzip2 -d")),
         _ => return Ok(file),

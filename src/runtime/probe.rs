@@ -27,7 +27,7 @@ pub(super) fn explain_user_namespace(error: io::Error, what: &str) -> Error {
     {
         "AppArmor forbids unprivileged user namespaces here (Ubuntu 24.04 and later): \
          run `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, \
-         or install an AppArmor profile that allows userns for envctl; docs/security.md has one"
+         or install an AppArmor profile that allows userns for envctl; `envctl help unprivileged` has one"
     } else if setting("/proc/sys/kernel/unprivileged_userns_clone") == Some(0) {
         "the kernel forbids unprivileged user namespaces: run `sudo sysctl -w kernel.unprivileged_userns_clone=1`"
     } else if setting("/proc/sys/user/max_user_namespaces") == Some(0) {

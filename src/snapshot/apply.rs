@@ -16,7 +16,7 @@ use super::index::{self, Entry, Stat};
 use super::lfs::restore::{self as lfs, Fetch};
 use super::{submodule, times, verbatim};
 use crate::error::{integrity, not_found};
-use crate::git::Git;
+use crate::git::{CAME_ALONG, CAME_ALONG_END, Git};
 
 /// Restores `document` into `root`, a repository without a commit whose
 /// objects include the base. `fetch` gets contents of LFS files that did not
@@ -182,6 +182,8 @@ fn write_ignored(repo: &git2::Repository, ignored: &[GitPath]) -> Result<()> {
     if rules.last().is_some_and(|byte| *byte != b'\n') {
         rules.push(b'\n');
     }
+    rules.extend_from_slice(CAME_ALONG.as_bytes());
+    rules.push(b'\n');
     // A rule is one line.
     for path in ignored.iter().filter(|path| !path.0.contains(&b'\n')) {
         rules.push(b'/');
@@ -192,6 +194,8 @@ fn write_ignored(repo: &git2::Repository, ignored: &[GitPath]) -> Result<()> {
         rules.extend(escaped);
         rules.push(b'\n');
     }
+    rules.extend_from_slice(CAME_ALONG_END.as_bytes());
+    rules.push(b'\n');
     fs::create_dir_all(repo.path().join("info"))?;
     fs::write(&place, rules).with_context(|| format!("cannot write {}", place.display()))
 }

@@ -115,7 +115,7 @@ impl Layout {
     }
 
     fn write_index(&self, index: &Index) -> Result<()> {
-        self.write("index.json", &serde_json::to_vec(index)?)
+        self.write("index.json", &index.to_bytes()?)
     }
 
     /// In the layout's own folder, which is not made again.

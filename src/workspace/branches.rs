@@ -1,6 +1,6 @@
 //! The branches of a remote, asked for without fetching anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Result;
@@ -19,6 +19,8 @@ pub struct Branches {
     pub default: Option<Commit>,
     /// Where each branch stands, by its name.
     pub tips: BTreeMap<String, Commit>,
+    /// The commits that its tags name.
+    pub tags: BTreeSet<Commit>,
 }
 
 impl Branches {
@@ -32,7 +34,8 @@ impl Branches {
             return Err(unreachable("--offline forbids to ask").into());
         }
         let answer = remote.reach(git, repo, &|contact| {
-            let args = ["ls-remote", "--quiet", "--symref", "--", contact.target(), "HEAD", "refs/heads/*"];
+            let args =
+                ["ls-remote", "--quiet", "--symref", "--", contact.target(), "HEAD", "refs/heads/*", "refs/tags/*"];
             contact.list(repo, &args)
         })?;
         if !answer.ok {
@@ -51,6 +54,11 @@ fn parse(text: &str) -> Branches {
             branches.head = Some(branch.to_owned());
         }
         let Ok(commit) = id.parse::<Commit>() else { continue };
+        if name.starts_with("refs/tags/") {
+            // What an annotated one is itself, and the commit that it names.
+            branches.tags.insert(commit);
+            continue;
+        }
         match name.strip_prefix("refs/heads/") {
             Some(branch) => drop(branches.tips.insert(branch.to_owned(), commit)),
             None if name == "HEAD" => branches.default = Some(commit),
@@ -68,10 +76,12 @@ mod tests {
     fn answers_are_read() {
         let (one, two) = ("1".repeat(40), "2".repeat(40));
         let branches = parse(&format!(
-            "ref: refs/heads/main\tHEAD\n{one}\tHEAD\n{one}\trefs/heads/main\n{two}\trefs/heads/a/b\nx\trefs/heads/c\n"
+            "ref: refs/heads/main\tHEAD\n{one}\tHEAD\n{one}\trefs/heads/main\n{two}\trefs/heads/a/b\nx\trefs/heads/c\n\
+             {two}\trefs/tags/v1\n{one}\trefs/tags/v1^{{}}\n"
         ));
         assert_eq!((branches.head.as_deref(), branches.default.unwrap().as_str()), (Some("main"), one.as_str()));
         assert_eq!(branches.tips.keys().collect::<Vec<_>>(), ["a/b", "main"]);
+        assert_eq!(branches.tags.len(), 2);
         assert_eq!(parse("warning: nonsense\n"), Branches::default());
     }
 }

@@ -10,29 +10,47 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+/// So many entries of each reflog are looked at: it goes back for months.
+const MAX_LOGGED: usize = 2000;
+
 /// Submodules of submodules, and names with slashes, go no deeper.
 const MAX_DEPTH: usize = 12;
 
-/// What is in the workspace alone, in words; `saved` are commits that are known
-/// to be elsewhere, with all that they build on, and `operations` says whether
-/// what is in progress counts. The repositories of submodules count as well.
-/// Reads refs and objects, runs nothing.
+/// What is known of a workspace's commits and operations.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// Commits that are elsewhere, with all that they build on.
+    pub saved: &'a [String],
+    /// Commits that the remote has now, where it was asked; what the workspace
+    /// remembers of it counts otherwise.
+    pub remote: Option<&'a [String]>,
+    /// What is in progress is elsewhere, too.
+    pub operations: bool,
+}
+
+/// What is in the workspace alone, in words. The repositories of submodules count
+/// as well, by what they remember of their remotes. Reads refs and objects, runs
+/// nothing.
 ///
 /// # Errors
 /// When the repository cannot be read.
-pub fn loose_ends(root: &Path, saved: &[String], operations: bool) -> Result<Vec<String>> {
+pub fn loose_ends(root: &Path, known: Known<'_>) -> Result<Vec<String>> {
     let repo = git2::Repository::open(root).with_context(|| format!("cannot open the workspace {}", root.display()))?;
-    let mut found = of(&repo, saved, operations)?;
+    let mut found = of(&repo, known)?;
+    found.extend(behind_own_list(&repo, root)?);
+    if entries(&repo.path().join("hooks"))?.flatten().any(|hook| !is_sample(&hook.path())) {
+        found.push("hooks".into());
+    }
     let modules = repo.path().join("modules");
     for folder in repositories(&modules, MAX_DEPTH)? {
         let name = folder.strip_prefix(&modules).unwrap_or(&folder).display().to_string();
         let own = git2::Repository::open(&folder).with_context(|| format!("cannot open the submodule {name}"))?;
-        found.extend(of(&own, &[], true)?.into_iter().map(|what| format!("{what} of the submodule {name}")));
+        found.extend(of(&own, Known::default())?.into_iter().map(|what| format!("{what} of the submodule {name}")));
     }
     for folder in nested(root)? {
         let name = folder.strip_prefix(root).unwrap_or(&folder).display().to_string();
         let own = git2::Repository::open(&folder).with_context(|| format!("cannot open the repository in {name}"))?;
-        let mut loose = of(&own, &[], true)?;
+        let mut loose = of(&own, Known::default())?;
         if is_changed(&own)? {
             loose.push("changes".into());
         }
@@ -41,8 +59,8 @@ pub fn loose_ends(root: &Path, saved: &[String], operations: bool) -> Result<Vec
     Ok(found)
 }
 
-/// Repositories with a git folder of their own among the files, ignored ones
-/// too, as somebody made or cloned them there. What a submodule has is below the
+/// Repositories with a git folder of their own among the files, and bare ones,
+/// ignored ones too, as somebody made or cloned them there. What a submodule has is below the
 /// workspace's own git folder.
 fn nested(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
@@ -53,15 +71,25 @@ fn nested(root: &Path) -> Result<Vec<PathBuf>> {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
+            let path = entry.path();
             if entry.file_name() != ".git" {
-                pending.push(entry.path());
-            } else if folder != root && entry.path().join("HEAD").exists() {
+                let is_bare = ["HEAD", "objects", "refs"].iter().all(|name| path.join(name).exists());
+                if is_bare { found.push(path) } else { pending.push(path) }
+            } else if folder != root && path.join("HEAD").exists() {
                 found.push(folder.clone());
             }
         }
     }
     found.sort();
     Ok(found)
+}
+
+/// Whether a workspace's files are those of its commit, apart from ignored ones.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn is_clean(root: &Path) -> Result<bool> {
+    is_changed(&git2::Repository::open(root)?).map(|changed| !changed)
 }
 
 /// Whether a repository has files that its commit has not; ignored ones do not
@@ -105,9 +133,9 @@ fn entries(folder: &Path) -> Result<impl Iterator<Item = std::io::Result<fs::Dir
     Ok(entries.into_iter().flatten())
 }
 
-fn of(repo: &git2::Repository, saved: &[String], operations: bool) -> Result<Vec<String>> {
+fn of(repo: &git2::Repository, known: Known<'_>) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    if let Some(operation) = operation(repo.state()).filter(|_| operations) {
+    if let Some(operation) = operation(repo.state()).filter(|_| !known.operations) {
         found.push(format!("a {operation} in progress"));
     }
     let stashes = match repo.find_reference("refs/stash") {
@@ -121,7 +149,7 @@ fn of(repo: &git2::Repository, saved: &[String], operations: bool) -> Result<Vec
     if linked > 0 {
         found.push(count(linked, "linked checkout", "linked checkouts"));
     }
-    found.extend(commits(repo, saved)?);
+    found.extend(commits(repo, known)?);
     Ok(found)
 }
 
@@ -138,10 +166,11 @@ fn borrowed(repo: &git2::Repository) -> Result<git2::Odb<'static>> {
 
 /// Refs with commits that neither a remote-tracking ref nor a saved commit has,
 /// and with what is no commit: the text of a tag, a file, a tree.
-fn commits(repo: &git2::Repository, saved: &[String]) -> Result<Vec<String>> {
-    let mut held: Vec<git2::Oid> = saved.iter().filter_map(|id| git2::Oid::from_str(id).ok()).collect();
+fn commits(repo: &git2::Repository, known: Known<'_>) -> Result<Vec<String>> {
+    let elsewhere = known.saved.iter().chain(known.remote.into_iter().flatten());
+    let mut held: Vec<git2::Oid> = elsewhere.filter_map(|id| git2::Oid::from_str(id).ok()).collect();
     held.retain(|id| repo.find_commit(*id).is_ok());
-    let (mut own, mut found) = (Vec::new(), Vec::new());
+    let (mut own, mut remembered, mut found) = (Vec::new(), Vec::new(), Vec::new());
     let borrowed = borrowed(repo)?;
     for reference in repo.references()? {
         let reference = reference?;
@@ -159,21 +188,102 @@ fn commits(repo: &git2::Repository, saved: &[String]) -> Result<Vec<String>> {
         let Some(commit) = commit else { continue };
         match name.as_str() {
             "refs/stash" => {}
-            _ if name.starts_with("refs/remotes/") => held.push(commit.id()),
+            _ if name.starts_with("refs/remotes/") => remembered.push((name, commit.id())),
             _ => own.push((name, commit.id())),
         }
     }
-    for (name, tip) in own {
-        let mut walk = repo.revwalk()?;
-        walk.push(tip)?;
-        held.iter().try_for_each(|id| walk.hide(*id))?;
-        let ahead = walk.count();
+    if known.remote.is_none() {
+        held.extend(remembered.drain(..).map(|(_, tip)| tip));
+    }
+    for (name, tip) in &own {
+        let ahead = walk(repo, &[*tip], &held)?.count();
         if ahead > 0 {
-            let short = name.strip_prefix("refs/heads/").unwrap_or(&name);
+            let short = name.strip_prefix("refs/heads/").unwrap_or(name);
             found.push(format!("{} on {short}", count(ahead, "commit", "commits")));
         }
     }
+    held.extend(own.into_iter().map(|(_, tip)| tip));
+    // The remote had them once.
+    for (name, tip) in remembered {
+        let gone = walk(repo, &[tip], &held)?.count();
+        if gone > 0 {
+            let short = name.trim_start_matches("refs/remotes/");
+            found.push(format!("{} that {short} no longer has", count(gone, "commit", "commits")));
+            held.push(tip);
+        }
+    }
+    let forgotten = walk(repo, &logged(repo), &held)?.count();
+    if forgotten > 0 {
+        found.push(format!("{} that only the reflog knows", count(forgotten, "commit", "commits")));
+    }
     Ok(found)
+}
+
+/// The commits that lead to these, without those that lead to what is held.
+fn walk<'a>(repo: &'a git2::Repository, from: &[git2::Oid], held: &[git2::Oid]) -> Result<git2::Revwalk<'a>> {
+    let mut walk = repo.revwalk()?;
+    from.iter().try_for_each(|id| walk.push(*id))?;
+    held.iter().try_for_each(|id| walk.hide(*id))?;
+    Ok(walk)
+}
+
+/// The commits that HEAD and the branches were on lately, as far as they are here.
+/// What remotes had is theirs.
+fn logged(repo: &git2::Repository) -> Vec<git2::Oid> {
+    let branches = repo.references_glob("refs/heads/*").into_iter().flatten().flatten();
+    let names = branches.filter_map(|branch| branch.name().ok().map(str::to_owned)).chain(["HEAD".to_owned()]);
+    let logs: Vec<git2::Reflog> = names.filter_map(|name| repo.reflog(&name).ok()).collect();
+    let mut seen: Vec<git2::Oid> = logs
+        .iter()
+        .flat_map(|log| log.iter().take(MAX_LOGGED).flat_map(|entry| [entry.id_new(), entry.id_old()]))
+        .chain(repo.head().ok().and_then(|head| head.target()))
+        .collect();
+    seen.sort();
+    seen.dedup();
+    seen.retain(|id| repo.find_commit(*id).is_ok());
+    seen
+}
+
+/// Files that a list of this checkout alone ignores: nobody else has the list, so
+/// nobody says that they can be made again.
+fn behind_own_list(repo: &git2::Repository, root: &Path) -> Result<Option<String>> {
+    let list = fs::read(repo.path().join("info/exclude")).unwrap_or_default();
+    if own_rules(&String::from_utf8_lossy(&list)).next().is_none() {
+        return Ok(None);
+    }
+    // The same files without that list.
+    let place = tempfile::tempdir().context("cannot make a folder for a look at what is ignored")?;
+    let mut options = git2::RepositoryInitOptions::new();
+    options.external_template(false).no_dotgit_dir(true).bare(true);
+    let plain = git2::Repository::init_opts(place.path(), &options)?;
+    plain.set_workdir(root, false)?;
+    let mut options = git2::StatusOptions::new();
+    options.include_ignored(true).include_untracked(false).recurse_ignored_dirs(false);
+    options.exclude_submodules(true).update_index(false);
+    let came = came_along(&String::from_utf8_lossy(&list));
+    let statuses = repo.statuses(Some(&mut options))?;
+    let ignored = statuses.iter().filter(|entry| entry.status().is_ignored());
+    let paths = ignored.filter_map(|entry| entry.path().ok().map(str::to_owned));
+    let own = paths.filter(|path| !came.contains(path) && !plain.is_path_ignored(path).unwrap_or(true)).count();
+    Ok((own > 0).then(|| format!("{} that .git/info/exclude ignores", count(own, "file", "files"))))
+}
+
+/// The rules of a list, without those that came with the task.
+fn own_rules(list: &str) -> impl Iterator<Item = &str> {
+    let came = came_along(list);
+    let plain = list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    plain.filter(move |line| !came.contains(&line.trim_start_matches('/').replace('\\', "")))
+}
+
+/// The files whose rules came with the task, as the snapshot wrote them.
+fn came_along(list: &str) -> Vec<String> {
+    let mut lines = list.lines().skip_while(|line| *line != crate::git::CAME_ALONG).skip(1);
+    let came = lines.by_ref().take_while(|line| *line != crate::git::CAME_ALONG_END);
+    came.map(|line| line.trim_start_matches('/').replace('\\', "")).collect()
+}
+
+fn is_sample(hook: &Path) -> bool {
+    hook.extension().is_some_and(|end| end == "sample")
 }
 
 /// A workspace borrows from its mirror; a submodule has all of its own.
@@ -218,18 +328,25 @@ mod tests {
         let repo = git2::Repository::init(dir.path()).unwrap();
         let base = commit(&repo, "refs/remotes/origin/main", &[]);
         let pushed = commit(&repo, "refs/heads/pushed", &[base]);
-        assert_eq!(loose_ends(dir.path(), &[], true).unwrap(), ["a commit on pushed"]);
-        assert!(loose_ends(dir.path(), &[pushed.to_string()], true).unwrap().is_empty());
+        assert_eq!(loose_ends(dir.path(), Known::default()).unwrap(), ["a commit on pushed"]);
+        assert!(loose_ends(dir.path(), Known { saved: &[pushed.to_string()], ..Known::default() }).unwrap().is_empty());
         commit(&repo, "refs/heads/mine", &[pushed, base]);
-        assert_eq!(loose_ends(dir.path(), &[pushed.to_string()], true).unwrap(), ["a commit on mine"]);
+        assert_eq!(
+            loose_ends(dir.path(), Known { saved: &[pushed.to_string()], ..Known::default() }).unwrap(),
+            ["a commit on mine"]
+        );
         commit(&repo, "refs/notes/commits", &[]);
-        let found = loose_ends(dir.path(), &["nonsense".into()], true).unwrap();
+        let found = loose_ends(dir.path(), Known { saved: &["nonsense".into()], ..Known::default() }).unwrap();
         assert!(found.contains(&"2 commits on mine".into()), "{found:?}");
         fs::write(repo.path().join("MERGE_HEAD"), format!("{base}\n")).unwrap();
-        assert!(loose_ends(dir.path(), &[], true).unwrap().contains(&"a merge in progress".into()));
-        assert!(!loose_ends(dir.path(), &[], false).unwrap().contains(&"a merge in progress".into()));
+        assert!(loose_ends(dir.path(), Known::default()).unwrap().contains(&"a merge in progress".into()));
+        assert!(
+            !loose_ends(dir.path(), Known { operations: true, ..Known::default() })
+                .unwrap()
+                .contains(&"a merge in progress".into())
+        );
         fs::create_dir_all(repo.path().join("worktrees/x")).unwrap();
-        assert!(loose_ends(dir.path(), &[], true).unwrap().contains(&"a linked checkout".into()));
+        assert!(loose_ends(dir.path(), Known::default()).unwrap().contains(&"a linked checkout".into()));
     }
 
     #[test]
@@ -245,15 +362,61 @@ mod tests {
         let repo = git2::Repository::open(repo.path()).unwrap();
         repo.reference("refs/remotes/origin/main", base, true, "").unwrap();
         repo.reference("refs/tags/v1", theirs, true, "").unwrap();
-        assert!(loose_ends(repo.workdir().unwrap(), &[], true).unwrap().is_empty());
+        assert!(loose_ends(repo.workdir().unwrap(), Known::default()).unwrap().is_empty());
         repo.tag("mine", &repo.find_object(base, None).unwrap(), &who, "my words", false).unwrap();
         let blob = repo.blob(b"precious").unwrap();
         repo.reference("refs/keep/blob", blob, true, "").unwrap();
         repo.reference("refs/tags/plain", base, true, "").unwrap();
-        let found = loose_ends(repo.workdir().unwrap(), &[], true).unwrap();
+        let found = loose_ends(repo.workdir().unwrap(), Known::default()).unwrap();
         assert_eq!(found, ["what refs/keep/blob names", "the tag mine"]);
         fs::write(repo.path().join("modules"), "no folder").unwrap();
-        loose_ends(repo.workdir().unwrap(), &[], true).unwrap_err();
+        loose_ends(repo.workdir().unwrap(), Known::default()).unwrap_err();
+    }
+
+    /// What the workspace remembers of a remote is not what the remote has.
+    #[test]
+    fn a_remote_that_was_asked_is_believed_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = git2::Repository::init(dir.path()).unwrap();
+        let base = commit(&repo, "refs/remotes/origin/main", &[]);
+        let side = commit(&repo, "refs/remotes/origin/side", &[base]);
+        repo.reference("refs/heads/side", side, true, "").unwrap();
+        assert!(loose_ends(dir.path(), Known::default()).unwrap().is_empty());
+        let now = [base.to_string()];
+        let asked = Known { remote: Some(&now), ..Known::default() };
+        assert_eq!(loose_ends(dir.path(), asked).unwrap(), ["a commit on side"]);
+    }
+
+    #[test]
+    fn what_only_a_log_or_a_list_of_its_own_knows() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = git2::Repository::init(dir.path()).unwrap();
+        let base = commit(&repo, "refs/remotes/origin/main", &[]);
+        repo.config().unwrap().set_str("user.name", "A").unwrap();
+        repo.config().unwrap().set_str("user.email", "a@example.org").unwrap();
+        repo.reference("refs/heads/master", base, true, "").unwrap();
+        let find = || loose_ends(dir.path(), Known::default()).unwrap();
+        let amended = commit(&repo, "refs/heads/master", &[base]);
+        repo.reference("refs/heads/master", base, true, "reset").unwrap();
+        assert!(repo.find_commit(amended).is_ok());
+        assert_eq!(find(), ["a commit that only the reflog knows"]);
+        crate::disk::remove::tree(&repo.path().join("logs")).unwrap();
+        assert!(find().is_empty());
+        fs::write(dir.path().join(".gitignore"), "built\n").unwrap();
+        fs::write(dir.path().join("built"), "x").unwrap();
+        fs::write(dir.path().join("came along"), "x").unwrap();
+        let came = format!("{}\n/came\\ along\n{}\n", crate::git::CAME_ALONG, crate::git::CAME_ALONG_END);
+        fs::write(repo.path().join("info/exclude"), &came).unwrap();
+        assert!(find().is_empty());
+        fs::write(repo.path().join("info/exclude"), format!("# mine\n{came}notes\nbuilt\n")).unwrap();
+        assert!(find().is_empty());
+        fs::write(dir.path().join("notes"), "precious").unwrap();
+        assert_eq!(find(), ["a file that .git/info/exclude ignores"]);
+        fs::create_dir_all(repo.path().join("hooks")).unwrap();
+        fs::write(repo.path().join("hooks/pre-push.sample"), "").unwrap();
+        assert_eq!(find().len(), 1);
+        fs::write(repo.path().join("hooks/pre-push"), "").unwrap();
+        assert_eq!(find().len(), 2);
     }
 
     #[test]
@@ -263,8 +426,8 @@ mod tests {
         let module = git2::Repository::init_bare(repo.path().join("modules/lib/deep")).unwrap();
         let base = commit(&module, "refs/remotes/origin/main", &[]);
         module.reference("refs/heads/main", base, true, "").unwrap();
-        assert!(loose_ends(dir.path(), &[], true).unwrap().is_empty());
+        assert!(loose_ends(dir.path(), Known::default()).unwrap().is_empty());
         commit(&module, "refs/heads/mine", &[base]);
-        assert_eq!(loose_ends(dir.path(), &[], true).unwrap(), ["a commit on mine of the submodule lib/deep"]);
+        assert_eq!(loose_ends(dir.path(), Known::default()).unwrap(), ["a commit on mine of the submodule lib/deep"]);
     }
 }

@@ -19,7 +19,7 @@ pub use audit::{Audited, Planted, Run, Since, audit, obeyed};
 pub use branches::Branches;
 pub use clone::{Draft, flush, is_workspace};
 pub use files::{File, Files};
-pub use loose::loose_ends;
+pub use loose::{Known, is_clean, loose_ends};
 pub use mirror::{Fetched, Mirror, Place, Remote, Watch};
 pub use protect::protect;
 pub use times::{Time, of_tree};

@@ -57,8 +57,13 @@ fn options(help: &str, heading: &str) -> BTreeSet<String> {
 fn verbs() -> Vec<String> {
     let below = |words: &[&str]| -> Vec<String> {
         let help = help(words);
-        let Some((_, rest)) = help.split_once("\nCommands:\n") else { return Vec::new() };
-        let lines = rest.lines().take_while(|line| !line.is_empty());
+        // Those of envctl itself are in groups, before the options.
+        let rest = match (words, help.split_once("\nCommands:\n")) {
+            ([], None) => help.split_once("\n\n").unwrap().1.split("Options:").next().unwrap(),
+            (_, Some((_, rest))) => rest.split("\n\n").next().unwrap(),
+            _ => return Vec::new(),
+        };
+        let lines = rest.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
         lines.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
     };
     let mut all = Vec::new();

@@ -31,6 +31,7 @@ mod real_project;
 mod registry;
 mod run;
 mod runtime;
+mod shapes;
 mod snapshot;
 mod store;
 mod strangers;

@@ -3,12 +3,15 @@
 
 mod author;
 mod by_hand;
+mod clocks;
 mod crashes;
+mod elsewhere;
 mod hostile;
 mod lifetimes;
 mod recovered;
 mod rules;
 mod shell;
+mod told;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +24,7 @@ use crate::support::{Call, Home, Repo, Trip, until};
 /// A day, in seconds.
 const DAY: i64 = 86_400;
 
-/// Some days from now, as `SOURCE_DATE_EPOCH` has it.
+/// Some days from now, as `ENVCTL_TEST_NOW` has it.
 fn in_days(days: i64) -> String {
     #[allow(clippy::disallowed_methods, reason = "the times of files are those of the system")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
@@ -30,7 +33,7 @@ fn in_days(days: i64) -> String {
 
 /// A command of the developer, some days from now.
 fn later(home: &Home, days: i64, args: &[&str]) -> Call {
-    home.envctl(args).env("SOURCE_DATE_EPOCH", in_days(days))
+    home.envctl(args).env("ENVCTL_TEST_NOW", in_days(days))
 }
 
 /// What `gc` removed of a kind.

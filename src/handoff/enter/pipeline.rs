@@ -14,7 +14,7 @@ use crate::handoff::report::{Beside, Report};
 use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Resolved, Source, resolve};
 use crate::handoff::workspaces::Place;
-use crate::handoff::{accounting, caches, prepare, runtimes, task, trust, upkeep};
+use crate::handoff::{accounting, caches, prepare, runtimes, task, trust, upkeep, workspaces};
 use crate::identity::{Lifetime, TaskRef};
 use crate::runtime::{self, Lease, Outcome, Receipt, Sandbox, Session, Spec};
 
@@ -108,6 +108,11 @@ fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<
         return Ok(Entered::Planned(plan));
     }
     app.open_roots()?;
+    workspaces::tell_swept(app);
+    if !place.path.exists() && offer_salvage(app, &resolved)? {
+        // It brought its own pin along.
+        return enter_once(app, options, report);
+    }
     report.redacted.clone_from(&resolved.identity.redacted);
     trust::tell_redacted(app, &report.redacted);
     if is_first(&resolved) {
@@ -116,7 +121,9 @@ fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<
         task::tell_lines(app, &resolved.task, &report.beside);
     }
     if options.no_runtime {
+        let kept = caches::keep(app)?;
         let made = make_workspace(&source, &resolved, &place, renew(options), report)?;
+        drop(kept);
         if made.unflushed || is_first(&resolved) {
             drop(source);
             runtime::in_background(|| afterwards(app, &resolved, &place, None));
@@ -133,6 +140,21 @@ fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<
         app.ui.status("Ended", "it was just leaving; this makes another");
     }
     run(source, &resolved, options, &place, report)
+}
+
+/// Says that work on a task was set aside, before a fresh workspace is made, and
+/// brings it back if the developer says so.
+fn offer_salvage(app: &App, resolved: &Resolved) -> Result<bool> {
+    let Some(row) = workspaces::salvages_of(app, &resolved.task.reference()).into_iter().next() else {
+        return Ok(false);
+    };
+    app.ui.warn(&format!("a workspace of {} was {}", resolved.task.target, row.offer(app)));
+    let ask = app.options.interactive && !app.options.yes && row.workspace.is_some();
+    if !ask || !app.ui.confirm("Bring it back, instead of making a fresh workspace?")? {
+        return Ok(false);
+    }
+    workspaces::recover(app, &row.id, None)?;
+    Ok(true)
 }
 
 /// The task's other lines, when it is entered for the first time or has moved; who

@@ -161,7 +161,7 @@ fn put(
             command: file.command.clone(),
             exit_code: file.exit_code,
         };
-        let provenance = Provenance::of(&subject.identity, file.artifact_type, app.clock.now(), made);
+        let provenance = Provenance::of(&subject.identity, file.artifact_type, app.env.document_clock().now(), made);
         let stored = store.put(&content_of(&provenance), &|| Ok(Box::new(file.place.open()?)));
         tried += 1;
         match stored {

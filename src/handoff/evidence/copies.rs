@@ -228,6 +228,20 @@ pub fn expire_artifacts(app: &App, dry: bool) -> Result<Expired> {
     Ok(expired)
 }
 
+/// Lets all local copies be kept as long from now as if they came now.
+///
+/// # Errors
+/// When one cannot be noted.
+pub(crate) fn renew(app: &App) -> Result<()> {
+    let _lock = lock(app)?;
+    for folder in entries(&app.paths.artifacts().join("identities")) {
+        for (path, record) in records(&folder) {
+            disk::write_json(&path, &Record { kept_at: app.clock.now(), ..record }, Durability::Cached)?;
+        }
+    }
+    Ok(())
+}
+
 fn is_before(then: Timestamp, now: Timestamp, span: Duration) -> bool {
     let age = now.as_second().saturating_sub(then.as_second());
     u64::try_from(age).is_ok_and(|age| age > span.as_secs())

@@ -9,7 +9,7 @@ use super::hydrate::Workspace;
 use crate::handoff::app::App;
 use crate::handoff::task::{Pin, Resolved};
 use crate::handoff::workspaces;
-use crate::handoff::workspaces::{Locks, Place, Salvage, vacate};
+use crate::handoff::workspaces::{Inquiry, Locks, Place, Salvage, vacate};
 
 /// The place of a workspace that is about to be made.
 pub(crate) struct Room {
@@ -74,7 +74,7 @@ impl Room {
         let whose = self.other.as_ref().map_or("the old workspace".into(), |other| format!("that of {}", other.slug));
         let kept = match &self.other {
             None => Some(old),
-            Some(_) => old.settle(app)?,
+            Some(_) => old.settle(app, &mut Inquiry::new(app))?,
         };
         match &kept {
             Some(salvage) => {
@@ -93,7 +93,7 @@ impl Room {
 pub(crate) fn leave_old_place(app: &App, before: Option<&Pin>, place: &Place, locks: &Locks) {
     let old = before.filter(|pin| pin.workspace != place.path && app.pins().is_managed(pin) && pin.workspace.exists());
     let Some(old) = old else { return };
-    match workspaces::retire(app, old, "its task has moved to another place", locks) {
+    match workspaces::retire(app, old, "its task has moved to another place", locks, &mut Inquiry::new(app)) {
         Ok(Some(salvage)) => app.ui.status("Set aside", &format!("its old workspace: {}", salvage.path.display())),
         Ok(None) => {}
         Err(error) => app.ui.warn(&format!("{} stays: {error:#}", old.workspace.display())),

@@ -44,6 +44,8 @@ impl FoundImage {
         let manifest = Manifest::parse(&bytes)?;
         let config = blobs.read_small(&manifest.config, MAX_METADATA);
         let config = ImageConfig::parse(&config.context("cannot read the image's configuration")?)?;
+        // What nobody could enter is not published.
+        let config = image::image(descriptor.digest, &manifest, config)?.config;
         let (repository, pinned) = (None, Pinned::AtPublish);
         Ok(FoundImage { source: None, descriptor, bytes, manifest, config, repository, pinned, id: None })
     }

@@ -201,7 +201,7 @@ pub(crate) fn publish_from(
     let identity = Identity {
         schema: SCHEMA,
         task_id: task.clone(),
-        created_at: app.clock.now(),
+        created_at: app.env.document_clock().now(),
         agent_identity: agent,
         repo: Repo {
             url,

@@ -77,7 +77,7 @@ pub(crate) fn take(
     let mut identity = Identity {
         schema: SCHEMA,
         task_id,
-        created_at: app.clock.now(),
+        created_at: app.env.document_clock().now(),
         agent_identity: agent,
         repo: Repo { url, commit: document.head.clone(), branch: document.branch.clone(), extra: Default::default() },
         toolchain,
@@ -188,7 +188,8 @@ pub(crate) fn tidy(app: &App, taken: &Taken, place: &Path, published: Option<&st
         saved.extend(State::of(now).commits());
     }
     // Other branches, stashes: no snapshot has them.
-    let loose = workspace::loose_ends(place, &saved, !(same || safe))?;
+    let loose =
+        workspace::loose_ends(place, workspace::Known { saved: &saved, remote: None, operations: same || safe })?;
     let _lock = workspaces::lock(app, resolved, place)?;
     if !loose.is_empty() || !(same || safe) || app.runtimes().live()?.iter().any(|lease| lease.workspace == place) {
         return Ok(false);

@@ -25,7 +25,7 @@ use crate::handoff::report::Report;
 use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Resolved, Source, resolve};
 use crate::handoff::workspaces::Place;
-use crate::handoff::{accounting, caches, enter, evidence, prepare, runtimes, upkeep};
+use crate::handoff::{accounting, caches, enter, evidence, prepare, runtimes, upkeep, workspaces};
 use crate::identity::{Handoff, Lifetime, TaskRef};
 use crate::image::{Image, Pulled};
 use crate::runtime::{self, Outcome, Receipt, Sandbox};
@@ -72,6 +72,7 @@ pub fn run(app: &App, options: &RunOptions, report: &mut RunReport) -> Result<u8
         evidence::must_be_empty(&app.cwd.join(output))?;
     }
     app.open_roots()?;
+    workspaces::tell_swept(app);
     let begun = report.report.clone();
     let (mut runner, image, pulled) = unless_renewed(app, || {
         report.report.clone_from(&begun);

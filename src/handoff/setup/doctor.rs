@@ -72,6 +72,10 @@ pub fn doctor(app: &App) -> Vec<Check> {
     check("cgroup", Health::Weak, cgroup);
     check("folders", Health::Bad, folders(app));
     check("cache disk", Health::Weak, space(app));
+    if let Some(row) = crate::handoff::workspaces::salvages(app).unwrap_or_default().first() {
+        let task = row.task.as_deref().unwrap_or("an unknown task");
+        check("salvage", Health::Weak, Ok(format!("a workspace of {task} was {}", row.offer(app))));
+    }
     match app.configured_store() {
         Ok(None) => check("store", Health::Weak, Ok("none is configured; name one with each command".into())),
         Ok(Some(store)) => {

@@ -5,12 +5,13 @@
 //! what the pin itself says of store, task and folder decides whose it is. Nothing
 //! of a pin is used, or written over, before that was compared.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, CWD, Timestamps};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW};
 use serde::{Deserialize, Serialize};
 
 use super::located::Located;
@@ -183,6 +184,12 @@ impl Pin {
     }
 }
 
+/// Every digest that a document mentions.
+fn digests_in(text: &[u8]) -> impl Iterator<Item = Digest> {
+    let words = text.split(|byte| !byte.is_ascii_hexdigit()).filter(|word| word.len() == 64);
+    words.filter_map(|word| Digest::from_hex(std::str::from_utf8(word).ok()?).ok())
+}
+
 fn suffix(into: Option<&Path>) -> String {
     into.map_or_else(String::new, |into| format!("@{}", Digest::of(into.as_os_str().as_encoded_bytes()).short()))
 }
@@ -280,10 +287,18 @@ impl Pins {
     }
 
     /// Notes that a workspace is used now: the time of its pin's file says when
-    /// it was used last, so that this costs no write.
+    /// it was used last, so that this costs no write. A clock that was set back
+    /// makes no use older.
     pub(crate) fn touch(&self, pin: &Pin, now: Timestamp) {
-        let times = |at: rustix::fs::Timespec| Timestamps { last_access: at, last_modification: at };
-        let at = rustix::fs::Timespec { tv_sec: now.as_second(), tv_nsec: 0 };
+        if self.touched(pin).is_none_or(|before| before < now) {
+            self.set_used(pin, now);
+        }
+    }
+
+    /// Says when a workspace was used last.
+    pub(crate) fn set_used(&self, pin: &Pin, now: Timestamp) {
+        let times = |at: Timespec| Timestamps { last_access: at, last_modification: at };
+        let at = Timespec { tv_sec: now.as_second(), tv_nsec: 0 };
         if let Ok(file) = self.file(pin) {
             // Losing it makes a workspace look older than it is, no more.
             let _ = rustix::fs::utimensat(CWD, file, &times(at), AtFlags::empty());
@@ -335,6 +350,49 @@ impl Pins {
         Ok(Some(Identity::parse(&bytes)?))
     }
 
+    /// The files of identities that nothing of this machine names: no workspace, no
+    /// salvage, no runtime, no checkout that published. The last one of a repository
+    /// whose mirror is here says whose that is, and is named by it.
+    ///
+    /// # Errors
+    /// When what could name them cannot be read.
+    pub(crate) fn unnamed(&self) -> Result<Vec<PathBuf>> {
+        let folders = [self.paths.pins(), self.paths.salvages(), self.paths.leases(), self.paths.all_publications()];
+        let mut named = BTreeSet::new();
+        for folder in folders {
+            for entry in fs::read_dir(&folder).into_iter().flatten() {
+                let text = fs::read(entry?.path()).context("cannot read who names an identity")?;
+                named.extend(digests_in(&text));
+            }
+        }
+        let mut mirrors = BTreeSet::new();
+        let mut unnamed = Vec::new();
+        for entry in fs::read_dir(self.paths.identities()).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(Ok(digest)) = name.strip_suffix(".json").map(Digest::from_hex) else { continue };
+            let key = self.identity(&digest).ok().flatten().map(|identity| identity.repo.url.key());
+            if named.contains(&digest) {
+                mirrors.extend(key);
+            } else {
+                unnamed.push((entry.path(), key));
+            }
+        }
+        unnamed.sort();
+        let mut spare = |key: &Option<String>| match key {
+            Some(key) => !self.paths.mirror(key).exists() || !mirrors.insert(key.clone()),
+            None => true,
+        };
+        Ok(unnamed.into_iter().filter(|(_, key)| spare(key)).map(|(path, _)| path).collect())
+    }
+
+    /// An identity of this repository, as far as one is here.
+    pub(crate) fn of_repository(&self, key: &str) -> Option<Identity> {
+        let entries = fs::read_dir(self.paths.identities()).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned));
+        let mut all = names.filter_map(|name| self.identity(&Digest::from_hex(&name).ok()?).ok().flatten());
+        all.find(|identity| identity.repo.url.key() == key)
+    }
+
     /// Forgets a task whose workspace is gone, and its identity.
     pub(crate) fn forget_task(&self, task: &Located, identity: &Digest) -> Result<()> {
         self.read(task, None)?;
@@ -353,7 +411,12 @@ impl Pins {
     pub(crate) fn keep(&self, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
         let place = self.paths.identity(&digest);
-        if !place.exists() {
+        if place.exists() {
+            // It is about to be named, so it is no old one.
+            let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+            let times = Timestamps { last_access: now, last_modification: now };
+            let _ = rustix::fs::utimensat(CWD, &place, &times, AtFlags::empty());
+        } else {
             disk::write_file(&place, bytes, Durability::Flushed)?;
         }
         Ok(digest)

@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::pace::{self, Pace};
 use crate::crash;
-use crate::disk::{self, Durability, scratch};
+use crate::disk::{self, scratch};
 use crate::handoff::app::App;
 use crate::handoff::evidence::expire_artifacts;
 use crate::handoff::workspaces::{DAY, Kept, Removed, children, is_older, remove_anyhow};
@@ -41,86 +42,154 @@ pub struct GcReport {
 /// When something cannot be looked at. What cannot be removed is told, and
 /// stops nothing.
 pub fn gc(app: &App, receipts: Vec<Receipt>, dry: bool) -> Result<GcReport> {
-    let mut all = GcReport { receipts, ..GcReport::default() };
-    let mut removed = |kind, path, why: &str| all.removed.push(Removed::new(kind, path, why));
-    let orphans = if dry { app.runtimes().orphans() } else { app.runtimes().drop_orphans() };
-    for path in orphans {
-        removed("lease", path, "its runtime is gone");
+    let done = collect(app, receipts, dry, Pace::now(app))?;
+    if !dry {
+        workspaces::note_swept(app, &done.removed, false);
     }
-    crash::point("gc.leases");
-    for (parent, prefix) in drafts(app) {
-        for path in scratch::sweep(&parent, prefix, |path| if dry { Ok(()) } else { remove_anyhow(app, path) }) {
-            removed("draft", path, "its maker is dead");
+    Ok(done)
+}
+
+fn collect(app: &App, receipts: Vec<Receipt>, dry: bool, pace: Pace) -> Result<GcReport> {
+    if let Some(why) = pace.words() {
+        app.ui.warn(&format!("{why}: nothing goes for its age now, and every span begins anew"));
+        if !dry {
+            pace::begin_anew(app);
         }
     }
-    crash::point("gc.drafts");
+    let all = GcReport { receipts, ..GcReport::default() };
+    let mut collection = Collection { app, dry, steady: pace == Pace::Steady, all };
+    collection.unfinished();
     // Before the trash is emptied, to which they go.
-    let (workspaces, kept) = workspaces::sweep(app, dry)?;
-    all.removed.extend(workspaces);
-    all.kept = kept;
-    crash::point("gc.workspaces");
-    let mut removed = |kind, path, why: &str| all.removed.push(Removed::new(kind, path, why));
-    match workspaces::expire_salvages(app, dry) {
-        Ok(old) => {
-            old.into_iter().for_each(|path| removed("salvage", path, "it was kept as long as workspace.keep says"))
-        }
-        Err(error) => app.ui.warn(&format!("{error:#}")),
+    collection.workspaces()?;
+    collection.trash();
+    collection.records();
+    collection.caches();
+    if !dry {
+        let _ = pace::note_begun(app, pace);
     }
-    for path in [app.paths.trash(), app.paths.data_trash()].iter().flat_map(|trash| children(trash)) {
-        match if dry { Ok(()) } else { remove_anyhow(app, &path) } {
-            Ok(()) => removed("trash", path, "it was thrown away"),
+    Ok(collection.all)
+}
+
+/// One collection.
+struct Collection<'a> {
+    app: &'a App,
+    /// Say, and do nothing.
+    dry: bool,
+    /// Ages are what the clock says.
+    steady: bool,
+    all: GcReport,
+}
+
+impl Collection<'_> {
+    fn removed(&mut self, kind: &'static str, path: PathBuf, why: &str) {
+        self.all.removed.push(Removed::new(kind, path, why));
+    }
+
+    /// Removes files of ours, or says that it would.
+    fn remove_files(&mut self, kind: &'static str, paths: impl IntoIterator<Item = PathBuf>, why: &str) {
+        for path in paths {
+            if self.dry || fs::remove_file(&path).is_ok() {
+                self.removed(kind, path, why);
+            }
+        }
+    }
+
+    /// What dead commands left.
+    fn unfinished(&mut self) {
+        let (app, dry) = (self.app, self.dry);
+        let orphans = if dry { app.runtimes().orphans() } else { app.runtimes().drop_orphans() };
+        for path in orphans {
+            self.removed("lease", path, "its runtime is gone");
+        }
+        crash::point("gc.leases");
+        for (parent, prefix) in drafts(app) {
+            for path in scratch::sweep(&parent, prefix, |path| if dry { Ok(()) } else { remove_anyhow(app, path) }) {
+                self.removed("draft", path, "its maker is dead");
+            }
+        }
+        crash::point("gc.drafts");
+    }
+
+    /// Workspaces that are due, and what was salvaged long ago.
+    fn workspaces(&mut self) -> Result<()> {
+        let (workspaces, kept) = workspaces::sweep(self.app, self.dry, self.steady)?;
+        self.all.removed.extend(workspaces);
+        self.all.kept = kept;
+        crash::point("gc.workspaces");
+        let old = if self.steady { workspaces::expire_salvages(self.app, self.dry) } else { Ok(Vec::new()) };
+        match old {
+            Ok(old) => old.into_iter().for_each(|path| {
+                self.removed("salvage", path, "it was kept as long as workspace.keep says");
+            }),
+            Err(error) => self.app.ui.warn(&format!("{error:#}")),
+        }
+        Ok(())
+    }
+
+    /// What was thrown away.
+    fn trash(&mut self) {
+        let app = self.app;
+        for path in [app.paths.trash(), app.paths.data_trash()].iter().flat_map(|trash| children(trash)) {
+            match if self.dry { Ok(()) } else { remove_anyhow(app, &path) } {
+                Ok(()) => self.removed("trash", path, "it was thrown away"),
+                Err(error) => app.ui.detail(&format!("{error:#}")),
+            }
+        }
+        crash::point("gc.trash");
+    }
+
+    /// What is kept of the past, for its time.
+    fn records(&mut self) {
+        let (app, paths) = (self.app, &self.app.paths);
+        let temporary = |path: &PathBuf| path.file_name().is_some_and(disk::is_temporary) && is_older(app, path, HOUR);
+        for folder in [paths.leases(), paths.receipts(), paths.pins(), paths.identities()] {
+            self.remove_files("draft", children(&folder).into_iter().filter(temporary), "its maker is dead");
+        }
+        let unnamed = app.pins().unnamed().unwrap_or_default();
+        let unnamed = unnamed.into_iter().filter(|path| is_older(app, path, DAY));
+        self.remove_files("identity", unnamed, "nothing here names it");
+        if !self.steady {
+            return;
+        }
+        let is_old = |path: &PathBuf| is_older(app, path, RECORDS);
+        // Without the first a copy is taken for the developer's own files, and stays.
+        let kinds = [
+            ("draft", paths.all_copies()),
+            ("draft", paths.all_publications()),
+            ("receipt", paths.receipts()),
+            ("log", paths.logs()),
+        ];
+        for (kind, folder) in kinds {
+            self.remove_files(kind, children(&folder).into_iter().filter(is_old), "it is older than 30 days");
+        }
+        for path in children(&paths.quarantine()).into_iter().filter(is_old) {
+            if self.dry || remove_anyhow(app, &path).is_ok() {
+                self.removed("trash", path, "it was damaged, and is older than 30 days");
+            }
+        }
+        match expire_artifacts(app, self.dry) {
+            Ok(expired) => expired.artifacts.into_iter().for_each(|path| {
+                self.removed("artifact", path, "it was kept as long as artifacts.keep says");
+            }),
             Err(error) => app.ui.detail(&format!("{error:#}")),
         }
     }
-    for folder in [app.paths.leases(), app.paths.receipts(), app.paths.pins(), app.paths.identities()] {
-        let temporary = |path: &PathBuf| path.file_name().is_some_and(disk::is_temporary) && is_older(app, path, HOUR);
-        for path in children(&folder).into_iter().filter(temporary) {
-            if dry || fs::remove_file(&path).is_ok() {
-                removed("draft", path, "its maker is dead");
+
+    /// What the caches hold beyond their limits.
+    fn caches(&mut self) {
+        let configured = caches::configured(self.app);
+        let max_age = configured.max_age.filter(|_| self.steady);
+        let rules = caches::Rules { dry_run: self.dry, max_age, ..configured };
+        // What a runtime that is being started needs is not known yet: next time.
+        match caches::tend(self.app, &rules, false) {
+            Ok(gone) => {
+                for one in gone.into_iter().flatten() {
+                    self.removed(one.kind, self.app.paths.cache().join(one.key.hex()), one.why);
+                }
             }
+            Err(error) => self.app.ui.detail(&format!("{error:#}")),
         }
     }
-    let lists = [app.paths.all_copies(), app.paths.all_publications()];
-    for path in lists.iter().flat_map(|list| children(list)).filter(|path| is_older(app, path, RECORDS)) {
-        // Without it a copy is taken for the developer's own files, and stays.
-        if dry || fs::remove_file(&path).is_ok() {
-            removed("draft", path, "it is older than 30 days");
-        }
-    }
-    crash::point("gc.trash");
-    for path in children(&app.paths.quarantine()).into_iter().filter(|path| is_older(app, path, RECORDS)) {
-        if dry || remove_anyhow(app, &path).is_ok() {
-            removed("trash", path, "it was damaged, and is older than 30 days");
-        }
-    }
-    for (kind, folder) in [("receipt", app.paths.receipts()), ("log", app.paths.logs())] {
-        for path in children(&folder).into_iter().filter(|path| is_older(app, path, RECORDS)) {
-            if dry || fs::remove_file(&path).is_ok() {
-                removed(kind, path, "it is older than 30 days");
-            }
-        }
-    }
-    // What a runtime that is being started needs is not known yet: next time.
-    let rules = caches::Rules { dry_run: dry, ..caches::configured(app) };
-    match caches::tend(app, &rules, false) {
-        Ok(gone) => {
-            for one in gone.into_iter().flatten() {
-                removed(one.kind, app.paths.cache().join(one.key.hex()), one.why);
-            }
-        }
-        Err(error) => app.ui.detail(&format!("{error:#}")),
-    }
-    match expire_artifacts(app, dry) {
-        Ok(expired) => {
-            let old = expired.artifacts.into_iter();
-            old.for_each(|path| removed("artifact", path, "it was kept as long as artifacts.keep says"));
-        }
-        Err(error) => app.ui.detail(&format!("{error:#}")),
-    }
-    if !dry {
-        let _ = disk::write_file(&app.paths.gc_mark(), b"", Durability::Cached);
-    }
-    Ok(all)
 }
 
 /// Where unfinished things lie, and how they are named.
@@ -143,12 +212,17 @@ fn drafts(app: &App) -> Vec<(PathBuf, &'static str)> {
 /// Starts a collection in the background when the last one was long ago.
 /// Costs one look at a file otherwise.
 pub(crate) fn daily(app: &App) {
-    let mark = app.paths.gc_mark();
-    if mark.exists() && !is_older(app, &mark, DAY) {
+    if !pace::is_due(app) {
         return;
     }
     // First the mark, so that no other command starts one as well.
-    if disk::write_file(&mark, b"", Durability::Cached).is_ok() {
-        runtime::in_background(|| drop(gc(app, Vec::new(), false)));
+    let pace = Pace::now(app);
+    if pace::note_begun(app, pace).is_ok() {
+        runtime::in_background(|| {
+            // Whoever uses a workspace next is told.
+            if let Ok(done) = collect(app, Vec::new(), false, pace) {
+                workspaces::note_swept(app, &done.removed, true);
+            }
+        });
     }
 }

@@ -1,9 +1,11 @@
 //! The way back, and the way ahead: runtimes of dead commands end ([`reap`]), a runtime or
-//! a workspace returns to its start ([`mod@reset`]), what nobody needs goes ([`mod@gc`]),
+//! a workspace returns to its start ([`mod@reset`]), what nobody needs goes ([`mod@gc`],
+//! by the clock as far as [`pace`] believes it),
 //! tasks are removed from a store ([`remove_tasks`]), and the next enter is made warm
 //! ([`mod@prefetch`]).
 
 mod gc;
+mod pace;
 mod prefetch;
 mod reap;
 mod remove_tasks;

@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use crate::disk;
 use crate::error::{Fault, Kind, failure, not_found};
-use crate::handoff::accounting;
 use crate::handoff::accounting::LedgerEntry;
 use crate::handoff::app::App;
 use crate::handoff::prepare::{Renew, flush, make_workspace};
@@ -15,6 +14,7 @@ use crate::handoff::report::Report;
 use crate::handoff::runtimes::{Running, find};
 use crate::handoff::task::{Resolved, Source, resolve};
 use crate::handoff::workspaces::Place;
+use crate::handoff::{accounting, caches};
 use crate::identity::TaskRef;
 use crate::runtime::{self, Receipt};
 
@@ -128,6 +128,7 @@ pub fn reset_workspace(app: &App, task: &TaskRef) -> Result<Restored> {
 pub(crate) fn renew_workspace(source: Source<'_>, resolved: &Resolved, place: &Place) -> Result<Restored> {
     let app = source.app;
     app.open_roots()?;
+    let _kept = caches::keep(app)?;
     let made = make_workspace(&source, resolved, place, Renew::Always, &mut Report::default())?;
     drop(source);
     runtime::in_background(|| drop(flush(app, resolved, place, None)));

@@ -7,8 +7,8 @@ use crate::handoff::app::App;
 use crate::handoff::prepare::Plan;
 use crate::handoff::report::Beside;
 use crate::handoff::task::{Resolved, Source, beside, from_store, resolve};
-use crate::handoff::workspaces::{Place, WorkspaceRow, workspaces};
-use crate::handoff::{prepare, task};
+use crate::handoff::workspaces::{Place, SalvageRow, WorkspaceRow};
+use crate::handoff::{prepare, task, workspaces};
 use crate::identity::{Claim, Identity, Lifetime, Target, TaskRef};
 use crate::runtime::Lease;
 
@@ -96,6 +96,10 @@ pub struct StatusView {
     pub leases: Vec<Lease>,
     /// Workspaces.
     pub workspaces: Vec<WorkspaceRow>,
+    /// What was set aside, newest first.
+    pub salvages: Vec<SalvageRow>,
+    /// Workspaces whose folder was removed by somebody else, by task.
+    pub gone: Vec<String>,
 }
 
 /// Looks at this machine.
@@ -103,5 +107,9 @@ pub struct StatusView {
 /// # Errors
 /// When the state cannot be read.
 pub fn status(app: &App) -> Result<StatusView> {
-    Ok(StatusView { leases: app.runtimes().live()?, workspaces: workspaces(app)? })
+    workspaces::tell_swept(app);
+    let gone = app.pins().all()?.into_iter().filter(|pin| !pin.workspace.exists());
+    let gone = gone.map(|pin| format!("{} at {}", pin.name(), pin.workspace.display())).collect();
+    let (leases, workspaces) = (app.runtimes().live()?, workspaces::workspaces(app)?);
+    Ok(StatusView { leases, workspaces, salvages: workspaces::salvages(app)?, gone })
 }

@@ -96,7 +96,11 @@ impl<'a> Remotes<'a> {
         Ok(None)
     }
 
-    fn ask(&mut self, identity: &Identity) -> Result<Branches> {
+    /// Where a remote's branches and tags stand; it is asked once.
+    ///
+    /// # Errors
+    /// When it does not answer, or may not be asked.
+    pub(super) fn ask(&mut self, identity: &Identity) -> Result<Branches> {
         // Nobody sits in front of a collection.
         let door = Door::quiet(self.app, identity)?;
         let url = door.url().to_string();
@@ -116,6 +120,17 @@ impl<'a> Remotes<'a> {
             Some(Err(why)) => Err(unreachable(format!("{url} does not answer: {why}")).into()),
             None => Err(unreachable(url).into()),
         }
+    }
+
+    /// Fetches where branches and tags stand, as far as it is not here.
+    ///
+    /// # Errors
+    /// When the remote does not give it.
+    pub(super) fn bring_tips(&self, identity: &Identity, tips: &[Commit]) -> Result<()> {
+        let Some((first, others)) = tips.split_first() else { return Ok(()) };
+        let git = Git::find(&self.app.env)?;
+        let door = Door::quiet(self.app, identity)?;
+        mirror_of(self.app, identity).ensure(&git, door.remote(), first, others, &Quiet).map(drop)
     }
 
     /// Fetches the default branch, where it is not here.

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
+use super::elsewhere::Inquiry;
 use super::location::{Locks, vacate};
-use super::unsaved::unsaved;
+use super::unsaved::unsaved_now;
 use super::{retention, salvage};
 use crate::error::{failure, not_found, usage};
 use crate::handoff::app::App;
@@ -17,7 +18,17 @@ use crate::runtime;
 
 /// The workspace of a task, which must be there.
 fn find(app: &App, task: &TaskRef) -> Result<Pin> {
-    let missing = || not_found(format!("{task} has no workspace here")).hint(format!("envctl enter {task}"));
+    let missing = || {
+        let aside = salvage::salvages(app).unwrap_or_default();
+        let names = |row: &salvage::SalvageRow| {
+            row.task.as_ref().and_then(|of| of.parse::<TaskRef>().ok()).is_some_and(|of| of.target == task.target)
+        };
+        let fault = not_found(format!("{task} has no workspace here"));
+        match aside.into_iter().find(names) {
+            Some(row) => fault.hint(format!("one was {}; a fresh one: envctl enter {task}", row.offer(app))),
+            None => fault.hint(format!("envctl enter {task}")),
+        }
+    };
     let pins = app.pins();
     let named = task.store.clone().or_else(|| app.options.store.clone()).map(|store| store.absolute(&app.cwd));
     let slug = match &task.target {
@@ -87,7 +98,8 @@ pub fn leaving(app: &App, task: &TaskRef) -> Result<Leaving> {
             .into());
     }
     drop(vacate(app, &pin.workspace)?);
-    let unsaved = unsaved(app, Some(&pin), &pin.workspace);
+    let elsewhere = Inquiry::new(app).ask(&pin, &pin.workspace);
+    let unsaved = unsaved_now(app, &pin, &elsewhere, &pin.workspace);
     Ok(Leaving { pin, unsaved })
 }
 
@@ -103,7 +115,7 @@ pub fn take_away(app: &App, leaving: Leaving) -> Result<Gone> {
         .pins()
         .again(&leaving.pin)?
         .ok_or_else(|| failure("another envctl has just changed it").hint("look again with: envctl workspace ls"))?;
-    let salvage = salvage::retire(app, &pin, "it was removed by hand", &locks)?;
+    let salvage = salvage::retire(app, &pin, "it was removed by hand", &locks, &mut Inquiry::new(app))?;
     drop(locks);
     runtime::in_background(|| salvage::reap(app));
     Ok(Gone { task: pin.reference(), path: pin.workspace, salvage })

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
+use jiff::Timestamp;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use crate::disk::remove;
 use crate::handoff::app::App;
@@ -22,6 +24,20 @@ pub(crate) fn remove_anyhow(app: &App, path: &Path) -> Result<()> {
     runtime::Mapping::new(0, 0, app.env.path.as_deref()).remove(path)
 }
 
+/// Every place of this machine at which a workspace lies, or was set aside.
+///
+/// # Errors
+/// When the pins cannot be read.
+pub(crate) fn homes(app: &App) -> Result<Vec<PathBuf>> {
+    let mut all: Vec<PathBuf> = app.pins().all()?.into_iter().map(|pin| pin.workspace).collect();
+    for repository in children(&app.paths.workspaces()) {
+        all.extend(["task", "branch"].iter().flat_map(|kind| children(&repository.join(kind))));
+        all.push(repository.join("project"));
+    }
+    all.extend(children(&app.paths.recovery()));
+    Ok(all)
+}
+
 pub(crate) fn children(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
@@ -29,9 +45,20 @@ pub(crate) fn children(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// When it was last written.
+pub(crate) fn written_at(path: &Path) -> Option<Timestamp> {
+    Timestamp::try_from(fs::symlink_metadata(path).ok()?.modified().ok()?).ok()
+}
+
+/// Lets something of envctl's have been written at a time.
+pub(crate) fn set_time(path: &Path, at: Timestamp) {
+    let at = Timespec { tv_sec: at.as_second(), tv_nsec: 0 };
+    let times = Timestamps { last_access: at, last_modification: at };
+    // Losing it makes something look older or younger than it is, no more.
+    let _ = rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW);
+}
+
 /// By the time at which it was last written; what cannot be read is young.
 pub(crate) fn is_older(app: &App, path: &Path, than: Duration) -> bool {
-    let written =
-        fs::symlink_metadata(path).ok().and_then(|meta| jiff::Timestamp::try_from(meta.modified().ok()?).ok());
-    written.is_some_and(|written| app.clock.now().as_second() - written.as_second() > than.as_secs() as i64)
+    written_at(path).is_some_and(|written| app.clock.now().as_second() - written.as_second() > than.as_secs() as i64)
 }

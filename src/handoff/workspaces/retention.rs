@@ -2,12 +2,14 @@
 //! it and `gc` carries it out, by the same words.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::folders::written_at;
 use super::location::{tenant, ttl};
 use crate::clock::age;
 use crate::handoff::app::App;
@@ -55,7 +57,7 @@ fn row(app: &App, pin: Pin) -> Result<WorkspaceRow> {
     let identity = app.pins().identity(&pin.identity).ok().flatten();
     let lifetime = lifetime(app, &pin);
     let (spared, whose) = ttl(app, identity.as_ref());
-    let last_used = last_used(app, &pin);
+    let last_used = last_used(app, &pin, spared);
     let (deleted_by, rule, deleted_at) = match lifetime {
         Lifetime::PerTask => {
             let rule = format!("when its task is closed, or unused for {} ({whose})", human_duration(spared));
@@ -111,22 +113,53 @@ pub(crate) fn branch(identity: Option<&Identity>) -> Option<&str> {
     identity?.repo.branch.as_deref()
 }
 
-/// When a workspace was used last: entered, or changed by git on the host.
-pub(crate) fn last_used(app: &App, pin: &Pin) -> Option<Timestamp> {
+/// When a workspace was used last: entered, or changed by git on the host. Costs
+/// a few looks at files.
+fn last_seen(app: &App, pin: &Pin) -> Option<Timestamp> {
     let now = app.clock.now();
     let git = ["index", "HEAD", "logs/HEAD"].map(|name| pin.workspace.join(".git").join(name));
-    let times = git.iter().filter_map(|file| {
-        let modified = fs::symlink_metadata(file).ok()?.modified().ok()?;
-        // Times of files inside can be anything; those to come say nothing.
-        Timestamp::try_from(modified).ok().filter(|at| *at <= now)
-    });
-    times.chain(app.pins().touched(pin)).max()
+    // Times of files inside can be anything; those to come say nothing.
+    let times = git.iter().filter_map(|file| written_at(file)).filter(|at| *at <= now);
+    // That of an enter is envctl's own: then the clock has been set back since.
+    times.chain(app.pins().touched(pin).map(|at| at.min(now))).max()
+}
+
+/// When a workspace was used last. An editor at work counts as well, which is
+/// looked for only where it makes a difference: in one that would be due.
+pub(crate) fn last_used(app: &App, pin: &Pin, spared: Duration) -> Option<Timestamp> {
+    let (seen, now) = (last_seen(app, pin)?, app.clock.now());
+    if after(seen, spared).is_none_or(|due| due > now) {
+        return Some(seen);
+    }
+    let edited = |at: Timestamp| at <= now && after(at, spared).is_some_and(|due| due > now);
+    Some(written_below(&pin.workspace, &edited).map_or(seen, |at| at.max(seen)))
+}
+
+/// The time of the first file below a folder, as far as one finds them, for which
+/// this holds. Goes through no link.
+fn written_below(folder: &Path, wanted: &dyn Fn(Timestamp) -> bool) -> Option<Timestamp> {
+    let mut pending = vec![folder.to_owned()];
+    while let Some(folder) = pending.pop() {
+        // What cannot be read is no work of anybody's who stands here.
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let Ok(kind) = entry.file_type() else { continue };
+            // What envctl does itself, such as a look by git, is no use.
+            if kind.is_dir() && entry.file_name() != ".git" {
+                pending.push(entry.path());
+            } else if kind.is_file()
+                && let Some(at) = written_at(&entry.path()).filter(|at| wanted(*at))
+            {
+                return Some(at);
+            }
+        }
+    }
+    None
 }
 
 /// Why a workspace of a task is due by time alone; `None` when it is not.
 pub(crate) fn unused(app: &App, pin: &Pin, identity: Option<&Identity>) -> Option<String> {
     let (spared, whose) = ttl(app, identity);
-    let used = last_used(app, pin)?;
+    let used = last_used(app, pin, spared)?;
     let now = app.clock.now();
     (after(used, spared)? <= now)
         .then(|| format!("it was used {}, longer ago than {} ({whose})", age(used, now), human_duration(spared)))

@@ -15,9 +15,11 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::elsewhere::Inquiry;
 use super::folders::{children, remove_anyhow};
 use super::location::{Locks, vacate};
-use super::unsaved::unsaved;
+use super::unsaved::{unsaved, unsaved_now};
+use crate::clock::age;
 use crate::crash;
 use crate::disk::{self, Durability};
 use crate::error::{not_found, usage};
@@ -117,12 +119,15 @@ impl Salvage {
     }
 
     /// Looks at the workspace, which has been moved. Where all of it is saved
-    /// elsewhere it goes to the trash; `None` then.
+    /// elsewhere, as store and remote say now, it goes to the trash; `None` then.
     ///
     /// # Errors
     /// When it can be neither kept nor thrown away.
-    pub(crate) fn settle(mut self, app: &App) -> Result<Option<Self>> {
-        self.unsaved = unsaved(app, self.pin.as_ref(), &self.path);
+    pub(crate) fn settle(mut self, app: &App, inquiry: &mut Inquiry<'_>) -> Result<Option<Self>> {
+        self.unsaved = match &self.pin {
+            Some(pin) => unsaved_now(app, pin, &inquiry.ask(pin, &self.path), &self.path),
+            None => unsaved(app, None, &self.path),
+        };
         if self.unsaved.is_empty() && self.path.starts_with(app.paths.data()) {
             self.throw_away(app)?;
             return Ok(None);
@@ -168,14 +173,20 @@ impl Salvage {
 ///
 /// # Errors
 /// When somebody is, or it cannot be moved; then it is as it was.
-pub(crate) fn retire(app: &App, pin: &Pin, why: &str, _locks: &Locks) -> Result<Option<SalvageRow>> {
+pub(crate) fn retire(
+    app: &App,
+    pin: &Pin,
+    why: &str,
+    _locks: &Locks,
+    inquiry: &mut Inquiry<'_>,
+) -> Result<Option<SalvageRow>> {
     let salvage = move_away(app, Some(pin), &pin.slug, &pin.workspace, why)?;
     // Unless it names another place by now.
     if app.pins().again(pin)?.is_some() {
         app.pins().forget(pin)?;
     }
     crash::point("retire.forgotten");
-    Ok(salvage.settle(app)?.map(|salvage| salvage.row(app)))
+    Ok(salvage.settle(app, inquiry)?.map(|salvage| salvage.row(app)))
 }
 
 /// Takes a workspace away that no pin names: a command was killed on the way.
@@ -186,7 +197,7 @@ pub(crate) fn retire(app: &App, pin: &Pin, why: &str, _locks: &Locks) -> Result<
 pub(crate) fn retire_orphan(app: &App, place: &Path, why: &str, _locks: &Locks) -> Result<Option<SalvageRow>> {
     let name = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let salvage = move_away(app, None, &name, place, why)?;
-    Ok(salvage.settle(app)?.map(|salvage| salvage.row(app)))
+    Ok(salvage.settle(app, &mut Inquiry::new(app))?.map(|salvage| salvage.row(app)))
 }
 
 fn move_away(app: &App, pin: Option<&Pin>, slug: &str, place: &Path, why: &str) -> Result<Salvage> {
@@ -229,6 +240,21 @@ pub fn salvages(app: &App) -> Result<Vec<SalvageRow>> {
 fn records(app: &App) -> Vec<Salvage> {
     let files = fs::read_dir(app.paths.salvages()).into_iter().flatten().flatten().map(|entry| entry.path());
     files.filter_map(|file| disk::read_json(&file).ok().flatten()).collect()
+}
+
+/// The salvages of a task, newest first.
+pub(crate) fn of_task(app: &App, task: &str) -> Vec<SalvageRow> {
+    let rows = salvages(app).unwrap_or_default().into_iter();
+    rows.filter(|row| row.task.as_deref() == Some(task)).collect()
+}
+
+impl SalvageRow {
+    /// What it is and how it comes back, in a line.
+    pub(crate) fn offer(&self, app: &App) -> String {
+        let when = self.salvaged_at.map_or_else(|| "earlier".into(), |at| age(at, app.clock.now()));
+        let holds = if self.unsaved.is_empty() { "not looked at".into() } else { self.unsaved.join(", ") };
+        format!("set aside {when} ({holds}); envctl workspace recover {} brings it back", self.id)
+    }
 }
 
 /// What was brought back.
@@ -334,6 +360,14 @@ pub(crate) fn expire(app: &App, dry: bool) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(gone)
+}
+
+/// Lets all salvages be kept as long from now as if they were made now.
+///
+/// # Errors
+/// When one cannot be noted.
+pub(crate) fn renew(app: &App) -> Result<()> {
+    records(app).into_iter().try_for_each(|salvage| Salvage { salvaged_at: app.clock.now(), ..salvage }.write(app))
 }
 
 /// Empties the trash that workspaces go to. What cannot be removed waits for

@@ -3,23 +3,21 @@
 //! remote. What a store or remote does not answer deletes nothing. Each is
 //! asked once, and only here.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::branches::Remotes;
+use super::elsewhere::Inquiry;
 use super::folders::{DAY, children, is_older};
 use super::location::{Locks, tenant};
 use super::retention::{lifetime, unused};
 use super::salvage;
-use super::unsaved::unsaved;
+use super::unsaved::{unsaved, unsaved_now};
 use crate::error::{Kind, failure, kind_of};
 use crate::handoff::app::App;
 use crate::handoff::task::{Located, Pin, from_store};
 use crate::identity::{Lifetime, Status, StoreRef, Target};
-use crate::store::{Access, Store};
 use crate::workspace::is_workspace;
 
 /// A workspace that stays, and why.
@@ -43,10 +41,12 @@ impl Kept {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Removed {
     /// `lease`, `draft`, `trash`, `receipt`, `log`, `artifact`, `cache`, `layer`,
-    /// `workspace` or `salvage`.
+    /// `blob`, `note`, `mirror`, `identity`, `pin`, `workspace` or `salvage`.
     pub kind: &'static str,
     /// Which one.
     pub path: PathBuf,
+    /// Whose workspace it was, as the task can be named from anywhere.
+    pub task: Option<String>,
     /// Why.
     pub why: String,
     /// What was unsaved in it.
@@ -57,7 +57,7 @@ pub struct Removed {
 
 impl Removed {
     pub(crate) fn new(kind: &'static str, path: PathBuf, why: &str) -> Self {
-        Removed { kind, path, why: why.to_owned(), unsaved: Vec::new(), salvage: None }
+        Removed { kind, path, task: None, why: why.to_owned(), unsaved: Vec::new(), salvage: None }
     }
 }
 
@@ -70,13 +70,26 @@ struct Due {
 }
 
 /// Deletes the workspaces whose time has come; says which, and which are kept
-/// against their rule or for want of an answer. With `dry` nothing happens.
+/// against their rule or for want of an answer. With `dry` nothing happens;
+/// without `steady` nobody knows how long ago anything was.
 ///
 /// # Errors
 /// When what is here cannot be read.
-pub(crate) fn workspaces(app: &App, dry: bool) -> Result<(Vec<Removed>, Vec<Kept>)> {
-    let mut judge = DueJudge { app, stores: BTreeMap::new(), remotes: Remotes::new(app) };
-    let (mut due, mut removed, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+pub(crate) fn workspaces(app: &App, dry: bool, steady: bool) -> Result<(Vec<Removed>, Vec<Kept>)> {
+    let mut removed = Vec::new();
+    for pin in app.pins().all()?.into_iter().filter(|pin| app.pins().is_managed(pin) && !pin.workspace.exists()) {
+        // A person removed the folder: what it needed is free.
+        removed.push(Removed { task: Some(pin.reference()), ..Removed::new("pin", pin.workspace.clone(), REMOVED) });
+        if !dry && let Some(_locks) = Locks::attempt(app, &pin)? {
+            // It may be there again.
+            match app.pins().again(&pin)? {
+                Some(pin) if !pin.workspace.exists() => app.pins().forget(&pin)?,
+                _ => drop(removed.pop()),
+            }
+        }
+    }
+    let mut judge = DueJudge { app, steady, inquiry: Inquiry::new(app) };
+    let (mut due, mut kept) = (Vec::new(), Vec::new());
     for pin in app.pins().all()?.into_iter().filter(|pin| pin.workspace.exists()) {
         match judge.verdict(&pin) {
             Ok(None) => {}
@@ -85,10 +98,9 @@ pub(crate) fn workspaces(app: &App, dry: bool) -> Result<(Vec<Removed>, Vec<Kept
         }
     }
     if !dry {
-        judge.remotes.remember()?;
+        judge.inquiry.remotes.remember()?;
     }
-    drop(judge);
-    let orphans = orphans(app)?;
+    let orphans = if steady { orphans(app)? } else { Vec::new() };
     // All of it is told before any of it is done.
     for Due { pin, why, .. } in due.iter().filter(|_| !dry) {
         app.ui
@@ -98,22 +110,25 @@ pub(crate) fn workspaces(app: &App, dry: bool) -> Result<(Vec<Removed>, Vec<Kept
         match forget_orphan(app, &place, dry) {
             Ok(None) => {}
             Ok(Some((unsaved, salvage))) => {
-                removed.push(Removed { kind: "workspace", path: place, why: ORPHANED.into(), unsaved, salvage });
+                removed.push(Removed { unsaved, salvage, ..Removed::new("workspace", place, ORPHANED) });
             }
             Err(error) => app.ui.detail(&format!("{} stays: {error:#}", place.display())),
         }
     }
     for due in due {
-        match due.delete(app, dry) {
+        match due.delete(app, dry, &mut judge.inquiry) {
             Ok((unsaved, salvage)) => {
-                let (path, why) = (due.pin.workspace, due.why);
-                removed.push(Removed { kind: "workspace", path, why, unsaved, salvage });
+                let task = Some(due.pin.reference());
+                let gone = Removed::new("workspace", due.pin.workspace, &due.why);
+                removed.push(Removed { task, unsaved, salvage, ..gone });
             }
             Err(error) => kept.push(Kept::new(&due.pin, &error)),
         }
     }
     Ok((removed, kept))
 }
+
+const REMOVED: &str = "somebody removed its folder";
 
 const ORPHANED: &str = "no task knows it: a command was killed while it was made";
 
@@ -146,12 +161,20 @@ fn forget_orphan(app: &App, place: &Path, dry: bool) -> Result<Option<(Vec<Strin
 
 impl Due {
     /// Deletes it; what was unsaved in it, and the salvage that keeps that.
-    fn delete(&self, app: &App, dry: bool) -> Result<(Vec<String>, Option<String>)> {
-        if tenant(app, &self.pin.workspace)?.is_some() {
+    fn delete(&self, app: &App, dry: bool, inquiry: &mut Inquiry<'_>) -> Result<(Vec<String>, Option<String>)> {
+        let place = &self.pin.workspace;
+        if tenant(app, place)?.is_some() {
             return Err(failure("a runtime is live in it").into());
         }
+        // Nobody sits in front of a collection: it waits for an answer.
+        let elsewhere = inquiry.ask(&self.pin, place);
+        if let Some(silent) = elsewhere.silent.first() {
+            return Err(failure(silent.clone())
+                .hint(format!("envctl workspace rm {} salvages and removes it", self.pin.reference()))
+                .into());
+        }
         if dry {
-            return Ok((unsaved(app, Some(&self.pin), &self.pin.workspace), None));
+            return Ok((unsaved_now(app, &self.pin, &elsewhere, place), None));
         }
         let locks = Locks::attempt(app, &self.pin)?.ok_or_else(|| failure("another envctl is busy with it"))?;
         // It may have been made anew, or used, since it was judged.
@@ -160,15 +183,15 @@ impl Due {
         if self.by_time && unused(app, &pin, identity.as_ref()).is_none() {
             return Err(failure("it has just been used").into());
         }
-        let retired = salvage::retire(app, &pin, &self.why, &locks)?;
+        let retired = salvage::retire(app, &pin, &self.why, &locks, inquiry)?;
         Ok(retired.map(|salvage| (salvage.unsaved, Some(salvage.id))).unwrap_or_default())
     }
 }
 
 struct DueJudge<'a> {
     app: &'a App,
-    stores: BTreeMap<String, Result<Box<dyn Store>, String>>,
-    remotes: Remotes<'a>,
+    steady: bool,
+    inquiry: Inquiry<'a>,
 }
 
 impl DueJudge<'_> {
@@ -177,7 +200,7 @@ impl DueJudge<'_> {
         let identity = self.app.pins().identity(&pin.identity)?;
         match lifetime(self.app, pin) {
             Lifetime::PerTask => {
-                if let Some(why) = unused(self.app, pin, identity.as_ref()) {
+                if let Some(why) = unused(self.app, pin, identity.as_ref()).filter(|_| self.steady) {
                     return Ok(Some((why, true)));
                 }
                 let closed = self.is_closed(pin).context("nobody knows whether its task is closed")?;
@@ -185,7 +208,8 @@ impl DueJudge<'_> {
             }
             Lifetime::PerBranch => {
                 let identity = identity.context("its identity is not on this machine")?;
-                let fate = self.remotes.fate(pin, &identity).context("nobody knows what became of its branch")?;
+                let fate =
+                    self.inquiry.remotes.fate(pin, &identity).context("nobody knows what became of its branch")?;
                 Ok(fate.map(|why| (why, false)))
             }
             Lifetime::PerProject | Lifetime::PerDeveloper => Ok(None),
@@ -197,12 +221,7 @@ impl DueJudge<'_> {
     fn is_closed(&mut self, pin: &Pin) -> Result<bool> {
         let Ok(task) = pin.slug.parse() else { return Ok(false) };
         let task = Located { store: pin.store.parse::<StoreRef>()?, target: Target::Task(task) };
-        let open = || self.app.open(&task.store, Access::Read).map_err(|error| format!("{error:#}"));
-        let store = match self.stores.entry(pin.store.clone()).or_insert_with(open) {
-            Ok(store) => store,
-            Err(why) => return Err(failure(why.clone()).into()),
-        };
-        match from_store(&**store, &task) {
+        match from_store(self.inquiry.store(pin)?, &task) {
             Ok((_, _, identity)) => Ok(identity.handoff.status == Status::Closed),
             Err(error) if kind_of(&error) == Kind::NotFound => Ok(false),
             Err(error) => Err(error),

@@ -7,22 +7,48 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::elsewhere::Elsewhere;
 use crate::disk::canonical;
 use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::task::{Pin, State};
 use crate::snapshot;
-use crate::workspace;
+use crate::workspace::{self, Known};
 
-/// What is unsaved in a workspace, in words; nothing when a store has it all.
-/// `root` is where it lies now. Runs git, and writes nothing into it.
+/// What is unsaved in a workspace, in words, by what is remembered of its store
+/// and its remote; nothing when they had it all. Runs git, and writes nothing into
+/// it. `root` is where it lies now.
 pub(crate) fn unsaved(app: &App, pin: Option<&Pin>, root: &Path) -> Vec<String> {
-    let known = pin.map(saved).unwrap_or_default();
+    look(app, &pin.map(saved).unwrap_or_default(), None, root)
+}
+
+/// The same by what store and remote said just now, before the last copy goes. Who
+/// did not answer is named, where that leaves a doubt.
+pub(crate) fn unsaved_now(app: &App, pin: &Pin, elsewhere: &Elsewhere, root: &Path) -> Vec<String> {
+    let mut found = look(app, &elsewhere.states, elsewhere.commits.as_deref(), root);
+    if let Some(at) = found.iter().position(|what| what == CHANGES)
+        && state(app, root).is_ok_and(|now| saved(pin).contains(&now) && !elsewhere.states.contains(&now))
+    {
+        // Nobody has changed anything here; somebody has there.
+        found.remove(at);
+        if !workspace::is_clean(root).unwrap_or(false) {
+            found.push("what its store was not seen to have now".into());
+        }
+    }
+    if !found.is_empty() || elsewhere.commits.is_none() {
+        found.extend(elsewhere.silent.iter().cloned());
+    }
+    found
+}
+
+const CHANGES: &str = "changes";
+
+fn look(app: &App, known: &[State], remote: Option<&[String]>, root: &Path) -> Vec<String> {
     let now = state(app, root);
     let is_known = now.as_ref().is_ok_and(|now| known.contains(now));
-    let commits: Vec<String> = known.iter().flat_map(State::commits).collect();
+    let saved: Vec<String> = known.iter().flat_map(State::commits).collect();
     // What is in progress is part of the state.
-    let mut found = match workspace::loose_ends(root, &commits, !is_known) {
+    let mut found = match workspace::loose_ends(root, Known { saved: &saved, remote, operations: is_known }) {
         Ok(found) => found,
         Err(error) => return vec![format!("what nobody could look at: {error:#}")],
     };
@@ -31,9 +57,9 @@ pub(crate) fn unsaved(app: &App, pin: Option<&Pin>, root: &Path) -> Vec<String> 
         Ok(now) if known.iter().any(|known| known.tree == now.tree && known.commit == now.commit) => {
             found.push("staged changes".into());
         }
-        Ok(_) => found.push("changes".into()),
+        Ok(_) => found.push(CHANGES.into()),
         // A cause that is told already says enough.
-        Err(_) if !found.is_empty() => found.push("changes".into()),
+        Err(_) if !found.is_empty() => found.push(CHANGES.into()),
         Err(error) => found.push(format!("what no snapshot carries: {error}")),
     }
     found

@@ -92,7 +92,7 @@ fn hostile_hardlinks(range: &Range) {
     let climbing = format!("{}{}", "../".repeat(30), sentinel.trim_start_matches('/'));
     let evil = |target: &str| Entry::hardlink("evil", target);
     range.refuses_entries([evil(&sentinel)], &[&sentinel]);
-    range.refuses_entries([evil(&climbing)], &[&climbing]);
+    range.refuses_entries([evil(&climbing)], &[&climbing[..60]]);
     range.refuses_entries([evil("../innocent")], &["../innocent"]);
     range.refuses_entries([evil("missing")], &["missing"]);
     range.refuses_entries([evil(".")], &["evil"]);

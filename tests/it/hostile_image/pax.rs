@@ -103,8 +103,11 @@ fn case_09_data_behind_entries_that_have_none() {
         Entry::symlink("evil", "innocent"),
     ];
     for entry in entries {
-        range.refuses_entries([Entry { body: vec![b'x'; 512], ..entry.clone() }], &["evil"]);
-        range.refuses_entries([Entry { body: vec![0; 512], size: Some(0), ..entry }.pax("size", "512")], &["evil"]);
+        let after = Entry::file("after", "after");
+        range.refuses_entries([Entry { body: vec![b'x'; 512], ..entry.clone() }], &["evil", "data follows"]);
+        // What one reader takes for the end, another one may take for the data.
+        let hidden = Entry { body: vec![0; 512], size: Some(0), ..entry.clone() }.pax("size", "512");
+        range.refuses_entries([hidden, after], &["evil", "data follows"]);
     }
 }
 

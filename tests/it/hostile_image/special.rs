@@ -83,7 +83,7 @@ fn case_14_raw_overlay_whiteouts_are_refused() {
 fn case_14_raw_overlay_attributes_are_refused() {
     let range = Range::new();
     for space in ["trusted", "user"] {
-        for name in ["opaque", "whiteout", "redirect", "metacopy", "origin", "overlay.opaque"] {
+        for name in ["opaque", "whiteout", "redirect", "metacopy", "data", "overlay.opaque"] {
             let attribute = format!("{space}.overlay.{name}");
             let key = format!("SCHILY.xattr.{attribute}");
             range.refuses_entries([Entry::dir("evil/").pax(&key, "y")], &["evil", &attribute]);

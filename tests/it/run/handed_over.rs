@@ -168,7 +168,7 @@ fn case_53_evidence_stays_while_somebody_uses_it() {
     // Later than evidence is kept, and sooner than the workspace goes.
     lab.dev.write("config/envctl/config.toml", "[artifacts]\nkeep = \"1d\"\n");
     let now = lab.dev.call("date", ["-d", "3 days", "+%s"]).ok().stdout;
-    let later = || lab.dev.envctl(["gc", "--json"]).env("SOURCE_DATE_EPOCH", now.trim());
+    let later = || lab.dev.envctl(["gc", "--json"]).env("ENVCTL_TEST_NOW", now.trim());
     let script = "cat /run/envctl/artifacts/run.log; read line; cat /run/envctl/artifacts/run.log";
     let mut child = run(&lab, &[], &task, script).spawn();
     let mut output = BufReader::new(child.stdout.take().unwrap());

@@ -112,6 +112,7 @@ fn salvages_are_kept_for_as_long_as_it_says() {
     later(dev, 29, &["gc"]).ok();
     assert!(exists(path.as_ref()));
     dev.write("config/envctl/config.toml", "[workspace]\nkeep = \"90d\"\n");
+    later(dev, 60, &["gc"]).ok();
     later(dev, 80, &["gc"]).ok();
     assert!(exists(path.as_ref()));
     let plan = later(dev, 91, &["gc", "--dry-run"]).ok().stdout;

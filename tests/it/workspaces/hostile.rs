@@ -55,7 +55,7 @@ fn case_26_a_forged_wish_chooses_no_place() {
         assert!(below(&trip.lab.dev, &workspace).starts_with("task"), "{wish}");
         // Nor does it hurry anybody.
         let hours = in_days(0).parse::<u64>().unwrap() + 23 * 3600;
-        trip.lab.dev.envctl(["gc"]).env("SOURCE_DATE_EPOCH", hours.to_string()).ok();
+        trip.lab.dev.envctl(["gc"]).env("ENVCTL_TEST_NOW", hours.to_string()).ok();
         assert!(exists(&workspace.path), "{wish}");
     }
 }

@@ -33,7 +33,7 @@ fn everything_that_is_nowhere_else_counts() {
     repo.write("more", "x");
     let task = trip.publish(repo);
     type Change = (&'static str, bool, fn(&Repo));
-    let changes: [Change; 17] = [
+    let changes: [Change; 22] = [
         ("nothing", false, |_| {}),
         ("a look", false, |repo| drop(repo.git(&["status"]))),
         ("an ignored file", false, |repo| repo.write("built.log", "x")),
@@ -62,6 +62,20 @@ fn everything_that_is_nowhere_else_counts() {
             repo.within("deps.log").write("README", "mine\n");
         }),
         ("a clone that is ignored", false, |repo| drop(repo.git(&["clone", "--quiet", &repo.url(), "deps.log"]))),
+        ("a bare repository that is ignored", true, |repo| {
+            repo.git(&["init", "--quiet", "--bare", "deps.log"]);
+            repo.git(&["push", "--quiet", "./deps.log", "HEAD:refs/heads/copy"]);
+        }),
+        ("a commit that only the reflog knows", true, |repo| {
+            repo.git(&["commit", "--quiet", "--allow-empty", "-m", "mine"]);
+            repo.git(&["reset", "--quiet", "--soft", "HEAD~1"]);
+        }),
+        ("a file that nobody else ignores", true, |repo| {
+            repo.write(".git/info/exclude", "notes\n");
+            repo.write("notes", "x");
+        }),
+        ("a list that ignores nothing here", false, |repo| repo.write(".git/info/exclude", "notes\nbuilt.log\n")),
+        ("a hook", true, |repo| repo.write(".git/hooks/pre-push", "#!/bin/sh\n")),
         ("everything", true, make_a_mess),
     ];
     for (what, counts, change) in changes {

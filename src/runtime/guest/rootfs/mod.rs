@@ -169,7 +169,10 @@ fn overlay(spec: &RootfsSpec, scratch: BorrowedFd<'_>, mark: &str) -> Result<Own
         rustix::fs::openat(scratch, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
     };
     let (upper, work, target) = (inside("upper")?, inside("work")?, inside("root")?);
-    let path = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    // The kernel takes one page of options: with the folder of descriptors as working
+    // folder, it is enough for as many layers as an overlay can have.
+    rustix::process::chdir("/proc/self/fd").context("cannot look at the descriptors")?;
+    let path = |fd: &OwnedFd| fd.as_raw_fd().to_string();
     let lower: Vec<String> = layers.iter().map(path).collect();
     let options = format!("lowerdir={},upperdir={},workdir={},userxattr", lower.join(":"), path(&upper), path(&work));
     if options.len() >= 4096 {

@@ -5,6 +5,9 @@
 //! a cache until its lease is written; removal takes the same lock alone, and
 //! looks at the leases under it.
 
+mod parts;
+mod tended;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,15 +15,23 @@ use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use serde::Serialize;
 
+use self::parts::{Spare, parts};
 use crate::cache::{Record, Trees};
 use crate::digest::Digest;
 use crate::disk::{self, lock};
 use crate::handoff::app::App;
 use crate::handoff::runtimes;
 use crate::handoff::runtimes::Mapped;
+use crate::handoff::task::Pin;
+use crate::handoff::workspaces::Inquiry;
+use crate::identity::Identity;
 use crate::image::{Layers, Metadata};
+
+pub use self::tended::Tended;
+
+/// In seconds.
+const DAY: i64 = 86_400;
 
 /// What is kept of what nobody needs.
 #[derive(Clone, Debug, Default)]
@@ -35,23 +46,6 @@ pub(crate) struct Rules {
     pub(crate) key: Option<String>,
     /// Say, and do nothing.
     pub(crate) dry_run: bool,
-}
-
-/// Something of the caches.
-#[derive(Clone, Debug, Serialize)]
-pub struct Tended {
-    /// `cache` or `layer`.
-    pub kind: &'static str,
-    /// Its name.
-    pub name: String,
-    /// Its key, or the digest of the layer's tar.
-    pub key: Digest,
-    /// Bytes of its content.
-    pub bytes: u64,
-    /// When it was last used, as far as that is known.
-    pub last_use: Option<Timestamp>,
-    /// Why it went.
-    pub why: &'static str,
 }
 
 /// Somebody who may read and remove every file of this user's caches.
@@ -86,30 +80,27 @@ pub(crate) struct Needed {
     pinned: BTreeSet<String>,
     /// Layers of images that workspaces and runtimes have.
     layers: BTreeSet<Digest>,
+    /// What those were made from.
+    identities: Vec<Identity>,
 }
 
 impl Needed {
     pub(crate) fn look(app: &App) -> Result<Self> {
         let live = app.runtimes().live()?;
-        let pins = app.pins().all()?;
-        let mut images = BTreeSet::new();
-        let identities = pins.iter().map(|pin| pin.identity);
-        let identities = identities.chain(live.iter().filter_map(|lease| lease.identity.parse().ok()));
-        for identity in identities.collect::<BTreeSet<Digest>>() {
-            if let Ok(Some(identity)) = app.pins().identity(&identity) {
-                images.insert(identity.toolchain.image.digest);
-            }
-        }
+        // A folder that a person removed needs nothing any more.
+        let pins: Vec<Pin> = app.pins().all()?.into_iter().filter(|pin| pin.workspace.exists()).collect();
+        let named = pins.iter().map(|pin| pin.identity);
+        let named = named.chain(live.iter().filter_map(|lease| lease.identity.parse().ok()));
+        let named: BTreeSet<Digest> = named.collect();
+        let identities: Vec<Identity> =
+            named.iter().filter_map(|digest| app.pins().identity(digest).ok().flatten()).collect();
+        let images: BTreeSet<Digest> = identities.iter().map(|identity| identity.toolchain.image.digest).collect();
         let metadata = Metadata { paths: &app.paths };
         let images = images.iter().filter_map(|digest| metadata.local(digest).ok()?);
         Ok(Needed {
             leased: live.into_iter().flat_map(|lease| lease.tree_paths).collect(),
-            pinned: pins
-                .into_iter()
-                .filter(|pin| pin.workspace.exists())
-                .flat_map(|pin| pin.trees)
-                .map(key_of)
-                .collect(),
+            pinned: pins.into_iter().flat_map(|pin| pin.trees).map(key_of).collect(),
+            identities,
             layers: images.flat_map(|image| image.layers.into_iter().map(|(_, diff_id)| diff_id)).collect(),
         })
     }
@@ -132,6 +123,7 @@ fn key_of(name: String) -> String {
 enum Thing<'a> {
     Tree(&'a Trees, Box<Record>),
     Layer(&'a Layers, Digest),
+    Part(Box<Spare>),
 }
 
 struct Candidate<'a> {
@@ -158,17 +150,23 @@ pub(crate) fn tend(app: &App, rules: &Rules, wait: bool) -> Result<Option<Vec<Te
     let needed = Needed::look(app)?;
     let (trees, layers) = (all_trees(app)?, all_layers(app)?);
     let (mut candidates, mut total) = candidates(&trees, &layers, &needed, rules);
+    let (parts, bytes) = parts(app, &needed.identities);
+    total += bytes;
+    let parts = parts.into_iter().filter(|_| rules.key.is_none());
+    candidates.extend(parts.map(|part| Candidate { shown: part.shown.clone(), thing: Thing::Part(Box::new(part)) }));
     candidates.sort_by_key(|candidate| candidate.shown.last_use);
     let old = |last: Option<Timestamp>| {
         let age = last.map(|last| app.clock.now().as_second() - last.as_second());
-        rules.max_age.is_some_and(|most| age.is_none_or(|age| age > most.as_secs() as i64))
+        // A time that is still to come was given by a clock that was wrong.
+        let known = age.filter(|age| *age > -DAY);
+        rules.max_age.is_some_and(|most| known.is_none_or(|age| age > most.as_secs() as i64))
     };
     let mut gone = Vec::new();
     let holder = anybody(app);
     if !rules.dry_run {
         clear(&trees, &layers, &holder);
     }
-    let mut freed = 0;
+    let (mut freed, mut inquiry) = (0, Inquiry::new(app));
     for mut candidate in candidates {
         let (free, inodes) = disk::free_space(app.paths.cache()).unwrap_or((u64::MAX, u64::MAX));
         let free = if rules.dry_run { free.saturating_add(freed) } else { free };
@@ -191,9 +189,10 @@ pub(crate) fn tend(app: &App, rules: &Rules, wait: bool) -> Result<Option<Vec<Te
             let removed = match &candidate.thing {
                 Thing::Tree(trees, record) => trees.remove(record, &holder),
                 Thing::Layer(layers, diff_id) => layers.remove(diff_id, &holder),
+                Thing::Part(part) => part.remove(app, &mut inquiry),
             };
             if let Err(error) = removed {
-                app.ui.warn(&format!("{} cannot be removed: {error:#}", candidate.shown.name));
+                app.ui.warn(&format!("{} {} stays: {error:#}", candidate.shown.kind, candidate.shown.name));
                 continue;
             }
         }
