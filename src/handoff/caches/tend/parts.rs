@@ -20,7 +20,7 @@ use crate::handoff::app::App;
 use crate::handoff::task::Pin;
 use crate::handoff::workspaces::{Inquiry, children, homes, is_older, written_at};
 use crate::identity::{Identity, StoreRef};
-use crate::oci::{MAX_METADATA, Manifest};
+use crate::oci::{ImageConfig, MAX_METADATA, Manifest};
 use crate::snapshot::{Document, MAX_DOCUMENT};
 
 /// So long a store of images may be written to before anything else names it.
@@ -96,15 +96,21 @@ fn images(app: &App, found: &mut Vec<Spare>) -> u64 {
     bytes
 }
 
-/// What is kept of an identity: the snapshot, its pack, the image's documents.
+/// What is kept of an identity: the snapshot, its pack, the image's documents, and what
+/// is noted of its layers.
 fn blobs_of(app: &App, identity: &Identity) -> Vec<Digest> {
     let kept = |digest: &Digest, most: u64| disk::read_file(&app.paths.blob(digest), most).ok().flatten();
     let (snapshot, image) = (identity.snapshot_id, identity.toolchain.image.digest);
     let document = kept(&snapshot, MAX_DOCUMENT).and_then(|bytes| Document::parse(&bytes).ok());
     let manifest = kept(&image, MAX_METADATA).and_then(|bytes| Manifest::parse(&bytes).ok());
     let pack = document.and_then(|document| Some(document.pack?.digest));
-    let config = manifest.map(|manifest| manifest.config.digest);
-    [Some(snapshot), Some(image), pack, config].into_iter().flatten().collect()
+    let config = manifest.as_ref().map(|manifest| manifest.config.digest);
+    let mut all: Vec<Digest> = [Some(snapshot), Some(image), pack, config].into_iter().flatten().collect();
+    // What is noted of layers bears their digests, packed or not.
+    all.extend(manifest.iter().flat_map(|manifest| manifest.layers.iter().map(|layer| layer.digest)));
+    let known = config.and_then(|config| ImageConfig::parse(&kept(&config, MAX_METADATA)?).ok());
+    all.extend(known.into_iter().flat_map(|config| config.rootfs.diff_ids));
+    all
 }
 
 /// Mirrors from which nobody borrows; the bytes of all of them.
