@@ -58,6 +58,9 @@ _envctl() {
             envctl,log)
                 cmd="envctl__subcmd__log"
                 ;;
+            envctl,logs)
+                cmd="envctl__subcmd__logs"
+                ;;
             envctl,ports)
                 cmd="envctl__subcmd__ports"
                 ;;
@@ -127,6 +130,9 @@ _envctl() {
             envctl__subcmd__tasks,rm)
                 cmd="envctl__subcmd__tasks__subcmd__rm"
                 ;;
+            envctl__subcmd__workspace,keep)
+                cmd="envctl__subcmd__workspace__subcmd__keep"
+                ;;
             envctl__subcmd__workspace,ls)
                 cmd="envctl__subcmd__workspace__subcmd__ls"
                 ;;
@@ -146,7 +152,7 @@ _envctl() {
 
     case "${cmd}" in
         envctl)
-            opts="-q -v -h -V --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help --version enter exec reset run publish show tasks log diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help"
+            opts="-q -v -h -V --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help --version enter exec reset run publish show tasks log logs diff artifacts cache status prefetch extend ports workspace costs gc approve init doctor completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -696,7 +702,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__enter)
-            opts="-p -q -v -h --no-runtime --into --lifetime --network --publish --timeout --no-secrets --no-services --detach --fresh --refresh --materialize --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-p -q -v -h --no-runtime --into --lifetime --network --publish --timeout --no-secrets --no-services --without-approvals --user --detach --fresh --refresh --materialize --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -723,6 +729,10 @@ _envctl() {
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -866,7 +876,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__init)
-            opts="-q -v -h --image --dry-run --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --image --from --dry-run --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -874,6 +884,10 @@ _envctl() {
             case "${prev}" in
                 --image)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -W "devcontainer" -- "${cur}"))
                     return 0
                     ;;
                 --store)
@@ -903,6 +917,36 @@ _envctl() {
             fi
             case "${prev}" in
                 --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__logs)
+            opts="-f -q -v -h --lease --follow --list --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --lease)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1146,7 +1190,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__run)
-            opts="-q -v -h --image --workdir --network --timeout --no-secrets --no-services --refresh --batch --keep-going --publish --as --every --status --message --redact --agent --output --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --image --workdir --network --timeout --no-secrets --no-services --without-approvals --refresh --batch --keep-going --publish --as --every --status --message --redact --agent --output --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1272,12 +1316,28 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__tasks)
-            opts="-q -v -h --needs-human --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help rm"
+            opts="-q -v -h --needs-human --status --agent --since --limit --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help rm"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --status)
+                    COMPREPLY=($(compgen -W "working needs-human handed-back closed" -- "${cur}"))
+                    return 0
+                    ;;
+                --agent)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1324,8 +1384,34 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__workspace)
-            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help ls path rm recover"
+            opts="-q -v -h --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help ls path rm keep recover"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --net-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        envctl__subcmd__workspace__subcmd__keep)
+            opts="-q -v -h --off --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

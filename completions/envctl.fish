@@ -38,13 +38,14 @@ complete -c envctl -n "__fish_envctl_needs_command" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_needs_command" -s V -l version -d 'Print version'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "enter" -d 'Enter a task: resolve, pull, hydrate, start; reset on exit'
-complete -c envctl -n "__fish_envctl_needs_command" -f -a "exec" -d 'Run a command in a task\'s running runtime'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "exec" -d 'Run a command, or a shell, in a task\'s running runtime'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "reset" -d 'Bring a task\'s runtimes back to baseline, with a receipt'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "run" -d 'Run commands that nobody attends to, in a fresh runtime that always ends'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "publish" -d 'Publish this checkout as a task, and print the line that enters it'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "show" -d 'Show a task\'s identity and what it resolves to here'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "tasks" -d 'List the tasks of a store, or remove some'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "log" -d 'Show what a task goes on from, newest first; or what was taken away here'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "logs" -d 'Show what runs, detached commands and services of a task printed'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "diff" -d 'Show what lies between two tasks, or two identities'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "artifacts" -d 'Evidence that is attached to a task'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "cache" -d 'Sealed trees: package caches, build caches, fixtures'
@@ -68,8 +69,9 @@ per-developer\t'The developer: it lies in a folder that they name'"
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l network -d 'What the runtime can reach, whatever the project asks for' -r -f -a "isolated\t'A loopback of its own and nothing else'
 private\t'An outside, through pasta, but nothing of the host\'s own loopback'
 host\t'The host\'s network, as if there were no sandbox'"
-complete -c envctl -n "__fish_envctl_using_subcommand enter" -s p -l publish -d 'Publish this port of the runtime on localhost: 3000, or 3000=8080 for a fixed one' -r
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -s p -l publish -d 'Publish this port of the runtime on localhost: 3000; 8080:3000 or 3000=8080 for the fixed port 8080 here' -r
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l timeout -d 'End the runtime after this time: 30m, 8h' -r
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l user -d 'Run as this user of the image, a name or an id, instead of the image\'s own' -r
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l report -d 'Write what happened, as JSON' -r -F
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
@@ -79,6 +81,7 @@ never\t'Never'"
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l no-runtime -d 'Stop after the workspace and print its path'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l no-secrets -d 'Leave out the secrets that the project asks for'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l no-services -d 'Start none of the services that the project asks for'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l without-approvals -d 'Go on without what the project asks for and was not approved: secrets, a network, fixed ports, setups with a network, other stores'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l detach -d 'Leave the runtime running under a supervisor of its own, and return'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l fresh -d 'Make another runtime although the task has one'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l refresh -d 'Resolve the task again; an older workspace is set aside'
@@ -145,6 +148,7 @@ always\t'Always'
 never\t'Never'"
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l no-secrets -d 'Leave out the secrets that the project asks for'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l no-services -d 'Start none of the services that the project asks for'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l without-approvals -d 'Go on without what the project asks for and was not approved: secrets, a network, setups with a network, other stores'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l refresh -d 'Resolve the task again; an older workspace is set aside'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l keep-going -d 'After a failure go on with the next group of a batch'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l publish -d 'Publish what there is after the run, however it ended: as the task, or as --as says'
@@ -192,6 +196,13 @@ complete -c envctl -n "__fish_envctl_using_subcommand show" -s v -l verbose -d '
 complete -c envctl -n "__fish_envctl_using_subcommand show" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand show" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm" -l status -d 'Only tasks in this state' -r -f -a "working\t'The agent goes on'
+needs-human\t'The agent is stuck'
+handed-back\t'The human gave it back'
+closed\t'Done: per-task workspaces may go'"
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm" -l agent -d 'Only tasks that this agent published' -r
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm" -l since -d 'Only tasks that were published in this time: 12h, 7d' -r
+complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm" -l limit -d 'The newest so many' -r
 complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand tasks; and not __fish_seen_subcommand_from rm" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -233,6 +244,21 @@ complete -c envctl -n "__fish_envctl_using_subcommand log" -s v -l verbose -d 'P
 complete -c envctl -n "__fish_envctl_using_subcommand log" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand log" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand logs" -l lease -d 'Which of the task\'s runtimes, as `status` shows it (default: the newest)' -r
+complete -c envctl -n "__fish_envctl_using_subcommand logs" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand logs" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand logs" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand logs" -s f -l follow -d 'Go on with what is printed until the runtime ends'
+complete -c envctl -n "__fish_envctl_using_subcommand logs" -l list -d 'List the logs instead, the newest first'
+complete -c envctl -n "__fish_envctl_using_subcommand logs" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand logs" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand logs" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand logs" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand logs" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand logs" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand diff" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand diff" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand diff" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -511,22 +537,23 @@ complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand ports; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -l json -d 'Print one JSON object on stdout'
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -l offline -d 'Use nothing but what is on this machine'
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -s q -l quiet -d 'Print results, warnings and errors only'
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -s v -l verbose -d 'Print more about what happens'
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -l yes -d 'Answer questions with yes (never approvals)'
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -l no-input -d 'Ask nothing'
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -f -a "ls" -d 'List the workspaces, and what will delete each'
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -f -a "path" -d 'Print the folder of a task\'s workspace'
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -f -a "rm" -d 'Remove a task\'s workspace; what is unsaved in it is salvaged'
-complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm recover" -f -a "recover" -d 'List what was salvaged, or bring one back as it was'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -f -a "ls" -d 'List the workspaces, and what will delete each'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -f -a "path" -d 'Print the folder of a task\'s workspace'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -f -a "rm" -d 'Remove a task\'s workspace; what is unsaved in it is salvaged'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -f -a "keep" -d 'Keep a task\'s workspace, whatever would delete it'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and not __fish_seen_subcommand_from ls path rm keep recover" -f -a "recover" -d 'List what was salvaged, or bring one back as it was'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from ls" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -563,6 +590,19 @@ complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from keep" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from keep" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from keep" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from keep" -l off -d 'Go by its rule again'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from keep" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from keep" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from keep" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from keep" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from keep" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from keep" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from keep" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l into -d 'Bring it to this folder instead of its place' -r -F
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand workspace; and __fish_seen_subcommand_from recover" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
@@ -623,6 +663,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand approve" -l yes -d 'Answer
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand approve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand init" -l image -d 'The image that publish pins' -r
+complete -c envctl -n "__fish_envctl_using_subcommand init" -l from -d 'Read what the project has already, and say what becomes of each field' -r -f -a "devcontainer\t'devcontainer.json'"
 complete -c envctl -n "__fish_envctl_using_subcommand init" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand init" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand init" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'

@@ -242,6 +242,11 @@ impl Paths {
         self.state.join("branches.json")
     }
 
+    /// What stores were last seen to have of the tasks that are here.
+    pub fn looks(&self) -> PathBuf {
+        self.state.join("looks.json")
+    }
+
     /// All leases.
     pub fn leases(&self) -> PathBuf {
         self.state.join("leases")
@@ -315,6 +320,11 @@ impl Paths {
     /// What of it nobody was told yet.
     pub fn sweep_news(&self) -> PathBuf {
         self.state.join("swept-news.jsonl")
+    }
+
+    /// What is older still, a line for each day and task.
+    pub fn folded_ledger(&self) -> PathBuf {
+        self.state.join("ledger.folded.jsonl")
     }
 
     /// Its time says when the last collection was.

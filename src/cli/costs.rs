@@ -38,6 +38,9 @@ impl Arguments {
         for row in &costs.rows {
             lines(row, &costs).iter().try_for_each(|line| app.ui.data(line))?;
         }
+        if costs.folded > 0 {
+            app.ui.status("Folded", &format!("{} of the older runs are counted by the day", costs.folded));
+        }
         if costs.skipped > 0 {
             app.ui.warn(&format!("{} lines of the ledger cannot be read and are not counted", costs.skipped));
         }

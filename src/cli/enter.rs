@@ -8,7 +8,8 @@ use clap::Args;
 
 use super::parse_task;
 use crate::config::PortEntry;
-use crate::handoff::{App, EnterOptions, Entered, Report, RuntimeOptions, enter};
+use crate::error::usage;
+use crate::handoff::{App, EnterOptions, Entered, Report, RuntimeOptions, choose_task, enter};
 use crate::identity::{Lifetime, TaskRef};
 use crate::quantity::parse_duration;
 use crate::runtime::{Network, PortRequest};
@@ -19,7 +20,8 @@ pub(super) struct RuntimeFlags {
     /// What the runtime can reach, whatever the project asks for
     #[arg(long, value_enum, value_name = "NETWORK")]
     network: Option<Network>,
-    /// Publish this port of the runtime on localhost: 3000, or 3000=8080 for a fixed one
+    /// Publish this port of the runtime on localhost: 3000; 8080:3000 or 3000=8080 for
+    /// the fixed port 8080 here
     #[arg(short, long, value_name = "PORT")]
     publish: Vec<PortEntry>,
     /// End the runtime after this time: 30m, 8h
@@ -31,6 +33,13 @@ pub(super) struct RuntimeFlags {
     /// Start none of the services that the project asks for
     #[arg(long)]
     no_services: bool,
+    /// Go on without what the project asks for and was not approved: secrets, a
+    /// network, fixed ports, setups with a network, other stores
+    #[arg(long)]
+    without_approvals: bool,
+    /// Run as this user of the image, a name or an id, instead of the image's own
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
 }
 
 impl RuntimeFlags {
@@ -42,6 +51,8 @@ impl RuntimeFlags {
             timeout: self.timeout,
             no_secrets: self.no_secrets,
             no_services: self.no_services,
+            without_approvals: self.without_approvals,
+            user: self.user.clone(),
         }
     }
 }
@@ -53,11 +64,12 @@ impl RuntimeFlags {
 /// A task that is running already is joined.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// TASK, STORE:TASK or STORE@sha256:...
+    /// TASK, STORE:TASK or STORE@sha256:...; without, on a terminal, one of the store's
+    /// tasks is chosen
     #[arg(value_parser = parse_task)]
-    task: TaskRef,
+    task: Option<TaskRef>,
     /// Stop after the workspace and print its path
-    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "no_secrets", "no_services"])]
+    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "no_secrets", "no_services", "without_approvals", "user"])]
     no_runtime: bool,
     /// Make the workspace in this folder
     #[arg(long, value_name = "DIR")]
@@ -86,7 +98,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Program and arguments to run instead of a shell
-    #[arg(last = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
     command: Vec<String>,
 }
 
@@ -97,7 +109,7 @@ impl Arguments {
 
     pub(super) fn run(&self, app: &App) -> Result<u8> {
         let options = EnterOptions {
-            task: self.task.clone(),
+            task: self.which(app)?,
             command: self.command.clone(),
             no_runtime: self.no_runtime,
             into: self.into.clone(),
@@ -124,6 +136,15 @@ impl Arguments {
             Entered::Detached(lease) => app.ui.data(&lease.id)?,
         }
         Ok(0)
+    }
+
+    /// The task that is named, or chosen.
+    fn which(&self, app: &App) -> Result<TaskRef> {
+        match &self.task {
+            Some(task) => Ok(task.clone()),
+            None if app.options.interactive => choose_task(app)?.ok_or_else(|| usage("no task was chosen").into()),
+            None => Err(usage("which task is to be entered?").hint("envctl tasks lists those of the store").into()),
+        }
     }
 
     /// Where the caller wants a report.

@@ -8,7 +8,7 @@ use clap::Args;
 use super::running::RunningArguments;
 use crate::handoff::{App, Report, exec};
 
-/// Run a command in a task's running runtime
+/// Run a command, or a shell, in a task's running runtime
 ///
 /// A terminal is used where stdin and stdout are terminals; pipes stay pipes.
 /// When the one who entered leaves, the command ends.
@@ -19,8 +19,8 @@ pub(super) struct Arguments {
     /// Write what happened, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Program and arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
+    /// Program and arguments to run instead of a shell
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
     command: Vec<String>,
 }
 

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
+use crate::config::Fate;
 use crate::handoff::{App, InitOptions, init};
 
 /// Write an envctl.toml for this checkout, with caches for its lockfiles
@@ -11,14 +12,38 @@ pub(super) struct Arguments {
     /// The image that publish pins
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
+    /// Read what the project has already, and say what becomes of each field
+    #[arg(long, value_name = "WHAT")]
+    from: Option<Source>,
     /// Print it, and write nothing
     #[arg(long)]
     dry_run: bool,
 }
 
+/// What `init` can start from.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Source {
+    /// devcontainer.json
+    Devcontainer,
+}
+
 impl Arguments {
     pub(super) fn run(&self, app: &App) -> Result<u8> {
-        let made = init(app, &InitOptions { image: self.image.clone(), dry_run: self.dry_run })?;
+        let from_devcontainer = matches!(self.from, Some(Source::Devcontainer));
+        let options = InitOptions { image: self.image.clone(), from_devcontainer, dry_run: self.dry_run };
+        let made = init(app, &options)?;
+        if let Some(place) = &made.devcontainer {
+            app.ui.status("Read", &place.display().to_string());
+        }
+        for field in &made.fields {
+            let verb = match field.fate {
+                Fate::Taken => "Taken",
+                Fate::Left => "Left",
+                Fate::ByHand => "By hand",
+                Fate::Refused => "Refused",
+            };
+            app.ui.status(verb, &format!("{}: {}", field.name, field.how));
+        }
         for lockfile in &made.lockfiles {
             app.ui.status("Found", &format!("{}: a cache is proposed for it", lockfile));
         }

@@ -15,6 +15,7 @@ mod gc;
 mod help;
 mod init;
 mod log;
+mod logs;
 mod ports;
 mod prefetch;
 mod publish;
@@ -120,6 +121,7 @@ verbs! {
     Show show,
     Tasks tasks,
     Log log,
+    Logs logs,
     Diff diff,
     Artifacts artifacts,
     Cache cache,
@@ -195,6 +197,7 @@ impl Verb {
             Verb::Show(arguments) => arguments.run(app),
             Verb::Tasks(arguments) => arguments.run(app),
             Verb::Log(arguments) => arguments.run(app),
+            Verb::Logs(arguments) => arguments.run(app),
             Verb::Diff(arguments) => arguments.run(app),
             Verb::Artifacts(arguments) => arguments.run(app),
             Verb::Cache(arguments) => arguments.run(app),

@@ -50,6 +50,10 @@ pub(super) struct Arguments {
     /// Start none of the services that the project asks for
     #[arg(long)]
     no_services: bool,
+    /// Go on without what the project asks for and was not approved: secrets, a
+    /// network, setups with a network, other stores
+    #[arg(long)]
+    without_approvals: bool,
     /// Resolve the task again; an older workspace is set aside
     #[arg(long, requires = "task")]
     refresh: bool,
@@ -124,6 +128,8 @@ impl Arguments {
                 timeout: self.timeout,
                 no_secrets: self.no_secrets,
                 no_services: self.no_services,
+                without_approvals: self.without_approvals,
+                user: None,
             },
             refresh: self.refresh,
             agent: self.agent.clone(),

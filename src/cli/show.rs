@@ -36,7 +36,15 @@ fn lines(app: &App, shown: &Shown) -> Vec<String> {
     let mut lines = vec![
         row("task", &shown.task),
         row("identity", &shown.digest),
-        row("status", &handoff.status.to_string()),
+        row(
+            "status",
+            &match handoff.ends_at.filter(|_| handoff.is_overdue(app.clock.now())) {
+                Some(end) => {
+                    format!("{}, by a run that should have ended {}", handoff.status, age(end, app.clock.now()))
+                }
+                None => handoff.status.to_string(),
+            },
+        ),
         row("published", &format!("{} ({published})", identity.created_at)),
     ];
     let optional = |name: &str, value: Option<String>| value.map(|value| row(name, &value));
@@ -75,6 +83,13 @@ fn lines(app: &App, shown: &Shown) -> Vec<String> {
         row("entered", &format!("by {} on {}, {when}", claim.who, claim.host))
     }));
     let here = &shown.here;
+    if let Some(older) = &shown.older {
+        let when = age(older.pinned_at, app.clock.now());
+        lines.push(row("workspace", &older.workspace));
+        lines.push(row("of", &format!("{}, entered {when}: an older identity than the store has", older.identity)));
+        lines.push(row("enter", "carries on in it; with --refresh it is set aside, and this one is taken"));
+        return lines;
+    }
     let workspace = if here.workspace_ready { here.workspace.as_str() } else { "not on this machine yet" };
     lines.push(row("workspace", workspace));
     lines.push(row("enter", if here.warm { "needs no network" } else { "will pull what is missing" }));

@@ -45,6 +45,10 @@ impl Arguments {
             app.ui.data(&format!("workspace  {}  pinned {pinned}", workspace.task))?;
             app.ui.data(&format!("           {}", workspace.path))?;
             workspace.fate(now).iter().try_for_each(|line| app.ui.data(&format!("           {line}")))?;
+            if let Some(at) = workspace.newer_seen_at {
+                let seen = age(at, now);
+                app.ui.data(&format!("           its store had a newer identity {seen}; enter --refresh takes it"))?;
+            }
         }
         for row in &view.salvages {
             let task = row.task.as_deref().unwrap_or("-");

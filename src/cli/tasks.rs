@@ -1,5 +1,7 @@
 //! `envctl tasks`
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -7,8 +9,9 @@ use serde::Serialize;
 use super::parse_task;
 use crate::clock::age;
 use crate::error::usage;
-use crate::handoff::{App, TaskRow, Victim, remove, tasks, victims};
-use crate::identity::TaskRef;
+use crate::handoff::{App, TaskFilter, TaskRow, Victim, remove, tasks, victims};
+use crate::identity::{Status, TaskRef};
+use crate::quantity::parse_duration;
 
 /// List the tasks of a store, or remove some
 #[derive(Debug, Args)]
@@ -17,6 +20,18 @@ pub(super) struct Arguments {
     /// Only those that wait for a human
     #[arg(long)]
     needs_human: bool,
+    /// Only tasks in this state
+    #[arg(long, value_enum, value_name = "STATUS")]
+    status: Option<Status>,
+    /// Only tasks that this agent published
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Only tasks that were published in this time: 12h, 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    since: Option<Duration>,
+    /// The newest so many
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -51,7 +66,14 @@ impl Arguments {
         if let Some(Verb::Rm(remove)) = &self.verb {
             return remove.run(app);
         }
-        let (store, rows) = tasks(app, self.needs_human)?;
+        let filter = TaskFilter {
+            needs_human: self.needs_human,
+            status: self.status,
+            agent: self.agent.clone(),
+            since: self.since,
+            limit: self.limit,
+        };
+        let (store, rows) = tasks(app, &filter)?;
         if app.ui.is_json() {
             app.ui.json(&Output { store: store.to_string(), tasks: rows })?;
             return Ok(0);
@@ -64,7 +86,8 @@ impl Arguments {
         app.ui.list(rows.iter().flat_map(|row| {
             let agent = row.agent.as_deref().unwrap_or("-");
             let message = row.message.as_deref().unwrap_or_default();
-            let (task, status) = (row.task.as_str(), row.status.to_string());
+            let status = if row.overdue { "stopped".to_owned() } else { row.status.to_string() };
+            let task = row.task.as_str();
             let mut lines =
                 vec![format!("{task:<width$}  {status:<11}  {:<14}  {agent:<12}  {message}", age(row.created_at, now))];
             for other in &row.beside {

@@ -10,7 +10,7 @@ use super::parse_task;
 use crate::clock::age;
 use crate::error::usage;
 use crate::handoff::{
-    App, SalvageRow, WorkspaceRow, leaving, recover, salvages, take_away, workspace_path, workspaces,
+    App, SalvageRow, WorkspaceRow, keep_workspace, leaving, recover, salvages, take_away, workspace_path, workspaces,
 };
 use crate::identity::TaskRef;
 
@@ -26,6 +26,7 @@ enum Verb {
     Ls(List),
     Path(Path),
     Rm(Remove),
+    Keep(Keep),
     Recover(Recover),
 }
 
@@ -47,6 +48,17 @@ struct Remove {
     /// TASK, STORE:TASK or STORE@sha256:...
     #[arg(value_parser = parse_task)]
     task: TaskRef,
+}
+
+/// Keep a task's workspace, whatever would delete it
+#[derive(Debug, Args)]
+struct Keep {
+    /// TASK, STORE:TASK or STORE@sha256:...
+    #[arg(value_parser = parse_task)]
+    task: TaskRef,
+    /// Go by its rule again
+    #[arg(long)]
+    off: bool,
 }
 
 /// List what was salvaged, or bring one back as it was
@@ -86,6 +98,13 @@ impl Arguments {
                 }
             }
             Verb::Rm(arguments) => arguments.run(app)?,
+            Verb::Keep(arguments) => {
+                let path = keep_workspace(app, &arguments.task, !arguments.off)?;
+                match app.ui.is_json() {
+                    true => app.ui.json(&Place { path })?,
+                    false => app.ui.raw(&path.display().to_string())?,
+                }
+            }
             Verb::Recover(arguments) => arguments.run(app)?,
         }
         Ok(0)

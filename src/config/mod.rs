@@ -3,6 +3,7 @@
 //! errors that name the nearest known one.
 
 mod cache;
+mod devcontainer;
 mod preset;
 mod project;
 mod schema;
@@ -11,6 +12,7 @@ mod user;
 use crate::error::{Fault, usage};
 
 pub use cache::{CacheEntry, Fixture, FixtureSource, Ready, Service, ServiceData, Spot};
+pub use devcontainer::{Devcontainer, Fate, Field};
 pub use preset::{PRESETS, Preset, SetupNetwork};
 pub use project::{
     Artifacts, Collect, Limits, NetworkName, PROJECT_FILES, PortEntry, Project, Runtime, SecretEntry, Snapshot,

@@ -109,8 +109,8 @@ pub enum NetworkName {
     Host,
 }
 
-/// One element of `runtime.ports`: `3000`, or `"3000="` and `"3000=8080"` for a
-/// fixed port of the host.
+/// One element of `runtime.ports`: `3000`, or `"3000="`, `"3000=8080"` and, in the
+/// order of docker, `"8080:3000"` for a fixed port of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortEntry {
     /// The port inside.
@@ -125,9 +125,12 @@ impl std::str::FromStr for PortEntry {
     fn from_str(text: &str) -> Result<Self, Fault> {
         let bad = || {
             usage(format!("{text:?} is no port"))
-                .hint("write the port inside: 3000, or 3000=8080 for the fixed port 8080 of the host")
+                .hint("write the port inside: 3000; or 8080:3000 for the fixed port 8080 of the host")
         };
         let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(bad);
+        if let Some((host, inside)) = text.split_once(':') {
+            return Ok(PortEntry { inside: port(inside)?, host: Some(port(host)?) });
+        }
         match text.split_once('=') {
             None => Ok(PortEntry { inside: port(text)?, host: None }),
             Some((inside, "")) => Ok(PortEntry { inside: port(inside)?, host: Some(port(inside)?) }),

@@ -90,6 +90,7 @@ pub const USER: &[Key] = &[
     key("cost.rate_per_hour", "number", "none"),
     key("cost.minimum_seconds", "integer", "0"),
     key("cost.target_per_task", "number", "0.10"),
+    key("repos.reference", "array of strings", "[]"),
 ];
 
 /// Refuses the first key that is not known.

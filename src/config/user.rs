@@ -47,6 +47,17 @@ pub struct User {
     pub cache: CacheLimits,
     /// `[cost]`
     pub cost: Cost,
+    /// `[repos]`
+    pub repos: Repos,
+}
+
+/// `[repos]` of a user.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Repos {
+    /// Clones from which objects are copied before a remote is asked: folders, from
+    /// the home folder on.
+    pub reference: Vec<String>,
 }
 
 impl Default for User {
@@ -61,6 +72,7 @@ impl Default for User {
             claims: true,
             cache: CacheLimits::default(),
             cost: Cost::default(),
+            repos: Repos::default(),
         }
     }
 }

@@ -58,17 +58,19 @@ pub struct App {
     pub cwd: PathBuf,
     /// The user's configuration.
     pub user: User,
-    /// What is settled about stores.
+    /// What is settled by now.
     pub(crate) contacts: Arc<Contacts>,
 }
 
-/// What this invocation has settled about stores.
+/// What this invocation has settled.
 #[derive(Debug, Default)]
 pub(crate) struct Contacts {
     /// Stores that the command line names, besides `--store`.
     pub(crate) named: Mutex<BTreeSet<String>>,
     /// Stores to which the developer agreed with all that a project asks for.
     pub(crate) agreed: Mutex<BTreeSet<String>>,
+    /// What projects ask for, as JSON, and whether this invocation gets it.
+    pub(crate) asked: Mutex<Vec<(String, bool)>>,
     /// Folders of stores of which it was said who may write to them.
     pub(crate) told: Mutex<BTreeSet<PathBuf>>,
 }
@@ -248,7 +250,7 @@ impl App {
                 none: env.no_proxy.clone(),
             },
             timeout: self.options.net_timeout,
-            auth: AuthFiles { files, path: env.path.clone() },
+            auth: AuthFiles { files, path: env.path.clone(), patience: self.options.net_timeout },
             offline: self.options.offline,
             notice: Arc::new(move |text| ui.status("Waiting", text)),
         }

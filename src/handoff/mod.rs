@@ -51,10 +51,13 @@ pub use upkeep::{
     GcReport, Prefetched, Reaped, Restored, Victim, WatchOptions, gc, parse_hours, prefetch, receipts, remove, reset,
     reset_workspace, victims, watch,
 };
-pub use views::{Diff, DiffOptions, Log, LogEnd, LogEntry, Shown, StatusView, TaskRow, diff, log, show, status, tasks};
+pub use views::{
+    Diff, DiffOptions, Log, LogEnd, LogEntry, LogRow, Older, Shown, StatusView, TaskFilter, TaskRow, choose_task, diff,
+    log, logs, no_log, service_log, show, show_log, status, tasks,
+};
 pub use workspaces::{
-    Gone, Kept, Leaving, Recovered, Removed, SalvageRow, Swept, WorkspaceRow, leaving, recover, salvages, swept,
-    take_away, workspace_path, workspaces,
+    Gone, Kept, Leaving, Recovered, Removed, SalvageRow, Swept, WorkspaceRow, keep_workspace, leaving, recover,
+    salvages, swept, take_away, workspace_path, workspaces,
 };
 
 /// The first few of many names, for one line.

@@ -199,6 +199,10 @@ pub struct Handoff {
     pub command: Option<String>,
     /// Its exit code.
     pub exit_code: Option<i32>,
+    /// When whoever works on it is over at the latest: a task that is working after
+    /// that was left by a run that was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
     /// What the command changed outside the workspace, and what is not in this
     /// task for that reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,6 +210,13 @@ pub struct Handoff {
     /// Fields of other versions, kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl Handoff {
+    /// Whether it is said to be worked on, and whoever did must be gone.
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.status == Status::Working && self.ends_at.is_some_and(|end| end < now)
+    }
 }
 
 /// What a run changed outside the workspace. It does not travel.

@@ -35,6 +35,9 @@ pub struct Summary {
     pub agent: Option<String>,
     /// In the publisher's words, 200 characters at most.
     pub message: Option<String>,
+    /// When whoever works on it is over at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
 }
 
 impl Summary {
@@ -48,6 +51,7 @@ impl Summary {
             status: identity.handoff.status,
             agent: identity.agent_identity.as_deref().map(shortened),
             message: identity.handoff.message.as_deref().map(shortened),
+            ends_at: identity.handoff.ends_at,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::paths::Paths;
 
 pub use layer::{Layers, Record};
 pub use pull::{Cache, Moved, Owners, Pulled, Watch};
-pub use user::{MAX_ID, User};
+pub use user::{MAX_ID, User, resolve as resolve_user};
 
 /// Everything about an image but its content.
 #[derive(Clone, Debug)]

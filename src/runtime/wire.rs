@@ -31,6 +31,8 @@ pub(super) enum Request {
     Run(Run),
     /// Say when the runtime is set up.
     Ready,
+    /// Say how many of those who joined run something.
+    Joined,
     /// End the services, last first.
     StopServices,
     /// Move the deadline: milliseconds of the monotonic clock.
@@ -87,6 +89,8 @@ pub(super) enum Reply {
     Written(super::Written),
     /// It ended.
     Ended(Ended),
+    /// So many of those who joined run something.
+    Joined(u32),
     /// What was asked is done.
     Done,
 }
@@ -137,6 +141,9 @@ pub(super) struct Ended {
     pub(super) code: u8,
     /// Other processes that still ran inside.
     pub(super) others: u32,
+    /// Those of them that somebody who joined is attached to.
+    #[serde(default)]
+    pub(super) joined: u32,
     /// Nothing is left inside but pid 1, which ends as it says so.
     #[serde(default)]
     pub(super) alone: bool,

@@ -43,6 +43,8 @@ pub struct Options {
     pub exclude: Vec<String>,
     /// The most that contents of LFS files may have together, in bytes.
     pub max_lfs: u64,
+    /// It stays on this machine: no remote need hold a commit to go on from.
+    pub stays: bool,
 }
 
 /// A snapshot that was taken; its pack lives as long as this value.
@@ -134,7 +136,7 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
     let mut others = operation.as_ref().map_or_else(Vec::new, Operation::names);
     let followed = follows.as_ref().and_then(|follows| follows.commit.as_ref());
     others.extend(followed.map(|commit| git2::Oid::from_str(commit.as_str())).transpose()?);
-    let position = Position { head: &head_commit, branch: home.as_deref(), others: &others };
+    let position = Position { head: &head_commit, branch: home.as_deref(), others: &others, stays: options.stays };
     let selection = Selection { include: &options.include, named: &[], max_lfs: options.max_lfs };
     let (mut scan, aside) =
         scan((&scratch, repo), git, selection, |index, asked| aside(repo, &scratch, position, index, asked))?;

@@ -11,6 +11,9 @@ use crate::disk::beneath::Beneath;
 use crate::error::failure;
 use crate::identity::Commit;
 
+/// What the remote of a checkout that has none is called in its copy.
+const NO_REMOTE: &str = "origin";
+
 /// No list of cut commits is larger, in bytes.
 const MAX_SHALLOW: u64 = 64 << 20;
 
@@ -84,6 +87,8 @@ pub(super) struct Position<'a> {
     pub(super) branch: Option<&'a str>,
     /// Commits beside HEAD that travel.
     pub(super) others: &'a [git2::Oid],
+    /// Nothing travels to another machine: HEAD is a base, where no remote holds one.
+    pub(super) stays: bool,
 }
 
 /// Finds the base: the newest ancestor of HEAD that a remote-tracking ref of
@@ -92,8 +97,11 @@ pub(super) struct Position<'a> {
 /// # Errors
 /// When there is none, or commits between are not here.
 pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result<History> {
-    let Position { head, branch, others } = position;
-    let name = remote_name(repo)?;
+    let Position { head, branch, others, stays } = position;
+    let name = match remote_name(repo) {
+        Err(_) if stays => NO_REMOTE.to_owned(),
+        name => name?,
+    };
     let tracked = Tracked::of(repo, &name);
     let followed = branch.and_then(|branch| followed(repo, branch));
     let mut tips = tracked.tips(repo)?;
@@ -117,7 +125,7 @@ pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result
     }
     let base =
         boundary.into_iter().max_by_key(|commit| (commit.time().seconds(), commit.id())).map(|commit| commit.id());
-    let base = base.ok_or_else(|| {
+    let base = base.or(stays.then(|| head.id())).ok_or_else(|| {
         failure(format!("no branch of the remote {name} holds an ancestor of HEAD, so nobody could fetch a base"))
             .hint(format!("git fetch {name}, or push a base commit, then publish again"))
     })?;

@@ -265,6 +265,7 @@ mod tests {
     fn row(task: &str, identity: usize) -> Summary {
         Summary {
             task: task.parse().unwrap(),
+            ends_at: None,
             manifest: Digest::of(format!("manifest {identity}").as_bytes()),
             identity: Digest::of(format!("identity {identity}").as_bytes()),
             created_at: "2026-01-15T10:30:00Z".parse().unwrap(),

@@ -29,6 +29,8 @@ pub struct AuthFiles {
     pub files: Vec<PathBuf>,
     /// Where helpers are looked for.
     pub path: Option<std::ffi::OsString>,
+    /// How long a helper may take; without end where this is zero.
+    pub patience: Duration,
 }
 
 /// Everything that decides how a registry is reached.

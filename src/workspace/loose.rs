@@ -26,6 +26,8 @@ pub struct Known<'a> {
     pub remote: Option<&'a [String]>,
     /// What is in progress is elsewhere, too.
     pub operations: bool,
+    /// What only a reflog knows does not count: somebody rewrote it, and goes on.
+    pub rewritten: bool,
 }
 
 /// What is in the workspace alone, in words. The repositories of submodules count
@@ -212,7 +214,7 @@ fn commits(repo: &git2::Repository, known: Known<'_>) -> Result<Vec<String>> {
             held.push(tip);
         }
     }
-    let forgotten = walk(repo, &logged(repo), &held)?.count();
+    let forgotten = if known.rewritten { 0 } else { walk(repo, &logged(repo), &held)?.count() };
     if forgotten > 0 {
         found.push(format!("{} that only the reflog knows", count(forgotten, "commit", "commits")));
     }

@@ -101,6 +101,10 @@ impl Mirror {
         &self.path
     }
 
+    pub(super) fn lock_file(&self) -> &Path {
+        &self.lock
+    }
+
     /// Its objects, for alternates and for the runtime.
     pub fn objects(&self) -> PathBuf {
         self.path.join("objects")
@@ -176,7 +180,7 @@ impl Mirror {
         if answer.ok { Ok(()) } else { Err(unreachable(answer.complaint).into()) }
     }
 
-    fn open(&self) -> Result<git2::Repository> {
+    pub(super) fn open(&self) -> Result<git2::Repository> {
         if self.path.join("HEAD").exists() {
             return git2::Repository::open_bare(&self.path)
                 .with_context(|| format!("cannot open the mirror {}", self.path.display()));
@@ -187,7 +191,7 @@ impl Mirror {
 
     /// Two repositories may have one short key; what is in a mirror is for the tasks
     /// of one alone.
-    fn require_own(&self) -> Result<()> {
+    pub(super) fn require_own(&self) -> Result<()> {
         let note = self.path.join(WHOSE);
         let Some(found) = disk::read_file(&note, MAX_WHOSE)? else {
             return disk::rewrite_file(&note, self.whose.as_bytes(), Durability::Cached);
@@ -292,7 +296,7 @@ impl Mirror {
 
 /// Moves what has come: single objects, which servers without a program of git's
 /// give out, then packs, their indexes last, by which they are found.
-fn take_over(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn take_over(from: &Path, to: &Path) -> Result<()> {
     for folder in children(from)?.into_iter().filter(|name| name.len() == 2) {
         take_files(&from.join(&folder), &to.join(&folder), |name| name.len() >= 38)?;
     }
@@ -317,18 +321,18 @@ fn children(folder: &Path) -> Result<Vec<OsString>> {
     Ok(entries.flatten().map(|entry| entry.file_name()).collect())
 }
 
-fn bare(place: &Path) -> Result<git2::Repository> {
+pub(super) fn bare(place: &Path) -> Result<git2::Repository> {
     let mut options = git2::RepositoryInitOptions::new();
     options.bare(true).external_template(false).initial_head("envctl");
     Ok(git2::Repository::init_opts(place, &options)?)
 }
 
-fn keep_ref(commit: &Commit) -> String {
+pub(super) fn keep_ref(commit: &Commit) -> String {
     format!("refs/envctl/keep/{commit}")
 }
 
 /// A keep-ref is written only after everything below its commit has arrived.
-fn kept(repo: &git2::Repository, commit: &Commit) -> bool {
+pub(super) fn kept(repo: &git2::Repository, commit: &Commit) -> bool {
     repo.find_reference(&keep_ref(commit)).is_ok_and(|reference| reference.peel_to_commit().is_ok())
 }
 

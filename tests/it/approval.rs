@@ -88,8 +88,22 @@ fn at_a_terminal_it_is_asked_once_and_what_is_new_is_marked() {
     let mut terminal = Terminal::open(&lab.dev, &["enter", &task], (24, 100));
     terminal.sees("the fixed port 39871=39871");
     terminal.sees("[y/N]");
-    terminal.types("n\r");
+    terminal.types("n");
+    terminal.sees("Go on without all of this?");
+    terminal.sees("[y/N]");
+    terminal.types("n");
     assert_eq!(terminal.ends(), Some(125));
+    // To go on without it is an answer, and agrees to nothing.
+    let mut terminal = Terminal::open(&lab.dev, &["enter", &task], (24, 100));
+    terminal.sees("[y/N]");
+    terminal.types("n");
+    terminal.sees("Go on without all of this?");
+    terminal.sees("[y/N]");
+    terminal.types("y");
+    terminal.sees("the fixed port 39871=39871");
+    terminal.sees("$ ");
+    terminal.types("exit\r");
+    assert_eq!(terminal.ends(), Some(0));
     let mut terminal = Terminal::open(&lab.dev, &["enter", &task], (24, 100));
     terminal.sees("[y/N]");
     terminal.types("y\r");
@@ -106,6 +120,29 @@ fn at_a_terminal_it_is_asked_once_and_what_is_new_is_marked() {
     terminal.sees("approved");
     assert_eq!(terminal.ends(), Some(0));
     lab.enter(&task, &["true"]).ok();
+}
+
+#[test]
+fn scripts_go_on_without_it() {
+    let lab = Lab::new();
+    let project = "[runtime]\nnetwork = \"host\"\nsecrets = [\"TOKEN\"]\nports = [\"39872=\", 3000]\n\
+                   [[cache]]\nname = \"deps\"\npath = \"deps\"\nsetup = \"echo x >deps/x\"\nnetwork = \"host\"\n";
+    let task = asking(&lab, project);
+    let name = digest(&lab, &task);
+    let without = |script: &str| lab.dev.envctl(["enter", "--without-approvals", &task, "--", "sh", "-c", script]);
+    let bare = "test ! -e /run/secrets/TOKEN && test ! -e deps/x && test -z \"$TOKEN\"";
+    let run = without(bare).ok();
+    for what in ["Without", "the host's network", "the secret TOKEN", "the fixed port 39872", "isolated network"] {
+        assert!(run.stderr.contains(what), "{what}: {}", run.stderr);
+    }
+    assert!(run.stderr.contains("3000 inside") && run.stderr.contains("39872 inside"), "{}", run.stderr);
+    digest(&lab, &task);
+    // What was agreed to is not left out.
+    lab.dev.envctl(["approve", "--digest", &name]).ok();
+    lab.dev.write("config/envctl/config.toml", "[secrets]\nTOKEN = \"env:GIVEN\"\n");
+    let run = without("test -e deps/x").env("GIVEN", "a-value-of-its-own").run();
+    assert!(!run.stderr.contains("Without"), "{}", run.stderr);
+    lab.assert_baseline();
 }
 
 /// Whoever writes to a registry could name any repository of this machine.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Home, ImageBuilder, Lab};
+use crate::support::{Home, ImageBuilder, Lab, Terminal, until};
 
 #[test]
 fn init_proposes_what_the_lockfiles_suggest() {
@@ -36,6 +36,48 @@ fn init_proposes_what_the_lockfiles_suggest() {
 }
 
 #[test]
+fn init_takes_over_a_devcontainer_and_says_what_becomes_of_each_field() {
+    let lab = Lab::new();
+    let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
+    let init =
+        || lab.agent.envctl(["init", "--from", "devcontainer", "--store", &lab.store.name()]).cwd(&lab.repo.path);
+    init().code(3).says(&["has no devcontainer.json"]);
+    let text = format!(
+        r#"// For the team
+        {{
+            "name": "shop", "image": "{image}", // pinned by publish
+            "workspaceFolder": "/workspaces/${{localWorkspaceFolderBasename}}",
+            "containerEnv": {{ "FLAVOUR": "quo\"ted\nline" }},
+            "forwardPorts": [8080], "remoteUser": "vscode",
+            "initializeCommand": "touch initialized", "postCreateCommand": "touch created",
+            "features": {{ "ghcr.io/devcontainers/features/node:1": {{}}, }},
+        }}"#
+    );
+    lab.repo.write(".devcontainer/devcontainer.json", text);
+    init().ok().says(&[
+        "image: toolchain.image",
+        "initializeCommand: nothing of a project is run",
+        "postCreateCommand: not run by itself",
+        "features: build them in: devcontainer build",
+        "remoteUser: commands run as the image's USER",
+    ]);
+    let task = lab.agent.envctl(["publish", "first"]).cwd(&lab.repo.path).ok().stdout;
+    let task = task.trim().strip_prefix("envctl enter ").unwrap();
+    assert_eq!(
+        lab.sh(task, "pwd; echo \"$FLAVOUR\"; ls"),
+        "/workspaces/checkout\nquo\"ted\nline\nREADME\nenvctl.toml\n"
+    );
+    // Two of them, and no word which.
+    lab.agent.call("git", ["rm", "-rqf", "--ignore-unmatch", "envctl.toml"]).cwd(&lab.repo.path).ok();
+    fs::remove_file(lab.repo.path.join("envctl.toml")).unwrap();
+    fs::rename(lab.repo.path.join(".devcontainer/devcontainer.json"), lab.repo.path.join("kept")).unwrap();
+    for name in ["one", "two"] {
+        lab.repo.write(format!(".devcontainer/{name}/devcontainer.json"), "{}");
+    }
+    init().code(2).says(&["there are several", ".devcontainer/one/devcontainer.json"]);
+}
+
+#[test]
 fn doctor_says_what_works() {
     for home in [Home::new(), Home::unprivileged()] {
         let json = home.envctl(["doctor", "--json"]).ok().json();
@@ -53,4 +95,41 @@ fn doctor_says_what_works() {
     }
     let text = Home::new().envctl(["doctor"]).env("PATH", "/nonexistent").code(1).stdout;
     assert!(text.contains("bad   git") && text.contains("install git"), "{text}");
+}
+
+/// A list that can be narrowed, and one to choose from.
+#[test]
+fn which_task() {
+    let lab = Lab::new();
+    let image = lab.images.add("choice", &ImageBuilder::busybox()).reference;
+    let store = lab.store.name();
+    let publish = |name: &str, args: &[&str]| {
+        let words = [&["publish", name, "--store", &store, "--image", &image], args].concat();
+        lab.agent.envctl(words).cwd(&lab.repo.path).ok();
+    };
+    publish("stuck", &["--status", "needs-human", "--agent", "a", "--message", "help"]);
+    publish("going", &["--agent", "b"]);
+    let names = |args: &[&str]| {
+        let listed = lab.dev.envctl(["tasks", "--store", &store, "--json"]).args(args).ok().json();
+        let mut names: Vec<String> =
+            listed["tasks"].as_array().unwrap().iter().map(|row| row["task"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names.join(" ")
+    };
+    assert_eq!(names(&[]), "going stuck");
+    assert_eq!((names(&["--status", "working"]), names(&["--agent", "a"])), ("going".into(), "stuck".into()));
+    assert_eq!((names(&["--since", "1h"]), names(&["--limit", "1"]).len()), ("going stuck".into(), 5));
+    assert_eq!(names(&["--agent", "c"]), "");
+    lab.dev.envctl(["enter", "--store", &store]).code(125).says(&["which task", "envctl tasks"]);
+    let mut terminal = Terminal::open(&lab.dev, &["enter", "--store", &store], (24, 120));
+    terminal.sees("Which task?");
+    terminal.sees("stuck  needs-human");
+    until("it is asked", || !terminal.modes().local_modes.contains(rustix::termios::LocalModes::ICANON));
+    terminal.types("\r");
+    terminal.sees("on main");
+    terminal.sees("$ ");
+    terminal.types("echo in-$ENVCTL_TASK; exit\r");
+    terminal.sees("in-stuck");
+    assert_eq!(terminal.ends(), Some(0));
+    lab.assert_baseline();
 }

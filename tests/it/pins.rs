@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::{ImageBuilder, Lab, copy};
+use crate::support::{ImageBuilder, Lab, Trip, copy};
 
 /// All that are there, at rest: they are written once more in the background.
 fn pins(lab: &Lab) -> Vec<(PathBuf, Value)> {
@@ -49,4 +49,39 @@ fn the_pin_of_another_store_is_not_taken_for_ours() {
         assert_eq!(pins(&lab), [(place, pin)], "it is as it was");
         assert!(fs::exists(workspace.trim()).unwrap());
     }
+}
+
+/// What is here and what is there are both told, and nobody is asked for it.
+#[test]
+fn a_task_that_was_published_again() {
+    let trip = Trip::new();
+    let (dev, repo) = (&trip.lab.dev, &trip.lab.repo);
+    let task = trip.publish(repo);
+    let workspace = trip.enter(&task);
+    let status = || dev.envctl(["status"]).ok().stdout;
+    assert!(!status().contains("newer"), "{}", status());
+    repo.write("more", "x");
+    let (_, name) = task.rsplit_once(':').unwrap();
+    trip.publishing(repo, name).arg("--yes").ok();
+    let shown = dev.envctl(["show", &task]).ok().stdout;
+    for part in [workspace.path.to_str().unwrap(), "an older identity than the store has", "--refresh"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("not on this machine yet"), "{shown}");
+    let json = dev.envctl(["show", &task, "--json"]).ok().json();
+    assert_eq!(json["older"]["workspace"], workspace.path.to_str().unwrap());
+    // From then on it is known, offline too.
+    let away = trip.lab.store.path.with_extension("away");
+    std::fs::rename(&trip.lab.store.path, &away).unwrap();
+    assert!(status().contains("its store had a newer identity"), "{}", status());
+    trip.entering(&task).ok().says(&["Newer", "the store had another identity just now", "--refresh"]);
+    std::fs::rename(&away, &trip.lab.store.path).unwrap();
+    trip.entering(&task).arg("--refresh").ok();
+    assert!(!status().contains("newer"), "{}", status());
+    assert!(!trip.entering(&task).ok().stderr.contains("Newer"));
+    // A list of tasks is a look as well.
+    repo.write("more", "y");
+    trip.publishing(repo, name).arg("--yes").ok();
+    dev.envctl(["tasks", "--store", &trip.lab.store.name()]).ok();
+    assert!(status().contains("newer identity"), "{}", status());
 }

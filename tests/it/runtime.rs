@@ -5,6 +5,7 @@ mod confined;
 mod detached;
 mod hostile;
 mod inside;
+mod joined;
 mod limits;
 mod network;
 mod outcome;

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::Serialize;
 
+use super::entry::LedgerEntry;
 use super::ledger;
-use super::ledger::LedgerEntry;
+
 use crate::config::Cost;
 use crate::handoff::app::App;
 use crate::quantity::human_duration;
@@ -46,10 +47,10 @@ pub struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, value: Option<u64>) {
+    fn add(&mut self, value: Option<u64>, runs: u64) {
         match value {
             Some(value) => self.known = Some(self.known.unwrap_or(0).saturating_add(value)),
-            None => self.unknown += 1,
+            None => self.unknown += usize::try_from(runs).unwrap_or(usize::MAX),
         }
     }
 }
@@ -108,6 +109,8 @@ pub struct Costs {
     pub rows: Vec<CostRow>,
     /// Lines of the ledger that cannot be read.
     pub skipped: usize,
+    /// Older runs, which are known by their day or month only.
+    pub folded: u64,
 }
 
 /// Sums the ledger up.
@@ -132,7 +135,8 @@ fn sum(entries: &[&LedgerEntry], by: By, rules: &Cost, skipped: usize) -> Costs 
     let mut rows: Vec<CostRow> =
         groups.into_iter().map(|(name, entries)| row(name, &entries, by == By::Task, rules)).collect();
     rows.sort_by(|a, b| b.cost.unwrap_or(-1.0).total_cmp(&a.cost.unwrap_or(-1.0)));
-    Costs { by, rate_per_hour: rules.rate_per_hour, target_per_task: rules.target_per_task, rows, skipped }
+    let folded = entries.iter().filter(|entry| entry.runs > 1).map(|entry| entry.runs).sum();
+    Costs { by, rate_per_hour: rules.rate_per_hour, target_per_task: rules.target_per_task, rows, skipped, folded }
 }
 
 fn name(entry: &LedgerEntry, by: By) -> Option<String> {
@@ -156,19 +160,19 @@ fn monday(at: Timestamp) -> Option<String> {
 fn row(name: Option<String>, entries: &[&LedgerEntry], is_task: bool, rules: &Cost) -> CostRow {
     let [mut wall, mut cpu, mut pulled, mut written, mut hits] = [Sum::default(); 5];
     for entry in entries {
-        wall.add(entry.usage.wall_ms);
-        cpu.add(entry.usage.cpu_ms);
-        pulled.add(entry.pulled_bytes);
-        written.add(entry.usage.written_bytes);
-        hits.add(entry.cache_hits);
+        wall.add(entry.usage.wall_ms, entry.runs);
+        cpu.add(entry.usage.cpu_ms, entry.runs);
+        pulled.add(entry.pulled_bytes, entry.runs);
+        written.add(entry.usage.written_bytes, entry.runs);
+        hits.add(entry.cache_hits, entry.runs);
     }
     let peak = entries.iter().filter(|entry| entry.usage.peak_memory.is_some()).max_by_key(|e| e.usage.peak_memory);
-    let longest = entries.iter().filter_map(|entry| entry.usage.wall_ms).max();
+    let longest = entries.iter().filter_map(|entry| entry.longest_ms.or(entry.usage.wall_ms)).max();
     let cost = money(entries, rules);
     let peak_memory = peak.and_then(|entry| entry.usage.peak_memory);
     CostRow {
         name,
-        leases: entries.len(),
+        leases: usize::try_from(entries.iter().map(|entry| entry.runs).sum::<u64>()).unwrap_or(usize::MAX),
         wall_ms: wall,
         cpu_ms: cpu,
         peak_memory,
@@ -191,8 +195,8 @@ fn row(name: Option<String>, entries: &[&LedgerEntry], is_task: bool, rules: &Co
 /// Per second, each lease at least the minimum.
 fn money(entries: &[&LedgerEntry], rules: &Cost) -> Option<f64> {
     let rate = rules.rate_per_hour?;
-    let seconds = entries.iter().filter_map(|entry| entry.usage.wall_ms).map(|wall| {
-        let minimum = rules.minimum_seconds as f64;
+    let seconds = entries.iter().filter_map(|entry| Some((entry.usage.wall_ms?, entry.runs))).map(|(wall, runs)| {
+        let minimum = rules.minimum_seconds as f64 * runs as f64;
         (wall as f64 / 1000.0).max(minimum)
     });
     let (count, total) = seconds.fold((0_usize, 0.0), |(count, total), seconds| (count + 1, total + seconds));
@@ -201,6 +205,7 @@ fn money(entries: &[&LedgerEntry], rules: &Cost) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::sample;
     use super::*;
     use crate::runtime::Usage;
 
@@ -211,10 +216,10 @@ mod tests {
     #[test]
     fn unknown_is_never_nothing() {
         let rules = Cost { rate_per_hour: Some(3.6), ..Cost::default() };
-        let costs = of(&[ledger::sample("a", None)], By::Task, &rules);
+        let costs = of(&[sample("a", None)], By::Task, &rules);
         let row = &costs.rows[0];
         assert_eq!((row.cost, row.wall_ms, row.peak_memory), (None, Sum { known: None, unknown: 1 }, None));
-        let costs = of(&[ledger::sample("a", None), ledger::sample("a", Some(2000))], By::Task, &rules);
+        let costs = of(&[sample("a", None), sample("a", Some(2000))], By::Task, &rules);
         let row = &costs.rows[0];
         assert_eq!((row.leases, row.wall_ms), (2, Sum { known: Some(2000), unknown: 1 }));
         assert!((row.cost.unwrap() - 0.002).abs() < 1e-9, "{row:?}");
@@ -223,8 +228,7 @@ mod tests {
     #[test]
     fn each_lease_costs_its_seconds_and_at_least_the_minimum() {
         let rules = Cost { rate_per_hour: Some(36.0), minimum_seconds: 5, target_per_task: 0.1 };
-        let entries =
-            [ledger::sample("a", Some(1000)), ledger::sample("a", Some(20_000)), ledger::sample("b", Some(1))];
+        let entries = [sample("a", Some(1000)), sample("a", Some(20_000)), sample("b", Some(1))];
         let costs = of(&entries, By::Task, &rules);
         let rows: Vec<_> = costs.rows.iter().map(|row| (row.cost.unwrap(), row.above_target)).collect();
         assert!((rows[0].0 - 0.25).abs() < 1e-9 && rows[0].1, "{rows:?}");
@@ -238,7 +242,7 @@ mod tests {
     #[test]
     fn limits_are_suggested_from_the_peaks() {
         let usage = Usage { wall_ms: Some(61_000), peak_memory: Some(200 << 20), ..Usage::default() };
-        let costs = of(&[LedgerEntry { usage, ..ledger::sample("a", None) }], By::Task, &Cost::default());
+        let costs = of(&[LedgerEntry { usage, ..sample("a", None) }], By::Task, &Cost::default());
         let suggestion = &costs.rows[0].suggestion;
         assert_eq!((suggestion.memory.as_deref(), suggestion.timeout.as_deref()), (Some("512M"), Some("3m")));
         assert!(crate::quantity::parse_duration("3m").is_ok());

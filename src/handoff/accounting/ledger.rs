@@ -1,134 +1,32 @@
 //! The ledger: one line for each lease that has ended, on this machine.
 //!
 //! Invariants: a line is appended whole, under the file's lock; the file is
-//! moved aside when it is large, and the one that was aside goes, so both
-//! together are bounded. A line that cannot be read costs itself alone. What is
+//! moved aside when it is large, and the one that was aside is folded (`fold`) into
+//! one line for each day and task, so all together are bounded. A line that cannot be read costs itself alone. What is
 //! not known is `null`. Nothing is flushed: losing it costs bookkeeping. Lock:
 //! the file itself, under which no other is taken.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
-use crate::disk::lock;
+use super::entry::{LedgerEntry, SCHEMA};
+use super::fold::{Grain, fold};
+use crate::disk::{self, Durability, lock};
 use crate::handoff::app::App;
-use crate::handoff::report::Report;
-use crate::identity::Identity;
 use crate::paths::Paths;
-use crate::runtime::{Receipt, Usage};
-
-const SCHEMA: u32 = 1;
 
 /// A file of this size is moved aside, in bytes.
 const FULL: u64 = 4 << 20;
 
+/// More folded lines than this are folded once more, by the month.
+const MOST_FOLDED: usize = 10_000;
+
 /// Upper bound for a line in bytes: longer ones are no lines of ours.
 const MAX_LINE: u64 = 64 << 10;
-
-/// What made a runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MadeBy {
-    /// `enter`
-    Enter,
-    /// `enter --detach`
-    Detached,
-    /// `run`
-    Run,
-    /// Not known: whoever made it was killed.
-    #[serde(other)]
-    Unknown,
-}
-
-/// A lease that has ended. `None` is unknown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LedgerEntry {
-    /// Always 1.
-    pub schema: u32,
-    /// Which lease.
-    pub lease: String,
-    /// What made it.
-    pub made_by: MadeBy,
-    /// The task, or the identity where no task was named.
-    pub task: String,
-    /// The store, as `--store` would name it.
-    pub store: Option<String>,
-    /// Digest of the identity.
-    pub identity: String,
-    /// The branch of the identity.
-    pub branch: Option<String>,
-    /// Who published the identity.
-    pub agent: Option<String>,
-    /// When the runtime was made.
-    pub started_at: Option<Timestamp>,
-    /// When it was found to be gone.
-    pub ended_at: Timestamp,
-    /// As in the receipt.
-    pub reason: String,
-    /// Of the command; of the first that failed where there were several.
-    pub exit_code: Option<u8>,
-    /// What the kernel counted.
-    #[serde(flatten)]
-    pub usage: Usage,
-    /// Bytes that were fetched for it.
-    pub pulled_bytes: Option<u64>,
-    /// Bytes in its scratch space at the end.
-    pub scratch_bytes: Option<u64>,
-    /// Layers and workspaces that were there.
-    pub cache_hits: Option<u64>,
-    /// Those that were not.
-    pub cache_misses: Option<u64>,
-}
-
-impl LedgerEntry {
-    /// What is left to tell of a runtime whose maker was killed.
-    pub(crate) fn orphaned(app: &App, receipt: &Receipt) -> Self {
-        let digest: Option<Digest> = receipt.identity.parse().ok();
-        let identity = digest.and_then(|digest| app.pins().identity(&digest).ok().flatten());
-        Self::of(receipt, MadeBy::Unknown, identity.as_ref())
-    }
-
-    /// What a receipt tells of a runtime, and its identity.
-    pub(crate) fn of(receipt: &Receipt, made_by: MadeBy, identity: Option<&Identity>) -> Self {
-        LedgerEntry {
-            schema: SCHEMA,
-            lease: receipt.lease.clone(),
-            made_by,
-            task: receipt.task.clone(),
-            store: None,
-            identity: receipt.identity.clone(),
-            branch: identity.and_then(|identity| identity.repo.branch.clone()),
-            agent: identity.and_then(|identity| identity.agent_identity.clone()),
-            started_at: receipt.started_at,
-            ended_at: receipt.ended_at,
-            reason: receipt.reason.clone(),
-            exit_code: None,
-            usage: receipt.usage.unwrap_or_default(),
-            pulled_bytes: None,
-            scratch_bytes: receipt.scratch.removed,
-            cache_hits: None,
-            cache_misses: None,
-        }
-    }
-
-    /// With what a command knows of its own runtime.
-    pub(crate) fn with(self, store: &str, exit_code: Option<u8>, report: &Report) -> Self {
-        let fetched = report.steps.iter().filter(|step| step.name.starts_with("fetch."));
-        LedgerEntry {
-            store: Some(store.to_owned()),
-            exit_code,
-            pulled_bytes: Some(fetched.map(|step| step.bytes).sum()),
-            cache_hits: Some(report.cache.hits as u64),
-            cache_misses: Some(report.cache.misses as u64),
-            ..self
-        }
-    }
-}
 
 /// Adds a line. A ledger that cannot be written stops nothing.
 pub(crate) fn append(app: &App, entry: &LedgerEntry) {
@@ -152,9 +50,29 @@ fn try_append(paths: &Paths, entry: &LedgerEntry) -> Result<()> {
     line.push(b'\n');
     file.write_all(&line).with_context(context)?;
     if meta.len() + line.len() as u64 > FULL {
+        keep_folded(paths)?;
         fs::rename(&path, paths.old_ledger()).with_context(context)?;
     }
     Ok(())
+}
+
+/// Folds the lines that make room: nothing of them is lost but the single run. Needs
+/// the lock.
+fn keep_folded(paths: &Paths) -> Result<()> {
+    let mut ledger = Ledger::default();
+    for path in [paths.folded_ledger(), paths.old_ledger()] {
+        read_file(&path, &mut ledger)?;
+    }
+    let mut rows = fold(&ledger.entries, Grain::Day);
+    if rows.len() > MOST_FOLDED {
+        rows = fold(&ledger.entries, Grain::Month);
+    }
+    let mut bytes = Vec::new();
+    for row in &rows {
+        serde_json::to_writer(&mut bytes, row)?;
+        bytes.push(b'\n');
+    }
+    disk::write_file(&paths.folded_ledger(), &bytes, Durability::Cached)
 }
 
 /// The file, locked, and still the one that has its name.
@@ -185,15 +103,20 @@ pub(crate) struct Ledger {
 /// When a file cannot be read.
 pub(crate) fn read(paths: &Paths) -> Result<Ledger> {
     let mut ledger = Ledger::default();
-    for path in [paths.old_ledger(), paths.ledger()] {
-        let context = || format!("cannot read {}", path.display());
-        match File::open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(context),
-            Ok(file) => read_lines(BufReader::new(file), &mut ledger).with_context(context)?,
-        }
+    for path in [paths.folded_ledger(), paths.old_ledger(), paths.ledger()] {
+        read_file(&path, &mut ledger)?;
     }
     Ok(ledger)
+}
+
+/// Reads a file of lines, which need not be there.
+fn read_file(path: &Path, ledger: &mut Ledger) -> Result<()> {
+    let context = || format!("cannot read {}", path.display());
+    match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(context),
+        Ok(file) => read_lines(BufReader::new(file), ledger).with_context(context),
+    }
 }
 
 fn read_lines(mut lines: impl BufRead, ledger: &mut Ledger) -> std::io::Result<()> {
@@ -213,30 +136,8 @@ fn read_lines(mut lines: impl BufRead, ledger: &mut Ledger) -> std::io::Result<(
 }
 
 #[cfg(test)]
-pub(crate) fn sample(task: &str, wall_ms: Option<u64>) -> LedgerEntry {
-    LedgerEntry {
-        schema: SCHEMA,
-        lease: "0123456789ab".into(),
-        made_by: MadeBy::Run,
-        task: task.into(),
-        store: Some("oci:/srv/tasks".into()),
-        identity: Digest::of(task.as_bytes()).to_string(),
-        branch: Some("main".into()),
-        agent: None,
-        started_at: None,
-        ended_at: Timestamp::from_second(1_800_000_000).unwrap_or_default(),
-        reason: "exit".into(),
-        exit_code: Some(0),
-        usage: Usage { wall_ms, ..Usage::default() },
-        pulled_bytes: Some(10),
-        scratch_bytes: None,
-        cache_hits: Some(2),
-        cache_misses: Some(1),
-    }
-}
-
-#[cfg(test)]
 mod tests {
+    use super::super::entry::sample;
     use super::*;
     use crate::env::Env;
 
@@ -280,6 +181,9 @@ mod tests {
         assert!(size(paths.ledger()) + size(paths.old_ledger()) < 2 * FULL + MAX_LINE);
         let ledger = read(&paths).unwrap();
         assert!(ledger.entries.len() > 80 && ledger.skipped == 0, "{}", ledger.entries.len());
+        // Not one run is lost, nor a second of its time.
+        let sum = |of: &dyn Fn(&LedgerEntry) -> u64| ledger.entries.iter().map(of).sum::<u64>();
+        assert_eq!((sum(&|entry| entry.runs), sum(&|entry| entry.usage.wall_ms.unwrap())), (200, 200));
     }
 
     #[test]

@@ -1,9 +1,12 @@
-//! What runtimes used and cost: a line in the [`ledger`] for each that has ended, and
-//! the sums over it ([`mod@costs`]).
+//! What runtimes used and cost: a line ([`entry`]) in the [`ledger`] for each that has
+//! ended, and the sums over it ([`mod@costs`]); old lines are folded together
+//! ([`mod@fold`]).
 
 mod costs;
+mod entry;
+mod fold;
 mod ledger;
 
 pub use costs::{By, CostRow, Costs, Suggestion, Sum, costs};
+pub use entry::{LedgerEntry, MadeBy};
 pub(crate) use ledger::append;
-pub use ledger::{LedgerEntry, MadeBy};

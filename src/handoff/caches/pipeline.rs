@@ -57,19 +57,7 @@ impl<'a> Caches<'a> {
         let found = wanted.iter().map(|_| None).collect();
         let holder = runtimes::holder(app, &pulled.user);
         let trees = trees(app, &holder)?;
-        Ok(Caches {
-            app,
-            resolved,
-            project,
-            pulled,
-            workspace,
-            trees,
-            holder,
-            wanted,
-            found,
-            asked: Vec::new(),
-            early: Vec::new(),
-        })
+        Ok(Caches { app, resolved, project, pulled, workspace, trees, holder, wanted, found, early: Vec::new() })
     }
 
     /// The caches that an identity names, where there is no workspace.

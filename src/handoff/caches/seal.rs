@@ -19,7 +19,7 @@ use crate::cache::{Components, Draft, Origin, Record, Sealed, Sources, Trees};
 use crate::config::{CacheEntry, SetupNetwork};
 use crate::crash;
 use crate::disk;
-use crate::error::{failure, policy};
+use crate::error::failure;
 use crate::handoff::app::App;
 use crate::handoff::runtimes;
 use crate::handoff::runtimes::RuntimeOptions;
@@ -71,8 +71,8 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         app.ui.warn(&format!("the cache {} is not here, and its setup needs a network", wanted.name));
         return Ok(None);
     }
-    if network != Network::Isolated && !caches.asked.contains(&wanted.name) {
-        return Err(policy(format!("nobody was asked for the network of the setup of {}", wanted.name)).into());
+    if !caches.agree(entry)? {
+        return Ok(None);
     }
     require_room(app, &wanted.name)?;
     app.ui.status("Sealing", &format!("the cache {}: {} (network: {network})", wanted.name, in_a_line(&entry.setup)));

@@ -13,7 +13,7 @@ use super::state::{Caches, scopes};
 use super::tend::all_trees;
 use super::wanted::{Basis, Wanted, wanted};
 use crate::clock::age;
-use crate::config::{CacheEntry, SetupNetwork};
+use crate::config::{CacheEntry, Project, SetupNetwork};
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::handoff::app::App;
@@ -74,29 +74,20 @@ pub(super) fn forget(app: &App, key: &Digest) -> bool {
 }
 
 impl Caches<'_> {
-    /// The caches whose setups are about to run with a network: no others will.
+    /// Whether the developer agrees to the network of a setup that is about to run;
+    /// `false` when they go on without it.
     ///
     /// # Errors
-    /// When the workspace cannot be read.
-    pub(crate) fn setups(&mut self) -> Result<Vec<String>> {
-        self.look_again();
-        let mut run = Vec::new();
-        for index in 0..self.wanted.len() {
-            let wanted = &self.wanted[index];
-            let asking = wanted.entry.as_ref().is_some_and(|entry| is_asking(self.app, entry));
-            // Of a build folder it depends on its sources whether a failure counts.
-            let failed = !wanted.built && Failure::of(self.app, &wanted.key, None).is_some();
-            if asking && !failed && !wanted.refused && self.found[index].is_none() && !self.is_obstructed(index)? {
-                run.push(wanted.name.clone());
-            }
-        }
-        self.asked.clone_from(&run);
-        Ok(run)
+    /// [`crate::error::Kind::Policy`] when they do neither.
+    pub(super) fn agree(&self, entry: &CacheEntry) -> Result<bool> {
+        let project = Project {
+            cache: vec![entry.clone()],
+            runtime: crate::config::Runtime { env: self.project.runtime.env.clone(), ..Default::default() },
+            ..Project::default()
+        };
+        let agreed = runtimes::approve(self.app, self.resolved, project, &runtimes::RuntimeOptions::default())?;
+        Ok(!agreed.cache.is_empty())
     }
-}
-
-fn is_asking(app: &App, entry: &CacheEntry) -> bool {
-    entry.network != SetupNetwork::None && !app.options.offline
 }
 
 /// Makes sure that the developer agrees to what a project asks for, and of the
@@ -111,17 +102,21 @@ pub(crate) fn ask(
     options: &runtimes::RuntimeOptions,
 ) -> Result<()> {
     let app = source.app;
-    let project = app.project(workspace)?;
-    let mut run = Vec::new();
-    if project.cache.iter().any(|entry| is_asking(app, entry)) {
+    let mut project = app.project(workspace)?;
+    let asking = |entry: &CacheEntry| entry.network != SetupNetwork::None && !app.options.offline;
+    if project.cache.iter().any(asking) {
         let all = wanted(app, &project, &Basis::of(&resolved.identity), workspace);
-        for wanted in all.iter().filter(|wanted| wanted.entry.as_ref().is_some_and(|entry| is_asking(app, entry))) {
+        let mut run = Vec::new();
+        for wanted in all.iter().filter(|wanted| wanted.entry.as_ref().is_some_and(asking)) {
             if would_run(source, resolved, workspace, wanted)? {
                 run.push(wanted.name.clone());
             }
         }
+        project.cache.retain(|entry| run.contains(&entry.name));
+    } else {
+        project.cache.clear();
     }
-    runtimes::approve(app, resolved, &project, &run, options)
+    runtimes::approve(app, resolved, project, options).map(drop)
 }
 
 /// Whether nobody has an entry, as far as that can be known before anything is

@@ -35,8 +35,6 @@ pub(crate) struct Caches<'a> {
     pub(super) holder: Mapped,
     pub(super) wanted: Vec<Wanted>,
     pub(super) found: Vec<Option<(Record, CacheOrigin)>>,
-    /// The caches for whose setups the developer was asked.
-    pub(super) asked: Vec<String>,
     /// What arrived with the image.
     pub(super) early: Vec<EarlyTree>,
 }

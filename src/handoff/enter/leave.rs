@@ -8,8 +8,28 @@ use crate::handoff::app::App;
 use crate::handoff::publish::{PublishOptions, publish};
 use crate::handoff::task::{Resolved, Source};
 use crate::handoff::upkeep::renew_workspace;
-use crate::handoff::workspaces::{Place, unsaved};
+use crate::handoff::workspaces::{Place, changed};
 use crate::identity::{Handoff, Status, Target};
+use crate::runtime::Sandbox;
+use crate::ui::counted;
+
+/// Others have joined this runtime, and would end with it: asks whether they may go
+/// on first. Where nobody can be asked it ends.
+///
+/// # Errors
+/// When the terminal goes away, or the runtime gives no answer.
+pub(crate) fn others(app: &App, sandbox: &mut Sandbox) -> Result<()> {
+    if sandbox.joined() == 0 || !app.options.interactive || app.options.yes {
+        return Ok(());
+    }
+    let who = counted(sandbox.joined(), "other shell or command is joined", "other shells and commands are joined");
+    let answers = ["wait: this runtime goes on until they have left", "end: they end with it, now"];
+    if app.ui.choose(&format!("{who} to this runtime. What now?"), &answers)? != Some(1) {
+        app.ui.status("Waiting", "until the others have left; Ctrl-C ends the runtime");
+        sandbox.wait_for_joined()?;
+    }
+    Ok(())
+}
 
 /// Asks what is to become of changes, where there are some and somebody can be
 /// asked.
@@ -25,7 +45,7 @@ pub(crate) fn offer(app: &App, resolved: &Resolved, place: &Place) {
 
 fn ask(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
     let pin = app.pins().read(&resolved.task, place.into())?;
-    let changes = unsaved(app, pin.as_ref(), &place.path);
+    let changes = changed(app, pin.as_ref(), &place.path);
     if changes.is_empty() {
         return Ok(());
     }

@@ -12,7 +12,7 @@ use crate::handoff::app::App;
 use crate::handoff::prepare::{Ingredients, Plan, Renew, Wishes, afterwards, is_first, make_workspace, unless_renewed};
 use crate::handoff::report::{Beside, Report};
 use crate::handoff::runtimes::RuntimeOptions;
-use crate::handoff::task::{Resolved, Source, resolve};
+use crate::handoff::task::{Looks, Resolved, Source, resolve};
 use crate::handoff::workspaces::Place;
 use crate::handoff::{accounting, caches, prepare, runtimes, task, trust, upkeep, workspaces};
 use crate::identity::{Lifetime, TaskRef};
@@ -109,9 +109,15 @@ fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<
     }
     app.open_roots()?;
     workspaces::tell_swept(app);
-    if !place.path.exists() && offer_salvage(app, &resolved)? {
+    if !place.path.exists() && offer_salvage(app, &resolved, into.is_none())? {
         // It brought its own pin along.
         return enter_once(app, options, report);
+    }
+    if let Some(pin) = resolved.pin.as_ref().filter(|_| place.path.exists())
+        && let Some(look) = Looks::read(app).newer(pin)
+    {
+        let name = resolved.task.reference();
+        app.ui.status("Newer", &format!("{}; envctl enter {name} --refresh takes it", look.words(app)));
     }
     report.redacted.clone_from(&resolved.identity.redacted);
     trust::tell_redacted(app, &report.redacted);
@@ -143,13 +149,13 @@ fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<
 }
 
 /// Says that work on a task was set aside, before a fresh workspace is made, and
-/// brings it back if the developer says so.
-fn offer_salvage(app: &App, resolved: &Resolved) -> Result<bool> {
+/// brings it back to its `own_place` if the developer says so.
+fn offer_salvage(app: &App, resolved: &Resolved, own_place: bool) -> Result<bool> {
     let Some(row) = workspaces::salvages_of(app, &resolved.task.reference()).into_iter().next() else {
         return Ok(false);
     };
     app.ui.warn(&format!("a workspace of {} was {}", resolved.task.target, row.offer(app)));
-    let ask = app.options.interactive && !app.options.yes && row.workspace.is_some();
+    let ask = own_place && app.options.interactive && !app.options.yes && row.workspace.is_some();
     if !ask || !app.ui.confirm("Bring it back, instead of making a fresh workspace?")? {
         return Ok(false);
     }
@@ -279,6 +285,9 @@ impl Entering<'_> {
         report.limits = sandbox.lease().enforced;
         // Threads may start from here on: pid 1 was copied from this one.
         let outcome = report.step("run", || Ok((sandbox.run(&self.session)?, 0)))?;
+        if matches!(outcome, Outcome::Exited(_)) {
+            leave::others(app, &mut sandbox)?;
+        }
         let receipt = report.step("reset", || Ok((sandbox.reset(app.clock, outcome.reason())?, 0)))?;
         report.receipt = Some(receipt.clone());
         let code = outcome.exit_code();

@@ -209,6 +209,7 @@ pub(crate) fn is_first(resolved: &Resolved) -> bool {
 pub(crate) fn afterwards(app: &App, resolved: &Resolved, place: &Place, pulled: Option<&Pulled>) {
     drop(flush(app, resolved, place, pulled));
     if is_first(resolved) {
+        drop(hydrate::prove(app, resolved));
         drop(evidence::flush(app));
         workspaces::empty_trash(app);
         drop(task::leave_claim(app, resolved));

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use super::nearby;
 use crate::crash;
 use crate::disk;
 use crate::error::{failure, integrity, usage};
@@ -104,7 +105,35 @@ pub(crate) fn fetch_repo(app: &App, resolved: &Resolved, document: &Document) ->
     let door = Door::of(app, resolved)?;
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
     let told = Told { app, what: format!("{} from {}", document.base.short(), door.url()) };
-    Ok(mirror(app, resolved).ensure(&git, door.remote(), &document.base, &others, &told)?.bytes)
+    let mirror = mirror(app, resolved);
+    nearby::copy(app, resolved, &mirror, &git, &document.base)?;
+    let fetched = mirror.ensure(&git, door.remote(), &document.base, &others, &told)?;
+    let unproven = mirror.unproven();
+    if unproven.is_empty() {
+        return Ok(fetched.bytes);
+    }
+    let Err(error) = mirror.sound(&document.base) else { return Ok(fetched.bytes) };
+    app.ui.warn(&format!("a clone here holds something else than its names say, it is not used: {error:#}"));
+    unproven.iter().try_for_each(|copied| mirror.take_out(copied))?;
+    Ok(mirror.ensure(&git, door.remote(), &document.base, &others, &told)?.bytes)
+}
+
+/// Hashes the history that came from clones, while nobody waits. What is wrong is
+/// fetched from the remote.
+///
+/// # Errors
+/// When that fails.
+pub(crate) fn prove(app: &App, resolved: &Resolved) -> Result<()> {
+    let git = Git::find(&app.env)?;
+    let mirror = mirror(app, resolved);
+    for copied in mirror.prove(&git)? {
+        let door = Door::quiet(app, &resolved.identity)?;
+        let told = Told { app, what: format!("what a clone here had wrong, from {}", door.url()) };
+        for commit in copied.commits() {
+            mirror.ensure(&git, door.remote(), &commit, &[], &told)?;
+        }
+    }
+    Ok(())
 }
 
 /// The same from a checkout of this machine, as far as it can give them.

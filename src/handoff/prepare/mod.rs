@@ -2,12 +2,14 @@
 //!
 //! [`mod@plan`] says what is missing and how long it will take by what this machine has
 //! measured ([`rates`]). [`mod@ready`] is the one way to a runtime. [`mod@gather`] brings image, snapshot and commits at the same
-//! time. What is in the way of the workspace makes way ([`make_way`]); [`hydrate`] makes
+//! time. Commits come from clones that
+//! the developer has, as far as these have them ([`nearby`]). What is in the way of the workspace makes way ([`make_way`]); [`hydrate`] makes
 //! it, and [`restored`] tells what there is to know about it.
 
 mod gather;
 mod hydrate;
 mod make_way;
+mod nearby;
 mod plan;
 mod rates;
 mod ready;

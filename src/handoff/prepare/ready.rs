@@ -12,6 +12,7 @@ use anyhow::Result;
 use super::gather::{MadeWorkspace, gather, is_first};
 use super::hydrate::Renew;
 use crate::cache::Record;
+use crate::config::Project;
 use crate::disk::lock::{FileLock, SharedLock};
 use crate::handoff::app::App;
 use crate::handoff::caches::{Caches, EarlyTree};
@@ -116,12 +117,13 @@ pub(crate) fn ready(
     let workspace = &of.place.path;
     let project = app.project(workspace)?;
     // Setups that run after all are asked for by themselves.
-    runtimes::approve(app, resolved, &project, &[], wishes.runtime)?;
+    let asking = Project { cache: Vec::new(), ..project.clone() };
+    let agreed = runtimes::approve(app, resolved, asking, wishes.runtime)?;
+    let project = Project { cache: project.cache, ..agreed };
     let mut wanted = Caches::new(app, resolved, pulled, workspace, &project)?;
     wanted.have_come(kept.early);
     wanted.fetch(&source, report)?;
     drop(source);
-    runtimes::approve(app, resolved, &project, &wanted.setups()?, wishes.runtime)?;
     wanted.seal(image, report)?;
     let mounts = wanted.hydrate(wishes.materialize, report)?;
     let mut spec = runtimes::spec(app, resolved, image, pulled, workspace, &project, wishes.runtime)?;

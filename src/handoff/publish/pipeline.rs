@@ -359,7 +359,7 @@ pub(crate) fn chosen(app: &App, project: &Project, root: &Path) -> Result<snapsh
     // Copies of sealed trees are nobody's work.
     exclude
         .extend(forget_materialized(&app.paths, root).into_iter().map(|path| format!("/{}/", escape_pattern(&path))));
-    Ok(snapshot::Options { include: wanted.include.clone(), exclude, max_lfs: wanted.max_lfs()? })
+    Ok(snapshot::Options { include: wanted.include.clone(), exclude, max_lfs: wanted.max_lfs()?, stays: false })
 }
 
 /// Captures the checkout, looks at what would travel, and packs it.

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use super::publisher::Publishing;
 use crate::cache;
 use crate::config::Project;
 use crate::digest::hex;
@@ -23,7 +24,7 @@ use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Located, Resolved, State};
 use crate::handoff::trust::{Checkout, Origin, real_path};
 use crate::handoff::{prepare, publish, runtimes, task, trust, workspaces};
-use crate::identity::{Handoff, Identity, Repo, RepoUrl, SCHEMA, StoreRef, Target, TaskId, Toolchain, Workdir};
+use crate::identity::{Handoff, Identity, Repo, RepoUrl, SCHEMA, StoreRef, Target, Toolchain, Workdir};
 use crate::snapshot::{self, Captured, Document};
 use crate::workspace;
 
@@ -52,20 +53,27 @@ pub(crate) fn take(
     from: &PublishedFrom,
     options: &CheckoutOptions,
     runtime: &RuntimeOptions,
-    task: Option<&TaskId>,
+    publishing: Option<&Publishing>,
     agent: Option<String>,
 ) -> Result<Taken> {
+    let (task, stays) = (publishing.and_then(|publishing| publishing.task.as_ref()), publishing.is_none());
     app.open_roots()?;
     let root = &from.root;
     let repo = snapshot::open(root)?;
     let project = app.project(root)?;
     let parent = from.parent(app)?;
-    let url: RepoUrl = snapshot::remote_url(&repo)?.parse()?;
+    let url: RepoUrl = match snapshot::remote_url(&repo) {
+        // Nobody else has to fetch anything: the checkout is its own remote.
+        Err(_) if stays => root.to_str().context("the checkout's path is no UTF-8")?.parse()?,
+        url => url?.parse()?,
+    };
     // Before anything is made: no store knows this task, to look at it there.
     let local = checkout_of(from).with_context(|| format!("cannot find {}", root.display()))?;
-    // Setups are asked for when it is known which would run.
-    let of = |project: &Project| runtimes::asks(&url, &local.origin, project, runtime);
-    trust::require(app, None, &of(&runtimes::with_setups(&project, &[])), &of(&project))?;
+    // Setups are asked for when it is known which would run; what is declined is left
+    // out when the runtime is put together.
+    let asking = Project { cache: Vec::new(), ..project.clone() };
+    let asks = runtimes::asks(&url, &local.origin, &asking, runtime);
+    trust::consent(app, None, &asks, runtime.without_approvals)?;
     let captured = capture(app, &repo, &project)?;
     let document = captured.document.clone();
     let (toolchain, store) = toolchain(app, options, &project, from, parent.as_ref())?;
@@ -113,7 +121,8 @@ fn checkout_of(from: &PublishedFrom) -> std::io::Result<Checkout> {
 fn capture(app: &App, repo: &git2::Repository, project: &Project) -> Result<Captured> {
     let git = Git::find(&app.env)?;
     let root = repo.workdir().unwrap_or(&app.cwd);
-    let draft = snapshot::draft(&git, repo, &chosen(app, project, root)?)?;
+    let options = snapshot::Options { stays: true, ..chosen(app, project, root)? };
+    let draft = snapshot::draft(&git, repo, &options)?;
     let packed = draft.pack(&git)?;
     draft.seal(packed)
 }
@@ -188,8 +197,10 @@ pub(crate) fn tidy(app: &App, taken: &Taken, place: &Path, published: Option<&st
         saved.extend(State::of(now).commits());
     }
     // Other branches, stashes: no snapshot has them.
-    let loose =
-        workspace::loose_ends(place, workspace::Known { saved: &saved, remote: None, operations: same || safe })?;
+    let loose = workspace::loose_ends(
+        place,
+        workspace::Known { saved: &saved, operations: same || safe, ..workspace::Known::default() },
+    )?;
     let _lock = workspaces::lock(app, resolved, place)?;
     if !loose.is_empty() || !(same || safe) || app.runtimes().live()?.iter().any(|lease| lease.workspace == place) {
         return Ok(false);

@@ -126,9 +126,18 @@ impl<'a> Runner<'a> {
                 if options.publishing.as_ref().is_some_and(|how| how.task.is_none()) && from.origin.is_none() {
                     return Err(usage("as which task is this published?").hint("name it: --as TASK-ID").into());
                 }
-                let task = options.publishing.as_ref().and_then(|publishing| publishing.task.as_ref());
                 let taken = report.step("resolve", || {
-                    Ok((checkout::take(app, &from, about, &options.runtime, task, agent.clone())?, 0))
+                    Ok((
+                        checkout::take(
+                            app,
+                            &from,
+                            about,
+                            &options.runtime,
+                            options.publishing.as_ref(),
+                            agent.clone(),
+                        )?,
+                        0,
+                    ))
                 })?;
                 let resolved = taken.resolved.clone();
                 (Source::new(app, resolved.task.clone()), resolved, Some(taken), from.origin, Some(from.root))
@@ -150,8 +159,9 @@ impl<'a> Runner<'a> {
             RunTarget::Checkout(about) => about.clone(),
             RunTarget::Task(_) => CheckoutOptions::default(),
         };
+        let lasts = runtimes::time_of_its_own(app, &place.path, &options.runtime)?;
         let publisher = options.publishing.as_ref().map(|publishing| {
-            let words = Words { publishing, image: about.image, workdir: about.workdir, agent };
+            let words = Words { publishing, image: about.image, workdir: about.workdir, agent, lasts };
             Publisher::new(app, words, PublishedFrom { root: place.path.clone(), origin, sealed_in }, own)
         });
         let log = RunLog::begin(app, &resolved.task.slug())?;

@@ -62,6 +62,8 @@ pub(crate) struct Publisher<'a> {
     image: Option<String>,
     workdir: Option<Workdir>,
     agent: Option<String>,
+    /// A runtime exists no longer than this.
+    lasts: Duration,
     /// What the files go on from; each publish goes on from the one before.
     from: Mutex<PublishedFrom>,
     /// Whether that is the workspace that is published.
@@ -74,12 +76,13 @@ pub(crate) struct Words<'a> {
     pub(crate) image: Option<String>,
     pub(crate) workdir: Option<Workdir>,
     pub(crate) agent: Option<String>,
+    pub(crate) lasts: Duration,
 }
 
 impl<'a> Publisher<'a> {
     pub(crate) fn new(app: &'a App, words: Words<'a>, from: PublishedFrom, own: bool) -> Self {
-        let Words { publishing, image, workdir, agent } = words;
-        Publisher { app, publishing, image, workdir, agent, from: Mutex::new(from), own }
+        let Words { publishing, image, workdir, agent, lasts } = words;
+        Publisher { app, publishing, image, workdir, agent, lasts, from: Mutex::new(from), own }
     }
 
     /// Finds out before the run what would stop the publish after it: `root`
@@ -155,7 +158,10 @@ impl<'a> Publisher<'a> {
             paths: written.paths.iter().take(MOST_NAMED).cloned().collect(),
         });
         let exit_code = standing.exit_code.map(i32::from);
-        Handoff { status, message, command: standing.command.clone(), exit_code, outside, extra: Default::default() }
+        // Whoever is killed before the next publish says so by this.
+        let ends_at = if over { None } else { self.app.clock.now().checked_add(self.lasts).ok() };
+        let (command, extra) = (standing.command.clone(), Default::default());
+        Handoff { status, message, command, exit_code, ends_at, outside, extra }
     }
 
     /// Publishes every now and then until `stop` says that it is over. A

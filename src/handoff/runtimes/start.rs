@@ -14,7 +14,7 @@ use crate::handoff::task::Resolved;
 use crate::handoff::trust::{Asks, Origin, Settled};
 use crate::handoff::{task, trust};
 use crate::identity::RepoUrl;
-use crate::image::{Image, Pulled, User};
+use crate::image::{self, Image, Pulled, User};
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::runtime::{
     Account, Lease, Limits, Network, PortRequest, Ready, RootfsSpec, ServiceSpec, Session, Spec, hides, monotonic_after,
@@ -40,6 +40,10 @@ pub struct RuntimeOptions {
     pub no_secrets: bool,
     /// Start no services, whatever the project asks for.
     pub no_services: bool,
+    /// Go on without what the project asks for and nobody agreed to.
+    pub without_approvals: bool,
+    /// Who commands run as, instead of the image's user.
+    pub user: Option<String>,
 }
 
 impl RuntimeOptions {
@@ -57,6 +61,9 @@ impl RuntimeOptions {
                 &format!("with the {} network", lease.network),
                 format!("join it without --network, end it with envctl reset {}", lease.task),
             ));
+        }
+        if self.user.is_some() {
+            return Err(other("as its own user", "join it without --user".to_owned()));
         }
         if !self.ports.is_empty() {
             return Err(other("with its ports", format!("publish more with envctl ports add {}", lease.task)));
@@ -79,38 +86,34 @@ impl RuntimeOptions {
 /// # Errors
 /// When the project's file is wrong.
 pub(crate) fn deadline_of_its_own(app: &App, workspace: &Path, options: &RuntimeOptions) -> Result<u64> {
-    let timeout = match (options.timeout, app.project(workspace)?.runtime.timeout) {
+    time_of_its_own(app, workspace, options).map(monotonic_after)
+}
+
+/// How long such a runtime may exist.
+///
+/// # Errors
+/// As [`deadline_of_its_own`].
+pub(crate) fn time_of_its_own(app: &App, workspace: &Path, options: &RuntimeOptions) -> Result<Duration> {
+    Ok(match (options.timeout, app.project(workspace)?.runtime.timeout) {
         (Some(timeout), _) => timeout,
         (None, Some(text)) => parse_duration(&text)?,
         (None, None) => parse_duration(DEFAULT_TIMEOUT)?,
-    };
-    Ok(monotonic_after(timeout))
+    })
 }
 
-/// Makes sure that the developer agrees to what a project asks for, and of the
-/// setups of its caches to those that are to run.
+/// What of a project the runtime gets: all of it, where the developer agrees to what
+/// it asks for; the rest, where they go on without that.
 ///
 /// # Errors
-/// [`crate::error::Kind::Policy`] when they do not.
-pub(crate) fn approve(
-    app: &App,
-    resolved: &Resolved,
-    project: &Project,
-    setups: &[String],
-    options: &RuntimeOptions,
-) -> Result<()> {
-    let of = |project: &Project| asks(&resolved.identity.repo.url, &resolved.origin(), project, options);
-    let (all, asks) = (of(project), of(&with_setups(project, setups)));
+/// [`crate::error::Kind::Policy`] when they do neither.
+pub(crate) fn approve(app: &App, resolved: &Resolved, project: Project, options: &RuntimeOptions) -> Result<Project> {
+    let asks = asks(&resolved.identity.repo.url, &resolved.origin(), &project, options);
     // What is made of a checkout is in no store, to be looked at there.
     let task = resolved.local.is_none().then(|| resolved.task.reference());
-    trust::require(app, task.as_deref(), &asks, &all)
-}
-
-/// A project with no caches but these.
-pub(crate) fn with_setups(project: &Project, setups: &[String]) -> Project {
-    let mut project = project.clone();
-    project.cache.retain(|cache| setups.contains(&cache.name));
-    project
+    if trust::consent(app, task.as_deref(), &asks, options.without_approvals)? {
+        return Ok(project);
+    }
+    Ok(trust::without_asks(project))
 }
 
 /// The specification of a task's runtime, once the developer has agreed to
@@ -144,7 +147,8 @@ pub(crate) fn spec(
         Some(NetworkName::Private) => Network::Private,
         _ => Network::Isolated,
     });
-    let home = home(&pulled.user);
+    let user = account(app, pulled, options)?;
+    let home = home(&user);
     let image_env = image.config.config.iter().flat_map(|config| config.env.iter().flatten());
     let mut env = variables::of_image(image_env);
     env.push(("HOME".into(), home.clone()));
@@ -155,7 +159,7 @@ pub(crate) fn spec(
     variables::add(&mut env, &places, "runtime.env", &project.runtime.env)?;
     let own = [
         ("HOME", Some(home.clone())),
-        ("USER", pulled.user.name.clone()),
+        ("USER", user.name.clone()),
         ("LOGNAME", pulled.user.name.clone()),
         ("SHELL", pulled.user.shell.clone()),
         ("ENVCTL_TASK", Some(identity.task_id.to_string())),
@@ -178,7 +182,7 @@ pub(crate) fn spec(
         },
         mapping: owners::mapping(app, &pulled.user),
         network,
-        account: Account { uid: pulled.user.uid, gid: pulled.user.gid, home, shell: pulled.user.shell.clone() },
+        account: Account { uid: user.uid, gid: user.gid, home, shell: user.shell },
         env,
         secrets,
         ports: ports(project, options),
@@ -192,6 +196,22 @@ pub(crate) fn spec(
         list_written: false,
         setup: None,
     })
+}
+
+/// Who commands run as: the image's user, or the one that the developer names. Files
+/// of the image belong to the same people either way, and those of the workspace to
+/// the image's user.
+fn account(app: &App, pulled: &Pulled, options: &RuntimeOptions) -> Result<User> {
+    let Some(named) = &options.user else { return Ok(pulled.user.clone()) };
+    let user = image::resolve_user(Some(named), &pulled.trees).map_err(|error| {
+        usage(format!("--user {named}: {error:#}")).hint("write a name or an id that the image has")
+    })?;
+    if (user.uid, user.gid) != (pulled.user.uid, pulled.user.gid) && owners::mapping(app, &pulled.user).is_single() {
+        return Err(usage(format!("only the image's own user exists here, and --user {named} is another"))
+            .hint("give this account a range in /etc/subuid and /etc/subgid, and install uidmap; envctl doctor looks")
+            .into());
+    }
+    Ok(user)
 }
 
 /// What a project asks of this machine, as far as the flags do not settle it.

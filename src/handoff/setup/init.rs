@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::devcontainer;
 use super::proposals::proposals;
-use crate::config::{PROJECT_FILES, Project};
+use crate::config::{Devcontainer, Field, PROJECT_FILES, Project};
 use crate::error::usage;
 use crate::handoff::app::App;
 use crate::handoff::caches::require_inputs;
@@ -17,6 +18,8 @@ use crate::identity::StoreRef;
 pub struct InitOptions {
     /// `--image`.
     pub image: Option<String>,
+    /// `--from devcontainer`.
+    pub from_devcontainer: bool,
     /// Print, and write nothing.
     pub dry_run: bool,
 }
@@ -32,6 +35,10 @@ pub struct Initialised {
     pub lockfiles: Vec<String>,
     /// Files for which none was, and why.
     pub left: Vec<(String, String)>,
+    /// The `devcontainer.json` that was read.
+    pub devcontainer: Option<PathBuf>,
+    /// What becomes of each of its fields.
+    pub fields: Vec<Field>,
 }
 
 /// Proposes a project file for the checkout that holds the working directory.
@@ -52,12 +59,21 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
         }
         None => text.push_str("# store = \"registry.example/acme/tasks\"   # or oci:PATH\n\n"),
     }
-    match &options.image {
+    let (devcontainer, asked) = match options.from_devcontainer {
+        true => {
+            let (place, asked) = devcontainer::read(&root)?;
+            (Some(place), asked)
+        }
+        false => (None, Devcontainer::default()),
+    };
+    let image = options.image.as_ref().or(asked.image.as_ref());
+    match image {
         Some(image) => text.push_str(&format!("[toolchain]\nimage = {}\n", quoted(image))),
         None => text.push_str(
             "# [toolchain]\n# image = \"registry.example/acme/dev:latest\"   # publish pins it to a digest\n",
         ),
     }
+    text.push_str(&settings(&asked));
     let found = proposals(&root);
     for proposal in &found.all {
         text.push_str(&format!("\n[[cache]]\npreset = {}\n", quoted(proposal.preset.name)));
@@ -76,5 +92,27 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
         std::io::Write::write_all(&mut &file, text.as_bytes())?;
     }
     let lockfiles = found.all.into_iter().map(|proposal| proposal.file).collect();
-    Ok(Initialised { path, text, lockfiles, left: found.left })
+    Ok(Initialised { path, text, lockfiles, left: found.left, devcontainer, fields: asked.fields })
+}
+
+/// What a `devcontainer.json` says of workspace and runtime.
+fn settings(asked: &Devcontainer) -> String {
+    let mut text = String::new();
+    if let Some(workdir) = &asked.workdir {
+        text.push_str(&format!("\n[workspace]\nworkdir = {}\n", toml::Value::from(workdir.as_str())));
+    }
+    let list = |name: &str, values: Vec<toml::Value>| match values.is_empty() {
+        true => String::new(),
+        false => format!("{name} = {}\n", toml::Value::Array(values)),
+    };
+    let ports = list("ports", asked.ports.iter().map(|port| i64::from(*port).into()).collect());
+    let secrets = list("secrets", asked.secrets.iter().map(|name| name.as_str().into()).collect());
+    if !(ports.is_empty() && secrets.is_empty()) {
+        text.push_str(&format!("\n[runtime]\n{ports}{secrets}"));
+    }
+    if !asked.env.is_empty() {
+        text.push_str("\n[runtime.env]\n");
+        asked.env.iter().for_each(|(name, value)| text.push_str(&format!("{name} = {value}\n")));
+    }
+    text
 }

@@ -6,12 +6,13 @@
 //! house, with the [`source`] from which its parts come. Its repository has a
 //! [`mirror`](mod@mirror) here and a way to its remote ([`remotes`]); who else works
 //! on it says a claim ([`claims`]), and what was published beside it are its other
-//! lines ([`mod@lines`]).
+//! lines ([`mod@lines`]). What its store was last seen to have is remembered ([`looks`]).
 
 mod claims;
 mod history;
 mod lines;
 mod located;
+mod looks;
 mod mirror;
 mod pins;
 mod remotes;
@@ -23,6 +24,7 @@ pub(crate) use claims::{leave as leave_claim, others as other_claims, tell as te
 pub(crate) use history::History;
 pub(crate) use lines::{Line, beside, forget as forget_line, lines, place as place_line, reaches, tell as tell_lines};
 pub(crate) use located::Located;
+pub(crate) use looks::{Looks, note as note_looks, note_one as note_look};
 pub(crate) use mirror::{mirror, mirror_of};
 pub(crate) use pins::{Pin, PublishedHere, State};
 pub(crate) use remotes::{Door, manner};

@@ -63,6 +63,9 @@ pub(crate) struct Pin {
     /// Whether the snapshot had commits that the remote lacked.
     #[serde(default)]
     pub(crate) ahead: bool,
+    /// The developer keeps it, whatever its rule says.
+    #[serde(default)]
+    pub(crate) kept: bool,
 }
 
 /// A working state, by the hashes that name it.
@@ -143,6 +146,7 @@ impl Pin {
             published: Vec::new(),
             lifetime,
             ahead: false,
+            kept: false,
             state: None,
         }
     }

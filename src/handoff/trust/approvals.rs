@@ -138,22 +138,47 @@ pub fn revoke(app: &App, name: &str) -> Result<Vec<String>> {
     Ok(gone)
 }
 
-/// Makes sure that the developer agrees to what a project asks for; it is part of
-/// `all` that it may ask for.
+/// Whether a runtime gets what a project asks for: `false` when the developer goes on
+/// without it, by their word (`without`) or by their answer.
 ///
 /// # Errors
-/// [`crate::error::Kind::Policy`] when they do not, or cannot be asked.
-pub(crate) fn require(app: &App, task: Option<&str>, asks: &Asks, all: &Asks) -> Result<()> {
-    let digests = asks.wider(all);
-    let known = approvals(app)?;
-    if !asks.is_empty() && known.approval.iter().any(|approval| digests.contains(&approval.digest)) {
+/// [`crate::error::Kind::Policy`] when they do neither, or cannot be asked.
+pub(crate) fn consent(app: &App, task: Option<&str>, asks: &Asks, without: bool) -> Result<bool> {
+    if asks.is_empty() {
+        return Ok(true);
+    }
+    // Nobody is asked, or told, twice: parts of it are asked for by themselves.
+    let covers = |more: &str| serde_json::from_str(more).is_ok_and(|more: Asks| more.covers(asks));
+    let known = app.contacts.asked.lock().ok();
+    let known = known.and_then(|asked| asked.iter().find(|(more, _)| covers(more)).map(|(_, agreed)| *agreed));
+    if let Some(agreed) = known {
+        return Ok(agreed);
+    }
+    let agreed = match if without { None } else { Some(settle(app, asks)?) } {
+        None => is_agreed(app, asks)?,
+        Some(Verdict::Agreed) => true,
+        Some(Verdict::Refused) if app.ui.confirm("Go on without all of this?")? => false,
+        Some(other) => return Err(refused(task, asks, other).into()),
+    };
+    if !agreed {
+        asks.lines().iter().for_each(|line| app.ui.status("Without", line));
+    }
+    if let Ok(mut asked) = app.contacts.asked.lock() {
+        asked.push((serde_json::to_string(asks)?, agreed));
+    }
+    Ok(agreed)
+}
+
+/// Whether it is agreed to already; nobody is asked.
+fn is_agreed(app: &App, asks: &Asks) -> Result<bool> {
+    let digest = asks.digest();
+    let covers =
+        |approval: &Approval| approval.digest == digest || approval.asks.as_ref().is_some_and(|more| more.covers(asks));
+    let agreed = asks.is_empty() || approvals(app)?.approval.iter().any(covers);
+    if agreed {
         asks.stores.iter().for_each(|store| app.note_agreed(store));
-        return Ok(());
     }
-    match settle(app, asks)? {
-        Verdict::Agreed => Ok(()),
-        other => Err(refused(task, asks, other).into()),
-    }
+    Ok(agreed)
 }
 
 /// Whether something is agreed to.
@@ -170,23 +195,17 @@ pub(crate) enum Verdict {
 
 /// Looks at what is agreed to, and asks where that is not enough.
 pub(crate) fn settle(app: &App, asks: &Asks) -> Result<Verdict> {
-    if asks.is_empty() {
+    if is_agreed(app, asks)? {
         return Ok(Verdict::Agreed);
     }
-    let digest = asks.digest();
-    let known = approvals(app)?;
-    let agreed =
-        |approval: &Approval| approval.digest == digest || approval.asks.as_ref().is_some_and(|more| more.covers(asks));
-    if !known.approval.iter().any(agreed) {
-        if !app.options.interactive {
-            return Ok(Verdict::Unasked);
-        }
-        let question = "Allow this, now and whenever it asks for exactly the same?";
-        match app.ui.agree(Some(&asked_by(asks)), &items(&known, asks), question)? {
-            Answer::Yes => approve(app, digest, Some(asks.clone()))?,
-            Answer::No => return Ok(Verdict::Refused),
-            Answer::TooLong => return Ok(Verdict::TooLong),
-        }
+    if !app.options.interactive {
+        return Ok(Verdict::Unasked);
+    }
+    let question = "Allow this, now and whenever it asks for exactly the same?";
+    match app.ui.agree(Some(&asked_by(asks)), &items(&approvals(app)?, asks), question)? {
+        Answer::Yes => approve(app, asks.digest(), Some(asks.clone()))?,
+        Answer::No => return Ok(Verdict::Refused),
+        Answer::TooLong => return Ok(Verdict::TooLong),
     }
     asks.stores.iter().for_each(|store| app.note_agreed(store));
     Ok(Verdict::Agreed)
@@ -223,8 +242,20 @@ pub(crate) fn refused(task: Option<&str>, asks: &Asks, verdict: Verdict) -> Faul
         (Verdict::TooLong, None) => {
             (" and too long to be asked on this terminal", format!("read its envctl.toml; then: {agree}"))
         }
-        (_, Some(task)) => ("", format!("look at it with: envctl approve {task}; where nobody can be asked: {agree}")),
-        (_, None) => ("", format!("it is in its envctl.toml; where nobody can be asked: {agree}")),
+        (_, Some(task)) => (
+            "",
+            format!(
+                "look at it with: envctl approve {task}; to go on without it: --without-approvals; \
+                 where nobody can be asked: {agree}"
+            ),
+        ),
+        (_, None) => (
+            "",
+            format!(
+                "it is in its envctl.toml; to go on without it: --without-approvals; \
+                 where nobody can be asked: {agree}"
+            ),
+        ),
     };
     let details = lines.into_iter().map(|line| Detail { data: line.as_str().into(), text: line }).collect();
     policy(format!("{} asks for {count} not approved{why}", asks.who())).details(details).hint(hint)

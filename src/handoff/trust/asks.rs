@@ -195,22 +195,6 @@ impl Asks {
             && all(&self.stores, &less.stores)
     }
 
-    /// The names of everything that this is a part of, by the setups of `all`: who
-    /// agreed to more by its digest alone has agreed to this.
-    pub(crate) fn wider(&self, all: &Asks) -> Vec<Digest> {
-        /// So many setups besides are put together in every way.
-        const MOST: usize = 8;
-        let more: Vec<&Setup> = all.setups.iter().filter(|setup| !self.setups.contains(setup)).collect();
-        let with = |chosen: &dyn Fn(usize) -> bool| {
-            let chosen = more.iter().enumerate().filter(|(n, _)| chosen(*n)).map(|(_, setup)| (*setup).clone());
-            Asks { setups: sorted(self.setups.iter().cloned().chain(chosen)), ..self.clone() }.digest()
-        };
-        if more.len() > MOST {
-            return vec![self.digest(), with(&|_| true)];
-        }
-        (0..1_usize << more.len()).map(|mask| with(&|n| mask >> n & 1 == 1)).collect()
-    }
-
     /// Whether both are asked by the same.
     pub(crate) fn is_for_the_same(&self, other: &Asks) -> bool {
         (&self.repo, &self.store, &self.folder) == (&other.repo, &other.store, &other.folder)
@@ -243,6 +227,17 @@ impl Asks {
         let stores = self.stores.iter().map(|store| format!("fixtures from {store}, with your credentials for it"));
         network.chain(secrets).chain(ports).chain(setups).chain(stores).collect()
     }
+}
+
+/// A project without what it would have to ask for.
+pub(crate) fn without_asks(mut project: Project) -> Project {
+    let runtime = &mut project.runtime;
+    runtime.network = None;
+    runtime.secrets.clear();
+    runtime.ports.iter_mut().for_each(|port| port.host = None);
+    project.cache.retain(|cache| cache.network == SetupNetwork::None);
+    project.fixture.retain(|fixture| fixture.source.store.is_none());
+    project
 }
 
 fn sorted<T: Ord>(all: impl Iterator<Item = T>) -> Vec<T> {
@@ -295,23 +290,16 @@ mod tests {
     }
 
     #[test]
-    fn who_agreed_to_more_setups_by_digest_agreed_to_fewer() {
-        let cache =
-            |name: &str| format!("[[cache]]\nname = {name:?}\npath = {name:?}\nsetup = \"x\"\nnetwork = \"private\"\n");
-        let secret = "[runtime]\nsecrets = [\"A\"]\n";
-        let all = asks(&format!("{secret}{}{}{}", cache("a"), cache("b"), cache("c")));
-        let part = asks(&format!("{secret}{}", cache("b")));
-        let wider = part.wider(&all);
-        assert_eq!(wider.len(), 4);
-        for (known, agreed) in [
-            (all.clone(), true),
-            (part.clone(), true),
-            (asks(&format!("{secret}{}{}", cache("b"), cache("c"))), true),
-            (asks(&format!("{secret}{}{}", cache("a"), cache("c"))), false),
-            (asks(&format!("{}{}", cache("a"), cache("b"))), false),
-        ] {
-            assert_eq!(wider.contains(&known.digest()), agreed, "{known:?}");
-        }
+    fn without_it_nothing_is_left_to_ask_for() {
+        let all = project(
+            "[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]\nports = [\"1=2\", 3]\n\
+             [[cache]]\nname = \"a\"\npath = \"a\"\nsetup = \"x\"\nnetwork = \"private\"\n\
+             [[cache]]\nname = \"b\"\npath = \"b\"\nsetup = \"x\"\n",
+        );
+        assert_eq!(Asks::of("x", &here(), &all, Settled::default()).lines().len(), 4);
+        let less = without_asks(all);
+        assert!(Asks::of("x", &here(), &less, Settled::default()).is_empty());
+        assert_eq!((less.runtime.ports.len(), less.cache.len()), (2, 1));
     }
 
     #[test]

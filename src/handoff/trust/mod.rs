@@ -13,9 +13,9 @@ mod scan;
 mod secrets;
 
 pub use approvals::{Approval, Approvals, ApprovedHost, approvals, approve, approve_host, revoke};
-pub(crate) use approvals::{Verdict, asked_by, refused, require, require_host, settle};
+pub(crate) use approvals::{Verdict, asked_by, consent, refused, require_host, settle};
 pub use asks::{Asks, Setup};
-pub(crate) use asks::{Checkout, Origin, Settled, real_path};
+pub(crate) use asks::{Checkout, Origin, Settled, real_path, without_asks};
 pub(crate) use redacted::tell_redacted;
 pub use scan::Unsearched;
 pub(crate) use scan::{

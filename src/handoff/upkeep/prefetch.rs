@@ -18,7 +18,7 @@ use crate::handoff::report::Report;
 use crate::handoff::task::{Located, Resolved, Source, Throttle, resolve};
 use crate::handoff::views::tasks_of;
 use crate::handoff::{caches, fetch, prepare};
-use crate::identity::{Status, StoreRef, Target, TaskRef};
+use crate::identity::{StoreRef, Target, TaskRef};
 use crate::ui::human_bytes;
 
 /// What `prefetch --watch` may do.
@@ -175,7 +175,7 @@ fn look(
     for row in rows {
         let identity: Digest = row.identity.parse()?;
         seen.insert(identity);
-        if row.status != Status::NeedsHuman || memory.done.contains(&identity) {
+        if !row.needs_human() || memory.done.contains(&identity) {
             continue;
         }
         if options.max_bytes.is_some_and(|most| memory.bytes >= most) {

@@ -23,11 +23,24 @@ pub struct Shown {
     pub identity: Identity,
     /// What is here.
     pub here: Plan,
+    /// The workspace that is here and holds an older identity; `enter` carries on in it.
+    pub older: Option<Older>,
     /// Other lines of the task, which its own does not go on from.
     pub beside: Vec<Beside>,
     /// Others who entered the task lately, newest first, as far as they left
     /// word.
     pub claims: Vec<Claim>,
+}
+
+/// A workspace of another identity than the store has.
+#[derive(Debug, Serialize)]
+pub struct Older {
+    /// The identity that it was made from.
+    pub identity: String,
+    /// When that was entered.
+    pub pinned_at: jiff::Timestamp,
+    /// Where it is.
+    pub workspace: String,
 }
 
 /// Shows a task as the store has it; offline, or without the store, as it is
@@ -45,7 +58,14 @@ pub fn show(app: &App, reference: &TaskRef) -> Result<Shown> {
     // A store that did not answer is not asked again.
     let claims = if asked { task::other_claims(&source, &resolved).unwrap_or_default() } else { Vec::new() };
     let beside = if asked { beside(app, source.store()?, &source.task, &resolved.digest)? } else { Vec::new() };
+    let older = resolved.pin.as_ref().filter(|pin| !pin.holds(&resolved.digest) && pin.workspace.exists());
+    let older = older.map(|pin| Older {
+        identity: pin.identity.to_string(),
+        pinned_at: pin.pinned_at,
+        workspace: pin.workspace.display().to_string(),
+    });
     Ok(Shown {
+        older,
         task: source.task.reference(),
         digest: resolved.digest.to_string(),
         identity: resolved.identity,
@@ -61,12 +81,20 @@ pub fn show(app: &App, reference: &TaskRef) -> Result<Shown> {
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is no such task.
 pub(crate) fn current(app: &App, source: &Source<'_>) -> Result<(Resolved, bool)> {
-    let task = source.task.clone();
-    let pin = app.pins().read(&task, None)?;
+    let located = source.task.clone();
+    let pin = app.pins().read(&located, None)?;
     let from_store = || -> Result<Resolved> {
-        let (_, artifact, identity) = from_store(source.store()?, &task)?;
+        let (_, artifact, identity) = from_store(source.store()?, &located)?;
         let digest = crate::digest::Digest::of(&artifact.identity);
-        Ok(Resolved { task: task.clone(), digest, identity, pin: pin.clone(), pinned_at: app.clock.now(), local: None })
+        task::note_look(app, &located, digest, &identity);
+        Ok(Resolved {
+            task: located.clone(),
+            digest,
+            identity,
+            pin: pin.clone(),
+            pinned_at: app.clock.now(),
+            local: None,
+        })
     };
     if app.options.offline && pin.is_some() {
         return Ok((resolve(source, None, false)?, false));
@@ -80,11 +108,12 @@ pub(crate) fn current(app: &App, source: &Source<'_>) -> Result<(Resolved, bool)
         return Ok((resolve(source, None, false)?, false));
     }
     // An identity is the same wherever its bytes come from.
-    if let Target::Identity(digest) = task.target
+    if let Target::Identity(digest) = located.target
         && let Some(identity) = app.pins().identity(&digest)?
     {
         app.ui.detail(&format!("taken from this machine: {error:#}"));
-        return Ok((Resolved { task, digest, identity, pin: None, pinned_at: app.clock.now(), local: None }, false));
+        let (task, pinned_at) = (located, app.clock.now());
+        return Ok((Resolved { task, digest, identity, pin: None, pinned_at, local: None }, false));
     }
     Err(error)
 }

@@ -9,13 +9,14 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::clock::age;
 use crate::digest::Digest;
-use crate::error::{Kind, integrity, kind_of, unreachable};
+use crate::error::{Kind, integrity, kind_of, not_found, unreachable};
 use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::report::Beside;
-use crate::handoff::task::{Located, beside, from_store, read_at};
-use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId, is_line, is_line_of};
+use crate::handoff::task::{self, Located, beside, from_store, read_at};
+use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId, TaskRef, is_line, is_line_of};
 use crate::oci::Descriptor;
 use crate::store::{Access, Catalog, Store};
 
@@ -30,6 +31,9 @@ const MOST_MISSING: usize = 1000;
 
 /// How long asking for them may take.
 const LONGEST: Duration = Duration::from_secs(600);
+
+/// So many are offered to choose from.
+const MOST_OFFERED: usize = 100;
 
 /// A task of a store.
 #[derive(Clone, Debug, Serialize)]
@@ -46,19 +50,78 @@ pub struct TaskRow {
     pub status: Status,
     /// In the publisher's words, 200 characters at most.
     pub message: Option<String>,
+    /// It is said to be worked on, by a run that should have ended.
+    pub overdue: bool,
     /// Other lines of the task.
     pub beside: Vec<Beside>,
+}
+
+impl TaskRow {
+    /// Whether somebody has to look: the agent says so, or is gone.
+    pub(crate) fn needs_human(&self) -> bool {
+        self.status == Status::NeedsHuman || self.overdue
+    }
 }
 
 /// The tasks of a store, newest first.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn tasks(app: &App, needs_human: bool) -> Result<(StoreRef, Vec<TaskRow>)> {
+pub fn tasks(app: &App, filter: &TaskFilter) -> Result<(StoreRef, Vec<TaskRow>)> {
     let name = app.store()?;
     let mut rows = tasks_of(app, &name)?;
-    rows.retain(|row| !needs_human || row.status == Status::NeedsHuman);
+    rows.retain(|row| filter.takes(row, app.clock.now()));
+    rows.truncate(filter.limit.unwrap_or(usize::MAX));
     Ok((name, rows))
+}
+
+/// Lets the developer choose a task of the configured store: those that wait for a
+/// human first, then the newest. `None` when none is chosen.
+///
+/// # Errors
+/// [`Kind::NotFound`] when the store has none; when it cannot be read.
+pub fn choose_task(app: &App) -> Result<Option<TaskRef>> {
+    let (store, mut rows) = tasks(app, &TaskFilter { limit: Some(MOST_OFFERED), ..TaskFilter::default() })?;
+    if rows.is_empty() {
+        return Err(not_found(format!("there is no task in {store}")).hint("envctl publish makes one").into());
+    }
+    rows.sort_by_key(|row| !row.needs_human());
+    let now = app.clock.now();
+    let line = |row: &TaskRow| {
+        let status = if row.overdue { "stopped".to_owned() } else { row.status.to_string() };
+        let message = row.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
+        format!("{}  {status}, {}{message}", row.task, age(row.created_at, now))
+    };
+    let lines: Vec<String> = rows.iter().map(line).collect();
+    let shown: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let chosen = app.ui.choose("Which task?", &shown)?;
+    Ok(chosen.map(|index| TaskRef { store: Some(store), target: Target::Task(rows.swap_remove(index).task) }))
+}
+
+/// Which tasks are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct TaskFilter {
+    /// Those that wait for a human.
+    pub needs_human: bool,
+    /// Those in this state.
+    pub status: Option<Status>,
+    /// Those that this agent published.
+    pub agent: Option<String>,
+    /// Those that were published no longer ago than this.
+    pub since: Option<Duration>,
+    /// The newest so many.
+    pub limit: Option<usize>,
+}
+
+impl TaskFilter {
+    fn takes(&self, row: &TaskRow, now: Timestamp) -> bool {
+        let age = now.as_second().saturating_sub(row.created_at.as_second());
+        let young = |since: Duration| u64::try_from(age).unwrap_or(0) <= since.as_secs();
+        (!self.needs_human || row.needs_human())
+            && self.status.is_none_or(|status| status == row.status)
+            && self.agent.as_ref().is_none_or(|agent| row.agent.as_ref() == Some(agent))
+            && self.since.is_none_or(young)
+    }
 }
 
 /// The tasks of this store, newest first.
@@ -78,11 +141,15 @@ pub(crate) fn tasks_of(app: &App, name: &StoreRef) -> Result<Vec<TaskRow>> {
             agent: summary.agent,
             status: summary.status,
             message: summary.message,
+            overdue: summary.status == Status::Working && summary.ends_at.is_some_and(|end| end < app.clock.now()),
             beside,
         })
     };
     let mut rows: Vec<TaskRow> = listing.summaries(&tags)?.into_iter().map(row).collect::<Result<_>>()?;
     rows.sort_by(|a, b| (b.created_at, &a.task).cmp(&(a.created_at, &b.task)));
+    let of = |row: &TaskRow| Some((format!("{name}:{}", row.task), row.identity.parse().ok()?, row.status));
+    let seen: Vec<_> = rows.iter().filter_map(of).collect();
+    task::note_looks(app, seen);
     Ok(rows)
 }
 

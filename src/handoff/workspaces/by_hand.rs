@@ -59,6 +59,25 @@ pub fn workspace_path(app: &App, task: &TaskRef) -> Result<PathBuf> {
     find(app, task).map(|pin| pin.workspace)
 }
 
+/// Keeps a workspace whatever its rule says, or no more.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] when there is none.
+pub fn keep_workspace(app: &App, task: &TaskRef, kept: bool) -> Result<PathBuf> {
+    let pin = find(app, task)?;
+    let _locks = Locks::wait(app, &pin.store.parse()?, &pin.slug, &pin.workspace)?;
+    let pin = app
+        .pins()
+        .again(&pin)?
+        .ok_or_else(|| failure("another envctl has just changed it").hint("look again with: envctl workspace ls"))?;
+    let used = app.pins().touched(&pin);
+    let pin = Pin { kept, ..pin };
+    app.pins().put(&pin)?;
+    // That it is kept is no use of it.
+    used.iter().for_each(|used| app.pins().set_used(&pin, *used));
+    Ok(pin.workspace)
+}
+
 /// A workspace that is to be taken away.
 #[derive(Debug)]
 pub struct Leaving {

@@ -18,7 +18,7 @@ mod sweep;
 mod swept;
 mod unsaved;
 
-pub use by_hand::{Gone, Leaving, leaving, take_away, workspace_path};
+pub use by_hand::{Gone, Leaving, keep_workspace, leaving, take_away, workspace_path};
 pub(crate) use elsewhere::Inquiry;
 pub(crate) use folders::{DAY, children, homes, is_older, remove_anyhow, set_time, written_at};
 pub(crate) use location::{Locks, Place, lock, occupy, vacate};
@@ -32,4 +32,4 @@ pub(crate) use sweep::workspaces as sweep;
 pub use sweep::{Kept, Removed};
 pub use swept::{Swept, swept};
 pub(crate) use swept::{note as note_swept, tell as tell_swept};
-pub(crate) use unsaved::unsaved;
+pub(crate) use unsaved::changed;

@@ -13,7 +13,7 @@ use super::folders::written_at;
 use super::location::{tenant, ttl};
 use crate::clock::age;
 use crate::handoff::app::App;
-use crate::handoff::task::Pin;
+use crate::handoff::task::{Looks, Pin};
 use crate::identity::{Identity, Lifetime};
 use crate::quantity::human_duration;
 
@@ -42,6 +42,10 @@ pub struct WorkspaceRow {
     pub rule: String,
     /// When, where a time is known.
     pub deleted_at: Option<Timestamp>,
+    /// The newer identity that its store was last seen to have.
+    pub newer: Option<String>,
+    /// When that was.
+    pub newer_seen_at: Option<Timestamp>,
 }
 
 /// All workspaces that are there.
@@ -50,15 +54,21 @@ pub struct WorkspaceRow {
 /// When the state cannot be read.
 pub fn workspaces(app: &App) -> Result<Vec<WorkspaceRow>> {
     let pins = app.pins().all()?.into_iter().filter(|pin| pin.workspace.exists());
-    pins.map(|pin| row(app, pin)).collect()
+    let looks = Looks::read(app);
+    pins.map(|pin| row(app, &looks, pin)).collect()
 }
 
-fn row(app: &App, pin: Pin) -> Result<WorkspaceRow> {
+fn row(app: &App, looks: &Looks, pin: Pin) -> Result<WorkspaceRow> {
     let identity = app.pins().identity(&pin.identity).ok().flatten();
     let lifetime = lifetime(app, &pin);
     let (spared, whose) = ttl(app, identity.as_ref());
     let last_used = last_used(app, &pin, spared);
+    let closed = looks.closed(&pin);
     let (deleted_by, rule, deleted_at) = match lifetime {
+        _ if pin.kept => ("developer", format!("by hand: envctl workspace keep --off {}", pin.reference()), None),
+        Lifetime::PerTask if closed.is_some() => {
+            ("gc", "by the next collection: its task is closed".to_owned(), closed)
+        }
         Lifetime::PerTask => {
             let rule = format!("when its task is closed, or unused for {} ({whose})", human_duration(spared));
             ("gc", rule, last_used.and_then(|used| after(used, spared)))
@@ -70,7 +80,10 @@ fn row(app: &App, pin: Pin) -> Result<WorkspaceRow> {
         Lifetime::PerProject => ("developer", format!("by hand: envctl workspace rm {}", pin.reference()), None),
         Lifetime::PerDeveloper => ("developer", "never: it is in a folder that you named".into(), None),
     };
+    let newer = looks.newer(&pin);
     Ok(WorkspaceRow {
+        newer: newer.map(|look| look.identity.to_string()),
+        newer_seen_at: newer.map(|look| look.at),
         in_use: tenant(app, &pin.workspace)?.is_some(),
         task: pin.name(),
         store: pin.store,

@@ -197,6 +197,9 @@ struct DueJudge<'a> {
 impl DueJudge<'_> {
     /// Why a workspace is due, and whether by time; `None` when it is not.
     fn verdict(&mut self, pin: &Pin) -> Result<Option<(String, bool)>> {
+        if pin.kept {
+            return Ok(None);
+        }
         let identity = self.app.pins().identity(&pin.identity)?;
         match lifetime(self.app, pin) {
             Lifetime::PerTask => {

@@ -19,13 +19,19 @@ use crate::workspace::{self, Known};
 /// and its remote; nothing when they had it all. Runs git, and writes nothing into
 /// it. `root` is where it lies now.
 pub(crate) fn unsaved(app: &App, pin: Option<&Pin>, root: &Path) -> Vec<String> {
-    look(app, &pin.map(saved).unwrap_or_default(), None, root)
+    look(app, &pin.map(saved).unwrap_or_default(), Known::default(), root)
+}
+
+/// The same, as far as somebody who goes on wants to know.
+pub(crate) fn changed(app: &App, pin: Option<&Pin>, root: &Path) -> Vec<String> {
+    look(app, &pin.map(saved).unwrap_or_default(), Known { rewritten: true, ..Known::default() }, root)
 }
 
 /// The same by what store and remote said just now, before the last copy goes. Who
 /// did not answer is named, where that leaves a doubt.
 pub(crate) fn unsaved_now(app: &App, pin: &Pin, elsewhere: &Elsewhere, root: &Path) -> Vec<String> {
-    let mut found = look(app, &elsewhere.states, elsewhere.commits.as_deref(), root);
+    let known = Known { remote: elsewhere.commits.as_deref(), ..Known::default() };
+    let mut found = look(app, &elsewhere.states, known, root);
     if let Some(at) = found.iter().position(|what| what == CHANGES)
         && state(app, root).is_ok_and(|now| saved(pin).contains(&now) && !elsewhere.states.contains(&now))
     {
@@ -43,12 +49,12 @@ pub(crate) fn unsaved_now(app: &App, pin: &Pin, elsewhere: &Elsewhere, root: &Pa
 
 const CHANGES: &str = "changes";
 
-fn look(app: &App, known: &[State], remote: Option<&[String]>, root: &Path) -> Vec<String> {
+fn look(app: &App, known: &[State], beside: Known<'_>, root: &Path) -> Vec<String> {
     let now = state(app, root);
     let is_known = now.as_ref().is_ok_and(|now| known.contains(now));
     let saved: Vec<String> = known.iter().flat_map(State::commits).collect();
     // What is in progress is part of the state.
-    let mut found = match workspace::loose_ends(root, Known { saved: &saved, remote, operations: is_known }) {
+    let mut found = match workspace::loose_ends(root, Known { saved: &saved, operations: is_known, ..beside }) {
         Ok(found) => found,
         Err(error) => return vec![format!("what nobody could look at: {error:#}")],
     };
@@ -80,7 +86,7 @@ fn state(app: &App, root: &Path) -> Result<State> {
     ensure!(canonical(found) == canonical(root), "it is no checkout of its own");
     let project = app.project(root)?.snapshot;
     let max_lfs = project.max_lfs()?;
-    let options = snapshot::Options { include: project.include, exclude: Vec::new(), max_lfs };
+    let options = snapshot::Options { include: project.include, exclude: Vec::new(), max_lfs, stays: true };
     let draft = snapshot::draft(&git, &repo, &options)?;
     let packed = draft.pack(&git)?;
     Ok(State::of(&draft.seal(packed)?.document))

@@ -221,6 +221,7 @@ impl Init {
                 Err(error) => (Reply::Refused { program: error.program, errno: error.errno }, None),
             },
             Request::Ready => (Reply::Done, None),
+            Request::Joined => (Reply::Joined(self.joined()), None),
             Request::StopServices => {
                 services::stop(&self.services);
                 (Reply::Done, None)
@@ -401,7 +402,20 @@ impl Init {
         let timed_out = self.ending.as_ref().is_some_and(|ending| ending.timed_out);
         let others = self.others().len() as u32;
         let mounts = if self.mounts > 0 { self.mounts } else { mounts() };
-        Ended { code, others, alone: false, mounts, scratch_bytes: self.scratch_bytes(), timed_out }
+        Ended {
+            code,
+            others,
+            joined: self.joined(),
+            alone: false,
+            mounts,
+            scratch_bytes: self.scratch_bytes(),
+            timed_out,
+        }
+    }
+
+    /// How many of those who joined run something.
+    fn joined(&self) -> u32 {
+        self.clients.iter().skip(OWNER + 1).filter(|client| client.process.is_some()).count() as u32
     }
 
     fn scratch_bytes(&self) -> u64 {

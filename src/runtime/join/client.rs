@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::relay::{Pump, RawMode, window_size};
+use super::relay::{Pump, RawMode, swallow, window_size};
 use super::streams::Streams;
 use super::transcript::Transcript;
 use crate::crash;
@@ -41,6 +42,12 @@ pub fn hold_signals() -> Result<()> {
     sys::signal_fd(&FORWARDED)?;
     Ok(())
 }
+
+/// Between two looks at who is still there.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// What is typed for so long after an end that nobody asked for goes nowhere.
+const SWALLOWED: Duration = Duration::from_millis(700);
 
 /// What is to run.
 #[derive(Clone, Debug, Default)]
@@ -132,6 +139,40 @@ pub(crate) fn move_deadline(runtimes: &Runtimes, lease: &Lease, at: u64) -> Resu
 /// As [`move_deadline`].
 pub(crate) fn stop_services(runtimes: &Runtimes, lease: &Lease) -> Result<()> {
     ask(connect(runtimes, lease)?.as_fd(), &Request::StopServices, &[])
+}
+
+/// How many of those who joined a runtime run something; none when it has ended.
+///
+/// # Errors
+/// When it gives no answer.
+fn joined(runtimes: &Runtimes, lease: &Lease) -> Result<u32> {
+    let Some(socket) = reach(runtimes, lease)? else { return Ok(0) };
+    if !send(socket.as_fd(), &Request::Joined, &[])? {
+        return Ok(0);
+    }
+    match wire::receive::<Reply>(socket.as_fd())? {
+        Some((Reply::Joined(count), _)) => Ok(count),
+        Some(_) => Err(failure("the runtime gave an unexpected answer").into()),
+        None => Ok(0),
+    }
+}
+
+/// Waits until nobody who joined runs anything, the runtime has ended (`pidfd`), or a
+/// signal asks to end it.
+///
+/// # Errors
+/// When the runtime gives no answer.
+pub(crate) fn wait_for_joined(runtimes: &Runtimes, lease: &Lease, pidfd: BorrowedFd<'_>) -> Result<()> {
+    let signals = sys::signal_fd(&CANCELLING)?;
+    while joined(runtimes, lease)? > 0 {
+        let mut fds = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+        match poll(&mut fds, Some(&LOOK)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Carries connections from listening sockets of the host to a port inside.
@@ -241,13 +282,18 @@ pub(crate) fn run(socket: BorrowedFd<'_>, session: &Session, transcript: Option<
         }
         Some((Reply::Failed(failure), _)) => return Err(failure.rebuild()),
         Some((Reply::Ended(ended), _)) => return Ok(Done::of(outcome(ended), Some(ended))),
-        Some((Reply::Done | Reply::Written(_), _)) => {
+        Some((Reply::Done | Reply::Written(_) | Reply::Joined(_), _)) => {
             return Err(failure("the runtime gave an unexpected answer").into());
         }
         None => return Ok(Done { heard: sent && read, ..Done::of(Outcome::Lost, None) }),
     }
-    let _raw = if streams.terminal { RawMode::enter()? } else { None };
-    relay(socket, &signals, &mut streams, transcript.is_some())
+    let raw = if streams.terminal { RawMode::enter()? } else { None };
+    let done = relay(socket, &signals, &mut streams, transcript.is_some())?;
+    if raw.is_some() && matches!(done.outcome, Outcome::Lost | Outcome::TimedOut) {
+        // Nobody asked for this end: what they type on is not for the host's shell.
+        swallow(SWALLOWED);
+    }
+    Ok(done)
 }
 
 /// Waits until pid 1 answers: services may take their time. A signal meanwhile

@@ -1,6 +1,7 @@
 //! Carrying bytes between this process's terminal and a process inside.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -42,6 +43,23 @@ impl RawMode {
 impl Drop for RawMode {
     fn drop(&mut self) {
         let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, &self.0);
+    }
+}
+
+/// Reads what is typed for a while, and forgets it.
+pub(crate) fn swallow(long: Duration) {
+    let (stdin, end) = (rustix::stdio::stdin(), Instant::now() + long);
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) | Err(Errno::INTR) => continue,
+            Err(_) => return,
+            Ok(_) => {}
+        }
+        if !matches!(rustix::io::read(stdin, &mut [0; CHUNK]), Ok(1..) | Err(Errno::INTR)) {
+            return;
+        }
     }
 }
 

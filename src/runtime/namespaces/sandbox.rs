@@ -88,6 +88,8 @@ pub struct Sandbox {
     stops: bool,
     /// Nothing was left inside when the command had ended, and nothing can come.
     alone: bool,
+    /// Those who joined, and were not done by then.
+    joined: u32,
     started: Instant,
     written: Option<Written>,
 }
@@ -119,6 +121,7 @@ impl Sandbox {
                 secrets: spec.secrets.clone(),
                 stops: spec.services.iter().any(|service| service.stop.is_some()),
                 alone: false,
+                joined: 0,
                 started: begun,
                 written: None,
             }),
@@ -293,6 +296,24 @@ impl Sandbox {
         self.run_as(session, Some(transcript))
     }
 
+    /// How many of those who joined still ran something when the owner's command
+    /// ended.
+    pub fn joined(&self) -> u32 {
+        self.joined
+    }
+
+    /// Waits until none of those who joined runs anything, the runtime has ended, or a
+    /// signal asks to end it.
+    ///
+    /// # Errors
+    /// When the runtime gives no answer.
+    pub fn wait_for_joined(&mut self) -> Result<()> {
+        join::wait_for_joined(&self.runtimes, &self.lease, self.pidfd.as_fd())?;
+        // What has gone since is not there to be found.
+        self.before = Before::look(&self.lease);
+        Ok(())
+    }
+
     /// What was written outside the workspace, as far as it is known.
     pub fn written(&self) -> Option<&Written> {
         self.written.as_ref()
@@ -315,7 +336,7 @@ impl Sandbox {
                     listeners: found.listeners,
                     ..Before::default()
                 };
-                self.alone = ended.alone;
+                (self.alone, self.joined) = (ended.alone, ended.joined);
             }
             None => self.before = Before::look(&self.lease),
         }

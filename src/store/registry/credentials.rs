@@ -2,17 +2,22 @@
 //! order, helpers by the protocol of docker-credential-helpers.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 
 use crate::disk;
-use crate::error::{failure, usage};
+use crate::error::{failure, unreachable, usage};
+use crate::quantity::human_duration;
 use crate::secret;
 use crate::store::AuthFiles;
 
@@ -188,35 +193,61 @@ fn ask(files: &AuthFiles, path: &Path, helper: &str, key: &str) -> Result<Option
         failure(format!("the credential helper {name} is not on the PATH; {} names it for {key}", path.display()))
             .hint(format!("install {name}, or remove it from {}", path.display()))
     })?;
-    let mut child = Command::new(&program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start {name}"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that does not read says why by its exit code.
-        let _ = stdin.write_all(key.as_bytes());
-    }
-    let output = child.wait_with_output().with_context(|| format!("cannot wait for {name}"))?;
-    if !output.status.success() {
+    let (status, said) = answer_of(&program, &name, key, files.patience)?;
+    if !status.success() {
         // By the protocol the reason is on stdout.
-        if String::from_utf8_lossy(&output.stdout).contains("credentials not found") {
+        if String::from_utf8_lossy(&said).contains("credentials not found") {
             return Ok(None);
         }
         // What it said may hold the password.
-        return Err(failure(format!("{name} failed for {key} ({})", output.status))
+        return Err(failure(format!("{name} failed for {key} ({status})"))
             .hint(format!("see what it says: echo {key} | {name} get"))
             .into());
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout)
-        .map_err(|_| failure(format!("{name} gave no valid answer for {key}")))?;
+    let answer: Answer =
+        serde_json::from_slice(&said).map_err(|_| failure(format!("{name} gave no valid answer for {key}")))?;
     Ok(match answer {
         Answer { secret, .. } if secret.is_empty() => None,
         Answer { username, secret } if username == TOKEN_USER => Some(Login::Identity(secret)),
         Answer { username, secret } => Some(Login::Password(username, secret)),
     })
+}
+
+/// Runs a helper; how it ended, and what it printed. One that takes too long is
+/// killed, with all that it started.
+fn answer_of(program: &Path, name: &str, key: &str, patience: Duration) -> Result<(ExitStatus, Vec<u8>)> {
+    let mut command = Command::new(program);
+    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+    let mut child = command.spawn().map_err(|error| {
+        failure(format!("the credential helper {} cannot be started: {error}", program.display()))
+            .hint(format!("look whether it is a program of this machine: {name} version"))
+    })?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A helper that does not read says why by its exit code.
+        let _ = stdin.write_all(key.as_bytes());
+    }
+    let (done, answered) = mpsc::channel();
+    let stdout = child.stdout.take();
+    std::thread::spawn(move || {
+        let mut said = Vec::new();
+        let read = stdout.map(|stdout| stdout.take(MAX_FILE).read_to_end(&mut said)).transpose();
+        let _ = done.send(read.map(|_| said));
+    });
+    let said = if patience.is_zero() {
+        answered.recv().map_err(|_| RecvTimeoutError::Disconnected)
+    } else {
+        answered.recv_timeout(patience)
+    };
+    let Ok(said) = said else {
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        group.map(|group| rustix::process::kill_process_group(group, Signal::KILL));
+        let _ = child.wait();
+        return Err(unreachable(format!("{name} did not answer for {key} within {}", human_duration(patience)))
+            .hint(format!("see what it waits for: echo {key} | {name} get; --net-timeout gives it more time"))
+            .into());
+    };
+    let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
+    Ok((status, said.with_context(|| format!("cannot read what {name} says"))?))
 }
 
 #[cfg(test)]
@@ -241,7 +272,7 @@ mod tests {
             format!(r#"{{"auths": {{"r.example": {}, "https://o.example/v1/": {}}}}}"#, entry("second"), entry("v1"));
         std::fs::write(&one, a).unwrap();
         std::fs::write(&two, b).unwrap();
-        let files = AuthFiles { files: vec![dir.path().join("missing"), one, two], path: None };
+        let files = AuthFiles { files: vec![dir.path().join("missing"), one, two], path: None, ..AuthFiles::default() };
         assert_eq!(find(&files, "r.example", "acme/x").unwrap(), password("exact", "p:w"));
         assert_eq!(find(&files, "r.example", "acme/y").unwrap(), password("host", "p:w"));
         assert_eq!(find(&files, "o.example", "a").unwrap(), password("v1", "p:w"));
@@ -258,10 +289,39 @@ mod tests {
         std::fs::write(&helper, script).unwrap();
         std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = std::env::join_paths([dir.path(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
-        let files = AuthFiles { files: vec![file], path: Some(path) };
+        let files = AuthFiles { files: vec![file], path: Some(path), ..AuthFiles::default() };
         assert_eq!(find(&files, "r.example", "x").unwrap(), password("r.example", "s"));
         let error = find(&files, "o.example", "x").unwrap_err();
         assert!(error.to_string().contains("docker-credential-gone"), "{error}");
+    }
+
+    #[test]
+    fn a_helper_that_never_answers_or_is_no_program_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.json");
+        std::fs::write(&file, r#"{"credHelpers": {"r.example": "slow", "o.example": "none"}}"#).unwrap();
+        for (name, text) in [("slow", "#!/bin/sh\nsleep 1000 & echo $! >$0.pid\nwait\n"), ("none", "no program\n")] {
+            let helper = dir.path().join(format!("docker-credential-{name}"));
+            std::fs::write(&helper, text).unwrap();
+            std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let path = std::env::join_paths([dir.path(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
+        let patience = Duration::from_secs(2);
+        let files = AuthFiles { files: vec![file], path: Some(path), patience };
+        let error = find(&files, "r.example", "x").unwrap_err();
+        assert!(error.to_string().contains("docker-credential-slow did not answer for r.example within 2s"), "{error}");
+        // Nothing of it goes on; who was killed may wait for its parent.
+        let pid = std::fs::read_to_string(dir.path().join("docker-credential-slow.pid")).unwrap();
+        let alive =
+            || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "));
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while alive() && std::time::Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(!alive(), "{pid}");
+        let error = find(&files, "o.example", "x").unwrap_err();
+        assert!(error.to_string().contains("docker-credential-none cannot be started"), "{error}");
+        assert!(crate::error::hint_of(&error).is_some());
     }
 
     #[test]
@@ -273,7 +333,7 @@ mod tests {
         std::fs::write(&helper, "#!/bin/sh\ncat >/dev/null\necho hunter2\necho hunter2 >&2\nexit 1\n").unwrap();
         std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = std::env::join_paths([dir.path(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
-        let files = AuthFiles { files: vec![file], path: Some(path) };
+        let files = AuthFiles { files: vec![file], path: Some(path), ..AuthFiles::default() };
         let error = find(&files, "r.example", "x").unwrap_err();
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         assert!(error.to_string().contains("docker-credential-test failed for r.example"), "{error}");
@@ -284,7 +344,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.json");
         std::fs::write(&file, r#"{"auths": {"r.example": {"auth": "c2VjcmV0"}}}"#).unwrap();
-        let files = AuthFiles { files: vec![file.clone()], path: None };
+        let files = AuthFiles { files: vec![file.clone()], path: None, ..AuthFiles::default() };
         let error = format!("{:#}", find(&files, "r.example", "x").unwrap_err());
         assert!(error.contains("r.example") && !error.contains("secret") && !error.contains("c2V"), "{error}");
         std::fs::write(&file, "{ \"auths\": hunter2").unwrap();

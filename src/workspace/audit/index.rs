@@ -1,6 +1,7 @@
 //! The names in an index. Git believes them: `git restore .` writes to where one
 //! leads that holds `..`, or `.git`.
 
+use crate::digest::hex;
 use crate::git::check_entry_name;
 
 /// Bytes of an entry before its name: times, device, inode, mode, owner, size,
@@ -67,6 +68,21 @@ pub(super) fn entries(text: &[u8], mut show: impl FnMut(&Entry<'_>) -> bool) -> 
         };
     }
     Some(at)
+}
+
+/// The name of the file in which most entries of a split index are (`link`).
+pub(super) fn shared(text: &[u8]) -> Option<String> {
+    let word = |at: usize| Some(u32::from_be_bytes(text.get(at..at + 4)?.try_into().ok()?));
+    let mut at = entries(text, |_| true)?;
+    loop {
+        let (kind, length) = (text.get(at..at + 4)?, word(at + 4)?);
+        let content = at + 8;
+        if kind == b"link" {
+            let name = text.get(content..content + 20)?;
+            return name.iter().any(|byte| *byte != 0).then(|| format!("sharedindex.{}", hex(name)));
+        }
+        at = content.checked_add(length as usize)?;
+    }
 }
 
 /// Threads of git begin to read entries where an extension says (`IEOT`), which
@@ -160,6 +176,29 @@ mod tests {
             }
         }
         assert_eq!(why_not(b"DIRC"), None);
+    }
+
+    #[test]
+    fn the_shared_part_of_a_split_index_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let git = |words: &[&str]| {
+            let done = Command::new("git").arg("-C").arg(dir.path()).args(words).output().unwrap();
+            assert!(done.status.success(), "{words:?}");
+        };
+        git(&["init", "-q"]);
+        std::fs::write(dir.path().join("a"), "x").unwrap();
+        git(&["add", "-A"]);
+        let read = || std::fs::read(dir.path().join(".git/index")).unwrap();
+        assert_eq!(shared(&read()), None);
+        git(&["update-index", "--split-index"]);
+        let name = shared(&read()).unwrap();
+        let text = std::fs::read(dir.path().join(".git").join(name)).unwrap();
+        let mut names = Vec::new();
+        entries(&text, |entry| {
+            names.push(entry.name.to_vec());
+            true
+        });
+        assert_eq!(names, [b"a"]);
     }
 
     #[test]

@@ -58,6 +58,14 @@ pub(in super::super) fn leads(workspace: &Path, path: &Path) -> Option<PathBuf> 
     audit.pointed(open_beneath(workspace, path)?.as_fd())
 }
 
+/// The files of the workspace's index that were written since the run began.
+pub(in super::super) fn index_files(workspace: &Path, run: Run<'_>) -> Vec<PathBuf> {
+    let git = Path::new(".git");
+    let audit = Audit::new(workspace, run, git.to_owned());
+    let names = open_beneath(workspace, git).map(|folder| audit.index_files(folder.as_fd())).unwrap_or_default();
+    names.iter().map(|name| git.join(std::ffi::OsStr::from_bytes(name.to_bytes()))).collect()
+}
+
 /// The folders that the workspace's index names as repositories, where it was
 /// written since the run began.
 pub(in super::super) fn linked(workspace: &Path, run: Run<'_>) -> Vec<PathBuf> {

@@ -39,7 +39,8 @@ use names::unguessable;
 
 pub(super) use listing::is_of_a_repository;
 pub use live::obeyed;
-pub(super) use live::{hide, leads, linked, look_at, look_at_own, look_at_root, open};
+pub(super) use live::{hide, index_files, leads, linked, look_at, look_at_own, look_at_root, open};
+pub(super) use own::SHARED;
 
 /// Where envctl itself copies trees to, in the workspace's own git folder.
 const COPIES: &[u8] = b".envctl-copy-";

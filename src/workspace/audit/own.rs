@@ -2,7 +2,7 @@
 //! inside, as long as nobody on the host removes it: what has the name of such
 //! a thing afterwards is protected by nothing, and is looked at here.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,9 @@ use crate::disk::descent;
 
 /// No index of a workspace is larger, in bytes.
 const MAX_INDEX: u64 = 1 << 30;
+
+/// What the shared parts of split indexes begin with.
+pub(in super::super) const SHARED: &[u8] = b"sharedindex.";
 
 /// No file that says where something lies is larger, in bytes.
 const MAX_POINTER: u64 = 4096;
@@ -56,35 +59,52 @@ impl Audit<'_> {
         }
     }
 
-    /// Names in the index lead git to where it writes.
+    /// Names in the index lead git to where it writes; so do those in the shared
+    /// part of a split one.
     fn own_index(&mut self, folder: BorrowedFd<'_>) {
-        let name = c"index";
-        if !exists(folder, name) || !self.is_new(folder, name) {
-            return;
+        for name in self.index_files(folder) {
+            let why = match read_plain(folder, &name, MAX_INDEX) {
+                Ok(text) => index::why_not(&text),
+                Err(why) => Some(why.into()),
+            };
+            let Some(why) = why else { continue };
+            let whole = read_plain(folder, c"index", MAX_INDEX).unwrap_or_default();
+            let is_part = index::shared(&whole).is_some_and(|shared| shared.as_bytes() == name.to_bytes());
+            self.quarantine(folder, &name, why.clone());
+            if is_part {
+                // Git refuses to work with one of which a part is missing.
+                self.quarantine(folder, c"index", why);
+            }
         }
-        let why = match read_plain(folder, name, MAX_INDEX) {
-            Ok(text) => index::why_not(&text),
-            Err(why) => Some(why.into()),
-        };
-        if let Some(why) = why {
-            self.quarantine(folder, name, why);
+    }
+
+    /// The files of the index that are new.
+    pub(super) fn index_files(&self, folder: BorrowedFd<'_>) -> Vec<CString> {
+        let mut files = vec![c"index".to_owned()];
+        // From its beginning: it may have been listed.
+        if let Ok(again) = rustix::fs::openat(folder, c".", descent::folder_flags(), Mode::empty()) {
+            let _ = descent::list(again.as_fd(), |name, _| {
+                if name.to_bytes().starts_with(SHARED) {
+                    files.push(name.to_owned());
+                }
+            });
         }
+        files.retain(|name| exists(folder, name) && self.is_new(folder, name));
+        files
     }
 
     /// The folders that the index names as repositories, where it is new.
     pub(super) fn linked(&self, folder: BorrowedFd<'_>) -> Vec<PathBuf> {
-        let name = c"index";
-        if !exists(folder, name) || !self.is_new(folder, name) {
-            return Vec::new();
-        }
-        let text = read_plain(folder, name, MAX_INDEX).unwrap_or_default();
         let mut linked = Vec::new();
-        index::entries(&text, |entry| {
-            if entry.mode == index::GITLINK {
-                linked.push(PathBuf::from(std::ffi::OsStr::from_bytes(entry.name)));
-            }
-            true
-        });
+        for name in self.index_files(folder) {
+            let text = read_plain(folder, &name, MAX_INDEX).unwrap_or_default();
+            index::entries(&text, |entry| {
+                if entry.mode == index::GITLINK {
+                    linked.push(PathBuf::from(std::ffi::OsStr::from_bytes(entry.name)));
+                }
+                true
+            });
+        }
         linked
     }
 

@@ -1,5 +1,6 @@
 //! What an event asks for.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::inotify::{ReadFlags, WatchFlags};
@@ -101,7 +102,8 @@ pub(super) fn step(
 fn opened(ask: &impl Ask, folder: &Path, kind: Kind, name: Option<&Path>) -> Option<PathBuf> {
     // A `.git` that is a file is watched by itself.
     let Some(name) = name else { return Some(folder.join(".git")) };
-    let believed = BELIEVED.iter().any(|one| name == Path::new(one));
+    let is_shared = name.as_os_str().as_bytes().starts_with(audit::SHARED);
+    let believed = is_shared || BELIEVED.iter().any(|one| name == Path::new(one));
     let git = if kind == Kind::Git { ask.git_folder(folder)? } else { folder.to_owned() };
     believed.then(|| git.join(name))
 }

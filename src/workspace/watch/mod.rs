@@ -273,6 +273,9 @@ impl Watch<'_> {
         if path == Path::new(".git") {
             let has_room = self.elsewhere.note_linked(audit::linked(self.workspace, self.run));
             self.require(has_room, "too many repositories in the index");
+            for file in audit::index_files(self.workspace, self.run) {
+                self.held.check(self.root.as_fd(), &file);
+            }
         }
         if Kind::Own.flags(path).contains(WatchFlags::OPEN) {
             self.held.check_all(self.root.as_fd(), path);

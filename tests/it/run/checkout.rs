@@ -38,6 +38,22 @@ fn it_runs_in_a_copy_and_the_checkout_stays() {
     }
 }
 
+/// Nobody else has to fetch anything of it.
+#[test]
+fn a_checkout_needs_no_remote() {
+    let lab = Lab::new();
+    lab.repo.git(&["remote", "remove", "origin"]);
+    lab.repo.write("committed", "1");
+    lab.repo.commit("nowhere else");
+    lab.repo.write("untracked", "2");
+    assert_eq!(run(&lab, &[], "cat committed untracked; exit 4").code(4).stdout, "12");
+    assert_eq!(workspaces(&lab), Vec::<String>::new());
+    let store = lab.store.name();
+    let publish = ["--publish", "--as", "mine", "--store", &store];
+    run(&lab, &publish, "true").code(125).says(&["no remote"]);
+    assert!(lab.store.tags().is_empty());
+}
+
 #[test]
 fn what_the_run_changed_is_kept() {
     let lab = Lab::new();

@@ -52,6 +52,32 @@ fn however_it_ends_it_is_published() {
     }
 }
 
+/// What a killed run left says until when it was worked on.
+#[test]
+fn a_run_that_was_killed_needs_a_human() {
+    let lab = Lab::new();
+    let task = task(&lab);
+    let mut child = run(&lab, &["--publish", "--every", "1s", "--timeout", "10m"], &task, "sleep 1000").spawn();
+    until("it is published", || !handoff(&lab, &task)["ends_at"].is_null());
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    child.wait().unwrap();
+    let store = lab.store.name();
+    let waiting = |when: &str| {
+        let now = lab.dev.call("date", ["-d", when, "+%s"]).ok().stdout;
+        let args = ["tasks", "--store", &store, "--needs-human", "--json"];
+        lab.dev.envctl(args).env("ENVCTL_TEST_NOW", now.trim()).ok().json()["tasks"].clone()
+    };
+    assert_eq!(waiting("now").as_array().unwrap().len(), 0);
+    let late = waiting("11 minutes");
+    assert_eq!((&late[0]["status"], &late[0]["overdue"]), (&"working".into(), &true.into()), "{late}");
+    lab.agent.envctl(["gc"]).ok();
+    // A run that ends says nothing of the kind.
+    let other = self::task(&lab);
+    run(&lab, &["--publish"], &other, "true").ok();
+    assert!(handoff(&lab, &other)["ends_at"].is_null());
+    lab.assert_baseline();
+}
+
 #[test]
 fn it_is_published_while_it_runs() {
     let lab = Lab::new();

@@ -271,3 +271,30 @@ fn reset_and_a_fresh_shell_at_once() {
         assert_eq!(lab.receipts().len(), 2);
     }
 }
+
+#[test]
+fn logs_are_found_by_the_task() {
+    let lab = Lab::new();
+    let project = "[[service]]\nname = \"web\"\ncommand = [\"sh\", \"-c\", \"echo from the service; sleep 1000\"]\n";
+    lab.repo.write("envctl.toml", project);
+    let task = lab.publish(&ImageBuilder::busybox());
+    lab.dev.envctl(["logs", &task]).code(3).says(&["nothing that", "is kept"]);
+    lab.dev.envctl(["run", &task, "--", "sh", "-c", "echo of a run"]).ok();
+    assert_eq!(lab.dev.envctl(["logs", &task]).ok().stdout, "of a run\n");
+    let script = "echo one; printf '\\033[2Jtwo\\n'; until [ -e /tmp/go ]; do sleep 0.05; done; echo three";
+    lab.dev.envctl(["enter", "--detach", &task, "--", "sh", "-c", script]).ok();
+    crate::support::until("it has printed", || lab.dev.envctl(["logs", &task]).ok().stdout.contains("two"));
+    let printed = lab.dev.envctl(["logs", &task]).ok().stdout;
+    assert_eq!(printed, "one\n\\u{1b}[2Jtwo\n", "{printed}");
+    assert_eq!(lab.dev.envctl(["logs", &task, "web"]).ok().stdout, "from the service\n");
+    lab.dev.envctl(["logs", &task, "other"]).code(3).says(&["there are: web"]);
+    let following = lab.dev.envctl(["logs", "--follow", &task]).spawn();
+    lab.dev.envctl(["exec", &task, "--", "touch", "/tmp/go"]).ok();
+    let followed = following.wait_with_output().unwrap();
+    let followed = String::from_utf8_lossy(&followed.stdout).into_owned();
+    assert!(followed.starts_with("one\n\\u{1b}[2Jtwo\nthree\n"), "{followed}");
+    let listed = lab.dev.envctl(["logs", "--list", "--json", &task]).ok().json();
+    let kinds: Vec<_> = listed["logs"].as_array().unwrap().iter().map(|row| row["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["detached", "run"], "{listed}");
+    lab.assert_baseline();
+}

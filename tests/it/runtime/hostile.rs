@@ -1,7 +1,9 @@
 //! Images and programs that try to get out, by number.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
@@ -70,6 +72,75 @@ fn case_28_pid_1_holds_nothing_of_the_host_either() {
         assert!(!peek.stdout.contains("->"), "{}", peek.stdout);
         alive.kill_owner().assert_gone();
         outside.assert_untouched();
+    }
+}
+
+/// The files and folders that a process holds of other mounts than these.
+fn of_the_host(pid: &str, mounts: &BTreeSet<&str>) -> Vec<String> {
+    let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let look = |fd: fs::DirEntry| {
+        let info = format!("/proc/{pid}/fdinfo/{}", fd.file_name().display());
+        let info = fs::read_to_string(info).unwrap_or_default();
+        let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(str::trim)?;
+        let target = fs::read_link(fd.path()).unwrap_or_default().to_string_lossy().into_owned();
+        (target.starts_with('/') && !mounts.contains(mount)).then_some(target)
+    };
+    fds.filter_map(look).collect()
+}
+
+/// All that a process and those below it hold that is of the host, as often as
+/// possible while something is done.
+fn strange_meanwhile(init: &str, doing: impl FnOnce()) -> (BTreeSet<String>, usize) {
+    let over = AtomicBool::new(false);
+    // A descriptor is of a mount, and those of the runtime are numbered here.
+    let mounts = fs::read_to_string(format!("/proc/{init}/mountinfo")).unwrap();
+    let inside: BTreeSet<&str> = mounts.lines().filter_map(|line| line.split(' ').next()).collect();
+    let own = fs::File::open("/").unwrap();
+    assert!(!of_the_host("self", &inside).is_empty(), "this would be seen");
+    drop(own);
+    std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let (mut found, mut looks) = (BTreeSet::new(), 0);
+            while !over.load(Ordering::Relaxed) {
+                let mut pending = vec![init.to_owned()];
+                while let Some(pid) = pending.pop() {
+                    let below = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+                    pending.extend(below.split_whitespace().map(str::to_owned));
+                    found.extend(of_the_host(&pid, &inside));
+                }
+                looks += 1;
+            }
+            (found, looks)
+        });
+        doing();
+        over.store(true, Ordering::Relaxed);
+        looking.join().unwrap()
+    })
+}
+
+/// Not only at rest: nothing of the host is held while requests are served, by pid 1
+/// or by what it starts.
+#[test]
+fn case_28_pid_1_holds_nothing_of_the_host_while_it_serves() {
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox());
+        let alive = Alive::start(&lab, &task, "");
+        let init = Alive::lease(&lab)["init"]["pid"].to_string();
+        until("pid 1 holds nothing else", || strange(&init, true).is_empty());
+        let dev = &lab.dev;
+        let (found, looks) = strange_meanwhile(&init, || {
+            for _ in 0..5 {
+                dev.envctl(["exec", &task, "--", "true"]).ok();
+                dev.envctl(["exec", &task, "--", "sh", "-c", "echo x; sleep 0.05"]).ok();
+                dev.envctl(["exec", &task, "--", "no-such-program"]).code(127);
+                dev.envctl(["ports", "add", &task, "3000"]).run();
+                dev.envctl(["ports", "ls", &task]).run();
+                dev.envctl(["extend", &task, "1h"]).run();
+            }
+        });
+        assert!(looks > 20, "{looks}");
+        assert!(found.is_empty(), "{found:?}");
+        alive.kill_owner().assert_gone();
     }
 }
 
@@ -289,8 +360,13 @@ fn case_29_what_our_own_processes_hold() {
             // The supervisor is outside, and holds the lock.
             // It watches the workspace, too.
             let workspace = lease["workspace"].as_str().unwrap();
-            let outside =
-                |target: &str| target.ends_with(&runtime) || target == workspace || target == "anon_inode:inotify";
+            let watched = format!("{workspace}/.git/");
+            let outside = |target: &str| {
+                target.ends_with(&runtime)
+                    || target == workspace
+                    || target.starts_with(&watched)
+                    || target == "anon_inode:inotify"
+            };
             strange.retain(|target| !(who == "the supervisor" && outside(target)));
             assert_eq!(strange, [""; 0], "{who}");
         }

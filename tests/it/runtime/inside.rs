@@ -164,3 +164,14 @@ fn signals_have_their_default_effect() {
         assert_eq!(ignored & 0b0100_0000_0000_0111, 0, "{shown}");
     }
 }
+
+#[test]
+fn as_another_user_of_the_image() {
+    let lab = Lab::unprivileged();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let id = |user: &str| lab.dev.envctl(["enter", "--user", user, &task, "--", "id", "-u"]).ok().stdout;
+    assert_eq!((id("1234").trim(), id("0").trim()), ("1234", "0"));
+    lab.dev.envctl(["enter", "--user", "1234", &task, "--", "touch", "/usr/theirs"]).code(1);
+    lab.dev.envctl(["enter", "--user", "nobody-here", &task, "--", "true"]).code(125).says(&["--user nobody-here"]);
+    lab.assert_baseline();
+}

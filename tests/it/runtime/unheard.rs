@@ -112,3 +112,35 @@ fn an_index_with_holes_does_not_hold_the_look_up() {
     fs::remove_file(ground.repo.path.join(".git/index.envctl-quarantine")).unwrap();
     alive.kill_owner().assert_gone();
 }
+
+/// Most entries of a split index are in another file, and git believes that as well.
+#[test]
+fn the_shared_part_of_a_split_index_names_nothing_outside() {
+    for lab in both() {
+        let ground = Ground::of(lab);
+        let repo = &ground.repo;
+        let git = repo.path.join(".git");
+        let alive = Alive::start(&ground.lab, &ground.task, "");
+        // What the developer's own git splits stays.
+        repo.git(&["update-index", "--split-index"]);
+        let shared = || {
+            let names = fs::read_dir(&git).unwrap().map(|entry| entry.unwrap().file_name());
+            names
+                .map(|name| name.into_string().unwrap())
+                .find(|name| name.starts_with("sharedindex.") && name.len() == 52)
+        };
+        let name = shared().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!(shared().as_ref(), Some(&name));
+        // The name of the first entry as it leads out.
+        let mut text = fs::read(git.join(&name)).unwrap();
+        let at = text.windows(6).position(|part| part == b"README").unwrap();
+        text[at..at + 6].copy_from_slice(b"../aaa");
+        fs::write(git.join(&name), text).unwrap();
+        until("it is renamed", || shared().is_none());
+        repo.call(&["status"]).run();
+        repo.call(&["restore", "."]).run();
+        assert!(!repo.path.parent().unwrap().join("aaa").exists());
+        alive.kill_owner().assert_gone();
+    }
+}

@@ -94,6 +94,28 @@ fn a_closed_task() {
     assert!(!exists(&gone.path) && exists(&stays.path));
 }
 
+#[test]
+fn one_that_is_kept() {
+    let trip = Trip::new();
+    let dev = &trip.lab.dev;
+    let task = task_with(&trip, "one");
+    let workspace = trip.enter_with(&task, &[]);
+    assert_eq!(dev.envctl(["workspace", "keep", &task]).ok().stdout.trim(), workspace.path.to_str().unwrap());
+    let status = || dev.envctl(["status"]).ok().stdout;
+    assert!(status().contains("workspace keep --off"), "{}", status());
+    later(dev, 20, &["gc"]).ok();
+    trip.publishing(&trip.lab.repo, name_of(&task)).args(["--yes", "--status", "closed"]).ok();
+    later(dev, 21, &["gc"]).ok();
+    assert!(exists(&workspace.path));
+    dev.envctl(["workspace", "keep", "--off", &task]).ok();
+    // A look at the store is remembered.
+    dev.envctl(["tasks", "--store", &trip.lab.store.name()]).ok();
+    assert!(status().contains("its task is closed, which is now"), "{}", status());
+    later(dev, 22, &["gc"]).ok();
+    assert!(!exists(&workspace.path));
+    dev.envctl(["workspace", "keep", &task]).code(3);
+}
+
 /// A remote with a branch of the agent's, and a workspace for it.
 fn on_a_branch(trip: &Trip, branch: &str, pushed: bool) -> crate::support::Repo {
     let repo = &trip.lab.repo;

@@ -1,0 +1,49 @@
+//! The `devcontainer.json` of a checkout, for a first `envctl.toml`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::config::Devcontainer;
+use crate::disk::beneath::Beneath;
+use crate::error::{not_found, usage};
+
+/// Upper bound for the file in bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Finds the file in its three places, and reads it.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] when there is none, [`crate::error::Kind::Usage`]
+/// when there are several, or it cannot be read as one.
+pub(super) fn read(root: &Path) -> Result<(PathBuf, Devcontainer)> {
+    let folder = Beneath::open(root)?;
+    let mut places: Vec<PathBuf> = [".devcontainer/devcontainer.json", ".devcontainer.json"].map(Into::into).into();
+    let below = std::fs::read_dir(root.join(".devcontainer")).into_iter().flatten().flatten();
+    let mut named: Vec<PathBuf> =
+        below.map(|entry| Path::new(".devcontainer").join(entry.file_name()).join("devcontainer.json")).collect();
+    named.sort();
+    places.extend(named);
+    places.retain(|place| folder.stat(place).is_some());
+    // The first two places come before the others.
+    let count = places.iter().filter(|place| place.components().count() < 3).count();
+    let place = match (places.first(), count, places.len()) {
+        (None, ..) => {
+            return Err(not_found(format!("{} has no devcontainer.json", root.display()))
+                .hint("without one: envctl init --image IMAGE")
+                .into());
+        }
+        (Some(place), 1.., _) | (Some(place), _, 1) => place.clone(),
+        _ => {
+            let names: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+            return Err(usage(format!("there are several: {}", names.join(", ")))
+                .hint("copy the one that counts to .devcontainer.json")
+                .into());
+        }
+    };
+    let shown = place.display().to_string();
+    let bytes = folder.read(&place, MAX_FILE)?.ok_or_else(|| not_found(format!("{shown} is gone")))?;
+    let name = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let found = Devcontainer::parse(&String::from_utf8_lossy(&bytes), &shown, &name)?;
+    Ok((place, found))
+}
