@@ -116,6 +116,18 @@ impl Trees {
         self.usable(&self.place(key, scope)).filter(|record| record.key == *key && record.scope == *scope)
     }
 
+    /// An entry of a task whose name is `fitting`, wherever that task is.
+    pub fn of_a_task(&self, key: &Digest, fitting: &dyn Fn(&str) -> bool) -> Option<Record> {
+        let start = format!("{}-t", key.hex());
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&start));
+        let places = named.map(|entry| entry.path()).filter(|path| path.extension().is_none());
+        let mut found: Vec<Record> = places.filter_map(|place| self.usable(&place)).collect();
+        found.retain(|record| matches!(&record.scope, Scope::Task(name) if record.key == *key && fitting(name)));
+        // The one that was made last.
+        found.into_iter().max_by_key(|record| record.sealed_at)
+    }
+
     fn usable(&self, place: &Path) -> Option<Record> {
         self.read(place).filter(|record| place.join("fs").join(record.key.hex()).is_dir())
     }

@@ -25,10 +25,10 @@ pub(crate) use inputs::require_inputs;
 pub(crate) use pipeline::parts;
 pub(crate) use place::forget_materialized;
 pub(crate) use setups::ask;
-pub(crate) use state::{Caches, EarlyTree, flush, given, keep, note_given};
+pub(crate) use state::{Caches, EarlyTree, flush, given, keep, note_given, tell_gone};
 pub use tend::Tended;
 pub(crate) use tend::{Rules, configured, make_room, tend};
-pub(crate) use travel::{early, identity_caches, push};
+pub(crate) use travel::{PublishedCaches, early, identity_caches, push};
 pub use verbs::{
     CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, cache_diff, cache_key, cache_retry, cache_why,
     caches, promote, prune,

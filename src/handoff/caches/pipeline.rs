@@ -95,7 +95,7 @@ impl<'a> Caches<'a> {
     }
 
     /// Whether an entry would have no place: then nobody need have it.
-    fn is_obstructed(&self, index: usize) -> Result<bool> {
+    pub(super) fn is_obstructed(&self, index: usize) -> Result<bool> {
         let (spots, ground) = (&self.wanted[index].spots, self.ground());
         for (spot, _) in spots {
             if place::obstacle(&ground, spot)?.is_none() {
@@ -107,7 +107,7 @@ impl<'a> Caches<'a> {
 
     /// Looks once more, unless everything was here from the start: making the
     /// rest may have taken long.
-    fn look_again(&mut self) {
+    pub(super) fn look_again(&mut self) {
         if self.found.iter().any(|found| !matches!(found, Some((_, CacheOrigin::Hit)))) {
             self.look();
         }

@@ -15,7 +15,7 @@ use super::setups::Failure;
 use super::state::{Caches, waiting};
 use super::wanted::Wanted;
 use super::{place, setups};
-use crate::cache::{Draft, Origin, Record, Sealed, Sources, Trees};
+use crate::cache::{Components, Draft, Origin, Record, Sealed, Sources, Trees};
 use crate::config::{CacheEntry, SetupNetwork};
 use crate::crash;
 use crate::disk;
@@ -23,6 +23,7 @@ use crate::error::failure;
 use crate::handoff::app::App;
 use crate::handoff::runtimes;
 use crate::handoff::runtimes::RuntimeOptions;
+use crate::handoff::words::shown_list;
 use crate::image::Image;
 use crate::quantity::{human_duration, parse_duration};
 use crate::runtime::{self, Access, Network, Outcome, Sandbox, Session, Spec, TreeMount};
@@ -34,7 +35,13 @@ const TIMEOUT: &str = "1h";
 /// Lines of a failed setup that are shown.
 const TAIL: usize = 20;
 
-/// Bytes of the log in which they are looked for.
+/// Lines before them that are shown because they say what is wrong.
+const ERRORS: usize = 5;
+
+/// Bytes at the beginning of a log in which those are looked for.
+const HEAD_BYTES: u64 = 1 << 20;
+
+/// Bytes of the log in which the last lines are looked for.
 const TAIL_BYTES: u64 = 16 << 10;
 
 /// Makes an entry. `None` when that failed: it has been told.
@@ -69,6 +76,9 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     }
     require_room(app, &wanted.name)?;
     app.ui.status("Sealing", &format!("the cache {}: {} (network: {network})", wanted.name, in_a_line(&entry.setup)));
+    if let Some(why) = why(caches, wanted, components) {
+        app.ui.status("Because", &why);
+    }
     let draft = caches.trees.draft()?;
     let began = std::time::Instant::now();
     let spec = spec(caches, (wanted, entry), image, &draft, network)?;
@@ -97,6 +107,10 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         ));
     }
     let record = sealed.record();
+    if record.tree.entries == 0 {
+        let what = format!("the setup of the cache {} left nothing at {}", wanted.name, entry.path);
+        app.ui.warn(&format!("{what}; the cache is empty, and only there is anything kept"));
+    }
     let size = human_bytes(record.tree.bytes);
     app.ui.status(
         "Sealed",
@@ -108,6 +122,21 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         ),
     );
     Ok(Some(record.clone()))
+}
+
+/// What differs from the entry that this workspace was given before, or else from
+/// the last one that its task has.
+fn why(caches: &Caches<'_>, wanted: &Wanted, now: &Components) -> Option<String> {
+    let given = caches.resolved.pin.as_ref().map_or(&[][..], |pin| &pin.trees);
+    let [own, _] = caches.scopes();
+    let all = caches.trees.all().into_iter();
+    let named = all.filter(|record| record.components.name == wanted.name && record.key != wanted.key);
+    let known = named.filter(|record| given.contains(&Trees::name(record)) || record.scope == own);
+    let before = known.max_by_key(|record| (given.contains(&Trees::name(record)), record.sealed_at))?;
+    let differs = before.components.difference(now);
+    let names: Vec<String> = differs.iter().map(|(name, ..)| name.trim_start_matches("input ").to_owned()).collect();
+    let short = before.key.short();
+    (!names.is_empty()).then(|| format!("{}: not as for the entry before, {short}", shown_list(&names)))
 }
 
 fn require_room(app: &App, name: &str) -> Result<()> {
@@ -207,6 +236,29 @@ fn in_a_line(command: &str) -> String {
     if lines.next().is_some() { format!("{first} …") } else { first.to_owned() }
 }
 
+/// The first lines that say what is wrong, where the end of the log does not have
+/// them.
+fn first_errors(log: &mut std::fs::File) -> Vec<String> {
+    let length = log.metadata().map_or(0, |meta| meta.len());
+    let mut text = Vec::new();
+    if length == 0 || log.rewind().is_err() {
+        return Vec::new();
+    }
+    let _ = log.take(HEAD_BYTES).read_to_end(&mut text);
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let shown_anyway = if length <= HEAD_BYTES { lines.len().saturating_sub(TAIL) } else { lines.len() };
+    let wrong = |line: &&str| {
+        ["error", "missing:", "failed", "fatal:"].iter().any(|word| line.to_ascii_lowercase().contains(word))
+    };
+    let mut found: Vec<String> =
+        lines[..shown_anyway].iter().copied().filter(wrong).take(ERRORS).map(str::to_owned).collect();
+    if !found.is_empty() {
+        found.push("[...]".to_owned());
+    }
+    found
+}
+
 /// Shows the end of what a failed setup printed; how it ended.
 fn tell_failure(app: &App, name: &str, outcome: &Outcome, path: &Path, log: &mut std::fs::File) -> String {
     let how = match outcome {
@@ -218,6 +270,9 @@ fn tell_failure(app: &App, name: &str, outcome: &Outcome, path: &Path, log: &mut
         outcome => format!("exit code {}", outcome.exit_code()),
     };
     app.ui.warn(&format!("the setup of the cache {name} failed ({how}); the runtime goes without it"));
+    for line in first_errors(log) {
+        app.ui.text(&format!("    {line}"));
+    }
     let mut text = Vec::new();
     let length = log.metadata().map_or(0, |meta| meta.len());
     if log.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES))).is_ok() {

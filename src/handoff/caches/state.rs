@@ -19,7 +19,10 @@ use crate::handoff::task::{Pin, Resolved};
 use crate::handoff::trust::Checkout;
 use crate::handoff::workspaces::Place;
 use crate::handoff::{runtimes, workspaces};
+use crate::identity::RepoUrl;
 use crate::image::Pulled;
+use crate::runtime::Receipt;
+use crate::ui::counted;
 
 /// The caches of one runtime.
 pub(crate) struct Caches<'a> {
@@ -62,11 +65,14 @@ pub(crate) fn trees(app: &App, holder: &dyn Ownership) -> Result<Trees> {
 pub(crate) fn scopes(resolved: &Resolved) -> [Scope; 2] {
     // Each run of a checkout is an identity of its own; a space is in no task ID.
     // Any folder may say that it has the same remote.
-    let checkout = |checkout: &Checkout| {
-        format!("checkout of {} {}", resolved.identity.repo.url.key(), Digest::of(checkout.folder.as_bytes()).hex())
-    };
+    let checkout = |checkout: &Checkout| name_of(&resolved.identity.repo.url, &checkout.folder);
     let task = resolved.local.as_ref().map_or_else(|| resolved.task.slug(), checkout);
     scopes_of(&resolved.task.store.to_string(), &task)
+}
+
+/// The checkout at a folder, as the name of a task.
+pub(super) fn name_of(url: &RepoUrl, folder: &str) -> String {
+    format!("checkout of {} {}", url.key(), Digest::of(folder.as_bytes()).hex())
 }
 
 pub(crate) fn scopes_of(store: &str, task: &str) -> [Scope; 2] {
@@ -113,4 +119,18 @@ pub(crate) fn note_given(app: &App, resolved: &Resolved, place: &Place, names: O
         Ok(())
     };
     let _ = note();
+}
+
+/// Says what was written into caches and went with the runtime: one line. What a
+/// tool builds is written there in every run.
+pub(crate) fn tell_gone(app: &App, receipt: &Receipt, records: &[Record]) {
+    let is_built = |name: &str| records.iter().any(|record| record.components.name == name && record.components.built);
+    let changed = receipt.caches.iter().filter(|changed| !is_built(&changed.name));
+    let gone: Vec<String> = changed
+        .filter_map(|changed| Some((changed.entries.filter(|count| *count > 0)?, &changed.name)))
+        .map(|(count, name)| format!("{} in the cache {name}", counted(count, "change", "changes")))
+        .collect();
+    if !gone.is_empty() {
+        app.ui.status("Gone", &format!("{}: what is to stay belongs into its inputs", gone.join(", ")));
+    }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::state::{Caches, EarlyTree, keep, scopes, scopes_of, trees};
+use super::state::{Caches, EarlyTree, keep, name_of, scopes, scopes_of, trees};
 use super::wanted::{Basis, Wanted, wanted};
 use crate::archive::{Ownership, Packed, Summary};
 use crate::cache::{Components, Origin, Record, Scope, Sealed, Sources, Trees};
@@ -20,7 +20,7 @@ use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::task::{Resolved, Source, is_stopped};
 use crate::handoff::{fetch, runtimes};
-use crate::identity::{Cache, StoreRef};
+use crate::identity::{Cache, RepoUrl, StoreRef};
 use crate::oci::{Descriptor, media};
 use crate::store::{Store, TreeArtifact, read_tree, write_tree};
 use crate::ui::human_bytes;
@@ -269,8 +269,22 @@ fn check_space(app: &App, needed: u64, name: &str) -> Result<()> {
     Err(std::io::Error::from_raw_os_error(libc::ENOSPC)).context(failure(what).hint(hint))
 }
 
+/// A checkout that is published.
+pub(crate) struct PublishedCaches<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) url: &'a RepoUrl,
+    pub(crate) store: &'a StoreRef,
+    pub(crate) task: &'a str,
+    /// The folder whose runs have sealed caches, by its real path.
+    pub(crate) sealed_in: Option<String>,
+}
+
+/// An entry that goes into a store, for these tasks.
+pub(crate) type Carried = (Record, Scope);
+
 /// What an identity says about the caches of a checkout, and the entries that
-/// are here for them.
+/// are here for them: those of the task, of all tasks of the store, and what was
+/// sealed by runs of the checkout, which is the task's from now on.
 ///
 /// # Errors
 /// When an input cannot be read.
@@ -278,39 +292,44 @@ pub(crate) fn identity_caches(
     app: &App,
     project: &Project,
     basis: &Basis,
-    root: &Path,
-    store: &StoreRef,
-    task: &str,
-) -> Result<(Vec<Cache>, Vec<Record>)> {
-    let wanted = wanted(app, project, basis, root);
+    of: &PublishedCaches<'_>,
+) -> Result<(Vec<Cache>, Vec<Carried>)> {
+    let wanted = wanted(app, project, basis, of.root);
     let (mut caches, mut records) = (Vec::new(), Vec::new());
     let here = if wanted.is_empty() { None } else { fetch::local_user(app, &basis.image)? };
     let trees = here.map(|user| trees(app, &runtimes::holder(app, &user))).transpose()?;
+    let scopes = scopes_of(&of.store.to_string(), of.task);
+    let own = of.sealed_in.as_ref().map(|folder| format!(":{}", name_of(of.url, folder)));
     for wanted in wanted.iter().filter(|wanted| wanted.fixture.is_none()) {
-        let scopes = scopes_of(&store.to_string(), task);
-        let record = trees.as_ref().and_then(|trees| scopes.iter().find_map(|scope| trees.get(&wanted.key, scope)));
-        let digest = record.as_ref().map(|record| record.tree.digest);
+        let find = |trees: &Trees| {
+            let carried = |record: Record| (record.clone(), record.scope);
+            let known = scopes.iter().find_map(|scope| trees.get(&wanted.key, scope)).map(carried);
+            let sealed = || trees.of_a_task(&wanted.key, &|name| own.as_ref().is_some_and(|own| name.ends_with(own)));
+            known.or_else(|| sealed().map(|record| (record, scopes[0].clone())))
+        };
+        let found = trees.as_ref().and_then(find);
+        let digest = found.as_ref().map(|(record, _)| record.tree.digest);
         caches.push(Cache { name: wanted.name.clone(), key: wanted.key, digest, extra: Default::default() });
-        records.extend(record);
+        records.extend(found);
     }
     Ok((caches, records))
 }
 
-/// Puts entries into a store, each under the tag of its scope, where the store
+/// Puts entries into a store, each under the tag of the scope that it is to have, where the store
 /// does not have it yet. Returns how many went, and their bytes.
 ///
 /// # Errors
 /// When the store cannot be written; [`Kind::Integrity`] when an entry is no
 /// longer what was sealed.
-pub(crate) fn push(app: &App, store: &dyn Store, image: &Digest, records: &[Record]) -> Result<(usize, u64)> {
+pub(crate) fn push(app: &App, store: &dyn Store, image: &Digest, carried: &[Carried]) -> Result<(usize, u64)> {
     let (mut count, mut bytes) = (0, 0);
     let Some(user) = fetch::local_user(app, image)? else { return Ok((0, 0)) };
     let holder = runtimes::holder(app, &user);
     let trees = trees(app, &holder)?;
     let _lock = keep(app)?;
     // Some may just have been removed.
-    for record in records.iter().filter(|record| trees.get(&record.key, &record.scope).is_some()) {
-        let tag = record.scope.tag(&record.key);
+    for (record, scope) in carried.iter().filter(|(record, _)| trees.get(&record.key, &record.scope).is_some()) {
+        let tag = scope.tag(&record.key);
         if let Some(known) = store.resolve(&tag)? {
             let same = read_tree(store, &known)
                 .and_then(|artifact| Document::parse(&artifact.document, &record.key))
@@ -337,12 +356,7 @@ pub(crate) fn push(app: &App, store: &dyn Store, image: &Digest, records: &[Reco
         write_tree(store, &tag, &serde_json::to_vec(&document)?, &layer(&packed), &file)?;
         app.ui.status(
             "Pushed",
-            &format!(
-                "the cache {} ({} scope), {}",
-                record.components.name,
-                record.scope.kind(),
-                human_bytes(packed.size)
-            ),
+            &format!("the cache {} ({} scope), {}", record.components.name, scope.kind(), human_bytes(packed.size)),
         );
         (count, bytes) = (count + 1, bytes + packed.size);
     }

@@ -361,7 +361,7 @@ pub fn promote(app: &App, task: &TaskRef, names: &[String]) -> Result<Promoted> 
         drop(alone);
         let components = lines(&wanted);
         rows.push(KeyRow { name: wanted.name, key: wanted.key, components, here: Some(record.scope.kind()) });
-        records.push(record);
+        records.push((record.clone(), record.scope));
     }
     if records.is_empty() {
         return Err(not_found(format!("nothing of {task} is sealed here")).hint(format!("envctl enter {task}")).into());

@@ -297,6 +297,7 @@ impl Entering<'_> {
         runtimes::tell(app, &resolved.task.target.to_string(), &outcome);
         runtimes::check_baseline(&receipt)?;
         runtimes::tell_reset(app, &receipt);
+        caches::tell_gone(app, &receipt, &self.records);
         if self.options.command.is_empty() && outcome != Outcome::Lost {
             leave::offer(app, resolved, self.of.place);
         }

@@ -18,7 +18,7 @@ use crate::disk::{self, Durability};
 use crate::error::{Fault, usage};
 use crate::git::Git;
 use crate::handoff::app::App;
-use crate::handoff::caches::{Basis, forget_materialized, identity_caches, push, require_inputs};
+use crate::handoff::caches::{Basis, PublishedCaches, forget_materialized, identity_caches, push, require_inputs};
 use crate::handoff::evidence::{ArtifactRow, Attachable, Evidence, Subject, attach, collect, looked_at};
 use crate::handoff::report::Beside;
 use crate::handoff::task::{Pin, State};
@@ -27,7 +27,7 @@ use crate::handoff::words::{by_kind, quote, shown_list};
 use crate::handoff::workspaces::occupy;
 use crate::handoff::{fetch, trust};
 use crate::identity::{
-    Handoff, Identity, Redacted, Repo, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Wish, Workdir,
+    Handoff, Identity, Redacted, Repo, RepoUrl, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Wish, Workdir,
 };
 use crate::oci::{Descriptor, media};
 use crate::snapshot::{self, Captured, LeftOut};
@@ -148,7 +148,7 @@ pub(crate) fn publish_from(
     ask: bool,
 ) -> Result<(PublishedTo, Published)> {
     let git = Git::find(&app.env)?;
-    let PublishedFrom { root, origin } = from;
+    let PublishedFrom { root, origin, sealed_in } = from;
     // A workspace stays where it is meanwhile.
     let _in_use = occupy(root);
     let repo = snapshot::open(root)?;
@@ -160,7 +160,7 @@ pub(crate) fn publish_from(
     let scanner = trust::scanner(app, &project)?;
     trust::screen_words(&scanner, &options.handoff, agent.as_deref())?;
     // Before anything is stored.
-    let url = snapshot::remote_url(&repo)?.parse()?;
+    let url: RepoUrl = snapshot::remote_url(&repo)?.parse()?;
     let (captured, screened) = capture(app, &git, &repo, &project, &scanner, options.redact)?;
     let screen = Screen { scanner: &scanner, redact: options.redact, root };
     let mut evidence = collected(app, options, &project, root, screen)?;
@@ -195,7 +195,9 @@ pub(crate) fn publish_from(
     crash::point("publish.image");
     let workdir = workdir(options.workdir.as_ref(), &project, parent.as_ref())?;
     let basis = Basis { image: toolchain.image.digest, platform: toolchain.platform.clone(), workdir: workdir.clone() };
-    let (caches, sealed) = identity_caches(app, &project, &basis, root, &store_name, task.as_str())?;
+    let sealed_in = trust::real_path(sealed_in.as_ref().unwrap_or(root)).ok();
+    let published = PublishedCaches { root, url: &url, store: &store_name, task: task.as_str(), sealed_in };
+    let (caches, sealed) = identity_caches(app, &project, &basis, &published)?;
     let identity = Identity {
         schema: SCHEMA,
         task_id: task.clone(),

@@ -18,6 +18,8 @@ pub(crate) struct PublishedFrom {
     pub(crate) root: PathBuf,
     /// The workspace that the files go on from, where it is one.
     pub(crate) origin: Option<Pin>,
+    /// The checkout whose runs have sealed caches, where it is another folder.
+    pub(crate) sealed_in: Option<PathBuf>,
 }
 
 impl PublishedFrom {
@@ -26,7 +28,7 @@ impl PublishedFrom {
         let repo = snapshot::open(folder)?;
         let root = repo.workdir().context("a bare repository has nothing to publish")?.to_owned();
         let origin = app.pins().of_workspace(&root)?;
-        Ok(PublishedFrom { root, origin })
+        Ok(PublishedFrom { root, origin, sealed_in: None })
     }
 
     /// The identity that the workspace was made from.

@@ -115,11 +115,11 @@ impl<'a> Runner<'a> {
     fn prepare(app: &'a App, options: &'a RunOptions, report: &mut RunReport) -> Result<(Self, Image, Pulled)> {
         let report = &mut report.report;
         let agent = options.agent.clone().or_else(|| app.env.agent.clone());
-        let (source, resolved, taken, origin) = match &options.subject {
+        let (source, resolved, taken, origin, sealed_in) = match &options.subject {
             RunTarget::Task(task) => {
                 let source = Source::new(app, app.locate(task)?);
                 let resolved = report.step("resolve", || Ok((resolve(&source, None, options.refresh)?, 0)))?;
-                (source, resolved, None, None)
+                (source, resolved, None, None, None)
             }
             RunTarget::Checkout(about) => {
                 let from = PublishedFrom::of(app, &app.cwd)?;
@@ -140,7 +140,7 @@ impl<'a> Runner<'a> {
                     ))
                 })?;
                 let resolved = taken.resolved.clone();
-                (Source::new(app, resolved.task.clone()), resolved, Some(taken), from.origin)
+                (Source::new(app, resolved.task.clone()), resolved, Some(taken), from.origin, Some(from.root))
             }
         };
         report.task = resolved.task.reference();
@@ -162,7 +162,7 @@ impl<'a> Runner<'a> {
         let lasts = runtimes::time_of_its_own(app, &place.path, &options.runtime)?;
         let publisher = options.publishing.as_ref().map(|publishing| {
             let words = Words { publishing, image: about.image, workdir: about.workdir, agent, lasts };
-            Publisher::new(app, words, PublishedFrom { root: place.path.clone(), origin }, own)
+            Publisher::new(app, words, PublishedFrom { root: place.path.clone(), origin, sealed_in }, own)
         });
         let log = RunLog::begin(app, &resolved.task.slug())?;
         let every = options.publishing.as_ref().and_then(|publishing| publishing.every).unwrap_or_default();

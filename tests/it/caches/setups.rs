@@ -109,3 +109,33 @@ fn variables_build_on_those_of_the_image() {
         .code(125)
         .says(&["runtime.env: A uses ${NONE}, which the image does not set", "write $${"]);
 }
+
+#[test]
+fn what_is_made_anew_says_why_and_what_went_is_told() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let cache =
+        "[[cache]]\nname = \"deps\"\ninputs = [\"lock\"]\npath = \"node_modules\"\nsetup = 'cp lock node_modules'\n";
+    lab.repo.write("envctl.toml", cache);
+    let task = lab.publish(&ImageBuilder::busybox());
+    let first = lab.enter(&task, &["true"]).ok();
+    assert!(!first.stderr.contains("Because") && !first.stderr.contains("Gone"), "{}", first.stderr);
+    workspace(&lab).write("lock", "2");
+    lab.enter(&task, &["touch", "node_modules/a", "node_modules/b"])
+        .ok()
+        .says(&["Because lock: not as for the entry before", "Gone 2 changes in the cache deps"]);
+    // A setup that leaves nothing is no success.
+    workspace(&lab).write("envctl.toml", cache.replace("cp lock node_modules", "true"));
+    let empty = lab.enter(&task, &["true"]).ok();
+    empty.says(&["Because setup: not as for", "left nothing at node_modules; the cache is empty"]);
+}
+
+#[test]
+fn a_failed_setup_shows_the_first_lines_that_say_why() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("echo start; echo npm ERR: Missing: left-pad; seq 1 99; exit 1"));
+    let said =
+        lab.enter(&task, &["true"]).ok().says(&["npm ERR: Missing: left-pad", "[...]", "99", "all of it: "]).stderr;
+    assert!(!said.contains("    start\n") && !said.contains("    50\n"), "{said}");
+}

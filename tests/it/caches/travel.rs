@@ -258,3 +258,46 @@ fn case_08_a_tree_cannot_bring_its_own_record() {
     other.dev.envctl(["cache", "verify"]).ok();
     assert_eq!(ls(&other)[0]["hits"], 1);
 }
+
+#[test]
+fn what_runs_of_a_checkout_sealed_is_published_with_it() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    lab.repo.write(".gitignore", "deps\nbuild\n");
+    // The network of the setups: only who makes an entry is asked for it.
+    let made = "cat /proc/sys/kernel/random/uuid";
+    let cache = |name: &str, path: &str| {
+        format!(
+            "[[cache]]\nname = \"{name}\"\ninputs = [\"lock\"]\npath = \"{path}\"\nsetup = '{made} > {path}/made'\nnetwork = \"private\"\n"
+        )
+    };
+    lab.repo.write("envctl.toml", cache("deps", "node_modules") + &cache("build", "build"));
+    let image = lab.images.add("image", &crate::support::ImageBuilder::busybox()).reference;
+    let agent = |words: &[&str]| lab.agent.envctl(words).cwd(&lab.repo.path);
+    let shown = ["sh", "-c", "cat node_modules/made build/made"];
+    let run = ["run", "--image", &image, "--"];
+    let refused = agent(&run).args(shown).code(125).says(&["a private network for the setup of the cache deps"]).stderr;
+    let digest = refused.split("--digest ").nth(1).unwrap().split_whitespace().next().unwrap();
+    lab.agent.envctl(["approve", "--digest", digest]).ok();
+    let made = agent(&run).args(shown).ok().stdout;
+    assert_eq!(made.lines().count(), 2, "{made}");
+    let store = lab.store.name();
+    let as_it_goes = ["run", "--publish", "--as", "during", "--store", &store, "--image", &image, "--"];
+    assert_eq!(agent(&as_it_goes).args(shown).ok().stdout, made);
+    agent(&["publish", "plain", "--store", &store, "--image", &image])
+        .ok()
+        .says(&["Pushed the cache deps (task scope)"]);
+    for task in ["during", "plain"] {
+        let other = lab.with_developer(Home::new());
+        let task = format!("{store}:{task}");
+        assert_eq!(other.enter(&task, &shown).ok().stdout, made, "{task}");
+        assert_eq!(found(&other), ["deps fetched task", "build fetched task"]);
+        other.assert_baseline();
+    }
+    // Another checkout that says that it has the same remote has nothing to give.
+    let elsewhere = lab.agent.path("elsewhere");
+    lab.agent.call("cp", ["-a", lab.repo.path.to_str().unwrap(), elsewhere.to_str().unwrap()]).ok();
+    let publish = ["publish", "foreign", "--store", &store, "--image", &image];
+    let said = lab.agent.envctl(publish).cwd(&elsewhere).ok().stderr;
+    assert!(!said.contains("Pushed the cache"), "{said}");
+}
