@@ -104,7 +104,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn has_child(&self) -> bool {
-        !self.no_runtime && !self.dry_run && !self.detach
+        !self.no_runtime && !self.dry_run && !self.detach && self.task.is_some()
     }
 
     pub(super) fn run(&self, app: &App) -> Result<u8> {

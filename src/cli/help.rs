@@ -116,7 +116,12 @@ impl Arguments {
             ["guide"] => list(),
             ["guide", name] => page(name)?.to_owned(),
             words => match of_command(whole, words) {
-                Some(text) => text,
+                Some(text) => match words {
+                    [name] if page(name).is_ok() => {
+                        format!("{text}\n\nIts page of the guide: envctl help guide {name}")
+                    }
+                    _ => text,
+                },
                 None => page(&words.join(" "))?.to_owned(),
             },
         };
@@ -170,6 +175,8 @@ fn list() -> String {
 }
 
 fn page(name: &str) -> Result<&'static str> {
+    // As a link in another page names it.
+    let name = name.trim_end_matches(".md").rsplit('/').next().unwrap_or(name);
     let found = PAGES.iter().find(|(page, ..)| *page == name);
     found.map(|(.., text)| *text).ok_or_else(|| {
         let nearest = PAGES.iter().map(|(page, ..)| *page).max_by(|a, b| {

@@ -146,8 +146,11 @@ impl Remove {
             return app.ui.json(&gone);
         }
         app.ui.data(&match &gone.salvage {
-            Some(salvage) => format!("{} removed; envctl workspace recover {} brings it back", gone.task, salvage.id),
-            None => format!("{} removed", gone.task),
+            Some(salvage) => format!(
+                "the workspace of {} was removed; envctl workspace recover {} brings it back",
+                gone.task, salvage.id
+            ),
+            None => format!("the workspace of {} was removed", gone.task),
         })
     }
 }

@@ -10,8 +10,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::disk;
+
 /// So many entries of each reflog are looked at: it goes back for months.
 const MAX_LOGGED: usize = 2000;
+
+/// No list of ignored files is larger, in bytes.
+const MAX_LIST: u64 = 1 << 20;
 
 /// Submodules of submodules, and names with slashes, go no deeper.
 const MAX_DEPTH: usize = 12;
@@ -249,7 +254,11 @@ fn logged(repo: &git2::Repository) -> Vec<git2::Oid> {
 /// Files that a list of this checkout alone ignores: nobody else has the list, so
 /// nobody says that they can be made again.
 fn behind_own_list(repo: &git2::Repository, root: &Path) -> Result<Option<String>> {
-    let list = fs::read(repo.path().join("info/exclude")).unwrap_or_default();
+    // A program inside may have laid a pipe there.
+    let Ok(list) = disk::read_file(&repo.path().join("info/exclude"), MAX_LIST) else {
+        return Ok(Some("what an odd .git/info/exclude may ignore".into()));
+    };
+    let list = list.unwrap_or_default();
     if own_rules(&String::from_utf8_lossy(&list)).next().is_none() {
         return Ok(None);
     }

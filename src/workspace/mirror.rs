@@ -287,6 +287,11 @@ impl Mirror {
 
     /// Removes what fetches into the mirror itself left when they broke off.
     fn sweep(&self) {
+        // Whoever writes a keep-ref holds the lock of the mirror, as this does.
+        let keep = std::fs::read_dir(self.path.join("refs/envctl/keep")).into_iter().flatten().flatten();
+        for entry in keep.filter(|entry| entry.file_name().as_encoded_bytes().ends_with(b".lock")) {
+            let _ = std::fs::remove_file(entry.path());
+        }
         let left = std::fs::read_dir(self.objects().join("pack")).into_iter().flatten().flatten();
         for entry in left.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"tmp_")) {
             let _ = std::fs::remove_file(entry.path());

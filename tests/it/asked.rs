@@ -37,6 +37,8 @@ fn a_command_begins_no_line_of_a_question() {
     terminal.sees("FOURTH");
     terminal.sees("[y/N]");
     terminal.types("n\r");
+    terminal.sees("Go on without all of this? [y/N]");
+    terminal.types("n\r");
     assert_eq!(terminal.ends(), Some(125));
 }
 
@@ -50,6 +52,8 @@ fn the_digest_of_what_is_asked_for_is_shown() {
     terminal.sees("for the setup of the cache deps: A=one");
     terminal.sees(&name);
     terminal.sees("[y/N]");
+    terminal.types("n\r");
+    terminal.sees("Go on without all of this? [y/N]");
     terminal.types("n\r");
     assert_eq!(terminal.ends(), Some(125));
 }

@@ -29,6 +29,7 @@ impl Plain {
             (r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]", "DAY"),
             (r"\b[0-9]+(\.[0-9]+)? (ns|µs|ms|s|min|h|days?|hours?|minutes?|seconds?)\b", "A WHILE"),
             (r"\b[0-9]+(\.[0-9]+)? ?([kKMGT]i?B|bytes|B)\b", "SIZE"),
+            (r"in [0-9]+d( [0-9]+h)?", "in DAYS"),
             (r"\bpid [0-9]+", "pid PID"),
             (r"127\.0\.0\.1:[0-9]+", "127.0.0.1:PORT"),
         ];

@@ -15,7 +15,7 @@ use crate::crash;
 use crate::credentials::Scanner;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
-use crate::error::{Fault, usage};
+use crate::error::{Fault, not_found, usage};
 use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::caches::{Basis, PublishedCaches, forget_materialized, identity_caches, push, require_inputs};
@@ -344,7 +344,18 @@ fn attached(
 
 fn store_of(app: &App, origin: Option<&Pin>) -> Result<StoreRef> {
     match (app.options.store.is_some(), origin) {
-        (false, Some(pin)) => Ok(pin.store.parse()?),
+        (false, Some(pin)) => {
+            let store: StoreRef = pin.store.parse()?;
+            match &store {
+                // A share that is not mounted is no reason for a new store.
+                StoreRef::Layout(path) if !path.exists() => {
+                    Err(not_found(format!("the store {store} is not there any more, and the task came from it"))
+                        .hint("mount it or put it back, or name another one: --store STORE")
+                        .into())
+                }
+                _ => Ok(store),
+            }
+        }
         _ => app.store(),
     }
 }

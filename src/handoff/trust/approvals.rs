@@ -94,11 +94,28 @@ pub fn approve_host(app: &App, name: &str) -> Result<()> {
             .hint("envctl approve --host SCHEME://HOST[:PORT], or HOST[:PORT]")
             .into());
     }
+    if !is_folder && !is_host(name) {
+        return Err(usage(format!("{name:?} is no host, and nothing was approved"))
+            .hint("envctl approve --host SCHEME://HOST[:PORT], or HOST[:PORT]")
+            .into());
+    }
     let approved_at = app.clock.now();
     change(app, |all| {
         all.host.retain(|host| host.name != name);
         all.host.push(ApprovedHost { name: name.to_owned(), approved_at });
     })
+}
+
+/// Whether a name can be that of a host: with a scheme and a port, or without.
+fn is_host(name: &str) -> bool {
+    let (scheme, rest) = name.split_once("://").unwrap_or(("https", name));
+    let is_scheme = ["git", "http", "https", "oci", "ssh"].contains(&scheme);
+    let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, port)) => (host, port.strip_prefix(':').or(port.is_empty().then_some("1"))),
+        None => rest.split_once(':').map_or((rest, Some("1")), |(host, port)| (host, Some(port))),
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    is_scheme && !host.is_empty() && host.chars().all(plain) && port.is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 /// Takes back what a digest, its beginning, a repository or a host names;
@@ -288,6 +305,16 @@ pub(crate) fn require_host(app: &App, host: &str, interactive: bool) -> Result<(
 mod tests {
     use super::super::asks::Setup;
     use super::*;
+
+    #[test]
+    fn what_is_no_host_is_not_approved() {
+        for host in ["git.example", "https://git.example:8443", "oci://ghcr.io", "[::1]:22", "ssh://[::1]", "a_b-c"] {
+            assert!(is_host(host), "{host}");
+        }
+        for other in ["", "not a host", "https://", "git.example/a", "x://git.example", "git.example:port", "a:1:2"] {
+            assert!(!is_host(other), "{other}");
+        }
+    }
 
     #[test]
     fn the_file_reads_back() {

@@ -57,9 +57,10 @@ pub struct TaskRow {
 }
 
 impl TaskRow {
-    /// Whether somebody has to look: the agent says so, or is gone.
+    /// Whether somebody has to look: the agent of any line says so, or is gone.
     pub(crate) fn needs_human(&self) -> bool {
-        self.status == Status::NeedsHuman || self.overdue
+        let mut beside = self.beside.iter().map(|other| other.status);
+        self.status == Status::NeedsHuman || self.overdue || beside.any(|status| status == Status::NeedsHuman)
     }
 }
 

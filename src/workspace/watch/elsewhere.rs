@@ -61,6 +61,11 @@ impl Elsewhere {
         has_room
     }
 
+    /// Whether the index names a folder as a repository: git at the root looks into it.
+    pub(super) fn is_linked(&self, path: &Path) -> bool {
+        self.linked.iter().any(|(linked, _)| linked == path)
+    }
+
     /// The folders whose git folder is another by now.
     pub(super) fn turned(&mut self, workspace: &Path, root: BorrowedFd<'_>) -> Vec<PathBuf> {
         let moved = self.pointers.iter().filter(|(path, led)| audit::leads(workspace, path) != **led);

@@ -317,7 +317,12 @@ impl Watch<'_> {
                 self.add(folder.as_fd(), path, Kind::Git);
             }
         }
-        self.found.found.add(audit::look_at(self.workspace, path, self.run));
+        let found = audit::look_at(self.workspace, path, self.run);
+        if self.elsewhere.is_linked(path) {
+            self.mended(found)
+        } else {
+            self.found.found.add(found)
+        }
         if let Some(git) = git {
             self.held.check_all(self.root.as_fd(), &git);
         }
@@ -365,7 +370,7 @@ impl Watch<'_> {
         }
     }
 
-    /// Adds what was found in the workspace's own git folder, and counts.
+    /// Adds what was found where git at the workspace's root looks, and counts.
     fn mended(&mut self, found: Audited) {
         if !found.renamed.is_empty() || !found.changed.is_empty() {
             let (often, within) = ATTACK;

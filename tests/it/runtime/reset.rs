@@ -1,6 +1,7 @@
 //! Back to baseline, and the receipt.
 
 use std::fs;
+use std::path::PathBuf;
 
 use serde_json::json;
 
@@ -165,4 +166,27 @@ fn the_workspace_goes_back_to_its_snapshot_and_nothing_is_lost() {
         let other = lab.next_task();
         lab.dev.envctl(["reset", "--workspace", &lab.store.reference(&other)]).code(3);
     }
+}
+
+/// Whoever handed something back does not lose it by going back: the workspace
+/// returns to what was published last, and goes on from there.
+#[test]
+fn the_workspace_returns_to_what_was_handed_back() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    lab.sh(&task, "echo a >a.txt");
+    let workspace = lab.dev.envctl(["workspace", "path", &task]).ok().stdout;
+    let publish = || lab.dev.envctl(["publish", "--status", "handed-back"]).cwd(workspace.trim()).ok();
+    publish();
+    lab.sh(&task, "echo b >b.txt");
+    lab.dev.envctl(["reset", "--workspace", &task]).ok();
+    assert_eq!(lab.sh(&task, "ls *.txt"), "a.txt\n");
+    lab.sh(&task, "echo c >c.txt");
+    assert!(!publish().stderr.contains("Beside"), "it goes on from what was published here");
+    // A store that is not mounted is no reason to make another one.
+    let store = PathBuf::from(lab.store.name().trim_start_matches("oci:"));
+    fs::rename(&store, store.with_extension("away")).unwrap();
+    let refused = lab.dev.envctl(["publish", "--status", "handed-back"]).cwd(workspace.trim()).code(3);
+    assert!(refused.stderr.contains("is not there any more, and the task came from it"), "{}", refused.stderr);
+    assert!(!store.exists());
 }
