@@ -64,7 +64,10 @@ impl Audit<'_> {
     pub(super) fn bad_index(&mut self, folder: BorrowedFd<'_>, touched: bool) {
         for name in self.index_files(folder, touched) {
             let why = match read_plain(folder, &name, MAX_INDEX) {
-                Ok(text) => index::why_not(&text),
+                Ok(text) => index::why_not(&text).or_else(|| {
+                    let part = CString::new(index::shared(&text)?).ok()?;
+                    (!exists(folder, &part)).then(|| "a part of it is missing".to_owned())
+                }),
                 Err(why) => Some(why.into()),
             };
             let Some(why) = why else { continue };
@@ -84,7 +87,7 @@ impl Audit<'_> {
         // From its beginning: it may have been listed.
         if let Ok(again) = rustix::fs::openat(folder, c".", descent::folder_flags(), Mode::empty()) {
             let _ = descent::list(again.as_fd(), |name, _| {
-                if name.to_bytes().starts_with(SHARED) {
+                if is_shared(name) {
                     files.push(name.to_owned());
                 }
             });
@@ -239,6 +242,12 @@ impl Audit<'_> {
             self.quarantine(folder, name, "git worktree repair would write to where it leads".into());
         }
     }
+}
+
+/// Whether this is the name of a shared part, and not of one that was put away.
+fn is_shared(name: &CStr) -> bool {
+    let id = name.to_bytes().strip_prefix(SHARED).unwrap_or_default();
+    !id.is_empty() && id.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// Whether the `.git` of a worktree names this as its git folder.

@@ -138,7 +138,11 @@ fn the_shared_part_of_a_split_index_names_nothing_outside() {
         text[at..at + 6].copy_from_slice(b"../aaa");
         fs::write(git.join(&name), text).unwrap();
         until("it is renamed", || shared().is_none());
-        repo.call(&["status"]).run();
+        until("the other part is, too", || !git.join("index").exists());
+        repo.git(&["status"]);
+        let put_away = fs::read_dir(&git).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let put_away: Vec<_> = put_away.filter(|name| name.starts_with("sharedindex.")).collect();
+        assert_eq!(put_away, [format!("{name}.envctl-quarantine")], "once is enough");
         repo.call(&["restore", "."]).run();
         assert!(!repo.path.parent().unwrap().join("aaa").exists());
         alive.kill_owner().assert_gone();
