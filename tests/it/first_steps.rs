@@ -120,7 +120,7 @@ fn which_task() {
     assert_eq!((names(&["--status", "working"]), names(&["--agent", "a"])), ("going".into(), "stuck".into()));
     assert_eq!((names(&["--since", "1h"]), names(&["--limit", "1"]).len()), ("going stuck".into(), 5));
     assert_eq!(names(&["--agent", "c"]), "");
-    lab.dev.envctl(["enter", "--store", &store]).code(125).says(&["which task", "envctl tasks"]);
+    lab.dev.envctl(["enter", "--store", &store]).code(2).says(&["which task", "envctl tasks"]);
     let mut terminal = Terminal::open(&lab.dev, &["enter", "--store", &store], (24, 120));
     terminal.sees("Which task?");
     terminal.sees("stuck  needs-human");
