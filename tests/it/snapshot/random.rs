@@ -76,7 +76,7 @@ fn random_repositories() {
         |(autocrlf, [shallow, detached, submodule, lfs])| Start { autocrlf, shallow, detached, submodule, lfs },
     );
     let (tried, refused) = (Cell::new(0), Cell::new(0));
-    check(20, (start, steps::all()), |n, (start, steps)| {
+    check(12, (start, steps::all()), |n, (start, steps)| {
         let repo = begun(&trip, n, start, &library);
         steps.iter().for_each(|step| perform(&repo, step));
         tried.set(tried.get() + 1);
