@@ -2,7 +2,7 @@
 //! the boundary so that no unchecked text ever becomes a path or a URL.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -198,6 +198,38 @@ impl<R: Read> Read for Verified<R> {
 
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, integrity(message))
+}
+
+/// Hashes and counts what is written through it.
+pub struct Hashed<W> {
+    inner: W,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl<W: Write> Hashed<W> {
+    /// Writes to `inner`.
+    pub fn new(inner: W) -> Self {
+        Hashed { inner, hasher: Hasher::default(), size: 0 }
+    }
+
+    /// What was written to, the digest of all that was written, and its bytes.
+    pub fn finish(self) -> (W, Digest, u64) {
+        (self.inner, self.hasher.finish(), self.size)
+    }
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 #[cfg(test)]

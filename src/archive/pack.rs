@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tar::{Builder, EntryType, Header};
 
 use super::tree::{attribute, attribute_names, open_folder};
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, Hashed};
 
 /// As `zstd` has it by default.
 const LEVEL: i32 = 3;
@@ -183,36 +183,6 @@ impl Read for Exactly {
         let count = self.inner.read(&mut buffer[..most])?;
         self.left -= count as u64;
         Ok(count)
-    }
-}
-
-/// Hashes what is written.
-struct Hashed<W> {
-    inner: W,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl<W: Write> Hashed<W> {
-    fn new(inner: W) -> Self {
-        Hashed { inner, hasher: Hasher::default(), size: 0 }
-    }
-
-    fn finish(self) -> (W, Digest, u64) {
-        (self.inner, self.hasher.finish(), self.size)
-    }
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
 

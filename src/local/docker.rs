@@ -4,7 +4,6 @@
 //! once.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +13,7 @@ use serde::Deserialize;
 
 use super::found::{LocalImage, Packing, which_of};
 use super::tarball::{Part, Tarball};
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, Hashed, Hasher};
 use crate::error::{cut, integrity, not_found};
 use crate::identity::Which;
 use crate::oci::{Blobs, Descriptor, ImageConfig, MAX_METADATA, Manifest, media};
@@ -183,13 +182,13 @@ fn pack(part: &Part, diff_id: &Digest, packing: &Packing<'_>) -> Result<(Descrip
         return Ok((Descriptor { digest, size, ..Descriptor::of(media_type, b"") }, Some(part.clone())));
     }
     let spool = tempfile::tempfile_in(packing.scratch).context("cannot make a temporary file")?;
-    let mut encoder = zstd::Encoder::new(Hashed { inner: spool, hasher: Hasher::default(), size: 0 }, 3)?;
+    let mut encoder = zstd::Encoder::new(Hashed::new(spool), 3)?;
     let (digest, _) = copied(part.clone(), &mut encoder, packing)?;
     if digest != *diff_id {
         return Err(integrity(format!("a layer is not what the image's configuration says: it is {digest}")).into());
     }
-    let Hashed { inner: spool, hasher, size } = encoder.finish()?;
-    let descriptor = Descriptor { digest: hasher.finish(), size, ..Descriptor::of(media::LAYER_ZSTD, b"") };
+    let (spool, packed, size) = encoder.finish()?.finish();
+    let descriptor = Descriptor { digest: packed, size, ..Descriptor::of(media::LAYER_ZSTD, b"") };
     Ok((descriptor, Some(Part::whole(spool, size))))
 }
 
@@ -212,26 +211,6 @@ fn copied(mut part: Part, out: &mut impl Write, packing: &Packing<'_>) -> Result
         return Err(integrity("the archive ends in the middle of a layer").into());
     }
     Ok((hasher.finish(), size))
-}
-
-/// Hashes and counts what is written.
-struct Hashed {
-    inner: File,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The system calls that no safe wrapper offers. The only unsafe code of this
-//! crate: each function says why it is sound.
+//! The system calls of a runtime that no safe wrapper offers: each function says why
+//! it is sound. The only other unsafe code of this crate is `disk::held`.
 
 #![allow(unsafe_code)]
 

@@ -146,7 +146,7 @@ fn is_over(stop: BorrowedFd<'_>, timeout: &Timespec) -> bool {
 
 impl Watch<'_> {
     fn serve(&mut self) {
-        loop {
+        while !self.found.is_attack {
             let wait = self.held.wait().and_then(|wait| Timespec::try_from(wait).ok());
             let mut fds = [
                 PollFd::new(&self.work.inotify, PollFlags::IN),
@@ -158,9 +158,6 @@ impl Watch<'_> {
                 return;
             }
             self.attend();
-            if self.found.is_attack {
-                return;
-            }
             let (steps, lost) = self.read(Queue::Work);
             steps.into_iter().for_each(|step| self.take(step));
             if lost || std::mem::take(&mut self.again) {
