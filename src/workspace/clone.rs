@@ -13,7 +13,7 @@ use super::mirror::Mirror;
 use crate::crash;
 use crate::disk::scratch::Scratch;
 use crate::error::usage;
-use crate::git::Git;
+use crate::git::{Author, Git};
 
 /// How a workspace under construction is named, beside its place.
 const DRAFT: &str = ".envctl-draft-";
@@ -77,15 +77,19 @@ impl Draft {
         Ok(())
     }
 
+    /// Who the developer is to this remote. The workspace must not have been
+    /// personalised yet: git would find what stands there.
+    pub fn author(&self, git: &Git, mail: Option<String>) -> Author {
+        git.author(&self.path().join(".git"), mail)
+    }
+
     /// Lets git in the workspace reach the remote where it is reachable from
     /// here, and commit in the developer's name inside a runtime too, where
     /// their own configuration is not.
     ///
     /// # Errors
     /// When the configuration cannot be written.
-    pub fn personalise(&self, reachable: &str, published: &str, git: &Git, mail: Option<String>) -> Result<()> {
-        // Before anything is written: it must not find itself.
-        let author = git.author(&self.path().join(".git"), mail);
+    pub fn personalise(&self, reachable: &str, published: &str, author: Author) -> Result<()> {
         let mut config = git2::Repository::open(self.path())?.config()?.open_level(git2::ConfigLevel::Local)?;
         if reachable != published {
             config.set_str(&format!("url.{reachable}.insteadOf"), published)?;

@@ -194,7 +194,12 @@ pub(crate) fn workspace(
         reason = fetched.err().map(|error| format!("{error:#}"));
         vec![mirror.contents()]
     };
-    let applied = snapshot::apply(&git, draft.path(), document, pack, &mut fetch)?;
+    // Git takes as long to say who commits as it takes to write the files.
+    let (applied, author) = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| draft.author(&git, app.env.named("EMAIL")));
+        (snapshot::apply(&git, draft.path(), document, pack, &mut fetch), asked.join())
+    });
+    let (applied, author) = (applied?, author.unwrap_or_default());
     // Nobody has written these inside, so they stay as they came.
     app.ui.warn_each(workspace::obeyed(draft.path(), &applied.repositories).into_iter().map(|planted| {
         let (path, why) = (planted.path.display(), planted.why);
@@ -211,7 +216,7 @@ pub(crate) fn workspace(
         .into());
     }
     // After the comparison: these are the developer's, not the agent's.
-    draft.personalise(&door.url().to_string(), &url, &git, app.env.named("EMAIL"))?;
+    draft.personalise(&door.url().to_string(), &url, author)?;
     set_times(app, draft.path(), &parity.tree);
     crash::point("cold.workspace-applied");
     draft.finish(aside)?;

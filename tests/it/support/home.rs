@@ -103,7 +103,7 @@ impl Home {
     pub fn call(&self, program: impl AsRef<OsStr>, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Call {
         let mut command = match &self.0.account {
             Some(_) => Account::become_it(program),
-            None => Command::new(program),
+            None => Command::new(found(program.as_ref())),
         };
         command.args(args).env_clear().env("PATH", search_path()).env("LANG", "C.UTF-8").env("HOME", self.path("home"));
         for name in ["config", "cache", "data", "state"] {
@@ -172,7 +172,7 @@ impl Account {
     }
 
     fn become_it(program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new("setpriv");
+        let mut command = Command::new(found("setpriv".as_ref()));
         let (user, group) = (format!("--reuid={ACCOUNT}"), format!("--regid={ACCOUNT}"));
         command.args([&user, &group, "--init-groups", "--"]).arg(program);
         command
@@ -183,6 +183,16 @@ impl Account {
         static REACHES: OnceLock<bool> = OnceLock::new();
         *REACHES.get_or_init(|| Self::become_it("test").args(["-x", BINARY]).status().unwrap().success())
     }
+}
+
+/// Where a program is. With the path of it the standard library starts it by
+/// `vfork`, with its name alone by `fork`, which copies the tables of a process as
+/// large as this one.
+fn found(program: &OsStr) -> PathBuf {
+    let is_name = Path::new(program).components().count() == 1;
+    let places = std::env::split_paths(&search_path()).map(|folder| folder.join(program)).collect::<Vec<_>>();
+    let place = places.into_iter().filter(|_| is_name).find(|place| place.is_file());
+    place.unwrap_or_else(|| program.into())
 }
 
 #[allow(clippy::disallowed_methods, reason = "the programs under test are found where the tests were started")]
