@@ -1,12 +1,12 @@
 //! The three looks as one.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::dedupe::dedupe;
 use super::files;
 use super::finding::{Finding, Fingerprint};
 use super::ruleset::Ruleset;
-use super::text::{Gap, Text};
+use super::text::{Gap, MAX_TEXT, Text};
 use super::values::Values;
 use crate::error::Fault;
 use crate::secret::Secret;
@@ -63,6 +63,11 @@ impl Scanner {
         Ok(Looked { findings, gap: text.gap })
     }
 
+    /// Looks at a file that is handed over in parts, of any size.
+    pub fn looking<'a>(&'a self, path: &'a str) -> Looking<'a> {
+        Looking { scanner: self, path, head: Vec::new(), window: Vec::new(), found: BTreeSet::new() }
+    }
+
     /// Looks at a text that is no file; `name` is what a fingerprint is about.
     ///
     /// # Errors
@@ -81,6 +86,66 @@ impl Scanner {
         let mut look = Look { scanner: self, path: name, findings: Vec::new() };
         look.values(content, &Text::of(content));
         look.findings
+    }
+}
+
+/// So many bytes beyond what the rules see are searched for values at once.
+const WINDOW: usize = 4 << 20;
+/// And so many once more with the next ones: a value may lie across them, broken
+/// into lines.
+const OVERLAP: usize = 256 << 10;
+
+/// A look at a file that comes in parts.
+pub struct Looking<'a> {
+    scanner: &'a Scanner,
+    path: &'a str,
+    /// What the rules see, and one byte more where there is more.
+    head: Vec<u8>,
+    window: Vec<u8>,
+    /// Values that were found behind the head.
+    found: BTreeSet<Vec<u8>>,
+}
+
+impl Looking<'_> {
+    /// The next part.
+    pub fn see(&mut self, part: &[u8]) {
+        let room = MAX_TEXT + 1 - self.head.len();
+        let (first, rest) = part.split_at(room.min(part.len()));
+        self.head.extend_from_slice(first);
+        if rest.is_empty() || self.scanner.values.is_empty() {
+            return;
+        }
+        if self.window.is_empty() {
+            self.window.extend_from_slice(&self.head[self.head.len() - OVERLAP..]);
+        }
+        for piece in rest.chunks(WINDOW) {
+            self.window.extend_from_slice(piece);
+            if self.window.len() >= WINDOW + OVERLAP {
+                self.search();
+                self.window.drain(..self.window.len() - OVERLAP);
+            }
+        }
+    }
+
+    fn search(&mut self) {
+        let found = self.scanner.values.search(&self.window);
+        self.found.extend(found.into_iter().map(|(_, value)| value.to_vec()));
+    }
+
+    /// What was found in all of it.
+    ///
+    /// # Errors
+    /// As [`Scanner::file`].
+    pub fn finish(mut self) -> Result<Looked, Fault> {
+        if self.window.len() > OVERLAP {
+            self.search();
+        }
+        let mut looked = self.scanner.file(self.path, &self.head)?;
+        let mut look = Look { scanner: self.scanner, path: self.path, findings: Vec::new() };
+        self.found.iter().for_each(|value| look.add(VALUE, None, value));
+        look.findings.retain(|new| looked.findings.iter().all(|known| known.fingerprint != new.fingerprint));
+        looked.findings.extend(look.findings);
+        Ok(looked)
     }
 }
 

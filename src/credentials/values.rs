@@ -38,6 +38,11 @@ impl Values {
         Ok(Values { secrets: secrets.to_vec(), needles: (!needles.is_empty()).then_some(built), owners })
     }
 
+    /// Whether there is nothing to look for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.needles.is_none()
+    }
+
     /// The values in a content, each once, with the line of its first place.
     pub(super) fn search(&self, content: &[u8]) -> Vec<(usize, &[u8])> {
         let Some(needles) = &self.needles else { return Vec::new() };
@@ -98,12 +103,12 @@ fn percent(value: &[u8], kept: &str, capital: bool) -> String {
 /// The content with line breaks, and the indentation after them, left out; and
 /// after which places of the result how many bytes are missing so far.
 fn join(content: &[u8]) -> (Cow<'_, [u8]>, Vec<(usize, usize)>) {
-    if !content.contains(&b'\n') {
+    if memchr::memchr(b'\n', content).is_none() {
         return (Cow::Borrowed(content), Vec::new());
     }
     let (mut joined, mut removed) = (Vec::with_capacity(content.len()), Vec::new());
     let mut rest = content;
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
         joined.extend_from_slice(&rest[..at]);
         let gone = rest[at..].iter().take_while(|byte| matches!(byte, b'\n' | b'\r' | b' ' | b'\t')).count();
         rest = &rest[at + gone..];

@@ -11,11 +11,12 @@ use super::document::{
     AutoCrlf, Content, Document, Eol, FileMode, GitPath, IndexDocument, IndexEntry, Object, Pack, SCHEMA, Settings,
 };
 use super::draft::Draft;
+use super::edit::new_files;
 use super::history::{History, Position, commit, followed_branch, history};
 use super::index::{self, Entry};
 use super::left_behind::{Kind, LeftOut};
 use super::moment::{self, Moment, Stood};
-use super::operation::{Operation, comment};
+use super::operation::{InProgress, Operation, comment};
 use super::scan::{Scan, scan};
 use super::scratch::ScratchRepo;
 use super::status::Selection;
@@ -123,7 +124,11 @@ pub fn draft_and<T>(
 
 /// The state at this moment, if it lasts.
 fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Moment) -> Result<Draft> {
-    let mut operation = moment.operation.clone();
+    let (mut operation, staying) = match &moment.operation {
+        InProgress::Nothing => (None, None),
+        InProgress::Travels(operation) => (Some(operation.clone()), None),
+        InProgress::Stays(staying) => (None, Some(staying)),
+    };
     let head_commit = repo.find_commit(moment.commit)?;
     let (branch, stray) = branch_of(&moment.head)?;
     let mut settings = settings(repo)?;
@@ -158,6 +163,8 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
     left_out.extend(scan.left_behind.iter().map(|path| LeftOut::plain(Kind::Ignored, path)));
     let upstream = history.lost_upstream.as_ref();
     left_out.extend(upstream.map(|name| LeftOut::plain(Kind::Upstream, name.as_bytes())));
+    left_out.extend(staying.map(LeftOut::operation));
+    left_out.extend(own_attributes(repo)?.map(|path| LeftOut::plain(Kind::Attributes, path.as_bytes())));
     left_out.extend(stray.map(|name| LeftOut::plain(Kind::Head, name.as_bytes())));
     let (head, head_tree) = (head_commit.id(), head_commit.tree_id());
     let stored = scan.beside.lfs.take();
@@ -194,13 +201,12 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
 fn branch_of(head: &[u8]) -> Result<(Option<String>, Option<String>)> {
     let Some(name) = head.strip_prefix(b"ref:").map(<[u8]>::trim_ascii) else { return Ok((None, None)) };
     let shown = String::from_utf8_lossy(name);
-    match (name.strip_prefix(b"refs/heads/"), std::str::from_utf8(name)) {
-        (None, _) => Ok((None, Some(shown.into_owned()))),
-        (Some(_), Ok(name)) => Ok((name.strip_prefix("refs/heads/").map(str::to_owned), None)),
-        (Some(_), Err(_)) => Err(policy(format!("the name of the branch {shown} is no UTF-8, and no task can say it"))
-            .hint("git branch -m NEW-NAME, then publish again")
-            .into()),
-    }
+    // A branch whose name is no UTF-8 is one that no task can say.
+    let branch = std::str::from_utf8(name).ok().and_then(|name| name.strip_prefix("refs/heads/"));
+    Ok(match branch {
+        Some(branch) => (Some(branch.to_owned()), None),
+        None => (None, Some(shown.into_owned())),
+    })
 }
 
 /// The pack of a draft, where the remote does not hold everything.
@@ -229,9 +235,18 @@ impl Draft {
         let (tip, loose) = self.states()?;
         let beside = self.lfs.iter().map(|content| content.object.0).chain(self.scan.beside.verbatim.values().copied());
         let wanted = std::iter::once(tip).chain(self.others.iter().copied()).chain(loose).chain(beside);
-        let packed = pack::write(git, &self.scratch, &pack::revisions(wanted, &[self.history.base]))?;
+        let revisions = pack::revisions(wanted, &[self.history.base]);
+        let packed = pack::write(git, &self.scratch, &revisions, &self.of_working_files()?)?;
         super::open::look_again(&self.scratch.work_tree)?;
         Ok(Packed(packed))
+    }
+
+    /// Contents of working files that the snapshot has.
+    fn of_working_files(&self) -> Result<HashSet<git2::Oid>> {
+        let own = git2::Repository::open_bare(self.scratch.path())?;
+        let files = new_files(&own, Some(self.head_tree), self.scan.tree)?.into_iter().map(|(_, object)| object);
+        let beside = self.scan.beside.verbatim.values().copied().chain(self.lfs.iter().map(|content| content.object.0));
+        Ok(files.chain(beside).collect())
     }
 
     /// The document, with this pack.
@@ -330,6 +345,14 @@ fn settings(repo: &git2::Repository) -> Result<Settings> {
         settings.set_sparse(config.get_bool("core.sparsecheckoutcone").unwrap_or(true), patterns);
     }
     Ok(settings)
+}
+
+/// The file of attributes that the configuration of the checkout itself names.
+fn own_attributes(repo: &git2::Repository) -> Result<Option<String>> {
+    let config = repo.config()?.snapshot()?;
+    let Ok(entry) = config.get_entry("core.attributesfile") else { return Ok(None) };
+    let is_own = matches!(entry.level(), git2::ConfigLevel::Local | git2::ConfigLevel::Worktree);
+    Ok(is_own.then(|| String::from_utf8_lossy(entry.value_bytes()).into_owned()))
 }
 
 /// What is found out while git looks at the files.

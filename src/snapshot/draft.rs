@@ -4,6 +4,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, Read};
 
 use anyhow::{Context, Result};
 
@@ -19,6 +20,7 @@ use super::scan::Scan;
 use super::scratch::ScratchRepo;
 use super::wire::LfsObject;
 use crate::digest::Digest;
+use crate::git::Git;
 use crate::identity::Commit;
 
 /// A checkout's state.
@@ -103,9 +105,9 @@ impl Draft {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn reader(&self) -> Result<Reader<'_>> {
+    pub fn reader<'a>(&'a self, git: &'a Git) -> Result<Reader<'a>> {
         let repo = git2::Repository::open_bare(self.scratch.path()).context("cannot read what was captured")?;
-        Ok(Reader { draft: self, repo, held: OnceCell::new() })
+        Ok(Reader { draft: self, git, repo, held: OnceCell::new() })
     }
 
     /// Leaves files out. HEAD's content stands for that of a tracked file;
@@ -145,10 +147,45 @@ impl Draft {
         self.scan.staged_tree = edit(&own, self.scan.staged_tree, &staging)?;
         self.digest = index::hash(&self.scan.index);
         if !self.lfs.is_empty() {
-            let pointed = self.reader()?.pointed_at()?;
+            let pointed = self.pointed_at(&own)?;
             self.lfs.retain(|content| pointed.contains(&content.oid));
         }
         Ok(instead)
+    }
+
+    /// LFS contents that anything in git points at.
+    fn pointed_at(&self, repo: &git2::Repository) -> Result<HashSet<Digest>> {
+        let contents = self.in_git(repo)?;
+        Ok(contents.iter().filter_map(|content| Some(pointer_in(repo, content.object)?.oid)).collect())
+    }
+
+    /// The contents that git's trees and index name.
+    fn in_git(&self, repo: &git2::Repository) -> Result<Vec<Content>> {
+        let Draft { scan, operation, history, .. } = self;
+        let head = Some(self.head_tree);
+        let mut contents = Vec::new();
+        let mut add = |place: Place, files: Vec<(Vec<u8>, git2::Oid)>| {
+            let content = |(path, object)| Content { place: place.clone(), path: GitPath(path), object };
+            contents.extend(files.into_iter().map(content));
+        };
+        add(Place::Working, new_files(repo, head, scan.tree)?);
+        add(Place::Index, new_files(repo, head, scan.staged_tree)?);
+        let in_conflict = scan.index.iter().filter(|entry| entry.stage > 0 && !entry.is_submodule());
+        add(Place::Conflict, in_conflict.map(|entry| (entry.path.clone(), entry.object)).collect());
+        if let Some(tree) = operation.as_ref().and_then(Operation::tree) {
+            add(Place::Conflict, new_files(repo, head, tree)?);
+        }
+        for id in history.commits.iter().chain(&history.beside) {
+            let own = repo.find_commit(*id)?;
+            let mut parents = own.parents().map(|parent| parent.tree_id());
+            let mut new = new_files(repo, parents.next(), own.tree_id())?;
+            for parent in parents {
+                let others: HashSet<_> = new_files(repo, Some(parent), own.tree_id())?.into_iter().collect();
+                new.retain(|file| others.contains(file));
+            }
+            add(Place::Commit(commit(*id)?), new);
+        }
+        Ok(contents)
     }
 
     /// Puts what HEAD has in the place of a staged file.
@@ -175,9 +212,13 @@ pub(super) fn file_at(tree: &git2::Tree<'_>, path: &[u8]) -> Edit {
     (mode != 0o040_000).then_some((mode, entry.id()))
 }
 
+/// A larger content is never whole in memory, in bytes.
+const AT_ONCE: usize = 4 << 20;
+
 /// Reads what was captured.
 pub struct Reader<'a> {
     draft: &'a Draft,
+    git: &'a Git,
     repo: git2::Repository,
     /// Every content that the base has.
     held: OnceCell<HashSet<git2::Oid>>,
@@ -191,7 +232,7 @@ impl Reader<'_> {
     /// # Errors
     /// When a tree cannot be read.
     pub fn contents(&self) -> Result<Vec<Content>> {
-        let mut contents = self.in_git()?;
+        let mut contents = self.draft.in_git(&self.repo)?;
         let lfs: HashMap<Digest, git2::Oid> =
             self.draft.lfs.iter().map(|content| (content.oid, content.object.0)).collect();
         let behind = |content: &Content| {
@@ -211,48 +252,23 @@ impl Reader<'_> {
         Ok(contents)
     }
 
-    /// LFS contents that anything in git points at.
-    fn pointed_at(&self) -> Result<HashSet<Digest>> {
-        let contents = self.in_git()?;
-        Ok(contents.iter().filter_map(|content| Some(pointer_in(&self.repo, content.object)?.oid)).collect())
-    }
-
-    /// The contents that git's trees and index name.
-    fn in_git(&self) -> Result<Vec<Content>> {
-        let Draft { scan, operation, history, .. } = self.draft;
-        let head = Some(self.draft.head_tree);
-        let mut contents = Vec::new();
-        let mut add = |place: Place, files: Vec<(Vec<u8>, git2::Oid)>| {
-            let content = |(path, object)| Content { place: place.clone(), path: GitPath(path), object };
-            contents.extend(files.into_iter().map(content));
-        };
-        add(Place::Working, new_files(&self.repo, head, scan.tree)?);
-        add(Place::Index, new_files(&self.repo, head, scan.staged_tree)?);
-        let in_conflict = scan.index.iter().filter(|entry| entry.stage > 0 && !entry.is_submodule());
-        add(Place::Conflict, in_conflict.map(|entry| (entry.path.clone(), entry.object)).collect());
-        if let Some(tree) = operation.as_ref().and_then(Operation::tree) {
-            add(Place::Conflict, new_files(&self.repo, head, tree)?);
-        }
-        for id in history.commits.iter().chain(&history.beside) {
-            let own = self.repo.find_commit(*id)?;
-            let mut parents = own.parents().map(|parent| parent.tree_id());
-            let mut new = new_files(&self.repo, parents.next(), own.tree_id())?;
-            for parent in parents {
-                let others: HashSet<_> = new_files(&self.repo, Some(parent), own.tree_id())?.into_iter().collect();
-                new.retain(|file| others.contains(file));
-            }
-            add(Place::Commit(commit(*id)?), new);
-        }
-        Ok(contents)
-    }
-
-    /// A content's bytes.
+    /// Hands out a content, from its beginning to its end: in one part, or in
+    /// several when it is large.
     ///
     /// # Errors
-    /// When the object is missing or damaged.
-    pub fn read(&self, content: &Content) -> Result<Vec<u8>> {
-        let blob = self.repo.find_blob(content.object);
-        Ok(blob.with_context(|| format!("cannot read the content of {}", content.path))?.content().to_vec())
+    /// When the object is missing or damaged, and those of `see`.
+    pub fn read(&self, content: &Content, see: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let shown = || format!("cannot read the content of {}", content.path);
+        let (size, _) = self.repo.odb()?.read_header(content.object).with_context(shown)?;
+        if size <= AT_ONCE {
+            see(self.repo.find_blob(content.object).with_context(shown)?.content());
+            return Ok(());
+        }
+        if let Some(mut stored) = self.draft.scratch.contents.open(content.object)? {
+            return in_parts(&mut stored, see).with_context(shown);
+        }
+        let call = self.git.aside(self.draft.scratch.path()).args(["cat-file", "blob", &content.object.to_string()]);
+        call.stream(b"", |pipe| Ok(in_parts(pipe, see)?)).with_context(shown)
     }
 
     /// Whether the base has this content in any file, or a commit of the remote
@@ -336,6 +352,16 @@ impl Reader<'_> {
             }
         }
         Ok(notes)
+    }
+}
+
+fn in_parts(from: &mut dyn Read, see: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => see(&buffer[..count]),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::operation::Staying;
+
 /// One thing that stays behind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
@@ -44,6 +46,10 @@ pub enum Kind {
     Upstream,
     /// What HEAD is on: a ref that is no branch.
     Head,
+    /// An operation of git in progress, which no snapshot carries.
+    Operation,
+    /// Attributes that the configuration of this repository names.
+    Attributes,
     /// A conflict that was resolved, and that git could bring back.
     Resolved,
     /// Something that a newer envctl named.
@@ -67,7 +73,9 @@ impl Kind {
             Kind::Replacement => "what git shows in place of other commits",
             Kind::Ignored => "files that core.excludesFile of this repository ignores",
             Kind::Upstream => "what the branch follows",
-            Kind::Head => "what HEAD is on, which is no branch",
+            Kind::Head => "what HEAD is on, which no task can say",
+            Kind::Operation => "what git has in progress, and cannot go on elsewhere",
+            Kind::Attributes => "attributes that core.attributesFile of this repository names",
             Kind::Resolved => "conflicts that are resolved, as git checkout -m would bring them back",
             Kind::Other => "what a newer envctl knows of",
         }
@@ -77,6 +85,15 @@ impl Kind {
 impl LeftOut {
     pub(super) fn special(path: &[u8], kind: &str) -> Self {
         LeftOut { kind: Kind::SpecialFile, name: lossy(path), detail: Some(kind.into()) }
+    }
+
+    pub(super) fn operation(staying: &Staying) -> Self {
+        let article = if staying.kind.starts_with('a') { "an" } else { "a" };
+        LeftOut {
+            kind: Kind::Operation,
+            name: format!("{article} {}", staying.kind),
+            detail: Some(staying.why.clone()),
+        }
     }
 
     /// Something of which the name says it all.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::index;
-use super::operation::Operation;
+use super::operation::{InProgress, Operation};
 use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
 use crate::error::{Fault, failure};
@@ -40,14 +40,14 @@ pub(super) struct Moment {
     index: (Option<Which>, Vec<u8>),
     /// The lock of a command that writes the index.
     lock: Option<Which>,
-    pub(super) operation: Option<Operation>,
+    pub(super) operation: InProgress,
 }
 
 impl Moment {
     /// Looks; waits for a command of git that is about to write the index.
     ///
     /// # Errors
-    /// When there is no commit, or what is in progress cannot travel.
+    /// When there is no commit.
     pub(super) fn now(repo: &git2::Repository) -> Result<Self> {
         let folder = Beneath::open(repo.path())?;
         let began = Instant::now();

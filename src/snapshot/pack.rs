@@ -5,10 +5,14 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use anyhow::{Context, Result};
+use sha1::{Digest as _, Sha1};
 
 use super::bounds::{Bounds, MAX_TREE, damaged};
+use super::contents;
 use super::document::Pack;
 use super::files::IN_MEMORY;
 use super::scratch::ScratchRepo;
@@ -43,35 +47,133 @@ pub(super) fn revisions(wanted: impl Iterator<Item = git2::Oid>, there: &[git2::
     input
 }
 
-/// Writes the thin pack.
+/// Writes the pack: what git makes of the revisions, thin, and behind it those
+/// contents of the working files that are `wanted`, as they were packed when they
+/// were read.
 ///
 /// # Errors
 /// When an object is missing, or the disk is full.
-pub(super) fn write(git: &Git, scratch: &ScratchRepo, revisions: &str) -> Result<Option<(PathBuf, Pack)>> {
+pub(super) fn write(
+    git: &Git,
+    scratch: &ScratchRepo,
+    revisions: &str,
+    wanted: &HashSet<git2::Oid>,
+) -> Result<Option<(PathBuf, Pack)>> {
     let path = scratch.path().join("snapshot.pack");
-    let mut file = File::create(&path).context("cannot write the pack")?;
-    let arguments = ["pack-objects", "--revs", "--thin", "--stdout", "--delta-base-offset", "-q"];
-    let (digest, size, objects) = scratch.git(git).args(arguments).stream(revisions.as_bytes(), |pipe| {
-        let mut hasher = Hasher::default();
-        let mut header = Vec::new();
-        let mut size = 0;
-        let mut buffer = vec![0; 128 << 10];
-        loop {
-            let count = pipe.read(&mut buffer)?;
-            if count == 0 {
-                break;
+    let file = File::create(&path).context("cannot write the pack")?;
+    let whole = scratch.contents.whole();
+    let mut left = wanted.clone();
+    let stored = whole.iter().flat_map(|pack| pack.objects().map(move |stored| (pack, stored)));
+    let stored: Vec<_> = stored.filter(|(_, stored)| left.remove(&stored.id)).collect();
+    // Beyond that size git looks for no similar content, and holds none in memory.
+    let arguments = [
+        "-c",
+        "core.bigFileThreshold=16m",
+        "pack-objects",
+        "--revs",
+        "--thin",
+        "--stdout",
+        "--delta-base-offset",
+        "--honor-pack-keep",
+        "-q",
+    ];
+    let mut objects = stored.len() as u32;
+    let written = scratch.git(git).args(arguments).stream(revisions.as_bytes(), |pipe| {
+        outgoing(file, |out| {
+            let mut head = [0; contents::HEADER];
+            pipe.read_exact(&mut head)?;
+            let [.., a, b, c, d] = head;
+            objects += u32::from_be_bytes([a, b, c, d]);
+            out.write_all(&contents::header(objects))?;
+            all_but_checksum(pipe, out)?;
+            for (pack, stored) in &stored {
+                std::io::copy(&mut pack.raw(stored)?, out)?;
             }
-            if header.len() < 12 {
-                header.extend_from_slice(&buffer[..count.min(12)]);
-            }
-            hasher.update(&buffer[..count]);
-            file.write_all(&buffer[..count]).context("cannot write the pack")?;
-            size += count as u64;
-        }
-        let objects = header.get(8..12).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
-        Ok((hasher.finish(), size, objects.unwrap_or(0)))
-    })?;
+            Ok(())
+        })
+    });
+    let (digest, size) = written.context("cannot write the pack")?;
     Ok((objects > 0).then_some((path, Pack { digest, size })))
+}
+
+/// The bytes of the checksum at the end of a pack.
+const CHECKSUM: usize = 20;
+
+fn all_but_checksum(from: &mut dyn Read, to: &mut dyn Write) -> std::io::Result<()> {
+    let mut buffer = vec![0; 128 << 10];
+    let mut kept = 0;
+    loop {
+        let count = from.read(&mut buffer[kept..])?;
+        if count == 0 {
+            return Ok(());
+        }
+        let there = kept + count;
+        let sure = there.saturating_sub(CHECKSUM);
+        to.write_all(&buffer[..sure])?;
+        buffer.copy_within(sure..there, 0);
+        kept = there - sure;
+    }
+}
+
+/// Writes a file with git's checksum behind it; both hashes are made beside the
+/// writing.
+fn outgoing(mut file: File, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(Digest, u64)> {
+    std::thread::scope(|scope| {
+        let (to_sum, summed) = sync_channel::<Arc<[u8]>>(4);
+        let (to_digest, digested) = sync_channel::<Arc<[u8]>>(4);
+        let sum = scope.spawn(move || summed.iter().fold(Sha1::new(), |hash, part| hash.chain_update(part)).finalize());
+        let digest = scope.spawn(move || {
+            let mut hasher = Hasher::default();
+            digested.iter().for_each(|part| hasher.update(&part));
+            hasher.finish()
+        });
+        let mut size = 0;
+        let mut write = |part: &[u8], hashed: &[&SyncSender<Arc<[u8]>>]| -> std::io::Result<()> {
+            let shared: Arc<[u8]> = part.into();
+            let died = |_| std::io::Error::other("a thread that hashes died");
+            hashed.iter().try_for_each(|to| to.send(shared.clone()).map_err(died))?;
+            size += part.len() as u64;
+            file.write_all(part)
+        };
+        let mut parts =
+            Parts { buffer: Vec::with_capacity(PART), write: &mut |part| write(part, &[&to_sum, &to_digest]) };
+        fill(&mut parts)?;
+        parts.flush()?;
+        drop(to_sum);
+        let sum = sum.join().map_err(|_| anyhow::anyhow!("a thread that hashes died"))?;
+        write(&sum, &[&to_digest])?;
+        drop(to_digest);
+        let digest = digest.join().map_err(|_| anyhow::anyhow!("a thread that hashes died"))?;
+        Ok((digest, size))
+    })
+}
+
+/// So many bytes go from thread to thread at once.
+const PART: usize = 1 << 20;
+
+/// Gathers what is written.
+struct Parts<'a> {
+    buffer: Vec<u8>,
+    write: &'a mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+}
+
+impl Write for Parts<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = bytes.len().min(PART - self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..count]);
+        if self.buffer.len() == PART {
+            self.flush()?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if !self.buffer.is_empty() {
+            (self.write)(&self.buffer)?;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
 }
 
 /// A commit that is always the same for the same tree and parent.

@@ -24,6 +24,8 @@ use super::history::commit;
 use super::index::{self, Entry};
 use super::lfs::capture::pointer_in;
 use super::parity::parity;
+use super::paths::path_of;
+use super::verbatim;
 use crate::error::{Fault, integrity};
 use crate::git::Git;
 
@@ -54,7 +56,11 @@ pub(super) fn index(draft: &Draft, document: &IndexDocument) -> Result<()> {
 }
 
 fn differs(what: &str, made: &dyn std::fmt::Display, seen: &dyn std::fmt::Display) -> Fault {
-    integrity(format!("what was captured would not arrive as it is here: the {what} {made} instead of {seen}"))
+    would_differ(&format!("the {what} {made} instead of {seen}"))
+}
+
+fn would_differ(how: &str) -> Fault {
+    integrity(format!("what was captured would not arrive as it is here: {how}"))
         .hint("publish again; if it stays so, commit what you have, then publish")
 }
 
@@ -113,6 +119,15 @@ pub(super) fn files(git: &Git, draft: &Draft) -> Result<()> {
     }
     if !parity.ok {
         return Err(differs("index", &parity.restored_index, &parity.index).into());
+    }
+    for (path, _) in draft.scan.read.iter().filter(|(path, stat)| **stat == draft.scratch.lstat(path)) {
+        let restored = root.join(path_of(path));
+        let is_file = restored.symlink_metadata().is_ok_and(|meta| meta.is_file());
+        let Some(file) = draft.scratch.open(path).ok().filter(|_| is_file) else { continue };
+        if !verbatim::same(&restored, file)? {
+            let path = String::from_utf8_lossy(path);
+            return Err(would_differ(&format!("{path} would have another content")).into());
+        }
     }
     Ok(())
 }

@@ -11,15 +11,19 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::attributes::{Asked, is_attributes};
+use super::contents::Wanted;
 use super::index::{self, Entry, Stat};
 use super::lfs::{self, capture::Stored};
 use super::paths::{joined, path_of};
-use super::scratch::{AT_ONCE, ScratchRepo};
+use super::scratch::ScratchRepo;
+use super::untouched::untouched;
 use super::verbatim;
 use crate::error::failure;
 use crate::git::Git;
 
 const ATTEMPTS: u32 = 5;
+/// Files that are open at once for git.
+const AT_ONCE: usize = 256;
 /// Timestamps of files are no finer than this.
 const TICK: Duration = Duration::from_millis(12);
 
@@ -102,7 +106,7 @@ fn store(
     let regular: Vec<&[u8]> = paths.iter().map(Vec::as_slice).filter(|path| scratch.regular(path).is_some()).collect();
     let managed = lfs::managed(scratch.git(git), &regular)?;
     let (managed, others): (Vec<_>, Vec<_>) = paths.iter().cloned().partition(|path| managed.contains(path));
-    let mut entries = lfs.read(scratch, git, index, &managed)?;
+    let mut entries = lfs.read(scratch, index, &managed)?;
     if !others.is_empty() {
         entries.extend(convert(scratch, git, index, &others, beside)?);
     }
@@ -138,18 +142,23 @@ fn convert(
     let known = index.iter().filter(|entry| entry.stage == 0 && !entry.intent_to_add && !entry.is_submodule());
     let known: HashMap<&[u8], &Entry> =
         known.filter(|entry| wanted.contains(&*entry.path)).map(|entry| (&*entry.path, entry)).collect();
+    let as_they_are_too = match beside.asked.normal {
+        true => untouched(scratch, git, beside.asked, paths)?,
+        false => HashSet::new(),
+    };
+    let is_plain = |path: &&Vec<u8>| !beside.asked.normal || as_they_are_too.contains(*path);
+    let (plain, converted): (Vec<&Vec<u8>>, Vec<&Vec<u8>>) = paths.iter().partition(is_plain);
     let mut entries = Vec::with_capacity(paths.len());
-    for part in paths.chunks(AT_ONCE) {
+    for part in converted.chunks(AT_ONCE) {
         let sources: Vec<Source<'_>> =
-            part.iter().map(|path| open(scratch, path, known.get(&**path).copied())).collect::<Result<_>>()?;
-        entries.extend(match beside.asked.normal {
-            true => by_git(scratch, git, &sources)?,
-            false => as_they_are(scratch, git, &sources)?,
-        });
+            part.iter().map(|path| open(scratch, path, known.get(&***path).copied())).collect::<Result<_>>()?;
+        entries.extend(by_git(scratch, git, &sources)?);
     }
     let place = scratch.path().join("index.changed");
     index::write(&place, &mut entries)?;
     beside.verbatim.extend(verbatim::find(scratch, git, beside.asked, &place, &entries)?);
+    // Nothing converts these when they are written, either.
+    entries.extend(as_they_are(scratch, &plain, &known)?);
     Ok(entries)
 }
 
@@ -163,20 +172,30 @@ fn open<'a>(scratch: &ScratchRepo, path: &'a [u8], indexed: Option<&'a Entry>) -
     Ok(Source { path, indexed, stat, content: Content::File(file) })
 }
 
-/// What nothing converts is stored from its descriptor.
-fn as_they_are(scratch: &ScratchRepo, git: &Git, sources: &[Source<'_>]) -> Result<Vec<Entry>> {
+/// What nothing converts is stored as it is.
+fn as_they_are(scratch: &ScratchRepo, paths: &[&Vec<u8>], known: &HashMap<&[u8], &Entry>) -> Result<Vec<Entry>> {
     let own = git2::Repository::open_bare(scratch.path())?;
-    let files: Vec<&File> = sources.iter().filter_map(|source| source.content.file()).collect();
-    let mut stored = scratch.store_raw(git, &files, |file| Ok(file.try_clone()?))?.into_iter();
-    let entry = |source: &Source<'_>| {
-        let (mode, object) = match &source.content {
-            Content::Link(target) => (0o120_000, Some(own.blob(target)?)),
-            Content::File(_) => (scratch.mode(source.path, source.indexed), stored.next()),
-        };
-        let object = object.context("git stored too few files")?;
-        Ok(Entry { mode, object, stat: source.stat, ..Entry::plain(source.path) })
-    };
-    sources.iter().map(entry).collect()
+    let (mut entries, mut wanted) = (Vec::with_capacity(paths.len()), Vec::with_capacity(paths.len()));
+    for path in paths {
+        // A file that changes from here on is read again: see `capture`.
+        let stat = scratch.lstat(path).context("a file is gone")?;
+        let entry = |mode, object| Entry { mode, object, stat, ..Entry::plain(path) };
+        if let Some(target) = scratch.files.link(path_of(path)) {
+            entries.push(entry(0o120_000, own.blob(&target)?));
+            continue;
+        }
+        let indexed = known.get(&***path).copied();
+        wanted.push(Wanted { file: entries.len(), size: stat.size.into(), is_change: indexed.is_some() });
+        entries.push(entry(scratch.mode(path, indexed), git2::Oid::ZERO_SHA1));
+    }
+    let place = |n: &usize| entries.get(*n).map_or(&[] as &[u8], |entry| &entry.path);
+    let stored = scratch.contents.store(&wanted, |n| scratch.open(place(n)))?;
+    for (one, id) in wanted.iter().zip(stored) {
+        if let Some(entry) = entries.get_mut(one.file) {
+            entry.object = id;
+        }
+    }
+    Ok(entries)
 }
 
 /// Git reads copies in a folder of ours, beside the attributes that hold in the
@@ -220,13 +239,4 @@ fn by_git(scratch: &ScratchRepo, git: &Git, sources: &[Source<'_>]) -> Result<Ve
     entries.retain(|entry| stats.contains_key(&*entry.path));
     entries.iter_mut().for_each(|entry| entry.stat = stats.get(&*entry.path).copied().unwrap_or_default());
     Ok(entries)
-}
-
-impl Content {
-    fn file(&self) -> Option<&File> {
-        match self {
-            Content::File(file) => Some(file),
-            Content::Link(_) => None,
-        }
-    }
 }

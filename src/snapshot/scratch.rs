@@ -6,7 +6,6 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::FileType;
 
 use super::attributes::{MAX_ATTRIBUTES, is_attributes};
+use super::contents::Contents;
 use super::document::{AutoCrlf, Eol, Settings};
 use super::index::{self, Entry, Stat};
 use super::paths::{joined, path_of};
@@ -30,9 +30,6 @@ pub const CAPTURE: &str = ".envctl-capture-";
 const MAX_INDEX: u64 = 4 << 30;
 const MAX_LIST: u64 = 64 << 20;
 
-/// Files that git is given at once by descriptor.
-pub(super) const AT_ONCE: usize = 256;
-
 /// The scratch repository; gone when dropped, or when its maker is dead and
 /// another one is made.
 #[derive(Debug)]
@@ -43,6 +40,8 @@ pub(super) struct ScratchRepo {
     pub(super) files: Beneath,
     /// The settings that it has.
     pub(super) settings: Settings,
+    /// What was stored of its files.
+    pub(super) contents: Contents,
     /// Whether the checkout's own configuration names a list of ignored files.
     own_rules: bool,
 }
@@ -60,7 +59,9 @@ impl ScratchRepo {
         let work_tree = repo.workdir().context("the repository is bare")?.to_owned();
         let files = Beneath::open(&work_tree)?;
         let rules = own_rules(repo, &work_tree)?;
-        let scratch = ScratchRepo { folder, work_tree, files, settings: settings.clone(), own_rules: rules.is_some() };
+        let contents = Contents::of(folder.path());
+        let own_rules = rules.is_some();
+        let scratch = ScratchRepo { folder, work_tree, files, settings: settings.clone(), contents, own_rules };
         if let Some(rules) = rules {
             fs::write(scratch.own_rules(), rules)?;
         }
@@ -217,32 +218,6 @@ impl ScratchRepo {
         }
         self.git(git).args(["update-index"]).args(options).args(["-z", "--stdin"]).run(&joined(paths))?;
         Ok(())
-    }
-
-    /// Stores files as they are, whatever the checkout would convert; their
-    /// blobs in the same order.
-    pub(super) fn store_raw<T>(
-        &self,
-        git: &Git,
-        files: &[T],
-        open: impl Fn(&T) -> Result<File>,
-    ) -> Result<Vec<git2::Oid>> {
-        let mut stored = Vec::with_capacity(files.len());
-        for part in files.chunks(AT_ONCE) {
-            // By descriptor: what a name leads to may be another file by then.
-            let own = fs::read_link("/proc/self").context("cannot find this process: is /proc mounted?")?;
-            let opened = part.iter().map(&open).collect::<Result<Vec<File>>>()?;
-            let place = |file: &File| format!("/proc/{}/fd/{}\n", own.display(), file.as_raw_fd());
-            let input: String = opened.iter().map(place).collect();
-            let words = ["-c", "core.looseCompression=0", "hash-object", "-w", "--no-filters", "--stdin-paths"];
-            let printed = self.git(git).cwd(self.path()).args(words).run(input.as_bytes())?;
-            let ids: Result<Vec<git2::Oid>, _> = String::from_utf8(printed)?.lines().map(git2::Oid::from_str).collect();
-            stored.extend(ids?);
-        }
-        if stored.len() != files.len() {
-            bail!("git stored {} of {} files", stored.len(), files.len());
-        }
-        Ok(stored)
     }
 
     /// Opens a regular file of the checkout.

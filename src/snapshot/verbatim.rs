@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::attributes::Asked;
+use super::contents::Wanted;
 use super::files::{self, TreeFile};
 use super::index::{Entry, Stat};
 use super::lfs;
@@ -223,7 +224,9 @@ pub(super) fn find(
         let there = |entry: &Entry| scratch.regular(&entry.path).map(|stat| stat.st_size as u64);
         regular.filter(|entry| there(entry).is_some_and(|there| Some(there) != size(entry))).collect()
     };
-    let stored = scratch.store_raw(git, &differ, |entry| scratch.open(&entry.path));
+    let wanted: Vec<Wanted<&Entry>> =
+        differ.iter().map(|entry| Wanted { file: *entry, size: entry.stat.size.into(), is_change: false }).collect();
+    let stored = scratch.contents.store(&wanted, |entry| scratch.open(&entry.path));
     let stored = stored.context("cannot store files as they are")?;
     Ok(differ.iter().map(|entry| entry.path.clone()).zip(stored).collect())
 }
@@ -244,7 +247,11 @@ fn write(scratch: &ScratchRepo, git: &Git, index: &Path, paths: &[&[u8]]) -> Res
     Ok(folder)
 }
 
-fn same(written: &Path, mut b: fs::File) -> io::Result<bool> {
+/// Whether two files have the same content.
+///
+/// # Errors
+/// When one cannot be read, or becomes shorter meanwhile.
+pub(super) fn same(written: &Path, mut b: fs::File) -> io::Result<bool> {
     let mut a = fs::File::open(written)?;
     if a.metadata()?.len() != b.metadata()?.len() {
         return Ok(false);

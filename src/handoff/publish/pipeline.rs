@@ -387,7 +387,7 @@ fn capture(
     let look = |draft: &snapshot::Draft| {
         std::thread::scope(|scope| {
             let packing = scope.spawn(|| draft.pack(git));
-            let found = trust::scan(scanner, draft);
+            let found = trust::scan(scanner, git, draft);
             Ok((packing.join(), found))
         })
     };

@@ -4,10 +4,10 @@
 //! The captured objects are looked at, not the files: what was looked at is
 //! what travels. Whatever the base has already is passed over.
 
-use std::collections::hash_map::{Entry, HashMap};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -16,6 +16,7 @@ use super::secrets;
 use crate::config::Project;
 use crate::credentials::{Finding, Fingerprint, Gap, Looked, Scanner};
 use crate::error::{Detail, Fault, policy};
+use crate::git::Git;
 use crate::handoff::app::App;
 use crate::identity::{Handoff, Instead, Redacted};
 use crate::snapshot::{self, Content, Draft, GitPath, LeaveOut, Place, Reader};
@@ -190,17 +191,22 @@ fn hit_in(what: &str, finding: Finding) -> Hit {
 ///
 /// # Errors
 /// When what was captured cannot be read.
-pub(crate) fn look(scanner: &Scanner, draft: &Draft) -> Result<Findings> {
-    let reader = &draft.reader()?;
+pub(crate) fn look(scanner: &Scanner, git: &Git, draft: &Draft) -> Result<Findings> {
+    let reader = &draft.reader(git)?;
     let contents = reader.contents()?;
-    let mut looked: HashMap<(&[u8], [u8; 20]), Looked> = HashMap::new();
+    let mut places: HashMap<(&[u8], [u8; 20]), usize> = HashMap::new();
+    let mut once: Vec<&Content> = Vec::new();
+    for content in &contents {
+        places.entry(content.key()).or_insert_with(|| {
+            once.push(content);
+            once.len() - 1
+        });
+    }
+    let looked = look_at(scanner, git, draft, &once)?;
     let mut unsearched: BTreeMap<String, Gap> = BTreeMap::new();
     let mut hits = Vec::new();
     for content in &contents {
-        let found = match looked.entry(content.key()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(what_is_new(scanner, reader, content)?),
-        };
+        let Some(found) = places.get(&content.key()).and_then(|n| looked.get(*n)) else { continue };
         if let Some(gap) = found.gap {
             unsearched.insert(content.path.to_string(), gap);
         }
@@ -228,6 +234,35 @@ pub(crate) fn look(scanner: &Scanner, draft: &Draft) -> Result<Findings> {
     Ok(Findings { hits, unsearched })
 }
 
+/// Contents that are worth a thread.
+const A_SHARE: usize = 128;
+
+/// Looks at each content, on all processors where there are many.
+fn look_at(scanner: &Scanner, git: &Git, draft: &Draft, contents: &[&Content]) -> Result<Vec<Looked>> {
+    let most = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let workers = contents.len().div_ceil(A_SHARE).clamp(1, most);
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Looked)>> {
+        let reader = draft.reader(git)?;
+        let mut looked = Vec::new();
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            let Some(content) = contents.get(n) else { return Ok(looked) };
+            looked.push((n, what_is_new(scanner, &reader, content)?));
+        }
+    };
+    let parts = std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let died = || anyhow::anyhow!("a thread that looks for credentials died");
+        let others = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(died())));
+        others.chain([own]).collect::<Result<Vec<_>>>()
+    })?;
+    let mut looked: Vec<_> = parts.into_iter().flatten().collect();
+    looked.sort_unstable_by_key(|(n, _)| *n);
+    Ok(looked.into_iter().map(|(_, looked)| looked).collect())
+}
+
 /// Names of files that the base lacks. They are not shown: a value may be
 /// spelled in them in a way that nothing hides.
 fn in_names(scanner: &Scanner, reader: &Reader<'_>, contents: &[Content]) -> Result<Vec<Hit>> {
@@ -249,7 +284,9 @@ fn in_names(scanner: &Scanner, reader: &Reader<'_>, contents: &[Content]) -> Res
 /// what is in it may be new.
 fn what_is_new(scanner: &Scanner, reader: &Reader<'_>, content: &Content) -> Result<Looked> {
     let path = content.path.to_string();
-    let mut found = scanner.file(&path, &reader.read(content)?)?;
+    let mut looking = scanner.looking(&path);
+    reader.read(content, &mut |part| looking.see(part))?;
+    let mut found = looking.finish()?;
     if found.findings.is_empty() {
         return Ok(found);
     }

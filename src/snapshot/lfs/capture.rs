@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::error::{Fault, failure, policy};
 use crate::git::Git;
 use crate::git::lfs::{Contents, MAX_POINTER, Pointer};
+use crate::snapshot::contents::Wanted;
 use crate::snapshot::index::{Entry, Stat};
 use crate::snapshot::scratch::ScratchRepo;
 use crate::snapshot::wire::{GitPath, LfsObject, Object};
@@ -73,7 +74,6 @@ impl Stored {
     pub(in crate::snapshot) fn read(
         &mut self,
         scratch: &ScratchRepo,
-        git: &Git,
         index: &[Entry],
         paths: &[Vec<u8>],
     ) -> Result<Vec<Entry>> {
@@ -106,7 +106,7 @@ impl Stored {
             let mode = scratch.mode(path, candidates.iter().find(|entry| entry.stage == 0).copied());
             entries.push(Entry { mode, object, stat, ..Entry::plain(path) });
         }
-        self.store(scratch, git, pending)?;
+        self.store(scratch, pending)?;
         Ok(entries)
     }
 
@@ -152,7 +152,7 @@ impl Stored {
                 None => missing.push(Missing { path, size: pointer.size }),
             }
         }
-        self.store(scratch, git, pending)?;
+        self.store(scratch, pending)?;
         let object = |(pointer, path, object): (Pointer, Vec<u8>, git2::Oid)| LfsObject {
             path: GitPath(path),
             oid: pointer.oid,
@@ -162,7 +162,7 @@ impl Stored {
         Ok((self.found.into_values().map(object).collect(), missing))
     }
 
-    fn store(&mut self, scratch: &ScratchRepo, git: &Git, mut pending: Vec<Pending>) -> Result<()> {
+    fn store(&mut self, scratch: &ScratchRepo, mut pending: Vec<Pending>) -> Result<()> {
         pending.retain(|content| !self.found.contains_key(&content.pointer.oid));
         if pending.is_empty() {
             return Ok(());
@@ -182,7 +182,9 @@ impl Stored {
             }
             Ok(file)
         };
-        let stored = scratch.store_raw(git, &pending, open).context("cannot store LFS files")?;
+        let wanted: Vec<Wanted<&Pending>> =
+            pending.iter().map(|one| Wanted { file: one, size: one.pointer.size, is_change: false }).collect();
+        let stored = scratch.contents.store(&wanted, |one| open(one)).context("cannot store LFS files")?;
         for (content, id) in pending.into_iter().zip(stored) {
             open(&content)?;
             self.found.insert(content.pointer.oid, (content.pointer, content.path, id));

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::wire::Content;
 use crate::disk::beneath::Beneath;
-use crate::error::{Fault, integrity, policy};
+use crate::error::{Fault, integrity};
 use crate::identity::Commit;
 use rules::{RULES, Rule};
 
@@ -52,15 +52,33 @@ pub struct StateRef {
     pub commit: Commit,
 }
 
+/// What is in progress in a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum InProgress {
+    Nothing,
+    Travels(Operation),
+    /// It stays behind; files, index and commits do not.
+    Stays(Staying),
+}
+
+/// An operation that cannot travel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Staying {
+    /// As in "a merge".
+    pub(super) kind: &'static str,
+    pub(super) why: String,
+}
+
 impl Operation {
-    /// Reads what is in progress in a repository; `None` when nothing is.
+    /// Reads what is in progress.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Policy`] for what cannot travel, with the reason.
-    pub(super) fn capture(repo: &git2::Repository) -> Result<Option<Self>> {
+    /// When the git folder cannot be read.
+    pub(super) fn capture(repo: &git2::Repository) -> Result<InProgress> {
         let git_dir = repo.path();
-        refuse_patches(git_dir)?;
-        refuse_strangers(git_dir)?;
+        if let Some(staying) = patches(git_dir).or_else(|| stranger(git_dir)) {
+            return Ok(InProgress::Stays(staying));
+        }
         let resolve = |text: &str| repo.revparse_single(text).ok()?.peel_to_commit().ok().map(|commit| commit.id());
         let folder = Beneath::open(git_dir)?;
         let comment = comment(repo)?.filter(|text| text != "auto").unwrap_or_else(|| "#".into());
@@ -68,8 +86,13 @@ impl Operation {
         for rule in RULES {
             let content = folder.read(Path::new(rule.name), MAX_FILE)?;
             let Some(content) = content.filter(|_| rule.applies(git_dir)) else { continue };
-            let content =
-                rule.capture(&content, comment.as_bytes(), &resolve).map_err(|why| refusal(git_dir, rule, &why))?;
+            let content = match rule.capture(&content, comment.as_bytes(), &resolve) {
+                Ok(content) => content,
+                Err(why) => {
+                    let why = format!("{why} ({})", rule.name);
+                    return Ok(InProgress::Stays(Staying { kind: kind_of(git_dir, rule), why }));
+                }
+            };
             // Git forgets it like any other name of no consequence.
             if rule.is_optional() && !rule.names(&content).iter().all(|id| known(repo, *id)) {
                 continue;
@@ -80,12 +103,11 @@ impl Operation {
         operation.refs = operation.find_refs(repo)?;
         operation.check()?;
         if let Some(id) = operation.names().into_iter().find(|id| !known(repo, *id)) {
-            let what = operation.kinds().join(" and a ");
-            return Err(policy(format!("a {what} is in progress and names commit {id}, which is not here"))
-                .hint("finish or abort it, then publish again")
-                .into());
+            let kind = operation.kinds().first().copied().unwrap_or("merge");
+            let why = format!("it names commit {id}, which is not here");
+            return Ok(InProgress::Stays(Staying { kind, why }));
         }
-        Ok(Some(operation).filter(|operation| !operation.files.is_empty()))
+        Ok(if operation.files.is_empty() { InProgress::Nothing } else { InProgress::Travels(operation) })
     }
 
     fn find_refs(&self, repo: &git2::Repository) -> Result<Vec<StateRef>> {
@@ -241,8 +263,8 @@ fn known(repo: &git2::Repository, id: git2::Oid) -> bool {
     repo.odb().is_ok_and(|odb| odb.exists(id))
 }
 
-fn refusal(git_dir: &Path, rule: &Rule, why: &str) -> Fault {
-    let kind = if rule.name.starts_with("rebase-merge") {
+fn kind_of(git_dir: &Path, rule: &Rule) -> &'static str {
+    if rule.name.starts_with("rebase-merge") {
         "rebase"
     } else if rule.name.starts_with("BISECT") {
         "bisect"
@@ -252,26 +274,20 @@ fn refusal(git_dir: &Path, rule: &Rule, why: &str) -> Fault {
         "merge"
     } else {
         "cherry-pick"
-    };
-    let way_out = if kind == "bisect" { "reset" } else { "--abort" };
-    policy(format!("a {kind} is in progress that cannot travel: {why} ({})", rule.name))
-        .hint(format!("finish it or run git {kind} {way_out}, then publish again"))
+    }
 }
 
 /// `git am`, and a rebase in its manner: their steps are patches in files, not
 /// commits.
-fn refuse_patches(git_dir: &Path) -> Result<(), Fault> {
-    if !git_dir.join("rebase-apply").exists() {
-        return Ok(());
-    }
-    let kind = if git_dir.join("rebase-apply/rebasing").exists() { "rebase" } else { "am" };
-    let what = if kind == "rebase" { "a rebase --apply" } else { "an am" };
-    Err(policy(format!("{what} is in progress, whose steps are patches in files and no commits: it cannot travel"))
-        .hint(format!("finish it or run git {kind} --abort, then publish again")))
+fn patches(git_dir: &Path) -> Option<Staying> {
+    let is_rebase = git_dir.join("rebase-apply/rebasing").exists();
+    let kind = if is_rebase { "rebase" } else { "am" };
+    let why = "its steps are patches in files and no commits".to_owned();
+    git_dir.join("rebase-apply").exists().then_some(Staying { kind, why })
 }
 
 /// A file that no rule knows: it may decide how the operation goes on.
-fn refuse_strangers(git_dir: &Path) -> Result<()> {
+fn stranger(git_dir: &Path) -> Option<Staying> {
     for (folder, kind) in [("rebase-merge", "rebase"), ("sequencer", "cherry-pick")] {
         let Ok(entries) = fs::read_dir(git_dir.join(folder)) else { continue };
         for entry in entries.flatten() {
@@ -282,13 +298,11 @@ fn refuse_strangers(git_dir: &Path) -> Result<()> {
                     "rebase-merge/refs-to-delete" => "it makes merges anew",
                     _ => "envctl does not know all of its state",
                 };
-                return Err(policy(format!("a {kind} is in progress that cannot travel: {why} ({name})"))
-                    .hint(format!("finish it or run git {kind} --abort, then publish again"))
-                    .into());
+                return Some(Staying { kind, why: format!("{why} ({name})") });
             }
         }
     }
-    Ok(())
+    None
 }
 
 #[cfg(test)]
