@@ -3,6 +3,7 @@
 mod built;
 mod hostile;
 mod keys;
+mod places;
 mod prefetch;
 mod sealing;
 mod services;

@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal};
 use super::forward::Forwarder;
 use super::inside::Inside;
 use super::pasta::Starting;
+use super::places::Places;
 use super::rootfs::RootfsSpec;
 use super::serve::{Service, serve};
 use super::services::ServiceSpec;
@@ -93,7 +94,7 @@ pub(crate) fn run(mut birth: Birth<'_>) -> ! {
     }
     crash::point("init.born");
     match shielded.and(pasta).and_then(|pasta| set_up(&mut birth, pasta)) {
-        Ok(SetUp { signals, inside, lock, forwarder, pasta, services, upper }) => {
+        Ok(SetUp { signals, inside, lock, forwarder, pasta, services, upper, places }) => {
             let Birth { owner, listener, token, context, deadline, memory, go, scratch_place, .. } = birth;
             // Closed already, see set_up.
             std::mem::forget((go, scratch_place));
@@ -111,6 +112,7 @@ pub(crate) fn run(mut birth: Birth<'_>) -> ! {
                 deadline,
                 memory,
                 upper,
+                places,
             })
         }
         Err(error) => {
@@ -131,6 +133,8 @@ struct SetUp {
     services: Vec<services::Service>,
     /// The upper folder of the root, where it is to be listed.
     upper: Option<OwnedFd>,
+    /// What programs ask about.
+    places: Places,
 }
 
 fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
@@ -145,7 +149,7 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     if let Some(pasta) = &pasta {
         pasta.join()?;
     }
-    let (inside, upper) = rootfs::enter(&rootfs::Entry {
+    let rootfs::Entered { inside, upper, placed } = rootfs::enter(&rootfs::Entry {
         mark: &birth.mark,
         spec: birth.rootfs,
         scratch_place: birth.scratch_place.as_fd(),
@@ -182,8 +186,10 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     } else {
         Some(Forwarder::start(&birth.context, published).context("cannot start the forwarder of ports")?)
     };
+    let places = Places::of(placed);
     let mut keep = [&signals, &birth.owner, &birth.listener, &lock].map(AsRawFd::as_raw_fd).to_vec();
     keep.extend(inside.raw_fds());
+    keep.extend(places.raw_fds());
     keep.extend(streams.raw_fds());
     keep.extend(forwarder.iter().map(Forwarder::raw_fd));
     let upper = birth.list_written.then_some(upper);
@@ -193,7 +199,7 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     sys::close_all_but(3, &keep)?;
     let services = services::start(&birth.context, &inside, birth.services, streams)?;
     crash::point("init.ready");
-    Ok(SetUp { signals, inside, lock, forwarder, pasta, services, upper })
+    Ok(SetUp { signals, inside, lock, forwarder, pasta, services, upper, places })
 }
 
 /// Half of what the developer may watch stays theirs: a program inside could use

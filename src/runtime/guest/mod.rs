@@ -2,7 +2,8 @@
 //!
 //! [`init`] builds the file system ([`rootfs`]), puts its own program out of reach
 //! ([`own_program`]) and goes on as [`mod@serve`], which starts each [`process`] behind the
-//! filter of [`seccomp`], and [`services`] before the first of them. [`forward`] and
+//! filter of [`seccomp`], and [`services`] before the first of them; what they do to the
+//! [`places`] of trees it is asked about. [`forward`] and
 //! [`pasta`] are the ways of the network. [`mod@inside`] is the only way to the tree
 //! inside, and [`written`] lists what was changed in it.
 
@@ -11,6 +12,7 @@ mod init;
 mod inside;
 mod own_program;
 mod pasta;
+mod places;
 mod process;
 mod rootfs;
 mod seccomp;

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -55,7 +54,12 @@ pub(crate) struct Started {
     pub(crate) pid: Pid,
     /// The master side of its terminal.
     pub(crate) terminal: Option<OwnedFd>,
+    /// Where it asks, and all that come from it ([`super::places`]).
+    pub(crate) asks: Option<OwnedFd>,
 }
+
+/// Not an error, but the descriptor at which a process asks.
+const ASKS: i32 = 0;
 
 /// Why a process does not run.
 pub(crate) struct NotStarted {
@@ -65,12 +69,14 @@ pub(crate) struct NotStarted {
 
 /// Starts what a client asked for. Its streams are `stdio`, or a
 /// pseudo-terminal where the client has a terminal; of `stdio` only stderr
-/// counts then, and only where it was passed.
+/// counts then, and only where it was passed. A program that is `asking` waits
+/// for pid 1 wherever it makes, moves or removes folders.
 pub(crate) fn start(
     context: &Context,
     inside: &Inside,
     request: &wire::Run,
     stdio: Vec<OwnedFd>,
+    asking: bool,
 ) -> Result<Started, NotStarted> {
     let words = command_line(context, inside, request);
     let program = words[0].clone();
@@ -80,26 +86,28 @@ pub(crate) fn start(
         Some(size) => Some(open_terminal(inside, size).map_err(|error| failed(error.raw_os_error()))?),
         None => None,
     };
-    let (answer, tell) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| plain(error.into()))?;
+    let (answer, tell) = wire::pair().map_err(plain)?;
     match sys::fork().map_err(plain)? {
         Side::Child => {
-            let program = Launch { context, inside, request, words: &words, tell: tell.as_fd() };
+            let program = Launch { context, inside, request, words: &words, tell: tell.as_fd(), asking };
             let error = match become_it(&program, terminal.as_ref(), &stdio) {
                 Ok(never) => never,
                 Err(error) => error,
             };
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
-            let _ = File::from(tell).write_all(&errno.to_ne_bytes());
+            let _ = wire::send(&tell, &errno, &[]);
             sys::exit_now(127)
         }
         Side::Parent(pid) => {
             drop((tell, stdio));
-            // Closed by the successful execution.
-            let mut errno = [0; 4];
-            match File::from(answer).read_exact(&mut errno) {
-                Ok(()) => Err(failed(i32::from_ne_bytes(errno))),
-                Err(_) => Ok(Started { pid, terminal: terminal.map(|(master, _)| master) }),
+            let mut asks = None;
+            loop {
+                match wire::receive(&answer) {
+                    Ok(Some((ASKS, mut fds))) => asks = fds.pop(),
+                    Ok(Some((errno, _))) => return Err(failed(errno)),
+                    // Closed by the successful execution.
+                    _ => return Ok(Started { pid, terminal: terminal.map(|(master, _)| master), asks }),
+                }
             }
         }
     }
@@ -133,6 +141,8 @@ struct Launch<'a> {
     words: &'a [String],
     /// Where a failure is told.
     tell: BorrowedFd<'a>,
+    /// It asks pid 1.
+    asking: bool,
 }
 
 /// Turns this forked child into the program; returns only the failure.
@@ -182,7 +192,9 @@ fn become_it(launch: &Launch<'_>, terminal: Option<&(OwnedFd, OwnedFd)>, stdio: 
         }
     }
     // The filter knows no openat2.
-    seccomp::apply()?;
+    if let Some(asks) = seccomp::apply(launch.asking)? {
+        wire::send(launch.tell, &ASKS, &[asks.as_fd()])?;
+    }
     execute(launch, programs, &env).map(|error| error.unwrap_or(failure.into()))
 }
 

@@ -10,6 +10,7 @@
 //! which is not bounded by any namespace.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use libc::sock_filter;
 
@@ -20,6 +21,8 @@ use crate::runtime::sys;
 enum Answer {
     Allow,
     Errno(i32),
+    /// Pid 1 is asked.
+    Ask,
 }
 
 impl Answer {
@@ -27,6 +30,7 @@ impl Answer {
         match self {
             Answer::Allow => libc::SECCOMP_RET_ALLOW,
             Answer::Errno(errno) => libc::SECCOMP_RET_ERRNO | errno as u32,
+            Answer::Ask => libc::SECCOMP_RET_USER_NOTIF,
         }
     }
 }
@@ -164,6 +168,25 @@ const CONDITIONAL: &[(libc::c_long, u32, Test, i32)] = &[
     ),
 ];
 
+/// With which folders are removed, moved and made: pid 1 is asked where a tree
+/// may be in the way ([`super::places`]).
+const ASKED: &[libc::c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rmdir,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(not(target_arch = "riscv64"))]
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+];
+
+/// The same, where they are asked about otherwise.
+const MAKE_FOLDERS: &[libc::c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+];
+
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
@@ -194,16 +217,16 @@ fn answer(answer: Answer) -> sock_filter {
 /// What is to be done about one call.
 enum Rule {
     Answer(Answer),
-    Look(u32, Test, i32),
+    /// Which argument, what it must be, the answer then, and else.
+    Look(u32, Test, Answer, Answer),
 }
 
 /// The instructions that answer once the number is known.
 fn body(rule: &Rule) -> Vec<sock_filter> {
-    let (argument, test, errno) = match rule {
+    let (argument, test, refuse, otherwise) = match rule {
         Rule::Answer(reply) => return vec![answer(*reply)],
-        Rule::Look(argument, test, errno) => (argument, test, errno),
+        Rule::Look(argument, test, refuse, otherwise) => (argument, test, *refuse, *otherwise),
     };
-    let refuse = Answer::Errno(*errno);
     // The low word: all of these are 32 bits wide, or have nothing above.
     let mut body = vec![load(ARGUMENTS + 8 * argument)];
     match test {
@@ -221,13 +244,13 @@ fn body(rule: &Rule) -> Vec<sock_filter> {
         }
         Test::NoneOf(values) => {
             for value in *values {
-                body.extend([jump(libc::BPF_JEQ, *value, 0, 1), answer(Answer::Allow)]);
+                body.extend([jump(libc::BPF_JEQ, *value, 0, 1), answer(otherwise)]);
             }
             return [body, vec![answer(refuse)]].concat();
         }
     }
     // Nothing else is to be looked at for this call.
-    body.push(answer(Answer::Allow));
+    body.push(answer(otherwise));
     body
 }
 
@@ -260,7 +283,7 @@ fn search(calls: &[(u32, Rule)]) -> Vec<sock_filter> {
 }
 
 /// The program, in classic BPF as `seccomp(2)` takes it.
-fn program() -> Vec<sock_filter> {
+fn program(asking: bool) -> Vec<sock_filter> {
     let absent = Answer::Errno(libc::ENOSYS);
     // Another architecture's numbers mean other calls.
     let mut program = vec![load(ARCH), jump(libc::BPF_JEQ, ARCHITECTURE, 1, 0), answer(absent), load(NUMBER)];
@@ -268,133 +291,26 @@ fn program() -> Vec<sock_filter> {
     let mut calls: Vec<(u32, Rule)> = Vec::with_capacity(REFUSED.len() + ABSENT.len() + CONDITIONAL.len());
     calls.extend(REFUSED.iter().map(|number| (*number as u32, Rule::Answer(Answer::Errno(libc::EPERM)))));
     calls.extend(ABSENT.iter().map(|number| (*number as u32, Rule::Answer(absent))));
-    calls.extend(CONDITIONAL.iter().map(|(number, at, test, errno)| (*number as u32, Rule::Look(*at, *test, *errno))));
+    calls.extend(CONDITIONAL.iter().map(|(number, at, test, errno)| {
+        let asked = asking && MAKE_FOLDERS.contains(number);
+        let otherwise = if asked { Answer::Ask } else { Answer::Allow };
+        (*number as u32, Rule::Look(*at, *test, Answer::Errno(*errno), otherwise))
+    }));
+    if asking {
+        calls.extend(ASKED.iter().map(|number| (*number as u32, Rule::Answer(Answer::Ask))));
+        let folder = Test::Bits(libc::AT_REMOVEDIR as u32);
+        calls.push((libc::SYS_unlinkat as u32, Rule::Look(2, folder, Answer::Ask, Answer::Allow)));
+    }
     calls.sort_by_key(|(number, _)| *number);
     program.extend(search(&calls));
     program
 }
 
 /// Puts the filter on this process and all that come from it. Needs
-/// `no_new_privs`.
-pub(crate) fn apply() -> io::Result<()> {
-    sys::set_seccomp_filter(&program())
+/// `no_new_privs`. With `asking`, gives the descriptor at which pid 1 is asked.
+pub(crate) fn apply(asking: bool) -> io::Result<Option<OwnedFd>> {
+    sys::set_seccomp_filter(&program(asking), asking)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Runs the program as the kernel would.
-    fn verdict(architecture: u32, number: u32, arguments: [u32; 4]) -> u32 {
-        let program = program();
-        let (mut at, mut word) = (0, 0u32);
-        loop {
-            let step = program[at];
-            at += 1;
-            let code = u32::from(step.code);
-            match code & 0x07 {
-                libc::BPF_LD => {
-                    word = match step.k {
-                        NUMBER => number,
-                        ARCH => architecture,
-                        at if at >= ARGUMENTS => arguments[(at - ARGUMENTS) as usize / 8],
-                        other => panic!("offset {other}"),
-                    };
-                }
-                libc::BPF_JMP => {
-                    let yes = match code & 0xf0 {
-                        libc::BPF_JEQ => word == step.k,
-                        libc::BPF_JGE => word >= step.k,
-                        libc::BPF_JSET => word & step.k != 0,
-                        libc::BPF_JA => {
-                            at += step.k as usize;
-                            continue;
-                        }
-                        other => panic!("jump {other}"),
-                    };
-                    at += usize::from(if yes { step.jt } else { step.jf });
-                }
-                libc::BPF_RET => return step.k,
-                other => panic!("class {other}"),
-            }
-        }
-    }
-
-    fn asked<const N: usize>(number: libc::c_long, arguments: [u32; N]) -> u32 {
-        let mut all = [0; 4];
-        all[..N].copy_from_slice(&arguments);
-        verdict(ARCHITECTURE, number as u32, all)
-    }
-
-    #[test]
-    fn ordinary_work_is_allowed_and_the_rest_is_not() {
-        let eperm = Answer::Errno(libc::EPERM).code();
-        let enosys = Answer::Errno(libc::ENOSYS).code();
-        for number in [libc::SYS_read, libc::SYS_execve, libc::SYS_ptrace, libc::SYS_chroot, libc::SYS_personality] {
-            assert_eq!(asked(number, [0, 0]), libc::SECCOMP_RET_ALLOW, "{number}");
-        }
-        for number in REFUSED {
-            assert_eq!(asked(*number, [0, 0]), eperm, "{number}");
-        }
-        assert_eq!(asked(libc::SYS_clone3, [0, 0]), enosys);
-        let thread = (libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND) as u32;
-        assert_eq!(asked(libc::SYS_clone, [thread, 0]), libc::SECCOMP_RET_ALLOW);
-        assert_eq!(asked(libc::SYS_clone, [thread | libc::CLONE_NEWUSER as u32, 0]), eperm);
-        assert_eq!(asked(libc::SYS_unshare, [libc::CLONE_NEWNS as u32, 0]), eperm);
-        assert_eq!(asked(libc::SYS_unshare, [libc::CLONE_FILES as u32, 0]), libc::SECCOMP_RET_ALLOW);
-    }
-
-    #[test]
-    fn every_other_call_is_allowed() {
-        let special: Vec<u32> = REFUSED.iter().chain(ABSENT).map(|number| *number as u32).collect();
-        let allowed = (0..1000).filter(|number| !special.contains(number));
-        let looked_at: Vec<u32> = CONDITIONAL.iter().map(|(number, ..)| *number as u32).collect();
-        for number in allowed.filter(|number| !looked_at.contains(number)) {
-            assert_eq!(verdict(ARCHITECTURE, number, [u32::MAX; 4]), libc::SECCOMP_RET_ALLOW, "{number}");
-        }
-    }
-
-    #[test]
-    fn no_call_that_takes_a_mode_sets_a_set_id_bit() {
-        let refused = Answer::Errno(libc::EPERM).code();
-        for bit in [0o4000, 0o2000, 0o6755] {
-            for (number, arguments) in [
-                (libc::SYS_fchmod, [0, bit, 0, 0]),
-                (libc::SYS_fchmodat, [0, 0, bit, 0]),
-                (FCHMODAT2, [0, 0, bit, 0]),
-                (libc::SYS_mkdirat, [0, 0, bit, 0]),
-                (libc::SYS_mknodat, [0, 0, bit, 0]),
-                (libc::SYS_openat, [0, 0, libc::O_CREAT as u32 | 1, bit]),
-                (libc::SYS_openat, [0, 0, libc::O_TMPFILE as u32 | 2, bit]),
-            ] {
-                assert_eq!(asked(number, arguments), refused, "{number} {bit:o}");
-                let plain = arguments.map(|argument| if argument == bit { 0o1755 } else { argument });
-                assert_eq!(asked(number, plain), libc::SECCOMP_RET_ALLOW, "{number}");
-            }
-        }
-        // Without a file to make the mode means nothing.
-        for flags in [0, libc::O_DIRECTORY as u32, libc::O_RDWR as u32 | libc::O_TRUNC as u32] {
-            assert_eq!(asked(libc::SYS_openat, [0, 0, flags, 0o6755]), libc::SECCOMP_RET_ALLOW);
-        }
-        assert_eq!(asked(libc::SYS_openat2, [0, 0, 0, 0]), Answer::Errno(libc::ENOSYS).code());
-    }
-
-    #[test]
-    fn case_35_nothing_can_be_typed_into_a_terminal() {
-        assert_eq!(asked(libc::SYS_ioctl, [0, 0x5412]), Answer::Errno(libc::EPERM).code());
-        assert_eq!(asked(libc::SYS_ioctl, [0, libc::TIOCGWINSZ as u32]), libc::SECCOMP_RET_ALLOW);
-    }
-
-    #[test]
-    fn unusual_address_families_and_other_architectures() {
-        for family in [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK] {
-            assert_eq!(asked(libc::SYS_socket, [family as u32, 0]), libc::SECCOMP_RET_ALLOW);
-        }
-        for family in [libc::AF_VSOCK, libc::AF_ALG, libc::AF_PACKET, libc::AF_BLUETOOTH] {
-            assert_eq!(asked(libc::SYS_socket, [family as u32, 0]), Answer::Errno(libc::EAFNOSUPPORT).code());
-        }
-        let enosys = Answer::Errno(libc::ENOSYS).code();
-        assert_eq!(verdict(0x4000_0003, libc::SYS_read as u32, [0; 4]), enosys);
-        assert_eq!(verdict(ARCHITECTURE, X32 | libc::SYS_read as u32, [0; 4]), enosys);
-    }
-}
+mod tests;

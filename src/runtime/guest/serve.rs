@@ -9,13 +9,14 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
 use super::forward::Forwarder;
 use super::inside::Inside;
+use super::places::Places;
 use super::{process, services};
 use crate::crash;
 use crate::runtime::deadline::{monotonic_now, until};
 use crate::runtime::limits::memory_of;
 use crate::runtime::ports::{Published, port_variable};
 use crate::runtime::token::Token;
-use crate::runtime::wire::{Ended, Hello, Reply, Request, Tell};
+use crate::runtime::wire::{Ended, Hello, Reply, Request, Run, Tell};
 use crate::runtime::{TIMED_OUT, sys, wire};
 
 /// Milliseconds that a process whose client is gone may take to end by itself.
@@ -55,6 +56,8 @@ pub(crate) struct Service {
     pub(crate) memory: Option<u64>,
     /// What is written outside the workspace, where the owner wants to know.
     pub(crate) upper: Option<OwnedFd>,
+    /// What programs ask about.
+    pub(crate) places: Places,
 }
 
 /// Somebody who runs a process here; the owner is the first.
@@ -81,6 +84,7 @@ struct Init {
     /// The limit of memory, and when it is looked at next.
     memory: Option<(u64, u64)>,
     upper: Option<OwnedFd>,
+    places: Places,
     /// The owner's command is all that it wants.
     last: bool,
     /// How many mounts there are: nobody inside can make one.
@@ -102,7 +106,7 @@ const OWNER: usize = 0;
 
 pub(crate) fn serve(service: Service) -> ! {
     let Service { owner, listener, token, signals, context, inside, lock: _lock, forwarder, .. } = service;
-    let Service { pasta, services, deadline, memory, upper, .. } = service;
+    let Service { pasta, services, deadline, memory, upper, places, .. } = service;
     let clients = vec![Client { socket: owner, known: true, process: None }];
     let mut init = Init {
         context,
@@ -117,18 +121,21 @@ pub(crate) fn serve(service: Service) -> ! {
         ending: None,
         memory: memory.map(|limit| (limit, 0)),
         upper,
+        places,
         last: false,
         mounts: 0,
     };
     loop {
         let mut fds = vec![PollFd::new(&signals, PollFlags::IN), PollFd::new(&listener, PollFlags::IN)];
         fds.extend(init.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)));
+        fds.extend(init.places.asking().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         if let Err(error) = poll(&mut fds, init.timeout().as_ref())
             && error != rustix::io::Errno::INTR
         {
             sys::exit_now(1)
         }
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let asking = init.clients.len() + 2;
         drop(fds);
         if ready[0] {
             while sys::read_signal(signals.as_fd()).is_some() {}
@@ -141,6 +148,7 @@ pub(crate) fn serve(service: Service) -> ! {
         if ready[1] {
             init.accept(&listener);
         }
+        init.places.answer(&ready[asking..], &init.inside, &init.context);
         init.finish_doomed();
         init.mind_the_deadline();
         init.mind_the_memory();
@@ -212,7 +220,7 @@ impl Init {
     fn answer(&mut self, index: usize, request: Request, fds: Vec<OwnedFd>) -> (Reply, Option<OwnedFd>) {
         crash::point("init.asked");
         match request {
-            Request::Run(run) => match process::start(&self.context, &self.inside, &run, fds) {
+            Request::Run(run) => match self.start(&run, fds) {
                 Ok(started) => {
                     self.clients[index].process = Some(started.pid);
                     self.last |= run.last && index == OWNER;
@@ -243,6 +251,12 @@ impl Init {
                 }
             },
         }
+    }
+
+    fn start(&mut self, run: &Run, fds: Vec<OwnedFd>) -> Result<process::Started, process::NotStarted> {
+        let mut started = process::start(&self.context, &self.inside, run, fds, self.places.are_there())?;
+        self.places.listen(started.asks.take());
+        Ok(started)
     }
 
     fn forward(&mut self, published: Published) -> std::io::Result<()> {

@@ -163,7 +163,8 @@ fn spawn(
     streams: Vec<OwnedFd>,
 ) -> Result<Pid> {
     let run = Run { command: command.to_vec(), env: env.to_vec(), terminal: None, last: false };
-    let started = process::start(context, inside, &run, streams)
+    // Nobody would answer it: pid 1 waits until it is ready.
+    let started = process::start(context, inside, &run, streams, false)
         .map_err(|why| anyhow::anyhow!("{}: {}", why.program, std::io::Error::from_raw_os_error(why.errno)))?;
     Ok(started.pid)
 }

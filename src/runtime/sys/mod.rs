@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)]
 
+pub(super) mod calls;
 pub(super) mod program;
 
 use std::io;
@@ -267,20 +268,29 @@ pub(super) fn new_session_keyring() -> io::Result<()> {
 }
 
 /// Puts a filter of system calls on this process (`seccomp(2)`), without the
-/// brake on speculation that kernels before 5.16 add to it.
-pub(super) fn set_seccomp_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+/// brake on speculation that kernels before 5.16 add to it. With `listen`, gives
+/// the descriptor from which [`calls`] that wait for an answer are read.
+pub(super) fn set_seccomp_filter(program: &[libc::sock_filter], listen: bool) -> io::Result<Option<OwnedFd>> {
     let length = libc::c_ushort::try_from(program.len()).map_err(io::Error::other)?;
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
-    // SAFETY: the kernel copies the program, which lives through the call.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-            std::ptr::from_ref(&program),
-        )
-    })?;
-    Ok(())
+    let set = |flags: libc::c_ulong| {
+        // SAFETY: the kernel copies the program, which lives through the call.
+        check(unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, std::ptr::from_ref(&program))
+        })
+    };
+    let plain = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    if !listen {
+        return set(plain).map(|_| None);
+    }
+    let listening = plain | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let made = match set(listening | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        // Before 5.19 any signal interrupts a call that waits, which is made anew.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => set(listening),
+        other => other,
+    }?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(made as RawFd) }))
 }
 
 /// Process and user ID of the peer of a unix socket, as this process's

@@ -24,12 +24,13 @@ use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
 use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
 
+pub(crate) use mounts::{attach, clone_tree, mount_of};
 pub use spec::{ARTIFACTS, Access, Place, RootfsSpec, TreeMount, hides};
 pub use trees::Changed;
-pub(crate) use trees::{Uppers, changed};
+pub(crate) use trees::{Placed, Uppers, changed};
 pub(crate) use workspace::kept;
 
-use mounts::{attach, bind, new_fs};
+use mounts::{bind, new_fs};
 use root::Root;
 
 use super::inside::Inside;
@@ -58,15 +59,22 @@ pub(crate) struct Entry<'a> {
     pub(crate) placed: &'a dyn Fn() -> Result<()>,
 }
 
+/// What has become of it.
+pub(crate) struct Entered {
+    /// The tree inside.
+    pub(crate) inside: Inside,
+    /// The upper folder of its root: what is written outside the workspace.
+    pub(crate) upper: OwnedFd,
+    /// Where trees are that may be changed.
+    pub(crate) placed: Vec<Placed>,
+}
+
 /// Builds the file system and makes it the root.
 ///
 /// # Errors
 /// With the step that failed. The mount namespace dies with this process, so
 /// nothing has to be undone.
-///
-/// Returns the tree inside, and the upper folder of its root: what is written
-/// outside the workspace.
-pub(crate) fn enter(entry: &Entry<'_>) -> Result<(Inside, OwnedFd)> {
+pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
     let spec = entry.spec;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the host's")?;
@@ -94,7 +102,7 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<(Inside, OwnedFd)> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&scratch, "trees", flags, Mode::empty())?)
     };
-    trees::mount_all(&root, spec, &uppers, meeting, (entry.home, entry.ids))?;
+    let placed = trees::mount_all(&root, spec, &uppers, meeting, (entry.home, entry.ids))?;
     let upper = rustix::fs::openat(
         &scratch,
         "upper",
@@ -107,7 +115,7 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<(Inside, OwnedFd)> {
     let workdir = inside.open(Path::new(&spec.workdir), OFlags::PATH | OFlags::DIRECTORY);
     let workdir = workdir.with_context(|| format!("cannot enter {}", spec.workdir))?;
     rustix::process::fchdir(&workdir)?;
-    Ok((inside, upper))
+    Ok(Entered { inside, upper, placed })
 }
 
 /// The sized tmpfs that holds everything that a run writes outside its

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::mounts::{attach, clone_tree};
+use super::mounts::{attach, clone_tree, mount_of};
 use crate::error::integrity;
 use crate::runtime::{Network, sys};
 
@@ -64,15 +64,17 @@ impl Root {
     }
 }
 
-/// Binds a tree of the host, and what is mounted below it stays out.
+/// Binds a tree of the host, and what is mounted below it stays out. Gives the
+/// mount.
 pub(super) fn bind_tree(
     root: &Root,
     tree: &OwnedFd,
     target: BorrowedFd<'_>,
     attributes: Option<u64>,
     name: &str,
-) -> Result<()> {
+) -> Result<u64> {
     let tree = clone_tree(tree, "", false)?;
     sys::mount_setattr(&tree, false, attributes.unwrap_or(sys::NOSUID_NODEV))?;
-    root.attach(tree.as_fd(), target, name)
+    root.attach(tree.as_fd(), target, name)?;
+    Ok(mount_of(&tree)?.0)
 }

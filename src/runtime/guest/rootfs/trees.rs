@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,29 @@ fn work(upper: &str) -> String {
     format!("{upper}.work")
 }
 
+/// Where a tree that may be changed was put.
+pub(crate) struct Placed {
+    /// The folder in which the place is: device and number.
+    pub(crate) parent: (u64, u64),
+    /// The place's name in it.
+    pub(crate) name: String,
+    /// The mount of the tree.
+    pub(crate) mount: u64,
+    /// The folder over which it is mounted, with a shared lock: no other runtime
+    /// removes that. `None` where nobody may read it.
+    pub(crate) folder: Option<OwnedFd>,
+}
+
+impl Placed {
+    /// Opens and locks the folder over which a tree is about to be mounted.
+    pub(crate) fn hold(folder: &OwnedFd) -> Option<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(folder, ".", flags, Mode::empty()).ok()?;
+        rustix::fs::flock(&opened, FlockOperation::NonBlockingLockShared).ok()?;
+        Some(opened)
+    }
+}
+
 /// Mounts all trees at their places. Those with an upper share one overlay,
 /// made at `meeting`, and are bound from there: what an overlay costs to make
 /// and to take away is paid once, however many there are.
@@ -96,7 +119,7 @@ pub(super) fn mount_all(
     uppers: &Uppers,
     meeting: impl Fn() -> Result<OwnedFd>,
     (home, ids): (&str, (u32, u32)),
-) -> Result<()> {
+) -> Result<Vec<Placed>> {
     let merged = match &uppers.trees {
         None => None,
         Some(upper) => {
@@ -113,17 +136,25 @@ pub(super) fn mount_all(
             Some(meeting()?)
         }
     };
+    let mut all = Vec::new();
     for tree in &spec.trees {
-        let target = target(root, &tree.place, &spec.workdir, home, ids)
+        let (parent, target) = target(root, &tree.place, &spec.workdir, home, ids)
             .with_context(|| format!("cannot place {}", tree.name))?;
         let (source, attributes) = match (&merged, tree.access) {
             (Some(merged), Access::Overlay) => (below(merged, tree)?, None),
             (_, Access::ReadOnly) => (open(&tree.tree)?, Some(sys::READ_ONLY)),
             (_, Access::Writable | Access::Overlay) => (open(&tree.tree)?, None),
         };
-        bind_tree(root, &source, target.as_fd(), attributes, &tree.name)?;
+        let folder = Placed::hold(&target);
+        let mount = bind_tree(root, &source, target.as_fd(), attributes, &tree.name)?;
+        if tree.access != Access::ReadOnly {
+            let (Place::Workspace(path) | Place::Home(path) | Place::Absolute(path)) = &tree.place;
+            let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+            let parent = rustix::fs::fstat(&parent)?;
+            all.push(Placed { parent: (parent.st_dev, parent.st_ino), name, mount, folder });
+        }
     }
-    Ok(())
+    Ok(all)
 }
 
 fn open(path: &Path) -> Result<OwnedFd> {
@@ -170,9 +201,9 @@ pub(super) fn overlay(lowers: &[OwnedFd], upper: &Upper, target: BorrowedFd<'_>,
     .with_context(|| format!("cannot mount {name} as an overlay"))
 }
 
-/// Opens, or makes, the place of a tree. No link on the way is followed: what
-/// lies behind one is somebody else's.
-fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)) -> Result<OwnedFd> {
+/// Opens, or makes, the place of a tree; the folder in which it is, and itself. No
+/// link on the way is followed: what lies behind one is somebody else's.
+fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)) -> Result<(OwnedFd, OwnedFd)> {
     let (base, path, owner) = match place {
         Place::Workspace(path) => (root.folder(workdir)?, path, None),
         Place::Home(path) => (root.folder(home)?, path, Some(ids)),
@@ -180,7 +211,7 @@ fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let mut current = base;
+    let (mut parent, mut current) = (base.try_clone()?, base);
     for part in path.split('/') {
         let opened = match rustix::fs::openat2(&current, part, flags, Mode::empty(), resolve) {
             Err(Errno::NOENT) => {
@@ -198,14 +229,15 @@ fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)
             }
             other => other,
         };
-        current = opened.map_err(|error| match error {
+        let opened = opened.map_err(|error| match error {
             Errno::LOOP | Errno::NOTDIR => {
                 anyhow::Error::from(failure(format!("{part:?} in {path} is a link or no folder")))
             }
             error => error.into(),
         })?;
+        parent = std::mem::replace(&mut current, opened);
     }
-    Ok(current)
+    Ok((parent, current))
 }
 
 /// Counts what lies in the uppers of a runtime's folder. A tree that appears at
