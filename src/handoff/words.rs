@@ -1,6 +1,6 @@
 //! How names are written in a line for people.
 
-use crate::snapshot::LeftOut;
+use crate::snapshot::{LeftOut, LeftOutKind};
 
 /// As a shell reads it back.
 pub(crate) fn quote(text: &str) -> String {
@@ -20,7 +20,12 @@ pub(crate) fn by_kind(left: &[LeftOut]) -> Vec<(&'static str, Vec<String>)> {
     let mut kinds: Vec<_> = left.iter().map(|left| left.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    let names = |kind| left.iter().filter(|left| left.kind == kind).map(|left| left.name.clone()).collect();
+    let name = |left: &LeftOut| match (&left.detail, left.kind) {
+        // The name does not say why.
+        (Some(why), LeftOutKind::Operation) => format!("{}: {why}", left.name),
+        _ => left.name.clone(),
+    };
+    let names = |kind| left.iter().filter(|left| left.kind == kind).map(name).collect();
     kinds.into_iter().map(|kind| (kind.words(), names(kind))).collect()
 }
 

@@ -210,6 +210,25 @@ impl Pass<'_> {
     }
 }
 
+/// The name that git gives a content.
+///
+/// # Errors
+/// When it cannot be read, or changes its size meanwhile.
+pub(super) fn name_of(file: File) -> Result<git2::Oid> {
+    let size = file.metadata()?.len();
+    let mut hash = named(size);
+    let mut file = file.take(size);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            count => hash.update(&buffer[..count]),
+        }
+    }
+    anyhow::ensure!(file.limit() == 0, "it changed while it was read");
+    Ok(git2::Oid::from_bytes(&hash.finalize())?)
+}
+
 /// The hash of a blob of this size, up to its content.
 fn named(size: u64) -> Sha1 {
     Sha1::new().chain_update(format!("blob {size}\0"))

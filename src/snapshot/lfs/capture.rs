@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::error::{Fault, failure, policy};
 use crate::git::Git;
 use crate::git::lfs::{Contents, MAX_POINTER, Pointer};
-use crate::snapshot::contents::Wanted;
+use crate::snapshot::contents::{self, Wanted};
 use crate::snapshot::index::{Entry, Stat};
 use crate::snapshot::scratch::ScratchRepo;
 use crate::snapshot::wire::{GitPath, LfsObject, Object};
@@ -78,6 +78,7 @@ impl Stored {
         paths: &[Vec<u8>],
     ) -> Result<Vec<Entry>> {
         let own = git2::Repository::open_bare(scratch.path())?;
+        let odb = own.odb()?;
         let mut known: HashMap<&[u8], Vec<&Entry>> = paths.iter().map(|path| (&**path, Vec::new())).collect();
         for entry in index {
             if let Some(entries) = known.get_mut(&*entry.path) {
@@ -93,7 +94,8 @@ impl Stored {
                 Found::Itself(bytes) => own.blob(&bytes)?,
                 Found::Content(pointer) => {
                     let same = |entry: &&&Entry| pointer_in(&own, entry.object) == Some(pointer);
-                    match candidates.iter().find(same) {
+                    let whole = |entry: &&&Entry| is_content(&odb, entry.object, &pointer, || scratch.open(path));
+                    match candidates.iter().find(same).or_else(|| candidates.iter().find(whole)) {
                         Some(entry) => entry.object,
                         None => {
                             let place = Place::Checkout(path.clone());
@@ -225,6 +227,13 @@ fn read(mut file: File) -> Result<Found> {
         return Ok(Found::Itself(start));
     }
     Ok(Found::Content(Pointer::to(&mut start.chain(file))?))
+}
+
+/// Whether a blob is a content itself, and no pointer: git lets that be where
+/// attributes came after the file.
+fn is_content(odb: &git2::Odb<'_>, blob: git2::Oid, pointer: &Pointer, open: impl Fn() -> Result<File>) -> bool {
+    let is_as_large = odb.read_header(blob).is_ok_and(|(size, _)| size as u64 == pointer.size);
+    is_as_large && open().and_then(contents::name_of).is_ok_and(|name| name == blob)
 }
 
 /// The state of a file that holds a content.

@@ -63,6 +63,11 @@ fn claims_are_few() {
     let ann = named(&shop, "Ann");
     ann.dev(["enter", &ann.reference("t"), "--no-runtime"]).ok();
     until("word is left", || claims(&shop) == ["Ann"]);
+    until("who left it has ended", || {
+        registry.asked();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        registry.asked().is_empty()
+    });
     // From then on the store is not even asked.
     assert_eq!(writes(&ann, &[]), (false, 0));
     let silent = named(&shop, "Silent");

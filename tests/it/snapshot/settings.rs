@@ -213,17 +213,27 @@ fn attributes_that_are_ignored() {
 #[test]
 fn attributes_that_are_gone() {
     for (attributes, is_lfs) in [("* text eol=crlf\n", false), ("*.bin filter=lfs -text\n", true)] {
-        for staged in [false, true] {
+        for (staged, was_there) in [(false, false), (true, is_lfs)] {
             let (trip, mut repo) = with_text();
             if is_lfs {
                 repo = repo.with_lfs();
             }
-            repo.write(".gitattributes", attributes);
             repo.write("d/new.bin", "not pushed\n");
+            if was_there {
+                // It stays what it is, and no pointer, until git looks at it again.
+                repo.commit("a file");
+                repo.age();
+            }
+            repo.write(".gitattributes", attributes);
             // Whether git looks at what was there before would depend on the clock.
-            repo.git(&["add", "--renormalize", "."]);
-            repo.commit("attributes");
-            check_out_again(&repo);
+            if was_there {
+                repo.git(&["add", ".gitattributes"]);
+                repo.git(&["commit", "--quiet", "--message", "attributes"]);
+            } else {
+                repo.git(&["add", "--renormalize", "."]);
+                repo.commit("attributes");
+                check_out_again(&repo);
+            }
             repo.age();
             repo.remove(".gitattributes");
             if staged {
