@@ -146,6 +146,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand run" -l net-timeout -d 'Ho
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l build -d 'Build the image that the project describes, in an entered workspace too'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l no-secrets -d 'Leave out the secrets that the project asks for'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l no-services -d 'Start none of the services that the project asks for'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l without-approvals -d 'Go on without what the project asks for and was not approved: secrets, a network, setups with a network, other stores'
@@ -176,6 +177,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand publish" -l net-timeout -d
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand publish" -l build -d 'Build the image that the project describes, in an entered workspace too'
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l redact -d 'Leave files with credentials out instead of refusing'
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l json -d 'Print one JSON object on stdout'
 complete -c envctl -n "__fish_envctl_using_subcommand publish" -l offline -d 'Use nothing but what is on this machine'

@@ -18,6 +18,9 @@ pub(super) struct Arguments {
     /// The image that the task runs in: python:3.12, docker-daemon:NAME, docker-archive:FILE, oci:PATH:TAG and more
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
+    /// Build the image that the project describes, in an entered workspace too
+    #[arg(long, conflicts_with = "image")]
+    build: bool,
     /// Where the workspace appears inside the runtime
     #[arg(long, value_name = "PATH")]
     workdir: Option<Workdir>,
@@ -56,6 +59,7 @@ impl Arguments {
         let options = PublishOptions {
             task: self.task.clone(),
             image: self.image.clone(),
+            build: self.build,
             workdir: self.workdir.clone(),
             agent: self.agent.clone(),
             handoff,

@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// The image that the checkout runs in
     #[arg(long, value_name = "IMAGE", conflicts_with = "task")]
     image: Option<String>,
+    /// Build the image that the project describes, in an entered workspace too
+    #[arg(long, conflicts_with_all = ["task", "image"])]
+    build: bool,
     /// Where the checkout appears inside the runtime
     #[arg(long, value_name = "PATH", conflicts_with = "task")]
     workdir: Option<Workdir>,
@@ -116,9 +119,11 @@ impl Arguments {
         let options = RunOptions {
             subject: match &self.task {
                 Some(task) => RunTarget::Task(task.clone()),
-                None => {
-                    RunTarget::Checkout(CheckoutOptions { image: self.image.clone(), workdir: self.workdir.clone() })
-                }
+                None => RunTarget::Checkout(CheckoutOptions {
+                    image: self.image.clone(),
+                    build: self.build,
+                    workdir: self.workdir.clone(),
+                }),
             },
             groups: self.groups(app)?,
             keep_going: self.keep_going,

@@ -2,8 +2,10 @@
 //! Pure: text in, checked values out. Keys that this envctl does not know are
 //! errors that name the nearest known one.
 
+mod build;
 mod cache;
 mod devcontainer;
+mod entries;
 mod preset;
 mod project;
 mod schema;
@@ -11,12 +13,13 @@ mod user;
 
 use crate::error::{Fault, usage};
 
+pub use build::Build;
 pub use cache::{CacheEntry, Fixture, FixtureSource, Ready, Service, ServiceData, Spot};
-pub use devcontainer::{Devcontainer, Fate, Field};
+pub use devcontainer::{Devcontainer, Fate, Field, Surroundings};
+pub use entries::{PortEntry, SecretEntry};
 pub use preset::{PRESETS, Preset, SetupNetwork};
 pub use project::{
-    Artifacts, Collect, Limits, NetworkName, PROJECT_FILES, PortEntry, Project, Runtime, SecretEntry, Snapshot,
-    Toolchain, Workspace,
+    Artifacts, Collect, Limits, NetworkName, PROJECT_FILES, Project, Runtime, Snapshot, Toolchain, Workspace,
 };
 pub use schema::{Key, PROJECT, USER};
 pub use user::{CacheLimits, Cost, KeepArtifacts, OwnWorkspaces, Reachable, Registry, SecretSource, UrlRewrite, User};

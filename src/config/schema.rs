@@ -25,6 +25,11 @@ const fn key(path: &'static str, kind: &'static str, default: &'static str) -> K
 pub const PROJECT: &[Key] = &[
     key("store", "string", "none"),
     key("toolchain.image", "string", "none"),
+    key("toolchain.build.dockerfile", "string", "that of the context"),
+    key("toolchain.build.context", "string", "the root"),
+    key("toolchain.build.args.*", "string", "none"),
+    key("toolchain.build.target", "string", "the last stage"),
+    key("toolchain.build.secrets", "array of strings", "[]"),
     key("workspace.workdir", "string", "\"/workspace\""),
     key("workspace.lifetime", "string", "\"per-task\""),
     key("workspace.ttl", "string", "\"14d\""),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rustix::fs::FileType;
 
+use super::devcontainer;
 use super::report::ReportFile;
 use crate::clock::Clock;
 use crate::config::{PROJECT_FILES, Project, User};
@@ -134,7 +135,7 @@ impl App {
         self.paths.log(&format!("{name}-{stamp}-{}", rustix::process::getpid().as_raw_nonzero()))
     }
 
-    /// The project file of a checkout.
+    /// The project file of a checkout, or what its `devcontainer.json` comes to.
     ///
     /// # Errors
     /// When it is wrong.
@@ -155,7 +156,9 @@ impl App {
                 return Ok(Project::parse(&String::from_utf8_lossy(&bytes), &shown)?);
             }
         }
-        Ok(Project::default())
+        // One that cannot be used stands in nobody's way: `doctor` says what is wrong.
+        let described = devcontainer::read(root).and_then(|(_, found)| Ok(found.project()?));
+        Ok(described.unwrap_or_default())
     }
 
     /// The root of the checkout that holds the working directory.

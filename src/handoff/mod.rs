@@ -6,6 +6,7 @@
 
 mod allowance;
 mod app;
+mod devcontainer;
 mod parallel;
 mod report;
 mod words;

@@ -107,6 +107,22 @@ impl Engine {
             .into())
     }
 
+    /// Whether it answers at all.
+    pub(super) fn answers(&self) -> bool {
+        match &self.way {
+            Way::Socket { path, .. } => std::os::unix::net::UnixStream::connect(path).is_ok(),
+            Way::Program(_) => true,
+        }
+    }
+
+    /// Its socket, if it is reached by one.
+    pub(super) fn socket(&self) -> Option<&Path> {
+        match &self.way {
+            Way::Socket { path, .. } => Some(path),
+            Way::Program(_) => None,
+        }
+    }
+
     /// What the engine knows of an image; `None` when it has none of that name.
     ///
     /// # Errors

@@ -1,15 +1,19 @@
 //! Images that lie on this machine and in no store: in archives, and in the
-//! engines that people have. What is read here is opened as blobs with one root,
-//! like any other image, and then copied into a store.
+//! engines that people have, which also build them from a Dockerfile ([`build`], of a
+//! [`context`]). What is read here is opened as blobs with one root, like any other
+//! image, and then copied into a store.
 //!
 //! Invariants: an archive is data. It is read through one index of its plain
 //! members, its links lead to members of it or nowhere, and nothing of it is
 //! unpacked by name. Layers that an engine keeps unpacked are packed once, always
 //! to the same bytes.
 
+mod build;
+mod context;
 mod docker;
 mod engine;
 mod found;
+mod ignore;
 mod layout;
 mod tarball;
 
@@ -19,6 +23,8 @@ use anyhow::Result;
 
 use crate::identity::Which;
 
+pub use build::{BuildOrder, Builder, Said};
+pub use context::{BuildContext, Seen};
 pub use engine::{Engine, EnginePlaces, Kept};
 pub use found::{Counted, LocalImage, Packing};
 

@@ -16,7 +16,7 @@ pub use crate::quantity::human_bytes;
 pub use ask::Answer;
 pub use escape::escape;
 use escape::shown;
-pub use progress::{Bar, Progress};
+pub use progress::{Activity, Bar, Progress};
 
 use crate::env::Env;
 use crate::error::{self, Kind};

@@ -56,17 +56,14 @@ fn init_takes_over_a_devcontainer_and_says_what_becomes_of_each_field() {
     lab.repo.write(".devcontainer/devcontainer.json", text);
     init().ok().says(&[
         "image: toolchain.image",
-        "initializeCommand: nothing of a project is run",
+        "initializeCommand: it would run on this machine",
         "postCreateCommand: not run by itself",
         "features: build them in: devcontainer build",
         "remoteUser: commands run as the image's USER",
     ]);
     let task = lab.agent.envctl(["publish", "first"]).cwd(&lab.repo.path).ok().stdout;
     let task = task.trim().strip_prefix("envctl enter ").unwrap();
-    assert_eq!(
-        lab.sh(task, "pwd; echo \"$FLAVOUR\"; ls"),
-        "/workspaces/checkout\nquo\"ted\nline\nREADME\nenvctl.toml\n"
-    );
+    assert_eq!(lab.sh(task, "pwd; echo \"$FLAVOUR\"; ls"), "/workspaces/remote\nquo\"ted\nline\nREADME\nenvctl.toml\n");
     // Two of them, and no word which.
     lab.agent.call("git", ["rm", "-rqf", "--ignore-unmatch", "envctl.toml"]).cwd(&lab.repo.path).ok();
     fs::remove_file(lab.repo.path.join("envctl.toml")).unwrap();

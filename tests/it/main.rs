@@ -6,6 +6,7 @@
 mod approval;
 mod asked;
 mod brought;
+mod built;
 mod caches;
 mod contact;
 mod crash;

@@ -80,6 +80,7 @@ fn hand_back(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
             Target::Identity(_) => None,
         },
         image: None,
+        build: false,
         workdir: None,
         agent: None,
         handoff: Handoff { status: Status::HandedBack, message, ..Handoff::default() },

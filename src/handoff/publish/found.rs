@@ -4,10 +4,28 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
+use crate::config::Build;
 use crate::digest::Digest;
 use crate::identity::{ImageName, ImageRef, Pinned, Platform, Toolchain};
 use crate::image;
 use crate::oci::{Blobs, Descriptor, ImageConfig, MAX_METADATA, Manifest};
+
+/// The image that is meant.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ChosenImage {
+    /// By its name.
+    Named(NamedImage),
+    /// It is built.
+    Built(Recipe),
+}
+
+/// What an image is built from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Recipe {
+    pub(super) build: Build,
+    /// The project's root, in which everything lies.
+    pub(super) root: PathBuf,
+}
 
 /// An image, and who named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +47,8 @@ pub(super) struct FoundImage {
     pub(super) config: ImageConfig,
     pub(super) repository: Option<String>,
     pub(super) pinned: Pinned,
-    /// What an engine calls it.
+    /// What an engine calls it, or what it was built from: whoever wants the same
+    /// again finds it by that.
     pub(super) id: Option<Digest>,
 }
 

@@ -4,31 +4,61 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::found::{FoundImage, NamedImage};
-use super::local_image;
+use super::found::{ChosenImage, FoundImage, NamedImage, Recipe};
+use super::{build, local_image};
 use crate::config::Project;
 use crate::error::{policy, usage};
 use crate::handoff::app::App;
 use crate::handoff::fetch;
+use crate::handoff::trust::Screen;
 use crate::identity::{ImageName, InFile, Pinned, StoreRef, Toolchain, Which};
 use crate::oci::{Blobs, Descriptor};
 use crate::store::{Access, Store};
 
-/// The name that counts: flag, environment, project file. The file of a workspace
-/// that `entered` a task is the task's: it names no image of this machine.
-pub(crate) fn name(
+/// What the developer says of the image.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ImageWish<'a> {
+    /// `--image`.
+    pub(crate) image: Option<&'a str>,
+    /// `--build`: what the project's file says of it, in a workspace too.
+    pub(crate) build: bool,
+}
+
+/// The image that counts: flag, environment, project file. The file of a workspace
+/// that `entered` a task is the task's: it names no image of this machine, and has
+/// none built.
+pub(crate) fn chosen(
     app: &App,
-    flag: Option<&str>,
+    wish: ImageWish<'_>,
     project: &Project,
     (root, entered): (&Path, bool),
-) -> Result<Option<NamedImage>> {
-    let (text, base) = match (flag, &app.env.image, &project.toolchain.image) {
+) -> Result<Option<ChosenImage>> {
+    let toolchain = &project.toolchain;
+    let said = wish.image.or(app.env.image.as_deref()).filter(|_| !wish.build);
+    if let (None, Some(what)) = (said, toolchain.lacks) {
+        return Err(usage("the devcontainer.json describes an image that envctl does not make by itself")
+            .hint(format!("{what}; or say what is meant in envctl.toml"))
+            .into());
+    }
+    let (text, base) = match (said, &toolchain.build, &toolchain.image) {
         (Some(text), _, _) => (text, app.cwd.as_path()),
-        (None, Some(text), _) => (text.as_str(), app.cwd.as_path()),
+        (None, Some(_), _) if entered && !wish.build => {
+            return Err(policy("the task's project has its image built, on this machine")
+                .hint("if that is what you want, say so yourself: --build")
+                .into());
+        }
+        (None, Some(build), _) => {
+            return Ok(Some(ChosenImage::Built(Recipe { build: build.clone(), root: root.to_owned() })));
+        }
+        (None, None, _) if wish.build => {
+            return Err(usage("the project says nothing of a build")
+                .hint("toolchain.build in envctl.toml does")
+                .into());
+        }
         (None, None, Some(text)) => (text.as_str(), root),
         (None, None, None) => return Ok(None),
     };
-    let by_project = flag.is_none() && app.env.image.is_none();
+    let by_project = said.is_none();
     let named = NamedImage { name: text.parse()?, base: base.to_owned(), by_project };
     let is_local = !matches!(named.name, ImageName::Registry { .. } | ImageName::Layout(_));
     if by_project && entered && is_local {
@@ -36,22 +66,36 @@ pub(crate) fn name(
             .hint(format!("if that is what you want, say so yourself: --image {}", named.name))
             .into());
     }
-    Ok(Some(named))
+    Ok(Some(ChosenImage::Named(named)))
 }
 
 /// Pins an image to its platform manifest, where it is: the store in which it can
-/// be found. One from an archive or an engine is copied to this machine's own.
+/// be found. One from an archive or an engine is copied to this machine's own, and
+/// one that is built stays there, unless the configured store has it.
 ///
 /// # Errors
 /// When it cannot be found or read.
-pub(crate) fn pin(app: &App, named: &NamedImage) -> Result<(Toolchain, StoreRef)> {
+pub(crate) fn pin(app: &App, chosen: &ChosenImage) -> Result<(Toolchain, StoreRef)> {
+    let own = || StoreRef::Layout(app.paths.local_images());
+    let named = match chosen {
+        ChosenImage::Named(named) => named,
+        ChosenImage::Built(recipe) => {
+            let target = app.open(&own(), Access::Write)?;
+            let wanted = build::WantedImage::read(app, recipe)?;
+            let found = wanted.held(&*target)?.map(|found| (found, own()));
+            if let Some((found, store)) = found.or_else(|| elsewhere(app, &wanted)) {
+                return Ok((found.toolchain(), store));
+            }
+            let found = wanted.build(app, &*target, None)?;
+            return Ok((stored(app, (&*target, &own()), found, &|_| {})?.0, own()));
+        }
+    };
     let store = match &named.name {
         ImageName::Registry { repository, .. } => StoreRef::Registry(repository.clone()),
         ImageName::Layout(place) => layout_of(named, place).0,
         _ => {
-            let own = StoreRef::Layout(app.paths.local_images());
-            let target = app.open(&own, Access::Write)?;
-            return Ok((pin_into(app, (&*target, &own), named, &|_| {})?.0, own));
+            let target = app.open(&own(), Access::Write)?;
+            return Ok((pin_into(app, (&*target, &own()), chosen, None, &|_| {})?.0, own()));
         }
     };
     let toolchain = in_store(app, named, None)?.toolchain();
@@ -60,19 +104,49 @@ pub(crate) fn pin(app: &App, named: &NamedImage) -> Result<(Toolchain, StoreRef)
     Ok((toolchain, store))
 }
 
-/// Pins an image to its platform manifest. One of this machine is copied into
-/// `target`, the store `beside` it, so that whoever can read the task can run
-/// it; one on a registry is named. Returns the bytes that were new.
+/// What a colleague has built, in the configured store. One that does not answer has
+/// nothing.
+fn elsewhere(app: &App, wanted: &build::WantedImage<'_>) -> Option<(FoundImage, StoreRef)> {
+    if app.options.offline {
+        return None;
+    }
+    let store = app.configured_store().ok()??;
+    let look = || -> Result<_> { wanted.held(&*app.open(&store, Access::Read)?) };
+    let found = look();
+    if let Err(error) = &found {
+        app.ui.detail(&format!("the store {store} was not asked for the image: {error:#}"));
+    }
+    Some((found.ok()??, store))
+}
+
+/// Pins an image to its platform manifest. One of this machine, or one that is built,
+/// is copied into `target`, the store `beside` it, so that whoever can read the task
+/// can run it; one on a registry is named. What goes into one that is built passes
+/// `screen` first. Returns the bytes that were new.
 pub(crate) fn pin_into(
     app: &App,
     (target, beside): (&dyn Store, &StoreRef),
-    named: &NamedImage,
+    chosen: &ChosenImage,
+    screen: Option<Screen<'_>>,
     watch: &dyn Fn(&Descriptor),
 ) -> Result<(Toolchain, u64)> {
-    let found = match &named.name {
-        ImageName::Registry { .. } | ImageName::Layout(_) => in_store(app, named, Some(beside))?,
-        _ => local_image::find(app, named, target)?,
+    let found = match chosen {
+        ChosenImage::Built(recipe) => build::WantedImage::read(app, recipe)?.found(app, target, screen)?,
+        ChosenImage::Named(named) => match &named.name {
+            ImageName::Registry { .. } | ImageName::Layout(_) => in_store(app, named, Some(beside))?,
+            _ => local_image::find(app, named, target)?,
+        },
     };
+    stored(app, (target, beside), found, watch)
+}
+
+/// Copies an image that is in no registry into a store.
+fn stored(
+    app: &App,
+    (target, beside): (&dyn Store, &StoreRef),
+    found: FoundImage,
+    watch: &dyn Fn(&Descriptor),
+) -> Result<(Toolchain, u64)> {
     let toolchain = found.toolchain();
     let Some(source) = found.source.filter(|_| found.repository.is_none()) else { return Ok((toolchain, 0)) };
     let mut copied = 0;

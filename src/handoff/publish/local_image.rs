@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use rustix::io::Errno;
 
 use super::found::{FoundImage, NamedImage};
+use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
 use crate::disk::find_program;
 use crate::disk::plain::{self, Miss};
@@ -27,38 +28,55 @@ use crate::store::Store;
 pub(super) fn find(app: &App, named: &NamedImage, target: &dyn Store) -> Result<FoundImage> {
     app.open_roots()?;
     let shown = named.name.to_string();
-    let (found, id) = match &named.name {
+    let found = match &named.name {
         ImageName::DockerArchive(place) => {
             let (file, size, which) = archive(named, place)?;
             let read = |packing: &Packing<'_>| local::docker_archive(file, &which, &shown, packing);
-            (reading(app, target, &shown, size, read)?, None)
+            reading(app, target, &shown, size, read)?
         }
         ImageName::OciArchive(place) => {
             let (file, size, which) = archive(named, place)?;
             let read = |packing: &Packing<'_>| local::oci_archive(file, &which, &shown, packing);
-            (reading(app, target, &shown, size, read)?, None)
+            reading(app, target, &shown, size, read)?
         }
-        ImageName::Engine(kind, name) => {
-            let engine = Engine::find(*kind, &places(app, *kind))?;
-            let missing = || not_found(format!("{kind} has no image {name}")).hint(listing(*kind));
-            let kept = engine.image(name)?.ok_or_else(missing)?;
-            if let Some(found) = held(target, &kept)? {
-                return Ok(found);
-            }
-            let read = |packing: &Packing<'_>| {
-                let file = engine.save(&kept, packing.scratch, packing.counted)?;
-                local::docker_archive(file, &Which::Only, &shown, packing)
-            };
-            // Written out, and read again.
-            (reading(app, target, &shown, kept.size.saturating_mul(2), read)?, Some(kept.id))
-        }
+        ImageName::Engine(kind, name) => return in_engine(app, (*kind, name), target, &shown),
         other => return Err(usage(format!("{other} is no image of this machine")).into()),
     };
+    taken(app, found)
+}
+
+/// An image of an engine; what is shown of it is `shown`.
+///
+/// # Errors
+/// When the engine has none of that name, or does not answer.
+pub(super) fn in_engine(
+    app: &App,
+    (kind, name): (EngineKind, &str),
+    target: &dyn Store,
+    shown: &str,
+) -> Result<FoundImage> {
+    let engine = Engine::find(kind, &places(app, kind))?;
+    let missing = || not_found(format!("{kind} has no image {name}")).hint(listing(kind));
+    let kept = engine.image(name)?.ok_or_else(missing)?;
+    if let Some(found) = held(target, &kept)? {
+        return Ok(found);
+    }
+    let read = |packing: &Packing<'_>| {
+        let file = engine.save(&kept, packing.scratch, packing.counted)?;
+        local::docker_archive(file, &Which::Only, shown, packing)
+    };
+    // Written out, and read again.
+    let found = reading(app, target, shown, kept.size.saturating_mul(2), read)?;
+    Ok(FoundImage { id: Some(kept.id), ..taken(app, found)? })
+}
+
+/// What a store needs to know of an image that was read.
+fn taken(app: &App, found: LocalImage) -> Result<FoundImage> {
     for (diff_id, form) in &found.packed {
         fetch::note_form(app, diff_id, form);
     }
     let image = FoundImage::read(&*found.blobs, &found.root)?;
-    Ok(FoundImage { source: Some(found.blobs), id, ..image })
+    Ok(FoundImage { source: Some(found.blobs), ..image })
 }
 
 fn reading(
@@ -70,7 +88,7 @@ fn reading(
 ) -> Result<LocalImage> {
     let progress = app.ui.progress();
     let bar = progress.bar(shown, size);
-    let held = |diff_id: &crate::digest::Digest| fetch::held_form(app, target, diff_id);
+    let held = |diff_id: &Digest| fetch::held_form(app, target, diff_id);
     let packing = Packing { scratch: app.paths.cache(), held: &held, counted: &|count| bar.add(count) };
     let image = read(&packing);
     bar.finish();
@@ -80,16 +98,23 @@ fn reading(
 /// The image, where the store was given it before. The store's tag is believed
 /// only if what stands there has the engine's digest.
 fn held(target: &dyn Store, kept: &Kept) -> Result<Option<FoundImage>> {
-    let Some(root) = target.resolve(&format!("image-{}", kept.id.hex()))? else { return Ok(None) };
+    let found = tagged(target, &kept.id)?;
+    Ok(found.filter(|found| [found.manifest.config.digest, found.descriptor.digest].contains(&kept.id)))
+}
+
+/// The image to which a store was told to give this name, if all of it is there.
+///
+/// # Errors
+/// When the store cannot be asked.
+pub(super) fn tagged(target: &dyn Store, id: &Digest) -> Result<Option<FoundImage>> {
+    let Some(root) = target.resolve(&format!("image-{}", id.hex()))? else { return Ok(None) };
     let Ok(found) = FoundImage::read(target, &root) else { return Ok(None) };
-    let is_it = [found.manifest.config.digest, found.descriptor.digest].contains(&kept.id);
-    let parts = found.manifest.layers.iter().chain([&found.manifest.config]);
-    for part in parts.filter(|_| is_it) {
+    for part in found.manifest.layers.iter().chain([&found.manifest.config]) {
         if !target.contains(part)? {
             return Ok(None);
         }
     }
-    Ok(is_it.then_some(found))
+    Ok(Some(found))
 }
 
 /// The file of an archive, its size, and which image of it.
@@ -133,7 +158,7 @@ fn no_archive(path: &Path, miss: Miss) -> anyhow::Error {
 }
 
 /// Where an engine may be, by the developer's settings.
-fn places(app: &App, kind: EngineKind) -> EnginePlaces {
+pub(super) fn places(app: &App, kind: EngineKind) -> EnginePlaces {
     let env = &app.env;
     let (host, own, folder) = match kind {
         EngineKind::Docker => (&env.docker_host, "/var/run/docker.sock", "docker.sock"),

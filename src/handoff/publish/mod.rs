@@ -2,10 +2,11 @@
 //!
 //! [`pipeline`] is the order of it. [`source`] is the folder that is published and what
 //! it goes on from, [`image`] the image that it is pinned to, [`local_image`] those of this
-//! machine, [`found`] one between its name and its pin, and [`conflict`] whether
+//! machine, [`build`] one that an engine builds, [`found`] one between its name and its pin, and [`conflict`] whether
 //! the task is still where this workspace left it; [`tag`] moves the task's tag, or lays
 //! one beside it.
 
+mod build;
 mod conflict;
 mod found;
 mod image;
@@ -14,7 +15,8 @@ mod pipeline;
 mod source;
 mod tag;
 
-pub(crate) use image::{name as image_name, pin as pin_image};
+pub(crate) use found::ChosenImage;
+pub(crate) use image::{ImageWish, chosen as chosen_image, pin as pin_image};
 pub use pipeline::{LfsCarried, PublishOptions, Published, publish};
 pub(crate) use pipeline::{chosen, no_image, publish_from, rehearse, workdir};
 pub(crate) use source::PublishedFrom;

@@ -44,6 +44,8 @@ pub struct PublishOptions {
     pub task: Option<TaskId>,
     /// `--image`.
     pub image: Option<String>,
+    /// `--build`.
+    pub build: bool,
     /// `--workdir`.
     pub workdir: Option<Workdir>,
     /// `--agent`.
@@ -56,6 +58,12 @@ pub struct PublishOptions {
     pub fork: Option<TaskId>,
     /// The checkout; otherwise the one that holds the working directory.
     pub checkout: Option<PathBuf>,
+}
+
+impl PublishOptions {
+    fn wish(&self) -> image::ImageWish<'_> {
+        image::ImageWish { image: self.image.as_deref(), build: self.build }
+    }
 }
 
 /// What was published.
@@ -128,7 +136,7 @@ pub(crate) fn rehearse(app: &App, options: &PublishOptions, from: &PublishedFrom
     task(options, parent.as_ref())?;
     let agent = options.agent.clone().or_else(|| app.env.agent.clone());
     trust::screen_words(&trust::scanner(app, &project)?, &options.handoff, agent.as_deref())?;
-    if parent.is_none() && image::name(app, options.image.as_deref(), &project, (&from.root, false))?.is_none() {
+    if parent.is_none() && image::chosen(app, options.wish(), &project, (&from.root, false))?.is_none() {
         return Err(no_image().into());
     }
     app.open(&store_of(app, from.origin.as_ref())?, Access::Write).map(drop)
@@ -191,7 +199,7 @@ pub(crate) fn publish_from(
     };
     let course = intent.course()?;
     let continued = course.parent();
-    let toolchain = toolchain(app, (&*target, &store_name), options, &project, root, parent.as_ref())?;
+    let toolchain = toolchain(app, (&*target, &store_name), options, &project, screen, parent.as_ref())?;
     crash::point("publish.image");
     let workdir = workdir(options.workdir.as_ref(), &project, parent.as_ref())?;
     let basis = Basis { image: toolchain.image.digest, platform: toolchain.platform.clone(), workdir: workdir.clone() };
@@ -434,34 +442,29 @@ fn toolchain(
     (target, store): (&dyn Store, &StoreRef),
     options: &PublishOptions,
     project: &Project,
-    root: &Path,
+    screen: Screen<'_>,
     parent: Option<&Identity>,
 ) -> Result<Toolchain> {
-    let name = image::name(app, options.image.as_deref(), project, (root, parent.is_some()))?;
-    let explicit = options.image.is_some() || app.env.image.is_some();
-    match (name, parent) {
-        // A workspace goes on with the image that it was entered with.
-        (_, Some(parent)) if !explicit && fetch::has_image(target, &parent.toolchain.image) => {
-            Ok(parent.toolchain.clone())
-        }
-        (Some(name), _) => {
-            let progress = app.ui.progress();
-            let (toolchain, bytes) = image::pin_into(app, (target, store), &name, &|part| {
-                progress.bar(&format!("image {}", part.digest.short()), part.size).finish();
-            })?;
-            if bytes > 0 {
-                app.ui.status("Stored", &format!("the image, {}", crate::ui::human_bytes(bytes)));
-            }
-            Ok(toolchain)
-        }
-        (None, _) => Err(no_image().into()),
+    let explicit = options.image.is_some() || options.build || app.env.image.is_some();
+    // A workspace goes on with the image that it was entered with.
+    if let Some(parent) = parent.filter(|parent| !explicit && fetch::has_image(target, &parent.toolchain.image)) {
+        return Ok(parent.toolchain.clone());
     }
+    let chosen = image::chosen(app, options.wish(), project, (screen.root, parent.is_some()))?.ok_or_else(no_image)?;
+    let progress = app.ui.progress();
+    let (toolchain, bytes) = image::pin_into(app, (target, store), &chosen, Some(screen), &|part| {
+        progress.bar(&format!("image {}", part.digest.short()), part.size).finish();
+    })?;
+    if bytes > 0 {
+        app.ui.status("Stored", &format!("the image, {}", crate::ui::human_bytes(bytes)));
+    }
+    Ok(toolchain)
 }
 
 /// Nobody says in which image the task runs.
 pub(crate) fn no_image() -> Fault {
     usage("which image does this task run in?")
-        .hint("name it as in --image python:3.12 or --image docker-daemon:NAME, with ENVCTL_IMAGE, or as [toolchain] image in envctl.toml")
+        .hint("name it as in --image python:3.12 or --image docker-daemon:NAME, with ENVCTL_IMAGE, or as [toolchain] image in envctl.toml, where build has one built")
 }
 
 /// Where the workspace appears: by flag, project, or as it was.

@@ -19,7 +19,7 @@ use crate::digest::hex;
 use crate::disk::{self, Durability, remove};
 use crate::git::Git;
 use crate::handoff::app::App;
-use crate::handoff::publish::{PublishedFrom, chosen, no_image, workdir};
+use crate::handoff::publish::{ChosenImage, ImageWish, PublishedFrom, chosen, no_image, workdir};
 use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Located, Resolved, State};
 use crate::handoff::trust::{Checkout, Origin, real_path};
@@ -33,6 +33,8 @@ use crate::workspace;
 pub struct CheckoutOptions {
     /// `--image`.
     pub image: Option<String>,
+    /// `--build`.
+    pub build: bool,
     /// `--workdir`.
     pub workdir: Option<Workdir>,
 }
@@ -42,6 +44,9 @@ pub(crate) struct Taken {
     pub(crate) resolved: Resolved,
     /// What the workspace holds at first.
     document: Document,
+    /// The image that was built for it, by name: what runs is what is published,
+    /// whatever the run does to the files that it was built from.
+    pub(crate) built: Option<String>,
 }
 
 /// Takes the checkout's state and settles it as an identity of this machine.
@@ -76,7 +81,8 @@ pub(crate) fn take(
     trust::consent(app, None, &asks, runtime.without_approvals)?;
     let captured = capture(app, &repo, &project)?;
     let document = captured.document.clone();
-    let (toolchain, store) = toolchain(app, options, &project, from, parent.as_ref())?;
+    let mut built = None;
+    let (toolchain, store) = toolchain(app, options, &project, from, parent.as_ref(), &mut built)?;
     let task_id = match (task, &parent) {
         (Some(task), _) => task.clone(),
         (None, Some(parent)) => parent.task_id.clone(),
@@ -106,7 +112,7 @@ pub(crate) fn take(
     let task = Located { store, target: Target::Identity(digest) };
     let resolved = Resolved { task, digest, identity, pin: None, pinned_at: app.clock.now(), local: Some(local) };
     borrow_commits(app, &resolved, &document, root);
-    Ok(Taken { resolved, document })
+    Ok(Taken { resolved, document, built })
 }
 
 /// Who writes to a checkout. A workspace holds what came from its store.
@@ -134,14 +140,18 @@ fn toolchain(
     project: &Project,
     from: &PublishedFrom,
     parent: Option<&Identity>,
+    built: &mut Option<String>,
 ) -> Result<(Toolchain, StoreRef)> {
-    let explicit = options.image.is_some() || app.env.image.is_some();
+    let explicit = options.image.is_some() || options.build || app.env.image.is_some();
     if let (false, Some(parent), Some(pin)) = (explicit, parent, &from.origin) {
         return Ok((parent.toolchain.clone(), pin.store.parse()?));
     }
     let place = (from.root.as_path(), from.origin.is_some());
-    let name = publish::image_name(app, options.image.as_deref(), project, place)?.ok_or_else(no_image)?;
-    publish::pin_image(app, &name)
+    let wish = ImageWish { image: options.image.as_deref(), build: options.build };
+    let chosen = publish::chosen_image(app, wish, project, place)?.ok_or_else(no_image)?;
+    let (toolchain, store) = publish::pin_image(app, &chosen)?;
+    *built = matches!(chosen, ChosenImage::Built(_)).then(|| format!("{store}@{}", toolchain.image.digest));
+    Ok((toolchain, store))
 }
 
 /// Where an `enter` looks for a snapshot first.

@@ -161,7 +161,8 @@ impl<'a> Runner<'a> {
         };
         let lasts = runtimes::time_of_its_own(app, &place.path, &options.runtime)?;
         let publisher = options.publishing.as_ref().map(|publishing| {
-            let words = Words { publishing, image: about.image, workdir: about.workdir, agent, lasts };
+            let built = taken.as_ref().and_then(|taken| taken.built.clone());
+            let words = Words { publishing, image: about.image.or(built), workdir: about.workdir, agent, lasts };
             Publisher::new(app, words, PublishedFrom { root: place.path.clone(), origin, sealed_in }, own)
         });
         let log = RunLog::begin(app, &resolved.task.slug())?;

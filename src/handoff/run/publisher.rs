@@ -113,6 +113,7 @@ impl<'a> Publisher<'a> {
             checkout: None,
             task: if fork.is_some() { None } else { wanted },
             image: self.image.clone(),
+            build: false,
             workdir: self.workdir.clone(),
             agent: self.agent.clone(),
             handoff,

@@ -1,13 +1,16 @@
 //! Whether this machine can do what envctl does, and what helps where it cannot.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use serde::Serialize;
 
+use crate::config::{Fate, Field, PROJECT_FILES};
 use crate::disk;
-use crate::error::hint_of;
+use crate::error::{Kind, hint_of, kind_of};
 use crate::git::Git;
 use crate::handoff::app::App;
+use crate::handoff::devcontainer;
 use crate::runtime;
 use crate::store::Access;
 use crate::ui::human_bytes;
@@ -76,6 +79,9 @@ pub fn doctor(app: &App) -> Vec<Check> {
         let task = row.task.as_deref().unwrap_or("an unknown task");
         check("salvage", Health::Weak, Ok(format!("a workspace of {task} was {}", row.offer(app))));
     }
+    if let Some(root) = app.checkout() {
+        described(&root, &mut check);
+    }
     match app.configured_store() {
         Ok(None) => check("store", Health::Weak, Ok("none is configured; name one with each command".into())),
         Ok(Some(store)) => {
@@ -85,6 +91,28 @@ pub fn doctor(app: &App) -> Vec<Check> {
         Err(error) => check("store", Health::Bad, Err(error)),
     }
     all
+}
+
+/// What becomes of each field of the checkout's `devcontainer.json`.
+fn described(root: &Path, check: &mut impl FnMut(&'static str, Health, anyhow::Result<String>)) {
+    const NAME: &str = "devcontainer";
+    let found = match devcontainer::read(root) {
+        Err(error) if kind_of(&error) == Kind::NotFound => return,
+        found => found.and_then(|(place, found)| found.project().map(|_| (place, found)).map_err(Into::into)),
+    };
+    if let Some(own) = PROJECT_FILES.iter().find(|name| root.join(name).exists()) {
+        return check(NAME, Health::Weak, Ok(format!("is not read: there is {own}")));
+    }
+    let (place, found) = match found {
+        Ok(found) => found,
+        Err(error) => return check(NAME, Health::Weak, Err(error)),
+    };
+    check(NAME, Health::Weak, Ok(format!("{} stands for an envctl.toml", place.display())));
+    for Field { name, fate, how } in found.fields {
+        let row = format!("{name}: {how}");
+        let row = if matches!(fate, Fate::Taken | Fate::Left) { Ok(row) } else { Err(anyhow::anyhow!(row)) };
+        check(NAME, Health::Weak, row);
+    }
 }
 
 fn kernel() -> Check {

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::devcontainer;
 use super::proposals::proposals;
-use crate::config::{Devcontainer, Field, PROJECT_FILES, Project};
+use crate::config::{Build, Devcontainer, Field, PROJECT_FILES, Project};
 use crate::error::usage;
 use crate::handoff::app::App;
 use crate::handoff::caches::require_inputs;
+use crate::handoff::devcontainer;
 use crate::identity::StoreRef;
 
 /// What `init` was asked for.
@@ -67,9 +67,10 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
         false => (None, Devcontainer::default()),
     };
     let image = options.image.as_ref().or(asked.image.as_ref());
-    match image {
-        Some(image) => text.push_str(&format!("[toolchain]\nimage = {}\n", quoted(image))),
-        None => text.push_str(
+    match (image, &asked.build) {
+        (Some(image), _) => text.push_str(&format!("[toolchain]\nimage = {}\n", quoted(image))),
+        (None, Some(build)) => text.push_str(&building(build)),
+        (None, None) => text.push_str(
             "# [toolchain]\n# image = \"registry.example/acme/dev:latest\"   # publish pins it to a digest\n",
         ),
     }
@@ -93,6 +94,22 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     }
     let lockfiles = found.all.into_iter().map(|proposal| proposal.file).collect();
     Ok(Initialised { path, text, lockfiles, left: found.left, devcontainer, fields: asked.fields })
+}
+
+/// `toolchain.build`, as a file has it.
+fn building(build: &Build) -> String {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let context = build.context.as_deref().unwrap_or(".");
+    let mut text =
+        format!("[toolchain.build]\ndockerfile = {}\ncontext = {}\n", quoted(&build.dockerfile()), quoted(context));
+    if let Some(target) = &build.target {
+        text.push_str(&format!("target = {}\n", quoted(target)));
+    }
+    if !build.args.is_empty() {
+        let args = build.args.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+        text.push_str(&format!("args = {}\n", toml::Value::Table(args.collect())));
+    }
+    text
 }
 
 /// What a `devcontainer.json` says of workspace and runtime.

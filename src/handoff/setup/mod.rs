@@ -1,9 +1,8 @@
 //! Making ready: this machine, by what `doctor` finds ([`mod@doctor`]); a project, by a
-//! first `envctl.toml` ([`mod@init`]), also from its `devcontainer.json` ([`devcontainer`]); and the developer's word for what a task's project
-//! asks of the host ([`approve`]).
+//! first `envctl.toml` ([`mod@init`]), also from its `devcontainer.json`; and the developer's
+//! word for what a task's project asks of the host ([`approve`]).
 
 mod approve;
-mod devcontainer;
 mod doctor;
 mod init;
 mod proposals;

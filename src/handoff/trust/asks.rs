@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{CacheEntry, NetworkName, Project, SecretEntry, SetupNetwork};
+use crate::config::{Build, CacheEntry, NetworkName, Project, SecretEntry, SetupNetwork};
 use crate::digest::Digest;
 use crate::identity::StoreRef;
 
@@ -80,6 +80,9 @@ pub struct Asks {
     /// Stores besides the task's own from which fixtures come.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stores: Vec<String>,
+    /// Secrets that the build of the image may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub builds: Vec<String>,
     /// Setups of caches that want a network. Earlier versions noted them under
     /// another name, without their variables: those count no more.
     #[serde(default, rename = "setup", skip_serializing_if = "Vec::is_empty")]
@@ -174,8 +177,17 @@ impl Asks {
         asks
     }
 
+    /// What a build of the image needs.
+    pub(crate) fn of_build(repo: &str, origin: &Origin, build: &Build) -> Self {
+        let empty = Project::default();
+        let place = build.dockerfile();
+        let secrets = build.secrets.iter().map(|secret| format!("{} for the build of {place}", secret.name));
+        Asks { builds: sorted(secrets), ..Asks::of(repo, origin, &empty, Settled::default()) }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.network.is_none()
+            && self.builds.is_empty()
             && self.secrets.is_empty()
             && self.ports.is_empty()
             && self.setups.is_empty()
@@ -191,6 +203,7 @@ impl Asks {
             && (less.network.is_none() || less.network == self.network)
             && all(&self.secrets, &less.secrets)
             && all(&self.ports, &less.ports)
+            && all(&self.builds, &less.builds)
             && all(&self.setups, &less.setups)
             && all(&self.stores, &less.stores)
     }
@@ -225,7 +238,8 @@ impl Asks {
         let ports = self.ports.iter().map(|port| format!("the fixed port {port}"));
         let setups = self.setups.iter().flat_map(Setup::lines);
         let stores = self.stores.iter().map(|store| format!("fixtures from {store}, with your credentials for it"));
-        network.chain(secrets).chain(ports).chain(setups).chain(stores).collect()
+        let builds = self.builds.iter().map(|build| format!("the secret {build}"));
+        network.chain(secrets).chain(builds).chain(ports).chain(setups).chain(stores).collect()
     }
 }
 

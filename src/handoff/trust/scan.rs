@@ -111,6 +111,24 @@ impl Screen<'_> {
         if hits.is_empty() { Ok(kept) } else { Err(refusal(&hits, false).into()) }
     }
 
+    /// Refuses files that an image could hold: they are left out by a list of the
+    /// project's own, and not by envctl.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Policy`] with all that was found.
+    pub(crate) fn settle_context(self, looked: Vec<(PathBuf, Looked)>) -> Result<(), Fault> {
+        let hits: Vec<Hit> = looked.iter().flat_map(|(path, looked)| hits_in(path, looked)).collect();
+        if hits.is_empty() {
+            return Ok(());
+        }
+        Err(policy("the image could hold a credential, and would travel with this task")
+            .details(hits.iter().map(detail).collect())
+            .hint(
+                "list the files in .dockerignore; a false alarm is allowed by its fingerprint: \
+                 [snapshot] allow = [\"...\"] in envctl.toml",
+            ))
+    }
+
     /// Refuses a file that was read again.
     ///
     /// # Errors

@@ -1,10 +1,11 @@
-//! The `devcontainer.json` of a checkout, for a first `envctl.toml`.
+//! The `devcontainer.json` of a checkout: for a first `envctl.toml`, and in the place of
+//! one.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::config::Devcontainer;
+use crate::config::{Devcontainer, Surroundings};
 use crate::disk::beneath::Beneath;
 use crate::error::{not_found, usage};
 
@@ -16,7 +17,7 @@ const MAX_FILE: u64 = 1 << 20;
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is none, [`crate::error::Kind::Usage`]
 /// when there are several, or it cannot be read as one.
-pub(super) fn read(root: &Path) -> Result<(PathBuf, Devcontainer)> {
+pub(crate) fn read(root: &Path) -> Result<(PathBuf, Devcontainer)> {
     let folder = Beneath::open(root)?;
     let mut places: Vec<PathBuf> = [".devcontainer/devcontainer.json", ".devcontainer.json"].map(Into::into).into();
     let below = std::fs::read_dir(root.join(".devcontainer")).into_iter().flatten().flatten();
@@ -43,7 +44,20 @@ pub(super) fn read(root: &Path) -> Result<(PathBuf, Devcontainer)> {
     };
     let shown = place.display().to_string();
     let bytes = folder.read(&place, MAX_FILE)?.ok_or_else(|| not_found(format!("{shown} is gone")))?;
-    let name = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let found = Devcontainer::parse(&String::from_utf8_lossy(&bytes), &shown, &name)?;
+    let folder = place.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+    let around = Surroundings { name: name_of(root), folder };
+    let found = Devcontainer::parse(&String::from_utf8_lossy(&bytes), &shown, &around)?;
     Ok((place, found))
+}
+
+/// What the repository is called by its remote, which is the same in each clone; the
+/// folder's name where that says nothing.
+fn name_of(root: &Path) -> String {
+    let remote = git2::Repository::open(root).and_then(|repo| repo.config()?.get_string("remote.origin.url"));
+    let remote = remote.unwrap_or_default();
+    let name = remote.trim_end_matches('/').trim_end_matches(".git").rsplit(['/', ':']).next().unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let sound = |name: &&str| !name.is_empty() && name.chars().all(plain) && !name.starts_with('.');
+    let own = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    [name, &own].iter().find(|name| sound(name)).map(|name| (*name).to_owned()).unwrap_or_default()
 }

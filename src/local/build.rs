@@ -1,0 +1,232 @@
+//! Builds an image with the engine that is here: docker or podman, by their own
+//! programs, so that the developer's settings, logins and builders count.
+//!
+//! Invariants: the program gets words that were checked, and folders that are ours.
+//! A secret reaches it as a variable of its environment and in no other way.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::engine::{Engine, EnginePlaces};
+use crate::error::{Detail, Fault, cut, failure};
+use crate::identity::EngineKind;
+use crate::secret::{Secret, hide};
+
+/// How often whoever waits is told that it goes on.
+const BEAT: Duration = Duration::from_millis(250);
+
+/// Lines of an engine that are shown when it fails.
+const LAST: usize = 15;
+
+/// Bytes of one of its lines.
+const MAX_LINE: u64 = 64 << 10;
+
+/// An engine that can build.
+#[derive(Debug)]
+pub struct Builder {
+    kind: EngineKind,
+    program: PathBuf,
+    socket: Option<PathBuf>,
+}
+
+/// What is built.
+#[derive(Clone, Debug)]
+pub struct BuildOrder<'a> {
+    /// The Dockerfile.
+    pub dockerfile: &'a Path,
+    /// The folder that it copies from.
+    pub context: &'a Path,
+    /// Values of its arguments.
+    pub args: &'a BTreeMap<String, String>,
+    /// The stage.
+    pub target: Option<&'a str>,
+    /// What it may mount.
+    pub secrets: &'a [(String, Secret)],
+    /// What the image is called in the engine.
+    pub tag: &'a str,
+}
+
+/// Told what the engine says; nothing, when time passes.
+pub type Said<'a> = &'a mut dyn FnMut(Option<&str>);
+
+impl Builder {
+    /// docker, if it answers and its program is here; else podman.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Unreachable`] when there is neither.
+    pub fn find(docker: (Option<PathBuf>, &EnginePlaces), podman: &EnginePlaces) -> Result<Self> {
+        let (program, places) = docker;
+        let found = Engine::find(EngineKind::Docker, places);
+        let answers = found.as_ref().is_ok_and(Engine::answers);
+        if let (Ok(engine), Some(program), true) = (&found, program, answers) {
+            let socket = engine.socket().map(Path::to_owned);
+            return Ok(Builder { kind: EngineKind::Docker, program, socket });
+        }
+        if let Some(program) = &podman.program {
+            return Ok(Builder { kind: EngineKind::Podman, program: program.clone(), socket: None });
+        }
+        let why = match (&found, answers) {
+            (Err(error), _) => cut(&error.to_string()),
+            (Ok(_), false) => "docker does not answer".into(),
+            (Ok(_), true) => "there is no program docker on the PATH".into(),
+        };
+        Err(crate::error::unreachable(format!(
+            "nothing here can build the image: {why}, and there is no program podman"
+        ))
+        .hint("start docker, or install podman; or build the image elsewhere, and name it: --image")
+        .into())
+    }
+
+    /// Which it is.
+    pub fn kind(&self) -> EngineKind {
+        self.kind
+    }
+
+    /// What is run, as people write it.
+    pub fn line(&self, build: &BuildOrder<'_>) -> String {
+        let words = self.words(build).into_iter().map(|word| word.to_string_lossy().into_owned());
+        std::iter::once(self.kind.to_string()).chain(words).collect::<Vec<_>>().join(" ")
+    }
+
+    fn words(&self, build: &BuildOrder<'_>) -> Vec<OsString> {
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(socket) = &self.socket {
+            words.extend(["--host".into(), format!("unix://{}", socket.display()).into()]);
+        }
+        words.extend(["build".into(), "--file".into(), build.dockerfile.into(), "--tag".into(), build.tag.into()]);
+        for (name, value) in build.args {
+            words.extend(["--build-arg".into(), format!("{name}={value}").into()]);
+        }
+        if let Some(target) = build.target {
+            words.extend(["--target".into(), target.into()]);
+        }
+        let form = if self.kind == EngineKind::Podman { "type=env,env" } else { "env" };
+        for (name, _) in build.secrets {
+            words.extend(["--secret".into(), format!("id={name},{form}={}", variable(name)).into()]);
+        }
+        words.push(build.context.into());
+        words
+    }
+
+    /// Builds. All that the engine says goes to `log` and to `said`.
+    ///
+    /// # Errors
+    /// With its last words.
+    pub fn build(&self, build: &BuildOrder<'_>, log: &mut dyn Write, said: Said<'_>) -> Result<()> {
+        let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+        let mut command = Command::new(&self.program);
+        command.args(self.words(build)).stdin(Stdio::null());
+        // Lines instead of a drawing, and an image instead of an index with evidence
+        // about it.
+        command.env("BUILDKIT_PROGRESS", "plain").env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1");
+        command.env("DOCKER_CLI_HINTS", "false");
+        if self.kind == EngineKind::Docker && !build.secrets.is_empty() {
+            // The older builder knows no secrets.
+            command.env("DOCKER_BUILDKIT", "1");
+        }
+        command.envs(build.secrets.iter().map(|(name, value)| (variable(name), value.expose())));
+        command.stdout(writer.try_clone()?).stderr(writer);
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
+        // It holds the other end of the pipe.
+        drop(command);
+        let last = follow(reader, log, said)?;
+        let status = child.wait()?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(self.failed(&status.to_string(), &last).into())
+    }
+
+    fn failed(&self, how: &str, last: &[String]) -> Fault {
+        let detail = |line: &String| Detail { text: line.clone(), data: line.clone().into() };
+        failure(format!("{} cannot build the image ({how})", self.kind)).details(last.iter().map(detail).collect())
+    }
+}
+
+/// A variable that means nothing to the engine, whatever the project calls its secret.
+fn variable(secret: &str) -> String {
+    format!("ENVCTL_SECRET_{secret}")
+}
+
+/// Passes lines on until there are no more; the last of them.
+fn follow(reader: impl Read + Send, log: &mut dyn Write, said: Said<'_>) -> Result<Vec<String>> {
+    let mut last: Vec<String> = Vec::new();
+    std::thread::scope(|scope| {
+        let (send, lines) = mpsc::sync_channel::<String>(64);
+        scope.spawn(move || {
+            let mut reader = BufReader::new(reader);
+            let mut line = Vec::new();
+            while reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                line.clear();
+                if send.send(text).is_err() {
+                    break;
+                }
+            }
+        });
+        loop {
+            match lines.recv_timeout(BEAT) {
+                Ok(line) => {
+                    let line = hide(&line);
+                    writeln!(log, "{line}").context("cannot write the log of the build")?;
+                    if line.trim().is_empty() {
+                        continue;
+                    }
+                    said(Some(&line));
+                    last.push(line.to_string());
+                    if last.len() > LAST {
+                        last.remove(0);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => said(None),
+                Err(RecvTimeoutError::Disconnected) => return Ok(last),
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_gets_words_and_no_values_of_secrets() {
+        let args = BTreeMap::from([("A".to_owned(), "1 2".to_owned())]);
+        let secrets = [("NPM_TOKEN".to_owned(), Secret::new("a-value-that-is-secret".into()))];
+        let order = BuildOrder {
+            dockerfile: Path::new("/x/Dockerfile"),
+            context: Path::new("/x/context"),
+            args: &args,
+            target: Some("dev"),
+            secrets: &secrets,
+            tag: "envctl-build:1",
+        };
+        let builder = |kind, socket| Builder { kind, program: "/bin/true".into(), socket };
+        assert_eq!(
+            builder(EngineKind::Docker, Some("/run/d.sock".into())).line(&order),
+            "docker --host unix:///run/d.sock build --file /x/Dockerfile --tag envctl-build:1 --build-arg A=1 2 \
+             --target dev --secret id=NPM_TOKEN,env=ENVCTL_SECRET_NPM_TOKEN /x/context"
+        );
+        assert_eq!(
+            builder(EngineKind::Podman, None).line(&order),
+            "podman build --file /x/Dockerfile --tag envctl-build:1 --build-arg A=1 2 \
+             --target dev --secret id=NPM_TOKEN,type=env,env=ENVCTL_SECRET_NPM_TOKEN /x/context"
+        );
+    }
+
+    #[test]
+    fn what_an_engine_says_last_is_kept() {
+        let text: String = (0..100).map(|n| format!("line {n}\r\n\n")).collect();
+        let (mut log, mut count) = (Vec::new(), 0);
+        let last = follow(text.as_bytes(), &mut log, &mut |line| count += usize::from(line.is_some())).unwrap();
+        assert_eq!((last.len(), last[LAST - 1].as_str(), count), (LAST, "line 99", 100));
+        assert_eq!(String::from_utf8(log).unwrap().lines().count(), 200);
+    }
+}

@@ -1,0 +1,118 @@
+//! Images that an engine of the developer's builds from a Dockerfile: once for all
+//! that decides what they are, here and for everybody who has the store.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Home, ImageBuilder, Lab, RealDocker, until};
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+
+/// The files of an example become the project.
+fn take(lab: &Lab, example: &str) {
+    let from = format!("{EXAMPLES}/{example}/.");
+    assert!(Command::new("cp").args(["-r", &from, "."]).current_dir(&lab.repo.path).status().unwrap().success());
+    lab.repo.commit(example);
+    lab.repo.push();
+}
+
+/// One engine for all of it: its start is what costs time.
+#[test]
+fn a_dockerfile_is_built_once_for_everybody() {
+    let docker = RealDocker::start();
+    dockerfile(&docker.host());
+    devcontainer(&docker.host());
+}
+
+fn dockerfile(host: &str) {
+    let lab = Lab::new();
+    // Nobody fetches what the examples begin with.
+    let base = lab.images.add("base", &ImageBuilder::busybox()).reference;
+    let copy = ["copy", "--quiet", "--insecure-policy", "--dest-daemon-host", host, &base];
+    lab.agent.call("skopeo", copy).arg("docker-daemon:debian:12-slim").ok();
+    take(&lab, "dockerfile");
+    let store = lab.store.name();
+    let publish = |home: &Home, more: &[&str]| {
+        let call = home.envctl(["publish", "task-1", "--store", &store]).args(more).cwd(&lab.repo.path);
+        call.env("DOCKER_HOST", host)
+    };
+    let builds = |home: &Home| publish(home, &[]).ok().stderr.contains("Building");
+    assert!(builds(&lab.agent));
+    assert_eq!(lab.sh(&lab.store.reference("task-1"), "greet; echo $GREETING"), "Hello from the image\nHello\n");
+    // Unchanged, also for a colleague; and what .dockerignore leaves out is no change.
+    assert!(!builds(&lab.agent));
+    lab.repo.write("notes.md", "other notes");
+    assert!(!builds(&lab.agent) && !builds(&Home::new()));
+    let tool = lab.repo.path.join("tools/greet");
+    fs::write(&tool, fs::read_to_string(&tool).unwrap().replace("from the image", "once more")).unwrap();
+    assert!(builds(&lab.agent) && !builds(&lab.agent));
+    let fresh = lab.with_developer(Home::new());
+    assert_eq!(fresh.sh(&lab.store.reference("task-1"), "greet"), "Hello once more\n");
+    // A run without a task finds it in the configured store.
+    let run = lab.agent.envctl(["run", "--store", &store, "--", "greet"]).cwd(&lab.repo.path);
+    let run = run.env("DOCKER_HOST", host).ok();
+    assert!(run.stdout == "Hello once more\n" && !run.stderr.contains("Building"), "{}", run.stderr);
+    // A workspace goes on with its image, and builds at its developer's word.
+    let workspace = fresh.report()["workspace"].as_str().unwrap().to_owned();
+    fs::write(Path::new(&workspace).join("tools/greet"), "#!/bin/sh\necho changed\n").unwrap();
+    let again = |more: &[&str]| {
+        let call = fresh.dev.envctl(["publish", "--store", &store]).args(more).cwd(&workspace);
+        call.env("DOCKER_HOST", host).ok().stderr
+    };
+    assert!(!again(&[]).contains("Building") && again(&["--build"]).contains("Building"));
+    // An image could hold what .gitignore keeps out of the snapshot.
+    lab.repo.write(".gitignore", "tools/.env\n");
+    lab.repo.write("tools/.env", "TOKEN=ghp_0123456789abcdefghijABCDEFGHIJ012345\n");
+    publish(&lab.agent, &[]).code(6).says(&["tools/.env:1", ".dockerignore"]);
+    lab.repo.write("tools/.env", "");
+    // Secrets are named, agreed to, and in no word of the engine's.
+    lab.repo.write("envctl.toml", "[toolchain]\nbuild = { secrets = [\"NPM_TOKEN\"] }\n");
+    publish(&lab.agent, &[]).code(6).says(&["the secret NPM_TOKEN for the build of Dockerfile", "approve --digest"]);
+    lab.repo.write("envctl.toml", "[toolchain]\nbuild = { context = \"tools\" }\n");
+    publish(&lab.agent, &[]).code(3).says(&["there is no", "tools/Dockerfile"]);
+    // The engine's last words.
+    lab.repo.write("tools/Dockerfile", "FROM scratch\nCOPY none /\n");
+    publish(&lab.agent, &[]).code(1).says(&["was not built", "none", "all that was said"]);
+    // Nobody is there to build.
+    let path = lab.agent.path("empty");
+    fs::create_dir(&path).unwrap();
+    fs::copy("/usr/bin/git", path.join("git")).unwrap();
+    let alone = publish(&lab.agent, &[]).env("DOCKER_HOST", "unix:///nowhere").env("PATH", path.display().to_string());
+    alone.code(7).says(&["nothing here can build", "docker does not run here", "--image"]);
+    until("no copy of a context is left", || {
+        fs::read_dir(lab.agent.path("cache/envctl/tmp")).map_or(0, Iterator::count) == 0
+    });
+}
+
+/// Without an envctl.toml a devcontainer.json is read in its place.
+fn devcontainer(host: &str) {
+    let lab = Lab::new();
+    take(&lab, "devcontainer");
+    let store = lab.store.name();
+    let call = |args: &[&str]| lab.agent.envctl(args).cwd(&lab.repo.path).env("DOCKER_HOST", host);
+    let publish = || call(&["publish", "task-1", "--store", &store]);
+    assert!(publish().ok().stderr.contains("Building .devcontainer/Dockerfile"));
+    assert!(!publish().ok().stderr.contains("Building"));
+    let task = lab.store.reference("task-1");
+    assert_eq!(lab.sh(&task, "greet-all; pwd"), "Good morning, in development\n/workspaces/remote\n");
+    let doctor = call(&["doctor"]).run().stdout;
+    for row in ["stands for an envctl.toml", "build: toolchain.build", "customizations: they are for an editor"] {
+        assert!(doctor.contains(row), "{row}: {doctor}");
+    }
+    // The file of the project comes first.
+    lab.repo.write("envctl.toml", "");
+    publish().code(2).says(&["which image"]);
+    assert!(call(&["doctor"]).run().stdout.contains("is not read: there is envctl.toml"));
+    fs::remove_file(lab.repo.path.join("envctl.toml")).unwrap();
+    let place = ".devcontainer/devcontainer.json";
+    lab.repo.write(place, r#"{ "image": "debian:12", "features": { "x": {} }, "initializeCommand": "touch here" }"#);
+    publish().code(2).says(&["does not make by itself", "devcontainer build --workspace-folder ."]);
+    lab.repo.write(place, r#"{ "dockerComposeFile": "compose.yml", "service": "app" }"#);
+    publish().code(2).says(&["[[service]]"]);
+    // One that cannot be read stands in nobody's way, and is named.
+    lab.repo.write(place, "{");
+    publish().code(2).says(&["which image"]);
+    assert!(call(&["doctor"]).run().stdout.contains("devcontainer.json: "));
+    assert!(!lab.repo.path.join("here").exists());
+}
