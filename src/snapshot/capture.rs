@@ -142,7 +142,8 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
     let followed = follows.as_ref().and_then(|follows| follows.commit.as_ref());
     others.extend(followed.map(|commit| git2::Oid::from_str(commit.as_str())).transpose()?);
     let position = Position { head: &head_commit, branch: home.as_deref(), others: &others, stays: options.stays };
-    let selection = Selection { include: &options.include, named: &[], max_lfs: options.max_lfs };
+    let selection =
+        Selection { include: &options.include, named: &[], max_lfs: options.max_lfs, leaves: !options.stays };
     let (mut scan, aside) =
         scan((&scratch, repo), git, selection, |index, asked| aside(repo, &scratch, position, index, asked))?;
     let walked = std::mem::take(&mut scan.walked);
@@ -160,6 +161,8 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
         operation = operation.and_then(Operation::without_tree);
     }
     left_out.extend(walked.special.iter().map(|(path, kind)| LeftOut::special(path, kind)));
+    left_out.extend(walked.nested.iter().map(|path| LeftOut::plain(Kind::Repository, path)));
+    left_out.extend(scan.too_large.iter().map(|path| LeftOut::plain(Kind::TooLarge, path)));
     left_out.extend(scan.left_behind.iter().map(|path| LeftOut::plain(Kind::Ignored, path)));
     let upstream = history.lost_upstream.as_ref();
     left_out.extend(upstream.map(|name| LeftOut::plain(Kind::Upstream, name.as_bytes())));

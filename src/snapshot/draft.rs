@@ -267,7 +267,13 @@ impl Reader<'_> {
         if let Some(mut stored) = self.draft.scratch.contents.open(content.object)? {
             return in_parts(&mut stored, see).with_context(shown);
         }
-        let call = self.git.aside(self.draft.scratch.path()).args(["cat-file", "blob", &content.object.to_string()]);
+        let call = self.git.aside(self.draft.scratch.path()).args([
+            "-c",
+            "core.bigFileThreshold=16m",
+            "cat-file",
+            "blob",
+            &content.object.to_string(),
+        ]);
         call.stream(b"", |pipe| Ok(in_parts(pipe, see)?)).with_context(shown)
     }
 

@@ -28,7 +28,7 @@ pub(super) const MOST_ENTRIES: usize = 1_000_000;
 const MOST_PATHS: usize = 128 << 20;
 
 /// Larger contents are written by git in a process of its own, not from memory.
-pub(super) const IN_MEMORY: usize = 64 << 20;
+pub(super) const IN_MEMORY: usize = 16 << 20;
 
 /// The mode of a submodule.
 pub(super) const SUBMODULE: u32 = 0o160_000;
@@ -300,7 +300,8 @@ fn create(folder: BorrowedFd<'_>, name: &OsStr, file: &TreeFile) -> Result<File>
 /// Writes a content as git hands it out, never whole in memory.
 fn copy_large(call: Call, object: git2::Oid, size: usize, to: &mut dyn Write) -> Result<()> {
     let mut hash = Sha1::new().chain_update(format!("blob {size}\0"));
-    call.args(["cat-file", "blob", &object.to_string()]).stream(b"", |pipe| {
+    let words = ["-c", "core.bigFileThreshold=16m", "cat-file", "blob", &object.to_string()];
+    call.args(words).stream(b"", |pipe| {
         let mut buffer = vec![0; 128 << 10];
         loop {
             let count = pipe.read(&mut buffer)?;

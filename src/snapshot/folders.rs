@@ -22,14 +22,21 @@ pub(super) struct Walked {
     pub(super) empty: Vec<GitPath>,
     /// Sockets, pipes and devices, and what each is.
     pub(super) special: Vec<(Vec<u8>, &'static str)>,
+    /// Repositories that git does not track.
+    pub(super) nested: Vec<Vec<u8>>,
 }
 
 /// Completes what was seen in the folders of tracked files by a walk through
 /// those that have none.
 ///
 /// # Errors
-/// When one cannot be read, or is a repository that git does not track.
-pub(super) fn walk((scratch, repo): (&ScratchRepo, &git2::Repository), seen: &mut Seen) -> Result<Walked> {
+/// When one cannot be read, or is a repository that git does not track, unless it
+/// `leaves` those.
+pub(super) fn walk(
+    (scratch, repo): (&ScratchRepo, &git2::Repository),
+    seen: &mut Seen,
+    leaves: bool,
+) -> Result<Walked> {
     // Git's library looks into each folder on the way for rules of its own.
     let readable = |path: &[u8]| {
         refuse::depth(path)?;
@@ -44,7 +51,7 @@ pub(super) fn walk((scratch, repo): (&ScratchRepo, &git2::Repository), seen: &mu
     walked.special.extend(seen.special.drain(..).filter(|(path, _)| !ignored(path)));
     seen.strange.iter().try_for_each(|path| readable(path))?;
     let mut pending: Vec<Vec<u8>> = seen.strange.iter().filter(|path| !ignored(&folder(path))).cloned().collect();
-    while let Some(above) = pending.pop() {
+    'folders: while let Some(above) = pending.pop() {
         let context = || format!("cannot read {}", scratch.full(&above).display());
         let open = match scratch.files.list(path_of(&above)) {
             // It went since its name was read.
@@ -53,6 +60,7 @@ pub(super) fn walk((scratch, repo): (&ScratchRepo, &git2::Repository), seen: &mu
             other => other.with_context(context)?,
         };
         let mut count = 0;
+        let (mut below, mut special_here) = (Vec::new(), Vec::new());
         for entry in Dir::read_from(&open).with_context(context)? {
             let entry = entry.with_context(context)?;
             let name = entry.file_name().to_bytes();
@@ -61,6 +69,10 @@ pub(super) fn walk((scratch, repo): (&ScratchRepo, &git2::Repository), seen: &mu
             }
             count += 1;
             if name == b".git" {
+                if leaves {
+                    walked.nested.push(above);
+                    continue 'folders;
+                }
                 return Err(refuse::nested_repository(&scratch.full(&above).display().to_string()).into());
             }
             let path = [&folder(&above), name].concat();
@@ -76,15 +88,17 @@ pub(super) fn walk((scratch, repo): (&ScratchRepo, &git2::Repository), seen: &mu
                 count -= 1;
                 refuse::special(&path, special)?;
                 if !ignored(&path) {
-                    walked.special.push((path, special));
+                    special_here.push((path, special));
                 }
             } else if kind == FileType::Directory {
                 readable(&path)?;
                 if !ignored(&folder(&path)) {
-                    pending.push(path);
+                    below.push(path);
                 }
             }
         }
+        pending.extend(below);
+        walked.special.extend(special_here);
         if count == 0 {
             walked.empty.push(GitPath(above));
         }

@@ -46,6 +46,10 @@ pub enum Kind {
     Upstream,
     /// What HEAD is on: a ref that is no branch.
     Head,
+    /// A repository that git does not track.
+    Repository,
+    /// A file that is too large.
+    TooLarge,
     /// An operation of git in progress, which no snapshot carries.
     Operation,
     /// Attributes that the configuration of this repository names.
@@ -74,6 +78,8 @@ impl Kind {
             Kind::Ignored => "files that core.excludesFile of this repository ignores",
             Kind::Upstream => "what the branch follows",
             Kind::Head => "what HEAD is on, which no task can say",
+            Kind::Repository => "repositories inside that git does not track",
+            Kind::TooLarge => "files that are too large to travel",
             Kind::Operation => "what git has in progress, and cannot go on elsewhere",
             Kind::Attributes => "attributes that core.attributesFile of this repository names",
             Kind::Resolved => "conflicts that are resolved, as git checkout -m would bring them back",

@@ -98,7 +98,7 @@ impl Again<'_> {
         let named: Vec<Vec<u8>> = files.map(|file| file.path).collect();
         let tracked: HashSet<Vec<u8>> = scratch.original_index(git)?.into_iter().map(|entry| entry.path).collect();
         let named: Vec<Vec<u8>> = named.into_iter().filter(|path| !tracked.contains(path)).collect();
-        let selection = Selection { include: &[], named: &named, max_lfs: u64::MAX };
+        let selection = Selection { include: &[], named: &named, max_lfs: u64::MAX, leaves: false };
         let (scan, ()) = scan((&scratch, repo), git, selection, |_, _| Ok(()))?;
         Ok((scratch, scan))
     }

@@ -7,17 +7,27 @@ use super::index::Entry;
 use crate::error::{Fault, policy};
 use crate::git::check_entry_name;
 
-/// Refuses repositories among untracked files: git lists them as folders.
-pub(super) fn nested<'a>(mut untracked: impl Iterator<Item = &'a [u8]>) -> Result<()> {
-    match untracked.find(|path| path.ends_with(b"/")) {
-        None => Ok(()),
-        Some(path) => Err(nested_repository(&String::from_utf8_lossy(&path[..path.len() - 1])).into()),
-    }
-}
-
 pub(super) fn nested_repository(path: &str) -> Fault {
     policy(format!("{path} is a nested repository that git does not track: no snapshot carries it"))
         .hint("git submodule add it, move it out of the checkout, or list it in .gitignore")
+}
+
+/// Larger files do not travel, in bytes. Reading one takes minutes.
+const MAX_FILE: i64 = 64 << 30;
+/// Nor do files beyond this size that are mostly holes: they would be written in
+/// full where they arrive.
+const MAX_SPARSE: i64 = 4 << 30;
+
+/// Whether a file is too large to travel.
+pub(super) fn is_too_large(stat: &rustix::fs::Stat) -> bool {
+    let allocated = stat.st_blocks.saturating_mul(512);
+    stat.st_size > MAX_FILE || stat.st_size > MAX_SPARSE && allocated < stat.st_size / 8
+}
+
+/// What to say of one that cannot be left behind.
+pub(super) fn too_large(path: &[u8]) -> Fault {
+    policy(format!("{} is too large to travel", String::from_utf8_lossy(path)))
+        .hint("list it in .gitignore, or under [snapshot] exclude in envctl.toml")
 }
 
 /// Folders within folders, at most so deep: whether one is ignored depends on all

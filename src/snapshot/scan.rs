@@ -20,7 +20,7 @@ use super::lfs::capture::Stored;
 use super::paths::path_of;
 use super::read::{Beside, capture};
 use super::scratch::ScratchRepo;
-use super::status::{Line, Selection, lines, look, select, staged, untracked};
+use super::status::{Line, Lines, Selection, lines, look, select, staged, untracked};
 use super::vigil::Vigil;
 use super::{ignored, refuse, submodule};
 use crate::git::Git;
@@ -55,6 +55,8 @@ pub(super) struct Scan {
     pub(super) ignored: Vec<GitPath>,
     /// What the checkout's own list of ignored files leaves behind.
     pub(super) left_behind: Vec<Vec<u8>>,
+    /// Files that are too large to travel.
+    pub(super) too_large: Vec<Vec<u8>>,
     /// What git does not list.
     pub(super) walked: Walked,
     /// What `lstat` said of all, and by what it was judged.
@@ -123,7 +125,7 @@ pub(super) fn scan<T>(
     if !judged_by.read_otherwise {
         judge_again(scratch, &index, &mut seen, judged_by)?;
     }
-    let walked = folders::walk((scratch, repo), &mut seen)?;
+    let mut walked = folders::walk((scratch, repo), &mut seen, selection.leaves)?;
     let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
     let present: Vec<Vec<u8>> = there.map(|(entry, _)| entry.path.clone()).collect();
     // Git goes by them although it ignores them.
@@ -134,7 +136,7 @@ pub(super) fn scan<T>(
     let selection = Selection { named: &named, ..selection };
     let suspects = seen.fates.iter().filter(|fate| **fate == Fate::Suspect).count();
     let left_behind = ignored::by_own_rules(scratch, git, &seen)?;
-    let (lines, own) = if suspects <= MAX_SUSPECTS && seen.suspect_bytes <= MAX_SUSPECT_BYTES {
+    let (mut lines, own) = if suspects <= MAX_SUSPECTS && seen.suspect_bytes <= MAX_SUSPECT_BYTES {
         let untracked = untracked(scratch, git, &seen)?;
         let mut lines = lines(&index, &seen.fates, staged, untracked);
         let own = lines.len();
@@ -147,7 +149,7 @@ pub(super) fn scan<T>(
         look(scratch, git, selection)?
     };
     let selected: Vec<Vec<u8>> = lines[own..].iter().map(|(path, _)| path.clone()).collect();
-    refuse::nested(lines.iter().filter(|(_, line)| matches!(line, Line::Untracked)).map(|(path, _)| &**path))?;
+    let too_large = leave_behind(scratch, selection.leaves, &mut walked.nested, &mut lines)?;
     let read: Vec<Vec<u8>> =
         lines.iter().filter(|(_, line)| line.must_be_read()).map(|(path, _)| path.clone()).collect();
     // Git would pass over some of them without an error.
@@ -234,6 +236,7 @@ pub(super) fn scan<T>(
             read: stats,
             ignored,
             left_behind,
+            too_large,
             walked,
             seen: first,
             judged_by,
@@ -241,6 +244,44 @@ pub(super) fn scan<T>(
         },
         aside,
     ))
+}
+
+/// Takes out of the lines what does not travel: repositories that git does not
+/// track, which it lists as folders, and files that are too large, which are
+/// returned.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`] where that must not be left behind.
+fn leave_behind(
+    scratch: &ScratchRepo,
+    leaves: bool,
+    nested: &mut Vec<Vec<u8>>,
+    lines: &mut Lines,
+) -> Result<Vec<Vec<u8>>> {
+    let listed = lines.iter().filter(|(_, line)| matches!(line, Line::Untracked));
+    let listed = listed.filter_map(|(path, _)| path.strip_suffix(b"/")).map(<[u8]>::to_vec);
+    nested.extend(listed);
+    nested.sort_unstable();
+    nested.dedup();
+    if let Some(path) = nested.first().filter(|_| !leaves) {
+        return Err(refuse::nested_repository(&String::from_utf8_lossy(path)).into());
+    }
+    let below = |path: &[u8]| {
+        nested.iter().any(|folder| path.strip_prefix(&**folder).is_some_and(|rest| rest.first() == Some(&b'/')))
+    };
+    let mut too_large = Vec::new();
+    let mut kept = Vec::with_capacity(lines.len());
+    for (path, line) in lines.drain(..) {
+        let is_large = line.must_be_read() && scratch.regular(&path).is_some_and(|stat| refuse::is_too_large(&stat));
+        match line {
+            Line::Untracked if below(&path) => {}
+            Line::Untracked if is_large && leaves => too_large.push(path),
+            _ if is_large => return Err(refuse::too_large(&path).into()),
+            line => kept.push((path, line)),
+        }
+    }
+    *lines = kept;
+    Ok(too_large)
 }
 
 /// Attributes that git does not track are seen with the files. Where they ask for

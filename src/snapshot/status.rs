@@ -25,6 +25,9 @@ pub(super) struct Selection<'a> {
     pub(super) named: &'a [Vec<u8>],
     /// The most that contents of LFS files may have together, in bytes.
     pub(super) max_lfs: u64,
+    /// Whether repositories among untracked files, and files that are too large,
+    /// are left behind; otherwise they are refused.
+    pub(super) leaves: bool,
 }
 
 /// One line of `git status --porcelain=v2`.

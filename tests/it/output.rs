@@ -179,9 +179,9 @@ fn case_47_escape_sequences_in_names() {
         assert_harmless(&run.stderr);
     }
     repo.git(&["init", "--quiet", repo.path.join(&file).join("nested").to_str().unwrap()]);
-    let run = trip.publishing(repo, "t").code(6);
+    let run = trip.publishing(repo, "t").ok();
     assert_harmless(&run.stderr);
-    assert!(run.stderr.contains("nested repository"));
+    assert!(run.stderr.contains("git does not track"));
     // What a store or a caller says.
     let run = trip.entering("oci:/nowhere\u{1b}[2J:t").run();
     assert_ne!(run.code, 0);

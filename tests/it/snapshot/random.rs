@@ -22,8 +22,7 @@ struct Start {
 }
 
 /// What may be refused, because it is no state that travels.
-const REFUSALS: [&str; 5] = [
-    "nested repository",
+const REFUSALS: [&str; 4] = [
     "the submodule",
     "recorded as a submodule, but has files",
     "the shallow clone ends at",
@@ -149,8 +148,12 @@ fn arrives(trip: &Trip, repo: &Repo, start: Start) -> bool {
     if run.code != 0 && may_refuse && REFUSALS.iter().any(|words| run.stderr.contains(words)) {
         return false;
     }
-    run.ok();
+    let run = run.ok();
     let mut workspace = trip.enter(&trip.lab.store.reference(&task));
+    // What was a submodule stays behind by name.
+    if start.submodule && run.stderr.contains("git does not track") {
+        return false;
+    }
     if start.lfs {
         workspace = workspace.with_lfs();
     }

@@ -72,12 +72,30 @@ fn a_nested_repository() {
                 nested.write("file", "x");
                 nested.commit("first");
             }
-            trip.refuses(repo, 6, &["vendor/nested", "is a nested repository"]);
+            // It stays behind by name, and keeps nothing else from leaving.
+            repo.write("vendor/beside", "x");
+            let run = trip.publishing(repo, "t").arg("--json").ok().says(&["git does not track: vendor/nested"]);
+            assert_eq!(run.json()["left_out"][0]["kind"], "repository");
+            let workspace = trip.enter(&trip.lab.store.reference("t"));
+            assert!(workspace.path.join("vendor/beside").exists() && !workspace.path.join("vendor/nested").exists());
         } else {
             // Only files to git, and to envctl.
             trip.round(repo);
         }
     }
+}
+
+/// Nobody waits for hours, and nobody gets a file that fills their disk.
+#[test]
+fn a_file_of_holes_stays_behind() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    fs::File::create(repo.path.join("disk.img")).unwrap().set_len(10 << 40).unwrap();
+    repo.write("beside", "x");
+    let run = trip.publishing(repo, "t").arg("--json").ok().says(&["too large to travel: disk.img"]);
+    assert_eq!(run.json()["left_out"][0]["kind"], "too-large");
+    let workspace = trip.enter(&trip.lab.store.reference("t"));
+    assert!(workspace.path.join("beside").exists() && !workspace.path.join("disk.img").exists());
 }
 
 #[test]

@@ -123,15 +123,16 @@ const AGE: &str = "n=$(cat .git/age 2>/dev/null || echo 10); echo $((n + 5)) >.g
 
 /// What may be refused: no clone could have what it builds on, or nobody could
 /// know how it goes on.
-const REFUSALS: [&str; 6] = [
+const REFUSALS: [&str; 4] = [
     // Git itself cannot add such a file.
     "failed to encode",
-    "nested repository",
     "no branch of the remote",
-    "is in progress that cannot travel",
     "only announced, without a commit",
     "the submodule",
 ];
+
+/// What may stay behind, so that git says something else where it arrives.
+const STAYS: [&str; 2] = ["git does not track", "cannot go on elsewhere"];
 
 /// One or more situations, as a script.
 #[derive(Clone)]
@@ -162,8 +163,11 @@ fn arrives(trip: &Trip, repo: &Repo) -> bool {
     if run.code != 0 && REFUSALS.iter().any(|words| run.stderr.contains(words)) {
         return false;
     }
-    run.ok();
+    let run = run.ok();
     let workspace = trip.enter(&trip.lab.store.reference(&task));
+    if STAYS.iter().any(|words| run.stderr.contains(words)) {
+        return false;
+    }
     repo.sh(&format!("rm -f .git/index.lock; {PLAIN}")).run();
     let submodule = repo.path.join("sub/.git").exists();
     let facts = |side: &Repo| {
