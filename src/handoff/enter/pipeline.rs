@@ -220,7 +220,7 @@ fn run(
         ready.spec.log = (!options.command.is_empty()).then(|| app.log_file(&resolved.task.slug()));
         ready.spec.deadline = Some(runtimes::deadline_of_its_own(app, &place.path, &options.runtime)?);
     }
-    greet::greet(app, resolved, ready.spec.network, options.command.is_empty());
+    greet::greet(app, resolved, ready.spec.network, None, options.command.is_empty());
     let session = Session { last: true, ..runtimes::session(app, &options.command) };
     let entering =
         Entering { app, options, of, session, unflushed: prepared.workspace.unflushed, records: ready.records };

@@ -18,7 +18,7 @@ fn every_lease_has_a_line() {
     for lab in both() {
         let task = task(&lab);
         lab.enter(&task, &["sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 3"]).code(3);
-        run(&lab, &[], &task, "true").ok();
+        run(&lab, &["--keep"], &task, "true").ok();
         lab.dev.envctl(["enter", "--detach", &task, "--", "true"]).ok();
         until("the detached one has ended", || ledger(&lab).len() == 3);
         let lines = ledger(&lab);
