@@ -45,6 +45,9 @@ pub(super) struct Arguments {
     /// End a runtime after this time: 30m, 8h
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
+    /// End a runtime when nothing was printed or computed in it for this time: 20m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    idle: Option<Duration>,
     /// Leave out the secrets that the project asks for
     #[arg(long)]
     no_secrets: bool,
@@ -134,6 +137,7 @@ impl Arguments {
                 network: self.network,
                 ports: Vec::new(),
                 timeout: self.timeout,
+                idle: self.idle,
                 no_secrets: self.no_secrets,
                 no_services: self.no_services,
                 without_approvals: self.without_approvals,

@@ -15,6 +15,6 @@ mod source;
 mod tag;
 
 pub(crate) use image::{name as image_name, pin as pin_image};
-pub use pipeline::{LfsCarried, PublishOptions, Published, publish};
+pub use pipeline::{LfsCarried, PublishOptions, Published, PublishedRun, publish};
 pub(crate) use pipeline::{chosen, no_image, publish_from, rehearse, workdir};
 pub(crate) use source::PublishedFrom;

@@ -14,11 +14,11 @@ use super::batch::Command;
 use super::checkout::{CheckoutOptions, Taken};
 use super::publisher::{Publisher, RunLog, Standing, Stop, Words};
 use super::report::{CommandReport, LeaseReport, RunReport, not_run};
-use super::subject::{RunOptions, RunTarget, Subject};
+use super::subject::{RunOptions, RunSubject, RunTarget};
 use super::{checkout, fresh};
 use crate::cache::{Record, Trees};
 use crate::error::Fault;
-use crate::handoff::accounting::{LedgerEntry, MadeBy};
+use crate::handoff::accounting::{Budget, LedgerEntry, MadeBy};
 use crate::handoff::app::App;
 use crate::handoff::prepare::{Ingredients, KeptCaches, Prepared, Ready, Renew, Wishes, flush, unless_renewed};
 use crate::handoff::publish::PublishedFrom;
@@ -26,7 +26,6 @@ use crate::handoff::report::Report;
 use crate::handoff::task::{Resolved, Source};
 use crate::handoff::workspaces::Place;
 use crate::handoff::{accounting, caches, enter, evidence, prepare, runtimes, upkeep, workspaces};
-use crate::identity::Handoff;
 use crate::image::{Image, Pulled};
 use crate::runtime::{self, Outcome, Receipt, Sandbox};
 
@@ -46,7 +45,7 @@ pub fn run(app: &App, options: &RunOptions, report: &mut RunReport) -> Result<u8
     let begun = report.report.clone();
     let (mut runner, image, pulled) = unless_renewed(app, || {
         report.report.clone_from(&begun);
-        let subject = Subject::settle(app, options, &mut report.report)?;
+        let subject = RunSubject::settle(app, options, &mut report.report)?;
         let (resolved, place) = (subject.resolved.clone(), subject.place.clone());
         Runner::prepare(app, options, subject, report).inspect_err(|_| {
             if options.is_fresh() {
@@ -78,6 +77,8 @@ struct Runner<'a> {
     /// The folder of the task's evidence.
     artifacts: Option<PathBuf>,
     publisher: Option<Publisher<'a>>,
+    /// Who runs.
+    agent: Option<String>,
     log: RunLog,
     standing: Standing,
     /// A signal has ended it, or somebody has reset its runtime.
@@ -91,11 +92,11 @@ impl<'a> Runner<'a> {
     fn prepare(
         app: &'a App,
         options: &'a RunOptions,
-        subject: Subject<'a>,
+        subject: RunSubject<'a>,
         report: &mut RunReport,
     ) -> Result<(Self, Image, Pulled)> {
         let report = &mut report.report;
-        let Subject { source, resolved, place, taken, from, agent } = subject;
+        let RunSubject { source, resolved, place, taken, from, agent } = subject;
         let renew = if options.refresh { Renew::Outdated } else { Renew::Never };
         let Prepared { image, pulled, workspace, caches } =
             prepare::prepare(&source, &resolved, &place, (renew, &options.runtime), report)?;
@@ -103,13 +104,14 @@ impl<'a> Runner<'a> {
         let own = taken.is_none();
         let (origin, sealed_in) = match from {
             Some(from) => (from.origin, Some(from.root)),
-            None => (app.pins().read(&resolved.task, (&place).into())?, None),
+            None => (app.pins().read(&resolved.task, Place::into(&place))?, None),
         };
         let about = match &options.subject {
             RunTarget::Checkout(about) => about.clone(),
             RunTarget::Task(_) => CheckoutOptions::default(),
         };
         let lasts = runtimes::time_of_its_own(app, &place.path, &options.runtime)?;
+        let runs = agent.clone();
         let publisher = options.publishing.as_ref().map(|publishing| {
             let words = Words { publishing, image: about.image, workdir: about.workdir, agent, lasts };
             Publisher::new(app, words, PublishedFrom { root: place.path.clone(), origin, sealed_in }, own)
@@ -128,6 +130,7 @@ impl<'a> Runner<'a> {
             kept: Some(caches),
             artifacts: report.artifacts.clone(),
             publisher,
+            agent: runs,
             log,
             standing: Standing::default(),
             ended: false,
@@ -138,6 +141,7 @@ impl<'a> Runner<'a> {
 
     /// All groups, then what follows from them.
     fn run(&mut self, image: &Image, pulled: &Pulled, report: &mut RunReport) -> Result<u8> {
+        self.budget()?;
         self.rehearse()?;
         let mut leaked = None;
         for (index, group) in self.options.groups.iter().enumerate() {
@@ -205,12 +209,22 @@ impl<'a> Runner<'a> {
             runtimes::tell_ports(app, sandbox.lease());
             runtimes::tell_limits(app, sandbox.lease());
         }
-        report.report.limits = sandbox.lease().enforced;
+        let lease = sandbox.lease();
+        report.report.limits = lease.enforced;
+        self.standing.lease = Some(lease.id.clone());
+        self.standing.begun = self.standing.begun.or(Some((lease.begun, lease.begun_nanos)));
         let begun = Instant::now();
         let (commands, reason) = self.commands(group, &mut sandbox, report)?;
         report.report.note("run", begun.elapsed(), 0);
         let outside = sandbox.written().cloned();
         let receipt = report.report.step("reset", || Ok((sandbox.reset(app.clock, reason)?, 0)))?;
+        if let Some(end) = &receipt.out_of_memory {
+            let words = runtimes::out_of_memory(end);
+            app.ui.warn(&words);
+            if self.standing.failed && self.standing.why.is_none() {
+                self.standing.why = Some(words);
+            }
+        }
         let failed = commands.iter().find(|command| command.exit_code.is_some_and(|code| code != 0));
         let code = failed.or(commands.last()).and_then(|command| command.exit_code);
         self.account(&receipt, code, if first { &report.report } else { &later });
@@ -236,8 +250,21 @@ impl<'a> Runner<'a> {
         let source = Source::new(app, resolved.task.clone());
         let mut ready = prepare::ready(source, of, kept, &wishes, report)?;
         ready.spec.deadline = Some(runtimes::deadline_of_its_own(app, &place.path, &self.options.runtime)?);
+        if let Some(budget) = self.budget()? {
+            let end = runtime::monotonic_after(budget.time);
+            if ready.spec.deadline.is_none_or(|deadline| end < deadline) {
+                app.ui.status("Budget", &budget.words());
+                ready.spec.deadline = Some(end);
+            }
+        }
         ready.spec.list_written = true;
+        ready.spec.agent.clone_from(&self.agent);
         Ok(ready)
+    }
+
+    /// What whoever is charged may still spend.
+    fn budget(&self) -> Result<Option<Budget>> {
+        accounting::budget(self.app, self.resolved.payer(self.agent.as_deref()))
     }
 
     /// What the commands need not wait for.
@@ -314,6 +341,7 @@ impl<'a> Runner<'a> {
         }
         let why = match outcome {
             Outcome::TimedOut => Some("it reached its deadline".to_owned()),
+            Outcome::Idle => Some("nothing was done in it for too long".to_owned()),
             Outcome::Cancelled(signal) => Some(format!("it was cancelled by {}", runtimes::signal_name(*signal))),
             Outcome::Lost => Some("its runtime was reset while it ran".to_owned()),
             Outcome::NotStarted { program, .. } => Some(format!("{program} could not be started")),
@@ -358,9 +386,10 @@ impl<'a> Runner<'a> {
     /// Puts the evidence into a folder of the caller's.
     fn copy_out(&self, output: &std::path::Path) -> Result<()> {
         let project = self.app.project(&self.place.path)?;
-        let handoff = Handoff::default();
-        let mut files = self.log.evidence(&self.standing)?;
-        let found = evidence::collect(&self.place.path, &project.artifacts.collect, &handoff)?;
+        let agent = self.agent.as_deref();
+        let mut files = self.log.evidence(&self.standing, agent)?;
+        let maker = self.log.maker(&self.standing, agent);
+        let found = evidence::collect(&self.place.path, &project.artifacts.collect, &maker, self.standing.begun)?;
         for left_out in &found.left_out {
             self.app.ui.warn(&format!("not collected: {left_out}"));
         }

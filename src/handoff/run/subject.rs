@@ -57,7 +57,7 @@ impl RunOptions {
 }
 
 /// What is run, and where.
-pub(super) struct Subject<'a> {
+pub(super) struct RunSubject<'a> {
     pub(super) source: Source<'a>,
     pub(super) resolved: Resolved,
     pub(super) place: Place,
@@ -67,7 +67,7 @@ pub(super) struct Subject<'a> {
     pub(super) agent: Option<String>,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> RunSubject<'a> {
     /// Resolves a task, or takes a checkout.
     ///
     /// # Errors
@@ -105,6 +105,6 @@ impl<'a> Subject<'a> {
             false => Place::of(app, &resolved, None, lifetime)?,
         };
         report.workspace = place.path.display().to_string();
-        Ok(Subject { source, resolved, place, taken, from, agent })
+        Ok(RunSubject { source, resolved, place, taken, from, agent })
     }
 }

@@ -36,6 +36,12 @@ impl Resolved {
     pub(crate) fn origin(&self) -> Origin {
         self.local.as_ref().map_or_else(|| Origin::store(&self.task.store), |checkout| checkout.origin.clone())
     }
+
+    /// Who is charged for a runtime: who runs it, where that is said, else who
+    /// published.
+    pub(crate) fn payer<'p>(&'p self, runs: Option<&'p str>) -> Option<&'p str> {
+        runs.or(self.identity.agent_identity.as_deref())
+    }
 }
 
 /// The branch and the commit.

@@ -52,7 +52,7 @@ fn after_a_failure_its_workspace_stays_until_the_next_one() {
     let enter = ["enter", &task, "--into", &first, "--", "cat", "state"];
     assert_eq!(lab.dev.envctl(enter).ok().stdout, "first\n");
     let second = fail("second");
-    assert_eq!(workspaces(&lab), [second.clone()]);
+    assert_eq!(workspaces(&lab), std::slice::from_ref(&second));
     assert_eq!(lab.dev.envctl(["workspace", "path", &task]).ok().stdout.trim(), second);
     let salvages = lab.dev.envctl(["status", "--json"]).ok().json()["salvages"].clone();
     assert_eq!(salvages.as_array().unwrap().len(), 1, "{salvages}");
