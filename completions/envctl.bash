@@ -702,7 +702,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__enter)
-            opts="-p -q -v -h --no-runtime --into --lifetime --network --publish --timeout --no-secrets --no-services --without-approvals --user --detach --fresh --refresh --materialize --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-p -q -v -h --no-runtime --into --lifetime --network --publish --timeout --idle --no-secrets --no-services --without-approvals --user --detach --fresh --refresh --materialize --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -729,6 +729,10 @@ _envctl() {
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --idle)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1102,7 +1106,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__publish)
-            opts="-q -v -h --image --build --workdir --agent --status --message --command --exit-code --redact --fork --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --image --workdir --agent --status --message --command --exit-code --redact --fork --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1190,7 +1194,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__run)
-            opts="-q -v -h --image --build --workdir --network --timeout --no-secrets --no-services --without-approvals --refresh --batch --keep-going --publish --as --every --status --message --redact --agent --output --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --image --workdir --network --timeout --idle --no-secrets --no-services --without-approvals --fresh --keep --refresh --batch --keep-going --publish --as --every --status --message --redact --agent --output --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1209,6 +1213,10 @@ _envctl() {
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --idle)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -71,6 +71,7 @@ private\t'An outside, through pasta, but nothing of the host\'s own loopback'
 host\t'The host\'s network, as if there were no sandbox'"
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -s p -l publish -d 'Publish this port of the runtime on localhost: 3000; 8080:3000 or 3000=8080 for the fixed port 8080 here' -r
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l timeout -d 'End the runtime after this time: 30m, 8h' -r
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l idle -d 'End the runtime when nothing was typed, printed or computed in it for this time: 1h' -r
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l user -d 'Run as this user of the image, a name or an id, instead of the image\'s own' -r
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l report -d 'Write what happened, as JSON' -r -F
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
@@ -130,6 +131,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand run" -l network -d 'What t
 private\t'An outside, through pasta, but nothing of the host\'s own loopback'
 host\t'The host\'s network, as if there were no sandbox'"
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l timeout -d 'End a runtime after this time: 30m, 8h' -r
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l idle -d 'End a runtime when nothing was printed or computed in it for this time: 20m' -r
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l batch -d 'Run the commands of a file, one a line; an empty line begins a fresh runtime' -r -F
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l as -d 'Publish as this task' -r
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l every -d 'Publish while it runs, too, this far apart: 10m' -r
@@ -150,7 +152,9 @@ complete -c envctl -n "__fish_envctl_using_subcommand run" -l build -d 'Build th
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l no-secrets -d 'Leave out the secrets that the project asks for'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l no-services -d 'Start none of the services that the project asks for'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l without-approvals -d 'Go on without what the project asks for and was not approved: secrets, a network, setups with a network, other stores'
-complete -c envctl -n "__fish_envctl_using_subcommand run" -l refresh -d 'Resolve the task again; an older workspace is set aside'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l fresh -d 'Run in a workspace of its own, as the task is published: it goes after a success and stays after a failure'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l keep -d 'Run in the task\'s workspace as it was left, and leave it'
+complete -c envctl -n "__fish_envctl_using_subcommand run" -l refresh -d 'Resolve the task again, and keep its workspace; an older one is set aside'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l keep-going -d 'After a failure go on with the next group of a batch'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l publish -d 'Publish what there is after the run, however it ended: as the task, or as --as says'
 complete -c envctl -n "__fish_envctl_using_subcommand run" -l redact -d 'Leave files with credentials out instead of refusing'

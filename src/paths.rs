@@ -2,11 +2,15 @@
 //! specification. The folder says what losing it would cost: configuration is
 //! settings, cache is time, data is work, state is bookkeeping.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::env::Env;
 use crate::error::{Fault, failure};
+
+/// The folder of a repository in which the workspaces of runs lie.
+const RUNS: &str = "run";
 
 /// Where secrets lie as files inside a runtime, and inside containers.
 pub const INJECTED_SECRETS: &str = "/run/secrets";
@@ -138,6 +142,21 @@ impl Paths {
     /// The workspace of one task.
     pub fn task_workspace(&self, repo_key: &str, store_key: &str, task: &str) -> PathBuf {
         self.workspaces().join(repo_key).join("task").join(format!("{store_key}-{task}"))
+    }
+
+    /// The workspace of one run of a task.
+    pub fn run_workspace(&self, repo_key: &str, task: &str, run: &str) -> PathBuf {
+        self.workspaces().join(repo_key).join(RUNS).join(format!("{task}-{run}"))
+    }
+
+    /// Whether a workspace is that of one run.
+    pub fn is_run_workspace(&self, workspace: &Path) -> bool {
+        workspace.strip_prefix(self.workspaces()).is_ok_and(|below| below.iter().nth(1) == Some(OsStr::new(RUNS)))
+    }
+
+    /// The folders of a repository in which workspaces lie side by side.
+    pub fn workspace_folders(repository: &Path) -> [PathBuf; 3] {
+        ["task", "branch", RUNS].map(|kind| repository.join(kind))
     }
 
     /// All identities.

@@ -27,6 +27,10 @@ pub(super) struct RuntimeFlags {
     /// End the runtime after this time: 30m, 8h
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
+    /// End the runtime when nothing was typed, printed or computed in it for this
+    /// time: 1h
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    idle: Option<Duration>,
     /// Leave out the secrets that the project asks for
     #[arg(long)]
     no_secrets: bool,
@@ -49,6 +53,7 @@ impl RuntimeFlags {
             network: self.network,
             ports: self.publish.iter().map(port).collect(),
             timeout: self.timeout,
+            idle: self.idle,
             no_secrets: self.no_secrets,
             no_services: self.no_services,
             without_approvals: self.without_approvals,
@@ -69,7 +74,7 @@ pub(super) struct Arguments {
     #[arg(value_parser = parse_task)]
     task: Option<TaskRef>,
     /// Stop after the workspace and print its path
-    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "no_secrets", "no_services", "without_approvals", "user"])]
+    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "idle", "no_secrets", "no_services", "without_approvals", "user"])]
     no_runtime: bool,
     /// Make the workspace in this folder
     #[arg(long, value_name = "DIR")]

@@ -63,6 +63,7 @@ impl Arguments {
             workdir: self.workdir.clone(),
             agent: self.agent.clone(),
             handoff,
+            run: None,
             redact: self.redact,
             fork: self.fork.clone(),
             checkout: None,

@@ -23,10 +23,11 @@ const MAX_BATCH: u64 = 1 << 20;
 
 /// Run commands that nobody attends to, in a fresh runtime that always ends
 ///
-/// For agents and CI. With a task: in its workspace. Without: in a copy of this
-/// checkout, which stays as it is. There is always a deadline (8h), never a
-/// terminal, and the output is kept as a log. A signal to envctl ends the
-/// runtime, too.
+/// For agents and CI. With a task: without a terminal, or with --fresh, in a fresh
+/// workspace, as the task is published; on a terminal, or with --keep, in the task's
+/// own, as it was left. Without a task: in a copy of this checkout, which stays as it
+/// is. There is always a deadline (8h), never a terminal inside, and the output is
+/// kept as a log. A signal to envctl ends the runtime, too.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// TASK, STORE:TASK or STORE@sha256:...; this checkout, if none is named
@@ -47,6 +48,9 @@ pub(super) struct Arguments {
     /// End a runtime after this time: 30m, 8h
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     timeout: Option<Duration>,
+    /// End a runtime when nothing was printed or computed in it for this time: 20m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    idle: Option<Duration>,
     /// Leave out the secrets that the project asks for
     #[arg(long)]
     no_secrets: bool,
@@ -57,7 +61,14 @@ pub(super) struct Arguments {
     /// network, setups with a network, other stores
     #[arg(long)]
     without_approvals: bool,
-    /// Resolve the task again; an older workspace is set aside
+    /// Run in a workspace of its own, as the task is published: it goes after a
+    /// success and stays after a failure
+    #[arg(long, requires = "task", conflicts_with_all = ["keep", "refresh"])]
+    fresh: bool,
+    /// Run in the task's workspace as it was left, and leave it
+    #[arg(long, requires = "task")]
+    keep: bool,
+    /// Resolve the task again, and keep its workspace; an older one is set aside
     #[arg(long, requires = "task")]
     refresh: bool,
     /// Run the commands of a file, one a line; an empty line begins a fresh runtime
@@ -131,11 +142,14 @@ impl Arguments {
                 network: self.network,
                 ports: Vec::new(),
                 timeout: self.timeout,
+                idle: self.idle,
                 no_secrets: self.no_secrets,
                 no_services: self.no_services,
                 without_approvals: self.without_approvals,
                 user: None,
             },
+            // Whoever sits in front of a terminal knows what they left there.
+            fresh: self.fresh || !(self.keep || self.refresh || app.options.interactive),
             refresh: self.refresh,
             agent: self.agent.clone(),
             publishing,

@@ -124,6 +124,8 @@ pub struct Limits {
     pub processes: Option<u32>,
     /// Processors' worth of time.
     pub cpus: Option<f64>,
+    /// A limit that cannot be kept stops the runtime from being made.
+    pub required: bool,
 }
 
 /// `[snapshot]`

@@ -47,6 +47,10 @@ pub struct User {
     pub cache: CacheLimits,
     /// `[cost]`
     pub cost: Cost,
+    /// `[enter]`
+    pub enter: OwnShells,
+    /// `[limits]`
+    pub limits: OwnLimits,
     /// `[repos]`
     pub repos: Repos,
 }
@@ -72,6 +76,8 @@ impl Default for User {
             claims: true,
             cache: CacheLimits::default(),
             cost: Cost::default(),
+            enter: OwnShells::default(),
+            limits: OwnLimits::default(),
             repos: Repos::default(),
         }
     }
@@ -111,6 +117,24 @@ pub struct OwnWorkspaces {
     pub max_fetch: Option<String>,
 }
 
+/// `[enter]` of a user: when a runtime ends in which somebody sits.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct OwnShells {
+    /// After this time.
+    pub timeout: Option<String>,
+    /// When nothing was done in it for this time.
+    pub idle: Option<String>,
+}
+
+/// `[limits]` of a user.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct OwnLimits {
+    /// A project's limit that cannot be kept stops the runtime from being made.
+    pub required: bool,
+}
+
 /// `[cost]`: what a runtime costs, in whatever money the rate is given.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
@@ -121,11 +145,13 @@ pub struct Cost {
     pub minimum_seconds: u64,
     /// What a task should not exceed.
     pub target_per_task: f64,
+    /// What one owner may spend in 30 days.
+    pub cap: Option<f64>,
 }
 
 impl Default for Cost {
     fn default() -> Self {
-        Cost { rate_per_hour: None, minimum_seconds: 0, target_per_task: 0.10 }
+        Cost { rate_per_hour: None, minimum_seconds: 0, target_per_task: 0.10, cap: None }
     }
 }
 
@@ -206,9 +232,19 @@ impl User {
                 parse_duration(value).map_err(|why| usage(format!("{name}: workspace.{key}: {why}")))?;
             }
         }
-        for (key, value) in
-            [("rate_per_hour", user.cost.rate_per_hour), ("target_per_task", Some(user.cost.target_per_task))]
-        {
+        for (key, value) in [("timeout", &user.enter.timeout), ("idle", &user.enter.idle)] {
+            if let Some(value) = value {
+                parse_duration(value).map_err(|why| usage(format!("{name}: enter.{key}: {why}")))?;
+            }
+        }
+        if user.cost.cap.is_some() && user.cost.rate_per_hour.is_none_or(|rate| rate <= 0.0) {
+            return Err(usage(format!("{name}: cost.cap says nothing without cost.rate_per_hour")));
+        }
+        for (key, value) in [
+            ("rate_per_hour", user.cost.rate_per_hour),
+            ("target_per_task", Some(user.cost.target_per_task)),
+            ("cap", user.cost.cap),
+        ] {
             if value.is_some_and(|value| !value.is_finite() || value < 0.0) {
                 return Err(usage(format!("{name}: cost.{key}: a number that is not below zero is needed")));
             }
@@ -248,6 +284,12 @@ impl User {
     /// What one fetch of a repository may bring, in bytes.
     pub fn max_fetch(&self) -> u64 {
         self.workspace.max_fetch.as_deref().and_then(|size| parse_bytes(size).ok()).unwrap_or(MAX_FETCH)
+    }
+
+    /// When a runtime ends in which somebody sits, and when one in which nothing is done.
+    pub fn shells(&self) -> (Option<Duration>, Option<Duration>) {
+        let time = |text: &Option<String>| text.as_deref().and_then(|text| parse_duration(text).ok());
+        (time(&self.enter.timeout), time(&self.enter.idle))
     }
 
     /// How long salvages are kept.

@@ -15,6 +15,23 @@ pub(crate) fn shown_list(names: &[String]) -> String {
     if names.len() > SHOWN { format!("{first} and {} more", names.len() - SHOWN) } else { first }
 }
 
+/// The same said of many files, in one line: each of a list has a name and a reason.
+pub(crate) fn by_reason(all: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
+    let mut reasons: Vec<(String, Vec<String>)> = Vec::new();
+    for (name, why) in all {
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, names)) => names.push(name),
+            None => reasons.push((why, vec![name])),
+        }
+    }
+    let line = |(why, names): (String, Vec<String>)| match &names[..] {
+        [one] => format!("{one} {why}"),
+        many if why.starts_with('(') => format!("{} files, {} {why}", many.len(), shown_list(many)),
+        many => format!("each of {} files {why}: {}", many.len(), shown_list(many)),
+    };
+    reasons.into_iter().map(line).collect()
+}
+
 /// What was left out by kind, in the kinds' words.
 pub(crate) fn by_kind(left: &[LeftOut]) -> Vec<(&'static str, Vec<String>)> {
     let mut kinds: Vec<_> = left.iter().map(|left| left.kind).collect();

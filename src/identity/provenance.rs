@@ -79,6 +79,18 @@ pub struct Provenance {
     pub command: Option<String>,
     /// Its exit code.
     pub exit_code: Option<i32>,
+    /// When the file was written last, in UTC, whole seconds.
+    #[serde(default)]
+    pub modified_at: Option<Timestamp>,
+    /// Who made it.
+    #[serde(default)]
+    pub made_by: Option<String>,
+    /// The run in which it was made, by the name of its log.
+    #[serde(default)]
+    pub run: Option<String>,
+    /// The runtime in which it was made.
+    #[serde(default)]
+    pub lease: Option<String>,
     /// Fields of other versions, kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -114,6 +126,14 @@ pub struct Made {
     pub command: Option<String>,
     /// Its exit code.
     pub exit_code: Option<i32>,
+    /// When the file was written last.
+    pub modified_at: Option<Timestamp>,
+    /// Who made it.
+    pub made_by: Option<String>,
+    /// The run in which it was made.
+    pub run: Option<String>,
+    /// The runtime in which it was made.
+    pub lease: Option<String>,
 }
 
 impl Provenance {
@@ -139,6 +159,10 @@ impl Provenance {
             digest: made.digest,
             command: made.command,
             exit_code: made.exit_code,
+            modified_at: made.modified_at,
+            made_by: made.made_by,
+            run: made.run,
+            lease: made.lease,
             extra: Map::new(),
         }
     }
@@ -202,7 +226,18 @@ mod tests {
 
     fn made(name: &str) -> Made {
         let name = name.to_owned();
-        Made { name, path: None, size: 5, digest: Digest::of(b"hello"), command: None, exit_code: None }
+        Made {
+            name,
+            path: None,
+            size: 5,
+            digest: Digest::of(b"hello"),
+            command: None,
+            exit_code: None,
+            modified_at: None,
+            made_by: None,
+            run: None,
+            lease: None,
+        }
     }
 
     fn provenance(name: &str) -> Provenance {
@@ -222,7 +257,8 @@ mod tests {
             extra in "[a-z]{15,18}",
         ) {
             let digest = Digest::of(&content);
-            let made = Made { name, path, size, digest, command, exit_code };
+            let (lease, run) = (command.clone(), path.clone());
+            let made = Made { path, size, digest, command, exit_code, lease, run, ..made(&name) };
             let at = "2026-01-15T10:30:00Z".parse().unwrap();
             let mut provenance = Provenance::of(&sample(), ArtifactType::TestResults, at, made);
             provenance.extra.insert(extra.clone(), Value::from(7));

@@ -94,6 +94,9 @@ pub struct Lease {
     pub task: String,
     /// The store, as `--store` would name it.
     pub store: String,
+    /// Who runs it, where that was said.
+    #[serde(default)]
+    pub agent: Option<String>,
     /// Digest of the identity.
     pub identity: String,
     /// The workspace outside.

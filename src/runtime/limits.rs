@@ -3,6 +3,9 @@
 //! Where the machine delegates a cgroup (version 2) to the developer the
 //! kernel enforces all of it. Elsewhere what can be enforced without one is,
 //! and what cannot is said: see [`Enforced`].
+//!
+//! What nobody limits is limited to a share of the machine, by pid 1 and by
+//! `RLIMIT_NPROC` alone: a cgroup takes its time to make, and is for who asks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,11 +15,17 @@ use anyhow::{Context, Result};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Fault, policy};
+
 /// Name of a runtime's cgroup: this and the lease.
 const PREFIX: &str = "envctl-";
 
 /// Microseconds of the period over which processors' time is counted.
 const PERIOD: u64 = 100_000;
+
+/// Of the machine's memory, what one runtime may use when nobody says: three of so many
+/// parts.
+const PARTS: u64 = 4;
 
 /// Upper limits; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +36,39 @@ pub struct Limits {
     pub processes: Option<u32>,
     /// Processors' worth of time.
     pub cpus: Option<f64>,
+    /// Which of them nobody asked for.
+    #[serde(default)]
+    pub assumed: Assumed,
+    /// One that is asked for and cannot be kept stops the runtime from being made.
+    #[serde(default)]
+    pub required: bool,
+}
+
+/// Limits that nobody asked for: shares of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assumed {
+    /// `memory`
+    pub memory: bool,
+    /// `processes`
+    pub processes: bool,
+}
+
+/// That programs were ended because all of them together used too much memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutOfMemory {
+    /// Bytes that all of them may use.
+    pub limit: u64,
+    /// Nobody asked for that limit.
+    pub assumed: bool,
+    /// How many were ended.
+    pub ended: u64,
+    /// The largest of them, as it calls itself; `None` where the kernel chose.
+    pub program: Option<String>,
+    /// Bytes that it had.
+    pub program_bytes: Option<u64>,
+    /// Bytes of files in `/tmp`, `/dev/shm`, `/run` and elsewhere outside of the
+    /// workspace.
+    pub scratch_bytes: Option<u64>,
 }
 
 /// How a limit is kept.
@@ -58,8 +100,56 @@ pub struct Enforced {
 }
 
 impl Limits {
+    /// With a share of this machine where nothing is asked for. Processors' time is
+    /// shared by the kernel anyway.
+    #[must_use]
+    pub fn or_share(self) -> Self {
+        self.or_share_of(memory_here(), processes_here())
+    }
+
+    fn or_share_of(mut self, memory: Option<u64>, processes: Option<u64>) -> Self {
+        if self.memory.is_none() {
+            self.memory = memory.map(|bytes| bytes / PARTS * (PARTS - 1));
+            self.assumed.memory = true;
+        }
+        if self.processes.is_none() {
+            self.processes = processes.and_then(|count| u32::try_from(count / 2).ok());
+            self.assumed.processes = true;
+        }
+        self
+    }
+
+    /// Bytes that may be written outside of the workspace, into memory: half of what
+    /// was asked for, so that files alone end no program.
+    pub(super) fn scratch(&self) -> Option<u64> {
+        self.memory.filter(|_| !self.assumed.memory).map(|bytes| bytes / 2)
+    }
+
+    /// Whether nobody asks for any.
     fn is_empty(&self) -> bool {
-        self.memory.is_none() && self.processes.is_none() && self.cpus.is_none()
+        let (memory, processes) = (self.memory.is_none(), self.processes.is_none());
+        (memory || self.assumed.memory) && (processes || self.assumed.processes) && self.cpus.is_none()
+    }
+
+    /// Makes sure that what is asked for and required is kept.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Policy`] with what is not.
+    pub(super) fn must_be_kept(&self, enforced: &Enforced) -> Result<(), Fault> {
+        let lost = |name: &'static str, means: Option<Means>, assumed: bool| {
+            (means == Some(Means::None) && !assumed).then_some(name)
+        };
+        let lost = [
+            lost("memory", enforced.memory, self.assumed.memory),
+            lost("processes", enforced.processes, self.assumed.processes),
+            lost("cpus", enforced.cpus, false),
+        ];
+        let lost: Vec<&str> = lost.into_iter().flatten().collect();
+        if !self.required || lost.is_empty() {
+            return Ok(());
+        }
+        Err(policy(format!("the limit of {} cannot be kept here, and it is required", lost.join(" and of ")))
+            .hint("this machine delegates no cgroup to this user: envctl doctor looks; or leave out what requires it"))
     }
 
     /// The controllers that these need.
@@ -199,22 +289,97 @@ pub(super) fn peak(cgroup: &Path) -> Option<u64> {
     fs::read_to_string(cgroup.join("memory.peak")).ok()?.trim().parse().ok()
 }
 
-/// Resident memory of a process that it shares with no file, in bytes,
-/// `proc_pid_status(5)`.
-pub(super) fn memory_of(pid: Pid) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
-    let kilobytes = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
+/// Programs that the kernel ended for the memory of a cgroup.
+pub(super) fn ended_for_memory(cgroup: &Path) -> u64 {
+    let events = fs::read_to_string(cgroup.join("memory.events")).unwrap_or_default();
+    events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Bytes of memory that processes may use on this machine: all of it, or what the
+/// cgroup of this one may have.
+fn memory_here() -> Option<u64> {
+    let whole = kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:").map(|count| count * 1024);
+    let own = own_cgroup()?;
+    let most = own.ancestors().take_while(|path| path.join("cgroup.controllers").exists());
+    let most = most.filter_map(|path| fs::read_to_string(path.join("memory.max")).ok()?.trim().parse().ok()).min();
+    match (whole, most) {
+        (Some(whole), Some(most)) => Some(whole.min(most)),
+        (whole, most) => whole.or(most),
+    }
+}
+
+/// Processes and threads that this machine can have.
+fn processes_here() -> Option<u64> {
+    let most = |name: &str| -> Option<u64> {
+        fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?.trim().parse().ok()
     };
-    (kilobytes("RssAnon:").unwrap_or(0) + kilobytes("RssShmem:").unwrap_or(0)) * 1024
+    [most("threads-max"), most("pid_max")].into_iter().flatten().min()
+}
+
+/// Memory of a process that lies in no file, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    /// Its own.
+    pub(super) own: u64,
+    /// Shared with others, or a file in memory.
+    pub(super) shared: u64,
+}
+
+impl Memory {
+    /// All of it.
+    pub(super) fn all(self) -> u64 {
+        self.own + self.shared
+    }
+}
+
+/// What a process has resident, `proc_pid_status(5)`. What several share counts for
+/// each of them.
+pub(super) fn memory_of(pid: Pid) -> Memory {
+    read_memory(pid, "status", ["RssAnon:", "RssShmem:"]).unwrap_or_default()
+}
+
+/// The same, where what is shared counts by parts: exact, and slow. Where that may not
+/// be read, as [`memory_of`].
+pub(super) fn exact_memory_of(pid: Pid) -> Memory {
+    read_memory(pid, "smaps_rollup", ["Pss_Anon:", "Pss_Shmem:"]).unwrap_or_else(|| memory_of(pid))
+}
+
+fn read_memory(pid: Pid, file: &str, [own, shared]: [&str; 2]) -> Option<Memory> {
+    let text = fs::read_to_string(format!("/proc/{}/{file}", pid.as_raw_nonzero())).ok()?;
+    let bytes = |name: &str| kilobytes(&text, name).map(|count| count * 1024);
+    Some(Memory { own: bytes(own)?, shared: bytes(shared).unwrap_or(0) })
+}
+
+fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+/// How a process calls itself, `proc_pid_comm(5)`.
+pub(super) fn name_of(pid: Pid) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{}/comm", pid.as_raw_nonzero())).ok()?;
+    Some(String::from_utf8_lossy(&bytes).trim_end().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// What all use together: files in memory are mapped as well, and count once.
+pub(super) fn together(sizes: impl Iterator<Item = Memory>, scratch: u64) -> u64 {
+    let sum = sizes.fold(Memory::default(), |sum, one| Memory {
+        own: sum.own.saturating_add(one.own),
+        shared: sum.shared.saturating_add(one.shared),
+    });
+    sum.own.saturating_add(sum.shared.max(scratch))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { memory: Some(1 << 30), processes: Some(100), cpus: Some(1.5) };
+    const LIMITS: Limits = Limits {
+        memory: Some(1 << 30),
+        processes: Some(100),
+        cpus: Some(1.5),
+        assumed: Assumed { memory: false, processes: false },
+        required: false,
+    };
 
     #[test]
     fn a_cgroup_gets_the_limits() {
@@ -238,6 +403,40 @@ mod tests {
         assert_eq!((without.memory, without.cpus), (Some(Means::Watched), Some(Means::None)));
         assert_eq!(enforced(&Limits::default(), None), Enforced::default());
         assert!(Cgroup::make("abc", &Limits::default()).is_none());
+    }
+
+    #[test]
+    fn what_nobody_limits_is_a_share_of_the_machine() {
+        let share = Limits::default().or_share_of(Some(8 << 30), Some(1000));
+        assert_eq!((share.memory, share.processes, share.cpus), (Some(6 << 30), Some(500), None));
+        assert_eq!(share.assumed, Assumed { memory: true, processes: true });
+        // It makes no cgroup, takes no scratch space, and is required of nobody.
+        assert!(share.is_empty() && share.scratch().is_none());
+        let none = Enforced { memory: Some(Means::None), processes: Some(Means::None), cpus: None };
+        assert!(Limits { required: true, ..share }.must_be_kept(&none).is_ok());
+        // What is asked for stays.
+        assert_eq!(LIMITS.or_share_of(Some(8 << 30), Some(1000)), LIMITS);
+        assert_eq!(LIMITS.scratch(), Some(1 << 29));
+        assert!(memory_here().is_some_and(|bytes| bytes > 1 << 20) && processes_here().is_some());
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_kept_can_be_refused() {
+        let enforced = enforced(&LIMITS, None);
+        assert!(LIMITS.must_be_kept(&enforced).is_ok());
+        let refused = Limits { required: true, ..LIMITS }.must_be_kept(&enforced).unwrap_err().to_string();
+        assert!(refused.contains("cpus"), "{refused}");
+        let kept = Enforced { memory: Some(Means::Watched), processes: Some(Means::Rlimit), cpus: None };
+        assert!(Limits { required: true, ..LIMITS }.must_be_kept(&kept).is_ok());
+    }
+
+    #[test]
+    fn what_is_shared_counts_once() {
+        let own = Pid::from_raw(i32::try_from(std::process::id()).unwrap()).unwrap();
+        assert!(memory_of(own).all() > 1 << 16 && exact_memory_of(own).own > 1 << 16);
+        assert!(name_of(own).is_some());
+        let sizes = [Memory { own: 10, shared: 30 }, Memory { own: 5, shared: 30 }];
+        assert_eq!((together(sizes.into_iter(), 100), together(sizes.into_iter(), 7)), (115, 75));
     }
 
     #[test]

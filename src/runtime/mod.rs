@@ -34,14 +34,14 @@ pub use background::in_background;
 pub use deadline::{monotonic_after, monotonic_now, until};
 pub use doctor::{delegates_cgroup, has_subordinate_ids, kernel, private_network, user_namespace};
 pub use guest::{ARTIFACTS, Access, Changed, Place, Ready, RootfsSpec, ServiceSpec, TreeMount, hides};
-pub use join::{Outcome, Session, Stream, Transcript, add_ports, ended, extend, hold_signals, join};
+pub use join::{Outcome, Session, Stream, Transcript, Warned, add_ports, ended, extend, hold_signals, join};
 pub use lease::{Lease, Look, Process, Runtimes};
-pub use limits::{Enforced, Limits, Means};
+pub use limits::{Assumed, Enforced, Limits, Means, OutOfMemory};
 pub use mapping::Mapping;
 pub use namespaces::{Receipt, Sandbox, Spec, Tally, detach, reap, stop};
 pub use ports::{Port, PortRequest};
 pub use usage::{PeakOf, Usage};
-pub use wire::Written;
+pub use wire::{Soon, Written};
 
 use std::fmt;
 
@@ -51,6 +51,10 @@ use crate::secret::Secret;
 
 /// Exit code of what a deadline ended, as `timeout(1)` has it.
 const TIMED_OUT: i32 = 124;
+
+/// Exit code of pid 1 where nothing was done for too long; what was run has
+/// [`TIMED_OUT`].
+const IDLE: i32 = 123;
 
 /// A secret on its way into a runtime.
 #[derive(Clone, Debug)]

@@ -87,6 +87,10 @@ pub(super) enum Reply {
     },
     /// What was written outside the workspace; the end follows.
     Written(super::Written),
+    /// The runtime ends soon by itself.
+    Soon(super::Soon),
+    /// Programs were ended for their memory; the end follows.
+    OutOfMemory(super::OutOfMemory),
     /// It ended.
     Ended(Ended),
     /// So many of those who joined run something.
@@ -153,6 +157,18 @@ pub(super) struct Ended {
     pub(super) scratch_bytes: u64,
     /// The runtime's deadline ended it.
     pub(super) timed_out: bool,
+    /// Nothing was done in it for too long.
+    #[serde(default)]
+    pub(super) idle: bool,
+}
+
+/// That a runtime ends soon, which the developer may want to hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Soon {
+    /// Milliseconds until then.
+    pub left: u64,
+    /// Because nothing is done in it; otherwise by its deadline.
+    pub idle: bool,
 }
 
 /// A connected pair.

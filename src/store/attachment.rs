@@ -30,7 +30,7 @@ pub struct Attachment {
 pub fn write_attachment(store: &dyn Store, subject: &Descriptor, provenance: &Provenance) -> Result<Attachment> {
     let bytes = provenance.to_bytes()?;
     let config = Descriptor::of(media::ARTIFACT, &bytes);
-    store.put(&config, &|| Ok(Box::new(&bytes[..])))?;
+    store.put_new(&config, &|| Ok(Box::new(&bytes[..])))?;
     let mut content = content_of(provenance);
     content.annotations.insert(TITLE.into(), provenance.name.clone());
     let created = [(CREATED.to_owned(), provenance.created_at.to_string())];

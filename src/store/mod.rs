@@ -67,6 +67,15 @@ pub trait Store: Blobs {
     /// it stays.
     fn put(&self, descriptor: &Descriptor, content: Content<'_>) -> Result<()>;
 
+    /// Stores a blob that is small and most likely not there yet: asking first would
+    /// cost as much as sending it.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    fn put_new(&self, descriptor: &Descriptor, content: Content<'_>) -> Result<()> {
+        self.put(descriptor, content)
+    }
+
     /// Takes a blob from another repository of the same registry, which need not
     /// be sent then; `false` where that cannot be. `from` is that repository.
     ///

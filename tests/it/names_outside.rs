@@ -148,7 +148,7 @@ fn a_link_in_a_checkout_decides_no_place() {
         let workspace = PathBuf::from(lab.report()["workspace"].as_str().unwrap());
         let script = format!("rmdir made && ln -s {} made", home.display());
         let output = workspace.join("made/new");
-        let words = ["run", &task, "--output", output.to_str().unwrap(), "--", "sh", "-c", &script];
+        let words = ["run", "--keep", &task, "--output", output.to_str().unwrap(), "--", "sh", "-c", &script];
         lab.dev.envctl(words).code(125).says(&["made is a link in a checkout"]);
         assert_eq!(fs::read_dir(&home).unwrap().count(), 0);
     }

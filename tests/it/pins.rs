@@ -37,7 +37,7 @@ fn the_pin_of_another_store_is_not_taken_for_ours() {
             (&["enter", "--refresh", "--no-runtime", &ours], 5),
             (&["enter", "--dry-run", &ours], 5),
             (&["approve", &ours], 5),
-            (&["run", &ours, "--", "true"], 125),
+            (&["run", "--keep", &ours, "--", "true"], 125),
             // Found by what they say.
             (&["workspace", "path", &ours], 3),
             (&["workspace", "rm", "--yes", &ours], 3),

@@ -5,6 +5,7 @@ mod batch;
 mod checkout;
 mod costs;
 mod ends;
+mod fresh;
 mod handed_over;
 
 use std::fs;

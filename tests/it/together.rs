@@ -39,7 +39,7 @@ fn case_54_an_enter_that_waited_for_a_renewal_looks_again() {
     };
     // It has asked the store, and then the task moves on.
     let first = Stopped::at("cold.resolved", lab.dev.envctl(["enter", &task, "--", "cat", "new"]));
-    let run = Stopped::at("cold.resolved", lab.dev.envctl(["run", &task, "--", "cat", "new"]));
+    let run = Stopped::at("cold.resolved", lab.dev.envctl(["run", "--keep", &task, "--", "cat", "new"]));
     again("new\n");
     assert_eq!(lab.sh(&task, "cat new"), "new\n");
     assert_eq!(first.end().0, "new\n");

@@ -193,7 +193,7 @@ fn row(name: Option<String>, entries: &[&LedgerEntry], is_task: bool, rules: &Co
 }
 
 /// Per second, each lease at least the minimum.
-fn money(entries: &[&LedgerEntry], rules: &Cost) -> Option<f64> {
+pub(super) fn money(entries: &[&LedgerEntry], rules: &Cost) -> Option<f64> {
     let rate = rules.rate_per_hour?;
     let seconds = entries.iter().filter_map(|entry| Some((entry.usage.wall_ms?, entry.runs))).map(|(wall, runs)| {
         let minimum = rules.minimum_seconds as f64 * runs as f64;
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn each_lease_costs_its_seconds_and_at_least_the_minimum() {
-        let rules = Cost { rate_per_hour: Some(36.0), minimum_seconds: 5, target_per_task: 0.1 };
+        let rules = Cost { rate_per_hour: Some(36.0), minimum_seconds: 5, target_per_task: 0.1, cap: None };
         let entries = [sample("a", Some(1000)), sample("a", Some(20_000)), sample("b", Some(1))];
         let costs = of(&entries, By::Task, &rules);
         let rows: Vec<_> = costs.rows.iter().map(|row| (row.cost.unwrap(), row.above_target)).collect();

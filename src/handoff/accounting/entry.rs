@@ -43,7 +43,7 @@ pub struct LedgerEntry {
     pub identity: String,
     /// The branch of the identity.
     pub branch: Option<String>,
-    /// Who published the identity.
+    /// Who pays: whoever ran, where that is known, else whoever published the identity.
     pub agent: Option<String>,
     /// When the runtime was made.
     pub started_at: Option<Timestamp>,
@@ -95,10 +95,10 @@ impl LedgerEntry {
             lease: receipt.lease.clone(),
             made_by,
             task: receipt.task.clone(),
-            store: None,
+            store: receipt.store.clone(),
             identity: receipt.identity.clone(),
             branch: identity.and_then(|identity| identity.repo.branch.clone()),
-            agent: identity.and_then(|identity| identity.agent_identity.clone()),
+            agent: receipt.agent.clone().or_else(|| identity.and_then(|identity| identity.agent_identity.clone())),
             started_at: receipt.started_at,
             ended_at: receipt.ended_at,
             reason: receipt.reason.clone(),

@@ -1,12 +1,14 @@
 //! What runtimes used and cost: a line ([`entry`]) in the [`ledger`] for each that has
 //! ended, and the sums over it ([`mod@costs`]); old lines are folded together
-//! ([`mod@fold`]).
+//! ([`mod@fold`]). What may still be spent is a [`mod@budget`].
 
+mod budget;
 mod costs;
 mod entry;
 mod fold;
 mod ledger;
 
+pub(crate) use budget::{Budget, budget};
 pub use costs::{By, CostRow, Costs, Suggestion, Sum, costs};
 pub use entry::{LedgerEntry, MadeBy};
 pub(crate) use ledger::append;

@@ -206,6 +206,7 @@ fn run(app: &App, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)) -> Resul
         env: Vec::new(),
         output: Some(Arc::new(log.try_clone()?)),
         last: true,
+        warned: None,
     };
     let mut sandbox = match Sandbox::start(&app.runtimes(), app.clock, spec) {
         // The runtime that waits for it may need no network at all.
@@ -219,6 +220,7 @@ fn run(app: &App, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)) -> Resul
     crash::point("seal.started");
     let outcome = sandbox.run(&session)?;
     let receipt = sandbox.reset(app.clock, "sealed")?;
+    receipt.out_of_memory.iter().for_each(|end| app.ui.warn(&runtimes::out_of_memory(end)));
     runtimes::check_baseline(&receipt)?;
     match outcome {
         Outcome::Exited(0) => Ok(Ran::Well),
@@ -266,7 +268,7 @@ fn tell_failure(app: &App, name: &str, outcome: &Outcome, path: &Path, log: &mut
             let why = std::io::Error::from_raw_os_error(*errno);
             format!("{program} cannot be started: {why}; is it in the image, with all that it needs?")
         }
-        Outcome::TimedOut => "it took too long".to_owned(),
+        Outcome::TimedOut | Outcome::Idle => "it took too long".to_owned(),
         outcome => format!("exit code {}", outcome.exit_code()),
     };
     app.ui.warn(&format!("the setup of the cache {name} failed ({how}); the runtime goes without it"));

@@ -6,8 +6,9 @@ use crate::handoff::runtimes::tell_outside;
 use crate::handoff::task::{Pin, Resolved, summary};
 use crate::runtime::Network;
 
-/// Where one is, and why.
-pub(crate) fn greet(app: &App, resolved: &Resolved, network: Network, interactive: bool) {
+/// Where one is, and why. `workspace` says which one it is, where that is no matter
+/// of course.
+pub(crate) fn greet(app: &App, resolved: &Resolved, network: Network, workspace: Option<&str>, interactive: bool) {
     let identity = &resolved.identity;
     let pinned = match &resolved.pin {
         Some(_) => format!(", pinned {}", age(resolved.pinned_at, app.clock.now())),
@@ -18,7 +19,9 @@ pub(crate) fn greet(app: &App, resolved: &Resolved, network: Network, interactiv
         Network::Private => "private network",
         Network::Host => "the host's network",
     };
-    app.ui.status("Entering", &format!("{} on {} ({network}{pinned})", identity.task_id, summary(resolved)));
+    let workspace = workspace.map_or_else(String::new, |workspace| format!(", {workspace}"));
+    let (task, on) = (&identity.task_id, summary(resolved));
+    app.ui.status("Entering", &format!("{task} on {on} ({network}{pinned}{workspace})"));
     if interactive {
         why(app, resolved);
     }

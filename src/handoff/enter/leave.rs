@@ -84,6 +84,7 @@ fn hand_back(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
         workdir: None,
         agent: None,
         handoff: Handoff { status: Status::HandedBack, message, ..Handoff::default() },
+        run: None,
         redact: false,
         fork: None,
         checkout: Some(place.path.clone()),

@@ -216,11 +216,15 @@ fn run(
     let wishes = Wishes { runtime, materialize: options.materialize, artifacts };
     let mut ready = prepare::ready(source, of, prepared.caches, &wishes, report)?;
     ready.spec.detached = options.detach;
+    // What the developer says for all of their shells, where they say nothing for this one.
+    let (timeout, idle) = app.user.shells();
+    ready.spec.idle = ready.spec.idle.or(idle);
+    ready.spec.deadline = ready.spec.deadline.or(timeout.map(runtime::monotonic_after));
     if options.detach {
         ready.spec.log = (!options.command.is_empty()).then(|| app.log_file(&resolved.task.slug()));
         ready.spec.deadline = Some(runtimes::deadline_of_its_own(app, &place.path, &options.runtime)?);
     }
-    greet::greet(app, resolved, ready.spec.network, options.command.is_empty());
+    greet::greet(app, resolved, ready.spec.network, None, options.command.is_empty());
     let session = Session { last: true, ..runtimes::session(app, &options.command) };
     let entering =
         Entering { app, options, of, session, unflushed: prepared.workspace.unflushed, records: ready.records };
@@ -289,6 +293,7 @@ impl Entering<'_> {
             leave::others(app, &mut sandbox)?;
         }
         let receipt = report.step("reset", || Ok((sandbox.reset(app.clock, outcome.reason())?, 0)))?;
+        receipt.out_of_memory.iter().for_each(|end| app.ui.warn(&runtimes::out_of_memory(end)));
         report.receipt = Some(receipt.clone());
         let code = outcome.exit_code();
         report.exit_code = Some(code);

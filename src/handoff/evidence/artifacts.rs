@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use serde::Serialize;
 
@@ -39,9 +40,21 @@ const READS: usize = 3;
 pub(crate) struct Evidence {
     pub(crate) place: EvidencePath,
     pub(crate) artifact_type: ArtifactType,
-    /// The command that made it, and its exit code.
+    pub(crate) maker: Maker,
+}
+
+/// What made a file, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Maker {
+    /// The command, and its exit code.
     pub(crate) command: Option<String>,
     pub(crate) exit_code: Option<i32>,
+    /// Who ran it.
+    pub(crate) agent: Option<String>,
+    /// The run, by the name of its log.
+    pub(crate) run: Option<String>,
+    /// The runtime.
+    pub(crate) lease: Option<String>,
 }
 
 /// Where a file is.
@@ -135,6 +148,8 @@ pub(crate) fn attach(
 struct Looked {
     digest: Digest,
     size: u64,
+    /// When the file was written last.
+    modified_at: Option<Timestamp>,
     found: credentials::Looked,
 }
 
@@ -158,11 +173,15 @@ fn put(
             path: inside.clone(),
             size,
             digest,
-            command: file.command.clone(),
-            exit_code: file.exit_code,
+            modified_at: looked.modified_at,
+            command: file.maker.command.clone(),
+            exit_code: file.maker.exit_code,
+            made_by: file.maker.agent.clone(),
+            run: file.maker.run.clone(),
+            lease: file.maker.lease.clone(),
         };
         let provenance = Provenance::of(&subject.identity, file.artifact_type, app.env.document_clock().now(), made);
-        let stored = store.put(&content_of(&provenance), &|| Ok(Box::new(file.place.open()?)));
+        let stored = store.put_new(&content_of(&provenance), &|| Ok(Box::new(file.place.open()?)));
         tried += 1;
         match stored {
             Ok(()) => return write_attachment(store, &subject.manifest, &provenance),
@@ -181,18 +200,21 @@ fn look(file: &Evidence, screen: Screen<'_>) -> Result<Looked> {
     let path = file.place.path();
     let read = || -> Result<_> {
         let mut opened = file.place.open()?;
+        let written = opened.metadata()?.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
         let (mut hasher, mut head) = (Hasher::default(), Vec::new());
         opened.by_ref().take(SEARCHED).read_to_end(&mut head)?;
         hasher.update(&head);
         let rest = std::io::copy(&mut opened, &mut hasher)?;
-        Ok((hasher.finish(), head, rest))
+        Ok((hasher.finish(), head, rest, written))
     };
-    let (digest, head, rest) = read().with_context(|| format!("cannot read {}", path.display()))?;
+    let (digest, head, rest, written) = read().with_context(|| format!("cannot read {}", path.display()))?;
     let mut found = screen.look(path, &head)?;
     if rest > 0 {
         found.gap = Some(credentials::Gap::TooLong);
     }
-    Ok(Looked { digest, size: head.len() as u64 + rest, found })
+    // In whole seconds, as all times that are published.
+    let modified_at = written.and_then(|at| Timestamp::from_second(at.as_second()).ok());
+    Ok(Looked { digest, size: head.len() as u64 + rest, modified_at, found })
 }
 
 /// Artifacts as they were found.
@@ -314,8 +336,12 @@ pub fn add_artifacts(app: &App, options: &AddOptions) -> Result<Artifacts> {
     let file = |path: &PathBuf| Evidence {
         place: EvidencePath::Named(app.cwd.join(path)),
         artifact_type: options.artifact_type,
-        command: options.command.clone(),
-        exit_code: options.exit_code,
+        maker: Maker {
+            command: options.command.clone(),
+            exit_code: options.exit_code,
+            agent: app.env.agent.clone(),
+            ..Maker::default()
+        },
     };
     let files: Vec<Evidence> = options.files.iter().map(file).collect();
     // All of them, before anything is stored.

@@ -12,11 +12,12 @@ use anyhow::{Context as _, Result};
 use glob::{MatchOptions, Pattern};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 
-use super::artifacts::{Evidence, EvidencePath};
+use super::artifacts::{Evidence, EvidencePath, Maker};
 use super::export::Outside;
 use crate::config::Collect;
 use crate::error::usage;
-use crate::identity::{ArtifactType, Handoff};
+use crate::handoff::words::by_reason;
+use crate::identity::ArtifactType;
 use crate::ui::Ui;
 
 /// Files that one publish attaches.
@@ -42,13 +43,17 @@ pub(crate) struct Collected {
     pub(crate) left_out: Vec<String>,
 }
 
+/// Since when a maker was at work, by the clock of the files: seconds since 1970, and
+/// nanoseconds.
+pub(crate) type Begun = (i64, u32);
+
 /// Collects the files that a project's patterns name. The first pattern that
-/// matches says what a file is; what made it is the command that the publisher
-/// names.
+/// matches says what a file is. What was written before its maker had `begun` was made
+/// by somebody else, whom nobody knows.
 ///
 /// # Errors
 /// When a folder on the way to a match cannot be read.
-pub(crate) fn collect(root: &Path, wanted: &[Collect], handoff: &Handoff) -> Result<Collected> {
+pub(crate) fn collect(root: &Path, wanted: &[Collect], maker: &Maker, begun: Option<Begun>) -> Result<Collected> {
     let mut collected = Collected::default();
     if wanted.is_empty() {
         return Ok(collected);
@@ -63,25 +68,23 @@ pub(crate) fn collect(root: &Path, wanted: &[Collect], handoff: &Handoff) -> Res
         collected.left_out.push(format!("what lies deeper than {DEPTH} folders, or behind {MOST_ENTRIES} entries"));
     }
     walk.found.sort();
-    let (top, mut bytes) = (Arc::new(top), 0);
-    for Match { path, size, artifact_type } in walk.found {
+    let (top, mut bytes, mut left) = (Arc::new(top), 0, Vec::new());
+    for Match { path, size, artifact_type, written } in walk.found {
         if collected.files.len() == MOST_FILES || size > MOST_BYTES - bytes {
             let why = if collected.files.len() == MOST_FILES {
-                format!("{MOST_FILES} files are enough")
+                format!("({MOST_FILES} files are enough)")
             } else {
-                format!("more than {} together", crate::ui::human_bytes(MOST_BYTES))
+                format!("(more than {} together)", crate::ui::human_bytes(MOST_BYTES))
             };
-            collected.left_out.push(format!("{} ({why})", path.display()));
+            left.push((path.display().to_string(), why));
             continue;
         }
         bytes += size;
-        collected.files.push(Evidence {
-            place: EvidencePath::Below(top.clone(), path),
-            artifact_type,
-            command: handoff.command.clone(),
-            exit_code: handoff.exit_code,
-        });
+        let older = begun.is_some_and(|begun| written < begun);
+        let maker = if older { Maker::default() } else { maker.clone() };
+        collected.files.push(Evidence { place: EvidencePath::Below(top.clone(), path), artifact_type, maker });
     }
+    collected.left_out.extend(by_reason(left));
     Ok(collected)
 }
 
@@ -145,6 +148,7 @@ struct Match {
     path: PathBuf,
     size: u64,
     artifact_type: ArtifactType,
+    written: Begun,
 }
 
 struct Walk<'a> {
@@ -176,7 +180,9 @@ impl Walk<'_> {
                 FileType::RegularFile => {
                     let rule = self.rules.iter().find(|rule| rule.whole.matches_path_with(&place, MATCHING));
                     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-                    self.found.extend(rule.map(|rule| Match { path: place, size, artifact_type: rule.artifact_type }));
+                    let written = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0));
+                    let found = |rule: &Rule| Match { path: place, size, artifact_type: rule.artifact_type, written };
+                    self.found.extend(rule.map(found));
                 }
                 FileType::Directory if self.rules.iter().any(|rule| rule.leads_into(&place)) => {
                     if depth == DEPTH {
@@ -205,7 +211,7 @@ mod tests {
     fn found(root: &Path, patterns: &[&str]) -> Vec<String> {
         let wanted: Vec<Collect> =
             patterns.iter().map(|path| Collect { path: (*path).into(), artifact_type: ArtifactType::Logs }).collect();
-        let collected = collect(root, &wanted, &Handoff::default()).unwrap();
+        let collected = collect(root, &wanted, &Maker::default(), None).unwrap();
         assert!(collected.left_out.is_empty(), "{:?}", collected.left_out);
         let path = |file: &Evidence| match &file.place {
             EvidencePath::Below(_, path) => path.display().to_string(),
@@ -253,10 +259,27 @@ mod tests {
         assert_eq!(found(dir.path(), &["**/*.log"]), ["a.log", "sub/b.log"]);
         // A file that becomes a link after it was found.
         let wanted = [Collect { path: "a.log".into(), artifact_type: ArtifactType::Logs }];
-        let collected = collect(dir.path(), &wanted, &Handoff::default()).unwrap();
+        let collected = collect(dir.path(), &wanted, &Maker::default(), None).unwrap();
         fs::remove_file(dir.path().join("a.log")).unwrap();
         symlink(outside.path().join("secret.log"), dir.path().join("a.log")).unwrap();
         assert!(collected.files[0].place.open().is_err());
+    }
+
+    #[test]
+    fn what_was_there_before_has_no_maker() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("old.log"), "x").unwrap();
+        let old = fs::File::open(dir.path().join("old.log")).unwrap();
+        old.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000)).unwrap();
+        fs::write(dir.path().join("new.log"), "x").unwrap();
+        let wanted = [Collect { path: "*.log".into(), artifact_type: ArtifactType::Logs }];
+        let maker = Maker { command: Some("make".into()), exit_code: Some(1), ..Maker::default() };
+        let makers = |begun| {
+            let found = collect(dir.path(), &wanted, &maker, begun).unwrap().files;
+            found.into_iter().map(|file| file.maker.command).collect::<Vec<_>>()
+        };
+        assert_eq!(makers(Some((2000, 0))), [Some("make".to_owned()), None]);
+        assert_eq!(makers(Some((1000, 0))), makers(None));
     }
 
     #[test]
@@ -268,9 +291,11 @@ mod tests {
         // Not as large on disk as it says.
         fs::File::create(dir.path().join("0000.log")).unwrap().set_len(MOST_BYTES + 1).unwrap();
         let wanted = [Collect { path: "*.log".into(), artifact_type: ArtifactType::Logs }];
-        let collected = collect(dir.path(), &wanted, &Handoff::default()).unwrap();
+        let collected = collect(dir.path(), &wanted, &Maker::default(), None).unwrap();
         assert_eq!(collected.files.len(), MOST_FILES);
-        assert_eq!(collected.left_out.len(), 3, "{:?}", collected.left_out);
+        // However many there are, each reason is one line.
+        assert_eq!(collected.left_out.len(), 2, "{:?}", collected.left_out);
+        assert!(collected.left_out[1].starts_with("2 files, 0501.log, 0502.log (500"), "{:?}", collected.left_out);
         assert!(collected.left_out[0].starts_with("0000.log (more than"), "{:?}", collected.left_out);
     }
 }

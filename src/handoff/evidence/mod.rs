@@ -14,8 +14,8 @@ mod export;
 pub use artifacts::{
     AddOptions, ArtifactRow, Artifacts, Checked, add_artifacts, list_artifacts, verdict, verify_artifacts,
 };
-pub(crate) use artifacts::{Attachable, Evidence, EvidencePath, MOST, Subject, attach, find, looked_at};
-pub(crate) use collect::{collect, copy};
+pub(crate) use artifacts::{Attachable, Evidence, EvidencePath, MOST, Maker, Subject, attach, find, looked_at};
+pub(crate) use collect::{Begun, collect, copy};
 pub use copies::{Expired, expire_artifacts};
 pub(crate) use copies::{flush, kept, renew as renew_copies};
 pub use download::{Gotten, get_artifacts};

@@ -17,6 +17,6 @@ mod tag;
 
 pub(crate) use found::ChosenImage;
 pub(crate) use image::{ImageWish, chosen as chosen_image, pin as pin_image};
-pub use pipeline::{LfsCarried, PublishOptions, Published, publish};
+pub use pipeline::{LfsCarried, PublishOptions, Published, PublishedRun, publish};
 pub(crate) use pipeline::{chosen, no_image, publish_from, rehearse, workdir};
 pub(crate) use source::PublishedFrom;

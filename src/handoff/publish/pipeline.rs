@@ -19,7 +19,7 @@ use crate::error::{Fault, not_found, usage};
 use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::caches::{Basis, PublishedCaches, forget_materialized, identity_caches, push, require_inputs};
-use crate::handoff::evidence::{ArtifactRow, Attachable, Evidence, Subject, attach, collect, looked_at};
+use crate::handoff::evidence::{ArtifactRow, Attachable, Begun, Evidence, Maker, Subject, attach, collect, looked_at};
 use crate::handoff::report::Beside;
 use crate::handoff::task::{Pin, State};
 use crate::handoff::trust::{Screen, Screened, Unsearched};
@@ -52,6 +52,8 @@ pub struct PublishOptions {
     pub agent: Option<String>,
     /// State, message, command and exit code.
     pub handoff: Handoff,
+    /// The run that is published.
+    pub run: Option<PublishedRun>,
     /// Leave files with credentials out, instead of refusing.
     pub redact: bool,
     /// `--fork`: another task that goes on from this one.
@@ -64,6 +66,17 @@ impl PublishOptions {
     fn wish(&self) -> image::ImageWish<'_> {
         image::ImageWish { image: self.image.as_deref(), build: self.build }
     }
+}
+
+/// A run, as its evidence names it.
+#[derive(Clone, Debug)]
+pub struct PublishedRun {
+    /// The name of its log.
+    pub name: String,
+    /// Its last runtime.
+    pub lease: Option<String>,
+    /// When it began, by the clock of the files.
+    pub(crate) begun: Option<Begun>,
 }
 
 /// What was published.
@@ -325,7 +338,15 @@ fn collected(
     root: &Path,
     screen: Screen<'_>,
 ) -> Result<Attachable> {
-    let found = collect(root, &project.artifacts.collect, &options.handoff)?;
+    let run = options.run.as_ref();
+    let maker = Maker {
+        command: options.handoff.command.clone(),
+        exit_code: options.handoff.exit_code,
+        agent: options.agent.clone().or_else(|| app.env.agent.clone()),
+        run: run.map(|run| run.name.clone()),
+        lease: run.and_then(|run| run.lease.clone()),
+    };
+    let found = collect(root, &project.artifacts.collect, &maker, run.and_then(|run| run.begun))?;
     for left_out in &found.left_out {
         app.ui.warn(&format!("not attached: {left_out}"));
     }

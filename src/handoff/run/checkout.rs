@@ -224,7 +224,7 @@ pub(crate) fn tidy(app: &App, taken: &Taken, place: &Path, published: Option<&st
     Ok(true)
 }
 
-fn random() -> Result<String> {
+pub(super) fn random() -> Result<String> {
     let mut bytes = [0u8; 8];
     let count = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     anyhow::ensure!(count == bytes.len(), "the kernel gave no random bytes");

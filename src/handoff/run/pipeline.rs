@@ -11,54 +11,23 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use super::batch::Command;
-use super::checkout;
 use super::checkout::{CheckoutOptions, Taken};
-use super::publisher::{Publisher, Publishing, RunLog, Standing, Stop, Words};
+use super::publisher::{Publisher, RunLog, Standing, Stop, Words};
 use super::report::{CommandReport, LeaseReport, RunReport, not_run};
+use super::subject::{RunOptions, RunSubject, RunTarget};
+use super::{checkout, fresh};
 use crate::cache::{Record, Trees};
-use crate::error::{Fault, usage};
-use crate::handoff::accounting::{LedgerEntry, MadeBy};
+use crate::error::Fault;
+use crate::handoff::accounting::{Budget, LedgerEntry, MadeBy};
 use crate::handoff::app::App;
 use crate::handoff::prepare::{Ingredients, KeptCaches, Prepared, Ready, Renew, Wishes, flush, unless_renewed};
-use crate::handoff::publish::{Published, PublishedFrom};
+use crate::handoff::publish::PublishedFrom;
 use crate::handoff::report::Report;
-use crate::handoff::runtimes::RuntimeOptions;
-use crate::handoff::task::{Resolved, Source, resolve};
+use crate::handoff::task::{Resolved, Source};
 use crate::handoff::workspaces::Place;
 use crate::handoff::{accounting, caches, enter, evidence, prepare, runtimes, upkeep, workspaces};
-use crate::identity::{Handoff, Lifetime, TaskRef};
 use crate::image::{Image, Pulled};
 use crate::runtime::{self, Outcome, Receipt, Sandbox};
-
-/// What is run.
-#[derive(Clone, Debug)]
-pub enum RunTarget {
-    /// A task, in its workspace here.
-    Task(TaskRef),
-    /// The checkout that holds the working directory, in a copy of it.
-    Checkout(CheckoutOptions),
-}
-
-/// What `run` was asked to do.
-#[derive(Clone, Debug)]
-pub struct RunOptions {
-    /// What is run.
-    pub subject: RunTarget,
-    /// Groups of commands; each gets a fresh runtime.
-    pub groups: Vec<Vec<Command>>,
-    /// Go on with the next group after a failure.
-    pub keep_going: bool,
-    /// What the developer wants of the runtimes.
-    pub runtime: RuntimeOptions,
-    /// Resolve again although the task is pinned.
-    pub refresh: bool,
-    /// Who runs, and publishes.
-    pub agent: Option<String>,
-    /// Whether and how it is published.
-    pub publishing: Option<Publishing>,
-    /// A folder, missing or empty, for the log and what the project collects.
-    pub output: Option<PathBuf>,
-}
 
 /// Runs. Returns the exit code of the first command that failed.
 ///
@@ -76,12 +45,18 @@ pub fn run(app: &App, options: &RunOptions, report: &mut RunReport) -> Result<u8
     let begun = report.report.clone();
     let (mut runner, image, pulled) = unless_renewed(app, || {
         report.report.clone_from(&begun);
-        Runner::prepare(app, options, report)
+        let subject = RunSubject::settle(app, options, &mut report.report)?;
+        let (resolved, place) = (subject.resolved.clone(), subject.place.clone());
+        Runner::prepare(app, options, subject, report).inspect_err(|_| {
+            if options.is_fresh() {
+                fresh::leave(app, &resolved, &place, false);
+            }
+        })
     })?;
     let ran = runner.run(&image, &pulled, report);
     if ran.is_err() && report.leases.is_empty() {
-        // Nothing was run: the copy of a checkout holds nothing new.
-        runner.tidy(None);
+        // Nothing was run: the workspace holds nothing new.
+        runner.tidy(report);
     }
     ran
 }
@@ -94,7 +69,7 @@ struct Runner<'a> {
     place: Place,
     taken: Option<Taken>,
     /// Keeps the workspace in its place between two runtimes.
-    _in_use: Option<File>,
+    in_use: Option<File>,
     /// The workspace was just made.
     unflushed: bool,
     /// The caches, for the first runtime.
@@ -102,6 +77,8 @@ struct Runner<'a> {
     /// The folder of the task's evidence.
     artifacts: Option<PathBuf>,
     publisher: Option<Publisher<'a>>,
+    /// Who runs.
+    agent: Option<String>,
     log: RunLog,
     standing: Standing,
     /// A signal has ended it, or somebody has reset its runtime.
@@ -112,54 +89,29 @@ struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     /// The image and the workspace.
-    fn prepare(app: &'a App, options: &'a RunOptions, report: &mut RunReport) -> Result<(Self, Image, Pulled)> {
+    fn prepare(
+        app: &'a App,
+        options: &'a RunOptions,
+        subject: RunSubject<'a>,
+        report: &mut RunReport,
+    ) -> Result<(Self, Image, Pulled)> {
         let report = &mut report.report;
-        let agent = options.agent.clone().or_else(|| app.env.agent.clone());
-        let (source, resolved, taken, origin, sealed_in) = match &options.subject {
-            RunTarget::Task(task) => {
-                let source = Source::new(app, app.locate(task)?);
-                let resolved = report.step("resolve", || Ok((resolve(&source, None, options.refresh)?, 0)))?;
-                (source, resolved, None, None, None)
-            }
-            RunTarget::Checkout(about) => {
-                let from = PublishedFrom::of(app, &app.cwd)?;
-                if options.publishing.as_ref().is_some_and(|how| how.task.is_none()) && from.origin.is_none() {
-                    return Err(usage("as which task is this published?").hint("name it: --as TASK-ID").into());
-                }
-                let taken = report.step("resolve", || {
-                    Ok((
-                        checkout::take(
-                            app,
-                            &from,
-                            about,
-                            &options.runtime,
-                            options.publishing.as_ref(),
-                            agent.clone(),
-                        )?,
-                        0,
-                    ))
-                })?;
-                let resolved = taken.resolved.clone();
-                (Source::new(app, resolved.task.clone()), resolved, Some(taken), from.origin, Some(from.root))
-            }
-        };
-        report.task = resolved.task.reference();
-        report.identity = resolved.digest.to_string();
-        // A copy of a checkout is nobody else's, whatever its project wishes.
-        let lifetime = taken.as_ref().map(|_| Lifetime::PerTask);
-        let place = Place::of(app, &resolved, None, lifetime)?;
-        report.workspace = place.path.display().to_string();
+        let RunSubject { source, resolved, place, taken, from, agent } = subject;
         let renew = if options.refresh { Renew::Outdated } else { Renew::Never };
         let Prepared { image, pulled, workspace, caches } =
             prepare::prepare(&source, &resolved, &place, (renew, &options.runtime), report)?;
         drop(source);
         let own = taken.is_none();
-        let origin = if own { app.pins().read(&resolved.task, None)? } else { origin };
+        let (origin, sealed_in) = match from {
+            Some(from) => (from.origin, Some(from.root)),
+            None => (app.pins().read(&resolved.task, Place::into(&place))?, None),
+        };
         let about = match &options.subject {
             RunTarget::Checkout(about) => about.clone(),
             RunTarget::Task(_) => CheckoutOptions::default(),
         };
         let lasts = runtimes::time_of_its_own(app, &place.path, &options.runtime)?;
+        let runs = agent.clone();
         let publisher = options.publishing.as_ref().map(|publishing| {
             let built = taken.as_ref().and_then(|taken| taken.built.clone());
             let words = Words { publishing, image: about.image.or(built), workdir: about.workdir, agent, lasts };
@@ -173,11 +125,13 @@ impl<'a> Runner<'a> {
             resolved,
             place,
             taken,
-            _in_use: workspace.in_use,
-            unflushed: workspace.unflushed,
+            in_use: workspace.in_use,
+            // What goes with the run need not outlive a power loss.
+            unflushed: workspace.unflushed && !options.is_fresh(),
             kept: Some(caches),
             artifacts: report.artifacts.clone(),
             publisher,
+            agent: runs,
             log,
             standing: Standing::default(),
             ended: false,
@@ -188,6 +142,7 @@ impl<'a> Runner<'a> {
 
     /// All groups, then what follows from them.
     fn run(&mut self, image: &Image, pulled: &Pulled, report: &mut RunReport) -> Result<u8> {
+        self.budget()?;
         self.rehearse()?;
         let mut leaked = None;
         for (index, group) in self.options.groups.iter().enumerate() {
@@ -213,6 +168,14 @@ impl<'a> Runner<'a> {
         publisher.rehearse(&self.place.path, &all.join("\n"))
     }
 
+    fn workspace_in_words(&self) -> &'static str {
+        match (&self.taken, self.options.fresh) {
+            (Some(_), _) => "a copy of the checkout",
+            (None, true) => "a fresh workspace, --keep goes on in the task's own",
+            (None, false) => "the task's workspace as it was left, --fresh takes a new one",
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.ended || (self.standing.failed && !self.options.keep_going)
     }
@@ -233,7 +196,7 @@ impl<'a> Runner<'a> {
         let part = if first { &mut report.report } else { &mut later };
         let Ready { spec, records, locks } = self.ready(image, pulled, part)?;
         if first {
-            enter::greet(app, &self.resolved, spec.network, false);
+            enter::greet(app, &self.resolved, spec.network, Some(self.workspace_in_words()), false);
         }
         // From here on a signal ends the runtime, and then this.
         runtime::hold_signals()?;
@@ -247,12 +210,22 @@ impl<'a> Runner<'a> {
             runtimes::tell_ports(app, sandbox.lease());
             runtimes::tell_limits(app, sandbox.lease());
         }
-        report.report.limits = sandbox.lease().enforced;
+        let lease = sandbox.lease();
+        report.report.limits = lease.enforced;
+        self.standing.lease = Some(lease.id.clone());
+        self.standing.begun = self.standing.begun.or(Some((lease.begun, lease.begun_nanos)));
         let begun = Instant::now();
         let (commands, reason) = self.commands(group, &mut sandbox, report)?;
         report.report.note("run", begun.elapsed(), 0);
         let outside = sandbox.written().cloned();
         let receipt = report.report.step("reset", || Ok((sandbox.reset(app.clock, reason)?, 0)))?;
+        if let Some(end) = &receipt.out_of_memory {
+            let words = runtimes::out_of_memory(end);
+            app.ui.warn(&words);
+            if self.standing.failed && self.standing.why.is_none() {
+                self.standing.why = Some(words);
+            }
+        }
         let failed = commands.iter().find(|command| command.exit_code.is_some_and(|code| code != 0));
         let code = failed.or(commands.last()).and_then(|command| command.exit_code);
         self.account(&receipt, code, if first { &report.report } else { &later });
@@ -278,8 +251,21 @@ impl<'a> Runner<'a> {
         let source = Source::new(app, resolved.task.clone());
         let mut ready = prepare::ready(source, of, kept, &wishes, report)?;
         ready.spec.deadline = Some(runtimes::deadline_of_its_own(app, &place.path, &self.options.runtime)?);
+        if let Some(budget) = self.budget()? {
+            let end = runtime::monotonic_after(budget.time);
+            if ready.spec.deadline.is_none_or(|deadline| end < deadline) {
+                app.ui.status("Budget", &budget.words());
+                ready.spec.deadline = Some(end);
+            }
+        }
         ready.spec.list_written = true;
+        ready.spec.agent.clone_from(&self.agent);
         Ok(ready)
+    }
+
+    /// What whoever is charged may still spend.
+    fn budget(&self) -> Result<Option<Budget>> {
+        accounting::budget(self.app, self.resolved.payer(self.agent.as_deref()))
     }
 
     /// What the commands need not wait for.
@@ -356,6 +342,7 @@ impl<'a> Runner<'a> {
         }
         let why = match outcome {
             Outcome::TimedOut => Some("it reached its deadline".to_owned()),
+            Outcome::Idle => Some("nothing was done in it for too long".to_owned()),
             Outcome::Cancelled(signal) => Some(format!("it was cancelled by {}", runtimes::signal_name(*signal))),
             Outcome::Lost => Some("its runtime was reset while it ran".to_owned()),
             Outcome::NotStarted { program, .. } => Some(format!("{program} could not be started")),
@@ -374,7 +361,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Collects, publishes, and takes the copy of a checkout away.
-    fn finish(&self, report: &mut RunReport) -> Result<()> {
+    fn finish(&mut self, report: &mut RunReport) -> Result<()> {
         let app = self.app;
         if let Err(error) = self.log.finish() {
             app.ui.warn(&format!("{error:#}"));
@@ -393,16 +380,17 @@ impl<'a> Runner<'a> {
             app.ui.status("Published", &format!("{} as {}", published.task, published.identity));
             report.published = Some(published);
         }
-        self.tidy(report.published.as_ref());
+        self.tidy(report);
         Ok(())
     }
 
     /// Puts the evidence into a folder of the caller's.
     fn copy_out(&self, output: &std::path::Path) -> Result<()> {
         let project = self.app.project(&self.place.path)?;
-        let handoff = Handoff::default();
-        let mut files = self.log.evidence(&self.standing)?;
-        let found = evidence::collect(&self.place.path, &project.artifacts.collect, &handoff)?;
+        let agent = self.agent.as_deref();
+        let mut files = self.log.evidence(&self.standing, agent)?;
+        let maker = self.log.maker(&self.standing, agent);
+        let found = evidence::collect(&self.place.path, &project.artifacts.collect, &maker, self.standing.begun)?;
         for left_out in &found.left_out {
             self.app.ui.warn(&format!("not collected: {left_out}"));
         }
@@ -413,14 +401,23 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    fn tidy(&self, published: Option<&Published>) {
+    /// Takes away what was made for this run alone, unless somebody may miss it.
+    fn tidy(&mut self, report: &mut RunReport) {
+        let (app, place) = (self.app, &self.place);
+        if self.options.is_fresh() {
+            // From here on it may be moved.
+            self.in_use = None;
+            report.workspace_kept = fresh::leave(app, &self.resolved, place, self.standing.failed);
+            return;
+        }
+        report.workspace_kept = true;
         let Some(taken) = &self.taken else { return };
-        match checkout::tidy(self.app, taken, &self.place.path, published.map(|published| published.snapshot.as_str()))
-        {
-            Ok(true) => {}
-            Ok(false) => self.app.ui.status("Kept", &format!("what the run changed: {}", self.place.path.display())),
+        let published = report.published.as_ref().map(|published| published.snapshot.as_str());
+        match checkout::tidy(app, taken, &place.path, published) {
+            Ok(true) => report.workspace_kept = false,
+            Ok(false) => app.ui.status("Kept", &format!("what the run changed: {}", place.path.display())),
             Err(error) => {
-                self.app.ui.warn(&format!("the run's workspace {} stays: {error:#}", self.place.path.display()));
+                app.ui.warn(&format!("the run's workspace {} stays: {error:#}", place.path.display()));
             }
         }
     }

@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result};
 use crate::disk::scratch::Scratch;
 use crate::handoff::accounting::LedgerEntry;
 use crate::handoff::app::App;
-use crate::handoff::evidence::{Evidence, EvidencePath};
-use crate::handoff::publish::{PublishOptions, Published, PublishedFrom, publish_from, rehearse};
+use crate::handoff::evidence::{Begun, Evidence, EvidencePath, Maker};
+use crate::handoff::publish::{PublishOptions, Published, PublishedFrom, PublishedRun, publish_from, rehearse};
 use crate::handoff::task::PublishedHere;
 use crate::identity::{ArtifactType, Handoff, Outside, Status, TaskId, Workdir};
 use crate::runtime::{Transcript, Written};
@@ -51,6 +51,9 @@ pub(crate) struct Standing {
     /// In words, where the exit code does not say it.
     pub(crate) why: Option<String>,
     pub(crate) failed: bool,
+    /// The last runtime, and when the first began, by the clock of the files.
+    pub(crate) lease: Option<String>,
+    pub(crate) begun: Option<Begun>,
     pub(crate) outside: Option<Written>,
     pub(crate) entries: Vec<LedgerEntry>,
 }
@@ -97,14 +100,14 @@ impl<'a> Publisher<'a> {
             command: Some(command.to_owned()),
             ..Handoff::default()
         };
-        rehearse(self.app, &self.options(handoff, &from), &from)
+        rehearse(self.app, &self.options(handoff, None, &from), &from)
     }
 
     fn from(&self) -> PublishedFrom {
         self.from.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn options(&self, handoff: Handoff, from: &PublishedFrom) -> PublishOptions {
+    fn options(&self, handoff: Handoff, run: Option<PublishedRun>, from: &PublishedFrom) -> PublishOptions {
         // Beside the task that the files go on from, unless it is that.
         let wanted = self.publishing.task.clone();
         let other = |wanted: &TaskId| from.origin.as_ref().is_some_and(|pin| pin.continues(wanted.as_str()).is_none());
@@ -117,6 +120,7 @@ impl<'a> Publisher<'a> {
             workdir: self.workdir.clone(),
             agent: self.agent.clone(),
             handoff,
+            run,
             redact: self.publishing.redact,
             fork,
         }
@@ -129,8 +133,10 @@ impl<'a> Publisher<'a> {
     pub(crate) fn publish(&self, log: &RunLog, standing: &Standing, over: bool) -> Result<Published> {
         let from = self.from();
         let handoff = self.handoff(standing, over);
-        let evidence = log.evidence(standing)?;
-        let (place, published) = publish_from(self.app, &self.options(handoff, &from), &from, evidence, false)?;
+        let evidence = log.evidence(standing, self.agent.as_deref())?;
+        let run = PublishedRun { name: log.name(), lease: standing.lease.clone(), begun: standing.begun };
+        let options = self.options(handoff, Some(run), &from);
+        let (place, published) = publish_from(self.app, &options, &from, evidence, false)?;
         if self.own {
             from.note(self.app, &place);
         }
@@ -232,8 +238,24 @@ impl RunLog {
         fs::rename(&ordered, &self.path).with_context(|| format!("cannot write {}", self.path.display()))
     }
 
+    /// What the run is called.
+    pub(crate) fn name(&self) -> String {
+        self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// What made the files of the run.
+    pub(crate) fn maker(&self, standing: &Standing, agent: Option<&str>) -> Maker {
+        Maker {
+            command: standing.command.clone(),
+            exit_code: standing.exit_code.map(i32::from),
+            agent: agent.map(str::to_owned),
+            run: Some(self.name()),
+            lease: standing.lease.clone(),
+        }
+    }
+
     /// The files that prove what the run did so far.
-    pub(crate) fn evidence(&self, standing: &Standing) -> Result<Vec<Evidence>> {
+    pub(crate) fn evidence(&self, standing: &Standing, agent: Option<&str>) -> Result<Vec<Evidence>> {
         let folder = self.folder.path();
         let mut files = vec![folder.join("run.log")];
         self.transcript.copy_to(&files[0])?;
@@ -253,8 +275,7 @@ impl RunLog {
         let evidence = |path| Evidence {
             place: EvidencePath::Named(path),
             artifact_type: ArtifactType::Logs,
-            command: standing.command.clone(),
-            exit_code: standing.exit_code.map(i32::from),
+            maker: self.maker(standing, agent),
         };
         Ok(files.into_iter().map(evidence).collect())
     }

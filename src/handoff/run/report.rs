@@ -48,6 +48,8 @@ pub struct RunReport {
     pub output: Option<PathBuf>,
     /// What was published after the run.
     pub published: Option<Published>,
+    /// Whether the workspace is still in its place.
+    pub workspace_kept: bool,
 }
 
 /// Commands that were not run.

@@ -16,5 +16,7 @@ pub(crate) use running::{find, join, running};
 pub use start::RuntimeOptions;
 pub(crate) use start::{approve, asks, deadline_of_its_own, session, spec, time_of_its_own};
 pub use tell::deadline;
-pub(crate) use tell::{check_baseline, signal_name, tell, tell_end, tell_limits, tell_outside, tell_ports, tell_reset};
+pub(crate) use tell::{
+    check_baseline, out_of_memory, signal_name, tell, tell_end, tell_limits, tell_outside, tell_ports, tell_reset,
+};
 pub(crate) use variables::add as add_variables;

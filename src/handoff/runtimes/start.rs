@@ -1,10 +1,12 @@
 //! Putting a runtime together from what was fetched and hydrated.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 
+use super::tell::soon_in_words;
 use super::{owners, variables};
 use crate::config::{self, NetworkName, Project, Service};
 use crate::disk::canonical;
@@ -17,7 +19,8 @@ use crate::identity::RepoUrl;
 use crate::image::{self, Image, Pulled, User};
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::runtime::{
-    Account, Lease, Limits, Network, PortRequest, Ready, RootfsSpec, ServiceSpec, Session, Spec, hides, monotonic_after,
+    Account, Lease, Limits, Network, PortRequest, Ready, RootfsSpec, ServiceSpec, Session, Spec, Warned, hides,
+    monotonic_after,
 };
 use crate::workspace;
 
@@ -36,6 +39,8 @@ pub struct RuntimeOptions {
     pub ports: Vec<PortRequest>,
     /// When it has to end.
     pub timeout: Option<Duration>,
+    /// When it has to end, because nothing is done in it.
+    pub idle: Option<Duration>,
     /// Leave secrets out, whatever the project asks for.
     pub no_secrets: bool,
     /// Start no services, whatever the project asks for.
@@ -70,6 +75,9 @@ impl RuntimeOptions {
         }
         if self.no_services && !lease.services.is_empty() {
             return Err(other("with its services", "join it without --no-services".to_owned()));
+        }
+        if self.idle.is_some() {
+            return Err(other("with an idle time of its own, or none", "join it without --idle".to_owned()));
         }
         if self.timeout.is_some() && lease.deadline.is_none() {
             return Err(other("without a deadline", "join it without --timeout".to_owned()));
@@ -169,6 +177,7 @@ pub(crate) fn spec(
     Ok(Spec {
         task: resolved.task.target.to_string(),
         store: resolved.task.store.to_string(),
+        agent: app.env.agent.clone(),
         identity: resolved.digest.to_string(),
         rootfs: RootfsSpec {
             layers: pulled.trees.clone(),
@@ -187,9 +196,10 @@ pub(crate) fn spec(
         secrets,
         ports: ports(project, options),
         deadline: options.timeout.map(monotonic_after),
+        idle: options.idle,
         detached: false,
         log: None,
-        limits: limits(project)?,
+        limits: limits(app, project)?,
         services: if options.no_services { Vec::new() } else { services(project)? },
         made: Vec::new(),
         path: app.env.path.clone(),
@@ -252,10 +262,12 @@ fn services(project: &Project) -> Result<Vec<ServiceSpec>> {
     project.service.iter().map(service).collect()
 }
 
-fn limits(project: &Project) -> Result<Limits> {
+fn limits(app: &App, project: &Project) -> Result<Limits> {
     let wanted = &project.runtime.limits;
     let memory = wanted.memory.as_deref().map(parse_bytes).transpose()?;
-    Ok(Limits { memory, processes: wanted.processes, cpus: wanted.cpus })
+    let required = wanted.required || app.user.limits.required;
+    let asked = Limits { memory, processes: wanted.processes, cpus: wanted.cpus, required, ..Limits::default() };
+    Ok(asked.or_share())
 }
 
 /// A home folder that the user can write.
@@ -277,7 +289,9 @@ pub(crate) fn session(app: &App, command: &[String]) -> Session {
     let mut env: Vec<(String, String)> =
         own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     env.extend(app.env.locale.clone());
-    Session { command: command.to_vec(), env, output: None, last: false }
+    let ui = app.ui;
+    let warned = Some(Warned(Arc::new(move |soon| ui.warn(&soon_in_words(soon)))));
+    Session { command: command.to_vec(), env, output: None, last: false, warned }
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! What `enter` and its kin say beside the command's own words.
 
+use std::time::Duration;
+
 use crate::error::{Fault, Kind, failure};
 use crate::handoff::app::App;
 use crate::quantity::human_duration;
-use crate::runtime::{self, Lease, Means, Outcome, Receipt};
+use crate::runtime::{self, Lease, Means, OutOfMemory, Outcome, Receipt, Soon};
 use crate::ui::counted;
 
 /// How many of the files that a run changed outside the workspace are named in
@@ -15,12 +17,14 @@ const MAX_PATH: usize = 120;
 
 /// How a detached command ended, for its log.
 pub(crate) fn tell_end(app: &App, receipt: &Receipt, outcome: Option<&Outcome>) {
+    receipt.out_of_memory.iter().for_each(|end| app.ui.warn(&out_of_memory(end)));
     let how = match outcome {
         None => return,
         Some(Outcome::NotStarted { program, errno }) => {
             format!("{program} could not be started: {}", std::io::Error::from_raw_os_error(*errno))
         }
         Some(Outcome::TimedOut) => "its deadline ended it".to_owned(),
+        Some(Outcome::Idle) => "it ended because nothing was done in it".to_owned(),
         Some(Outcome::Lost) => format!("its runtime was ended ({})", receipt.reason),
         Some(outcome) => format!("exit code {}", outcome.exit_code()),
     };
@@ -50,6 +54,45 @@ pub(crate) fn tell_ports(app: &App, lease: &Lease) {
     }
 }
 
+/// That a runtime ends soon.
+pub(crate) fn soon_in_words(soon: Soon) -> String {
+    // Rounded, so that nobody reads fractions.
+    let left = human_duration(Duration::from_secs(soon.left.div_ceil(1000)));
+    match soon.idle {
+        true => format!("nothing is done in this runtime: it ends in {left}, unless something is"),
+        false => format!("this runtime reaches its deadline in {left}; envctl extend gives it more time"),
+    }
+}
+
+/// That programs were ended for their memory.
+pub(crate) fn out_of_memory(end: &OutOfMemory) -> String {
+    let bytes = crate::ui::human_bytes;
+    let who = match (&end.program, end.program_bytes) {
+        (Some(program), Some(had)) => format!("{program}, which had {},", bytes(had)),
+        _ => counted(end.ended, "program", "programs"),
+    };
+    let more = match end.ended {
+        0 | 1 => String::new(),
+        _ if end.program.is_none() => String::new(),
+        ended => format!(" and {} more", ended - 1),
+    };
+    let verb = if end.ended > 1 { "were" } else { "was" };
+    let whose = match end.assumed {
+        true => "three quarters of this machine; runtime.limits.memory changes that",
+        false => "runtime.limits.memory",
+    };
+    let files = end
+        .scratch_bytes
+        // A few files of ours are always there.
+        .filter(|files| *files > end.limit / 20)
+        .map(|files| format!("; files outside of the workspace (/tmp, /dev/shm, /) took {} of it", bytes(files)));
+    format!(
+        "{who}{more} {verb} ended for using too much memory: all together may use {} ({whose}){}",
+        bytes(end.limit),
+        files.unwrap_or_default()
+    )
+}
+
 /// Which limits nobody keeps here, or only roughly.
 pub(crate) fn tell_limits(app: &App, lease: &Lease) {
     let of = |name: &str, means: Option<Means>| match means {
@@ -57,8 +100,11 @@ pub(crate) fn tell_limits(app: &App, lease: &Lease) {
         Some(Means::None) => Some(format!("{name} is not limited")),
         Some(Means::Cgroup | Means::Rlimit) | None => None,
     };
-    let enforced = lease.enforced;
-    let parts = [of("memory", enforced.memory), of("the number of processes", enforced.processes)];
+    // What nobody asked for is missed by nobody.
+    let (enforced, assumed) = (lease.enforced, lease.limits.assumed);
+    let memory = enforced.memory.filter(|_| !assumed.memory);
+    let processes = enforced.processes.filter(|_| !assumed.processes);
+    let parts = [of("memory", memory), of("the number of processes", processes)];
     let parts: Vec<String> = parts.into_iter().chain([of("processor time", enforced.cpus)]).flatten().collect();
     if !parts.is_empty() {
         app.ui.warn(&format!("{}: this machine delegates no cgroup to this user", parts.join(", ")));
@@ -89,6 +135,7 @@ pub(crate) fn tell(app: &App, task: &str, outcome: &Outcome) {
             app.ui.warn(&format!("the run of {task} was cancelled by {}", signal_name(*signal)));
         }
         Outcome::TimedOut => app.ui.warn(&format!("the runtime of {task} has reached its deadline")),
+        Outcome::Idle => app.ui.warn(&format!("the runtime of {task} has ended: nothing was done in it for too long")),
         Outcome::Lost => app.ui.warn(&format!("the runtime of {task} was reset meanwhile")),
     }
 }

@@ -251,8 +251,17 @@ impl Pins {
     /// Where a pin that was read is.
     fn file(&self, pin: &Pin) -> Result<PathBuf> {
         let store = pin.store.parse::<StoreRef>()?.key();
-        let into = (!self.is_managed(pin)).then_some(pin.workspace.as_path());
-        Ok(self.paths.pin(&store, &format!("{}{}", pin.slug, suffix(into))))
+        Ok(self.paths.pin(&store, &format!("{}{}", pin.slug, suffix(self.named_folder(pin)))))
+    }
+
+    /// The folder for which a pin was written, where it is not the task's own.
+    fn named_folder<'p>(&self, pin: &'p Pin) -> Option<&'p Path> {
+        (!self.is_managed(pin) || self.is_of_run(pin)).then_some(pin.workspace.as_path())
+    }
+
+    /// Whether the workspace is that of one run, beside the task's own.
+    pub(crate) fn is_of_run(&self, pin: &Pin) -> bool {
+        self.paths.is_run_workspace(&pin.workspace)
     }
 
     /// Whether envctl chose the workspace's place, and may delete it.
@@ -268,8 +277,7 @@ impl Pins {
 
     /// What lies where a pin was read.
     fn now(&self, pin: &Pin) -> Result<Option<Pin>> {
-        let into = (!self.is_managed(pin)).then_some(pin.workspace.as_path());
-        read_of(&self.file(pin)?, &pin.store, &pin.slug, into)
+        read_of(&self.file(pin)?, &pin.store, &pin.slug, self.named_folder(pin))
     }
 
     /// Writes a pin that was read before.

@@ -36,6 +36,12 @@ impl Resolved {
     pub(crate) fn origin(&self) -> Origin {
         self.local.as_ref().map_or_else(|| Origin::store(&self.task.store), |checkout| checkout.origin.clone())
     }
+
+    /// Who is charged for a runtime: who runs it, where that is said, else who
+    /// published.
+    pub(crate) fn payer<'p>(&'p self, runs: Option<&'p str>) -> Option<&'p str> {
+        runs.or(self.identity.agent_identity.as_deref())
+    }
 }
 
 /// The branch and the commit.
@@ -69,7 +75,9 @@ impl App {
             return Ok(Located { store, target });
         }
         // A task that was entered before is known by its name alone.
-        let pins: Vec<Pin> = self.pins().all()?.into_iter().filter(|pin| pin.slug == target.to_string()).collect();
+        let mut pins: Vec<Pin> = self.pins().all()?.into_iter().filter(|pin| pin.slug == target.to_string()).collect();
+        // It may have several workspaces; those of one store lie beside each other.
+        pins.dedup_by(|a, b| a.store == b.store);
         match pins.as_slice() {
             [pin] => Ok(Located { store: pin.store.parse()?, target }),
             [] => Ok(Located { store: self.store()?, target }),
@@ -127,9 +135,27 @@ pub(crate) fn resolve(source: &Source<'_>, into: Option<&Path>, refresh: bool) -
         let (digest, pinned_at) = (pin.identity, pin.pinned_at);
         return Ok(Resolved { task, digest, identity, pin: Some(pin.clone()), pinned_at, local: None });
     }
+    by_store(source, pin)
+}
+
+/// Settles a task as it is published now, whatever workspace of it is here. Without
+/// a network: as this machine knows it.
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) fn resolve_published(source: &Source<'_>) -> Result<Resolved> {
+    let (app, task) = (source.app, &source.task);
+    if app.options.offline && app.pins().read(task, None)?.is_some() {
+        return Ok(Resolved { pin: None, ..resolve_left(source)? });
+    }
+    by_store(source, None)
+}
+
+fn by_store(source: &Source<'_>, pin: Option<Pin>) -> Result<Resolved> {
+    let (app, task) = (source.app, source.task.clone());
     let (_, artifact, identity) = from_store(source.store()?, &task)?;
     app.open_roots()?;
-    let digest = pins.keep(&artifact.identity)?;
+    let digest = app.pins().keep(&artifact.identity)?;
     crate::crash::point("cold.resolved");
     Ok(Resolved { task, digest, identity, pin, pinned_at: app.clock.now(), local: None })
 }

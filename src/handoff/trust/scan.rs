@@ -18,6 +18,7 @@ use crate::credentials::{Finding, Fingerprint, Gap, Looked, Scanner};
 use crate::error::{Detail, Fault, policy};
 use crate::git::Git;
 use crate::handoff::app::App;
+use crate::handoff::words::by_reason;
 use crate::identity::{Handoff, Instead, Redacted};
 use crate::snapshot::{self, Content, Draft, GitPath, LeaveOut, Place, Reader};
 
@@ -95,19 +96,20 @@ impl Screen<'_> {
         looked: impl Fn(&T) -> (PathBuf, Looked),
     ) -> Result<Vec<T>> {
         let (mut kept, mut hits) = (Vec::new(), Vec::new());
+        let (mut gaps, mut refused) = (Vec::new(), Vec::new());
         for file in files {
             let (path, looked) = looked(&file);
-            if let Some(gap) = looked.gap {
-                app.ui.warn(&format!("{} {}", path.display(), gap.why()));
-            }
+            gaps.extend(looked.gap.map(|gap| (path.display().to_string(), gap.why().to_string())));
             match looked.findings.first() {
                 None => kept.push(file),
                 Some(found) if self.redact => {
-                    app.ui.warn(&format!("not attached: {} ({})", path.display(), found.rule));
+                    refused.push((path.display().to_string(), format!("({})", found.rule)));
                 }
                 Some(_) => hits.extend(hits_in(self.name(&path), &looked)),
             }
         }
+        by_reason(gaps).iter().for_each(|line| app.ui.warn(line));
+        by_reason(refused).iter().for_each(|line| app.ui.warn(&format!("not attached: {line}")));
         if hits.is_empty() { Ok(kept) } else { Err(refusal(&hits, false).into()) }
     }
 
@@ -161,9 +163,8 @@ pub(crate) struct Findings {
 /// [`crate::error::Kind::Policy`] with all that was found.
 pub(crate) fn settle(app: &App, found: Findings, draft: &mut Draft, redact: bool) -> Result<Screened> {
     let Findings { mut hits, unsearched } = found;
-    for one in &unsearched {
-        app.ui.warn(&format!("{} {}", one.file, one.why.why()));
-    }
+    let gaps = unsearched.iter().map(|one| (one.file.to_string(), one.why.why().to_string()));
+    by_reason(gaps).iter().for_each(|line| app.ui.warn(line));
     let mut redacted = Vec::new();
     if redact {
         let (files, others): (Vec<Hit>, Vec<Hit>) =

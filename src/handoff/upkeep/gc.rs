@@ -16,6 +16,7 @@ use crate::handoff::app::App;
 use crate::handoff::evidence::expire_artifacts;
 use crate::handoff::workspaces::{DAY, Kept, Removed, children, is_older, remove_anyhow};
 use crate::handoff::{caches, workspaces};
+use crate::paths::Paths;
 use crate::runtime::{self, Receipt};
 
 /// How long receipts and logs are kept.
@@ -203,7 +204,7 @@ fn drafts(app: &App) -> Vec<(PathBuf, &'static str)> {
     ];
     for repository in children(&workspaces) {
         // Not within a project's workspace, which is no folder of workspaces.
-        let folders = [repository.join("task"), repository.join("branch"), repository];
+        let folders = Paths::workspace_folders(&repository).into_iter().chain([repository]);
         all.extend(folders.map(|folder| (folder, ".envctl-draft-")));
     }
     all

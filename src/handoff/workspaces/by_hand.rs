@@ -42,6 +42,12 @@ fn find(app: &App, task: &TaskRef) -> Result<Pin> {
     if managed > 0 {
         found.retain(|pin| pins.is_managed(pin));
     }
+    // And those of runs that failed: the last one is meant, where there is no other.
+    if found.iter().any(|pin| !pins.is_of_run(pin)) {
+        found.retain(|pin| !pins.is_of_run(pin));
+    } else if let Some(last) = found.iter().max_by_key(|pin| pin.pinned_at).cloned() {
+        found = vec![last];
+    }
     match (found.len(), found.pop()) {
         (1, Some(pin)) => Ok(pin),
         (_, None) => Err(missing().into()),

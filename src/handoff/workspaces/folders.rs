@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use crate::disk::remove;
 use crate::handoff::app::App;
+use crate::paths::Paths;
 use crate::runtime;
 
 /// How long after one collection the next one starts by itself.
@@ -31,7 +32,7 @@ pub(crate) fn remove_anyhow(app: &App, path: &Path) -> Result<()> {
 pub(crate) fn homes(app: &App) -> Result<Vec<PathBuf>> {
     let mut all: Vec<PathBuf> = app.pins().all()?.into_iter().map(|pin| pin.workspace).collect();
     for repository in children(&app.paths.workspaces()) {
-        all.extend(["task", "branch"].iter().flat_map(|kind| children(&repository.join(kind))));
+        all.extend(Paths::workspace_folders(&repository).iter().flat_map(|folder| children(folder)));
         all.push(repository.join("project"));
     }
     all.extend(children(&app.paths.recovery()));

@@ -98,6 +98,13 @@ impl Place {
         Ok(Place { into: None, path, lifetime, own_word: own == Some(lifetime) })
     }
 
+    /// A place for the workspace of one run, which nobody else has.
+    pub(crate) fn of_run(app: &App, resolved: &Resolved, run: &str) -> Self {
+        let key = resolved.identity.repo.url.key();
+        let path = app.paths.run_workspace(&key, &resolved.task.slug(), run);
+        Place { into: Some(path.clone()), path, lifetime: Lifetime::PerTask, own_word: false }
+    }
+
     /// Makes sure that this task may take the place of another one's workspace.
     ///
     /// # Errors
@@ -186,7 +193,7 @@ fn task_lock(store: &StoreRef, slug: &str) -> String {
 fn shared(app: &App, place: &Path) -> Option<PathBuf> {
     let below = place.strip_prefix(app.paths.workspaces()).ok()?;
     let kind = below.iter().nth(1)?;
-    (kind != "task")
+    (kind != "task" && !app.paths.is_run_workspace(place))
         .then(|| app.paths.data_lock(&format!("place-{}", Digest::of(below.as_os_str().as_encoded_bytes()).short())))
 }
 

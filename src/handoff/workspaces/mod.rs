@@ -26,7 +26,7 @@ pub use retention::{WorkspaceRow, workspaces};
 pub use salvage::{Recovered, SalvageRow, recover, salvages};
 pub(crate) use salvage::{
     Salvage, begin as begin_salvage, expire as expire_salvages, of_task as salvages_of, reap as empty_trash,
-    renew as renew_salvages, retire,
+    renew as renew_salvages, retire, retire_fresh,
 };
 pub(crate) use sweep::workspaces as sweep;
 pub use sweep::{Kept, Removed};

@@ -70,7 +70,8 @@ fn row(app: &App, looks: &Looks, pin: Pin) -> Result<WorkspaceRow> {
             ("gc", "by the next collection: its task is closed".to_owned(), closed)
         }
         Lifetime::PerTask => {
-            let rule = format!("when its task is closed, or unused for {} ({whose})", human_duration(spared));
+            let later = if app.pins().is_of_run(&pin) { "when a later run of its task fails, " } else { "when " };
+            let rule = format!("{later}its task is closed, or unused for {} ({whose})", human_duration(spared));
             ("gc", rule, last_used.and_then(|used| after(used, spared)))
         }
         Lifetime::PerBranch => {

@@ -123,11 +123,16 @@ impl Salvage {
     ///
     /// # Errors
     /// When it can be neither kept nor thrown away.
-    pub(crate) fn settle(mut self, app: &App, inquiry: &mut Inquiry<'_>) -> Result<Option<Self>> {
-        self.unsaved = match &self.pin {
+    pub(crate) fn settle(self, app: &App, inquiry: &mut Inquiry<'_>) -> Result<Option<Self>> {
+        let unsaved = match &self.pin {
             Some(pin) => unsaved_now(app, pin, &inquiry.ask(pin, &self.path), &self.path),
             None => unsaved(app, None, &self.path),
         };
+        self.settle_with(app, unsaved)
+    }
+
+    fn settle_with(mut self, app: &App, unsaved: Vec<String>) -> Result<Option<Self>> {
+        self.unsaved = unsaved;
         if self.unsaved.is_empty() && self.path.starts_with(app.paths.data()) {
             self.throw_away(app)?;
             return Ok(None);
@@ -180,13 +185,31 @@ pub(crate) fn retire(
     _locks: &Locks,
     inquiry: &mut Inquiry<'_>,
 ) -> Result<Option<SalvageRow>> {
+    let salvage = leave_place(app, pin, why)?;
+    Ok(salvage.settle(app, inquiry)?.map(|salvage| salvage.row(app)))
+}
+
+/// The same for a workspace that was made a moment ago for one run: its store gave
+/// what it was made from just now, or has just taken what was published from it,
+/// and need not be asked again.
+///
+/// # Errors
+/// As [`retire`].
+pub(crate) fn retire_fresh(app: &App, pin: &Pin, why: &str, _locks: &Locks) -> Result<Option<SalvageRow>> {
+    let salvage = leave_place(app, pin, why)?;
+    let unsaved = unsaved(app, Some(pin), &salvage.path);
+    Ok(salvage.settle_with(app, unsaved)?.map(|salvage| salvage.row(app)))
+}
+
+/// Moves a workspace away, and lets nobody look for it in its place any more.
+fn leave_place(app: &App, pin: &Pin, why: &str) -> Result<Salvage> {
     let salvage = move_away(app, Some(pin), &pin.slug, &pin.workspace, why)?;
     // Unless it names another place by now.
     if app.pins().again(pin)?.is_some() {
         app.pins().forget(pin)?;
     }
     crash::point("retire.forgotten");
-    Ok(salvage.settle(app, inquiry)?.map(|salvage| salvage.row(app)))
+    Ok(salvage)
 }
 
 /// Takes a workspace away that no pin names: a command was killed on the way.
@@ -301,6 +324,7 @@ pub fn recover(app: &App, id: &str, into: Option<&Path>) -> Result<Recovered> {
         all.into_iter().find(|other| {
             into.is_none()
                 && app.pins().is_managed(other)
+                && !app.pins().is_of_run(other)
                 && other.reference() == pin.reference()
                 && other.workspace.exists()
         })

@@ -18,6 +18,7 @@ use crate::error::{Kind, failure, kind_of};
 use crate::handoff::app::App;
 use crate::handoff::task::{Located, Pin, from_store};
 use crate::identity::{Lifetime, Status, StoreRef, Target};
+use crate::paths::Paths;
 use crate::workspace::is_workspace;
 
 /// A workspace that stays, and why.
@@ -137,7 +138,7 @@ fn orphans(app: &App) -> Result<Vec<PathBuf>> {
     let known: Vec<PathBuf> = app.pins().all()?.into_iter().map(|pin| pin.workspace).collect();
     let mut places = Vec::new();
     for repository in children(&app.paths.workspaces()) {
-        places.extend(["task", "branch"].iter().flat_map(|kind| children(&repository.join(kind))));
+        places.extend(Paths::workspace_folders(&repository).iter().flat_map(|folder| children(folder)));
         places.push(repository.join("project"));
     }
     // Drafts are cleared elsewhere, and lock themselves.

@@ -7,6 +7,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -58,8 +59,13 @@ pub(crate) struct Birth<'a> {
     pub(crate) pasta: Option<PathBuf>,
     /// When it has to end, on the monotonic clock.
     pub(crate) deadline: Option<u64>,
-    /// Bytes of memory that it may use, where nobody but pid 1 keeps watch.
-    pub(crate) memory: Option<u64>,
+    /// How long nothing may be done in it.
+    pub(crate) idle: Option<Duration>,
+    /// Bytes of memory that it may use, where nobody but pid 1 keeps watch, and whether
+    /// somebody asked for that limit.
+    pub(crate) memory: Option<(u64, bool)>,
+    /// Bytes of the scratch space; half of the machine's memory where nobody says.
+    pub(crate) scratch: Option<u64>,
     /// Secrets that become files.
     pub(crate) secrets: &'a [Injected],
     /// What runs beside the command.
@@ -95,7 +101,7 @@ pub(crate) fn run(mut birth: Birth<'_>) -> ! {
     crash::point("init.born");
     match shielded.and(pasta).and_then(|pasta| set_up(&mut birth, pasta)) {
         Ok(SetUp { signals, inside, lock, forwarder, pasta, services, upper, places }) => {
-            let Birth { owner, listener, token, context, deadline, memory, go, scratch_place, .. } = birth;
+            let Birth { owner, listener, token, context, deadline, idle, memory, go, scratch_place, .. } = birth;
             // Closed already, see set_up.
             std::mem::forget((go, scratch_place));
             serve(Service {
@@ -110,6 +116,7 @@ pub(crate) fn run(mut birth: Birth<'_>) -> ! {
                 pasta,
                 services,
                 deadline,
+                idle,
                 memory,
                 upper,
                 places,
@@ -153,6 +160,7 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
         mark: &birth.mark,
         spec: birth.rootfs,
         scratch_place: birth.scratch_place.as_fd(),
+        scratch: birth.scratch,
         network: birth.network,
         home: &account.home,
         ids: (account.uid, account.gid),

@@ -5,8 +5,9 @@
 //! filter of [`seccomp`], and [`services`] before the first of them; what they do to the
 //! [`places`] of trees it is asked about. [`forward`] and
 //! [`pasta`] are the ways of the network. [`mod@inside`] is the only way to the tree
-//! inside, and [`written`] lists what was changed in it.
+//! inside, [`written`] lists what was changed in it, and [`mod@ends`] says when it is over.
 
+mod ends;
 mod forward;
 mod init;
 mod inside;

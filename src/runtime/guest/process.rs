@@ -169,7 +169,9 @@ fn become_it(launch: &Launch<'_>, terminal: Option<&(OwnedFd, OwnedFd)>, stdio: 
     // the tree inside, and the pipe that tells of a failure, there is none.
     sys::close_all_but(3, &[launch.tell.as_raw_fd(), inside.root.as_raw_fd()])?;
     if let Some(count) = context.processes {
-        let limit = Some(u64::from(count));
+        // It may have been lowered for the developer before: nobody may raise that.
+        let most = rustix::process::getrlimit(Resource::Nproc).maximum;
+        let limit = Some(most.map_or(u64::from(count), |most| most.min(count.into())));
         rustix::process::setrlimit(Resource::Nproc, Rlimit { current: limit, maximum: limit })?;
     }
     drop_privileges(context, if context.account.uid == 0 { ROOT_CAPABILITIES } else { CapabilitySet::empty() })?;

@@ -2,22 +2,24 @@
 //! thing whose death ends everything inside.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketFlags;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
+use super::ends::{Deadline, Idle, Signs, Verdict};
 use super::forward::Forwarder;
 use super::inside::Inside;
 use super::places::Places;
 use super::{process, services};
 use crate::crash;
 use crate::runtime::deadline::{monotonic_now, until};
-use crate::runtime::limits::memory_of;
+use crate::runtime::limits::{Memory, OutOfMemory, exact_memory_of, memory_of, name_of, together};
 use crate::runtime::ports::{Published, port_variable};
 use crate::runtime::token::Token;
-use crate::runtime::wire::{Ended, Hello, Reply, Request, Run, Tell};
-use crate::runtime::{TIMED_OUT, sys, wire};
+use crate::runtime::wire::{Ended, Hello, Reply, Request, Run, Soon, Tell};
+use crate::runtime::{IDLE, TIMED_OUT, sys, wire};
 
 /// Milliseconds that a process whose client is gone may take to end by itself.
 const GRACE: u64 = 2_000;
@@ -30,6 +32,8 @@ const LAST_GRACE: u64 = 5_000;
 
 /// Milliseconds between two looks at the memory in use.
 const WATCH: u64 = 200;
+/// The same while nobody asked for a limit, and no more than half of it is in use.
+const SELDOM: u64 = 1_000;
 
 /// What pid 1 lives with.
 pub(crate) struct Service {
@@ -52,8 +56,11 @@ pub(crate) struct Service {
     pub(crate) services: Vec<services::Service>,
     /// When it has to end, on the monotonic clock.
     pub(crate) deadline: Option<u64>,
-    /// Bytes of memory that it may use, where nobody else keeps watch.
-    pub(crate) memory: Option<u64>,
+    /// How long nothing may be done in it.
+    pub(crate) idle: Option<Duration>,
+    /// Bytes of memory that it may use, where nobody else keeps watch, and whether
+    /// somebody asked for that limit.
+    pub(crate) memory: Option<(u64, bool)>,
     /// What is written outside the workspace, where the owner wants to know.
     pub(crate) upper: Option<OwnedFd>,
     /// What programs ask about.
@@ -78,11 +85,11 @@ struct Init {
     forwarder: Option<Forwarder>,
     pasta: Option<Pid>,
     services: Vec<services::Service>,
-    deadline: Option<u64>,
+    deadline: Option<Deadline>,
+    idle: Option<Idle>,
     /// The deadline has passed.
     ending: Option<Ending>,
-    /// The limit of memory, and when it is looked at next.
-    memory: Option<(u64, u64)>,
+    memory: Option<Watched>,
     upper: Option<OwnedFd>,
     places: Places,
     /// The owner's command is all that it wants.
@@ -91,10 +98,19 @@ struct Init {
     mounts: u32,
 }
 
+/// The limit of memory.
+struct Watched {
+    limit: u64,
+    asked: bool,
+    /// When it is looked at next.
+    at: u64,
+    /// What was ended for it.
+    ended: Option<OutOfMemory>,
+}
+
 /// The end at a deadline, or at the owner's word.
 struct Ending {
-    /// It was the deadline.
-    timed_out: bool,
+    why: Why,
     /// The signal that comes next, and when; none when it is over.
     next: Option<Signal>,
     at: u64,
@@ -102,11 +118,20 @@ struct Ending {
     over: u64,
 }
 
+/// Why everything has to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Deadline,
+    Idle,
+    /// The owner asked for it.
+    Asked,
+}
+
 const OWNER: usize = 0;
 
 pub(crate) fn serve(service: Service) -> ! {
     let Service { owner, listener, token, signals, context, inside, lock: _lock, forwarder, .. } = service;
-    let Service { pasta, services, deadline, memory, upper, places, .. } = service;
+    let Service { pasta, services, deadline, idle, memory, upper, places, .. } = service;
     let clients = vec![Client { socket: owner, known: true, process: None }];
     let mut init = Init {
         context,
@@ -117,9 +142,10 @@ pub(crate) fn serve(service: Service) -> ! {
         forwarder,
         pasta,
         services,
-        deadline,
+        deadline: deadline.map(Deadline::new),
+        idle: idle.map(Idle::new),
         ending: None,
-        memory: memory.map(|limit| (limit, 0)),
+        memory: memory.map(|(limit, asked)| Watched { limit, asked, at: monotonic_now() + WATCH, ended: None }),
         upper,
         places,
         last: false,
@@ -150,6 +176,7 @@ pub(crate) fn serve(service: Service) -> ! {
         }
         init.places.answer(&ready[asking..], &init.inside, &init.context);
         init.finish_doomed();
+        init.mind_the_idle_time();
         init.mind_the_deadline();
         init.mind_the_memory();
         if init.mounts == 0 && init.clients[OWNER].process.is_some() {
@@ -163,9 +190,11 @@ impl Init {
     /// Until the next thing that happens by itself.
     fn timeout(&self) -> Option<Timespec> {
         let doomed = self.doomed.first().map(|(_, at)| *at);
-        let memory = self.memory.map(|(_, at)| at);
-        let deadline = self.ending.as_ref().map(|ending| ending.at).or(self.deadline);
-        let next = [doomed, deadline, memory].into_iter().flatten().min()?;
+        let memory = self.memory.as_ref().map(|memory| memory.at);
+        let ending = self.ending.as_ref().map(|ending| ending.at);
+        let deadline = ending.or(self.deadline.as_ref().map(Deadline::next));
+        let idle = self.idle.as_ref().filter(|_| ending.is_none()).map(Idle::next);
+        let next = [doomed, deadline, memory, idle].into_iter().flatten().min()?;
         let left = until(next);
         Some(Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() })
     }
@@ -236,7 +265,7 @@ impl Init {
             }
             Request::Deadline(at) => {
                 if self.ending.is_none() {
-                    self.deadline = Some(at);
+                    self.deadline = Some(Deadline::new(at));
                 }
                 (Reply::Done, None)
             }
@@ -298,18 +327,47 @@ impl Init {
             Some(ending) => (ending.at, ending.over) = (now, now),
             None => {
                 let (at, over) = (now + SECOND_GRACE, now + LAST_GRACE);
-                self.ending = Some(Ending { timed_out: false, next: Some(Signal::TERM), at, over });
+                self.ending = Some(Ending { why: Why::Asked, next: Some(Signal::TERM), at, over });
             }
         }
     }
 
+    /// Ends a runtime in which nothing is done, and says so before.
+    fn mind_the_idle_time(&mut self) {
+        let now = monotonic_now();
+        if self.ending.is_some() || self.idle.as_ref().is_none_or(|idle| idle.next() > now) {
+            return;
+        }
+        let signs = Signs::of(&self.others(), &self.inside);
+        match self.idle.as_mut().map_or(Verdict::Fine, |idle| idle.look(signs, now)) {
+            Verdict::Fine => {}
+            Verdict::Soon(left) => self.warn(Soon { left, idle: true }),
+            Verdict::Over => {
+                self.ending =
+                    Some(Ending { why: Why::Idle, next: Some(Signal::TERM), at: now, over: now + LAST_GRACE });
+            }
+        }
+    }
+
+    fn warn(&self, soon: Soon) {
+        for client in self.clients.iter().filter(|client| client.process.is_some()) {
+            let _ = wire::send(&client.socket, &Reply::Soon(soon), &[]);
+        }
+    }
+
     /// At the deadline everybody is asked to end; a while later, or when all
-    /// have, it is over.
+    /// have, it is over. They are warned before.
     fn mind_the_deadline(&mut self) {
         let now = monotonic_now();
-        if self.ending.is_none() && self.deadline.is_some_and(|at| at <= now) {
-            let over = now + LAST_GRACE;
-            self.ending = Some(Ending { timed_out: true, next: Some(Signal::TERM), at: now, over });
+        if self.ending.is_none() {
+            match self.deadline.as_mut().map_or(Verdict::Fine, |deadline| deadline.look(now)) {
+                Verdict::Fine => {}
+                Verdict::Soon(left) => self.warn(Soon { left, idle: false }),
+                Verdict::Over => {
+                    let over = now + LAST_GRACE;
+                    self.ending = Some(Ending { why: Why::Deadline, next: Some(Signal::TERM), at: now, over });
+                }
+            }
         }
         let Some(ending) = &mut self.ending else { return };
         let due = (ending.at <= now).then(|| ending.next.take()).flatten();
@@ -317,12 +375,16 @@ impl Init {
             Some(Signal::TERM) => (ending.next, ending.at) = (Some(Signal::HUP), now + SECOND_GRACE),
             _ => ending.at = if ending.next.is_some() { ending.at } else { ending.over },
         }
-        let (over, timed_out) = (ending.over <= now, ending.timed_out);
+        let (over, why) = (ending.over <= now, ending.why);
         let others = self.others();
         if over || others.is_empty() {
-            self.tell_what_was_written();
+            self.tell_what_happened();
             self.tell_the_end(|_| true);
-            sys::exit_now(if timed_out { TIMED_OUT } else { 0 })
+            sys::exit_now(match why {
+                Why::Deadline => TIMED_OUT,
+                Why::Idle => IDLE,
+                Why::Asked => 0,
+            })
         }
         if let Some(signal) = due {
             for pid in others {
@@ -333,8 +395,14 @@ impl Init {
         }
     }
 
-    /// Tells the owner, who asked for it, before the end of its command.
-    fn tell_what_was_written(&self) {
+    /// Tells the owner, before the end of its command, what was ended for memory, and
+    /// what was written, where it asked for that.
+    fn tell_what_happened(&self) {
+        if let Some(end) = self.memory.as_ref().and_then(|memory| memory.ended.as_ref())
+            && self.clients[OWNER].process.is_some()
+        {
+            let _ = wire::send(&self.clients[OWNER].socket, &Reply::OutOfMemory(end.clone()), &[]);
+        }
         if let Some(upper) = &self.upper
             && self.clients[OWNER].process.is_some()
         {
@@ -357,17 +425,40 @@ impl Init {
     /// Kills the largest process while all together use too much.
     fn mind_the_memory(&mut self) {
         let now = monotonic_now();
-        let Some((limit, _)) = self.memory.filter(|(_, at)| *at <= now) else { return };
-        self.memory = Some((limit, now + WATCH));
-        let mut sizes: Vec<(u64, Pid)> = self.others().into_iter().map(|pid| (memory_of(pid), pid)).collect();
-        sizes.sort_unstable_by_key(|(size, _)| *size);
-        let mut total = sizes.iter().map(|(size, _)| size).sum::<u64>() + self.scratch_bytes();
+        let Some(Watched { limit, asked, .. }) = self.memory.as_ref().filter(|memory| memory.at <= now) else { return };
+        let (limit, asked) = (*limit, *asked);
+        let (others, scratch) = (self.others(), self.scratch_bytes());
+        // What is shared counts several times here: it is too much, or this is no concern.
+        let rough = others.iter().map(|pid| memory_of(*pid).all()).sum::<u64>() + scratch;
+        let mut sizes: Vec<(Memory, Pid)> = Vec::new();
+        if rough > limit {
+            sizes = others.into_iter().map(|pid| (exact_memory_of(pid), pid)).collect();
+            sizes.sort_unstable_by_key(|(size, _)| size.all());
+        }
+        let mut total = together(sizes.iter().map(|(size, _)| *size), scratch);
+        let mut ended = self.memory.as_mut().and_then(|memory| memory.ended.take());
         while total > limit
             && let Some((size, pid)) = sizes.pop()
         {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-            total = total.saturating_sub(size);
+            let (program, bytes) = (name_of(pid), size.all());
+            if rustix::process::kill_process(pid, Signal::KILL).is_ok() {
+                let so_far = ended.take();
+                let count = so_far.as_ref().map_or(0, |end| end.ended);
+                let one = OutOfMemory {
+                    limit,
+                    assumed: !asked,
+                    ended: 1,
+                    program,
+                    program_bytes: Some(bytes),
+                    scratch_bytes: Some(scratch),
+                };
+                let largest = so_far.filter(|end| end.program_bytes > one.program_bytes).unwrap_or(one);
+                ended = Some(OutOfMemory { ended: count + 1, ..largest });
+            }
+            total = together(sizes.iter().map(|(size, _)| *size), scratch);
         }
+        let next = if asked || rough > limit / 2 { WATCH } else { SELDOM };
+        self.memory = Some(Watched { limit, asked, at: now + next, ended });
     }
 
     fn reap(&mut self) {
@@ -388,7 +479,7 @@ impl Init {
                 self.tell_the_end(|index| index != OWNER);
             }
             if index == OWNER {
-                self.tell_what_was_written();
+                self.tell_what_happened();
             }
             let mut end = self.ended(code);
             end.alone = index == OWNER && self.last && end.others == 0 && self.is_alone();
@@ -413,7 +504,7 @@ impl Init {
     }
 
     fn ended(&self, code: u8) -> Ended {
-        let timed_out = self.ending.as_ref().is_some_and(|ending| ending.timed_out);
+        let why = self.ending.as_ref().map(|ending| ending.why);
         let others = self.others().len() as u32;
         let mounts = if self.mounts > 0 { self.mounts } else { mounts() };
         Ended {
@@ -423,7 +514,8 @@ impl Init {
             alone: false,
             mounts,
             scratch_bytes: self.scratch_bytes(),
-            timed_out,
+            timed_out: why == Some(Why::Deadline),
+            idle: why == Some(Why::Idle),
         }
     }
 

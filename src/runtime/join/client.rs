@@ -1,6 +1,7 @@
 //! Running one process inside: the same for the owner's first command and for
 //! those who join later.
 
+use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use crate::crash;
 use crate::error::{Fault, failure, not_found};
 use crate::runtime::deadline::{monotonic_now, until};
 use crate::runtime::lease::{Lease, Runtimes, address};
+use crate::runtime::limits::OutOfMemory;
 use crate::runtime::ports::Port;
-use crate::runtime::wire::{Ended, Hello, Reply, Request, Run, Tell, Written};
+use crate::runtime::wire::{Ended, Hello, Reply, Request, Run, Soon, Tell, Written};
 use crate::runtime::{TIMED_OUT, sys, wire};
 
 /// Signals that are passed on to the process inside.
@@ -43,6 +45,9 @@ pub fn hold_signals() -> Result<()> {
     Ok(())
 }
 
+/// Milliseconds between two signs of life.
+const BEAT: u64 = 30_000;
+
 /// Between two looks at who is still there.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
@@ -62,6 +67,18 @@ pub struct Session {
     /// Nothing more will be asked of the runtime: when nothing else is left in
     /// it, it ends together with this.
     pub last: bool,
+    /// Who is told that the runtime ends soon.
+    pub warned: Option<Warned>,
+}
+
+/// What is done when a runtime ends soon.
+#[derive(Clone)]
+pub struct Warned(pub Arc<dyn Fn(Soon) + Send + Sync>);
+
+impl fmt::Debug for Warned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Warned")
+    }
 }
 
 /// How it went.
@@ -78,6 +95,8 @@ pub enum Outcome {
     },
     /// The runtime's deadline ended it.
     TimedOut,
+    /// The runtime ended because nothing was done in it.
+    Idle,
     /// This signal ended the unattended run as a whole.
     Cancelled(i32),
     /// The runtime ended under it.
@@ -90,6 +109,7 @@ impl Outcome {
         match self {
             Outcome::Exited(_) | Outcome::NotStarted { .. } => "exit",
             Outcome::TimedOut => "deadline",
+            Outcome::Idle => "idle",
             Outcome::Cancelled(_) => "cancelled",
             Outcome::Lost => "reset",
         }
@@ -101,7 +121,7 @@ impl Outcome {
             Outcome::Exited(code) => *code,
             Outcome::NotStarted { errno: libc::ENOENT, .. } => 127,
             Outcome::NotStarted { .. } => 126,
-            Outcome::TimedOut => TIMED_OUT as u8,
+            Outcome::TimedOut | Outcome::Idle => TIMED_OUT as u8,
             Outcome::Cancelled(signal) => 128_u8.wrapping_add(*signal as u8),
             Outcome::Lost => 128 + libc::SIGKILL as u8,
         }
@@ -116,7 +136,7 @@ impl Outcome {
 pub fn join(runtimes: &Runtimes, lease: &Lease, session: &Session) -> Result<Option<Outcome>> {
     let Some(socket) = reach(runtimes, lease)? else { return Ok(None) };
     crash::point("exec.joined");
-    let done = run(socket.as_fd(), session, None)?;
+    let done = run(socket.as_fd(), session, None, None)?;
     Ok(done.heard.then_some(done.outcome))
 }
 
@@ -237,19 +257,29 @@ pub(crate) struct Done {
     pub(crate) outcome: Outcome,
     pub(crate) ended: Option<Ended>,
     pub(crate) written: Option<Written>,
+    /// What was ended for its memory.
+    pub(crate) exhausted: Option<OutOfMemory>,
     /// Pid 1 got the request.
     pub(crate) heard: bool,
 }
 
 impl Done {
     fn of(outcome: Outcome, ended: Option<Ended>) -> Self {
-        Done { outcome, ended, written: None, heard: true }
+        Done { outcome, ended, written: None, exhausted: None, heard: true }
     }
 }
 
 /// Runs a session over a connection to pid 1; with a transcript it is
 /// unattended.
-pub(crate) fn run(socket: BorrowedFd<'_>, session: &Session, transcript: Option<&Transcript>) -> Result<Done> {
+///
+/// What is `alive` is touched every now and then meanwhile: its time says until when
+/// this was seen to go on.
+pub(crate) fn run(
+    socket: BorrowedFd<'_>,
+    session: &Session,
+    transcript: Option<&Transcript>,
+    alive: Option<BorrowedFd<'_>>,
+) -> Result<Done> {
     let signals = sys::signal_fd(&[&FORWARDED[..], &[libc::SIGWINCH]].concat())?;
     let mut streams = match &session.output {
         None => Streams::new(transcript)?,
@@ -282,14 +312,21 @@ pub(crate) fn run(socket: BorrowedFd<'_>, session: &Session, transcript: Option<
         }
         Some((Reply::Failed(failure), _)) => return Err(failure.rebuild()),
         Some((Reply::Ended(ended), _)) => return Ok(Done::of(outcome(ended), Some(ended))),
-        Some((Reply::Done | Reply::Written(_) | Reply::Joined(_), _)) => {
+        Some((Reply::Done | Reply::Soon(_) | Reply::Written(_) | Reply::OutOfMemory(_) | Reply::Joined(_), _)) => {
             return Err(failure("the runtime gave an unexpected answer").into());
         }
         None => return Ok(Done { heard: sent && read, ..Done::of(Outcome::Lost, None) }),
     }
     let raw = if streams.terminal { RawMode::enter()? } else { None };
-    let done = relay(socket, &signals, &mut streams, transcript.is_some())?;
-    if raw.is_some() && matches!(done.outcome, Outcome::Lost | Outcome::TimedOut) {
+    let warn = |soon: Soon| {
+        let Some(warned) = &session.warned else { return };
+        match &raw {
+            Some(raw) => raw.apart(|| (warned.0)(soon)),
+            None => (warned.0)(soon),
+        }
+    };
+    let done = relay(socket, &signals, &mut streams, transcript.is_some(), (&warn, alive))?;
+    if raw.is_some() && matches!(done.outcome, Outcome::Lost | Outcome::TimedOut | Outcome::Idle) {
         // Nobody asked for this end: what they type on is not for the host's shell.
         swallow(SWALLOWED);
     }
@@ -316,10 +353,17 @@ fn wait_for_answer(socket: BorrowedFd<'_>, signals: &OwnedFd) -> Result<Option<i
     }
 }
 
-fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams<'_>, unattended: bool) -> Result<Done> {
+fn relay(
+    socket: BorrowedFd<'_>,
+    signals: &OwnedFd,
+    streams: &mut Streams<'_>,
+    unattended: bool,
+    (warn, alive): (&dyn Fn(Soon), Option<BorrowedFd<'_>>),
+) -> Result<Done> {
+    let mut beat = alive.map(Beat::of);
     // The signal that ends it all, and when pid 1 has had time enough.
     let mut cancelled: Option<(i32, u64)> = None;
-    let (mut written, mut lost) = (None, None);
+    let (mut written, mut exhausted, mut lost) = (None, None, None);
     loop {
         let mut fds = vec![PollFd::new(&socket, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
         let wanted: Vec<_> = streams.pumps.iter().map(Pump::wants).collect();
@@ -331,7 +375,8 @@ fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams<'_>, u
                 fds.push(PollFd::from_borrowed_fd(pump.to(), PollFlags::OUT));
             }
         }
-        let timeout = cancelled.map(|(_, at)| {
+        let end = cancelled.map(|(_, at)| at);
+        let timeout = end.into_iter().chain(beat.as_mut().map(Beat::next)).min().map(|at| {
             let left = until(at);
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
         });
@@ -370,13 +415,21 @@ fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams<'_>, u
             && at <= monotonic_now()
         {
             // Pid 1 does not answer; whoever resets kills it.
-            return Ok(Done { outcome: Outcome::Cancelled(signal), ended: None, written, heard: true });
+            return Ok(Done { outcome: Outcome::Cancelled(signal), ended: None, written, exhausted, heard: true });
         }
         if ready[0] {
             let ended = match wire::receive::<Reply>(socket)? {
                 Some((Reply::Ended(ended), _)) => Some(ended),
                 Some((Reply::Written(list), _)) => {
                     written = Some(list);
+                    continue;
+                }
+                Some((Reply::Soon(soon), _)) => {
+                    warn(soon);
+                    continue;
+                }
+                Some((Reply::OutOfMemory(end), _)) => {
+                    exhausted = Some(end);
                     continue;
                 }
                 Some(_) => continue,
@@ -392,11 +445,39 @@ fn relay(socket: BorrowedFd<'_>, signals: &OwnedFd, streams: &mut Streams<'_>, u
                 Some((signal, _)) => Outcome::Cancelled(signal),
                 None => ended.map_or(Outcome::Lost, outcome),
             };
-            return Ok(Done { outcome, ended, written, heard: true });
+            return Ok(Done { outcome, ended, written, exhausted, heard: true });
         }
     }
 }
 
+/// Lets a folder show by its time that somebody lives.
+pub(crate) struct Beat<'a> {
+    folder: BorrowedFd<'a>,
+    at: u64,
+}
+
+impl<'a> Beat<'a> {
+    pub(crate) fn of(folder: BorrowedFd<'a>) -> Self {
+        Beat { folder, at: monotonic_now() + BEAT }
+    }
+
+    /// When it is due next; done when it is due now.
+    pub(crate) fn next(&mut self) -> u64 {
+        if self.at <= monotonic_now() {
+            let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+            // What is not noted is not charged, no more.
+            let _ =
+                rustix::fs::futimens(self.folder, &rustix::fs::Timestamps { last_access: now, last_modification: now });
+            self.at = monotonic_now() + BEAT;
+        }
+        self.at
+    }
+}
+
 fn outcome(ended: Ended) -> Outcome {
-    if ended.timed_out { Outcome::TimedOut } else { Outcome::Exited(ended.code) }
+    match (ended.timed_out, ended.idle) {
+        (true, _) => Outcome::TimedOut,
+        (_, true) => Outcome::Idle,
+        _ => Outcome::Exited(ended.code),
+    }
 }

@@ -10,6 +10,6 @@ mod streams;
 mod transcript;
 
 pub use adjust::{add_ports, extend};
-pub(crate) use client::{Done, ask, run, stop_services, wait_for_joined};
-pub use client::{Outcome, Session, ended, hold_signals, join};
+pub(crate) use client::{Beat, Done, ask, run, stop_services, wait_for_joined};
+pub use client::{Outcome, Session, Warned, ended, hold_signals, join};
 pub use transcript::{Stream, Transcript};

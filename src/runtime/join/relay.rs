@@ -38,6 +38,18 @@ impl RawMode {
         rustix::termios::tcsetattr(stdin, OptionalActions::Now, &raw).context("cannot change the terminal's mode")?;
         Ok(Some(RawMode(before)))
     }
+
+    /// Does something for which the terminal has its own mode, on a line of its own.
+    pub(crate) fn apart(&self, print: impl FnOnce()) {
+        let stdin = rustix::stdio::stdin();
+        let raw = rustix::termios::tcgetattr(stdin);
+        let _ = rustix::termios::tcsetattr(stdin, OptionalActions::Now, &self.0);
+        let _ = rustix::io::write(rustix::stdio::stderr(), b"\n");
+        print();
+        if let Ok(raw) = raw {
+            let _ = rustix::termios::tcsetattr(stdin, OptionalActions::Now, &raw);
+        }
+    }
 }
 
 impl Drop for RawMode {

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,8 @@ use super::sandbox::{Sandbox, Spec};
 use crate::clock::Clock;
 use crate::crash;
 use crate::disk;
-use crate::runtime::join::{Outcome, Session};
+use crate::runtime::deadline::until;
+use crate::runtime::join::{Beat, Outcome, Session};
 use crate::runtime::lease::{Lease, Runtimes};
 use crate::runtime::sys;
 use crate::runtime::sys::Side;
@@ -115,7 +116,15 @@ fn watch(mut sandbox: Sandbox, clock: Clock, session: Option<&Session>) -> Resul
         None => {
             let signals = sys::signal_fd(&ENDING)?;
             let mut fds = [PollFd::new(&signals, PollFlags::IN), PollFd::new(sandbox.pidfd(), PollFlags::IN)];
-            rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+            let mut beat = sandbox.folder().map(Beat::of);
+            loop {
+                let left = beat.as_mut().map(|beat| until(beat.next()));
+                let left =
+                    left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+                if rustix::io::retry_on_intr(|| poll(&mut fds, left.as_ref()))? > 0 {
+                    break;
+                }
+            }
             "reset"
         }
     };

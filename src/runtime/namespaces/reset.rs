@@ -2,6 +2,7 @@
 //! taken away first and then looked for, from outside.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::disk::lock::FileLock;
 use crate::disk::{self, Durability};
 use crate::runtime::guest::{Changed, changed as changed_in_trees};
 use crate::runtime::lease::{Folder, Lease, Process, Runtimes, SCRATCH};
-use crate::runtime::limits;
+use crate::runtime::limits::{self, OutOfMemory};
 use crate::runtime::usage::Usage;
 
 /// How long the owner of a runtime may take to clean up after it.
@@ -45,6 +46,12 @@ pub struct Receipt {
     pub lease: String,
     /// Its task.
     pub task: String,
+    /// Its store, as `--store` would name it.
+    #[serde(default)]
+    pub store: Option<String>,
+    /// Who ran it, where that was said.
+    #[serde(default)]
+    pub agent: Option<String>,
     /// Digest of its identity.
     pub identity: String,
     /// The workspace, which stays.
@@ -54,7 +61,7 @@ pub struct Receipt {
     pub started_at: Option<Timestamp>,
     /// When it was found to be gone.
     pub ended_at: Timestamp,
-    /// `exit`, `reset`, `deadline`, `cancelled`, `owner-died`, `rebooted` or
+    /// `exit`, `reset`, `deadline`, `idle`, `cancelled`, `owner-died`, `rebooted` or
     /// `failed`.
     pub reason: String,
     /// Processes that were still running when the command had ended.
@@ -85,6 +92,9 @@ pub struct Receipt {
     /// What it used; `None` where nobody was left to count.
     #[serde(default)]
     pub usage: Option<Usage>,
+    /// What was ended because it used too much memory.
+    #[serde(default)]
+    pub out_of_memory: Option<OutOfMemory>,
     /// What stays: the workspace.
     pub kept: Vec<String>,
     /// What was found in the workspace that git on the host should not obey.
@@ -110,6 +120,8 @@ pub(crate) struct Before {
     pub(crate) planted: Vec<String>,
     /// What was used, where somebody has counted.
     pub(crate) usage: Option<Usage>,
+    /// What was ended for its memory.
+    pub(crate) out_of_memory: Option<OutOfMemory>,
     /// What was changed in caches, where somebody has counted.
     pub(crate) caches: Option<Vec<Changed>>,
 }
@@ -198,6 +210,8 @@ pub(crate) fn finish(
         schema: 1,
         lease: folder.id.clone(),
         task: lease.map(|lease| lease.task.clone()).unwrap_or_default(),
+        store: lease.map(|lease| lease.store.clone()),
+        agent: lease.and_then(|lease| lease.agent.clone()),
         identity: lease.map(|lease| lease.identity.clone()).unwrap_or_default(),
         workspace: lease.map(|lease| lease.workspace.clone()).unwrap_or_default(),
         started_at: lease.map(|lease| lease.started_at),
@@ -213,6 +227,7 @@ pub(crate) fn finish(
         unsearched: found.map_or(0, |exposed| exposed.unsearched),
         caches,
         usage: before.usage,
+        out_of_memory: before.out_of_memory.clone(),
         kept: lease.iter().map(|lease| format!("workspace {}", lease.workspace.display())).collect(),
         planted,
         uncleared,
@@ -313,11 +328,22 @@ fn reap_one(runtimes: &Runtimes, folder: Folder, clock: Clock) -> Result<Option<
         // The lock is let go a moment before the last process is gone.
         kill(lease.init)?;
     }
-    let receipt = finish(runtimes, folder, lease.as_ref(), &Before::default(), clock, reason)?;
+    let before = Before { usage: lease.as_ref().map(|lease| lived(lease, &folder)), ..Before::default() };
+    let receipt = finish(runtimes, folder, lease.as_ref(), &before, clock, reason)?;
     if lease.is_none() && !receipt.baseline {
         anyhow::bail!("{}", receipt.uncleared.as_deref().unwrap_or("something of it is still there"));
     }
     Ok(lease.is_some().then_some(receipt))
+}
+
+/// For how long a runtime was seen to live: its owner touches its folder every now and
+/// then. Nothing else was counted.
+fn lived(lease: &Lease, folder: &Folder) -> Usage {
+    let seen =
+        folder.file.metadata().map(|meta| i128::from(meta.mtime()) * 1000 + i128::from(meta.mtime_nsec() / 1_000_000));
+    let begun = i128::from(lease.begun) * 1000 + i128::from(lease.begun_nanos / 1_000_000);
+    let wall_ms = seen.ok().and_then(|seen| u64::try_from(seen - begun).ok()).filter(|_| lease.begun > 0);
+    Usage { wall_ms, ..Usage::default() }
 }
 
 /// Ends a runtime that another process owns, and waits until it has gone.

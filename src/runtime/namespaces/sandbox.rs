@@ -3,9 +3,9 @@
 //! The caller may have no thread that still works when [`Sandbox::start`] is
 //! called: pid 1 is a copy of the calling thread alone.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
@@ -20,14 +20,14 @@ use crate::disk::{self, beneath::Beneath};
 use crate::runtime::guest::{Birth, RootfsSpec, ServiceSpec, Uppers, kept};
 use crate::runtime::join::{Outcome, Session, Transcript};
 use crate::runtime::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, Watch, address};
-use crate::runtime::limits::{Cgroup, Limits, Means};
+use crate::runtime::limits::{Cgroup, Limits, Means, OutOfMemory};
 use crate::runtime::mapping::Mapping;
 use crate::runtime::ports::{PortRequest, port_variable};
 use crate::runtime::sys::Side;
 use crate::runtime::token::Token;
 use crate::runtime::usage::Usage;
 use crate::runtime::wire::{Request, Written};
-use crate::runtime::{Account, Injected, Network, TIMED_OUT, guest, join, limits, ports, probe, sys, wire};
+use crate::runtime::{Account, IDLE, Injected, Network, TIMED_OUT, guest, join, limits, ports, probe, sys, wire};
 
 /// Everything that decides a runtime.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct Spec {
     pub task: String,
     /// The store, as `--store` would name it.
     pub store: String,
+    /// Who runs it, where that is said.
+    pub agent: Option<String>,
     /// Digest of the identity.
     pub identity: String,
     /// The file system.
@@ -54,6 +56,8 @@ pub struct Spec {
     pub ports: Vec<PortRequest>,
     /// When it has to end, on the monotonic clock.
     pub deadline: Option<u64>,
+    /// How long nothing may be done in it.
+    pub idle: Option<Duration>,
     /// Whether it outlives the terminal.
     pub detached: bool,
     /// Where what the command of a detached one prints is kept.
@@ -92,6 +96,8 @@ pub struct Sandbox {
     joined: u32,
     started: Instant,
     written: Option<Written>,
+    /// What pid 1 ended for its memory.
+    exhausted: Option<OutOfMemory>,
 }
 
 impl Sandbox {
@@ -124,6 +130,7 @@ impl Sandbox {
                 joined: 0,
                 started: begun,
                 written: None,
+                exhausted: None,
             }),
             Err(error) => {
                 let _ = runtimes.forget(&folder.id);
@@ -145,6 +152,10 @@ impl Sandbox {
         let (ports, published) = ports::publish(&spec.ports, spec.network)?;
         let cgroup = Cgroup::make(&folder.id, &spec.limits);
         let enforced = limits::enforced(&spec.limits, cgroup.as_ref());
+        if let Err(refused) = spec.limits.must_be_kept(&enforced) {
+            cgroup.as_ref().map(|cgroup| limits::remove(cgroup.path()));
+            return Err(refused.into());
+        }
         let (control, theirs) = wire::pair()?;
         let (ready, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let umask = rustix::process::umask(Mode::empty());
@@ -191,7 +202,13 @@ impl Sandbox {
                     published,
                     pasta,
                     deadline: spec.deadline,
-                    memory: spec.limits.memory.filter(|_| enforced.memory == Some(Means::Watched)),
+                    idle: spec.idle,
+                    memory: spec
+                        .limits
+                        .memory
+                        .filter(|_| enforced.memory == Some(Means::Watched))
+                        .map(|bytes| (bytes, !spec.limits.assumed.memory)),
+                    scratch: spec.limits.scratch(),
                     secrets: &spec.secrets,
                     services: &spec.services,
                     list_written: spec.list_written,
@@ -211,6 +228,7 @@ impl Sandbox {
                 token,
                 task: spec.task.clone(),
                 store: spec.store.clone(),
+                agent: spec.agent.clone(),
                 identity: spec.identity.clone(),
                 workspace: spec.rootfs.workspace.clone(),
                 network: spec.network,
@@ -271,6 +289,11 @@ impl Sandbox {
         &self.pidfd
     }
 
+    /// Its folder, whose time shows that it lives.
+    pub(crate) fn folder(&self) -> Option<BorrowedFd<'_>> {
+        self.folder.as_ref().map(|folder| folder.file.as_fd())
+    }
+
     /// Waits until it is set up.
     ///
     /// # Errors
@@ -320,8 +343,10 @@ impl Sandbox {
     }
 
     fn run_as(&mut self, session: &Session, transcript: Option<&Transcript>) -> Result<Outcome> {
-        let join::Done { outcome, ended, written, .. } = join::run(self.control.as_fd(), session, transcript)?;
+        let done = join::run(self.control.as_fd(), session, transcript, self.folder())?;
+        let join::Done { outcome, ended, written, exhausted, .. } = done;
         self.written = written;
+        self.exhausted = exhausted;
         crash::point("enter.ended");
         match ended {
             Some(ended) => {
@@ -365,12 +390,22 @@ impl Sandbox {
         }
         // Returns only when every process inside is gone.
         let counted = sys::wait_counted(self.pidfd.as_fd()).context("cannot wait for the runtime to end")?;
-        let peak = self.lease.cgroup.as_deref().and_then(limits::peak);
+        let cgroup = self.lease.cgroup.as_deref();
+        let peak = cgroup.and_then(limits::peak);
+        let by_kernel = cgroup.map(limits::ended_for_memory).filter(|ended| *ended > 0);
+        self.before.out_of_memory = self.exhausted.take().or_else(|| {
+            let (limits, scratch_bytes) = (self.lease.limits, self.before.scratch_bytes);
+            let (limit, assumed, ended) = (limits.memory?, limits.assumed.memory, by_kernel?);
+            Some(OutOfMemory { limit, assumed, ended, program: None, program_bytes: None, scratch_bytes })
+        });
         self.before.usage = Some(Usage::of(self.started.elapsed(), counted, peak));
         self.before.planted = self.watch.take().map(Watch::end).unwrap_or_default();
         crash::point("leave.killed");
-        let timed_out = counted.exit_status == Some(TIMED_OUT);
-        let reason = if timed_out { "deadline" } else { reason };
+        let reason = match counted.exit_status {
+            Some(TIMED_OUT) => "deadline",
+            Some(IDLE) => "idle",
+            _ => reason,
+        };
         if !self.secrets.is_empty() {
             self.before.exposed = Some(exposed::search(&self.lease.workspace, &self.secrets, self.lease.begun));
         }

@@ -34,6 +34,9 @@ use crate::digest::Digest;
 use crate::error::not_found;
 use crate::oci::{Blobs, Descriptor};
 
+/// A blob up to this size is sent without asking whether it is there, in bytes.
+const SMALL: u64 = 16 << 10;
+
 impl Blobs for Registry {
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
         if is_manifest(&descriptor.media_type) {
@@ -94,6 +97,13 @@ impl Store for Registry {
         }
         if self.contains(descriptor)? {
             return Ok(());
+        }
+        self.uploads.blob(&self.runtime, &self.http, descriptor, content)
+    }
+
+    fn put_new(&self, descriptor: &Descriptor, content: Content<'_>) -> Result<()> {
+        if descriptor.size > SMALL || is_manifest(&descriptor.media_type) {
+            return self.put(descriptor, content);
         }
         self.uploads.blob(&self.runtime, &self.http, descriptor, content)
     }

@@ -18,7 +18,7 @@ fn every_lease_has_a_line() {
     for lab in both() {
         let task = task(&lab);
         lab.enter(&task, &["sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 3"]).code(3);
-        run(&lab, &[], &task, "true").ok();
+        run(&lab, &["--keep", "--agent", "ada"], &task, "true").ok();
         lab.dev.envctl(["enter", "--detach", &task, "--", "true"]).ok();
         until("the detached one has ended", || ledger(&lab).len() == 3);
         let lines = ledger(&lab);
@@ -30,6 +30,8 @@ fn every_lease_has_a_line() {
             assert!(line["peak_memory"].as_u64().unwrap() > 100_000, "{line}");
             assert_eq!(line["branch"], "main");
         }
+        // Who ran pays.
+        assert_eq!((&lines[0]["agent"], &lines[1]["agent"]), (&Value::Null, &"ada".into()));
         assert!(lines[0]["cpu_ms"].as_u64().unwrap() > 10, "{}", lines[0]);
         assert!(lines[0]["pulled_bytes"].as_u64().unwrap() > 100_000, "the image: {}", lines[0]);
         assert_eq!((&lines[1]["pulled_bytes"], &lines[1]["cache_misses"]), (&0.into(), &0.into()));
@@ -43,14 +45,13 @@ fn what_nobody_counted_is_unknown() {
     Alive::start(&lab, &task, "").kill_owner().assert_gone();
     lab.dev.envctl(["status"]).ok();
     let lines = ledger(&lab);
-    assert_eq!(
-        (&lines[0]["reason"], &lines[0]["wall_ms"], &lines[0]["cpu_ms"]),
-        (&"owner-died".into(), &Value::Null, &Value::Null)
-    );
+    assert_eq!((&lines[0]["reason"], &lines[0]["cpu_ms"]), (&"owner-died".into(), &Value::Null));
     let text = lab.dev.envctl(["costs"]).ok().stdout;
-    assert!(text.contains("1 run, unknown, cpu unknown, peak unknown"), "{text}");
-    let costs = lab.dev.envctl(["costs", "--json"]).ok().json();
-    assert_eq!((&costs["rows"][0]["wall_ms"]["known"], &costs["rows"][0]["cost"]), (&Value::Null, &Value::Null));
+    assert!(text.contains("1 run,") && text.contains("cpu unknown, peak unknown"), "{text}");
+    // How long it lived was seen, and it is the task's.
+    assert!(lines[0]["wall_ms"].as_u64().is_some(), "{}", lines[0]);
+    let row = lab.dev.envctl(["costs", "--json"]).ok().json()["rows"][0].clone();
+    assert_eq!((&row["name"], &row["cpu_ms"]["known"]), (&task.as_str().into(), &Value::Null));
 }
 
 #[test]
@@ -74,6 +75,11 @@ fn money_by_task_branch_agent_and_week() {
     for part in ["2 runs", "cost 1.2000", "above the target of 0.1", "timeout = \"1m\"", "memory = \""] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    // Who has spent all of it runs nothing, and whoever has some left no longer than that.
+    let capped = "[cost]\nrate_per_hour = 36.0\nminimum_seconds = 60\ncap = 0.5\n";
+    lab.dev.write("config/envctl/config.toml", capped);
+    run(&lab, &[], &task, "true").code(125).says(&["has spent 1.20 in 30 days, and may spend 0.50"]);
+    run(&lab, &["--agent", "ada"], &task, "true").ok().says(&["Budget", "it ends in 50s"]);
     let nothing = lab.dev.envctl(["costs", "--since", "1s", "--json"]).env("ENVCTL_TEST_NOW", "4000000000").ok().json();
     assert_eq!(nothing["rows"].as_array().unwrap().len(), 0);
 }

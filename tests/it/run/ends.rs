@@ -23,8 +23,8 @@ fn the_exit_code_passes_and_the_output_is_kept() {
         lines.sort_unstable();
         assert_eq!(lines, ["err", "in", "out"]);
         // Each has a runtime of its own.
-        run(&lab, &[], &task, "touch /tmp/a; test -e kept || touch kept").ok();
-        run(&lab, &[], &task, "test ! -e /tmp/a && test -e kept").ok();
+        run(&lab, &["--keep"], &task, "touch /tmp/a; test -e kept || touch kept").ok();
+        run(&lab, &["--keep"], &task, "test ! -e /tmp/a && test -e kept").ok();
         lab.dev.envctl(["run", &task, "--", "no-such-program"]).code(127).says(&["cannot run no-such-program"]);
         lab.assert_baseline();
     }
@@ -54,7 +54,7 @@ fn there_is_always_a_deadline() {
 
 /// Cancels a run while its script waits; its exit code.
 fn cancel(lab: &Lab, task: &str, script: &str, signals: &[Signal]) -> Option<i32> {
-    let mut child = run(lab, &[], task, &format!("{script}\necho ready; while :; do sleep 0.1; done")).spawn();
+    let mut child = run(lab, &["--keep"], task, &format!("{script}\necho ready; while :; do sleep 0.1; done")).spawn();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
@@ -73,12 +73,12 @@ fn a_signal_ends_all_of_it() {
     assert_eq!(cancel(&lab, &task, "trap 'touch asked; exit 0' TERM", &[Signal::TERM]), Some(143));
     assert_eq!(report(&lab)["cancelled"], "SIGTERM");
     assert_eq!(report(&lab)["receipt"]["reason"], "cancelled");
-    run(&lab, &[], &task, "rm asked").ok();
+    run(&lab, &["--keep"], &task, "rm asked").ok();
     // Those who left the command's session are asked as well.
     let other = "setsid sh -c 'trap \"touch other-asked; exit 0\" TERM; touch up; while :; do sleep 0.1; done' &
         trap '' INT TERM; until test -e up; do sleep 0.05; done";
     assert_eq!(cancel(&lab, &task, other, &[Signal::INT]), Some(130));
-    run(&lab, &[], &task, "rm other-asked").ok();
+    run(&lab, &["--keep"], &task, "rm other-asked").ok();
     // Who does not listen goes after a while, or at once at the second time.
     let deaf = format!("trap '' TERM INT HUP; setsid sh -c 'trap \"\" TERM HUP; sleep 1000; :' {} &", marker.0);
     assert_eq!(cancel(&lab, &task, &deaf, &[Signal::TERM]), Some(143));

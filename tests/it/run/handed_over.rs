@@ -166,21 +166,21 @@ fn case_48_a_log_with_a_credential_stays_here() {
 fn a_task_that_moved_meanwhile_is_not_overwritten() {
     let lab = Lab::new();
     let task = task(&lab);
-    run(&lab, &[], &task, "echo 1 >work").ok();
+    run(&lab, &["--keep"], &task, "echo 1 >work").ok();
     let (_, id) = task.rsplit_once(':').unwrap();
     lab.repo.write("other", "x");
     let image = lab.images.add("again", &ImageBuilder::busybox()).reference;
     lab.agent.envctl(["publish", id, "--store", &lab.store.name(), "--image", &image]).cwd(&lab.repo.path).ok();
     let theirs = lab.dev.envctl(["show", &task, "--json"]).ok().json();
-    run(&lab, &["--publish"], &task, "echo 2 >work").ok().says(&["which this checkout has not seen"]);
+    run(&lab, &["--publish", "--keep"], &task, "echo 2 >work").ok().says(&["which this checkout has not seen"]);
     let shown = lab.dev.envctl(["show", &task, "--json"]).ok().json();
     assert_eq!(shown["digest"], theirs["digest"]);
     let line = shown["beside"][0]["reference"].as_str().unwrap();
     let place = lab.dev.envctl(["enter", line, "--no-runtime"]).ok().stdout;
     assert_eq!(std::fs::read_to_string(Path::new(place.trim()).join("work")).unwrap(), "2\n");
     // Beside it there is room.
-    run(&lab, &["--publish", "--as", "beside"], &task, "true").ok();
-    run(&lab, &["--publish", "--as", "beside"], &task, "exit 1").code(1);
+    run(&lab, &["--publish", "--keep", "--as", "beside"], &task, "true").ok();
+    run(&lab, &["--publish", "--keep", "--as", "beside"], &task, "exit 1").code(1);
     assert_eq!(handoff(&lab, &lab.store.reference("beside"))["status"], "needs-human");
     lab.assert_baseline();
 }
@@ -196,7 +196,7 @@ fn case_53_evidence_stays_while_somebody_uses_it() {
     let now = lab.dev.call("date", ["-d", "3 days", "+%s"]).ok().stdout;
     let later = || lab.dev.envctl(["gc", "--json"]).env("ENVCTL_TEST_NOW", now.trim());
     let script = "cat /run/envctl/artifacts/run.log; read line; cat /run/envctl/artifacts/run.log";
-    let mut child = run(&lab, &[], &task, script).spawn();
+    let mut child = run(&lab, &["--keep"], &task, script).spawn();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
@@ -210,7 +210,7 @@ fn case_53_evidence_stays_while_somebody_uses_it() {
     child.wait().unwrap();
     assert!(later().ok().stdout.contains("\"artifact\""));
     // It is gone here, which is no reason not to start.
-    run(&lab, &[], &task, "test ! -e /run/envctl/artifacts/run.log").ok();
+    run(&lab, &["--keep"], &task, "test ! -e /run/envctl/artifacts/run.log").ok();
 }
 
 #[test]

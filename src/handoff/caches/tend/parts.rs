@@ -21,6 +21,7 @@ use crate::handoff::task::Pin;
 use crate::handoff::workspaces::{Inquiry, children, homes, is_older, written_at};
 use crate::identity::{Identity, StoreRef};
 use crate::oci::{ImageConfig, MAX_METADATA, Manifest};
+use crate::paths::Paths;
 use crate::snapshot::{Document, MAX_DOCUMENT};
 
 /// So long a store of images may be written to before anything else names it.
@@ -158,7 +159,7 @@ fn borrowed(app: &App) -> Option<BTreeSet<PathBuf>> {
 /// Whether anything lies where the workspaces of a repository do.
 fn has_folders(app: &App, key: &str) -> bool {
     let folder = app.paths.workspaces().join(key);
-    ["task", "branch"].iter().any(|kind| !children(&folder.join(kind)).is_empty()) || folder.join("project").exists()
+    Paths::workspace_folders(&folder).iter().any(|kind| !children(kind).is_empty()) || folder.join("project").exists()
 }
 
 /// Whether a folder that the developer named for a workspace of a repository is not

@@ -37,6 +37,9 @@ use super::inside::Inside;
 use crate::error::failure;
 use crate::runtime::{Injected, Network, probe};
 
+/// A scratch space is no smaller than this, in bytes: files of ours have room in it.
+const SMALLEST: u64 = 1 << 20;
+
 /// What pid 1 needs to know to build the file system.
 pub(crate) struct Entry<'a> {
     /// Source of the root mount: the mark by which a runtime is known.
@@ -44,6 +47,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) spec: &'a RootfsSpec,
     /// A folder outside over which the scratch space is mounted.
     pub(crate) scratch_place: BorrowedFd<'a>,
+    /// Its size in bytes; half of the machine's memory where nobody says.
+    pub(crate) scratch: Option<u64>,
     pub(crate) network: Network,
     /// The user's home folder inside.
     pub(crate) home: &'a str,
@@ -78,7 +83,7 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
     let spec = entry.spec;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the host's")?;
-    let scratch = scratch(entry.scratch_place, entry.root_exists)?;
+    let scratch = scratch(entry.scratch_place, entry.scratch, entry.root_exists)?;
     let root = overlay(spec, scratch.as_fd(), entry.mark)?;
     let root = Root { root, network: entry.network };
     root.proc(scratch.as_fd())?;
@@ -120,10 +125,11 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
 
 /// The sized tmpfs that holds everything that a run writes outside its
 /// workspace. It lies over the runtime's folder, visible in here only.
-fn scratch(place: BorrowedFd<'_>, root_exists: bool) -> Result<OwnedFd> {
+fn scratch(place: BorrowedFd<'_>, size: Option<u64>, root_exists: bool) -> Result<OwnedFd> {
+    let size = size.map_or_else(|| "50%".to_owned(), |bytes| bytes.max(SMALLEST).to_string());
     let mount = new_fs(
         "tmpfs",
-        &[("size", "50%"), ("mode", "0755")],
+        &[("size", &size), ("mode", "0755")],
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
     )?;
     attach(mount.as_fd(), place).context("cannot mount the scratch space")?;
