@@ -1106,7 +1106,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__publish)
-            opts="-q -v -h --image --workdir --agent --status --message --command --exit-code --redact --fork --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --image --build --workdir --agent --status --message --command --exit-code --redact --fork --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1194,7 +1194,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__run)
-            opts="-q -v -h --image --workdir --network --timeout --idle --no-secrets --no-services --without-approvals --fresh --keep --refresh --batch --keep-going --publish --as --every --status --message --redact --agent --output --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-q -v -h --image --build --workdir --network --timeout --idle --no-secrets --no-services --without-approvals --fresh --keep --refresh --batch --keep-going --publish --as --every --status --message --redact --agent --output --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
