@@ -92,6 +92,8 @@ pub struct Sandbox {
     joined: u32,
     started: Instant,
     written: Option<Written>,
+    /// The workspace stays as it is.
+    kept_off: bool,
 }
 
 impl Sandbox {
@@ -124,6 +126,7 @@ impl Sandbox {
                 joined: 0,
                 started: begun,
                 written: None,
+                kept_off: spec.rootfs.workspace_stays,
             }),
             Err(error) => {
                 let _ = runtimes.forget(&folder.id);
@@ -341,6 +344,12 @@ impl Sandbox {
             None => self.before = Before::look(&self.lease),
         }
         Ok(outcome)
+    }
+
+    /// The folder that holds what was done to a workspace that stays as it is.
+    pub(crate) fn done_to_workspace(&self) -> Option<PathBuf> {
+        let folder = self.folder.as_ref().filter(|_| self.kept_off)?;
+        Some(Uppers::of_workspace(&folder.path.join(SCRATCH)))
     }
 
     /// Back to baseline.
