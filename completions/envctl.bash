@@ -702,7 +702,7 @@ _envctl() {
             return 0
             ;;
         envctl__subcmd__enter)
-            opts="-p -q -v -h --no-runtime --into --lifetime --network --publish --timeout --idle --no-secrets --no-services --without-approvals --user --detach --fresh --refresh --materialize --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
+            opts="-p -q -v -h --no-runtime --into --lifetime --network --publish --timeout --idle --no-secrets --no-services --without-approvals --user --detach --fresh --refresh --materialize --nearest-caches --dry-run --report --store --json --offline --net-timeout --quiet --verbose --yes --no-input --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -87,6 +87,7 @@ complete -c envctl -n "__fish_envctl_using_subcommand enter" -l detach -d 'Leave
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l fresh -d 'Make another runtime although the task has one'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l refresh -d 'Resolve the task again; an older workspace is set aside'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l materialize -d 'Copy cached trees into the workspace, for programs of the host'
+complete -c envctl -n "__fish_envctl_using_subcommand enter" -l nearest-caches -d 'Where a cache cannot be had, use its nearest entry, made for other inputs'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l dry-run -d 'Show what would be done'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l json -d 'Print one JSON object on stdout'
 complete -c envctl -n "__fish_envctl_using_subcommand enter" -l offline -d 'Use nothing but what is on this machine'

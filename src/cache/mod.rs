@@ -7,6 +7,7 @@
 mod implied;
 mod key;
 mod lockfile;
+mod manifest;
 mod record;
 mod sources;
 mod trees;
@@ -14,6 +15,7 @@ mod trees;
 pub use implied::implied;
 pub use key::Components;
 pub use lockfile::lockfiles;
+pub use manifest::deciding;
 pub use record::{Origin, Record, Scope};
 pub use sources::{Mark, Sources};
 pub use trees::{Draft, Sealed, Trees};

@@ -96,6 +96,9 @@ pub(super) struct Arguments {
     /// Copy cached trees into the workspace, for programs of the host
     #[arg(long, conflicts_with = "no_runtime")]
     materialize: bool,
+    /// Where a cache cannot be had, use its nearest entry, made for other inputs
+    #[arg(long, conflicts_with = "no_runtime")]
+    nearest_caches: bool,
     /// Show what would be done
     #[arg(long)]
     dry_run: bool,
@@ -124,6 +127,7 @@ impl Arguments {
             fresh: self.fresh,
             refresh: self.refresh,
             materialize: self.materialize,
+            nearest: self.nearest_caches,
             dry_run: self.dry_run,
         };
         let mut report = Report::default();

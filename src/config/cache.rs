@@ -28,8 +28,15 @@ pub struct CacheEntry {
     pub either: Vec<String>,
     /// Files that decide the content where they are there, by a preset.
     pub also: Vec<String>,
+    /// The name of manifests of which only some parts decide, by a preset.
+    pub manifest: Option<String>,
     /// Where the content belongs.
     pub path: Spot,
+    /// Where else, and patterns of that in the workspace.
+    pub more: Vec<Spot>,
+    /// The folder of a preset by which each member of a workspace of packages has a
+    /// place as well, called as [`Self::path`] is.
+    pub members_of: Option<String>,
     /// The shell command that fills it.
     pub setup: String,
     /// What the command can reach.
@@ -57,6 +64,7 @@ struct Written {
     name: Option<String>,
     inputs: Option<Vec<String>>,
     path: Option<Spot>,
+    paths: Option<Vec<Spot>>,
     setup: Option<String>,
     network: Option<SetupNetwork>,
     #[serde(default)]
@@ -90,12 +98,24 @@ impl TryFrom<Written> for CacheEntry {
             (None, Some(preset)) => format!("{}-{}", preset.name, dir.replace('/', "-")),
             (None, None) => return Err(missing("name")),
         };
-        let path = match (written.path, preset) {
+        let (mut more, written_out) = (Vec::new(), written.path.is_some() || written.paths.is_some());
+        let first = match (written.path, written.paths) {
+            (Some(_), Some(_)) => return Err(usage("a cache has either path or paths")),
+            (path, None) => path,
+            (None, Some(mut paths)) if !paths.is_empty() => {
+                more = paths.split_off(1);
+                paths.pop()
+            }
+            (None, Some(_)) => None,
+        };
+        let path = match (first, preset) {
             (Some(path), _) => path,
             (None, Some(preset)) if preset.path.starts_with("~/") => preset.path.parse()?,
             (None, Some(preset)) => below(preset.path).parse()?,
             (None, None) => return Err(missing("path")),
         };
+        // What another setup reads is not known.
+        let manifest = preset.filter(|preset| written.setup.is_none() && !preset.manifest.is_empty());
         let setup = match (written.setup, preset.map(|preset| preset.setup).filter(|setup| !setup.is_empty())) {
             (Some(setup), _) => setup,
             (None, Some(setup)) if dir.is_empty() => setup.to_owned(),
@@ -109,7 +129,10 @@ impl TryFrom<Written> for CacheEntry {
             either: written.inputs.is_none().then_some(preset).flatten().map_or(Vec::new(), |preset| all(preset.files)),
             also: preset.map_or(Vec::new(), |preset| all(preset.also)),
             inputs: written.inputs.unwrap_or_default(),
+            manifest: manifest.map(|preset| preset.manifest.to_owned()),
             path,
+            more,
+            members_of: preset.filter(|preset| preset.members && !written_out).map(|_| dir.clone()),
             setup,
             network: written.network.unwrap_or_else(|| preset.map_or_else(Default::default, |preset| preset.network)),
             env: written.env,
@@ -153,12 +176,28 @@ impl CacheEntry {
     /// workspace's files. It does no harm where they do not.
     pub fn is_built(&self) -> bool {
         let first = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
-        self.build.unwrap_or_else(|| match &self.path {
+        let built = |place: &Spot| match place {
             Spot::Workspace(path) => !path.split('/').any(|part| PACKAGES.contains(&part)),
             // Where tools keep what they download, by content.
             Spot::Home(path) => !path.starts_with('.') && first(path) != "go",
             Spot::Absolute(path) => !KEPT.contains(&first(path).as_str()),
-        })
+        };
+        self.build.unwrap_or_else(|| self.places().any(built))
+    }
+
+    /// All places and patterns, as they are written.
+    pub fn places(&self) -> impl Iterator<Item = &Spot> {
+        std::iter::once(&self.path).chain(&self.more)
+    }
+
+    /// The same in a line.
+    pub fn shown_places(&self) -> String {
+        self.places().map(Spot::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether it may have several places.
+    pub fn is_spread(&self) -> bool {
+        !self.more.is_empty() || self.path.is_pattern()
     }
 }
 
@@ -311,6 +350,13 @@ impl FromStr for Spot {
     }
 }
 
+impl Spot {
+    /// Whether it stands for the folders that fit it.
+    pub fn is_pattern(&self) -> bool {
+        matches!(self, Spot::Workspace(path) if path.contains(['*', '?', '[']))
+    }
+}
+
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -341,7 +387,7 @@ pub(super) fn check(caches: &[CacheEntry], fixtures: &[Fixture], services: &[Ser
             return Err(usage(format!("{kind} {name:?}: another one has this name")));
         }
     }
-    let mut spots: Vec<&Spot> = caches.iter().map(|cache| &cache.path).collect();
+    let mut spots: Vec<&Spot> = caches.iter().flat_map(CacheEntry::places).collect();
     spots.extend(fixtures.iter().filter_map(|fixture| fixture.path.as_ref()));
     spots.extend(services.iter().filter_map(|service| Some(&service.data.as_ref()?.path)));
     spots.sort();
@@ -369,6 +415,14 @@ pub(super) fn check(caches: &[CacheEntry], fixtures: &[Fixture], services: &[Ser
         if cache.materialize && !matches!(cache.path, Spot::Workspace(_)) {
             return Err(bad("only what lies in the workspace can be materialized".into()));
         }
+        for place in cache.places().filter(|place| place.is_pattern()).map(Spot::to_string) {
+            glob::Pattern::new(&place).map_err(|why| bad(format!("{place:?} is not a pattern: {}", why.msg)))?;
+            let name = place.rsplit('/').next().unwrap_or_default();
+            if name.contains(['*', '?', '[']) {
+                return Err(bad(format!("{place:?} ends with a pattern")))
+                    .map_err(|fault| fault.hint("name the folder itself: packages/*/node_modules"));
+            }
+        }
         if let Some(timeout) = &cache.timeout {
             parse_duration(timeout).map_err(|why| bad(why.to_string()))?;
         }
@@ -386,6 +440,9 @@ fn check_service(caches: &[CacheEntry], fixtures: &[Fixture], service: &Service)
     }
     let Some(data) = &service.data else { return Ok(()) };
     match (&data.cache, &data.fixture) {
+        (Some(name), None) if caches.iter().any(|cache| cache.name == *name && cache.is_spread()) => {
+            Err(bad(format!("the cache {name:?} has several paths, data takes one of one path")))
+        }
         (Some(name), None) if caches.iter().any(|cache| cache.name == *name) => Ok(()),
         (None, Some(name)) if fixtures.iter().any(|fixture| fixture.name == *name) => Ok(()),
         (Some(name), None) | (None, Some(name)) => Err(bad(format!("there is no {name:?}"))),
@@ -394,133 +451,4 @@ fn check_service(caches: &[CacheEntry], fixtures: &[Fixture], service: &Service)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::project::Project;
-    use super::*;
-
-    #[test]
-    fn a_project_with_everything() {
-        let digest = Digest::of(b"x");
-        let text = format!(
-            r#"
-            [[cache]]
-            name = "npm"
-            inputs = ["package-lock.json"]
-            path = "node_modules"
-            setup = "npm ci"
-            network = "private"
-            [[cache]]
-            name = "seeded-db"
-            path = "/var/lib/pg"
-            setup = "initdb"
-            network = "none"
-            [[fixture]]
-            name = "golden"
-            source = "oci:/srv/store@{digest}"
-            path = "fixtures/golden"
-            [[service]]
-            name = "db"
-            command = ["postgres"]
-            ready = "tcp:5432"
-            data = {{ fixture = "golden", path = "/var/lib/other" }}
-        "#
-        );
-        let project = Project::parse(&text, "envctl.toml").unwrap();
-        assert_eq!(project.cache[0].network, SetupNetwork::Private);
-        assert_eq!(project.cache[1].path, Spot::Absolute("var/lib/pg".into()));
-        assert_eq!(project.fixture[0].source.digest, digest);
-        assert_eq!(project.service[0].ready, Some(Ready::Tcp(5432)));
-    }
-
-    #[test]
-    fn a_preset_knows_the_rest_and_whatever_is_written_counts_more() {
-        let parse = |text: &str| Project::parse(text, "envctl.toml").map(|project| project.cache[0].clone());
-        let plain = parse("[[cache]]\npreset = \"npm\"").unwrap();
-        assert_eq!((&*plain.name, &*plain.setup, plain.network), ("npm", "npm ci", SetupNetwork::Private));
-        assert_eq!(plain.path, Spot::Workspace("node_modules".into()));
-        assert_eq!((plain.either.len(), plain.also, plain.build), (2, vec!["package.json".to_owned()], Some(false)));
-        let below = parse("[[cache]]\npreset = \"pip\"\ndir = \"services/api/\"").unwrap();
-        assert_eq!((&*below.name, &below.path), ("pip-services-api", &Spot::Workspace("services/api/.venv".into())));
-        assert!(below.setup.starts_with("cd 'services/api' && python3 -m venv"), "{}", below.setup);
-        assert_eq!(below.everywhere["PATH"], "${WORKDIR}/services/api/.venv/bin:${PATH}");
-        assert_eq!(below.either, ["services/api/requirements.txt"]);
-        let own = parse(
-            "[[cache]]\npreset = \"cargo-target\"\nname = \"t\"\nsetup = \"make\"\ninputs = [\"x\"]\nnetwork = \"none\"\n\
-             path = \"out\"",
-        )
-        .unwrap();
-        assert_eq!((&*own.name, &*own.setup, own.network), ("t", "make", SetupNetwork::None));
-        assert_eq!((own.inputs.len(), own.either.len(), own.is_built()), (1, 0, true));
-        let home = parse("[[cache]]\npreset = \"cargo\"\ndir = \"a\"").unwrap();
-        assert_eq!(
-            (home.path, home.setup),
-            (Spot::Home(".cargo/registry".into()), "cd 'a' && cargo fetch --locked".into())
-        );
-        for (bad, why) in [
-            ("preset = \"nmp\"", "did you mean \"npm\"?"),
-            ("preset = \"zzzzzzz\"", "there are pnpm, "),
-            ("preset = \"ccache\"", "the preset ccache has no setup"),
-            ("preset = \"npm\"\ndir = \"../x\"", "is not a place"),
-            ("preset = \"npm\"\ndir = \"a'b\"", "is no folder of the project"),
-            ("name = \"a\"\npath = \"a\"\nsetup = \"x\"\ndir = \"b\"", "dir goes with a preset"),
-            ("path = \"a\"\nsetup = \"x\"", "name is missing"),
-        ] {
-            let error = parse(&format!("[[cache]]\n{bad}")).unwrap_err().to_string();
-            assert!(error.contains(why), "{bad}: {error}");
-        }
-    }
-
-    #[test]
-    fn whether_something_is_built_is_seen_from_its_place() {
-        let parse = |path: &str| {
-            let text = format!("[[cache]]\nname = \"a\"\nsetup = \"x\"\npath = {path:?}");
-            Project::parse(&text, "envctl.toml").unwrap().cache[0].is_built()
-        };
-        for built in ["build", "target", "a/out", "~/build", "/build"] {
-            assert!(parse(built), "{built}");
-        }
-        for kept in [
-            "node_modules",
-            "web/node_modules",
-            ".venv",
-            "vendor/bundle",
-            "~/.cache/ccache",
-            "~/go/pkg/mod",
-            "/var/lib/pg",
-        ] {
-            assert!(!parse(kept), "{kept}");
-        }
-    }
-
-    #[test]
-    fn places_that_are_no_places() {
-        for bad in
-            ["", "/", "~/", "../x", "a/../b", "a//b", "./a", ".git", "a/.GIT/hooks", "/proc/x", "/run/secrets", "~/.."]
-        {
-            assert!(bad.parse::<Spot>().is_err(), "{bad}");
-        }
-        assert_eq!("node_modules/".parse::<Spot>().unwrap(), Spot::Workspace("node_modules".into()));
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused() {
-        let cache = |rest: &str| format!("[[cache]]\nname = \"a\"\nsetup = \"x\"\n{rest}");
-        for bad in [
-            cache(""),
-            cache("path = \"a\"\ninputs = [\"/etc/passwd\"]"),
-            cache("path = \"a\"\ninputs = [\"../x\"]"),
-            cache("path = \"~/a\"\nmaterialize = true"),
-            cache("path = \"a\"\nnetwork = \"all\""),
-            cache("path = \"a\"\nenv = { ENVCTL_TASK = \"x\" }"),
-            format!("{}\n{}", cache("path = \"a\""), cache("path = \"b\"")),
-            format!("{}\n[[cache]]\nname = \"b\"\nsetup = \"x\"\npath = \"a/b\"", cache("path = \"a\"")),
-            "[[cache]]\nname = \"a b\"\nsetup = \"x\"\npath = \"a\"".into(),
-            "[[fixture]]\nname = \"a\"\nsource = \"oci:/x:tag\"".into(),
-            "[[service]]\nname = \"a\"\ncommand = []".into(),
-            "[[service]]\nname = \"a\"\ncommand = [\"x\"]\nready = \"soon\"".into(),
-            "[[service]]\nname = \"a\"\ncommand = [\"x\"]\ndata = { cache = \"b\", path = \"/x\" }".into(),
-        ] {
-            assert!(Project::parse(&bad, "envctl.toml").is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

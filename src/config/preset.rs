@@ -32,6 +32,11 @@ pub struct Preset {
     pub setup: &'static str,
     /// What the setup can reach.
     pub network: SetupNetwork,
+    /// Each member of a workspace of packages has a folder of this name as well.
+    pub members: bool,
+    /// Its setup reads manifests of this name to install what they name: the other
+    /// parts of them do not count. Empty where all of them counts.
+    pub manifest: &'static str,
     /// It is built from the files of the project.
     pub build: bool,
     /// Variables of the setup and of every run. `{dir}` is that folder, from the
@@ -49,6 +54,8 @@ const PLAIN: Preset = Preset {
     path: "",
     setup: "",
     network: SetupNetwork::Private,
+    members: false,
+    manifest: "",
     build: false,
     env: &[],
     proposed: true,
@@ -70,6 +77,8 @@ pub const PRESETS: &[Preset] = &[
         also: &["package.json"],
         path: "node_modules",
         setup: "pnpm install --frozen-lockfile",
+        manifest: "package.json",
+        members: true,
         // Else it makes a store in the workspace, since packages are another mount.
         env: &[NODE[0], ("npm_config_store_dir", "${HOME}/.pnpm-store")],
         ..PLAIN
@@ -80,6 +89,7 @@ pub const PRESETS: &[Preset] = &[
         also: &["package.json"],
         path: "~/.yarn/berry/cache",
         setup: "yarn install --immutable",
+        manifest: "package.json",
         proposed: false,
         ..PLAIN
     },
@@ -89,6 +99,8 @@ pub const PRESETS: &[Preset] = &[
         also: &["package.json"],
         path: "node_modules",
         setup: "yarn install --frozen-lockfile",
+        manifest: "package.json",
+        members: true,
         env: NODE,
         ..PLAIN
     },
@@ -98,6 +110,8 @@ pub const PRESETS: &[Preset] = &[
         also: &["package.json"],
         path: "node_modules",
         setup: "bun install --frozen-lockfile",
+        manifest: "package.json",
+        members: true,
         env: NODE,
         ..PLAIN
     },
@@ -107,6 +121,8 @@ pub const PRESETS: &[Preset] = &[
         also: &["package.json"],
         path: "node_modules",
         setup: "npm ci",
+        manifest: "package.json",
+        members: true,
         env: NODE,
         ..PLAIN
     },
@@ -116,6 +132,7 @@ pub const PRESETS: &[Preset] = &[
         also: &["pyproject.toml"],
         path: ".venv",
         setup: "uv sync --frozen --compile-bytecode",
+        manifest: "pyproject.toml",
         env: VENV,
         ..PLAIN
     },
@@ -125,6 +142,7 @@ pub const PRESETS: &[Preset] = &[
         also: &["pyproject.toml"],
         path: ".venv",
         setup: "poetry install --no-interaction && { .venv/bin/python -m compileall -qq .venv/lib || true; }",
+        manifest: "pyproject.toml",
         env: &[("PATH", "${WORKDIR}{dir}/.venv/bin:${PATH}"), ("POETRY_VIRTUALENVS_IN_PROJECT", "true")],
         ..PLAIN
     },
@@ -134,6 +152,7 @@ pub const PRESETS: &[Preset] = &[
         also: &["pyproject.toml"],
         path: ".venv",
         setup: "pdm install --frozen-lockfile",
+        manifest: "pyproject.toml",
         env: &[("PATH", "${WORKDIR}{dir}/.venv/bin:${PATH}"), ("PDM_IGNORE_SAVED_PYTHON", "1")],
         ..PLAIN
     },
@@ -160,6 +179,7 @@ pub const PRESETS: &[Preset] = &[
         also: &["Cargo.toml"],
         path: "~/.cargo/registry",
         setup: "cargo fetch --locked",
+        manifest: "Cargo.toml",
         env: &[("CARGO_HOME", "${HOME}/.cargo")],
         ..PLAIN
     },

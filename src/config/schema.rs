@@ -47,6 +47,7 @@ pub const PROJECT: &[Key] = &[
     key("cache[].name", "string", "required, or the preset's"),
     key("cache[].inputs", "array of strings", "[]"),
     key("cache[].path", "string", "required, or the preset's"),
+    key("cache[].paths", "array of strings", "none"),
     key("cache[].setup", "string", "required, or the preset's"),
     key("cache[].network", "string", "\"none\", or the preset's"),
     key("cache[].env.*", "string", "none"),

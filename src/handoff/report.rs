@@ -54,6 +54,8 @@ pub enum CacheOrigin {
     Sealed,
     /// Its setup failed, or could not be run: it is not there.
     Missing,
+    /// As missing, and the developer took the nearest entry instead.
+    Nearest,
 }
 
 /// One cache of a runtime, for the report.

@@ -3,6 +3,7 @@
 mod built;
 mod hostile;
 mod keys;
+mod near;
 mod places;
 mod prefetch;
 mod sealing;

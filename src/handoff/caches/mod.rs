@@ -1,7 +1,7 @@
 //! Caches on the way into a runtime: which entries a workspace needs ([`mod@wanted`],
 //! by their [`inputs`]), which are here, in the store ([`travel`]), or have to be made
-//! ([`mod@seal`], if the developer agrees to the [`setups`]), and where they appear
-//! ([`place`]). What has changed in the workspace must look newer than what is
+//! ([`mod@seal`], if the developer agrees to the [`setups`]), or are [`nearest`] to
+//! that, and where they appear ([`place`]). What has changed in the workspace must look newer than what is
 //! [`built`] from it. [`pipeline`] is the order of that, over one [`state`].
 //! [`mod@tend`] keeps them at their size, [`mod@verify`] hashes them again, and
 //! [`verbs`] is what `envctl cache` does.
@@ -10,6 +10,7 @@
 
 mod built;
 mod inputs;
+mod nearest;
 mod pipeline;
 mod place;
 mod seal;

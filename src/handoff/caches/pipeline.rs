@@ -57,7 +57,8 @@ impl<'a> Caches<'a> {
         let found = wanted.iter().map(|_| None).collect();
         let holder = runtimes::holder(app, &pulled.user);
         let trees = trees(app, &holder)?;
-        Ok(Caches { app, resolved, project, pulled, workspace, trees, holder, wanted, found, early: Vec::new() })
+        let (near, early) = (false, Vec::new());
+        Ok(Caches { app, resolved, project, pulled, workspace, trees, holder, wanted, found, near, early })
     }
 
     /// The caches that an identity names, where there is no workspace.
@@ -188,6 +189,7 @@ impl<'a> Caches<'a> {
         let start = std::time::Instant::now();
         self.look_again();
         self.settle_times()?;
+        self.look_nearby();
         let ground = self.ground();
         let workspace = canonical(self.workspace);
         let lock = self.app.paths.places_lock(&workspace);
@@ -221,15 +223,19 @@ impl<'a> Caches<'a> {
             self.app.ui.detail(&format!("cache {}: {how:?} ({} scope)", wanted.name, record.scope.kind()));
             self.trees.note_use(record);
             let tree = self.trees.tree(record);
-            if (wanted.materialize || materialize) && place::is_in_workspace(&wanted.spots) {
-                place::materialize(self.app, &ground, wanted, record, &tree, &self.holder, &neighbours)?;
+            if wanted.materialize || materialize {
+                self.materialize(wanted, record, &neighbours)?;
             }
             for (spot, access) in &wanted.spots {
+                let part = wanted.spread.then(|| wanted::part(spot));
+                if part.as_ref().is_some_and(|part| !place::has_part(&tree, part)) {
+                    continue;
+                }
                 if let Some(made) = place::missing(self.app, &ground, wanted, spot)? {
                     hydrated.made.extend(made);
                     let place = place::inside(spot);
                     let name = wanted.name.clone();
-                    hydrated.mounts.push(TreeMount { name, tree: tree.clone(), place, access: *access });
+                    hydrated.mounts.push(TreeMount { name, tree: tree.clone(), part, place, access: *access });
                 }
             }
             hydrated.records.push(record.clone());
@@ -238,6 +244,29 @@ impl<'a> Caches<'a> {
         hydrated.made.extend(neighbours.made);
         report.note("hydrate.cache", start.elapsed(), 0);
         Ok(hydrated)
+    }
+}
+
+impl Caches<'_> {
+    /// Copies what is in the places of a tree in the workspace, for programs of the
+    /// host.
+    fn materialize(&self, wanted: &Wanted, record: &Record, neighbours: &place::Neighbours) -> Result<()> {
+        let (whole, ground) = (self.trees.tree(record), self.ground());
+        for (spot, _) in wanted.spots.iter().take(wanted.own) {
+            let part = wanted.spread.then(|| wanted::part(spot));
+            let tree = match &part {
+                Some(part) if !place::has_part(&whole, part) => continue,
+                Some(part) => whole.join(part),
+                None => whole.clone(),
+            };
+            let digest = || match part {
+                Some(_) => self.trees.summarise(&tree, &self.holder).map(|tree| tree.digest),
+                None => Ok(record.tree.digest),
+            };
+            let copy = place::Copy { spot, key: record.key, tree: &tree, digest: &digest };
+            place::materialize(self.app, &ground, wanted, &copy, &self.holder, neighbours)?;
+        }
+        Ok(())
     }
 }
 

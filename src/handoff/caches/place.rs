@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use super::wanted::Wanted;
 use crate::archive;
 use crate::archive::Ownership;
-use crate::cache::Record;
 use crate::config::Spot;
 use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
@@ -24,7 +23,7 @@ use crate::disk::{self, Durability, remove};
 use crate::error::failure;
 use crate::handoff::app::App;
 use crate::paths::Paths;
-use crate::runtime::{Access, Place};
+use crate::runtime::Place;
 
 const FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
@@ -59,8 +58,10 @@ pub(crate) fn inside(spot: &Spot) -> Place {
     }
 }
 
-pub(crate) fn is_in_workspace(spots: &[(Spot, Access)]) -> bool {
-    matches!(spots.first(), Some((Spot::Workspace(_), _)))
+/// Whether a tree that has parts has this one.
+pub(crate) fn has_part(tree: &Path, part: &str) -> bool {
+    let Ok(whole) = rustix::fs::openat(CWD, tree, FLAGS, Mode::empty()) else { return false };
+    rustix::fs::openat2(&whole, part, FLAGS, Mode::empty(), RESOLVE).is_ok()
 }
 
 /// What trees must not cover.
@@ -208,6 +209,17 @@ fn holding<'a>(workspace: &Path, path: &'a str) -> Result<(OwnedFd, &'a str)> {
     Ok((opened.with_context(|| format!("cannot open {}", workspace.join(above).display()))?, name))
 }
 
+/// A copy that is wanted.
+pub(crate) struct Copy<'a> {
+    pub(crate) spot: &'a Spot,
+    /// Of the entry.
+    pub(crate) key: Digest,
+    /// What is copied.
+    pub(crate) tree: &'a Path,
+    /// What it holds.
+    pub(crate) digest: &'a dyn Fn() -> Result<Digest>,
+}
+
 /// Copies a tree into the workspace, for programs of the host. A copy of
 /// another entry makes room; if somebody has changed it, it is kept aside.
 ///
@@ -217,16 +229,15 @@ pub(crate) fn materialize(
     app: &App,
     ground: &Surroundings<'_>,
     wanted: &Wanted,
-    record: &Record,
-    tree: &Path,
+    wish: &Copy<'_>,
     holder: &dyn Ownership,
     neighbours: &Neighbours,
 ) -> Result<()> {
-    let Some((Spot::Workspace(path), _)) = wanted.spots.first() else { return Ok(()) };
+    let Spot::Workspace(path) = wish.spot else { return Ok(()) };
     let workspace = ground.workspace;
     let mut copies = copied(ground.paths, workspace);
     let known = copies.iter().find(|copy| copy.path == *path).cloned();
-    if known.as_ref().is_some_and(|copy| copy.key == record.key) && workspace.join(path).is_dir() {
+    if known.as_ref().is_some_and(|copy| copy.key == wish.key) && workspace.join(path).is_dir() {
         return Ok(());
     }
     // The kernel would take its tree from a runtime whose mount point moves.
@@ -245,12 +256,12 @@ pub(crate) fn materialize(
     app.ui.status("Copying", &format!("the cache {} to {path}", wanted.name));
     let scratch = disk::scratch::Scratch::create_in(&workspace.join(".git"), ".envctl-copy-")?;
     let copy = scratch.path().join("tree");
-    holder.inside(&|| copy_tree(tree, &copy))?;
+    holder.inside(&|| copy_tree(wish.tree, &copy))?;
     let (folder, name) = holding(workspace, path)?;
     rustix::fs::renameat(CWD, &copy, &folder, name)
         .with_context(|| format!("cannot move the copy to {}", workspace.join(path).display()))?;
     copies.retain(|copy| copy.path != *path);
-    copies.push(Copied { path: path.clone(), key: record.key, digest: record.tree.digest });
+    copies.push(Copied { path: path.clone(), key: wish.key, digest: (wish.digest)()? });
     note_copies(ground.paths, workspace, copies)
 }
 

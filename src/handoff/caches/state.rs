@@ -35,6 +35,8 @@ pub(crate) struct Caches<'a> {
     pub(super) holder: Mapped,
     pub(super) wanted: Vec<Wanted>,
     pub(super) found: Vec<Option<(Record, CacheOrigin)>>,
+    /// The nearest entry is used where the right one cannot be had.
+    pub(super) near: bool,
     /// What arrived with the image.
     pub(super) early: Vec<EarlyTree>,
 }

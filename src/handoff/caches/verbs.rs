@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -11,17 +11,18 @@ use serde::Serialize;
 
 use super::inputs::require_inputs;
 use super::setups::forget;
-use super::state::{scopes, trees, waiting};
+use super::state::{name_of, scopes, trees, waiting};
 use super::tend::{Needed, Rules, Tended, all_trees, configured, tend};
 use super::travel::push;
 use super::wanted::{Basis, Wanted, wanted};
 use crate::archive;
-use crate::cache::{Components, Record, Trees};
+use crate::cache::{Components, Record, Scope, Trees};
 use crate::digest::Digest;
 use crate::disk::lock::FileLock;
 use crate::error::{Kind, kind_of, not_found, usage};
 use crate::handoff::app::App;
-use crate::handoff::task::{Resolved, Source, resolve};
+use crate::handoff::task::{Located, Resolved, Source, resolve};
+use crate::handoff::trust::real_path;
 use crate::handoff::{fetch, runtimes};
 use crate::identity::TaskRef;
 use crate::store::Access;
@@ -137,15 +138,37 @@ fn workspace_of(app: &App, task: Option<&TaskRef>) -> Result<(Resolved, PathBuf)
             app.locate(&reference)?
         }
     };
-    let shown = located.reference();
+    match settled(app, located)? {
+        (resolved, Some(workspace)) => Ok((resolved, workspace)),
+        (resolved, None) => Err(without_workspace(&resolved)),
+    }
+}
+
+/// A task's identity, and its workspace where there is one.
+fn settled(app: &App, located: Located) -> Result<(Resolved, Option<PathBuf>)> {
     let resolved = resolve(&Source::new(app, located), None, false)?;
-    let Some(pin) = &resolved.pin else {
-        return Err(not_found(format!("{shown} has no workspace here, so its inputs are not known"))
-            .hint(format!("envctl enter {shown} --no-runtime"))
-            .into());
-    };
-    let workspace = pin.workspace.clone();
+    let workspace = resolved.pin.as_ref().map(|pin| pin.workspace.clone());
     Ok((resolved, workspace))
+}
+
+fn without_workspace(resolved: &Resolved) -> anyhow::Error {
+    let shown = resolved.task.reference();
+    not_found(format!("{shown} has no workspace here, so its inputs are not known"))
+        .hint(format!("envctl enter {shown} --no-runtime"))
+        .into()
+}
+
+/// How the names of entries end that runs of a checkout of the task's repository
+/// have sealed.
+fn end_of_checkout(resolved: &Resolved, root: &Path) -> Option<String> {
+    let folder = real_path(root).ok()?;
+    Some(format!(":{}", name_of(&resolved.identity.repo.url, &folder)))
+}
+
+fn has_sealed(app: &App, resolved: &Resolved, root: &Path) -> Result<bool> {
+    let Some(end) = end_of_checkout(resolved, root) else { return Ok(false) };
+    let sealed = |record: &Record| matches!(&record.scope, Scope::Task(name) if name.ends_with(&end));
+    Ok(all_trees(app)?.iter().any(|trees| trees.all().iter().any(sealed)))
 }
 
 /// Lets setups run again that have failed; the caches whose had.
@@ -325,7 +348,13 @@ pub struct Promoted {
 /// # Errors
 /// When there is none of that name, or the store cannot be written.
 pub fn promote(app: &App, task: &TaskRef, names: &[String]) -> Result<Promoted> {
-    let (resolved, workspace) = workspace_of(app, Some(task))?;
+    let here = app.checkout();
+    let (resolved, workspace) = match (settled(app, app.locate(task)?)?, &here) {
+        ((resolved, Some(workspace)), _) => (resolved, workspace),
+        // An agent that has run in its checkout, and entered nothing.
+        ((resolved, None), Some(here)) if has_sealed(app, &resolved, here)? => (resolved, here.clone()),
+        ((resolved, None), _) => return Err(without_workspace(&resolved)),
+    };
     let project = app.project(&workspace)?;
     let all = wanted(app, &project, &Basis::of(&resolved.identity), &workspace);
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|wanted| wanted.name == **name)) {
@@ -347,16 +376,28 @@ pub fn promote(app: &App, task: &TaskRef, names: &[String]) -> Result<Promoted> 
         let alone = FileLock::acquire(&app.paths.cache_lock("trees"), || {
             app.ui.status("Waiting", "another envctl is starting a runtime");
         })?;
+        // What a run of this checkout sealed, which is where the developer is.
+        let checkout = here.as_ref().and_then(|here| end_of_checkout(&resolved, here));
+        let sealed = || trees.of_a_task(&wanted.key, &|name| checkout.as_ref().is_some_and(|end| name.ends_with(end)));
         let record = match (trees.get(&wanted.key, &own), trees.get(&wanted.key, &everybody)) {
-            (Some(record), _) => {
-                let _lock = trees.lock(&wanted.key, || waiting(app, &wanted.name))?;
-                trees.promote(&record, everybody.clone(), &holder)?
-            }
             (None, Some(record)) => record,
-            (None, None) => {
-                app.ui.warn(&format!("the cache {} is not here: envctl enter {task} makes it", wanted.name));
-                continue;
-            }
+            (mine, _) => match mine.or_else(sealed) {
+                Some(record) => {
+                    let _lock = trees.lock(&wanted.key, || waiting(app, &wanted.name))?;
+                    trees.promote(&record, everybody.clone(), &holder)?
+                }
+                None => {
+                    let url = resolved.identity.repo.url.key();
+                    let in_another =
+                        trees.of_a_task(&wanted.key, &|name| name.contains(&format!(":checkout of {url} ")));
+                    let way = match in_another {
+                        Some(_) => "a run of a checkout sealed it: promote it in that folder".to_owned(),
+                        None => format!("envctl enter {task} makes it"),
+                    };
+                    app.ui.warn(&format!("the cache {} is not here: {way}", wanted.name));
+                    continue;
+                }
+            },
         };
         drop(alone);
         let components = lines(&wanted);

@@ -45,6 +45,10 @@ pub(crate) struct Wanted {
     pub(crate) fixture: Option<FixtureSource>,
     /// Where it appears.
     pub(crate) spots: Vec<(Spot, Access)>,
+    /// How many of these are its own; the rest are of services.
+    pub(crate) own: usize,
+    /// Each place has a part of the tree, see [`part`]; else the tree is at each.
+    pub(crate) spread: bool,
     pub(crate) materialize: bool,
     /// It is built from the workspace's files, and judged by their times.
     pub(crate) built: bool,
@@ -62,10 +66,10 @@ pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Pa
         used.map(|data| (data.path.clone(), DATA)).collect::<Vec<_>>()
     };
     for entry in &project.cache {
-        let components = match components(project, entry, basis, &mut inputs) {
-            Ok((components, found)) => {
+        let (components, places) = match components(project, entry, basis, &mut inputs) {
+            Ok((components, places, found)) => {
                 tell_missing(app, &entry.name, &found);
-                components
+                (components, places)
             }
             Err(error) => {
                 app.ui.warn(&format!("the cache {} is left out: {error:#}", entry.name));
@@ -73,7 +77,9 @@ pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Pa
             }
         };
         let access = if entry.read_only { Access::ReadOnly } else { Access::Overlay };
-        let mut spots = vec![(entry.path.clone(), access)];
+        let spread = is_spread(entry, &places);
+        let mut spots: Vec<_> = places.into_iter().map(|place| (place, access)).collect();
+        let own = spots.len();
         spots.extend(data(&|data| data.cache.as_ref() == Some(&entry.name)));
         all.push(Wanted {
             name: entry.name.clone(),
@@ -82,6 +88,8 @@ pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Pa
             entry: Some(entry.clone()),
             fixture: None,
             spots,
+            own,
+            spread,
             materialize: entry.materialize,
             built: entry.is_built(),
             refused: false,
@@ -99,6 +107,8 @@ pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Pa
             entry: None,
             fixture: Some(fixture.source.clone()),
             spots,
+            own: 0,
+            spread: false,
             materialize: false,
             built: false,
             refused: false,
@@ -112,22 +122,39 @@ fn components(
     entry: &CacheEntry,
     basis: &Basis,
     inputs: &mut Inputs<'_>,
-) -> Result<(Components, Found)> {
+) -> Result<(Components, Vec<Spot>, Found)> {
+    let found = inputs.find(entry)?;
+    let places = inputs.places_of(entry, &found)?;
+    let shown: Vec<String> = places.iter().map(Spot::to_string).collect();
+    let path = if is_spread(entry, &places) { shown.join(", ") } else { entry.path.to_string() };
     let mut components = Components::new(
         &entry.name,
         basis.image,
         basis.platform.to_string(),
         basis.workdir.as_str(),
-        &entry.path.to_string(),
+        &path,
         &entry.setup,
     );
     components.env = project.runtime.env.clone();
     components.env.extend(entry.everywhere.clone());
     components.env.extend(entry.env.clone());
     components.built = entry.is_built();
-    let found = inputs.find(entry)?;
     components.inputs.clone_from(&found.files);
-    Ok((components, found))
+    Ok((components, places, found))
+}
+
+/// Whether the tree of an entry has parts.
+fn is_spread(entry: &CacheEntry, places: &[Spot]) -> bool {
+    entry.is_spread() || places.len() > 1
+}
+
+/// Where the content of a place is in a tree that has parts.
+pub(crate) fn part(place: &Spot) -> String {
+    match place {
+        Spot::Workspace(path) => format!("workspace/{path}"),
+        Spot::Home(path) => format!("home/{path}"),
+        Spot::Absolute(path) => format!("root/{path}"),
+    }
 }
 
 /// What an identity says that its workspace needs.
@@ -139,6 +166,8 @@ pub(crate) fn of_identity(identity: &Identity) -> Vec<Wanted> {
         entry: None,
         fixture: None,
         spots: Vec::new(),
+        own: 0,
+        spread: false,
         materialize: false,
         built: false,
         refused: false,

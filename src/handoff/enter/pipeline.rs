@@ -41,6 +41,8 @@ pub struct EnterOptions {
     pub refresh: bool,
     /// Copy cached trees into the workspace, for programs of the host.
     pub materialize: bool,
+    /// `--nearest-caches`.
+    pub nearest: bool,
     /// Show what would be done.
     pub dry_run: bool,
 }
@@ -59,6 +61,7 @@ impl EnterOptions {
             fresh: true,
             refresh: false,
             materialize: false,
+            nearest: false,
             dry_run: false,
         }
     }
@@ -213,7 +216,7 @@ fn run(
     let prepared = prepare::prepare(&source, resolved, place, (renew(options), &options.runtime), report)?;
     let of = Ingredients { resolved, place, image: &prepared.image, pulled: &prepared.pulled };
     let (runtime, artifacts) = (&options.runtime, report.artifacts.clone());
-    let wishes = Wishes { runtime, materialize: options.materialize, artifacts };
+    let wishes = Wishes { runtime, materialize: options.materialize, nearest: options.nearest, artifacts };
     let mut ready = prepare::ready(source, of, prepared.caches, &wishes, report)?;
     ready.spec.detached = options.detach;
     // What the developer says for all of their shells, where they say nothing for this one.

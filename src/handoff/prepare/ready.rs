@@ -63,6 +63,8 @@ pub(crate) struct Wishes<'a> {
     pub(crate) runtime: &'a RuntimeOptions,
     /// Caches are copied into the workspace.
     pub(crate) materialize: bool,
+    /// The nearest entry of a cache does where the right one cannot be had.
+    pub(crate) nearest: bool,
     /// The folder of the task's evidence.
     pub(crate) artifacts: Option<PathBuf>,
 }
@@ -122,6 +124,7 @@ pub(crate) fn ready(
     let project = Project { cache: project.cache, ..agreed };
     let mut wanted = Caches::new(app, resolved, pulled, workspace, &project)?;
     wanted.have_come(kept.early);
+    wanted.may_be_near(wishes.nearest);
     wanted.fetch(&source, report)?;
     drop(source);
     wanted.seal(image, report)?;

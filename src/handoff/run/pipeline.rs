@@ -247,7 +247,12 @@ impl<'a> Runner<'a> {
         let (app, resolved, place) = (self.app, &self.resolved, &self.place);
         let kept = self.kept.take().map_or_else(|| KeptCaches::wait(app), Ok)?;
         let of = Ingredients { resolved, place, image, pulled };
-        let wishes = Wishes { runtime: &self.options.runtime, materialize: false, artifacts: self.artifacts.clone() };
+        let wishes = Wishes {
+            runtime: &self.options.runtime,
+            materialize: false,
+            nearest: false,
+            artifacts: self.artifacts.clone(),
+        };
         let source = Source::new(app, resolved.task.clone());
         let mut ready = prepare::ready(source, of, kept, &wishes, report)?;
         ready.spec.deadline = Some(runtimes::deadline_of_its_own(app, &place.path, &self.options.runtime)?);

@@ -120,7 +120,7 @@ impl Setup {
         Some(Setup {
             name: cache.name.clone(),
             network: network.to_owned(),
-            path: cache.path.to_string(),
+            path: cache.shown_places(),
             command: cache.setup.clone(),
             env: env.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
         })

@@ -98,6 +98,8 @@ pub struct Sandbox {
     written: Option<Written>,
     /// What pid 1 ended for its memory.
     exhausted: Option<OutOfMemory>,
+    /// The workspace stays as it is.
+    kept_off: bool,
 }
 
 impl Sandbox {
@@ -131,6 +133,7 @@ impl Sandbox {
                 started: begun,
                 written: None,
                 exhausted: None,
+                kept_off: spec.rootfs.workspace_stays,
             }),
             Err(error) => {
                 let _ = runtimes.forget(&folder.id);
@@ -366,6 +369,12 @@ impl Sandbox {
             None => self.before = Before::look(&self.lease),
         }
         Ok(outcome)
+    }
+
+    /// The folder that holds what was done to a workspace that stays as it is.
+    pub(crate) fn done_to_workspace(&self) -> Option<PathBuf> {
+        let folder = self.folder.as_ref().filter(|_| self.kept_off)?;
+        Some(Uppers::of_workspace(&folder.path.join(SCRATCH)))
     }
 
     /// Back to baseline.

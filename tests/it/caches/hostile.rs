@@ -167,7 +167,7 @@ fn another_result_is_told_and_can_be_looked_at() {
 fn a_root_that_is_a_link_is_not_followed() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");
-    let task = task(&lab, &deps("true"));
+    let task = task(&lab, &deps("touch deps/x"));
     lab.sh(&task, "true");
     let workspace = workspace(&lab);
     fs::create_dir(lab.dev.path("outside")).unwrap();
@@ -210,7 +210,9 @@ fn case_57_a_program_inside_does_not_choose_what_is_removed() {
 #[test]
 fn an_absolute_place_does_not_hide_the_workspace() {
     let lab = Lab::new();
-    let entry = |name: &str, path: &str| format!("[[cache]]\nname = \"{name}\"\npath = \"{path}\"\nsetup = \"true\"\n");
+    let entry = |name: &str, path: &str| {
+        format!("[[cache]]\nname = \"{name}\"\npath = \"{path}\"\nsetup = \"touch {path}/x\"\n")
+    };
     let project = [entry("a", "/workspace"), entry("b", "/workspace2"), entry("c", "/workspace2/../workspace/x")];
     lab.repo.write("file", "mine");
     let run = lab.enter(&task(&lab, &project[..2].concat()), &["sh", "-c", "cat file"]).ok();

@@ -22,15 +22,15 @@ fn case_25_a_changed_input_misses() {
 fn a_key_tells_what_it_is_made_of_and_why_two_differ() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");
-    let first = task(&lab, &deps("true"));
+    let first = task(&lab, &deps("touch deps/x"));
     lab.sh(&first, "true");
     lab.repo.write("lock", "2");
-    let second = task(&lab, &deps("true"));
+    let second = task(&lab, &deps("touch deps/x"));
     lab.sh(&second, "true");
     let text = lab.dev.envctl(["cache", "key", &first]).ok().stdout;
     for line in [
         "    input lock: sha256:",
-        "    setup: true",
+        "    setup: touch deps/x",
         "    path: deps",
         "    workdir: /workspace",
         "    platform: linux/",
@@ -61,7 +61,7 @@ fn a_key_tells_what_it_is_made_of_and_why_two_differ() {
 fn inputs_stay_in_the_workspace() {
     let lab = Lab::new();
     lab.repo.symlink("lock", "/etc/passwd");
-    let task = task(&lab, &deps("true"));
+    let task = task(&lab, &deps("touch deps/x"));
     lab.enter(&task, &["true"]).ok().says(&["the cache deps is left out", "lock", "leads out of the workspace"]);
     lab.assert_baseline();
 }
@@ -71,7 +71,7 @@ fn the_identity_names_keys_and_lockfiles() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");
     lab.repo.write("package-lock.json", "{}");
-    let task = task(&lab, &deps("true"));
+    let task = task(&lab, &deps("touch deps/x"));
     let identity = lab.dev.envctl(["show", "--json", &task]).ok().json()["identity"].clone();
     assert_eq!(identity["caches"][0]["name"], "deps");
     assert!(identity["caches"][0]["digest"].is_null(), "nothing is sealed in an agent's container");

@@ -1,7 +1,7 @@
 //! The place of a cache is a folder like any other to the programs inside: it can
 //! be removed, made again and moved.
 
-use super::{deps, task, workspace};
+use super::{deps, found, ls, task, workspace};
 use crate::support::{Alive, Lab};
 
 #[test]
@@ -27,5 +27,43 @@ fn a_place_is_removed_made_again_and_moved_as_every_folder_is() {
         assert_eq!(lab.dev.envctl(["enter", "--fresh", &task, "--", "sh", "-c", script]).ok().stdout, "two\n");
         assert_eq!(lab.dev.envctl(["exec", &task, "--", "cat", "deps/sub/file"]).ok().stdout, "one\n");
         drop(alive);
+    }
+}
+
+#[test]
+fn one_setup_fills_several_places_and_what_it_leaves_elsewhere_is_named() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        lab.repo.write("lock", "1");
+        for package in ["a", "b"] {
+            lab.repo.write(format!("packages/{package}/README"), "");
+        }
+        let setup = "echo root > deps/x; echo a > packages/a/deps/x; echo home > ~/tool/x; mkdir packages/b/other; \
+                     touch packages/b/other/y packages/b/z";
+        let paths = "paths = [\"deps\", \"packages/*/deps\", \"~/tool\"]";
+        let project = deps(setup).replace("path = \"deps\"", paths);
+        let task = task(&lab, &project);
+        let script = "cat deps/x packages/a/deps/x ~/tool/x; ls packages/b; echo more > packages/a/deps/x";
+        for how in ["deps sealed task", "deps hit task"] {
+            let run = lab.enter(&task, &["sh", "-c", script]).ok();
+            assert_eq!(run.stdout, "root\na\nhome\nREADME\n", "{}", run.stderr);
+            assert_eq!(found(&lab), [how]);
+            if how.contains("sealed") {
+                run.says(&["Left out packages/b/other/, packages/b/z: the setup of the cache deps made it outside"]);
+            }
+        }
+        assert_eq!(ls(&lab).len(), 1);
+        assert!(!workspace(&lab).path.join("packages/a/deps").exists());
+        lab.assert_baseline();
+        // A copy for programs of the host, of each place in the workspace.
+        let words = ["enter", "--materialize", &task, "--", "true"];
+        lab.dev
+            .envctl(words)
+            .ok()
+            .says(&["Copying the cache deps to deps", "Copying the cache deps to packages/a/deps"]);
+        assert_eq!(std::fs::read(workspace(&lab).path.join("packages/a/deps/x")).unwrap(), b"a\n");
+        // Another package is another entry.
+        workspace(&lab).write("packages/c/README", "");
+        lab.sh(&task, "true");
+        assert_eq!(found(&lab), ["deps sealed task"]);
     }
 }

@@ -127,7 +127,8 @@ fn what_is_made_anew_says_why_and_what_went_is_told() {
     // A setup that leaves nothing is no success.
     workspace(&lab).write("envctl.toml", cache.replace("cp lock node_modules", "true"));
     let empty = lab.enter(&task, &["true"]).ok();
-    empty.says(&["Because setup: not as for", "left nothing at node_modules; the cache is empty"]);
+    empty.says(&["Because setup: not as for", "it left nothing at node_modules, and only there is anything kept"]);
+    lab.enter(&task, &["true"]).ok().says(&["its setup failed", "(it left nothing at node_modules)"]);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn layers_that_no_image_here_needs_go_too() {
 fn gc_follows_the_configuration() {
     let lab = Lab::new();
     lab.repo.write("lock", "1");
-    let task = task(&lab, &deps("true"));
+    let task = task(&lab, &deps("touch deps/x"));
     lab.sh(&task, "true");
     workspace(&lab).write("lock", "2");
     lab.sh(&task, "true");

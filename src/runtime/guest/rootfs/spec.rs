@@ -59,6 +59,8 @@ pub struct TreeMount {
     pub name: String,
     /// The tree outside: alone in its folder, under a name that no other has.
     pub tree: PathBuf,
+    /// What of it appears, where that is not all.
+    pub part: Option<String>,
     /// Where it appears.
     pub place: Place,
     /// How.

@@ -24,6 +24,9 @@ use crate::runtime::sys;
 /// The upper of all trees, in the folder over which scratch is mounted.
 const TREES: &str = "trees";
 
+/// The upper of a workspace that is not to be changed, there.
+const WORKSPACE: &str = "workspace";
+
 /// What a run changed in a tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
@@ -62,6 +65,11 @@ impl Uppers {
         Ok(())
     }
 
+    /// The upper of the workspace, in a folder in which they were made.
+    pub(crate) fn of_workspace(place: &Path) -> PathBuf {
+        place.join(WORKSPACE)
+    }
+
     /// Opens them. The scratch space may cover their place by now, but not for
     /// a descriptor from before.
     pub(super) fn open(place: BorrowedFd<'_>, trees: &[TreeMount], workspace: bool) -> Result<Self> {
@@ -79,7 +87,7 @@ impl Uppers {
 /// The uppers that a runtime needs: for its trees, for its workspace.
 fn names(trees: &[TreeMount], workspace: bool) -> [Option<&'static str>; 2] {
     let wanted = trees.iter().any(|tree| tree.access == Access::Overlay);
-    [wanted.then_some(TREES), workspace.then_some("workspace")]
+    [wanted.then_some(TREES), workspace.then_some(WORKSPACE)]
 }
 
 /// The work folder of an upper.
@@ -142,8 +150,8 @@ pub(super) fn mount_all(
             .with_context(|| format!("cannot place {}", tree.name))?;
         let (source, attributes) = match (&merged, tree.access) {
             (Some(merged), Access::Overlay) => (below(merged, tree)?, None),
-            (_, Access::ReadOnly) => (open(&tree.tree)?, Some(sys::READ_ONLY)),
-            (_, Access::Writable | Access::Overlay) => (open(&tree.tree)?, None),
+            (_, Access::ReadOnly) => (part(open(&tree.tree)?, tree)?, Some(sys::READ_ONLY)),
+            (_, Access::Writable | Access::Overlay) => (part(open(&tree.tree)?, tree)?, None),
         };
         let folder = Placed::hold(&target);
         let mount = bind_tree(root, &source, target.as_fd(), attributes, &tree.name)?;
@@ -166,7 +174,17 @@ fn open(path: &Path) -> Result<OwnedFd> {
 fn below(merged: &OwnedFd, tree: &TreeMount) -> Result<OwnedFd> {
     let name = tree.tree.file_name().context("a tree has a name")?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(merged, name, flags, Mode::empty()).with_context(|| format!("cannot open {}", tree.name))
+    let opened = rustix::fs::openat(merged, name, flags, Mode::empty());
+    part(opened.with_context(|| format!("cannot open {}", tree.name))?, tree)
+}
+
+/// What of a tree is wanted. Somebody else may have filled it.
+fn part(whole: OwnedFd, tree: &TreeMount) -> Result<OwnedFd> {
+    let Some(part) = &tree.part else { return Ok(whole) };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(&whole, part.as_str(), flags, Mode::empty(), resolve)
+        .with_context(|| format!("cannot open {part} of {}", tree.name))
 }
 
 /// Mounts `lowers`, the uppermost first, under `upper` onto `target`.

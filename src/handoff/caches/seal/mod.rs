@@ -3,9 +3,11 @@
 //! Clean means: no secrets, no ports, no other cache, and a workspace whose
 //! changes are thrown away. Only what lies at the entry's place is kept.
 
+mod elsewhere;
+
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,10 +15,11 @@ use anyhow::{Context as _, Result};
 
 use super::setups::Failure;
 use super::state::{Caches, waiting};
-use super::wanted::Wanted;
+use super::wanted::{Wanted, part};
 use super::{place, setups};
-use crate::cache::{Components, Draft, Origin, Record, Sealed, Sources, Trees};
-use crate::config::{CacheEntry, SetupNetwork};
+use crate::archive::Ownership as _;
+use crate::cache::{Components, Draft, Origin, Record, Scope, Sealed, Sources, Trees};
+use crate::config::{CacheEntry, SetupNetwork, Spot};
 use crate::crash;
 use crate::disk;
 use crate::error::failure;
@@ -79,10 +82,16 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     if let Some(why) = why(caches, wanted, components) {
         app.ui.status("Because", &why);
     }
+    tell_others(caches, wanted);
     let draft = caches.trees.draft()?;
+    make_parts(wanted, &draft)?;
     let began = std::time::Instant::now();
     let spec = spec(caches, (wanted, entry), image, &draft, network)?;
-    match run(app, &spec, (wanted, entry))? {
+    let ran = match run(caches, &spec, (wanted, entry))? {
+        Ran::Well if is_empty(caches, wanted, &draft) => Ran::Failed(tell_nothing(caches, wanted)),
+        ran => ran,
+    };
+    match ran {
         Ran::Well => setups::forget(app, &wanted.key),
         Ran::Failed(how) => {
             // On a full disk it may fail for that alone.
@@ -107,10 +116,6 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         ));
     }
     let record = sealed.record();
-    if record.tree.entries == 0 {
-        let what = format!("the setup of the cache {} left nothing at {}", wanted.name, entry.path);
-        app.ui.warn(&format!("{what}; the cache is empty, and only there is anything kept"));
-    }
     let size = human_bytes(record.tree.bytes);
     app.ui.status(
         "Sealed",
@@ -122,6 +127,48 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         ),
     );
     Ok(Some(record.clone()))
+}
+
+/// Makes the parts of a tree that has some.
+fn make_parts(wanted: &Wanted, draft: &Draft) -> Result<()> {
+    let parts = wanted.spots.iter().filter(|_| wanted.spread).map(|(place, _)| draft.tree().join(part(place)));
+    for part in parts {
+        std::fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
+        // Whatever the developer's own mask is: modes are part of the content.
+        for folder in part.ancestors().take_while(|folder| **folder != draft.tree()) {
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a setup left nothing. Parts in which nothing is are taken out.
+fn is_empty(caches: &Caches<'_>, wanted: &Wanted, draft: &Draft) -> bool {
+    let tree = draft.tree();
+    if wanted.spread {
+        let _ = caches.holder.inside(&|| {
+            for (place, _) in &wanted.spots {
+                let part = part(place);
+                // What holds something stays.
+                let ways = Path::new(&part).ancestors().filter(|way| !way.as_os_str().is_empty());
+                ways.map(|way| std::fs::remove_dir(tree.join(way))).take_while(Result::is_ok).for_each(drop);
+            }
+            Ok(())
+        });
+    }
+    std::fs::read_dir(&tree).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+fn tell_nothing(caches: &Caches<'_>, wanted: &Wanted) -> String {
+    let places: Vec<String> = wanted.spots.iter().take(wanted.own).map(|(place, _)| place.to_string()).collect();
+    let what = format!("it left nothing at {}", shown_list(&places));
+    let name = &wanted.name;
+    let log = caches.app.paths.setup_log(name, &wanted.key);
+    caches.app.ui.warn(&format!(
+        "the setup of the cache {name} succeeded, but {what}, and only there is anything kept; see {}",
+        log.display()
+    ));
+    what
 }
 
 /// What differs from the entry that this workspace was given before, or else from
@@ -137,6 +184,18 @@ fn why(caches: &Caches<'_>, wanted: &Wanted, now: &Components) -> Option<String>
     let names: Vec<String> = differs.iter().map(|(name, ..)| name.trim_start_matches("input ").to_owned()).collect();
     let short = before.key.short();
     (!names.is_empty()).then(|| format!("{}: not as for the entry before, {short}", shown_list(&names)))
+}
+
+/// Names another task of the store that has sealed the same: whose it is stays as it
+/// is, until somebody promotes it.
+fn tell_others(caches: &Caches<'_>, wanted: &Wanted) {
+    let start = format!("{}:", caches.resolved.task.store);
+    // What is only a checkout has no task to name.
+    let is_task = |name: &str| name.strip_prefix(&start).is_some_and(|task| !task.contains(' '));
+    if let Some(Scope::Task(other)) = caches.trees.of_a_task(&wanted.key, &is_task).map(|record| record.scope) {
+        let what = format!("{} was sealed here for {other} alone", wanted.name);
+        caches.app.ui.status("Same", &format!("{what}: envctl cache promote {other} {} shares it", wanted.name));
+    }
 }
 
 fn require_room(app: &App, name: &str) -> Result<()> {
@@ -171,12 +230,15 @@ fn spec(
     runtimes::add_variables(&mut spec.env, &places, "cache.env", &entry.env)?;
     spec.rootfs.workspace_stays = true;
     spec.setup = Some(wanted.name.clone());
-    spec.rootfs.trees = vec![TreeMount {
+    let mount = |(place, _): &(Spot, Access)| TreeMount {
         name: wanted.name.clone(),
         tree: draft.tree(),
-        place: place::inside(&entry.path),
+        part: wanted.spread.then(|| part(place)),
+        place: place::inside(place),
         access: Access::Writable,
-    }];
+    };
+    // Without the data of services, which are not there.
+    spec.rootfs.trees = wanted.spots.iter().take(wanted.own).map(mount).collect();
     let timeout = parse_duration(entry.timeout.as_deref().unwrap_or(TIMEOUT))?;
     spec.deadline = Some(runtime::monotonic_after(timeout));
     Ok(spec)
@@ -190,7 +252,8 @@ enum Ran {
     NotAtAll,
 }
 
-fn run(app: &App, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)) -> Result<Ran> {
+fn run(caches: &Caches<'_>, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)) -> Result<Ran> {
+    let app = caches.app;
     let path = app.paths.setup_log(&wanted.name, &wanted.key);
     disk::create_private_dir(&app.paths.logs())?;
     let mut log = OpenOptions::new()
@@ -219,6 +282,9 @@ fn run(app: &App, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)) -> Resul
     };
     crash::point("seal.started");
     let outcome = sandbox.run(&session)?;
+    if outcome == Outcome::Exited(0) {
+        elsewhere::tell(caches, wanted, sandbox.done_to_workspace());
+    }
     let receipt = sandbox.reset(app.clock, "sealed")?;
     receipt.out_of_memory.iter().for_each(|end| app.ui.warn(&runtimes::out_of_memory(end)));
     runtimes::check_baseline(&receipt)?;

@@ -16,7 +16,7 @@ use glob::{MatchOptions, Pattern};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::cache::implied;
+use crate::cache::{deciding, implied};
 use crate::config::{CacheEntry, Project, Spot};
 use crate::digest::{Digest, Hasher};
 use crate::disk::beneath::Beneath;
@@ -33,6 +33,9 @@ const MAX_READ: u64 = 4 << 20;
 /// Files of one cache: whoever writes the project's file chooses the patterns.
 const MAX_FILES: usize = 10_000;
 
+/// Places of one cache: each is a mount.
+const MAX_PLACES: usize = 1000;
+
 /// Files and folders that are looked at for one pattern.
 const MAX_LOOKED: usize = 200_000;
 
@@ -47,6 +50,8 @@ pub(super) struct Inputs<'a> {
     places: Vec<&'a str>,
     repo: Option<git2::Repository>,
     hashed: HashMap<String, Option<Digest>>,
+    /// The same of what decides in them.
+    reduced: HashMap<String, Digest>,
     fitting: HashMap<String, Vec<String>>,
 }
 
@@ -68,9 +73,10 @@ impl<'a> Inputs<'a> {
         };
         Inputs {
             workspace,
-            places: project.cache.iter().filter_map(|cache| place(&cache.path)).collect(),
+            places: project.cache.iter().flat_map(CacheEntry::places).filter_map(place).collect(),
             repo: git2::Repository::open(workspace).ok(),
             hashed: HashMap::new(),
+            reduced: HashMap::new(),
             fitting: HashMap::new(),
         }
     }
@@ -91,7 +97,7 @@ impl<'a> Inputs<'a> {
             }
             // A file may have a bracket in its name.
             let literal = !is_pattern(&input) || self.digest(&input).is_ok_and(|digest| digest.is_some());
-            let files = if literal { vec![input.clone()] } else { self.fitting(&input)? };
+            let files = if literal { vec![input.clone()] } else { self.fitting(&input, false)? };
             if files.is_empty() && named {
                 found.missing.push(input.clone());
             }
@@ -109,6 +115,16 @@ impl<'a> Inputs<'a> {
                 } else if !found.files.contains_key(&file) {
                     pending.extend(self.implied(&file).into_iter().map(|path| (path, false)));
                 }
+                let name = file.rsplit('/').next();
+                // What the project names counts as a whole.
+                let digest = match digest {
+                    Some(digest)
+                        if name.is_some() && name == entry.manifest.as_deref() && !entry.inputs.contains(&file) =>
+                    {
+                        Some(self.reduced(&file, digest))
+                    }
+                    whole => whole,
+                };
                 found.files.insert(file, digest);
                 if found.files.len() > MAX_FILES {
                     return Err(usage(format!("its inputs are more than {MAX_FILES} files")).into());
@@ -133,21 +149,81 @@ impl<'a> Inputs<'a> {
         Ok(digest)
     }
 
-    fn implied(&self, file: &str) -> Vec<String> {
-        let mut content = Vec::new();
-        if let Ok(Some(opened)) = open(self.workspace, file) {
-            let _ = opened.take(MAX_READ).read_to_end(&mut content);
+    /// The digest of what decides in a manifest, or of all of it.
+    fn reduced(&mut self, file: &str, whole: Digest) -> Digest {
+        if let Some(known) = self.reduced.get(file) {
+            return *known;
         }
+        let content = self.content(file).filter(|content| (content.len() as u64) < MAX_READ);
+        let digest = content.and_then(|content| deciding(file, &content)).map_or(whole, |part| Digest::of(&part));
+        self.reduced.insert(file.to_owned(), digest);
+        digest
+    }
+
+    /// As much of a file as is looked into.
+    fn content(&self, file: &str) -> Option<Vec<u8>> {
+        let (opened, mut content) = (open(self.workspace, file).ok()??, Vec::new());
+        opened.take(MAX_READ).read_to_end(&mut content).ok()?;
+        Some(content)
+    }
+
+    fn implied(&self, file: &str) -> Vec<String> {
+        let content = self.content(file).unwrap_or_default();
         let all = implied(file, &content).into_iter();
         all.filter(|path| matches!(path.parse(), Ok(Spot::Workspace(_))) && Pattern::new(path).is_ok()).collect()
     }
 
-    /// The files that fit a pattern, in the order of their names.
-    fn fitting(&mut self, text: &str) -> Result<Vec<String>> {
-        if let Some(known) = self.fitting.get(text) {
+    /// Where a cache with these inputs has its content, in this workspace.
+    ///
+    /// # Errors
+    /// When a pattern fits too much.
+    pub(super) fn places_of(&mut self, entry: &CacheEntry, found: &Found) -> Result<Vec<Spot>> {
+        let mut all = Vec::new();
+        for place in entry.places() {
+            let Spot::Workspace(path) = place else {
+                all.push(place.clone());
+                continue;
+            };
+            match path.rsplit_once('/') {
+                Some((folders, name)) if place.is_pattern() => {
+                    let below = self.fitting(folders, true)?.into_iter();
+                    all.extend(below.map(|folder| Spot::Workspace(format!("{folder}/{name}"))));
+                }
+                _ => all.push(place.clone()),
+            }
+        }
+        if let (Some(dir), Spot::Workspace(path)) = (&entry.members_of, &entry.path) {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            let folders = found.files.keys().filter_map(|file| file.strip_suffix("/package.json"));
+            // The root's own is first.
+            let members = folders.filter(|folder| folder != dir && !folder.split('/').any(|part| part == name));
+            all.extend(members.map(|folder| Spot::Workspace(format!("{folder}/{name}"))));
+        }
+        // One that lies in another is a part of that.
+        let shown: BTreeSet<String> = all.iter().map(Spot::to_string).collect();
+        let within = |spot: &Spot| {
+            let shown_spot = spot.to_string();
+            Path::new(&shown_spot)
+                .ancestors()
+                .skip(1)
+                .any(|above| above.to_str().is_some_and(|above| shown.contains(above)))
+        };
+        let mut seen = BTreeSet::new();
+        all.retain(|spot| !within(spot) && seen.insert(spot.clone()));
+        if all.len() > MAX_PLACES {
+            return Err(usage(format!("it has more than {MAX_PLACES} places")).into());
+        }
+        Ok(all)
+    }
+
+    /// The files, or the folders, that fit a pattern, in the order of their names.
+    fn fitting(&mut self, text: &str, folders: bool) -> Result<Vec<String>> {
+        let key = if folders { format!("{text}/") } else { text.to_owned() };
+        if let Some(known) = self.fitting.get(&key) {
             return Ok(known.clone());
         }
-        let pattern = Pattern::new(text).with_context(|| format!("its input {text}"))?;
+        let what = if folders { "its path" } else { "its input" };
+        let pattern = Pattern::new(text).with_context(|| format!("{what} {text}"))?;
         // Down to the first part with a star there is one way.
         let plain: Vec<&str> = text.split('/').take_while(|part| !is_pattern(part)).collect();
         let root = Beneath::open(self.workspace)?;
@@ -163,20 +239,29 @@ impl<'a> Inputs<'a> {
                 }
                 looked += 1;
                 if looked > MAX_LOOKED {
-                    let why = format!("its input {text}: more than {MAX_LOOKED} files would have to be looked at");
+                    let why = format!("{what} {text}: more than {MAX_LOOKED} files would have to be looked at");
                     return Err(usage(why).hint("begin the pattern with the folder that it is about").into());
                 }
                 let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
                 let is_folder = entry.file_type() == FileType::Directory;
-                if is_folder && path.split('/').count() < deepest && !self.is_left_out(&path, true) {
-                    pending.push(path);
-                } else if !is_folder && pattern.matches_with(&path, MATCH) && !self.is_left_out(&path, false) {
+                if is_folder && !self.is_left_out(&path, true) {
+                    if folders && pattern.matches_with(&path, MATCH) {
+                        fitting.push(path.clone());
+                    }
+                    if path.split('/').count() < deepest {
+                        pending.push(path);
+                    }
+                } else if !folders
+                    && !is_folder
+                    && pattern.matches_with(&path, MATCH)
+                    && !self.is_left_out(&path, false)
+                {
                     fitting.push(path);
                 }
             }
         }
         fitting.sort();
-        self.fitting.insert(text.to_owned(), fitting.clone());
+        self.fitting.insert(key, fitting.clone());
         Ok(fitting)
     }
 
@@ -280,3 +365,6 @@ fn digest_of(workspace: &Path, input: &str) -> Result<Option<Digest>> {
     std::io::copy(&mut file.take(MAX_INPUT), &mut hasher)?;
     Ok(Some(hasher.finish()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! What a setup made in the workspace and outside of its cache's places: it goes
+//! with the setup's runtime, and is named in one line.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Dir, FileType};
+
+use super::super::state::Caches;
+use super::super::wanted::Wanted;
+use crate::config::Spot;
+use crate::disk::beneath::Beneath;
+use crate::handoff::words::{quote, shown_list};
+
+/// Entries that are looked at.
+const MOST: usize = 20_000;
+
+/// Names what lies in the upper of a workspace.
+pub(super) fn tell(caches: &Caches<'_>, wanted: &Wanted, upper: Option<PathBuf>) {
+    let (Some(upper), Ok(workspace)) = (upper, Beneath::open(caches.workspace)) else { return };
+    let Ok(upper) = Beneath::open(&upper) else { return };
+    let places = caches.wanted.iter().flat_map(|wanted| &wanted.spots);
+    let places: Vec<&str> = places
+        .filter_map(|(spot, _)| match spot {
+            Spot::Workspace(path) => Some(path.as_str()),
+            _ => None,
+        })
+        .collect();
+    let left = left(&upper, &workspace, &places);
+    if !left.is_empty() {
+        let names: Vec<String> = left.iter().map(|name| quote(name)).collect();
+        let why = format!("the setup of the cache {} made it outside of its path", wanted.name);
+        caches.app.ui.status("Left out", &format!("{}: {why}; paths = [...] may name several", shown_list(&names)));
+    }
+}
+
+/// Folders that are new, with a slash at the end, and files in those that are not.
+fn left(upper: &Beneath, workspace: &Beneath, places: &[&str]) -> Vec<String> {
+    let (mut found, mut pending, mut looked) = (Vec::new(), vec![String::new()], 0);
+    while let Some(folder) = pending.pop() {
+        for (name, kind) in entries(upper.list(Path::new(&folder)).ok()) {
+            looked += 1;
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            if looked > MOST || path == ".git" || places.contains(&path.as_str()) {
+                continue;
+            }
+            let above = format!("{path}/");
+            let known = || workspace.list(Path::new(&path)).is_ok();
+            match kind {
+                FileType::Directory if places.iter().any(|place| place.starts_with(&above)) || known() => {
+                    pending.push(path);
+                }
+                FileType::Directory if !entries(upper.list(Path::new(&path)).ok()).is_empty() => found.push(above),
+                // A character device says that something is gone.
+                FileType::RegularFile | FileType::Symlink => found.push(path),
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn entries(folder: Option<OwnedFd>) -> Vec<(String, FileType)> {
+    let entries = folder.and_then(|folder| Dir::read_from(&folder).ok()).into_iter().flatten().flatten();
+    let named = entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.file_type()));
+    named.filter(|(name, _)| !matches!(name.as_str(), "." | "..")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_new_is_named_once_and_places_are_not() {
+        let (upper, workspace) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for file in ["src/main.js", "packages/a/package.json"] {
+            let path = workspace.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        for file in [
+            ".git/index",
+            "deps/x",
+            "src/made.js",
+            "packages/a/deps/b/c",
+            "packages/a/deps/d",
+            "packages/b/deps/x",
+            "packages/b/out",
+            "log",
+        ] {
+            let path = upper.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        std::fs::create_dir(upper.path().join("empty")).unwrap();
+        let open = |dir: &tempfile::TempDir| Beneath::open(dir.path()).unwrap();
+        let found = left(&open(&upper), &open(&workspace), &["deps", "packages/b/deps"]);
+        assert_eq!(found, ["log", "packages/a/deps/", "packages/b/out", "src/made.js"]);
+    }
+}
