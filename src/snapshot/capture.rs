@@ -11,7 +11,6 @@ use super::document::{
     AutoCrlf, Content, Document, Eol, FileMode, GitPath, IndexDocument, IndexEntry, Object, Pack, SCHEMA, Settings,
 };
 use super::draft::Draft;
-use super::edit::new_files;
 use super::history::{History, Position, commit, followed_branch, history};
 use super::index::{self, Entry};
 use super::left_behind::{Kind, LeftOut};
@@ -239,15 +238,18 @@ impl Draft {
         let beside = self.lfs.iter().map(|content| content.object.0).chain(self.scan.beside.verbatim.values().copied());
         let wanted = std::iter::once(tip).chain(self.others.iter().copied()).chain(loose).chain(beside);
         let revisions = pack::revisions(wanted, &[self.history.base]);
-        let packed = pack::write(git, &self.scratch, &revisions, &self.of_working_files()?)?;
+        let packed = pack::write(git, &self.scratch, &revisions, &self.stored()?)?;
         super::open::look_again(&self.scratch.work_tree)?;
         Ok(Packed(packed))
     }
 
-    /// Contents of working files that the snapshot has.
-    fn of_working_files(&self) -> Result<HashSet<git2::Oid>> {
+    /// Contents that travel, of those that were stored here.
+    fn stored(&self) -> Result<HashSet<git2::Oid>> {
+        if self.scratch.contents.whole().is_empty() {
+            return Ok(HashSet::new());
+        }
         let own = git2::Repository::open_bare(self.scratch.path())?;
-        let files = new_files(&own, Some(self.head_tree), self.scan.tree)?.into_iter().map(|(_, object)| object);
+        let files = self.in_git(&own)?.into_iter().map(|content| content.object);
         let beside = self.scan.beside.verbatim.values().copied().chain(self.lfs.iter().map(|content| content.object.0));
         Ok(files.chain(beside).collect())
     }

@@ -68,7 +68,7 @@ pub struct Content {
     pub place: Place,
     /// The file.
     pub path: GitPath,
-    object: git2::Oid,
+    pub(super) object: git2::Oid,
 }
 
 impl Content {
@@ -160,7 +160,7 @@ impl Draft {
     }
 
     /// The contents that git's trees and index name.
-    fn in_git(&self, repo: &git2::Repository) -> Result<Vec<Content>> {
+    pub(super) fn in_git(&self, repo: &git2::Repository) -> Result<Vec<Content>> {
         let Draft { scan, operation, history, .. } = self;
         let head = Some(self.head_tree);
         let mut contents = Vec::new();

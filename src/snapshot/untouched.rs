@@ -26,7 +26,8 @@ pub(super) fn untouched(scratch: &ScratchRepo, git: &Git, asked: Asked, paths: &
     if large.is_empty() {
         return Ok(HashSet::new());
     }
-    let names = ["text", "crlf", "ident", "working-tree-encoding", "filter"];
+    // Who says how lines end says that there are lines.
+    let names = ["text", "eol", "crlf", "ident", "working-tree-encoding", "filter"];
     let printed = scratch.git_as_restored(git).args(["check-attr", "-z", "--stdin"]).args(names).run(&joined(&large));
     let printed = printed.context("cannot read the attributes")?;
     let fields: Vec<&[u8]> = printed.split(|byte| *byte == 0).collect();

@@ -16,7 +16,7 @@ pub use crate::quantity::human_bytes;
 pub use ask::Answer;
 pub use escape::escape;
 use escape::shown;
-pub use progress::{Activity, Bar, Progress};
+pub use progress::{Activity, Bar, Progress, Steps};
 
 use crate::env::Env;
 use crate::error::{self, Kind};
@@ -213,7 +213,9 @@ impl Ui {
 
     fn stderr(&self, line: &str) {
         // A closed stderr is no reason to fail.
-        let _ = writeln!(io::stderr().lock(), "{}", secret::hide(line));
+        progress::above(|| {
+            let _ = writeln!(io::stderr().lock(), "{}", secret::hide(line));
+        });
     }
 }
 

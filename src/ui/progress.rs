@@ -6,6 +6,7 @@
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,11 +29,23 @@ const COLUMNS: usize = 80;
 const DELAY: Duration = Duration::from_millis(300);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// How often it is shown that somebody still waits.
+const BEAT: Duration = Duration::from_millis(250);
+
 /// The bars of this process, which make room for questions.
 static BARS: Mutex<Vec<MultiProgress>> = Mutex::new(Vec::new());
 
 /// A question is on the terminal.
 static ASKING: AtomicBool = AtomicBool::new(false);
+
+/// Prints lines above the bars.
+pub(super) fn above<T>(print: impl FnOnce() -> T) -> T {
+    let bars = BARS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match bars.iter().find(|bars| !bars.is_hidden()) {
+        Some(bars) => bars.suspend(print),
+        None => print(),
+    }
+}
 
 /// Lets a question stand alone on the terminal: bars go, and come back after it.
 pub(super) fn around<T>(question: impl FnOnce() -> T) -> T {
@@ -106,6 +119,43 @@ impl Progress {
         Activity { bar: self.part(label, 0, bar), words: Mutex::default() }
     }
 
+    /// A part that is told how far it has come, in counts of its own.
+    pub fn steps(&self, label: &str) -> Steps {
+        let label = shown(label, LONG_LABEL);
+        let bar = match &self.mode {
+            Mode::Bars(bars) => {
+                let bar = bars.add(ProgressBar::new(0).with_prefix(label.clone()));
+                bar.set_style(style(&stepping(columns())));
+                Some((bars.clone(), bar))
+            }
+            _ => None,
+        };
+        Steps { bar: self.part(label, 0, bar), words: Mutex::default() }
+    }
+
+    /// Shows that work of nobody knows how much goes on, while it does; `words` are
+    /// what it does now, if that is known. A thread of its own, which ends with it.
+    pub fn during<T>(&self, label: &str, words: &(dyn Fn() -> Option<String> + Sync), work: impl FnOnce() -> T) -> T {
+        if matches!(self.mode, Mode::Silent) {
+            return work();
+        }
+        let activity = self.activity(label);
+        let (over, waits) = std::sync::mpsc::channel::<()>();
+        let done = std::thread::scope(|scope| {
+            let activity = &activity;
+            scope.spawn(move || {
+                while waits.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
+                    activity.say(words().as_deref());
+                }
+            });
+            let done = work();
+            drop(over);
+            done
+        });
+        activity.finish();
+        done
+    }
+
     fn part(&self, label: String, total: u64, bar: Option<(MultiProgress, ProgressBar)>) -> Bar {
         Bar(Arc::new(Inner {
             label,
@@ -147,6 +197,12 @@ fn counting(columns: usize) -> String {
     format!("{{prefix:>{label}!}} {{moved:>8}} {{rate:>10}}")
 }
 
+/// Counts of a whole, and words.
+fn stepping(columns: usize) -> String {
+    let (label, bar) = shares(columns);
+    format!("{{prefix:>{label}!}} {{bar:{bar}}} {{percent:>3}}% {{eta:>4}} {{wide_msg}}")
+}
+
 /// Work that says something now and then.
 fn working(columns: usize) -> String {
     let (label, _) = shares(columns);
@@ -167,6 +223,51 @@ fn style(template: &str) -> ProgressStyle {
         .with_key("rate", move |state: &ProgressState, write: &mut dyn std::fmt::Write| {
             bytes(write, state.per_sec() as u64, "/s");
         })
+}
+
+/// Work of which somebody tells how far it has come.
+#[derive(Debug)]
+pub struct Steps {
+    bar: Bar,
+    words: Mutex<String>,
+}
+
+impl Steps {
+    /// It has come so far: `done` of `total`, with what there is to say of it.
+    pub fn at(&self, done: u64, total: u64, words: &str) {
+        let words = shown(words, LONG_WORDS);
+        if let Some((_, bar)) = &self.bar.0.bar {
+            if bar.length() != Some(total) {
+                // Another part of it: its time is its own.
+                bar.set_length(total);
+                bar.reset_eta();
+            }
+            bar.set_position(done);
+            bar.set_message(words.clone());
+        }
+        let percent = done.saturating_mul(100).checked_div(total).unwrap_or(0);
+        *self.words.lock().unwrap_or_else(PoisonError::into_inner) = format!("{percent}%, {words}");
+        self.tick();
+    }
+
+    /// It goes on. Whoever waits for it calls this a few times a second.
+    pub fn tick(&self) {
+        let inner = &self.bar.0;
+        if let Some((bars, bar)) = &inner.bar {
+            bar.tick();
+            inner.show(bars);
+        } else {
+            let last = self.words.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let time = human_duration(inner.started.elapsed());
+            inner.beat(|| if last.is_empty() { time } else { format!("{time}, {last}") });
+        }
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        self.bar.finish();
+    }
 }
 
 /// Work of nobody knows how much.
@@ -302,7 +403,7 @@ mod tests {
     #[test]
     fn a_line_fits_the_terminal_and_has_one_unit() {
         for columns in [60, 80, 100, 120, 200] {
-            for template in [moving(columns), counting(columns), working(columns)] {
+            for template in [moving(columns), counting(columns), stepping(columns), working(columns)] {
                 let drawn = Arc::new(Mutex::new(String::new()));
                 let screen = Screen(u16::try_from(columns).unwrap(), drawn.clone());
                 let bar = ProgressBar::with_draw_target(Some(999_900_000), ProgressDrawTarget::hidden());
@@ -315,7 +416,7 @@ mod tests {
                 let line = drawn.lock().unwrap().trim_end_matches('\n').to_owned();
                 assert!(!line.is_empty() && line.len() <= columns, "{columns}: {} {line:?}", line.len());
                 assert!(!line.contains('\n') && !line.contains("iB"), "{line:?}");
-                assert!(template == working(columns) || line.contains("999.8 MB"), "{line:?}");
+                assert_eq!(template.contains("{moved"), line.contains("999.8 MB"), "{line:?}");
             }
         }
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::disk::{self, Durability, lock::FileLock, scratch::Scratch};
 use crate::error::{not_found, policy, unreachable};
 use crate::git::lfs::{Contents, Pointer};
-use crate::git::{Answer, Contact, Git, Judge, Manner};
+use crate::git::{Answer, Coming, Contact, Git, Judge, Manner};
 use crate::identity::{Commit, RepoUrl};
 
 /// So many commits are asked for beside the base: a task has two.
@@ -88,6 +88,10 @@ pub trait Watch {
     fn waiting(&self);
     /// The remote is asked now; this may take long.
     fn fetching(&self);
+    /// How far that has come; nothing when time passes.
+    fn coming(&self, coming: Option<&Coming>) {
+        let _ = coming;
+    }
 }
 
 impl Mirror {
@@ -139,7 +143,7 @@ impl Mirror {
                 watch.fetching();
             }
             let before = size(&self.objects());
-            self.fetch(git, &repo, remote, base)?;
+            self.fetch(git, &repo, remote, base, watch)?;
             fetched = Fetched { network: true, bytes: size(&self.objects()).saturating_sub(before) };
         }
         // Cosmetic: where a branch stood that the task does not build on.
@@ -147,7 +151,7 @@ impl Mirror {
         for commit in others.iter().take(MAX_OTHERS) {
             if !kept(&repo, commit) && !remote.offline {
                 fetched.network = true;
-                let _ = self.bring(git, &repo, beside, commit, &[commit.as_str()]);
+                let _ = self.bring(git, &repo, beside, (commit, &[commit.as_str()]), watch);
             }
         }
         Ok(fetched)
@@ -217,7 +221,14 @@ impl Mirror {
         Ok(())
     }
 
-    fn fetch(&self, git: &Git, repo: &git2::Repository, remote: Remote<'_>, base: &Commit) -> Result<()> {
+    fn fetch(
+        &self,
+        git: &Git,
+        repo: &git2::Repository,
+        remote: Remote<'_>,
+        base: &Commit,
+        watch: &dyn Watch,
+    ) -> Result<()> {
         if remote.offline {
             return Err(unreachable(format!(
                 "commit {base} is not on this machine, and --offline forbids to fetch it"
@@ -225,13 +236,13 @@ impl Mirror {
             .hint("run the command once without --offline")
             .into());
         }
-        let answer = self.bring(git, repo, remote, base, &[base.as_str()])?;
+        let answer = self.bring(git, repo, remote, (base, &[base.as_str()]), watch)?;
         if answer.ok {
             return Ok(());
         }
         // Some servers give out branches only, not any commit by its name.
         let all = ["+refs/heads/*:refs/envctl/heads/*", "+refs/tags/*:refs/envctl/tags/*"];
-        let answer = if answer.given_up { answer } else { self.bring(git, repo, remote, base, &all)? };
+        let answer = if answer.given_up { answer } else { self.bring(git, repo, remote, (base, &all), watch)? };
         if !answer.ok {
             return Err(anyhow::Error::new(unreachable(answer.complaint)).context(
                 unreachable(format!("cannot fetch from {}", remote.place))
@@ -253,8 +264,8 @@ impl Mirror {
         git: &Git,
         repo: &git2::Repository,
         remote: Remote<'_>,
-        wanted: &Commit,
-        sources: &[&str],
+        (wanted, sources): (&Commit, &[&str]),
+        watch: &dyn Watch,
     ) -> Result<Answer> {
         let parent = self.path.parent().context("the mirror has no parent folder")?;
         let draft = Scratch::create_in(parent, ".envctl-fetch-")?;
@@ -263,9 +274,9 @@ impl Mirror {
         let (fresh, known) = (draft.path().join("objects"), self.objects());
         let borrowed = [("GIT_ALTERNATE_OBJECT_DIRECTORIES", known.as_path())];
         let answer = remote.reach(git, draft.path(), &|contact| {
-            let mut args = vec!["fetch", "--no-tags", "--no-write-fetch-head", "--quiet", "--", contact.target()];
+            let mut args = vec!["fetch", "--no-tags", "--no-write-fetch-head", "--progress", "--", contact.target()];
             args.extend(sources);
-            contact.fetch(draft.path(), &borrowed, &args)
+            contact.fetch(draft.path(), &borrowed, &args, &|coming| watch.coming(coming))
         })?;
         if !answer.ok {
             return Ok(answer);

@@ -80,6 +80,9 @@ fn dockerfile(host: &str) {
     fs::copy("/usr/bin/git", path.join("git")).unwrap();
     let alone = publish(&lab.agent, &[]).env("DOCKER_HOST", "unix:///nowhere").env("PATH", path.display().to_string());
     alone.code(7).says(&["nothing here can build", "docker does not run here", "--image"]);
+    fs::remove_file(lab.repo.path.join("envctl.toml")).unwrap();
+    let init = lab.agent.envctl(["init", "--dry-run"]).cwd(&lab.repo.path).ok().stdout;
+    assert!(init.contains("\nbuild = { dockerfile = \"Dockerfile\" }"), "{init}");
     until("no copy of a context is left", || {
         fs::read_dir(lab.agent.path("cache/envctl/tmp")).map_or(0, Iterator::count) == 0
     });

@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
 use super::super::MAX_WORDS;
+use super::coming::Words;
 use super::order::{Order, tell};
 use crate::ui::human_bytes;
 
@@ -235,14 +236,22 @@ fn weigh(folder: &Path) -> (u64, u64) {
     sizes.fold((0, 0), |(bytes, files), size| (bytes + size, files + 1))
 }
 
-/// The beginning of what git says; the rest is only counted.
+/// The beginning of what git says, and its news; the rest is only counted.
 fn pass_on(mut pipe: impl Read, said: &AtomicU64) {
+    let (mut words, mut told) = (Words::default(), 0);
     let mut buffer = vec![0; 64 << 10];
+    let mut tell = |words: &mut Words, bytes: &[u8]| {
+        let mut stderr = std::io::stderr().lock();
+        words.take(bytes, MAX_WORDS, &mut |news| drop(stderr.write_all(news)));
+        let _ = stderr.write_all(&words.kept[told..]);
+        told = words.kept.len();
+    };
     while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-        let before = said.fetch_add(count as u64, Ordering::Relaxed);
-        let room = usize::try_from(MAX_WORDS.saturating_sub(before)).unwrap_or(0);
-        let _ = std::io::stderr().write_all(&buffer[..count.min(room)]);
+        said.fetch_add(count as u64, Ordering::Relaxed);
+        tell(&mut words, &buffer[..count]);
     }
+    words.keep(MAX_WORDS);
+    tell(&mut words, b"");
 }
 
 /// How far git and what it started have come.

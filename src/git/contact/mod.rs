@@ -6,6 +6,7 @@
 //! are not followed by git but judged here. Whatever git starts is watched, and
 //! ends with us (see `guard`).
 
+mod coming;
 mod credential;
 mod guard;
 mod lfs;
@@ -37,6 +38,7 @@ use order::Order;
 use own::Own;
 use way::WebSettings;
 
+pub use coming::{Coming, Heard};
 pub use order::Manner;
 pub use way::{Answer, Contact, Judge, Way};
 
@@ -111,19 +113,27 @@ impl Contact<'_> {
     /// # Errors
     /// When git cannot be started.
     pub fn list(&self, git_dir: &Path, args: &[&str]) -> Result<Answer> {
-        self.run(git_dir, self.order.clone(), &[], args)
+        self.run(git_dir, self.order.clone(), &[], args, &|_| {})
     }
 
-    /// Fetches into `git_dir`, a repository in which nothing is yet.
+    /// Fetches into `git_dir`, a repository in which nothing is yet; `heard` is told
+    /// how far it has come, if the arguments ask for `--progress`.
     ///
     /// # Errors
     /// When git cannot be started.
-    pub fn fetch(&self, git_dir: &Path, env: &[(&str, &Path)], args: &[&str]) -> Result<Answer> {
+    pub fn fetch(&self, git_dir: &Path, env: &[(&str, &Path)], args: &[&str], heard: Heard<'_>) -> Result<Answer> {
         let order = Order { into: Some(git_dir.join("objects")), ..self.order.clone() };
-        self.run(git_dir, order, env, args)
+        self.run(git_dir, order, env, args, heard)
     }
 
-    fn run(&self, git_dir: &Path, order: Order, env: &[(&str, &Path)], args: &[&str]) -> Result<Answer> {
+    fn run(
+        &self,
+        git_dir: &Path,
+        order: Order,
+        env: &[(&str, &Path)],
+        args: &[&str],
+        heard: Heard<'_>,
+    ) -> Result<Answer> {
         let trace = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
         let mut call = self.call(git_dir).args(args);
         if matches!(self.scheme, Scheme::Http | Scheme::Https) {
@@ -132,7 +142,7 @@ impl Contact<'_> {
         for (name, value) in env {
             call = call.env(name, value);
         }
-        let mut answer = self.supervise(call, order)?;
+        let mut answer = self.supervise(call, order, heard)?;
         if !answer.ok {
             answer.onward = redirect::found(trace.as_file(), &self.order)?;
         }
@@ -225,7 +235,7 @@ impl Contact<'_> {
     }
 
     /// Runs a call below a guard.
-    fn supervise(&self, call: Call, order: Order) -> Result<Answer> {
+    fn supervise(&self, call: Call, order: Order, heard: Heard<'_>) -> Result<Answer> {
         let mut command = self.guarded();
         command.arg(call.command.get_program()).args(call.command.get_args());
         for (name, value) in call.command.get_envs() {
@@ -235,7 +245,7 @@ impl Contact<'_> {
             };
         }
         command.current_dir(call.command.get_current_dir().unwrap_or(Path::new("/")));
-        self.wait(command, order, &call.name(), b"")
+        self.wait(command, order, (&call.name(), b""), heard)
     }
 
     /// Runs a program that is none of git's own below a guard: what git would
@@ -246,7 +256,7 @@ impl Contact<'_> {
         for name in &self.git.foreign {
             command.env_remove(name);
         }
-        self.wait(command, self.order.clone(), words.first().unwrap_or(&"a program"), input)
+        self.wait(command, self.order.clone(), (words.first().unwrap_or(&"a program"), input), &|_| {})
     }
 
     fn guarded(&self) -> Command {
@@ -258,7 +268,13 @@ impl Contact<'_> {
         command
     }
 
-    fn wait(&self, mut command: Command, mut order: Order, name: &str, input: &[u8]) -> Result<Answer> {
+    fn wait(
+        &self,
+        mut command: Command,
+        mut order: Order,
+        (name, input): (&str, &[u8]),
+        heard: Heard<'_>,
+    ) -> Result<Answer> {
         let ears = rustix::fs::memfd_create("envctl-passwords", rustix::fs::MemfdFlags::CLOEXEC);
         let mut ears = File::from(ears.context("cannot make room for what must not be printed")?);
         let place = format!("/proc/{}/fd/{}", std::process::id(), ears.as_raw_fd());
@@ -274,8 +290,9 @@ impl Contact<'_> {
             };
             // Who does not want it may have gone.
             scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(input)));
-            let words = scope.spawn(move || stderr.map(|mut pipe| read(&mut pipe, MAX_WORDS)).unwrap_or_default());
-            (stdout.map(|mut pipe| read(&mut pipe, MAX_OUTPUT)).unwrap_or_default(), words.join().unwrap_or_default())
+            let answer = scope.spawn(move || stdout.map(|mut pipe| read(&mut pipe, MAX_OUTPUT)).unwrap_or_default());
+            let words = stderr.map(|pipe| coming::listen(pipe, MAX_WORDS, heard)).unwrap_or_default();
+            (answer.join().unwrap_or_default(), words)
         });
         let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
         let mut passwords = String::new();

@@ -1,5 +1,6 @@
 //! Making the workspace: mirror, clone, snapshot, parity.
 
+use std::cell::OnceCell;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -8,8 +9,8 @@ use super::nearby;
 use crate::crash;
 use crate::disk;
 use crate::error::{failure, integrity, usage};
-use crate::git::Git;
 use crate::git::lfs::Pointer;
+use crate::git::{Coming, Git};
 use crate::handoff::app::App;
 use crate::handoff::fetch::Snapshot;
 use crate::handoff::report::Arrived;
@@ -17,6 +18,7 @@ use crate::handoff::task::{Door, Pin, Resolved, manner, mirror};
 use crate::handoff::workspaces::vacate;
 use crate::identity::Commit;
 use crate::snapshot::{self, Document, Parity};
+use crate::ui::{Steps, human_bytes};
 use crate::workspace::{self, Draft, Place, Remote};
 
 /// The state of a task's workspace.
@@ -104,7 +106,7 @@ pub(crate) fn fetch_repo(app: &App, resolved: &Resolved, document: &Document) ->
     let git = Git::find(&app.env)?;
     let door = Door::of(app, resolved)?;
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
-    let told = Told { app, what: format!("{} from {}", document.base.short(), door.url()) };
+    let told = Told::of(app, format!("{} from {}", document.base.short(), door.url()));
     let mirror = mirror(app, resolved);
     nearby::copy(app, resolved, &mirror, &git, &document.base)?;
     let fetched = mirror.ensure(&git, door.remote(), &document.base, &others, &told)?;
@@ -128,7 +130,7 @@ pub(crate) fn prove(app: &App, resolved: &Resolved) -> Result<()> {
     let mirror = mirror(app, resolved);
     for copied in mirror.prove(&git)? {
         let door = Door::quiet(app, &resolved.identity)?;
-        let told = Told { app, what: format!("what a clone here had wrong, from {}", door.url()) };
+        let told = Told::of(app, format!("what a clone here had wrong, from {}", door.url()));
         for commit in copied.commits() {
             mirror.ensure(&git, door.remote(), &commit, &[], &told)?;
         }
@@ -145,13 +147,20 @@ pub(crate) fn fetch_from(app: &App, resolved: &Resolved, document: &Document, ch
     let url = checkout.to_str().context("the checkout's path is not valid UTF-8")?;
     let remote = Remote { place: Place::Folder(url), offline: false, manner: manner(app, false) };
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
-    let told = Told { app, what: format!("{} from this checkout", document.base.short()) };
+    let told = Told::of(app, format!("{} from this checkout", document.base.short()));
     mirror(app, resolved).ensure(&git, remote, &document.base, &others, &told).map(drop)
 }
 
 struct Told<'a> {
     app: &'a App,
     what: String,
+    steps: OnceCell<Steps>,
+}
+
+impl<'a> Told<'a> {
+    fn of(app: &'a App, what: String) -> Self {
+        Told { app, what, steps: OnceCell::new() }
+    }
 }
 
 impl workspace::Watch for Told<'_> {
@@ -161,6 +170,15 @@ impl workspace::Watch for Told<'_> {
 
     fn fetching(&self) {
         self.app.ui.status("Fetching", &self.what);
+    }
+
+    fn coming(&self, coming: Option<&Coming>) {
+        let steps = self.steps.get_or_init(|| self.app.ui.progress().steps("history"));
+        let Some(coming) = coming else { return steps.tick() };
+        // What may be cut off comes last.
+        let bytes = coming.bytes.map(|bytes| format!("{}, ", human_bytes(bytes))).unwrap_or_default();
+        let rate = coming.rate.map(|rate| format!("{}/s, ", human_bytes(rate))).unwrap_or_default();
+        steps.at(coming.done, coming.total, &format!("{bytes}{rate}{}", coming.what));
     }
 }
 
@@ -189,23 +207,30 @@ pub(crate) fn workspace(
     let door = Door::of(app, resolved)?;
     let mut reason = None;
     let mut fetch = |wanted: &[Pointer]| {
-        let told = Told { app, what: format!("{} LFS files from {}", wanted.len(), door.url()) };
+        let told = Told::of(app, format!("{} LFS files from {}", wanted.len(), door.url()));
         let fetched = mirror.fetch_contents(&git, door.remote(), wanted, &told);
         reason = fetched.err().map(|error| format!("{error:#}"));
         vec![mirror.contents()]
     };
     // Git takes as long to say who commits as it takes to write the files.
-    let (applied, author) = std::thread::scope(|scope| {
-        let asked = scope.spawn(|| draft.author(&git, app.env.named("EMAIL")));
-        (snapshot::apply(&git, draft.path(), document, pack, &mut fetch), asked.join())
-    });
+    let restore = || {
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| draft.author(&git, app.env.named("EMAIL")));
+            (snapshot::apply(&git, draft.path(), document, pack, &mut fetch), asked.join())
+        })
+    };
+    let (applied, author) = app.ui.progress().during("the files", &|| None, restore);
     let (applied, author) = (applied?, author.unwrap_or_default());
     // Nobody has written these inside, so they stay as they came.
     app.ui.warn_each(workspace::obeyed(draft.path(), &applied.repositories).into_iter().map(|planted| {
         let (path, why) = (planted.path.display(), planted.why);
         format!("{path} came with the task, and git would obey it in that folder: {why}")
     }));
-    let parity = snapshot::parity(&git, draft.path(), document, &applied)
+    let compare = || snapshot::parity(&git, draft.path(), document, &applied);
+    let parity = app
+        .ui
+        .progress()
+        .during("comparing them", &|| None, compare)
         .context("cannot compare the workspace with its snapshot")?;
     if !parity.ok {
         return Err(integrity(format!(

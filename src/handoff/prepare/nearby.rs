@@ -32,7 +32,8 @@ pub(super) fn copy(app: &App, resolved: &Resolved, mirror: &Mirror, git: &Git, b
             }
         };
         app.ui.status("Copying", &format!("history from {shown}"));
-        match mirror.copy_from(git, &nearby, base) {
+        let copied = app.ui.progress().during("history", &|| None, || mirror.copy_from(git, &nearby, base));
+        match copied {
             Ok(Some(copied)) => {
                 app.ui.status("Copied", &format!("{} from {shown}", human_bytes(copied.bytes)));
                 return Ok(());

@@ -1,5 +1,6 @@
 //! The image of a task: where its name comes from, and what it is pinned to.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -14,6 +15,7 @@ use crate::handoff::trust::Screen;
 use crate::identity::{ImageName, InFile, Pinned, StoreRef, Toolchain, Which};
 use crate::oci::{Blobs, Descriptor};
 use crate::store::{Access, Store};
+use crate::ui::{Bar, Progress};
 
 /// What the developer says of the image.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,7 +89,7 @@ pub(crate) fn pin(app: &App, chosen: &ChosenImage) -> Result<(Toolchain, StoreRe
                 return Ok((found.toolchain(), store));
             }
             let found = wanted.build(app, &*target, None)?;
-            return Ok((stored(app, (&*target, &own()), found, &|_| {})?.0, own()));
+            return Ok((stored(app, (&*target, &own()), found)?.0, own()));
         }
     };
     let store = match &named.name {
@@ -95,7 +97,7 @@ pub(crate) fn pin(app: &App, chosen: &ChosenImage) -> Result<(Toolchain, StoreRe
         ImageName::Layout(place) => layout_of(named, place).0,
         _ => {
             let target = app.open(&own(), Access::Write)?;
-            return Ok((pin_into(app, (&*target, &own()), chosen, None, &|_| {})?.0, own()));
+            return Ok((pin_into(app, (&*target, &own()), chosen, None)?.0, own()));
         }
     };
     let toolchain = in_store(app, named, None)?.toolchain();
@@ -128,7 +130,6 @@ pub(crate) fn pin_into(
     (target, beside): (&dyn Store, &StoreRef),
     chosen: &ChosenImage,
     screen: Option<Screen<'_>>,
-    watch: &dyn Fn(&Descriptor),
 ) -> Result<(Toolchain, u64)> {
     let found = match chosen {
         ChosenImage::Built(recipe) => build::WantedImage::read(app, recipe)?.found(app, target, screen)?,
@@ -137,21 +138,16 @@ pub(crate) fn pin_into(
             _ => local_image::find(app, named, target)?,
         },
     };
-    stored(app, (target, beside), found, watch)
+    stored(app, (target, beside), found)
 }
 
 /// Copies an image that is in no registry into a store.
-fn stored(
-    app: &App,
-    (target, beside): (&dyn Store, &StoreRef),
-    found: FoundImage,
-    watch: &dyn Fn(&Descriptor),
-) -> Result<(Toolchain, u64)> {
+fn stored(app: &App, (target, beside): (&dyn Store, &StoreRef), found: FoundImage) -> Result<(Toolchain, u64)> {
     let toolchain = found.toolchain();
     let Some(source) = found.source.filter(|_| found.repository.is_none()) else { return Ok((toolchain, 0)) };
-    let mut copied = 0;
+    let (mut copied, progress) = (0, app.ui.progress());
     for part in found.manifest.layers.iter().chain([&found.manifest.config]) {
-        copied += copy(app, &*source, target, part, watch)?;
+        copied += copy(app, &*source, target, part, &progress)?;
         fetch::note_place(app, &part.digest, beside);
     }
     let plain = found.descriptor.plain();
@@ -220,18 +216,31 @@ fn only(source: &dyn Store, store: &StoreRef) -> Result<Option<Descriptor>> {
     }
 }
 
-fn copy(
-    app: &App,
-    source: &dyn Blobs,
-    target: &dyn Store,
-    part: &Descriptor,
-    watch: &dyn Fn(&Descriptor),
-) -> Result<u64> {
+fn copy(app: &App, source: &dyn Blobs, target: &dyn Store, part: &Descriptor, progress: &Progress) -> Result<u64> {
     if fetch::is_held(app, target, part)? {
         return Ok(0);
     }
-    watch(part);
-    let open = || source.open(part).with_context(|| format!("cannot read {} of the image", part.digest));
-    target.put(part, &open).with_context(|| format!("cannot copy {} of the image", part.digest))?;
-    Ok(part.size)
+    let bar = progress.bar(&format!("storing {}", part.digest.short()), part.size);
+    let open = || {
+        let inner = source.open(part).with_context(|| format!("cannot read {} of the image", part.digest))?;
+        let counted: Box<dyn Read + Send> = Box::new(Counted { inner, bar: bar.clone() });
+        Ok(counted)
+    };
+    let put = target.put(part, &open).with_context(|| format!("cannot copy {} of the image", part.digest));
+    bar.finish();
+    put.map(|()| part.size)
+}
+
+/// Shows how much of something was read.
+struct Counted {
+    inner: Box<dyn Read + Send>,
+    bar: Bar,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.bar.add(count as u64);
+        Ok(count)
+    }
 }

@@ -420,7 +420,9 @@ fn capture(
             Ok((packing.join(), found))
         })
     };
-    let (mut draft, (packed, found)) = snapshot::draft_and(git, repo, &chosen(app, project, root)?, &look)?;
+    let options = chosen(app, project, root)?;
+    let capture = || snapshot::draft_and(git, repo, &options, &look);
+    let (mut draft, (packed, found)) = app.ui.progress().during("the checkout", &|| None, capture)?;
     let screened = trust::settle_findings(app, found?, &mut draft, redact)?;
     let packed = if screened.redacted.is_empty() {
         packed.map_err(|_| anyhow::anyhow!("the thread that packs died"))??
@@ -472,10 +474,7 @@ fn toolchain(
         return Ok(parent.toolchain.clone());
     }
     let chosen = image::chosen(app, options.wish(), project, (screen.root, parent.is_some()))?.ok_or_else(no_image)?;
-    let progress = app.ui.progress();
-    let (toolchain, bytes) = image::pin_into(app, (target, store), &chosen, Some(screen), &|part| {
-        progress.bar(&format!("image {}", part.digest.short()), part.size).finish();
-    })?;
+    let (toolchain, bytes) = image::pin_into(app, (target, store), &chosen, Some(screen))?;
     if bytes > 0 {
         app.ui.status("Stored", &format!("the image, {}", crate::ui::human_bytes(bytes)));
     }

@@ -70,6 +70,9 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     match (image, &asked.build) {
         (Some(image), _) => text.push_str(&format!("[toolchain]\nimage = {}\n", quoted(image))),
         (None, Some(build)) => text.push_str(&building(build)),
+        (None, None) if devcontainer.is_none() && root.join("Dockerfile").is_file() => text.push_str(
+            "[toolchain]\nbuild = { dockerfile = \"Dockerfile\" }   # docker or podman builds it once; or image = \"...\"\n",
+        ),
         (None, None) => text.push_str(
             "# [toolchain]\n# image = \"registry.example/acme/dev:latest\"   # publish pins it to a digest\n",
         ),

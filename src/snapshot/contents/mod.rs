@@ -194,6 +194,9 @@ impl Pass<'_> {
     }
 
     /// Whether nobody has this content yet. The one who asks stores it.
+    ///
+    /// An object that a collection of git moves into a pack meanwhile counts as new:
+    /// it then travels from here.
     fn is_new(&self, odb: &git2::Odb<'_>, id: git2::Oid) -> bool {
         !self.known.contains(&id) && !odb.exists_ext(id, OdbLookupFlags::NO_REFRESH) && lock(&self.new).insert(id)
     }
