@@ -1,13 +1,19 @@
 //! The `devcontainer.json` of a checkout: for a first `envctl.toml`, and in the place of
 //! one.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use rustix::fs::Dir;
 
 use crate::config::{Devcontainer, Surroundings};
 use crate::disk::beneath::Beneath;
 use crate::error::{not_found, usage};
+
+/// No more names below `.devcontainer` are looked at.
+const MAX_NAMES: usize = 1000;
 
 /// Upper bound for the file in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -20,9 +26,14 @@ const MAX_FILE: u64 = 1 << 20;
 pub(crate) fn read(root: &Path) -> Result<(PathBuf, Devcontainer)> {
     let folder = Beneath::open(root)?;
     let mut places: Vec<PathBuf> = [".devcontainer/devcontainer.json", ".devcontainer.json"].map(Into::into).into();
-    let below = std::fs::read_dir(root.join(".devcontainer")).into_iter().flatten().flatten();
-    let mut named: Vec<PathBuf> =
-        below.map(|entry| Path::new(".devcontainer").join(entry.file_name()).join("devcontainer.json")).collect();
+    // Through no link: a name of somebody else's choice could lead to another machine.
+    let below = folder.list(Path::new(".devcontainer")).ok().and_then(|open| Dir::read_from(open).ok());
+    let below = below.into_iter().flatten().take(MAX_NAMES).flatten();
+    let mut named: Vec<PathBuf> = below
+        .map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned())
+        .filter(|name| name != "." && name != "..")
+        .map(|name| Path::new(".devcontainer").join(name).join("devcontainer.json"))
+        .collect();
     named.sort();
     places.extend(named);
     places.retain(|place| folder.stat(place).is_some());

@@ -127,6 +127,11 @@ impl Builder {
         // about it.
         command.env("BUILDKIT_PROGRESS", "plain").env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1");
         command.env("DOCKER_CLI_HINTS", "false");
+        // The client would ask git about the context, and git obeys what lies there: a
+        // stranger's files.
+        command.env("BUILDX_GIT_INFO", "false").env("BUILDX_GIT_LABELS", "false").env("GIT_DIR", "/dev/null");
+        command.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "safe.bareRepository");
+        command.env("GIT_CONFIG_VALUE_0", "explicit").current_dir("/");
         if self.kind == EngineKind::Docker && !build.secrets.is_empty() {
             // The older builder knows no secrets.
             command.env("DOCKER_BUILDKIT", "1");

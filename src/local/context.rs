@@ -105,6 +105,11 @@ impl BuildContext {
         hasher.finish()
     }
 
+    /// What the Dockerfile says.
+    pub fn dockerfile(&self) -> &[u8] {
+        &self.dockerfile
+    }
+
     /// Bytes of all files.
     pub fn size(&self) -> u64 {
         let size = |entry: &Entry| if let Entry::File { size, .. } = entry { *size } else { 0 };

@@ -37,7 +37,9 @@ fn dockerfile(host: &str) {
         let call = home.envctl(["publish", "task-1", "--store", &store]).args(more).cwd(&lab.repo.path);
         call.env("DOCKER_HOST", host)
     };
-    let builds = |home: &Home| publish(home, &[]).ok().stderr.contains("Building");
+    // What a Dockerfile runs is run at somebody's word.
+    publish(&lab.agent, &[]).code(6).says(&["the build of Dockerfile, which runs with a network", "--build"]);
+    let builds = |home: &Home| publish(home, &["--build"]).ok().stderr.contains("Building");
     assert!(builds(&lab.agent));
     assert_eq!(lab.sh(&lab.store.reference("task-1"), "greet; echo $GREETING"), "Hello from the image\nHello\n");
     // Unchanged, also for a colleague; and what .dockerignore leaves out is no change.
@@ -64,21 +66,23 @@ fn dockerfile(host: &str) {
     // An image could hold what .gitignore keeps out of the snapshot.
     lab.repo.write(".gitignore", "tools/.env\n");
     lab.repo.write("tools/.env", "TOKEN=ghp_0123456789abcdefghijABCDEFGHIJ012345\n");
-    publish(&lab.agent, &[]).code(6).says(&["tools/.env:1", ".dockerignore"]);
+    publish(&lab.agent, &["--build"]).code(6).says(&["tools/.env:1", ".dockerignore"]);
+    let run = ["run", "--build", "--publish", "--as", "t", "--store", &store, "--", "true"];
+    lab.agent.envctl(run).cwd(&lab.repo.path).env("DOCKER_HOST", host).run().says(&["tools/.env:1"]);
     lab.repo.write("tools/.env", "");
     // Secrets are named, agreed to, and in no word of the engine's.
     lab.repo.write("envctl.toml", "[toolchain]\nbuild = { secrets = [\"NPM_TOKEN\"] }\n");
-    publish(&lab.agent, &[]).code(6).says(&["the secret NPM_TOKEN for the build of Dockerfile", "approve --digest"]);
+    publish(&lab.agent, &["--build"]).code(6).says(&["the secret NPM_TOKEN for the build of Dockerfile", "approve --digest"]);
     lab.repo.write("envctl.toml", "[toolchain]\nbuild = { context = \"tools\" }\n");
     publish(&lab.agent, &[]).code(3).says(&["there is no", "tools/Dockerfile"]);
     // The engine's last words.
     lab.repo.write("tools/Dockerfile", "FROM scratch\nCOPY none /\n");
-    publish(&lab.agent, &[]).code(1).says(&["was not built", "none", "all that was said"]);
+    publish(&lab.agent, &["--build"]).code(1).says(&["was not built", "none", "all that was said"]);
     // Nobody is there to build.
     let path = lab.agent.path("empty");
     fs::create_dir(&path).unwrap();
     fs::copy("/usr/bin/git", path.join("git")).unwrap();
-    let alone = publish(&lab.agent, &[]).env("DOCKER_HOST", "unix:///nowhere").env("PATH", path.display().to_string());
+    let alone = publish(&lab.agent, &["--build"]).env("DOCKER_HOST", "unix:///nowhere").env("PATH", path.display().to_string());
     alone.code(7).says(&["nothing here can build", "docker does not run here", "--image"]);
     fs::remove_file(lab.repo.path.join("envctl.toml")).unwrap();
     let init = lab.agent.envctl(["init", "--dry-run"]).cwd(&lab.repo.path).ok().stdout;
@@ -95,7 +99,8 @@ fn devcontainer(host: &str) {
     let store = lab.store.name();
     let call = |args: &[&str]| lab.agent.envctl(args).cwd(&lab.repo.path).env("DOCKER_HOST", host);
     let publish = || call(&["publish", "task-1", "--store", &store]);
-    assert!(publish().ok().stderr.contains("Building .devcontainer/Dockerfile"));
+    publish().code(6).says(&["the build of .devcontainer/Dockerfile"]);
+    assert!(call(&["publish", "task-1", "--store", &store, "--build"]).ok().stderr.contains("Building .devcontainer/Dockerfile"));
     assert!(!publish().ok().stderr.contains("Building"));
     let task = lab.store.reference("task-1");
     assert_eq!(lab.sh(&task, "greet-all; pwd"), "Good morning, in development\n/workspaces/remote\n");

@@ -31,9 +31,6 @@ use crate::store::Store;
 /// Version of what decides what an image is.
 const FORMAT: u32 = 1;
 
-/// Bytes of a file that is searched for credentials.
-const MAX_SEARCHED: u64 = 32 << 20;
-
 /// Everything that decides what a build comes to.
 #[derive(Serialize)]
 struct Components<'a> {
@@ -160,44 +157,64 @@ impl<'a> WantedImage<'a> {
     fn copied(&self, app: &App, folder: &Path, screen: Option<Screen<'_>>) -> Result<(PathBuf, PathBuf)> {
         let progress = app.ui.progress();
         let bar = progress.bar("the context of the build", self.context.size());
-        let mut looked: Vec<(PathBuf, Looked)> = Vec::new();
+        let mut looked = self.words(screen)?;
         let mut look = |path: &Path, content: &mut dyn Read| -> Result<()> {
-            let Some(screen) = screen else { return Ok(()) };
-            let mut bytes = Vec::new();
-            content.take(MAX_SEARCHED + 1).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > MAX_SEARCHED {
-                app.ui.warn(&format!("{} is too large to be searched for credentials", path.display()));
-                return Ok(());
-            }
-            let found = screen.look(path, &bytes)?;
-            if !found.findings.is_empty() {
-                looked.push((path.to_owned(), found));
+            if let Some(screen) = screen {
+                looked.push((path.to_owned(), screen.look_through(path, content)?));
             }
             Ok(())
         };
         let copied = self.context.copy_to(folder, &mut look, &|count| bar.add(count));
         bar.finish();
         if let Some(screen) = screen {
-            screen.settle_context(looked)?;
+            screen.settle_context(app, looked)?;
         }
         copied
     }
 
-    /// The values of its secrets, once the developer agrees.
+    /// Searches what an image was built from that is to travel.
+    ///
+    /// # Errors
+    /// [`Kind::Policy`] when the image could hold a credential.
+    pub(super) fn searched(&self, app: &App, screen: Option<Screen<'_>>) -> Result<()> {
+        if screen.is_none() {
+            return Ok(());
+        }
+        let scratch = Scratch::create(app.paths.cache())?;
+        self.copied(app, scratch.path(), screen).map(drop)
+    }
+
+    /// The Dockerfile and the arguments: they stand in the image's history.
+    fn words(&self, screen: Option<Screen<'_>>) -> Result<Vec<(PathBuf, Looked)>> {
+        let Some(screen) = screen else { return Ok(Vec::new()) };
+        let build = &self.recipe.build;
+        let args: String = build.args.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        let dockerfile = PathBuf::from(build.dockerfile());
+        let said = PathBuf::from("toolchain.build.args");
+        Ok(vec![
+            (dockerfile.clone(), screen.look(&dockerfile, self.context.dockerfile())?),
+            (said.clone(), screen.look(&said, args.as_bytes())?),
+        ])
+    }
+
+    /// The values of its secrets, once the developer agrees to them, and to the build
+    /// unless they asked for it: it runs what the Dockerfile says, with a network.
     fn secrets(&self, app: &App) -> Result<Vec<(String, Secret)>> {
         let build = &self.recipe.build;
-        if build.secrets.is_empty() {
+        if build.secrets.is_empty() && self.recipe.said {
             return Ok(Vec::new());
         }
         let root = &self.recipe.root;
         let repo = snapshot::open(root).and_then(|repo| snapshot::remote_url(&repo));
         let repo = repo.unwrap_or_else(|_| root.display().to_string());
-        let asks = Asks::of_build(&repo, &Origin::folder(root)?, build);
+        let recipe = (build, Digest::of(self.context.dockerfile()), self.recipe.said);
+        let asks = Asks::of_build(&repo, &Origin::folder(root)?, recipe)?;
         match trust::settle(app, &asks)? {
             Verdict::Agreed => {}
             other => {
                 let agree = format!("envctl approve --digest {}", asks.digest());
-                return Err(trust::refused(None, &asks, other).hint(format!("if you agree: {agree}")).into());
+                let agree = format!("if you agree: {agree}, or say --build");
+                return Err(trust::refused(None, &asks, other).hint(agree).into());
             }
         }
         let values = trust::resolve_secrets(app, &build.secrets)?;

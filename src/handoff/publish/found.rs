@@ -25,6 +25,8 @@ pub(crate) struct Recipe {
     pub(super) build: Build,
     /// The project's root, in which everything lies.
     pub(super) root: PathBuf,
+    /// Whoever gave the command asked for the build.
+    pub(super) said: bool,
 }
 
 /// An image, and who named it.

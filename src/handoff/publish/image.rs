@@ -50,7 +50,11 @@ pub(crate) fn chosen(
                 .into());
         }
         (None, Some(build), _) => {
-            return Ok(Some(ChosenImage::Built(Recipe { build: build.clone(), root: root.to_owned() })));
+            return Ok(Some(ChosenImage::Built(Recipe {
+                build: build.clone(),
+                root: root.to_owned(),
+                said: wish.build,
+            })));
         }
         (None, None, _) if wish.build => {
             return Err(usage("the project says nothing of a build")
@@ -73,11 +77,12 @@ pub(crate) fn chosen(
 
 /// Pins an image to its platform manifest, where it is: the store in which it can
 /// be found. One from an archive or an engine is copied to this machine's own, and
-/// one that is built stays there, unless the configured store has it.
+/// one that is built stays there, unless the configured store has it. What goes into
+/// one that is built, and is to be published, passes `screen` first.
 ///
 /// # Errors
 /// When it cannot be found or read.
-pub(crate) fn pin(app: &App, chosen: &ChosenImage) -> Result<(Toolchain, StoreRef)> {
+pub(crate) fn pin(app: &App, chosen: &ChosenImage, screen: Option<Screen<'_>>) -> Result<(Toolchain, StoreRef)> {
     let own = || StoreRef::Layout(app.paths.local_images());
     let named = match chosen {
         ChosenImage::Named(named) => named,
@@ -86,9 +91,11 @@ pub(crate) fn pin(app: &App, chosen: &ChosenImage) -> Result<(Toolchain, StoreRe
             let wanted = build::WantedImage::read(app, recipe)?;
             let found = wanted.held(&*target)?.map(|found| (found, own()));
             if let Some((found, store)) = found.or_else(|| elsewhere(app, &wanted)) {
+                // It may have been built for this machine alone.
+                wanted.searched(app, screen)?;
                 return Ok((found.toolchain(), store));
             }
-            let found = wanted.build(app, &*target, None)?;
+            let found = wanted.build(app, &*target, screen)?;
             return Ok((stored(app, (&*target, &own()), found)?.0, own()));
         }
     };
@@ -97,7 +104,7 @@ pub(crate) fn pin(app: &App, chosen: &ChosenImage) -> Result<(Toolchain, StoreRe
         ImageName::Layout(place) => layout_of(named, place).0,
         _ => {
             let target = app.open(&own(), Access::Write)?;
-            return Ok((pin_into(app, (&*target, &own()), chosen, None)?.0, own()));
+            return Ok((pin_into(app, (&*target, &own()), chosen, screen)?.0, own()));
         }
     };
     let toolchain = in_store(app, named, None)?.toolchain();

@@ -22,7 +22,7 @@ use crate::handoff::app::App;
 use crate::handoff::publish::{ChosenImage, ImageWish, PublishedFrom, chosen, no_image, workdir};
 use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Located, Resolved, State};
-use crate::handoff::trust::{Checkout, Origin, real_path};
+use crate::handoff::trust::{Checkout, Origin, Screen, real_path};
 use crate::handoff::{prepare, publish, runtimes, task, trust, workspaces};
 use crate::identity::{Handoff, Identity, Repo, RepoUrl, SCHEMA, StoreRef, Target, Toolchain, Workdir};
 use crate::snapshot::{self, Captured, Document};
@@ -82,7 +82,7 @@ pub(crate) fn take(
     let captured = capture(app, &repo, &project)?;
     let document = captured.document.clone();
     let mut built = None;
-    let (toolchain, store) = toolchain(app, options, &project, from, parent.as_ref(), &mut built)?;
+    let (toolchain, store) = toolchain(app, options, &project, from, (parent.as_ref(), !stays), &mut built)?;
     let task_id = match (task, &parent) {
         (Some(task), _) => task.clone(),
         (None, Some(parent)) => parent.task_id.clone(),
@@ -139,7 +139,7 @@ fn toolchain(
     options: &CheckoutOptions,
     project: &Project,
     from: &PublishedFrom,
-    parent: Option<&Identity>,
+    (parent, publishes): (Option<&Identity>, bool),
     built: &mut Option<String>,
 ) -> Result<(Toolchain, StoreRef)> {
     let explicit = options.image.is_some() || options.build || app.env.image.is_some();
@@ -149,7 +149,9 @@ fn toolchain(
     let place = (from.root.as_path(), from.origin.is_some());
     let wish = ImageWish { image: options.image.as_deref(), build: options.build };
     let chosen = publish::chosen_image(app, wish, project, place)?.ok_or_else(no_image)?;
-    let (toolchain, store) = publish::pin_image(app, &chosen)?;
+    let scanner = trust::scanner(app, project)?;
+    let screen = Screen { scanner: &scanner, redact: false, root: &from.root };
+    let (toolchain, store) = publish::pin_image(app, &chosen, publishes.then_some(screen))?;
     *built = matches!(chosen, ChosenImage::Built(_)).then(|| format!("{store}@{}", toolchain.image.digest));
     Ok((toolchain, store))
 }

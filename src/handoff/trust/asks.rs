@@ -177,12 +177,26 @@ impl Asks {
         asks
     }
 
-    /// What a build of the image needs.
-    pub(crate) fn of_build(repo: &str, origin: &Origin, build: &Build) -> Self {
+    /// What a build of the image needs: a word for what it runs, unless that was
+    /// `said`, and its secrets. Each line names all that decides what becomes of them.
+    ///
+    /// # Errors
+    /// Never: arguments are text.
+    pub(crate) fn of_build(
+        repo: &str,
+        origin: &Origin,
+        (build, dockerfile, said): (&Build, Digest, bool),
+    ) -> anyhow::Result<Self> {
         let empty = Project::default();
         let place = build.dockerfile();
-        let secrets = build.secrets.iter().map(|secret| format!("{} for the build of {place}", secret.name));
-        Asks { builds: sorted(secrets), ..Asks::of(repo, origin, &empty, Settled::default()) }
+        let what = Digest::of(&serde_json::to_vec(&(&dockerfile.to_string(), &build.args, &build.target))?);
+        let what = &what.hex()[..24];
+        let run = format!(
+            "the build of {place}, which runs with a network, your logins and every file of its context ({what})"
+        );
+        let secrets = build.secrets.iter().map(|secret| format!("the secret {} for the build of {place} ({what})", secret.name));
+        let builds = sorted(Some(run).filter(|_| !said).into_iter().chain(secrets));
+        Ok(Asks { builds, ..Asks::of(repo, origin, &empty, Settled::default()) })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -238,7 +252,7 @@ impl Asks {
         let ports = self.ports.iter().map(|port| format!("the fixed port {port}"));
         let setups = self.setups.iter().flat_map(Setup::lines);
         let stores = self.stores.iter().map(|store| format!("fixtures from {store}, with your credentials for it"));
-        let builds = self.builds.iter().map(|build| format!("the secret {build}"));
+        let builds = self.builds.iter().cloned();
         network.chain(secrets).chain(builds).chain(ports).chain(setups).chain(stores).collect()
     }
 }

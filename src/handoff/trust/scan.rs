@@ -5,6 +5,7 @@
 //! what travels. Whatever the base has already is passed over.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -80,6 +81,22 @@ impl Screen<'_> {
         Ok(self.scanner.file(&self.name(path).to_string_lossy(), content)?)
     }
 
+    /// Looks at one file of any size.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the rules cannot.
+    pub(crate) fn look_through(self, path: &Path, content: &mut dyn Read) -> Result<Looked> {
+        let name = self.name(path).to_string_lossy();
+        let mut looking = self.scanner.looking(&name);
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match content.read(&mut buffer)? {
+                0 => return Ok(looking.finish()?),
+                count => looking.see(&buffer[..count]),
+            }
+        }
+    }
+
     fn name(self, path: &Path) -> &Path {
         path.strip_prefix(self.root).unwrap_or(path)
     }
@@ -118,7 +135,10 @@ impl Screen<'_> {
     ///
     /// # Errors
     /// [`crate::error::Kind::Policy`] with all that was found.
-    pub(crate) fn settle_context(self, looked: Vec<(PathBuf, Looked)>) -> Result<(), Fault> {
+    pub(crate) fn settle_context(self, app: &App, looked: Vec<(PathBuf, Looked)>) -> Result<(), Fault> {
+        for (path, gap) in looked.iter().filter_map(|(path, looked)| Some((path, looked.gap?))) {
+            app.ui.warn(&format!("{} {}", path.display(), gap.why()));
+        }
         let hits: Vec<Hit> = looked.iter().flat_map(|(path, looked)| hits_in(path, looked)).collect();
         if hits.is_empty() {
             return Ok(());
