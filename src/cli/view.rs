@@ -10,7 +10,7 @@ use super::parse_task;
 use crate::handoff::{App, open_page, put_page, view};
 use crate::identity::TaskRef;
 
-/// Look at a task in the browser: one page with all that is known of it
+/// Look at a task in the browser, all of it on one page
 ///
 /// Message, tests, changed lines, logs, screenshots, where they come from, and what the
 /// task cost here. The page needs nothing else, and runs nothing.
