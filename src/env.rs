@@ -53,6 +53,10 @@ pub struct Env {
     pub agent: Option<String>,
     /// `ENVCTL_TASK`: the task of the runtime that this process is inside of.
     pub task: Option<String>,
+    /// `BROWSER`: programs that show a page.
+    pub browser: Option<String>,
+    /// `ENVCTL_COMPLETE`: a shell asks what may follow.
+    pub complete: bool,
     /// `NO_COLOR`, non-empty.
     pub no_color: bool,
     /// `CLICOLOR_FORCE` or `FORCE_COLOR`, set and not `0`.
@@ -106,6 +110,8 @@ impl Env {
             image: text("ENVCTL_IMAGE"),
             agent: text("ENVCTL_AGENT"),
             task: text("ENVCTL_TASK"),
+            browser: text("BROWSER"),
+            complete: os("ENVCTL_COMPLETE").is_some(),
             no_color: os("NO_COLOR").is_some(),
             force_color: forced("CLICOLOR_FORCE") || forced("FORCE_COLOR"),
             term: text("TERM"),

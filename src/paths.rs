@@ -79,6 +79,11 @@ impl Paths {
         self.cache.join("blobs/sha256").join(digest.hex())
     }
 
+    /// The tasks that a store was last seen to have; the key is the store's.
+    pub fn task_list(&self, store: &str) -> PathBuf {
+        self.cache.join("lists").join(format!("{store}.json"))
+    }
+
     /// Who the user of an image is, by its own accounts.
     pub fn image_user(&self, image: &Digest) -> PathBuf {
         self.cache.join("users").join(format!("{}.json", image.hex()))

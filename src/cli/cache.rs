@@ -282,6 +282,7 @@ impl Retry {
         if app.ui.is_json() {
             return app.ui.json(&Caches { caches: rows });
         }
+        app.ui.status("Forgot", "that these setups failed; the next enter or run tries them again");
         rows.iter().try_for_each(|row| app.ui.data(&format!("{}  {}", row.name, row.key)))
     }
 }

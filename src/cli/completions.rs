@@ -1,40 +1,43 @@
 //! `envctl completions`
 
 use anyhow::Result;
-use clap::{Args, CommandFactory};
-use clap_complete::{Shell, generate};
+use clap::Args;
 
-use super::Cli;
+use super::complete;
+use crate::error::failure;
 use crate::ui::Ui;
 
 /// Print the completions for a shell
 ///
-/// The same files lie in the folder completions/ of the source.
+/// The script asks envctl at each Tab what may follow: commands and options, and the
+/// tasks, leases, caches and stores that are known here. Those of bash, zsh and fish lie
+/// in the folder completions/ of the source.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The shell
     shell: Choice,
 }
 
-/// Shells whose completions are checked.
+/// Shells that can ask.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Choice {
     Bash,
     Zsh,
     Fish,
+    Powershell,
 }
 
 impl Arguments {
     pub(super) fn run(&self, ui: &Ui) -> Result<u8> {
         let shell = match self.shell {
-            Choice::Bash => Shell::Bash,
-            Choice::Zsh => Shell::Zsh,
-            Choice::Fish => Shell::Fish,
+            Choice::Bash => "bash",
+            Choice::Zsh => "zsh",
+            Choice::Fish => "fish",
+            Choice::Powershell => "powershell",
         };
-        let mut script = Vec::new();
-        generate(shell, &mut Cli::command(), "envctl", &mut script);
+        let script = complete::script(shell).ok_or_else(|| failure(format!("{shell} cannot complete")))?;
         // Written by clap: the same for everybody.
-        ui.raw(String::from_utf8_lossy(&script).trim_end())?;
+        ui.raw(&script)?;
         Ok(0)
     }
 }

@@ -5,14 +5,14 @@ use clap::Args;
 
 use super::parse_task;
 use crate::clock::age;
-use crate::handoff::{App, Diff, DiffOptions, diff};
+use crate::handoff::{App, Diff, DiffOptions, changed, diff};
 use crate::identity::TaskRef;
 use crate::snapshot::Changes;
 
-/// Show what lies between two tasks, or two identities
+/// Show what changed in a workspace, or between two tasks
 ///
 /// Commits, files, image, lockfiles, caches, artifacts and the handoff. Of one task
-/// alone: from the task to the line that lies beside it.
+/// alone: from its snapshot to what its workspace here holds by now.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// From this one: TASK, STORE:TASK or STORE@sha256:...
@@ -21,6 +21,9 @@ pub(super) struct Arguments {
     /// To this one
     #[arg(value_parser = parse_task)]
     b: Option<TaskRef>,
+    /// To the newest of the task's other lines
+    #[arg(long, conflicts_with = "b")]
+    beside: bool,
     /// With the lines of files
     #[arg(long)]
     patch: bool,
@@ -28,6 +31,9 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self, app: &App) -> Result<u8> {
+        if self.b.is_none() && !self.beside {
+            return self.since(app);
+        }
         let options = DiffOptions { a: self.a.clone(), b: self.b.clone(), patch: self.patch };
         let diff = diff(app, &options)?;
         if app.ui.is_json() {
@@ -35,12 +41,30 @@ impl Arguments {
             return Ok(0);
         }
         app.ui.list(lines(app, &diff))?;
-        if let Some(patch) = diff.changes.as_ref().and_then(|changes| changes.patch.as_ref()) {
-            patch.lines().try_for_each(|line| app.ui.code(line))?;
-        }
+        diff.changes.iter().try_for_each(|changes| print_patch(app, changes))?;
         diff.unknown.iter().for_each(|why| app.ui.warn(why));
         Ok(0)
     }
+
+    /// What the workspace holds beyond its snapshot.
+    fn since(&self, app: &App) -> Result<u8> {
+        let found = changed(app, &self.a, self.patch)?;
+        if app.ui.is_json() {
+            app.ui.json(&found)?;
+            return Ok(0);
+        }
+        let lines = changes(&found.changes);
+        if lines.is_empty() {
+            app.ui.status("Same", &format!("the workspace is as {} was published last", found.task));
+        }
+        app.ui.list(lines)?;
+        print_patch(app, &found.changes)?;
+        Ok(0)
+    }
+}
+
+fn print_patch(app: &App, changes: &Changes) -> Result<()> {
+    changes.patch.iter().flat_map(|patch| patch.lines()).try_for_each(|line| app.ui.code(line))
 }
 
 fn lines(app: &App, diff: &Diff) -> Vec<String> {

@@ -7,7 +7,9 @@ use anyhow::Result;
 use clap::Args;
 
 use super::parse_task;
+use super::session::SessionFlags;
 use crate::config::PortEntry;
+use crate::env::Env;
 use crate::error::usage;
 use crate::handoff::{App, EnterOptions, Entered, Report, RuntimeOptions, choose_task, enter};
 use crate::identity::{Lifetime, TaskRef};
@@ -44,12 +46,14 @@ pub(super) struct RuntimeFlags {
     /// Run as this user of the image, a name or an id, instead of the image's own
     #[arg(long, value_name = "USER")]
     user: Option<String>,
+    #[command(flatten)]
+    session: SessionFlags,
 }
 
 impl RuntimeFlags {
-    pub(super) fn options(&self) -> RuntimeOptions {
+    pub(super) fn options(&self, env: &Env) -> Result<RuntimeOptions> {
         let port = |port: &PortEntry| PortRequest { inside: port.inside, host: port.host };
-        RuntimeOptions {
+        Ok(RuntimeOptions {
             network: self.network,
             ports: self.publish.iter().map(port).collect(),
             timeout: self.timeout,
@@ -58,7 +62,8 @@ impl RuntimeFlags {
             no_services: self.no_services,
             without_approvals: self.without_approvals,
             user: self.user.clone(),
-        }
+            extras: self.session.extras(env)?,
+        })
     }
 }
 
@@ -74,7 +79,7 @@ pub(super) struct Arguments {
     #[arg(value_parser = parse_task)]
     task: Option<TaskRef>,
     /// Stop after the workspace and print its path
-    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "idle", "no_secrets", "no_services", "without_approvals", "user"])]
+    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "idle", "no_secrets", "no_services", "without_approvals", "user", "env", "shell"])]
     no_runtime: bool,
     /// Make the workspace in this folder
     #[arg(long, value_name = "DIR")]
@@ -122,7 +127,7 @@ impl Arguments {
             no_runtime: self.no_runtime,
             into: self.into.clone(),
             lifetime: self.lifetime,
-            runtime: self.runtime.options(),
+            runtime: self.runtime.options(&app.env)?,
             detach: self.detach,
             fresh: self.fresh,
             refresh: self.refresh,
@@ -131,7 +136,10 @@ impl Arguments {
             dry_run: self.dry_run,
         };
         let mut report = Report::default();
-        let entered = enter(app, &options, &mut report)?;
+        let entered = {
+            let _aside = self.has_child().then(|| app.ui.aside()).transpose()?;
+            enter(app, &options, &mut report)?
+        };
         if let Some(file) = &app.options.report {
             file.write(&report)?;
         }
@@ -140,6 +148,10 @@ impl Arguments {
             Entered::Planned(plan) => app.ui.list(plan.lines())?,
             Entered::Workspace(_) if app.ui.is_json() => app.ui.json(&report)?,
             Entered::Workspace(path) => app.ui.raw(&path.display().to_string())?,
+            Entered::Left(code) if app.ui.is_json() => {
+                app.ui.json(&report)?;
+                return Ok(code);
+            }
             Entered::Left(code) => return Ok(code),
             Entered::Detached(lease) if app.ui.is_json() => app.ui.json(&lease)?,
             Entered::Detached(lease) => app.ui.data(&lease.id)?,

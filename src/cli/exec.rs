@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::running::RunningArguments;
+use super::session::SessionFlags;
 use crate::handoff::{App, Report, exec};
 
 /// Run a command, or a shell, in a task's running runtime
@@ -16,6 +17,8 @@ use crate::handoff::{App, Report, exec};
 pub(super) struct Arguments {
     #[command(flatten)]
     running: RunningArguments,
+    #[command(flatten)]
+    session: SessionFlags,
     /// Write what happened, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -27,9 +30,16 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(&self, app: &App) -> Result<u8> {
         let mut report = Report::default();
-        let code = exec(app, self.running.get(), &self.command, &mut report)?;
+        let extras = self.session.extras(&app.env)?;
+        let code = {
+            let _aside = app.ui.aside()?;
+            exec(app, self.running.get(), &self.command, &extras, &mut report)?
+        };
         if let Some(file) = &app.options.report {
             file.write(&report)?;
+        }
+        if app.ui.is_json() {
+            app.ui.json(&report)?;
         }
         Ok(code)
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use crate::error::Kind;
 use crate::handoff::{App, Reaped, gc};
 
-/// Remove what dead commands left, what is old, and workspaces that are due
+/// Remove leftovers, what is old, and workspaces that are due
 ///
 /// What is unsaved in a workspace is salvaged first. `enter` starts this in the
 /// background once a day.

@@ -3,11 +3,13 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Command};
 
 use crate::error::{Fault, Kind};
+use crate::handoff::App;
 use crate::ui::Ui;
 
 /// The commands of `--help`, in groups. Each begins with the command named here.
@@ -86,8 +88,9 @@ const EXAMPLES: &[(&str, &str)] = &[
            envctl publish task-42 --status needs-human --message 'Which?'",
     ),
     ("show", "  envctl show task-42"),
+    ("view", "  envctl view task-42\n  envctl view task-42 --output task-42.html"),
     ("tasks", "  envctl tasks --needs-human\n  envctl tasks rm task-42"),
-    ("diff", "  envctl diff task-42 task-43"),
+    ("diff", "  envctl diff task-42 --patch\n  envctl diff task-42 task-43"),
     ("artifacts", "  envctl artifacts ls task-42\n  envctl artifacts get task-42 test.log"),
     ("cache", "  envctl cache ls\n  envctl cache key deps"),
     ("prefetch", "  envctl prefetch task-42\n  envctl prefetch --watch"),
@@ -105,11 +108,18 @@ const EXAMPLES: &[(&str, &str)] = &[
 pub(super) struct Arguments {
     /// A command, or a page
     words: Vec<String>,
+    /// Write a manual page for each command into this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "words")]
+    man: Option<PathBuf>,
 }
 
 impl Arguments {
-    /// `whole` is the definition of everything.
-    pub(super) fn run(&self, ui: &Ui, mut whole: Command) -> Result<u8> {
+    /// `command` is the definition of everything.
+    pub(super) fn run(&self, app: &App, command: Command) -> Result<u8> {
+        if let Some(folder) = &self.man {
+            return manual(&app.ui, with_examples(command), &app.cwd.join(folder));
+        }
+        let mut whole = whole(command);
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         let text = match words.as_slice() {
             [] => whole.render_help().to_string() + "\n\nThe guide (envctl help PAGE):\n" + &list(),
@@ -126,7 +136,7 @@ impl Arguments {
             },
         };
         // Written with the program.
-        ui.raw(text.trim_end())?;
+        app.ui.raw(text.trim_end())?;
         Ok(0)
     }
 }
@@ -136,17 +146,30 @@ pub(super) fn whole(command: Command) -> Command {
     let template =
         format!("{{about}}\n\n{{usage-heading}} {{usage}}\n{}\n{{all-args}}{{after-help}}", groups(&command));
     // The groups list them.
-    let with_examples = |verb: Command| {
+    let command = with_examples(command).mut_subcommands(|verb| verb.hide(true));
+    command.override_usage("envctl [OPTIONS] <COMMAND>").help_template(template)
+}
+
+/// Manual pages, as `man` reads them.
+fn manual(ui: &Ui, command: Command, folder: &Path) -> Result<u8> {
+    let context = || format!("cannot write manual pages into {}", folder.display());
+    std::fs::create_dir_all(folder).with_context(context)?;
+    clap_mangen::generate_to(command, folder).with_context(context)?;
+    ui.status("Written", &format!("{}; read them with: man -l {}/envctl.1", folder.display(), folder.display()));
+    Ok(0)
+}
+
+fn with_examples(command: Command) -> Command {
+    command.mut_subcommands(|verb: Command| {
         let examples = EXAMPLES.iter().find(|(name, _)| *name == verb.get_name());
         let aliases = ALIASES.iter().filter(|(_, name)| *name == verb.get_name());
         let aliases: Vec<_> = aliases.map(|(alias, _)| *alias).collect();
-        let verb = verb.hide(true).aliases(aliases);
+        let verb = verb.aliases(aliases);
         match examples {
             Some((_, examples)) => verb.after_help(format!("Examples:\n{examples}")),
             None => verb,
         }
-    };
-    command.mut_subcommands(with_examples).override_usage("envctl [OPTIONS] <COMMAND>").help_template(template)
+    })
 }
 
 fn groups(command: &Command) -> String {
@@ -207,6 +230,18 @@ mod tests {
         let examples = EXAMPLES.iter().map(|(verb, _)| verb);
         for name in GROUPS.iter().map(|(_, first)| first).chain(examples) {
             assert!(names.contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn help_takes_eighty_columns() {
+        let mut command = whole();
+        let mut texts = vec![command.render_help().to_string(), list()];
+        command.build();
+        texts.extend(command.get_subcommands_mut().map(|verb| verb.render_long_help().to_string()));
+        for line in texts.iter().flat_map(|text| text.lines()) {
+            // What cannot be broken is as long as it is.
+            assert!(line.chars().count() <= 80 || !line.trim().contains(' ') || line.starts_with("Usage"), "{line}");
         }
     }
 

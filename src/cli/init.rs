@@ -6,7 +6,7 @@ use clap::Args;
 use crate::config::Fate;
 use crate::handoff::{App, InitOptions, init};
 
-/// Write an envctl.toml for this checkout, with caches for its lockfiles
+/// Write an envctl.toml for this checkout and its lockfiles
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The image that publish pins

@@ -9,7 +9,7 @@ use crate::clock::age;
 use crate::handoff::{App, LogEnd, Swept, log, swept};
 use crate::identity::TaskRef;
 
-/// Show what a task goes on from, newest first; or what was taken away here
+/// Show what a task goes on from, or what was taken away here
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// TASK, STORE:TASK or STORE@sha256:...

@@ -4,6 +4,7 @@
 mod approve;
 mod artifacts;
 mod cache;
+mod complete;
 mod completions;
 mod costs;
 mod diff;
@@ -22,9 +23,11 @@ mod publish;
 mod reset;
 mod run;
 mod running;
+mod session;
 mod show;
 mod status;
 mod tasks;
+mod view;
 mod workspace;
 
 use std::ffi::OsString;
@@ -54,7 +57,7 @@ Exit codes:
 
 /// Step into a coding agent's task on your own machine, and leave nothing behind.
 #[derive(Debug, Parser)]
-#[command(name = "envctl", version, after_help = AFTER_HELP, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "envctl", version, after_help = AFTER_HELP, max_term_width = 80, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -119,6 +122,7 @@ verbs! {
     Run run,
     Publish publish,
     Show show,
+    View view,
     Tasks tasks,
     Log log,
     Logs logs,
@@ -195,6 +199,7 @@ impl Verb {
             Verb::Run(arguments) => arguments.run(app),
             Verb::Publish(arguments) => arguments.run(app),
             Verb::Show(arguments) => arguments.run(app),
+            Verb::View(arguments) => arguments.run(app),
             Verb::Tasks(arguments) => arguments.run(app),
             Verb::Log(arguments) => arguments.run(app),
             Verb::Logs(arguments) => arguments.run(app),
@@ -212,7 +217,7 @@ impl Verb {
             Verb::Init(arguments) => arguments.run(app),
             Verb::Doctor(arguments) => arguments.run(app),
             Verb::Completions(arguments) => arguments.run(&app.ui),
-            Verb::Help(arguments) => arguments.run(&app.ui, help::whole(Cli::command())),
+            Verb::Help(arguments) => arguments.run(app, Cli::command()),
         }
     }
 }
@@ -223,6 +228,9 @@ pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     // Git starts this program in the place of ssh and of credential helpers.
     if let Some(code) = crate::git::serve(&env, &words) {
+        return code;
+    }
+    if let Some(code) = complete::serve(&env, &words, <Cli as CommandFactory>::command) {
         return code;
     }
     let cli = match Cli::read(&words) {

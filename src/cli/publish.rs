@@ -6,7 +6,7 @@ use clap::Args;
 use crate::handoff::{App, PublishOptions, publish};
 use crate::identity::{Handoff, Status, TaskId, Workdir};
 
-/// Publish this checkout as a task, and print the line that enters it
+/// Publish this checkout as a task; prints the line that enters it
 ///
 /// Captures commits that the remote lacks, staged, changed and untracked
 /// files. Needs no privilege; the checkout stays as it is. What holds a

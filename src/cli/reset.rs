@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::parse_task;
 use crate::error::Kind;
 use crate::handoff::{
-    App, EnterOptions, Entered, Reaped, Report, Restored, Running, enter, receipts, reset, reset_workspace,
+    App, EnterOptions, Entered, Reaped, Report, Restored, Running, enter, is_known, receipts, reset, reset_workspace,
 };
 use crate::identity::TaskRef;
 use crate::runtime::Receipt;
@@ -38,6 +38,7 @@ pub(super) struct Arguments {
 #[derive(Serialize)]
 struct Output<'a> {
     baseline: bool,
+    known: bool,
     receipts: &'a [Receipt],
     workspace: Option<Restored>,
 }
@@ -52,6 +53,13 @@ impl Arguments {
         let uncleared = reaped.failures;
         let chosen = self.task.as_ref().map(|task| Running { task, lease: self.lease.as_deref() });
         let done = reset(app, chosen, reaped.receipts)?;
+        let unknown = match &self.task {
+            Some(task) if done.is_empty() && !is_known(app, task)? => Some(task),
+            _ => None,
+        };
+        if let Some(task) = unknown {
+            app.ui.warn(&format!("nothing here is known by the name {task}; envctl status shows what is"));
+        }
         let baseline = uncleared == 0 && done.iter().all(|receipt| receipt.baseline);
         let workspace = match &self.task {
             Some(task) if self.workspace && baseline => Some(reset_workspace(app, task)?),
@@ -61,12 +69,22 @@ impl Arguments {
             // Standard output is the shell's.
             Some(task) if self.enter && baseline => {
                 done.iter().flat_map(receipts).for_each(|line| app.ui.detail(&line));
-                return enter_again(app, task);
+                let code = {
+                    let _aside = app.ui.aside()?;
+                    enter_again(app, task)?
+                };
+                if app.ui.is_json() {
+                    app.ui.json(&Output { baseline, known: unknown.is_none(), receipts: &done, workspace })?;
+                }
+                return Ok(code);
             }
-            _ if app.ui.is_json() => app.ui.json(&Output { baseline, receipts: &done, workspace })?,
+            _ if app.ui.is_json() => {
+                app.ui.json(&Output { baseline, known: unknown.is_none(), receipts: &done, workspace })?
+            }
             _ if done.is_empty() && uncleared > 0 => {
                 app.ui.data("baseline   NO: a dead runtime could not be cleared")?
             }
+            _ if unknown.is_some() => app.ui.data("baseline   yes: there is nothing of that name")?,
             _ if done.is_empty() => app.ui.data("baseline   yes: no runtime was there")?,
             _ => done.iter().flat_map(receipts).try_for_each(|line| app.ui.data(&line))?,
         }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use super::session::Variables;
 use super::{FAILED_BESIDE_CHILD, parse_task};
 use crate::disk;
 use crate::error::not_found;
@@ -21,7 +22,7 @@ use crate::ui::ErrorReport;
 /// Upper bound for a batch in bytes.
 const MAX_BATCH: u64 = 1 << 20;
 
-/// Run commands that nobody attends to, in a fresh runtime that always ends
+/// Run commands unattended, in a fresh runtime that always ends
 ///
 /// For agents and CI. With a task: without a terminal, or with --fresh, in a fresh
 /// workspace, as the task is published; on a terminal, or with --keep, in the task's
@@ -61,6 +62,8 @@ pub(super) struct Arguments {
     /// network, setups with a network, other stores
     #[arg(long)]
     without_approvals: bool,
+    #[command(flatten)]
+    variables: Variables,
     /// Run in a workspace of its own, as the task is published: it goes after a
     /// success and stays after a failure
     #[arg(long, requires = "task", conflicts_with_all = ["keep", "refresh"])]
@@ -147,6 +150,7 @@ impl Arguments {
                 no_services: self.no_services,
                 without_approvals: self.without_approvals,
                 user: None,
+                extras: self.variables.extras(&app.env)?,
             },
             // Whoever sits in front of a terminal knows what they left there.
             fresh: self.fresh || !(self.keep || self.refresh || app.options.interactive),
@@ -156,10 +160,16 @@ impl Arguments {
             output: self.output.clone(),
         };
         let mut report = RunReport::default();
-        let ran = run(app, &options, &mut report);
+        let ran = {
+            let _aside = app.ui.aside()?;
+            run(app, &options, &mut report)
+        };
         let error = match ran {
             Ok(code) => {
                 app.options.report.iter().try_for_each(|file| file.write(&report))?;
+                if app.ui.is_json() {
+                    app.ui.json(&report)?;
+                }
                 return Ok(code);
             }
             Err(error) => error,
@@ -170,7 +180,11 @@ impl Arguments {
         // What was run is told, too.
         let failed = Failed { report: &report, error: ErrorReport::new(&error, FAILED_BESIDE_CHILD) };
         app.options.report.iter().try_for_each(|file| file.write(&failed))?;
-        app.ui.error(&error, FAILED_BESIDE_CHILD);
+        if app.ui.is_json() {
+            app.ui.json(&failed)?;
+        } else {
+            app.ui.error(&error, FAILED_BESIDE_CHILD);
+        }
         Ok(FAILED_BESIDE_CHILD)
     }
 

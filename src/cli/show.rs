@@ -73,10 +73,10 @@ fn lines(app: &App, shown: &Shown) -> Vec<String> {
     );
     lines.extend(optional("parent", identity.parent.map(|parent| parent.to_string())));
     lines.extend(shown.beside.iter().map(|other| {
-        let who = other.agent.as_deref().unwrap_or("somebody");
+        let who = other.agent.as_ref().map_or_else(String::new, |agent| format!(" by {agent}"));
         let when = age(other.created_at, app.clock.now());
         let message = other.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
-        row("beside", &format!("{} by {who}, {when}, {}{message}", other.reference, other.status))
+        row("beside", &format!("{}{who}, {when}, {}{message}", other.reference, other.status))
     }));
     lines.extend(shown.claims.iter().map(|claim| {
         let when = age(claim.at, app.clock.now());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::parse_task;
@@ -81,28 +82,30 @@ impl Arguments {
         if rows.is_empty() {
             app.ui.status("Found", &format!("no task in {store}"));
         }
-        let width = rows.iter().map(|row| row.task.as_str().len()).max().unwrap_or_default();
         let now = app.clock.now();
-        app.ui.list(rows.iter().flat_map(|row| {
-            let agent = row.agent.as_deref().unwrap_or("-");
-            let message = row.message.as_deref().unwrap_or_default();
-            let status = if row.overdue { "stopped".to_owned() } else { row.status.to_string() };
-            let task = row.task.as_str();
-            let mut lines =
-                vec![format!("{task:<width$}  {status:<11}  {:<14}  {agent:<12}  {message}", age(row.created_at, now))];
-            for other in &row.beside {
-                let agent = other.agent.as_deref().unwrap_or("-");
-                let message = other.message.as_deref().unwrap_or_default();
-                let (when, status) = (age(other.created_at, now), other.status.to_string());
-                lines.push(format!("{:<width$}  {status:<11}  {when:<14}  {agent:<12}  {message}", "  beside it"));
-            }
-            lines
+        let lines: Vec<[String; 5]> = rows.iter().flat_map(|row| columns(row, now)).collect();
+        let widths: Vec<usize> = (0..4).map(|n| lines.iter().map(|line| line[n].len()).max().unwrap_or(0)).collect();
+        app.ui.list(lines.iter().map(|line| {
+            let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  "));
+            app.ui.row(&(cells.collect::<String>() + &line[4]))
         }))?;
         for row in rows.iter().filter(|row| !row.beside.is_empty()) {
             app.ui.status("Beside", &format!("{} has more than one line: envctl show {}", row.task, row.task));
         }
         Ok(0)
     }
+}
+
+/// A task and its other lines: name, status, age, agent, message.
+fn columns(row: &TaskRow, now: Timestamp) -> Vec<[String; 5]> {
+    let text = |text: &Option<String>, none: &str| text.clone().unwrap_or_else(|| none.to_owned());
+    let status = if row.overdue { "stopped".to_owned() } else { row.status.to_string() };
+    let own = [row.task.to_string(), status, age(row.created_at, now), text(&row.agent, "-"), text(&row.message, "")];
+    let beside = row.beside.iter().map(|other| {
+        let (when, status) = (age(other.created_at, now), other.status.to_string());
+        ["  beside it".to_owned(), status, when, text(&other.agent, "-"), text(&other.message, "")]
+    });
+    [own].into_iter().chain(beside).collect()
 }
 
 #[derive(Serialize)]

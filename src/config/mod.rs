@@ -6,6 +6,7 @@ mod build;
 mod cache;
 mod devcontainer;
 mod entries;
+mod place;
 mod preset;
 mod project;
 mod schema;
@@ -24,13 +25,23 @@ pub use project::{
 pub use schema::{Key, PROJECT, USER};
 pub use user::{CacheLimits, Cost, KeepArtifacts, OwnWorkspaces, Reachable, Registry, SecretSource, UrlRewrite, User};
 
-fn parse<T: serde::de::DeserializeOwned>(text: &str, name: &str, keys: &[Key]) -> Result<T, Fault> {
+/// Text to values; `check` sees what types cannot. Every mistake is told with its line.
+fn parse<T: serde::de::DeserializeOwned>(
+    text: &str,
+    name: &str,
+    keys: &[Key],
+    check: impl FnOnce(&T) -> Result<(), Fault>,
+) -> Result<T, Fault> {
     let flat = |error: toml::de::Error| {
         let message = error.message().lines().next().unwrap_or_default().to_owned();
-        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-        usage(format!("{name}, line {line}: {message}"))
+        let offset = error.span().map_or(0, |span| span.start);
+        let key = place::key_at(text, offset).map_or_else(String::new, |key| format!("{key}: "));
+        usage(format!("{name}, line {}: {key}{message}", place::line(text, offset)))
     };
     let table: toml::Table = toml::from_str(text).map_err(flat)?;
-    schema::check(&table, keys, name)?;
-    toml::from_str(text).map_err(flat)
+    let settled = schema::check(&table, keys, name).and_then(|()| {
+        let value = toml::from_str(text).map_err(flat)?;
+        check(&value).map(|()| value)
+    });
+    settled.map_err(|fault| place::located(fault, text, name))
 }

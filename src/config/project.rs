@@ -158,27 +158,25 @@ impl Project {
     /// # Errors
     /// [`crate::error::Kind::Usage`] for anything malformed or unknown.
     pub fn parse(text: &str, name: &str) -> Result<Self, Fault> {
-        let project: Project = parse(text, name, PROJECT)?;
-        project.check(name)?;
-        Ok(project)
+        parse(text, name, PROJECT, |project: &Self| project.check(name))
     }
 
     /// Refuses values that are none.
     pub(super) fn check(&self, name: &str) -> Result<(), Fault> {
         let project = self;
-        let invalid = |key: &str, why: &Fault| usage(format!("{name}: {key}: {why}"));
+        let invalid = |key: &str, why: Fault| Fault { message: format!("{name}: {key}: {why}"), ..why };
         if let Some(store) = &project.store {
-            store.parse::<StoreRef>().map_err(|why| invalid("store", &why))?;
+            store.parse::<StoreRef>().map_err(|why| invalid("store", why))?;
         }
         if let Some(workdir) = &project.workspace.workdir {
-            workdir.parse::<Workdir>().map_err(|why| invalid("workspace.workdir", &why))?;
+            workdir.parse::<Workdir>().map_err(|why| invalid("workspace.workdir", why))?;
         }
         if project.workspace.lifetime == Some(Lifetime::PerDeveloper) {
             return Err(usage(format!("{name}: workspace.lifetime: only a developer can choose per-developer"))
                 .hint("they do it with envctl enter TASK --into DIR"));
         }
         if let Some(ttl) = &project.workspace.ttl {
-            parse_duration(ttl).map_err(|why| invalid("workspace.ttl", &why))?;
+            parse_duration(ttl).map_err(|why| invalid("workspace.ttl", why))?;
         }
         if let Some(build) = &project.toolchain.build {
             build.check().map_err(|why| usage(format!("{name}: {why}")))?;
@@ -194,11 +192,11 @@ impl Project {
             }
         }
         if let Some(timeout) = &project.runtime.timeout {
-            parse_duration(timeout).map_err(|why| invalid("runtime.timeout", &why))?;
+            parse_duration(timeout).map_err(|why| invalid("runtime.timeout", why))?;
         }
         let limits = &project.runtime.limits;
         if let Some(memory) = &limits.memory {
-            parse_bytes(memory).map_err(|why| invalid("runtime.limits.memory", &why))?;
+            parse_bytes(memory).map_err(|why| invalid("runtime.limits.memory", why))?;
         }
         if limits.processes == Some(0) {
             return Err(usage(format!("{name}: runtime.limits.processes: at least one is needed")));
@@ -224,11 +222,11 @@ impl Project {
             glob::Pattern::new(&collect.path).map_err(|why| invalid(&format!("is not a pattern: {}", why.msg)))?;
         }
         cache::check(&project.cache, &project.fixture, &project.service)
-            .map_err(|why| usage(format!("{name}: {why}")))?;
+            .map_err(|why| Fault { message: format!("{name}: {why}"), ..why })?;
         if let Some(pattern) = project.snapshot.exclude.iter().find(|p| p.contains('\n')) {
             return Err(usage(format!("{name}: snapshot.exclude: {pattern:?} is not a pattern")));
         }
-        project.snapshot.max_lfs().map_err(|why| invalid("snapshot.max_lfs", &why))?;
+        project.snapshot.max_lfs().map_err(|why| invalid("snapshot.max_lfs", why))?;
         Ok(())
     }
 }

@@ -209,27 +209,33 @@ impl User {
     /// # Errors
     /// [`crate::error::Kind::Usage`] for anything malformed or unknown.
     pub fn parse(text: &str, name: &str) -> Result<Self, Fault> {
-        let user: User = parse(text, name, USER)?;
+        parse(text, name, USER, |user: &Self| user.check(name))
+    }
+
+    /// What the parser cannot see by itself.
+    fn check(&self, name: &str) -> Result<(), Fault> {
+        let user = self;
+        let invalid = |key: &str, why: Fault| Fault { message: format!("{name}: {key}: {why}"), ..why };
         if let Some(store) = &user.store {
-            store.parse::<StoreRef>().map_err(|why| usage(format!("{name}: store: {why}")))?;
+            store.parse::<StoreRef>().map_err(|why| invalid("store", why))?;
         }
         if let Some(keep) = &user.artifacts.keep {
-            parse_duration(keep).map_err(|why| usage(format!("{name}: artifacts.keep: {why}")))?;
+            parse_duration(keep).map_err(|why| invalid("artifacts.keep", why))?;
         }
         if let Some(age) = &user.cache.max_age {
-            parse_duration(age).map_err(|why| usage(format!("{name}: cache.max_age: {why}")))?;
+            parse_duration(age).map_err(|why| invalid("cache.max_age", why))?;
         }
         for (key, size) in [("max_size", &user.cache.max_size), ("min_free", &user.cache.min_free)] {
             if let Some(size) = size {
-                parse_bytes(size).map_err(|why| usage(format!("{name}: cache.{key}: {why}")))?;
+                parse_bytes(size).map_err(|why| invalid(&format!("cache.{key}"), why))?;
             }
         }
         if let Some(size) = &user.workspace.max_fetch {
-            parse_bytes(size).map_err(|why| usage(format!("{name}: workspace.max_fetch: {why}")))?;
+            parse_bytes(size).map_err(|why| invalid("workspace.max_fetch", why))?;
         }
         for (key, value) in [("ttl", &user.workspace.ttl), ("keep", &user.workspace.keep)] {
             if let Some(value) = value {
-                parse_duration(value).map_err(|why| usage(format!("{name}: workspace.{key}: {why}")))?;
+                parse_duration(value).map_err(|why| invalid(&format!("workspace.{key}"), why))?;
             }
         }
         for (key, value) in [("timeout", &user.enter.timeout), ("idle", &user.enter.idle)] {
@@ -262,7 +268,7 @@ impl User {
                 return Err(usage(format!("{name}: registries.{host}.realm: only https is accepted")));
             }
         }
-        Ok(user)
+        Ok(())
     }
 
     /// How long local copies of artifacts are kept.

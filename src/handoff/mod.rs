@@ -45,16 +45,17 @@ pub use run::{
     CheckoutOptions, Command, CommandReport, LeaseReport, Publishing, RunOptions, RunReport, RunTarget, parse_batch,
     run,
 };
-pub use runtimes::{Running, RuntimeOptions, add_ports, deadline, exec, extend, ports};
+pub use runtimes::{Extras, Running, RuntimeOptions, add_ports, deadline, exec, extend, ports};
 pub use setup::{Asked, Check, Health, InitOptions, Initialised, approve_task, doctor, init};
 pub use trust::{Approval, Approvals, ApprovedHost, Asks, Setup, Unsearched, approvals, approve, approve_host, revoke};
 pub use upkeep::{
-    GcReport, Prefetched, Reaped, Restored, Victim, WatchOptions, gc, parse_hours, prefetch, receipts, remove, reset,
-    reset_workspace, victims, watch,
+    GcReport, Prefetched, Reaped, Restored, Victim, WatchOptions, gc, is_known, parse_hours, prefetch, receipts,
+    remove, reset, reset_workspace, victims, watch,
 };
 pub use views::{
-    Diff, DiffOptions, Log, LogEnd, LogEntry, LogRow, Older, Shown, StatusView, TaskFilter, TaskRow, choose_task, diff,
-    log, logs, no_log, service_log, show, show_log, status, tasks,
+    Changed, Diff, DiffOptions, Known, LeaseRow, Log, LogEnd, LogEntry, LogRow, Older, Shown, StatusView, TaskFilter,
+    TaskRow, changed, choose_task, diff, known_caches, known_leases, known_salvages, known_services, known_stores,
+    known_tasks, log, logs, no_log, open_page, put_page, service_log, show, show_log, status, tasks, view,
 };
 pub use workspaces::{
     Gone, Kept, Leaving, Recovered, Removed, SalvageRow, Swept, WorkspaceRow, keep_workspace, leaving, recover,

@@ -227,7 +227,14 @@ impl ReportFile {
     /// # Errors
     /// When the file cannot be written.
     pub fn write<T: Serialize>(&self, value: &T) -> Result<()> {
-        let text = crate::secret::hide(&serde_json::to_string_pretty(value)?) + "\n";
+        self.write_text(&(crate::secret::hide(&serde_json::to_string_pretty(value)?) + "\n"))
+    }
+
+    /// Writes text as it is.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_text(&self, text: &str) -> Result<()> {
         // A pipe has no length.
         let _ = self.file.set_len(0);
         (&*self.file)

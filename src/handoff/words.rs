@@ -1,11 +1,28 @@
 //! How names are written in a line for people.
 
+use std::path::Path;
+
 use crate::snapshot::{LeftOut, LeftOutKind};
 
 /// As a shell reads it back.
 pub(crate) fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// A path in so many columns: from the home folder on, without its middle.
+pub(crate) fn short_path(path: &Path, home: Option<&Path>, columns: usize) -> String {
+    let below = home.and_then(|home| path.strip_prefix(home).ok()).map(|rest| Path::new("~").join(rest));
+    let whole = below.as_deref().unwrap_or(path).display().to_string();
+    let parts: Vec<&str> = whole.split('/').collect();
+    let length = whole.chars().count();
+    // As few as it takes, from the third on.
+    let without = |left_out: usize| [&parts[..2], &["…"], &parts[2 + left_out..]].concat().join("/");
+    let mut shorter = (1..parts.len().saturating_sub(2)).map(without);
+    if length <= columns {
+        return whole;
+    }
+    shorter.clone().find(|it| it.chars().count() <= columns).or(shorter.next_back()).unwrap_or(whole)
 }
 
 /// The first few of many names, for one line.
@@ -49,6 +66,15 @@ pub(crate) fn by_kind(left: &[LeftOut]) -> Vec<(&'static str, Vec<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_path_loses_its_middle() {
+        let short = |path: &str, columns| short_path(Path::new(path), Some(Path::new("/home/dev")), columns);
+        assert_eq!(short("/home/dev/src/shop", 40), "~/src/shop");
+        assert_eq!(short("/home/dev/.local/share/envctl/workspaces/shop/task/t", 24), "~/.local/…/shop/task/t");
+        assert_eq!(short("/srv/a/b/c/d/e", 10), "/srv/…/d/e");
+        assert_eq!(short("/srv/averylongnamethatstays", 10), "/srv/averylongnamethatstays");
+    }
 
     #[test]
     fn the_line_to_paste_survives_a_shell() {

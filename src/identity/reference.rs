@@ -1,4 +1,5 @@
-//! How people name a store and a task: `TASK`, `STORE:TASK`, `STORE@sha256:...`.
+//! How people name a store and a task: `TASK`, `STORE:TASK`, `STORE@sha256:...`,
+//! `sha256:...` of what is known here.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,21 @@ pub enum Target {
     Identity(Digest),
 }
 
+impl Target {
+    /// Whether it is exactly this identity.
+    pub fn is(&self, identity: &Digest) -> bool {
+        matches!(self, Target::Identity(digest) if digest == identity)
+    }
+
+    /// A name for paths.
+    pub fn slug(&self) -> String {
+        match self {
+            Target::Task(task) => task.to_string(),
+            Target::Identity(digest) => format!("sha256-{}", digest.hex()),
+        }
+    }
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -91,6 +107,9 @@ impl FromStr for TaskRef {
     fn from_str(text: &str) -> Result<Self, Fault> {
         if let Some((store, digest)) = text.split_once('@') {
             return Ok(TaskRef { store: Some(store.parse()?), target: Target::Identity(digest.parse()?) });
+        }
+        if text.starts_with("sha256:") {
+            return Ok(TaskRef { store: None, target: Target::Identity(text.parse()?) });
         }
         match text.rsplit_once(':') {
             None => Ok(TaskRef { store: None, target: Target::Task(text.parse()?) }),

@@ -107,7 +107,7 @@ impl<'a> Cache<'a> {
             let (fetched, bytes) = (unpacked.fetched, unpacked.bytes);
             let records = unpacked.publish(image, &layers, &*ownership)?;
             let trees: Vec<PathBuf> = image.layers.iter().map(|(_, diff_id)| layers.tree(diff_id)).collect();
-            let actual = user::resolve(spec, &trees)?;
+            let actual = user::own(spec, &trees)?;
             if (actual.uid, actual.gid) == (user.uid, user.gid) {
                 disk::write_json(&record, &actual, Durability::Cached)?;
                 return Ok(Pulled { fetched, bytes, ..pulled(image, actual, layers, records) });
@@ -124,7 +124,7 @@ impl<'a> Cache<'a> {
         let nowhere = self.layers("unknown");
         let unpacked = unpack(image, &nowhere, blobs, NOBODY_YET, watch)?;
         let (fetched, bytes) = (unpacked.fetched, unpacked.bytes);
-        let user = user::resolve(spec, &unpacked.trees(image)?)?;
+        let user = user::own(spec, &unpacked.trees(image)?)?;
         let ownership = owners.of(&user);
         let layers = self.layers(&ownership.key());
         let records = unpacked.publish(image, &layers, &*ownership)?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::merged::Merged;
-use crate::error::{Fault, cut, integrity};
+use crate::error::{Fault, Kind, cut, integrity, kind_of, not_found};
 
 /// Accounts of images end here. Whoever the image's user is has a place; of the
 /// others those up to 65,535 have one.
@@ -26,12 +26,16 @@ pub struct User {
     pub home: String,
     /// Login shell, where the image names one.
     pub shell: Option<String>,
+    /// The user that the image asks for and does not have: this is the usual one, in
+    /// its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands_in_for: Option<String>,
 }
 
 impl User {
     /// Root, as long as nothing else is known.
     pub fn root() -> Self {
-        User { uid: 0, gid: 0, name: None, home: "/root".into(), shell: None }
+        User { uid: 0, gid: 0, name: None, home: "/root".into(), shell: None, stands_in_for: None }
     }
 }
 
@@ -64,11 +68,27 @@ fn number_of(text: &str, what: &str) -> Result<Option<u32>, Fault> {
 /// Resolves `user[:group]`, names or numbers; an absent one is root.
 ///
 /// # Errors
-/// [`crate::error::Kind::Integrity`] for unknown names and ids out of range.
+/// [`crate::error::Kind::NotFound`] for unknown names, [`crate::error::Kind::Integrity`]
+/// for ids out of range.
 pub fn resolve(spec: Option<&str>, layers: &[PathBuf]) -> Result<User> {
     let merged = Merged::of(layers);
     let (passwd, group) = (merged.text("etc/passwd"), merged.text("etc/group"));
     Ok(from_files(spec.unwrap_or_default(), &passwd, &group)?)
+}
+
+/// The image's own user: the usual one where it asks for one that it does not have,
+/// as nobody could enter it otherwise.
+///
+/// # Errors
+/// [`crate::error::Kind::Integrity`] for ids out of range.
+pub(super) fn own(spec: Option<&str>, layers: &[PathBuf]) -> Result<User> {
+    match resolve(spec, layers) {
+        Err(error) if kind_of(&error) == Kind::NotFound => {
+            let stands_in_for = spec.map(cut);
+            Ok(User { stands_in_for, ..resolve(None, layers)? })
+        }
+        found => found,
+    }
 }
 
 fn from_files(spec: &str, passwd: &str, group: &str) -> Result<User, Fault> {
@@ -80,7 +100,7 @@ fn from_files(spec: &str, passwd: &str, group: &str) -> Result<User, Fault> {
         None => Some(
             rows()
                 .find(|row| row[0] == user)
-                .ok_or_else(|| integrity(format!("the image's user {user:?} is not in its /etc/passwd")))?,
+                .ok_or_else(|| not_found(format!("the image's user {user:?} is not in its /etc/passwd")))?,
         ),
     };
     let number = |text: &str, what: &str| {
@@ -100,7 +120,7 @@ fn from_files(spec: &str, passwd: &str, group: &str) -> Result<User, Fault> {
                     .map(|line| line.split(':').collect::<Vec<_>>())
                     .find(|row| row.len() >= 3 && row[0] == name);
                 let entry =
-                    entry.ok_or_else(|| integrity(format!("the image's group {name:?} is not in its /etc/group")))?;
+                    entry.ok_or_else(|| not_found(format!("the image's group {name:?} is not in its /etc/group")))?;
                 number(entry[2], "group id")?
             }
         },
@@ -117,6 +137,7 @@ fn from_files(spec: &str, passwd: &str, group: &str) -> Result<User, Fault> {
         name: row.as_ref().map(|row| row[0].to_owned()),
         home: field(5).unwrap_or_else(|| if uid == 0 { "/root".into() } else { "/".into() }),
         shell: field(6),
+        stands_in_for: None,
     })
 }
 
@@ -135,6 +156,19 @@ mod tests {
         assert_eq!((user("dev:staff").gid, user("1000:7").gid), (50, 7));
         let unknown = user("4242");
         assert_eq!((unknown.uid, unknown.gid, unknown.home.as_str(), unknown.name), (4242, 0, "/", None));
+    }
+
+    #[test]
+    fn root_stands_in_for_a_user_that_the_image_does_not_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let layers = [folder.path().to_owned()];
+        for unknown in ["web", "0:nogroup"] {
+            let user = own(Some(unknown), &layers).unwrap();
+            assert_eq!((user.uid, user.gid, user.stands_in_for.as_deref()), (0, 0, Some(unknown)));
+            assert!(resolve(Some(unknown), &layers).is_err(), "nobody else takes another user for it");
+        }
+        assert_eq!(own(Some("4242"), &layers).unwrap().stands_in_for, None);
+        assert!(own(Some("4294967296"), &layers).is_err());
     }
 
     #[test]

@@ -34,14 +34,16 @@ pub use background::in_background;
 pub use deadline::{monotonic_after, monotonic_now, until};
 pub use doctor::{delegates_cgroup, has_subordinate_ids, kernel, private_network, user_namespace};
 pub use guest::{ARTIFACTS, Access, Changed, Place, Ready, RootfsSpec, ServiceSpec, TreeMount, hides};
-pub use join::{Outcome, Session, Stream, Transcript, Warned, add_ports, ended, extend, hold_signals, join};
+pub use join::{
+    Outcome, Session, Stream, Transcript, Warned, add_ports, ended, extend, hold_signals, join, joined_now,
+};
 pub use lease::{Lease, Look, Process, Runtimes};
 pub use limits::{Assumed, Enforced, Limits, Means, OutOfMemory};
 pub use mapping::Mapping;
 pub use namespaces::{Receipt, Sandbox, Spec, Tally, detach, reap, stop};
 pub use ports::{Port, PortRequest};
 pub use usage::{PeakOf, Usage};
-pub use wire::{Soon, Written};
+pub use wire::{EndedService, Soon, Written};
 
 use std::fmt;
 

@@ -59,6 +59,9 @@ pub(super) struct Run {
     /// Nothing follows: pid 1 may end with it.
     #[serde(default)]
     pub(super) last: bool,
+    /// The shell to open without a command, instead of the account's.
+    #[serde(default)]
+    pub(super) shell: Option<String>,
 }
 
 /// What a client tells later.
@@ -91,6 +94,8 @@ pub(super) enum Reply {
     Soon(super::Soon),
     /// Programs were ended for their memory; the end follows.
     OutOfMemory(super::OutOfMemory),
+    /// A service ended while the owner's command ran; the end of that follows.
+    Service(EndedService),
     /// It ended.
     Ended(Ended),
     /// So many of those who joined run something.
@@ -136,6 +141,17 @@ impl Failure {
             None => fault.into(),
         }
     }
+}
+
+/// A service that ended before the runtime did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedService {
+    /// Its name.
+    pub name: String,
+    /// Its exit code, or 128 and the number of the signal.
+    pub code: u8,
+    /// The end of what it printed.
+    pub said: String,
 }
 
 /// The end of a process, and what else was alive at that moment.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::document::{Document, GitPath};
 use super::pack;
+use super::wire::Object;
 use crate::error::integrity;
 
 /// Changes that are told.
@@ -44,7 +45,7 @@ pub struct Side {
 }
 
 /// From one snapshot to another.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Changes {
     /// Commits that the first has alone, newest first.
     pub commits_removed: Vec<CommitLine>,
@@ -158,6 +159,22 @@ pub fn compare(sides: [Side; 2], patch: bool) -> Result<Changes> {
     more |= cut;
     let patch = patch.then(|| lines(&repo, &files)).transpose()?;
     Ok(Changes { commits_removed, commits_added, files, index_differs: old.index != new.index, more, patch })
+}
+
+/// What a snapshot holds beyond what its remote has: from its base on.
+///
+/// # Errors
+/// As [`compare`].
+pub fn since_base(side: Side, patch: bool) -> Result<Changes> {
+    let base = side.document.base.clone();
+    let repo = git2::Repository::open_bare(side.objects.parent().context("objects lie in a repository")?)?;
+    let oid = git2::Oid::from_str(base.as_str())?;
+    let missing = |error: git2::Error| integrity(format!("the mirror lacks a commit: {}", error.message()));
+    let tree = repo.find_commit(oid).map_err(missing)?.tree_id();
+    let document =
+        Document { head: base, tree: Object(tree), commits: Vec::new(), pack: None, ..side.document.clone() };
+    let before = Side { document, pack: None, objects: side.objects.clone() };
+    compare([before, side], patch)
 }
 
 /// A repository without a commit that borrows the objects of others.

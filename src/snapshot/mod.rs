@@ -43,7 +43,7 @@ mod wire;
 
 pub use apply::{Applied, apply};
 pub use capture::{Captured, Options, Packed, draft, draft_and};
-pub use compare::{Changes, CommitLine, FileChange, FileStatus, Side, compare};
+pub use compare::{Changes, CommitLine, FileChange, FileStatus, Side, compare, since_base};
 pub use document::{Document, GitPath, MAX_DOCUMENT, Pack, TrackingRef};
 pub use draft::{CommitText, Content, Draft, Instead, LeaveOut, Place, Reader};
 pub use history::remote_url;

@@ -5,11 +5,11 @@
 use std::io::{self, ErrorKind};
 
 use anyhow::{Context, Result};
-use rustix::termios::{QueueSelector, tcflush, tcgetwinsize};
-use unicode_width::UnicodeWidthChar;
+use rustix::termios::{QueueSelector, tcflush};
 
 use super::escape::shown;
 use super::progress::around;
+use super::width::{USUAL, screen, wide, width};
 use super::{Ui, escape};
 use crate::error::policy;
 
@@ -18,9 +18,6 @@ const LONG: usize = 200;
 
 /// A narrower terminal has no room beside the margin.
 const NARROWEST: usize = 40;
-
-/// The screen of those that do not say.
-const USUAL: (usize, usize) = (24, 80);
 
 /// The margin of what is asked for, and of its further rows.
 const MARGIN: &str = "             ";
@@ -83,7 +80,7 @@ impl Ui {
     /// # Errors
     /// When the terminal goes away.
     pub fn agree(&self, who: Option<&str>, items: &[String], question: &str) -> Result<Answer> {
-        let (rows, columns) = screen();
+        let (rows, columns) = screen(io::stderr()).unwrap_or(USUAL);
         let Some(text) = laid_out(who, items, question, rows, columns) else { return Ok(Answer::TooLong) };
         around(|| self.ask(&text, question))
     }
@@ -102,14 +99,6 @@ impl Ui {
         let asked = dialoguer::Confirm::new().with_prompt(escape(question)).default(false).interact_opt();
         let yes = asked.context("cannot ask on this terminal")? == Some(true);
         Ok(if yes { Answer::Yes } else { Answer::No })
-    }
-}
-
-/// Rows and columns of the terminal.
-fn screen() -> (usize, usize) {
-    match tcgetwinsize(io::stderr()) {
-        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row.into(), size.ws_col.into()),
-        _ => USUAL,
     }
 }
 
@@ -154,15 +143,6 @@ fn wrapped(text: &str, margin: &str, columns: usize) -> Vec<String> {
     }
     all.push(row);
     all
-}
-
-fn width(text: &str) -> usize {
-    text.chars().map(wide).sum()
-}
-
-/// Cells of a character, more rather than fewer: terminals differ in some.
-fn wide(c: char) -> usize {
-    c.width_cjk().unwrap_or(1).max(1)
 }
 
 #[cfg(test)]

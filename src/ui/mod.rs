@@ -3,9 +3,11 @@
 //! Invariant: who prints escapes, and sets an end to what is long. A caller hands
 //! over text as it came; only [`Ui::raw`] lets it pass as it is.
 
+mod aside;
 mod ask;
 mod escape;
 mod progress;
+mod width;
 
 use std::io::{self, IsTerminal, Write};
 
@@ -13,10 +15,12 @@ use anyhow::Result;
 use serde::Serialize;
 
 pub use crate::quantity::human_bytes;
+pub use aside::Aside;
 pub use ask::Answer;
 pub use escape::escape;
 use escape::shown;
 pub use progress::{Activity, Bar, Progress, Steps};
+use width::{USUAL, fit, screen};
 
 use crate::env::Env;
 use crate::error::{self, Kind};
@@ -93,6 +97,11 @@ impl Ui {
         self.json
     }
 
+    /// Whether more is wanted: `-v`.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose && !self.quiet
+    }
+
     /// A line of the result, on stdout.
     ///
     /// # Errors
@@ -116,6 +125,11 @@ impl Ui {
     /// As [`Ui::data`].
     pub fn code(&self, line: &str) -> Result<()> {
         write_stdout(&format!("{}\n", escape::shown_code(line, LONG_CODE)))
+    }
+
+    /// A line of somebody's code beside the result, on stderr.
+    pub fn aside_code(&self, line: &str) {
+        self.stderr(&escape::shown_code(line, LONG_CODE));
     }
 
     /// A line of the result that somebody has to read to its end: escaped, and
@@ -148,6 +162,31 @@ impl Ui {
     pub fn status(&self, verb: &str, object: &str) {
         if !self.quiet {
             self.stderr(&format!("{} {}", self.paint(&format!("{verb:>10}"), "1;32"), shown(object, LONG_MESSAGE)));
+        }
+    }
+
+    /// The same in one row of the terminal: its beginning, where it is longer.
+    pub fn brief(&self, verb: &str, object: &str) {
+        if !self.quiet {
+            let columns = screen(io::stderr()).unwrap_or(USUAL).1;
+            let verb = format!("{verb:>10}");
+            let room = columns.saturating_sub(verb.len() + 2);
+            let object = fit(&shown(object, LONG_MESSAGE), room);
+            self.stderr(&format!("{} {object}", self.paint(&verb, "1;32")));
+        }
+    }
+
+    /// Columns of the terminal to which results go; nothing where it is none.
+    pub fn columns(&self) -> Option<usize> {
+        screen(io::stdout()).map(|(_, columns)| columns)
+    }
+
+    /// A line of a result of which the end may be missing: on a terminal it takes one
+    /// row, elsewhere it is whole.
+    pub fn row(&self, line: &str) -> String {
+        match self.columns() {
+            Some(columns) => fit(&escape(line), columns),
+            None => line.to_owned(),
         }
     }
 

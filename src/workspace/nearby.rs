@@ -66,7 +66,7 @@ impl Nearby {
         let common = repo.commondir().to_owned();
         let owner = common.metadata().map(|meta| meta.uid()).map_err(|_| "it cannot be looked at")?;
         if owner != rustix::process::geteuid().as_raw() {
-            return Err("it belongs to somebody else");
+            return Err("it belongs to another user");
         }
         if repo.is_shallow() || common.join("shallow").exists() {
             return Err("it is shallow: it lacks commits");

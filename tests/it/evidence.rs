@@ -2,6 +2,7 @@
 
 mod collected;
 mod hostile;
+mod page;
 mod roads;
 
 use serde_json::Value;

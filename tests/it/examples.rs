@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Call, Home, ImageBuilder, Lab};
+use crate::support::{Call, Home, ImageBuilder, Lab, Trip};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -55,22 +55,35 @@ fn completions_are_those_of_this_program() {
         let kept = fs::read_to_string(format!("{ROOT}/completions/{file}")).unwrap();
         assert!(printed == kept, "make it anew: envctl completions {shell} >completions/{file}");
     }
-    home.envctl(["completions", "tcsh"]).code(2).says(&["bash", "zsh", "fish"]);
+    home.envctl(["completions", "tcsh"]).code(2).says(&["bash", "zsh", "fish", "powershell"]);
 }
 
+/// What follows is asked of the program, which knows what is here and what the store had
+/// the last time, and waits for nobody.
 #[test]
 fn bash_completes() {
-    let home = Home::new();
+    let trip = Trip::new();
+    let lab = &trip.lab;
+    for task in ["task-here", "task-there"] {
+        trip.publishing(&lab.repo, task).ok();
+    }
+    trip.enter(&lab.store.reference("task-here"));
     let complete = |words: &str| {
         let script = format!(
             ". {ROOT}/completions/envctl.bash; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
-             _envctl envctl \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+             _clap_complete_envctl envctl \"${{COMP_WORDS[COMP_CWORD]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\""
         );
-        home.call("bash", ["-c", &script]).ok().stdout
+        with_envctl(lab, &lab.dev, lab.dev.call("bash", ["-c", &script])).ok().stdout
     };
-    assert_eq!(complete("envctl pub"), "publish\n");
-    assert_eq!(complete("envctl enter --no-r"), "--no-runtime\n");
-    assert_eq!(complete("envctl publish --status need"), "needs-human\n");
+    assert_eq!(complete("envctl pub").trim(), "publish");
+    assert_eq!(complete("envctl enter --no-r").trim(), "--no-runtime");
+    assert_eq!(complete("envctl publish --status need").trim(), "needs-human");
+    assert_eq!(complete("envctl diff task-").trim(), "task-here");
+    with_envctl(lab, &lab.dev, lab.dev.envctl(["tasks"])).ok();
+    fs::rename(&lab.store.path, lab.store.path.with_extension("away")).unwrap();
+    let both = complete("envctl show task-");
+    assert!(both.contains("task-here") && both.contains("task-there"), "{both}");
+    assert_eq!(complete("envctl --store oci:/").trim(), lab.store.name());
 }
 
 #[test]

@@ -73,7 +73,9 @@ fn a_task_that_was_published_again() {
     // From then on it is known, offline too.
     let away = trip.lab.store.path.with_extension("away");
     std::fs::rename(&trip.lab.store.path, &away).unwrap();
-    assert!(status().contains("its store had a newer identity"), "{}", status());
+    assert!(status().contains("newer identity in its store"), "{}", status());
+    let details = dev.envctl(["status", &task]).ok().stdout;
+    assert!(details.contains("its store had a newer identity just now") && details.contains(name), "{details}");
     trip.entering(&task).ok().says(&["Newer", "the store had another identity just now", "--refresh"]);
     std::fs::rename(&away, &trip.lab.store.path).unwrap();
     trip.entering(&task).arg("--refresh").ok();
@@ -84,4 +86,19 @@ fn a_task_that_was_published_again() {
     trip.publishing(repo, name).arg("--yes").ok();
     dev.envctl(["tasks", "--store", &trip.lab.store.name()]).ok();
     assert!(status().contains("newer identity"), "{}", status());
+    // What was handed back from here is what is known here, when the store is away.
+    let workspace = trip.entering(&task).arg("--refresh").ok().stdout;
+    let workspace = std::path::Path::new(workspace.trim());
+    std::fs::write(workspace.join("mine"), "x").unwrap();
+    let back = ["publish", name, "--store", &trip.lab.store.name(), "--message", "as you wished"];
+    dev.envctl(back).cwd(workspace).ok();
+    let there = dev.envctl(["show", &task, "--json"]).ok().json();
+    std::fs::rename(&trip.lab.store.path, &away).unwrap();
+    let shown = dev.envctl(["show", &task]).ok().says(&["what was known here last"]).stdout;
+    assert!(shown.contains("as you wished") && !shown.contains("not on this machine yet"), "{shown}");
+    // By its digest alone, too; what nobody knows is said to be unknown.
+    let digest = there["digest"].as_str().unwrap();
+    assert!(dev.envctl(["show", digest]).ok().stdout.contains("as you wished"));
+    dev.envctl(["reset", "no-such-task"]).ok().says(&["nothing here is known by the name no-such-task"]);
+    dev.envctl(["reset", name]).ok().says(&[]);
 }

@@ -3,6 +3,7 @@
 
 mod confined;
 mod detached;
+mod given;
 mod hostile;
 mod inside;
 mod joined;

@@ -26,7 +26,7 @@ pub(super) fn run(order: &Order, args: &[&OsStr]) -> ExitCode {
     let site = read.ok().and_then(|_| site(&question));
     if !site.as_ref().is_some_and(|site| order.covers(site)) {
         if action == "fill" {
-            let who = site.map_or_else(|| "somebody".to_owned(), |site| site.to_string());
+            let who = site.map_or_else(|| "a server without a name".to_owned(), |site| site.to_string());
             tell(&format!("{who} wants a password, and only {} was approved", order.real));
             // Nobody else is asked either.
             let _ = std::io::stdout().write_all(b"quit=1\n");

@@ -192,6 +192,17 @@ fn row(name: Option<String>, entries: &[&LedgerEntry], is_task: bool, rules: &Co
     }
 }
 
+/// The leases of a task on this machine, oldest first, and what they cost.
+///
+/// # Errors
+/// When the ledger cannot be read.
+pub(crate) fn of_task(app: &App, store: &str, task: &str) -> Result<(Vec<LedgerEntry>, Option<f64>)> {
+    let is_its = |entry: &LedgerEntry| entry.task == task && entry.store.as_deref() == Some(store);
+    let entries: Vec<LedgerEntry> = ledger::read(&app.paths)?.entries.into_iter().filter(is_its).collect();
+    let cost = money(&entries.iter().collect::<Vec<_>>(), &app.user.cost);
+    Ok((entries, cost))
+}
+
 /// Per second, each lease at least the minimum.
 pub(super) fn money(entries: &[&LedgerEntry], rules: &Cost) -> Option<f64> {
     let rate = rules.rate_per_hour?;

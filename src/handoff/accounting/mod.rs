@@ -9,6 +9,7 @@ mod fold;
 mod ledger;
 
 pub(crate) use budget::{Budget, budget};
+pub(crate) use costs::of_task;
 pub use costs::{By, CostRow, Costs, Suggestion, Sum, costs};
 pub use entry::{LedgerEntry, MadeBy};
 pub(crate) use ledger::append;

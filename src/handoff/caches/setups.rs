@@ -60,7 +60,7 @@ impl Failure {
         let log = app.paths.setup_log(&self.name, &self.key);
         let when = age(self.at, app.clock.now());
         app.ui.warn(&format!(
-            "the cache {} is left out: its setup failed {when} ({}), see {}; envctl cache retry {task} tries it again",
+            "the cache {} is left out: its setup failed {when} ({}), see {}; to try it again at the next enter: envctl cache retry {task}",
             self.name,
             self.how,
             log.display()

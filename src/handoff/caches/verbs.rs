@@ -186,8 +186,9 @@ pub fn cache_retry(app: &App, task: Option<&TaskRef>, names: &[String]) -> Resul
         .collect();
     if failed.is_empty() {
         let shown = resolved.task.reference();
-        return Err(not_found(format!("no setup of {shown} has failed"))
-            .hint(format!("envctl cache key {shown}"))
+        let which = if names.is_empty() { String::new() } else { format!(" {}", names.join(", ")) };
+        return Err(not_found(format!("no setup of a cache{which} of {shown} has failed here"))
+            .hint(format!("nothing keeps them from running; their keys: envctl cache key {shown}"))
             .into());
     }
     Ok(failed)

@@ -8,10 +8,18 @@ use crate::handoff::app::App;
 use crate::handoff::publish::{PublishOptions, publish};
 use crate::handoff::task::{Resolved, Source, resolve_left};
 use crate::handoff::upkeep::renew_workspace;
+use crate::handoff::views::changes;
 use crate::handoff::workspaces::{Place, changed};
 use crate::identity::{Handoff, Status, Target};
 use crate::runtime::Sandbox;
+use crate::snapshot::Changes;
 use crate::ui::counted;
+
+/// Changed files and commits that are named before the question.
+const MOST_NAMED: usize = 8;
+
+/// Changed lines that are shown at once.
+const MOST_LINES: usize = 400;
 
 /// Others have joined this runtime, and would end with it: asks whether they may go
 /// on first. Where nobody can be asked it ends.
@@ -45,18 +53,30 @@ pub(crate) fn offer(app: &App, resolved: &Resolved, place: &Place) {
 
 fn ask(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
     let pin = app.pins().read(&resolved.task, place.into())?;
-    let changes = changed(app, pin.as_ref(), &place.path);
-    if changes.is_empty() {
+    let unsaved = changed(app, pin.as_ref(), &place.path);
+    if unsaved.is_empty() {
         return Ok(());
     }
     let task = resolved.task.reference();
-    app.ui.status("Changed", &format!("the workspace holds {}", changes.join(", ")));
+    app.ui.status("Changed", &format!("the workspace holds {}", unsaved.join(", ")));
+    let files = since(app, resolved, place, false).map(|changes| show_files(app, &changes)).unwrap_or_else(|error| {
+        app.ui.detail(&format!("which files is not known: {error:#}"));
+        false
+    });
     let answers = [
         "keep: the workspace stays as it is",
         "hand back: publish it as what the task is now",
         "discard: back to what was published last; what is here is salvaged",
+        "look: show the changed lines, and ask again",
     ];
-    match app.ui.choose("What becomes of it", &answers)? {
+    let offered = if files { &answers[..] } else { &answers[..3] };
+    let answer = loop {
+        match app.ui.choose("What becomes of it", offered)? {
+            Some(3) => show_lines(app, &since(app, resolved, place, true)?, &task),
+            answer => break answer,
+        }
+    };
+    match answer {
         Some(1) => hand_back(app, resolved, place),
         Some(2) => {
             let source = Source::new(app, resolved.task.clone());
@@ -68,6 +88,33 @@ fn ask(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
             app.ui.status("Kept", &format!("enter it again: envctl enter {task}"));
             Ok(())
         }
+    }
+}
+
+/// What lies between what was published last and the workspace.
+fn since(app: &App, resolved: &Resolved, place: &Place, patch: bool) -> Result<Changes> {
+    let source = Source::new(app, resolved.task.clone());
+    let left = resolve_left(&source)?;
+    changes(&source, &left, &place.path, patch)
+}
+
+/// Names the first of the commits and files; whether there are files.
+fn show_files(app: &App, changes: &Changes) -> bool {
+    let commits = changes.commits_added.iter().map(|commit| format!("commit {:.10} {}", commit.commit, commit.subject));
+    let files = changes.files.iter().map(|file| format!("{} {}", file.status.letter(), file.path));
+    let all: Vec<String> = commits.chain(files).collect();
+    all.iter().take(MOST_NAMED).for_each(|line| app.ui.brief("", line));
+    if all.len() > MOST_NAMED {
+        app.ui.brief("", &format!("and {} more", all.len() - MOST_NAMED));
+    }
+    !changes.files.is_empty()
+}
+
+fn show_lines(app: &App, changes: &Changes, task: &str) {
+    let mut lines = changes.patch.iter().flat_map(|patch| patch.lines());
+    lines.by_ref().take(MOST_LINES).for_each(|line| app.ui.aside_code(line));
+    if lines.next().is_some() {
+        app.ui.status("Cut", &format!("all of it: envctl diff {task} --patch"));
     }
 }
 

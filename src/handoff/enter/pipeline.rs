@@ -198,7 +198,7 @@ fn attach(app: &App, options: &EnterOptions, lease: Lease, report: &mut Report) 
     if options.detach {
         return Ok(Some(Entered::Detached(Box::new(lease))));
     }
-    Ok(runtimes::join(app, &lease, &options.command, report)?.map(Entered::Left))
+    Ok(runtimes::join(app, &lease, (&options.command, &options.runtime.extras), report)?.map(Entered::Left))
 }
 
 fn renew(options: &EnterOptions) -> Renew {
@@ -227,8 +227,8 @@ fn run(
         ready.spec.log = (!options.command.is_empty()).then(|| app.log_file(&resolved.task.slug()));
         ready.spec.deadline = Some(runtimes::deadline_of_its_own(app, &place.path, &options.runtime)?);
     }
-    greet::greet(app, resolved, ready.spec.network, None, options.command.is_empty());
-    let session = Session { last: true, ..runtimes::session(app, &options.command) };
+    greet::greet(app, resolved, ready.spec.network, None);
+    let session = Session { last: true, ..runtimes::session(app, &options.command, &options.runtime.extras) };
     let entering =
         Entering { app, options, of, session, unflushed: prepared.workspace.unflushed, records: ready.records };
     if options.detach {
@@ -287,11 +287,16 @@ impl Entering<'_> {
         drop(locks);
         self.afterwards(report);
         upkeep::daily(app);
-        runtimes::tell_ports(app, sandbox.lease());
+        if self.options.command.is_empty() {
+            greet::welcome(app, resolved, sandbox.lease(), self.of.place, report);
+        } else {
+            runtimes::tell_ports(app, sandbox.lease());
+        }
         runtimes::tell_limits(app, sandbox.lease());
         report.limits = sandbox.lease().enforced;
         // Threads may start from here on: pid 1 was copied from this one.
         let outcome = report.step("run", || Ok((sandbox.run(&self.session)?, 0)))?;
+        let services = sandbox.ended_services().to_vec();
         if matches!(outcome, Outcome::Exited(_)) {
             leave::others(app, &mut sandbox)?;
         }
@@ -303,6 +308,7 @@ impl Entering<'_> {
         let entry = LedgerEntry::of(&receipt, MadeBy::Enter, Some(&resolved.identity));
         accounting::append(app, &entry.with(&resolved.task.store.to_string(), Some(code), report));
         runtimes::tell(app, &resolved.task.target.to_string(), &outcome);
+        runtimes::tell_services(app, &services);
         runtimes::check_baseline(&receipt)?;
         runtimes::tell_reset(app, &receipt);
         caches::tell_gone(app, &receipt, &self.records);

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,10 +23,11 @@ use serde::{Deserialize, Serialize};
 use super::export;
 use crate::digest::{Digest, Verified};
 use crate::disk::{self, Durability, lock::FileLock, remove, scratch::Scratch};
+use crate::error::unreachable;
 use crate::handoff::app::App;
 use crate::identity::Provenance;
 use crate::oci::{Descriptor, unwrap_io};
-use crate::store::{Attachment, Store};
+use crate::store::{Attachment, Store, content_of};
 
 const SCHEMA: u32 = 1;
 
@@ -85,6 +87,27 @@ pub(crate) fn keep(app: &App, store: (&dyn Store, &str), identity: &Digest, atta
     file.publish(&place, Durability::Cached).with_context(context)?;
     note()?;
     Ok(content.size)
+}
+
+/// The content of an artifact: from its copy here, or from the store.
+///
+/// # Errors
+/// When it is in neither, or not what it should be.
+pub(crate) fn content(app: &App, store: Option<&dyn Store>, provenance: &Provenance) -> Result<Vec<u8>> {
+    let content = content_of(provenance);
+    let whole = |stream: &mut dyn Read| -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut checked = Verified::new(stream, content.size, content.digest);
+        checked.read_to_end(&mut bytes).map_err(unwrap_io)?;
+        Ok(bytes)
+    };
+    if let Ok(mut file) = fs::File::open(app.paths.artifact_content(&content.digest))
+        && let Ok(bytes) = whole(&mut file)
+    {
+        return Ok(bytes);
+    }
+    let store = store.ok_or_else(|| unreachable("the store does not answer, and there is no copy of it here"))?;
+    whole(&mut *store.open(&content)?)
 }
 
 /// Whether a content is here as it should be: a power loss, or a person, may

@@ -17,7 +17,7 @@ pub use artifacts::{
 pub(crate) use artifacts::{Attachable, Evidence, EvidencePath, MOST, Maker, Subject, attach, find, looked_at};
 pub(crate) use collect::{Begun, collect, copy};
 pub use copies::{Expired, expire_artifacts};
-pub(crate) use copies::{flush, kept, renew as renew_copies};
+pub(crate) use copies::{content, flush, kept, renew as renew_copies};
 pub use download::{Gotten, get_artifacts};
 pub(crate) use download::{artifacts_of, key_artifacts};
 pub(crate) use export::must_be_empty;

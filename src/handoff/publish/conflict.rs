@@ -165,10 +165,10 @@ impl Intent<'_> {
     }
 
     fn side(&self, digest: Digest, identity: &Identity) -> String {
-        let who = identity.agent_identity.as_deref().unwrap_or("somebody");
+        let who = identity.agent_identity.as_ref().map_or_else(String::new, |agent| format!(" by {agent}"));
         let when = age(identity.created_at, self.app.clock.now());
         let (status, commit) = (identity.handoff.status, identity.repo.commit.short());
         let message = identity.handoff.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
-        format!("published by {who} {when}, {status}, commit {commit}, {digest}{message}")
+        format!("published{who} {when}, {status}, commit {commit}, {digest}{message}")
     }
 }

@@ -226,6 +226,19 @@ pub(crate) fn tidy(app: &App, taken: &Taken, place: &Path, published: Option<&st
     Ok(true)
 }
 
+/// Removes what was made for a run that is refused: nothing was run in it.
+pub(crate) fn abandon(app: &App, taken: &Taken, place: &Path) {
+    let gone = match place.exists() {
+        true => tidy(app, taken, place, None),
+        false => app.pins().forget_task(&taken.resolved.task, &taken.resolved.digest).map(|()| true),
+    };
+    match gone {
+        Ok(true) => {}
+        Ok(false) => app.ui.status("Kept", &format!("the copy of the checkout: {}", place.display())),
+        Err(error) => app.ui.warn(&format!("the copy of the checkout stays at {}: {error:#}", place.display())),
+    }
+}
+
 pub(super) fn random() -> Result<String> {
     let mut bytes = [0u8; 8];
     let count = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;

@@ -98,8 +98,14 @@ impl<'a> Runner<'a> {
         let report = &mut report.report;
         let RunSubject { source, resolved, place, taken, from, agent } = subject;
         let renew = if options.refresh { Renew::Outdated } else { Renew::Never };
-        let Prepared { image, pulled, workspace, caches } =
-            prepare::prepare(&source, &resolved, &place, (renew, &options.runtime), report)?;
+        let prepared = prepare::prepare(&source, &resolved, &place, (renew, &options.runtime), report);
+        let Prepared { image, pulled, workspace, caches } = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                taken.iter().for_each(|taken| checkout::abandon(app, taken, &place.path));
+                return Err(error);
+            }
+        };
         drop(source);
         let own = taken.is_none();
         let (origin, sealed_in) = match from {
@@ -196,7 +202,7 @@ impl<'a> Runner<'a> {
         let part = if first { &mut report.report } else { &mut later };
         let Ready { spec, records, locks } = self.ready(image, pulled, part)?;
         if first {
-            enter::greet(app, &self.resolved, spec.network, Some(self.workspace_in_words()), false);
+            enter::greet(app, &self.resolved, spec.network, Some(self.workspace_in_words()));
         }
         // From here on a signal ends the runtime, and then this.
         runtime::hold_signals()?;
@@ -326,7 +332,7 @@ impl<'a> Runner<'a> {
                     next
                 })
             });
-            let ran = each_command(self.app, log, group, sandbox, self.options.groups.len() + group.len() > 2);
+            let ran = each_command(self, group, sandbox);
             stop.say();
             let next = publishing.and_then(|thread| thread.join().ok()).unwrap_or(next);
             (ran, next)
@@ -430,12 +436,13 @@ impl<'a> Runner<'a> {
 
 /// Runs commands until one fails; the rest is named as not run.
 fn each_command(
-    app: &App,
-    log: &RunLog,
+    runner: &Runner<'_>,
     group: &[Command],
     sandbox: &mut Sandbox,
-    announce: bool,
 ) -> Result<(Vec<CommandReport>, Outcome)> {
+    let Runner { app, log, options, .. } = runner;
+    let extras = &options.runtime.extras;
+    let announce = options.groups.len() + group.len() > 2;
     let mut reports = not_run(group).commands;
     let mut last = Outcome::Exited(0);
     for (command, report) in group.iter().zip(&mut reports) {
@@ -444,7 +451,8 @@ fn each_command(
             log.transcript.note(&format!("$ {}", command.shown));
         }
         let begun = Instant::now();
-        last = sandbox.run_unattended(&runtimes::session(app, &command.words), &log.transcript)?;
+        last = sandbox.run_unattended(&runtimes::session(app, &command.words, extras), &log.transcript)?;
+        runtimes::tell_services(app, sandbox.ended_services());
         report.exit_code = Some(last.exit_code());
         report.ms = Some(begun.elapsed().as_secs_f64() * 1000.0);
         if last != Outcome::Exited(0) {

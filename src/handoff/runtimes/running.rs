@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::start;
+use super::start::{self, Extras};
 use super::tell::tell;
 use crate::disk::{self};
 use crate::error::{Fault, not_found, usage};
@@ -69,9 +69,9 @@ pub(crate) fn find(app: &App, running: Running<'_>) -> Result<Vec<Lease>> {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is no such runtime.
-pub fn exec(app: &App, running: Running<'_>, command: &[String], report: &mut Report) -> Result<u8> {
+pub fn exec(app: &App, running: Running<'_>, command: &[String], extras: &Extras, report: &mut Report) -> Result<u8> {
     let lease = only(app, running)?;
-    Ok(join(app, &lease, command, report)?.ok_or_else(|| runtime::ended(&lease))?)
+    Ok(join(app, &lease, (command, extras), report)?.ok_or_else(|| runtime::ended(&lease))?)
 }
 
 /// Runs a command in this runtime; its exit code. `None` when the runtime has
@@ -79,13 +79,18 @@ pub fn exec(app: &App, running: Running<'_>, command: &[String], report: &mut Re
 ///
 /// # Errors
 /// As [`runtime::join`].
-pub(crate) fn join(app: &App, lease: &Lease, command: &[String], report: &mut Report) -> Result<Option<u8>> {
+pub(crate) fn join(
+    app: &App,
+    lease: &Lease,
+    (command, extras): (&[String], &Extras),
+    report: &mut Report,
+) -> Result<Option<u8>> {
     report.schema = 1;
     report.task = reference(lease);
     report.identity = lease.identity.clone();
     report.workspace = lease.workspace.display().to_string();
     let start = Instant::now();
-    let joined = runtime::join(&app.runtimes(), lease, &start::session(app, command));
+    let joined = runtime::join(&app.runtimes(), lease, &start::session(app, command, extras));
     if !matches!(joined, Ok(None)) {
         report.note("run", start.elapsed(), 0);
     }

@@ -30,6 +30,15 @@ const DEFAULT_TIMEOUT: &str = "8h";
 /// How long a service may take until it is ready, when nobody says.
 const SERVICE_TIMEOUT: &str = "30s";
 
+/// What the developer gives a command or a shell along, by flags.
+#[derive(Clone, Debug, Default)]
+pub struct Extras {
+    /// Variables, which win over all others.
+    pub env: Vec<(String, String)>,
+    /// The shell to open, instead of the account's.
+    pub shell: Option<String>,
+}
+
 /// What the developer wants of a runtime, by flags. It needs no approval.
 #[derive(Clone, Debug, Default)]
 pub struct RuntimeOptions {
@@ -49,6 +58,8 @@ pub struct RuntimeOptions {
     pub without_approvals: bool,
     /// Who commands run as, instead of the image's user.
     pub user: Option<String>,
+    /// What its commands are given.
+    pub extras: Extras,
 }
 
 impl RuntimeOptions {
@@ -174,6 +185,7 @@ pub(crate) fn spec(
         ("ENVCTL_IDENTITY", Some(resolved.digest.to_string())),
     ];
     env.extend(own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    env.extend(options.extras.env.iter().cloned());
     Ok(Spec {
         task: resolved.task.target.to_string(),
         store: resolved.task.store.to_string(),
@@ -212,7 +224,14 @@ pub(crate) fn spec(
 /// of the image belong to the same people either way, and those of the workspace to
 /// the image's user.
 fn account(app: &App, pulled: &Pulled, options: &RuntimeOptions) -> Result<User> {
-    let Some(named) = &options.user else { return Ok(pulled.user.clone()) };
+    let Some(named) = &options.user else {
+        if let Some(unknown) = &pulled.user.stands_in_for {
+            app.ui.warn(&format!(
+                "the image has no user {unknown:?}: commands run as root; --user NAME takes another one of the image"
+            ));
+        }
+        return Ok(pulled.user.clone());
+    };
     let user = image::resolve_user(Some(named), &pulled.trees).map_err(|error| {
         usage(format!("--user {named}: {error:#}")).hint("write a name or an id that the image has")
     })?;
@@ -283,15 +302,17 @@ fn hostname(task: &str) -> String {
     name.trim_matches('-').to_owned()
 }
 
-/// A command with what a session takes along from the caller's terminal.
-pub(crate) fn session(app: &App, command: &[String]) -> Session {
+/// A command with what a session takes along from the caller's terminal, and from
+/// the developer.
+pub(crate) fn session(app: &App, command: &[String], extras: &Extras) -> Session {
     let own = [("TERM", app.env.term.clone()), ("COLORTERM", app.env.colorterm.clone())];
     let mut env: Vec<(String, String)> =
         own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     env.extend(app.env.locale.clone());
+    env.extend(extras.env.iter().cloned());
     let ui = app.ui;
     let warned = Some(Warned(Arc::new(move |soon| ui.warn(&soon_in_words(soon)))));
-    Session { command: command.to_vec(), env, output: None, last: false, warned }
+    Session { command: command.to_vec(), env, shell: extras.shell.clone(), warned, ..Session::default() }
 }
 
 #[cfg(test)]

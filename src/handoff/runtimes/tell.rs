@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::{Fault, Kind, failure};
 use crate::handoff::app::App;
 use crate::quantity::human_duration;
-use crate::runtime::{self, Lease, Means, OutOfMemory, Outcome, Receipt, Soon};
+use crate::runtime::{self, EndedService, Lease, Means, OutOfMemory, Outcome, Port, Receipt, Soon};
 use crate::ui::counted;
 
 /// How many of the files that a run changed outside the workspace are named in
@@ -33,6 +33,12 @@ pub(crate) fn tell_end(app: &App, receipt: &Receipt, outcome: Option<&Outcome>) 
 
 /// What was changed outside the workspace, and is gone.
 pub(crate) fn tell_outside(app: &App, files: u64, removed: u64, paths: &[String], who: &str) {
+    let what = outside_in_words(files, removed, paths);
+    app.ui.status("Outside", &format!("files that {who} changed outside the workspace are not kept: {what}"));
+}
+
+/// How many files, and the first of them.
+pub(crate) fn outside_in_words(files: u64, removed: u64, paths: &[String]) -> String {
     let short = |path: &String| path.chars().take(MAX_PATH).collect::<String>();
     let named = paths.iter().take(SHOWN).map(short).collect::<Vec<_>>().join(", ");
     let more = if (files + removed) > SHOWN as u64 { ", ..." } else { "" };
@@ -41,16 +47,24 @@ pub(crate) fn tell_outside(app: &App, files: u64, removed: u64, paths: &[String]
         (files, 0) => format!("{files} written"),
         (files, removed) => format!("{files} written, {removed} removed"),
     };
-    app.ui.status(
-        "Outside",
-        &format!("files that {who} changed outside the workspace are not kept: {what}: {named}{more}"),
-    );
+    format!("{what}: {named}{more}")
 }
 
 /// Which port of the host leads to which one inside.
 pub(crate) fn tell_ports(app: &App, lease: &Lease) {
-    for port in &lease.ports {
-        app.ui.status("Port", &format!("{} inside is localhost:{} here", port.inside, port.host));
+    lease.ports.iter().for_each(|port| app.ui.status("Port", &port_in_words(port)));
+}
+
+/// Both numbers, and which is which.
+pub(crate) fn port_in_words(port: &Port) -> String {
+    format!("{} inside is localhost:{} here", port.inside, port.host)
+}
+
+/// Which services ended before the command did. Their logs are gone with the runtime.
+pub(crate) fn tell_services(app: &App, ended: &[EndedService]) {
+    for EndedService { name, code, said } in ended {
+        let said = if said.is_empty() { String::new() } else { format!("; it said: {said}") };
+        app.ui.warn(&format!("the service {name} ended before the command did (exit code {code}){said}"));
     }
 }
 

@@ -15,7 +15,7 @@ fn own_name() -> (String, String) {
     let config = git2::Config::open_default();
     let who = config.and_then(|config| config.get_string("user.name")).ok().filter(|name| !name.is_empty());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    (who.unwrap_or_else(|| "somebody".into()), host)
+    (who.unwrap_or_else(|| "an unnamed user".into()), host)
 }
 
 /// Others who entered a task lately, newest first; nobody, where this one does

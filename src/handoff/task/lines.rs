@@ -141,16 +141,16 @@ pub(crate) fn reaches(app: &App, store: &dyn Store, task: &Located, from: Digest
 pub(crate) fn tell(app: &App, task: &Located, beside: &[Beside]) {
     let now = app.clock.now();
     for other in beside {
-        let who = other.agent.as_deref().unwrap_or("somebody");
+        let who = other.agent.as_ref().map_or_else(String::new, |agent| format!(" by {agent}"));
         let when = crate::clock::age(other.created_at, now);
         let message = other.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
         app.ui.status(
             "Beside",
-            &format!("{} has another line, published by {who} {when}, {}{message}", task.reference(), other.status),
+            &format!("{} has another line, published{who} {when}, {}{message}", task.reference(), other.status),
         );
         app.ui.status("", &format!("take it: envctl enter {}", other.reference));
     }
     if !beside.is_empty() {
-        app.ui.status("", &format!("compare them: envctl diff {}", task.reference()));
+        app.ui.status("", &format!("compare them: envctl diff {} --beside", task.reference()));
     }
 }

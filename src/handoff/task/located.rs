@@ -17,9 +17,6 @@ impl Located {
 
     /// A name for paths.
     pub(crate) fn slug(&self) -> String {
-        match &self.target {
-            Target::Task(task) => task.to_string(),
-            Target::Identity(digest) => format!("sha256-{}", digest.hex()),
-        }
+        self.target.slug()
     }
 }

@@ -28,5 +28,7 @@ pub(crate) use looks::{Looks, note as note_looks, note_one as note_look};
 pub(crate) use mirror::{mirror, mirror_of};
 pub(crate) use pins::{Pin, PublishedHere, State};
 pub(crate) use remotes::{Door, manner};
-pub(crate) use resolve::{Resolved, from_store, read_at, resolve, resolve_left, resolve_published, summary};
+pub(crate) use resolve::{
+    Resolved, from_store, read_at, resolve, resolve_here, resolve_left, resolve_published, summary,
+};
 pub(crate) use source::{Source, Throttle, is_stopped, open_store};

@@ -71,18 +71,26 @@ impl App {
             self.note_named(&store);
             return Ok(Located { store, target });
         }
+        // An identity is the same wherever it is, and here it is known where that was.
+        if let Target::Identity(digest) = &target {
+            let holds = |pin: &Pin| pin.slug == target.slug() || pin.holds(digest);
+            if let Some(pin) = self.pins().all()?.into_iter().find(holds) {
+                return Ok(Located { store: pin.store.parse()?, target });
+            }
+        }
         if let Some(store) = self.configured_store()? {
             return Ok(Located { store, target });
         }
         // A task that was entered before is known by its name alone.
-        let mut pins: Vec<Pin> = self.pins().all()?.into_iter().filter(|pin| pin.slug == target.to_string()).collect();
+        let slug = target.slug();
+        let mut pins: Vec<Pin> = self.pins().all()?.into_iter().filter(|pin| pin.slug == slug).collect();
         // It may have several workspaces; those of one store lie beside each other.
         pins.dedup_by(|a, b| a.store == b.store);
         match pins.as_slice() {
             [pin] => Ok(Located { store: pin.store.parse()?, target }),
             [] => Ok(Located { store: self.store()?, target }),
             [first, ..] => Err(usage(format!("{target} was entered from several stores"))
-                .hint(format!("name one of them, such as {}:{target}", first.store))
+                .hint(format!("name one of them, such as {}", first.reference()))
                 .into()),
         }
     }
@@ -160,22 +168,34 @@ fn by_store(source: &Source<'_>, pin: Option<Pin>) -> Result<Resolved> {
     Ok(Resolved { task, digest, identity, pin, pinned_at: app.clock.now(), local: None })
 }
 
+/// Settles a task that has a pin by what is on this machine: what was published from
+/// its workspace last, or what that was made from.
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) fn resolve_here(source: &Source<'_>) -> Result<Resolved> {
+    let resolved = resolve(source, None, false)?;
+    let latest = resolved.pin.as_ref().and_then(|pin| pin.continues(&resolved.task.slug()));
+    let Some(digest) = latest.filter(|latest| *latest != resolved.digest) else { return Ok(resolved) };
+    Ok(match source.app.pins().identity(&digest)? {
+        Some(identity) => Resolved { digest, identity, ..resolved },
+        None => resolved,
+    })
+}
+
 /// Settles a task as its workspace left it: by what was published from there last,
 /// or else by what it was made from.
 ///
 /// # Errors
 /// As [`resolve`].
 pub(crate) fn resolve_left(source: &Source<'_>) -> Result<Resolved> {
-    let resolved = resolve(source, None, false)?;
+    let resolved = resolve_here(source)?;
     let slug = resolved.task.slug();
     let Some(digest) = resolved.pin.as_ref().and_then(|pin| pin.continues(&slug)) else { return Ok(resolved) };
     if digest == resolved.digest {
         return Ok(resolved);
     }
     let pins = source.app.pins();
-    if let Some(identity) = pins.identity(&digest)? {
-        return Ok(Resolved { digest, identity, ..resolved });
-    }
     let task = Located { store: resolved.task.store.clone(), target: Target::Identity(digest) };
     let (_, artifact, identity) = from_store(source.store()?, &task)?;
     pins.keep(&artifact.identity)?;

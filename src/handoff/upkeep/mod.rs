@@ -17,4 +17,4 @@ pub use prefetch::{Prefetched, WatchOptions, parse_hours, prefetch, watch};
 pub use reap::Reaped;
 pub use remove_tasks::{Victim, remove, victims};
 pub(crate) use reset::renew_workspace;
-pub use reset::{Restored, receipts, reset, reset_workspace};
+pub use reset::{Restored, is_known, receipts, reset, reset_workspace};

@@ -13,7 +13,7 @@ use crate::handoff::prepare::{Renew, flush, make_workspace};
 use crate::handoff::report::Report;
 use crate::handoff::runtimes::{Running, find};
 use crate::handoff::task::{Resolved, Source, resolve_left};
-use crate::handoff::workspaces::Place;
+use crate::handoff::workspaces::{Place, children};
 use crate::handoff::{accounting, caches};
 use crate::identity::TaskRef;
 use crate::runtime::{self, Receipt};
@@ -55,6 +55,20 @@ pub fn reset(app: &App, chosen: Option<Running<'_>>, reaped: Vec<Receipt>) -> Re
         receipts.push(receipt);
     }
     Ok(receipts)
+}
+
+/// Whether anything here is known by this name: a workspace, or a runtime that was.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn is_known(app: &App, task: &TaskRef) -> Result<bool> {
+    let (slug, target) = (task.target.slug(), task.target.to_string());
+    if app.pins().all()?.iter().any(|pin| pin.slug == slug || task.target.is(&pin.identity)) {
+        return Ok(true);
+    }
+    let receipts = children(&app.paths.receipts()).into_iter();
+    let receipts = receipts.filter_map(|path| disk::read_json::<Receipt>(&path).ok().flatten());
+    Ok(receipts.into_iter().any(|receipt| receipt.task == target || receipt.identity == target))
 }
 
 /// A receipt for people.

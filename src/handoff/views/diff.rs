@@ -121,14 +121,14 @@ pub fn diff(app: &App, options: &DiffOptions) -> Result<Diff> {
 fn other_line(source: &Source<'_>, task: &Resolved) -> Result<Located> {
     let lines = beside(source.app, source.store()?, &task.task, &task.digest)?;
     let newest = lines.iter().max_by_key(|line| line.created_at).ok_or_else(|| {
-        usage(format!("{} has one line only, and nothing to be compared with", task.task.reference()))
-            .hint("name another one: envctl diff A B")
+        usage(format!("{} has one line only", task.task.reference()))
+            .hint("envctl diff TASK compares its workspace with its snapshot, and envctl diff A B two tasks")
     })?;
     Ok(Located { store: task.task.store.clone(), target: Target::Identity(newest.identity) })
 }
 
 /// A snapshot and what it builds on, fetched where they are not here.
-fn side_of(source: &Source<'_>, resolved: &Resolved) -> Result<Side> {
+pub(super) fn side_of(source: &Source<'_>, resolved: &Resolved) -> Result<Side> {
     source.app.open_roots()?;
     let (snapshot, _) = fetch::snapshot(source, resolved)?;
     prepare::fetch_repo(source.app, resolved, &snapshot.document)?;
@@ -184,22 +184,25 @@ fn caches(identity: &Identity) -> Values {
     identity.caches.iter().map(|cache| (cache.name.clone(), value(cache))).collect()
 }
 
-/// From the store; where it does not answer, those of which there are copies
-/// here.
-fn artifacts(source: &Source<'_>, resolved: &Resolved, asked: bool) -> Result<Values> {
+/// The artifacts of an identity, from the store; where it does not answer, those of which
+/// there are copies here.
+pub(super) fn described(source: &Source<'_>, resolved: &Resolved, asked: bool) -> Result<Vec<Provenance>> {
     let app = source.app;
-    let described: Vec<Provenance> = if asked {
-        let store = source.store()?;
-        let manifest = store.resolve(&identity_tag(&resolved.digest))?;
-        let found = manifest.map(|manifest| find(app, store, &manifest.digest, MOST)).transpose()?.unwrap_or_default();
-        found.attachments.into_iter().map(|attachment| attachment.provenance).collect()
-    } else {
+    if !asked {
         let kept = evidence::kept(app, &resolved.digest);
         if kept.is_empty() {
             return Err(unreachable("the store was not asked, and there are no copies of them here").into());
         }
-        kept
-    };
+        return Ok(kept);
+    }
+    let store = source.store()?;
+    let manifest = store.resolve(&identity_tag(&resolved.digest))?;
+    let found = manifest.map(|manifest| find(app, store, &manifest.digest, MOST)).transpose()?.unwrap_or_default();
+    Ok(found.attachments.into_iter().map(|attachment| attachment.provenance).collect())
+}
+
+fn artifacts(source: &Source<'_>, resolved: &Resolved, asked: bool) -> Result<Values> {
+    let described = described(source, resolved, asked)?;
     let mut values = Values::new();
     for provenance in described {
         let name = format!("{} {}", provenance.artifact_type, provenance.path.as_ref().unwrap_or(&provenance.name));

@@ -15,7 +15,7 @@ use crate::disk;
 use crate::error::not_found;
 use crate::handoff::app::App;
 use crate::handoff::report::Report;
-use crate::handoff::runtimes::{self, Running};
+use crate::handoff::runtimes::{self, Extras, Running};
 use crate::handoff::workspaces::{children, written_at};
 use crate::runtime::Lease;
 
@@ -43,7 +43,7 @@ pub struct LogRow {
 /// # Errors
 /// When the state cannot be read.
 pub fn logs(app: &App, running: Running<'_>) -> Result<Vec<LogRow>> {
-    let slug = running.task.target.to_string().replace(':', "-");
+    let slug = running.task.target.slug();
     let live = runtimes::find(app, running)?;
     let printing = |path: &Path| live.iter().find(|lease| prints_to(lease, path)).map(|lease| lease.id.clone());
     let mut rows: Vec<LogRow> = children(&app.paths.logs())
@@ -123,7 +123,7 @@ pub fn service_log(app: &App, running: Running<'_>, service: &str, follow: bool)
     let words: &[&str] = if follow { &["tail", "-n", "+1", "-f"] } else { &["cat"] };
     let words: Vec<String> = words.iter().copied().chain([path.as_str()]).map(str::to_owned).collect();
     let exact = Running { task: running.task, lease: Some(&lease.id) };
-    runtimes::exec(app, exact, &words, &mut Report::default())
+    runtimes::exec(app, exact, &words, &Extras::default(), &mut Report::default())
 }
 
 /// That nothing was kept.

@@ -1,4 +1,4 @@
-//! Looking: one identity, and what exists on this machine.
+//! Looking at one identity.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -6,11 +6,10 @@ use serde::Serialize;
 use crate::handoff::app::App;
 use crate::handoff::prepare::Plan;
 use crate::handoff::report::Beside;
-use crate::handoff::task::{Resolved, Source, beside, from_store, resolve};
-use crate::handoff::workspaces::{Place, SalvageRow, WorkspaceRow};
-use crate::handoff::{prepare, task, workspaces};
+use crate::handoff::task::{Resolved, Source, beside, from_store, resolve_here};
+use crate::handoff::workspaces::Place;
+use crate::handoff::{prepare, task};
 use crate::identity::{Claim, Identity, Lifetime, Target, TaskRef};
-use crate::runtime::Lease;
 
 /// An identity, and what it resolves to here.
 #[derive(Debug, Serialize)]
@@ -51,12 +50,20 @@ pub struct Older {
 pub fn show(app: &App, reference: &TaskRef) -> Result<Shown> {
     let source = Source::new(app, app.locate(reference)?);
     let (resolved, asked) = current(app, &source)?;
+    shown(app, &source, resolved, asked)
+}
+
+/// The same of what was settled; `asked`: its store has answered.
+///
+/// # Errors
+/// When what is here cannot be read, or the store does not answer any more.
+pub(super) fn shown(app: &App, source: &Source<'_>, resolved: Resolved, asked: bool) -> Result<Shown> {
     // Where a folder has to be named there is no place yet.
     let place = Place::of(app, &resolved, None, None);
     let place = place.or_else(|_| Place::of(app, &resolved, None, Some(Lifetime::PerTask)))?;
     let here = prepare::plan(app, &resolved, &place.path, true, None)?;
     // A store that did not answer is not asked again.
-    let claims = if asked { task::other_claims(&source, &resolved).unwrap_or_default() } else { Vec::new() };
+    let claims = if asked { task::other_claims(source, &resolved).unwrap_or_default() } else { Vec::new() };
     let beside = if asked { beside(app, source.store()?, &source.task, &resolved.digest)? } else { Vec::new() };
     let older = resolved.pin.as_ref().filter(|pin| !pin.holds(&resolved.digest) && pin.workspace.exists());
     let older = older.map(|pin| Older {
@@ -97,15 +104,15 @@ pub(crate) fn current(app: &App, source: &Source<'_>) -> Result<(Resolved, bool)
         })
     };
     if app.options.offline && pin.is_some() {
-        return Ok((resolve(source, None, false)?, false));
+        return Ok((resolve_here(source)?, false));
     }
     let error = match from_store() {
         Ok(resolved) => return Ok((resolved, true)),
         Err(error) => error,
     };
     if pin.is_some() {
-        app.ui.warn(&format!("taken as it is pinned here: {error:#}"));
-        return Ok((resolve(source, None, false)?, false));
+        app.ui.warn(&format!("this is what was known here last: {error:#}"));
+        return Ok((resolve_here(source)?, false));
     }
     // An identity is the same wherever its bytes come from.
     if let Target::Identity(digest) = located.target
@@ -118,27 +125,24 @@ pub(crate) fn current(app: &App, source: &Source<'_>) -> Result<(Resolved, bool)
     Err(error)
 }
 
-/// What exists on this machine.
-#[derive(Debug, Serialize)]
-pub struct StatusView {
-    /// Live runtimes.
-    pub leases: Vec<Lease>,
-    /// Workspaces.
-    pub workspaces: Vec<WorkspaceRow>,
-    /// What was set aside, newest first.
-    pub salvages: Vec<SalvageRow>,
-    /// Workspaces whose folder was removed by somebody else, by task.
-    pub gone: Vec<String>,
-}
-
-/// Looks at this machine.
-///
-/// # Errors
-/// When the state cannot be read.
-pub fn status(app: &App) -> Result<StatusView> {
-    workspaces::tell_swept(app);
-    let gone = app.pins().all()?.into_iter().filter(|pin| !pin.workspace.exists());
-    let gone = gone.map(|pin| format!("{} at {}", pin.name(), pin.workspace.display())).collect();
-    let (leases, workspaces) = (app.runtimes().live()?, workspaces::workspaces(app)?);
-    Ok(StatusView { leases, workspaces, salvages: workspaces::salvages(app)?, gone })
+#[cfg(test)]
+impl Shown {
+    /// One that is nowhere.
+    pub(super) fn sample(identity: Identity) -> Self {
+        let here = Plan {
+            task: "oci:/s:t".into(),
+            identity: String::new(),
+            pinned_at: None,
+            workspace: String::new(),
+            workspace_ready: false,
+            image: String::new(),
+            parts: Vec::new(),
+            layers_missing: None,
+            bytes_missing: None,
+            warm: false,
+            expected_seconds: None,
+        };
+        let (beside, claims) = (Vec::new(), Vec::new());
+        Shown { task: "oci:/s:t".into(), digest: String::new(), identity, here, older: None, beside, claims }
+    }
 }

@@ -9,6 +9,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::known;
 use crate::clock::age;
 use crate::digest::Digest;
 use crate::error::{Kind, integrity, kind_of, not_found, unreachable};
@@ -151,6 +152,7 @@ pub(crate) fn tasks_of(app: &App, name: &StoreRef) -> Result<Vec<TaskRow>> {
     let of = |row: &TaskRow| Some((format!("{name}:{}", row.task), row.identity.parse().ok()?, row.status));
     let seen: Vec<_> = rows.iter().filter_map(of).collect();
     task::note_looks(app, seen);
+    known::remember(app, name, rows.iter().map(|row| (&row.task, row.status, &row.message)));
     Ok(rows)
 }
 

@@ -13,7 +13,7 @@ use super::{retention, salvage};
 use crate::error::{failure, not_found, usage};
 use crate::handoff::app::App;
 use crate::handoff::task::Pin;
-use crate::identity::{Lifetime, StoreRef, Target, TaskRef};
+use crate::identity::{Lifetime, StoreRef, TaskRef};
 use crate::runtime;
 
 /// The workspace of a task, which must be there.
@@ -31,10 +31,7 @@ fn find(app: &App, task: &TaskRef) -> Result<Pin> {
     };
     let pins = app.pins();
     let named = task.store.clone().or_else(|| app.options.store.clone()).map(|store| store.absolute(&app.cwd));
-    let slug = match &task.target {
-        Target::Task(task) => task.to_string(),
-        Target::Identity(digest) => format!("sha256-{}", digest.hex()),
-    };
+    let slug = task.target.slug();
     let ours = |pin: &Pin| pin.slug == slug && named.as_ref().is_none_or(|store| pin.store == store.to_string());
     let mut found: Vec<Pin> = pins.all()?.into_iter().filter(|pin| ours(pin) && pin.workspace.is_dir()).collect();
     // A task may have others in folders that the developer named.

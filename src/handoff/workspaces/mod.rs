@@ -32,4 +32,4 @@ pub(crate) use sweep::workspaces as sweep;
 pub use sweep::{Kept, Removed};
 pub use swept::{Swept, swept};
 pub(crate) use swept::{note as note_swept, tell as tell_swept};
-pub(crate) use unsaved::changed;
+pub(crate) use unsaved::{capture, changed};

@@ -100,9 +100,21 @@ fn row(app: &App, looks: &Looks, pin: Pin) -> Result<WorkspaceRow> {
 }
 
 impl WorkspaceRow {
+    /// When it was used last, in words.
+    pub fn used(&self, now: Timestamp) -> String {
+        self.last_used.map_or_else(|| "never used".into(), |used| format!("used {}", age(used, now)))
+    }
+
+    /// When it goes, in few words; nothing where no rule takes it away.
+    pub fn goes(&self, now: Timestamp) -> Option<String> {
+        let left = self.deleted_at?.as_second() - now.as_second();
+        let left = Duration::from_secs(u64::try_from(left).unwrap_or_default());
+        Some(if left.is_zero() { "goes now".into() } else { format!("goes in {}", human_duration(left)) })
+    }
+
     /// How it is used, and when it goes and why: a line each, for people.
     pub fn fate(&self, now: Timestamp) -> [String; 2] {
-        let used = self.last_used.map_or_else(|| "never used".into(), |used| format!("used {}", age(used, now)));
+        let used = self.used(now);
         let when = match self.deleted_at {
             Some(at) if at <= now => ", which is now".to_owned(),
             Some(at) => {

@@ -129,7 +129,7 @@ pub(crate) fn workspaces(app: &App, dry: bool, steady: bool) -> Result<(Vec<Remo
     Ok((removed, kept))
 }
 
-const REMOVED: &str = "somebody removed its folder";
+const REMOVED: &str = "its folder was removed";
 
 const ORPHANED: &str = "no task knows it: a command was killed while it was made";
 

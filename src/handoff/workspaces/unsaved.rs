@@ -12,7 +12,7 @@ use crate::disk::canonical;
 use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::task::{Pin, State};
-use crate::snapshot;
+use crate::snapshot::{self, Captured};
 use crate::workspace::{self, Known};
 
 /// What is unsaved in a workspace, in words, by what is remembered of its store
@@ -80,6 +80,14 @@ fn saved(pin: &Pin) -> Vec<State> {
 /// The state that a publish from here would have. Files that it would leave
 /// out are unsaved.
 fn state(app: &App, root: &Path) -> Result<State> {
+    Ok(State::of(&capture(app, root)?.document))
+}
+
+/// What a workspace holds now, as a snapshot of it would. Nothing is written into it.
+///
+/// # Errors
+/// When it is no checkout of its own, or holds what no snapshot carries.
+pub(crate) fn capture(app: &App, root: &Path) -> Result<Captured> {
     let git = Git::find(&app.env)?;
     let repo = snapshot::open(root)?;
     let found = repo.workdir().context("it has no working files")?;
@@ -89,5 +97,5 @@ fn state(app: &App, root: &Path) -> Result<State> {
     let options = snapshot::Options { include: project.include, exclude: Vec::new(), max_lfs, stays: true };
     let draft = snapshot::draft(&git, &repo, &options)?;
     let packed = draft.pack(&git)?;
-    Ok(State::of(&draft.seal(packed)?.document))
+    draft.seal(packed)
 }

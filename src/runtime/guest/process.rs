@@ -118,6 +118,9 @@ fn command_line(context: &Context, inside: &Inside, request: &wire::Run) -> Vec<
         return request.command.clone();
     }
     let usable = |path: &&str| inside.is_program(Path::new(path));
+    if let Some(shell) = &request.shell {
+        return vec![shell.clone()];
+    }
     let candidates = context.account.shell.as_deref().into_iter().chain(["/bin/bash", "/bin/sh"]);
     vec![candidates.into_iter().find(usable).unwrap_or("/bin/sh").to_owned()]
 }

@@ -18,7 +18,7 @@ use crate::runtime::deadline::{monotonic_now, until};
 use crate::runtime::limits::{Memory, OutOfMemory, exact_memory_of, memory_of, name_of, together};
 use crate::runtime::ports::{Published, port_variable};
 use crate::runtime::token::Token;
-use crate::runtime::wire::{Ended, Hello, Reply, Request, Run, Soon, Tell};
+use crate::runtime::wire::{Ended, EndedService, Hello, Reply, Request, Run, Soon, Tell};
 use crate::runtime::{IDLE, TIMED_OUT, sys, wire};
 
 /// Milliseconds that a process whose client is gone may take to end by itself.
@@ -466,6 +466,9 @@ impl Init {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             if let Some(index) = self.clients.iter().position(|client| client.process == Some(pid)) {
                 ended.push((index, exit_code(status)));
+            } else if let Some(service) = self.services.iter_mut().find(|service| service.pid == pid) {
+                let ended = service.ended(exit_code(status));
+                self.tell_of_service(ended);
             } else if self.forwarder.as_ref().is_some_and(|forwarder| forwarder.pid == pid) {
                 // Somebody inside killed it; the next port gets a new one.
                 self.forwarder = None;
@@ -494,6 +497,13 @@ impl Init {
             } else {
                 self.clients.remove(index);
             }
+        }
+    }
+
+    /// Tells the owner, whose command may need it, unless everything ends.
+    fn tell_of_service(&self, service: EndedService) {
+        if self.ending.is_none() && self.clients[OWNER].process.is_some() {
+            let _ = wire::send(&self.clients[OWNER].socket, &Reply::Service(service), &[]);
         }
     }
 

@@ -18,7 +18,7 @@ use super::inside::Inside;
 use super::process;
 use crate::error::failure;
 use crate::runtime::deadline::monotonic_now;
-use crate::runtime::wire::Run;
+use crate::runtime::wire::{EndedService, Run};
 
 /// Where the logs are, below `/run` inside.
 const LOGS: [&str; 2] = ["envctl", "services"];
@@ -60,7 +60,16 @@ pub enum Ready {
 /// A service that runs.
 pub(crate) struct Service {
     pub(crate) pid: Pid,
+    name: String,
     stop: Option<Duration>,
+    log: File,
+}
+
+impl Service {
+    /// That it ended, and how.
+    pub(crate) fn ended(&mut self, code: u8) -> EndedService {
+        EndedService { name: self.name.clone(), code, said: tail(&mut self.log) }
+    }
 }
 
 /// What services write to and read from, made before anything runs inside: a
@@ -136,9 +145,11 @@ pub(crate) fn start(
                 true => failure(what),
                 false => failure(format!("{what}; it said: {text}")),
             };
-            fault.hint("to look at it from inside: envctl enter TASK --no-services; its file is envctl.toml")
+            fault.hint(
+                "enter without it: envctl enter TASK --no-services; [[service]] in envctl.toml says how it starts",
+            )
         })?;
-        running.push(Service { pid, stop: spec.stop });
+        running.push(Service { pid, name: spec.name.clone(), stop: spec.stop, log });
     }
     Ok(running)
 }
@@ -162,7 +173,7 @@ fn spawn(
     (command, env): (&[String], &[(String, String)]),
     streams: Vec<OwnedFd>,
 ) -> Result<Pid> {
-    let run = Run { command: command.to_vec(), env: env.to_vec(), terminal: None, last: false };
+    let run = Run { command: command.to_vec(), env: env.to_vec(), ..Run::default() };
     // Nobody would answer it: pid 1 waits until it is ready.
     let started = process::start(context, inside, &run, streams, false)
         .map_err(|why| anyhow::anyhow!("{}: {}", why.program, std::io::Error::from_raw_os_error(why.errno)))?;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::relay::{Pump, RawMode, swallow, window_size};
 use super::streams::Streams;
@@ -22,7 +22,7 @@ use crate::runtime::deadline::{monotonic_now, until};
 use crate::runtime::lease::{Lease, Runtimes, address};
 use crate::runtime::limits::OutOfMemory;
 use crate::runtime::ports::Port;
-use crate::runtime::wire::{Ended, Hello, Reply, Request, Run, Soon, Tell, Written};
+use crate::runtime::wire::{Ended, EndedService, Hello, Reply, Request, Run, Soon, Tell, Written};
 use crate::runtime::{TIMED_OUT, sys, wire};
 
 /// Signals that are passed on to the process inside.
@@ -51,6 +51,9 @@ const BEAT: u64 = 30_000;
 /// Between two looks at who is still there.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
+/// A look at many runtimes waits no longer for one of them.
+const AT_ONCE: Duration = Duration::from_millis(300);
+
 /// What is typed for so long after an end that nobody asked for goes nowhere.
 const SWALLOWED: Duration = Duration::from_millis(700);
 
@@ -67,6 +70,8 @@ pub struct Session {
     /// Nothing more will be asked of the runtime: when nothing else is left in
     /// it, it ends together with this.
     pub last: bool,
+    /// The shell that is opened without a command, instead of the account's.
+    pub shell: Option<String>,
     /// Who is told that the runtime ends soon.
     pub warned: Option<Warned>,
 }
@@ -177,6 +182,18 @@ fn joined(runtimes: &Runtimes, lease: &Lease) -> Result<u32> {
     }
 }
 
+/// How many of those who joined a runtime run something now; nothing where it gives no
+/// answer at once, as one whose services are still starting.
+pub fn joined_now(runtimes: &Runtimes, lease: &Lease) -> Option<u32> {
+    let socket = reach(runtimes, lease).ok()??;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(AT_ONCE)).ok()?;
+    send(socket.as_fd(), &Request::Joined, &[]).ok()?;
+    match wire::receive::<Reply>(socket.as_fd()).ok()? {
+        Some((Reply::Joined(count), _)) => Some(count),
+        _ => None,
+    }
+}
+
 /// Waits until nobody who joined runs anything, the runtime has ended (`pidfd`), or a
 /// signal asks to end it.
 ///
@@ -259,13 +276,15 @@ pub(crate) struct Done {
     pub(crate) written: Option<Written>,
     /// What was ended for its memory.
     pub(crate) exhausted: Option<OutOfMemory>,
+    /// Services that ended meanwhile.
+    pub(crate) services: Vec<EndedService>,
     /// Pid 1 got the request.
     pub(crate) heard: bool,
 }
 
 impl Done {
     fn of(outcome: Outcome, ended: Option<Ended>) -> Self {
-        Done { outcome, ended, written: None, exhausted: None, heard: true }
+        Done { outcome, ended, written: None, exhausted: None, services: Vec::new(), heard: true }
     }
 }
 
@@ -290,6 +309,7 @@ pub(crate) fn run(
         env: session.env.clone(),
         terminal: streams.terminal.then(window_size),
         last: session.last,
+        shell: session.shell.clone(),
     });
     let sent = send(socket, &request, &streams.passed());
     streams.theirs.clear();
@@ -301,7 +321,7 @@ pub(crate) fn run(
         };
     }
     // What it never read resets the connection.
-    let read = rustix::net::sockopt::socket_error(socket)? != Err(Errno::CONNRESET);
+    let read = sockopt::socket_error(socket)? != Err(Errno::CONNRESET);
     match wire::receive::<Reply>(socket)? {
         Some((Reply::Started, fds)) => {
             crash::point("exec.started");
@@ -312,7 +332,15 @@ pub(crate) fn run(
         }
         Some((Reply::Failed(failure), _)) => return Err(failure.rebuild()),
         Some((Reply::Ended(ended), _)) => return Ok(Done::of(outcome(ended), Some(ended))),
-        Some((Reply::Done | Reply::Soon(_) | Reply::Written(_) | Reply::OutOfMemory(_) | Reply::Joined(_), _)) => {
+        Some((
+            Reply::Done
+            | Reply::Soon(_)
+            | Reply::Written(_)
+            | Reply::OutOfMemory(_)
+            | Reply::Service(_)
+            | Reply::Joined(_),
+            _,
+        )) => {
             return Err(failure("the runtime gave an unexpected answer").into());
         }
         None => return Ok(Done { heard: sent && read, ..Done::of(Outcome::Lost, None) }),
@@ -363,7 +391,7 @@ fn relay(
     let mut beat = alive.map(Beat::of);
     // The signal that ends it all, and when pid 1 has had time enough.
     let mut cancelled: Option<(i32, u64)> = None;
-    let (mut written, mut exhausted, mut lost) = (None, None, None);
+    let (mut written, mut exhausted, mut lost, mut services) = (None, None, None, Vec::new());
     loop {
         let mut fds = vec![PollFd::new(&socket, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
         let wanted: Vec<_> = streams.pumps.iter().map(Pump::wants).collect();
@@ -415,13 +443,17 @@ fn relay(
             && at <= monotonic_now()
         {
             // Pid 1 does not answer; whoever resets kills it.
-            return Ok(Done { outcome: Outcome::Cancelled(signal), ended: None, written, exhausted, heard: true });
+            return Ok(Done { written, exhausted, services, ..Done::of(Outcome::Cancelled(signal), None) });
         }
         if ready[0] {
             let ended = match wire::receive::<Reply>(socket)? {
                 Some((Reply::Ended(ended), _)) => Some(ended),
                 Some((Reply::Written(list), _)) => {
                     written = Some(list);
+                    continue;
+                }
+                Some((Reply::Service(service), _)) => {
+                    services.push(service);
                     continue;
                 }
                 Some((Reply::Soon(soon), _)) => {
@@ -445,7 +477,7 @@ fn relay(
                 Some((signal, _)) => Outcome::Cancelled(signal),
                 None => ended.map_or(Outcome::Lost, outcome),
             };
-            return Ok(Done { outcome, ended, written, exhausted, heard: true });
+            return Ok(Done { written, exhausted, services, ..Done::of(outcome, ended) });
         }
     }
 }

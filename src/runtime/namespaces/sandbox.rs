@@ -26,7 +26,7 @@ use crate::runtime::ports::{PortRequest, port_variable};
 use crate::runtime::sys::Side;
 use crate::runtime::token::Token;
 use crate::runtime::usage::Usage;
-use crate::runtime::wire::{Request, Written};
+use crate::runtime::wire::{EndedService, Request, Written};
 use crate::runtime::{Account, IDLE, Injected, Network, TIMED_OUT, guest, join, limits, ports, probe, sys, wire};
 
 /// Everything that decides a runtime.
@@ -100,6 +100,8 @@ pub struct Sandbox {
     exhausted: Option<OutOfMemory>,
     /// The workspace stays as it is.
     kept_off: bool,
+    /// Services that ended while the last command ran.
+    services: Vec<EndedService>,
 }
 
 impl Sandbox {
@@ -134,6 +136,7 @@ impl Sandbox {
                 written: None,
                 exhausted: None,
                 kept_off: spec.rootfs.workspace_stays,
+                services: Vec::new(),
             }),
             Err(error) => {
                 let _ = runtimes.forget(&folder.id);
@@ -345,11 +348,15 @@ impl Sandbox {
         self.written.as_ref()
     }
 
+    /// Services that ended while the last command ran.
+    pub fn ended_services(&self) -> &[EndedService] {
+        &self.services
+    }
+
     fn run_as(&mut self, session: &Session, transcript: Option<&Transcript>) -> Result<Outcome> {
         let done = join::run(self.control.as_fd(), session, transcript, self.folder())?;
-        let join::Done { outcome, ended, written, exhausted, .. } = done;
-        self.written = written;
-        self.exhausted = exhausted;
+        let join::Done { outcome, ended, written, exhausted, services, .. } = done;
+        (self.written, self.exhausted, self.services) = (written, exhausted, services);
         crash::point("enter.ended");
         match ended {
             Some(ended) => {

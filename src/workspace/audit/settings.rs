@@ -173,7 +173,7 @@ const HARMLESS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "Used when somebody fetches or pushes here by hand, and by nothing before. Addresses that run a program are refused by git (`protocol.ext.allow`).",
+        "Used when you fetch or push here by hand, and by nothing before. Addresses that run a program are refused by git (`protocol.ext.allow`).",
         &[
             "branch.*.merge",
             "branch.*.pushremote",

@@ -63,7 +63,7 @@ fn an_agent_publishes_beside_what_it_has_not_seen() {
         // Either can be entered, and both compared.
         let entered = other.trip.enter(&reference);
         Facts::of(&shop.trip.lab.repo).assert_same(&Facts::of(&entered));
-        let diff = shop.dev(["diff", &shop.reference("t"), "--json"]).ok().json();
+        let diff = shop.dev(["diff", &shop.reference("t"), "--beside", "--json"]).ok().json();
         assert_eq!((&diff["a"]["identity"], &diff["b"]["identity"]), (&theirs["digest"], &Value::from(&*second)));
         let paths: Vec<&str> =
             diff["changes"]["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
@@ -98,7 +98,7 @@ fn an_agent_publishes_beside_what_it_has_not_seen() {
         // A line that is closed is offered no more.
         stranger.envctl(args).args(["--status", "closed"]).cwd(&copy).ok();
         assert_eq!(offered(&shop, "t"), [merged["digest"].as_str().unwrap()]);
-        let run = other.trip.lab.dev.envctl(["diff", &shop.reference("t")]);
+        let run = other.trip.lab.dev.envctl(["diff", &shop.reference("t"), "--beside"]);
         run.code(2).says(&["one line only"]);
         // And all of them go with the task.
         shop.trip.lab.repo.write("more", "z");

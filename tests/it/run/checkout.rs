@@ -54,6 +54,20 @@ fn a_checkout_needs_no_remote() {
     assert!(lab.store.tags().is_empty());
 }
 
+/// Nothing was run, so nothing of it is kept.
+#[test]
+fn a_run_that_is_refused_leaves_no_copy() {
+    let lab = Lab::new();
+    let cache = "[[cache]]\nname = \"c\"\npath = \"c\"\nsetup = \"true\"\nnetwork = \"host\"\n";
+    lab.repo.write("envctl.toml", cache);
+    run(&lab, &["--no-input"], "true").code(125).says(&["approve"]);
+    assert_eq!(workspaces(&lab), Vec::<String>::new());
+    for folder in ["identities", "pins"] {
+        let left = fs::read_dir(lab.agent.data().join(folder)).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "{folder}");
+    }
+}
+
 #[test]
 fn what_the_run_changed_is_kept() {
     let lab = Lab::new();

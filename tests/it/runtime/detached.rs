@@ -97,7 +97,7 @@ fn one_of_several_is_named_by_its_lease() {
         // Without a lease it is the newest; a lease may be cut short.
         lab.dev.envctl(["exec", &task, "--", "test", "-e", "/tmp/first"]).code(1);
         run(&["exec", &task, "--lease", &first_id[..6], "--", "test", "-e", "/tmp/first"]);
-        let status = run(&["status"]);
+        let status = run(&["status", "--verbose"]);
         assert!(status.contains(first_id) && status.contains(second_id), "{status}");
         assert!(status.contains(first["log"].as_str().unwrap()) && second["log"].is_null(), "{status}");
         let longer = |id: &str| lab.dev.envctl(["extend", &task, "1h", "--json", "--lease", id]).ok().json();

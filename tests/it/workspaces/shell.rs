@@ -47,8 +47,18 @@ fn handing_back() {
     for lab in [Lab::new(), Lab::unprivileged()] {
         let task = lab.publish(&ImageBuilder::busybox());
         let before = lab.dev.envctl(["show", &task, "--json"]).ok().json();
-        let mut terminal = leaving(&lab, &task, "echo mine >mine");
+        let mut terminal = leaving(&lab, &task, "echo mine >mine; echo more >>README");
+        // What was changed is named, its lines are shown, and then it is asked again.
+        terminal.sees("M README");
+        terminal.sees("A mine");
         terminal.sees("What becomes of it");
+        terminal.types("\x1b[A");
+        terminal.types("\r");
+        terminal.sees("+more");
+        terminal.sees("+mine");
+        terminal.sees("What becomes of it");
+        let lines = lab.dev.envctl(["diff", &task, "--patch"]).ok().stdout;
+        assert!(lines.contains("file       A mine") && lines.contains("+more"), "{lines}");
         terminal.types(DOWN);
         terminal.types("\r");
         terminal.sees("A word");
@@ -59,7 +69,8 @@ fn handing_back() {
         assert_eq!(after["identity"]["parent"], before["digest"], "{after}");
         assert_eq!(after["identity"]["handoff"]["status"], "handed-back");
         assert_eq!(after["identity"]["handoff"]["message"], "the discount is for members");
-        // Nothing is left to ask for.
+        // Nothing is left to ask for, and nothing changed since.
+        lab.dev.envctl(["diff", &task]).ok().says(&["as", "was published last"]);
         let mut terminal = Terminal::open(&lab.dev, &["enter", &task], (24, 120));
         terminal.sees("handed-back");
         terminal.sees("the discount is for members");

@@ -266,10 +266,9 @@ fn run(caches: &Caches<'_>, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)
         .with_context(|| format!("cannot write {}", path.display()))?;
     let session = Session {
         command: vec!["/bin/sh".into(), "-c".into(), entry.setup.clone()],
-        env: Vec::new(),
         output: Some(Arc::new(log.try_clone()?)),
         last: true,
-        warned: None,
+        ..Session::default()
     };
     let mut sandbox = match Sandbox::start(&app.runtimes(), app.clock, spec) {
         // The runtime that waits for it may need no network at all.
