@@ -49,6 +49,7 @@ complete -c envctl -n "__fish_envctl_needs_command" -f -a "logs" -d 'Show what r
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "diff" -d 'Show what lies between two tasks, or two identities'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "artifacts" -d 'Evidence that is attached to a task'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "cache" -d 'Sealed trees: package caches, build caches, fixtures'
+complete -c envctl -n "__fish_envctl_needs_command" -f -a "fixture" -d 'Golden data that tasks are given, by digest'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "status" -d 'Show running runtimes and workspaces of this machine'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "prefetch" -d 'Bring what tasks need, so that the next enter is warm'
 complete -c envctl -n "__fish_envctl_needs_command" -f -a "extend" -d 'Give a running runtime more time before its deadline'
@@ -461,6 +462,45 @@ complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_sub
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from retry" -l yes -d 'Answer questions with yes (never approvals)'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from retry" -l no-input -d 'Ask nothing'
 complete -c envctl -n "__fish_envctl_using_subcommand cache; and __fish_seen_subcommand_from retry" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and not __fish_seen_subcommand_from create ls" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and not __fish_seen_subcommand_from create ls" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and not __fish_seen_subcommand_from create ls" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and not __fish_seen_subcommand_from create ls" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and not __fish_seen_subcommand_from create ls" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and not __fish_seen_subcommand_from create ls" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and not __fish_seen_subcommand_from create ls" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and not __fish_seen_subcommand_from create ls" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and not __fish_seen_subcommand_from create ls" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and not __fish_seen_subcommand_from create ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and not __fish_seen_subcommand_from create ls" -f -a "create" -d 'Put a folder into the store, and print what `source` of a `[[fixture]]` says'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and not __fish_seen_subcommand_from create ls" -f -a "ls" -d 'List the fixtures of the store, every version'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from create" -l as -d 'What it is called' -r
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from create" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from create" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from create" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from create" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from create" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from create" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from create" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from ls" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from ls" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from ls" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from ls" -l json -d 'Print one JSON object on stdout'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from ls" -l offline -d 'Use nothing but what is on this machine'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print results, warnings and errors only'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Print more about what happens'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from ls" -l yes -d 'Answer questions with yes (never approvals)'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from ls" -l no-input -d 'Ask nothing'
+complete -c envctl -n "__fish_envctl_using_subcommand fixture; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l store -d 'Where tasks are: oci:PATH or HOST/NAME' -r
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l net-timeout -d 'How many seconds a registry or a git remote may be silent' -r
 complete -c envctl -n "__fish_envctl_using_subcommand status" -l color -d 'When to colour messages' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'

@@ -11,6 +11,7 @@ mod doctor;
 mod enter;
 mod exec;
 mod extend;
+mod fixture;
 mod gc;
 mod help;
 mod init;
@@ -125,6 +126,7 @@ verbs! {
     Diff diff,
     Artifacts artifacts,
     Cache cache,
+    Fixture fixture,
     Status status,
     Prefetch prefetch,
     Extend extend,
@@ -201,6 +203,7 @@ impl Verb {
             Verb::Diff(arguments) => arguments.run(app),
             Verb::Artifacts(arguments) => arguments.run(app),
             Verb::Cache(arguments) => arguments.run(app),
+            Verb::Fixture(arguments) => arguments.run(app),
             Verb::Status(arguments) => arguments.run(app),
             Verb::Prefetch(arguments) => arguments.run(app),
             Verb::Extend(arguments) => arguments.run(app),
