@@ -12,6 +12,7 @@ mod doctor;
 mod enter;
 mod exec;
 mod extend;
+mod fixture;
 mod gc;
 mod help;
 mod init;
@@ -129,6 +130,7 @@ verbs! {
     Diff diff,
     Artifacts artifacts,
     Cache cache,
+    Fixture fixture,
     Status status,
     Prefetch prefetch,
     Extend extend,
@@ -206,6 +208,7 @@ impl Verb {
             Verb::Diff(arguments) => arguments.run(app),
             Verb::Artifacts(arguments) => arguments.run(app),
             Verb::Cache(arguments) => arguments.run(app),
+            Verb::Fixture(arguments) => arguments.run(app),
             Verb::Status(arguments) => arguments.run(app),
             Verb::Prefetch(arguments) => arguments.run(app),
             Verb::Extend(arguments) => arguments.run(app),

@@ -46,7 +46,9 @@ pub use run::{
     run,
 };
 pub use runtimes::{Extras, Running, RuntimeOptions, add_ports, deadline, exec, extend, ports};
-pub use setup::{Asked, Check, Health, InitOptions, Initialised, approve_task, doctor, init};
+pub use setup::{
+    Asked, Check, FixtureRow, Health, InitOptions, Initialised, approve_task, create_fixture, doctor, fixtures, init,
+};
 pub use trust::{Approval, Approvals, ApprovedHost, Asks, Setup, Unsearched, approvals, approve, approve_host, revoke};
 pub use upkeep::{
     GcReport, Prefetched, Reaped, Restored, Victim, WatchOptions, gc, is_known, parse_hours, prefetch, receipts,

@@ -72,7 +72,9 @@ fn dockerfile(host: &str) {
     lab.repo.write("tools/.env", "");
     // Secrets are named, agreed to, and in no word of the engine's.
     lab.repo.write("envctl.toml", "[toolchain]\nbuild = { secrets = [\"NPM_TOKEN\"] }\n");
-    publish(&lab.agent, &["--build"]).code(6).says(&["the secret NPM_TOKEN for the build of Dockerfile", "approve --digest"]);
+    publish(&lab.agent, &["--build"])
+        .code(6)
+        .says(&["the secret NPM_TOKEN for the build of Dockerfile", "approve --digest"]);
     lab.repo.write("envctl.toml", "[toolchain]\nbuild = { context = \"tools\" }\n");
     publish(&lab.agent, &[]).code(3).says(&["there is no", "tools/Dockerfile"]);
     // The engine's last words.
@@ -82,7 +84,8 @@ fn dockerfile(host: &str) {
     let path = lab.agent.path("empty");
     fs::create_dir(&path).unwrap();
     fs::copy("/usr/bin/git", path.join("git")).unwrap();
-    let alone = publish(&lab.agent, &["--build"]).env("DOCKER_HOST", "unix:///nowhere").env("PATH", path.display().to_string());
+    let alone =
+        publish(&lab.agent, &["--build"]).env("DOCKER_HOST", "unix:///nowhere").env("PATH", path.display().to_string());
     alone.code(7).says(&["nothing here can build", "docker does not run here", "--image"]);
     fs::remove_file(lab.repo.path.join("envctl.toml")).unwrap();
     let init = lab.agent.envctl(["init", "--dry-run"]).cwd(&lab.repo.path).ok().stdout;
@@ -100,7 +103,12 @@ fn devcontainer(host: &str) {
     let call = |args: &[&str]| lab.agent.envctl(args).cwd(&lab.repo.path).env("DOCKER_HOST", host);
     let publish = || call(&["publish", "task-1", "--store", &store]);
     publish().code(6).says(&["the build of .devcontainer/Dockerfile"]);
-    assert!(call(&["publish", "task-1", "--store", &store, "--build"]).ok().stderr.contains("Building .devcontainer/Dockerfile"));
+    assert!(
+        call(&["publish", "task-1", "--store", &store, "--build"])
+            .ok()
+            .stderr
+            .contains("Building .devcontainer/Dockerfile")
+    );
     assert!(!publish().ok().stderr.contains("Building"));
     let task = lab.store.reference("task-1");
     assert_eq!(lab.sh(&task, "greet-all; pwd"), "Good morning, in development\n/workspaces/remote\n");

@@ -22,14 +22,14 @@ mod verbs;
 mod verify;
 mod wanted;
 
-pub(crate) use inputs::require_inputs;
+pub(crate) use inputs::{require_fixtures, require_inputs};
 pub(crate) use pipeline::parts;
 pub(crate) use place::forget_materialized;
 pub(crate) use setups::ask;
-pub(crate) use state::{Caches, EarlyTree, flush, given, keep, note_given, tell_gone};
+pub(crate) use state::{Caches, EarlyTree, flush, given, keep, note_given, tell_gone, trees};
 pub use tend::Tended;
 pub(crate) use tend::{Rules, configured, make_room, tend};
-pub(crate) use travel::{PublishedCaches, early, identity_caches, push};
+pub(crate) use travel::{GIVEN, PublishedCaches, describe, described, early, identity_caches, layer, push};
 pub use verbs::{
     CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, cache_diff, cache_key, cache_retry, cache_why,
     caches, promote, prune,

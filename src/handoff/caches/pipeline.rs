@@ -12,6 +12,7 @@ use crate::cache::{Record, Trees};
 use crate::config::Project;
 use crate::disk::canonical;
 use crate::disk::lock::FileLock;
+use crate::error::failure;
 use crate::handoff::app::App;
 use crate::handoff::fetch::Part;
 use crate::handoff::report::{CacheOrigin, CacheState, Report};
@@ -204,6 +205,16 @@ impl<'a> Caches<'a> {
                 scope: found.as_ref().map(|(record, _)| record.scope.kind()),
                 digest: found.as_ref().map(|(record, _)| record.tree.digest),
             });
+            if wanted.fixture.is_some() {
+                // A suite that runs without its data says nothing.
+                for (spot, _) in &wanted.spots {
+                    if let Some(why) = place::obstacle(&ground, spot)? {
+                        return Err(failure(format!("the fixture {} cannot be at {spot}, which {why}", wanted.name))
+                            .hint("move what is there, or give the fixture another path in envctl.toml")
+                            .into());
+                    }
+                }
+            }
             let Some((record, how)) = found else {
                 report.cache.misses += 1;
                 for (spot, _) in &wanted.spots {

@@ -28,6 +28,9 @@ use crate::ui::human_bytes;
 /// The schema of the document.
 const SCHEMA: u32 = 1;
 
+/// The platform of a tree that was given as a folder, and is for all of them.
+pub(crate) const GIVEN: &str = "fixture";
+
 /// What a tree's config blob says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Document {
@@ -165,17 +168,24 @@ fn fixture_from(
     let artifact = read_tree(store, &store.find(digest)?)?;
     // One that envctl has sealed says what it holds; of others the manifest's
     // digest covers every layer.
+    let mut is_given = false;
     let expected = match artifact.document.is_empty() {
         true => None,
         false => {
             let document: Document =
                 serde_json::from_slice(&artifact.document).map_err(|error| integrity(error.to_string()))?;
+            is_given = document.components.platform == GIVEN;
             Some((document.tree, document.diff_id))
         }
     };
     let scope = Scope::Project(caches.resolved.task.store.to_string());
     let record = Trees::record(components.clone(), scope, caches.app.clock.now(), Origin::Fetched);
-    settle(caches, download(source, &caches.trees, store, &artifact, record, expected)?)
+    let mut arrived = download(source, &caches.trees, store, &artifact, record, expected)?;
+    if is_given {
+        // Nobody asked whose they are: they are the image's user's, who is to read them.
+        arrived.owned.clear();
+    }
+    settle(caches, arrived)
 }
 
 /// Brings the caches that an identity names, while its image is pulled. What
@@ -363,7 +373,28 @@ pub(crate) fn push(app: &App, store: &dyn Store, image: &Digest, carried: &[Carr
     Ok((count, bytes))
 }
 
-fn layer(packed: &Packed) -> Descriptor {
+/// What is written of a tree that somebody gave.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub(crate) fn describe(record: &Record, diff_id: Digest) -> Result<Vec<u8>> {
+    let (components, sealed_at) = (record.components.clone(), record.sealed_at);
+    let (schema, key, tree) = (SCHEMA, record.key, record.tree);
+    Ok(serde_json::to_vec(&Document { schema, key, components, tree, diff_id, sealed_at, sources: None })?)
+}
+
+/// What that says: what is in the tree, and since when.
+///
+/// # Errors
+/// [`Kind::Integrity`] when it is no such document.
+pub(crate) fn described(bytes: &[u8]) -> Result<(Summary, Timestamp)> {
+    let document: Document =
+        serde_json::from_slice(bytes).map_err(|error| integrity(format!("its description is malformed: {error}")))?;
+    Ok((document.tree, document.sealed_at))
+}
+
+/// The layer that a packed tree becomes.
+pub(crate) fn layer(packed: &Packed) -> Descriptor {
     Descriptor { digest: packed.digest, size: packed.size, ..Descriptor::of(media::LAYER_ZSTD, b"") }
 }
 

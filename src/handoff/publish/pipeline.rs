@@ -18,7 +18,9 @@ use crate::disk::{self, Durability};
 use crate::error::{Fault, not_found, usage};
 use crate::git::Git;
 use crate::handoff::app::App;
-use crate::handoff::caches::{Basis, PublishedCaches, forget_materialized, identity_caches, push, require_inputs};
+use crate::handoff::caches::{
+    Basis, PublishedCaches, forget_materialized, identity_caches, push, require_fixtures, require_inputs,
+};
 use crate::handoff::evidence::{ArtifactRow, Attachable, Begun, Evidence, Maker, Subject, attach, collect, looked_at};
 use crate::handoff::report::Beside;
 use crate::handoff::task::{Pin, State};
@@ -152,7 +154,8 @@ pub(crate) fn rehearse(app: &App, options: &PublishOptions, from: &PublishedFrom
     if parent.is_none() && image::chosen(app, options.wish(), &project, (&from.root, false))?.is_none() {
         return Err(no_image().into());
     }
-    app.open(&store_of(app, from.origin.as_ref())?, Access::Write).map(drop)
+    let store = store_of(app, from.origin.as_ref())?;
+    require_fixtures(&*app.open(&store, Access::Write)?, &store, &project)
 }
 
 /// Publishes a checkout. Of the evidence that is given beside what the project
@@ -193,6 +196,7 @@ pub(crate) fn publish_from(
     if is_new {
         app.ui.status("Created", &format!("the store {store_name}, which was not there"));
     }
+    require_fixtures(&*target, &store_name, &project)?;
     // The tag as it was before anything was stored: a move in between is
     // noticed at the end.
     let before = target.resolve(task.as_str())?;

@@ -1,12 +1,15 @@
 //! Making ready: this machine, by what `doctor` finds ([`mod@doctor`]); a project, by a
 //! first `envctl.toml` ([`mod@init`]), also from its `devcontainer.json`; and the developer's
-//! word for what a task's project asks of the host ([`approve`]).
+//! word for what a task's project asks of the host ([`approve`]). Data that tasks are given
+//! are [`mod@fixtures`].
 
 mod approve;
 mod doctor;
+mod fixtures;
 mod init;
 mod proposals;
 
 pub use approve::{Asked, approve_task};
 pub use doctor::{Check, Health, doctor};
+pub use fixtures::{FixtureRow, create_fixture, fixtures};
 pub use init::{InitOptions, Initialised, init};

@@ -194,7 +194,8 @@ impl Asks {
         let run = format!(
             "the build of {place}, which runs with a network, your logins and every file of its context ({what})"
         );
-        let secrets = build.secrets.iter().map(|secret| format!("the secret {} for the build of {place} ({what})", secret.name));
+        let secrets =
+            build.secrets.iter().map(|secret| format!("the secret {} for the build of {place} ({what})", secret.name));
         let builds = sorted(Some(run).filter(|_| !said).into_iter().chain(secrets));
         Ok(Asks { builds, ..Asks::of(repo, origin, &empty, Settled::default()) })
     }

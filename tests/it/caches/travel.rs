@@ -202,11 +202,48 @@ fn fixtures_are_given_by_digest_and_read_only() {
     let image = lab.store.add("fixture-image", &ImageBuilder::new().layer(layer)).digest;
     let third = task(&lab, &fixture(&format!("@{image}")));
     assert_eq!(other.sh(&third, "cat gold/data"), "from a layer\n");
-    let none = task(&lab, &fixture(&format!("@sha256:{}", "4".repeat(64))));
-    other.enter(&none, &["true"]).code(125).says(&["cannot fetch the fixture gold"]);
+    lab.repo.write("envctl.toml", fixture(&format!("@sha256:{}", "4".repeat(64))));
+    let image = lab.images.reference("task-1");
+    lab.try_publish(&image).code(2).says(&["the fixture gold is not in oci:", "envctl fixture create"]);
     // Another store is another matter.
     let foreign = task(&lab, &fixture(&format!("registry.example/data@sha256:{}", "4".repeat(64))));
     other.enter(&foreign, &["true"]).code(125).says(&["not approved", "registry.example/data"]);
+}
+
+#[test]
+fn a_fixture_is_made_of_a_folder_and_has_versions() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        let store = lab.store.name();
+        let create = || {
+            let words = ["fixture", "create", "rows", "--as", "rows", "--store", &store];
+            lab.agent.envctl(words).cwd(&lab.repo.path).ok().stdout.trim().to_owned()
+        };
+        lab.repo.write(".gitignore", "rows\n");
+        lab.repo.write("rows/deep/a", "first\n");
+        let first = create();
+        lab.repo.write("rows/deep/a", "second\n");
+        let second = create();
+        assert_ne!(first, second);
+        // What is printed is what a project says; the older one is still there.
+        let fixture = |source: &str| format!("[[fixture]]\nname = \"rows\"\n{source}\npath = \"gold\"\n");
+        let read = "cat gold/deep/a; touch gold/x || echo kept";
+        assert_eq!(lab.sh(&task(&lab, &fixture(&first)), read), "first\nkept\n");
+        assert_eq!(lab.sh(&task(&lab, &fixture(&second)), read), "second\nkept\n");
+        let listed = lab.dev.envctl(["fixture", "ls", "--store", &store, "--json"]).ok().json();
+        let sources: Vec<String> = listed["fixtures"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| format!("source = {} {}", row["source"], row["newest"]))
+            .collect();
+        assert_eq!(sources, [format!("{second} true"), format!("{first} false")]);
+        // Where it cannot be, nothing runs without it.
+        lab.repo.write("gold/tracked", "x");
+        lab.repo.commit("in the way");
+        let run = lab.enter(&task(&lab, &fixture(&second)), &["echo", "ran"]).code(125);
+        assert!(run.stderr.contains("the fixture rows cannot be at gold") && run.stdout.is_empty(), "{run:?}");
+        lab.assert_baseline();
+    }
 }
 
 #[test]

@@ -17,12 +17,14 @@ use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::cache::{deciding, implied};
-use crate::config::{CacheEntry, Project, Spot};
+use crate::config::{CacheEntry, Fixture, Project, Spot};
 use crate::digest::{Digest, Hasher};
 use crate::disk::beneath::Beneath;
-use crate::error::usage;
+use crate::error::{Kind, kind_of, usage};
 use crate::handoff::app::App;
 use crate::handoff::words::quote;
+use crate::identity::StoreRef;
+use crate::store::Store;
 
 /// Bytes of one input.
 const MAX_INPUT: u64 = 1 << 30;
@@ -364,6 +366,31 @@ fn digest_of(workspace: &Path, input: &str) -> Result<Option<Digest>> {
     let mut hasher = Hasher::default();
     std::io::copy(&mut file.take(MAX_INPUT), &mut hasher)?;
     Ok(Some(hasher.finish()))
+}
+
+/// Makes sure that the fixtures that a project wants of its task's own store are there:
+/// nobody could enter without them.
+///
+/// # Errors
+/// [`Kind::Usage`] with the first that is not; when the store does not answer.
+pub(crate) fn require_fixtures(store: &dyn Store, name: &StoreRef, project: &Project) -> Result<()> {
+    let own = |fixture: &&Fixture| fixture.source.store.as_ref().is_none_or(|store| store == name);
+    for fixture in project.fixture.iter().filter(own) {
+        let digest: Digest = fixture.source.digest;
+        match store.find(&digest) {
+            Ok(_) => {}
+            Err(error) if kind_of(&error) == Kind::NotFound => {
+                return Err(usage(format!("the fixture {} is not in {name}: {digest}", fixture.name))
+                    .hint(format!(
+                        "envctl fixture create DIR --as {} puts one there, and prints its source",
+                        fixture.name
+                    ))
+                    .into());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
