@@ -125,7 +125,7 @@ fn case_24_nobody_joins_a_setup() {
         let first = lab.dev.envctl(["enter", &task, "--", "ls", "deps"]).spawn();
         let leases = || lab.dev.envctl(["status", "--json"]).ok().json()["leases"].clone();
         until("the setup runs", || leases()[0]["setup"] == "deps");
-        assert!(lab.dev.envctl(["status"]).ok().stdout.contains("setup      of the cache deps"));
+        assert!(lab.dev.envctl(["status"]).ok().stdout.contains("setup of the cache deps"));
         lab.dev.envctl(["exec", &task, "--", "true"]).code(125).says(&["has no running runtime"]);
         // It waits for the cache, and works in the workspace itself.
         assert_eq!(lab.sh(&task, "echo poison > deps/poison; echo work > work; cat deps/file"), "one\n");

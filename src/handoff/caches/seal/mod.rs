@@ -280,9 +280,8 @@ fn run(caches: &Caches<'_>, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)
         started => started?,
     };
     crash::point("seal.started");
-    let last = || last_line(&path);
-    let setup = format!("setup of {}", wanted.name);
-    let outcome = app.ui.progress().during(&setup, &last, || sandbox.run(&session))?;
+    // Without a thread beside it that draws: a signal must find this one.
+    let outcome = sandbox.run(&session)?;
     if outcome == Outcome::Exited(0) {
         elsewhere::tell(caches, wanted, sandbox.done_to_workspace());
     }
@@ -296,19 +295,6 @@ fn run(caches: &Caches<'_>, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)
         }
         outcome => Ok(Ran::Failed(tell_failure(app, &wanted.name, &outcome, &path, &mut log))),
     }
-}
-
-/// What a setup has printed last.
-fn last_line(log: &Path) -> Option<String> {
-    let mut log = std::fs::File::open(log).ok()?;
-    let length = log.metadata().ok()?.len();
-    log.seek(SeekFrom::Start(length.saturating_sub(4 << 10))).ok()?;
-    let mut text = Vec::new();
-    log.take(4 << 10).read_to_end(&mut text).ok()?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    // A tool that draws a bar of its own begins each time anew.
-    let mut lines = text.split(['\n', '\r']).map(str::trim);
-    lines.rfind(|line| !line.is_empty()).map(str::to_owned)
 }
 
 /// The first line of a command, and whether there are more.
