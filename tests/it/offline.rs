@@ -67,7 +67,7 @@ fn looking_needs_no_store_either() {
     assert_eq!(offline.json()["identity"], online["identity"]);
     assert_eq!(offline.stderr, "");
     // Without the flag the difference is told.
-    let told = trip.lab.dev.envctl(["show", &task, "--json"]).ok().says(&["warning:", "pinned"]);
+    let told = trip.lab.dev.envctl(["show", &task, "--json"]).ok().says(&["warning:", "known here last"]);
     assert_eq!(told.json()["identity"], online["identity"]);
     let status = trip.lab.dev.envctl(["status", "--json"]).ok().json();
     assert_eq!(status["workspaces"][0]["path"], workspace.path.to_str().unwrap());
