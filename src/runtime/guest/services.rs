@@ -257,12 +257,15 @@ mod tests {
 
     #[test]
     fn a_command_that_never_says_whether_a_service_is_ready_is_ended() {
-        let child = |command: &str| {
-            let child = std::process::Command::new("sh").args(["-c", command]).spawn().unwrap();
-            Pid::from_raw(child.id() as i32).unwrap()
+        let run = |command: &str, until: u64| {
+            let mut child = std::process::Command::new("sh").args(["-c", command]).spawn().unwrap();
+            let ended = succeeds(Pid::from_raw(child.id() as i32).unwrap(), until);
+            // It has been waited for.
+            assert!(child.wait().is_err());
+            ended
         };
-        assert!(!succeeds(child("exec sleep 1000"), monotonic_now()));
-        assert!(succeeds(child("exit 0"), monotonic_now() + 60_000));
-        assert!(!succeeds(child("exit 1"), monotonic_now() + 60_000));
+        assert!(!run("exec sleep 1000", monotonic_now()));
+        assert!(run("exit 0", monotonic_now() + 60_000));
+        assert!(!run("exit 1", monotonic_now() + 60_000));
     }
 }
