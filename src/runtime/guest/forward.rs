@@ -7,9 +7,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 use rustix::process::Pid;
 
@@ -30,12 +32,19 @@ pub(crate) struct Forwarder {
     control: OwnedFd,
 }
 
+/// How long pid 1 waits until it takes more sockets.
+const SEND: Duration = Duration::from_secs(1);
+
 impl Forwarder {
     /// Starts it in the name of the runtime's account.
     pub(crate) fn start(context: &Context, published: Vec<Published>) -> std::io::Result<Self> {
         let (control, theirs) = wire::pair()?;
         match sys::fork()? {
-            Side::Parent(pid) => Ok(Forwarder { pid, control }),
+            Side::Parent(pid) => {
+                // Others inside may stop it, and pid 1 waits for nobody.
+                rustix::net::sockopt::set_socket_timeout(&control, Timeout::Send, Some(SEND))?;
+                Ok(Forwarder { pid, control })
+            }
             Side::Child => {
                 let mut keep = vec![theirs.as_raw_fd()];
                 keep.extend(published.iter().flat_map(|one| &one.listeners).map(AsRawFd::as_raw_fd));

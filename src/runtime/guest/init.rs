@@ -197,7 +197,6 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     let places = Places::of(placed);
     let mut keep = [&signals, &birth.owner, &birth.listener, &lock].map(AsRawFd::as_raw_fd).to_vec();
     keep.extend(inside.raw_fds());
-    keep.extend(places.raw_fds());
     keep.extend(streams.raw_fds());
     keep.extend(forwarder.iter().map(Forwarder::raw_fd));
     let upper = birth.list_written.then_some(upper);

@@ -2,24 +2,22 @@
 //! made again and moved, although each is a mount point, which the kernel lets
 //! nobody touch. `rm -rf node_modules && npm ci` is what every README says.
 //!
-//! So programs wait for pid 1 wherever they remove, make or move a folder. It takes
-//! a tree down from its place before the kernel removes the folder below, and puts
-//! it there again, as empty as it was left, when somebody makes that folder: what
-//! is written at a place goes with the runtime, before and after.
+//! So programs wait for pid 1 wherever they remove, make or move a folder. Whoever
+//! removes the empty folder of a tree is told that it is done, and whoever makes it
+//! then as well: the tree stays mounted all the time, and what is written at a place
+//! goes with the runtime, before and after.
 //!
-//! Invariants: what a program says is only looked at, through descriptors and in
-//! its own view; whatever does not name a place goes on as it is, with the kernel
-//! looking once more at what was meant. The worst that a program can reach is that
-//! the trees of its own runtime are down. No folder goes over which another runtime
-//! has mounted something: the kernel would take that away as well. There a place
-//! that was removed stays as an empty folder.
+//! Invariants: pid 1 only looks, and changes nothing: no mount, no folder. What it
+//! looks at are descriptors in the program's own view. Everything that is not plainly
+//! one of the cases here goes on as it is, to the kernel, which says that a mount
+//! point is busy. No look takes long: nobody inside decides how long pid 1 is away.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Dir, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
+use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
-use rustix::mount::UnmountFlags;
 
 use super::inside::Inside;
 use super::process::Context;
@@ -29,48 +27,53 @@ use crate::runtime::sys::calls::{self, Verdict, Waiting};
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Calls that are answered one after the other, before anything else is looked at.
-const AT_ONCE: usize = 64;
+/// How long calls are answered before everything else is looked at.
+const TURN: Duration = Duration::from_millis(2);
+
+/// Bytes of a folder, with those of the tree as it was at the start, in which pid 1
+/// looks for entries: an overlay reads all of them before it gives the first.
+const LARGEST: u64 = 256 << 10;
+
+/// A look that took longer was the last at its place: some file systems do not say
+/// how large their folders are.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// All places of a runtime, and the descriptors at which programs ask.
 pub(super) struct Places {
-    all: Vec<(Placed, State)>,
+    all: Vec<Known>,
     asking: Vec<OwnedFd>,
 }
 
-/// What is at a place.
-enum State {
-    /// Its tree.
-    There,
-    /// Its tree, empty, for somebody who thinks that it is gone.
-    Emptied,
-    /// Nothing; the tree is kept here.
-    Gone(OwnedFd),
+/// A place.
+struct Known {
+    placed: Placed,
+    /// Somebody thinks that it is gone.
+    removed: bool,
+    /// It takes too long to look into it.
+    slow: bool,
 }
 
 /// A path as a program names it: the folder that it begins in, and an address.
 type Named = (i32, u64);
 
 /// What a program asks for.
+#[derive(Debug, PartialEq, Eq)]
 enum Asked {
     Remove(Named),
     Make(Named),
-    Move(Named, Named),
+    /// From, to, and whether what is there must stay.
+    Move(Named, Named, bool),
 }
 
 impl Places {
     pub(super) fn of(placed: Vec<Placed>) -> Self {
-        Places { all: placed.into_iter().map(|placed| (placed, State::There)).collect(), asking: Vec::new() }
+        let known = |placed| Known { placed, removed: false, slow: false };
+        Places { all: placed.into_iter().map(known).collect(), asking: Vec::new() }
     }
 
     /// Whether there is any.
     pub(super) fn are_there(&self) -> bool {
         !self.all.is_empty()
-    }
-
-    /// What pid 1 keeps open for them.
-    pub(super) fn raw_fds(&self) -> Vec<RawFd> {
-        self.all.iter().filter_map(|(placed, _)| Some(placed.folder.as_ref()?.as_raw_fd())).collect()
     }
 
     /// A program that was started asks here.
@@ -86,22 +89,27 @@ impl Places {
         self.asking.iter().map(AsFd::as_fd)
     }
 
-    /// Answers those of [`Self::asking`] at which something has happened.
+    /// Answers those of [`Self::asking`] at which something has happened, for one
+    /// [`TURN`]; who had to wait is the first the next time.
     pub(super) fn answer(&mut self, ready: &[bool], inside: &Inside, context: &Context) {
-        for at in (0..self.asking.len().min(ready.len())).rev().filter(|at| ready[*at]) {
-            let listener = self.asking.swap_remove(at);
-            if self.answer_all(&listener, inside, &context.account) {
-                self.asking.push(listener);
-                let last = self.asking.len() - 1;
-                self.asking.swap(at, last);
+        let until = Instant::now() + TURN;
+        let mut later = Vec::new();
+        let mut first = Vec::new();
+        for (at, listener) in std::mem::take(&mut self.asking).into_iter().enumerate() {
+            if ready.get(at) != Some(&true) || Instant::now() >= until {
+                first.push(listener);
+            } else if self.answer_some(&listener, until, inside, &context.account) {
+                later.push(listener);
             }
         }
+        first.append(&mut later);
+        self.asking = first;
     }
 
     /// `false` when nobody is left who could ask.
-    fn answer_all(&mut self, listener: &OwnedFd, inside: &Inside, account: &Account) -> bool {
+    fn answer_some(&mut self, listener: &OwnedFd, until: Instant, inside: &Inside, account: &Account) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        for _ in 0..AT_ONCE {
+        loop {
             let mut fds = [PollFd::new(listener, PollFlags::IN)];
             let found = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
             let events = fds[0].revents();
@@ -109,52 +117,68 @@ impl Places {
                 return !(found.is_ok() && events.contains(PollFlags::HUP));
             }
             // It may have been interrupted.
-            let Ok(call) = calls::next(listener.as_fd()) else { continue };
-            let view = View { listener: listener.as_fd(), call: &call, inside };
-            let verdict = self.judge(&view, account).unwrap_or(Verdict::GoesOn);
-            let _ = calls::answer(listener.as_fd(), &call, verdict);
+            if let Ok(call) = calls::next(listener.as_fd()) {
+                let view = View { listener: listener.as_fd(), call: &call, inside };
+                let verdict = self.judge(&view, account).unwrap_or(Verdict::GoesOn);
+                let _ = calls::answer(listener.as_fd(), &call, verdict);
+            }
+            if Instant::now() >= until {
+                return true;
+            }
         }
-        true
     }
 
-    /// `None`, and an error, where it is none of our business.
+    /// `None` where it is none of our business, or is not clear.
     fn judge(&mut self, view: &View<'_>, account: &Account) -> Option<Verdict> {
         match asked(view.call)? {
             Asked::Remove(named) => {
                 let (path, opened) = self.open_place(view, named)?;
                 let at = self.at(&opened)?;
-                self.remove(at, view, (named.0, &path), &opened, account)
+                self.may_pretend(view, (named.0, &path), account)?;
+                if !self.all[at].is_empty(&opened)? {
+                    return Some(Verdict::Failed(libc::ENOTEMPTY));
+                }
+                self.all[at].removed = true;
+                Some(Verdict::Done)
             }
             Asked::Make(named) => {
-                // Most are made while every tree is in its place.
-                if self.all.iter().all(|(_, state)| matches!(state, State::There)) {
-                    return None;
-                }
-                self.make(view, named, account)
-            }
-            Asked::Move(from, to) => {
-                if let Some((_, opened)) = self.open_place(view, from)
-                    && self.at(&opened).is_some()
-                {
-                    // As from any other file system: programs copy then.
-                    return Some(Verdict::Failed(libc::EXDEV));
-                }
-                let (path, opened) = self.open_place(view, to)?;
+                // Most are made while no place has been removed.
+                self.all.iter().any(|known| known.removed).then_some(())?;
+                // It has to be there still, with the tree.
+                let (path, opened) = self.open_place(view, named)?;
                 let at = self.at(&opened)?;
-                match self.remove(at, view, (to.0, &path), &opened, account)? {
-                    // The folder stays, so nothing can take its place.
-                    Verdict::Done => Some(Verdict::Failed(libc::EBUSY)),
-                    other => Some(other),
-                }
+                self.all[at].removed.then_some(())?;
+                self.may_pretend(view, (named.0, &path), account)?;
+                let empty = self.all[at].is_empty(&opened)?;
+                self.all[at].removed = false;
+                // Somebody has not noticed that it was gone: it is there, then.
+                empty.then_some(Verdict::Done)
+            }
+            Asked::Move(from, to, keep) => {
+                let (_, opened) = self.open_place(view, from)?;
+                self.at(&opened)?;
+                let to_path = view.path(to.1)?;
+                // The kernel says it where that is there and must stay.
+                let is_free = || view.open(to.0, &to_path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC);
+                (!keep || is_free().is_err_and(|error| error == Errno::NOENT)).then_some(())?;
+                // As from any other file system: programs copy then.
+                view.is_still_there().then_some(Verdict::Failed(libc::EXDEV))
             }
         }
+    }
+
+    /// Whether this program could remove and make the folder if it were no mount point.
+    fn may_pretend(&self, view: &View<'_>, (folder, path): (i32, &[u8]), account: &Account) -> Option<()> {
+        let parent = rustix::fs::fstat(view.open(folder, split(path).0, FOLDER).ok()?).ok()?;
+        let may = may_change(&parent, account) && is_of(&view.status()?, account);
+        (may && view.is_still_there()).then_some(())
     }
 
     /// Opens what a program names, where it is called as a place is.
     fn open_place(&self, view: &View<'_>, (folder, address): Named) -> Option<(Vec<u8>, OwnedFd)> {
         let path = view.path(address)?;
         let (_, name) = split(&path);
-        self.all.iter().any(|(placed, _)| placed.name.as_bytes() == name).then_some(())?;
+        self.all.iter().any(|known| known.placed.name.as_bytes() == name).then_some(())?;
         let opened = view.open(folder, &path, FOLDER | OFlags::NOFOLLOW).ok()?;
         Some((path, opened))
     }
@@ -162,77 +186,21 @@ impl Places {
     /// The place whose tree begins with this folder.
     fn at(&self, opened: &OwnedFd) -> Option<usize> {
         let (mount, is_root) = rootfs::mount_of(opened).ok()?;
-        let is_there = |(placed, state): &(Placed, State)| placed.mount == mount && !matches!(state, State::Gone(_));
-        self.all.iter().position(is_there).filter(|_| is_root)
+        self.all.iter().position(|known| known.placed.mount == mount).filter(|_| is_root)
     }
+}
 
-    fn remove(
-        &mut self,
-        at: usize,
-        view: &View<'_>,
-        (folder, path): (i32, &[u8]),
-        opened: &OwnedFd,
-        account: &Account,
-    ) -> Option<Verdict> {
-        if !is_empty(opened)? {
-            return Some(Verdict::Failed(libc::ENOTEMPTY));
-        }
-        let parent = rustix::fs::fstat(view.open(folder, split(path).0, FOLDER).ok()?).ok()?;
-        if !may_change(&parent, account) || !view.is_still_there() {
+impl Known {
+    /// `None` where that cannot be seen, or not soon enough.
+    fn is_empty(&mut self, folder: &OwnedFd) -> Option<bool> {
+        let size = u64::try_from(rustix::fs::fstat(folder).ok()?.st_size).ok()?;
+        if self.slow || size.saturating_add(self.placed.size) > LARGEST {
             return None;
         }
-        let (placed, state) = &mut self.all[at];
-        let below = placed.folder.as_ref();
-        if !below.is_some_and(|below| is_alone(below) && is_empty(below) == Some(true)) {
-            *state = State::Emptied;
-            return Some(Verdict::Done);
-        }
-        let tree = rootfs::clone_tree(opened, "", false).ok()?;
-        // The descriptor is that of the mount's root.
-        rustix::mount::unmount(format!("/proc/self/fd/{}", opened.as_raw_fd()), UnmountFlags::DETACH).ok()?;
-        (placed.folder, *state) = (None, State::Gone(tree));
-        Some(Verdict::GoesOn)
-    }
-
-    /// Makes the folder of a place, with its tree.
-    fn make(&mut self, view: &View<'_>, (folder, address): Named, account: &Account) -> Option<Verdict> {
-        let path = view.path(address)?;
-        let (parent, name) = split(&path);
-        self.all.iter().any(|(placed, _)| placed.name.as_bytes() == name).then_some(())?;
-        let parent = view.open(folder, parent, FOLDER).ok()?;
-        let stat = rustix::fs::fstat(&parent).ok()?;
-        let meant = |(placed, state): &&mut (Placed, State)| {
-            let same = placed.parent == (stat.st_dev, stat.st_ino) && placed.name.as_bytes() == name;
-            same && !matches!(state, State::There)
-        };
-        let (placed, state) = self.all.iter_mut().find(meant)?;
-        if !may_change(&stat, account) || !view.is_still_there() {
-            return None;
-        }
-        let State::Gone(tree) = state else {
-            *state = State::There;
-            return Some(Verdict::Done);
-        };
-        // Something else may be there by now, and then the kernel says so.
-        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)).ok()?;
-        let mut put = || -> anyhow::Result<()> {
-            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-            let made = rustix::fs::openat2(&parent, name, FOLDER, Mode::empty(), resolve)?;
-            // Somebody may have put another in its place.
-            anyhow::ensure!(is_empty(&made) == Some(true));
-            let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
-            rustix::fs::chownat(&made, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
-            placed.folder = Placed::hold(&made);
-            rootfs::attach(tree.as_fd(), made.as_fd())?;
-            placed.mount = rootfs::mount_of(&*tree)?.0;
-            Ok(())
-        };
-        if put().is_err() {
-            let _ = rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR);
-            return None;
-        }
-        *state = State::There;
-        Some(Verdict::Done)
+        let began = Instant::now();
+        let empty = is_empty(folder);
+        self.slow = began.elapsed() > LONGEST;
+        empty
     }
 }
 
@@ -256,6 +224,13 @@ impl View<'_> {
     /// What was read is that program's, and it has not gone on.
     fn is_still_there(&self) -> bool {
         calls::waits(self.listener, self.call)
+    }
+
+    /// What the kernel says of that thread.
+    fn status(&self) -> Option<String> {
+        let path = format!("proc/{}/status", self.call.thread);
+        let opened = rustix::fs::openat(&self.inside.root, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        std::io::read_to_string(std::fs::File::from(opened.ok()?)).ok()
     }
 
     fn open(&self, folder: i32, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -286,6 +261,7 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// `None` for what is asked in an unusual way.
 fn asked(call: &Waiting) -> Option<Asked> {
     let arguments = &call.arguments;
     let at = |folder: usize| (arguments[folder] as i32, arguments[folder + 1]);
@@ -297,24 +273,32 @@ fn asked(call: &Waiting) -> Option<Asked> {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_mkdir => Some(Asked::Make(here(0))),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_rename => Some(Asked::Move(here(0), here(1))),
-        libc::SYS_unlinkat => Some(Asked::Remove(at(0))),
+        libc::SYS_rename => Some(Asked::Move(here(0), here(1), false)),
+        libc::SYS_unlinkat if arguments[2] as i32 == libc::AT_REMOVEDIR => Some(Asked::Remove(at(0))),
         libc::SYS_mkdirat => Some(Asked::Make(at(0))),
         #[cfg(not(target_arch = "riscv64"))]
-        libc::SYS_renameat => Some(Asked::Move(at(0), at(2))),
-        libc::SYS_renameat2 => Some(Asked::Move(at(0), at(2))),
+        libc::SYS_renameat => Some(Asked::Move(at(0), at(2), false)),
+        libc::SYS_renameat2 => match arguments[4] as u32 {
+            0 => Some(Asked::Move(at(0), at(2), false)),
+            libc::RENAME_NOREPLACE => Some(Asked::Move(at(0), at(2), true)),
+            _ => None,
+        },
         _ => None,
     }
 }
 
-/// Whether no other runtime has this folder below a tree. It is locked alone then.
-fn is_alone(folder: &OwnedFd) -> bool {
-    if rustix::fs::flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok() {
-        return true;
-    }
-    // The attempt has let go of the lock.
-    let _ = rustix::fs::flock(folder, FlockOperation::NonBlockingLockShared);
-    false
+/// Whether a thread, by its `/proc/N/status`, is of the runtime's account in every
+/// respect, and root with what root may do to folders here.
+fn is_of(status: &str, account: &Account) -> bool {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let all = |name: &str, id: u32| {
+        let mut ids = field(name).unwrap_or_default().split_whitespace().map(str::parse::<u32>).peekable();
+        ids.peek().is_some() && ids.all(|found| found == Ok(id))
+    };
+    // CAP_DAC_OVERRIDE and CAP_FOWNER.
+    let needed = if account.uid == 0 { 1 << 1 | 1 << 3 } else { 0 };
+    let has = field("CapEff").and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+    all("Uid", account.uid) && all("Gid", account.gid) && has.is_some_and(|has| has & needed == needed)
 }
 
 /// `None` where that cannot be seen.
@@ -330,7 +314,7 @@ fn is_empty(folder: &OwnedFd) -> Option<bool> {
 }
 
 /// Whether a user may make and remove folders in this one, which the kernel is not
-/// asked about where pid 1 does it.
+/// asked about where pid 1 answers.
 fn may_change(folder: &Stat, account: &Account) -> bool {
     let (mode, both) = (folder.st_mode, 0o3);
     match account.uid {
@@ -376,14 +360,42 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_another_holds_is_not_alone() {
+    fn what_is_asked_in_an_unusual_way_is_left_to_the_kernel() {
+        let call = |number, arguments| Waiting::test(number, arguments);
+        let remove = |flags: i32| asked(&call(libc::SYS_unlinkat, [3, 7, flags as u64, 0, 0, 0]));
+        assert_eq!(remove(libc::AT_REMOVEDIR), Some(Asked::Remove((3, 7))));
+        assert_eq!(remove(libc::AT_REMOVEDIR | 1), None);
+        let rename = |flags: u32| asked(&call(libc::SYS_renameat2, [3, 7, 4, 8, flags.into(), 0]));
+        assert_eq!(rename(0), Some(Asked::Move((3, 7), (4, 8), false)));
+        assert_eq!(rename(libc::RENAME_NOREPLACE), Some(Asked::Move((3, 7), (4, 8), true)));
+        for flags in [libc::RENAME_EXCHANGE, libc::RENAME_WHITEOUT, libc::RENAME_EXCHANGE | libc::RENAME_NOREPLACE] {
+            assert_eq!(rename(flags), None, "{flags}");
+        }
+    }
+
+    #[test]
+    fn who_has_become_another_user_is_left_to_the_kernel() {
+        let account = |id| Account { uid: id, gid: id, home: "/".into(), shell: None };
+        let status = |uid: &str, gid: &str, can: &str| format!("Name:\tx\nUid:\t{uid}\nGid:\t{gid}\nCapEff:\t{can}\n");
+        let (own, none, all) = ("7\t7\t7\t7", "0000000000000000", "000000000000000a");
+        assert!(is_of(&status(own, own, none), &account(7)));
+        for (uid, gid) in [("7\t9\t7\t7", own), ("7\t7\t7\t9", own), (own, "9\t9\t9\t9"), ("", own)] {
+            assert!(!is_of(&status(uid, gid, none), &account(7)), "{uid} {gid}");
+        }
+        let root = "0\t0\t0\t0";
+        assert!(is_of(&status(root, root, all), &account(0)) && !is_of(&status(root, root, none), &account(0)));
+        assert!(!is_of("", &account(7)));
+    }
+
+    #[test]
+    fn no_large_or_slow_folder_is_looked_into() {
         let dir = tempfile::tempdir().unwrap();
-        let open = || rustix::fs::open(dir.path(), FOLDER, Mode::empty()).unwrap();
-        let (one, other) = (Placed::hold(&open()).unwrap(), Placed::hold(&open()).unwrap());
-        assert!(!is_alone(&one));
-        drop(other);
-        assert!(is_alone(&one) && is_empty(&one) == Some(true));
+        let folder = rustix::fs::open(dir.path(), FOLDER, Mode::empty()).unwrap();
+        let known = |size, slow| Known { placed: Placed { name: "x".into(), mount: 0, size }, removed: false, slow };
+        assert_eq!(known(0, false).is_empty(&folder), Some(true));
+        assert_eq!(known(LARGEST + 1, false).is_empty(&folder), None);
+        assert_eq!(known(0, true).is_empty(&folder), None);
         std::fs::write(dir.path().join("x"), "").unwrap();
-        assert_eq!(is_empty(&one), Some(false));
+        assert_eq!(known(0, false).is_empty(&folder), Some(false));
     }
 }

@@ -8,10 +8,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Resource, Rlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -61,6 +63,12 @@ pub(crate) struct Started {
 /// Not an error, but the descriptor at which a process asks.
 const ASKS: i32 = 0;
 
+/// How long a child may take to become its program.
+const START: Duration = Duration::from_secs(5);
+
+/// Nanoseconds after which one that has not is told to go on.
+const NUDGE: i64 = 100_000_000;
+
 /// Why a process does not run.
 pub(crate) struct NotStarted {
     pub(crate) program: String,
@@ -100,15 +108,38 @@ pub(crate) fn start(
         }
         Side::Parent(pid) => {
             drop((tell, stdio));
-            let mut asks = None;
-            loop {
-                match wire::receive(&answer) {
-                    Ok(Some((ASKS, mut fds))) => asks = fds.pop(),
-                    Ok(Some((errno, _))) => return Err(failed(errno)),
-                    // Closed by the successful execution.
-                    _ => return Ok(Started { pid, terminal: terminal.map(|(master, _)| master), asks }),
-                }
+            match outcome(&answer, pid, START) {
+                Ok(asks) => Ok(Started { pid, terminal: terminal.map(|(master, _)| master), asks }),
+                Err(errno) => Err(failed(errno)),
             }
+        }
+    }
+}
+
+/// Waits until a child has become its program: the descriptor at which that asks,
+/// or the error number. Others inside may stop it before, again and again: it is
+/// told to go on, and killed where it still has not after `limit`.
+fn outcome(answer: &OwnedFd, pid: Pid, limit: Duration) -> Result<Option<OwnedFd>, i32> {
+    let mut asks = None;
+    let until = Instant::now() + limit;
+    loop {
+        let mut fds = [PollFd::new(answer, PollFlags::IN)];
+        let found = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: NUDGE }));
+        if fds[0].revents().is_empty() {
+            if Instant::now() >= until {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+                return Err(libc::ETIMEDOUT);
+            }
+            if found == Ok(0) {
+                let _ = rustix::process::kill_process(pid, Signal::CONT);
+            }
+            continue;
+        }
+        match wire::receive(answer) {
+            Ok(Some((ASKS, mut fds))) => asks = fds.pop(),
+            Ok(Some((errno, _))) => return Err(errno),
+            // Closed by the successful execution.
+            _ => return Ok(asks),
         }
     }
 }
@@ -293,4 +324,24 @@ fn drop_privileges(context: &Context, kept: CapabilitySet) -> io::Result<()> {
     rustix::thread::set_capabilities(None, sets)?;
     rustix::thread::set_no_new_privs(true)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_inside_keeps_pid_1_waiting_for_a_child_that_starts() {
+        let (answer, tell) = wire::pair().unwrap();
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_raw(child.id() as i32).unwrap();
+        // It is stopped, and holds the socket as long as it has not become its program.
+        rustix::process::kill_process(pid, Signal::STOP).unwrap();
+        assert_eq!(outcome(&answer, pid, Duration::from_millis(1)).err(), Some(libc::ETIMEDOUT));
+        assert!(!child.wait().unwrap().success());
+        wire::send(&tell, &libc::ENOENT, &[]).unwrap();
+        assert_eq!(outcome(&answer, pid, START).err(), Some(libc::ENOENT));
+        drop(tell);
+        assert!(outcome(&answer, pid, START).unwrap().is_none());
+    }
 }

@@ -137,7 +137,9 @@ pub(crate) fn start(
         };
         let pid =
             run(&spec.command, &spec.env, &log).with_context(|| format!("cannot start the service {}", spec.name))?;
-        let look = |ready: &Ready| is_ready(context, inside, ready, |command| run(command, &[], &streams.null));
+        let look = |ready: &Ready, until| {
+            is_ready(context, inside, (ready, until), |command| run(command, &[], &streams.null))
+        };
         await_ready(spec, pid, look).map_err(|why| {
             let text = tail(&mut log);
             let what = format!("the service {} {why}", spec.name);
@@ -180,11 +182,11 @@ fn spawn(
     Ok(started.pid)
 }
 
-fn await_ready(spec: &ServiceSpec, pid: Pid, is_ready: impl Fn(&Ready) -> bool) -> Result<(), String> {
+fn await_ready(spec: &ServiceSpec, pid: Pid, is_ready: impl Fn(&Ready, u64) -> bool) -> Result<(), String> {
     let Some(ready) = &spec.ready else { return Ok(()) };
     let until = monotonic_now() + spec.timeout.as_millis() as u64;
     loop {
-        if is_ready(ready) {
+        if is_ready(ready, until) {
             return Ok(());
         }
         if ended(pid) {
@@ -200,7 +202,7 @@ fn await_ready(spec: &ServiceSpec, pid: Pid, is_ready: impl Fn(&Ready) -> bool) 
 fn is_ready(
     context: &process::Context,
     inside: &Inside,
-    ready: &Ready,
+    (ready, until): (&Ready, u64),
     run: impl Fn(&[String]) -> Result<Pid>,
 ) -> bool {
     match ready {
@@ -211,9 +213,27 @@ fn is_ready(
         Ready::File(path) => inside.exists(&Path::new(&context.workdir).join(path)),
         Ready::Command(command) => {
             let started = run(&["/bin/sh".to_owned(), "-c".to_owned(), command.clone()]);
-            let status = started.ok().and_then(|pid| rustix::process::waitpid(Some(pid), WaitOptions::empty()).ok());
-            status.flatten().is_some_and(|(_, status)| status.exit_status() == Some(0))
+            started.is_ok_and(|pid| succeeds(pid, until))
         }
+    }
+}
+
+/// Whether a command ends well. One that never ends, or that others inside have
+/// stopped, is killed when the time is over.
+fn succeeds(pid: Pid, until: u64) -> bool {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match rustix::process::waitpid(Some(pid), WaitOptions::NOHANG) {
+            Ok(None) if monotonic_now() < until => {}
+            Ok(None) => {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+                let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+                return false;
+            }
+            other => return other.ok().flatten().is_some_and(|(_, status)| status.exit_status() == Some(0)),
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(LOOK));
     }
 }
 
@@ -229,4 +249,23 @@ fn tail(log: &mut File) -> String {
         let _ = log.take(TAIL).read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_never_says_whether_a_service_is_ready_is_ended() {
+        let run = |command: &str, until: u64| {
+            let mut child = std::process::Command::new("sh").args(["-c", command]).spawn().unwrap();
+            let ended = succeeds(Pid::from_raw(child.id() as i32).unwrap(), until);
+            // It has been waited for.
+            assert!(child.wait().is_err());
+            ended
+        };
+        assert!(!run("exec sleep 1000", monotonic_now()));
+        assert!(run("exit 0", monotonic_now() + 60_000));
+        assert!(!run("exit 1", monotonic_now() + 60_000));
+    }
 }

@@ -27,6 +27,14 @@ pub(in crate::runtime) struct Waiting {
     pub(in crate::runtime) arguments: [u64; 6],
 }
 
+#[cfg(test)]
+impl Waiting {
+    /// One that nobody made.
+    pub(in crate::runtime) fn test(number: libc::c_long, arguments: [u64; 6]) -> Self {
+        Waiting { id: 0, thread: 0, number, arguments }
+    }
+}
+
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::runtime) enum Verdict {

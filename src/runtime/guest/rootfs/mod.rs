@@ -24,7 +24,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
 use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
 
-pub(crate) use mounts::{attach, clone_tree, mount_of};
+pub(crate) use mounts::{attach, mount_of};
 pub use spec::{ARTIFACTS, Access, Place, RootfsSpec, TreeMount, hides};
 pub use trees::Changed;
 pub(crate) use trees::{Placed, Uppers, changed};

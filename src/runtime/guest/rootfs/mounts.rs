@@ -53,9 +53,14 @@ pub(super) fn bind(folder: BorrowedFd<'_>, name: &str, read_only: bool) -> Resul
     Ok(tree)
 }
 
+/// `STATX_MNT_ID_UNIQUE`, statx(2): a number that no other mount gets later. Kernels
+/// before 6.8 do not know it, and give one that they use again.
+const MNT_ID_UNIQUE: u32 = 0x4000;
+
 /// The mount in which an open folder is, and whether it is the root of that.
 pub(crate) fn mount_of(folder: impl AsFd) -> rustix::io::Result<(u64, bool)> {
-    let found = rustix::fs::statx(folder, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    let wanted = StatxFlags::MNT_ID | StatxFlags::from_bits_retain(MNT_ID_UNIQUE);
+    let found = rustix::fs::statx(folder, "", AtFlags::EMPTY_PATH, wanted)?;
     Ok((found.stx_mnt_id, found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)))
 }
 

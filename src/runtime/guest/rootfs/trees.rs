@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
@@ -97,25 +97,12 @@ fn work(upper: &str) -> String {
 
 /// Where a tree that may be changed was put.
 pub(crate) struct Placed {
-    /// The folder in which the place is: device and number.
-    pub(crate) parent: (u64, u64),
-    /// The place's name in it.
+    /// The place's name.
     pub(crate) name: String,
     /// The mount of the tree.
     pub(crate) mount: u64,
-    /// The folder over which it is mounted, with a shared lock: no other runtime
-    /// removes that. `None` where nobody may read it.
-    pub(crate) folder: Option<OwnedFd>,
-}
-
-impl Placed {
-    /// Opens and locks the folder over which a tree is about to be mounted.
-    pub(crate) fn hold(folder: &OwnedFd) -> Option<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(folder, ".", flags, Mode::empty()).ok()?;
-        rustix::fs::flock(&opened, FlockOperation::NonBlockingLockShared).ok()?;
-        Some(opened)
-    }
+    /// Bytes of the tree's own folder, before anybody has written into it.
+    pub(crate) size: u64,
 }
 
 /// Mounts all trees at their places. Those with an upper share one overlay,
@@ -146,20 +133,19 @@ pub(super) fn mount_all(
     };
     let mut all = Vec::new();
     for tree in &spec.trees {
-        let (parent, target) = target(root, &tree.place, &spec.workdir, home, ids)
+        let target = target(root, &tree.place, &spec.workdir, home, ids)
             .with_context(|| format!("cannot place {}", tree.name))?;
         let (source, attributes) = match (&merged, tree.access) {
             (Some(merged), Access::Overlay) => (below(merged, tree)?, None),
             (_, Access::ReadOnly) => (part(open(&tree.tree)?, tree)?, Some(sys::READ_ONLY)),
             (_, Access::Writable | Access::Overlay) => (part(open(&tree.tree)?, tree)?, None),
         };
-        let folder = Placed::hold(&target);
+        let size = u64::try_from(rustix::fs::fstat(&source)?.st_size).unwrap_or(u64::MAX);
         let mount = bind_tree(root, &source, target.as_fd(), attributes, &tree.name)?;
         if tree.access != Access::ReadOnly {
             let (Place::Workspace(path) | Place::Home(path) | Place::Absolute(path)) = &tree.place;
             let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-            let parent = rustix::fs::fstat(&parent)?;
-            all.push(Placed { parent: (parent.st_dev, parent.st_ino), name, mount, folder });
+            all.push(Placed { name, mount, size });
         }
     }
     Ok(all)
@@ -219,9 +205,9 @@ pub(super) fn overlay(lowers: &[OwnedFd], upper: &Upper, target: BorrowedFd<'_>,
     .with_context(|| format!("cannot mount {name} as an overlay"))
 }
 
-/// Opens, or makes, the place of a tree; the folder in which it is, and itself. No
-/// link on the way is followed: what lies behind one is somebody else's.
-fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)) -> Result<(OwnedFd, OwnedFd)> {
+/// Opens, or makes, the place of a tree. No link on the way is followed: what lies
+/// behind one is somebody else's.
+fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)) -> Result<OwnedFd> {
     let (base, path, owner) = match place {
         Place::Workspace(path) => (root.folder(workdir)?, path, None),
         Place::Home(path) => (root.folder(home)?, path, Some(ids)),
@@ -229,7 +215,7 @@ fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let (mut parent, mut current) = (base.try_clone()?, base);
+    let mut current = base;
     for part in path.split('/') {
         let opened = match rustix::fs::openat2(&current, part, flags, Mode::empty(), resolve) {
             Err(Errno::NOENT) => {
@@ -253,9 +239,9 @@ fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)
             }
             error => error.into(),
         })?;
-        parent = std::mem::replace(&mut current, opened);
+        current = opened;
     }
-    Ok((parent, current))
+    Ok(current)
 }
 
 /// Counts what lies in the uppers of a runtime's folder. A tree that appears at
