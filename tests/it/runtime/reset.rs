@@ -31,7 +31,7 @@ fn from_another_terminal() {
         assert_eq!(&lab.receipts()[0], receipt);
         // Again: nothing to do.
         let again = lab.dev.envctl(["reset", "--json", &task]).ok().json();
-        assert_eq!(again, json!({ "baseline": true, "receipts": [], "workspace": null }));
+        assert_eq!(again, json!({ "baseline": true, "known": true, "receipts": [], "workspace": null }));
     }
 }
 
