@@ -58,7 +58,7 @@ fn who_sets_the_time() {
     trip.lab.repo.write("envctl.toml", "[workspace]\nttl = \"3d\"\n");
     let task = trip.publish(&trip.lab.repo);
     let workspace = trip.enter_with(&task, &[]);
-    let status = || dev.envctl(["status"]).ok().stdout;
+    let status = || dev.envctl(["status", "-v"]).ok().stdout;
     assert!(status().contains("unused for 3d (the project)"), "{}", status());
     dev.write("config/envctl/config.toml", "[workspace]\nttl = \"5d\"\n");
     assert!(status().contains("unused for 5d (config.toml), which is in"), "{}", status());
@@ -101,7 +101,7 @@ fn one_that_is_kept() {
     let task = task_with(&trip, "one");
     let workspace = trip.enter_with(&task, &[]);
     assert_eq!(dev.envctl(["workspace", "keep", &task]).ok().stdout.trim(), workspace.path.to_str().unwrap());
-    let status = || dev.envctl(["status"]).ok().stdout;
+    let status = || dev.envctl(["status", "-v"]).ok().stdout;
     assert!(status().contains("workspace keep --off"), "{}", status());
     later(dev, 20, &["gc"]).ok();
     trip.publishing(&trip.lab.repo, name_of(&task)).args(["--yes", "--status", "closed"]).ok();
