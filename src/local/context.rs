@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use rustix::fs::{Dir, FileType};
 
+use super::engine;
 use super::found::Counted;
 use super::ignore::Ignored;
 use crate::digest::{Digest, Hashed, Hasher};
@@ -154,7 +155,7 @@ impl BuildContext {
         let mut source = self.beneath.file(&from).map_err(|miss| self.beneath.refusal(&from, miss))?;
         let modified = source.metadata()?.modified()?;
         let mut hashed = Hashed::new(File::create_new(to)?);
-        moved(&mut source, &mut hashed, counted)?;
+        engine::copy(&mut source, &mut hashed, counted)?;
         let (file, found, _) = hashed.finish();
         if found != *digest {
             return Err(failure("it changed while it was read").hint("try again when nothing writes to it").into());
@@ -215,7 +216,8 @@ impl BuildContext {
             FileType::RegularFile => {
                 let mut file = self.beneath.file(&place).map_err(|miss| self.beneath.refusal(&place, miss))?;
                 let mut hashed = Hashed::new(std::io::sink());
-                moved(&mut file, &mut hashed, counted).with_context(|| format!("cannot read {}", place.display()))?;
+                engine::copy(&mut file, &mut hashed, counted)
+                    .with_context(|| format!("cannot read {}", place.display()))?;
                 let (_, digest, size) = hashed.finish();
                 Entry::File { digest, size, executable: stat.st_mode & 0o100 != 0 }
             }
@@ -231,18 +233,6 @@ impl BuildContext {
         }
         self.entries.insert(path.to_owned(), entry);
         Ok(())
-    }
-}
-
-fn moved(from: &mut impl Read, to: &mut impl Write, counted: Counted<'_>) -> std::io::Result<()> {
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        let count = from.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(());
-        }
-        to.write_all(&buffer[..count])?;
-        counted(count as u64);
     }
 }
 

@@ -245,7 +245,8 @@ fn command(program: &Path) -> Command {
     command
 }
 
-fn copy(mut from: impl Read, to: &mut File, counted: Counted<'_>) -> io::Result<()> {
+/// Copies all that there is, and counts it.
+pub(super) fn copy(mut from: impl Read, to: &mut impl Write, counted: Counted<'_>) -> io::Result<()> {
     let mut buffer = vec![0; 256 << 10];
     loop {
         let count = from.read(&mut buffer)?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use super::document::{GitPath, LocalBranch, Settings};
 use super::edit::{Edit, edit, new_files};
+use super::files::large_blob;
 use super::history::{History, commit};
 use super::index;
 use super::left_behind::LeftOut;
@@ -267,13 +268,7 @@ impl Reader<'_> {
         if let Some(mut stored) = self.draft.scratch.contents.open(content.object)? {
             return in_parts(&mut stored, see).with_context(shown);
         }
-        let call = self.git.aside(self.draft.scratch.path()).args([
-            "-c",
-            "core.bigFileThreshold=16m",
-            "cat-file",
-            "blob",
-            &content.object.to_string(),
-        ]);
+        let call = large_blob(self.git.aside(self.draft.scratch.path()), content.object);
         call.stream(b"", |pipe| Ok(in_parts(pipe, see)?)).with_context(shown)
     }
 

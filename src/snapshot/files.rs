@@ -297,11 +297,15 @@ fn create(folder: BorrowedFd<'_>, name: &OsStr, file: &TreeFile) -> Result<File>
     Ok(File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(permissions))?))
 }
 
+/// A call that prints a content without holding all of it in memory.
+pub(super) fn large_blob(call: Call, object: git2::Oid) -> Call {
+    call.args(["-c", "core.bigFileThreshold=16m", "cat-file", "blob", &object.to_string()])
+}
+
 /// Writes a content as git hands it out, never whole in memory.
 fn copy_large(call: Call, object: git2::Oid, size: usize, to: &mut dyn Write) -> Result<()> {
     let mut hash = Sha1::new().chain_update(format!("blob {size}\0"));
-    let words = ["-c", "core.bigFileThreshold=16m", "cat-file", "blob", &object.to_string()];
-    call.args(words).stream(b"", |pipe| {
+    large_blob(call, object).stream(b"", |pipe| {
         let mut buffer = vec![0; 128 << 10];
         loop {
             let count = pipe.read(&mut buffer)?;
