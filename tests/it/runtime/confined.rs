@@ -107,8 +107,8 @@ fn case_40_a_planted_repository_is_put_out_of_gits_way() {
         std::thread::sleep(std::time::Duration::from_millis(2100));
         let script = "mkdir -p sub/.git/objects sub/.git/refs sub/.git/hooks bare/objects bare/refs
             printf '[core]\\n\\trepositoryformatversion = 0\\n\\tfsmonitor = touch /tmp/evil\\n' | tee sub/.git/config >bare/config
-            echo '#!/bin/sh' >sub/.git/hooks/post-checkout; chmod +x sub/.git/hooks/post-checkout
-            # Last: from then on they are repositories, and put out of the way at once.
+            # In one step: what lies there may be put out of the way at once.
+            echo '#!/bin/sh' >sub/hook; chmod +x sub/hook; mv sub/hook sub/.git/hooks/post-checkout
             echo 'ref: refs/heads/main' | tee sub/.git/HEAD >bare/HEAD";
         let run = lab.enter(&task, &["sh", "-euc", script]).ok();
         for planted in ["sub/.git/config", "sub/.git/hooks", "bare/config"] {
