@@ -1,5 +1,6 @@
 //! `envctl enter`
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -112,7 +113,7 @@ pub(super) struct Arguments {
     report: Option<PathBuf>,
     /// Program and arguments to run instead of a shell
     #[arg(trailing_var_arg = true, value_name = "CMD")]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 impl Arguments {

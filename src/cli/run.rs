@@ -1,5 +1,6 @@
 //! `envctl run`
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -109,7 +110,7 @@ pub(super) struct Arguments {
     report: Option<PathBuf>,
     /// Program and arguments
     #[arg(last = true, value_name = "CMD")]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 /// A run after which something failed.

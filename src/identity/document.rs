@@ -296,6 +296,13 @@ impl fmt::Display for Workdir {
 serde_as_text!(Workdir);
 
 impl Identity {
+    /// Whether both say the same of a task. When each was published, and what it
+    /// went on from, does not count.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let other = Self { created_at: self.created_at, parent: self.parent, ..other.clone() };
+        *self == other
+    }
+
     /// Reads an identity from its exact bytes.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! Messages between envctl outside and pid 1 inside: JSON in datagrams of a
 //! `SOCK_SEQPACKET` unix socket, descriptors beside them.
 
+use std::ffi::OsString;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -51,7 +53,7 @@ pub(super) enum Request {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Run {
     /// Program and arguments; empty for the login shell.
-    pub(super) command: Vec<String>,
+    pub(super) command: Vec<Word>,
     /// Variables beyond those of the runtime.
     pub(super) env: Vec<(String, String)>,
     /// A pseudo-terminal of this size is wanted: rows and columns.
@@ -62,6 +64,33 @@ pub(super) struct Run {
     /// The shell to open without a command, instead of the account's.
     #[serde(default)]
     pub(super) shell: Option<String>,
+}
+
+/// A word of a command line. One that is no UTF-8 travels as a list of its bytes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Spelled", into = "Spelled")]
+pub(super) struct Word(pub(super) OsString);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Spelled {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<Spelled> for Word {
+    fn from(spelled: Spelled) -> Self {
+        Word(match spelled {
+            Spelled::Text(text) => text.into(),
+            Spelled::Bytes(bytes) => OsString::from_vec(bytes),
+        })
+    }
+}
+
+impl From<Word> for Spelled {
+    fn from(word: Word) -> Self {
+        word.0.into_string().map_or_else(|word| Spelled::Bytes(word.into_vec()), Spelled::Text)
+    }
 }
 
 /// What a client tells later.

@@ -1,10 +1,13 @@
 //! Opening a store, of whichever kind it is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use rustix::fs::{AtFlags, CWD};
+use rustix::io::Errno;
 
 use super::{Access, Layout, Network, Registry, Store};
+use crate::error::{Fault, failure};
 use crate::identity::StoreRef;
 
 /// Opens a store.
@@ -19,8 +22,23 @@ pub fn open(store: &StoreRef, access: Access, network: &Network) -> Result<Box<d
 }
 
 fn open_layout(path: PathBuf, access: Access) -> Result<Layout> {
-    match access {
-        Access::Read | Access::Change => Layout::open(path),
-        Access::Write => Layout::create(path),
+    let layout = match access {
+        Access::Read | Access::Change => Layout::open(path.clone()),
+        Access::Write => Layout::create(path.clone()),
+    }?;
+    if access != Access::Read {
+        require_writable(&path)?;
     }
+    Ok(layout)
+}
+
+/// Before anything is made for a store that takes nothing.
+fn require_writable(path: &Path) -> Result<(), Fault> {
+    let why = match rustix::fs::accessat(CWD, path, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS) {
+        Err(Errno::ROFS) => "its file system is read-only",
+        Err(Errno::ACCESS) => "the folder belongs to another account, or its mode forbids it",
+        _ => return Ok(()),
+    };
+    Err(failure(format!("the store oci:{} cannot be written: {why}", path.display()))
+        .hint("make it writable, or name another one: --store STORE"))
 }

@@ -1,6 +1,7 @@
 //! Several commands at once, on one task.
 
-use crate::support::{Alive, ImageBuilder, Lab, Stopped};
+use crate::evidence::Shop;
+use crate::support::{Alive, ImageBuilder, Lab, RealRegistry, Stopped};
 
 #[test]
 fn case_54_an_enter_that_meets_a_runtime_at_its_end_makes_another() {
@@ -48,6 +49,24 @@ fn case_54_an_enter_that_waited_for_a_renewal_looks_again() {
     again("newer\n");
     assert_eq!(lab.sh(&task, "cat new"), "new\n");
     lab.assert_baseline();
+}
+
+/// The task is exactly what each of them publishes: none is told of another line.
+#[test]
+fn case_54_equal_publishes_at_once_are_one() {
+    let registry = RealRegistry::start();
+    for (shop, others) in [(Shop::new(), 12), (Shop::at(registry.repository("acme/equal")), 3)] {
+        let first = Stopped::at("publish.captured", shop.publishing("t"));
+        let children: Vec<_> = (0..others).map(|_| shop.publishing("t").spawn()).collect();
+        for child in children {
+            let (stdout, said) = crate::support::ended(child);
+            assert!(stdout.ends_with(":t\n") && !said.contains("has not seen"), "{stdout}{said}");
+        }
+        assert!(first.end().0.ends_with(":t\n"));
+        // It goes on from there, whichever of them was first.
+        shop.trip.lab.repo.write("more", "x");
+        assert_eq!(shop.publishing("t").arg("--json").ok().json()["beside"], serde_json::Value::Null);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `enter`: resolve, fetch, hydrate, start, run, reset.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -24,7 +25,7 @@ pub struct EnterOptions {
     /// The task.
     pub task: TaskRef,
     /// Program and arguments; empty for a shell.
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
     /// Stop after the workspace.
     pub no_runtime: bool,
     /// A folder for the workspace, named by the developer.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::conflict::Intent;
 use super::image;
 use super::source::{PublishedFrom, PublishedTo};
-use super::tag::Tagged;
+use super::tag::{Placed, Tagged};
 use crate::cache;
 use crate::config::Project;
 use crate::crash;
@@ -272,16 +272,30 @@ pub(crate) fn publish_from(
         // Before it is true: whoever is killed in between can publish again.
         remember(&remembered.iter().take(1).copied().chain([digest]).collect::<Vec<_>>());
     }
-    let target = Tagged { app, store: &*target, name: &store_name, task: &task, identity: digest };
-    let beside = target.place(course, before.as_ref(), &descriptor)?;
+    let tagged = Tagged {
+        app,
+        store: &*target,
+        name: &store_name,
+        task: &task,
+        digest,
+        identity: &identity,
+        has_evidence: !artifacts.is_empty(),
+    };
+    let placed = tagged.place(course, before.as_ref(), &descriptor)?;
     crash::point("publish.moved");
+    let placed = tagged.note(&summary, &descriptor, placed)?;
+    let (bytes, beside) = match placed {
+        Placed::Over => (bytes, None),
+        Placed::Same(theirs) => (theirs, None),
+        Placed::Beside(other) => (bytes, Some(other)),
+    };
+    let digest = Digest::of(&bytes);
     if origin.is_some() {
         // Who enters again sees what the task is now.
         let _ = app.pins().keep(&bytes);
     } else {
         remember(&[digest]);
     }
-    let beside = target.note(&summary, &descriptor, beside)?;
     let task_reference = format!("{store_name}:{task}");
     let reference = if beside.is_some() { format!("{store_name}@{digest}") } else { task_reference.clone() };
     let place = PublishedTo { store: store_name, task, identity: digest, state: State::of(&captured.document) };

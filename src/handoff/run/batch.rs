@@ -4,6 +4,8 @@
 //! after it has nothing to do with what came before, and gets a fresh runtime.
 //! Lines that begin with `#` say nothing.
 
+use std::ffi::OsString;
+
 use crate::error::{Fault, usage};
 use crate::handoff::words::quote;
 
@@ -16,18 +18,18 @@ pub struct Command {
     /// As a person reads it.
     pub shown: String,
     /// Program and arguments.
-    pub words: Vec<String>,
+    pub words: Vec<OsString>,
 }
 
 impl Command {
     /// A command as it was given in words.
-    pub fn of_words(words: &[String]) -> Self {
-        let shown: Vec<String> = words.iter().map(|word| quote(word)).collect();
+    pub fn of_words(words: &[OsString]) -> Self {
+        let shown: Vec<String> = words.iter().map(|word| quote(&word.to_string_lossy())).collect();
         Command { shown: shown.join(" "), words: words.to_vec() }
     }
 
     fn of_line(line: &str) -> Self {
-        Command { shown: line.to_owned(), words: vec!["sh".into(), "-c".into(), line.to_owned()] }
+        Command { shown: line.to_owned(), words: vec!["sh".into(), "-c".into(), line.into()] }
     }
 }
 

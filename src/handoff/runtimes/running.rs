@@ -1,5 +1,6 @@
 //! Live runtimes, from another terminal: joining them, and changing them.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -69,7 +70,7 @@ pub(crate) fn find(app: &App, running: Running<'_>) -> Result<Vec<Lease>> {
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when there is no such runtime.
-pub fn exec(app: &App, running: Running<'_>, command: &[String], extras: &Extras, report: &mut Report) -> Result<u8> {
+pub fn exec(app: &App, running: Running<'_>, command: &[OsString], extras: &Extras, report: &mut Report) -> Result<u8> {
     let lease = only(app, running)?;
     Ok(join(app, &lease, (command, extras), report)?.ok_or_else(|| runtime::ended(&lease))?)
 }
@@ -82,7 +83,7 @@ pub fn exec(app: &App, running: Running<'_>, command: &[String], extras: &Extras
 pub(crate) fn join(
     app: &App,
     lease: &Lease,
-    (command, extras): (&[String], &Extras),
+    (command, extras): (&[OsString], &Extras),
     report: &mut Report,
 ) -> Result<Option<u8>> {
     report.schema = 1;

@@ -1,5 +1,6 @@
 //! Putting a runtime together from what was fetched and hydrated.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -304,7 +305,7 @@ fn hostname(task: &str) -> String {
 
 /// A command with what a session takes along from the caller's terminal, and from
 /// the developer.
-pub(crate) fn session(app: &App, command: &[String], extras: &Extras) -> Session {
+pub(crate) fn session(app: &App, command: &[OsString], extras: &Extras) -> Session {
     let own = [("TERM", app.env.term.clone()), ("COLORTERM", app.env.colorterm.clone())];
     let mut env: Vec<(String, String)> =
         own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();

@@ -186,6 +186,9 @@ pub(crate) fn check_baseline(receipt: &Receipt) -> Result<(), Fault> {
 
 /// What a reset had to end, and what it found.
 pub(crate) fn tell_reset(app: &App, receipt: &Receipt) {
+    if let Some(why) = &receipt.unwritten {
+        app.ui.warn(&format!("the runtime left nothing behind, but its receipt is not on disk: {why}"));
+    }
     for path in receipt.exposed.iter().flatten() {
         app.ui.warn(&format!("{} in the workspace holds the value of a secret, and stays", path.display()));
     }

@@ -2,6 +2,7 @@
 //! commands, and by the setups of caches. What services print is inside their
 //! runtime, and gone with it.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -121,7 +122,7 @@ pub fn service_log(app: &App, running: Running<'_>, service: &str, follow: bool)
     };
     let path = format!("{SERVICES}/{service}.log");
     let words: &[&str] = if follow { &["tail", "-n", "+1", "-f"] } else { &["cat"] };
-    let words: Vec<String> = words.iter().copied().chain([path.as_str()]).map(str::to_owned).collect();
+    let words: Vec<OsString> = words.iter().copied().chain([path.as_str()]).map(OsString::from).collect();
     let exact = Running { task: running.task, lease: Some(&lease.id) };
     runtimes::exec(app, exact, &words, &Extras::default(), &mut Report::default())
 }

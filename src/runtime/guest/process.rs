@@ -2,9 +2,10 @@
 //! capabilities, and nothing else of ours.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -87,7 +88,7 @@ pub(crate) fn start(
     asking: bool,
 ) -> Result<Started, NotStarted> {
     let words = command_line(context, inside, request);
-    let program = words[0].clone();
+    let program = words[0].to_string_lossy().into_owned();
     let failed = |errno: i32| NotStarted { program: program.clone(), errno };
     let plain = |error: io::Error| failed(error.raw_os_error().unwrap_or(libc::EIO));
     let terminal = match request.terminal {
@@ -144,16 +145,16 @@ fn outcome(answer: &OwnedFd, pid: Pid, limit: Duration) -> Result<Option<OwnedFd
     }
 }
 
-fn command_line(context: &Context, inside: &Inside, request: &wire::Run) -> Vec<String> {
+fn command_line(context: &Context, inside: &Inside, request: &wire::Run) -> Vec<OsString> {
     if !request.command.is_empty() {
-        return request.command.clone();
+        return request.command.iter().map(|word| word.0.clone()).collect();
     }
     let usable = |path: &&str| inside.is_program(Path::new(path));
     if let Some(shell) = &request.shell {
-        return vec![shell.clone()];
+        return vec![shell.into()];
     }
     let candidates = context.account.shell.as_deref().into_iter().chain(["/bin/bash", "/bin/sh"]);
-    vec![candidates.into_iter().find(usable).unwrap_or("/bin/sh").to_owned()]
+    vec![candidates.into_iter().find(usable).unwrap_or("/bin/sh").into()]
 }
 
 fn open_terminal(inside: &Inside, (rows, columns): (u16, u16)) -> Result<(OwnedFd, OwnedFd), Errno> {
@@ -172,7 +173,7 @@ struct Launch<'a> {
     context: &'a Context,
     inside: &'a Inside,
     request: &'a wire::Run,
-    words: &'a [String],
+    words: &'a [OsString],
     /// Where a failure is told.
     tell: BorrowedFd<'a>,
     /// It asks pid 1.
@@ -256,18 +257,21 @@ fn execute(
 
 /// Where a program may be: as it is to be shown to it, and from the root.
 struct Candidate {
-    shown: String,
+    shown: OsString,
     path: PathBuf,
 }
 
-fn candidates(workdir: &str, word: &str, path: Option<&str>) -> Vec<Candidate> {
-    let at = |shown: String| Candidate { path: Path::new(workdir).join(&shown), shown };
-    if word.contains('/') {
+fn candidates(workdir: &str, word: &OsStr, path: Option<&str>) -> Vec<Candidate> {
+    let at = |shown: OsString| Candidate { path: Path::new(workdir).join(&shown), shown };
+    if word.as_bytes().contains(&b'/') {
         return vec![at(word.to_owned())];
     }
     // The default of execvp(3).
     let folders = path.unwrap_or("/bin:/usr/bin").split(':');
-    folders.map(|folder| at(if folder.is_empty() { format!("./{word}") } else { format!("{folder}/{word}") })).collect()
+    let below = |folder: &str| {
+        [OsStr::new(if folder.is_empty() { "." } else { folder }), OsStr::new("/"), word].into_iter().collect()
+    };
+    folders.map(|folder| at(below(folder))).collect()
 }
 
 /// Executes a file through the descriptor of its folder. Scripts need a path:

@@ -18,7 +18,7 @@ use super::inside::Inside;
 use super::process;
 use crate::error::failure;
 use crate::runtime::deadline::monotonic_now;
-use crate::runtime::wire::{EndedService, Run};
+use crate::runtime::wire::{EndedService, Run, Word};
 
 /// Where the logs are, below `/run` inside.
 const LOGS: [&str; 2] = ["envctl", "services"];
@@ -175,7 +175,8 @@ fn spawn(
     (command, env): (&[String], &[(String, String)]),
     streams: Vec<OwnedFd>,
 ) -> Result<Pid> {
-    let run = Run { command: command.to_vec(), env: env.to_vec(), ..Run::default() };
+    let run =
+        Run { command: command.iter().map(|word| Word(word.into())).collect(), env: env.to_vec(), ..Run::default() };
     // Nobody would answer it: pid 1 waits until it is ready.
     let started = process::start(context, inside, &run, streams, false)
         .map_err(|why| anyhow::anyhow!("{}: {}", why.program, std::io::Error::from_raw_os_error(why.errno)))?;

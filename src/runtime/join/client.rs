@@ -1,6 +1,7 @@
 //! Running one process inside: the same for the owner's first command and for
 //! those who join later.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -61,7 +62,7 @@ const SWALLOWED: Duration = Duration::from_millis(700);
 #[derive(Clone, Debug, Default)]
 pub struct Session {
     /// Program and arguments; empty for the login shell.
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
     /// Variables of this session only.
     pub env: Vec<(String, String)>,
     /// Where everything that it prints goes, instead of this process's streams;
@@ -305,7 +306,7 @@ pub(crate) fn run(
         Some(output) => Streams::into(output)?,
     };
     let request = Request::Run(Run {
-        command: session.command.clone(),
+        command: session.command.iter().cloned().map(wire::Word).collect(),
         env: session.env.clone(),
         terminal: streams.terminal.then(window_size),
         last: session.last,

@@ -103,6 +103,9 @@ pub struct Receipt {
     /// Why scratch could not be cleared.
     #[serde(default)]
     pub uncleared: Option<String>,
+    /// Why this is nowhere on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwritten: Option<String>,
     /// Nothing is left.
     pub baseline: bool,
 }
@@ -206,7 +209,7 @@ pub(crate) fn finish(
     // They are on a mount that lives as long as the mounts inside do.
     let secrets = Tally { removed: Some(injected), left: if mounts > 0 { injected } else { 0 } };
     let found = before.exposed.as_ref();
-    let receipt = Receipt {
+    let mut receipt = Receipt {
         schema: 1,
         lease: folder.id.clone(),
         task: lease.map(|lease| lease.task.clone()).unwrap_or_default(),
@@ -231,17 +234,26 @@ pub(crate) fn finish(
         kept: lease.iter().map(|lease| format!("workspace {}", lease.workspace.display())).collect(),
         planted,
         uncleared,
+        unwritten: None,
         baseline: processes + mounts + ports + scratch + secrets.left + cgroups == 0,
     };
-    if lease.is_some() {
-        disk::write_json(&runtimes.paths().receipt(&folder.id), &receipt, Durability::Cached)?;
-    }
+    let write = |receipt: &Receipt| match lease {
+        Some(_) => disk::write_json(&runtimes.paths().receipt(&folder.id), receipt, Durability::Cached),
+        None => Ok(()),
+    };
+    let written = write(&receipt);
     crash::point("leave.receipt-written");
     if receipt.baseline {
         runtimes.forget(&folder.id)?;
         crash::point("leave.forgotten");
         disk::remove::tree(&folder.path)?;
+    } else {
+        // What is still there has to be found again.
+        written?;
+        return Ok(receipt);
     }
+    // A full disk has room again, perhaps. If not, what ran has run all the same.
+    receipt.unwritten = written.or_else(|_| write(&receipt)).err().map(|error| format!("{error:#}"));
     Ok(receipt)
 }
 

@@ -2,9 +2,10 @@
 //! command works when there is room.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use super::fails;
-use crate::support::{Entry, Home, ImageBuilder, Layer, Small, Trip};
+use crate::support::{Entry, Home, ImageBuilder, Lab, Layer, Small, Stopped, Trip};
 
 fn noise(seed: u32, length: u32) -> Vec<u8> {
     let mut state = seed;
@@ -96,6 +97,37 @@ fn case_50_read_only_file_systems() {
     small.remount("ro");
     let args = ["publish", "t", "--store", &format!("oci:{}", small.0.display()), "--image", &trip.image];
     trip.lab.agent.envctl(args).cwd(&trip.lab.repo.path).code(1).says(&["error:", "read-only file system"]);
+    // A store is named, and nothing is made for it.
+    let small = Small::at(&trip.lab.store.path, "size=10m");
+    let task = trip.publish(&trip.lab.repo);
+    small.remount("ro");
+    let says = ["cannot be written", &trip.lab.store.name(), "read-only", "--store"];
+    fails(|| trip.publishing(&trip.lab.repo, "u"), 1, "failure", &says);
+    trip.enter(&task);
+}
+
+/// What ran has run: its exit code passes through, and what could not be
+/// written is said.
+#[test]
+fn case_50_a_disk_that_is_full_when_a_command_ends_does_not_change_its_exit_code() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        let own = fs::metadata(lab.dev.path("home")).unwrap().uid();
+        let small = Small::at(&lab.dev.path("state"), &format!("size=1m,uid={own},gid={own}"));
+        let task = lab.publish(&ImageBuilder::busybox());
+        for verb in ["enter", "run"] {
+            let stopped =
+                Stopped::at("leave.scratch-removed", lab.dev.envctl([verb, &task, "--", "sh", "-c", "exit 7"]));
+            let filler = small.0.join("filler");
+            assert_eq!(fs::write(&filler, noise(6, 2_000_000)).unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+            let said = stopped.fails(7, "");
+            let receipts = fs::read_dir(lab.dev.path("state/envctl/receipts")).map_or(0, Iterator::count);
+            assert!(said.contains("its receipt is not on disk") || receipts > 0, "{said}");
+            fs::remove_file(&filler).unwrap();
+            assert!(lab.leftovers().is_empty(), "{:?}", lab.leftovers());
+            let left = fs::read_dir(lab.dev.state().join("leases")).unwrap().count();
+            assert_eq!(left, 0, "leases");
+        }
+    }
 }
 
 /// What was entered before works although there is no room for anything.

@@ -1,6 +1,8 @@
 //! How commands end, and joining a runtime.
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
 
 use super::both;
 use crate::support::{Alive, ImageBuilder, until};
@@ -14,6 +16,12 @@ fn exit_codes_pass_through() {
         {
             lab.enter(&task, &["sh", "-c", script]).code(code);
             assert_eq!(lab.report()["exit_code"], code, "{script}");
+        }
+        // Words are bytes.
+        let words =
+            ["sh".as_ref(), "-c".as_ref(), "printf %s \"$0\" | od -An -tx1".as_ref(), OsStr::from_bytes(b"a\xffb")];
+        for verb in ["enter", "run"] {
+            assert_eq!(lab.dev.envctl([verb, &task, "--"]).args(words).ok().stdout.trim(), "61 ff 62", "{verb}");
         }
         lab.enter(&task, &["no-such-program"]).code(127).says(&["cannot run no-such-program"]);
         lab.enter(&task, &["/etc/passwd"]).code(126).says(&["/etc/passwd"]);

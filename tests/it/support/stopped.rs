@@ -30,13 +30,14 @@ impl Stopped {
 }
 
 impl Stopped {
-    /// Lets it go on to a failure that it gives the reason of.
+    /// Lets it go on to a failure that it gives the reason of; what it said.
     #[track_caller]
-    pub fn fails(self, code: i32, reason: &str) {
+    pub fn fails(self, code: i32, reason: &str) -> String {
         kill_process(Pid::from_child(&self.0), Signal::CONT).unwrap();
         let output = self.0.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(code) && said.contains(reason), "{:?}: {said}", output.status);
+        said
     }
 }
 

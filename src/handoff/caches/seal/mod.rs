@@ -265,7 +265,7 @@ fn run(caches: &Caches<'_>, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)
         .open(&path)
         .with_context(|| format!("cannot write {}", path.display()))?;
     let session = Session {
-        command: vec!["/bin/sh".into(), "-c".into(), entry.setup.clone()],
+        command: vec!["/bin/sh".into(), "-c".into(), entry.setup.clone().into()],
         output: Some(Arc::new(log.try_clone()?)),
         last: true,
         ..Session::default()
