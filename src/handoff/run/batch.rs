@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn words_are_shown_as_a_shell_reads_them() {
-        let words = ["sh", "-c", "exit 3"].map(str::to_owned);
+        let words = ["sh", "-c", "exit 3"].map(OsString::from);
         assert_eq!(Command::of_words(&words).shown, "sh -c 'exit 3'");
     }
 }

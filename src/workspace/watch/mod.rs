@@ -14,13 +14,14 @@
 mod elsewhere;
 mod events;
 mod held;
+mod repairs;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
@@ -34,14 +35,11 @@ use crate::disk::known::Now;
 use elsewhere::Elsewhere;
 use events::{Ask, Kind, Step, step};
 use held::Held;
+use repairs::Repairs;
 
 /// A command that takes no longer is looked at when it has ended, and nobody
 /// starts a git on the host so soon.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-
-/// So often, within such a time, no program damages the workspace's git folder by
-/// mistake.
-const ATTACK: (usize, Duration) = (10, Duration::from_secs(10));
 
 /// How many folders are watched, or events read, before git folders are attended to.
 const TURN: usize = 64;
@@ -78,8 +76,7 @@ struct Watch<'a> {
     again: bool,
     /// The kernel watches no more folders.
     is_blind: bool,
-    /// When something was put right in the workspace's own git folder.
-    mended: VecDeque<Instant>,
+    repairs: Repairs,
     found: Watched,
 }
 
@@ -130,7 +127,7 @@ pub fn watch(workspace: &Path, run: Run<'_>, stop: BorrowedFd<'_>) -> Watched {
         sealed: HashSet::new(),
         again: false,
         is_blind: false,
-        mended: VecDeque::new(),
+        repairs: Repairs::default(),
         found: Watched::default(),
     };
     watch.walk_own(PathBuf::from(".git"));
@@ -370,11 +367,7 @@ impl Watch<'_> {
     /// Adds what was found where git at the workspace's root looks, and counts.
     fn mended(&mut self, found: Audited) {
         if !found.renamed.is_empty() || !found.changed.is_empty() {
-            let (often, within) = ATTACK;
-            self.mended.push_back(Instant::now());
-            if self.mended.len() >= often {
-                self.found.is_attack |= self.mended.pop_front().is_some_and(|first| first.elapsed() < within);
-            }
+            self.found.is_attack |= self.repairs.is_attack(Instant::now());
         }
         self.found.found.add(found);
     }
