@@ -32,7 +32,7 @@ pub const PROJECT: &[Key] = &[
     key("toolchain.build.secrets", "array of strings", "[]"),
     key("toolchain.build.devcontainer", "string", "none"),
     key("toolchain.user", "string", "the image's"),
-    key("toolchain.metadata", "boolean", "false, or true of a `devcontainer.json`"),
+    key("toolchain.metadata", "boolean", "false, or true of a devcontainer.json"),
     key("workspace.workdir", "string", "\"/workspace\""),
     key("workspace.lifetime", "string", "\"per-task\""),
     key("workspace.ttl", "string", "\"14d\""),

@@ -132,9 +132,10 @@ impl Devcontainer {
                     home == Some(path)
                 })
         };
-        match PRESETS.iter().find(|preset| place(preset.path)) {
-            Some(preset) => format!("{shown} is the place of [[cache]] preset = {:?}", preset.name),
-            None => format!("{shown}, a volume: what can be made again is a [[cache]] with that path"),
+        let presets: Vec<_> = PRESETS.iter().filter(|preset| place(preset.path)).map(|preset| preset.name).collect();
+        match presets.is_empty() {
+            true => format!("{shown}, a volume: what can be made again is a [[cache]] with that path"),
+            false => format!("{shown} is the place of [[cache]] preset = {}", presets.join(", ")),
         }
     }
 }

@@ -170,7 +170,8 @@ pub(super) fn told(field: &str, value: &Value) -> (Fate, String) {
         "updateRemoteUserUID" => (Left, "whoever commands run as is you in the workspace, whatever the numbers"),
         "init" => (Left, "every runtime has one"),
         "portsAttributes" | "otherPortsAttributes" => (Left, "they are for an editor"),
-        "overrideCommand" | "shutdownAction" | "userEnvProbe" => (Left, "a runtime lasts as long as its command"),
+        "userEnvProbe" => (Left, "variables are the image's and runtime.env; a login shell reads its own files"),
+        "overrideCommand" | "shutdownAction" => (Left, "a runtime lasts as long as its command"),
         "name" | "$schema" | "id" => (Left, "it changes nothing"),
         _ => (ByHand, "envctl does not know it"),
     };

@@ -60,7 +60,7 @@ enum Sources {
 }
 
 /// A copy of it.
-enum Copied {
+enum BuildCopy {
     Dockerfile { dockerfile: PathBuf, context: PathBuf },
     Features { project: PathBuf, config: PathBuf },
 }
@@ -92,15 +92,15 @@ impl Sources {
         self.contexts().iter().map(BuildContext::size).sum()
     }
 
-    fn copy_to(&self, folder: &Path, seen: Seen<'_>, counted: Counted<'_>) -> Result<Copied> {
+    fn copy_to(&self, folder: &Path, seen: Seen<'_>, counted: Counted<'_>) -> Result<BuildCopy> {
         Ok(match self {
             Sources::Dockerfile(context) => {
                 let (dockerfile, context) = context.copy_to(folder, seen, counted)?;
-                Copied::Dockerfile { dockerfile, context }
+                BuildCopy::Dockerfile { dockerfile, context }
             }
             Sources::Features(features) => {
                 let (project, config) = features.copy_to(folder, seen, counted)?;
-                Copied::Features { project, config }
+                BuildCopy::Features { project, config }
             }
         })
     }
@@ -177,13 +177,13 @@ impl<'a> WantedImage<'a> {
         app.ui.status("Building", &format!("{} as {tag}, with {}", build.shown(), builder.kind()));
         let started = Instant::now();
         match &copied {
-            Copied::Dockerfile { dockerfile, context } => {
+            BuildCopy::Dockerfile { dockerfile, context } => {
                 let (args, target) = (&build.args, build.target.as_deref());
                 let order = BuildOrder { dockerfile, context, args, target, secrets: &secrets, tag: &tag };
                 app.ui.detail(&builder.line(&order));
                 self.run(app, &mut |log, said| builder.build(&order, time, log, said))?;
             }
-            Copied::Features { project, config } => {
+            BuildCopy::Features { project, config } => {
                 let order = FeatureOrder { program: &program, workspace: project, config, tag: &tag };
                 app.ui.detail(&builder.feature_line(&order));
                 self.run(app, &mut |log, said| builder.add_features(&order, time, log, said))?;
@@ -250,7 +250,7 @@ impl<'a> WantedImage<'a> {
     }
 
     /// The copy from which an engine builds, once nothing in it is a credential.
-    fn copied(&self, app: &App, folder: &Path, screen: Option<Screen<'_>>) -> Result<Copied> {
+    fn copied(&self, app: &App, folder: &Path, screen: Option<Screen<'_>>) -> Result<BuildCopy> {
         let progress = app.ui.progress();
         let bar = progress.bar("the context of the build", self.sources.size());
         let mut looked = self.words(screen)?;
