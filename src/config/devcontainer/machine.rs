@@ -21,7 +21,8 @@ impl Requirements {
     /// What of it a machine lacks that is `here`, for people.
     pub fn lacking(&self, here: &Requirements) -> Vec<String> {
         let count = |count: u64| count.to_string();
-        let rows: [(&str, Option<u64>, Option<u64>, fn(u64) -> String); 3] = [
+        type Row = (&'static str, Option<u64>, Option<u64>, fn(u64) -> String);
+        let rows: [Row; 3] = [
             ("processors", self.processors, here.processors, count),
             // A kernel keeps some of what is in the machine.
             ("memory", self.memory.map(|bytes| bytes / 10 * 9), here.memory, human_bytes),

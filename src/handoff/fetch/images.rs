@@ -117,7 +117,7 @@ pub(crate) fn image_here(app: &App, resolved: &Resolved) -> Result<Here> {
     // What came from elsewhere says nothing about the repository named here.
     Ok(match local_image(app, resolved)?.filter(|_| seen) {
         Some((image, Some(pulled))) => Here::Whole(Box::new((image, pulled))),
-        Some((image, None)) => Here::Documents(image),
+        Some((image, None)) => Here::Documents(Box::new(image)),
         None => Here::Nothing,
     })
 }
@@ -125,7 +125,7 @@ pub(crate) fn image_here(app: &App, resolved: &Resolved) -> Result<Here> {
 /// How much of an image is here.
 pub(crate) enum Here {
     Whole(Box<(Image, Pulled)>),
-    Documents(Image),
+    Documents(Box<Image>),
     Nothing,
 }
 

@@ -56,7 +56,7 @@ pub(super) struct WantedImage<'a> {
 /// What it is built from.
 enum Sources {
     Dockerfile(Box<BuildContext>),
-    Features(FeatureSources),
+    Features(Box<FeatureSources>),
 }
 
 /// A copy of it.
@@ -117,7 +117,9 @@ impl<'a> WantedImage<'a> {
         let bar = progress.bar(&format!("reading for {shown}"), 0);
         let read = |count| bar.add(count);
         let sources = match &build.devcontainer {
-            Some(_) => FeatureSources::read(&recipe.root, &shown, &read).map(Sources::Features),
+            Some(_) => {
+                FeatureSources::read(&recipe.root, &shown, &read).map(|features| Sources::Features(Box::new(features)))
+            }
             None => BuildContext::read(&recipe.root, Path::new(&shown), Path::new(&build.context()), &read)
                 .map(|context| Sources::Dockerfile(Box::new(context))),
         };
