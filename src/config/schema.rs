@@ -30,6 +30,9 @@ pub const PROJECT: &[Key] = &[
     key("toolchain.build.args.*", "string", "none"),
     key("toolchain.build.target", "string", "the last stage"),
     key("toolchain.build.secrets", "array of strings", "[]"),
+    key("toolchain.build.devcontainer", "string", "none"),
+    key("toolchain.user", "string", "the image's"),
+    key("toolchain.metadata", "boolean", "false, or true of a devcontainer.json"),
     key("workspace.workdir", "string", "\"/workspace\""),
     key("workspace.lifetime", "string", "\"per-task\""),
     key("workspace.ttl", "string", "\"14d\""),
@@ -101,6 +104,8 @@ pub const USER: &[Key] = &[
     key("cost.minimum_seconds", "integer", "0"),
     key("cost.target_per_task", "number", "0.10"),
     key("cost.cap", "number", "none"),
+    key("build.timeout", "string", "\"1h\""),
+    key("build.max_context", "string", "\"1G\""),
     key("repos.reference", "array of strings", "[]"),
 ];
 
