@@ -6,6 +6,8 @@ use std::io::ErrorKind;
 
 use serde::{Deserialize, Serialize};
 
+use crate::secret;
+
 /// What went wrong, as far as a script needs to know. Each kind has an exit
 /// code of its own; the numbers are a contract (see `docs/reference/cli.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +75,7 @@ const MAX_FOREIGN: usize = 200;
 /// A text that somebody else wrote, for a message: its beginning.
 pub fn cut(text: &str) -> String {
     match text.char_indices().nth(MAX_FOREIGN) {
-        Some((end, _)) => format!("{}\u{2026}", &text[..end]),
+        Some(_) => format!("{}\u{2026}", secret::beginning(text, MAX_FOREIGN)),
         None => text.to_owned(),
     }
 }
@@ -82,8 +84,8 @@ impl Fault {
     /// A fault without a hint.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let mut message = message.into();
-        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
-            message.truncate(end);
+        if message.char_indices().nth(MAX_MESSAGE).is_some() {
+            message = secret::beginning(&message, MAX_MESSAGE);
             message.push('\u{2026}');
         }
         Fault { kind, message, details: Vec::new(), hint: None }

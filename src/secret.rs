@@ -6,6 +6,9 @@
 use std::fmt;
 use std::sync::RwLock;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as STANDARD;
+
 /// Shorter values are too common to be told from other text.
 const SHORTEST: usize = 4;
 
@@ -39,17 +42,61 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Lets [`hide`] know a value that somebody else keeps.
+/// Lets [`hide`] know a value that somebody else keeps, in each spelling in which
+/// it travels.
 pub fn remember(value: &str) {
     if value.len() < SHORTEST {
         return;
     }
     let json = serde_json::Value::from(value).to_string();
-    let spellings = [value.to_owned(), json[1..json.len() - 1].to_owned(), value.trim_end().to_owned()];
+    let plain = [value.to_owned(), json[1..json.len() - 1].to_owned(), value.trim_end().to_owned()];
+    let percent = percent(value);
+    // As a form has it.
+    let form = percent.replace("%20", "+").replace("%2A", "*").replace('~', "%7E");
+    let lower = [&form, &percent].map(|text| lower_escapes(text));
+    let spellings = plain.into_iter().chain([form, percent, STANDARD.encode(value)]).chain(lower);
     if let Ok(mut known) = KNOWN.write() {
         known.extend(spellings);
         known.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         known.dedup();
+    }
+}
+
+/// The same for a password, which also travels together with its name (RFC 7617).
+pub fn remember_login(user: &str, password: &str) {
+    remember(password);
+    remember(&format!("{user}:{password}"));
+}
+
+/// Percent-encoded, all but what RFC 3986 calls unreserved.
+fn percent(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+/// Encoded text with small letters after each `%`.
+fn lower_escapes(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut lower = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+        lower.push('%');
+        lower.push_str(&digits.to_ascii_lowercase());
+        lower.push_str(rest);
+    }
+    lower
+}
+
+/// The beginning of a text, so many characters of it, without any value that is
+/// known to be secret: one that is cut would not be known any more.
+pub fn beginning(text: &str, most: usize) -> String {
+    let clean = hide(text);
+    match clean.char_indices().nth(most) {
+        Some((end, _)) => clean[..end].to_owned(),
+        None => clean,
     }
 }
 
@@ -107,6 +154,30 @@ mod tests {
         let json = serde_json::json!({ "value": secret.expose() }).to_string();
         assert_eq!(hide(&json), "{\"value\":\"[secret]\"}");
         assert_eq!(hide("nothing of it"), "nothing of it");
+    }
+
+    #[test]
+    fn values_are_known_in_each_spelling_in_which_they_travel() {
+        remember_login("dev", "of/the+dev=é/9x");
+        for sent in [
+            "of/the+dev=é/9x",
+            "of%2Fthe%2Bdev%3D%C3%A9%2F9x",
+            "of%2fthe%2bdev%3d%c3%a9%2f9x",
+            "b2YvdGhlK2Rldj3DqS85eA==",
+            "ZGV2Om9mL3RoZStkZXY9w6kvOXg=",
+        ] {
+            assert_eq!(hide(&format!("you sent {sent}!")), "you sent [secret]!", "{sent}");
+        }
+        remember("with space and more");
+        assert_eq!(hide("with+space+and+more with%20space%20and%20more"), "[secret] [secret]");
+    }
+
+    #[test]
+    fn no_beginning_of_a_value_is_left_where_a_text_is_cut() {
+        remember("Pa55word-of-somebody");
+        let text = format!("{}Pa55word-of-somebody and more", "x".repeat(195));
+        assert_eq!(beginning(&text, 200), format!("{}[secr", "x".repeat(195)));
+        assert_eq!(beginning("short", 200), "short");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use anyhow::{Context, Result};
 
 use crate::env::Env;
 use crate::error::{Fault, failure};
+use crate::secret;
 use crate::web::Proxies;
 
 pub use crate::identity::check_entry_name;
@@ -280,11 +281,14 @@ fn words(mut pipe: impl Read) -> Vec<u8> {
 
 /// What git said, on one line.
 pub fn complaint(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
+    // What was cut may end within a password.
+    let is_cut = stderr.len() as u64 >= MAX_WORDS;
+    let whole = if is_cut { secret::hide_in(stderr.to_vec()).0 } else { stderr.to_vec() };
+    let text = secret::hide(&String::from_utf8_lossy(&whole));
     let lines: Vec<&str> =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("hint:")).collect();
     let text = lines.join("; ");
-    if text.is_empty() { "git gave no reason".into() } else { text.chars().take(2000).collect() }
+    if text.is_empty() { "git gave no reason".into() } else { secret::beginning(&text, 2000) }
 }
 
 #[cfg(test)]

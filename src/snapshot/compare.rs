@@ -14,6 +14,7 @@ use super::document::{Document, GitPath};
 use super::pack;
 use super::wire::Object;
 use crate::error::integrity;
+use crate::secret;
 
 /// Changes that are told.
 const MOST_CHANGES: usize = 10_000;
@@ -208,7 +209,7 @@ fn only(repo: &git2::Repository, one: &Document, other: &Document) -> Result<(Ve
     for id in walk.take(MOST_COMMITS + 1) {
         let commit = repo.find_commit(id?).map_err(missing)?;
         let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
-        let subject = message.lines().next().unwrap_or_default().chars().take(200).collect();
+        let subject = secret::beginning(message.lines().next().unwrap_or_default(), 200);
         lines.push(CommitLine { commit: commit.id().to_string(), subject });
     }
     let more = lines.len() > MOST_COMMITS;

@@ -52,6 +52,7 @@ pub fn protect(workspace: &Path) -> Result<()> {
     let config = git.join("config");
     let meta = fs::symlink_metadata(&config).with_context(|| format!("cannot look at {}", config.display()))?;
     if meta.is_symlink() && fs::read_link(&config)? == Path::new(TARGET) {
+        protect_lfs(&git.join(TARGET))?;
         return remember_head(&git);
     }
     anyhow::ensure!(meta.is_file(), "{} is no plain file", config.display());
@@ -68,16 +69,26 @@ pub fn protect(workspace: &Path) -> Result<()> {
     fs::copy(&config, &draft).with_context(context)?;
     let mut written = git2::Config::open(&draft)?;
     SETTINGS.iter().try_for_each(|(key, value)| written.set_str(key, value)).with_context(context)?;
-    if !has_own_lfs() {
-        let server = lfs_server(&written);
-        LFS.iter().try_for_each(|key| written.set_str(key, &server)).with_context(context)?;
-    }
+    drop(written);
+    protect_lfs(&draft)?;
     fs::rename(&draft, &target).with_context(context)?;
     let link = folder.join("link.new");
     let _ = fs::remove_file(&link);
     symlink(TARGET, &link).with_context(context)?;
     fs::rename(&link, &config).with_context(context)?;
     remember_head(&git)
+}
+
+/// Says in a configuration where LFS files are, if nothing in it does so far.
+fn protect_lfs(config: &Path) -> Result<()> {
+    let text = fs::read(config).with_context(|| format!("cannot read {}", config.display()))?;
+    if text.windows(5).any(|part| part.eq_ignore_ascii_case(b"[lfs]")) || has_own_lfs() {
+        return Ok(());
+    }
+    let mut written = git2::Config::open(config)?;
+    let server = lfs_server(&written);
+    let context = || format!("cannot write {}", config.display());
+    LFS.iter().try_for_each(|key| written.set_str(key, &server)).with_context(context)
 }
 
 /// Whether the developer's own configuration says where LFS files are.

@@ -25,7 +25,7 @@ pub(super) struct Login {
 
 impl Login {
     fn new(user: String, password: String) -> Self {
-        remember(&user, &password);
+        secret::remember_login(&user, &password);
         Login { user, password, from_helper: false }
     }
 
@@ -35,35 +35,19 @@ impl Login {
     }
 }
 
-/// Lets the filter know a password, in each spelling in which it travels.
-pub(super) fn remember(user: &str, password: &str) {
-    secret::remember(password);
-    secret::remember(&STANDARD.encode(format!("{user}:{password}")));
-    secret::remember(&STANDARD.encode(password));
-    secret::remember(&percent(password));
-}
-
-fn percent(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
-}
-
 /// Lets the filter know what a git that goes there sends by itself.
 pub(super) fn remember_what_git_finds(own: &Own, real: &RepoUrl, home: Option<&Path>) {
     let Some(site) = real.site() else { return };
     let found = home.and_then(|home| netrc::find(home, site.host()).ok().flatten());
     for (user, password) in found.into_iter().chain(own.in_rules(&site)) {
-        remember(&user, &password);
+        secret::remember_login(&user, &password);
     }
     for header in own.headers() {
         let value = header.rsplit(' ').next().unwrap_or(header);
         secret::remember(value);
         let plain = STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         if let Some((user, password)) = plain.as_deref().and_then(|plain| plain.split_once(':')) {
-            remember(user, password);
+            secret::remember_login(user, password);
         }
     }
 }
@@ -74,7 +58,7 @@ pub(super) fn remember_words(words: &str) {
     for (name, value) in words.lines().filter_map(|line| line.split_once('=')) {
         match name {
             "username" => user = value,
-            "password" => remember(user, value),
+            "password" => secret::remember_login(user, value),
             "credential" | "oauth_refresh_token" => secret::remember(value),
             _ => {}
         }
@@ -135,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_password_is_known_in_each_spelling() {
-        remember("dev", "pass word/of-tests");
+        secret::remember_login("dev", "pass word/of-tests");
         let told = ["pass word/of-tests", "pass%20word%2Fof-tests", &STANDARD.encode("dev:pass word/of-tests")];
         for spelling in told {
             assert!(!secret::hide(&format!("remote: you said {spelling}")).contains(spelling), "{spelling}");

@@ -43,10 +43,7 @@ impl Login {
     /// in an error what it was sent.
     pub(super) fn hide(&self) {
         match self {
-            Login::Password(user, password) => {
-                secret::remember(password);
-                secret::remember(&STANDARD.encode(format!("{user}:{password}")));
-            }
+            Login::Password(user, password) => secret::remember_login(user, password),
             Login::Identity(token) | Login::Bearer(token) => secret::remember(token),
         }
     }

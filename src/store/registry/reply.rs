@@ -8,6 +8,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use crate::error::{cut, integrity};
 use crate::oci::media;
+use crate::secret;
 
 /// What a manifest may be.
 pub(super) const MANIFESTS: [&str; 4] = [media::MANIFEST, media::INDEX, media::DOCKER_MANIFEST, media::DOCKER_INDEX];
@@ -76,5 +77,5 @@ pub(super) fn complaint(body: &[u8]) -> Option<String> {
     let body: Body = serde_json::from_slice(body).ok()?;
     let first = body.errors.into_iter().next()?;
     let text = if first.message.is_empty() { first.code } else { first.message };
-    Some(text.chars().take(200).collect())
+    Some(secret::beginning(&text, 200))
 }

@@ -54,7 +54,8 @@ impl Audit<'_> {
         };
         let Some(place) = beneath else { return false };
         match self.open_place(&place) {
-            Ok(_) => true,
+            // Git reads the alternates of that as well.
+            Ok(lender) => !exists(lender.as_fd(), c"info/alternates"),
             // What is missing may come to be a link.
             Err(error) => error == Errno::NOENT && !suspect,
         }

@@ -65,7 +65,8 @@ pub(super) fn is_fan(name: &[u8]) -> bool {
     name.len() == 2 && name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A folder that git makes in `objects/pack` or `objects/info`.
-pub(super) fn is_of_objects(name: &[u8]) -> bool {
-    matches!(name, b"multi-pack-index.d" | b"commit-graphs")
+/// A folder that git makes in `objects/pack` or `objects/info`, and nowhere else.
+pub(super) fn is_of_objects(folder: Option<&OsStr>, name: &[u8]) -> bool {
+    let folder = folder.map(OsStr::as_bytes);
+    matches!((folder, name), (Some(b"pack"), b"multi-pack-index.d") | (Some(b"info"), b"commit-graphs"))
 }

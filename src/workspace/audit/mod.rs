@@ -332,7 +332,7 @@ impl Audit<'_> {
         touched: bool,
     ) {
         for name in std::mem::take(folders) {
-            if is_of_objects(name.to_bytes()) || !(touched || self.is_new(folder, &name)) {
+            if is_of_objects(self.path.file_name(), name.to_bytes()) || !(touched || self.is_new(folder, &name)) {
                 folders.push(name);
                 continue;
             }

@@ -1,14 +1,15 @@
 //! A `.git` that is no folder but says where one is.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode};
 
 use super::Audit;
 use super::folder::read_plain;
+use crate::disk::descent;
 
 /// Git refuses longer ones.
 const MAX_POINTER: u64 = 1 << 20;
@@ -26,6 +27,21 @@ impl Audit<'_> {
         let named = self.workspace.join(&self.path).join(std::ffi::OsStr::from_bytes(&target));
         let (root, real) = (std::fs::canonicalize(self.workspace).ok()?, std::fs::canonicalize(named).ok()?);
         real.strip_prefix(root).ok().map(Path::to_owned)
+    }
+
+    /// Whatever a new pointer leads to is a repository from now on, however old it
+    /// is: what came with the task was none that anybody works in.
+    fn newly_pointed(&mut self, folder: BorrowedFd<'_>) {
+        let Some(git) = self.pointed(folder) else { return };
+        // Below the workspace's own git folder all is judged by its place.
+        if git.starts_with(".git") {
+            return;
+        }
+        let Ok(opened) = self.open_place(&git) else { return };
+        let Ok(opened) = rustix::fs::openat(&opened, c".", descent::folder_flags(), Mode::empty()) else { return };
+        let before = std::mem::replace(&mut self.path, git);
+        self.git_folder(opened.as_fd(), true, false);
+        self.path = before;
     }
 
     /// A pointer out of the workspace leads to what nobody audits, such as the
@@ -52,6 +68,9 @@ impl Audit<'_> {
         let real_inside = std::fs::canonicalize(self.workspace).is_ok_and(|root| real.0.starts_with(root));
         // A link within the workspace may be turned at any time.
         let judged = real_inside && here.as_os_str().len() + target.as_os_str().len() <= MAX_PATH;
+        if judged && self.is_new(folder, c".git") {
+            self.newly_pointed(folder);
+        }
         if judged || !(inside || self.is_new(folder, c".git")) {
             return;
         }

@@ -222,9 +222,10 @@ impl Setting<'_> {
         self.plain == "core.worktree"
     }
 
-    /// Where the refs are: by their kind alone, as other values name a place.
-    fn is_refs(&self) -> bool {
-        self.plain == "extensions.refstorage" && matches!(self.value, b"files" | b"reftable")
+    /// Where the refs are: as ever. Other values name a place, or have lists of files
+    /// that nobody judges.
+    fn has_plain_refs(&self) -> bool {
+        self.plain == "extensions.refstorage" && self.value == b"files"
     }
 
     fn may_be(&self, is_work: &impl Fn(&str) -> bool) -> bool {
@@ -249,7 +250,7 @@ pub(super) fn why_not(text: &[u8], is_work: impl Fn(&str) -> bool) -> Option<Str
         Err(why) => return Some(why.into()),
     };
     let is_fine = |setting: &&Setting<'_>| {
-        is_harmless(&setting.plain) || setting.is_refs() || setting.is_worktree() && setting.may_be(&is_work)
+        is_harmless(&setting.plain) || setting.has_plain_refs() || setting.is_worktree() && setting.may_be(&is_work)
     };
     all.iter().find(|setting| !is_fine(setting)).map(|setting| format!("it sets {}", setting.key))
 }

@@ -395,3 +395,36 @@ fn case_40_git_reads_no_file_and_asks_no_address_that_a_run_left() {
     }
     assert_eq!(found_since(dir.path(), old), [".git/remotes", "a/.git/MERGE_RR", "a/.git/remotes"]);
 }
+
+/// A chain of what each would pass by itself.
+#[test]
+fn case_40_no_way_leads_out_in_two_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    nested(dir.path(), ".");
+    let git = nested(dir.path(), "n");
+    // Objects that are borrowed by who lends.
+    fs::create_dir_all(git.join("objects/info")).unwrap();
+    fs::create_dir_all(dir.path().join("x/info")).unwrap();
+    fs::write(dir.path().join("x/info/alternates"), "/usr\n").unwrap();
+    fs::write(git.join("objects/info/alternates"), "../../../x\n").unwrap();
+    assert_eq!(found(dir.path()), ["n/.git/objects/info/alternates"]);
+    // A folder among loose objects, in which something is made later.
+    let old = from_now(dir.path());
+    fs::create_dir_all(git.join("objects/ab/commit-graphs")).unwrap();
+    assert_eq!(found_since(dir.path(), old), ["n/.git/objects/ab/commit-graphs"]);
+}
+
+#[test]
+fn case_40_a_new_pointer_makes_an_old_repository_one() {
+    let dir = tempfile::tempdir().unwrap();
+    nested(dir.path(), ".");
+    // As it came with the task: nobody works in it.
+    let store = bare(dir.path(), "e.git");
+    evil(&store);
+    fs::create_dir(dir.path().join("s")).unwrap();
+    let old = from_now(dir.path());
+    assert_eq!(found_since(dir.path(), old), Vec::<String>::new());
+    fs::write(dir.path().join("s/.git"), "gitdir: ../e.git\n").unwrap();
+    assert_eq!(found_since(dir.path(), old), ["e.git/config"]);
+    assert_eq!(live::look_at(dir.path(), Path::new("s"), run(old)).renamed, []);
+}
