@@ -301,9 +301,8 @@ fn the_readme_shows_a_real_handoff() {
     let command = readme[start + 2..].split("\n\n").next().unwrap();
     let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
     let command = command.replace("oci:/srv/tasks", &lab.store.name()).replace("python:3.12", &image);
-    let envctl = lab.agent.binary().parent().unwrap().to_str().unwrap().to_owned();
-    let path = format!("{envctl}:{}", std::env::var("PATH").unwrap());
-    lab.agent.call("sh", ["-euc", &command]).env("PATH", path).cwd(&lab.repo.path).ok();
+    let command = command.replacen("envctl", lab.agent.binary().to_str().unwrap(), 1);
+    lab.agent.call("sh", ["-euc", &command]).cwd(&lab.repo.path).ok();
     let task = format!("{}:task-xyz789", lab.store.name());
     let mut terminal = Terminal::open(&lab.dev, &["enter", &task], (24, 100));
     // Without times, hashes and sizes; the verbs have a colour.
