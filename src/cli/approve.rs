@@ -6,18 +6,17 @@ use serde::Serialize;
 
 use super::parse_task;
 use crate::digest::Digest;
-use crate::handoff::{App, Asked, approvals, approve, approve_host, approve_task, revoke};
+use crate::handoff::{App, Asked, approvals, approve, approve_checkout, approve_host, approve_task, revoke};
 use crate::identity::TaskRef;
 
 /// Agree to what a project asks of this machine
 ///
-/// Shows what the task's envctl.toml asks for (secrets, networks, fixed ports)
-/// and asks. What is agreed to is remembered by its content: a project that
-/// asks for anything else asks again.
+/// Shows what the envctl.toml of a task, or of the checkout in which you are, asks
+/// for (secrets, networks, fixed ports), and asks. What you agree to is remembered
+/// by its content: a project that asks for anything else asks again.
 #[derive(Debug, Args)]
-#[command(arg_required_else_help = true)]
 pub(super) struct Arguments {
-    /// TASK, STORE:TASK or STORE@sha256:...
+    /// TASK, STORE:TASK or STORE@sha256:...; this checkout, if none is named
     #[arg(value_parser = parse_task, conflicts_with_all = ["list", "revoke", "digest", "host"])]
     task: Option<TaskRef>,
     /// Agree to exactly this content, without a question
@@ -59,8 +58,9 @@ impl Arguments {
             approve_host(app, host)?;
             approved.push(host.clone());
         }
-        if let Some(task) = &self.task {
-            match approve_task(app, task)? {
+        let others = self.revoke.is_some() || self.digest.is_some() || self.host.is_some();
+        if self.task.is_some() || !others {
+            match self.task.as_ref().map_or_else(|| approve_checkout(app), |task| approve_task(app, task))? {
                 Asked::Nothing => app.ui.status("Approved", "nothing: the project asks for nothing"),
                 Asked::Agreed(digest) => approved.push(digest.to_string()),
             }

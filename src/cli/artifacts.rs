@@ -14,7 +14,7 @@ use crate::handoff::{
 use crate::identity::{ArtifactType, TaskRef};
 use crate::ui::{counted, human_bytes};
 
-/// Evidence that is attached to a task
+/// Attach evidence to a task, list it, fetch it, verify it
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]

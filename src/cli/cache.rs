@@ -17,7 +17,7 @@ use crate::identity::TaskRef;
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::ui::{counted, human_bytes};
 
-/// Sealed trees: package caches, build caches, fixtures
+/// Look at caches: list, check, share or remove them
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]

@@ -10,7 +10,7 @@ use crate::quantity::{human_duration, parse_duration};
 use crate::runtime::PeakOf;
 use crate::ui::human_bytes;
 
-/// Sum up what the runtimes of this machine took
+/// Add up what the runtimes of this machine used
 ///
 /// Time, memory, bytes, and money where cost.rate_per_hour is set. What
 /// nobody counted is unknown. Tasks above the target are marked, and limits

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::handoff::{App, Check, Health, doctor};
 
-/// Say whether this machine can do what envctl does, and what helps
+/// Check whether this machine can run envctl, and say what helps
 #[derive(Debug, Args)]
 pub(super) struct Arguments {}
 

@@ -68,7 +68,7 @@ impl RuntimeFlags {
     }
 }
 
-/// Enter a task: resolve, pull, hydrate, start; reset on exit
+/// Enter a task: a shell, or one command, in its checkout and image
 ///
 /// Without a command, a shell is opened. The command's exit code passes
 /// through. The workspace stays; everything else of the run is gone after it.
@@ -165,7 +165,7 @@ impl Arguments {
         match &self.task {
             Some(task) => Ok(task.clone()),
             None if app.options.interactive => choose_task(app)?.ok_or_else(|| usage("no task was chosen").into()),
-            None => Err(usage("which task is to be entered?").hint("envctl tasks lists those of the store").into()),
+            None => Err(usage("which task do you want to enter?").hint("envctl tasks lists those of the store").into()),
         }
     }
 

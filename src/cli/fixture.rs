@@ -11,7 +11,7 @@ use crate::handoff::{App, FixtureRow, create_fixture, fixtures};
 use crate::identity::TaskId;
 use crate::ui::{counted, human_bytes};
 
-/// Golden data that tasks are given, by digest
+/// Put test data into a store, for tasks to read
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]

@@ -44,6 +44,7 @@ pages! {
     "costs" "how-to/costs.md" "see what tasks cost",
     "credentials" "how-to/credentials.md" "publish without credentials",
     "detach" "how-to/detach.md" "leave a runtime running",
+    "devcontainer" "how-to/devcontainer.md" "use a devcontainer.json",
     "enter" "how-to/enter.md" "step into a task",
     "evidence" "how-to/evidence.md" "attach logs and reports, and look at them",
     "exec" "how-to/exec.md" "run something beside an open shell",
@@ -151,11 +152,22 @@ pub(super) fn whole(command: Command) -> Command {
     command.override_usage("envctl [OPTIONS] <COMMAND>").help_template(template)
 }
 
+/// How the generator of manual pages begins what comes after the options.
+const EXTRA: &str = "\n.SH EXTRA\nExamples:\n";
+
 /// Manual pages, as `man` reads them.
 fn manual(ui: &Ui, command: Command, folder: &Path) -> Result<u8> {
     let context = || format!("cannot write manual pages into {}", folder.display());
     std::fs::create_dir_all(folder).with_context(context)?;
     clap_mangen::generate_to(command, folder).with_context(context)?;
+    // Other programs' pages may lie there, too.
+    let ours = |name: OsString| name.to_str().is_some_and(|name| name.starts_with("envctl") && name.ends_with(".1"));
+    for entry in std::fs::read_dir(folder).with_context(context)?.flatten().filter(|entry| ours(entry.file_name())) {
+        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        if text.contains(EXTRA) {
+            std::fs::write(entry.path(), text.replace(EXTRA, "\n.SH EXAMPLES\n")).with_context(context)?;
+        }
+    }
     ui.status("Written", &format!("{}; read them with: man -l {}/envctl.1", folder.display(), folder.display()));
     Ok(0)
 }
@@ -244,6 +256,20 @@ mod tests {
             // What cannot be broken is as long as it is.
             assert!(line.chars().count() <= 80 || !line.trim().contains(' ') || line.starts_with("Usage"), "{line}");
         }
+    }
+
+    #[test]
+    fn every_command_has_a_manual_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let ui = Ui::new(&crate::env::Env::default(), true, false, false, crate::ui::Color::Never);
+        manual(&ui, with_examples(super::super::Cli::command()), &folder.path().join("man1")).unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.path().join("man1").join(name)).unwrap();
+        for verb in whole().get_subcommands() {
+            let page = read(&format!("envctl-{}.1", verb.get_name()));
+            assert!(page.contains(".TH envctl-") && page.contains(".SH SYNOPSIS"), "{page}");
+        }
+        assert!(read("envctl.1").contains(".SH SUBCOMMANDS") && read("envctl-run.1").contains(".SH EXAMPLES\n"));
+        assert!(read("envctl-cache-retry.1").contains("envctl cache retry"));
     }
 
     #[test]

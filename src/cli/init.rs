@@ -51,7 +51,7 @@ impl Arguments {
             app.ui.status("Left", &format!("{}: no cache is proposed for it; {why}", file));
         }
         if made.lockfiles.is_empty() && made.left.is_empty() {
-            app.ui.status("Found", "no lockfile: see docs/how-to/caches.md for caches that no lockfile suggests");
+            app.ui.status("Found", "no lockfile; envctl help caches says how to describe a cache by hand");
         }
         if app.ui.is_json() {
             app.ui.json(&made)?;

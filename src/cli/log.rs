@@ -9,7 +9,7 @@ use crate::clock::age;
 use crate::handoff::{App, LogEnd, Swept, log, swept};
 use crate::identity::TaskRef;
 
-/// Show what a task goes on from, or what was taken away here
+/// Show a task's history, or what was collected on this machine
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// TASK, STORE:TASK or STORE@sha256:...
@@ -45,9 +45,11 @@ impl Arguments {
         app.ui.list(lines)?;
         match log.end {
             LogEnd::Beginning => {}
-            LogEnd::Gone => app.ui.status("Ended", "what the last one goes on from is in the store no more"),
-            LogEnd::Unknown => app.ui.status("Ended", "what the last one goes on from is not on this machine"),
-            LogEnd::Limit => app.ui.status("Ended", &format!("there is more than {}: --limit", self.limit)),
+            LogEnd::Gone => app.ui.status("Ended", "the store no longer has what came before"),
+            LogEnd::Unknown => app.ui.status("Ended", "what came before is not on this machine"),
+            LogEnd::Limit => {
+                app.ui.status("Ended", &format!("there is more than {}; --limit COUNT shows more", self.limit))
+            }
         }
         Ok(0)
     }
@@ -60,7 +62,7 @@ impl Arguments {
             return Ok(0);
         }
         if swept.is_empty() {
-            app.ui.status("Found", "nothing that a collection took away");
+            app.ui.status("Found", "nothing that was collected");
         }
         let now = app.clock.now();
         let lines = swept.iter().flat_map(|one| {

@@ -8,7 +8,7 @@ use super::running::RunningArguments;
 use crate::clock::age;
 use crate::handoff::{App, LogRow, logs, no_log, service_log, show_log};
 
-/// Show what runs, detached commands and services of a task printed
+/// Show the output of a task's runs, detached commands and services
 ///
 /// Without more the newest log of a run or of a detached command. Logs of services
 /// are those of a runtime that is alive.

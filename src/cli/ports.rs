@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::running::RunningArguments;
 use crate::config::PortEntry;
-use crate::handoff::{App, add_ports, ports};
+use crate::handoff::{App, add_ports, listens, ports};
 use crate::runtime::{Port, PortRequest};
 
 /// Show or publish ports of a running runtime
@@ -27,16 +27,24 @@ enum Verb {
     Add {
         #[command(flatten)]
         running: RunningArguments,
-        /// The port inside: 3000, or 3000=8080 for a fixed port of the host
+        /// The port inside: 3000; or 8080:3000 for port 8080 of this machine
         #[arg(required = true, value_name = "PORT")]
         ports: Vec<PortEntry>,
     },
 }
 
 #[derive(Serialize)]
-struct Output {
-    task: String,
-    ports: Vec<Port>,
+struct Output<'a> {
+    task: &'a str,
+    ports: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    port: &'a Port,
+    /// `null` when that cannot be seen.
+    listens: Option<bool>,
 }
 
 impl Arguments {
@@ -49,11 +57,13 @@ impl Arguments {
             }
         };
         if app.ui.is_json() {
-            app.ui.json(&Output { task: lease.task, ports: lease.ports })?;
+            let ports = lease.ports.iter().map(|port| Row { port, listens: listens(&lease, port) }).collect();
+            app.ui.json(&Output { task: &lease.task, ports })?;
             return Ok(0);
         }
         for port in &lease.ports {
-            app.ui.data(&format!("{:<6} localhost:{}", port.inside, port.host))?;
+            let heard = if listens(&lease, port) == Some(false) { "  nothing listens inside" } else { "" };
+            app.ui.data(&format!("{:<6} localhost:{}{heard}", port.inside, port.host))?;
         }
         Ok(0)
     }

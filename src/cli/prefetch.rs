@@ -13,7 +13,7 @@ use crate::identity::TaskRef;
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::ui::human_bytes;
 
-/// Bring what tasks need, so that the next enter is warm
+/// Fetch what tasks need, before somebody enters them
 ///
 /// Nothing is pinned, and nothing of a task is run.
 #[derive(Debug, Args)]
@@ -74,7 +74,9 @@ impl Arguments {
         };
         if self.watch {
             if app.ui.is_json() && self.rounds.is_none() {
-                return Err(usage("--json needs an end").hint("add --rounds COUNT").into());
+                return Err(usage("--watch never ends, and --json prints at the end")
+                    .hint("add --rounds COUNT")
+                    .into());
             }
             let options =
                 WatchOptions { every: self.every, max_bytes: self.max_bytes, hours: self.hours, rounds: self.rounds };

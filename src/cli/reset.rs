@@ -12,7 +12,7 @@ use crate::handoff::{
 use crate::identity::TaskRef;
 use crate::runtime::Receipt;
 
-/// Bring a task's runtimes back to baseline, with a receipt
+/// End a task's runtimes, and check that nothing of them is left
 ///
 /// Ends every process, removes everything but the workspace, then checks.
 /// Works after a crash, and when there is nothing to do.

@@ -8,7 +8,7 @@ use crate::clock::age;
 use crate::handoff::{App, Shown, show};
 use crate::identity::TaskRef;
 
-/// Show a task's identity and what it resolves to here
+/// Show what a task is, and what of it is on this machine
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// TASK, STORE:TASK or STORE@sha256:...

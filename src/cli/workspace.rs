@@ -172,7 +172,7 @@ fn list_salvages(app: &App) -> Result<()> {
         return app.ui.json(&Salvages { salvages: rows });
     }
     if rows.is_empty() {
-        app.ui.status("Found", "nothing that was salvaged");
+        app.ui.status("Found", "nothing that was set aside");
     }
     let now = app.clock.now();
     for row in &rows {

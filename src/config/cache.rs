@@ -300,7 +300,7 @@ impl FromStr for Ready {
             _ => None,
         }
         .ok_or_else(|| {
-            usage(format!("{text:?} says not when a service is ready"))
+            usage(format!("{text:?} does not say when a service is ready"))
                 .hint("write tcp:PORT, file:/PATH or cmd:COMMAND")
         })
     }

@@ -45,9 +45,10 @@ pub use run::{
     CheckoutOptions, Command, CommandReport, LeaseReport, Publishing, RunOptions, RunReport, RunTarget, parse_batch,
     run,
 };
-pub use runtimes::{Extras, Running, RuntimeOptions, add_ports, deadline, exec, extend, ports};
+pub use runtimes::{Extras, Running, RuntimeOptions, add_ports, deadline, exec, extend, listens, ports};
 pub use setup::{
-    Asked, Check, FixtureRow, Health, InitOptions, Initialised, approve_task, create_fixture, doctor, fixtures, init,
+    Asked, Check, FixtureRow, Health, InitOptions, Initialised, approve_checkout, approve_task, create_fixture, doctor,
+    fixtures, init,
 };
 pub use trust::{Approval, Approvals, ApprovedHost, Asks, Setup, Unsearched, approvals, approve, approve_host, revoke};
 pub use upkeep::{

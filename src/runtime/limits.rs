@@ -149,7 +149,7 @@ impl Limits {
             return Ok(());
         }
         Err(policy(format!("the limit of {} cannot be kept here, and it is required", lost.join(" and of ")))
-            .hint("this machine delegates no cgroup to this user: envctl doctor looks; or leave out what requires it"))
+            .hint("this machine delegates no cgroup to this user: see envctl doctor; or leave out limits.required"))
     }
 
     /// The controllers that these need.

@@ -2,7 +2,7 @@
 //!
 //! The image's user always is the developer, so that files in the workspace
 //! belong to them. All other ids map to the developer's subordinate ids
-//! (`subuid(5)`) where there are any.
+//! (`subuid(5)`) where there are any; root needs no range (see [`super::ids`]).
 
 use std::ffi::{CStr, OsStr};
 use std::fs;
@@ -10,12 +10,13 @@ use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
 
+use super::ids::{Ids, Subordinates, subordinates};
 use super::sys::Side;
 use super::{probe, sys};
 use crate::digest::Digest;
@@ -62,8 +63,8 @@ impl Mapping {
             means: Means::Single,
             user: (uid, gid),
         };
-        let Some((subuid, subgid)) = subordinates(own.0) else { return single() };
-        let means = if own.0 == 0 && probe::may_map_any_id() {
+        let Some(Subordinates { uids, gids, unlisted }) = subordinates(own.0) else { return single() };
+        let means = if unlisted || own.0 == 0 && probe::may_map_any_id() {
             Means::Direct
         } else {
             let find = |program| crate::disk::find_program(path, program);
@@ -72,7 +73,7 @@ impl Mapping {
                 _ => return single(),
             }
         };
-        Mapping { uids: around(uid, own.0, subuid), gids: around(gid, own.1, subgid), means, user: (uid, gid) }
+        Mapping { uids: around(uid, own.0, uids), gids: around(gid, own.1, gids), means, user: (uid, gid) }
     }
 
     /// Names the map in the layer cache: layers unpacked for one map belong to
@@ -265,8 +266,12 @@ impl Mapping {
 fn chown(root: BorrowedFd<'_>, path: &CStr, uid: u32, gid: u32) -> Result<()> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     // Only the last component is taken as it is; it may be a link.
-    let entry =
-        rustix::fs::openat2(root, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let entry = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+        // A later entry has put something else in its place, or in that of a folder above.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+        entry => entry?,
+    };
     rustix::fs::chownat(&entry, c"", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)?;
     Ok(())
 }
@@ -283,7 +288,7 @@ fn outside(ranges: &[Range], inside: u32) -> Option<u32> {
 
 /// `id` is the developer; all other ids up to the end of the range are
 /// subordinate ids.
-fn around(id: u32, own: u32, (start, count): (u32, u32)) -> Vec<Range> {
+fn around(id: u32, own: u32, (start, count): Ids) -> Vec<Range> {
     let count = count.min(IDS - 1);
     let below = id.min(count);
     let mut ranges = Vec::new();
@@ -296,41 +301,6 @@ fn around(id: u32, own: u32, (start, count): (u32, u32)) -> Vec<Range> {
     }
     ranges.retain(|range| range.count > 0);
     ranges
-}
-
-/// The first ranges of a user in `/etc/subuid` and `/etc/subgid`; read once.
-fn subordinates(uid: u32) -> Option<Subordinates> {
-    static READ: OnceLock<(u32, Option<Subordinates>)> = OnceLock::new();
-    let read = || {
-        let name = account_name(uid);
-        let range = |file| subordinate(file, uid, name.as_deref());
-        Some((range("/etc/subuid")?, range("/etc/subgid")?))
-    };
-    let (of, ranges) = READ.get_or_init(|| (uid, read()));
-    if *of == uid { *ranges } else { read() }
-}
-
-/// The first of them, and how many; of users, and of groups.
-type Subordinates = ((u32, u32), (u32, u32));
-
-/// The first range of a user in `/etc/subuid` or `/etc/subgid`.
-fn subordinate(file: &str, uid: u32, name: Option<&str>) -> Option<(u32, u32)> {
-    let text = fs::read_to_string(file).ok()?;
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (owner, start, count) = (fields.next()?, fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?);
-        let ours = Some(owner) == name || owner.parse() == Ok(uid);
-        (ours && count > 0 && u32::checked_add(start, count).is_some()).then_some((start, count))
-    })
-}
-
-fn account_name(uid: u32) -> Option<String> {
-    let text = fs::read_to_string("/etc/passwd").ok()?;
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, id) = (fields.next()?, fields.nth(1)?);
-        (id.parse() == Ok(uid)).then(|| name.to_owned())
-    })
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod background;
 mod deadline;
 mod doctor;
 mod guest;
+mod ids;
 mod join;
 mod lease;
 mod limits;
@@ -35,12 +36,12 @@ pub use deadline::{monotonic_after, monotonic_now, until};
 pub use doctor::{delegates_cgroup, has_subordinate_ids, kernel, private_network, user_namespace};
 pub use guest::{ARTIFACTS, Access, Changed, Place, Ready, RootfsSpec, ServiceSpec, TreeMount, hides};
 pub use join::{
-    Outcome, Session, Stream, Transcript, Warned, add_ports, ended, extend, hold_signals, join, joined_now,
+    Later, Outcome, Session, Stream, Transcript, Warned, add_ports, ended, extend, hold_signals, join, joined_now,
 };
 pub use lease::{Lease, Look, Process, Runtimes};
 pub use limits::{Assumed, Enforced, Limits, Means, OutOfMemory, memory_here};
 pub use mapping::Mapping;
-pub use namespaces::{Receipt, Sandbox, Spec, Tally, detach, reap, stop};
+pub use namespaces::{Receipt, Sandbox, Spec, Tally, detach, heard_ports, reap, stop};
 pub use ports::{Port, PortRequest};
 pub use usage::{PeakOf, Usage};
 pub use wire::{EndedService, Soon, Written};

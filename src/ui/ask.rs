@@ -127,19 +127,29 @@ fn laid_out(who: Option<&str>, items: &[String], question: &str, rows: usize, co
     Some(text)
 }
 
-/// A text in rows that end before the terminal would begin another one.
+/// A word that is longer than this is broken where its row ends.
+const WORD: usize = 24;
+
+/// A text in rows that end before the terminal would begin another one, between words
+/// where that can be.
 fn wrapped(text: &str, margin: &str, columns: usize) -> Vec<String> {
     let mut all = Vec::new();
     let mut row = margin.to_owned();
-    let mut used = margin.len();
+    // Columns of the row, and of the word at its end, with where that begins.
+    let (mut used, mut word) = (margin.len(), (row.len(), 0));
     for c in text.chars() {
         let wide = wide(c);
         if used + wide >= columns {
-            all.push(std::mem::replace(&mut row, FURTHER.to_owned()));
-            used = FURTHER.len();
+            let (at, length) =
+                if word.1 > 0 && word.1 <= WORD && word.0 > margin.len() { word } else { (row.len(), 0) };
+            let rest = row.split_off(at);
+            all.push(std::mem::replace(&mut row, FURTHER.to_owned() + &rest));
+            used = FURTHER.len() + length;
+            word = (FURTHER.len(), length);
         }
         row.push(c);
         used += wide;
+        word = if c == ' ' { (row.len(), 0) } else { (word.0, word.1 + wide) };
     }
     all.push(row);
     all
@@ -175,6 +185,16 @@ mod tests {
         let text = laid_out(Some("w"), &items, "?", 24, 80).unwrap();
         assert!(text[2].starts_with(FURTHER) && text[2].contains("longer: x"), "{text:#?}");
         assert_eq!(text[3], format!("{MARGIN}FIRST\\nno longer: y"));
+    }
+
+    #[test]
+    fn rows_end_between_words() {
+        let text = "the project https://git.example/shop.git (tasks of oci:/srv/tasks) asks for: everything";
+        let rows = wrapped(text, MARGIN, 80);
+        let (first, rest) = text.split_at(text.find("oci:").unwrap());
+        assert_eq!(rows, [format!("{MARGIN}{first}"), format!("{FURTHER}{rest}")]);
+        // Unless the word is a long one.
+        assert_eq!(wrapped(&format!("a {}", "b".repeat(100)), MARGIN, 60).len(), 3);
     }
 
     proptest! {

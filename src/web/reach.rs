@@ -145,7 +145,7 @@ impl Reach {
 
 fn closed(host: &str) -> Closed {
     let host: String = host.chars().take(253).collect();
-    Closed(format!("{host} is on this machine or in its network, and who leads there is not"))
+    Closed(format!("{host} is on this machine or in its network, and the server that leads there is not"))
 }
 
 impl Resolve for Reach {

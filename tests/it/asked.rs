@@ -146,7 +146,11 @@ fn what_was_agreed_to_for_a_checkout_is_for_its_folder() {
         };
         let folder = std::fs::canonicalize(&lab.repo.path).unwrap();
         run(&folder).code(125).says(&[&format!("the checkout {}", folder.display())]);
-        lab.agent.envctl(["approve", "--digest", &digest(run(&folder))]).ok();
+        let here = || lab.agent.envctl(["approve"]).cwd(&folder);
+        let named = digest(run(&folder));
+        here().code(6).says(&["the secret TOKEN", "not approved", &named]);
+        lab.agent.envctl(["approve", "--digest", &named]).ok();
+        assert_eq!(here().ok().stdout, format!("approved   {named}\n"));
         run(&folder).ok();
         let link = lab.agent.path("link");
         lab.agent.call("ln", ["-s", folder.to_str().unwrap(), link.to_str().unwrap()]).ok();

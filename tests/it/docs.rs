@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::Home;
+use crate::support::{Home, ImageBuilder, Lab, Terminal};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -172,25 +172,166 @@ fn pages(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The text without blocks of code and without code in a line: links there are none.
+fn prose(text: &str) -> String {
+    let plain = |line: &str| line.split('`').step_by(2).collect::<Vec<_>>().join("_");
+    text.lines().map(|line| if line.starts_with("    ") { String::new() } else { plain(line) + "\n" }).collect()
+}
+
+/// Targets of the links of a text, as they are written.
+fn links(text: &str) -> Vec<String> {
+    let prose = prose(text);
+    prose.match_indices("](").map(|(at, _)| prose[at + 2..].split(')').next().unwrap().to_owned()).collect()
+}
+
+/// What links to the headings of a page end with, as sites and forges write it.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for heading in headings {
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        let anchor: String = kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect();
+        let again = (1..).map(|count| format!("{anchor}-{count}")).find(|other| !seen.contains(other));
+        seen.insert(if seen.contains(&anchor) { again.unwrap() } else { anchor });
+    }
+    seen
+}
+
 #[test]
 fn every_link_leads_somewhere() {
-    let mut files = pages(&root().join("docs"));
+    let docs = root().join("docs");
+    let mut files = pages(&docs);
     files.extend(["README.md", "CHANGELOG.md"].map(|name| root().join(name)));
-    let index = page("README.md");
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
-        for (_, rest) in text.match_indices("](").map(|(at, _)| text.split_at(at + 2)) {
-            let target = rest.split([')', '#']).next().unwrap();
-            if !target.is_empty() && !target.contains("://") {
-                let path = file.parent().unwrap().join(target);
-                assert!(path.exists(), "{}: {target}", file.display());
-            }
+        for link in links(&text).iter().filter(|link| !link.contains("://")) {
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let path = if target.is_empty() { file.clone() } else { file.parent().unwrap().join(target) };
+            let Ok(path) = path.canonicalize() else { panic!("{}: {link}", file.display()) };
+            // Neither the site nor the program has what lies elsewhere.
+            let inside = !file.starts_with(&docs) || path.starts_with(docs.canonicalize().unwrap());
+            assert!(inside, "{}: {link} leads out of the guide", file.display());
+            let known = || anchors(&fs::read_to_string(&path).unwrap());
+            assert!(anchor.is_empty() || known().contains(anchor), "{}: {link} {:?}", file.display(), known());
         }
-        // Whatever is in the guide can be found from its first page.
-        if let Ok(name) = file.strip_prefix(root().join("docs"))
-            && name != Path::new("README.md")
-        {
-            assert!(index.contains(&format!("({})", name.display())), "docs/README.md does not lead to {name:?}");
+    }
+}
+
+/// `docs/book.toml` and `docs/SUMMARY.md` make a site of the guide.
+#[test]
+fn every_page_is_on_the_site_and_reached_from_the_first() {
+    let found = |text: &str| links(text).into_iter().map(|link| link.split('#').next().unwrap().to_owned());
+    let summary: Vec<String> = found(&page("SUMMARY.md")).collect();
+    let first: BTreeSet<String> = found(&page("README.md")).collect();
+    let docs = root().join("docs");
+    let name = |path: PathBuf| path.strip_prefix(&docs).unwrap().to_str().unwrap().to_owned();
+    let all: BTreeSet<String> = pages(&docs).into_iter().map(name).filter(|name| name != "SUMMARY.md").collect();
+    assert_eq!(summary.iter().cloned().collect::<BTreeSet<_>>(), all);
+    assert_eq!(summary.len(), all.len(), "a page is there twice");
+    let unreached: Vec<&String> = all.iter().filter(|name| *name != "README.md" && !first.contains(*name)).collect();
+    assert!(unreached.is_empty(), "docs/README.md does not lead to {unreached:?}");
+    // A page has one title, which a site shows as its name, and no tag that it would obey.
+    for page in pages(&docs) {
+        let text = fs::read_to_string(&page).unwrap();
+        let titles = text.lines().filter(|line| line.starts_with("# ")).count();
+        assert!(titles == 1 || page.ends_with("SUMMARY.md"), "{} has {titles} titles", page.display());
+        let tag = prose(&text).find('<').map(|at| prose(&text)[at..].chars().take(20).collect::<String>());
+        assert!(tag.is_none(), "{}: {tag:?}", page.display());
+    }
+    let book: toml::Table = page("book.toml").parse().unwrap();
+    assert_eq!(book["book"]["src"].as_str(), Some("."));
+}
+
+/// An installed program has no folder `docs`: its words lead to `envctl help PAGE`.
+#[test]
+fn messages_lead_to_pages_that_the_program_has() {
+    let help = fs::read_to_string(root().join("src/cli/help.rs")).unwrap();
+    // A row of its table: a name, a path, and what the page is about.
+    let rows = help.lines().filter(|line| line.trim_start().starts_with('"') && line.contains(".md\" \""));
+    let names: BTreeSet<&str> = rows.map(|line| line.split('"').nth(1).unwrap()).collect();
+    assert!(names.contains("troubleshooting"), "{names:?}");
+    for page in pages(&root().join("docs/how-to")) {
+        let name = page.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(names.contains(name.as_str()), "envctl help has no page {name}");
+    }
+    let verbs: BTreeSet<String> = verbs().into_iter().collect();
+    let mut seen = 0;
+    for (file, text) in sources(&root().join("src")) {
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let told = file.ends_with("help.rs") || !line.contains("docs/how-to") && !line.contains("docs/reference");
+            assert!(told, "{}: {line}", file.display());
         }
+        let shown = ["`envctl help ", "\"envctl help ", ": envctl help "];
+        for at in shown.iter().flat_map(|shown| text.match_indices(shown).map(|(at, _)| at + shown.len())) {
+            let rest = &text[at..];
+            let topic: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+            assert!(
+                ["", "guide"].contains(&topic.as_str()) || names.contains(topic.as_str()) || verbs.contains(&topic),
+                "{}: {topic:?}",
+                file.display()
+            );
+            seen += usize::from(!topic.is_empty());
+        }
+    }
+    assert!(seen >= 3, "{seen}");
+}
+
+/// Files of the program, with their texts.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let below = |path: PathBuf| match path.is_dir() {
+        true => sources(&path),
+        false => fs::read_to_string(&path).map(|text| vec![(path, text)]).unwrap_or_default(),
+    };
+    paths.flat_map(below).collect()
+}
+
+/// What the first screen of the project shows is what happens.
+#[test]
+fn the_readme_shows_a_real_handoff() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let lab = Lab::new();
+    lab.repo.write("check.sh", "#!/bin/sh\necho 'total is 95, expected 90'\nexit 1\n");
+    lab.repo.sh("chmod +x check.sh").ok();
+    lab.repo.commit("Totals");
+    lab.repo.push();
+    lab.repo.sh("git commit -q --allow-empty -m 'Try another discount'; echo note >NOTES").ok();
+    // The command as it stands there, for a store and an image of this test.
+    let start = readme.find("$ envctl publish ").expect("README.md publishes");
+    let command = readme[start + 2..].split("\n\n").next().unwrap();
+    let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
+    let command = command.replace("oci:/srv/tasks", &lab.store.name()).replace("python:3.12", &image);
+    let command = command.replacen("envctl", lab.agent.binary().to_str().unwrap(), 1);
+    lab.agent.call("sh", ["-euc", &command]).cwd(&lab.repo.path).ok();
+    let task = format!("{}:task-xyz789", lab.store.name());
+    let mut terminal = Terminal::open(&lab.dev, &["enter", &task], (24, 100));
+    // Without times, hashes and sizes; the verbs have a colour.
+    for (verb, said) in [
+        ("Pulled", " of the image, "),
+        ("Entering", "task-xyz789 on main ("),
+        ("", ") (isolated network)"),
+        ("Status", "needs-human, published "),
+        ("Message", "Which totals get the discount?"),
+        ("Last run", "(exit code 1) ./check.sh"),
+        ("Leave", "exit or Ctrl-D; the files stay in "),
+    ] {
+        let line = readme.lines().find(|line| line.contains(said));
+        assert!(line.is_some_and(|line| line.contains(verb)), "README.md does not show {verb} {said}");
+        terminal.sees(verb);
+        terminal.sees(said);
+    }
+    terminal.types("./check.sh\r");
+    terminal.sees("total is 95, expected 90");
+    terminal.types("exit\r");
+    assert_eq!(terminal.ends(), Some(1));
+    let folder = lab.dev.envctl(["workspace", "path", &task]).ok().stdout;
+    // The image has a shell and no git.
+    for (command, said) in
+        [("git log --oneline origin/main..", "Try another discount\n"), ("git status --short", "?? NOTES\n")]
+    {
+        let words: Vec<&str> = command.split(' ').collect();
+        let shown = lab.dev.call(words[0], &words[1..]).cwd(folder.trim()).ok().stdout;
+        assert!(shown.ends_with(said) && shown.lines().count() == 1, "{shown}");
+        assert!(readme.contains(&format!("$ {command}")) && readme.contains(said), "README.md does not show {command}");
     }
 }

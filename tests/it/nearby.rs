@@ -273,7 +273,7 @@ fn a_clone_whose_index_lies_is_noticed() {
     remove(lab, &place.join(format!(".git/objects/{}", &evil[..2])));
     assert_eq!(git(lab, &place, &["cat-file", "-p", &object]), "E", "the clone lies");
     let (workspace, said) = enter(lab, &task, &place);
-    assert!(said.contains("something else than its names say") && said.contains("Fetching"), "{said}");
+    assert!(said.contains("is damaged, and is not used") && said.contains("Fetching"), "{said}");
     assert_eq!(fs::read_to_string(workspace.join("file-4")).unwrap(), "4");
     git(lab, &workspace, &["fsck", "--full"]);
 }

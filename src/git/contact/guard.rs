@@ -40,8 +40,8 @@ pub(super) const REASONS: [i32; 4] = [SILENT, TALKATIVE, TOO_MUCH, TOO_MANY_REFS
 pub(super) fn reason(code: i32, order: &Order) -> String {
     match code {
         SILENT => format!("no answer within {} s", order.patience_ms / 1000),
-        TALKATIVE => "it talks without end".into(),
-        TOO_MANY_REFS => "it names refs without end".into(),
+        TALKATIVE => "it sends messages without end".into(),
+        TOO_MANY_REFS => "it lists refs without end".into(),
         _ => format!("more than {} come; [workspace] max_fetch in config.toml allows more", human_bytes(order.most)),
     }
 }

@@ -89,7 +89,7 @@ impl Git {
                 _ => return Ok(answer),
             }
         }
-        Err(unreachable(format!("{url} sends git on and on")).into())
+        Err(unreachable(format!("{url} redirects git again and again")).into())
     }
 
     /// The way to a folder that the developer stands in; nobody else named it.

@@ -31,7 +31,7 @@ const MAX_LINE: u64 = 64 << 10;
 /// Adds a line. A ledger that cannot be written stops nothing.
 pub(crate) fn append(app: &App, entry: &LedgerEntry) {
     if let Err(error) = try_append(&app.paths, entry) {
-        app.ui.detail(&format!("the ledger lacks this run: {error:#}"));
+        app.ui.detail(&format!("this run is missing from the ledger: {error:#}"));
     }
 }
 

@@ -72,7 +72,7 @@ fn why(app: &App, identity: &Identity) -> Vec<(&'static str, String)> {
 
 /// Ports, services and where they print, caches that it goes without.
 fn inside(lease: &Lease, report: &Report) -> Option<(&'static str, String)> {
-    let mut parts: Vec<String> = lease.ports.iter().map(port_in_words).collect();
+    let mut parts: Vec<String> = lease.ports.iter().map(|port| format!("port {}", port_in_words(port))).collect();
     if !lease.services.is_empty() {
         parts.push(format!("{} (envctl logs {} NAME)", lease.services.join(", "), lease.task));
     }

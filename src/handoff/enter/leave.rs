@@ -33,7 +33,7 @@ pub(crate) fn others(app: &App, sandbox: &mut Sandbox) -> Result<()> {
     let who = counted(sandbox.joined(), "other shell or command is joined", "other shells and commands are joined");
     let answers = ["wait: this runtime goes on until they have left", "end: they end with it, now"];
     if app.ui.choose(&format!("{who} to this runtime. What now?"), &answers)? != Some(1) {
-        app.ui.status("Waiting", "until the others have left; Ctrl-C ends the runtime");
+        app.ui.status("Waiting", "until the others have left; Ctrl-C ends the runtime now");
         sandbox.wait_for_joined()?;
     }
     Ok(())
@@ -60,18 +60,18 @@ fn ask(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
     let task = resolved.task.reference();
     app.ui.status("Changed", &format!("the workspace holds {}", unsaved.join(", ")));
     let files = since(app, resolved, place, false).map(|changes| show_files(app, &changes)).unwrap_or_else(|error| {
-        app.ui.detail(&format!("which files is not known: {error:#}"));
+        app.ui.detail(&format!("the changed files cannot be listed: {error:#}"));
         false
     });
     let answers = [
         "keep: the workspace stays as it is",
-        "hand back: publish it as what the task is now",
-        "discard: back to what was published last; what is here is salvaged",
+        "hand back: publish it as the task's newest state",
+        "discard: go back to what was published last, and set this aside",
         "look: show the changed lines, and ask again",
     ];
     let offered = if files { &answers[..] } else { &answers[..3] };
     let answer = loop {
-        match app.ui.choose("What becomes of it", offered)? {
+        match app.ui.choose("What do you want to do with it", offered)? {
             Some(3) => show_lines(app, &since(app, resolved, place, true)?, &task),
             answer => break answer,
         }
@@ -119,7 +119,7 @@ fn show_lines(app: &App, changes: &Changes, task: &str) {
 }
 
 fn hand_back(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
-    let message = app.ui.line("A word for whoever goes on (may be empty)")?;
+    let message = app.ui.line("A message for whoever goes on (may be empty)")?;
     let message = Some(message.trim().to_owned()).filter(|message| !message.is_empty());
     let options = PublishOptions {
         task: match &resolved.task.target {

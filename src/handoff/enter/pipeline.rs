@@ -175,7 +175,7 @@ fn others(source: &Source<'_>, resolved: &Resolved) -> Vec<Beside> {
     }
     let found = source.store().and_then(|store| task::beside(source.app, store, &resolved.task, &resolved.digest));
     found.unwrap_or_else(|error| {
-        source.app.ui.detail(&format!("nobody knows whether the task has other lines: {error:#}"));
+        source.app.ui.detail(&format!("whether the task has other lines is not known: {error:#}"));
         Vec::new()
     })
 }
@@ -288,15 +288,18 @@ impl Entering<'_> {
         drop(locks);
         self.afterwards(report);
         upkeep::daily(app);
+        let mut session = self.session.clone();
         if self.options.command.is_empty() {
             greet::welcome(app, resolved, sandbox.lease(), self.of.place, report);
         } else {
             runtimes::tell_ports(app, sandbox.lease());
+            // Who types may start a server whenever they like.
+            session.later = runtimes::tell_unheard(app, sandbox.lease());
         }
         runtimes::tell_limits(app, sandbox.lease());
         report.limits = sandbox.lease().enforced;
         // Threads may start from here on: pid 1 was copied from this one.
-        let outcome = report.step("run", || Ok((sandbox.run(&self.session)?, 0)))?;
+        let outcome = report.step("run", || Ok((sandbox.run(&session)?, 0)))?;
         let services = sandbox.ended_services().to_vec();
         if matches!(outcome, Outcome::Exited(_)) {
             leave::others(app, &mut sandbox)?;

@@ -72,7 +72,7 @@ pub(crate) fn collect(root: &Path, wanted: &[Collect], maker: &Maker, begun: Opt
     for Match { path, size, artifact_type, written } in walk.found {
         if collected.files.len() == MOST_FILES || size > MOST_BYTES - bytes {
             let why = if collected.files.len() == MOST_FILES {
-                format!("({MOST_FILES} files are enough)")
+                format!("(no more than {MOST_FILES} files are taken)")
             } else {
                 format!("(more than {} together)", crate::ui::human_bytes(MOST_BYTES))
             };

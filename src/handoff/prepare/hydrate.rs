@@ -115,7 +115,7 @@ pub(crate) fn fetch_repo(app: &App, resolved: &Resolved, document: &Document) ->
         return Ok(fetched.bytes);
     }
     let Err(error) = mirror.sound(&document.base) else { return Ok(fetched.bytes) };
-    app.ui.warn(&format!("a clone here holds something else than its names say, it is not used: {error:#}"));
+    app.ui.warn(&format!("a clone here is damaged, and is not used: {error:#}"));
     unproven.iter().try_for_each(|copied| mirror.take_out(copied))?;
     Ok(mirror.ensure(&git, door.remote(), &document.base, &others, &told)?.bytes)
 }
@@ -130,7 +130,7 @@ pub(crate) fn prove(app: &App, resolved: &Resolved) -> Result<()> {
     let mirror = mirror(app, resolved);
     for copied in mirror.prove(&git)? {
         let door = Door::quiet(app, &resolved.identity)?;
-        let told = Told::of(app, format!("what a clone here had wrong, from {}", door.url()));
+        let told = Told::of(app, format!("what was damaged in a clone here, from {}", door.url()));
         for commit in copied.commits() {
             mirror.ensure(&git, door.remote(), &commit, &[], &told)?;
         }

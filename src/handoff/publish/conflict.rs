@@ -93,7 +93,7 @@ impl Intent<'_> {
             self.app.ui.status("", &here);
             self.app.ui.status("", &format!("the task now: {}", self.side(current, &theirs)));
         }
-        match if self.ask { self.app.confirm("Publish over what the task is now?")? } else { None } {
+        match if self.ask { self.app.confirm("Replace what the task is now?")? } else { None } {
             Some(true) => Ok(Course::Over { parent: Some(line.as_ref().map_or(current, |line| line.digest)), line }),
             Some(false) => Err(self.moved(origin, known.first(), here, current, &theirs)),
             None => Ok(beside(line)),

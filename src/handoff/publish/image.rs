@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::found::{ChosenImage, FoundImage, NamedImage, Recipe};
 use super::{build, local_image};
 use crate::config::{self, Project};
-use crate::error::{policy, usage};
+use crate::error::{not_found, policy, usage};
 use crate::handoff::app::App;
 use crate::handoff::fetch;
 use crate::handoff::trust::Screen;
@@ -105,7 +105,10 @@ pub(crate) fn pin(
     };
     let store = match &named.name {
         ImageName::Registry { repository, .. } => StoreRef::Registry(repository.clone()),
-        ImageName::Layout(place) => layout_of(named, place).0,
+        ImageName::Layout(place) => {
+            require_folder(chosen)?;
+            layout_of(named, place).0
+        }
         _ => {
             let target = app.open(&own(), Access::Write)?;
             return Ok((pin_into(app, (&*target, &own()), (chosen, wished), screen)?.0, own()));
@@ -195,6 +198,25 @@ fn layout_of(named: &NamedImage, place: &InFile) -> (StoreRef, Which) {
     let found = readings.iter().find(is_there).or(readings.get(1)).or(readings.first());
     let (path, which) = found.cloned().unwrap_or_default();
     (StoreRef::Layout(path).absolute(&named.base), which)
+}
+
+/// Refuses a folder that holds no images, before anything is done for it.
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] for such a folder.
+pub(crate) fn require_folder(chosen: &ChosenImage) -> Result<()> {
+    let ChosenImage::Named(named) = chosen else { return Ok(()) };
+    let ImageName::Layout(place) = &named.name else { return Ok(()) };
+    let StoreRef::Layout(path) = layout_of(named, place).0 else { return Ok(()) };
+    let why = match path.is_dir() {
+        _ if path.join("oci-layout").exists() => return Ok(()),
+        true => "the folder is not an OCI image layout",
+        false if path.exists() => "it is a file, and no folder",
+        false => "the folder does not exist",
+    };
+    Err(not_found(format!("there is no image at {}: {why}", path.display()))
+        .hint("name a folder that holds images, as in oci:PATH:TAG; envctl help images has the other names")
+        .into())
 }
 
 fn in_store(app: &App, named: &NamedImage, beside: Option<&StoreRef>) -> Result<FoundImage> {

@@ -185,6 +185,10 @@ pub(crate) fn publish_from(
     trust::screen_words(&scanner, &options.handoff, agent.as_deref())?;
     // Before anything is stored.
     let url: RepoUrl = snapshot::remote_url(&repo)?.parse()?;
+    if parent.is_none() || is_explicit(app, options) {
+        let chosen = image::chosen(app, options.wish(), &project, (root, parent.is_some()))?;
+        image::require_folder(&chosen.ok_or_else(no_image)?)?;
+    }
     let (captured, screened) = capture(app, &git, &repo, &project, &scanner, options.redact)?;
     let screen = Screen { scanner: &scanner, redact: options.redact, root };
     let mut evidence = collected(app, options, &project, root, screen)?;
@@ -491,7 +495,7 @@ fn toolchain(
     screen: Screen<'_>,
     parent: Option<&Identity>,
 ) -> Result<Toolchain> {
-    let explicit = options.image.is_some() || options.build || app.env.image.is_some();
+    let explicit = is_explicit(app, options);
     // A workspace goes on with the image that it was entered with.
     if let Some(parent) = parent.filter(|parent| !explicit && fetch::has_image(target, &parent.toolchain.image)) {
         return Ok(parent.toolchain.clone());
@@ -504,10 +508,15 @@ fn toolchain(
     Ok(toolchain)
 }
 
+/// Whether the developer says which image, or that it is built.
+fn is_explicit(app: &App, options: &PublishOptions) -> bool {
+    options.image.is_some() || options.build || app.env.image.is_some()
+}
+
 /// Nobody says in which image the task runs.
 pub(crate) fn no_image() -> Fault {
     usage("which image does this task run in?")
-        .hint("name it as in --image python:3.12 or --image docker-daemon:NAME, with ENVCTL_IMAGE, or as [toolchain] image in envctl.toml, where build has one built")
+        .hint("name it as in --image python:3.12 or --image docker-daemon:NAME, with ENVCTL_IMAGE, or as [toolchain] image in envctl.toml ([toolchain] build has one built)")
 }
 
 /// Where the workspace appears: by flag, project, or as it was.

@@ -88,7 +88,7 @@ impl<'a> RunSubject<'a> {
                 let from = PublishedFrom::of(app, &app.cwd)?;
                 let publishing = options.publishing.as_ref();
                 if publishing.is_some_and(|how| how.task.is_none()) && from.origin.is_none() {
-                    return Err(usage("as which task is this published?").hint("name it: --as TASK-ID").into());
+                    return Err(usage("which task is this to be published as?").hint("name it: --as TASK-ID").into());
                 }
                 let take = || checkout::take(app, &from, about, &options.runtime, publishing, agent.clone());
                 let taken = report.step("resolve", || Ok((take()?, 0)))?;

@@ -15,9 +15,9 @@ pub use running::{Running, add_ports, exec, extend, ports};
 pub(crate) use running::{find, join, running};
 pub use start::{Extras, RuntimeOptions};
 pub(crate) use start::{approve, asks, deadline_of_its_own, session, spec, time_of_its_own};
-pub use tell::deadline;
 pub(crate) use tell::{
     check_baseline, out_of_memory, outside_in_words, port_in_words, signal_name, tell, tell_end, tell_limits,
-    tell_outside, tell_ports, tell_reset, tell_services,
+    tell_outside, tell_ports, tell_reset, tell_services, tell_unheard,
 };
+pub use tell::{deadline, listens};
 pub(crate) use variables::add as add_variables;

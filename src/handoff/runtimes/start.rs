@@ -258,7 +258,7 @@ fn account(app: &App, pulled: &Pulled, options: &RuntimeOptions) -> Result<User>
     })?;
     if (user.uid, user.gid) != (pulled.user.uid, pulled.user.gid) && owners::mapping(app, &pulled.user).is_single() {
         return Err(usage(format!("only the image's own user exists here, and --user {named} is another"))
-            .hint("give this account a range in /etc/subuid and /etc/subgid, and install uidmap; envctl doctor looks")
+            .hint("give this account a range in /etc/subuid and /etc/subgid, and install uidmap; envctl doctor shows what is missing")
             .into());
     }
     Ok(user)

@@ -1,11 +1,13 @@
 //! What `enter` and its kin say beside the command's own words.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Fault, Kind, failure};
 use crate::handoff::app::App;
 use crate::quantity::human_duration;
-use crate::runtime::{self, EndedService, Lease, Means, OutOfMemory, Outcome, Port, Receipt, Soon};
+use crate::runtime::{self, EndedService, Later, Lease, Means, OutOfMemory, Outcome, Port, Receipt, Soon};
 use crate::ui::counted;
 
 /// How many of the files that a run changed outside the workspace are named in
@@ -60,6 +62,40 @@ pub(crate) fn port_in_words(port: &Port) -> String {
     format!("{} inside is localhost:{} here", port.inside, port.host)
 }
 
+/// How long a command may take until it listens on what is published.
+const LISTENS: Duration = Duration::from_secs(20);
+
+/// Says after a while on which published ports nothing listens inside: the numbers may
+/// be in the wrong order, or the server may have failed.
+pub(crate) fn tell_unheard(app: &App, lease: &Lease) -> Option<Later> {
+    if lease.ports.is_empty() {
+        return None;
+    }
+    let (ui, lease) = (app.ui, lease.clone());
+    let look = move || {
+        let heard = runtime::heard_ports(&lease).into_iter();
+        heard.flat_map(|heard| unheard_in_words(&lease.ports, &heard)).for_each(|words| ui.warn(&words));
+    };
+    Some(Later { after: LISTENS, look: Arc::new(look) })
+}
+
+/// Of each port on which nothing listens.
+fn unheard_in_words(ports: &[Port], heard: &BTreeSet<u16>) -> Vec<String> {
+    let words = |Port { inside, host, .. }: &Port| {
+        let swapped = match heard.contains(host) {
+            true => format!(". Something listens on {host} inside: -p {inside}:{host} publishes that"),
+            false => String::new(),
+        };
+        format!("nothing listens on port {inside} inside yet, so localhost:{host} does not answer{swapped}")
+    };
+    ports.iter().filter(|port| !heard.contains(&port.inside)).map(words).collect()
+}
+
+/// Whether something inside listens on a published port; `None` when that cannot be seen.
+pub fn listens(lease: &Lease, port: &Port) -> Option<bool> {
+    runtime::heard_ports(lease).map(|heard| heard.contains(&port.inside))
+}
+
 /// Which services ended before the command did. Their logs are gone with the runtime.
 pub(crate) fn tell_services(app: &App, ended: &[EndedService]) {
     for EndedService { name, code, said } in ended {
@@ -73,7 +109,7 @@ pub(crate) fn soon_in_words(soon: Soon) -> String {
     // Rounded, so that nobody reads fractions.
     let left = human_duration(Duration::from_secs(soon.left.div_ceil(1000)));
     match soon.idle {
-        true => format!("nothing is done in this runtime: it ends in {left}, unless something is"),
+        true => format!("nothing is done in this runtime: it ends in {left} if that stays so"),
         false => format!("this runtime reaches its deadline in {left}; envctl extend gives it more time"),
     }
 }

@@ -81,7 +81,7 @@ pub(crate) fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> Vec<String> {
     let watched = workspace::watch(&lease.workspace, run(lease), stop.as_fd());
     let mut said = Vec::new();
     if watched.is_attack {
-        let ended = lease.end().map_or_else(|error| format!("was to be ended ({error:#})"), |()| "was ended".into());
+        let ended = lease.end().map_or_else(|error| format!("could not be ended ({error:#})"), |()| "was ended".into());
         let why = "a program inside kept on writing what git on this machine would obey";
         said.push(format!("the runtime {ended}: {why}"));
     }

@@ -1,15 +1,17 @@
-//! `approve TASK`: what a task's project asks for, shown, and agreed to or not.
+//! `approve`: what the project of a task or a checkout asks for, shown, and agreed to or
+//! not.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::digest::Digest;
 use crate::error::not_found;
 use crate::handoff::app::App;
 use crate::handoff::task::{Source, resolve};
-use crate::handoff::trust::{Asks, Settled, Verdict, asked_by, refused, settle};
-use crate::identity::TaskRef;
+use crate::handoff::trust::{Asks, Origin, Settled, Verdict, asked_by, refused, settle};
+use crate::identity::{RepoUrl, TaskRef};
+use crate::snapshot;
 
-/// How `approve TASK` ended.
+/// How `approve` ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// There was nothing to agree to.
@@ -33,14 +35,40 @@ pub fn approve_task(app: &App, task: &TaskRef) -> Result<Asked> {
     };
     let project = app.project(&pin.workspace)?;
     let asks = Asks::of(&resolved.identity.repo.url.to_string(), &resolved.origin(), &project, Settled::default());
-    let verdict = settle(app, &asks)?;
+    agree_to(app, Some(task), &asks)
+}
+
+/// Shows what the project of a checkout asks for, and asks the developer: what they agree
+/// to is for this folder.
+///
+/// # Errors
+/// As [`approve_task`]; and when the working directory is in no checkout.
+pub fn approve_checkout(app: &App) -> Result<Asked> {
+    let repo = snapshot::open(&app.cwd)?;
+    let root = repo.workdir().unwrap_or(&app.cwd);
+    let pin = app.pins().of_workspace(root)?;
+    let origin = match pin {
+        Some(pin) => Origin::Store(pin.store),
+        None => Origin::folder(root)?,
+    };
+    let url: RepoUrl = match snapshot::remote_url(&repo) {
+        // As for `run`, which needs no remote.
+        Err(_) => root.to_str().context("the checkout's path is no UTF-8")?.parse()?,
+        Ok(url) => url.parse()?,
+    };
+    let asks = Asks::of(&url.to_string(), &origin, &app.project(root)?, Settled::default());
+    agree_to(app, None, &asks)
+}
+
+fn agree_to(app: &App, task: Option<&TaskRef>, asks: &Asks) -> Result<Asked> {
+    let verdict = settle(app, asks)?;
     if matches!(verdict, Verdict::Unasked | Verdict::TooLong) && !app.ui.is_json() {
-        app.ui.status("Approval", &asked_by(&asks));
+        app.ui.status("Approval", &asked_by(asks));
         asks.lines().iter().try_for_each(|line| app.ui.whole(line))?;
     }
     match verdict {
         Verdict::Agreed if asks.is_empty() => Ok(Asked::Nothing),
         Verdict::Agreed => Ok(Asked::Agreed(asks.digest())),
-        other => Err(refused(Some(&task.to_string()), &asks, other).into()),
+        other => Err(refused(task.map(ToString::to_string).as_deref(), asks, other).into()),
     }
 }

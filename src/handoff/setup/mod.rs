@@ -9,7 +9,7 @@ mod fixtures;
 mod init;
 mod proposals;
 
-pub use approve::{Asked, approve_task};
+pub use approve::{Asked, approve_checkout, approve_task};
 pub use doctor::{Check, Health, doctor};
 pub use fixtures::{FixtureRow, create_fixture, fixtures};
 pub use init::{InitOptions, Initialised, init};

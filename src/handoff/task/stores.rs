@@ -127,13 +127,13 @@ fn require_registry(app: &App, host: &str, why: &str) -> Result<()> {
         return Ok(());
     }
     if app.options.interactive {
-        let who = format!("{why}; the registry {host} was not asked yet");
-        let question = "Ask it, now and later, with your own credentials for it?";
+        let who = format!("{why}; you have not approved the registry {host} yet");
+        let question = "Contact it, now and later, with your own credentials for it?";
         if app.ui.agree(Some(&who), &[], question)? == Answer::Yes {
             return trust::approve_host(app, &format!("oci://{host}"));
         }
     }
-    Err(policy(format!("{why}, and the registry {host} is not approved: it is not asked"))
+    Err(policy(format!("{why}, and the registry {host} is not approved, so it was not contacted"))
         .hint(format!("if you trust it: envctl approve --host {}", quote(&format!("oci://{host}"))))
         .into())
 }

@@ -257,7 +257,7 @@ pub(crate) fn refused(task: Option<&str>, asks: &Asks, verdict: Verdict) -> Faul
             format!("envctl approve {task} | less lists it; then: {agree}"),
         ),
         (Verdict::TooLong, None) => {
-            (" and too long to be asked on this terminal", format!("read its envctl.toml; then: {agree}"))
+            (" and too long to be asked on this terminal", format!("envctl approve | less lists it; then: {agree}"))
         }
         (_, Some(task)) => (
             "",
@@ -269,13 +269,13 @@ pub(crate) fn refused(task: Option<&str>, asks: &Asks, verdict: Verdict) -> Faul
         (_, None) => (
             "",
             format!(
-                "it is in its envctl.toml; to go on without it: --without-approvals; \
+                "look at it with: envctl approve; to go on without it: --without-approvals; \
                  where nobody can be asked: {agree}"
             ),
         ),
     };
     let details = lines.into_iter().map(|line| Detail { data: line.as_str().into(), text: line }).collect();
-    policy(format!("{} asks for {count} not approved{why}", asks.who())).details(details).hint(hint)
+    policy(format!("the project {} asks for {count} not approved yet{why}", asks.who())).details(details).hint(hint)
 }
 
 /// Asks whether repositories may be fetched from a site, which nobody has approved
@@ -290,13 +290,13 @@ pub(crate) fn require_host(app: &App, host: &str, interactive: bool) -> Result<(
         format!("on {host}")
     };
     if interactive {
-        let who = format!("the task's repository is {what}, from which nothing was fetched yet");
+        let who = format!("the task's repository is {what}, which you have not approved yet");
         let question = "Fetch from it, now and later, with your own credentials for it?";
         if app.ui.agree(Some(&who), &[], question)? == Answer::Yes {
             return approve_host(app, host);
         }
     }
-    Err(policy(format!("the repository is {what}, from which nothing was fetched yet"))
+    Err(policy(format!("the repository is {what}, which is not approved, so nothing was fetched"))
         .hint(format!("if you trust it: envctl approve --host {}", quote(host)))
         .into())
 }

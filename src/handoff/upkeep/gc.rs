@@ -52,7 +52,7 @@ pub fn gc(app: &App, receipts: Vec<Receipt>, dry: bool) -> Result<GcReport> {
 
 fn collect(app: &App, receipts: Vec<Receipt>, dry: bool, pace: Pace) -> Result<GcReport> {
     if let Some(why) = pace.words() {
-        app.ui.warn(&format!("{why}: nothing goes for its age now, and every span begins anew"));
+        app.ui.warn(&format!("{why}: nothing is removed for its age this time, and every time limit starts again"));
         if !dry {
             pace::begin_anew(app);
         }

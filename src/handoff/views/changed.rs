@@ -36,7 +36,7 @@ pub struct Changed {
 pub fn changed(app: &App, reference: &TaskRef, patch: bool) -> Result<Changed> {
     let source = Source::new(app, app.locate(reference)?);
     let missing = || {
-        not_found(format!("{reference} has no workspace here, whose changes could be shown"))
+        not_found(format!("there is no workspace of {reference} here to compare"))
             .hint("envctl diff A B compares two tasks, and --beside the lines of one")
     };
     let pin = app.pins().read(&source.task, None)?.filter(|pin| pin.workspace.is_dir()).ok_or_else(missing)?;

@@ -305,7 +305,7 @@ pub fn recover(app: &App, id: &str, into: Option<&Path>) -> Result<Recovered> {
     let into = into.map(|into| app.named(into));
     let here = || format!("envctl workspace recover {id} --into DIR");
     let Some(target) = into.clone().or(row.workspace) else {
-        return Err(usage(format!("nobody knows where {id} was")).hint(here()).into());
+        return Err(usage(format!("it is not known where {id} was")).hint(here()).into());
     };
     app.open_roots()?;
     let pin = pin.map(|pin| Pin {

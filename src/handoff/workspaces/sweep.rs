@@ -207,13 +207,16 @@ impl DueJudge<'_> {
                 if let Some(why) = unused(self.app, pin, identity.as_ref()).filter(|_| self.steady) {
                     return Ok(Some((why, true)));
                 }
-                let closed = self.is_closed(pin).context("nobody knows whether its task is closed")?;
+                let closed = self.is_closed(pin).context("its store does not say whether the task is closed")?;
                 Ok(closed.then(|| ("its task is closed".to_owned(), false)))
             }
             Lifetime::PerBranch => {
                 let identity = identity.context("its identity is not on this machine")?;
-                let fate =
-                    self.inquiry.remotes.fate(pin, &identity).context("nobody knows what became of its branch")?;
+                let fate = self
+                    .inquiry
+                    .remotes
+                    .fate(pin, &identity)
+                    .context("its remote does not say what became of the branch")?;
                 Ok(fate.map(|why| (why, false)))
             }
             Lifetime::PerProject | Lifetime::PerDeveloper => Ok(None),

@@ -38,7 +38,7 @@ pub(crate) fn unsaved_now(app: &App, pin: &Pin, elsewhere: &Elsewhere, root: &Pa
         // Nobody has changed anything here; somebody has there.
         found.remove(at);
         if !workspace::is_clean(root).unwrap_or(false) {
-            found.push("what its store was not seen to have now".into());
+            found.push("what its store may no longer have".into());
         }
     }
     if !found.is_empty() || elsewhere.commits.is_none() {
@@ -56,7 +56,7 @@ fn look(app: &App, known: &[State], beside: Known<'_>, root: &Path) -> Vec<Strin
     // What is in progress is part of the state.
     let mut found = match workspace::loose_ends(root, Known { saved: &saved, operations: is_known, ..beside }) {
         Ok(found) => found,
-        Err(error) => return vec![format!("what nobody could look at: {error:#}")],
+        Err(error) => return vec![format!("what could not be looked at: {error:#}")],
     };
     match now {
         Ok(_) if is_known => {}

@@ -135,8 +135,8 @@ pub(crate) fn start(
             let out = || out.as_fd().try_clone_to_owned();
             spawn(context, inside, (command, env), vec![streams.null.try_clone()?, out()?, out()?])
         };
-        let pid =
-            run(&spec.command, &spec.env, &log).with_context(|| format!("cannot start the service {}", spec.name))?;
+        let pid = run(&spec.command, &spec.env, &log)
+            .map_err(|error| failure(format!("cannot start the service {}: {error}", spec.name)).hint(WITHOUT))?;
         let look = |ready: &Ready, until| {
             is_ready(context, inside, (ready, until), |command| run(command, &[], &streams.null))
         };
@@ -147,14 +147,16 @@ pub(crate) fn start(
                 true => failure(what),
                 false => failure(format!("{what}; it said: {text}")),
             };
-            fault.hint(
-                "enter without it: envctl enter TASK --no-services; [[service]] in envctl.toml says how it starts",
-            )
+            fault.hint(WITHOUT)
         })?;
         running.push(Service { pid, name: spec.name.clone(), stop: spec.stop, log });
     }
     Ok(running)
 }
+
+/// What helps when one does not start.
+const WITHOUT: &str =
+    "to look at it from inside, go on without services: --no-services; [[service]] in envctl.toml says how it starts";
 
 /// Ends services, last first, as far as they may take time for it.
 pub(crate) fn stop(services: &[Service]) {

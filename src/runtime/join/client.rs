@@ -75,6 +75,23 @@ pub struct Session {
     pub shell: Option<String>,
     /// Who is told that the runtime ends soon.
     pub warned: Option<Warned>,
+    /// What is looked at after a while.
+    pub later: Option<Later>,
+}
+
+/// What is done once, when a session has lasted so long.
+#[derive(Clone)]
+pub struct Later {
+    /// How long.
+    pub after: Duration,
+    /// What is done then. It may print.
+    pub look: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Later({:?})", self.after)
+    }
 }
 
 /// What is done when a runtime ends soon.
@@ -347,14 +364,29 @@ pub(crate) fn run(
         None => return Ok(Done { heard: sent && read, ..Done::of(Outcome::Lost, None) }),
     }
     let raw = if streams.terminal { RawMode::enter()? } else { None };
+    let apart = |tell: &dyn Fn()| match &raw {
+        Some(raw) => raw.apart(tell),
+        None => tell(),
+    };
     let warn = |soon: Soon| {
-        let Some(warned) = &session.warned else { return };
-        match &raw {
-            Some(raw) => raw.apart(|| (warned.0)(soon)),
-            None => (warned.0)(soon),
+        if let Some(warned) = &session.warned {
+            apart(&|| (warned.0)(soon));
         }
     };
-    let done = relay(socket, &signals, &mut streams, transcript.is_some(), (&warn, alive))?;
+    let look = || {
+        if let Some(later) = &session.later {
+            apart(&*later.look);
+        }
+    };
+    let beside = Beside {
+        warn: &warn,
+        look: session
+            .later
+            .as_ref()
+            .map(|later| (monotonic_now() + later.after.as_millis() as u64, &look as &dyn Fn())),
+        beat: alive.map(Beat::of),
+    };
+    let done = relay(socket, &signals, &mut streams, transcript.is_some(), beside)?;
     if raw.is_some() && matches!(done.outcome, Outcome::Lost | Outcome::TimedOut | Outcome::Idle) {
         // Nobody asked for this end: what they type on is not for the host's shell.
         swallow(SWALLOWED);
@@ -382,14 +414,31 @@ fn wait_for_answer(socket: BorrowedFd<'_>, signals: &OwnedFd) -> Result<Option<i
     }
 }
 
+/// What is done while a session lasts.
+struct Beside<'a> {
+    warn: &'a dyn Fn(Soon),
+    /// When, and what.
+    look: Option<(u64, &'a dyn Fn())>,
+    beat: Option<Beat<'a>>,
+}
+
+impl Beside<'_> {
+    /// Does what is due, and says when the next is.
+    fn next(&mut self) -> Option<u64> {
+        if let Some((_, look)) = self.look.take_if(|(at, _)| *at <= monotonic_now()) {
+            look();
+        }
+        self.look.map(|(at, _)| at).into_iter().chain(self.beat.as_mut().map(Beat::next)).min()
+    }
+}
+
 fn relay(
     socket: BorrowedFd<'_>,
     signals: &OwnedFd,
     streams: &mut Streams<'_>,
     unattended: bool,
-    (warn, alive): (&dyn Fn(Soon), Option<BorrowedFd<'_>>),
+    mut beside: Beside<'_>,
 ) -> Result<Done> {
-    let mut beat = alive.map(Beat::of);
     // The signal that ends it all, and when pid 1 has had time enough.
     let mut cancelled: Option<(i32, u64)> = None;
     let (mut written, mut exhausted, mut lost, mut services) = (None, None, None, Vec::new());
@@ -405,7 +454,7 @@ fn relay(
             }
         }
         let end = cancelled.map(|(_, at)| at);
-        let timeout = end.into_iter().chain(beat.as_mut().map(Beat::next)).min().map(|at| {
+        let timeout = end.into_iter().chain(beside.next()).min().map(|at| {
             let left = until(at);
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
         });
@@ -458,7 +507,7 @@ fn relay(
                     continue;
                 }
                 Some((Reply::Soon(soon), _)) => {
-                    warn(soon);
+                    (beside.warn)(soon);
                     continue;
                 }
                 Some((Reply::OutOfMemory(end), _)) => {
@@ -512,5 +561,22 @@ fn outcome(ended: Ended) -> Outcome {
         (true, _) => Outcome::TimedOut,
         (_, true) => Outcome::Idle,
         _ => Outcome::Exited(ended.code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn what_is_looked_at_later_is_looked_at_once() {
+        let looks = Cell::new(0);
+        let look = || looks.set(looks.get() + 1);
+        let mut beside = Beside { warn: &|_| (), look: Some((monotonic_now() + 3_600_000, &look)), beat: None };
+        assert!(beside.next().is_some_and(|at| at > monotonic_now()) && looks.get() == 0);
+        beside.look = Some((monotonic_now(), &look));
+        assert_eq!((beside.next(), beside.next(), looks.get()), (None, None, 1));
     }
 }

@@ -11,5 +11,5 @@ mod transcript;
 
 pub use adjust::{add_ports, extend};
 pub(crate) use client::{Beat, Done, ask, run, stop_services, wait_for_joined};
-pub use client::{Outcome, Session, Warned, ended, hold_signals, join, joined_now};
+pub use client::{Later, Outcome, Session, Warned, ended, hold_signals, join, joined_now};
 pub use transcript::{Stream, Transcript};

@@ -146,14 +146,30 @@ fn escape_mountinfo(path: &[u8]) -> Vec<u8> {
     path.iter().flat_map(escape).collect()
 }
 
+/// The rows of listening TCP sockets that a process can see, and something of each;
+/// `None` when its tables cannot be read.
+fn of_listening<T: Ord>(pid: &str, take: impl Fn(&[&str]) -> Option<T>) -> Option<BTreeSet<T>> {
+    let mut found = BTreeSet::new();
+    let tables = ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/{pid}/net/{name}")).ok());
+    if tables.iter().all(Option::is_none) {
+        return None;
+    }
+    for table in tables.iter().flatten() {
+        let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+        found.extend(rows.filter(|row| row.get(3) == Some(&"0A")).filter_map(|row| take(&row)));
+    }
+    Some(found)
+}
+
 /// Inode numbers of the listening TCP sockets that a process can see.
 fn listening(pid: &str) -> BTreeSet<u64> {
-    let table = |name: &str| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default();
-    let inodes = |table: String| -> Vec<u64> {
-        let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-        rows.filter(|row| row.get(3) == Some(&"0A")).filter_map(|row| row.get(9)?.parse().ok()).collect()
-    };
-    ["tcp", "tcp6"].into_iter().flat_map(|name| inodes(table(name))).collect()
+    of_listening(pid, |row| row.get(9)?.parse().ok()).unwrap_or_default()
+}
+
+/// Ports on which something listens inside a runtime; `None` when that cannot be seen.
+pub fn heard_ports(lease: &Lease) -> Option<BTreeSet<u16>> {
+    let port = |row: &[&str]| u16::from_str_radix(row.get(1)?.rsplit(':').next()?, 16).ok();
+    of_listening(&lease.init.pid.to_string(), port)
 }
 
 /// Listening TCP sockets that these processes hold, by inode number.

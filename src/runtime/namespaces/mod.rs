@@ -10,5 +10,6 @@ mod reset;
 mod sandbox;
 
 pub use detached::detach;
+pub use inspect::heard_ports;
 pub use reset::{Receipt, Tally, reap, stop};
 pub use sandbox::{Sandbox, Spec};

@@ -64,7 +64,7 @@ fn git_and_ssh_end_with_envctl() {
 #[test]
 fn a_remote_that_talks_without_end_is_given_up() {
     let (far, task) = far(Trip::new());
-    far.entering(&task, "exec yes nonsense >&2").code(7).says(&["talks without end"]);
+    far.entering(&task, "exec yes nonsense >&2").code(7).says(&["sends messages without end"]);
     until("ssh is gone", || all_gone(&far));
 }
 
@@ -72,7 +72,7 @@ fn a_remote_that_talks_without_end_is_given_up() {
 fn refs_without_end_are_given_up() {
     let (far, task) = far(Trip::new());
     let reference = format!("exec yes 0042{}' refs/heads/aaaaaaaaa'", "1".repeat(40));
-    far.entering(&task, &reference).code(7).says(&["names refs without end"]);
+    far.entering(&task, &reference).code(7).says(&["lists refs without end"]);
     until("ssh is gone", || all_gone(&far));
 }
 

@@ -64,7 +64,7 @@ fn a_history_that_is_cut_says_so() {
     std::fs::write(&index, document.to_string()).unwrap();
     let cut = log(&shop, &task, &[]);
     assert_eq!((messages(&cut), &cut["end"]), (vec!["step 2", "step 1"], &"gone".into()));
-    shop.dev(["log", &task]).ok().says(&["in the store no more"]);
+    shop.dev(["log", &task]).ok().says(&["no longer has what came before"]);
 }
 
 /// What was entered is known without the store.

@@ -124,7 +124,7 @@ fn a_person_is_asked() {
         let publish = format!("publish t --store {} --image {}", shop.store, shop.trip.image);
         let mut terminal = Terminal::shell(&shop.trip.lab.agent, &format!("cd {checkout} && {binary} {publish}"), "sh");
         terminal.sees("fixed it");
-        terminal.sees("Publish over what the task is now?");
+        terminal.sees("Replace what the task is now?");
         terminal.types(answer);
         terminal
     };

@@ -137,11 +137,11 @@ fn it_is_collected_where_the_caller_wants_it() {
     lab.repo.write("envctl.toml", "[artifacts]\ncollect = [{ path = \"build/**/*.xml\", type = \"test-results\" }]\n");
     lab.repo.write(".gitignore", "build/\n");
     let output = lab.agent.path("out");
-    let script = "mkdir -p build/unit; echo '<x/>' >build/unit/a.xml; echo printed; touch /outside";
+    let script = "mkdir -p build/unit; echo '<x/>' >build/unit/a.xml; echo printed; touch /home/dev/outside";
     run(&lab, &["--output", output.to_str().unwrap()], script).ok();
     assert_eq!(fs::read_to_string(output.join("build/unit/a.xml")).unwrap(), "<x/>\n");
     assert_eq!(fs::read_to_string(output.join("run.log")).unwrap(), "printed\n");
-    assert_eq!(fs::read_to_string(output.join("outside-workspace.txt")).unwrap(), "/outside\n");
+    assert_eq!(fs::read_to_string(output.join("outside-workspace.txt")).unwrap(), "/home/dev/outside\n");
     let costs = fs::read_to_string(output.join("costs.jsonl")).unwrap();
     assert!(serde_json::from_str::<serde_json::Value>(&costs).unwrap()["wall_ms"].as_u64().is_some(), "{costs}");
     run(&lab, &["--output", output.to_str().unwrap()], "true").code(125).says(&["is not an empty folder"]);

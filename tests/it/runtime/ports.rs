@@ -88,6 +88,7 @@ fn more_ports_of_a_running_runtime() {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let fixed = format!("3000={free}");
         let added = lab.dev.envctl(["ports", "add", &task, &fixed, "3001"]).ok().stdout;
+        assert!(added.contains("3001") && added.lines().last().unwrap().ends_with("nothing listens inside"), "{added}");
         assert!(added.contains(&format!("3000   localhost:{free}")), "{added}");
         assert!(get("::1", free).unwrap().contains("late"));
         lab.dev.envctl(["ports", "add", &task, &fixed]).ok();

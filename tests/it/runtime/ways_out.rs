@@ -459,18 +459,19 @@ fn a_workspace_that_was_closed_inside_is_opened_again() {
 
 #[test]
 fn a_workspace_that_was_given_away_inside_comes_back() {
-    let lab = Lab::unprivileged();
-    let task = lab.publish(&ImageBuilder::busybox().user("0"));
-    let plant = "mkdir -p m/.git/objects m/.git/refs; echo 'ref: refs/heads/x' >m/.git/HEAD
-        printf '[core]\\n\\tfsmonitor = x\\n' >m/.git/config; chown -R 2000 m";
-    for script in [
-        "chown 2000 /workspace; chmod 700 /workspace",
-        "chown 2000 /workspace/.git/objects; chmod 700 /workspace/.git/objects",
-    ] {
-        let script = format!("{plant}; {script}");
-        let run = lab.enter(&task, &["sh", "-c", &script]).env("ENVCTL_TEST_CRASH", "unwatched").run();
-        assert!(run.stderr.contains("m/.git/config was written inside and renamed"), "{}", run.stderr);
-        lab.enter(&task, &["sh", "-c", "rm -rf m; echo x >file"]).ok();
+    for lab in both() {
+        let task = lab.publish(&ImageBuilder::busybox().user("0"));
+        let plant = "mkdir -p m/.git/objects m/.git/refs; echo 'ref: refs/heads/x' >m/.git/HEAD
+            printf '[core]\\n\\tfsmonitor = x\\n' >m/.git/config; chown -R 2000 m";
+        for script in [
+            "chown 2000 /workspace; chmod 700 /workspace",
+            "chown 2000 /workspace/.git/objects; chmod 700 /workspace/.git/objects",
+        ] {
+            let script = format!("{plant}; {script}");
+            let run = lab.enter(&task, &["sh", "-c", &script]).env("ENVCTL_TEST_CRASH", "unwatched").run();
+            assert!(run.stderr.contains("m/.git/config was written inside and renamed"), "{}", run.stderr);
+            lab.enter(&task, &["sh", "-c", "rm -rf m; echo x >file"]).ok();
+        }
+        lab.assert_baseline();
     }
-    lab.assert_baseline();
 }

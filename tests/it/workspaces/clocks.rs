@@ -92,7 +92,7 @@ fn a_clock_that_jumps_both_ways() {
     // To 2037, for two days; to 1970; and right again.
     for days in [4000, 0, -20_000, 1, -20_000, 2] {
         let said = later(dev, days, &["gc"]).ok();
-        said.says(&["nothing goes for its age"]);
+        said.says(&["nothing is removed for its age"]);
         everything(days);
     }
     // All of it has its whole time, and no more.

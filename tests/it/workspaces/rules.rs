@@ -82,7 +82,7 @@ fn a_closed_task() {
     fs::rename(&store, &away).unwrap();
     let done = dev.envctl(["gc", "--json"]).ok().json();
     assert!(removed(&done, "workspace").is_empty(), "{done}");
-    assert!(done["kept"][0]["why"].as_str().unwrap().contains("whether its task is closed"), "{done}");
+    assert!(done["kept"][0]["why"].as_str().unwrap().contains("whether the task is closed"), "{done}");
     assert!(dev.envctl(["gc"]).ok().stdout.contains("kept "));
     fs::rename(&away, &store).unwrap();
     let done = dev.envctl(["gc", "--json"]).ok().json();

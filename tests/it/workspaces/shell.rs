@@ -29,7 +29,7 @@ fn whoever_just_goes_keeps_everything() {
     for answer in ["\r", "\x1b", "\x03"] {
         let mut terminal = leaving(&lab, &task, "echo mine >mine");
         terminal.sees("the workspace holds changes");
-        terminal.sees("What becomes of it");
+        terminal.sees("What do you want to do with it");
         terminal.sees("discard");
         // Until the question is read key by key, Ctrl-C is a signal.
         until("it is asked", || !terminal.modes().local_modes.contains(LocalModes::ICANON));
@@ -51,17 +51,17 @@ fn handing_back() {
         // What was changed is named, its lines are shown, and then it is asked again.
         terminal.sees("M README");
         terminal.sees("A mine");
-        terminal.sees("What becomes of it");
+        terminal.sees("What do you want to do with it");
         terminal.types("\x1b[A");
         terminal.types("\r");
         terminal.sees("+more");
         terminal.sees("+mine");
-        terminal.sees("What becomes of it");
+        terminal.sees("What do you want to do with it");
         let lines = lab.dev.envctl(["diff", &task, "--patch"]).ok().stdout;
         assert!(lines.contains("file       A mine") && lines.contains("+more"), "{lines}");
         terminal.types(DOWN);
         terminal.types("\r");
-        terminal.sees("A word");
+        terminal.sees("A message");
         terminal.types("the discount is for members\r");
         terminal.sees("Handed back");
         assert_eq!(terminal.ends(), Some(3));
@@ -87,7 +87,7 @@ fn a_hand_back_that_fails_loses_nothing() {
     let lab = Lab::new();
     let task = lab.publish(&ImageBuilder::busybox());
     let mut terminal = leaving(&lab, &task, "echo mine >mine");
-    terminal.sees("What becomes of it");
+    terminal.sees("What do you want to do with it");
     // Meanwhile the task moves on.
     lab.repo.write("theirs", "x");
     let (_, name) = task.rsplit_once(':').unwrap();
@@ -96,9 +96,9 @@ fn a_hand_back_that_fails_loses_nothing() {
     lab.agent.envctl(words).cwd(&lab.repo.path).ok();
     terminal.types(DOWN);
     terminal.types("\r");
-    terminal.sees("A word");
+    terminal.sees("A message");
     terminal.types("\r");
-    terminal.sees("Publish over what the task is now?");
+    terminal.sees("Replace what the task is now?");
     terminal.types("n");
     terminal.sees("has moved since");
     terminal.sees("the workspace as it is");
@@ -111,7 +111,7 @@ fn discarding_salvages() {
     let lab = Lab::new();
     let task = lab.publish(&ImageBuilder::busybox());
     let mut terminal = leaving(&lab, &task, "echo mine >mine");
-    terminal.sees("What becomes of it");
+    terminal.sees("What do you want to do with it");
     terminal.types(DOWN);
     terminal.types(DOWN);
     terminal.types("\r");
@@ -145,7 +145,7 @@ fn nobody_is_asked_without_need() {
         assert_eq!(terminal.ends(), Some(3), "{words:?}");
     }
     let run = lab.dev.envctl(["enter", &task]).stdin("echo piped >mine; exit 4\n").code(4);
-    assert!(!run.stderr.contains("What becomes"), "{}", run.stderr);
+    assert!(!run.stderr.contains("What do you want"), "{}", run.stderr);
     assert_eq!(fs::read_to_string(workspace(&lab, &task).join("mine")).unwrap(), "piped\n");
     assert!(salvages(&lab.dev).is_empty());
     lab.assert_baseline();

@@ -30,7 +30,7 @@ use crate::handoff::words::shown_list;
 use crate::image::Image;
 use crate::quantity::{human_duration, parse_duration};
 use crate::runtime::{self, Access, Network, Outcome, Sandbox, Session, Spec, TreeMount};
-use crate::ui::human_bytes;
+use crate::ui::{counted, human_bytes};
 
 /// How long a setup may take when nothing else is said.
 const TIMEOUT: &str = "1h";
@@ -120,9 +120,9 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     app.ui.status(
         "Sealed",
         &format!(
-            "the cache {}: {} files, {size}, in {}",
+            "the cache {}: {}, {size}, in {}",
             wanted.name,
-            record.tree.entries,
+            counted(record.tree.entries, "file", "files"),
             human_duration(began.elapsed())
         ),
     );
