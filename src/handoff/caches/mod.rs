@@ -3,12 +3,14 @@
 //! ([`mod@seal`], if the developer agrees to the [`setups`]), or are [`nearest`] to
 //! that, and where they appear ([`place`]). What has changed in the workspace must look newer than what is
 //! [`built`] from it. [`pipeline`] is the order of that, over one [`state`].
+//! What sets two entries apart is told by [`differences`] and [`why`].
 //! [`mod@tend`] keeps them at their size, [`mod@verify`] hashes them again, and
 //! [`verbs`] is what `envctl cache` does.
 //!
 //! The locks of a cache have their places in the order in `docs/architecture.md`.
 
 mod built;
+mod differences;
 mod inputs;
 mod nearest;
 mod pipeline;
@@ -21,6 +23,7 @@ mod travel;
 mod verbs;
 mod verify;
 mod wanted;
+mod why;
 
 pub(crate) use inputs::{require_fixtures, require_inputs};
 pub(crate) use pipeline::parts;
@@ -36,3 +39,4 @@ pub use verbs::{
 };
 pub use verify::{Verified, verify_caches};
 pub(crate) use wanted::Basis;
+pub use why::{Reason, cache_reasons};
