@@ -1,18 +1,17 @@
 //! Caches on the way into a runtime: which entries a workspace needs ([`mod@wanted`],
 //! by their [`inputs`]), which are here, in the store ([`travel`]), or have to be made
-//! ([`mod@seal`], if the developer agrees to the [`setups`]), or are [`nearest`] to
-//! that, and where they appear ([`place`]). What has changed in the workspace must look newer than what is
+//! ([`mod@seal`], if the developer agrees to the [`setups`]), and where they appear
+//! ([`place`]). What sets two entries apart, and which one is nearest, is told by
+//! [`differing`]. What has changed in the workspace must look newer than what is
 //! [`built`] from it. [`pipeline`] is the order of that, over one [`state`].
-//! What sets two entries apart is told by [`differences`] and [`why`].
 //! [`mod@tend`] keeps them at their size, [`mod@verify`] hashes them again, and
 //! [`verbs`] is what `envctl cache` does.
 //!
 //! The locks of a cache have their places in the order in `docs/architecture.md`.
 
 mod built;
-mod differences;
+mod differing;
 mod inputs;
-mod nearest;
 mod pipeline;
 mod place;
 mod seal;
@@ -23,8 +22,8 @@ mod travel;
 mod verbs;
 mod verify;
 mod wanted;
-mod why;
 
+pub use differing::{Reason, cache_reasons};
 pub(crate) use inputs::{require_fixtures, require_inputs};
 pub(crate) use pipeline::parts;
 pub(crate) use place::forget_materialized;
@@ -39,4 +38,3 @@ pub use verbs::{
 };
 pub use verify::{Verified, verify_caches};
 pub(crate) use wanted::Basis;
-pub use why::{Reason, cache_reasons};

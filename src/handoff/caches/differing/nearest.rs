@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use super::inputs::pins;
-use super::state::Caches;
-use super::wanted::Wanted;
+use super::super::inputs::pins;
+use super::super::state::Caches;
+use super::super::wanted::Wanted;
 use crate::cache::Record;
 use crate::clock::age;
 use crate::config::Seed;
@@ -24,7 +24,7 @@ impl Caches<'_> {
     }
 
     /// Names the nearest entry of each that is not here, or takes it.
-    pub(super) fn look_nearby(&mut self) {
+    pub(in crate::handoff::caches) fn look_nearby(&mut self) {
         for index in 0..self.wanted.len() {
             if self.found[index].is_some() || self.is_obstructed(index).unwrap_or(true) {
                 continue;
@@ -49,7 +49,7 @@ impl Caches<'_> {
     }
 
     /// The entry that a setup may start from.
-    pub(super) fn seed(&self, wanted: &Wanted) -> Option<Record> {
+    pub(in crate::handoff::caches) fn seed(&self, wanted: &Wanted) -> Option<Record> {
         let (entry, components) = (wanted.entry.as_ref()?, wanted.components.as_ref()?);
         let known = entry.either.iter().chain(&entry.also).filter_map(|input| input.rsplit('/').next());
         let known: BTreeSet<&str> = known.collect();

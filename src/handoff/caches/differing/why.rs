@@ -3,12 +3,12 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::differences::Differences;
-use super::inputs::pins;
-use super::state::scopes;
-use super::tend::all_trees;
-use super::verbs::workspace_of;
-use super::wanted::{Basis, wanted};
+use super::super::inputs::pins;
+use super::super::state::scopes;
+use super::super::tend::all_trees;
+use super::super::verbs::workspace_of;
+use super::super::wanted::{Basis, wanted};
+use super::Differences;
 use crate::cache::{Record, Trees};
 use crate::digest::Digest;
 use crate::handoff::app::App;

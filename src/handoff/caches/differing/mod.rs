@@ -1,6 +1,11 @@
 //! Why an entry is not the one that is wanted, in a line: packages by name and version
 //! where lockfiles name them, files and other things otherwise.
 
+mod nearest;
+mod why;
+
+pub use why::{Reason, cache_reasons};
+
 use super::inputs::pins;
 use super::state::Caches;
 use crate::cache::{Components, Pins, Record};
@@ -8,17 +13,17 @@ use crate::handoff::words::{quote, shown_list};
 
 /// What differs of a key's components.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Differences {
+pub(in crate::handoff::caches) struct Differences {
     /// Lockfiles, and their packages.
-    pub(super) packages: Vec<(String, Vec<String>)>,
+    pub(in crate::handoff::caches) packages: Vec<(String, Vec<String>)>,
     /// The names of inputs besides them.
-    pub(super) files: Vec<String>,
+    pub(in crate::handoff::caches) files: Vec<String>,
     /// What is no input.
-    pub(super) others: Vec<String>,
+    pub(in crate::handoff::caches) others: Vec<String>,
 }
 
 impl Differences {
-    pub(super) fn of(before: (&Components, Option<&Pins>), now: (&Components, &Pins)) -> Self {
+    pub(in crate::handoff::caches) fn of(before: (&Components, Option<&Pins>), now: (&Components, &Pins)) -> Self {
         let mut found = Differences::default();
         for (name, ..) in before.0.difference(now.0) {
             let Some(path) = name.strip_prefix("input ") else {
@@ -33,19 +38,19 @@ impl Differences {
         found
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::handoff::caches) fn is_empty(&self) -> bool {
         self.packages.is_empty() && self.files.is_empty() && self.others.is_empty()
     }
 
     /// What another entry was made for, by its inputs.
-    pub(super) fn for_another(&self) -> String {
+    pub(in crate::handoff::caches) fn for_another(&self) -> String {
         let lockfiles =
             self.packages.iter().map(|(path, packages)| format!("{} ({})", quote(path), shown_list(packages)));
         shown_list(&lockfiles.chain(self.files.iter().cloned()).collect::<Vec<_>>())
     }
 
     /// All of it in a line. What a manifest asks for is seen in its lockfile.
-    pub(super) fn in_a_line(&self) -> String {
+    pub(in crate::handoff::caches) fn in_a_line(&self) -> String {
         let lockfiles =
             self.packages.iter().map(|(path, packages)| format!("{}: {}", quote(path), shown_list(packages)));
         let mut all: Vec<String> = lockfiles.collect();
@@ -57,7 +62,7 @@ impl Differences {
 
 impl Caches<'_> {
     /// What an entry was made by that is not so now.
-    pub(super) fn differences(&self, record: &Record, now: &Components) -> Differences {
+    pub(in crate::handoff::caches) fn differences(&self, record: &Record, now: &Components) -> Differences {
         let before = self.trees.pins(record);
         Differences::of((&record.components, before.as_ref()), (now, &pins(self.workspace, &now.inputs)))
     }
