@@ -81,7 +81,7 @@ fn joined(folder: &str, below: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-fn is_requirements(path: &str) -> bool {
+pub(super) fn is_requirements(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let plain = lower.ends_with(".txt") || lower.ends_with(".in");
     plain && (lower.contains("requirement") || lower.contains("constraint"))

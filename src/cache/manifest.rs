@@ -104,6 +104,14 @@ pub fn deciding(path: &str, content: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
+/// Whether a manifest names scripts of its own that run while it is installed: what
+/// they leave is known to no tool.
+pub(super) fn runs_scripts(path: &str, content: &[u8]) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let all: Option<Value> = (name == "package.json").then(|| serde_json::from_slice(content).ok()).flatten();
+    all.is_some_and(|all| LIFECYCLE.iter().any(|script| !all["scripts"][*script].is_null()))
+}
+
 fn package(text: &str) -> Option<Vec<u8>> {
     let Value::Object(all) = serde_json::from_str(text).ok()? else { return None };
     let mut kept = Map::new();
@@ -111,7 +119,10 @@ fn package(text: &str) -> Option<Vec<u8>> {
     kept.extend(known);
     if let Some(scripts) = all.get("scripts").and_then(Value::as_object) {
         let run = LIFECYCLE.iter().filter_map(|name| Some(((*name).to_owned(), scripts.get(*name)?.clone())));
-        kept.insert("scripts".to_owned(), Value::Object(run.collect()));
+        let run: Map<String, Value> = run.collect();
+        if !run.is_empty() {
+            kept.insert("scripts".to_owned(), Value::Object(run));
+        }
     }
     serde_json::to_vec(&kept).ok()
 }
@@ -120,6 +131,9 @@ fn python(text: &str) -> Option<Vec<u8>> {
     let mut all: Table = text.parse().ok()?;
     if let Some(tools) = all.get_mut("tool").and_then(toml::Value::as_table_mut) {
         CHECKERS.iter().for_each(|name| drop(tools.remove(*name)));
+        if tools.is_empty() {
+            all.remove("tool");
+        }
     }
     Some(all.to_string().into_bytes())
 }
@@ -152,6 +166,7 @@ mod tests {
             (base.replace("jest", "vitest"), true),
             (base.replace(r#""name""#, r#""description": "new", "jest": {}, "name""#), true),
             (base.replace(r#""postinstall": "a""#, r#""postinstall": "b""#), false),
+            (base.replace(r#", "postinstall": "a""#, ""), false),
             (base.replace(r#""a": "1""#, r#""a": "2""#), false),
             (base.replace("{\"name\"", "{\"packageManager\": \"npm@11\", \"name\""), false),
             (base.replace("{\"name\"", "{\"overrides\": {\"b\": \"1\"}, \"name\""), false),
@@ -171,6 +186,10 @@ mod tests {
             same("pyproject.toml", base, &base.replace(from, to), false);
         }
         same("pyproject.toml", base, &format!("{base}[tool.hatch.build]\nx = 1\n"), false);
+        // The first one.
+        let bare = "[project]\nname = \"x\"\n";
+        same("pyproject.toml", bare, &format!("{bare}[tool.ruff]\nx = 1\n"), true);
+        same("package.json", r#"{"name": "x"}"#, r#"{"name": "x", "scripts": {"test": "jest"}}"#, true);
     }
 
     #[test]

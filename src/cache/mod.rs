@@ -4,18 +4,22 @@
 //! renamed); it never changes in place; what was never flushed counts only in
 //! the boot that made it; what does not match its digest is never handed out.
 
+mod grown;
 mod implied;
 mod key;
 mod lockfile;
 mod manifest;
+mod pins;
 mod record;
 mod sources;
 mod trees;
 
+pub use grown::grow;
 pub use implied::implied;
 pub use key::Components;
 pub use lockfile::lockfiles;
 pub use manifest::deciding;
+pub use pins::Pins;
 pub use record::{Origin, Record, Scope};
 pub use sources::{Mark, Sources};
 pub use trees::{Draft, Sealed, Trees};

@@ -80,6 +80,9 @@ pub struct Record {
     /// The archive, where it has been packed.
     #[serde(default)]
     pub packed: Option<Packed>,
+    /// How often in a row its setup started from an older content.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub grown: u32,
     /// The newest time in it, in seconds and nanoseconds, where it is built from
     /// the files of a workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,4 +90,8 @@ pub struct Record {
     /// The boot in which it was written, while it was never flushed.
     #[serde(default)]
     pub boot_id: Option<String>,
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }

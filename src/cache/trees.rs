@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::key::Components;
+use super::pins::Pins;
 use super::record::{Origin, Record, SCHEMA, Scope};
 use super::sources::Sources;
 use crate::archive::{self, Owned, Ownership, Packed, Summary};
@@ -26,6 +27,9 @@ const RECORD: &str = "entry.json";
 
 /// What the tree was made from, beside it.
 const SOURCES: &str = "sources.json";
+
+/// What its lockfiles pin, beside it.
+const PINS: &str = "pins.json";
 
 /// The trees of one id mapping.
 #[derive(Clone, Debug)]
@@ -57,6 +61,14 @@ impl Draft {
     /// When that cannot be written.
     pub fn made_from(&self, sources: &Sources) -> Result<()> {
         disk::write_json(&self.whole().join(SOURCES), sources, Durability::Cached)
+    }
+
+    /// Notes what the lockfiles pin by which the tree was made.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn pinned(&self, pins: &Pins) -> Result<()> {
+        disk::write_json(&self.whole().join(PINS), pins, Durability::Cached)
     }
 }
 
@@ -99,6 +111,11 @@ impl Trees {
     /// What an entry was made from; `None` where nobody noted it.
     pub fn sources(&self, record: &Record) -> Option<Sources> {
         disk::read_json(&self.place(&record.key, &record.scope).join(SOURCES)).ok().flatten()
+    }
+
+    /// What its lockfiles pin; `None` where nobody noted it.
+    pub fn pins(&self, record: &Record) -> Option<Pins> {
+        disk::read_json(&self.place(&record.key, &record.scope).join(PINS)).ok().flatten()
     }
 
     /// Where the tree of an entry is.
@@ -295,6 +312,7 @@ impl Trees {
             sealed_at,
             origin,
             packed: None,
+            grown: 0,
             newest: None,
             boot_id: None,
         }

@@ -10,8 +10,8 @@ use super::parse_task;
 use crate::clock::age;
 use crate::error::Fault;
 use crate::handoff::{
-    App, Explained, KeyRow, PruneOptions, Tended, Verified, cache_diff, cache_key, cache_retry, cache_why, caches,
-    promote, prune, verify_caches,
+    App, Explained, KeyRow, PruneOptions, Tended, Verified, cache_diff, cache_key, cache_reasons, cache_retry,
+    cache_why, caches, promote, prune, verify_caches,
 };
 use crate::identity::TaskRef;
 use crate::quantity::{parse_bytes, parse_duration};
@@ -31,6 +31,7 @@ enum Verb {
     Verify(Verify),
     Prune(Prune),
     Key(Key),
+    Why(Why),
     Diff(Diff),
     Promote(Promote),
     Retry(Retry),
@@ -76,6 +77,16 @@ struct Key {
     /// Say why two keys differ; each is a task, or the beginning of a key
     #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with = "task")]
     why: Option<Vec<String>>,
+}
+
+/// Say why a task's caches are made anew, or were: which packages differ from the
+/// entry before
+#[derive(Debug, Args)]
+struct Why {
+    /// TASK, STORE:TASK or STORE@sha256:...; without, the workspace of the
+    /// working directory
+    #[arg(value_parser = parse_task)]
+    task: Option<TaskRef>,
 }
 
 /// Show how a later result of an entry's setup differs from the entry
@@ -143,6 +154,7 @@ impl Arguments {
             Verb::Verify(verify) => verify.run(app)?,
             Verb::Prune(prune) => prune.run(app)?,
             Verb::Key(key) => key.run(app)?,
+            Verb::Why(why) => why.run(app)?,
             Verb::Diff(diff) => diff.run(app)?,
             Verb::Promote(promote) => promote.run(app)?,
             Verb::Retry(retry) => retry.run(app)?,
@@ -260,6 +272,19 @@ fn explain(app: &App, all: Vec<Explained>) -> Result<()> {
             }),
         )
     }))
+}
+
+impl Why {
+    fn run(&self, app: &App) -> Result<()> {
+        let rows = cache_reasons(app, self.task.as_ref())?;
+        if app.ui.is_json() {
+            return app.ui.json(&Caches { caches: rows });
+        }
+        app.ui.list(rows.iter().map(|row| match &row.before {
+            Some(before) => format!("{}: {} ({} → {})", row.name, row.why, before.short(), row.key.short()),
+            None => format!("{}: no other entry of it is here", row.name),
+        }))
+    }
 }
 
 impl Diff {

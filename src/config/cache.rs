@@ -54,6 +54,25 @@ pub struct CacheEntry {
     /// Whether it is built from the files of the workspace, where its path does
     /// not say.
     pub build: Option<bool>,
+    /// Whether the setup may start from an older content.
+    pub seed: Seed,
+    /// The shell command that goes on from an older content, where it is another one.
+    pub again: Option<String>,
+    /// Where the tool of a preset keeps what it downloads, as far as no other cache is
+    /// there.
+    pub stores: Vec<Spot>,
+}
+
+/// Whether a setup may start from an older content of its cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seed {
+    /// It starts from nothing.
+    #[default]
+    Never,
+    /// Where nothing but lockfiles and manifests differs: a preset knows its tool.
+    Known,
+    /// Whatever differs: the project says so.
+    Always,
 }
 
 /// The same as it is written: what a preset knows may be left out.
@@ -75,6 +94,7 @@ struct Written {
     #[serde(default)]
     read_only: bool,
     build: Option<bool>,
+    seed: Option<bool>,
 }
 
 impl TryFrom<Written> for CacheEntry {
@@ -114,8 +134,21 @@ impl TryFrom<Written> for CacheEntry {
             (None, Some(preset)) => below(preset.path).parse()?,
             (None, None) => return Err(missing("path")),
         };
-        // What another setup reads is not known.
-        let manifest = preset.filter(|preset| written.setup.is_none() && !preset.manifest.is_empty());
+        let stores = preset.filter(|_| !written_out).map_or(&[][..], |preset| preset.store);
+        let stores = stores.iter().map(|store| store.parse()).collect::<Result<_, _>>()?;
+        // What another setup reads, and how it goes on, is not known.
+        let known = preset.filter(|_| written.setup.is_none());
+        let manifest = known.filter(|preset| !preset.manifest.is_empty());
+        let converges = preset.is_some_and(|preset| preset.seed && (known.is_some() || preset.setup.is_empty()));
+        let seed = match written.seed {
+            Some(true) => Seed::Always,
+            None if converges => Seed::Known,
+            _ => Seed::Never,
+        };
+        let within =
+            |setup: &str| if dir.is_empty() { setup.to_owned() } else { format!("cd '{dir}' && {{ {setup}; }}") };
+        let again =
+            known.map(|preset| preset.again).filter(|again| !again.is_empty() && seed != Seed::Never).map(within);
         let setup = match (written.setup, preset.map(|preset| preset.setup).filter(|setup| !setup.is_empty())) {
             (Some(setup), _) => setup,
             (None, Some(setup)) if dir.is_empty() => setup.to_owned(),
@@ -141,6 +174,9 @@ impl TryFrom<Written> for CacheEntry {
             materialize: written.materialize,
             read_only: written.read_only,
             build: written.build.or(preset.map(|preset| preset.build)),
+            seed,
+            again,
+            stores,
         })
     }
 }
@@ -198,6 +234,26 @@ impl CacheEntry {
     /// Whether it may have several places.
     pub fn is_spread(&self) -> bool {
         !self.more.is_empty() || self.path.is_pattern()
+    }
+}
+
+/// Gives each store of a tool to the first cache that has it, where nothing else is.
+pub(super) fn place_stores(caches: &mut [CacheEntry], fixtures: &[Fixture], services: &[Service]) {
+    let within = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
+    let data = || services.iter().filter_map(|service| service.data.as_ref());
+    let mut taken: Vec<String> = caches.iter().flat_map(CacheEntry::places).map(Spot::to_string).collect();
+    taken.extend(fixtures.iter().filter_map(|fixture| fixture.path.as_ref()).map(Spot::to_string));
+    taken.extend(data().map(|data| data.path.to_string()));
+    // A service starts from a content of one place.
+    let one = |cache: &CacheEntry| data().any(|data| data.cache.as_ref() == Some(&cache.name));
+    for cache in caches.iter_mut().filter(|cache| !one(cache)) {
+        for store in std::mem::take(&mut cache.stores) {
+            let shown = store.to_string();
+            if !taken.iter().any(|other| within(other, &shown) || within(&shown, other)) {
+                taken.push(shown);
+                cache.more.push(store);
+            }
+        }
     }
 }
 

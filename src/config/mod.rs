@@ -15,7 +15,7 @@ mod user;
 use crate::error::{Fault, usage};
 
 pub use build::Build;
-pub use cache::{CacheEntry, Fixture, FixtureSource, Ready, Service, ServiceData, Spot};
+pub use cache::{CacheEntry, Fixture, FixtureSource, Ready, Seed, Service, ServiceData, Spot};
 pub use devcontainer::{Devcontainer, Fate, Featured, Field, Requirements, Surroundings};
 pub use entries::{PortEntry, SecretEntry};
 pub use preset::{PRESETS, Preset, SetupNetwork};

@@ -37,6 +37,14 @@ pub struct Preset {
     /// Its setup reads manifests of this name to install what they name: the other
     /// parts of them do not count. Empty where all of them counts.
     pub manifest: &'static str,
+    /// Where the tool keeps what it downloads, below the home folder: kept with the
+    /// content, so that it can be made again without a network.
+    pub store: &'static [&'static str],
+    /// The tool makes of an older content what it makes from nothing, so a setup may
+    /// start from one.
+    pub seed: bool,
+    /// How it is filled then, where that is another command.
+    pub again: &'static str,
     /// It is built from the files of the project.
     pub build: bool,
     /// Variables of the setup and of every run. `{dir}` is that folder, from the
@@ -56,6 +64,9 @@ const PLAIN: Preset = Preset {
     network: SetupNetwork::Private,
     members: false,
     manifest: "",
+    store: &[],
+    seed: false,
+    again: "",
     build: false,
     env: &[],
     proposed: true,
@@ -81,6 +92,10 @@ pub const PRESETS: &[Preset] = &[
         members: true,
         // Else it makes a store in the workspace, since packages are another mount.
         env: &[NODE[0], ("npm_config_store_dir", "${HOME}/.pnpm-store")],
+        store: &["~/.pnpm-store"],
+        seed: true,
+        // Without packages that nobody names any more, which it would keep for a week.
+        again: "pnpm install --frozen-lockfile --config.modules-cache-max-age=0",
         ..PLAIN
     },
     Preset {
@@ -91,6 +106,7 @@ pub const PRESETS: &[Preset] = &[
         setup: "yarn install --immutable",
         manifest: "package.json",
         proposed: false,
+        seed: true,
         ..PLAIN
     },
     Preset {
@@ -102,6 +118,8 @@ pub const PRESETS: &[Preset] = &[
         manifest: "package.json",
         members: true,
         env: NODE,
+        store: &["~/.cache/yarn/v6", "~/.yarn/berry/cache"],
+        seed: true,
         ..PLAIN
     },
     Preset {
@@ -124,6 +142,11 @@ pub const PRESETS: &[Preset] = &[
         manifest: "package.json",
         members: true,
         env: NODE,
+        // Contents by their digests; its index has times in it.
+        store: &["~/.npm/_cacache/content-v2"],
+        seed: true,
+        // What it installs is what the lockfile says, unless that does not fit.
+        again: "cp package-lock.json ~/locked && npm install && cmp -s package-lock.json ~/locked || npm ci",
         ..PLAIN
     },
     Preset {
@@ -133,7 +156,10 @@ pub const PRESETS: &[Preset] = &[
         path: ".venv",
         setup: "uv sync --frozen --compile-bytecode",
         manifest: "pyproject.toml",
-        env: VENV,
+        // What it downloads is another mount, to which there are no links.
+        env: &[VENV[0], VENV[1], ("UV_LINK_MODE", "copy")],
+        store: &["~/.cache/uv"],
+        seed: true,
         ..PLAIN
     },
     Preset {
@@ -144,6 +170,8 @@ pub const PRESETS: &[Preset] = &[
         setup: "poetry install --no-interaction && { .venv/bin/python -m compileall -qq .venv/lib || true; }",
         manifest: "pyproject.toml",
         env: &[("PATH", "${WORKDIR}{dir}/.venv/bin:${PATH}"), ("POETRY_VIRTUALENVS_IN_PROJECT", "true")],
+        seed: true,
+        again: "poetry install --sync --no-interaction && { .venv/bin/python -m compileall -qq .venv/lib || true; }",
         ..PLAIN
     },
     Preset {
@@ -181,6 +209,7 @@ pub const PRESETS: &[Preset] = &[
         setup: "cargo fetch --locked",
         manifest: "Cargo.toml",
         env: &[("CARGO_HOME", "${HOME}/.cargo")],
+        seed: true,
         ..PLAIN
     },
     Preset {
@@ -199,8 +228,12 @@ pub const PRESETS: &[Preset] = &[
         files: &["go.sum"],
         also: &["go.mod"],
         path: "~/go/pkg/mod",
-        setup: "go mod download",
-        env: &[("GOMODCACHE", "${HOME}/go/pkg/mod")],
+        // What is compiled is kept by its content. No test is run, and one that does not
+        // compile is the run's affair.
+        setup: "go mod download && { go test -exec true ./... || true; }",
+        store: &["~/.cache/go-build"],
+        env: &[("GOMODCACHE", "${HOME}/go/pkg/mod"), ("GOCACHE", "${HOME}/.cache/go-build")],
+        seed: true,
         ..PLAIN
     },
     Preset {
@@ -211,6 +244,7 @@ pub const PRESETS: &[Preset] = &[
         setup: "go test -run '^$' ./...",
         env: &[("GOCACHE", "${HOME}/.cache/go-build")],
         proposed: false,
+        seed: true,
         ..PLAIN
     },
     Preset {
@@ -219,6 +253,7 @@ pub const PRESETS: &[Preset] = &[
         also: &["**/pom.xml", ".mvn/**"],
         path: "~/.m2/repository",
         setup: "mvn --batch-mode dependency:go-offline",
+        seed: true,
         ..PLAIN
     },
     Preset {
@@ -278,6 +313,7 @@ pub const PRESETS: &[Preset] = &[
         network: SetupNetwork::None,
         env: &[("CCACHE_DIR", "${HOME}/.cache/ccache")],
         proposed: false,
+        seed: true,
         ..PLAIN
     },
     Preset {
@@ -286,6 +322,7 @@ pub const PRESETS: &[Preset] = &[
         network: SetupNetwork::None,
         env: &[("SCCACHE_DIR", "${HOME}/.cache/sccache")],
         proposed: false,
+        seed: true,
         ..PLAIN
     },
 ];

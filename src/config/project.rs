@@ -162,7 +162,9 @@ impl Project {
     /// # Errors
     /// [`crate::error::Kind::Usage`] for anything malformed or unknown.
     pub fn parse(text: &str, name: &str) -> Result<Self, Fault> {
-        parse(text, name, PROJECT, |project: &Self| project.check(name))
+        let mut project = parse(text, name, PROJECT, |project: &Self| project.check(name))?;
+        cache::place_stores(&mut project.cache, &project.fixture, &project.service);
+        Ok(project)
     }
 
     /// Refuses values that are none.

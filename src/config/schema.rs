@@ -58,6 +58,7 @@ pub const PROJECT: &[Key] = &[
     key("cache[].materialize", "boolean", "false"),
     key("cache[].read_only", "boolean", "false"),
     key("cache[].build", "boolean", "by its path"),
+    key("cache[].seed", "boolean", "by its preset"),
     key("fixture[].name", "string", "required"),
     key("fixture[].source", "string", "required"),
     key("fixture[].path", "string", "none"),

@@ -30,8 +30,8 @@ mod workspaces;
 pub use accounting::{By, CostRow, Costs, LedgerEntry, MadeBy, Suggestion, Sum, costs};
 pub use app::{App, Options};
 pub use caches::{
-    CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, Tended, Verified, cache_diff, cache_key,
-    cache_retry, cache_why, caches, promote, prune, verify_caches,
+    CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, Reason, Tended, Verified, cache_diff, cache_key,
+    cache_reasons, cache_retry, cache_why, caches, promote, prune, verify_caches,
 };
 pub use enter::{EnterOptions, Entered, enter};
 pub use evidence::{

@@ -144,3 +144,33 @@ fn what_cannot_be_is_refused() {
         assert!(Project::parse(&bad, "envctl.toml").is_err(), "{bad}");
     }
 }
+
+#[test]
+fn what_a_tool_downloads_has_one_place_and_a_setup_goes_on_where_its_tool_can() {
+    let parse = |text: &str| Project::parse(text, "envctl.toml").map(|project| project.cache).unwrap();
+    let shown = |cache: &CacheEntry| cache.shown_places();
+    let two = parse("[[cache]]\npreset = \"npm\"\n[[cache]]\npreset = \"npm\"\ndir = \"web\"");
+    assert_eq!(shown(&two[0]), "node_modules, ~/.npm/_cacache/content-v2");
+    // The second one has none, instead of the same.
+    assert_eq!(shown(&two[1]), "web/node_modules");
+    assert!(two[1].again.as_ref().unwrap().starts_with("cd 'web' && { cp package-lock.json"));
+    let taken =
+        parse("[[cache]]\npreset = \"pnpm\"\n[[cache]]\nname = \"a\"\npath = \"~/.pnpm-store/v3\"\nsetup = \"x\"");
+    assert_eq!(shown(&taken[0]), "node_modules");
+    let own = parse("[[cache]]\npreset = \"npm\"\npath = \"modules\"\nsetup = \"x\"");
+    assert_eq!((shown(&own[0]), own[0].seed, &own[0].again), ("modules".into(), Seed::Never, &None));
+    for (text, seed, again) in [
+        ("preset = \"npm\"", Seed::Known, true),
+        ("preset = \"npm\"\nseed = false", Seed::Never, false),
+        ("preset = \"npm\"\nseed = true", Seed::Always, true),
+        ("preset = \"uv\"", Seed::Known, false),
+        // It leaves packages that nobody names any more.
+        ("preset = \"pip\"", Seed::Never, false),
+        ("preset = \"ccache\"\nsetup = \"make\"", Seed::Known, false),
+        ("preset = \"uv\"\nsetup = \"x\"\nseed = true", Seed::Always, false),
+        ("name = \"a\"\npath = \"a\"\nsetup = \"x\"", Seed::Never, false),
+    ] {
+        let cache = &parse(&format!("[[cache]]\n{text}"))[0];
+        assert_eq!((cache.seed, cache.again.is_some()), (seed, again), "{text}");
+    }
+}

@@ -1,7 +1,8 @@
 //! Caches on the way into a runtime: which entries a workspace needs ([`mod@wanted`],
 //! by their [`inputs`]), which are here, in the store ([`travel`]), or have to be made
-//! ([`mod@seal`], if the developer agrees to the [`setups`]), or are [`nearest`] to
-//! that, and where they appear ([`place`]). What has changed in the workspace must look newer than what is
+//! ([`mod@seal`], if the developer agrees to the [`setups`]), and where they appear
+//! ([`place`]). What sets two entries apart, and which one is nearest, is told by
+//! [`differing`]. What has changed in the workspace must look newer than what is
 //! [`built`] from it. [`pipeline`] is the order of that, over one [`state`].
 //! [`mod@tend`] keeps them at their size, [`mod@verify`] hashes them again, and
 //! [`verbs`] is what `envctl cache` does.
@@ -9,8 +10,8 @@
 //! The locks of a cache have their places in the order in `docs/architecture.md`.
 
 mod built;
+mod differing;
 mod inputs;
-mod nearest;
 mod pipeline;
 mod place;
 mod seal;
@@ -22,6 +23,7 @@ mod verbs;
 mod verify;
 mod wanted;
 
+pub use differing::{Reason, cache_reasons};
 pub(crate) use inputs::{require_fixtures, require_inputs};
 pub(crate) use pipeline::parts;
 pub(crate) use place::forget_materialized;

@@ -123,16 +123,26 @@ pub(crate) fn note_given(app: &App, resolved: &Resolved, place: &Place, names: O
     let _ = note();
 }
 
+/// Where compilers keep what they made, by content: they write there in every run.
+const COMPILED: [&str; 3] = ["~/.cache/go-build", "~/.cache/ccache", "~/.cache/sccache"];
+
 /// Says what was written into caches and went with the runtime: one line. What a
 /// tool builds is written there in every run.
 pub(crate) fn tell_gone(app: &App, receipt: &Receipt, records: &[Record]) {
-    let is_built = |name: &str| records.iter().any(|record| record.components.name == name && record.components.built);
+    let compiles = |path: &str| path.split(", ").any(|place| COMPILED.contains(&place));
+    let is_built = |name: &str| {
+        let mut named = records.iter().map(|record| &record.components).filter(|made| made.name == name);
+        named.any(|made| made.built || compiles(&made.path))
+    };
     let changed = receipt.caches.iter().filter(|changed| !is_built(&changed.name));
     let gone: Vec<String> = changed
         .filter_map(|changed| Some((changed.entries.filter(|count| *count > 0)?, &changed.name)))
         .map(|(count, name)| format!("{} in the cache {name}", counted(count, "change", "changes")))
         .collect();
     if !gone.is_empty() {
-        app.ui.status("Gone", &format!("{}: what is to stay belongs into its inputs", gone.join(", ")));
+        app.ui.status(
+            "Gone",
+            &format!("{}: what is to stay belongs into its inputs, such as a lockfile", gone.join(", ")),
+        );
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::state::{Caches, EarlyTree, keep, name_of, scopes, scopes_of, trees};
 use super::wanted::{Basis, Wanted, wanted};
 use crate::archive::{Ownership, Packed, Summary};
-use crate::cache::{Components, Origin, Record, Scope, Sealed, Sources, Trees};
+use crate::cache::{Components, Origin, Pins, Record, Scope, Sealed, Sources, Trees};
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk::{self, scratch::Scratch};
@@ -44,6 +44,9 @@ struct Document {
     /// What a build folder was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sources: Option<Sources>,
+    /// What the lockfiles pin by which it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pins: Option<Pins>,
 }
 
 impl Document {
@@ -127,7 +130,7 @@ fn fetch_scope(
     let expected = Some((document.tree, document.diff_id));
     let record = record_of(&document, scope.clone());
     let arrived = download(source, &caches.trees, source.store()?, &artifact, record, expected)?;
-    note_sources(&arrived, &document)?;
+    note_origin(&arrived, &document)?;
     settle(caches, arrived).map(Some)
 }
 
@@ -150,7 +153,8 @@ fn look_up(
     Ok(Some((artifact, document)))
 }
 
-fn note_sources(arrived: &EarlyTree, document: &Document) -> Result<()> {
+fn note_origin(arrived: &EarlyTree, document: &Document) -> Result<()> {
+    document.pins.iter().try_for_each(|pins| arrived.draft.pinned(pins))?;
     document.sources.iter().try_for_each(|sources| arrived.draft.made_from(sources))
 }
 
@@ -205,7 +209,7 @@ pub(crate) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<EarlyTree> 
                 let record = record_of(&document, scope);
                 let expected = Some((document.tree, document.diff_id));
                 let arrived = download(source, &trees, source.store()?, &artifact, record, expected)?;
-                return note_sources(&arrived, &document).map(|()| Some(arrived));
+                return note_origin(&arrived, &document).map(|()| Some(arrived));
             }
         }
         Ok(None)
@@ -362,6 +366,7 @@ pub(crate) fn push(app: &App, store: &dyn Store, basis: &Basis, carried: &[Carri
             diff_id: packed.diff_id,
             sealed_at: record.sealed_at,
             sources: record.components.built.then(|| trees.sources(record)).flatten(),
+            pins: trees.pins(record),
         };
         write_tree(store, &tag, &serde_json::to_vec(&document)?, &layer(&packed), &file)?;
         app.ui.status(
@@ -380,7 +385,8 @@ pub(crate) fn push(app: &App, store: &dyn Store, basis: &Basis, carried: &[Carri
 pub(crate) fn describe(record: &Record, diff_id: Digest) -> Result<Vec<u8>> {
     let (components, sealed_at) = (record.components.clone(), record.sealed_at);
     let (schema, key, tree) = (SCHEMA, record.key, record.tree);
-    Ok(serde_json::to_vec(&Document { schema, key, components, tree, diff_id, sealed_at, sources: None })?)
+    let (sources, pins) = (None, None);
+    Ok(serde_json::to_vec(&Document { schema, key, components, tree, diff_id, sealed_at, sources, pins })?)
 }
 
 /// What that says: what is in the tree, and since when.

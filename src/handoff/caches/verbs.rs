@@ -125,7 +125,7 @@ fn lines(wanted: &Wanted) -> Vec<(String, String)> {
 
 /// The task's settled identity, and its workspace; without a task those of the
 /// working directory.
-fn workspace_of(app: &App, task: Option<&TaskRef>) -> Result<(Resolved, PathBuf)> {
+pub(super) fn workspace_of(app: &App, task: Option<&TaskRef>) -> Result<(Resolved, PathBuf)> {
     let located = match task {
         Some(task) => app.locate(task)?,
         None => {

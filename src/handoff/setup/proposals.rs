@@ -20,7 +20,11 @@ const MAX_READ: u64 = 1 << 20;
 /// Files that say how something is built, and what to do where no cache follows
 /// from them.
 const OPEN: [(&str, &[&str], &str); 6] = [
-    ("package.json", &["npm", "pnpm", "yarn", "bun"], "it has no lockfile: npm install --package-lock-only makes one"),
+    (
+        "package.json",
+        &["npm", "pnpm", "yarn", "yarn-pnp", "bun"],
+        "it has no lockfile: npm install --package-lock-only makes one",
+    ),
     ("pyproject.toml", &["uv", "poetry", "pdm", "pip", "pipenv"], "it has no lockfile: uv lock makes one"),
     ("Cargo.toml", &["cargo"], "it has no lockfile: cargo generate-lockfile makes one"),
     ("CMakeLists.txt", &[], "preset = \"cmake\" keeps its build folder, preset = \"ccache\" what was compiled"),
@@ -201,7 +205,8 @@ mod tests {
     fn what_has_no_lockfile_and_yarn_without_modules_are_told_apart() {
         assert_eq!(found(&[("package.json", ""), ("x/pyproject.toml", "")]).1, ["package.json", "x/pyproject.toml"]);
         let berry = "# x\n\n__metadata:\n  version: 8\n";
-        assert_eq!(found(&[("yarn.lock", berry)]).0, ["yarn-pnp yarn.lock"]);
+        let (taken, left) = found(&[("yarn.lock", berry), ("package.json", "")]);
+        assert_eq!((taken, left), (vec!["yarn-pnp yarn.lock".to_owned()], Vec::new()));
         assert_eq!(found(&[("yarn.lock", berry), (".yarnrc.yml", "nodeLinker: node-modules\n")]).0, ["yarn yarn.lock"]);
         assert_eq!(found(&[("yarn.lock", "# yarn lockfile v1\n")]).0, ["yarn yarn.lock"]);
     }

@@ -322,6 +322,7 @@ mod tests {
             name: "deps".into(),
             network: "host".into(),
             path: "deps".into(),
+            again: None,
             command: "a\nb \"c\" '''d'''".into(),
             env: vec!["X=1\n2".into()],
         };

@@ -100,6 +100,9 @@ pub struct Setup {
     pub path: String,
     /// What runs.
     pub command: String,
+    /// What runs instead where it starts from an older content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<String>,
     /// Its variables that the project sets, as `NAME=value`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
@@ -122,13 +125,17 @@ impl Setup {
             network: network.to_owned(),
             path: cache.shown_places(),
             command: cache.setup.clone(),
+            again: cache.again.clone(),
             env: env.into_iter().map(|(name, value)| format!("{name}={value}")).collect(),
         })
     }
 
     fn lines(&self) -> impl Iterator<Item = String> {
-        let Setup { name, network, path, command, env } = self;
-        let first = format!("in {path}, a {network} network for the setup of the cache {name}: {}", command.trim());
+        let Setup { name, network, path, command, again, env } = self;
+        let from =
+            again.as_ref().map_or_else(String::new, |again| format!(" (from an older content: {})", again.trim()));
+        let command = command.trim();
+        let first = format!("in {path}, a {network} network for the setup of the cache {name}: {command}{from}");
         let variables = env.iter().map(move |variable| format!("for the setup of the cache {name}: {variable}"));
         std::iter::once(first).chain(variables)
     }

@@ -384,6 +384,12 @@ impl Sandbox {
         Some(Uppers::of_workspace(&folder.path.join(SCRATCH)))
     }
 
+    /// The folder that holds what was done to a tree that was given with an upper;
+    /// it is there if anything was.
+    pub(crate) fn done_to_tree(&self, tree: &Path) -> Option<PathBuf> {
+        Uppers::of_tree(&self.folder.as_ref()?.path.join(SCRATCH), tree)
+    }
+
     /// Back to baseline.
     ///
     /// # Errors

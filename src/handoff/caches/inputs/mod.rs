@@ -16,7 +16,7 @@ use glob::{MatchOptions, Pattern};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::cache::{deciding, implied};
+use crate::cache::{Pins, deciding, implied};
 use crate::config::{CacheEntry, Fixture, Project, Spot};
 use crate::digest::{Digest, Hasher};
 use crate::disk::beneath::Beneath;
@@ -31,6 +31,9 @@ const MAX_INPUT: u64 = 1 << 30;
 
 /// Bytes in which it is looked for the files that it names.
 const MAX_READ: u64 = 4 << 20;
+
+/// Bytes of a lockfile in which packages are looked for.
+const MAX_LOCKFILE: u64 = 32 << 20;
 
 /// Files of one cache: whoever writes the project's file chooses the patterns.
 const MAX_FILES: usize = 10_000;
@@ -286,6 +289,19 @@ impl<'a> Inputs<'a> {
         };
         repo.is_path_ignored(&asked).unwrap_or(false) && !tracked()
     }
+}
+
+/// What the lockfiles among some inputs pin, as far as they are still what they were.
+pub(super) fn pins(workspace: &Path, inputs: &BTreeMap<String, Option<Digest>>) -> Pins {
+    let mut pins = Pins::default();
+    for (path, digest) in inputs {
+        let mut content = Vec::new();
+        let Ok(Some(file)) = open(workspace, path) else { continue };
+        if file.take(MAX_LOCKFILE).read_to_end(&mut content).is_ok() && *digest == Some(Digest::of(&content)) {
+            pins.read(path, &content);
+        }
+    }
+    pins
 }
 
 /// Whether an input stands for the files that fit it.

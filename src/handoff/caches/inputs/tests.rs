@@ -53,8 +53,13 @@ fn packages_of_a_workspace_have_places_and_patterns_fit_folders() {
         let places = inputs.places_of(&project.cache[0], &found).unwrap();
         places.iter().map(Spot::to_string).collect::<Vec<_>>()
     };
-    let npm =
-        ["web/node_modules", "web/packages/a/node_modules", "web/packages/b/node_modules", "web/tool/node_modules"];
+    let npm = [
+        "web/node_modules",
+        "~/.npm/_cacache/content-v2",
+        "web/packages/a/node_modules",
+        "web/packages/b/node_modules",
+        "web/tool/node_modules",
+    ];
     assert_eq!(places("preset = \"npm\"\ndir = \"web\""), npm);
     assert_eq!(places("preset = \"npm\"\ndir = \"web\"\npath = \"web/node_modules\""), npm[..1]);
     let own = |paths: &str| places(&format!("name = \"a\"\nsetup = \"x\"\npaths = {paths}"));

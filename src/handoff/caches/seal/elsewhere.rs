@@ -15,6 +15,9 @@ use crate::handoff::words::{quote, shown_list};
 /// Entries that are looked at.
 const MOST: usize = 20_000;
 
+/// What tools write beside their packages, and make again in every run that needs it.
+const NOTES: [&str; 4] = [".yarn/install-state.gz", ".pnp.cjs", ".pnp.loader.mjs", ".pnp.data.json"];
+
 /// Names what lies in the upper of a workspace.
 pub(super) fn tell(caches: &Caches<'_>, wanted: &Wanted, upper: Option<PathBuf>) {
     let (Some(upper), Ok(workspace)) = (upper, Beneath::open(caches.workspace)) else { return };
@@ -41,7 +44,8 @@ fn left(upper: &Beneath, workspace: &Beneath, places: &[&str]) -> Vec<String> {
         for (name, kind) in entries(upper.list(Path::new(&folder)).ok()) {
             looked += 1;
             let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            if looked > MOST || path == ".git" || places.contains(&path.as_str()) {
+            let note = NOTES.iter().any(|note| path == *note || path.ends_with(&format!("/{note}")));
+            if looked > MOST || path == ".git" || note || places.contains(&path.as_str()) {
                 continue;
             }
             let above = format!("{path}/");
@@ -88,6 +92,7 @@ mod tests {
             "packages/b/deps/x",
             "packages/b/out",
             "log",
+            ".pnp.cjs",
         ] {
             let path = upper.path().join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -4,21 +4,23 @@
 //! changes are thrown away. Only what lies at the entry's place is kept.
 
 mod elsewhere;
+mod failed;
 
 use std::fs::OpenOptions;
-use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
+use self::failed::{how_it_ended, tell_failure};
+use super::inputs::pins;
 use super::setups::Failure;
 use super::state::{Caches, waiting};
 use super::wanted::{Wanted, part};
 use super::{place, setups};
 use crate::archive::Ownership as _;
-use crate::cache::{Components, Draft, Origin, Record, Scope, Sealed, Sources, Trees};
+use crate::cache::{Components, Draft, Origin, Record, Scope, Sealed, Sources, Trees, grow};
 use crate::config::{CacheEntry, SetupNetwork, Spot};
 use crate::crash;
 use crate::disk;
@@ -34,18 +36,6 @@ use crate::ui::{counted, human_bytes};
 
 /// How long a setup may take when nothing else is said.
 const TIMEOUT: &str = "1h";
-
-/// Lines of a failed setup that are shown.
-const TAIL: usize = 20;
-
-/// Lines before them that are shown because they say what is wrong.
-const ERRORS: usize = 5;
-
-/// Bytes at the beginning of a log in which those are looked for.
-const HEAD_BYTES: u64 = 1 << 20;
-
-/// Bytes of the log in which the last lines are looked for.
-const TAIL_BYTES: u64 = 16 << 10;
 
 /// Makes an entry. `None` when that failed: it has been told.
 ///
@@ -78,35 +68,40 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         return Ok(None);
     }
     require_room(app, &wanted.name)?;
-    app.ui.status("Sealing", &format!("the cache {}: {} (network: {network})", wanted.name, in_a_line(&entry.setup)));
+    let seed = caches.seed(wanted);
+    let how = |command: &str| format!("the cache {}: {} (network: {network})", wanted.name, in_a_line(command));
+    app.ui.status("Sealing", &how(command(entry, seed.as_ref())));
     if let Some(why) = why(caches, wanted, components) {
         app.ui.status("Because", &why);
     }
     tell_others(caches, wanted);
-    let draft = caches.trees.draft()?;
-    make_parts(wanted, &draft)?;
     let began = std::time::Instant::now();
-    let spec = spec(caches, (wanted, entry), image, &draft, network)?;
-    let ran = match run(caches, &spec, (wanted, entry))? {
-        Ran::Well if is_empty(caches, wanted, &draft) => Ran::Failed(tell_nothing(caches, wanted)),
-        ran => ran,
-    };
-    match ran {
-        Ran::Well => setups::forget(app, &wanted.key),
-        Ran::Failed(how) => {
+    let mut grown = seed.as_ref().map_or(0, |seed| seed.grown + 1);
+    let mut made = make(caches, (wanted, entry), (image, network), seed.as_ref())?;
+    if let (Some(seed), Made::Failed(why, _)) = (&seed, &made) {
+        let what = format!("{}; it started from the entry {} and failed ({why})", how(&entry.setup), seed.key.short());
+        app.ui.status("Again", &what);
+        (made, grown) = (make(caches, (wanted, entry), (image, network), None)?, 0);
+    }
+    let draft = match made {
+        Made::Draft(draft) => draft,
+        Made::Failed(how, _draft) => {
             // On a full disk it may fail for that alone.
             if require_room(app, &wanted.name).is_ok() {
                 Failure::note(app, wanted, &how, state);
             }
             return Ok(None);
         }
-        Ran::NotAtAll => return Ok(None),
+        Made::NotAtAll => return Ok(None),
     };
+    setups::forget(app, &wanted.key);
     if let Some(before) = before {
         // What somebody wrote meanwhile was read before or after that.
         draft.made_from(&before.and(&caches.sources()?))?;
     }
+    draft.pinned(&pins(caches.workspace, &components.inputs))?;
     let record = Trees::record(components.clone(), scope, app.clock.now(), Origin::Sealed);
+    let record = Record { grown, ..record };
     let sealed = caches.trees.seal(draft, record, None, &caches.holder)?;
     if let Sealed::Differs(_) = sealed {
         app.ui.warn(&format!(
@@ -129,6 +124,66 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     Ok(Some(record.clone()))
 }
 
+/// What became of a draft. That there is none has been told, unless it was the first
+/// of two tries.
+enum Made {
+    Draft(Draft),
+    /// And would again. What it left fills the disk that is looked at then.
+    Failed(String, Draft),
+    NotAtAll,
+}
+
+/// What runs: another command may go on from an older content.
+fn command<'a>(entry: &'a CacheEntry, seed: Option<&Record>) -> &'a str {
+    entry.again.as_ref().filter(|_| seed.is_some()).unwrap_or(&entry.setup)
+}
+
+/// Runs a setup in a draft, or on another entry.
+fn make(
+    caches: &Caches<'_>,
+    (wanted, entry): (&Wanted, &CacheEntry),
+    (image, network): (&Image, Network),
+    seed: Option<&Record>,
+) -> Result<Made> {
+    let draft = caches.trees.draft()?;
+    make_parts(wanted, &draft)?;
+    let seed = seed.map(|seed| (seed, caches.trees.tree(seed)));
+    let tree = seed.as_ref().map(|(_, tree)| tree.as_path());
+    let mut spec = spec(caches, (wanted, entry), image, network)?;
+    // Without the data of services, which are not there.
+    spec.rootfs.trees =
+        wanted.spots.iter().take(wanted.own).map(|(spot, _)| mount(wanted, spot, &draft, tree)).collect();
+    let words = command(entry, seed.as_ref().map(|(seed, _)| *seed));
+    let done = |sandbox: &Sandbox| -> Result<()> {
+        let Some((tree, upper)) = tree.and_then(|tree| Some((tree, sandbox.done_to_tree(tree)?))) else {
+            elsewhere::tell(caches, wanted, sandbox.done_to_workspace());
+            return Ok(());
+        };
+        caches.holder.inside(&|| grow(tree, &upper, &draft.tree()))
+    };
+    Ok(match run(caches, &spec, wanted, (words, seed.is_none()), &done)? {
+        Ran::Well if is_empty(wanted, &draft) => {
+            let how = seed.map_or_else(|| tell_nothing(caches, wanted), |_| "it left nothing".to_owned());
+            Made::Failed(how, draft)
+        }
+        Ran::Well => Made::Draft(draft),
+        Ran::Failed(how) => Made::Failed(how, draft),
+        Ran::NotAtAll => Made::NotAtAll,
+    })
+}
+
+/// One place of a draft, or of the entry that its setup starts from, as far as that
+/// has something there.
+fn mount(wanted: &Wanted, spot: &Spot, draft: &Draft, seed: Option<&Path>) -> TreeMount {
+    let part = wanted.spread.then(|| part(spot));
+    let seed = seed.filter(|seed| part.as_ref().is_none_or(|part| place::has_part(seed, part)));
+    let (tree, access) = match seed {
+        Some(seed) => (seed.to_owned(), Access::Overlay),
+        None => (draft.tree(), Access::Writable),
+    };
+    TreeMount { name: wanted.name.clone(), tree, part, place: place::inside(spot), access }
+}
+
 /// Makes the parts of a tree that has some.
 fn make_parts(wanted: &Wanted, draft: &Draft) -> Result<()> {
     let parts = wanted.spots.iter().filter(|_| wanted.spread).map(|(place, _)| draft.tree().join(part(place)));
@@ -142,21 +197,15 @@ fn make_parts(wanted: &Wanted, draft: &Draft) -> Result<()> {
     Ok(())
 }
 
-/// Whether a setup left nothing. Parts in which nothing is are taken out.
-fn is_empty(caches: &Caches<'_>, wanted: &Wanted, draft: &Draft) -> bool {
+/// Whether a setup left nothing at any of its places. One that is empty stays: what
+/// a run writes there must not stay in the workspace.
+fn is_empty(wanted: &Wanted, draft: &Draft) -> bool {
     let tree = draft.tree();
-    if wanted.spread {
-        let _ = caches.holder.inside(&|| {
-            for (place, _) in &wanted.spots {
-                let part = part(place);
-                // What holds something stays.
-                let ways = Path::new(&part).ancestors().filter(|way| !way.as_os_str().is_empty());
-                ways.map(|way| std::fs::remove_dir(tree.join(way))).take_while(Result::is_ok).for_each(drop);
-            }
-            Ok(())
-        });
+    let empty = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    match wanted.spread {
+        true => wanted.spots.iter().take(wanted.own).all(|(place, _)| empty(&tree.join(part(place)))),
+        false => empty(&tree),
     }
-    std::fs::read_dir(&tree).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 fn tell_nothing(caches: &Caches<'_>, wanted: &Wanted) -> String {
@@ -180,10 +229,12 @@ fn why(caches: &Caches<'_>, wanted: &Wanted, now: &Components) -> Option<String>
     let named = all.filter(|record| record.components.name == wanted.name && record.key != wanted.key);
     let known = named.filter(|record| given.contains(&Trees::name(record)) || record.scope == own);
     let before = known.max_by_key(|record| (given.contains(&Trees::name(record)), record.sealed_at))?;
-    let differs = before.components.difference(now);
-    let names: Vec<String> = differs.iter().map(|(name, ..)| name.trim_start_matches("input ").to_owned()).collect();
-    let short = before.key.short();
-    (!names.is_empty()).then(|| format!("{}: not as for the entry before, {short}", shown_list(&names)))
+    let (differs, short) = (caches.differences(&before, now), before.key.short());
+    match differs.packages.is_empty() {
+        _ if differs.is_empty() => None,
+        true => Some(format!("{}: not as for the entry before, {short}", differs.in_a_line())),
+        false => Some(format!("{} (the entry before: {short})", differs.in_a_line())),
+    }
 }
 
 /// Names another task of the store that has sealed the same: whose it is stays as it
@@ -214,13 +265,7 @@ fn require_room(app: &App, name: &str) -> Result<()> {
 }
 
 /// The runtime of a setup, which may change the draft and nothing else.
-fn spec(
-    caches: &Caches<'_>,
-    (wanted, entry): (&Wanted, &CacheEntry),
-    image: &Image,
-    draft: &Draft,
-    network: Network,
-) -> Result<Spec> {
+fn spec(caches: &Caches<'_>, (wanted, entry): (&Wanted, &CacheEntry), image: &Image, network: Network) -> Result<Spec> {
     let app = caches.app;
     let options = RuntimeOptions { network: Some(network), no_secrets: true, ..RuntimeOptions::default() };
     let mut spec =
@@ -230,21 +275,12 @@ fn spec(
     runtimes::add_variables(&mut spec.env, &places, "cache.env", &entry.env)?;
     spec.rootfs.workspace_stays = true;
     spec.setup = Some(wanted.name.clone());
-    let mount = |(place, _): &(Spot, Access)| TreeMount {
-        name: wanted.name.clone(),
-        tree: draft.tree(),
-        part: wanted.spread.then(|| part(place)),
-        place: place::inside(place),
-        access: Access::Writable,
-    };
-    // Without the data of services, which are not there.
-    spec.rootfs.trees = wanted.spots.iter().take(wanted.own).map(mount).collect();
     let timeout = parse_duration(entry.timeout.as_deref().unwrap_or(TIMEOUT))?;
     spec.deadline = Some(runtime::monotonic_after(timeout));
     Ok(spec)
 }
 
-/// What became of a setup. That it did not succeed has been told.
+/// What became of a setup. That it did not succeed has been told, where it was to be.
 enum Ran {
     Well,
     /// And would again.
@@ -252,7 +288,13 @@ enum Ran {
     NotAtAll,
 }
 
-fn run(caches: &Caches<'_>, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)) -> Result<Ran> {
+fn run(
+    caches: &Caches<'_>,
+    spec: &Spec,
+    wanted: &Wanted,
+    (command, told): (&str, bool),
+    done: &dyn Fn(&Sandbox) -> Result<()>,
+) -> Result<Ran> {
     let app = caches.app;
     let path = app.paths.setup_log(&wanted.name, &wanted.key);
     disk::create_private_dir(&app.paths.logs())?;
@@ -265,7 +307,7 @@ fn run(caches: &Caches<'_>, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)
         .open(&path)
         .with_context(|| format!("cannot write {}", path.display()))?;
     let session = Session {
-        command: vec!["/bin/sh".into(), "-c".into(), entry.setup.clone().into()],
+        command: vec!["/bin/sh".into(), "-c".into(), command.into()],
         output: Some(Arc::new(log.try_clone()?)),
         last: true,
         ..Session::default()
@@ -283,7 +325,7 @@ fn run(caches: &Caches<'_>, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)
     // Without a thread beside it that draws: a signal must find this one.
     let outcome = sandbox.run(&session)?;
     if outcome == Outcome::Exited(0) {
-        elsewhere::tell(caches, wanted, sandbox.done_to_workspace());
+        done(&sandbox)?;
     }
     let receipt = sandbox.reset(app.clock, "sealed")?;
     receipt.out_of_memory.iter().for_each(|end| app.ui.warn(&runtimes::out_of_memory(end)));
@@ -293,7 +335,8 @@ fn run(caches: &Caches<'_>, spec: &Spec, (wanted, entry): (&Wanted, &CacheEntry)
         Outcome::Exited(130 | 143) | Outcome::Lost => {
             Err(failure(format!("the setup of the cache {} was interrupted", wanted.name)).into())
         }
-        outcome => Ok(Ran::Failed(tell_failure(app, &wanted.name, &outcome, &path, &mut log))),
+        outcome if told => Ok(Ran::Failed(tell_failure(app, &wanted.name, &outcome, &path, &mut log))),
+        outcome => Ok(Ran::Failed(how_it_ended(&outcome))),
     }
 }
 
@@ -302,55 +345,4 @@ fn in_a_line(command: &str) -> String {
     let mut lines = command.trim().lines();
     let first = lines.next().unwrap_or_default().trim_end();
     if lines.next().is_some() { format!("{first} …") } else { first.to_owned() }
-}
-
-/// The first lines that say what is wrong, where the end of the log does not have
-/// them.
-fn first_errors(log: &mut std::fs::File) -> Vec<String> {
-    let length = log.metadata().map_or(0, |meta| meta.len());
-    let mut text = Vec::new();
-    if length == 0 || log.rewind().is_err() {
-        return Vec::new();
-    }
-    let _ = log.take(HEAD_BYTES).read_to_end(&mut text);
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    let shown_anyway = if length <= HEAD_BYTES { lines.len().saturating_sub(TAIL) } else { lines.len() };
-    let wrong = |line: &&str| {
-        ["error", "missing:", "failed", "fatal:"].iter().any(|word| line.to_ascii_lowercase().contains(word))
-    };
-    let mut found: Vec<String> =
-        lines[..shown_anyway].iter().copied().filter(wrong).take(ERRORS).map(str::to_owned).collect();
-    if !found.is_empty() {
-        found.push("[...]".to_owned());
-    }
-    found
-}
-
-/// Shows the end of what a failed setup printed; how it ended.
-fn tell_failure(app: &App, name: &str, outcome: &Outcome, path: &Path, log: &mut std::fs::File) -> String {
-    let how = match outcome {
-        Outcome::NotStarted { program, errno } => {
-            let why = std::io::Error::from_raw_os_error(*errno);
-            format!("{program} cannot be started: {why}; is it in the image, with all that it needs?")
-        }
-        Outcome::TimedOut | Outcome::Idle => "it took too long".to_owned(),
-        outcome => format!("exit code {}", outcome.exit_code()),
-    };
-    app.ui.warn(&format!("the setup of the cache {name} failed ({how}); the runtime goes without it"));
-    for line in first_errors(log) {
-        app.ui.text(&format!("    {line}"));
-    }
-    let mut text = Vec::new();
-    let length = log.metadata().map_or(0, |meta| meta.len());
-    if log.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES))).is_ok() {
-        let _ = log.take(TAIL_BYTES).read_to_end(&mut text);
-    }
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    for line in &lines[lines.len().saturating_sub(TAIL)..] {
-        app.ui.text(&format!("    {line}"));
-    }
-    app.ui.text(&format!("    all of it: {}", path.display()));
-    how
 }

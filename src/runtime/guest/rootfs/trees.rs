@@ -70,6 +70,11 @@ impl Uppers {
         place.join(WORKSPACE)
     }
 
+    /// That of a tree.
+    pub(crate) fn of_tree(place: &Path, tree: &Path) -> Option<PathBuf> {
+        Some(place.join(TREES).join(tree.file_name()?))
+    }
+
     /// Opens them. The scratch space may cover their place by now, but not for
     /// a descriptor from before.
     pub(super) fn open(place: BorrowedFd<'_>, trees: &[TreeMount], workspace: bool) -> Result<Self> {
@@ -252,7 +257,7 @@ pub(crate) fn changed(folder: &Path, names: &[String], trees: &[PathBuf]) -> Vec
         if all.iter().any(|known| known.name == *name) {
             continue;
         }
-        let upper = tree.file_name().map(|tree| folder.join(TREES).join(tree));
+        let upper = Uppers::of_tree(folder, tree);
         let entries = match upper {
             Some(upper) if upper.exists() => entries(&upper),
             _ => Some(0),
