@@ -22,7 +22,7 @@ mod verbs;
 mod verify;
 mod wanted;
 
-pub(crate) use inputs::{require_fixtures, require_inputs};
+pub(crate) use inputs::{given_fixtures, require_fixtures, require_inputs};
 pub(crate) use pipeline::parts;
 pub(crate) use place::forget_materialized;
 pub(crate) use setups::ask;
