@@ -102,6 +102,11 @@ pub const USER: &[Key] = &[
     key("cost.target_per_task", "number", "0.10"),
     key("cost.cap", "number", "none"),
     key("repos.reference", "array of strings", "[]"),
+    key("prefetch[].status", "string", "none"),
+    key("prefetch[].agent", "string", "none"),
+    key("prefetch[].message", "string", "none"),
+    key("prefetch[].branch", "string", "none"),
+    key("prefetch[].repository", "string", "none"),
 ];
 
 /// Refuses the first key that is not known.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::prefetch::Signal;
 use super::{USER, parse};
 use crate::error::{Fault, usage};
 use crate::identity::{Lifetime, RepoUrl, StoreRef, settles};
@@ -53,6 +54,8 @@ pub struct User {
     pub limits: OwnLimits,
     /// `[repos]`
     pub repos: Repos,
+    /// `[[prefetch]]`
+    pub prefetch: Vec<Signal>,
 }
 
 /// `[repos]` of a user.
@@ -79,6 +82,7 @@ impl Default for User {
             enter: OwnShells::default(),
             limits: OwnLimits::default(),
             repos: Repos::default(),
+            prefetch: Vec::new(),
         }
     }
 }
@@ -256,6 +260,7 @@ impl User {
             }
         }
         user.url.iter().try_for_each(|rule| rule.check(name))?;
+        user.prefetch.iter().try_for_each(|signal| signal.check(name))?;
         for (host, registry) in &user.registries {
             for host in [Some(host), registry.mirror.as_ref()].into_iter().flatten() {
                 let named = format!("{host}/x").parse::<StoreRef>();
