@@ -1,5 +1,6 @@
 //! `envctl fixture`
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -27,7 +28,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Create(Create),
+    Create(Box<Create>),
     /// List the fixtures of the store, every version
     Ls,
 }
@@ -67,7 +68,7 @@ struct Create {
     variables: Variables,
     /// Program and arguments that make the data
     #[arg(last = true, value_name = "CMD")]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 impl Create {
@@ -83,7 +84,7 @@ impl Create {
             (None, Some(service)) => FixtureContent::ServiceData(service.clone()),
             (None, None) => FixtureContent::Printed(self.file_name()?),
         };
-        Ok(FixtureFrom::Runtime(FixtureRuntime {
+        Ok(FixtureFrom::Runtime(Box::new(FixtureRuntime {
             task: self.task.clone(),
             checkout: CheckoutOptions { image: self.image.clone(), ..CheckoutOptions::default() },
             runtime: RuntimeOptions {
@@ -93,7 +94,7 @@ impl Create {
             },
             command: self.command.clone(),
             taken,
-        }))
+        })))
     }
 
     fn file_name(&self) -> Result<String> {

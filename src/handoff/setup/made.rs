@@ -6,6 +6,7 @@
 //! no name and no link of it leads anywhere on this machine. Only what a command printed
 //! that ended with 0 counts.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub enum FixtureFrom {
     /// In a folder of this machine.
     Folder(PathBuf),
     /// In a runtime.
-    Runtime(FixtureRuntime),
+    Runtime(Box<FixtureRuntime>),
 }
 
 /// A runtime, and what is taken out of it.
@@ -45,7 +46,7 @@ pub struct FixtureRuntime {
     /// What it may do. Secrets are left out.
     pub runtime: RuntimeOptions,
     /// What is run first; may be empty where a folder is wanted.
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
     /// What is taken.
     pub taken: FixtureContent,
 }
@@ -112,17 +113,17 @@ fn digest_of(path: &Path) -> Result<(Digest, u64)> {
 }
 
 /// What puts a folder into a tar: the words of it, without a shell of this machine.
-fn tar_of(spot: &Spot) -> Vec<String> {
+fn tar_of(spot: &Spot) -> Vec<OsString> {
     let (script, path) = match spot {
         Spot::Home(path) => ("cd -- \"$HOME/$1\" && exec tar -cf - .", path.clone()),
         Spot::Workspace(path) => ("cd -- \"$1\" && exec tar -cf - .", format!("./{path}")),
         Spot::Absolute(path) => ("cd -- \"$1\" && exec tar -cf - .", format!("/{path}")),
     };
-    ["sh", "-c", script, "tar", &path].map(str::to_owned).into()
+    ["sh", "-c", script, "tar", &path].map(OsString::from).into()
 }
 
 /// The commands, and what the last of them is about.
-fn commands(command: &[String], spot: Option<&Spot>) -> Vec<Command> {
+fn commands(command: &[OsString], spot: Option<&Spot>) -> Vec<Command> {
     let mut commands = Vec::new();
     if !command.is_empty() {
         commands.push(Command::of_words(command));
@@ -226,7 +227,7 @@ mod tests {
     use super::*;
 
     fn words(folder: &str) -> Vec<String> {
-        tar_of(&spot(folder).unwrap())
+        tar_of(&spot(folder).unwrap()).into_iter().map(|word| word.into_string().unwrap()).collect()
     }
 
     #[test]
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_is_run_is_the_command_and_then_what_packs() {
-        let command = ["make".to_owned()];
+        let command = ["make".into()];
         let shown = |all: Vec<Command>| all.into_iter().map(|one| one.shown).collect::<Vec<_>>();
         assert_eq!(shown(commands(&command, None)), ["make"]);
         assert_eq!(shown(commands(&command, Some(&spot("out").unwrap()))), ["make", "tar of out"]);
