@@ -293,8 +293,8 @@ pub struct ImageConfig {
     /// `v8`, ...
     #[serde(default)]
     pub variant: Option<String>,
-    /// How to run it. Entrypoint, command, volumes, ports and labels are not
-    /// read: nothing in an image chooses what envctl does.
+    /// How to run it. Entrypoint, command, volumes, ports and all labels but one are
+    /// not read: nothing in an image chooses what envctl does.
     #[serde(default)]
     pub config: Option<RunConfig>,
     /// The layers.
@@ -310,6 +310,14 @@ pub struct RunConfig {
     /// `NAME=value`.
     #[serde(default, rename = "Env")]
     pub env: Option<Vec<String>>,
+    /// The label `devcontainer.metadata`, which counts where a project says so.
+    #[serde(default, rename = "Labels", deserialize_with = "metadata", skip_serializing)]
+    pub metadata: Option<String>,
+}
+
+fn metadata<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let labels = Value::deserialize(from)?;
+    Ok(labels.get("devcontainer.metadata").and_then(Value::as_str).map(str::to_owned))
 }
 
 /// The uncompressed layers of an image.

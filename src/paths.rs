@@ -85,8 +85,9 @@ impl Paths {
     }
 
     /// Who the user of an image is, by its own accounts.
-    pub fn image_user(&self, image: &Digest) -> PathBuf {
-        self.cache.join("users").join(format!("{}.json", image.hex()))
+    pub fn image_user(&self, image: &Digest, asked: Option<&str>) -> PathBuf {
+        let asked = asked.map(|asked| format!("-{}", Digest::of(asked.as_bytes()).short())).unwrap_or_default();
+        self.cache.join("users").join(format!("{}{asked}.json", image.hex()))
     }
 
     /// The note that a repository serves an image.

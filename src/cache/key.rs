@@ -41,6 +41,9 @@ pub struct Components {
     /// list of names does not fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Digest>,
+    /// Who the setup runs as, where that is not the image's own user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 impl Components {
@@ -58,6 +61,7 @@ impl Components {
             env: BTreeMap::new(),
             built: false,
             names: None,
+            user: None,
         }
     }
 
@@ -87,6 +91,7 @@ impl Components {
             lines.push(("made from".into(), "the files of the workspace".into()));
         }
         lines.extend(self.names.map(|names| ("names of files".into(), names.to_string())));
+        lines.extend(self.user.clone().map(|user| ("user".into(), user)));
         lines
     }
 
@@ -116,7 +121,7 @@ mod tests {
     fn case_25_every_input_that_decides_the_content_is_in_the_key() {
         let base = sample();
         assert_eq!(base.key(), sample().key());
-        let changes: [fn(&mut Components); 13] = [
+        let changes: [fn(&mut Components); 14] = [
             |c| c.format += 1,
             |c| c.name.push('x'),
             |c| c.inputs.extend([("package-lock.json".into(), Some(Digest::of(b"other")))]),
@@ -130,6 +135,7 @@ mod tests {
             |c| c.env.extend([("NODE_ENV".into(), "production".into())]),
             |c| c.built = true,
             |c| c.names = Some(Digest::of(b"names")),
+            |c| c.user = Some("vscode".into()),
         ];
         let mut seen = vec![base.key()];
         for (n, change) in changes.iter().enumerate() {

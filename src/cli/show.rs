@@ -64,7 +64,7 @@ fn lines(app: &App, shown: &Shown) -> Vec<String> {
         row("branch", repo.branch.as_deref().unwrap_or("(detached)")),
         row("commit", repo.commit.as_str()),
         row("snapshot", &identity.snapshot_id.to_string()),
-        row("image", &format!("{} ({})", toolchain.image, toolchain.platform)),
+        row("image", &format!("{} ({}){}", toolchain.image, toolchain.platform, toolchain.user_in_words())),
         row("workdir", identity.workdir.as_str()),
     ]);
     lines.extend(identity.lockfiles.iter().map(|lockfile| row("lockfile", lockfile)));

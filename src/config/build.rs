@@ -22,6 +22,9 @@ pub struct Build {
     pub target: Option<String>,
     /// Secrets that it may mount, by name.
     pub secrets: Vec<SecretEntry>,
+    /// The `devcontainer.json` with features from which it is made instead, below the
+    /// project's root.
+    pub devcontainer: Option<String>,
 }
 
 impl Build {
@@ -39,13 +42,25 @@ impl Build {
         self.dockerfile.as_deref().and_then(below).filter(|path| !path.is_empty()).unwrap_or_else(own)
     }
 
+    /// What it is built from, for people.
+    pub fn shown(&self) -> String {
+        self.devcontainer.as_deref().and_then(below).unwrap_or_else(|| self.dockerfile())
+    }
+
     /// Refuses what leads out of the project, or is no word for an engine.
     pub(super) fn check(&self) -> Result<(), Fault> {
-        for (key, path) in [("dockerfile", &self.dockerfile), ("context", &self.context)] {
+        let all = [("dockerfile", &self.dockerfile), ("context", &self.context), ("devcontainer", &self.devcontainer)];
+        for (key, path) in all {
             if path.as_deref().is_some_and(|path| below(path).is_none()) {
                 let path = path.as_deref().unwrap_or_default();
                 return Err(usage(format!("toolchain.build.{key}: {path:?} is not a path inside the project")));
             }
+        }
+        if self.devcontainer.is_some()
+            && *self != (Build { devcontainer: self.devcontainer.clone(), ..Build::default() })
+        {
+            return Err(usage("toolchain.build.devcontainer: the file says all of the build")
+                .hint("leave the other keys of toolchain.build out"));
         }
         let word = |text: &str| {
             let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'.');

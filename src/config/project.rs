@@ -66,6 +66,10 @@ pub struct Toolchain {
     pub image: Option<String>,
     /// The image that is built instead.
     pub build: Option<Build>,
+    /// Who commands run as: an account of the image, instead of its own user.
+    pub user: Option<String>,
+    /// What the image's `devcontainer.metadata` says of user, variables and ports counts.
+    pub metadata: Option<bool>,
     /// What has to be done by hand before there is an image.
     #[serde(skip)]
     pub lacks: Option<&'static str>,
@@ -185,6 +189,10 @@ impl Project {
                     .hint("leave one of them out"));
             }
         }
+        if let Some(user) = project.toolchain.user.as_deref().filter(|user| !is_user(user)) {
+            return Err(usage(format!("{name}: toolchain.user: {user:?} names no account"))
+                .hint("write a name or a number that the image has, or both: user:group"));
+        }
         for (key, value) in &project.runtime.env {
             let reserved = key.starts_with("ENVCTL_");
             if key.is_empty() || reserved || key.contains(['=', '\0']) || value.contains('\0') {
@@ -229,6 +237,13 @@ impl Project {
         project.snapshot.max_lfs().map_err(|why| invalid("snapshot.max_lfs", why))?;
         Ok(())
     }
+}
+
+/// Whether a text may name an account: `user[:group]`, each a name or a number.
+pub(super) fn is_user(text: &str) -> bool {
+    let plain = |part: &str| !part.is_empty() && part.len() < 256 && part.chars().all(|c| c > ' ' && c != '\u{7f}');
+    let mut parts = text.split(':');
+    parts.by_ref().take(2).all(plain) && parts.next().is_none() && !text.starts_with('-')
 }
 
 #[cfg(test)]

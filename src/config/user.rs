@@ -26,6 +26,12 @@ const MAX_FETCH: u64 = 64 << 30;
 /// How long salvages are kept when nothing else is said.
 const KEEP_SALVAGES: Duration = Duration::from_secs(30 * 86_400);
 
+/// How long an image may be built when nothing else is said.
+const BUILD_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// What an engine is given for it without a question in bytes.
+const MAX_CONTEXT: u64 = 1 << 30;
+
 /// The user's `config.toml`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
@@ -56,6 +62,30 @@ pub struct User {
     pub repos: Repos,
     /// `[[prefetch]]`
     pub prefetch: Vec<Signal>,
+    /// `[build]`
+    pub build: Builds,
+}
+
+/// `[build]` of a user: what an engine may take for an image.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Builds {
+    /// How long it may build.
+    pub timeout: Option<String>,
+    /// What it is given without a question: bytes, or with K, M, G, T.
+    pub max_context: Option<String>,
+}
+
+impl Builds {
+    /// How long an image may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout.as_deref().and_then(|text| parse_duration(text).ok()).unwrap_or(BUILD_TIMEOUT)
+    }
+
+    /// Bytes that an engine is given without a question.
+    pub fn max_context(&self) -> u64 {
+        self.max_context.as_deref().and_then(|text| parse_bytes(text).ok()).unwrap_or(MAX_CONTEXT)
+    }
 }
 
 /// `[repos]` of a user.
@@ -83,6 +113,7 @@ impl Default for User {
             limits: OwnLimits::default(),
             repos: Repos::default(),
             prefetch: Vec::new(),
+            build: Builds::default(),
         }
     }
 }
@@ -242,10 +273,14 @@ impl User {
                 parse_duration(value).map_err(|why| invalid(&format!("workspace.{key}"), why))?;
             }
         }
-        for (key, value) in [("timeout", &user.enter.timeout), ("idle", &user.enter.idle)] {
+        let times = [("enter.timeout", &user.enter.timeout), ("enter.idle", &user.enter.idle)];
+        for (key, value) in times.into_iter().chain([("build.timeout", &user.build.timeout)]) {
             if let Some(value) = value {
-                parse_duration(value).map_err(|why| usage(format!("{name}: enter.{key}: {why}")))?;
+                parse_duration(value).map_err(|why| usage(format!("{name}: {key}: {why}")))?;
             }
+        }
+        if let Some(size) = &user.build.max_context {
+            parse_bytes(size).map_err(|why| invalid("build.max_context", why))?;
         }
         if user.cost.cap.is_some() && user.cost.rate_per_hour.is_none_or(|rate| rate <= 0.0) {
             return Err(usage(format!("{name}: cost.cap says nothing without cost.rate_per_hour")));

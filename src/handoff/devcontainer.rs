@@ -54,11 +54,23 @@ pub(crate) fn read(root: &Path) -> Result<(PathBuf, Devcontainer)> {
         }
     };
     let shown = place.display().to_string();
-    let bytes = folder.read(&place, MAX_FILE)?.ok_or_else(|| not_found(format!("{shown} is gone")))?;
-    let folder = place.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
-    let around = Surroundings { name: name_of(root), folder };
-    let found = Devcontainer::parse(&String::from_utf8_lossy(&bytes), &shown, &around)?;
+    let found = at(root, &folder, &place)?.ok_or_else(|| not_found(format!("{shown} is gone")))?;
     Ok((place, found))
+}
+
+/// Reads the file at one place of a project; `None` when it is not there.
+///
+/// # Errors
+/// When it cannot be read as one.
+pub(crate) fn at(root: &Path, folder: &Beneath, place: &Path) -> Result<Option<Devcontainer>> {
+    let Some(bytes) = folder.read(place, MAX_FILE)? else { return Ok(None) };
+    let text = |path: Option<&OsStr>| path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    let around = Surroundings {
+        name: name_of(root),
+        folder: text(place.parent().map(Path::as_os_str)),
+        file: text(place.file_name()),
+    };
+    Ok(Some(Devcontainer::parse(&String::from_utf8_lossy(&bytes), &place.display().to_string(), &around)?))
 }
 
 /// What the repository is called by its remote, which is the same in each clone; the

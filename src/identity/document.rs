@@ -86,9 +86,19 @@ pub struct Toolchain {
     pub platform: Platform,
     /// How the digest is known.
     pub pinned: Pinned,
+    /// Who commands run as, where that is not the image's own user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Fields of other versions, kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl Toolchain {
+    /// Who commands run as, where that is not the image's own user, as the end of a line.
+    pub fn user_in_words(&self) -> String {
+        self.user.as_deref().map_or_else(String::new, |user| format!(", as {user}"))
+    }
 }
 
 /// How an image digest is known.
@@ -373,6 +383,7 @@ pub(super) fn sample() -> Identity {
             image: format!("store@{}", Digest::of(b"image")).parse().unwrap(),
             platform: "linux/amd64".parse().unwrap(),
             pinned: Pinned::AtPublish,
+            user: None,
             extra: Map::new(),
         },
         workdir: "/workspace".parse().unwrap(),

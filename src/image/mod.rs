@@ -11,7 +11,7 @@ use anyhow::Result;
 
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
-use crate::error::{integrity, not_found};
+use crate::error::{Fault, integrity, not_found};
 use crate::identity::Platform;
 use crate::oci::{Blobs, Descriptor, ImageConfig, Index, IndexPlatform, MAX_METADATA, Manifest};
 use crate::paths::Paths;
@@ -29,6 +29,30 @@ pub struct Image {
     pub config: ImageConfig,
     /// Compressed layers, lowest first, with the digest of each one's tar.
     pub layers: Vec<(Descriptor, Digest)>,
+    /// Who commands run as, instead of the image's own user.
+    pub asked: Option<String>,
+}
+
+impl Image {
+    /// The same image for another user of it.
+    #[must_use]
+    pub fn run_as(self, user: Option<&str>) -> Self {
+        Image { asked: user.map(str::to_owned), ..self }
+    }
+
+    /// Who commands run as: `user[:group]`, names or numbers.
+    fn user(&self) -> Option<&str> {
+        let own = || self.config.config.as_ref().and_then(|config| config.user.as_deref());
+        self.asked.as_deref().or_else(own)
+    }
+}
+
+/// Refuses a user that cannot be one of any image.
+///
+/// # Errors
+/// [`crate::error::Kind::Integrity`] for ids out of range.
+pub fn check_user(user: &str) -> Result<(), Fault> {
+    user::check(Some(user))
 }
 
 /// The manifest of `platform`: the descriptor itself, or the matching entry of
@@ -193,5 +217,5 @@ pub fn image(digest: Digest, manifest: &Manifest, config: ImageConfig) -> Result
         return Err(integrity(format!("the image's environment has {bytes} bytes, no program can be given it")).into());
     }
     let layers = layers.iter().cloned().zip(diff_ids.iter().copied()).collect();
-    Ok(Image { digest, config, layers })
+    Ok(Image { digest, config, layers, asked: None })
 }

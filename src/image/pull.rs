@@ -72,9 +72,14 @@ impl<'a> Cache<'a> {
         Layers::new(self.paths.layers(mapping), self.paths.cache().to_owned(), self.boot_id.clone())
     }
 
+    /// Where it is noted who its user is.
+    fn record(&self, image: &Image) -> PathBuf {
+        self.paths.image_user(&image.digest, image.asked.as_deref())
+    }
+
     /// The image if nothing of it is missing.
     pub fn local(&self, image: &Image, owners: &dyn Owners) -> Option<Pulled> {
-        let user: User = disk::read_json(&self.paths.image_user(&image.digest)).ok()??;
+        let user: User = disk::read_json(&self.record(image)).ok()??;
         let layers = self.layers(&owners.of(&user).key());
         let records = image.layers.iter().map(|(_, diff_id)| layers.get(diff_id)).collect::<Option<Vec<_>>>()?;
         Some(pulled(image, user, layers, records))
@@ -82,8 +87,8 @@ impl<'a> Cache<'a> {
 
     /// Which layers of the image are here, lowest first.
     pub fn have(&self, image: &Image, owners: &dyn Owners) -> Vec<bool> {
-        let spec = image.config.config.as_ref().and_then(|config| config.user.as_deref());
-        let known: Option<User> = disk::read_json(&self.paths.image_user(&image.digest)).unwrap_or_default();
+        let spec = image.user();
+        let known: Option<User> = disk::read_json(&self.record(image)).unwrap_or_default();
         // Whose files they are decides where they lie.
         let user = known.or_else(|| user::is_root(spec).then(User::root));
         let layers = user.map(|user| self.layers(&owners.of(&user).key()));
@@ -96,8 +101,8 @@ impl<'a> Cache<'a> {
     /// # Errors
     /// The first failure; layers that were complete stay, nothing else does.
     pub fn pull(&self, image: &Image, owners: &dyn Owners, blobs: &dyn Blobs, watch: &dyn Watch) -> Result<Pulled> {
-        let spec = image.config.config.as_ref().and_then(|config| config.user.as_deref());
-        let record = self.paths.image_user(&image.digest);
+        let spec = image.user();
+        let record = self.record(image);
         let known: Option<User> = disk::read_json(&record).unwrap_or_default();
         let expected = known.or_else(|| user::is_root(spec).then(User::root));
         if let Some(user) = expected {

@@ -1,16 +1,18 @@
 //! Builds an image with the engine that is here: docker or podman, by their own
-//! programs, so that the developer's settings, logins and builders count.
+//! programs, so that the developer's settings, logins and builders count. Features are
+//! added by the program `devcontainer`, which calls the engine.
 //!
 //! Invariants: the program gets words that were checked, and folders that are ours.
-//! A secret reaches it as a variable of its environment and in no other way.
+//! A secret reaches it as a variable of its environment and in no other way. It has a
+//! time, and what is kept of what it says has a size.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -27,6 +29,12 @@ const LAST: usize = 15;
 
 /// Bytes of one of its lines.
 const MAX_LINE: u64 = 64 << 10;
+
+/// Bytes of all that it says that are kept.
+const MAX_LOG: u64 = 64 << 20;
+
+/// How long an engine that is asked to end may take before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// An engine that can build.
 #[derive(Debug)]
@@ -49,6 +57,19 @@ pub struct BuildOrder<'a> {
     pub target: Option<&'a str>,
     /// What it may mount.
     pub secrets: &'a [(String, Secret)],
+    /// What the image is called in the engine.
+    pub tag: &'a str,
+}
+
+/// What `devcontainer build` makes.
+#[derive(Clone, Debug)]
+pub struct FeatureOrder<'a> {
+    /// The program.
+    pub program: &'a Path,
+    /// The folder that stands for the project.
+    pub workspace: &'a Path,
+    /// The `devcontainer.json`.
+    pub config: &'a Path,
     /// What the image is called in the engine.
     pub tag: &'a str,
 }
@@ -115,14 +136,58 @@ impl Builder {
         words
     }
 
-    /// Builds. All that the engine says goes to `log` and to `said`.
+    /// Builds for as long as `time`. All that the engine says goes to `said`, and the
+    /// beginning of it to `log`.
     ///
     /// # Errors
     /// With its last words.
-    pub fn build(&self, build: &BuildOrder<'_>, log: &mut dyn Write, said: Said<'_>) -> Result<()> {
-        let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+    pub fn build(&self, build: &BuildOrder<'_>, time: Duration, log: &mut dyn Write, said: Said<'_>) -> Result<()> {
         let mut command = Command::new(&self.program);
-        command.args(self.words(build)).stdin(Stdio::null());
+        command.args(self.words(build));
+        if self.kind == EngineKind::Docker && !build.secrets.is_empty() {
+            // The older builder knows no secrets.
+            command.env("DOCKER_BUILDKIT", "1");
+        }
+        command.envs(build.secrets.iter().map(|(name, value)| (variable(name), value.expose())));
+        self.run(command, time, log, said)
+    }
+
+    /// What is run to add features, as people write it.
+    pub fn feature_line(&self, order: &FeatureOrder<'_>) -> String {
+        let words = self.feature_words(order).into_iter().map(|word| word.to_string_lossy().into_owned());
+        std::iter::once("devcontainer".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    }
+
+    fn feature_words(&self, order: &FeatureOrder<'_>) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec!["build".into(), "--workspace-folder".into(), order.workspace.into()];
+        words.extend(["--config".into(), order.config.into(), "--image-name".into(), order.tag.into()]);
+        words.extend(["--docker-path".into(), self.program.clone().into(), "--log-format".into(), "text".into()]);
+        words
+    }
+
+    /// Adds features. It is told as [`Builder::build`] tells.
+    ///
+    /// # Errors
+    /// With the last words of the program.
+    pub fn add_features(
+        &self,
+        order: &FeatureOrder<'_>,
+        time: Duration,
+        log: &mut dyn Write,
+        said: Said<'_>,
+    ) -> Result<()> {
+        let mut command = Command::new(order.program);
+        command.args(self.feature_words(order));
+        if let Some(socket) = &self.socket {
+            command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        }
+        self.run(command, time, log, said)
+    }
+
+    fn run(&self, mut command: Command, time: Duration, log: &mut dyn Write, said: Said<'_>) -> Result<()> {
+        let program = command.get_program().to_owned();
+        let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+        command.stdin(Stdio::null());
         // Lines instead of a drawing, and an image instead of an index with evidence
         // about it.
         command.env("BUILDKIT_PROGRESS", "plain").env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1");
@@ -132,16 +197,23 @@ impl Builder {
         command.env("BUILDX_GIT_INFO", "false").env("BUILDX_GIT_LABELS", "false").env("GIT_DIR", "/dev/null");
         command.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "safe.bareRepository");
         command.env("GIT_CONFIG_VALUE_0", "explicit").current_dir("/");
-        if self.kind == EngineKind::Docker && !build.secrets.is_empty() {
-            // The older builder knows no secrets.
-            command.env("DOCKER_BUILDKIT", "1");
-        }
-        command.envs(build.secrets.iter().map(|(name, value)| (variable(name), value.expose())));
         command.stdout(writer.try_clone()?).stderr(writer);
-        let mut child = command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         // It holds the other end of the pipe.
         drop(command);
-        let last = follow(reader, log, said)?;
+        let end = Instant::now().checked_add(time);
+        let (last, in_time) = match follow(reader, end, log, said) {
+            Ok(followed) => followed,
+            Err(error) => {
+                end_of(&mut child);
+                return Err(error);
+            }
+        };
+        if !in_time {
+            end_of(&mut child);
+            let took = format!("it took longer than {} s", time.as_secs());
+            return Err(self.failed(&took, &last).hint("build.timeout in config.toml gives it more time").into());
+        }
         let status = child.wait()?;
         if status.success() {
             return Ok(());
@@ -155,46 +227,76 @@ impl Builder {
     }
 }
 
+/// Asks a program to end, so that it can take along what it started, and then ends it.
+fn end_of(child: &mut Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    let until = Instant::now() + GRACE;
+    while Instant::now() < until {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(BEAT);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
 /// A variable that means nothing to the engine, whatever the project calls its secret.
 fn variable(secret: &str) -> String {
     format!("ENVCTL_SECRET_{secret}")
 }
 
-/// Passes lines on until there are no more; the last of them.
-fn follow(reader: impl Read + Send, log: &mut dyn Write, said: Said<'_>) -> Result<Vec<String>> {
-    let mut last: Vec<String> = Vec::new();
-    std::thread::scope(|scope| {
-        let (send, lines) = mpsc::sync_channel::<String>(64);
-        scope.spawn(move || {
-            let mut reader = BufReader::new(reader);
-            let mut line = Vec::new();
-            while reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-                line.clear();
-                if send.send(text).is_err() {
-                    break;
-                }
-            }
-        });
-        loop {
-            match lines.recv_timeout(BEAT) {
-                Ok(line) => {
-                    let line = hide(&line);
-                    writeln!(log, "{line}").context("cannot write the log of the build")?;
-                    if line.trim().is_empty() {
-                        continue;
-                    }
-                    said(Some(&line));
-                    last.push(line.to_string());
-                    if last.len() > LAST {
-                        last.remove(0);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => said(None),
-                Err(RecvTimeoutError::Disconnected) => return Ok(last),
+/// Passes lines on until there are no more, or it is `end`; the last of them, and whether
+/// it was in time.
+fn follow(
+    reader: impl Read + Send + 'static,
+    end: Option<Instant>,
+    log: &mut dyn Write,
+    said: Said<'_>,
+) -> Result<(Vec<String>, bool)> {
+    let (mut last, mut kept): (Vec<String>, u64) = (Vec::new(), 0);
+    let (send, lines) = mpsc::sync_channel::<String>(64);
+    // It ends with the pipe, which what an engine started may keep open after it.
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(reader);
+        let mut line = Vec::new();
+        while reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            line.clear();
+            if send.send(text).is_err() {
+                break;
             }
         }
-    })
+    });
+    loop {
+        if end.is_some_and(|end| Instant::now() >= end) {
+            return Ok((last, false));
+        }
+        match lines.recv_timeout(BEAT) {
+            Ok(line) => {
+                let line = hide(&line);
+                let before = kept;
+                kept = kept.saturating_add(line.len() as u64 + 1);
+                let wrote = match (kept <= MAX_LOG, before <= MAX_LOG) {
+                    (true, _) => writeln!(log, "{line}"),
+                    (false, true) => writeln!(log, "(what was said after this is not kept)"),
+                    (false, false) => Ok(()),
+                };
+                wrote.context("cannot write the log of the build")?;
+                if line.trim().is_empty() {
+                    continue;
+                }
+                said(Some(&line));
+                last.push(line.to_string());
+                if last.len() > LAST {
+                    last.remove(0);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => said(None),
+            Err(RecvTimeoutError::Disconnected) => return Ok((last, true)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -230,8 +332,25 @@ mod tests {
     fn what_an_engine_says_last_is_kept() {
         let text: String = (0..100).map(|n| format!("line {n}\r\n\n")).collect();
         let (mut log, mut count) = (Vec::new(), 0);
-        let last = follow(text.as_bytes(), &mut log, &mut |line| count += usize::from(line.is_some())).unwrap();
-        assert_eq!((last.len(), last[LAST - 1].as_str(), count), (LAST, "line 99", 100));
+        let mut said = |line: Option<&str>| count += usize::from(line.is_some());
+        let (last, in_time) = follow(std::io::Cursor::new(text), None, &mut log, &mut said).unwrap();
+        assert_eq!((last.len(), last[LAST - 1].as_str(), count, in_time), (LAST, "line 99", 100, true));
         assert_eq!(String::from_utf8(log).unwrap().lines().count(), 200);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_log_has_a_bound_and_a_build_has_a_time() {
+        let line = format!("{}\n", "x".repeat(1 << 15));
+        let text = line.repeat((MAX_LOG >> 15) as usize + 100);
+        let (mut log, end) = (Vec::new(), None);
+        let (last, _) = follow(std::io::Cursor::new(text), end, &mut log, &mut |_| {}).unwrap();
+        assert!(last.len() == LAST && log.len() as u64 <= MAX_LOG + 100, "{}", log.len());
+        assert!(log.ends_with(b"(what was said after this is not kept)\n"));
+        let builder = Builder { kind: EngineKind::Podman, program: "/bin/sh".into(), socket: None };
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo begun; sleep 1000"]);
+        let error = builder.run(command, Duration::from_millis(300), &mut Vec::new(), &mut |_| {}).unwrap_err();
+        let details = crate::error::details_of(&error);
+        assert!(format!("{error:#}").contains("took longer") && details[0].text == "begun", "{error:#}");
     }
 }

@@ -80,6 +80,18 @@ impl BuildContext {
         Ok(found)
     }
 
+    /// Reads everything in a folder that is named from `root`.
+    ///
+    /// # Errors
+    /// When it is not there, or leads out through a link.
+    pub fn folder(root: &Path, folder: &Path, counted: Counted<'_>) -> Result<Self> {
+        let (beneath, nothing) = (Beneath::open(root)?, Ignored::parse("", "")?);
+        let (dockerfile, entries) = (Vec::new(), BTreeMap::new());
+        let mut found = BuildContext { beneath, from: folder.into(), dockerfile, superseded: false, entries };
+        found.walk(&nothing, counted)?;
+        Ok(found)
+    }
+
     /// Names everything in it, the Dockerfile too. Times and owners do not count, of
     /// modes only whether a file can be run: they are others in each clone.
     pub fn digest(&self) -> Digest {
@@ -126,9 +138,43 @@ impl BuildContext {
         let (dockerfile, context) = (folder.join("Dockerfile"), folder.join("context"));
         fs::write(&dockerfile, &self.dockerfile).context("cannot copy the Dockerfile")?;
         fs::create_dir(&context).context("cannot copy the context")?;
+        self.lay(&context, seen, counted)?;
+        self.link(&context)?;
+        Ok((dockerfile, context))
+    }
+
+    /// Copies folders and files into a folder of ours, to the place below that they have
+    /// below the root. What is there already is what lies there. Links come after the
+    /// files of all that is copied there ([`BuildContext::link_below`]).
+    ///
+    /// # Errors
+    /// As [`BuildContext::copy_to`].
+    pub fn copy_below(&self, folder: &Path, seen: Seen<'_>, counted: Counted<'_>) -> Result<()> {
+        let place = folder.join(&self.from);
+        fs::create_dir_all(&place).context("cannot copy the context")?;
+        self.lay(&place, seen, counted)
+    }
+
+    /// The links of what was copied.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn link_below(&self, folder: &Path) -> Result<()> {
+        self.link(&folder.join(&self.from))
+    }
+
+    /// How many files and folders it has.
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn lay(&self, context: &Path, seen: Seen<'_>, counted: Counted<'_>) -> Result<()> {
         let stale = |path: &Path| self.superseded && path == Path::new(".dockerignore");
         for (path, entry) in self.entries.iter().filter(|(path, _)| !stale(path)) {
             let to = context.join(path);
+            if to.symlink_metadata().is_ok() {
+                continue;
+            }
             let wrong = || format!("cannot copy {} for the build", self.from.join(path).display());
             match entry {
                 Entry::Folder => fs::create_dir(&to).with_context(wrong)?,
@@ -140,14 +186,20 @@ impl BuildContext {
                 Entry::Link(_) => {}
             }
         }
-        // Last: nothing is written where a link could lead.
+        Ok(())
+    }
+
+    /// Last: nothing is written where a link could lead.
+    fn link(&self, context: &Path) -> Result<()> {
         for (path, entry) in &self.entries {
-            if let Entry::Link(target) = entry {
+            if let Entry::Link(target) = entry
+                && context.join(path).symlink_metadata().is_err()
+            {
                 let target = std::ffi::OsString::from_vec(target.clone());
                 symlink(target, context.join(path)).with_context(|| format!("cannot copy {}", path.display()))?;
             }
         }
-        Ok((dockerfile, context))
+        Ok(())
     }
 
     fn copy(&self, path: &Path, to: &Path, digest: &Digest, executable: bool, counted: Counted<'_>) -> Result<()> {

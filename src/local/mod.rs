@@ -23,7 +23,7 @@ use anyhow::Result;
 
 use crate::identity::Which;
 
-pub use build::{BuildOrder, Builder, Said};
+pub use build::{BuildOrder, Builder, FeatureOrder, Said};
 pub use context::{BuildContext, Seen};
 pub use engine::{Engine, EnginePlaces, Kept};
 pub use found::{Counted, LocalImage, Packing};

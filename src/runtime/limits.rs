@@ -297,7 +297,7 @@ pub(super) fn ended_for_memory(cgroup: &Path) -> u64 {
 
 /// Bytes of memory that processes may use on this machine: all of it, or what the
 /// cgroup of this one may have.
-fn memory_here() -> Option<u64> {
+pub fn memory_here() -> Option<u64> {
     let whole = kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:").map(|count| count * 1024);
     let own = own_cgroup()?;
     let most = own.ancestors().take_while(|path| path.join("cgroup.controllers").exists());

@@ -38,7 +38,7 @@ pub use join::{
     Outcome, Session, Stream, Transcript, Warned, add_ports, ended, extend, hold_signals, join, joined_now,
 };
 pub use lease::{Lease, Look, Process, Runtimes};
-pub use limits::{Assumed, Enforced, Limits, Means, OutOfMemory};
+pub use limits::{Assumed, Enforced, Limits, Means, OutOfMemory, memory_here};
 pub use mapping::Mapping;
 pub use namespaces::{Receipt, Sandbox, Spec, Tally, detach, reap, stop};
 pub use ports::{Port, PortRequest};

@@ -35,6 +35,13 @@ const SETTINGS: [(&str, &str); 8] = [
     ("submodule.recurse", "false"),
 ];
 
+/// Where git's LFS filter fetches from and sends to. Otherwise a file of the task
+/// says it, `.lfsconfig`, and a `git checkout` on the host goes there.
+const LFS: [&str; 2] = ["lfs.url", "lfs.pushurl"];
+
+/// No server has anything there.
+const NOWHERE: &str = "file:///dev/null";
+
 /// Puts the configuration of a workspace where a runtime can protect it. One
 /// that is there already stays as it is.
 ///
@@ -61,12 +68,34 @@ pub fn protect(workspace: &Path) -> Result<()> {
     fs::copy(&config, &draft).with_context(context)?;
     let mut written = git2::Config::open(&draft)?;
     SETTINGS.iter().try_for_each(|(key, value)| written.set_str(key, value)).with_context(context)?;
+    if !has_own_lfs() {
+        let server = lfs_server(&written);
+        LFS.iter().try_for_each(|key| written.set_str(key, &server)).with_context(context)?;
+    }
     fs::rename(&draft, &target).with_context(context)?;
     let link = folder.join("link.new");
     let _ = fs::remove_file(&link);
     symlink(TARGET, &link).with_context(context)?;
     fs::rename(&link, &config).with_context(context)?;
     remember_head(&git)
+}
+
+/// Whether the developer's own configuration says where LFS files are.
+fn has_own_lfs() -> bool {
+    git2::Config::open_default().is_ok_and(|own| own.get_string("lfs.url").is_ok_and(|url| !url.is_empty()))
+}
+
+/// Where the remote has its LFS files, as `git-lfs-config(5)` has it.
+fn lfs_server(config: &git2::Config) -> String {
+    let url = config.get_string("remote.origin.url").unwrap_or_default();
+    if url.is_empty() {
+        return NOWHERE.into();
+    }
+    if !url.starts_with("https://") && !url.starts_with("http://") {
+        return url;
+    }
+    let base = url.trim_end_matches('/');
+    format!("{base}{}/info/lfs", if base.ends_with(".git") { "" } else { ".git" })
 }
 
 /// Keeps what `HEAD` says where no program inside can change it. Without a valid
@@ -113,6 +142,28 @@ mod tests {
             "0123",
         ] {
             assert!(!is_head(text.as_bytes()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_the_task_does_not_say_where_lfs_files_are() {
+        for (remote, server) in [
+            ("https://git.example/a.git", "https://git.example/a.git/info/lfs"),
+            ("https://git.example/a/", "https://git.example/a.git/info/lfs"),
+            ("ssh://git@git.example/a.git", "ssh://git@git.example/a.git"),
+            ("git@git.example:a.git", "git@git.example:a.git"),
+            ("", NOWHERE),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let repo = git2::Repository::init(dir.path()).unwrap();
+            if !remote.is_empty() {
+                repo.remote("origin", remote).unwrap();
+            }
+            protect(dir.path()).unwrap();
+            let config = git2::Config::open(&dir.path().join(".git").join(TARGET)).unwrap();
+            for key in LFS {
+                assert_eq!(config.get_string(key).unwrap(), server, "{key}");
+            }
         }
     }
 

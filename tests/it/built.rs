@@ -2,6 +2,7 @@
 //! that decides what they are, here and for everybody who has the store.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -122,8 +123,7 @@ fn devcontainer(host: &str) {
     assert!(call(&["doctor"]).run().stdout.contains("is not read: there is envctl.toml"));
     fs::remove_file(lab.repo.path.join("envctl.toml")).unwrap();
     let place = ".devcontainer/devcontainer.json";
-    lab.repo.write(place, r#"{ "image": "debian:12", "features": { "x": {} }, "initializeCommand": "touch here" }"#);
-    publish().code(2).says(&["does not make by itself", "devcontainer build --workspace-folder ."]);
+    features(&lab, host);
     lab.repo.write(place, r#"{ "dockerComposeFile": "compose.yml", "service": "app" }"#);
     publish().code(2).says(&["[[service]]"]);
     // One that cannot be read stands in nobody's way, and is named.
@@ -131,4 +131,58 @@ fn devcontainer(host: &str) {
     publish().code(2).says(&["which image"]);
     assert!(call(&["doctor"]).run().stdout.contains("devcontainer.json: "));
     assert!(!lab.repo.path.join("here").exists());
+}
+
+/// What `devcontainer build` does, without its features: it is given what the image is,
+/// and calls the engine that it is told.
+const STAND_IN: &str = r#"#!/bin/sh
+set -e
+[ "$1 $2 $4 $6 $8" = "build --workspace-folder --config --image-name --docker-path" ]
+cd "$3" && cd .devcontainer && [ -f devcontainer-lock.json ] && [ -x greet/install.sh ]
+case "$(cat "$5")" in *initializeCommand*|*postCreate*) exit 9 ;; esac
+label='[{ "remoteUser": "dev", "containerEnv": { "OF_LABEL": "1" }, "privileged": true }]'
+printf "FROM debian:12-slim\nLABEL devcontainer.metadata='%s'\n" "$label" | "$9" build --tag "$7" -
+"#;
+
+/// Features are added by their own program, once for all that decides what comes of it.
+fn features(lab: &Lab, host: &str) {
+    let store = lab.store.name();
+    let json = r#"{ "image": "debian:12-slim", "initializeCommand": "touch here", "postCreateCommand": "touch here",
+                    "features": { "./greet": {} } }"#;
+    lab.repo.write(".devcontainer/devcontainer.json", json);
+    lab.repo.write(".devcontainer/devcontainer-lock.json", "{}");
+    lab.repo.write(".devcontainer/greet/install.sh", "#!/bin/sh\n");
+    let feature = lab.repo.path.join(".devcontainer/greet/install.sh");
+    fs::set_permissions(&feature, fs::Permissions::from_mode(0o755)).unwrap();
+    let publish = |more: &[&str]| {
+        let call = lab.agent.envctl(["publish", "featured", "--store", &store]).args(more).cwd(&lab.repo.path);
+        call.env("DOCKER_HOST", host)
+    };
+    publish(&[]).code(6).says(&["the build of .devcontainer/devcontainer.json"]);
+    publish(&["--build"]).code(3).says(&["the program devcontainer", "@devcontainers/cli", "devcontainer build"]);
+    let folder = lab.agent.path("programs");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("devcontainer"), STAND_IN).unwrap();
+    fs::set_permissions(folder.join("devcontainer"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", folder.display());
+    let built = || publish(&["--build"]).env("PATH", &path).ok().stderr;
+    let said = built();
+    assert!(said.contains("Building .devcontainer/devcontainer.json"), "{said}");
+    assert!(said.contains("for what no runtime gives: privileged"), "{said}");
+    // Who the label says, with the variables that it says.
+    assert_eq!(lab.sh(&lab.store.reference("featured"), "id -un; echo $OF_LABEL"), "dev\n1\n");
+    assert!(!built().contains("Building"));
+    // What lies in the project decides, and what settles the versions.
+    fs::write(&feature, "#!/bin/sh\ntrue\n").unwrap();
+    assert!(built().contains("Building"));
+    lab.repo.write(".devcontainer/devcontainer-lock.json", "{ }");
+    assert!(built().contains("Building") && !built().contains("Building"));
+    // A context that is large is given to nobody who does not agree.
+    fs::write(&feature, format!("#!/bin/sh\n# {}\n", "x".repeat(2000))).unwrap();
+    let config = lab.agent.config().join("config.toml");
+    fs::create_dir_all(lab.agent.config()).unwrap();
+    let before = fs::read_to_string(&config).unwrap_or_default();
+    fs::write(&config, format!("{before}\n[build]\nmax_context = \"1K\"\n")).unwrap();
+    publish(&["--build"]).env("PATH", &path).code(6).says(&["is large", "build.max_context", ".dockerignore"]);
+    fs::write(&config, before).unwrap();
 }

@@ -48,9 +48,9 @@ fn init_takes_over_a_devcontainer_and_says_what_becomes_of_each_field() {
             "name": "shop", "image": "{image}", // pinned by publish
             "workspaceFolder": "/workspaces/${{localWorkspaceFolderBasename}}",
             "containerEnv": {{ "FLAVOUR": "quo\"ted\nline" }},
-            "forwardPorts": [8080], "remoteUser": "vscode",
+            "forwardPorts": [8080], "remoteUser": "dev", "hostRequirements": {{ "cpus": 4096 }},
             "initializeCommand": "touch initialized", "postCreateCommand": "touch created",
-            "features": {{ "ghcr.io/devcontainers/features/node:1": {{}}, }},
+            "privileged": false,
         }}"#
     );
     lab.repo.write(".devcontainer/devcontainer.json", text);
@@ -58,12 +58,14 @@ fn init_takes_over_a_devcontainer_and_says_what_becomes_of_each_field() {
         "image: toolchain.image",
         "initializeCommand: it would run on this machine",
         "postCreateCommand: not run by itself",
-        "features: build them in: devcontainer build",
-        "remoteUser: commands run as the image's USER",
+        "remoteUser: toolchain.user",
     ]);
     let task = lab.agent.envctl(["publish", "first"]).cwd(&lab.repo.path).ok().stdout;
     let task = task.trim().strip_prefix("envctl enter ").unwrap();
-    assert_eq!(lab.sh(task, "pwd; echo \"$FLAVOUR\"; ls"), "/workspaces/remote\nquo\"ted\nline\nREADME\nenvctl.toml\n");
+    let script = "pwd; echo \"$FLAVOUR\"; ls; id -un; touch mine; stat -c %U mine";
+    let expected = "/workspaces/remote\nquo\"ted\nline\nREADME\nenvctl.toml\ndev\ndev\n";
+    assert_eq!(lab.sh(task, script), expected);
+    assert!(lab.dev.envctl(["show", task]).ok().stdout.contains("), as dev\n"));
     // Two of them, and no word which.
     lab.agent.call("git", ["rm", "-rqf", "--ignore-unmatch", "envctl.toml"]).cwd(&lab.repo.path).ok();
     fs::remove_file(lab.repo.path.join("envctl.toml")).unwrap();

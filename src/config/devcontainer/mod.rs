@@ -1,34 +1,41 @@
 //! What a `devcontainer.json` asks for, in envctl's own words: which of its fields
 //! become keys of a project's file, and what becomes of each of the others. Nothing is
 //! passed over in silence, and nothing of it is run. Where there is no project's file,
-//! it is one ([`Devcontainer::project`]).
+//! it is one ([`Devcontainer::project`]). An image says the same of itself in a label
+//! ([`Devcontainer::of_label`]).
 
+mod image;
+mod machine;
+mod settings;
+#[cfg(test)]
+mod tests;
 mod told;
 mod values;
 
 use jsonc_parser::ParseOptions;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use toml::Table;
 
-use self::values::{Value as Known, Values, is_variable};
-use super::build::below;
+use self::values::{Value as Known, Values};
 use super::{Build, PortEntry, Project, SecretEntry};
 use crate::error::{Fault, cut, usage};
 
+pub use image::Featured;
+pub use machine::Requirements;
 pub use told::{Fate, Field};
 pub use values::Surroundings;
 
 /// Where the workspace is inside when the file does not say.
 const WORKSPACES: &str = "/workspaces";
 
-/// What makes an image with features.
-const FEATURES: &str = "devcontainer build --workspace-folder . --image-name NAME, then --image docker-daemon:NAME (npm has it: @devcontainers/cli)";
-
 /// What to do instead of compose.
 const COMPOSE: &str = "name the image of the service that you work in with --image, and make the others a [[service]] of envctl.toml each";
 
 /// Lists and objects within each other; a parser's stack has an end.
 const MAX_DEPTH: usize = 64;
+
+/// Entries of an image's label; there is one for each feature.
+const MAX_ENTRIES: usize = 200;
 
 /// What a `devcontainer.json` comes to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,8 +44,12 @@ pub struct Devcontainer {
     pub image: Option<String>,
     /// `toolchain.build`.
     pub build: Option<Build>,
+    /// What `devcontainer build` is given, where there are features.
+    pub featured: Option<Featured>,
     /// Why neither is all of the image, and what to do.
     pub lacks: Option<&'static str>,
+    /// `toolchain.user`.
+    pub user: Option<String>,
     /// `workspace.workdir`.
     pub workdir: Option<String>,
     /// `runtime.env`.
@@ -47,6 +58,14 @@ pub struct Devcontainer {
     pub ports: Vec<u16>,
     /// `runtime.secrets`.
     pub secrets: Vec<String>,
+    /// Files of compose, below the project's root.
+    pub compose: Vec<String>,
+    /// The service of them that one works in.
+    pub service: Option<String>,
+    /// What the machine should have.
+    pub requires: Requirements,
+    /// `customizations.envctl`: a project's file, which counts before the other fields.
+    pub own: Option<String>,
     /// Every field of the file, in its order.
     pub fields: Vec<Field>,
 }
@@ -57,25 +76,7 @@ impl Devcontainer {
     /// # Errors
     /// [`crate::error::Kind::Usage`] for what is no such file.
     pub fn parse(text: &str, name: &str, around: &Surroundings) -> Result<Self, Fault> {
-        if depth(text) > MAX_DEPTH {
-            return Err(usage(format!("{name} is nested more than {MAX_DEPTH} levels deep")));
-        }
-        // JSON with comments, as editors read it, and no more than that.
-        let options = ParseOptions {
-            allow_comments: true,
-            allow_trailing_commas: true,
-            allow_loose_object_property_names: false,
-            allow_missing_commas: false,
-            allow_single_quoted_strings: false,
-            allow_hexadecimal_numbers: false,
-            allow_unary_plus_numbers: false,
-            allow_bare_decimal_point_numbers: false,
-            allow_non_finite_numbers: false,
-            allow_extended_string_escapes: false,
-        };
-        let value: Value = jsonc_parser::parse_to_serde_value(text, &options)
-            .map_err(|error| usage(format!("{name}: {}", cut(&error.to_string()))))?;
-        let Value::Object(fields) = value else { return Err(usage(format!("{name} holds no object"))) };
+        let Value::Object(fields) = json(text, name)? else { return Err(usage(format!("{name} holds no object"))) };
         let mut found = Devcontainer::default();
         // Others are told by it where the workspace is.
         let early = Values { around, workdir: None, inside: false };
@@ -85,11 +86,44 @@ impl Devcontainer {
             Some(Known::Known(text)) if text.starts_with('/') => Some(text),
             _ => None,
         };
-        for (field, value) in &fields {
-            let (fate, how) = found.take(field, value, &fields, around);
-            found.fields.push(Field { name: cut(field), fate, how });
+        found.take_all(&fields, around);
+        found.settle_features(around);
+        Ok(found)
+    }
+
+    /// What an image says of itself in its label `devcontainer.metadata`, where the
+    /// workspace is in `workdir`. Later entries count before earlier ones.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] for what is no such text.
+    pub fn of_label(text: &str, workdir: &str) -> Result<Self, Fault> {
+        let name = "the image's devcontainer.metadata";
+        let entries = match json(text, name)? {
+            Value::Array(entries) => entries,
+            one => vec![one],
+        };
+        if entries.len() > MAX_ENTRIES {
+            return Err(usage(format!("{name} has more than {MAX_ENTRIES} entries")));
+        }
+        let around = Surroundings::default();
+        let mut found = Devcontainer { workdir: Some(workdir.to_owned()), ..Devcontainer::default() };
+        for entry in &entries {
+            let Some(entry) = entry.as_object() else { return Err(usage(format!("{name} holds no objects"))) };
+            // Of two entries either may say it: the later one counts.
+            let before = if entry.contains_key("remoteUser") { None } else { found.user.take() };
+            found.take_all(entry, &around);
+            found.user = before.or(found.user);
         }
         Ok(found)
+    }
+
+    fn take_all(&mut self, fields: &Map<String, Value>, around: &Surroundings) {
+        let first = self.fields.len();
+        for (field, value) in fields {
+            let (fate, how) = self.take(field, value, fields, around);
+            self.fields.push(Field { name: cut(field), fate, how });
+        }
+        told::number(&mut self.fields[first..]);
     }
 
     /// The project that the file describes.
@@ -97,166 +131,94 @@ impl Devcontainer {
     /// # Errors
     /// [`crate::error::Kind::Usage`] when a value of it is none that a project may have.
     pub fn project(&self) -> Result<Project, Fault> {
-        let mut project = Project::default();
-        project.toolchain.image.clone_from(&self.image);
-        project.toolchain.build.clone_from(&self.build);
-        project.toolchain.lacks = self.lacks;
-        project.workspace.workdir.clone_from(&self.workdir);
-        let text = |value: &toml::Value| value.as_str().unwrap_or_default().to_owned();
-        project.runtime.env = self.env.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-        project.runtime.ports = self.ports.iter().map(|port| PortEntry { inside: *port, host: None }).collect();
-        let secrets = self.secrets.iter().map(|name| name.parse::<SecretEntry>());
-        project.runtime.secrets = secrets.collect::<Result<_, _>>()?;
+        let own = self.own.as_deref().map(|text| Project::parse(text, "customizations.envctl"));
+        let mut project = own.transpose()?.unwrap_or_default();
+        let toolchain = &mut project.toolchain;
+        if toolchain.image.is_none() && toolchain.build.is_none() {
+            toolchain.image.clone_from(&self.image);
+            toolchain.build.clone_from(&self.build);
+            toolchain.lacks = self.lacks;
+        }
+        toolchain.user = toolchain.user.take().or_else(|| self.user.clone());
+        toolchain.metadata.get_or_insert(true);
+        let workdir = &mut project.workspace.workdir;
+        *workdir = workdir.take().or_else(|| self.workdir.clone());
+        let runtime = &mut project.runtime;
+        for (name, value) in &self.env {
+            runtime.env.entry(name.clone()).or_insert_with(|| value.as_str().unwrap_or_default().to_owned());
+        }
+        let known: Vec<u16> = runtime.ports.iter().map(|port| port.inside).collect();
+        let ports = self.ports.iter().filter(|port| !known.contains(port));
+        runtime.ports.extend(ports.map(|port| PortEntry { inside: *port, host: None }));
+        for name in &self.secrets {
+            let secret: SecretEntry = name.parse()?;
+            if !runtime.secrets.iter().any(|known| known.name == secret.name) {
+                runtime.secrets.push(secret);
+            }
+        }
         project.check("devcontainer.json")?;
         Ok(project)
     }
 
     /// Takes one field of `all`; what becomes of it.
-    fn take(
-        &mut self,
-        field: &str,
-        value: &Value,
-        all: &serde_json::Map<String, Value>,
-        around: &Surroundings,
-    ) -> (Fate, String) {
+    fn take(&mut self, field: &str, value: &Value, all: &Map<String, Value>, around: &Surroundings) -> (Fate, String) {
+        let features = all.get("features").and_then(Value::as_object).is_some_and(|features| !features.is_empty());
         match field {
             "image" => self.image(value),
             "build" => self.build(value.as_object(), around),
             "dockerFile" | "dockerfile" if !all.contains_key("build") => {
-                let mut old = serde_json::Map::new();
+                let mut old = Map::new();
                 old.insert("dockerfile".into(), value.clone());
                 old.extend(all.get("context").map(|context| ("context".to_owned(), context.clone())));
                 self.build(Some(&old), around)
             }
-            "features" if value.as_object().is_some_and(serde_json::Map::is_empty) => {
-                (Fate::Left, "there are none".into())
-            }
-            "features" => {
-                self.lacks = Some(FEATURES);
-                (Fate::ByHand, format!("build them in: {FEATURES}"))
-            }
-            "dockerComposeFile" => {
-                self.lacks = Some(COMPOSE);
-                (Fate::Refused, format!("compose files are not started: {COMPOSE}"))
+            "features" if features => self.features(all, around),
+            "features" => (Fate::Left, "there are none".into()),
+            "dockerComposeFile" => self.compose(value, around),
+            "service" => {
+                self.service = value.as_str().map(str::to_owned);
+                (Fate::Refused, "compose files are not started".into())
             }
             "workspaceFolder" => match &self.workdir {
                 Some(_) => (Fate::Taken, "workspace.workdir".into()),
                 None => (Fate::ByHand, "it depends on the machine: set workspace.workdir".into()),
             },
+            "remoteUser" => self.user(value),
+            "containerUser" if all.contains_key("remoteUser") => {
+                (Fate::Left, "remoteUser comes before it: whoever enters is one account here".into())
+            }
+            "containerUser" => self.user(value),
             "containerEnv" | "remoteEnv" => self.environment(value, around),
             "forwardPorts" | "appPort" => self.ports(value),
             "secrets" => self.secrets(value),
+            "mounts" => self.mounts(value, around),
+            "hostRequirements" => self.requirements(value),
+            "customizations" => self.customized(value),
             "onCreateCommand" | "updateContentCommand" | "postCreateCommand" => told::setup(value),
-            _ => {
-                let (fate, how) = told::told(field);
-                (fate, how.to_owned())
-            }
+            _ => told::told(field, value),
         }
     }
+}
 
-    fn image(&mut self, value: &Value) -> (Fate, String) {
-        match value.as_str() {
-            Some(image) if !image.contains("${") => {
-                self.image = Some(image.to_owned());
-                (Fate::Taken, "toolchain.image".into())
-            }
-            _ => (Fate::ByHand, "its name depends on the environment: name the image with --image".into()),
-        }
+/// A text as JSON with comments, as editors read it, and no more than that.
+fn json(text: &str, name: &str) -> Result<Value, Fault> {
+    if depth(text) > MAX_DEPTH {
+        return Err(usage(format!("{name} is nested more than {MAX_DEPTH} levels deep")));
     }
-
-    fn build(&mut self, fields: Option<&serde_json::Map<String, Value>>, around: &Surroundings) -> (Fate, String) {
-        let Some(fields) = fields else { return (Fate::ByHand, "it is no object".into()) };
-        let text = |name: &str| fields.get(name).and_then(Value::as_str);
-        // From the folder of the file.
-        let path = |path: &str| below(format!("{}/{path}", around.folder).trim_start_matches('/'));
-        let dockerfile = text("dockerfile").or(text("dockerFile")).unwrap_or("Dockerfile");
-        let (Some(dockerfile), Some(context)) = (path(dockerfile), path(text("context").unwrap_or("."))) else {
-            return (Fate::ByHand, "it leads out of the project: build it yourself, and name it with --image".into());
-        };
-        let context = if context.is_empty() { ".".to_owned() } else { context };
-        let mut build = Build { dockerfile: Some(dockerfile), context: Some(context), ..Build::default() };
-        build.target = text("target").map(str::to_owned);
-        let values = Values { around, workdir: self.workdir.as_deref(), inside: false };
-        let mut left = Vec::new();
-        for (name, value) in fields.get("args").and_then(Value::as_object).into_iter().flatten() {
-            match value.as_str().map(|text| values.of(text)) {
-                Some(Known::Known(text)) => {
-                    build.args.insert(name.clone(), text);
-                }
-                _ => left.push(format!("args.{}", cut(name))),
-            }
-        }
-        left.extend(["options"].iter().filter(|name| fields.contains_key(**name)).map(|name| (*name).to_owned()));
-        if let Err(why) = build.check() {
-            return (Fate::ByHand, format!("{}: build it yourself, and name it with --image", why.message));
-        }
-        self.build = Some(build);
-        match left.is_empty() {
-            true => (Fate::Taken, "toolchain.build".into()),
-            false => (Fate::ByHand, format!("toolchain.build, but for {}", left.join(", "))),
-        }
-    }
-
-    fn environment(&mut self, value: &Value, around: &Surroundings) -> (Fate, String) {
-        let workdir = self.workdir.clone();
-        let values = Values { around, workdir: workdir.as_deref(), inside: true };
-        let (mut hosts, mut left) = (Vec::new(), Vec::new());
-        for (name, value) in value.as_object().into_iter().flatten() {
-            match value.as_str().map(|text| values.of(text)) {
-                Some(Known::Known(text)) if is_variable(name) => {
-                    self.env.insert(name.clone(), text.into());
-                }
-                Some(Known::OfHost(variable)) => hosts.push(format!("{} ({})", cut(name), cut(&variable))),
-                Some(Known::Unknown(variable)) => left.push(format!("{} ({})", cut(name), cut(&variable))),
-                _ => left.push(cut(name)),
-            }
-        }
-        if hosts.is_empty() && left.is_empty() {
-            return (Fate::Taken, "runtime.env".into());
-        }
-        let mut how = "runtime.env".to_owned();
-        if !hosts.is_empty() {
-            let hosts = hosts.join(", ");
-            how.push_str(&format!(", but for {hosts}: what your environment holds is one of runtime.secrets, by name"));
-        }
-        if !left.is_empty() {
-            how.push_str(&format!(", but for {}: nobody knows it here", left.join(", ")));
-        }
-        (Fate::ByHand, how)
-    }
-
-    fn ports(&mut self, value: &Value) -> (Fate, String) {
-        let mut left = Vec::new();
-        let one = [value.clone()];
-        for port in value.as_array().map_or(&one[..], Vec::as_slice) {
-            let text = match port {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            // Here the host's port is a free one; `localhost` is the runtime's own.
-            let inside = match text.rsplit_once(':') {
-                Some((host, inside)) if host == "localhost" || host.bytes().all(|c| c.is_ascii_digit()) => inside,
-                Some(_) => "",
-                None => &text,
-            };
-            match inside.parse::<u16>().ok().filter(|port| *port > 0) {
-                Some(port) => self.ports.push(port),
-                None => left.push(cut(&text)),
-            }
-        }
-        self.ports.sort_unstable();
-        self.ports.dedup();
-        if left.is_empty() {
-            return (Fate::Taken, "runtime.ports".into());
-        }
-        (Fate::ByHand, format!("runtime.ports, but for {}: other containers are services here", left.join(", ")))
-    }
-
-    fn secrets(&mut self, value: &Value) -> (Fate, String) {
-        let names = value.as_object().into_iter().flatten().map(|(name, _)| name);
-        self.secrets.extend(names.filter(|name| is_variable(name)).cloned());
-        (Fate::Taken, "runtime.secrets, each with your approval".into())
-    }
+    let options = ParseOptions {
+        allow_comments: true,
+        allow_trailing_commas: true,
+        allow_loose_object_property_names: false,
+        allow_missing_commas: false,
+        allow_single_quoted_strings: false,
+        allow_hexadecimal_numbers: false,
+        allow_unary_plus_numbers: false,
+        allow_bare_decimal_point_numbers: false,
+        allow_non_finite_numbers: false,
+        allow_extended_string_escapes: false,
+    };
+    jsonc_parser::parse_to_serde_value(text, &options)
+        .map_err(|error| usage(format!("{name}: {}", cut(&error.to_string()))))
 }
 
 /// How deep a text is nested, at the most.
@@ -276,117 +238,4 @@ fn depth(text: &str) -> usize {
         most = most.max(depth);
     }
     most
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn around() -> Surroundings {
-        Surroundings { name: "shop".into(), folder: ".devcontainer".into() }
-    }
-
-    fn parse(text: &str) -> Devcontainer {
-        Devcontainer::parse(text, "devcontainer.json", &around()).unwrap()
-    }
-
-    fn fate(found: &Devcontainer, name: &str) -> Fate {
-        found.fields.iter().find(|field| field.name == name).unwrap().fate
-    }
-
-    #[test]
-    fn comments_and_trailing_commas_are_read_and_nothing_looser() {
-        let found = parse("// a comment\n{ \"image\": \"python:3.12\", /* \" */\n \"forwardPorts\": [3000, 3000,], }");
-        assert_eq!((found.image.as_deref(), found.ports.as_slice()), (Some("python:3.12"), &[3000][..]));
-        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        for bad in ["", "[]", "{", "{image: 'x'}", "{\"a\" 1}", &deep] {
-            assert!(Devcontainer::parse(bad, "x", &around()).is_err(), "{:?}", cut(bad));
-        }
-    }
-
-    #[test]
-    fn each_field_has_a_fate() {
-        let found = parse(
-            r#"{
-                "name": "x", "image": "ghcr.io/acme/dev:1",
-                "workspaceFolder": "/workspaces/${localWorkspaceFolderBasename}",
-                "containerEnv": { "A": "1", "TOKEN": "${localEnv:TOKEN}", "ENVCTL_X": "1" },
-                "remoteEnv": { "B": "2" },
-                "forwardPorts": [8080, "db:5432"],
-                "secrets": { "NPM_TOKEN": { "description": "x" } },
-                "features": { "x": {} }, "initializeCommand": "evil", "postCreateCommand": "npm ci",
-                "privileged": true, "mounts": ["source=/,target=/host,type=bind"], "somethingNew": 1
-            }"#,
-        );
-        assert_eq!(found.workdir.as_deref(), Some("/workspaces/shop"));
-        assert_eq!(found.env.keys().collect::<Vec<_>>(), ["A", "B"]);
-        assert_eq!((found.ports.as_slice(), found.secrets.as_slice()), (&[8080][..], &["NPM_TOKEN".to_owned()][..]));
-        assert_eq!(found.fields.len(), 13);
-        for (name, expected) in [
-            ("image", Fate::Taken),
-            ("containerEnv", Fate::ByHand),
-            ("remoteEnv", Fate::Taken),
-            ("forwardPorts", Fate::ByHand),
-            ("features", Fate::ByHand),
-            ("initializeCommand", Fate::Refused),
-            ("privileged", Fate::Refused),
-            ("mounts", Fate::Refused),
-            ("somethingNew", Fate::ByHand),
-            ("name", Fate::Left),
-        ] {
-            assert_eq!(fate(&found, name), expected, "{name}");
-        }
-        assert!(found.fields.iter().any(|field| field.how.contains("TOKEN (TOKEN)") && field.how.contains("ENVCTL_X")));
-        assert_eq!(fate(&found, "postCreateCommand"), Fate::ByHand);
-        let project = found.project().unwrap();
-        assert_eq!((project.runtime.ports.len(), project.runtime.secrets.len()), (1, 1));
-        assert!(project.toolchain.lacks.is_some_and(|what| what.contains("devcontainer build")));
-    }
-
-    #[test]
-    fn a_build_is_named_from_the_folder_of_the_file() {
-        let build = |text: &str| {
-            let found = parse(text);
-            found
-                .build
-                .clone()
-                .map(|build| (build.dockerfile(), build.context(), build.args.len()))
-                .ok_or(Box::new(found))
-        };
-        assert_eq!(
-            build(
-                r#"{ "build": { "dockerfile": "Dockerfile", "context": "..", "args": { "A": "${localEnv:A:1}" } } }"#
-            ),
-            Ok((".devcontainer/Dockerfile".into(), String::new(), 1))
-        );
-        assert_eq!(
-            build(r#"{ "dockerFile": "../docker/x", "context": "../docker" }"#),
-            Ok(("docker/x".into(), "docker".into(), 0))
-        );
-        assert_eq!(
-            build(r#"{ "build": { "dockerfile": "D" } }"#),
-            Ok((".devcontainer/D".into(), ".devcontainer".into(), 0))
-        );
-        let found =
-            parse(r#"{ "build": { "dockerfile": "D", "args": { "A": "${localEnv:A}" }, "options": ["--x"] } }"#);
-        assert!(found.build.is_some() && found.fields[0].how.ends_with("but for args.A, options"), "{found:?}");
-        for bad in
-            [r#"{ "build": { "dockerfile": "../../D" } }"#, r#"{ "build": { "target": "--x" } }"#, r#"{ "build": 1 }"#]
-        {
-            let found = build(bad).unwrap_err();
-            assert_eq!(fate(&found, "build"), Fate::ByHand, "{bad}");
-        }
-    }
-
-    #[test]
-    fn variables_lead_to_the_workspace_and_its_ports_to_free_ones() {
-        let found = parse(
-            r#"{ "remoteEnv": { "PATH": "${containerWorkspaceFolder}/bin:${containerEnv:PATH}" },
-                 "forwardPorts": ["localhost:80", "db:5432"], "appPort": ["8000:3000", 9000], "dockerComposeFile": "x" }"#,
-        );
-        assert_eq!(found.env["PATH"].as_str(), Some("/workspaces/shop/bin:${PATH}"));
-        assert_eq!(found.ports, [80, 3000, 9000]);
-        assert_eq!((fate(&found, "forwardPorts"), fate(&found, "appPort")), (Fate::ByHand, Fate::Taken));
-        assert!(fate(&found, "dockerComposeFile") == Fate::Refused && found.lacks.is_some());
-    }
 }

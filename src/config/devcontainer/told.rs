@@ -7,7 +7,7 @@ use crate::config::PRESETS;
 use crate::error::cut;
 
 /// What becomes of one field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
     /// It is in the project's file.
@@ -109,33 +109,73 @@ pub(super) fn setup(value: &Value) -> (Fate, String) {
     }
 }
 
+/// The commands that make a container ready, in the order in which they run. Those of
+/// one field that is an object run at the same time.
+const ORDER: [&str; 5] =
+    ["onCreateCommand", "updateContentCommand", "postCreateCommand", "postStartCommand", "postAttachCommand"];
+
+/// Says of several commands that are left to do by hand which comes when.
+pub(super) fn number(fields: &mut [Field]) {
+    let place = |field: &Field| ORDER.iter().position(|name| *name == field.name);
+    let mut all: Vec<&mut Field> =
+        fields.iter_mut().filter(|field| field.fate == Fate::ByHand && place(field).is_some()).collect();
+    all.sort_by_key(|field| place(field));
+    let count = all.len();
+    if count > 1 {
+        for (at, field) in all.into_iter().enumerate() {
+            field.how.push_str(&format!(" ({} of {count})", at + 1));
+        }
+    }
+}
+
+/// Rights beyond those of a runtime, by name.
+fn refused(value: &Value) -> String {
+    let named = match value {
+        Value::Array(all) => {
+            all.iter().map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned)).collect()
+        }
+        other => vec![other.to_string()],
+    };
+    let named: Vec<String> = named.iter().map(|one| cut(one)).collect();
+    format!("a runtime gives no more rights than it has: {}", named.join(" "))
+}
+
 /// What becomes of any other field.
-pub(super) fn told(field: &str) -> (Fate, &'static str) {
+pub(super) fn told(field: &str, value: &Value) -> (Fate, String) {
     use Fate::{ByHand, Left, Refused};
-    match field {
+    let is_empty = value.as_array().is_some_and(Vec::is_empty) || value.is_null();
+    let (fate, how) = match field {
         "context" => (Left, "it is part of the build"),
         "overrideFeatureInstallOrder" => (Left, "it is for `devcontainer build`"),
-        "service" | "runServices" => (Refused, "compose files are not started"),
+        "runServices" => (Refused, "compose files are not started"),
         "postStartCommand" | "postAttachCommand" => {
-            (ByHand, "not run by itself: run it inside, or make it a [[service]]")
+            let all = commands(value).iter().map(|one| cut(one)).collect::<Vec<_>>().join(" && ");
+            return (ByHand, format!("not run by itself: run it inside, or make it a [[service]]: {all}"));
         }
         "initializeCommand" => (Refused, "it would run on this machine, and nothing of a project is"),
-        "waitFor" => (Left, "no command is waited for"),
-        "mounts" | "workspaceMount" => {
-            (Refused, "folders of this machine are not mounted; what can be made again is a [[cache]]")
+        "waitFor" => (Left, "nothing runs in the background before the first command"),
+        "workspaceMount" => (Left, "the workspace is a clone of its own, and is at workspaceFolder"),
+        "runArgs" | "capAdd" | "securityOpt" if is_empty => (Left, "there are none"),
+        "runArgs" => {
+            let words = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+            match words.clone().all(|word| word == "--init") {
+                true => (Left, "every runtime has an init"),
+                false => return (Refused, refused(value)),
+            }
         }
-        "runArgs" | "privileged" | "capAdd" | "securityOpt" => (Refused, "a runtime gives no more rights than it has"),
-        "containerUser" | "remoteUser" | "updateRemoteUserUID" => {
-            (Left, "commands run as the image's USER, who is you in the workspace; enter --user is another")
-        }
+        "privileged" if value.as_bool() == Some(false) => (Left, "nothing is asked for"),
+        "privileged" => (Refused, "a runtime gives no more rights than it has"),
+        "capAdd" | "securityOpt" => return (Refused, refused(value)),
+        "entrypoint" => (Refused, "nothing of an image runs before your command; what has to is a [[service]]"),
+        "updateRemoteUserUID" => (Left, "whoever commands run as is you in the workspace, whatever the numbers"),
         "init" => (Left, "every runtime has one"),
-        "hostRequirements" => (Left, "this machine is not measured by it"),
         "portsAttributes" | "otherPortsAttributes" => (Left, "they are for an editor"),
-        "customizations" => (Left, "they are for an editor; extensions inside are not installed"),
-        "overrideCommand" | "shutdownAction" | "userEnvProbe" => (Left, "a runtime lasts as long as its command"),
-        "name" | "$schema" => (Left, "it changes nothing"),
+        "userEnvProbe" => (Left, "variables are the image's and runtime.env; a login shell reads its own files"),
+        "overrideCommand" | "shutdownAction" => (Left, "a runtime lasts as long as its command"),
+        "name" | "$schema" | "id" => (Left, "it changes nothing"),
         _ => (ByHand, "envctl does not know it"),
-    }
+    };
+    (fate, how.to_owned())
 }
 
 #[cfg(test)]

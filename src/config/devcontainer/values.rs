@@ -7,6 +7,8 @@ pub struct Surroundings {
     pub name: String,
     /// The file's folder, below the root; empty for the root.
     pub folder: String,
+    /// Its name in that folder.
+    pub file: String,
 }
 
 /// A value without its variables.
@@ -86,7 +88,7 @@ mod tests {
 
     #[test]
     fn variables_come_to_what_is_known_here() {
-        let around = Surroundings { name: "shop".into(), folder: String::new() };
+        let around = Surroundings { name: "shop".into(), folder: String::new(), file: String::new() };
         let values = Values { around: &around, workdir: Some("/workspaces/shop"), inside: true };
         for (text, expected) in [
             ("plain $HOME", "plain $HOME"),

@@ -296,7 +296,7 @@ pub(crate) fn parts(
         Some(workspace) => wanted(app, &app.project(workspace)?, &Basis::of(&resolved.identity), workspace),
         None => wanted::of_identity(&resolved.identity),
     };
-    let user = fetch::local_user(app, &resolved.identity.toolchain.image.digest)?;
+    let user = fetch::local_user(app, Basis::of(&resolved.identity).image())?;
     let trees = user.map(|user| trees(app, &runtimes::holder(app, &user))).transpose()?;
     let mut parts = Vec::new();
     for wanted in wanted {

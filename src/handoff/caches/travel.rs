@@ -194,7 +194,7 @@ pub(crate) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<EarlyTree> 
     let app = source.app;
     // Whose they are decides where they lie, and here that is not known.
     if app.options.offline
-        || fetch::local_user(app, &resolved.identity.toolchain.image.digest).is_ok_and(|user| user.is_some())
+        || fetch::local_user(app, Basis::of(&resolved.identity).image()).is_ok_and(|user| user.is_some())
     {
         return Vec::new();
     }
@@ -306,7 +306,7 @@ pub(crate) fn identity_caches(
 ) -> Result<(Vec<Cache>, Vec<Carried>)> {
     let wanted = wanted(app, project, basis, of.root);
     let (mut caches, mut records) = (Vec::new(), Vec::new());
-    let here = if wanted.is_empty() { None } else { fetch::local_user(app, &basis.image)? };
+    let here = if wanted.is_empty() { None } else { fetch::local_user(app, basis.image())? };
     let trees = here.map(|user| trees(app, &runtimes::holder(app, &user))).transpose()?;
     let scopes = scopes_of(&of.store.to_string(), of.task);
     let own = of.sealed_in.as_ref().map(|folder| format!(":{}", name_of(of.url, folder)));
@@ -331,9 +331,9 @@ pub(crate) fn identity_caches(
 /// # Errors
 /// When the store cannot be written; [`Kind::Integrity`] when an entry is no
 /// longer what was sealed.
-pub(crate) fn push(app: &App, store: &dyn Store, image: &Digest, carried: &[Carried]) -> Result<(usize, u64)> {
+pub(crate) fn push(app: &App, store: &dyn Store, basis: &Basis, carried: &[Carried]) -> Result<(usize, u64)> {
     let (mut count, mut bytes) = (0, 0);
-    let Some(user) = fetch::local_user(app, image)? else { return Ok((0, 0)) };
+    let Some(user) = fetch::local_user(app, basis.image())? else { return Ok((0, 0)) };
     let holder = runtimes::holder(app, &user);
     let trees = trees(app, &holder)?;
     let _lock = keep(app)?;

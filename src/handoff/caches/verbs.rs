@@ -109,7 +109,7 @@ pub fn cache_key(app: &App, task: Option<&TaskRef>) -> Result<Vec<KeyRow>> {
     let (resolved, workspace) = workspace_of(app, task)?;
     let project = app.project(&workspace)?;
     require_inputs(&project, &workspace)?;
-    let user = fetch::local_user(app, &resolved.identity.toolchain.image.digest)?;
+    let user = fetch::local_user(app, Basis::of(&resolved.identity).image())?;
     let trees = user.map(|user| trees(app, &runtimes::holder(app, &user))).transpose()?;
     let row = |wanted: Wanted| {
         let find = |trees: &Trees| scopes(&resolved).iter().find_map(|scope| trees.get(&wanted.key, scope));
@@ -357,14 +357,14 @@ pub fn promote(app: &App, task: &TaskRef, names: &[String]) -> Result<Promoted> 
         ((resolved, None), _) => return Err(without_workspace(&resolved)),
     };
     let project = app.project(&workspace)?;
-    let all = wanted(app, &project, &Basis::of(&resolved.identity), &workspace);
+    let basis = Basis::of(&resolved.identity);
+    let all = wanted(app, &project, &basis, &workspace);
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|wanted| wanted.name == **name)) {
         return Err(not_found(format!("{task} has no cache {unknown}"))
             .hint(format!("envctl cache key {task}"))
             .into());
     }
-    let image = resolved.identity.toolchain.image.digest;
-    let user = fetch::local_user(app, &image)?.ok_or_else(|| not_found("the task's image is not here"))?;
+    let user = fetch::local_user(app, basis.image())?.ok_or_else(|| not_found("the task's image is not here"))?;
     let holder = runtimes::holder(app, &user);
     let trees = trees(app, &holder)?;
     let [own, everybody] = scopes(&resolved);
@@ -409,6 +409,6 @@ pub fn promote(app: &App, task: &TaskRef, names: &[String]) -> Result<Promoted> 
         return Err(not_found(format!("nothing of {task} is sealed here")).hint(format!("envctl enter {task}")).into());
     }
     let store = app.open(&resolved.task.store, Access::Write)?;
-    let (_, bytes) = push(app, &*store, &image, &records)?;
+    let (_, bytes) = push(app, &*store, &basis, &records)?;
     Ok(Promoted { caches: rows, bytes })
 }

@@ -20,6 +20,8 @@ pub(crate) struct Basis {
     pub(crate) image: Digest,
     pub(crate) platform: Platform,
     pub(crate) workdir: Workdir,
+    /// Who commands run as, where that is not the image's own user.
+    pub(crate) user: Option<String>,
 }
 
 impl Basis {
@@ -28,7 +30,13 @@ impl Basis {
             image: identity.toolchain.image.digest,
             platform: identity.toolchain.platform.clone(),
             workdir: identity.workdir.clone(),
+            user: identity.toolchain.user.clone(),
         }
+    }
+
+    /// The image, and who commands run as in it.
+    pub(crate) fn image(&self) -> (&Digest, Option<&str>) {
+        (&self.image, self.user.as_deref())
     }
 }
 
@@ -149,6 +157,7 @@ fn components(
     components.env.extend(entry.env.clone());
     components.built = entry.is_built();
     components.inputs.clone_from(&found.files);
+    components.user.clone_from(&basis.user);
     Ok((components, places, found))
 }
 

@@ -99,7 +99,9 @@ pub(crate) fn copy(ui: &Ui, files: &[Evidence], output: &Path) -> Result<u64> {
     for file in files {
         let path = match &file.place {
             EvidencePath::Below(_, path) => path,
-            EvidencePath::Named(path) => Path::new(path.file_name().unwrap_or(path.as_os_str())),
+            EvidencePath::Named(path) | EvidencePath::Chosen(_, _, path) => {
+                Path::new(path.file_name().unwrap_or(path.as_os_str()))
+            }
         };
         bytes += outside.put(path, &mut file.place.open()?)?;
     }
@@ -215,7 +217,7 @@ mod tests {
         assert!(collected.left_out.is_empty(), "{:?}", collected.left_out);
         let path = |file: &Evidence| match &file.place {
             EvidencePath::Below(_, path) => path.display().to_string(),
-            EvidencePath::Named(path) => panic!("{}", path.display()),
+            other => panic!("{other:?}"),
         };
         collected.files.iter().map(path).collect()
     }

@@ -26,15 +26,18 @@ impl Owners for Sandboxed<'_> {
     }
 }
 
-/// Who the user of an image is, where it has been unpacked here.
-pub(crate) fn local_user(app: &App, image: &Digest) -> Result<Option<User>> {
-    disk::read_json(&app.paths.image_user(image))
+/// Who commands of an image run as, where it has been unpacked here: its own user, or
+/// the one that is asked for.
+pub(crate) fn local_user(app: &App, (image, asked): (&Digest, Option<&str>)) -> Result<Option<User>> {
+    disk::read_json(&app.paths.image_user(image, asked))
 }
 
 /// The image as far as it is here already.
 pub(crate) fn local_image(app: &App, resolved: &Resolved) -> Result<Option<(Image, Option<Pulled>)>> {
     let metadata = Metadata { paths: &app.paths };
-    let Some(image) = metadata.local(&resolved.identity.toolchain.image.digest)? else { return Ok(None) };
+    let toolchain = &resolved.identity.toolchain;
+    let Some(image) = metadata.local(&toolchain.image.digest)? else { return Ok(None) };
+    let image = image.run_as(toolchain.user.as_deref());
     let pulled = Cache::new(&app.paths, disk::boot_id()?).local(&image, &Sandboxed(app));
     Ok(Some((image, pulled)))
 }
@@ -46,9 +49,10 @@ pub(crate) fn layers_here(app: &App, image: &Image) -> Result<Vec<bool>> {
 
 /// The image's documents alone, fetched where they are missing.
 pub(crate) fn image_documents(source: &Source<'_>, resolved: &Resolved) -> Result<Image> {
-    let reference = &resolved.identity.toolchain.image;
+    let toolchain = &resolved.identity.toolchain;
     source.app.open_roots()?;
-    with_image_store(source, resolved, |store| documents(source.app, store, &reference.digest))
+    let image = with_image_store(source, resolved, |store| documents(source.app, store, &toolchain.image.digest))?;
+    Ok(image.run_as(toolchain.user.as_deref()))
 }
 
 fn documents(app: &App, store: &dyn Store, digest: &Digest) -> Result<Image> {
@@ -113,7 +117,7 @@ pub(crate) fn image_here(app: &App, resolved: &Resolved) -> Result<Here> {
     // What came from elsewhere says nothing about the repository named here.
     Ok(match local_image(app, resolved)?.filter(|_| seen) {
         Some((image, Some(pulled))) => Here::Whole(Box::new((image, pulled))),
-        Some((image, None)) => Here::Documents(image),
+        Some((image, None)) => Here::Documents(Box::new(image)),
         None => Here::Nothing,
     })
 }
@@ -121,7 +125,7 @@ pub(crate) fn image_here(app: &App, resolved: &Resolved) -> Result<Here> {
 /// How much of an image is here.
 pub(crate) enum Here {
     Whole(Box<(Image, Pulled)>),
-    Documents(Image),
+    Documents(Box<Image>),
     Nothing,
 }
 
@@ -142,6 +146,7 @@ pub(crate) fn pull_image(source: &Source<'_>, resolved: &Resolved, known: Option
             Some(image) => image,
             None => documents(app, store, &reference.digest)?,
         };
+        let image = image.run_as(resolved.identity.toolchain.user.as_deref());
         note_seen(app, reference)?;
         check_platform(&image, resolved)?;
         let cache = Cache::new(&app.paths, disk::boot_id()?);

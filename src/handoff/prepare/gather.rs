@@ -167,7 +167,7 @@ pub(crate) fn gather(
             caches::ask(source, resolved, &place.path, runtime)?;
             return Ok((image, pulled, made, Vec::new()));
         }
-        Here::Documents(image) => Some(image),
+        Here::Documents(image) => Some(*image),
         Here::Nothing => None,
     };
     fetch::settle_image(source.app, resolved)?;

@@ -43,6 +43,10 @@ impl Arrived {
         if !self.lfs_pointers.is_empty() {
             let (count, names) = (self.lfs_pointers.len(), shown_list(&self.lfs_pointers));
             app.ui.status("LFS", &format!("{count} files are pointers here: {names}: {git} lfs pull"));
+            if place.join(".lfsconfig").symlink_metadata().is_ok() {
+                let how = "the project names a server of its own, which is not asked before you say so";
+                app.ui.status("", &format!("{how}: {git} config lfs.url URL"));
+            }
             if let Some(reason) = &self.lfs_reason {
                 app.ui.detail(&format!("their content could not be had: {reason}"));
             }

@@ -6,27 +6,29 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::features::FeatureSources;
 use super::found::{FoundImage, Recipe};
 use super::local_image::{in_engine, places, tagged};
 use crate::credentials::Looked;
 use crate::digest::Digest;
 use crate::disk::scratch::Scratch;
 use crate::disk::{self, find_program};
-use crate::error::{Kind, details_of, failure, kind_of, not_found};
+use crate::error::{Kind, details_of, failure, kind_of, not_found, policy};
 use crate::handoff::app::App;
 use crate::handoff::trust::{self, Asks, Origin, Screen, Verdict};
 use crate::identity::{EngineKind, Platform};
-use crate::local::{BuildContext, BuildOrder, Builder};
+use crate::local::{BuildContext, BuildOrder, Builder, Counted, FeatureOrder, Said, Seen};
 use crate::secret::Secret;
 use crate::snapshot;
 use crate::store::Store;
+use crate::ui::{counted, human_bytes};
 
 /// Version of what decides what an image is.
 const FORMAT: u32 = 1;
@@ -47,8 +49,61 @@ struct Components<'a> {
 /// An image that is wanted, and what it is known by.
 pub(super) struct WantedImage<'a> {
     recipe: &'a Recipe,
-    context: BuildContext,
+    sources: Sources,
     key: Digest,
+}
+
+/// What it is built from.
+enum Sources {
+    Dockerfile(Box<BuildContext>),
+    Features(Box<FeatureSources>),
+}
+
+/// A copy of it.
+enum BuildCopy {
+    Dockerfile { dockerfile: PathBuf, context: PathBuf },
+    Features { project: PathBuf, config: PathBuf },
+}
+
+impl Sources {
+    fn digest(&self) -> Digest {
+        match self {
+            Sources::Dockerfile(context) => context.digest(),
+            Sources::Features(features) => features.digest(),
+        }
+    }
+
+    fn contexts(&self) -> &[BuildContext] {
+        match self {
+            Sources::Dockerfile(context) => std::slice::from_ref(&**context),
+            Sources::Features(features) => features.contexts(),
+        }
+    }
+
+    /// What whoever agrees to the build agrees to.
+    fn said(&self) -> Digest {
+        match self {
+            Sources::Dockerfile(context) => Digest::of(context.dockerfile()),
+            Sources::Features(features) => Digest::of(&features.said()),
+        }
+    }
+
+    fn size(&self) -> u64 {
+        self.contexts().iter().map(BuildContext::size).sum()
+    }
+
+    fn copy_to(&self, folder: &Path, seen: Seen<'_>, counted: Counted<'_>) -> Result<BuildCopy> {
+        Ok(match self {
+            Sources::Dockerfile(context) => {
+                let (dockerfile, context) = context.copy_to(folder, seen, counted)?;
+                BuildCopy::Dockerfile { dockerfile, context }
+            }
+            Sources::Features(features) => {
+                let (project, config) = features.copy_to(folder, seen, counted)?;
+                BuildCopy::Features { project, config }
+            }
+        })
+    }
 }
 
 impl<'a> WantedImage<'a> {
@@ -57,24 +112,29 @@ impl<'a> WantedImage<'a> {
     /// # Errors
     /// When it cannot be read.
     pub(super) fn read(app: &App, recipe: &'a Recipe) -> Result<Self> {
-        let build = &recipe.build;
-        let (dockerfile, context) = (build.dockerfile(), build.context());
+        let (build, shown) = (&recipe.build, recipe.build.shown());
         let progress = app.ui.progress();
-        let bar = progress.bar(&format!("reading for {dockerfile}"), 0);
+        let bar = progress.bar(&format!("reading for {shown}"), 0);
         let read = |count| bar.add(count);
-        let context = BuildContext::read(&recipe.root, Path::new(&dockerfile), Path::new(&context), &read);
+        let sources = match &build.devcontainer {
+            Some(_) => {
+                FeatureSources::read(&recipe.root, &shown, &read).map(|features| Sources::Features(Box::new(features)))
+            }
+            None => BuildContext::read(&recipe.root, Path::new(&shown), Path::new(&build.context()), &read)
+                .map(|context| Sources::Dockerfile(Box::new(context))),
+        };
         bar.finish();
-        let context = context.with_context(|| format!("cannot read what {dockerfile} is built from"))?;
+        let sources = sources.with_context(|| format!("cannot read what {shown} is built from"))?;
         let components = Components {
             format: FORMAT,
-            context: context.digest(),
+            context: sources.digest(),
             args: &build.args,
             target: &build.target,
             secrets: build.secrets.iter().map(|secret| secret.name.as_str()).collect(),
             platform: Platform::host().to_string(),
         };
         let key = Digest::of(&serde_json::to_vec(&("envctl build key", components))?);
-        Ok(WantedImage { recipe, context, key })
+        Ok(WantedImage { recipe, sources, key })
     }
 
     /// What a store has of it.
@@ -92,7 +152,7 @@ impl<'a> WantedImage<'a> {
     pub(super) fn found(&self, app: &App, target: &dyn Store, screen: Option<Screen<'_>>) -> Result<FoundImage> {
         match self.held(target)? {
             Some(found) => {
-                app.ui.status("Found", &format!("the image of {} in the store", self.recipe.build.dockerfile()));
+                app.ui.status("Found", &format!("the image of {} in the store", self.recipe.build.shown()));
                 Ok(found)
             }
             None => self.build(app, target, screen),
@@ -111,24 +171,29 @@ impl<'a> WantedImage<'a> {
         let path = app.env.path.as_deref();
         let docker = (find_program(path, "docker"), &places(app, EngineKind::Docker));
         let builder = Builder::find(docker, &places(app, EngineKind::Podman))?;
+        let program = self.program(app)?;
+        self.weigh(app)?;
         let scratch = Scratch::create(app.paths.cache())?;
-        let (dockerfile, context) = self.copied(app, scratch.path(), screen)?;
-        let tag = format!("envctl-build:{}", &self.key.hex()[..24]);
-        let order = BuildOrder {
-            dockerfile: &dockerfile,
-            context: &context,
-            args: &build.args,
-            target: build.target.as_deref(),
-            secrets: &secrets,
-            tag: &tag,
-        };
-        app.ui.status("Building", &format!("{} as {tag}, with {}", build.dockerfile(), builder.kind()));
-        app.ui.detail(&builder.line(&order));
+        let copied = self.copied(app, scratch.path(), screen)?;
+        let (tag, time) = (format!("envctl-build:{}", &self.key.hex()[..24]), app.user.build.timeout());
+        app.ui.status("Building", &format!("{} as {tag}, with {}", build.shown(), builder.kind()));
         let started = Instant::now();
-        self.run(app, &builder, &order)?;
+        match &copied {
+            BuildCopy::Dockerfile { dockerfile, context } => {
+                let (args, target) = (&build.args, build.target.as_deref());
+                let order = BuildOrder { dockerfile, context, args, target, secrets: &secrets, tag: &tag };
+                app.ui.detail(&builder.line(&order));
+                self.run(app, &mut |log, said| builder.build(&order, time, log, said))?;
+            }
+            BuildCopy::Features { project, config } => {
+                let order = FeatureOrder { program: &program, workspace: project, config, tag: &tag };
+                app.ui.detail(&builder.feature_line(&order));
+                self.run(app, &mut |log, said| builder.add_features(&order, time, log, said))?;
+            }
+        }
         let took = started.elapsed().as_secs_f64();
-        app.ui.status("Built", &format!("{} in {took:.1} s", build.dockerfile()));
-        let found = in_engine(app, (builder.kind(), &tag), target, &build.dockerfile());
+        app.ui.status("Built", &format!("{} in {took:.1} s", build.shown()));
+        let found = in_engine(app, (builder.kind(), &tag), target, &build.shown());
         let found = found.map_err(|error| match kind_of(&error) {
             Kind::NotFound => not_found(format!("{} built the image and kept it to itself", builder.kind()))
                 .hint("let its builder load what it builds: docker buildx use default")
@@ -138,25 +203,58 @@ impl<'a> WantedImage<'a> {
         Ok(FoundImage { id: Some(self.key), ..found })
     }
 
-    fn run(&self, app: &App, builder: &Builder, order: &BuildOrder<'_>) -> Result<()> {
+    /// The program that adds features, where there are any.
+    fn program(&self, app: &App) -> Result<PathBuf> {
+        if matches!(self.sources, Sources::Dockerfile(_)) {
+            return Ok(PathBuf::new());
+        }
+        find_program(app.env.path.as_deref(), "devcontainer").ok_or_else(|| {
+            let by_hand = "devcontainer build --workspace-folder . --image-name NAME";
+            not_found(format!("the program devcontainer, which adds the features of {}, is not here", self.recipe.build.shown()))
+                .hint(format!("npm install --global @devcontainers/cli; or build it yourself where it is: {by_hand}, then --image docker-daemon:NAME"))
+                .into()
+        })
+    }
+
+    /// Says what the engine is about to be given, and asks where that is much.
+    fn weigh(&self, app: &App) -> Result<()> {
+        let (size, most) = (self.sources.size(), app.user.build.max_context());
+        let files: usize = self.sources.contexts().iter().map(BuildContext::count).sum();
+        let what = format!("{}, {}", counted(files as u64, "file or folder", "files and folders"), human_bytes(size));
+        app.ui.detail(&format!("the engine is given {what}"));
+        if size <= most {
+            return Ok(());
+        }
+        let shown = self.recipe.build.shown();
+        match app.confirm(&format!("Give the engine {what} for {shown}?"))? {
+            Some(true) => Ok(()),
+            _ => Err(policy(format!("the context of {shown} is large: {what}"))
+                .hint(
+                    "leave out what it does not need, in .dockerignore; or --yes, or build.max_context in config.toml",
+                )
+                .into()),
+        }
+    }
+
+    fn run(&self, app: &App, work: &mut dyn FnMut(&mut dyn Write, Said<'_>) -> Result<()>) -> Result<()> {
         let log = app.log_file("build");
         log.parent().map_or(Ok(()), disk::create_private_dir)?;
         let mut file = File::create_new(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let progress = app.ui.progress();
-        let activity = progress.activity(&format!("building {}", self.recipe.build.dockerfile()));
-        let built = builder.build(order, &mut file, &mut |line| activity.say(line));
+        let activity = progress.activity(&format!("building {}", self.recipe.build.shown()));
+        let built = work(&mut file, &mut |line| activity.say(line));
         activity.finish();
         built.map_err(|error| {
             let last = details_of(&error).to_vec();
-            let what = failure(format!("the image of {} was not built", self.recipe.build.dockerfile()));
+            let what = failure(format!("the image of {} was not built", self.recipe.build.shown()));
             error.context(what.details(last).hint(format!("all that was said: {}", log.display())))
         })
     }
 
     /// The copy from which an engine builds, once nothing in it is a credential.
-    fn copied(&self, app: &App, folder: &Path, screen: Option<Screen<'_>>) -> Result<(PathBuf, PathBuf)> {
+    fn copied(&self, app: &App, folder: &Path, screen: Option<Screen<'_>>) -> Result<BuildCopy> {
         let progress = app.ui.progress();
-        let bar = progress.bar("the context of the build", self.context.size());
+        let bar = progress.bar("the context of the build", self.sources.size());
         let mut looked = self.words(screen)?;
         let mut look = |path: &Path, content: &mut dyn Read| -> Result<()> {
             if let Some(screen) = screen {
@@ -164,7 +262,7 @@ impl<'a> WantedImage<'a> {
             }
             Ok(())
         };
-        let copied = self.context.copy_to(folder, &mut look, &|count| bar.add(count));
+        let copied = self.sources.copy_to(folder, &mut look, &|count| bar.add(count));
         bar.finish();
         if let Some(screen) = screen {
             screen.settle_context(app, looked)?;
@@ -189,12 +287,17 @@ impl<'a> WantedImage<'a> {
         let Some(screen) = screen else { return Ok(Vec::new()) };
         let build = &self.recipe.build;
         let args: String = build.args.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-        let dockerfile = PathBuf::from(build.dockerfile());
         let said = PathBuf::from("toolchain.build.args");
-        Ok(vec![
-            (dockerfile.clone(), screen.look(&dockerfile, self.context.dockerfile())?),
-            (said.clone(), screen.look(&said, args.as_bytes())?),
-        ])
+        let mut all = vec![(said.clone(), screen.look(&said, args.as_bytes())?)];
+        if let Sources::Features(features) = &self.sources {
+            let (place, config) = features.words();
+            all.push((place.to_owned(), screen.look(place, config)?));
+        }
+        let dockerfile = PathBuf::from(build.dockerfile());
+        for context in self.sources.contexts() {
+            all.push((dockerfile.clone(), screen.look(&dockerfile, context.dockerfile())?));
+        }
+        Ok(all)
     }
 
     /// The values of its secrets, once the developer agrees to them, and to the build
@@ -207,7 +310,7 @@ impl<'a> WantedImage<'a> {
         let root = &self.recipe.root;
         let repo = snapshot::open(root).and_then(|repo| snapshot::remote_url(&repo));
         let repo = repo.unwrap_or_else(|_| root.display().to_string());
-        let recipe = (build, Digest::of(self.context.dockerfile()), self.recipe.said);
+        let recipe = (build, self.sources.said(), self.recipe.said);
         let asks = Asks::of_build(&repo, &Origin::folder(root)?, recipe)?;
         match trust::settle(app, &asks)? {
             Verdict::Agreed => {}

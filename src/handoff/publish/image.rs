@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::found::{ChosenImage, FoundImage, NamedImage, Recipe};
 use super::{build, local_image};
-use crate::config::Project;
+use crate::config::{self, Project};
 use crate::error::{policy, usage};
 use crate::handoff::app::App;
 use crate::handoff::fetch;
@@ -82,7 +82,11 @@ pub(crate) fn chosen(
 ///
 /// # Errors
 /// When it cannot be found or read.
-pub(crate) fn pin(app: &App, chosen: &ChosenImage, screen: Option<Screen<'_>>) -> Result<(Toolchain, StoreRef)> {
+pub(crate) fn pin(
+    app: &App,
+    (chosen, wished): (&ChosenImage, &config::Toolchain),
+    screen: Option<Screen<'_>>,
+) -> Result<(Toolchain, StoreRef)> {
     let own = || StoreRef::Layout(app.paths.local_images());
     let named = match chosen {
         ChosenImage::Named(named) => named,
@@ -93,10 +97,10 @@ pub(crate) fn pin(app: &App, chosen: &ChosenImage, screen: Option<Screen<'_>>) -
             if let Some((found, store)) = found.or_else(|| elsewhere(app, &wanted)) {
                 // It may have been built for this machine alone.
                 wanted.searched(app, screen)?;
-                return Ok((found.toolchain(), store));
+                return Ok((settled(app, &found, wished), store));
             }
             let found = wanted.build(app, &*target, screen)?;
-            return Ok((stored(app, (&*target, &own()), found)?.0, own()));
+            return Ok((stored(app, (&*target, &own()), found, wished)?.0, own()));
         }
     };
     let store = match &named.name {
@@ -104,10 +108,10 @@ pub(crate) fn pin(app: &App, chosen: &ChosenImage, screen: Option<Screen<'_>>) -
         ImageName::Layout(place) => layout_of(named, place).0,
         _ => {
             let target = app.open(&own(), Access::Write)?;
-            return Ok((pin_into(app, (&*target, &own()), chosen, screen)?.0, own()));
+            return Ok((pin_into(app, (&*target, &own()), (chosen, wished), screen)?.0, own()));
         }
     };
-    let toolchain = in_store(app, named, None)?.toolchain();
+    let toolchain = settled(app, &in_store(app, named, None)?, wished);
     // What is asked of it from here on was settled with the image.
     app.note_named(&store);
     Ok((toolchain, store))
@@ -135,7 +139,7 @@ fn elsewhere(app: &App, wanted: &build::WantedImage<'_>) -> Option<(FoundImage, 
 pub(crate) fn pin_into(
     app: &App,
     (target, beside): (&dyn Store, &StoreRef),
-    chosen: &ChosenImage,
+    (chosen, wished): (&ChosenImage, &config::Toolchain),
     screen: Option<Screen<'_>>,
 ) -> Result<(Toolchain, u64)> {
     let found = match chosen {
@@ -145,12 +149,27 @@ pub(crate) fn pin_into(
             _ => local_image::find(app, named, target)?,
         },
     };
-    stored(app, (target, beside), found)
+    stored(app, (target, beside), found, wished)
+}
+
+/// How an identity says an image, and what of its own wishes it is not given.
+fn settled(app: &App, found: &FoundImage, wished: &config::Toolchain) -> Toolchain {
+    let refused = found.refused(wished);
+    if !refused.is_empty() {
+        let refused = refused.join(", ");
+        app.ui.warn(&format!("the image asks in its devcontainer.metadata for what no runtime gives: {refused}"));
+    }
+    found.toolchain(wished)
 }
 
 /// Copies an image that is in no registry into a store.
-fn stored(app: &App, (target, beside): (&dyn Store, &StoreRef), found: FoundImage) -> Result<(Toolchain, u64)> {
-    let toolchain = found.toolchain();
+fn stored(
+    app: &App,
+    (target, beside): (&dyn Store, &StoreRef),
+    found: FoundImage,
+    wished: &config::Toolchain,
+) -> Result<(Toolchain, u64)> {
+    let toolchain = settled(app, &found, wished);
     let Some(source) = found.source.filter(|_| found.repository.is_none()) else { return Ok((toolchain, 0)) };
     let (mut copied, progress) = (0, app.ui.progress());
     for part in found.manifest.layers.iter().chain([&found.manifest.config]) {

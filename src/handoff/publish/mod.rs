@@ -2,12 +2,13 @@
 //!
 //! [`pipeline`] is the order of it. [`source`] is the folder that is published and what
 //! it goes on from, [`image`] the image that it is pinned to, [`local_image`] those of this
-//! machine, [`build`] one that an engine builds, [`found`] one between its name and its pin, and [`conflict`] whether
+//! machine, [`build`] one that an engine builds, [`features`] what `devcontainer build` adds to one, [`found`] one between its name and its pin, and [`conflict`] whether
 //! the task is still where this workspace left it; [`tag`] moves the task's tag, or lays
 //! one beside it.
 
 mod build;
 mod conflict;
+mod features;
 mod found;
 mod image;
 mod local_image;

@@ -220,7 +220,12 @@ pub(crate) fn publish_from(
     let toolchain = toolchain(app, (&*target, &store_name), options, &project, screen, parent.as_ref())?;
     crash::point("publish.image");
     let workdir = workdir(options.workdir.as_ref(), &project, parent.as_ref())?;
-    let basis = Basis { image: toolchain.image.digest, platform: toolchain.platform.clone(), workdir: workdir.clone() };
+    let basis = Basis {
+        image: toolchain.image.digest,
+        platform: toolchain.platform.clone(),
+        workdir: workdir.clone(),
+        user: toolchain.user.clone(),
+    };
     let sealed_in = trust::real_path(sealed_in.as_ref().unwrap_or(root)).ok();
     let published = PublishedCaches { root, url: &url, store: &store_name, task: task.as_str(), sealed_in };
     let fixtures = given_fixtures(&store_name, &project);
@@ -258,7 +263,7 @@ pub(crate) fn publish_from(
     };
     let mut descriptor = store::write(&*target, &bytes, &captured.bytes, pack)?;
     crash::point("publish.named");
-    push(app, &*target, &basis.image, &sealed)?;
+    push(app, &*target, &basis, &sealed)?;
     let digest = Digest::of(&bytes);
     // Before the tag moves: who enters then finds them.
     let subject = Subject { manifest: descriptor.clone(), digest, identity };
@@ -495,7 +500,7 @@ fn toolchain(
         return Ok(parent.toolchain.clone());
     }
     let chosen = image::chosen(app, options.wish(), project, (screen.root, parent.is_some()))?.ok_or_else(no_image)?;
-    let (toolchain, bytes) = image::pin_into(app, (target, store), &chosen, Some(screen))?;
+    let (toolchain, bytes) = image::pin_into(app, (target, store), (&chosen, &project.toolchain), Some(screen))?;
     if bytes > 0 {
         app.ui.status("Stored", &format!("the image, {}", crate::ui::human_bytes(bytes)));
     }

@@ -152,7 +152,7 @@ fn toolchain(
     let chosen = publish::chosen_image(app, wish, project, place)?.ok_or_else(no_image)?;
     let scanner = trust::scanner(app, project)?;
     let screen = Screen { scanner: &scanner, redact: false, root: &from.root };
-    let (toolchain, store) = publish::pin_image(app, &chosen, publishes.then_some(screen))?;
+    let (toolchain, store) = publish::pin_image(app, (&chosen, &project.toolchain), publishes.then_some(screen))?;
     *built = matches!(chosen, ChosenImage::Built(_)).then(|| format!("{store}@{}", toolchain.image.digest));
     Ok((toolchain, store))
 }

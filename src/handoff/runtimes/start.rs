@@ -1,5 +1,6 @@
 //! Putting a runtime together from what was fetched and hydrated.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use anyhow::Result;
 
 use super::tell::soon_in_words;
 use super::{owners, variables};
-use crate::config::{self, NetworkName, Project, Service};
+use crate::config::{self, Devcontainer, NetworkName, Project, Service};
 use crate::disk::canonical;
 use crate::error::{Fault, usage};
 use crate::handoff::app::App;
@@ -173,6 +174,15 @@ pub(crate) fn spec(
     let mut env = variables::of_image(image_env);
     env.push(("HOME".into(), home.clone()));
     let places = [("WORKDIR", workdir)];
+    let label = label(app, image, workdir, project);
+    let own_ports = label.iter().flat_map(|label| label.ports.iter().copied());
+    let own: BTreeMap<_, _> = label.iter().flat_map(|label| label.env.iter()).collect();
+    for (name, value) in own {
+        let one = BTreeMap::from([(name.clone(), value.as_str().unwrap_or_default().to_owned())]);
+        if let Err(error) = variables::add(&mut env, &places, "the image's devcontainer.metadata", &one) {
+            app.ui.detail(&error.to_string());
+        }
+    }
     for cache in &project.cache {
         variables::add(&mut env, &places, "the preset's variables", &cache.everywhere)?;
     }
@@ -207,7 +217,7 @@ pub(crate) fn spec(
         account: Account { uid: user.uid, gid: user.gid, home, shell: user.shell },
         env,
         secrets,
-        ports: ports(project, options),
+        ports: ports(project, options, own_ports),
         deadline: options.timeout.map(monotonic_after),
         idle: options.idle,
         detached: false,
@@ -219,6 +229,16 @@ pub(crate) fn spec(
         list_written: false,
         setup: None,
     })
+}
+
+/// What the image says of itself, where the project takes it.
+fn label(app: &App, image: &Image, workdir: &str, project: &Project) -> Option<Devcontainer> {
+    let text = image.config.config.as_ref()?.metadata.as_ref().filter(|_| project.toolchain.metadata == Some(true))?;
+    let found = Devcontainer::of_label(text, workdir);
+    if let Err(error) = &found {
+        app.ui.warn(&format!("{error}: none of it counts"));
+    }
+    found.ok()
 }
 
 /// Who commands run as: the image's user, or the one that the developer names. Files
@@ -250,12 +270,13 @@ pub(crate) fn asks(url: &RepoUrl, origin: &Origin, project: &Project, options: &
     Asks::of(&url.to_string(), origin, project, settled)
 }
 
-/// The project's ports and the developer's; who names a port's place on the
+/// The project's ports, the image's and the developer's; who names a port's place on the
 /// host is heard.
-fn ports(project: &Project, options: &RuntimeOptions) -> Vec<PortRequest> {
+fn ports(project: &Project, options: &RuntimeOptions, of_image: impl Iterator<Item = u16>) -> Vec<PortRequest> {
     let asked = project.runtime.ports.iter().map(|port| PortRequest { inside: port.inside, host: port.host });
     let mut all: Vec<PortRequest> = Vec::new();
-    for port in options.ports.iter().copied().chain(asked) {
+    let of_image = of_image.map(|inside| PortRequest { inside, host: None });
+    for port in options.ports.iter().copied().chain(asked).chain(of_image) {
         match all.iter_mut().find(|known| known.inside == port.inside) {
             Some(known) => known.host = known.host.or(port.host),
             None => all.push(port),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::config::{Fate, Field, PROJECT_FILES};
+use crate::config::{Fate, Field, PROJECT_FILES, Requirements};
 use crate::disk;
 use crate::error::{Kind, hint_of, kind_of};
 use crate::git::Git;
@@ -108,11 +108,31 @@ fn described(root: &Path, check: &mut impl FnMut(&'static str, Health, anyhow::R
         Err(error) => return check(NAME, Health::Weak, Err(error)),
     };
     check(NAME, Health::Weak, Ok(format!("{} stands for an envctl.toml", place.display())));
+    if let Some(row) = spare(&found.requires, root) {
+        check(NAME, Health::Weak, row);
+    }
     for Field { name, fate, how } in found.fields {
         let row = format!("{name}: {how}");
         let row = if matches!(fate, Fate::Taken | Fate::Left) { Ok(row) } else { Err(anyhow::anyhow!(row)) };
         check(NAME, Health::Weak, row);
     }
+}
+
+/// Whether this machine has what `hostRequirements` want; `None` when they want nothing.
+fn spare(wanted: &Requirements, folder: &Path) -> Option<anyhow::Result<String>> {
+    if *wanted == Requirements::default() {
+        return None;
+    }
+    let here = Requirements {
+        processors: std::thread::available_parallelism().ok().map(|count| count.get() as u64),
+        memory: runtime::memory_here(),
+        storage: disk::free_space(folder).ok().map(|(free, _)| free),
+    };
+    let lacks = wanted.lacking(&here);
+    Some(match lacks.is_empty() {
+        true => Ok("hostRequirements: this machine has them".into()),
+        false => Err(anyhow::anyhow!("hostRequirements: this machine has {}", lacks.join(", "))),
+    })
 }
 
 fn kernel() -> Check {

@@ -68,8 +68,8 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     };
     let image = options.image.as_ref().or(asked.image.as_ref());
     match (image, &asked.build) {
-        (Some(image), _) => text.push_str(&format!("[toolchain]\nimage = {}\n", quoted(image))),
-        (None, Some(build)) => text.push_str(&building(build)),
+        (Some(image), _) => text.push_str(&format!("[toolchain]\nimage = {}\n{}", quoted(image), account(&asked))),
+        (None, Some(build)) => text.push_str(&format!("[toolchain]\n{}\n{}", account(&asked), building(build))),
         (None, None) if devcontainer.is_none() && root.join("Dockerfile").is_file() => text.push_str(
             "[toolchain]\nbuild = { dockerfile = \"Dockerfile\" }   # docker or podman builds it once; or image = \"...\"\n",
         ),
@@ -99,9 +99,25 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     Ok(Initialised { path, text, lockfiles, left: found.left, devcontainer, fields: asked.fields })
 }
 
+/// Who commands run as, by a `devcontainer.json`.
+fn account(asked: &Devcontainer) -> String {
+    let user = asked.user.as_deref().map(|user| format!("user = {}\n", toml::Value::from(user)));
+    match asked.fields.is_empty() {
+        true => String::new(),
+        // What the file was, it is without it.
+        false => format!(
+            "{}metadata = true   # what the image says of its user, variables and ports\n",
+            user.unwrap_or_default()
+        ),
+    }
+}
+
 /// `toolchain.build`, as a file has it.
 fn building(build: &Build) -> String {
     let quoted = |text: &str| toml::Value::from(text).to_string();
+    if let Some(place) = &build.devcontainer {
+        return format!("[toolchain.build]\ndevcontainer = {}   # for its features\n", quoted(place));
+    }
     let context = build.context.as_deref().unwrap_or(".");
     let mut text =
         format!("[toolchain.build]\ndockerfile = {}\ncontext = {}\n", quoted(&build.dockerfile()), quoted(context));

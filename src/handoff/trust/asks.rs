@@ -188,7 +188,7 @@ impl Asks {
         (build, dockerfile, said): (&Build, Digest, bool),
     ) -> anyhow::Result<Self> {
         let empty = Project::default();
-        let place = build.dockerfile();
+        let place = build.shown();
         let what = Digest::of(&serde_json::to_vec(&(&dockerfile.to_string(), &build.args, &build.target))?);
         let what = &what.hex()[..24];
         let run = format!(

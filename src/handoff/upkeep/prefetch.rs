@@ -105,7 +105,7 @@ pub(super) fn here(app: &App, store: &StoreRef, digest: &Digest) -> Result<BTree
 fn image(source: &Source<'_>, resolved: &Resolved) -> Result<(crate::image::Pulled, u64)> {
     let known = match fetch::image_here(source.app, resolved)? {
         Here::Whole(whole) => return Ok((whole.1, 0)),
-        Here::Documents(image) => Some(image),
+        Here::Documents(image) => Some(*image),
         Here::Nothing => None,
     };
     let (_, pulled) = fetch::pull_image(source, resolved, known)?;

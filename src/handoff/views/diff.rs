@@ -158,6 +158,7 @@ fn fields(identity: &Identity) -> Values {
         ("commit", Some(repo.commit.to_string())),
         ("image", Some(toolchain.image.to_string())),
         ("platform", Some(toolchain.platform.to_string())),
+        ("user", toolchain.user.clone()),
         ("workdir", Some(identity.workdir.to_string())),
         ("snapshot", Some(identity.snapshot_id.to_string())),
         ("status", Some(handoff.status.to_string())),

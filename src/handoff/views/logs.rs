@@ -4,8 +4,10 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::io::{BufRead as _, BufReader, Read, Seek as _, SeekFrom};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -13,15 +15,17 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::disk;
-use crate::error::not_found;
+use crate::error::{failure, not_found};
 use crate::handoff::app::App;
-use crate::handoff::report::Report;
 use crate::handoff::runtimes::{self, Extras, Running};
 use crate::handoff::workspaces::{children, written_at};
-use crate::runtime::Lease;
+use crate::runtime::{self, Lease, Session};
 
 /// Between two looks at a log that grows.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// Bytes of one line that are shown in one piece.
+const LONGEST: u64 = 64 << 10;
 
 /// Where services print, inside.
 const SERVICES: &str = "/run/envctl/services";
@@ -93,11 +97,11 @@ pub fn show_log(app: &App, running: Running<'_>, row: &LogRow, follow: bool) -> 
 fn lines(app: &App, file: &mut BufReader<File>, all: bool) -> Result<()> {
     loop {
         let mut line = Vec::new();
-        let read = file.read_until(b'\n', &mut line).context("cannot read the log")?;
+        let read = file.by_ref().take(LONGEST).read_until(b'\n', &mut line).context("cannot read the log")?;
         if read == 0 {
             return Ok(());
         }
-        if line.last() != Some(&b'\n') && !all {
+        if line.last() != Some(&b'\n') && (read as u64) < LONGEST && !all {
             file.seek(SeekFrom::Current(-i64::try_from(read)?))?;
             return Ok(());
         }
@@ -123,8 +127,30 @@ pub fn service_log(app: &App, running: Running<'_>, service: &str, follow: bool)
     let path = format!("{SERVICES}/{service}.log");
     let words: &[&str] = if follow { &["tail", "-n", "+1", "-f"] } else { &["cat"] };
     let words: Vec<OsString> = words.iter().copied().chain([path.as_str()]).map(OsString::from).collect();
-    let exact = Running { task: running.task, lease: Some(&lease.id) };
-    runtimes::exec(app, exact, &words, &Extras::default(), &mut Report::default())
+    // What is printed inside is shown by us, not by a program of the image.
+    let (theirs, ours) = std::io::pipe().context("cannot read the log")?;
+    runtime::hold_signals()?;
+    let shown = std::thread::scope(|scope| {
+        let showing = scope.spawn(|| show_lines(app, theirs));
+        let output = Some(Arc::new(File::from(OwnedFd::from(ours))));
+        let session = Session { output, ..runtimes::session(app, &words, &Extras::default()) };
+        let outcome = runtime::join(&app.runtimes(), lease, &session);
+        drop(session);
+        showing.join().map_err(|_| failure("the thread that shows the log died"))??;
+        outcome
+    });
+    Ok(shown?.ok_or_else(|| runtime::ended(lease))?.exit_code())
+}
+
+fn show_lines(app: &App, from: impl Read) -> Result<()> {
+    let mut from = BufReader::new(from);
+    loop {
+        let mut line = Vec::new();
+        if from.by_ref().take(LONGEST).read_until(b'\n', &mut line).context("cannot read the log")? == 0 {
+            return Ok(());
+        }
+        app.ui.code(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']))?;
+    }
 }
 
 /// That nothing was kept.

@@ -275,7 +275,15 @@ impl View {
         page.row("identity", &self.shown.digest).row("repository", &identity.repo.url.to_string());
         page.row("branch", identity.repo.branch.as_deref().unwrap_or("(detached)"));
         page.row("commit", identity.repo.commit.as_str());
-        page.row("image", &format!("{} ({})", identity.toolchain.image, identity.toolchain.platform));
+        page.row(
+            "image",
+            &format!(
+                "{} ({}){}",
+                identity.toolchain.image,
+                identity.toolchain.platform,
+                identity.toolchain.user_in_words()
+            ),
+        );
         for lockfile in &identity.lockfiles {
             page.row("lockfile", lockfile);
         }

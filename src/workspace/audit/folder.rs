@@ -3,9 +3,9 @@
 
 use std::ffi::CStr;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -19,26 +19,65 @@ const MAX_CONFIG: u64 = 1 << 20;
 
 impl Audit<'_> {
     /// Other objects that a repository borrows: they are in the workspace too.
+    /// Where a line leads can change without the file, so its age says nothing, but
+    /// of a line that no run can have written: of an absolute one that leads out.
     pub(super) fn alternates(&mut self, folder: BorrowedFd<'_>, touched: bool) {
         let name = c"alternates";
-        if !exists(folder, name) || !(touched || self.is_new(folder, name)) {
+        if !exists(folder, name) {
             return;
         }
+        let suspect = touched || self.is_new(folder, name);
         let leads_out = match read_plain(folder, name, MAX_CONFIG) {
             Ok(text) => {
-                let objects = self.workspace.join(self.path.parent().unwrap_or(Path::new("")));
-                let real = std::fs::canonicalize(self.workspace).unwrap_or_default();
-                let stays = |line: &[u8]| {
-                    let named = objects.join(std::ffi::OsStr::from_bytes(line));
-                    std::fs::canonicalize(named).map_or(true, |place| place.starts_with(&real))
-                };
+                let objects = self.path.parent().unwrap_or(Path::new("")).to_owned();
                 let mut lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+                let stays = |line: &[u8]| line.first() == Some(&b'#') || self.is_of_workspace(&objects, line, suspect);
                 (!lines.all(stays)).then(|| "it leads out of the workspace".to_owned())
             }
+            Err(_) if !suspect => None,
             Err(why) => Some(why.into()),
         };
         if let Some(why) = leads_out {
             self.quarantine(folder, name, why);
+        }
+    }
+
+    /// Whether a line of `alternates` names a folder of the workspace, reached
+    /// through no link. Git takes a line in quotes apart: that is no name.
+    fn is_of_workspace(&self, objects: &Path, line: &[u8], suspect: bool) -> bool {
+        let named = Path::new(std::ffi::OsStr::from_bytes(line));
+        let beneath = match named.strip_prefix(self.workspace) {
+            _ if line.first() == Some(&b'"') => return false,
+            Ok(below) => super::place_of(Path::new(""), below),
+            Err(_) if named.is_absolute() => return !suspect,
+            Err(_) => super::place_of(objects, named),
+        };
+        let Some(place) = beneath else { return false };
+        match self.open_place(&place) {
+            Ok(_) => true,
+            // What is missing may come to be a link.
+            Err(error) => error == Errno::NOENT && !suspect,
+        }
+    }
+
+    /// What a merge notes for `rerere`: git reads the files that it names, wherever
+    /// they are, and keeps copies of them here.
+    fn rerere(&mut self, folder: BorrowedFd<'_>, touched: bool) {
+        let name = c"MERGE_RR";
+        if exists(folder, name) && (touched || self.is_new(folder, name)) {
+            self.quarantine(folder, name, "git would copy the files that it names".into());
+        }
+    }
+
+    /// Addresses of remotes as git kept them long ago: `git fetch` still obeys them.
+    pub(super) fn old_remotes(&mut self, folder: BorrowedFd<'_>, touched: bool) {
+        for name in [c"remotes", c"branches"] {
+            let Ok(Opened::Open(inner)) = descent::open(folder, name) else { continue };
+            let mut has_new = false;
+            let _ = descent::list(inner.as_fd(), |file, _| has_new |= touched || self.is_new(inner.as_fd(), file));
+            if has_new {
+                self.quarantine(folder, name, "git would fetch from where it says".into());
+            }
         }
     }
 
@@ -66,6 +105,8 @@ impl Audit<'_> {
         for (name, why) in self.obeyed(folder, touched, strange) {
             self.quarantine(folder, name, why);
         }
+        self.rerere(folder, touched);
+        self.old_remotes(folder, touched);
         self.bad_index(folder, touched);
     }
 
@@ -82,8 +123,10 @@ impl Audit<'_> {
                 b"config" | b"config.worktree" if !suspect && self.path.starts_with(".git") => {
                     self.bad_work(folder, name)
                 }
+                // Where it leads can change without it.
+                b"commondir" => (!self.leads_to_own(folder) && !self.is_linked_worktree(folder))
+                    .then(|| "it leads to another configuration".into()),
                 _ if !suspect => None,
-                b"commondir" => (!self.leads_to_own(folder)).then(|| "it leads to another configuration".into()),
                 _ => self.bad_config(folder, name),
             }
         };
@@ -136,25 +179,18 @@ impl Audit<'_> {
     /// files: a folder of the workspace that is in no git folder, reached
     /// through no link. It may be gone: then nothing is there to be lost.
     fn is_work(&self, value: &str) -> bool {
-        let mut place = PathBuf::new();
         let plain = !value.contains(['"', '\\', '#', ';']) && self.path.starts_with(".git/modules");
-        for part in self.path.join(value).components() {
-            match part {
-                Component::Normal(name) => place.push(name),
-                Component::CurDir => {}
-                Component::ParentDir if place.pop() => {}
-                _ => return false,
-            }
-        }
-        plain && place != Path::new("") && place.iter().all(|name| name != ".git") && self.is_no_way_out(&place)
+        let Some(place) = super::place_of(&self.path, Path::new(value)).filter(|_| plain) else { return false };
+        place != Path::new("")
+            && place.iter().all(|name| name != ".git")
+            && matches!(self.open_place(&place), Ok(_) | Err(Errno::NOENT))
     }
 
-    fn is_no_way_out(&self, place: &Path) -> bool {
-        let Ok(root) = rustix::fs::openat(CWD, self.workspace, descent::folder_flags(), Mode::empty()) else {
-            return false;
-        };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        matches!(open_beneath(root.as_fd(), place, flags), Ok(_) | Err(Errno::NOENT))
+    /// A folder of the workspace, reached through no link.
+    pub(super) fn open_place(&self, place: &Path) -> Result<OwnedFd, Errno> {
+        let root = rustix::fs::openat(CWD, self.workspace, descent::folder_flags(), Mode::empty())?;
+        let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
+        open_beneath(root.as_fd(), place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
     }
 }
 

@@ -23,18 +23,21 @@ pub(super) struct Listing {
     /// A `.git` that is no folder.
     pub(super) pointer: Option<FileType>,
     signs: u8,
+    /// The same, without what lies behind `commondir`.
+    own_signs: u8,
 }
 
 impl Listing {
     pub(super) fn add(&mut self, name: &CStr, kind: FileType) {
         // `objects` and `refs` may be links, or lie behind `commondir`.
-        self.signs |= match name.to_bytes() {
+        let sign = match name.to_bytes() {
             b"HEAD" => 1,
-            b"commondir" => 6,
             b"objects" => 2,
             b"refs" => 4,
             _ => 0,
         };
+        self.own_signs |= sign;
+        self.signs |= if name == c"commondir" { 6 } else { sign };
         match kind {
             FileType::Directory => self.folders.push(name.to_owned()),
             _ if name.to_bytes() == b".git" => self.pointer = Some(kind),
@@ -44,6 +47,11 @@ impl Listing {
             FileType::RegularFile => {}
             _ => self.odd.push((name.to_owned(), kind)),
         }
+    }
+
+    /// Worktrees could share it: it has what `commondir` leads to.
+    pub(super) fn is_shared(&self) -> bool {
+        self.own_signs & 6 == 6
     }
 
     /// Git would take the folder for a repository.

@@ -26,7 +26,7 @@ mod settings;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, RenameFlags, Stat};
@@ -252,7 +252,9 @@ impl Audit<'_> {
         if let Err(error) = descent::list(folder, |name, kind| listing.add(name, kind)) {
             self.unseen(c"", error);
         }
-        let is_git = listing.is_git();
+        // Without `HEAD` a worktree elsewhere still obeys what is in it.
+        let has_name = self.path.file_name() == Some(OsStr::new(".git"));
+        let is_git = listing.is_git() || listing.is_shared() && (has_name || matches!(place, Place::Git { .. }));
         let changed = || rustix::fs::fstat(folder).map_or(true, |stat| self.run.since.covers(&stat));
         let place = match place {
             Place::Work if is_git => Place::Git { own: false, touched: changed() },
@@ -373,6 +375,30 @@ impl Audit<'_> {
     fn shown(&self, name: &CStr) -> PathBuf {
         if name.is_empty() { self.path.clone() } else { self.path.join(OsStr::from_bytes(name.to_bytes())) }
     }
+}
+
+/// Where a path leads that is written in a folder of the workspace, from its root,
+/// as long as no part of that is a link. `None` where it leads out, and where it
+/// goes up again after it went down, which a link would make another way.
+fn place_of(folder: &Path, named: &Path) -> Option<PathBuf> {
+    let mut place = folder.to_owned();
+    let mut goes_down = false;
+    // C would read it to there.
+    if named.as_os_str().as_bytes().contains(&0) {
+        return None;
+    }
+    for part in named.components() {
+        match part {
+            Component::Normal(name) => {
+                goes_down = true;
+                place.push(name);
+            }
+            Component::CurDir => {}
+            Component::ParentDir if !goes_down && place.pop() => {}
+            _ => return None,
+        }
+    }
+    Some(place)
 }
 
 /// Whether `HEAD` is a link in the old way of git.

@@ -2,7 +2,7 @@
 //! inside, as long as nobody on the host removes it: what has the name of such
 //! a thing afterwards is protected by nothing, and is looked at here.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,7 @@ impl Audit<'_> {
         self.replaced(folder);
         self.own_config(folder);
         self.own_head(folder);
+        self.old_remotes(folder, false);
         self.bad_index(folder, false);
         let name = c"config.worktree";
         if self.is_new(folder, name)
@@ -146,11 +147,19 @@ impl Audit<'_> {
     /// Whether a `commondir` file names the workspace's own git folder: such is
     /// a worktree that was added to it.
     pub(super) fn leads_to_own(&self, folder: BorrowedFd<'_>) -> bool {
-        let Ok(text) = read_plain(folder, c"commondir", 4096) else { return false };
-        let Ok(text) = std::str::from_utf8(&text) else { return false };
-        let own = std::fs::canonicalize(self.workspace.join(".git"));
-        let named = std::fs::canonicalize(self.workspace.join(&self.path).join(text.trim_end_matches('\n')));
-        matches!((own, named), (Ok(own), Ok(named)) if own == named)
+        let Ok(text) = read_plain(folder, c"commondir", MAX_POINTER) else { return false };
+        let named = Path::new(OsStr::from_bytes(without_line_end(&text)));
+        // Not by a link, which can be turned later.
+        super::place_of(&self.path, named).is_some_and(|place| place == Path::new(".git"))
+    }
+
+    /// Whether this is the git folder of a worktree that was added to the
+    /// repository above it, as git makes one, `git-worktree(1)`. That one is judged
+    /// by its name.
+    pub(super) fn is_linked_worktree(&self, folder: BorrowedFd<'_>) -> bool {
+        let mut above = self.path.iter().rev().skip(1);
+        (above.next(), above.next()) == (Some(OsStr::new("worktrees")), Some(OsStr::new(".git")))
+            && read_plain(folder, c"commondir", MAX_POINTER).is_ok_and(|text| without_line_end(&text) == b"../..")
     }
 
     /// What was read-only inside and is not the same thing any more.
@@ -224,24 +233,39 @@ impl Audit<'_> {
     /// program inside could have told it.
     pub(super) fn worktree(&mut self, folder: BorrowedFd<'_>, touched: bool) {
         let name = c"gitdir";
-        if !exists(folder, name) || !(touched || self.is_new(folder, name)) {
+        if !exists(folder, name) {
             return;
         }
-        let leads_home = read_plain(folder, name, MAX_POINTER).is_ok_and(|text| {
+        let suspect = touched || self.is_new(folder, name);
+        let text = read_plain(folder, name, MAX_POINTER);
+        let named = PathBuf::from(OsStr::from_bytes(without_line_end(text.as_deref().unwrap_or_default())));
+        let below = named.strip_prefix(self.workspace);
+        // However old it is: a folder on the way may be a link by now.
+        let may_turn = suspect || below.is_ok() || named.is_relative();
+        let leads_home = text.is_ok_and(|_| {
             let here = self.workspace.join(&self.path);
-            let pointer = here.join(std::ffi::OsStr::from_bytes(text.trim_ascii_end()));
-            let folder = pointer.parent().map(std::fs::canonicalize);
-            let root = std::fs::canonicalize(self.workspace);
-            let inside = matches!((&folder, &root), (Some(Ok(folder)), Ok(root)) if folder.starts_with(root));
+            let pointer = here.join(&named);
+            let place = match below {
+                Ok(below) => super::place_of(Path::new(""), below),
+                Err(_) => super::place_of(&self.path, &named),
+            };
+            let folder = place.as_deref().and_then(Path::parent);
+            let inside = folder.is_some_and(|folder| self.open_place(folder).is_ok());
             // Git makes the file before it says anything.
             let is_coming = pointer.ends_with(".git")
                 && std::fs::symlink_metadata(&pointer).is_ok_and(|meta| meta.is_file() && meta.len() == 0);
             inside || !pointer.exists() || is_coming || knows(&pointer, &here)
         });
-        if !leads_home {
+        if !leads_home && may_turn {
             self.quarantine(folder, name, "git worktree repair would write to where it leads".into());
         }
     }
+}
+
+/// What git takes off the end of a file that says where something lies.
+fn without_line_end(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
+    text.get(..end).unwrap_or_default()
 }
 
 /// Whether this is the name of a shared part, and not of one that was put away.

@@ -42,6 +42,9 @@ impl Audit<'_> {
             _ => None,
         };
         let Some(target) = target else { return };
+        if target.contains(&0) {
+            return self.quarantine(folder, c".git", "git reads only a part of it".into());
+        }
         let target = Path::new(std::ffi::OsStr::from_bytes(&target));
         let here = self.workspace.join(&self.path);
         let named = plain(&here.join(target));

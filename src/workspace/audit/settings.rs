@@ -43,7 +43,6 @@ const HARMLESS: &[(&str, &[&str])] = &[
             "fetch.output",
             "fetch.showforcedupdates",
             "log.abbrevcommit",
-            "log.date",
             "log.decorate",
             "log.follow",
             "log.showroot",
@@ -78,8 +77,6 @@ const HARMLESS: &[(&str, &[&str])] = &[
             "rebase.autosquash",
             "rebase.autostash",
             "rebase.updaterefs",
-            "rerere.autoupdate",
-            "rerere.enabled",
         ],
     ),
     (
@@ -117,7 +114,6 @@ const HARMLESS: &[(&str, &[&str])] = &[
             "extensions.noop",
             "extensions.objectformat",
             "extensions.preciousobjects",
-            "extensions.refstorage",
             "extensions.relativeworktrees",
             "extensions.worktreeconfig",
             "feature.experimental",
@@ -226,6 +222,11 @@ impl Setting<'_> {
         self.plain == "core.worktree"
     }
 
+    /// Where the refs are: by their kind alone, as other values name a place.
+    fn is_refs(&self) -> bool {
+        self.plain == "extensions.refstorage" && matches!(self.value, b"files" | b"reftable")
+    }
+
     fn may_be(&self, is_work: &impl Fn(&str) -> bool) -> bool {
         std::str::from_utf8(self.value).is_ok_and(is_work)
     }
@@ -247,8 +248,9 @@ pub(super) fn why_not(text: &[u8], is_work: impl Fn(&str) -> bool) -> Option<Str
         Ok(all) => all,
         Err(why) => return Some(why.into()),
     };
-    let is_fine =
-        |setting: &&Setting<'_>| is_harmless(&setting.plain) || setting.is_worktree() && setting.may_be(&is_work);
+    let is_fine = |setting: &&Setting<'_>| {
+        is_harmless(&setting.plain) || setting.is_refs() || setting.is_worktree() && setting.may_be(&is_work)
+    };
     all.iter().find(|setting| !is_fine(setting)).map(|setting| format!("it sets {}", setting.key))
 }
 
@@ -366,6 +368,8 @@ mod tests {
             ("[remote \"x\"]\nproxy = y", "remote.x.proxy"),
             ("[submodule \"x\"]\nupdate = !y", "submodule.x.update"),
             ("[core]\nworktree = /", "core.worktree"),
+            ("[extensions]\nrefStorage = files:///home/dev", "extensions.refstorage"),
+            ("[rerere]\nenabled = true", "rerere.enabled"),
             ("[extensions]\npartialClone = o", "extensions.partialclone"),
             ("[remote \"o\"]\npromisor = true", "remote.o.promisor"),
             ("[core]\nsharedRepository = 0666", "core.sharedrepository"),

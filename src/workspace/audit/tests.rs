@@ -324,3 +324,74 @@ fn case_40_a_worktree_setting_of_its_own_is_looked_at() {
     rustix::fs::mknodat(CWD, own.join("config.worktree"), FileType::Fifo, Mode::RWXU, 0).unwrap();
     assert_eq!(found(dir.path()), [".git/config.worktree"]);
 }
+
+fn turn(link: &Path, target: &str) {
+    let _ = fs::remove_file(link);
+    std::os::unix::fs::symlink(target, link).unwrap();
+}
+
+/// Git folders whose files are old, and lead elsewhere by now.
+#[test]
+fn case_40_what_says_where_something_lies_is_judged_however_old_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    nested(dir.path(), ".");
+    let none = Vec::<String>::new();
+    // By a link that leads to the workspace's own for now.
+    turn(&dir.path().join("link"), ".git");
+    for (n, text) in ["../../link\n", "../link/../../.git", "../../.git\0/../../.git", "../../.git "].iter().enumerate()
+    {
+        let git = nested(dir.path(), &format!("n{n}"));
+        fs::write(git.join("commondir"), text).unwrap();
+        let quarantined = vec![format!("n{n}/.git/commondir")];
+        assert_eq!(found_since(dir.path(), from_now(dir.path())), quarantined, "{text:?}");
+    }
+    // Objects are borrowed by what is missing so far, or by a name in quotes.
+    let git = nested(dir.path(), "a");
+    fs::create_dir_all(git.join("objects/info")).unwrap();
+    let alternates = git.join("objects/info/alternates");
+    for line in ["\"/usr\"", "../../../later", "../../../a/../link/objects", "../../../a\0/objects"] {
+        fs::write(&alternates, format!("{line}\n")).unwrap();
+        assert_eq!(found(dir.path()), ["a/.git/objects/info/alternates"], "{line}");
+        let _ = fs::remove_file(git.join("objects/info/alternates.envctl-quarantine"));
+    }
+    fs::create_dir(dir.path().join("later")).unwrap();
+    fs::write(&alternates, "../../../later\n").unwrap();
+    assert_eq!(found(dir.path()), none);
+    let old = from_now(dir.path());
+    fs::remove_dir(dir.path().join("later")).unwrap();
+    assert_eq!(found_since(dir.path(), old), none);
+    turn(&dir.path().join("later"), "/usr");
+    assert_eq!(found_since(dir.path(), old), ["a/.git/objects/info/alternates"]);
+    // One that the developer made stays: no run could have written it.
+    let _ = fs::remove_file(git.join("objects/info/alternates.envctl-quarantine"));
+    fs::write(&alternates, "/usr\n").unwrap();
+    assert_eq!(found_since(dir.path(), from_now(dir.path())), none);
+}
+
+#[test]
+fn case_40_a_repository_without_a_head_is_one_to_its_worktrees() {
+    let dir = tempfile::tempdir().unwrap();
+    nested(dir.path(), ".");
+    let git = nested(dir.path(), "a");
+    fs::create_dir_all(git.join("worktrees/w")).unwrap();
+    fs::write(git.join("worktrees/w/HEAD"), "ref: refs/heads/w\n").unwrap();
+    fs::write(git.join("worktrees/w/commondir"), "../..\n").unwrap();
+    let old = from_now(dir.path());
+    assert_eq!(found_since(dir.path(), old), Vec::<String>::new(), "as git made it");
+    fs::remove_file(git.join("HEAD")).unwrap();
+    evil(&git);
+    assert_eq!(found_since(dir.path(), old), ["a/.git/config"]);
+}
+
+#[test]
+fn case_40_git_reads_no_file_and_asks_no_address_that_a_run_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let (own, git) = (nested(dir.path(), "."), nested(dir.path(), "a"));
+    let old = from_now(dir.path());
+    fs::write(git.join("MERGE_RR"), "1111\t/etc/hostname\0").unwrap();
+    for at in [&own, &git] {
+        fs::create_dir_all(at.join("remotes")).unwrap();
+        fs::write(at.join("remotes/origin"), "URL: ssh://evil.example/x\n").unwrap();
+    }
+    assert_eq!(found_since(dir.path(), old), [".git/remotes", "a/.git/MERGE_RR", "a/.git/remotes"]);
+}

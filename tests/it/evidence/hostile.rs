@@ -161,6 +161,28 @@ fn what_is_foreign_or_malformed_is_left_out_by_name() {
     assert_eq!(list[..entries.len()], entries[..]);
 }
 
+/// A program inside can lay a link where the developer looks for a report.
+#[test]
+fn a_link_in_a_checkout_is_not_attached() {
+    let shop = Shop::new();
+    let task = shop.publish("t");
+    let (agent, checkout) = (&shop.trip.lab.agent, &shop.trip.lab.repo.path);
+    agent.write("home/diary", "mine");
+    std::os::unix::fs::symlink(agent.path("home/diary"), checkout.join("report.log")).unwrap();
+    std::os::unix::fs::symlink(agent.path("home"), checkout.join("reports")).unwrap();
+    let add = |name: &str| agent.envctl(["artifacts", "add", "--type", "logs", &task, name]).cwd(checkout);
+    for name in ["report.log", "reports/diary", "reports/../report.log"] {
+        add(name).code(2).says(&[name.rsplit('/').next().unwrap(), "is a link, or lies behind one"]);
+    }
+    shop.trip.lab.repo.write("plain.log", "x");
+    let beside = checkout.with_file_name("beside.log");
+    fs::write(&beside, "y").unwrap();
+    for name in ["plain.log", "../beside.log"] {
+        add(name).ok();
+    }
+    fs::remove_file(beside).unwrap();
+}
+
 #[test]
 fn verify_reads_what_is_there() {
     let den = Den::new();

@@ -213,9 +213,12 @@ fn case_22_a_project_does_not_choose_the_lfs_server() {
     repo.git(&["push", "--quiet", "--no-verify", "origin", "HEAD"]);
     let task = trip.publish(&repo);
     trip.entering(&task).ok().says(&["1 files are pointers here: a.bin"]);
-    // Whoever trusts it asks it.
+    // Nor does git on the host, before the developer says that they trust it.
     let workspace = trip.enter(&task);
     workspace.git(&["lfs", "install", "--local"]);
+    assert_ne!(workspace.call(&["lfs", "pull"]).run().code, 0);
+    let server = format!("file://{}", elsewhere.display());
+    workspace.git(&["config", "lfs.url", &server]);
     workspace.git(&["lfs", "pull"]);
     assert_eq!(fs::read_to_string(workspace.path.join("a.bin")).unwrap(), "a\0\n".repeat(1000));
 }

@@ -275,7 +275,7 @@ fn reset_and_a_fresh_shell_at_once() {
 #[test]
 fn logs_are_found_by_the_task() {
     let lab = Lab::new();
-    let project = "[[service]]\nname = \"web\"\ncommand = [\"sh\", \"-c\", \"echo from the service; sleep 1000\"]\n";
+    let project = "[[service]]\nname = \"web\"\ncommand = [\"sh\", \"-c\", \"printf 'from the \\\\033[2Jservice\\\\n'; sleep 1000\"]\n";
     lab.repo.write("envctl.toml", project);
     let task = lab.publish(&ImageBuilder::busybox());
     lab.dev.envctl(["logs", &task]).code(3).says(&["nothing that", "is kept"]);
@@ -286,7 +286,7 @@ fn logs_are_found_by_the_task() {
     crate::support::until("it has printed", || lab.dev.envctl(["logs", &task]).ok().stdout.contains("two"));
     let printed = lab.dev.envctl(["logs", &task]).ok().stdout;
     assert_eq!(printed, "one\n\\u{1b}[2Jtwo\n", "{printed}");
-    assert_eq!(lab.dev.envctl(["logs", &task, "web"]).ok().stdout, "from the service\n");
+    assert_eq!(lab.dev.envctl(["logs", &task, "web"]).ok().stdout, "from the \\u{1b}[2Jservice\n");
     lab.dev.envctl(["logs", &task, "other"]).code(3).says(&["there are: web"]);
     let following = lab.dev.envctl(["logs", "--follow", &task]).spawn();
     lab.dev.envctl(["exec", &task, "--", "touch", "/tmp/go"]).ok();
