@@ -45,7 +45,9 @@ pub mod media {
     pub const SNAPSHOT: &str = "application/vnd.envctl.snapshot.v1+json";
     /// The snapshot's git pack.
     pub const PACK: &str = "application/vnd.envctl.snapshot.pack.v1";
-    /// Evidence: artifact type and config blob, which is its provenance.
+    /// The config of what needs none.
+    pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+    /// Evidence: artifact type, and the annotation that is its provenance.
     pub const ARTIFACT: &str = "application/vnd.envctl.artifact.v1+json";
     /// A sealed tree: artifact type and config blob, which says what it is.
     pub const CACHE: &str = "application/vnd.envctl.cache.v1+json";

@@ -272,6 +272,16 @@ impl Paths {
         self.state.join("looks.json")
     }
 
+    /// Notes on tasks that were brought before anybody entered them.
+    pub fn all_brought(&self) -> PathBuf {
+        self.cache.join("brought")
+    }
+
+    /// Which identity a task had when it was brought.
+    pub fn brought(&self, task: &str) -> PathBuf {
+        self.all_brought().join(Digest::of(task.as_bytes()).hex())
+    }
+
     /// All leases.
     pub fn leases(&self) -> PathBuf {
         self.state.join("leases")

@@ -94,7 +94,11 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("diff", "  envctl diff task-42 --patch\n  envctl diff task-42 task-43"),
     ("artifacts", "  envctl artifacts ls task-42\n  envctl artifacts get task-42 test.log"),
     ("cache", "  envctl cache ls\n  envctl cache key deps"),
-    ("fixture", "  envctl fixture create tests/golden --as golden\n  envctl fixture ls"),
+    (
+        "fixture",
+        "  envctl fixture create tests/golden --as golden\n  \
+                 envctl fixture create --as rows --file rows.sql -- ./dump.sh\n  envctl fixture ls",
+    ),
     ("prefetch", "  envctl prefetch task-42\n  envctl prefetch --watch"),
     ("ports", "  envctl ports ls task-42\n  envctl ports add task-42 3000"),
     ("workspace", "  cd \"$(envctl workspace path task-42)\"\n  envctl workspace recover"),

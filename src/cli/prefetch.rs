@@ -24,13 +24,14 @@ pub(super) struct Arguments {
     /// Bytes per second at most
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     rate: Option<u64>,
-    /// Follow the store, and bring every task that needs a human
+    /// Follow the store, and bring every task that needs a human, or what `[[prefetch]]`
+    /// in your config.toml asks for
     #[arg(long)]
     watch: bool,
     /// How often to look at the store
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s", requires = "watch")]
     every: Duration,
-    /// Bytes per day at most
+    /// Bytes per day at most; what needs more is not begun with
     #[arg(long, value_name = "SIZE", value_parser = bytes, requires = "watch")]
     max_bytes: Option<u64>,
     /// Only in these hours of the day, such as 9-18

@@ -159,6 +159,7 @@ impl Arguments {
             agent: self.agent.clone(),
             publishing,
             output: self.output.clone(),
+            stdout: None,
         };
         let mut report = RunReport::default();
         let ran = {

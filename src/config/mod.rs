@@ -7,6 +7,7 @@ mod cache;
 mod devcontainer;
 mod entries;
 mod place;
+mod prefetch;
 mod preset;
 mod project;
 mod schema;
@@ -18,6 +19,7 @@ pub use build::Build;
 pub use cache::{CacheEntry, Fixture, FixtureSource, Ready, Seed, Service, ServiceData, Spot};
 pub use devcontainer::{Devcontainer, Fate, Featured, Field, Requirements, Surroundings};
 pub use entries::{PortEntry, SecretEntry};
+pub use prefetch::Signal;
 pub use preset::{PRESETS, Preset, SetupNetwork};
 pub use project::{
     Artifacts, Collect, Limits, NetworkName, PROJECT_FILES, Project, Runtime, Snapshot, Toolchain, Workspace,

@@ -108,6 +108,11 @@ pub const USER: &[Key] = &[
     key("build.timeout", "string", "\"1h\""),
     key("build.max_context", "string", "\"1G\""),
     key("repos.reference", "array of strings", "[]"),
+    key("prefetch[].status", "string", "none"),
+    key("prefetch[].agent", "string", "none"),
+    key("prefetch[].message", "string", "none"),
+    key("prefetch[].branch", "string", "none"),
+    key("prefetch[].repository", "string", "none"),
 ];
 
 /// Refuses the first key that is not known.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::prefetch::Signal;
 use super::{USER, parse};
 use crate::error::{Fault, usage};
 use crate::identity::{Lifetime, RepoUrl, StoreRef, settles};
@@ -59,6 +60,8 @@ pub struct User {
     pub limits: OwnLimits,
     /// `[repos]`
     pub repos: Repos,
+    /// `[[prefetch]]`
+    pub prefetch: Vec<Signal>,
     /// `[build]`
     pub build: Builds,
 }
@@ -109,6 +112,7 @@ impl Default for User {
             enter: OwnShells::default(),
             limits: OwnLimits::default(),
             repos: Repos::default(),
+            prefetch: Vec::new(),
             build: Builds::default(),
         }
     }
@@ -291,6 +295,7 @@ impl User {
             }
         }
         user.url.iter().try_for_each(|rule| rule.check(name))?;
+        user.prefetch.iter().try_for_each(|signal| signal.check(name))?;
         for (host, registry) in &user.registries {
             for host in [Some(host), registry.mirror.as_ref()].into_iter().flatten() {
                 let named = format!("{host}/x").parse::<StoreRef>();

@@ -47,8 +47,8 @@ pub use run::{
 };
 pub use runtimes::{Extras, Running, RuntimeOptions, add_ports, deadline, exec, extend, listens, ports};
 pub use setup::{
-    Asked, Check, FixtureRow, Health, InitOptions, Initialised, approve_checkout, approve_task, create_fixture, doctor,
-    fixtures, init,
+    Asked, Check, FixtureContent, FixtureFrom, FixtureRow, FixtureRuntime, Health, InitOptions, Initialised,
+    approve_checkout, approve_task, create_fixture, doctor, fixtures, init,
 };
 pub use trust::{Approval, Approvals, ApprovedHost, Asks, Setup, Unsearched, approvals, approve, approve_host, revoke};
 pub use upkeep::{

@@ -45,6 +45,9 @@ pub struct Identity {
     /// Caches by key.
     #[serde(default)]
     pub caches: Vec<Cache>,
+    /// Fixtures of the project that are in the task's own store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fixtures: Vec<Given>,
     /// The identity that this one continues.
     pub parent: Option<Digest>,
     /// What the one who published wants from the one who enters.
@@ -172,6 +175,15 @@ pub struct Cache {
     /// Fields of other versions, kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// A fixture that the task is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// Its name in `envctl.toml`.
+    pub name: String,
+    /// Of its manifest.
+    pub digest: Digest,
 }
 
 /// A file that was left out because it holds a credential.
@@ -378,6 +390,7 @@ pub(super) fn sample() -> Identity {
         snapshot_id: Digest::of(b"snapshot"),
         lockfiles: vec![],
         caches: vec![],
+        fixtures: vec![],
         parent: None,
         handoff: Handoff::default(),
         redacted: vec![],

@@ -17,7 +17,7 @@ mod url;
 pub use claim::{CLAIM_LIFE, Claim, Claims, MAX_CLAIMS};
 pub(crate) use document::check_schema;
 pub use document::{
-    Cache, Handoff, Identity, Instead, MAX_IDENTITY, Outside, Pinned, Platform, Redacted, Repo, SCHEMA, Status,
+    Cache, Given, Handoff, Identity, Instead, MAX_IDENTITY, Outside, Pinned, Platform, Redacted, Repo, SCHEMA, Status,
     Toolchain, Workdir,
 };
 pub use entry_name::check_entry_name;
@@ -25,7 +25,7 @@ pub use image_name::{EngineKind, ImageName, InFile, Which};
 pub use lifetime::{Lifetime, Wish};
 pub use line::{is_line, is_line_of, line_tag, lines_tag};
 pub use names::{Commit, ImageRef, TaskId, outside_name};
-pub use provenance::{ArtifactType, EnvironmentIdentity, MAX_PROVENANCE, Made, Provenance};
+pub use provenance::{ArtifactType, EnvironmentIdentity, Made, Provenance};
 pub use reference::{StoreRef, Target, TaskRef};
 pub use site::{Scheme, Site, is_public, settles};
 pub use summary::{SUMMARY, Summary};

@@ -18,7 +18,7 @@ use crate::error::{Fault, integrity};
 const SCHEMA: u32 = 1;
 
 /// Upper bound for a provenance document in bytes.
-pub const MAX_PROVENANCE: u64 = 256 << 10;
+const MAX_PROVENANCE: u64 = 256 << 10;
 
 /// What an artifact is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]

@@ -29,7 +29,7 @@ use crate::identity::{Summary, TaskId, check_schema};
 use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
 
 /// Where the list is.
-const TAG: &str = "index-v1";
+pub(super) const TAG: &str = "index-v1";
 
 const SCHEMA: u32 = 1;
 

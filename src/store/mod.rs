@@ -21,7 +21,7 @@ use crate::digest::Digest;
 use crate::oci::{Blobs, Descriptor};
 
 pub use artifact::{Artifact, identity_tag, read, write};
-pub use attachment::{Attachment, content_of, read_attachment, write_attachment};
+pub use attachment::{Attachment, begin_attachments, content_of, read_attachment, write_attachment};
 pub use catalog::{Catalog, note_task};
 pub use claims::{add_claim, read_claims};
 pub use layout::Layout;
@@ -47,6 +47,13 @@ pub trait Store: Blobs {
     /// # Errors
     /// When the store cannot be read.
     fn tags(&self) -> Result<Vec<(String, Option<Descriptor>)>>;
+
+    /// A word that is another one once something was published. `before` is the word of
+    /// the last look, and so most looks cost one request.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn mark(&self, before: Option<&str>) -> Result<String>;
 
     /// The manifest or index with this digest, without its tag.
     ///

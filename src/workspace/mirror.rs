@@ -257,6 +257,18 @@ impl Mirror {
         Ok(())
     }
 
+    /// Makes sure that the remote may be asked, and asks it nothing.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn settle(&self, git: &Git, remote: Remote<'_>) -> Result<()> {
+        let parent = self.path.parent().context("the mirror has no parent folder")?;
+        disk::create_private_dir(parent)?;
+        let draft = Scratch::create_in(parent, ".envctl-fetch-")?;
+        bare(draft.path())?;
+        remote.reach(git, draft.path(), &|_| Ok(Answer::nothing())).map(drop)
+    }
+
     /// Fetches beside the mirror; what has come whole is moved into it, and
     /// `wanted` kept where it is there. Of a fetch that breaks off nothing stays.
     fn bring(

@@ -12,6 +12,7 @@ mod recovered;
 mod rules;
 mod shell;
 mod told;
+mod weeks;
 
 use std::fs;
 use std::path::{Path, PathBuf};

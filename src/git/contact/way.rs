@@ -74,3 +74,10 @@ pub struct Answer {
     /// Where the remote sent it on to.
     pub(super) onward: Option<RepoUrl>,
 }
+
+impl Answer {
+    /// Of a contact that asked for nothing.
+    pub fn nothing() -> Self {
+        Answer { ok: true, stdout: Vec::new(), complaint: String::new(), given_up: false, onward: None }
+    }
+}

@@ -24,7 +24,7 @@ mod verify;
 mod wanted;
 
 pub use differing::{Reason, cache_reasons};
-pub(crate) use inputs::{require_fixtures, require_inputs};
+pub(crate) use inputs::{given_fixtures, require_fixtures, require_inputs};
 pub(crate) use pipeline::parts;
 pub(crate) use place::forget_materialized;
 pub(crate) use setups::ask;

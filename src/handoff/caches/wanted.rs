@@ -104,25 +104,34 @@ pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Pa
         });
     }
     for fixture in &project.fixture {
-        let digest = fixture.source.digest;
-        let components = Components::new(&fixture.name, digest, "any".into(), "", "", "");
         let mut spots: Vec<_> = fixture.path.iter().map(|path| (path.clone(), Access::ReadOnly)).collect();
         spots.extend(data(&|data| data.fixture.as_ref() == Some(&fixture.name)));
-        all.push(Wanted {
-            name: fixture.name.clone(),
-            key: components.key(),
-            components: Some(components),
-            entry: None,
-            fixture: Some(fixture.source.clone()),
-            spots,
-            own: 0,
-            spread: false,
-            materialize: false,
-            built: false,
-            refused: false,
-        });
+        all.push(Wanted { spots, ..of_fixture(&fixture.name, fixture.source.clone()) });
     }
     all
+}
+
+fn of_fixture(name: &str, source: FixtureSource) -> Wanted {
+    let components = Components::new(name, source.digest, "any".into(), "", "", "");
+    let key = components.key();
+    Wanted { components: Some(components), fixture: Some(source), ..bare(name, key) }
+}
+
+/// By its key alone.
+fn bare(name: &str, key: Digest) -> Wanted {
+    Wanted {
+        name: name.to_owned(),
+        key,
+        components: None,
+        entry: None,
+        fixture: None,
+        spots: Vec::new(),
+        own: 0,
+        spread: false,
+        materialize: false,
+        built: false,
+        refused: false,
+    }
 }
 
 fn components(
@@ -168,18 +177,8 @@ pub(crate) fn part(place: &Spot) -> String {
 
 /// What an identity says that its workspace needs.
 pub(crate) fn of_identity(identity: &Identity) -> Vec<Wanted> {
-    let wanted = |cache: &crate::identity::Cache| Wanted {
-        name: cache.name.clone(),
-        key: cache.key,
-        components: None,
-        entry: None,
-        fixture: None,
-        spots: Vec::new(),
-        own: 0,
-        spread: false,
-        materialize: false,
-        built: false,
-        refused: false,
-    };
-    identity.caches.iter().map(wanted).collect()
+    let caches = identity.caches.iter().map(|cache| bare(&cache.name, cache.key));
+    let source = |digest| FixtureSource { store: None, digest };
+    let fixtures = identity.fixtures.iter().map(|given| of_fixture(&given.name, source(given.digest)));
+    caches.chain(fixtures).collect()
 }

@@ -24,7 +24,7 @@ use crate::handoff::task::{Located, from_store, open_store};
 use crate::handoff::trust::{self, Screen};
 use crate::identity::{ArtifactType, Identity, Made, Provenance, Target, TaskRef};
 use crate::oci::{Descriptor, unwrap_io};
-use crate::store::{Access, Attachment, Store, content_of, read_attachment, write_attachment};
+use crate::store::{Access, Attachment, Store, begin_attachments, content_of, read_attachment, write_attachment};
 
 /// Artifacts of one identity that are looked at, the newest; a list from a store
 /// may name any number.
@@ -174,6 +174,9 @@ pub(crate) fn attach(
     files: &Attachable,
     screen: Screen<'_>,
 ) -> Result<Vec<Attachment>> {
+    if !files.0.is_empty() {
+        begin_attachments(store).context("cannot begin with the artifacts")?;
+    }
     let attached = each(&files.0, |(file, looked)| put(app, store, subject, file, looked, screen))?;
     let attached = attached.into_iter().collect::<Result<Vec<_>>>()?;
     let manifests: Vec<Descriptor> = attached.iter().map(|attachment| attachment.manifest.clone()).collect();

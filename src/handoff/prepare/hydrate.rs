@@ -120,6 +120,20 @@ pub(crate) fn fetch_repo(app: &App, resolved: &Resolved, document: &Document) ->
     Ok(mirror.ensure(&git, door.remote(), &document.base, &others, &told)?.bytes)
 }
 
+/// Makes sure that the remote of a task may be asked, before anything of it is brought;
+/// asks it nothing.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`] when the developer did not agree to it.
+pub(crate) fn settle_repo(app: &App, resolved: &Resolved) -> Result<()> {
+    let mirror = mirror(app, resolved);
+    if mirror.has(&resolved.identity.repo.commit) {
+        return Ok(());
+    }
+    let (git, door) = (Git::find(&app.env)?, Door::of(app, resolved)?);
+    mirror.settle(&git, door.remote())
+}
+
 /// Hashes the history that came from clones, while nobody waits. What is wrong is
 /// fetched from the remote.
 ///

@@ -16,7 +16,7 @@ mod ready;
 mod restored;
 
 pub(crate) use gather::{afterwards, flush, is_first, make_workspace, unless_renewed};
-pub(crate) use hydrate::{Renew, fetch_from, fetch_repo};
+pub(crate) use hydrate::{Renew, fetch_from, fetch_repo, settle_repo};
 pub use plan::Plan;
 pub(crate) use plan::plan;
 pub(crate) use rates::{is_news, learn};

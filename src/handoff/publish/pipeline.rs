@@ -19,7 +19,8 @@ use crate::error::{Fault, not_found, usage};
 use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::caches::{
-    Basis, PublishedCaches, forget_materialized, identity_caches, push, require_fixtures, require_inputs,
+    Basis, PublishedCaches, forget_materialized, given_fixtures, identity_caches, push, require_fixtures,
+    require_inputs,
 };
 use crate::handoff::evidence::{ArtifactRow, Attachable, Begun, Evidence, Maker, Subject, attach, collect, looked_at};
 use crate::handoff::report::Beside;
@@ -231,6 +232,7 @@ pub(crate) fn publish_from(
     };
     let sealed_in = trust::real_path(sealed_in.as_ref().unwrap_or(root)).ok();
     let published = PublishedCaches { root, url: &url, store: &store_name, task: task.as_str(), sealed_in };
+    let fixtures = given_fixtures(&store_name, &project);
     let (caches, sealed) = identity_caches(app, &project, &basis, &published)?;
     let identity = Identity {
         schema: SCHEMA,
@@ -248,6 +250,7 @@ pub(crate) fn publish_from(
         snapshot_id: captured.id(),
         lockfiles: cache::lockfiles(root)?,
         caches,
+        fixtures,
         parent: continued,
         handoff: options.handoff.clone(),
         redacted: screened.redacted,

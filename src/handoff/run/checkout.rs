@@ -99,6 +99,7 @@ pub(crate) fn take(
         snapshot_id: captured.id(),
         lockfiles: cache::lockfiles(root)?,
         caches: Vec::new(),
+        fixtures: Vec::new(),
         parent: from.origin.as_ref().map(task::Pin::latest),
         handoff: Handoff::default(),
         workspace: None,
@@ -185,7 +186,6 @@ fn borrow_commits(app: &App, resolved: &Resolved, document: &Document, root: &Pa
 /// # Errors
 /// When it cannot be looked at, or removed. Then it stays.
 pub(crate) fn tidy(app: &App, taken: &Taken, place: &Path, published: Option<&str>) -> Result<bool> {
-    let resolved = &taken.resolved;
     let repo = snapshot::open(place)?;
     let mut project = app.project(place)?;
     // What a publish would leave out was made here all the same.
@@ -213,8 +213,21 @@ pub(crate) fn tidy(app: &App, taken: &Taken, place: &Path, published: Option<&st
         place,
         workspace::Known { saved: &saved, operations: same || safe, ..workspace::Known::default() },
     )?;
+    if !loose.is_empty() || !(same || safe) {
+        return Ok(false);
+    }
+    discard(app, taken, place)
+}
+
+/// Removes the workspace of a run, whatever it holds, unless a runtime is alive in it.
+/// Returns whether it is gone.
+///
+/// # Errors
+/// When it cannot be removed.
+pub(crate) fn discard(app: &App, taken: &Taken, place: &Path) -> Result<bool> {
+    let (resolved, then) = (&taken.resolved, &taken.document);
     let _lock = workspaces::lock(app, resolved, place)?;
-    if !loose.is_empty() || !(same || safe) || app.runtimes().live()?.iter().any(|lease| lease.workspace == place) {
+    if app.runtimes().live()?.iter().any(|lease| lease.workspace == place) {
         return Ok(false);
     }
     remove::tree(place)?;

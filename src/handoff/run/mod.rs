@@ -18,4 +18,4 @@ pub use checkout::CheckoutOptions;
 pub use pipeline::run;
 pub use publisher::Publishing;
 pub use report::{CommandReport, LeaseReport, RunReport};
-pub use subject::{RunOptions, RunTarget};
+pub use subject::{RunOptions, RunTarget, Stdout};

@@ -424,7 +424,11 @@ impl<'a> Runner<'a> {
         report.workspace_kept = true;
         let Some(taken) = &self.taken else { return };
         let published = report.published.as_ref().map(|published| published.snapshot.as_str());
-        match checkout::tidy(app, taken, &place.path, published) {
+        let tidied = match self.options.stdout.is_some() && !self.standing.failed {
+            true => checkout::discard(app, taken, &place.path),
+            false => checkout::tidy(app, taken, &place.path, published),
+        };
+        match tidied {
             Ok(true) => report.workspace_kept = false,
             Ok(false) => app.ui.status("Kept", &format!("what the run changed: {}", place.path.display())),
             Err(error) => {
@@ -445,13 +449,17 @@ fn each_command(
     let announce = options.groups.len() + group.len() > 2;
     let mut reports = not_run(group).commands;
     let mut last = Outcome::Exited(0);
-    for (command, report) in group.iter().zip(&mut reports) {
+    for (index, (command, report)) in group.iter().zip(&mut reports).enumerate() {
         if announce {
             app.ui.status("Running", &command.shown);
             log.transcript.note(&format!("$ {}", command.shown));
         }
         let begun = Instant::now();
-        last = sandbox.run_unattended(&runtimes::session(app, &command.words, extras), &log.transcript)?;
+        let mut session = runtimes::session(app, &command.words, extras);
+        let is_last = index + 1 == group.len();
+        session.stdout =
+            options.stdout.as_ref().map(|stdout| if is_last { &stdout.last } else { &stdout.before }).cloned();
+        last = sandbox.run_unattended(&session, &log.transcript)?;
         runtimes::tell_services(app, sandbox.ended_services());
         report.exit_code = Some(last.exit_code());
         report.ms = Some(begun.elapsed().as_secs_f64() * 1000.0);

@@ -1,6 +1,8 @@
 //! What a run is of: a task or a checkout, settled, and the place of its workspace.
 
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -26,6 +28,16 @@ pub enum RunTarget {
     Checkout(CheckoutOptions),
 }
 
+/// Where standard output goes, where nothing but that is wanted of a run: of its
+/// workspace, which goes after a success, whatever lies in it, and of its terminal.
+#[derive(Clone, Debug)]
+pub struct Stdout {
+    /// That of the last command of a group.
+    pub last: Arc<File>,
+    /// That of those before it.
+    pub before: Arc<File>,
+}
+
 /// What `run` was asked to do.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
@@ -47,6 +59,8 @@ pub struct RunOptions {
     pub publishing: Option<Publishing>,
     /// A folder, missing or empty, for the log and what the project collects.
     pub output: Option<PathBuf>,
+    /// Nothing is wanted but what is printed.
+    pub stdout: Option<Stdout>,
 }
 
 impl RunOptions {

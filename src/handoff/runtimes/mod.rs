@@ -12,7 +12,7 @@ mod watch;
 
 pub(crate) use owners::{Mapped, holder};
 pub use running::{Running, add_ports, exec, extend, ports};
-pub(crate) use running::{find, join, running};
+pub(crate) use running::{find, join, only, print_into, running};
 pub use start::{Extras, RuntimeOptions};
 pub(crate) use start::{approve, asks, deadline_of_its_own, session, spec, time_of_its_own};
 pub(crate) use tell::{

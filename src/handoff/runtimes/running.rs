@@ -1,7 +1,9 @@
 //! Live runtimes, from another terminal: joining them, and changing them.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -14,7 +16,7 @@ use crate::handoff::app::App;
 use crate::handoff::report::Report;
 use crate::handoff::task::Resolved;
 use crate::identity::TaskRef;
-use crate::runtime::{self, Lease, PortRequest};
+use crate::runtime::{self, Lease, PortRequest, Session};
 
 /// The runtimes of a task, or one of them.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +103,22 @@ pub(crate) fn join(
     Ok(report.exit_code)
 }
 
+/// Runs a command in this runtime whose standard output goes into a file; its exit code.
+///
+/// # Errors
+/// As [`runtime::join`], and when the runtime has just ended.
+pub(crate) fn print_into(
+    app: &App,
+    lease: &Lease,
+    (command, extras): (&[OsString], &Extras),
+    file: Arc<File>,
+) -> Result<u8> {
+    let session = Session { stdout: Some(file), ..start::session(app, command, extras) };
+    let outcome = runtime::join(&app.runtimes(), lease, &session)?.ok_or_else(|| runtime::ended(lease))?;
+    tell(app, &lease.task, &outcome);
+    Ok(outcome.exit_code())
+}
+
 /// The task of a runtime as it can be named from anywhere.
 fn reference(lease: &Lease) -> String {
     let sign = if lease.task.contains(':') { '@' } else { ':' };
@@ -126,7 +144,10 @@ pub(crate) fn running(app: &App, resolved: &Resolved, place: &Path) -> Result<Op
 
 /// The one runtime that is meant; the newest of a task's. Those in which a setup
 /// runs are nobody's to use.
-fn only(app: &App, running: Running<'_>) -> Result<Lease> {
+///
+/// # Errors
+/// [`crate::error::Kind::NotFound`] when there is none.
+pub(crate) fn only(app: &App, running: Running<'_>) -> Result<Lease> {
     let mut leases = find(app, running)?;
     leases.retain(|lease| lease.setup.is_none());
     leases.sort_by_key(|lease| (lease.started_at, lease.init.start));

@@ -1,9 +1,10 @@
-//! Fixtures from their maker's side: a folder becomes a tree of the store, named by a
-//! person and by its digest, which is what a project's `source` says.
+//! Fixtures from their maker's side: a folder, or what was [`made`] in a runtime, becomes a
+//! tree of the store, named by a person and by its digest, which is what a project's
+//! `source` says.
 //!
 //! Invariants: what a name points at may move, a version never changes, and every
-//! version keeps a tag of its own, so that no store takes it for rubbish. The folder is
-//! read and never changed.
+//! version keeps a tag of its own, so that no store takes it for rubbish. A folder of
+//! this machine is read and never changed.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use rustix::fs::{CWD, Mode, OFlags};
 use serde::Serialize;
 
+use super::made::{self, FixtureFrom, GivenFolder};
 use crate::archive::{self, Ownership, Packed};
 use crate::cache::{Components, Origin, Scope, Trees};
 use crate::disk::scratch::Scratch;
@@ -59,30 +61,32 @@ pub struct FixtureRow {
     pub newest: bool,
 }
 
-/// Puts a folder into the configured store as the newest version of a fixture.
+/// Puts the content of a folder, or what comes out of a runtime, into the configured
+/// store as the newest version of a fixture.
 ///
 /// # Errors
 /// When it cannot be read in full, or the store cannot be written.
-pub fn create_fixture(app: &App, folder: &Path, name: &TaskId) -> Result<FixtureRow> {
-    let folder = app.cwd.join(folder);
-    if !folder.is_dir() {
-        return Err(not_found(format!("{} is no folder", folder.display()))
-            .hint("name the folder that holds the data")
-            .into());
-    }
+pub fn create_fixture(app: &App, from: &FixtureFrom, name: &TaskId) -> Result<FixtureRow> {
     if name.as_str().len() > LONGEST {
         return Err(usage(format!("the name {name} is longer than {LONGEST} characters")).into());
     }
     app.open_roots()?;
-    let _kept = keep(app)?;
+    // What is no store is not found out after hours.
     let store_name = app.store()?;
+    let store = app.open(&store_name, Access::Write)?;
     let holder = runtimes::holder(app, &User::root());
     let trees = trees(app, &holder)?;
     let scratch = Scratch::create(app.paths.cache())?;
+    let source = match from {
+        FixtureFrom::Folder(folder) => folder_of(app, folder)?,
+        FixtureFrom::Runtime(runtime) => made::take(app, runtime, &trees, scratch.path())?,
+    };
+    let folder = &source.folder;
+    let _kept = keep(app)?;
     let (file, answer) = (scratch.path().join("tree"), scratch.path().join("packed"));
     holder.inside(&|| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(CWD, &folder, flags, Mode::empty())
+        let root = rustix::fs::openat(CWD, folder, flags, Mode::empty())
             .with_context(|| format!("cannot open {}", folder.display()))?;
         let out = File::create(&file).with_context(|| format!("cannot write {}", file.display()))?;
         let packed = archive::pack(root.as_fd(), std::io::BufWriter::new(out))
@@ -90,6 +94,7 @@ pub fn create_fixture(app: &App, folder: &Path, name: &TaskId) -> Result<Fixture
         disk::write_json(&answer, &packed, Durability::Cached)
     })?;
     let packed: Packed = disk::read_json(&answer)?.context("nothing was packed")?;
+    drop(source);
     // What everybody else will find in it, by the same way.
     let components = Components::new(name.as_str(), packed.diff_id, GIVEN.into(), "", "", "");
     let scope = Scope::Project(store_name.to_string());
@@ -100,7 +105,6 @@ pub fn create_fixture(app: &App, folder: &Path, name: &TaskId) -> Result<Fixture
     let sealed = trees.seal(draft, record, None, &holder)?.record().clone();
     // It comes back by its digest, when somebody needs it.
     trees.remove(&sealed, &holder)?;
-    let store = app.open(&store_name, Access::Write)?;
     let document = describe(&sealed, packed.diff_id)?;
     let newest = format!("{NEWEST}{name}");
     let descriptor = write_tree(&*store, &newest, &document, &blob, &file)?;
@@ -113,6 +117,16 @@ pub fn create_fixture(app: &App, folder: &Path, name: &TaskId) -> Result<Fixture
         created_at: sealed.sealed_at,
         newest: true,
     })
+}
+
+fn folder_of(app: &App, folder: &Path) -> Result<GivenFolder> {
+    let folder = app.cwd.join(folder);
+    if !folder.is_dir() {
+        return Err(not_found(format!("{} is no folder", folder.display()))
+            .hint("name the folder that holds the data; one that lies inside needs a command, or --task")
+            .into());
+    }
+    Ok(GivenFolder::folder(folder))
 }
 
 /// The fixtures of the configured store, by name, the newest version first.

@@ -7,9 +7,11 @@ mod approve;
 mod doctor;
 mod fixtures;
 mod init;
+mod made;
 mod proposals;
 
 pub use approve::{Asked, approve_checkout, approve_task};
 pub use doctor::{Check, Health, doctor};
 pub use fixtures::{FixtureRow, create_fixture, fixtures};
 pub use init::{InitOptions, Initialised, init};
+pub use made::{FixtureContent, FixtureFrom, FixtureRuntime};

@@ -19,7 +19,7 @@ use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::integrity;
 use crate::handoff::app::App;
-use crate::identity::{Identity, Lifetime, MAX_IDENTITY, StoreRef};
+use crate::identity::{Identity, Lifetime, MAX_IDENTITY, StoreRef, Target};
 use crate::paths::Paths;
 use crate::snapshot::{Document, Parity};
 
@@ -362,6 +362,23 @@ impl Pins {
         Ok(Some(Identity::parse(&bytes)?))
     }
 
+    /// Notes which identity a task has, so that it can be entered without its store.
+    pub(crate) fn note_brought(&self, task: &Located, identity: &Digest) -> Result<()> {
+        let place = self.paths.brought(&task.reference());
+        disk::write_file(&place, format!("{identity}\n").as_bytes(), Durability::Cached)
+    }
+
+    /// The identity that a task had when it was brought here.
+    pub(crate) fn brought(&self, task: &Located) -> Result<Option<(Digest, Identity)>> {
+        let digest = match &task.target {
+            Target::Identity(digest) => Some(*digest),
+            Target::Task(_) => disk::read_file(&self.paths.brought(&task.reference()), 256)?
+                .and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok()),
+        };
+        let Some(digest) = digest else { return Ok(None) };
+        Ok(self.identity(&digest)?.map(|identity| (digest, identity)))
+    }
+
     /// The files of identities that nothing of this machine names: no workspace, no
     /// salvage, no runtime, no checkout that published. The last one of a repository
     /// whose mirror is here says whose that is, and is named by it.
@@ -369,7 +386,13 @@ impl Pins {
     /// # Errors
     /// When what could name them cannot be read.
     pub(crate) fn unnamed(&self) -> Result<Vec<PathBuf>> {
-        let folders = [self.paths.pins(), self.paths.salvages(), self.paths.leases(), self.paths.all_publications()];
+        let folders = [
+            self.paths.pins(),
+            self.paths.salvages(),
+            self.paths.leases(),
+            self.paths.all_publications(),
+            self.paths.all_brought(),
+        ];
         let mut named = BTreeSet::new();
         for folder in folders {
             for entry in fs::read_dir(&folder).into_iter().flatten() {

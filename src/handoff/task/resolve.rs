@@ -161,7 +161,15 @@ pub(crate) fn resolve_published(source: &Source<'_>) -> Result<Resolved> {
 
 fn by_store(source: &Source<'_>, pin: Option<Pin>) -> Result<Resolved> {
     let (app, task) = (source.app, source.task.clone());
-    let (_, artifact, identity) = from_store(source.store()?, &task)?;
+    // What was brought ahead needs no store.
+    let brought = if app.options.offline { app.pins().brought(&task)? } else { None };
+    let store = match (source.store(), brought) {
+        (Err(_), Some((digest, identity))) => {
+            return Ok(Resolved { task, digest, identity, pin, pinned_at: app.clock.now(), local: None });
+        }
+        (store, _) => store?,
+    };
+    let (_, artifact, identity) = from_store(store, &task)?;
     app.open_roots()?;
     let digest = app.pins().keep(&artifact.identity)?;
     crate::crash::point("cold.resolved");

@@ -2,37 +2,23 @@
 //! and nothing is pinned, so that an enter still gets what the task is then.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::config::Project;
 use crate::digest::Digest;
-use crate::disk::{self, Durability, lock::FileLock};
-use crate::error::{failure, usage};
+use crate::error::usage;
 use crate::handoff::app::App;
 use crate::handoff::caches::Caches;
 use crate::handoff::fetch::Here;
 use crate::handoff::report::Report;
 use crate::handoff::task::{Located, Resolved, Source, Throttle, resolve};
-use crate::handoff::views::tasks_of;
 use crate::handoff::{caches, fetch, prepare};
 use crate::identity::{StoreRef, Target, TaskRef};
 use crate::ui::human_bytes;
-
-/// What `prefetch --watch` may do.
-#[derive(Clone, Debug)]
-pub struct WatchOptions {
-    /// How long it sleeps between two looks at the store.
-    pub every: Duration,
-    /// Bytes that it may fetch in a day.
-    pub max_bytes: Option<u64>,
-    /// Hours of the day, by this machine's clock: from the first, up to the second.
-    pub hours: Option<(u8, u8)>,
-    /// Looks before it ends by itself; without, it goes on.
-    pub rounds: Option<u64>,
-}
 
 /// What one prefetch did.
 #[derive(Clone, Debug, Serialize)]
@@ -52,10 +38,23 @@ pub struct Prefetched {
 /// # Errors
 /// As `enter`, as far as it fetches.
 pub fn prefetch(app: &App, task: &TaskRef, rate: Option<u64>) -> Result<Prefetched> {
-    bring(app, app.locate(task)?, rate.map(Throttle::new))
+    match bring(app, app.locate(task)?, rate, None)? {
+        Brought::Here(done) => Ok(done),
+        // Nothing was forbidden.
+        Brought::TooMuch(bytes) => anyhow::bail!("{} bytes are too much", bytes),
+    }
 }
 
-fn bring(app: &App, task: Located, throttle: Option<Throttle>) -> Result<Prefetched> {
+/// What came of one task.
+pub(super) enum Brought {
+    Here(Prefetched),
+    /// It needs so many bytes, which is more than was allowed; nothing was brought.
+    TooMuch(u64),
+}
+
+/// Brings a task, if it costs no more than `most` bytes as far as the store says what its
+/// parts are. What the remote of its repository gives is counted afterwards.
+pub(super) fn bring(app: &App, task: Located, rate: Option<u64>, most: Option<u64>) -> Result<Brought> {
     if app.options.offline {
         return Err(usage("--offline fetches nothing").into());
     }
@@ -63,8 +62,18 @@ fn bring(app: &App, task: Located, throttle: Option<Throttle>) -> Result<Prefetc
     app.open_roots()?;
     caches::make_room(app);
     let kept = caches::keep(app)?;
-    let source = Source::throttled(app, task, throttle);
+    let source = Source::throttled(app, task, rate.map(Throttle::new));
     let resolved = resolve(&source, None, true)?;
+    // Of what the developer did not agree to, no part is brought.
+    prepare::settle_repo(app, &resolved)?;
+    fetch::settle_image(app, &resolved)?;
+    if let Some(most) = most {
+        let plan = prepare::plan(app, &resolved, Path::new(""), true, Some(&source))?;
+        let needed = plan.parts.iter().filter(|part| !part.hit).filter_map(|part| part.bytes).sum();
+        if needed > most {
+            return Ok(Brought::TooMuch(needed));
+        }
+    }
     let mut report = Report::default();
     let image = report.step("fetch.image", || image(&source, &resolved))?;
     let (snapshot, bytes) = fetch::snapshot(&source, &resolved)?;
@@ -74,13 +83,23 @@ fn bring(app: &App, task: Located, throttle: Option<Throttle>) -> Result<Prefetc
     let mut wanted = Caches::of_identity(app, &resolved, &image, &nothing)?;
     wanted.fetch(&source, &mut report)?;
     let (records, unsealed) = wanted.brought();
+    app.pins().note_brought(&resolved.task, &resolved.digest)?;
     drop((source, kept));
     let diff_ids: Vec<Digest> = image.records.iter().map(|record| record.diff_id).collect();
     image.layers.flush(&diff_ids)?;
     caches::flush(app, &image, &records);
     let bytes = report.bytes();
     app.ui.status("Prefetched", &format!("{shown}, {}", human_bytes(bytes)));
-    Ok(Prefetched { task: shown, identity: resolved.digest, bytes, unsealed })
+    Ok(Brought::Here(Prefetched { task: shown, identity: resolved.digest, bytes, unsealed }))
+}
+
+/// The parts of an identity that are here now, by name; nobody is asked.
+pub(super) fn here(app: &App, store: &StoreRef, digest: &Digest) -> Result<BTreeSet<String>> {
+    let Some(identity) = app.pins().identity(digest)? else { return Ok(BTreeSet::new()) };
+    let task = Located { store: store.clone(), target: Target::Identity(*digest) };
+    let resolved = Resolved { task, digest: *digest, identity, pin: None, pinned_at: app.clock.now(), local: None };
+    let plan = prepare::plan(app, &resolved, Path::new(""), true, None)?;
+    Ok(plan.parts.into_iter().filter(|part| part.hit).map(|part| part.name).collect())
 }
 
 fn image(source: &Source<'_>, resolved: &Resolved) -> Result<(crate::image::Pulled, u64)> {
@@ -92,143 +111,4 @@ fn image(source: &Source<'_>, resolved: &Resolved) -> Result<(crate::image::Pull
     let (_, pulled) = fetch::pull_image(source, resolved, known)?;
     let bytes = pulled.bytes;
     Ok((pulled, bytes))
-}
-
-/// What a watch remembers between two looks, and between two runs.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Memory {
-    /// Identities that were brought.
-    done: BTreeSet<Digest>,
-    /// The day, in days since 1970, and the bytes that were fetched in it.
-    day: i64,
-    bytes: u64,
-}
-
-/// Follows a store: brings each task that waits for a human, within limits.
-/// `told` is given what was brought.
-///
-/// # Errors
-/// When the store is watched already. A store that does not answer is asked
-/// again later.
-pub fn watch(
-    app: &App,
-    options: &WatchOptions,
-    rate: Option<u64>,
-    told: &mut dyn FnMut(&Prefetched) -> Result<()>,
-) -> Result<()> {
-    // Nobody is there: what would be asked about is not done.
-    let mut alone = app.clone();
-    alone.options.interactive = false;
-    let app = &alone;
-    let store = app.store()?;
-    app.open_roots()?;
-    let lock = app.paths.cache_lock(&format!("watch-{}", store.key()));
-    let Some(_lock) = FileLock::attempt(&lock)? else {
-        return Err(failure(format!("another envctl watches {store}")).into());
-    };
-    let place = app.paths.watch(&store.key());
-    let mut memory: Memory = disk::read_json(&place).ok().flatten().unwrap_or_default();
-    let mut round = 0;
-    loop {
-        if within(options.hours, hour(app)) {
-            match look(app, options, rate, &store, &mut memory, told) {
-                Ok(()) => {}
-                Err(error) => app.ui.warn(&format!("{store} cannot be followed now: {error:#}")),
-            }
-            disk::write_json(&place, &memory, Durability::Cached)?;
-        }
-        round += 1;
-        if options.rounds.is_some_and(|rounds| round >= rounds) {
-            return Ok(());
-        }
-        std::thread::sleep(options.every);
-    }
-}
-
-fn hour(app: &App) -> u8 {
-    app.clock.now().to_zoned_datetime(jiff::tz::TimeZone::system()).hour().unsigned_abs()
-}
-
-/// Whether an hour is one of those in which something may be fetched; a range
-/// may go over midnight.
-fn within(hours: Option<(u8, u8)>, hour: u8) -> bool {
-    match hours {
-        None => true,
-        Some((from, to)) if from <= to => (from..to).contains(&hour),
-        Some((from, to)) => hour >= from || hour < to,
-    }
-}
-
-fn look(
-    app: &App,
-    options: &WatchOptions,
-    rate: Option<u64>,
-    store: &StoreRef,
-    memory: &mut Memory,
-    told: &mut dyn FnMut(&Prefetched) -> Result<()>,
-) -> Result<()> {
-    let day = app.clock.now().as_second() / 86_400;
-    if memory.day != day {
-        (memory.day, memory.bytes) = (day, 0);
-    }
-    let (rows, mut seen) = (tasks_of(app, store)?, BTreeSet::new());
-    for row in rows {
-        let identity: Digest = row.identity.parse()?;
-        seen.insert(identity);
-        if !row.needs_human() || memory.done.contains(&identity) {
-            continue;
-        }
-        if options.max_bytes.is_some_and(|most| memory.bytes >= most) {
-            app.ui.status("Waiting", "the bytes of this day are used up");
-            break;
-        }
-        let (_, min_free) = app.user.cache_sizes();
-        if disk::free_space(app.paths.cache())?.0 < min_free {
-            app.ui.warn("the disk is nearly full: nothing is fetched ahead");
-            break;
-        }
-        let began = Instant::now();
-        let located = Located { store: store.clone(), target: Target::Task(row.task.clone()) };
-        match bring(app, located, rate.map(Throttle::new)) {
-            Ok(done) => {
-                memory.bytes += done.bytes;
-                memory.done.insert(done.identity);
-                app.ui.detail(&format!("{} took {:?}", done.task, began.elapsed()));
-                told(&done)?;
-            }
-            // The next look tries again.
-            Err(error) => app.ui.warn(&format!("{} cannot be fetched: {error:#}", row.task)),
-        }
-    }
-    // What the store no longer has need not be remembered.
-    memory.done.retain(|identity| seen.contains(identity));
-    Ok(())
-}
-
-/// Reads `9-18`.
-///
-/// # Errors
-/// [`crate::error::Kind::Usage`].
-pub fn parse_hours(text: &str) -> Result<(u8, u8), crate::error::Fault> {
-    let bad = || usage(format!("{text:?} are no hours")).hint("write 9-18, or 22-6 over midnight");
-    let (from, to) = text.split_once('-').ok_or_else(bad)?;
-    let hour = |text: &str| text.parse::<u8>().ok().filter(|hour| *hour <= 24).ok_or_else(bad);
-    let hours = (hour(from)?, hour(to)?);
-    if hours.0 == hours.1 { Err(bad()) } else { Ok(hours) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hours_may_go_over_midnight() {
-        assert_eq!(parse_hours("9-18").unwrap(), (9, 18));
-        for bad in ["9", "a-b", "9-25", "9-9", "-1-5"] {
-            assert!(parse_hours(bad).is_err(), "{bad}");
-        }
-        assert!(within(Some((9, 18)), 9) && !within(Some((9, 18)), 18) && !within(Some((9, 18)), 3));
-        assert!(within(Some((22, 6)), 23) && within(Some((22, 6)), 5) && !within(Some((22, 6)), 6));
-        assert!(within(None, 0));
-    }
 }

@@ -3,6 +3,7 @@
 //! remote. What a store or remote does not answer deletes nothing. Each is
 //! asked once, and only here.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -135,7 +136,8 @@ const ORPHANED: &str = "no task knows it: a command was killed while it was made
 
 /// Workspaces that no pin names, for a day or longer.
 fn orphans(app: &App) -> Result<Vec<PathBuf>> {
-    let known: Vec<PathBuf> = app.pins().all()?.into_iter().map(|pin| pin.workspace).collect();
+    // Of thousands, each is looked for.
+    let known: HashSet<PathBuf> = app.pins().all()?.into_iter().map(|pin| pin.workspace).collect();
     let mut places = Vec::new();
     for repository in children(&app.paths.workspaces()) {
         places.extend(Paths::workspace_folders(&repository).iter().flat_map(|folder| children(folder)));

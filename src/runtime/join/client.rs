@@ -68,6 +68,8 @@ pub struct Session {
     /// Where everything that it prints goes, instead of this process's streams;
     /// it reads nothing then.
     pub output: Option<Arc<File>>,
+    /// Where its standard output alone goes, and nowhere else.
+    pub stdout: Option<Arc<File>>,
     /// Nothing more will be asked of the runtime: when nothing else is left in
     /// it, it ends together with this.
     pub last: bool,
@@ -319,7 +321,7 @@ pub(crate) fn run(
 ) -> Result<Done> {
     let signals = sys::signal_fd(&[&FORWARDED[..], &[libc::SIGWINCH]].concat())?;
     let mut streams = match &session.output {
-        None => Streams::new(transcript)?,
+        None => Streams::new(transcript, session.stdout.as_deref())?,
         Some(output) => Streams::into(output)?,
     };
     let request = Request::Run(Run {

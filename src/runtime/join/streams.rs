@@ -44,19 +44,27 @@ enum Stream {
 }
 
 impl<'a> Streams<'a> {
-    /// With a transcript both outputs are pipes, and there is no terminal.
-    pub(crate) fn new(transcript: Option<&'a Transcript>) -> Result<Self> {
+    /// With a transcript both outputs are pipes, and there is no terminal; nor is there
+    /// one where standard output goes into a file, which no transcript has.
+    pub(crate) fn new(transcript: Option<&'a Transcript>, stdout: Option<&'a File>) -> Result<Self> {
         let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
         for (fd, name) in own.iter().zip(["stdin", "stdout", "stderr"]) {
             check(*fd, name)?;
         }
         let is_terminal = own.map(rustix::termios::isatty);
-        let terminal = is_terminal[0] && is_terminal[1] && transcript.is_none();
+        let terminal = is_terminal[0] && is_terminal[1] && transcript.is_none() && stdout.is_none();
         let mut streams =
             Streams { theirs: Vec::new(), plan: [Stream::Itself; 3], terminal, pumps: Vec::new(), master: None };
         // Both into one file stay in order only in one pipe.
-        let together = transcript.is_none() && is_same(own[1], own[2])?;
+        let together = transcript.is_none() && stdout.is_none() && is_same(own[1], own[2])?;
         for index in 0..3 {
+            if let (1, Some(file)) = (index, stdout) {
+                let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+                streams.plan[index] = Stream::Pipe(streams.theirs.len());
+                streams.theirs.push(write);
+                streams.pumps.push(Pump::output(read, file.as_fd())?);
+                continue;
+            }
             if is_terminal[index] && terminal {
                 streams.plan[index] = Stream::Terminal;
                 continue;

@@ -288,6 +288,22 @@ impl Http {
         Ok(Some(Document { bytes, media_type, digest }))
     }
 
+    /// The digest of the manifest with this tag, as far as the registry says it without
+    /// the manifest.
+    pub(super) async fn look(&self, tag: &str) -> Result<Option<String>> {
+        let url = self.url(&format!("manifests/{tag}"))?;
+        let accept = MANIFESTS.join(", ");
+        let response = self.send(Scope::Pull, |client| client.head(url.clone()).header(ACCEPT, &accept)).await?;
+        match response.status() {
+            StatusCode::OK => {
+                let digest = response.headers().get("docker-content-digest").and_then(|said| said.to_str().ok());
+                Ok(digest.filter(|digest| digest.parse::<Digest>().is_ok()).map(str::to_owned))
+            }
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.refusal(response).await.into()),
+        }
+    }
+
     /// Whether there is a manifest (`manifests`) or blob (`blobs`).
     pub(super) async fn exists(&self, kind: &str, digest: &Digest) -> Result<bool> {
         let url = self.url(&format!("{kind}/{digest}"))?;

@@ -29,6 +29,7 @@ use self::repository::is_manifest;
 use self::upload::Place;
 
 pub use self::repository::Registry;
+use super::catalog::TAG;
 use super::{Content, Referrers, Store};
 use crate::digest::Digest;
 use crate::error::not_found;
@@ -36,6 +37,9 @@ use crate::oci::{Blobs, Descriptor};
 
 /// A blob up to this size is sent without asking whether it is there, in bytes.
 const SMALL: u64 = 16 << 10;
+
+/// How the word begins that the names of tags are.
+const TAGS: &str = "tags ";
 
 impl Blobs for Registry {
     fn open(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
@@ -68,6 +72,19 @@ impl Store for Registry {
     fn tags(&self) -> Result<Vec<(String, Option<Descriptor>)>> {
         let tags = self.runtime.block_on(self.http.tags())?;
         Ok(tags.into_iter().map(|tag| (tag, None)).collect())
+    }
+
+    fn mark(&self, before: Option<&str>) -> Result<String> {
+        // Whoever publishes notes it in the list of tasks, where there is one. Elsewhere the
+        // names of all tags tell: each identity has one.
+        if before.is_none_or(|before| !before.starts_with(TAGS))
+            && let Some(list) = self.runtime.block_on(self.http.look(TAG))?
+        {
+            return Ok(format!("list {list}"));
+        }
+        let mut tags = self.runtime.block_on(self.http.tags())?;
+        tags.sort();
+        Ok(format!("{TAGS}{}", Digest::of(tags.join("\n").as_bytes())))
     }
 
     fn find(&self, digest: &Digest) -> Result<Descriptor> {

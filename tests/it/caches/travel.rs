@@ -246,6 +246,66 @@ fn a_fixture_is_made_of_a_folder_and_has_versions() {
     }
 }
 
+/// From the command that makes the data to those who work with them: what it prints, a
+/// folder that it fills, and what a service holds, each a fixture of its own.
+#[test]
+fn a_fixture_is_made_by_a_command_or_of_the_data_of_a_service() {
+    let lab = Lab::unprivileged();
+    let store = lab.store.name();
+    let image = lab.images.add("here", &ImageBuilder::busybox()).reference;
+    let create = |words: &[&str]| {
+        let words = [&["fixture", "create", "--store", &store], words].concat();
+        lab.agent.envctl(words).cwd(&lab.repo.path)
+    };
+    lab.repo.write("seed", "row\n");
+    let print = ["--as", "seed", "--file", "rows", "--image", &image, "--", "sh", "-c"];
+    create(&[&print[..], &["echo half; exit 3"]].concat()).code(1).says(&["no fixture was made", "with 3"]);
+    // Only what is printed counts; what is said meanwhile is shown.
+    let seed = create(&[&print[..], &["cat seed; touch made; echo working >&2"]].concat()).ok();
+    let seed = seed.says(&["working", "Stored"]);
+    let fill = "mkdir -p out/deep; echo first >out/deep/a; ln -s a out/deep/l; echo said";
+    let folder = create(&["out", "--as", "folder", "--image", &image, "--", "sh", "-c", fill]).ok();
+    assert!(folder.stderr.contains("said") && !folder.stdout.contains("said"), "{folder:?}");
+    let status = lab.agent.envctl(["status", "--json"]).ok().json();
+    let kept: Vec<_> = status["workspaces"].as_array().unwrap().iter().map(|row| row["path"].clone()).collect();
+    assert!(kept.is_empty(), "what a run made is in the store: {kept:?}");
+    assert!(!lab.repo.path.join("made").exists());
+    let project = format!(
+        "[[fixture]]\nname = \"seed\"\n{}\n\
+         [[fixture]]\nname = \"folder\"\n{}\npath = \"given\"\n\
+         [[service]]\nname = \"db\"\ncommand = [\"sh\", \"-c\", \"echo more >>/srv/db/rows; sleep 1000\"]\n\
+         ready = \"cmd:grep -q more /srv/db/rows\"\ndata = {{ fixture = \"seed\", path = \"/srv/db\" }}\n",
+        seed.stdout.trim(),
+        folder.stdout.trim()
+    );
+    let task = task(&lab, &project);
+    // All of it comes before anybody needs it.
+    lab.dev.envctl(["prefetch", &task]).ok();
+    let (here, away) = (store.trim_start_matches("oci:"), lab.agent.path("away"));
+    fs::rename(here, &away).unwrap();
+    lab.dev.envctl(["enter", "--offline", "--detach", &task]).ok();
+    fs::rename(&away, here).unwrap();
+    let read = ["exec", &task, "--", "cat", "given/deep/l", "/srv/db/rows"];
+    assert_eq!(lab.dev.envctl(read).ok().stdout, "first\nrow\nmore\n");
+    let dump = |words: &[&str]| {
+        let words = [&["fixture", "create", "--store", &store, "--task", &task, "--as", "dump"], words].concat();
+        lab.dev.envctl(words)
+    };
+    dump(&["--from-service", "no"]).code(3).says(&["no service no", "it has db"]);
+    let data = dump(&["--from-service", "db"]).ok().stdout;
+    let text = dump(&["--", "cat", "/srv/db/rows"]).ok().stdout;
+    lab.dev.envctl(["reset", &task]).ok();
+    let of = |source: &str| {
+        lab.repo.write("envctl.toml", format!("[[fixture]]\nname = \"dump\"\n{source}path = \"/data\"\n"));
+        let image = lab.images.reference("here");
+        let published = lab.try_publish(&image).ok();
+        published.stdout.lines().find_map(|line| line.strip_prefix("envctl enter ")).unwrap().to_owned()
+    };
+    assert_eq!(lab.sh(&of(&data), "cat /data/rows"), "row\nmore\n");
+    assert_eq!(lab.sh(&of(&text), "cat /data/dump"), "row\nmore\n");
+    lab.assert_baseline();
+}
+
 #[test]
 fn offline_uses_what_is_here() {
     let lab = Lab::new();

@@ -10,6 +10,7 @@ use crate::support::{Answer, Liar, sha256};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const PROVENANCE: &str = "vnd.envctl.provenance.v1";
 const ARTIFACT: &str = "application/vnd.envctl.artifact.v1+json";
 
 /// A task with one good artifact, and what an attacker adds to the list.
@@ -35,11 +36,11 @@ impl Den {
     /// An artifact like the good one, with another provenance and content.
     fn forged(&self, edit: impl FnOnce(&mut Value, &mut Value)) -> Value {
         let store = &self.shop.trip.lab.store;
-        let config = self.manifest["config"]["digest"].as_str().unwrap();
-        let mut provenance: Value = serde_json::from_slice(&fs::read(store.blob(config)).unwrap()).unwrap();
+        let told = self.manifest["annotations"][PROVENANCE].as_str().unwrap();
+        let mut provenance: Value = serde_json::from_str(told).unwrap();
         let mut manifest = self.manifest.clone();
         edit(&mut provenance, &mut manifest);
-        manifest["config"] = store.put(ARTIFACT, &serde_json::to_vec(&provenance).unwrap());
+        manifest["annotations"][PROVENANCE] = serde_json::to_string(&provenance).unwrap().into();
         let mut descriptor = store.put(MANIFEST, &serde_json::to_vec(&manifest).unwrap());
         descriptor["artifactType"] = ARTIFACT.into();
         descriptor

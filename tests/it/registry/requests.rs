@@ -53,6 +53,11 @@ fn no_verb_sends_more_requests_than_it_did() {
     sends(3, "artifacts ls", dev(&["artifacts", "ls", &task("a")]));
     sends(22, "a third publish", publish("c"));
     sends(4, "prefetch", dev(&["prefetch", &task("c")]));
+    let watch = ["prefetch", "--watch", "--rounds", "1", "--store", &store];
+    dev(&watch).ok();
+    sends(1, "a look of a watch in which nothing is new", dev(&watch));
+    sends(0, "enter --offline of what was prefetched", dev(&["enter", "--offline", &task("c"), "--", "true"]));
+    dev(&["workspace", "rm", &task("c"), "--yes"]).ok();
     lab.dev.write(lab.dev.config().join("config.toml"), "claims = true\n");
     sends(15, "enter with a claim", lab.enter(&task("c"), &["true"]));
     assert!(other.is_empty(), "{}", other.join("\n"));

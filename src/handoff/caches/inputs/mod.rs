@@ -23,7 +23,7 @@ use crate::disk::beneath::Beneath;
 use crate::error::{Kind, kind_of, usage};
 use crate::handoff::app::App;
 use crate::handoff::words::quote;
-use crate::identity::StoreRef;
+use crate::identity::{Given, StoreRef};
 use crate::store::Store;
 
 /// Bytes of one input.
@@ -384,14 +384,24 @@ fn digest_of(workspace: &Path, input: &str) -> Result<Option<Digest>> {
     Ok(Some(hasher.finish()))
 }
 
+/// The fixtures that a project wants of its task's own store.
+fn own_fixtures<'a>(name: &'a StoreRef, project: &'a Project) -> impl Iterator<Item = &'a Fixture> {
+    project.fixture.iter().filter(move |fixture| fixture.source.store.as_ref().is_none_or(|store| store == name))
+}
+
+/// What an identity says of them, so that they can be brought before there is a workspace.
+pub(crate) fn given_fixtures(name: &StoreRef, project: &Project) -> Vec<Given> {
+    let given = |fixture: &Fixture| Given { name: fixture.name.clone(), digest: fixture.source.digest };
+    own_fixtures(name, project).map(given).collect()
+}
+
 /// Makes sure that the fixtures that a project wants of its task's own store are there:
 /// nobody could enter without them.
 ///
 /// # Errors
 /// [`Kind::Usage`] with the first that is not; when the store does not answer.
 pub(crate) fn require_fixtures(store: &dyn Store, name: &StoreRef, project: &Project) -> Result<()> {
-    let own = |fixture: &&Fixture| fixture.source.store.as_ref().is_none_or(|store| store == name);
-    for fixture in project.fixture.iter().filter(own) {
+    for fixture in own_fixtures(name, project) {
         let digest: Digest = fixture.source.digest;
         match store.find(&digest) {
             Ok(_) => {}

@@ -55,8 +55,14 @@ pub(super) fn parts(app: &App, identities: &[Identity]) -> (Vec<Spare>, u64) {
 /// Small files, by the digest in their names; the bytes of all of them.
 fn files(app: &App, identities: &[Identity], found: &mut Vec<Spare>) -> u64 {
     let needed: BTreeSet<Digest> = identities.iter().flat_map(|identity| blobs_of(app, identity)).collect();
-    let folders =
-        [("blob", "blobs/sha256"), ("note", "users"), ("note", "seen"), ("note", "forms"), ("note", "places")];
+    let folders = [
+        ("blob", "blobs/sha256"),
+        ("note", "users"),
+        ("note", "seen"),
+        ("note", "forms"),
+        ("note", "places"),
+        ("note", "brought"),
+    ];
     let mut total = 0;
     for (kind, folder) in folders {
         for path in children(&app.paths.cache().join(folder)) {
