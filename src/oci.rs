@@ -293,8 +293,9 @@ pub struct ImageConfig {
     /// `v8`, ...
     #[serde(default)]
     pub variant: Option<String>,
-    /// How to run it. Entrypoint, command, volumes, ports and all labels but one are
-    /// not read: nothing in an image chooses what envctl does.
+    /// How to run it. Volumes, ports and all labels but one are not read: nothing in
+    /// an image chooses what envctl does. Entrypoint and command are those of a
+    /// service, and of nothing else.
     #[serde(default)]
     pub config: Option<RunConfig>,
     /// The layers.
@@ -310,9 +311,29 @@ pub struct RunConfig {
     /// `NAME=value`.
     #[serde(default, rename = "Env")]
     pub env: Option<Vec<String>>,
+    /// What runs before the command's words.
+    #[serde(default, rename = "Entrypoint", deserialize_with = "words", skip_serializing_if = "Vec::is_empty")]
+    pub entrypoint: Vec<String>,
+    /// The command, where nobody says another.
+    #[serde(default, rename = "Cmd", deserialize_with = "words", skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Where it runs.
+    #[serde(default, rename = "WorkingDir", deserialize_with = "text", skip_serializing_if = "String::is_empty")]
+    pub workdir: String,
     /// The label `devcontainer.metadata`, which counts where a project says so.
     #[serde(default, rename = "Labels", deserialize_with = "metadata", skip_serializing)]
     pub metadata: Option<String>,
+}
+
+/// Of what is no list of texts there are none: most images are run without it.
+fn words<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let value = Value::deserialize(from)?;
+    let all = value.as_array().map_or(&[][..], Vec::as_slice).iter().map(|word| Some(word.as_str()?.to_owned()));
+    Ok(all.collect::<Option<_>>().unwrap_or_default())
+}
+
+fn text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(Value::deserialize(from)?.as_str().unwrap_or_default().to_owned())
 }
 
 fn metadata<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::preset::{self, Preset, SetupNetwork};
 use crate::digest::Digest;
 use crate::error::{Fault, usage};
-use crate::identity::{StoreRef, Target, TaskRef};
+use crate::identity::{ImageName, StoreRef, Target, TaskRef};
 use crate::quantity::parse_duration;
 
 /// Folders inside in which nothing of a project may be mounted.
@@ -306,8 +306,11 @@ impl<'de> Deserialize<'de> for FixtureSource {
 pub struct Service {
     /// Names it in this project.
     pub name: String,
-    /// Program and arguments.
+    /// Program and arguments; of an image of its own what follows its entrypoint.
+    #[serde(default)]
     pub command: Vec<String>,
+    /// An image of its own.
+    pub image: Option<String>,
     /// When it is ready.
     pub ready: Option<Ready>,
     /// How long it may take until it is.
@@ -488,8 +491,17 @@ pub(super) fn check(caches: &[CacheEntry], fixtures: &[Fixture], services: &[Ser
 
 fn check_service(caches: &[CacheEntry], fixtures: &[Fixture], service: &Service) -> Result<(), Fault> {
     let bad = |why: String| usage(format!("service {:?}: {why}", service.name));
-    if service.command.is_empty() || service.command.iter().any(|word| word.contains('\0')) {
-        return Err(bad("command is empty".into()));
+    let empty = service.command.is_empty() && service.image.is_none();
+    if empty || service.command.iter().any(|word| word.contains('\0')) {
+        return Err(bad("command is empty".into()).hint("command says what runs, or image where it is"));
+    }
+    if let Some(image) = &service.image {
+        image.parse::<ImageName>().map_err(|why| bad(why.to_string()))?;
+        if service.data.is_some() {
+            return Err(bad(
+                "data is for services of the task's image: one with an image begins with what that holds".into()
+            ));
+        }
     }
     for duration in [&service.timeout, &service.stop].into_iter().flatten() {
         parse_duration(duration).map_err(|why| bad(why.to_string()))?;

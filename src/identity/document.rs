@@ -55,6 +55,9 @@ pub struct Identity {
     /// Files that the snapshot lacks because they hold credentials.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<Redacted>,
+    /// Images of services, pinned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceImage>,
     /// What the project wishes of workspaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<Wish>,
@@ -92,6 +95,17 @@ pub struct Toolchain {
     /// Fields of other versions, kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// The image that a service has of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceImage {
+    /// The service.
+    pub name: String,
+    /// The image as the project names it.
+    pub asked: String,
+    /// The image, pinned.
+    pub toolchain: Toolchain,
 }
 
 impl Toolchain {
@@ -394,6 +408,7 @@ pub(super) fn sample() -> Identity {
         parent: None,
         handoff: Handoff::default(),
         redacted: vec![],
+        services: vec![],
         workspace: None,
         extra: Map::new(),
     }

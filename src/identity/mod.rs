@@ -17,8 +17,8 @@ mod url;
 pub use claim::{CLAIM_LIFE, Claim, Claims, MAX_CLAIMS};
 pub(crate) use document::check_schema;
 pub use document::{
-    Cache, Given, Handoff, Identity, Instead, MAX_IDENTITY, Outside, Pinned, Platform, Redacted, Repo, SCHEMA, Status,
-    Toolchain, Workdir,
+    Cache, Given, Handoff, Identity, Instead, MAX_IDENTITY, Outside, Pinned, Platform, Redacted, Repo, SCHEMA,
+    ServiceImage, Status, Toolchain, Workdir,
 };
 pub use entry_name::check_entry_name;
 pub use image_name::{EngineKind, ImageName, InFile, Which};

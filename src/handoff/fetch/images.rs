@@ -11,7 +11,7 @@ use crate::handoff::app::App;
 use crate::handoff::runtimes::holder;
 use crate::handoff::task::{Resolved, Source};
 use crate::handoff::words::quote;
-use crate::identity::{ImageRef, StoreRef};
+use crate::identity::{Identity, ImageRef, ServiceImage, StoreRef};
 use crate::image::{self, Cache, Image, Metadata, Moved, Owners, Pulled, User, Watch};
 use crate::oci::{Blobs, Descriptor};
 use crate::store::Store;
@@ -26,6 +26,15 @@ impl Owners for Sandboxed<'_> {
     }
 }
 
+/// The same for an image that appears in the runtime of another one, whose user this is.
+struct InRuntimeOf<'a>(&'a App, &'a User);
+
+impl Owners for InRuntimeOf<'_> {
+    fn of(&self, _: &User) -> Box<dyn Ownership> {
+        Box::new(holder(self.0, self.1))
+    }
+}
+
 /// Who commands of an image run as, where it has been unpacked here: its own user, or
 /// the one that is asked for.
 pub(crate) fn local_user(app: &App, (image, asked): (&Digest, Option<&str>)) -> Result<Option<User>> {
@@ -34,11 +43,15 @@ pub(crate) fn local_user(app: &App, (image, asked): (&Digest, Option<&str>)) -> 
 
 /// The image as far as it is here already.
 pub(crate) fn local_image(app: &App, resolved: &Resolved) -> Result<Option<(Image, Option<Pulled>)>> {
+    local_of(app, resolved, &Sandboxed(app))
+}
+
+fn local_of(app: &App, resolved: &Resolved, owners: &dyn Owners) -> Result<Option<(Image, Option<Pulled>)>> {
     let metadata = Metadata { paths: &app.paths };
     let toolchain = &resolved.identity.toolchain;
     let Some(image) = metadata.local(&toolchain.image.digest)? else { return Ok(None) };
     let image = image.run_as(toolchain.user.as_deref());
-    let pulled = Cache::new(&app.paths, disk::boot_id()?).local(&image, &Sandboxed(app));
+    let pulled = Cache::new(&app.paths, disk::boot_id()?).local(&image, owners);
     Ok(Some((image, pulled)))
 }
 
@@ -111,11 +124,15 @@ pub(crate) fn may_ask_for_image(app: &App, resolved: &Resolved) -> Result<bool> 
 /// # Errors
 /// When the caches cannot be read.
 pub(crate) fn image_here(app: &App, resolved: &Resolved) -> Result<Here> {
+    here_of(app, resolved, &Sandboxed(app))
+}
+
+fn here_of(app: &App, resolved: &Resolved, owners: &dyn Owners) -> Result<Here> {
     let reference = &resolved.identity.toolchain.image;
     let entered = resolved.pin.as_ref().is_some_and(|pin| pin.identity == resolved.digest);
     let seen = entered || seen_there(app, reference);
     // What came from elsewhere says nothing about the repository named here.
-    Ok(match local_image(app, resolved)?.filter(|_| seen) {
+    Ok(match local_of(app, resolved, owners)?.filter(|_| seen) {
         Some((image, Some(pulled))) => Here::Whole(Box::new((image, pulled))),
         Some((image, None)) => Here::Documents(Box::new(image)),
         None => Here::Nothing,
@@ -134,6 +151,41 @@ pub(crate) enum Here {
 /// # Errors
 /// When the store lacks it, or what it gives does not match.
 pub(crate) fn pull_image(source: &Source<'_>, resolved: &Resolved, known: Option<Image>) -> Result<(Image, Pulled)> {
+    pull_of(source, resolved, known, &Sandboxed(source.app))
+}
+
+/// The image of a service in the runtime in which commands run as `user`: brought here
+/// as that of the task is, and kept with it.
+///
+/// # Errors
+/// As [`pull_image`].
+pub(crate) fn service_image(
+    source: &Source<'_>,
+    resolved: &Resolved,
+    pinned: &ServiceImage,
+    user: &User,
+) -> Result<(Image, Pulled)> {
+    let identity = Identity { toolchain: pinned.toolchain.clone(), ..resolved.identity.clone() };
+    let resolved = Resolved { identity, ..resolved.clone() };
+    let owners = InRuntimeOf(source.app, user);
+    let known = match here_of(source.app, &resolved, &owners)? {
+        Here::Whole(whole) => return Ok(*whole),
+        Here::Documents(image) => Some(*image),
+        Here::Nothing => None,
+    };
+    let pulled = settle_image(source.app, &resolved).and_then(|()| pull_of(source, &resolved, known, &owners));
+    let (image, pulled) = pulled.with_context(|| format!("cannot bring the image of the service {}", pinned.name))?;
+    let diff_ids: Vec<Digest> = pulled.records.iter().map(|record| record.diff_id).collect();
+    pulled.layers.flush(&diff_ids)?;
+    Ok((image, pulled))
+}
+
+fn pull_of(
+    source: &Source<'_>,
+    resolved: &Resolved,
+    known: Option<Image>,
+    owners: &dyn Owners,
+) -> Result<(Image, Pulled)> {
     let app = source.app;
     let reference = &resolved.identity.toolchain.image;
     app.open_roots()?;
@@ -151,8 +203,7 @@ pub(crate) fn pull_image(source: &Source<'_>, resolved: &Resolved, known: Option
         check_platform(&image, resolved)?;
         let cache = Cache::new(&app.paths, disk::boot_id()?);
         let blobs: &dyn Blobs = store;
-        let pulled =
-            cache.pull(&image, &Sandboxed(app), blobs, &ShownLayers(source)).context("cannot pull the image")?;
+        let pulled = cache.pull(&image, owners, blobs, &ShownLayers(source)).context("cannot pull the image")?;
         if pulled.fetched > 0 {
             note_layers(app, &image, place);
         }

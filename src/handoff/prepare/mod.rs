@@ -1,7 +1,7 @@
 //! Everything that a runtime needs, made or found, for `enter`, `run` and `reset`.
 //!
 //! [`mod@plan`] says what is missing and how long it will take by what this machine has
-//! measured ([`rates`]). [`mod@ready`] is the one way to a runtime. [`mod@gather`] brings image, snapshot and commits at the same
+//! measured ([`rates`]). [`mod@ready`] is the one way to a runtime, for which [`mod@services`] brings what runs beside the command. [`mod@gather`] brings image, snapshot and commits at the same
 //! time. Commits come from clones that
 //! the developer has, as far as these have them ([`nearby`]). What is in the way of the workspace makes way ([`make_way`]); [`hydrate`] makes
 //! it, and [`restored`] tells what there is to know about it.
@@ -14,6 +14,7 @@ mod plan;
 mod rates;
 mod ready;
 mod restored;
+mod services;
 
 pub(crate) use gather::{afterwards, flush, is_first, make_workspace, unless_renewed};
 pub(crate) use hydrate::{Renew, fetch_from, fetch_repo, settle_repo};

@@ -11,13 +11,14 @@ use anyhow::Result;
 
 use super::gather::{MadeWorkspace, gather, is_first};
 use super::hydrate::Renew;
+use super::services::service_images;
 use crate::cache::Record;
 use crate::config::Project;
 use crate::disk::lock::{FileLock, SharedLock};
 use crate::handoff::app::App;
 use crate::handoff::caches::{Caches, EarlyTree};
 use crate::handoff::report::Report;
-use crate::handoff::runtimes::RuntimeOptions;
+use crate::handoff::runtimes::{RuntimeOptions, ServiceImages};
 use crate::handoff::task::{Resolved, Source};
 use crate::handoff::workspaces::Place;
 use crate::handoff::{caches, runtimes};
@@ -126,11 +127,19 @@ pub(crate) fn ready(
     wanted.have_come(kept.early);
     wanted.may_be_near(wishes.nearest);
     wanted.fetch(&source, report)?;
+    let images = match wishes.runtime.no_services {
+        true => ServiceImages::new(),
+        false => report.step("fetch.services", || Ok((service_images(&source, resolved, &project, pulled)?, 0)))?,
+    };
     drop(source);
     wanted.seal(image, report)?;
     let mounts = wanted.hydrate(wishes.materialize, report)?;
     let mut spec = runtimes::spec(app, resolved, image, pulled, workspace, &project, wishes.runtime)?;
     (spec.rootfs.trees, spec.made) = (mounts.mounts, mounts.made);
+    spec.rootfs.aliases = images.keys().cloned().collect();
+    if !wishes.runtime.no_services {
+        spec.services = runtimes::services(app, &project, pulled, &images)?;
+    }
     spec.rootfs.artifacts.clone_from(&wishes.artifacts);
     Ok(Ready { spec, records: mounts.records, locks: (kept.lock, mounts.places) })
 }

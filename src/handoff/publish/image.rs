@@ -120,6 +120,22 @@ pub(crate) fn pin(
     Ok((toolchain, store))
 }
 
+/// Pins an image as [`pin`] does, with the store of this machine beside it: so that
+/// images of services can be there too.
+///
+/// # Errors
+/// As [`pin`].
+pub(crate) fn pin_here(
+    app: &App,
+    chosen: (&ChosenImage, &config::Toolchain),
+    screen: Option<Screen<'_>>,
+) -> Result<(Toolchain, StoreRef)> {
+    let own = StoreRef::Layout(app.paths.local_images());
+    let target = app.open(&own, Access::Write)?;
+    let (toolchain, _) = pin_into(app, (&*target, &own), chosen, screen)?;
+    Ok((toolchain, own))
+}
+
 /// What a colleague has built, in the configured store. One that does not answer has
 /// nothing.
 fn elsewhere(app: &App, wanted: &build::WantedImage<'_>) -> Option<(FoundImage, StoreRef)> {

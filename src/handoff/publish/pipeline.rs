@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::conflict::Intent;
 use super::image;
+use super::services::pin_services;
 use super::source::{PublishedFrom, PublishedTo};
 use super::tag::{Placed, Tagged};
 use crate::cache;
@@ -222,6 +223,7 @@ pub(crate) fn publish_from(
     let course = intent.course()?;
     let continued = course.parent();
     let toolchain = toolchain(app, (&*target, &store_name), options, &project, screen, parent.as_ref())?;
+    let services = pin_services(app, (&*target, &store_name), &project, (root, parent.as_ref()))?;
     crash::point("publish.image");
     let workdir = workdir(options.workdir.as_ref(), &project, parent.as_ref())?;
     let basis = Basis {
@@ -254,6 +256,7 @@ pub(crate) fn publish_from(
         parent: continued,
         handoff: options.handoff.clone(),
         redacted: screened.redacted,
+        services,
         workspace: wish(&project),
         extra: Default::default(),
     };

@@ -26,6 +26,7 @@ use crate::handoff::trust::{Checkout, Origin, Screen, real_path};
 use crate::handoff::{prepare, publish, runtimes, task, trust, workspaces};
 use crate::identity::{Handoff, Identity, Repo, RepoUrl, SCHEMA, StoreRef, Target, Toolchain, Workdir};
 use crate::snapshot::{self, Captured, Document};
+use crate::store::Access;
 use crate::workspace;
 
 /// What `run` is told about the checkout.
@@ -83,6 +84,13 @@ pub(crate) fn take(
     let document = captured.document.clone();
     let mut built = None;
     let (toolchain, store) = toolchain(app, options, &project, from, (parent.as_ref(), !stays), &mut built)?;
+    let services = match &parent {
+        Some(parent) => parent.services.clone(),
+        None if has_images(&project) && !runtime.no_services => {
+            publish::pin_services(app, (&*app.open(&store, Access::Write)?, &store), &project, (root, None))?
+        }
+        None => Vec::new(),
+    };
     let task_id = match (task, &parent) {
         (Some(task), _) => task.clone(),
         (None, Some(parent)) => parent.task_id.clone(),
@@ -103,6 +111,7 @@ pub(crate) fn take(
         parent: from.origin.as_ref().map(task::Pin::latest),
         handoff: Handoff::default(),
         workspace: None,
+        services,
         redacted: Vec::new(),
         extra: Default::default(),
     };
@@ -152,9 +161,18 @@ fn toolchain(
     let chosen = publish::chosen_image(app, wish, project, place)?.ok_or_else(no_image)?;
     let scanner = trust::scanner(app, project)?;
     let screen = Screen { scanner: &scanner, redact: false, root: &from.root };
-    let (toolchain, store) = publish::pin_image(app, (&chosen, &project.toolchain), publishes.then_some(screen))?;
+    let (wanted, screen) = ((&chosen, &project.toolchain), publishes.then_some(screen));
+    let (toolchain, store) = match parent.is_none() && has_images(project) {
+        true => publish::pin_image_here(app, wanted, screen)?,
+        false => publish::pin_image(app, wanted, screen)?,
+    };
     *built = matches!(chosen, ChosenImage::Built(_)).then(|| format!("{store}@{}", toolchain.image.digest));
     Ok((toolchain, store))
+}
+
+/// Whether services have images of their own, which lie in one store with the task's.
+fn has_images(project: &Project) -> bool {
+    project.service.iter().any(|service| service.image.is_some())
 }
 
 /// Where an `enter` looks for a snapshot first.

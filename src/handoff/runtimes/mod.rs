@@ -1,10 +1,11 @@
 //! The runtimes of tasks: how one is put together ([`start`]), whose the files in it
 //! are ([`owners`]), how another terminal joins or changes it ([`mod@running`]), what is
-//! watched for while it lasts ([`mod@watch`]), what is said of it ([`mod@tell`]), and what its
-//! [`variables`] are.
+//! watched for while it lasts ([`mod@watch`]), what is said of it ([`mod@tell`]), what runs beside the command ([`mod@services`]),
+//! and what its [`variables`] are.
 
 mod owners;
 mod running;
+mod services;
 mod start;
 mod tell;
 mod variables;
@@ -13,6 +14,7 @@ mod watch;
 pub(crate) use owners::{Mapped, holder};
 pub use running::{Running, add_ports, exec, extend, ports};
 pub(crate) use running::{find, join, only, print_into, running};
+pub(crate) use services::{ServiceImages, services};
 pub use start::{Extras, RuntimeOptions};
 pub(crate) use start::{approve, asks, deadline_of_its_own, session, spec, time_of_its_own};
 pub(crate) use tell::{

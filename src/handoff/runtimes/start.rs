@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::tell::soon_in_words;
 use super::{owners, variables};
-use crate::config::{self, Devcontainer, NetworkName, Project, Service};
+use crate::config::{Devcontainer, NetworkName, Project};
 use crate::disk::canonical;
 use crate::error::{Fault, usage};
 use crate::handoff::app::App;
@@ -21,16 +21,12 @@ use crate::identity::RepoUrl;
 use crate::image::{self, Image, Pulled, User};
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::runtime::{
-    Account, Lease, Limits, Network, PortRequest, Ready, RootfsSpec, ServiceSpec, Session, Spec, Warned, hides,
-    monotonic_after,
+    Account, Lease, Limits, Network, PortRequest, RootfsSpec, Session, Spec, Warned, hides, monotonic_after,
 };
 use crate::workspace;
 
 /// How long a runtime may exist that nobody is attached to, when nobody says.
 const DEFAULT_TIMEOUT: &str = "8h";
-
-/// How long a service may take until it is ready, when nobody says.
-const SERVICE_TIMEOUT: &str = "30s";
 
 /// What the developer gives a command or a shell along, by flags.
 #[derive(Clone, Debug, Default)]
@@ -211,6 +207,7 @@ pub(crate) fn spec(
             trees: Vec::new(),
             workspace_stays: false,
             artifacts: None,
+            aliases: Vec::new(),
         },
         mapping: owners::mapping(app, &pulled.user),
         network,
@@ -223,7 +220,7 @@ pub(crate) fn spec(
         detached: false,
         log: None,
         limits: limits(app, project)?,
-        services: if options.no_services { Vec::new() } else { services(project)? },
+        services: Vec::new(),
         made: Vec::new(),
         path: app.env.path.clone(),
         list_written: false,
@@ -283,24 +280,6 @@ fn ports(project: &Project, options: &RuntimeOptions, of_image: impl Iterator<It
         }
     }
     all
-}
-
-fn services(project: &Project) -> Result<Vec<ServiceSpec>> {
-    let service = |service: &Service| -> Result<ServiceSpec> {
-        Ok(ServiceSpec {
-            name: service.name.clone(),
-            command: service.command.clone(),
-            env: service.env.clone().into_iter().collect(),
-            ready: service.ready.as_ref().map(|ready| match ready {
-                config::Ready::Tcp(port) => Ready::Tcp(*port),
-                config::Ready::File(path) => Ready::File(path.clone()),
-                config::Ready::Command(command) => Ready::Command(command.clone()),
-            }),
-            timeout: parse_duration(service.timeout.as_deref().unwrap_or(SERVICE_TIMEOUT))?,
-            stop: service.stop.as_deref().map(parse_duration).transpose()?,
-        })
-    };
-    project.service.iter().map(service).collect()
 }
 
 fn limits(app: &App, project: &Project) -> Result<Limits> {

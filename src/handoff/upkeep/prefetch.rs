@@ -76,6 +76,12 @@ pub(super) fn bring(app: &App, task: Located, rate: Option<u64>, most: Option<u6
     }
     let mut report = Report::default();
     let image = report.step("fetch.image", || image(&source, &resolved))?;
+    for pinned in &resolved.identity.services {
+        report.step("fetch.services", || {
+            let (_, pulled) = fetch::service_image(&source, &resolved, pinned, &image.user)?;
+            Ok(((), pulled.bytes))
+        })?;
+    }
     let (snapshot, bytes) = fetch::snapshot(&source, &resolved)?;
     report.note("fetch.snapshot", Duration::ZERO, bytes);
     report.step("fetch.repo", || Ok(((), prepare::fetch_repo(app, &resolved, &snapshot.document)?)))?;

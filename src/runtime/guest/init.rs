@@ -156,7 +156,8 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     if let Some(pasta) = &pasta {
         pasta.join()?;
     }
-    let rootfs::Entered { inside, upper, placed } = rootfs::enter(&rootfs::Entry {
+    let own: Vec<_> = birth.services.iter().map(|service| (service.name.as_str(), service.image.as_ref())).collect();
+    let rootfs::Entered { inside, upper, placed, beside } = rootfs::enter(&rootfs::Entry {
         mark: &birth.mark,
         spec: birth.rootfs,
         scratch_place: birth.scratch_place.as_fd(),
@@ -167,6 +168,7 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
         tty_group: birth.tty_group,
         root_exists: birth.root_exists,
         secrets: birth.secrets,
+        services: &own,
         placed: &|| {
             anyhow::ensure!(told(&birth.go), "the owner is gone");
             Ok(())
@@ -201,10 +203,11 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     keep.extend(forwarder.iter().map(Forwarder::raw_fd));
     let upper = birth.list_written.then_some(upper);
     keep.extend(upper.iter().map(AsRawFd::as_raw_fd));
+    keep.extend(beside.iter().flatten().map(rootfs::Beside::raw_fd));
     // Descriptors that are closed here are never used or dropped: this
     // process ends without running destructors.
     sys::close_all_but(3, &keep)?;
-    let services = services::start(&birth.context, &inside, birth.services, streams)?;
+    let services = services::start(&birth.context, &inside, birth.services, streams, beside)?;
     crash::point("init.ready");
     Ok(SetUp { signals, inside, lock, forwarder, pasta, services, upper, places })
 }

@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
-use rustix::thread::{CapabilitySet, CapabilitySets};
+use rustix::thread::{CapabilitySet, CapabilitySets, ThreadNameSpaceType};
 
 use super::inside::{Inside, Program};
-use super::seccomp;
+use super::rootfs::Beside;
+use super::{rootfs, seccomp};
 use crate::runtime::sys::Side;
 use crate::runtime::{Account, sys, wire};
 
@@ -114,6 +115,92 @@ pub(crate) fn start(
                 Err(errno) => Err(failed(errno)),
             }
         }
+    }
+}
+
+/// Starts a program as the first process of namespaces of its own, with the files of
+/// another image and nothing else. Gives the descriptor of the process as well.
+pub(crate) fn start_beside(
+    context: &Context,
+    files: &Beside,
+    request: &wire::Run,
+    stdio: Vec<OwnedFd>,
+) -> Result<(Pid, OwnedFd), NotStarted> {
+    let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
+    let born = || sys::clone_into(namespaces);
+    launch(context, request, stdio, born, || rootfs::enter_beside(files), |(pid, _)| *pid)
+}
+
+/// Starts a program beside the first process of such namespaces, in all of them.
+pub(crate) fn start_with(
+    context: &Context,
+    first: BorrowedFd<'_>,
+    request: &wire::Run,
+    stdio: Vec<OwnedFd>,
+) -> Result<Pid, NotStarted> {
+    let born = || {
+        // A child of this process is born there; this process stays here.
+        let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+        let process_ids = ThreadNameSpaceType::PROCESS_ID;
+        rustix::thread::move_into_thread_name_spaces(first, process_ids)?;
+        let born = sys::fork();
+        if !matches!(born, Ok(Side::Child)) {
+            let back = rustix::thread::move_into_thread_name_spaces(own.as_fd(), process_ids);
+            if back.is_err() {
+                // Nothing may be started in the wrong place.
+                sys::exit_now(1)
+            }
+        }
+        born
+    };
+    let enter = || -> anyhow::Result<Inside> {
+        let kinds = ThreadNameSpaceType::MOUNT | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION;
+        rustix::thread::move_into_thread_name_spaces(first, kinds)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |path: &str| rustix::fs::open(path, flags, Mode::empty());
+        Ok(Inside { root: open("/")?, run: open("/")?, terminals: open("/")? })
+    };
+    launch(context, request, stdio, born, enter, |pid| *pid)
+}
+
+/// Makes a child that becomes a program where `enter` leads.
+fn launch<T>(
+    context: &Context,
+    request: &wire::Run,
+    stdio: Vec<OwnedFd>,
+    born: impl FnOnce() -> io::Result<Side<T>>,
+    enter: impl FnOnce() -> anyhow::Result<Inside>,
+    pid: impl FnOnce(&T) -> Pid,
+) -> Result<T, NotStarted> {
+    let words: Vec<OsString> = request.command.iter().map(|word| word.0.clone()).collect();
+    let program = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    let failed = |errno: i32| NotStarted { program: program.clone(), errno };
+    let plain = |error: io::Error| failed(error.raw_os_error().unwrap_or(libc::EIO));
+    let (answer, tell) = wire::pair().map_err(plain)?;
+    match born().map_err(plain)? {
+        Side::Child => {
+            let became = enter().map_err(into_io).and_then(|inside| {
+                let tell = tell.as_fd();
+                let words = &words;
+                become_it(&Launch { context, inside: &inside, request, words, tell, asking: false }, None, &stdio)
+            });
+            let error = became.unwrap_or_else(|error| error);
+            let _ = wire::send(&tell, &error.raw_os_error().unwrap_or(libc::EIO), &[]);
+            sys::exit_now(127)
+        }
+        Side::Parent(child) => {
+            drop((tell, stdio));
+            outcome(&answer, pid(&child), START).map_err(failed)?;
+            Ok(child)
+        }
+    }
+}
+
+fn into_io(error: anyhow::Error) -> io::Error {
+    match (error.downcast_ref::<Errno>(), error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error)) {
+        (Some(errno), _) => (*errno).into(),
+        (None, Some(errno)) => io::Error::from_raw_os_error(errno),
+        (None, None) => io::Error::other(error),
     }
 }
 

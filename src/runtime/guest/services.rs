@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::inside::Inside;
 use super::process;
+use super::rootfs::{Beside, OwnImage};
 use crate::error::failure;
 use crate::runtime::deadline::monotonic_now;
 use crate::runtime::wire::{EndedService, Run, Word};
@@ -36,6 +37,8 @@ pub struct ServiceSpec {
     pub name: String,
     /// Program and arguments.
     pub command: Vec<String>,
+    /// The image that it has of its own.
+    pub image: Option<OwnImage>,
     /// Variables of it.
     pub env: Vec<(String, String)>,
     /// When it is ready; without, as soon as it runs.
@@ -128,17 +131,41 @@ pub(crate) fn start(
     inside: &Inside,
     wanted: &[ServiceSpec],
     streams: Streams,
+    beside: Vec<Option<Beside>>,
 ) -> Result<Vec<Service>> {
     let mut running = Vec::new();
-    for (spec, mut log) in wanted.iter().zip(streams.logs) {
-        let run = |command: &[String], env: &[(String, String)], out: &dyn AsFd| {
+    for ((spec, mut log), beside) in wanted.iter().zip(streams.logs).zip(beside) {
+        let own = spec.image.as_ref().map(|own| process::Context {
+            account: own.account.clone(),
+            env: own.env.clone(),
+            workdir: own.workdir.clone(),
+            ..context.clone()
+        });
+        let context = own.as_ref().unwrap_or(context);
+        let streams = |out: &dyn AsFd| -> Result<Vec<OwnedFd>> {
             let out = || out.as_fd().try_clone_to_owned();
-            spawn(context, inside, (command, env), vec![streams.null.try_clone()?, out()?, out()?])
+            Ok(vec![streams.null.try_clone()?, out()?, out()?])
         };
-        let pid = run(&spec.command, &spec.env, &log)
-            .map_err(|error| failure(format!("cannot start the service {}: {error}", spec.name)).hint(WITHOUT))?;
+        let run = run_of(&spec.command, &spec.env);
+        let started = match &beside {
+            None => spawn(context, inside, &run, streams(&log)?).map(|pid| (pid, None)),
+            Some(files) => process::start_beside(context, files, &run, streams(&log)?)
+                .map(|(pid, first)| (pid, Some(first)))
+                .map_err(why),
+        };
+        let (pid, first) = started
+            .map_err(|error| failure(format!("cannot start the service {}: {error:#}", spec.name)).hint(WITHOUT))?;
+        let view = beside.as_ref().map(Beside::look).transpose()?;
         let look = |ready: &Ready, until| {
-            is_ready(context, inside, (ready, until), |command| run(command, &[], &streams.null))
+            let null = || inside.open(Path::new("/dev/null"), OFlags::RDWR).map_err(anyhow::Error::from);
+            let ask = |command: &[String]| {
+                let run = run_of(command, &[]);
+                match &first {
+                    None => spawn(context, inside, &run, streams(&null()?)?),
+                    Some(first) => process::start_with(context, first.as_fd(), &run, streams(&null()?)?).map_err(why),
+                }
+            };
+            is_ready(context, view.as_ref().unwrap_or(inside), (ready, until), ask)
         };
         await_ready(spec, pid, look).map_err(|why| {
             let text = tail(&mut log);
@@ -171,18 +198,17 @@ pub(crate) fn stop(services: &[Service]) {
     }
 }
 
-fn spawn(
-    context: &process::Context,
-    inside: &Inside,
-    (command, env): (&[String], &[(String, String)]),
-    streams: Vec<OwnedFd>,
-) -> Result<Pid> {
-    let run =
-        Run { command: command.iter().map(|word| Word(word.into())).collect(), env: env.to_vec(), ..Run::default() };
+fn spawn(context: &process::Context, inside: &Inside, run: &Run, streams: Vec<OwnedFd>) -> Result<Pid> {
     // Nobody would answer it: pid 1 waits until it is ready.
-    let started = process::start(context, inside, &run, streams, false)
-        .map_err(|why| anyhow::anyhow!("{}: {}", why.program, std::io::Error::from_raw_os_error(why.errno)))?;
-    Ok(started.pid)
+    process::start(context, inside, run, streams, false).map(|started| started.pid).map_err(why)
+}
+
+fn run_of(command: &[String], env: &[(String, String)]) -> Run {
+    Run { command: command.iter().map(|word| Word(word.into())).collect(), env: env.to_vec(), ..Run::default() }
+}
+
+fn why(why: process::NotStarted) -> anyhow::Error {
+    anyhow::anyhow!("{}: {}", why.program, std::io::Error::from_raw_os_error(why.errno))
 }
 
 fn await_ready(spec: &ServiceSpec, pid: Pid, is_ready: impl Fn(&Ready, u64) -> bool) -> Result<(), String> {

@@ -1,7 +1,9 @@
 //! What runs beside the command.
 
+use serde_json::json;
+
 use super::{deps, task};
-use crate::support::{Lab, until, until_it_heeds};
+use crate::support::{Entry, ImageBuilder, Lab, Layer, until, until_it_heeds};
 
 fn service(rest: &str) -> String {
     format!("[[service]]\nname = \"web\"\n{rest}\n")
@@ -99,4 +101,59 @@ fn detached_runtimes_have_them_and_setups_do_not() {
     assert_eq!(lease["services"], serde_json::json!(["web"]));
     lab.dev.envctl(["reset", &task]).ok();
     lab.assert_baseline();
+}
+
+/// What the image of the service runs: it says what it sees, and serves that.
+const OF_ITS_OWN: &str = r#"#!/bin/sh
+echo begun
+mkdir /tmp/site
+{
+  echo "$(id -u) $(pwd) $1 $OF_IMAGE $GIVEN $HOME"
+  echo "first $(cat /proc/1/comm)"
+  cat /opt/kept 2>/dev/null || echo nothing kept
+  ls -d /workspace /workspaces 2>&1 | grep -c 'No such'
+  mount -t tmpfs none /mnt 2>/dev/null && echo mounted
+  echo x > /proc/sys/kernel/hostname && echo changed
+  for number in $(seq 3 200); do [ -d /proc/self/fd/$number/. ] && echo "holds $number"; done
+  echo end
+} > /tmp/site/index.html 2>/dev/null
+echo x > /opt/kept
+exec httpd -f -p 8000 -h /tmp/site
+"#;
+
+#[test]
+fn one_with_an_image_of_its_own_has_its_files_the_loopback_and_nothing_else() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        let files = Layer::new([
+            Entry::program("start", OF_ITS_OWN),
+            Entry::dir("mnt/"),
+            Entry::dir("opt/").mode(0o777),
+            Entry::program("bin/answers", "#!/bin/sh\nexec wget -qO /dev/null http://127.0.0.1:8000/\n"),
+        ]);
+        let server = ImageBuilder::busybox().layer(files).config_field(
+            "/config",
+            json!({ "User": "dev", "Env": ["PATH=/bin", "OF_IMAGE=image"], "WorkingDir": "/made/here",
+                    "Entrypoint": ["/start"], "Cmd": ["word"] }),
+        );
+        let image = lab.images.add("server", &server).reference;
+        // The task's image has no such command.
+        let project = service(&format!(
+            "image = {image:?}\nready = \"cmd:answers\"\nenv = {{ GIVEN = \"given\" }}\nstop = \"1s\""
+        ));
+        let task = task(&lab, &project);
+        let id = lab
+            .sh(&task, "id -u; wget -qO- http://web:8000/; cat /run/envctl/services/web.log; ! ls /start 2>/dev/null");
+        let expected = "1000\n1000 /made/here word image given /home/dev\nfirst start\nnothing kept\n2\nend\nbegun\n";
+        assert_eq!(id, expected);
+        let receipt = &lab.report()["receipt"];
+        assert_eq!((&receipt["baseline"], &receipt["processes"]["left"]), (&true.into(), &0.into()));
+        lab.assert_baseline();
+        // Each run begins anew; what is gone from where it was is pinned, and here.
+        std::fs::rename(&lab.images.path, lab.agent.path("gone")).unwrap();
+        let again = lab.enter(&task, &["sh", "-c", "wget -qO- http://web:8000/ | grep kept; kill -9 $(pidof httpd)"]);
+        assert_eq!(again.ok().stdout, "nothing kept\n");
+        let without = ["enter", &task, "--no-services", "--", "wget", "-qO-", "http://web:8000/"];
+        lab.dev.envctl(without).code(1);
+        lab.assert_baseline();
+    }
 }

@@ -270,7 +270,7 @@ fn spec(caches: &Caches<'_>, (wanted, entry): (&Wanted, &CacheEntry), image: &Im
     let options = RuntimeOptions { network: Some(network), no_secrets: true, ..RuntimeOptions::default() };
     let mut spec =
         runtimes::spec(app, caches.resolved, image, caches.pulled, caches.workspace, caches.project, &options)?;
-    (spec.ports, spec.secrets, spec.services) = (Vec::new(), Vec::new(), Vec::new());
+    (spec.ports, spec.secrets) = (Vec::new(), Vec::new());
     let places = [("WORKDIR", caches.resolved.identity.workdir.as_str())];
     runtimes::add_variables(&mut spec.env, &places, "cache.env", &entry.env)?;
     spec.rootfs.workspace_stays = true;

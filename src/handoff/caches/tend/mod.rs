@@ -84,6 +84,12 @@ pub(crate) struct Needed {
     identities: Vec<Identity>,
 }
 
+/// The task's image, and those of its services.
+fn images_of(identity: &Identity) -> impl Iterator<Item = Digest> {
+    let services = identity.services.iter().map(|service| service.toolchain.image.digest);
+    std::iter::once(identity.toolchain.image.digest).chain(services)
+}
+
 impl Needed {
     pub(crate) fn look(app: &App) -> Result<Self> {
         let live = app.runtimes().live()?;
@@ -94,7 +100,7 @@ impl Needed {
         let named: BTreeSet<Digest> = named.collect();
         let identities: Vec<Identity> =
             named.iter().filter_map(|digest| app.pins().identity(digest).ok().flatten()).collect();
-        let images: BTreeSet<Digest> = identities.iter().map(|identity| identity.toolchain.image.digest).collect();
+        let images: BTreeSet<Digest> = identities.iter().flat_map(images_of).collect();
         let metadata = Metadata { paths: &app.paths };
         let images = images.iter().filter_map(|digest| metadata.local(digest).ok()?);
         Ok(Needed {

@@ -70,8 +70,9 @@ impl Root {
 
     /// `/etc/hosts` for this machine's name, and the host's resolver where its
     /// network is shared.
-    pub(super) fn identity_files(&self, hostname: &str) -> Result<()> {
-        let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\t{hostname}\n");
+    pub(super) fn identity_files(&self, hostname: &str, aliases: &[String]) -> Result<()> {
+        let mut hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\t{hostname}\n");
+        aliases.iter().for_each(|name| hosts.push_str(&format!("127.0.0.1\t{name}\n")));
         self.write_file("etc/hosts", hosts.as_bytes())?;
         let resolver = match self.network {
             Network::Isolated => None,

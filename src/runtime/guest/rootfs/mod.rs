@@ -8,6 +8,8 @@
 //!
 //! The root itself is here; what is put into it is in the files beside.
 
+mod base;
+mod beside;
 mod given;
 mod mounts;
 mod root;
@@ -16,26 +18,27 @@ mod system;
 mod trees;
 mod workspace;
 
-use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
-use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
+pub(crate) use beside::{Beside, enter as enter_beside};
 pub(crate) use mounts::{attach, mount_of};
-pub use spec::{ARTIFACTS, Access, Place, RootfsSpec, TreeMount, hides};
+pub use spec::{ARTIFACTS, Access, OwnImage, Place, RootfsSpec, TreeMount, hides};
 pub use trees::Changed;
 pub(crate) use trees::{Placed, Uppers, changed};
 pub(crate) use workspace::kept;
 
+use base::{folders, make_folder, overlay, pivot};
 use mounts::{bind, new_fs};
 use root::Root;
+use system::new_proc;
 
 use super::inside::Inside;
-use crate::error::failure;
-use crate::runtime::{Injected, Network, probe};
+use crate::runtime::{Injected, Network};
 
 /// A scratch space is no smaller than this, in bytes: files of ours have room in it.
 const SMALLEST: u64 = 1 << 20;
@@ -60,6 +63,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) root_exists: bool,
     /// Secrets, of which some become files.
     pub(crate) secrets: &'a [Injected],
+    /// Services, of which some have an image of their own.
+    pub(crate) services: &'a [(&'a str, Option<&'a OwnImage>)],
     /// Waits until the owner has made the folders on disk.
     pub(crate) placed: &'a dyn Fn() -> Result<()>,
 }
@@ -72,6 +77,8 @@ pub(crate) struct Entered {
     pub(crate) upper: OwnedFd,
     /// Where trees are that may be changed.
     pub(crate) placed: Vec<Placed>,
+    /// The file system of each service that has one of its own.
+    pub(crate) beside: Vec<Option<Beside>>,
 }
 
 /// Builds the file system and makes it the root.
@@ -84,9 +91,10 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the host's")?;
     let scratch = scratch(entry.scratch_place, entry.scratch, entry.root_exists)?;
-    let root = overlay(spec, scratch.as_fd(), entry.mark)?;
+    let root = overlay(&spec.layers, scratch.as_fd(), entry.mark)?;
     let root = Root { root, network: entry.network };
-    root.proc(scratch.as_fd())?;
+    let cover = |name: &'static str| bind(scratch.as_fd(), name, true);
+    root.proc(new_proc()?, &|| cover("nothing"), &|| cover("empty"))?;
     root.sys()?;
     root.dev(scratch.as_fd(), entry.tty_group)?;
     for name in ["tmp", "run"] {
@@ -96,7 +104,7 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
     root.artifacts(spec)?;
     root.secrets(entry.secrets, entry.ids)?;
     root.home(entry.home, entry.ids)?;
-    root.identity_files(&spec.hostname)?;
+    root.identity_files(&spec.hostname, &spec.aliases)?;
     root.mirror(spec)?;
     if spec.needs_places() {
         (entry.placed)()?;
@@ -114,13 +122,26 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
+    let around = beside::Around {
+        mark: entry.mark,
+        network: entry.network,
+        tty_group: entry.tty_group,
+        root_exists: entry.root_exists,
+        hostname: &spec.hostname,
+        aliases: &spec.aliases,
+    };
+    let beside = entry.services.iter().enumerate().map(|(number, (name, own))| {
+        let own = own.map(|own| beside::make(&around, own, scratch.as_fd(), number));
+        own.transpose().with_context(|| format!("cannot put together the files of the service {name}"))
+    });
+    let beside = beside.collect::<Result<_>>()?;
     pivot(root.root.as_fd())?;
     let (run, terminals) = (root.folder("run")?, root.plain_folder("dev/pts")?);
     let inside = Inside { root: root.root, run, terminals };
     let workdir = inside.open(Path::new(&spec.workdir), OFlags::PATH | OFlags::DIRECTORY);
     let workdir = workdir.with_context(|| format!("cannot enter {}", spec.workdir))?;
     rustix::process::fchdir(&workdir)?;
-    Ok(Entered { inside, upper, placed })
+    Ok(Entered { inside, upper, placed, beside })
 }
 
 /// The sized tmpfs that holds everything that a run writes outside its
@@ -133,77 +154,11 @@ fn scratch(place: BorrowedFd<'_>, size: Option<u64>, root_exists: bool) -> Resul
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
     )?;
     attach(mount.as_fd(), place).context("cannot mount the scratch space")?;
-    for (name, mode) in [
-        ("root", 0o755),
-        ("upper", 0o755),
-        ("work", 0o755),
-        ("tmp", 0o1777),
-        ("run", 0o755),
-        ("run/lock", 0o1777),
-        ("run/envctl", 0o755),
-        ("shm", 0o1777),
-        ("trees", 0o755),
-        ("empty", 0o555),
-    ] {
-        make_folder(mount.as_fd(), name, mode)?;
-        if root_exists {
-            // The root folder and its like belong to root, also where the
-            // image's user is another.
-            let root = (Some(Uid::ROOT), Some(Gid::ROOT));
-            rustix::fs::chownat(&mount, name, root.0, root.1, AtFlags::SYMLINK_NOFOLLOW)?;
-        }
+    folders(mount.as_fd(), root_exists)?;
+    for (name, mode) in [("trees", 0o755), ("empty", 0o555), ("services", 0o755)] {
+        make_folder(mount.as_fd(), name, mode, root_exists)?;
     }
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     rustix::fs::openat(&mount, "nothing", flags, Mode::from_raw_mode(0o444))?;
     Ok(mount)
-}
-
-fn make_folder(parent: BorrowedFd<'_>, name: &str, mode: u32) -> Result<()> {
-    rustix::fs::mkdirat(parent, name, Mode::RWXU)
-        .with_context(|| format!("cannot create {name} in the scratch space"))?;
-    rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
-    Ok(())
-}
-
-/// The image's layers under a fresh upper. `userxattr` always, so that root
-/// and everybody else share one layer format.
-fn overlay(spec: &RootfsSpec, scratch: BorrowedFd<'_>, mark: &str) -> Result<OwnedFd> {
-    // Descriptors keep the option string short and free of quoting. They must
-    // be opened in this mount namespace.
-    let open = |path: &Path| {
-        rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .with_context(|| format!("cannot open the layer {}", path.display()))
-    };
-    // Of a layer that occurs twice the upper occurrence alone counts, and the
-    // kernel wants it once.
-    let mut seen = std::collections::HashSet::new();
-    let topmost_first = spec.layers.iter().rev().filter(|path| seen.insert(*path));
-    let layers: Vec<OwnedFd> = topmost_first.map(|path| open(path)).collect::<Result<_>>()?;
-    let inside = |name: &str| {
-        rustix::fs::openat(scratch, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-    };
-    let (upper, work, target) = (inside("upper")?, inside("work")?, inside("root")?);
-    // The kernel takes one page of options: with the folder of descriptors as working
-    // folder, it is enough for as many layers as an overlay can have.
-    rustix::process::chdir("/proc/self/fd").context("cannot look at the descriptors")?;
-    let path = |fd: &OwnedFd| fd.as_raw_fd().to_string();
-    let lower: Vec<String> = layers.iter().map(path).collect();
-    let options = format!("lowerdir={},upperdir={},workdir={},userxattr", lower.join(":"), path(&upper), path(&work));
-    if options.len() >= 4096 {
-        return Err(failure(format!("the image has {} layers, more than one overlay can hold", layers.len())).into());
-    }
-    let options = CString::new(options)?;
-    rustix::mount::mount(mark, path(&target), "overlay", MountFlags::NOSUID | MountFlags::NODEV, &*options).map_err(
-        |error| probe::explain_user_namespace(error.into(), "cannot mount the image's layers as an overlay"),
-    )?;
-    // The descriptor from before the mount shows what lies under it.
-    Ok(inside("root")?)
-}
-
-fn pivot(root: BorrowedFd<'_>) -> Result<()> {
-    rustix::process::fchdir(root)?;
-    rustix::process::pivot_root(".", ".").context("cannot change the root")?;
-    rustix::mount::unmount(".", UnmountFlags::DETACH).context("cannot let go of the host's root")?;
-    rustix::process::chdir("/")?;
-    Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::runtime::Account;
+
 /// Everything that decides the file system.
 #[derive(Clone, Debug)]
 pub struct RootfsSpec {
@@ -21,6 +23,8 @@ pub struct RootfsSpec {
     pub workspace_stays: bool,
     /// A folder of evidence, shown read-only at [`ARTIFACTS`].
     pub artifacts: Option<PathBuf>,
+    /// Names that are this machine too: of services.
+    pub aliases: Vec<String>,
 }
 
 impl RootfsSpec {
@@ -28,6 +32,19 @@ impl RootfsSpec {
     pub(crate) fn needs_places(&self) -> bool {
         !self.trees.is_empty() || self.workspace_stays
     }
+}
+
+/// Where a service runs that does not run in the task's image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnImage {
+    /// Trees of the image's layers, lowest first.
+    pub layers: Vec<PathBuf>,
+    /// In whose name.
+    pub account: Account,
+    /// The image's variables.
+    pub env: Vec<(String, String)>,
+    /// In which folder.
+    pub workdir: String,
 }
 
 /// A place inside.

@@ -21,30 +21,37 @@ const PROC_HIDDEN_FROM_ROOT: [&str; 7] =
     ["kpagecount", "kpageflags", "kpagecgroup", "vmallocinfo", "slabinfo", "pagetypeinfo", "mtrr"];
 const PROC_HIDDEN_FOLDERS: [&str; 2] = ["acpi", "scsi"];
 
+/// Makes what covers something.
+pub(super) type Cover<'a> = &'a dyn Fn() -> Result<OwnedFd>;
+
+/// The `/proc` of this process's namespace, mounted nowhere.
+pub(super) fn new_proc() -> Result<OwnedFd> {
+    let attributes =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    new_fs("proc", &[], attributes).map_err(|error| match error.downcast::<std::io::Error>() {
+        Ok(error) => probe::explain_user_namespace(error, "cannot mount /proc for the runtime"),
+        Err(error) => error,
+    })
+}
+
 impl Root {
     /// `/proc`, with what could hurt the host read-only or hidden: the
     /// developer may be root there, whatever they are in here.
-    pub(super) fn proc(&self, scratch: BorrowedFd<'_>) -> Result<()> {
-        let attributes =
-            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        let mount = new_fs("proc", &[], attributes).map_err(|error| match error.downcast::<std::io::Error>() {
-            Ok(error) => probe::explain_user_namespace(error, "cannot mount /proc for the runtime"),
-            Err(error) => error,
-        })?;
+    pub(super) fn proc(&self, mount: OwnedFd, nothing: Cover<'_>, empty: Cover<'_>) -> Result<()> {
         self.attach(mount.as_fd(), self.plain_folder("proc")?.as_fd(), "/proc")?;
         for name in PROC_READ_ONLY {
             self.cover(mount.as_fd(), name, |_| bind(mount.as_fd(), name, true))?;
         }
         for name in PROC_HIDDEN_FILES {
-            self.cover(mount.as_fd(), name, |_| bind(scratch, "nothing", true))?;
+            self.cover(mount.as_fd(), name, |_| nothing())?;
         }
         for name in PROC_HIDDEN_FROM_ROOT {
             if rustix::fs::accessat(&mount, name, Access::READ_OK, AtFlags::empty()).is_ok() {
-                self.cover(mount.as_fd(), name, |_| bind(scratch, "nothing", true))?;
+                self.cover(mount.as_fd(), name, |_| nothing())?;
             }
         }
         for name in PROC_HIDDEN_FOLDERS {
-            self.cover(mount.as_fd(), name, |_| bind(scratch, "empty", true))?;
+            self.cover(mount.as_fd(), name, |_| empty())?;
         }
         Ok(())
     }
