@@ -252,8 +252,8 @@ mod tests {
 
     #[test]
     fn a_service_says_where_its_data_are() {
-        let text = "[[service]]\nname = \"db\"\ncommand = \"x\"\ndata = { fixture = \"f\", path = \"/data\" }\n\
-            [[service]]\nname = \"web\"\ncommand = \"x\"\n\
+        let text = "[[service]]\nname = \"db\"\ncommand = [\"x\"]\ndata = { fixture = \"f\", path = \"/data\" }\n\
+            [[service]]\nname = \"web\"\ncommand = [\"x\"]\n\
             [[fixture]]\nname = \"f\"\nsource = \"@sha256:"
             .to_owned()
             + &"4".repeat(64)
