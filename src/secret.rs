@@ -3,8 +3,9 @@
 //! Invariant: a value that is made a [`Secret`] is known to [`hide`] from then
 //! on, and everything that this process prints or reports passes through it.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::RwLock;
+use std::sync::{LazyLock, RwLock};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as STANDARD;
@@ -15,9 +16,12 @@ const SHORTEST: usize = 4;
 /// What stands in the place of a value.
 const HIDDEN: &str = "[secret]";
 
-/// All values of this process, in each spelling in which they could appear,
-/// longest first.
-static KNOWN: RwLock<Vec<String>> = RwLock::new(Vec::new());
+/// All values of this process, in each spelling in which they could appear, by what
+/// they begin with; of those that begin alike the longest first.
+static KNOWN: LazyLock<RwLock<HashMap<Start, Vec<String>>>> = LazyLock::new(RwLock::default);
+
+/// The first bytes of a value.
+type Start = [u8; SHORTEST];
 
 /// A value that never prints: not by `Debug`, and nothing else is offered.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,11 +59,21 @@ pub fn remember(value: &str) {
     let form = percent.replace("%20", "+").replace("%2A", "*").replace('~', "%7E");
     let lower = [&form, &percent].map(|text| lower_escapes(text));
     let spellings = plain.into_iter().chain([form, percent, STANDARD.encode(value)]).chain(lower);
-    if let Ok(mut known) = KNOWN.write() {
-        known.extend(spellings);
-        known.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        known.dedup();
+    let Ok(mut known) = KNOWN.write() else { return };
+    for spelling in spellings {
+        let Some(start) = spelling.as_bytes().first_chunk() else { continue };
+        let alike = known.entry(*start).or_default();
+        let place = alike.partition_point(|other| other.len() > spelling.len());
+        if !alike.iter().skip(place).any(|other| *other == spelling) {
+            alike.insert(place, spelling);
+        }
     }
+}
+
+/// The longest value that this begins with.
+fn value_at<'a>(known: &'a HashMap<Start, Vec<String>>, rest: &[u8]) -> Option<&'a String> {
+    let alike = known.get(rest.first_chunk::<SHORTEST>()?)?;
+    alike.iter().find(|value| rest.starts_with(value.as_bytes()))
 }
 
 /// The same for a password, which also travels together with its name (RFC 7617).
@@ -103,10 +117,23 @@ pub fn beginning(text: &str, most: usize) -> String {
 /// The text without any value that is known to be secret.
 pub fn hide(text: &str) -> String {
     let Ok(known) = KNOWN.read() else { return HIDDEN.to_owned() };
-    known.iter().fold(
-        text.to_owned(),
-        |text, value| if text.contains(value.as_str()) { text.replace(value, HIDDEN) } else { text },
-    )
+    if known.is_empty() {
+        return text.to_owned();
+    }
+    let (mut clean, mut shown, mut at) = (String::with_capacity(text.len()), 0, 0);
+    while let Some(rest) = text.as_bytes().get(at..).filter(|rest| rest.len() >= SHORTEST) {
+        match value_at(&known, rest) {
+            Some(value) => {
+                clean.push_str(&text[shown..at]);
+                clean.push_str(HIDDEN);
+                at += value.len();
+                shown = at;
+            }
+            None => at += 1,
+        }
+    }
+    clean.push_str(&text[shown..]);
+    clean
 }
 
 /// The bytes of a stream without any value that is known to be secret, and
@@ -116,8 +143,11 @@ pub fn hide_in(bytes: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
     let Ok(known) = KNOWN.read() else { return (HIDDEN.into(), Vec::new()) };
     let mut rest = &bytes[..];
     let mut clean = Vec::with_capacity(bytes.len());
-    let value_at = |rest: &[u8]| known.iter().find(|value| rest.starts_with(value.as_bytes())).map(String::len);
-    let begins = |rest: &[u8]| known.iter().any(|value| value.len() > rest.len() && value.as_bytes().starts_with(rest));
+    let may_begin = |value: &String, rest: &[u8]| value.len() > rest.len() && value.as_bytes().starts_with(rest);
+    let begins = |rest: &[u8]| match rest.first_chunk() {
+        Some(start) => known.get::<Start>(start).is_some_and(|alike| alike.iter().any(|value| may_begin(value, rest))),
+        None => known.keys().any(|start| start.starts_with(rest)),
+    };
     if known.is_empty() {
         return (bytes, Vec::new());
     }
@@ -126,10 +156,10 @@ pub fn hide_in(bytes: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
         if begins(rest) {
             break;
         }
-        match value_at(rest) {
-            Some(length) => {
+        match value_at(&known, rest) {
+            Some(value) => {
                 clean.extend_from_slice(HIDDEN.as_bytes());
-                rest = &rest[length..];
+                rest = &rest[value.len()..];
             }
             None => {
                 clean.push(rest[0]);

@@ -254,8 +254,7 @@ impl Audit<'_> {
             // Git makes the file before it says anything.
             let is_coming = pointer.ends_with(".git")
                 && std::fs::symlink_metadata(&pointer).is_ok_and(|meta| meta.is_file() && meta.len() == 0);
-            let is_nowhere = !pointer.parent().is_some_and(Path::exists);
-            inside || is_nowhere || is_coming || knows(&pointer, &here)
+            inside || !pointer.exists() || is_coming || knows(&pointer, &here)
         });
         if !leads_home && may_turn {
             self.quarantine(folder, name, "git worktree repair would write to where it leads".into());
