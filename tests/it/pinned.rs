@@ -58,12 +58,22 @@ impl Plain {
         let words: Vec<String> = words.iter().map(|word| self.text(word)).collect();
         let _ = writeln!(page, "$ envctl {}", words.join(" "));
         for (stream, text) in [("", &run.stdout), ("! ", &run.stderr)] {
-            for line in self.text(text).lines() {
+            for line in in_one_order(self.text(text).lines().collect()) {
                 let _ = writeln!(page, "{stream}{line}");
             }
         }
         let _ = writeln!(page, "({})\n", run.code);
     }
+}
+
+/// The image and the workspace come at the same time: the image is told first.
+fn in_one_order(mut lines: Vec<&str>) -> Vec<&str> {
+    let at = |lines: &[&str], beginning: &str| lines.iter().position(|line| line.trim_start().starts_with(beginning));
+    if let (Some(pulled), Some(restored)) = (at(&lines, "Pulled "), at(&lines, "Restored ")) {
+        let line = lines.remove(pulled);
+        lines.insert(if pulled < restored { restored - 1 } else { restored }, line);
+    }
+    lines
 }
 
 #[test]
