@@ -3,15 +3,18 @@
 //! Invariant: a value that is made a [`Secret`] is known to [`hide`] from then
 //! on, and everything that this process prints or reports passes through it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{LazyLock, RwLock};
 
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD as STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 /// Shorter values are too common to be told from other text.
 const SHORTEST: usize = 4;
+
+/// Encoded, a short value is too common as well.
+const SHORTEST_ENCODED: usize = 8;
 
 /// What stands in the place of a value.
 const HIDDEN: &str = "[secret]";
@@ -52,15 +55,12 @@ pub fn remember(value: &str) {
     if value.len() < SHORTEST {
         return;
     }
-    let json = serde_json::Value::from(value).to_string();
-    let plain = [value.to_owned(), json[1..json.len() - 1].to_owned(), value.trim_end().to_owned()];
-    let percent = percent(value);
-    // As a form has it.
-    let form = percent.replace("%20", "+").replace("%2A", "*").replace('~', "%7E");
-    let lower = [&form, &percent].map(|text| lower_escapes(text));
-    let spellings = plain.into_iter().chain([form, percent, STANDARD.encode(value)]).chain(lower);
+    // With all of its end, where base64 begins with it.
+    let own = [value.to_owned(), value.trim_end().to_owned(), in_json(value), STANDARD.encode(value)];
+    let encoded = [value, value.trim()].into_iter().flat_map(spellings);
+    let encoded = encoded.filter(|spelling| spelling.len() >= SHORTEST_ENCODED);
     let Ok(mut known) = KNOWN.write() else { return };
-    for spelling in spellings {
+    for spelling in own.into_iter().chain(encoded) {
         let Some(start) = spelling.as_bytes().first_chunk() else { continue };
         let alike = known.entry(*start).or_default();
         let place = alike.partition_point(|other| other.len() > spelling.len());
@@ -82,26 +82,50 @@ pub fn remember_login(user: &str, password: &str) {
     remember(&format!("{user}:{password}"));
 }
 
-/// Percent-encoded, all but what RFC 3986 calls unreserved.
-fn percent(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
+/// Everything that stands for a value in a text: as it is, inside JSON,
+/// percent-encoded, and in base64, wherever in the encoded text it begins.
+pub fn spellings(value: &str) -> BTreeSet<String> {
+    let in_json = in_json(value);
+    let mut all = BTreeSet::from([value.to_owned(), in_json.replace('/', "\\/"), in_json]);
+    // encodeURIComponent, encodeURI, paths, forms, and everything encoded.
+    for kept in ["-._~", "-_.!~*'()", "-._~;/?:@&=+$,#!*'()", "-._~/", "*-._", ""] {
+        for capital in [true, false] {
+            let encoded = percent(value.as_bytes(), kept, capital);
+            all.insert(encoded.replace("%20", "+"));
+            all.insert(encoded);
+        }
+    }
+    for offset in 0..3 {
+        let input = [&[0; 2][..offset], value.as_bytes()].concat();
+        // What shares a character with its neighbours is left off.
+        let (first, end) = ((offset * 8).div_ceil(6), input.len() * 8 / 6);
+        for text in [STANDARD_NO_PAD.encode(&input), URL_SAFE_NO_PAD.encode(&input)] {
+            all.insert(text[first..end].to_owned());
+        }
+    }
+    all
 }
 
-/// Encoded text with small letters after each `%`.
-fn lower_escapes(text: &str) -> String {
-    let mut parts = text.split('%');
-    let mut lower = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (digits, rest) = part.split_at_checked(2).unwrap_or((part, ""));
-        lower.push('%');
-        lower.push_str(&digits.to_ascii_lowercase());
-        lower.push_str(rest);
+/// What stands between the quotes.
+fn in_json(value: &str) -> String {
+    let quoted = serde_json::Value::from(value).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// Percent-encoded (RFC 3986), all but letters, digits and what is `kept`; without
+/// that, everything.
+pub(crate) fn percent(value: &[u8], kept: &str, capital: bool) -> String {
+    let mut out = String::new();
+    for byte in value {
+        match byte {
+            c if !kept.is_empty() && (c.is_ascii_alphanumeric() || kept.as_bytes().contains(c)) => {
+                out.push(char::from(*c));
+            }
+            c if capital => out.push_str(&format!("%{c:02X}")),
+            c => out.push_str(&format!("%{c:02x}")),
+        }
     }
-    lower
+    out
 }
 
 /// The beginning of a text, so many characters of it, without any value that is

@@ -146,7 +146,7 @@ pub const PRESETS: &[Preset] = &[
         store: &["~/.npm/_cacache/content-v2"],
         seed: true,
         // What it installs is what the lockfile says, unless that does not fit.
-        again: "cp package-lock.json ~/locked && npm install && cmp -s package-lock.json ~/locked || npm ci",
+        again: "cp package-lock.json ~/locked && npm install && cmp -s package-lock.json ~/locked || { cp ~/locked package-lock.json && npm ci; }",
         ..PLAIN
     },
     Preset {

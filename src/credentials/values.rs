@@ -6,12 +6,10 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::text::line_of;
 use crate::error::{Fault, failure};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// Shorter values stand by chance in many files: they are not looked for.
 const SHORTEST: usize = 8;
@@ -30,7 +28,8 @@ impl Values {
     pub(super) fn new(secrets: &[Secret]) -> Result<Self, Fault> {
         let mut needles = BTreeSet::new();
         for (n, secret) in secrets.iter().enumerate().filter(|(_, secret)| secret.expose().trim().len() >= SHORTEST) {
-            needles.extend(spellings(secret.expose().trim()).into_iter().map(|spelling| (spelling, n)));
+            let spellings = secret::spellings(secret.expose().trim());
+            needles.extend(spellings.iter().map(|spelling| (join(spelling.as_bytes()).0.into_owned(), n)));
         }
         let (needles, owners): (Vec<Vec<u8>>, Vec<usize>) = needles.into_iter().unzip();
         let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&needles);
@@ -61,45 +60,6 @@ impl Values {
     }
 }
 
-/// Everything that stands for a value in a text without line breaks.
-fn spellings(value: &str) -> BTreeSet<Vec<u8>> {
-    let quoted = serde_json::Value::from(value).to_string();
-    let in_json = quoted[1..quoted.len() - 1].to_owned();
-    let mut all: BTreeSet<Vec<u8>> =
-        [value.to_owned(), in_json.replace('/', "\\/"), in_json].map(String::into_bytes).into();
-    // encodeURIComponent, encodeURI, paths, forms, and everything encoded.
-    for kept in ["-._~", "-_.!~*'()", "-._~;/?:@&=+$,#!*'()", "-._~/", ""] {
-        for capital in [true, false] {
-            let encoded = percent(value.as_bytes(), kept, capital);
-            all.insert(encoded.replace("%20", "+").into_bytes());
-            all.insert(encoded.into_bytes());
-        }
-    }
-    for offset in 0..3 {
-        let input = [&[0; 2][..offset], value.as_bytes()].concat();
-        // What shares a character with its neighbours is left off.
-        let (first, end) = ((offset * 8).div_ceil(6), input.len() * 8 / 6);
-        for text in [STANDARD_NO_PAD.encode(&input), URL_SAFE_NO_PAD.encode(&input)] {
-            all.insert(text.as_bytes()[first..end].to_vec());
-        }
-    }
-    all.into_iter().map(|spelling| join(&spelling).0.into_owned()).collect()
-}
-
-fn percent(value: &[u8], kept: &str, capital: bool) -> String {
-    let mut out = String::new();
-    for byte in value {
-        match byte {
-            c if !kept.is_empty() && (c.is_ascii_alphanumeric() || kept.as_bytes().contains(c)) => {
-                out.push(char::from(*c));
-            }
-            c if capital => out.push_str(&format!("%{c:02X}")),
-            c => out.push_str(&format!("%{c:02x}")),
-        }
-    }
-    out
-}
-
 /// The content with line breaks, and the indentation after them, left out; and
 /// after which places of the result how many bytes are missing so far.
 fn join(content: &[u8]) -> (Cow<'_, [u8]>, Vec<(usize, usize)>) {
@@ -120,8 +80,12 @@ fn join(content: &[u8]) -> (Cow<'_, [u8]>, Vec<(usize, usize)>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
     use proptest::prelude::*;
+
+    use super::*;
+    use crate::secret::percent;
 
     fn lines_of(value: &str, content: &[u8]) -> Vec<usize> {
         let values = Values::new(&[Secret::new(value.into())]).unwrap();

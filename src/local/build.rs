@@ -31,7 +31,7 @@ const LAST: usize = 15;
 const MAX_LINE: u64 = 64 << 10;
 
 /// Bytes of all that it says that are kept.
-const MAX_LOG: u64 = if cfg!(test) { 1 << 18 } else { 64 << 20 };
+const MAX_LOG: u64 = 64 << 20;
 
 /// How long an engine that is asked to end may take before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -202,7 +202,7 @@ impl Builder {
         // It holds the other end of the pipe.
         drop(command);
         let end = Instant::now().checked_add(time);
-        let (last, in_time) = match follow(reader, end, log, said) {
+        let (last, in_time) = match follow(reader, (end, MAX_LOG), log, said) {
             Ok(followed) => followed,
             Err(error) => {
                 end_of(&mut child);
@@ -248,10 +248,10 @@ fn variable(secret: &str) -> String {
 }
 
 /// Passes lines on until there are no more, or it is `end`; the last of them, and whether
-/// it was in time.
+/// it was in time. Of all that is said `most` bytes are kept.
 fn follow(
     reader: impl Read + Send + 'static,
-    end: Option<Instant>,
+    (end, most): (Option<Instant>, u64),
     log: &mut dyn Write,
     said: Said<'_>,
 ) -> Result<(Vec<String>, bool)> {
@@ -278,7 +278,7 @@ fn follow(
                 let line = hide(&line);
                 let before = kept;
                 kept = kept.saturating_add(line.len() as u64 + 1);
-                let wrote = match (kept <= MAX_LOG, before <= MAX_LOG) {
+                let wrote = match (kept <= most, before <= most) {
                     (true, _) => writeln!(log, "{line}"),
                     (false, true) => writeln!(log, "(what was said after this is not kept)"),
                     (false, false) => Ok(()),
@@ -333,7 +333,7 @@ mod tests {
         let text: String = (0..100).map(|n| format!("line {n}\r\n\n")).collect();
         let (mut log, mut count) = (Vec::new(), 0);
         let mut said = |line: Option<&str>| count += usize::from(line.is_some());
-        let (last, in_time) = follow(std::io::Cursor::new(text), None, &mut log, &mut said).unwrap();
+        let (last, in_time) = follow(std::io::Cursor::new(text), (None, MAX_LOG), &mut log, &mut said).unwrap();
         assert_eq!((last.len(), last[LAST - 1].as_str(), count, in_time), (LAST, "line 99", 100, true));
         assert_eq!(String::from_utf8(log).unwrap().lines().count(), 200);
     }
@@ -341,10 +341,9 @@ mod tests {
     #[test]
     fn what_is_kept_of_a_log_has_a_bound_and_a_build_has_a_time() {
         let line = format!("{}\n", "x".repeat(1 << 12));
-        let text = line.repeat((MAX_LOG >> 12) as usize + 100);
-        let (mut log, end) = (Vec::new(), None);
-        let (last, _) = follow(std::io::Cursor::new(text), end, &mut log, &mut |_| {}).unwrap();
-        assert!(last.len() == LAST && log.len() as u64 <= MAX_LOG + 100, "{}", log.len());
+        let (text, most, mut log) = (line.repeat(164), 1 << 18, Vec::new());
+        let (last, _) = follow(std::io::Cursor::new(text), (None, most), &mut log, &mut |_| {}).unwrap();
+        assert!(last.len() == LAST && log.len() as u64 <= most + 100, "{}", log.len());
         assert!(log.ends_with(b"(what was said after this is not kept)\n"));
         let builder = Builder { kind: EngineKind::Podman, program: "/bin/sh".into(), socket: None };
         let mut command = Command::new("sh");

@@ -5,18 +5,18 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::config::Project;
 use crate::credentials;
 use crate::digest::{Digest, Hasher, Verified};
+use crate::disk::named::Named;
 use crate::error::{Fault, Kind, integrity, kind_of, usage};
 use crate::handoff::app::App;
 use crate::handoff::parallel::each;
@@ -61,11 +61,10 @@ pub(crate) struct Maker {
 /// Where a file is.
 #[derive(Clone, Debug)]
 pub(crate) enum EvidencePath {
-    /// A file that somebody named.
-    Named(PathBuf),
-    /// One that somebody named in a checkout, whose top is open: programs inside may
-    /// have laid links there. Its path from there comes first.
-    Chosen(Arc<OwnedFd>, PathBuf, PathBuf),
+    /// One of ours.
+    Own(PathBuf),
+    /// One that the developer names, see [`Named`].
+    Chosen(PathBuf),
     /// One below an open folder, reached without a link.
     Below(Arc<OwnedFd>, PathBuf),
 }
@@ -73,63 +72,29 @@ pub(crate) enum EvidencePath {
 impl EvidencePath {
     fn path(&self) -> &Path {
         match self {
-            EvidencePath::Named(path) | EvidencePath::Below(_, path) | EvidencePath::Chosen(_, _, path) => path,
+            EvidencePath::Own(path) | EvidencePath::Chosen(path) | EvidencePath::Below(_, path) => path,
         }
-    }
-
-    /// A file by the name that somebody gives it.
-    ///
-    /// # Errors
-    /// When the checkout that it lies in cannot be opened.
-    fn of(path: &Path) -> Result<Self> {
-        let path = in_order(path);
-        // The outermost: what lies below may have been laid by a program inside.
-        let above = path.ancestors().skip(1).filter(|folder| folder.join(".git").symlink_metadata().is_ok()).last();
-        let Some(below) = above.and_then(|top| path.strip_prefix(top).ok()) else {
-            return Ok(EvidencePath::Named(path));
-        };
-        let top = above.unwrap_or(Path::new("/"));
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(CWD, top, flags, Mode::empty());
-        let opened = opened.with_context(|| format!("cannot open {}", top.display()))?;
-        Ok(EvidencePath::Chosen(Arc::new(opened), below.to_owned(), path))
     }
 
     pub(crate) fn open(&self) -> Result<File> {
         // A pipe must not keep the one who opens it waiting.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let path = self.path();
+        let context = || format!("cannot read {}", path.display());
         let opened = match self {
-            EvidencePath::Named(path) => rustix::fs::openat(CWD, path, flags, Mode::empty()),
-            EvidencePath::Below(root, path) | EvidencePath::Chosen(root, path, _) => {
+            EvidencePath::Own(path) => rustix::fs::openat(CWD, path, flags, Mode::empty()).with_context(context)?,
+            EvidencePath::Chosen(path) => Named::file(path, flags)?,
+            EvidencePath::Below(root, path) => {
                 let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-                rustix::fs::openat2(root.as_fd(), path, flags, Mode::empty(), resolve)
+                rustix::fs::openat2(root.as_fd(), path, flags, Mode::empty(), resolve).with_context(context)?
             }
         };
-        let path = self.path();
-        if matches!(opened, Err(Errno::LOOP)) {
-            return Err(usage(format!("{} is a link, or lies behind one", path.display()))
-                .hint("a program inside may have laid it: name the file that it leads to, if that is what you mean")
-                .into());
-        }
-        let file = File::from(opened.with_context(|| format!("cannot read {}", path.display()))?);
+        let file = File::from(opened);
         if !file.metadata()?.is_file() {
             return Err(usage(format!("{} is no file", path.display())).into());
         }
         Ok(file)
     }
-}
-
-/// An absolute path without `.` and `..`, by its letters.
-fn in_order(path: &Path) -> PathBuf {
-    let mut whole = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(whole.pop()),
-            Component::CurDir => {}
-            part => whole.push(part),
-        }
-    }
-    whole
 }
 
 /// The identity that artifacts are attached to.
@@ -376,17 +341,17 @@ pub struct AddOptions {
 /// When a file cannot be read, there is no such task, or the store cannot be
 /// written.
 pub fn add_artifacts(app: &App, options: &AddOptions) -> Result<Artifacts> {
-    let file = |path: &PathBuf| -> Result<Evidence> {
+    let file = |path: &PathBuf| {
         let maker = Maker {
             command: options.command.clone(),
             exit_code: options.exit_code,
             agent: app.env.agent.clone(),
             ..Maker::default()
         };
-        let place = EvidencePath::of(&app.cwd.join(path))?;
-        Ok(Evidence { place, artifact_type: options.artifact_type, maker })
+        let place = EvidencePath::Chosen(app.cwd.join(path));
+        Evidence { place, artifact_type: options.artifact_type, maker }
     };
-    let files: Vec<Evidence> = options.files.iter().map(file).collect::<Result<_>>()?;
+    let files: Vec<Evidence> = options.files.iter().map(file).collect();
     // All of them, before anything is stored.
     files.iter().try_for_each(|file| file.place.open().map(drop))?;
     let (task, store, subject) = subject(app, &options.task, true)?;

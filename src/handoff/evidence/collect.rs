@@ -99,7 +99,7 @@ pub(crate) fn copy(ui: &Ui, files: &[Evidence], output: &Path) -> Result<u64> {
     for file in files {
         let path = match &file.place {
             EvidencePath::Below(_, path) => path,
-            EvidencePath::Named(path) | EvidencePath::Chosen(_, _, path) => {
+            EvidencePath::Own(path) | EvidencePath::Chosen(path) => {
                 Path::new(path.file_name().unwrap_or(path.as_os_str()))
             }
         };

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::conflict::Intent;
+use super::found::ChosenImage;
 use super::image;
 use super::services::pin_services;
 use super::source::{PublishedFrom, PublishedTo};
@@ -187,10 +188,11 @@ pub(crate) fn publish_from(
     trust::screen_words(&scanner, &options.handoff, agent.as_deref())?;
     // Before anything is stored.
     let url: RepoUrl = snapshot::remote_url(&repo)?.parse()?;
-    if parent.is_none() || is_explicit(app, options) {
-        let chosen = image::chosen(app, options.wish(), &project, (root, parent.is_some()))?;
-        image::require_folder(&chosen.ok_or_else(no_image)?)?;
-    }
+    let chosen = match parent.is_none() || is_explicit(app, options) {
+        true => Some(chosen_image(app, options, &project, (root, parent.is_some()))?),
+        false => None,
+    };
+    chosen.iter().try_for_each(image::require_folder)?;
     let (captured, screened) = capture(app, &git, &repo, &project, &scanner, options.redact)?;
     let screen = Screen { scanner: &scanner, redact: options.redact, root };
     let mut evidence = collected(app, options, &project, root, screen)?;
@@ -222,7 +224,14 @@ pub(crate) fn publish_from(
     };
     let course = intent.course()?;
     let continued = course.parent();
-    let toolchain = toolchain(app, (&*target, &store_name), options, &project, screen, parent.as_ref())?;
+    let toolchain = match (chosen, &parent) {
+        // A workspace goes on with the image that it was entered with.
+        (None, Some(parent)) if fetch::has_image(&*target, &parent.toolchain.image) => parent.toolchain.clone(),
+        (chosen, parent) => {
+            let choose = || chosen_image(app, options, &project, (root, parent.is_some()));
+            pinned(app, (&*target, &store_name), &project, &chosen.map_or_else(choose, Ok)?, screen)?
+        }
+    };
     let services = pin_services(app, (&*target, &store_name), &project, (root, parent.as_ref()))?;
     crash::point("publish.image");
     let workdir = workdir(options.workdir.as_ref(), &project, parent.as_ref())?;
@@ -298,19 +307,21 @@ pub(crate) fn publish_from(
     };
     let placed = tagged.place(course, before.as_ref(), &descriptor)?;
     crash::point("publish.moved");
-    let placed = tagged.note(&summary, &descriptor, placed)?;
-    let (bytes, beside) = match placed {
-        Placed::Over => (bytes, None),
-        Placed::Same(theirs) => (theirs, None),
-        Placed::Beside(other) => (bytes, Some(other)),
-    };
-    let digest = Digest::of(&bytes);
-    if origin.is_some() {
+    let is_known = |digest: Digest, bytes: &[u8]| match origin {
         // Who enters again sees what the task is now.
-        let _ = app.pins().keep(&bytes);
-    } else {
-        remember(&[digest]);
-    }
+        Some(_) => drop(app.pins().keep(bytes)),
+        None => remember(&[digest]),
+    };
+    is_known(digest, &bytes);
+    let (digest, beside) = match tagged.note(&summary, &descriptor, placed)? {
+        Placed::Over => (digest, None),
+        Placed::Same(theirs) => {
+            let digest = Digest::of(&theirs);
+            is_known(digest, &theirs);
+            (digest, None)
+        }
+        Placed::Beside(other) => (digest, Some(other)),
+    };
     let task_reference = format!("{store_name}:{task}");
     let reference = if beside.is_some() { format!("{store_name}@{digest}") } else { task_reference.clone() };
     let place = PublishedTo { store: store_name, task, identity: digest, state: State::of(&captured.document) };
@@ -493,21 +504,25 @@ fn tell(app: &App, captured: &Captured) {
     }
 }
 
-fn toolchain(
+/// The image that the task is to run in, by flags or by the project.
+fn chosen_image(
     app: &App,
-    (target, store): (&dyn Store, &StoreRef),
     options: &PublishOptions,
     project: &Project,
+    (root, entered): (&Path, bool),
+) -> Result<ChosenImage> {
+    Ok(image::chosen(app, options.wish(), project, (root, entered))?.ok_or_else(no_image)?)
+}
+
+/// The image as the identity says it, copied into the store where it has to be.
+fn pinned(
+    app: &App,
+    target: (&dyn Store, &StoreRef),
+    project: &Project,
+    chosen: &ChosenImage,
     screen: Screen<'_>,
-    parent: Option<&Identity>,
 ) -> Result<Toolchain> {
-    let explicit = is_explicit(app, options);
-    // A workspace goes on with the image that it was entered with.
-    if let Some(parent) = parent.filter(|parent| !explicit && fetch::has_image(target, &parent.toolchain.image)) {
-        return Ok(parent.toolchain.clone());
-    }
-    let chosen = image::chosen(app, options.wish(), project, (screen.root, parent.is_some()))?.ok_or_else(no_image)?;
-    let (toolchain, bytes) = image::pin_into(app, (target, store), (&chosen, &project.toolchain), Some(screen))?;
+    let (toolchain, bytes) = image::pin_into(app, target, (chosen, &project.toolchain), Some(screen))?;
     if bytes > 0 {
         app.ui.status("Stored", &format!("the image, {}", crate::ui::human_bytes(bytes)));
     }

@@ -273,7 +273,7 @@ impl RunLog {
             write(&files[files.len() - 1], &written.paths, written.cut)?;
         }
         let evidence = |path| Evidence {
-            place: EvidencePath::Named(path),
+            place: EvidencePath::Own(path),
             artifact_type: ArtifactType::Logs,
             maker: self.maker(standing, agent),
         };

@@ -66,7 +66,7 @@ fn own(
     let command: Vec<String> = run.entrypoint.into_iter().chain(words).collect();
     if command.is_empty() {
         let name = &service.name;
-        return Err(usage(format!("the image of the service {name} says not what to run"))
+        return Err(usage(format!("the image of the service {name} does not say what to run"))
             .hint("command of the [[service]] says it"));
     }
     // Where only one account exists all files are its own, and it is the developer.

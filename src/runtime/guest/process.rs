@@ -89,33 +89,15 @@ pub(crate) fn start(
     asking: bool,
 ) -> Result<Started, NotStarted> {
     let words = command_line(context, inside, request);
-    let program = words[0].to_string_lossy().into_owned();
-    let failed = |errno: i32| NotStarted { program: program.clone(), errno };
-    let plain = |error: io::Error| failed(error.raw_os_error().unwrap_or(libc::EIO));
     let terminal = match request.terminal {
-        Some(size) => Some(open_terminal(inside, size).map_err(|error| failed(error.raw_os_error()))?),
+        Some(size) => Some(open_terminal(inside, size).map_err(|error| failed(&words, error.raw_os_error()))?),
         None => None,
     };
-    let (answer, tell) = wire::pair().map_err(plain)?;
-    match sys::fork().map_err(plain)? {
-        Side::Child => {
-            let program = Launch { context, inside, request, words: &words, tell: tell.as_fd(), asking };
-            let error = match become_it(&program, terminal.as_ref(), &stdio) {
-                Ok(never) => never,
-                Err(error) => error,
-            };
-            let errno = error.raw_os_error().unwrap_or(libc::EIO);
-            let _ = wire::send(&tell, &errno, &[]);
-            sys::exit_now(127)
-        }
-        Side::Parent(pid) => {
-            drop((tell, stdio));
-            match outcome(&answer, pid, START) {
-                Ok(asks) => Ok(Started { pid, terminal: terminal.map(|(master, _)| master), asks }),
-                Err(errno) => Err(failed(errno)),
-            }
-        }
-    }
+    let becomes = |tell: BorrowedFd<'_>, stdio: &[OwnedFd]| {
+        become_it(&Launch { context, inside, request, words: &words, tell, asking }, terminal.as_ref(), stdio)
+    };
+    let (pid, asks) = launch(&words, stdio, sys::fork, becomes, |pid| *pid)?;
+    Ok(Started { pid, terminal: terminal.map(|(master, _)| master), asks })
 }
 
 /// Starts a program as the first process of namespaces of its own, with the files of
@@ -128,7 +110,7 @@ pub(crate) fn start_beside(
 ) -> Result<(Pid, OwnedFd), NotStarted> {
     let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
     let born = || sys::clone_into(namespaces);
-    launch(context, request, stdio, born, || rootfs::enter_beside(files), |(pid, _)| *pid)
+    launch_in(context, request, stdio, born, || rootfs::enter_beside(files), |(pid, _)| *pid)
 }
 
 /// Starts a program beside the first process of such namespaces, in all of them.
@@ -160,11 +142,11 @@ pub(crate) fn start_with(
         let open = |path: &str| rustix::fs::open(path, flags, Mode::empty());
         Ok(Inside { root: open("/")?, run: open("/")?, terminals: open("/")? })
     };
-    launch(context, request, stdio, born, enter, |pid| *pid)
+    launch_in(context, request, stdio, born, enter, |pid| *pid)
 }
 
-/// Makes a child that becomes a program where `enter` leads.
-fn launch<T>(
+/// Makes a child that becomes a program where `enter` leads. Nobody answers what it asks.
+fn launch_in<T>(
     context: &Context,
     request: &wire::Run,
     stdio: Vec<OwnedFd>,
@@ -173,27 +155,40 @@ fn launch<T>(
     pid: impl FnOnce(&T) -> Pid,
 ) -> Result<T, NotStarted> {
     let words: Vec<OsString> = request.command.iter().map(|word| word.0.clone()).collect();
-    let program = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
-    let failed = |errno: i32| NotStarted { program: program.clone(), errno };
-    let plain = |error: io::Error| failed(error.raw_os_error().unwrap_or(libc::EIO));
+    let becomes = |tell: BorrowedFd<'_>, stdio: &[OwnedFd]| {
+        let inside = enter().map_err(into_io)?;
+        become_it(&Launch { context, inside: &inside, request, words: &words, tell, asking: false }, None, stdio)
+    };
+    launch(&words, stdio, born, becomes, pid).map(|(child, _)| child)
+}
+
+/// Makes a child that `becomes` a program, or says why not; and where that asks.
+fn launch<T>(
+    words: &[OsString],
+    stdio: Vec<OwnedFd>,
+    born: impl FnOnce() -> io::Result<Side<T>>,
+    becomes: impl FnOnce(BorrowedFd<'_>, &[OwnedFd]) -> io::Result<io::Error>,
+    pid: impl FnOnce(&T) -> Pid,
+) -> Result<(T, Option<OwnedFd>), NotStarted> {
+    let plain = |error: io::Error| failed(words, error.raw_os_error().unwrap_or(libc::EIO));
     let (answer, tell) = wire::pair().map_err(plain)?;
     match born().map_err(plain)? {
         Side::Child => {
-            let became = enter().map_err(into_io).and_then(|inside| {
-                let tell = tell.as_fd();
-                let words = &words;
-                become_it(&Launch { context, inside: &inside, request, words, tell, asking: false }, None, &stdio)
-            });
-            let error = became.unwrap_or_else(|error| error);
+            let error = becomes(tell.as_fd(), &stdio).unwrap_or_else(|error| error);
             let _ = wire::send(&tell, &error.raw_os_error().unwrap_or(libc::EIO), &[]);
             sys::exit_now(127)
         }
         Side::Parent(child) => {
             drop((tell, stdio));
-            outcome(&answer, pid(&child), START).map_err(failed)?;
-            Ok(child)
+            let asks = outcome(&answer, pid(&child), START).map_err(|errno| failed(words, errno))?;
+            Ok((child, asks))
         }
     }
+}
+
+fn failed(words: &[OsString], errno: i32) -> NotStarted {
+    let program = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    NotStarted { program, errno }
 }
 
 fn into_io(error: anyhow::Error) -> io::Error {

@@ -172,7 +172,7 @@ fn a_link_in_a_checkout_is_not_attached() {
     std::os::unix::fs::symlink(agent.path("home"), checkout.join("reports")).unwrap();
     let add = |name: &str| agent.envctl(["artifacts", "add", "--type", "logs", &task, name]).cwd(checkout);
     for name in ["report.log", "reports/diary", "reports/../report.log"] {
-        add(name).code(2).says(&[name.rsplit('/').next().unwrap(), "is a link, or lies behind one"]);
+        add(name).code(2).says(&["is a link in a checkout"]);
     }
     shop.trip.lab.repo.write("plain.log", "x");
     let beside = checkout.with_file_name("beside.log");

@@ -7,8 +7,10 @@ mod why;
 pub use why::{Reason, cache_reasons};
 
 use super::inputs::pins;
-use super::state::Caches;
-use crate::cache::{Components, Pins, Record};
+use super::state::{Caches, scopes};
+use super::wanted::Wanted;
+use crate::cache::{Components, Pins, Record, Trees};
+use crate::handoff::task::Resolved;
 use crate::handoff::words::{quote, shown_list};
 
 /// What differs of a key's components.
@@ -58,6 +60,22 @@ impl Differences {
         all.extend((!rest.is_empty()).then(|| shown_list(&rest)));
         all.join("; ")
     }
+}
+
+/// Of all entries the one before that which a task wants: which its workspace was
+/// given, or else the last one that it may use.
+pub(in crate::handoff::caches) fn before<T>(
+    all: impl Iterator<Item = (T, Record)>,
+    wanted: &Wanted,
+    resolved: &Resolved,
+) -> Option<(T, Record)> {
+    let given = resolved.pin.as_ref().map_or(&[][..], |pin| &pin.trees);
+    let scopes = scopes(resolved);
+    let is_given = |record: &Record| given.contains(&Trees::name(record));
+    let named = all.filter(|(_, record)| record.components.name == wanted.name && record.key != wanted.key);
+    named
+        .filter(|(_, record)| scopes.contains(&record.scope) || is_given(record))
+        .max_by_key(|(_, record)| (is_given(record), record.sealed_at))
 }
 
 impl Caches<'_> {

@@ -8,8 +8,7 @@ use super::super::state::scopes;
 use super::super::tend::all_trees;
 use super::super::verbs::workspace_of;
 use super::super::wanted::{Basis, wanted};
-use super::Differences;
-use crate::cache::{Record, Trees};
+use super::{Differences, before};
 use crate::digest::Digest;
 use crate::handoff::app::App;
 use crate::identity::TaskRef;
@@ -44,16 +43,11 @@ pub fn cache_reasons(app: &App, task: Option<&TaskRef>) -> Result<Vec<Reason>> {
     let project = app.project(&workspace)?;
     let all = all_trees(app)?;
     let scopes = scopes(&resolved);
-    let given = resolved.pin.as_ref().map_or(&[][..], |pin| &pin.trees);
     let mut reasons = Vec::new();
     for wanted in wanted(app, &project, &Basis::of(&resolved.identity), &workspace) {
         let Some(components) = wanted.components.as_ref().filter(|_| wanted.entry.is_some()) else { continue };
-        let named = |(_, record): &(&Trees, Record)| {
-            record.components.name == wanted.name && scopes.contains(&record.scope) && record.key != wanted.key
-        };
         let others = all.iter().flat_map(|trees| trees.all().into_iter().map(move |record| (trees, record)));
-        let before =
-            others.filter(named).max_by_key(|(_, record)| (given.contains(&Trees::name(record)), record.sealed_at));
+        let before = before(others, &wanted, &resolved);
         let differs = before.as_ref().map_or_else(Differences::default, |(trees, record)| {
             let known = trees.pins(record);
             Differences::of((&record.components, known.as_ref()), (components, &pins(&workspace, &components.inputs)))

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 
 use self::failed::{how_it_ended, tell_failure};
+use super::differing::before;
 use super::inputs::pins;
 use super::setups::Failure;
 use super::state::{Caches, waiting};
@@ -220,15 +221,10 @@ fn tell_nothing(caches: &Caches<'_>, wanted: &Wanted) -> String {
     what
 }
 
-/// What differs from the entry that this workspace was given before, or else from
-/// the last one that its task has.
+/// What differs from the entry before.
 fn why(caches: &Caches<'_>, wanted: &Wanted, now: &Components) -> Option<String> {
-    let given = caches.resolved.pin.as_ref().map_or(&[][..], |pin| &pin.trees);
-    let [own, _] = caches.scopes();
-    let all = caches.trees.all().into_iter();
-    let named = all.filter(|record| record.components.name == wanted.name && record.key != wanted.key);
-    let known = named.filter(|record| given.contains(&Trees::name(record)) || record.scope == own);
-    let before = known.max_by_key(|record| (given.contains(&Trees::name(record)), record.sealed_at))?;
+    let all = caches.trees.all().into_iter().map(|record| ((), record));
+    let ((), before) = before(all, wanted, caches.resolved)?;
     let (differs, short) = (caches.differences(&before, now), before.key.short());
     match differs.packages.is_empty() {
         _ if differs.is_empty() => None,
