@@ -293,8 +293,11 @@ pub(crate) fn publish_from(
         }
     };
     if origin.is_none() {
-        // Before it is true: whoever is killed in between can publish again.
-        remember(&remembered.iter().take(1).copied().chain([digest]).collect::<Vec<_>>());
+        // Before it is true: whoever is killed in between can publish again,
+        // however often. What the task is now stays known until then.
+        let now = continued.or(remembered.first().copied());
+        remember(&now.into_iter().chain([digest]).collect::<Vec<_>>());
+        crash::point("publish.remembered");
     }
     let tagged = Tagged {
         app,
