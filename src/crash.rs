@@ -54,6 +54,7 @@ pub const POINTS: &[&str] = &[
     "publish.parts",
     "publish.manifest",
     "publish.named",
+    "publish.remembered",
     "publish.moved",
     "gc.workspaces",
     "gc.leases",

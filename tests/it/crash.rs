@@ -227,6 +227,29 @@ fn at_every_step_of_publish() {
     }
 }
 
+/// A publish that is killed knows what it published, and so does the next one,
+/// which is killed as well, and the one after that.
+#[test]
+fn at_two_steps_of_publish_one_after_the_other() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let (_, name) = task.rsplit_once(':').unwrap();
+    let image = lab.images.reference(name);
+    let publish = |late: &str| {
+        lab.repo.write("late", late);
+        lab.agent.envctl(["publish", name, "--store", &lab.store.name(), "--image", &image]).cwd(&lab.repo.path)
+    };
+    for first in ["publish.remembered", "publish.moved"] {
+        for second in ["publish.remembered", "publish.moved"] {
+            assert_eq!(publish(&format!("1 {first}")).env(VARIABLE, first).run().code, -1);
+            assert_eq!(publish(&format!("2 {second}")).env(VARIABLE, second).run().code, -1);
+            let last = publish("3").ok();
+            assert!(!last.stderr.contains("Beside"), "{first}, {second}: {}", last.stderr);
+            assert_eq!(lab.dev.envctl(["enter", "--refresh", &task, "--", "cat", "late"]).ok().stdout, "3");
+        }
+    }
+}
+
 #[test]
 fn at_every_step_of_gc() {
     let scene = Scene::new(Lab::new());
