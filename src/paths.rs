@@ -202,8 +202,8 @@ impl Paths {
     }
 
     /// The record of an artifact that is here.
-    pub fn artifact_record(&self, identity: &Digest, manifest: &Digest) -> PathBuf {
-        self.artifacts_of(identity).join(format!("{}.json", manifest.hex()))
+    pub fn artifact_record(&self, identity: &Digest, key: &Digest) -> PathBuf {
+        self.artifacts_of(identity).join(format!("{}.json", key.hex()))
     }
 
     /// The workspace that tasks of one branch share.

@@ -381,7 +381,7 @@ pub(crate) fn check_schema(bytes: &[u8], known: u32, what: &str) -> Result<(), F
 /// An identity for tests.
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "for tests")]
-pub(super) fn sample() -> Identity {
+pub(crate) fn sample() -> Identity {
     Identity {
         schema: SCHEMA,
         task_id: "task-1".parse().unwrap(),

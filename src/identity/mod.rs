@@ -16,6 +16,8 @@ mod url;
 
 pub use claim::{CLAIM_LIFE, Claim, Claims, MAX_CLAIMS};
 pub(crate) use document::check_schema;
+#[cfg(test)]
+pub(crate) use document::sample;
 pub use document::{
     Cache, Given, Handoff, Identity, Instead, MAX_IDENTITY, Outside, Pinned, Platform, Redacted, Repo, SCHEMA,
     ServiceImage, Status, Toolchain, Workdir,

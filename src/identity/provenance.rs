@@ -212,6 +212,12 @@ impl Provenance {
         }
     }
 
+    /// Where it stands among others: the oldest first, those of one second by their names.
+    /// So wherever a list of them comes from, it is the same.
+    pub fn order(&self) -> (Timestamp, Option<&str>, &str, Digest) {
+        (self.created_at, self.path.as_deref(), &self.name, self.digest)
+    }
+
     /// The name under which it may be written to disk.
     pub fn file_name(&self) -> String {
         outside_name(self.name.as_bytes())

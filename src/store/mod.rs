@@ -21,7 +21,7 @@ use crate::digest::Digest;
 use crate::oci::{Blobs, Descriptor};
 
 pub use artifact::{Artifact, identity_tag, read, write};
-pub use attachment::{Attachment, begin_attachments, content_of, read_attachment, write_attachment};
+pub use attachment::{Attachment, content_of, read_attachments, write_attachments};
 pub use catalog::{Catalog, note_task};
 pub use claims::{add_claim, read_claims};
 pub use layout::Layout;

@@ -24,11 +24,14 @@ use crate::handoff::task::{Located, from_store, open_store};
 use crate::handoff::trust::{self, Screen};
 use crate::identity::{ArtifactType, Identity, Made, Provenance, Target, TaskRef};
 use crate::oci::{Descriptor, unwrap_io};
-use crate::store::{Access, Attachment, Store, begin_attachments, content_of, read_attachment, write_attachment};
+use crate::store::{Access, Attachment, Store, content_of, read_attachments, write_attachments};
 
 /// Artifacts of one identity that are looked at, the newest; a list from a store
 /// may name any number.
 pub(crate) const MOST: usize = 1000;
+
+/// Manifests that are read before it is asked whether they are enough.
+const AT_ONCE: usize = 64;
 
 /// Bytes of one file in which credentials are looked for.
 const SEARCHED: u64 = 32 << 20;
@@ -126,8 +129,8 @@ pub(crate) fn looked_at(app: &App, files: Vec<Evidence>, screen: Screen<'_>) -> 
     Ok(Attachable(screen.settle_artifacts(app, files, of)?))
 }
 
-/// Attaches files to an identity of a store: each content, then its manifest,
-/// then all of them to the list at once.
+/// Attaches files to an identity of a store: each content, then what describes
+/// them, then that to the list at once.
 ///
 /// # Errors
 /// When a file cannot be read, or the store cannot be written. What was stored
@@ -139,12 +142,11 @@ pub(crate) fn attach(
     files: &Attachable,
     screen: Screen<'_>,
 ) -> Result<Vec<Attachment>> {
-    if !files.0.is_empty() {
-        begin_attachments(store).context("cannot begin with the artifacts")?;
-    }
-    let attached = each(&files.0, |(file, looked)| put(app, store, subject, file, looked, screen))?;
-    let attached = attached.into_iter().collect::<Result<Vec<_>>>()?;
-    let manifests: Vec<Descriptor> = attached.iter().map(|attachment| attachment.manifest.clone()).collect();
+    let stored = each(&files.0, |(file, looked)| put(app, store, subject, file, looked, screen))?;
+    let stored = stored.into_iter().collect::<Result<Vec<_>>>()?;
+    let attached = write_attachments(store, &subject.manifest, stored).context("cannot describe the artifacts")?;
+    let mut manifests: Vec<Descriptor> = attached.iter().map(|attachment| attachment.manifest.clone()).collect();
+    manifests.dedup_by_key(|manifest| manifest.digest);
     if !manifests.is_empty() {
         store.attach(&subject.manifest.digest, &manifests).context("cannot list the artifacts in the store")?;
     }
@@ -161,6 +163,7 @@ struct Looked {
     found: credentials::Looked,
 }
 
+/// Stores the content of a file; where it comes from.
 fn put(
     app: &App,
     store: &dyn Store,
@@ -168,7 +171,7 @@ fn put(
     file: &Evidence,
     looked: &Looked,
     screen: Screen<'_>,
-) -> Result<Attachment> {
+) -> Result<Provenance> {
     let path = file.place.path();
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let inside = matches!(file.place, EvidencePath::Below(..)).then(|| path.to_string_lossy().into_owned());
@@ -192,7 +195,7 @@ fn put(
         let stored = store.put_new(&content_of(&provenance), &|| Ok(Box::new(file.place.open()?)));
         tried += 1;
         match stored {
-            Ok(()) => return write_attachment(store, &subject.manifest, &provenance),
+            Ok(()) => return Ok(provenance),
             // It was written to between the two looks.
             Err(error) if kind_of(&error) == Kind::Integrity && tried < READS => {
                 looked = look(file, screen)?;
@@ -248,25 +251,51 @@ pub(crate) fn find(app: &App, store: &dyn Store, subject: &Digest, most: usize) 
             listed.found.len()
         ));
     }
-    if listed.found.len() > most {
-        found.skipped.push(format!("all but {most} of {} artifacts", listed.found.len()));
+    let lists = listed.found.len();
+    if lists > most {
+        found.skipped.push(format!("all but {most} of {lists} artifacts"));
         // Each is one request, and the newest come last.
-        listed.found.drain(..listed.found.len() - most);
+        listed.found.drain(..lists - most);
     }
     found.skipped.append(&mut listed.skipped);
-    let read = each(&listed.found, |manifest| read_attachment(store, manifest, subject))?;
-    for (result, manifest) in read.into_iter().zip(&listed.found) {
-        match result {
-            Ok(Some(attachment)) => found.attachments.push(attachment),
-            Ok(None) => app.ui.detail(&format!("{} refers to it and is no artifact of envctl", manifest.digest)),
-            Err(error) if kind_of(&error) == Kind::Unreachable => return Err(error),
-            Err(error) => found.skipped.push(format!("{}: {error:#}", manifest.digest)),
-        }
+    // Each may carry many: the newest are read first, until there are enough.
+    let mut unread = &listed.found[..];
+    while !unread.is_empty() && found.attachments.len() < most {
+        let (rest, manifests) = unread.split_at(unread.len().saturating_sub(AT_ONCE));
+        unread = rest;
+        let mut read = read_all(app, store, subject, manifests, &mut found.skipped)?;
+        read.append(&mut found.attachments);
+        found.attachments = read;
     }
-    // Those of one second stay as they are listed.
-    found.attachments.sort_by_key(|attachment| attachment.provenance.created_at);
+    let all = found.attachments.len();
+    if all > most || !unread.is_empty() {
+        found.skipped.push(format!("all but the newest {most} artifacts"));
+        found.attachments.drain(..all.saturating_sub(most));
+    }
+    found.attachments.sort_by(|a, b| a.provenance.order().cmp(&b.provenance.order()));
     found.skipped.iter().for_each(|why| app.ui.detail(&format!("left out: {why}")));
     Ok(found)
+}
+
+/// The artifacts of some manifests, in their order; why others are none goes to `skipped`.
+fn read_all(
+    app: &App,
+    store: &dyn Store,
+    subject: &Digest,
+    manifests: &[Descriptor],
+    skipped: &mut Vec<String>,
+) -> Result<Vec<Attachment>> {
+    let read = each(manifests, |manifest| read_attachments(store, manifest, subject))?;
+    let mut attachments = Vec::new();
+    for (result, manifest) in read.into_iter().zip(manifests) {
+        match result {
+            Ok(Some(mut read)) => attachments.append(&mut read),
+            Ok(None) => app.ui.detail(&format!("{} refers to it and is no artifact of envctl", manifest.digest)),
+            Err(error) if kind_of(&error) == Kind::Unreachable => return Err(error),
+            Err(error) => skipped.push(format!("{}: {error:#}", manifest.digest)),
+        }
+    }
+    Ok(attachments)
 }
 
 /// The identity that a reference means to those who ask for its artifacts: the
@@ -291,7 +320,7 @@ pub(crate) fn subject(app: &App, reference: &TaskRef, adding: bool) -> Result<(L
 /// An artifact, for people and machines.
 #[derive(Clone, Debug, Serialize)]
 pub struct ArtifactRow {
-    /// Digest of its manifest.
+    /// Digest of the manifest that it is in, with those that were attached together.
     pub manifest: Digest,
     /// What it says about itself.
     #[serde(flatten)]

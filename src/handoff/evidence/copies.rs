@@ -64,7 +64,7 @@ pub(crate) fn keep(app: &App, store: (&dyn Store, &str), identity: &Digest, atta
         provenance: attachment.provenance.clone(),
     };
     let note = || {
-        let path = app.paths.artifact_record(identity, &attachment.manifest.digest);
+        let path = app.paths.artifact_record(identity, &attachment.key);
         disk::write_json(&path, &record, Durability::Cached)
     };
     if is_whole(&place, content) {
@@ -284,10 +284,9 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 
 /// The artifacts of an identity of which there are copies here.
 pub(crate) fn kept(app: &App, identity: &Digest) -> Vec<Provenance> {
-    let mut kept: Vec<_> =
-        records(&app.paths.artifacts_of(identity)).map(|(path, record)| (path, record.provenance)).collect();
-    kept.sort_by(|(a, left), (b, right)| (left.created_at, a).cmp(&(right.created_at, b)));
-    kept.into_iter().map(|(_, provenance)| provenance).collect()
+    let mut kept: Vec<_> = records(&app.paths.artifacts_of(identity)).map(|(_, record)| record.provenance).collect();
+    kept.sort_by(|a, b| a.order().cmp(&b.order()));
+    kept
 }
 
 #[cfg(test)]

@@ -74,6 +74,10 @@ fn what_is_too_much_is_said_and_stays() {
         .says(&["not attached: 3 files, 500.log, 501.log, 502.log (no more than 500 files are taken)"]);
     assert!(run.stderr.contains("Attached 500 artifacts"), "{}", run.stderr);
     assert_eq!(shop.ls("t").len(), 500);
+    // All of them are in one manifest.
+    let store = &shop.trip.lab.store;
+    let list = store.tags().into_iter().find(|tag| tag.starts_with("sha256-")).unwrap();
+    assert_eq!(store.document(&list)["manifests"].as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -36,11 +36,11 @@ impl Den {
     /// An artifact like the good one, with another provenance and content.
     fn forged(&self, edit: impl FnOnce(&mut Value, &mut Value)) -> Value {
         let store = &self.shop.trip.lab.store;
-        let told = self.manifest["annotations"][PROVENANCE].as_str().unwrap();
+        let told = self.manifest["layers"][0]["annotations"][PROVENANCE].as_str().unwrap();
         let mut provenance: Value = serde_json::from_str(told).unwrap();
         let mut manifest = self.manifest.clone();
         edit(&mut provenance, &mut manifest);
-        manifest["annotations"][PROVENANCE] = serde_json::to_string(&provenance).unwrap().into();
+        manifest["layers"][0]["annotations"][PROVENANCE] = serde_json::to_string(&provenance).unwrap().into();
         let mut descriptor = store.put(MANIFEST, &serde_json::to_vec(&manifest).unwrap());
         descriptor["artifactType"] = ARTIFACT.into();
         descriptor
@@ -132,8 +132,9 @@ fn what_is_foreign_or_malformed_is_left_out_by_name() {
     };
     let elsewhere = den.forged(|_, manifest| manifest["subject"]["digest"] = sha256(b"other").into());
     let two = den.forged(|_, manifest| {
-        let layer = manifest["layers"][0].clone();
-        manifest["layers"].as_array_mut().unwrap().push(layer);
+        let mut untold = manifest["layers"][0].clone();
+        untold["annotations"] = json!({});
+        manifest["layers"].as_array_mut().unwrap().push(untold);
     });
     let lying = den.forged(|provenance, _| provenance["digest"] = sha256(b"other").into());
     let unknown = den.forged(|provenance, _| provenance["artifact_type"] = "poem".into());

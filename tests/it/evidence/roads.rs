@@ -169,7 +169,8 @@ fn skopeo_carries_artifacts_both_ways() {
     copy("--preserve-digests", &others, &docker, &|tag| folder.reference(tag));
     copy("", &lists, &docker, &|tag| folder.reference(tag));
     let back = Shop { trip: shop.trip.with_developer(Home::new()), store: folder.name() };
-    assert_eq!(copied.ls("t")[..2], shop.ls("t")[..]);
+    let (rows, before) = (copied.ls("t"), shop.ls("t"));
+    assert!(rows.len() == 3 && before.iter().all(|row| rows.contains(row)), "{rows:#?}");
     assert_eq!(back.ls("t"), copied.ls("t"));
     for copied in [copied, back] {
         copied.dev(["artifacts", "verify", &copied.reference("t")]).ok();
