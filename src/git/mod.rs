@@ -33,6 +33,9 @@ pub const CAME_ALONG: &str = "# envctl: ignored files that came with the task";
 /// See [`CAME_ALONG`].
 pub const CAME_ALONG_END: &str = "# envctl: end";
 
+/// More settings than anybody has in the environment.
+const MOST_SETTINGS: usize = 1000;
+
 /// So much of what git says is kept, in bytes.
 const MAX_WORDS: u64 = 64 << 10;
 
@@ -92,7 +95,9 @@ pub struct Git {
     /// Where the user's configuration is, if not in the usual places.
     config: Option<PathBuf>,
     /// What it says about [`LISTS`].
-    lists: Arc<OnceLock<Vec<String>>>,
+    lists: Arc<OnceLock<Vec<(&'static str, String)>>>,
+    /// Where programs keep their settings: `$XDG_CONFIG_HOME`.
+    settings: Option<PathBuf>,
 }
 
 impl Git {
@@ -109,7 +114,17 @@ impl Git {
         let text = |(name, value): &(OsString, OsString)| Some((name.to_str()?.into(), value.to_str()?.into()));
         let home = env.home.as_ref().and_then(|home| Some(("HOME".into(), home.to_str()?.into())));
         let own = env.git.iter().filter_map(text).chain(home).collect();
-        Ok(Git { program, proxies, foreign, own, config: env.git_config_global.clone(), lists: Arc::default() })
+        let usual = || env.home.as_ref().map(|home| home.join(".config"));
+        let settings = env.xdg_config_home.clone().or_else(usual);
+        Ok(Git {
+            program,
+            proxies,
+            foreign,
+            own,
+            config: env.git_config_global.clone(),
+            lists: Arc::default(),
+            settings,
+        })
     }
 
     /// A call with `git_dir` as its repository.
@@ -133,10 +148,46 @@ impl Git {
     /// machine, but for their lists of ignored files and of attributes.
     pub fn aside(&self, git_dir: &Path) -> Call {
         let mut call = self.at(git_dir).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-        for list in self.lists.get_or_init(|| lists(self.config.as_deref()).unwrap_or_default()) {
-            call = call.args(["-c", list]);
+        for (key, path) in self.lists() {
+            call = call.arg("-c").arg(&format!("{key}={path}"));
         }
         call
+    }
+
+    /// The same without those lists: what comes of it is the same on every machine.
+    pub fn alone(&self, git_dir: &Path) -> Call {
+        let call = self.at(git_dir).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        call.env("GIT_ATTR_NOSYSTEM", "1").args(["-c", "core.attributesFile=/dev/null"])
+    }
+
+    fn lists(&self) -> &[(&'static str, String)] {
+        self.lists.get_or_init(|| lists(self.config.as_deref()).unwrap_or_default())
+    }
+
+    /// Where attributes of the developer and of the machine may be, which git goes by
+    /// in every repository (`gitattributes(5)`).
+    pub fn own_attributes(&self) -> Vec<PathBuf> {
+        let home = self.variable("HOME").map(PathBuf::from);
+        let named = self.lists().iter().find(|(key, _)| *key == LISTS[1]).map(|(_, path)| path);
+        let named = named.and_then(|path| match path.strip_prefix("~/") {
+            Some(below) => Some(home.as_ref()?.join(below)),
+            None => Some(PathBuf::from(path)),
+        });
+        let usual = || Some(self.settings.clone()?.join("git/attributes"));
+        named.or_else(usual).into_iter().chain([PathBuf::from("/etc/gitattributes")]).collect()
+    }
+
+    /// What `GIT_CONFIG_COUNT` and its like in the environment say of a setting.
+    pub fn set_by_environment(&self, key: &str) -> Option<&str> {
+        let count: usize = self.variable("GIT_CONFIG_COUNT")?.parse().ok()?;
+        let of = |name: &str, n: usize| self.variable(&format!("GIT_CONFIG_{name}_{n}"));
+        let last =
+            (0..count.min(MOST_SETTINGS)).rev().find(|n| of("KEY", *n).is_some_and(|k| k.eq_ignore_ascii_case(key)));
+        last.and_then(|n| of("VALUE", n))
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.own.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -150,12 +201,12 @@ fn is_foreign(name: &OsStr) -> bool {
 }
 
 /// Only paths that do not depend on the folder: that would be the task's.
-fn lists(config: Option<&Path>) -> Result<Vec<String>, git2::Error> {
+fn lists(config: Option<&Path>) -> Result<Vec<(&'static str, String)>, git2::Error> {
     let config =
         config.map_or_else(git2::Config::open_default, git2::Config::open).and_then(|mut all| all.snapshot())?;
-    let set = LISTS.iter().filter_map(|key| Some((key, config.get_str(key).ok()?)));
+    let set = LISTS.iter().filter_map(|key| Some((*key, config.get_str(key).ok()?)));
     let plain = set.filter(|(_, path)| path.starts_with('/') || path.starts_with('~'));
-    Ok(plain.map(|(key, path)| format!("{key}={path}")).collect())
+    Ok(plain.map(|(key, path)| (key, path.to_owned())).collect())
 }
 
 /// One call of git.

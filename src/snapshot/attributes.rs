@@ -24,6 +24,8 @@ pub(super) struct Asked {
     pub(super) normal: bool,
     /// Files are kept by Git LFS.
     pub(super) lfs: bool,
+    /// Another program may convert them, if the configuration has it.
+    pub(super) filter: bool,
 }
 
 impl Asked {
@@ -31,7 +33,7 @@ impl Asked {
         let guessed = settings.autocrlf == Some(AutoCrlf::True);
         let crlf = guessed || settings.autocrlf.is_none() && settings.eol == Some(Eol::Crlf);
         let normal = crlf || settings.autocrlf.is_some();
-        let mut asked = Asked { conversion: crlf, crlf, guessed, normal, lfs: false };
+        let mut asked = Asked { conversion: crlf, crlf, guessed, normal, lfs: false, filter: false };
         asked.see(settings.attributes.as_ref().map_or(b"", |text| &text.0));
         asked
     }
@@ -41,6 +43,7 @@ impl Asked {
         for word in text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| line.split_whitespace().skip(1))
         {
             self.lfs |= word == "filter=lfs";
+            self.filter |= word.starts_with("filter=") && word != "filter=lfs";
             self.conversion |= converts(word);
             self.normal |= self.conversion || word.starts_with("text") || word.starts_with("eol");
         }

@@ -2,16 +2,14 @@
 //! and writes nothing into the checkout.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
 use super::attributes::Asked;
-use super::document::{
-    AutoCrlf, Content, Document, Eol, FileMode, GitPath, IndexDocument, IndexEntry, Object, Pack, SCHEMA, Settings,
-};
+use super::document::{Document, FileMode, GitPath, IndexDocument, IndexEntry, Object, Pack, SCHEMA};
 use super::draft::Draft;
-use super::history::{History, Position, commit, followed_branch, history};
+use super::history::{History, Position, commit, followed_branch, history, is_branch_name};
 use super::index::{self, Entry};
 use super::left_behind::{Kind, LeftOut};
 use super::moment::{self, Moment, Stood};
@@ -21,15 +19,10 @@ use super::scratch::ScratchRepo;
 use super::status::Selection;
 use super::verbatim::{self};
 use super::wire::Verbatim;
-use super::{left_out, pack, prove, refuse, submodule};
+use super::{left_out, pack, prove, refuse, settings, submodule};
 use crate::digest::Digest;
-use crate::disk::beneath::Beneath;
 use crate::error::policy;
 use crate::git::Git;
-
-/// More attributes or patterns than anybody has, in bytes.
-const MAX_ATTRIBUTES: u64 = 1 << 20;
-const MAX_PATTERNS: u64 = 16 << 20;
 
 /// More of what stays behind is not told to those who enter.
 const MOST_LEFT_OUT: usize = 200;
@@ -130,7 +123,7 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
     };
     let head_commit = repo.find_commit(moment.commit)?;
     let (branch, stray) = branch_of(&moment.head)?;
-    let mut settings = settings(repo)?;
+    let mut settings = settings::in_force(git, repo)?;
     if operation.is_some() {
         settings.comment = comment(repo)?.filter(|text| text != "#");
     }
@@ -166,7 +159,7 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
     let upstream = history.lost_upstream.as_ref();
     left_out.extend(upstream.map(|name| LeftOut::plain(Kind::Upstream, name.as_bytes())));
     left_out.extend(staying.map(LeftOut::operation));
-    left_out.extend(own_attributes(repo)?.map(|path| LeftOut::plain(Kind::Attributes, path.as_bytes())));
+    left_out.extend(settings::left_behind(git, repo, &scratch, &scan)?);
     left_out.extend(stray.map(|name| LeftOut::plain(Kind::Head, name.as_bytes())));
     let (head, head_tree) = (head_commit.id(), head_commit.tree_id());
     let stored = scan.beside.lfs.take();
@@ -203,8 +196,10 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
 fn branch_of(head: &[u8]) -> Result<(Option<String>, Option<String>)> {
     let Some(name) = head.strip_prefix(b"ref:").map(<[u8]>::trim_ascii) else { return Ok((None, None)) };
     let shown = String::from_utf8_lossy(name);
-    // A branch whose name is no UTF-8 is one that no task can say.
+    // A branch whose name is no UTF-8, or looks like an option, is one that no task
+    // can say.
     let branch = std::str::from_utf8(name).ok().and_then(|name| name.strip_prefix("refs/heads/"));
+    let branch = branch.filter(|name| is_branch_name(name));
     Ok(match branch {
         Some(branch) => (Some(branch.to_owned()), None),
         None => (None, Some(shown.into_owned())),
@@ -323,41 +318,6 @@ fn check_submodules(git: &Git, scratch: &ScratchRepo, scan: &Scan, head: git2::O
         .map_err(|why| {
             why.context(policy("a submodule cannot be in a snapshot").hint("mend .gitmodules, then publish again"))
         })
-}
-
-/// The whitelisted settings as they are in force here.
-fn settings(repo: &git2::Repository) -> Result<Settings> {
-    let config = repo.config()?.snapshot()?;
-    let text = |key: &str| config.get_str(key).ok().map(str::to_ascii_lowercase);
-    let attributes = Beneath::open(repo.commondir())?.read(Path::new("info/attributes"), MAX_ATTRIBUTES)?;
-    let mut settings = Settings {
-        attributes: attributes.filter(|text| !text.trim_ascii().is_empty()).map(Content),
-        autocrlf: match text("core.autocrlf").as_deref() {
-            Some("input") => Some(AutoCrlf::Input),
-            Some("true" | "yes" | "on" | "1") => Some(AutoCrlf::True),
-            _ => None,
-        },
-        eol: match text("core.eol").as_deref() {
-            Some("crlf") => Some(Eol::Crlf),
-            Some("lf") => Some(Eol::Lf),
-            _ => None,
-        },
-        file_mode: config.get_bool("core.filemode").ok().filter(|mode| !mode),
-        ..Settings::default()
-    };
-    if config.get_bool("core.sparsecheckout").unwrap_or(false) {
-        let patterns = Beneath::open(repo.path())?.read(Path::new("info/sparse-checkout"), MAX_PATTERNS)?;
-        settings.set_sparse(config.get_bool("core.sparsecheckoutcone").unwrap_or(true), patterns);
-    }
-    Ok(settings)
-}
-
-/// The file of attributes that the configuration of the checkout itself names.
-fn own_attributes(repo: &git2::Repository) -> Result<Option<String>> {
-    let config = repo.config()?.snapshot()?;
-    let Ok(entry) = config.get_entry("core.attributesfile") else { return Ok(None) };
-    let is_own = matches!(entry.level(), git2::ConfigLevel::Local | git2::ConfigLevel::Worktree);
-    Ok(is_own.then(|| String::from_utf8_lossy(entry.value_bytes()).into_owned()))
 }
 
 /// What is found out while git looks at the files.

@@ -369,7 +369,7 @@ pub(super) fn write_converted(
     tree: git2::Oid,
 ) -> Result<Vec<Stat>> {
     let index = repo.path().join("envctl-checkout-index");
-    let call = || git.aside(repo.path()).env("GIT_WORK_TREE", root).env("GIT_INDEX_FILE", &index).cwd(root);
+    let call = || git.alone(repo.path()).env("GIT_WORK_TREE", root).env("GIT_INDEX_FILE", &index).cwd(root);
     call().args(["-c", "core.sparseCheckout=false", "read-tree"]).arg(&tree.to_string()).run(b"")?;
     let wanted: Vec<&[u8]> = files.iter().map(|file| &*file.path).filter(|path| !skipped.contains(path)).collect();
     let write = call().args(["checkout-index", "-q", "-z", "--stdin"]);

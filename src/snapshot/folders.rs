@@ -10,7 +10,7 @@ use rustix::fs::{Dir, FileType};
 use rustix::io::Errno;
 
 use super::document::GitPath;
-use super::glance::Seen;
+use super::glance::{Seen, is_repository};
 use super::paths::path_of;
 use super::scratch::ScratchRepo;
 use super::{moment, refuse};
@@ -65,6 +65,10 @@ pub(super) fn walk(
             let entry = entry.with_context(context)?;
             let name = entry.file_name().to_bytes();
             if matches!(name, b"." | b"..") {
+                continue;
+            }
+            if name == b".git" && !is_repository(&open, entry.file_type()) {
+                // Git lists what lies beside it, and never this.
                 continue;
             }
             count += 1;

@@ -8,6 +8,8 @@
 //! been written in the tick of the clock in which the index was.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,7 +17,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::index::{Entry, Stat};
@@ -25,6 +27,8 @@ use crate::disk::beneath::Beneath;
 
 /// So many folders are enough to share out.
 const SHARES: usize = 64;
+/// A `.git` file is no larger, in bytes.
+const MAX_POINTER: u64 = 64 << 10;
 /// Clocks of files are no finer than this, in nanoseconds.
 const TICK: i128 = 20_000_000;
 
@@ -55,6 +59,8 @@ pub(super) struct Seen {
     pub(super) empty: Vec<Vec<u8>>,
     /// Sockets, pipes and devices.
     pub(super) special: Vec<(Vec<u8>, &'static str)>,
+    /// Git folders of repositories in folders that the index has.
+    pub(super) within: Vec<Vec<u8>>,
 }
 
 /// The checkout, and what its index says.
@@ -79,7 +85,7 @@ pub(super) struct Tracked<'a> {
 /// Looks at everything.
 ///
 /// # Errors
-/// When a folder cannot be read, or is a repository that git does not track.
+/// When a folder cannot be read.
 pub(super) fn glance(tracked: Tracked<'_>) -> Result<Seen> {
     let walk = Walk {
         tracked,
@@ -119,11 +125,13 @@ pub(super) fn glance(tracked: Tracked<'_>) -> Result<Seen> {
         seen.strange.extend(part.strange);
         seen.empty.extend(part.empty);
         seen.special.extend(part.special);
+        seen.within.extend(part.within);
     }
     seen.others.sort_unstable();
     seen.strange.sort_unstable();
     seen.empty.sort_unstable();
     seen.special.sort_unstable();
+    seen.within.sort_unstable();
     seen.fates = walk.fates.iter().map(|fate| fate_of(fate.load(Ordering::Relaxed))).collect();
     seen.suspect_bytes = walk.bytes.load(Ordering::Relaxed) as u64;
     Ok(seen)
@@ -167,10 +175,11 @@ impl Walk<'_> {
                 continue;
             }
             if name.to_bytes() == b".git" {
-                if length == 0 {
-                    continue;
+                // To git these are files of the checkout all the same.
+                if length > 0 && is_repository(&open, entry.file_type()) {
+                    seen.within.push([&path[..length], b".git"].concat());
                 }
-                return Err(refuse::nested_repository(&full.display().to_string()).into());
+                continue;
             }
             path.truncate(length);
             path.extend_from_slice(name.to_bytes());
@@ -275,6 +284,27 @@ impl Walk<'_> {
         let ns = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
         ns(seconds.into(), nanoseconds.into()) + TICK >= ns(written.0, written.1)
     }
+}
+
+/// Whether the `.git` in a folder is what git takes for a repository
+/// (`is_git_directory` of its `setup.c`): a folder with a HEAD and objects, or a
+/// file that leads to one.
+pub(super) fn is_repository(folder: &impl AsFd, kind: FileType) -> bool {
+    let at = |path: &Path| rustix::fs::statat(folder, path, AtFlags::empty()).is_ok();
+    let holds = |place: &Path| at(&place.join("HEAD")) && (at(&place.join("objects")) || at(&place.join("commondir")));
+    let dot = Path::new(".git");
+    if kind == FileType::Directory || holds(dot) {
+        return holds(dot);
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY;
+    let Ok(file) = rustix::fs::openat(folder, dot, flags, Mode::empty()) else { return false };
+    let is_plain = rustix::fs::fstat(&file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file());
+    let mut text = Vec::new();
+    if !is_plain || File::from(file).take(MAX_POINTER).read_to_end(&mut text).is_err() {
+        return false;
+    }
+    let place = text.strip_prefix(b"gitdir: ").map(|place| place.trim_ascii_end());
+    place.is_some_and(|place| holds(Path::new(OsStr::from_bytes(place))))
 }
 
 fn name_of(kind: FileType) -> &'static str {

@@ -4,11 +4,12 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::document::{LocalBranch, Remote, TrackingRef};
+use super::remote::{Tip, Tracked, remote_name};
 use crate::disk::beneath::Beneath;
-use crate::error::failure;
+use crate::error::{Fault, failure};
 use crate::identity::Commit;
 
 /// What the remote of a checkout that has none is called in its copy.
@@ -16,47 +17,6 @@ const NO_REMOTE: &str = "origin";
 
 /// No list of cut commits is larger, in bytes.
 const MAX_SHALLOW: u64 = 64 << 20;
-
-/// The URL of the remote that the checked-out branch follows, as configured.
-///
-/// # Errors
-/// When there is no remote.
-pub fn remote_url(repo: &git2::Repository) -> Result<String> {
-    let name = remote_name(repo)?;
-    // Not the remote's own idea, which has the caller's insteadOf rules in it.
-    let url = repo.config()?.get_string(&format!("remote.{name}.url"));
-    let url = url.with_context(|| format!("the remote {name} has no URL"))?;
-    // A folder that is named from the checkout's is nobody else's without it.
-    let is_relative = !url.starts_with('/') && url.split('/').next().is_none_or(|first| !first.contains(':'));
-    let Some(root) = repo.workdir().filter(|_| is_relative) else { return Ok(url) };
-    let folder = std::fs::canonicalize(root.join(&url));
-    let folder = folder.map_err(|error| {
-        failure(format!("the remote {name} is the folder {url} beside this checkout, which is not there: {error}"))
-            .hint(format!("git remote set-url {name} URL, then publish again"))
-    })?;
-    Ok(folder.to_str().context("the path of the remote is no UTF-8")?.to_owned())
-}
-
-/// The remote that the checked-out branch follows, or the only one.
-fn remote_name(repo: &git2::Repository) -> Result<String> {
-    let followed = |branch: &str| {
-        let remote = repo.branch_upstream_remote(branch).ok()?;
-        remote.as_str().ok().map(str::to_owned)
-    };
-    let head = repo.head().ok().filter(git2::Reference::is_branch).and_then(|head| head.name().ok().map(str::to_owned));
-    let upstream = head.and_then(|head| followed(&head));
-    let remotes = repo.remotes()?;
-    let names: Vec<&str> = remotes.iter().filter_map(|name| name.ok().flatten()).collect();
-    upstream
-        .filter(|name| names.contains(&name.as_str()))
-        .or_else(|| names.iter().find(|name| **name == "origin").map(|name| (*name).to_owned()))
-        .or_else(|| if names.len() == 1 { Some(names[0].to_owned()) } else { None })
-        .ok_or_else(|| {
-            failure("the checkout has no remote from which others could fetch its base")
-                .hint("git remote add origin URL, and push a base commit")
-                .into()
-        })
-}
 
 /// The base, and what lies above it.
 #[derive(Debug)]
@@ -108,12 +68,15 @@ pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result
     // Where two refs are of one branch, the one that is followed counts.
     tips.sort_by_key(|tip| Some(&tip.full) != followed.as_ref());
     let upstream = followed.as_ref().and_then(|full| tracked.branch_of(full));
-    let lost_upstream = followed.filter(|full| upstream.is_none() && !full.starts_with("refs/heads/"));
-    let tips: Vec<(String, git2::Oid)> = tips.into_iter().map(|tip| (tip.branch, tip.commit)).collect();
+    let is_local = |full: &str| full.strip_prefix("refs/heads/").is_some_and(is_branch_name);
+    let lost_upstream = match followed {
+        Some(full) => Some(full).filter(|full| upstream.is_none() && !is_local(full)),
+        None => branch.and_then(|branch| configured_upstream(repo, branch)),
+    };
     let mut walk = repo.revwalk()?;
     walk.push(head.id())?;
-    for (_, tip) in &tips {
-        walk.hide(*tip)?;
+    for tip in &tips {
+        walk.hide(tip.commit)?;
     }
     let unpushed: HashSet<git2::Oid> = walk.collect::<Result<_, _>>()?;
     let mut boundary: Vec<git2::Commit<'_>> = Vec::new();
@@ -121,7 +84,8 @@ pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result
         boundary.push(head.clone());
     }
     for id in &unpushed {
-        boundary.extend(repo.find_commit(*id)?.parents().filter(|parent| !unpushed.contains(&parent.id())));
+        let commit = repo.find_commit(*id).map_err(|error| unreadable(*id, &error))?;
+        boundary.extend(commit.parents().filter(|parent| !unpushed.contains(&parent.id())));
     }
     let base =
         boundary.into_iter().max_by_key(|commit| (commit.time().seconds(), commit.id())).map(|commit| commit.id());
@@ -143,11 +107,11 @@ pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result
         refuse_cut_history(repo, &walk.collect::<Result<Vec<_>, _>>()?)?;
         let mut walk = repo.revwalk()?;
         others.iter().try_for_each(|id| walk.push(*id))?;
-        [base, head.id()].into_iter().chain(tips.iter().map(|(_, tip)| *tip)).try_for_each(|id| walk.hide(id))?;
+        [base, head.id()].into_iter().chain(tips.iter().map(|tip| tip.commit)).try_for_each(|id| walk.hide(id))?;
         beside = walk.collect::<Result<_, _>>()?;
     }
     let refs = tracking_refs(repo, &tips, base, upstream.as_deref())?;
-    let tips = tips.into_iter().map(|(_, tip)| tip).collect();
+    let tips = tips.into_iter().map(|tip| tip.commit).collect();
     let remote = Remote { name, upstream, refs };
     Ok(History { base, commits, unpushed: unpushed.len(), remote, lost_upstream, tips, beside })
 }
@@ -179,87 +143,60 @@ fn followed(repo: &git2::Repository, branch: &str) -> Option<String> {
     name.as_str().ok().map(str::to_owned)
 }
 
+/// What the configuration says that a branch follows, where no ref here stands for
+/// it: a pull request, or a branch that is never fetched.
+fn configured_upstream(repo: &git2::Repository, branch: &str) -> Option<String> {
+    let config = repo.config().ok()?.snapshot().ok()?;
+    let merge = config.get_str(&format!("branch.{branch}.merge")).ok()?;
+    let remote = config.get_str(&format!("branch.{branch}.remote")).ok()?;
+    // An address in the place of a remote's name may hold a password.
+    Some(if repo.find_remote(remote).is_ok() { format!("{merge} of {remote}") } else { merge.to_owned() })
+}
+
+/// Whether a document can name this branch: git itself makes none that looks like
+/// an option.
+pub(super) fn is_branch_name(name: &str) -> bool {
+    !name.starts_with('-') && git2::Reference::is_valid_name(&format!("refs/heads/{name}"))
+}
+
+fn unreadable(id: git2::Oid, error: &git2::Error) -> Fault {
+    failure(format!("the commit {id}, which the remote lacks, is not as git writes commits: {}", error.message()))
+        .hint(format!("git cat-file commit {id} shows it; write it again with git rebase, then publish"))
+}
+
 /// The local branch that this one follows.
 ///
 /// # Errors
 /// When its commit has no name.
 pub(super) fn followed_branch(repo: &git2::Repository, branch: Option<&str>) -> Result<Option<LocalBranch>> {
     let full = branch.and_then(|branch| followed(repo, branch));
-    let Some(name) = full.as_deref().and_then(|full| full.strip_prefix("refs/heads/")) else { return Ok(None) };
+    let name = full.as_deref().and_then(|full| full.strip_prefix("refs/heads/"));
+    let Some(name) = name.filter(|name| is_branch_name(name)) else { return Ok(None) };
     let tip = repo.find_reference(&format!("refs/heads/{name}")).and_then(|reference| reference.peel_to_commit());
     let tip = tip.ok().filter(|_| Some(name) != branch);
     Ok(Some(LocalBranch { name: name.to_owned(), commit: tip.map(|tip| commit(tip.id())).transpose()? }))
-}
-
-/// One ref that says where a branch of the remote is.
-struct Tip {
-    full: String,
-    /// The branch, as the remote has it.
-    branch: String,
-    commit: git2::Oid,
-}
-
-/// Which refs of a checkout say where the remote's branches are: those that it
-/// is fetched into, and those that have its name.
-struct Tracked<'a> {
-    remote: Option<git2::Remote<'a>>,
-    prefix: String,
-}
-
-impl<'a> Tracked<'a> {
-    fn of(repo: &'a git2::Repository, name: &str) -> Self {
-        Tracked { remote: repo.find_remote(name).ok(), prefix: format!("refs/remotes/{name}/") }
-    }
-
-    /// The remote's branch that a ref stands for.
-    fn branch_of(&self, full: &str) -> Option<String> {
-        // Elsewhere refs are the checkout's own as well.
-        if !full.starts_with("refs/remotes/") {
-            return None;
-        }
-        let specs = self.remote.iter().flat_map(git2::Remote::refspecs);
-        let fetched = specs.filter(|spec| spec.direction() == git2::Direction::Fetch && spec.dst_matches(full));
-        let mut named = fetched.filter_map(|spec| {
-            let theirs = spec.rtransform(full).ok()?;
-            theirs.as_str().ok()?.strip_prefix("refs/heads/").map(str::to_owned)
-        });
-        let plain = || full.strip_prefix(&self.prefix).filter(|short| *short != "HEAD").map(str::to_owned);
-        named.next().or_else(plain)
-    }
-
-    fn tips(&self, repo: &git2::Repository) -> Result<Vec<Tip>> {
-        let mut tips = Vec::new();
-        for reference in repo.references_glob("refs/remotes/*")? {
-            let reference = reference?;
-            if let (Ok(full), Ok(commit)) = (reference.name(), reference.peel_to_commit())
-                && let Some(branch) = self.branch_of(full)
-            {
-                tips.push(Tip { full: full.to_owned(), branch, commit: commit.id() });
-            }
-        }
-        Ok(tips)
-    }
 }
 
 /// The refs that make `git status` and a later publish see what they see here:
 /// the upstream where it is, and one ref that holds the base.
 fn tracking_refs(
     repo: &git2::Repository,
-    tips: &[(String, git2::Oid)],
+    tips: &[Tip],
     base: git2::Oid,
     upstream: Option<&str>,
 ) -> Result<Vec<TrackingRef>> {
     let holds_base = |tip: git2::Oid| tip == base || repo.graph_descendant_of(tip, base).unwrap_or(false);
+    let named = || tips.iter().filter_map(|tip| Some((tip.branch.as_deref()?, tip.commit)));
     let mut refs = Vec::new();
-    if let Some((name, tip)) = tips.iter().find(|(name, _)| Some(name.as_str()) == upstream) {
-        refs.push(TrackingRef { name: name.clone(), commit: commit(*tip)? });
-        if holds_base(*tip) {
+    if let Some((name, tip)) = named().find(|(name, _)| Some(*name) == upstream) {
+        refs.push(TrackingRef { name: name.to_owned(), commit: commit(tip)? });
+        if holds_base(tip) {
             return Ok(refs);
         }
     }
-    let exact = tips.iter().find(|(_, tip)| *tip == base);
-    if let Some((name, _)) = exact.or_else(|| tips.iter().find(|(_, tip)| holds_base(*tip))) {
-        refs.push(TrackingRef { name: name.clone(), commit: commit(base)? });
+    let exact = named().find(|(_, tip)| *tip == base);
+    if let Some((name, _)) = exact.or_else(|| named().find(|(_, tip)| holds_base(*tip))) {
+        refs.push(TrackingRef { name: name.to_owned(), commit: commit(base)? });
     }
     Ok(refs)
 }

@@ -56,6 +56,10 @@ pub enum Kind {
     Attributes,
     /// A conflict that was resolved, and that git could bring back.
     Resolved,
+    /// A program that git runs over files when it reads and writes them.
+    Filter,
+    /// A setting that changes what git sees in the files.
+    Setting,
     /// Something that a newer envctl named.
     #[serde(other)]
     Other,
@@ -83,6 +87,10 @@ impl Kind {
             Kind::Operation => "what git has in progress, and cannot go on elsewhere",
             Kind::Attributes => "attributes that core.attributesFile of this repository names",
             Kind::Resolved => "conflicts that are resolved, as git checkout -m would bring them back",
+            Kind::Filter => {
+                "filters, without which git takes their files for changed, and would commit them as they are"
+            }
+            Kind::Setting => "settings of git",
             Kind::Other => "what a newer envctl knows of",
         }
     }

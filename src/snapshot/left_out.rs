@@ -1,7 +1,7 @@
 //! What a snapshot does not carry although somebody may miss it: it is named,
 //! never dropped in silence. Ignored files and hooks are documented instead.
 
-use std::collections::HashSet;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -16,6 +16,10 @@ use crate::disk::beneath::Beneath;
 /// Files of git's that hold a name or a list of them are no larger, in bytes.
 const MAX_HEAD: u64 = 64 << 10;
 const MAX_GRAFTS: u64 = 64 << 20;
+
+/// So many commits are looked at for the sake of old tags, which takes a tenth of a
+/// second.
+const MOST_COMMITS: usize = 30_000;
 
 impl LeftOut {
     pub(super) fn content(missing: &Missing) -> Self {
@@ -43,7 +47,6 @@ pub(super) fn stash(repo: &git2::Repository) -> Vec<LeftOut> {
 /// # Errors
 /// When refs cannot be read.
 pub(super) fn refs(repo: &git2::Repository, position: Position<'_>) -> Result<Vec<LeftOut>> {
-    let base = position.head.time().seconds();
     let mut tips = Vec::new();
     let mut left = Vec::new();
     for reference in repo.references()? {
@@ -53,17 +56,18 @@ pub(super) fn refs(repo: &git2::Repository, position: Position<'_>) -> Result<Ve
             left.push(LeftOut { kind, name, detail: None });
         } else if let Ok(tip) = reference.peel_to_commit()
             && !(kind == Kind::Branch && Some(&*name) == position.branch)
-            && (kind == Kind::Branch || tip.time().seconds() >= base || is_own(repo, &reference))
         {
-            tips.push((kind, name, tip.id()));
+            let is_sure = kind == Kind::Branch || is_own(repo, &reference);
+            tips.push((Tip { commit: tip.id(), is_sure }, kind, name));
         }
     }
-    tips.extend(linked(repo)?.into_iter().map(|(name, tip)| (Kind::Worktree, name, tip)));
-    tips.retain(|(_, _, tip)| *tip != position.head.id() && !position.others.contains(tip));
+    let linked = linked(repo)?.into_iter();
+    tips.extend(linked.map(|(name, commit)| (Tip { commit, is_sure: true }, Kind::Worktree, name)));
     let travels: Vec<git2::Oid> = position.others.iter().copied().chain([position.head.id()]).collect();
-    let lacking = lacking(repo, tips.iter().map(|(_, _, tip)| *tip), &travels)?;
-    let tips = tips.into_iter().filter(|(_, _, tip)| lacking.as_ref().is_none_or(|lacking| lacking.contains(tip)));
-    left.extend(tips.map(|(kind, name, tip)| LeftOut { kind, name, detail: Some(tip.to_string()) }));
+    tips.retain(|(tip, ..)| !travels.contains(&tip.commit));
+    let lacking = lacking(repo, tips.iter().map(|(tip, ..)| *tip).collect(), &travels)?;
+    let tips = tips.into_iter().filter(|(tip, ..)| lacking.contains(&tip.commit));
+    left.extend(tips.map(|(tip, kind, name)| LeftOut { kind, name, detail: Some(tip.commit.to_string()) }));
     let grafts = Beneath::open(repo.commondir())?.read(Path::new("info/grafts"), MAX_GRAFTS)?;
     if grafts.is_some_and(|text| text.split(|byte| *byte == b'\n').any(|line| line.first().is_some_and(|c| *c != b'#')))
     {
@@ -119,35 +123,92 @@ fn linked(repo: &git2::Repository) -> Result<Vec<(String, git2::Oid)>> {
     Ok(found)
 }
 
-/// Commits that neither a remote-tracking ref nor `travels` holds, of those that
-/// the tips do; `None` where gaps in the history leave it open.
+/// A ref that may hold what nobody else has.
+#[derive(Clone, Copy)]
+struct Tip {
+    commit: git2::Oid,
+    /// It is looked at however long the history is.
+    is_sure: bool,
+}
+
+/// Those of the tips that neither a remote-tracking ref nor `travels` holds. Where
+/// gaps in the history leave it open, all of them. In a shallow clone, and in a history
+/// longer than [`MOST_COMMITS`], only those that are sure, or as young as what the
+/// remotes have: old tags of a clone lie deep, and there may be thousands.
 ///
 /// # Errors
 /// When refs cannot be read.
-fn lacking(
-    repo: &git2::Repository,
-    tips: impl Iterator<Item = git2::Oid>,
-    travels: &[git2::Oid],
-) -> Result<Option<HashSet<git2::Oid>>> {
-    let mut tips = tips.peekable();
-    if tips.peek().is_none() {
-        return Ok(Some(HashSet::new()));
-    }
-    let mut walk = repo.revwalk()?;
-    tips.try_for_each(|tip| walk.push(tip))?;
-    for id in travels {
-        // A tag that an operation names.
-        if let Ok(commit) = repo.find_object(*id, None).and_then(|object| object.peel_to_commit()) {
-            walk.hide(commit.id())?;
-        }
-    }
+fn lacking(repo: &git2::Repository, mut tips: Vec<Tip>, travels: &[git2::Oid]) -> Result<HashSet<git2::Oid>> {
+    let peeled = |id: &git2::Oid| repo.find_object(*id, None).and_then(|object| object.peel_to_commit());
+    // A tag that an operation names is one of these.
+    let mut held: Vec<git2::Oid> = travels.iter().filter_map(|id| Some(peeled(id).ok()?.id())).collect();
     for reference in repo.references_glob("refs/remotes/*")? {
-        if let Ok(tip) = reference?.peel_to_commit() {
-            walk.hide(tip.id())?;
-        }
+        held.extend(reference?.peel_to_commit().ok().map(|tip| tip.id()));
     }
-    // Of a history with gaps nobody knows: then all of them are named.
-    Ok(walk.collect::<Result<HashSet<git2::Oid>, _>>().ok())
+    tips.retain(|tip| !held.contains(&tip.commit));
+    let of = |tips: &[Tip]| -> Vec<git2::Oid> { tips.iter().map(|tip| tip.commit).collect() };
+    let all = of(&tips);
+    // Of a shallow clone nobody knows what its old tags had below them.
+    match if repo.is_shallow() { Reached::TooMany } else { reached(repo, &all, &held, MOST_COMMITS) } {
+        Reached::All(known) => return Ok(all.into_iter().filter(|tip| !known.contains(tip)).collect()),
+        Reached::Gaps => return Ok(all.into_iter().collect()),
+        Reached::TooMany => {}
+    }
+    let time = |id: git2::Oid| repo.find_commit(id).map_or(0, |commit| commit.time().seconds());
+    let youngest = held.iter().skip(travels.len()).map(|id| time(*id)).max().unwrap_or(0);
+    tips.retain(|tip| tip.is_sure || time(tip.commit) >= youngest);
+    let some = of(&tips);
+    Ok(match reached(repo, &some, &held, usize::MAX) {
+        Reached::All(known) => some.into_iter().filter(|tip| !known.contains(tip)).collect(),
+        Reached::Gaps | Reached::TooMany => some.into_iter().collect(),
+    })
+}
+
+/// Which of some commits are ancestors of others.
+enum Reached {
+    /// These are.
+    All(HashSet<git2::Oid>),
+    /// The history ends before it is known.
+    Gaps,
+    /// More commits would have to be looked at.
+    TooMany,
+}
+
+/// Goes down from the commits and from what may hold them, the youngest first, until
+/// all that is left is held. Where clocks were wrong, one that is held may be taken
+/// for one that is not: it is named once too often.
+fn reached(repo: &git2::Repository, tips: &[git2::Oid], held: &[git2::Oid], most: usize) -> Reached {
+    let mut known: HashMap<git2::Oid, bool> = HashMap::new();
+    let mut queue = BinaryHeap::new();
+    // Entries of the queue from which something new may be learned.
+    let mut open = 0_usize;
+    let starts = held.iter().map(|id| (*id, true)).chain(tips.iter().map(|id| (*id, false)));
+    let mut found: Vec<(git2::Oid, bool)> = starts.collect();
+    for looked_at in 0.. {
+        for (id, is_held) in found.drain(..) {
+            let before = known.get(&id).copied();
+            if before.is_some_and(|before| before || !is_held) {
+                continue;
+            }
+            let Ok(commit) = repo.find_commit(id) else { return Reached::Gaps };
+            known.insert(id, is_held);
+            let is_open = !is_held || before.is_some();
+            open += usize::from(is_open);
+            queue.push((commit.time().seconds(), id, is_open));
+        }
+        if open == 0 {
+            break;
+        }
+        if looked_at >= most {
+            return Reached::TooMany;
+        }
+        let Some((_, id, is_open)) = queue.pop() else { break };
+        open -= usize::from(is_open);
+        let is_held = known.get(&id).copied().unwrap_or(false);
+        let Ok(commit) = repo.find_commit(id) else { return Reached::Gaps };
+        found.extend(commit.parent_ids().map(|parent| (parent, is_held)));
+    }
+    Reached::All(known.into_iter().filter_map(|(id, is_held)| is_held.then_some(id)).collect())
 }
 
 /// Refs of a submodule with commits that no branch of its remote has, beside the
@@ -162,14 +223,16 @@ pub(super) fn of_submodule(repo: &git2::Repository, at: git2::Oid) -> Result<Vec
         let name = reference.name_bytes();
         let stash = name == b"refs/stash";
         let Some(name) = kind_of(name).map(|(_, name)| name).or(stash.then(|| "stash".into())) else { continue };
-        if let Ok(tip) = reference.peel_to_commit()
-            && (stash || name.is_empty() || reference.is_branch() || is_own(repo, &reference))
-        {
-            tips.push((name, tip.id()));
+        if let Ok(tip) = reference.peel_to_commit() {
+            let is_sure = stash || reference.is_branch() || is_own(repo, &reference);
+            tips.push((name, Tip { commit: tip.id(), is_sure }));
         }
     }
-    let lacking = lacking(repo, tips.iter().map(|(_, tip)| *tip), &[at])?;
     // A shallow one cannot say.
-    tips.retain(|(_, tip)| lacking.as_ref().is_some_and(|lacking| lacking.contains(tip)));
-    Ok(tips)
+    if repo.is_shallow() {
+        return Ok(Vec::new());
+    }
+    let lacking = lacking(repo, tips.iter().map(|(_, tip)| *tip).collect(), &[at])?;
+    tips.retain(|(_, tip)| lacking.contains(&tip.commit));
+    Ok(tips.into_iter().map(|(name, tip)| (name, tip.commit)).collect())
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Seek;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -24,6 +25,8 @@ use crate::git::Git;
 const ATTEMPTS: u32 = 5;
 /// Files that are open at once for git.
 const AT_ONCE: usize = 256;
+/// If so many files in a row cannot be read by git, it is not about the files.
+const MOST_STRANGE: usize = 16;
 /// Timestamps of files are no finer than this.
 const TICK: Duration = Duration::from_millis(12);
 
@@ -148,18 +151,54 @@ fn convert(
     };
     let is_plain = |path: &&Vec<u8>| !beside.asked.normal || as_they_are_too.contains(*path);
     let (plain, converted): (Vec<&Vec<u8>>, Vec<&Vec<u8>>) = paths.iter().partition(is_plain);
-    let mut entries = Vec::with_capacity(paths.len());
+    let (mut entries, mut strange) = (Vec::with_capacity(paths.len()), Vec::new());
     for part in converted.chunks(AT_ONCE) {
         let sources: Vec<Source<'_>> =
             part.iter().map(|path| open(scratch, path, known.get(&***path).copied())).collect::<Result<_>>()?;
-        entries.extend(by_git(scratch, git, &sources)?);
+        match by_git(scratch, git, &sources) {
+            Ok(read) => entries.extend(read),
+            Err(error) => {
+                let (read, others) = one_by_one(scratch, git, &sources, error)?;
+                entries.extend(read);
+                strange.extend(part.iter().filter(|path| others.contains(*path)));
+            }
+        }
     }
+    entries.extend(as_they_are(scratch, &strange, &known)?);
     let place = scratch.path().join("index.changed");
     index::write(&place, &mut entries)?;
     beside.verbatim.extend(verbatim::find(scratch, git, beside.asked, &place, &entries)?);
     // Nothing converts these when they are written, either.
     entries.extend(as_they_are(scratch, &plain, &known)?);
     Ok(entries)
+}
+
+/// The same for each by itself; and those that git cannot read, such as a text that is
+/// not in the encoding that attributes say. They are stored as they are: git does not
+/// look into them before somebody adds them.
+fn one_by_one(
+    scratch: &ScratchRepo,
+    git: &Git,
+    sources: &[Source<'_>],
+    error: anyhow::Error,
+) -> Result<(Vec<Entry>, Vec<Vec<u8>>)> {
+    let (mut entries, mut strange) = (Vec::new(), Vec::new());
+    for source in sources {
+        if let Content::File(file) = &source.content {
+            (&*file).rewind()?;
+        }
+        match by_git(scratch, git, std::slice::from_ref(source)) {
+            Ok(read) => entries.extend(read),
+            Err(_) => {
+                if !is_attributes(source.path) {
+                    let _ = std::fs::remove_file(scratch.attributes().join(path_of(source.path)));
+                }
+                strange.push(source.path.to_vec());
+            }
+        }
+    }
+    // It was not about some of the files.
+    if strange.len() == sources.len() && sources.len() > MOST_STRANGE { Err(error) } else { Ok((entries, strange)) }
 }
 
 fn open<'a>(scratch: &ScratchRepo, path: &'a [u8], indexed: Option<&'a Entry>) -> Result<Source<'a>> {

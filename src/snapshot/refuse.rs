@@ -27,7 +27,7 @@ pub(super) fn is_too_large(stat: &rustix::fs::Stat) -> bool {
 /// What to say of one that cannot be left behind.
 pub(super) fn too_large(path: &[u8]) -> Fault {
     policy(format!("{} is too large to travel", String::from_utf8_lossy(path)))
-        .hint("list it in .gitignore, or under [snapshot] exclude in envctl.toml")
+        .hint("move it out of the checkout; one that git does not track can be listed in .gitignore instead")
 }
 
 /// Folders within folders, at most so deep: whether one is ignored depends on all

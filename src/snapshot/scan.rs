@@ -23,6 +23,7 @@ use super::scratch::ScratchRepo;
 use super::status::{Line, Lines, Selection, lines, look, select, staged, untracked};
 use super::vigil::Vigil;
 use super::{ignored, refuse, submodule};
+use crate::disk::plain;
 use crate::git::Git;
 
 /// More files than this are not read on suspicion alone, nor more bytes.
@@ -108,7 +109,7 @@ pub(super) fn scan<T>(
         let asking = scope.spawn(|| staged(scratch, git));
         let index = scratch.original_index(git)?;
         let written = scratch.index_written()?;
-        let asked = asked(scratch, &index, &[])?;
+        let asked = asked((scratch, git), &index, &[])?;
         let judged_by = JudgedBy { written, read_otherwise: asked.normal || asked.lfs };
         let tracked = tracked(scratch, &index, judged_by, Some(&vigil));
         let (aside, seen) = std::thread::scope(|scope| {
@@ -123,7 +124,7 @@ pub(super) fn scan<T>(
     })?;
     let first = seen.clone();
     if !judged_by.read_otherwise {
-        judge_again(scratch, &index, &mut seen, judged_by)?;
+        judge_again((scratch, git), &index, &mut seen, judged_by)?;
     }
     let mut walked = folders::walk((scratch, repo), &mut seen, selection.leaves)?;
     let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
@@ -149,14 +150,15 @@ pub(super) fn scan<T>(
         look(scratch, git, selection)?
     };
     let selected: Vec<Vec<u8>> = lines[own..].iter().map(|(path, _)| path.clone()).collect();
-    let too_large = leave_behind(scratch, selection.leaves, &mut walked.nested, &mut lines)?;
+    let within = (&*seen.within, &mut walked.nested);
+    let too_large = leave_behind(scratch, selection.leaves, within, &mut lines)?;
     let read: Vec<Vec<u8>> =
         lines.iter().filter(|(_, line)| line.must_be_read()).map(|(path, _)| path.clone()).collect();
     // Git would pass over some of them without an error.
     read.iter().try_for_each(|path| refuse::name(path, false))?;
     // Attributes that git does not track say more.
     let more = read.iter().any(|path| is_attributes(path));
-    let asked = if more { self::asked(scratch, &index, &read)? } else { asked };
+    let asked = if more { self::asked((scratch, git), &index, &read)? } else { asked };
     scratch.set_attributes_aside(&index, &read)?;
     let lfs = asked.lfs.then(|| Stored::new(selection.max_lfs));
     let mut beside = Beside { asked, lfs, verbatim: BTreeMap::new() };
@@ -255,12 +257,13 @@ pub(super) fn scan<T>(
 fn leave_behind(
     scratch: &ScratchRepo,
     leaves: bool,
-    nested: &mut Vec<Vec<u8>>,
+    (within, nested): (&[Vec<u8>], &mut Vec<Vec<u8>>),
     lines: &mut Lines,
 ) -> Result<Vec<Vec<u8>>> {
     let listed = lines.iter().filter(|(_, line)| matches!(line, Line::Untracked));
     let listed = listed.filter_map(|(path, _)| path.strip_suffix(b"/")).map(<[u8]>::to_vec);
     nested.extend(listed);
+    nested.extend(within.iter().cloned());
     nested.sort_unstable();
     nested.dedup();
     if let Some(path) = nested.first().filter(|_| !leaves) {
@@ -276,6 +279,11 @@ fn leave_behind(
         match line {
             Line::Untracked if below(&path) => {}
             Line::Untracked if is_large && leaves => too_large.push(path),
+            // What is staged, or was committed, stands in its place.
+            Line::Tracked { staged, head, index, .. } if is_large && leaves => {
+                too_large.push(path.clone());
+                kept.push((path, Line::Tracked { staged, working: b'.', head, index }));
+            }
             _ if is_large => return Err(refuse::too_large(&path).into()),
             line => kept.push((path, line)),
         }
@@ -286,12 +294,12 @@ fn leave_behind(
 
 /// Attributes that git does not track are seen with the files. Where they ask for
 /// another reading, git looks into each file that is as young as the index.
-fn judge_again(scratch: &ScratchRepo, index: &[Entry], seen: &mut Seen, by: JudgedBy) -> Result<()> {
+fn judge_again(at: (&ScratchRepo, &Git), index: &[Entry], seen: &mut Seen, by: JudgedBy) -> Result<()> {
     let attributes: Vec<Vec<u8>> = seen.others.iter().filter(|path| is_attributes(path)).cloned().collect();
     if attributes.is_empty() {
         return Ok(());
     }
-    let asked = asked(scratch, index, &attributes)?;
+    let asked = asked(at, index, &attributes)?;
     if asked.normal || asked.lfs {
         let young = |entry: &Entry| i64::from(entry.stat.mtime.0) >= by.written.0 && !entry.is_submodule();
         let fates = seen.fates.iter_mut().zip(index).filter(|(fate, entry)| **fate == Fate::Same && young(entry));
@@ -315,15 +323,20 @@ fn tracked<'a>(scratch: &'a ScratchRepo, index: &'a [Entry], by: JudgedBy, vigil
     }
 }
 
-/// What the attributes that hold here ask for, and those that held when files
-/// were written which git has not looked at since: the index's and HEAD's.
+/// What the attributes that hold here ask for, the developer's own among them, and
+/// those that held when files were written which git has not looked at since: the
+/// index's and HEAD's.
 ///
 /// # Errors
 /// When HEAD's tree cannot be read.
-fn asked(scratch: &ScratchRepo, index: &[Entry], read: &[Vec<u8>]) -> Result<Asked> {
+fn asked((scratch, git): (&ScratchRepo, &Git), index: &[Entry], read: &[Vec<u8>]) -> Result<Asked> {
     let tracked = || index.iter().filter(|entry| is_attributes(&entry.path));
     let paths = tracked().map(|entry| &entry.path).chain(read.iter().filter(|path| is_attributes(path)));
-    let mut asked = Asked::of_files(&scratch.settings, paths.filter_map(|path| scratch.open(path).ok()));
+    let own = git.own_attributes();
+    let files = paths.filter_map(|path| scratch.open(path).ok());
+    // These the developer laid, perhaps as links.
+    let own = own.iter().filter_map(|path| plain::open(&std::fs::canonicalize(path).ok()?).ok());
+    let mut asked = Asked::of_files(&scratch.settings, files.chain(own));
     let own = git2::Repository::open_bare(scratch.path())?;
     let (head, odb) = (own.head()?.peel_to_tree()?, own.odb()?);
     let root = [b".gitattributes".to_vec()];

@@ -138,7 +138,7 @@ impl ScratchRepo {
     /// removed ones that the index still has.
     pub(super) fn git_as_restored(&self, git: &Git) -> Call {
         let files = self.attributes();
-        let call = git.aside(self.path()).env("GIT_WORK_TREE", &files).cwd(&files);
+        let call = git.alone(self.path()).env("GIT_WORK_TREE", &files).cwd(&files);
         call.env("GIT_INDEX_FILE", self.path().join("index.none"))
     }
 

@@ -73,7 +73,7 @@ pub(in crate::snapshot) fn place(
     };
     let mut pointers: Vec<(usize, Pointer)> = written.iter().enumerate().filter_map(found).collect();
     let paths: Vec<&[u8]> = pointers.iter().map(|(n, _)| &*written[*n].0.path).collect();
-    let managed = managed(git.aside(repo.path()).env("GIT_WORK_TREE", root).cwd(root), &paths)?;
+    let managed = managed(git.alone(repo.path()).env("GIT_WORK_TREE", root).cwd(root), &paths)?;
     pointers.retain(|(n, _)| managed.contains(&written[*n].0.path));
     let mut seen = HashSet::new();
     let missing = pointers.iter().map(|(_, pointer)| *pointer);

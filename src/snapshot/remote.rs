@@ -1,0 +1,118 @@
+//! Which remote a checkout goes on from, and which of its refs say what that
+//! remote has.
+
+use anyhow::{Context, Result};
+
+use crate::error::failure;
+
+/// The URL of the remote that the checkout goes on from, as configured.
+///
+/// # Errors
+/// When there is no remote.
+pub fn remote_url(repo: &git2::Repository) -> Result<String> {
+    let name = remote_name(repo)?;
+    // Not the remote's own idea, which has the caller's insteadOf rules in it.
+    let url = repo.config()?.get_string(&format!("remote.{name}.url"));
+    let url = url.with_context(|| format!("the remote {name} has no URL"))?;
+    // A folder that is named from the checkout's is nobody else's without it.
+    let is_relative = !url.starts_with('/') && url.split('/').next().is_none_or(|first| !first.contains(':'));
+    let Some(root) = repo.workdir().filter(|_| is_relative) else { return Ok(url) };
+    let folder = std::fs::canonicalize(root.join(&url));
+    let folder = folder.map_err(|error| {
+        failure(format!("the remote {name} is the folder {url} beside this checkout, which is not there: {error}"))
+            .hint(format!("git remote set-url {name} URL, then publish again"))
+    })?;
+    Ok(folder.to_str().context("the path of the remote is no UTF-8")?.to_owned())
+}
+
+/// The remote that the checked-out branch follows, or `origin`, or the only one; of
+/// several rather one that holds a part of HEAD's history.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn remote_name(repo: &git2::Repository) -> Result<String> {
+    let followed = |branch: &str| {
+        let remote = repo.branch_upstream_remote(branch).ok()?;
+        remote.as_str().ok().map(str::to_owned)
+    };
+    let head = repo.head().ok();
+    let branch = head.as_ref().filter(|head| head.is_branch()).and_then(|head| head.name().ok());
+    let upstream = branch.and_then(followed);
+    let remotes = repo.remotes()?;
+    let mut names: Vec<&str> = remotes.iter().filter_map(|name| name.ok().flatten()).collect();
+    names.sort_by_key(|name| (Some(*name) != upstream.as_deref(), *name != "origin"));
+    let holds = |name: &&&str| {
+        let Some(head) = head.as_ref().and_then(|head| head.peel_to_commit().ok()) else { return false };
+        let tips = Tracked::of(repo, name).tips(repo).unwrap_or_default();
+        tips.iter().any(|tip| repo.merge_base(head.id(), tip.commit).is_ok())
+    };
+    let first = names.first().copied();
+    let best = if names.len() > 1 { names.iter().find(holds).copied().or(first) } else { first };
+    best.map(str::to_owned).ok_or_else(|| {
+        failure("the checkout has no remote from which others could fetch its base")
+            .hint("git remote add origin URL, and push a base commit")
+            .into()
+    })
+}
+
+/// One ref that says what the remote has.
+pub(super) struct Tip {
+    pub(super) full: String,
+    /// The branch, as the remote has it; a tag may be held as well.
+    pub(super) branch: Option<String>,
+    pub(super) commit: git2::Oid,
+}
+
+/// Which refs of a checkout say what the remote has: those that it is fetched into,
+/// and those that have its name.
+pub(super) struct Tracked<'a> {
+    remote: Option<git2::Remote<'a>>,
+    prefix: String,
+}
+
+impl<'a> Tracked<'a> {
+    pub(super) fn of(repo: &'a git2::Repository, name: &str) -> Self {
+        Tracked { remote: repo.find_remote(name).ok(), prefix: format!("refs/remotes/{name}/") }
+    }
+
+    fn fetched(&self) -> impl Iterator<Item = git2::Refspec<'_>> {
+        let specs = self.remote.iter().flat_map(git2::Remote::refspecs);
+        specs.filter(|spec| spec.direction() == git2::Direction::Fetch)
+    }
+
+    /// The remote's branch that a ref stands for.
+    pub(super) fn branch_of(&self, full: &str) -> Option<String> {
+        // These are the checkout's own as well.
+        if full.starts_with("refs/heads/") || full.starts_with("refs/tags/") {
+            return None;
+        }
+        let mut named = self.fetched().filter(|spec| spec.dst_matches(full)).filter_map(|spec| {
+            let theirs = spec.rtransform(full).ok()?;
+            theirs.as_str().ok()?.strip_prefix("refs/heads/").map(str::to_owned)
+        });
+        let plain = || full.strip_prefix(&self.prefix).filter(|short| *short != "HEAD").map(str::to_owned);
+        named.next().or_else(plain)
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// When refs cannot be read.
+    pub(super) fn tips(&self, repo: &git2::Repository) -> Result<Vec<Tip>> {
+        let elsewhere = |place: &&str| !["refs/remotes/", "refs/heads/"].iter().any(|known| place.starts_with(known));
+        let places: Vec<String> = self.fetched().filter_map(|spec| spec.dst().ok().map(str::to_owned)).collect();
+        let mut tips = Vec::new();
+        for place in std::iter::once("refs/remotes/*").chain(places.iter().map(String::as_str).filter(elsewhere)) {
+            for reference in repo.references_glob(place)? {
+                let reference = reference?;
+                let (Ok(full), Ok(commit)) = (reference.name(), reference.peel_to_commit()) else { continue };
+                let branch = self.branch_of(full);
+                // A clone of one tag is fetched into that tag.
+                if branch.is_some() || full == place {
+                    tips.push(Tip { full: full.to_owned(), branch, commit: commit.id() });
+                }
+            }
+        }
+        Ok(tips)
+    }
+}

@@ -1,0 +1,111 @@
+//! The settings of a checkout that travel, and what of its configuration changes
+//! what git sees in the files and does not.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::document::{AutoCrlf, Content, Eol, Settings};
+use super::left_behind::{Kind, LeftOut};
+use super::paths::joined;
+use super::scan::Scan;
+use super::scratch::ScratchRepo;
+use crate::disk::beneath::Beneath;
+use crate::git::Git;
+
+/// More attributes or patterns than anybody has, in bytes.
+const MAX_ATTRIBUTES: u64 = 1 << 20;
+const MAX_PATTERNS: u64 = 16 << 20;
+
+/// The whitelisted settings as they are in force here.
+///
+/// # Errors
+/// When the configuration cannot be read.
+pub(super) fn in_force(git: &Git, repo: &git2::Repository) -> Result<Settings> {
+    let config = repo.config()?.snapshot()?;
+    let text = |key: &str| {
+        let set = git.set_by_environment(key).or_else(|| config.get_str(key).ok());
+        set.map(str::to_ascii_lowercase)
+    };
+    let attributes = Beneath::open(repo.commondir())?.read(Path::new("info/attributes"), MAX_ATTRIBUTES)?;
+    let mut settings = Settings {
+        attributes: attributes.filter(|text| !text.trim_ascii().is_empty()).map(Content),
+        autocrlf: match text("core.autocrlf").as_deref() {
+            Some("input") => Some(AutoCrlf::Input),
+            Some("true" | "yes" | "on" | "1") => Some(AutoCrlf::True),
+            _ => None,
+        },
+        eol: match text("core.eol").as_deref() {
+            Some("crlf") => Some(Eol::Crlf),
+            Some("lf") => Some(Eol::Lf),
+            _ => None,
+        },
+        file_mode: is_off(git, &config, "core.filemode").then_some(false),
+        ..Settings::default()
+    };
+    if config.get_bool("core.sparsecheckout").unwrap_or(false) {
+        let patterns = Beneath::open(repo.path())?.read(Path::new("info/sparse-checkout"), MAX_PATTERNS)?;
+        settings.set_sparse(config.get_bool("core.sparsecheckoutcone").unwrap_or(true), patterns);
+    }
+    Ok(settings)
+}
+
+/// The file of attributes that the configuration of the checkout itself names.
+fn own_attributes(repo: &git2::Repository) -> Result<Option<String>> {
+    let config = repo.config()?.snapshot()?;
+    let Ok(entry) = config.get_entry("core.attributesfile") else { return Ok(None) };
+    let is_own = matches!(entry.level(), git2::ConfigLevel::Local | git2::ConfigLevel::Worktree);
+    Ok(is_own.then(|| String::from_utf8_lossy(entry.value_bytes()).into_owned()))
+}
+
+/// What changes what git sees in the files here, and does not travel.
+///
+/// # Errors
+/// When git fails.
+pub(super) fn left_behind(
+    git: &Git,
+    repo: &git2::Repository,
+    scratch: &ScratchRepo,
+    scan: &Scan,
+) -> Result<Vec<LeftOut>> {
+    let config = repo.config()?.snapshot()?;
+    let mut left = Vec::new();
+    left.extend(own_attributes(repo)?.map(|path| LeftOut::plain(Kind::Attributes, path.as_bytes())));
+    if is_off(git, &config, "core.symlinks") {
+        left.push(LeftOut::plain(Kind::Setting, b"core.symlinks=false"));
+    }
+    if !scan.beside.asked.filter {
+        return Ok(left);
+    }
+    let mut files: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+    let paths: Vec<&[u8]> =
+        scan.index.iter().map(|entry| &*entry.path).chain(scan.read.keys().map(Vec::as_slice)).collect();
+    let printed = scratch.git_as_restored(git).args(["check-attr", "-z", "--stdin", "filter"]).run(&joined(&paths));
+    let printed = printed.context("cannot read the attributes")?;
+    let fields: Vec<&[u8]> = printed.split(|byte| *byte == 0).collect();
+    // Three fields for each: path, name, value.
+    for group in fields.chunks_exact(3).filter(|group| !matches!(group[2], b"unspecified" | b"unset" | b"set" | b"lfs"))
+    {
+        *files.entry(group[2].to_vec()).or_default() += 1;
+    }
+    // One that is not set up converts nothing here, either.
+    let is_set_up = |name: &[u8]| {
+        let name = String::from_utf8_lossy(name);
+        ["clean", "process"]
+            .iter()
+            .any(|part| config.get_str(&format!("filter.{name}.{part}")).is_ok_and(|c| !c.is_empty()))
+    };
+    left.extend(files.into_iter().filter(|(name, _)| is_set_up(name)).map(|(name, count)| {
+        let detail = Some(if count == 1 { "1 file".into() } else { format!("{count} files") });
+        LeftOut { detail, ..LeftOut::plain(Kind::Filter, &name) }
+    }));
+    Ok(left)
+}
+
+fn is_off(git: &Git, config: &git2::Config, key: &str) -> bool {
+    match git.set_by_environment(key) {
+        Some(value) => matches!(value.to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0" | ""),
+        None => config.get_bool(key).is_ok_and(|on| !on),
+    }
+}
