@@ -78,13 +78,13 @@ pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result
     for tip in &tips {
         walk.hide(tip.commit)?;
     }
-    let unpushed: HashSet<git2::Oid> = walk.collect::<Result<_, _>>()?;
+    let unpushed: HashSet<git2::Oid> = walk.collect::<Result<_, _>>().map_err(|error| unreadable(&error))?;
     let mut boundary: Vec<git2::Commit<'_>> = Vec::new();
     if unpushed.is_empty() {
         boundary.push(head.clone());
     }
     for id in &unpushed {
-        let commit = repo.find_commit(*id).map_err(|error| unreadable(*id, &error))?;
+        let commit = repo.find_commit(*id).map_err(|error| unreadable(&error))?;
         boundary.extend(commit.parents().filter(|parent| !unpushed.contains(&parent.id())));
     }
     let base =
@@ -159,9 +159,9 @@ pub(super) fn is_branch_name(name: &str) -> bool {
     !name.starts_with('-') && git2::Reference::is_valid_name(&format!("refs/heads/{name}"))
 }
 
-fn unreadable(id: git2::Oid, error: &git2::Error) -> Fault {
-    failure(format!("the commit {id}, which the remote lacks, is not as git writes commits: {}", error.message()))
-        .hint(format!("git cat-file commit {id} shows it; write it again with git rebase, then publish"))
+fn unreadable(error: &git2::Error) -> Fault {
+    failure(format!("a commit that the remote lacks is not as git writes commits: {}", error.message()))
+        .hint("git fsck names it; write it again with git rebase, then publish")
 }
 
 /// The local branch that this one follows.

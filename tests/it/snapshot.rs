@@ -11,6 +11,7 @@ mod lfs;
 mod moment;
 mod moving;
 mod names;
+mod odd_setups;
 mod operations;
 mod random;
 mod real;

@@ -117,7 +117,7 @@ fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<
         // It brought its own pin along.
         return enter_once(app, options, report);
     }
-    if let Some(pin) = resolved.pin.as_ref().filter(|_| place.path.exists())
+    if let Some(pin) = resolved.pin.as_ref().filter(|_| place.path.exists() && !options.refresh)
         && let Some(look) = Looks::read(app).newer(pin)
     {
         let name = resolved.task.reference();

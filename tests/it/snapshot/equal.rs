@@ -11,7 +11,7 @@ use crate::support::{Facts, Repo, Trip};
 
 /// Publishes and enters; what each side names as left behind, by kind.
 #[track_caller]
-fn named(trip: &Trip, repo: &Repo) -> (Repo, Vec<(String, String)>) {
+pub(super) fn named(trip: &Trip, repo: &Repo) -> (Repo, Vec<(String, String)>) {
     let task = trip.lab.next_task();
     let published = trip.publishing(repo, &task).arg("--json").ok().json();
     let report = trip.lab.dev.path("report.json");
@@ -30,7 +30,7 @@ fn named(trip: &Trip, repo: &Repo) -> (Repo, Vec<(String, String)>) {
     (repo.seen_by(&trip.lab.dev, run.stdout.trim_end()), left)
 }
 
-fn pair(kind: &str, name: &str) -> (String, String) {
+pub(super) fn pair(kind: &str, name: &str) -> (String, String) {
     (kind.to_owned(), name.to_owned())
 }
 
