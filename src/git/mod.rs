@@ -169,9 +169,10 @@ impl Git {
     pub fn own_attributes(&self) -> Vec<PathBuf> {
         let home = self.variable("HOME").map(PathBuf::from);
         let named = self.lists().iter().find(|(key, _)| *key == LISTS[1]).map(|(_, path)| path);
-        let named = named.and_then(|path| match path.strip_prefix("~/") {
-            Some(below) => Some(home.as_ref()?.join(below)),
-            None => Some(PathBuf::from(path)),
+        let named = named.map(|path| match path.strip_prefix("~/").zip(home.as_ref()) {
+            Some((below, home)) => home.join(below),
+            // `~SOMEBODY/` is no path to anything here.
+            None => Path::new("/").join(path),
         });
         let usual = || Some(self.settings.clone()?.join("git/attributes"));
         named.or_else(usual).into_iter().chain([PathBuf::from("/etc/gitattributes")]).collect()

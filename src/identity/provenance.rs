@@ -225,15 +225,11 @@ impl Provenance {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::document::sample;
-    use proptest::prelude::*;
-
-    fn made(name: &str) -> Made {
-        let name = name.to_owned();
+impl Made {
+    /// Five bytes, `hello`, for tests.
+    pub(crate) fn sample(name: &str) -> Self {
         Made {
-            name,
+            name: name.to_owned(),
             path: None,
             size: 5,
             digest: Digest::of(b"hello"),
@@ -245,10 +241,17 @@ mod tests {
             lease: None,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::document::sample;
+    use proptest::prelude::*;
 
     fn provenance(name: &str) -> Provenance {
         let at = "2026-01-15T10:30:00Z".parse().unwrap();
-        Provenance::of(&sample(), ArtifactType::Logs, at, made(name))
+        Provenance::of(&sample(), ArtifactType::Logs, at, Made::sample(name))
     }
 
     proptest! {
@@ -264,7 +267,7 @@ mod tests {
         ) {
             let digest = Digest::of(&content);
             let (lease, run) = (command.clone(), path.clone());
-            let made = Made { path, size, digest, command, exit_code, lease, run, ..made(&name) };
+            let made = Made { path, size, digest, command, exit_code, lease, run, ..Made::sample(&name) };
             let at = "2026-01-15T10:30:00Z".parse().unwrap();
             let mut provenance = Provenance::of(&sample(), ArtifactType::TestResults, at, made);
             provenance.extra.insert(extra.clone(), Value::from(7));

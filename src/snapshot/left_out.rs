@@ -139,12 +139,19 @@ struct Tip {
 /// # Errors
 /// When refs cannot be read.
 fn lacking(repo: &git2::Repository, mut tips: Vec<Tip>, travels: &[git2::Oid]) -> Result<HashSet<git2::Oid>> {
-    let peeled = |id: &git2::Oid| repo.find_object(*id, None).and_then(|object| object.peel_to_commit());
-    // A tag that an operation names is one of these.
-    let mut held: Vec<git2::Oid> = travels.iter().filter_map(|id| Some(peeled(id).ok()?.id())).collect();
-    for reference in repo.references_glob("refs/remotes/*")? {
-        held.extend(reference?.peel_to_commit().ok().map(|tip| tip.id()));
+    if tips.is_empty() {
+        return Ok(HashSet::new());
     }
+    let mut held = HashSet::new();
+    let mut youngest = 0;
+    for reference in repo.references_glob("refs/remotes/*")? {
+        let Ok(tip) = reference?.peel_to_commit() else { continue };
+        youngest = youngest.max(tip.time().seconds());
+        held.insert(tip.id());
+    }
+    // A tag that an operation names is one of these.
+    let peeled = |id: &git2::Oid| repo.find_object(*id, None).and_then(|object| object.peel_to_commit());
+    held.extend(travels.iter().filter_map(|id| Some(peeled(id).ok()?.id())));
     tips.retain(|tip| !held.contains(&tip.commit));
     let of = |tips: &[Tip]| -> Vec<git2::Oid> { tips.iter().map(|tip| tip.commit).collect() };
     let all = of(&tips);
@@ -155,7 +162,6 @@ fn lacking(repo: &git2::Repository, mut tips: Vec<Tip>, travels: &[git2::Oid]) -
         Reached::TooMany => {}
     }
     let time = |id: git2::Oid| repo.find_commit(id).map_or(0, |commit| commit.time().seconds());
-    let youngest = held.iter().skip(travels.len()).map(|id| time(*id)).max().unwrap_or(0);
     tips.retain(|tip| tip.is_sure || time(tip.commit) >= youngest);
     let some = of(&tips);
     Ok(match reached(repo, &some, &held, usize::MAX) {
@@ -177,7 +183,7 @@ enum Reached {
 /// Goes down from the commits and from what may hold them, the youngest first, until
 /// all that is left is held. Where clocks were wrong, one that is held may be taken
 /// for one that is not: it is named once too often.
-fn reached(repo: &git2::Repository, tips: &[git2::Oid], held: &[git2::Oid], most: usize) -> Reached {
+fn reached(repo: &git2::Repository, tips: &[git2::Oid], held: &HashSet<git2::Oid>, most: usize) -> Reached {
     let mut known: HashMap<git2::Oid, bool> = HashMap::new();
     let mut queue = BinaryHeap::new();
     // Entries of the queue from which something new may be learned.

@@ -184,21 +184,8 @@ mod tests {
     use crate::identity::{ArtifactType, Made, sample};
     use crate::store::Layout;
 
-    const CONTENT: &[u8] = b"hello";
-
     fn provenance(name: &str) -> Provenance {
-        let made = Made {
-            name: name.to_owned(),
-            path: Some(format!("out/{name}")),
-            size: CONTENT.len() as u64,
-            digest: Digest::of(CONTENT),
-            command: None,
-            exit_code: None,
-            modified_at: None,
-            made_by: None,
-            run: None,
-            lease: None,
-        };
+        let made = Made { path: Some(format!("out/{name}")), ..Made::sample(name) };
         Provenance::of(&sample(), ArtifactType::Logs, "2026-01-15T10:30:00Z".parse().unwrap(), made)
     }
 
