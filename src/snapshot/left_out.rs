@@ -17,8 +17,7 @@ use crate::disk::beneath::Beneath;
 const MAX_HEAD: u64 = 64 << 10;
 const MAX_GRAFTS: u64 = 64 << 20;
 
-/// So many commits are looked at for the sake of old tags, which takes a tenth of a
-/// second.
+/// So many commits are looked at for the sake of old tags.
 const MOST_COMMITS: usize = 30_000;
 
 impl LeftOut {
