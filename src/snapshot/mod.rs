@@ -32,6 +32,7 @@ mod prove;
 mod read;
 mod refuse;
 mod remote;
+mod restless;
 mod scan;
 mod scratch;
 mod settings;

@@ -62,6 +62,7 @@ pub(super) fn capture(
         if attempt > 0 {
             std::thread::sleep(2 * TICK);
         }
+        let held = if attempt + 1 < ATTEMPTS { HashSet::new() } else { hold(scratch, &pending)? };
         let started = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         let read = store(scratch, git, index, &pending, beside);
         let read = match read {
@@ -76,7 +77,8 @@ pub(super) fn capture(
             let ctime = i128::from(entry.stat.ctime.0) * 1_000_000_000 + i128::from(entry.stat.ctime.1);
             // Not what was read, or perhaps changed within the tick of the
             // clock in which it was read.
-            if ctime >= limit || scratch.lstat(&entry.path) != Some(entry.stat) {
+            let is_held = held.contains(&entry.path);
+            if (ctime >= limit && !is_held) || scratch.lstat(&entry.path) != Some(entry.stat) {
                 unstable.push(entry.path.clone());
             } else {
                 captured.insert(entry.path.clone(), entry);
@@ -92,6 +94,21 @@ pub(super) fn capture(
     Err(failure(format!("files keep changing while they are captured: {}", names.join(", ")))
         .hint("stop what writes to them, or list them under [snapshot] exclude, then publish again")
         .into())
+}
+
+/// Those of these files that can be had as they are at one moment, although somebody
+/// writes to them all the time.
+fn hold(scratch: &ScratchRepo, paths: &[Vec<u8>]) -> Result<HashSet<Vec<u8>>> {
+    let mut held = HashSet::new();
+    for path in paths {
+        for _ in 0..ATTEMPTS {
+            if scratch.hold(path)? {
+                held.insert(path.clone());
+                break;
+            }
+        }
+    }
+    Ok(held)
 }
 
 /// One pass, with those that Git LFS manages by themselves.

@@ -18,6 +18,7 @@ use super::contents::Contents;
 use super::document::{AutoCrlf, Eol, Settings};
 use super::index::{self, Entry, Stat};
 use super::paths::{joined, path_of};
+use super::restless::Copies;
 use crate::disk::beneath::Beneath;
 use crate::disk::plain::{self, Miss};
 use crate::disk::scratch::Scratch;
@@ -42,6 +43,8 @@ pub(super) struct ScratchRepo {
     pub(super) settings: Settings,
     /// What was stored of its files.
     pub(super) contents: Contents,
+    /// Files that never rest: read from a copy.
+    copies: Copies,
     /// Whether the checkout's own configuration names a list of ignored files.
     own_rules: bool,
 }
@@ -61,7 +64,9 @@ impl ScratchRepo {
         let rules = own_rules(repo, &work_tree)?;
         let contents = Contents::of(folder.path());
         let own_rules = rules.is_some();
-        let scratch = ScratchRepo { folder, work_tree, files, settings: settings.clone(), contents, own_rules };
+        let copies = Copies::default();
+        let settings_too = settings.clone();
+        let scratch = ScratchRepo { folder, work_tree, files, settings: settings_too, contents, copies, own_rules };
         if let Some(rules) = rules {
             fs::write(scratch.own_rules(), rules)?;
         }
@@ -226,6 +231,9 @@ impl ScratchRepo {
     /// When there is none, or a link leads there.
     pub(super) fn open(&self, path: &[u8]) -> Result<File> {
         let shown = || format!("cannot read {}", String::from_utf8_lossy(path));
+        if let Some((copy, _)) = self.copies.of(path) {
+            return File::open(copy).with_context(shown);
+        }
         self.files.file(path_of(path)).map_err(|miss| match miss {
             Miss::Failed(error) => anyhow::Error::new(error).context(shown()),
             Miss::Absent => anyhow::anyhow!("it is gone").context(shown()),
@@ -236,7 +244,20 @@ impl ScratchRepo {
     /// What `lstat` says about a path of the checkout; `None` also where a
     /// link leads there.
     pub(super) fn stat(&self, path: &[u8]) -> Option<rustix::fs::Stat> {
-        self.files.stat(path_of(path))
+        match self.copies.of(path) {
+            Some((_, stat)) => Some(stat),
+            None => self.files.stat(path_of(path)),
+        }
+    }
+
+    /// Copies a regular file that never rests; from then on it is what the copy is.
+    /// False where it does not stay what it was, or is something else.
+    ///
+    /// # Errors
+    /// When the copy cannot be written.
+    pub(super) fn hold(&self, path: &[u8]) -> Result<bool> {
+        let Some(file) = self.regular(path).and_then(|_| self.open(path).ok()) else { return Ok(false) };
+        self.copies.take(&self.path().join("copies"), path, file)
     }
 
     /// Where a path of the checkout is.
