@@ -13,6 +13,7 @@ mod found;
 mod image;
 mod local_image;
 mod pipeline;
+mod remembered;
 mod services;
 mod source;
 mod tag;

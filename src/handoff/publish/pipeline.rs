@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::conflict::Intent;
 use super::found::ChosenImage;
 use super::image;
+use super::remembered::Remembered;
 use super::services::pin_services;
 use super::source::{PublishedFrom, PublishedTo};
 use super::tag::{Placed, Tagged};
@@ -16,7 +17,6 @@ use crate::config::Project;
 use crate::crash;
 use crate::credentials::Scanner;
 use crate::digest::Digest;
-use crate::disk::{self, Durability};
 use crate::error::{Fault, not_found, usage};
 use crate::git::Git;
 use crate::handoff::app::App;
@@ -208,9 +208,7 @@ pub(crate) fn publish_from(
     // The tag as it was before anything was stored: a move in between is
     // noticed at the end.
     let before = target.resolve(task.as_str())?;
-    let record = app.paths.publication(root, &format!("{store_name}:{task}"));
-    let known: Option<Vec<Digest>> = if origin.is_none() { disk::read_json(&record).ok().flatten() } else { None };
-    let remembered = known.unwrap_or_default();
+    let remembered = origin.is_none().then(|| Remembered::of(app, &repo, root, &format!("{store_name}:{task}")));
     let intent = Intent {
         app,
         store: &*target,
@@ -218,7 +216,7 @@ pub(crate) fn publish_from(
         task: &task,
         before: before.as_ref(),
         origin: origin.as_ref(),
-        remembered: &remembered,
+        remembered: remembered.as_ref().map_or(&[], |remembered| &remembered.known),
         forked: forked.as_ref(),
         ask,
     };
@@ -287,16 +285,11 @@ pub(crate) fn publish_from(
     let identity = subject.identity;
     let summary = Summary::of(&identity, digest, descriptor.digest);
     descriptor.annotations.insert(SUMMARY.into(), summary.to_text()?);
-    let remember = |digests: &[Digest]| {
-        if let Err(error) = remember(&record, digests) {
-            app.ui.detail(&format!("this checkout does not know what it published: {error:#}"));
-        }
-    };
-    if origin.is_none() {
+    if let Some(remembered) = &remembered {
         // Before it is true: whoever is killed in between can publish again,
         // however often. What the task is now stays known until then.
-        let now = continued.or(remembered.first().copied());
-        remember(&now.into_iter().chain([digest]).collect::<Vec<_>>());
+        let now = continued.or(remembered.known.first().copied());
+        remembered.note(app, &now.into_iter().chain([digest]).collect::<Vec<_>>());
         crash::point("publish.remembered");
     }
     let tagged = Tagged {
@@ -310,10 +303,10 @@ pub(crate) fn publish_from(
     };
     let placed = tagged.place(course, before.as_ref(), &descriptor)?;
     crash::point("publish.moved");
-    let is_known = |digest: Digest, bytes: &[u8]| match origin {
+    let is_known = |digest: Digest, bytes: &[u8]| match &remembered {
+        Some(remembered) => remembered.note(app, &[digest]),
         // Who enters again sees what the task is now.
-        Some(_) => drop(app.pins().keep(bytes)),
-        None => remember(&[digest]),
+        None => drop(app.pins().keep(bytes)),
     };
     is_known(digest, &bytes);
     let (digest, beside) = match tagged.note(&summary, &descriptor, placed)? {
@@ -347,12 +340,6 @@ pub(crate) fn publish_from(
         artifacts,
     };
     Ok((place, published))
-}
-
-/// Another publish from here notices whether the task has moved meanwhile.
-fn remember(record: &Path, digests: &[Digest]) -> Result<()> {
-    disk::create_private_dir(record.parent().context("a record has a folder")?)?;
-    disk::write_json(record, &digests, Durability::Cached)
 }
 
 fn operations(captured: &Captured) -> Vec<&'static str> {

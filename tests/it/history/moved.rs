@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::evidence::Shop;
-use crate::support::{Call, Facts, Home, RealRegistry, Repo};
+use crate::support::{Call, Facts, Home, RealRegistry, Repo, Trip};
 
 pub(super) fn from(shop: &Shop, workspace: &Repo, args: &[&str]) -> Call {
     shop.dev(["publish"]).args(args).cwd(&workspace.path)
@@ -31,6 +31,29 @@ fn a_checkout_does_not_bury_what_was_handed_back() {
     let third = shop.trip.lab.repo.clone_to("third", &[]);
     shop.trip.publishing(&third, "t").arg("--yes").ok();
     assert_eq!(shop.show("t")["identity"]["parent"], theirs["digest"]);
+}
+
+/// One that is moved is the same; a copy of it is another.
+#[test]
+fn a_checkout_that_is_moved_still_knows_what_it_published() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    trip.publishing(repo, "t").ok();
+    let folder = repo.path.file_name().unwrap().to_str().unwrap();
+    trip.lab
+        .agent
+        .call("sh", ["-c", &format!("cp -a {folder} copied && mv {folder} moved")])
+        .cwd(repo.path.parent().unwrap())
+        .ok();
+    let moved = repo.seen_by(&trip.lab.agent, repo.path.with_file_name("moved"));
+    let copied = repo.seen_by(&trip.lab.agent, repo.path.with_file_name("copied"));
+    moved.write("more", "x");
+    assert!(!trip.publishing(&moved, "t").ok().stderr.contains("Beside"));
+    copied.write("more", "y");
+    trip.publishing(&copied, "t").ok().says(&["Beside"]);
+    // Each knows itself from then on.
+    moved.write("more", "z");
+    assert!(!trip.publishing(&moved, "t").ok().stderr.contains("Beside"));
 }
 
 #[test]
