@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::attributes::Asked;
+use super::damaged::explained;
 use super::document::{Document, FileMode, GitPath, IndexDocument, IndexEntry, Object, Pack, SCHEMA};
 use super::draft::Draft;
 use super::history::{History, Position, commit, followed_branch, history, is_branch_name};
@@ -84,7 +85,7 @@ pub fn draft_and<T>(
     options: &Options,
     meanwhile: &dyn Fn(&Draft) -> Result<T>,
 ) -> Result<(Draft, T)> {
-    moment::settled(|| {
+    let settled = moment::settled(|| {
         let moment = match Moment::now(repo) {
             Ok(moment) => moment,
             // In the midst of a command of git, files are missing that are there in a moment.
@@ -111,7 +112,8 @@ pub fn draft_and<T>(
             true => Stood::FilesMoved,
         };
         (proof.and(made).map(|made| (Draft { proved: true, ..draft }, made)), stood)
-    })
+    });
+    settled.map_err(|error| explained(error, repo))
 }
 
 /// The state at this moment, if it lasts.

@@ -193,7 +193,8 @@ pub(crate) fn publish_from(
         false => None,
     };
     chosen.iter().try_for_each(image::require_folder)?;
-    let (captured, screened) = capture(app, &git, &repo, &project, &scanner, options.redact)?;
+    let captured = capture(app, &git, &repo, &project, &scanner, options.redact);
+    let (captured, screened) = captured.map_err(|error| snapshot::explained(error, &repo))?;
     let screen = Screen { scanner: &scanner, redact: options.redact, root };
     let mut evidence = collected(app, options, &project, root, screen)?;
     let own_screen = Screen { redact: true, ..screen };

@@ -212,3 +212,18 @@ fn a_commit_that_git_would_not_write_is_refused_with_a_way_to_find_it() {
         .ok();
     trip.refuses(repo, 1, &["is not as git writes commits", "git fsck"]);
 }
+
+#[test]
+fn a_checkout_that_git_cannot_read_is_refused_with_a_way_to_find_out_why() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.write("staged", "staged\n");
+    repo.sh("git add staged && id=$(git rev-parse :staged) && rm -f .git/objects/${id%${id#??}}/${id#??}").ok();
+    trip.refuses(repo, 1, &["git cannot read all of this checkout", "hint: what git says of it: git status"]);
+    for damage in ["printf XXXX | dd of=.git/index bs=1 seek=24 conv=notrunc", ": >.git/index"] {
+        repo.sh(damage).ok();
+        let run = trip.publishing(repo, "damaged").run();
+        assert!([1, 5].contains(&run.code), "{}", run.stderr);
+        run.says(&["the index of this checkout is damaged", "hint: what git says of it: git status"]);
+    }
+}
