@@ -3,10 +3,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -145,7 +147,22 @@ impl Drop for Inner {
         if !rustix::process::geteuid().is_root() {
             open_up(self.dir.path());
         }
+        // What works on in the background would put its folders here once more.
+        let began = Instant::now();
+        while works_in(self.dir.path()) && began.elapsed() < Duration::from_secs(3) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
+}
+
+/// Whether a process of envctl has its home in this folder.
+fn works_in(dir: &Path) -> bool {
+    let name = dir.as_os_str().as_bytes();
+    fs::read_dir("/proc").into_iter().flatten().flatten().any(|entry| {
+        let process = entry.path();
+        fs::read(process.join("comm")).is_ok_and(|comm| comm.starts_with(b"envctl"))
+            && fs::read(process.join("environ")).is_ok_and(|text| memchr::memmem::find(&text, name).is_some())
+    })
 }
 
 /// Unpacked layers may hold folders that even their owner cannot empty.
