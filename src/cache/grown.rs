@@ -2,7 +2,8 @@
 //! an overlay, and all else is linked from below. Nothing below is written, so what
 //! both hold takes no room twice.
 //!
-//! Programs of the setup may still be alive: folders are opened through no link, and
+//! Nothing of the setup runs any more: through its overlay a live program could write
+//! to what is linked here. All the same folders are opened through no link, and
 //! everything is named from their descriptors.
 
 use std::ffi::{CStr, CString};
@@ -146,8 +147,14 @@ fn times(stat: &Stat) -> Timestamps {
 fn settle(folder: BorrowedFd<'_>, name: &CStr, like: &Stat) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
     rustix::fs::chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-    if FileType::from_raw_mode(like.st_mode) != FileType::Symlink {
-        rustix::fs::chmodat(folder, name, Mode::from_raw_mode(like.st_mode & 0o1777), AtFlags::empty())?;
+    let mode = Mode::from_raw_mode(like.st_mode & 0o1777);
+    match FileType::from_raw_mode(like.st_mode) {
+        // A name could become a link; what was opened does not.
+        FileType::Directory | FileType::RegularFile => {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            rustix::fs::fchmod(rustix::fs::openat(folder, name, flags, Mode::empty())?, mode)?;
+        }
+        _ => {}
     }
     rustix::fs::utimensat(folder, name, &times(like), AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(())

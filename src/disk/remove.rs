@@ -4,12 +4,12 @@
 
 use std::ffi::{CStr, CString};
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::descent::{self, Descent, folder_flags};
@@ -106,14 +106,10 @@ fn open_dir(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
     match rustix::fs::openat2(parent, name, folder_flags(), Mode::empty(), resolve) {
         Err(Errno::ACCESS) => {
-            // An overlay work folder has mode 000; it is ours, so open it up.
-            // fchmodat follows links, so look first: a folder stays a folder
-            // here because its parent is private to this process.
-            let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-                return Err(Errno::NOTDIR);
-            }
-            rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
+            // An overlay work folder has mode 000; it is ours, so open it up: what was
+            // found there, and nothing that has taken its name since.
+            let found = rustix::fs::openat2(parent, name, folder_flags() | OFlags::PATH, Mode::empty(), resolve)?;
+            rustix::fs::chmod(format!("/proc/self/fd/{}", found.as_raw_fd()), Mode::RWXU)?;
             rustix::fs::openat2(parent, name, folder_flags(), Mode::empty(), resolve)
         }
         other => other,

@@ -9,6 +9,7 @@
 
 mod author;
 mod contact;
+mod ignored;
 pub mod lfs;
 
 use std::ffi::{OsStr, OsString};
@@ -27,6 +28,7 @@ use crate::web::Proxies;
 pub use crate::identity::check_entry_name;
 pub use author::Author;
 pub use contact::{Answer, Coming, Contact, Heard, Judge, Manner, Way, serve};
+pub use ignored::Ignored;
 
 /// The lines of `info/exclude` around the rules for files that came with a task.
 pub const CAME_ALONG: &str = "# envctl: ignored files that came with the task";

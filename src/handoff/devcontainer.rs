@@ -11,6 +11,7 @@ use rustix::fs::Dir;
 use crate::config::{Devcontainer, Surroundings};
 use crate::disk::beneath::Beneath;
 use crate::error::{not_found, usage};
+use crate::snapshot;
 
 /// No more names below `.devcontainer` are looked at.
 const MAX_NAMES: usize = 1000;
@@ -76,8 +77,8 @@ pub(crate) fn at(root: &Path, folder: &Beneath, place: &Path) -> Result<Option<D
 /// What the repository is called by its remote, which is the same in each clone; the
 /// folder's name where that says nothing.
 fn name_of(root: &Path) -> String {
-    let remote = git2::Repository::open(root).and_then(|repo| repo.config()?.get_string("remote.origin.url"));
-    let remote = remote.unwrap_or_default();
+    let repo = snapshot::library(root).ok();
+    let remote = repo.and_then(|repo| repo.config().ok()?.get_string("remote.origin.url").ok()).unwrap_or_default();
     let name = remote.trim_end_matches('/').trim_end_matches(".git").rsplit(['/', ':']).next().unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let sound = |name: &&str| !name.is_empty() && name.chars().all(plain) && !name.starts_with('.');

@@ -12,7 +12,9 @@ use serde::Serialize;
 
 use super::document::{Document, GitPath};
 use super::pack;
+use super::scratch::CAPTURE;
 use super::wire::Object;
+use crate::disk::scratch::Scratch;
 use crate::error::integrity;
 use crate::secret;
 
@@ -138,9 +140,8 @@ impl Entry {
 /// # Errors
 /// [`crate::error::Kind::Integrity`] when an object is missing or damaged.
 pub fn compare(sides: [Side; 2], patch: bool) -> Result<Changes> {
-    let folder = tempfile::Builder::new()
-        .prefix("envctl-")
-        .tempdir()
+    // Of a killed one the next sweep takes away what is left.
+    let folder = Scratch::create_in(&std::env::temp_dir(), CAPTURE)
         .context("cannot create a temporary folder: is TMPDIR writable?")?;
     let repo = borrow(folder.path(), sides.iter().map(|side| side.objects.as_path()))?;
     let [old, new] = sides.map(|mut side| -> Result<Document> {

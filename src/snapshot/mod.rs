@@ -5,6 +5,7 @@
 //! own objects carry it.
 
 mod apply;
+mod aside;
 mod attributes;
 mod bounds;
 mod capture;
@@ -53,7 +54,7 @@ pub use document::{Document, GitPath, MAX_DOCUMENT, Pack, TrackingRef};
 pub use draft::{CommitText, Content, Draft, Instead, LeaveOut, Place, Reader};
 pub use left_behind::{Kind as LeftOutKind, LeftOut};
 pub use lfs::restore::Fetch;
-pub use open::open;
+pub use open::{library, open};
 pub use parity::{Parity, parity};
 pub use remote::remote_url;
 pub use scratch::CAPTURE;

@@ -10,6 +10,20 @@ use anyhow::Result;
 use crate::disk::beneath::Beneath;
 use crate::error::{failure, not_found, policy};
 
+/// Files of a git folder that git's library opens.
+const LOOKED_AT: [&str; 10] = [
+    "HEAD",
+    "config",
+    "config.worktree",
+    "commondir",
+    "packed-refs",
+    "info/attributes",
+    "info/exclude",
+    "info/grafts",
+    "index",
+    "objects/info/alternates",
+];
+
 /// Folders of a git folder that are read by git itself.
 const READ: [&str; 4] = ["refs", "logs", "objects", "modules"];
 
@@ -47,11 +61,22 @@ pub fn open(dir: &Path) -> Result<git2::Repository> {
     Ok(repo)
 }
 
+/// Opens the repository of a checkout for git's library alone, which reads the
+/// configuration, the index and refs of it: `dir` is its root.
+///
+/// # Errors
+/// When it is none, or something else lies where a file is read.
+pub fn library(dir: &Path) -> Result<git2::Repository> {
+    let git_dir = git2::Repository::discover_path(dir, std::iter::once(dir.parent().unwrap_or(dir)))?;
+    check_readable(&git_dir)?;
+    Ok(git2::Repository::open(dir)?)
+}
+
 /// Git's library waits for whoever writes to a pipe, and says of a list of cut
 /// commits that is none only that it is none.
 fn check_readable(git_dir: &Path) -> Result<()> {
     let folder = Beneath::open(git_dir)?;
-    for name in ["HEAD", "config", "config.worktree", "commondir", "packed-refs", "info/grafts", "index"] {
+    for name in LOOKED_AT {
         // Some tools share these by links.
         if git_dir.join(name).metadata().is_ok_and(|meta| !meta.is_file()) {
             folder.expect(Path::new(name), u64::MAX)?;

@@ -2,10 +2,8 @@
 //! LFS as git-lfs would, and again while they change.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Seek;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -208,7 +206,7 @@ fn one_by_one(
             Ok(read) => entries.extend(read),
             Err(_) => {
                 if !is_attributes(source.path) {
-                    let _ = std::fs::remove_file(scratch.attributes().join(path_of(source.path)));
+                    scratch.attributes().remove(path_of(source.path));
                 }
                 strange.push(source.path.to_vec());
             }
@@ -261,25 +259,24 @@ fn by_git(scratch: &ScratchRepo, git: &Git, sources: &[Source<'_>]) -> Result<Ve
     let fresh =
         |entry: &Entry| Entry { assume_unchanged: false, skip_worktree: false, stat: Stat::default(), ..entry.clone() };
     index::write(&place, &mut sources.iter().filter_map(|source| source.indexed.map(fresh)).collect::<Vec<_>>())?;
-    let folder = scratch.attributes();
-    let mut copies = Vec::new();
+    let (aside, own) = (scratch.attributes(), git2::Repository::open_bare(scratch.path())?);
+    let (mut paths, mut links) = (Vec::new(), Vec::new());
     for source in sources {
-        let copy = folder.join(path_of(source.path));
-        std::fs::create_dir_all(copy.parent().unwrap_or(&folder))?;
-        // Left by a pass that failed.
-        let _ = std::fs::remove_file(&copy);
         match &source.content {
-            Content::Link(target) => std::os::unix::fs::symlink(OsStr::from_bytes(target), &copy)?,
+            // Git does not convert where a link leads; and no copy may be one.
+            Content::Link(target) => {
+                let (mode, object) = (0o120_000, own.blob(target)?);
+                links.push(Entry { mode, object, stat: source.stat, ..Entry::plain(source.path) });
+            }
             Content::File(file) => {
                 let mode = if scratch.mode(source.path, source.indexed) == 0o100_755 { 0o755 } else { 0o644 };
-                let mut written = File::create(&copy)?;
-                std::io::copy(&mut &*file, &mut written)?;
-                written.set_permissions(std::fs::Permissions::from_mode(mode))?;
+                let mut copy = aside.create(path_of(source.path), mode)?;
+                std::io::copy(&mut &*file, &mut copy)?;
+                copy.set_permissions(std::fs::Permissions::from_mode(mode))?;
+                paths.push(source.path);
             }
         }
-        copies.push((source.path, copy));
     }
-    let paths: Vec<&[u8]> = sources.iter().map(|source| source.path).collect();
     scratch
         .git_as_restored(git)
         .env("GIT_INDEX_FILE", &place)
@@ -287,12 +284,12 @@ fn by_git(scratch: &ScratchRepo, git: &Git, sources: &[Source<'_>]) -> Result<Ve
         .args(["-c", "core.looseCompression=0", "-c", "core.safecrlf=false"])
         .args(["update-index", "--add", "--remove", "--replace", "-z", "--stdin"])
         .run(&joined(&paths))?;
-    for (_, copy) in copies.iter().filter(|(path, _)| !is_attributes(path)) {
-        std::fs::remove_file(copy)?;
-    }
+    paths.iter().filter(|path| !is_attributes(path)).for_each(|path| aside.remove(path_of(path)));
     let stats: HashMap<&[u8], Stat> = sources.iter().map(|source| (source.path, source.stat)).collect();
     let mut entries = index::read(&place).context("cannot read the captured index")?;
     entries.retain(|entry| stats.contains_key(&*entry.path));
     entries.iter_mut().for_each(|entry| entry.stat = stats.get(&*entry.path).copied().unwrap_or_default());
+    entries.retain(|entry| links.iter().all(|link| link.path != entry.path));
+    entries.extend(links);
     Ok(entries)
 }

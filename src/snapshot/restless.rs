@@ -11,6 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use rustix::fs::Stat;
 
+/// A copy takes at most such a part of what the disk has left.
+const PART: u64 = 8;
 const CHUNK: usize = 64 << 10;
 
 /// Copies of files of a checkout, and what `fstat` said of each when it was copied.
@@ -32,6 +34,10 @@ impl Copies {
         std::fs::create_dir_all(folder)?;
         let stat = rustix::fs::fstat(&file)?;
         let size = u64::try_from(stat.st_size).unwrap_or_default();
+        // Sparse files and many of them must not fill the disk.
+        if size > crate::disk::free_space(folder)?.0 / PART {
+            return Ok(false);
+        }
         let name = folder.join(self.known().len().to_string());
         let mut copy = File::options().read(true).write(true).create(true).truncate(true).open(&name)?;
         let copied = std::io::copy(&mut (&file).take(size), &mut copy)

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rustix::fs::FileType;
 
+use super::aside::Aside;
 use super::attributes::{MAX_ATTRIBUTES, is_attributes};
 use super::contents::Contents;
 use super::document::{AutoCrlf, Eol, Settings};
@@ -142,14 +143,14 @@ impl ScratchRepo {
     /// no files: it writes as a restore does. In the checkout git also goes by
     /// removed ones that the index still has.
     pub(super) fn git_as_restored(&self, git: &Git) -> Call {
-        let files = self.attributes();
-        let call = git.alone(self.path()).env("GIT_WORK_TREE", &files).cwd(&files);
+        let aside = self.attributes();
+        let call = git.alone(self.path()).env("GIT_WORK_TREE", aside.folder()).cwd(aside.folder());
         call.env("GIT_INDEX_FILE", self.path().join("index.none"))
     }
 
-    /// A folder with the attributes alone.
-    pub(super) fn attributes(&self) -> PathBuf {
-        self.path().join("attributes")
+    /// A folder with the attributes, and copies of what git is to read.
+    pub(super) fn attributes(&self) -> Aside {
+        Aside::in_folder(self.path().join("attributes"))
     }
 
     /// Sets aside the attributes which the snapshot will have: those of the
@@ -158,11 +159,8 @@ impl ScratchRepo {
     /// # Errors
     /// When they cannot be written.
     pub(super) fn set_attributes_aside(&self, index: &[Entry], more: &[Vec<u8>]) -> Result<()> {
-        let place = |path: &[u8]| -> Result<File> {
-            let full = self.attributes().join(path_of(path));
-            fs::create_dir_all(full.parent().unwrap_or(&full))?;
-            Ok(File::create(full)?)
-        };
+        let aside = self.attributes();
+        let place = |path: &[u8]| aside.create(path_of(path), 0o644);
         let own = git2::Repository::open_bare(self.path())?;
         let absent = |entry: &&Entry| entry.skip_worktree && self.stat(&entry.path).is_none();
         for entry in index.iter().filter(|entry| is_attributes(&entry.path)).filter(absent) {

@@ -22,6 +22,10 @@ use super::wire::Verbatim;
 use crate::error::integrity;
 use crate::git::Git;
 
+/// Lines of larger contents are not counted, in bytes: whoever wrote the index chose
+/// the objects, and each is held whole.
+const MAX_COUNTED: usize = 64 << 20;
+
 /// A file that may have a form of its own, and the sizes that it could have.
 pub(super) type Candidate = (Entry, Sizes);
 
@@ -42,10 +46,13 @@ pub(super) fn candidates(scratch: &ScratchRepo, asked: Asked, index: &[Entry]) -
         entry.mode & 0o170_000 == 0o100_000 && !is_other
     };
     let sizes = |entry: &Entry| {
-        if asked.conversion {
+        let (size, _) = odb.read_header(entry.object).ok()?;
+        if asked.conversion && size > MAX_COUNTED {
+            Some(Sizes::unknown())
+        } else if asked.conversion {
             odb.read(entry.object).ok().map(|object| Sizes::of(object.data()))
         } else {
-            odb.read_header(entry.object).ok().map(|(size, _)| Sizes::plain(size))
+            Some(Sizes::plain(size))
         }
     };
     let sized = index.iter().filter(settled).filter_map(|entry| Some((entry, sizes(entry)?)));
@@ -99,6 +106,11 @@ pub(super) struct Sizes {
 impl Sizes {
     fn plain(size: usize) -> Self {
         Sizes { plain: size, with_cr: size, guessed: size }
+    }
+
+    /// None that a file has: such a one is looked at.
+    fn unknown() -> Self {
+        Self::plain(usize::MAX)
     }
 
     /// As `gather_stats` of git's `convert.c` counts.

@@ -2,14 +2,16 @@
 //! be lost with it: stashes, operations in progress, commits and tags that
 //! nobody else has, linked checkouts.
 //!
-//! The configurations that are read here, those of submodules too, have been
-//! looked at after every run: see `audit`.
+//! The workspace's own configuration is envctl's. Other repositories among the files
+//! came with the task or were made by what ran: they are opened only where they are
+//! harmless, and lists of ignored files are read only where they are plain files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use super::openable;
 use crate::disk;
 
 /// So many entries of each reflog are looked at: it goes back for months.
@@ -44,21 +46,33 @@ pub struct Known<'a> {
 pub fn loose_ends(root: &Path, known: Known<'_>) -> Result<Vec<String>> {
     let repo = git2::Repository::open(root).with_context(|| format!("cannot open the workspace {}", root.display()))?;
     let mut found = of(&repo, known)?;
-    found.extend(behind_own_list(&repo, root)?);
+    let Nested { folders, odd } = nested(root)?;
+    found.extend(behind_own_list(&repo, root, odd.as_deref())?);
     if entries(&repo.path().join("hooks"))?.flatten().any(|hook| !is_sample(&hook.path())) {
         found.push("hooks".into());
     }
     let modules = repo.path().join("modules");
     for folder in repositories(&modules, MAX_DEPTH)? {
         let name = folder.strip_prefix(&modules).unwrap_or(&folder).display().to_string();
+        if let Some(why) = openable::why_not(root, folder.strip_prefix(root).unwrap_or(&folder)) {
+            found.push(format!("what the submodule {name} holds, which is not opened ({why})"));
+            continue;
+        }
         let own = git2::Repository::open(&folder).with_context(|| format!("cannot open the submodule {name}"))?;
         found.extend(of(&own, Known::default())?.into_iter().map(|what| format!("{what} of the submodule {name}")));
     }
-    for folder in nested(root)? {
-        let name = folder.strip_prefix(root).unwrap_or(&folder).display().to_string();
+    for folder in folders {
+        let path = folder.strip_prefix(root).unwrap_or(&folder);
+        let name = path.display().to_string();
+        let dotted = path.join(".git");
+        let git_folder = if root.join(&dotted).is_dir() { &dotted } else { path };
+        if let Some(why) = openable::why_not(root, git_folder) {
+            found.push(format!("the repository {name}, which is not opened ({why})"));
+            continue;
+        }
         let own = git2::Repository::open(&folder).with_context(|| format!("cannot open the repository in {name}"))?;
         let mut loose = of(&own, Known::default())?;
-        if is_changed(&own)? {
+        if odd.as_ref().is_some_and(|odd| odd.starts_with(&folder)) || is_changed(&own)? {
             loose.push("changes".into());
         }
         found.extend(loose.into_iter().map(|what| format!("{what} in the repository {name}")));
@@ -69,16 +83,27 @@ pub fn loose_ends(root: &Path, known: Known<'_>) -> Result<Vec<String>> {
 /// Repositories with a git folder of their own among the files, and bare ones,
 /// ignored ones too, as somebody made or cloned them there. What a submodule has is below the
 /// workspace's own git folder.
-fn nested(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+struct Nested {
+    folders: Vec<PathBuf>,
+    /// A list of ignored files that is no plain file: git's library would follow it,
+    /// or wait for it.
+    odd: Option<PathBuf>,
+}
+
+fn nested(root: &Path) -> Result<Nested> {
+    let (mut found, mut odd) = (Vec::new(), None);
     let mut pending = vec![root.to_owned()];
     while let Some(folder) = pending.pop() {
         for entry in entries(&folder)? {
             let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
+            let path = entry.path();
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let is_list = [".gitignore", ".gitattributes"].iter().any(|name| entry.file_name() == *name);
+                if is_list && !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                    odd.get_or_insert(path);
+                }
                 continue;
             }
-            let path = entry.path();
             if entry.file_name() != ".git" {
                 let is_bare = ["HEAD", "objects", "refs"].iter().all(|name| path.join(name).exists());
                 if is_bare { found.push(path) } else { pending.push(path) }
@@ -88,7 +113,7 @@ fn nested(root: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     found.sort();
-    Ok(found)
+    Ok(Nested { folders: found, odd })
 }
 
 /// Whether a workspace's files are those of its commit, apart from ignored ones.
@@ -96,6 +121,9 @@ fn nested(root: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// When it cannot be looked at.
 pub fn is_clean(root: &Path) -> Result<bool> {
+    if nested(root)?.odd.is_some() {
+        return Ok(false);
+    }
     is_changed(&git2::Repository::open(root)?).map(|changed| !changed)
 }
 
@@ -253,7 +281,7 @@ fn logged(repo: &git2::Repository) -> Vec<git2::Oid> {
 
 /// Files that a list of this checkout alone ignores: nobody else has the list, so
 /// nobody says that they can be made again.
-fn behind_own_list(repo: &git2::Repository, root: &Path) -> Result<Option<String>> {
+fn behind_own_list(repo: &git2::Repository, root: &Path, odd: Option<&Path>) -> Result<Option<String>> {
     // A program inside may have laid a pipe there.
     let Ok(list) = disk::read_file(&repo.path().join("info/exclude"), MAX_LIST) else {
         return Ok(Some("what an odd .git/info/exclude may ignore".into()));
@@ -261,6 +289,10 @@ fn behind_own_list(repo: &git2::Repository, root: &Path) -> Result<Option<String
     let list = list.unwrap_or_default();
     if own_rules(&String::from_utf8_lossy(&list)).next().is_none() {
         return Ok(None);
+    }
+    if let Some(odd) = odd {
+        let shown = odd.strip_prefix(root).unwrap_or(odd).display();
+        return Ok(Some(format!("what .git/info/exclude ignores beside an odd {shown}")));
     }
     // The same files without that list.
     let place = tempfile::tempdir().context("cannot make a folder for a look at what is ignored")?;

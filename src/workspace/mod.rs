@@ -12,6 +12,7 @@ mod files;
 mod loose;
 mod mirror;
 mod nearby;
+mod openable;
 mod protect;
 mod times;
 mod watch;

@@ -3,6 +3,7 @@
 
 mod config;
 mod documents;
+mod library;
 mod links;
 mod owners;
 mod submodules;

@@ -24,6 +24,7 @@ use crate::error::failure;
 use crate::handoff::app::App;
 use crate::paths::Paths;
 use crate::runtime::Place;
+use crate::snapshot;
 
 const FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
@@ -179,7 +180,7 @@ fn is_empty(folder: &OwnedFd) -> io::Result<bool> {
 }
 
 fn has_tracked(workspace: &Path, path: &str) -> Result<bool> {
-    let index = git2::Repository::open(workspace)?.index()?;
+    let index = snapshot::library(workspace)?.index()?;
     let below = format!("{path}/");
     Ok(index.iter().any(|entry| entry.path == path.as_bytes() || entry.path.starts_with(below.as_bytes())))
 }

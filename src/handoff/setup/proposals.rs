@@ -6,6 +6,8 @@ use std::path::Path;
 
 use crate::config::{PRESETS, Preset, Spot};
 use crate::disk::beneath::Beneath;
+use crate::git::Ignored;
+use crate::snapshot;
 
 /// Folders that are looked into, and how deep they lie at most.
 const MOST: usize = 5000;
@@ -55,7 +57,8 @@ pub(super) struct Proposals {
 pub(super) fn proposals(root: &Path) -> Proposals {
     let mut found = Proposals::default();
     let Ok(beneath) = Beneath::open(root) else { return found };
-    let repo = git2::Repository::open(root).ok();
+    let repo = snapshot::library(root).ok();
+    let rules = repo.as_ref().map(|repo| Ignored::of(repo, &beneath));
     let mut pending = VecDeque::from([String::new()]);
     for _ in 0..MOST {
         let Some(dir) = pending.pop_front() else { break };
@@ -68,8 +71,7 @@ pub(super) fn proposals(root: &Path) -> Proposals {
         for (name, folder) in names {
             let path = below(&dir, &name);
             let skipped = name.starts_with('.') || SKIPPED.contains(&&*name);
-            let ignored =
-                || repo.as_ref().is_some_and(|repo| repo.is_path_ignored(format!("{path}/")).unwrap_or(false));
+            let ignored = || rules.as_ref().is_some_and(|rules| rules.contains(Path::new(&format!("{path}/"))));
             if folder && !skipped && !ignored() {
                 pending.push_back(path);
             }

@@ -102,6 +102,8 @@ pub struct Sandbox {
     kept_off: bool,
     /// Services that ended while the last command ran.
     services: Vec<EndedService>,
+    /// What it used, once everything inside is dead.
+    ended: Option<sys::Counted>,
 }
 
 impl Sandbox {
@@ -137,6 +139,7 @@ impl Sandbox {
                 exhausted: None,
                 kept_off: spec.rootfs.workspace_stays,
                 services: Vec::new(),
+                ended: None,
             }),
             Err(error) => {
                 let _ = runtimes.forget(&folder.id);
@@ -399,19 +402,45 @@ impl Sandbox {
         self.end(clock, reason)
     }
 
-    fn end(&mut self, clock: Clock, reason: &str) -> Result<Receipt> {
-        let folder = self.folder.take().context("the runtime is reset already")?;
+    /// Ends everything inside, before what was written is used: nobody changes it
+    /// from then on. What lies on the disk stays until the reset.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub(crate) fn halt(&mut self) -> Result<()> {
+        if self.ended.is_none() {
+            self.kill();
+            self.ended = Some(self.wait()?);
+        }
+        Ok(())
+    }
+
+    fn kill(&self) {
         if self.stops {
             // The owner's own connection answers no questions once it has run something.
             let _ = join::stop_services(&self.runtimes, &self.lease);
         }
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
-        if self.alone {
-            self.before.begin(&self.runtimes, &folder, &self.lease);
-            crash::point("seal.cleared");
-        }
-        // Returns only when every process inside is gone.
-        let counted = sys::wait_counted(self.pidfd.as_fd()).context("cannot wait for the runtime to end")?;
+    }
+
+    /// Returns only when every process inside is gone.
+    fn wait(&self) -> Result<sys::Counted> {
+        sys::wait_counted(self.pidfd.as_fd()).context("cannot wait for the runtime to end")
+    }
+
+    fn end(&mut self, clock: Clock, reason: &str) -> Result<Receipt> {
+        let folder = self.folder.take().context("the runtime is reset already")?;
+        let counted = match self.ended.take() {
+            Some(counted) => counted,
+            None => {
+                self.kill();
+                if self.alone {
+                    self.before.begin(&self.runtimes, &folder, &self.lease);
+                    crash::point("seal.cleared");
+                }
+                self.wait()?
+            }
+        };
         let cgroup = self.lease.cgroup.as_deref();
         let peak = cgroup.and_then(limits::peak);
         let by_kernel = cgroup.map(limits::ended_for_memory).filter(|ended| *ended > 0);

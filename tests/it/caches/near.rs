@@ -86,3 +86,31 @@ fn a_setup_may_start_from_the_nearest_entry_which_stays_as_it_is() {
         lab.assert_baseline();
     }
 }
+
+/// What a setup leaves running is dead before its tree is put together with the entry
+/// that it started from: through its folders it could write to what both share.
+#[test]
+fn a_program_that_a_setup_left_cannot_write_to_the_entry_that_it_started_from() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        lab.repo.write("requirements.txt", "a==1\n");
+        let poison = "cd deps/d && touch new /tmp/then && sleep 1.1 && \
+                      { (while ! [ . -nt /tmp/then ]; do :; done; \
+                         for i in $all; do echo EVIL >f$i; done) </dev/null >/dev/null 2>&1 & }";
+        let setup = format!(
+            "all=$(seq 1500); if test -d deps/d; then {poison}; \
+             else mkdir deps/d; for i in $all; do echo GOOD >deps/d/f$i; done; fi"
+        );
+        let project =
+            format!("{}build = false\nseed = true\n", deps(&setup)).replace("\"lock\"", "\"requirements.txt\"");
+        let task = task(&lab, &project);
+        let look = || lab.sh(&task, "cat deps/d/f* | sort | uniq -c | tr -s ' '");
+        assert_eq!(look(), " 1500 GOOD\n");
+        workspace(&lab).write("requirements.txt", "a==2\n");
+        assert_eq!(look(), " 1500 GOOD\n");
+        workspace(&lab).write("requirements.txt", "a==1\n");
+        assert_eq!(look(), " 1500 GOOD\n");
+        assert_eq!(found(&lab), ["deps hit task"]);
+        lab.dev.envctl(["cache", "verify"]).ok();
+        lab.assert_baseline();
+    }
+}

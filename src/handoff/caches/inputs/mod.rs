@@ -21,9 +21,11 @@ use crate::config::{CacheEntry, Fixture, Project, Spot};
 use crate::digest::{Digest, Hasher};
 use crate::disk::beneath::Beneath;
 use crate::error::{Kind, kind_of, usage};
+use crate::git::Ignored;
 use crate::handoff::app::App;
 use crate::handoff::words::quote;
 use crate::identity::{Given, StoreRef};
+use crate::snapshot;
 use crate::store::Store;
 
 /// Bytes of one input.
@@ -53,7 +55,7 @@ pub(super) struct Inputs<'a> {
     workspace: &'a Path,
     /// Places of caches, in which no pattern looks.
     places: Vec<&'a str>,
-    repo: Option<git2::Repository>,
+    repo: Option<(git2::Repository, Beneath)>,
     hashed: HashMap<String, Option<Digest>>,
     /// The same of what decides in them.
     reduced: HashMap<String, Digest>,
@@ -79,7 +81,7 @@ impl<'a> Inputs<'a> {
         Inputs {
             workspace,
             places: project.cache.iter().flat_map(CacheEntry::places).filter_map(place).collect(),
-            repo: git2::Repository::open(workspace).ok(),
+            repo: snapshot::library(workspace).ok().zip(Beneath::open(workspace).ok()),
             hashed: HashMap::new(),
             reduced: HashMap::new(),
             fitting: HashMap::new(),
@@ -232,6 +234,7 @@ impl<'a> Inputs<'a> {
         // Down to the first part with a star there is one way.
         let plain: Vec<&str> = text.split('/').take_while(|part| !is_pattern(part)).collect();
         let root = Beneath::open(self.workspace)?;
+        let rules = self.repo.as_ref().map(|(repo, files)| (repo, Ignored::of(repo, files)));
         let (mut fitting, mut pending, mut looked) = (Vec::new(), vec![plain.join("/")], 0_usize);
         let deepest = if text.contains("**") { usize::MAX } else { text.split('/').count() };
         while let Some(folder) = pending.pop() {
@@ -249,7 +252,7 @@ impl<'a> Inputs<'a> {
                 }
                 let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
                 let is_folder = entry.file_type() == FileType::Directory;
-                if is_folder && !self.is_left_out(&path, true) {
+                if is_folder && !self.is_left_out(rules.as_ref(), &path, true) {
                     if folders && pattern.matches_with(&path, MATCH) {
                         fitting.push(path.clone());
                     }
@@ -259,7 +262,7 @@ impl<'a> Inputs<'a> {
                 } else if !folders
                     && !is_folder
                     && pattern.matches_with(&path, MATCH)
-                    && !self.is_left_out(&path, false)
+                    && !self.is_left_out(rules.as_ref(), &path, false)
                 {
                     fitting.push(path);
                 }
@@ -271,11 +274,11 @@ impl<'a> Inputs<'a> {
     }
 
     /// Whether it is a cache's place, or git ignores it and does not track it.
-    fn is_left_out(&self, path: &str, folder: bool) -> bool {
+    fn is_left_out(&self, rules: Option<&(&git2::Repository, Ignored<'_>)>, path: &str, folder: bool) -> bool {
         if self.places.contains(&path) || path.rsplit('/').next() == Some("node_modules") {
             return true;
         }
-        let Some(repo) = &self.repo else { return false };
+        let Some((repo, ignored)) = rules else { return false };
         let asked = if folder { format!("{path}/") } else { path.to_owned() };
         let tracked = || {
             repo.index().is_ok_and(|index| {
@@ -287,7 +290,7 @@ impl<'a> Inputs<'a> {
                 }
             })
         };
-        repo.is_path_ignored(&asked).unwrap_or(false) && !tracked()
+        ignored.contains(Path::new(&asked)) && !tracked()
     }
 }
 

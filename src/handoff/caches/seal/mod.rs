@@ -321,6 +321,8 @@ fn run(
     // Without a thread beside it that draws: a signal must find this one.
     let outcome = sandbox.run(&session)?;
     if outcome == Outcome::Exited(0) {
+        // What the command left running could write to whatever is done with the tree.
+        sandbox.halt()?;
         done(&sandbox)?;
     }
     let receipt = sandbox.reset(app.clock, "sealed")?;

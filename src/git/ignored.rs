@@ -1,0 +1,83 @@
+//! Lists of ignored files among somebody else's files. Git's library opens each by
+//! its path: it would follow a link, and wait for whoever writes to a pipe. So it is
+//! asked only where all the lists that decide are plain files.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use crate::disk::beneath::Beneath;
+
+/// What git ignores in a checkout.
+pub struct Ignored<'a> {
+    repo: &'a git2::Repository,
+    files: &'a Beneath,
+    /// Whether the lists of a folder, and of those above it, are plain.
+    plain: RefCell<HashMap<PathBuf, bool>>,
+}
+
+impl<'a> Ignored<'a> {
+    /// Of a checkout, whose working files are these.
+    pub fn of(repo: &'a git2::Repository, files: &'a Beneath) -> Self {
+        Ignored { repo, files, plain: RefCell::default() }
+    }
+
+    /// Whether git ignores a path; one of a folder ends with a slash. Where a list
+    /// is none that git would obey, nothing is ignored.
+    pub fn contains(&self, path: &Path) -> bool {
+        path.parent().is_some_and(|folder| self.is_plain(folder)) && self.repo.is_path_ignored(path).unwrap_or(false)
+    }
+
+    fn is_plain(&self, folder: &Path) -> bool {
+        if let Some(known) = self.plain.borrow().get(folder) {
+            return *known;
+        }
+        let is_plain = folder.parent().is_none_or(|above| self.is_plain(above)) && has_plain_list(self.files, folder);
+        self.plain.borrow_mut().insert(folder.to_owned(), is_plain);
+        is_plain
+    }
+}
+
+/// Whether a folder is one, and its list is a plain file or is not there.
+fn has_plain_list(files: &Beneath, folder: &Path) -> bool {
+    let kind = |path: &Path| files.stat(path).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    let is_folder = folder.as_os_str().is_empty() || kind(folder) == Some(FileType::Directory);
+    is_folder && matches!(kind(&folder.join(".gitignore")), None | Some(FileType::RegularFile))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, Mode};
+
+    use super::*;
+
+    #[test]
+    fn no_list_is_opened_that_is_no_plain_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+        for folder in ["plain/deep", "linked", "pipe/deep", "led"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        fs::create_dir(&outside).unwrap();
+        fs::write(root.join(".gitignore"), "*.log\n").unwrap();
+        fs::write(root.join("plain/.gitignore"), "built/\n").unwrap();
+        fs::write(outside.join(".gitignore"), "*\n").unwrap();
+        symlink(outside.join(".gitignore"), root.join("linked/.gitignore")).unwrap();
+        // Who opened it would wait for ever.
+        rustix::fs::mknodat(CWD, root.join("pipe/.gitignore"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        symlink(&outside, root.join("away")).unwrap();
+        let repo = git2::Repository::init(&root).unwrap();
+        let files = Beneath::open(&root).unwrap();
+        let ignored = Ignored::of(&repo, &files);
+        let is = |path: &str| ignored.contains(Path::new(path));
+        assert!(is("a.log") && is("plain/a.log") && is("plain/deep/a.log") && is("plain/built/") && !is("plain/a"));
+        assert!(!is("linked/a") && !is("linked/a.log") && !is("pipe/a.log") && !is("pipe/deep/a.log"));
+        assert!(!is("away/a.log") && is("led/a.log") && !is("led/a"));
+    }
+}
