@@ -1,6 +1,7 @@
 //! L2: where workspaces lie, what deletes them, and that nothing in them is
 //! lost.
 
+mod at_the_end;
 mod author;
 mod by_hand;
 mod clocks;

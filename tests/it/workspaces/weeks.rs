@@ -1,7 +1,8 @@
 //! Weeks in seconds: random edits, publishes, enters, resets, sweeps and clocks, stores
 //! and remotes that move away and come back. Whatever a person or an agent wrote is in
 //! a folder of theirs, a workspace, a salvage, the store or the remote at the end, or
-//! somebody took it away by name; and when nobody has a workspace, nothing is left.
+//! somebody took it away by name. When nobody comes back, the disk holds what the limits
+//! allow ([`super::at_the_end`]).
 //!
 //! `ENVCTL_TEST_CASES` says how many stories are tried, and `ENVCTL_TEST_SEED` tells the
 //! same ones again.
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::at_the_end::MOST;
 use super::{later, salvages};
 use crate::support::{Home, Repo, Trip, explore};
 
@@ -86,9 +88,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     vec(act, 8..24)
 }
 
-struct Weeks {
-    trip: Trip,
-    day: i64,
+pub(super) struct Weeks {
+    pub(super) trip: Trip,
+    pub(super) day: i64,
     workspaces: [Option<Repo>; TASKS],
     /// What was written, and the identities that may hold it.
     written: BTreeMap<String, BTreeSet<String>>,
@@ -106,6 +108,8 @@ impl Weeks {
         trip.lab.repo.write(".gitignore", "*.log\n");
         trip.lab.repo.commit("ignored");
         trip.lab.repo.push();
+        // So little that every collection has something to take away.
+        trip.lab.dev.write(trip.lab.dev.config().join("config.toml"), format!("cache.max_size = \"{MOST}\"\n"));
         let (written, published, gone) = Default::default();
         Weeks { trip, day: 0, workspaces: Default::default(), written, published, gone, count: 0 }
     }
@@ -114,14 +118,19 @@ impl Weeks {
         self.trip.lab.store.reference(&format!("task-{task}"))
     }
 
-    fn dev(&self, args: &[&str]) -> crate::support::Call {
+    pub(super) fn dev(&self, args: &[&str]) -> crate::support::Call {
         later(&self.trip.lab.dev, self.day, args)
     }
 
     /// Something that nobody has written before.
     fn token(&mut self) -> String {
         self.count += 1;
-        format!("written-{:04}-of-{}", self.count, std::process::id())
+        self.nth(self.count)
+    }
+
+    /// What is in `agent-N` or `mine-N`.
+    fn nth(&self, number: usize) -> String {
+        format!("written-{number:04}-of-{}", std::process::id())
     }
 
     fn perform(&mut self, act: Act) {
@@ -229,12 +238,20 @@ impl Weeks {
 
     fn publish_back(&mut self, task: usize) {
         let Some(repo) = self.workspace(task) else { return };
+        let travels = self.travels(&repo);
         let run = self.dev(&["publish", "--json"]).cwd(&repo.path).run();
         if run.code == 0 {
-            // It may hold any of what was ever written.
-            let all: Vec<String> = self.written.keys().cloned().collect();
-            self.note(task, &run.json()["identity"], all);
+            self.note(task, &run.json()["identity"], travels);
         }
+    }
+
+    /// What a publish takes: files that git does not ignore, and commits; no stash, no
+    /// other branch. More than that would be missed when the identity goes by name.
+    fn travels(&self, repo: &Repo) -> Vec<String> {
+        let files = repo.call(&["ls-files", "--cached", "--others", "--exclude-standard"]).run().stdout;
+        let commits = repo.call(&["log", "--name-only", "--format=", "HEAD"]).run().stdout;
+        let numbers = files.lines().chain(commits.lines()).filter_map(|name| name.split_once('-')?.1.parse().ok());
+        numbers.map(|number| self.nth(number)).filter(|token| self.written.contains_key(token)).collect()
     }
 
     /// What only this task's identities had goes with them.
@@ -316,30 +333,6 @@ impl Weeks {
         found.extend(self.within(&other.lab.dev.data().join("workspaces")));
         assert!(missing(&found).is_empty(), "nobody has {:?}", missing(&found));
     }
-
-    /// Nothing is kept for ever.
-    fn clear(&mut self) {
-        let dev = &self.trip.lab.dev;
-        let listed = self.dev(&["workspace", "ls", "--json"]).ok().json();
-        for row in listed["workspaces"].as_array().unwrap() {
-            let path = row["path"].as_str().unwrap();
-            self.dev(&["workspace", "rm", path, "--yes"]).run();
-        }
-        self.trip.at_rest();
-        for place in ["workspaces", "recovery", "salvages"] {
-            if dev.data().join(place).exists() {
-                envctl::disk::remove::tree(&dev.data().join(place)).unwrap();
-            }
-        }
-        for pin in folders(&dev.data().join("pins")) {
-            fs::remove_file(pin).unwrap();
-        }
-        dev.envctl(["cache", "prune", "--all"]).ok();
-        for folder in ["blobs/sha256", "layers", "trees", "brought"] {
-            crate::support::until("the cache is empty", || files(&dev.cache().join(folder)) == 0);
-        }
-        assert!(folders(&dev.data().join("repos")).is_empty(), "a mirror that nobody needs");
-    }
 }
 
 fn away(place: &Path) -> PathBuf {
@@ -357,12 +350,8 @@ fn swap(place: &Path) {
     }
 }
 
-fn folders(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn folders(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
-}
-
-fn files(folder: &Path) -> usize {
-    folders(folder).iter().map(|path| if path.is_dir() { files(path) } else { 1 }).sum()
 }
 
 fn read_all(repo: &Repo, folder: &Path, text: &mut Vec<u8>) {
@@ -392,6 +381,6 @@ fn random_weeks() {
             weeks.perform(act);
         }
         weeks.check();
-        weeks.clear();
+        weeks.age();
     });
 }
