@@ -387,6 +387,11 @@ impl Paths {
         self.cache.join("quarantine")
     }
 
+    /// Where lock files lie.
+    pub fn locks(&self) -> [PathBuf; 2] {
+        [&self.data, &self.cache].map(|root| root.join("locks"))
+    }
+
     /// A lock file below the data root.
     pub fn data_lock(&self, name: &str) -> PathBuf {
         self.data.join("locks").join(name)

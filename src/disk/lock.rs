@@ -1,11 +1,13 @@
 //! Kernel locks on files: a lock that can be taken means that its owner is
-//! dead. No timestamps, no process IDs. The lock files themselves are never
-//! removed, because a waiter may hold one open.
+//! dead. No timestamps, no process IDs.
+//!
+//! Lock files are removed by [`sweep`] alone, which holds each while it does so. Whoever
+//! waited for one that is gone has locked nothing, and takes the one in its place.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -25,8 +27,7 @@ impl FileLock {
     /// # Errors
     /// When the lock file cannot be made, or the file system has no locks.
     pub fn attempt(path: &Path) -> Result<Option<Self>> {
-        let file = open(path)?;
-        Ok(try_exclusive(&file).with_context(|| context(path))?.then_some(FileLock { _file: file }))
+        Ok(hold(path, try_exclusive)?.map(|_file| FileLock { _file }))
     }
 
     /// Takes the lock if it is free within a moment.
@@ -34,8 +35,7 @@ impl FileLock {
     /// # Errors
     /// As [`FileLock::attempt`].
     pub fn soon(path: &Path) -> Result<Option<Self>> {
-        let file = open(path)?;
-        Ok(soon(|| try_exclusive(&file)).with_context(|| context(path))?.then_some(FileLock { _file: file }))
+        Ok(hold(path, |file| soon(|| try_exclusive(file)))?.map(|_file| FileLock { _file }))
     }
 
     /// Takes the lock; calls `waiting` once when it has to wait for long.
@@ -43,13 +43,7 @@ impl FileLock {
     /// # Errors
     /// When the lock file cannot be made, or the file system has no locks.
     pub fn acquire(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
-        let file = open(path)?;
-        if soon(|| try_exclusive(&file)).with_context(|| context(path))? {
-            return Ok(FileLock { _file: file });
-        }
-        waiting();
-        exclusive(&file).with_context(|| context(path))?;
-        Ok(FileLock { _file: file })
+        Ok(FileLock { _file: wait(path, waiting, FlockOperation::LockExclusive)? })
     }
 }
 
@@ -95,13 +89,50 @@ impl SharedLock {
     /// # Errors
     /// As [`FileLock::acquire`].
     pub fn acquire(path: &Path, waiting: impl FnOnce()) -> Result<Self> {
-        let file = open(path)?;
-        if soon(|| try_shared(&file)).with_context(|| context(path))? {
-            return Ok(SharedLock { _file: file });
+        Ok(SharedLock { _file: wait(path, waiting, FlockOperation::LockShared)? })
+    }
+}
+
+/// Takes a lock; tells when that takes longer than a moment.
+fn wait(path: &Path, waiting: impl FnOnce(), kind: FlockOperation) -> Result<File> {
+    let shares = matches!(kind, FlockOperation::LockShared);
+    let mut waiting = Some(waiting);
+    let held = hold(path, |file| {
+        if soon(|| if shares { try_shared(file) } else { try_exclusive(file) })? {
+            return Ok(true);
         }
-        waiting();
-        rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockShared)).with_context(|| context(path))?;
-        Ok(SharedLock { _file: file })
+        waiting.take().into_iter().for_each(|waiting| waiting());
+        rustix::io::retry_on_intr(|| flock(file, kind))?;
+        Ok(true)
+    })?;
+    held.with_context(|| context(path))
+}
+
+/// Opens a lock file and has it locked, again if it was removed in between; `None` when
+/// it is not to be had.
+fn hold(path: &Path, mut lock: impl FnMut(&File) -> Result<bool>) -> Result<Option<File>> {
+    loop {
+        let file = open(path)?;
+        if !lock(&file).with_context(|| context(path))? {
+            return Ok(None);
+        }
+        let held = file.metadata().with_context(|| context(path))?;
+        match fs::metadata(path) {
+            Ok(there) if (there.dev(), there.ino()) == (held.dev(), held.ino()) => return Ok(Some(file)),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(|| context(path)),
+            _ => {}
+        }
+    }
+}
+
+/// Removes the lock files of a folder that nobody holds: there is one for every task and
+/// every place that ever was. What cannot be removed waits for the next time.
+pub fn sweep(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())) {
+        if let Ok(Some(_held)) = FileLock::attempt(&entry.path()) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
@@ -204,5 +235,44 @@ mod tests {
         wait.recv().unwrap();
         drop(first);
         other.join().unwrap();
+    }
+
+    #[test]
+    fn a_lock_file_goes_when_it_is_free_and_nobody_holds_one_that_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (held, free) = (dir.path().join("held"), dir.path().join("free"));
+        let first = FileLock::acquire(&held, || {}).unwrap();
+        drop(FileLock::acquire(&free, || {}).unwrap());
+        sweep(dir.path());
+        assert!(held.exists() && !free.exists());
+        let (started, wait) = std::sync::mpsc::channel();
+        let other = {
+            let held = held.clone();
+            std::thread::spawn(move || SharedLock::acquire(&held, || started.send(()).unwrap()).unwrap())
+        };
+        wait.recv().unwrap();
+        fs::remove_file(&held).unwrap();
+        drop(first);
+        let _shared = other.join().unwrap();
+        assert!(FileLock::attempt(&held).unwrap().is_none(), "two have the lock");
+    }
+
+    #[test]
+    fn locks_that_are_swept_all_the_time_have_one_owner_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, owners) = (dir.path().join("lock"), std::sync::atomic::AtomicUsize::new(0));
+        let order = std::sync::atomic::Ordering::SeqCst;
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let _lock = FileLock::acquire(&path, || {}).unwrap();
+                        assert_eq!(owners.fetch_add(1, order), 0);
+                        owners.fetch_sub(1, order);
+                    }
+                });
+            }
+            scope.spawn(|| (0..400).for_each(|_| sweep(dir.path())));
+        });
     }
 }

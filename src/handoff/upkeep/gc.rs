@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::pace::{self, Pace};
 use crate::crash;
+use crate::disk::lock::{self, FileLock};
 use crate::disk::{self, scratch};
 use crate::handoff::app::App;
 use crate::handoff::evidence::expire_artifacts;
@@ -65,6 +66,7 @@ fn collect(app: &App, receipts: Vec<Receipt>, dry: bool, pace: Pace) -> Result<G
     collection.trash();
     collection.records();
     collection.caches();
+    collection.empty();
     if !dry {
         let _ = pace::note_begun(app, pace);
     }
@@ -190,6 +192,24 @@ impl Collection<'_> {
             }
             Err(error) => self.app.ui.detail(&format!("{error:#}")),
         }
+    }
+
+    /// Folders in which no workspace lies any more, and locks that nobody holds.
+    fn empty(&self) {
+        if self.dry {
+            return;
+        }
+        let paths = &self.app.paths;
+        // Whoever makes a workspace shares it from before the folder is made.
+        if let Ok(Some(_caches)) = FileLock::attempt(&paths.cache_lock("trees")) {
+            for repository in children(&paths.workspaces()) {
+                for folder in Paths::workspace_folders(&repository).iter().chain([&repository]) {
+                    // Not unless it is empty.
+                    let _ = fs::remove_dir(folder);
+                }
+            }
+        }
+        paths.locks().iter().for_each(|folder| lock::sweep(folder));
     }
 }
 

@@ -8,6 +8,7 @@
 //! nowhere else is kept, for as long as `workspace.keep` says.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -337,10 +338,7 @@ pub fn recover(app: &App, id: &str, into: Option<&Path>) -> Result<Recovered> {
     if occupied {
         return Err(usage(format!("{} is not empty", target.display())).hint(here()).into());
     }
-    if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    }
-    match fs::rename(&row.path, &target) {
+    match move_back(&row.path, &target) {
         Err(error) if error.raw_os_error() == Some(libc::EXDEV) => {
             return Err(usage(format!("{} is on another file system", target.display()))
                 .hint(format!("name a folder on that of {}", row.path.display()))
@@ -359,6 +357,16 @@ pub fn recover(app: &App, id: &str, into: Option<&Path>) -> Result<Recovered> {
     }
     let _ = fs::remove_file(app.paths.salvage(id));
     Ok(Recovered { id: row.id, task: row.task, workspace: target })
+}
+
+/// Moves a salvage to its place, whose folder is made. A collection may take that away
+/// while it is empty.
+fn move_back(from: &Path, to: &Path) -> io::Result<()> {
+    let once = || {
+        to.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::rename(from, to)
+    };
+    once().or_else(|error| if error.kind() == io::ErrorKind::NotFound { once() } else { Err(error) })
 }
 
 /// Salvages that were kept long enough, and records of what was never moved.

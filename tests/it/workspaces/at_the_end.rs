@@ -1,14 +1,14 @@
 //! What is left of weeks when nobody comes back: what the limits allow, and with
 //! `prune` nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::weeks::{Weeks, folders};
 
 /// What the caches may hold together, in bytes.
 pub const MOST: u64 = 64 << 10;
 
-/// What may stay beside them: the ledger, notes of when, empty files that are locks.
+/// What may stay beside them: the ledger, and notes of when.
 const BESIDE: u64 = 64 << 10;
 
 impl Weeks {
@@ -28,6 +28,10 @@ impl Weeks {
         for place in ["workspaces", "recovery", "salvages", "pins", "identities"] {
             let there = listed(&dev.data().join(place));
             assert!(there.is_empty(), "{place} holds\n{}", there.join("\n"));
+        }
+        // A folder or a lock for each task that ever was would be kept for ever as well.
+        for place in [dev.data().join("workspaces"), dev.data().join("locks"), dev.cache().join("locks")] {
+            assert_eq!(folders(&place), Vec::<PathBuf>::new());
         }
         self.dev(&["cache", "prune", "--all"]).ok();
         for folder in ["blobs/sha256", "layers", "trees", "brought"] {
