@@ -11,33 +11,51 @@ use rustix::fs::FileType;
 use crate::disk::beneath::Beneath;
 
 /// What git ignores in a checkout.
-pub struct Ignored<'a> {
-    repo: &'a git2::Repository,
-    files: &'a Beneath,
+#[derive(Debug, Default)]
+pub struct IgnoreLists {
     /// Whether the lists of a folder, and of those above it, are plain.
     plain: RefCell<HashMap<PathBuf, bool>>,
 }
 
-impl<'a> Ignored<'a> {
-    /// Of a checkout, whose working files are these.
-    pub fn of(repo: &'a git2::Repository, files: &'a Beneath) -> Self {
-        Ignored { repo, files, plain: RefCell::default() }
+impl IgnoreLists {
+    /// Whether git ignores a path of a checkout, whose working files are these; one of
+    /// a folder ends with a slash. Where a list is none that git would obey, nothing
+    /// is ignored.
+    #[expect(clippy::disallowed_methods, reason = "the lists were looked at")]
+    pub fn contains(&self, repo: &git2::Repository, files: &Beneath, path: &Path) -> bool {
+        path.parent().is_some_and(|folder| self.is_plain(files, folder)) && repo.is_path_ignored(path).unwrap_or(false)
     }
 
-    /// Whether git ignores a path; one of a folder ends with a slash. Where a list
-    /// is none that git would obey, nothing is ignored.
-    pub fn contains(&self, path: &Path) -> bool {
-        path.parent().is_some_and(|folder| self.is_plain(folder)) && self.repo.is_path_ignored(path).unwrap_or(false)
-    }
-
-    fn is_plain(&self, folder: &Path) -> bool {
+    fn is_plain(&self, files: &Beneath, folder: &Path) -> bool {
         if let Some(known) = self.plain.borrow().get(folder) {
             return *known;
         }
-        let is_plain = folder.parent().is_none_or(|above| self.is_plain(above)) && has_plain_list(self.files, folder);
+        let is_plain = folder.parent().is_none_or(|above| self.is_plain(files, above)) && has_plain_list(files, folder);
         self.plain.borrow_mut().insert(folder.to_owned(), is_plain);
         is_plain
     }
+}
+
+/// The lists below a folder, of ignored files and of attributes, that are no plain
+/// files: git's library would follow them, or wait for them.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn odd_lists(root: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let (mut odd, mut pending) = (Vec::new(), vec![root.to_owned()]);
+    while let Some(folder) = pending.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let (entry, path) = entry.map(|entry| (entry.file_type(), entry.path()))?;
+            let kind = entry?;
+            let name = path.file_name().unwrap_or_default();
+            if kind.is_dir() && name != ".git" {
+                pending.push(path);
+            } else if !kind.is_file() && [".gitignore", ".gitattributes"].iter().any(|list| name == *list) {
+                odd.push(path);
+            }
+        }
+    }
+    Ok(odd)
 }
 
 /// Whether a folder is one, and its list is a plain file or is not there.
@@ -74,10 +92,13 @@ mod tests {
         symlink(&outside, root.join("away")).unwrap();
         let repo = git2::Repository::init(&root).unwrap();
         let files = Beneath::open(&root).unwrap();
-        let ignored = Ignored::of(&repo, &files);
-        let is = |path: &str| ignored.contains(Path::new(path));
+        let ignored = IgnoreLists::default();
+        let is = |path: &str| ignored.contains(&repo, &files, Path::new(path));
         assert!(is("a.log") && is("plain/a.log") && is("plain/deep/a.log") && is("plain/built/") && !is("plain/a"));
         assert!(!is("linked/a") && !is("linked/a.log") && !is("pipe/a.log") && !is("pipe/deep/a.log"));
         assert!(!is("away/a.log") && is("led/a.log") && !is("led/a"));
+        let mut odd = odd_lists(&root).unwrap();
+        odd.sort();
+        assert_eq!(odd, [root.join("linked/.gitignore"), root.join("pipe/.gitignore")]);
     }
 }

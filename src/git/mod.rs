@@ -28,7 +28,7 @@ use crate::web::Proxies;
 pub use crate::identity::check_entry_name;
 pub use author::Author;
 pub use contact::{Answer, Coming, Contact, Heard, Judge, Manner, Way, serve};
-pub use ignored::Ignored;
+pub use ignored::{IgnoreLists, odd_lists};
 
 /// The lines of `info/exclude` around the rules for files that came with a task.
 pub const CAME_ALONG: &str = "# envctl: ignored files that came with the task";

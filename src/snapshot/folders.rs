@@ -14,7 +14,7 @@ use super::glance::{Seen, is_repository};
 use super::paths::path_of;
 use super::scratch::ScratchRepo;
 use super::{moment, refuse};
-use crate::git::Ignored;
+use crate::git::IgnoreLists;
 
 /// What was found, ignored paths left out.
 #[derive(Debug, Default)]
@@ -45,8 +45,8 @@ pub(super) fn walk(
         let kind = scratch.stat(&rules).map(|stat| name_of(FileType::from_raw_mode(stat.st_mode)));
         kind.flatten().map_or(Ok(()), |kind| refuse::special(&rules, kind))
     };
-    let rules = Ignored::of(repo, &scratch.files);
-    let ignored = |path: &[u8]| rules.contains(Path::new(OsStr::from_bytes(path)));
+    let rules = IgnoreLists::default();
+    let ignored = |path: &[u8]| rules.contains(repo, &scratch.files, Path::new(OsStr::from_bytes(path)));
     let folder = |path: &[u8]| [path, b"/"].concat();
     let mut walked = Walked::default();
     walked.empty.extend(seen.empty.drain(..).map(GitPath));

@@ -67,9 +67,18 @@ pub fn open(dir: &Path) -> Result<git2::Repository> {
 /// # Errors
 /// When it is none, or something else lies where a file is read.
 pub fn library(dir: &Path) -> Result<git2::Repository> {
-    let git_dir = git2::Repository::discover_path(dir, std::iter::once(dir.parent().unwrap_or(dir)))?;
-    check_readable(&git_dir)?;
+    check_root(dir)?;
     Ok(git2::Repository::open(dir)?)
+}
+
+/// Looks at the files that git's library opens with the repository of a checkout.
+///
+/// # Errors
+/// As [`library`].
+pub(super) fn check_root(dir: &Path) -> Result<()> {
+    // Whoever opens one that is not found says so.
+    let found = git2::Repository::discover_path(dir, std::iter::once(dir.parent().unwrap_or(dir)));
+    found.map_or(Ok(()), |git_dir| check_readable(&git_dir))
 }
 
 /// Git's library waits for whoever writes to a pipe, and says of a list of cut

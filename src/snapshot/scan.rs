@@ -24,7 +24,7 @@ use super::status::{Line, Lines, Selection, lines, look, select, staged, untrack
 use super::vigil::Vigil;
 use super::{ignored, refuse, submodule};
 use crate::disk::plain;
-use crate::git::Git;
+use crate::git::{Git, IgnoreLists};
 
 /// More files than this are not read on suspicion alone, nor more bytes.
 const MAX_SUSPECTS: usize = 1000;
@@ -130,7 +130,8 @@ pub(super) fn scan<T>(
     let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
     let present: Vec<Vec<u8>> = there.map(|(entry, _)| entry.path.clone()).collect();
     // Git goes by them although it ignores them.
-    let ignored = |path: &[u8]| repo.is_path_ignored(path_of(path)).unwrap_or(false);
+    let rules = IgnoreLists::default();
+    let ignored = |path: &[u8]| rules.contains(repo, &scratch.files, path_of(path));
     let attributes = seen.others.iter().filter(|path| is_attributes(path) && scratch.regular(path).is_some());
     let attributes = attributes.filter(|path| ignored(path));
     let named: Vec<Vec<u8>> = selection.named.iter().chain(attributes).cloned().collect();

@@ -18,6 +18,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::times::{Time, is_of_a_tree, stamps};
 use crate::disk::beneath::{Beneath, open_beneath};
+use crate::git::IgnoreLists;
 
 /// Clocks of files are no finer than this, in nanoseconds.
 const TICK: i128 = 20_000_000;
@@ -40,6 +41,7 @@ pub struct File<'a> {
 pub struct Files {
     beneath: Beneath,
     repo: git2::Repository,
+    ignored: IgnoreLists,
     index: git2::Index,
     /// When the index was written, in nanoseconds.
     written: i128,
@@ -78,7 +80,8 @@ impl Files {
         let stage = |entry: &git2::IndexEntry| (entry.flags >> 12) & 3;
         let tracked = index.iter().filter(|entry| stage(entry) == 0).map(|entry| (entry.path.clone(), entry)).collect();
         let beneath = Beneath::open(workspace)?;
-        let mut files = Files { beneath, repo, index, written, tracked, all: Vec::new() };
+        let ignored = IgnoreLists::default();
+        let mut files = Files { beneath, repo, ignored, index, written, tracked, all: Vec::new() };
         files.walk(skipped)?;
         Ok(files)
     }
@@ -130,7 +133,7 @@ impl Files {
         if folder {
             path.push(b'/');
         }
-        self.repo.is_path_ignored(Path::new(OsStr::from_bytes(&path))).unwrap_or(false)
+        self.ignored.contains(&self.repo, &self.beneath, Path::new(OsStr::from_bytes(&path)))
     }
 
     /// All of them.

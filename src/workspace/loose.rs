@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::openable;
 use crate::disk;
+use crate::git::odd_lists;
 
 /// So many entries of each reflog are looked at: it goes back for months.
 const MAX_LOGGED: usize = 2000;
@@ -46,8 +47,8 @@ pub struct Known<'a> {
 pub fn loose_ends(root: &Path, known: Known<'_>) -> Result<Vec<String>> {
     let repo = git2::Repository::open(root).with_context(|| format!("cannot open the workspace {}", root.display()))?;
     let mut found = of(&repo, known)?;
-    let Nested { folders, odd } = nested(root)?;
-    found.extend(behind_own_list(&repo, root, odd.as_deref())?);
+    let odd = odd_lists(root).with_context(|| format!("cannot look through {}", root.display()))?;
+    found.extend(behind_own_list(&repo, root, odd.first())?);
     if entries(&repo.path().join("hooks"))?.flatten().any(|hook| !is_sample(&hook.path())) {
         found.push("hooks".into());
     }
@@ -61,7 +62,7 @@ pub fn loose_ends(root: &Path, known: Known<'_>) -> Result<Vec<String>> {
         let own = git2::Repository::open(&folder).with_context(|| format!("cannot open the submodule {name}"))?;
         found.extend(of(&own, Known::default())?.into_iter().map(|what| format!("{what} of the submodule {name}")));
     }
-    for folder in folders {
+    for folder in nested(root)? {
         let path = folder.strip_prefix(root).unwrap_or(&folder);
         let name = path.display().to_string();
         let dotted = path.join(".git");
@@ -72,7 +73,7 @@ pub fn loose_ends(root: &Path, known: Known<'_>) -> Result<Vec<String>> {
         }
         let own = git2::Repository::open(&folder).with_context(|| format!("cannot open the repository in {name}"))?;
         let mut loose = of(&own, Known::default())?;
-        if odd.as_ref().is_some_and(|odd| odd.starts_with(&folder)) || is_changed(&own)? {
+        if odd.iter().any(|odd| odd.starts_with(&folder)) || is_changed(&own)? {
             loose.push("changes".into());
         }
         found.extend(loose.into_iter().map(|what| format!("{what} in the repository {name}")));
@@ -83,27 +84,16 @@ pub fn loose_ends(root: &Path, known: Known<'_>) -> Result<Vec<String>> {
 /// Repositories with a git folder of their own among the files, and bare ones,
 /// ignored ones too, as somebody made or cloned them there. What a submodule has is below the
 /// workspace's own git folder.
-struct Nested {
-    folders: Vec<PathBuf>,
-    /// A list of ignored files that is no plain file: git's library would follow it,
-    /// or wait for it.
-    odd: Option<PathBuf>,
-}
-
-fn nested(root: &Path) -> Result<Nested> {
-    let (mut found, mut odd) = (Vec::new(), None);
+fn nested(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
     let mut pending = vec![root.to_owned()];
     while let Some(folder) = pending.pop() {
         for entry in entries(&folder)? {
             let entry = entry.with_context(|| format!("cannot read {}", folder.display()))?;
-            let path = entry.path();
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                let is_list = [".gitignore", ".gitattributes"].iter().any(|name| entry.file_name() == *name);
-                if is_list && !entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                    odd.get_or_insert(path);
-                }
                 continue;
             }
+            let path = entry.path();
             if entry.file_name() != ".git" {
                 let is_bare = ["HEAD", "objects", "refs"].iter().all(|name| path.join(name).exists());
                 if is_bare { found.push(path) } else { pending.push(path) }
@@ -113,7 +103,7 @@ fn nested(root: &Path) -> Result<Nested> {
         }
     }
     found.sort();
-    Ok(Nested { folders: found, odd })
+    Ok(found)
 }
 
 /// Whether a workspace's files are those of its commit, apart from ignored ones.
@@ -121,7 +111,7 @@ fn nested(root: &Path) -> Result<Nested> {
 /// # Errors
 /// When it cannot be looked at.
 pub fn is_clean(root: &Path) -> Result<bool> {
-    if nested(root)?.odd.is_some() {
+    if !odd_lists(root)?.is_empty() {
         return Ok(false);
     }
     is_changed(&git2::Repository::open(root)?).map(|changed| !changed)
@@ -129,6 +119,7 @@ pub fn is_clean(root: &Path) -> Result<bool> {
 
 /// Whether a repository has files that its commit has not; ignored ones do not
 /// count.
+#[expect(clippy::disallowed_methods, reason = "whoever calls has looked at the lists")]
 fn is_changed(repo: &git2::Repository) -> Result<bool> {
     if repo.is_bare() {
         return Ok(false);
@@ -281,7 +272,8 @@ fn logged(repo: &git2::Repository) -> Vec<git2::Oid> {
 
 /// Files that a list of this checkout alone ignores: nobody else has the list, so
 /// nobody says that they can be made again.
-fn behind_own_list(repo: &git2::Repository, root: &Path, odd: Option<&Path>) -> Result<Option<String>> {
+#[expect(clippy::disallowed_methods, reason = "the lists are plain")]
+fn behind_own_list(repo: &git2::Repository, root: &Path, odd: Option<&PathBuf>) -> Result<Option<String>> {
     // A program inside may have laid a pipe there.
     let Ok(list) = disk::read_file(&repo.path().join("info/exclude"), MAX_LIST) else {
         return Ok(Some("what an odd .git/info/exclude may ignore".into()));

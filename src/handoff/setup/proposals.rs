@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::config::{PRESETS, Preset, Spot};
 use crate::disk::beneath::Beneath;
-use crate::git::Ignored;
+use crate::git::IgnoreLists;
 use crate::snapshot;
 
 /// Folders that are looked into, and how deep they lie at most.
@@ -58,7 +58,7 @@ pub(super) fn proposals(root: &Path) -> Proposals {
     let mut found = Proposals::default();
     let Ok(beneath) = Beneath::open(root) else { return found };
     let repo = snapshot::library(root).ok();
-    let rules = repo.as_ref().map(|repo| Ignored::of(repo, &beneath));
+    let rules = IgnoreLists::default();
     let mut pending = VecDeque::from([String::new()]);
     for _ in 0..MOST {
         let Some(dir) = pending.pop_front() else { break };
@@ -71,7 +71,8 @@ pub(super) fn proposals(root: &Path) -> Proposals {
         for (name, folder) in names {
             let path = below(&dir, &name);
             let skipped = name.starts_with('.') || SKIPPED.contains(&&*name);
-            let ignored = || rules.as_ref().is_some_and(|rules| rules.contains(Path::new(&format!("{path}/"))));
+            let ignored =
+                || repo.as_ref().is_some_and(|repo| rules.contains(repo, &beneath, Path::new(&format!("{path}/"))));
             if folder && !skipped && !ignored() {
                 pending.push_back(path);
             }

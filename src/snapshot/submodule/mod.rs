@@ -15,9 +15,11 @@ use anyhow::Result;
 
 use super::index::Entry;
 use super::left_behind::{Kind, LeftOut, lossy};
+use super::open::check_root;
 use super::scratch::ScratchRepo;
 use super::{left_out, lfs};
 use crate::error::{Fault, policy};
+use crate::git::odd_lists;
 
 pub(super) use modules::{addresses, check, check_blob};
 
@@ -112,6 +114,13 @@ fn stray(name: &str) -> Fault {
 }
 
 fn open(full: &Path, name: &str) -> Result<git2::Repository> {
+    // Files that came with a task may look like a bare repository, whose configuration
+    // nobody has judged.
+    if full.join(".git").symlink_metadata().is_ok() {
+        check_root(full)?;
+    } else if full.join("HEAD").symlink_metadata().is_ok() {
+        return Err(stray(name).into());
+    }
     let flags = git2::RepositoryOpenFlags::NO_SEARCH | git2::RepositoryOpenFlags::CROSS_FS;
     let opened = git2::Repository::open_ext(full, flags, std::iter::empty::<&OsStr>());
     opened.map_err(|error| {
@@ -126,9 +135,13 @@ fn open(full: &Path, name: &str) -> Result<git2::Repository> {
 }
 
 /// Something in a submodule that its commit does not have.
+#[expect(clippy::disallowed_methods, reason = "the lists are plain")]
 fn change(repo: &git2::Repository, full: &Path) -> Result<Option<String>> {
     if repo.state() != git2::RepositoryState::Clean {
         return Ok(Some("an operation is in progress".into()));
+    }
+    if let Some(odd) = odd_lists(full)?.first() {
+        return Ok(Some(format!("{} is no plain file", odd.strip_prefix(full).unwrap_or(odd).display())));
     }
     let mut options = git2::StatusOptions::new();
     options.include_untracked(true).recurse_untracked_dirs(false).include_ignored(false);

@@ -21,7 +21,7 @@ use crate::config::{CacheEntry, Fixture, Project, Spot};
 use crate::digest::{Digest, Hasher};
 use crate::disk::beneath::Beneath;
 use crate::error::{Kind, kind_of, usage};
-use crate::git::Ignored;
+use crate::git::IgnoreLists;
 use crate::handoff::app::App;
 use crate::handoff::words::quote;
 use crate::identity::{Given, StoreRef};
@@ -56,6 +56,7 @@ pub(super) struct Inputs<'a> {
     /// Places of caches, in which no pattern looks.
     places: Vec<&'a str>,
     repo: Option<(git2::Repository, Beneath)>,
+    ignored: IgnoreLists,
     hashed: HashMap<String, Option<Digest>>,
     /// The same of what decides in them.
     reduced: HashMap<String, Digest>,
@@ -82,6 +83,7 @@ impl<'a> Inputs<'a> {
             workspace,
             places: project.cache.iter().flat_map(CacheEntry::places).filter_map(place).collect(),
             repo: snapshot::library(workspace).ok().zip(Beneath::open(workspace).ok()),
+            ignored: IgnoreLists::default(),
             hashed: HashMap::new(),
             reduced: HashMap::new(),
             fitting: HashMap::new(),
@@ -234,7 +236,6 @@ impl<'a> Inputs<'a> {
         // Down to the first part with a star there is one way.
         let plain: Vec<&str> = text.split('/').take_while(|part| !is_pattern(part)).collect();
         let root = Beneath::open(self.workspace)?;
-        let rules = self.repo.as_ref().map(|(repo, files)| (repo, Ignored::of(repo, files)));
         let (mut fitting, mut pending, mut looked) = (Vec::new(), vec![plain.join("/")], 0_usize);
         let deepest = if text.contains("**") { usize::MAX } else { text.split('/').count() };
         while let Some(folder) = pending.pop() {
@@ -252,7 +253,7 @@ impl<'a> Inputs<'a> {
                 }
                 let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
                 let is_folder = entry.file_type() == FileType::Directory;
-                if is_folder && !self.is_left_out(rules.as_ref(), &path, true) {
+                if is_folder && !self.is_left_out(&path, true) {
                     if folders && pattern.matches_with(&path, MATCH) {
                         fitting.push(path.clone());
                     }
@@ -262,7 +263,7 @@ impl<'a> Inputs<'a> {
                 } else if !folders
                     && !is_folder
                     && pattern.matches_with(&path, MATCH)
-                    && !self.is_left_out(rules.as_ref(), &path, false)
+                    && !self.is_left_out(&path, false)
                 {
                     fitting.push(path);
                 }
@@ -274,11 +275,11 @@ impl<'a> Inputs<'a> {
     }
 
     /// Whether it is a cache's place, or git ignores it and does not track it.
-    fn is_left_out(&self, rules: Option<&(&git2::Repository, Ignored<'_>)>, path: &str, folder: bool) -> bool {
+    fn is_left_out(&self, path: &str, folder: bool) -> bool {
         if self.places.contains(&path) || path.rsplit('/').next() == Some("node_modules") {
             return true;
         }
-        let Some((repo, ignored)) = rules else { return false };
+        let Some((repo, files)) = &self.repo else { return false };
         let asked = if folder { format!("{path}/") } else { path.to_owned() };
         let tracked = || {
             repo.index().is_ok_and(|index| {
@@ -290,7 +291,7 @@ impl<'a> Inputs<'a> {
                 }
             })
         };
-        ignored.contains(Path::new(&asked)) && !tracked()
+        self.ignored.contains(repo, files, Path::new(&asked)) && !tracked()
     }
 }
 
