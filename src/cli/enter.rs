@@ -34,7 +34,7 @@ pub(super) struct RuntimeFlags {
     /// time: 1h
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     idle: Option<Duration>,
-    /// Leave out the secrets that the project asks for
+    /// Leave out the secrets and git credentials that the project asks for
     #[arg(long)]
     no_secrets: bool,
     /// Start none of the services that the project asks for

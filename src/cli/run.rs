@@ -53,7 +53,7 @@ pub(super) struct Arguments {
     /// End a runtime when nothing was printed or computed in it for this time: 20m
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     idle: Option<Duration>,
-    /// Leave out the secrets that the project asks for
+    /// Leave out the secrets and git credentials that the project asks for
     #[arg(long)]
     no_secrets: bool,
     /// Start none of the services that the project asks for

@@ -1,8 +1,11 @@
-//! Ports and secrets, as a project's file writes them.
+//! Ports, secrets and credentials for git, as a project's file writes them.
+
+use std::fmt;
 
 use serde::Deserialize;
 
 use crate::error::{Fault, usage};
+use crate::identity::{Scheme, Site};
 
 /// One element of `runtime.ports`: `3000`, or `"3000="`, `"3000=8080"` and, in the
 /// order of docker, `"8080:3000"` for a fixed port of the host.
@@ -85,5 +88,98 @@ impl std::str::FromStr for SecretEntry {
 impl<'de> Deserialize<'de> for SecretEntry {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// One element of `runtime.git_credentials`: a host, which is reached with TLS,
+/// `https://host[:port]`, `http://host[:port]` or `ssh://[account@]host[:port]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitEntry {
+    /// Where the credentials count, and nowhere else.
+    pub site: Site,
+    /// The account, for ssh.
+    pub account: Option<String>,
+}
+
+/// The account of git servers.
+const ACCOUNT: &str = "git";
+
+impl std::str::FromStr for GitEntry {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let bad = || {
+            usage(format!("{text:?} names no place of a git server")).hint(
+                "write a host (github.com), https://HOST[:PORT], or ssh://[ACCOUNT@]HOST[:PORT] for the ssh agent; \
+                 no path",
+            )
+        };
+        let (account, place) = match text.split_once("://") {
+            None => (None, format!("https://{text}")),
+            Some(("ssh", rest)) => {
+                let (account, rest) = rest.split_once('@').unwrap_or((ACCOUNT, rest));
+                (Some(account), format!("ssh://{rest}"))
+            }
+            Some(_) => (None, text.to_owned()),
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let is_account = |name: &str| !name.is_empty() && !name.starts_with('-') && name.chars().all(plain);
+        let site = Site::parse(&place).filter(|site| site.scheme() != Scheme::File).ok_or_else(bad)?;
+        if account.is_some_and(|account| !is_account(account)) {
+            return Err(bad());
+        }
+        Ok(GitEntry { site, account: account.map(str::to_owned) })
+    }
+}
+
+impl fmt::Display for GitEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.site.to_string();
+        match (&self.account, text.split_once("://")) {
+            (Some(account), Some((scheme, host))) => write!(f, "{scheme}://{account}@{host}"),
+            _ => f.write_str(&text),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for GitEntry {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_for_git_are_for_one_place() {
+        let shown = |text: &str| text.parse::<GitEntry>().ok().map(|entry| entry.to_string());
+        for (text, place) in [
+            ("GitHub.com", "https://github.com"),
+            ("git.example:8443", "https://git.example:8443"),
+            ("https://git.example:443", "https://git.example"),
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("ssh://github.com", "ssh://git@github.com"),
+            ("ssh://deploy@git.example:2222", "ssh://deploy@git.example:2222"),
+            ("ssh://git@[::1]:22", "ssh://git@[::1]"),
+        ] {
+            assert_eq!(shown(text).as_deref(), Some(place), "{text}");
+        }
+        for bad in [
+            "",
+            "*",
+            "https://github.com/acme",
+            "https://dev:x@github.com",
+            "git@github.com",
+            "ssh://@a.example",
+            "ssh://-x@a.example",
+            "ssh://a b@a.example",
+            "file:///srv",
+            "ext::x",
+            "a.example,b.example",
+        ] {
+            assert_eq!(shown(bad), None, "{bad}");
+        }
     }
 }

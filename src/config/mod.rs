@@ -18,7 +18,7 @@ use crate::error::{Fault, usage};
 pub use build::Build;
 pub use cache::{CacheEntry, Fixture, FixtureSource, Ready, Seed, Service, ServiceData, Spot};
 pub use devcontainer::{Devcontainer, Fate, Featured, Field, Requirements, Surroundings};
-pub use entries::{PortEntry, SecretEntry};
+pub use entries::{GitEntry, PortEntry, SecretEntry};
 pub use prefetch::Signal;
 pub use preset::{PRESETS, Preset, SetupNetwork};
 pub use project::{

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::cache::{self, CacheEntry, Fixture, Service};
-use super::{Build, PROJECT, PortEntry, SecretEntry, parse};
+use super::{Build, GitEntry, PROJECT, PortEntry, SecretEntry, parse};
 use crate::credentials::Fingerprint;
 use crate::error::{Fault, usage};
 use crate::identity::{ArtifactType, Lifetime, StoreRef, Workdir};
@@ -100,6 +100,9 @@ pub struct Runtime {
     pub env: BTreeMap<String, String>,
     /// Secrets that are asked for, by name; each needs an approval.
     pub secrets: Vec<SecretEntry>,
+    /// Places of git servers for which git inside gets the developer's credentials;
+    /// each needs an approval.
+    pub git_credentials: Vec<GitEntry>,
     /// How long a runtime that nobody is attached to may exist.
     pub timeout: Option<String>,
     /// What a runtime may use.

@@ -40,6 +40,7 @@ pub const PROJECT: &[Key] = &[
     key("runtime.ports", "array of integers or strings", "[]"),
     key("runtime.env.*", "string", "none"),
     key("runtime.secrets", "array of strings", "[]"),
+    key("runtime.git_credentials", "array of strings", "[]"),
     key("runtime.timeout", "string", "\"8h\""),
     key("runtime.limits.memory", "string", "a share of the machine"),
     key("runtime.limits.processes", "integer", "a share of the machine"),

@@ -7,6 +7,7 @@
 //! helpers, ssh and proxies work as they set them up. Where a task's files are
 //! read or written it does not: a filter of theirs would run on them.
 
+mod agent;
 mod author;
 mod contact;
 mod ignored;
@@ -26,8 +27,9 @@ use crate::secret;
 use crate::web::Proxies;
 
 pub use crate::identity::check_entry_name;
+pub use agent::{Agent, AgentHost, NoAgent};
 pub use author::Author;
-pub use contact::{Answer, Coming, Contact, Heard, Judge, Manner, Way, serve};
+pub use contact::{Answer, Coming, Contact, Heard, Judge, Loan, Logins, Manner, Way, serve};
 pub use ignored::{IgnoreLists, odd_lists};
 
 /// The lines of `info/exclude` around the rules for files that came with a task.

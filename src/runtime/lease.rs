@@ -148,6 +148,9 @@ pub struct Lease {
     /// Names of the secrets inside.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// What is lent to programs inside, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lent: Vec<String>,
     /// Names of the trees inside.
     #[serde(default)]
     pub trees: Vec<String>,

@@ -21,6 +21,7 @@ mod guest;
 mod ids;
 mod join;
 mod lease;
+mod lending;
 mod limits;
 mod mapping;
 mod namespaces;
@@ -39,6 +40,7 @@ pub use join::{
     Later, Outcome, Session, Stream, Transcript, Warned, add_ports, ended, extend, hold_signals, join, joined_now,
 };
 pub use lease::{Lease, Look, Process, Runtimes};
+pub use lending::{LENT, Lending, Lent, LentSocket, Visit};
 pub use limits::{Assumed, Enforced, Limits, Means, OutOfMemory, memory_here};
 pub use mapping::Mapping;
 pub use namespaces::{Receipt, Sandbox, Spec, Tally, detach, heard_ports, reap, stop};

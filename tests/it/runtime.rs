@@ -7,6 +7,7 @@ mod given;
 mod hostile;
 mod inside;
 mod joined;
+mod lent;
 mod limits;
 mod network;
 mod outcome;

@@ -65,7 +65,7 @@ fn whisper(order: &Order, words: &[u8]) -> bool {
 }
 
 /// For whom git asks.
-fn site(question: &str) -> Option<Site> {
+pub(super) fn site(question: &str) -> Option<Site> {
     let value = |name: &str| {
         let mut values = question.lines().filter_map(|line| line.split_once('=')).filter(|(key, _)| *key == name);
         let first = values.next()?.1;

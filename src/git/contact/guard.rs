@@ -93,6 +93,14 @@ fn guarded(order: &Order, args: &[&OsStr]) -> std::io::Result<i32> {
     if rustix::process::getppid() != Some(owner) {
         return Ok(ALONE);
     }
+    let until = match order.until.map(|pid| Pid::from_raw(pid.cast_signed())) {
+        None => None,
+        Some(pid) => {
+            let open = |pid| rustix::process::pidfd_open(pid, PidfdFlags::empty());
+            let Some(Ok(fd)) = pid.map(open) else { return Ok(ALONE) };
+            Some(fd)
+        }
+    };
     // Whoever loses their parent below becomes a child of this.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     if !order.interactive {
@@ -107,7 +115,7 @@ fn guarded(order: &Order, args: &[&OsStr]) -> std::io::Result<i32> {
         let said = Arc::clone(&said);
         std::thread::spawn(move || pass_on(pipe, &said))
     });
-    let ended = watch(order, &owner_fd, &mut child, &said).unwrap_or_else(|why| {
+    let ended = watch(order, (&owner_fd, until.as_ref()), &mut child, &said).unwrap_or_else(|why| {
         tell(&format!("cannot watch git: {why}"));
         Err(ALONE)
     });
@@ -126,7 +134,7 @@ fn guarded(order: &Order, args: &[&OsStr]) -> std::io::Result<i32> {
 /// Waits for git; its exit code, or why it has to end.
 fn watch(
     order: &Order,
-    owner: &rustix::fd::OwnedFd,
+    (owner, until): (&rustix::fd::OwnedFd, Option<&rustix::fd::OwnedFd>),
     child: &mut Child,
     said: &AtomicU64,
 ) -> std::io::Result<Result<i32, i32>> {
@@ -137,15 +145,17 @@ fn watch(
     let (mut heard, mut far) = (Instant::now(), (Instant::now(), progress.clone()));
     let tick = Timespec { tv_sec: 0, tv_nsec: TICK.as_nanos().try_into().unwrap_or(0) };
     loop {
-        let mut both = [PollFd::new(&git, PollFlags::IN), PollFd::new(owner, PollFlags::IN)];
-        match poll(&mut both, Some(&tick)) {
+        // Whoever is not there is the owner once more.
+        let until = until.unwrap_or(owner);
+        let mut all = [&git, owner, until].map(|fd| PollFd::new(fd, PollFlags::IN));
+        match poll(&mut all, Some(&tick)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(why) => return Err(why.into()),
         }
-        if !both[1].revents().is_empty() {
+        if all[1..].iter().any(|fd| !fd.revents().is_empty()) {
             return Ok(Err(ALONE));
         }
-        if !both[0].revents().is_empty() {
+        if !all[0].revents().is_empty() {
             let status = child.wait()?;
             // The kernel may have stopped it at the very byte.
             let came = arriving.all(order);

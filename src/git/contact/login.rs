@@ -29,6 +29,11 @@ impl Login {
         Login { user, password, from_helper: false }
     }
 
+    /// Name and password.
+    pub(super) fn parts(self) -> (String, String) {
+        (self.user, self.password)
+    }
+
     /// The value of the `Authorization` header.
     pub(super) fn header(&self) -> String {
         format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
@@ -71,39 +76,45 @@ impl Contact<'_> {
     /// # Errors
     /// When who knows it cannot be asked.
     pub(super) fn login(&self, site: &Site) -> Result<Option<Login>> {
+        self.login_of(site, None, &self.own_path())
+    }
+
+    /// The same for one user, where one is named, and for a path of the site, which
+    /// only some helpers care for.
+    pub(super) fn login_of(&self, site: &Site, user: Option<&str>, path: &str) -> Result<Option<Login>> {
+        let fits = |name: &str| user.is_none_or(|user| user == name);
         if !self.order.covers(site) {
             return Ok(None);
         }
-        let rule = self.own.as_ref().and_then(|own| own.in_rules(site).next());
+        let rule = self.own.as_ref().and_then(|own| own.in_rules(site).find(|(name, _)| fits(name)));
         if let Some((user, password)) = rule {
             return Ok(Some(Login::new(user, password)));
         }
         if let Some(home) = self.order.home()
-            && let Some((user, password)) = netrc::find(home, site.host())?
+            && let Some((user, password)) = netrc::find(home, site.host())?.filter(|(name, _)| fits(name))
         {
             return Ok(Some(Login::new(user, password)));
         }
-        let answer = self.helper("get", &self.question(site))?;
+        let named = user.map_or_else(String::new, |user| format!("username={user}\n"));
+        let answer = self.helper("get", &format!("{}{named}", question(site, path)))?;
         let words = String::from_utf8_lossy(&answer).into_owned();
         remember_words(&words);
         let value = |name: &str| words.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        let login = value("username").zip(value("password"));
+        let login = value("username").zip(value("password")).filter(|(name, _)| fits(name));
         Ok(login.map(|(user, password)| Login { from_helper: true, ..Login::new(user.into(), password.into()) }))
     }
 
     /// Tells the helper whether a login was good.
     pub(super) fn tell_helper(&self, site: &Site, login: &Login, good: bool) {
         if login.from_helper {
-            let question = format!("{}username={}\npassword={}\n", self.question(site), login.user, login.password);
+            let question = question(site, &self.own_path());
+            let question = format!("{question}username={}\npassword={}\n", login.user, login.password);
             let _ = self.helper(if good { "store" } else { "erase" }, &question);
         }
     }
 
-    fn question(&self, site: &Site) -> String {
-        let path = self.order.address().and_then(|address| address.path()).unwrap_or_default();
-        let host = site.to_string();
-        let host = host.split_once("://").map_or("", |(_, host)| host);
-        format!("protocol={}\nhost={host}\npath={}\n", site.scheme().as_str(), path.trim_start_matches('/'))
+    fn own_path(&self) -> String {
+        self.order.address().and_then(|address| address.path()).unwrap_or_default()
     }
 
     fn helper(&self, action: &str, question: &str) -> Result<Vec<u8>> {
@@ -111,6 +122,12 @@ impl Contact<'_> {
         let answer = self.started(&program, &["git-credential", action], question.as_bytes())?;
         Ok(if answer.ok { answer.stdout } else { Vec::new() })
     }
+}
+
+fn question(site: &Site, path: &str) -> String {
+    let host = site.to_string();
+    let host = host.split_once("://").map_or("", |(_, host)| host);
+    format!("protocol={}\nhost={host}\npath={}\n", site.scheme().as_str(), path.trim_start_matches('/'))
 }
 
 #[cfg(test)]

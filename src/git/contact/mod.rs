@@ -9,6 +9,7 @@
 mod coming;
 mod credential;
 mod guard;
+mod lend;
 mod lfs;
 mod login;
 mod netrc;
@@ -39,6 +40,7 @@ use own::Own;
 use way::WebSettings;
 
 pub use coming::{Coming, Heard};
+pub use lend::{Loan, Logins};
 pub use order::Manner;
 pub use way::{Answer, Contact, Judge, Way};
 

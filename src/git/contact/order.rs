@@ -44,6 +44,9 @@ pub(super) struct Order {
     pub(super) program: PathBuf,
     /// Who started git.
     pub(super) owner: u32,
+    /// A process with which it ends as well: who asks is inside of that.
+    #[serde(default)]
+    pub(super) until: Option<u32>,
     /// The allowed address; empty for a folder that nobody else named.
     pub(super) real: String,
     /// Other sites that the developer approved, or named, for its large files.
@@ -81,6 +84,7 @@ impl Order {
         Ok(Order {
             program: program()?,
             owner: std::process::id(),
+            until: None,
             real: String::new(),
             beside: Vec::new(),
             ssh: ("ssh".into(), false),

@@ -70,11 +70,14 @@ fn why(app: &App, identity: &Identity) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// Ports, services and where they print, caches that it goes without.
+/// Ports, services and where they print, what is lent, caches that it goes without.
 fn inside(lease: &Lease, report: &Report) -> Option<(&'static str, String)> {
     let mut parts: Vec<String> = lease.ports.iter().map(|port| format!("port {}", port_in_words(port))).collect();
     if !lease.services.is_empty() {
         parts.push(format!("{} (envctl logs {} NAME)", lease.services.join(", "), lease.task));
+    }
+    if !lease.lent.is_empty() {
+        parts.push(format!("your git credentials for {}", lease.lent.join(", ")));
     }
     let missing = report.caches.iter().filter(|cache| cache.found == CacheOrigin::Missing);
     let missing: Vec<&str> = missing.map(|cache| cache.name.as_str()).collect();

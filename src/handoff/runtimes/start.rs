@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::tell::soon_in_words;
-use super::{owners, variables};
+use super::{lent, owners, variables};
 use crate::config::{Devcontainer, NetworkName, Project};
 use crate::disk::canonical;
 use crate::error::{Fault, usage};
@@ -21,7 +21,7 @@ use crate::identity::RepoUrl;
 use crate::image::{self, Image, Pulled, User};
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::runtime::{
-    Account, Lease, Limits, Network, PortRequest, RootfsSpec, Session, Spec, Warned, hides, monotonic_after,
+    Account, Lease, Lending, Limits, Network, PortRequest, RootfsSpec, Session, Spec, Warned, hides, monotonic_after,
 };
 use crate::workspace;
 
@@ -193,6 +193,11 @@ pub(crate) fn spec(
     ];
     env.extend(own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     env.extend(options.extras.env.iter().cloned());
+    let lending = if options.no_secrets {
+        Lending::default()
+    } else {
+        lent::lend(app, project, network, task::mirror(app, resolved).path(), &mut env)?
+    };
     Ok(Spec {
         task: resolved.task.target.to_string(),
         store: resolved.task.store.to_string(),
@@ -214,6 +219,7 @@ pub(crate) fn spec(
         account: Account { uid: user.uid, gid: user.gid, home, shell: user.shell },
         env,
         secrets,
+        lending,
         ports: ports(project, options, own_ports),
         deadline: options.timeout.map(monotonic_after),
         idle: options.idle,

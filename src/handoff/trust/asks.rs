@@ -74,6 +74,9 @@ pub struct Asks {
     /// Secrets, by name and form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// Places of git servers for which git inside gets credentials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub git_credentials: Vec<String>,
     /// Fixed ports of the host, as `inside=host`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<String>,
@@ -173,6 +176,7 @@ impl Asks {
         }
         if !settled.secrets {
             asks.secrets = sorted(runtime.secrets.iter().map(form));
+            asks.git_credentials = sorted(runtime.git_credentials.iter().map(ToString::to_string));
         }
         if !settled.ports {
             let fixed = runtime.ports.iter().filter_map(|port| Some(format!("{}={}", port.inside, port.host?)));
@@ -211,6 +215,7 @@ impl Asks {
         self.network.is_none()
             && self.builds.is_empty()
             && self.secrets.is_empty()
+            && self.git_credentials.is_empty()
             && self.ports.is_empty()
             && self.setups.is_empty()
             && self.stores.is_empty()
@@ -224,6 +229,7 @@ impl Asks {
         self.is_for_the_same(less)
             && (less.network.is_none() || less.network == self.network)
             && all(&self.secrets, &less.secrets)
+            && all(&self.git_credentials, &less.git_credentials)
             && all(&self.ports, &less.ports)
             && all(&self.builds, &less.builds)
             && all(&self.setups, &less.setups)
@@ -257,11 +263,15 @@ impl Asks {
             _ => "a network with an outside".to_owned(),
         });
         let secrets = self.secrets.iter().map(|secret| format!("the secret {secret}"));
+        let git = self.git_credentials.iter().map(|place| match place.starts_with("ssh://") {
+            true => format!("logins with your ssh agent at {place}, for every program inside"),
+            false => format!("your git password for {place}, for every program inside"),
+        });
         let ports = self.ports.iter().map(|port| format!("the fixed port {port}"));
         let setups = self.setups.iter().flat_map(Setup::lines);
         let stores = self.stores.iter().map(|store| format!("fixtures from {store}, with your credentials for it"));
         let builds = self.builds.iter().cloned();
-        network.chain(secrets).chain(builds).chain(ports).chain(setups).chain(stores).collect()
+        network.chain(secrets).chain(git).chain(builds).chain(ports).chain(setups).chain(stores).collect()
     }
 }
 
@@ -270,6 +280,7 @@ pub(crate) fn without_asks(mut project: Project) -> Project {
     let runtime = &mut project.runtime;
     runtime.network = None;
     runtime.secrets.clear();
+    runtime.git_credentials.clear();
     runtime.ports.iter_mut().for_each(|port| port.host = None);
     project.cache.retain(|cache| cache.network == SetupNetwork::None);
     project.fixture.retain(|fixture| fixture.source.store.is_none());
@@ -311,11 +322,18 @@ mod tests {
             "[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]\nports = [\"1=\"]",
             "[runtime]\nnetwork = \"host\"\nsecrets = [\"A:file\", \"B\"]\nports = [\"1=\"]",
             "[runtime]\nnetwork = \"host\"\nsecrets = [\"A\", \"B\"]\nports = [\"1=2\"]",
+            "[runtime]\nnetwork = \"host\"\nsecrets = [\"A\", \"B\"]\nports = [\"1=\"]\ngit_credentials = [\"a.example\"]",
         ] {
             assert_ne!(base.digest(), asks(other).digest(), "{other}");
         }
         assert!(base.covers(&asks("[runtime]\nsecrets = [\"A\"]")) && base.covers(&base));
-        for more in ["secrets = [\"C\"]", "secrets = [\"A:file\"]", "network = \"private\"", "ports = [\"2=\"]"] {
+        for more in [
+            "secrets = [\"C\"]",
+            "git_credentials = [\"a.example\"]",
+            "secrets = [\"A:file\"]",
+            "network = \"private\"",
+            "ports = [\"2=\"]",
+        ] {
             assert!(!base.covers(&asks(&format!("[runtime]\n{more}"))), "{more}");
         }
         assert!(asks("[runtime]\nports = [3000]\nnetwork = \"isolated\"").is_empty());
@@ -328,11 +346,11 @@ mod tests {
     #[test]
     fn without_it_nothing_is_left_to_ask_for() {
         let all = project(
-            "[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]\nports = [\"1=2\", 3]\n\
+            "[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]\ngit_credentials = [\"a.example\"]\nports = [\"1=2\", 3]\n\
              [[cache]]\nname = \"a\"\npath = \"a\"\nsetup = \"x\"\nnetwork = \"private\"\n\
              [[cache]]\nname = \"b\"\npath = \"b\"\nsetup = \"x\"\n",
         );
-        assert_eq!(Asks::of("x", &here(), &all, Settled::default()).lines().len(), 4);
+        assert_eq!(Asks::of("x", &here(), &all, Settled::default()).lines().len(), 5);
         let less = without_asks(all);
         assert!(Asks::of("x", &here(), &less, Settled::default()).is_empty());
         assert_eq!((less.runtime.ports.len(), less.cache.len()), (2, 1));

@@ -88,8 +88,18 @@ pub fn receipts(receipt: &Receipt) -> Vec<String> {
         format!("ports      {}", count(&receipt.ports, "closed", "")),
         format!("scratch    {scratch}, {} folders left", receipt.scratch.left),
     ];
-    if receipt.secrets.removed.is_some_and(|count| count > 0) {
+    let had_secrets = receipt.secrets.removed.is_some_and(|count| count > 0);
+    if had_secrets {
         lines.push(format!("secrets    {}", count(&receipt.secrets, "gone", "")));
+    }
+    if let Some(lent) = &receipt.lent {
+        let often = match (lent.given, lent.refused) {
+            (Some(given), Some(refused)) => format!("given {given} times, refused {refused} times"),
+            _ => "not counted".to_owned(),
+        };
+        lines.push(format!("lent       git credentials for {}: {often}", lent.names.join(", ")));
+    }
+    if had_secrets || receipt.lent.is_some() {
         lines.push(match &receipt.exposed {
             Some(files) if files.is_empty() => "exposed    no changed file of the workspace holds a secret".into(),
             Some(files) => {

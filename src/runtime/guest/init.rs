@@ -27,7 +27,7 @@ use crate::error::failure;
 use crate::runtime::ports::Published;
 use crate::runtime::token::Token;
 use crate::runtime::wire::{Failure, Reply};
-use crate::runtime::{Injected, Network, sys, wire};
+use crate::runtime::{Injected, Lending, Network, sys, wire};
 
 /// What pid 1 is born with.
 pub(crate) struct Birth<'a> {
@@ -68,6 +68,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) scratch: Option<u64>,
     /// Secrets that become files.
     pub(crate) secrets: &'a [Injected],
+    /// What is lent to programs inside, and where the owner waits for the sockets of it.
+    pub(crate) lending: (&'a Lending, Option<OwnedFd>),
     /// What runs beside the command.
     pub(crate) services: &'a [ServiceSpec],
     /// Whether the owner wants to know what was written outside the workspace.
@@ -157,7 +159,7 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
         pasta.join()?;
     }
     let own: Vec<_> = birth.services.iter().map(|service| (service.name.as_str(), service.image.as_ref())).collect();
-    let rootfs::Entered { inside, upper, placed, beside } = rootfs::enter(&rootfs::Entry {
+    let rootfs::Entered { inside, upper, placed, lent, beside } = rootfs::enter(&rootfs::Entry {
         mark: &birth.mark,
         spec: birth.rootfs,
         scratch_place: birth.scratch_place.as_fd(),
@@ -168,12 +170,18 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
         tty_group: birth.tty_group,
         root_exists: birth.root_exists,
         secrets: birth.secrets,
+        lending: birth.lending.0,
         services: &own,
         placed: &|| {
             anyhow::ensure!(told(&birth.go), "the owner is gone");
             Ok(())
         },
     })?;
+    if let Some(door) = birth.lending.1.take() {
+        let lent: Vec<_> = lent.iter().map(AsFd::as_fd).collect();
+        wire::send(door, &(), &lent).context("cannot hand the sockets of what is lent to the owner")?;
+    }
+    drop(lent);
     crash::point("init.mounted");
     rustix::system::sethostname(birth.rootfs.hostname.as_bytes()).context("cannot set the host name")?;
     if birth.network != Network::Host {

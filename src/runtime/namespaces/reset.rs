@@ -22,6 +22,7 @@ use crate::disk::lock::FileLock;
 use crate::disk::{self, Durability};
 use crate::runtime::guest::{Changed, changed as changed_in_trees};
 use crate::runtime::lease::{Folder, Lease, Process, Runtimes, SCRATCH};
+use crate::runtime::lending::Lent;
 use crate::runtime::limits::{self, OutOfMemory};
 use crate::runtime::usage::Usage;
 
@@ -76,6 +77,9 @@ pub struct Receipt {
     /// Secrets that were inside.
     #[serde(default)]
     pub secrets: Tally,
+    /// Credentials for git that were lent to programs inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lent: Option<Lent>,
     /// Cgroups.
     #[serde(default)]
     pub cgroups: Tally,
@@ -119,6 +123,8 @@ pub(crate) struct Before {
     pub(crate) listeners: BTreeSet<u64>,
     /// Files that hold a secret, where somebody has looked.
     pub(crate) exposed: Option<Exposed>,
+    /// What was lent, where somebody has counted.
+    pub(crate) lent: Option<Lent>,
     /// What was found in the workspace while the runtime lived.
     pub(crate) planted: Vec<String>,
     /// What was used, where somebody has counted.
@@ -208,6 +214,10 @@ pub(crate) fn finish(
     let injected = lease.map_or(0, |lease| lease.secrets.len() as u64);
     // They are on a mount that lives as long as the mounts inside do.
     let secrets = Tally { removed: Some(injected), left: if mounts > 0 { injected } else { 0 } };
+    let names = lease.map_or(&[][..], |lease| &lease.lent);
+    let uncounted = || (!names.is_empty()).then(|| Lent { names: names.to_vec(), given: None, refused: None });
+    let lent = before.lent.clone().or_else(uncounted);
+    let nothing = injected == 0 && names.is_empty();
     let found = before.exposed.as_ref();
     let mut receipt = Receipt {
         schema: 1,
@@ -225,8 +235,9 @@ pub(crate) fn finish(
         ports: Tally { removed: before.processes.map(|_| before.listeners.len() as u64), left: ports },
         scratch: Tally { removed: before.scratch_bytes, left: scratch },
         secrets,
+        lent,
         cgroups: Tally { removed: Some(u64::from(cgroup.is_some())), left: cgroups },
-        exposed: if injected == 0 { Some(Vec::new()) } else { found.map(|exposed| exposed.files.clone()) },
+        exposed: if nothing { Some(Vec::new()) } else { found.map(|exposed| exposed.files.clone()) },
         unsearched: found.map_or(0, |exposed| exposed.unsearched),
         caches,
         usage: before.usage,

@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
+use super::exposed::Exposed;
 use super::reset::{Before, Receipt};
 use super::{exposed, inspect, reset};
 use crate::clock::Clock;
@@ -20,6 +21,7 @@ use crate::disk::{self, beneath::Beneath};
 use crate::runtime::guest::{Birth, RootfsSpec, ServiceSpec, Uppers, kept};
 use crate::runtime::join::{Outcome, Session, Transcript};
 use crate::runtime::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, Watch, address};
+use crate::runtime::lending::{Lender, Lending};
 use crate::runtime::limits::{Cgroup, Limits, Means, OutOfMemory};
 use crate::runtime::mapping::Mapping;
 use crate::runtime::ports::{PortRequest, port_variable};
@@ -52,6 +54,8 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     /// Secrets, which are in none of the above.
     pub secrets: Vec<Injected>,
+    /// What of the developer's is lent to programs inside.
+    pub lending: Lending,
     /// Ports to publish on the host.
     pub ports: Vec<PortRequest>,
     /// When it has to end, on the monotonic clock.
@@ -88,6 +92,7 @@ pub struct Sandbox {
     control: OwnedFd,
     before: Before,
     secrets: Vec<Injected>,
+    lender: Option<Lender>,
     /// Some services want time to end.
     stops: bool,
     /// Nothing was left inside when the command had ended, and nothing can come.
@@ -106,6 +111,10 @@ pub struct Sandbox {
     ended: Option<sys::Counted>,
 }
 
+/// What is there once pid 1 was let go: its record, its pidfd, the way to it, and who
+/// answers what it lends.
+type Begun = (Lease, OwnedFd, OwnedFd, Option<Lender>);
+
 impl Sandbox {
     /// Makes the namespaces and lets pid 1 set them up. What goes wrong inside
     /// is reported by the first [`Sandbox::run`].
@@ -117,7 +126,7 @@ impl Sandbox {
         let folder = runtimes.create()?;
         let started = Self::start_in(runtimes, clock, spec, &folder);
         match started {
-            Ok((lease, pidfd, control)) => Ok(Sandbox {
+            Ok((lease, pidfd, control, lender)) => Ok(Sandbox {
                 runtimes: runtimes.clone(),
                 // What is done to a workspace that stays as it is reaches nobody.
                 watch: if spec.rootfs.workspace_stays || crash::is_unwatched() {
@@ -131,6 +140,7 @@ impl Sandbox {
                 control,
                 before: Before::default(),
                 secrets: spec.secrets.clone(),
+                lender,
                 stops: spec.services.iter().any(|service| service.stop.is_some()),
                 alone: false,
                 joined: 0,
@@ -149,7 +159,7 @@ impl Sandbox {
         }
     }
 
-    fn start_in(runtimes: &Runtimes, clock: Clock, spec: &Spec, folder: &Folder) -> Result<(Lease, OwnedFd, OwnedFd)> {
+    fn start_in(runtimes: &Runtimes, clock: Clock, spec: &Spec, folder: &Folder) -> Result<Begun> {
         let scratch = folder.path.join(SCRATCH);
         disk::create_private_dir(&scratch)?;
         let listener = listen(folder)?;
@@ -166,6 +176,9 @@ impl Sandbox {
             return Err(refused.into());
         }
         let (control, theirs) = wire::pair()?;
+        let lends = !spec.lending.sockets.is_empty();
+        let (door, handed) =
+            if lends { wire::pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))? } else { (None, None) };
         let (ready, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let umask = rustix::process::umask(Mode::empty());
         rustix::process::umask(umask);
@@ -181,7 +194,7 @@ impl Sandbox {
                 child
             }
             Side::Child => {
-                drop((go, control));
+                drop((go, control, door));
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 let Ok(scratch_place) = rustix::fs::open(&scratch, flags, Mode::empty()) else { sys::exit_now(1) };
                 let mut env = spec.env.clone();
@@ -219,12 +232,13 @@ impl Sandbox {
                         .map(|bytes| (bytes, !spec.limits.assumed.memory)),
                     scratch: spec.limits.scratch(),
                     secrets: &spec.secrets,
+                    lending: (&spec.lending, handed),
                     services: &spec.services,
                     list_written: spec.list_written,
                 })
             }
         };
-        drop((ready, theirs, listener, published));
+        drop((ready, theirs, listener, published, handed));
         let admitted = cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.admit(pid));
         let prepared = admitted.and_then(|()| spec.mapping.write(pid)).and_then(|()| {
             let raw = pid.as_raw_nonzero().get();
@@ -257,6 +271,7 @@ impl Sandbox {
                 enforced,
                 cgroup: cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()),
                 secrets: spec.secrets.iter().map(|secret| secret.name.clone()).collect(),
+                lent: spec.lending.names.clone(),
                 trees: spec.rootfs.trees.iter().map(|tree| tree.name.clone()).collect(),
                 tree_paths: spec.rootfs.trees.iter().map(|tree| tree.tree.clone()).collect(),
                 made: spec.made.clone(),
@@ -275,10 +290,11 @@ impl Sandbox {
                 crash::point("seal.placed");
                 tell(&go)?;
             }
-            Ok(lease)
+            let lend = |door| Lender::start(&spec.lending, door, pid, pidfd.try_clone()?);
+            Ok((lease, door.map(lend).transpose()?))
         });
         match prepared {
-            Ok(lease) => Ok((lease, pidfd, control)),
+            Ok((lease, lender)) => Ok((lease, pidfd, control, lender)),
             Err(error) => {
                 let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
                 let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
@@ -457,6 +473,11 @@ impl Sandbox {
             Some(IDLE) => "idle",
             _ => reason,
         };
+        if let Some((lent, values)) = self.lender.take().map(Lender::end) {
+            self.before.lent = Some(lent);
+            self.before.exposed = Some(Exposed::default());
+            self.secrets.extend(values);
+        }
         if !self.secrets.is_empty() {
             self.before.exposed = Some(exposed::search(&self.lease.workspace, &self.secrets, self.lease.begun));
         }

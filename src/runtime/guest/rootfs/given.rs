@@ -1,18 +1,19 @@
 //! What a runtime is given beside its image: evidence, secrets, a home folder, a
 //! name.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::super::pasta;
 use super::mounts::{clone_tree, new_fs};
 use super::root::Root;
 use super::spec::{ARTIFACTS, RootfsSpec};
-use crate::runtime::{Injected, Network, sys};
+use crate::runtime::{Injected, LENT, Lending, LentSocket, Network, sys};
 
 impl Root {
     /// The evidence that came with the task. A collection of what is old may
@@ -47,6 +48,30 @@ impl Root {
         }
         sys::mount_setattr(&mount, false, sys::READ_ONLY | libc::MOUNT_ATTR_NOEXEC)?;
         self.attach(mount.as_fd(), self.plain_folder("run/secrets")?.as_fd(), "/run/secrets")
+    }
+
+    /// Sockets at which the owner answers, which it is given, and files beside them.
+    pub(super) fn lent(&self, lending: &Lending, (uid, gid): (u32, u32)) -> Result<Vec<OwnedFd>> {
+        if lending.sockets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let folder = self.plain_folder(LENT)?;
+        for (name, content) in &lending.files {
+            self.write_file(&format!("{}/{name}", LENT.trim_start_matches('/')), content)?;
+        }
+        let listen = |socket: &LentSocket| {
+            let name = socket.name.as_str();
+            let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()))?;
+            rustix::net::bind(&fd, &address)?;
+            // The account inside alone: a service of another one gets nothing.
+            rustix::fs::chmodat(&folder, name, Mode::from_raw_mode(0o600), AtFlags::empty())?;
+            rustix::fs::chownat(&folder, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::empty())?;
+            rustix::net::listen(&fd, 16)?;
+            Ok::<_, Errno>(fd)
+        };
+        let all: Result<Vec<OwnedFd>, Errno> = lending.sockets.iter().map(listen).collect();
+        all.context("cannot make the sockets at which git asks for your credentials")
     }
 
     /// A home folder that the user may write, whatever the image has there.

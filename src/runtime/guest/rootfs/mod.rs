@@ -38,7 +38,7 @@ use root::Root;
 use system::new_proc;
 
 use super::inside::Inside;
-use crate::runtime::{Injected, Network};
+use crate::runtime::{Injected, Lending, Network};
 
 /// A scratch space is no smaller than this, in bytes: files of ours have room in it.
 const SMALLEST: u64 = 1 << 20;
@@ -63,6 +63,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) root_exists: bool,
     /// Secrets, of which some become files.
     pub(crate) secrets: &'a [Injected],
+    /// What is lent to programs inside.
+    pub(crate) lending: &'a Lending,
     /// Services, of which some have an image of their own.
     pub(crate) services: &'a [(&'a str, Option<&'a OwnImage>)],
     /// Waits until the owner has made the folders on disk.
@@ -77,6 +79,8 @@ pub(crate) struct Entered {
     pub(crate) upper: OwnedFd,
     /// Where trees are that may be changed.
     pub(crate) placed: Vec<Placed>,
+    /// The sockets of what is lent, which are the owner's.
+    pub(crate) lent: Vec<OwnedFd>,
     /// The file system of each service that has one of its own.
     pub(crate) beside: Vec<Option<Beside>>,
 }
@@ -104,6 +108,7 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
     root.artifacts(spec)?;
     root.secrets(entry.secrets, entry.ids)?;
     root.home(entry.home, entry.ids)?;
+    let lent = root.lent(entry.lending, entry.ids)?;
     root.identity_files(&spec.hostname, &spec.aliases)?;
     root.mirror(spec)?;
     if spec.needs_places() {
@@ -141,7 +146,7 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
     let workdir = inside.open(Path::new(&spec.workdir), OFlags::PATH | OFlags::DIRECTORY);
     let workdir = workdir.with_context(|| format!("cannot enter {}", spec.workdir))?;
     rustix::process::fchdir(&workdir)?;
-    Ok(Entered { inside, upper, placed, beside })
+    Ok(Entered { inside, upper, placed, lent, beside })
 }
 
 /// The sized tmpfs that holds everything that a run writes outside its

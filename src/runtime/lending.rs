@@ -1,0 +1,198 @@
+//! What of the developer's is lent to programs inside: sockets in the tree inside,
+//! at which something outside answers.
+//!
+//! Pid 1 makes the sockets in its own tree and hands them to the owner, so that
+//! nothing inside ever holds a descriptor of the host. The owner answers in threads of
+//! its own, each of which ends when pid 1 does. What a program sends besides bytes
+//! (descriptors) nobody takes.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Result;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::SocketFlags;
+use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
+
+use super::{Injected, sys, wire};
+use crate::secret::Secret;
+
+/// The folder of the sockets inside.
+pub const LENT: &str = "/run/envctl/lent";
+
+/// So many values that were given are remembered.
+const MOST_VALUES: usize = 1000;
+
+/// Milliseconds between two looks while as many are served as may be.
+const FULL: i64 = 20_000_000;
+
+/// What is lent to a runtime.
+#[derive(Clone, Debug, Default)]
+pub struct Lending {
+    /// For what, in words; each is in the lease and in the receipt.
+    pub names: Vec<String>,
+    /// Where programs inside ask: at most three.
+    pub sockets: Vec<LentSocket>,
+    /// Files beside them: a name and what it holds.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+/// A socket inside.
+#[derive(Clone)]
+pub struct LentSocket {
+    /// Its name in [`LENT`].
+    pub name: String,
+    /// So many are served at a time; the others wait.
+    pub most: usize,
+    /// Serves one connection.
+    pub serve: Arc<Serving>,
+}
+
+type Serving = dyn Fn(&UnixStream, &Visit<'_>) + Send + Sync;
+
+impl fmt::Debug for LentSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LentSocket({})", self.name)
+    }
+}
+
+/// What was lent, in a receipt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lent {
+    /// For what.
+    pub names: Vec<String>,
+    /// How often a program inside was given a login or a signature; `None` where
+    /// nobody was left who had counted.
+    pub given: Option<u64>,
+    /// How often one asked for something else.
+    pub refused: Option<u64>,
+}
+
+/// What was given so far.
+#[derive(Debug, Default)]
+struct Book {
+    given: AtomicU64,
+    refused: AtomicU64,
+    values: Mutex<Vec<Secret>>,
+}
+
+/// One connection, as who serves it sees the rest.
+pub struct Visit<'a> {
+    init: Pid,
+    over: BorrowedFd<'a>,
+    book: &'a Book,
+}
+
+impl Visit<'_> {
+    /// Pid 1 of the runtime, seen from outside: what is done for it ends with that.
+    pub fn until(&self) -> u32 {
+        self.init.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Waits until one of these has something to be read, or its other side is gone;
+    /// `false` when the time or the runtime is over.
+    pub fn wait(&self, fds: &[BorrowedFd<'_>], patience: Option<Duration>) -> bool {
+        let mut all = vec![PollFd::from_borrowed_fd(self.over, PollFlags::IN)];
+        all.extend(fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
+        let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+        let ready = rustix::io::retry_on_intr(|| poll(&mut all, patience.as_ref()));
+        ready.is_ok_and(|count| count > 0) && all[0].revents().is_empty()
+    }
+
+    /// Notes that something was given, and the value of it where it has one.
+    pub fn given(&self, value: Option<Secret>) {
+        self.book.given.fetch_add(1, Ordering::Relaxed);
+        if let (Some(value), Ok(mut values)) = (value, self.book.values.lock())
+            && values.len() < MOST_VALUES
+            && !values.contains(&value)
+        {
+            values.push(value);
+        }
+    }
+
+    /// Notes that something else was asked for.
+    pub fn refused(&self) {
+        self.book.refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The owner's side while a runtime lives.
+#[derive(Debug)]
+pub(super) struct Lender {
+    names: Vec<String>,
+    book: Arc<Book>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Lender {
+    /// Serves what pid 1 hands over at `door`, until `over`, its pidfd, says that it
+    /// has ended.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(super) fn start(lending: &Lending, door: OwnedFd, init: Pid, over: OwnedFd) -> Result<Self> {
+        let book = Arc::new(Book::default());
+        let (sockets, noted) = (lending.sockets.clone(), Arc::clone(&book));
+        let thread = std::thread::Builder::new().name("lender".into()).spawn(move || {
+            // Signals are for the thread that carries them inside.
+            let _ = sys::signal_fd(&(1..32).collect::<Vec<_>>());
+            // Pid 1 may die before it says anything.
+            if let Ok(Some(((), listeners))) = wire::receive::<()>(&door) {
+                serve(&sockets, &listeners, init, over.as_fd(), &noted);
+            }
+        })?;
+        sys::WATCHING.fetch_add(1, Ordering::Relaxed);
+        Ok(Lender { names: lending.names.clone(), book, thread })
+    }
+
+    /// Ends it, after pid 1: what was lent, and the values that were given.
+    pub(super) fn end(self) -> (Lent, Vec<Injected>) {
+        sys::WATCHING.fetch_sub(1, Ordering::Relaxed);
+        // One that panicked has served nobody since.
+        let _ = self.thread.join();
+        let count = |count: &AtomicU64| Some(count.load(Ordering::Relaxed));
+        let lent = Lent { names: self.names, given: count(&self.book.given), refused: count(&self.book.refused) };
+        let values = self.book.values.lock().map(|values| values.clone()).unwrap_or_default();
+        let injected = |value| Injected { name: String::new(), value, variable: false, file: false };
+        (lent, values.into_iter().map(injected).collect())
+    }
+}
+
+/// Accepts, each connection in a thread of its own, until the runtime has ended.
+fn serve(sockets: &[LentSocket], listeners: &[OwnedFd], init: Pid, over: BorrowedFd<'_>, book: &Book) {
+    let serving: Vec<AtomicUsize> = sockets.iter().map(|_| AtomicUsize::new(0)).collect();
+    std::thread::scope(|scope| {
+        loop {
+            let free = |n: &usize| serving[*n].load(Ordering::Relaxed) < sockets[*n].most;
+            let free: Vec<usize> = (0..sockets.len().min(listeners.len())).filter(free).collect();
+            let mut fds = vec![PollFd::from_borrowed_fd(over, PollFlags::IN)];
+            fds.extend(free.iter().map(|n| PollFd::new(&listeners[*n], PollFlags::IN)));
+            let soon = (free.len() < sockets.len()).then_some(Timespec { tv_sec: 0, tv_nsec: FULL });
+            match poll(&mut fds, soon.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+            }
+            if !fds[0].revents().is_empty() {
+                return;
+            }
+            for (fd, n) in fds[1..].iter().zip(&free).filter(|(fd, _)| !fd.revents().is_empty()) {
+                let accepted = rustix::net::accept_with(fd, SocketFlags::CLOEXEC);
+                let Ok(stream) = accepted.map(UnixStream::from) else { continue };
+                let (socket, count) = (&sockets[*n], &serving[*n]);
+                count.fetch_add(1, Ordering::Relaxed);
+                let begun = std::thread::Builder::new().spawn_scoped(scope, move || {
+                    (socket.serve)(&stream, &Visit { init, over, book });
+                    count.fetch_sub(1, Ordering::Relaxed);
+                });
+                if begun.is_err() {
+                    count.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        }
+    });
+}
