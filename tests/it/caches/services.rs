@@ -148,6 +148,11 @@ fn one_with_an_image_of_its_own_has_its_files_the_loopback_and_nothing_else() {
         let receipt = &lab.report()["receipt"];
         assert_eq!((&receipt["baseline"], &receipt["processes"]["left"]), (&true.into(), &0.into()));
         lab.assert_baseline();
+        // A run of the checkout, which no store knows, has it as well.
+        let base = lab.images.add("base", &ImageBuilder::busybox()).reference;
+        let run = ["run", "--image", &base, "--", "wget", "-qO-", "http://web:8000/"];
+        let run = lab.agent.envctl(run).cwd(&lab.repo.path).ok();
+        assert!(run.stdout.contains("image given") && run.stdout.contains("nothing kept"), "{}", run.stdout);
         // Each run begins anew; what is gone from where it was is pinned, and here.
         std::fs::rename(&lab.images.path, lab.agent.path("gone")).unwrap();
         let again = lab.enter(&task, &["sh", "-c", "wget -qO- http://web:8000/ | grep kept; kill -9 $(pidof httpd)"]);
