@@ -44,13 +44,20 @@ impl Arguments {
             };
             app.ui.status(verb, &format!("{}: {}", field.name, field.how));
         }
+        for service in &made.services {
+            let files = made.compose.join(", ");
+            app.ui.status("Found", &format!("{files}: the service {service} is proposed by its image"));
+        }
+        for (service, what) in &made.uncarried {
+            app.ui.status("By hand", &format!("{service}: {what}"));
+        }
         for lockfile in &made.lockfiles {
             app.ui.status("Found", &format!("{}: a cache is proposed for it", lockfile));
         }
         for (file, why) in &made.left {
             app.ui.status("Left", &format!("{}: no cache is proposed for it; {why}", file));
         }
-        if made.lockfiles.is_empty() && made.left.is_empty() {
+        if made.lockfiles.is_empty() && made.left.is_empty() && made.services.is_empty() {
             app.ui.status("Found", "no lockfile; envctl help caches says how to describe a cache by hand");
         }
         if app.ui.is_json() {

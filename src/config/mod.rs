@@ -4,6 +4,7 @@
 
 mod build;
 mod cache;
+mod compose;
 mod devcontainer;
 mod entries;
 mod place;
@@ -17,6 +18,7 @@ use crate::error::{Fault, usage};
 
 pub use build::Build;
 pub use cache::{CacheEntry, Fixture, FixtureSource, Ready, Seed, Service, ServiceData, Spot};
+pub use compose::{COMPOSE_FILES, Compose, ComposeService};
 pub use devcontainer::{Devcontainer, Fate, Featured, Field, Requirements, Surroundings};
 pub use entries::{GitEntry, PortEntry, SecretEntry};
 pub use prefetch::Signal;

@@ -14,6 +14,11 @@ fn init_proposes_what_the_lockfiles_suggest() {
     lab.repo.write("api/requirements.txt", "");
     lab.repo.write("native/CMakeLists.txt", "");
     let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
+    let compose = format!(
+        "services:\n  app:\n    build: .\n    depends_on: [db]\n  db:\n    image: '{image}'\n    command: [sleep, '100']\n    \
+         environment: {{ PORT: 5432, SEEN: $HOST }}\n    volumes: ['./seed:/seed']\n"
+    );
+    lab.repo.write("compose.yaml", compose);
     let init = || lab.agent.envctl(["init", "--image", &image, "--store", &lab.store.name()]).cwd(&lab.repo.path);
     let text = init().arg("--dry-run").ok().stdout;
     assert!(!lab.repo.path.join("envctl.toml").exists());
@@ -22,9 +27,14 @@ fn init_proposes_what_the_lockfiles_suggest() {
     said.says(&[
         "package-lock.json: no cache is proposed for it; yarn.lock is taken",
         "native/CMakeLists.txt: no cache",
+        "compose.yaml: the service db is proposed",
+        "db: volumes: a folder",
+        "db: environment.SEEN: it depends on the environment",
     ]);
     let written = fs::read_to_string(lab.repo.path.join("envctl.toml")).unwrap();
     assert_eq!(written, text);
+    assert!(written.contains(&format!("[[service]]\nname    = \"db\"\nimage   = \"{image}\"\n")), "{written}");
+    assert!(written.contains("env     = { PORT = \"5432\" }\n"), "{written}");
     for part in ["preset = \"yarn\"\n", "preset = \"go\"\n", "preset = \"pip\"\ndir    = \"api\"\n"] {
         assert!(written.contains(part), "{part} in {written}");
     }

@@ -29,7 +29,7 @@ pub use values::Surroundings;
 const WORKSPACES: &str = "/workspaces";
 
 /// What to do instead of compose.
-const COMPOSE: &str = "name the image of the service that you work in with --image, and make the others a [[service]] of envctl.toml each";
+const COMPOSE: &str = "name the image of the service that you work in with --image, and make the others a [[service]] of envctl.toml each: init --from devcontainer proposes both";
 
 /// Lists and objects within each other; a parser's stack has an end.
 const MAX_DEPTH: usize = 64;

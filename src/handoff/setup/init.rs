@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use super::compose::composed;
 use super::proposals::proposals;
 use crate::config::{Build, Devcontainer, Field, PROJECT_FILES, Project};
 use crate::error::usage;
@@ -35,6 +36,12 @@ pub struct Initialised {
     pub lockfiles: Vec<String>,
     /// Files for which none was, and why.
     pub left: Vec<(String, String)>,
+    /// Compose files that were read.
+    pub compose: Vec<String>,
+    /// Services of them that are proposed.
+    pub services: Vec<String>,
+    /// What of them is not carried over: of which service, and why.
+    pub uncarried: Vec<(String, String)>,
     /// The `devcontainer.json` that was read.
     pub devcontainer: Option<PathBuf>,
     /// What becomes of each of its fields.
@@ -59,13 +66,21 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
         }
         None => text.push_str("# store = \"registry.example/acme/tasks\"   # or oci:PATH\n\n"),
     }
-    let (devcontainer, asked) = match options.from_devcontainer {
+    let (devcontainer, mut asked) = match options.from_devcontainer {
         true => {
             let (place, asked) = devcontainer::read(&root)?;
             (Some(place), asked)
         }
         false => (None, Devcontainer::default()),
     };
+    let composed = composed(&root, &asked.compose, asked.service.as_deref())?;
+    if asked.image.is_none() && asked.build.is_none() {
+        asked.image.clone_from(&composed.image);
+        asked.build = composed.build.clone().filter(|_| devcontainer.is_some() || !root.join("Dockerfile").is_file());
+    }
+    asked.ports.extend(composed.ports());
+    asked.ports.sort_unstable();
+    asked.ports.dedup();
     let image = options.image.as_ref().or(asked.image.as_ref());
     match (image, &asked.build) {
         (Some(image), _) => text.push_str(&format!("[toolchain]\nimage = {}\n{}", quoted(image), account(&asked))),
@@ -78,6 +93,7 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
         ),
     }
     text.push_str(&settings(&asked));
+    text.push_str(&composed.text());
     let found = proposals(&root);
     for proposal in &found.all {
         text.push_str(&format!("\n[[cache]]\npreset = {}\n", quoted(proposal.preset.name)));
@@ -96,7 +112,10 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
         std::io::Write::write_all(&mut &file, text.as_bytes())?;
     }
     let lockfiles = found.all.into_iter().map(|proposal| proposal.file).collect();
-    Ok(Initialised { path, text, lockfiles, left: found.left, devcontainer, fields: asked.fields })
+    let services = composed.names();
+    let (compose, uncarried) = (composed.files, composed.left);
+    let (left, fields) = (found.left, asked.fields);
+    Ok(Initialised { path, text, lockfiles, left, compose, services, uncarried, devcontainer, fields })
 }
 
 /// Who commands run as, by a `devcontainer.json`.

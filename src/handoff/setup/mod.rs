@@ -4,6 +4,7 @@
 //! are [`mod@fixtures`].
 
 mod approve;
+mod compose;
 mod doctor;
 mod fixtures;
 mod init;

@@ -1,0 +1,383 @@
+//! What a compose file says of services, for the services of a first `envctl.toml`.
+//! Nothing of one is started: what has an image is proposed, and what cannot be carried
+//! over is named.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::Build;
+use super::build::below;
+use crate::error::{Fault, cut, usage};
+use crate::identity::ImageName;
+
+/// What compose files are called, in the order in which compose looks for them; each
+/// with what it reads over it.
+pub const COMPOSE_FILES: [(&str, &str); 4] = [
+    ("compose.yaml", "compose.override.yaml"),
+    ("compose.yml", "compose.override.yml"),
+    ("docker-compose.yml", "docker-compose.override.yml"),
+    ("docker-compose.yaml", "docker-compose.override.yaml"),
+];
+
+/// More services are not looked at.
+const MOST: usize = 100;
+
+/// Keys of a service that change nothing here: each runs on the loopback, beside the
+/// command, and ends with it.
+const WITHOUT_EFFECT: [&str; 12] = [
+    "container_name",
+    "depends_on",
+    "expose",
+    "hostname",
+    "init",
+    "labels",
+    "logging",
+    "networks",
+    "pull_policy",
+    "restart",
+    "stdin_open",
+    "tty",
+];
+
+/// A service that has an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComposeService {
+    /// Its name.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// What follows the image's entrypoint.
+    pub command: Vec<String>,
+    /// Variables of it.
+    pub env: BTreeMap<String, String>,
+    /// The ports on which it listens, as far as the file says.
+    pub ports: Vec<u16>,
+    /// Those of them that are reached from the machine.
+    pub published: Vec<u16>,
+    /// When it is ready.
+    pub ready: Option<String>,
+    /// What of it cannot be carried over, and why.
+    pub left: Vec<String>,
+}
+
+/// What compose files come to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Compose {
+    /// Services with an image, each after those that it waits for.
+    pub services: Vec<ComposeService>,
+    /// Services that are built, and of what, where that lies in the project.
+    pub built: Vec<(String, Option<Build>)>,
+    /// Services that are neither, and what else is not carried over.
+    pub left: Vec<(String, String)>,
+}
+
+impl Compose {
+    /// Reads files, of which each counts before those that come earlier. `folder` is
+    /// that of the first, below the root of the project.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Usage`] when one is no such file.
+    pub fn parse(files: &[(&str, &str)], folder: &str) -> Result<Self, Fault> {
+        let mut all = Map::new();
+        let mut found = Compose::default();
+        for (name, text) in files {
+            let value: Value = serde_saphyr::from_str(text).map_err(|error| {
+                let why = error.to_string();
+                usage(format!("{name}: {}", cut(why.lines().next().unwrap_or_default())))
+            })?;
+            if value.get("include").is_some() {
+                found.left.push(("include".into(), "files that it includes are not read".into()));
+            }
+            let Some(Value::Object(services)) = value.get("services") else { continue };
+            for (name, service) in services {
+                merge(all.entry(name.clone()).or_insert(Value::Null), service);
+            }
+        }
+        if all.len() > MOST {
+            return Err(usage(format!("there are more than {MOST} services")));
+        }
+        for name in in_order(&all) {
+            found.take(&name, &all[&name], folder);
+        }
+        Ok(found)
+    }
+
+    fn take(&mut self, name: &str, service: &Value, folder: &str) {
+        let mut leave = |why: &str| self.left.push((cut(name), why.to_owned()));
+        let Some(service) = service.as_object() else { return leave("it is empty") };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            return leave("a name of a service has letters, digits and . _ -");
+        }
+        if service.contains_key("extends") {
+            return leave("what it extends is not read");
+        }
+        if service.get("profiles").and_then(Value::as_array).is_some_and(|all| !all.is_empty()) {
+            return leave("it is started for a profile only");
+        }
+        if let Some(build) = service.get("build") {
+            return self.built.push((name.to_owned(), built(build, folder)));
+        }
+        let image = service.get("image").and_then(text).map(|image| filled(&image));
+        let image = match image {
+            None => return leave("it has neither an image nor a build"),
+            Some(Err(variable)) => return leave(&format!("its image depends on the environment (${{{variable}}})")),
+            Some(Ok(image)) => image,
+        };
+        if image.parse::<ImageName>().is_err() {
+            return leave("its image has a name that is none here");
+        }
+        let mut found = ComposeService { name: name.to_owned(), image, ..ComposeService::default() };
+        service.iter().for_each(|(key, value)| found.key(key, value));
+        found.ports.sort_unstable();
+        found.ports.dedup();
+        if let ([port], None) = (&found.ports[..], &found.ready) {
+            found.ready = Some(format!("tcp:{port}"));
+        }
+        self.services.push(found);
+    }
+}
+
+impl ComposeService {
+    fn key(&mut self, key: &str, value: &Value) {
+        match key {
+            "image" => {}
+            "environment" => self.environment(value),
+            "command" => match words(value) {
+                Some(words) => self.command = words,
+                None => self.left.push("command: write its words as a list".into()),
+            },
+            "ports" => self.listens(value),
+            "healthcheck" => self.health(value),
+            "volumes" => self.volumes(value),
+            "tmpfs" => {}
+            "expose" => {
+                let ports = value.as_array().into_iter().flatten().filter_map(text);
+                self.ports.extend(ports.filter_map(|port| port.split('/').next()?.parse::<u16>().ok()));
+            }
+            _ if WITHOUT_EFFECT.contains(&key) || key.starts_with("x-") => {}
+            "env_file" => self.left.push("env_file: write its variables into env".into()),
+            "entrypoint" => self.left.push("entrypoint: the image's own is run".into()),
+            _ => self.left.push(cut(key)),
+        }
+    }
+
+    fn environment(&mut self, value: &Value) {
+        let pairs: Vec<(String, Option<String>)> = match value {
+            Value::Object(all) => all.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+            Value::Array(all) => {
+                let pair = |entry: String| match entry.split_once('=') {
+                    Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                    None => (entry, None),
+                };
+                all.iter().filter_map(text).map(pair).collect()
+            }
+            _ => Vec::new(),
+        };
+        for (name, value) in pairs {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let sound = !name.is_empty() && name.chars().all(plain) && !name.starts_with("ENVCTL_");
+            match value.as_deref().map(filled) {
+                // What envctl fills in begins with the same sign.
+                Some(Ok(value)) if sound && !value.contains('\0') => {
+                    self.env.insert(name, value.replace("${", "$${"));
+                }
+                _ => self.left.push(format!("environment.{}: it depends on the environment", cut(&name))),
+            }
+        }
+    }
+
+    fn listens(&mut self, value: &Value) {
+        for port in value.as_array().into_iter().flatten() {
+            let inside = match port {
+                Value::Object(long) => long.get("target").and_then(text),
+                short => text(short).map(|text| text.rsplit(':').next().unwrap_or_default().to_owned()),
+            };
+            let protocol = match port {
+                Value::Object(long) => long.get("protocol").and_then(text),
+                _ => inside.as_deref().and_then(|port| port.split_once('/')).map(|(_, protocol)| protocol.to_owned()),
+            };
+            let number = inside.as_deref().and_then(|port| port.split('/').next()?.parse::<u16>().ok());
+            match number.filter(|port| *port > 0 && protocol.as_deref().is_none_or(|protocol| protocol == "tcp")) {
+                Some(port) => {
+                    self.ports.push(port);
+                    self.published.push(port);
+                }
+                None => self.left.push("ports: one that is no single port of TCP".into()),
+            }
+        }
+    }
+
+    fn health(&mut self, value: &Value) {
+        let test = value.get("test");
+        let command = match test {
+            Some(Value::String(command)) => Some(command.clone()),
+            Some(Value::Array(all)) => {
+                let words: Vec<String> = all.iter().filter_map(text).collect();
+                match words.split_first() {
+                    Some((kind, [command])) if kind == "CMD-SHELL" => Some(command.clone()),
+                    Some((kind, words)) if kind == "CMD" && words.iter().all(|word| is_plain(word)) => {
+                        Some(words.join(" "))
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        match command.as_deref().map(filled) {
+            Some(Ok(command)) if !command.is_empty() && !command.contains('\0') => {
+                self.ready = Some(format!("cmd:{command}"));
+            }
+            _ if value.get("disable").and_then(Value::as_bool) == Some(true) => {}
+            _ => self.left.push("healthcheck: say with ready when it is ready".into()),
+        }
+    }
+
+    fn volumes(&mut self, value: &Value) {
+        for volume in value.as_array().into_iter().flatten() {
+            let is_named = match volume {
+                Value::Object(long) => matches!(long.get("type").and_then(Value::as_str), Some("volume" | "tmpfs")),
+                short => !text(short).unwrap_or_default().starts_with(['.', '/', '~', '$']),
+            };
+            // Of a volume nothing is left to say: the data begins anew with each run.
+            if !is_named {
+                self.left.push("volumes: a folder or file of the machine; put it into the image".into());
+            }
+        }
+    }
+}
+
+/// `more` over `base`, as compose does it: lists follow each other, but for commands.
+fn merge(base: &mut Value, more: &Value) {
+    match (base, more) {
+        (Value::Object(base), Value::Object(more)) => {
+            for (key, value) in more {
+                match base.get_mut(key) {
+                    Some(_) if ["command", "entrypoint", "test"].contains(&key.as_str()) => {
+                        base.insert(key.clone(), value.clone());
+                    }
+                    Some(known) => merge(known, value),
+                    None => drop(base.insert(key.clone(), value.clone())),
+                }
+            }
+        }
+        (Value::Array(base), Value::Array(more)) => base.extend(more.iter().cloned()),
+        (base, more) => *base = more.clone(),
+    }
+}
+
+/// The names of services, each after those that it waits for, as far as that goes.
+fn in_order(all: &Map<String, Value>) -> Vec<String> {
+    let needs = |name: &String| -> Vec<String> {
+        match all[name].get("depends_on") {
+            Some(Value::Array(names)) => names.iter().filter_map(text).collect(),
+            Some(Value::Object(named)) => named.keys().cloned().collect(),
+            _ => Vec::new(),
+        }
+    };
+    let mut left: Vec<String> = all.keys().cloned().collect();
+    let mut done: Vec<String> = Vec::new();
+    while !left.is_empty() {
+        let free = left.iter().position(|name| needs(name).iter().all(|need| !left.contains(need)));
+        // A circle has no order.
+        done.push(left.remove(free.unwrap_or(0)));
+    }
+    done
+}
+
+/// What is built, where all of it lies in the project and is known.
+fn built(build: &Value, folder: &str) -> Option<Build> {
+    let path = |path: &str| {
+        let path = below(format!("{folder}/{path}").trim_start_matches('/'))?;
+        Some(if path.is_empty() { ".".to_owned() } else { path })
+    };
+    let part = |name: &str| build.get(name).and_then(text);
+    let known = |text: String| filled(&text).ok();
+    let context = match build {
+        Value::String(context) => context.clone(),
+        Value::Object(_) => part("context").unwrap_or_else(|| ".".into()),
+        _ => return None,
+    };
+    let context = known(context)?;
+    let dockerfile = known(part("dockerfile").unwrap_or_else(|| "Dockerfile".into()))?;
+    let mut made = Build {
+        // From the context, unlike that of a devcontainer.json.
+        dockerfile: Some(path(&format!("{context}/{dockerfile}"))?),
+        context: Some(path(&context)?),
+        target: part("target").map(|target| known(target).ok_or(())).transpose().ok()?,
+        ..Build::default()
+    };
+    let args: Vec<(String, Option<String>)> = match build.get("args") {
+        Some(Value::Object(all)) => all.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+        Some(Value::Array(all)) => {
+            let pair = |entry: String| match entry.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (entry, None),
+            };
+            all.iter().filter_map(text).map(pair).collect()
+        }
+        _ => Vec::new(),
+    };
+    for (name, value) in args {
+        made.args.insert(name, known(value?)?);
+    }
+    made.check().ok().map(|()| made)
+}
+
+/// A scalar as text.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(word) => Some(word.to_string()),
+        _ => None,
+    }
+}
+
+fn is_plain(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c))
+}
+
+/// The words of a command; of a text only where a shell would find no others.
+fn words(value: &Value) -> Option<Vec<String>> {
+    let all: Vec<String> = match value {
+        Value::Array(all) => all.iter().map(text).collect::<Option<_>>()?,
+        Value::String(line) => {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            words.iter().all(|word| is_plain(word)).then_some(words)?
+        }
+        Value::Null => Vec::new(),
+        _ => return None,
+    };
+    all.iter().map(|word| filled(word).ok().filter(|word| !word.contains('\0'))).collect()
+}
+
+/// A text with the defaults of its variables, none of which is read from the
+/// environment; the name of one that has none.
+fn filled(text: &str) -> Result<String, String> {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        if let Some(after) = after.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+            continue;
+        }
+        let Some(braced) = after.strip_prefix('{') else {
+            let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+            return Err(cut(&after[..end]));
+        };
+        let Some((inner, after)) = braced.split_once('}') else { return Err(cut(braced)) };
+        match inner.split_once(":-").or_else(|| inner.split_once('-')) {
+            Some((_, default)) if !default.contains('$') => out.push_str(default),
+            _ => return Err(cut(inner)),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests;
