@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{LazyLock, RwLock};
+use std::sync::{LazyLock, Mutex, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -22,6 +22,9 @@ const HIDDEN: &str = "[secret]";
 /// All values of this process, in each spelling in which they could appear, by what
 /// they begin with; of those that begin alike the longest first.
 static KNOWN: LazyLock<RwLock<HashMap<Start, Vec<String>>>> = LazyLock::new(RwLock::default);
+
+/// Those that programs inside were given in this process, whoever asks for its words.
+static LENT: Mutex<Vec<Secret>> = Mutex::new(Vec::new());
 
 /// The first bytes of a value.
 type Start = [u8; SHORTEST];
@@ -68,6 +71,19 @@ pub fn remember(value: &str) {
             alike.insert(place, spelling);
         }
     }
+}
+
+/// Keeps a value that a program inside was given: it must not leave with a task.
+pub fn lend(value: &Secret) {
+    let mut lent = LENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !lent.contains(value) {
+        lent.push(value.clone());
+    }
+}
+
+/// The values that programs inside were given in this process.
+pub fn lent() -> Vec<Secret> {
+    LENT.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// The longest value that this begins with.

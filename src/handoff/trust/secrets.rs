@@ -13,7 +13,7 @@ use crate::error::{failure, not_found};
 use crate::handoff::app::App;
 use crate::paths::INJECTED_SECRETS;
 use crate::runtime::Injected;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// Upper bound for one value in bytes.
 const MAX_SECRET: u64 = 1 << 20;
@@ -42,8 +42,8 @@ pub(crate) fn resolve(app: &App, wanted: &[SecretEntry]) -> Result<Vec<Injected>
 
 /// The values that must not travel, as far as they are known here: those of the
 /// project's secrets, from their sources or from the runtime that this process
-/// is in, and whatever its environment calls a secret. A source that fails is
-/// named.
+/// is in, whatever its environment calls a secret, and what its own runtimes were
+/// lent. A source that fails is named.
 pub(crate) fn known(app: &App, wanted: &[SecretEntry]) -> Vec<Secret> {
     let mut values: Vec<String> = Vec::new();
     for SecretEntry { name, .. } in wanted {
@@ -59,7 +59,7 @@ pub(crate) fn known(app: &App, wanted: &[SecretEntry]) -> Vec<Secret> {
     values.extend(app.env.all().filter(|(name, value)| is_secret_variable(name, value)).map(|(_, value)| value));
     values.sort();
     values.dedup();
-    values.into_iter().map(Secret::new).collect()
+    values.into_iter().map(Secret::new).chain(secret::lent()).collect()
 }
 
 fn read(app: &App, source: &SecretSource) -> Result<String> {
