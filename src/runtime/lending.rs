@@ -3,14 +3,16 @@
 //!
 //! Pid 1 makes the sockets in its own tree and hands them to the owner, so that
 //! nothing inside ever holds a descriptor of the host. The owner answers in threads of
-//! its own, each of which ends when pid 1 does. What a program sends besides bytes
-//! (descriptors) nobody takes.
+//! its own, each of which ends when pid 1 does: its connection is shut then, because
+//! a program may leave its own end where nobody closes it. What a program sends besides
+//! bytes (descriptors) nobody takes.
 
 use std::fmt;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -20,15 +22,15 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::{Injected, sys, wire};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// The folder of the sockets inside.
 pub const LENT: &str = "/run/envctl/lent";
 
-/// So many values that were given are remembered.
-const MOST_VALUES: usize = 1000;
+/// So often somebody outside is asked for one runtime.
+const MOST_ASKED: u64 = 1000;
 
-/// Milliseconds between two looks while as many are served as may be.
+/// Nanoseconds between two looks while as many are served as may be, or no more can be.
 const FULL: i64 = 20_000_000;
 
 /// What is lent to a runtime.
@@ -78,6 +80,7 @@ pub struct Lent {
 struct Book {
     given: AtomicU64,
     refused: AtomicU64,
+    asked: AtomicU64,
     values: Mutex<Vec<Secret>>,
 }
 
@@ -104,13 +107,19 @@ impl Visit<'_> {
         ready.is_ok_and(|count| count > 0) && all[0].revents().is_empty()
     }
 
+    /// Whether somebody outside may be asked once more: each answer may take processes,
+    /// a window of the developer's, and the memory for one more value that is hidden.
+    pub fn may_ask(&self) -> bool {
+        self.book.asked.fetch_add(1, Ordering::Relaxed) < MOST_ASKED
+    }
+
     /// Notes that something was given, and the value of it where it has one.
     pub fn given(&self, value: Option<Secret>) {
         self.book.given.fetch_add(1, Ordering::Relaxed);
-        if let (Some(value), Ok(mut values)) = (value, self.book.values.lock())
-            && values.len() < MOST_VALUES
-            && !values.contains(&value)
-        {
+        let Some(value) = value else { return };
+        secret::lend(&value);
+        let mut values = self.book.values.lock().unwrap_or_else(PoisonError::into_inner);
+        if !values.contains(&value) {
             values.push(value);
         }
     }
@@ -143,7 +152,7 @@ impl Lender {
             let _ = sys::signal_fd(&(1..32).collect::<Vec<_>>());
             // Pid 1 may die before it says anything.
             if let Ok(Some(((), listeners))) = wire::receive::<()>(&door) {
-                serve(&sockets, &listeners, init, over.as_fd(), &noted);
+                serve(&sockets, listeners, init, over.as_fd(), &noted);
             }
         })?;
         sys::WATCHING.fetch_add(1, Ordering::Relaxed);
@@ -164,35 +173,126 @@ impl Lender {
 }
 
 /// Accepts, each connection in a thread of its own, until the runtime has ended.
-fn serve(sockets: &[LentSocket], listeners: &[OwnedFd], init: Pid, over: BorrowedFd<'_>, book: &Book) {
+fn serve(sockets: &[LentSocket], listeners: Vec<OwnedFd>, init: Pid, over: BorrowedFd<'_>, book: &Book) {
     let serving: Vec<AtomicUsize> = sockets.iter().map(|_| AtomicUsize::new(0)).collect();
+    let live: Mutex<Vec<Arc<UnixStream>>> = Mutex::default();
+    let live = || live.lock().unwrap_or_else(PoisonError::into_inner);
     std::thread::scope(|scope| {
-        loop {
-            let free = |n: &usize| serving[*n].load(Ordering::Relaxed) < sockets[*n].most;
+        let (mut is_over, mut pause) = (false, false);
+        while !is_over {
+            let free = |n: &usize| !pause && serving[*n].load(Ordering::Relaxed) < sockets[*n].most;
             let free: Vec<usize> = (0..sockets.len().min(listeners.len())).filter(free).collect();
             let mut fds = vec![PollFd::from_borrowed_fd(over, PollFlags::IN)];
             fds.extend(free.iter().map(|n| PollFd::new(&listeners[*n], PollFlags::IN)));
             let soon = (free.len() < sockets.len()).then_some(Timespec { tv_sec: 0, tv_nsec: FULL });
-            match poll(&mut fds, soon.as_ref()) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return,
-            }
-            if !fds[0].revents().is_empty() {
-                return;
-            }
-            for (fd, n) in fds[1..].iter().zip(&free).filter(|(fd, _)| !fd.revents().is_empty()) {
+            let ready = rustix::io::retry_on_intr(|| poll(&mut fds, soon.as_ref()));
+            is_over = ready.is_err() || !fds[0].revents().is_empty();
+            pause = false;
+            for (fd, n) in fds[1..].iter().zip(&free).filter(|(fd, _)| !is_over && !fd.revents().is_empty()) {
                 let accepted = rustix::net::accept_with(fd, SocketFlags::CLOEXEC);
-                let Ok(stream) = accepted.map(UnixStream::from) else { continue };
-                let (socket, count) = (&sockets[*n], &serving[*n]);
+                // Whoever waits is still there at once, and so is what is in the way.
+                let Ok(stream) = accepted.map(|fd| Arc::new(UnixStream::from(fd))) else {
+                    pause = true;
+                    continue;
+                };
+                let (socket, count, live) = (&sockets[*n], &serving[*n], &live);
                 count.fetch_add(1, Ordering::Relaxed);
+                live().push(Arc::clone(&stream));
                 let begun = std::thread::Builder::new().spawn_scoped(scope, move || {
                     (socket.serve)(&stream, &Visit { init, over, book });
+                    live().retain(|other| !Arc::ptr_eq(other, &stream));
                     count.fetch_sub(1, Ordering::Relaxed);
                 });
                 if begun.is_err() {
+                    pause = true;
+                    live().pop();
                     count.fetch_sub(1, Ordering::Relaxed);
                 }
             }
         }
+        // The other end of a connection may lie in the queue of a listener, where no
+        // program is left to close it.
+        drop(listeners);
+        live().iter().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{IoSlice, Read as _, Write as _};
+    use std::mem::MaybeUninit;
+    use std::os::unix::net::UnixListener;
+    use std::sync::mpsc;
+
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+
+    use super::*;
+
+    /// Serves these in a thread: what ends it, and what says that it has ended.
+    fn begun(sockets: Vec<LentSocket>, listeners: Vec<OwnedFd>) -> (OwnedFd, mpsc::Receiver<Duration>) {
+        let (over, until) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            serve(&sockets, listeners, rustix::process::getpid(), over.as_fd(), &Book::default());
+            let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            let _ = tell.send(used.try_into().unwrap_or_default());
+        });
+        (until, told)
+    }
+
+    #[test]
+    fn connections_whose_other_ends_lie_in_the_queue_end_with_the_runtime() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        // One that waits for the rest of a message, and one that waits until it may answer.
+        let serve = |stream: &UnixStream, _: &Visit<'_>| {
+            let mut first = [0];
+            let _ = (&mut &*stream).read_exact(&mut first);
+            let _ = match first {
+                [b'r'] => (&mut &*stream).read_exact(&mut [0; 4]),
+                _ => (&mut &*stream).write_all(&vec![0; 4 << 20]),
+            };
+        };
+        let socket = LentSocket { name: "x".into(), most: 2, serve: Arc::new(serve) };
+        let (until, told) = begun(vec![socket], vec![listener.into()]);
+        let all = [b"rr", b"ww", b"xx"].map(|words| {
+            let mut stream = UnixStream::connect(&path).unwrap();
+            stream.write_all(words).unwrap();
+            stream
+        });
+        let fds = [all[0].as_fd(), all[1].as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut with = SendAncillaryBuffer::new(&mut space);
+        assert!(with.push(SendAncillaryMessage::ScmRights(&fds)));
+        rustix::net::sendmsg(&all[2], &[IoSlice::new(b"x")], &mut with, SendFlags::empty()).unwrap();
+        drop(all);
+        drop(until);
+        told.recv_timeout(Duration::from_secs(60)).expect("it ends");
+    }
+
+    #[test]
+    fn one_who_cannot_be_accepted_takes_no_processor() {
+        let listener = rustix::net::socket_with(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        );
+        let socket = LentSocket { name: "x".into(), most: 2, serve: Arc::new(|_, _| {}) };
+        let (until, told) = begun(vec![socket], vec![listener.unwrap()]);
+        std::thread::sleep(Duration::from_millis(500));
+        drop(until);
+        let used = told.recv_timeout(Duration::from_secs(60)).expect("it ends");
+        assert!(used < Duration::from_millis(100), "{used:?}");
+    }
+
+    #[test]
+    fn nobody_is_asked_without_end() {
+        let book = Book::default();
+        let over = std::io::stdin();
+        let visit = Visit { init: rustix::process::getpid(), over: over.as_fd(), book: &book };
+        let asked = (0..MOST_ASKED + 5).filter(|_| visit.may_ask()).count();
+        assert_eq!(asked as u64, MOST_ASKED);
+    }
 }

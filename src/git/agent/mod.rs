@@ -15,10 +15,12 @@ mod packet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use packet::Parts;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 pub use known::NoAgent;
 
@@ -36,8 +38,11 @@ const BIND: &[u8] = b"session-bind@openssh.com";
 /// `SSH_MSG_USERAUTH_REQUEST`.
 const LOGIN: u8 = 50;
 
-/// So long an agent may take for the rest of an answer that it has begun.
+/// So long an agent, or a program inside, may take for more of what it has begun.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// So long an agent may let somebody wait at its door.
+const CONNECTING: Duration = Duration::from_secs(3);
 
 /// An agent, and for whom.
 #[derive(Clone, Debug)]
@@ -63,7 +68,8 @@ pub struct AgentHost {
 
 /// A connection that has said where it leads.
 struct Bound<'a> {
-    host: &'a AgentHost,
+    /// Each account of the host that has this key.
+    hosts: Vec<&'a AgentHost>,
     key: Vec<u8>,
     session: Vec<u8>,
     agent: UnixStream,
@@ -74,6 +80,9 @@ impl Agent {
     /// of each signature (`true`), and of each thing that was refused.
     pub fn serve(&self, stream: &UnixStream, wait: &dyn Fn(BorrowedFd<'_>) -> bool, note: &dyn Fn(bool)) {
         let mut bound = None;
+        if bounded(stream).is_err() {
+            return;
+        }
         while wait(stream.as_fd()) {
             let Ok(message) = packet::receive(stream) else { return };
             let answer = self.answer(&message, &mut bound, wait);
@@ -121,11 +130,6 @@ impl Agent {
                 let (key, data, flags) = (parts.string()?, parts.string()?, parts.number()?);
                 parts.end()?;
                 bound.allows(key, data)?;
-                let is_offered = match &bound.host.only {
-                    Some(only) => only.iter().any(|one| one == key),
-                    None => true,
-                };
-                is_offered.then_some(())?;
                 let mut asked = vec![SIGN];
                 packet::add(&mut asked, key);
                 packet::add(&mut asked, data);
@@ -145,13 +149,34 @@ impl Agent {
         parts.end()?;
         // A forwarded one would serve whoever is at the other side.
         (name == BIND && forwarded == 0 && !session.is_empty()).then_some(())?;
-        let host = self.hosts.iter().find(|host| host.keys.iter().any(|known| known == key))?;
-        host_key::has_signed(key, signed, session).then_some(())?;
-        let agent = UnixStream::connect(&self.socket).ok()?;
-        agent.set_read_timeout(Some(PATIENCE)).ok()?;
-        agent.set_write_timeout(Some(PATIENCE)).ok()?;
-        Some(Bound { host, key: key.to_owned(), session: session.to_owned(), agent })
+        let hosts: Vec<_> = self.hosts.iter().filter(|host| host.keys.iter().any(|known| known == key)).collect();
+        (!hosts.is_empty() && host_key::has_signed(key, signed, session)).then_some(())?;
+        let agent = connected(&self.socket, CONNECTING).ok()?;
+        Some(Bound { hosts, key: key.to_owned(), session: session.to_owned(), agent })
     }
+}
+
+impl AgentHost {
+    /// Whether a key is offered there.
+    fn offers(&self, key: &[u8]) -> bool {
+        self.only.as_ref().is_none_or(|only| only.iter().any(|one| one == key))
+    }
+}
+
+/// Neither side of a connection waits for the other without end.
+fn bounded(stream: &UnixStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))
+}
+
+/// A connection to an agent, which may have no time for anybody.
+fn connected(socket: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&fd, Timeout::Send, Some(patience))?;
+    rustix::net::connect(&fd, &SocketAddrUnix::new(socket)?)?;
+    let stream = UnixStream::from(fd);
+    bounded(&stream)?;
+    Ok(stream)
 }
 
 impl Bound<'_> {
@@ -176,19 +201,18 @@ impl Bound<'_> {
                 keys.push(key.to_owned());
             }
         }
-        if let Some(only) = &self.host.only {
-            keys.retain(|key| only.contains(key));
-        }
+        keys.retain(|key| self.hosts.iter().any(|host| host.offers(key)));
         Ok(keys)
     }
 
-    /// Whether this is a login to this session, for the account, with this key.
+    /// Whether this is a login to this session, for an account to which this key is
+    /// offered.
     fn allows(&self, key: &[u8], data: &[u8]) -> Option<()> {
         let mut parts = Parts(data);
-        let is_ours = parts.string()? == self.session
-            && parts.byte()? == LOGIN
-            && parts.string()? == self.host.account.as_bytes()
-            && parts.string()? == b"ssh-connection";
+        let is_session = parts.string()? == self.session && parts.byte()? == LOGIN;
+        let account = parts.string()?;
+        let is_account = self.hosts.iter().any(|host| host.account.as_bytes() == account && host.offers(key));
+        let is_ours = is_session && is_account && parts.string()? == b"ssh-connection";
         let method = parts.string()?;
         let is_login = parts.byte()? == 1;
         let (_algorithm, named) = (parts.string()?, parts.string()?);

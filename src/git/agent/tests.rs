@@ -124,6 +124,42 @@ fn a_login_at_the_approved_host_is_signed() {
 }
 
 #[test]
+fn each_account_of_a_host_has_its_logins_and_its_keys() {
+    let host = Host::new(1);
+    let mut scene = Scene::new(&host, Some(vec![KEY.to_vec()]));
+    let of_deploy =
+        AgentHost { account: "deploy".into(), only: Some(vec![OTHER.to_vec()]), ..scene.agent.hosts[0].clone() };
+    scene.agent.hosts.push(of_deploy);
+    let session = [7; 32];
+    let signed = |account: &[u8], key: &[u8]| {
+        let ask = sign(key, &login(&session, account, b"publickey", key, &[]));
+        let answers = scene.say(&[host.bind(&session, 0), vec![LIST], ask]);
+        assert_eq!(answers[1], [&[LISTED, 0, 0, 0, 2][..], &strings(&[KEY, b"", OTHER, b""])].concat());
+        answers[2][0]
+    };
+    assert_eq!((signed(b"git", KEY), signed(b"deploy", OTHER)), (SIGNED, SIGNED));
+    assert_eq!((signed(b"git", OTHER), signed(b"deploy", KEY), signed(b"root", KEY)), (FAILURE, FAILURE, FAILURE));
+    let text = String::from_utf8(scene.agent.known_hosts()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+#[test]
+fn nobody_waits_for_an_agent_or_a_program_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent");
+    let listener =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    rustix::net::bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let soon = Duration::from_millis(50);
+    let waiting: Vec<_> = (0..10).map_while(|_| connected(&path, soon).ok()).collect();
+    assert!(waiting.len() < 10, "its queue is full");
+    let (_ours, theirs) = UnixStream::pair().unwrap();
+    Agent { socket: path, hosts: Vec::new() }.serve(&theirs, &|_| false, &|_| {});
+    assert_eq!((theirs.read_timeout().unwrap(), theirs.write_timeout().unwrap()), (Some(PATIENCE), Some(PATIENCE)));
+}
+
+#[test]
 fn whoever_shows_no_session_with_the_host_gets_no_key_and_no_signature() {
     let (host, evil) = (Host::new(1), Host::new(2));
     let scene = Scene::new(&host, None);
