@@ -91,13 +91,13 @@ impl<'de> Deserialize<'de> for SecretEntry {
     }
 }
 
-/// One element of `runtime.git_credentials`: a host, which is reached with TLS,
-/// `https://host[:port]`, `http://host[:port]` or `ssh://[account@]host[:port]`.
+/// One element of `runtime.git_credentials`: a host, which is reached with TLS, or
+/// `https://[account@]host[:port]`, the same with `http`, and with `ssh`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitEntry {
     /// Where the credentials count, and nowhere else.
     pub site: Site,
-    /// The account, for ssh.
+    /// The account there; for ssh always.
     pub account: Option<String>,
 }
 
@@ -110,17 +110,17 @@ impl std::str::FromStr for GitEntry {
     fn from_str(text: &str) -> Result<Self, Fault> {
         let bad = || {
             usage(format!("{text:?} names no place of a git server")).hint(
-                "write a host (github.com), https://HOST[:PORT], or ssh://[ACCOUNT@]HOST[:PORT] for the ssh agent; \
-                 no path",
+                "write a host (github.com), https://[ACCOUNT@]HOST[:PORT], or ssh://[ACCOUNT@]HOST[:PORT] for the \
+                 ssh agent; no path",
             )
         };
         let (account, place) = match text.split_once("://") {
             None => (None, format!("https://{text}")),
-            Some(("ssh", rest)) => {
-                let (account, rest) = rest.split_once('@').unwrap_or((ACCOUNT, rest));
-                (Some(account), format!("ssh://{rest}"))
+            Some((scheme, rest)) => {
+                let usual = (scheme == "ssh").then_some(ACCOUNT);
+                let (account, rest) = rest.split_once('@').map_or((usual, rest), |(name, rest)| (Some(name), rest));
+                (account, format!("{scheme}://{rest}"))
             }
-            Some(_) => (None, text.to_owned()),
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let is_account = |name: &str| !name.is_empty() && !name.starts_with('-') && name.chars().all(plain);
@@ -160,6 +160,7 @@ mod tests {
             ("git.example:8443", "https://git.example:8443"),
             ("https://git.example:443", "https://git.example"),
             ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("https://bot@git.example:443", "https://bot@git.example"),
             ("ssh://github.com", "ssh://git@github.com"),
             ("ssh://deploy@git.example:2222", "ssh://deploy@git.example:2222"),
             ("ssh://git@[::1]:22", "ssh://git@[::1]"),
@@ -171,6 +172,9 @@ mod tests {
             "*",
             "https://github.com/acme",
             "https://dev:x@github.com",
+            "https://@github.com",
+            "https://a@b@github.com",
+            "https://a/b@github.com",
             "git@github.com",
             "ssh://@a.example",
             "ssh://-x@a.example",

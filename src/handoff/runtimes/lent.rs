@@ -1,6 +1,7 @@
 //! Credentials for git that a runtime is lent: which, in which words for git inside,
 //! and who answers.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -36,6 +37,9 @@ const HELPING: Duration = Duration::from_secs(120);
 
 /// Connections to the agent at a time.
 const MOST_AGENTS: usize = 8;
+
+/// A project says no more settings for git by variables.
+const MOST_SETTINGS: u32 = 1000;
 
 /// What git inside gets of what the developer has agreed to. Variables say where it is
 /// asked for. `ground` is any repository of ours.
@@ -80,14 +84,15 @@ fn lend_logins(
     if wanted.is_empty() {
         return Ok(());
     }
-    let sites: Vec<_> = wanted.iter().map(|entry| entry.site.clone()).collect();
-    for site in &sites {
+    let places: Vec<_> = wanted.iter().map(|entry| (entry.site.clone(), entry.account.clone())).collect();
+    // Once for two accounts of one place.
+    for site in places.iter().map(|(site, _)| site).collect::<BTreeSet<_>>() {
         let helper = format!("cache --socket={LENT}/{LOGINS}");
         add_setting(env, &format!("credential.{site}.helper"), &helper);
     }
     lending.names.extend(wanted.iter().map(ToString::to_string));
     let (git, ground) = (Git::find(&app.env)?, ground.to_owned());
-    let logins = Logins { git, ground, sites, patience: HELPING.max(app.options.net_timeout) };
+    let logins = Logins { git, ground, places, patience: HELPING.max(app.options.net_timeout) };
     let serve = move |stream: &UnixStream, visit: &Visit<'_>| answer(&logins, stream, visit);
     lending.sockets.push(LentSocket { name: LOGINS.into(), most: 1, serve: Arc::new(serve) });
     Ok(())
@@ -99,7 +104,7 @@ fn answer(logins: &Logins, stream: &UnixStream, visit: &Visit<'_>) {
     let timed = stream.set_read_timeout(Some(ASKING)).and_then(|()| stream.set_write_timeout(Some(ASKING)));
     let read = timed.and_then(|()| stream.take(MAX_QUESTION).read_to_string(&mut question));
     let loan = match read {
-        Ok(_) => logins.answer(&question, visit.until()),
+        Ok(_) => logins.answer(&question, visit.until(), &|| visit.may_ask()),
         Err(_) => Ok(Loan::Refused),
     };
     match loan {
@@ -146,7 +151,8 @@ fn lend_agent(app: &App, wanted: &[&GitEntry], env: &mut Variables, lending: &mu
 /// Adds a setting to those that git takes from the environment, `git-config(1)`.
 fn add_setting(env: &mut Variables, key: &str, value: &str) {
     let known = env.iter().rev().find(|(name, _)| name == "GIT_CONFIG_COUNT");
-    let count = known.and_then(|(_, count)| count.parse::<u32>().ok()).unwrap_or(0);
+    let count = known.and_then(|(_, count)| count.parse::<u32>().ok()).filter(|count| *count <= MOST_SETTINGS);
+    let count = count.unwrap_or(0);
     env.push((format!("GIT_CONFIG_KEY_{count}"), key.to_owned()));
     env.push((format!("GIT_CONFIG_VALUE_{count}"), value.to_owned()));
     env.push(("GIT_CONFIG_COUNT".into(), (count + 1).to_string()));
@@ -170,5 +176,14 @@ mod tests {
         assert_eq!(value("GIT_CONFIG_KEY_0"), Some("a.b"));
         assert_eq!(value("GIT_CONFIG_KEY_2"), Some("credential.https://b.example.helper"));
         assert_eq!(value("GIT_CONFIG_VALUE_1"), Some("x"));
+    }
+
+    #[test]
+    fn a_count_that_no_project_has_is_none() {
+        for count in ["4294967295", "1001", "-1", "x"] {
+            let mut env = vec![("GIT_CONFIG_COUNT".to_owned(), count.to_owned())];
+            add_setting(&mut env, "credential.https://a.example.helper", "x");
+            assert_eq!(env.last().unwrap().1, "1", "{count}");
+        }
     }
 }

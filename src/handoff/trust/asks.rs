@@ -263,15 +263,28 @@ impl Asks {
             _ => "a network with an outside".to_owned(),
         });
         let secrets = self.secrets.iter().map(|secret| format!("the secret {secret}"));
-        let git = self.git_credentials.iter().map(|place| match place.starts_with("ssh://") {
-            true => format!("logins with your ssh agent at {place}, for every program inside"),
-            false => format!("your git password for {place}, for every program inside"),
-        });
+        let git = self.git_credentials.iter().map(|place| lent(place));
         let ports = self.ports.iter().map(|port| format!("the fixed port {port}"));
         let setups = self.setups.iter().flat_map(Setup::lines);
         let stores = self.stores.iter().map(|store| format!("fixtures from {store}, with your credentials for it"));
         let builds = self.builds.iter().cloned();
         network.chain(secrets).chain(git).chain(builds).chain(ports).chain(setups).chain(stores).collect()
+    }
+}
+
+/// What of the developer's is lent for a place of a git server. The account stands apart
+/// from the host, which it could look like.
+fn lent(place: &str) -> String {
+    let (scheme, rest) = place.split_once("://").unwrap_or(("", place));
+    match (scheme, rest.rsplit_once('@')) {
+        ("ssh", Some((account, host))) => {
+            format!("logins as {account} with your ssh agent at ssh://{host}, for every program inside")
+        }
+        ("ssh", None) => format!("logins with your ssh agent at {place}, for every program inside"),
+        (_, Some((account, host))) => {
+            format!("your git password of the account {account} for {scheme}://{host}, for every program inside")
+        }
+        (_, None) => format!("your git password for {place}, for every program inside"),
     }
 }
 
@@ -341,6 +354,19 @@ mod tests {
         assert!(
             Asks::of("x", &here(), &project("[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]"), settled).is_empty()
         );
+    }
+
+    #[test]
+    fn an_account_that_looks_like_a_host_is_told_from_it() {
+        assert_eq!(
+            lent("https://github.com@evil.example"),
+            "your git password of the account github.com for https://evil.example, for every program inside"
+        );
+        assert_eq!(
+            lent("ssh://git@a.example:2222"),
+            "logins as git with your ssh agent at ssh://a.example:2222, for every program inside"
+        );
+        assert_eq!(lent("https://a.example"), "your git password for https://a.example, for every program inside");
     }
 
     #[test]
