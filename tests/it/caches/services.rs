@@ -123,7 +123,8 @@ exec httpd -f -p 8000 -h /tmp/site
 
 #[test]
 fn one_with_an_image_of_its_own_has_its_files_the_loopback_and_nothing_else() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
+    // Where an image says nothing of a folder it is the root.
+    for (lab, workdir) in [(Lab::new(), Some("/made/here")), (Lab::unprivileged(), None)] {
         let files = Layer::new([
             Entry::program("start", OF_ITS_OWN),
             Entry::dir("mnt/"),
@@ -132,7 +133,7 @@ fn one_with_an_image_of_its_own_has_its_files_the_loopback_and_nothing_else() {
         ]);
         let server = ImageBuilder::busybox().layer(files).config_field(
             "/config",
-            json!({ "User": "dev", "Env": ["PATH=/bin", "OF_IMAGE=image"], "WorkingDir": "/made/here",
+            json!({ "User": "dev", "Env": ["PATH=/bin", "OF_IMAGE=image"], "WorkingDir": workdir,
                     "Entrypoint": ["/start"], "Cmd": ["word"] }),
         );
         let image = lab.images.add("server", &server).reference;
@@ -143,7 +144,9 @@ fn one_with_an_image_of_its_own_has_its_files_the_loopback_and_nothing_else() {
         let task = task(&lab, &project);
         let id = lab
             .sh(&task, "id -u; wget -qO- http://web:8000/; cat /run/envctl/services/web.log; ! ls /start 2>/dev/null");
-        let expected = "1000\n1000 /made/here word image given /home/dev\nfirst start\nnothing kept\n2\nend\nbegun\n";
+        let pwd = workdir.unwrap_or("/");
+        let expected =
+            format!("1000\n1000 {pwd} word image given /home/dev\nfirst start\nnothing kept\n2\nend\nbegun\n");
         assert_eq!(id, expected);
         let receipt = &lab.report()["receipt"];
         assert_eq!((&receipt["baseline"], &receipt["processes"]["left"]), (&true.into(), &0.into()));

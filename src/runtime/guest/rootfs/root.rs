@@ -38,7 +38,8 @@ impl Root {
     pub(super) fn open_folder(&self, path: &str, resolve: ResolveFlags) -> Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = |path: &str| rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve);
-        let path = path.trim_matches('/');
+        // The root itself is a folder as well.
+        let path = Some(path.trim_matches('/')).filter(|path| !path.is_empty()).unwrap_or(".");
         match open(path) {
             Ok(fd) => return Ok(fd),
             Err(Errno::NOENT) => {}
