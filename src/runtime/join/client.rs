@@ -70,6 +70,8 @@ pub struct Session {
     pub output: Option<Arc<File>>,
     /// Where its standard output alone goes, and nowhere else.
     pub stdout: Option<Arc<File>>,
+    /// What it prints goes to a log that stays: values of secrets do not.
+    pub hides: bool,
     /// Nothing more will be asked of the runtime: when nothing else is left in
     /// it, it ends together with this.
     pub last: bool,
@@ -324,6 +326,9 @@ pub(crate) fn run(
         None => Streams::new(transcript, session.stdout.as_deref())?,
         Some(output) => Streams::into(output)?,
     };
+    if session.hides {
+        streams.pumps.iter_mut().for_each(Pump::hide);
+    }
     let request = Request::Run(Run {
         command: session.command.iter().cloned().map(wire::Word).collect(),
         env: session.env.clone(),

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios};
 
 use super::transcript::{Stream, Transcript};
+use crate::secret;
 
 const CHUNK: usize = 64 << 10;
 
@@ -88,6 +89,8 @@ pub(crate) struct Pump<'a> {
     ended: bool,
     /// Where what is carried out is kept as well.
     kept: Option<(&'a Transcript, Stream)>,
+    /// Values of secrets are not carried out; what may be the beginning of one waits here.
+    held: Option<Vec<u8>>,
     /// Why nothing more could be written outside.
     failed: Option<Errno>,
 }
@@ -115,6 +118,7 @@ impl<'a> Pump<'a> {
             pending: Vec::new(),
             ended: false,
             kept: None,
+            held: None,
             failed: None,
         })
     }
@@ -122,6 +126,11 @@ impl<'a> Pump<'a> {
     /// The same, and what it carries out is kept.
     pub(crate) fn kept_in(self, kept: Option<(&'a Transcript, Stream)>) -> Self {
         Pump { kept, ..self }
+    }
+
+    /// From now on it carries no value of a secret out.
+    pub(crate) fn hide(&mut self) {
+        self.held = Some(Vec::new()).filter(|_| !self.inward);
     }
 
     pub(crate) fn from(&self) -> BorrowedFd<'_> {
@@ -188,7 +197,7 @@ impl<'a> Pump<'a> {
                 if !matches!(poll(&mut fds, Some(&timeout)), Ok(1) | Err(Errno::INTR)) {
                     return;
                 }
-            } else if !self.carry_out() {
+            } else if !self.carry_out() && !self.release() {
                 return;
             }
         }
@@ -237,7 +246,7 @@ impl<'a> Pump<'a> {
                 }
                 // A run whose output nobody reads any more is kept all the same.
                 if self.failed.is_none() {
-                    self.pending.extend_from_slice(&buffer[..count]);
+                    self.take(&buffer[..count]);
                 }
                 true
             }
@@ -245,10 +254,31 @@ impl<'a> Pump<'a> {
             // The end; a terminal without a process says EIO.
             _ => {
                 self.ended = true;
+                self.release();
                 self.close_when_done();
                 false
             }
         }
+    }
+
+    /// Takes bytes that are to be written outside.
+    fn take(&mut self, bytes: &[u8]) {
+        match &mut self.held {
+            None => self.pending.extend_from_slice(bytes),
+            Some(held) => {
+                held.extend_from_slice(bytes);
+                let (clean, rest) = secret::hide_in(std::mem::take(held));
+                *held = rest;
+                self.pending.extend(clean);
+            }
+        }
+    }
+
+    /// What could have become the value of a secret did not; whether there was something.
+    fn release(&mut self) -> bool {
+        let rest = self.held.as_mut().map(std::mem::take).unwrap_or_default();
+        self.pending.extend_from_slice(&rest);
+        !rest.is_empty()
     }
 
     /// Writes outside as much as can be written without waiting: a reader that
@@ -314,5 +344,30 @@ mod tests {
             pump.turn(pump.wants().0, true);
         }
         assert_eq!(rustix::io::read(&theirs, &mut buffer).unwrap(), 0, "the end is passed on");
+    }
+
+    #[test]
+    fn values_of_secrets_are_not_carried_into_a_log() {
+        let secret = secret::Secret::new("battery-staple-of-tests".into());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let log = std::fs::File::create(&path).unwrap();
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let mut pump = Pump::output(read, log.as_fd()).unwrap();
+        pump.hide();
+        for byte in format!("before {} after battery-sta", secret.expose()).bytes() {
+            rustix::io::write(&write, &[byte]).unwrap();
+            pump.turn(true, true);
+            assert!(!std::fs::read_to_string(&path).unwrap().contains("battery"));
+        }
+        // Whoever ends it reads the last of it, also where somebody could still write.
+        pump.drain();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "before [secret] after battery-sta");
+        rustix::io::write(&write, b" battery-").unwrap();
+        drop(write);
+        while !pump.is_done() {
+            pump.turn(true, true);
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "before [secret] after battery-sta battery-");
     }
 }

@@ -35,7 +35,8 @@ enum News {
 }
 
 /// Starts a runtime that outlives this process. It runs `session`, whose
-/// output goes to the log of `spec`, and ends with it; without a session it waits
+/// output goes to the log of `spec` without the values of secrets, and ends with it;
+/// without a session it waits
 /// for others to join, until its deadline or a reset. `after` is given the receipt,
 /// and how the session ended; what it prints goes to the log.
 ///
@@ -109,7 +110,7 @@ fn supervise(
 fn watch(mut sandbox: Sandbox, clock: Clock, session: Option<&Session>) -> Result<(Receipt, Option<Outcome>)> {
     let mut outcome = None;
     let reason = match session {
-        Some(session) => match sandbox.run(session) {
+        Some(session) => match sandbox.run(&Session { hides: true, ..session.clone() }) {
             Ok(ended) => outcome.insert(ended).reason(),
             Err(_) => "failed",
         },
