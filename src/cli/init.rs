@@ -6,6 +6,9 @@ use clap::Args;
 use crate::config::Fate;
 use crate::handoff::{App, InitOptions, init};
 
+/// So many things that are not carried over are shown.
+const MOST: usize = 30;
+
 /// Write an envctl.toml for this checkout and its lockfiles
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -48,8 +51,11 @@ impl Arguments {
             let files = made.compose.join(", ");
             app.ui.status("Found", &format!("{files}: the service {service} is proposed by its image"));
         }
-        for (service, what) in &made.uncarried {
+        for (service, what) in made.uncarried.iter().take(MOST) {
             app.ui.status("By hand", &format!("{service}: {what}"));
+        }
+        if let Some(more) = made.uncarried.len().checked_sub(MOST).filter(|more| *more > 0) {
+            app.ui.status("By hand", &format!("and {more} more; --json lists them all"));
         }
         for lockfile in &made.lockfiles {
             app.ui.status("Found", &format!("{}: a cache is proposed for it", lockfile));

@@ -2,7 +2,10 @@
 //! Nothing of one is started: what has an image is proposed, and what cannot be carried
 //! over is named.
 
-use std::collections::BTreeMap;
+mod words;
+mod yaml;
+
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -10,6 +13,7 @@ use super::Build;
 use super::build::below;
 use crate::error::{Fault, cut, usage};
 use crate::identity::ImageName;
+use words::{filled, is_plain, text, words};
 
 /// What compose files are called, in the order in which compose looks for them; each
 /// with what it reads over it.
@@ -22,6 +26,9 @@ pub const COMPOSE_FILES: [(&str, &str); 4] = [
 
 /// More services are not looked at.
 const MOST: usize = 100;
+
+/// No service has more ports to itself.
+const MOST_PORTS: usize = 50;
 
 /// Keys of a service that change nothing here: each runs on the loopback, beside the
 /// command, and ends with it.
@@ -82,10 +89,7 @@ impl Compose {
         let mut all = Map::new();
         let mut found = Compose::default();
         for (name, text) in files {
-            let value: Value = serde_saphyr::from_str(text).map_err(|error| {
-                let why = error.to_string();
-                usage(format!("{name}: {}", cut(why.lines().next().unwrap_or_default())))
-            })?;
+            let value = yaml::read(text).map_err(|why| usage(format!("{name}: {}", cut(&why))))?;
             if value.get("include").is_some() {
                 found.left.push(("include".into(), "files that it includes are not read".into()));
             }
@@ -125,13 +129,15 @@ impl Compose {
             Some(Err(variable)) => return leave(&format!("its image depends on the environment (${{{variable}}})")),
             Some(Ok(image)) => image,
         };
-        if image.parse::<ImageName>().is_err() {
-            return leave("its image has a name that is none here");
+        match image.parse::<ImageName>() {
+            Ok(ImageName::Registry { .. }) => {}
+            // To compose it is the name of a host, and here a file of whoever publishes.
+            Ok(_) => return leave("its image would be one of this machine"),
+            Err(_) => return leave("its image has a name that is none here"),
         }
         let mut found = ComposeService { name: name.to_owned(), image, ..ComposeService::default() };
         service.iter().for_each(|(key, value)| found.key(key, value));
-        found.ports.sort_unstable();
-        found.ports.dedup();
+        found.bound();
         if let ([port], None) = (&found.ports[..], &found.ready) {
             found.ready = Some(format!("tcp:{port}"));
         }
@@ -161,6 +167,20 @@ impl ComposeService {
             "entrypoint" => self.left.push("entrypoint: the image's own is run".into()),
             _ => self.left.push(cut(key)),
         }
+    }
+
+    /// What is said twice is said once, and nothing without end.
+    fn bound(&mut self) {
+        for ports in [&mut self.ports, &mut self.published] {
+            ports.sort_unstable();
+            ports.dedup();
+            if ports.len() > MOST_PORTS {
+                ports.truncate(MOST_PORTS);
+                self.left.push(format!("ports: more than {MOST_PORTS}"));
+            }
+        }
+        let mut known = HashSet::new();
+        self.left.retain(|what| known.insert(what.clone()));
     }
 
     fn environment(&mut self, value: &Value) {
@@ -229,7 +249,7 @@ impl ComposeService {
             Some(Ok(command)) if !command.is_empty() && !command.contains('\0') => {
                 self.ready = Some(format!("cmd:{command}"));
             }
-            _ if value.get("disable").and_then(Value::as_bool) == Some(true) => {}
+            _ if value.get("disable").and_then(Value::as_str) == Some("true") => {}
             _ => self.left.push("healthcheck: say with ready when it is ready".into()),
         }
     }
@@ -323,60 +343,6 @@ fn built(build: &Value, folder: &str) -> Option<Build> {
         made.args.insert(name, known(value?)?);
     }
     made.check().ok().map(|()| made)
-}
-
-/// A scalar as text.
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(word) => Some(word.to_string()),
-        _ => None,
-    }
-}
-
-fn is_plain(word: &str) -> bool {
-    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c))
-}
-
-/// The words of a command; of a text only where a shell would find no others.
-fn words(value: &Value) -> Option<Vec<String>> {
-    let all: Vec<String> = match value {
-        Value::Array(all) => all.iter().map(text).collect::<Option<_>>()?,
-        Value::String(line) => {
-            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            words.iter().all(|word| is_plain(word)).then_some(words)?
-        }
-        Value::Null => Vec::new(),
-        _ => return None,
-    };
-    all.iter().map(|word| filled(word).ok().filter(|word| !word.contains('\0'))).collect()
-}
-
-/// A text with the defaults of its variables, none of which is read from the
-/// environment; the name of one that has none.
-fn filled(text: &str) -> Result<String, String> {
-    let (mut out, mut rest) = (String::new(), text);
-    while let Some((before, after)) = rest.split_once('$') {
-        out.push_str(before);
-        if let Some(after) = after.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-            continue;
-        }
-        let Some(braced) = after.strip_prefix('{') else {
-            let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-            return Err(cut(&after[..end]));
-        };
-        let Some((inner, after)) = braced.split_once('}') else { return Err(cut(braced)) };
-        match inner.split_once(":-").or_else(|| inner.split_once('-')) {
-            Some((_, default)) if !default.contains('$') => out.push_str(default),
-            _ => return Err(cut(inner)),
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    Ok(out)
 }
 
 #[cfg(test)]

@@ -82,6 +82,48 @@ fn later_files_count_before_earlier_ones() {
 }
 
 #[test]
+fn values_are_the_texts_of_the_file() {
+    let found = one(r#"
+services:
+  db:
+    image: postgres:16
+    command: [sleep, yes, 010]
+    environment: { POSTGRES_PASSWORD: 0123, V: 1.10, ON: off, BIG: 12345678901234567890123, MANY: 1e3, ODD: .inf }
+    healthcheck: { disable: true }
+    ports: [0080]
+"#);
+    let db = &found.services[0];
+    assert_eq!(db.command, ["sleep", "yes", "010"]);
+    let env: Vec<String> = db.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let expected =
+        ["BIG=12345678901234567890123", "MANY=1e3", "ODD=.inf", "ON=off", "POSTGRES_PASSWORD=0123", "V=1.10"];
+    assert_eq!(env, expected);
+    assert_eq!((&db.ports[..], &db.left[..]), (&[80][..], &[][..]));
+}
+
+#[test]
+fn what_is_without_end_has_one() {
+    let all: String = (0..59_999).map(|n| format!("{}, ", n + 1)).collect();
+    let volumes = "./x:/x, ".repeat(10_000);
+    let found = one(&format!("services: {{ a: {{ image: x, ports: [{all}], volumes: [{volumes}] }} }}"));
+    let a = &found.services[0];
+    assert_eq!((a.ports.len(), a.published.len()), (MOST_PORTS, MOST_PORTS));
+    assert_eq!(a.left, ["volumes: a folder or file of the machine; put it into the image", "ports: more than 50"]);
+}
+
+#[test]
+fn an_image_of_the_machine_is_not_proposed() {
+    for image in
+        ["oci:/srv/images", "docker-daemon:db", "docker-archive:/x.tar", "containers-storage:x", "oci-archive:x"]
+    {
+        let found = one(&format!("services: {{ a: {{ image: '{image}' }} }}"));
+        assert!(found.services.is_empty(), "{image}");
+        assert!(found.left[0].1.contains("image"), "{image}: {found:?}");
+    }
+    assert_eq!(one("services: { a: { image: 'ghcr.io/x/y:1' } }").services.len(), 1);
+}
+
+#[test]
 fn what_is_no_compose_file_is_an_error_and_nothing_hangs() {
     for bad in ["services: [", "a: &a [*a, *a]\nservices: *a", "\t", "services: {a: 1, a: 2}"] {
         let error = Compose::parse(&[("compose.yaml", bad)], "").map(|found| found.services);

@@ -1,12 +1,12 @@
 //! Services that compose files of a checkout suggest.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-
-use anyhow::Result;
-use toml::Value;
 
 use crate::config::{Build, COMPOSE_FILES, Compose, ComposeService};
 use crate::disk::beneath::Beneath;
+use crate::ui::escape;
+use anyhow::Result;
 
 /// Upper bound for a file in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -32,9 +32,9 @@ pub(super) struct Composed {
 /// When the checkout cannot be read.
 pub(super) fn composed(root: &Path, named: &[String], service: Option<&str>) -> Result<Composed> {
     let beneath = Beneath::open(root)?;
-    let read = |name: &str| beneath.read(Path::new(name), MAX_FILE).ok().flatten();
+    let read = |name: &str| beneath.read(Path::new(name), MAX_FILE);
     let names: Vec<&str> = match named {
-        [] => match COMPOSE_FILES.iter().find(|(name, _)| read(name).is_some()) {
+        [] => match COMPOSE_FILES.iter().find(|(name, _)| !matches!(read(name), Ok(None))) {
             Some((name, over)) => vec![name, over],
             None => return Ok(Composed::default()),
         },
@@ -44,9 +44,14 @@ pub(super) fn composed(root: &Path, named: &[String], service: Option<&str>) -> 
     let mut texts = Vec::new();
     for name in names {
         match read(name) {
-            Some(bytes) => texts.push((name.to_owned(), String::from_utf8_lossy(&bytes).into_owned())),
-            None if named.is_empty() => {}
-            None => found.left.push((name.to_owned(), "it is not there".to_owned())),
+            Ok(Some(bytes)) => texts.push((name.to_owned(), String::from_utf8_lossy(&bytes).into_owned())),
+            Ok(None) if named.is_empty() => {}
+            Ok(None) => found.left.push((name.to_owned(), "it is not there".to_owned())),
+            // Without one of them the others say something else.
+            Err(why) => {
+                found.left.push((name.to_owned(), why.to_string()));
+                return Ok(found);
+            }
         }
     }
     found.files = texts.iter().map(|(name, _)| name.clone()).collect();
@@ -106,16 +111,14 @@ impl Composed {
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         for service in &self.services {
-            let quoted = |text: &str| Value::from(text).to_string();
             let (name, image) = (quoted(&service.name), quoted(&service.image));
             text.push_str(&format!("\n[[service]]\nname    = {name}\nimage   = {image}\n"));
             if !service.command.is_empty() {
-                let words = service.command.iter().map(|word| word.as_str().into());
-                text.push_str(&format!("command = {}\n", Value::Array(words.collect())));
+                let words: Vec<String> = service.command.iter().map(|word| quoted(word)).collect();
+                text.push_str(&format!("command = [{}]\n", words.join(", ")));
             }
             if !service.env.is_empty() {
-                let env = service.env.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
-                text.push_str(&format!("env     = {}\n", Value::Table(env.collect())));
+                text.push_str(&format!("env     = {}\n", table(&service.env)));
             }
             match &service.ready {
                 Some(ready) => text.push_str(&format!("ready   = {}\n", quoted(ready))),
@@ -123,5 +126,82 @@ impl Composed {
             }
         }
         text
+    }
+}
+
+/// A text as TOML has it, with an escape for whatever would not be seen in an editor.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            _ if escape(c.encode_utf8(&mut [0; 4])).chars().eq([c]) => out.push(c),
+            _ => match u32::from(c) {
+                short @ ..=0xffff => out.push_str(&format!("\\u{short:04X}")),
+                long => out.push_str(&format!("\\U{long:08X}")),
+            },
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Texts by name, on one line.
+pub(super) fn table(all: &BTreeMap<String, String>) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let key = |name: &str| match !name.is_empty() && name.chars().all(plain) {
+        true => name.to_owned(),
+        false => quoted(name),
+    };
+    let pairs: Vec<String> = all.iter().map(|(name, value)| format!("{} = {}", key(name), quoted(value))).collect();
+    format!("{{ {} }}", pairs.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_seen_and_read_back() {
+        let value = "a\u{202e}b\u{2028}c\u{85}d\u{feff}e\u{1b}[2J\"'\\\n\t\r\0é✓\u{e0041}'''\"\"\" ${x} #";
+        let written = table(&BTreeMap::from([("A".into(), value.into()), ("b c".into(), String::new())]));
+        assert_eq!(escape(&written), written);
+        let read: toml::Table = toml::from_str(&format!("x = {written}")).unwrap();
+        assert_eq!(read["x"]["A"].as_str(), Some(value));
+        assert_eq!(read["x"]["b c"].as_str(), Some(""));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let left = || composed(root, &[], None).unwrap().left;
+        assert!(left().is_empty());
+        let text = "services: { db: { image: x } }\n";
+        std::fs::write(root.join("docker-compose.yml"), text).unwrap();
+        assert_eq!(composed(root, &[], None).unwrap().names(), ["db"]);
+        // Compose would read this one before it.
+        let place = root.join("compose.yaml");
+        std::fs::write(&place, format!("{text}#{}", "x".repeat(1 << 20))).unwrap();
+        let found = composed(root, &[], None).unwrap();
+        assert!(found.left[0].1.contains("too large") && found.names().is_empty(), "{found:?}");
+        std::fs::remove_file(&place).unwrap();
+        std::os::unix::fs::symlink("docker-compose.yml", &place).unwrap();
+        assert!(left()[0].1.contains("link"), "{:?}", left());
+        std::fs::remove_file(&place).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &place,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        assert!(left()[0].1.contains("no file"), "{:?}", left());
+        std::fs::remove_file(&place).unwrap();
+        std::fs::write(&place, format!("{text}---\n{text}")).unwrap();
+        assert!(left()[0].1.contains("more than one document"), "{:?}", left());
     }
 }

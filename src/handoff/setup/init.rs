@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::compose::composed;
+use super::compose::{composed, quoted, table};
 use super::proposals::proposals;
 use crate::config::{Build, Devcontainer, Field, PROJECT_FILES, Project};
 use crate::error::usage;
@@ -57,7 +57,6 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     if let Some(known) = PROJECT_FILES.iter().find(|name| root.join(name).exists()) {
         return Err(usage(format!("{} is there already", root.join(known).display())).into());
     }
-    let quoted = |text: &str| toml::Value::from(text).to_string();
     let mut text = String::new();
     match &app.options.store {
         Some(store) => {
@@ -120,7 +119,7 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
 
 /// Who commands run as, by a `devcontainer.json`.
 fn account(asked: &Devcontainer) -> String {
-    let user = asked.user.as_deref().map(|user| format!("user = {}\n", toml::Value::from(user)));
+    let user = asked.user.as_deref().map(|user| format!("user = {}\n", quoted(user)));
     match asked.fields.is_empty() {
         true => String::new(),
         // What the file was, it is without it.
@@ -133,7 +132,6 @@ fn account(asked: &Devcontainer) -> String {
 
 /// `toolchain.build`, as a file has it.
 fn building(build: &Build) -> String {
-    let quoted = |text: &str| toml::Value::from(text).to_string();
     if let Some(place) = &build.devcontainer {
         return format!("[toolchain.build]\ndevcontainer = {}   # for its features\n", quoted(place));
     }
@@ -144,8 +142,7 @@ fn building(build: &Build) -> String {
         text.push_str(&format!("target = {}\n", quoted(target)));
     }
     if !build.args.is_empty() {
-        let args = build.args.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
-        text.push_str(&format!("args = {}\n", toml::Value::Table(args.collect())));
+        text.push_str(&format!("args = {}\n", table(&build.args)));
     }
     text
 }
@@ -154,7 +151,7 @@ fn building(build: &Build) -> String {
 fn settings(asked: &Devcontainer) -> String {
     let mut text = String::new();
     if let Some(workdir) = &asked.workdir {
-        text.push_str(&format!("\n[workspace]\nworkdir = {}\n", toml::Value::from(workdir.as_str())));
+        text.push_str(&format!("\n[workspace]\nworkdir = {}\n", quoted(workdir)));
     }
     let list = |name: &str, values: Vec<toml::Value>| match values.is_empty() {
         true => String::new(),
