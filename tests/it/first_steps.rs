@@ -14,10 +14,8 @@ fn init_proposes_what_the_lockfiles_suggest() {
     lab.repo.write("api/requirements.txt", "");
     lab.repo.write("native/CMakeLists.txt", "");
     let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
-    let compose = format!(
-        "services:\n  app:\n    build: .\n    depends_on: [db]\n  db:\n    image: '{image}'\n    command: [sleep, '100']\n    \
-         environment: {{ PORT: 5432, SEEN: $HOST }}\n    volumes: ['./seed:/seed']\n"
-    );
+    let compose = "services:\n  app:\n    build: .\n    depends_on: [db]\n  db:\n    image: postgres:16\n    \
+        command: [sleep, '100']\n    environment: { PORT: 05432, SEEN: $HOST }\n    volumes: ['./seed:/seed']\n";
     lab.repo.write("compose.yaml", compose);
     let init = || lab.agent.envctl(["init", "--image", &image, "--store", &lab.store.name()]).cwd(&lab.repo.path);
     let text = init().arg("--dry-run").ok().stdout;
@@ -33,13 +31,14 @@ fn init_proposes_what_the_lockfiles_suggest() {
     ]);
     let written = fs::read_to_string(lab.repo.path.join("envctl.toml")).unwrap();
     assert_eq!(written, text);
-    assert!(written.contains(&format!("[[service]]\nname    = \"db\"\nimage   = \"{image}\"\n")), "{written}");
-    assert!(written.contains("env     = { PORT = \"5432\" }\n"), "{written}");
+    assert!(written.contains("[[service]]\nname    = \"db\"\nimage   = \"postgres:16\"\n"), "{written}");
+    assert!(written.contains("command = [\"sleep\", \"100\"]\nenv     = { PORT = \"05432\" }\n"), "{written}");
     for part in ["preset = \"yarn\"\n", "preset = \"go\"\n", "preset = \"pip\"\ndir    = \"api\"\n"] {
         assert!(written.contains(part), "{part} in {written}");
     }
     init().code(2).says(&["is there already"]);
-    // It is enough to publish with.
+    // It is enough to publish with, where the images can be had.
+    lab.repo.write("envctl.toml", written.replace("postgres:16", &image));
     let run = lab.agent.envctl(["publish", "first"]).cwd(&lab.repo.path).ok();
     assert!(run.stdout.contains("envctl enter"));
     lab.agent.envctl(["init"]).cwd("/").code(2).says(&["no git checkout"]);
