@@ -66,7 +66,6 @@ fn has_plain_list(files: &Beneath, folder: &Path) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;

@@ -43,7 +43,6 @@ fn has_damaged_index(git_folder: &Path) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use anyhow::anyhow;
 

@@ -74,7 +74,6 @@ fn begins_with(mut file: File, mut copy: File) -> Result<bool> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::io::Write as _;
 
