@@ -33,19 +33,7 @@ pub fn apply(
     fetch: Fetch<'_>,
 ) -> Result<Applied> {
     let repo = git2::Repository::open(root).with_context(|| format!("cannot open the workspace {}", root.display()))?;
-    let oid = |commit: &crate::identity::Commit| git2::Oid::from_str(commit.as_str());
-    let base = oid(&document.base)?;
-    repo.find_commit(base).map_err(|_| not_found(format!("the base commit {base} is not in the mirror")))?;
-    let large = match (&document.pack, pack) {
-        (Some(described), Some(content)) => super::pack::index(&repo, described.size, described.digest, content)?,
-        _ => HashSet::new(),
-    };
-    let head = oid(&document.head)?;
-    for id in document.commits.iter().map(oid).chain([Ok(head)]) {
-        let id = id?;
-        repo.find_commit(id).map_err(|_| integrity(format!("the snapshot lacks commit {id}")))?;
-    }
-    let head_tree = repo.find_commit(head)?.tree_id();
+    let (large, head_tree) = unpack(&repo, document, pack)?;
     let tree = document.tree.0;
     let tree_files = files::flatten(&repo, tree)?;
     let head_files = if head_tree == tree { tree_files.clone() } else { files::flatten(&repo, head_tree)? };
@@ -60,22 +48,20 @@ pub fn apply(
     let (submodules, tree_files): (Vec<_>, Vec<_>) = tree_files.into_iter().partition(TreeFile::is_submodule);
     let submodules: Vec<_> = submodules.into_iter().filter(|file| !skipped.contains(&*file.path)).collect();
     let asked = Asked::of_tree(&repo, &document.settings, &tree_files)?;
-    let (mut stats, exact): (Vec<(TreeFile, Stat)>, bool) = if asked.conversion {
-        let stats = files::write_converted(git, &repo, root, &tree_files, &skipped, tree)?;
-        let there = |file: &TreeFile| !skipped.contains(&*file.path);
-        (tree_files.into_iter().zip(stats).filter(|(file, _)| there(file)).collect(), false)
-    } else {
-        let wanted: Vec<TreeFile> = tree_files.into_iter().filter(|file| !skipped.contains(&*file.path)).collect();
-        let written = files::write((git, &repo), root, &wanted, &large)?;
-        (wanted.into_iter().zip(written.stats).collect(), written.exact)
+    let wanted: Vec<TreeFile> = tree_files.into_iter().filter(|file| !skipped.contains(&*file.path)).collect();
+    let written = match asked.conversion {
+        true => files::write_converted((git, &repo), root, &wanted, tree)?,
+        false => files::write((git, &repo), root, &wanted, &large)?,
     };
+    let (mut stats, exact): (Vec<(TreeFile, Stat)>, bool) =
+        (wanted.into_iter().zip(written.stats).collect(), written.exact);
     // Like a checkout whose submodules were not initialised.
     let empty = submodules.iter().map(|file| &file.path).chain(document.empty_folders.iter().map(|folder| &folder.0));
     empty.into_iter().try_for_each(|folder| files::make_folder(root, folder))?;
     verbatim::place(git, &repo, root, &document.verbatim, &mut stats)?;
     let contents = lfs::keep(git, &repo, document)?;
     let (pointers, placed) =
-        if asked.lfs { lfs::place(git, &repo, root, &contents, &mut stats, fetch)? } else { Default::default() };
+        if asked.lfs { lfs::place((git, &repo), root, &contents, &mut stats, fetch)? } else { Default::default() };
     if asked.normal || asked.lfs || !document.verbatim.is_empty() {
         times::set_back(root, &mut stats)?;
     }
@@ -92,6 +78,28 @@ pub fn apply(
     let repositories = repositories(stats.iter().map(|(file, _)| &*file.path));
     let exact = (exact && skipped.is_empty()).then_some(stats.len());
     Ok(Applied { exact, submodules, unknown, pointers, placed, repositories })
+}
+
+/// Adds the snapshot's objects to a clone that holds its base. Returns those that
+/// are too large for memory, and the tree of HEAD.
+fn unpack(
+    repo: &git2::Repository,
+    document: &Document,
+    pack: Option<&mut dyn Read>,
+) -> Result<(HashSet<git2::Oid>, git2::Oid)> {
+    let oid = |commit: &crate::identity::Commit| git2::Oid::from_str(commit.as_str());
+    let base = oid(&document.base)?;
+    repo.find_commit(base).map_err(|_| not_found(format!("the base commit {base} is not in the mirror")))?;
+    let large = match (&document.pack, pack) {
+        (Some(described), Some(content)) => super::pack::index(repo, described.size, described.digest, content)?,
+        _ => HashSet::new(),
+    };
+    let head = oid(&document.head)?;
+    for id in document.commits.iter().map(oid).chain([Ok(head)]) {
+        let id = id?;
+        repo.find_commit(id).map_err(|_| integrity(format!("the snapshot lacks commit {id}")))?;
+    }
+    Ok((large, repo.find_commit(head)?.tree_id()))
 }
 
 /// What git would obey when the developer initialises a submodule.

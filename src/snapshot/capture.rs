@@ -13,6 +13,7 @@ use super::draft::Draft;
 use super::history::{History, Position, commit, followed_branch, history, is_branch_name};
 use super::index::{self, Entry};
 use super::left_behind::{Kind, LeftOut};
+use super::lfs::capture::Stored;
 use super::moment::{self, Moment, Stood};
 use super::operation::{InProgress, Operation, comment};
 use super::scan::{Scan, scan};
@@ -140,35 +141,25 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
         Selection { include: &options.include, named: &[], max_lfs: options.max_lfs, leaves: !options.stays };
     let (mut scan, aside) =
         scan((&scratch, repo), git, selection, |index, asked| aside(repo, &scratch, position, index, asked))?;
-    let walked = std::mem::take(&mut scan.walked);
-    let Aside { history, digest, mut left_out, asked, mut candidates } = aside;
-    if asked != scan.beside.asked {
-        // Attributes that git does not track say more.
-        candidates = verbatim::candidates(&scratch, scan.beside.asked, &scan.index)?;
-    }
-    candidates.retain(|(entry, _)| !scan.read.contains_key(&entry.path));
-    let suspects = verbatim::suspects(&scratch, git, scan.beside.asked, candidates)?;
-    let settled = verbatim::find_settled(&scratch, git, scan.beside.asked, suspects)?;
-    scan.beside.verbatim.extend(settled);
+    let Aside { history, digest, mut left_out, asked, candidates } = aside;
+    add_verbatim((&scratch, git), &mut scan, asked, candidates)?;
     check_submodules(git, &scratch, &scan, head_commit.tree_id())?;
     if !scan.in_conflict() {
         operation = operation.and_then(Operation::without_tree);
     }
-    left_out.extend(walked.special.iter().map(|(path, kind)| LeftOut::special(path, kind)));
-    left_out.extend(walked.nested.iter().map(|path| LeftOut::plain(Kind::Repository, path)));
-    left_out.extend(scan.too_large.iter().map(|path| LeftOut::plain(Kind::TooLarge, path)));
-    left_out.extend(scan.left_behind.iter().map(|path| LeftOut::plain(Kind::Ignored, path)));
+    left_out.extend(left_by_scan(&scan));
     let upstream = history.lost_upstream.as_ref();
     left_out.extend(upstream.map(|name| LeftOut::plain(Kind::Upstream, name.as_bytes())));
     left_out.extend(staying.map(LeftOut::operation));
     left_out.extend(settings::left_behind(git, repo, &scratch, &scan)?);
     left_out.extend(stray.map(|name| LeftOut::plain(Kind::Head, name.as_bytes())));
     let (head, head_tree) = (head_commit.id(), head_commit.tree_id());
+    let empty_folders = std::mem::take(&mut scan.walked).empty;
     let stored = scan.beside.lfs.take();
     let mut draft = Draft {
         scan,
         history,
-        empty_folders: walked.empty,
+        empty_folders,
         digest,
         head,
         head_tree,
@@ -183,15 +174,53 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
         proved: false,
     };
     if let Some(stored) = stored {
-        let (tip, loose) = draft.states()?;
-        let wanted = std::iter::once(tip).chain(draft.others.iter().copied());
-        let revisions = pack::revisions(wanted, &draft.history.tips);
-        let (found, missing) = stored.gather(&draft.scratch, git, repo, &revisions, &loose)?;
-        draft.left_out.extend(missing.iter().map(LeftOut::content));
-        draft.lfs = found;
+        gather_lfs(&mut draft, stored, git, repo)?;
     }
     prove::files(git, &draft)?;
     Ok(draft)
+}
+
+/// Adds files that git would write differently, as they are. `asked` is what
+/// attributes were known to ask for when the candidates were chosen.
+fn add_verbatim(
+    (scratch, git): (&ScratchRepo, &Git),
+    scan: &mut Scan,
+    asked: Asked,
+    mut candidates: Vec<verbatim::Candidate>,
+) -> Result<()> {
+    if asked != scan.beside.asked {
+        // Attributes that git does not track say more.
+        candidates = verbatim::candidates(scratch, scan.beside.asked, &scan.index)?;
+    }
+    candidates.retain(|(entry, _)| !scan.read.contains_key(&entry.path));
+    let suspects = verbatim::suspects(scratch, git, scan.beside.asked, candidates)?;
+    let settled = verbatim::find_settled(scratch, git, scan.beside.asked, suspects)?;
+    scan.beside.verbatim.extend(settled);
+    Ok(())
+}
+
+/// What of the files does not travel although somebody may miss it.
+fn left_by_scan(scan: &Scan) -> Vec<LeftOut> {
+    let special = scan.walked.special.iter().map(|(path, kind)| LeftOut::special(path, kind));
+    let plain = |kind: Kind, paths: &[Vec<u8>]| -> Vec<LeftOut> {
+        paths.iter().map(|path| LeftOut::plain(kind, path)).collect()
+    };
+    special
+        .chain(plain(Kind::Repository, &scan.walked.nested))
+        .chain(plain(Kind::TooLarge, &scan.too_large))
+        .chain(plain(Kind::Ignored, &scan.left_behind))
+        .collect()
+}
+
+/// Adds the contents of LFS files that the draft needs.
+fn gather_lfs(draft: &mut Draft, stored: Stored, git: &Git, repo: &git2::Repository) -> Result<()> {
+    let (tip, loose) = draft.states()?;
+    let wanted = std::iter::once(tip).chain(draft.others.iter().copied());
+    let revisions = pack::revisions(wanted, &draft.history.tips);
+    let (found, missing) = stored.gather(&draft.scratch, git, repo, &revisions, &loose)?;
+    draft.left_out.extend(missing.iter().map(LeftOut::content));
+    draft.lfs = found;
+    Ok(())
 }
 
 /// The branch that HEAD is on; and where it is on a ref that is none, that.

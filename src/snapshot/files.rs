@@ -359,30 +359,31 @@ pub(super) fn copy_blob(git: &Git, repo: &git2::Repository, object: git2::Oid, t
     }
 }
 
-/// Writes `tree` through the git program, with its conversions.
+/// Writes files of `tree` through the git program, with its conversions.
+///
+/// # Errors
+/// When the program fails.
 pub(super) fn write_converted(
-    git: &Git,
-    repo: &git2::Repository,
+    (git, repo): (&Git, &git2::Repository),
     root: &Path,
     files: &[TreeFile],
-    skipped: &HashSet<&[u8]>,
     tree: git2::Oid,
-) -> Result<Vec<Stat>> {
+) -> Result<Written> {
     let index = repo.path().join("envctl-checkout-index");
     let call = || git.alone(repo.path()).env("GIT_WORK_TREE", root).env("GIT_INDEX_FILE", &index).cwd(root);
     call().args(["-c", "core.sparseCheckout=false", "read-tree"]).arg(&tree.to_string()).run(b"")?;
-    let wanted: Vec<&[u8]> = files.iter().map(|file| &*file.path).filter(|path| !skipped.contains(path)).collect();
+    let wanted: Vec<&[u8]> = files.iter().map(|file| &*file.path).collect();
     let write = call().args(["checkout-index", "-q", "-z", "--stdin"]);
     write.run(&joined(&wanted)).context("cannot write the working files")?;
     std::fs::remove_file(&index)?;
-    files
-        .iter()
-        .map(|file| {
-            match rustix::fs::statat(CWD, root.join(OsStr::from_bytes(&file.path)), AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => Ok(Stat::from(&stat)),
-                Err(Errno::NOENT) => Ok(Stat::default()),
-                Err(error) => Err(error.into()),
-            }
-        })
-        .collect()
+    let stat = |file: &TreeFile| match rustix::fs::statat(
+        CWD,
+        root.join(OsStr::from_bytes(&file.path)),
+        AtFlags::SYMLINK_NOFOLLOW,
+    ) {
+        Ok(stat) => Ok(Stat::from(&stat)),
+        Err(Errno::NOENT) => Ok(Stat::default()),
+        Err(error) => Err(error.into()),
+    };
+    Ok(Written { stats: files.iter().map(stat).collect::<Result<_>>()?, exact: false })
 }

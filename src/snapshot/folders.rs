@@ -1,10 +1,6 @@
 //! A walk through a checkout's untracked folders for what git does not list:
 //! those that are empty, and files that are none.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use rustix::fs::{Dir, FileType};
 use rustix::io::Errno;
@@ -38,30 +34,53 @@ pub(super) fn walk(
     seen: &mut Seen,
     leaves: bool,
 ) -> Result<Walked> {
-    // Git's library looks into each folder on the way for rules of its own.
-    let readable = |path: &[u8]| {
+    let lists = IgnoreLists::default();
+    let mut walk = FolderWalk { scratch, repo, lists, leaves, walked: Walked::default(), pending: Vec::new() };
+    walk.walked.empty.extend(seen.empty.drain(..).map(GitPath));
+    let special = seen.special.drain(..).filter(|(path, _)| !walk.is_ignored(path)).collect::<Vec<_>>();
+    walk.walked.special = special;
+    seen.strange.iter().try_for_each(|path| walk.readable(path))?;
+    walk.pending = seen.strange.iter().filter(|path| !walk.is_ignored(&as_folder(path))).cloned().collect();
+    while let Some(folder) = walk.pending.pop() {
+        walk.folder(folder)?;
+    }
+    let mut walked = walk.walked;
+    walked.empty.sort();
+    walked.special.sort();
+    Ok(walked)
+}
+
+struct FolderWalk<'a> {
+    scratch: &'a ScratchRepo,
+    repo: &'a git2::Repository,
+    lists: IgnoreLists,
+    leaves: bool,
+    walked: Walked,
+    pending: Vec<Vec<u8>>,
+}
+
+impl FolderWalk<'_> {
+    fn is_ignored(&self, path: &[u8]) -> bool {
+        self.lists.contains(self.repo, &self.scratch.files, path_of(path))
+    }
+
+    /// Git's library looks into each folder on the way for rules of its own.
+    fn readable(&self, path: &[u8]) -> Result<()> {
         refuse::depth(path)?;
         let rules = [path, b"/.gitignore"].concat();
-        let kind = scratch.stat(&rules).map(|stat| name_of(FileType::from_raw_mode(stat.st_mode)));
+        let kind = self.scratch.stat(&rules).map(|stat| name_of(FileType::from_raw_mode(stat.st_mode)));
         kind.flatten().map_or(Ok(()), |kind| refuse::special(&rules, kind))
-    };
-    let rules = IgnoreLists::default();
-    let ignored = |path: &[u8]| rules.contains(repo, &scratch.files, Path::new(OsStr::from_bytes(path)));
-    let folder = |path: &[u8]| [path, b"/"].concat();
-    let mut walked = Walked::default();
-    walked.empty.extend(seen.empty.drain(..).map(GitPath));
-    walked.special.extend(seen.special.drain(..).filter(|(path, _)| !ignored(path)));
-    seen.strange.iter().try_for_each(|path| readable(path))?;
-    let mut pending: Vec<Vec<u8>> = seen.strange.iter().filter(|path| !ignored(&folder(path))).cloned().collect();
-    'folders: while let Some(above) = pending.pop() {
-        let context = || format!("cannot read {}", scratch.full(&above).display());
-        let open = match scratch.files.list(path_of(&above)) {
+    }
+
+    fn folder(&mut self, folder: Vec<u8>) -> Result<()> {
+        let context = || format!("cannot read {}", self.scratch.full(&folder).display());
+        let open = match self.scratch.files.list(path_of(&folder)) {
             // It went since its name was read.
-            Err(Errno::NOENT) => continue,
-            Err(Errno::LOOP | Errno::NOTDIR) => return Err(moment::fleeting(&scratch.full(&above))),
+            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::LOOP | Errno::NOTDIR) => return Err(moment::fleeting(&self.scratch.full(&folder))),
             other => other.with_context(context)?,
         };
-        let mut count = 0;
+        let mut is_empty = true;
         let (mut below, mut special_here) = (Vec::new(), Vec::new());
         for entry in Dir::read_from(&open).with_context(context)? {
             let entry = entry.with_context(context)?;
@@ -73,45 +92,47 @@ pub(super) fn walk(
                 // Git lists what lies beside it, and never this.
                 continue;
             }
-            count += 1;
             if name == b".git" {
-                if leaves {
-                    walked.nested.push(above);
-                    continue 'folders;
+                if self.leaves {
+                    self.walked.nested.push(folder);
+                    return Ok(());
                 }
-                return Err(refuse::nested_repository(&scratch.full(&above).display().to_string()).into());
+                return Err(refuse::nested_repository(&self.scratch.full(&folder).display().to_string()).into());
             }
-            let path = [&folder(&above), name].concat();
+            let path = [&as_folder(&folder), name].concat();
             let kind = match entry.file_type() {
-                FileType::Unknown => match scratch.stat(&path) {
-                    Some(stat) => FileType::from_raw_mode(stat.st_mode),
-                    None => continue,
-                },
+                FileType::Unknown => {
+                    self.scratch.stat(&path).map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
+                }
                 kind => kind,
             };
             if let Some(special) = name_of(kind) {
                 // Nothing of it arrives: its folder is empty there.
-                count -= 1;
                 refuse::special(&path, special)?;
-                if !ignored(&path) {
+                if !self.is_ignored(&path) {
                     special_here.push((path, special));
                 }
-            } else if kind == FileType::Directory {
-                readable(&path)?;
-                if !ignored(&folder(&path)) {
+                continue;
+            }
+            is_empty = false;
+            if kind == FileType::Directory {
+                self.readable(&path)?;
+                if !self.is_ignored(&as_folder(&path)) {
                     below.push(path);
                 }
             }
         }
-        pending.extend(below);
-        walked.special.extend(special_here);
-        if count == 0 {
-            walked.empty.push(GitPath(above));
+        self.pending.extend(below);
+        self.walked.special.extend(special_here);
+        if is_empty {
+            self.walked.empty.push(GitPath(folder));
         }
+        Ok(())
     }
-    walked.empty.sort();
-    walked.special.sort();
-    Ok(walked)
+}
+
+fn as_folder(path: &[u8]) -> Vec<u8> {
+    [path, b"/"].concat()
 }
 
 fn name_of(kind: FileType) -> Option<&'static str> {

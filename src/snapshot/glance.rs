@@ -7,17 +7,17 @@
 //! in the index only when all of its stat data does, and when it cannot have
 //! been written in the tick of the clock in which the index was.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::index::{Entry, Stat};
@@ -61,6 +61,13 @@ pub(super) struct Seen {
     pub(super) special: Vec<(Vec<u8>, &'static str)>,
     /// Git folders of repositories in folders that the index has.
     pub(super) within: Vec<Vec<u8>>,
+}
+
+impl Seen {
+    /// How many files have a content that has to say whether they changed.
+    pub(super) fn suspects(&self) -> usize {
+        self.fates.iter().filter(|fate| **fate == Fate::Suspect).count()
+    }
 }
 
 /// The checkout, and what its index says.
@@ -153,81 +160,85 @@ impl Walk<'_> {
         refuse::depth(&folder)?;
         let full = self.tracked.work_tree.join(OsStr::from_bytes(&folder));
         let context = || format!("cannot read {}", full.display());
-        let open = match self.tracked.files.list(Path::new(OsStr::from_bytes(&folder))) {
-            // It went since its name was read.
-            Err(Errno::NOENT) if !folder.is_empty() => return Ok(()),
-            Err(Errno::LOOP | Errno::NOTDIR) => return Err(moment::fleeting(&full)),
-            other => other.with_context(context)?,
-        };
-        if let Some(vigil) = self.tracked.vigil {
-            vigil.watch(open.as_fd(), &folder);
-        }
+        let Some(open) = self.open(&folder, &full)? else { return Ok(()) };
         let mut path = folder;
         if !path.is_empty() {
             path.push(b'/');
         }
         let (length, range) = (path.len(), self.below(&path));
-        let mut count = 0;
+        let mut is_empty = true;
         for entry in Dir::read_from(&open).with_context(context)? {
             let entry = entry.with_context(context)?;
             let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
+            if matches!(name.to_bytes(), b"." | b"..") || (name.to_bytes() == b".git" && length == 0) {
                 continue;
             }
             if name.to_bytes() == b".git" {
                 // To git these are files of the checkout all the same.
-                if length > 0 && is_repository(&open, entry.file_type()) {
+                if is_repository(&open, entry.file_type()) {
                     seen.within.push([&path[..length], b".git"].concat());
                 }
                 continue;
             }
             path.truncate(length);
             path.extend_from_slice(name.to_bytes());
-            let at = self.find(&path, range.clone());
-            let mut kind = entry.file_type();
-            if kind == FileType::Unknown {
-                let Ok(stat) = rustix::fs::statat(&open, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-                kind = FileType::from_raw_mode(stat.st_mode);
-            }
+            let Some(kind) = kind_of(&entry, &open) else { continue };
             match kind {
-                FileType::Directory => {
-                    count += 1;
-                    match at {
-                        Some(at) if self.tracked.entries[at].is_submodule() => self.all_at(at, Fate::Same),
-                        _ => {
-                            path.push(b'/');
-                            let has = !self.below(&path).is_empty();
-                            path.pop();
-                            if has { below.push(path.clone()) } else { seen.strange.push(path.clone()) }
-                        }
-                    }
-                }
-                FileType::RegularFile | FileType::Symlink => {
-                    count += 1;
-                    match at {
-                        None => seen.others.push(path.clone()),
-                        Some(at) => {
-                            let Ok(stat) = rustix::fs::statat(&open, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-                            let fate = self.fate(&self.tracked.entries[at], &stat);
-                            if fate == Fate::Suspect {
-                                self.bytes.fetch_add(stat.st_size as usize, Ordering::Relaxed);
-                            }
-                            self.all_at(at, fate);
-                        }
-                    }
-                }
+                FileType::Directory | FileType::RegularFile | FileType::Symlink => is_empty = false,
                 // Nothing of it arrives: its folder is empty there.
                 other => {
                     refuse::special(&path, name_of(other))?;
                     seen.special.push((path.clone(), name_of(other)));
+                    continue;
                 }
             }
+            match (self.find(&path, range.clone()), kind) {
+                (Some(at), FileType::Directory) if self.tracked.entries[at].is_submodule() => {
+                    self.all_at(at, Fate::Same);
+                }
+                (_, FileType::Directory) if self.has_tracked(&mut path) => below.push(path.clone()),
+                (_, FileType::Directory) => seen.strange.push(path.clone()),
+                (None, _) => seen.others.push(path.clone()),
+                (Some(at), _) => self.file(at, &open, name),
+            }
         }
-        if count == 0 && length > 0 {
+        if is_empty && length > 0 {
             path.truncate(length - 1);
             seen.empty.push(path);
         }
         Ok(())
+    }
+
+    /// A folder's descriptor, under watch from now on; none where it went since its
+    /// name was read.
+    fn open(&self, folder: &[u8], full: &Path) -> Result<Option<OwnedFd>> {
+        let open = match self.tracked.files.list(Path::new(OsStr::from_bytes(folder))) {
+            Err(Errno::NOENT) if !folder.is_empty() => return Ok(None),
+            Err(Errno::LOOP | Errno::NOTDIR) => return Err(moment::fleeting(full)),
+            other => other.with_context(|| format!("cannot read {}", full.display()))?,
+        };
+        if let Some(vigil) = self.tracked.vigil {
+            vigil.watch(open.as_fd(), folder);
+        }
+        Ok(Some(open))
+    }
+
+    /// Whether a folder has tracked files.
+    fn has_tracked(&self, folder: &mut Vec<u8>) -> bool {
+        folder.push(b'/');
+        let has = !self.below(folder).is_empty();
+        folder.pop();
+        has
+    }
+
+    /// A file or a link that the index has.
+    fn file(&self, at: usize, folder: &OwnedFd, name: &CStr) {
+        let Ok(stat) = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { return };
+        let fate = self.fate(&self.tracked.entries[at], &stat);
+        if fate == Fate::Suspect {
+            self.bytes.fetch_add(stat.st_size as usize, Ordering::Relaxed);
+        }
+        self.all_at(at, fate);
     }
 
     /// The entries below a folder, which ends with a slash.
@@ -305,6 +316,18 @@ pub(super) fn is_repository(folder: &impl AsFd, kind: FileType) -> bool {
     }
     let place = text.strip_prefix(b"gitdir: ").map(|place| place.trim_ascii_end());
     place.is_some_and(|place| holds(Path::new(OsStr::from_bytes(place))))
+}
+
+/// What a file is, where its file system does not say so with its name, too; none
+/// where it is gone.
+fn kind_of(entry: &DirEntry, folder: &OwnedFd) -> Option<FileType> {
+    match entry.file_type() {
+        FileType::Unknown => {
+            let stat = rustix::fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            Some(FileType::from_raw_mode(stat.st_mode))
+        }
+        kind => Some(kind),
+    }
 }
 
 fn name_of(kind: FileType) -> &'static str {

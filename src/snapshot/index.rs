@@ -13,6 +13,8 @@ use crate::disk::{self, Durability};
 
 /// Flags of an entry as git2 and the file format have them.
 pub(super) const ASSUME_UNCHANGED: u16 = 0x8000;
+/// Bytes of an entry before its path: see gitformat-index(5).
+const FIXED: usize = 62;
 const EXTENDED: u16 = 0x4000;
 pub(super) const SKIP_WORKTREE: u16 = 0x4000;
 pub(super) const INTENT_TO_ADD: u16 = 0x2000;
@@ -136,66 +138,84 @@ pub(super) fn resolved(path: &Path) -> Vec<Vec<u8>> {
 /// The entries of an index in format 2 or 3 that stands for itself, and what it
 /// says of conflicts that were resolved.
 fn parse(bytes: &[u8]) -> Option<(Vec<Entry>, &[u8])> {
-    const SUM: usize = 20;
-    let (content, sum) = bytes.split_at_checked(bytes.len().checked_sub(SUM)?)?;
-    // Git can be told to leave the checksum out.
-    if sum != [0; SUM] && *sum != *Sha1::digest(content) {
-        return None;
-    }
-    let word = |at: usize| Some(u32::from_be_bytes(content.get(at..at + 4)?.try_into().ok()?));
-    let (signature, version, count) = (content.get(..4)?, word(4)?, word(8)? as usize);
-    if signature != b"DIRC" || !matches!(version, 2 | 3) || count > content.len() / 62 {
+    let content = without_sum(bytes)?;
+    let (signature, version, count) = (content.get(..4)?, word(content, 4)?, word(content, 8)? as usize);
+    if signature != b"DIRC" || !matches!(version, 2 | 3) || count > content.len() / FIXED {
         return None;
     }
     let mut entries: Vec<Entry> = Vec::with_capacity(count);
     let mut at = 12;
     for _ in 0..count {
-        let fixed = content.get(at..at + 62)?;
-        let field = |n: usize| word(at + 4 * n);
-        let flags = u16::from_be_bytes([fixed[60], fixed[61]]);
-        let (mut more, mut start) = (0, at + 62);
-        if flags & EXTENDED != 0 {
-            more = u16::from_be_bytes(content.get(start..start + 2)?.try_into().ok()?);
-            start += 2;
-        }
-        let length = memchr::memchr(0, content.get(start..)?)?;
-        let entry = Entry {
-            path: content[start..start + length].to_vec(),
-            stage: ((flags >> 12) & 3) as u8,
-            mode: field(6)?,
-            object: git2::Oid::from_bytes(&fixed[40..60]).ok()?,
-            assume_unchanged: flags & ASSUME_UNCHANGED != 0,
-            skip_worktree: more & SKIP_WORKTREE != 0,
-            intent_to_add: more & INTENT_TO_ADD != 0,
-            stat: Stat {
-                ctime: (field(0)?, field(1)?),
-                mtime: (field(2)?, field(3)?),
-                dev: field(4)?,
-                ino: field(5)?,
-                uid: field(7)?,
-                gid: field(8)?,
-                size: field(9)?,
-            },
-        };
+        let (entry, next) = entry_at(content, at)?;
         if entries.last().is_some_and(|last| (&last.path, last.stage) >= (&entry.path, entry.stage)) {
             return None;
         }
         entries.push(entry);
-        at += (start - at + length) / 8 * 8 + 8;
+        at = next;
     }
+    Some((entries, resolve_undo(content, at)?))
+}
+
+/// An index without the checksum at its end; none where that is another.
+fn without_sum(bytes: &[u8]) -> Option<&[u8]> {
+    const SUM: usize = 20;
+    let (content, sum) = bytes.split_at_checked(bytes.len().checked_sub(SUM)?)?;
+    // Git can be told to leave the checksum out.
+    (sum == [0; SUM] || *sum == *Sha1::digest(content)).then_some(content)
+}
+
+fn word(content: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(content.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// The entry that begins here, and where the next one does.
+fn entry_at(content: &[u8], at: usize) -> Option<(Entry, usize)> {
+    let fixed = content.get(at..at + FIXED)?;
+    let field = |n: usize| word(content, at + 4 * n);
+    let flags = u16::from_be_bytes([fixed[60], fixed[61]]);
+    let (mut more, mut start) = (0, at + FIXED);
+    if flags & EXTENDED != 0 {
+        more = u16::from_be_bytes(content.get(start..start + 2)?.try_into().ok()?);
+        start += 2;
+    }
+    let length = memchr::memchr(0, content.get(start..)?)?;
+    let entry = Entry {
+        path: content[start..start + length].to_vec(),
+        stage: ((flags >> 12) & 3) as u8,
+        mode: field(6)?,
+        object: git2::Oid::from_bytes(&fixed[40..60]).ok()?,
+        assume_unchanged: flags & ASSUME_UNCHANGED != 0,
+        skip_worktree: more & SKIP_WORKTREE != 0,
+        intent_to_add: more & INTENT_TO_ADD != 0,
+        stat: Stat {
+            ctime: (field(0)?, field(1)?),
+            mtime: (field(2)?, field(3)?),
+            dev: field(4)?,
+            ino: field(5)?,
+            uid: field(7)?,
+            gid: field(8)?,
+            size: field(9)?,
+        },
+    };
+    // Entries are padded to a multiple of eight bytes.
+    Some((entry, at + (start - at + length) / 8 * 8 + 8))
+}
+
+/// The extension that holds conflicts that were resolved. None where there is an
+/// extension that must be understood, which one with a small letter says of itself.
+fn resolve_undo(content: &[u8], mut at: usize) -> Option<&[u8]> {
     let mut undo: &[u8] = &[];
-    // What an extension with a small letter says must be understood.
     while at < content.len() {
         if !content[at].is_ascii_uppercase() {
             return None;
         }
-        let end = at.checked_add(8)?.checked_add(word(at + 4)? as usize)?;
+        let end = at.checked_add(8)?.checked_add(word(content, at + 4)? as usize)?;
         if content[at..].starts_with(b"REUC") {
             undo = content.get(at + 8..end)?;
         }
         at = end;
     }
-    (at == content.len()).then_some((entries, undo))
+    (at == content.len()).then_some(undo)
 }
 
 /// sha256 over `MODE OBJECT STAGE FLAGS\0PATH\0` of every entry in order,

@@ -20,7 +20,7 @@ use super::lfs::capture::Stored;
 use super::paths::path_of;
 use super::read::{Beside, capture};
 use super::scratch::ScratchRepo;
-use super::status::{Line, Lines, Selection, lines, look, select, staged, untracked};
+use super::status::{Line, Lines, Selection, Staged, lines, look, select, staged, untracked};
 use super::vigil::Vigil;
 use super::{ignored, refuse, submodule};
 use crate::disk::plain;
@@ -105,13 +105,89 @@ pub(super) fn scan<T>(
     meanwhile: impl FnOnce(&[Entry], Asked) -> Result<T>,
 ) -> Result<(Scan, T)> {
     let vigil = Vigil::begin();
-    let (index, mut seen, staged, (asked, aside), judged_by) = std::thread::scope(|scope| {
+    let (Looked { index, mut seen, staged, asked, judged_by }, aside) = look_beside(scratch, git, &vigil, meanwhile)?;
+    let first = seen.clone();
+    if !judged_by.read_otherwise {
+        judge_again((scratch, git), &index, &mut seen, judged_by)?;
+    }
+    let mut walked = folders::walk((scratch, repo), &mut seen, selection.leaves)?;
+    let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
+    let present: Vec<Vec<u8>> = there.map(|(entry, _)| entry.path.clone()).collect();
+    let named = also_named(scratch, repo, &seen, selection.named);
+    let selection = Selection { named: &named, ..selection };
+    let left_behind = ignored::by_own_rules(scratch, git, &seen)?;
+    let (mut lines, own) = match seen.suspects() <= MAX_SUSPECTS && seen.suspect_bytes <= MAX_SUSPECT_BYTES {
+        true => {
+            let mut lines = lines(&index, &seen.fates, staged, untracked(scratch, git, &seen)?);
+            let own = lines.len();
+            select(scratch, git, selection, &mut lines)?;
+            (lines, own)
+        }
+        // Too many to store before they are known to have changed. Promises
+        // not to look are not kept.
+        false => {
+            scratch.uncover(git, &index, &present)?;
+            look(scratch, git, selection)?
+        }
+    };
+    let selected: Vec<Vec<u8>> = lines[own..].iter().map(|(path, _)| path.clone()).collect();
+    let within = (&*seen.within, &mut walked.nested);
+    let too_large = leave_behind(scratch, selection.leaves, within, &mut lines)?;
+    let must_be_read = lines.iter().filter(|(_, line)| line.must_be_read());
+    let read: Vec<Vec<u8>> = must_be_read.map(|(path, _)| path.clone()).collect();
+    let (files, beside) = read_files((scratch, git), &index, &read, asked, selection.max_lfs)?;
+    let ignored = ignored::by_rules_that_stay(scratch, git, &index, &files, selected)?;
+    let changes = Changes::of(&lines, &files, &submodule::recorded(&index), scratch);
+    let (tree, staged_tree, changed) = changes.trees(scratch)?;
+    let stat = |path: Vec<u8>| {
+        let stat = files.get(&path).map(|entry| entry.stat);
+        (path, stat)
+    };
+    let scan = Scan {
+        tree,
+        staged_tree,
+        present,
+        staged: changes.staged,
+        removed: changes.removed,
+        changed,
+        beside,
+        read: read.into_iter().map(stat).collect(),
+        ignored,
+        left_behind,
+        too_large,
+        walked,
+        seen: first,
+        judged_by,
+        vigil,
+        index,
+    };
+    Ok((scan, aside))
+}
+
+/// The first look at a checkout.
+struct Looked {
+    index: Vec<Entry>,
+    seen: Seen,
+    staged: BTreeMap<Vec<u8>, Staged>,
+    /// What tracked attributes ask for.
+    asked: Asked,
+    judged_by: JudgedBy,
+}
+
+/// Looks at the files and asks git what is staged, while `meanwhile` runs.
+fn look_beside<T>(
+    scratch: &ScratchRepo,
+    git: &Git,
+    vigil: &Vigil,
+    meanwhile: impl FnOnce(&[Entry], Asked) -> Result<T>,
+) -> Result<(Looked, T)> {
+    std::thread::scope(|scope| {
         let asking = scope.spawn(|| staged(scratch, git));
         let index = scratch.original_index(git)?;
         let written = scratch.index_written()?;
         let asked = asked((scratch, git), &index, &[])?;
         let judged_by = JudgedBy { written, read_otherwise: asked.normal || asked.lfs };
-        let tracked = tracked(scratch, &index, judged_by, Some(&vigil));
+        let tracked = tracked(scratch, &index, judged_by, Some(vigil));
         let (aside, seen) = std::thread::scope(|scope| {
             let looking = scope.spawn(move || glance(tracked));
             (meanwhile(&index, asked), looking.join())
@@ -120,133 +196,122 @@ pub(super) fn scan<T>(
         // What is refused says more than what git makes of it.
         let aside = aside?;
         let seen = seen.map_err(|_| anyhow::anyhow!("a thread that looks at the checkout died"))??;
-        Ok::<_, anyhow::Error>((index, seen, staged??, (asked, aside), judged_by))
-    })?;
-    let first = seen.clone();
-    if !judged_by.read_otherwise {
-        judge_again((scratch, git), &index, &mut seen, judged_by)?;
-    }
-    let mut walked = folders::walk((scratch, repo), &mut seen, selection.leaves)?;
-    let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
-    let present: Vec<Vec<u8>> = there.map(|(entry, _)| entry.path.clone()).collect();
-    // Git goes by them although it ignores them.
-    let rules = IgnoreLists::default();
-    let ignored = |path: &[u8]| rules.contains(repo, &scratch.files, path_of(path));
+        Ok((Looked { index, seen, staged: staged??, asked, judged_by }, aside))
+    })
+}
+
+/// The files that are captured although git would not list them: those that were
+/// named, and attributes that git ignores and goes by nevertheless.
+fn also_named(scratch: &ScratchRepo, repo: &git2::Repository, seen: &Seen, named: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let lists = IgnoreLists::default();
+    let ignored = |path: &[u8]| lists.contains(repo, &scratch.files, path_of(path));
     let attributes = seen.others.iter().filter(|path| is_attributes(path) && scratch.regular(path).is_some());
-    let attributes = attributes.filter(|path| ignored(path));
-    let named: Vec<Vec<u8>> = selection.named.iter().chain(attributes).cloned().collect();
-    let selection = Selection { named: &named, ..selection };
-    let suspects = seen.fates.iter().filter(|fate| **fate == Fate::Suspect).count();
-    let left_behind = ignored::by_own_rules(scratch, git, &seen)?;
-    let (mut lines, own) = if suspects <= MAX_SUSPECTS && seen.suspect_bytes <= MAX_SUSPECT_BYTES {
-        let untracked = untracked(scratch, git, &seen)?;
-        let mut lines = lines(&index, &seen.fates, staged, untracked);
-        let own = lines.len();
-        select(scratch, git, selection, &mut lines)?;
-        (lines, own)
-    } else {
-        // Too many to store before they are known to have changed. Promises
-        // not to look are not kept.
-        scratch.uncover(git, &index, &present)?;
-        look(scratch, git, selection)?
-    };
-    let selected: Vec<Vec<u8>> = lines[own..].iter().map(|(path, _)| path.clone()).collect();
-    let within = (&*seen.within, &mut walked.nested);
-    let too_large = leave_behind(scratch, selection.leaves, within, &mut lines)?;
-    let read: Vec<Vec<u8>> =
-        lines.iter().filter(|(_, line)| line.must_be_read()).map(|(path, _)| path.clone()).collect();
+    named.iter().chain(attributes.filter(|path| ignored(path))).cloned().collect()
+}
+
+/// Stores the content of files as git would. `asked` is what tracked attributes ask
+/// for.
+fn read_files(
+    (scratch, git): (&ScratchRepo, &Git),
+    index: &[Entry],
+    read: &[Vec<u8>],
+    asked: Asked,
+    max_lfs: u64,
+) -> Result<(BTreeMap<Vec<u8>, Entry>, Beside)> {
     // Git would pass over some of them without an error.
     read.iter().try_for_each(|path| refuse::name(path, false))?;
     // Attributes that git does not track say more.
     let more = read.iter().any(|path| is_attributes(path));
-    let asked = if more { self::asked((scratch, git), &index, &read)? } else { asked };
-    scratch.set_attributes_aside(&index, &read)?;
-    let lfs = asked.lfs.then(|| Stored::new(selection.max_lfs));
+    let asked = if more { self::asked((scratch, git), index, read)? } else { asked };
+    scratch.set_attributes_aside(index, read)?;
+    let lfs = asked.lfs.then(|| Stored::new(max_lfs));
     let mut beside = Beside { asked, lfs, verbatim: BTreeMap::new() };
-    let files = capture(scratch, git, &index, &read, &mut beside)?;
+    let files = capture(scratch, git, index, read, &mut beside)?;
     files.values().try_for_each(|entry| refuse::name(&entry.path, entry.mode == 0o120_000))?;
-    let ignored = ignored::by_rules_that_stay(scratch, git, &index, &files, selected)?;
-    let submodules = submodule::recorded(&index);
+    Ok((files, beside))
+}
 
-    let mut working: BTreeMap<Vec<u8>, Edit> = BTreeMap::new();
-    let mut staging: BTreeMap<Vec<u8>, Edit> = BTreeMap::new();
-    let mut heads: HashMap<&[u8], (u32, git2::Oid)> = HashMap::new();
-    let (mut staged, mut removed) = (HashSet::new(), Vec::new());
-    for (path, line) in &lines {
-        let file = || files.get(path).map(|entry| (entry.mode, entry.object));
-        match line {
-            Line::Tracked { staged: x, working: y, head, index } => {
-                if head.0 != 0 {
-                    heads.insert(path, *head);
+/// What git says of each path, as changes of HEAD's tree.
+#[derive(Default)]
+struct Changes<'a> {
+    /// For the tree of the working files.
+    working: BTreeMap<Vec<u8>, Edit>,
+    /// For the tree of the index.
+    staging: BTreeMap<Vec<u8>, Edit>,
+    /// What HEAD has, as far as git said so.
+    heads: HashMap<&'a [u8], (u32, git2::Oid)>,
+    staged: HashSet<Vec<u8>>,
+    removed: Vec<GitPath>,
+}
+
+impl<'a> Changes<'a> {
+    fn of(
+        lines: &'a Lines,
+        files: &BTreeMap<Vec<u8>, Entry>,
+        submodules: &BTreeMap<&[u8], &Entry>,
+        scratch: &ScratchRepo,
+    ) -> Self {
+        let mut changes = Changes::default();
+        for (path, line) in lines {
+            let file = files.get(path).map(|entry| (entry.mode, entry.object));
+            match line {
+                Line::Tracked { .. } => changes.add_tracked(path, line, file),
+                Line::Conflict => {
+                    // A submodule stays checked out while others disagree about it.
+                    let submodule = submodules.get(&**path).filter(|_| scratch.is_folder(path));
+                    let kept = submodule.map(|entry| (SUBMODULE, entry.object));
+                    changes.working.insert(path.clone(), file.or(kept));
                 }
-                match x {
-                    b'.' => {}
-                    b'D' => {
-                        removed.push(GitPath(path.clone()));
-                        staging.insert(path.clone(), None);
-                    }
-                    _ => {
-                        staged.insert(path.clone());
-                        staging.insert(path.clone(), Some(*index));
-                    }
-                }
-                let after = match (x, y) {
-                    (b'D', b'.') | (_, b'D') => None,
-                    // One that is ahead was refused; other changes are no
-                    // business of this tree.
-                    (_, b'M') if index.0 == SUBMODULE => Some(*index),
-                    (_, b'.') => Some(*index),
-                    _ => file(),
-                };
-                working.entry(path.clone()).or_insert(after);
+                // It may stand for one that is gone from the index only.
+                Line::Untracked if file.is_some() => drop(changes.working.insert(path.clone(), file)),
+                Line::Untracked => {}
             }
-            Line::Conflict => {
-                // A submodule stays checked out while others disagree about it.
-                let submodule = submodules.get(&**path).filter(|_| scratch.is_folder(path));
-                let kept = submodule.map(|entry| (SUBMODULE, entry.object));
-                working.insert(path.clone(), file().or(kept));
-            }
-            // It may stand for one that is gone from the index only.
-            Line::Untracked if files.contains_key(path) => drop(working.insert(path.clone(), file())),
-            Line::Untracked => {}
         }
+        changes
     }
-    let stat = |path: Vec<u8>| {
-        let stat = files.get(&path).map(|entry| entry.stat);
-        (path, stat)
-    };
-    let stats = read.into_iter().map(stat).collect();
-    let own = git2::Repository::open_bare(scratch.path())?;
-    let head = own.head()?.peel_to_commit()?.tree_id();
-    let tree = edit(&own, head, &working)?;
-    let staged_tree = edit(&own, head, &staging)?;
-    let head_tree = own.find_tree(head)?;
-    let in_head = |path: &[u8]| match heads.get(path) {
-        Some(entry) => Some(*entry),
-        None => head_tree.get_path(path_of(path)).ok().map(|entry| (entry.filemode() as u32, entry.id())),
-    };
-    let changed = working.iter().filter(|(path, after)| in_head(path) != **after).count();
-    Ok((
-        Scan {
-            tree,
-            staged_tree,
-            index,
-            present,
-            staged,
-            removed,
-            changed,
-            beside,
-            read: stats,
-            ignored,
-            left_behind,
-            too_large,
-            walked,
-            seen: first,
-            judged_by,
-            vigil,
-        },
-        aside,
-    ))
+
+    /// A path of HEAD's tree or the index; `file` is what was read in its place.
+    fn add_tracked(&mut self, path: &'a [u8], line: &Line, file: Edit) {
+        let Line::Tracked { staged, working, head, index } = line else { return };
+        if head.0 != 0 {
+            self.heads.insert(path, *head);
+        }
+        match staged {
+            b'.' => {}
+            b'D' => {
+                self.removed.push(GitPath(path.to_vec()));
+                self.staging.insert(path.to_vec(), None);
+            }
+            _ => {
+                self.staged.insert(path.to_vec());
+                self.staging.insert(path.to_vec(), Some(*index));
+            }
+        }
+        let after = match (staged, working) {
+            (b'D', b'.') | (_, b'D') => None,
+            // One that is ahead was refused; other changes are no business of this tree.
+            (_, b'M') if index.0 == SUBMODULE => Some(*index),
+            (_, b'.') => Some(*index),
+            _ => file,
+        };
+        self.working.entry(path.to_vec()).or_insert(after);
+    }
+
+    /// The tree of the working files, the tree of the index, and how many files
+    /// differ from HEAD.
+    fn trees(&self, scratch: &ScratchRepo) -> Result<(git2::Oid, git2::Oid, usize)> {
+        let own = git2::Repository::open_bare(scratch.path())?;
+        let head = own.head()?.peel_to_commit()?.tree_id();
+        let tree = edit(&own, head, &self.working)?;
+        let staged_tree = edit(&own, head, &self.staging)?;
+        let head_tree = own.find_tree(head)?;
+        let in_head = |path: &[u8]| match self.heads.get(path) {
+            Some(entry) => Some(*entry),
+            None => head_tree.get_path(path_of(path)).ok().map(|entry| (entry.filemode() as u32, entry.id())),
+        };
+        let changed = self.working.iter().filter(|(path, after)| in_head(path) != **after).count();
+        Ok((tree, staged_tree, changed))
+    }
 }
 
 /// Takes out of the lines what does not travel: repositories that git does not

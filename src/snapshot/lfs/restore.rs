@@ -61,8 +61,7 @@ fn filled(mut content: impl Read, new: &mut File) -> Result<()> {
 /// # Errors
 /// When the workspace cannot be read or written.
 pub(in crate::snapshot) fn place(
-    git: &Git,
-    repo: &git2::Repository,
+    (git, repo): (&Git, &git2::Repository),
     root: &Path,
     own: &Contents,
     written: &mut [(TreeFile, Stat)],
