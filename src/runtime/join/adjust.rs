@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::client;
+use super::connection;
 use crate::error::usage;
 use crate::runtime::deadline::{monotonic_after, monotonic_now};
 use crate::runtime::lease::{Lease, Runtimes};
@@ -19,7 +19,7 @@ use crate::runtime::ports::PortRequest;
 pub fn extend(runtimes: &Runtimes, mut lease: Lease, more: Duration) -> Result<Lease> {
     let from = lease.deadline.unwrap_or_default().max(monotonic_now());
     let at = monotonic_after(more).saturating_add(from - monotonic_now());
-    client::move_deadline(runtimes, &lease, at)?;
+    connection::move_deadline(runtimes, &lease, at)?;
     lease.deadline = Some(at);
     runtimes.write(&lease)?;
     Ok(lease)
@@ -41,7 +41,7 @@ pub fn add_ports(runtimes: &Runtimes, mut lease: Lease, requests: &[PortRequest]
         }
         let (mut port, published) = ports::publish(std::slice::from_ref(request), lease.network)?;
         if let (Some(port), Some(published)) = (port.first(), published.first()) {
-            client::forward(runtimes, &lease, port, &published.listeners)?;
+            connection::forward(runtimes, &lease, port, &published.listeners)?;
         }
         lease.ports.append(&mut port);
         runtimes.write(&lease)?;

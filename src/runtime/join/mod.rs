@@ -1,15 +1,23 @@
 //! The terminal or the pipes at which somebody sits, connected to a runtime.
 //!
-//! [`client`] speaks to pid 1, [`relay`] and [`streams`] move the bytes, [`transcript`]
-//! keeps what was printed, and [`adjust`] changes ports and deadlines meanwhile.
+//! [`client`] runs a [`session`] over a [`connection`] to pid 1 and [`attend`]s to it,
+//! [`relay`] and [`streams`] move the bytes, [`transcript`] keeps what was printed, and
+//! [`adjust`] changes ports and deadlines meanwhile.
 
 mod adjust;
+mod attend;
 mod client;
+mod connection;
 mod relay;
+mod session;
 mod streams;
 mod transcript;
 
 pub use adjust::{add_ports, extend};
-pub(crate) use client::{Beat, Done, ask, run, stop_services, wait_for_joined};
-pub use client::{Later, Outcome, Session, Warned, ended, hold_signals, join, joined_now};
+pub(crate) use attend::{Beat, Done};
+pub(crate) use client::run;
+pub use client::{hold_signals, join};
+pub(crate) use connection::{ask, stop_services, wait_for_joined};
+pub use connection::{ended, joined_now};
+pub use session::{Later, Outcome, Session, Warned};
 pub use transcript::{Stream, Transcript};
