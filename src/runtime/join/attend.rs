@@ -1,6 +1,7 @@
 //! What goes on while a session lasts: bytes are moved, signals are passed on, and
 //! what pid 1 tells is kept.
 
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context, Result};
@@ -60,20 +61,56 @@ impl Beside<'_> {
     }
 }
 
+/// Moves bytes, passes signals on and does what is due beside it, until the session is
+/// over.
 pub(super) fn relay(
     socket: BorrowedFd<'_>,
     signals: &OwnedFd,
     streams: &mut Streams<'_>,
     unattended: bool,
-    mut beside: Beside<'_>,
+    beside: Beside<'_>,
 ) -> Result<Done> {
-    // The signal that ends it all, and when pid 1 has had time enough.
-    let mut cancelled: Option<(i32, u64)> = None;
-    let (mut written, mut exhausted, mut lost, mut services) = (None, None, None, Vec::new());
+    let done = Done::of(Outcome::Lost, None);
+    let mut attended = Attended { socket, signals, streams, unattended, beside, cancelled: None, lost: None, done };
     loop {
-        let mut fds = vec![PollFd::new(&socket, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
-        let wanted: Vec<_> = streams.pumps.iter().map(Pump::wants).collect();
-        for (pump, wants) in streams.pumps.iter().zip(&wanted) {
+        let (answered, signalled) = attended.turn()?;
+        if signalled {
+            attended.pass_signals_on();
+        }
+        if let Some((signal, at)) = attended.cancelled
+            && at <= monotonic_now()
+        {
+            // Pid 1 does not answer; whoever resets kills it.
+            return Ok(Done { outcome: Outcome::Cancelled(signal), ..attended.done });
+        }
+        if answered && let ControlFlow::Break(ended) = attended.hear()? {
+            return attended.end(ended);
+        }
+    }
+}
+
+/// A session that goes on.
+struct Attended<'a, 's> {
+    socket: BorrowedFd<'a>,
+    signals: &'a OwnedFd,
+    streams: &'a mut Streams<'s>,
+    unattended: bool,
+    beside: Beside<'a>,
+    /// The signal that ends it all, and when pid 1 has had time enough.
+    cancelled: Option<(i32, u64)>,
+    /// Why what the command printed cannot be written.
+    lost: Option<Errno>,
+    /// What was told so far.
+    done: Done,
+}
+
+impl Attended<'_, '_> {
+    /// Waits until there is something to do, and moves what can be moved. Whether pid 1
+    /// has something to say, and whether there is a signal.
+    fn turn(&mut self) -> Result<(bool, bool)> {
+        let mut fds = vec![PollFd::new(&self.socket, PollFlags::IN), PollFd::new(self.signals, PollFlags::IN)];
+        let wanted: Vec<_> = self.streams.pumps.iter().map(Pump::wants).collect();
+        for (pump, wants) in self.streams.pumps.iter().zip(&wanted) {
             if wants.0 {
                 fds.push(PollFd::from_borrowed_fd(pump.from(), PollFlags::IN));
             }
@@ -81,8 +118,8 @@ pub(super) fn relay(
                 fds.push(PollFd::from_borrowed_fd(pump.to(), PollFlags::OUT));
             }
         }
-        let end = cancelled.map(|(_, at)| at);
-        let timeout = end.into_iter().chain(beside.next()).min().map(|at| {
+        let end = self.cancelled.map(|(_, at)| at);
+        let timeout = end.into_iter().chain(self.beside.next()).min().map(|at| {
             let left = until(at);
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
         });
@@ -93,7 +130,7 @@ pub(super) fn relay(
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
         let mut next = 2;
-        for (pump, wants) in streams.pumps.iter_mut().zip(&wanted) {
+        for (pump, wants) in self.streams.pumps.iter_mut().zip(&wanted) {
             let mut due = |wanted: bool| {
                 let due = wanted && ready[next];
                 next += usize::from(wanted);
@@ -102,61 +139,51 @@ pub(super) fn relay(
             let (read, write) = (due(wants.0), due(wants.1));
             pump.turn(read, write);
         }
-        lost = lost.or_else(|| streams.pumps.iter().find_map(Pump::failure));
-        streams.pumps.retain(|pump| !pump.is_done());
-        if ready[1] {
-            while let Some(signal) = sys::read_signal(signals.as_fd()) {
-                if signal == libc::SIGWINCH {
-                    streams.resize();
-                    continue;
-                }
-                let _ = wire::send(socket, &Tell::Signal(signal), &[]);
-                if unattended && CANCELLING.contains(&signal) {
-                    let _ = wire::send(socket, &Tell::End, &[]);
-                    cancelled = cancelled.or(Some((signal, monotonic_now() + PATIENCE)));
-                }
+        self.lost = self.lost.or_else(|| self.streams.pumps.iter().find_map(Pump::failure));
+        self.streams.pumps.retain(|pump| !pump.is_done());
+        Ok((ready[0], ready[1]))
+    }
+
+    fn pass_signals_on(&mut self) {
+        while let Some(signal) = sys::read_signal(self.signals.as_fd()) {
+            if signal == libc::SIGWINCH {
+                self.streams.resize();
+                continue;
+            }
+            let _ = wire::send(self.socket, &Tell::Signal(signal), &[]);
+            if self.unattended && CANCELLING.contains(&signal) {
+                let _ = wire::send(self.socket, &Tell::End, &[]);
+                self.cancelled = self.cancelled.or(Some((signal, monotonic_now() + PATIENCE)));
             }
         }
-        if let Some((signal, at)) = cancelled
-            && at <= monotonic_now()
-        {
-            // Pid 1 does not answer; whoever resets kills it.
-            return Ok(Done { written, exhausted, services, ..Done::of(Outcome::Cancelled(signal), None) });
+    }
+
+    /// One message of pid 1: keeps it, or says that this was the end, and what it tells of it.
+    fn hear(&mut self) -> Result<ControlFlow<Option<Ended>>> {
+        match wire::receive::<Reply>(self.socket)?.map(|(reply, _)| reply) {
+            Some(Reply::Ended(ended)) => return Ok(ControlFlow::Break(Some(ended))),
+            None => return Ok(ControlFlow::Break(None)),
+            Some(Reply::Written(list)) => self.done.written = Some(list),
+            Some(Reply::Service(service)) => self.done.services.push(service),
+            Some(Reply::Soon(soon)) => (self.beside.warn)(soon),
+            Some(Reply::OutOfMemory(end)) => self.done.exhausted = Some(end),
+            Some(_) => {}
         }
-        if ready[0] {
-            let ended = match wire::receive::<Reply>(socket)? {
-                Some((Reply::Ended(ended), _)) => Some(ended),
-                Some((Reply::Written(list), _)) => {
-                    written = Some(list);
-                    continue;
-                }
-                Some((Reply::Service(service), _)) => {
-                    services.push(service);
-                    continue;
-                }
-                Some((Reply::Soon(soon), _)) => {
-                    (beside.warn)(soon);
-                    continue;
-                }
-                Some((Reply::OutOfMemory(end), _)) => {
-                    exhausted = Some(end);
-                    continue;
-                }
-                Some(_) => continue,
-                None => None,
-            };
-            // What it wrote before it ended is in the buffers by now.
-            streams.pumps.iter_mut().for_each(Pump::drain);
-            lost = lost.or_else(|| streams.pumps.iter().find_map(Pump::failure));
-            if let Some(error) = lost {
-                return Err(error).context("what the command printed cannot be written");
-            }
-            let outcome = match cancelled {
-                Some((signal, _)) => Outcome::Cancelled(signal),
-                None => ended.map_or(Outcome::Lost, outcome),
-            };
-            return Ok(Done { written, exhausted, services, ..Done::of(outcome, ended) });
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn end(mut self, ended: Option<Ended>) -> Result<Done> {
+        // What it wrote before it ended is in the buffers by now.
+        self.streams.pumps.iter_mut().for_each(Pump::drain);
+        if let Some(error) = self.lost.or_else(|| self.streams.pumps.iter().find_map(Pump::failure)) {
+            return Err(error).context("what the command printed cannot be written");
         }
+        let outcome = match self.cancelled {
+            Some((signal, _)) => Outcome::Cancelled(signal),
+            None => ended.map_or(Outcome::Lost, outcome),
+        };
+        self.done = Done { outcome, ended, ..self.done };
+        Ok(self.done)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Running one process inside: the same for the owner's first command and for
 //! those who join later.
 
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -69,14 +70,7 @@ pub(crate) fn run(
     if session.hides {
         streams.pumps.iter_mut().for_each(Pump::hide);
     }
-    let request = Request::Run(Run {
-        command: session.command.iter().cloned().map(wire::Word).collect(),
-        env: session.env.clone(),
-        terminal: streams.terminal.then(window_size),
-        last: session.last,
-        shell: session.shell.clone(),
-    });
-    let sent = send(socket, &request, &streams.passed());
+    let sent = send(socket, &request(session, &streams), &streams.passed());
     streams.theirs.clear();
     let sent = sent?;
     if let Some(signal) = wait_for_answer(socket, &signals)? {
@@ -87,16 +81,37 @@ pub(crate) fn run(
     }
     // What it never read resets the connection.
     let read = sockopt::socket_error(socket)? != Err(Errno::CONNRESET);
+    match started(socket, &mut streams)? {
+        ControlFlow::Continue(()) => attend(socket, &signals, streams, session, (transcript.is_some(), alive)),
+        ControlFlow::Break(Some(done)) => Ok(done),
+        ControlFlow::Break(None) => Ok(Done { heard: sent && read, ..Done::of(Outcome::Lost, None) }),
+    }
+}
+
+fn request(session: &Session, streams: &Streams<'_>) -> Request {
+    Request::Run(Run {
+        command: session.command.iter().cloned().map(wire::Word).collect(),
+        env: session.env.clone(),
+        terminal: streams.terminal.then(window_size),
+        last: session.last,
+        shell: session.shell.clone(),
+    })
+}
+
+/// Hears whether the command was started. Where it was not, how it went; nothing where
+/// the runtime has ended.
+fn started(socket: BorrowedFd<'_>, streams: &mut Streams<'_>) -> Result<ControlFlow<Option<Done>>> {
     match wire::receive::<Reply>(socket)? {
         Some((Reply::Started, fds)) => {
             crash::point("exec.started");
             streams.started(fds)?;
+            Ok(ControlFlow::Continue(()))
         }
         Some((Reply::Refused { program, errno }, _)) => {
-            return Ok(Done::of(Outcome::NotStarted { program, errno }, None));
+            Ok(ControlFlow::Break(Some(Done::of(Outcome::NotStarted { program, errno }, None))))
         }
-        Some((Reply::Failed(failure), _)) => return Err(failure.rebuild()),
-        Some((Reply::Ended(ended), _)) => return Ok(Done::of(outcome(ended), Some(ended))),
+        Some((Reply::Failed(failure), _)) => Err(failure.rebuild()),
+        Some((Reply::Ended(ended), _)) => Ok(ControlFlow::Break(Some(Done::of(outcome(ended), Some(ended))))),
         Some((
             Reply::Done
             | Reply::Soon(_)
@@ -105,11 +120,19 @@ pub(crate) fn run(
             | Reply::Service(_)
             | Reply::Joined(_),
             _,
-        )) => {
-            return Err(failure("the runtime gave an unexpected answer").into());
-        }
-        None => return Ok(Done { heard: sent && read, ..Done::of(Outcome::Lost, None) }),
+        )) => Err(failure("the runtime gave an unexpected answer").into()),
+        None => Ok(ControlFlow::Break(None)),
     }
+}
+
+/// Carries a session that was started to its end.
+fn attend(
+    socket: BorrowedFd<'_>,
+    signals: &OwnedFd,
+    mut streams: Streams<'_>,
+    session: &Session,
+    (unattended, alive): (bool, Option<BorrowedFd<'_>>),
+) -> Result<Done> {
     let raw = if streams.terminal { RawMode::enter()? } else { None };
     let apart = |tell: &dyn Fn()| match &raw {
         Some(raw) => raw.apart(tell),
@@ -133,7 +156,7 @@ pub(crate) fn run(
             .map(|later| (monotonic_now() + later.after.as_millis() as u64, &look as &dyn Fn())),
         beat: alive.map(Beat::of),
     };
-    let done = relay(socket, &signals, &mut streams, transcript.is_some(), beside)?;
+    let done = relay(socket, signals, &mut streams, unattended, beside)?;
     if raw.is_some() && matches!(done.outcome, Outcome::Lost | Outcome::TimedOut | Outcome::Idle) {
         // Nobody asked for this end: what they type on is not for the host's shell.
         swallow(SWALLOWED);

@@ -60,7 +60,13 @@ pub fn detach(
         Side::Child => {
             drop(news);
             crash::point("detach.forked");
-            supervise(runtimes, clock, spec, session, tell, after)
+            let started = leave_terminal(spec.log.as_deref(), &tell).and_then(|()| {
+                let sandbox = Sandbox::start(runtimes, clock, spec)?;
+                sandbox.ready()?;
+                crash::point("detach.ready");
+                Ok(sandbox)
+            });
+            supervise(started, clock, session, tell, after)
         }
         Side::Parent(_) => {
             drop(tell);
@@ -74,20 +80,14 @@ pub fn detach(
     }
 }
 
+/// Tells the one who started it how that went, and stays with the runtime to its end.
 fn supervise(
-    runtimes: &Runtimes,
+    started: Result<Sandbox>,
     clock: Clock,
-    spec: &Spec,
     session: Option<&Session>,
     tell: OwnedFd,
     after: &dyn Fn(&Receipt, Option<&Outcome>),
 ) -> ! {
-    let started = leave_terminal(spec.log.as_deref(), &tell).and_then(|()| {
-        let sandbox = Sandbox::start(runtimes, clock, spec)?;
-        sandbox.ready()?;
-        crash::point("detach.ready");
-        Ok(sandbox)
-    });
     let news = match &started {
         Ok(sandbox) => News::Started(Box::new(sandbox.lease().clone())),
         Err(error) => News::Failed(Failure::of(error)),

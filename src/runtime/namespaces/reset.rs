@@ -170,102 +170,131 @@ impl Before {
     }
 }
 
-/// Checks, removes what lies on disk, and writes the receipt. Every process of
-/// the runtime is believed to be dead by now; that belief is checked.
-pub(crate) fn finish(
-    runtimes: &Runtimes,
-    folder: Folder,
-    lease: Option<&Lease>,
-    before: &Before,
-    clock: Clock,
-    reason: &str,
-) -> Result<Receipt> {
-    // Before anything can fail: what stays is the workspace.
-    lease.iter().for_each(|lease| open_up(runtimes, &lease.workspace));
-    let mut planted = before.planted.clone();
-    planted.extend(lease.map(|lease| runtimes.look(lease)).unwrap_or_default());
-    let same_boot = lease.is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot == lease.boot_id));
-    let members = match lease {
-        Some(lease) if same_boot => inspect::members(lease)?,
-        _ => inspect::Members::default(),
-    };
-    let processes = members.processes.len() as u64;
-    // A mount namespace lives as long as somebody is in it.
-    let mounts = members.holders.len() as u64 + u64::from(inspect::mounts_below(&folder.path)?);
-    let ports = u64::from(inspect::still_listening(&before.listeners));
-    let caches = before.caches.clone().unwrap_or_else(|| {
-        let (names, paths) = lease.map_or((&[][..], &[][..]), |lease| (&lease.trees, &lease.tree_paths));
-        changed_in_trees(&folder.path.join(SCRATCH), names, paths)
-    });
-    let mut uncleared = None;
-    if mounts == 0 {
-        // Only the folder's content: the folder carries the lock. What cannot
-        // be removed is left, which the receipt says.
-        uncleared = runtimes.remove(&folder.path.join(SCRATCH)).err().map(|error| format!("{error:#}"));
-        if let Some(lease) = lease {
-            remove_made(runtimes, lease);
+/// A runtime of which every process is believed to be dead by now; that belief is
+/// checked.
+pub(crate) struct EndedRuntime<'a> {
+    pub(crate) runtimes: &'a Runtimes,
+    pub(crate) folder: Folder,
+    /// None where it cannot be read.
+    pub(crate) lease: Option<&'a Lease>,
+    pub(crate) before: &'a Before,
+}
+
+/// What was found when it was looked for, and removed.
+struct Cleared {
+    processes: u64,
+    mounts: u64,
+    ports: u64,
+    scratch: u64,
+    cgroups: u64,
+    caches: Vec<Changed>,
+    /// Why the scratch folder is still there.
+    uncleared: Option<String>,
+}
+
+impl EndedRuntime<'_> {
+    /// Checks, removes what lies on disk, and writes the receipt.
+    ///
+    /// # Errors
+    /// When the checks cannot be made, or something stays that cannot be written down.
+    pub(crate) fn finish(self, clock: Clock, reason: &str) -> Result<Receipt> {
+        // Before anything can fail: what stays is the workspace.
+        self.lease.iter().for_each(|lease| open_up(self.runtimes, &lease.workspace));
+        let mut planted = self.before.planted.clone();
+        planted.extend(self.lease.map(|lease| self.runtimes.look(lease)).unwrap_or_default());
+        let cleared = self.clear()?;
+        let mut receipt = Receipt { planted, ..self.receipt(cleared, clock.now(), reason) };
+        let write = |receipt: &Receipt| match self.lease {
+            Some(_) => disk::write_json(&self.runtimes.paths().receipt(&self.folder.id), receipt, Durability::Cached),
+            None => Ok(()),
+        };
+        let written = write(&receipt);
+        crash::point("leave.receipt-written");
+        if !receipt.baseline {
+            // What is still there has to be found again.
+            written?;
+            return Ok(receipt);
+        }
+        self.runtimes.forget(&self.folder.id)?;
+        crash::point("leave.forgotten");
+        disk::remove::tree(&self.folder.path)?;
+        // A full disk has room again, perhaps. If not, what ran has run all the same.
+        receipt.unwritten = written.or_else(|_| write(&receipt)).err().map(|error| format!("{error:#}"));
+        Ok(receipt)
+    }
+
+    fn clear(&self) -> Result<Cleared> {
+        let EndedRuntime { runtimes, folder, lease, before } = self;
+        let same_boot = lease.is_some_and(|lease| disk::boot_id().is_ok_and(|boot| boot == lease.boot_id));
+        let members = match lease {
+            Some(lease) if same_boot => inspect::members(lease)?,
+            _ => inspect::Members::default(),
+        };
+        // A mount namespace lives as long as somebody is in it.
+        let mounts = members.holders.len() as u64 + u64::from(inspect::mounts_below(&folder.path)?);
+        let ports = u64::from(inspect::still_listening(&before.listeners));
+        let scratch = folder.path.join(SCRATCH);
+        let caches = before.caches.clone().unwrap_or_else(|| {
+            let (names, paths) = lease.map_or((&[][..], &[][..]), |lease| (&lease.trees, &lease.tree_paths));
+            changed_in_trees(&scratch, names, paths)
+        });
+        let mut uncleared = None;
+        if mounts == 0 {
+            // Only the folder's content: the folder carries the lock. What cannot
+            // be removed is left, which the receipt says.
+            uncleared = runtimes.remove(&scratch).err().map(|error| format!("{error:#}"));
+            lease.iter().for_each(|lease| remove_made(runtimes, lease));
+        }
+        crash::point("leave.scratch-removed");
+        // A reboot has taken it away.
+        let cgroup = lease.and_then(|lease| lease.cgroup.as_deref());
+        let cgroups = cgroup.map_or(0, |cgroup| u64::from(same_boot && !limits::remove(cgroup)));
+        let processes = members.processes.len() as u64;
+        Ok(Cleared { processes, mounts, ports, scratch: scratch.exists().into(), cgroups, caches, uncleared })
+    }
+
+    fn receipt(&self, cleared: Cleared, ended_at: Timestamp, reason: &str) -> Receipt {
+        let EndedRuntime { folder, lease, before, .. } = self;
+        let Cleared { processes, mounts, ports, scratch, cgroups, caches, uncleared } = cleared;
+        let injected = lease.map_or(0, |lease| lease.secrets.len() as u64);
+        // They are on a mount that lives as long as the mounts inside do.
+        let secrets = Tally { removed: Some(injected), left: if mounts > 0 { injected } else { 0 } };
+        let cgroup = lease.and_then(|lease| lease.cgroup.as_deref());
+        let names = lease.map_or(&[][..], |lease| &lease.lent);
+        let uncounted = || (!names.is_empty()).then(|| Lent { names: names.to_vec(), given: None, refused: None });
+        let lent = before.lent.clone().or_else(uncounted);
+        let nothing = injected == 0 && names.is_empty();
+        let found = before.exposed.as_ref();
+        Receipt {
+            schema: 1,
+            lease: folder.id.clone(),
+            task: lease.map(|lease| lease.task.clone()).unwrap_or_default(),
+            store: lease.map(|lease| lease.store.clone()),
+            agent: lease.and_then(|lease| lease.agent.clone()),
+            identity: lease.map(|lease| lease.identity.clone()).unwrap_or_default(),
+            workspace: lease.map(|lease| lease.workspace.clone()).unwrap_or_default(),
+            started_at: lease.map(|lease| lease.started_at),
+            ended_at,
+            reason: reason.to_owned(),
+            processes: Tally { removed: before.processes, left: processes },
+            mounts: Tally { removed: before.mounts, left: mounts },
+            ports: Tally { removed: before.processes.map(|_| before.listeners.len() as u64), left: ports },
+            scratch: Tally { removed: before.scratch_bytes, left: scratch },
+            secrets,
+            lent,
+            cgroups: Tally { removed: Some(u64::from(cgroup.is_some())), left: cgroups },
+            exposed: if nothing { Some(Vec::new()) } else { found.map(|exposed| exposed.files.clone()) },
+            unsearched: found.map_or(0, |exposed| exposed.unsearched),
+            caches,
+            usage: before.usage,
+            out_of_memory: before.out_of_memory.clone(),
+            kept: lease.iter().map(|lease| format!("workspace {}", lease.workspace.display())).collect(),
+            planted: Vec::new(),
+            uncleared,
+            unwritten: None,
+            baseline: processes + mounts + ports + scratch + secrets.left + cgroups == 0,
         }
     }
-    crash::point("leave.scratch-removed");
-    let cgroup = lease.and_then(|lease| lease.cgroup.as_deref());
-    // A reboot has taken it away.
-    let cgroups = cgroup.map_or(0, |cgroup| u64::from(same_boot && !limits::remove(cgroup)));
-    let scratch = u64::from(folder.path.join(SCRATCH).exists());
-    let injected = lease.map_or(0, |lease| lease.secrets.len() as u64);
-    // They are on a mount that lives as long as the mounts inside do.
-    let secrets = Tally { removed: Some(injected), left: if mounts > 0 { injected } else { 0 } };
-    let names = lease.map_or(&[][..], |lease| &lease.lent);
-    let uncounted = || (!names.is_empty()).then(|| Lent { names: names.to_vec(), given: None, refused: None });
-    let lent = before.lent.clone().or_else(uncounted);
-    let nothing = injected == 0 && names.is_empty();
-    let found = before.exposed.as_ref();
-    let mut receipt = Receipt {
-        schema: 1,
-        lease: folder.id.clone(),
-        task: lease.map(|lease| lease.task.clone()).unwrap_or_default(),
-        store: lease.map(|lease| lease.store.clone()),
-        agent: lease.and_then(|lease| lease.agent.clone()),
-        identity: lease.map(|lease| lease.identity.clone()).unwrap_or_default(),
-        workspace: lease.map(|lease| lease.workspace.clone()).unwrap_or_default(),
-        started_at: lease.map(|lease| lease.started_at),
-        ended_at: clock.now(),
-        reason: reason.to_owned(),
-        processes: Tally { removed: before.processes, left: processes },
-        mounts: Tally { removed: before.mounts, left: mounts },
-        ports: Tally { removed: before.processes.map(|_| before.listeners.len() as u64), left: ports },
-        scratch: Tally { removed: before.scratch_bytes, left: scratch },
-        secrets,
-        lent,
-        cgroups: Tally { removed: Some(u64::from(cgroup.is_some())), left: cgroups },
-        exposed: if nothing { Some(Vec::new()) } else { found.map(|exposed| exposed.files.clone()) },
-        unsearched: found.map_or(0, |exposed| exposed.unsearched),
-        caches,
-        usage: before.usage,
-        out_of_memory: before.out_of_memory.clone(),
-        kept: lease.iter().map(|lease| format!("workspace {}", lease.workspace.display())).collect(),
-        planted,
-        uncleared,
-        unwritten: None,
-        baseline: processes + mounts + ports + scratch + secrets.left + cgroups == 0,
-    };
-    let write = |receipt: &Receipt| match lease {
-        Some(_) => disk::write_json(&runtimes.paths().receipt(&folder.id), receipt, Durability::Cached),
-        None => Ok(()),
-    };
-    let written = write(&receipt);
-    crash::point("leave.receipt-written");
-    if receipt.baseline {
-        runtimes.forget(&folder.id)?;
-        crash::point("leave.forgotten");
-        disk::remove::tree(&folder.path)?;
-    } else {
-        // What is still there has to be found again.
-        written?;
-        return Ok(receipt);
-    }
-    // A full disk has room again, perhaps. If not, what ran has run all the same.
-    receipt.unwritten = written.or_else(|_| write(&receipt)).err().map(|error| format!("{error:#}"));
-    Ok(receipt)
 }
 
 /// Gives the developer back the right to look into their workspace, which a
@@ -352,7 +381,8 @@ fn reap_one(runtimes: &Runtimes, folder: Folder, clock: Clock) -> Result<Option<
         kill(lease.init)?;
     }
     let before = Before { usage: lease.as_ref().map(|lease| lived(lease, &folder)), ..Before::default() };
-    let receipt = finish(runtimes, folder, lease.as_ref(), &before, clock, reason)?;
+    let ended = EndedRuntime { runtimes, folder, lease: lease.as_ref(), before: &before };
+    let receipt = ended.finish(clock, reason)?;
     if lease.is_none() && !receipt.baseline {
         anyhow::bail!("{}", receipt.uncleared.as_deref().unwrap_or("something of it is still there"));
     }
@@ -389,7 +419,7 @@ pub fn stop(runtimes: &Runtimes, lease: &Lease, clock: Clock) -> Result<Receipt>
         }
     };
     match folder {
-        Some(folder) => finish(runtimes, folder, Some(lease), &before, clock, "reset"),
+        Some(folder) => EndedRuntime { runtimes, folder, lease: Some(lease), before: &before }.finish(clock, "reset"),
         // Its owner has cleaned up and checked; only this process knows what
         // was alive before, and why it ended.
         None => {

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use super::exposed::Exposed;
-use super::reset::{Before, Receipt};
-use super::{exposed, inspect, reset};
+use super::reset::{Before, EndedRuntime, Receipt};
+use super::{exposed, inspect};
 use crate::clock::Clock;
 use crate::crash;
 use crate::disk::{self, beneath::Beneath};
@@ -22,9 +22,9 @@ use crate::runtime::guest::{Birth, RootfsSpec, ServiceSpec, Uppers, kept};
 use crate::runtime::join::{Outcome, Session, Transcript};
 use crate::runtime::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, Watch, address};
 use crate::runtime::lending::{Lender, Lending};
-use crate::runtime::limits::{Cgroup, Limits, Means, OutOfMemory};
+use crate::runtime::limits::{Cgroup, Enforced, Limits, Means, OutOfMemory};
 use crate::runtime::mapping::Mapping;
-use crate::runtime::ports::{PortRequest, port_variable};
+use crate::runtime::ports::{Port, PortRequest, Published, port_variable};
 use crate::runtime::sys::Side;
 use crate::runtime::token::Token;
 use crate::runtime::usage::Usage;
@@ -175,13 +175,14 @@ impl Sandbox {
             cgroup.as_ref().map(|cgroup| limits::remove(cgroup.path()));
             return Err(refused.into());
         }
+        let umask = rustix::process::umask(Mode::empty());
+        rustix::process::umask(umask);
+        let start = Start { clock, spec, folder, scratch, token, ports, cgroup, enforced, umask };
         let (control, theirs) = wire::pair()?;
         let lends = !spec.lending.sockets.is_empty();
         let (door, handed) =
             if lends { wire::pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))? } else { (None, None) };
         let (ready, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let umask = rustix::process::umask(Mode::empty());
-        rustix::process::umask(umask);
         // Not the network: pid 1 makes that itself, meanwhile.
         let namespaces =
             libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
@@ -195,110 +196,20 @@ impl Sandbox {
             }
             Side::Child => {
                 drop((go, control, door));
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let Ok(scratch_place) = rustix::fs::open(&scratch, flags, Mode::empty()) else { sys::exit_now(1) };
-                let mut env = spec.env.clone();
-                env.extend(ports.iter().map(|port| (port_variable(port.inside), port.host.to_string())));
-                let variables = spec.secrets.iter().filter(|secret| secret.variable);
-                env.extend(variables.map(|secret| (secret.name.clone(), secret.value.expose().to_owned())));
-                guest::run(Birth {
-                    go: ready,
-                    owner: theirs,
-                    listener,
-                    token,
-                    lock: &folder.file,
-                    scratch_place,
-                    mark: inspect::mark(&folder.id),
-                    rootfs: &spec.rootfs,
-                    network: spec.network,
-                    context: guest::Context {
-                        account: spec.account.clone(),
-                        env,
-                        workdir: spec.rootfs.workdir.clone(),
-                        groups: !spec.mapping.is_single(),
-                        processes: spec.limits.processes.filter(|_| enforced.processes == Some(Means::Rlimit)),
-                        umask: umask.as_raw_mode(),
-                    },
-                    tty_group: spec.mapping.has_gid(5),
-                    root_exists: spec.mapping.has_root(),
-                    published,
-                    pasta,
-                    deadline: spec.deadline,
-                    idle: spec.idle,
-                    memory: spec
-                        .limits
-                        .memory
-                        .filter(|_| enforced.memory == Some(Means::Watched))
-                        .map(|bytes| (bytes, !spec.limits.assumed.memory)),
-                    scratch: spec.limits.scratch(),
-                    secrets: &spec.secrets,
-                    lending: (&spec.lending, handed),
-                    services: &spec.services,
-                    list_written: spec.list_written,
-                })
+                start.be_born(Ends { go: ready, owner: theirs, listener, published, pasta, lending: handed })
             }
         };
         drop((ready, theirs, listener, published, handed));
-        let admitted = cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.admit(pid));
-        let prepared = admitted.and_then(|()| spec.mapping.write(pid)).and_then(|()| {
-            let raw = pid.as_raw_nonzero().get();
-            let namespace =
-                |kind| inspect::namespace(raw, kind).with_context(|| format!("cannot read the {kind} namespace"));
-            let (begun, begun_nanos) = exposed::start(&spec.rootfs.workspace);
-            let lease = Lease {
-                schema: Lease::SCHEMA,
-                id: folder.id.clone(),
-                token,
-                task: spec.task.clone(),
-                store: spec.store.clone(),
-                agent: spec.agent.clone(),
-                identity: spec.identity.clone(),
-                workspace: spec.rootfs.workspace.clone(),
-                network: spec.network,
-                owner: Process::of(rustix::process::getpid()).context("cannot read /proc/self/stat")?,
-                init: Process::of(pid).context("the runtime's first process died")?,
-                namespaces: Namespaces { pid: namespace("pid")?, mnt: namespace("mnt")? },
-                boot_id: disk::boot_id()?,
-                started_at: clock.now(),
-                begun,
-                begun_nanos,
-                kept: kept(&spec.rootfs.workspace),
-                deadline: spec.deadline,
-                detached: spec.detached,
-                log: spec.log.clone(),
-                ports,
-                limits: spec.limits,
-                enforced,
-                cgroup: cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()),
-                secrets: spec.secrets.iter().map(|secret| secret.name.clone()).collect(),
-                lent: spec.lending.names.clone(),
-                trees: spec.rootfs.trees.iter().map(|tree| tree.name.clone()).collect(),
-                tree_paths: spec.rootfs.trees.iter().map(|tree| tree.tree.clone()).collect(),
-                made: spec.made.clone(),
-                setup: spec.setup.clone(),
-                services: spec.services.iter().map(|service| service.name.clone()).collect(),
-            };
-            crash::point("enter.mapped");
-            runtimes.write(&lease)?;
-            crash::point("enter.lease-written");
-            tell(&go)?;
-            crash::point("enter.started");
-            if spec.rootfs.needs_places() {
-                // While pid 1 mounts; not before the lease is written, because
-                // a reset removes what a lease names.
-                place(spec, &scratch)?;
-                crash::point("seal.placed");
-                tell(&go)?;
-            }
+        let begun = start.let_go(runtimes, pid, &go).and_then(|lease| {
             let lend = |door| Lender::start(&spec.lending, door, pid, pidfd.try_clone()?);
             Ok((lease, door.map(lend).transpose()?))
         });
-        match prepared {
+        match begun {
             Ok((lease, lender)) => Ok((lease, pidfd, control, lender)),
             Err(error) => {
                 let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
                 let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-                cgroup.as_ref().map(|cgroup| limits::remove(cgroup.path()));
+                start.cgroup.as_ref().map(|cgroup| limits::remove(cgroup.path()));
                 Err(error)
             }
         }
@@ -481,7 +392,8 @@ impl Sandbox {
         if !self.secrets.is_empty() {
             self.before.exposed = Some(exposed::search(&self.lease.workspace, &self.secrets, self.lease.begun));
         }
-        reset::finish(&self.runtimes, folder, Some(&self.lease), &self.before, clock, reason)
+        let ended = EndedRuntime { runtimes: &self.runtimes, folder, lease: Some(&self.lease), before: &self.before };
+        ended.finish(clock, reason)
     }
 }
 
@@ -490,6 +402,137 @@ impl Drop for Sandbox {
         if self.folder.is_some() {
             let _ = self.end(Clock::System, "failed");
         }
+    }
+}
+
+/// What is settled before pid 1 is made; both sides have it.
+struct Start<'a> {
+    clock: Clock,
+    spec: &'a Spec,
+    folder: &'a Folder,
+    scratch: PathBuf,
+    token: Token,
+    ports: Vec<Port>,
+    cgroup: Option<Cgroup>,
+    enforced: Enforced,
+    umask: Mode,
+}
+
+/// What pid 1 alone keeps.
+struct Ends {
+    go: OwnedFd,
+    owner: OwnedFd,
+    listener: OwnedFd,
+    published: Vec<Published>,
+    pasta: Option<PathBuf>,
+    /// Where the owner waits for the sockets of what is lent.
+    lending: Option<OwnedFd>,
+}
+
+impl Start<'_> {
+    /// The child's side: becomes pid 1.
+    fn be_born(&self, ends: Ends) -> ! {
+        let Start { spec, folder, enforced, .. } = self;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(scratch_place) = rustix::fs::open(&self.scratch, flags, Mode::empty()) else { sys::exit_now(1) };
+        let mut env = spec.env.clone();
+        env.extend(self.ports.iter().map(|port| (port_variable(port.inside), port.host.to_string())));
+        let variables = spec.secrets.iter().filter(|secret| secret.variable);
+        env.extend(variables.map(|secret| (secret.name.clone(), secret.value.expose().to_owned())));
+        let watched = spec.limits.memory.filter(|_| enforced.memory == Some(Means::Watched));
+        guest::run(Birth {
+            go: ends.go,
+            owner: ends.owner,
+            listener: ends.listener,
+            token: self.token,
+            lock: &folder.file,
+            scratch_place,
+            mark: inspect::mark(&folder.id),
+            rootfs: &spec.rootfs,
+            network: spec.network,
+            context: guest::Context {
+                account: spec.account.clone(),
+                env,
+                workdir: spec.rootfs.workdir.clone(),
+                groups: !spec.mapping.is_single(),
+                processes: spec.limits.processes.filter(|_| enforced.processes == Some(Means::Rlimit)),
+                umask: self.umask.as_raw_mode(),
+            },
+            tty_group: spec.mapping.has_gid(5),
+            root_exists: spec.mapping.has_root(),
+            published: ends.published,
+            pasta: ends.pasta,
+            deadline: spec.deadline,
+            idle: spec.idle,
+            memory: watched.map(|bytes| (bytes, !spec.limits.assumed.memory)),
+            scratch: spec.limits.scratch(),
+            secrets: &spec.secrets,
+            lending: (&spec.lending, ends.lending),
+            services: &spec.services,
+            list_written: spec.list_written,
+        })
+    }
+
+    /// The owner's side: gives pid 1 its limits and its users, writes the lease and
+    /// lets it go on.
+    fn let_go(&self, runtimes: &Runtimes, pid: Pid, go: &OwnedFd) -> Result<Lease> {
+        self.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.admit(pid))?;
+        self.spec.mapping.write(pid)?;
+        let lease = self.lease(pid)?;
+        crash::point("enter.mapped");
+        runtimes.write(&lease)?;
+        crash::point("enter.lease-written");
+        tell(go)?;
+        crash::point("enter.started");
+        if self.spec.rootfs.needs_places() {
+            // While pid 1 mounts; not before the lease is written, because
+            // a reset removes what a lease names.
+            place(self.spec, &self.scratch)?;
+            crash::point("seal.placed");
+            tell(go)?;
+        }
+        Ok(lease)
+    }
+
+    fn lease(&self, pid: Pid) -> Result<Lease> {
+        let spec = self.spec;
+        let raw = pid.as_raw_nonzero().get();
+        let namespace =
+            |kind| inspect::namespace(raw, kind).with_context(|| format!("cannot read the {kind} namespace"));
+        let (begun, begun_nanos) = exposed::start(&spec.rootfs.workspace);
+        Ok(Lease {
+            schema: Lease::SCHEMA,
+            id: self.folder.id.clone(),
+            token: self.token,
+            task: spec.task.clone(),
+            store: spec.store.clone(),
+            agent: spec.agent.clone(),
+            identity: spec.identity.clone(),
+            workspace: spec.rootfs.workspace.clone(),
+            network: spec.network,
+            owner: Process::of(rustix::process::getpid()).context("cannot read /proc/self/stat")?,
+            init: Process::of(pid).context("the runtime's first process died")?,
+            namespaces: Namespaces { pid: namespace("pid")?, mnt: namespace("mnt")? },
+            boot_id: disk::boot_id()?,
+            started_at: self.clock.now(),
+            begun,
+            begun_nanos,
+            kept: kept(&spec.rootfs.workspace),
+            deadline: spec.deadline,
+            detached: spec.detached,
+            log: spec.log.clone(),
+            ports: self.ports.clone(),
+            limits: spec.limits,
+            enforced: self.enforced,
+            cgroup: self.cgroup.as_ref().map(|cgroup| cgroup.path().to_owned()),
+            secrets: spec.secrets.iter().map(|secret| secret.name.clone()).collect(),
+            lent: spec.lending.names.clone(),
+            trees: spec.rootfs.trees.iter().map(|tree| tree.name.clone()).collect(),
+            tree_paths: spec.rootfs.trees.iter().map(|tree| tree.tree.clone()).collect(),
+            made: spec.made.clone(),
+            setup: spec.setup.clone(),
+            services: spec.services.iter().map(|service| service.name.clone()).collect(),
+        })
     }
 }
 
