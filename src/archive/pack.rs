@@ -94,27 +94,24 @@ impl<W: Write> Packer<'_, W> {
         stat: &Stat,
         mut kind: EntryType,
     ) -> io::Result<()> {
-        let mut header = Header::new_ustar();
-        let mut pax: Vec<(String, Vec<u8>)> = vec![("path".into(), path.to_vec())];
+        let mut pax = Pax(vec![("path".into(), path.to_vec())]);
         let mut content: Option<File> = None;
-        let mut size = 0;
         match kind {
             EntryType::Symlink => {
-                pax.push(("linkpath".into(), rustix::fs::readlinkat(folder, name, Vec::new())?.into_bytes()));
+                pax.add("linkpath", rustix::fs::readlinkat(folder, name, Vec::new())?.into_bytes());
             }
             EntryType::Regular => match self.links.get(&(stat.st_dev, stat.st_ino)) {
                 Some(first) => {
                     kind = EntryType::Link;
-                    pax.push(("linkpath".into(), first.clone()));
+                    pax.add("linkpath", first.clone());
                 }
                 None => {
                     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                     let file = File::from(rustix::fs::openat(folder, name, flags, Mode::empty())?);
                     for attribute_name in attribute_names(&file)? {
                         let value = attribute(&file, &attribute_name)?;
-                        pax.push((format!("SCHILY.xattr.{attribute_name}"), value));
+                        pax.add(&format!("SCHILY.xattr.{attribute_name}"), value);
                     }
-                    size = stat.st_size as u64;
                     content = Some(file);
                     if stat.st_nlink > 1 {
                         self.links.insert((stat.st_dev, stat.st_ino), path.to_vec());
@@ -123,26 +120,9 @@ impl<W: Write> Packer<'_, W> {
             },
             _ => {}
         }
-        header.set_entry_type(kind);
-        header.set_mode(stat.st_mode & 0o1777);
-        for (id, key) in [(stat.st_uid, "uid"), (stat.st_gid, "gid")] {
-            let plain = if u64::from(id) > 0o7_777_777 {
-                pax.push((key.into(), id.to_string().into_bytes()));
-                0
-            } else {
-                u64::from(id)
-            };
-            if key == "uid" { header.set_uid(plain) } else { header.set_gid(plain) }
-        }
-        if size > MAX_PLAIN {
-            pax.push(("size".into(), size.to_string().into_bytes()));
-        }
-        header.set_size(size.min(MAX_PLAIN));
-        let (seconds, nanos) = (stat.st_mtime, stat.st_mtime_nsec);
-        pax.push(("mtime".into(), decimal(seconds, nanos as u32).into_bytes()));
-        header.set_mtime(seconds.max(0) as u64 & 0o77_777_777_777);
-        header.set_cksum();
-        self.builder.append_pax_extensions(pax.iter().map(|(key, value)| (key.as_str(), value.as_slice())))?;
+        let size = if content.is_some() { stat.st_size as u64 } else { 0 };
+        let header = header(stat, kind, size, &mut pax);
+        self.builder.append_pax_extensions(pax.0.iter().map(|(key, value)| (key.as_str(), value.as_slice())))?;
         match content {
             None => self.builder.append(&header, io::empty()),
             Some(file) => {
@@ -156,6 +136,39 @@ impl<W: Write> Packer<'_, W> {
             }
         }
     }
+}
+
+/// What a header of ustar has no room for.
+struct Pax(Vec<(String, Vec<u8>)>);
+
+impl Pax {
+    fn add(&mut self, key: &str, value: Vec<u8>) {
+        self.0.push((key.to_owned(), value));
+    }
+}
+
+fn header(stat: &Stat, kind: EntryType, size: u64, pax: &mut Pax) -> Header {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_mode(stat.st_mode & 0o1777);
+    for (id, key) in [(stat.st_uid, "uid"), (stat.st_gid, "gid")] {
+        let plain = if u64::from(id) > 0o7_777_777 {
+            pax.add(key, id.to_string().into_bytes());
+            0
+        } else {
+            u64::from(id)
+        };
+        if key == "uid" { header.set_uid(plain) } else { header.set_gid(plain) }
+    }
+    if size > MAX_PLAIN {
+        pax.add("size", size.to_string().into_bytes());
+    }
+    header.set_size(size.min(MAX_PLAIN));
+    let (seconds, nanos) = (stat.st_mtime, stat.st_mtime_nsec);
+    pax.add("mtime", decimal(seconds, nanos as u32).into_bytes());
+    header.set_mtime(seconds.max(0) as u64 & 0o77_777_777_777);
+    header.set_cksum();
+    header
 }
 
 /// Seconds since 1970 as pax has them: a decimal, negative ones too.

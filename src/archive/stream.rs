@@ -50,7 +50,7 @@ pub fn unpack(
     let (spent, spare) = sync_channel::<Vec<u8>>(8);
     let outcome = std::thread::scope(|scope| {
         scope.spawn(move || {
-            if let Err(error) = inflate(blob, diff_id, content, moved, &chunks, &spare) {
+            if let Err(error) = inflate(blob, diff_id, Counted { inner: content, moved }, &chunks, &spare) {
                 let _ = chunks.send(Err(error));
             }
         });
@@ -100,45 +100,19 @@ fn unsupported_fault(name: &str) -> crate::error::Fault {
 fn inflate(
     layer: &Descriptor,
     diff_id: Option<&Digest>,
-    content: Box<dyn Read + Send>,
-    moved: &(dyn Fn(u64) -> io::Result<()> + Sync),
+    counted: Counted<'_>,
     chunks: &SyncSender<io::Result<Vec<u8>>>,
     spare: &Receiver<Vec<u8>>,
 ) -> io::Result<()> {
-    let counted = Counted { inner: content, moved };
     let mut verified = BufReader::with_capacity(CHUNK, Verified::new(counted, layer.size, layer.digest));
+    let mut plain = decompressed(&mut verified)?;
     let limit = layer.size.saturating_mul(MAX_RATIO).max(RATIO_FLOOR);
-    let magic = io::BufRead::fill_buf(&mut verified)?;
-    let mut plain: Box<dyn Read + '_> = if magic.starts_with(&[0x1f, 0x8b]) {
-        Box::new(flate2::bufread::MultiGzDecoder::new(&mut verified))
-    } else if is_zstd(magic) {
-        let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut verified)?;
-        decoder.window_log_max(27)?;
-        Box::new(decoder)
-    } else if let Some(name) = unsupported(magic) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, unsupported_fault(name)));
-    } else {
-        Box::new(&mut verified)
-    };
     let mut hasher = Hasher::default();
     let mut total = 0;
-    let mut broken = None;
-    loop {
+    let broken = loop {
         let mut chunk = spare.try_recv().unwrap_or_default();
-        chunk.resize(CHUNK, 0);
-        let mut filled = 0;
-        while filled < CHUNK {
-            match plain.read(&mut chunk[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    broken = Some(error);
-                    break;
-                }
-            }
-        }
-        chunk.truncate(filled);
+        let broken = fill(&mut plain, &mut chunk);
+        let filled = chunk.len();
         hasher.update(&chunk);
         total += filled as u64;
         if total > limit {
@@ -146,9 +120,9 @@ fn inflate(
         }
         // The extractor is gone: it has its own error to report.
         if (filled > 0 && chunks.send(Ok(chunk)).is_err()) || broken.is_some() || filled == 0 {
-            break;
+            break broken;
         }
-    }
+    };
     drop(plain);
     // What follows the compressed stream is covered by the digest as well; and
     // a wrong digest explains a broken stream better than the stream does.
@@ -166,6 +140,42 @@ fn inflate(
         return Err(fault(format!("the layer {} unpacks to {actual}, the image says {diff_id}", layer.digest)));
     }
     Ok(())
+}
+
+/// What a stream unpacks to, whichever way it is compressed.
+fn decompressed<'a>(compressed: &'a mut impl io::BufRead) -> io::Result<Box<dyn Read + 'a>> {
+    let magic = compressed.fill_buf()?;
+    Ok(if magic.starts_with(&[0x1f, 0x8b]) {
+        Box::new(flate2::bufread::MultiGzDecoder::new(compressed))
+    } else if is_zstd(magic) {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed)?;
+        decoder.window_log_max(27)?;
+        Box::new(decoder)
+    } else if let Some(name) = unsupported(magic) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, unsupported_fault(name)));
+    } else {
+        Box::new(compressed)
+    })
+}
+
+/// Fills a chunk, or as much of it as there is; and says what broke the stream.
+fn fill(plain: &mut impl Read, chunk: &mut Vec<u8>) -> Option<io::Error> {
+    chunk.resize(CHUNK, 0);
+    let mut filled = 0;
+    let mut broken = None;
+    while filled < CHUNK {
+        match plain.read(&mut chunk[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                broken = Some(error);
+                break;
+            }
+        }
+    }
+    chunk.truncate(filled);
+    broken
 }
 
 fn fault(message: String) -> io::Error {

@@ -124,6 +124,37 @@ struct Failed<'a> {
 
 impl Arguments {
     pub(super) fn run(&self, app: &App) -> Result<u8> {
+        let options = self.options(app)?;
+        let mut report = RunReport::default();
+        let ran = {
+            let _aside = app.ui.aside()?;
+            run(app, &options, &mut report)
+        };
+        let error = match ran {
+            Ok(code) => {
+                app.options.report.iter().try_for_each(|file| file.write(&report))?;
+                if app.ui.is_json() {
+                    app.ui.json(&report)?;
+                }
+                return Ok(code);
+            }
+            Err(error) => error,
+        };
+        if report.leases.is_empty() {
+            return Err(error);
+        }
+        // What was run is told, too.
+        let failed = Failed { report: &report, error: ErrorReport::new(&error, FAILED_BESIDE_CHILD) };
+        app.options.report.iter().try_for_each(|file| file.write(&failed))?;
+        if app.ui.is_json() {
+            app.ui.json(&failed)?;
+        } else {
+            app.ui.error(&error, FAILED_BESIDE_CHILD);
+        }
+        Ok(FAILED_BESIDE_CHILD)
+    }
+
+    fn options(&self, app: &App) -> Result<RunOptions> {
         let publishing = self.publish.then(|| Publishing {
             task: self.as_task.clone(),
             status: self.status,
@@ -131,7 +162,7 @@ impl Arguments {
             redact: self.redact,
             every: self.every,
         });
-        let options = RunOptions {
+        Ok(RunOptions {
             subject: match &self.task {
                 Some(task) => RunTarget::Task(task.clone()),
                 None => RunTarget::Checkout(CheckoutOptions {
@@ -160,34 +191,7 @@ impl Arguments {
             publishing,
             output: self.output.clone(),
             stdout: None,
-        };
-        let mut report = RunReport::default();
-        let ran = {
-            let _aside = app.ui.aside()?;
-            run(app, &options, &mut report)
-        };
-        let error = match ran {
-            Ok(code) => {
-                app.options.report.iter().try_for_each(|file| file.write(&report))?;
-                if app.ui.is_json() {
-                    app.ui.json(&report)?;
-                }
-                return Ok(code);
-            }
-            Err(error) => error,
-        };
-        if report.leases.is_empty() {
-            return Err(error);
-        }
-        // What was run is told, too.
-        let failed = Failed { report: &report, error: ErrorReport::new(&error, FAILED_BESIDE_CHILD) };
-        app.options.report.iter().try_for_each(|file| file.write(&failed))?;
-        if app.ui.is_json() {
-            app.ui.json(&failed)?;
-        } else {
-            app.ui.error(&error, FAILED_BESIDE_CHILD);
-        }
-        Ok(FAILED_BESIDE_CHILD)
+        })
     }
 
     fn groups(&self, app: &App) -> Result<Vec<Vec<Command>>> {

@@ -6,6 +6,7 @@ use clap::Args;
 use super::parse_task;
 use crate::clock::age;
 use crate::handoff::{App, Shown, show};
+use crate::identity::Identity;
 use crate::identity::TaskRef;
 
 /// Show what a task is, and what of it is on this machine
@@ -28,37 +29,15 @@ impl Arguments {
     }
 }
 
+fn row(name: &str, value: &str) -> String {
+    format!("{name:<10} {value}")
+}
+
 fn lines(app: &App, shown: &Shown) -> Vec<String> {
     let identity = &shown.identity;
-    let (handoff, repo, toolchain) = (&identity.handoff, &identity.repo, &identity.toolchain);
-    let published = age(identity.created_at, app.clock.now());
-    let row = |name: &str, value: &str| format!("{name:<10} {value}");
-    let mut lines = vec![
-        row("task", &shown.task),
-        row("identity", &shown.digest),
-        row(
-            "status",
-            &match handoff.ends_at.filter(|_| handoff.is_overdue(app.clock.now())) {
-                Some(end) => {
-                    format!("{}, by a run that should have ended {}", handoff.status, age(end, app.clock.now()))
-                }
-                None => handoff.status.to_string(),
-            },
-        ),
-        row("published", &format!("{} ({published})", identity.created_at)),
-    ];
-    let optional = |name: &str, value: Option<String>| value.map(|value| row(name, &value));
-    let failing = handoff.command.as_ref().map(|command| {
-        let code = handoff.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
-        format!("{command}{code}")
-    });
-    lines.extend(optional("by", identity.agent_identity.clone()));
-    lines.extend(optional("message", handoff.message.clone()));
-    lines.extend(optional("failing", failing));
-    lines.extend(handoff.outside.iter().map(|outside| {
-        let counts = format!("{} files written, {} removed", outside.files, outside.removed);
-        row("outside", &format!("{counts} outside the workspace, which do not travel: {}", outside.paths.join(", ")))
-    }));
+    let (repo, toolchain) = (&identity.repo, &identity.toolchain);
+    let mut lines = vec![row("task", &shown.task), row("identity", &shown.digest)];
+    lines.extend(handed_over(app, identity));
     lines.extend([
         row("repository", &repo.url.to_string()),
         row("branch", repo.branch.as_deref().unwrap_or("(detached)")),
@@ -68,30 +47,67 @@ fn lines(app: &App, shown: &Shown) -> Vec<String> {
         row("workdir", identity.workdir.as_str()),
     ]);
     lines.extend(identity.lockfiles.iter().map(|lockfile| row("lockfile", lockfile)));
-    lines.extend(
-        identity.redacted.iter().map(|file| row("left out", &format!("{} ({})", file.path, file.rules.join(", ")))),
-    );
-    lines.extend(optional("parent", identity.parent.map(|parent| parent.to_string())));
-    lines.extend(shown.beside.iter().map(|other| {
+    let redacted = identity.redacted.iter();
+    lines.extend(redacted.map(|file| row("left out", &format!("{} ({})", file.path, file.rules.join(", ")))));
+    lines.extend(identity.parent.map(|parent| row("parent", &parent.to_string())));
+    lines.extend(others(app, shown));
+    lines.extend(here(app, shown));
+    lines
+}
+
+/// What was published, when, and what was said with it.
+fn handed_over(app: &App, identity: &Identity) -> Vec<String> {
+    let handoff = &identity.handoff;
+    let now = app.clock.now();
+    let status = match handoff.ends_at.filter(|_| handoff.is_overdue(now)) {
+        Some(end) => format!("{}, by a run that should have ended {}", handoff.status, age(end, now)),
+        None => handoff.status.to_string(),
+    };
+    let published = format!("{} ({})", identity.created_at, age(identity.created_at, now));
+    let mut lines = vec![row("status", &status), row("published", &published)];
+    let failing = handoff.command.as_ref().map(|command| {
+        let code = handoff.exit_code.map_or_else(String::new, |code| format!(" (exit code {code})"));
+        format!("{command}{code}")
+    });
+    let optional = |name: &str, value: Option<&String>| value.map(|value| row(name, value));
+    lines.extend(optional("by", identity.agent_identity.as_ref()));
+    lines.extend(optional("message", handoff.message.as_ref()));
+    lines.extend(optional("failing", failing.as_ref()));
+    lines.extend(handoff.outside.iter().map(|outside| {
+        let counts = format!("{} files written, {} removed", outside.files, outside.removed);
+        row("outside", &format!("{counts} outside the workspace, which do not travel: {}", outside.paths.join(", ")))
+    }));
+    lines
+}
+
+/// Who published beside this, and who entered it.
+fn others(app: &App, shown: &Shown) -> Vec<String> {
+    let now = app.clock.now();
+    let beside = shown.beside.iter().map(|other| {
         let who = other.agent.as_ref().map_or_else(String::new, |agent| format!(" by {agent}"));
-        let when = age(other.created_at, app.clock.now());
+        let when = age(other.created_at, now);
         let message = other.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
         row("beside", &format!("{}{who}, {when}, {}{message}", other.reference, other.status))
-    }));
-    lines.extend(shown.claims.iter().map(|claim| {
-        let when = age(claim.at, app.clock.now());
+    });
+    let claims = shown.claims.iter().map(|claim| {
+        let when = age(claim.at, now);
         row("entered", &format!("by {} on {}, {when}", claim.who, claim.host))
-    }));
+    });
+    beside.chain(claims).collect()
+}
+
+/// What of it is on this machine.
+fn here(app: &App, shown: &Shown) -> Vec<String> {
     let here = &shown.here;
     if let Some(older) = &shown.older {
         let when = age(older.pinned_at, app.clock.now());
-        lines.push(row("workspace", &older.workspace));
-        lines.push(row("of", &format!("{}, entered {when}: an older identity than the store has", older.identity)));
-        lines.push(row("enter", "carries on in it; with --refresh it is set aside, and this one is taken"));
-        return lines;
+        return vec![
+            row("workspace", &older.workspace),
+            row("of", &format!("{}, entered {when}: an older identity than the store has", older.identity)),
+            row("enter", "carries on in it; with --refresh it is set aside, and this one is taken"),
+        ];
     }
     let workspace = if here.workspace_ready { here.workspace.as_str() } else { "not on this machine yet" };
-    lines.push(row("workspace", workspace));
-    lines.push(row("enter", if here.warm { "needs no network" } else { "will pull what is missing" }));
-    lines
+    let enter = if here.warm { "needs no network" } else { "will pull what is missing" };
+    vec![row("workspace", workspace), row("enter", enter)]
 }

@@ -129,18 +129,8 @@ struct Watcher<'a> {
 
 impl Watcher<'_> {
     fn look(&self, memory: &mut Memory, told: &mut dyn FnMut(&Prefetched) -> Result<()>) -> Result<()> {
-        let (app, options) = (self.app, self.options);
-        let day = app.clock.now().as_second() / 86_400;
-        if memory.day != day {
-            (memory.day, memory.bytes) = (day, 0);
-        }
-        let left = |memory: &Memory| options.max_bytes.map_or(u64::MAX, |most| most.saturating_sub(memory.bytes));
-        let signals = format!("{:?}", app.user.prefetch);
-        if memory.waits.is_some_and(|then| left(memory) > then) || memory.signals != signals {
-            (memory.looks, memory.waits) = (0, None);
-            memory.judged.clear();
-        }
-        memory.signals = signals;
+        let app = self.app;
+        self.begin(memory);
         self.forget_evicted(memory);
         let mark = app.open(self.store, Access::Read)?.mark(memory.mark.as_deref())?;
         if memory.mark.as_ref() == Some(&mark) && memory.looks > 0 {
@@ -161,28 +151,7 @@ impl Watcher<'_> {
                 failed = true;
                 break;
             }
-            let most = options.max_bytes.map(|_| left(memory));
-            let began = Instant::now();
-            let located = Located { store: self.store.clone(), target: Target::Task(row.task.clone()) };
-            match bring(app, located, self.rate, most) {
-                Ok(Brought::Here(done)) => {
-                    memory.bytes += done.bytes;
-                    let parts = here(app, self.store, &done.identity)?;
-                    memory.done.insert(done.identity, parts);
-                    app.ui.detail(&format!("{} took {:?}", done.task, began.elapsed()));
-                    told(&done)?;
-                }
-                // A smaller one may still have room.
-                Ok(Brought::TooMuch(bytes)) => {
-                    memory.waits = most;
-                    let (needs, left) = (human_bytes(bytes), human_bytes(most.unwrap_or_default()));
-                    app.ui.status("Waiting", &format!("{} needs {needs}, of this day {left} are left", row.task));
-                }
-                Err(error) => {
-                    failed = true;
-                    app.ui.warn(&format!("{} cannot be fetched: {error:#}", row.task));
-                }
-            }
+            failed |= !self.bring(row, memory, told)?;
         }
         // What the store no longer has need not be remembered.
         memory.done.retain(|identity, _| seen.contains(identity));
@@ -192,6 +161,59 @@ impl Watcher<'_> {
         memory.looks = pause(memory.failed);
         memory.mark = Some(mark);
         Ok(())
+    }
+
+    /// A new day has its bytes anew; who may fetch more, or other tasks, looks again.
+    fn begin(&self, memory: &mut Memory) {
+        let app = self.app;
+        let day = app.clock.now().as_second() / 86_400;
+        if memory.day != day {
+            (memory.day, memory.bytes) = (day, 0);
+        }
+        let signals = format!("{:?}", app.user.prefetch);
+        if memory.waits.is_some_and(|then| self.left(memory) > then) || memory.signals != signals {
+            (memory.looks, memory.waits) = (0, None);
+            memory.judged.clear();
+        }
+        memory.signals = signals;
+    }
+
+    /// Bytes that may still be fetched today.
+    fn left(&self, memory: &Memory) -> u64 {
+        self.options.max_bytes.map_or(u64::MAX, |most| most.saturating_sub(memory.bytes))
+    }
+
+    /// Brings one task; whether it could be had, or waits for another day.
+    fn bring(
+        &self,
+        row: &TaskRow,
+        memory: &mut Memory,
+        told: &mut dyn FnMut(&Prefetched) -> Result<()>,
+    ) -> Result<bool> {
+        let app = self.app;
+        let most = self.options.max_bytes.map(|_| self.left(memory));
+        let began = Instant::now();
+        let located = Located { store: self.store.clone(), target: Target::Task(row.task.clone()) };
+        match bring(app, located, self.rate, most) {
+            Ok(Brought::Here(done)) => {
+                memory.bytes += done.bytes;
+                let parts = here(app, self.store, &done.identity)?;
+                memory.done.insert(done.identity, parts);
+                app.ui.detail(&format!("{} took {:?}", done.task, began.elapsed()));
+                told(&done)?;
+            }
+            // A smaller one may still have room.
+            Ok(Brought::TooMuch(bytes)) => {
+                memory.waits = most;
+                let (needs, left) = (human_bytes(bytes), human_bytes(most.unwrap_or_default()));
+                app.ui.status("Waiting", &format!("{} needs {needs}, of this day {left} are left", row.task));
+            }
+            Err(error) => {
+                app.ui.warn(&format!("{} cannot be fetched: {error:#}", row.task));
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What was removed since it was brought is brought again, once a day.

@@ -319,24 +319,9 @@ pub fn recover(app: &App, id: &str, into: Option<&Path>) -> Result<Recovered> {
         Some(pin) => Some(Locks::wait(app, &pin.store.parse::<StoreRef>()?, &pin.slug, &target)?),
         None => None,
     };
-    let occupied = fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some()) || target.is_file();
-    let elsewhere = pin.iter().find_map(|pin| {
-        let all = app.pins().all().unwrap_or_default();
-        all.into_iter().find(|other| {
-            into.is_none()
-                && app.pins().is_managed(other)
-                && !app.pins().is_of_run(other)
-                && other.reference() == pin.reference()
-                && other.workspace.exists()
-        })
-    });
-    if let Some(other) = elsewhere.filter(|_| !occupied) {
-        return Err(usage(format!("{} has another workspace, {}", other.slug, other.workspace.display()))
-            .hint(here())
-            .into());
-    }
-    if occupied {
-        return Err(usage(format!("{} is not empty", target.display())).hint(here()).into());
+    let pinned = pin.as_ref().filter(|_| into.is_none());
+    if let Some(why) = why_not_to(app, &target, pinned) {
+        return Err(usage(why).hint(here()).into());
     }
     match move_back(&row.path, &target) {
         Err(error) if error.raw_os_error() == Some(libc::EXDEV) => {
@@ -367,6 +352,24 @@ fn move_back(from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     };
     once().or_else(|error| if error.kind() == io::ErrorKind::NotFound { once() } else { Err(error) })
+}
+
+/// Why nothing can be brought back to a place: it is taken, or its task (`pin`) has
+/// another workspace by now.
+fn why_not_to(app: &App, target: &Path, pin: Option<&Pin>) -> Option<String> {
+    let occupied = fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some()) || target.is_file();
+    if occupied {
+        return Some(format!("{} is not empty", target.display()));
+    }
+    let pin = pin?;
+    let all = app.pins().all().unwrap_or_default();
+    let other = all.into_iter().find(|other| {
+        app.pins().is_managed(other)
+            && !app.pins().is_of_run(other)
+            && other.reference() == pin.reference()
+            && other.workspace.exists()
+    })?;
+    Some(format!("{} has another workspace, {}", other.slug, other.workspace.display()))
 }
 
 /// Salvages that were kept long enough, and records of what was never moved.

@@ -46,48 +46,57 @@ impl Written {
 /// Lists an upper folder. What cannot be read is passed over, and the list says
 /// that there is more.
 pub(crate) fn list(upper: BorrowedFd<'_>) -> Written {
-    let mut written = Written::default();
-    let (mut entries, mut room) = (0, MOST_BYTES);
-    walk(upper, "", 0, &mut written, &mut entries, &mut room);
-    written
+    let mut listing = UpperListing { written: Written::default(), entries: 0, room: MOST_BYTES };
+    listing.folder(upper, "", 0);
+    listing.written
 }
 
-fn walk(folder: BorrowedFd<'_>, path: &str, depth: usize, written: &mut Written, entries: &mut u64, room: &mut usize) {
-    let Ok(dir) = Dir::read_from(folder) else {
-        written.cut = true;
-        return;
-    };
-    let mut names: Vec<_> = dir.flatten().map(|entry| entry.file_name().to_owned()).collect();
-    names.sort();
-    let mut folders: Vec<(String, OwnedFd)> = Vec::new();
-    for name in names.iter().filter(|name| !matches!(name.to_bytes(), b"." | b"..")) {
-        *entries += 1;
-        if *entries > MOST_ENTRIES {
-            written.cut = true;
+struct UpperListing {
+    written: Written,
+    /// How many were looked at.
+    entries: u64,
+    /// Bytes that names may still take.
+    room: usize,
+}
+
+impl UpperListing {
+    fn folder(&mut self, folder: BorrowedFd<'_>, path: &str, depth: usize) {
+        let Ok(dir) = Dir::read_from(folder) else {
+            self.written.cut = true;
             return;
-        }
-        let place = format!("{path}/{}", name.to_string_lossy());
-        let Ok(stat) = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => match open(folder, name) {
-                Some(inner) if depth < DEPTH => folders.push((place, inner)),
-                _ => written.cut = true,
-            },
-            // How an overlay says that something of a lower layer is gone.
-            FileType::CharacterDevice if stat.st_rdev == 0 => {
-                written.removed += 1;
-                written.name(&place, true, room);
+        };
+        let mut names: Vec<_> = dir.flatten().map(|entry| entry.file_name().to_owned()).collect();
+        names.sort();
+        let mut folders: Vec<(String, OwnedFd)> = Vec::new();
+        for name in names.iter().filter(|name| !matches!(name.to_bytes(), b"." | b"..")) {
+            self.entries += 1;
+            if self.entries > MOST_ENTRIES {
+                self.written.cut = true;
+                return;
             }
-            _ if OWN.contains(&place.as_str()) => {}
-            _ => {
-                written.files += 1;
-                written.bytes += u64::try_from(stat.st_size).unwrap_or(0);
-                written.name(&place, false, room);
+            let place = format!("{path}/{}", name.to_string_lossy());
+            let Ok(stat) = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => match open(folder, name) {
+                    Some(inner) if depth < DEPTH => folders.push((place, inner)),
+                    _ => self.written.cut = true,
+                },
+                // How an overlay says that something of a lower layer is gone.
+                FileType::CharacterDevice if stat.st_rdev == 0 => {
+                    self.written.removed += 1;
+                    self.written.name(&place, true, &mut self.room);
+                }
+                _ if OWN.contains(&place.as_str()) => {}
+                _ => {
+                    self.written.files += 1;
+                    self.written.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+                    self.written.name(&place, false, &mut self.room);
+                }
             }
         }
-    }
-    for (place, inner) in folders {
-        walk(inner.as_fd(), &place, depth + 1, written, entries, room);
+        for (place, inner) in folders {
+            self.folder(inner.as_fd(), &place, depth + 1);
+        }
     }
 }
 

@@ -60,7 +60,42 @@ impl Auth {
         if !self.is_named(&realm) && realm.host() != http.base().host() {
             http.reach().write(&realm).map_err(|why| self.refused(&realm, &why))?;
         }
-        let client = http.client();
+        let request = self.token_request(http, (&realm, challenge), login, scope)?;
+        // Its address carries nothing secret, but the query is no help either.
+        let service = realm.host_str().unwrap_or_default().to_owned();
+        let response = http.once(request, http.patience()).await.map_err(|unanswered| match unanswered {
+            Unanswered::Broken(error) => {
+                let why = error.without_url();
+                crate::error::unreachable(format!("the token service {service} does not answer: {why}"))
+            }
+            Unanswered::Refused(fault) => fault,
+        })?;
+        let status = response.status();
+        let bytes = read_capped(response, MAX_TOKEN, "the answer of the token service", http.patience()).await?;
+        if status.is_redirection() {
+            return Err(policy(format!("the token service {service} of {} redirects: it is not followed", self.host))
+                .hint(format!("if you trust where it leads: [registries.\"{}\"] realm in config.toml", self.host))
+                .into());
+        }
+        if !status.is_success() {
+            return Err(self.denied(&format!("its token service {service} answers {status}")).into());
+        }
+        let answer: Option<TokenAnswer> = serde_json::from_slice(&bytes).ok();
+        let token = answer.and_then(|answer| answer.token.or(answer.access_token)).filter(|token| {
+            // It becomes part of a header.
+            !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+        });
+        Ok(Grant::Bearer(token.ok_or_else(|| integrity(format!("the token service {service} gave no token")))?))
+    }
+
+    /// The request that asks a token service for a token.
+    fn token_request(
+        &self,
+        http: &Http,
+        (realm, challenge): (&Url, &Challenge),
+        login: Option<&Login>,
+        scope: Scope,
+    ) -> Result<reqwest::Request> {
         let scopes = self.scopes(scope);
         let mut query: Vec<(&str, String)> = match login {
             // A form has one field for all of them.
@@ -80,12 +115,12 @@ impl Auth {
                 let mut form = Url::parse("form:x")?;
                 form.query_pairs_mut().extend_pairs(&query);
                 let body = form.query().unwrap_or_default().to_owned();
-                client.post(realm.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
+                http.client().post(realm.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body)
             }
             other => {
                 let mut url = realm.clone();
                 url.query_pairs_mut().extend_pairs(&query);
-                let request = client.get(url);
+                let request = http.client().get(url);
                 match other {
                     Some(Login::Password(user, password)) => {
                         request.header(AUTHORIZATION, Grant::Basic(user.clone(), password.clone()).header())
@@ -94,36 +129,13 @@ impl Auth {
                 }
             }
         };
-        // Its address carries nothing secret, but the query is no help either.
-        let service = realm.host_str().unwrap_or_default().to_owned();
-        let request = request.build().context("a request cannot be written")?;
-        let response = http.once(request, http.patience()).await.map_err(|unanswered| match unanswered {
-            Unanswered::Broken(error) => {
-                let why = error.without_url();
-                crate::error::unreachable(format!("the token service {service} does not answer: {why}"))
-            }
-            Unanswered::Refused(fault) => fault,
-        })?;
-        let status = response.status();
-        let bytes = read_capped(response, MAX_TOKEN, "the answer of the token service", http.patience()).await?;
-        if status.is_redirection() {
-            return Err(policy(format!("the token service {service} of {} redirects: it is not followed", self.host))
-                .hint(format!("if you trust where it leads: [registries.\"{}\"] realm in config.toml", self.host))
-                .into());
-        }
-        if !status.is_success() {
-            return Err(self.denied(&format!("its token service {service} answers {status}")).into());
-        }
-        #[derive(Deserialize)]
-        struct Answer {
-            token: Option<String>,
-            access_token: Option<String>,
-        }
-        let answer: Option<Answer> = serde_json::from_slice(&bytes).ok();
-        let token = answer.and_then(|answer| answer.token.or(answer.access_token)).filter(|token| {
-            // It becomes part of a header.
-            !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
-        });
-        Ok(Grant::Bearer(token.ok_or_else(|| integrity(format!("the token service {service} gave no token")))?))
+        request.build().context("a request cannot be written")
     }
+}
+
+/// What a token service answers.
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
 }
