@@ -1,4 +1,4 @@
-//! Ports, secrets and credentials for git, as a project's file writes them.
+//! Ports, secrets and credentials for git, as the files of projects and users write them.
 
 use std::fmt;
 
@@ -88,6 +88,31 @@ impl std::str::FromStr for SecretEntry {
 impl<'de> Deserialize<'de> for SecretEntry {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// `env:NAME`: a variable of envctl's own environment.
+    Variable(String),
+    /// `file:PATH`: what a file holds; relative to the configuration's folder.
+    File(String),
+    /// `cmd:COMMAND`: what a shell command prints.
+    Command(String),
+}
+
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let source = match text.split_once(':') {
+            Some(("env", name)) if !name.is_empty() => SecretSource::Variable(name.to_owned()),
+            Some(("file", path)) if !path.is_empty() => SecretSource::File(path.to_owned()),
+            Some(("cmd", command)) if !command.is_empty() => SecretSource::Command(command.to_owned()),
+            // Not repeated: somebody may have put the value itself here.
+            _ => return Err(serde::de::Error::custom("the source of a secret is env:NAME, file:PATH or cmd:COMMAND")),
+        };
+        Ok(source)
     }
 }
 

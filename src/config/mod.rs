@@ -3,7 +3,6 @@
 //! errors that name the nearest known one.
 
 mod build;
-mod cache;
 mod compose;
 mod devcontainer;
 mod entries;
@@ -11,23 +10,26 @@ mod place;
 mod prefetch;
 mod preset;
 mod project;
+mod rewrite;
 mod schema;
+mod sections;
 mod user;
 
 use crate::error::{Fault, usage};
 
 pub use build::Build;
-pub use cache::{CacheEntry, Fixture, FixtureSource, Ready, Seed, Service, ServiceData, Spot};
 pub use compose::{COMPOSE_FILES, Compose, ComposeService};
 pub use devcontainer::{Devcontainer, Fate, Featured, Field, Requirements, Surroundings};
-pub use entries::{GitEntry, PortEntry, SecretEntry};
+pub use entries::{GitEntry, PortEntry, SecretEntry, SecretSource};
 pub use prefetch::Signal;
 pub use preset::{PRESETS, Preset, SetupNetwork};
 pub use project::{
     Artifacts, Collect, Limits, NetworkName, PROJECT_FILES, Project, Runtime, Snapshot, Toolchain, Workspace,
 };
+pub use rewrite::{Reachable, UrlRewrite};
 pub use schema::{Key, PROJECT, USER};
-pub use user::{CacheLimits, Cost, KeepArtifacts, OwnWorkspaces, Reachable, Registry, SecretSource, UrlRewrite, User};
+pub use sections::{CacheEntry, Fixture, FixtureSource, Ready, Seed, Service, ServiceData, Spot};
+pub use user::{CacheLimits, Cost, KeepArtifacts, OwnWorkspaces, Registry, User};
 
 /// Text to values; `check` sees what types cannot. Every mistake is told with its line.
 fn parse<T: serde::de::DeserializeOwned>(

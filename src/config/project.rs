@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::cache::{self, CacheEntry, Fixture, Service};
+use super::sections::{self, CacheEntry, Fixture, Service};
 use super::{Build, GitEntry, PROJECT, PortEntry, SecretEntry, parse};
 use crate::credentials::Fingerprint;
 use crate::error::{Fault, usage};
@@ -166,81 +166,102 @@ impl Project {
     /// [`crate::error::Kind::Usage`] for anything malformed or unknown.
     pub fn parse(text: &str, name: &str) -> Result<Self, Fault> {
         let mut project = parse(text, name, PROJECT, |project: &Self| project.check(name))?;
-        cache::place_stores(&mut project.cache, &project.fixture, &project.service);
+        sections::place_stores(&mut project.cache, &project.fixture, &project.service);
         Ok(project)
     }
 
     /// Refuses values that are none.
     pub(super) fn check(&self, name: &str) -> Result<(), Fault> {
-        let project = self;
         let invalid = |key: &str, why: Fault| Fault { message: format!("{name}: {key}: {why}"), ..why };
-        if let Some(store) = &project.store {
+        if let Some(store) = &self.store {
             store.parse::<StoreRef>().map_err(|why| invalid("store", why))?;
         }
-        if let Some(workdir) = &project.workspace.workdir {
+        if let Some(workdir) = &self.workspace.workdir {
             workdir.parse::<Workdir>().map_err(|why| invalid("workspace.workdir", why))?;
         }
-        if project.workspace.lifetime == Some(Lifetime::PerDeveloper) {
+        if self.workspace.lifetime == Some(Lifetime::PerDeveloper) {
             return Err(usage(format!("{name}: workspace.lifetime: only a developer can choose per-developer"))
                 .hint("they do it with envctl enter TASK --into DIR"));
         }
-        if let Some(ttl) = &project.workspace.ttl {
+        if let Some(ttl) = &self.workspace.ttl {
             parse_duration(ttl).map_err(|why| invalid("workspace.ttl", why))?;
         }
-        if let Some(build) = &project.toolchain.build {
+        self.toolchain.check(name)?;
+        self.runtime.check(name)?;
+        self.snapshot.check(name)?;
+        self.artifacts.collect.iter().try_for_each(|collect| collect.check(name))?;
+        sections::check(&self.cache, &self.fixture, &self.service)
+            .map_err(|why| Fault { message: format!("{name}: {why}"), ..why })
+    }
+}
+
+impl Toolchain {
+    fn check(&self, name: &str) -> Result<(), Fault> {
+        if let Some(build) = &self.build {
             build.check().map_err(|why| usage(format!("{name}: {why}")))?;
-            if project.toolchain.image.is_some() {
+            if self.image.is_some() {
                 return Err(usage(format!("{name}: toolchain.image and toolchain.build name two images"))
                     .hint("leave one of them out"));
             }
         }
-        if let Some(user) = project.toolchain.user.as_deref().filter(|user| !is_user(user)) {
+        if let Some(user) = self.user.as_deref().filter(|user| !is_user(user)) {
             return Err(usage(format!("{name}: toolchain.user: {user:?} names no account"))
                 .hint("write a name or a number that the image has, or both: user:group"));
         }
-        for (key, value) in &project.runtime.env {
+        Ok(())
+    }
+}
+
+impl Runtime {
+    fn check(&self, name: &str) -> Result<(), Fault> {
+        let invalid = |key: &str, why: Fault| Fault { message: format!("{name}: {key}: {why}"), ..why };
+        for (key, value) in &self.env {
             let reserved = key.starts_with("ENVCTL_");
             if key.is_empty() || reserved || key.contains(['=', '\0']) || value.contains('\0') {
                 return Err(usage(format!("{name}: runtime.env: {key:?} cannot be set")));
             }
         }
-        if let Some(timeout) = &project.runtime.timeout {
+        if let Some(timeout) = &self.timeout {
             parse_duration(timeout).map_err(|why| invalid("runtime.timeout", why))?;
         }
-        let limits = &project.runtime.limits;
-        if let Some(memory) = &limits.memory {
+        if let Some(memory) = &self.limits.memory {
             parse_bytes(memory).map_err(|why| invalid("runtime.limits.memory", why))?;
         }
-        if limits.processes == Some(0) {
+        if self.limits.processes == Some(0) {
             return Err(usage(format!("{name}: runtime.limits.processes: at least one is needed")));
         }
-        if limits.cpus.is_some_and(|cpus| !(0.01..=4096.0).contains(&cpus)) {
+        if self.limits.cpus.is_some_and(|cpus| !(0.01..=4096.0).contains(&cpus)) {
             return Err(usage(format!("{name}: runtime.limits.cpus: not a number of processors")));
         }
-        if let Some(pattern) = project.snapshot.include.iter().find(|p| p.is_empty() || p.starts_with([':', '/', '-']))
-        {
+        Ok(())
+    }
+}
+
+impl Snapshot {
+    fn check(&self, name: &str) -> Result<(), Fault> {
+        if let Some(pattern) = self.include.iter().find(|p| p.is_empty() || p.starts_with([':', '/', '-'])) {
             return Err(usage(format!("{name}: snapshot.include: {pattern:?} is not a path inside the project")));
         }
-        for fingerprint in &project.snapshot.allow {
+        for fingerprint in &self.allow {
             fingerprint
                 .parse::<Fingerprint>()
                 .map_err(|why| Fault { message: format!("{name}: snapshot.allow: {why}"), ..why })?;
         }
-        for collect in &project.artifacts.collect {
-            let invalid = |why: &str| usage(format!("{name}: artifacts.collect: {:?} {why}", collect.path));
-            let parts = || collect.path.split('/');
-            if collect.path.starts_with('/') || parts().any(|part| matches!(part, "" | "." | "..")) {
-                return Err(invalid("is not a path inside the project"));
-            }
-            glob::Pattern::new(&collect.path).map_err(|why| invalid(&format!("is not a pattern: {}", why.msg)))?;
-        }
-        cache::check(&project.cache, &project.fixture, &project.service)
-            .map_err(|why| Fault { message: format!("{name}: {why}"), ..why })?;
-        if let Some(pattern) = project.snapshot.exclude.iter().find(|p| p.contains('\n')) {
+        if let Some(pattern) = self.exclude.iter().find(|p| p.contains('\n')) {
             return Err(usage(format!("{name}: snapshot.exclude: {pattern:?} is not a pattern")));
         }
-        project.snapshot.max_lfs().map_err(|why| invalid("snapshot.max_lfs", why))?;
-        Ok(())
+        self.max_lfs().map(drop).map_err(|why| Fault { message: format!("{name}: snapshot.max_lfs: {why}"), ..why })
+    }
+}
+
+impl Collect {
+    fn check(&self, name: &str) -> Result<(), Fault> {
+        let invalid = |why: &str| usage(format!("{name}: artifacts.collect: {:?} {why}", self.path));
+        let parts = || self.path.split('/');
+        if self.path.starts_with('/') || parts().any(|part| matches!(part, "" | "." | "..")) {
+            return Err(invalid("is not a path inside the project"));
+        }
+        glob::Pattern::new(&self.path).map(drop).map_err(|why| invalid(&format!("is not a pattern: {}", why.msg)))
     }
 }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::entries::SecretSource;
 use super::prefetch::Signal;
+use super::rewrite::{self, Reachable, UrlRewrite};
 use super::{USER, parse};
 use crate::error::{Fault, usage};
-use crate::identity::{Lifetime, RepoUrl, StoreRef, settles};
+use crate::identity::{Lifetime, RepoUrl, StoreRef};
 use crate::quantity::{parse_bytes, parse_duration};
 
 /// How long local copies of artifacts are kept when nothing else is said.
@@ -190,28 +192,21 @@ impl Default for Cost {
     }
 }
 
-/// Where a secret comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretSource {
-    /// `env:NAME`: a variable of envctl's own environment.
-    Variable(String),
-    /// `file:PATH`: what a file holds; relative to the configuration's folder.
-    File(String),
-    /// `cmd:COMMAND`: what a shell command prints.
-    Command(String),
-}
-
-impl<'de> Deserialize<'de> for SecretSource {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let source = match text.split_once(':') {
-            Some(("env", name)) if !name.is_empty() => SecretSource::Variable(name.to_owned()),
-            Some(("file", path)) if !path.is_empty() => SecretSource::File(path.to_owned()),
-            Some(("cmd", command)) if !command.is_empty() => SecretSource::Command(command.to_owned()),
-            // Not repeated: somebody may have put the value itself here.
-            _ => return Err(serde::de::Error::custom("the source of a secret is env:NAME, file:PATH or cmd:COMMAND")),
-        };
-        Ok(source)
+impl Cost {
+    fn check(&self, name: &str) -> Result<(), Fault> {
+        if self.cap.is_some() && self.rate_per_hour.is_none_or(|rate| rate <= 0.0) {
+            return Err(usage(format!("{name}: cost.cap says nothing without cost.rate_per_hour")));
+        }
+        for (key, value) in [
+            ("rate_per_hour", self.rate_per_hour),
+            ("target_per_task", Some(self.target_per_task)),
+            ("cap", self.cap),
+        ] {
+            if value.is_some_and(|value| !value.is_finite() || value < 0.0) {
+                return Err(usage(format!("{name}: cost.{key}: a number that is not below zero is needed")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -229,13 +224,20 @@ pub struct Registry {
     pub realm: Option<String>,
 }
 
-/// `[[url]]`: addresses that start with `from` are fetched from `to`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct UrlRewrite {
-    /// Prefix as it is published.
-    pub from: String,
-    /// Prefix as it is reachable here.
-    pub to: String,
+impl Registry {
+    fn check(&self, host: &String, name: &str) -> Result<(), Fault> {
+        for host in [Some(host), self.mirror.as_ref()].into_iter().flatten() {
+            let named = format!("{host}/x").parse::<StoreRef>();
+            if host.contains('/') || !matches!(named, Ok(StoreRef::Registry(_))) {
+                return Err(usage(format!("{name}: registries: {host:?} is no host of a registry"))
+                    .hint("write host or host:port"));
+            }
+        }
+        if self.realm.as_ref().is_some_and(|realm| !realm.starts_with("https://")) {
+            return Err(usage(format!("{name}: registries.{host}.realm: only https is accepted")));
+        }
+        Ok(())
+    }
 }
 
 impl User {
@@ -249,66 +251,43 @@ impl User {
 
     /// What the parser cannot see by itself.
     fn check(&self, name: &str) -> Result<(), Fault> {
-        let user = self;
         let invalid = |key: &str, why: Fault| Fault { message: format!("{name}: {key}: {why}"), ..why };
-        if let Some(store) = &user.store {
+        if let Some(store) = &self.store {
             store.parse::<StoreRef>().map_err(|why| invalid("store", why))?;
         }
-        if let Some(keep) = &user.artifacts.keep {
-            parse_duration(keep).map_err(|why| invalid("artifacts.keep", why))?;
+        for (key, time) in self.times() {
+            time.as_deref().map(parse_duration).transpose().map_err(|why| invalid(key, why))?;
         }
-        if let Some(age) = &user.cache.max_age {
-            parse_duration(age).map_err(|why| invalid("cache.max_age", why))?;
+        for (key, size) in self.sizes() {
+            size.as_deref().map(parse_bytes).transpose().map_err(|why| invalid(key, why))?;
         }
-        for (key, size) in [("max_size", &user.cache.max_size), ("min_free", &user.cache.min_free)] {
-            if let Some(size) = size {
-                parse_bytes(size).map_err(|why| invalid(&format!("cache.{key}"), why))?;
-            }
-        }
-        if let Some(size) = &user.workspace.max_fetch {
-            parse_bytes(size).map_err(|why| invalid("workspace.max_fetch", why))?;
-        }
-        for (key, value) in [("ttl", &user.workspace.ttl), ("keep", &user.workspace.keep)] {
-            if let Some(value) = value {
-                parse_duration(value).map_err(|why| invalid(&format!("workspace.{key}"), why))?;
-            }
-        }
-        let times = [("enter.timeout", &user.enter.timeout), ("enter.idle", &user.enter.idle)];
-        for (key, value) in times.into_iter().chain([("build.timeout", &user.build.timeout)]) {
-            if let Some(value) = value {
-                parse_duration(value).map_err(|why| usage(format!("{name}: {key}: {why}")))?;
-            }
-        }
-        if let Some(size) = &user.build.max_context {
-            parse_bytes(size).map_err(|why| invalid("build.max_context", why))?;
-        }
-        if user.cost.cap.is_some() && user.cost.rate_per_hour.is_none_or(|rate| rate <= 0.0) {
-            return Err(usage(format!("{name}: cost.cap says nothing without cost.rate_per_hour")));
-        }
-        for (key, value) in [
-            ("rate_per_hour", user.cost.rate_per_hour),
-            ("target_per_task", Some(user.cost.target_per_task)),
-            ("cap", user.cost.cap),
-        ] {
-            if value.is_some_and(|value| !value.is_finite() || value < 0.0) {
-                return Err(usage(format!("{name}: cost.{key}: a number that is not below zero is needed")));
-            }
-        }
-        user.url.iter().try_for_each(|rule| rule.check(name))?;
-        user.prefetch.iter().try_for_each(|signal| signal.check(name))?;
-        for (host, registry) in &user.registries {
-            for host in [Some(host), registry.mirror.as_ref()].into_iter().flatten() {
-                let named = format!("{host}/x").parse::<StoreRef>();
-                if host.contains('/') || !matches!(named, Ok(StoreRef::Registry(_))) {
-                    return Err(usage(format!("{name}: registries: {host:?} is no host of a registry"))
-                        .hint("write host or host:port"));
-                }
-            }
-            if registry.realm.as_ref().is_some_and(|realm| !realm.starts_with("https://")) {
-                return Err(usage(format!("{name}: registries.{host}.realm: only https is accepted")));
-            }
-        }
-        Ok(())
+        self.cost.check(name)?;
+        self.url.iter().try_for_each(|rule| rule.check(name))?;
+        self.prefetch.iter().try_for_each(|signal| signal.check(name))?;
+        self.registries.iter().try_for_each(|(host, registry)| registry.check(host, name))
+    }
+
+    /// Every key that holds a duration.
+    fn times(&self) -> [(&'static str, &Option<String>); 7] {
+        [
+            ("artifacts.keep", &self.artifacts.keep),
+            ("cache.max_age", &self.cache.max_age),
+            ("workspace.ttl", &self.workspace.ttl),
+            ("workspace.keep", &self.workspace.keep),
+            ("enter.timeout", &self.enter.timeout),
+            ("enter.idle", &self.enter.idle),
+            ("build.timeout", &self.build.timeout),
+        ]
+    }
+
+    /// Every key that holds a size in bytes.
+    fn sizes(&self) -> [(&'static str, &Option<String>); 4] {
+        [
+            ("cache.max_size", &self.cache.max_size),
+            ("cache.min_free", &self.cache.min_free),
+            ("workspace.max_fetch", &self.workspace.max_fetch),
+            ("build.max_context", &self.build.max_context),
+        ]
     }
 
     /// How long local copies of artifacts are kept.
@@ -344,63 +323,13 @@ impl User {
     }
 
     /// The address under which a published URL is reachable here: the longest
-    /// matching rewrite wins, as with git's `insteadOf`. A prefix ends where a
-    /// name ends.
+    /// matching rewrite wins, as with git's `insteadOf`.
     ///
     /// # Errors
     /// [`crate::error::Kind::Usage`] when a rule makes something of it that is no
     /// address.
     pub fn rewrite(&self, url: &RepoUrl) -> Result<Reachable, Fault> {
-        let spellings = url.spellings();
-        let rest = |rule: &UrlRewrite| {
-            let rests = spellings.iter().filter_map(|text| text.strip_prefix(&rule.from));
-            rests.filter(|rest| rule.ends_a_name(rest)).map(str::to_owned).next()
-        };
-        let rules = self.url.iter().filter_map(|rule| Some((rule, rest(rule)?)));
-        let Some((rule, rest)) = rules.max_by_key(|(rule, _)| rule.from.len()) else {
-            return Ok(Reachable { url: url.clone(), named: false });
-        };
-        let url: RepoUrl = format!("{}{rest}", rule.to).parse().map_err(|why: Fault| {
-            usage(format!("a [[url]] rule leads nowhere: {why}")).hint("look at its `to` in config.toml")
-        })?;
-        let named = settles(&rule.to, &rest) && !url.climbs();
-        Ok(Reachable { url, named })
-    }
-}
-
-/// Where a repository is reachable from here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reachable {
-    /// Its address.
-    pub url: RepoUrl,
-    /// A rule of the user's names the site, or the folder: it is their own word.
-    pub named: bool,
-}
-
-impl UrlRewrite {
-    /// Whether the prefix ends where a name ends, with this behind it.
-    fn ends_a_name(&self, rest: &str) -> bool {
-        let in_path = self.from.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
-        let short = self.from.ends_with(':') && !self.from.contains("://");
-        self.from.ends_with('/') || short || rest.is_empty() || rest.starts_with('/') || (in_path && rest == ".git")
-    }
-
-    /// A rule is printed, and written where code inside reads it.
-    fn check(&self, name: &str) -> Result<(), Fault> {
-        for (key, prefix) in [("from", &self.from), ("to", &self.to)] {
-            let (scheme, rest) = prefix.split_once("://").unwrap_or(("ssh", prefix));
-            let authority = rest.split('/').next().unwrap_or(rest);
-            let login = authority.rsplit_once('@').map(|(login, _)| login);
-            let secret = login.is_some_and(|login| login.contains(':') || (scheme != "ssh" && scheme != "git+ssh"));
-            if secret || rest.contains(['?', '#']) {
-                return Err(usage(format!("{name}: url.{key}: an address with a password or a token is not accepted"))
-                    .hint("leave it out, and give it to git's credential helper: git credential approve"));
-            }
-            if prefix.is_empty() || prefix.chars().any(char::is_control) {
-                return Err(usage(format!("{name}: url.{key}: the beginning of an address is needed")));
-            }
-        }
-        Ok(())
+        rewrite::rewrite(&self.url, url)
     }
 }
 

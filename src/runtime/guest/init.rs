@@ -154,34 +154,11 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     sys::new_session_keyring().context("cannot leave the session keyring")?;
     let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     debug_assert_eq!(umask.as_raw_mode(), birth.context.umask);
-    let account = &birth.context.account;
     if let Some(pasta) = &pasta {
         pasta.join()?;
     }
-    let own: Vec<_> = birth.services.iter().map(|service| (service.name.as_str(), service.image.as_ref())).collect();
-    let rootfs::Entered { inside, upper, placed, lent, beside } = rootfs::enter(&rootfs::Entry {
-        mark: &birth.mark,
-        spec: birth.rootfs,
-        scratch_place: birth.scratch_place.as_fd(),
-        scratch: birth.scratch,
-        network: birth.network,
-        home: &account.home,
-        ids: (account.uid, account.gid),
-        tty_group: birth.tty_group,
-        root_exists: birth.root_exists,
-        secrets: birth.secrets,
-        lending: birth.lending.0,
-        services: &own,
-        placed: &|| {
-            anyhow::ensure!(told(&birth.go), "the owner is gone");
-            Ok(())
-        },
-    })?;
-    if let Some(door) = birth.lending.1.take() {
-        let lent: Vec<_> = lent.iter().map(AsFd::as_fd).collect();
-        wire::send(door, &(), &lent).context("cannot hand the sockets of what is lent to the owner")?;
-    }
-    drop(lent);
+    let rootfs::Entered { inside, upper, placed, lent, beside } = enter_rootfs(birth)?;
+    hand_over(birth.lending.1.take(), lent)?;
     crash::point("init.mounted");
     rustix::system::sethostname(birth.rootfs.hostname.as_bytes()).context("cannot set the host name")?;
     if birth.network != Network::Host {
@@ -218,6 +195,37 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     let services = services::start(&birth.context, &inside, birth.services, streams, beside)?;
     crash::point("init.ready");
     Ok(SetUp { signals, inside, lock, forwarder, pasta, services, upper, places })
+}
+
+/// Mounts the root file system, and makes it this process's own.
+fn enter_rootfs(birth: &Birth<'_>) -> Result<rootfs::Entered> {
+    let account = &birth.context.account;
+    let own: Vec<_> = birth.services.iter().map(|service| (service.name.as_str(), service.image.as_ref())).collect();
+    rootfs::enter(&rootfs::Entry {
+        mark: &birth.mark,
+        spec: birth.rootfs,
+        scratch_place: birth.scratch_place.as_fd(),
+        scratch: birth.scratch,
+        network: birth.network,
+        home: &account.home,
+        ids: (account.uid, account.gid),
+        tty_group: birth.tty_group,
+        root_exists: birth.root_exists,
+        secrets: birth.secrets,
+        lending: birth.lending.0,
+        services: &own,
+        placed: &|| {
+            anyhow::ensure!(told(&birth.go), "the owner is gone");
+            Ok(())
+        },
+    })
+}
+
+/// The sockets of what is lent are the owner's, who waits for them at the door.
+fn hand_over(door: Option<OwnedFd>, lent: Vec<OwnedFd>) -> Result<()> {
+    let Some(door) = door else { return Ok(()) };
+    let lent: Vec<_> = lent.iter().map(AsFd::as_fd).collect();
+    wire::send(door, &(), &lent).context("cannot hand the sockets of what is lent to the owner")
 }
 
 /// Half of what the developer may watch stays theirs: a program inside could use

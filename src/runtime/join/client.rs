@@ -12,7 +12,7 @@ use rustix::net::sockopt;
 
 use super::attend::{Beat, Beside, Done, outcome, relay};
 use super::connection::{CANCELLING, reach, send};
-use super::relay::{RawMode, swallow, window_size};
+use super::relay::{Pump, RawMode, swallow, window_size};
 use super::session::{Outcome, Session};
 use super::streams::Streams;
 use super::transcript::Transcript;

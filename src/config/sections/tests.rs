@@ -1,5 +1,6 @@
-use super::super::project::Project;
 use super::*;
+use crate::config::{Project, SetupNetwork};
+use crate::digest::Digest;
 
 #[test]
 fn a_project_with_everything() {
