@@ -197,11 +197,9 @@ impl Cost {
         if self.cap.is_some() && self.rate_per_hour.is_none_or(|rate| rate <= 0.0) {
             return Err(usage(format!("{name}: cost.cap says nothing without cost.rate_per_hour")));
         }
-        for (key, value) in [
-            ("rate_per_hour", self.rate_per_hour),
-            ("target_per_task", Some(self.target_per_task)),
-            ("cap", self.cap),
-        ] {
+        for (key, value) in
+            [("rate_per_hour", self.rate_per_hour), ("target_per_task", Some(self.target_per_task)), ("cap", self.cap)]
+        {
             if value.is_some_and(|value| !value.is_finite() || value < 0.0) {
                 return Err(usage(format!("{name}: cost.{key}: a number that is not below zero is needed")));
             }

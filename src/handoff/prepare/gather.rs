@@ -86,67 +86,71 @@ pub(crate) fn make_workspace(
         return Err(anyhow::Error::new(Renewed)
             .context(failure(format!("{} belongs to another identity of this task by now", place.path.display()))));
     }
-    let resolved = Resolved {
-        task: resolved.task.clone(),
-        digest: resolved.digest,
-        identity: resolved.identity.clone(),
-        pin: current,
-        pinned_at: resolved.pinned_at,
-        local: resolved.local.clone(),
-    };
+    let resolved = Resolved { pin: current, ..resolved.clone() };
     let found = hydrate::look(app, &resolved, &place.path, renew)?;
     if let Workspace::Taken(other) = &found {
         place.may_replace(app, other, &resolved.task.reference())?;
     }
-    let made = match found {
+    let mut made = match found {
         Workspace::Ready(pin) => {
             report.cache.hits += 1;
             app.ui.detail(&format!("the workspace is {}", place.path.display()));
             report.artifacts = artifacts_of(&pin).map(Path::to_owned);
             app.pins().touch(&pin, app.clock.now());
-            let in_use = occupy(&place.path);
-            MadeWorkspace { parity: pin.parity, unflushed: pin.unflushed_boot.is_some(), aside: None, in_use }
+            MadeWorkspace { parity: pin.parity, unflushed: pin.unflushed_boot.is_some(), aside: None, in_use: None }
         }
         Workspace::Missing | Workspace::Stale(_) | Workspace::Taken(_) => {
             report.cache.misses += 1;
-            let snapshot = report.step("fetch.snapshot", || fetch::snapshot(source, &resolved))?;
-            crash::point("cold.snapshot");
-            report.step("fetch.repo", || Ok(((), hydrate::fetch_repo(app, &resolved, &snapshot.document)?)))?;
-            crash::point("cold.fetched");
-            let asked = Instant::now();
-            let artifacts = key_artifacts(source, &resolved);
-            if let Some((_, bytes)) = &artifacts {
-                report.note("fetch.artifacts", asked.elapsed(), *bytes);
-            }
-            let (ahead, state) = (!snapshot.document.commits.is_empty(), State::of(&snapshot.document));
-            let mut room = Room::at(app, &found, &resolved, &place.path)?;
-            let hydrated = report.step("hydrate.workspace", || {
-                Ok((hydrate::workspace(app, &resolved, snapshot, &place.path, room.path())?, 0))
-            });
-            let hydrated = match hydrated {
-                Ok(hydrated) => hydrated,
-                Err(error) => return Err(room.give_back(app, error)),
-            };
-            let mut pin =
-                Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place.path.clone(), place.lifetime);
-            (pin.ahead, pin.state) = (ahead, Some(state));
-            pin.parity = Some(hydrated.parity);
-            pin.artifacts = artifacts.map(|(folder, _)| folder);
-            report.artifacts = artifacts_of(&pin).map(Path::to_owned);
-            pin.unflushed_boot = Some(crate::disk::boot_id()?);
-            app.pins().write(&resolved.task, place.into(), &pin)?;
-            crash::point("cold.pinned");
-            let aside = room.settle(app)?;
-            let at = place.path.display();
-            app.ui.status("Restored", &format!("{} at {at}, equal to its snapshot", summary(&resolved)));
-            hydrated.restored.tell(app, &place.path);
-            report.restored = Some(hydrated.restored);
+            let made = restore(source, &resolved, place, &found, report)?;
             leave_old_place(app, before.as_ref(), place, &locks);
-            MadeWorkspace { parity: pin.parity, unflushed: true, aside, in_use: occupy(&place.path) }
+            made
         }
     };
+    made.in_use = occupy(&place.path);
     report.parity.clone_from(&made.parity);
     Ok(made)
+}
+
+/// Makes a workspace from the task's snapshot, in the place of what was `found` there.
+fn restore(
+    source: &Source<'_>,
+    resolved: &Resolved,
+    place: &Place,
+    found: &Workspace,
+    report: &mut Report,
+) -> Result<MadeWorkspace> {
+    let app = source.app;
+    let snapshot = report.step("fetch.snapshot", || fetch::snapshot(source, resolved))?;
+    crash::point("cold.snapshot");
+    report.step("fetch.repo", || Ok(((), hydrate::fetch_repo(app, resolved, &snapshot.document)?)))?;
+    crash::point("cold.fetched");
+    let asked = Instant::now();
+    let artifacts = key_artifacts(source, resolved);
+    if let Some((_, bytes)) = &artifacts {
+        report.note("fetch.artifacts", asked.elapsed(), *bytes);
+    }
+    let (ahead, state) = (!snapshot.document.commits.is_empty(), State::of(&snapshot.document));
+    let mut room = Room::at(app, found, resolved, &place.path)?;
+    let hydrated = report
+        .step("hydrate.workspace", || Ok((hydrate::workspace(app, resolved, snapshot, &place.path, room.path())?, 0)));
+    let hydrated = match hydrated {
+        Ok(hydrated) => hydrated,
+        Err(error) => return Err(room.give_back(app, error)),
+    };
+    let mut pin = Pin::new(&resolved.task, resolved.digest, resolved.pinned_at, place.path.clone(), place.lifetime);
+    (pin.ahead, pin.state) = (ahead, Some(state));
+    pin.parity = Some(hydrated.parity);
+    pin.artifacts = artifacts.map(|(folder, _)| folder);
+    report.artifacts = artifacts_of(&pin).map(Path::to_owned);
+    pin.unflushed_boot = Some(crate::disk::boot_id()?);
+    app.pins().write(&resolved.task, place.into(), &pin)?;
+    crash::point("cold.pinned");
+    let aside = room.settle(app)?;
+    let at = place.path.display();
+    app.ui.status("Restored", &format!("{} at {at}, equal to its snapshot", summary(resolved)));
+    hydrated.restored.tell(app, &place.path);
+    report.restored = Some(hydrated.restored);
+    Ok(MadeWorkspace { parity: pin.parity, unflushed: true, aside, in_use: None })
 }
 
 /// The image and the workspace, at the same time where the image must be

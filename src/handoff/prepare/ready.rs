@@ -18,7 +18,7 @@ use crate::disk::lock::{FileLock, SharedLock};
 use crate::handoff::app::App;
 use crate::handoff::caches::{Caches, EarlyTree};
 use crate::handoff::report::Report;
-use crate::handoff::runtimes::{RuntimeOptions, ServiceImages};
+use crate::handoff::runtimes::{RuntimeOptions, RuntimeParts, ServiceImages};
 use crate::handoff::task::{Resolved, Source};
 use crate::handoff::workspaces::Place;
 use crate::handoff::{caches, runtimes};
@@ -134,7 +134,8 @@ pub(crate) fn ready(
     drop(source);
     wanted.seal(image, report)?;
     let mounts = wanted.hydrate(wishes.materialize, report)?;
-    let mut spec = runtimes::spec(app, resolved, image, pulled, workspace, &project, wishes.runtime)?;
+    let parts = RuntimeParts { resolved, image, pulled, folder: workspace, project: &project, options: wishes.runtime };
+    let mut spec = runtimes::spec(app, parts)?;
     (spec.rootfs.trees, spec.made) = (mounts.mounts, mounts.made);
     spec.rootfs.aliases = images.keys().cloned().collect();
     if !wishes.runtime.no_services {

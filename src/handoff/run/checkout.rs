@@ -50,29 +50,27 @@ pub(crate) struct Taken {
     pub(crate) built: Option<String>,
 }
 
+/// How a checkout is taken.
+pub(super) struct TakeOptions<'a> {
+    pub(super) about: &'a CheckoutOptions,
+    pub(super) runtime: &'a RuntimeOptions,
+    pub(super) publishing: Option<&'a Publishing>,
+    pub(super) agent: Option<String>,
+}
+
 /// Takes the checkout's state and settles it as an identity of this machine.
 ///
 /// # Errors
 /// What cannot be captured is refused by name; an image that nobody names.
-pub(crate) fn take(
-    app: &App,
-    from: &PublishedFrom,
-    options: &CheckoutOptions,
-    runtime: &RuntimeOptions,
-    publishing: Option<&Publishing>,
-    agent: Option<String>,
-) -> Result<Taken> {
+pub(super) fn take(app: &App, from: &PublishedFrom, options: TakeOptions<'_>) -> Result<Taken> {
+    let TakeOptions { about, runtime, publishing, agent } = options;
     let (task, stays) = (publishing.and_then(|publishing| publishing.task.as_ref()), publishing.is_none());
     app.open_roots()?;
     let root = &from.root;
     let repo = snapshot::open(root)?;
     let project = app.project(root)?;
     let parent = from.parent(app)?;
-    let url: RepoUrl = match snapshot::remote_url(&repo) {
-        // Nobody else has to fetch anything: the checkout is its own remote.
-        Err(_) if stays => root.to_str().context("the checkout's path is no UTF-8")?.parse()?,
-        url => url?.parse()?,
-    };
+    let url = remote(&repo, root, stays)?;
     // Before anything is made: no store knows this task, to look at it there.
     let local = checkout_of(from).with_context(|| format!("cannot find {}", root.display()))?;
     // Setups are asked for when it is known which would run; what is declined is left
@@ -82,8 +80,7 @@ pub(crate) fn take(
     trust::consent(app, None, &asks, runtime.without_approvals)?;
     let captured = capture(app, &repo, &project)?;
     let document = captured.document.clone();
-    let mut built = None;
-    let (toolchain, store) = toolchain(app, options, &project, from, (parent.as_ref(), !stays), &mut built)?;
+    let (toolchain, store, built) = toolchain(app, about, &project, from, (parent.as_ref(), !stays))?;
     let services = match &parent {
         Some(parent) => parent.services.clone(),
         None if has_images(&project) && !runtime.no_services => {
@@ -103,7 +100,7 @@ pub(crate) fn take(
         agent_identity: agent,
         repo: Repo { url, commit: document.head.clone(), branch: document.branch.clone(), extra: Default::default() },
         toolchain,
-        workdir: workdir(options.workdir.as_ref(), &project, parent.as_ref())?,
+        workdir: workdir(about.workdir.as_ref(), &project, parent.as_ref())?,
         snapshot_id: captured.id(),
         lockfiles: cache::lockfiles(root)?,
         caches: Vec::new(),
@@ -117,12 +114,26 @@ pub(crate) fn take(
     };
     // Two runs of the same state at the same time have a workspace each.
     identity.extra.insert("run".into(), random()?.into());
-    let digest = app.pins().keep(&identity.to_bytes()?)?;
+    let resolved = settle(app, identity, store, local)?;
     keep(app, &captured)?;
-    let task = Located { store, target: Target::Identity(digest) };
-    let resolved = Resolved { task, digest, identity, pin: None, pinned_at: app.clock.now(), local: Some(local) };
     borrow_commits(app, &resolved, &document, root);
     Ok(Taken { resolved, document, built })
+}
+
+/// Where its commits come from. Where nobody else has to fetch anything, the checkout may
+/// be its own remote.
+fn remote(repo: &git2::Repository, root: &Path, stays: bool) -> Result<RepoUrl> {
+    Ok(match snapshot::remote_url(repo) {
+        Err(_) if stays => root.to_str().context("the checkout's path is no UTF-8")?.parse()?,
+        url => url?.parse()?,
+    })
+}
+
+/// Keeps an identity, as one that was resolved.
+fn settle(app: &App, identity: Identity, store: StoreRef, local: Checkout) -> Result<Resolved> {
+    let digest = app.pins().keep(&identity.to_bytes()?)?;
+    let task = Located { store, target: Target::Identity(digest) };
+    Ok(Resolved { task, digest, identity, pin: None, pinned_at: app.clock.now(), local: Some(local) })
 }
 
 /// Who writes to a checkout. A workspace holds what came from its store.
@@ -143,18 +154,17 @@ fn capture(app: &App, repo: &git2::Repository, project: &Project) -> Result<Capt
     draft.seal(packed)
 }
 
-/// The image, and the store in which it is.
+/// The image, the store in which it is, and its name where it was built for this run.
 fn toolchain(
     app: &App,
     options: &CheckoutOptions,
     project: &Project,
     from: &PublishedFrom,
     (parent, publishes): (Option<&Identity>, bool),
-    built: &mut Option<String>,
-) -> Result<(Toolchain, StoreRef)> {
+) -> Result<(Toolchain, StoreRef, Option<String>)> {
     let explicit = options.image.is_some() || options.build || app.env.image.is_some();
     if let (false, Some(parent), Some(pin)) = (explicit, parent, &from.origin) {
-        return Ok((parent.toolchain.clone(), pin.store.parse()?));
+        return Ok((parent.toolchain.clone(), pin.store.parse()?, None));
     }
     let place = (from.root.as_path(), from.origin.is_some());
     let wish = ImageWish { image: options.image.as_deref(), build: options.build };
@@ -166,8 +176,8 @@ fn toolchain(
         true => publish::pin_image_here(app, wanted, screen)?,
         false => publish::pin_image(app, wanted, screen)?,
     };
-    *built = matches!(chosen, ChosenImage::Built(_)).then(|| format!("{store}@{}", toolchain.image.digest));
-    Ok((toolchain, store))
+    let built = matches!(chosen, ChosenImage::Built(_)).then(|| format!("{store}@{}", toolchain.image.digest));
+    Ok((toolchain, store, built))
 }
 
 /// Whether services have images of their own, which lie in one store with the task's.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::batch::Command;
-use super::checkout::{CheckoutOptions, Taken};
+use super::checkout::{CheckoutOptions, TakeOptions, Taken};
 use super::publisher::Publishing;
 use super::{checkout, fresh};
 use crate::error::usage;
@@ -104,8 +104,8 @@ impl<'a> RunSubject<'a> {
                 if publishing.is_some_and(|how| how.task.is_none()) && from.origin.is_none() {
                     return Err(usage("which task is this to be published as?").hint("name it: --as TASK-ID").into());
                 }
-                let take = || checkout::take(app, &from, about, &options.runtime, publishing, agent.clone());
-                let taken = report.step("resolve", || Ok((take()?, 0)))?;
+                let how = TakeOptions { about, runtime: &options.runtime, publishing, agent: agent.clone() };
+                let taken = report.step("resolve", || Ok((checkout::take(app, &from, how)?, 0)))?;
                 let resolved = taken.resolved.clone();
                 (Source::new(app, resolved.task.clone()), resolved, Some(taken), Some(from))
             }

@@ -18,7 +18,7 @@ pub use running::{Running, add_ports, exec, extend, ports};
 pub(crate) use running::{find, join, only, print_into, running};
 pub(crate) use services::{ServiceImages, services};
 pub use start::{Extras, RuntimeOptions};
-pub(crate) use start::{approve, asks, deadline_of_its_own, session, spec, time_of_its_own};
+pub(crate) use start::{RuntimeParts, approve, asks, deadline_of_its_own, session, spec, time_of_its_own};
 pub(crate) use tell::{
     check_baseline, out_of_memory, outside_in_words, port_in_words, signal_name, tell, tell_end, tell_limits,
     tell_outside, tell_ports, tell_reset, tell_services, tell_unheard,

@@ -133,21 +133,26 @@ pub(crate) fn approve(app: &App, resolved: &Resolved, project: Project, options:
     Ok(trust::without_asks(project))
 }
 
+/// What a task's runtime is put together from.
+#[derive(Clone, Copy)]
+pub(crate) struct RuntimeParts<'a> {
+    pub(crate) resolved: &'a Resolved,
+    pub(crate) image: &'a Image,
+    pub(crate) pulled: &'a Pulled,
+    /// The workspace.
+    pub(crate) folder: &'a Path,
+    pub(crate) project: &'a Project,
+    pub(crate) options: &'a RuntimeOptions,
+}
+
 /// The specification of a task's runtime, once the developer has agreed to
 /// what its project asks for ([`approve`]).
 ///
 /// # Errors
 /// When the workdir would hide something that the runtime needs, or something
 /// is not approved.
-pub(crate) fn spec(
-    app: &App,
-    resolved: &Resolved,
-    image: &Image,
-    pulled: &Pulled,
-    folder: &Path,
-    project: &Project,
-    options: &RuntimeOptions,
-) -> Result<Spec> {
+pub(crate) fn spec(app: &App, parts: RuntimeParts<'_>) -> Result<Spec> {
+    let RuntimeParts { resolved, image, pulled, folder, project, options } = parts;
     // One that an earlier envctl made.
     workspace::protect(folder)?;
     let identity = &resolved.identity;
@@ -166,33 +171,9 @@ pub(crate) fn spec(
     });
     let user = account(app, pulled, options)?;
     let home = home(&user);
-    let image_env = image.config.config.iter().flat_map(|config| config.env.iter().flatten());
-    let mut env = variables::of_image(image_env);
-    env.push(("HOME".into(), home.clone()));
-    let places = [("WORKDIR", workdir)];
     let label = label(app, image, workdir, project);
+    let mut env = environment(app, parts, label.as_ref(), (&user, &home))?;
     let own_ports = label.iter().flat_map(|label| label.ports.iter().copied());
-    let own: BTreeMap<_, _> = label.iter().flat_map(|label| label.env.iter()).collect();
-    for (name, value) in own {
-        let one = BTreeMap::from([(name.clone(), value.as_str().unwrap_or_default().to_owned())]);
-        if let Err(error) = variables::add(&mut env, &places, "the image's devcontainer.metadata", &one) {
-            app.ui.detail(&error.to_string());
-        }
-    }
-    for cache in &project.cache {
-        variables::add(&mut env, &places, "the preset's variables", &cache.everywhere)?;
-    }
-    variables::add(&mut env, &places, "runtime.env", &project.runtime.env)?;
-    let own = [
-        ("HOME", Some(home.clone())),
-        ("USER", user.name.clone()),
-        ("LOGNAME", pulled.user.name.clone()),
-        ("SHELL", pulled.user.shell.clone()),
-        ("ENVCTL_TASK", Some(identity.task_id.to_string())),
-        ("ENVCTL_IDENTITY", Some(resolved.digest.to_string())),
-    ];
-    env.extend(own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-    env.extend(options.extras.env.iter().cloned());
     let lending = if options.no_secrets {
         Lending::default()
     } else {
@@ -232,6 +213,42 @@ pub(crate) fn spec(
         list_written: false,
         setup: None,
     })
+}
+
+/// Variables, from the image's, which all others win over, to the developer's.
+fn environment(
+    app: &App,
+    parts: RuntimeParts<'_>,
+    label: Option<&Devcontainer>,
+    (user, home): (&User, &str),
+) -> Result<Vec<(String, String)>> {
+    let RuntimeParts { resolved, image, pulled, project, options, .. } = parts;
+    let image_env = image.config.config.iter().flat_map(|config| config.env.iter().flatten());
+    let mut env = variables::of_image(image_env);
+    env.push(("HOME".into(), home.to_owned()));
+    let places = [("WORKDIR", resolved.identity.workdir.as_str())];
+    let of_label: BTreeMap<_, _> = label.iter().flat_map(|label| label.env.iter()).collect();
+    for (name, value) in of_label {
+        let one = BTreeMap::from([(name.clone(), value.as_str().unwrap_or_default().to_owned())]);
+        if let Err(error) = variables::add(&mut env, &places, "the image's devcontainer.metadata", &one) {
+            app.ui.detail(&error.to_string());
+        }
+    }
+    for cache in &project.cache {
+        variables::add(&mut env, &places, "the preset's variables", &cache.everywhere)?;
+    }
+    variables::add(&mut env, &places, "runtime.env", &project.runtime.env)?;
+    let own = [
+        ("HOME", Some(home.to_owned())),
+        ("USER", user.name.clone()),
+        ("LOGNAME", pulled.user.name.clone()),
+        ("SHELL", pulled.user.shell.clone()),
+        ("ENVCTL_TASK", Some(resolved.identity.task_id.to_string())),
+        ("ENVCTL_IDENTITY", Some(resolved.digest.to_string())),
+    ];
+    env.extend(own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    env.extend(options.extras.env.iter().cloned());
+    Ok(env)
 }
 
 /// What the image says of itself, where the project takes it.

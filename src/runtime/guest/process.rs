@@ -96,7 +96,7 @@ pub(crate) fn start(
     let becomes = |tell: BorrowedFd<'_>, stdio: &[OwnedFd]| {
         become_it(&Launch { context, inside, request, words: &words, tell, asking }, terminal.as_ref(), stdio)
     };
-    let (pid, asks) = launch(&words, stdio, sys::fork, becomes, |pid| *pid)?;
+    let (pid, asks) = launch(&words, stdio, sys::fork, becomes)?;
     Ok(Started { pid, terminal: terminal.map(|(master, _)| master), asks })
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn start_beside(
 ) -> Result<(Pid, OwnedFd), NotStarted> {
     let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
     let born = || sys::clone_into(namespaces);
-    launch_in(context, request, stdio, born, || rootfs::enter_beside(files), |(pid, _)| *pid)
+    launch_in(context, request, stdio, born, || rootfs::enter_beside(files))
 }
 
 /// Starts a program beside the first process of such namespaces, in all of them.
@@ -142,33 +142,49 @@ pub(crate) fn start_with(
         let open = |path: &str| rustix::fs::open(path, flags, Mode::empty());
         Ok(Inside { root: open("/")?, run: open("/")?, terminals: open("/")? })
     };
-    launch_in(context, request, stdio, born, enter, |pid| *pid)
+    launch_in(context, request, stdio, born, enter)
+}
+
+/// A process that was just made.
+trait Child {
+    fn pid(&self) -> Pid;
+}
+
+impl Child for Pid {
+    fn pid(&self) -> Pid {
+        *self
+    }
+}
+
+/// With the descriptor of the process.
+impl Child for (Pid, OwnedFd) {
+    fn pid(&self) -> Pid {
+        self.0
+    }
 }
 
 /// Makes a child that becomes a program where `enter` leads. Nobody answers what it asks.
-fn launch_in<T>(
+fn launch_in<T: Child>(
     context: &Context,
     request: &wire::Run,
     stdio: Vec<OwnedFd>,
     born: impl FnOnce() -> io::Result<Side<T>>,
     enter: impl FnOnce() -> anyhow::Result<Inside>,
-    pid: impl FnOnce(&T) -> Pid,
 ) -> Result<T, NotStarted> {
     let words: Vec<OsString> = request.command.iter().map(|word| word.0.clone()).collect();
     let becomes = |tell: BorrowedFd<'_>, stdio: &[OwnedFd]| {
         let inside = enter().map_err(into_io)?;
         become_it(&Launch { context, inside: &inside, request, words: &words, tell, asking: false }, None, stdio)
     };
-    launch(&words, stdio, born, becomes, pid).map(|(child, _)| child)
+    launch(&words, stdio, born, becomes).map(|(child, _)| child)
 }
 
 /// Makes a child that `becomes` a program, or says why not; and where that asks.
-fn launch<T>(
+fn launch<T: Child>(
     words: &[OsString],
     stdio: Vec<OwnedFd>,
     born: impl FnOnce() -> io::Result<Side<T>>,
     becomes: impl FnOnce(BorrowedFd<'_>, &[OwnedFd]) -> io::Result<io::Error>,
-    pid: impl FnOnce(&T) -> Pid,
 ) -> Result<(T, Option<OwnedFd>), NotStarted> {
     let plain = |error: io::Error| failed(words, error.raw_os_error().unwrap_or(libc::EIO));
     let (answer, tell) = wire::pair().map_err(plain)?;
@@ -180,7 +196,7 @@ fn launch<T>(
         }
         Side::Parent(child) => {
             drop((tell, stdio));
-            let asks = outcome(&answer, pid(&child), START).map_err(|errno| failed(words, errno))?;
+            let asks = outcome(&answer, child.pid(), START).map_err(|errno| failed(words, errno))?;
             Ok((child, asks))
         }
     }

@@ -28,7 +28,7 @@ use crate::disk;
 use crate::error::failure;
 use crate::handoff::app::App;
 use crate::handoff::runtimes;
-use crate::handoff::runtimes::RuntimeOptions;
+use crate::handoff::runtimes::{RuntimeOptions, RuntimeParts};
 use crate::handoff::words::shown_list;
 use crate::image::Image;
 use crate::quantity::{human_duration, parse_duration};
@@ -264,8 +264,8 @@ fn require_room(app: &App, name: &str) -> Result<()> {
 fn spec(caches: &Caches<'_>, (wanted, entry): (&Wanted, &CacheEntry), image: &Image, network: Network) -> Result<Spec> {
     let app = caches.app;
     let options = RuntimeOptions { network: Some(network), no_secrets: true, ..RuntimeOptions::default() };
-    let mut spec =
-        runtimes::spec(app, caches.resolved, image, caches.pulled, caches.workspace, caches.project, &options)?;
+    let (resolved, pulled, folder, project) = (caches.resolved, caches.pulled, caches.workspace, caches.project);
+    let mut spec = runtimes::spec(app, RuntimeParts { resolved, image, pulled, folder, project, options: &options })?;
     (spec.ports, spec.secrets) = (Vec::new(), Vec::new());
     let places = [("WORKDIR", caches.resolved.identity.workdir.as_str())];
     runtimes::add_variables(&mut spec.env, &places, "cache.env", &entry.env)?;
