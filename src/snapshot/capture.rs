@@ -148,8 +148,7 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
         operation = operation.and_then(Operation::without_tree);
     }
     left_out.extend(left_by_scan(&scan));
-    let upstream = history.lost_upstream.as_ref();
-    left_out.extend(upstream.map(|name| LeftOut::plain(Kind::Upstream, name.as_bytes())));
+    left_out.extend(history.lost_upstream.as_ref().map(|name| LeftOut::plain(Kind::Upstream, name.as_bytes())));
     left_out.extend(staying.map(LeftOut::operation));
     left_out.extend(settings::left_behind(git, repo, &scratch, &scan)?);
     left_out.extend(stray.map(|name| LeftOut::plain(Kind::Head, name.as_bytes())));

@@ -116,20 +116,7 @@ pub(super) fn scan<T>(
     let named = also_named(scratch, repo, &seen, selection.named);
     let selection = Selection { named: &named, ..selection };
     let left_behind = ignored::by_own_rules(scratch, git, &seen)?;
-    let (mut lines, own) = match seen.suspects() <= MAX_SUSPECTS && seen.suspect_bytes <= MAX_SUSPECT_BYTES {
-        true => {
-            let mut lines = lines(&index, &seen.fates, staged, untracked(scratch, git, &seen)?);
-            let own = lines.len();
-            select(scratch, git, selection, &mut lines)?;
-            (lines, own)
-        }
-        // Too many to store before they are known to have changed. Promises
-        // not to look are not kept.
-        false => {
-            scratch.uncover(git, &index, &present)?;
-            look(scratch, git, selection)?
-        }
-    };
+    let (mut lines, own) = list((scratch, git), &index, (&seen, staged), &present, selection)?;
     let selected: Vec<Vec<u8>> = lines[own..].iter().map(|(path, _)| path.clone()).collect();
     let within = (&*seen.within, &mut walked.nested);
     let too_large = leave_behind(scratch, selection.leaves, within, &mut lines)?;
@@ -207,6 +194,27 @@ fn also_named(scratch: &ScratchRepo, repo: &git2::Repository, seen: &Seen, named
     let ignored = |path: &[u8]| lists.contains(repo, &scratch.files, path_of(path));
     let attributes = seen.others.iter().filter(|path| is_attributes(path) && scratch.regular(path).is_some());
     named.iter().chain(attributes.filter(|path| ignored(path))).cloned().collect()
+}
+
+/// What git says of each path, and how many lines of that come before those that were
+/// selected.
+fn list(
+    (scratch, git): (&ScratchRepo, &Git),
+    index: &[Entry],
+    (seen, staged): (&Seen, BTreeMap<Vec<u8>, Staged>),
+    present: &[Vec<u8>],
+    selection: Selection<'_>,
+) -> Result<(Lines, usize)> {
+    if seen.suspects() > MAX_SUSPECTS || seen.suspect_bytes > MAX_SUSPECT_BYTES {
+        // Too many to store before they are known to have changed. Promises
+        // not to look are not kept.
+        scratch.uncover(git, index, present)?;
+        return look(scratch, git, selection);
+    }
+    let mut lines = lines(index, &seen.fates, staged, untracked(scratch, git, seen)?);
+    let own = lines.len();
+    select(scratch, git, selection, &mut lines)?;
+    Ok((lines, own))
 }
 
 /// Stores the content of files as git would. `asked` is what tracked attributes ask
