@@ -47,22 +47,29 @@ pub struct Components {
 }
 
 impl Components {
-    /// A list in the current format.
-    pub fn new(name: &str, image: Digest, platform: String, workdir: &str, path: &str, setup: &str) -> Self {
+    /// A list in the current format, of an entry that has nothing but a name and an
+    /// image.
+    pub fn new(name: &str, image: Digest, platform: String) -> Self {
         Components {
             format: FORMAT,
             name: name.to_owned(),
             inputs: BTreeMap::new(),
             image,
             platform,
-            workdir: workdir.to_owned(),
-            path: path.to_owned(),
-            setup: setup.to_owned(),
+            workdir: String::new(),
+            path: String::new(),
+            setup: String::new(),
             env: BTreeMap::new(),
             built: false,
             names: None,
             user: None,
         }
+    }
+
+    /// The same, filled by `setup` at `path` in a workspace at `workdir`.
+    #[must_use]
+    pub fn made(self, workdir: &str, path: &str, setup: &str) -> Self {
+        Components { workdir: workdir.to_owned(), path: path.to_owned(), setup: setup.to_owned(), ..self }
     }
 
     /// The key.
@@ -110,8 +117,11 @@ mod tests {
     use super::*;
 
     fn sample() -> Components {
-        let mut sample =
-            Components::new("npm", Digest::of(b"image"), "linux/amd64".into(), "/workspace", "node_modules", "npm ci");
+        let mut sample = Components::new("npm", Digest::of(b"image"), "linux/amd64".into()).made(
+            "/workspace",
+            "node_modules",
+            "npm ci",
+        );
         sample.inputs.insert("package-lock.json".into(), Some(Digest::of(b"lock")));
         sample.env.insert("NODE_ENV".into(), "development".into());
         sample

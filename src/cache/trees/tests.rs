@@ -29,7 +29,7 @@ fn trees(dir: &Path, boot: &str) -> Trees {
 }
 
 fn components() -> Components {
-    Components::new("npm", Digest::of(b"i"), "linux/amd64".into(), "/w", "node_modules", "npm ci")
+    Components::new("npm", Digest::of(b"i"), "linux/amd64".into()).made("/w", "node_modules", "npm ci")
 }
 
 fn seal(trees: &Trees, content: &str) -> Result<Sealed> {

@@ -78,7 +78,6 @@ impl Devcontainer {
             (Fate::ByHand, format!("{why}build them in: {FEATURES}"))
         };
         let mut plain = Devcontainer { workdir: self.workdir.clone(), ..Devcontainer::default() };
-        let old = ["dockerFile", "dockerfile"].iter().any(|name| all.contains_key(*name));
         for name in ["image", "build", "dockerFile", "dockerfile"].iter().filter(|name| all.contains_key(**name)) {
             plain.take(
                 name,
@@ -91,18 +90,7 @@ impl Devcontainer {
         let build = match (&plain.image, plain.build) {
             _ if all.contains_key("dockerComposeFile") => return by_hand("they go into a service of compose: "),
             (_, Some(build)) => {
-                let own = all.get("build").and_then(Value::as_object);
-                let path = |name: &str| own.and_then(|own| own.get(name)).or(all.get(name).filter(|_| old)).cloned();
-                let dockerfile = path("dockerfile").or(path("dockerFile"));
-                // The words of the file, so that its paths lead where they led; values that
-                // are known, so that nothing is taken from this machine.
-                let mut said = Map::new();
-                said.insert("dockerfile".into(), dockerfile.unwrap_or_else(|| "Dockerfile".into()));
-                said.extend(path("context").map(|context| ("context".to_owned(), context)));
-                said.extend(build.target.iter().map(|target| ("target".to_owned(), target.as_str().into())));
-                let args = build.args.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
-                said.insert("args".into(), Value::Object(args.collect()));
-                config.insert("build".into(), said.into());
+                config.insert("build".into(), words_of_build(&build, all).into());
                 Some(build)
             }
             (Some(image), None) => {
@@ -159,4 +147,20 @@ impl Devcontainer {
         self.compose = files.into_iter().filter_map(path).collect();
         (Fate::Refused, format!("compose files are not started: {COMPOSE}"))
     }
+}
+
+/// The words of the file, so that its paths lead where they led; values that are
+/// known, so that nothing is taken from this machine.
+fn words_of_build(build: &Build, all: &Map<String, Value>) -> Map<String, Value> {
+    let old = ["dockerFile", "dockerfile"].iter().any(|name| all.contains_key(*name));
+    let own = all.get("build").and_then(Value::as_object);
+    let path = |name: &str| own.and_then(|own| own.get(name)).or(all.get(name).filter(|_| old)).cloned();
+    let dockerfile = path("dockerfile").or(path("dockerFile"));
+    let mut said = Map::new();
+    said.insert("dockerfile".into(), dockerfile.unwrap_or_else(|| "Dockerfile".into()));
+    said.extend(path("context").map(|context| ("context".to_owned(), context)));
+    said.extend(build.target.iter().map(|target| ("target".to_owned(), target.as_str().into())));
+    let args = build.args.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+    said.insert("args".into(), Value::Object(args.collect()));
+    said
 }

@@ -31,7 +31,7 @@ pub(crate) use setups::ask;
 pub(crate) use state::{Caches, EarlyTree, flush, given, keep, note_given, tell_gone, trees};
 pub use tend::Tended;
 pub(crate) use tend::{Rules, configured, make_room, tend};
-pub(crate) use travel::{GIVEN, PublishedCaches, describe, described, early, identity_caches, layer, push};
+pub(crate) use travel::{Carried, GIVEN, PublishedCaches, describe, described, early, identity_caches, layer, push};
 pub use verbs::{
     CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, cache_diff, cache_key, cache_retry, cache_why,
     caches, promote, prune,

@@ -205,26 +205,10 @@ impl<'a> Caches<'a> {
                 scope: found.as_ref().map(|(record, _)| record.scope.kind()),
                 digest: found.as_ref().map(|(record, _)| record.tree.digest),
             });
-            if wanted.fixture.is_some() {
-                // A suite that runs without its data says nothing.
-                for (spot, _) in &wanted.spots {
-                    if let Some(why) = place::obstacle(&ground, spot)? {
-                        return Err(failure(format!("the fixture {} cannot be at {spot}, which {why}", wanted.name))
-                            .hint("move what is there, or give the fixture another path in envctl.toml")
-                            .into());
-                    }
-                }
-            }
+            self.require_places(wanted, &ground)?;
             let Some((record, how)) = found else {
                 report.cache.misses += 1;
-                for (spot, _) in &wanted.spots {
-                    place::tell_obstacle(self.app, &ground, wanted, spot)?;
-                }
-                if wanted.fixture.is_some() {
-                    return Err(crate::error::not_found(format!("the fixture {} is in no store", wanted.name))
-                        .hint("envctl needs it once from there; then it is kept here")
-                        .into());
-                }
+                self.tell_missing(wanted, &ground)?;
                 continue;
             };
             match how {
@@ -237,18 +221,7 @@ impl<'a> Caches<'a> {
             if wanted.materialize || materialize {
                 self.materialize(wanted, record, &neighbours)?;
             }
-            for (spot, access) in &wanted.spots {
-                let part = wanted.spread.then(|| wanted::part(spot));
-                if part.as_ref().is_some_and(|part| !place::has_part(&tree, part)) {
-                    continue;
-                }
-                if let Some(made) = place::missing(self.app, &ground, wanted, spot)? {
-                    hydrated.made.extend(made);
-                    let place = place::inside(spot);
-                    let name = wanted.name.clone();
-                    hydrated.mounts.push(TreeMount { name, tree: tree.clone(), part, place, access: *access });
-                }
-            }
+            self.mount(wanted, &tree, &ground, &mut hydrated)?;
             hydrated.records.push(record.clone());
         }
         // Whoever is the last to leave takes them away.
@@ -259,6 +232,53 @@ impl<'a> Caches<'a> {
 }
 
 impl Caches<'_> {
+    /// A suite that runs without its data says nothing: a fixture's places must be free.
+    fn require_places(&self, wanted: &Wanted, ground: &place::Surroundings<'_>) -> Result<()> {
+        for (spot, _) in wanted.spots.iter().filter(|_| wanted.fixture.is_some()) {
+            if let Some(why) = place::obstacle(ground, spot)? {
+                return Err(failure(format!("the fixture {} cannot be at {spot}, which {why}", wanted.name))
+                    .hint("move what is there, or give the fixture another path in envctl.toml")
+                    .into());
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_missing(&self, wanted: &Wanted, ground: &place::Surroundings<'_>) -> Result<()> {
+        for (spot, _) in &wanted.spots {
+            place::tell_obstacle(self.app, ground, wanted, spot)?;
+        }
+        if wanted.fixture.is_some() {
+            return Err(crate::error::not_found(format!("the fixture {} is in no store", wanted.name))
+                .hint("envctl needs it once from there; then it is kept here")
+                .into());
+        }
+        Ok(())
+    }
+
+    /// Adds the places of a tree, as far as they can be made.
+    fn mount(
+        &self,
+        wanted: &Wanted,
+        tree: &Path,
+        ground: &place::Surroundings<'_>,
+        hydrated: &mut CacheMounts,
+    ) -> Result<()> {
+        for (spot, access) in &wanted.spots {
+            let part = wanted.spread.then(|| wanted::part(spot));
+            if part.as_ref().is_some_and(|part| !place::has_part(tree, part)) {
+                continue;
+            }
+            if let Some(made) = place::missing(self.app, ground, wanted, spot)? {
+                hydrated.made.extend(made);
+                let place = place::inside(spot);
+                let (name, tree) = (wanted.name.clone(), tree.to_owned());
+                hydrated.mounts.push(TreeMount { name, tree, part, place, access: *access });
+            }
+        }
+        Ok(())
+    }
+
     /// Copies what is in the places of a tree in the workspace, for programs of the
     /// host.
     fn materialize(&self, wanted: &Wanted, record: &Record, neighbours: &place::Neighbours) -> Result<()> {
@@ -274,8 +294,8 @@ impl Caches<'_> {
                 Some(_) => self.trees.summarise(&tree, &self.holder).map(|tree| tree.digest),
                 None => Ok(record.tree.digest),
             };
-            let copy = place::Copy { spot, key: record.key, tree: &tree, digest: &digest };
-            place::materialize(self.app, &ground, wanted, &copy, &self.holder, neighbours)?;
+            let copy = place::Copy { spot, key: record.key, tree: &tree, digest: &digest, holder: &self.holder };
+            place::materialize(self.app, &ground, wanted, &copy, neighbours)?;
         }
         Ok(())
     }

@@ -219,6 +219,8 @@ pub(crate) struct Copy<'a> {
     pub(crate) tree: &'a Path,
     /// What it holds.
     pub(crate) digest: &'a dyn Fn() -> Result<Digest>,
+    /// Whose files they are.
+    pub(crate) holder: &'a dyn Ownership,
 }
 
 /// Copies a tree into the workspace, for programs of the host. A copy of
@@ -231,7 +233,6 @@ pub(crate) fn materialize(
     ground: &Surroundings<'_>,
     wanted: &Wanted,
     wish: &Copy<'_>,
-    holder: &dyn Ownership,
     neighbours: &Neighbours,
 ) -> Result<()> {
     let Spot::Workspace(path) = wish.spot else { return Ok(()) };
@@ -257,7 +258,7 @@ pub(crate) fn materialize(
     app.ui.status("Copying", &format!("the cache {} to {path}", wanted.name));
     let scratch = disk::scratch::Scratch::create_in(&workspace.join(".git"), ".envctl-copy-")?;
     let copy = scratch.path().join("tree");
-    holder.inside(&|| copy_tree(wish.tree, &copy))?;
+    wish.holder.inside(&|| copy_tree(wish.tree, &copy))?;
     let (folder, name) = holding(workspace, path)?;
     rustix::fs::renameat(CWD, &copy, &folder, name)
         .with_context(|| format!("cannot move the copy to {}", workspace.join(path).display()))?;

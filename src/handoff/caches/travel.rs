@@ -129,7 +129,7 @@ fn fetch_scope(
     let Some((artifact, document)) = look_up(source, &wanted.key, scope, pinned)? else { return Ok(None) };
     let expected = Some((document.tree, document.diff_id));
     let record = record_of(&document, scope.clone());
-    let arrived = download(source, &caches.trees, source.store()?, &artifact, record, expected)?;
+    let arrived = download(source, &caches.trees, (source.store()?, &artifact), record, expected)?;
     note_origin(&arrived, &document)?;
     settle(caches, arrived).map(Some)
 }
@@ -184,7 +184,7 @@ fn fixture_from(
     };
     let scope = Scope::Project(caches.resolved.task.store.to_string());
     let record = Trees::record(components.clone(), scope, caches.app.clock.now(), Origin::Fetched);
-    let mut arrived = download(source, &caches.trees, store, &artifact, record, expected)?;
+    let mut arrived = download(source, &caches.trees, (store, &artifact), record, expected)?;
     if is_given {
         // Nobody asked whose they are: they are the image's user's, who is to read them.
         arrived.owned.clear();
@@ -208,7 +208,7 @@ pub(crate) fn early(source: &Source<'_>, resolved: &Resolved) -> Vec<EarlyTree> 
             if let Some((artifact, document)) = look_up(source, &cache.key, &scope, cache.digest)? {
                 let record = record_of(&document, scope);
                 let expected = Some((document.tree, document.diff_id));
-                let arrived = download(source, &trees, source.store()?, &artifact, record, expected)?;
+                let arrived = download(source, &trees, (source.store()?, &artifact), record, expected)?;
                 return note_origin(&arrived, &document).map(|()| Some(arrived));
             }
         }
@@ -227,8 +227,7 @@ fn nowhere(app: &App) -> Result<Trees> {
 fn download(
     source: &Source<'_>,
     trees: &Trees,
-    store: &dyn Store,
-    artifact: &TreeArtifact,
+    (store, artifact): (&dyn Store, &TreeArtifact),
     record: Record,
     expected: Option<(Summary, Digest)>,
 ) -> Result<EarlyTree> {

@@ -21,6 +21,7 @@ use crate::digest::Digest;
 use crate::disk::lock::FileLock;
 use crate::error::{Kind, kind_of, not_found, usage};
 use crate::handoff::app::App;
+use crate::handoff::runtimes::Mapped;
 use crate::handoff::task::{Located, Resolved, Source, resolve};
 use crate::handoff::trust::real_path;
 use crate::handoff::{fetch, runtimes};
@@ -367,40 +368,16 @@ pub fn promote(app: &App, task: &TaskRef, names: &[String]) -> Result<Promoted> 
     let user = fetch::local_user(app, basis.image())?.ok_or_else(|| not_found("the task's image is not here"))?;
     let holder = runtimes::holder(app, &user);
     let trees = trees(app, &holder)?;
-    let [own, everybody] = scopes(&resolved);
+    let promotion = Promotion { resolved: &resolved, here: here.as_deref(), trees, holder };
     let (mut rows, mut records) = (Vec::new(), Vec::new());
     for wanted in all.into_iter().filter(|wanted| wanted.fixture.is_none()) {
         if !names.is_empty() && !names.contains(&wanted.name) {
             continue;
         }
-        // Whoever is about to use it finds it where it was.
-        let alone = FileLock::acquire(&app.paths.cache_lock("trees"), || {
-            app.ui.status("Waiting", "another envctl is starting a runtime");
-        })?;
-        // What a run of this checkout sealed, which is where the developer is.
-        let checkout = here.as_ref().and_then(|here| end_of_checkout(&resolved, here));
-        let sealed = || trees.of_a_task(&wanted.key, &|name| checkout.as_ref().is_some_and(|end| name.ends_with(end)));
-        let record = match (trees.get(&wanted.key, &own), trees.get(&wanted.key, &everybody)) {
-            (None, Some(record)) => record,
-            (mine, _) => match mine.or_else(sealed) {
-                Some(record) => {
-                    let _lock = trees.lock(&wanted.key, || waiting(app, &wanted.name))?;
-                    trees.promote(&record, everybody.clone(), &holder)?
-                }
-                None => {
-                    let url = resolved.identity.repo.url.key();
-                    let in_another =
-                        trees.of_a_task(&wanted.key, &|name| name.contains(&format!(":checkout of {url} ")));
-                    let way = match in_another {
-                        Some(_) => "a run of a checkout sealed it: promote it in that folder".to_owned(),
-                        None => format!("envctl enter {task} makes it"),
-                    };
-                    app.ui.warn(&format!("the cache {} is not here: {way}", wanted.name));
-                    continue;
-                }
-            },
+        let Some(record) = promotion.entry(app, &wanted)? else {
+            app.ui.warn(&format!("the cache {} is not here: {}", wanted.name, promotion.how_to(task, &wanted)));
+            continue;
         };
-        drop(alone);
         let components = lines(&wanted);
         rows.push(KeyRow { name: wanted.name, key: wanted.key, components, here: Some(record.scope.kind()) });
         records.push((record.clone(), record.scope));
@@ -411,4 +388,44 @@ pub fn promote(app: &App, task: &TaskRef, names: &[String]) -> Result<Promoted> 
     let store = app.open(&resolved.task.store, Access::Write)?;
     let (_, bytes) = push(app, &*store, &basis, &records)?;
     Ok(Promoted { caches: rows, bytes })
+}
+
+/// Entries of a task, on their way to the whole project.
+struct Promotion<'a> {
+    resolved: &'a Resolved,
+    /// The checkout in which the developer is.
+    here: Option<&'a Path>,
+    trees: Trees,
+    holder: Mapped,
+}
+
+impl Promotion<'_> {
+    /// The project's entry: what it has already, or the task's own.
+    fn entry(&self, app: &App, wanted: &Wanted) -> Result<Option<Record>> {
+        let [own, everybody] = scopes(self.resolved);
+        // Whoever is about to use it finds it where it was.
+        let _alone = FileLock::acquire(&app.paths.cache_lock("trees"), || {
+            app.ui.status("Waiting", "another envctl is starting a runtime");
+        })?;
+        let mine = match (self.trees.get(&wanted.key, &own), self.trees.get(&wanted.key, &everybody)) {
+            (None, Some(record)) => return Ok(Some(record)),
+            (mine, _) => mine,
+        };
+        // What a run of this checkout sealed, which is where the developer is.
+        let checkout = self.here.and_then(|here| end_of_checkout(self.resolved, here));
+        let is_of_checkout = |name: &str| checkout.as_ref().is_some_and(|end| name.ends_with(end));
+        let Some(record) = mine.or_else(|| self.trees.of_a_task(&wanted.key, &is_of_checkout)) else { return Ok(None) };
+        let _lock = self.trees.lock(&wanted.key, || waiting(app, &wanted.name))?;
+        self.trees.promote(&record, everybody, &self.holder).map(Some)
+    }
+
+    /// What helps where there is no entry.
+    fn how_to(&self, task: &TaskRef, wanted: &Wanted) -> String {
+        let url = self.resolved.identity.repo.url.key();
+        let is_of_another = |name: &str| name.contains(&format!(":checkout of {url} "));
+        match self.trees.of_a_task(&wanted.key, &is_of_another) {
+            Some(_) => "a run of a checkout sealed it: promote it in that folder".to_owned(),
+            None => format!("envctl enter {task} makes it"),
+        }
+    }
 }

@@ -112,7 +112,7 @@ pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Pa
 }
 
 fn of_fixture(name: &str, source: FixtureSource) -> Wanted {
-    let components = Components::new(name, source.digest, "any".into(), "", "", "");
+    let components = Components::new(name, source.digest, "any".into());
     let key = components.key();
     Wanted { components: Some(components), fixture: Some(source), ..bare(name, key) }
 }
@@ -144,10 +144,7 @@ fn components(
     let places = inputs.places_of(entry, &found)?;
     let shown: Vec<String> = places.iter().map(Spot::to_string).collect();
     let path = if is_spread(entry, &places) { shown.join(", ") } else { entry.path.to_string() };
-    let mut components = Components::new(
-        &entry.name,
-        basis.image,
-        basis.platform.to_string(),
+    let mut components = Components::new(&entry.name, basis.image, basis.platform.to_string()).made(
         basis.workdir.as_str(),
         &path,
         &entry.setup,

@@ -142,7 +142,7 @@ pub(crate) fn attach(
     files: &Attachable,
     screen: Screen<'_>,
 ) -> Result<Vec<Attachment>> {
-    let stored = each(&files.0, |(file, looked)| put(app, store, subject, file, looked, screen))?;
+    let stored = each(&files.0, |(file, looked)| put(app, store, subject, (file, looked), screen))?;
     let stored = stored.into_iter().collect::<Result<Vec<_>>>()?;
     let attached = write_attachments(store, &subject.manifest, stored).context("cannot describe the artifacts")?;
     let mut manifests: Vec<Descriptor> = attached.iter().map(|attachment| attachment.manifest.clone()).collect();
@@ -168,8 +168,7 @@ fn put(
     app: &App,
     store: &dyn Store,
     subject: &Subject,
-    file: &Evidence,
-    looked: &Looked,
+    (file, looked): (&Evidence, &Looked),
     screen: Screen<'_>,
 ) -> Result<Provenance> {
     let path = file.place.path();

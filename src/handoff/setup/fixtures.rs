@@ -96,7 +96,7 @@ pub fn create_fixture(app: &App, from: &FixtureFrom, name: &TaskId) -> Result<Fi
     let packed: Packed = disk::read_json(&answer)?.context("nothing was packed")?;
     drop(source);
     // What everybody else will find in it, by the same way.
-    let components = Components::new(name.as_str(), packed.diff_id, GIVEN.into(), "", "", "");
+    let components = Components::new(name.as_str(), packed.diff_id, GIVEN.into());
     let scope = Scope::Project(store_name.to_string());
     let record = Trees::record(components, scope, app.clock.now(), Origin::Sealed);
     let (draft, blob) = (trees.draft()?, layer(&packed));

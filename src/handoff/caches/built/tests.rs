@@ -233,7 +233,7 @@ impl Ground {
         let folder = self.dir.path().join(format!("entry-{number}"));
         fs::rename(self.root().join("build"), &folder).unwrap();
         let newest = crate::archive::newest_inside(&|work| work(), &folder).unwrap();
-        let components = Components::new("a", Digest::of(b"i"), "linux/amd64".into(), "/w", "build", "make");
+        let components = Components::new("a", Digest::of(b"i"), "linux/amd64".into()).made("/w", "build", "make");
         let at = "2026-01-15T10:30:00Z".parse().unwrap();
         let record = Trees::record(components, Scope::Task("s:t".into()), at, Origin::Sealed);
         Entry { folder, record: Record { newest: Some(newest), ..record }, sources }

@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn packages_are_named_where_lockfiles_name_them() {
         let components = |lock: &str, setup: &str| {
-            let mut made = Components::new("npm", Digest::of(b"i"), "linux/amd64".into(), "/w", "node_modules", setup);
+            let mut made =
+                Components::new("npm", Digest::of(b"i"), "linux/amd64".into()).made("/w", "node_modules", setup);
             for path in ["web/package-lock.json", "web/package.json"] {
                 made.inputs.insert(path.into(), Some(Digest::of(lock.as_bytes())));
             }

@@ -24,6 +24,7 @@ use crate::archive::Ownership as _;
 use crate::cache::{Components, Draft, Origin, Record, Scope, Sealed, Sources, Trees, grow};
 use crate::config::{CacheEntry, SetupNetwork, Spot};
 use crate::crash;
+use crate::digest::Digest;
 use crate::disk;
 use crate::error::failure;
 use crate::handoff::app::App;
@@ -70,30 +71,14 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     }
     require_room(app, &wanted.name)?;
     let seed = caches.seed(wanted);
-    let how = |command: &str| format!("the cache {}: {} (network: {network})", wanted.name, in_a_line(command));
-    app.ui.status("Sealing", &how(command(entry, seed.as_ref())));
+    app.ui.status("Sealing", &what_runs(wanted, command(entry, seed.as_ref()), network));
     if let Some(why) = why(caches, wanted, components) {
         app.ui.status("Because", &why);
     }
     tell_others(caches, wanted);
     let began = std::time::Instant::now();
-    let mut grown = seed.as_ref().map_or(0, |seed| seed.grown + 1);
-    let mut made = make(caches, (wanted, entry), (image, network), seed.as_ref())?;
-    if let (Some(seed), Made::Failed(why, _)) = (&seed, &made) {
-        let what = format!("{}; it started from the entry {} and failed ({why})", how(&entry.setup), seed.key.short());
-        app.ui.status("Again", &what);
-        (made, grown) = (make(caches, (wanted, entry), (image, network), None)?, 0);
-    }
-    let draft = match made {
-        Made::Draft(draft) => draft,
-        Made::Failed(how, _draft) => {
-            // On a full disk it may fail for that alone.
-            if require_room(app, &wanted.name).is_ok() {
-                Failure::note(app, wanted, &how, state);
-            }
-            return Ok(None);
-        }
-        Made::NotAtAll => return Ok(None),
+    let Some((draft, grown)) = fill(caches, (wanted, entry), (image, network), (seed.as_ref(), state))? else {
+        return Ok(None);
     };
     setups::forget(app, &wanted.key);
     if let Some(before) = before {
@@ -104,6 +89,49 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     let record = Trees::record(components.clone(), scope, app.clock.now(), Origin::Sealed);
     let record = Record { grown, ..record };
     let sealed = caches.trees.seal(draft, record, None, &caches.holder)?;
+    tell_sealed(app, wanted, &sealed, began.elapsed());
+    Ok(Some(sealed.record().clone()))
+}
+
+/// Runs the setup, from another entry where there is one, and once more from nothing
+/// where that failed. The draft, and how often it has grown; none where it failed, which
+/// has been told.
+fn fill(
+    caches: &Caches<'_>,
+    (wanted, entry): (&Wanted, &CacheEntry),
+    (image, network): (&Image, Network),
+    (seed, state): (Option<&Record>, Option<Digest>),
+) -> Result<Option<(Draft, u32)>> {
+    let app = caches.app;
+    let mut grown = seed.map_or(0, |seed| seed.grown + 1);
+    let mut made = make(caches, (wanted, entry), (image, network), seed)?;
+    if let (Some(seed), Made::Failed(why, _)) = (seed, &made) {
+        let what = format!(
+            "{}; it started from the entry {} and failed ({why})",
+            what_runs(wanted, &entry.setup, network),
+            seed.key.short()
+        );
+        app.ui.status("Again", &what);
+        (made, grown) = (make(caches, (wanted, entry), (image, network), None)?, 0);
+    }
+    match made {
+        Made::Draft(draft) => Ok(Some((draft, grown))),
+        Made::Failed(how, _draft) => {
+            // On a full disk it may fail for that alone.
+            if require_room(app, &wanted.name).is_ok() {
+                Failure::note(app, wanted, &how, state);
+            }
+            Ok(None)
+        }
+        Made::NotAtAll => Ok(None),
+    }
+}
+
+fn what_runs(wanted: &Wanted, command: &str, network: Network) -> String {
+    format!("the cache {}: {} (network: {network})", wanted.name, in_a_line(command))
+}
+
+fn tell_sealed(app: &App, wanted: &Wanted, sealed: &Sealed, took: std::time::Duration) {
     if let Sealed::Differs(_) = sealed {
         app.ui.warn(&format!(
             "the setup of {} gave another content than before; see envctl cache diff {}",
@@ -111,18 +139,10 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
             wanted.key.short()
         ));
     }
-    let record = sealed.record();
-    let size = human_bytes(record.tree.bytes);
-    app.ui.status(
-        "Sealed",
-        &format!(
-            "the cache {}: {}, {size}, in {}",
-            wanted.name,
-            counted(record.tree.entries, "file", "files"),
-            human_duration(began.elapsed())
-        ),
-    );
-    Ok(Some(record.clone()))
+    let tree = &sealed.record().tree;
+    let (size, files) = (human_bytes(tree.bytes), counted(tree.entries, "file", "files"));
+    let what = format!("the cache {}: {files}, {size}, in {}", wanted.name, human_duration(took));
+    app.ui.status("Sealed", &what);
 }
 
 /// What became of a draft. That there is none has been told, unless it was the first

@@ -161,12 +161,6 @@ pub(crate) fn tend(app: &App, rules: &Rules, wait: bool) -> Result<Option<Vec<Te
     let parts = parts.into_iter().filter(|_| rules.key.is_none());
     candidates.extend(parts.map(|part| Candidate { shown: part.shown.clone(), thing: Thing::Part(Box::new(part)) }));
     candidates.sort_by_key(|candidate| candidate.shown.last_use);
-    let old = |last: Option<Timestamp>| {
-        let age = last.map(|last| app.clock.now().as_second() - last.as_second());
-        // A time that is still to come was given by a clock that was wrong.
-        let known = age.filter(|age| *age > -DAY);
-        rules.max_age.is_some_and(|most| known.is_none_or(|age| age > most.as_secs() as i64))
-    };
     let mut gone = Vec::new();
     let holder = anybody(app);
     if !rules.dry_run {
@@ -176,19 +170,8 @@ pub(crate) fn tend(app: &App, rules: &Rules, wait: bool) -> Result<Option<Vec<Te
     for mut candidate in candidates {
         let (free, inodes) = disk::free_space(app.paths.cache()).unwrap_or((u64::MAX, u64::MAX));
         let free = if rules.dry_run { free.saturating_add(freed) } else { free };
-        candidate.shown.why = if rules.key.is_some() {
-            "it was named"
-        } else if old(candidate.shown.last_use) {
-            "nobody used it lately"
-        } else if rules.max_size == Some(0) {
-            "nothing needs it"
-        } else if rules.max_size.is_some_and(|most| total > most) {
-            "the caches are larger than they may be"
-        } else if free < rules.min_free || inodes < 4096 {
-            "the disk is nearly full"
-        } else {
-            continue;
-        };
+        let Some(why) = rules.why(app, candidate.shown.last_use, total, (free, inodes)) else { continue };
+        candidate.shown.why = why;
         total -= candidate.shown.bytes.min(total);
         freed += candidate.shown.bytes;
         if !rules.dry_run {
@@ -205,6 +188,34 @@ pub(crate) fn tend(app: &App, rules: &Rules, wait: bool) -> Result<Option<Vec<Te
         gone.push(candidate.shown);
     }
     Ok(Some(gone))
+}
+
+impl Rules {
+    /// Why something goes that was used then, while all caches hold so much and so many
+    /// bytes and inodes are free; none where it stays.
+    fn why(&self, app: &App, last: Option<Timestamp>, total: u64, free: (u64, u64)) -> Option<&'static str> {
+        let (bytes, inodes) = free;
+        if self.key.is_some() {
+            Some("it was named")
+        } else if self.is_old(app, last) {
+            Some("nobody used it lately")
+        } else if self.max_size == Some(0) {
+            Some("nothing needs it")
+        } else if self.max_size.is_some_and(|most| total > most) {
+            Some("the caches are larger than they may be")
+        } else if bytes < self.min_free || inodes < 4096 {
+            Some("the disk is nearly full")
+        } else {
+            None
+        }
+    }
+
+    fn is_old(&self, app: &App, last: Option<Timestamp>) -> bool {
+        let age = last.map(|last| app.clock.now().as_second() - last.as_second());
+        // A time that is still to come was given by a clock that was wrong.
+        let known = age.filter(|age| *age > -DAY);
+        self.max_age.is_some_and(|most| known.is_none_or(|age| age > most.as_secs() as i64))
+    }
 }
 
 /// Removes what holds nothing that could be used, such as what a reboot cut
