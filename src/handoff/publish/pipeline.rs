@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::checkout::capture;
 use super::image;
 use super::options::{PublishOptions, Published, no_image};
-use super::plan::{Plan, store_of, task_of};
+use super::plan::{PublishPlan, store_of, task_of};
 use super::source::{PublishedFrom, PublishedTo};
 use crate::crash;
 use crate::git::Git;
@@ -65,7 +65,7 @@ pub(crate) fn publish_from(
     // A workspace stays where it is meanwhile.
     let _in_use = occupy(&from.root);
     let repo = snapshot::open(&from.root)?;
-    let plan = Plan::of(app, options, from, &repo)?;
+    let plan = PublishPlan::of(app, options, from, &repo)?;
     let chosen = plan.image_of_flags()?;
     let captured = capture(app, (&git, &repo), &plan.project, &plan.scanner, options.redact);
     let (captured, screened) = captured.map_err(|error| snapshot::explained(error, &repo))?;

@@ -36,7 +36,7 @@ use crate::store::{self, Access, Store};
 use crate::ui::counted;
 
 /// What is settled before the checkout is looked at and anything is stored.
-pub(super) struct Plan<'a> {
+pub(super) struct PublishPlan<'a> {
     app: &'a App,
     options: &'a PublishOptions,
     from: &'a PublishedFrom,
@@ -69,13 +69,13 @@ pub(super) struct StoredIdentity {
     artifacts: Vec<ArtifactRow>,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> PublishPlan<'a> {
     pub(super) fn of(
         app: &'a App,
         options: &'a PublishOptions,
         from: &'a PublishedFrom,
         repo: &git2::Repository,
-    ) -> Result<Plan<'a>> {
+    ) -> Result<PublishPlan<'a>> {
         let project = app.project(&from.root)?;
         let parent = from.parent(app)?;
         let (task, forked) = task_of(options, parent.as_ref())?;
@@ -84,7 +84,7 @@ impl<'a> Plan<'a> {
         let scanner = trust::scanner(app, &project)?;
         trust::screen_words(&scanner, &options.handoff, agent.as_deref())?;
         let url = snapshot::remote_url(repo)?.parse()?;
-        Ok(Plan { app, options, from, project, parent, task, forked, store_name, agent, scanner, url })
+        Ok(PublishPlan { app, options, from, project, parent, task, forked, store_name, agent, scanner, url })
     }
 
     /// How files are looked at for credentials.
