@@ -53,7 +53,7 @@ pub(super) struct PublishPlan<'a> {
 }
 
 /// An identity, and what of its caches goes into the store.
-pub(super) struct Composed {
+pub(super) struct ComposedIdentity {
     identity: Identity,
     basis: Basis,
     sealed: Vec<Carried>,
@@ -187,7 +187,7 @@ impl<'a> PublishPlan<'a> {
         toolchain: Toolchain,
         captured: &Captured,
         (redacted, parent): (Vec<Redacted>, Option<Digest>),
-    ) -> Result<Composed> {
+    ) -> Result<ComposedIdentity> {
         let (app, project, root, store) = (self.app, &self.project, self.from.root.as_path(), &self.store_name);
         let services = pin_services(app, (target, store), project, (root, self.parent.as_ref()))?;
         crash::point("publish.image");
@@ -227,18 +227,18 @@ impl<'a> PublishPlan<'a> {
             workspace: wish(project),
             extra: Default::default(),
         };
-        Ok(Composed { identity, basis, sealed })
+        Ok(ComposedIdentity { identity, basis, sealed })
     }
 
     /// Puts everything into the store, but for the task's tag.
     pub(super) fn store(
         &self,
         target: &dyn Store,
-        composed: Composed,
+        composed: ComposedIdentity,
         captured: &Captured,
         evidence: &Attachable,
     ) -> Result<StoredIdentity> {
-        let Composed { identity, basis, sealed } = composed;
+        let ComposedIdentity { identity, basis, sealed } = composed;
         let bytes = identity.to_bytes()?;
         trust::screen_document(&self.scanner, "the identity", &bytes)?;
         // What cannot be read back must not be published.

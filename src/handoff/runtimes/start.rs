@@ -164,11 +164,7 @@ pub(crate) fn spec(app: &App, parts: RuntimeParts<'_>) -> Result<Spec> {
             .into());
     }
     let secrets = if options.no_secrets { Vec::new() } else { trust::resolve_secrets(app, &project.runtime.secrets)? };
-    let network = options.network.unwrap_or(match project.runtime.network {
-        Some(NetworkName::Host) => Network::Host,
-        Some(NetworkName::Private) => Network::Private,
-        _ => Network::Isolated,
-    });
+    let network = network(project, options);
     let user = account(app, pulled, options)?;
     let home = home(&user);
     let label = label(app, image, workdir, project);
@@ -212,6 +208,15 @@ pub(crate) fn spec(app: &App, parts: RuntimeParts<'_>) -> Result<Spec> {
         path: app.env.path.clone(),
         list_written: false,
         setup: None,
+    })
+}
+
+/// By flag, or as the project wants it.
+fn network(project: &Project, options: &RuntimeOptions) -> Network {
+    options.network.unwrap_or(match project.runtime.network {
+        Some(NetworkName::Host) => Network::Host,
+        Some(NetworkName::Private) => Network::Private,
+        _ => Network::Isolated,
     })
 }
 

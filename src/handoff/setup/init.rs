@@ -80,17 +80,9 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     asked.ports.extend(composed.ports());
     asked.ports.sort_unstable();
     asked.ports.dedup();
-    let image = options.image.as_ref().or(asked.image.as_ref());
-    match (image, &asked.build) {
-        (Some(image), _) => text.push_str(&format!("[toolchain]\nimage = {}\n{}", quoted(image), account(&asked))),
-        (None, Some(build)) => text.push_str(&format!("[toolchain]\n{}\n{}", account(&asked), building(build))),
-        (None, None) if devcontainer.is_none() && root.join("Dockerfile").is_file() => text.push_str(
-            "[toolchain]\nbuild = { dockerfile = \"Dockerfile\" }   # docker or podman builds it once; or image = \"...\"\n",
-        ),
-        (None, None) => text.push_str(
-            "# [toolchain]\n# image = \"registry.example/acme/dev:latest\"   # publish pins it to a digest\n",
-        ),
-    }
+    let image = options.image.as_ref().or(asked.image.as_ref()).map(String::as_str);
+    let has_dockerfile = devcontainer.is_none() && root.join("Dockerfile").is_file();
+    text.push_str(&toolchain(image, &asked, has_dockerfile));
     text.push_str(&settings(&asked));
     text.push_str(&composed.text());
     let found = proposals(&root);
@@ -115,6 +107,22 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     let (compose, uncarried) = (composed.files, composed.left);
     let (left, fields) = (found.left, asked.fields);
     Ok(Initialised { path, text, lockfiles, left, compose, services, uncarried, devcontainer, fields })
+}
+
+/// `toolchain`, as a file has it: an image by name, one that is built, or words on both.
+fn toolchain(image: Option<&str>, asked: &Devcontainer, has_dockerfile: bool) -> String {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    match (image, &asked.build) {
+        (Some(image), _) => format!("[toolchain]\nimage = {}\n{}", quoted(image), account(asked)),
+        (None, Some(build)) => format!("[toolchain]\n{}\n{}", account(asked), building(build)),
+        (None, None) if has_dockerfile => {
+            "[toolchain]\nbuild = { dockerfile = \"Dockerfile\" }   # docker or podman builds it once; or image = \"...\"\n"
+                .to_owned()
+        }
+        (None, None) => {
+            "# [toolchain]\n# image = \"registry.example/acme/dev:latest\"   # publish pins it to a digest\n".to_owned()
+        }
+    }
 }
 
 /// Who commands run as, by a `devcontainer.json`.
