@@ -2,19 +2,13 @@
 //!
 //! [`pipeline`] is the order of it, [`plan`] its steps, [`options`] what is asked and told.
 //! [`source`] is the folder that is published and what it goes on from, [`remembered`] what
-//! it was published as before, [`checkout`] captures it, [`image`] is
-//! the image that it is pinned to, [`local_image`] those of this machine, [`services`] those
-//! of services, [`build`] one that an engine builds, [`features`] what `devcontainer build`
-//! adds to one, [`found`] one between its name and its pin, and [`conflict`] whether the task
-//! is still where this workspace left it; [`tag`] moves the task's tag, or lays one beside it.
+//! it was published as before, [`checkout`] captures it, [`mod@image`] is the image that it
+//! is pinned to, [`services`] those of services, and [`conflict`] whether the task is still
+//! where this workspace left it; [`tag`] moves the task's tag, or lays one beside it.
 
-mod build;
 mod checkout;
 mod conflict;
-mod features;
-mod found;
 mod image;
-mod local_image;
 mod options;
 mod pipeline;
 mod plan;
@@ -24,8 +18,7 @@ mod source;
 mod tag;
 
 pub(crate) use checkout::chosen;
-pub(crate) use found::ChosenImage;
-pub(crate) use image::{ImageWish, chosen as chosen_image, pin as pin_image, pin_here as pin_image_here};
+pub(crate) use image::{ChosenImage, ImageWish, chosen as chosen_image, pin as pin_image, pin_here as pin_image_here};
 pub use options::{LfsCarried, PublishOptions, Published, PublishedRun};
 pub(crate) use options::{no_image, workdir};
 pub use pipeline::publish;

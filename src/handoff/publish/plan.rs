@@ -6,8 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::checkout::{carried, operations};
 use super::conflict::{Course, Intent};
-use super::found::ChosenImage;
-use super::image;
+use super::image::{self, ChosenImage};
 use super::options::{PublishOptions, Published, no_image, workdir};
 use super::remembered::Remembered;
 use super::services::pin_services;

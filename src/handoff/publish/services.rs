@@ -4,8 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::found::{ChosenImage, NamedImage};
-use super::image::pin_into;
+use super::image::{ChosenImage, NamedImage, pin_into};
 use crate::config::{Project, Toolchain};
 use crate::error::policy;
 use crate::handoff::app::App;

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::features::FeatureSources;
 use super::found::{FoundImage, Recipe};
-use super::local_image::{in_engine, places, tagged};
+use super::local::{in_engine, places, tagged};
 use crate::credentials::Looked;
 use crate::digest::Digest;
 use crate::disk::scratch::Scratch;

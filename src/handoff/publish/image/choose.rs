@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::found::{ChosenImage, FoundImage, NamedImage, Recipe};
-use super::{build, local_image};
+use super::{build, local};
 use crate::config::{self, Project};
 use crate::error::{not_found, policy, usage};
 use crate::handoff::app::App;
@@ -165,7 +165,7 @@ pub(crate) fn pin_into(
         ChosenImage::Built(recipe) => build::WantedImage::read(app, recipe)?.found(app, target, screen)?,
         ChosenImage::Named(named) => match &named.name {
             ImageName::Registry { .. } | ImageName::Layout(_) => in_store(app, named, Some(beside))?,
-            _ => local_image::find(app, named, target)?,
+            _ => local::find(app, named, target)?,
         },
     };
     stored(app, (target, beside), found, wished)
@@ -255,8 +255,8 @@ fn in_store(app: &App, named: &NamedImage, beside: Option<&StoreRef>) -> Result<
     };
     let root = match root {
         Ok(Some(root)) => root,
-        Ok(None) => return Err(local_image::nowhere(app, named, &store, &which).into()),
-        Err(error) => return Err(local_image::or_here(app, named, error)),
+        Ok(None) => return Err(local::nowhere(app, named, &store, &which).into()),
+        Err(error) => return Err(local::or_here(app, named, error)),
     };
     let found = FoundImage::read(&*source, &root)?;
     let repository = match store {

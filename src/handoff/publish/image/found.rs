@@ -32,11 +32,11 @@ pub(crate) struct Recipe {
 /// An image, and who named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NamedImage {
-    pub(super) name: ImageName,
+    pub(in crate::handoff::publish) name: ImageName,
     /// Where relative paths begin.
-    pub(super) base: PathBuf,
+    pub(in crate::handoff::publish) base: PathBuf,
     /// The project's file names it, and not the developer.
-    pub(super) by_project: bool,
+    pub(in crate::handoff::publish) by_project: bool,
 }
 
 /// An image as it was found.
