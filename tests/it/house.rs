@@ -2,10 +2,12 @@
 //! which order, and that nothing goes round in a circle.
 
 mod graph;
+mod sizes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use self::graph::{Arrows, Module};
 
@@ -15,6 +17,25 @@ const LAYERS: [&str; 6] = ["store", "image", "cache", "workspace", "snapshot", "
 /// A room with more files than this hides what is in it.
 const MOST_FILES: usize = 14;
 
+/// A longer function has steps that want names, in lines.
+const MOST_LINES: usize = 60;
+
+/// More parameters are one value, or two functions. `self` is none.
+const MOST_PARAMETERS: usize = 5;
+
+/// A longer file has two subjects, in lines.
+const MOST_FILE_LINES: usize = 600;
+
+/// A file that is longer has a reason, in lines.
+const LONG_FILE: usize = 500;
+
+/// Files that are longer than [`LONG_FILE`], and why each stays one.
+const LONG_FILES: [(&str, &str); 3] = [
+    ("src/archive/extract.rs", "all that a layer can do to a tree, on one descriptor"),
+    ("src/runtime/guest/serve.rs", "the loop of pid 1, and what each of its turns may do"),
+    ("src/runtime/namespaces/sandbox.rs", "both sides of one birth, and the owner of what is born"),
+];
+
 /// A row of one of the page's tables: a name, and the names that it uses.
 type Row = (String, BTreeSet<String>);
 
@@ -22,9 +43,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn arrows() -> Arrows {
-    graph::arrows(&root().join("src"))
-}
+/// Read once: it takes seconds.
+static ARROWS: LazyLock<Arrows> = LazyLock::new(|| graph::arrows(&root().join("src")));
 
 /// The rows of the table whose first cell has this heading.
 fn table(heading: &str) -> Vec<Row> {
@@ -43,7 +63,7 @@ fn parts(folder: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
     let folder: Module = folder.iter().map(|name| (*name).to_owned()).collect();
     let name = |part: &Module| part.get(folder.len()).cloned();
     let uses = |targets: &BTreeMap<Module, String>| targets.keys().filter_map(name).collect();
-    let parts = graph::within(&arrows(), &folder);
+    let parts = graph::within(&ARROWS, &folder);
     parts.iter().filter_map(|(part, targets)| Some((name(part)?, uses(targets)))).collect()
 }
 
@@ -86,12 +106,12 @@ fn no_layer_knows_another_or_whoever_stands_above() {
 
 #[test]
 fn nothing_goes_round_in_a_circle() {
-    let all = arrows();
+    let all = &*ARROWS;
     let mut said = Vec::new();
     let folders: BTreeSet<&[String]> =
         all.keys().flat_map(|module| (0..module.len()).map(|end| &module[..end])).collect();
-    let within = folders.iter().map(|folder| graph::within(&all, folder));
-    for arrows in within.chain([arrows()]) {
+    let within = folders.iter().map(|folder| graph::within(all, folder));
+    for arrows in within.chain([all.clone()]) {
         for circle in graph::circles(&arrows) {
             for from in &circle {
                 let names = arrows[from].iter().filter(|(to, _)| circle.contains(to));
@@ -117,12 +137,13 @@ fn a_room_has_few_files_and_a_story() {
     }
 }
 
-/// The files of a folder of `src`, with their texts.
+/// The files of code below a folder, with their texts.
 fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let below = |path: PathBuf| match path.is_dir() {
-        true => texts(&path),
-        false => vec![(path.clone(), fs::read_to_string(&path).unwrap())],
+    let below = |path: PathBuf| match path.extension() {
+        _ if path.is_dir() => texts(&path),
+        Some(extension) if extension == "rs" => vec![(path.clone(), fs::read_to_string(&path).unwrap())],
+        _ => Vec::new(),
     };
     entries.flat_map(below).collect()
 }
@@ -142,6 +163,49 @@ fn no_two_types_of_handoff_have_one_name() {
     assert!(seen.contains_key("App"), "{seen:?}");
     seen.retain(|_, paths| paths.len() > 1);
     assert!(seen.is_empty(), "{seen:#?}");
+}
+
+#[test]
+fn functions_are_short_and_take_few_parameters() {
+    let functions = sizes::functions(&root().join("src"));
+    assert!(functions.len() > 1000, "{}", functions.len());
+    let is_large = |one: &&sizes::Function| one.lines > MOST_LINES || one.parameters > MOST_PARAMETERS;
+    let large: Vec<_> = functions.iter().filter(is_large).collect();
+    assert!(large.is_empty(), "at most {MOST_LINES} lines and {MOST_PARAMETERS} parameters: {large:#?}");
+}
+
+#[test]
+fn files_have_one_subject() {
+    let all = [root().join("src"), root().join("tests/it")].map(|folder| sizes::lines(&folder)).concat();
+    let longer = |limit: usize| {
+        let names = all.iter().filter(move |(_, lines)| *lines > limit).map(|(path, _)| path);
+        names.map(|path| path.strip_prefix(root()).unwrap().to_str().unwrap()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(longer(MOST_FILE_LINES), BTreeSet::new(), "more than {MOST_FILE_LINES} lines");
+    let known = LONG_FILES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(longer(LONG_FILE), known, "more than {LONG_FILE} lines, and those that have a reason");
+}
+
+#[test]
+fn the_reader_of_functions_sees_lines_and_parameters() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "trait A { fn none(&self, a: u8); }\n\
+        impl B {\n\
+            /// Words.\n\
+            fn own(&mut self, a: &'static str,) -> Map<A, B> {}\n\
+            fn wide<F: Fn(u8, u8) -> u8>(self: Box<Self>, map: Map<u8, u8>, (a, b): (u8, F))\n\
+            where F: Send {\n\
+                fn within() {\n\
+                }\n\
+            }\n\
+        }\n\
+        type Way = fn(u8) -> u8;\n\
+        #[cfg(test)]\n\
+        mod tests { fn one_of_them() {} }\n";
+    fs::write(dir.path().join("a.rs"), text).unwrap();
+    let found = sizes::functions(dir.path());
+    let found: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.lines, one.parameters)).collect();
+    assert_eq!(found, [("own", 1, 1), ("wide", 5, 2), ("within", 2, 0)]);
 }
 
 #[test]

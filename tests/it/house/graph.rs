@@ -149,18 +149,18 @@ fn read(tokens: TokenStream, source: &mut Source) {
     }
 }
 
-fn is_punct(token: &TokenTree, c: char) -> bool {
+pub fn is_punct(token: &TokenTree, c: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == c)
 }
 
 /// Whether an attribute says that what follows is for tests.
-fn is_for_tests(tokens: &[TokenTree]) -> bool {
+pub fn is_for_tests(tokens: &[TokenTree]) -> bool {
     let [hash, TokenTree::Group(group), ..] = tokens else { return false };
     is_punct(hash, '#') && group.stream().to_string().replace(' ', "") == "cfg(test)"
 }
 
 /// The place after the item that begins here.
-fn after_item(tokens: &[TokenTree], at: usize) -> usize {
+pub fn after_item(tokens: &[TokenTree], at: usize) -> usize {
     let ends = |token: &TokenTree| match token {
         TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
         token => is_punct(token, ';'),
