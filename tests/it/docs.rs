@@ -276,6 +276,30 @@ fn messages_lead_to_pages_that_the_program_has() {
     assert!(seen >= 3, "{seen}");
 }
 
+/// A promise names the test that would fail without it, by the name that it has.
+#[test]
+fn promises_name_tests_that_are_there() {
+    let all = [sources(&root().join("src")), sources(&root().join("tests/it"))].concat();
+    let is_there = |name: &str| {
+        let starts = ["fn ", "mod "].map(|word| format!("{word}{name}"));
+        all.iter().any(|(_, text)| starts.iter().any(|start| text.contains(start)))
+    };
+    let named = |text: &str, is_test: &dyn Fn(&str) -> bool| -> Vec<String> {
+        let quoted = text.split('`').skip(1).step_by(2).filter(|name| is_test(name));
+        quoted.map(|name| name.rsplit("::").next().unwrap().to_owned()).collect()
+    };
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c));
+    let promises = page("sandbox.md");
+    let mut tests = named(section(&promises, "Promises and their tests"), &|name| name.contains('_') && is_name(name));
+    // Nothing else has names of that length.
+    tests.extend(named(&page("security.md"), &|name| {
+        (name.contains("::") || name.matches('_').count() > 3) && is_name(name)
+    }));
+    assert!(tests.len() > 100, "{}", tests.len());
+    let missing: Vec<&String> = tests.iter().filter(|name| !is_there(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 /// Files of the program, with their texts.
 fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());

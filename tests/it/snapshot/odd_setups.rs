@@ -219,6 +219,8 @@ fn a_checkout_that_git_cannot_read_is_refused_with_a_way_to_find_out_why() {
     let repo = &trip.lab.repo;
     repo.write("staged", "staged\n");
     repo.sh("git add staged && id=$(git rev-parse :staged) && rm -f .git/objects/${id%${id#??}}/${id#??}").ok();
+    // What is staged is nowhere else.
+    repo.write("staged", "changed since\n");
     trip.refuses(repo, 1, &["git cannot read all of this checkout", "hint: what git says of it: git status"]);
     for damage in ["printf XXXX | dd of=.git/index bs=1 seek=24 conv=notrunc", ": >.git/index"] {
         repo.sh(damage).ok();
