@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::path::{Marker, components, marker};
 use super::shown::short;
-use super::tar::{Entry, EntryKind, Tar, bad};
+use super::tar::{EntryKind, Tar, TarEntry, bad};
 
 /// Entries of one layer; more is no image but an attack on the inodes.
 const MAX_ENTRIES: u64 = 20_000_000;
@@ -59,7 +59,7 @@ pub struct Owned {
 
 /// What an archive is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ArchiveKind {
     /// An image layer: names that begin with `.wh.` take something away.
     Layer,
     /// A tree as it is.
@@ -81,7 +81,7 @@ pub(super) struct Extractor<'a> {
     /// Owner that needs no settling.
     default_owner: (u32, u32),
     umask: u32,
-    kind: Kind,
+    kind: ArchiveKind,
     counts: Counts,
     buffer: Vec<u8>,
     /// Folders that the layer does not list, in which only markers lie.
@@ -91,7 +91,7 @@ pub(super) struct Extractor<'a> {
 }
 
 impl<'a> Extractor<'a> {
-    pub(super) fn new(root: BorrowedFd<'a>, default_owner: (u32, u32), umask: u32, kind: Kind) -> Self {
+    pub(super) fn new(root: BorrowedFd<'a>, default_owner: (u32, u32), umask: u32, kind: ArchiveKind) -> Self {
         Extractor {
             root,
             cache: HashMap::new(),
@@ -123,7 +123,7 @@ impl<'a> Extractor<'a> {
         Ok((self.counts, self.owners))
     }
 
-    fn entry<R: Read>(&mut self, entry: &Entry, tar: &mut Tar<R>) -> io::Result<()> {
+    fn entry<R: Read>(&mut self, entry: &TarEntry, tar: &mut Tar<R>) -> io::Result<()> {
         let parts = components(&entry.path)?;
         self.check_xattrs(entry)?;
         let Some((name, parents)) = parts.split_last() else {
@@ -132,11 +132,11 @@ impl<'a> Extractor<'a> {
             }
             self.folder_settings(Vec::new(), entry);
             // The root of an image belongs to its user's root, whatever a layer says.
-            return if self.kind == Kind::Tree { self.own(b".".to_vec(), entry) } else { Ok(()) };
+            return if self.kind == ArchiveKind::Tree { self.own(b".".to_vec(), entry) } else { Ok(()) };
         };
         let full = parts.join(&b'/');
         // Some builders link all their whiteouts to one.
-        if self.kind == Kind::Layer
+        if self.kind == ArchiveKind::Layer
             && matches!(entry.kind, EntryKind::File | EntryKind::HardLink)
             && let Some(marker) = marker(name)?
         {
@@ -173,7 +173,13 @@ impl<'a> Extractor<'a> {
         self.own(full, entry)
     }
 
-    fn file<R: Read>(&mut self, parent: &OwnedFd, name: &CString, entry: &Entry, tar: &mut Tar<R>) -> io::Result<()> {
+    fn file<R: Read>(
+        &mut self,
+        parent: &OwnedFd,
+        name: &CString,
+        entry: &TarEntry,
+        tar: &mut Tar<R>,
+    ) -> io::Result<()> {
         if entry.mode & 0o6000 != 0 {
             self.counts.setid += 1;
         }
@@ -215,7 +221,7 @@ impl<'a> Extractor<'a> {
         Ok(())
     }
 
-    fn hard_link(&mut self, parent: &OwnedFd, name: &CString, entry: &Entry) -> io::Result<()> {
+    fn hard_link(&mut self, parent: &OwnedFd, name: &CString, entry: &TarEntry) -> io::Result<()> {
         let shown = || short(&entry.link);
         let target = components(&entry.link);
         let target = target.map_err(|_| bad(format!("a hard link to {:?}, which leaves the layer", shown())))?;
@@ -240,7 +246,7 @@ impl<'a> Extractor<'a> {
         })
     }
 
-    fn directory(&mut self, parent: &OwnedFd, name: &CString, full: Vec<u8>, entry: &Entry) -> io::Result<()> {
+    fn directory(&mut self, parent: &OwnedFd, name: &CString, full: Vec<u8>, entry: &TarEntry) -> io::Result<()> {
         match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
             Ok(()) => {}
             Err(Errno::EXIST) => {
@@ -264,7 +270,7 @@ impl<'a> Extractor<'a> {
 
     /// Modes and times of folders come last: a read-only folder could not be
     /// filled, and filling one changes its time.
-    fn folder_settings(&mut self, path: Vec<u8>, entry: &Entry) {
+    fn folder_settings(&mut self, path: Vec<u8>, entry: &TarEntry) {
         self.kept += path.len();
         self.folders.push(Folder { path, mode: entry.mode & 0o7777, mtime: entry.mtime });
     }
@@ -363,7 +369,7 @@ impl<'a> Extractor<'a> {
         }
     }
 
-    fn check_xattrs(&mut self, entry: &Entry) -> io::Result<()> {
+    fn check_xattrs(&mut self, entry: &TarEntry) -> io::Result<()> {
         let hides = |key: &String| overlay_name(key).is_some_and(|name| !BOOKKEEPING.contains(&name));
         if let Some((key, _)) = entry.xattrs.iter().find(|(key, _)| hides(key)) {
             return Err(bad(format!("a raw overlay attribute ({key})")));
@@ -374,7 +380,7 @@ impl<'a> Extractor<'a> {
         Ok(())
     }
 
-    fn own(&mut self, path: Vec<u8>, entry: &Entry) -> io::Result<()> {
+    fn own(&mut self, path: Vec<u8>, entry: &TarEntry) -> io::Result<()> {
         let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
         let (Some(uid), Some(gid)) = (id(entry.uid), id(entry.gid)) else {
             return Err(bad(format!("owner {}:{} is out of range", entry.uid, entry.gid)));

@@ -10,8 +10,8 @@ mod stream;
 mod tar;
 mod tree;
 
-pub use extract::{Counts, Kind, Owned};
+pub use extract::{ArchiveKind, Counts, Owned};
 pub use ownership::Ownership;
 pub use pack::{Packed, pack};
-pub use stream::{Target, unpack};
-pub use tree::{Summary, compare, newest_inside, sanitise, summarise, summarise_inside};
+pub use stream::{UnpackTarget, unpack};
+pub use tree::{TreeSummary, compare, newest_inside, sanitise, summarise, summarise_inside};

@@ -206,7 +206,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::{Kind, Target, sanitise, summarise, unpack};
+    use super::super::{ArchiveKind, UnpackTarget, sanitise, summarise, unpack};
     use super::*;
     use crate::oci::Descriptor;
 
@@ -297,7 +297,7 @@ mod tests {
             fs::create_dir(&to).unwrap();
             let root = open(&to);
             let own = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-            let target = Target { root: root.as_fd(), own_ids: own, kind: Kind::Tree };
+            let target = UnpackTarget { root: root.as_fd(), own_ids: own, kind: ArchiveKind::Tree };
             let (_, owned) =
                 unpack(&blob, Some(&packed.diff_id), Box::new(io::Cursor::new(bytes)), &target, &|_| Ok(())).unwrap();
             prop_assert!(owned.is_empty());

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use anyhow::Result;
 
-use super::extract::{Counts, Extractor, Kind, Owned};
+use super::extract::{ArchiveKind, Counts, Extractor, Owned};
 use super::tar::Tar;
 use crate::digest::{Digest, Hasher, Verified};
 use crate::error::integrity;
@@ -22,13 +22,13 @@ const RATIO_FLOOR: u64 = 8 << 30;
 
 /// Where an archive is unpacked.
 #[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
+pub struct UnpackTarget<'a> {
     /// The folder that becomes the archive's root.
     pub root: BorrowedFd<'a>,
     /// The ids inside that the unpacking user's own files stand for.
     pub own_ids: (u32, u32),
     /// What some names mean.
-    pub kind: Kind,
+    pub kind: ArchiveKind,
 }
 
 /// Unpacks a compressed archive that hashes to `blob`'s digest, and to
@@ -42,7 +42,7 @@ pub fn unpack(
     blob: &Descriptor,
     diff_id: Option<&Digest>,
     content: Box<dyn Read + Send>,
-    target: &Target<'_>,
+    target: &UnpackTarget<'_>,
     moved: &(dyn Fn(u64) -> io::Result<()> + Sync),
 ) -> Result<(Counts, Vec<Owned>)> {
     let umask = umask();

@@ -27,7 +27,7 @@ pub(super) enum EntryKind {
 
 /// One entry; a file's content follows in the reader.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct TarEntry {
     pub(super) path: Vec<u8>,
     pub(super) kind: EntryKind,
     pub(super) link: Vec<u8>,
@@ -65,7 +65,7 @@ impl<R: Read> Tar<R> {
     /// The next entry; `None` at the end of the archive. Missing end blocks
     /// are accepted at an entry's boundary: real writers leave them out, and
     /// the digests say whether anything is missing.
-    pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<TarEntry>> {
         let mut pax: Option<Pax> = None;
         let mut long_name: Option<Vec<u8>> = None;
         let mut long_link: Option<Vec<u8>> = None;
@@ -215,7 +215,7 @@ fn entry(
     mut pax: Pax,
     long_name: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
-) -> io::Result<Entry> {
+) -> io::Result<TarEntry> {
     let gnu = &header[257..265] == b"ustar  \0";
     let posix = &header[257..263] == b"ustar\0";
     let mut name = text(&header[..100]);
@@ -264,7 +264,7 @@ fn entry(
     let mode = (number(&header[100..108], "mode")? & 0o7777) as u32;
     // Some writers give links the size of what they lead to. No data follows.
     let (size, sized) = if kind == EntryKind::File { (size, false) } else { (0, size != 0) };
-    Ok(Entry { path: name, kind, link, mode, uid, gid, mtime, size, sized, xattrs })
+    Ok(TarEntry { path: name, kind, link, mode, uid, gid, mtime, size, sized, xattrs })
 }
 
 /// GNU and pax may both name an entry, if they agree.

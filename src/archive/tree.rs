@@ -26,7 +26,7 @@ const OVERLAY: &str = "user.overlay.";
 
 /// What was found in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct TreeSummary {
     /// Of everything.
     pub digest: Digest,
     /// Bytes of file content.
@@ -37,14 +37,14 @@ pub struct Summary {
 
 /// Runs something where a tree can be read; nothing but what it writes comes
 /// back.
-pub type Inside<'a> = &'a dyn Fn(&dyn Fn() -> Result<()>) -> Result<()>;
+pub type RunInside<'a> = &'a dyn Fn(&dyn Fn() -> Result<()>) -> Result<()>;
 
 /// The same for the tree at `tree`, read `inside`, once what has no place in a
 /// sealed tree is taken away where `clean` says so.
 ///
 /// # Errors
 /// As [`summarise`], or those of `inside`.
-pub fn summarise_inside(inside: Inside<'_>, tree: &Path, clean: bool) -> Result<Summary> {
+pub fn summarise_inside(inside: RunInside<'_>, tree: &Path, clean: bool) -> Result<TreeSummary> {
     // Another process may write the answer, and no file must be left by one that dies.
     let answer = File::from(rustix::fs::memfd_create(c"envctl-summary", MemfdFlags::CLOEXEC)?);
     inside(&|| {
@@ -63,7 +63,7 @@ pub fn summarise_inside(inside: Inside<'_>, tree: &Path, clean: bool) -> Result<
 ///
 /// # Errors
 /// When something cannot be read, or those of `inside`.
-pub fn newest_inside(inside: Inside<'_>, tree: &Path) -> Result<(i64, u32)> {
+pub fn newest_inside(inside: RunInside<'_>, tree: &Path) -> Result<(i64, u32)> {
     let answer = File::from(rustix::fs::memfd_create(c"envctl-newest", MemfdFlags::CLOEXEC)?);
     inside(&|| {
         let root = File::open(tree).with_context(|| format!("cannot open {}", tree.display()))?;
@@ -107,7 +107,7 @@ struct Node {
 ///
 /// # Errors
 /// When something cannot be read.
-pub fn summarise(root: BorrowedFd<'_>) -> io::Result<Summary> {
+pub fn summarise(root: BorrowedFd<'_>) -> io::Result<TreeSummary> {
     let nodes = list(root)?;
     let contents = contents(root, &nodes)?;
     let mut hasher = Hasher::default();
@@ -131,7 +131,7 @@ pub fn summarise(root: BorrowedFd<'_>) -> io::Result<Summary> {
         hasher.update(&[0]);
         hasher.update(content);
     }
-    Ok(Summary { digest: hasher.finish(), bytes, entries: nodes.len() as u64 })
+    Ok(TreeSummary { digest: hasher.finish(), bytes, entries: nodes.len() as u64 })
 }
 
 /// All entries in the order of their paths' components.

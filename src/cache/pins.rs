@@ -21,7 +21,7 @@ type Packages = BTreeMap<String, BTreeSet<String>>;
 
 /// What the lockfiles of an entry pin, and what else its manifests say of how it came.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pins {
+pub struct LockfilePins {
     /// By the path of the lockfile.
     files: BTreeMap<String, Packages>,
     /// The project has scripts of its own that run while packages are installed.
@@ -29,7 +29,7 @@ pub struct Pins {
     pub scripts: bool,
 }
 
-impl Pins {
+impl LockfilePins {
     /// Reads a file; it pins nothing if it is no lockfile that is known.
     pub fn read(&mut self, path: &str, content: &[u8]) {
         self.scripts |= runs_scripts(path, content);
@@ -43,7 +43,7 @@ impl Pins {
 
     /// What of a lockfile differs in `other`, a package each; `None` where one of
     /// them does not have it.
-    pub fn difference(&self, other: &Pins, path: &str) -> Option<Vec<String>> {
+    pub fn difference(&self, other: &LockfilePins, path: &str) -> Option<Vec<String>> {
         let (before, now) = (self.files.get(path)?, other.files.get(path)?);
         let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
         let none = BTreeSet::new();
@@ -197,10 +197,10 @@ mod tests {
 
     #[track_caller]
     fn differ(path: &str, before: &str, now: &str) -> String {
-        let (mut a, mut b) = (Pins::default(), Pins::default());
+        let (mut a, mut b) = (LockfilePins::default(), LockfilePins::default());
         a.read(path, before.as_bytes());
         b.read(path, now.as_bytes());
-        let back: Pins = serde_json::from_str(&serde_json::to_string(&a).unwrap()).unwrap();
+        let back: LockfilePins = serde_json::from_str(&serde_json::to_string(&a).unwrap()).unwrap();
         back.difference(&b, path).map_or_else(|| "unknown".to_owned(), |all| all.join("; "))
     }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::key::Components;
-use crate::archive::{Packed, Summary};
+use crate::archive::{Packed, TreeSummary};
 use crate::digest::Digest;
 
 /// The schema of a record.
@@ -53,7 +53,7 @@ impl Scope {
 /// Where an entry came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Origin {
+pub enum EntryOrigin {
     /// Its setup ran here.
     Sealed,
     /// A store had it.
@@ -72,11 +72,11 @@ pub struct Record {
     /// Everything that the key is made of.
     pub components: Components,
     /// What it holds.
-    pub tree: Summary,
+    pub tree: TreeSummary,
     /// When it was sealed.
     pub sealed_at: Timestamp,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: EntryOrigin,
     /// The archive, where it has been packed.
     #[serde(default)]
     pub packed: Option<Packed>,

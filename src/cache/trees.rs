@@ -13,10 +13,10 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::key::Components;
-use super::pins::Pins;
-use super::record::{Origin, Record, SCHEMA, Scope};
+use super::pins::LockfilePins;
+use super::record::{EntryOrigin, Record, SCHEMA, Scope};
 use super::sources::Sources;
-use crate::archive::{self, Owned, Ownership, Packed, Summary};
+use crate::archive::{self, Owned, Ownership, Packed, TreeSummary};
 use crate::crash;
 use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock, scratch::Scratch};
@@ -41,11 +41,11 @@ pub struct Trees {
 
 /// A tree that is being made; removed when dropped.
 #[derive(Debug)]
-pub struct Draft {
+pub struct TreeDraft {
     scratch: Scratch,
 }
 
-impl Draft {
+impl TreeDraft {
     /// The tree.
     pub fn tree(&self) -> PathBuf {
         self.scratch.path().join("tree")
@@ -67,7 +67,7 @@ impl Draft {
     ///
     /// # Errors
     /// When that cannot be written.
-    pub fn pinned(&self, pins: &Pins) -> Result<()> {
+    pub fn pinned(&self, pins: &LockfilePins) -> Result<()> {
         disk::write_json(&self.whole().join(PINS), pins, Durability::Cached)
     }
 }
@@ -114,7 +114,7 @@ impl Trees {
     }
 
     /// What its lockfiles pin; `None` where nobody noted it.
-    pub fn pins(&self, record: &Record) -> Option<Pins> {
+    pub fn pins(&self, record: &Record) -> Option<LockfilePins> {
         disk::read_json(&self.place(&record.key, &record.scope).join(PINS)).ok().flatten()
     }
 
@@ -194,7 +194,7 @@ impl Trees {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn draft(&self) -> Result<Draft> {
+    pub fn draft(&self) -> Result<TreeDraft> {
         disk::create_private_dir(&self.folder)?;
         let scratch = Scratch::create(&self.cache)?;
         let whole = scratch.path().join("whole");
@@ -202,7 +202,7 @@ impl Trees {
             fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
             fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         }
-        Ok(Draft { scratch })
+        Ok(TreeDraft { scratch })
     }
 
     /// Waits until this process alone makes an entry.
@@ -224,7 +224,7 @@ impl Trees {
     /// hostile.
     pub fn unpack(
         &self,
-        draft: &Draft,
+        draft: &TreeDraft,
         blob: &crate::oci::Descriptor,
         diff_id: Option<&Digest>,
         content: Box<dyn std::io::Read + Send>,
@@ -233,7 +233,7 @@ impl Trees {
         let root = open(&draft.tree())?;
         // Who this user is inside is not known yet.
         let nobody = (u32::MAX, u32::MAX);
-        let target = archive::Target { root: root.as_fd(), own_ids: nobody, kind: archive::Kind::Tree };
+        let target = archive::UnpackTarget { root: root.as_fd(), own_ids: nobody, kind: archive::ArchiveKind::Tree };
         Ok(archive::unpack(blob, diff_id, content, &target, moved)?.1)
     }
 
@@ -241,7 +241,7 @@ impl Trees {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn summarise(&self, tree: &Path, holder: &dyn Ownership) -> Result<Summary> {
+    pub fn summarise(&self, tree: &Path, holder: &dyn Ownership) -> Result<TreeSummary> {
         look(tree, holder, false)
     }
 
@@ -251,7 +251,7 @@ impl Trees {
     /// [`crate::error::Kind::Integrity`] when `expected` names another content.
     pub fn seal(
         &self,
-        draft: Draft,
+        draft: TreeDraft,
         mut record: Record,
         expected: Option<&Digest>,
         holder: &dyn Ownership,
@@ -300,8 +300,8 @@ impl Trees {
     }
 
     /// A record for a tree that is about to be sealed.
-    pub fn record(components: Components, scope: Scope, sealed_at: Timestamp, origin: Origin) -> Record {
-        let tree = Summary { digest: Digest::of(b""), bytes: 0, entries: 0 };
+    pub fn record(components: Components, scope: Scope, sealed_at: Timestamp, origin: EntryOrigin) -> Record {
+        let tree = TreeSummary { digest: Digest::of(b""), bytes: 0, entries: 0 };
         let key = components.key();
         Record {
             schema: SCHEMA,
@@ -418,9 +418,9 @@ impl Trees {
         let unflushed = known.filter(|record| record.boot_id.is_some());
         // Others may remove one meanwhile, promote it, or make it again.
         let inside = |record: Record| {
-            Some((record.key, disk::Inside::open(&self.place(&record.key, &record.scope), RECORD).ok()?))
+            Some((record.key, disk::FileInside::open(&self.place(&record.key, &record.scope), RECORD).ok()?))
         };
-        let pending: Vec<(Digest, disk::Inside)> = unflushed.filter_map(inside).collect();
+        let pending: Vec<(Digest, disk::FileInside)> = unflushed.filter_map(inside).collect();
         if pending.is_empty() {
             return Ok(());
         }
@@ -440,7 +440,7 @@ fn open(tree: &Path) -> Result<File> {
     File::open(tree).with_context(|| format!("cannot open {}", tree.display()))
 }
 
-fn look(tree: &Path, holder: &dyn Ownership, clean: bool) -> Result<Summary> {
+fn look(tree: &Path, holder: &dyn Ownership, clean: bool) -> Result<TreeSummary> {
     archive::summarise_inside(&|work| holder.inside(work), tree, clean)
 }
 

@@ -10,7 +10,7 @@ use super::parse_task;
 use crate::clock::age;
 use crate::error::Fault;
 use crate::handoff::{
-    App, Explained, KeyRow, PruneOptions, Tended, Verified, cache_diff, cache_key, cache_reasons, cache_retry,
+    App, Explained, KeyRow, PruneOptions, Tended, VerifiedEntry, cache_diff, cache_key, cache_reasons, cache_retry,
     cache_why, caches, promote, prune, verify_caches,
 };
 use crate::identity::TaskRef;
@@ -138,7 +138,7 @@ struct Caches<T> {
 #[derive(Serialize)]
 struct Checks<'a> {
     ok: bool,
-    checked: &'a [Verified],
+    checked: &'a [VerifiedEntry],
 }
 
 #[derive(Serialize)]
@@ -193,7 +193,7 @@ fn list(app: &App) -> Result<()> {
 impl Verify {
     fn run(&self, app: &App) -> Result<()> {
         let checked = verify_caches(app, self.sample)?;
-        let verdict = Verified::verdict(&checked);
+        let verdict = VerifiedEntry::verdict(&checked);
         if app.ui.is_json() {
             if verdict.is_ok() {
                 app.ui.json(&Checks { ok: true, checked: &checked })?;

@@ -10,7 +10,7 @@ use clap_complete::{ArgValueCandidates, CompletionCandidate};
 
 use crate::env::Env;
 use crate::handoff::{
-    App, Known, Options, known_caches, known_leases, known_salvages, known_services, known_stores, known_tasks,
+    App, GlobalOptions, Known, known_caches, known_leases, known_salvages, known_services, known_stores, known_tasks,
 };
 use crate::ui::{Color, Ui, escape};
 
@@ -66,7 +66,7 @@ fn with_candidates(verb: &str, arg: Arg) -> Arg {
 fn candidates(find: fn(&App) -> Vec<Known>) -> Vec<CompletionCandidate> {
     let env = Env::from_process();
     let ui = Ui::new(&env, true, false, false, Color::Never);
-    let known = App::new(env, ui, Options::default()).map(|app| find(&app)).unwrap_or_default();
+    let known = App::new(env, ui, GlobalOptions::default()).map(|app| find(&app)).unwrap_or_default();
     // A name that a shell would not take as one word is left to whoever types it.
     let is_plain =
         |known: &Known| known.name.chars().all(|c| c.is_ascii_graphic() && !"'\"\\$`;&|<>(){}*?!#~".contains(c));

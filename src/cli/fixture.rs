@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::parse_task;
-use super::session::Variables;
+use super::session::VariableFlags;
 use crate::clock::age;
 use crate::error::usage;
 use crate::handoff::{
@@ -65,7 +65,7 @@ struct Create {
     #[arg(long, value_enum, value_name = "NETWORK", conflicts_with = "task", requires = "command")]
     network: Option<Network>,
     #[command(flatten)]
-    variables: Variables,
+    variables: VariableFlags,
     /// Program and arguments that make the data
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::config::Fate;
+use crate::config::FieldFate;
 use crate::handoff::{App, InitOptions, init};
 
 /// So many things that are not carried over are shown.
@@ -40,10 +40,10 @@ impl Arguments {
         }
         for field in &made.fields {
             let verb = match field.fate {
-                Fate::Taken => "Taken",
-                Fate::Left => "Left",
-                Fate::ByHand => "By hand",
-                Fate::Refused => "Refused",
+                FieldFate::Taken => "Taken",
+                FieldFate::Left => "Left",
+                FieldFate::ByHand => "By hand",
+                FieldFate::Refused => "Refused",
             };
             app.ui.status(verb, &format!("{}: {}", field.name, field.how));
         }

@@ -41,7 +41,7 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::env::Env;
 use crate::error::{Fault, Kind, kind_of};
-use crate::handoff::{App, Options, Reaped, ReportFile};
+use crate::handoff::{App, GlobalOptions, Reaped, ReportFile};
 use crate::identity::{StoreRef, TaskRef};
 use crate::ui::{Color, ErrorReport, Ui};
 
@@ -252,7 +252,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let options = Options {
+    let options = GlobalOptions {
         report: report.clone(),
         store: global.store.clone(),
         offline: global.offline,

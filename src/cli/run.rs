@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::session::Variables;
+use super::session::VariableFlags;
 use super::{FAILED_BESIDE_CHILD, parse_task};
 use crate::disk;
 use crate::error::not_found;
@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     without_approvals: bool,
     #[command(flatten)]
-    variables: Variables,
+    variables: VariableFlags,
     /// Run in a workspace of its own, as the task is published: it goes after a
     /// success and stays after a failure
     #[arg(long, requires = "task", conflicts_with_all = ["keep", "refresh"])]

@@ -30,13 +30,13 @@ impl FromStr for Variable {
 
 /// Variables of a command.
 #[derive(Debug, Args)]
-pub(super) struct Variables {
+pub(super) struct VariableFlags {
     /// Set a variable inside; without a value, as it is set here
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<Variable>,
 }
 
-impl Variables {
+impl VariableFlags {
     pub(super) fn extras(&self, env: &Env) -> Result<Extras, Fault> {
         let settle = |variable: &Variable| {
             let value = variable.value.clone().or_else(|| env.named(&variable.name));
@@ -53,7 +53,7 @@ impl Variables {
 #[derive(Debug, Args)]
 pub(super) struct SessionFlags {
     #[command(flatten)]
-    variables: Variables,
+    variables: VariableFlags,
     /// The shell to open, a program of the image, instead of the account's
     #[arg(long, value_name = "PROGRAM", conflicts_with = "command")]
     shell: Option<String>,

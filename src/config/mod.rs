@@ -19,17 +19,18 @@ use crate::error::{Fault, usage};
 
 pub use build::Build;
 pub use compose::{COMPOSE_FILES, Compose, ComposeService};
-pub use devcontainer::{Devcontainer, Fate, Featured, Field, Requirements, Surroundings};
+pub use devcontainer::{Devcontainer, Featured, Field, FieldFate, Requirements, Surroundings};
 pub use entries::{GitEntry, PortEntry, SecretEntry, SecretSource};
 pub use prefetch::Signal;
 pub use preset::{PRESETS, Preset, SetupNetwork};
 pub use project::{
-    Artifacts, Collect, Limits, NetworkName, PROJECT_FILES, Project, Runtime, Snapshot, Toolchain, Workspace,
+    ArtifactSettings, Collect, LimitSettings, NetworkName, PROJECT_FILES, Project, Runtime, SnapshotSettings,
+    ToolchainSettings, WorkspaceSettings,
 };
 pub use rewrite::{Reachable, UrlRewrite};
 pub use schema::{Key, PROJECT, USER};
-pub use sections::{CacheEntry, Fixture, FixtureSource, Ready, Seed, Service, ServiceData, Spot};
-pub use user::{CacheLimits, Cost, KeepArtifacts, OwnWorkspaces, Registry, User};
+pub use sections::{CacheEntry, Fixture, FixtureSource, ReadyWhen, Seed, Service, ServiceData, Spot};
+pub use user::{CacheLimits, Cost, KeepArtifacts, OwnWorkspaces, RegistrySettings, UserConfig};
 
 /// Text to values; `check` sees what types cannot. Every mistake is told with its line.
 fn parse<T: serde::de::DeserializeOwned>(

@@ -96,7 +96,7 @@ fn find(table: &DeTable<'_>, path: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Project, User};
+    use super::super::{Project, UserConfig};
 
     #[test]
     fn a_mistake_is_told_with_its_key_and_its_line() {
@@ -120,7 +120,7 @@ mod tests {
             ("[url]\nfrom = 1", "config.toml, line 1: "),
             ("[registries.\"a.example\"]\nplain_http = 1", "config.toml, line 2: registries.a.example.plain_http: "),
         ] {
-            let error = User::parse(text, "config.toml").unwrap_err().to_string();
+            let error = UserConfig::parse(text, "config.toml").unwrap_err().to_string();
             assert!(error.starts_with(says), "{text}: {error}");
         }
     }

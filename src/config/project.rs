@@ -22,15 +22,15 @@ pub struct Project {
     /// Where `publish` and `enter` look for tasks.
     pub store: Option<String>,
     /// `[toolchain]`
-    pub toolchain: Toolchain,
+    pub toolchain: ToolchainSettings,
     /// `[workspace]`
-    pub workspace: Workspace,
+    pub workspace: WorkspaceSettings,
     /// `[runtime]`
     pub runtime: Runtime,
     /// `[snapshot]`
-    pub snapshot: Snapshot,
+    pub snapshot: SnapshotSettings,
     /// `[artifacts]`
-    pub artifacts: Artifacts,
+    pub artifacts: ArtifactSettings,
     /// `[[cache]]`
     pub cache: Vec<CacheEntry>,
     /// `[[fixture]]`
@@ -42,7 +42,7 @@ pub struct Project {
 /// `[artifacts]`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Artifacts {
+pub struct ArtifactSettings {
     /// Files that `publish` attaches.
     pub collect: Vec<Collect>,
 }
@@ -61,7 +61,7 @@ pub struct Collect {
 /// `[toolchain]`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Toolchain {
+pub struct ToolchainSettings {
     /// The image that `publish` pins.
     pub image: Option<String>,
     /// The image that is built instead.
@@ -78,7 +78,7 @@ pub struct Toolchain {
 /// `[workspace]`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Workspace {
+pub struct WorkspaceSettings {
     /// Where the workspace appears inside the runtime.
     pub workdir: Option<String>,
     /// What a workspace belongs to, where the developer does not say.
@@ -106,7 +106,7 @@ pub struct Runtime {
     /// How long a runtime that nobody is attached to may exist.
     pub timeout: Option<String>,
     /// What a runtime may use.
-    pub limits: Limits,
+    pub limits: LimitSettings,
 }
 
 /// `runtime.network`
@@ -124,7 +124,7 @@ pub enum NetworkName {
 /// `[runtime] limits`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Limits {
+pub struct LimitSettings {
     /// Memory of all processes together: bytes, or with K, M, G, T.
     pub memory: Option<String>,
     /// Processes and threads.
@@ -138,7 +138,7 @@ pub struct Limits {
 /// `[snapshot]`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Snapshot {
+pub struct SnapshotSettings {
     /// Ignored files that are captured nevertheless, as git pathspecs.
     pub include: Vec<String>,
     /// Untracked files that are not captured, as gitignore patterns.
@@ -149,7 +149,7 @@ pub struct Snapshot {
     pub allow: Vec<String>,
 }
 
-impl Snapshot {
+impl SnapshotSettings {
     /// The same in bytes.
     ///
     /// # Errors
@@ -195,7 +195,7 @@ impl Project {
     }
 }
 
-impl Toolchain {
+impl ToolchainSettings {
     fn check(&self, name: &str) -> Result<(), Fault> {
         if let Some(build) = &self.build {
             build.check().map_err(|why| usage(format!("{name}: {why}")))?;
@@ -237,7 +237,7 @@ impl Runtime {
     }
 }
 
-impl Snapshot {
+impl SnapshotSettings {
     fn check(&self, name: &str) -> Result<(), Fault> {
         if let Some(pattern) = self.include.iter().find(|p| p.is_empty() || p.starts_with([':', '/', '-'])) {
             return Err(usage(format!("{name}: snapshot.include: {pattern:?} is not a path inside the project")));
@@ -274,7 +274,7 @@ pub(super) fn is_user(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::User;
+    use super::super::UserConfig;
     use super::*;
 
     #[test]
@@ -314,7 +314,7 @@ mod tests {
         let error = Project::parse("[toolchain]\nimgae = \"x\"", "envctl.toml").unwrap_err();
         assert!(error.to_string().contains("toolchain.imgae"), "{error}");
         assert!(error.hint.unwrap().contains("toolchain.image"));
-        assert!(User::parse("[[url]]\nfrm = \"a\"", "config.toml").is_err());
+        assert!(UserConfig::parse("[[url]]\nfrm = \"a\"", "config.toml").is_err());
     }
 
     #[test]

@@ -37,11 +37,11 @@ const MAX_CONTEXT: u64 = 1 << 30;
 /// The user's `config.toml`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct User {
+pub struct UserConfig {
     /// The store when neither flag, environment nor project names one.
     pub store: Option<String>,
     /// `[registries."host:port"]`
-    pub registries: BTreeMap<String, Registry>,
+    pub registries: BTreeMap<String, RegistrySettings>,
     /// Repositories that are reachable under another name here.
     pub url: Vec<UrlRewrite>,
     /// Where secrets come from, by name.
@@ -99,9 +99,9 @@ pub struct Repos {
     pub reference: Vec<String>,
 }
 
-impl Default for User {
+impl Default for UserConfig {
     fn default() -> Self {
-        User {
+        UserConfig {
             store: None,
             registries: BTreeMap::new(),
             url: Vec::new(),
@@ -211,7 +211,7 @@ impl Cost {
 /// `[registries."host:port"]`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub struct Registry {
+pub struct RegistrySettings {
     /// Whether it is reached without TLS.
     pub plain_http: Option<bool>,
     /// A file of certificates that are trusted for it.
@@ -222,7 +222,7 @@ pub struct Registry {
     pub realm: Option<String>,
 }
 
-impl Registry {
+impl RegistrySettings {
     fn check(&self, host: &String, name: &str) -> Result<(), Fault> {
         for host in [Some(host), self.mirror.as_ref()].into_iter().flatten() {
             let named = format!("{host}/x").parse::<StoreRef>();
@@ -238,7 +238,7 @@ impl Registry {
     }
 }
 
-impl User {
+impl UserConfig {
     /// Reads the user's file; `name` is for messages.
     ///
     /// # Errors
@@ -337,31 +337,31 @@ mod tests {
 
     #[test]
     fn sources_of_secrets_are_never_repeated_in_errors() {
-        let user = User::parse("[secrets]\nA = \"env:B\"\nC = \"cmd:gh auth token\"", "config.toml").unwrap();
+        let user = UserConfig::parse("[secrets]\nA = \"env:B\"\nC = \"cmd:gh auth token\"", "config.toml").unwrap();
         assert_eq!(user.secrets["C"], SecretSource::Command("gh auth token".into()));
-        let error = User::parse("[secrets]\nA = \"s3cr3t-value\"", "config.toml").unwrap_err();
+        let error = UserConfig::parse("[secrets]\nA = \"s3cr3t-value\"", "config.toml").unwrap_err();
         assert!(!error.to_string().contains("s3cr3t"), "{error}");
     }
 
     #[test]
     fn registries_are_named_by_host_and_port() {
         let text = "[registries.\"r.example:5000\"]\nplain_http = true\nca = \"/ca.pem\"\nmirror = \"m.example\"";
-        let user = User::parse(text, "config.toml").unwrap();
+        let user = UserConfig::parse(text, "config.toml").unwrap();
         assert_eq!(user.registries["r.example:5000"].plain_http, Some(true));
-        let error = User::parse("[registries.\"r.example\"]\nplainhttp = true", "config.toml").unwrap_err();
+        let error = UserConfig::parse("[registries.\"r.example\"]\nplainhttp = true", "config.toml").unwrap_err();
         assert!(error.to_string().contains("registries.r.example.plainhttp"), "{error}");
         assert!(error.hint.unwrap().contains("registries.*.plain_http"));
         for bad in ["r.example/x", "http://r.example", ""] {
-            assert!(User::parse(&format!("[registries.\"{bad}\"]\nca = \"x\""), "config.toml").is_err(), "{bad}");
+            assert!(UserConfig::parse(&format!("[registries.\"{bad}\"]\nca = \"x\""), "config.toml").is_err(), "{bad}");
         }
-        assert!(User::parse("[registries.\"r.example\"]\nrealm = \"http://a\"", "config.toml").is_err());
+        assert!(UserConfig::parse("[registries.\"r.example\"]\nrealm = \"http://a\"", "config.toml").is_err());
     }
 
     #[test]
     fn the_longest_rewrite_wins() {
         let text =
             "[[url]]\nfrom = \"https://a/\"\nto = \"file:///m/\"\n[[url]]\nfrom = \"https://a/b/\"\nto = \"ssh://h/\"";
-        let user = User::parse(text, "config.toml").unwrap();
+        let user = UserConfig::parse(text, "config.toml").unwrap();
         let shown = |url: &str| {
             let reachable = user.rewrite(&url.parse().unwrap()).unwrap();
             (reachable.url.to_string(), reachable.named)
@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(shown("https://c/x.git"), ("https://c/x.git".into(), false));
         let text =
             "[[url]]\nfrom = \"ssh://git@a/\"\nto = \"file:///m/\"\n[[url]]\nfrom = \"git@b:\"\nto = \"ssh://h/\"";
-        let user = User::parse(text, "config.toml").unwrap();
+        let user = UserConfig::parse(text, "config.toml").unwrap();
         let shown = |url: &str| user.rewrite(&url.parse().unwrap()).unwrap().url.to_string();
         assert_eq!(shown("git@a:x"), "file:///m/x", "the short form is known by the long one, too");
         assert_eq!(shown("git@b:x/y"), "ssh://h/x/y");
@@ -382,7 +382,7 @@ mod tests {
     fn a_rule_is_for_whole_names_and_says_where_it_leads() {
         let rule = |from: &str, to: &str, url: &str| {
             let text = format!("[[url]]\nfrom = \"{from}\"\nto = \"{to}\"");
-            let reachable = User::parse(&text, "config.toml").unwrap().rewrite(&url.parse().unwrap());
+            let reachable = UserConfig::parse(&text, "config.toml").unwrap().rewrite(&url.parse().unwrap());
             reachable.map(|reachable| (reachable.url.to_string(), reachable.named)).ok()
         };
         let kept = |url: &str| Some((url.to_owned(), false));
@@ -411,38 +411,38 @@ mod tests {
         for to in
             ["https://u:s3cr3t@h/", "http://s3cr3t@h/", "ssh://git:s3cr3t@h/", "git:s3cr3t@h:", "https://h/?t=s3cr3t"]
         {
-            let error =
-                User::parse(&format!("[[url]]\nfrom = \"https://a/\"\nto = \"{to}\""), "config.toml").unwrap_err();
+            let error = UserConfig::parse(&format!("[[url]]\nfrom = \"https://a/\"\nto = \"{to}\""), "config.toml")
+                .unwrap_err();
             assert!(!error.to_string().contains("s3cr3t") && error.hint.unwrap().contains("credential"), "{to}");
         }
     }
 
     #[test]
     fn money_is_a_number() {
-        let user = User::parse("[cost]\nrate_per_hour = 1\nminimum_seconds = 60", "config.toml").unwrap();
+        let user = UserConfig::parse("[cost]\nrate_per_hour = 1\nminimum_seconds = 60", "config.toml").unwrap();
         assert_eq!((user.cost.rate_per_hour, user.cost.target_per_task), (Some(1.0), 0.10));
         for bad in ["rate_per_hour = -1.0", "rate_per_hour = nan", "target_per_task = inf", "minimum_seconds = -1"] {
-            assert!(User::parse(&format!("[cost]\n{bad}"), "config.toml").is_err(), "{bad}");
+            assert!(UserConfig::parse(&format!("[cost]\n{bad}"), "config.toml").is_err(), "{bad}");
         }
     }
 
     #[test]
     fn artifacts_are_kept_for_a_while() {
-        assert_eq!((User::default().keep_artifacts(), User::default().claims), (KEEP_ARTIFACTS, true));
-        let user = User::parse("claims = false\n[artifacts]\nkeep = \"1h\"", "config.toml").unwrap();
+        assert_eq!((UserConfig::default().keep_artifacts(), UserConfig::default().claims), (KEEP_ARTIFACTS, true));
+        let user = UserConfig::parse("claims = false\n[artifacts]\nkeep = \"1h\"", "config.toml").unwrap();
         assert_eq!((user.keep_artifacts(), user.claims), (Duration::from_secs(3600), false));
-        assert!(User::parse("[artifacts]\nkeep = \"soon\"", "config.toml").is_err());
+        assert!(UserConfig::parse("[artifacts]\nkeep = \"soon\"", "config.toml").is_err());
     }
 
     #[test]
     fn workspaces_are_the_developers() {
         let text = "[workspace]\nlifetime = \"per-project\"\nttl = \"3d\"\nkeep = \"1d\"";
-        let user = User::parse(text, "config.toml").unwrap();
+        let user = UserConfig::parse(text, "config.toml").unwrap();
         assert_eq!(user.workspace.lifetime, Some(Lifetime::PerProject));
         assert_eq!(user.keep_salvages(), Duration::from_secs(86_400));
-        assert_eq!(User::default().keep_salvages(), KEEP_SALVAGES);
+        assert_eq!(UserConfig::default().keep_salvages(), KEEP_SALVAGES);
         for bad in ["lifetime = \"forever\"", "ttl = \"soon\"", "keep = \"0s\"", "tll = \"1d\""] {
-            assert!(User::parse(&format!("[workspace]\n{bad}"), "config.toml").is_err(), "{bad}");
+            assert!(UserConfig::parse(&format!("[workspace]\n{bad}"), "config.toml").is_err(), "{bad}");
         }
     }
 }

@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::plain::Miss;
-use super::{Inside, plain};
+use super::{FileInside, plain};
 use crate::error::{Fault, policy};
 
 /// Opens what has a path below a folder, through no link and not above it.
@@ -147,11 +147,11 @@ impl Beneath {
     /// # Errors
     /// [`crate::error::Kind::Policy`] when a link is on the way; when there is
     /// no such folder.
-    pub fn place(&self, path: &Path) -> Result<Inside> {
+    pub fn place(&self, path: &Path) -> Result<FileInside> {
         let context = || format!("cannot write {}", self.path.join(path).display());
         let opened = self.at(path, |folder, name| Ok((rustix::io::fcntl_dupfd_cloexec(folder, 0)?, name.to_owned())));
         match opened {
-            Ok((folder, name)) => Ok(Inside::of(folder, &name)),
+            Ok((folder, name)) => Ok(FileInside::of(folder, &name)),
             Err(Errno::LOOP) => Err(self.led_away(path).into()),
             Err(error) => Err(error).with_context(context),
         }

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 /// A file of a folder that others may move away or replace meanwhile: what is
 /// read and written through it is this folder's, and none is made anew.
 #[derive(Debug)]
-pub struct Inside {
+pub struct FileInside {
     // It keeps the number in the path.
     _folder: OwnedFd,
     path: PathBuf,
 }
 
-impl Inside {
+impl FileInside {
     /// The file `name` of the folder that is at `folder` now.
     ///
     /// # Errors
@@ -27,7 +27,7 @@ impl Inside {
     /// The file `name`, which is a plain name, of this folder.
     pub(super) fn of(folder: OwnedFd, name: &OsStr) -> Self {
         let path = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
-        Inside { _folder: folder, path }
+        FileInside { _folder: folder, path }
     }
 
     /// For [`super::read_json`], [`super::write_json`] and their like.
@@ -50,9 +50,9 @@ mod tests {
     fn what_is_written_goes_where_the_folder_went() {
         let dir = tempfile::tempdir().unwrap();
         let (here, away) = (dir.path().join("here"), dir.path().join("away"));
-        assert!(Inside::open(&here, "file").is_err());
+        assert!(FileInside::open(&here, "file").is_err());
         std::fs::create_dir(&here).unwrap();
-        let inside = Inside::open(&here, "file").unwrap();
+        let inside = FileInside::open(&here, "file").unwrap();
         assert_eq!(read_json::<u32>(inside.path()).unwrap(), None);
         write_json(inside.path(), &1_u32, Durability::Flushed).unwrap();
         std::fs::rename(&here, &away).unwrap();

@@ -24,7 +24,7 @@ type Inode = (u64, i64, u32);
 
 /// What had a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
+pub struct KnownFile {
     /// Where, from the folder that was asked for it.
     pub path: PathBuf,
     /// Its inode number, which a later file may get, and when it was made, where
@@ -46,11 +46,11 @@ pub enum Now {
     Other,
 }
 
-impl Known {
+impl KnownFile {
     /// What has this name now; `None` where nothing has it. No link is followed.
     pub fn of(root: BorrowedFd<'_>, path: &Path) -> Option<Self> {
         let (inode, text) = look(root, path).ok()?;
-        Some(Known { path: path.to_owned(), inode, text })
+        Some(KnownFile { path: path.to_owned(), inode, text })
     }
 
     /// What has the name by now.
@@ -92,11 +92,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = fs::File::open(dir.path()).unwrap();
         let at = |name: &str| dir.path().join(name);
-        let known = |name: &str| Known::of(root.as_fd(), Path::new(name)).unwrap();
+        let known = |name: &str| KnownFile::of(root.as_fd(), Path::new(name)).unwrap();
         fs::create_dir(at("folder")).unwrap();
         fs::write(at("file"), "says\n").unwrap();
         let (folder, file) = (known("folder"), known("file"));
-        assert_eq!(Known::of(root.as_fd(), Path::new("nothing")), None);
+        assert_eq!(KnownFile::of(root.as_fd(), Path::new("nothing")), None);
         fs::write(at("folder/more"), "").unwrap();
         assert_eq!((folder.now(root.as_fd()), file.now(root.as_fd())), (Now::Same, Now::Same));
 
@@ -117,6 +117,6 @@ mod tests {
         assert_eq!(file.now(root.as_fd()), Now::Other);
 
         let text = serde_json::to_string(&known("file")).unwrap();
-        assert_eq!(serde_json::from_str::<Known>(&text).unwrap(), known("file"));
+        assert_eq!(serde_json::from_str::<KnownFile>(&text).unwrap(), known("file"));
     }
 }

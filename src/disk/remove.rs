@@ -16,7 +16,7 @@ use super::descent::{self, Descent, folder_flags};
 
 /// What a removal took away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Removed {
+pub struct Removal {
     /// Everything that is not a folder.
     pub files: u64,
     /// Folders, the root included.
@@ -28,8 +28,8 @@ pub struct Removed {
 /// # Errors
 /// The first thing that could not be removed, by name. A mount point below
 /// `path` is an error and stays as it is.
-pub fn tree(path: &Path) -> Result<Removed> {
-    let mut removed = Removed::default();
+pub fn tree(path: &Path) -> Result<Removal> {
+    let mut removed = Removal::default();
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         anyhow::bail!("{} cannot be removed", path.display());
     };
@@ -54,7 +54,7 @@ pub fn tree(path: &Path) -> Result<Removed> {
 ///
 /// # Errors
 /// As [`tree`].
-pub fn discard(path: &Path, trash: &Path) -> Result<Removed> {
+pub fn discard(path: &Path, trash: &Path) -> Result<Removal> {
     super::create_private_dir(trash)?;
     let place = tempfile::Builder::new().prefix("").tempdir_in(trash)?.keep();
     match fs::rename(path, place.join("entry")) {
@@ -88,8 +88,8 @@ pub fn empty(trash: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As [`tree`].
-pub fn entry(parent: BorrowedFd<'_>, name: &CStr) -> Result<Removed, Errno> {
-    let mut removed = Removed::default();
+pub fn entry(parent: BorrowedFd<'_>, name: &CStr) -> Result<Removal, Errno> {
+    let mut removed = Removal::default();
     remove_entry(parent, name, &mut removed)?;
     Ok(removed)
 }
@@ -117,7 +117,7 @@ fn open_dir(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
 }
 
 /// Removes an entry that is no folder, or opens it.
-fn unlink_or_open(parent: BorrowedFd<'_>, name: &CStr, removed: &mut Removed) -> Result<Option<OwnedFd>, Errno> {
+fn unlink_or_open(parent: BorrowedFd<'_>, name: &CStr, removed: &mut Removal) -> Result<Option<OwnedFd>, Errno> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) => {
             removed.files += 1;
@@ -140,7 +140,7 @@ fn unlink_or_open(parent: BorrowedFd<'_>, name: &CStr, removed: &mut Removed) ->
     Ok(Some(dir))
 }
 
-fn remove_entry(parent: BorrowedFd<'_>, name: &CStr, removed: &mut Removed) -> Result<(), Errno> {
+fn remove_entry(parent: BorrowedFd<'_>, name: &CStr, removed: &mut Removal) -> Result<(), Errno> {
     let Some(dir) = unlink_or_open(parent, name, removed)? else { return Ok(()) };
     let mut descent = Descent::new(dir, Emptying::of(name));
     descent.here().map_or(Ok(()), |(dir, emptying)| emptying.list(dir))?;
@@ -191,10 +191,10 @@ mod tests {
         symlink(&outside, victim.join("link")).unwrap();
         fs::set_permissions(victim.join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
         let removed = tree(&victim).unwrap();
-        assert_eq!(removed, Removed { files: 2, folders: 3 });
+        assert_eq!(removed, Removal { files: 2, folders: 3 });
         assert!(!victim.exists());
         assert_eq!(fs::read(outside.join("precious")).unwrap(), b"x");
-        assert_eq!(tree(&victim).unwrap(), Removed::default(), "absent is fine");
+        assert_eq!(tree(&victim).unwrap(), Removal::default(), "absent is fine");
         let link = dir.path().join("root-link");
         symlink(&outside, &link).unwrap();
         tree(&link).unwrap();
@@ -214,7 +214,7 @@ mod tests {
             at = rustix::fs::openat(&at, "deep", folder_flags(), Mode::empty()).unwrap();
         }
         drop(at);
-        assert_eq!(tree(&root).unwrap(), Removed { files: 0, folders: 5001 });
+        assert_eq!(tree(&root).unwrap(), Removal { files: 0, folders: 5001 });
         assert!(!root.exists());
     }
 

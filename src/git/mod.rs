@@ -29,7 +29,7 @@ use crate::web::Proxies;
 pub use crate::identity::check_entry_name;
 pub use agent::{Agent, AgentHost, NoAgent};
 pub use author::Author;
-pub use contact::{Answer, Coming, Contact, Heard, Judge, Loan, Logins, Manner, Way, serve};
+pub use contact::{Coming, Contact, ContactOutcome, Heard, Judge, Loan, Logins, Manner, Way, serve};
 pub use ignored::{IgnoreLists, odd_lists};
 
 /// The lines of `info/exclude` around the rules for files that came with a task.

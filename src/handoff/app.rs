@@ -13,13 +13,13 @@ use rustix::fs::FileType;
 use super::devcontainer;
 use super::report::ReportFile;
 use crate::clock::Clock;
-use crate::config::{PROJECT_FILES, Project, User};
+use crate::config::{PROJECT_FILES, Project, UserConfig};
 use crate::disk::{self, beneath::Beneath};
 use crate::env::Env;
 use crate::error::usage;
 use crate::identity::StoreRef;
 use crate::paths::Paths;
-use crate::store::{AuthFiles, Host, Network, Proxies};
+use crate::store::{AuthFiles, Host, Proxies, RegistryNetwork};
 use crate::ui::Ui;
 
 /// Upper bound for configuration files in bytes.
@@ -27,7 +27,7 @@ const MAX_CONFIG: u64 = 1 << 20;
 
 /// The global flags that decide more than how output looks.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct GlobalOptions {
     /// Where a report goes.
     pub report: Option<ReportFile>,
     /// `--store`.
@@ -54,11 +54,11 @@ pub struct App {
     /// How to talk.
     pub ui: Ui,
     /// The flags.
-    pub options: Options,
+    pub options: GlobalOptions,
     /// The working directory.
     pub cwd: PathBuf,
     /// The user's configuration.
-    pub user: User,
+    pub user: UserConfig,
     /// What is settled by now.
     pub(crate) contacts: Arc<Contacts>,
 }
@@ -87,7 +87,7 @@ impl App {
     ///
     /// # Errors
     /// When the configuration is wrong, or envctl's folders cannot be used.
-    pub fn new(env: Env, ui: Ui, options: Options) -> Result<Self> {
+    pub fn new(env: Env, ui: Ui, options: GlobalOptions) -> Result<Self> {
         let paths = Paths::new(&env)?;
         let cwd = std::env::current_dir().context("the working directory is gone")?;
         // Before anything is read there: a configuration names commands.
@@ -95,8 +95,8 @@ impl App {
         [paths.data(), paths.cache(), paths.state()].into_iter().try_for_each(disk::require_private)?;
         let file = paths.user_config();
         let user = match disk::read_file(&file, MAX_CONFIG)? {
-            Some(bytes) => User::parse(&String::from_utf8_lossy(&bytes), &file.display().to_string())?,
-            None => User::default(),
+            Some(bytes) => UserConfig::parse(&String::from_utf8_lossy(&bytes), &file.display().to_string())?,
+            None => UserConfig::default(),
         };
         let clock = env.clock();
         Ok(App { env, paths, clock, ui, options, cwd, user, contacts: Arc::default() })
@@ -216,8 +216,8 @@ impl App {
     }
 
     /// How registries are reached.
-    pub(crate) fn network(&self) -> Network {
-        let host = |(name, settings): (&String, &crate::config::Registry)| {
+    pub(crate) fn network(&self) -> RegistryNetwork {
+        let host = |(name, settings): (&String, &crate::config::RegistrySettings)| {
             let settings = settings.clone();
             let host = Host {
                 plain_http: settings.plain_http,
@@ -245,7 +245,7 @@ impl App {
             .collect(),
         };
         let ui = self.ui;
-        Network {
+        RegistryNetwork {
             hosts: self.user.registries.iter().map(host).collect(),
             proxies: Proxies {
                 https: env.https_proxy.clone(),

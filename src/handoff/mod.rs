@@ -28,10 +28,10 @@ mod views;
 mod workspaces;
 
 pub use accounting::{By, CostRow, Costs, LedgerEntry, MadeBy, Suggestion, Sum, costs};
-pub use app::{App, Options};
+pub use app::{App, GlobalOptions};
 pub use caches::{
-    CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, Reason, Tended, Verified, cache_diff, cache_key,
-    cache_reasons, cache_retry, cache_why, caches, promote, prune, verify_caches,
+    CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, Reason, Tended, VerifiedEntry, cache_diff,
+    cache_key, cache_reasons, cache_retry, cache_why, caches, promote, prune, verify_caches,
 };
 pub use enter::{EnterOptions, Entered, enter};
 pub use evidence::{
@@ -61,8 +61,8 @@ pub use views::{
     known_tasks, log, logs, no_log, open_page, put_page, service_log, show, show_log, status, tasks, view,
 };
 pub use workspaces::{
-    Gone, Kept, Leaving, Recovered, Removed, SalvageRow, Swept, WorkspaceRow, keep_workspace, leaving, recover,
-    salvages, swept, take_away, workspace_path, workspaces,
+    Gone, KeptWorkspace, Leaving, Recovered, Removed, SalvageRow, Swept, WorkspaceRow, keep_workspace, leaving,
+    recover, salvages, swept, take_away, workspace_path, workspaces,
 };
 
 /// The first few of many names, for one line.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::archive::{self, Counts, Owned, Ownership, Summary};
+use crate::archive::{self, Counts, Owned, Ownership, TreeSummary};
 use crate::digest::Digest;
 use crate::disk::{self, Durability, scratch::Scratch};
 use crate::error::failure;
@@ -25,7 +25,7 @@ const RECORD: &str = "layer.json";
 
 /// What is known about a stored layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct LayerRecord {
     /// Digest of the uncompressed tar.
     pub diff_id: Digest,
     /// What extraction did.
@@ -37,7 +37,7 @@ pub struct Record {
     pub boot_id: Option<String>,
     /// What its files hold; known some time after it was unpacked.
     #[serde(default)]
-    pub tree: Option<Summary>,
+    pub tree: Option<TreeSummary>,
 }
 
 /// The layers of one id mapping.
@@ -81,12 +81,12 @@ impl Layers {
     }
 
     /// The record of a layer; `None` when it has to be extracted.
-    pub fn get(&self, diff_id: &Digest) -> Option<Record> {
+    pub fn get(&self, diff_id: &Digest) -> Option<LayerRecord> {
         self.read(&self.folder.join(diff_id.hex()).join(RECORD), diff_id)
     }
 
-    fn read(&self, path: &Path, diff_id: &Digest) -> Option<Record> {
-        let record: Record = disk::read_json(path).ok()??;
+    fn read(&self, path: &Path, diff_id: &Digest) -> Option<LayerRecord> {
+        let record: LayerRecord = disk::read_json(path).ok()??;
         let current = record.boot_id.as_ref().is_none_or(|boot| *boot == self.boot_id);
         (record.diff_id == *diff_id && current).then_some(record)
     }
@@ -110,7 +110,7 @@ impl Layers {
         fs::create_dir(&tree).with_context(|| format!("cannot create {}", tree.display()))?;
         fs::set_permissions(&tree, fs::Permissions::from_mode(0o755))?;
         let root = File::open(&tree).with_context(|| format!("cannot open {}", tree.display()))?;
-        let target = archive::Target { root: root.as_fd(), own_ids, kind: archive::Kind::Layer };
+        let target = archive::UnpackTarget { root: root.as_fd(), own_ids, kind: archive::ArchiveKind::Layer };
         let (counts, owned) = archive::unpack(layer, Some(diff_id), content, &target, moved)
             .with_context(|| format!("cannot unpack layer {}", layer.digest))?;
         Ok(Extracted { scratch, diff_id: *diff_id, counts, owned })
@@ -120,13 +120,13 @@ impl Layers {
     ///
     /// # Errors
     /// When owners cannot be set or the folder cannot be renamed.
-    pub fn publish(&self, extracted: Extracted, ownership: &dyn Ownership) -> Result<Record> {
+    pub fn publish(&self, extracted: Extracted, ownership: &dyn Ownership) -> Result<LayerRecord> {
         let Extracted { scratch, diff_id, counts, owned } = extracted;
         crate::crash::point("cold.layer-unpacked");
         let tree = scratch.path().join("fs");
         let root = File::open(&tree).with_context(|| format!("cannot open {}", tree.display()))?;
         let unmapped = ownership.settle(root.as_fd(), &owned).context("cannot set the owners of the image's files")?;
-        let record = Record { diff_id, counts, unmapped, boot_id: Some(self.boot_id.clone()), tree: None };
+        let record = LayerRecord { diff_id, counts, unmapped, boot_id: Some(self.boot_id.clone()), tree: None };
         let whole = scratch.path().join("whole");
         fs::create_dir(&whole).with_context(|| format!("cannot create {}", whole.display()))?;
         fs::set_permissions(&whole, fs::Permissions::from_mode(0o700))?;
@@ -169,7 +169,7 @@ impl Layers {
     /// When the file system cannot be flushed.
     pub fn flush(&self, diff_ids: &[Digest]) -> Result<()> {
         let known = diff_ids.iter().filter(|diff_id| self.get(diff_id).is_some_and(|known| known.boot_id.is_some()));
-        let pending: Vec<(disk::Inside, &Digest)> =
+        let pending: Vec<(disk::FileInside, &Digest)> =
             known.filter_map(|diff_id| Some((self.inside(diff_id)?, diff_id))).collect();
         if pending.is_empty() {
             return Ok(());
@@ -177,23 +177,23 @@ impl Layers {
         let folder = File::open(&self.folder)?;
         rustix::fs::syncfs(&folder)?;
         for (inside, diff_id) in pending {
-            self.note(&inside, diff_id, Durability::Flushed, |now| Record { boot_id: None, ..now })?;
+            self.note(&inside, diff_id, Durability::Flushed, |now| LayerRecord { boot_id: None, ..now })?;
         }
         Ok(())
     }
 
     /// The record of what is at the place of a layer now: others may be removing
     /// it, or making it again.
-    fn inside(&self, diff_id: &Digest) -> Option<disk::Inside> {
-        disk::Inside::open(&self.folder.join(diff_id.hex()), RECORD).ok()
+    fn inside(&self, diff_id: &Digest) -> Option<disk::FileInside> {
+        disk::FileInside::open(&self.folder.join(diff_id.hex()), RECORD).ok()
     }
 
     fn note(
         &self,
-        inside: &disk::Inside,
+        inside: &disk::FileInside,
         diff_id: &Digest,
         durability: Durability,
-        change: impl FnOnce(Record) -> Record,
+        change: impl FnOnce(LayerRecord) -> LayerRecord,
     ) -> Result<()> {
         match self.read(inside.path(), diff_id) {
             Some(now) => disk::write_json(inside.path(), &change(now), durability),
@@ -211,12 +211,12 @@ impl Layers {
             let Some(inside) = self.inside(diff_id) else { continue };
             let tree = Some(self.summarise(diff_id, ownership)?);
             // It may have been flushed meanwhile.
-            self.note(&inside, diff_id, Durability::Cached, |now| Record { tree, ..now })?;
+            self.note(&inside, diff_id, Durability::Cached, |now| LayerRecord { tree, ..now })?;
         }
         Ok(())
     }
 
-    fn summarise(&self, diff_id: &Digest, ownership: &dyn Ownership) -> Result<Summary> {
+    fn summarise(&self, diff_id: &Digest, ownership: &dyn Ownership) -> Result<TreeSummary> {
         archive::summarise_inside(&|work| ownership.inside(work), &self.tree(diff_id), false)
     }
 
@@ -234,14 +234,14 @@ impl Layers {
             Some(known) if known == found => Ok(None),
             Some(known) => Ok(Some(format!("it holds {}, {} was unpacked", found.digest, known.digest))),
             None => {
-                self.note(&inside, diff_id, Durability::Cached, |now| Record { tree: Some(found), ..now })?;
+                self.note(&inside, diff_id, Durability::Cached, |now| LayerRecord { tree: Some(found), ..now })?;
                 Ok(None)
             }
         }
     }
 
     /// All layers, and when each was unpacked.
-    pub fn all(&self) -> Vec<(Record, Option<jiff::Timestamp>)> {
+    pub fn all(&self) -> Vec<(LayerRecord, Option<jiff::Timestamp>)> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let digests = entries.filter_map(|entry| format!("sha256:{}", entry.file_name().to_str()?).parse().ok());
         let mut digests: Vec<Digest> = digests.collect();
@@ -279,7 +279,7 @@ impl Layers {
     }
 
     /// Whether any of the layers was never flushed.
-    pub fn unflushed(&self, records: &[Record]) -> bool {
+    pub fn unflushed(&self, records: &[LayerRecord]) -> bool {
         records.iter().any(|record| record.boot_id.is_some())
     }
 

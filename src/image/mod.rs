@@ -16,8 +16,8 @@ use crate::identity::Platform;
 use crate::oci::{Blobs, Descriptor, ImageConfig, Index, IndexPlatform, MAX_METADATA, Manifest};
 use crate::paths::Paths;
 
-pub use layer::{Layers, Record};
-pub use pull::{Cache, Moved, Owners, Pulled, Watch};
+pub use layer::{LayerRecord, Layers};
+pub use pull::{ImageCache, Moved, Owners, PullWatch, Pulled};
 pub use user::{MAX_ID, User, resolve as resolve_user};
 
 /// Everything about an image but its content.

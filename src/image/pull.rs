@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 
-use super::layer::{self, Extracted, Layers, Record};
+use super::layer::{self, Extracted, LayerRecord, Layers};
 use super::{Image, User, user};
 use crate::archive::Ownership;
 use crate::digest::Digest;
@@ -24,7 +24,7 @@ const NOBODY_YET: (u32, u32) = (u32::MAX, u32::MAX);
 pub type Moved<'a> = Box<dyn Fn(u64) -> std::io::Result<()> + Sync + Send + 'a>;
 
 /// What pulling has to tell while it runs.
-pub trait Watch: Sync {
+pub trait PullWatch: Sync {
     /// A layer starts; the returned function is called with bytes moved. Its
     /// error stops the pull.
     fn layer<'a>(&'a self, layer: &Descriptor) -> Moved<'a>;
@@ -48,7 +48,7 @@ pub struct Pulled {
     /// Trees of the layers that show, lowest first.
     pub trees: Vec<PathBuf>,
     /// What is known about each.
-    pub records: Vec<Record>,
+    pub records: Vec<LayerRecord>,
     /// Layers that had to be unpacked.
     pub fetched: usize,
     /// Compressed bytes that were read for that.
@@ -57,15 +57,15 @@ pub struct Pulled {
 
 /// The image caches of this machine.
 #[derive(Clone, Debug)]
-pub struct Cache<'a> {
+pub struct ImageCache<'a> {
     paths: &'a Paths,
     boot_id: String,
 }
 
-impl<'a> Cache<'a> {
+impl<'a> ImageCache<'a> {
     /// The caches at `paths`, in the boot `boot_id`.
     pub fn new(paths: &'a Paths, boot_id: String) -> Self {
-        Cache { paths, boot_id }
+        ImageCache { paths, boot_id }
     }
 
     fn layers(&self, mapping: &str) -> Layers {
@@ -100,7 +100,7 @@ impl<'a> Cache<'a> {
     ///
     /// # Errors
     /// The first failure; layers that were complete stay, nothing else does.
-    pub fn pull(&self, image: &Image, owners: &dyn Owners, blobs: &dyn Blobs, watch: &dyn Watch) -> Result<Pulled> {
+    pub fn pull(&self, image: &Image, owners: &dyn Owners, blobs: &dyn Blobs, watch: &dyn PullWatch) -> Result<Pulled> {
         let spec = image.user();
         let record = self.record(image);
         let known: Option<User> = disk::read_json(&record).unwrap_or_default();
@@ -138,7 +138,7 @@ impl<'a> Cache<'a> {
     }
 }
 
-fn pulled(image: &Image, user: User, layers: Layers, records: Vec<Record>) -> Pulled {
+fn pulled(image: &Image, user: User, layers: Layers, records: Vec<LayerRecord>) -> Pulled {
     let lowest = records.iter().rposition(|record| record.counts.opaque_root).unwrap_or(0);
     let trees = image.layers[lowest..].iter().map(|(_, diff_id)| layers.tree(diff_id)).collect();
     Pulled { user, layers, trees, records, fetched: 0, bytes: 0 }
@@ -162,7 +162,7 @@ impl Unpacked {
     }
 
     /// Makes them visible. What is complete stays although another failed.
-    fn publish(self, image: &Image, layers: &Layers, ownership: &dyn Ownership) -> Result<Vec<Record>> {
+    fn publish(self, image: &Image, layers: &Layers, ownership: &dyn Ownership) -> Result<Vec<LayerRecord>> {
         for layer in self.extracted {
             layers.publish(layer, ownership)?;
         }
@@ -179,7 +179,7 @@ fn unpack(
     layers: &Layers,
     blobs: &dyn Blobs,
     own_ids: (u32, u32),
-    watch: &dyn Watch,
+    watch: &dyn PullWatch,
 ) -> Result<Unpacked> {
     let mut missing: Vec<&(Descriptor, Digest)> =
         image.layers.iter().filter(|(_, diff_id)| layers.get(diff_id).is_none()).collect();
@@ -211,7 +211,7 @@ fn extract_all(
     layers: &Layers,
     blobs: &dyn Blobs,
     own_ids: (u32, u32),
-    watch: &dyn Watch,
+    watch: &dyn PullWatch,
 ) -> Result<(Vec<layer::Extracted>, Option<anyhow::Error>)> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len());
     let next = AtomicUsize::new(0);

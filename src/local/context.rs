@@ -49,7 +49,7 @@ enum Entry {
 }
 
 /// Told each file that is copied: its path below the root, and what it holds.
-pub type Seen<'a> = &'a mut dyn FnMut(&Path, &mut dyn Read) -> Result<()>;
+pub type FileSeen<'a> = &'a mut dyn FnMut(&Path, &mut dyn Read) -> Result<()>;
 
 impl BuildContext {
     /// Reads the Dockerfile and everything in the context that is not ignored; both
@@ -134,7 +134,7 @@ impl BuildContext {
     ///
     /// # Errors
     /// When a file is another than it was, or `seen` refuses one.
-    pub fn copy_to(&self, folder: &Path, seen: Seen<'_>, counted: Counted<'_>) -> Result<(PathBuf, PathBuf)> {
+    pub fn copy_to(&self, folder: &Path, seen: FileSeen<'_>, counted: Counted<'_>) -> Result<(PathBuf, PathBuf)> {
         let (dockerfile, context) = (folder.join("Dockerfile"), folder.join("context"));
         fs::write(&dockerfile, &self.dockerfile).context("cannot copy the Dockerfile")?;
         fs::create_dir(&context).context("cannot copy the context")?;
@@ -149,7 +149,7 @@ impl BuildContext {
     ///
     /// # Errors
     /// As [`BuildContext::copy_to`].
-    pub fn copy_below(&self, folder: &Path, seen: Seen<'_>, counted: Counted<'_>) -> Result<()> {
+    pub fn copy_below(&self, folder: &Path, seen: FileSeen<'_>, counted: Counted<'_>) -> Result<()> {
         let place = folder.join(&self.from);
         fs::create_dir_all(&place).context("cannot copy the context")?;
         self.lay(&place, seen, counted)
@@ -168,7 +168,7 @@ impl BuildContext {
         self.entries.len()
     }
 
-    fn lay(&self, context: &Path, seen: Seen<'_>, counted: Counted<'_>) -> Result<()> {
+    fn lay(&self, context: &Path, seen: FileSeen<'_>, counted: Counted<'_>) -> Result<()> {
         let stale = |path: &Path| self.superseded && path == Path::new(".dockerignore");
         for (path, entry) in self.entries.iter().filter(|(path, _)| !stale(path)) {
             let to = context.join(path);

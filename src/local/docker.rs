@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::found::{LocalImage, Packing, which_of};
-use super::tarball::{Part, Tarball};
+use super::tarball::{TarMember, Tarball};
 use crate::digest::{Digest, Hashed, Hasher};
 use crate::error::{cut, integrity, not_found};
 use crate::identity::Which;
@@ -55,7 +55,7 @@ impl Saved {
 /// Blobs that were packed, or lie in the archive as they are.
 struct Packed {
     documents: HashMap<Digest, Vec<u8>>,
-    layers: HashMap<Digest, Part>,
+    layers: HashMap<Digest, TarMember>,
 }
 
 impl Blobs for Packed {
@@ -89,9 +89,9 @@ pub(super) fn read(tarball: Tarball, which: &Which, shown: &str, packing: &Packi
     }
     let part = |name: &String| tarball.part(name).ok_or_else(|| integrity(format!("{shown} lacks {}", cut(name))));
     let parts = names.iter().map(part).collect::<Result<Vec<_>, _>>()?;
-    let layers: Vec<(Part, Digest)> = parts.into_iter().zip(diff_ids.iter().copied()).collect();
+    let layers: Vec<(TarMember, Digest)> = parts.into_iter().zip(diff_ids.iter().copied()).collect();
     let made = pack_all(&layers, packing)?;
-    let fresh = made.iter().zip(diff_ids).filter(|((_, part), _)| part.as_ref().is_some_and(Part::is_whole));
+    let fresh = made.iter().zip(diff_ids).filter(|((_, part), _)| part.as_ref().is_some_and(TarMember::is_whole));
     let packed = fresh.map(|((form, _), diff_id)| (*diff_id, form.clone())).collect();
     assembled(made, config_bytes, packed)
 }
@@ -111,7 +111,7 @@ fn chosen<'a>(saved: &'a [Saved], which: &Which, shown: &str) -> Result<&'a Save
 
 /// Writes the manifest that the archive has not.
 fn assembled(
-    layers: Vec<(Descriptor, Option<Part>)>,
+    layers: Vec<(Descriptor, Option<TarMember>)>,
     config_bytes: Vec<u8>,
     packed: Vec<(Digest, Descriptor)>,
 ) -> Result<LocalImage> {
@@ -135,7 +135,7 @@ fn assembled(
 }
 
 /// Packs all layers, as many at a time as there are cores.
-fn pack_all(layers: &[(Part, Digest)], packing: &Packing<'_>) -> Result<Vec<(Descriptor, Option<Part>)>> {
+fn pack_all(layers: &[(TarMember, Digest)], packing: &Packing<'_>) -> Result<Vec<(Descriptor, Option<TarMember>)>> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     let work = || {
@@ -164,7 +164,7 @@ fn pack_all(layers: &[(Part, Digest)], packing: &Packing<'_>) -> Result<Vec<(Des
 }
 
 /// One layer, packed; without content where it need not be given to anybody.
-fn pack(part: &Part, diff_id: &Digest, packing: &Packing<'_>) -> Result<(Descriptor, Option<Part>)> {
+fn pack(part: &TarMember, diff_id: &Digest, packing: &Packing<'_>) -> Result<(Descriptor, Option<TarMember>)> {
     if let Some(held) = (packing.held)(diff_id)? {
         (packing.counted)(part.size());
         return Ok((held, None));
@@ -189,11 +189,11 @@ fn pack(part: &Part, diff_id: &Digest, packing: &Packing<'_>) -> Result<(Descrip
     }
     let (spool, packed, size) = encoder.finish()?.finish();
     let descriptor = Descriptor { digest: packed, size, ..Descriptor::of(media::LAYER_ZSTD, b"") };
-    Ok((descriptor, Some(Part::whole(spool, size))))
+    Ok((descriptor, Some(TarMember::whole(spool, size))))
 }
 
 /// Moves a layer along; the digest and the size of it.
-fn copied(mut part: Part, out: &mut impl Write, packing: &Packing<'_>) -> Result<(Digest, u64)> {
+fn copied(mut part: TarMember, out: &mut impl Write, packing: &Packing<'_>) -> Result<(Digest, u64)> {
     let expected = part.size();
     let (mut hasher, mut size) = (Hasher::default(), 0);
     let mut buffer = vec![0; CHUNK];

@@ -55,7 +55,7 @@ enum Way {
 
 /// An image that an engine keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct EngineImage {
     /// Its digest there: of its configuration, or of its manifest.
     pub id: Digest,
     /// Bytes, as the engine counts them.
@@ -127,7 +127,7 @@ impl Engine {
     ///
     /// # Errors
     /// When it does not answer, or not as it should.
-    pub fn image(&self, name: &str) -> Result<Option<Kept>> {
+    pub fn image(&self, name: &str) -> Result<Option<EngineImage>> {
         let shown = match &self.way {
             Way::Socket { runtime, .. } => {
                 let response = self.get(&format!("images/{name}/json"), PATIENCE)?;
@@ -151,14 +151,14 @@ impl Engine {
         let inspected: Inspected = serde_json::from_slice(&shown)
             .map_err(|error| integrity(format!("{} describes {name} oddly: {}", self.kind, cut(&error.to_string()))))?;
         let id = inspected.id.strip_prefix("sha256:").unwrap_or(&inspected.id);
-        Ok(Some(Kept { id: Digest::from_hex(id)?, size: inspected.size }))
+        Ok(Some(EngineImage { id: Digest::from_hex(id)?, size: inspected.size }))
     }
 
     /// Writes an image to a file without a name in `scratch`, as `docker save` does.
     ///
     /// # Errors
     /// When the engine fails, or the disk is full.
-    pub fn save(&self, image: &Kept, scratch: &Path, counted: Counted<'_>) -> Result<File> {
+    pub fn save(&self, image: &EngineImage, scratch: &Path, counted: Counted<'_>) -> Result<File> {
         let mut file = tempfile::tempfile_in(scratch).context("cannot make a temporary file")?;
         let id = image.id.hex();
         match &self.way {

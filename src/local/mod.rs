@@ -24,8 +24,8 @@ use anyhow::Result;
 use crate::identity::Which;
 
 pub use build::{BuildOrder, Builder, FeatureOrder, Said};
-pub use context::{BuildContext, Seen};
-pub use engine::{Engine, EnginePlaces, Kept};
+pub use context::{BuildContext, FileSeen};
+pub use engine::{Engine, EngineImage, EnginePlaces};
 pub use found::{Counted, LocalImage, Packing};
 
 use self::tarball::Tarball;

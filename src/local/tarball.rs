@@ -37,16 +37,16 @@ enum Member {
 
 /// The content of one member.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
+pub(super) struct TarMember {
     file: Arc<File>,
     offset: u64,
     left: u64,
 }
 
-impl Part {
+impl TarMember {
     /// All of a file.
     pub(super) fn whole(file: File, size: u64) -> Self {
-        Part { file: Arc::new(file), offset: 0, left: size }
+        TarMember { file: Arc::new(file), offset: 0, left: size }
     }
 
     /// Whether it is a file of its own, and no member of an archive.
@@ -60,7 +60,7 @@ impl Part {
     }
 }
 
-impl Read for Part {
+impl Read for TarMember {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         let count = self.file.read_at(&mut buffer[..most], self.offset)?;
@@ -83,12 +83,12 @@ impl Tarball {
     }
 
     /// A member's content, through links of the archive.
-    pub(super) fn part(&self, name: &str) -> Option<Part> {
+    pub(super) fn part(&self, name: &str) -> Option<TarMember> {
         let mut name = normal(name)?;
         for _ in 0..MAX_LINKS {
             match self.members.get(&name)? {
                 Member::File { offset, size } => {
-                    return Some(Part { file: self.file.clone(), offset: *offset, left: *size });
+                    return Some(TarMember { file: self.file.clone(), offset: *offset, left: *size });
                 }
                 Member::Link(to) => name.clone_from(to),
             }

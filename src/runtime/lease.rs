@@ -24,7 +24,7 @@ use super::token::{Token, random};
 use super::{Network, sys};
 use crate::crash;
 use crate::digest::{hex, unhex};
-use crate::disk::known::Known;
+use crate::disk::known::KnownFile;
 use crate::disk::{self, Durability, lock};
 use crate::paths::Paths;
 use rustix::net::SocketAddrUnix;
@@ -123,7 +123,7 @@ pub struct Lease {
     /// What of the workspace's git folder nobody inside can change, as it was
     /// when this began: on disk only.
     #[serde(default, skip_serializing)]
-    pub kept: Vec<Known>,
+    pub kept: Vec<KnownFile>,
     /// When it ends, in milliseconds of the monotonic clock of that boot.
     #[serde(default)]
     pub deadline: Option<u64>,
@@ -180,14 +180,14 @@ struct Stored<'a> {
     #[serde(flatten)]
     lease: &'a Lease,
     token: Token,
-    kept: &'a [Known],
+    kept: &'a [KnownFile],
 }
 
 /// What is done with the lease of a runtime in which nothing lives any more,
 /// before anything of it is forgotten or can fail. What it says goes into the
 /// receipt.
 #[derive(Clone)]
-pub struct Look {
+pub struct DeadLook {
     /// Afterwards.
     pub after: Arc<Looking>,
     /// While it lives, in a thread of its own, until the descriptor hangs up.
@@ -197,7 +197,7 @@ pub struct Look {
 type Looking = dyn Fn(&Lease) -> Vec<String> + Send + Sync;
 type Watching = dyn Fn(&Lease, OwnedFd) -> Vec<String> + Send + Sync;
 
-impl std::fmt::Debug for Look {
+impl std::fmt::Debug for DeadLook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Look")
     }
@@ -209,17 +209,17 @@ pub struct Runtimes {
     paths: Paths,
     /// Where programs of the host are found.
     path: Option<OsString>,
-    look: Look,
+    look: DeadLook,
 }
 
 /// A watch over the workspace of a runtime that lives.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct WorkspaceWatch {
     go: OwnedFd,
     thread: std::thread::JoinHandle<Vec<String>>,
 }
 
-impl Watch {
+impl WorkspaceWatch {
     /// Ends it; what it has to say.
     pub(super) fn end(self) -> Vec<String> {
         drop(self.go);
@@ -246,7 +246,7 @@ pub(super) struct Folder {
 
 impl Runtimes {
     /// Those whose state lies at `paths`.
-    pub fn new(paths: Paths, path: Option<OsString>, look: Look) -> Self {
+    pub fn new(paths: Paths, path: Option<OsString>, look: DeadLook) -> Self {
         Runtimes { paths, path, look }
     }
 
@@ -256,7 +256,7 @@ impl Runtimes {
     }
 
     /// Watches the workspace of a runtime.
-    pub(super) fn watch(&self, lease: &Lease) -> Result<Watch> {
+    pub(super) fn watch(&self, lease: &Lease) -> Result<WorkspaceWatch> {
         let (stop, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (during, lease) = (Arc::clone(&self.look.during), lease.clone());
         let thread = std::thread::Builder::new().name("watch".into()).spawn(move || {
@@ -265,7 +265,7 @@ impl Runtimes {
             during(&lease, stop)
         })?;
         sys::WATCHING.fetch_add(1, Ordering::Relaxed);
-        Ok(Watch { go, thread })
+        Ok(WorkspaceWatch { go, thread })
     }
 
     /// Removes a tree that may hold files of the ids of an image, which only a
@@ -441,7 +441,7 @@ mod tests {
         Runtimes::new(
             Paths::new(&Env { home: Some(dir.to_owned()), ..Env::default() }).unwrap(),
             None,
-            Look { after: Arc::new(|_| Vec::new()), during: Arc::new(|_, _| Vec::new()) },
+            DeadLook { after: Arc::new(|_| Vec::new()), during: Arc::new(|_, _| Vec::new()) },
         )
     }
 

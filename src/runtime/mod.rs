@@ -35,11 +35,13 @@ mod wire;
 pub use background::in_background;
 pub use deadline::{monotonic_after, monotonic_now, until};
 pub use doctor::{delegates_cgroup, has_subordinate_ids, kernel, private_network, user_namespace};
-pub use guest::{ARTIFACTS, Access, Changed, OwnImage, Place, Ready, RootfsSpec, ServiceSpec, TreeMount, hides};
+pub use guest::{
+    ARTIFACTS, ChangedTree, InnerPlace, OwnImage, ReadyCheck, RootfsSpec, ServiceSpec, TreeAccess, TreeMount, hides,
+};
 pub use join::{
     Later, Outcome, Session, Stream, Transcript, Warned, add_ports, ended, extend, hold_signals, join, joined_now,
 };
-pub use lease::{Lease, Look, Process, Runtimes};
+pub use lease::{DeadLook, Lease, Process, Runtimes};
 pub use lending::{LENT, Lending, Lent, LentSocket, Visit};
 pub use limits::{Assumed, Enforced, Limits, Means, OutOfMemory, memory_here};
 pub use mapping::Mapping;

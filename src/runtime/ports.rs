@@ -40,7 +40,7 @@ pub struct Port {
 
 /// Sockets that listen on the host for one port inside.
 #[derive(Debug)]
-pub(crate) struct Published {
+pub(crate) struct PublishedPort {
     pub(crate) port: u16,
     pub(crate) listeners: Vec<OwnedFd>,
 }
@@ -55,7 +55,7 @@ pub(super) fn port_variable(inside: u16) -> String {
 ///
 /// # Errors
 /// When a port that must be had is taken.
-pub(super) fn publish(requests: &[PortRequest], network: Network) -> Result<(Vec<Port>, Vec<Published>)> {
+pub(super) fn publish(requests: &[PortRequest], network: Network) -> Result<(Vec<Port>, Vec<PublishedPort>)> {
     let (mut ports, mut published) = (Vec::new(), Vec::new());
     for request in requests {
         if network == Network::Host {
@@ -69,7 +69,7 @@ pub(super) fn publish(requests: &[PortRequest], network: Network) -> Result<(Vec
         }
         let (port, listeners) = listen(*request)?;
         ports.push(port);
-        published.push(Published { port: request.inside, listeners });
+        published.push(PublishedPort { port: request.inside, listeners });
     }
     Ok((ports, published))
 }

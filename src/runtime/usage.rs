@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::sys::Counted;
+use super::sys::ProcessUsage;
 
 /// Of what a peak of memory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub struct Usage {
 
 impl Usage {
     /// Puts together what was counted at the end.
-    pub(super) fn of(wall: Duration, counted: Counted, cgroup_peak: Option<u64>) -> Self {
+    pub(super) fn of(wall: Duration, counted: ProcessUsage, cgroup_peak: Option<u64>) -> Self {
         let (peak, of) = match cgroup_peak {
             Some(peak) => (peak, PeakOf::Runtime),
             None => (counted.largest, PeakOf::LargestProcess),
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn what_was_not_counted_is_absent() {
-        let counted = Counted { exit_status: Some(0), cpu_ms: 5, largest: 0, written: 0 };
+        let counted = ProcessUsage { exit_status: Some(0), cpu_ms: 5, largest: 0, written: 0 };
         let usage = Usage::of(Duration::from_millis(7), counted, None);
         assert_eq!((usage.wall_ms, usage.peak_memory, usage.peak_of), (Some(7), None, None));
         let usage = Usage::of(Duration::ZERO, counted, Some(9));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::attributes::Asked;
+use super::attributes::Conversions;
 use super::document::{AutoCrlf, Document, Eol, GitPath, IndexDocument};
 use super::files::{self, SUBMODULE, TreeFile};
 use super::index::{self, Entry, Stat};
@@ -47,7 +47,7 @@ pub fn apply(
     let skipped: HashSet<&[u8]> = absent.map(|entry| &*entry.path.0).collect();
     let (submodules, tree_files): (Vec<_>, Vec<_>) = tree_files.into_iter().partition(TreeFile::is_submodule);
     let submodules: Vec<_> = submodules.into_iter().filter(|file| !skipped.contains(&*file.path)).collect();
-    let asked = Asked::of_tree(&repo, &document.settings, &tree_files)?;
+    let asked = Conversions::of_tree(&repo, &document.settings, &tree_files)?;
     let wanted: Vec<TreeFile> = tree_files.into_iter().filter(|file| !skipped.contains(&*file.path)).collect();
     let written = match asked.conversion {
         true => files::write_converted((git, &repo), root, &wanted, tree)?,

@@ -12,12 +12,12 @@ use super::moment::fleeting;
 use crate::disk::beneath::Beneath;
 
 #[derive(Debug)]
-pub(super) struct Aside(PathBuf);
+pub(super) struct CopiesForGit(PathBuf);
 
-impl Aside {
+impl CopiesForGit {
     /// In this folder, which is there.
     pub(super) fn in_folder(folder: PathBuf) -> Self {
-        Aside(folder)
+        CopiesForGit(folder)
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -70,7 +70,7 @@ mod tests {
         let (ours, home) = (dir.path().join("ours"), dir.path().join("home"));
         [&ours, &home].iter().for_each(|path| std::fs::create_dir(path).unwrap());
         std::fs::write(home.join("kept"), "mine").unwrap();
-        let aside = Aside::in_folder(ours.clone());
+        let aside = CopiesForGit::in_folder(ours.clone());
         let write = |path: &str| aside.create(Path::new(path), 0o644)?.write_all(b"theirs").context("written");
         std::os::unix::fs::symlink(&home, ours.join("d")).unwrap();
         assert!(write("d/kept").is_err() && write("d/new").is_err() && write("d/deep/new").is_err());

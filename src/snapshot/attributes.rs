@@ -13,7 +13,7 @@ pub(super) const MAX_ATTRIBUTES: u64 = 100 << 20;
 
 /// What attributes and settings ask for together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct Conversions {
     /// Files are converted when they are written: then the git program does it.
     pub(super) conversion: bool,
     /// Lines of texts end as on Windows, where attributes do not say how.
@@ -28,12 +28,12 @@ pub(super) struct Asked {
     pub(super) filter: bool,
 }
 
-impl Asked {
+impl Conversions {
     fn by(settings: &Settings) -> Self {
         let guessed = settings.autocrlf == Some(AutoCrlf::True);
         let crlf = guessed || settings.autocrlf.is_none() && settings.eol == Some(Eol::Crlf);
         let normal = crlf || settings.autocrlf.is_some();
-        let mut asked = Asked { conversion: crlf, crlf, guessed, normal, lfs: false, filter: false };
+        let mut asked = Conversions { conversion: crlf, crlf, guessed, normal, lfs: false, filter: false };
         asked.see(settings.attributes.as_ref().map_or(b"", |text| &text.0));
         asked
     }
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn what_attributes_ask_for() {
         let asked = |text: &str| {
-            let mut asked = Asked::default();
+            let mut asked = Conversions::default();
             asked.see(text.as_bytes());
             assert!(asked.normal || !asked.conversion);
             (asked.conversion, asked.lfs)

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::attributes::Asked;
+use super::attributes::Conversions;
 use super::damaged::explained;
 use super::document::{Document, FileMode, GitPath, IndexDocument, IndexEntry, Object, Pack, SCHEMA};
 use super::draft::Draft;
-use super::history::{History, Position, commit, followed_branch, history, is_branch_name};
+use super::history::{CommitHistory, Position, commit, followed_branch, history, is_branch_name};
 use super::index::{self, Entry};
-use super::left_behind::{Kind, LeftOut};
-use super::lfs::capture::Stored;
+use super::left_behind::{LeftKind, LeftOut};
+use super::lfs::capture::StoredLfs;
 use super::moment::{self, Moment, Stood};
 use super::operation::{InProgress, Operation, comment};
 use super::scan::{Scan, scan};
@@ -31,7 +31,7 @@ const MOST_LEFT_OUT: usize = 200;
 
 /// What a project asks of a capture.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct CaptureOptions {
     /// Ignored files to carry nevertheless, as git pathspecs.
     pub include: Vec<String>,
     /// Untracked files to leave, as gitignore patterns.
@@ -71,7 +71,7 @@ impl Captured {
 ///
 /// # Errors
 /// Whatever cannot be carried is refused by name.
-pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Draft> {
+pub fn draft(git: &Git, repo: &git2::Repository, options: &CaptureOptions) -> Result<Draft> {
     Ok(draft_and(git, repo, options, &|_| Ok(()))?.0)
 }
 
@@ -83,7 +83,7 @@ pub fn draft(git: &Git, repo: &git2::Repository, options: &Options) -> Result<Dr
 pub fn draft_and<T>(
     git: &Git,
     repo: &git2::Repository,
-    options: &Options,
+    options: &CaptureOptions,
     meanwhile: &dyn Fn(&Draft) -> Result<T>,
 ) -> Result<(Draft, T)> {
     let settled = moment::settled(|| {
@@ -118,7 +118,7 @@ pub fn draft_and<T>(
 }
 
 /// The state at this moment, if it lasts.
-fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Moment) -> Result<Draft> {
+fn draft_of(git: &Git, repo: &git2::Repository, options: &CaptureOptions, moment: &Moment) -> Result<Draft> {
     let (mut operation, staying) = match &moment.operation {
         InProgress::Nothing => (None, None),
         InProgress::Travels(operation) => (Some(operation.clone()), None),
@@ -148,10 +148,10 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
         operation = operation.and_then(Operation::without_tree);
     }
     left_out.extend(left_by_scan(&scan));
-    left_out.extend(history.lost_upstream.as_ref().map(|name| LeftOut::plain(Kind::Upstream, name.as_bytes())));
+    left_out.extend(history.lost_upstream.as_ref().map(|name| LeftOut::plain(LeftKind::Upstream, name.as_bytes())));
     left_out.extend(staying.map(LeftOut::operation));
     left_out.extend(settings::left_behind(git, repo, &scratch, &scan)?);
-    left_out.extend(stray.map(|name| LeftOut::plain(Kind::Head, name.as_bytes())));
+    left_out.extend(stray.map(|name| LeftOut::plain(LeftKind::Head, name.as_bytes())));
     let (head, head_tree) = (head_commit.id(), head_commit.tree_id());
     let empty_folders = std::mem::take(&mut scan.walked).empty;
     let stored = scan.beside.lfs.take();
@@ -184,8 +184,8 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &Options, moment: &Mome
 fn add_verbatim(
     (scratch, git): (&ScratchRepo, &Git),
     scan: &mut Scan,
-    asked: Asked,
-    mut candidates: Vec<verbatim::Candidate>,
+    asked: Conversions,
+    mut candidates: Vec<verbatim::VerbatimCandidate>,
 ) -> Result<()> {
     if asked != scan.beside.asked {
         // Attributes that git does not track say more.
@@ -201,18 +201,18 @@ fn add_verbatim(
 /// What of the files does not travel although somebody may miss it.
 fn left_by_scan(scan: &Scan) -> Vec<LeftOut> {
     let special = scan.walked.special.iter().map(|(path, kind)| LeftOut::special(path, kind));
-    let plain = |kind: Kind, paths: &[Vec<u8>]| -> Vec<LeftOut> {
+    let plain = |kind: LeftKind, paths: &[Vec<u8>]| -> Vec<LeftOut> {
         paths.iter().map(|path| LeftOut::plain(kind, path)).collect()
     };
     special
-        .chain(plain(Kind::Repository, &scan.walked.nested))
-        .chain(plain(Kind::TooLarge, &scan.too_large))
-        .chain(plain(Kind::Ignored, &scan.left_behind))
+        .chain(plain(LeftKind::Repository, &scan.walked.nested))
+        .chain(plain(LeftKind::TooLarge, &scan.too_large))
+        .chain(plain(LeftKind::Ignored, &scan.left_behind))
         .collect()
 }
 
 /// Adds the contents of LFS files that the draft needs.
-fn gather_lfs(draft: &mut Draft, stored: Stored, git: &Git, repo: &git2::Repository) -> Result<()> {
+fn gather_lfs(draft: &mut Draft, stored: StoredLfs, git: &Git, repo: &git2::Repository) -> Result<()> {
     let (tip, loose) = draft.states()?;
     let wanted = std::iter::once(tip).chain(draft.others.iter().copied());
     let revisions = pack::revisions(wanted, &draft.history.tips);
@@ -238,7 +238,7 @@ fn branch_of(head: &[u8]) -> Result<(Option<String>, Option<String>)> {
 
 /// The pack of a draft, where the remote does not hold everything.
 #[derive(Debug)]
-pub struct Packed(Option<(PathBuf, Pack)>);
+pub struct DraftPack(Option<(PathBuf, Pack)>);
 
 impl Draft {
     /// What holds all trees, and objects that are in none of them.
@@ -258,14 +258,14 @@ impl Draft {
     ///
     /// # Errors
     /// When git cannot pack.
-    pub fn pack(&self, git: &Git) -> Result<Packed> {
+    pub fn pack(&self, git: &Git) -> Result<DraftPack> {
         let (tip, loose) = self.states()?;
         let beside = self.lfs.iter().map(|content| content.object.0).chain(self.scan.beside.verbatim.values().copied());
         let wanted = std::iter::once(tip).chain(self.others.iter().copied()).chain(loose).chain(beside);
         let revisions = pack::revisions(wanted, &[self.history.base]);
         let packed = pack::write(git, &self.scratch, &revisions, &self.stored()?)?;
         super::open::look_again(&self.scratch.work_tree)?;
-        Ok(Packed(packed))
+        Ok(DraftPack(packed))
     }
 
     /// Contents that travel, of those that were stored here.
@@ -316,7 +316,7 @@ impl Draft {
     ///
     /// # Errors
     /// When the document could not be read back.
-    pub fn seal(self, packed: Packed) -> Result<Captured> {
+    pub fn seal(self, packed: DraftPack) -> Result<Captured> {
         let (pack_path, pack) = packed.0.unzip();
         let document = self.document(pack)?;
         if !self.proved {
@@ -352,14 +352,14 @@ fn check_submodules(git: &Git, scratch: &ScratchRepo, scan: &Scan, head: git2::O
 
 /// What is found out while git looks at the files.
 struct Aside {
-    history: History,
+    history: CommitHistory,
     /// The hash of the index.
     digest: Digest,
     left_out: Vec<LeftOut>,
     /// What tracked attributes ask for.
-    asked: Asked,
+    asked: Conversions,
     /// Files that may not be what git would write.
-    candidates: Vec<verbatim::Candidate>,
+    candidates: Vec<verbatim::VerbatimCandidate>,
 }
 
 fn aside(
@@ -367,7 +367,7 @@ fn aside(
     scratch: &ScratchRepo,
     position: Position<'_>,
     entries: &[Entry],
-    asked: Asked,
+    asked: Conversions,
 ) -> Result<Aside> {
     refuse::names(entries)?;
     let unpushed = submodule::look(scratch, entries)?;
@@ -376,7 +376,7 @@ fn aside(
     left_out.extend(left_out::refs(repo, position)?);
     left_out.extend(unpushed.iter().map(LeftOut::submodule));
     let resolved = index::resolved(&scratch.path().join("index"));
-    left_out.extend(resolved.iter().map(|path| LeftOut::plain(Kind::Resolved, path)));
+    left_out.extend(resolved.iter().map(|path| LeftOut::plain(LeftKind::Resolved, path)));
     let candidates = verbatim::candidates(scratch, asked, entries)?;
     Ok(Aside { history, digest: index::hash(entries), left_out, asked, candidates })
 }

@@ -38,7 +38,7 @@ const MAX_PATCH: usize = 8 << 20;
 
 /// One snapshot, as it is on this machine.
 #[derive(Debug)]
-pub struct Side {
+pub struct SnapshotSide {
     /// The document.
     pub document: Document,
     /// Its pack, where it has one.
@@ -139,7 +139,7 @@ impl Entry {
 ///
 /// # Errors
 /// [`crate::error::Kind::Integrity`] when an object is missing or damaged.
-pub fn compare(sides: [Side; 2], patch: bool) -> Result<Changes> {
+pub fn compare(sides: [SnapshotSide; 2], patch: bool) -> Result<Changes> {
     // Of a killed one the next sweep takes away what is left.
     let folder = Scratch::create_in(&std::env::temp_dir(), CAPTURE)
         .context("cannot create a temporary folder: is TMPDIR writable?")?;
@@ -167,7 +167,7 @@ pub fn compare(sides: [Side; 2], patch: bool) -> Result<Changes> {
 ///
 /// # Errors
 /// As [`compare`].
-pub fn since_base(side: Side, patch: bool) -> Result<Changes> {
+pub fn since_base(side: SnapshotSide, patch: bool) -> Result<Changes> {
     let base = side.document.base.clone();
     let repo = git2::Repository::open_bare(side.objects.parent().context("objects lie in a repository")?)?;
     let oid = git2::Oid::from_str(base.as_str())?;
@@ -175,7 +175,7 @@ pub fn since_base(side: Side, patch: bool) -> Result<Changes> {
     let tree = repo.find_commit(oid).map_err(missing)?.tree_id();
     let document =
         Document { head: base, tree: Object(tree), commits: Vec::new(), pack: None, ..side.document.clone() };
-    let before = Side { document, pack: None, objects: side.objects.clone() };
+    let before = SnapshotSide { document, pack: None, objects: side.objects.clone() };
     compare([before, side], patch)
 }
 

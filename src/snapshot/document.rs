@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::left_behind::LeftOut;
 use super::operation::Operation;
-pub use super::wire::{Content, FileMode, GitPath, Object};
+pub use super::wire::{ByteText, FileMode, GitPath, Object};
 use super::wire::{LfsObject, Verbatim};
 use crate::digest::Digest;
 use crate::error::{Fault, integrity};
@@ -157,7 +157,7 @@ pub struct Settings {
     /// The checkout's own attributes, `info/attributes`. Like those of a tree
     /// they name drivers and define none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attributes: Option<Content>,
+    pub attributes: Option<ByteText>,
 }
 
 /// `core.autocrlf`
@@ -196,7 +196,7 @@ pub struct SparseFile {
     /// `core.sparseCheckoutCone`
     pub cone: bool,
     /// The bytes of `info/sparse-checkout`; `None` when there is no such file.
-    pub patterns: Option<Content>,
+    pub patterns: Option<ByteText>,
 }
 
 impl Settings {
@@ -207,7 +207,7 @@ impl Settings {
                 self.sparse = Some(Sparse { cone, patterns: text.lines().map(str::to_owned).collect() });
             }
             Some(Err(error)) => {
-                self.sparse_file = Some(SparseFile { cone, patterns: Some(Content(error.into_bytes())) });
+                self.sparse_file = Some(SparseFile { cone, patterns: Some(ByteText(error.into_bytes())) });
             }
             None => self.sparse_file = Some(SparseFile { cone, patterns: None }),
         }

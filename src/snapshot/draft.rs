@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use super::document::{GitPath, LocalBranch, Settings};
 use super::edit::{Edit, edit, new_files};
 use super::files::large_blob;
-use super::history::{History, commit};
+use super::history::{CommitHistory, commit};
 use super::index;
 use super::left_behind::LeftOut;
 use super::lfs::capture::pointer_in;
@@ -28,7 +28,7 @@ use crate::identity::Commit;
 #[derive(Debug)]
 pub struct Draft {
     pub(super) scan: Scan,
-    pub(super) history: History,
+    pub(super) history: CommitHistory,
     pub(super) empty_folders: Vec<GitPath>,
     /// The hash of the index.
     pub(super) digest: Digest,
@@ -51,7 +51,7 @@ pub struct Draft {
 
 /// Where a content stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum ContentPlace {
     /// Among the working files.
     Working,
     /// In the index.
@@ -64,15 +64,15 @@ pub enum Place {
 
 /// A file's content that would travel and that the base has not at this path.
 #[derive(Clone, Debug)]
-pub struct Content {
+pub struct DraftContent {
     /// Where it stands.
-    pub place: Place,
+    pub place: ContentPlace,
     /// The file.
     pub path: GitPath,
     pub(super) object: git2::Oid,
 }
 
-impl Content {
+impl DraftContent {
     /// The same for the same content in the same file.
     pub fn key(&self) -> (&[u8], [u8; 20]) {
         let mut object = [0; 20];
@@ -92,7 +92,7 @@ pub struct LeaveOut {
 
 /// What stands in the place of a file that was left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Instead {
+pub enum DraftInstead {
     /// What HEAD has.
     Head,
     /// What was staged.
@@ -116,7 +116,7 @@ impl Draft {
     ///
     /// # Errors
     /// When the captured trees cannot be read or written.
-    pub fn leave_out(&mut self, files: &BTreeMap<GitPath, LeaveOut>) -> Result<Vec<Instead>> {
+    pub fn leave_out(&mut self, files: &BTreeMap<GitPath, LeaveOut>) -> Result<Vec<DraftInstead>> {
         self.proved = false;
         let own = git2::Repository::open_bare(self.scratch.path())?;
         let (head, before) = (own.find_tree(self.head_tree)?, own.find_tree(self.scan.tree)?);
@@ -132,9 +132,9 @@ impl Draft {
             let staged = self.scan.index.iter().find(|entry| entry.path == *path && entry.stage == 0);
             let own = staged.filter(|entry| !entry.intent_to_add).map(|entry| (entry.mode, entry.object));
             let (what, after) = match (staged, in_head, own) {
-                (Some(_), Some(_), _) => (Instead::Head, in_head),
-                (Some(_), None, Some(_)) => (Instead::Staged, own),
-                _ => (Instead::Nothing, None),
+                (Some(_), Some(_), _) => (DraftInstead::Head, in_head),
+                (Some(_), None, Some(_)) => (DraftInstead::Staged, own),
+                _ => (DraftInstead::Nothing, None),
             };
             if left.working {
                 let changed = |file: Edit| usize::from(file != in_head);
@@ -161,20 +161,20 @@ impl Draft {
     }
 
     /// The contents that git's trees and index name.
-    pub(super) fn in_git(&self, repo: &git2::Repository) -> Result<Vec<Content>> {
+    pub(super) fn in_git(&self, repo: &git2::Repository) -> Result<Vec<DraftContent>> {
         let Draft { scan, operation, history, .. } = self;
         let head = Some(self.head_tree);
         let mut contents = Vec::new();
-        let mut add = |place: Place, files: Vec<(Vec<u8>, git2::Oid)>| {
-            let content = |(path, object)| Content { place: place.clone(), path: GitPath(path), object };
+        let mut add = |place: ContentPlace, files: Vec<(Vec<u8>, git2::Oid)>| {
+            let content = |(path, object)| DraftContent { place: place.clone(), path: GitPath(path), object };
             contents.extend(files.into_iter().map(content));
         };
-        add(Place::Working, new_files(repo, head, scan.tree)?);
-        add(Place::Index, new_files(repo, head, scan.staged_tree)?);
+        add(ContentPlace::Working, new_files(repo, head, scan.tree)?);
+        add(ContentPlace::Index, new_files(repo, head, scan.staged_tree)?);
         let in_conflict = scan.index.iter().filter(|entry| entry.stage > 0 && !entry.is_submodule());
-        add(Place::Conflict, in_conflict.map(|entry| (entry.path.clone(), entry.object)).collect());
+        add(ContentPlace::Conflict, in_conflict.map(|entry| (entry.path.clone(), entry.object)).collect());
         if let Some(tree) = operation.as_ref().and_then(Operation::tree) {
-            add(Place::Conflict, new_files(repo, head, tree)?);
+            add(ContentPlace::Conflict, new_files(repo, head, tree)?);
         }
         for id in history.commits.iter().chain(&history.beside) {
             let own = repo.find_commit(*id)?;
@@ -184,7 +184,7 @@ impl Draft {
                 let others: HashSet<_> = new_files(repo, Some(parent), own.tree_id())?.into_iter().collect();
                 new.retain(|file| others.contains(file));
             }
-            add(Place::Commit(commit(*id)?), new);
+            add(ContentPlace::Commit(commit(*id)?), new);
         }
         Ok(contents)
     }
@@ -232,21 +232,21 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// When a tree cannot be read.
-    pub fn contents(&self) -> Result<Vec<Content>> {
+    pub fn contents(&self) -> Result<Vec<DraftContent>> {
         let mut contents = self.draft.in_git(&self.repo)?;
         let lfs: HashMap<Digest, git2::Oid> =
             self.draft.lfs.iter().map(|content| (content.oid, content.object.0)).collect();
-        let behind = |content: &Content| {
+        let behind = |content: &DraftContent| {
             let object = *lfs.get(&pointer_in(&self.repo, content.object)?.oid)?;
-            Some(Content { object, ..content.clone() })
+            Some(DraftContent { object, ..content.clone() })
         };
         if !lfs.is_empty() {
-            let more: Vec<Content> = contents.iter().filter_map(behind).collect();
+            let more: Vec<DraftContent> = contents.iter().filter_map(behind).collect();
             contents.extend(more);
         }
         let verbatim = self.draft.scan.beside.verbatim.iter();
-        contents.extend(verbatim.map(|(path, object)| Content {
-            place: Place::Working,
+        contents.extend(verbatim.map(|(path, object)| DraftContent {
+            place: ContentPlace::Working,
             path: GitPath(path.clone()),
             object: *object,
         }));
@@ -258,7 +258,7 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// When the object is missing or damaged, and those of `see`.
-    pub fn read(&self, content: &Content, see: &mut dyn FnMut(&[u8])) -> Result<()> {
+    pub fn read(&self, content: &DraftContent, see: &mut dyn FnMut(&[u8])) -> Result<()> {
         let shown = || format!("cannot read the content of {}", content.path);
         let (size, _) = self.repo.odb()?.read_header(content.object).with_context(shown)?;
         if size <= AT_ONCE {
@@ -277,7 +277,7 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// When the base's tree cannot be read.
-    pub fn is_held(&self, content: &Content) -> Result<bool> {
+    pub fn is_held(&self, content: &DraftContent) -> Result<bool> {
         if self.held.get().is_none() {
             let mut held = HashSet::new();
             self.collect(&self.base_tree()?, &mut held)?;

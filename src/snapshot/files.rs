@@ -115,7 +115,7 @@ fn walk(
 }
 
 /// Files that were written.
-pub(super) struct Written {
+pub(super) struct WrittenFiles {
     /// What `lstat` says about each, in order.
     pub(super) stats: Vec<Stat>,
     /// Whether each is on disk as the tree has it: content by hash, and mode.
@@ -132,7 +132,7 @@ pub(super) fn write(
     root: &Path,
     files: &[TreeFile],
     large: &HashSet<git2::Oid>,
-) -> Result<Written> {
+) -> Result<WrittenFiles> {
     let top = rustix::fs::openat(CWD, root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .with_context(|| format!("cannot open {}", root.display()))?;
     make_folders(top.as_fd(), files)?;
@@ -147,7 +147,7 @@ pub(super) fn write(
         threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
     });
     git2::opts::strict_hash_verification(true);
-    let mut all = Written { stats: Vec::with_capacity(files.len()), exact: true };
+    let mut all = WrittenFiles { stats: Vec::with_capacity(files.len()), exact: true };
     for part in parts {
         let part = part.map_err(|_| anyhow::anyhow!("a thread that writes files died"))??;
         all.stats.extend(part.stats);
@@ -220,10 +220,10 @@ fn write_part(
     top: BorrowedFd<'_>,
     files: &[TreeFile],
     large: &HashSet<git2::Oid>,
-) -> Result<Written> {
+) -> Result<WrittenFiles> {
     let repo = git2::Repository::open(git_dir)?;
     let odb = repo.odb()?;
-    let mut all = Written { stats: Vec::with_capacity(files.len()), exact: true };
+    let mut all = WrittenFiles { stats: Vec::with_capacity(files.len()), exact: true };
     let mut parent: (PathBuf, Option<OwnedFd>) = (PathBuf::new(), None);
     for file in files {
         let path = Path::new(OsStr::from_bytes(&file.path));
@@ -368,7 +368,7 @@ pub(super) fn write_converted(
     root: &Path,
     files: &[TreeFile],
     tree: git2::Oid,
-) -> Result<Written> {
+) -> Result<WrittenFiles> {
     let index = repo.path().join("envctl-checkout-index");
     let call = || git.alone(repo.path()).env("GIT_WORK_TREE", root).env("GIT_INDEX_FILE", &index).cwd(root);
     call().args(["-c", "core.sparseCheckout=false", "read-tree"]).arg(&tree.to_string()).run(b"")?;
@@ -385,5 +385,5 @@ pub(super) fn write_converted(
         Err(Errno::NOENT) => Ok(Stat::default()),
         Err(error) => Err(error.into()),
     };
-    Ok(Written { stats: files.iter().map(stat).collect::<Result<_>>()?, exact: false })
+    Ok(WrittenFiles { stats: files.iter().map(stat).collect::<Result<_>>()?, exact: false })
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::document::{LocalBranch, Remote, TrackingRef};
-use super::remote::{Tip, Tracked, remote_name};
+use super::remote::{RemoteTracking, Tip, remote_name};
 use crate::disk::beneath::Beneath;
 use crate::error::{Fault, failure};
 use crate::identity::Commit;
@@ -20,7 +20,7 @@ const MAX_SHALLOW: u64 = 64 << 20;
 
 /// The base, and what lies above it.
 #[derive(Debug)]
-pub(super) struct History {
+pub(super) struct CommitHistory {
     /// Newest ancestor of HEAD that the remote holds.
     pub(super) base: git2::Oid,
     /// From HEAD down to the base.
@@ -56,13 +56,13 @@ pub(super) struct Position<'a> {
 ///
 /// # Errors
 /// When there is none, or commits between are not here.
-pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result<History> {
+pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result<CommitHistory> {
     let Position { head, branch, others, stays } = position;
     let name = match remote_name(repo) {
         Err(_) if stays => NO_REMOTE.to_owned(),
         name => name?,
     };
-    let tracked = Tracked::of(repo, &name);
+    let tracked = RemoteTracking::of(repo, &name);
     let followed = branch.and_then(|branch| followed(repo, branch));
     let mut tips = tracked.tips(repo)?;
     // Where two refs are of one branch, the one that is followed counts.
@@ -113,7 +113,7 @@ pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result
     let refs = tracking_refs(repo, &tips, base, upstream.as_deref())?;
     let tips = tips.into_iter().map(|tip| tip.commit).collect();
     let remote = Remote { name, upstream, refs };
-    Ok(History { base, commits, unpushed: unpushed.len(), remote, lost_upstream, tips, beside })
+    Ok(CommitHistory { base, commits, unpushed: unpushed.len(), remote, lost_upstream, tips, beside })
 }
 
 /// A commit to be carried whose parents a shallow clone does not have.

@@ -8,7 +8,7 @@ use super::operation::Staying;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// What it is.
-    pub kind: Kind,
+    pub kind: LeftKind,
     /// Which one.
     pub name: String,
     /// More about it, for people; only where it was published from.
@@ -19,7 +19,7 @@ pub struct LeftOut {
 /// Kinds of things that stay behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum LeftKind {
     /// An entry of the stash.
     Stash,
     /// Another local branch with commits that no remote holds.
@@ -65,53 +65,53 @@ pub enum Kind {
     Other,
 }
 
-impl Kind {
+impl LeftKind {
     /// The same for people.
     pub fn words(self) -> &'static str {
         match self {
-            Kind::Stash => "stash entries",
-            Kind::Branch => "branches with commits that no remote has",
-            Kind::SpecialFile => "what is neither file nor link",
-            Kind::SubmoduleCommit => "commits of submodules that no branch of their remote has",
-            Kind::LfsContent => "LFS content that the checkout lacks",
-            Kind::Tag => "tags with commits that no remote has",
-            Kind::Worktree => "linked checkouts on commits that no remote has",
-            Kind::Notes => "notes that no remote has",
-            Kind::Ref => "refs with commits that no remote has",
-            Kind::Replacement => "what git shows in place of other commits",
-            Kind::Ignored => "files that core.excludesFile of this repository ignores",
-            Kind::Upstream => "what the branch follows",
-            Kind::Head => "what HEAD is on, which no task can say",
-            Kind::Repository => "repositories inside that git does not track",
-            Kind::TooLarge => "files that are too large to travel",
-            Kind::Operation => "what git has in progress, and cannot go on elsewhere",
-            Kind::Attributes => "attributes that core.attributesFile of this repository names",
-            Kind::Resolved => "conflicts that are resolved, as git checkout -m would bring them back",
-            Kind::Filter => {
+            LeftKind::Stash => "stash entries",
+            LeftKind::Branch => "branches with commits that no remote has",
+            LeftKind::SpecialFile => "what is neither file nor link",
+            LeftKind::SubmoduleCommit => "commits of submodules that no branch of their remote has",
+            LeftKind::LfsContent => "LFS content that the checkout lacks",
+            LeftKind::Tag => "tags with commits that no remote has",
+            LeftKind::Worktree => "linked checkouts on commits that no remote has",
+            LeftKind::Notes => "notes that no remote has",
+            LeftKind::Ref => "refs with commits that no remote has",
+            LeftKind::Replacement => "what git shows in place of other commits",
+            LeftKind::Ignored => "files that core.excludesFile of this repository ignores",
+            LeftKind::Upstream => "what the branch follows",
+            LeftKind::Head => "what HEAD is on, which no task can say",
+            LeftKind::Repository => "repositories inside that git does not track",
+            LeftKind::TooLarge => "files that are too large to travel",
+            LeftKind::Operation => "what git has in progress, and cannot go on elsewhere",
+            LeftKind::Attributes => "attributes that core.attributesFile of this repository names",
+            LeftKind::Resolved => "conflicts that are resolved, as git checkout -m would bring them back",
+            LeftKind::Filter => {
                 "filters, without which git takes their files for changed, and would commit them as they are"
             }
-            Kind::Setting => "settings of git",
-            Kind::Other => "what a newer envctl knows of",
+            LeftKind::Setting => "settings of git",
+            LeftKind::Other => "what a newer envctl knows of",
         }
     }
 }
 
 impl LeftOut {
     pub(super) fn special(path: &[u8], kind: &str) -> Self {
-        LeftOut { kind: Kind::SpecialFile, name: lossy(path), detail: Some(kind.into()) }
+        LeftOut { kind: LeftKind::SpecialFile, name: lossy(path), detail: Some(kind.into()) }
     }
 
     pub(super) fn operation(staying: &Staying) -> Self {
         let article = if staying.kind.starts_with('a') { "an" } else { "a" };
         LeftOut {
-            kind: Kind::Operation,
+            kind: LeftKind::Operation,
             name: format!("{article} {}", staying.kind),
             detail: Some(staying.why.clone()),
         }
     }
 
     /// Something of which the name says it all.
-    pub(super) fn plain(kind: Kind, name: &[u8]) -> Self {
+    pub(super) fn plain(kind: LeftKind, name: &[u8]) -> Self {
         LeftOut { kind, name: lossy(name), detail: None }
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::history::Position;
-use super::left_behind::{Kind, LeftOut, lossy};
+use super::left_behind::{LeftKind, LeftOut, lossy};
 use super::lfs::capture::Missing;
 use crate::disk::beneath::Beneath;
 
@@ -23,7 +23,7 @@ const MOST_COMMITS: usize = 30_000;
 impl LeftOut {
     pub(super) fn content(missing: &Missing) -> Self {
         let detail = Some(format!("{} bytes", missing.size));
-        LeftOut { kind: Kind::LfsContent, name: lossy(&missing.path), detail }
+        LeftOut { kind: LeftKind::LfsContent, name: lossy(&missing.path), detail }
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) fn stash(repo: &git2::Repository) -> Vec<LeftOut> {
     let detail = |entry: git2::ReflogEntry<'_>| entry.message_bytes().map(lossy);
     let entries = log.iter().enumerate();
     entries
-        .map(|(n, entry)| LeftOut { kind: Kind::Stash, name: format!("stash@{{{n}}}"), detail: detail(entry) })
+        .map(|(n, entry)| LeftOut { kind: LeftKind::Stash, name: format!("stash@{{{n}}}"), detail: detail(entry) })
         .collect()
 }
 
@@ -51,17 +51,17 @@ pub(super) fn refs(repo: &git2::Repository, position: Position<'_>) -> Result<Ve
     for reference in repo.references()? {
         let reference = reference?;
         let Some((kind, name)) = kind_of(reference.name_bytes()) else { continue };
-        if kind == Kind::Replacement {
+        if kind == LeftKind::Replacement {
             left.push(LeftOut { kind, name, detail: None });
         } else if let Ok(tip) = reference.peel_to_commit()
-            && !(kind == Kind::Branch && Some(&*name) == position.branch)
+            && !(kind == LeftKind::Branch && Some(&*name) == position.branch)
         {
-            let is_sure = kind == Kind::Branch || is_own(repo, &reference);
+            let is_sure = kind == LeftKind::Branch || is_own(repo, &reference);
             tips.push((Tip { commit: tip.id(), is_sure }, kind, name));
         }
     }
     let linked = linked(repo)?.into_iter();
-    tips.extend(linked.map(|(name, commit)| (Tip { commit, is_sure: true }, Kind::Worktree, name)));
+    tips.extend(linked.map(|(name, commit)| (Tip { commit, is_sure: true }, LeftKind::Worktree, name)));
     let travels: Vec<git2::Oid> = position.others.iter().copied().chain([position.head.id()]).collect();
     tips.retain(|(tip, ..)| !travels.contains(&tip.commit));
     let lacking = lacking(repo, tips.iter().map(|(tip, ..)| *tip).collect(), &travels)?;
@@ -70,7 +70,7 @@ pub(super) fn refs(repo: &git2::Repository, position: Position<'_>) -> Result<Ve
     let grafts = Beneath::open(repo.commondir())?.read(Path::new("info/grafts"), MAX_GRAFTS)?;
     if grafts.is_some_and(|text| text.split(|byte| *byte == b'\n').any(|line| line.first().is_some_and(|c| *c != b'#')))
     {
-        left.push(LeftOut { kind: Kind::Replacement, name: "info/grafts".into(), detail: None });
+        left.push(LeftOut { kind: LeftKind::Replacement, name: "info/grafts".into(), detail: None });
     }
     left.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     Ok(left)
@@ -78,12 +78,12 @@ pub(super) fn refs(repo: &git2::Repository, position: Position<'_>) -> Result<Ve
 
 /// What a ref is, and its short name; `None` for what is looked at elsewhere, or
 /// is the remote's.
-fn kind_of(full: &[u8]) -> Option<(Kind, String)> {
-    let known: [(&[u8], Option<Kind>); 8] = [
-        (b"refs/heads/", Some(Kind::Branch)),
-        (b"refs/tags/", Some(Kind::Tag)),
-        (b"refs/notes/", Some(Kind::Notes)),
-        (b"refs/replace/", Some(Kind::Replacement)),
+fn kind_of(full: &[u8]) -> Option<(LeftKind, String)> {
+    let known: [(&[u8], Option<LeftKind>); 8] = [
+        (b"refs/heads/", Some(LeftKind::Branch)),
+        (b"refs/tags/", Some(LeftKind::Tag)),
+        (b"refs/notes/", Some(LeftKind::Notes)),
+        (b"refs/replace/", Some(LeftKind::Replacement)),
         (b"refs/remotes/", None),
         (b"refs/prefetch/", None),
         (b"refs/bisect/", None),
@@ -91,7 +91,7 @@ fn kind_of(full: &[u8]) -> Option<(Kind, String)> {
     ];
     match known.iter().find_map(|(prefix, kind)| Some((full.strip_prefix(*prefix)?, *kind))) {
         Some((short, kind)) => Some((kind?, lossy(short))),
-        None => Some((Kind::Ref, lossy(full))),
+        None => Some((LeftKind::Ref, lossy(full))),
     }
 }
 

@@ -47,12 +47,12 @@ mod vigil;
 mod wire;
 
 pub use apply::{Applied, apply};
-pub use capture::{Captured, Options, Packed, draft, draft_and};
-pub use compare::{Changes, CommitLine, FileChange, FileStatus, Side, compare, since_base};
+pub use capture::{CaptureOptions, Captured, DraftPack, draft, draft_and};
+pub use compare::{Changes, CommitLine, FileChange, FileStatus, SnapshotSide, compare, since_base};
 pub use damaged::explained;
 pub use document::{Document, GitPath, MAX_DOCUMENT, Pack, TrackingRef};
-pub use draft::{CommitText, Content, Draft, Instead, LeaveOut, Place, Reader};
-pub use left_behind::{Kind as LeftOutKind, LeftOut};
+pub use draft::{CommitText, ContentPlace, Draft, DraftContent, DraftInstead, LeaveOut, Reader};
+pub use left_behind::{LeftKind as LeftOutKind, LeftOut};
 pub use lfs::restore::Fetch;
 pub use open::{library, open};
 pub use parity::{Parity, parity};

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::apply::Applied;
-use super::attributes::Asked;
+use super::attributes::Conversions;
 use super::document::Document;
 use super::paths::path_of;
 use super::scan::{Scan, scan};
@@ -126,7 +126,7 @@ fn differ_as_captured(
     paths: &HashSet<Vec<u8>>,
 ) -> Result<bool> {
     // Contents are compared, and not sizes only.
-    let asked = Asked { conversion: true, ..Asked::default() };
+    let asked = Conversions { conversion: true, ..Conversions::default() };
     let differ = verbatim::find_settled(scratch, git, asked, entries)?;
     let wanted = document.verbatim.iter().filter(|file| paths.contains(&file.path.0));
     let wanted: BTreeMap<Vec<u8>, git2::Oid> = wanted.map(|file| (file.path.0.clone(), file.object.0)).collect();

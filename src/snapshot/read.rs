@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::attributes::{Asked, is_attributes};
-use super::contents::Wanted;
+use super::attributes::{Conversions, is_attributes};
+use super::contents::WantedFile;
 use super::index::{self, Entry, Stat};
-use super::lfs::{self, capture::Stored};
+use super::lfs::{self, capture::StoredLfs};
 use super::paths::{joined, path_of};
 use super::scratch::ScratchRepo;
 use super::untouched::untouched;
@@ -30,10 +30,10 @@ const TICK: Duration = Duration::from_millis(12);
 
 /// What of the files that were read does not stand in the tree.
 #[derive(Debug)]
-pub(super) struct Beside {
-    pub(super) asked: Asked,
+pub(super) struct NotInTree {
+    pub(super) asked: Conversions,
     /// Contents of LFS files; `None` where Git LFS is not in use.
-    pub(super) lfs: Option<Stored>,
+    pub(super) lfs: Option<StoredLfs>,
     /// Files that git would write in another form than they have.
     pub(super) verbatim: BTreeMap<Vec<u8>, git2::Oid>,
 }
@@ -48,7 +48,7 @@ pub(super) fn capture(
     git: &Git,
     index: &[Entry],
     paths: &[Vec<u8>],
-    beside: &mut Beside,
+    beside: &mut NotInTree,
 ) -> Result<BTreeMap<Vec<u8>, Entry>> {
     let mut captured = BTreeMap::new();
     let mut pending: Vec<Vec<u8>> = paths.to_vec();
@@ -115,7 +115,7 @@ fn store(
     git: &Git,
     index: &[Entry],
     paths: &[Vec<u8>],
-    beside: &mut Beside,
+    beside: &mut NotInTree,
 ) -> Result<Vec<Entry>> {
     beside.verbatim.retain(|path, _| !paths.contains(path));
     let Some(lfs) = &mut beside.lfs else {
@@ -154,7 +154,7 @@ fn convert(
     git: &Git,
     index: &[Entry],
     paths: &[Vec<u8>],
-    beside: &mut Beside,
+    beside: &mut NotInTree,
 ) -> Result<Vec<Entry>> {
     let wanted: HashSet<&[u8]> = paths.iter().map(Vec::as_slice).collect();
     let known = index.iter().filter(|entry| entry.stage == 0 && !entry.intent_to_add && !entry.is_submodule());
@@ -239,7 +239,7 @@ fn as_they_are(scratch: &ScratchRepo, paths: &[&Vec<u8>], known: &HashMap<&[u8],
             continue;
         }
         let indexed = known.get(&***path).copied();
-        wanted.push(Wanted { file: entries.len(), size: stat.size.into(), is_change: indexed.is_some() });
+        wanted.push(WantedFile { file: entries.len(), size: stat.size.into(), is_change: indexed.is_some() });
         entries.push(entry(scratch.mode(path, indexed), git2::Oid::ZERO_SHA1));
     }
     let place = |n: &usize| entries.get(*n).map_or(&[] as &[u8], |entry| &entry.path);

@@ -43,7 +43,7 @@ pub(super) fn remote_name(repo: &git2::Repository) -> Result<String> {
     names.sort_by_key(|name| (Some(*name) != upstream.as_deref(), *name != "origin"));
     let holds = |name: &&&str| {
         let Some(head) = head.as_ref().and_then(|head| head.peel_to_commit().ok()) else { return false };
-        let tips = Tracked::of(repo, name).tips(repo).unwrap_or_default();
+        let tips = RemoteTracking::of(repo, name).tips(repo).unwrap_or_default();
         tips.iter().any(|tip| repo.merge_base(head.id(), tip.commit).is_ok())
     };
     let first = names.first().copied();
@@ -65,14 +65,14 @@ pub(super) struct Tip {
 
 /// Which refs of a checkout say what the remote has: those that it is fetched into,
 /// and those that have its name.
-pub(super) struct Tracked<'a> {
+pub(super) struct RemoteTracking<'a> {
     remote: Option<git2::Remote<'a>>,
     prefix: String,
 }
 
-impl<'a> Tracked<'a> {
+impl<'a> RemoteTracking<'a> {
     pub(super) fn of(repo: &'a git2::Repository, name: &str) -> Self {
-        Tracked { remote: repo.find_remote(name).ok(), prefix: format!("refs/remotes/{name}/") }
+        RemoteTracking { remote: repo.find_remote(name).ok(), prefix: format!("refs/remotes/{name}/") }
     }
 
     fn fetched(&self) -> impl Iterator<Item = git2::Refspec<'_>> {

@@ -9,18 +9,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::Result;
 
-use super::attributes::{Asked, is_attributes};
+use super::attributes::{Conversions, is_attributes};
 use super::document::GitPath;
 use super::edit::{Edit, edit};
 use super::files::SUBMODULE;
 use super::folders::{self, Walked};
 use super::glance::{Fate, Seen, Tracked, glance};
 use super::index::{Entry, Stat};
-use super::lfs::capture::Stored;
+use super::lfs::capture::StoredLfs;
 use super::paths::path_of;
-use super::read::{Beside, capture};
+use super::read::{NotInTree, capture};
 use super::scratch::ScratchRepo;
-use super::status::{Line, Lines, Selection, Staged, lines, look, select, staged, untracked};
+use super::status::{Lines, Selection, Staged, StatusLine, lines, look, select, staged, untracked};
 use super::vigil::Vigil;
 use super::{ignored, refuse, submodule};
 use crate::disk::plain;
@@ -48,7 +48,7 @@ pub(super) struct Scan {
     /// How many files differ from HEAD.
     pub(super) changed: usize,
     /// What of the files does not stand in the tree.
-    pub(super) beside: Beside,
+    pub(super) beside: NotInTree,
     /// Paths whose files were read, and what `lstat` said then; `None` for those
     /// that were gone by then.
     pub(super) read: HashMap<Vec<u8>, Option<Stat>>,
@@ -102,7 +102,7 @@ pub(super) fn scan<T>(
     (scratch, repo): (&ScratchRepo, &git2::Repository),
     git: &Git,
     selection: Selection<'_>,
-    meanwhile: impl FnOnce(&[Entry], Asked) -> Result<T>,
+    meanwhile: impl FnOnce(&[Entry], Conversions) -> Result<T>,
 ) -> Result<(Scan, T)> {
     let vigil = Vigil::begin();
     let (Looked { index, mut seen, staged, asked, judged_by }, aside) = look_beside(scratch, git, &vigil, meanwhile)?;
@@ -157,7 +157,7 @@ struct Looked {
     seen: Seen,
     staged: BTreeMap<Vec<u8>, Staged>,
     /// What tracked attributes ask for.
-    asked: Asked,
+    asked: Conversions,
     judged_by: JudgedBy,
 }
 
@@ -166,7 +166,7 @@ fn look_beside<T>(
     scratch: &ScratchRepo,
     git: &Git,
     vigil: &Vigil,
-    meanwhile: impl FnOnce(&[Entry], Asked) -> Result<T>,
+    meanwhile: impl FnOnce(&[Entry], Conversions) -> Result<T>,
 ) -> Result<(Looked, T)> {
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| staged(scratch, git));
@@ -223,17 +223,17 @@ fn read_files(
     (scratch, git): (&ScratchRepo, &Git),
     index: &[Entry],
     read: &[Vec<u8>],
-    asked: Asked,
+    asked: Conversions,
     max_lfs: u64,
-) -> Result<(BTreeMap<Vec<u8>, Entry>, Beside)> {
+) -> Result<(BTreeMap<Vec<u8>, Entry>, NotInTree)> {
     // Git would pass over some of them without an error.
     read.iter().try_for_each(|path| refuse::name(path, false))?;
     // Attributes that git does not track say more.
     let more = read.iter().any(|path| is_attributes(path));
     let asked = if more { self::asked((scratch, git), index, read)? } else { asked };
     scratch.set_attributes_aside(index, read)?;
-    let lfs = asked.lfs.then(|| Stored::new(max_lfs));
-    let mut beside = Beside { asked, lfs, verbatim: BTreeMap::new() };
+    let lfs = asked.lfs.then(|| StoredLfs::new(max_lfs));
+    let mut beside = NotInTree { asked, lfs, verbatim: BTreeMap::new() };
     let files = capture(scratch, git, index, read, &mut beside)?;
     files.values().try_for_each(|entry| refuse::name(&entry.path, entry.mode == 0o120_000))?;
     Ok((files, beside))
@@ -263,24 +263,24 @@ impl<'a> Changes<'a> {
         for (path, line) in lines {
             let file = files.get(path).map(|entry| (entry.mode, entry.object));
             match line {
-                Line::Tracked { .. } => changes.add_tracked(path, line, file),
-                Line::Conflict => {
+                StatusLine::Tracked { .. } => changes.add_tracked(path, line, file),
+                StatusLine::Conflict => {
                     // A submodule stays checked out while others disagree about it.
                     let submodule = submodules.get(&**path).filter(|_| scratch.is_folder(path));
                     let kept = submodule.map(|entry| (SUBMODULE, entry.object));
                     changes.working.insert(path.clone(), file.or(kept));
                 }
                 // It may stand for one that is gone from the index only.
-                Line::Untracked if file.is_some() => drop(changes.working.insert(path.clone(), file)),
-                Line::Untracked => {}
+                StatusLine::Untracked if file.is_some() => drop(changes.working.insert(path.clone(), file)),
+                StatusLine::Untracked => {}
             }
         }
         changes
     }
 
     /// A path of HEAD's tree or the index; `file` is what was read in its place.
-    fn add_tracked(&mut self, path: &'a [u8], line: &Line, file: Edit) {
-        let Line::Tracked { staged, working, head, index } = line else { return };
+    fn add_tracked(&mut self, path: &'a [u8], line: &StatusLine, file: Edit) {
+        let StatusLine::Tracked { staged, working, head, index } = line else { return };
         if head.0 != 0 {
             self.heads.insert(path, *head);
         }
@@ -334,7 +334,7 @@ fn leave_behind(
     (within, nested): (&[Vec<u8>], &mut Vec<Vec<u8>>),
     lines: &mut Lines,
 ) -> Result<Vec<Vec<u8>>> {
-    let listed = lines.iter().filter(|(_, line)| matches!(line, Line::Untracked));
+    let listed = lines.iter().filter(|(_, line)| matches!(line, StatusLine::Untracked));
     let listed = listed.filter_map(|(path, _)| path.strip_suffix(b"/")).map(<[u8]>::to_vec);
     nested.extend(listed);
     nested.extend(within.iter().cloned());
@@ -351,12 +351,12 @@ fn leave_behind(
     for (path, line) in lines.drain(..) {
         let is_large = line.must_be_read() && scratch.regular(&path).is_some_and(|stat| refuse::is_too_large(&stat));
         match line {
-            Line::Untracked if below(&path) => {}
-            Line::Untracked if is_large && leaves => too_large.push(path),
+            StatusLine::Untracked if below(&path) => {}
+            StatusLine::Untracked if is_large && leaves => too_large.push(path),
             // What is staged, or was committed, stands in its place.
-            Line::Tracked { staged, head, index, .. } if is_large && leaves => {
+            StatusLine::Tracked { staged, head, index, .. } if is_large && leaves => {
                 too_large.push(path.clone());
-                kept.push((path, Line::Tracked { staged, working: b'.', head, index }));
+                kept.push((path, StatusLine::Tracked { staged, working: b'.', head, index }));
             }
             _ if is_large => return Err(refuse::too_large(&path).into()),
             line => kept.push((path, line)),
@@ -403,14 +403,14 @@ fn tracked<'a>(scratch: &'a ScratchRepo, index: &'a [Entry], by: JudgedBy, vigil
 ///
 /// # Errors
 /// When HEAD's tree cannot be read.
-fn asked((scratch, git): (&ScratchRepo, &Git), index: &[Entry], read: &[Vec<u8>]) -> Result<Asked> {
+fn asked((scratch, git): (&ScratchRepo, &Git), index: &[Entry], read: &[Vec<u8>]) -> Result<Conversions> {
     let tracked = || index.iter().filter(|entry| is_attributes(&entry.path));
     let paths = tracked().map(|entry| &entry.path).chain(read.iter().filter(|path| is_attributes(path)));
     let own = git.own_attributes();
     let files = paths.filter_map(|path| scratch.open(path).ok());
     // These the developer laid, perhaps as links.
     let own = own.iter().filter_map(|path| plain::open(&std::fs::canonicalize(path).ok()?).ok());
-    let mut asked = Asked::of_files(&scratch.settings, files.chain(own));
+    let mut asked = Conversions::of_files(&scratch.settings, files.chain(own));
     let own = git2::Repository::open_bare(scratch.path())?;
     let (head, odb) = (own.head()?.peel_to_tree()?, own.odb()?);
     let root = [b".gitattributes".to_vec()];

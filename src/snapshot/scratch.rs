@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rustix::fs::FileType;
 
-use super::aside::Aside;
+use super::aside::CopiesForGit;
 use super::attributes::{MAX_ATTRIBUTES, is_attributes};
-use super::contents::Contents;
+use super::contents::StoredContents;
 use super::document::{AutoCrlf, Eol, Settings};
 use super::index::{self, Entry, Stat};
 use super::paths::{joined, path_of};
@@ -43,7 +43,7 @@ pub(super) struct ScratchRepo {
     /// The settings that it has.
     pub(super) settings: Settings,
     /// What was stored of its files.
-    pub(super) contents: Contents,
+    pub(super) contents: StoredContents,
     /// Files that never rest: read from a copy.
     copies: Copies,
     /// Whether the checkout's own configuration names a list of ignored files.
@@ -63,7 +63,7 @@ impl ScratchRepo {
         let work_tree = repo.workdir().context("the repository is bare")?.to_owned();
         let files = Beneath::open(&work_tree)?;
         let rules = own_rules(repo, &work_tree)?;
-        let contents = Contents::of(folder.path());
+        let contents = StoredContents::of(folder.path());
         let own_rules = rules.is_some();
         let copies = Copies::default();
         let settings_too = settings.clone();
@@ -149,8 +149,8 @@ impl ScratchRepo {
     }
 
     /// A folder with the attributes, and copies of what git is to read.
-    pub(super) fn attributes(&self) -> Aside {
-        Aside::in_folder(self.path().join("attributes"))
+    pub(super) fn attributes(&self) -> CopiesForGit {
+        CopiesForGit::in_folder(self.path().join("attributes"))
     }
 
     /// Sets aside the attributes which the snapshot will have: those of the

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::document::{AutoCrlf, Content, Eol, Settings};
-use super::left_behind::{Kind, LeftOut};
+use super::document::{AutoCrlf, ByteText, Eol, Settings};
+use super::left_behind::{LeftKind, LeftOut};
 use super::paths::joined;
 use super::scan::Scan;
 use super::scratch::ScratchRepo;
@@ -30,7 +30,7 @@ pub(super) fn in_force(git: &Git, repo: &git2::Repository) -> Result<Settings> {
     };
     let attributes = Beneath::open(repo.commondir())?.read(Path::new("info/attributes"), MAX_ATTRIBUTES)?;
     let mut settings = Settings {
-        attributes: attributes.filter(|text| !text.trim_ascii().is_empty()).map(Content),
+        attributes: attributes.filter(|text| !text.trim_ascii().is_empty()).map(ByteText),
         autocrlf: match text("core.autocrlf").as_deref() {
             Some("input") => Some(AutoCrlf::Input),
             Some("true" | "yes" | "on" | "1") => Some(AutoCrlf::True),
@@ -71,9 +71,9 @@ pub(super) fn left_behind(
 ) -> Result<Vec<LeftOut>> {
     let config = repo.config()?.snapshot()?;
     let mut left = Vec::new();
-    left.extend(own_attributes(repo)?.map(|path| LeftOut::plain(Kind::Attributes, path.as_bytes())));
+    left.extend(own_attributes(repo)?.map(|path| LeftOut::plain(LeftKind::Attributes, path.as_bytes())));
     if is_off(git, &config, "core.symlinks") {
-        left.push(LeftOut::plain(Kind::Setting, b"core.symlinks=false"));
+        left.push(LeftOut::plain(LeftKind::Setting, b"core.symlinks=false"));
     }
     if !scan.beside.asked.filter {
         return Ok(left);
@@ -98,7 +98,7 @@ pub(super) fn left_behind(
     };
     left.extend(files.into_iter().filter(|(name, _)| is_set_up(name)).map(|(name, count)| {
         let detail = Some(if count == 1 { "1 file".into() } else { format!("{count} files") });
-        LeftOut { detail, ..LeftOut::plain(Kind::Filter, &name) }
+        LeftOut { detail, ..LeftOut::plain(LeftKind::Filter, &name) }
     }));
     Ok(left)
 }

@@ -32,7 +32,7 @@ pub(super) struct Selection<'a> {
 
 /// One line of `git status --porcelain=v2`.
 #[derive(Debug)]
-pub(super) enum Line {
+pub(super) enum StatusLine {
     /// A path of HEAD's tree or the index.
     Tracked {
         /// Against HEAD, and of the working file against the index.
@@ -45,18 +45,18 @@ pub(super) enum Line {
     Untracked,
 }
 
-impl Line {
+impl StatusLine {
     /// Whether only the working file says what is there.
     pub(super) fn must_be_read(&self) -> bool {
         match self {
-            Line::Tracked { working, .. } => !matches!(working, b'.' | b'D'),
-            Line::Conflict | Line::Untracked => true,
+            StatusLine::Tracked { working, .. } => !matches!(working, b'.' | b'D'),
+            StatusLine::Conflict | StatusLine::Untracked => true,
         }
     }
 }
 
 /// Paths, and what git says of each.
-pub(super) type Lines = Vec<(Vec<u8>, Line)>;
+pub(super) type Lines = Vec<(Vec<u8>, StatusLine)>;
 
 /// More names than this are not given to git one by one, in bytes.
 const MAX_NAMES: usize = 96 << 10;
@@ -121,15 +121,15 @@ pub(super) fn lines(
     fates: &[Fate],
     mut staged: BTreeMap<Vec<u8>, Staged>,
     untracked: Vec<Vec<u8>>,
-) -> Vec<(Vec<u8>, Line)> {
+) -> Vec<(Vec<u8>, StatusLine)> {
     const NONE: (u32, git2::Oid) = (0, git2::Oid::ZERO_SHA1);
-    let mut lines: Vec<(Vec<u8>, Line)> = Vec::new();
+    let mut lines: Vec<(Vec<u8>, StatusLine)> = Vec::new();
     for (entry, fate) in index.iter().zip(fates) {
         let path = &entry.path;
         if entry.stage > 0 {
             staged.remove(path);
             if lines.last().is_none_or(|(last, _)| last != path) {
-                lines.push((path.clone(), Line::Conflict));
+                lines.push((path.clone(), StatusLine::Conflict));
             }
             continue;
         }
@@ -150,13 +150,13 @@ pub(super) fn lines(
         let unchanged = if entry.intent_to_add { NONE } else { own };
         let (change, head, index) =
             known.map_or((b'.', unchanged, unchanged), |known| (known.change, known.head, known.index));
-        lines.push((path.clone(), Line::Tracked { staged: change, working, head, index }));
+        lines.push((path.clone(), StatusLine::Tracked { staged: change, working, head, index }));
     }
     let removed = staged.into_iter();
     lines.extend(removed.map(|(path, known)| {
-        (path, Line::Tracked { staged: known.change, working: b'.', head: known.head, index: known.index })
+        (path, StatusLine::Tracked { staged: known.change, working: b'.', head: known.head, index: known.index })
     }));
-    lines.extend(untracked.into_iter().map(|path| (path, Line::Untracked)));
+    lines.extend(untracked.into_iter().map(|path| (path, StatusLine::Untracked)));
     lines
 }
 
@@ -185,7 +185,7 @@ pub(super) fn select(
     scratch: &ScratchRepo,
     git: &Git,
     selection: Selection<'_>,
-    lines: &mut Vec<(Vec<u8>, Line)>,
+    lines: &mut Vec<(Vec<u8>, StatusLine)>,
 ) -> Result<()> {
     let mut known: HashSet<Vec<u8>> = lines.iter().map(|(path, _)| path.clone()).collect();
     let mut more: Vec<Vec<u8>> = selection.named.to_vec();
@@ -195,7 +195,7 @@ pub(super) fn select(
         more.extend(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec));
     }
     more.retain(|path| known.insert(path.clone()));
-    lines.extend(more.into_iter().map(|path| (path, Line::Untracked)));
+    lines.extend(more.into_iter().map(|path| (path, StatusLine::Untracked)));
     Ok(())
 }
 
@@ -205,7 +205,7 @@ fn misread(record: &[u8]) -> anyhow::Error {
 
 /// `1 XY sub mH mI mW hH hI path`, `u XY sub m1 m2 m3 mW h1 h2 h3 path` or
 /// `? path`.
-fn parse(record: &[u8]) -> Option<(Vec<u8>, Line)> {
+fn parse(record: &[u8]) -> Option<(Vec<u8>, StatusLine)> {
     let cut = |fields: usize| -> Option<(Vec<&str>, Vec<u8>)> {
         let mut parts = record.splitn(fields + 1, |byte| *byte == b' ');
         let words = (0..fields).map(|_| std::str::from_utf8(parts.next()?).ok()).collect::<Option<Vec<_>>>()?;
@@ -218,10 +218,10 @@ fn parse(record: &[u8]) -> Option<(Vec<u8>, Line)> {
             let object = |at: usize| git2::Oid::from_str(words[at]).ok();
             let [staged, working] = words[1].as_bytes() else { return None };
             let (head, index) = ((mode(3)?, object(6)?), (mode(4)?, object(7)?));
-            Some((path, Line::Tracked { staged: *staged, working: *working, head, index }))
+            Some((path, StatusLine::Tracked { staged: *staged, working: *working, head, index }))
         }
-        b'u' => Some((cut(10)?.1, Line::Conflict)),
-        b'?' => Some((cut(1)?.1, Line::Untracked)),
+        b'u' => Some((cut(10)?.1, StatusLine::Conflict)),
+        b'?' => Some((cut(1)?.1, StatusLine::Untracked)),
         _ => None,
     }
 }
@@ -234,13 +234,14 @@ mod tests {
     fn what_git_status_prints_is_understood() {
         let zero = "0".repeat(40);
         let record = format!("1 .M N... 100644 100644 100755 {zero} {zero} a b\nc");
-        let Some((path, Line::Tracked { staged: b'.', working: b'M', head, .. })) = parse(record.as_bytes()) else {
+        let Some((path, StatusLine::Tracked { staged: b'.', working: b'M', head, .. })) = parse(record.as_bytes())
+        else {
             panic!("a tracked path")
         };
         assert_eq!((&*path, head.0), (&b"a b\nc"[..], 0o100_644));
         let record = format!("u UU N... 100644 100644 100644 100644 {zero} {zero} {zero} x");
-        assert!(matches!(parse(record.as_bytes()), Some((path, Line::Conflict)) if path == b"x"));
-        assert!(matches!(parse(b"? a b"), Some((path, Line::Untracked)) if path == b"a b"));
+        assert!(matches!(parse(record.as_bytes()), Some((path, StatusLine::Conflict)) if path == b"x"));
+        assert!(matches!(parse(b"? a b"), Some((path, StatusLine::Untracked)) if path == b"a b"));
         for bad in ["", "?", "x y", "1 .M N... 100644", "2 R. x"] {
             assert!(parse(bad.as_bytes()).is_none(), "{bad:?}");
         }

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use anyhow::{Context, Result};
 
-use super::attributes::Asked;
+use super::attributes::Conversions;
 use super::paths::joined;
 use super::scratch::ScratchRepo;
 use crate::git::Git;
@@ -20,7 +20,12 @@ const LARGE: i64 = 4 << 20;
 ///
 /// # Errors
 /// When git fails, or a file cannot be read.
-pub(super) fn untouched(scratch: &ScratchRepo, git: &Git, asked: Asked, paths: &[Vec<u8>]) -> Result<HashSet<Vec<u8>>> {
+pub(super) fn untouched(
+    scratch: &ScratchRepo,
+    git: &Git,
+    asked: Conversions,
+    paths: &[Vec<u8>],
+) -> Result<HashSet<Vec<u8>>> {
     let is_large = |path: &&Vec<u8>| scratch.regular(path).is_some_and(|stat| stat.st_size > LARGE);
     let large: Vec<&[u8]> = paths.iter().filter(is_large).map(Vec::as_slice).collect();
     if large.is_empty() {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::attributes::Asked;
-use super::contents::Wanted;
+use super::attributes::Conversions;
+use super::contents::WantedFile;
 use super::files::{self, TreeFile};
 use super::index::{Entry, Stat};
 use super::lfs;
@@ -27,7 +27,7 @@ use crate::git::Git;
 const MAX_COUNTED: usize = 64 << 20;
 
 /// A file that may have a form of its own, and the sizes that it could have.
-pub(super) type Candidate = (Entry, Sizes);
+pub(super) type VerbatimCandidate = (Entry, Sizes);
 
 /// Files whose content git does not look at, because their times are as the
 /// index has them, and which may be other than what git would write. Only
@@ -35,7 +35,7 @@ pub(super) type Candidate = (Entry, Sizes);
 ///
 /// # Errors
 /// When the captured objects cannot be read.
-pub(super) fn candidates(scratch: &ScratchRepo, asked: Asked, index: &[Entry]) -> Result<Vec<Candidate>> {
+pub(super) fn candidates(scratch: &ScratchRepo, asked: Conversions, index: &[Entry]) -> Result<Vec<VerbatimCandidate>> {
     if !asked.normal && !asked.lfs {
         return Ok(Vec::new());
     }
@@ -72,8 +72,8 @@ fn there(entry: &Entry, size: usize) -> bool {
 pub(super) fn suspects(
     scratch: &ScratchRepo,
     git: &Git,
-    asked: Asked,
-    candidates: Vec<Candidate>,
+    asked: Conversions,
+    candidates: Vec<VerbatimCandidate>,
 ) -> Result<Vec<Entry>> {
     let paths: Vec<&[u8]> = candidates.iter().map(|(entry, _)| &*entry.path).collect();
     let lfs = if asked.lfs { lfs::managed(scratch.git_as_restored(git), &paths)? } else { HashSet::new() };
@@ -193,7 +193,7 @@ fn rules(scratch: &ScratchRepo, git: &Git, paths: &[&[u8]]) -> Result<HashMap<Ve
 pub(super) fn find_settled(
     scratch: &ScratchRepo,
     git: &Git,
-    asked: Asked,
+    asked: Conversions,
     mut entries: Vec<Entry>,
 ) -> Result<BTreeMap<Vec<u8>, git2::Oid>> {
     entries.retain(|entry| scratch.is_file(&entry.path));
@@ -215,7 +215,7 @@ pub(super) fn find_settled(
 pub(super) fn find(
     scratch: &ScratchRepo,
     git: &Git,
-    asked: Asked,
+    asked: Conversions,
     index: &Path,
     entries: &[Entry],
 ) -> Result<BTreeMap<Vec<u8>, git2::Oid>> {
@@ -236,8 +236,10 @@ pub(super) fn find(
         let there = |entry: &Entry| scratch.regular(&entry.path).map(|stat| stat.st_size as u64);
         regular.filter(|entry| there(entry).is_some_and(|there| Some(there) != size(entry))).collect()
     };
-    let wanted: Vec<Wanted<&Entry>> =
-        differ.iter().map(|entry| Wanted { file: *entry, size: entry.stat.size.into(), is_change: false }).collect();
+    let wanted: Vec<WantedFile<&Entry>> = differ
+        .iter()
+        .map(|entry| WantedFile { file: *entry, size: entry.stat.size.into(), is_change: false })
+        .collect();
     let stored = scratch.contents.store(&wanted, |entry| scratch.open(&entry.path));
     let stored = stored.context("cannot store files as they are")?;
     Ok(differ.iter().map(|entry| entry.path.clone()).zip(stored).collect())

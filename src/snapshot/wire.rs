@@ -15,7 +15,7 @@ pub struct GitPath(pub Vec<u8>);
 /// What is no path and no text for sure, such as a commit message: written as
 /// paths are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Content(pub Vec<u8>);
+pub struct ByteText(pub Vec<u8>);
 
 macro_rules! bytes_as_text {
     ($name:ident) => {
@@ -41,7 +41,7 @@ macro_rules! bytes_as_text {
 }
 
 bytes_as_text!(GitPath);
-bytes_as_text!(Content);
+bytes_as_text!(ByteText);
 
 fn encode(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for chunk in bytes.utf8_chunks() {

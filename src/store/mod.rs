@@ -25,7 +25,7 @@ pub use attachment::{Attachment, content_of, read_attachments, write_attachments
 pub use catalog::{Catalog, note_task};
 pub use claims::{add_claim, read_claims};
 pub use layout::Layout;
-pub use network::{AuthFiles, Host, Network, Proxies};
+pub use network::{AuthFiles, Host, Proxies, RegistryNetwork};
 pub use open::open;
 pub use referrers::{Referrers, referrers_tag};
 pub use registry::Registry;

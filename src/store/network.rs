@@ -35,7 +35,7 @@ pub struct AuthFiles {
 
 /// Everything that decides how a registry is reached.
 #[derive(Clone)]
-pub struct Network {
+pub struct RegistryNetwork {
     /// Settings by `host[:port]`.
     pub hosts: BTreeMap<String, Host>,
     /// Proxies.
@@ -50,14 +50,14 @@ pub struct Network {
     pub notice: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
-impl Network {
+impl RegistryNetwork {
     /// The settings of one registry.
     pub fn host(&self, host: &str) -> Host {
         self.hosts.get(host).cloned().unwrap_or_default()
     }
 }
 
-impl fmt::Debug for Network {
+impl fmt::Debug for RegistryNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Network").field("hosts", &self.hosts).field("timeout", &self.timeout).finish_non_exhaustive()
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
-use super::{Access, Layout, Network, Registry, Store};
+use super::{Access, Layout, Registry, RegistryNetwork, Store};
 use crate::error::{Fault, failure};
 use crate::identity::StoreRef;
 
@@ -14,7 +14,7 @@ use crate::identity::StoreRef;
 ///
 /// # Errors
 /// [`crate::error::Kind::NotFound`] when it does not exist.
-pub fn open(store: &StoreRef, access: Access, network: &Network) -> Result<Box<dyn Store>> {
+pub fn open(store: &StoreRef, access: Access, network: &RegistryNetwork) -> Result<Box<dyn Store>> {
     match store {
         StoreRef::Layout(path) => Ok(Box::new(open_layout(path.clone(), access)?)),
         StoreRef::Registry(name) => Ok(Box::new(Registry::new(name, access, network)?)),

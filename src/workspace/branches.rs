@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::mirror::Remote;
+use super::mirror::MirrorRemote;
 use crate::error::unreachable;
 use crate::git::Git;
 use crate::identity::Commit;
@@ -29,7 +29,7 @@ impl Branches {
     /// # Errors
     /// [`crate::error::Kind::Unreachable`] when it does not answer, or nothing
     /// may be asked.
-    pub fn ask(git: &Git, repo: &Path, remote: Remote<'_>) -> Result<Self> {
+    pub fn ask(git: &Git, repo: &Path, remote: MirrorRemote<'_>) -> Result<Self> {
         if remote.offline {
             return Err(unreachable("--offline forbids to ask").into());
         }

@@ -20,12 +20,12 @@ const DRAFT: &str = ".envctl-draft-";
 
 /// A workspace under construction; gone again unless it is finished.
 #[derive(Debug)]
-pub struct Draft {
+pub struct WorkspaceDraft {
     folder: Scratch,
     place: PathBuf,
 }
 
-impl Draft {
+impl WorkspaceDraft {
     /// Starts a clone for `place` that borrows the mirror's objects. `replaces`
     /// says that what is there is known and will be set aside.
     ///
@@ -43,7 +43,7 @@ impl Draft {
         let umask = rustix::process::umask(Mode::empty());
         rustix::process::umask(umask);
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777 & !umask.as_raw_mode()))?;
-        let draft = Draft { folder, place: place.to_owned() };
+        let draft = WorkspaceDraft { folder, place: place.to_owned() };
         crash::point("cold.workspace-begun");
         draft.init(mirror, remote, url).with_context(|| format!("cannot prepare the workspace {}", place.display()))?;
         Ok(draft)

@@ -26,7 +26,7 @@ const MAX_DEPTH: usize = 12;
 
 /// What is known of a workspace's commits and operations.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Known<'a> {
+pub struct KnownCommits<'a> {
     /// Commits that are elsewhere, with all that they build on.
     pub saved: &'a [String],
     /// Commits that the remote has now, where it was asked; what the workspace
@@ -44,7 +44,7 @@ pub struct Known<'a> {
 ///
 /// # Errors
 /// When the repository cannot be read.
-pub fn loose_ends(root: &Path, known: Known<'_>) -> Result<Vec<String>> {
+pub fn loose_ends(root: &Path, known: KnownCommits<'_>) -> Result<Vec<String>> {
     let repo = git2::Repository::open(root).with_context(|| format!("cannot open the workspace {}", root.display()))?;
     let mut found = of(&repo, known)?;
     let odd = odd_lists(root).with_context(|| format!("cannot look through {}", root.display()))?;
@@ -60,7 +60,9 @@ pub fn loose_ends(root: &Path, known: Known<'_>) -> Result<Vec<String>> {
             continue;
         }
         let own = git2::Repository::open(&folder).with_context(|| format!("cannot open the submodule {name}"))?;
-        found.extend(of(&own, Known::default())?.into_iter().map(|what| format!("{what} of the submodule {name}")));
+        found.extend(
+            of(&own, KnownCommits::default())?.into_iter().map(|what| format!("{what} of the submodule {name}")),
+        );
     }
     for folder in nested(root)? {
         let path = folder.strip_prefix(root).unwrap_or(&folder);
@@ -72,7 +74,7 @@ pub fn loose_ends(root: &Path, known: Known<'_>) -> Result<Vec<String>> {
             continue;
         }
         let own = git2::Repository::open(&folder).with_context(|| format!("cannot open the repository in {name}"))?;
-        let mut loose = of(&own, Known::default())?;
+        let mut loose = of(&own, KnownCommits::default())?;
         if odd.iter().any(|odd| odd.starts_with(&folder)) || is_changed(&own)? {
             loose.push("changes".into());
         }
@@ -159,7 +161,7 @@ fn entries(folder: &Path) -> Result<impl Iterator<Item = std::io::Result<fs::Dir
     Ok(entries.into_iter().flatten())
 }
 
-fn of(repo: &git2::Repository, known: Known<'_>) -> Result<Vec<String>> {
+fn of(repo: &git2::Repository, known: KnownCommits<'_>) -> Result<Vec<String>> {
     let mut found = Vec::new();
     if let Some(operation) = operation(repo.state()).filter(|_| !known.operations) {
         found.push(format!("a {operation} in progress"));
@@ -192,7 +194,7 @@ fn borrowed(repo: &git2::Repository) -> Result<git2::Odb<'static>> {
 
 /// Refs with commits that neither a remote-tracking ref nor a saved commit has,
 /// and with what is no commit: the text of a tag, a file, a tree.
-fn commits(repo: &git2::Repository, known: Known<'_>) -> Result<Vec<String>> {
+fn commits(repo: &git2::Repository, known: KnownCommits<'_>) -> Result<Vec<String>> {
     let elsewhere = known.saved.iter().chain(known.remote.into_iter().flatten());
     let mut held: Vec<git2::Oid> = elsewhere.filter_map(|id| git2::Oid::from_str(id).ok()).collect();
     held.retain(|id| repo.find_commit(*id).is_ok());
@@ -363,25 +365,30 @@ mod tests {
         let repo = git2::Repository::init(dir.path()).unwrap();
         let base = commit(&repo, "refs/remotes/origin/main", &[]);
         let pushed = commit(&repo, "refs/heads/pushed", &[base]);
-        assert_eq!(loose_ends(dir.path(), Known::default()).unwrap(), ["a commit on pushed"]);
-        assert!(loose_ends(dir.path(), Known { saved: &[pushed.to_string()], ..Known::default() }).unwrap().is_empty());
+        assert_eq!(loose_ends(dir.path(), KnownCommits::default()).unwrap(), ["a commit on pushed"]);
+        assert!(
+            loose_ends(dir.path(), KnownCommits { saved: &[pushed.to_string()], ..KnownCommits::default() })
+                .unwrap()
+                .is_empty()
+        );
         commit(&repo, "refs/heads/mine", &[pushed, base]);
         assert_eq!(
-            loose_ends(dir.path(), Known { saved: &[pushed.to_string()], ..Known::default() }).unwrap(),
+            loose_ends(dir.path(), KnownCommits { saved: &[pushed.to_string()], ..KnownCommits::default() }).unwrap(),
             ["a commit on mine"]
         );
         commit(&repo, "refs/notes/commits", &[]);
-        let found = loose_ends(dir.path(), Known { saved: &["nonsense".into()], ..Known::default() }).unwrap();
+        let found =
+            loose_ends(dir.path(), KnownCommits { saved: &["nonsense".into()], ..KnownCommits::default() }).unwrap();
         assert!(found.contains(&"2 commits on mine".into()), "{found:?}");
         fs::write(repo.path().join("MERGE_HEAD"), format!("{base}\n")).unwrap();
-        assert!(loose_ends(dir.path(), Known::default()).unwrap().contains(&"a merge in progress".into()));
+        assert!(loose_ends(dir.path(), KnownCommits::default()).unwrap().contains(&"a merge in progress".into()));
         assert!(
-            !loose_ends(dir.path(), Known { operations: true, ..Known::default() })
+            !loose_ends(dir.path(), KnownCommits { operations: true, ..KnownCommits::default() })
                 .unwrap()
                 .contains(&"a merge in progress".into())
         );
         fs::create_dir_all(repo.path().join("worktrees/x")).unwrap();
-        assert!(loose_ends(dir.path(), Known::default()).unwrap().contains(&"a linked checkout".into()));
+        assert!(loose_ends(dir.path(), KnownCommits::default()).unwrap().contains(&"a linked checkout".into()));
     }
 
     #[test]
@@ -397,15 +404,15 @@ mod tests {
         let repo = git2::Repository::open(repo.path()).unwrap();
         repo.reference("refs/remotes/origin/main", base, true, "").unwrap();
         repo.reference("refs/tags/v1", theirs, true, "").unwrap();
-        assert!(loose_ends(repo.workdir().unwrap(), Known::default()).unwrap().is_empty());
+        assert!(loose_ends(repo.workdir().unwrap(), KnownCommits::default()).unwrap().is_empty());
         repo.tag("mine", &repo.find_object(base, None).unwrap(), &who, "my words", false).unwrap();
         let blob = repo.blob(b"precious").unwrap();
         repo.reference("refs/keep/blob", blob, true, "").unwrap();
         repo.reference("refs/tags/plain", base, true, "").unwrap();
-        let found = loose_ends(repo.workdir().unwrap(), Known::default()).unwrap();
+        let found = loose_ends(repo.workdir().unwrap(), KnownCommits::default()).unwrap();
         assert_eq!(found, ["what refs/keep/blob names", "the tag mine"]);
         fs::write(repo.path().join("modules"), "no folder").unwrap();
-        loose_ends(repo.workdir().unwrap(), Known::default()).unwrap_err();
+        loose_ends(repo.workdir().unwrap(), KnownCommits::default()).unwrap_err();
     }
 
     /// What the workspace remembers of a remote is not what the remote has.
@@ -416,9 +423,9 @@ mod tests {
         let base = commit(&repo, "refs/remotes/origin/main", &[]);
         let side = commit(&repo, "refs/remotes/origin/side", &[base]);
         repo.reference("refs/heads/side", side, true, "").unwrap();
-        assert!(loose_ends(dir.path(), Known::default()).unwrap().is_empty());
+        assert!(loose_ends(dir.path(), KnownCommits::default()).unwrap().is_empty());
         let now = [base.to_string()];
-        let asked = Known { remote: Some(&now), ..Known::default() };
+        let asked = KnownCommits { remote: Some(&now), ..KnownCommits::default() };
         assert_eq!(loose_ends(dir.path(), asked).unwrap(), ["a commit on side"]);
     }
 
@@ -430,7 +437,7 @@ mod tests {
         repo.config().unwrap().set_str("user.name", "A").unwrap();
         repo.config().unwrap().set_str("user.email", "a@example.org").unwrap();
         repo.reference("refs/heads/master", base, true, "").unwrap();
-        let find = || loose_ends(dir.path(), Known::default()).unwrap();
+        let find = || loose_ends(dir.path(), KnownCommits::default()).unwrap();
         let amended = commit(&repo, "refs/heads/master", &[base]);
         repo.reference("refs/heads/master", base, true, "reset").unwrap();
         assert!(repo.find_commit(amended).is_ok());
@@ -461,8 +468,11 @@ mod tests {
         let module = git2::Repository::init_bare(repo.path().join("modules/lib/deep")).unwrap();
         let base = commit(&module, "refs/remotes/origin/main", &[]);
         module.reference("refs/heads/main", base, true, "").unwrap();
-        assert!(loose_ends(dir.path(), Known::default()).unwrap().is_empty());
+        assert!(loose_ends(dir.path(), KnownCommits::default()).unwrap().is_empty());
         commit(&module, "refs/heads/mine", &[base]);
-        assert_eq!(loose_ends(dir.path(), Known::default()).unwrap(), ["a commit on mine of the submodule lib/deep"]);
+        assert_eq!(
+            loose_ends(dir.path(), KnownCommits::default()).unwrap(),
+            ["a commit on mine of the submodule lib/deep"]
+        );
     }
 }

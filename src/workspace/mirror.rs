@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::disk::{self, Durability, lock::FileLock, scratch::Scratch};
 use crate::error::{not_found, policy, unreachable};
 use crate::git::lfs::{Contents, Pointer};
-use crate::git::{Answer, Coming, Contact, Git, Judge, Manner};
+use crate::git::{Coming, Contact, ContactOutcome, Git, Judge, Manner};
 use crate::identity::{Commit, RepoUrl};
 
 /// So many commits are asked for beside the base: a task has two.
@@ -40,9 +40,9 @@ pub struct Mirror {
 
 /// What decides how the remote is asked.
 #[derive(Clone, Copy)]
-pub struct Remote<'a> {
+pub struct MirrorRemote<'a> {
     /// Where it is.
-    pub place: Place<'a>,
+    pub place: RemotePlace<'a>,
     /// Nothing may be asked.
     pub offline: bool,
     /// How it is spoken with.
@@ -51,39 +51,39 @@ pub struct Remote<'a> {
 
 /// Where a remote is.
 #[derive(Clone, Copy)]
-pub enum Place<'a> {
+pub enum RemotePlace<'a> {
     /// At an address, once it was judged.
     Address(&'a RepoUrl, &'a dyn Judge),
     /// In a checkout in which the developer stands.
     Folder(&'a str),
 }
 
-impl std::fmt::Display for Place<'_> {
+impl std::fmt::Display for RemotePlace<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Place::Address(url, _) => url.fmt(f),
-            Place::Folder(path) => f.write_str(path),
+            RemotePlace::Address(url, _) => url.fmt(f),
+            RemotePlace::Folder(path) => f.write_str(path),
         }
     }
 }
 
-impl Remote<'_> {
+impl MirrorRemote<'_> {
     /// Goes there, if that is allowed.
     pub(super) fn reach(
         &self,
         git: &Git,
         git_dir: &Path,
-        work: &dyn Fn(&Contact<'_>) -> Result<Answer>,
-    ) -> Result<Answer> {
+        work: &dyn Fn(&Contact<'_>) -> Result<ContactOutcome>,
+    ) -> Result<ContactOutcome> {
         match self.place {
-            Place::Address(url, judge) => git.reach(git_dir, url, self.manner, judge, work),
-            Place::Folder(path) => work(&git.beside(path)?),
+            RemotePlace::Address(url, judge) => git.reach(git_dir, url, self.manner, judge, work),
+            RemotePlace::Folder(path) => work(&git.beside(path)?),
         }
     }
 }
 
 /// What a fetch has to tell.
-pub trait Watch {
+pub trait FetchWatch {
     /// Another process uses the same mirror.
     fn waiting(&self);
     /// The remote is asked now; this may take long.
@@ -129,10 +129,10 @@ impl Mirror {
     pub fn ensure(
         &self,
         git: &Git,
-        remote: Remote<'_>,
+        remote: MirrorRemote<'_>,
         base: &Commit,
         others: &[Commit],
-        watch: &dyn Watch,
+        watch: &dyn FetchWatch,
     ) -> Result<Fetched> {
         let _lock = FileLock::acquire(&self.lock, || watch.waiting())?;
         let repo = self.open()?;
@@ -147,7 +147,7 @@ impl Mirror {
             fetched = Fetched { network: true, bytes: size(&self.objects()).saturating_sub(before) };
         }
         // Cosmetic: where a branch stood that the task does not build on.
-        let beside = Remote { manner: Manner { needed: false, ..remote.manner }, ..remote };
+        let beside = MirrorRemote { manner: Manner { needed: false, ..remote.manner }, ..remote };
         for commit in others.iter().take(MAX_OTHERS) {
             if !kept(&repo, commit) && !remote.offline {
                 fetched.network = true;
@@ -167,7 +167,13 @@ impl Mirror {
     ///
     /// # Errors
     /// With the reason why some of them cannot be had.
-    pub fn fetch_contents(&self, git: &Git, remote: Remote<'_>, wanted: &[Pointer], watch: &dyn Watch) -> Result<()> {
+    pub fn fetch_contents(
+        &self,
+        git: &Git,
+        remote: MirrorRemote<'_>,
+        wanted: &[Pointer],
+        watch: &dyn FetchWatch,
+    ) -> Result<()> {
         let contents = self.contents();
         let missing: Vec<&Pointer> = wanted.iter().filter(|pointer| contents.find(pointer).is_none()).collect();
         if missing.is_empty() {
@@ -225,9 +231,9 @@ impl Mirror {
         &self,
         git: &Git,
         repo: &git2::Repository,
-        remote: Remote<'_>,
+        remote: MirrorRemote<'_>,
         base: &Commit,
-        watch: &dyn Watch,
+        watch: &dyn FetchWatch,
     ) -> Result<()> {
         if remote.offline {
             return Err(unreachable(format!(
@@ -261,12 +267,12 @@ impl Mirror {
     ///
     /// # Errors
     /// When it may not.
-    pub fn settle(&self, git: &Git, remote: Remote<'_>) -> Result<()> {
+    pub fn settle(&self, git: &Git, remote: MirrorRemote<'_>) -> Result<()> {
         let parent = self.path.parent().context("the mirror has no parent folder")?;
         disk::create_private_dir(parent)?;
         let draft = Scratch::create_in(parent, ".envctl-fetch-")?;
         bare(draft.path())?;
-        remote.reach(git, draft.path(), &|_| Ok(Answer::nothing())).map(drop)
+        remote.reach(git, draft.path(), &|_| Ok(ContactOutcome::nothing())).map(drop)
     }
 
     /// Fetches beside the mirror; what has come whole is moved into it, and
@@ -275,10 +281,10 @@ impl Mirror {
         &self,
         git: &Git,
         repo: &git2::Repository,
-        remote: Remote<'_>,
+        remote: MirrorRemote<'_>,
         (wanted, sources): (&Commit, &[&str]),
-        watch: &dyn Watch,
-    ) -> Result<Answer> {
+        watch: &dyn FetchWatch,
+    ) -> Result<ContactOutcome> {
         let parent = self.path.parent().context("the mirror has no parent folder")?;
         let draft = Scratch::create_in(parent, ".envctl-fetch-")?;
         bare(draft.path())?;

@@ -17,12 +17,12 @@ mod protect;
 mod times;
 mod watch;
 
-pub use audit::{Audited, Planted, Run, Since, audit, obeyed};
+pub use audit::{Audited, AuditedRun, Planted, Since, audit, obeyed};
 pub use branches::Branches;
-pub use clone::{Draft, flush, is_workspace};
+pub use clone::{WorkspaceDraft, flush, is_workspace};
 pub use files::{File, Files};
-pub use loose::{Known, is_clean, loose_ends};
-pub use mirror::{Fetched, Mirror, Place, Remote, Watch};
+pub use loose::{KnownCommits, is_clean, loose_ends};
+pub use mirror::{FetchWatch, Fetched, Mirror, MirrorRemote, RemotePlace};
 pub use nearby::{Copied, Nearby};
 pub use protect::protect;
 pub use times::{Time, of_tree};

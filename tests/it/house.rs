@@ -148,19 +148,36 @@ fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
     entries.flat_map(below).collect()
 }
 
-#[test]
-fn no_two_types_of_handoff_have_one_name() {
-    let mut seen: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for (path, text) in texts(&root().join("src/handoff")) {
+/// The types of a folder by their names: the file of each, and whether others see it.
+fn types(folder: &Path) -> BTreeMap<String, Vec<(PathBuf, bool)>> {
+    let mut seen: BTreeMap<String, Vec<(PathBuf, bool)>> = BTreeMap::new();
+    for (path, text) in texts(folder) {
         for line in text.lines() {
-            let line = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub(super) ")).unwrap_or(line);
-            let mut words = line.strip_prefix("pub ").unwrap_or(line).split(|c: char| !c.is_alphanumeric());
-            if let (Some("struct" | "enum" | "trait" | "type"), Some(name)) = (words.next(), words.next()) {
-                seen.entry(name.to_owned()).or_default().push(path.clone());
+            let open = line.strip_prefix("pub ");
+            let open = open.or_else(|| Some(line.strip_prefix("pub(")?.split_once(") ")?.1));
+            let mut words = open.unwrap_or(line).split(|c: char| !c.is_alphanumeric());
+            if let (Some("struct" | "enum" | "trait" | "type" | "union"), Some(name)) = (words.next(), words.next()) {
+                seen.entry(name.to_owned()).or_default().push((path.clone(), open.is_some()));
             }
         }
     }
+    seen
+}
+
+#[test]
+fn no_two_types_of_handoff_have_one_name() {
+    let mut seen = types(&root().join("src/handoff"));
     assert!(seen.contains_key("App"), "{seen:?}");
+    seen.retain(|_, paths| paths.len() > 1);
+    assert!(seen.is_empty(), "{seen:#?}");
+}
+
+#[test]
+fn a_type_that_other_files_see_has_a_name_of_its_own() {
+    let mut seen = types(&root().join("src"));
+    // Each verb has its own, and nobody but the list of verbs sees it.
+    assert!(seen.remove("Arguments").is_some(), "{seen:?}");
+    seen.values_mut().for_each(|paths| paths.retain(|(_, open)| *open));
     seen.retain(|_, paths| paths.len() > 1);
     assert!(seen.is_empty(), "{seen:#?}");
 }

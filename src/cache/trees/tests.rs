@@ -36,7 +36,7 @@ fn seal(trees: &Trees, content: &str) -> Result<Sealed> {
     let draft = trees.draft()?;
     fs::write(draft.tree().join("file"), content)?;
     let at = "2026-01-15T10:30:00Z".parse()?;
-    trees.seal(draft, Trees::record(components(), Scope::Task("s:t".into()), at, Origin::Sealed), None, &Own)
+    trees.seal(draft, Trees::record(components(), Scope::Task("s:t".into()), at, EntryOrigin::Sealed), None, &Own)
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn case_26_another_content_than_the_expected_is_no_entry() {
     let trees = trees(dir.path(), "b");
     let draft = trees.draft().unwrap();
     let at = "2026-01-15T10:30:00Z".parse().unwrap();
-    let record = Trees::record(components(), Scope::Project("s".into()), at, Origin::Fetched);
+    let record = Trees::record(components(), Scope::Project("s".into()), at, EntryOrigin::Fetched);
     assert!(trees.seal(draft, record, Some(&Digest::of(b"x")), &Own).is_err());
     assert!(trees.all().is_empty());
 }
@@ -108,7 +108,7 @@ fn case_54_an_entry_that_went_while_it_was_flushed_stays_away() {
     let trees = trees(dir.path(), "b");
     let record = seal(&trees, "one").unwrap().record().clone();
     let place = trees.place(&record.key, &record.scope);
-    let inside = disk::Inside::open(&place, RECORD).unwrap();
+    let inside = disk::FileInside::open(&place, RECORD).unwrap();
     trees.remove(&record, &Own).unwrap();
     // The folder is gone, and so is the way into it.
     assert!(disk::write_json(inside.path(), &record, Durability::Cached).is_err());

@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use super::values::{Value as Known, Values};
-use super::{COMPOSE, Devcontainer, Fate, Surroundings};
+use super::values::{Substitutions, Value as Known};
+use super::{COMPOSE, Devcontainer, FieldFate, Surroundings};
 use crate::config::Build;
 use crate::config::build::below;
 use crate::error::cut;
@@ -26,29 +26,32 @@ pub struct Featured {
 }
 
 impl Devcontainer {
-    pub(super) fn image(&mut self, value: &Value) -> (Fate, String) {
+    pub(super) fn image(&mut self, value: &Value) -> (FieldFate, String) {
         match value.as_str() {
             Some(image) if !image.contains("${") => {
                 self.image = Some(image.to_owned());
-                (Fate::Taken, "toolchain.image".into())
+                (FieldFate::Taken, "toolchain.image".into())
             }
-            _ => (Fate::ByHand, "its name depends on the environment: name the image with --image".into()),
+            _ => (FieldFate::ByHand, "its name depends on the environment: name the image with --image".into()),
         }
     }
 
-    pub(super) fn build(&mut self, fields: Option<&Map<String, Value>>, around: &Surroundings) -> (Fate, String) {
-        let Some(fields) = fields else { return (Fate::ByHand, "it is no object".into()) };
+    pub(super) fn build(&mut self, fields: Option<&Map<String, Value>>, around: &Surroundings) -> (FieldFate, String) {
+        let Some(fields) = fields else { return (FieldFate::ByHand, "it is no object".into()) };
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
         // From the folder of the file.
         let path = |path: &str| below(format!("{}/{path}", around.folder).trim_start_matches('/'));
         let dockerfile = text("dockerfile").or(text("dockerFile")).unwrap_or("Dockerfile");
         let (Some(dockerfile), Some(context)) = (path(dockerfile), path(text("context").unwrap_or("."))) else {
-            return (Fate::ByHand, "it leads out of the project: build it yourself, and name it with --image".into());
+            return (
+                FieldFate::ByHand,
+                "it leads out of the project: build it yourself, and name it with --image".into(),
+            );
         };
         let context = if context.is_empty() { ".".to_owned() } else { context };
         let mut build = Build { dockerfile: Some(dockerfile), context: Some(context), ..Build::default() };
         build.target = text("target").map(str::to_owned);
-        let values = Values { around, workdir: self.workdir.as_deref(), inside: false };
+        let values = Substitutions { around, workdir: self.workdir.as_deref(), inside: false };
         let mut left = Vec::new();
         for (name, value) in fields.get("args").and_then(Value::as_object).into_iter().flatten() {
             match value.as_str().map(|text| values.of(text)) {
@@ -61,21 +64,21 @@ impl Devcontainer {
         // Caches of another machine's builds change what a build costs, and not what it makes.
         left.extend(["options"].iter().filter(|name| fields.contains_key(**name)).map(|name| (*name).to_owned()));
         if let Err(why) = build.check() {
-            return (Fate::ByHand, format!("{}: build it yourself, and name it with --image", why.message));
+            return (FieldFate::ByHand, format!("{}: build it yourself, and name it with --image", why.message));
         }
         self.build = Some(build);
         match left.is_empty() {
-            true => (Fate::Taken, "toolchain.build".into()),
-            false => (Fate::ByHand, format!("toolchain.build, but for {}", left.join(", "))),
+            true => (FieldFate::Taken, "toolchain.build".into()),
+            false => (FieldFate::ByHand, format!("toolchain.build, but for {}", left.join(", "))),
         }
     }
 
     /// What `devcontainer build` makes an image of: the image or the Dockerfile of `all`,
     /// and the features.
-    pub(super) fn features(&mut self, all: &Map<String, Value>, around: &Surroundings) -> (Fate, String) {
+    pub(super) fn features(&mut self, all: &Map<String, Value>, around: &Surroundings) -> (FieldFate, String) {
         let mut by_hand = |why: &str| {
             self.lacks = Some(FEATURES);
-            (Fate::ByHand, format!("{why}build them in: {FEATURES}"))
+            (FieldFate::ByHand, format!("{why}build them in: {FEATURES}"))
         };
         let mut plain = Devcontainer { workdir: self.workdir.clone(), ..Devcontainer::default() };
         for name in ["image", "build", "dockerFile", "dockerfile"].iter().filter(|name| all.contains_key(**name)) {
@@ -121,7 +124,7 @@ impl Devcontainer {
         self.featured =
             Some(Featured { config: text, folders, lock: beside(format!("{dot}devcontainer-lock.json")), build });
         (
-            Fate::Taken,
+            FieldFate::Taken,
             "toolchain.build: `devcontainer build` adds them, where it is installed (npm has it: @devcontainers/cli)"
                 .into(),
         )
@@ -136,7 +139,7 @@ impl Devcontainer {
         }
     }
 
-    pub(super) fn compose(&mut self, value: &Value, around: &Surroundings) -> (Fate, String) {
+    pub(super) fn compose(&mut self, value: &Value, around: &Surroundings) -> (FieldFate, String) {
         self.lacks = Some(COMPOSE);
         let files: Vec<&str> = match value {
             Value::String(text) => vec![text],
@@ -145,7 +148,7 @@ impl Devcontainer {
         };
         let path = |path: &str| below(format!("{}/{path}", around.folder).trim_start_matches('/'));
         self.compose = files.into_iter().filter_map(path).collect();
-        (Fate::Refused, format!("compose files are not started: {COMPOSE}"))
+        (FieldFate::Refused, format!("compose files are not started: {COMPOSE}"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Devcontainer, Fate};
+use super::{Devcontainer, FieldFate};
 use crate::error::cut;
 use crate::quantity::human_bytes;
 
@@ -37,7 +37,7 @@ impl Requirements {
 }
 
 impl Devcontainer {
-    pub(super) fn requirements(&mut self, value: &Value) -> (Fate, String) {
+    pub(super) fn requirements(&mut self, value: &Value) -> (FieldFate, String) {
         let mut left = Vec::new();
         for (name, value) in value.as_object().into_iter().flatten() {
             let size = value.as_str().and_then(bytes);
@@ -51,9 +51,9 @@ impl Devcontainer {
             }
         }
         if left.is_empty() {
-            return (Fate::Left, "doctor compares them with this machine".into());
+            return (FieldFate::Left, "doctor compares them with this machine".into());
         }
-        (Fate::ByHand, format!("doctor compares them with this machine, but for {}", left.join(", ")))
+        (FieldFate::ByHand, format!("doctor compares them with this machine, but for {}", left.join(", ")))
     }
 }
 

@@ -16,13 +16,13 @@ use jsonc_parser::ParseOptions;
 use serde_json::{Map, Value};
 use toml::Table;
 
-use self::values::{Value as Known, Values};
+use self::values::{Substitutions, Value as Known};
 use super::{Build, PortEntry, Project, SecretEntry};
 use crate::error::{Fault, cut, usage};
 
 pub use image::Featured;
 pub use machine::Requirements;
-pub use told::{Fate, Field};
+pub use told::{Field, FieldFate};
 pub use values::Surroundings;
 
 /// Where the workspace is inside when the file does not say.
@@ -79,7 +79,7 @@ impl Devcontainer {
         let Value::Object(fields) = json(text, name)? else { return Err(usage(format!("{name} holds no object"))) };
         let mut found = Devcontainer::default();
         // Others are told by it where the workspace is.
-        let early = Values { around, workdir: None, inside: false };
+        let early = Substitutions { around, workdir: None, inside: false };
         let workdir = fields.get("workspaceFolder").and_then(Value::as_str).map(|text| early.of(text));
         found.workdir = match workdir {
             None if !around.name.is_empty() => Some(format!("{WORKSPACES}/{}", around.name)),
@@ -161,7 +161,13 @@ impl Devcontainer {
     }
 
     /// Takes one field of `all`; what becomes of it.
-    fn take(&mut self, field: &str, value: &Value, all: &Map<String, Value>, around: &Surroundings) -> (Fate, String) {
+    fn take(
+        &mut self,
+        field: &str,
+        value: &Value,
+        all: &Map<String, Value>,
+        around: &Surroundings,
+    ) -> (FieldFate, String) {
         let features = all.get("features").and_then(Value::as_object).is_some_and(|features| !features.is_empty());
         match field {
             "image" => self.image(value),
@@ -173,19 +179,19 @@ impl Devcontainer {
                 self.build(Some(&old), around)
             }
             "features" if features => self.features(all, around),
-            "features" => (Fate::Left, "there are none".into()),
+            "features" => (FieldFate::Left, "there are none".into()),
             "dockerComposeFile" => self.compose(value, around),
             "service" => {
                 self.service = value.as_str().map(str::to_owned);
-                (Fate::Refused, "compose files are not started".into())
+                (FieldFate::Refused, "compose files are not started".into())
             }
             "workspaceFolder" => match &self.workdir {
-                Some(_) => (Fate::Taken, "workspace.workdir".into()),
-                None => (Fate::ByHand, "it depends on the machine: set workspace.workdir".into()),
+                Some(_) => (FieldFate::Taken, "workspace.workdir".into()),
+                None => (FieldFate::ByHand, "it depends on the machine: set workspace.workdir".into()),
             },
             "remoteUser" => self.user(value),
             "containerUser" if all.contains_key("remoteUser") => {
-                (Fate::Left, "remoteUser comes before it: whoever enters is one account here".into())
+                (FieldFate::Left, "remoteUser comes before it: whoever enters is one account here".into())
             }
             "containerUser" => self.user(value),
             "containerEnv" | "remoteEnv" => self.environment(value, around),

@@ -2,16 +2,16 @@
 
 use serde_json::Value;
 
-use super::values::{Value as Known, Values, is_variable};
-use super::{Devcontainer, Fate, Surroundings};
+use super::values::{Substitutions, Value as Known, is_variable};
+use super::{Devcontainer, FieldFate, Surroundings};
 use crate::config::PRESETS;
 use crate::config::project::is_user;
 use crate::error::cut;
 
 impl Devcontainer {
-    pub(super) fn environment(&mut self, value: &Value, around: &Surroundings) -> (Fate, String) {
+    pub(super) fn environment(&mut self, value: &Value, around: &Surroundings) -> (FieldFate, String) {
         let workdir = self.workdir.clone();
-        let values = Values { around, workdir: workdir.as_deref(), inside: true };
+        let values = Substitutions { around, workdir: workdir.as_deref(), inside: true };
         let (mut hosts, mut left) = (Vec::new(), Vec::new());
         for (name, value) in value.as_object().into_iter().flatten() {
             match value.as_str().map(|text| values.of(text)) {
@@ -24,7 +24,7 @@ impl Devcontainer {
             }
         }
         if hosts.is_empty() && left.is_empty() {
-            return (Fate::Taken, "runtime.env".into());
+            return (FieldFate::Taken, "runtime.env".into());
         }
         let mut how = "runtime.env".to_owned();
         if !hosts.is_empty() {
@@ -34,10 +34,10 @@ impl Devcontainer {
         if !left.is_empty() {
             how.push_str(&format!(", but for {}: nobody knows it here", left.join(", ")));
         }
-        (Fate::ByHand, how)
+        (FieldFate::ByHand, how)
     }
 
-    pub(super) fn ports(&mut self, value: &Value) -> (Fate, String) {
+    pub(super) fn ports(&mut self, value: &Value) -> (FieldFate, String) {
         let mut left = Vec::new();
         let one = [value.clone()];
         for port in value.as_array().map_or(&one[..], Vec::as_slice) {
@@ -59,46 +59,46 @@ impl Devcontainer {
         self.ports.sort_unstable();
         self.ports.dedup();
         if left.is_empty() {
-            return (Fate::Taken, "runtime.ports".into());
+            return (FieldFate::Taken, "runtime.ports".into());
         }
-        (Fate::ByHand, format!("runtime.ports, but for {}: other containers are services here", left.join(", ")))
+        (FieldFate::ByHand, format!("runtime.ports, but for {}: other containers are services here", left.join(", ")))
     }
 
-    pub(super) fn secrets(&mut self, value: &Value) -> (Fate, String) {
+    pub(super) fn secrets(&mut self, value: &Value) -> (FieldFate, String) {
         let names = value.as_object().into_iter().flatten().map(|(name, _)| name);
         self.secrets.extend(names.filter(|name| is_variable(name)).cloned());
-        (Fate::Taken, "runtime.secrets, each with your approval".into())
+        (FieldFate::Taken, "runtime.secrets, each with your approval".into())
     }
 
     /// Who commands run as.
-    pub(super) fn user(&mut self, value: &Value) -> (Fate, String) {
+    pub(super) fn user(&mut self, value: &Value) -> (FieldFate, String) {
         match value.as_str() {
             Some(user) if is_user(user) && !user.contains('$') => {
                 self.user = Some(user.to_owned());
-                (Fate::Taken, "toolchain.user".into())
+                (FieldFate::Taken, "toolchain.user".into())
             }
-            _ => (Fate::ByHand, "it depends on the machine: set toolchain.user".into()),
+            _ => (FieldFate::ByHand, "it depends on the machine: set toolchain.user".into()),
         }
     }
 
     /// A project's file in another notation.
-    pub(super) fn customized(&mut self, value: &Value) -> (Fate, String) {
+    pub(super) fn customized(&mut self, value: &Value) -> (FieldFate, String) {
         let Some(own) = value.get("envctl") else {
-            return (Fate::Left, "they are for an editor; extensions inside are not installed".into());
+            return (FieldFate::Left, "they are for an editor; extensions inside are not installed".into());
         };
         match toml::Table::try_from(own).map(|table| table.to_string()) {
             Ok(text) => {
                 self.own = Some(text);
-                (Fate::Taken, "envctl is taken as an envctl.toml; the others are for an editor".into())
+                (FieldFate::Taken, "envctl is taken as an envctl.toml; the others are for an editor".into())
             }
-            Err(error) => (Fate::ByHand, format!("envctl is no envctl.toml: {}", cut(&error.to_string()))),
+            Err(error) => (FieldFate::ByHand, format!("envctl is no envctl.toml: {}", cut(&error.to_string()))),
         }
     }
 
     /// What is mounted beside the workspace; each is named.
-    pub(super) fn mounts(&self, value: &Value, around: &Surroundings) -> (Fate, String) {
-        let values = Values { around, workdir: self.workdir.as_deref(), inside: false };
-        let (mut fate, mut told) = (Fate::Left, Vec::new());
+    pub(super) fn mounts(&self, value: &Value, around: &Surroundings) -> (FieldFate, String) {
+        let values = Substitutions { around, workdir: self.workdir.as_deref(), inside: false };
+        let (mut fate, mut told) = (FieldFate::Left, Vec::new());
         let one = [value.clone()];
         for mount in value.as_array().map_or(&one[..], Vec::as_slice) {
             let mount = Mount::of(mount);
@@ -108,15 +108,19 @@ impl Devcontainer {
             };
             let shown = cut(&target);
             let (worse, what) = match mount.kind.as_str() {
-                "tmpfs" => (Fate::Left, format!("{shown} is empty at each start, as everything but the workspace is")),
-                "volume" => (Fate::ByHand, self.volume(&target)),
-                "bind" => (Fate::Refused, format!("{} of this machine is not mounted at {shown}", cut(&mount.source))),
-                other => (Fate::Refused, format!("a mount of the kind {} at {shown}", cut(other))),
+                "tmpfs" => {
+                    (FieldFate::Left, format!("{shown} is empty at each start, as everything but the workspace is"))
+                }
+                "volume" => (FieldFate::ByHand, self.volume(&target)),
+                "bind" => {
+                    (FieldFate::Refused, format!("{} of this machine is not mounted at {shown}", cut(&mount.source)))
+                }
+                other => (FieldFate::Refused, format!("a mount of the kind {} at {shown}", cut(other))),
             };
             fate = fate.max(worse);
             told.push(what);
         }
-        if told.is_empty() { (Fate::Left, "there are none".into()) } else { (fate, told.join("; ")) }
+        if told.is_empty() { (FieldFate::Left, "there are none".into()) } else { (fate, told.join("; ")) }
     }
 
     /// What stands for a folder that is kept from one container to the next.

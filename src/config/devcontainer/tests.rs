@@ -10,7 +10,7 @@ fn parse(text: &str) -> Devcontainer {
     Devcontainer::parse(text, "devcontainer.json", &around()).unwrap()
 }
 
-fn fate(found: &Devcontainer, name: &str) -> Fate {
+fn fate(found: &Devcontainer, name: &str) -> FieldFate {
     found.fields.iter().find(|field| field.name == name).unwrap().fate
 }
 
@@ -43,21 +43,21 @@ fn each_field_has_a_fate() {
     assert_eq!((found.ports.as_slice(), found.secrets.as_slice()), (&[8080][..], &["NPM_TOKEN".to_owned()][..]));
     assert_eq!(found.fields.len(), 13);
     for (name, expected) in [
-        ("image", Fate::Taken),
-        ("containerEnv", Fate::ByHand),
-        ("remoteEnv", Fate::Taken),
-        ("forwardPorts", Fate::ByHand),
-        ("features", Fate::Taken),
-        ("initializeCommand", Fate::Refused),
-        ("privileged", Fate::Refused),
-        ("mounts", Fate::Refused),
-        ("somethingNew", Fate::ByHand),
-        ("name", Fate::Left),
+        ("image", FieldFate::Taken),
+        ("containerEnv", FieldFate::ByHand),
+        ("remoteEnv", FieldFate::Taken),
+        ("forwardPorts", FieldFate::ByHand),
+        ("features", FieldFate::Taken),
+        ("initializeCommand", FieldFate::Refused),
+        ("privileged", FieldFate::Refused),
+        ("mounts", FieldFate::Refused),
+        ("somethingNew", FieldFate::ByHand),
+        ("name", FieldFate::Left),
     ] {
         assert_eq!(fate(&found, name), expected, "{name}");
     }
     assert!(found.fields.iter().any(|field| field.how.contains("TOKEN (TOKEN)") && field.how.contains("ENVCTL_X")));
-    assert_eq!(fate(&found, "postCreateCommand"), Fate::ByHand);
+    assert_eq!(fate(&found, "postCreateCommand"), FieldFate::ByHand);
     let project = found.project().unwrap();
     assert_eq!((project.runtime.ports.len(), project.runtime.secrets.len()), (1, 1));
     let build = project.toolchain.build.unwrap();
@@ -88,7 +88,7 @@ fn a_build_is_named_from_the_folder_of_the_file() {
         [r#"{ "build": { "dockerfile": "../../D" } }"#, r#"{ "build": { "target": "--x" } }"#, r#"{ "build": 1 }"#]
     {
         let found = build(bad).unwrap_err();
-        assert_eq!(fate(&found, "build"), Fate::ByHand, "{bad}");
+        assert_eq!(fate(&found, "build"), FieldFate::ByHand, "{bad}");
     }
 }
 
@@ -100,8 +100,8 @@ fn variables_lead_to_the_workspace_and_its_ports_to_free_ones() {
     );
     assert_eq!(found.env["PATH"].as_str(), Some("/workspaces/shop/bin:${PATH}"));
     assert_eq!(found.ports, [80, 3000, 9000]);
-    assert_eq!((fate(&found, "forwardPorts"), fate(&found, "appPort")), (Fate::ByHand, Fate::Taken));
-    assert!(fate(&found, "dockerComposeFile") == Fate::Refused && found.lacks.is_some());
+    assert_eq!((fate(&found, "forwardPorts"), fate(&found, "appPort")), (FieldFate::ByHand, FieldFate::Taken));
+    assert!(fate(&found, "dockerComposeFile") == FieldFate::Refused && found.lacks.is_some());
 }
 
 /// Files in the forms that public ones have; what becomes of every field of each.

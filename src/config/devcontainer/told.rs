@@ -9,7 +9,7 @@ use crate::error::cut;
 /// What becomes of one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fate {
+pub enum FieldFate {
     /// It is in the project's file.
     Taken,
     /// It has no effect here, for a reason that harms nobody.
@@ -26,7 +26,7 @@ pub struct Field {
     /// Its name.
     pub name: String,
     /// What becomes of it.
-    pub fate: Fate,
+    pub fate: FieldFate,
     /// How, or why not.
     pub how: String,
 }
@@ -79,7 +79,7 @@ fn commands(value: &Value) -> Vec<String> {
 }
 
 /// What becomes of a command that makes a container ready.
-pub(super) fn setup(value: &Value) -> (Fate, String) {
+pub(super) fn setup(value: &Value) -> (FieldFate, String) {
     let commands = commands(value);
     let mut presets: Vec<&str> = commands.iter().filter_map(|command| preset(command)).collect();
     presets.sort_unstable();
@@ -90,12 +90,12 @@ pub(super) fn setup(value: &Value) -> (Fate, String) {
         .map(|one| cut(one))
         .collect();
     match (presets.is_empty(), rest.is_empty()) {
-        (true, true) => (Fate::Left, "it is empty".into()),
+        (true, true) => (FieldFate::Left, "it is empty".into()),
         (false, true) => {
-            (Fate::ByHand, format!("[[cache]] preset = {:?} makes the same: init proposes it", presets.join(", ")))
+            (FieldFate::ByHand, format!("[[cache]] preset = {:?} makes the same: init proposes it", presets.join(", ")))
         }
         (false, false) => (
-            Fate::ByHand,
+            FieldFate::ByHand,
             format!(
                 "[[cache]] preset = {:?} does a part; run once in the workspace: {}",
                 presets.join(", "),
@@ -103,7 +103,7 @@ pub(super) fn setup(value: &Value) -> (Fate, String) {
             ),
         ),
         _ => (
-            Fate::ByHand,
+            FieldFate::ByHand,
             format!("not run by itself: make it the setup of a [[cache]], or run it once: {}", rest.join(" && ")),
         ),
     }
@@ -118,7 +118,7 @@ const ORDER: [&str; 5] =
 pub(super) fn number(fields: &mut [Field]) {
     let place = |field: &Field| ORDER.iter().position(|name| *name == field.name);
     let mut all: Vec<&mut Field> =
-        fields.iter_mut().filter(|field| field.fate == Fate::ByHand && place(field).is_some()).collect();
+        fields.iter_mut().filter(|field| field.fate == FieldFate::ByHand && place(field).is_some()).collect();
     all.sort_by_key(|field| place(field));
     let count = all.len();
     if count > 1 {
@@ -141,8 +141,8 @@ fn refused(value: &Value) -> String {
 }
 
 /// What becomes of any other field.
-pub(super) fn told(field: &str, value: &Value) -> (Fate, String) {
-    use Fate::{ByHand, Left, Refused};
+pub(super) fn told(field: &str, value: &Value) -> (FieldFate, String) {
+    use FieldFate::{ByHand, Left, Refused};
     let is_empty = value.as_array().is_some_and(Vec::is_empty) || value.is_null();
     let (fate, how) = match field {
         "context" => (Left, "it is part of the build"),
@@ -187,13 +187,13 @@ mod tests {
         let setup = |text: &str| setup(&serde_json::from_str(text).unwrap());
         for text in ["\"npm ci\"", "[\"npm\", \"install\"]", "{ \"a\": \"npm ci\", \"b\": [\"yarn\", \"install\"] }"] {
             let (fate, how) = setup(text);
-            assert!(fate == Fate::ByHand && how.contains("init proposes it"), "{text}: {how}");
+            assert!(fate == FieldFate::ByHand && how.contains("init proposes it"), "{text}: {how}");
         }
         let (fate, how) = setup("\"npm ci && npm run build\"");
-        assert!(fate == Fate::ByHand && how.contains("\"npm\"") && how.ends_with("npm run build"), "{how}");
+        assert!(fate == FieldFate::ByHand && how.contains("\"npm\"") && how.ends_with("npm run build"), "{how}");
         let (fate, how) = setup("\"bash .devcontainer/setup.sh\"");
-        assert!(fate == Fate::ByHand && how.ends_with("bash .devcontainer/setup.sh"), "{how}");
-        assert_eq!(setup("\"\"").0, Fate::Left);
+        assert!(fate == FieldFate::ByHand && how.ends_with("bash .devcontainer/setup.sh"), "{how}");
+        assert_eq!(setup("\"\"").0, FieldFate::Left);
         for (_, preset) in SETUPS {
             assert!(PRESETS.iter().any(|known| known.name == preset), "{preset}");
         }

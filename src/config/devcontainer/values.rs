@@ -23,7 +23,7 @@ pub(super) enum Value {
 }
 
 /// What can stand for what.
-pub(super) struct Values<'a> {
+pub(super) struct Substitutions<'a> {
     pub(super) around: &'a Surroundings,
     /// Where the workspace is inside.
     pub(super) workdir: Option<&'a str>,
@@ -31,7 +31,7 @@ pub(super) struct Values<'a> {
     pub(super) inside: bool,
 }
 
-impl Values<'_> {
+impl Substitutions<'_> {
     pub(super) fn of(&self, text: &str) -> Value {
         let (mut out, mut rest) = (String::new(), text);
         while let Some((before, after)) = rest.split_once("${") {
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn variables_come_to_what_is_known_here() {
         let around = Surroundings { name: "shop".into(), folder: String::new(), file: String::new() };
-        let values = Values { around: &around, workdir: Some("/workspaces/shop"), inside: true };
+        let values = Substitutions { around: &around, workdir: Some("/workspaces/shop"), inside: true };
         for (text, expected) in [
             ("plain $HOME", "plain $HOME"),
             ("/w/${localWorkspaceFolderBasename}/x", "/w/shop/x"),
@@ -105,7 +105,7 @@ mod tests {
         for unknown in ["${localWorkspaceFolder}", "${devcontainerId}", "${containerEnv:A B}", "${}"] {
             assert_eq!(values.of(unknown), Value::Unknown(unknown.into()));
         }
-        let early = Values { around: &around, workdir: None, inside: false };
+        let early = Substitutions { around: &around, workdir: None, inside: false };
         assert!(matches!(early.of("${containerEnv:PATH}"), Value::Unknown(_)));
     }
 }

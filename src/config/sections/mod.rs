@@ -9,7 +9,7 @@ mod together;
 
 pub use cache::{CacheEntry, Seed};
 pub use fixture::{Fixture, FixtureSource};
-pub use service::{Ready, Service, ServiceData};
+pub use service::{ReadyWhen, Service, ServiceData};
 pub use spot::Spot;
 pub(super) use together::{check, place_stores};
 

@@ -19,7 +19,7 @@ pub struct Service {
     /// An image of its own.
     pub image: Option<String>,
     /// When it is ready.
-    pub ready: Option<Ready>,
+    pub ready: Option<ReadyWhen>,
     /// How long it may take until it is.
     pub timeout: Option<String>,
     /// How long it may take to end by itself; without, it is killed.
@@ -44,7 +44,7 @@ pub struct ServiceData {
 
 /// When a service is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ready {
+pub enum ReadyWhen {
     /// `tcp:PORT`: something listens on this port inside.
     Tcp(u16),
     /// `file:PATH`: this file exists inside.
@@ -53,15 +53,15 @@ pub enum Ready {
     Command(String),
 }
 
-impl FromStr for Ready {
+impl FromStr for ReadyWhen {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
         match text.split_once(':') {
-            Some(("tcp", port)) => port.parse().ok().filter(|port| *port > 0).map(Ready::Tcp),
-            Some(("file", path)) if path.starts_with('/') && !path.contains('\0') => Some(Ready::File(path.into())),
+            Some(("tcp", port)) => port.parse().ok().filter(|port| *port > 0).map(ReadyWhen::Tcp),
+            Some(("file", path)) if path.starts_with('/') && !path.contains('\0') => Some(ReadyWhen::File(path.into())),
             Some(("cmd", command)) if !command.is_empty() && !command.contains('\0') => {
-                Some(Ready::Command(command.into()))
+                Some(ReadyWhen::Command(command.into()))
             }
             _ => None,
         }
@@ -72,7 +72,7 @@ impl FromStr for Ready {
     }
 }
 
-impl<'de> Deserialize<'de> for Ready {
+impl<'de> Deserialize<'de> for ReadyWhen {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }

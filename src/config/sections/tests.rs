@@ -33,7 +33,7 @@ fn a_project_with_everything() {
     assert_eq!(project.cache[0].network, SetupNetwork::Private);
     assert_eq!(project.cache[1].path, Spot::Absolute("var/lib/pg".into()));
     assert_eq!(project.fixture[0].source.digest, digest);
-    assert_eq!(project.service[0].ready, Some(Ready::Tcp(5432)));
+    assert_eq!(project.service[0].ready, Some(ReadyWhen::Tcp(5432)));
 }
 
 #[test]

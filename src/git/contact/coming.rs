@@ -63,12 +63,12 @@ fn read_bytes(text: &str) -> Option<u64> {
 
 /// What a program says, apart from its news; so much of it as `most` bytes.
 #[derive(Debug, Default)]
-pub(super) struct Words {
+pub(super) struct PrintedWords {
     pub(super) kept: Vec<u8>,
     half: Vec<u8>,
 }
 
-impl Words {
+impl PrintedWords {
     /// Takes what came, and hands on what is news.
     pub(super) fn take(&mut self, bytes: &[u8], most: u64, news: &mut dyn FnMut(&[u8])) {
         for piece in bytes.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')) {
@@ -97,7 +97,7 @@ impl Words {
 
 /// Reads what a program says to its end; what is no news of it.
 pub(super) fn listen(mut pipe: impl Read + AsFd, most: u64, heard: Heard<'_>) -> Vec<u8> {
-    let (mut words, mut buffer) = (Words::default(), vec![0; 64 << 10]);
+    let (mut words, mut buffer) = (PrintedWords::default(), vec![0; 64 << 10]);
     let beat = Timespec { tv_sec: 0, tv_nsec: BEAT.as_nanos().try_into().unwrap_or(0) };
     loop {
         let said = poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&beat));
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn words_are_kept_apart_from_news_and_have_an_end() {
-        let (mut words, mut news) = (Words::default(), Vec::new());
+        let (mut words, mut news) = (PrintedWords::default(), Vec::new());
         let mut hear = |line: &[u8]| news.push(String::from_utf8_lossy(line).into_owned());
         for piece in ["war", "ning: x\nA: 1% ", "(1/2)\rA: 2%\r", "fatal: y"] {
             words.take(piece.as_bytes(), 100, &mut hear);

@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
 use super::super::MAX_WORDS;
-use super::coming::Words;
+use super::coming::PrintedWords;
 use super::order::{Order, tell};
 use crate::ui::human_bytes;
 
@@ -248,9 +248,9 @@ fn weigh(folder: &Path) -> (u64, u64) {
 
 /// The beginning of what git says, and its news; the rest is only counted.
 fn pass_on(mut pipe: impl Read, said: &AtomicU64) {
-    let (mut words, mut told) = (Words::default(), 0);
+    let (mut words, mut told) = (PrintedWords::default(), 0);
     let mut buffer = vec![0; 64 << 10];
-    let mut tell = |words: &mut Words, bytes: &[u8]| {
+    let mut tell = |words: &mut PrintedWords, bytes: &[u8]| {
         let mut stderr = std::io::stderr().lock();
         words.take(bytes, MAX_WORDS, &mut |news| drop(stderr.write_all(news)));
         let _ = stderr.write_all(&words.kept[told..]);

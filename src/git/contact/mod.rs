@@ -42,7 +42,7 @@ use way::WebSettings;
 pub use coming::{Coming, Heard};
 pub use lend::{Loan, Logins};
 pub use order::Manner;
-pub use way::{Answer, Contact, Judge, Way};
+pub use way::{Contact, ContactOutcome, Judge, Way};
 
 /// No answer of a remote that is read whole is longer, in bytes.
 const MAX_OUTPUT: u64 = 64 << 20;
@@ -63,8 +63,8 @@ impl Git {
         url: &RepoUrl,
         manner: Manner,
         judge: &dyn Judge,
-        work: &dyn Fn(&Contact<'_>) -> Result<Answer>,
-    ) -> Result<Answer> {
+        work: &dyn Fn(&Contact<'_>) -> Result<ContactOutcome>,
+    ) -> Result<ContactOutcome> {
         let mut url = url.clone();
         for hop in 0..=MAX_REDIRECTS {
             let own = Own::read(self, git_dir)?;
@@ -114,7 +114,7 @@ impl Contact<'_> {
     ///
     /// # Errors
     /// When git cannot be started.
-    pub fn list(&self, git_dir: &Path, args: &[&str]) -> Result<Answer> {
+    pub fn list(&self, git_dir: &Path, args: &[&str]) -> Result<ContactOutcome> {
         self.run(git_dir, self.order.clone(), &[], args, &|_| {})
     }
 
@@ -123,7 +123,13 @@ impl Contact<'_> {
     ///
     /// # Errors
     /// When git cannot be started.
-    pub fn fetch(&self, git_dir: &Path, env: &[(&str, &Path)], args: &[&str], heard: Heard<'_>) -> Result<Answer> {
+    pub fn fetch(
+        &self,
+        git_dir: &Path,
+        env: &[(&str, &Path)],
+        args: &[&str],
+        heard: Heard<'_>,
+    ) -> Result<ContactOutcome> {
         let order = Order { into: Some(git_dir.join("objects")), ..self.order.clone() };
         self.run(git_dir, order, env, args, heard)
     }
@@ -135,7 +141,7 @@ impl Contact<'_> {
         env: &[(&str, &Path)],
         args: &[&str],
         heard: Heard<'_>,
-    ) -> Result<Answer> {
+    ) -> Result<ContactOutcome> {
         let trace = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
         let mut call = self.call(git_dir).args(args);
         if matches!(self.scheme, Scheme::Http | Scheme::Https) {
@@ -160,10 +166,10 @@ impl Contact<'_> {
         &self,
         wanted: &[&Pointer],
         keep: &(dyn Fn(&Pointer, &mut dyn Read) -> Result<()> + Sync),
-    ) -> Result<Answer> {
+    ) -> Result<ContactOutcome> {
         let fetched = lfs::fetch(self, wanted, keep);
         let complaint = fetched.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
-        Ok(Answer { ok: fetched.is_ok(), stdout: Vec::new(), complaint, given_up: false, onward: None })
+        Ok(ContactOutcome { ok: fetched.is_ok(), stdout: Vec::new(), complaint, given_up: false, onward: None })
     }
 
     /// The folder of a repository on this machine.
@@ -237,7 +243,7 @@ impl Contact<'_> {
     }
 
     /// Runs a call below a guard.
-    fn supervise(&self, call: Call, order: Order, heard: Heard<'_>) -> Result<Answer> {
+    fn supervise(&self, call: Call, order: Order, heard: Heard<'_>) -> Result<ContactOutcome> {
         let mut command = self.guarded();
         command.arg(call.command.get_program()).args(call.command.get_args());
         for (name, value) in call.command.get_envs() {
@@ -252,7 +258,7 @@ impl Contact<'_> {
 
     /// Runs a program that is none of git's own below a guard: what git would
     /// start for it.
-    fn started(&self, program: &Path, words: &[&str], input: &[u8]) -> Result<Answer> {
+    fn started(&self, program: &Path, words: &[&str], input: &[u8]) -> Result<ContactOutcome> {
         let mut command = self.guarded();
         command.arg(program).args(words).current_dir("/");
         for name in &self.git.foreign {
@@ -276,7 +282,7 @@ impl Contact<'_> {
         mut order: Order,
         (name, input): (&str, &[u8]),
         heard: Heard<'_>,
-    ) -> Result<Answer> {
+    ) -> Result<ContactOutcome> {
         let ears = rustix::fs::memfd_create("envctl-passwords", rustix::fs::MemfdFlags::CLOEXEC);
         let mut ears = File::from(ears.context("cannot make room for what must not be printed")?);
         let place = format!("/proc/{}/fd/{}", std::process::id(), ears.as_raw_fd());
@@ -303,7 +309,7 @@ impl Contact<'_> {
         }
         let code = status.code().filter(|code| guard::REASONS.contains(code));
         let complaint = code.map_or_else(|| complaint(&stderr), |code| guard::reason(code, &order));
-        Ok(Answer { ok: status.success(), stdout, complaint, given_up: code.is_some(), onward: None })
+        Ok(ContactOutcome { ok: status.success(), stdout, complaint, given_up: code.is_some(), onward: None })
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) struct WebSettings {
 
 /// What came of it.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ContactOutcome {
     /// Whether git did it.
     pub ok: bool,
     /// What it printed, up to a bound.
@@ -75,9 +75,9 @@ pub struct Answer {
     pub(super) onward: Option<RepoUrl>,
 }
 
-impl Answer {
+impl ContactOutcome {
     /// Of a contact that asked for nothing.
     pub fn nothing() -> Self {
-        Answer { ok: true, stdout: Vec::new(), complaint: String::new(), given_up: false, onward: None }
+        ContactOutcome { ok: true, stdout: Vec::new(), complaint: String::new(), given_up: false, onward: None }
     }
 }

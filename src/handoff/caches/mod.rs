@@ -36,5 +36,5 @@ pub use verbs::{
     CacheRow, Compared, Explained, KeyRow, Promoted, PruneOptions, cache_diff, cache_key, cache_retry, cache_why,
     caches, promote, prune,
 };
-pub use verify::{Verified, verify_caches};
+pub use verify::{VerifiedEntry, verify_caches};
 pub(crate) use wanted::Basis;

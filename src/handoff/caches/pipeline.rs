@@ -87,8 +87,8 @@ impl<'a> Caches<'a> {
         (here, missing.map(|(wanted, _)| wanted.name.clone()).collect())
     }
 
-    fn ground(&self) -> place::Surroundings<'a> {
-        place::Surroundings {
+    fn ground(&self) -> place::KeptClear<'a> {
+        place::KeptClear {
             workspace: self.workspace,
             workdir: self.resolved.identity.workdir.as_str(),
             mirror: task::mirror(self.app, self.resolved).objects(),
@@ -233,7 +233,7 @@ impl<'a> Caches<'a> {
 
 impl Caches<'_> {
     /// A suite that runs without its data says nothing: a fixture's places must be free.
-    fn require_places(&self, wanted: &Wanted, ground: &place::Surroundings<'_>) -> Result<()> {
+    fn require_places(&self, wanted: &Wanted, ground: &place::KeptClear<'_>) -> Result<()> {
         for (spot, _) in wanted.spots.iter().filter(|_| wanted.fixture.is_some()) {
             if let Some(why) = place::obstacle(ground, spot)? {
                 return Err(failure(format!("the fixture {} cannot be at {spot}, which {why}", wanted.name))
@@ -244,7 +244,7 @@ impl Caches<'_> {
         Ok(())
     }
 
-    fn tell_missing(&self, wanted: &Wanted, ground: &place::Surroundings<'_>) -> Result<()> {
+    fn tell_missing(&self, wanted: &Wanted, ground: &place::KeptClear<'_>) -> Result<()> {
         for (spot, _) in &wanted.spots {
             place::tell_obstacle(self.app, ground, wanted, spot)?;
         }
@@ -261,7 +261,7 @@ impl Caches<'_> {
         &self,
         wanted: &Wanted,
         tree: &Path,
-        ground: &place::Surroundings<'_>,
+        ground: &place::KeptClear<'_>,
         hydrated: &mut CacheMounts,
     ) -> Result<()> {
         for (spot, access) in &wanted.spots {

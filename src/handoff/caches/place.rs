@@ -23,7 +23,7 @@ use crate::disk::{self, Durability, remove};
 use crate::error::failure;
 use crate::handoff::app::App;
 use crate::paths::Paths;
-use crate::runtime::Place;
+use crate::runtime::InnerPlace;
 use crate::snapshot;
 
 const FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -51,11 +51,11 @@ struct Copied {
 }
 
 /// The place in the runtime's words.
-pub(crate) fn inside(spot: &Spot) -> Place {
+pub(crate) fn inside(spot: &Spot) -> InnerPlace {
     match spot {
-        Spot::Workspace(path) => Place::Workspace(path.clone()),
-        Spot::Home(path) => Place::Home(path.clone()),
-        Spot::Absolute(path) => Place::Absolute(path.clone()),
+        Spot::Workspace(path) => InnerPlace::Workspace(path.clone()),
+        Spot::Home(path) => InnerPlace::Home(path.clone()),
+        Spot::Absolute(path) => InnerPlace::Absolute(path.clone()),
     }
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn has_part(tree: &Path, part: &str) -> bool {
 }
 
 /// What trees must not cover.
-pub(crate) struct Surroundings<'a> {
+pub(crate) struct KeptClear<'a> {
     /// The workspace outside.
     pub(crate) workspace: &'a Path,
     /// Where it is inside.
@@ -81,7 +81,7 @@ pub(crate) struct Surroundings<'a> {
 ///
 /// # Errors
 /// When the workspace cannot be read.
-pub(crate) fn obstacle(ground: &Surroundings<'_>, spot: &Spot) -> Result<Option<&'static str>> {
+pub(crate) fn obstacle(ground: &KeptClear<'_>, spot: &Spot) -> Result<Option<&'static str>> {
     let (workspace, path) = match spot {
         Spot::Workspace(path) => (ground.workspace, path),
         Spot::Home(_) => return Ok(None),
@@ -114,7 +114,7 @@ pub(crate) fn obstacle(ground: &Surroundings<'_>, spot: &Spot) -> Result<Option<
 ///
 /// # Errors
 /// As [`obstacle`].
-pub(crate) fn tell_obstacle(app: &App, ground: &Surroundings<'_>, wanted: &Wanted, spot: &Spot) -> Result<bool> {
+pub(crate) fn tell_obstacle(app: &App, ground: &KeptClear<'_>, wanted: &Wanted, spot: &Spot) -> Result<bool> {
     let why = obstacle(ground, spot)?;
     if let Some(why) = why {
         app.ui.warn(&format!("the cache {} is left out: {spot} {why}", wanted.name));
@@ -150,12 +150,7 @@ impl Neighbours {
 ///
 /// # Errors
 /// When the workspace cannot be read.
-pub(crate) fn missing(
-    app: &App,
-    ground: &Surroundings<'_>,
-    wanted: &Wanted,
-    spot: &Spot,
-) -> Result<Option<Vec<PathBuf>>> {
+pub(crate) fn missing(app: &App, ground: &KeptClear<'_>, wanted: &Wanted, spot: &Spot) -> Result<Option<Vec<PathBuf>>> {
     if tell_obstacle(app, ground, wanted, spot)? {
         return Ok(None);
     }
@@ -230,7 +225,7 @@ pub(crate) struct Copy<'a> {
 /// When it cannot be copied; nothing half-made stays at its place then.
 pub(crate) fn materialize(
     app: &App,
-    ground: &Surroundings<'_>,
+    ground: &KeptClear<'_>,
     wanted: &Wanted,
     wish: &Copy<'_>,
     neighbours: &Neighbours,

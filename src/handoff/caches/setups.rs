@@ -8,7 +8,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::place::{self, Surroundings};
+use super::place::{self, KeptClear};
 use super::state::{Caches, scopes};
 use super::tend::all_trees;
 use super::wanted::{Basis, Wanted, wanted};
@@ -25,7 +25,7 @@ const SCHEMA: u32 = 1;
 
 /// A setup that has failed, and is not tried again by itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Failure {
+pub(super) struct SetupFailure {
     schema: u32,
     /// The cache.
     name: String,
@@ -38,17 +38,17 @@ pub(super) struct Failure {
     sources: Option<Digest>,
 }
 
-impl Failure {
+impl SetupFailure {
     /// What is known of a key; nothing where the sources are others by now.
     pub(super) fn of(app: &App, key: &Digest, sources: Option<Digest>) -> Option<Self> {
-        let known: Failure = disk::read_json(&app.paths.failed_setup(key)).ok()??;
+        let known: SetupFailure = disk::read_json(&app.paths.failed_setup(key)).ok()??;
         (known.schema == SCHEMA && known.key == *key && known.sources == sources).then_some(known)
     }
 
     /// Remembers that a setup has failed.
     pub(super) fn note(app: &App, wanted: &Wanted, how: &str, sources: Option<Digest>) {
         let (name, key, at) = (wanted.name.clone(), wanted.key, app.clock.now());
-        let failure = Failure { schema: SCHEMA, name, key, how: how.to_owned(), at, sources };
+        let failure = SetupFailure { schema: SCHEMA, name, key, how: how.to_owned(), at, sources };
         let path = app.paths.failed_setup(&key);
         let folder = path.parent().map_or(Ok(()), disk::create_private_dir);
         // What is not noted is tried again.
@@ -125,10 +125,10 @@ fn would_run(source: &Source<'_>, resolved: &Resolved, workspace: &Path, wanted:
     let app = source.app;
     let scopes = scopes(resolved);
     let here = all_trees(app)?.iter().any(|trees| scopes.iter().any(|scope| trees.get(&wanted.key, scope).is_some()));
-    if here || Failure::of(app, &wanted.key, None).is_some() {
+    if here || SetupFailure::of(app, &wanted.key, None).is_some() {
         return Ok(false);
     }
-    let ground = Surroundings {
+    let ground = KeptClear {
         workspace,
         workdir: resolved.identity.workdir.as_str(),
         mirror: task::mirror(app, resolved).objects(),

@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::wanted::Wanted;
-use crate::archive::{Owned, Ownership, Summary};
-use crate::cache::{Draft, Record, Scope, Trees};
+use crate::archive::{Owned, Ownership, TreeSummary};
+use crate::cache::{Record, Scope, TreeDraft, Trees};
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk;
@@ -51,10 +51,10 @@ impl Caches<'_> {
 /// image's user is may not be known.
 pub(crate) struct EarlyTree {
     pub(super) key: Digest,
-    pub(super) draft: Draft,
+    pub(super) draft: TreeDraft,
     pub(super) owned: Vec<Vec<Owned>>,
     pub(super) record: Record,
-    pub(super) expected: Option<Summary>,
+    pub(super) expected: Option<TreeSummary>,
     pub(super) bytes: u64,
 }
 

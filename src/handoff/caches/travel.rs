@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{Caches, EarlyTree, keep, name_of, scopes, scopes_of, trees};
 use super::wanted::{Basis, Wanted, wanted};
-use crate::archive::{Ownership, Packed, Summary};
-use crate::cache::{Components, Origin, Pins, Record, Scope, Sealed, Sources, Trees};
+use crate::archive::{Ownership, Packed, TreeSummary};
+use crate::cache::{Components, EntryOrigin, LockfilePins, Record, Scope, Sealed, Sources, Trees};
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk::{self, scratch::Scratch};
@@ -37,7 +37,7 @@ struct Document {
     schema: u32,
     key: Digest,
     components: Components,
-    tree: Summary,
+    tree: TreeSummary,
     /// Of the tar.
     diff_id: Digest,
     sealed_at: Timestamp,
@@ -46,7 +46,7 @@ struct Document {
     sources: Option<Sources>,
     /// What the lockfiles pin by which it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pins: Option<Pins>,
+    pins: Option<LockfilePins>,
 }
 
 impl Document {
@@ -159,7 +159,7 @@ fn note_origin(arrived: &EarlyTree, document: &Document) -> Result<()> {
 }
 
 fn record_of(document: &Document, scope: Scope) -> Record {
-    Trees::record(document.components.clone(), scope, document.sealed_at, Origin::Fetched)
+    Trees::record(document.components.clone(), scope, document.sealed_at, EntryOrigin::Fetched)
 }
 
 fn fixture_from(
@@ -183,7 +183,7 @@ fn fixture_from(
         }
     };
     let scope = Scope::Project(caches.resolved.task.store.to_string());
-    let record = Trees::record(components.clone(), scope, caches.app.clock.now(), Origin::Fetched);
+    let record = Trees::record(components.clone(), scope, caches.app.clock.now(), EntryOrigin::Fetched);
     let mut arrived = download(source, &caches.trees, (store, &artifact), record, expected)?;
     if is_given {
         // Nobody asked whose they are: they are the image's user's, who is to read them.
@@ -229,7 +229,7 @@ fn download(
     trees: &Trees,
     (store, artifact): (&dyn Store, &TreeArtifact),
     record: Record,
-    expected: Option<(Summary, Digest)>,
+    expected: Option<(TreeSummary, Digest)>,
 ) -> Result<EarlyTree> {
     let name = &record.components.name;
     let bytes: u64 = artifact.layers.iter().map(|layer| layer.size).sum();
@@ -392,7 +392,7 @@ pub(crate) fn describe(record: &Record, diff_id: Digest) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// [`Kind::Integrity`] when it is no such document.
-pub(crate) fn described(bytes: &[u8]) -> Result<(Summary, Timestamp)> {
+pub(crate) fn described(bytes: &[u8]) -> Result<(TreeSummary, Timestamp)> {
     let document: Document =
         serde_json::from_slice(bytes).map_err(|error| integrity(format!("its description is malformed: {error}")))?;
     Ok((document.tree, document.sealed_at))

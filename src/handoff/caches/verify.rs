@@ -17,7 +17,7 @@ use crate::handoff::app::App;
 
 /// What became of one look at an entry or a layer.
 #[derive(Clone, Debug, Serialize)]
-pub struct Verified {
+pub struct VerifiedEntry {
     /// `cache` or `layer`.
     pub kind: &'static str,
     /// Its name.
@@ -36,7 +36,7 @@ pub struct Verified {
 ///
 /// # Errors
 /// When the caches cannot be read.
-pub fn verify_caches(app: &App, sample: Option<usize>) -> Result<Vec<Verified>> {
+pub fn verify_caches(app: &App, sample: Option<usize>) -> Result<Vec<VerifiedEntry>> {
     let holder = anybody(app);
     let mut all = Vec::new();
     let trees = all_trees(app)?;
@@ -63,7 +63,7 @@ pub fn verify_caches(app: &App, sample: Option<usize>) -> Result<Vec<Verified>> 
             Err(error) => Some(format!("{error:#}")),
         };
         if let Some(quarantine) = settle(app, &fault, &seen, || trees.quarantine(&record))? {
-            all.push(Verified { kind: "cache", name: record.components.name, key: record.key, fault, quarantine });
+            all.push(VerifiedEntry { kind: "cache", name: record.components.name, key: record.key, fault, quarantine });
         }
     }
     for (index, diff_id) in kept {
@@ -74,7 +74,7 @@ pub fn verify_caches(app: &App, sample: Option<usize>) -> Result<Vec<Verified>> 
             other => other?,
         };
         if let Some(quarantine) = settle(app, &fault, &seen, || layers.quarantine(&diff_id))? {
-            all.push(Verified { kind: "layer", name: diff_id.short(), key: diff_id, fault, quarantine });
+            all.push(VerifiedEntry { kind: "layer", name: diff_id.short(), key: diff_id, fault, quarantine });
         }
     }
     Ok(all)
@@ -131,12 +131,12 @@ fn pick<T>(all: &mut Vec<T>, most: usize) -> Result<()> {
     Ok(())
 }
 
-impl Verified {
+impl VerifiedEntry {
     /// The verdict over all.
     ///
     /// # Errors
     /// [`crate::error::Kind::Integrity`] when one of them was damaged.
-    pub fn verdict(all: &[Verified]) -> Result<(), Fault> {
+    pub fn verdict(all: &[VerifiedEntry]) -> Result<(), Fault> {
         match all.iter().filter(|one| one.fault.is_some()).count() {
             0 => Ok(()),
             bad => Err(integrity(format!("{bad} of {} were damaged, and were moved away", all.len()))

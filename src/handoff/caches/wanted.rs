@@ -10,10 +10,10 @@ use crate::config::{CacheEntry, FixtureSource, Project, Spot};
 use crate::digest::Digest;
 use crate::handoff::app::App;
 use crate::identity::{Identity, Platform, Workdir};
-use crate::runtime::Access;
+use crate::runtime::TreeAccess;
 
 /// How a tree that is only looked at is used.
-const DATA: Access = Access::Overlay;
+const DATA: TreeAccess = TreeAccess::Overlay;
 
 /// What of an identity goes into every key.
 pub(crate) struct Basis {
@@ -52,7 +52,7 @@ pub(crate) struct Wanted {
     /// Where it comes from, for a fixture.
     pub(crate) fixture: Option<FixtureSource>,
     /// Where it appears.
-    pub(crate) spots: Vec<(Spot, Access)>,
+    pub(crate) spots: Vec<(Spot, TreeAccess)>,
     /// How many of these are its own; the rest are of services.
     pub(crate) own: usize,
     /// Each place has a part of the tree, see [`part`]; else the tree is at each.
@@ -84,7 +84,7 @@ pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Pa
                 continue;
             }
         };
-        let access = if entry.read_only { Access::ReadOnly } else { Access::Overlay };
+        let access = if entry.read_only { TreeAccess::ReadOnly } else { TreeAccess::Overlay };
         let spread = is_spread(entry, &places);
         let mut spots: Vec<_> = places.into_iter().map(|place| (place, access)).collect();
         let own = spots.len();
@@ -104,7 +104,7 @@ pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Pa
         });
     }
     for fixture in &project.fixture {
-        let mut spots: Vec<_> = fixture.path.iter().map(|path| (path.clone(), Access::ReadOnly)).collect();
+        let mut spots: Vec<_> = fixture.path.iter().map(|path| (path.clone(), TreeAccess::ReadOnly)).collect();
         spots.extend(data(&|data| data.fixture.as_ref() == Some(&fixture.name)));
         all.push(Wanted { spots, ..of_fixture(&fixture.name, fixture.source.clone()) });
     }

@@ -13,7 +13,7 @@ use glob::{MatchOptions, Pattern};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 
 use super::artifacts::{Evidence, EvidencePath, Maker};
-use super::export::Outside;
+use super::export::ExportFolder;
 use crate::config::Collect;
 use crate::error::usage;
 use crate::handoff::words::by_reason;
@@ -94,7 +94,7 @@ pub(crate) fn collect(root: &Path, wanted: &[Collect], maker: &Maker, begun: Opt
 /// # Errors
 /// When the folder is not empty, or a file cannot be read or written.
 pub(crate) fn copy(ui: &Ui, files: &[Evidence], output: &Path) -> Result<u64> {
-    let mut outside = Outside::begin(ui, output)?;
+    let mut outside = ExportFolder::begin(ui, output)?;
     let mut bytes = 0;
     for file in files {
         let path = match &file.place {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::artifacts::{ArtifactRow, find};
-use super::export::{self, Outside};
+use super::export::{self, ExportFolder};
 use super::{artifacts, copies};
 use crate::error::not_found;
 use crate::handoff::allowance;
@@ -180,7 +180,7 @@ pub fn get_artifacts(app: &App, reference: &TaskRef, names: &[String], output: O
 
 /// Plain copies that belong to the caller.
 fn copy(app: &App, from: &Path, to: &Path) -> Result<()> {
-    let mut outside = Outside::begin(&app.ui, to)?;
+    let mut outside = ExportFolder::begin(&app.ui, to)?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
         let entry = entry?;
         outside.put(Path::new(&entry.file_name()), &mut fs::File::open(entry.path())?)?;

@@ -16,7 +16,7 @@ use crate::disk::scratch::Scratch;
 use crate::error::{Kind, kind_of, policy, usage};
 use crate::identity::outside_name;
 use crate::ui::{Ui, counted};
-use crate::workspace::{self, Run};
+use crate::workspace::{self, AuditedRun};
 
 /// What a folder is called in which things lie until they are in their place.
 const DRAFT: &str = ".envctl-draft-";
@@ -25,7 +25,7 @@ const DRAFT: &str = ".envctl-draft-";
 const MOST_TOLD: usize = 20;
 
 /// A folder of the developer's that is being filled.
-pub(crate) struct Outside<'a> {
+pub(crate) struct ExportFolder<'a> {
     ui: &'a Ui,
     output: PathBuf,
     draft: Scratch,
@@ -34,7 +34,7 @@ pub(crate) struct Outside<'a> {
     names: Names,
 }
 
-impl<'a> Outside<'a> {
+impl<'a> ExportFolder<'a> {
     /// Begins to fill a folder that is missing or empty.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ impl<'a> Outside<'a> {
         must_be_empty(output)?;
         let folder = Named::create(output)?;
         let draft = Scratch::create_in(&folder.path(), DRAFT)?;
-        Ok(Outside { ui, output: output.to_owned(), folder, draft, names: Names::default() })
+        Ok(ExportFolder { ui, output: output.to_owned(), folder, draft, names: Names::default() })
     }
 
     /// Puts down what is at a path; the bytes.
@@ -103,7 +103,7 @@ pub(crate) fn tell(ui: &Ui, renamed: &[(String, String)]) {
 /// [`crate::error::Kind::Policy`] for what cannot be looked at.
 pub(crate) fn search(ui: &Ui, folder: &Path) -> Result<()> {
     // However old it is.
-    let found = workspace::audit(folder, Run::default())?;
+    let found = workspace::audit(folder, AuditedRun::default())?;
     if let Some(unseen) = found.unseen.first() {
         return Err(policy(format!("git may obey {}: {}", unseen.path.display(), unseen.why)).into());
     }

@@ -12,7 +12,7 @@ use crate::handoff::runtimes::holder;
 use crate::handoff::task::{Resolved, Source};
 use crate::handoff::words::quote;
 use crate::identity::{Identity, ImageRef, ServiceImage, StoreRef};
-use crate::image::{self, Cache, Image, Metadata, Moved, Owners, Pulled, User, Watch};
+use crate::image::{self, Image, ImageCache, Metadata, Moved, Owners, PullWatch, Pulled, User};
 use crate::oci::{Blobs, Descriptor};
 use crate::store::Store;
 use crate::ui::counted;
@@ -51,13 +51,13 @@ fn local_of(app: &App, resolved: &Resolved, owners: &dyn Owners) -> Result<Optio
     let toolchain = &resolved.identity.toolchain;
     let Some(image) = metadata.local(&toolchain.image.digest)? else { return Ok(None) };
     let image = image.run_as(toolchain.user.as_deref());
-    let pulled = Cache::new(&app.paths, disk::boot_id()?).local(&image, owners);
+    let pulled = ImageCache::new(&app.paths, disk::boot_id()?).local(&image, owners);
     Ok(Some((image, pulled)))
 }
 
 /// Which layers of an image are here.
 pub(crate) fn layers_here(app: &App, image: &Image) -> Result<Vec<bool>> {
-    Ok(Cache::new(&app.paths, disk::boot_id()?).have(image, &Sandboxed(app)))
+    Ok(ImageCache::new(&app.paths, disk::boot_id()?).have(image, &Sandboxed(app)))
 }
 
 /// The image's documents alone, fetched where they are missing.
@@ -201,7 +201,7 @@ fn pull_of(
         let image = image.run_as(resolved.identity.toolchain.user.as_deref());
         note_seen(app, reference)?;
         check_platform(&image, resolved)?;
-        let cache = Cache::new(&app.paths, disk::boot_id()?);
+        let cache = ImageCache::new(&app.paths, disk::boot_id()?);
         let blobs: &dyn Blobs = store;
         let pulled = cache.pull(&image, owners, blobs, &ShownLayers(source)).context("cannot pull the image")?;
         if pulled.fetched > 0 {
@@ -279,7 +279,7 @@ fn tell_what_differs(app: &App, pulled: &Pulled) {
 
 struct ShownLayers<'a>(&'a Source<'a>);
 
-impl Watch for ShownLayers<'_> {
+impl PullWatch for ShownLayers<'_> {
     fn layer<'a>(&'a self, layer: &Descriptor) -> Moved<'a> {
         let bar = self.0.bar(&format!("layer {}", layer.digest.short()), layer.size);
         Box::new(move |count| {

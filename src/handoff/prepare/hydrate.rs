@@ -19,7 +19,7 @@ use crate::handoff::workspaces::vacate;
 use crate::identity::Commit;
 use crate::snapshot::{self, Document, Parity};
 use crate::ui::{Steps, human_bytes};
-use crate::workspace::{self, Draft, Place, Remote};
+use crate::workspace::{self, MirrorRemote, RemotePlace, WorkspaceDraft};
 
 /// The state of a task's workspace.
 pub(crate) enum Workspace {
@@ -159,7 +159,7 @@ pub(crate) fn prove(app: &App, resolved: &Resolved) -> Result<()> {
 pub(crate) fn fetch_from(app: &App, resolved: &Resolved, document: &Document, checkout: &Path) -> Result<()> {
     let git = Git::find(&app.env)?;
     let url = checkout.to_str().context("the checkout's path is not valid UTF-8")?;
-    let remote = Remote { place: Place::Folder(url), offline: false, manner: manner(app, false) };
+    let remote = MirrorRemote { place: RemotePlace::Folder(url), offline: false, manner: manner(app, false) };
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
     let told = Told::of(app, format!("{} from this checkout", document.base.short()));
     mirror(app, resolved).ensure(&git, remote, &document.base, &others, &told).map(drop)
@@ -177,7 +177,7 @@ impl<'a> Told<'a> {
     }
 }
 
-impl workspace::Watch for Told<'_> {
+impl workspace::FetchWatch for Told<'_> {
     fn waiting(&self) {
         self.app.ui.status("Waiting", "another envctl is fetching the same repository");
     }
@@ -216,7 +216,7 @@ pub(crate) fn workspace(
     }
     let url = identity.repo.url.to_string();
     let mirror = mirror(app, resolved);
-    let draft = Draft::new(place, &mirror, &document.remote.name, &url, aside.is_some())?;
+    let draft = WorkspaceDraft::new(place, &mirror, &document.remote.name, &url, aside.is_some())?;
     let pack = snapshot.pack.as_mut().map(|file| file as &mut dyn std::io::Read);
     let door = Door::of(app, resolved)?;
     let mut reason = None;

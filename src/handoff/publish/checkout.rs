@@ -19,13 +19,13 @@ use crate::ui::counted;
 ///
 /// # Errors
 /// When a limit cannot be read.
-pub(crate) fn chosen(app: &App, project: &Project, root: &Path) -> Result<snapshot::Options> {
+pub(crate) fn chosen(app: &App, project: &Project, root: &Path) -> Result<snapshot::CaptureOptions> {
     let wanted = &project.snapshot;
     let mut exclude = wanted.exclude.clone();
     // Copies of sealed trees are nobody's work.
     exclude
         .extend(forget_materialized(&app.paths, root).into_iter().map(|path| format!("/{}/", escape_pattern(&path))));
-    Ok(snapshot::Options { include: wanted.include.clone(), exclude, max_lfs: wanted.max_lfs()?, stays: false })
+    Ok(snapshot::CaptureOptions { include: wanted.include.clone(), exclude, max_lfs: wanted.max_lfs()?, stays: false })
 }
 
 /// Captures the checkout, looks at what would travel, and packs it.

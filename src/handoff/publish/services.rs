@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::image::{ChosenImage, NamedImage, pin_into};
-use crate::config::{Project, Toolchain};
+use crate::config::{Project, ToolchainSettings};
 use crate::error::policy;
 use crate::handoff::app::App;
 use crate::handoff::fetch;
@@ -40,7 +40,7 @@ pub(crate) fn pin_services(
                 .into());
         }
         let chosen = ChosenImage::Named(named);
-        let pinned = pin_into(app, (target, beside), (&chosen, &Toolchain::default()), None);
+        let pinned = pin_into(app, (target, beside), (&chosen, &ToolchainSettings::default()), None);
         let (toolchain, bytes) =
             pinned.with_context(|| format!("cannot pin the image of the service {}", service.name))?;
         if bytes > 0 {

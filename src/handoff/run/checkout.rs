@@ -148,7 +148,7 @@ fn checkout_of(from: &PublishedFrom) -> std::io::Result<Checkout> {
 fn capture(app: &App, repo: &git2::Repository, project: &Project) -> Result<Captured> {
     let git = Git::find(&app.env)?;
     let root = repo.workdir().unwrap_or(&app.cwd);
-    let options = snapshot::Options { stays: true, ..chosen(app, project, root)? };
+    let options = snapshot::CaptureOptions { stays: true, ..chosen(app, project, root)? };
     let draft = snapshot::draft(&git, repo, &options)?;
     let packed = draft.pack(&git)?;
     draft.seal(packed)
@@ -239,7 +239,7 @@ pub(crate) fn tidy(app: &App, taken: &Taken, place: &Path, published: Option<&st
     // Other branches, stashes: no snapshot has them.
     let loose = workspace::loose_ends(
         place,
-        workspace::Known { saved: &saved, operations: same || safe, ..workspace::Known::default() },
+        workspace::KnownCommits { saved: &saved, operations: same || safe, ..workspace::KnownCommits::default() },
     )?;
     if !loose.is_empty() || !(same || safe) {
         return Ok(false);

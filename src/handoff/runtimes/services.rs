@@ -11,7 +11,7 @@ use crate::error::{Fault, usage};
 use crate::handoff::app::App;
 use crate::image::{Image, Pulled};
 use crate::quantity::parse_duration;
-use crate::runtime::{Account, OwnImage, Ready, ServiceSpec};
+use crate::runtime::{Account, OwnImage, ReadyCheck, ServiceSpec};
 
 /// How long a service may take until it is ready, when nobody says.
 const TIMEOUT: &str = "30s";
@@ -43,9 +43,9 @@ pub(crate) fn services(
             image,
             env: service.env.clone().into_iter().collect(),
             ready: service.ready.as_ref().map(|ready| match ready {
-                config::Ready::Tcp(port) => Ready::Tcp(*port),
-                config::Ready::File(path) => Ready::File(path.clone()),
-                config::Ready::Command(command) => Ready::Command(command.clone()),
+                config::ReadyWhen::Tcp(port) => ReadyCheck::Tcp(*port),
+                config::ReadyWhen::File(path) => ReadyCheck::File(path.clone()),
+                config::ReadyWhen::Command(command) => ReadyCheck::Command(command.clone()),
             }),
             timeout: parse_duration(service.timeout.as_deref().unwrap_or(usual))?,
             stop: service.stop.as_deref().map(parse_duration).transpose()?,

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::handoff::app::App;
-use crate::runtime::{self, Lease, Look, Runtimes};
+use crate::runtime::{self, DeadLook, Lease, Runtimes};
 use crate::ui::Ui;
-use crate::workspace::{self, Planted, Run, Since};
+use crate::workspace::{self, AuditedRun, Planted, Since};
 
 /// How many things are named that git on the host is kept from.
 const MAX_PLANTED: usize = 50;
@@ -22,7 +22,7 @@ impl App {
     pub fn runtimes(&self) -> Runtimes {
         let ui = self.ui;
         let path = self.env.path.clone();
-        let look = Look {
+        let look = DeadLook {
             after: Arc::new(move |lease| audit(ui, lease, path.as_deref())),
             during: Arc::new(move |lease, stop| watch(ui, lease, &stop)),
         };
@@ -97,8 +97,8 @@ pub(crate) fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> Vec<String> {
     said
 }
 
-fn run(lease: &Lease) -> Run<'_> {
-    Run { since: Since { seconds: lease.begun, nanos: lease.begun_nanos }, kept: &lease.kept }
+fn run(lease: &Lease) -> AuditedRun<'_> {
+    AuditedRun { since: Since { seconds: lease.begun, nanos: lease.begun_nanos }, kept: &lease.kept }
 }
 
 fn changed(one: &Planted) -> String {

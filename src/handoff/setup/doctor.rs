@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::config::{Fate, Field, PROJECT_FILES, Requirements};
+use crate::config::{Field, FieldFate, PROJECT_FILES, Requirements};
 use crate::disk;
 use crate::error::{Kind, hint_of, kind_of};
 use crate::git::Git;
@@ -113,7 +113,7 @@ fn described(root: &Path, check: &mut impl FnMut(&'static str, Health, anyhow::R
     }
     for Field { name, fate, how } in found.fields {
         let row = format!("{name}: {how}");
-        let row = if matches!(fate, Fate::Taken | Fate::Left) { Ok(row) } else { Err(anyhow::anyhow!(row)) };
+        let row = if matches!(fate, FieldFate::Taken | FieldFate::Left) { Ok(row) } else { Err(anyhow::anyhow!(row)) };
         check(NAME, Health::Weak, row);
     }
 }

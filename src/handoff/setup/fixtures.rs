@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::made::{self, FixtureFrom, GivenFolder};
 use crate::archive::{self, Ownership, Packed};
-use crate::cache::{Components, Origin, Scope, Trees};
+use crate::cache::{Components, EntryOrigin, Scope, Trees};
 use crate::disk::scratch::Scratch;
 use crate::disk::{self, Durability};
 use crate::error::{Kind, kind_of, not_found, usage};
@@ -98,7 +98,7 @@ pub fn create_fixture(app: &App, from: &FixtureFrom, name: &TaskId) -> Result<Fi
     // What everybody else will find in it, by the same way.
     let components = Components::new(name.as_str(), packed.diff_id, GIVEN.into());
     let scope = Scope::Project(store_name.to_string());
-    let record = Trees::record(components, scope, app.clock.now(), Origin::Sealed);
+    let record = Trees::record(components, scope, app.clock.now(), EntryOrigin::Sealed);
     let (draft, blob) = (trees.draft()?, layer(&packed));
     let content = File::open(&file).context("cannot read what was packed")?;
     trees.unpack(&draft, &blob, Some(&packed.diff_id), Box::new(content), &|_| Ok(()))?;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use rustix::fd::AsFd as _;
 
-use crate::cache::{Draft, Trees};
+use crate::cache::{TreeDraft, Trees};
 use crate::config::{Project, Spot};
 use crate::digest::{Digest, Hasher};
 use crate::disk;
@@ -65,7 +65,7 @@ pub enum FixtureContent {
 /// The folder that is packed, and what has to live until it is.
 pub(super) struct GivenFolder {
     pub(super) folder: PathBuf,
-    _draft: Option<Draft>,
+    _draft: Option<TreeDraft>,
 }
 
 impl GivenFolder {

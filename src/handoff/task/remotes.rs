@@ -10,7 +10,7 @@ use crate::handoff::allowance::allowance;
 use crate::handoff::app::App;
 use crate::handoff::trust::{approvals, require_host};
 use crate::identity::{Identity, RepoUrl, Site, StoreRef};
-use crate::workspace::{Place, Remote};
+use crate::workspace::{MirrorRemote, RemotePlace};
 
 /// Judges each way to the repository of one task, at the moment at which git
 /// would go there.
@@ -55,9 +55,9 @@ impl<'a> Door<'a> {
     }
 
     /// How it is asked.
-    pub(crate) fn remote(&self) -> Remote<'_> {
-        Remote {
-            place: Place::Address(&self.reachable.url, self),
+    pub(crate) fn remote(&self) -> MirrorRemote<'_> {
+        MirrorRemote {
+            place: RemotePlace::Address(&self.reachable.url, self),
             offline: self.app.options.offline,
             manner: manner(self.app, self.interactive),
         }

@@ -21,7 +21,7 @@ use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::words::by_reason;
 use crate::identity::{Handoff, Instead, Redacted};
-use crate::snapshot::{self, Content, Draft, GitPath, LeaveOut, Place, Reader};
+use crate::snapshot::{self, ContentPlace, Draft, DraftContent, GitPath, LeaveOut, Reader};
 
 /// More files than this are not left out one by one: the identity names them.
 const MAX_REDACTED: usize = 500;
@@ -45,7 +45,7 @@ pub(crate) struct Screened {
 /// A credential, and where it would travel.
 struct Hit {
     /// `None` for what is in no file.
-    place: Option<Place>,
+    place: Option<ContentPlace>,
     path: GitPath,
     /// Of what is in no file: where it is.
     what: String,
@@ -162,7 +162,7 @@ impl Screen<'_> {
 
 fn hits_in(path: &Path, looked: &Looked) -> Vec<Hit> {
     let hit = |finding: &Finding| Hit {
-        place: Some(Place::Working),
+        place: Some(ContentPlace::Working),
         path: GitPath(path.as_os_str().as_bytes().to_vec()),
         what: String::new(),
         finding: finding.clone(),
@@ -188,7 +188,7 @@ pub(crate) fn settle(app: &App, found: Findings, draft: &mut Draft, redact: bool
     let mut redacted = Vec::new();
     if redact {
         let (files, others): (Vec<Hit>, Vec<Hit>) =
-            hits.into_iter().partition(|hit| matches!(hit.place, Some(Place::Working | Place::Index)));
+            hits.into_iter().partition(|hit| matches!(hit.place, Some(ContentPlace::Working | ContentPlace::Index)));
         hits = others;
         if hits.is_empty() {
             redacted = leave_out(draft, &files)?;
@@ -234,7 +234,7 @@ pub(crate) fn look(scanner: &Scanner, git: &Git, draft: &Draft) -> Result<Findin
     let reader = &draft.reader(git)?;
     let contents = reader.contents()?;
     let mut places: HashMap<(&[u8], [u8; 20]), usize> = HashMap::new();
-    let mut once: Vec<&Content> = Vec::new();
+    let mut once: Vec<&DraftContent> = Vec::new();
     for content in &contents {
         places.entry(content.key()).or_insert_with(|| {
             once.push(content);
@@ -263,7 +263,7 @@ pub(crate) fn look(scanner: &Scanner, git: &Git, draft: &Draft) -> Result<Findin
         found.extend(scanner.values(name, &said.everything));
         found.dedup_by(|a, b| a.fingerprint == b.fingerprint);
         let what = format!("the message of commit {}", said.commit.short());
-        let place = Some(Place::Commit(said.commit));
+        let place = Some(ContentPlace::Commit(said.commit));
         hits.extend(found.into_iter().map(|finding| Hit { place: place.clone(), ..hit_in(&what, finding) }));
     }
     for (what, text) in reader.notes()? {
@@ -277,7 +277,7 @@ pub(crate) fn look(scanner: &Scanner, git: &Git, draft: &Draft) -> Result<Findin
 const A_SHARE: usize = 128;
 
 /// Looks at each content, on all processors where there are many.
-fn look_at(scanner: &Scanner, git: &Git, draft: &Draft, contents: &[&Content]) -> Result<Vec<Looked>> {
+fn look_at(scanner: &Scanner, git: &Git, draft: &Draft, contents: &[&DraftContent]) -> Result<Vec<Looked>> {
     let most = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     let workers = contents.len().div_ceil(A_SHARE).clamp(1, most);
     let next = AtomicUsize::new(0);
@@ -304,7 +304,7 @@ fn look_at(scanner: &Scanner, git: &Git, draft: &Draft, contents: &[&Content]) -
 
 /// Names of files that the base lacks. They are not shown: a value may be
 /// spelled in them in a way that nothing hides.
-fn in_names(scanner: &Scanner, reader: &Reader<'_>, contents: &[Content]) -> Result<Vec<Hit>> {
+fn in_names(scanner: &Scanner, reader: &Reader<'_>, contents: &[DraftContent]) -> Result<Vec<Hit>> {
     let paths: BTreeSet<&GitPath> = contents.iter().map(|content| &content.path).collect();
     let mut hits = Vec::new();
     for path in paths {
@@ -321,7 +321,7 @@ fn in_names(scanner: &Scanner, reader: &Reader<'_>, contents: &[Content]) -> Res
 /// What of a content is new: the base has neither the content, nor the same
 /// secrets in the same file. A file that is found by its name stays found:
 /// what is in it may be new.
-fn what_is_new(scanner: &Scanner, reader: &Reader<'_>, content: &Content) -> Result<Looked> {
+fn what_is_new(scanner: &Scanner, reader: &Reader<'_>, content: &DraftContent) -> Result<Looked> {
     let path = content.path.to_string();
     let mut looking = scanner.looking(&path);
     reader.read(content, &mut |part| looking.see(part))?;
@@ -344,8 +344,8 @@ fn leave_out(draft: &mut Draft, hits: &[Hit]) -> Result<Vec<Redacted>> {
     let mut files: BTreeMap<GitPath, (LeaveOut, Vec<String>)> = BTreeMap::new();
     for hit in hits {
         let (left, rules) = files.entry(hit.path.clone()).or_default();
-        left.working |= hit.place == Some(Place::Working);
-        left.index |= hit.place == Some(Place::Index);
+        left.working |= hit.place == Some(ContentPlace::Working);
+        left.index |= hit.place == Some(ContentPlace::Index);
         if !rules.contains(&hit.finding.rule) {
             rules.push(hit.finding.rule.clone());
         }
@@ -361,9 +361,9 @@ fn leave_out(draft: &mut Draft, hits: &[Hit]) -> Result<Vec<Redacted>> {
         path: path.to_string(),
         rules,
         instead: match instead {
-            snapshot::Instead::Nothing => Instead::Nothing,
-            snapshot::Instead::Head => Instead::Committed,
-            snapshot::Instead::Staged => Instead::Staged,
+            snapshot::DraftInstead::Nothing => Instead::Nothing,
+            snapshot::DraftInstead::Head => Instead::Committed,
+            snapshot::DraftInstead::Staged => Instead::Staged,
         },
     });
     Ok(redacted.collect())
@@ -371,18 +371,18 @@ fn leave_out(draft: &mut Draft, hits: &[Hit]) -> Result<Vec<Redacted>> {
 
 /// All that was found, with the way out of each kind.
 fn refusal(hits: &[Hit], redact: bool) -> Fault {
-    let is = |place: fn(&Option<Place>) -> bool| hits.iter().any(|hit| place(&hit.place));
+    let is = |place: fn(&Option<ContentPlace>) -> bool| hits.iter().any(|hit| place(&hit.place));
     let mut ways = Vec::new();
-    if is(|place| matches!(place, Some(Place::Commit(_)))) {
+    if is(|place| matches!(place, Some(ContentPlace::Commit(_)))) {
         ways.push("rewrite the commits that hold a credential (git commit --amend, git rebase -i), and replace it if they were ever pushed");
     }
-    if is(|place| matches!(place, Some(Place::Conflict))) {
+    if is(|place| matches!(place, Some(ContentPlace::Conflict))) {
         ways.push("resolve the conflict without the credential");
     }
     if is(Option::is_none) {
         ways.push("say it without the credential");
     }
-    if is(|place| matches!(place, Some(Place::Working | Place::Index))) {
+    if is(|place| matches!(place, Some(ContentPlace::Working | ContentPlace::Index))) {
         ways.push(match redact {
             true => "then --redact leaves the other files out",
             false => "take it out of the files, list them in .gitignore, or leave them out with --redact",
@@ -401,17 +401,17 @@ fn detail(hit: &Hit) -> Detail {
     let in_file = !hit.path.0.is_empty();
     let (place, commit) = match &hit.place {
         None => (hit.what.as_str(), None),
-        Some(Place::Working) => ("working-file", None),
-        Some(Place::Index) => ("index", None),
-        Some(Place::Conflict) => ("conflict", None),
-        Some(Place::Commit(id)) => (if in_file { "commit" } else { "commit-message" }, Some(id)),
+        Some(ContentPlace::Working) => ("working-file", None),
+        Some(ContentPlace::Index) => ("index", None),
+        Some(ContentPlace::Conflict) => ("conflict", None),
+        Some(ContentPlace::Commit(id)) => (if in_file { "commit" } else { "commit-message" }, Some(id)),
     };
     let name = if in_file { hit.path.to_string() } else { hit.what.clone() };
     let line = finding.line.map_or_else(String::new, |line| format!(":{line}"));
     let whence = match &hit.place {
-        Some(Place::Index) => " (staged)".to_owned(),
-        Some(Place::Conflict) => " (in a conflict)".to_owned(),
-        Some(Place::Commit(id)) if in_file => format!(" (in commit {})", id.short()),
+        Some(ContentPlace::Index) => " (staged)".to_owned(),
+        Some(ContentPlace::Conflict) => " (in a conflict)".to_owned(),
+        Some(ContentPlace::Commit(id)) if in_file => format!(" (in commit {})", id.short()),
         _ => String::new(),
     };
     Detail {

@@ -15,7 +15,7 @@ use crate::disk::lock::{self, FileLock};
 use crate::disk::{self, scratch};
 use crate::handoff::app::App;
 use crate::handoff::evidence::expire_artifacts;
-use crate::handoff::workspaces::{DAY, Kept, Removed, children, is_older, remove_anyhow};
+use crate::handoff::workspaces::{DAY, KeptWorkspace, Removed, children, is_older, remove_anyhow};
 use crate::handoff::{caches, workspaces};
 use crate::paths::Paths;
 use crate::runtime::{self, Receipt};
@@ -34,7 +34,7 @@ pub struct GcReport {
     /// What was removed, or would be.
     pub removed: Vec<Removed>,
     /// Workspaces that stay although their time may have come.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<KeptWorkspace>,
 }
 
 /// Collects. `receipts` are those of the runtimes that this command found dead.

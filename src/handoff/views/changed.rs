@@ -14,7 +14,7 @@ use crate::handoff::app::App;
 use crate::handoff::task::{Resolved, Source, resolve_here};
 use crate::handoff::workspaces;
 use crate::identity::TaskRef;
-use crate::snapshot::{self, Changes, Side, compare};
+use crate::snapshot::{self, Changes, SnapshotSide, compare};
 
 /// From a snapshot to the workspace that goes on from it.
 #[derive(Debug, Serialize)]
@@ -55,5 +55,5 @@ pub(crate) fn changes(source: &Source<'_>, resolved: &Resolved, place: &Path, pa
     let pack = captured.pack.as_ref().map(|pack| File::open(pack).context("cannot read what was captured"));
     // What was fetched in it by hand is there alone.
     let objects = snapshot::open(place)?.commondir().join("objects");
-    compare([before, Side { document: captured.document.clone(), pack: pack.transpose()?, objects }], patch)
+    compare([before, SnapshotSide { document: captured.document.clone(), pack: pack.transpose()?, objects }], patch)
 }

@@ -15,7 +15,7 @@ use crate::handoff::evidence::{MOST, find};
 use crate::handoff::task::{Located, Resolved, Source, beside};
 use crate::handoff::{evidence, fetch, prepare, task};
 use crate::identity::{Identity, Provenance, Target, TaskRef};
-use crate::snapshot::{Changes, Side, compare};
+use crate::snapshot::{Changes, SnapshotSide, compare};
 use crate::store::identity_tag;
 
 /// What `diff` was asked to compare.
@@ -128,12 +128,12 @@ fn other_line(source: &Source<'_>, task: &Resolved) -> Result<Located> {
 }
 
 /// A snapshot and what it builds on, fetched where they are not here.
-pub(super) fn side_of(source: &Source<'_>, resolved: &Resolved) -> Result<Side> {
+pub(super) fn side_of(source: &Source<'_>, resolved: &Resolved) -> Result<SnapshotSide> {
     source.app.open_roots()?;
     let (snapshot, _) = fetch::snapshot(source, resolved)?;
     prepare::fetch_repo(source.app, resolved, &snapshot.document)?;
     let objects = task::mirror(source.app, resolved).objects();
-    Ok(Side { document: snapshot.document, pack: snapshot.pack, objects })
+    Ok(SnapshotSide { document: snapshot.document, pack: snapshot.pack, objects })
 }
 
 type Values = BTreeMap<String, String>;

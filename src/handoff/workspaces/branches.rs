@@ -15,7 +15,7 @@ use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::task::{Door, Pin, mirror_of};
 use crate::identity::{Commit, Identity};
-use crate::workspace::{Branches, Watch};
+use crate::workspace::{Branches, FetchWatch};
 
 /// What was seen of a branch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -160,7 +160,7 @@ fn is_tracked(repo: &git2::Repository, name: &str) -> bool {
 
 struct Quiet;
 
-impl Watch for Quiet {
+impl FetchWatch for Quiet {
     fn waiting(&self) {}
 
     fn fetching(&self) {}

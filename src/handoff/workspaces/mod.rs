@@ -29,7 +29,7 @@ pub(crate) use salvage::{
     renew as renew_salvages, retire, retire_fresh,
 };
 pub(crate) use sweep::workspaces as sweep;
-pub use sweep::{Kept, Removed};
+pub use sweep::{KeptWorkspace, Removed};
 pub use swept::{Swept, swept};
 pub(crate) use swept::{note as note_swept, tell as tell_swept};
 pub(crate) use unsaved::{capture, changed};

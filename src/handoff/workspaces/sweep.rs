@@ -24,7 +24,7 @@ use crate::workspace::is_workspace;
 
 /// A workspace that stays, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Kept {
+pub struct KeptWorkspace {
     /// Its task, as it can be named from anywhere.
     pub task: String,
     /// Where it is.
@@ -33,9 +33,9 @@ pub struct Kept {
     pub why: String,
 }
 
-impl Kept {
+impl KeptWorkspace {
     pub(crate) fn new(pin: &Pin, why: &anyhow::Error) -> Self {
-        Kept { task: pin.reference(), path: pin.workspace.clone(), why: format!("{why:#}") }
+        KeptWorkspace { task: pin.reference(), path: pin.workspace.clone(), why: format!("{why:#}") }
     }
 }
 
@@ -77,7 +77,7 @@ struct Due {
 ///
 /// # Errors
 /// When what is here cannot be read.
-pub(crate) fn workspaces(app: &App, dry: bool, steady: bool) -> Result<(Vec<Removed>, Vec<Kept>)> {
+pub(crate) fn workspaces(app: &App, dry: bool, steady: bool) -> Result<(Vec<Removed>, Vec<KeptWorkspace>)> {
     let mut removed = Vec::new();
     for pin in app.pins().all()?.into_iter().filter(|pin| app.pins().is_managed(pin) && !pin.workspace.exists()) {
         // A person removed the folder: what it needed is free.
@@ -96,7 +96,7 @@ pub(crate) fn workspaces(app: &App, dry: bool, steady: bool) -> Result<(Vec<Remo
         match judge.verdict(&pin) {
             Ok(None) => {}
             Ok(Some((why, by_time))) => due.push(Due { pin, why, by_time }),
-            Err(error) => kept.push(Kept::new(&pin, &error)),
+            Err(error) => kept.push(KeptWorkspace::new(&pin, &error)),
         }
     }
     if !dry {
@@ -124,7 +124,7 @@ pub(crate) fn workspaces(app: &App, dry: bool, steady: bool) -> Result<(Vec<Remo
                 let gone = Removed::new("workspace", due.pin.workspace, &due.why);
                 removed.push(Removed { task, unsaved, salvage, ..gone });
             }
-            Err(error) => kept.push(Kept::new(&due.pin, &error)),
+            Err(error) => kept.push(KeptWorkspace::new(&due.pin, &error)),
         }
     }
     Ok((removed, kept))

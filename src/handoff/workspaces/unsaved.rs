@@ -13,24 +13,24 @@ use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::task::{Pin, State};
 use crate::snapshot::{self, Captured};
-use crate::workspace::{self, Known};
+use crate::workspace::{self, KnownCommits};
 
 /// What is unsaved in a workspace, in words, by what is remembered of its store
 /// and its remote; nothing when they had it all. Runs git, and writes nothing into
 /// it. `root` is where it lies now.
 pub(crate) fn unsaved(app: &App, pin: Option<&Pin>, root: &Path) -> Vec<String> {
-    look(app, &pin.map(saved).unwrap_or_default(), Known::default(), root)
+    look(app, &pin.map(saved).unwrap_or_default(), KnownCommits::default(), root)
 }
 
 /// The same, as far as somebody who goes on wants to know.
 pub(crate) fn changed(app: &App, pin: Option<&Pin>, root: &Path) -> Vec<String> {
-    look(app, &pin.map(saved).unwrap_or_default(), Known { rewritten: true, ..Known::default() }, root)
+    look(app, &pin.map(saved).unwrap_or_default(), KnownCommits { rewritten: true, ..KnownCommits::default() }, root)
 }
 
 /// The same by what store and remote said just now, before the last copy goes. Who
 /// did not answer is named, where that leaves a doubt.
 pub(crate) fn unsaved_now(app: &App, pin: &Pin, elsewhere: &Elsewhere, root: &Path) -> Vec<String> {
-    let known = Known { remote: elsewhere.commits.as_deref(), ..Known::default() };
+    let known = KnownCommits { remote: elsewhere.commits.as_deref(), ..KnownCommits::default() };
     let mut found = look(app, &elsewhere.states, known, root);
     if let Some(at) = found.iter().position(|what| what == CHANGES)
         && state(app, root).is_ok_and(|now| saved(pin).contains(&now) && !elsewhere.states.contains(&now))
@@ -49,12 +49,12 @@ pub(crate) fn unsaved_now(app: &App, pin: &Pin, elsewhere: &Elsewhere, root: &Pa
 
 const CHANGES: &str = "changes";
 
-fn look(app: &App, known: &[State], beside: Known<'_>, root: &Path) -> Vec<String> {
+fn look(app: &App, known: &[State], beside: KnownCommits<'_>, root: &Path) -> Vec<String> {
     let now = state(app, root);
     let is_known = now.as_ref().is_ok_and(|now| known.contains(now));
     let saved: Vec<String> = known.iter().flat_map(State::commits).collect();
     // What is in progress is part of the state.
-    let mut found = match workspace::loose_ends(root, Known { saved: &saved, operations: is_known, ..beside }) {
+    let mut found = match workspace::loose_ends(root, KnownCommits { saved: &saved, operations: is_known, ..beside }) {
         Ok(found) => found,
         Err(error) => return vec![format!("what could not be looked at: {error:#}")],
     };
@@ -94,7 +94,7 @@ pub(crate) fn capture(app: &App, root: &Path) -> Result<Captured> {
     ensure!(canonical(found) == canonical(root), "it is no checkout of its own");
     let project = app.project(root)?.snapshot;
     let max_lfs = project.max_lfs()?;
-    let options = snapshot::Options { include: project.include, exclude: Vec::new(), max_lfs, stays: true };
+    let options = snapshot::CaptureOptions { include: project.include, exclude: Vec::new(), max_lfs, stays: true };
     let draft = snapshot::draft(&git, &repo, &options)?;
     let packed = draft.pack(&git)?;
     draft.seal(packed)

@@ -24,7 +24,7 @@ const NOTHING: u64 = 1;
 
 /// What comes of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum EndVerdict {
     /// Nothing.
     Fine,
     /// The end is so many milliseconds away; said once.
@@ -54,14 +54,14 @@ impl Deadline {
         self.notice.unwrap_or(self.at)
     }
 
-    pub(super) fn look(&mut self, now: u64) -> Verdict {
+    pub(super) fn look(&mut self, now: u64) -> EndVerdict {
         match self.notice {
-            _ if self.at <= now => Verdict::Over,
+            _ if self.at <= now => EndVerdict::Over,
             Some(notice) if notice <= now => {
                 self.notice = None;
-                Verdict::Soon(self.at - now)
+                EndVerdict::Soon(self.at - now)
             }
-            _ => Verdict::Fine,
+            _ => EndVerdict::Fine,
         }
     }
 }
@@ -148,7 +148,7 @@ impl Idle {
         self.looked + LOOK.min(self.limit / (2 * PARTS)).max(100)
     }
 
-    pub(super) fn look(&mut self, now_seen: Signs, now: u64) -> Verdict {
+    pub(super) fn look(&mut self, now_seen: Signs, now: u64) -> EndVerdict {
         let passed = now.saturating_sub(self.looked);
         let used = now_seen.cpu.saturating_sub(self.seen.cpu);
         if now_seen.terminals != self.seen.terminals || used > NOTHING.max(passed * NOTHING / 1000) {
@@ -157,13 +157,13 @@ impl Idle {
         (self.looked, self.seen) = (now, now_seen);
         let left = (self.since.saturating_add(self.limit)).saturating_sub(now);
         if left == 0 {
-            return Verdict::Over;
+            return EndVerdict::Over;
         }
         if left <= notice(self.limit) && !self.warned {
             self.warned = true;
-            return Verdict::Soon(left);
+            return EndVerdict::Soon(left);
         }
-        Verdict::Fine
+        EndVerdict::Fine
     }
 }
 
@@ -175,10 +175,10 @@ mod tests {
     fn a_deadline_is_said_once_before_it_comes() {
         let hour = 3_600_000;
         let mut deadline = Deadline::set(hour, 0);
-        assert_eq!((deadline.next(), deadline.look(1000)), (hour - NOTICE, Verdict::Fine));
-        assert_eq!(deadline.look(hour - NOTICE), Verdict::Soon(NOTICE));
-        assert_eq!((deadline.look(hour - 1), deadline.next()), (Verdict::Fine, hour));
-        assert_eq!(deadline.look(hour), Verdict::Over);
+        assert_eq!((deadline.next(), deadline.look(1000)), (hour - NOTICE, EndVerdict::Fine));
+        assert_eq!(deadline.look(hour - NOTICE), EndVerdict::Soon(NOTICE));
+        assert_eq!((deadline.look(hour - 1), deadline.next()), (EndVerdict::Fine, hour));
+        assert_eq!(deadline.look(hour), EndVerdict::Over);
         // A short one in its last fifth.
         assert_eq!(Deadline::set(1000, 0).next(), 800);
     }
@@ -188,19 +188,19 @@ mod tests {
         let minute = 60_000;
         let mut idle = Idle::begin(60 * minute, 0);
         let quiet = Signs { cpu: 10, terminals: 5 };
-        assert_eq!(idle.look(quiet, 30_000), Verdict::Fine);
+        assert_eq!(idle.look(quiet, 30_000), EndVerdict::Fine);
         for at in (1..=54).map(|n| 30_000 + n * minute) {
-            assert_eq!(idle.look(quiet, at), Verdict::Fine, "{at}");
+            assert_eq!(idle.look(quiet, at), EndVerdict::Fine, "{at}");
         }
-        assert_eq!(idle.look(quiet, 30_000 + 56 * minute), Verdict::Soon(4 * minute));
-        assert_eq!(idle.look(quiet, 30_000 + 57 * minute), Verdict::Fine, "it is said once");
+        assert_eq!(idle.look(quiet, 30_000 + 56 * minute), EndVerdict::Soon(4 * minute));
+        assert_eq!(idle.look(quiet, 30_000 + 57 * minute), EndVerdict::Fine, "it is said once");
         // Somebody types; then a compiler works without a word.
         let typed = Signs { terminals: 6, ..quiet };
-        assert_eq!(idle.look(typed, 30_000 + 59 * minute), Verdict::Fine);
+        assert_eq!(idle.look(typed, 30_000 + 59 * minute), EndVerdict::Fine);
         let computed = Signs { cpu: 10_000, ..typed };
-        assert_eq!(idle.look(computed, 100 * minute), Verdict::Fine);
+        assert_eq!(idle.look(computed, 100 * minute), EndVerdict::Fine);
         // A program that only waits for the next second does nothing.
         let ticked = Signs { cpu: 10_001, ..computed };
-        assert_eq!(idle.look(ticked, 160 * minute), Verdict::Over);
+        assert_eq!(idle.look(ticked, 160 * minute), EndVerdict::Over);
     }
 }

@@ -17,7 +17,7 @@ use rustix::process::Pid;
 
 use super::process;
 use super::process::Context;
-use crate::runtime::ports::Published;
+use crate::runtime::ports::PublishedPort;
 use crate::runtime::sys::Side;
 use crate::runtime::{sys, wire};
 
@@ -37,7 +37,7 @@ const SEND: Duration = Duration::from_secs(1);
 
 impl Forwarder {
     /// Starts it in the name of the runtime's account.
-    pub(crate) fn start(context: &Context, published: Vec<Published>) -> std::io::Result<Self> {
+    pub(crate) fn start(context: &Context, published: Vec<PublishedPort>) -> std::io::Result<Self> {
         let (control, theirs) = wire::pair()?;
         match sys::fork()? {
             Side::Parent(pid) => {
@@ -63,13 +63,13 @@ impl Forwarder {
     }
 
     /// Hands it more sockets.
-    pub(crate) fn add(&self, published: &Published) -> std::io::Result<()> {
+    pub(crate) fn add(&self, published: &PublishedPort) -> std::io::Result<()> {
         let fds: Vec<BorrowedFd<'_>> = published.listeners.iter().map(AsFd::as_fd).collect();
         wire::send(&self.control, &published.port, &fds)
     }
 }
 
-fn serve(control: OwnedFd, mut published: Vec<Published>) -> ! {
+fn serve(control: OwnedFd, mut published: Vec<PublishedPort>) -> ! {
     let mut connections: Vec<Connection> = Vec::new();
     loop {
         let accepting = connections.len() < MOST;
@@ -104,7 +104,7 @@ fn serve(control: OwnedFd, mut published: Vec<Published>) -> ! {
         }
         if !ready[0].is_empty() {
             match wire::receive::<u16>(&control) {
-                Ok(Some((port, listeners))) => published.push(Published { port, listeners }),
+                Ok(Some((port, listeners))) => published.push(PublishedPort { port, listeners }),
                 // Pid 1 is gone, and this process with it in a moment.
                 _ => sys::exit_now(0),
             }
@@ -113,7 +113,7 @@ fn serve(control: OwnedFd, mut published: Vec<Published>) -> ! {
 }
 
 /// `None` where nobody listens inside: the connection is refused by closing it.
-fn accept(published: &Published, listener: usize) -> Option<Connection> {
+fn accept(published: &PublishedPort, listener: usize) -> Option<Connection> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let outside = rustix::net::accept_with(&published.listeners[listener], flags).ok()?;
     let inside = connect(published.port)?;

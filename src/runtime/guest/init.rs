@@ -19,12 +19,12 @@ use super::inside::Inside;
 use super::pasta::Starting;
 use super::places::Places;
 use super::rootfs::RootfsSpec;
-use super::serve::{Service, serve};
+use super::serve::{Pid1, serve};
 use super::services::ServiceSpec;
 use super::{own_program, process, rootfs, services};
 use crate::crash;
 use crate::error::failure;
-use crate::runtime::ports::Published;
+use crate::runtime::ports::PublishedPort;
 use crate::runtime::token::Token;
 use crate::runtime::wire::{Failure, Reply};
 use crate::runtime::{Injected, Lending, Network, sys, wire};
@@ -54,7 +54,7 @@ pub(crate) struct Birth<'a> {
     /// Whether user and group 0 exist inside.
     pub(crate) root_exists: bool,
     /// Ports that are published from the start.
-    pub(crate) published: Vec<Published>,
+    pub(crate) published: Vec<PublishedPort>,
     /// The program that gives a private network its outside.
     pub(crate) pasta: Option<PathBuf>,
     /// When it has to end, on the monotonic clock.
@@ -106,7 +106,7 @@ pub(crate) fn run(mut birth: Birth<'_>) -> ! {
             let Birth { owner, listener, token, context, deadline, idle, memory, go, scratch_place, .. } = birth;
             // Closed already, see set_up.
             std::mem::forget((go, scratch_place));
-            serve(Service {
+            serve(Pid1 {
                 owner,
                 listener,
                 token,
@@ -139,7 +139,7 @@ struct SetUp {
     lock: OwnedFd,
     forwarder: Option<Forwarder>,
     pasta: Option<Pid>,
-    services: Vec<services::Service>,
+    services: Vec<services::RunningService>,
     /// The upper folder of the root, where it is to be listed.
     upper: Option<OwnedFd>,
     /// What programs ask about.
@@ -157,7 +157,7 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     if let Some(pasta) = &pasta {
         pasta.join()?;
     }
-    let rootfs::Entered { inside, upper, placed, lent, beside } = enter_rootfs(birth)?;
+    let rootfs::EnteredRoot { inside, upper, placed, lent, beside } = enter_rootfs(birth)?;
     hand_over(birth.lending.1.take(), lent)?;
     crash::point("init.mounted");
     rustix::system::sethostname(birth.rootfs.hostname.as_bytes()).context("cannot set the host name")?;
@@ -172,7 +172,7 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     drop(null);
-    let streams = services::Streams::make(&inside, birth.services)?;
+    let streams = services::ServiceStreams::make(&inside, birth.services)?;
     let lock = keep_locked(birth.lock)?;
     let signals = sys::signal_fd(&[libc::SIGCHLD])?;
     let published = std::mem::take(&mut birth.published);
@@ -188,7 +188,7 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
     keep.extend(forwarder.iter().map(Forwarder::raw_fd));
     let upper = birth.list_written.then_some(upper);
     keep.extend(upper.iter().map(AsRawFd::as_raw_fd));
-    keep.extend(beside.iter().flatten().map(rootfs::Beside::raw_fd));
+    keep.extend(beside.iter().flatten().map(rootfs::ServiceRoot::raw_fd));
     // Descriptors that are closed here are never used or dropped: this
     // process ends without running destructors.
     sys::close_all_but(3, &keep)?;
@@ -198,10 +198,10 @@ fn set_up(birth: &mut Birth<'_>, pasta: Option<Starting>) -> Result<SetUp> {
 }
 
 /// Mounts the root file system, and makes it this process's own.
-fn enter_rootfs(birth: &Birth<'_>) -> Result<rootfs::Entered> {
+fn enter_rootfs(birth: &Birth<'_>) -> Result<rootfs::EnteredRoot> {
     let account = &birth.context.account;
     let own: Vec<_> = birth.services.iter().map(|service| (service.name.as_str(), service.image.as_ref())).collect();
-    rootfs::enter(&rootfs::Entry {
+    rootfs::enter(&rootfs::RootfsPlan {
         mark: &birth.mark,
         spec: birth.rootfs,
         scratch_place: birth.scratch_place.as_fd(),

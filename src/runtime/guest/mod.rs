@@ -24,6 +24,6 @@ mod written;
 pub(crate) use init::{Birth, run};
 pub(crate) use pasta::find;
 pub(crate) use process::Context;
-pub use rootfs::{ARTIFACTS, Access, Changed, OwnImage, Place, RootfsSpec, TreeMount, hides};
+pub use rootfs::{ARTIFACTS, ChangedTree, InnerPlace, OwnImage, RootfsSpec, TreeAccess, TreeMount, hides};
 pub(crate) use rootfs::{Uppers, changed, kept};
-pub use services::{Ready, ServiceSpec};
+pub use services::{ReadyCheck, ServiceSpec};

@@ -84,7 +84,7 @@ fn take_over(file: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
 
 /// The mappings of the file to which the code at `here` belongs,
 /// `proc_pid_maps(5)`.
-fn parts(maps: &str, here: usize) -> Option<Vec<program::Mapped>> {
+fn parts(maps: &str, here: usize) -> Option<Vec<program::ProgramMapping>> {
     let mut all = Vec::new();
     for line in maps.lines() {
         let mut words = line.split_ascii_whitespace();
@@ -96,7 +96,7 @@ fn parts(maps: &str, here: usize) -> Option<Vec<program::Mapped>> {
         let protection = [('r', libc::PROT_READ), ('w', libc::PROT_WRITE), ('x', libc::PROT_EXEC)];
         let protection = protection.iter().filter(|(right, _)| rights.contains(*right));
         let protection = protection.fold(libc::PROT_NONE, |all, (_, one)| all | one);
-        all.push((file, program::Mapped { addresses, protection, offset }));
+        all.push((file, program::ProgramMapping { addresses, protection, offset }));
     }
     let own = all.iter().find(|(_, mapped)| mapped.addresses.contains(&here))?.0;
     Some(all.into_iter().filter(|(file, _)| *file == own).map(|(_, mapped)| mapped).collect())

@@ -21,9 +21,9 @@ use rustix::io::Errno;
 
 use super::inside::Inside;
 use super::process::Context;
-use super::rootfs::{self, Placed};
+use super::rootfs::{self, PlacedTree};
 use crate::runtime::Account;
-use crate::runtime::sys::calls::{self, Verdict, Waiting};
+use crate::runtime::sys::calls::{self, CallVerdict, Waiting};
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -46,7 +46,7 @@ pub(super) struct Places {
 
 /// A place.
 struct Known {
-    placed: Placed,
+    placed: PlacedTree,
     /// Somebody thinks that it is gone.
     removed: bool,
     /// It takes too long to look into it.
@@ -66,7 +66,7 @@ enum Asked {
 }
 
 impl Places {
-    pub(super) fn of(placed: Vec<Placed>) -> Self {
+    pub(super) fn of(placed: Vec<PlacedTree>) -> Self {
         let known = |placed| Known { placed, removed: false, slow: false };
         Places { all: placed.into_iter().map(known).collect(), asking: Vec::new() }
     }
@@ -119,7 +119,7 @@ impl Places {
             // It may have been interrupted.
             if let Ok(call) = calls::next(listener.as_fd()) {
                 let view = View { listener: listener.as_fd(), call: &call, inside };
-                let verdict = self.judge(&view, account).unwrap_or(Verdict::GoesOn);
+                let verdict = self.judge(&view, account).unwrap_or(CallVerdict::GoesOn);
                 let _ = calls::answer(listener.as_fd(), &call, verdict);
             }
             if Instant::now() >= until {
@@ -129,17 +129,17 @@ impl Places {
     }
 
     /// `None` where it is none of our business, or is not clear.
-    fn judge(&mut self, view: &View<'_>, account: &Account) -> Option<Verdict> {
+    fn judge(&mut self, view: &View<'_>, account: &Account) -> Option<CallVerdict> {
         match asked(view.call)? {
             Asked::Remove(named) => {
                 let (path, opened) = self.open_place(view, named)?;
                 let at = self.at(&opened)?;
                 self.may_pretend(view, (named.0, &path), account)?;
                 if !self.all[at].is_empty(&opened)? {
-                    return Some(Verdict::Failed(libc::ENOTEMPTY));
+                    return Some(CallVerdict::Failed(libc::ENOTEMPTY));
                 }
                 self.all[at].removed = true;
-                Some(Verdict::Done)
+                Some(CallVerdict::Done)
             }
             Asked::Make(named) => {
                 // Most are made while no place has been removed.
@@ -152,7 +152,7 @@ impl Places {
                 let empty = self.all[at].is_empty(&opened)?;
                 self.all[at].removed = false;
                 // Somebody has not noticed that it was gone: it is there, then.
-                empty.then_some(Verdict::Done)
+                empty.then_some(CallVerdict::Done)
             }
             Asked::Move(from, to, keep) => {
                 let (_, opened) = self.open_place(view, from)?;
@@ -162,7 +162,7 @@ impl Places {
                 let is_free = || view.open(to.0, &to_path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC);
                 (!keep || is_free().is_err_and(|error| error == Errno::NOENT)).then_some(())?;
                 // As from any other file system: programs copy then.
-                view.is_still_there().then_some(Verdict::Failed(libc::EXDEV))
+                view.is_still_there().then_some(CallVerdict::Failed(libc::EXDEV))
             }
         }
     }
@@ -391,7 +391,8 @@ mod tests {
     fn no_large_or_slow_folder_is_looked_into() {
         let dir = tempfile::tempdir().unwrap();
         let folder = rustix::fs::open(dir.path(), FOLDER, Mode::empty()).unwrap();
-        let known = |size, slow| Known { placed: Placed { name: "x".into(), mount: 0, size }, removed: false, slow };
+        let known =
+            |size, slow| Known { placed: PlacedTree { name: "x".into(), mount: 0, size }, removed: false, slow };
         assert_eq!(known(0, false).is_empty(&folder), Some(true));
         assert_eq!(known(LARGEST + 1, false).is_empty(&folder), None);
         assert_eq!(known(0, true).is_empty(&folder), None);

@@ -20,7 +20,7 @@ use rustix::termios::Winsize;
 use rustix::thread::{CapabilitySet, CapabilitySets, ThreadNameSpaceType};
 
 use super::inside::{Inside, Program};
-use super::rootfs::Beside;
+use super::rootfs::ServiceRoot;
 use super::{rootfs, seccomp};
 use crate::runtime::sys::Side;
 use crate::runtime::{Account, sys, wire};
@@ -104,7 +104,7 @@ pub(crate) fn start(
 /// another image and nothing else. Gives the descriptor of the process as well.
 pub(crate) fn start_beside(
     context: &Context,
-    files: &Beside,
+    files: &ServiceRoot,
     request: &wire::Run,
     stdio: Vec<OwnedFd>,
 ) -> Result<(Pid, OwnedFd), NotStarted> {

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketFlags;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
-use super::ends::{Deadline, Idle, Signs, Verdict};
+use super::ends::{Deadline, EndVerdict, Idle, Signs};
 use super::forward::Forwarder;
 use super::inside::Inside;
 use super::places::Places;
@@ -16,7 +16,7 @@ use super::{process, services};
 use crate::crash;
 use crate::runtime::deadline::{monotonic_now, until};
 use crate::runtime::limits::{Memory, OutOfMemory, exact_memory_of, memory_of, name_of, together};
-use crate::runtime::ports::{Published, port_variable};
+use crate::runtime::ports::{PublishedPort, port_variable};
 use crate::runtime::token::Token;
 use crate::runtime::wire::{Ended, EndedService, Hello, Reply, Request, Run, Soon, Tell};
 use crate::runtime::{IDLE, TIMED_OUT, sys, wire};
@@ -36,7 +36,7 @@ const WATCH: u64 = 200;
 const SELDOM: u64 = 1_000;
 
 /// What pid 1 lives with.
-pub(crate) struct Service {
+pub(crate) struct Pid1 {
     /// To the owner; its hang-up is the end.
     pub(crate) owner: OwnedFd,
     /// Where others join.
@@ -53,7 +53,7 @@ pub(crate) struct Service {
     /// The process that gives the network its outside.
     pub(crate) pasta: Option<Pid>,
     /// What runs beside the command.
-    pub(crate) services: Vec<services::Service>,
+    pub(crate) services: Vec<services::RunningService>,
     /// When it has to end, on the monotonic clock.
     pub(crate) deadline: Option<u64>,
     /// How long nothing may be done in it.
@@ -84,7 +84,7 @@ struct Init {
     doomed: Vec<(Pid, u64)>,
     forwarder: Option<Forwarder>,
     pasta: Option<Pid>,
-    services: Vec<services::Service>,
+    services: Vec<services::RunningService>,
     deadline: Option<Deadline>,
     idle: Option<Idle>,
     /// The deadline has passed.
@@ -129,9 +129,9 @@ enum Why {
 
 const OWNER: usize = 0;
 
-pub(crate) fn serve(service: Service) -> ! {
-    let Service { owner, listener, token, signals, context, inside, lock: _lock, forwarder, .. } = service;
-    let Service { pasta, services, deadline, idle, memory, upper, places, .. } = service;
+pub(crate) fn serve(service: Pid1) -> ! {
+    let Pid1 { owner, listener, token, signals, context, inside, lock: _lock, forwarder, .. } = service;
+    let Pid1 { pasta, services, deadline, idle, memory, upper, places, .. } = service;
     let clients = vec![Client { socket: owner, known: true, process: None }];
     let mut init = Init {
         context,
@@ -269,7 +269,7 @@ impl Init {
                 }
                 (Reply::Done, None)
             }
-            Request::Forward { port, host } => match self.forward(Published { port, listeners: fds }) {
+            Request::Forward { port, host } => match self.forward(PublishedPort { port, listeners: fds }) {
                 Ok(()) => {
                     self.context.env.push((port_variable(port), host.to_string()));
                     (Reply::Done, None)
@@ -288,7 +288,7 @@ impl Init {
         Ok(started)
     }
 
-    fn forward(&mut self, published: Published) -> std::io::Result<()> {
+    fn forward(&mut self, published: PublishedPort) -> std::io::Result<()> {
         match &self.forwarder {
             Some(forwarder) => forwarder.add(&published),
             None => {
@@ -339,10 +339,10 @@ impl Init {
             return;
         }
         let signs = Signs::of(&self.others(), &self.inside);
-        match self.idle.as_mut().map_or(Verdict::Fine, |idle| idle.look(signs, now)) {
-            Verdict::Fine => {}
-            Verdict::Soon(left) => self.warn(Soon { left, idle: true }),
-            Verdict::Over => {
+        match self.idle.as_mut().map_or(EndVerdict::Fine, |idle| idle.look(signs, now)) {
+            EndVerdict::Fine => {}
+            EndVerdict::Soon(left) => self.warn(Soon { left, idle: true }),
+            EndVerdict::Over => {
                 self.ending =
                     Some(Ending { why: Why::Idle, next: Some(Signal::TERM), at: now, over: now + LAST_GRACE });
             }
@@ -360,10 +360,10 @@ impl Init {
     fn mind_the_deadline(&mut self) {
         let now = monotonic_now();
         if self.ending.is_none() {
-            match self.deadline.as_mut().map_or(Verdict::Fine, |deadline| deadline.look(now)) {
-                Verdict::Fine => {}
-                Verdict::Soon(left) => self.warn(Soon { left, idle: false }),
-                Verdict::Over => {
+            match self.deadline.as_mut().map_or(EndVerdict::Fine, |deadline| deadline.look(now)) {
+                EndVerdict::Fine => {}
+                EndVerdict::Soon(left) => self.warn(Soon { left, idle: false }),
+                EndVerdict::Over => {
                     let over = now + LAST_GRACE;
                     self.ending = Some(Ending { why: Why::Deadline, next: Some(Signal::TERM), at: now, over });
                 }

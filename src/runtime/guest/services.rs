@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::inside::Inside;
 use super::process;
-use super::rootfs::{Beside, OwnImage};
+use super::rootfs::{OwnImage, ServiceRoot};
 use crate::error::failure;
 use crate::runtime::deadline::monotonic_now;
 use crate::runtime::wire::{EndedService, Run, Word};
@@ -42,7 +42,7 @@ pub struct ServiceSpec {
     /// Variables of it.
     pub env: Vec<(String, String)>,
     /// When it is ready; without, as soon as it runs.
-    pub ready: Option<Ready>,
+    pub ready: Option<ReadyCheck>,
     /// How long that may take.
     pub timeout: Duration,
     /// How long it may take to end by itself.
@@ -51,7 +51,7 @@ pub struct ServiceSpec {
 
 /// When a service is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ready {
+pub enum ReadyCheck {
     /// Something listens on this port.
     Tcp(u16),
     /// This file exists.
@@ -61,14 +61,14 @@ pub enum Ready {
 }
 
 /// A service that runs.
-pub(crate) struct Service {
+pub(crate) struct RunningService {
     pub(crate) pid: Pid,
     name: String,
     stop: Option<Duration>,
     log: File,
 }
 
-impl Service {
+impl RunningService {
     /// That it ended, and how.
     pub(crate) fn ended(&mut self, code: u8) -> EndedService {
         EndedService { name: self.name.clone(), code, said: tail(&mut self.log) }
@@ -77,12 +77,12 @@ impl Service {
 
 /// What services write to and read from, made before anything runs inside: a
 /// service could lay a link where the log of the next one is to be.
-pub(crate) struct Streams {
+pub(crate) struct ServiceStreams {
     logs: Vec<File>,
     null: OwnedFd,
 }
 
-impl Streams {
+impl ServiceStreams {
     /// Makes the logs.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Streams {
         } else {
             make_logs(inside, wanted).context("cannot make the logs of services")?
         };
-        Ok(Streams { logs, null })
+        Ok(ServiceStreams { logs, null })
     }
 
     pub(crate) fn raw_fds(&self) -> Vec<RawFd> {
@@ -130,9 +130,9 @@ pub(crate) fn start(
     context: &process::Context,
     inside: &Inside,
     wanted: &[ServiceSpec],
-    streams: Streams,
-    beside: Vec<Option<Beside>>,
-) -> Result<Vec<Service>> {
+    streams: ServiceStreams,
+    beside: Vec<Option<ServiceRoot>>,
+) -> Result<Vec<RunningService>> {
     let mut running = Vec::new();
     for ((spec, mut log), beside) in wanted.iter().zip(streams.logs).zip(beside) {
         let own = spec.image.as_ref().map(|own| process::Context {
@@ -155,8 +155,8 @@ pub(crate) fn start(
         };
         let (pid, first) = started
             .map_err(|error| failure(format!("cannot start the service {}: {error:#}", spec.name)).hint(WITHOUT))?;
-        let view = beside.as_ref().map(Beside::look).transpose()?;
-        let look = |ready: &Ready, until| {
+        let view = beside.as_ref().map(ServiceRoot::look).transpose()?;
+        let look = |ready: &ReadyCheck, until| {
             let null = || inside.open(Path::new("/dev/null"), OFlags::RDWR).map_err(anyhow::Error::from);
             let ask = |command: &[String]| {
                 let run = run_of(command, &[]);
@@ -176,7 +176,7 @@ pub(crate) fn start(
             };
             fault.hint(WITHOUT)
         })?;
-        running.push(Service { pid, name: spec.name.clone(), stop: spec.stop, log });
+        running.push(RunningService { pid, name: spec.name.clone(), stop: spec.stop, log });
     }
     Ok(running)
 }
@@ -186,7 +186,7 @@ const WITHOUT: &str =
     "to look at it from inside, go on without services: --no-services; [[service]] in envctl.toml says how it starts";
 
 /// Ends services, last first, as far as they may take time for it.
-pub(crate) fn stop(services: &[Service]) {
+pub(crate) fn stop(services: &[RunningService]) {
     for service in services.iter().rev() {
         let Some(most) = service.stop else { continue };
         let _ = rustix::process::kill_process(service.pid, Signal::TERM);
@@ -211,7 +211,7 @@ fn why(why: process::NotStarted) -> anyhow::Error {
     anyhow::anyhow!("{}: {}", why.program, std::io::Error::from_raw_os_error(why.errno))
 }
 
-fn await_ready(spec: &ServiceSpec, pid: Pid, is_ready: impl Fn(&Ready, u64) -> bool) -> Result<(), String> {
+fn await_ready(spec: &ServiceSpec, pid: Pid, is_ready: impl Fn(&ReadyCheck, u64) -> bool) -> Result<(), String> {
     let Some(ready) = &spec.ready else { return Ok(()) };
     let until = monotonic_now() + spec.timeout.as_millis() as u64;
     loop {
@@ -231,16 +231,16 @@ fn await_ready(spec: &ServiceSpec, pid: Pid, is_ready: impl Fn(&Ready, u64) -> b
 fn is_ready(
     context: &process::Context,
     inside: &Inside,
-    (ready, until): (&Ready, u64),
+    (ready, until): (&ReadyCheck, u64),
     run: impl Fn(&[String]) -> Result<Pid>,
 ) -> bool {
     match ready {
-        Ready::Tcp(port) => {
+        ReadyCheck::Tcp(port) => {
             let addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, *port)), (Ipv6Addr::LOCALHOST, *port).into()];
             addresses.iter().any(|address| TcpStream::connect_timeout(address, Duration::from_secs(1)).is_ok())
         }
-        Ready::File(path) => inside.exists(&Path::new(&context.workdir).join(path)),
-        Ready::Command(command) => {
+        ReadyCheck::File(path) => inside.exists(&Path::new(&context.workdir).join(path)),
+        ReadyCheck::Command(command) => {
             let started = run(&["/bin/sh".to_owned(), "-c".to_owned(), command.clone()]);
             started.is_ok_and(|pid| succeeds(pid, until))
         }

@@ -44,14 +44,14 @@ impl Done {
 }
 
 /// What is done while a session lasts.
-pub(super) struct Beside<'a> {
+pub(super) struct Meanwhile<'a> {
     pub(super) warn: &'a dyn Fn(Soon),
     /// When, and what.
     pub(super) look: Option<(u64, &'a dyn Fn())>,
     pub(super) beat: Option<Beat<'a>>,
 }
 
-impl Beside<'_> {
+impl Meanwhile<'_> {
     /// Does what is due, and says when the next is.
     fn next(&mut self) -> Option<u64> {
         if let Some((_, look)) = self.look.take_if(|(at, _)| *at <= monotonic_now()) {
@@ -68,7 +68,7 @@ pub(super) fn relay(
     signals: &OwnedFd,
     streams: &mut Streams<'_>,
     unattended: bool,
-    beside: Beside<'_>,
+    beside: Meanwhile<'_>,
 ) -> Result<Done> {
     let done = Done::of(Outcome::Lost, None);
     let mut attended = Attended { socket, signals, streams, unattended, beside, cancelled: None, lost: None, done };
@@ -95,7 +95,7 @@ struct Attended<'a, 's> {
     signals: &'a OwnedFd,
     streams: &'a mut Streams<'s>,
     unattended: bool,
-    beside: Beside<'a>,
+    beside: Meanwhile<'a>,
     /// The signal that ends it all, and when pid 1 has had time enough.
     cancelled: Option<(i32, u64)>,
     /// Why what the command printed cannot be written.
@@ -229,7 +229,7 @@ mod tests {
     fn what_is_looked_at_later_is_looked_at_once() {
         let looks = Cell::new(0);
         let look = || looks.set(looks.get() + 1);
-        let mut beside = Beside { warn: &|_| (), look: Some((monotonic_now() + 3_600_000, &look)), beat: None };
+        let mut beside = Meanwhile { warn: &|_| (), look: Some((monotonic_now() + 3_600_000, &look)), beat: None };
         assert!(beside.next().is_some_and(|at| at > monotonic_now()) && looks.get() == 0);
         beside.look = Some((monotonic_now(), &look));
         assert_eq!((beside.next(), beside.next(), looks.get()), (None, None, 1));

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 
-use super::attend::{Beat, Beside, Done, outcome, relay};
+use super::attend::{Beat, Done, Meanwhile, outcome, relay};
 use super::connection::{CANCELLING, reach, send};
 use super::relay::{Pump, RawMode, swallow, window_size};
 use super::session::{Outcome, Session};
@@ -148,7 +148,7 @@ fn attend(
             apart(&*later.look);
         }
     };
-    let beside = Beside {
+    let beside = Meanwhile {
         warn: &warn,
         look: session
             .later

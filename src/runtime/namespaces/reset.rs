@@ -20,7 +20,7 @@ use crate::crash;
 use crate::disk::beneath::Beneath;
 use crate::disk::lock::FileLock;
 use crate::disk::{self, Durability};
-use crate::runtime::guest::{Changed, changed as changed_in_trees};
+use crate::runtime::guest::{ChangedTree, changed as changed_in_trees};
 use crate::runtime::lease::{Folder, Lease, Process, Runtimes, SCRATCH};
 use crate::runtime::lending::Lent;
 use crate::runtime::limits::{self, OutOfMemory};
@@ -92,7 +92,7 @@ pub struct Receipt {
     pub unsearched: u64,
     /// What the run changed in its caches, which is gone.
     #[serde(default)]
-    pub caches: Vec<Changed>,
+    pub caches: Vec<ChangedTree>,
     /// What it used; `None` where nobody was left to count.
     #[serde(default)]
     pub usage: Option<Usage>,
@@ -132,7 +132,7 @@ pub(crate) struct Before {
     /// What was ended for its memory.
     pub(crate) out_of_memory: Option<OutOfMemory>,
     /// What was changed in caches, where somebody has counted.
-    pub(crate) caches: Option<Vec<Changed>>,
+    pub(crate) caches: Option<Vec<ChangedTree>>,
 }
 
 impl Before {
@@ -187,7 +187,7 @@ struct Cleared {
     ports: u64,
     scratch: u64,
     cgroups: u64,
-    caches: Vec<Changed>,
+    caches: Vec<ChangedTree>,
     /// Why the scratch folder is still there.
     uncleared: Option<String>,
 }

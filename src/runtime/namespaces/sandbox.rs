@@ -20,11 +20,11 @@ use crate::crash;
 use crate::disk::{self, beneath::Beneath};
 use crate::runtime::guest::{Birth, RootfsSpec, ServiceSpec, Uppers, kept};
 use crate::runtime::join::{Outcome, Session, Transcript};
-use crate::runtime::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, Watch, address};
+use crate::runtime::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, WorkspaceWatch, address};
 use crate::runtime::lending::{Lender, Lending};
 use crate::runtime::limits::{Cgroup, Enforced, Limits, Means, OutOfMemory};
 use crate::runtime::mapping::Mapping;
-use crate::runtime::ports::{Port, PortRequest, Published, port_variable};
+use crate::runtime::ports::{Port, PortRequest, PublishedPort, port_variable};
 use crate::runtime::sys::Side;
 use crate::runtime::token::Token;
 use crate::runtime::usage::Usage;
@@ -85,7 +85,7 @@ pub struct Spec {
 #[derive(Debug)]
 pub struct Sandbox {
     runtimes: Runtimes,
-    watch: Option<Watch>,
+    watch: Option<WorkspaceWatch>,
     lease: Lease,
     folder: Option<Folder>,
     pidfd: OwnedFd,
@@ -108,7 +108,7 @@ pub struct Sandbox {
     /// Services that ended while the last command ran.
     services: Vec<EndedService>,
     /// What it used, once everything inside is dead.
-    ended: Option<sys::Counted>,
+    ended: Option<sys::ProcessUsage>,
 }
 
 /// What is there once pid 1 was let go: its record, its pidfd, the way to it, and who
@@ -351,7 +351,7 @@ impl Sandbox {
     }
 
     /// Returns only when every process inside is gone.
-    fn wait(&self) -> Result<sys::Counted> {
+    fn wait(&self) -> Result<sys::ProcessUsage> {
         sys::wait_counted(self.pidfd.as_fd()).context("cannot wait for the runtime to end")
     }
 
@@ -377,7 +377,7 @@ impl Sandbox {
             Some(OutOfMemory { limit, assumed, ended, program: None, program_bytes: None, scratch_bytes })
         });
         self.before.usage = Some(Usage::of(self.started.elapsed(), counted, peak));
-        self.before.planted = self.watch.take().map(Watch::end).unwrap_or_default();
+        self.before.planted = self.watch.take().map(WorkspaceWatch::end).unwrap_or_default();
         crash::point("leave.killed");
         let reason = match counted.exit_status {
             Some(TIMED_OUT) => "deadline",
@@ -423,7 +423,7 @@ struct Ends {
     go: OwnedFd,
     owner: OwnedFd,
     listener: OwnedFd,
-    published: Vec<Published>,
+    published: Vec<PublishedPort>,
     pasta: Option<PathBuf>,
     /// Where the owner waits for the sockets of what is lent.
     lending: Option<OwnedFd>,

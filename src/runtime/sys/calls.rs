@@ -37,7 +37,7 @@ impl Waiting {
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::runtime) enum Verdict {
+pub(in crate::runtime) enum CallVerdict {
     /// The kernel goes on with it.
     GoesOn,
     /// It is over, and has succeeded.
@@ -65,14 +65,14 @@ pub(in crate::runtime) fn next(listener: BorrowedFd<'_>) -> io::Result<Waiting> 
 }
 
 /// Answers it. Whoever made it may be gone.
-pub(in crate::runtime) fn answer(listener: BorrowedFd<'_>, call: &Waiting, verdict: Verdict) -> io::Result<()> {
+pub(in crate::runtime) fn answer(listener: BorrowedFd<'_>, call: &Waiting, verdict: CallVerdict) -> io::Result<()> {
     // SAFETY: it is plain data; zero is valid for every field.
     let mut answer: libc::seccomp_notif_resp = unsafe { std::mem::zeroed() };
     answer.id = call.id;
     match verdict {
-        Verdict::GoesOn => answer.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
-        Verdict::Done => {}
-        Verdict::Failed(errno) => answer.error = -errno,
+        CallVerdict::GoesOn => answer.flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
+        CallVerdict::Done => {}
+        CallVerdict::Failed(errno) => answer.error = -errno,
     }
     let (fd, place) = (listener.as_raw_fd(), std::ptr::from_mut(&mut answer));
     // SAFETY: the kernel reads the structure, which outlives the call.

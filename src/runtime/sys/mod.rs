@@ -81,7 +81,7 @@ pub(super) fn fork() -> io::Result<Side<Pid>> {
 /// What the kernel counted of a process that has ended, and of all that it and
 /// the ones below it have waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counted {
+pub(super) struct ProcessUsage {
     /// `None` when a signal ended it.
     pub(super) exit_status: Option<i32>,
     /// Milliseconds of processors' time.
@@ -93,7 +93,7 @@ pub(super) struct Counted {
 }
 
 /// `waitid` for the end of a child, with the usage that `wait4(2)` would give.
-pub(super) fn wait_counted(pidfd: BorrowedFd<'_>) -> io::Result<Counted> {
+pub(super) fn wait_counted(pidfd: BorrowedFd<'_>) -> io::Result<ProcessUsage> {
     // SAFETY: both are plain data; zero is valid for every field.
     let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
     // SAFETY: both structures outlive the call, which fills them in.
@@ -113,7 +113,7 @@ pub(super) fn wait_counted(pidfd: BorrowedFd<'_>) -> io::Result<Counted> {
     // SAFETY: the kernel has filled in the part that tells of a child.
     let status = unsafe { info.si_status() };
     let ms = |time: libc::timeval| u64::try_from(time.tv_sec * 1000 + time.tv_usec / 1000).unwrap_or(0);
-    Ok(Counted {
+    Ok(ProcessUsage {
         exit_status: (info.si_code == libc::CLD_EXITED).then_some(status),
         cpu_ms: ms(usage.ru_utime) + ms(usage.ru_stime),
         largest: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,

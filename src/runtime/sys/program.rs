@@ -34,7 +34,7 @@ pub(in super::super) fn written_segments() -> Vec<Range<usize>> {
 }
 
 /// A mapping of this process.
-pub(in super::super) struct Mapped {
+pub(in super::super) struct ProgramMapping {
     pub(in super::super) addresses: Range<usize>,
     /// `PROT_*`.
     pub(in super::super) protection: libc::c_int,
@@ -46,7 +46,7 @@ pub(in super::super) struct Mapped {
 ///
 /// The content must be the same to the byte, because this process goes on to
 /// run it, and nothing in it may have been written to.
-pub(in super::super) fn map_over(mapped: &Mapped, file: BorrowedFd<'_>) -> io::Result<()> {
+pub(in super::super) fn map_over(mapped: &ProgramMapping, file: BorrowedFd<'_>) -> io::Result<()> {
     let offset = libc::off_t::try_from(mapped.offset).map_err(io::Error::other)?;
     let start = std::ptr::with_exposed_provenance_mut(mapped.addresses.start);
     // SAFETY: replaces a private mapping of a file by one of equal content and
@@ -67,7 +67,7 @@ pub(in super::super) fn map_over(mapped: &Mapped, file: BorrowedFd<'_>) -> io::R
 /// Replaces a mapping by memory with the same content.
 ///
 /// This process must have one thread.
-pub(in super::super) fn copy_over(mapped: &Mapped) -> io::Result<()> {
+pub(in super::super) fn copy_over(mapped: &ProgramMapping) -> io::Result<()> {
     let length = mapped.addresses.len();
     let start: *mut libc::c_void = std::ptr::with_exposed_provenance_mut(mapped.addresses.start);
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;

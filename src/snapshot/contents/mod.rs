@@ -22,7 +22,7 @@ use git2::OdbLookupFlags;
 use sha1::{Digest as _, Sha1};
 
 use pack::Writer;
-pub(super) use pack::{HEADER, Pack, header};
+pub(super) use pack::{HEADER, ScratchPack, header};
 
 /// A content of at most so many bytes is packed by one processor, in memory.
 const SMALL: u64 = 1 << 20;
@@ -33,10 +33,10 @@ const FEW: u64 = 8 << 20;
 
 /// What was stored in a scratch repository.
 #[derive(Debug)]
-pub(super) struct Contents {
+pub(super) struct StoredContents {
     git_dir: PathBuf,
     /// Packs that git leaves alone.
-    whole: Mutex<Vec<Arc<Pack>>>,
+    whole: Mutex<Vec<Arc<ScratchPack>>>,
     /// All that was stored: nothing is stored twice, so nothing travels twice.
     known: Mutex<HashSet<git2::Oid>>,
     count: AtomicUsize,
@@ -44,7 +44,7 @@ pub(super) struct Contents {
 
 /// A file whose content is to be stored.
 #[derive(Clone, Copy)]
-pub(super) struct Wanted<T> {
+pub(super) struct WantedFile<T> {
     pub(super) file: T,
     /// In bytes, as far as that is known: it decides how well it is packed.
     pub(super) size: u64,
@@ -52,10 +52,10 @@ pub(super) struct Wanted<T> {
     pub(super) is_change: bool,
 }
 
-impl Contents {
+impl StoredContents {
     /// Of the repository in this folder, which has none yet.
     pub(super) fn of(git_dir: &Path) -> Self {
-        Contents {
+        StoredContents {
             git_dir: git_dir.to_owned(),
             whole: Mutex::default(),
             known: Mutex::default(),
@@ -70,7 +70,7 @@ impl Contents {
     /// When a file cannot be read, or changes its size meanwhile.
     pub(super) fn store<T: Sync>(
         &self,
-        wanted: &[Wanted<T>],
+        wanted: &[WantedFile<T>],
         open: impl Fn(&T) -> Result<File> + Sync,
     ) -> Result<Vec<git2::Oid>> {
         if wanted.is_empty() {
@@ -98,7 +98,7 @@ impl Contents {
     }
 
     /// The packs that git leaves alone.
-    pub(super) fn whole(&self) -> Vec<Arc<Pack>> {
+    pub(super) fn whole(&self) -> Vec<Arc<ScratchPack>> {
         lock(&self.whole).clone()
     }
 
@@ -137,7 +137,7 @@ enum Fate {
 impl Pass<'_> {
     fn all<T: Sync>(
         &self,
-        wanted: &[Wanted<T>],
+        wanted: &[WantedFile<T>],
         open: &(impl Fn(&T) -> Result<File> + Sync),
     ) -> Result<Vec<git2::Oid>> {
         let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(wanted.len());
@@ -165,7 +165,7 @@ impl Pass<'_> {
     /// One thread's share of the small files.
     fn work<T: Sync>(
         &self,
-        wanted: &[Wanted<T>],
+        wanted: &[WantedFile<T>],
         next: &AtomicUsize,
         open: &(impl Fn(&T) -> Result<File> + Sync),
     ) -> Result<Vec<(usize, Fate)>> {
@@ -293,9 +293,9 @@ mod tests {
                 path
             })
             .collect();
-        let contents = Contents::of(dir.path());
+        let contents = StoredContents::of(dir.path());
         let wanted: Vec<_> =
-            files.iter().enumerate().map(|(n, file)| Wanted { file, size: 0, is_change: n % 2 == 1 }).collect();
+            files.iter().enumerate().map(|(n, file)| WantedFile { file, size: 0, is_change: n % 2 == 1 }).collect();
         let ids = contents.store(&wanted, |file| Ok(file.reopen()?)).unwrap();
         for (id, content) in ids.iter().zip(&samples) {
             assert_eq!(*id, git2::Oid::hash_object(git2::ObjectType::Blob, content).unwrap());
@@ -324,8 +324,8 @@ mod tests {
         let (dir, repo) = repository();
         let samples = samples();
         samples.iter().for_each(|content| assert!(repo.blob(content).is_ok()));
-        let contents = Contents::of(dir.path());
-        let wanted: Vec<_> = samples.iter().map(|file| Wanted { file, size: 0, is_change: false }).collect();
+        let contents = StoredContents::of(dir.path());
+        let wanted: Vec<_> = samples.iter().map(|file| WantedFile { file, size: 0, is_change: false }).collect();
         let open = |content: &&Vec<u8>| {
             let mut file = tempfile::tempfile()?;
             std::io::Write::write_all(&mut file, content)?;

@@ -16,7 +16,7 @@ const BLOB: u8 = 3;
 
 /// One object of a pack.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::snapshot) struct Stored {
+pub(in crate::snapshot) struct StoredObject {
     pub(in crate::snapshot) id: git2::Oid,
     /// Where its header begins.
     start: u64,
@@ -54,7 +54,7 @@ pub(super) struct Writer {
     file: File,
     path: PathBuf,
     end: u64,
-    stored: Vec<Stored>,
+    stored: Vec<StoredObject>,
 }
 
 impl Writer {
@@ -76,7 +76,7 @@ impl Writer {
         self.file.write_all(&head)?;
         self.file.write_all(stream)?;
         self.end = data + stream.len() as u64;
-        self.stored.push(Stored { id, start, data, end: self.end, crc: crc.sum() });
+        self.stored.push(StoredObject { id, start, data, end: self.end, crc: crc.sum() });
         Ok(())
     }
 
@@ -96,7 +96,7 @@ impl Writer {
             Ok((id, true)) => {
                 let start = self.end;
                 self.end += bytes;
-                self.stored.push(Stored { id, start, data: start + head.len() as u64, end: self.end, crc });
+                self.stored.push(StoredObject { id, start, data: start + head.len() as u64, end: self.end, crc });
                 Ok(id)
             }
             other => {
@@ -112,7 +112,7 @@ impl Writer {
     ///
     /// Nobody compares the checksum of such a pack with its content: it stands
     /// for the names alone, which saves reading all of it once more.
-    pub(super) fn finish(mut self, is_kept: bool) -> Result<Option<Pack>> {
+    pub(super) fn finish(mut self, is_kept: bool) -> Result<Option<ScratchPack>> {
         self.stored.sort_unstable_by_key(|stored| stored.id);
         if self.stored.is_empty() {
             fs::remove_file(&self.path)?;
@@ -130,7 +130,7 @@ impl Writer {
             fs::write(to("keep"), b"")?;
         }
         fs::rename(&self.path, to("pack"))?;
-        Ok(Some(Pack { path: to("pack"), stored: self.stored }))
+        Ok(Some(ScratchPack { path: to("pack"), stored: self.stored }))
     }
 }
 
@@ -155,7 +155,7 @@ impl Write for Counted<'_> {
 }
 
 /// An index of version 2 of objects in the order of their names.
-fn index(stored: &[Stored], checksum: [u8; 20]) -> Vec<u8> {
+fn index(stored: &[StoredObject], checksum: [u8; 20]) -> Vec<u8> {
     let mut out = b"\xfftOc\0\0\0\x02".to_vec();
     for first in 0..=255 {
         let up_to = stored.partition_point(|stored| stored.id.as_bytes()[0] <= first);
@@ -180,19 +180,19 @@ fn index(stored: &[Stored], checksum: [u8; 20]) -> Vec<u8> {
 
 /// A pack of the scratch repository.
 #[derive(Debug)]
-pub(in crate::snapshot) struct Pack {
+pub(in crate::snapshot) struct ScratchPack {
     path: PathBuf,
     /// By name.
-    stored: Vec<Stored>,
+    stored: Vec<StoredObject>,
 }
 
-impl Pack {
-    pub(in crate::snapshot) fn find(&self, id: git2::Oid) -> Option<&Stored> {
+impl ScratchPack {
+    pub(in crate::snapshot) fn find(&self, id: git2::Oid) -> Option<&StoredObject> {
         self.stored.binary_search_by_key(&id, |stored| stored.id).ok().and_then(|n| self.stored.get(n))
     }
 
     /// In the order of their names.
-    pub(in crate::snapshot) fn objects(&self) -> impl Iterator<Item = &Stored> {
+    pub(in crate::snapshot) fn objects(&self) -> impl Iterator<Item = &StoredObject> {
         self.stored.iter()
     }
 
@@ -200,7 +200,7 @@ impl Pack {
     ///
     /// # Errors
     /// When the pack cannot be read.
-    pub(in crate::snapshot) fn raw(&self, stored: &Stored) -> io::Result<impl Read + use<>> {
+    pub(in crate::snapshot) fn raw(&self, stored: &StoredObject) -> io::Result<impl Read + use<>> {
         self.part(stored.start, stored.end)
     }
 
@@ -208,7 +208,7 @@ impl Pack {
     ///
     /// # Errors
     /// When the pack cannot be read.
-    pub(in crate::snapshot) fn content(&self, stored: &Stored) -> io::Result<impl Read + use<>> {
+    pub(in crate::snapshot) fn content(&self, stored: &StoredObject) -> io::Result<impl Read + use<>> {
         let stream = io::BufReader::with_capacity(256 << 10, self.part(stored.data, stored.end)?);
         Ok(flate2::bufread::ZlibDecoder::new(stream))
     }

@@ -13,14 +13,14 @@ use crate::digest::Digest;
 use crate::error::{Fault, failure, policy};
 use crate::git::Git;
 use crate::git::lfs::{Contents, MAX_POINTER, Pointer};
-use crate::snapshot::contents::{self, Wanted};
+use crate::snapshot::contents::{self, WantedFile};
 use crate::snapshot::index::{Entry, Stat};
 use crate::snapshot::scratch::ScratchRepo;
 use crate::snapshot::wire::{GitPath, LfsObject, Object};
 
 /// Contents that were stored as blobs of the scratch repository.
 #[derive(Debug)]
-pub(in crate::snapshot) struct Stored {
+pub(in crate::snapshot) struct StoredLfs {
     found: BTreeMap<Digest, (Pointer, Vec<u8>, git2::Oid)>,
     /// The most that may travel, in bytes.
     limit: u64,
@@ -60,9 +60,9 @@ pub(in crate::snapshot) struct Missing {
     pub(in crate::snapshot) size: u64,
 }
 
-impl Stored {
+impl StoredLfs {
     pub(in crate::snapshot) fn new(limit: u64) -> Self {
-        Stored { found: BTreeMap::new(), limit }
+        StoredLfs { found: BTreeMap::new(), limit }
     }
 
     /// Reads these working files. What the index has stays what the index has;
@@ -184,8 +184,8 @@ impl Stored {
             }
             Ok(file)
         };
-        let wanted: Vec<Wanted<&Pending>> =
-            pending.iter().map(|one| Wanted { file: one, size: one.pointer.size, is_change: false }).collect();
+        let wanted: Vec<WantedFile<&Pending>> =
+            pending.iter().map(|one| WantedFile { file: one, size: one.pointer.size, is_change: false }).collect();
         let stored = scratch.contents.store(&wanted, |one| open(one)).context("cannot store LFS files")?;
         for (content, id) in pending.into_iter().zip(stored) {
             open(&content)?;

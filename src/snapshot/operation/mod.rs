@@ -15,11 +15,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::wire::Content;
+use super::wire::ByteText;
 use crate::disk::beneath::Beneath;
 use crate::error::{Fault, integrity};
 use crate::identity::Commit;
-use rules::{RULES, Rule};
+use rules::{OperationFile, RULES};
 
 /// Larger files are no messages and no lists. In bytes.
 const MAX_FILE: u64 = 4 << 20;
@@ -40,7 +40,7 @@ pub struct StateFile {
     /// Its path there: one of a closed list.
     pub name: String,
     /// Its content.
-    pub content: Content,
+    pub content: ByteText,
 }
 
 /// One ref that an operation relies on.
@@ -97,7 +97,7 @@ impl Operation {
             if rule.is_optional() && !rule.names(&content).iter().all(|id| known(repo, *id)) {
                 continue;
             }
-            files.push(StateFile { name: rule.name.to_owned(), content: Content(content) });
+            files.push(StateFile { name: rule.name.to_owned(), content: ByteText(content) });
         }
         let mut operation = Operation { files, refs: Vec::new() };
         operation.refs = operation.find_refs(repo)?;
@@ -164,7 +164,7 @@ impl Operation {
 
     /// Every commit that it names.
     pub(super) fn names(&self) -> Vec<git2::Oid> {
-        let named = self.files.iter().filter_map(|file| Some((Rule::of(&file.name)?, file)));
+        let named = self.files.iter().filter_map(|file| Some((OperationFile::of(&file.name)?, file)));
         let named = named.filter(|(rule, _)| !rule.is_tree()).flat_map(|(rule, file)| rule.names(&file.content.0));
         let refs = self.refs.iter().filter_map(|reference| git2::Oid::from_str(reference.commit.as_str()).ok());
         let mut names: Vec<git2::Oid> = named.chain(refs).collect();
@@ -175,15 +175,15 @@ impl Operation {
 
     /// The tree of the last automatic merge.
     pub(super) fn tree(&self) -> Option<git2::Oid> {
-        let file = self.files.iter().find(|file| Rule::of(&file.name).is_some_and(Rule::is_tree))?;
-        Rule::of(&file.name)?.names(&file.content.0).first().copied()
+        let file = self.files.iter().find(|file| OperationFile::of(&file.name).is_some_and(OperationFile::is_tree))?;
+        OperationFile::of(&file.name)?.names(&file.content.0).first().copied()
     }
 
     /// Without the tree of the last automatic merge: git keeps it after the
     /// last conflict is resolved, when nothing needs it, and what it holds may
     /// be what was resolved away. `None` when nothing is left.
     pub(super) fn without_tree(mut self) -> Option<Self> {
-        self.files.retain(|file| !Rule::of(&file.name).is_some_and(Rule::is_tree));
+        self.files.retain(|file| !OperationFile::of(&file.name).is_some_and(OperationFile::is_tree));
         Some(self).filter(|operation| !operation.files.is_empty())
     }
 
@@ -194,7 +194,9 @@ impl Operation {
     pub(super) fn check(&self) -> Result<(), Fault> {
         let refuse = |name: &str, why: &str| Err(integrity(format!("the snapshot's {name:?} is refused: {why}")));
         for (n, file) in self.files.iter().enumerate() {
-            let Some(rule) = Rule::of(&file.name) else { return refuse(&file.name, "it is no state of an operation") };
+            let Some(rule) = OperationFile::of(&file.name) else {
+                return refuse(&file.name, "it is no state of an operation");
+            };
             if self.files[..n].iter().any(|other| other.name == file.name) {
                 return refuse(&file.name, "it is there twice");
             }
@@ -233,7 +235,7 @@ impl Operation {
         }
         for file in &self.files {
             // The name on the list, not the document's.
-            let Some(rule) = Rule::of(&file.name) else { continue };
+            let Some(rule) = OperationFile::of(&file.name) else { continue };
             let path = repo.path().join(rule.name);
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
@@ -263,7 +265,7 @@ fn known(repo: &git2::Repository, id: git2::Oid) -> bool {
     repo.odb().is_ok_and(|odb| odb.exists(id))
 }
 
-fn kind_of(git_dir: &Path, rule: &Rule) -> &'static str {
+fn kind_of(git_dir: &Path, rule: &OperationFile) -> &'static str {
     if rule.name.starts_with("rebase-merge") {
         "rebase"
     } else if rule.name.starts_with("BISECT") {
@@ -292,7 +294,7 @@ fn stranger(git_dir: &Path) -> Option<Staying> {
         let Ok(entries) = fs::read_dir(git_dir.join(folder)) else { continue };
         for entry in entries.flatten() {
             let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
-            if Rule::of(&name).is_none() && !rules::LEFT.contains(&&*name) {
+            if OperationFile::of(&name).is_none() && !rules::LEFT.contains(&&*name) {
                 let why = match &*name {
                     "rebase-merge/update-refs" => "it moves other branches as well",
                     "rebase-merge/refs-to-delete" => "it makes merges anew",
@@ -312,7 +314,7 @@ mod tests {
     fn operation(files: &[(&str, &str)]) -> Operation {
         let file = |(name, content): &(&str, &str)| StateFile {
             name: (*name).to_owned(),
-            content: Content(content.as_bytes().to_vec()),
+            content: ByteText(content.as_bytes().to_vec()),
         };
         Operation { files: files.iter().map(file).collect(), refs: Vec::new() }
     }

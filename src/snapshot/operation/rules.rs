@@ -6,7 +6,7 @@ use super::quoted::id;
 use super::{quoted, todo};
 
 /// One file of the git folder, and what it may hold.
-pub(super) struct Rule {
+pub(super) struct OperationFile {
     /// Its path there.
     pub(super) name: &'static str,
     kind: Kind,
@@ -41,12 +41,12 @@ enum Kind {
     Terms,
 }
 
-const fn rule(name: &'static str, kind: Kind) -> Rule {
-    Rule { name, kind }
+const fn rule(name: &'static str, kind: Kind) -> OperationFile {
+    OperationFile { name, kind }
 }
 
 /// Every file that travels.
-pub(super) const RULES: &[Rule] = &[
+pub(super) const RULES: &[OperationFile] = &[
     rule("MERGE_HEAD", Kind::Commits),
     rule("MERGE_MODE", Kind::MergeMode),
     rule("MERGE_MSG", Kind::Text),
@@ -127,9 +127,9 @@ const OPTIONS: [&str; 13] = [
     "strategy",
 ];
 
-impl Rule {
+impl OperationFile {
     /// The rule for a file of the git folder.
-    pub(super) fn of(name: &str) -> Option<&'static Rule> {
+    pub(super) fn of(name: &str) -> Option<&'static OperationFile> {
         RULES.iter().find(|rule| rule.name == name)
     }
 
@@ -284,7 +284,7 @@ mod tests {
 
     #[track_caller]
     fn holds(name: &str, fine: &[&str], bad: &[&str]) {
-        let rule = Rule::of(name).unwrap();
+        let rule = OperationFile::of(name).unwrap();
         for text in fine {
             assert_eq!(rule.check(text.as_bytes()), Ok(()), "{name}: {text:?}");
         }

@@ -14,7 +14,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::index::Entry;
-use super::left_behind::{Kind, LeftOut, lossy};
+use super::left_behind::{LeftKind, LeftOut, lossy};
 use super::open::check_root;
 use super::scratch::ScratchRepo;
 use super::{left_out, lfs};
@@ -183,6 +183,6 @@ impl LeftOut {
         let detail = Some(unpushed.commit.to_string());
         let path = lossy(&unpushed.path);
         let name = unpushed.by.as_ref().map_or_else(|| path.clone(), |by| format!("{path} ({by})"));
-        LeftOut { kind: Kind::SubmoduleCommit, name, detail }
+        LeftOut { kind: LeftKind::SubmoduleCommit, name, detail }
     }
 }

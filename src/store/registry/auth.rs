@@ -17,7 +17,7 @@ use crate::web::name;
 
 /// What is to be done in the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Scope {
+pub(super) enum AuthScope {
     Pull,
     Push,
     /// Pushing, and pulling from [`Auth::sources`].
@@ -48,13 +48,13 @@ pub(super) struct Auth {
     pub(super) files: AuthFiles,
     /// A token service that the user named.
     pub(super) realm: Option<String>,
-    pub(super) grants: Mutex<HashMap<Scope, Grant>>,
+    pub(super) grants: Mutex<HashMap<AuthScope, Grant>>,
     /// Other repositories of the registry, from which blobs are taken over.
     pub(super) sources: Mutex<BTreeSet<String>>,
 }
 
 impl Auth {
-    pub(super) fn grant(&self, scope: Scope) -> Option<Grant> {
+    pub(super) fn grant(&self, scope: AuthScope) -> Option<Grant> {
         self.grants.lock().ok()?.get(&scope).cloned()
     }
 
@@ -63,19 +63,19 @@ impl Auth {
     pub(super) fn note_source(&self, repository: &str) {
         let is_new = self.sources.lock().is_ok_and(|mut sources| sources.insert(repository.to_owned()));
         if is_new && let Ok(mut grants) = self.grants.lock() {
-            grants.remove(&Scope::Mount);
+            grants.remove(&AuthScope::Mount);
         }
     }
 
     /// What a token is asked for, one entry for each repository.
-    pub(super) fn scopes(&self, scope: Scope) -> Vec<String> {
+    pub(super) fn scopes(&self, scope: AuthScope) -> Vec<String> {
         let actions = match scope {
-            Scope::Pull => "pull",
-            Scope::Push | Scope::Mount => "pull,push",
-            Scope::Delete => "pull,push,delete",
+            AuthScope::Pull => "pull",
+            AuthScope::Push | AuthScope::Mount => "pull,push",
+            AuthScope::Delete => "pull,push,delete",
         };
         let mut scopes = vec![format!("repository:{}:{actions}", self.repository)];
-        if scope == Scope::Mount
+        if scope == AuthScope::Mount
             && let Ok(sources) = self.sources.lock()
         {
             scopes.extend(sources.iter().map(|source| format!("repository:{source}:pull")));
@@ -209,11 +209,11 @@ mod tests {
     #[test]
     fn a_token_covers_what_is_taken_over() {
         let auth = auth("r.example");
-        auth.grants.lock().unwrap().insert(Scope::Mount, Grant::Bearer("old".into()));
+        auth.grants.lock().unwrap().insert(AuthScope::Mount, Grant::Bearer("old".into()));
         auth.note_source("acme/y");
-        assert!(auth.grant(Scope::Mount).is_none());
-        assert_eq!(auth.scopes(Scope::Mount), ["repository:acme/x:pull,push", "repository:acme/y:pull"]);
-        assert_eq!(auth.scopes(Scope::Push), ["repository:acme/x:pull,push"]);
+        assert!(auth.grant(AuthScope::Mount).is_none());
+        assert_eq!(auth.scopes(AuthScope::Mount), ["repository:acme/x:pull,push", "repository:acme/y:pull"]);
+        assert_eq!(auth.scopes(AuthScope::Push), ["repository:acme/x:pull,push"]);
     }
 
     #[test]

@@ -5,14 +5,14 @@ use anyhow::Result;
 use reqwest::{Client, Url};
 
 use crate::error::usage;
-use crate::store::Network;
+use crate::store::RegistryNetwork;
 use crate::web::{Reach, Road};
 
 /// The gate of one registry, and the client that goes through it.
 ///
 /// # Errors
 /// When the user's settings cannot be used.
-pub(super) fn client(network: &Network, host: &str, base: &Url) -> Result<(Client, Reach)> {
+pub(super) fn client(network: &RegistryNetwork, host: &str, base: &Url) -> Result<(Client, Reach)> {
     let settings = network.host(host);
     let realm = settings.realm.as_deref().and_then(|realm| Url::parse(realm).ok());
     Road {
@@ -27,7 +27,7 @@ pub(super) fn client(network: &Network, host: &str, base: &Url) -> Result<(Clien
 
 /// The address of a registry. Without TLS only where the user says so, or on
 /// loopback, where nobody listens on the way.
-pub(super) fn base(network: &Network, host: &str) -> Result<Url> {
+pub(super) fn base(network: &RegistryNetwork, host: &str) -> Result<Url> {
     let settings = network.host(host);
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let loopback = name == "localhost" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());

@@ -29,7 +29,7 @@ const TOKEN_USER: &str = "<token>";
 
 /// What opens a registry. Never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Login {
+pub(super) enum RegistryLogin {
     /// A name and a password.
     Password(String, String),
     /// An OAuth refresh token.
@@ -38,23 +38,23 @@ pub(super) enum Login {
     Bearer(String),
 }
 
-impl Login {
+impl RegistryLogin {
     /// Lets the filter of everything that is printed know it: a registry may say
     /// in an error what it was sent.
     pub(super) fn hide(&self) {
         match self {
-            Login::Password(user, password) => secret::remember_login(user, password),
-            Login::Identity(token) | Login::Bearer(token) => secret::remember(token),
+            RegistryLogin::Password(user, password) => secret::remember_login(user, password),
+            RegistryLogin::Identity(token) | RegistryLogin::Bearer(token) => secret::remember(token),
         }
     }
 }
 
-impl std::fmt::Debug for Login {
+impl std::fmt::Debug for RegistryLogin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Login::Password(..) => "Password",
-            Login::Identity(_) => "Identity",
-            Login::Bearer(_) => "Bearer",
+            RegistryLogin::Password(..) => "Password",
+            RegistryLogin::Identity(_) => "Identity",
+            RegistryLogin::Bearer(_) => "Bearer",
         })
     }
 }
@@ -87,7 +87,7 @@ impl std::fmt::Debug for Entry {
 ///
 /// # Errors
 /// When a file is malformed, or names a helper that does not work.
-pub(super) fn find(files: &AuthFiles, host: &str, repository: &str) -> Result<Option<Login>> {
+pub(super) fn find(files: &AuthFiles, host: &str, repository: &str) -> Result<Option<RegistryLogin>> {
     for path in &files.files {
         let Some(bytes) = disk::read_file(path, MAX_FILE)? else { continue };
         // The parser's message could quote what is inside.
@@ -102,7 +102,13 @@ pub(super) fn find(files: &AuthFiles, host: &str, repository: &str) -> Result<Op
     Ok(None)
 }
 
-fn in_file(files: &AuthFiles, path: &Path, file: &AuthFile, host: &str, repository: &str) -> Result<Option<Login>> {
+fn in_file(
+    files: &AuthFiles,
+    path: &Path,
+    file: &AuthFile,
+    host: &str,
+    repository: &str,
+) -> Result<Option<RegistryLogin>> {
     for key in keys(host, repository) {
         if let Some(helper) = file.cred_helpers.get(&key) {
             return ask(files, path, helper, &key);
@@ -153,13 +159,13 @@ fn server(host: &str) -> &str {
 }
 
 impl Entry {
-    fn login(&self, path: &Path, key: &str) -> Result<Option<Login>> {
+    fn login(&self, path: &Path, key: &str) -> Result<Option<RegistryLogin>> {
         let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         if let Some(token) = some(&self.identitytoken) {
-            return Ok(Some(Login::Identity(token)));
+            return Ok(Some(RegistryLogin::Identity(token)));
         }
         if let Some(token) = some(&self.registrytoken) {
-            return Ok(Some(Login::Bearer(token)));
+            return Ok(Some(RegistryLogin::Bearer(token)));
         }
         if let Some(auth) = some(&self.auth) {
             let malformed = || usage(format!("{}: the entry of {key} is malformed", path.display()));
@@ -167,9 +173,11 @@ impl Entry {
             let text = String::from_utf8(bytes).map_err(|_| malformed())?;
             let (user, password) = text.split_once(':').ok_or_else(malformed)?;
             // Padding that old tools left.
-            return Ok(Some(Login::Password(user.into(), password.trim_end_matches('\0').into())));
+            return Ok(Some(RegistryLogin::Password(user.into(), password.trim_end_matches('\0').into())));
         }
-        Ok(some(&self.username).zip(some(&self.password)).map(|(user, password)| Login::Password(user, password)))
+        Ok(some(&self.username)
+            .zip(some(&self.password))
+            .map(|(user, password)| RegistryLogin::Password(user, password)))
     }
 }
 
@@ -181,7 +189,7 @@ struct Answer {
 }
 
 /// Asks `docker-credential-NAME get`.
-fn ask(files: &AuthFiles, path: &Path, helper: &str, key: &str) -> Result<Option<Login>> {
+fn ask(files: &AuthFiles, path: &Path, helper: &str, key: &str) -> Result<Option<RegistryLogin>> {
     let name = format!("docker-credential-{helper}");
     if helper.contains('/') {
         return Err(usage(format!("{}: {helper:?} is no name of a credential helper", path.display())).into());
@@ -205,8 +213,8 @@ fn ask(files: &AuthFiles, path: &Path, helper: &str, key: &str) -> Result<Option
         serde_json::from_slice(&said).map_err(|_| failure(format!("{name} gave no valid answer for {key}")))?;
     Ok(match answer {
         Answer { secret, .. } if secret.is_empty() => None,
-        Answer { username, secret } if username == TOKEN_USER => Some(Login::Identity(secret)),
-        Answer { username, secret } => Some(Login::Password(username, secret)),
+        Answer { username, secret } if username == TOKEN_USER => Some(RegistryLogin::Identity(secret)),
+        Answer { username, secret } => Some(RegistryLogin::Password(username, secret)),
     })
 }
 
@@ -252,8 +260,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    fn password(user: &str, password: &str) -> Option<Login> {
-        Some(Login::Password(user.into(), password.into()))
+    fn password(user: &str, password: &str) -> Option<RegistryLogin> {
+        Some(RegistryLogin::Password(user.into(), password.into()))
     }
 
     fn entry(user: &str) -> String {
@@ -347,6 +355,6 @@ mod tests {
         std::fs::write(&file, "{ \"auths\": hunter2").unwrap();
         let error = format!("{:#}", find(&files, "r.example", "x").unwrap_err());
         assert!(error.contains("line 1") && !error.contains("hunter2"), "{error}");
-        assert_eq!(format!("{:?}", Login::Password("u".into(), "hunter2".into())), "Password");
+        assert_eq!(format!("{:?}", RegistryLogin::Password("u".into(), "hunter2".into())), "Password");
     }
 }

@@ -10,14 +10,14 @@ use anyhow::{Context, Result};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Client, Method, Request, RequestBuilder, Response, StatusCode, Url};
 
-use super::auth::{Auth, Scope};
+use super::auth::{Auth, AuthScope};
 use super::connect;
 use super::reply::{MANIFESTS, complaint, is_transient, may_pass, media_type, retry_after};
 use super::tries::Tries;
 use crate::digest::Digest;
 use crate::error::{Fault, failure, integrity, not_found, policy, unreachable};
 use crate::oci::MAX_METADATA;
-use crate::store::Network;
+use crate::store::RegistryNetwork;
 use crate::web::{Goal, Reach, is_closed, leads_to, read_capped, why};
 
 /// Upper bound for the part of an error's body that is looked at, in bytes.
@@ -44,7 +44,7 @@ struct Inner {
 
 /// A manifest or index as it came.
 #[derive(Clone, Debug)]
-pub(super) struct Document {
+pub(super) struct RegistryDocument {
     pub(super) bytes: Vec<u8>,
     pub(super) media_type: String,
     pub(super) digest: Digest,
@@ -55,7 +55,7 @@ impl Http {
     ///
     /// # Errors
     /// When the user's settings cannot be used.
-    pub(super) fn new(network: &Network, host: &str, repository: &str) -> Result<Self> {
+    pub(super) fn new(network: &RegistryNetwork, host: &str, repository: &str) -> Result<Self> {
         let settings = network.host(host);
         let base = connect::base(network, host)?;
         let (client, reach) = connect::client(network, host, &base)?;
@@ -115,7 +115,7 @@ impl Http {
 
     /// Sends a request until it is answered, with what it takes to be let in.
     /// The answer may still be a refusal.
-    pub(super) async fn send(&self, scope: Scope, request: impl Fn(&Client) -> RequestBuilder) -> Result<Response> {
+    pub(super) async fn send(&self, scope: AuthScope, request: impl Fn(&Client) -> RequestBuilder) -> Result<Response> {
         self.send_within(self.0.patience, scope, request).await
     }
 
@@ -123,7 +123,7 @@ impl Http {
     pub(super) async fn send_within(
         &self,
         patience: Duration,
-        scope: Scope,
+        scope: AuthScope,
         request: impl Fn(&Client) -> RequestBuilder,
     ) -> Result<Response> {
         let inner = &*self.0;
@@ -256,10 +256,10 @@ impl Http {
     }
 
     /// The manifest or index with this tag or digest; `None` where there is none.
-    pub(super) async fn manifest(&self, reference: &str) -> Result<Option<Document>> {
+    pub(super) async fn manifest(&self, reference: &str) -> Result<Option<RegistryDocument>> {
         let url = self.url(&format!("manifests/{reference}"))?;
         let accept = MANIFESTS.join(", ");
-        let response = self.send(Scope::Pull, |client| client.get(url.clone()).header(ACCEPT, &accept)).await?;
+        let response = self.send(AuthScope::Pull, |client| client.get(url.clone()).header(ACCEPT, &accept)).await?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(None),
@@ -285,7 +285,7 @@ impl Http {
             .into());
         }
         let media_type = media_type(&bytes, declared.as_deref(), reference)?;
-        Ok(Some(Document { bytes, media_type, digest }))
+        Ok(Some(RegistryDocument { bytes, media_type, digest }))
     }
 
     /// The digest of the manifest with this tag, as far as the registry says it without
@@ -293,7 +293,7 @@ impl Http {
     pub(super) async fn look(&self, tag: &str) -> Result<Option<String>> {
         let url = self.url(&format!("manifests/{tag}"))?;
         let accept = MANIFESTS.join(", ");
-        let response = self.send(Scope::Pull, |client| client.head(url.clone()).header(ACCEPT, &accept)).await?;
+        let response = self.send(AuthScope::Pull, |client| client.head(url.clone()).header(ACCEPT, &accept)).await?;
         match response.status() {
             StatusCode::OK => {
                 let digest = response.headers().get("docker-content-digest").and_then(|said| said.to_str().ok());
@@ -308,7 +308,7 @@ impl Http {
     pub(super) async fn exists(&self, kind: &str, digest: &Digest) -> Result<bool> {
         let url = self.url(&format!("{kind}/{digest}"))?;
         let accept = MANIFESTS.join(", ");
-        let response = self.send(Scope::Pull, |client| client.head(url.clone()).header(ACCEPT, &accept)).await?;
+        let response = self.send(AuthScope::Pull, |client| client.head(url.clone()).header(ACCEPT, &accept)).await?;
         match response.status() {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
@@ -320,7 +320,7 @@ impl Http {
     pub(super) async fn blob(&self, digest: &Digest, offset: u64) -> Result<(Response, u64)> {
         let url = self.url(&format!("blobs/{digest}"))?;
         let response = self
-            .send(Scope::Pull, |client| {
+            .send(AuthScope::Pull, |client| {
                 let request = client.get(url.clone());
                 if offset == 0 { request } else { request.header(RANGE, format!("bytes={offset}-")) }
             })
@@ -347,11 +347,11 @@ impl Http {
 
     /// Makes sure that uploads will be let in.
     pub(super) async fn open_for_push(&self) -> Result<()> {
-        if self.0.auth.grant(Scope::Push).is_some() {
+        if self.0.auth.grant(AuthScope::Push).is_some() {
             return Ok(());
         }
         let url = self.0.base.join("v2/").context("v2/ is no address")?;
-        let response = self.send(Scope::Push, |client| client.get(url.clone())).await?;
+        let response = self.send(AuthScope::Push, |client| client.get(url.clone())).await?;
         if response.status() == StatusCode::OK { Ok(()) } else { Err(self.refusal(response).await.into()) }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use super::http::Document;
+use super::http::RegistryDocument;
 use crate::digest::Digest;
 
 /// Bytes that are kept: all manifests of thousands of tasks, as they mostly are.
@@ -16,17 +16,17 @@ pub(super) struct Kept(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    documents: HashMap<Digest, Document>,
+    documents: HashMap<Digest, RegistryDocument>,
     bytes: usize,
 }
 
 impl Kept {
-    pub(super) fn get(&self, digest: &Digest) -> Option<Document> {
+    pub(super) fn get(&self, digest: &Digest) -> Option<RegistryDocument> {
         self.0.lock().ok()?.documents.get(digest).cloned()
     }
 
     /// When there is no room, those that came before make it.
-    pub(super) fn insert(&self, document: &Document) {
+    pub(super) fn insert(&self, document: &RegistryDocument) {
         let Ok(mut inner) = self.0.lock() else { return };
         if inner.bytes + document.bytes.len() > MOST {
             *inner = Inner::default();
@@ -53,7 +53,7 @@ mod tests {
         let document = |n: usize| {
             let mut bytes = vec![0; 4 << 20];
             bytes[..8].copy_from_slice(&n.to_be_bytes());
-            Document { digest: Digest::of(&n.to_be_bytes()), bytes, media_type: String::new() }
+            RegistryDocument { digest: Digest::of(&n.to_be_bytes()), bytes, media_type: String::new() }
         };
         let kept = Kept::default();
         for n in 0..40 {

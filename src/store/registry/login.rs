@@ -6,8 +6,8 @@ use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use serde::Deserialize;
 
-use super::auth::{Auth, Challenge, Grant, Scope, parse};
-use super::credentials::{self, Login};
+use super::auth::{Auth, AuthScope, Challenge, Grant, parse};
+use super::credentials::{self, RegistryLogin};
 use super::http::{Http, Unanswered};
 use crate::error::{integrity, policy};
 use crate::secret;
@@ -21,20 +21,20 @@ impl Auth {
     ///
     /// # Errors
     /// When there is no way to, with how to log in.
-    pub(super) async fn answer(&self, http: &Http, headers: &HeaderMap, scope: Scope) -> Result<()> {
+    pub(super) async fn answer(&self, http: &Http, headers: &HeaderMap, scope: AuthScope) -> Result<()> {
         let (files, host, repository) = (self.files.clone(), self.host.clone(), self.repository.clone());
         // A helper is another process and may take its time.
         let found = tokio::task::spawn_blocking(move || credentials::find(&files, &host, &repository)).await;
         let login = found.context("the search for credentials was cut short")??;
-        login.iter().for_each(Login::hide);
+        login.iter().for_each(RegistryLogin::hide);
         let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let challenges: Vec<Challenge> = values.flat_map(parse).collect();
         let grant = if let Some(bearer) = challenges.iter().find(|challenge| challenge.scheme == "bearer") {
             self.token(http, bearer, login.as_ref(), scope).await?
         } else if challenges.iter().any(|challenge| challenge.scheme == "basic") {
             match login {
-                Some(Login::Password(user, password)) => Grant::Basic(user, password),
-                Some(Login::Bearer(token)) => Grant::Bearer(token),
+                Some(RegistryLogin::Password(user, password)) => Grant::Basic(user, password),
+                Some(RegistryLogin::Bearer(token)) => Grant::Bearer(token),
                 _ => return Err(self.denied("it wants a name and a password").into()),
             }
         } else {
@@ -49,8 +49,14 @@ impl Auth {
         Ok(())
     }
 
-    async fn token(&self, http: &Http, challenge: &Challenge, login: Option<&Login>, scope: Scope) -> Result<Grant> {
-        if let Some(Login::Bearer(token)) = login {
+    async fn token(
+        &self,
+        http: &Http,
+        challenge: &Challenge,
+        login: Option<&RegistryLogin>,
+        scope: AuthScope,
+    ) -> Result<Grant> {
+        if let Some(RegistryLogin::Bearer(token)) = login {
             return Ok(Grant::Bearer(token.clone()));
         }
         let named = challenge.value("realm").ok_or_else(|| self.denied("its challenge names no token service"))?;
@@ -93,20 +99,20 @@ impl Auth {
         &self,
         http: &Http,
         (realm, challenge): (&Url, &Challenge),
-        login: Option<&Login>,
-        scope: Scope,
+        login: Option<&RegistryLogin>,
+        scope: AuthScope,
     ) -> Result<reqwest::Request> {
         let scopes = self.scopes(scope);
         let mut query: Vec<(&str, String)> = match login {
             // A form has one field for all of them.
-            Some(Login::Identity(_)) => vec![("scope", scopes.join(" "))],
+            Some(RegistryLogin::Identity(_)) => vec![("scope", scopes.join(" "))],
             _ => scopes.into_iter().map(|scope| ("scope", scope)).collect(),
         };
         if let Some(service) = challenge.value("service") {
             query.push(("service", service.to_owned()));
         }
         let request = match login {
-            Some(Login::Identity(token)) => {
+            Some(RegistryLogin::Identity(token)) => {
                 query.extend([
                     ("grant_type", "refresh_token".to_owned()),
                     ("client_id", "envctl".to_owned()),
@@ -122,7 +128,7 @@ impl Auth {
                 url.query_pairs_mut().extend_pairs(&query);
                 let request = http.client().get(url);
                 match other {
-                    Some(Login::Password(user, password)) => {
+                    Some(RegistryLogin::Password(user, password)) => {
                         request.header(AUTHORIZATION, Grant::Basic(user.clone(), password.clone()).header())
                     }
                     _ => request,

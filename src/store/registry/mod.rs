@@ -24,9 +24,9 @@ use std::io::Read;
 use anyhow::{Context, Result};
 
 use self::download::Download;
-use self::http::{Document, Http};
+use self::http::{Http, RegistryDocument};
 use self::repository::is_manifest;
-use self::upload::Place;
+use self::upload::ManifestPlace;
 
 pub use self::repository::Registry;
 use super::catalog::TAG;
@@ -106,10 +106,10 @@ impl Store for Registry {
             crate::digest::Verified::new(content()?, descriptor.size, descriptor.digest)
                 .read_to_end(&mut bytes)
                 .map_err(crate::oci::unwrap_io)?;
-            let place = Place::Digest(&descriptor.digest);
+            let place = ManifestPlace::Digest(&descriptor.digest);
             self.uploads.manifest(&self.runtime, &self.http, place, &bytes, &descriptor.media_type)?;
             let media_type = descriptor.media_type.clone();
-            self.keep(&Document { bytes, media_type, digest: descriptor.digest });
+            self.keep(&RegistryDocument { bytes, media_type, digest: descriptor.digest });
             return Ok(());
         }
         if self.contains(descriptor)? {
@@ -143,7 +143,7 @@ impl Store for Registry {
             return Ok(false);
         }
         let document = self.document(&descriptor.digest)?.context("the manifest to be tagged is not there")?;
-        let place = Place::Tag(tag);
+        let place = ManifestPlace::Tag(tag);
         self.uploads.manifest(&self.runtime, &self.http, place, &document.bytes, &document.media_type)?;
         if expected.is_none() {
             return Ok(true);

@@ -13,9 +13,9 @@ use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, LINK};
 
 use super::Registry;
-use super::auth::Scope;
+use super::auth::AuthScope;
 use super::http::Http;
-use super::upload::Place;
+use super::upload::ManifestPlace;
 use crate::digest::Digest;
 use crate::error::{failure, integrity};
 use crate::oci::{Blobs as _, Descriptor, MAX_METADATA, media};
@@ -49,7 +49,7 @@ impl Http {
         let (mut bytes, began) = (0, Instant::now());
         for _ in 0..MOST_PAGES {
             let response =
-                self.send(Scope::Pull, |client| client.get(url.clone()).header(ACCEPT, media::INDEX)).await?;
+                self.send(AuthScope::Pull, |client| client.get(url.clone()).header(ACCEPT, media::INDEX)).await?;
             match response.status() {
                 StatusCode::OK => {}
                 // What registries say that know nothing of it.
@@ -125,7 +125,7 @@ pub(super) fn attach(registry: &Registry, subject: &Digest, manifests: &[Descrip
             return Ok(());
         }
         let bytes = list.to_bytes()?;
-        registry.uploads.manifest(&registry.runtime, &registry.http, Place::Tag(&tag), &bytes, media::INDEX)?;
+        registry.uploads.manifest(&registry.runtime, &registry.http, ManifestPlace::Tag(&tag), &bytes, media::INDEX)?;
         let pause = PAUSE + began.elapsed() * 2;
         registry.runtime.block_on(registry.http.pause(pause + pause.mul_f64(super::tries::fraction())));
     }

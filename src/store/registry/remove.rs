@@ -5,7 +5,7 @@ use anyhow::Result;
 use reqwest::StatusCode;
 use reqwest::header::ACCEPT;
 
-use super::auth::Scope;
+use super::auth::AuthScope;
 use super::http::Http;
 use super::reply::MANIFESTS;
 use super::{Registry, referrers};
@@ -28,7 +28,8 @@ impl Http {
     async fn delete(&self, reference: &str) -> Result<Answer> {
         let url = self.url(&format!("manifests/{reference}"))?;
         let accept = MANIFESTS.join(", ");
-        let response = self.send(Scope::Delete, |client| client.delete(url.clone()).header(ACCEPT, &accept)).await?;
+        let response =
+            self.send(AuthScope::Delete, |client| client.delete(url.clone()).header(ACCEPT, &accept)).await?;
         Ok(match response.status() {
             StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Answer::Done,
             StatusCode::NOT_FOUND => Answer::Nothing,

@@ -6,14 +6,14 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 
-use super::http::{Document, Http};
+use super::http::{Http, RegistryDocument};
 use super::kept::Kept;
 use super::reply;
 use super::upload::Uploads;
 use crate::digest::Digest;
 use crate::error::unreachable;
 use crate::oci::Descriptor;
-use crate::store::{Access, Network};
+use crate::store::{Access, RegistryNetwork};
 
 /// A repository on a registry.
 pub struct Registry {
@@ -37,7 +37,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the settings cannot be used, or `--offline` forbids it.
-    pub fn new(name: &str, access: Access, network: &Network) -> Result<Self> {
+    pub fn new(name: &str, access: Access, network: &RegistryNetwork) -> Result<Self> {
         if network.offline {
             return Err(unreachable(format!("the store {name} is on a registry, and --offline forbids to ask it"))
                 .hint("run the command once without --offline")
@@ -65,7 +65,7 @@ impl Registry {
         format!("{}/{}", self.http.host(), self.http.repository())
     }
 
-    pub(super) fn keep(&self, document: &Document) -> Descriptor {
+    pub(super) fn keep(&self, document: &RegistryDocument) -> Descriptor {
         let mut descriptor = Descriptor::of(&document.media_type, &document.bytes);
         descriptor.digest = document.digest;
         self.documents.insert(document);
@@ -77,7 +77,7 @@ impl Registry {
     }
 
     /// A manifest by its digest: from memory, the mirror, or the registry.
-    pub(super) fn document(&self, digest: &Digest) -> Result<Option<Document>> {
+    pub(super) fn document(&self, digest: &Digest) -> Result<Option<RegistryDocument>> {
         let known = self.documents.get(digest);
         if known.is_some() {
             return Ok(known);

@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use reqwest::header::LINK;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
-use super::auth::Scope;
+use super::auth::AuthScope;
 use super::http::Http;
 use crate::error::{Fault, cut, integrity, not_found};
 use crate::web::read_capped;
@@ -41,7 +41,7 @@ impl Http {
             if let Some(last) = tags.last() {
                 url.query_pairs_mut().append_pair("last", last);
             }
-            let response = self.send(Scope::Pull, |client| client.get(url.clone())).await?;
+            let response = self.send(AuthScope::Pull, |client| client.get(url.clone())).await?;
             match response.status() {
                 StatusCode::OK => {}
                 StatusCode::NOT_FOUND => {

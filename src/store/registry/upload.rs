@@ -14,7 +14,7 @@ use reqwest::{Body, Response, StatusCode, Url};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::auth::Scope;
+use super::auth::AuthScope;
 use super::http::{Http, Unanswered};
 use super::reply::{is_transient, may_pass};
 use super::tries::Tries;
@@ -101,14 +101,14 @@ impl Uploads {
         let mut url = http.url("blobs/uploads/")?;
         url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
         let mount = |client: &reqwest::Client| client.post(url.clone()).header(CONTENT_LENGTH, 0);
-        let answer = runtime.block_on(http.send(Scope::Mount, mount));
+        let answer = runtime.block_on(http.send(AuthScope::Mount, mount));
         Ok(answer.is_ok_and(|response| response.status() == StatusCode::CREATED))
     }
 
     async fn begin(&self, http: &Http) -> Result<Session> {
         let url = http.url("blobs/uploads/")?;
         let begin = |client: &reqwest::Client| client.post(url.clone()).header(CONTENT_LENGTH, 0);
-        let response = http.send(Scope::Push, begin).await?;
+        let response = http.send(AuthScope::Push, begin).await?;
         if response.status() != StatusCode::ACCEPTED {
             return Err(http.refusal(response).await.into());
         }
@@ -131,14 +131,14 @@ impl Uploads {
         &self,
         runtime: &Runtime,
         http: &Http,
-        place: Place<'_>,
+        place: ManifestPlace<'_>,
         bytes: &[u8],
         media_type: &str,
     ) -> Result<()> {
         runtime.block_on(self.prepare(http))?;
         let reference = match place {
-            Place::Tag(tag) => tag.to_owned(),
-            Place::Digest(digest) => digest.to_string(),
+            ManifestPlace::Tag(tag) => tag.to_owned(),
+            ManifestPlace::Digest(digest) => digest.to_string(),
         };
         let url = http.url(&format!("manifests/{reference}"))?;
         let body = Bytes::copy_from_slice(bytes);
@@ -146,7 +146,7 @@ impl Uploads {
         loop {
             let put =
                 |client: &reqwest::Client| client.put(url.clone()).header(CONTENT_TYPE, media_type).body(body.clone());
-            let sent = http.send_within(http.patience().max(HASHING), Scope::Push, put);
+            let sent = http.send_within(http.patience().max(HASHING), AuthScope::Push, put);
             let response = runtime.block_on(sent)?;
             if is_stored(response.status()) {
                 return Ok(());
@@ -161,7 +161,7 @@ impl Uploads {
 
 /// Where a manifest goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place<'a> {
+pub(super) enum ManifestPlace<'a> {
     Tag(&'a str),
     Digest(&'a Digest),
 }
@@ -229,7 +229,7 @@ async fn send(
         .header(CONTENT_TYPE, media::OCTETS)
         .header(CONTENT_LENGTH, size)
         .body(Body::wrap_stream(stream));
-    if let Some(grant) = http.auth().grant(Scope::Push).filter(|_| goal == Goal::Home) {
+    if let Some(grant) = http.auth().grant(AuthScope::Push).filter(|_| goal == Goal::Home) {
         request = request.header(AUTHORIZATION, grant.header());
     }
     let request = request.build().context("a request cannot be written")?;

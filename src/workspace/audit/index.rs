@@ -15,7 +15,7 @@ const EXTENDED: u16 = 0x4000;
 pub(super) const GITLINK: u32 = 0o160_000;
 
 /// An entry, as far as it matters here.
-pub(super) struct Entry<'a> {
+pub(super) struct AuditEntry<'a> {
     pub(super) name: &'a [u8],
     pub(super) mode: u32,
     /// Where it begins, in bytes.
@@ -40,7 +40,7 @@ pub(super) fn why_not(text: &[u8]) -> Option<String> {
 
 /// Shows each entry, as long as it is wanted; where the last one ends, unless the
 /// index is damaged.
-pub(super) fn entries(text: &[u8], mut show: impl FnMut(&Entry<'_>) -> bool) -> Option<usize> {
+pub(super) fn entries(text: &[u8], mut show: impl FnMut(&AuditEntry<'_>) -> bool) -> Option<usize> {
     let word = |at: usize| Some(u32::from_be_bytes(text.get(at..at + 4)?.try_into().ok()?));
     let (version, count) = (word(4)?, word(8)?);
     let mut at = 12;
@@ -58,7 +58,7 @@ pub(super) fn entries(text: &[u8], mut show: impl FnMut(&Entry<'_>) -> bool) -> 
         let rest = text.get(start..)?;
         let end = memchr::memchr(0, rest)?;
         name.extend_from_slice(rest.get(..end)?);
-        if !show(&Entry { name: &name, mode: word(at + 24)?, start: u32::try_from(at).ok()? }) {
+        if !show(&AuditEntry { name: &name, mode: word(at + 24)?, start: u32::try_from(at).ok()? }) {
             return None;
         }
         at = match version {

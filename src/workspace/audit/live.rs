@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::listing::Listing;
-use super::{Audit, Audited, Place, Planted, Run};
+use super::{Audit, Audited, AuditedRun, Place, Planted};
 use crate::disk::beneath;
 use crate::disk::descent::{self, Opened};
 
@@ -19,7 +19,7 @@ use crate::disk::descent::{self, Opened};
 pub fn obeyed(workspace: &Path, folders: &[PathBuf]) -> Vec<Planted> {
     let mut found = Vec::new();
     for path in folders {
-        let audit = Audit::new(workspace, Run::default(), path.clone());
+        let audit = Audit::new(workspace, AuditedRun::default(), path.clone());
         let Ok(folder) = rustix::fs::openat(CWD, workspace.join(path), descent::folder_flags(), Mode::empty()) else {
             continue;
         };
@@ -31,7 +31,7 @@ pub fn obeyed(workspace: &Path, folders: &[PathBuf]) -> Vec<Planted> {
 
 /// Looks at what git takes for the git folder of a folder of the workspace.
 /// Renames what was written since and git should not obey; says that.
-pub(in super::super) fn look_at(workspace: &Path, path: &Path, run: Run<'_>) -> Audited {
+pub(in super::super) fn look_at(workspace: &Path, path: &Path, run: AuditedRun<'_>) -> Audited {
     let mut audit = Audit::new(workspace, run, path.to_owned());
     let Some(folder) = open_beneath(workspace, path) else { return audit.found };
     let git = match rustix::fs::statat(&folder, c".git", AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_mode) {
@@ -54,12 +54,12 @@ pub(in super::super) fn look_at(workspace: &Path, path: &Path, run: Run<'_>) -> 
 
 /// Where the `.git` of a folder leads in the workspace, when it is no folder.
 pub(in super::super) fn leads(workspace: &Path, path: &Path) -> Option<PathBuf> {
-    let audit = Audit::new(workspace, Run::default(), path.to_owned());
+    let audit = Audit::new(workspace, AuditedRun::default(), path.to_owned());
     audit.pointed(open_beneath(workspace, path)?.as_fd())
 }
 
 /// The files of the workspace's index that were written since the run began.
-pub(in super::super) fn index_files(workspace: &Path, run: Run<'_>) -> Vec<PathBuf> {
+pub(in super::super) fn index_files(workspace: &Path, run: AuditedRun<'_>) -> Vec<PathBuf> {
     let git = Path::new(".git");
     let audit = Audit::new(workspace, run, git.to_owned());
     let names = open_beneath(workspace, git).map(|folder| audit.index_files(folder.as_fd(), false)).unwrap_or_default();
@@ -68,7 +68,7 @@ pub(in super::super) fn index_files(workspace: &Path, run: Run<'_>) -> Vec<PathB
 
 /// The folders that the workspace's index names as repositories, where it was
 /// written since the run began.
-pub(in super::super) fn linked(workspace: &Path, run: Run<'_>) -> Vec<PathBuf> {
+pub(in super::super) fn linked(workspace: &Path, run: AuditedRun<'_>) -> Vec<PathBuf> {
     let audit = Audit::new(workspace, run, PathBuf::from(".git"));
     open_beneath(workspace, Path::new(".git")).map(|git| audit.linked(git.as_fd())).unwrap_or_default()
 }
@@ -76,7 +76,7 @@ pub(in super::super) fn linked(workspace: &Path, run: Run<'_>) -> Vec<PathBuf> {
 /// Looks at a folder of the workspace's own git folder as the audit does, and at
 /// nothing below it. Renames links and the like there, and what git should not
 /// obey; puts back what makes it a repository.
-pub(in super::super) fn look_at_own(workspace: &Path, path: &Path, run: Run<'_>) -> Audited {
+pub(in super::super) fn look_at_own(workspace: &Path, path: &Path, run: AuditedRun<'_>) -> Audited {
     // What is in these is judged from above.
     let is_above = [".git/hooks", ".git/envctl"].iter().any(|part| path == Path::new(part));
     let path = if is_above { Path::new(".git") } else { path };
@@ -101,7 +101,7 @@ pub(in super::super) fn look_at_own(workspace: &Path, path: &Path, run: Run<'_>)
 
 /// Looks at the workspace's root as at a repository of its own: git takes it
 /// for one while `.git` is none. `touched` says that its age means nothing.
-pub(in super::super) fn look_at_root(workspace: &Path, run: Run<'_>, touched: bool) -> Audited {
+pub(in super::super) fn look_at_root(workspace: &Path, run: AuditedRun<'_>, touched: bool) -> Audited {
     let mut audit = Audit::new(workspace, run, PathBuf::new());
     let Some(root) = open_beneath(workspace, Path::new("")) else { return audit.found };
     let mut listing = Listing::default();
@@ -119,7 +119,7 @@ pub(in super::super) fn look_at_root(workspace: &Path, run: Run<'_>, touched: bo
 
 /// Renames a folder that nobody here can list, though git could reach what is in
 /// it by its name.
-pub(in super::super) fn hide(workspace: &Path, path: &Path, run: Run<'_>) -> Audited {
+pub(in super::super) fn hide(workspace: &Path, path: &Path, run: AuditedRun<'_>) -> Audited {
     let (parent, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
     let mut audit = Audit::new(workspace, run, parent.to_owned());
     if let (Some(parent), Ok(name)) = (open_beneath(workspace, parent), CString::new(name.as_bytes())) {

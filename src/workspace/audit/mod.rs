@@ -33,7 +33,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use crate::disk::descent::{self, Descent, Opened};
-use crate::disk::known::{Known, Now};
+use crate::disk::known::{KnownFile, Now};
 use listing::{Listing, is_fan, is_of_objects};
 use names::unguessable;
 
@@ -96,11 +96,11 @@ impl Since {
 
 /// What is known of a run in a workspace.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Run<'a> {
+pub struct AuditedRun<'a> {
     /// When it began.
     pub since: Since,
     /// What nobody inside could change, as it was then.
-    pub kept: &'a [Known],
+    pub kept: &'a [KnownFile],
 }
 
 /// Looks at every git folder in `workspace`, and renames what was written during
@@ -108,7 +108,7 @@ pub struct Run<'a> {
 ///
 /// # Errors
 /// When the workspace cannot be opened. All else is among what was not seen.
-pub fn audit(workspace: &Path, run: Run<'_>) -> Result<Audited> {
+pub fn audit(workspace: &Path, run: AuditedRun<'_>) -> Result<Audited> {
     let root = rustix::fs::openat(CWD, workspace, descent::folder_flags(), Mode::empty())
         .with_context(|| format!("cannot open {}", workspace.display()))?;
     let mut audit = Audit::new(workspace, run, PathBuf::new());
@@ -157,7 +157,7 @@ struct Level {
 
 struct Audit<'a> {
     workspace: &'a Path,
-    run: Run<'a>,
+    run: AuditedRun<'a>,
     /// Where it is.
     path: PathBuf,
     /// Folders where it is that have just got another name.
@@ -166,7 +166,7 @@ struct Audit<'a> {
 }
 
 impl<'a> Audit<'a> {
-    fn new(workspace: &'a Path, run: Run<'a>, path: PathBuf) -> Self {
+    fn new(workspace: &'a Path, run: AuditedRun<'a>, path: PathBuf) -> Self {
         Audit { workspace, run, path, moved: Vec::new(), found: Audited::default() }
     }
 }

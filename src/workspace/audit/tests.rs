@@ -8,12 +8,12 @@ fn nested(root: &Path, path: &str) -> PathBuf {
     repo.path().to_owned()
 }
 
-fn run<'a>(since: Since) -> Run<'a> {
-    Run { since, kept: &[] }
+fn run<'a>(since: Since) -> AuditedRun<'a> {
+    AuditedRun { since, kept: &[] }
 }
 
 fn found(root: &Path) -> Vec<String> {
-    let found = audit(root, Run::default()).unwrap();
+    let found = audit(root, AuditedRun::default()).unwrap();
     assert_eq!(found.unseen, []);
     found.renamed.into_iter().map(|one| one.path.display().to_string()).collect()
 }

@@ -20,7 +20,7 @@ const MAX: usize = 4096;
 type Seen = (u64, i64, u64);
 
 #[derive(Debug, Default)]
-pub(super) struct Elsewhere {
+pub(super) struct WatchedElsewhere {
     /// Folders whose `.git` is a file or a link, and where it leads in the
     /// workspace.
     pointers: BTreeMap<PathBuf, Option<PathBuf>>,
@@ -30,7 +30,7 @@ pub(super) struct Elsewhere {
     own: Option<u64>,
 }
 
-impl Elsewhere {
+impl WatchedElsewhere {
     /// Notes where the `.git` of a folder leads; says whether there is room.
     pub(super) fn note_pointer(&mut self, path: &Path, leads: Option<PathBuf>) -> bool {
         let is_known = self.pointers.contains_key(path);

@@ -28,12 +28,12 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::audit::{self, Audited, Run};
+use super::audit::{self, Audited, AuditedRun};
 use crate::disk::beneath::open_beneath;
 use crate::disk::descent;
 use crate::disk::known::Now;
-use elsewhere::Elsewhere;
-use events::{Ask, Kind, Step, step};
+use elsewhere::WatchedElsewhere;
+use events::{Ask, WatchKind, WatchStep, step};
 use held::Held;
 use repairs::Repairs;
 
@@ -61,7 +61,7 @@ pub struct Watched {
 
 struct Watch<'a> {
     workspace: &'a Path,
-    run: Run<'a>,
+    run: AuditedRun<'a>,
     root: OwnedFd,
     /// Of the folders among the files. There may be many events.
     work: Events,
@@ -69,7 +69,7 @@ struct Watch<'a> {
     git: Events,
     stop: BorrowedFd<'a>,
     held: Held,
-    elsewhere: Elsewhere,
+    elsewhere: WatchedElsewhere,
     /// Folders of others, into which nobody here can reach.
     sealed: HashSet<PathBuf>,
     /// All of the files are to be walked again.
@@ -91,7 +91,7 @@ enum Queue {
 struct Events {
     inotify: OwnedFd,
     /// What each number stands for: one folder may be watched for several things.
-    folders: HashMap<i32, Vec<(PathBuf, Kind)>>,
+    folders: HashMap<i32, Vec<(PathBuf, WatchKind)>>,
 }
 
 impl Events {
@@ -103,7 +103,7 @@ impl Events {
 
 /// Watches a workspace until `stop` hangs up or can be read. What is older than
 /// the run stays as it is.
-pub fn watch(workspace: &Path, run: Run<'_>, stop: BorrowedFd<'_>) -> Watched {
+pub fn watch(workspace: &Path, run: AuditedRun<'_>, stop: BorrowedFd<'_>) -> Watched {
     if is_over(stop, &PATIENCE) {
         return Watched::default();
     }
@@ -123,7 +123,7 @@ pub fn watch(workspace: &Path, run: Run<'_>, stop: BorrowedFd<'_>) -> Watched {
         git,
         stop,
         held: Held::default(),
-        elsewhere: Elsewhere::default(),
+        elsewhere: WatchedElsewhere::default(),
         sealed: HashSet::new(),
         again: false,
         is_blind: false,
@@ -185,23 +185,23 @@ impl Watch<'_> {
         self.require(!self.held.is_full, "too many git folders");
     }
 
-    fn take(&mut self, step: Step) {
+    fn take(&mut self, step: WatchStep) {
         match step {
-            Step::Own(folder) => self.look_at_own(&folder),
-            Step::WalkOwn(folder) => {
+            WatchStep::Own(folder) => self.look_at_own(&folder),
+            WatchStep::WalkOwn(folder) => {
                 if let Some(above) = folder.parent().filter(|above| above.starts_with(".git")) {
                     self.look_at_own(above);
                 }
                 self.walk_own(folder);
             }
-            Step::Walk(folder) => self.walk(folder),
-            Step::Look(folder) => self.look(&folder),
-            Step::Held(path) => self.held.check(self.root.as_fd(), &path),
+            WatchStep::Walk(folder) => self.walk(folder),
+            WatchStep::Look(folder) => self.look(&folder),
+            WatchStep::Held(path) => self.held.check(self.root.as_fd(), &path),
         }
     }
 
     /// What the kernel tells, and whether it had to leave something out.
-    fn read(&self, queue: Queue) -> (Vec<Step>, bool) {
+    fn read(&self, queue: Queue) -> (Vec<WatchStep>, bool) {
         let events = match queue {
             Queue::Work => &self.work,
             Queue::Git => &self.git,
@@ -235,7 +235,7 @@ impl Watch<'_> {
             }
             let Some(folder) = self.open(&path) else { continue };
             // First, so that nothing appears unseen between the list and this.
-            self.add(folder.as_fd(), &path, Kind::Work);
+            self.add(folder.as_fd(), &path, WatchKind::Work);
             let mut has_git = false;
             let _ = descent::list(folder.as_fd(), |name, kind| {
                 let name = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
@@ -262,7 +262,7 @@ impl Watch<'_> {
                 continue;
             }
             let Some(folder) = self.open(&path) else { continue };
-            self.add(folder.as_fd(), &path, Kind::Own);
+            self.add(folder.as_fd(), &path, WatchKind::Own);
             let _ = descent::list(folder.as_fd(), |name, kind| {
                 if kind == FileType::Directory {
                     pending.push(path.join(std::ffi::OsStr::from_bytes(name.to_bytes())));
@@ -286,7 +286,7 @@ impl Watch<'_> {
                 self.held.check(self.root.as_fd(), &file);
             }
         }
-        if Kind::Own.flags(path).contains(WatchFlags::OPEN) {
+        if WatchKind::Own.flags(path).contains(WatchFlags::OPEN) {
             self.held.check_all(self.root.as_fd(), path);
         }
     }
@@ -308,7 +308,7 @@ impl Watch<'_> {
         // First, so that nothing is written unseen between the look and this.
         for part in git.iter().flat_map(|git| [git.clone(), git.join("hooks")]) {
             if let Some(folder) = self.open(&part) {
-                self.add(folder.as_fd(), path, Kind::Git);
+                self.add(folder.as_fd(), path, WatchKind::Git);
             }
         }
         let found = audit::look_at(self.workspace, path, self.run);
@@ -331,22 +331,22 @@ impl Watch<'_> {
         let kind = rustix::fs::fstat(&file).map(|stat| FileType::from_raw_mode(stat.st_mode));
         if kind == Ok(FileType::RegularFile) {
             let flags = WatchFlags::CLOSE_WRITE | WatchFlags::MODIFY | WatchFlags::OPEN;
-            self.watch(file.as_fd(), path, Kind::Git, flags);
+            self.watch(file.as_fd(), path, WatchKind::Git, flags);
         }
         kind != Ok(FileType::Directory)
     }
 
-    fn add(&mut self, folder: BorrowedFd<'_>, path: &Path, kind: Kind) {
+    fn add(&mut self, folder: BorrowedFd<'_>, path: &Path, kind: WatchKind) {
         self.watch(folder, path, kind, kind.flags(path) | WatchFlags::ONLYDIR);
     }
 
-    fn watch(&mut self, what: BorrowedFd<'_>, path: &Path, kind: Kind, flags: WatchFlags) {
-        let events = if kind == Kind::Work { &mut self.work } else { &mut self.git };
+    fn watch(&mut self, what: BorrowedFd<'_>, path: &Path, kind: WatchKind, flags: WatchFlags) {
+        let events = if kind == WatchKind::Work { &mut self.work } else { &mut self.git };
         let name = format!("/proc/self/fd/{}", what.as_raw_fd());
         match inotify::add_watch(&events.inotify, name, flags | WatchFlags::MASK_ADD) {
             Ok(number) => {
                 let all = events.folders.entry(number).or_default();
-                if kind != Kind::Git {
+                if kind != WatchKind::Git {
                     // It has moved.
                     all.retain(|(_, other)| *other != kind);
                 }
@@ -450,7 +450,7 @@ mod tests {
         let plain = git2::Repository::init(root.join("plain")).unwrap();
         let (stop, go) = rustix::pipe::pipe().unwrap();
         let path = root.clone();
-        let watching = std::thread::spawn(move || watch(&path, Run::default(), stop.as_fd()));
+        let watching = std::thread::spawn(move || watch(&path, AuditedRun::default(), stop.as_fd()));
         let gone = |path: &str| until(path, || !root.join(path).join("config").exists());
         gone("early/there/.git");
         // Made elsewhere, and moved in whole.

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use envctl::env::Env;
-use envctl::handoff::{App, Options, expire_artifacts};
+use envctl::handoff::{App, GlobalOptions, expire_artifacts};
 use envctl::ui::{Color, Ui};
 use serde_json::Value;
 
@@ -161,7 +161,7 @@ fn local_copies_expire() {
             ..Env::default()
         };
         let ui = Ui::new(&env, true, false, false, Color::Never);
-        let app = App::new(env, ui, Options::default()).unwrap();
+        let app = App::new(env, ui, GlobalOptions::default()).unwrap();
         expire_artifacts(&app, dry).unwrap()
     };
     // A runtime that is alive.

@@ -87,7 +87,7 @@ struct Refusal {
 
 /// Where one content is.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct LfsPlace {
     pub(super) url: Url,
     /// What the server gave for it.
     pub(super) headers: HeaderMap,
@@ -107,7 +107,7 @@ pub(super) fn question(wanted: &[&Pointer]) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// When it is none, or wants another way of transfer.
-pub(super) fn read(answer: &[u8], wanted: &[&Pointer]) -> Result<Vec<Result<Place>>> {
+pub(super) fn read(answer: &[u8], wanted: &[&Pointer]) -> Result<Vec<Result<LfsPlace>>> {
     let answer: Answer = serde_json::from_slice(answer)
         .map_err(|_| integrity("the answer is not what the batch interface of Git LFS says"))?;
     if let Some(other) = answer.transfer.filter(|transfer| transfer != "basic") {
@@ -120,7 +120,7 @@ pub(super) fn read(answer: &[u8], wanted: &[&Pointer]) -> Result<Vec<Result<Plac
     Ok(wanted.iter().map(|pointer| place(found.remove(&pointer.oid.hex()))).collect())
 }
 
-fn place(object: Option<Object>) -> Result<Place> {
+fn place(object: Option<Object>) -> Result<LfsPlace> {
     let object = object.ok_or_else(|| not_found("the server does not say where it is"))?;
     if let Some(refusal) = object.error {
         return Err(not_found(format!("the server says: {}", cut(&refusal.message))).into());
@@ -128,7 +128,7 @@ fn place(object: Option<Object>) -> Result<Place> {
     let action = object.actions.and_then(|actions| actions.download);
     let action = action.ok_or_else(|| not_found("the server does not say where it is"))?;
     let url = Url::parse(&action.href).map_err(|_| integrity("the server names a place that is no address"))?;
-    Ok(Place { url, headers: headers(&action.header)? })
+    Ok(LfsPlace { url, headers: headers(&action.header)? })
 }
 
 /// Headers that a server names for a request, as far as they are its business.

@@ -175,13 +175,13 @@ impl<'a> Client<'a> {
     }
 
     /// A content as it comes.
-    pub(super) fn body(&'a self, response: Response) -> Body<'a> {
-        Body { client: self, response, piece: Bytes::new(), done: 0, waited: Duration::ZERO }
+    pub(super) fn body(&'a self, response: Response) -> LfsBody<'a> {
+        LfsBody { client: self, response, piece: Bytes::new(), done: 0, waited: Duration::ZERO }
     }
 }
 
 /// Reads a content; what drips is an error.
-pub(super) struct Body<'a> {
+pub(super) struct LfsBody<'a> {
     client: &'a Client<'a>,
     response: Response,
     piece: Bytes,
@@ -190,7 +190,7 @@ pub(super) struct Body<'a> {
     waited: Duration,
 }
 
-impl Read for Body<'_> {
+impl Read for LfsBody<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {
             let (began, patience) = (Instant::now(), self.client.patience);

@@ -103,7 +103,7 @@ fn fetch_part(client: &Client<'_>, server: &server::Server, part: &[&Pointer], k
     first.into_inner().unwrap_or(Ok(()))
 }
 
-fn one(client: &Client<'_>, pointer: &Pointer, place: &batch::Place, secure: bool, keep: Keep<'_>) -> Result<()> {
+fn one(client: &Client<'_>, pointer: &Pointer, place: &batch::LfsPlace, secure: bool, keep: Keep<'_>) -> Result<()> {
     // Put together by hand: a builder takes a name out of the address, and sends it.
     let request = Request::new(Method::GET, place.url.clone());
     let response = client.send(request, &place.headers, secure)?;

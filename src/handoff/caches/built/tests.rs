@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::*;
-use crate::cache::{Components, Origin, Scope, Trees};
+use crate::cache::{Components, EntryOrigin, Scope, Trees};
 use crate::workspace::of_tree;
 
 /// Numbers that look random and are the same in every run.
@@ -235,7 +235,7 @@ impl Ground {
         let newest = crate::archive::newest_inside(&|work| work(), &folder).unwrap();
         let components = Components::new("a", Digest::of(b"i"), "linux/amd64".into()).made("/w", "build", "make");
         let at = "2026-01-15T10:30:00Z".parse().unwrap();
-        let record = Trees::record(components, Scope::Task("s:t".into()), at, Origin::Sealed);
+        let record = Trees::record(components, Scope::Task("s:t".into()), at, EntryOrigin::Sealed);
         Entry { folder, record: Record { newest: Some(newest), ..record }, sources }
     }
 

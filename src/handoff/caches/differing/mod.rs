@@ -9,7 +9,7 @@ pub use why::{Reason, cache_reasons};
 use super::inputs::pins;
 use super::state::{Caches, scopes};
 use super::wanted::Wanted;
-use crate::cache::{Components, Pins, Record, Trees};
+use crate::cache::{Components, LockfilePins, Record, Trees};
 use crate::handoff::task::Resolved;
 use crate::handoff::words::{quote, shown_list};
 
@@ -25,7 +25,10 @@ pub(in crate::handoff::caches) struct Differences {
 }
 
 impl Differences {
-    pub(in crate::handoff::caches) fn of(before: (&Components, Option<&Pins>), now: (&Components, &Pins)) -> Self {
+    pub(in crate::handoff::caches) fn of(
+        before: (&Components, Option<&LockfilePins>),
+        now: (&Components, &LockfilePins),
+    ) -> Self {
         let mut found = Differences::default();
         for (name, ..) in before.0.difference(now.0) {
             let Some(path) = name.strip_prefix("input ") else {
@@ -102,13 +105,13 @@ mod tests {
             made
         };
         let pinned = |version: &str| {
-            let mut pins = Pins::default();
+            let mut pins = LockfilePins::default();
             let lock = format!(r#"{{"packages": {{"node_modules/left-pad": {{"version": "{version}"}}}}}}"#);
             pins.read("web/package-lock.json", lock.as_bytes());
             pins
         };
         let (before, now) = (components("1", "npm ci"), components("2", "npm ci"));
-        let told = |pins: Option<&Pins>, now: &Components| {
+        let told = |pins: Option<&LockfilePins>, now: &Components| {
             Differences::of((&before, pins), (now, &pinned("1.3.0"))).in_a_line()
         };
         assert_eq!(
@@ -117,6 +120,6 @@ mod tests {
         );
         assert_eq!(told(None, &now), "web/package-lock.json, web/package.json");
         assert_eq!(told(Some(&pinned("1.3.0")), &components("1", "npm i")), "setup");
-        assert!(Differences::of((&before, None), (&before, &Pins::default())).is_empty());
+        assert!(Differences::of((&before, None), (&before, &LockfilePins::default())).is_empty());
     }
 }

@@ -16,7 +16,7 @@ use glob::{MatchOptions, Pattern};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::cache::{Pins, deciding, implied};
+use crate::cache::{LockfilePins, deciding, implied};
 use crate::config::{CacheEntry, Fixture, Project, Spot};
 use crate::digest::{Digest, Hasher};
 use crate::disk::beneath::Beneath;
@@ -296,8 +296,8 @@ impl<'a> Inputs<'a> {
 }
 
 /// What the lockfiles among some inputs pin, as far as they are still what they were.
-pub(super) fn pins(workspace: &Path, inputs: &BTreeMap<String, Option<Digest>>) -> Pins {
-    let mut pins = Pins::default();
+pub(super) fn pins(workspace: &Path, inputs: &BTreeMap<String, Option<Digest>>) -> LockfilePins {
+    let mut pins = LockfilePins::default();
     for (path, digest) in inputs {
         let mut content = Vec::new();
         let Ok(Some(file)) = open(workspace, path) else { continue };

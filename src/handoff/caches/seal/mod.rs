@@ -16,12 +16,12 @@ use anyhow::{Context as _, Result};
 use self::failed::{how_it_ended, tell_failure};
 use super::differing::before;
 use super::inputs::pins;
-use super::setups::Failure;
+use super::setups::SetupFailure;
 use super::state::{Caches, waiting};
 use super::wanted::{Wanted, part};
 use super::{place, setups};
 use crate::archive::Ownership as _;
-use crate::cache::{Components, Draft, Origin, Record, Scope, Sealed, Sources, Trees, grow};
+use crate::cache::{Components, EntryOrigin, Record, Scope, Sealed, Sources, TreeDraft, Trees, grow};
 use crate::config::{CacheEntry, SetupNetwork, Spot};
 use crate::crash;
 use crate::digest::Digest;
@@ -33,7 +33,7 @@ use crate::handoff::runtimes::{RuntimeOptions, RuntimeParts};
 use crate::handoff::words::shown_list;
 use crate::image::Image;
 use crate::quantity::{human_duration, parse_duration};
-use crate::runtime::{self, Access, Network, Outcome, Sandbox, Session, Spec, TreeMount};
+use crate::runtime::{self, Network, Outcome, Sandbox, Session, Spec, TreeAccess, TreeMount};
 use crate::ui::{counted, human_bytes};
 
 /// How long a setup may take when nothing else is said.
@@ -53,7 +53,7 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     }
     let before = wanted.built.then(|| caches.sources()).transpose()?;
     let state = before.as_ref().map(Sources::digest);
-    if let Some(failure) = Failure::of(app, &wanted.key, state) {
+    if let Some(failure) = SetupFailure::of(app, &wanted.key, state) {
         failure.tell(app, &caches.resolved.task.reference());
         return Ok(None);
     }
@@ -86,7 +86,7 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         draft.made_from(&before.and(&caches.sources()?))?;
     }
     draft.pinned(&pins(caches.workspace, &components.inputs))?;
-    let record = Trees::record(components.clone(), scope, app.clock.now(), Origin::Sealed);
+    let record = Trees::record(components.clone(), scope, app.clock.now(), EntryOrigin::Sealed);
     let record = Record { grown, ..record };
     let sealed = caches.trees.seal(draft, record, None, &caches.holder)?;
     tell_sealed(app, wanted, &sealed, began.elapsed());
@@ -101,7 +101,7 @@ fn fill(
     (wanted, entry): (&Wanted, &CacheEntry),
     (image, network): (&Image, Network),
     (seed, state): (Option<&Record>, Option<Digest>),
-) -> Result<Option<(Draft, u32)>> {
+) -> Result<Option<(TreeDraft, u32)>> {
     let app = caches.app;
     let mut grown = seed.map_or(0, |seed| seed.grown + 1);
     let mut made = make(caches, (wanted, entry), (image, network), seed)?;
@@ -119,7 +119,7 @@ fn fill(
         Made::Failed(how, _draft) => {
             // On a full disk it may fail for that alone.
             if require_room(app, &wanted.name).is_ok() {
-                Failure::note(app, wanted, &how, state);
+                SetupFailure::note(app, wanted, &how, state);
             }
             Ok(None)
         }
@@ -148,9 +148,9 @@ fn tell_sealed(app: &App, wanted: &Wanted, sealed: &Sealed, took: std::time::Dur
 /// What became of a draft. That there is none has been told, unless it was the first
 /// of two tries.
 enum Made {
-    Draft(Draft),
+    Draft(TreeDraft),
     /// And would again. What it left fills the disk that is looked at then.
-    Failed(String, Draft),
+    Failed(String, TreeDraft),
     NotAtAll,
 }
 
@@ -195,18 +195,18 @@ fn make(
 
 /// One place of a draft, or of the entry that its setup starts from, as far as that
 /// has something there.
-fn mount(wanted: &Wanted, spot: &Spot, draft: &Draft, seed: Option<&Path>) -> TreeMount {
+fn mount(wanted: &Wanted, spot: &Spot, draft: &TreeDraft, seed: Option<&Path>) -> TreeMount {
     let part = wanted.spread.then(|| part(spot));
     let seed = seed.filter(|seed| part.as_ref().is_none_or(|part| place::has_part(seed, part)));
     let (tree, access) = match seed {
-        Some(seed) => (seed.to_owned(), Access::Overlay),
-        None => (draft.tree(), Access::Writable),
+        Some(seed) => (seed.to_owned(), TreeAccess::Overlay),
+        None => (draft.tree(), TreeAccess::Writable),
     };
     TreeMount { name: wanted.name.clone(), tree, part, place: place::inside(spot), access }
 }
 
 /// Makes the parts of a tree that has some.
-fn make_parts(wanted: &Wanted, draft: &Draft) -> Result<()> {
+fn make_parts(wanted: &Wanted, draft: &TreeDraft) -> Result<()> {
     let parts = wanted.spots.iter().filter(|_| wanted.spread).map(|(place, _)| draft.tree().join(part(place)));
     for part in parts {
         std::fs::create_dir_all(&part).with_context(|| format!("cannot create {}", part.display()))?;
@@ -220,7 +220,7 @@ fn make_parts(wanted: &Wanted, draft: &Draft) -> Result<()> {
 
 /// Whether a setup left nothing at any of its places. One that is empty stays: what
 /// a run writes there must not stay in the workspace.
-fn is_empty(wanted: &Wanted, draft: &Draft) -> bool {
+fn is_empty(wanted: &Wanted, draft: &TreeDraft) -> bool {
     let tree = draft.tree();
     let empty = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
     match wanted.spread {

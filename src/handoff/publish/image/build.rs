@@ -24,7 +24,7 @@ use crate::error::{Kind, details_of, failure, kind_of, not_found, policy};
 use crate::handoff::app::App;
 use crate::handoff::trust::{self, Asks, Origin, Screen, Verdict};
 use crate::identity::{EngineKind, Platform};
-use crate::local::{BuildContext, BuildOrder, Builder, Counted, FeatureOrder, Said, Seen};
+use crate::local::{BuildContext, BuildOrder, Builder, Counted, FeatureOrder, FileSeen, Said};
 use crate::secret::Secret;
 use crate::snapshot;
 use crate::store::Store;
@@ -92,7 +92,7 @@ impl Sources {
         self.contexts().iter().map(BuildContext::size).sum()
     }
 
-    fn copy_to(&self, folder: &Path, seen: Seen<'_>, counted: Counted<'_>) -> Result<BuildCopy> {
+    fn copy_to(&self, folder: &Path, seen: FileSeen<'_>, counted: Counted<'_>) -> Result<BuildCopy> {
         Ok(match self {
             Sources::Dockerfile(context) => {
                 let (dockerfile, context) = context.copy_to(folder, seen, counted)?;

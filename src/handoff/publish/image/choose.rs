@@ -84,7 +84,7 @@ pub(crate) fn chosen(
 /// When it cannot be found or read.
 pub(crate) fn pin(
     app: &App,
-    (chosen, wished): (&ChosenImage, &config::Toolchain),
+    (chosen, wished): (&ChosenImage, &config::ToolchainSettings),
     screen: Option<Screen<'_>>,
 ) -> Result<(Toolchain, StoreRef)> {
     let own = || StoreRef::Layout(app.paths.local_images());
@@ -127,7 +127,7 @@ pub(crate) fn pin(
 /// As [`pin`].
 pub(crate) fn pin_here(
     app: &App,
-    chosen: (&ChosenImage, &config::Toolchain),
+    chosen: (&ChosenImage, &config::ToolchainSettings),
     screen: Option<Screen<'_>>,
 ) -> Result<(Toolchain, StoreRef)> {
     let own = StoreRef::Layout(app.paths.local_images());
@@ -158,7 +158,7 @@ fn elsewhere(app: &App, wanted: &build::WantedImage<'_>) -> Option<(FoundImage, 
 pub(crate) fn pin_into(
     app: &App,
     (target, beside): (&dyn Store, &StoreRef),
-    (chosen, wished): (&ChosenImage, &config::Toolchain),
+    (chosen, wished): (&ChosenImage, &config::ToolchainSettings),
     screen: Option<Screen<'_>>,
 ) -> Result<(Toolchain, u64)> {
     let found = match chosen {
@@ -172,7 +172,7 @@ pub(crate) fn pin_into(
 }
 
 /// How an identity says an image, and what of its own wishes it is not given.
-fn settled(app: &App, found: &FoundImage, wished: &config::Toolchain) -> Toolchain {
+fn settled(app: &App, found: &FoundImage, wished: &config::ToolchainSettings) -> Toolchain {
     let refused = found.refused(wished);
     if !refused.is_empty() {
         let refused = refused.join(", ");
@@ -186,7 +186,7 @@ fn stored(
     app: &App,
     (target, beside): (&dyn Store, &StoreRef),
     found: FoundImage,
-    wished: &config::Toolchain,
+    wished: &config::ToolchainSettings,
 ) -> Result<(Toolchain, u64)> {
     let toolchain = settled(app, &found, wished);
     let Some(source) = found.source.filter(|_| found.repository.is_none()) else { return Ok((toolchain, 0)) };

@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
 use crate::error::{not_found, usage};
 use crate::handoff::devcontainer;
-use crate::local::{BuildContext, Counted, Seen};
+use crate::local::{BuildContext, Counted, FileSeen};
 
 /// Bytes of the file that settles versions.
 const MAX_LOCK: u64 = 4 << 20;
@@ -79,7 +79,12 @@ impl FeatureSources {
     ///
     /// # Errors
     /// When a file is another than it was, or `seen` refuses one.
-    pub(super) fn copy_to(&self, folder: &Path, seen: Seen<'_>, counted: Counted<'_>) -> Result<(PathBuf, PathBuf)> {
+    pub(super) fn copy_to(
+        &self,
+        folder: &Path,
+        seen: FileSeen<'_>,
+        counted: Counted<'_>,
+    ) -> Result<(PathBuf, PathBuf)> {
         let project = folder.join("project");
         let config = project.join(&self.place);
         let own = config.parent().context("a file has a folder")?;

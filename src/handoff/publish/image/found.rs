@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::config::{self, Build, Devcontainer, Fate};
+use crate::config::{self, Build, Devcontainer, FieldFate};
 use crate::digest::Digest;
 use crate::identity::{ImageName, ImageRef, Pinned, Platform, Toolchain};
 use crate::image;
@@ -72,23 +72,23 @@ impl FoundImage {
     }
 
     /// What it says of itself, where the project takes it.
-    fn label(&self, wished: &config::Toolchain) -> Option<Devcontainer> {
+    fn label(&self, wished: &config::ToolchainSettings) -> Option<Devcontainer> {
         let text = self.config.config.as_ref()?.metadata.as_ref().filter(|_| wished.metadata == Some(true))?;
         Devcontainer::of_label(text, "/").ok()
     }
 
     /// What it asks for there and is not given, by name.
-    pub(super) fn refused(&self, wished: &config::Toolchain) -> Vec<String> {
+    pub(super) fn refused(&self, wished: &config::ToolchainSettings) -> Vec<String> {
         let fields = self.label(wished).map(|label| label.fields).unwrap_or_default();
         let mut refused: Vec<String> =
-            fields.into_iter().filter(|field| field.fate == Fate::Refused).map(|field| field.name).collect();
+            fields.into_iter().filter(|field| field.fate == FieldFate::Refused).map(|field| field.name).collect();
         refused.sort();
         refused.dedup();
         refused
     }
 
     /// How an identity says it, where the project wishes for an account.
-    pub(super) fn toolchain(&self, wished: &config::Toolchain) -> Toolchain {
+    pub(super) fn toolchain(&self, wished: &config::ToolchainSettings) -> Toolchain {
         let config = self.config.clone();
         let own = self.label(wished).and_then(|label| label.user);
         Toolchain {

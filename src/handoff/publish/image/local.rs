@@ -17,7 +17,7 @@ use crate::handoff::app::App;
 use crate::handoff::fetch;
 use crate::handoff::words::quote;
 use crate::identity::{EngineKind, ImageName, InFile, StoreRef, Which};
-use crate::local::{self, Engine, EnginePlaces, Kept, LocalImage, Packing};
+use crate::local::{self, Engine, EngineImage, EnginePlaces, LocalImage, Packing};
 use crate::store::Store;
 
 /// Finds an image of this machine, and makes of it what a store holds. What
@@ -97,7 +97,7 @@ fn reading(
 
 /// The image, where the store was given it before. The store's tag is believed
 /// only if what stands there has the engine's digest.
-fn held(target: &dyn Store, kept: &Kept) -> Result<Option<FoundImage>> {
+fn held(target: &dyn Store, kept: &EngineImage) -> Result<Option<FoundImage>> {
     let found = tagged(target, &kept.id)?;
     Ok(found.filter(|found| [found.manifest.config.digest, found.descriptor.digest].contains(&kept.id)))
 }

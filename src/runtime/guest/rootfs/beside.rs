@@ -23,12 +23,12 @@ const COVERS: &str = "run/envctl";
 
 /// A file system that is ready, and mounted nowhere.
 #[derive(Debug)]
-pub(crate) struct Beside {
+pub(crate) struct ServiceRoot {
     tree: OwnedFd,
     network: Network,
 }
 
-impl Beside {
+impl ServiceRoot {
     /// What a process keeps of it when it closes everything else.
     pub(crate) fn raw_fd(&self) -> RawFd {
         self.tree.as_raw_fd()
@@ -58,7 +58,7 @@ pub(super) struct Around<'a> {
 
 /// Puts one together, with `number` as its place in the scratch space. `/proc` comes with
 /// its process.
-pub(super) fn make(around: &Around<'_>, own: &OwnImage, scratch: BorrowedFd<'_>, number: usize) -> Result<Beside> {
+pub(super) fn make(around: &Around<'_>, own: &OwnImage, scratch: BorrowedFd<'_>, number: usize) -> Result<ServiceRoot> {
     let name = format!("services/{number}");
     make_folder(scratch, &name, 0o755, around.root_exists)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -80,7 +80,7 @@ pub(super) fn make(around: &Around<'_>, own: &OwnImage, scratch: BorrowedFd<'_>,
     root.identity_files(around.hostname, around.aliases)?;
     root.folder(&own.workdir).with_context(|| format!("cannot enter {}", own.workdir))?;
     let tree = clone_tree(&root.root, "", true)?;
-    Ok(Beside { tree, network: around.network })
+    Ok(ServiceRoot { tree, network: around.network })
 }
 
 /// Makes it the root of this process, which is the first of new process and mount
@@ -88,7 +88,7 @@ pub(super) fn make(around: &Around<'_>, own: &OwnImage, scratch: BorrowedFd<'_>,
 ///
 /// # Errors
 /// With the step that failed.
-pub(crate) fn enter(beside: &Beside) -> Result<Inside> {
+pub(crate) fn enter(beside: &ServiceRoot) -> Result<Inside> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the runtime's")?;
     // The kernel gives one only where another can be seen.

@@ -25,11 +25,11 @@ use anyhow::{Context, Result};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-pub(crate) use beside::{Beside, enter as enter_beside};
+pub(crate) use beside::{ServiceRoot, enter as enter_beside};
 pub(crate) use mounts::{attach, mount_of};
-pub use spec::{ARTIFACTS, Access, OwnImage, Place, RootfsSpec, TreeMount, hides};
-pub use trees::Changed;
-pub(crate) use trees::{Placed, Uppers, changed};
+pub use spec::{ARTIFACTS, InnerPlace, OwnImage, RootfsSpec, TreeAccess, TreeMount, hides};
+pub use trees::ChangedTree;
+pub(crate) use trees::{PlacedTree, Uppers, changed};
 pub(crate) use workspace::kept;
 
 use base::{folders, make_folder, overlay, pivot};
@@ -44,7 +44,7 @@ use crate::runtime::{Injected, Lending, Network};
 const SMALLEST: u64 = 1 << 20;
 
 /// What pid 1 needs to know to build the file system.
-pub(crate) struct Entry<'a> {
+pub(crate) struct RootfsPlan<'a> {
     /// Source of the root mount: the mark by which a runtime is known.
     pub(crate) mark: &'a str,
     pub(crate) spec: &'a RootfsSpec,
@@ -72,17 +72,17 @@ pub(crate) struct Entry<'a> {
 }
 
 /// What has become of it.
-pub(crate) struct Entered {
+pub(crate) struct EnteredRoot {
     /// The tree inside.
     pub(crate) inside: Inside,
     /// The upper folder of its root: what is written outside the workspace.
     pub(crate) upper: OwnedFd,
     /// Where trees are that may be changed.
-    pub(crate) placed: Vec<Placed>,
+    pub(crate) placed: Vec<PlacedTree>,
     /// The sockets of what is lent, which are the owner's.
     pub(crate) lent: Vec<OwnedFd>,
     /// The file system of each service that has one of its own.
-    pub(crate) beside: Vec<Option<Beside>>,
+    pub(crate) beside: Vec<Option<ServiceRoot>>,
 }
 
 /// Builds the file system and makes it the root.
@@ -90,7 +90,7 @@ pub(crate) struct Entered {
 /// # Errors
 /// With the step that failed. The mount namespace dies with this process, so
 /// nothing has to be undone.
-pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
+pub(crate) fn enter(entry: &RootfsPlan<'_>) -> Result<EnteredRoot> {
     let spec = entry.spec;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the host's")?;
@@ -146,7 +146,7 @@ pub(crate) fn enter(entry: &Entry<'_>) -> Result<Entered> {
     let workdir = inside.open(Path::new(&spec.workdir), OFlags::PATH | OFlags::DIRECTORY);
     let workdir = workdir.with_context(|| format!("cannot enter {}", spec.workdir))?;
     rustix::process::fchdir(&workdir)?;
-    Ok(Entered { inside, upper, placed, lent, beside })
+    Ok(EnteredRoot { inside, upper, placed, lent, beside })
 }
 
 /// The sized tmpfs that holds everything that a run writes outside its

@@ -49,7 +49,7 @@ pub struct OwnImage {
 
 /// A place inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum InnerPlace {
     /// Relative to the workspace.
     Workspace(String),
     /// Relative to the user's home folder.
@@ -60,7 +60,7 @@ pub enum Place {
 
 /// How a tree may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum TreeAccess {
     /// Changes go to an upper and are gone with the runtime.
     Overlay,
     /// There are no changes.
@@ -79,9 +79,9 @@ pub struct TreeMount {
     /// What of it appears, where that is not all.
     pub part: Option<String>,
     /// Where it appears.
-    pub place: Place,
+    pub place: InnerPlace,
     /// How.
-    pub access: Access,
+    pub access: TreeAccess,
 }
 
 /// Where a task's evidence is inside.

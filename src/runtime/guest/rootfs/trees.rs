@@ -17,7 +17,7 @@ use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
 
 use super::root::{Root, bind_tree};
-use super::spec::{Access, Place, RootfsSpec, TreeMount};
+use super::spec::{InnerPlace, RootfsSpec, TreeAccess, TreeMount};
 use crate::error::failure;
 use crate::runtime::sys;
 
@@ -29,7 +29,7 @@ const WORKSPACE: &str = "workspace";
 
 /// What a run changed in a tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changed {
+pub struct ChangedTree {
     /// The tree's name.
     pub name: String,
     /// Entries that it made, changed or removed; `None` where nobody could
@@ -91,7 +91,7 @@ impl Uppers {
 
 /// The uppers that a runtime needs: for its trees, for its workspace.
 fn names(trees: &[TreeMount], workspace: bool) -> [Option<&'static str>; 2] {
-    let wanted = trees.iter().any(|tree| tree.access == Access::Overlay);
+    let wanted = trees.iter().any(|tree| tree.access == TreeAccess::Overlay);
     [wanted.then_some(TREES), workspace.then_some(WORKSPACE)]
 }
 
@@ -101,7 +101,7 @@ fn work(upper: &str) -> String {
 }
 
 /// Where a tree that may be changed was put.
-pub(crate) struct Placed {
+pub(crate) struct PlacedTree {
     /// The place's name.
     pub(crate) name: String,
     /// The mount of the tree.
@@ -119,12 +119,12 @@ pub(super) fn mount_all(
     uppers: &Uppers,
     meeting: impl Fn() -> Result<OwnedFd>,
     (home, ids): (&str, (u32, u32)),
-) -> Result<Vec<Placed>> {
+) -> Result<Vec<PlacedTree>> {
     let merged = match &uppers.trees {
         None => None,
         Some(upper) => {
             let mut lowers: Vec<&Path> = Vec::new();
-            for tree in spec.trees.iter().filter(|tree| tree.access == Access::Overlay) {
+            for tree in spec.trees.iter().filter(|tree| tree.access == TreeAccess::Overlay) {
                 let lower = tree.tree.parent().context("a tree lies in a folder of its own")?;
                 if !lowers.contains(&lower) {
                     lowers.push(lower);
@@ -141,16 +141,16 @@ pub(super) fn mount_all(
         let target = target(root, &tree.place, &spec.workdir, home, ids)
             .with_context(|| format!("cannot place {}", tree.name))?;
         let (source, attributes) = match (&merged, tree.access) {
-            (Some(merged), Access::Overlay) => (below(merged, tree)?, None),
-            (_, Access::ReadOnly) => (part(open(&tree.tree)?, tree)?, Some(sys::READ_ONLY)),
-            (_, Access::Writable | Access::Overlay) => (part(open(&tree.tree)?, tree)?, None),
+            (Some(merged), TreeAccess::Overlay) => (below(merged, tree)?, None),
+            (_, TreeAccess::ReadOnly) => (part(open(&tree.tree)?, tree)?, Some(sys::READ_ONLY)),
+            (_, TreeAccess::Writable | TreeAccess::Overlay) => (part(open(&tree.tree)?, tree)?, None),
         };
         let size = u64::try_from(rustix::fs::fstat(&source)?.st_size).unwrap_or(u64::MAX);
         let mount = bind_tree(root, &source, target.as_fd(), attributes, &tree.name)?;
-        if tree.access != Access::ReadOnly {
-            let (Place::Workspace(path) | Place::Home(path) | Place::Absolute(path)) = &tree.place;
+        if tree.access != TreeAccess::ReadOnly {
+            let (InnerPlace::Workspace(path) | InnerPlace::Home(path) | InnerPlace::Absolute(path)) = &tree.place;
             let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-            all.push(Placed { name, mount, size });
+            all.push(PlacedTree { name, mount, size });
         }
     }
     Ok(all)
@@ -212,11 +212,11 @@ pub(super) fn overlay(lowers: &[OwnedFd], upper: &Upper, target: BorrowedFd<'_>,
 
 /// Opens, or makes, the place of a tree. No link on the way is followed: what lies
 /// behind one is somebody else's.
-fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)) -> Result<OwnedFd> {
+fn target(root: &Root, place: &InnerPlace, workdir: &str, home: &str, ids: (u32, u32)) -> Result<OwnedFd> {
     let (base, path, owner) = match place {
-        Place::Workspace(path) => (root.folder(workdir)?, path, None),
-        Place::Home(path) => (root.folder(home)?, path, Some(ids)),
-        Place::Absolute(path) => (root.folder(".")?, path, None),
+        InnerPlace::Workspace(path) => (root.folder(workdir)?, path, None),
+        InnerPlace::Home(path) => (root.folder(home)?, path, Some(ids)),
+        InnerPlace::Absolute(path) => (root.folder(".")?, path, None),
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -251,8 +251,8 @@ fn target(root: &Root, place: &Place, workdir: &str, home: &str, ids: (u32, u32)
 
 /// Counts what lies in the uppers of a runtime's folder. A tree that appears at
 /// several places counts once.
-pub(crate) fn changed(folder: &Path, names: &[String], trees: &[PathBuf]) -> Vec<Changed> {
-    let mut all: Vec<Changed> = Vec::new();
+pub(crate) fn changed(folder: &Path, names: &[String], trees: &[PathBuf]) -> Vec<ChangedTree> {
+    let mut all: Vec<ChangedTree> = Vec::new();
     for (name, tree) in names.iter().zip(trees) {
         if all.iter().any(|known| known.name == *name) {
             continue;
@@ -262,7 +262,7 @@ pub(crate) fn changed(folder: &Path, names: &[String], trees: &[PathBuf]) -> Vec
             Some(upper) if upper.exists() => entries(&upper),
             _ => Some(0),
         };
-        all.push(Changed { name: name.clone(), entries });
+        all.push(ChangedTree { name: name.clone(), entries });
     }
     all
 }

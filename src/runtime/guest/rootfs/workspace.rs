@@ -12,7 +12,7 @@ use super::root::Root;
 use super::spec::RootfsSpec;
 use super::trees::{self, Upper};
 use crate::disk::beneath::open_beneath;
-use crate::disk::known::Known;
+use crate::disk::known::KnownFile;
 use crate::error::failure;
 use crate::runtime::sys;
 
@@ -23,12 +23,12 @@ const GIT_READ_ONLY: [&str; 4] = ["envctl", "hooks", "commondir", "objects/info/
 
 /// What is read-only inside, as it is before anything runs there. The folder of
 /// all of it is among that: who replaces it on the host takes every mount away.
-pub(crate) fn kept(workspace: &Path) -> Vec<Known> {
+pub(crate) fn kept(workspace: &Path) -> Vec<KnownFile> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(root) = rustix::fs::openat(CWD, workspace, flags, Mode::empty()) else { return Vec::new() };
     let git = Path::new(".git");
     let parts = GIT_READ_ONLY.iter().map(|name| git.join(name));
-    std::iter::once(git.to_owned()).chain(parts).filter_map(|path| Known::of(root.as_fd(), &path)).collect()
+    std::iter::once(git.to_owned()).chain(parts).filter_map(|path| KnownFile::of(root.as_fd(), &path)).collect()
 }
 
 /// A link to a file in a folder that is read-only: git on the host renames
