@@ -267,22 +267,27 @@ fn identities_are_removed_where_that_is_asked_for() {
         shop.publishing("origin").args(["--fork", "t"]).ok();
         let mut own = vec![digest("t")];
         shop.add("t", "log", "x", &["--type", "logs"]).ok();
+        let entered = shop.dev(["enter", &shop.reference("t"), "--no-runtime"]).ok().stdout;
         for n in 0..2 {
             shop.trip.lab.repo.write("n", format!("{n}"));
             shop.publish("t");
             own.push(digest("t"));
         }
+        // A line beside it may hold as well what should not have been published.
+        let beside = shop.dev(["publish", "--json"]).cwd(entered.trim_end()).ok().json();
+        own.push(format!("{}@{}", shop.store, beside["identity"].as_str().unwrap()));
         shop.publishing("t").args(["--fork", "fork"]).ok();
         let run = shop.dev(["tasks", "rm", "--yes", "--identities", &shop.reference("t")]).ok();
-        assert!(run.stdout.contains("removed, with 3 identities"), "{run:?}");
+        assert!(run.stdout.contains("removed, with 4 identities"), "{run:?}");
+        let other = shop.with_developer(Home::new());
         for gone in &own {
-            shop.dev(["show", gone]).code(3);
+            other.dev(["show", gone]).code(3);
         }
         // Where it comes from, and what comes of it.
         shop.dev(["show", &origin]).ok();
         let log = shop.dev(["log", &shop.reference("fork"), "--json"]).ok().json();
         assert_eq!((log["identities"].as_array().unwrap().len(), &log["end"]), (1, &json!("gone")));
-        shop.with_developer(Home::new()).dev(["enter", &shop.reference("fork"), "--no-runtime"]).ok();
+        other.dev(["enter", &shop.reference("fork"), "--no-runtime"]).ok();
     }
     registry.stop();
 }

@@ -10,7 +10,6 @@ use crate::error::{Kind, failure, kind_of, not_found, usage};
 use crate::handoff::app::App;
 use crate::handoff::task::{History, Located, read_at};
 use crate::handoff::words::quote;
-
 use crate::identity::{Claims, Status, StoreRef, Target, TaskId, TaskRef, is_line_of, lines_tag};
 use crate::oci::{MAX_METADATA, Manifest, media};
 use crate::store::{Access, Store, identity_tag};
@@ -29,7 +28,7 @@ pub struct Victim {
     pub created_at: Option<Timestamp>,
     /// The state of the work.
     pub status: Option<Status>,
-    /// Identities that go as well, newest first.
+    /// Identities that go as well: of the task, newest first, then of each line beside it.
     pub removes: Vec<Digest>,
     /// How the newest identity is reached afterwards; `null` where it goes.
     pub stays: Option<String>,
@@ -105,20 +104,37 @@ fn victim(app: &App, store: &dyn Store, task: &Located, id: &TaskId, identities:
     Ok(victim)
 }
 
-/// The identities of a task's history as far as they are this task's own and
-/// this store still has them.
+/// The identities of a task's history, and of its lines, as far as they are this task's
+/// own and this store still has them.
 fn own_identities(app: &App, store: &dyn Store, task: &Located, newest: Digest, id: &TaskId) -> Result<Vec<Digest>> {
-    let mut own = Vec::new();
-    for step in History::from(app, Some(store), &task.store, newest).take(MOST) {
-        let (digest, identity) = step?;
-        if identity.task_id != *id {
-            break;
-        }
-        if store.resolve(&identity_tag(&digest))?.is_some() {
-            own.push(digest);
+    let mut own: Vec<Digest> = Vec::new();
+    let mut heads = vec![newest];
+    for tag in lines(store, id)? {
+        let line = store.resolve(&tag)?.map(|line| read_at(store, task, &line));
+        // One that is damaged loses its tag, and hinders nothing.
+        heads.extend(line.and_then(Result::ok).map(|(artifact, _)| Digest::of(&artifact.identity)));
+    }
+    for head in heads {
+        for step in History::from(app, Some(store), &task.store, head).take(MOST) {
+            let (digest, identity) = step?;
+            // Where a line leaves another, the rest is known.
+            if identity.task_id != *id || own.contains(&digest) {
+                break;
+            }
+            if store.resolve(&identity_tag(&digest))?.is_some() {
+                own.push(digest);
+            }
         }
     }
     Ok(own)
+}
+
+/// The tags of the lines beside a task.
+fn lines(store: &dyn Store, id: &TaskId) -> Result<Vec<String>> {
+    if store.resolve(&lines_tag(id))?.is_none() {
+        return Ok(Vec::new());
+    }
+    Ok(store.tags()?.into_iter().map(|(tag, _)| tag).filter(|tag| is_line_of(tag, id)).collect())
 }
 
 /// Removes what [`victims`] found.
@@ -142,8 +158,7 @@ pub fn remove(app: &App, victims: &[Victim]) -> Result<()> {
             }
         }
         if let Some(marker) = store.resolve(&lines_tag(&victim.id))? {
-            let tags = store.tags()?.into_iter().map(|(tag, _)| tag).filter(|tag| is_line_of(tag, &victim.id));
-            for tag in tags {
+            for tag in lines(&*store, &victim.id)? {
                 if let Some(line) = store.resolve(&tag)? {
                     store.untag(&tag, &line.digest)?;
                 }
