@@ -38,6 +38,6 @@ pub fn private_network(path: Option<&OsStr>) -> Result<(), Fault> {
 /// Whether limits would be kept by the kernel.
 pub fn delegates_cgroup() -> bool {
     let wanted = Limits { memory: Some(64 << 20), processes: Some(16), ..Limits::default() };
-    let made = Cgroup::make("doctor", &wanted);
+    let made = Cgroup::make(&format!("doctor-{}", std::process::id()), &wanted);
     made.is_some_and(|made| super::limits::remove(made.path()))
 }

@@ -70,7 +70,9 @@ pub fn doctor(app: &App) -> Vec<Check> {
     );
     let cgroup = match runtime::delegates_cgroup() {
         true => Ok("limits are kept by the kernel".into()),
-        false => Err(crate::error::failure("no cgroup is delegated: memory is watched, not limited").into()),
+        false => Err(crate::error::failure("no cgroup is delegated: memory is watched, not limited")
+            .hint("where systemd runs: systemd-run --user --scope envctl ...; see envctl help unprivileged")
+            .into()),
     };
     check("cgroup", Health::Weak, cgroup);
     check("folders", Health::Bad, folders(app));

@@ -109,7 +109,7 @@ pub(crate) fn start_beside(
     stdio: Vec<OwnedFd>,
 ) -> Result<(Pid, OwnedFd), NotStarted> {
     let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
-    let born = || sys::clone_into(namespaces);
+    let born = || sys::clone_into(namespaces, None);
     launch_in(context, request, stdio, born, || rootfs::enter_beside(files))
 }
 

@@ -22,7 +22,7 @@ use crate::runtime::guest::{Birth, RootfsSpec, ServiceSpec, Uppers, kept};
 use crate::runtime::join::{Outcome, Session, Transcript};
 use crate::runtime::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, WorkspaceWatch, address};
 use crate::runtime::lending::{Lender, Lending};
-use crate::runtime::limits::{Cgroup, Enforced, Limits, Means, OutOfMemory};
+use crate::runtime::limits::{Born, Cgroup, Enforced, Limits, Means, OutOfMemory};
 use crate::runtime::mapping::Mapping;
 use crate::runtime::ports::{Port, PortRequest, PublishedPort, port_variable};
 use crate::runtime::sys::Side;
@@ -169,15 +169,8 @@ impl Sandbox {
             Network::Isolated | Network::Host => None,
         };
         let (ports, published) = ports::publish(&spec.ports, spec.network)?;
-        let cgroup = Cgroup::make(&folder.id, &spec.limits);
-        let enforced = limits::enforced(&spec.limits, cgroup.as_ref());
-        if let Err(refused) = spec.limits.must_be_kept(&enforced) {
-            cgroup.as_ref().map(|cgroup| limits::remove(cgroup.path()));
-            return Err(refused.into());
-        }
         let umask = rustix::process::umask(Mode::empty());
         rustix::process::umask(umask);
-        let start = Start { clock, spec, folder, scratch, token, ports, cgroup, enforced, umask };
         let (control, theirs) = wire::pair()?;
         let lends = !spec.lending.sockets.is_empty();
         let (door, handed) =
@@ -187,9 +180,13 @@ impl Sandbox {
         let namespaces =
             libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
         sys::wait_for_threads().context("cannot make the runtime")?;
-        let cloned = sys::clone_into(namespaces)
-            .map_err(|error| probe::explain_user_namespace(error, "cannot create the runtime's namespaces"))?;
-        let (pid, pidfd) = match cloned {
+        let Born { process, cgroup, enforced } =
+            limits::born(&spec.limits, Cgroup::make(&folder.id, &spec.limits), |cgroup| {
+                sys::clone_into(namespaces, cgroup)
+                    .map_err(|error| probe::explain_user_namespace(error, "cannot create the runtime's namespaces"))
+            })?;
+        let start = Start { clock, spec, folder, scratch, token, ports, cgroup, enforced, umask };
+        let (pid, pidfd) = match process {
             Side::Parent(child) => {
                 crash::point("enter.cloned");
                 child
@@ -405,7 +402,7 @@ impl Drop for Sandbox {
     }
 }
 
-/// What is settled before pid 1 is made; both sides have it.
+/// What is settled when pid 1 is made; both sides have it.
 struct Start<'a> {
     clock: Clock,
     spec: &'a Spec,
@@ -473,10 +470,9 @@ impl Start<'_> {
         })
     }
 
-    /// The owner's side: gives pid 1 its limits and its users, writes the lease and
+    /// The owner's side: gives pid 1 its users, writes the lease and
     /// lets it go on.
     fn let_go(&self, runtimes: &Runtimes, pid: Pid, go: &OwnedFd) -> Result<Lease> {
-        self.cgroup.as_ref().map_or(Ok(()), |cgroup| cgroup.admit(pid))?;
         self.spec.mapping.write(pid)?;
         let lease = self.lease(pid)?;
         crash::point("enter.mapped");

@@ -46,17 +46,26 @@ pub(super) fn wait_for_threads() -> io::Result<()> {
     Err(io::Error::other("other threads of this process are still running"))
 }
 
-/// `clone3` into new namespaces with a pidfd, without sharing memory: a fork.
+/// Flag of `clone3`: the child is in the cgroup that is given. The C type of the other
+/// flags is too small for it.
+const INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// `clone3` into new namespaces with a pidfd, without sharing memory: a fork. With the
+/// folder of a cgroup the child is in that from its first moment.
 ///
 /// The caller must be single-threaded: the child is a copy of this thread
 /// only, and a lock that another thread held would stay locked forever.
-pub(super) fn clone_into(namespaces: libc::c_int) -> io::Result<Side<(Pid, OwnedFd)>> {
+pub(super) fn clone_into(namespaces: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side<(Pid, OwnedFd)>> {
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain data; zero is valid for every field.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = (namespaces | libc::CLONE_PIDFD) as u64;
     arguments.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     arguments.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= INTO_CGROUP;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+    }
     // SAFETY: without CLONE_VM the child has its own copy of all memory, and
     // the kernel writes the pidfd to a place that outlives the call.
     let pid = check(unsafe {
