@@ -206,6 +206,10 @@ fn contents(root: BorrowedFd<'_>, nodes: &[Node]) -> io::Result<Vec<Vec<u8>>> {
     Ok(all.into_iter().flat_map(|(_, hashes)| hashes).collect())
 }
 
+/// A larger file of holes is no content, in bytes: to read it takes for ever, and to
+/// make it takes nothing.
+const HOLES: i64 = 16 << 30;
+
 fn content(
     root: BorrowedFd<'_>,
     node: &Node,
@@ -225,6 +229,14 @@ fn content(
         FileType::RegularFile => {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let mut file = File::from(rustix::fs::openat(folder, &name, flags, Mode::empty())?);
+            let stat = rustix::fs::fstat(&file)?;
+            if stat.st_size > HOLES && stat.st_blocks.saturating_mul(512) < stat.st_size / 16 {
+                let name = String::from_utf8_lossy(&node.path).into_owned();
+                return Err(io::Error::other(format!(
+                    "{name} is a file of {} bytes that is nearly all holes",
+                    stat.st_size
+                )));
+            }
             let mut hasher = Sha256::new();
             loop {
                 match file.read(buffer)? {

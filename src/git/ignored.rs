@@ -10,6 +10,9 @@ use rustix::fs::FileType;
 
 use crate::disk::beneath::Beneath;
 
+/// No list is larger, in bytes: each is read whole.
+const MAX_LIST: i64 = 16 << 20;
+
 /// What git ignores in a checkout.
 #[derive(Debug, Default)]
 pub struct IgnoreLists {
@@ -50,7 +53,9 @@ pub fn odd_lists(root: &Path) -> std::io::Result<Vec<PathBuf>> {
             let name = path.file_name().unwrap_or_default();
             if kind.is_dir() && name != ".git" {
                 pending.push(path);
-            } else if !kind.is_file() && [".gitignore", ".gitattributes"].iter().any(|list| name == *list) {
+            } else if [".gitignore", ".gitattributes"].iter().any(|list| name == *list)
+                && !(kind.is_file() && path.symlink_metadata()?.len() <= MAX_LIST as u64)
+            {
                 odd.push(path);
             }
         }
@@ -62,7 +67,11 @@ pub fn odd_lists(root: &Path) -> std::io::Result<Vec<PathBuf>> {
 fn has_plain_list(files: &Beneath, folder: &Path) -> bool {
     let kind = |path: &Path| files.stat(path).map(|stat| FileType::from_raw_mode(stat.st_mode));
     let is_folder = folder.as_os_str().is_empty() || kind(folder) == Some(FileType::Directory);
-    is_folder && matches!(kind(&folder.join(".gitignore")), None | Some(FileType::RegularFile))
+    let list = files.stat(&folder.join(".gitignore"));
+    is_folder
+        && list.is_none_or(|list| {
+            FileType::from_raw_mode(list.st_mode) == FileType::RegularFile && list.st_size <= MAX_LIST
+        })
 }
 
 #[cfg(test)]

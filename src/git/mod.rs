@@ -13,6 +13,7 @@ mod contact;
 mod ignored;
 pub mod lfs;
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -189,6 +190,35 @@ impl Git {
         let last =
             (0..count.min(MOST_SETTINGS)).rev().find(|n| of("KEY", *n).is_some_and(|k| k.eq_ignore_ascii_case(key)));
         last.and_then(|n| of("VALUE", n))
+    }
+
+    /// Whether the environment says where git's configuration is, or more than that has.
+    pub fn is_configured_by_environment(&self) -> bool {
+        const SET: [&str; 5] = [
+            "GIT_CONFIG_COUNT",
+            "GIT_CONFIG_GLOBAL",
+            "GIT_CONFIG_NOSYSTEM",
+            "GIT_CONFIG_PARAMETERS",
+            "GIT_CONFIG_SYSTEM",
+        ];
+        SET.iter().any(|name| self.variable(name).is_some())
+    }
+
+    /// All settings that git obeys in a repository, in the environment of the caller: the
+    /// last of each, whose name is in small letters but for its middle.
+    ///
+    /// # Errors
+    /// When git cannot read its configuration.
+    pub fn settings(&self, git_dir: &Path) -> Result<BTreeMap<String, String>> {
+        let mut call = self.at(git_dir);
+        for (name, value) in self.own.iter().filter(|(name, _)| name.starts_with("GIT_CONFIG")) {
+            call = call.env(name, value);
+        }
+        let printed = call.args(["config", "-z", "--includes", "--list"]).run(b"")?;
+        let printed = String::from_utf8_lossy(&printed);
+        // A setting without a value is one that is on.
+        let settings = printed.split_terminator('\0').map(|entry| entry.split_once('\n').unwrap_or((entry, "true")));
+        Ok(settings.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
     }
 
     fn variable(&self, name: &str) -> Option<&str> {

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::document::GitPath;
 use super::glance::{Seen, is_repository};
 use super::paths::path_of;
-use super::scratch::ScratchRepo;
+use super::scratch::{CAPTURE, ScratchRepo};
 use super::{moment, refuse};
 use crate::git::IgnoreLists;
 
@@ -85,7 +85,7 @@ impl FolderWalk<'_> {
         for entry in Dir::read_from(&open).with_context(context)? {
             let entry = entry.with_context(context)?;
             let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") {
+            if matches!(name, b"." | b"..") || name.starts_with(CAPTURE.as_bytes()) {
                 continue;
             }
             if name == b".git" && !is_repository(&open, entry.file_type()) {

@@ -90,8 +90,12 @@ pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result
     let base =
         boundary.into_iter().max_by_key(|commit| (commit.time().seconds(), commit.id())).map(|commit| commit.id());
     let base = base.or(stays.then(|| head.id())).ok_or_else(|| {
+        let way = match repo.is_shallow() {
+            true => format!("git fetch --deepen 100 {name}: the history here is cut"),
+            false => format!("git fetch {name} \"+refs/heads/*:refs/remotes/{name}/*\", or push a base commit"),
+        };
         failure(format!("no branch of the remote {name} holds an ancestor of HEAD, so nobody could fetch a base"))
-            .hint(format!("git fetch {name}, or push a base commit, then publish again"))
+            .hint(format!("{way}; then publish again"))
     })?;
     let mut walk = repo.revwalk()?;
     walk.set_sorting(git2::Sort::TOPOLOGICAL)?;

@@ -11,18 +11,23 @@ use crate::disk::beneath::Beneath;
 use crate::error::{failure, not_found, policy};
 
 /// Files of a git folder that git's library opens.
-const LOOKED_AT: [&str; 10] = [
-    "HEAD",
-    "config",
-    "config.worktree",
-    "commondir",
-    "packed-refs",
-    "info/attributes",
-    "info/exclude",
-    "info/grafts",
-    "index",
-    "objects/info/alternates",
+/// Each is read whole: what is larger than anybody's is no such file, in bytes.
+const LOOKED_AT: [(&str, u64); 11] = [
+    ("HEAD", 4 << 10),
+    ("config", 16 << 20),
+    ("config.worktree", 16 << 20),
+    ("commondir", 64 << 10),
+    ("packed-refs", 256 << 20),
+    ("info/attributes", 64 << 20),
+    ("info/exclude", 64 << 20),
+    ("info/grafts", 64 << 20),
+    ("index", 4 << 30),
+    ("objects/info/alternates", 1 << 20),
+    ("shallow", 256 << 20),
 ];
+
+/// A ref is a name or an object, in bytes.
+const MAX_REF: u64 = 64 << 10;
 
 /// Folders of a git folder that are read by git itself.
 const READ: [&str; 4] = ["refs", "logs", "objects", "modules"];
@@ -49,6 +54,12 @@ pub fn open(dir: &Path) -> Result<git2::Repository> {
             policy("repositories with SHA-256 object names are not supported")
                 .hint("publish from a repository with SHA-1 object names")
         }
+        _ if error.message().contains("unsupported extension") => policy(format!(
+            "the repository at {} is of a kind that envctl cannot read: {}",
+            dir.display(),
+            error.message()
+        ))
+        .hint("publish from a plain clone: git clone --no-local --ref-format=files"),
         _ => failure(format!("cannot open the repository at {}: {}", dir.display(), error.message())),
     })?;
     refuse_pipes(repo.commondir())?;
@@ -85,13 +96,16 @@ pub(super) fn check_root(dir: &Path) -> Result<()> {
 /// commits that is none only that it is none.
 fn check_readable(git_dir: &Path) -> Result<()> {
     let folder = Beneath::open(git_dir)?;
-    for name in LOOKED_AT {
-        // Some tools share these by links.
-        if git_dir.join(name).metadata().is_ok_and(|meta| !meta.is_file()) {
-            folder.expect(Path::new(name), u64::MAX)?;
+    for (name, most) in LOOKED_AT {
+        // Some tools share the others by links.
+        let is_odd = |meta: fs::Metadata| !meta.is_file() || meta.len() > most || name == "shallow";
+        if git_dir.join(name).symlink_metadata().is_ok_and(|meta| meta.is_symlink() && name == "shallow")
+            || git_dir.join(name).metadata().is_ok_and(is_odd)
+        {
+            folder.expect(Path::new(name), most)?;
         }
     }
-    folder.expect(Path::new("shallow"), u64::MAX).map(drop)
+    Ok(())
 }
 
 /// Refuses what a program that still runs in a workspace may have laid in its git
@@ -104,7 +118,11 @@ pub(super) fn look_again(work_tree: &Path) -> Result<()> {
     if git_dir.is_dir() { refuse_pipes(&git_dir) } else { Ok(()) }
 }
 
-/// Refuses pipes among what git reads below its folder; names only are looked
+fn is_too_large(git_dir: &Path, entry: &fs::DirEntry) -> bool {
+    entry.path().starts_with(git_dir.join("refs")) && entry.metadata().is_ok_and(|meta| meta.len() > MAX_REF)
+}
+
+/// Refuses pipes among what git reads below its folder; names and sizes only are looked
 /// at. In a workspace that envctl made, where programs of a task may write, a
 /// link is refused too: commits of another repository would be taken along.
 fn refuse_pipes(git_dir: &Path) -> Result<()> {
@@ -126,6 +144,11 @@ fn refuse_pipes(git_dir: &Path) -> Result<()> {
             let leads_to_pipe = || entry.path().metadata().is_ok_and(|meta| meta.file_type().is_fifo());
             if kind.is_symlink() && is_workspace {
                 return refuse_link(&entry.path());
+            }
+            if kind.is_file() && is_too_large(git_dir, &entry) {
+                return Err(policy(format!("{} is too large for a ref, and git reads it", entry.path().display()))
+                    .hint("remove it, then try again")
+                    .into());
             }
             if kind.is_dir() {
                 pending.push(entry.path());

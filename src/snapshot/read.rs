@@ -222,7 +222,7 @@ fn open<'a>(scratch: &ScratchRepo, path: &'a [u8], indexed: Option<&'a Entry>) -
         return Ok(Source { path, indexed, stat, content: Content::Link(target) });
     }
     let file = scratch.open(path)?;
-    let stat = Stat::from(&rustix::fs::fstat(&file)?);
+    let stat = scratch.stat_of(path, &file)?;
     Ok(Source { path, indexed, stat, content: Content::File(file) })
 }
 

@@ -12,7 +12,8 @@ use crate::error::failure;
 pub fn remote_url(repo: &git2::Repository) -> Result<String> {
     let name = remote_name(repo)?;
     // Not the remote's own idea, which has the caller's insteadOf rules in it.
-    let url = repo.config()?.get_string(&format!("remote.{name}.url"));
+    // Of several git fetches from the first.
+    let url = first(&repo.config()?, &format!("remote.{name}.url"));
     let url = url.with_context(|| format!("the remote {name} has no URL"))?;
     // A folder that is named from the checkout's is nobody else's without it.
     let is_relative = !url.starts_with('/') && url.split('/').next().is_none_or(|first| !first.contains(':'));
@@ -23,6 +24,17 @@ pub fn remote_url(repo: &git2::Repository) -> Result<String> {
             .hint(format!("git remote set-url {name} URL, then publish again"))
     })?;
     Ok(folder.to_str().context("the path of the remote is no UTF-8")?.to_owned())
+}
+
+/// The first value of a setting.
+fn first(config: &git2::Config, key: &str) -> Option<String> {
+    let mut first = None;
+    let each = |entry: &git2::ConfigEntry<'_>| {
+        let value = || entry.value().ok().map(str::to_owned);
+        first = first.take().or_else(value);
+    };
+    config.multivar(key, None).ok()?.for_each(each).ok()?;
+    first
 }
 
 /// The remote that the checked-out branch follows, or `origin`, or the only one; of

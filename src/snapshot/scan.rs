@@ -356,6 +356,10 @@ fn leave_behind(
             // What is staged, or was committed, stands in its place.
             StatusLine::Tracked { staged, head, index, .. } if is_large && leaves => {
                 too_large.push(path.clone());
+                // Of one that is only meant to be added nothing is staged.
+                if index.0 == 0 {
+                    continue;
+                }
                 kept.push((path, StatusLine::Tracked { staged, working: b'.', head, index }));
             }
             _ if is_large => return Err(refuse::too_large(&path).into()),

@@ -94,7 +94,8 @@ impl ScratchRepo {
         for pattern in exclude {
             excluded.extend_from_slice(format!("\n{pattern}").as_bytes());
         }
-        excluded.push(b'\n');
+        // Where TMPDIR is in the checkout.
+        excluded.extend_from_slice(format!("\n{CAPTURE}*/\n").as_bytes());
         fs::write(own.join("info/exclude"), excluded)?;
         if let Some(attributes) = &settings.attributes {
             fs::write(own.join("info/attributes"), &attributes.0)?;
@@ -245,6 +246,15 @@ impl ScratchRepo {
         match self.copies.of(path) {
             Some((_, stat)) => Some(stat),
             None => self.files.stat(path_of(path)),
+        }
+    }
+
+    /// What `fstat` says about a file that was opened here; of a copy, what it said about
+    /// the file that was copied.
+    pub(super) fn stat_of(&self, path: &[u8], file: &File) -> Result<Stat> {
+        match self.copies.of(path) {
+            Some((_, stat)) => Ok(Stat::from(&stat)),
+            None => Ok(Stat::from(&rustix::fs::fstat(file)?)),
         }
     }
 

@@ -24,31 +24,47 @@ const MAX_PATTERNS: u64 = 16 << 20;
 /// When the configuration cannot be read.
 pub(super) fn in_force(git: &Git, repo: &git2::Repository) -> Result<Settings> {
     let config = repo.config()?.snapshot()?;
-    let text = |key: &str| {
-        let set = git.set_by_environment(key).or_else(|| config.get_str(key).ok());
-        set.map(str::to_ascii_lowercase)
+    let by_git = asked_of_git(git, repo, &config)?;
+    let text = |key: &str| match &by_git {
+        Some(all) => all.get(key).map(|value| value.to_ascii_lowercase()),
+        None => config.get_str(key).ok().map(str::to_ascii_lowercase),
+    };
+    let bool = |key: &str| match &by_git {
+        Some(all) => all.get(key).and_then(|value| git2::Config::parse_bool(value.as_str()).ok()),
+        None => config.get_bool(key).ok(),
     };
     let attributes = Beneath::open(repo.commondir())?.read(Path::new("info/attributes"), MAX_ATTRIBUTES)?;
     let mut settings = Settings {
         attributes: attributes.filter(|text| !text.trim_ascii().is_empty()).map(ByteText),
         autocrlf: match text("core.autocrlf").as_deref() {
             Some("input") => Some(AutoCrlf::Input),
-            Some("true" | "yes" | "on" | "1") => Some(AutoCrlf::True),
-            _ => None,
+            _ => bool("core.autocrlf").unwrap_or(false).then_some(AutoCrlf::True),
         },
         eol: match text("core.eol").as_deref() {
             Some("crlf") => Some(Eol::Crlf),
             Some("lf") => Some(Eol::Lf),
             _ => None,
         },
-        file_mode: is_off(git, &config, "core.filemode").then_some(false),
+        file_mode: (bool("core.filemode") == Some(false)).then_some(false),
         ..Settings::default()
     };
-    if config.get_bool("core.sparsecheckout").unwrap_or(false) {
+    if bool("core.sparsecheckout").unwrap_or(false) {
         let patterns = Beneath::open(repo.path())?.read(Path::new("info/sparse-checkout"), MAX_PATTERNS)?;
-        settings.set_sparse(config.get_bool("core.sparsecheckoutcone").unwrap_or(true), patterns);
+        settings.set_sparse(bool("core.sparsecheckoutcone").unwrap_or(false), patterns);
     }
     Ok(settings)
+}
+
+/// The settings in force, where git knows of some that its library does not: those
+/// that the environment gives or leads to, and those of a file that is included for
+/// the addresses of remotes.
+fn asked_of_git(git: &Git, repo: &git2::Repository, config: &git2::Config) -> Result<Option<BTreeMap<String, String>>> {
+    let mut is_by_remote = false;
+    config.entries(Some("includeif\\..*"))?.for_each(|entry| {
+        is_by_remote |= entry.name().is_ok_and(|name| name.contains("hasconfig:"));
+    })?;
+    let asks = is_by_remote || git.is_configured_by_environment();
+    asks.then(|| git.settings(repo.path()).context("cannot read git's configuration")).transpose()
 }
 
 /// The file of attributes that the configuration of the checkout itself names.
@@ -72,8 +88,13 @@ pub(super) fn left_behind(
     let config = repo.config()?.snapshot()?;
     let mut left = Vec::new();
     left.extend(own_attributes(repo)?.map(|path| LeftOut::plain(LeftKind::Attributes, path.as_bytes())));
-    if is_off(git, &config, "core.symlinks") {
-        left.push(LeftOut::plain(LeftKind::Setting, b"core.symlinks=false"));
+    for (key, odd) in [("core.symlinks", false), ("core.ignorecase", true)] {
+        if is_set(git, &config, key) == Some(odd) {
+            left.push(LeftOut::plain(LeftKind::Setting, format!("{key}={odd}").as_bytes()));
+        }
+    }
+    if let Ok(tree) = config.get_str("attr.tree") {
+        left.push(LeftOut::plain(LeftKind::Setting, format!("attr.tree={tree}").as_bytes()));
     }
     if !scan.beside.asked.filter {
         return Ok(left);
@@ -103,9 +124,9 @@ pub(super) fn left_behind(
     Ok(left)
 }
 
-fn is_off(git: &Git, config: &git2::Config, key: &str) -> bool {
+fn is_set(git: &Git, config: &git2::Config, key: &str) -> Option<bool> {
     match git.set_by_environment(key) {
-        Some(value) => matches!(value.to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0" | ""),
-        None => config.get_bool(key).is_ok_and(|on| !on),
+        Some(value) => git2::Config::parse_bool(value).ok(),
+        None => config.get_bool(key).ok(),
     }
 }

@@ -21,6 +21,9 @@ const MAX_LOGGED: usize = 2000;
 /// No list of ignored files is larger, in bytes.
 const MAX_LIST: u64 = 1 << 20;
 
+/// A commit or the text of a tag is no larger, in bytes.
+const MAX_OBJECT: usize = 64 << 20;
+
 /// Submodules of submodules, and names with slashes, go no deeper.
 const MAX_DEPTH: usize = 12;
 
@@ -45,6 +48,10 @@ pub struct KnownCommits<'a> {
 /// # Errors
 /// When the repository cannot be read.
 pub fn loose_ends(root: &Path, known: KnownCommits<'_>) -> Result<Vec<String>> {
+    if let Some(path) = openable::too_large(&root.join(".git")) {
+        let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        return Ok(vec![format!("what the repository holds, which is not read: {name} is too large")]);
+    }
     let repo = git2::Repository::open(root).with_context(|| format!("cannot open the workspace {}", root.display()))?;
     let mut found = of(&repo, known)?;
     let odd = odd_lists(root).with_context(|| format!("cannot look through {}", root.display()))?;
@@ -199,13 +206,18 @@ fn commits(repo: &git2::Repository, known: KnownCommits<'_>) -> Result<Vec<Strin
     let mut held: Vec<git2::Oid> = elsewhere.filter_map(|id| git2::Oid::from_str(id).ok()).collect();
     held.retain(|id| repo.find_commit(*id).is_ok());
     let (mut own, mut remembered, mut found) = (Vec::new(), Vec::new(), Vec::new());
-    let borrowed = borrowed(repo)?;
+    let (borrowed, odb) = (borrowed(repo)?, repo.odb()?);
     for reference in repo.references()? {
         let reference = reference?;
         let name = String::from_utf8_lossy(reference.name_bytes()).into_owned();
         let short = name.strip_prefix("refs/tags/").unwrap_or(&name);
         // A clone packs the tags that it gets; one's own are files of their own.
         let is_own = |id| !borrowed.exists(id) && (borrows(repo) || repo.path().join(&name).exists());
+        // An object that says that it is huge would be held whole.
+        if reference.target().and_then(|id| odb.read_header(id).ok()).is_some_and(|(size, _)| size > MAX_OBJECT) {
+            found.push(format!("what {short} names"));
+            continue;
+        }
         let kind = reference.target().and_then(|id| Some((id, repo.find_object(id, None).ok()?.kind()?)));
         let commit = reference.peel_to_commit().ok();
         match (kind, &commit) {

@@ -25,9 +25,34 @@ pub(super) fn why_not(root: &Path, git_folder: &Path) -> Option<String> {
     if let Some(name) = borrows.iter().find(|name| full.join(name).symlink_metadata().is_ok()) {
         return Some(format!("{name} leads to objects elsewhere"));
     }
+    if let Some(path) = too_large(&full) {
+        return Some(format!("{} is too large", path.strip_prefix(&full).unwrap_or(&path).display()));
+    }
     let odd = odd_entry(&full)?;
     let shown = odd.strip_prefix(&full).unwrap_or(&odd).display();
     Some(format!("{shown} is neither a plain file nor a folder"))
+}
+
+/// The first file of a git folder that git's library would read whole, and that is
+/// larger than any that git makes.
+pub(super) fn too_large(git_folder: &Path) -> Option<PathBuf> {
+    let is_over = |path: &Path, most: u64| path.metadata().is_ok_and(|meta| meta.len() > most);
+    let named = [("HEAD", 4 << 10), ("packed-refs", 256 << 20), ("config", 16 << 20), ("shallow", 256 << 20)];
+    let named = named.iter().map(|(name, most)| (git_folder.join(name), *most));
+    if let Some((path, _)) = named.into_iter().find(|(path, most)| is_over(path, *most)) {
+        return Some(path);
+    }
+    let mut pending = vec![git_folder.join("refs")];
+    while let Some(folder) = pending.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => pending.push(entry.path()),
+                Ok(_) if is_over(&entry.path(), 64 << 10) => return Some(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    None
 }
 
 /// The first entry that git does not make, or that is too much to be looked at.
@@ -78,6 +103,10 @@ mod tests {
         fs::write(&borrowed, "../../../q\n").unwrap();
         assert!(said().contains("leads to objects elsewhere"));
         fs::remove_file(&borrowed).unwrap();
+        let refs = root.join("n/.git/refs/heads");
+        fs::File::create(refs.join("bomb")).unwrap().set_len(1 << 40).unwrap();
+        assert!(said().contains("refs/heads/bomb is too large"));
+        fs::remove_file(refs.join("bomb")).unwrap();
         symlink("/dev/zero", root.join("n/.git/refs/heads/main")).unwrap();
         assert!(said().contains("refs/heads/main is neither"));
         fs::remove_file(root.join("n/.git/refs/heads/main")).unwrap();

@@ -15,6 +15,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::disk::beneath::Beneath;
+
+/// Git reads no more of it, in bytes.
+const MAX_HEAD: u64 = 4 << 10;
+
 /// Where the configuration lies, from `.git`.
 pub(super) const TARGET: &str = "envctl/config";
 
@@ -113,7 +118,9 @@ fn lfs_server(config: &git2::Config) -> String {
 /// one git takes `.git` for no repository, and looks for another: in the
 /// workspace's own files, or above it.
 fn remember_head(git: &Path) -> Result<()> {
-    let (head, kept) = (fs::read(git.join("HEAD")).unwrap_or_default(), git.join(HEAD));
+    // A program of another runtime may lay a pipe there at any moment.
+    let head = Beneath::open(git)?.read(Path::new("HEAD"), MAX_HEAD).ok().flatten().unwrap_or_default();
+    let kept = git.join(HEAD);
     if !is_head(&head) || fs::read(&kept).is_ok_and(|kept| kept == head) {
         return Ok(());
     }

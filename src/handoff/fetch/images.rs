@@ -1,5 +1,7 @@
 //! Pulling what is missing: the image's layers and the snapshot.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 
 use super::known::{note_form, note_place};
@@ -128,11 +130,8 @@ pub(crate) fn image_here(app: &App, resolved: &Resolved) -> Result<Here> {
 }
 
 fn here_of(app: &App, resolved: &Resolved, owners: &dyn Owners) -> Result<Here> {
-    let reference = &resolved.identity.toolchain.image;
-    let entered = resolved.pin.as_ref().is_some_and(|pin| pin.identity == resolved.digest);
-    let seen = entered || seen_there(app, reference);
-    // What came from elsewhere says nothing about the repository named here.
-    Ok(match local_of(app, resolved, owners)?.filter(|_| seen) {
+    // What came from elsewhere says nothing about the place named here.
+    Ok(match local_of(app, resolved, owners)?.filter(|_| seen_there(app, resolved)) {
         Some((image, Some(pulled))) => Here::Whole(Box::new((image, pulled))),
         Some((image, None)) => Here::Documents(Box::new(image)),
         None => Here::Nothing,
@@ -154,6 +153,12 @@ pub(crate) fn pull_image(source: &Source<'_>, resolved: &Resolved, known: Option
     pull_of(source, resolved, known, &Sandboxed(source.app))
 }
 
+/// The same for the image of a service.
+pub(crate) fn of_service(resolved: &Resolved, pinned: &ServiceImage) -> Resolved {
+    let identity = Identity { toolchain: pinned.toolchain.clone(), ..resolved.identity.clone() };
+    Resolved { identity, ..resolved.clone() }
+}
+
 /// The image of a service in the runtime in which commands run as `user`: brought here
 /// as that of the task is, and kept with it.
 ///
@@ -165,8 +170,7 @@ pub(crate) fn service_image(
     pinned: &ServiceImage,
     user: &User,
 ) -> Result<(Image, Pulled)> {
-    let identity = Identity { toolchain: pinned.toolchain.clone(), ..resolved.identity.clone() };
-    let resolved = Resolved { identity, ..resolved.clone() };
+    let resolved = of_service(resolved, pinned);
     let owners = InRuntimeOf(source.app, user);
     let known = match here_of(source.app, &resolved, &owners)? {
         Here::Whole(whole) => return Ok(*whole),
@@ -199,7 +203,7 @@ fn pull_of(
             None => documents(app, store, &reference.digest)?,
         };
         let image = image.run_as(resolved.identity.toolchain.user.as_deref());
-        note_seen(app, reference)?;
+        note_seen(app, resolved)?;
         check_platform(&image, resolved)?;
         let cache = ImageCache::new(&app.paths, disk::boot_id()?);
         let blobs: &dyn Blobs = store;
@@ -225,20 +229,30 @@ fn note_layers(app: &App, image: &Image, place: &StoreRef) {
     }
 }
 
-/// Whether this digest was ever served by the repository that an identity
-/// names for it. Otherwise the name would be believed for what another
-/// repository's image left in the cache.
-fn seen_there(app: &App, image: &ImageRef) -> bool {
-    image.repository.as_ref().is_none_or(|repository| app.paths.image_seen(&image.digest, repository).exists())
+/// Whether this digest was ever served by the repository that an identity names for
+/// it, or by the task's own store. Otherwise whoever writes to a store could name
+/// what another project's image left in the cache. What somebody runs in a checkout
+/// of their own is their choice.
+fn seen_there(app: &App, resolved: &Resolved) -> bool {
+    resolved.local.is_some() || seen(app, resolved).exists()
 }
 
-fn note_seen(app: &App, image: &ImageRef) -> Result<()> {
-    match &image.repository {
-        Some(repository) if !seen_there(app, image) => {
-            let note = format!("{repository}\n");
-            disk::write_file(&app.paths.image_seen(&image.digest, repository), note.as_bytes(), Durability::Cached)
-        }
-        _ => Ok(()),
+fn note_seen(app: &App, resolved: &Resolved) -> Result<()> {
+    if seen_there(app, resolved) {
+        return Ok(());
+    }
+    disk::write_file(&seen(app, resolved), format!("{}\n", place_of(resolved)).as_bytes(), Durability::Cached)
+}
+
+fn seen(app: &App, resolved: &Resolved) -> PathBuf {
+    app.paths.image_seen(&resolved.identity.toolchain.image.digest, &place_of(resolved))
+}
+
+/// Where the identity says that its image is.
+fn place_of(resolved: &Resolved) -> String {
+    match &resolved.identity.toolchain.image.repository {
+        Some(repository) => repository.to_string(),
+        None => resolved.task.store.to_string(),
     }
 }
 

@@ -8,8 +8,8 @@ mod part;
 mod snapshots;
 
 pub(crate) use images::{
-    Here, has_image, image_documents, image_here, layers_here, local_image, local_user, may_ask_for_image, pull_image,
-    service_image, settle_image,
+    Here, has_image, image_documents, image_here, layers_here, local_image, local_user, may_ask_for_image, of_service,
+    pull_image, service_image, settle_image,
 };
 pub(crate) use known::{held_form, is_held, note_form, note_place};
 pub(crate) use part::Part;

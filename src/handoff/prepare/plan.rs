@@ -56,15 +56,19 @@ pub(crate) fn plan(
 ) -> Result<Plan> {
     let ready = resolved.pin.as_ref().is_some_and(|pin| pin.holds(&resolved.digest)) && place.exists();
     let image = if runtime { known_image(app, resolved, source)? } else { None };
-    let mut parts = Vec::new();
-    if let Some(image) = &image {
+    let services = resolved.identity.services.iter().filter(|_| runtime);
+    let services: Vec<Option<Image>> =
+        services.map(|pinned| known_image(app, &fetch::of_service(resolved, pinned), source)).collect::<Result<_>>()?;
+    let are_known = image.is_some() && services.iter().all(Option::is_some);
+    let mut parts: Vec<Part> = Vec::new();
+    for image in image.iter().chain(services.iter().flatten()) {
         let have = fetch::layers_here(app, image)?;
-        parts.extend(image.layers.iter().zip(have).map(|((layer, _), hit)| Part {
-            kind: "layer",
-            name: layer.digest.to_string(),
-            hit,
-            bytes: Some(if hit { 0 } else { layer.size }),
-        }));
+        for ((layer, _), hit) in image.layers.iter().zip(have) {
+            let name = layer.digest.to_string();
+            if parts.iter().all(|part| part.name != name) {
+                parts.push(Part { kind: "layer", name, hit, bytes: Some(if hit { 0 } else { layer.size }) });
+            }
+        }
     }
     let missing: Vec<u64> = parts.iter().filter(|part| !part.hit).filter_map(|part| part.bytes).collect();
     if runtime {
@@ -82,7 +86,7 @@ pub(crate) fn plan(
         image: resolved.identity.toolchain.image.to_string(),
         layers_missing: image.as_ref().map(|_| missing.len()),
         bytes_missing: image.as_ref().map(|_| missing.iter().sum()),
-        warm: ready && (!runtime || (image.is_some() && missing.is_empty() && caches)),
+        warm: ready && (!runtime || (are_known && missing.is_empty() && caches)),
         expected_seconds: None,
         parts,
     };

@@ -50,6 +50,13 @@ impl Place {
             Place::Store(path) => open(path),
         }
     }
+
+    fn stat(&self, scratch: &ScratchRepo, file: &File) -> Result<Stat> {
+        match self {
+            Place::Checkout(path) => scratch.stat_of(path, file),
+            Place::Store(_) => Ok(Stat::from(&rustix::fs::fstat(file)?)),
+        }
+    }
 }
 
 /// What a pointer of the snapshot names and nobody here has.
@@ -177,7 +184,7 @@ impl StoredLfs {
         // The file whose content is known, before it is stored and after.
         let open = |content: &Pending| -> Result<File> {
             let file = content.place.open(scratch)?;
-            if Stat::from(&rustix::fs::fstat(&file)?) != content.stat {
+            if content.place.stat(scratch, &file)? != content.stat {
                 let path = String::from_utf8_lossy(&content.path).into_owned();
                 let changed = failure(format!("{path} changed while it was captured"));
                 return Err(changed.hint("stop what writes to it, then publish again").into());

@@ -54,6 +54,10 @@ fn a_checkout_that_is_moved_still_knows_what_it_published() {
     // Each knows itself from then on.
     moved.write("more", "z");
     assert!(!trip.publishing(&moved, "t").ok().stderr.contains("Beside"));
+    // And who comes to where one was has published nothing.
+    std::fs::remove_dir_all(&moved.path).unwrap();
+    std::fs::rename(&copied.path, &moved.path).unwrap();
+    trip.publishing(&moved, "t").ok().says(&["Beside"]);
 }
 
 #[test]

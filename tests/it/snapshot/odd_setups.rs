@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::equal::{named, pair};
-use crate::support::Trip;
+use crate::support::{Call, Trip};
 
 #[test]
 fn attributes_of_the_developer_s_own_convert_nothing_on_the_way() {
@@ -33,20 +33,38 @@ fn attributes_of_the_developer_s_own_convert_nothing_on_the_way() {
 fn settings_that_the_environment_gives_to_git_count() {
     let trip = Trip::new();
     let repo = &trip.lab.repo;
-    let set = |call: crate::support::Call| {
-        call.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "core.autocrlf").env("GIT_CONFIG_VALUE_0", "true")
-    };
-    repo.write("x", "a\r\n");
-    set(repo.call(&["add", "x"])).ok();
-    set(repo.call(&["commit", "--quiet", "--message", "with line ends of Windows"])).ok();
-    repo.push();
-    repo.age();
-    set(repo.call(&["status"])).ok();
-    let task = trip.lab.next_task();
-    set(trip.publishing(repo, &task)).ok();
-    let workspace = trip.enter(&trip.lab.store.reference(&task));
-    assert_eq!(fs::read(workspace.path.join("x")).unwrap(), b"a\r\n");
-    assert_eq!(workspace.git(&["status", "--porcelain"]), "");
+    let file = trip.lab.agent.path("windows");
+    trip.lab.agent.write(&file, "[core]\n\tautocrlf\n[user]\n\tname = A\n\temail = a@example.org\n");
+    let remote = format!("[includeIf \"hasconfig:remote.*.url:{}\"]\n\tpath = {}\n", repo.url(), file.display());
+    type Road<'a> = &'a dyn Fn(Call) -> Call;
+    let roads: [Road<'_>; 5] = [
+        &|call| {
+            call.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "core.autocrlf").env("GIT_CONFIG_VALUE_0", "true")
+        },
+        &|call| call.env("GIT_CONFIG_GLOBAL", &file),
+        &|call| call.env("GIT_CONFIG_PARAMETERS", "'core.autocrlf'='yes'"),
+        &|call| {
+            let path = file.to_str().unwrap().to_owned();
+            call.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "include.path").env("GIT_CONFIG_VALUE_0", path)
+        },
+        &|call| call,
+    ];
+    for (n, set) in roads.iter().enumerate() {
+        if n == 4 {
+            trip.lab.agent.write(".gitconfig", &remote);
+        }
+        repo.write("x", format!("a {n}\r\n"));
+        set(repo.call(&["add", "x"])).ok();
+        set(repo.call(&["commit", "--quiet", "--message", "with line ends of Windows"])).ok();
+        repo.push();
+        repo.age();
+        set(repo.call(&["status"])).ok();
+        let task = trip.lab.next_task();
+        set(trip.publishing(repo, &task)).ok();
+        let workspace = trip.enter(&trip.lab.store.reference(&task));
+        assert_eq!(fs::read_to_string(workspace.path.join("x")).unwrap(), format!("a {n}\r\n"), "road {n}");
+        assert_eq!(workspace.git(&["status", "--porcelain"]), "", "road {n}");
+    }
 }
 
 #[test]
@@ -187,7 +205,10 @@ fn remotes_of_other_names_and_refspecs() {
     // Several remotes, none of them origin; and an origin that has nothing.
     let several = repo.clone_to("several", &["--origin=upstream"]);
     several.sh("git init -q --bare ../empty.git && git remote add fork ../empty.git && git checkout -q --detach").ok();
-    trip.enter(&trip.publish(&several));
+    // Of two addresses git fetches from the first.
+    several.git(&["remote", "set-url", "--add", "upstream", "https://elsewhere.example/second.git"]);
+    let workspace = trip.enter(&trip.publish(&several));
+    assert_eq!(workspace.git(&["config", "remote.upstream.url"]), repo.url());
     several.sh("git remote rename fork origin && git checkout -q --no-track -b own").ok();
     let workspace = trip.enter(&trip.publish(&several));
     assert_eq!(workspace.git(&["remote"]), "upstream");

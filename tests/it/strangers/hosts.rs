@@ -140,3 +140,25 @@ fn a_fixture_is_not_asked_for_at_a_registry_that_nobody_approved() {
     lab.enter(&task, &["true"]).code(125).says(&["cannot fetch the fixture rows"]);
     assert!(!elsewhere.asked().is_empty());
 }
+
+/// What the image of another project left in the cache is for those whose store has it.
+#[test]
+fn an_image_that_is_here_is_used_only_for_a_store_that_has_it() {
+    for lab in [Lab::new(), Lab::unprivileged()] {
+        let image = lab.images.add("private", &ImageBuilder::busybox());
+        let other = format!("oci:{}", lab.agent.path("other").display());
+        for (task, store) in [("first", lab.store.name()), ("second", other.clone())] {
+            let words = ["publish", task, "--store", &store, "--image", &image.reference];
+            lab.agent.envctl(words).cwd(&lab.repo.path).ok();
+        }
+        lab.enter(&lab.store.reference("first"), &["true"]).ok();
+        let blob = lab.agent.path("other/blobs/sha256").join(image.digest.trim_start_matches("sha256:"));
+        let kept = std::fs::read(&blob).unwrap();
+        std::fs::remove_file(&blob).unwrap();
+        for _ in 0..2 {
+            lab.enter(&format!("{other}:second"), &["true"]).code(125);
+        }
+        lab.agent.write(&blob, kept);
+        lab.enter(&format!("{other}:second"), &["true"]).ok();
+    }
+}
