@@ -89,14 +89,7 @@ pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result
     }
     let base =
         boundary.into_iter().max_by_key(|commit| (commit.time().seconds(), commit.id())).map(|commit| commit.id());
-    let base = base.or(stays.then(|| head.id())).ok_or_else(|| {
-        let way = match repo.is_shallow() {
-            true => format!("git fetch --deepen 100 {name}: the history here is cut"),
-            false => format!("git fetch {name} \"+refs/heads/*:refs/remotes/{name}/*\", or push a base commit"),
-        };
-        failure(format!("no branch of the remote {name} holds an ancestor of HEAD, so nobody could fetch a base"))
-            .hint(format!("{way}; then publish again"))
-    })?;
+    let base = base.or(stays.then(|| head.id())).ok_or_else(|| no_base(repo, &name))?;
     let mut walk = repo.revwalk()?;
     walk.set_sorting(git2::Sort::TOPOLOGICAL)?;
     walk.push(head.id())?;
@@ -161,6 +154,15 @@ fn configured_upstream(repo: &git2::Repository, branch: &str) -> Option<String> 
 /// an option.
 pub(super) fn is_branch_name(name: &str) -> bool {
     !name.starts_with('-') && git2::Reference::is_valid_name(&format!("refs/heads/{name}"))
+}
+
+fn no_base(repo: &git2::Repository, name: &str) -> Fault {
+    let way = match repo.is_shallow() {
+        true => format!("git fetch --deepen 100 {name}: the history here is cut"),
+        false => format!("git fetch {name} \"+refs/heads/*:refs/remotes/{name}/*\", or push a base commit"),
+    };
+    failure(format!("no branch of the remote {name} holds an ancestor of HEAD, so nobody could fetch a base"))
+        .hint(format!("{way}; then publish again"))
 }
 
 fn unreadable(error: &git2::Error) -> Fault {
