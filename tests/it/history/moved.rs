@@ -55,7 +55,7 @@ fn a_checkout_that_is_moved_still_knows_what_it_published() {
     moved.write("more", "z");
     assert!(!trip.publishing(&moved, "t").ok().stderr.contains("Beside"));
     // And who comes to where one was has published nothing.
-    std::fs::remove_dir_all(&moved.path).unwrap();
+    envctl::disk::remove::tree(&moved.path).unwrap();
     std::fs::rename(&copied.path, &moved.path).unwrap();
     trip.publishing(&moved, "t").ok().says(&["Beside"]);
 }
