@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Answer, Home, ImageBuilder, Lab, Liar, Terminal};
+use crate::support::{Answer, Entry, Home, ImageBuilder, Lab, Layer, Liar, Terminal};
 
 /// A registry with the tasks of a lab, which wants a password.
 fn registry(lab: &Lab) -> Liar {
@@ -158,7 +158,23 @@ fn an_image_that_is_here_is_used_only_for_a_store_that_has_it() {
         for _ in 0..2 {
             lab.enter(&format!("{other}:second"), &["true"]).code(125);
         }
-        lab.agent.write(&blob, kept);
+        lab.agent.write(&blob, &kept);
         lab.enter(&format!("{other}:second"), &["true"]).ok();
+        // The same for a service; what was entered once in vain is not here for that.
+        let third = format!("oci:{}", lab.agent.path("third").display());
+        let service =
+            format!("[[service]]\nname = \"db\"\ncommand = [\"sleep\", \"9\"]\nimage = {:?}\n", image.reference);
+        lab.repo.write("envctl.toml", service);
+        let base = ImageBuilder::busybox().layer(Layer::new([Entry::file("base", "x")]));
+        let base = lab.images.add("base", &base).reference;
+        let words = ["publish", "t", "--store", &third, "--image", &base];
+        lab.agent.envctl(words).cwd(&lab.repo.path).ok();
+        let blob = lab.agent.path("third/blobs/sha256").join(image.digest.trim_start_matches("sha256:"));
+        std::fs::remove_file(&blob).unwrap();
+        for _ in 0..2 {
+            lab.enter(&format!("{third}:t"), &["true"]).code(125);
+        }
+        lab.agent.write(&blob, kept);
+        lab.enter(&format!("{third}:t"), &["true"]).ok();
     }
 }
