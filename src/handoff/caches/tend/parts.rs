@@ -103,19 +103,28 @@ fn images(app: &App, found: &mut Vec<Spare>) -> u64 {
     bytes
 }
 
-/// What is kept of an identity: the snapshot, its pack, the image's documents, and what
-/// is noted of its layers.
+/// What is kept of an identity: the snapshot, its pack, the documents of the image and of
+/// those of its services, and what is noted of their layers.
 fn blobs_of(app: &App, identity: &Identity) -> Vec<Digest> {
-    let kept = |digest: &Digest, most: u64| disk::read_file(&app.paths.blob(digest), most).ok().flatten();
-    let (snapshot, image) = (identity.snapshot_id, identity.toolchain.image.digest);
-    let document = kept(&snapshot, MAX_DOCUMENT).and_then(|bytes| Document::parse(&bytes).ok());
-    let manifest = kept(&image, MAX_METADATA).and_then(|bytes| Manifest::parse(&bytes).ok());
+    let snapshot = identity.snapshot_id;
+    let document = kept(app, &snapshot, MAX_DOCUMENT).and_then(|bytes| Document::parse(&bytes).ok());
     let pack = document.and_then(|document| Some(document.pack?.digest));
+    let services = identity.services.iter().map(|service| service.toolchain.image.digest);
+    let images = std::iter::once(identity.toolchain.image.digest).chain(services);
+    std::iter::once(snapshot).chain(pack).chain(images.flat_map(|image| blobs_of_image(app, image))).collect()
+}
+
+fn kept(app: &App, digest: &Digest, most: u64) -> Option<Vec<u8>> {
+    disk::read_file(&app.paths.blob(digest), most).ok().flatten()
+}
+
+fn blobs_of_image(app: &App, image: Digest) -> Vec<Digest> {
+    let manifest = kept(app, &image, MAX_METADATA).and_then(|bytes| Manifest::parse(&bytes).ok());
     let config = manifest.as_ref().map(|manifest| manifest.config.digest);
-    let mut all: Vec<Digest> = [Some(snapshot), Some(image), pack, config].into_iter().flatten().collect();
+    let mut all: Vec<Digest> = std::iter::once(image).chain(config).collect();
     // What is noted of layers bears their digests, packed or not.
     all.extend(manifest.iter().flat_map(|manifest| manifest.layers.iter().map(|layer| layer.digest)));
-    let known = config.and_then(|config| ImageConfig::parse(&kept(&config, MAX_METADATA)?).ok());
+    let known = config.and_then(|config| ImageConfig::parse(&kept(app, &config, MAX_METADATA)?).ok());
     all.extend(known.into_iter().flat_map(|config| config.rootfs.diff_ids));
     all
 }
