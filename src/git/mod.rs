@@ -12,6 +12,7 @@ mod author;
 mod contact;
 mod ignored;
 pub mod lfs;
+mod sizes;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -32,6 +33,7 @@ pub use agent::{Agent, AgentHost, NoAgent};
 pub use author::Author;
 pub use contact::{Coming, Contact, ContactOutcome, Heard, Judge, Loan, Logins, Manner, Way, serve};
 pub use ignored::{IgnoreLists, odd_lists};
+pub use sizes::{large_file, large_ref};
 
 /// The lines of `info/exclude` around the rules for files that came with a task.
 pub const CAME_ALONG: &str = "# envctl: ignored files that came with the task";

@@ -8,26 +8,22 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::disk::beneath::Beneath;
-use crate::error::{failure, not_found, policy};
+use crate::error::{Fault, failure, not_found, policy};
+use crate::git::{large_file, large_ref};
 
 /// Files of a git folder that git's library opens.
-/// Each is read whole: what is larger than anybody's is no such file, in bytes.
-const LOOKED_AT: [(&str, u64); 11] = [
-    ("HEAD", 4 << 10),
-    ("config", 16 << 20),
-    ("config.worktree", 16 << 20),
-    ("commondir", 64 << 10),
-    ("packed-refs", 256 << 20),
-    ("info/attributes", 64 << 20),
-    ("info/exclude", 64 << 20),
-    ("info/grafts", 64 << 20),
-    ("index", 4 << 30),
-    ("objects/info/alternates", 1 << 20),
-    ("shallow", 256 << 20),
+const LOOKED_AT: [&str; 10] = [
+    "HEAD",
+    "config",
+    "config.worktree",
+    "commondir",
+    "packed-refs",
+    "info/attributes",
+    "info/exclude",
+    "info/grafts",
+    "index",
+    "objects/info/alternates",
 ];
-
-/// A ref is a name or an object, in bytes.
-const MAX_REF: u64 = 64 << 10;
 
 /// Folders of a git folder that are read by git itself.
 const READ: [&str; 4] = ["refs", "logs", "objects", "modules"];
@@ -96,16 +92,14 @@ pub(super) fn check_root(dir: &Path) -> Result<()> {
 /// commits that is none only that it is none.
 fn check_readable(git_dir: &Path) -> Result<()> {
     let folder = Beneath::open(git_dir)?;
-    for (name, most) in LOOKED_AT {
-        // Some tools share the others by links.
-        let is_odd = |meta: fs::Metadata| !meta.is_file() || meta.len() > most || name == "shallow";
-        if git_dir.join(name).symlink_metadata().is_ok_and(|meta| meta.is_symlink() && name == "shallow")
-            || git_dir.join(name).metadata().is_ok_and(is_odd)
-        {
-            folder.expect(Path::new(name), most)?;
+    for name in LOOKED_AT {
+        // Some tools share these by links.
+        if git_dir.join(name).metadata().is_ok_and(|meta| !meta.is_file()) {
+            folder.expect(Path::new(name), u64::MAX)?;
         }
     }
-    Ok(())
+    folder.expect(Path::new("shallow"), u64::MAX)?;
+    large_file(git_dir).map_or(Ok(()), |path| Err(refuse_size(&path).into()))
 }
 
 /// Refuses what a program that still runs in a workspace may have laid in its git
@@ -118,14 +112,17 @@ pub(super) fn look_again(work_tree: &Path) -> Result<()> {
     if git_dir.is_dir() { refuse_pipes(&git_dir) } else { Ok(()) }
 }
 
-fn is_too_large(git_dir: &Path, entry: &fs::DirEntry) -> bool {
-    entry.path().starts_with(git_dir.join("refs")) && entry.metadata().is_ok_and(|meta| meta.len() > MAX_REF)
+fn refuse_size(path: &Path) -> Fault {
+    policy(format!("{} is too large, and git reads all of it", path.display())).hint("remove it, then try again")
 }
 
 /// Refuses pipes among what git reads below its folder; names and sizes only are looked
 /// at. In a workspace that envctl made, where programs of a task may write, a
 /// link is refused too: commits of another repository would be taken along.
 fn refuse_pipes(git_dir: &Path) -> Result<()> {
+    if let Some(path) = large_ref(git_dir) {
+        return Err(refuse_size(&path).into());
+    }
     let is_workspace = git_dir.join("envctl/config").exists();
     let refuse_link = |path: &Path| {
         Err(policy(format!("{} is a link, and git reads what it leads to", path.display()))
@@ -144,11 +141,6 @@ fn refuse_pipes(git_dir: &Path) -> Result<()> {
             let leads_to_pipe = || entry.path().metadata().is_ok_and(|meta| meta.file_type().is_fifo());
             if kind.is_symlink() && is_workspace {
                 return refuse_link(&entry.path());
-            }
-            if kind.is_file() && is_too_large(git_dir, &entry) {
-                return Err(policy(format!("{} is too large for a ref, and git reads it", entry.path().display()))
-                    .hint("remove it, then try again")
-                    .into());
             }
             if kind.is_dir() {
                 pending.push(entry.path());

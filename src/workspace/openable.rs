@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::audit;
+use crate::git::{large_file, large_ref};
 
 /// Git makes no deeper folders than branches with many slashes.
 const DEEPEST: usize = 64;
@@ -36,23 +37,7 @@ pub(super) fn why_not(root: &Path, git_folder: &Path) -> Option<String> {
 /// The first file of a git folder that git's library would read whole, and that is
 /// larger than any that git makes.
 pub(super) fn too_large(git_folder: &Path) -> Option<PathBuf> {
-    let is_over = |path: &Path, most: u64| path.metadata().is_ok_and(|meta| meta.len() > most);
-    let named = [("HEAD", 4 << 10), ("packed-refs", 256 << 20), ("config", 16 << 20), ("shallow", 256 << 20)];
-    let named = named.iter().map(|(name, most)| (git_folder.join(name), *most));
-    if let Some((path, _)) = named.into_iter().find(|(path, most)| is_over(path, *most)) {
-        return Some(path);
-    }
-    let mut pending = vec![git_folder.join("refs")];
-    while let Some(folder) = pending.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => pending.push(entry.path()),
-                Ok(_) if is_over(&entry.path(), 64 << 10) => return Some(entry.path()),
-                _ => {}
-            }
-        }
-    }
-    None
+    large_file(git_folder).or_else(|| large_ref(git_folder))
 }
 
 /// The first entry that git does not make, or that is too much to be looked at.

@@ -144,15 +144,8 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
+    use super::super::LIMITS;
     use super::*;
-
-    const LIMITS: Limits = Limits {
-        memory: Some(1 << 30),
-        processes: Some(100),
-        cpus: Some(1.5),
-        assumed: Assumed { memory: false, processes: false },
-        required: false,
-    };
 
     #[test]
     fn what_nobody_limits_is_a_share_of_the_machine() {

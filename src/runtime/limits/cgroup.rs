@@ -175,15 +175,8 @@ pub(in crate::runtime) fn ended_for_memory(cgroup: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::LIMITS;
     use super::*;
-
-    const LIMITS: Limits = Limits {
-        memory: Some(1 << 30),
-        processes: Some(100),
-        cpus: Some(1.5),
-        assumed: super::super::Assumed { memory: false, processes: false },
-        required: false,
-    };
 
     #[test]
     fn a_cgroup_gets_the_limits() {

@@ -17,3 +17,13 @@ pub use asked::{Assumed, Enforced, Limits, Means, OutOfMemory};
 pub(super) use cgroup::{Born, Cgroup, born, ended_for_memory, peak, remove};
 pub use machine::memory_here;
 pub(super) use memory::{Memory, exact_memory_of, memory_of, name_of, together};
+
+/// One of each, for tests.
+#[cfg(test)]
+const LIMITS: Limits = Limits {
+    memory: Some(1 << 30),
+    processes: Some(100),
+    cpus: Some(1.5),
+    assumed: Assumed { memory: false, processes: false },
+    required: false,
+};
