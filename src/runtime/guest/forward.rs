@@ -32,8 +32,8 @@ pub(crate) struct Forwarder {
     control: OwnedFd,
 }
 
-/// How long pid 1 waits until it takes more sockets.
-const SEND: Duration = Duration::from_secs(1);
+/// How long pid 1 waits until it is ready, and until it takes more sockets.
+const WAIT: Duration = Duration::from_secs(1);
 
 impl Forwarder {
     /// Starts it in the name of the runtime's account.
@@ -42,7 +42,12 @@ impl Forwarder {
         match sys::fork()? {
             Side::Parent(pid) => {
                 // Others inside may stop it, and pid 1 waits for nobody.
-                rustix::net::sockopt::set_socket_timeout(&control, Timeout::Send, Some(SEND))?;
+                rustix::net::sockopt::set_socket_timeout(&control, Timeout::Send, Some(WAIT))?;
+                rustix::net::sockopt::set_socket_timeout(&control, Timeout::Recv, Some(WAIT))?;
+                drop(theirs);
+                // Nothing of a task starts while it holds what pid 1 held. One
+                // that is stopped or dead is found by pid 1 as ever.
+                let _ = rustix::io::read(&control, &mut [0; 1]);
                 Ok(Forwarder { pid, control })
             }
             Side::Child => {
@@ -53,6 +58,7 @@ impl Forwarder {
                 if sys::close_all_but(3, &keep).is_err() || process::become_harmless(context).is_err() {
                     sys::exit_now(1)
                 }
+                let _ = rustix::io::write(&theirs, &[1]);
                 serve(theirs, published)
             }
         }
