@@ -153,7 +153,18 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
     let outer = fault_of(error).into_iter();
     let faults = outer.chain(error.chain().filter_map(|cause| cause.downcast_ref::<Fault>()));
     let named = faults.into_iter().find_map(|fault| fault.hint.clone());
-    named.or_else(|| storage_hint(error))
+    named.or_else(|| storage_hint(error)).or_else(|| memory_hint(error))
+}
+
+/// Git and its library get a share of the memory only, and read most things whole.
+fn memory_hint(error: &anyhow::Error) -> Option<String> {
+    let is_short = |cause: &(dyn std::error::Error + 'static)| {
+        let class = cause.downcast_ref::<git2::Error>().map(git2::Error::class);
+        let text = || cause.to_string();
+        class == Some(git2::ErrorClass::NoMemory) || class.is_none() && text().contains("ut of memory, ")
+    };
+    let hint = "something in the repository says that it is larger than git may hold in memory; git fsck names what is damaged";
+    error.chain().any(is_short).then(|| hint.into())
 }
 
 fn fault_of(error: &anyhow::Error) -> Option<&Fault> {

@@ -227,6 +227,7 @@ impl Verb {
 
 /// The program: parses, runs the verb, and turns the outcome into an exit code.
 pub fn main() -> ExitCode {
+    crate::git::bound_library();
     let env = Env::from_process();
     let words: Vec<OsString> = std::env::args_os().collect();
     // Git starts this program in the place of ssh and of credential helpers.

@@ -12,6 +12,7 @@ mod author;
 mod contact;
 mod ignored;
 pub mod lfs;
+mod memory;
 mod sizes;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub use agent::{Agent, AgentHost, NoAgent};
 pub use author::Author;
 pub use contact::{Coming, Contact, ContactOutcome, Heard, Judge, Loan, Logins, Manner, Way, serve};
 pub use ignored::{IgnoreLists, odd_lists};
+pub use memory::bound_library;
 pub use sizes::{large_file, large_ref};
 
 /// The lines of `info/exclude` around the rules for files that came with a task.
@@ -341,12 +343,10 @@ impl Call {
     }
 
     fn spawn_piped(&mut self, name: &str) -> Result<Child> {
-        self.command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = self.command.spawn().with_context(|| format!("cannot start {name}"))?;
+        memory::bound(&child);
+        Ok(child)
     }
 
     fn name(&self) -> String {

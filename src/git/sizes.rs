@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::memory::MOST_OF_LIBRARY;
+
 /// More than git writes there for anybody, in bytes.
 const MOST: [(&str, u64); 11] = [
     ("HEAD", 4 << 10),
@@ -13,7 +15,7 @@ const MOST: [(&str, u64); 11] = [
     ("info/attributes", 64 << 20),
     ("info/exclude", 64 << 20),
     ("info/grafts", 64 << 20),
-    ("index", 4 << 30),
+    ("index", MOST_OF_LIBRARY as u64),
     ("objects/info/alternates", 1 << 20),
     ("shallow", 256 << 20),
 ];

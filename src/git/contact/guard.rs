@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 
-use super::super::MAX_WORDS;
+use super::super::{MAX_WORDS, memory};
 use super::coming::PrintedWords;
 use super::order::{Order, tell};
 use crate::ui::human_bytes;
@@ -57,10 +57,6 @@ const MOST_FILES: u64 = 2_000_000;
 
 /// The folders of single objects are looked at so many times less often.
 const SELDOM: u32 = 10;
-
-/// The memory of one program, in bytes: half of this machine's, and no more than
-/// the larger of these.
-const MEMORY: (u64, u64) = (1 << 30, 4 << 30);
 
 /// Longer than a day nobody is listened to.
 const LONGEST: Duration = Duration::from_secs(86_400);
@@ -195,9 +191,7 @@ fn bound(order: &Order) {
         let most = Some(hard.map_or(most, |hard| hard.min(most)));
         let _ = rustix::process::setrlimit(resource, Rlimit { current: most, maximum: most });
     };
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
-    limit(Resource::Data, (total.unwrap_or(0_u64) << 9).clamp(MEMORY.0, MEMORY.1));
+    limit(Resource::Data, memory::of_a_program());
     if order.into.is_some() {
         limit(Resource::Fsize, order.most);
     }

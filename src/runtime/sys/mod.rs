@@ -1,5 +1,5 @@
 //! The system calls of a runtime that no safe wrapper offers: each function says why
-//! it is sound. The only other unsafe code of this crate is `disk::held`.
+//! it is sound. The only other unsafe code of this crate is in `disk::held` and `git::memory`.
 
 #![allow(unsafe_code)]
 
