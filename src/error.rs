@@ -180,7 +180,7 @@ fn storage_hint(error: &anyhow::Error) -> Option<String> {
             Some("the disk is full (bytes or inodes): free some space, then run the same command again; nothing half-written was kept".into())
         }
         ErrorKind::ReadOnlyFilesystem => Some("the file system is read-only: point XDG_CACHE_HOME, XDG_DATA_HOME and XDG_STATE_HOME at a writable one".into()),
-        _ => Some("check who owns the path above and whether it may be written".into()),
+        _ => Some("check who owns the path above, and its mode".into()),
     }
 }
 

@@ -2,7 +2,7 @@
 //! `sha256:...` of what is known here.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use super::names::{TaskId, check_repository};
@@ -19,12 +19,13 @@ pub enum StoreRef {
 }
 
 impl StoreRef {
-    /// The same store, wherever the command runs: relative layout paths are
-    /// taken from `cwd`.
+    /// The same store, wherever the command runs and however its path is spelled:
+    /// relative layout paths are taken from `cwd`, links and `..` are followed as far
+    /// as there is something.
     #[must_use]
     pub fn absolute(self, cwd: &Path) -> Self {
         match self {
-            StoreRef::Layout(path) => StoreRef::Layout(cwd.join(path).components().collect()),
+            StoreRef::Layout(path) => StoreRef::Layout(real(&cwd.join(path))),
             other => other,
         }
     }
@@ -32,6 +33,21 @@ impl StoreRef {
     /// A short name for paths: twelve hexadecimal digits of a hash.
     pub fn key(&self) -> String {
         Digest::of(self.to_string().as_bytes()).short()
+    }
+}
+
+/// `realpath(3)` of what is there, with the rest of the path behind it.
+fn real(path: &Path) -> PathBuf {
+    let (mut there, mut rest) = (path, Vec::new());
+    loop {
+        if let Ok(real) = there.canonicalize() {
+            return rest.iter().rev().fold(real, |real, part| real.join(part));
+        }
+        let (Some(above), Some(Component::Normal(name))) = (there.parent(), there.components().next_back()) else {
+            return path.components().collect();
+        };
+        rest.push(name);
+        there = above;
     }
 }
 
@@ -180,5 +196,20 @@ mod tests {
         let relative: StoreRef = "oci:./tasks".parse().unwrap();
         let absolute: StoreRef = "oci:/srv/tasks".parse().unwrap();
         assert_eq!(relative.absolute(Path::new("/srv")).key(), absolute.key());
+    }
+
+    #[test]
+    fn a_layout_behind_a_link_has_one_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("real/below")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        let key = |path: &str| StoreRef::Layout(path.into()).absolute(&root).key();
+        for spelling in ["link/tasks", "real/below/../tasks", "./link/below/../tasks"] {
+            assert_eq!(key(spelling), key("real/tasks"), "{spelling}");
+        }
+        assert_ne!(key("real/tasks"), key("real/below/tasks"));
+        // Nothing is there yet.
+        assert_eq!(key("link/new/tasks"), key("real/new/tasks"));
     }
 }

@@ -101,6 +101,9 @@ pub struct Lease {
     pub identity: String,
     /// The workspace outside.
     pub workspace: PathBuf,
+    /// Where that is inside.
+    #[serde(default)]
+    pub workdir: Option<PathBuf>,
     /// What it can reach.
     pub network: Network,
     /// The `envctl` that made it.

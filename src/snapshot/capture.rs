@@ -206,7 +206,9 @@ fn left_by_scan(scan: &Scan) -> Vec<LeftOut> {
     };
     special
         .chain(plain(LeftKind::Repository, &scan.walked.nested))
-        .chain(plain(LeftKind::TooLarge, &scan.too_large))
+        .chain(plain(LeftKind::TooLarge, &scan.staying.too_large))
+        .chain(plain(LeftKind::Unreadable, &scan.walked.unreadable))
+        .chain(plain(LeftKind::Unreadable, &scan.staying.unreadable))
         .chain(plain(LeftKind::Ignored, &scan.left_behind))
         .collect()
 }

@@ -4,11 +4,10 @@ use std::path::Path;
 
 use sha1::{Digest as _, Sha1};
 
+use super::index::MAX_INDEX;
 use crate::disk::beneath::Beneath;
 use crate::error::{Fault, Kind, failure, hint_of, kind_of};
 
-/// A larger index is not looked at once more, in bytes.
-const MAX_INDEX: u64 = 1 << 30;
 const SUM: usize = 20;
 
 /// The error of a capture. One that names no way out comes from git or its library:

@@ -21,6 +21,8 @@ pub(super) struct Walked {
     pub(super) special: Vec<(Vec<u8>, &'static str)>,
     /// Repositories that git does not track.
     pub(super) nested: Vec<Vec<u8>>,
+    /// Folders of others, who let nobody look into them.
+    pub(super) unreadable: Vec<Vec<u8>>,
 }
 
 /// Completes what was seen in the folders of tracked files by a walk through
@@ -47,6 +49,7 @@ pub(super) fn walk(
     let mut walked = walk.walked;
     walked.empty.sort();
     walked.special.sort();
+    walked.unreadable.sort();
     Ok(walked)
 }
 
@@ -74,15 +77,20 @@ impl FolderWalk<'_> {
 
     fn folder(&mut self, folder: Vec<u8>) -> Result<()> {
         let context = || format!("cannot read {}", self.scratch.full(&folder).display());
-        let open = match self.scratch.files.list(path_of(&folder)) {
+        let opened = self.scratch.files.list(path_of(&folder));
+        let (open, entries) = match opened.and_then(|open| Dir::read_from(&open).map(|dir| (open, dir))) {
             // It went since its name was read.
             Err(Errno::NOENT) => return Ok(()),
             Err(Errno::LOOP | Errno::NOTDIR) => return Err(moment::fleeting(&self.scratch.full(&folder))),
+            Err(Errno::ACCESS) if self.leaves => {
+                self.walked.unreadable.push(as_folder(&folder));
+                return Ok(());
+            }
             other => other.with_context(context)?,
         };
         let mut is_empty = true;
         let (mut below, mut special_here) = (Vec::new(), Vec::new());
-        for entry in Dir::read_from(&open).with_context(context)? {
+        for entry in entries {
             let entry = entry.with_context(context)?;
             let name = entry.file_name().to_bytes();
             if matches!(name, b"." | b"..") || name.starts_with(CAPTURE.as_bytes()) {

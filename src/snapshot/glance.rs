@@ -314,7 +314,10 @@ pub(super) fn is_repository(folder: &impl AsFd, kind: FileType) -> bool {
     if !is_plain || File::from(file).take(MAX_POINTER).read_to_end(&mut text).is_err() {
         return false;
     }
-    let place = text.strip_prefix(b"gitdir: ").map(|place| place.trim_ascii_end());
+    let place = text.strip_prefix(b"gitdir: ").map(|place| {
+        let end = place.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
+        &place[..end]
+    });
     place.is_some_and(|place| holds(Path::new(OsStr::from_bytes(place))))
 }
 

@@ -14,6 +14,9 @@ use crate::disk::{self, Durability};
 /// Flags of an entry as git2 and the file format have them.
 pub(super) const ASSUME_UNCHANGED: u16 = 0x8000;
 /// Bytes of an entry before its path: see gitformat-index(5).
+/// None is larger, nor is any other file of git's, in bytes.
+pub(super) const MAX_INDEX: u64 = 512 << 20;
+
 const FIXED: usize = 62;
 const EXTENDED: u16 = 0x4000;
 pub(super) const SKIP_WORKTREE: u16 = 0x4000;
@@ -77,6 +80,11 @@ impl Entry {
     pub(super) fn is_submodule(&self) -> bool {
         self.mode == 0o160_000
     }
+}
+
+/// All entries of an index in a form that is not rare.
+pub(super) fn of_bytes(bytes: &[u8]) -> Option<Vec<Entry>> {
+    parse(bytes).map(|(entries, _)| entries)
 }
 
 /// All entries of an index file; none when the file does not exist.

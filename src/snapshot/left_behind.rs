@@ -50,6 +50,8 @@ pub enum LeftKind {
     Repository,
     /// A file that is too large.
     TooLarge,
+    /// A file or a folder that may not be read.
+    Unreadable,
     /// An operation of git in progress, which no snapshot carries.
     Operation,
     /// Attributes that the configuration of this repository names.
@@ -84,6 +86,7 @@ impl LeftKind {
             LeftKind::Head => "what HEAD is on, which no task can say",
             LeftKind::Repository => "repositories inside that git does not track",
             LeftKind::TooLarge => "files that are too large to travel",
+            LeftKind::Unreadable => "what you may not read",
             LeftKind::Operation => "what git has in progress, and cannot go on elsewhere",
             LeftKind::Attributes => "attributes that core.attributesFile of this repository names",
             LeftKind::Resolved => "conflicts that are resolved, as git checkout -m would bring them back",

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::index;
+use super::index::{self, MAX_INDEX};
 use super::operation::{InProgress, Operation};
 use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
@@ -75,8 +75,8 @@ impl Moment {
         let Ok(folder) = Beneath::open(repo.path()) else { return false };
         let Ok(now) = Moment::at_once(repo, &folder) else { return false };
         let same_index = || {
-            let entries = index::read(&repo.path().join("index")).ok();
-            entries.is_some_and(|entries| Some(index::hash(&entries)) == digest)
+            let text = folder.read(Path::new("index"), MAX_INDEX).ok().flatten();
+            text.and_then(|text| index::of_bytes(&text)).is_some_and(|entries| Some(index::hash(&entries)) == digest)
         };
         // Who began to write meanwhile may have changed files already.
         now.lock.is_none_or(|lock| self.lock == Some(lock))

@@ -30,6 +30,13 @@ pub(super) fn too_large(path: &[u8]) -> Fault {
         .hint("move it out of the checkout; one that git does not track can be listed in .gitignore instead")
 }
 
+/// What to say of a file that may not be read, and cannot be left behind.
+pub(super) fn unreadable(path: &[u8]) -> Fault {
+    policy(format!("{} may not be read", String::from_utf8_lossy(path))).hint(
+        "chmod u+r it, or move it out of the checkout; one that git does not track can be listed in .gitignore instead",
+    )
+}
+
 /// Folders within folders, at most so deep: whether one is ignored depends on all
 /// above it.
 const DEPTH: usize = 256;

@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::Result;
+use rustix::fs::Mode;
+use rustix::process::getuid;
 
 use super::attributes::{Conversions, is_attributes};
 use super::document::GitPath;
@@ -24,6 +26,7 @@ use super::status::{Lines, Selection, Staged, StatusLine, lines, look, select, s
 use super::vigil::Vigil;
 use super::{ignored, refuse, submodule};
 use crate::disk::plain;
+use crate::error::Fault;
 use crate::git::{Git, IgnoreLists};
 
 /// More files than this are not read on suspicion alone, nor more bytes.
@@ -56,8 +59,8 @@ pub(super) struct Scan {
     pub(super) ignored: Vec<GitPath>,
     /// What the checkout's own list of ignored files leaves behind.
     pub(super) left_behind: Vec<Vec<u8>>,
-    /// Files that are too large to travel.
-    pub(super) too_large: Vec<Vec<u8>>,
+    /// Files that cannot travel.
+    pub(super) staying: StayingFiles,
     /// What git does not list.
     pub(super) walked: Walked,
     /// What `lstat` said of all, and by what it was judged.
@@ -118,8 +121,7 @@ pub(super) fn scan<T>(
     let left_behind = ignored::by_own_rules(scratch, git, &seen)?;
     let (mut lines, own) = list((scratch, git), &index, (&seen, staged), &present, selection)?;
     let selected: Vec<Vec<u8>> = lines[own..].iter().map(|(path, _)| path.clone()).collect();
-    let within = (&*seen.within, &mut walked.nested);
-    let too_large = leave_behind(scratch, selection.leaves, within, &mut lines)?;
+    let staying = leave_behind(scratch, selection.leaves, (&seen.within, &mut walked), &mut lines)?;
     let must_be_read = lines.iter().filter(|(_, line)| line.must_be_read());
     let read: Vec<Vec<u8>> = must_be_read.map(|(path, _)| path.clone()).collect();
     let (files, beside) = read_files((scratch, git), &index, &read, asked, selection.max_lfs)?;
@@ -141,7 +143,7 @@ pub(super) fn scan<T>(
         read: read.into_iter().map(stat).collect(),
         ignored,
         left_behind,
-        too_large,
+        staying,
         walked,
         seen: first,
         judged_by,
@@ -322,18 +324,41 @@ impl<'a> Changes<'a> {
     }
 }
 
+/// Files that cannot travel, each list by why.
+#[derive(Debug, Default)]
+pub(super) struct StayingFiles {
+    pub(super) too_large: Vec<Vec<u8>>,
+    /// Others have them, and do not let everybody read them.
+    pub(super) unreadable: Vec<Vec<u8>>,
+}
+
+impl StayingFiles {
+    /// The list that a file belongs to, and what to say where it may not stay.
+    fn list(&mut self, scratch: &ScratchRepo, path: &[u8]) -> Option<(&mut Vec<Vec<u8>>, Fault)> {
+        let stat = scratch.regular(path);
+        if stat.is_some_and(|stat| refuse::is_too_large(&stat)) {
+            return Some((&mut self.too_large, refuse::too_large(path)));
+        }
+        let is_plainly_readable = stat.is_some_and(|stat| {
+            Mode::from_raw_mode(stat.st_mode).contains(Mode::RUSR) && stat.st_uid == getuid().as_raw()
+        });
+        let is_refused = !is_plainly_readable && scratch.is_refused(path);
+        is_refused.then(|| (&mut self.unreadable, refuse::unreadable(path)))
+    }
+}
+
 /// Takes out of the lines what does not travel: repositories that git does not
-/// track, which it lists as folders, and files that are too large, which are
-/// returned.
+/// track, which it lists as folders, and files that cannot, which are returned.
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] where that must not be left behind.
 fn leave_behind(
     scratch: &ScratchRepo,
     leaves: bool,
-    (within, nested): (&[Vec<u8>], &mut Vec<Vec<u8>>),
+    (within, walked): (&[Vec<u8>], &mut Walked),
     lines: &mut Lines,
-) -> Result<Vec<Vec<u8>>> {
+) -> Result<StayingFiles> {
+    let nested = &mut walked.nested;
     let listed = lines.iter().filter(|(_, line)| matches!(line, StatusLine::Untracked));
     let listed = listed.filter_map(|(path, _)| path.strip_suffix(b"/")).map(<[u8]>::to_vec);
     nested.extend(listed);
@@ -343,31 +368,38 @@ fn leave_behind(
     if let Some(path) = nested.first().filter(|_| !leaves) {
         return Err(refuse::nested_repository(&String::from_utf8_lossy(path)).into());
     }
+    let closed: Vec<&[u8]> = walked.unreadable.iter().filter_map(|folder| folder.strip_suffix(b"/")).collect();
     let below = |path: &[u8]| {
-        nested.iter().any(|folder| path.strip_prefix(&**folder).is_some_and(|rest| rest.first() == Some(&b'/')))
+        let mut folders = nested.iter().map(|folder| &**folder).chain(closed.iter().copied());
+        folders.any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.first() == Some(&b'/')))
     };
-    let mut too_large = Vec::new();
+    let mut staying = StayingFiles::default();
     let mut kept = Vec::with_capacity(lines.len());
     for (path, line) in lines.drain(..) {
-        let is_large = line.must_be_read() && scratch.regular(&path).is_some_and(|stat| refuse::is_too_large(&stat));
+        if matches!(line, StatusLine::Untracked) && below(&path) {
+            continue;
+        }
+        let Some((list, why)) = line.must_be_read().then(|| staying.list(scratch, &path)).flatten() else {
+            kept.push((path, line));
+            continue;
+        };
         match line {
-            StatusLine::Untracked if below(&path) => {}
-            StatusLine::Untracked if is_large && leaves => too_large.push(path),
+            StatusLine::Untracked if leaves => list.push(path),
             // What is staged, or was committed, stands in its place.
-            StatusLine::Tracked { staged, head, index, .. } if is_large && leaves => {
-                too_large.push(path.clone());
+            StatusLine::Tracked { staged, head, index, .. } if leaves => {
+                list.push(path.clone());
                 // Of one that is only meant to be added nothing is staged.
                 if index.0 == 0 {
                     continue;
                 }
                 kept.push((path, StatusLine::Tracked { staged, working: b'.', head, index }));
             }
-            _ if is_large => return Err(refuse::too_large(&path).into()),
-            line => kept.push((path, line)),
+            _ => return Err(why.into()),
         }
     }
     *lines = kept;
-    Ok(too_large)
+    staying.unreadable.sort_unstable();
+    Ok(staying)
 }
 
 /// Attributes that git does not track are seen with the files. Where they ask for

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::FileType;
+use rustix::io::Errno;
 
 use super::aside::CopiesForGit;
 use super::attributes::{MAX_ATTRIBUTES, is_attributes};
 use super::contents::StoredContents;
 use super::document::{AutoCrlf, Eol, Settings};
-use super::index::{self, Entry, Stat};
+use super::index::{self, Entry, MAX_INDEX, Stat};
 use super::paths::{joined, path_of};
 use super::restless::Copies;
 use crate::disk::beneath::Beneath;
@@ -28,8 +29,6 @@ use crate::git::{Call, Git};
 /// How its folder begins, in the folder for temporary files.
 pub const CAPTURE: &str = ".envctl-capture-";
 
-/// An index has no more than this, nor has any other file of git's, in bytes.
-const MAX_INDEX: u64 = 4 << 30;
 const MAX_LIST: u64 = 64 << 20;
 
 /// The scratch repository; gone when dropped, or when its maker is dead and
@@ -283,6 +282,11 @@ impl ScratchRepo {
             _ if trusted && executable() => 0o100_755,
             _ => 0o100_644,
         }
+    }
+
+    /// Whether the system does not let this process read a file.
+    pub(super) fn is_refused(&self, path: &[u8]) -> bool {
+        matches!(self.files.file(path_of(path)), Err(Miss::Failed(Errno::ACCESS | Errno::PERM)))
     }
 
     /// Whether a file or a link stands there, and no link leads there.

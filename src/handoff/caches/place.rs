@@ -20,11 +20,12 @@ use crate::config::Spot;
 use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
 use crate::disk::{self, Durability, remove};
-use crate::error::failure;
+use crate::error::{failure, policy};
 use crate::handoff::app::App;
 use crate::paths::Paths;
 use crate::runtime::InnerPlace;
 use crate::snapshot;
+use crate::workspace::{self, AuditedRun};
 
 const FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
@@ -254,12 +255,30 @@ pub(crate) fn materialize(
     let scratch = disk::scratch::Scratch::create_in(&workspace.join(".git"), ".envctl-copy-")?;
     let copy = scratch.path().join("tree");
     wish.holder.inside(&|| copy_tree(wish.tree, &copy))?;
+    // Nobody looks at it later: it is older than what runs then.
+    if let Err(error) = wish.holder.inside(&|| search(&copy)) {
+        app.ui.warn(&format!("the cache {} is not copied to {path}: {error:#}", wanted.name));
+        return Ok(());
+    }
     let (folder, name) = holding(workspace, path)?;
     rustix::fs::renameat(CWD, &copy, &folder, name)
         .with_context(|| format!("cannot move the copy to {}", workspace.join(path).display()))?;
     copies.retain(|copy| copy.path != *path);
     copies.push(Copied { path: path.clone(), key: wish.key, digest: (wish.digest)()? });
     note_copies(ground.paths, workspace, copies)
+}
+
+/// Looks for what git on the host would obey in a copy, whose files a program inside
+/// has made.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`] for the first.
+fn search(copy: &Path) -> Result<()> {
+    let found = workspace::audit(copy, AuditedRun::default())?;
+    match found.renamed.iter().chain(&found.unseen).next() {
+        None => Ok(()),
+        Some(one) => Err(policy(format!("git would obey {} in it: {}", one.path.display(), one.why)).into()),
+    }
 }
 
 /// Takes an old copy away. What was changed in it exists nowhere else.

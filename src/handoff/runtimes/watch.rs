@@ -98,7 +98,8 @@ pub(crate) fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> Vec<String> {
 }
 
 fn run(lease: &Lease) -> AuditedRun<'_> {
-    AuditedRun { since: Since { seconds: lease.begun, nanos: lease.begun_nanos }, kept: &lease.kept }
+    let since = Since { seconds: lease.begun, nanos: lease.begun_nanos };
+    AuditedRun { since, kept: &lease.kept, inside: lease.workdir.as_deref() }
 }
 
 fn changed(one: &Planted) -> String {

@@ -138,6 +138,9 @@ const MAKES: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u
 const FCHMODAT2: libc::c_long = 452;
 const QUOTACTL_FD: libc::c_long = 443;
 
+/// The families of sockets that programs may have.
+const FAMILIES: &[u32] = &[libc::AF_UNIX as u32, libc::AF_INET as u32, libc::AF_INET6 as u32, libc::AF_NETLINK as u32];
+
 /// Refused for some arguments: number, which argument, what it must be, answer.
 const CONDITIONAL: &[(libc::c_long, u32, Test, i32)] = &[
     #[cfg(target_arch = "x86_64")]
@@ -160,12 +163,8 @@ const CONDITIONAL: &[(libc::c_long, u32, Test, i32)] = &[
     (libc::SYS_unshare, 0, Test::Bits(NAMESPACES), libc::EPERM),
     // TIOCSTI and TIOCLINUX.
     (libc::SYS_ioctl, 1, Test::OneOf(&[0x5412, 0x541c]), libc::EPERM),
-    (
-        libc::SYS_socket,
-        0,
-        Test::NoneOf(&[libc::AF_UNIX as u32, libc::AF_INET as u32, libc::AF_INET6 as u32, libc::AF_NETLINK as u32]),
-        libc::EAFNOSUPPORT,
-    ),
+    (libc::SYS_socket, 0, Test::NoneOf(FAMILIES), libc::EAFNOSUPPORT),
+    (libc::SYS_socketpair, 0, Test::NoneOf(FAMILIES), libc::EAFNOSUPPORT),
 ];
 
 /// With which folders are removed, moved and made: pid 1 is asked where a tree

@@ -505,6 +505,7 @@ impl Start<'_> {
             agent: spec.agent.clone(),
             identity: spec.identity.clone(),
             workspace: spec.rootfs.workspace.clone(),
+            workdir: Some(spec.rootfs.workdir.clone().into()),
             network: spec.network,
             owner: Process::of(rustix::process::getpid()).context("cannot read /proc/self/stat")?,
             init: Process::of(pid).context("the runtime's first process died")?,

@@ -89,15 +89,29 @@ impl Audit<'_> {
         // From its beginning: it has been listed.
         let Ok(again) = rustix::fs::openat(folder, c".", descent::folder_flags(), Mode::empty()) else { return };
         let _ = descent::list(again.as_fd(), |name, kind| {
-            if kind == FileType::RegularFile && name != c"HEAD" {
+            // Git takes no name that ends like this for a ref.
+            if kind == FileType::RegularFile && !name.to_bytes().ends_with(b".lock") {
                 names.push(name.to_owned());
             }
         });
-        for name in names.iter().filter(|name| self.is_new(folder, name)).cloned().collect::<Vec<_>>() {
-            if read_plain(folder, &name, 4096).is_ok_and(|text| text.starts_with(b"ref:")) {
+        names.retain(|name| self.is_new(folder, name));
+        for name in names {
+            let may_be = read_plain(folder, &name, 4096).is_ok_and(|text| {
+                let Some(target) = text.strip_prefix(b"ref:") else { return true };
+                name.as_c_str() == c"HEAD" && self.is_of_this_remote(target.trim_ascii())
+            });
+            if !may_be {
                 self.quarantine(folder, &name, "commits would count as being on the remote".into());
             }
         }
+    }
+
+    /// Whether a ref is one of the remote in whose folder this is.
+    fn is_of_this_remote(&self, target: &[u8]) -> bool {
+        let remote = self.path.strip_prefix(".git/refs/remotes").ok().and_then(|below| below.iter().next());
+        let below = remote
+            .and_then(|remote| target.strip_prefix([b"refs/remotes/", remote.as_bytes(), b"/"].concat().as_slice()));
+        below.is_some_and(|name| !name.is_empty())
     }
 
     /// Another one. Where there is no place for any, nothing stays that it is to
@@ -160,6 +174,11 @@ impl Audit<'_> {
             }
         });
         found.or_else(|| listed.err().map(|error| format!("it cannot be looked into: {error}")))
+    }
+
+    /// The text of a repository's configuration.
+    pub(super) fn config_text(&self, folder: BorrowedFd<'_>) -> Result<Vec<u8>, &'static str> {
+        read_plain(folder, c"config", MAX_CONFIG)
     }
 
     /// Why git should not read this configuration; `None` where it may.

@@ -4,12 +4,15 @@
 use crate::digest::hex;
 use crate::git::check_entry_name;
 
-/// Bytes of an entry before its name: times, device, inode, mode, owner, size,
-/// object and flags (`gitformat-index(5)`).
-const FIXED: usize = 62;
+/// Bytes of an entry besides its object and its name: times, device, inode, mode,
+/// owner, size and flags (`gitformat-index(5)`).
+const FIXED: usize = 42;
 
 /// More flags follow.
 const EXTENDED: u16 = 0x4000;
+
+/// The length of a name in the flags; with all of these bits it is longer.
+const LENGTH: u16 = 0xfff;
 
 /// The mode of an entry that names a repository.
 pub(super) const GITLINK: u32 = 0o160_000;
@@ -22,63 +25,110 @@ pub(super) struct AuditEntry<'a> {
     start: u32,
 }
 
-/// Why git should not use this index; `None` where it may. What git could not
-/// read it refuses by itself.
-pub(super) fn why_not(text: &[u8]) -> Option<String> {
-    let (mut starts, mut bad) = (Vec::new(), None);
-    let end = entries(text, |entry| {
-        starts.push(entry.start);
-        // The folders of a sparse index end with a slash.
-        let path = entry.name.strip_suffix(b"/").unwrap_or(entry.name);
-        if path.split(|byte| *byte == b'/').any(|part| check_entry_name(part, false).is_err()) {
-            bad = Some(format!("it names {}", String::from_utf8_lossy(entry.name).escape_debug()));
-        }
-        bad.is_none()
-    });
-    if bad.is_some() { bad } else { bad_offsets(text, end?, &starts) }
+/// Why entries cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It ends before they do. Git finds nothing behind its end either.
+    Cut,
+    /// Git may find other ones.
+    Odd,
 }
 
-/// Shows each entry, as long as it is wanted; where the last one ends, unless the
-/// index is damaged.
-pub(super) fn entries(text: &[u8], mut show: impl FnMut(&AuditEntry<'_>) -> bool) -> Option<usize> {
-    let word = |at: usize| Some(u32::from_be_bytes(text.get(at..at + 4)?.try_into().ok()?));
-    let (version, count) = (word(4)?, word(8)?);
+/// Why git should not use this index, whose objects have names of so many bytes;
+/// `None` where it may. What git reads otherwise than this is not to be used.
+pub(super) fn why_not(text: &[u8], id: usize) -> Option<String> {
+    let odd = || Some("git may read it otherwise than it seems".to_owned());
+    let (mut starts, mut bad, mut has_empty) = (Vec::new(), None, false);
+    let end = entries(text, id, |entry| {
+        starts.push(entry.start);
+        has_empty |= entry.name.is_empty();
+        // The folders of a sparse index end with a slash.
+        let path = entry.name.strip_suffix(b"/").unwrap_or(entry.name);
+        let is_bad = || path.split(|byte| *byte == b'/').any(|part| check_entry_name(part, false).is_err());
+        if bad.is_none() && !entry.name.is_empty() && is_bad() {
+            bad = Some(format!("it names {}", String::from_utf8_lossy(entry.name).escape_debug()));
+        }
+    });
+    match end {
+        _ if bad.is_some() => bad,
+        Ok(end) => {
+            // In a split index the shared part has the names of those that changed.
+            let is_split = || shared(text, id).is_some();
+            if has_empty && !is_split() { odd() } else { bad_offsets(text, id, end, &starts) }
+        }
+        // Nobody has written all of it yet; threads of git would begin elsewhere.
+        Err(Unread::Cut) if !has_offsets(text) => None,
+        Err(_) => odd(),
+    }
+}
+
+/// Whether it may have the extensions that say where entries are.
+fn has_offsets(text: &[u8]) -> bool {
+    [&b"IEOT"[..], b"EOIE"].iter().any(|kind| memchr::memmem::find(text, kind).is_some())
+}
+
+/// Shows each entry; where the last one ends. As `create_from_disk` of git's
+/// `read-cache.c` reads them, which goes by the length in the flags.
+///
+/// # Errors
+/// Where that is not as git writes it.
+pub(super) fn entries(text: &[u8], id: usize, mut show: impl FnMut(&AuditEntry<'_>)) -> Result<usize, Unread> {
+    let word = |at: usize| -> Result<u32, Unread> {
+        let bytes = text.get(at..at + 4).ok_or(Unread::Cut)?;
+        Ok(bytes.iter().fold(0, |value, byte| value << 8 | u32::from(*byte)))
+    };
+    let (kind, version, count) = (word(0)?, word(4)?, word(8)?);
+    if kind != u32::from_be_bytes(*b"DIRC") || !(2..=4).contains(&version) {
+        return Err(Unread::Odd);
+    }
     let mut at = 12;
     let mut name: Vec<u8> = Vec::new();
     for _ in 0..count {
-        let flags = u16::from_be_bytes(text.get(at + FIXED - 2..at + FIXED)?.try_into().ok()?);
-        let mut start = at + FIXED + if version >= 3 && flags & EXTENDED != 0 { 2 } else { 0 };
-        if version >= 4 {
-            let (cut, length) = varint(text.get(start..)?)?;
-            name.truncate(name.len().checked_sub(cut)?);
+        let flags = (word(at + FIXED + id - 4)? & 0xffff) as u16;
+        let is_extended = flags & EXTENDED != 0;
+        if is_extended && version < 3 {
+            return Err(Unread::Odd);
+        }
+        let mut start = at + FIXED + id + if is_extended { 2 } else { 0 };
+        name.truncate(if version == 4 { name.len() } else { 0 });
+        if version == 4 {
+            let (cut, length) = varint(text.get(start..).ok_or(Unread::Cut)?).ok_or(Unread::Odd)?;
+            name.truncate(name.len().checked_sub(cut).ok_or(Unread::Odd)?);
             start += length;
+        }
+        let rest = text.get(start..).ok_or(Unread::Cut)?;
+        let end = if flags & LENGTH == LENGTH {
+            memchr::memchr(0, rest).ok_or(Unread::Cut)?
         } else {
-            name.clear();
-        }
-        let rest = text.get(start..)?;
-        let end = memchr::memchr(0, rest)?;
-        name.extend_from_slice(rest.get(..end)?);
-        if !show(&AuditEntry { name: &name, mode: word(at + 24)?, start: u32::try_from(at).ok()? }) {
-            return None;
-        }
+            let length = usize::from(flags & LENGTH).checked_sub(name.len()).ok_or(Unread::Odd)?;
+            let own = rest.get(..=length).ok_or(Unread::Cut)?;
+            // The name ends where it says, and not before.
+            if memchr::memchr(0, own) != Some(length) {
+                return Err(Unread::Odd);
+            }
+            length
+        };
+        name.extend_from_slice(rest.get(..end).ok_or(Unread::Cut)?);
+        let begins = u32::try_from(at).map_err(|_| Unread::Odd)?;
+        show(&AuditEntry { name: &name, mode: word(at + 24)?, start: begins });
         at = match version {
-            4.. => start + end + 1,
+            4 => start + end + 1,
             // Padded to eights, with at least one zero.
             _ => at + ((start - at + end + 8) & !7),
         };
     }
-    Some(at)
+    Ok(at)
 }
 
 /// The name of the file in which most entries of a split index are (`link`).
-pub(super) fn shared(text: &[u8]) -> Option<String> {
+pub(super) fn shared(text: &[u8], id: usize) -> Option<String> {
     let word = |at: usize| Some(u32::from_be_bytes(text.get(at..at + 4)?.try_into().ok()?));
-    let mut at = entries(text, |_| true)?;
+    let mut at = entries(text, id, |_| {}).ok()?;
     loop {
         let (kind, length) = (text.get(at..at + 4)?, word(at + 4)?);
         let content = at + 8;
         if kind == b"link" {
-            let name = text.get(content..content + 20)?;
+            let name = text.get(content..content + id)?;
             return name.iter().any(|byte| *byte != 0).then(|| format!("sharedindex.{}", hex(name)));
         }
         at = content.checked_add(length as usize)?;
@@ -87,7 +137,7 @@ pub(super) fn shared(text: &[u8]) -> Option<String> {
 
 /// Threads of git begin to read entries where an extension says (`IEOT`), which
 /// may be elsewhere than where the entries are.
-fn bad_offsets(text: &[u8], extensions: usize, starts: &[u32]) -> Option<String> {
+fn bad_offsets(text: &[u8], id: usize, extensions: usize, starts: &[u32]) -> Option<String> {
     let wrong = || Some("it says that its entries are elsewhere".to_owned());
     let word = |at: usize| Some(u32::from_be_bytes(text.get(at..at + 4)?.try_into().ok()?));
     let mut at = extensions;
@@ -116,7 +166,7 @@ fn bad_offsets(text: &[u8], extensions: usize, starts: &[u32]) -> Option<String>
         }
     }
     // Git looks for the end of the entries there first.
-    let end = text.len().checked_sub(20 + 32)?;
+    let end = text.len().checked_sub(id + 12 + id)?;
     let says_end = text.get(end..end + 4) == Some(b"EOIE");
     if says_end && word(end + 8) != u32::try_from(extensions).ok() { wrong() } else { None }
 }
@@ -137,7 +187,10 @@ fn varint(bytes: &[u8]) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha1::Digest as _;
     use std::process::Command;
+
+    const SHA1: usize = 20;
 
     fn index(version: &str, names: &[&str]) -> Vec<u8> {
         let dir = tempfile::tempdir().unwrap();
@@ -163,7 +216,7 @@ mod tests {
         let names = ["AA/AA/file", "a", "b/AAAA/config", "b/AAAA/hooks", "c.txt", &long, "z"];
         for version in ["2", "3", "4"] {
             let text = index(version, &names);
-            assert_eq!(why_not(&text), None, "version {version}");
+            assert_eq!(why_not(&text, SHA1), None, "version {version}");
             for (from, to, seen) in [
                 ("AA/AA/file", "../../file", true),
                 ("b/AAAA/config", "b/.git/config", true),
@@ -172,10 +225,11 @@ mod tests {
                 let mut text = text.clone();
                 let at = memchr::memmem::find(&text, from.as_bytes()).unwrap();
                 text[at..at + to.len()].copy_from_slice(to.as_bytes());
-                assert_eq!(why_not(&text).is_some(), seen, "version {version}: {to}");
+                assert_eq!(why_not(&text, SHA1).is_some(), seen, "version {version}: {to}");
             }
         }
-        assert_eq!(why_not(b"DIRC"), None);
+        assert_eq!(why_not(b"DIRC", SHA1), None);
+        assert!(why_not(b"DIRC\0\0\0\x05\0\0\0\0", SHA1).is_some());
     }
 
     #[test]
@@ -189,16 +243,83 @@ mod tests {
         std::fs::write(dir.path().join("a"), "x").unwrap();
         git(&["add", "-A"]);
         let read = || std::fs::read(dir.path().join(".git/index")).unwrap();
-        assert_eq!(shared(&read()), None);
+        assert_eq!(shared(&read(), SHA1), None);
         git(&["update-index", "--split-index"]);
-        let name = shared(&read()).unwrap();
+        let name = shared(&read(), SHA1).unwrap();
         let text = std::fs::read(dir.path().join(".git").join(name)).unwrap();
         let mut names = Vec::new();
-        entries(&text, |entry| {
-            names.push(entry.name.to_vec());
-            true
-        });
+        entries(&text, SHA1, |entry| names.push(entry.name.to_vec())).unwrap();
         assert_eq!(names, [b"a"]);
+        // One that changed has no name of its own.
+        std::fs::write(dir.path().join("a"), "other").unwrap();
+        git(&["add", "-A"]);
+        assert_eq!(why_not(&read(), SHA1), None);
+    }
+
+    /// An entry of version 2 whose flags say this, with this behind them.
+    fn entry(flags: u16, rest: &[u8], length: usize) -> Vec<u8> {
+        let mut entry = [&[0; 24][..], &0o100_644_u32.to_be_bytes(), &[0; 12], &[7; SHA1]].concat();
+        entry.extend(flags.to_be_bytes());
+        entry.extend(rest);
+        entry.resize((62 + length + 8) & !7, b'x');
+        entry
+    }
+
+    #[test]
+    fn names_that_git_alone_would_read_are_seen() {
+        let whole = |count: u32, entries: &[Vec<u8>]| {
+            let mut text = [&b"DIRC\0\0\0\x02"[..], &count.to_be_bytes(), &entries.concat()].concat();
+            text.extend(sha1::Sha1::digest(&text));
+            text
+        };
+        let outside = b"../../.profile";
+        let plain = entry(14, &[&outside[..], b"\0"].concat(), 14);
+        assert!(why_not(&whole(1, std::slice::from_ref(&plain)), SHA1).unwrap().contains("it names"));
+        // The first says that it is long, and ends at once.
+        let decoy = [&b"!\0"[..], &[b'x'; 60], &entry(1, b"b\0", 1), &[0; 80]].concat();
+        assert!(why_not(&whole(2, &[entry(200, &decoy, 200), plain.clone()]), SHA1).is_some());
+        // More flags, of which this version knows nothing.
+        let extended = entry(0x4000 | 14, &[&[0x20, 0][..], outside, b"\0"].concat(), 16);
+        assert!(why_not(&whole(1, &[extended]), SHA1).is_some());
+        // No end at all.
+        assert!(why_not(&whole(2, &[entry(200, &[b'x'; 210], 200), plain]), SHA1).is_some());
+    }
+
+    #[test]
+    fn every_index_is_read_as_git_reads_it() {
+        let names = ["AA/AA/file", "a", "b/AAAA/config", "b/AAAA/hooks", "c.txt"];
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Command::new("git").args(["init", "-q"]).arg(dir.path()).status().unwrap().success());
+        let place = dir.path().join(".git/index");
+        let mut random = 88_172_645_463_325_252_u64;
+        let mut next = |most: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random as usize % most
+        };
+        let mut agreed = 0;
+        for version in ["2", "3", "4"] {
+            let text = index(version, &names);
+            for _ in 0..150 {
+                let mut text = text[..text.len() - SHA1].to_vec();
+                for _ in 0..=next(3) {
+                    // Flags and lengths are what matters.
+                    let at = if next(2) == 0 { next(text.len()) } else { 12 + 60 + next(4) };
+                    text[at] = [0, 1, b'/', b'.', 0x40, 0x20, 0xff, next(256) as u8][next(8)];
+                }
+                text.extend(sha1::Sha1::digest(&text));
+                std::fs::write(&place, &text).unwrap();
+                let listed = Command::new("git").arg("-C").arg(dir.path()).args(["ls-files", "-z"]).output().unwrap();
+                let mut read = Vec::new();
+                let all = entries(&text, SHA1, |entry| read.extend([entry.name, b"\0"].concat()));
+                if listed.status.success() && why_not(&text, SHA1).is_none() && all.is_ok() {
+                    assert_eq!(read.escape_ascii().to_string(), listed.stdout.escape_ascii().to_string());
+                    agreed += 1;
+                }
+            }
+        }
+        assert!(agreed > 50, "{agreed}");
     }
 
     #[test]
@@ -214,11 +335,11 @@ mod tests {
         git(&["add", "-A"]);
         let text = std::fs::read(dir.path().join(".git/index")).unwrap();
         let table = memchr::memmem::rfind(&text, b"IEOT").unwrap();
-        assert_eq!(why_not(&text), None);
+        assert_eq!(why_not(&text, SHA1), None);
         for at in [table + 12, table + 16, table + 20, text.len() - 20 - 32 + 8] {
             let mut changed = text.clone();
             changed[at + 3] ^= 8;
-            assert!(why_not(&changed).is_some(), "{at}");
+            assert!(why_not(&changed, SHA1).is_some(), "{at}");
         }
     }
 }

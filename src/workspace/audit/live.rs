@@ -81,6 +81,7 @@ pub(in super::super) fn look_at_own(workspace: &Path, path: &Path, run: AuditedR
     let is_above = [".git/hooks", ".git/envctl"].iter().any(|part| path == Path::new(part));
     let path = if is_above { Path::new(".git") } else { path };
     let mut audit = Audit::new(workspace, run, path.to_owned());
+    audit.goes_on = true;
     let Some(folder) = open_beneath(workspace, path) else { return audit.found };
     let place = match path {
         path if path == Path::new(".git") => Place::Own,

@@ -101,6 +101,8 @@ pub struct AuditedRun<'a> {
     pub since: Since,
     /// What nobody inside could change, as it was then.
     pub kept: &'a [KnownFile],
+    /// Where the workspace is inside.
+    pub inside: Option<&'a Path>,
 }
 
 /// Looks at every git folder in `workspace`, and renames what was written during
@@ -163,11 +165,13 @@ struct Audit<'a> {
     /// Folders where it is that have just got another name.
     moved: Vec<CString>,
     found: Audited,
+    /// The run is not over.
+    goes_on: bool,
 }
 
 impl<'a> Audit<'a> {
     fn new(workspace: &'a Path, run: AuditedRun<'a>, path: PathBuf) -> Self {
-        Audit { workspace, run, path, moved: Vec::new(), found: Audited::default() }
+        Audit { workspace, run, path, moved: Vec::new(), found: Audited::default(), goes_on: false }
     }
 }
 
@@ -336,7 +340,7 @@ impl Audit<'_> {
                 folders.push(name);
                 continue;
             }
-            let target = unguessable(&name);
+            let target = unguessable(&name, false);
             match rustix::fs::renameat_with(folder, &name, above, &target, RenameFlags::NOREPLACE) {
                 Ok(()) => {
                     self.renamed(&name, "it has no place among objects".into());

@@ -6,7 +6,17 @@ use crate::digest::hex;
 
 pub(super) const SUFFIX: &str = ".envctl-quarantine";
 
-pub(super) fn unguessable(name: &CStr) -> CString {
+/// Git takes nothing for a ref that ends like this, `git-check-ref-format(1)`.
+const NO_REF: &str = ".lock";
+
+/// The plain name; among refs one that git takes for none.
+pub(super) fn put_away(name: &CStr, among_refs: bool) -> CString {
+    let end = if among_refs { NO_REF } else { "" };
+    CString::new([name.to_bytes(), SUFFIX.as_bytes(), end.as_bytes()].concat()).unwrap_or_default()
+}
+
+/// The same that nobody could know beforehand.
+pub(super) fn unguessable(name: &CStr, among_refs: bool) -> CString {
     let mut bytes = [0u8; 8];
     // Without random bytes it is a name all the same.
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
@@ -14,5 +24,6 @@ pub(super) fn unguessable(name: &CStr) -> CString {
     let plain = memchr::memmem::find(name, SUFFIX.as_bytes()).and_then(|at| name.get(..at)).unwrap_or(name);
     // What was almost too long for a name must not stay because of that.
     let plain = plain.get(..200).unwrap_or(plain);
-    CString::new([plain, SUFFIX.as_bytes(), b"-", hex(&bytes).as_bytes()].concat()).unwrap_or_default()
+    let end = if among_refs { NO_REF } else { "" };
+    CString::new([plain, SUFFIX.as_bytes(), b"-", hex(&bytes).as_bytes(), end.as_bytes()].concat()).unwrap_or_default()
 }

@@ -12,12 +12,12 @@ use rustix::io::Errno;
 
 use super::super::protect::{TARGET, is_head};
 use super::folder::{exists, read_plain};
-use super::{Audit, Now, Planted, index};
+use super::{Audit, Now, Planted, index, settings};
 use crate::disk::beneath::open_beneath;
 use crate::disk::descent;
 
 /// No index of a workspace is larger, in bytes.
-const MAX_INDEX: u64 = 1 << 30;
+const MAX_INDEX: u64 = 512 << 20;
 
 /// What the shared parts of split indexes begin with.
 pub(in super::super) const SHARED: &[u8] = b"sharedindex.";
@@ -63,23 +63,32 @@ impl Audit<'_> {
     /// Names in the index lead git to where it writes; so do those in the shared
     /// part of a split one.
     pub(super) fn bad_index(&mut self, folder: BorrowedFd<'_>, touched: bool) {
+        let id = self.object_name(folder);
         for name in self.index_files(folder, touched) {
             let why = match read_plain(folder, &name, MAX_INDEX) {
-                Ok(text) => index::why_not(&text).or_else(|| {
-                    let part = CString::new(index::shared(&text)?).ok()?;
+                Ok(text) => index::why_not(&text, id).or_else(|| {
+                    let part = CString::new(index::shared(&text, id)?).ok()?;
                     (!exists(folder, &part)).then(|| "a part of it is missing".to_owned())
                 }),
                 Err(why) => Some(why.into()),
             };
             let Some(why) = why else { continue };
+            // One that cannot be read was judged before this part of it.
             let whole = read_plain(folder, c"index", MAX_INDEX).unwrap_or_default();
-            let is_part = index::shared(&whole).is_some_and(|shared| shared.as_bytes() == name.to_bytes());
+            let is_part = index::shared(&whole, id).is_some_and(|shared| shared.as_bytes() == name.to_bytes());
             self.quarantine(folder, &name, why.clone());
             if is_part {
                 // Git refuses to work with one of which a part is missing.
                 self.quarantine(folder, c"index", why);
             }
         }
+    }
+
+    /// How many bytes the name of an object has in a repository.
+    fn object_name(&self, folder: BorrowedFd<'_>) -> usize {
+        // Configuration that cannot be read, or says something else, is renamed.
+        let text = if self.path == Path::new(".git") { Ok(Vec::new()) } else { self.config_text(folder) };
+        if text.is_ok_and(|text| settings::has_sha256(&text)) { 32 } else { 20 }
     }
 
     /// The files of the index that are new; all of them, where age means nothing.
@@ -101,12 +110,12 @@ impl Audit<'_> {
     pub(super) fn linked(&self, folder: BorrowedFd<'_>) -> Vec<PathBuf> {
         let mut linked = Vec::new();
         for name in self.index_files(folder, false) {
+            // One that cannot be read as git reads it is renamed.
             let text = read_plain(folder, &name, MAX_INDEX).unwrap_or_default();
-            index::entries(&text, |entry| {
+            let _ = index::entries(&text, self.object_name(folder), |entry| {
                 if entry.mode == index::GITLINK {
                     linked.push(PathBuf::from(std::ffi::OsStr::from_bytes(entry.name)));
                 }
-                true
             });
         }
         linked
@@ -237,12 +246,20 @@ impl Audit<'_> {
             return;
         }
         let suspect = touched || self.is_new(folder, name);
-        let text = read_plain(folder, name, MAX_POINTER);
+        // Git takes blanks off its end, too.
+        let text = read_plain(folder, name, MAX_POINTER).ok().filter(|text| !has_blanks(without_line_end(text)));
         let named = PathBuf::from(OsStr::from_bytes(without_line_end(text.as_deref().unwrap_or_default())));
         let below = named.strip_prefix(self.workspace);
+        // A program inside sees what comes of it, and must not learn what exists
+        // outside: that is judged when none is left.
+        if self.goes_on && below.is_err() && named.is_absolute() {
+            return;
+        }
+        let is_missing_inside =
+            |pointer: &Path| self.run.inside.is_some_and(|inside| named.starts_with(inside)) && !pointer.exists();
         // However old it is: a folder on the way may be a link by now.
         let may_turn = suspect || below.is_ok() || named.is_relative();
-        let leads_home = text.is_ok_and(|_| {
+        let leads_home = text.is_some() && {
             let here = self.workspace.join(&self.path);
             let pointer = here.join(&named);
             let place = match below {
@@ -251,11 +268,8 @@ impl Audit<'_> {
             };
             let folder = place.as_deref().and_then(Path::parent);
             let inside = folder.is_some_and(|folder| self.open_place(folder).is_ok());
-            // Git makes the file before it says anything.
-            let is_coming = pointer.ends_with(".git")
-                && std::fs::symlink_metadata(&pointer).is_ok_and(|meta| meta.is_file() && meta.len() == 0);
-            inside || !pointer.exists() || is_coming || knows(&pointer, &here)
-        });
+            inside || !may_turn || is_missing_inside(&pointer) || knows(&pointer, &here)
+        };
         if !leads_home && may_turn {
             self.quarantine(folder, name, "git worktree repair would write to where it leads".into());
         }
@@ -263,9 +277,15 @@ impl Audit<'_> {
 }
 
 /// What git takes off the end of a file that says where something lies.
-fn without_line_end(text: &[u8]) -> &[u8] {
+pub(super) fn without_line_end(text: &[u8]) -> &[u8] {
     let end = text.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
     text.get(..end).unwrap_or_default()
+}
+
+/// Whether git, or its library, would take more off a path than its line end.
+pub(super) fn has_blanks(path: &[u8]) -> bool {
+    let is_blank = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_whitespace() || *byte == 0x0b);
+    is_blank(path.first()) || is_blank(path.last())
 }
 
 /// Whether this is the name of a shared part, and not of one that was put away.
@@ -284,7 +304,7 @@ fn knows(pointer: &Path, git_folder: &Path) -> bool {
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
     is_plain
         && read_plain(parent.as_fd(), &name, MAX_POINTER).is_ok_and(|text| {
-            let named = text.strip_prefix(b"gitdir:").unwrap_or_default().trim_ascii();
+            let named = without_line_end(text.strip_prefix(b"gitdir: ").unwrap_or_default());
             let real = |path: &Path| std::fs::canonicalize(path).ok();
             real(Path::new(std::ffi::OsStr::from_bytes(named))).is_some_and(|named| Some(named) == real(git_folder))
         })

@@ -1,14 +1,15 @@
 //! A `.git` that is no folder but says where one is.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{AtFlags, FileType, Mode};
 
 use super::Audit;
 use super::folder::read_plain;
+use super::own::{has_blanks, without_line_end};
 use crate::disk::descent;
 
 /// Git refuses longer ones.
@@ -20,11 +21,10 @@ const MAX_PATH: usize = 4000;
 impl Audit<'_> {
     /// The folder in the workspace to which a `.git` leads that is none.
     pub(super) fn pointed(&self, folder: BorrowedFd<'_>) -> Option<PathBuf> {
-        let target = match rustix::fs::readlinkat(folder, c".git", Vec::new()) {
-            Ok(target) => target.into_bytes(),
-            Err(_) => read_plain(folder, c".git", MAX_POINTER).ok()?.strip_prefix(b"gitdir:")?.trim_ascii().to_vec(),
-        };
-        let named = self.workspace.join(&self.path).join(std::ffi::OsStr::from_bytes(&target));
+        let stat = rustix::fs::statat(folder, c".git", AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        // One that cannot be read as git reads it is renamed.
+        let target = target(folder, FileType::from_raw_mode(stat.st_mode)).ok()??;
+        let named = self.workspace.join(&self.path).join(OsStr::from_bytes(&target));
         let (root, real) = (std::fs::canonicalize(self.workspace).ok()?, std::fs::canonicalize(named).ok()?);
         real.strip_prefix(root).ok().map(Path::to_owned)
     }
@@ -47,25 +47,17 @@ impl Audit<'_> {
     /// A pointer out of the workspace leads to what nobody audits, such as the
     /// files of an image: one that was written inside goes.
     pub(super) fn pointer(&mut self, folder: BorrowedFd<'_>, kind: FileType) {
-        let target = match kind {
-            FileType::Symlink => {
-                rustix::fs::readlinkat(folder, ".git", Vec::new()).ok().map(std::ffi::CString::into_bytes)
-            }
-            FileType::RegularFile => read_plain(folder, c".git", MAX_POINTER).ok().and_then(|text| {
-                let target = text.strip_prefix(b"gitdir:")?.trim_ascii();
-                Some(target.to_vec())
-            }),
-            _ => None,
+        let target = match target(folder, kind) {
+            Ok(Some(target)) => target,
+            Ok(None) => return,
+            Err(why) if self.is_new(folder, c".git") => return self.quarantine(folder, c".git", why.into()),
+            Err(_) => return,
         };
-        let Some(target) = target else { return };
-        if target.contains(&0) {
-            return self.quarantine(folder, c".git", "git reads only a part of it".into());
-        }
-        let target = Path::new(std::ffi::OsStr::from_bytes(&target));
+        let target = Path::new(OsStr::from_bytes(&target));
         let here = self.workspace.join(&self.path);
         let named = plain(&here.join(target));
         let (inside, real) = (named.starts_with(self.workspace), leads_to(&here.join(target)));
-        let real_inside = std::fs::canonicalize(self.workspace).is_ok_and(|root| real.0.starts_with(root));
+        let real_inside = std::fs::canonicalize(self.workspace).is_ok_and(|root| real.place.starts_with(root));
         // A link within the workspace may be turned at any time.
         let judged = real_inside && here.as_os_str().len() + target.as_os_str().len() <= MAX_PATH;
         if judged && self.is_new(folder, c".git") {
@@ -74,10 +66,33 @@ impl Audit<'_> {
         if judged || !(inside || self.is_new(folder, c".git")) {
             return;
         }
-        if real.1 || here.as_os_str().len() + target.as_os_str().len() > MAX_PATH {
-            self.quarantine(folder, c".git", format!("it leads out of the workspace, to {}", real.0.display()));
+        // A program inside sees what comes of it: nothing may depend on what is there
+        // on the host, but below the path that the workspace has inside.
+        let is_of_inside = self.run.inside.is_some_and(|inside| named.starts_with(inside));
+        if !is_of_inside || real.exists || here.as_os_str().len() + target.as_os_str().len() > MAX_PATH {
+            self.quarantine(folder, c".git", format!("it leads out of the workspace, to {}", real.place.display()));
         }
     }
+}
+
+/// Where a `.git` that is no folder leads, if it leads anywhere; otherwise why git
+/// and its library may disagree about that.
+fn target(folder: BorrowedFd<'_>, kind: FileType) -> Result<Option<Vec<u8>>, &'static str> {
+    let text = match kind {
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(folder, c".git", Vec::new()).map_err(|_| "it cannot be read")?;
+            return Ok(Some(target.into_bytes()));
+        }
+        FileType::RegularFile => read_plain(folder, c".git", MAX_POINTER)?,
+        _ => return Ok(None),
+    };
+    // As `read_gitfile_gently` of git's `setup.c`.
+    let Some(rest) = text.strip_prefix(b"gitdir:") else { return Ok(None) };
+    let target = rest.strip_prefix(b" ").map(without_line_end).ok_or("only some programs of git's read it")?;
+    if target.contains(&0) {
+        return Err("git reads only a part of it");
+    }
+    if has_blanks(target) { Err("programs of git's disagree about where it leads") } else { Ok(Some(target.to_vec())) }
 }
 
 /// Without `.` and `..`, as it is written.
@@ -95,16 +110,16 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-/// Where a path leads as far as it exists, and whether that is the developer's:
-/// what is missing may come to be there. A path of the inside, such as
-/// `/workspace`, has nothing of theirs.
-fn leads_to(path: &Path) -> (PathBuf, bool) {
-    for (rest, ancestor) in path.ancestors().enumerate() {
-        if let Ok(real) = std::fs::canonicalize(ancestor) {
-            let own = rustix::process::geteuid().as_raw();
-            let theirs = std::fs::metadata(&real).is_ok_and(|meta| meta.uid() == own) && real != Path::new("/");
-            return (real, rest == 0 || theirs);
-        }
-    }
-    (path.to_owned(), false)
+/// Where a path leads.
+struct Led {
+    /// As far as it exists.
+    place: PathBuf,
+    /// All of it does.
+    exists: bool,
+}
+
+fn leads_to(path: &Path) -> Led {
+    let found = path.ancestors().enumerate().find_map(|(rest, part)| Some((rest, std::fs::canonicalize(part).ok()?)));
+    let (rest, place) = found.unwrap_or_else(|| (1, path.to_owned()));
+    Led { place, exists: rest == 0 }
 }

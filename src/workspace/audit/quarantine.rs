@@ -3,13 +3,13 @@
 //! Invariant: nothing is lost, and nothing stays under a name that a pointer or
 //! a ref could lead to without being looked at again.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::names::{SUFFIX, unguessable};
+use super::names::{put_away, unguessable};
 use super::{Audit, Planted};
 
 impl Audit<'_> {
@@ -20,11 +20,10 @@ impl Audit<'_> {
             Err(Errno::NOENT) => return,
             Err(error) => return self.unseen(name, error),
         };
-        let plain = [name.to_bytes(), SUFFIX.as_bytes()].concat();
-        let Ok(plain) = CString::new(plain) else { return };
+        let plain = put_away(name, self.is_among_refs());
         if !matches!(kind, FileType::RegularFile | FileType::Directory) {
             // By any name git could be led to it: what it says is kept.
-            let gone = describe(folder, name, kind, &plain)
+            let gone = describe(folder, name, kind, [&plain, &unguessable(name, self.is_among_refs())])
                 .and_then(|()| rustix::fs::unlinkat(folder, name, AtFlags::empty()));
             return match gone {
                 Ok(()) => self.renamed(name, why),
@@ -43,10 +42,15 @@ impl Audit<'_> {
         }
     }
 
+    /// Whether it is where every file is a ref, by whatever name.
+    fn is_among_refs(&self) -> bool {
+        self.path.iter().any(|part| part == "refs")
+    }
+
     /// Renames something to what nobody could know beforehand: a pointer may
     /// lead to a folder by any name.
     pub(super) fn hide(&mut self, folder: BorrowedFd<'_>, name: &CStr, why: String) {
-        let target = unguessable(name);
+        let target = unguessable(name, self.is_among_refs());
         match rustix::fs::renameat_with(folder, name, folder, &target, RenameFlags::NOREPLACE) {
             Ok(()) => {
                 self.renamed(name, why);
@@ -63,7 +67,7 @@ impl Audit<'_> {
 }
 
 /// A file that says what a link or the like was.
-fn describe(folder: BorrowedFd<'_>, name: &CStr, kind: FileType, plain: &CStr) -> Result<(), Errno> {
+fn describe(folder: BorrowedFd<'_>, name: &CStr, kind: FileType, places: [&CStr; 2]) -> Result<(), Errno> {
     let text = match kind {
         FileType::Symlink => {
             [b"link to ", rustix::fs::readlinkat(folder, name, Vec::new())?.to_bytes(), b"\n"].concat()
@@ -72,6 +76,6 @@ fn describe(folder: BorrowedFd<'_>, name: &CStr, kind: FileType, plain: &CStr) -
     };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let make = |at: &CStr| rustix::fs::openat(folder, at, flags, Mode::RUSR | Mode::WUSR);
-    let file = make(plain).or_else(|_| make(&unguessable(name)))?;
+    let file = make(places[0]).or_else(|_| make(places[1]))?;
     std::io::Write::write_all(&mut std::fs::File::from(file), &text).map_err(|_| Errno::IO)
 }

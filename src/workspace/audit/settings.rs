@@ -112,7 +112,6 @@ const HARMLESS: &[(&str, &[&str])] = &[
             "core.repositoryformatversion",
             "core.splitindex",
             "extensions.noop",
-            "extensions.objectformat",
             "extensions.preciousobjects",
             "extensions.relativeworktrees",
             "extensions.worktreeconfig",
@@ -228,9 +227,20 @@ impl Setting<'_> {
         self.plain == "extensions.refstorage" && self.value == b"files"
     }
 
+    /// How objects are named, in plain words: by that their index is read.
+    fn has_plain_objects(&self) -> bool {
+        self.plain == "extensions.objectformat" && matches!(self.value, b"sha1" | b"sha256")
+    }
+
     fn may_be(&self, is_work: &impl Fn(&str) -> bool) -> bool {
         std::str::from_utf8(self.value).is_ok_and(is_work)
     }
+}
+
+/// Whether objects are named by SHA-256.
+pub(super) fn has_sha256(text: &[u8]) -> bool {
+    let all = all(text).unwrap_or_default();
+    all.iter().rev().find(|setting| setting.has_plain_objects()).is_some_and(|setting| setting.value == b"sha256")
 }
 
 /// Why the files of this repository are not to be where its configuration says;
@@ -250,7 +260,10 @@ pub(super) fn why_not(text: &[u8], is_work: impl Fn(&str) -> bool) -> Option<Str
         Err(why) => return Some(why.into()),
     };
     let is_fine = |setting: &&Setting<'_>| {
-        is_harmless(&setting.plain) || setting.has_plain_refs() || setting.is_worktree() && setting.may_be(&is_work)
+        is_harmless(&setting.plain)
+            || setting.has_plain_refs()
+            || setting.has_plain_objects()
+            || setting.is_worktree() && setting.may_be(&is_work)
     };
     all.iter().find(|setting| !is_fine(setting)).map(|setting| format!("it sets {}", setting.key))
 }

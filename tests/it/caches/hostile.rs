@@ -178,6 +178,21 @@ fn a_root_that_is_a_link_is_not_followed() {
     assert_eq!(fs::read_to_string(lab.dev.path("outside/precious")).unwrap(), "x");
 }
 
+/// The copy is older than what runs beside it: nobody looks at it later.
+#[test]
+fn a_cache_that_git_would_obey_is_not_copied_into_the_workspace() {
+    let lab = Lab::new();
+    lab.repo.write("lock", "1");
+    let lay = "mkdir -p deps/r/.git/objects deps/r/.git/refs; echo ref: refs/heads/main > deps/r/.git/HEAD";
+    let evil = "printf '[core]\\n\\tfsmonitor = x\\n' > deps/r/.git/config";
+    let task = task(&lab, &deps(&format!("{lay}; {evil}")));
+    lab.sh(&task, "true");
+    let workspace = workspace(&lab);
+    let said = ["deps is not copied to deps: git would obey r/.git/config in it: it sets core.fsmonitor"];
+    lab.dev.envctl(["enter", "--materialize", &task, "--", "test", "-d", "deps/r/.git"]).ok().says(&said);
+    assert!(!workspace.path.join("deps/r").exists());
+}
+
 /// What is a copy is for envctl to know, and links lead nowhere.
 #[test]
 fn case_57_a_program_inside_does_not_choose_what_is_removed() {

@@ -2,6 +2,7 @@
 //! and what changes how git sees it is named.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use super::equal::{named, pair};
 use crate::support::{Call, Trip};
@@ -165,6 +166,29 @@ fn a_tracked_file_that_became_too_large_stays_behind_by_name() {
     assert_eq!(left, [pair("too-large", "staged"), pair("too-large", "tracked")]);
     assert_eq!(fs::read(workspace.path.join("tracked")).unwrap(), b"k");
     assert_eq!(fs::read(workspace.path.join("staged")).unwrap(), b"s");
+}
+
+/// The data of a database that a container made, say.
+#[test]
+fn what_the_account_may_not_read_stays_behind_by_name() {
+    let trip = Trip::unprivileged();
+    let repo = &trip.lab.repo;
+    repo.write("tracked", "t");
+    repo.commit("plain");
+    repo.push();
+    repo.write("tracked", "changed");
+    for path in ["closed/x", "listed/x", "below/closed/x", "below/open", "secret"] {
+        repo.write(path, path);
+    }
+    let closed = [("closed", 0), ("listed", 0o444), ("below/closed", 0), ("secret", 0), ("tracked", 0)];
+    for (path, mode) in closed {
+        fs::set_permissions(repo.path.join(path), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let (workspace, left) = named(&trip, repo);
+    let expected = ["below/closed/", "closed/", "listed/", "secret", "tracked"];
+    assert_eq!(left, expected.map(|path| pair("unreadable", path)));
+    assert_eq!(fs::read(workspace.path.join("tracked")).unwrap(), b"t");
+    assert_eq!(fs::read(workspace.path.join("below/open")).unwrap(), b"below/open");
 }
 
 /// Git would not add them, and nobody has asked it to.

@@ -108,9 +108,12 @@ fn case_35_nothing_can_be_typed_into_a_terminal() {
 fn unusual_address_families_and_other_architectures() {
     for family in [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK] {
         assert_eq!(asked(libc::SYS_socket, [family as u32, 0]), libc::SECCOMP_RET_ALLOW);
+        assert_eq!(asked(libc::SYS_socketpair, [family as u32, 0]), libc::SECCOMP_RET_ALLOW);
     }
     for family in [libc::AF_VSOCK, libc::AF_ALG, libc::AF_PACKET, libc::AF_BLUETOOTH] {
-        assert_eq!(asked(libc::SYS_socket, [family as u32, 0]), Answer::Errno(libc::EAFNOSUPPORT).code());
+        let refused = Answer::Errno(libc::EAFNOSUPPORT).code();
+        assert_eq!(asked(libc::SYS_socket, [family as u32, 0]), refused);
+        assert_eq!(asked(libc::SYS_socketpair, [family as u32, 0]), refused);
     }
     let enosys = Answer::Errno(libc::ENOSYS).code();
     assert_eq!(verdict(0x4000_0003, libc::SYS_read as u32, [0; 4]), enosys);
