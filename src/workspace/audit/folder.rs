@@ -240,3 +240,37 @@ pub(super) fn read_plain(folder: BorrowedFd<'_>, name: &CStr, limit: u64) -> Res
         _ => Err("it cannot be read"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{found, nested};
+    use std::fs;
+
+    #[test]
+    fn no_ref_says_that_the_remote_has_what_it_has_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let own = nested(root, ".");
+        let remote = own.join("refs/remotes/origin");
+        fs::create_dir_all(remote.join("d")).unwrap();
+        let hex = "7".repeat(40);
+        for (name, text) in [
+            ("HEAD", "ref: refs/remotes/origin/plain\n"),
+            ("x", "ref: refs/heads/main\n"),
+            ("d/HEAD", "ref: refs/heads/main\n"),
+            ("linked", &hex),
+            ("plain", &hex),
+        ] {
+            fs::write(remote.join(name), text).unwrap();
+        }
+        fs::hard_link(remote.join("linked"), own.join("linked")).unwrap();
+        let origin = |name: &str| format!(".git/refs/remotes/origin/{name}");
+        assert_eq!(found(root), [origin("d/HEAD"), origin("linked"), origin("x")]);
+        assert_eq!(found(root), Vec::<String>::new(), "once is enough");
+        let repo = git2::Repository::open(root).unwrap();
+        let names = repo.references_glob("refs/remotes/*").unwrap();
+        let names: Vec<String> =
+            names.map(|one| String::from_utf8_lossy(one.unwrap().name_bytes()).into_owned()).collect();
+        assert_eq!(names, ["refs/remotes/origin/HEAD", "refs/remotes/origin/plain"]);
+    }
+}

@@ -309,3 +309,37 @@ fn knows(pointer: &Path, git_folder: &Path) -> bool {
             real(Path::new(std::ffi::OsStr::from_bytes(named))).is_some_and(|named| Some(named) == real(git_folder))
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{INSIDE, found, nested};
+    use super::super::{Audited, AuditedRun, look_at, look_at_own};
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn a_program_inside_does_not_learn_what_exists_outside() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let own = nested(root, ".");
+        let places = ["/etc/hostname".to_owned(), "/none/such".into(), format!("{INSIDE}/w/.git"), "/proc/1/x".into()];
+        for (n, place) in places.iter().enumerate() {
+            let git = own.join(format!("worktrees/{n}"));
+            fs::create_dir_all(&git).unwrap();
+            fs::write(git.join("HEAD"), "ref: refs/heads/w\n").unwrap();
+            fs::write(git.join("commondir"), "../..\n").unwrap();
+            fs::write(git.join("gitdir"), format!("{place}\n")).unwrap();
+            fs::create_dir(root.join(n.to_string())).unwrap();
+            fs::write(root.join(format!("{n}/.git")), format!("gitdir: {place}\n")).unwrap();
+        }
+        // While it runs.
+        let run = AuditedRun { inside: Some(Path::new(INSIDE)), ..AuditedRun::default() };
+        for n in 0..places.len() {
+            let found = look_at_own(root, Path::new(&format!(".git/worktrees/{n}")), run);
+            assert_eq!(found, Audited::default(), "{n}");
+            assert_eq!(look_at(root, Path::new(&n.to_string()), run).renamed.len(), usize::from(n != 2), "{n}");
+        }
+        let gone = [0, 1, 3].map(|n| format!(".git/worktrees/{n}/gitdir"));
+        assert_eq!(found(root), gone);
+    }
+}

@@ -123,3 +123,27 @@ fn leads_to(path: &Path) -> Led {
     let (rest, place) = found.unwrap_or_else(|| (1, path.to_owned()));
     Led { place, exists: rest == 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{bare, found, nested};
+    use std::fs;
+
+    #[test]
+    fn case_40_a_pointer_that_programs_read_in_two_ways_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        nested(root, ".");
+        bare(root, "e");
+        let pointers = ["gitdir:../e\n", "gitdir:  ../e\n", "gitdir: ../e \n", "gitdir: ../e\0\n", "gitdir: ../e\x0b"];
+        for (at, text) in "abcds".chars().zip(pointers) {
+            fs::create_dir(root.join(at.to_string())).unwrap();
+            fs::write(root.join(format!("{at}/.git")), text).unwrap();
+        }
+        fs::write(root.join("s/.git"), "gitdir: ../e\r\n\n").unwrap();
+        assert_eq!(found(root), ["a/.git", "b/.git", "c/.git", "d/.git"]);
+        // By its other name it could be changed without a trace.
+        fs::hard_link(root.join("s/.git"), root.join("s/other")).unwrap();
+        assert_eq!(found(root), ["s/.git"]);
+    }
+}

@@ -2,7 +2,7 @@ use std::fs;
 
 use super::*;
 
-fn nested(root: &Path, path: &str) -> PathBuf {
+pub(super) fn nested(root: &Path, path: &str) -> PathBuf {
     let options = git2::RepositoryInitOptions::new();
     let repo = git2::Repository::init_opts(root.join(path), &options).unwrap();
     repo.path().to_owned()
@@ -13,9 +13,9 @@ fn run<'a>(since: Since) -> AuditedRun<'a> {
 }
 
 /// Where the workspace is inside.
-const INSIDE: &str = "/a-path-of-the-inside";
+pub(super) const INSIDE: &str = "/a-path-of-the-inside";
 
-fn found(root: &Path) -> Vec<String> {
+pub(super) fn found(root: &Path) -> Vec<String> {
     let found = audit(root, AuditedRun { inside: Some(Path::new(INSIDE)), ..AuditedRun::default() }).unwrap();
     assert_eq!(found.unseen, []);
     found.renamed.into_iter().map(|one| one.path.display().to_string()).collect()
@@ -107,7 +107,7 @@ fn evil(git: &Path) {
     git2::Config::open(&git.join("config")).unwrap().set_str("core.fsmonitor", "evil").unwrap();
 }
 
-fn bare(root: &Path, path: &str) -> PathBuf {
+pub(super) fn bare(root: &Path, path: &str) -> PathBuf {
     git2::Repository::init_bare(root.join(path)).unwrap();
     root.join(path)
 }
@@ -258,77 +258,6 @@ fn case_40_a_pointer_does_not_lead_out() {
     let leading = [".git/.git".to_owned()].into_iter().chain(leading).chain(["h/.git".into(), "i/.git".into()]);
     assert_eq!(found(&root), leading.collect::<Vec<_>>());
     assert!(own.exists());
-}
-
-#[test]
-fn case_40_a_pointer_that_programs_read_in_two_ways_goes() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path();
-    nested(root, ".");
-    bare(root, "e");
-    let pointers = ["gitdir:../e\n", "gitdir:  ../e\n", "gitdir: ../e \n", "gitdir: ../e\0\n", "gitdir: ../e\x0b"];
-    for (at, text) in "abcds".chars().zip(pointers) {
-        fs::create_dir(root.join(at.to_string())).unwrap();
-        fs::write(root.join(format!("{at}/.git")), text).unwrap();
-    }
-    fs::write(root.join("s/.git"), "gitdir: ../e\r\n\n").unwrap();
-    assert_eq!(found(root), ["a/.git", "b/.git", "c/.git", "d/.git"]);
-    // By its other name it could be changed without a trace.
-    fs::hard_link(root.join("s/.git"), root.join("s/other")).unwrap();
-    assert_eq!(found(root), ["s/.git"]);
-}
-
-#[test]
-fn a_program_inside_does_not_learn_what_exists_outside() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path();
-    let own = nested(root, ".");
-    let places = ["/etc/hostname".to_owned(), "/none/such".into(), format!("{INSIDE}/w/.git"), "/proc/1/x".into()];
-    for (n, place) in places.iter().enumerate() {
-        let git = own.join(format!("worktrees/{n}"));
-        fs::create_dir_all(&git).unwrap();
-        fs::write(git.join("HEAD"), "ref: refs/heads/w\n").unwrap();
-        fs::write(git.join("commondir"), "../..\n").unwrap();
-        fs::write(git.join("gitdir"), format!("{place}\n")).unwrap();
-        fs::create_dir(root.join(n.to_string())).unwrap();
-        fs::write(root.join(format!("{n}/.git")), format!("gitdir: {place}\n")).unwrap();
-    }
-    // While it runs.
-    let run = AuditedRun { inside: Some(Path::new(INSIDE)), ..AuditedRun::default() };
-    for n in 0..places.len() {
-        let found = look_at_own(root, Path::new(&format!(".git/worktrees/{n}")), run);
-        assert_eq!(found, Audited::default(), "{n}");
-        assert_eq!(look_at(root, Path::new(&n.to_string()), run).renamed.len(), usize::from(n != 2), "{n}");
-    }
-    let gone = [0, 1, 3].map(|n| format!(".git/worktrees/{n}/gitdir"));
-    assert_eq!(found(root), gone);
-}
-
-#[test]
-fn no_ref_says_that_the_remote_has_what_it_has_not() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path();
-    let own = nested(root, ".");
-    let remote = own.join("refs/remotes/origin");
-    fs::create_dir_all(remote.join("d")).unwrap();
-    let hex = "7".repeat(40);
-    for (name, text) in [
-        ("HEAD", "ref: refs/remotes/origin/plain\n"),
-        ("x", "ref: refs/heads/main\n"),
-        ("d/HEAD", "ref: refs/heads/main\n"),
-        ("linked", &hex),
-        ("plain", &hex),
-    ] {
-        fs::write(remote.join(name), text).unwrap();
-    }
-    fs::hard_link(remote.join("linked"), own.join("linked")).unwrap();
-    let origin = |name: &str| format!(".git/refs/remotes/origin/{name}");
-    assert_eq!(found(root), [origin("d/HEAD"), origin("linked"), origin("x")]);
-    assert_eq!(found(root), Vec::<String>::new(), "once is enough");
-    let repo = git2::Repository::open(root).unwrap();
-    let names = repo.references_glob("refs/remotes/*").unwrap();
-    let names: Vec<String> = names.map(|one| String::from_utf8_lossy(one.unwrap().name_bytes()).into_owned()).collect();
-    assert_eq!(names, ["refs/remotes/origin/HEAD", "refs/remotes/origin/plain"]);
 }
 
 #[test]
