@@ -1,6 +1,8 @@
 //! Which characters people see, by Unicode: the one rule for foreign text that
 //! is shown and for foreign names that become files.
 
+use std::borrow::Cow;
+
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
@@ -27,6 +29,27 @@ pub fn is_visible(c: char) -> bool {
     !hidden && c != EMPTY_BRAILLE && !CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
+/// Printed text without its colours and weights (`ESC [ 31 m`): programs write them into
+/// logs, and nothing is lost without them. All else that a terminal would obey stays, for
+/// whoever shows the text to escape.
+pub fn without_colours(text: &str) -> Cow<'_, str> {
+    const BEGIN: &str = "\u{1b}[";
+    let mut parts = text.split(BEGIN);
+    let first = parts.next().unwrap_or_default();
+    if first.len() == text.len() {
+        return text.into();
+    }
+    let mut plain = first.to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ';' | ':'));
+        match rest.strip_prefix('m') {
+            Some(after) => plain.push_str(after),
+            None => plain.extend([BEGIN, part]),
+        }
+    }
+    plain.into()
+}
+
 /// Whether a character may stand in the name of a file: a visible one, or the
 /// plain space. Wide and narrow spaces look like it and are others.
 pub fn is_for_names(c: char) -> bool {
@@ -42,6 +65,15 @@ mod tests {
     const HIDDEN: &str = "\0\u{7}\u{1b}\u{7f}\u{85}\u{9b}\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{17b4}\u{180b}\u{180e}\u{200b}\
         \u{200d}\u{200e}\u{2028}\u{2029}\u{202e}\u{2060}\u{2065}\u{2066}\u{206a}\u{2800}\u{3164}\u{e000}\u{fe0f}\u{feff}\
         \u{ffa0}\u{fff0}\u{fff9}\u{fffe}\u{1bca0}\u{1d173}\u{e0001}\u{e0041}\u{e0100}\u{f0000}\u{10ffff}";
+
+    #[test]
+    fn colours_go_and_nothing_else_does() {
+        let plain = |text| without_colours(text).into_owned();
+        assert_eq!(plain("\u{1b}[1;38:5:9mFAIL\u{1b}[0m a\u{1b}[mb"), "FAIL ab");
+        for kept in ["plain", "\u{1b}[2J", "\u{1b}[31", "\u{1b}]0;m\u{7}", "a\u{1b}", "\u{1b}[?1m"] {
+            assert_eq!(plain(kept), kept);
+        }
+    }
 
     #[test]
     fn characters_that_nobody_sees() {

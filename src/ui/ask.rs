@@ -34,6 +34,24 @@ pub enum Answer {
     TooLong,
 }
 
+/// A question ends as it is written, with a question mark and no colon behind it.
+struct AsAsked;
+
+impl dialoguer::theme::Theme for AsAsked {
+    fn format_select_prompt(&self, out: &mut dyn std::fmt::Write, prompt: &str) -> std::fmt::Result {
+        out.write_str(prompt)
+    }
+
+    fn format_select_prompt_selection(
+        &self,
+        out: &mut dyn std::fmt::Write,
+        prompt: &str,
+        chosen: &str,
+    ) -> std::fmt::Result {
+        write!(out, "{prompt} {chosen}")
+    }
+}
+
 impl Ui {
     /// Lets one of several answers be chosen, the first by default; `None` when
     /// none is.
@@ -42,7 +60,7 @@ impl Ui {
     /// When the terminal goes away.
     pub fn choose(&self, question: &str, answers: &[&str]) -> Result<Option<usize>> {
         let answers: Vec<String> = answers.iter().map(|answer| shown(answer, LONG)).collect();
-        let select = dialoguer::Select::new().with_prompt(shown(question, LONG)).items(&answers).default(0);
+        let select = dialoguer::Select::with_theme(&AsAsked).with_prompt(shown(question, LONG)).items(&answers).default(0);
         let asked = around(|| select.interact_opt());
         match asked {
             // Ctrl-C is an answer: none of them.

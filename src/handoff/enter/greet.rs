@@ -82,7 +82,8 @@ fn inside(lease: &Lease, report: &Report) -> Option<(&'static str, String)> {
     let missing = report.caches.iter().filter(|cache| cache.found == CacheOrigin::Missing);
     let missing: Vec<&str> = missing.map(|cache| cache.name.as_str()).collect();
     if !missing.is_empty() {
-        parts.push(format!("without the caches {}", missing.join(", ")));
+        let caches = if missing.len() == 1 { "cache" } else { "caches" };
+        parts.push(format!("without the {caches} {}", missing.join(", ")));
     }
     (!parts.is_empty()).then(|| ("Inside", parts.join("; ")))
 }

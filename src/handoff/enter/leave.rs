@@ -71,7 +71,7 @@ fn ask(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
     ];
     let offered = if files { &answers[..] } else { &answers[..3] };
     let answer = loop {
-        match app.ui.choose("What do you want to do with it", offered)? {
+        match app.ui.choose("What do you want to do with it?", offered)? {
             Some(3) => show_lines(app, &since(app, resolved, place, true)?, &task),
             answer => break answer,
         }

@@ -91,7 +91,12 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
         if !proposal.dir.is_empty() {
             text.push_str(&format!("dir    = {}\n", quoted(&proposal.dir)));
         }
-        text.push_str(&format!("# path {}, setup: {}\n", proposal.preset.path, proposal.preset.setup));
+        match proposal.besides() {
+            none if none.is_empty() => {
+                text.push_str(&format!("# path {}, setup: {}\n", proposal.preset.path, proposal.preset.setup));
+            }
+            besides => text.push_str(&besides),
+        }
         text.push_str("# its network is for the setup alone; each developer approves it once\n");
     }
     let path = root.join(PROJECT_FILES[0]);
@@ -102,7 +107,7 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
         let file = std::fs::File::create_new(&path).with_context(|| format!("cannot write {}", path.display()))?;
         std::io::Write::write_all(&mut &file, text.as_bytes())?;
     }
-    let lockfiles = found.all.into_iter().map(|proposal| proposal.file).collect();
+    let lockfiles = found.all.into_iter().flat_map(|proposal| proposal.files()).collect();
     let services = composed.names();
     let (compose, uncarried) = (composed.files, composed.left);
     let (left, fields) = (found.left, asked.fields);

@@ -31,7 +31,16 @@ const OPEN: [(&str, &[&str], &str); 6] = [
     ("Cargo.toml", &["cargo"], "it has no lockfile: cargo generate-lockfile makes one"),
     ("CMakeLists.txt", &[], "preset = \"cmake\" keeps its build folder, preset = \"ccache\" what was compiled"),
     ("Makefile", &[], "if it builds with a compiler, preset = \"ccache\" keeps what was compiled"),
-    ("requirements-dev.txt", &[], "add it to the setup and the inputs of a cache"),
+    ("requirements-dev.txt", &["pip"], "a cache with preset = \"pip\" takes it as its inputs and in its setup"),
+];
+
+/// Where projects of pip list what their tests need, beside `requirements.txt`.
+const FOR_DEVELOPMENT: [&str; 5] = [
+    "requirements-dev.txt",
+    "requirements_dev.txt",
+    "dev-requirements.txt",
+    "requirements-test.txt",
+    "test-requirements.txt",
 ];
 
 /// A cache that is proposed.
@@ -42,7 +51,27 @@ pub(super) struct Proposal {
     pub(super) dir: String,
     /// What suggests it.
     pub(super) file: String,
+    /// Names of files beside it that list more of the same.
+    with: Vec<&'static str>,
     spot: String,
+}
+
+impl Proposal {
+    /// What suggests it, and what is taken along.
+    pub(super) fn files(&self) -> Vec<String> {
+        let with = self.with.iter().map(|file| below(&self.dir, file));
+        std::iter::once(self.file.clone()).chain(with).collect()
+    }
+
+    /// What a project file says beside the preset, so that all of its files count.
+    pub(super) fn besides(&self) -> String {
+        let Some(first) = self.preset.files.first().filter(|_| !self.with.is_empty()) else { return String::new() };
+        let files = || std::iter::once(first).chain(&self.with);
+        let inputs = files().map(|file| format!("{:?}", below(&self.dir, file))).collect::<Vec<_>>().join(", ");
+        let more: String = self.with.iter().map(|file| format!(" --requirement {file}")).collect();
+        let inside = if self.dir.is_empty() { String::new() } else { format!("cd '{}' && ", self.dir) };
+        format!("inputs = [{inputs}]\nsetup  = \"{inside}{}{more}\"\n", self.preset.setup)
+    }
 }
 
 /// What was found.
@@ -116,7 +145,10 @@ impl Proposals {
                     let why = format!("{} is taken, which has the same place, {}", other.file, other.spot);
                     self.left.push((file, why));
                 }
-                None => self.all.push(Proposal { preset, dir: dir.to_owned(), file, spot }),
+                None => {
+                    let more = FOR_DEVELOPMENT.into_iter().filter(|file| preset.name == "pip" && has(file));
+                    self.all.push(Proposal { preset, dir: dir.to_owned(), file, with: more.collect(), spot });
+                }
             }
         }
         for (file, presets, why) in OPEN.iter().filter(|(file, ..)| has(file)) {
@@ -202,6 +234,23 @@ mod tests {
             left,
             ["package-lock.json", "Makefile", "native/CMakeLists.txt", "odd'name/uv.lock", "api/tool/Cargo.lock"]
         );
+    }
+
+    #[test]
+    fn what_tests_need_is_taken_along() {
+        let dir = tempfile::tempdir().unwrap();
+        git2::Repository::init(dir.path()).unwrap();
+        std::fs::create_dir(dir.path().join("api")).unwrap();
+        for file in ["requirements.txt", "requirements-dev.txt", "api/requirements.txt", "api/dev-requirements.txt"] {
+            std::fs::write(dir.path().join(file), "").unwrap();
+        }
+        let found = proposals(dir.path());
+        assert_eq!(found.left, []);
+        let [root, api] = &found.all[..] else { panic!("{:?}", found.all) };
+        assert!(root.besides().starts_with("inputs = [\"requirements.txt\", \"requirements-dev.txt\"]\nsetup  = \"py"));
+        assert!(root.besides().ends_with(" --requirement requirements.txt --requirement requirements-dev.txt\"\n"));
+        assert!(api.besides().starts_with("inputs = [\"api/requirements.txt\", \"api/dev-requirements.txt\"]\n"));
+        assert!(api.besides().contains("setup  = \"cd 'api' && python3 -m venv"));
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl App {
         let is_new = self.contacts.told.lock().is_ok_and(|mut told| told.insert(folder.to_owned()));
         let folders = ["", "blobs", "blobs/sha256"].map(|below| folder.join(below));
         if is_new && let Some(who) = folders.iter().find_map(|folder| disk::others_may_write(folder)) {
-            self.ui.status("Shared", &format!("the store oci:{}: {who}", folder.display()));
+            self.ui.status("Note", &format!("others can write to the store oci:{}: {who}", folder.display()));
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::handoff::app::App;
 use crate::handoff::runtimes::{self, Extras, Running};
 use crate::handoff::workspaces::{children, written_at};
 use crate::runtime::{self, Lease, Session};
+use crate::visible::without_colours;
 
 /// Between two looks at a log that grows.
 const LOOK: Duration = Duration::from_millis(200);
@@ -106,7 +107,7 @@ fn lines(app: &App, file: &mut BufReader<File>, all: bool) -> Result<()> {
             return Ok(());
         }
         let text = String::from_utf8_lossy(&line);
-        app.ui.code(text.trim_end_matches(['\n', '\r']))?;
+        app.ui.code(&without_colours(text.trim_end_matches(['\n', '\r'])))?;
     }
 }
 
@@ -149,7 +150,7 @@ fn show_lines(app: &App, from: impl Read) -> Result<()> {
         if from.by_ref().take(LONGEST).read_until(b'\n', &mut line).context("cannot read the log")? == 0 {
             return Ok(());
         }
-        app.ui.code(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']))?;
+        app.ui.code(&without_colours(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r'])))?;
     }
 }
 

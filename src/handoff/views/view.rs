@@ -23,6 +23,7 @@ use crate::identity::{ArtifactType, Provenance, TaskRef};
 use crate::quantity::{human_bytes, human_duration};
 use crate::snapshot::{Changes, since_base};
 use crate::store::Store;
+use crate::visible::without_colours;
 
 /// The largest file of each kind that is on the page, in bytes.
 const LONG_LOG: u64 = 1 << 20;
@@ -176,6 +177,7 @@ impl View {
         for why in &self.unknown {
             page.mark("<p class=\"bad\">").text(why).mark("</p>\n");
         }
+        page.mark("<p class=\"quiet\">").text(&format!("As it was at {:.0}.", self.now)).mark("</p>\n");
         page.finish(self.shown.identity.task_id.as_str())
     }
 
@@ -214,7 +216,7 @@ impl View {
             page.text(&format!("{} passed, {} failed, {} skipped", tests.passed, tests.failed, tests.skipped));
             page.mark("</p>\n");
             for (name, words) in &tests.failures {
-                page.folded(name, words, tests.failed < 4);
+                page.folded(name, &without_colours(words), tests.failed < 4);
             }
         }
     }
@@ -249,7 +251,7 @@ impl View {
             }
             let lines: Vec<&str> = text.lines().collect();
             let last = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-            page.folded(name, &last, first);
+            page.folded(name, &without_colours(&last), first);
             first = false;
         }
     }

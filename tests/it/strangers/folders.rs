@@ -167,11 +167,11 @@ fn a_store_that_people_share_works_and_is_told_of() {
         let folder = lab.store.path.join("blobs/sha256");
         for (mode, who) in [(0o775, "its group"), (0o777, "every account of this machine")] {
             fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
-            lab.dev.envctl(["show", &task]).ok().says(&["Shared", who]);
+            lab.dev.envctl(["show", &task]).ok().says(&["others can write to the store", who]);
             lab.repo.write("changed", who);
             lab.publish(&ImageBuilder::busybox());
         }
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-        assert!(!lab.dev.envctl(["show", &task]).ok().stderr.contains("Shared"));
+        assert!(!lab.dev.envctl(["show", &task]).ok().stderr.contains("others can write"));
     }
 }
