@@ -68,7 +68,7 @@ impl Arguments {
             }
             if !one.unsealed.is_empty() {
                 let names = shown_list(&one.unsealed);
-                app.ui.status("Unsealed", &format!("no store has {names}: the first enter makes it"));
+                app.ui.status("Unsealed", &format!("no store has {names}; the first enter makes it"));
             }
             all.push(one.clone());
             Ok(())

@@ -61,7 +61,7 @@ impl Arguments {
 
 fn lease(row: &LeaseRow, now: Timestamp) -> String {
     let lease = &row.lease;
-    let mut parts = vec![age(lease.started_at, now)];
+    let mut parts = vec![format!("started {}", age(lease.started_at, now))];
     parts.extend(lease.setup.iter().map(|cache| format!("setup of the cache {cache}")));
     parts.extend(deadline(lease).map(|deadline| format!("ends {deadline}")));
     parts.extend(lease.ports.iter().map(|port| format!("{} inside is localhost:{}", port.inside, port.host)));
@@ -95,7 +95,6 @@ fn lease_details(row: &LeaseRow, now: Timestamp) -> Vec<String> {
 
 fn workspace(row: &WorkspaceRow, now: Timestamp) -> String {
     let mut parts = vec![row.used(now)];
-    parts.extend(row.in_use.then(|| "in use now".to_owned()));
     parts.extend(row.goes(now));
     parts.extend(row.newer.is_some().then(|| "newer identity in its store".to_owned()));
     format!("workspace  {}  {}", row.task, parts.join(", "))

@@ -180,8 +180,10 @@ impl Project {
             workdir.parse::<Workdir>().map_err(|why| invalid("workspace.workdir", why))?;
         }
         if self.workspace.lifetime == Some(Lifetime::PerDeveloper) {
-            return Err(usage(format!("{name}: workspace.lifetime: only a developer can choose per-developer"))
-                .hint("they do it with envctl enter TASK --into DIR"));
+            return Err(usage(format!(
+                "{name}: workspace.lifetime: only the developer can choose per-developer, for themselves"
+            ))
+            .hint("they do it with envctl enter TASK --into DIR"));
         }
         if let Some(ttl) = &self.workspace.ttl {
             parse_duration(ttl).map_err(|why| invalid("workspace.ttl", why))?;

@@ -195,7 +195,7 @@ impl Default for Cost {
 impl Cost {
     fn check(&self, name: &str) -> Result<(), Fault> {
         if self.cap.is_some() && self.rate_per_hour.is_none_or(|rate| rate <= 0.0) {
-            return Err(usage(format!("{name}: cost.cap says nothing without cost.rate_per_hour")));
+            return Err(usage(format!("{name}: cost.cap needs cost.rate_per_hour")));
         }
         for (key, value) in
             [("rate_per_hour", self.rate_per_hour), ("target_per_task", Some(self.target_per_task)), ("cap", self.cap)]

@@ -23,7 +23,7 @@ pub(crate) fn require(app: &App, folder: &Path, bytes: u64, what: &str) -> Resul
     if bytes > most {
         let sizes = format!("{}, and no more than {} may come", human_bytes(bytes), human_bytes(most));
         return Err(policy(format!("{what} would be {sizes}"))
-            .hint("if it is as large as it should be: [workspace] max_fetch in config.toml")
+            .hint("to allow more: [workspace] max_fetch in config.toml")
             .into());
     }
     if bytes > free {

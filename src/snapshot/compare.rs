@@ -117,6 +117,17 @@ impl FileStatus {
             FileStatus::TypeChanged => 'T',
         }
     }
+
+    /// The same as a word, for those who know no letters of git's.
+    pub fn word(self) -> &'static str {
+        match self {
+            FileStatus::Added => "new",
+            FileStatus::Deleted => "gone",
+            FileStatus::Modified => "changed",
+            FileStatus::Renamed => "renamed",
+            FileStatus::TypeChanged => "other type",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

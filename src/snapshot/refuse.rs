@@ -8,7 +8,7 @@ use crate::error::{Fault, policy};
 use crate::git::check_entry_name;
 
 pub(super) fn nested_repository(path: &str) -> Fault {
-    policy(format!("{path} is a nested repository that git does not track: no snapshot carries it"))
+    policy(format!("{path} is a nested repository that git does not track: no snapshot can hold it"))
         .hint("git submodule add it, move it out of the checkout, or list it in .gitignore")
 }
 
@@ -48,7 +48,7 @@ pub(super) fn depth(folder: &[u8]) -> Result<()> {
     }
     let start = folder.iter().enumerate().filter(|(_, byte)| **byte == b'/').nth(2).map_or(folder.len(), |(at, _)| at);
     let start = String::from_utf8_lossy(&folder[..start]);
-    Err(policy(format!("{start}/... has folders nested more than {DEPTH} deep: no snapshot carries them"))
+    Err(policy(format!("{start}/... has folders nested more than {DEPTH} deep: no snapshot can hold them"))
         .hint("remove them, or list their topmost folder in .gitignore")
         .into())
 }

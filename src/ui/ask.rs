@@ -60,7 +60,8 @@ impl Ui {
     /// When the terminal goes away.
     pub fn choose(&self, question: &str, answers: &[&str]) -> Result<Option<usize>> {
         let answers: Vec<String> = answers.iter().map(|answer| shown(answer, LONG)).collect();
-        let select = dialoguer::Select::with_theme(&AsAsked).with_prompt(shown(question, LONG)).items(&answers).default(0);
+        let select =
+            dialoguer::Select::with_theme(&AsAsked).with_prompt(shown(question, LONG)).items(&answers).default(0);
         let asked = around(|| select.interact_opt());
         match asked {
             // Ctrl-C is an answer: none of them.
@@ -87,7 +88,7 @@ impl Ui {
     /// also when the terminal goes away.
     pub fn confirm(&self, question: &str) -> Result<bool> {
         match self.agree(None, &[], question)? {
-            Answer::TooLong => Err(policy(format!("this is too long to be asked: {question}")).into()),
+            Answer::TooLong => Err(policy(format!("this question is too long to be asked: {question}")).into()),
             answer => Ok(answer == Answer::Yes),
         }
     }

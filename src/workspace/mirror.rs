@@ -252,7 +252,10 @@ impl Mirror {
         if !answer.ok {
             return Err(anyhow::Error::new(unreachable(answer.complaint)).context(
                 unreachable(format!("cannot fetch from {}", remote.place))
-                    .hint("check the network and your access with: git ls-remote URL; a [[url]] rule in config.toml maps it elsewhere"),
+                    .hint(format!(
+                        "check the network and your access with: git ls-remote {}; if you reach it under another address, [[url]] in config.toml says so",
+                        remote.place
+                    )),
             ));
         }
         if !kept(repo, base) {

@@ -48,8 +48,8 @@ fn the_digest_of_what_is_asked_for_is_shown() {
     let task = asking(&lab, &setup("true", "env = { A = \"one\" }"));
     let name = digest(lab.enter(&task, &["true"]));
     let mut terminal = Terminal::open(&lab.dev, &["enter", &task], (24, 100));
-    terminal.sees("in deps, a host network for the setup of the cache deps: true");
-    terminal.sees("for the setup of the cache deps: A=one");
+    terminal.sees("a host network for the setup of the cache deps, which fills deps: true");
+    terminal.sees("in the setup of the cache deps, the variable A=one");
     terminal.sees(&name);
     terminal.sees("[y/N]");
     terminal.types("n\r");

@@ -263,7 +263,7 @@ fn a_task_that_was_entered_names_no_image_of_this_machine() {
     let workspace = lab.report()["workspace"].as_str().unwrap().to_owned();
     let elsewhere = Layout::of(&lab.dev, "elsewhere").name();
     let call = lab.dev.envctl(["publish", "task-9", "--store", &elsewhere]).cwd(&workspace);
-    call.code(6).says(&["docker-daemon:mine", "this machine's", "--image docker-daemon:mine"]);
+    call.code(6).says(&["docker-daemon:mine", "on this machine alone", "--image docker-daemon:mine"]);
 }
 
 /// An identity has no word for files and engines of those who enter.

@@ -19,7 +19,7 @@ fn case_54_an_enter_that_meets_a_runtime_at_its_end_makes_another() {
             if what == "enter" {
                 let (stdout, said) = second.end();
                 assert_eq!(stdout, "once\n");
-                assert!(said.contains("was just leaving"), "{said}");
+                assert!(said.contains("was just ending"), "{said}");
             } else {
                 second.fails(125, "has just ended");
             }

@@ -142,7 +142,7 @@ pub(crate) fn tell_gone(app: &App, receipt: &Receipt, records: &[Record]) {
     if !gone.is_empty() {
         app.ui.status(
             "Gone",
-            &format!("{}: what is to stay belongs into its inputs, such as a lockfile", gone.join(", ")),
+            &format!("{}: to keep it, add it to the inputs of the cache, such as a lockfile", gone.join(", ")),
         );
     }
 }

@@ -147,7 +147,7 @@ fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<
         if let Some(entered) = attach(app, options, lease, report)? {
             return Ok(entered);
         }
-        app.ui.status("Ended", "it was just leaving; this makes another");
+        app.ui.status("Ended", "that runtime was just ending; this makes another");
     }
     run(source, &resolved, options, &place, report)
 }

@@ -278,7 +278,7 @@ fn set_times(app: &App, draft: &Path, tree: &str) {
     });
     if let Err(error) = set {
         app.ui.detail(&format!(
-            "files of the workspace count as new, and what is built of them is built again: {error:#}"
+            "files of the workspace count as new, so whatever is built from them is built again: {error:#}"
         ));
     }
 }

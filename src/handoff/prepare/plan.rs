@@ -99,7 +99,7 @@ fn known_image(app: &App, resolved: &Resolved, source: Option<&Source<'_>>) -> R
         (Some((image, _)), _) => Ok(Some(image)),
         (None, Some(_)) if !app.options.offline && !fetch::may_ask_for_image(app, resolved)? => {
             // A plan asks nobody, neither the developer nor a stranger's registry.
-            app.ui.warn("the registry of the image is not approved, so that it was not asked what there is to fetch");
+            app.ui.warn("the registry of the image is not approved, so envctl did not ask it what there is to fetch");
             Ok(None)
         }
         (None, Some(source)) if !app.options.offline => fetch::image_documents(source, resolved).map(Some),

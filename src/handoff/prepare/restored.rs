@@ -27,7 +27,7 @@ impl Arrived {
         let git = format!("git -C {}", quote(&place.display().to_string()));
         for kind in &self.operations {
             let next = if kind == "bisect" { "bisect log" } else { "status" };
-            app.ui.status("Unfinished", &format!("a {kind} is in progress here too: {git} {next}"));
+            app.ui.status("Unfinished", &format!("a {kind} is in progress, as where it was published: {git} {next}"));
         }
         for (kind, names) in by_kind(&self.left_behind) {
             app.ui.status("Left behind", &format!("where it was published: {kind}: {}", shown_list(&names)));

@@ -35,7 +35,7 @@ pub(crate) fn pin_services(
         let named = NamedImage { name: asked.parse()?, base: root.to_owned(), by_project: true };
         let is_local = !matches!(named.name, ImageName::Registry { .. } | ImageName::Layout(_));
         if parent.is_some() && is_local {
-            return Err(policy(format!("the task's project names the image {asked}, which is this machine's"))
+            return Err(policy(format!("the task's project names the image {asked}, which is on this machine alone"))
                 .hint("publish from your own checkout pins it")
                 .into());
         }

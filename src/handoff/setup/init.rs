@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::compose::{composed, quoted, table};
-use super::proposals::proposals;
+use super::proposals::{Proposal, proposals};
 use crate::config::{Build, Devcontainer, Field, PROJECT_FILES, Project};
 use crate::error::usage;
 use crate::handoff::app::App;
@@ -86,19 +86,7 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     text.push_str(&settings(&asked));
     text.push_str(&composed.text());
     let found = proposals(&root);
-    for proposal in &found.all {
-        text.push_str(&format!("\n[[cache]]\npreset = {}\n", quoted(proposal.preset.name)));
-        if !proposal.dir.is_empty() {
-            text.push_str(&format!("dir    = {}\n", quoted(&proposal.dir)));
-        }
-        match proposal.besides() {
-            none if none.is_empty() => {
-                text.push_str(&format!("# path {}, setup: {}\n", proposal.preset.path, proposal.preset.setup));
-            }
-            besides => text.push_str(&besides),
-        }
-        text.push_str("# its network is for the setup alone; each developer approves it once\n");
-    }
+    text.push_str(&caches(&found.all));
     let path = root.join(PROJECT_FILES[0]);
     // What cannot be read back must not be written.
     let project = Project::parse(&text, PROJECT_FILES[0])?;
@@ -112,6 +100,24 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     let (compose, uncarried) = (composed.files, composed.left);
     let (left, fields) = (found.left, asked.fields);
     Ok(Initialised { path, text, lockfiles, left, compose, services, uncarried, devcontainer, fields })
+}
+
+/// An entry for each cache that is proposed.
+fn caches(proposed: &[Proposal]) -> String {
+    let mut text = String::new();
+    for proposal in proposed {
+        let preset = proposal.preset;
+        text.push_str(&format!("\n[[cache]]\npreset = {}\n", quoted(preset.name)));
+        if !proposal.dir.is_empty() {
+            text.push_str(&format!("dir    = {}\n", quoted(&proposal.dir)));
+        }
+        match proposal.besides() {
+            none if none.is_empty() => text.push_str(&format!("# path {}, setup: {}\n", preset.path, preset.setup)),
+            besides => text.push_str(&besides),
+        }
+        text.push_str("# its network is for the setup alone; each developer approves it once\n");
+    }
+    text
 }
 
 /// `toolchain`, as a file has it: an image by name, one that is built, or words on both.

@@ -135,12 +135,12 @@ impl Setup {
 
     fn lines(&self) -> impl Iterator<Item = String> {
         let Setup { name, network, path, command, again, env } = self;
-        let from =
-            again.as_ref().map_or_else(String::new, |again| format!(" (from an older content: {})", again.trim()));
-        let command = command.trim();
-        let first = format!("in {path}, a {network} network for the setup of the cache {name}: {command}{from}");
-        let variables = env.iter().map(move |variable| format!("for the setup of the cache {name}: {variable}"));
-        std::iter::once(first).chain(variables)
+        let what = format!("a {network} network for the setup of the cache {name}");
+        let first = format!("{what}, which fills {path}: {}", command.trim());
+        let from = again.as_ref().map(|again| format!("{what}, when it starts from an older entry: {}", again.trim()));
+        let variables =
+            env.iter().map(move |variable| format!("in the setup of the cache {name}, the variable {variable}"));
+        std::iter::once(first).chain(from).chain(variables)
     }
 }
 

@@ -294,7 +294,7 @@ fn pause(failed: u32) -> u32 {
 /// # Errors
 /// [`crate::error::Kind::Usage`].
 pub fn parse_hours(text: &str) -> Result<(u8, u8), crate::error::Fault> {
-    let bad = || usage(format!("{text:?} are no hours")).hint("write 9-18, or 22-6 over midnight");
+    let bad = || usage(format!("{text:?} names no hours of the day")).hint("write 9-18, or 22-6 over midnight");
     let (from, to) = text.split_once('-').ok_or_else(bad)?;
     let hour = |text: &str| text.parse::<u8>().ok().filter(|hour| *hour <= 24).ok_or_else(bad);
     let hours = (hour(from)?, hour(to)?);

@@ -156,8 +156,8 @@ fn show_lines(app: &App, from: impl Read) -> Result<()> {
 
 /// That nothing was kept.
 pub fn no_log(running: Running<'_>) -> crate::error::Fault {
-    not_found(format!("nothing that {} printed is kept on this machine", running.task))
-        .hint("runs and detached commands leave a log, for 30 days")
+    not_found(format!("this machine has no log of {}", running.task))
+        .hint("runs and detached commands leave a log, which is kept for 30 days; enter prints to your terminal")
 }
 
 #[cfg(test)]

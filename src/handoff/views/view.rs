@@ -229,7 +229,7 @@ impl View {
         }
         for file in &changes.files {
             let from = file.from.as_ref().map_or_else(String::new, |from| format!("{from} -> "));
-            page.row(&format!("file {}", file.status.letter()), &format!("{from}{}", file.path));
+            page.row(file.status.word(), &format!("{from}{}", file.path));
         }
         if changes.more {
             page.row("more", "commits or files that are not listed");

@@ -116,12 +116,15 @@ impl Place {
         if self.own_word || app.confirm(&question)? == Some(true) {
             return Ok(());
         }
-        Err(policy(format!("{path} holds the workspace of {}, and only the project asks for its place", other.slug))
-            .hint(format!(
-                "take it, and salvage what is unsaved there: envctl enter {task} --lifetime {lifetime}; \
+        Err(policy(format!(
+            "{path} holds the workspace of {}, and nobody but the project asks for its place",
+            other.slug
+        ))
+        .hint(format!(
+            "take it, and salvage what is unsaved there: envctl enter {task} --lifetime {lifetime}; \
                  or leave it alone: --lifetime per-task"
-            ))
-            .into())
+        ))
+        .into())
     }
 }
 

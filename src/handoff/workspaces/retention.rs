@@ -102,6 +102,9 @@ fn row(app: &App, looks: &Looks, pin: Pin) -> Result<WorkspaceRow> {
 impl WorkspaceRow {
     /// When it was used last, in words.
     pub fn used(&self, now: Timestamp) -> String {
+        if self.in_use {
+            return "in use now".into();
+        }
         self.last_used.map_or_else(|| "never used".into(), |used| format!("used {}", age(used, now)))
     }
 
@@ -123,8 +126,7 @@ impl WorkspaceRow {
             }
             None => String::new(),
         };
-        let in_use = if self.in_use { ", in use now" } else { "" };
-        [format!("{}, {used}{in_use}", self.lifetime), format!("deleted {}{when}", self.rule)]
+        [format!("{}, {used}", self.lifetime), format!("deleted {}{when}", self.rule)]
     }
 }
 

@@ -225,7 +225,7 @@ fn answer_of(program: &Path, name: &str, key: &str, patience: Duration) -> Resul
     command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn().map_err(|error| {
         failure(format!("the credential helper {} cannot be started: {error}", program.display()))
-            .hint(format!("look whether it is a program of this machine: {name} version"))
+            .hint(format!("check that it is a program for this machine: {name} version"))
     })?;
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that does not read says why by its exit code.

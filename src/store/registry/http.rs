@@ -249,7 +249,7 @@ impl Http {
         }
         if why.contains("InvalidContentType") || why.contains("corrupt message") {
             return unreachable(format!("{host} does not speak TLS"))
-                .hint(format!("if that is as it should be: [registries.\"{host}\"] plain_http = true in config.toml"));
+                .hint(format!("if you want that: [registries.\"{host}\"] plain_http = true in config.toml"));
         }
         unreachable(format!("{host} does not answer: {why}"))
             .hint("check the address and the network; a task that was entered before works with --offline")

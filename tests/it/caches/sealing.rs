@@ -134,9 +134,11 @@ fn a_network_for_a_setup_is_approved_first() {
     let first = task(&lab, &project("true"));
     lab.enter(&first, &["true"])
         .code(125)
-        .says(&["not approved", "a private network for the setup of the cache deps: true"]);
+        .says(&["not approved", "a private network for the setup of the cache deps, which fills deps: true"]);
     let other = task(&lab, &project("echo other"));
-    lab.enter(&other, &["true"]).code(125).says(&["a private network for the setup of the cache deps: echo other"]);
+    lab.enter(&other, &["true"])
+        .code(125)
+        .says(&["a private network for the setup of the cache deps, which fills deps: echo other"]);
     assert!(folders(&lab).is_empty());
 }
 

@@ -274,7 +274,7 @@ fn what_is_in_progress_is_said_at_both_ends() {
     let run = trip.publishing(&repo, &task).arg("--json").ok().says(&["a merge in progress"]);
     assert_eq!(run.json()["operations"], serde_json::json!(["merge"]));
     let task = trip.lab.store.reference(&task);
-    let run = trip.entering(&task).arg("--json").ok().says(&["a merge is in progress here too"]);
+    let run = trip.entering(&task).arg("--json").ok().says(&["a merge is in progress, as where it was published"]);
     assert_eq!(run.json()["restored"]["operations"], serde_json::json!(["merge"]));
 }
 

@@ -42,11 +42,11 @@ pub(super) fn fetch(contact: &Contact<'_>, wanted: &[&Pointer], keep: Keep<'_>) 
     let bytes = wanted.iter().fold(0u64, |sum, pointer| sum.saturating_add(pointer.size));
     if bytes > contact.order.most {
         return Err(policy(format!(
-            "{} of large files, and no more than {} are fetched at once",
+            "{} of large files, and envctl fetches no more than {} at once",
             human_bytes(bytes),
             human_bytes(contact.order.most)
         ))
-        .hint("if that is as it should be: [workspace] max_fetch in config.toml")
+        .hint("if you want that: [workspace] max_fetch in config.toml")
         .into());
     }
     if contact.scheme == Scheme::File {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use self::failed::{how_it_ended, tell_failure};
+use self::failed::{how_it_ended, last_line, tell_failure};
 use super::differing::before;
 use super::inputs::pins;
 use super::setups::SetupFailure;
@@ -134,7 +134,7 @@ fn what_runs(wanted: &Wanted, command: &str, network: Network) -> String {
 fn tell_sealed(app: &App, wanted: &Wanted, sealed: &Sealed, took: std::time::Duration) {
     if let Sealed::Differs(_) = sealed {
         app.ui.warn(&format!(
-            "the setup of {} gave another content than before; see envctl cache diff {}",
+            "the setup of {} left something else than before; see envctl cache diff {}",
             wanted.name,
             wanted.key.short()
         ));
@@ -338,8 +338,10 @@ fn run(
         started => started?,
     };
     crash::point("seal.started");
-    // Without a thread beside it that draws: a signal must find this one.
-    let outcome = sandbox.run(&session)?;
+    // A signal must find this thread, and not the one that draws.
+    runtime::hold_signals()?;
+    let shown = format!("setup of {}", wanted.name);
+    let outcome = app.ui.progress().during(&shown, &|| last_line(&log), || sandbox.run(&session))?;
     if outcome == Outcome::Exited(0) {
         // What the command left running could write to whatever is done with the tree.
         sandbox.halt()?;

@@ -195,7 +195,7 @@ impl<'a> WantedImage<'a> {
         app.ui.status("Built", &format!("{} in {took:.1} s", build.shown()));
         let found = in_engine(app, (builder.kind(), &tag), target, &build.shown());
         let found = found.map_err(|error| match kind_of(&error) {
-            Kind::NotFound => not_found(format!("{} built the image and kept it to itself", builder.kind()))
+            Kind::NotFound => not_found(format!("{} built the image, but did not load it", builder.kind()))
                 .hint("let its builder load what it builds: docker buildx use default")
                 .into(),
             _ => error,
@@ -210,7 +210,7 @@ impl<'a> WantedImage<'a> {
         }
         find_program(app.env.path.as_deref(), "devcontainer").ok_or_else(|| {
             let by_hand = "devcontainer build --workspace-folder . --image-name NAME";
-            not_found(format!("the program devcontainer, which adds the features of {}, is not here", self.recipe.build.shown()))
+            not_found(format!("the program devcontainer, which adds the features of {}, is not installed", self.recipe.build.shown()))
                 .hint(format!("npm install --global @devcontainers/cli; or build it yourself where it is: {by_hand}, then --image docker-daemon:NAME"))
                 .into()
         })
@@ -221,7 +221,7 @@ impl<'a> WantedImage<'a> {
         let (size, most) = (self.sources.size(), app.user.build.max_context());
         let files: usize = self.sources.contexts().iter().map(BuildContext::count).sum();
         let what = format!("{}, {}", counted(files as u64, "file or folder", "files and folders"), human_bytes(size));
-        app.ui.detail(&format!("the engine is given {what}"));
+        app.ui.detail(&format!("the engine gets {what}"));
         if size <= most {
             return Ok(());
         }

@@ -68,9 +68,12 @@ pub(crate) fn chosen(
     let named = NamedImage { name: text.parse()?, base: base.to_owned(), by_project };
     let is_local = !matches!(named.name, ImageName::Registry { .. } | ImageName::Layout(_));
     if by_project && entered && is_local {
-        return Err(policy(format!("the task's project names the image {}, which is this machine's", named.name))
-            .hint(format!("if that is what you want, say so yourself: --image {}", named.name))
-            .into());
+        return Err(policy(format!(
+            "the task's project names the image {}, which is on this machine alone",
+            named.name
+        ))
+        .hint(format!("if that is what you want, say so yourself: --image {}", named.name))
+        .into());
     }
     Ok(Some(ChosenImage::Named(named)))
 }
@@ -176,7 +179,7 @@ fn settled(app: &App, found: &FoundImage, wished: &config::ToolchainSettings) ->
     let refused = found.refused(wished);
     if !refused.is_empty() {
         let refused = refused.join(", ");
-        app.ui.warn(&format!("the image asks in its devcontainer.metadata for what no runtime gives: {refused}"));
+        app.ui.warn(&format!("the image's devcontainer.metadata asks for what no runtime gives: {refused}"));
     }
     found.toolchain(wished)
 }
