@@ -223,9 +223,10 @@ fn page(name: &str) -> Result<&'static str> {
             let near = |page: &str| strsim::jaro_winkler(page, name);
             near(a).total_cmp(&near(b))
         });
-        let near = nearest.unwrap_or_default();
+        let near = nearest.filter(|near| strsim::jaro_winkler(near, name) > 0.75);
+        let near = near.map_or_else(String::new, |near| format!("; the nearest page is {near}"));
         let fault = Fault::new(Kind::NotFound, format!("there is no command and no page {name:?}"));
-        fault.hint(format!("`envctl help` lists them; the nearest page is {near}")).into()
+        fault.hint(format!("`envctl help` lists them{near}")).into()
     })
 }
 

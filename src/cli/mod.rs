@@ -280,6 +280,14 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What may be meant by `envctl rm`, which removes nothing by itself: the one is only here,
+/// the other is everybody's.
+fn of_two(error: &clap::Error) -> Option<String> {
+    let named = error.get(clap::error::ContextKind::InvalidSubcommand)?;
+    let hint = "envctl workspace rm TASK removes its workspace here, envctl tasks rm TASK the task from its store";
+    (named.to_string() == "rm").then(|| hint.to_owned())
+}
+
 /// Help and version are data; everything else is a usage error, in JSON where
 /// JSON was asked for.
 fn refuse(env: &Env, error: &clap::Error, words: &[OsString]) -> u8 {
@@ -290,7 +298,7 @@ fn refuse(env: &Env, error: &clap::Error, words: &[OsString]) -> u8 {
     // It quotes what was typed, which may be pasted from anywhere.
     let text = error.render().to_string();
     let fault = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Fault>());
-    let hint = fault.and_then(|fault| fault.hint.clone());
+    let hint = fault.and_then(|fault| fault.hint.clone()).or_else(|| of_two(error));
     let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     let ui = Ui::new(env, false, false, json, Color::Never);
     if json {
@@ -316,6 +324,13 @@ mod tests {
         for verb in Cli::command().get_subcommands() {
             assert!(definition(verb.get_name()).is_some(), "{}", verb.get_name());
         }
+    }
+
+    #[test]
+    fn what_could_be_either_of_two_is_told_and_not_done() {
+        let hint = |line: [&str; 3]| of_two(&Cli::try_parse_from(line).unwrap_err());
+        assert!(hint(["envctl", "rm", "x"]).unwrap().contains("workspace rm TASK"));
+        assert_eq!(hint(["envctl", "rmm", "x"]), None);
     }
 
     #[test]

@@ -88,6 +88,8 @@ pub struct Arrived {
     pub lfs_pointers: Vec<String>,
     /// Why their content could not be had.
     pub lfs_reason: Option<String>,
+    /// Files and folders that say which hooks the project has: none of them runs.
+    pub hooks: Vec<String>,
     /// What stayed behind where it was published.
     pub left_behind: Vec<LeftOut>,
 }

@@ -192,6 +192,8 @@ pub(super) fn check_repository(text: &str) -> Result<(), Fault> {
     let bad = || {
         let hint = if text.starts_with(['/', '.', '~']) {
             format!("a folder is written oci:PATH, here: oci:{text}")
+        } else if text.contains('/') && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            format!("names on a registry are in lower case: {}", text.to_ascii_lowercase())
         } else {
             "write host/name or host:port/name, as in docker.io/library/debian; a folder is written oci:PATH".to_owned()
         };

@@ -69,13 +69,19 @@ fn asked_of_git(git: &Git, repo: &git2::Repository, config: &git2::Config) -> Re
 
 /// The file of attributes that the configuration of the checkout itself names.
 fn own_attributes(repo: &git2::Repository) -> Result<Option<String>> {
+    own_setting(repo, "core.attributesfile")
+}
+
+/// What the configuration of the checkout itself says, and no other.
+fn own_setting(repo: &git2::Repository, key: &str) -> Result<Option<String>> {
     let config = repo.config()?.snapshot()?;
-    let Ok(entry) = config.get_entry("core.attributesfile") else { return Ok(None) };
+    let Ok(entry) = config.get_entry(key) else { return Ok(None) };
     let is_own = matches!(entry.level(), git2::ConfigLevel::Local | git2::ConfigLevel::Worktree);
     Ok(is_own.then(|| String::from_utf8_lossy(entry.value_bytes()).into_owned()))
 }
 
-/// What changes what git sees in the files here, and does not travel.
+/// What changes what git sees in the files here, or runs when somebody commits, and does
+/// not travel.
 ///
 /// # Errors
 /// When git fails.
@@ -93,6 +99,8 @@ pub(super) fn left_behind(
             left.push(LeftOut::plain(LeftKind::Setting, format!("{key}={odd}").as_bytes()));
         }
     }
+    let hooks = own_setting(repo, "core.hookspath")?;
+    left.extend(hooks.map(|path| LeftOut::plain(LeftKind::Setting, format!("core.hooksPath={path}").as_bytes())));
     if let Ok(tree) = config.get_str("attr.tree") {
         left.push(LeftOut::plain(LeftKind::Setting, format!("attr.tree={tree}").as_bytes()));
     }

@@ -189,7 +189,7 @@ pub fn cache_retry(app: &App, task: Option<&TaskRef>, names: &[String]) -> Resul
         let shown = resolved.task.reference();
         let which = if names.is_empty() { String::new() } else { format!(" {}", names.join(", ")) };
         return Err(not_found(format!("no setup of a cache{which} of {shown} has failed here"))
-            .hint(format!("nothing keeps them from running; their keys: envctl cache key {shown}"))
+            .hint(format!("those that are missing run at the next enter; their keys: envctl cache key {shown}"))
             .into());
     }
     Ok(failed)

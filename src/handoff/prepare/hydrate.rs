@@ -254,13 +254,14 @@ pub(crate) fn workspace(
         .hint("publish the task again; nothing was kept")
         .into());
     }
+    let restored = Arrived::new(draft.path(), &applied, document, reason);
     // After the comparison: these are the developer's, not the agent's.
     draft.personalise(&door.url().to_string(), &url, author)?;
     set_times(app, draft.path(), &parity.tree);
     crash::point("cold.workspace-applied");
     draft.finish(aside)?;
     crash::point("cold.workspace-in-place");
-    Ok(HydratedWorkspace { parity, restored: Arrived::new(&applied, document, reason) })
+    Ok(HydratedWorkspace { parity, restored })
 }
 
 /// Where something is built from the workspace, what came with it is older than

@@ -7,8 +7,26 @@ use crate::handoff::report::Arrived;
 use crate::handoff::words::{by_kind, quote, shown_list};
 use crate::snapshot::{Applied, Document};
 
+/// Where projects keep their hooks, or say which they have.
+const HOOKS: [&str; 7] = [
+    ".husky",
+    ".githooks",
+    ".pre-commit-config.yaml",
+    "lefthook.yml",
+    ".lefthook.yml",
+    "lefthook.yaml",
+    ".overcommit.yml",
+];
+
+/// Which hooks a workspace has that no commit runs: git knows of them where somebody has
+/// set them up, and a workspace is set up by nobody.
+fn hooks(workspace: &Path) -> Vec<String> {
+    let is_there = |name: &&str| workspace.join(name).symlink_metadata().is_ok();
+    HOOKS.into_iter().filter(is_there).map(str::to_owned).collect()
+}
+
 impl Arrived {
-    pub(crate) fn new(applied: &Applied, document: &Document, lfs_reason: Option<String>) -> Self {
+    pub(crate) fn new(workspace: &Path, applied: &Applied, document: &Document, lfs_reason: Option<String>) -> Self {
         let operations = document.operation.as_ref().map_or_else(Vec::new, |operation| operation.kinds());
         let lossy = |paths: &[Vec<u8>]| paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
         Arrived {
@@ -18,6 +36,7 @@ impl Arrived {
             lfs_files: applied.placed,
             lfs_pointers: lossy(&applied.pointers),
             lfs_reason: lfs_reason.filter(|_| !applied.pointers.is_empty()),
+            hooks: hooks(workspace),
             left_behind: document.left_out.clone(),
         }
     }
@@ -31,6 +50,11 @@ impl Arrived {
         }
         for (kind, names) in by_kind(&self.left_behind) {
             app.ui.status("Left behind", &format!("where it was published: {kind}: {}", shown_list(&names)));
+        }
+        if !self.hooks.is_empty() {
+            let names = self.hooks.join(", ");
+            let how = "set them up as in a clone of your own, and they run on your machine";
+            app.ui.status("Hooks", &format!("commits here run none of the project's ({names}); to have them, {how}"));
         }
         if !self.submodules.is_empty() {
             let names = shown_list(&self.submodules);

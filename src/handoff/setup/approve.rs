@@ -69,6 +69,11 @@ fn agree_to(app: &App, task: Option<&TaskRef>, asks: &Asks) -> Result<Asked> {
     match verdict {
         Verdict::Agreed if asks.is_empty() => Ok(Asked::Nothing),
         Verdict::Agreed => Ok(Asked::Agreed(asks.digest())),
+        // It stands above, line by line.
+        Verdict::Unasked if !app.ui.is_json() => {
+            let hint = format!("to agree to exactly this: envctl approve --digest {}", asks.digest());
+            Err(refused(None, asks, verdict).details(Vec::new()).hint(hint).into())
+        }
         other => Err(refused(task.map(ToString::to_string).as_deref(), asks, other).into()),
     }
 }

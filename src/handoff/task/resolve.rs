@@ -14,9 +14,12 @@ use crate::error::{integrity, not_found, usage};
 use crate::handoff::app::App;
 use crate::handoff::trust::{Checkout, Origin};
 use crate::handoff::words::quote;
-use crate::identity::{Identity, Target, TaskRef};
+use crate::identity::{Identity, StoreRef, Target, TaskId, TaskRef};
 use crate::oci::Descriptor;
 use crate::store::{self, Artifact, Store};
+
+/// How alike two names are of which one may be meant for the other; 1 is the same.
+const ALIKE: f64 = 0.8;
 
 /// A task that is settled.
 #[derive(Clone, Debug)]
@@ -103,11 +106,24 @@ pub(crate) fn from_store(store: &dyn Store, task: &Located) -> Result<(Descripto
         Target::Identity(digest) => store::identity_tag(digest),
     };
     let descriptor = store.resolve(&tag)?.ok_or_else(|| {
-        not_found(format!("there is no task {} in {}", task.target, task.store))
-            .hint(format!("see what is there: envctl tasks --store {}", quote(&task.store.to_string())))
+        let list = format!("envctl tasks --store {}", quote(&task.store.to_string()));
+        let hint = match nearest(store, task) {
+            Some(near) => format!("the nearest name there is {near}; all of them: {list}"),
+            None => format!("see what is there: {list}"),
+        };
+        not_found(format!("there is no task {} in {}", task.target, task.store)).hint(hint)
     })?;
     let (artifact, identity) = read_at(store, task, &descriptor)?;
     Ok((descriptor, artifact, identity))
+}
+
+/// The task of a folder store whose name is most like one that is not there. A registry is
+/// not asked for all of its names.
+fn nearest(store: &dyn Store, task: &Located) -> Option<TaskId> {
+    let (Target::Task(wanted), StoreRef::Layout(_)) = (&task.target, &task.store) else { return None };
+    let near = |name: &TaskId| strsim::jaro_winkler(name.as_str(), wanted.as_str());
+    let names = store.tags().ok()?.into_iter().filter_map(|(tag, _)| tag.parse().ok());
+    names.filter(|name| near(name) > ALIKE).max_by(|a, b| near(a).total_cmp(&near(b)))
 }
 
 /// What is in a manifest that a task's tag points at.

@@ -14,6 +14,8 @@ fn an_unknown_task() {
     fails_to_enter(&trip, &trip.lab.store.reference("nowhere"), 3, "not-found", &says);
     fails(|| trip.lab.dev.envctl(["show", &trip.lab.store.reference("nowhere")]), 3, "not-found", &says);
     let digest = format!("{store}@sha256:{}", "0".repeat(64));
+    let near = trip.lab.store.reference("taks-1");
+    trip.lab.enter(&near, &["true"]).code(125).says(&["there is no task taks-1", "the nearest name there is task-1"]);
     fails_to_enter(&trip, &digest, 3, "not-found", &["there is no task", &"0".repeat(64)]);
     // Beside a command the exit code says that it never ran.
     trip.lab.enter(&trip.lab.store.reference("nowhere"), &["true"]).code(125).says(&["there is no task nowhere"]);

@@ -76,12 +76,16 @@ fn filters_and_settings_that_change_what_git_sees_are_named() {
     repo.git(&["config", "filter.up.smudge", "tr A-Z a-z"]);
     repo.git(&["config", "core.symlinks", "false"]);
     repo.write(".gitattributes", "*.up filter=up\n*.gone filter=gone\n");
+    repo.git(&["config", "core.hooksPath", ".husky"]);
+    repo.write(".husky/pre-push", "exit 0\n");
     repo.write("f.up", "abc\n");
     repo.write("g.gone", "abc\n");
     repo.commit("filtered");
     repo.push();
     let (workspace, left) = named(&trip, repo);
-    assert_eq!(left, [pair("setting", "core.symlinks=false"), pair("filter", "up")]);
+    let hooks = pair("setting", "core.hooksPath=.husky");
+    assert_eq!(left, [hooks, pair("setting", "core.symlinks=false"), pair("filter", "up")]);
+    assert_eq!(trip.lab.report()["restored"]["hooks"], serde_json::json!([".husky"]));
     assert_eq!(fs::read(workspace.path.join("f.up")).unwrap(), b"abc\n");
 }
 
