@@ -17,7 +17,7 @@ use crate::handoff::report::Arrived;
 use crate::handoff::task::{Door, Pin, Resolved, manner, mirror};
 use crate::handoff::workspaces::vacate;
 use crate::identity::Commit;
-use crate::snapshot::{self, Document, Parity};
+use crate::snapshot::{self, Applied, Document, Parity};
 use crate::ui::{Steps, human_bytes};
 use crate::workspace::{self, MirrorRemote, RemotePlace, WorkspaceDraft};
 
@@ -235,11 +235,7 @@ pub(crate) fn workspace(
     };
     let (applied, author) = app.ui.progress().during("the files", &|| None, restore);
     let (applied, author) = (applied?, author.unwrap_or_default());
-    // Nobody has written these inside, so they stay as they came.
-    app.ui.warn_each(workspace::obeyed(draft.path(), &applied.repositories).into_iter().map(|planted| {
-        let (path, why) = (planted.path.display(), planted.why);
-        format!("{path} came with the task, and git would obey it in that folder: {why}")
-    }));
+    warn_of_obeyed(app, draft.path(), &applied);
     let compare = || snapshot::parity(&git, draft.path(), document, &applied);
     let parity = app
         .ui
@@ -262,6 +258,15 @@ pub(crate) fn workspace(
     draft.finish(aside)?;
     crash::point("cold.workspace-in-place");
     Ok(HydratedWorkspace { parity, restored })
+}
+
+/// Names what git would obey in repositories among the files of the task. Nobody has
+/// written it inside, so it stays as it came.
+fn warn_of_obeyed(app: &App, draft: &Path, applied: &Applied) {
+    app.ui.warn_each(workspace::obeyed(draft, &applied.repositories).into_iter().map(|planted| {
+        let (path, why) = (planted.path.display(), planted.why);
+        format!("{path} came with the task, and git would obey it in that folder: {why}")
+    }));
 }
 
 /// Where something is built from the workspace, what came with it is older than
