@@ -337,7 +337,7 @@ fn the_readme_shows_a_real_handoff() {
         ("Status", "needs-human, published "),
         ("Message", "Which totals get the discount?"),
         ("Last run", "(exit code 1) ./check.sh"),
-        ("Leave", "exit or Ctrl-D; the files stay in "),
+        ("Leave", "exit or Ctrl-D; the files: envctl workspace path task-xyz789"),
     ] {
         let line = readme.lines().find(|line| line.contains(said));
         assert!(line.is_some_and(|line| line.contains(verb)), "README.md does not show {verb} {said}");

@@ -44,8 +44,12 @@ pub(crate) fn welcome(app: &App, resolved: &Resolved, lease: &Lease, place: &Pla
     // How to leave is never left out.
     lines.truncate(LINES - 2);
     let home = app.env.home.as_deref();
-    let files = short_path(&place.path, home, PATH);
-    lines.push(("Leave", format!("exit or Ctrl-D; the files stay in {files}")));
+    let files = match short_path(&place.path, home, PATH) {
+        // Nobody could open a part of it.
+        cut if cut.contains('…') => format!(": envctl workspace path {}", resolved.task.target),
+        whole => format!(" stay in {whole}"),
+    };
+    lines.push(("Leave", format!("exit or Ctrl-D; the files{files}")));
     lines.iter().for_each(|(verb, text)| app.ui.brief(verb, text));
 }
 

@@ -335,7 +335,11 @@ pub(super) fn task_of(options: &PublishOptions, parent: Option<&Identity>) -> Re
     let task = match (&options.task, parent) {
         (Some(task), _) => task.clone(),
         (None, Some(parent)) => parent.task_id.clone(),
-        (None, None) => return Err(usage("which task is this?").hint("name it: envctl publish TASK").into()),
+        (None, None) => {
+            return Err(usage("which task is this?")
+                .hint("give it a name: envctl publish TASK; only a workspace that you entered knows its own")
+                .into());
+        }
     };
     Ok(match &options.fork {
         Some(fork) => (fork.clone(), Some(task)),

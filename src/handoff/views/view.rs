@@ -23,6 +23,7 @@ use crate::identity::{ArtifactType, Provenance, TaskRef};
 use crate::quantity::{human_bytes, human_duration};
 use crate::snapshot::{Changes, since_base};
 use crate::store::Store;
+use crate::ui::counted;
 use crate::visible::without_colours;
 
 /// The largest file of each kind that is on the page, in bytes.
@@ -196,7 +197,7 @@ impl View {
             page.row("last command", &format!("{command}{code}"));
         }
         if let Some(outside) = &handoff.outside {
-            let counts = format!("{} files written, {} removed", outside.files, outside.removed);
+            let counts = format!("{} written, {} removed", counted(outside.files, "file", "files"), outside.removed);
             page.row("outside", &format!("{counts}, which do not travel: {}", outside.paths.join(", ")));
         }
         for other in &self.shown.beside {
@@ -313,7 +314,8 @@ impl View {
         let total = human_duration(std::time::Duration::from_secs(timed.iter().sum::<u64>() / 1000));
         let cost = self.cost.map_or_else(String::new, |cost| format!(", which cost {cost:.2}"));
         page.heading("Runs on this machine").mark("<p class=\"quiet\">");
-        page.text(&format!("{} runtimes, {total} in all{cost}; a bar for each of the last", self.runs.len()));
+        let runs = counted(self.runs.len() as u64, "runtime", "runtimes");
+        page.text(&format!("{runs}, {total} in all{cost}; a bar for each of the last"));
         page.mark("</p>\n").bars(&timed[timed.len().saturating_sub(MOST_RUNS)..]);
     }
 }
