@@ -279,7 +279,7 @@ fn logs_are_found_by_the_task() {
     let project = "[[service]]\nname = \"web\"\ncommand = [\"sh\", \"-c\", \"printf 'from the \\\\033[2Jservice\\\\n'; sleep 1000\"]\n";
     lab.repo.write("envctl.toml", project);
     let task = lab.publish(&ImageBuilder::busybox());
-    lab.dev.envctl(["logs", &task]).code(3).says(&["nothing that", "is kept"]);
+    lab.dev.envctl(["logs", &task]).code(3).says(&["this machine has no log of", "for 30 days"]);
     lab.dev.envctl(["run", &task, "--", "sh", "-c", "echo of a run"]).ok();
     assert_eq!(lab.dev.envctl(["logs", &task]).ok().stdout, "of a run\n");
     let script = "echo one; printf '\\033[2Jtwo\\n'; until [ -e /tmp/go ]; do sleep 0.05; done; echo three";

@@ -84,7 +84,7 @@ fn filters_and_settings_that_change_what_git_sees_are_named() {
     repo.push();
     let (workspace, left) = named(&trip, repo);
     let hooks = pair("setting", "core.hooksPath=.husky");
-    assert_eq!(left, [hooks, pair("setting", "core.symlinks=false"), pair("filter", "up")]);
+    assert_eq!(left, [pair("setting", "core.symlinks=false"), hooks, pair("filter", "up")]);
     assert_eq!(trip.lab.report()["restored"]["hooks"], serde_json::json!([".husky"]));
     assert_eq!(fs::read(workspace.path.join("f.up")).unwrap(), b"abc\n");
 }
