@@ -2,6 +2,7 @@
 //! `sha256:...` of what is known here.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
@@ -36,8 +37,14 @@ impl StoreRef {
     }
 }
 
-/// `realpath(3)` of what is there, with the rest of the path behind it.
+/// `realpath(3)` of what is there, with the rest of the path behind it. A store that is a
+/// link of another account keeps its name, so that who opens it sees that and refuses.
 fn real(path: &Path) -> PathBuf {
+    let own = [0, rustix::process::geteuid().as_raw()];
+    let is_theirs = path.symlink_metadata().is_ok_and(|meta| meta.is_symlink() && !own.contains(&meta.uid()));
+    if let (true, Some(above), Some(name)) = (is_theirs, path.parent(), path.file_name()) {
+        return real(above).join(name);
+    }
     let (mut there, mut rest) = (path, Vec::new());
     loop {
         if let Ok(real) = there.canonicalize() {
