@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, Dir, FileType, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -59,21 +60,26 @@ pub fn summarise_inside(inside: RunInside<'_>, tree: &Path, clean: bool) -> Resu
 }
 
 /// The newest time in the tree at `tree`, read `inside`, that of folders too:
-/// seconds and nanoseconds.
+/// seconds and nanoseconds. And what `note` makes of the names of all that is in it.
 ///
 /// # Errors
 /// When something cannot be read, or those of `inside`.
-pub fn newest_inside(inside: RunInside<'_>, tree: &Path) -> Result<(i64, u32)> {
+pub fn newest_inside<T>(inside: RunInside<'_>, tree: &Path, note: &dyn Fn(&mut T, &[u8])) -> Result<((i64, u32), T)>
+where
+    T: Default + Serialize + DeserializeOwned,
+{
     let answer = File::from(rustix::fs::memfd_create(c"envctl-newest", MemfdFlags::CLOEXEC)?);
     inside(&|| {
         let root = File::open(tree).with_context(|| format!("cannot open {}", tree.display()))?;
-        Ok(serde_json::to_writer(&answer, &newest(root.as_fd())?)?)
+        let mut noted = T::default();
+        let newest = newest(root.as_fd(), &mut |name| note(&mut noted, name))?;
+        Ok(serde_json::to_writer(&answer, &(newest, noted))?)
     })?;
     (&answer).seek(SeekFrom::Start(0))?;
     serde_json::from_reader(&answer).context("nothing was found out")
 }
 
-fn newest(root: BorrowedFd<'_>) -> io::Result<(i64, u32)> {
+fn newest(root: BorrowedFd<'_>, see: &mut dyn FnMut(&[u8])) -> io::Result<(i64, u32)> {
     let time = |stat: &rustix::fs::Stat| (stat.st_mtime, stat.st_mtime_nsec as u32);
     let mut newest = time(&rustix::fs::fstat(root)?);
     let mut pending: Vec<OwnedFd> = vec![open_folder(root, c".")?];
@@ -86,6 +92,7 @@ fn newest(root: BorrowedFd<'_>) -> io::Result<(i64, u32)> {
             }
             let stat = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
             newest = newest.max(time(&stat));
+            see(name.to_bytes());
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 pending.push(open_folder(folder.as_fd(), name)?);
             }

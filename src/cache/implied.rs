@@ -38,9 +38,27 @@ const BESIDE: &[(&[&str], &[&str])] = &[
     (&["composer.lock", "composer.json"], &["composer.json"]),
 ];
 
+/// Back ends of Python's builds that compile, and what.
+const COMPILED: &[(&str, &[&str])] = &[
+    ("maturin", &["**/*.rs", "**/Cargo.toml", "Cargo.lock"]),
+    ("setuptools_rust", &["**/*.rs", "**/Cargo.toml", "Cargo.lock"]),
+    ("scikit_build_core", &["**/*.c", "**/*.cc", "**/*.cpp", "**/*.h", "**/*.hpp", "**/*.pyx", "**/CMakeLists.txt"]),
+    ("mesonpy", &["**/*.c", "**/*.cc", "**/*.cpp", "**/*.h", "**/*.hpp", "**/*.pyx", "**/meson.build"]),
+];
+
+/// Lockfiles of tools that copy a folder of the project which a manifest names, where
+/// others make a link to it.
+const COPIES: [&str; 2] = ["yarn.lock", "pnpm-lock.yaml"];
+
+/// Whether the tool of one of these files copies folders of the project.
+pub fn copies_folders<'a>(mut files: impl Iterator<Item = &'a str>) -> bool {
+    files.any(|file| COPIES.contains(&file.rsplit('/').next().unwrap_or(file)))
+}
+
 /// Paths and patterns, from the root of the project, that `path` with this
-/// content brings with it. They count where they are there.
-pub fn implied(path: &str, content: &[u8]) -> Vec<String> {
+/// content brings with it. They count where they are there. `copied`: of a folder that a
+/// manifest of packages names, everything is copied.
+pub fn implied(path: &str, content: &[u8], copied: bool) -> Vec<String> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let text = String::from_utf8_lossy(content);
     let mut all: Vec<String> = Vec::new();
@@ -50,7 +68,7 @@ pub fn implied(path: &str, content: &[u8]) -> Vec<String> {
         }
     }
     match name {
-        "package.json" => package_json(&text, &mut all),
+        "package.json" => package_json(&text, copied, &mut all),
         "pnpm-workspace.yaml" => pnpm_workspace(&text, &mut all),
         "pyproject.toml" => pyproject(&text, &mut all),
         "Cargo.toml" => cargo(&text, &mut all),
@@ -101,9 +119,13 @@ fn requirements(text: &str, all: &mut Vec<String>) {
         };
         if let Some(file) = value(["--requirement", "-r"]).or_else(|| value(["--constraint", "-c"])) {
             all.push(file.to_owned());
-        } else if let Some(folder) = value(["--editable", "-e"]).or(line.starts_with('.').then_some(line)) {
             // With extras: `.[dev]`.
+        } else if let Some(folder) = value(["--editable", "-e"]) {
             python_project(folder.split('[').next().unwrap_or_default(), all);
+        } else if line.starts_with('.') {
+            python_copy(line.split(['[', ';']).next().unwrap_or_default().trim(), all);
+        } else if let Some((_, folder)) = line.split_once(" @ file:").filter(|(_, folder)| folder.starts_with('.')) {
+            python_copy(folder.split(';').next().unwrap_or_default().trim(), all);
         }
     }
 }
@@ -116,7 +138,15 @@ fn python_project(folder: &str, all: &mut Vec<String>) {
     }
 }
 
-fn package_json(text: &str, all: &mut Vec<String>) {
+/// A package of Python that is installed as it is now: all of it.
+fn python_copy(folder: &str, all: &mut Vec<String>) {
+    python_project(folder, all);
+    let folder = folder.trim_start_matches("file:").trim_end_matches('/');
+    let archive = [".whl", ".tar.gz", ".zip"].iter().any(|end| folder.ends_with(end));
+    all.push(if archive { folder.to_owned() } else { format!("{folder}/**") });
+}
+
+fn package_json(text: &str, copied: bool, all: &mut Vec<String>) {
     let Ok(document) = serde_json::from_str::<serde_json::Value>(text) else { return };
     let workspaces = &document["workspaces"];
     let members = workspaces.as_array().or_else(|| workspaces["packages"].as_array());
@@ -128,10 +158,14 @@ fn package_json(text: &str, all: &mut Vec<String>) {
     }
     for kind in ["dependencies", "devDependencies", "optionalDependencies"] {
         let versions = document[kind].as_object().into_iter().flatten().filter_map(|(_, version)| version.as_str());
-        let folders = versions.filter_map(|version| version.strip_prefix("file:").or(version.strip_prefix("link:")));
-        for folder in folders {
+        for version in versions {
+            let (linked, file) = (version.strip_prefix("link:"), version.strip_prefix("file:"));
+            let Some(folder) = file.or(linked) else { continue };
             let archive = [".tgz", ".tar.gz"].iter().any(|end| folder.ends_with(end));
             all.push(if archive { folder.to_owned() } else { format!("{folder}/package.json") });
+            if copied && file.is_some() && !archive {
+                all.push(format!("{folder}/**"));
+            }
         }
     }
 }
@@ -163,21 +197,34 @@ fn pyproject(text: &str, all: &mut Vec<String>) {
     let members = uv.and_then(|uv| uv.get("workspace")?.get("members")?.as_array());
     let members = members.into_iter().flatten().filter_map(|member| member.as_str());
     all.extend(members.map(|member| format!("{member}/pyproject.toml")));
+    let keys = uv.and_then(|uv| uv.get("cache-keys")?.as_array()).into_iter().flatten();
+    all.extend(keys.filter_map(|key| Some(key.as_str().or_else(|| key.get("file")?.as_str())?.to_owned())));
+    let back_end = document.get("build-system").and_then(|build| build.get("build-backend")?.as_str()).unwrap_or("");
+    let named = back_end.split('.').next().unwrap_or_default();
+    let compiled = COMPILED.iter().filter(|(name, _)| *name == named).flat_map(|(_, files)| *files);
+    all.extend(compiled.map(|file| (*file).to_owned()));
     // Tables anywhere that name a `path`: uv's sources, poetry's dependencies.
     let mut pending: Vec<&toml::Value> = tool.into_iter().collect();
     while let Some(value) = pending.pop() {
         match value {
             toml::Value::Table(table) => {
+                let is = |name: &str| table.get(name).and_then(|value| value.as_bool()) == Some(true);
                 if let Some(path) = table.get("path").and_then(|path| path.as_str()) {
-                    python_project(path, all);
+                    // What is no link to the folder is a copy of it.
+                    if is("editable") || is("develop") { python_project(path, all) } else { python_copy(path, all) }
                 }
                 pending.extend(table.values());
             }
             toml::Value::Array(values) => pending.extend(values),
             // `pkg @ file:///${PROJECT_ROOT}/lib`, as pdm writes it.
             toml::Value::String(text) => {
-                if let Some((_, path)) = text.split_once("file:///${PROJECT_ROOT}/") {
-                    python_project(path, all);
+                if let Some((before, path)) = text.split_once("file:///${PROJECT_ROOT}/") {
+                    let editable = before.trim_start().starts_with("-e");
+                    if editable {
+                        python_project(path.split('#').next().unwrap_or(path), all)
+                    } else {
+                        python_copy(path, all)
+                    }
                 }
             }
             _ => {}
@@ -208,7 +255,7 @@ mod tests {
 
     #[track_caller]
     fn implies(path: &str, text: &str, wanted: &[&str]) {
-        let found = implied(path, text.as_bytes());
+        let found = implied(path, text.as_bytes(), false);
         for one in wanted {
             assert!(found.iter().any(|found| found == one), "{one} of {path}: {found:?}");
         }
@@ -219,7 +266,7 @@ mod tests {
         let text = "-r base.txt\n--requirement=more.txt # why\n-c ../limits.txt\n-e .\n-e ./lib[dev]\nrequests==2\n\
                     --requirements no.txt\n-rclose.txt\n--index-url https://x/y\n./local\n-r https://x/z.txt\n-r /etc/passwd\n\
                     -r ../../out.txt\n";
-        let found = implied("requirements/dev.txt", text.as_bytes());
+        let found = implied("requirements/dev.txt", text.as_bytes(), false);
         let mut wanted = vec!["requirements/base.txt", "requirements/more.txt", "limits.txt", "requirements/close.txt"];
         for folder in ["requirements", "requirements/lib", "requirements/local"] {
             wanted.extend(["pyproject.toml", "setup.cfg", "setup.py"].iter().map(|file| {
@@ -227,9 +274,11 @@ mod tests {
                 path
             }));
         }
+        // What is installed without a link to it is a copy.
+        wanted.push("requirements/local/**");
         wanted.sort_unstable();
         assert_eq!(found, wanted);
-        assert!(implied("notes.txt", b"-r base.txt").is_empty());
+        assert!(implied("notes.txt", b"-r base.txt", false).is_empty());
     }
 
     #[test]
@@ -253,7 +302,7 @@ mod tests {
             "packages:\n  # all\n  - 'packages/*'\n  - \"!x\"\n- tools\npatchedDependencies:\n  a@1.0: fixes/a.patch\nother:\n  - no\n",
             &["packages/*/package.json", "tools/package.json", "fixes/a.patch"],
         );
-        assert!(!implied("pnpm-workspace.yaml", b"other:\n  - no\n").iter().any(|one| one.contains("no")));
+        assert!(!implied("pnpm-workspace.yaml", b"other:\n  - no\n", false).iter().any(|one| one.contains("no")));
         implies(
             "pyproject.toml",
             "[project]\ndependencies = []\n[tool.uv.workspace]\nmembers = [\"libs/*\"]\n[tool.uv.sources]\na = { path = \"../a\" }\n\
@@ -263,7 +312,7 @@ mod tests {
         implies(
             "x/pyproject.toml",
             "[tool.uv.sources]\na = { path = \"../a\" }\n",
-            &["a/pyproject.toml", "a/setup.py"],
+            &["a/pyproject.toml", "a/setup.py", "a/**"],
         );
         implies(
             "Cargo.toml",
@@ -280,7 +329,26 @@ mod tests {
         );
         implies("go.sum", "", &["go.mod", "go.work"]);
         for broken in ["package.json", "pyproject.toml", "Cargo.toml", "requirements.txt"] {
-            implied(broken, b"\xff{[");
+            implied(broken, b"\xff{[", true);
         }
+    }
+
+    #[test]
+    fn all_of_what_is_copied_counts() {
+        let of = |path: &str, text: &str, copied: bool| implied(path, text.as_bytes(), copied);
+        let has = |found: &[String], wanted: &str| found.iter().any(|one| one == wanted);
+        let manifest = r#"{"dependencies": {"l": "file:../lib", "m": "link:../m"}}"#;
+        let (linked, copied) = (of("web/package.json", manifest, false), of("web/package.json", manifest, true));
+        assert!(!has(&linked, "lib/**") && has(&copied, "lib/**") && !has(&copied, "m/**"));
+        assert!(copies_folders(["web/yarn.lock"].into_iter()) && !copies_folders(["package-lock.json"].into_iter()));
+        let sources = "[tool.uv.sources]\na = { path = \"a\", editable = true }\nb = { path = \"b\" }\n";
+        let found = of("pyproject.toml", sources, false);
+        assert!(!has(&found, "a/**") && has(&found, "b/**") && has(&found, "a/pyproject.toml"), "{found:?}");
+        let build =
+            "[build-system]\nbuild-backend = \"maturin\"\n[tool.uv]\ncache-keys = [{ file = \"x.h\" }, \"y.h\"]\n";
+        let found = of("py/pyproject.toml", build, false);
+        assert!(["py/**/*.rs", "py/x.h", "py/y.h"].iter().all(|one| has(&found, one)), "{found:?}");
+        let found = of("requirements.txt", "l @ file:./l\n./m[all] ; python_version > '3'\n./w/x.whl\n-e .\n", false);
+        assert!(["l/**", "m/**", "w/x.whl"].iter().all(|one| has(&found, one)) && !has(&found, "**"), "{found:?}");
     }
 }

@@ -5,6 +5,7 @@
 //! the boot that made it; what does not match its digest is never handed out.
 
 mod grown;
+mod habits;
 mod implied;
 mod key;
 mod lockfile;
@@ -15,7 +16,8 @@ mod sources;
 mod trees;
 
 pub use grown::grow;
-pub use implied::implied;
+pub use habits::Habits;
+pub use implied::{copies_folders, implied};
 pub use key::Components;
 pub use lockfile::lockfiles;
 pub use manifest::deciding;

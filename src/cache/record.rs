@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::habits::Habits;
 use super::key::Components;
 use crate::archive::{Packed, TreeSummary};
 use crate::digest::Digest;
@@ -87,6 +88,9 @@ pub struct Record {
     /// the files of a workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<(i64, u32)>,
+    /// What the tool remembers that built it.
+    #[serde(default)]
+    pub habits: Habits,
     /// The boot in which it was written, while it was never flushed.
     #[serde(default)]
     pub boot_id: Option<String>,

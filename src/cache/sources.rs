@@ -63,6 +63,13 @@ impl Sources {
         self
     }
 
+    /// Forgets some files.
+    #[must_use]
+    pub fn without(mut self, forgets: impl Fn(&[u8]) -> bool) -> Self {
+        self.files.retain(|path, _| !forgets(path));
+        self
+    }
+
     /// Of all names, without what the files hold.
     pub fn names(&self) -> Digest {
         let mut hasher = Hasher::default();

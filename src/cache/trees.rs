@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
+use super::habits::Habits;
 use super::key::Components;
 use super::pins::LockfilePins;
 use super::record::{EntryOrigin, Record, SCHEMA, Scope};
@@ -27,6 +28,9 @@ const RECORD: &str = "entry.json";
 
 /// What the tree was made from, beside it.
 const SOURCES: &str = "sources.json";
+
+/// The same of files that git ignores.
+const BESIDE: &str = "beside.json";
 
 /// What its lockfiles pin, beside it.
 const PINS: &str = "pins.json";
@@ -61,6 +65,15 @@ impl TreeDraft {
     /// When that cannot be written.
     pub fn made_from(&self, sources: &Sources) -> Result<()> {
         disk::write_json(&self.whole().join(SOURCES), sources, Durability::Cached)
+    }
+
+    /// Notes which other files of that workspace its tools could see, as they are on
+    /// this machine. That travels nowhere.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub fn made_beside(&self, ignored: &Sources) -> Result<()> {
+        disk::write_json(&self.whole().join(BESIDE), ignored, Durability::Cached)
     }
 
     /// Notes what the lockfiles pin by which the tree was made.
@@ -111,6 +124,11 @@ impl Trees {
     /// What an entry was made from; `None` where nobody noted it.
     pub fn sources(&self, record: &Record) -> Option<Sources> {
         disk::read_json(&self.place(&record.key, &record.scope).join(SOURCES)).ok().flatten()
+    }
+
+    /// Which files that nobody calls sources lay beside those; none where nobody noted it.
+    pub fn beside(&self, record: &Record) -> Sources {
+        disk::read_json(&self.place(&record.key, &record.scope).join(BESIDE)).ok().flatten().unwrap_or_default()
     }
 
     /// What its lockfiles pin; `None` where nobody noted it.
@@ -260,7 +278,8 @@ impl Trees {
         record.tree =
             look(&tree, holder, true).with_context(|| format!("cannot read what {} holds", record.components.name))?;
         if whole.join(SOURCES).exists() {
-            record.newest = Some(archive::newest_inside(&|work| holder.inside(work), &tree)?);
+            let (newest, habits) = archive::newest_inside(&|work| holder.inside(work), &tree, &Habits::note)?;
+            (record.newest, record.habits) = (Some(newest), habits);
         }
         record.boot_id = Some(self.boot_id.clone());
         if let Some(expected) = expected
@@ -314,6 +333,7 @@ impl Trees {
             packed: None,
             grown: 0,
             newest: None,
+            habits: Habits::default(),
             boot_id: None,
         }
     }

@@ -25,13 +25,15 @@ const TICK: i128 = 20_000_000;
 
 /// A file, or a link.
 #[derive(Clone, Copy, Debug)]
-pub struct File<'a> {
+pub struct WorkspaceFile<'a> {
     /// From the workspace.
     pub path: &'a [u8],
     /// When it was written last.
     pub time: Time,
     /// It has been there since the workspace was made, and nobody has written it.
     pub pristine: bool,
+    /// It is a link.
+    pub link: bool,
     /// It is somebody's work: git tracks it, or does not ignore it, or it came
     /// with the task. Everything else was made by a tool.
     pub source: bool,
@@ -137,13 +139,61 @@ impl Files {
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = File<'_>> {
-        self.all.iter().map(|seen| File {
+    pub fn iter(&self) -> impl Iterator<Item = WorkspaceFile<'_>> {
+        self.all.iter().map(|seen| WorkspaceFile {
             path: &seen.path,
             time: time_of(&seen.stat),
             pristine: is_of_a_tree(time_of(&seen.stat)),
+            link: FileType::from_raw_mode(seen.stat.st_mode) == FileType::Symlink,
             source: seen.source,
         })
+    }
+
+    /// Where the link at this place of the list leads; `None` when it is none.
+    pub fn target(&self, at: usize) -> Option<Vec<u8>> {
+        self.beneath.link(Path::new(OsStr::from_bytes(&self.all[at].path)))
+    }
+
+    /// What shows, on this machine, that nobody has written the file since: its size
+    /// and where and when it was written.
+    pub fn stamp(&self, at: usize) -> (u32, u64, Vec<u8>) {
+        let stat = &self.all[at].stat;
+        let numbers = [
+            stat.st_mtime,
+            stat.st_mtime_nsec as i64,
+            stat.st_ctime,
+            stat.st_ctime_nsec as i64,
+            stat.st_ino as i64,
+            stat.st_dev as i64,
+        ];
+        (stat.st_mode, stat.st_size as u64, numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
+    }
+
+    /// The commit that is checked out.
+    pub fn head(&self) -> Option<git2::Oid> {
+        self.repo.head().ok()?.target()
+    }
+
+    /// Makes the files in which git says what is checked out no older than `time`:
+    /// tools that build a version into programs look at them.
+    ///
+    /// # Errors
+    /// When a time cannot be set.
+    pub fn raise_head(&self, time: Time) -> Result<()> {
+        let mut names = vec![".git/HEAD".to_owned(), ".git/logs/HEAD".to_owned(), ".git/packed-refs".to_owned()];
+        let head = self.repo.head().ok();
+        names.extend(
+            head.and_then(|head| Some(format!(".git/{}", head.name().ok()?))).filter(|name| name != ".git/HEAD"),
+        );
+        for name in names {
+            let path = Path::new(&name);
+            let Ok(file) = self.beneath.file(path) else { continue };
+            let stat = rustix::fs::fstat(&file)?;
+            if time_of(&stat) < time {
+                rustix::fs::futimens(&file, &stamps(time)).with_context(|| format!("cannot set the time of {name}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// What the file at this place of the list holds: its kind, its size and the
@@ -153,29 +203,12 @@ impl Files {
     /// When it cannot be read.
     pub fn content(&self, at: usize) -> Result<Option<(u32, u64, git2::Oid)>> {
         let Seen { path, stat, .. } = &self.all[at];
-        // Only the owner's bit of the mode means something.
         let kind = stat.st_mode & 0o170_100;
         let known = self.tracked.get(path).filter(|entry| self.is_clean(entry, stat));
         if let Some(entry) = known {
             return Ok(Some((kind, stat.st_size as u64, entry.id)));
         }
-        let path = Path::new(OsStr::from_bytes(path));
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
-            let Some(target) = self.beneath.link(path) else { return Ok(None) };
-            return Ok(Some((kind, target.len() as u64, git2::Oid::hash_object(git2::ObjectType::Blob, &target)?)));
-        }
-        let Ok(file) = self.beneath.file(path) else { return Ok(None) };
-        let size = file.metadata()?.len();
-        let mut hasher = Sha1::new();
-        hasher.update(format!("blob {size}\0"));
-        let (mut content, mut buffer) = (file.take(size), vec![0; 64 << 10]);
-        loop {
-            match content.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))? {
-                0 => break,
-                count => hasher.update(&buffer[..count]),
-            }
-        }
-        Ok(Some((kind, size, git2::Oid::from_bytes(&hasher.finalize())?)))
+        content_of(&self.beneath, Path::new(OsStr::from_bytes(path)), stat)
     }
 
     /// Whether the index knows what a file holds without reading it.
@@ -246,6 +279,37 @@ impl Files {
             let _ = self.index.write();
         }
     }
+}
+
+/// What a file or a link holds, read from it.
+fn content_of(beneath: &Beneath, path: &Path, stat: &Stat) -> Result<Option<(u32, u64, git2::Oid)>> {
+    // Only the owner's bit of the mode means something.
+    let kind = stat.st_mode & 0o170_100;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        let Some(target) = beneath.link(path) else { return Ok(None) };
+        return Ok(Some((kind, target.len() as u64, git2::Oid::hash_object(git2::ObjectType::Blob, &target)?)));
+    }
+    let Ok(file) = beneath.file(path) else { return Ok(None) };
+    let size = file.metadata()?.len();
+    let mut hasher = Sha1::new();
+    hasher.update(format!("blob {size}\0"));
+    let (mut content, mut buffer) = (file.take(size), vec![0; 64 << 10]);
+    loop {
+        match content.read(&mut buffer).with_context(|| format!("cannot read {}", path.display()))? {
+            0 => break,
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+    Ok(Some((kind, size, git2::Oid::from_bytes(&hasher.finalize())?)))
+}
+
+/// The same of a file in the upper of a workspace; `None` for one that is gone there, or
+/// cannot be read.
+pub fn content_above(upper: &Beneath, path: &[u8]) -> Option<(u32, u64, git2::Oid)> {
+    let path = Path::new(OsStr::from_bytes(path));
+    let stat = upper.stat(path)?;
+    let plain = matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink);
+    plain.then(|| content_of(upper, path, &stat).ok()).flatten().flatten()
 }
 
 impl std::fmt::Debug for Files {

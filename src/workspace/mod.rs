@@ -20,7 +20,7 @@ mod watch;
 pub use audit::{Audited, AuditedRun, Planted, Since, audit, obeyed};
 pub use branches::Branches;
 pub use clone::{WorkspaceDraft, flush, is_workspace};
-pub use files::{File, Files};
+pub use files::{Files, WorkspaceFile, content_above};
 pub use loose::{KnownCommits, is_clean, loose_ends};
 pub use mirror::{FetchWatch, Fetched, Mirror, MirrorRemote, RemotePlace};
 pub use nearby::{Copied, Nearby};

@@ -64,6 +64,18 @@ pub(crate) struct Wanted {
     pub(crate) refused: bool,
 }
 
+impl Wanted {
+    /// Its own places in the workspace.
+    pub(crate) fn folders(&self) -> Vec<&str> {
+        let own = self.spots.iter().take(self.own);
+        own.filter_map(|(spot, _)| match spot {
+            Spot::Workspace(path) => Some(path.as_str()),
+            _ => None,
+        })
+        .collect()
+    }
+}
+
 /// What a project declares, with the keys that it has in this workspace.
 /// An entry with an input that cannot be read is left out, and told.
 pub(crate) fn wanted(app: &App, project: &Project, basis: &Basis, workspace: &Path) -> Vec<Wanted> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::*;
-use crate::cache::{Components, EntryOrigin, Scope, Trees};
+use crate::cache::{EntryOrigin, Habits, Scope, Trees};
 use crate::workspace::of_tree;
 
 /// Numbers that look random and are the same in every run.
@@ -21,13 +21,14 @@ impl Chance {
 }
 
 /// A way to build a program from `src/*`, and to run it.
-struct Tool {
-    name: &'static str,
-    ending: &'static str,
-    files: &'static [(&'static str, &'static str)],
+pub(super) struct Tool {
+    pub(super) name: &'static str,
+    /// Of the sources that come and go; `none` where a tool has its own.
+    pub(super) ending: &'static str,
+    pub(super) files: &'static [(&'static str, &'static str)],
     /// In the workspace: builds into `build`.
-    build: &'static str,
-    program: &'static str,
+    pub(super) build: &'static str,
+    pub(super) program: &'static str,
 }
 
 const MAKE: Tool = Tool {
@@ -74,7 +75,7 @@ const CARGO: Tool = Tool {
 };
 
 /// A workspace, and what is known of its history.
-struct Ground {
+pub(super) struct Ground {
     dir: tempfile::TempDir,
     tool: &'static Tool,
     chance: Chance,
@@ -84,28 +85,33 @@ struct Ground {
 }
 
 /// A folder that was built, and what it was built from.
-struct Entry {
+pub(super) struct BuiltEntry {
     folder: PathBuf,
     record: Record,
-    sources: Sources,
+    made: Origins,
 }
 
 impl Ground {
-    fn new(tool: &'static Tool, seed: u64) -> Self {
+    pub(super) fn new(tool: &'static Tool, seed: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("workspace");
         fs::create_dir_all(root.join("src")).unwrap();
         git2::Repository::init(&root).unwrap();
         fs::write(root.join(".gitignore"), "build\nlog.*\n").unwrap();
-        tool.files.iter().for_each(|(name, text)| fs::write(root.join(name), text).unwrap());
+        for (name, text) in tool.files {
+            fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+            fs::write(root.join(name), text).unwrap();
+        }
         let ground = Ground { dir, tool, chance: Chance(seed), parts: vec![Some(0); 4], header: 0 };
-        (0..4).for_each(|part| ground.write(part));
-        ground.write_main();
+        if tool.ending != "none" {
+            (0..4).for_each(|part| ground.write(part));
+            ground.write_main();
+        }
         ground.commit();
         ground
     }
 
-    fn root(&self) -> PathBuf {
+    pub(super) fn root(&self) -> PathBuf {
         self.dir.path().join("workspace")
     }
 
@@ -158,7 +164,7 @@ impl Ground {
     }
 
     /// As a fresh clone has them.
-    fn clone_anew(&mut self) {
+    pub(super) fn clone_anew(&mut self) {
         let tree = self.chance.below(1000).to_string();
         let mut files = Files::of_draft(&self.root()).unwrap();
         let times: Vec<_> = (0..files.iter().count()).map(|at| (at, of_tree(&tree))).collect();
@@ -215,7 +221,7 @@ impl Ground {
         }
     }
 
-    fn run(&self, words: &str) -> String {
+    pub(super) fn run(&self, words: &str) -> String {
         let output = Command::new("sh").args(["-ec", words]).current_dir(self.root()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {words}: {said}", self.tool.name);
@@ -227,27 +233,31 @@ impl Ground {
     }
 
     /// Builds from nothing, and keeps what came of it.
-    fn seal(&self, number: usize) -> Entry {
-        let sources = sources_of(&self.files()).unwrap();
+    pub(super) fn seal(&self, number: usize) -> BuiltEntry {
+        let (sources, beside) = origins_of(&self.files()).unwrap();
         self.run(self.tool.build);
         let folder = self.dir.path().join(format!("entry-{number}"));
         fs::rename(self.root().join("build"), &folder).unwrap();
-        let newest = crate::archive::newest_inside(&|work| work(), &folder).unwrap();
+        let (newest, habits) = crate::archive::newest_inside(&|work| work(), &folder, &Habits::note).unwrap();
         let components = Components::new("a", Digest::of(b"i"), "linux/amd64".into()).made("/w", "build", "make");
         let at = "2026-01-15T10:30:00Z".parse().unwrap();
         let record = Trees::record(components, Scope::Task("s:t".into()), at, EntryOrigin::Sealed);
-        Entry { folder, record: Record { newest: Some(newest), ..record }, sources }
+        let record = Record { newest: Some(newest), habits, ..record };
+        BuiltEntry { folder, record, made: Origins { sources, beside, habits } }
     }
 
     /// What the program says that is built on an entry; `None` where it does not fit.
-    fn try_on(&self, entry: &Entry) -> Option<String> {
+    pub(super) fn try_on(&self, entry: &BuiltEntry) -> Option<String> {
         let mut files = self.files();
-        if !matches!(fit(&entry.sources, &entry.record, &names(&files), now()), Fit::Fits) {
+        if !matches!(fit(&entry.made.sources, &entry.record, &names(&files), now()), Fit::Fits) {
             return None;
         }
         let newest = entry.record.newest.unwrap();
-        let times = raised(&files, std::slice::from_ref(&entry.sources), newest).unwrap();
+        let times = raised(&files, std::slice::from_ref(&entry.made), newest).unwrap();
         files.set_times(&times).unwrap();
+        if entry.made.sources.get(HEAD).copied() != head(&files) {
+            files.raise_head(end_of(newest)).unwrap();
+        }
         self.run(&format!("cp -a {} build", entry.folder.display()));
         self.run(self.tool.build);
         let said = self.run(self.tool.program);
@@ -315,7 +325,8 @@ fn no_file_becomes_older_and_what_was_written_keeps_its_order() {
             fs::write(ground.root().join(name), n.to_string()).unwrap();
         }
         ground.clone_anew();
-        let sources = sources_of(&ground.files()).unwrap();
+        let (sources, _) = origins_of(&ground.files()).unwrap();
+        let made = Origins { sources, ..Origins::default() };
         for _ in 0..6 {
             ground.change();
         }
@@ -326,9 +337,10 @@ fn no_file_becomes_older_and_what_was_written_keeps_its_order() {
             .map(|at| (at, (newest.0 - 1 - ground.chance.below(100) as i64, 5)))
             .collect();
         files.set_times(&shuffled).unwrap();
+        let mut files = ground.files();
         let before = times(&files);
         let pristine: Vec<bool> = files.iter().map(|file| file.pristine).collect();
-        let new = raised(&files, std::slice::from_ref(&sources), newest).unwrap();
+        let new = raised(&files, std::slice::from_ref(&made), newest).unwrap();
         files.set_times(&new).unwrap();
         let after = times(&files);
         assert!(new.iter().all(|(_, time)| *time >= end_of(newest)));
@@ -337,7 +349,7 @@ fn no_file_becomes_older_and_what_was_written_keeps_its_order() {
             assert!(*time >= before[at].1, "{path} is older");
             let mark = files.content(at).unwrap().map(|(kind, size, id)| Sources::mark(kind, size, id.as_bytes()));
             let source = files.iter().nth(at).unwrap().source;
-            if source && sources.get(path.as_bytes()) != mark.as_ref() {
+            if source && made.sources.get(path.as_bytes()) != mark.as_ref() {
                 assert!(*time > newest, "{path} differs and is not newer");
             }
             for (other, (_, other_time)) in after.iter().enumerate() {
@@ -347,7 +359,7 @@ fn no_file_becomes_older_and_what_was_written_keeps_its_order() {
             }
         }
         // And it is settled: nothing is touched once more.
-        assert_eq!(raised(&ground.files(), std::slice::from_ref(&sources), newest).unwrap(), []);
+        assert_eq!(raised(&ground.files(), std::slice::from_ref(&made), newest).unwrap(), []);
     }
 }
 
@@ -372,10 +384,10 @@ fn an_entry_that_is_newer_than_the_clock_or_lacks_a_file_does_not_fit() {
     let ground = Ground::new(&MAKE, 1);
     let mut entry = ground.seal(0);
     let names = names(&ground.files());
-    let fits = |entry: &Entry, now| matches!(fit(&entry.sources, &entry.record, &names, now), Fit::Fits);
+    let fits = |entry: &BuiltEntry, now| matches!(fit(&entry.made.sources, &entry.record, &names, now), Fit::Fits);
     let (seconds, nanoseconds) = now();
     assert!(fits(&entry, (seconds + 2, nanoseconds)));
     assert!(!fits(&entry, (seconds - 100, nanoseconds)));
-    entry.sources.insert(b"src/gone.c".to_vec(), [0; 16]);
+    entry.made.sources.insert(b"src/gone.c".to_vec(), [0; 16]);
     assert!(!fits(&entry, (seconds + 2, nanoseconds)));
 }

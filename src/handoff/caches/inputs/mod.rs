@@ -16,7 +16,7 @@ use glob::{MatchOptions, Pattern};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::cache::{LockfilePins, deciding, implied};
+use crate::cache::{LockfilePins, copies_folders, deciding, implied};
 use crate::config::{CacheEntry, Fixture, Project, Spot};
 use crate::digest::{Digest, Hasher};
 use crate::disk::beneath::Beneath;
@@ -99,6 +99,7 @@ impl<'a> Inputs<'a> {
         let known = entry.either.iter().chain(&entry.also).map(|input| (input.clone(), false));
         let mut pending: Vec<(String, bool)> = known.collect();
         pending.extend(entry.inputs.iter().map(|input| (input.clone(), true)));
+        let copied = copies_folders(pending.iter().map(|(input, _)| input.as_str()));
         let mut seen = BTreeSet::new();
         while let Some((input, named)) = pending.pop() {
             if !seen.insert(input.clone()) && !named {
@@ -122,7 +123,7 @@ impl<'a> Inputs<'a> {
                 if digest.is_none() {
                     found.missing.push(file.clone());
                 } else if !found.files.contains_key(&file) {
-                    pending.extend(self.implied(&file).into_iter().map(|path| (path, false)));
+                    pending.extend(self.implied(&file, copied).into_iter().map(|path| (path, false)));
                 }
                 let name = file.rsplit('/').next();
                 // What the project names counts as a whole.
@@ -176,9 +177,9 @@ impl<'a> Inputs<'a> {
         Some(content)
     }
 
-    fn implied(&self, file: &str) -> Vec<String> {
+    fn implied(&self, file: &str, copied: bool) -> Vec<String> {
         let content = self.content(file).unwrap_or_default();
-        let all = implied(file, &content).into_iter();
+        let all = implied(file, &content, copied).into_iter();
         all.filter(|path| matches!(path.parse(), Ok(Spot::Workspace(_))) && Pattern::new(path).is_ok()).collect()
     }
 

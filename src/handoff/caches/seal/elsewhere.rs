@@ -1,22 +1,85 @@
 //! What a setup made in the workspace and outside of its cache's places: it goes
 //! with the setup's runtime, and is named in one line.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Dir, FileType};
 
 use super::super::state::Caches;
 use super::super::wanted::Wanted;
+use crate::cache::Sources;
 use crate::config::Spot;
 use crate::disk::beneath::Beneath;
 use crate::handoff::words::{quote, shown_list};
+use crate::workspace::content_above;
 
 /// Entries that are looked at.
 const MOST: usize = 20_000;
 
+/// Files that are remembered.
+const MOST_CHANGED: usize = 200_000;
+
 /// What tools write beside their packages, and make again in every run that needs it.
 const NOTES: [&str; 4] = [".yarn/install-state.gz", ".pnp.cjs", ".pnp.loader.mjs", ".pnp.data.json"];
+
+/// What a setup did in its workspace, where that goes with it.
+#[derive(Default)]
+pub(super) struct DoneElsewhere {
+    /// Files that it made, changed or removed.
+    pub(super) changed: BTreeSet<Vec<u8>>,
+    /// Those of them that hold the same as before.
+    equal: BTreeSet<Vec<u8>>,
+    /// There were too many, or some could not be seen.
+    unknown: bool,
+}
+
+impl DoneElsewhere {
+    /// What lies in the upper of a workspace; `before` is what the workspace held.
+    pub(super) fn look(upper: Option<PathBuf>, before: &Sources) -> Self {
+        let mut beside = DoneElsewhere::default();
+        let Some(upper) = upper.and_then(|upper| Beneath::open(&upper).ok()) else { return beside };
+        let mut pending = vec![Vec::new()];
+        while let Some(folder) = pending.pop() {
+            let listed =
+                upper.list(Path::new(OsStr::from_bytes(&folder))).ok().and_then(|open| Dir::read_from(&open).ok());
+            beside.unknown |= listed.is_none() || beside.changed.len() > MOST_CHANGED;
+            for entry in listed.into_iter().flatten().flatten().take(MOST_CHANGED) {
+                let name = entry.file_name().to_bytes();
+                if matches!(name, b"." | b".." | b".git") {
+                    continue;
+                }
+                let path = if folder.is_empty() { name.to_vec() } else { [&folder, &b"/"[..], name].concat() };
+                if entry.file_type() == FileType::Directory {
+                    pending.push(path);
+                } else if !beside.unknown {
+                    let mark =
+                        |(kind, size, content): (u32, u64, git2::Oid)| Sources::mark(kind, size, content.as_bytes());
+                    let known =
+                        before.get(&path).is_some_and(|known| content_above(&upper, &path).map(mark) == Some(*known));
+                    if known {
+                        beside.equal.insert(path.clone());
+                    }
+                    beside.changed.insert(path);
+                }
+            }
+            if beside.unknown {
+                break;
+            }
+        }
+        beside
+    }
+
+    /// What an entry was made from, without what its setup saw differently.
+    pub(super) fn taken_from(&self, sources: Sources, ignored: Sources) -> (Sources, Sources) {
+        let sources = sources.without(|path| self.changed.contains(path) && !self.equal.contains(path));
+        let ignored = ignored.without(|path| self.unknown || self.changed.contains(path));
+        (sources, ignored)
+    }
+}
 
 /// Names what lies in the upper of a workspace.
 pub(super) fn tell(caches: &Caches<'_>, wanted: &Wanted, upper: Option<PathBuf>) {

@@ -6,6 +6,7 @@
 mod elsewhere;
 mod failed;
 
+use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt as _};
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
+use self::elsewhere::DoneElsewhere;
 use self::failed::{how_it_ended, last_line, tell_failure};
 use super::differing::before;
 use super::inputs::pins;
@@ -24,7 +26,6 @@ use crate::archive::Ownership as _;
 use crate::cache::{Components, EntryOrigin, Record, Scope, Sealed, Sources, TreeDraft, Trees, grow};
 use crate::config::{CacheEntry, SetupNetwork, Spot};
 use crate::crash;
-use crate::digest::Digest;
 use crate::disk;
 use crate::error::failure;
 use crate::handoff::app::App;
@@ -52,7 +53,7 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
         return Ok(Some(first));
     }
     let before = wanted.built.then(|| caches.sources()).transpose()?;
-    let state = before.as_ref().map(Sources::digest);
+    let state = before.as_ref().map(|(sources, _)| sources.digest());
     if let Some(failure) = SetupFailure::of(app, &wanted.key, state) {
         failure.tell(app, &caches.resolved.task.reference());
         return Ok(None);
@@ -77,13 +78,17 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     }
     tell_others(caches, wanted);
     let began = std::time::Instant::now();
-    let Some((draft, grown)) = fill(caches, (wanted, entry), (image, network), (seed.as_ref(), state))? else {
+    let known = before.as_ref().map(|(sources, _)| sources);
+    let Some((draft, grown, beside)) = fill(caches, (wanted, entry), (image, network), (seed.as_ref(), known))? else {
         return Ok(None);
     };
     setups::forget(app, &wanted.key);
-    if let Some(before) = before {
+    if let Some((sources, ignored)) = before {
         // What somebody wrote meanwhile was read before or after that.
-        draft.made_from(&before.and(&caches.sources()?))?;
+        let (sources_after, ignored_after) = caches.sources()?;
+        let (sources, ignored) = beside.taken_from(sources.and(&sources_after), ignored.and(&ignored_after));
+        draft.made_from(&sources)?;
+        draft.made_beside(&ignored)?;
     }
     draft.pinned(&pins(caches.workspace, &components.inputs))?;
     let record = Trees::record(components.clone(), scope, app.clock.now(), EntryOrigin::Sealed);
@@ -100,11 +105,12 @@ fn fill(
     caches: &Caches<'_>,
     (wanted, entry): (&Wanted, &CacheEntry),
     (image, network): (&Image, Network),
-    (seed, state): (Option<&Record>, Option<Digest>),
-) -> Result<Option<(TreeDraft, u32)>> {
+    (seed, sources): (Option<&Record>, Option<&Sources>),
+) -> Result<Option<(TreeDraft, u32, DoneElsewhere)>> {
     let app = caches.app;
+    let state = sources.map(Sources::digest);
     let mut grown = seed.map_or(0, |seed| seed.grown + 1);
-    let mut made = make(caches, (wanted, entry), (image, network), seed)?;
+    let mut made = make(caches, (wanted, entry), (image, network), (seed, sources))?;
     if let (Some(seed), Made::Failed(why, _)) = (seed, &made) {
         let what = format!(
             "{}; it started from the entry {} and failed ({why})",
@@ -112,10 +118,10 @@ fn fill(
             seed.key.short()
         );
         app.ui.status("Again", &what);
-        (made, grown) = (make(caches, (wanted, entry), (image, network), None)?, 0);
+        (made, grown) = (make(caches, (wanted, entry), (image, network), (None, sources))?, 0);
     }
     match made {
-        Made::Draft(draft) => Ok(Some((draft, grown))),
+        Made::Draft(draft, beside) => Ok(Some((draft, grown, beside))),
         Made::Failed(how, _draft) => {
             // On a full disk it may fail for that alone.
             if require_room(app, &wanted.name).is_ok() {
@@ -148,7 +154,7 @@ fn tell_sealed(app: &App, wanted: &Wanted, sealed: &Sealed, took: std::time::Dur
 /// What became of a draft. That there is none has been told, unless it was the first
 /// of two tries.
 enum Made {
-    Draft(TreeDraft),
+    Draft(TreeDraft, DoneElsewhere),
     /// And would again. What it left fills the disk that is looked at then.
     Failed(String, TreeDraft),
     NotAtAll,
@@ -164,7 +170,7 @@ fn make(
     caches: &Caches<'_>,
     (wanted, entry): (&Wanted, &CacheEntry),
     (image, network): (&Image, Network),
-    seed: Option<&Record>,
+    (seed, sources): (Option<&Record>, Option<&Sources>),
 ) -> Result<Made> {
     let draft = caches.trees.draft()?;
     make_parts(wanted, &draft)?;
@@ -174,20 +180,32 @@ fn make(
     // Without the data of services, which are not there.
     spec.rootfs.trees =
         wanted.spots.iter().take(wanted.own).map(|(spot, _)| mount(wanted, spot, &draft, tree)).collect();
+    let beside = RefCell::new(DoneElsewhere::default());
     let words = command(entry, seed.as_ref().map(|(seed, _)| *seed));
     let done = |sandbox: &Sandbox| -> Result<()> {
         let Some((tree, upper)) = tree.and_then(|tree| Some((tree, sandbox.done_to_tree(tree)?))) else {
             elsewhere::tell(caches, wanted, sandbox.done_to_workspace());
+            if let Some(sources) = sources {
+                beside.replace(DoneElsewhere::look(sandbox.done_to_workspace(), sources));
+            }
             return Ok(());
         };
         caches.holder.inside(&|| grow(tree, &upper, &draft.tree()))
     };
-    Ok(match run(caches, &spec, wanted, (words, seed.is_none()), &done)? {
+    let ran = run(caches, &spec, wanted, (words, seed.is_none()), &done)?;
+    let beside = beside.into_inner();
+    Ok(match ran {
         Ran::Well if is_empty(wanted, &draft) => {
             let how = seed.map_or_else(|| tell_nothing(caches, wanted), |_| "it left nothing".to_owned());
             Made::Failed(how, draft)
         }
-        Ran::Well => Made::Draft(draft),
+        Ran::Well => match Caches::unusable(wanted, &beside.changed) {
+            Some(why) => {
+                caches.app.ui.warn(&format!("the cache {} is left out: {why}", wanted.name));
+                Made::Failed(why, draft)
+            }
+            None => Made::Draft(draft, beside),
+        },
         Ran::Failed(how) => Made::Failed(how, draft),
         Ran::NotAtAll => Made::NotAtAll,
     })
