@@ -53,6 +53,8 @@ pub struct Env {
     pub agent: Option<String>,
     /// `ENVCTL_TASK`: the task of the runtime that this process is inside of.
     pub task: Option<String>,
+    /// `ENVCTL_LOG`: where what envctl does is told, step by step.
+    pub log: Option<OsString>,
     /// `BROWSER`: programs that show a page.
     pub browser: Option<String>,
     /// `ENVCTL_COMPLETE`: a shell asks what may follow.
@@ -110,6 +112,7 @@ impl Env {
             image: text("ENVCTL_IMAGE"),
             agent: text("ENVCTL_AGENT"),
             task: text("ENVCTL_TASK"),
+            log: os("ENVCTL_LOG"),
             browser: text("BROWSER"),
             complete: os("ENVCTL_COMPLETE").is_some(),
             no_color: os("NO_COLOR").is_some(),

@@ -138,6 +138,19 @@ constructors! {
     unreachable => Unreachable;
 }
 
+/// What a thread made.
+///
+/// # Errors
+/// When it died, with what it said then: `who` is "the thread that ...".
+pub fn of_thread<T>(ended: std::thread::Result<T>, who: &str) -> Result<T, Fault> {
+    ended.map_err(|panic| {
+        let word = panic.downcast_ref::<&str>().copied();
+        let words = word.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        failure(format!("{who} died: {}", words.unwrap_or("it did not say why")))
+            .hint("this is a mistake in envctl: please report it with these words")
+    })
+}
+
 /// The kind of the outermost [`Fault`] in the chain, [`Kind::Failure`] if none.
 pub fn kind_of(error: &anyhow::Error) -> Kind {
     fault_of(error).map_or(Kind::Failure, |fault| fault.kind)
@@ -188,20 +201,23 @@ fn storage_hint(error: &anyhow::Error) -> Option<String> {
 fn storage_trouble(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     let errno = cause.downcast_ref::<rustix::io::Errno>().map(|errno| std::io::Error::from(*errno).kind());
     let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(errno);
-    if let Some(kind) = kind {
-        return match kind {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(ErrorKind::StorageFull),
-            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Some(kind),
-            _ => None,
-        };
+    match kind.or_else(|| passed_on(&cause.to_string()))? {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(ErrorKind::StorageFull),
+        kind @ (ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => Some(kind),
+        _ => None,
     }
-    // libgit2 and git pass on the words of the C library.
-    let text = cause.to_string();
-    let says = |words: &str| text.contains(words);
-    if says("No space left on device") || says("Disk quota exceeded") {
-        return Some(ErrorKind::StorageFull);
-    }
-    says("Read-only file system").then_some(ErrorKind::ReadOnlyFilesystem)
+}
+
+/// What went wrong with a disk below git and libgit2: of an error's number they pass on
+/// nothing but the words that the C library has for it (strerror(3)).
+fn passed_on(text: &str) -> Option<ErrorKind> {
+    let errors = [libc::ENOSPC, libc::EDQUOT, libc::EROFS].map(std::io::Error::from_raw_os_error);
+    let found = errors.iter().find(|error| {
+        let words = error.to_string();
+        // Rust puts the number behind them.
+        words.split_once(" (os error").is_some_and(|(words, _)| text.contains(words))
+    });
+    found.map(std::io::Error::kind)
 }
 
 #[cfg(test)]
@@ -228,9 +244,28 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_died_keeps_its_words() {
+        let words = |ended: std::thread::Result<()>| of_thread(ended, "the thread that looks").unwrap_err().message;
+        let ended = std::thread::spawn(|| panic!("no {}", "luck")).join();
+        assert_eq!(words(ended), "the thread that looks died: no luck");
+        assert_eq!(words(Err(Box::new("as it is"))), "the thread that looks died: as it is");
+        assert_eq!(words(Err(Box::new(1))), "the thread that looks died: it did not say why");
+        assert_eq!(of_thread(Ok(7), "the thread that looks").unwrap(), 7);
+    }
+
+    #[test]
     fn plain_io_errors_get_advice_on_a_full_disk() {
         let error = anyhow::Error::from(std::io::Error::from_raw_os_error(libc::ENOSPC)).context("cannot write");
         assert_eq!(kind_of(&error), Kind::Failure);
         assert!(hint_of(&error).unwrap().contains("disk is full"));
+        for (errno, kind) in
+            [(libc::ENOSPC, "disk is full"), (libc::EDQUOT, "disk is full"), (libc::EROFS, "read-only")]
+        {
+            let words = std::io::Error::from_raw_os_error(errno).to_string();
+            let words = words.split(" (os error").next().unwrap();
+            let error = anyhow::anyhow!("fatal: cannot write objects/pack: {words}");
+            assert!(hint_of(&error).unwrap().contains(kind), "{words}");
+        }
+        assert_eq!(hint_of(&anyhow::anyhow!("fatal: bad object")), None);
     }
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::{Digest, Hasher};
+use crate::error::of_thread;
 
 const CHUNK: usize = 256 << 10;
 /// Attributes that overlayfs would obey in a lower tree.
@@ -204,7 +205,7 @@ fn contents(root: BorrowedFd<'_>, nodes: &[Node]) -> io::Result<Vec<Vec<u8>>> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         for thread in threads {
-            let part = thread.join().map_err(|_| io::Error::other("a thread that hashes files died"))?;
+            let part = of_thread(thread.join(), "a thread that hashes files").map_err(io::Error::other)?;
             all.extend(part?);
         }
         Ok::<_, io::Error>(())

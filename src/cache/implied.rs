@@ -92,7 +92,9 @@ fn joined(folder: &str, below: &str) -> Option<String> {
     for part in below.split('/') {
         match part {
             "" | "." => {}
-            ".." => drop(parts.pop()?),
+            ".." => {
+                parts.pop()?;
+            }
             part => parts.push(part),
         }
     }

@@ -130,7 +130,9 @@ fn package(text: &str) -> Option<Vec<u8>> {
 fn python(text: &str) -> Option<Vec<u8>> {
     let mut all: Table = text.parse().ok()?;
     if let Some(tools) = all.get_mut("tool").and_then(toml::Value::as_table_mut) {
-        CHECKERS.iter().for_each(|name| drop(tools.remove(*name)));
+        CHECKERS.iter().for_each(|name| {
+            tools.remove(*name);
+        });
         if tools.is_empty() {
             all.remove("tool");
         }
@@ -140,7 +142,11 @@ fn python(text: &str) -> Option<Vec<u8>> {
 
 fn cargo(text: &str) -> Option<Vec<u8>> {
     let mut all: Table = text.parse().ok()?;
-    let forget = |table: &mut Table| ["profile", "lints", "badges", "metadata"].map(|name| drop(table.remove(name)));
+    let forget = |table: &mut Table| {
+        ["profile", "lints", "badges", "metadata"].map(|name| {
+            table.remove(name);
+        })
+    };
     forget(&mut all);
     for name in ["package", "workspace"] {
         all.get_mut(name).and_then(toml::Value::as_table_mut).map(forget);

@@ -43,7 +43,7 @@ use crate::env::Env;
 use crate::error::{Fault, Kind, kind_of};
 use crate::handoff::{App, GlobalOptions, Reaped, ReportFile};
 use crate::identity::{StoreRef, TaskRef};
-use crate::ui::{Color, ErrorReport, Ui};
+use crate::ui::{Color, ErrorReport, Ui, trace};
 
 /// envctl failed before the command, or a leak was found after it.
 const FAILED_BESIDE_CHILD: u8 = 125;
@@ -104,6 +104,14 @@ macro_rules! verbs {
         #[derive(Debug, Subcommand)]
         enum Verb {
             $($verb($module::Arguments),)*
+        }
+
+        impl Verb {
+            fn name(&self) -> &'static str {
+                match self {
+                    $(Verb::$verb(_) => stringify!($module),)*
+                }
+            }
         }
 
         /// What one verb takes; it is called as its module is.
@@ -243,6 +251,7 @@ pub fn main() -> ExitCode {
     };
     let global = &cli.global;
     let ui = Ui::new(&env, global.quiet, global.verbose, global.json, global.color);
+    tell_what_happens(&env, &ui, &cli.verb);
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     // Before anything of a task runs.
     let report = match cli.verb.report().map(ReportFile::open).transpose() {
@@ -266,7 +275,10 @@ pub fn main() -> ExitCode {
         cli.verb.run(&app, reaped)
     });
     match outcome {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => {
+            tracing::info!(code, "done");
+            ExitCode::from(code)
+        }
         Err(error) => {
             let code = if cli.verb.has_child() { FAILED_BESIDE_CHILD } else { kind_of(&error).exit_code() };
             if let Some(file) = report
@@ -286,6 +298,16 @@ fn of_two(error: &clap::Error) -> Option<String> {
     let named = error.get(clap::error::ContextKind::InvalidSubcommand)?;
     let hint = "envctl workspace rm TASK removes its workspace here, envctl tasks rm TASK the task from its store";
     (named.to_string() == "rm").then(|| hint.to_owned())
+}
+
+/// Begins the log, if there is to be one. The words of the command line may hold secrets.
+fn tell_what_happens(env: &Env, ui: &Ui, verb: &Verb) {
+    let Some(to) = &env.log else { return };
+    if let Err(fault) = trace::begin(to) {
+        ui.warn(&fault.message);
+    }
+    let process = std::process::id();
+    tracing::info!(process, "envctl {} {}", env!("CARGO_PKG_VERSION"), verb.name());
 }
 
 /// Help and version are data; everything else is a usage error, in JSON where

@@ -278,7 +278,9 @@ fn merge(base: &mut Value, more: &Value) {
                         base.insert(key.clone(), value.clone());
                     }
                     Some(known) => merge(known, value),
-                    None => drop(base.insert(key.clone(), value.clone())),
+                    None => {
+                        base.insert(key.clone(), value.clone());
+                    }
                 }
             }
         }

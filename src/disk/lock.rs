@@ -242,7 +242,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (held, free) = (dir.path().join("held"), dir.path().join("free"));
         let first = FileLock::acquire(&held, || {}).unwrap();
-        drop(FileLock::acquire(&free, || {}).unwrap());
+        FileLock::acquire(&free, || {}).unwrap();
         sweep(dir.path());
         assert!(held.exists() && !free.exists());
         let (started, wait) = std::sync::mpsc::channel();

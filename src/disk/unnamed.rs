@@ -86,7 +86,9 @@ impl Unnamed {
                 Err(Errno::EXIST) => continue,
                 other => other?,
             }
-            return fs::rename(&temporary, path).inspect_err(|_| drop(fs::remove_file(&temporary)));
+            return fs::rename(&temporary, path).inspect_err(|_| {
+                let _ = fs::remove_file(&temporary);
+            });
         }
         Err(io::Error::from_raw_os_error(libc::EEXIST))
     }

@@ -19,13 +19,14 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use crate::env::Env;
-use crate::error::{Fault, failure};
+use crate::error::{Fault, failure, of_thread};
 use crate::secret;
 use crate::web::Proxies;
 
@@ -301,7 +302,7 @@ impl Call {
     /// # Errors
     /// When it cannot be started.
     pub fn output(mut self, input: &[u8]) -> Result<Output> {
-        let name = self.name();
+        let (name, begun) = (self.name(), Instant::now());
         let mut child = self.spawn_piped(&name)?;
         let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
         std::thread::scope(|scope| {
@@ -311,7 +312,8 @@ impl Call {
             });
             let words = scope.spawn(move || stderr.map(words).unwrap_or_default());
             let mut output = child.wait_with_output().with_context(|| format!("cannot wait for {name}"))?;
-            output.stderr = words.join().unwrap_or_default();
+            note(&name, begun, output.status);
+            output.stderr = of_thread(words.join(), "the thread that reads what git says")?;
             Ok(output)
         })
     }
@@ -321,7 +323,7 @@ impl Call {
     /// # Errors
     /// The consumer's, or git's own.
     pub fn stream<T>(mut self, input: &[u8], consume: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
-        let name = self.name();
+        let (name, begun) = (self.name(), Instant::now());
         let mut child = self.spawn_piped(&name)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         std::thread::scope(|scope| {
@@ -332,7 +334,8 @@ impl Call {
                 None => Err(anyhow::anyhow!("{name} has no stdout")),
             };
             let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
-            let words = words.join().unwrap_or_default();
+            note(&name, begun, status);
+            let words = of_thread(words.join(), "the thread that reads what git says")?;
             // The consumer's failure comes first: git then dies of a closed pipe.
             let consumed = consumed?;
             if !status.success() {
@@ -357,6 +360,11 @@ impl Call {
         }
         format!("git {}", verb.unwrap_or_default().to_string_lossy())
     }
+}
+
+/// Tells of a call that has ended. Its arguments may hold addresses with passwords.
+fn note(name: &str, begun: Instant, status: ExitStatus) {
+    tracing::debug!(ms = begun.elapsed().as_millis() as u64, code = status.code(), "{name}");
 }
 
 /// The beginning of what git says; the rest is read, and dropped.

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 
+use crate::error::of_thread;
+
 /// Requests that one command has under way at a time.
 pub(crate) const REQUESTS: usize = 8;
 
@@ -23,10 +25,9 @@ pub(crate) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync)
     };
     let mut all: Vec<(usize, R)> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..REQUESTS.min(items.len())).map(|_| scope.spawn(share)).collect();
-        let shares = threads.into_iter().map(|thread| thread.join());
-        shares.collect::<std::thread::Result<Vec<_>>>()
-    })
-    .map_err(|_| anyhow::anyhow!("a thread of this command died"))?
+        let shares = threads.into_iter().map(|thread| of_thread(thread.join(), "a thread of this command"));
+        shares.collect::<Result<Vec<_>, _>>()
+    })?
     .into_iter()
     .flatten()
     .collect();

@@ -151,6 +151,7 @@ impl Report {
     /// Runs a step and notes how long it took and how many bytes it moved.
     pub(crate) fn step<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<(T, u64)>) -> Result<T> {
         let start = Instant::now();
+        tracing::debug!("step {name} begins");
         let done = work();
         let bytes = done.as_ref().map_or(0, |(_, bytes)| *bytes);
         self.note(name, start.elapsed(), bytes);
@@ -164,6 +165,7 @@ impl Report {
 
     /// Notes a step that ran elsewhere.
     pub(crate) fn note(&mut self, name: &'static str, took: Duration, bytes: u64) {
+        tracing::info!(ms = took.as_secs_f64() * 1000.0, bytes, "step {name}");
         self.steps.push(Step { name, ms: took.as_secs_f64() * 1000.0, bytes });
     }
 }

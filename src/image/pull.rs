@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
@@ -17,6 +17,7 @@ use super::{Image, User, user};
 use crate::archive::Ownership;
 use crate::digest::Digest;
 use crate::disk::{self, Durability, lock::FileLock};
+use crate::error::of_thread;
 use crate::oci::{Blobs, Descriptor};
 use crate::paths::Paths;
 
@@ -290,11 +291,10 @@ fn extract_all(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(work);
-        }
-    });
-    let results = results.into_inner().map_err(|_| anyhow::anyhow!("a worker that unpacks layers died"))?;
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| of_thread(thread.join(), "a thread that unpacks layers"))
+    })?;
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     let (mut extracted, mut failure) = (Vec::new(), None);
     for result in results {
         match result {

@@ -75,7 +75,9 @@ fn clean(line: &str) -> Option<String> {
         match part {
             "" | "." => {}
             // Above the root there is nothing.
-            ".." => drop(parts.pop()),
+            ".." => {
+                parts.pop();
+            }
             part => parts.push(part),
         }
     }

@@ -26,6 +26,7 @@ use crate::crash;
 use crate::digest::{hex, unhex};
 use crate::disk::known::KnownFile;
 use crate::disk::{self, Durability, lock};
+use crate::error::of_thread;
 use crate::paths::Paths;
 use rustix::net::SocketAddrUnix;
 use std::os::fd::{AsFd, AsRawFd};
@@ -227,7 +228,7 @@ impl WorkspaceWatch {
     pub(super) fn end(self) -> Vec<String> {
         drop(self.go);
         sys::WATCHING.fetch_sub(1, Ordering::Relaxed);
-        self.thread.join().unwrap_or_else(|_| vec!["the watch over the workspace ended early".into()])
+        of_thread(self.thread.join(), "the watch over the workspace").unwrap_or_else(|died| vec![died.to_string()])
     }
 }
 

@@ -213,7 +213,9 @@ fn serve(sockets: &[LentSocket], listeners: Vec<OwnedFd>, init: Pid, over: Borro
         // The other end of a connection may lie in the queue of a listener, where no
         // program is left to close it.
         drop(listeners);
-        live().iter().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+        live().iter().for_each(|stream| {
+            let _ = stream.shutdown(Shutdown::Both);
+        });
     });
 }
 

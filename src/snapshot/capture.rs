@@ -23,7 +23,7 @@ use super::verbatim::{self};
 use super::wire::Verbatim;
 use super::{left_out, pack, prove, refuse, settings, submodule};
 use crate::digest::Digest;
-use crate::error::policy;
+use crate::error::{of_thread, policy};
 use crate::git::Git;
 
 /// More of what stays behind is not told to those who enter.
@@ -106,7 +106,8 @@ pub fn draft_and<T>(
             });
             (meanwhile(&draft), looking.join())
         });
-        let (still, proof) = looked.unwrap_or_else(|_| (false, Err(anyhow::anyhow!("the thread that looks died"))));
+        let (still, proof) =
+            of_thread(looked, "the thread that looks").unwrap_or_else(|died| (false, Err(died.into())));
         let stood = match moment.lasts(repo, Some(draft.digest)) {
             false => Stood::Moved,
             true if still => Stood::Still,

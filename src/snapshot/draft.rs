@@ -297,7 +297,9 @@ impl Reader<'_> {
         for entry in tree.iter() {
             match entry.kind() {
                 Some(git2::ObjectType::Tree) => self.collect(&self.repo.find_tree(entry.id())?, files)?,
-                _ => drop(files.insert(entry.id())),
+                _ => {
+                    files.insert(entry.id());
+                }
             }
         }
         Ok(())

@@ -104,7 +104,9 @@ fn apply(repo: &git2::Repository, base: Option<&git2::Tree<'_>>, node: &Node) ->
             _ => {}
         }
         match after {
-            Some((mode, id)) => drop(builder.insert(&name[..], id, mode as i32)?),
+            Some((mode, id)) => {
+                builder.insert(&name[..], id, mode as i32)?;
+            }
             None if before.is_some() => builder.remove(&name[..])?,
             None => {}
         }

@@ -17,7 +17,7 @@ use sha1::{Digest as _, Sha1};
 use super::bounds::MAX_TREE;
 use super::index::Stat;
 use super::paths::joined;
-use crate::error::integrity;
+use crate::error::{integrity, of_thread};
 use crate::git::{Call, Git, check_entry_name};
 
 const DEPTH: usize = 1024;
@@ -149,7 +149,7 @@ pub(super) fn write(
     git2::opts::strict_hash_verification(true);
     let mut all = WrittenFiles { stats: Vec::with_capacity(files.len()), exact: true };
     for part in parts {
-        let part = part.map_err(|_| anyhow::anyhow!("a thread that writes files died"))??;
+        let part = of_thread(part, "a thread that writes files")??;
         all.stats.extend(part.stats);
         all.exact &= part.exact;
     }

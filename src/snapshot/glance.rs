@@ -24,6 +24,7 @@ use super::index::{Entry, Stat};
 use super::vigil::Vigil;
 use super::{moment, refuse};
 use crate::disk::beneath::Beneath;
+use crate::error::of_thread;
 
 /// So many folders are enough to share out.
 const SHARES: usize = 64;
@@ -122,8 +123,7 @@ pub(super) fn glance(tracked: Tracked<'_>) -> Result<Seen> {
     let parts = std::thread::scope(|scope| {
         let threads: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
         let own = work();
-        let others = threads.into_iter().map(|thread| thread.join());
-        let others = others.map(|part| part.unwrap_or_else(|_| Err(anyhow::anyhow!("a thread that looks died"))));
+        let others = threads.into_iter().map(|thread| of_thread(thread.join(), "a thread that looks")?);
         std::iter::once(own).chain(others).collect::<Vec<_>>()
     });
     for part in parts {

@@ -17,6 +17,7 @@ use super::document::Pack;
 use super::files::IN_MEMORY;
 use super::scratch::ScratchRepo;
 use crate::digest::{Digest, Hasher, Verified};
+use crate::error::of_thread;
 use crate::git::Git;
 use crate::oci::unwrap_io;
 
@@ -140,10 +141,10 @@ fn outgoing(mut file: File, fill: impl FnOnce(&mut dyn Write) -> std::io::Result
         fill(&mut parts)?;
         parts.flush()?;
         drop(to_sum);
-        let sum = sum.join().map_err(|_| anyhow::anyhow!("a thread that hashes died"))?;
+        let sum = of_thread(sum.join(), "a thread that hashes")?;
         write(&sum, &[&to_digest])?;
         drop(to_digest);
-        let digest = digest.join().map_err(|_| anyhow::anyhow!("a thread that hashes died"))?;
+        let digest = of_thread(digest.join(), "a thread that hashes")?;
         Ok((digest, size))
     })
 }
@@ -251,7 +252,9 @@ fn check(repo: &git2::Repository, odb: &git2::Odb<'_>, index: &Path) -> Result<H
                 commit.parent_ids().try_for_each(there)?;
             }
             git2::ObjectType::Tag => there(repo.find_tag(id).map_err(broken)?.target_id())?,
-            _ if size > IN_MEMORY => drop(large.insert(id)),
+            _ if size > IN_MEMORY => {
+                large.insert(id);
+            }
             _ => {}
         }
     }

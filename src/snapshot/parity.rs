@@ -153,7 +153,9 @@ fn reads_otherwise(
         let (before, after) = (delta.old_file(), delta.new_file());
         let is_same_file = delta.status() == git2::Delta::Modified && before.mode() == after.mode();
         match before.path_bytes() {
-            Some(path) if is_same_file => drop(paths.insert(path.to_vec())),
+            Some(path) if is_same_file => {
+                paths.insert(path.to_vec());
+            }
             _ => return Ok(false),
         }
     }

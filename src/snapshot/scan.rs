@@ -26,7 +26,7 @@ use super::status::{Lines, Selection, Staged, StatusLine, lines, look, select, s
 use super::vigil::Vigil;
 use super::{ignored, refuse, submodule};
 use crate::disk::plain;
-use crate::error::Fault;
+use crate::error::{Fault, of_thread};
 use crate::git::{Git, IgnoreLists};
 
 /// More files than this are not read on suspicion alone, nor more bytes.
@@ -181,10 +181,10 @@ fn look_beside<T>(
             let looking = scope.spawn(move || glance(tracked));
             (meanwhile(&index, asked), looking.join())
         });
-        let staged = asking.join().map_err(|_| anyhow::anyhow!("a thread that looks at the index died"));
+        let staged = of_thread(asking.join(), "the thread that looks at the index");
         // What is refused says more than what git makes of it.
         let aside = aside?;
-        let seen = seen.map_err(|_| anyhow::anyhow!("a thread that looks at the checkout died"))??;
+        let seen = of_thread(seen, "the thread that looks at the checkout")??;
         Ok((Looked { index, seen, staged: staged??, asked, judged_by }, aside))
     })
 }
@@ -273,7 +273,9 @@ impl<'a> Changes<'a> {
                     changes.working.insert(path.clone(), file.or(kept));
                 }
                 // It may stand for one that is gone from the index only.
-                StatusLine::Untracked if file.is_some() => drop(changes.working.insert(path.clone(), file)),
+                StatusLine::Untracked if file.is_some() => {
+                    changes.working.insert(path.clone(), file);
+                }
                 StatusLine::Untracked => {}
             }
         }
@@ -454,6 +456,8 @@ fn asked((scratch, git): (&ScratchRepo, &Git), index: &[Entry], read: &[Vec<u8>]
     let of_head = paths.into_iter().filter_map(|path| head.get_path(path_of(path)).ok()).map(|entry| entry.id());
     let blobs: BTreeSet<git2::Oid> = of_head.chain(tracked().map(|entry| entry.object)).collect();
     // One that a partial clone lacks was never used to write files.
-    blobs.into_iter().for_each(|blob| drop(asked.see_blob(&odb, blob)));
+    blobs.into_iter().for_each(|blob| {
+        let _ = asked.see_blob(&odb, blob);
+    });
     Ok(asked)
 }

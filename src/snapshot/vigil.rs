@@ -95,7 +95,9 @@ mod tests {
         type Change = fn(&std::path::Path);
         let changes: [(&str, bool, Change); 6] = [
             ("nothing", true, |_| {}),
-            ("a read", true, |root| drop(fs::read(root.join("d/known")).unwrap())),
+            ("a read", true, |root| {
+                fs::read(root.join("d/known")).unwrap();
+            }),
             ("a log", true, |root| fs::write(root.join("d/log"), "more").unwrap()),
             ("a file of the index", false, |root| fs::write(root.join("d/known"), "more").unwrap()),
             ("a new file", false, |root| fs::write(root.join("d/new"), "x").unwrap()),

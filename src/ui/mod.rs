@@ -7,6 +7,7 @@ mod aside;
 mod ask;
 mod escape;
 mod progress;
+pub mod trace;
 mod width;
 
 use std::io::{self, IsTerminal, Write};
@@ -160,6 +161,7 @@ impl Ui {
 
     /// A step that was taken: a right-aligned verb and its object.
     pub fn status(&self, verb: &str, object: &str) {
+        tracing::info!("{verb} {object}");
         if !self.quiet {
             self.stderr(&format!("{} {}", self.paint(&format!("{verb:>10}"), "1;32"), shown(object, LONG_MESSAGE)));
         }
@@ -167,6 +169,7 @@ impl Ui {
 
     /// The same in one row of the terminal: its beginning, where it is longer.
     pub fn brief(&self, verb: &str, object: &str) {
+        tracing::info!("{verb} {object}");
         if !self.quiet {
             let columns = screen(io::stderr()).unwrap_or(USUAL).1;
             let verb = format!("{verb:>10}");
@@ -192,6 +195,7 @@ impl Ui {
 
     /// Something only `-v` shows.
     pub fn detail(&self, line: &str) {
+        tracing::debug!("{line}");
         if self.verbose && !self.quiet {
             self.stderr(&format!("{} {}", self.paint("    detail", "2"), shown(line, LONG_DETAIL)));
         }
@@ -200,6 +204,7 @@ impl Ui {
     /// Something the user should know although the command goes on. Shown in
     /// `--quiet` too.
     pub fn warn(&self, line: &str) {
+        tracing::warn!("{line}");
         self.stderr(&format!("{} {}", self.paint("warning:", "1;33"), shown(line, LONG_MESSAGE)));
     }
 
@@ -215,6 +220,7 @@ impl Ui {
 
     /// The end of a failed command. In JSON the error goes to stdout.
     pub fn error(&self, error: &anyhow::Error, exit_code: u8) {
+        tracing::error!(exit_code, "{error:#}");
         if self.json {
             let _ = self.json(&ErrorReport::new(error, exit_code));
             return;

@@ -60,7 +60,9 @@ fn parse(text: &str) -> Branches {
             continue;
         }
         match name.strip_prefix("refs/heads/") {
-            Some(branch) => drop(branches.tips.insert(branch.to_owned(), commit)),
+            Some(branch) => {
+                branches.tips.insert(branch.to_owned(), commit);
+            }
             None if name == "HEAD" => branches.default = Some(commit),
             None => {}
         }

@@ -2,6 +2,8 @@
 //! which order, and that nothing goes round in a circle.
 
 mod graph;
+mod ignored;
+mod packages;
 mod sizes;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,3 +5,4 @@ mod faults;
 mod lies;
 mod requests;
 mod roads;
+mod told;

@@ -246,7 +246,9 @@ fn pass_on(mut pipe: impl Read, said: &AtomicU64) {
     let mut buffer = vec![0; 64 << 10];
     let mut tell = |words: &mut PrintedWords, bytes: &[u8]| {
         let mut stderr = std::io::stderr().lock();
-        words.take(bytes, MAX_WORDS, &mut |news| drop(stderr.write_all(news)));
+        words.take(bytes, MAX_WORDS, &mut |news| {
+            let _ = stderr.write_all(news);
+        });
         let _ = stderr.write_all(&words.kept[told..]);
         told = words.kept.len();
     };

@@ -25,14 +25,14 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
 use super::lfs::Pointer;
 use super::{Call, Git, MAX_WORDS, complaint};
 use crate::env::Env;
-use crate::error::unreachable;
+use crate::error::{of_thread, unreachable};
 use crate::identity::{RepoUrl, Scheme};
 use crate::web::Proxies;
 use order::Order;
@@ -289,6 +289,7 @@ impl Contact<'_> {
         order.ears = Some(place.into());
         command.env(order::VARIABLE, order.to_text()?);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let begun = Instant::now();
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (stdout, stderr) = std::thread::scope(|scope| {
@@ -300,9 +301,11 @@ impl Contact<'_> {
             scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(input)));
             let answer = scope.spawn(move || stdout.map(|mut pipe| read(&mut pipe, MAX_OUTPUT)).unwrap_or_default());
             let words = stderr.map(|pipe| coming::listen(pipe, MAX_WORDS, heard)).unwrap_or_default();
-            (answer.join().unwrap_or_default(), words)
+            (of_thread(answer.join(), "the thread that reads what git answers"), words)
         });
-        let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
+        let (status, stdout) = (child.wait().with_context(|| format!("cannot wait for {name}"))?, stdout?);
+        let ms = begun.elapsed().as_millis() as u64;
+        tracing::debug!(ms, code = status.code(), "{name} goes to {}", self.target);
         let mut passwords = String::new();
         if ears.rewind().and_then(|()| ears.read_to_string(&mut passwords)).is_ok() {
             login::remember_words(&passwords);

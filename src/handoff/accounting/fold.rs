@@ -37,7 +37,9 @@ pub(super) fn fold(entries: &[LedgerEntry], grain: Grain) -> Vec<LedgerEntry> {
         let known = [usage.wall_ms, usage.cpu_ms, usage.written_bytes, entry.pulled_bytes, entry.cache_hits];
         let key = (grain.of(entry.ended_at), whose, known.map(|value| value.is_some()));
         match groups.get_mut(&key) {
-            None => drop(groups.insert(key, single(entry))),
+            None => {
+                groups.insert(key, single(entry));
+            }
             Some(row) => add(row, entry),
         }
     }

@@ -12,7 +12,7 @@ use super::hydrate;
 use super::hydrate::{Renew, Workspace};
 use super::make_way::{Room, leave_old_place};
 use crate::crash;
-use crate::error::failure;
+use crate::error::{failure, of_thread};
 use crate::handoff::app::App;
 use crate::handoff::caches::EarlyTree;
 use crate::handoff::evidence::{artifacts_of, key_artifacts};
@@ -190,9 +190,8 @@ pub(crate) fn gather(
         if made.is_err() {
             source.stop();
         }
-        let early = coming.map(|coming| coming.join()).transpose();
-        let early = early.map_err(|_| anyhow::anyhow!("the thread that fetches caches died"))?;
-        let (pulled, took) = pulling.join().map_err(|_| anyhow::anyhow!("the thread that pulls the image died"))?;
+        let early = coming.map(|coming| of_thread(coming.join(), "the thread that fetches caches")).transpose()?;
+        let (pulled, took) = of_thread(pulling.join(), "the thread that pulls the image")?;
         // Of two failures the one that stopped the other is told.
         let (image, pulled) = match (pulled, made.as_ref().err()) {
             (Err(error), Some(second)) if is_stopped(second) => return Err(error),
@@ -211,12 +210,12 @@ pub(crate) fn is_first(resolved: &Resolved) -> bool {
 
 /// What nobody waits for: losing it costs time, or a courtesy.
 pub(crate) fn afterwards(app: &App, resolved: &Resolved, place: &Place, pulled: Option<&Pulled>) {
-    drop(flush(app, resolved, place, pulled));
+    let _ = flush(app, resolved, place, pulled);
     if is_first(resolved) {
-        drop(hydrate::prove(app, resolved));
-        drop(evidence::flush(app));
+        let _ = hydrate::prove(app, resolved);
+        let _ = evidence::flush(app);
         workspaces::empty_trash(app);
-        drop(task::leave_claim(app, resolved));
+        let _ = task::leave_claim(app, resolved);
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::nearby;
 use crate::crash;
 use crate::disk;
-use crate::error::{failure, integrity, usage};
+use crate::error::{failure, integrity, of_thread, usage};
 use crate::git::lfs::Pointer;
 use crate::git::{Coming, Git};
 use crate::handoff::app::App;
@@ -88,7 +88,7 @@ pub(crate) fn look(app: &App, resolved: &Resolved, place: &Path, renew: Renew) -
             .into());
     }
     // Before anything is fetched for it.
-    drop(vacate(app, place)?);
+    vacate(app, place)?;
     Ok(Workspace::Stale(if renew == Renew::Always { "it was reset" } else { "the task has moved on" }))
 }
 
@@ -234,7 +234,7 @@ pub(crate) fn workspace(
         })
     };
     let (applied, author) = app.ui.progress().during("the files", &|| None, restore);
-    let (applied, author) = (applied?, author.unwrap_or_default());
+    let (applied, author) = (applied?, of_thread(author, "the thread that asks git who commits")?);
     warn_of_obeyed(app, draft.path(), &applied);
     let compare = || snapshot::parity(&git, draft.path(), document, &applied);
     let parity = app

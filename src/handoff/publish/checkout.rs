@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::options::LfsCarried;
 use crate::config::Project;
 use crate::credentials::Scanner;
+use crate::error::of_thread;
 use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::caches::forget_materialized;
@@ -52,11 +53,8 @@ pub(super) fn capture(
     let capture = || snapshot::draft_and(git, repo, &options, &look);
     let (mut draft, (packed, found)) = app.ui.progress().during("the checkout", &|| None, capture)?;
     let screened = trust::settle_findings(app, found?, &mut draft, redact)?;
-    let packed = if screened.redacted.is_empty() {
-        packed.map_err(|_| anyhow::anyhow!("the thread that packs died"))??
-    } else {
-        draft.pack(git)?
-    };
+    let packed =
+        if screened.redacted.is_empty() { of_thread(packed, "the thread that packs")?? } else { draft.pack(git)? };
     let captured = draft.seal(packed)?;
     trust::screen_document(scanner, "the list of paths and branches", &captured.bytes)?;
     app.ui.status(

@@ -137,7 +137,9 @@ impl<'a> PublishPlan<'a> {
         match remembered {
             Some(remembered) => remembered.note(self.app, &[digest]),
             // Who enters again sees what the task is now.
-            None => drop(self.app.pins().keep(bytes)),
+            None => {
+                let _ = self.app.pins().keep(bytes);
+            }
         }
     }
 

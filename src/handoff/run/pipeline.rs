@@ -17,7 +17,7 @@ use super::report::{CommandReport, LeaseReport, RunReport, not_run};
 use super::subject::{RunOptions, RunSubject, RunTarget};
 use super::{checkout, fresh};
 use crate::cache::{Record, Trees};
-use crate::error::Fault;
+use crate::error::{Fault, of_thread};
 use crate::handoff::accounting::{Budget, LedgerEntry, MadeBy};
 use crate::handoff::app::App;
 use crate::handoff::prepare::{Ingredients, KeptCaches, Prepared, Ready, Renew, Wishes, flush, unless_renewed};
@@ -287,8 +287,8 @@ impl<'a> Runner<'a> {
         if self.unflushed || unflushed || given.is_some() {
             runtime::in_background(|| {
                 caches::note_given(app, resolved, &self.place, given);
-                drop(flush(app, resolved, &self.place, Some(pulled)));
-                drop(evidence::flush(app));
+                let _ = flush(app, resolved, &self.place, Some(pulled));
+                let _ = evidence::flush(app);
                 caches::flush(app, pulled, records);
             });
         }
@@ -319,7 +319,7 @@ impl<'a> Runner<'a> {
         let stop = Stop::default();
         let mut next = self.next;
         let so_far = Standing { command: group.first().map(|command| command.shown.clone()), ..self.standing.clone() };
-        let (ran, next) = std::thread::scope(|scope| {
+        let (ran, published) = std::thread::scope(|scope| {
             let publisher = self
                 .publisher
                 .as_ref()
@@ -334,10 +334,14 @@ impl<'a> Runner<'a> {
             });
             let ran = each_command(self, group, sandbox);
             stop.say();
-            let next = publishing.and_then(|thread| thread.join().ok()).unwrap_or(next);
-            (ran, next)
+            let published = publishing.map(|thread| of_thread(thread.join(), "the thread that publishes meanwhile"));
+            (ran, published)
         });
-        self.next = next;
+        match published {
+            Some(Ok(next)) => self.next = next,
+            Some(Err(died)) => self.app.ui.warn(&died.to_string()),
+            None => {}
+        }
         let (commands, outcome) = ran?;
         self.settle(&commands, &outcome, report);
         Ok((commands, outcome.reason()))

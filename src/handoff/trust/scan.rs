@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::secrets;
 use crate::config::Project;
 use crate::credentials::{Finding, Fingerprint, Gap, Looked, Scanner};
-use crate::error::{Detail, Fault, policy};
+use crate::error::{Detail, Fault, of_thread, policy};
 use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::words::by_reason;
@@ -293,8 +293,8 @@ fn look_at(scanner: &Scanner, git: &Git, draft: &Draft, contents: &[&DraftConten
     let parts = std::thread::scope(|scope| {
         let threads: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
         let own = work();
-        let died = || anyhow::anyhow!("a thread that looks for credentials died");
-        let others = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(died())));
+        let who = "a thread that looks for credentials";
+        let others = threads.into_iter().map(|thread| of_thread(thread.join(), who)?);
         others.chain([own]).collect::<Result<Vec<_>>>()
     })?;
     let mut looked: Vec<_> = parts.into_iter().flatten().collect();

@@ -155,6 +155,8 @@ pub(crate) fn renew_workspace(source: Source<'_>, resolved: &Resolved, place: &P
     let _kept = caches::keep(app)?;
     let made = make_workspace(&source, resolved, place, Renew::Always, &mut Report::default())?;
     drop(source);
-    runtime::in_background(|| drop(flush(app, resolved, place, None)));
+    runtime::in_background(|| {
+        let _ = flush(app, resolved, place, None);
+    });
     Ok(Restored { workspace: place.path.clone(), set_aside: made.aside })
 }

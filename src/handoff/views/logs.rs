@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::disk;
-use crate::error::{failure, not_found};
+use crate::error::{not_found, of_thread};
 use crate::handoff::app::App;
 use crate::handoff::runtimes::{self, Extras, Running};
 use crate::handoff::workspaces::{children, written_at};
@@ -137,7 +137,7 @@ pub fn service_log(app: &App, running: Running<'_>, service: &str, follow: bool)
         let session = Session { output, ..runtimes::session(app, &words, &Extras::default()) };
         let outcome = runtime::join(&app.runtimes(), lease, &session);
         drop(session);
-        showing.join().map_err(|_| failure("the thread that shows the log died"))??;
+        of_thread(showing.join(), "the thread that shows the log")??;
         outcome
     });
     Ok(shown?.ok_or_else(|| runtime::ended(lease))?.exit_code())

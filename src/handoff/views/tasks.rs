@@ -309,7 +309,9 @@ impl Listing<'_> {
         let mut tasks = BTreeSet::new();
         for (result, identity) in results.into_iter().zip(identities) {
             match result {
-                Ok(task) => drop(tasks.insert(task)),
+                Ok(task) => {
+                    tasks.insert(task);
+                }
                 Err(error) if kind_of(&error) == Kind::Unreachable => return Err(error),
                 Err(error) => self.app.ui.detail(&format!("{identity} is left out: {error:#}")),
             }

@@ -119,7 +119,7 @@ pub fn leaving(app: &App, task: &TaskRef) -> Result<Leaving> {
             .hint("rm -r removes it, whatever is in it")
             .into());
     }
-    drop(vacate(app, &pin.workspace)?);
+    vacate(app, &pin.workspace)?;
     let elsewhere = Inquiry::new(app).ask(&pin, &pin.workspace);
     let unsaved = unsaved_now(app, &pin, &elsewhere, &pin.workspace);
     Ok(Leaving { pin, unsaved })

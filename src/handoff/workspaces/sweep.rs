@@ -86,7 +86,9 @@ pub(crate) fn workspaces(app: &App, dry: bool, steady: bool) -> Result<(Vec<Remo
             // It may be there again.
             match app.pins().again(&pin)? {
                 Some(pin) if !pin.workspace.exists() => app.pins().forget(&pin)?,
-                _ => drop(removed.pop()),
+                _ => {
+                    removed.pop();
+                }
             }
         }
     }

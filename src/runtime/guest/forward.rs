@@ -203,7 +203,9 @@ impl Connection {
         while !self.ways[way].pending.is_empty() {
             let sent = rustix::net::send(self.end(1 - way), &self.ways[way].pending, rustix::net::SendFlags::NOSIGNAL);
             match sent {
-                Ok(count) => drop(self.ways[way].pending.drain(..count)),
+                Ok(count) => {
+                    self.ways[way].pending.drain(..count);
+                }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
                 Err(_) => return self.break_off(),

@@ -217,7 +217,9 @@ impl<'a> Pump<'a> {
         let Some(inside) = &self.inside else { return };
         while !self.pending.is_empty() {
             match rustix::io::write(inside, &self.pending) {
-                Ok(count) => drop(self.pending.drain(..count)),
+                Ok(count) => {
+                    self.pending.drain(..count);
+                }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
                 Err(_) => {
@@ -288,7 +290,9 @@ impl<'a> Pump<'a> {
             // So much a pipe takes that is ready, pipe(7).
             let part = if self.whole { self.pending.len() } else { self.pending.len().min(PIPE_BUF) };
             match rustix::io::write(self.outside, &self.pending[..part]) {
-                Ok(count) => drop(self.pending.drain(..count)),
+                Ok(count) => {
+                    self.pending.drain(..count);
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
                 Err(error) => {

@@ -11,6 +11,8 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 use sha1::{Digest as _, Sha1};
 use simd_adler32::Adler32;
 
+use crate::error::of_thread;
+
 /// Bytes of one part.
 const PART: usize = 1 << 20;
 /// Parts in memory at once.
@@ -50,12 +52,12 @@ pub(super) fn copy(from: &mut dyn Read, size: u64, hash: &mut Sha1, to: &mut (dy
             from.read_exact(&mut buffer[..count])?;
             left -= count as u64;
             // A writer that failed has dropped its end, and says why below.
-            if send.send(together(&buffer[..count], workers, hash, &mut adler)).is_err() {
+            if send.send(together(&buffer[..count], workers, hash, &mut adler)?).is_err() {
                 break;
             }
         }
         drop(send);
-        let to = writing.join().map_err(|_| io::Error::other("the thread that writes died"))??;
+        let to = of_thread(writing.join(), "the thread that writes").map_err(io::Error::other)??;
         // An empty last block.
         to.write_all(&[0x03, 0x00])?;
         to.write_all(&adler.finish().to_be_bytes())
@@ -63,7 +65,7 @@ pub(super) fn copy(from: &mut dyn Read, size: u64, hash: &mut Sha1, to: &mut (dy
 }
 
 /// Compresses the parts of a buffer, and hashes it meanwhile.
-fn together(buffer: &[u8], workers: usize, hash: &mut Sha1, adler: &mut Adler32) -> Vec<Vec<u8>> {
+fn together(buffer: &[u8], workers: usize, hash: &mut Sha1, adler: &mut Adler32) -> io::Result<Vec<Vec<u8>>> {
     let parts: Vec<&[u8]> = buffer.chunks(PART).collect();
     let next = AtomicUsize::new(0);
     let work = || {
@@ -73,15 +75,19 @@ fn together(buffer: &[u8], workers: usize, hash: &mut Sha1, adler: &mut Adler32)
         }
         done
     };
-    let mut done: Vec<(usize, Vec<u8>)> = std::thread::scope(|scope| {
+    let mut done = std::thread::scope(|scope| {
         let threads: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
         hash.update(buffer);
         adler.write(buffer);
-        let own = work();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).chain(own).collect()
-    });
+        let mut done = work();
+        for thread in threads {
+            let part = of_thread(thread.join(), "a thread that compresses").map_err(io::Error::other)?;
+            done.extend(part);
+        }
+        Ok::<_, io::Error>(done)
+    })?;
     done.sort_unstable_by_key(|(n, _)| *n);
-    done.into_iter().map(|(_, part)| part).collect()
+    Ok(done.into_iter().map(|(_, part)| part).collect())
 }
 
 /// One part up to a sync flush.

@@ -21,6 +21,8 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 use git2::OdbLookupFlags;
 use sha1::{Digest as _, Sha1};
 
+use crate::error::of_thread;
+
 use pack::Writer;
 pub(super) use pack::{HEADER, ScratchPack, header};
 
@@ -146,9 +148,7 @@ impl Pass<'_> {
         let parts = std::thread::scope(|scope| {
             let threads: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
             let own = work();
-            let others = threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread that reads files died"))));
+            let others = threads.into_iter().map(|thread| of_thread(thread.join(), "a thread that reads files")?);
             others.chain([own]).collect::<Result<Vec<_>>>()
         })?;
         let mut fates: Vec<(usize, Fate)> = parts.into_iter().flatten().collect();

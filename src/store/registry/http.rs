@@ -4,7 +4,7 @@
 //! again a bounded number of times.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, RANGE};
@@ -187,10 +187,13 @@ impl Http {
 
     /// Sends a request; follows nothing.
     pub(super) async fn once(&self, request: Request, patience: Duration) -> Result<Response, Unanswered> {
-        match tokio::time::timeout(patience, self.0.client.execute(request)).await {
-            Ok(answer) => Ok(answer?),
+        let note = RequestNote::of(&request);
+        let answer = match tokio::time::timeout(patience, self.0.client.execute(request)).await {
+            Ok(answer) => answer.map_err(Unanswered::from),
             Err(_) => Err(self.late().into()),
-        }
+        };
+        note.answered(answer.as_ref().ok().map(Response::status));
+        answer
     }
 
     /// Why it is not gone where the registry leads.
@@ -363,6 +366,28 @@ pub(super) enum Unanswered {
     Broken(reqwest::Error),
     /// It is not asked, or not waited for any longer.
     Refused(Fault),
+}
+
+/// A request, for whoever asks what envctl does. A query may let somebody in, and headers do.
+pub(super) struct RequestNote {
+    words: Option<String>,
+    begun: Instant,
+}
+
+impl RequestNote {
+    pub(super) fn of(request: &Request) -> Self {
+        let url = request.url();
+        let words = || format!("{} {}{}", request.method(), url.origin().ascii_serialization(), url.path());
+        RequestNote { words: tracing::enabled!(tracing::Level::DEBUG).then(words), begun: Instant::now() }
+    }
+
+    /// Tells how it ended; without an answer there is no status.
+    pub(super) fn answered(self, status: Option<StatusCode>) {
+        if let Some(words) = self.words {
+            let status = status.map(|status| status.as_u16());
+            tracing::debug!(ms = self.begun.elapsed().as_millis() as u64, status, "{words}");
+        }
+    }
 }
 
 impl From<reqwest::Error> for Unanswered {

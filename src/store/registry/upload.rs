@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::auth::AuthScope;
-use super::http::{Http, Unanswered};
+use super::http::{Http, RequestNote, Unanswered};
 use super::reply::{is_transient, may_pass};
 use super::tries::Tries;
 use crate::digest::{Digest, Verified};
@@ -233,6 +233,7 @@ async fn send(
         request = request.header(AUTHORIZATION, grant.header());
     }
     let request = request.build().context("a request cannot be written")?;
+    let note = RequestNote::of(&request);
     let mut answer = std::pin::pin!(http.client().execute(request));
     let response = loop {
         let before = taken.load(Ordering::Relaxed);
@@ -244,6 +245,7 @@ async fn send(
             Err(_) => return Ok(Outcome::Unanswered(http.late().into())),
         }
     };
+    note.answered(Some(response.status()));
     if is_stored(response.status()) {
         return Ok(Outcome::Done);
     }

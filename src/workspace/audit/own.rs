@@ -52,7 +52,9 @@ impl Audit<'_> {
         if exists(folder, name) {
             match self.bad_config(folder, name) {
                 Some(why) => self.quarantine(folder, name, why),
-                None => drop(rustix::fs::renameat(folder, name, folder, TARGET)),
+                None => {
+                    let _ = rustix::fs::renameat(folder, name, folder, TARGET);
+                }
             }
         }
         if let Err(error) = rustix::fs::symlinkat(TARGET, folder, name) {

@@ -142,7 +142,8 @@ fn case_42_a_delta_that_unfolds_without_end() {
 fn a_large_file_arrives() {
     let range = Range::new();
     let repo = &range.trip.lab.repo;
-    let large: Vec<u8> = (0..9_000_000u64).flat_map(u64::to_le_bytes).collect();
+    let mut large = Vec::with_capacity(72_000_000);
+    (0..9_000_000u64).for_each(|n| large.extend_from_slice(&n.to_le_bytes()));
     repo.write("large", &large);
     repo.write("executable", &large);
     let own = repo.path.join("executable");

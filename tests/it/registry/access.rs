@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Call, ImageBuilder, Lab, RealRegistry, Wants};
 
-fn base64(text: &str) -> String {
+pub(super) fn base64(text: &str) -> String {
     let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let group = |bytes: &[u8]| {
         let word = bytes.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - bytes.len()));

@@ -89,7 +89,9 @@ fn what_the_run_changed_is_kept() {
 #[test]
 fn what_no_snapshot_has_is_kept() {
     let ignored = "[snapshot]\nexclude = [\"*.mp4\"]\n";
-    for (project, script, kept) in [
+    // One developer, for whom the image is unpacked once.
+    let lab = Lab::new();
+    for (n, (project, script, kept)) in [
         (
             "",
             "git checkout -qb work && echo x >p && git add p && git commit -qm p && git checkout -q main",
@@ -97,15 +99,18 @@ fn what_no_snapshot_has_is_kept() {
         ),
         ("", "echo x >>README && git stash -q", "refs/stash"),
         (ignored, "echo x >out.mp4", ""),
-    ] {
-        let lab = Lab::new();
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("t{n}");
         let script = format!("git config --global user.name A; git config --global user.email a@example.org; {script}");
         if !project.is_empty() {
             lab.repo.write("envctl.toml", project);
         }
         // One that has git.
         let image = format!("oci:{}:debian", prepared().join("image").display());
-        for options in [&[][..], &["--publish", "--as", "t", "--store", &lab.store.name()]] {
+        for options in [&[][..], &["--publish", "--as", &name, "--store", &lab.store.name()]] {
             let words = [&["run", "--image", &image], options, &["--", "sh", "-c", &script]].concat();
             let ran = lab.agent.envctl(words).cwd(&lab.repo.path).ok();
             let path = workspaces(&lab).into_iter().find(|path| ran.stderr.contains(&**path));

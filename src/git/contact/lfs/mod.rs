@@ -18,7 +18,7 @@ use reqwest::{Method, Request};
 use super::super::lfs::{Contents, Pointer};
 use super::way::Contact;
 use crate::digest::Verified;
-use crate::error::{failure, policy};
+use crate::error::{failure, of_thread, policy};
 use crate::identity::Scheme;
 use crate::ui::human_bytes;
 use batch::{AT_ONCE, MEDIA_TYPE};
@@ -81,25 +81,25 @@ fn fetch_part(client: &Client<'_>, server: &server::Server, part: &[&Pointer], k
     let places = batch::read(&answer, part)?;
     let (next, first) = (AtomicUsize::new(0), Mutex::new(Ok(())));
     std::thread::scope(|scope| {
-        for _ in 0..LANES.min(part.len()) {
-            scope.spawn(|| {
-                while let Some((pointer, place)) = {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    part.get(at).zip(places.get(at))
-                } {
-                    let ended = match place {
-                        Ok(place) => one(client, pointer, place, secure, keep),
-                        Err(why) => Err(anyhow::anyhow!("{why:#}")),
-                    };
-                    if let (Err(error), Ok(mut first)) = (ended, first.lock())
-                        && first.is_ok()
-                    {
-                        *first = Err(error);
-                    }
+        let lane = || {
+            while let Some((pointer, place)) = {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                part.get(at).zip(places.get(at))
+            } {
+                let ended = match place {
+                    Ok(place) => one(client, pointer, place, secure, keep),
+                    Err(why) => Err(anyhow::anyhow!("{why:#}")),
+                };
+                if let (Err(error), Ok(mut first)) = (ended, first.lock())
+                    && first.is_ok()
+                {
+                    *first = Err(error);
                 }
-            });
-        }
-    });
+            }
+        };
+        let lanes: Vec<_> = (0..LANES.min(part.len())).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().try_for_each(|lane| of_thread(lane.join(), "a thread that fetches large files"))
+    })?;
     first.into_inner().unwrap_or(Ok(()))
 }
 

@@ -222,10 +222,14 @@ impl Rules {
 /// short. What cannot be removed waits.
 fn clear(trees: &[Trees], layers: &[Layers], holder: &Mapped) {
     for trees in trees {
-        trees.broken().iter().for_each(|place| drop(trees.remove_broken(place, holder)));
+        trees.broken().iter().for_each(|place| {
+            let _ = trees.remove_broken(place, holder);
+        });
     }
     for layers in layers {
-        layers.broken().iter().for_each(|diff_id| drop(layers.remove(diff_id, holder)));
+        layers.broken().iter().for_each(|diff_id| {
+            let _ = layers.remove(diff_id, holder);
+        });
     }
 }
 
