@@ -86,8 +86,12 @@ fn an_entry_is_not_used_where_a_file_is_gone() {
     fs::remove_file(workspace(&lab).path.join("src/b")).unwrap();
     assert_eq!(build(&lab, &task), "a1\nc1\n");
     assert_eq!((found(&lab), ls(&lab).len()), (vec!["build sealed task".to_owned()], 2));
-    assert_eq!(build(&lab, &task), "a1\nc1\n");
+    // Also where others have come, and one that git ignores.
+    workspace(&lab).write("src/d", "d1\n");
+    workspace(&lab).write("x.out", "");
+    assert_eq!(build(&lab, &task), "built src/d\na1\nc1\nd1\n");
     assert_eq!(found(&lab), ["build hit task"]);
+    fs::remove_file(workspace(&lab).path.join("src/d")).unwrap();
     // It is back, and so is the first entry.
     workspace(&lab).write("src/b", "b3\n");
     assert_eq!(build(&lab, &task), "built src/b\na1\nb3\nc1\n");
