@@ -6,12 +6,19 @@ use std::io;
 use super::shown::short;
 use super::tar::bad;
 
+/// Bytes of a name; no system opens a longer one (`PATH_MAX`).
+const MAX_NAME: usize = 4096;
+
 /// Splits an entry's name into plain components; none for the layer's root. A
 /// slash at the beginning means that root, as for every other unpacker.
 ///
 /// # Errors
-/// For `..` anywhere.
+/// For `..` anywhere, and for a name that is too long.
 pub(super) fn components(name: &[u8]) -> io::Result<Vec<&[u8]>> {
+    // What is noted of each folder above it grows with its square.
+    if name.len() > MAX_NAME {
+        return Err(bad(format!("a name of {} bytes, and {MAX_NAME} are possible", name.len())));
+    }
     let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     if parts.contains(&&b".."[..]) {
         return Err(bad("the name leaves the layer"));
@@ -47,6 +54,12 @@ pub(super) fn marker(name: &[u8]) -> io::Result<Option<Marker<'_>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_no_longer_than_a_path_can_be() {
+        assert_eq!(components(&b"a/".repeat(2048)).unwrap().len(), 2048);
+        assert!(components(&b"a/".repeat(2049)).is_err());
+    }
 
     #[test]
     fn case_01_names_that_leave_the_layer() {

@@ -27,6 +27,10 @@ pub const COMPOSE_FILES: [(&str, &str); 4] = [
 /// More services are not looked at.
 const MOST: usize = 100;
 
+/// What files say in bytes, with all that they say more than once: no project's file
+/// may be larger.
+const MAX_SAID: usize = 1 << 20;
+
 /// No service has more ports to itself.
 const MOST_PORTS: usize = 50;
 
@@ -93,6 +97,11 @@ impl Compose {
             if value.get("include").is_some() {
                 found.left.push(("include".into(), "files that it includes are not read".into()));
             }
+            if size(&value) > MAX_SAID {
+                return Err(usage(format!(
+                    "{name}: with what it says more than once it is larger than {MAX_SAID} bytes"
+                )));
+            }
             let Some(Value::Object(services)) = value.get("services") else { continue };
             for (name, service) in services {
                 merge(all.entry(name.clone()).or_insert(Value::Null), service);
@@ -142,6 +151,16 @@ impl Compose {
             found.ready = Some(format!("tcp:{port}"));
         }
         self.services.push(found);
+    }
+}
+
+/// Bytes of all texts, and some for each part.
+fn size(value: &Value) -> usize {
+    4 + match value {
+        Value::String(text) => text.len(),
+        Value::Array(all) => all.iter().map(size).sum(),
+        Value::Object(all) => all.iter().map(|(name, value)| name.len() + size(value)).sum(),
+        _ => 0,
     }
 }
 

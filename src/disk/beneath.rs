@@ -45,6 +45,14 @@ impl Beneath {
         Ok(Beneath { folder: folder.with_context(|| format!("cannot open {}", path.display()))?, path: path.into() })
     }
 
+    /// A folder below this one, by a path that goes through no link and not up.
+    ///
+    /// # Errors
+    /// What the system says; that of a link also where one is on the way.
+    pub fn below(&self, path: &Path) -> Result<Self, Errno> {
+        Ok(Beneath { folder: self.list(path)?, path: self.path.join(path) })
+    }
+
     /// Opens a regular file.
     ///
     /// # Errors

@@ -21,9 +21,9 @@ pub mod scratch;
 mod unnamed;
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
@@ -218,9 +218,66 @@ fn parent_of(path: &Path) -> Result<&Path> {
     path.parent().with_context(|| format!("{} has no folder above it", path.display()))
 }
 
+/// Where a path leads that need not be there yet: the real path of what is there of
+/// it, and the rest as it is written.
+///
+/// # Errors
+/// When what is not there goes up again, or the file system cannot be asked.
+pub fn real_place(path: &Path) -> io::Result<PathBuf> {
+    let mut rest = PathBuf::new();
+    let mut there = path;
+    loop {
+        match fs::canonicalize(there) {
+            Ok(real) => return Ok(if rest.as_os_str().is_empty() { real } else { real.join(rest) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && there.symlink_metadata().is_err() => {
+                let (Some(parent), Some(name)) = (there.parent(), there.file_name()) else { return Err(error) };
+                rest = if rest.as_os_str().is_empty() { name.into() } else { Path::new(name).join(rest) };
+                there = parent;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether a path leads from a folder down into it, through no link; it need not be
+/// there yet.
+pub fn is_straight(root: &Path, path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix(root) else { return false };
+    let mut at = root.to_owned();
+    below.components().all(|part| {
+        at.push(part);
+        matches!(part, Component::Normal(_)) && !at.is_symlink()
+    }) && at != root
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_straight_that_goes_down_through_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::create_dir(root.join("a")).unwrap();
+        std::os::unix::fs::symlink(&root, root.join("a/link")).unwrap();
+        std::os::unix::fs::symlink("/nowhere", root.join("a/away")).unwrap();
+        for good in ["a", "a/b", "none/at/all"] {
+            assert!(is_straight(&root, &root.join(good)), "{good}");
+        }
+        for bad in ["", "a/link", "a/link/x", "a/away/x", "../a", "a/../b", "/etc"] {
+            assert!(!is_straight(&root, &root.join(bad)), "{bad}");
+        }
+        for (path, real) in [("a/link/x/y", "x/y"), ("none/x", "none/x"), ("a/../a", "a"), ("", "")] {
+            assert_eq!(
+                real_place(&root.join(path)).unwrap(),
+                root.join(real).components().collect::<PathBuf>(),
+                "{path}"
+            );
+        }
+        for bad in ["none/../x", "a/away", "a/away/x"] {
+            assert!(real_place(&root.join(bad)).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn files_are_replaced_whole_and_read_only() {

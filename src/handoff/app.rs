@@ -112,6 +112,13 @@ impl App {
         note(&self.contacts.agreed, store);
     }
 
+    /// What the developer agreed to by one name, they did by another.
+    pub(crate) fn agree_alike(&self, known: &StoreRef, store: &StoreRef) {
+        if self.contacts.agreed.lock().is_ok_and(|set| set.contains(&known.to_string())) {
+            self.note_agreed(&store.to_string());
+        }
+    }
+
     /// Asks whether to go on; `None` when there is nobody to ask.
     ///
     /// # Errors

@@ -349,14 +349,17 @@ impl Identity {
             return Err(integrity(format!("the identity is larger than {MAX_IDENTITY} bytes")));
         }
         check_schema(bytes, SCHEMA, "identity")?;
-        serde_json::from_slice(bytes).map_err(|error| integrity(format!("the identity is malformed: {error}")))
+        let identity: Self =
+            serde_json::from_slice(bytes).map_err(|error| integrity(format!("the identity is malformed: {error}")))?;
+        identity.check_parts().map(|()| identity)
     }
 
     /// The bytes that travel; their digest names the identity.
     ///
     /// # Errors
-    /// Never for a value of this type; the signature is serde's.
+    /// For one with more parts than can be read again.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
+        self.check_parts()?;
         serde_json::to_vec(self).map_err(|error| integrity(format!("the identity cannot be written: {error}")))
     }
 }

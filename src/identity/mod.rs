@@ -8,6 +8,7 @@ mod image_name;
 mod lifetime;
 mod line;
 mod names;
+mod parts;
 mod provenance;
 mod reference;
 mod site;

@@ -175,8 +175,9 @@ impl Metadata<'_> {
 const MAX_LAYERS: usize = 499;
 
 /// Bytes of one variable, and of all together: what the kernel gives a program.
-const MAX_VARIABLE: usize = (128 << 10) - 1;
-const MAX_ENVIRONMENT: usize = 1 << 20;
+pub const MAX_VARIABLE: usize = (128 << 10) - 1;
+/// Bytes of all of them.
+pub const MAX_ENVIRONMENT: usize = 1 << 20;
 
 /// The image of a manifest and a configuration, if commands can run in it. What no
 /// `enter` could use is refused here, also by those who publish it.

@@ -80,15 +80,22 @@ impl BuildContext {
         Ok(found)
     }
 
-    /// Reads everything in a folder that is named from `root`.
+    /// Reads everything in a folder that is named from `root`, for a program that
+    /// follows what lies there.
     ///
     /// # Errors
-    /// When it is not there, or leads out through a link.
+    /// When it is not there, or leads out through a link; when a link lies in it.
     pub fn folder(root: &Path, folder: &Path, counted: Counted<'_>) -> Result<Self> {
         let (beneath, nothing) = (Beneath::open(root)?, Ignored::parse("", "")?);
         let (dockerfile, entries) = (Vec::new(), BTreeMap::new());
         let mut found = BuildContext { beneath, from: folder.into(), dockerfile, superseded: false, entries };
         found.walk(&nothing, counted)?;
+        let is_link = |entry: &Entry| matches!(entry, Entry::Link(_));
+        if let Some((path, _)) = found.entries.iter().find(|(_, entry)| is_link(entry)) {
+            return Err(policy(format!("{} is a link", folder.join(path).display()))
+                .hint("put a file or a folder in its place")
+                .into());
+        }
         Ok(found)
     }
 

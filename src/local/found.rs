@@ -27,6 +27,8 @@ pub struct LocalImage {
 pub struct Packing<'a> {
     /// Where files without a name may lie meanwhile.
     pub scratch: &'a Path,
+    /// So many bytes a compressed archive may have when it is unpacked.
+    pub most: u64,
     /// A packed form of the layer that need not be made: whoever gets the image
     /// has it already.
     pub held: &'a (dyn Fn(&Digest) -> Result<Option<Descriptor>> + Sync),

@@ -8,6 +8,7 @@
 //! unpacked by name. Layers that an engine keeps unpacked are packed once, always
 //! to the same bytes.
 
+mod bases;
 mod build;
 mod context;
 mod docker;
@@ -23,6 +24,7 @@ use anyhow::Result;
 
 use crate::identity::Which;
 
+pub use bases::local_base;
 pub use build::{BuildOrder, Builder, FeatureOrder, Said};
 pub use context::{BuildContext, FileSeen};
 pub use engine::{Engine, EngineImage, EnginePlaces};
@@ -35,7 +37,7 @@ use self::tarball::Tarball;
 /// # Errors
 /// When the archive is no such thing, or holds no image of that name.
 pub fn docker_archive(file: File, which: &Which, shown: &str, packing: &Packing<'_>) -> Result<LocalImage> {
-    let tarball = Tarball::open(file, packing.scratch, shown)?;
+    let tarball = Tarball::open(file, (packing.scratch, packing.most), shown)?;
     docker::read(tarball, which, shown, packing)
 }
 
@@ -44,6 +46,6 @@ pub fn docker_archive(file: File, which: &Which, shown: &str, packing: &Packing<
 /// # Errors
 /// When the archive is no such thing, or holds no image of that name.
 pub fn oci_archive(file: File, which: &Which, shown: &str, packing: &Packing<'_>) -> Result<LocalImage> {
-    let tarball = Tarball::open(file, packing.scratch, shown)?;
+    let tarball = Tarball::open(file, (packing.scratch, packing.most), shown)?;
     layout::read(tarball, which, shown)
 }

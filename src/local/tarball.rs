@@ -9,13 +9,17 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use crate::error::{cut, integrity};
+use crate::error::{cut, integrity, policy};
+use crate::quantity::human_bytes;
 
 /// Members of one archive: an image has a few for each layer.
 const MAX_MEMBERS: usize = 100_000;
 
 /// Bytes of the name of a member.
 const MAX_NAME: usize = 4096;
+
+/// Bytes of what is told of a member beside its content.
+const MAX_TOLD: u64 = 1 << 20;
 
 /// Links from one member to the next.
 const MAX_LINKS: usize = 8;
@@ -72,12 +76,12 @@ impl Read for TarMember {
 
 impl Tarball {
     /// Reads the list of members. A compressed archive is unpacked first, into a
-    /// file without a name in `scratch`.
+    /// file without a name in `scratch`, of so many bytes at `most`.
     ///
     /// # Errors
-    /// When it is no tar.
-    pub(super) fn open(file: File, scratch: &Path, shown: &str) -> Result<Self> {
-        let file = plain(file, scratch, shown)?;
+    /// When it is no tar, or would be larger.
+    pub(super) fn open(file: File, (scratch, most): (&Path, u64), shown: &str) -> Result<Self> {
+        let file = plain(file, (scratch, most), shown)?;
         let members = members(&file).with_context(|| format!("{shown} is no archive of an image"))?;
         Ok(Tarball { file: Arc::new(file), members })
     }
@@ -112,11 +116,11 @@ impl Tarball {
 }
 
 /// The archive as a plain tar.
-fn plain(mut file: File, scratch: &Path, shown: &str) -> Result<File> {
+fn plain(mut file: File, (scratch, most): (&Path, u64), shown: &str) -> Result<File> {
     let mut magic = [0; 6];
     let count = file.read_at(&mut magic, 0).with_context(|| format!("cannot read {shown}"))?;
     file.seek(SeekFrom::Start(0)).with_context(|| format!("cannot read {shown}"))?;
-    let mut decoded: Box<dyn Read> = match &magic[..count] {
+    let decoded: Box<dyn Read> = match &magic[..count] {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(file)),
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
             Box::new(zstd::Decoder::new(file).context("cannot read zstd")?)
@@ -126,7 +130,13 @@ fn plain(mut file: File, scratch: &Path, shown: &str) -> Result<File> {
         _ => return Ok(file),
     };
     let mut spool = tempfile::tempfile_in(scratch).context("cannot make a temporary file")?;
-    io::copy(&mut decoded, &mut spool).with_context(|| format!("cannot unpack {shown}"))?;
+    // A small archive may say that it is everything there is room for.
+    let copied = io::copy(&mut decoded.take(most.saturating_add(1)), &mut spool);
+    if copied.with_context(|| format!("cannot unpack {shown}"))? > most {
+        return Err(policy(format!("{shown} is more than {} when it is unpacked", human_bytes(most)))
+            .hint("if it is as large as it should be: [workspace] max_fetch in config.toml")
+            .into());
+    }
     spool.seek(SeekFrom::Start(0))?;
     Ok(spool)
 }
@@ -137,7 +147,26 @@ fn unsupported(shown: &str, what: &str, command: &str) -> anyhow::Error {
         .into()
 }
 
-fn members(file: &File) -> Result<BTreeMap<String, Member>> {
+/// Refuses what is told of a member, beside its content, and would be held whole.
+fn check_told(file: &File) -> Result<()> {
+    let mut archive = tar::Archive::new(file);
+    for entry in archive.entries_with_seek()?.raw(true) {
+        let entry = entry?;
+        let kind = entry.header().entry_type();
+        let is_told = kind.is_gnu_longname()
+            || kind.is_gnu_longlink()
+            || kind.is_pax_local_extensions()
+            || kind.is_pax_global_extensions();
+        if is_told && entry.size() > MAX_TOLD {
+            return Err(integrity(format!("a name or an attribute of it has more than {MAX_TOLD} bytes")).into());
+        }
+    }
+    Ok(())
+}
+
+fn members(mut file: &File) -> Result<BTreeMap<String, Member>> {
+    check_told(file)?;
+    file.seek(SeekFrom::Start(0))?;
     let mut archive = tar::Archive::new(file);
     let mut members = BTreeMap::new();
     for entry in archive.entries_with_seek()? {
@@ -203,7 +232,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut file = tempfile::tempfile_in(folder.path()).unwrap();
         file.write_all(bytes).unwrap();
-        Tarball::open(file, folder.path(), "x.tar")
+        Tarball::open(file, (folder.path(), 1 << 20), "x.tar")
     }
 
     fn add(builder: &mut tar::Builder<Vec<u8>>, name: &str, kind: tar::EntryType, text: &str) {
@@ -248,6 +277,18 @@ mod tests {
         gzip.write_all(&plain).unwrap();
         for bytes in [plain.clone(), gzip.finish().unwrap(), zstd::encode_all(&plain[..], 1).unwrap()] {
             assert_eq!(opened(&bytes).unwrap().small("x", 100).unwrap().unwrap(), b"content");
+        }
+        let bomb = zstd::encode_all(&vec![0; 2 << 20][..], 1).unwrap();
+        let error = opened(&bomb).err().unwrap();
+        assert!(format!("{error:#}").contains("when it is unpacked"), "{error:#}");
+        // A name that is longer than anything, and is not there: nothing of it is read.
+        for kind in [tar::EntryType::GNULongName, tar::EntryType::GNULongLink, tar::EntryType::XHeader] {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(3 << 30);
+            header.set_cksum();
+            let error = opened(header.as_bytes()).err().unwrap();
+            assert!(format!("{error:#}").contains("has more than"), "{error:#}");
         }
         for bad in [&b"\xfd7zXZ\0rest"[..], b"BZh9rest", &[7; 2000]] {
             let error = opened(bad).err().unwrap();

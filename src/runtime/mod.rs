@@ -39,7 +39,8 @@ pub use guest::{
     ARTIFACTS, ChangedTree, InnerPlace, OwnImage, ReadyCheck, RootfsSpec, ServiceSpec, TreeAccess, TreeMount, hides,
 };
 pub use join::{
-    Later, Outcome, Session, Stream, Transcript, Warned, add_ports, ended, extend, hold_signals, join, joined_now,
+    Later, Outcome, Session, StdoutFile, Stream, Transcript, Warned, add_ports, ended, extend, hold_signals, join,
+    joined_now,
 };
 pub use lease::{DeadLook, Lease, Process, Runtimes};
 pub use lending::{LENT, Lending, Lent, LentSocket, Visit};

@@ -5,7 +5,7 @@
 //! specification.
 //!
 //! Before, each artifact had a manifest with one layer, and the provenance was an annotation
-//! of the manifest: such are read like the others.
+//! of the manifest, or first of all its config: such are read like the others.
 
 use std::collections::BTreeMap;
 
@@ -154,7 +154,16 @@ pub fn read_attachments(store: &dyn Store, manifest: &Descriptor, subject: &Dige
     if document.subject.as_ref().map(|found| found.digest) != Some(*subject) {
         return Err(integrity("it refers to something else").into());
     }
-    Ok(Some(Attachment::all(manifest, told_by(&document)?)))
+    let config = &document.config;
+    let told = match config.media_type == media::ARTIFACT && config.size <= MAX_METADATA {
+        true => {
+            let text = String::from_utf8(store.read_small(config, MAX_METADATA)?);
+            let text = text.map_err(|_| integrity("the provenance is no text"))?;
+            told_by(&Manifest { annotations: [(PROVENANCE.to_owned(), text)].into(), ..document })?
+        }
+        false => told_by(&document)?,
+    };
+    Ok(Some(Attachment::all(manifest, told)))
 }
 
 fn told_by(document: &Manifest) -> Result<Vec<Provenance>, Fault> {
@@ -248,6 +257,12 @@ mod tests {
         let descriptor = put(&manifest);
         let read = read_attachments(&store, &descriptor, &subject.digest).unwrap().unwrap();
         assert_eq!((read.len(), read[0].key, &read[0].provenance), (1, descriptor.digest, &provenance));
+        let annotations = std::mem::take(&mut manifest.annotations);
+        let config = Descriptor::of(media::ARTIFACT, annotations[PROVENANCE].as_bytes());
+        store.put(&config, &|| Ok(Box::new(annotations[PROVENANCE].as_bytes()))).unwrap();
+        manifest.config = config;
+        let read = read_attachments(&store, &put(&manifest), &subject.digest).unwrap().unwrap();
+        assert_eq!((read.len(), &read[0].provenance), (1, &provenance));
         // Only ever one.
         for layers in [vec![], vec![content_of(&provenance); 2]] {
             manifest.layers = layers;

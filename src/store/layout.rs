@@ -59,6 +59,18 @@ impl Layout {
             return Err(missing("it is no folder").into());
         }
         let folder = Beneath::open(&root)?;
+        Self::within(folder, root)
+    }
+
+    /// The layout in a folder that is open already, for reading; `root` is where it is.
+    ///
+    /// # Errors
+    /// As [`Layout::open`].
+    pub fn within(folder: Beneath, root: PathBuf) -> Result<Self> {
+        let missing = |what: &str| {
+            not_found(format!("there is no store at {}: {what}", root.display()))
+                .hint("check the path after oci:, or publish a task to create the store")
+        };
         let Some(marker) = folder.read(Path::new("oci-layout"), MAX_MARKER)? else {
             return Err(missing("the folder is not an OCI image layout").into());
         };

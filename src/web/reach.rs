@@ -47,8 +47,9 @@ struct Inner {
     named: BTreeSet<String>,
     /// Hosts through which connections go.
     proxies: BTreeSet<String>,
-    /// Where the server is, as far as it was looked up.
-    grounds: Mutex<BTreeSet<Ground>>,
+    /// Where the server is: the most public of all that it was ever looked up as. Whoever
+    /// answers for its name may add an address of this machine to their own.
+    ground: Mutex<Option<Ground>>,
 }
 
 /// An address that is not connected to.
@@ -70,12 +71,11 @@ impl Reach {
         proxies: impl IntoIterator<Item = Url>,
     ) -> Self {
         let hosts = |urls: &mut dyn Iterator<Item = Url>| urls.filter_map(|url| url.host_str().map(name)).collect();
-        let grounds = address(base).map(ground).into_iter().collect();
         Reach(Arc::new(Inner {
             base: base.clone(),
             named: hosts(&mut named.into_iter()),
             proxies: hosts(&mut proxies.into_iter()),
-            grounds: Mutex::new(grounds),
+            ground: Mutex::new(address(base).map(ground)),
         }))
     }
 
@@ -123,15 +123,15 @@ impl Reach {
     }
 
     fn is_open(&self, ground: Ground) -> bool {
-        ground == Ground::Public || self.0.grounds.lock().is_ok_and(|grounds| grounds.contains(&ground))
+        ground == Ground::Public || self.0.ground.lock().is_ok_and(|own| *own == Some(ground))
     }
 
     /// Which of the addresses of a name may be connected to.
     fn sift(&self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Closed> {
         let host = name(host);
         if Some(host.as_str()) == self.0.base.host_str().map(name).as_deref() {
-            if let Ok(mut grounds) = self.0.grounds.lock() {
-                grounds.extend(found.iter().map(|address| ground(address.ip())));
+            if let Ok(mut own) = self.0.ground.lock() {
+                *own = found.iter().map(|address| ground(address.ip())).chain(*own).min();
             }
             return Ok(found);
         }
@@ -293,5 +293,19 @@ mod tests {
         for bad in ["127.0.0.1", "169.254.169.254"] {
             assert!(corporate.sift("storage.corp", found(&[bad])).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_name_that_has_addresses_here_too_opens_nothing_here() {
+        let public = reach("https://r.example/");
+        let both = found(&["127.0.0.9", "93.184.216.34", "10.0.0.1"]);
+        assert_eq!(public.sift("r.example", both.clone()).unwrap(), both);
+        for bad in ["127.0.0.1", "10.0.0.1", "169.254.169.254"] {
+            assert!(public.read(&url(&format!("https://{bad}/")), true).is_err(), "{bad}");
+            assert!(public.sift("auth.example", found(&[bad])).is_err(), "{bad}");
+        }
+        // Nor where it moves later.
+        public.sift("r.example", found(&["127.0.0.9"])).unwrap();
+        assert!(public.sift("auth.example", found(&["127.0.0.1"])).is_err());
     }
 }

@@ -184,3 +184,30 @@ fn a_host_of_repositories_that_is_new() {
     lab.dev.write("config/envctl/config.toml", rule);
     enter().ok();
 }
+
+/// Whoever writes to another store chooses what else the build is given.
+#[test]
+fn a_build_that_was_agreed_to_for_one_store_is_not_for_another() {
+    let lab = Lab::new();
+    lab.repo.write("Dockerfile", "FROM scratch\n");
+    lab.repo.write("envctl.toml", "[toolchain]\nbuild = { secrets = [\"TOKEN\"] }\n");
+    let image = lab.images.add("base", &ImageBuilder::busybox()).reference;
+    let other = format!("oci:{}", lab.agent.path("other").display());
+    lab.dev.write("config/envctl/config.toml", "[secrets]\nTOKEN = \"env:TOKEN\"\n");
+    let into = lab.dev.path("into").display().to_string();
+    let aside = std::cell::Cell::new(0);
+    let build = |store: &str| {
+        lab.agent.envctl(["publish", "t", "--store", store, "--image", &image]).cwd(&lab.repo.path).ok();
+        aside.set(aside.get() + 1);
+        let _ = std::fs::rename(&into, lab.dev.path(format!("aside-{}", aside.get())));
+        lab.dev.envctl(["enter", &format!("{store}:t"), "--no-runtime", "--into", &into]).ok();
+        let publish = lab.dev.envctl(["publish", "--build"]).cwd(&into);
+        publish.env("TOKEN", "x").env("DOCKER_HOST", "unix:///nowhere").run()
+    };
+    let run = build(&lab.store.name()).code(6).says(&["the secret TOKEN for the build of Dockerfile"]);
+    let digest = run.stderr.split("--digest ").nth(1).unwrap().split([' ', ',']).next().unwrap().trim().to_owned();
+    lab.dev.envctl(["approve", "--digest", &digest]).ok();
+    let run = build(&lab.store.name());
+    assert!(!run.stderr.contains("not approved"), "{run:?}");
+    build(&other).code(6).says(&["the secret TOKEN for the build of Dockerfile", "other"]);
+}

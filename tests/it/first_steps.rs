@@ -13,7 +13,7 @@ fn init_proposes_what_the_lockfiles_suggest() {
     lab.repo.write("yarn.lock", "");
     lab.repo.write("api/requirements.txt", "");
     lab.repo.write("native/CMakeLists.txt", "");
-    let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
+    let image = lab.image_within("image", &ImageBuilder::busybox()).reference;
     let compose = "services:\n  app:\n    build: .\n    depends_on: [db]\n  db:\n    image: postgres:16\n    \
         command: [sleep, '100']\n    environment: { PORT: 05432, SEEN: $HOST }\n    volumes: ['./seed:/seed']\n";
     lab.repo.write("compose.yaml", compose);
@@ -47,7 +47,7 @@ fn init_proposes_what_the_lockfiles_suggest() {
 #[test]
 fn init_takes_over_a_devcontainer_and_says_what_becomes_of_each_field() {
     let lab = Lab::new();
-    let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
+    let image = lab.image_within("image", &ImageBuilder::busybox()).reference;
     let init =
         || lab.agent.envctl(["init", "--from", "devcontainer", "--store", &lab.store.name()]).cwd(&lab.repo.path);
     init().code(3).says(&["has no devcontainer.json"]);

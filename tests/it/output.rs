@@ -223,6 +223,7 @@ fn tasks_that_wait_for_a_human() {
     assert!(listed.contains("needs-human") && listed.contains("the database does not start"), "{listed}");
     // From the project's file and from the environment, too.
     trip.lab.repo.write("envctl.toml", format!("store = \"{store}\"\n"));
+    trip.lab.agent.envctl(["approve", "--host", &store]).ok();
     let run = trip.lab.agent.envctl(["tasks", "--needs-human"]).cwd(&trip.lab.repo.path).ok();
     assert_eq!(run.stdout, listed);
     let run = trip.lab.dev.envctl(["tasks", "--needs-human"]).env("ENVCTL_STORE", &store).ok();

@@ -4,5 +4,7 @@
 mod folders;
 #[path = "strangers/hosts.rs"]
 mod hosts;
+#[path = "strangers/layouts.rs"]
+mod layouts;
 #[path = "strangers/roads.rs"]
 mod roads;

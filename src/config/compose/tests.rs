@@ -138,3 +138,14 @@ fn what_is_no_compose_file_is_an_error_and_nothing_hangs() {
     let deep = format!("services: {}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(Compose::parse(&[("compose.yaml", &deep)], "").is_err());
 }
+
+#[test]
+fn what_is_said_again_and_again_is_counted_each_time() {
+    let text = |times: usize| {
+        let again: String = (0..times).map(|n| format!("  s{n}:\n    image: a\n    command: *c\n")).collect();
+        format!("services:\n  a:\n    image: a\n    command: &c \"{}\"\n{again}", "x ".repeat(20_000))
+    };
+    assert!(Compose::parse(&[("c", &text(3))], "").is_ok());
+    let error = Compose::parse(&[("c", &text(90))], "").unwrap_err();
+    assert!(error.to_string().contains("is larger than"), "{error}");
+}

@@ -93,7 +93,7 @@ impl Devcontainer {
         let build = match (&plain.image, plain.build) {
             _ if all.contains_key("dockerComposeFile") => return by_hand("they go into a service of compose: "),
             (_, Some(build)) => {
-                config.insert("build".into(), words_of_build(&build, all).into());
+                config.insert("build".into(), words_of_build(&build, around).into());
                 Some(build)
             }
             (Some(image), None) => {
@@ -152,16 +152,18 @@ impl Devcontainer {
     }
 }
 
-/// The words of the file, so that its paths lead where they led; values that are
-/// known, so that nothing is taken from this machine.
-fn words_of_build(build: &Build, all: &Map<String, Value>) -> Map<String, Value> {
-    let old = ["dockerFile", "dockerfile"].iter().any(|name| all.contains_key(*name));
-    let own = all.get("build").and_then(Value::as_object);
-    let path = |name: &str| own.and_then(|own| own.get(name)).or(all.get(name).filter(|_| old)).cloned();
-    let dockerfile = path("dockerfile").or(path("dockerFile"));
+/// What was checked of a build, and not the file's own words: two of them may differ.
+/// Paths begin in the file's folder; values are known, so that nothing is taken from
+/// this machine.
+fn words_of_build(build: &Build, around: &Surroundings) -> Map<String, Value> {
+    let up = around.folder.split('/').filter(|part| !part.is_empty()).map(|_| "../").collect::<String>();
+    let path = |below: &str| match format!("{up}{below}").trim_end_matches('/') {
+        "" => ".".to_owned(),
+        path => path.to_owned(),
+    };
     let mut said = Map::new();
-    said.insert("dockerfile".into(), dockerfile.unwrap_or_else(|| "Dockerfile".into()));
-    said.extend(path("context").map(|context| ("context".to_owned(), context)));
+    said.insert("dockerfile".into(), path(&build.dockerfile()).into());
+    said.insert("context".into(), path(&build.context()).into());
     said.extend(build.target.iter().map(|target| ("target".to_owned(), target.as_str().into())));
     let args = build.args.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
     said.insert("args".into(), Value::Object(args.collect()));

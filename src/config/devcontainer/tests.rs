@@ -93,6 +93,38 @@ fn a_build_is_named_from_the_folder_of_the_file() {
 }
 
 #[test]
+fn what_features_are_added_to_is_what_was_checked() {
+    let said = |text: &str| {
+        let found = parse(text).featured.unwrap();
+        let config: Value = serde_json::from_str(&found.config).unwrap();
+        let build = found.build.unwrap();
+        let path = |name: &str| config["build"][name].as_str().unwrap().to_owned();
+        assert!(config.get("context").is_none() && config.get("dockerFile").is_none(), "{config}");
+        (path("dockerfile"), path("context"), build.dockerfile(), build.context())
+    };
+    let up = "../../../../../..";
+    for text in [
+        format!(
+            r#"{{"build":{{"dockerfile":"Dockerfile"}},"dockerFile":"Dockerfile","context":"{up}","features":{{"x":{{}}}}}}"#
+        ),
+        format!(r#"{{"build":{{"dockerFile":"Dockerfile"}},"dockerfile":"{up}/.netrc","features":{{"x":{{}}}}}}"#),
+        format!(r#"{{"build":{{"dockerfile":"Dockerfile","context":"."}},"context":"{up}","features":{{"x":{{}}}}}}"#),
+    ] {
+        let Some(featured) = parse(&text).featured else { continue };
+        assert!(!featured.config.contains(up), "{}", featured.config);
+        said(&text);
+    }
+    assert_eq!(
+        said(r#"{"build":{"dockerfile":"D","context":".."},"features":{"x":{}}}"#),
+        ("../.devcontainer/D".into(), "..".into(), ".devcontainer/D".into(), String::new())
+    );
+    assert_eq!(
+        said(r#"{"dockerFile":"../docker/x","context":"../docker","features":{"x":{}}}"#),
+        ("../docker/x".into(), "../docker".into(), "docker/x".into(), "docker".into())
+    );
+}
+
+#[test]
 fn variables_lead_to_the_workspace_and_its_ports_to_free_ones() {
     let found = parse(
         r#"{ "remoteEnv": { "PATH": "${containerWorkspaceFolder}/bin:${containerEnv:PATH}" },

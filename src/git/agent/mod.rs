@@ -44,6 +44,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// So long an agent may let somebody wait at its door.
 const CONNECTING: Duration = Duration::from_secs(3);
 
+/// Waits for more of a connection; `false` when it is over.
+type Wait<'a> = &'a dyn Fn(BorrowedFd<'_>) -> bool;
+
 /// An agent, and for whom.
 #[derive(Clone, Debug)]
 pub struct Agent {
@@ -77,15 +80,23 @@ struct Bound<'a> {
 
 impl Agent {
     /// Serves one program until it goes or `wait` says that it is over. `note` is told
-    /// of each signature (`true`), and of each thing that was refused.
-    pub fn serve(&self, stream: &UnixStream, wait: &dyn Fn(BorrowedFd<'_>) -> bool, note: &dyn Fn(bool)) {
+    /// of each signature (`true`), and of each thing that was refused. The agent is asked
+    /// for no signature, and told of no server, unless it `may_ask`: it may ask the
+    /// developer, each time.
+    pub fn serve(
+        &self,
+        stream: &UnixStream,
+        wait: &dyn Fn(BorrowedFd<'_>) -> bool,
+        may_ask: &dyn Fn() -> bool,
+        note: &dyn Fn(bool),
+    ) {
         let mut bound = None;
         if bounded(stream).is_err() {
             return;
         }
         while wait(stream.as_fd()) {
             let Ok(message) = packet::receive(stream) else { return };
-            let answer = self.answer(&message, &mut bound, wait);
+            let answer = self.answer(&message, &mut bound, (wait, may_ask));
             match answer.as_deref() {
                 Some([SIGNED, ..]) => note(true),
                 Some(_) => {}
@@ -102,12 +113,12 @@ impl Agent {
         &'a self,
         message: &[u8],
         bound: &mut Option<Bound<'a>>,
-        wait: &dyn Fn(BorrowedFd<'_>) -> bool,
+        (wait, may_ask): (Wait<'_>, &dyn Fn() -> bool),
     ) -> Option<Vec<u8>> {
         let mut parts = Parts(message);
         match (parts.byte()?, bound.as_ref()) {
             (EXTENSION, None) => {
-                *bound = Some(self.bind(parts)?);
+                *bound = Some(self.bind(parts).filter(|_| may_ask())?);
                 let bound = bound.as_ref()?;
                 // It may have keys that are for some hosts only.
                 let _ = bound.ask(message, wait);
@@ -129,7 +140,7 @@ impl Agent {
             (SIGN, Some(bound)) => {
                 let (key, data, flags) = (parts.string()?, parts.string()?, parts.number()?);
                 parts.end()?;
-                bound.allows(key, data)?;
+                bound.allows(key, data).filter(|()| may_ask())?;
                 let mut asked = vec![SIGN];
                 packet::add(&mut asked, key);
                 packet::add(&mut asked, data);

@@ -1,6 +1,7 @@
 //! Against an agent that signs whatever it gets, and a host whose key is known.
 
 use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -91,9 +92,14 @@ impl Scene {
 
     /// What the messages of one connection are answered, by their first byte.
     fn say(&self, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        self.say_while(messages, &|| true)
+    }
+
+    /// The same, as long as the agent may be asked.
+    fn say_while(&self, messages: &[Vec<u8>], may_ask: &(dyn Fn() -> bool + Sync)) -> Vec<Vec<u8>> {
         let (ours, theirs) = UnixStream::pair().unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(move || self.agent.serve(&theirs, &|_| true, &|_| {}));
+            scope.spawn(move || self.agent.serve(&theirs, &|_| true, may_ask, &|_| {}));
             let answers = messages.iter().map(|message| {
                 packet::send(&ours, message).unwrap();
                 packet::receive(&ours).unwrap()
@@ -121,6 +127,20 @@ fn a_login_at_the_approved_host_is_signed() {
         assert_eq!(answers[1], [&[LISTED, 0, 0, 0, 2][..], &strings(&[KEY, b"", OTHER, b""])].concat());
         assert_eq!(answers[2], [&[SIGNED][..], &strings(&[b"a signature"])].concat());
     }
+}
+
+#[test]
+fn no_more_signatures_are_asked_for_than_may_be() {
+    let host = Host::new(1);
+    let scene = Scene::new(&host, None);
+    let ask = sign(KEY, &login(&[7; 32], b"git", b"publickey", KEY, &[]));
+    let left = AtomicUsize::new(3);
+    let may_ask = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+    let asked = [vec![host.bind(&[7; 32], 0)], vec![ask; 5]].concat();
+    let kinds: Vec<u8> = scene.say_while(&asked, &may_ask).iter().map(|answer| answer[0]).collect();
+    assert_eq!(kinds, [SUCCESS, SIGNED, SIGNED, FAILURE, FAILURE, FAILURE]);
+    assert_eq!(scene.say_while(&asked[..1], &may_ask), [[FAILURE]]);
+    assert_eq!(scene.asked.lock().unwrap().iter().filter(|kind| **kind == SIGN).count(), 2);
 }
 
 #[test]
@@ -155,7 +175,7 @@ fn nobody_waits_for_an_agent_or_a_program_without_end() {
     let waiting: Vec<_> = (0..10).map_while(|_| connected(&path, soon).ok()).collect();
     assert!(waiting.len() < 10, "its queue is full");
     let (_ours, theirs) = UnixStream::pair().unwrap();
-    Agent { socket: path, hosts: Vec::new() }.serve(&theirs, &|_| false, &|_| {});
+    Agent { socket: path, hosts: Vec::new() }.serve(&theirs, &|_| false, &|| true, &|_| {});
     assert_eq!((theirs.read_timeout().unwrap(), theirs.write_timeout().unwrap()), (Some(PATIENCE), Some(PATIENCE)));
 }
 

@@ -192,9 +192,8 @@ fn bound(order: &Order) {
         let _ = rustix::process::setrlimit(resource, Rlimit { current: most, maximum: most });
     };
     limit(Resource::Data, memory::of_a_program());
-    if order.into.is_some() {
-        limit(Resource::Fsize, order.most);
-    }
+    // What git notes of a server's answers is a file, too.
+    limit(Resource::Fsize, if order.into.is_some() { order.most } else { order.most.min(MAX_TALK) });
 }
 
 /// What has come into the folder of a fetch.

@@ -15,7 +15,7 @@ use crate::cache::{Components, EntryOrigin, LockfilePins, Record, Scope, Sealed,
 use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk::{self, scratch::Scratch};
-use crate::error::{Kind, failure, integrity, kind_of};
+use crate::error::{Kind, failure, integrity, kind_of, policy};
 use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::task::{Resolved, Source, is_stopped};
@@ -91,7 +91,15 @@ pub(crate) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) 
         let found = match &fixture.store {
             None => fixture_from(caches, source, source.store()?, &fixture.digest, components),
             Some(store) => {
-                let store = store.clone().absolute(caches.workspace);
+                let (app, said) = (caches.app, store);
+                let store = said.clone().absolute(caches.workspace);
+                if let (StoreRef::Layout(named), StoreRef::Layout(folder)) = (said, &store)
+                    && named.is_relative()
+                {
+                    require_straight(caches.workspace, folder)?;
+                    // It was agreed to by the name that the project has for it.
+                    app.agree_alike(said, &store);
+                }
                 let beside = Some(&caches.resolved.task.store);
                 let opened = caches.app.open_led(&store, beside, &format!("the fixture {}", wanted.name))?;
                 fixture_from(caches, source, &*opened, &fixture.digest, components)
@@ -112,6 +120,14 @@ pub(crate) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) 
         }
     }
     Ok(None)
+}
+
+/// What a project names beside it lies in it.
+fn require_straight(root: &Path, folder: &Path) -> Result<()> {
+    if disk::is_straight(root, folder) {
+        return Ok(());
+    }
+    Err(policy(format!("{} leads out of the project, or through a link", folder.display())).into())
 }
 
 fn is_full(error: &anyhow::Error) -> bool {

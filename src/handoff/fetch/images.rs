@@ -86,18 +86,13 @@ fn with_image_store<T>(
         None => work(source.store().context("the image is not on this machine")?),
         Some(repository) => {
             let name = StoreRef::Registry(repository.clone());
-            let opened = source.app.open_led(&name, Some(beside(resolved, &name)), IMAGE);
+            let opened = source.app.open_led(&name, Some(&resolved.task.store), IMAGE);
             work(&*opened.context("cannot open the image")?)
         }
     }
 }
 
 const IMAGE: &str = "the image of the task";
-
-/// That of a checkout was settled when it was pinned.
-fn beside<'a>(resolved: &'a Resolved, image: &'a StoreRef) -> &'a StoreRef {
-    if resolved.local.is_some() { image } else { &resolved.task.store }
-}
 
 /// Makes sure that the registry of the image may be asked; asks it nothing.
 ///
@@ -106,7 +101,7 @@ fn beside<'a>(resolved: &'a Resolved, image: &'a StoreRef) -> &'a StoreRef {
 pub(crate) fn settle_image(app: &App, resolved: &Resolved) -> Result<()> {
     let Some(repository) = &resolved.identity.toolchain.image.repository else { return Ok(()) };
     let name = StoreRef::Registry(repository.clone());
-    app.settle_led(&name, Some(beside(resolved, &name)), IMAGE)
+    app.settle_led(&name, Some(&resolved.task.store), IMAGE)
 }
 
 /// Whether the image's documents can be fetched without a question.

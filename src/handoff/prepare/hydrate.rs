@@ -105,6 +105,7 @@ pub(crate) struct HydratedWorkspace {
 pub(crate) fn fetch_repo(app: &App, resolved: &Resolved, document: &Document) -> Result<u64> {
     let git = Git::find(&app.env)?;
     let door = Door::of(app, resolved)?;
+    door.settle_folder()?;
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
     let told = Told::of(app, format!("{} from {}", document.base.short(), door.url()));
     let mirror = mirror(app, resolved);
@@ -126,12 +127,11 @@ pub(crate) fn fetch_repo(app: &App, resolved: &Resolved, document: &Document) ->
 /// # Errors
 /// [`crate::error::Kind::Policy`] when the developer did not agree to it.
 pub(crate) fn settle_repo(app: &App, resolved: &Resolved) -> Result<()> {
-    let mirror = mirror(app, resolved);
+    let (mirror, door) = (mirror(app, resolved), Door::of(app, resolved)?);
     if mirror.has(&resolved.identity.repo.commit) {
-        return Ok(());
+        return door.settle_folder();
     }
-    let (git, door) = (Git::find(&app.env)?, Door::of(app, resolved)?);
-    mirror.settle(&git, door.remote())
+    mirror.settle(&Git::find(&app.env)?, door.remote())
 }
 
 /// Hashes the history that came from clones, while nobody waits. What is wrong is
@@ -143,7 +143,7 @@ pub(crate) fn prove(app: &App, resolved: &Resolved) -> Result<()> {
     let git = Git::find(&app.env)?;
     let mirror = mirror(app, resolved);
     for copied in mirror.prove(&git)? {
-        let door = Door::quiet(app, &resolved.identity)?;
+        let door = Door::quiet(app, &resolved.identity, Some(&resolved.task.store))?;
         let told = Told::of(app, format!("what was damaged in a clone here, from {}", door.url()));
         for commit in copied.commits() {
             mirror.ensure(&git, door.remote(), &commit, &[], &told)?;

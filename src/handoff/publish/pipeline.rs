@@ -41,7 +41,8 @@ pub(crate) fn rehearse(app: &App, options: &PublishOptions, from: &PublishedFrom
     task_of(options, parent.as_ref())?;
     let agent = options.agent.clone().or_else(|| app.env.agent.clone());
     trust::screen_words(&trust::scanner(app, &project)?, &options.handoff, agent.as_deref())?;
-    if parent.is_none() && image::chosen(app, options.wish(), &project, (&from.root, false))?.is_none() {
+    if parent.is_none() && image::chosen(app, options.wish(), &project, (&from.root, from.origin.is_some()))?.is_none()
+    {
         return Err(no_image().into());
     }
     let store = store_of(app, from.origin.as_ref())?;

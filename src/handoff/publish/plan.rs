@@ -93,7 +93,7 @@ impl<'a> PublishPlan<'a> {
 
     /// The image that the task is to run in, by flags or by the project.
     fn chosen_image(&self) -> Result<ChosenImage> {
-        let place = (self.from.root.as_path(), self.parent.is_some());
+        let place = (self.from.root.as_path(), self.from.origin.is_some());
         Ok(image::chosen(self.app, self.options.wish(), &self.project, place)?.ok_or_else(no_image)?)
     }
 
@@ -190,7 +190,8 @@ impl<'a> PublishPlan<'a> {
         (redacted, parent): (Vec<Redacted>, Option<Digest>),
     ) -> Result<ComposedIdentity> {
         let (app, project, root, store) = (self.app, &self.project, self.from.root.as_path(), &self.store_name);
-        let services = pin_services(app, (target, store), project, (root, self.parent.as_ref()))?;
+        let services =
+            pin_services(app, (target, store), project, (root, self.parent.as_ref(), self.from.origin.is_some()))?;
         crash::point("publish.image");
         let workdir = workdir(self.options.workdir.as_ref(), project, self.parent.as_ref())?;
         let basis = Basis {

@@ -17,12 +17,12 @@ use crate::store::Store;
 ///
 /// # Errors
 /// When one cannot be found or read; [`crate::error::Kind::Policy`] for one of this
-/// machine that the project of a task names.
+/// machine that the project of a task that was `entered` names.
 pub(crate) fn pin_services(
     app: &App,
     (target, beside): (&dyn Store, &StoreRef),
     project: &Project,
-    (root, parent): (&Path, Option<&Identity>),
+    (root, parent, entered): (&Path, Option<&Identity>, bool),
 ) -> Result<Vec<ServiceImage>> {
     let mut all = Vec::new();
     for service in &project.service {
@@ -33,8 +33,7 @@ pub(crate) fn pin_services(
             continue;
         }
         let named = NamedImage { name: asked.parse()?, base: root.to_owned(), by_project: true };
-        let is_local = !matches!(named.name, ImageName::Registry { .. } | ImageName::Layout(_));
-        if parent.is_some() && is_local {
+        if entered && !is_of_task(&named.name, beside) {
             return Err(policy(format!("the task's project names the image {asked}, which is on this machine alone"))
                 .hint("publish from your own checkout pins it")
                 .into());
@@ -50,4 +49,16 @@ pub(crate) fn pin_services(
         all.push(ServiceImage { name: service.name.clone(), asked: asked.clone(), toolchain });
     }
     Ok(all)
+}
+
+/// Whether the project of a task may name an image: on a registry, or in the task's own
+/// store.
+fn is_of_task(name: &ImageName, store: &StoreRef) -> bool {
+    match name {
+        ImageName::Registry { .. } => true,
+        ImageName::Layout(place) => {
+            place.readings().into_iter().any(|(path, _)| StoreRef::Layout(path).absolute(Path::new("/")) == *store)
+        }
+        _ => false,
+    }
 }

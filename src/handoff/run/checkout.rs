@@ -7,7 +7,7 @@
 //! workspace, so that nothing that was made in it is lost when it has to stay.
 //! Nothing leaves this machine, so nothing is looked at for credentials.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -72,7 +72,7 @@ pub(super) fn take(app: &App, from: &PublishedFrom, options: TakeOptions<'_>) ->
     let parent = from.parent(app)?;
     let url = remote(&repo, root, stays)?;
     // Before anything is made: no store knows this task, to look at it there.
-    let local = checkout_of(from).with_context(|| format!("cannot find {}", root.display()))?;
+    let local = checkout_of(app, from).with_context(|| format!("cannot find {}", root.display()))?;
     // Setups are asked for when it is known which would run; what is declined is left
     // out when the runtime is put together.
     let asking = Project { cache: Vec::new(), ..project.clone() };
@@ -83,9 +83,12 @@ pub(super) fn take(app: &App, from: &PublishedFrom, options: TakeOptions<'_>) ->
     let (toolchain, store, built) = toolchain(app, about, &project, from, (parent.as_ref(), !stays))?;
     let services = match &parent {
         Some(parent) => parent.services.clone(),
-        None if has_images(&project) && !runtime.no_services => {
-            publish::pin_services(app, (&*app.open(&store, Access::Write)?, &store), &project, (root, None))?
-        }
+        None if has_images(&project) && !runtime.no_services => publish::pin_services(
+            app,
+            (&*app.open(&store, Access::Write)?, &store),
+            &project,
+            (root, None, from.origin.is_some()),
+        )?,
         None => Vec::new(),
     };
     let task_id = match (task, &parent) {
@@ -136,13 +139,15 @@ fn settle(app: &App, identity: Identity, store: StoreRef, local: Checkout) -> Re
     Ok(Resolved { task, digest, identity, pin: None, pinned_at: app.clock.now(), local: Some(local) })
 }
 
-/// Who writes to a checkout. A workspace holds what came from its store.
-fn checkout_of(from: &PublishedFrom) -> std::io::Result<Checkout> {
-    let origin = match &from.origin {
-        Some(pin) => Origin::Store(pin.store.clone()),
-        None => Origin::folder(&from.root)?,
+/// Who writes to a checkout. A workspace holds what came from its store; what lies
+/// in it, code inside may have made.
+fn checkout_of(app: &App, from: &PublishedFrom) -> std::io::Result<Checkout> {
+    let root = fs::canonicalize(&from.root)?;
+    let (origin, planted) = match &from.origin {
+        Some(pin) => (Origin::Store(pin.store.clone()), fs::canonicalize(&pin.workspace)? != root),
+        None => (Origin::folder(&root)?, fs::canonicalize(app.paths.data()).is_ok_and(|data| root.starts_with(data))),
     };
-    Ok(Checkout { origin, folder: real_path(&from.root)? })
+    Ok(Checkout { origin, folder: real_path(&root)?, planted })
 }
 
 fn capture(app: &App, repo: &git2::Repository, project: &Project) -> Result<Captured> {
@@ -262,7 +267,7 @@ pub(crate) fn discard(app: &App, taken: &Taken, place: &Path) -> Result<bool> {
     app.pins().forget_task(&resolved.task, &resolved.digest)?;
     for blob in [Some(resolved.identity.snapshot_id), then.pack.as_ref().map(|pack| pack.digest)].into_iter().flatten()
     {
-        let _ = std::fs::remove_file(app.paths.blob(&blob));
+        let _ = fs::remove_file(app.paths.blob(&blob));
     }
     Ok(true)
 }

@@ -1,8 +1,6 @@
 //! What a run is of: a task or a checkout, settled, and the place of its workspace.
 
-use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -18,6 +16,7 @@ use crate::handoff::runtimes::RuntimeOptions;
 use crate::handoff::task::{Resolved, Source, resolve, resolve_published};
 use crate::handoff::workspaces::Place;
 use crate::identity::{Lifetime, TaskRef};
+use crate::runtime::StdoutFile;
 
 /// What is run.
 #[derive(Clone, Debug)]
@@ -33,9 +32,9 @@ pub enum RunTarget {
 #[derive(Clone, Debug)]
 pub struct Stdout {
     /// That of the last command of a group.
-    pub last: Arc<File>,
+    pub last: StdoutFile,
     /// That of those before it.
-    pub before: Arc<File>,
+    pub before: StdoutFile,
 }
 
 /// What `run` was asked to do.

@@ -143,7 +143,7 @@ fn lend_agent(app: &App, wanted: &[&GitEntry], env: &mut Variables, lending: &mu
     lending.files.push((KNOWN.into(), agent.known_hosts()));
     let serve = move |stream: &UnixStream, visit: &Visit<'_>| {
         let note = |signed: bool| if signed { visit.given(None) } else { visit.refused() };
-        agent.serve(stream, &|fd| visit.wait(&[fd], None), &note);
+        agent.serve(stream, &|fd| visit.wait(&[fd], None), &|| visit.may_ask(), &note);
     };
     lending.sockets.push(LentSocket { name: AGENT.into(), most: MOST_AGENTS, serve: Arc::new(serve) });
 }

@@ -1,9 +1,7 @@
 //! Live runtimes, from another terminal: joining them, and changing them.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -16,7 +14,7 @@ use crate::handoff::app::App;
 use crate::handoff::report::Report;
 use crate::handoff::task::Resolved;
 use crate::identity::TaskRef;
-use crate::runtime::{self, Lease, PortRequest, Session};
+use crate::runtime::{self, Lease, PortRequest, Session, StdoutFile};
 
 /// The runtimes of a task, or one of them.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +109,7 @@ pub(crate) fn print_into(
     app: &App,
     lease: &Lease,
     (command, extras): (&[OsString], &Extras),
-    file: Arc<File>,
+    file: StdoutFile,
 ) -> Result<u8> {
     let session = Session { stdout: Some(file), ..start::session(app, command, extras) };
     let outcome = runtime::join(&app.runtimes(), lease, &session)?.ok_or_else(|| runtime::ended(lease))?;

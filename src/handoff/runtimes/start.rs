@@ -220,6 +220,9 @@ fn network(project: &Project, options: &RuntimeOptions) -> Network {
     })
 }
 
+/// An image asks for no more variables in its label.
+const MOST_OF_LABEL: usize = 1000;
+
 /// Variables, from the image's, which all others win over, to the developer's.
 fn environment(
     app: &App,
@@ -233,7 +236,7 @@ fn environment(
     env.push(("HOME".into(), home.to_owned()));
     let places = [("WORKDIR", resolved.identity.workdir.as_str())];
     let of_label: BTreeMap<_, _> = label.iter().flat_map(|label| label.env.iter()).collect();
-    for (name, value) in of_label {
+    for (name, value) in of_label.into_iter().take(MOST_OF_LABEL) {
         let one = BTreeMap::from([(name.clone(), value.as_str().unwrap_or_default().to_owned())]);
         if let Err(error) = variables::add(&mut env, &places, "the image's devcontainer.metadata", &one) {
             app.ui.detail(&error.to_string());

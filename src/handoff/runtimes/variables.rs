@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Fault, usage};
 use crate::handoff::words::quote;
+use crate::image::{MAX_ENVIRONMENT, MAX_VARIABLE};
 
 /// Search path of an image that names none, as container engines have it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -28,7 +29,8 @@ fn is_variable(name: &str, value: &str) -> bool {
 /// is, and not each other.
 ///
 /// # Errors
-/// [`crate::error::Kind::Usage`] for one that is not there.
+/// [`crate::error::Kind::Usage`] for one that is not there, and for what no program
+/// can be started with.
 pub(crate) fn add(
     all: &mut Variables,
     places: &[(&str, &str)],
@@ -41,19 +43,41 @@ pub(crate) fn add(
             .or_else(|| all.iter().rev().find(|(known, _)| known == name).map(|(_, value)| &**value))
             .map(str::to_owned)
     };
-    let built = |(name, value): (&String, &String)| {
-        expand(value, &known).map(|value| (name.clone(), value)).map_err(|unknown| {
-            let what = format!("{table}: {name} uses ${{{}}}, which the image does not set", quote(&unknown));
-            usage(what).hint("write $${ for a dollar and a brace as they are")
-        })
-    };
-    let more = more.iter().map(built).collect::<Result<Variables, Fault>>()?;
-    all.extend(more);
+    let mut bytes: usize = all.iter().map(|(name, value)| size(name, value)).sum();
+    let mut built = Variables::new();
+    for (name, value) in more {
+        let value = expand(value, &known).map_err(|unusable| match unusable {
+            Unusable::Unknown(unknown) => {
+                let what = format!("{table}: {name} uses ${{{}}}, which the image does not set", quote(&unknown));
+                usage(what).hint("write $${ for a dollar and a brace as they are")
+            }
+            Unusable::TooLong => usage(format!("{table}: {name} becomes longer than {MAX_VARIABLE} bytes")),
+        })?;
+        bytes += size(name, &value);
+        if bytes > MAX_ENVIRONMENT {
+            return Err(usage(format!("{table}: with {name} all variables are more than {MAX_ENVIRONMENT} bytes")));
+        }
+        built.push((name.clone(), value));
+    }
+    all.extend(built);
     Ok(())
 }
 
-/// A value with what `${NAME}` stands for; the name that stands for nothing.
-fn expand(value: &str, known: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+/// As a program is given it: with `=`, and a NUL at its end.
+fn size(name: &str, value: &str) -> usize {
+    name.len() + value.len() + 2
+}
+
+/// Why a value is none.
+enum Unusable {
+    /// This name stands for nothing.
+    Unknown(String),
+    /// No program can be given it.
+    TooLong,
+}
+
+/// A value with what `${NAME}` stands for.
+fn expand(value: &str, known: &dyn Fn(&str) -> Option<String>) -> Result<String, Unusable> {
     let (mut text, mut rest) = (String::new(), value);
     while let Some(at) = rest.find("${") {
         let (before, from) = rest.split_at(at);
@@ -64,8 +88,13 @@ fn expand(value: &str, known: &dyn Fn(&str) -> Option<String>) -> Result<String,
             continue;
         }
         text.push_str(before);
-        let Some((name, after)) = from[2..].split_once('}') else { return Err(from[2..].to_owned()) };
-        text.push_str(&known(name).ok_or_else(|| name.to_owned())?);
+        let Some((name, after)) = from[2..].split_once('}') else {
+            return Err(Unusable::Unknown(from[2..].to_owned()));
+        };
+        text.push_str(&known(name).ok_or_else(|| Unusable::Unknown(name.to_owned()))?);
+        if text.len() > MAX_VARIABLE {
+            return Err(Unusable::TooLong);
+        }
         rest = after;
     }
     text.push_str(rest);
@@ -93,6 +122,17 @@ mod tests {
                 add(&mut all.clone(), &[], "runtime.env", &[("X".to_owned(), bad.to_owned())].into()).unwrap_err();
             assert!(error.to_string().contains("which the image does not set"), "{error}");
         }
+        // What would double again and again ends.
+        let mut grown = vec![("A00".to_owned(), "x".repeat(1000))];
+        let mut grow = |at: usize| {
+            let twice = format!("${{A{:02}}}", at - 1).repeat(2);
+            add(&mut grown, &[], "t", &BTreeMap::from([(format!("A{at:02}"), twice)]))
+        };
+        let first = (1..60).find_map(|at| grow(at).err()).unwrap();
+        assert!(first.to_string().contains("becomes longer than"), "{first}");
+        let many = (0..20).map(|at| (format!("B{at}"), "${A06}${A00}".to_owned())).collect();
+        let error = add(&mut grown, &[], "t", &many).unwrap_err();
+        assert!(error.to_string().contains("all variables are more than"), "{error}");
         // An image that names no search path has the usual one.
         assert_eq!(of_image(std::iter::empty()), [("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
     }

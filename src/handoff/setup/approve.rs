@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::error::not_found;
 use crate::handoff::app::App;
 use crate::handoff::task::{Source, resolve};
-use crate::handoff::trust::{Asks, Origin, Settled, Verdict, asked_by, refused, settle};
+use crate::handoff::trust::{Asks, Settled, Verdict, asked_by, refused, settle};
 use crate::identity::{RepoUrl, TaskRef};
 use crate::snapshot;
 
@@ -46,11 +46,7 @@ pub fn approve_task(app: &App, task: &TaskRef) -> Result<Asked> {
 pub fn approve_checkout(app: &App) -> Result<Asked> {
     let repo = snapshot::open(&app.cwd)?;
     let root = repo.workdir().unwrap_or(&app.cwd);
-    let pin = app.pins().of_workspace(root)?;
-    let origin = match pin {
-        Some(pin) => Origin::Store(pin.store),
-        None => Origin::folder(root)?,
-    };
+    let origin = app.origin_of(root)?;
     let url: RepoUrl = match snapshot::remote_url(&repo) {
         // As for `run`, which needs no remote.
         Err(_) => root.to_str().context("the checkout's path is no UTF-8")?.parse()?,

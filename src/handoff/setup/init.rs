@@ -12,6 +12,7 @@ use crate::error::usage;
 use crate::handoff::app::App;
 use crate::handoff::caches::require_inputs;
 use crate::handoff::devcontainer;
+use crate::handoff::trust;
 use crate::identity::StoreRef;
 
 /// What `init` was asked for.
@@ -94,6 +95,10 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     if !options.dry_run {
         let file = std::fs::File::create_new(&path).with_context(|| format!("cannot write {}", path.display()))?;
         std::io::Write::write_all(&mut &file, text.as_bytes())?;
+        if let Some(store @ StoreRef::Layout(_)) = app.options.store.clone().map(|store| store.absolute(&app.cwd)) {
+            // It was named by the developer, and not by the project alone.
+            trust::approve_host(app, &store.to_string())?;
+        }
     }
     let lockfiles = found.all.into_iter().flat_map(|proposal| proposal.files()).collect();
     let services = composed.names();

@@ -18,13 +18,15 @@ use crate::cache::{TreeDraft, Trees};
 use crate::config::{Project, Spot};
 use crate::digest::{Digest, Hasher};
 use crate::disk;
-use crate::error::{Fault, failure, not_found, usage};
+use crate::error::{Fault, failure, not_found, policy, usage};
+use crate::handoff::allowance::allowance;
 use crate::handoff::app::App;
 use crate::handoff::run::{CheckoutOptions, Command, RunOptions, RunReport, RunTarget, Stdout, run};
 use crate::handoff::runtimes::{self, Running, RuntimeOptions};
 use crate::identity::TaskRef;
 use crate::oci::{Descriptor, media};
-use crate::runtime::Lease;
+use crate::runtime::{Lease, StdoutFile};
+use crate::ui::human_bytes;
 
 /// Where the content of a fixture is.
 #[derive(Clone, Debug)]
@@ -82,12 +84,20 @@ impl GivenFolder {
 pub(super) fn take(app: &App, from: &FixtureRuntime, trees: &Trees, scratch: &Path) -> Result<GivenFolder> {
     let printed = scratch.join("printed");
     let file = File::create_new(&printed).with_context(|| format!("cannot write {}", printed.display()))?;
-    let file = Arc::new(file);
-    match &from.task {
-        Some(task) => in_running(app, from, task, &file)?,
-        None => in_checkout(app, from, &file)?,
-    }
+    // A program inside may print without end.
+    let most = allowance(app, scratch);
+    let file = StdoutFile { file: Arc::new(file), most: most.saturating_add(1) };
+    let ran = match &from.task {
+        Some(task) => in_running(app, from, task, &file),
+        None => in_checkout(app, from, &file),
+    };
     drop(file);
+    if printed.metadata().with_context(|| format!("cannot read {}", printed.display()))?.len() > most {
+        return Err(policy(format!("no fixture was made: more than {} were printed", human_bytes(most)))
+            .hint("if it is as large as it should be: [workspace] max_fetch in config.toml")
+            .into());
+    }
+    ran?;
     if let FixtureContent::Printed(name) = &from.taken {
         let folder = scratch.join("content");
         disk::create_private_dir(&folder)?;
@@ -134,7 +144,7 @@ fn commands(command: &[OsString], spot: Option<&Spot>) -> Vec<Command> {
     commands
 }
 
-fn in_checkout(app: &App, from: &FixtureRuntime, file: &Arc<File>) -> Result<()> {
+fn in_checkout(app: &App, from: &FixtureRuntime, file: &StdoutFile) -> Result<()> {
     let spot = match &from.taken {
         FixtureContent::Printed(_) => None,
         FixtureContent::Folder(folder) => Some(spot(folder)?),
@@ -153,7 +163,7 @@ fn in_checkout(app: &App, from: &FixtureRuntime, file: &Arc<File>) -> Result<()>
         agent: None,
         publishing: None,
         output: None,
-        stdout: Some(Stdout { last: Arc::clone(file), before: stderr()? }),
+        stdout: Some(Stdout { last: file.clone(), before: stderr()? }),
     };
     let mut report = RunReport::default();
     let code = run(app, &options, &mut report)?;
@@ -164,7 +174,7 @@ fn in_checkout(app: &App, from: &FixtureRuntime, file: &Arc<File>) -> Result<()>
     }
 }
 
-fn in_running(app: &App, from: &FixtureRuntime, task: &TaskRef, file: &Arc<File>) -> Result<()> {
+fn in_running(app: &App, from: &FixtureRuntime, task: &TaskRef, file: &StdoutFile) -> Result<()> {
     let lease: Lease = runtimes::only(app, Running { task, lease: None })?;
     let spot = match &from.taken {
         FixtureContent::Printed(_) => None,
@@ -173,7 +183,7 @@ fn in_running(app: &App, from: &FixtureRuntime, task: &TaskRef, file: &Arc<File>
     };
     let commands = commands(&from.command, spot.as_ref());
     for (index, command) in commands.iter().enumerate() {
-        let stdout = if index + 1 == commands.len() { Arc::clone(file) } else { stderr()? };
+        let stdout = if index + 1 == commands.len() { file.clone() } else { stderr()? };
         let code = runtimes::print_into(app, &lease, (&command.words, &from.runtime.extras), stdout)?;
         if code != 0 {
             return Err(no_content(&command.shown, code).into());
@@ -192,9 +202,9 @@ fn no_content(command: &str, code: u8) -> Fault {
 
 /// Standard output of a command that only prints on the way goes beside everything else
 /// that people read.
-fn stderr() -> Result<Arc<File>> {
+fn stderr() -> Result<StdoutFile> {
     let fd = rustix::stdio::stderr().as_fd().try_clone_to_owned().context("cannot use standard error")?;
-    Ok(Arc::new(File::from(fd)))
+    Ok(StdoutFile { file: Arc::new(File::from(fd)), most: u64::MAX })
 }
 
 fn spot(folder: &str) -> Result<Spot> {

@@ -21,8 +21,8 @@ const MOST_STEPS: usize = 20;
 /// A task has at most so many lines beside its own, unless many begin at once.
 const MOST_LINES: usize = 8;
 
-/// More tags of lines are not looked at.
-const MOST_READ: usize = 64;
+/// More tags of lines are not looked at: several may begin at once.
+const MOST_READ: usize = 2 * MOST_LINES;
 
 impl Beside {
     pub(crate) fn of(store: &StoreRef, digest: Digest, identity: &Identity) -> Self {
@@ -56,9 +56,20 @@ pub(crate) fn lines(app: &App, store: &dyn Store, task: &Located) -> Result<Vec<
     if store.resolve(&lines_tag(id))?.is_none() {
         return Ok(Vec::new());
     }
-    let tags = store.tags()?.into_iter().map(|(tag, _)| tag);
+    let tags = store.tags()?;
+    read_lines(app, store, task, tags.iter().map(|(tag, _)| tag.as_str()))
+}
+
+/// The same, where the tags of the store are known.
+fn read_lines<'t>(
+    app: &App,
+    store: &dyn Store,
+    task: &Located,
+    tags: impl Iterator<Item = &'t str>,
+) -> Result<Vec<Line>> {
+    let Target::Task(id) = &task.target else { return Ok(Vec::new()) };
     let mut lines = Vec::new();
-    for tag in tags.filter(|tag| is_line_of(tag, id)).take(MOST_READ) {
+    for tag in tags.filter(|tag| is_line_of(tag, id)).take(MOST_READ).map(str::to_owned) {
         // Gone meanwhile.
         let Some(descriptor) = store.resolve(&tag)? else { continue };
         match read_at(store, task, &descriptor) {
@@ -79,13 +90,34 @@ pub(crate) fn lines(app: &App, store: &dyn Store, task: &Located) -> Result<Vec<
 /// # Errors
 /// When the store does not answer.
 pub(crate) fn beside(app: &App, store: &dyn Store, task: &Located, own: &Digest) -> Result<Vec<Beside>> {
-    let all = lines(app, store, task)?;
+    Ok(unclosed(app, store, task, own, lines(app, store, task)?))
+}
+
+/// The same, where the tags of the store are known.
+///
+/// # Errors
+/// When the store does not answer.
+pub(crate) fn beside_of<'t>(
+    app: &App,
+    store: &dyn Store,
+    (task, own): (&Located, &Digest),
+    tags: impl Iterator<Item = &'t str>,
+) -> Result<Vec<Beside>> {
+    Ok(unclosed(app, store, task, own, read_lines(app, store, task, tags)?))
+}
+
+fn unclosed(app: &App, store: &dyn Store, task: &Located, own: &Digest, all: Vec<Line>) -> Vec<Beside> {
     let parents: Vec<Digest> = all.iter().filter_map(|line| line.identity.parent).collect();
-    let is_other = |line: &&Line| {
+    // Walked once, and not at all where nobody asks.
+    let mut passed: Option<Vec<Digest>> = None;
+    let mut is_passed =
+        |line: &Line| passed.get_or_insert_with(|| before(app, store, task, *own).collect()).contains(&line.digest);
+    let mut others = all;
+    others.retain(|line| {
         let taken_up = line.digest == *own || parents.contains(&line.digest);
-        !taken_up && line.identity.handoff.status != Status::Closed && !reaches(app, store, task, *own, line.digest)
-    };
-    Ok(all.iter().filter(is_other).map(|line| Beside::of(&task.store, line.digest, &line.identity)).collect())
+        !taken_up && line.identity.handoff.status != Status::Closed && !is_passed(line)
+    });
+    others.iter().map(|line| Beside::of(&task.store, line.digest, &line.identity)).collect()
 }
 
 /// Lets a line go that the task's own went on from. It stays reachable by its
@@ -133,8 +165,13 @@ fn full(task: &TaskId) -> Fault {
 
 /// Whether an identity goes on from another one, as far as the store says.
 pub(crate) fn reaches(app: &App, store: &dyn Store, task: &Located, from: Digest, to: Digest) -> bool {
+    before(app, store, task, from).any(|digest| digest == to)
+}
+
+/// An identity and those that it goes on from, as far as the store says.
+fn before<'a>(app: &'a App, store: &'a dyn Store, task: &'a Located, from: Digest) -> impl Iterator<Item = Digest> {
     let steps = History::from(app, Some(store), &task.store, from).take(MOST_STEPS);
-    steps.map_while(Result::ok).any(|(digest, _)| digest == to)
+    steps.map_while(Result::ok).map(|(digest, _)| digest)
 }
 
 /// Says which lines there are beside the one that is entered.

@@ -22,7 +22,9 @@ mod stores;
 
 pub(crate) use claims::{leave as leave_claim, others as other_claims, tell as tell_claims};
 pub(crate) use history::History;
-pub(crate) use lines::{Line, beside, forget as forget_line, lines, place as place_line, reaches, tell as tell_lines};
+pub(crate) use lines::{
+    Line, beside, beside_of, forget as forget_line, lines, place as place_line, reaches, tell as tell_lines,
+};
 pub(crate) use located::Located;
 pub(crate) use looks::{Looks, note as note_looks, note_one as note_look};
 pub(crate) use mirror::{mirror, mirror_of};

@@ -348,7 +348,15 @@ impl Pins {
 
     /// The pin whose workspace holds `folder`.
     pub(crate) fn of_workspace(&self, folder: &Path) -> Result<Option<Pin>> {
-        Ok(self.all()?.into_iter().find(|pin| folder.starts_with(&pin.workspace)))
+        let all = self.all()?;
+        let found = all.iter().find(|pin| folder.starts_with(&pin.workspace));
+        // The way to either may be a link.
+        let real = || {
+            let folder = fs::canonicalize(folder).ok()?;
+            let holds = |pin: &&Pin| fs::canonicalize(&pin.workspace).is_ok_and(|place| folder.starts_with(place));
+            all.iter().find(holds)
+        };
+        Ok(found.or_else(real).cloned())
     }
 
     /// An identity that was kept.

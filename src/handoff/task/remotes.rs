@@ -8,7 +8,7 @@ use crate::config::Reachable;
 use crate::git::{Judge, Manner, Way};
 use crate::handoff::allowance::allowance;
 use crate::handoff::app::App;
-use crate::handoff::trust::{approvals, require_host};
+use crate::handoff::trust::{Checkout, Origin, approvals, require_host};
 use crate::identity::{Identity, RepoUrl, Site, StoreRef};
 use crate::workspace::{MirrorRemote, RemotePlace};
 
@@ -17,7 +17,7 @@ use crate::workspace::{MirrorRemote, RemotePlace};
 pub(crate) struct Door<'a> {
     app: &'a App,
     reachable: Reachable,
-    /// A checkout of this machine: where its remote is, the developer said.
+    /// The developer's own checkout: where its remote is, they said.
     local: bool,
     /// The task comes from where anybody may name folders of this machine.
     stranger: bool,
@@ -31,22 +31,47 @@ impl<'a> Door<'a> {
     /// # Errors
     /// When a rule of the user's makes something of it that is no address.
     pub(crate) fn of(app: &'a App, resolved: &Resolved) -> Result<Self> {
+        let url = &resolved.identity.repo.url;
+        // A workspace holds what its store gave, whatever is run in it.
+        let stranger = match &resolved.local {
+            None => app.is_strange(&resolved.task.store)?,
+            // It may be its own remote.
+            Some(checkout) if checkout.folder.parse::<RepoUrl>().is_ok_and(|own| own == *url) => false,
+            Some(Checkout { planted: true, .. }) => true,
+            Some(Checkout { origin: Origin::Store(store), .. }) => app.is_strange(&store.parse()?)?,
+            Some(Checkout { origin: Origin::Folder(_), .. }) => false,
+        };
         Ok(Door {
             app,
-            reachable: app.user.rewrite(&resolved.identity.repo.url)?,
-            local: resolved.local.is_some(),
-            stranger: matches!(resolved.task.store, StoreRef::Registry(_)),
+            reachable: app.user.rewrite(url)?,
+            local: resolved.local.as_ref().is_some_and(Checkout::is_own),
+            stranger,
             interactive: app.options.interactive,
         })
     }
 
-    /// The same where nobody is asked, and where the store is not known.
+    /// The same where nobody is asked; the store of what is pinned, if anything is.
     ///
     /// # Errors
     /// As [`Door::of`].
-    pub(crate) fn quiet(app: &'a App, identity: &Identity) -> Result<Self> {
+    pub(crate) fn quiet(app: &'a App, identity: &Identity, store: Option<&StoreRef>) -> Result<Self> {
         let reachable = app.user.rewrite(&identity.repo.url)?;
-        Ok(Door { app, reachable, local: false, stranger: false, interactive: false })
+        let stranger = store.map(|store| app.is_strange(store)).transpose()?.unwrap_or(false);
+        Ok(Door { app, reachable, local: false, stranger, interactive: false })
+    }
+
+    /// Makes sure that what is here of a folder of this machine may be seen inside,
+    /// whoever had it brought here.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Policy`] where a stranger names it, and the developer did
+    /// not agree to it.
+    pub(crate) fn settle_folder(&self) -> Result<()> {
+        let url = self.url();
+        if !url.is_file() || !self.stranger || self.is_own() || self.is_approved(url)? {
+            return Ok(());
+        }
+        require_host(self.app, &url.to_string(), self.interactive)
     }
 
     /// Where the repository is reachable from here.
@@ -92,8 +117,8 @@ impl Judge for Door<'_> {
         if !way.redirected && straight && self.is_own() {
             return Ok(());
         }
-        // Whoever can write to a registry could name any repository of this
-        // machine, and everything in it would be readable inside.
+        // Whoever can write to a registry, or to a store that is laid into a
+        // checkout, could name any repository of this machine, and everything in it would be readable inside.
         if way.real.is_file() && way.real == way.asked && !self.stranger {
             return Ok(());
         }

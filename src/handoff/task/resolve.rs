@@ -57,6 +57,18 @@ pub(crate) fn summary(resolved: &Resolved) -> String {
 }
 
 impl App {
+    /// Who chooses what a checkout holds: those who write to the folder, or to the store
+    /// that a workspace came from.
+    ///
+    /// # Errors
+    /// When it cannot be found.
+    pub(crate) fn origin_of(&self, root: &Path) -> Result<Origin> {
+        Ok(match self.pins().of_workspace(root)? {
+            Some(pin) => Origin::Store(pin.store),
+            None => Origin::folder(root)?,
+        })
+    }
+
     /// Which task a reference means.
     ///
     /// # Errors

@@ -4,13 +4,17 @@
 //! checkout, an identity or a project's file. A registry that content leads to
 //! needs the developer's word, once.
 //!
+//! A store in a folder has no login, but what is published there is read by those
+//! who read the folder, and what lies there is taken as tasks: one that a project's
+//! file names needs the same word, unless it lies in the project's own checkout.
+//!
 //! Every store is opened in here, so that nobody can forget to ask.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::disk;
 use crate::error::policy;
@@ -29,14 +33,15 @@ impl App {
     /// Opens the store of a task, or the one that is configured.
     ///
     /// # Errors
-    /// As [`store::open`]; [`crate::error::Kind::Policy`] for a registry that
-    /// only a checkout names, without the developer's word.
+    /// As [`store::open`]; [`crate::error::Kind::Policy`] for a store that only a
+    /// checkout names, without the developer's word.
     pub(crate) fn open(&self, store: &StoreRef, access: Access) -> Result<Box<dyn Store>> {
-        if let Some(host) = host_of(store)
-            && !self.options.offline
-            && !self.is_named(store)?
-        {
-            require_registry(self, &host, &format!("the store {store} is named by this checkout alone"))?;
+        if !self.is_named(store)? {
+            let why = format!("the store {store} is named by this checkout alone");
+            match store {
+                StoreRef::Layout(folder) if self.is_in_checkout(folder)? => {}
+                _ => self.require(store, &why)?,
+            }
         }
         self.connect(store, access)
     }
@@ -59,11 +64,15 @@ impl App {
     /// [`crate::error::Kind::Policy`] for a registry that the developer did not
     /// agree to.
     pub(crate) fn settle_led(&self, store: &StoreRef, beside: Option<&StoreRef>, what: &str) -> Result<()> {
-        match host_of(store) {
-            Some(host) if !self.options.offline && !self.is_open(store, beside)? => {
-                require_registry(self, &host, &format!("{what} is in {store}"))
-            }
-            _ => Ok(()),
+        if self.is_open(store, beside)? { Ok(()) } else { self.require(store, &format!("{what} is in {store}")) }
+    }
+
+    /// Makes sure that the developer agrees to a store.
+    fn require(&self, store: &StoreRef, why: &str) -> Result<()> {
+        match store {
+            StoreRef::Layout(folder) => require_folder(self, folder, why),
+            StoreRef::Registry(_) if self.options.offline => Ok(()),
+            StoreRef::Registry(name) => require_registry(self, &host_of(name), why),
         }
     }
 
@@ -72,20 +81,57 @@ impl App {
     /// # Errors
     /// When the approvals cannot be read.
     pub(crate) fn is_open(&self, store: &StoreRef, beside: Option<&StoreRef>) -> Result<bool> {
-        let Some(host) = host_of(store) else { return Ok(true) };
-        Ok(beside.and_then(host_of).is_some_and(|known| known == host)
-            || has(&self.contacts.agreed, &store.to_string())
-            || is_approved(self, &host)?)
+        let text = store.to_string();
+        if beside == Some(store) || has(&self.contacts.agreed, &text) || has(&self.contacts.named, &text) {
+            return Ok(true);
+        }
+        match (store, beside) {
+            (StoreRef::Registry(name), Some(StoreRef::Registry(known))) if host_of(name) == host_of(known) => Ok(true),
+            (StoreRef::Registry(name), _) => is_approved(self, &host_of(name)),
+            (StoreRef::Layout(folder), _) => Ok(self.is_named(store)? || is_approved_folder(self, folder)?),
+        }
     }
 
-    /// Whether the developer named exactly this store.
+    /// Whether the developer named exactly this store, now or for a task that is here.
     fn is_named(&self, store: &StoreRef) -> Result<bool> {
         let text = store.to_string();
-        let configured = [self.env.store.as_deref(), self.user.store.as_deref()];
-        Ok(self.options.store.as_ref() == Some(store)
-            || configured.contains(&Some(&text))
-            || has(&self.contacts.named, &text)
+        Ok(self.is_said(store)
+            || *store == StoreRef::Layout(self.paths.local_images())
+            || has(&self.contacts.agreed, &text)
             || self.pins().all()?.iter().any(|pin| pin.store == text))
+    }
+
+    /// Whether they say it now: by this command, its environment or their configuration.
+    fn is_said(&self, store: &StoreRef) -> bool {
+        let is_it = |named: Option<StoreRef>, from: &Path| named.is_some_and(|named| named.absolute(from) == *store);
+        let parsed = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
+        is_it(self.options.store.clone(), &self.cwd)
+            || is_it(parsed(&self.env.store), &self.cwd)
+            || is_it(parsed(&self.user.store), self.env.home.as_deref().unwrap_or(Path::new("/")))
+            || has(&self.contacts.named, &store.to_string())
+    }
+
+    /// Whether people whom the developer did not choose may say what the tasks of a
+    /// store are: on a registry, and in a folder that came with a checkout, or that
+    /// only one names.
+    ///
+    /// # Errors
+    /// When the approvals cannot be read.
+    pub(crate) fn is_strange(&self, store: &StoreRef) -> Result<bool> {
+        let StoreRef::Layout(folder) = store else { return Ok(true) };
+        if self.is_said(store) {
+            return Ok(false);
+        }
+        let is_laid = folder.ancestors().any(|folder| folder.join(".git").exists());
+        Ok(is_laid || !self.is_named(store)? || is_approved_folder(self, folder)?)
+    }
+
+    /// Whether a folder lies in the checkout of the working directory, through no link:
+    /// the developer's own, where no code inside has been.
+    fn is_in_checkout(&self, folder: &Path) -> Result<bool> {
+        let Some(root) = self.checkout() else { return Ok(false) };
+        let kept = std::fs::canonicalize(self.paths.data()).is_ok_and(|data| root.starts_with(data));
+        Ok(!kept && disk::is_straight(&root, folder) && self.pins().of_workspace(&root)?.is_none())
     }
 
     fn connect(&self, store: &StoreRef, access: Access) -> Result<Box<dyn Store>> {
@@ -106,12 +152,36 @@ impl App {
     }
 }
 
-/// The registry of a store, as it is approved: `host[:port]`.
-fn host_of(store: &StoreRef) -> Option<String> {
-    match store {
-        StoreRef::Registry(name) => name.split_once('/').map(|(host, _)| host.to_ascii_lowercase()),
-        StoreRef::Layout(_) => None,
+/// The registry of a repository, as it is approved: `host[:port]`.
+fn host_of(name: &str) -> String {
+    name.split('/').next().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// A folder is approved by its real path.
+fn is_approved_folder(app: &App, folder: &Path) -> Result<bool> {
+    let Ok(real) = disk::real_place(folder) else { return Ok(false) };
+    let name = StoreRef::Layout(real).to_string();
+    Ok(trust::approvals(app)?.host.iter().any(|known| known.name == name))
+}
+
+/// Makes sure that a store in a folder may be used.
+fn require_folder(app: &App, folder: &Path, why: &str) -> Result<()> {
+    if is_approved_folder(app, folder)? {
+        return Ok(());
     }
+    let real = disk::real_place(folder).with_context(|| format!("{why}, and cannot be found"))?;
+    let place = real.display();
+    let name = StoreRef::Layout(real.clone()).to_string();
+    if app.options.interactive {
+        let who = format!("{why}; it is the folder {place}, which you have not approved yet");
+        let question = "Read tasks from there and write to it, now and later?";
+        if app.ui.agree(Some(&who), &[], question)? == Answer::Yes {
+            return trust::approve_host(app, &name);
+        }
+    }
+    Err(policy(format!("{why}, and the folder {place} is not approved, so it was not used"))
+        .hint(format!("if you trust it: envctl approve --host {}, or name it yourself: --store", quote(&name)))
+        .into())
 }
 
 /// A registry is approved as `oci://host[:port]`, or by the bare name, which is

@@ -4,6 +4,8 @@
 //! asks for anything else asks anew. What cannot be shown is not asked. Approvals lie in the developer's own
 //! `approvals.toml`; nothing that a task brings along can write it.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,7 @@ use crate::disk::{self, Durability, lock::FileLock};
 use crate::error::{Detail, Fault, not_found, policy, usage};
 use crate::handoff::app::App;
 use crate::handoff::words::quote;
+use crate::identity::StoreRef;
 use crate::ui::{Answer, counted};
 
 /// Upper bound for the file of approvals in bytes.
@@ -88,7 +91,12 @@ pub fn approve(app: &App, digest: Digest, asks: Option<Asks>) -> Result<()> {
 /// # Errors
 /// When the file cannot be written.
 pub fn approve_host(app: &App, name: &str) -> Result<()> {
-    let is_folder = name.starts_with("file:") || name.starts_with('/');
+    let store = name.strip_prefix("oci:").filter(|path| path.starts_with('/') && !path.starts_with("//"));
+    // A store in a folder is known by its real path.
+    let store = store.map(|path| disk::real_place(Path::new(path))).transpose();
+    let store = store.with_context(|| format!("cannot find {name}"))?.map(|real| StoreRef::Layout(real).to_string());
+    let is_folder = name.starts_with("file:") || name.starts_with('/') || store.is_some();
+    let name = store.as_deref().unwrap_or(name);
     if name.contains('@') && !is_folder {
         return Err(usage("a host is named without a user or a password")
             .hint("envctl approve --host SCHEME://HOST[:PORT], or HOST[:PORT]")

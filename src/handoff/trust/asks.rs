@@ -40,6 +40,16 @@ pub(crate) struct Checkout {
     pub(crate) origin: Origin,
     /// Its real path.
     pub(crate) folder: String,
+    /// It lies in a workspace, or in what is kept of one: somebody inside may have
+    /// made it, with all that it says of its remote.
+    pub(crate) planted: bool,
+}
+
+impl Checkout {
+    /// Whether the developer says what its remote is.
+    pub(crate) fn is_own(&self) -> bool {
+        !self.planted && matches!(self.origin, Origin::Folder(_))
+    }
 }
 
 /// The real path of a folder, as a text of which no two are the same.
@@ -188,22 +198,27 @@ impl Asks {
         asks
     }
 
-    /// What a build of the image needs: a word for what it runs, unless that was
-    /// `said`, and its secrets. Each line names all that decides what becomes of them.
+    /// What a build of the image needs: a word for what it runs, and for the folders
+    /// that it is given, unless that was `said`, and its secrets. Each line names all that decides what becomes of them.
     ///
     /// # Errors
     /// Never: arguments are text.
     pub(crate) fn of_build(
         repo: &str,
         origin: &Origin,
-        (build, dockerfile, said): (&Build, Digest, bool),
+        (build, (words, folders), said): (&Build, (Digest, Vec<String>), bool),
     ) -> anyhow::Result<Self> {
         let empty = Project::default();
         let place = build.shown();
-        let what = Digest::of(&serde_json::to_vec(&(&dockerfile.to_string(), &build.args, &build.target))?);
-        let what = &what.hex()[..24];
+        let what = (words.to_string(), &build.args, &build.target, &folders);
+        let what = &Digest::of(&serde_json::to_vec(&what)?).hex()[..24];
+        let given = match folders.iter().any(String::is_empty) {
+            true => "every file of the project".to_owned(),
+            false if folders.is_empty() => "no file of the project".to_owned(),
+            false => format!("every file in {}", folders.join(", ")),
+        };
         let run = format!(
-            "the build of {place}, which runs with a network, your logins and every file of its context ({what})"
+            "the build of {place}, which runs with a network, your logins and {given}, git-ignored ones too ({what})"
         );
         let secrets =
             build.secrets.iter().map(|secret| format!("the secret {} for the build of {place} ({what})", secret.name));
@@ -354,6 +369,23 @@ mod tests {
         assert!(
             Asks::of("x", &here(), &project("[runtime]\nnetwork = \"host\"\nsecrets = [\"A\"]"), settled).is_empty()
         );
+    }
+
+    #[test]
+    fn a_build_is_agreed_to_with_the_folders_that_it_is_given() {
+        let build = Build::default();
+        let of = |folders: &[&str]| {
+            let folders = folders.iter().map(ToString::to_string).collect();
+            Asks::of_build("https://a/b", &here(), (&build, (Digest::of(b"FROM x"), folders), false)).unwrap()
+        };
+        let all = [of(&["docker"]), of(&[""]), of(&[]), of(&["docker", "b"]), of(&["docker, b"])];
+        assert!(all[0].lines()[0].contains("every file in docker,"), "{:?}", all[0].lines());
+        assert!(all[1].lines()[0].contains("every file of the project"), "{:?}", all[1].lines());
+        for (n, one) in all.iter().enumerate() {
+            for (m, other) in all.iter().enumerate() {
+                assert_eq!((one.covers(other), one.digest() == other.digest()), (n == m, n == m), "{one:?} {other:?}");
+            }
+        }
     }
 
     #[test]

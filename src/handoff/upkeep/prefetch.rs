@@ -67,6 +67,9 @@ pub(super) fn bring(app: &App, task: Located, rate: Option<u64>, most: Option<u6
     // Of what the developer did not agree to, no part is brought.
     prepare::settle_repo(app, &resolved)?;
     fetch::settle_image(app, &resolved)?;
+    for pinned in &resolved.identity.services {
+        fetch::settle_image(app, &fetch::of_service(&resolved, pinned))?;
+    }
     if let Some(most) = most {
         let plan = prepare::plan(app, &resolved, Path::new(""), true, Some(&source))?;
         let needed = plan.parts.iter().filter(|part| !part.hit).filter_map(|part| part.bytes).sum();

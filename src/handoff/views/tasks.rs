@@ -16,7 +16,7 @@ use crate::error::{Kind, integrity, kind_of, not_found, unreachable};
 use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::report::Beside;
-use crate::handoff::task::{self, Located, beside, from_store, read_at};
+use crate::handoff::task::{self, Located, beside_of, from_store, read_at};
 use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId, TaskRef, is_line, is_line_of};
 use crate::oci::Descriptor;
 use crate::store::{Access, Catalog, Store};
@@ -171,7 +171,10 @@ impl Listing<'_> {
         }
         let located = self.located(&summary.task);
         match from_store(self.store, &located) {
-            Ok((_, artifact, _)) => beside(self.app, self.store, &located, &Digest::of(&artifact.identity)),
+            Ok((_, artifact, _)) => {
+                let own = Digest::of(&artifact.identity);
+                beside_of(self.app, self.store, (&located, &own), lined.iter().copied())
+            }
             Err(error) if kind_of(&error) == Kind::Unreachable => Err(error),
             Err(_) => Ok(Vec::new()),
         }

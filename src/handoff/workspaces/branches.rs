@@ -14,7 +14,7 @@ use crate::error::{Kind, kind_of, unreachable};
 use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::task::{Door, Pin, mirror_of};
-use crate::identity::{Commit, Identity};
+use crate::identity::{Commit, Identity, StoreRef};
 use crate::workspace::{Branches, FetchWatch};
 
 /// What was seen of a branch.
@@ -59,7 +59,8 @@ impl<'a> Remotes<'a> {
     pub(crate) fn fate(&mut self, pin: &Pin, identity: &Identity) -> Result<Option<String>> {
         let Some(branch) = &identity.repo.branch else { return Ok(None) };
         let repo = git2::Repository::open(&pin.workspace).context("it cannot be opened")?;
-        let branches = self.ask(identity)?;
+        let store = pin.store.parse()?;
+        let branches = self.ask(identity, Some(&store))?;
         let upstream = upstream(&repo, branch, &branches);
         let key = format!("{} {branch}", identity.repo.url.key());
         let sighting = self.seen.entry(key.clone()).or_default();
@@ -74,7 +75,7 @@ impl<'a> Remotes<'a> {
             return Ok(None);
         }
         let Ok(tip) = repo.refname_to_id(&format!("refs/heads/{branch}")) else { return Ok(None) };
-        self.bring(identity, &default)?;
+        self.bring((identity, Some(&store)), &default)?;
         let inside = |id: git2::Oid| -> Result<bool> {
             let default = git2::Oid::from_str(default.as_str())?;
             Ok(id == default || repo.graph_descendant_of(default, id)?)
@@ -96,13 +97,14 @@ impl<'a> Remotes<'a> {
         Ok(None)
     }
 
-    /// Where a remote's branches and tags stand; it is asked once.
+    /// Where a remote's branches and tags stand, for a task of `store`; it is asked
+    /// once.
     ///
     /// # Errors
     /// When it does not answer, or may not be asked.
-    pub(super) fn ask(&mut self, identity: &Identity) -> Result<Branches> {
+    pub(super) fn ask(&mut self, identity: &Identity, store: Option<&StoreRef>) -> Result<Branches> {
         // Nobody sits in front of a collection.
-        let door = Door::quiet(self.app, identity)?;
+        let door = Door::quiet(self.app, identity, store)?;
         let url = door.url().to_string();
         if !self.asked.contains_key(&url) {
             let git = Git::find(&self.app.env)?;
@@ -126,17 +128,17 @@ impl<'a> Remotes<'a> {
     ///
     /// # Errors
     /// When the remote does not give it.
-    pub(super) fn bring_tips(&self, identity: &Identity, tips: &[Commit]) -> Result<()> {
+    pub(super) fn bring_tips(&self, (identity, store): (&Identity, Option<&StoreRef>), tips: &[Commit]) -> Result<()> {
         let Some((first, others)) = tips.split_first() else { return Ok(()) };
         let git = Git::find(&self.app.env)?;
-        let door = Door::quiet(self.app, identity)?;
+        let door = Door::quiet(self.app, identity, store)?;
         mirror_of(self.app, identity).ensure(&git, door.remote(), first, others, &Quiet).map(drop)
     }
 
     /// Fetches the default branch, where it is not here.
-    fn bring(&self, identity: &Identity, default: &Commit) -> Result<()> {
+    fn bring(&self, (identity, store): (&Identity, Option<&StoreRef>), default: &Commit) -> Result<()> {
         let git = Git::find(&self.app.env)?;
-        let door = Door::quiet(self.app, identity)?;
+        let door = Door::quiet(self.app, identity, store)?;
         mirror_of(self.app, identity).ensure(&git, door.remote(), default, &[], &Quiet).map(drop)
     }
 }

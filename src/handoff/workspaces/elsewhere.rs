@@ -49,6 +49,8 @@ impl<'a> Inquiry<'a> {
     /// When it cannot be opened; the same every time.
     pub(super) fn store(&mut self, pin: &Pin) -> Result<&dyn Store> {
         let store: StoreRef = pin.store.parse()?;
+        // They entered a task from there; of a workspace that is set aside no pin is left.
+        self.app.note_agreed(&pin.store);
         let open = || self.app.open(&store, Access::Read).map_err(|error| format!("{error:#}"));
         match self.stores.entry(pin.store.clone()).or_insert_with(open) {
             Ok(store) => Ok(&**store),
@@ -75,7 +77,8 @@ impl<'a> Inquiry<'a> {
             }
         }
         let bases: Vec<Commit> = wanted.iter().map(|(_, base)| base.clone()).collect();
-        match self.commits(&identity, &bases, root) {
+        let store = pin.store.parse().ok();
+        match self.commits((&identity, store.as_ref()), &bases, root) {
             Ok((commits, held)) => {
                 found.states =
                     wanted.into_iter().filter(|(_, base)| held.contains(base)).map(|(state, _)| state).collect();
@@ -95,7 +98,8 @@ impl<'a> Inquiry<'a> {
         let kept = repo.references_glob("refs/envctl/keep/*")?.flatten().filter_map(|one| one.target());
         let kept: Vec<Commit> = kept.map(|id| id.to_string().parse()).collect::<Result<_, _>>()?;
         drop(repo);
-        let (_, held) = self.commits(identity, &kept, mirror)?;
+        // What comes of it goes with it.
+        let (_, held) = self.commits((identity, None), &kept, mirror)?;
         Ok(held.len() < kept.len())
     }
 
@@ -125,12 +129,17 @@ impl<'a> Inquiry<'a> {
 
     /// Where the remote stands now, and which of these commits it has. What it has
     /// moved on to is fetched where that decides.
-    fn commits(&mut self, identity: &Identity, bases: &[Commit], root: &Path) -> Result<(Vec<String>, Vec<Commit>)> {
-        let branches = self.remotes.ask(identity)?;
+    fn commits(
+        &mut self,
+        (identity, store): (&Identity, Option<&StoreRef>),
+        bases: &[Commit],
+        root: &Path,
+    ) -> Result<(Vec<String>, Vec<Commit>)> {
+        let branches = self.remotes.ask(identity, store)?;
         let tips: Vec<Commit> = branches.tips.into_values().chain(branches.default).chain(branches.tags).collect();
         let mut seen = Horizon::of(root, &tips, bases)?;
         if !seen.whole && seen.commits.len() < tips.len() {
-            self.remotes.bring_tips(identity, &tips)?;
+            self.remotes.bring_tips((identity, store), &tips)?;
             seen = Horizon::of(root, &tips, bases)?;
         }
         Ok((seen.commits, seen.held))

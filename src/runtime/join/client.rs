@@ -64,7 +64,7 @@ pub(crate) fn run(
 ) -> Result<Done> {
     let signals = sys::signal_fd(&[&FORWARDED[..], &[libc::SIGWINCH]].concat())?;
     let mut streams = match &session.output {
-        None => Streams::new(transcript, session.stdout.as_deref())?,
+        None => Streams::new(transcript, session.stdout.as_ref())?,
         Some(output) => Streams::into(output)?,
     };
     if session.hides {

@@ -19,5 +19,5 @@ pub(crate) use client::run;
 pub use client::{hold_signals, join};
 pub(crate) use connection::{ask, stop_services, wait_for_joined};
 pub use connection::{ended, joined_now};
-pub use session::{Later, Outcome, Session, Warned};
+pub use session::{Later, Outcome, Session, StdoutFile, Warned};
 pub use transcript::{Stream, Transcript};

@@ -91,6 +91,8 @@ pub(crate) struct Pump<'a> {
     kept: Option<(&'a Transcript, Stream)>,
     /// Values of secrets are not carried out; what may be the beginning of one waits here.
     held: Option<Vec<u8>>,
+    /// So many bytes more may be written outside.
+    left: u64,
     /// Why nothing more could be written outside.
     failed: Option<Errno>,
 }
@@ -119,6 +121,7 @@ impl<'a> Pump<'a> {
             ended: false,
             kept: None,
             held: None,
+            left: u64::MAX,
             failed: None,
         })
     }
@@ -126,6 +129,11 @@ impl<'a> Pump<'a> {
     /// The same, and what it carries out is kept.
     pub(crate) fn kept_in(self, kept: Option<(&'a Transcript, Stream)>) -> Self {
         Pump { kept, ..self }
+    }
+
+    /// The same, and it writes no more bytes outside.
+    pub(crate) fn at_most(self, left: u64) -> Self {
+        Pump { left, ..self }
     }
 
     /// From now on it carries no value of a secret out.
@@ -289,8 +297,12 @@ impl<'a> Pump<'a> {
         while !self.pending.is_empty() && can_write(self.outside) {
             // So much a pipe takes that is ready, pipe(7).
             let part = if self.whole { self.pending.len() } else { self.pending.len().min(PIPE_BUF) };
-            match rustix::io::write(self.outside, &self.pending[..part]) {
+            let part = part.min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            let written =
+                if part == 0 { Err(Errno::FBIG) } else { rustix::io::write(self.outside, &self.pending[..part]) };
+            match written {
                 Ok(count) => {
+                    self.left -= count as u64;
                     self.pending.drain(..count);
                 }
                 Err(Errno::INTR) => {}
@@ -323,6 +335,19 @@ fn can_write(fd: BorrowedFd<'_>) -> bool {
 mod tests {
     use super::*;
     use rustix::pipe::{PipeFlags, pipe_with};
+
+    #[test]
+    fn no_more_is_written_than_may_be_and_the_program_inside_learns_it() {
+        let (from, feed) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (mine, to) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let mut pump = Pump::output(from, to.as_fd()).unwrap().at_most(5);
+        rustix::io::write(&feed, b"12345678").unwrap();
+        pump.turn(true, true);
+        assert_eq!((pump.is_done(), pump.failure()), (true, Some(Errno::FBIG)));
+        let mut buffer = [0; 10];
+        assert_eq!(rustix::io::read(&mine, &mut buffer).unwrap(), 5);
+        assert_eq!(rustix::io::write(&feed, b"x"), Err(Errno::PIPE));
+    }
 
     #[test]
     fn a_reader_that_does_not_read_blocks_nothing() {

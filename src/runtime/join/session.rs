@@ -9,6 +9,16 @@ use std::time::Duration;
 use crate::runtime::TIMED_OUT;
 use crate::runtime::wire::Soon;
 
+/// A file into which standard output goes, and so many bytes of it at `most`: then
+/// nothing is read any more.
+#[derive(Clone, Debug)]
+pub struct StdoutFile {
+    /// The file.
+    pub file: Arc<File>,
+    /// How much it takes, in bytes.
+    pub most: u64,
+}
+
 /// What is to run.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
@@ -20,7 +30,7 @@ pub struct Session {
     /// it reads nothing then.
     pub output: Option<Arc<File>>,
     /// Where its standard output alone goes, and nowhere else.
-    pub stdout: Option<Arc<File>>,
+    pub stdout: Option<StdoutFile>,
     /// What it prints goes to a log that stays: values of secrets do not.
     pub hides: bool,
     /// Nothing more will be asked of the runtime: when nothing else is left in

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::relay::{Pump, window_size};
+use super::session::StdoutFile;
 use super::transcript;
 use super::transcript::Transcript;
 use crate::error::{Fault, usage};
@@ -46,7 +47,7 @@ enum Stream {
 impl<'a> Streams<'a> {
     /// With a transcript both outputs are pipes, and there is no terminal; nor is there
     /// one where standard output goes into a file, which no transcript has.
-    pub(crate) fn new(transcript: Option<&'a Transcript>, stdout: Option<&'a File>) -> Result<Self> {
+    pub(crate) fn new(transcript: Option<&'a Transcript>, stdout: Option<&'a StdoutFile>) -> Result<Self> {
         let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
         for (fd, name) in own.iter().zip(["stdin", "stdout", "stderr"]) {
             check(*fd, name)?;
@@ -58,11 +59,11 @@ impl<'a> Streams<'a> {
         // Both into one file stay in order only in one pipe.
         let together = transcript.is_none() && stdout.is_none() && is_same(own[1], own[2])?;
         for index in 0..3 {
-            if let (1, Some(file)) = (index, stdout) {
+            if let (1, Some(StdoutFile { file, most })) = (index, stdout) {
                 let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
                 streams.plan[index] = Stream::Pipe(streams.theirs.len());
                 streams.theirs.push(write);
-                streams.pumps.push(Pump::output(read, file.as_fd())?);
+                streams.pumps.push(Pump::output(read, file.as_fd())?.at_most(*most));
                 continue;
             }
             if is_terminal[index] && terminal {

@@ -136,7 +136,7 @@ fn one_with_an_image_of_its_own_has_its_files_the_loopback_and_nothing_else() {
             json!({ "User": "dev", "Env": ["PATH=/bin", "OF_IMAGE=image"], "WorkingDir": workdir,
                     "Entrypoint": ["/start"], "Cmd": ["word"] }),
         );
-        let image = lab.images.add("server", &server).reference;
+        let image = lab.image_within("server", &server).reference;
         // The task's image has no such command.
         let project = service(&format!(
             "image = {image:?}\nready = \"cmd:answers\"\nenv = {{ GIVEN = \"given\" }}\nstop = \"1s\""
@@ -157,7 +157,7 @@ fn one_with_an_image_of_its_own_has_its_files_the_loopback_and_nothing_else() {
         let run = lab.agent.envctl(run).cwd(&lab.repo.path).ok();
         assert!(run.stdout.contains("image given") && run.stdout.contains("nothing kept"), "{}", run.stdout);
         // Each run begins anew; what is gone from where it was is pinned, and here.
-        std::fs::rename(&lab.images.path, lab.agent.path("gone")).unwrap();
+        std::fs::rename(lab.repo.path.join(".images"), lab.agent.path("gone")).unwrap();
         let again = lab.enter(&task, &["sh", "-c", "wget -qO- http://web:8000/ | grep kept; kill -9 $(pidof httpd)"]);
         assert_eq!(again.ok().stdout, "nothing kept\n");
         let without = ["enter", &task, "--no-services", "--", "wget", "-qO-", "http://web:8000/"];

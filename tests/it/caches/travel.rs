@@ -260,6 +260,9 @@ fn a_fixture_is_made_by_a_command_or_of_the_data_of_a_service() {
     lab.repo.write("seed", "row\n");
     let print = ["--as", "seed", "--file", "rows", "--image", &image, "--", "sh", "-c"];
     create(&[&print[..], &["echo half; exit 3"]].concat()).code(1).says(&["no fixture was made", "with 3"]);
+    lab.agent.write("config/envctl/config.toml", "[workspace]\nmax_fetch = \"3M\"\n");
+    create(&[&print[..], &["yes"]].concat()).code(6).says(&["no fixture was made", "more than 3"]);
+    lab.agent.write("config/envctl/config.toml", "");
     // Only what is printed counts; what is said meanwhile is shown.
     let seed = create(&[&print[..], &["cat seed; touch made; echo working >&2"]].concat()).ok();
     let seed = seed.says(&["working", "Stored"]);

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::passwords::{PASSWORD, helper};
 use super::{Far, Server, files, wants_a_password};
-use crate::support::{Run, Trip};
+use crate::support::{ImageBuilder, Run, Trip};
 
 const CONTENT: &[u8] = b"the large file";
 
@@ -260,4 +260,35 @@ fn an_answer_about_large_files_has_an_end() {
     let (run, came) = scene.enter("exit 255");
     assert!(!came);
     run.says(&["larger than 4194304 bytes"]);
+}
+
+/// What lies in a workspace may have been made inside, with the remote that it names.
+#[test]
+fn a_checkout_in_a_workspace_says_nothing_of_the_developers_own() {
+    let far = Far::new(Trip::new());
+    let config = helper(&far, "");
+    let server = Server::new(|_, known| if known { ("404 Not Found".into(), Vec::new()) } else { wants_a_password() });
+    let lab = &far.trip.lab;
+    let task = lab.publish(&ImageBuilder::busybox());
+    let image = lab.images.add("run", &ImageBuilder::busybox()).reference;
+    lab.sh(&task, "true");
+    let workspace = std::path::PathBuf::from(lab.report()["workspace"].as_str().unwrap());
+    let vendor = lab.repo.seen_by(&lab.dev, workspace.join("vendor"));
+    lab.dev.mkdir(&vendor.path);
+    vendor.git(&["init", "--quiet"]);
+    vendor.write(".gitattributes", "*.bin filter=lfs -text\n");
+    let oid = "1".repeat(64);
+    vendor.write("x.bin", format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 14\n"));
+    vendor.commit("planted");
+    let run = |url: &str| {
+        vendor.call(&["remote", "remove", "origin"]).run();
+        vendor.git(&["remote", "add", "origin", url]);
+        let words = ["run", "--no-input", "--image", &image, "--", "true"];
+        lab.dev.envctl(words).cwd(&vendor.path).env("GIT_CONFIG_GLOBAL", &config).run()
+    };
+    run(&format!("http://{}/any.git", server.host));
+    assert!(server.asked().is_empty(), "{:?}", server.asked());
+    // Nor does it name a folder of this machine.
+    let private = lab.repo.clone_to("private", &[]);
+    run(&format!("file://{}", private.path.display())).code(125).says(&["a folder of this machine"]);
 }

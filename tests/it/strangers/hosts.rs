@@ -93,7 +93,7 @@ fn a_store_that_a_checkout_names_gets_no_login_unasked() {
         let there = registry(&lab);
         login(&lab.agent, &there);
         let image = lab.images.add("dev", &ImageBuilder::busybox()).reference;
-        lab.repo.write("envctl.toml", format!("store = \"{}\"\n[toolchain]\nimage = \"{image}\"\n", there.store()));
+        lab.repo.write("envctl.toml", format!("store = \"{}\"\n", there.store()));
         let in_checkout = |args: &[&str]| lab.agent.envctl(args).cwd(&lab.repo.path);
         let says = ["is named by this checkout alone", &format!("envctl approve --host oci://{}", there.host)];
         for args in [
@@ -102,7 +102,7 @@ fn a_store_that_a_checkout_names_gets_no_login_unasked() {
             &["enter", "task-1", "--no-runtime"],
             &["enter", "task-1", "--dry-run"],
             &["prefetch", "task-1"],
-            &["publish", "new"],
+            &["publish", "new", "--image", &image],
             &["artifacts", "ls", "task-1"],
         ] {
             in_checkout(args).code(6).says(&says);
@@ -162,6 +162,7 @@ fn an_image_that_is_here_is_used_only_for_a_store_that_has_it() {
         lab.enter(&format!("{other}:second"), &["true"]).ok();
         // The same for a service; what was entered once in vain is not here for that.
         let third = format!("oci:{}", lab.agent.path("third").display());
+        let image = lab.image_within("private", &ImageBuilder::busybox());
         let service =
             format!("[[service]]\nname = \"db\"\ncommand = [\"sleep\", \"9\"]\nimage = {:?}\n", image.reference);
         lab.repo.write("envctl.toml", service);

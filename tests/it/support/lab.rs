@@ -10,7 +10,7 @@ use super::call::{Call, until};
 use super::home::Home;
 use super::image::ImageBuilder;
 use super::layer::Layer;
-use super::layout::Layout;
+use super::layout::{Layout, Written};
 use super::repo::Repo;
 
 /// Publishes the checkout; what `enter` takes (`oci:STORE:TASK`).
@@ -73,6 +73,14 @@ impl Lab {
         let task = self.next_task();
         let image = self.images.add(&task, image).reference;
         publish(&self.agent, &self.repo, &self.store, &image, &task)
+    }
+
+    /// An image that lies in the checkout, where git does not look: a project may
+    /// name it.
+    pub fn image_within(&self, tag: &str, image: &ImageBuilder) -> Written {
+        let layout = Layout::of(&self.agent, "checkout/.images");
+        self.repo.write(".git/info/exclude", ".images/\n.tasks/\n");
+        Written { reference: format!("oci:.images:{tag}"), ..layout.add(tag, image) }
     }
 
     /// A publish that is expected to fail.

@@ -7,7 +7,7 @@ mod batch;
 mod client;
 mod server;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,6 +18,7 @@ use reqwest::{Method, Request};
 use super::super::lfs::{Contents, Pointer};
 use super::way::Contact;
 use crate::digest::Verified;
+use crate::disk;
 use crate::error::{failure, of_thread, policy};
 use crate::identity::Scheme;
 use crate::ui::human_bytes;
@@ -26,6 +27,9 @@ use client::Client;
 
 /// No honest answer about [`AT_ONCE`] contents is longer, in bytes.
 const MAX_ANSWER: u64 = 4 << 20;
+
+/// Bytes of a file that names a folder.
+const MAX_NAMED: u64 = 8 << 10;
 
 /// So many contents come at the same time.
 const LANES: usize = 4;
@@ -113,8 +117,23 @@ fn one(client: &Client<'_>, pointer: &Pointer, place: &batch::LfsPlace, secure: 
 /// Where a repository of this machine keeps its contents.
 fn beside(folder: &Path) -> Vec<Contents> {
     let dotted = folder.with_file_name(format!("{}.git", folder.file_name().unwrap_or_default().to_string_lossy()));
-    let found = [folder, &dotted].into_iter().find_map(|place| git2::Repository::open(place).ok());
-    found.map(|repo| Contents::of(repo.commondir())).into_iter().collect()
+    [folder, &dotted].into_iter().find_map(git_folder).map(|found| Contents::of(&found)).into_iter().collect()
+}
+
+/// The git folder of a repository, or the one that a worktree shares. Git's library
+/// would read its configuration, which may have no end.
+fn git_folder(place: &Path) -> Option<PathBuf> {
+    let named = |file: PathBuf| String::from_utf8(disk::read_file(&file, MAX_NAMED).ok()??).ok();
+    let (inner, to) = (place.join(".git"), |text: String| text.trim_end_matches('\n').to_owned());
+    let own = match inner.is_dir() {
+        true => inner,
+        false => match named(inner).and_then(|text| text.strip_prefix("gitdir: ").map(str::to_owned)) {
+            Some(text) => place.join(to(text)),
+            None => place.to_owned(),
+        },
+    };
+    let shared = named(own.join("commondir")).map(|text| own.join(to(text))).unwrap_or(own);
+    (shared.join("HEAD").is_file() && shared.join("objects").is_dir()).then_some(shared)
 }
 
 fn from_folder(stores: &[Contents], wanted: &[&Pointer], keep: Keep<'_>) -> Result<()> {
@@ -125,4 +144,39 @@ fn from_folder(stores: &[Contents], wanted: &[&Pointer], keep: Keep<'_>) -> Resu
         lacking += usize::from(!matches!(kept, Some(Ok(()))));
     }
     if lacking == 0 { Ok(()) } else { Err(failure("the repository's folder lacks them").into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_contents_lie_is_found_without_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let main = git2::Repository::init(at("main")).unwrap();
+        git2::Repository::init_bare(at("bare.git")).unwrap();
+        let who = git2::Signature::now("x", "x@example.org").unwrap();
+        let tree = main.find_tree(main.treebuilder(None).unwrap().write().unwrap()).unwrap();
+        main.commit(Some("HEAD"), &who, &who, "first", &tree, &[]).unwrap();
+        main.worktree("second", &at("second"), None).unwrap();
+        for name in ["main/.git/config", "bare.git/config"] {
+            std::fs::remove_file(at(name)).unwrap();
+            rustix::fs::mknodat(
+                rustix::fs::CWD,
+                at(name),
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::from_raw_mode(0o600),
+                0,
+            )
+            .unwrap();
+        }
+        let real = |place: Option<PathBuf>| place.map(|place| place.canonicalize().unwrap());
+        let own = Some(at("main/.git").canonicalize().unwrap());
+        assert_eq!(real(git_folder(&at("main"))), own);
+        assert_eq!(real(git_folder(&at("second"))), own);
+        assert_eq!(git_folder(&at("bare.git")), Some(at("bare.git")));
+        assert_eq!(git_folder(&at("none")), None);
+        assert_eq!(beside(&at("bare")).len(), 1);
+    }
 }

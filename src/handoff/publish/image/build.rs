@@ -16,15 +16,16 @@ use serde::Serialize;
 use super::features::FeatureSources;
 use super::found::{FoundImage, Recipe};
 use super::local::{in_engine, places, tagged};
+use crate::config::Build;
 use crate::credentials::Looked;
 use crate::digest::Digest;
 use crate::disk::scratch::Scratch;
 use crate::disk::{self, find_program};
 use crate::error::{Kind, details_of, failure, kind_of, not_found, policy};
 use crate::handoff::app::App;
-use crate::handoff::trust::{self, Asks, Origin, Screen, Verdict};
+use crate::handoff::trust::{self, Asks, Screen, Verdict};
 use crate::identity::{EngineKind, Platform};
-use crate::local::{BuildContext, BuildOrder, Builder, Counted, FeatureOrder, FileSeen, Said};
+use crate::local::{BuildContext, BuildOrder, Builder, Counted, FeatureOrder, FileSeen, Said, local_base};
 use crate::secret::Secret;
 use crate::snapshot;
 use crate::store::Store;
@@ -85,6 +86,14 @@ impl Sources {
         match self {
             Sources::Dockerfile(context) => Digest::of(context.dockerfile()),
             Sources::Features(features) => Digest::of(&features.said()),
+        }
+    }
+
+    /// The folders that an engine is given, below the root; empty for all of it.
+    fn folders(&self, build: &Build) -> Vec<String> {
+        match self {
+            Sources::Dockerfile(_) => vec![build.context()],
+            Sources::Features(features) => features.folders(),
         }
     }
 
@@ -171,6 +180,9 @@ impl<'a> WantedImage<'a> {
         let path = app.env.path.as_deref();
         let docker = (find_program(path, "docker"), &places(app, EngineKind::Docker));
         let builder = Builder::find(docker, &places(app, EngineKind::Podman))?;
+        if builder.kind() == EngineKind::Podman {
+            self.require_bases_of_registries()?;
+        }
         let program = self.program(app)?;
         self.weigh(app)?;
         let scratch = Scratch::create(app.paths.cache())?;
@@ -201,6 +213,25 @@ impl<'a> WantedImage<'a> {
             _ => error,
         })?;
         Ok(FoundImage { id: Some(self.key), ..found })
+    }
+
+    /// By its name an image of podman's may lie anywhere on this machine.
+    fn require_bases_of_registries(&self) -> Result<()> {
+        let (image, args) = match &self.sources {
+            Sources::Dockerfile(_) => (None, &self.recipe.build.args),
+            Sources::Features(features) => (features.image(), features.args(&self.recipe.build.args)),
+        };
+        let base = image.map(|image| format!("FROM {image}").into_bytes());
+        let texts = self.sources.contexts().iter().map(BuildContext::dockerfile).chain(base.as_deref());
+        match texts.into_iter().find_map(|text| local_base(text, args)) {
+            None => Ok(()),
+            Some(base) => {
+                let shown = self.recipe.build.shown();
+                Err(policy(format!("{shown} builds on {base}, which podman would take from this machine"))
+                    .hint("build it yourself, and name it: --image containers-storage:NAME")
+                    .into())
+            }
+        }
     }
 
     /// The program that adds features, where there are any.
@@ -310,8 +341,8 @@ impl<'a> WantedImage<'a> {
         let root = &self.recipe.root;
         let repo = snapshot::open(root).and_then(|repo| snapshot::remote_url(&repo));
         let repo = repo.unwrap_or_else(|_| root.display().to_string());
-        let recipe = (build, self.sources.said(), self.recipe.said);
-        let asks = Asks::of_build(&repo, &Origin::folder(root)?, recipe)?;
+        let what = (self.sources.said(), self.sources.folders(build));
+        let asks = Asks::of_build(&repo, &app.origin_of(root)?, (build, what, self.recipe.said))?;
         match trust::settle(app, &asks)? {
             Verdict::Agreed => {}
             other => {

@@ -4,17 +4,19 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use rustix::io::Errno;
 
 use super::found::{ChosenImage, FoundImage, NamedImage, Recipe};
 use super::{build, local};
 use crate::config::{self, Project};
+use crate::disk::{self, beneath::Beneath};
 use crate::error::{not_found, policy, usage};
 use crate::handoff::app::App;
 use crate::handoff::fetch;
 use crate::handoff::trust::Screen;
 use crate::identity::{ImageName, InFile, Pinned, StoreRef, Toolchain, Which};
 use crate::oci::{Blobs, Descriptor};
-use crate::store::{Access, Store};
+use crate::store::{Access, Layout, Store};
 use crate::ui::{Bar, Progress};
 
 /// What the developer says of the image.
@@ -66,8 +68,7 @@ pub(crate) fn chosen(
     };
     let by_project = said.is_none();
     let named = NamedImage { name: text.parse()?, base: base.to_owned(), by_project };
-    let is_local = !matches!(named.name, ImageName::Registry { .. } | ImageName::Layout(_));
-    if by_project && entered && is_local {
+    if by_project && entered && !matches!(named.name, ImageName::Registry { .. }) {
         return Err(policy(format!(
             "the task's project names the image {}, which is on this machine alone",
             named.name
@@ -110,7 +111,7 @@ pub(crate) fn pin(
         ImageName::Registry { repository, .. } => StoreRef::Registry(repository.clone()),
         ImageName::Layout(place) => {
             require_folder(chosen)?;
-            layout_of(named, place).0
+            layout_of(named, place, None)?.0
         }
         _ => {
             let target = app.open(&own(), Access::Write)?;
@@ -209,14 +210,39 @@ fn stored(
 }
 
 /// Which layout, and which image of it: the reading of the name under which there
-/// is one.
-fn layout_of(named: &NamedImage, place: &InFile) -> (StoreRef, Which) {
+/// is one. What a project names lies in it, or in the task's `own` store.
+///
+/// # Errors
+/// [`crate::error::Kind::Policy`] for a folder that a project names, and that is not
+/// in it.
+fn layout_of(named: &NamedImage, place: &InFile, own: Option<&StoreRef>) -> Result<(StoreRef, Which)> {
     let readings = place.readings();
-    let is_there = |(path, _): &&(PathBuf, Which)| named.base.join(path).join("oci-layout").exists();
+    let layout = |path: &Path| StoreRef::Layout(path.to_owned()).absolute(&named.base);
+    let within = |path: &Path| own == Some(&layout(path)) || disk::is_straight(&named.base, &named.base.join(path));
+    let is_there = |(path, _): &&(PathBuf, Which)| {
+        (!named.by_project || within(path)) && named.base.join(path).join("oci-layout").exists()
+    };
     // Otherwise as it is mostly meant.
     let found = readings.iter().find(is_there).or(readings.get(1)).or(readings.first());
     let (path, which) = found.cloned().unwrap_or_default();
-    (StoreRef::Layout(path).absolute(&named.base), which)
+    if named.by_project && !within(&path) {
+        return Err(local::outside(&named.name).into());
+    }
+    Ok((layout(&path), which))
+}
+
+/// The layout that a project names, reached from its root through no link.
+fn layout_within(named: &NamedImage, folder: &Path) -> Result<Box<dyn Store>> {
+    let outside = || local::outside(&named.name);
+    // Stores are known by their real paths.
+    let base = disk::real_place(&named.base).with_context(|| format!("cannot find {}", named.base.display()))?;
+    let below = folder.strip_prefix(&base).map_err(|_| outside())?;
+    let opened = Beneath::open(&base)?.below(below);
+    let opened = opened.map_err(|errno| match errno {
+        Errno::NOENT => not_found(format!("there is no image at {}", folder.display())),
+        _ => outside(),
+    })?;
+    Ok(Box::new(Layout::within(opened, folder.to_owned())?))
 }
 
 /// Refuses a folder that holds no images, before anything is done for it.
@@ -226,7 +252,7 @@ fn layout_of(named: &NamedImage, place: &InFile) -> (StoreRef, Which) {
 pub(crate) fn require_folder(chosen: &ChosenImage) -> Result<()> {
     let ChosenImage::Named(named) = chosen else { return Ok(()) };
     let ImageName::Layout(place) = &named.name else { return Ok(()) };
-    let StoreRef::Layout(path) = layout_of(named, place).0 else { return Ok(()) };
+    let StoreRef::Layout(path) = layout_of(named, place, None)?.0 else { return Ok(()) };
     let why = match path.is_dir() {
         _ if path.join("oci-layout").exists() => return Ok(()),
         true => "the folder is not an OCI image layout",
@@ -241,16 +267,20 @@ pub(crate) fn require_folder(chosen: &ChosenImage) -> Result<()> {
 fn in_store(app: &App, named: &NamedImage, beside: Option<&StoreRef>) -> Result<FoundImage> {
     let (store, which) = match &named.name {
         ImageName::Registry { repository, which } => (StoreRef::Registry(repository.clone()), which.clone()),
-        ImageName::Layout(place) => layout_of(named, place),
+        ImageName::Layout(place) => layout_of(named, place, beside)?,
         other => return Err(usage(format!("{other} is in no store")).into()),
     };
-    let source = if named.by_project {
-        app.open_led(&store, beside, "the image that the project names")
-    } else {
-        app.note_named(&store);
-        app.open(&store, Access::Read)
+    let source = match &store {
+        StoreRef::Layout(folder) if named.by_project && beside != Some(&store) => layout_within(named, folder),
+        _ if named.by_project => app.open_led(&store, beside, "the image that the project names"),
+        _ => {
+            app.note_named(&store);
+            app.open(&store, Access::Read)
+        }
     };
     let source = source.context("cannot open the image")?;
+    // What is asked of it from here on is settled with this.
+    app.note_agreed(&store.to_string());
     let root = match &which {
         Which::Digest(digest) => source.find(digest).map(Some),
         Which::Tag(tag) => source.resolve(tag),

@@ -2,6 +2,7 @@
 //! what the image is, features that lie in the project, a Dockerfile, and the file that
 //! settles versions.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -63,10 +64,31 @@ impl FeatureSources {
         Digest::of(&serde_json::to_vec(&("features", &self.featured.config, lock, contexts)).unwrap_or_default())
     }
 
-    /// What is agreed to: what the file says, and the Dockerfile.
+    /// What is agreed to: what the file says, the features that lie in the project, and
+    /// the Dockerfile.
     pub(super) fn said(&self) -> Vec<u8> {
-        let dockerfiles = self.contexts.iter().flat_map(|context| context.dockerfile().iter().copied());
-        self.featured.config.bytes().chain(dockerfiles).collect()
+        let (local, built) = self.contexts.split_at(self.featured.folders.len());
+        let mut said = self.featured.config.clone().into_bytes();
+        said.extend(local.iter().flat_map(|folder| folder.digest().to_string().into_bytes()));
+        said.extend(built.iter().flat_map(BuildContext::dockerfile));
+        said
+    }
+
+    /// What the features are added to, where it is an image by name.
+    pub(super) fn image(&self) -> Option<String> {
+        let config: serde_json::Value = serde_json::from_str(&self.featured.config).ok()?;
+        Some(config.get("image")?.as_str()?.to_owned())
+    }
+
+    /// The arguments of its Dockerfile; `none` without one.
+    pub(super) fn args<'a>(&'a self, none: &'a BTreeMap<String, String>) -> &'a BTreeMap<String, String> {
+        self.featured.build.as_ref().map_or(none, |build| &build.args)
+    }
+
+    /// The folders that the build is given, below the root.
+    pub(super) fn folders(&self) -> Vec<String> {
+        let context = self.featured.build.as_ref().map(crate::config::Build::context);
+        self.featured.folders.iter().cloned().chain(context).collect()
     }
 
     /// Folders and files that are copied.

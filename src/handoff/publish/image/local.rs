@@ -13,6 +13,7 @@ use crate::disk::beneath::Beneath;
 use crate::disk::find_program;
 use crate::disk::plain::{self, Miss};
 use crate::error::{Fault, Kind, kind_of, not_found, policy, usage};
+use crate::handoff::allowance::allowance;
 use crate::handoff::app::App;
 use crate::handoff::fetch;
 use crate::handoff::words::quote;
@@ -89,7 +90,8 @@ fn reading(
     let progress = app.ui.progress();
     let bar = progress.bar(shown, size);
     let held = |diff_id: &Digest| fetch::held_form(app, target, diff_id);
-    let packing = Packing { scratch: app.paths.cache(), held: &held, counted: &|count| bar.add(count) };
+    let (scratch, most) = (app.paths.cache(), allowance(app, app.paths.cache()));
+    let packing = Packing { scratch, most, held: &held, counted: &|count| bar.add(count) };
     let image = read(&packing);
     bar.finish();
     image.with_context(|| format!("cannot read the image {shown}"))
@@ -124,20 +126,24 @@ fn archive(named: &NamedImage, place: &InFile) -> Result<(File, u64, Which)> {
     let found = readings.iter().find(is_there).or(readings.last());
     let (path, which) = found.cloned().context("a name has a reading")?;
     let shown = named.base.join(&path);
-    let opened = if named.by_project { within(&named.base, &path)? } else { plain::open(&shown) };
+    let opened = if named.by_project { within(named, &path)? } else { plain::open(&shown) };
     let file = opened.map_err(|miss| no_archive(&shown, miss))?;
     let size = file.metadata().with_context(|| format!("cannot read {}", shown.display()))?.len();
     Ok((file, size, which))
 }
 
 /// What a project names lies in it.
-fn within(root: &Path, path: &Path) -> Result<Result<File, Miss>> {
+fn within(named: &NamedImage, path: &Path) -> Result<Result<File, Miss>> {
     if path.is_absolute() {
-        return Err(policy(format!("the project names the archive {}, which is not in it", path.display()))
-            .hint("if that is the image you want, say so yourself: --image")
-            .into());
+        return Err(outside(&named.name).into());
     }
-    Ok(Beneath::open(root)?.file(path))
+    Ok(Beneath::open(&named.base)?.file(path))
+}
+
+/// A project names an image of this machine that is not the project's.
+pub(super) fn outside(name: &ImageName) -> Fault {
+    policy(format!("the project names the image {name}, which is not in it, or behind a link"))
+        .hint(format!("if that is the image you want, say so yourself: --image {}", quote(&name.to_string())))
 }
 
 fn no_archive(path: &Path, miss: Miss) -> anyhow::Error {
