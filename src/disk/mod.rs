@@ -22,6 +22,7 @@ mod unnamed;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
@@ -218,6 +219,27 @@ fn parent_of(path: &Path) -> Result<&Path> {
     path.parent().with_context(|| format!("{} has no folder above it", path.display()))
 }
 
+/// `realpath(3)` of what is there, with the rest of the path behind it. A store that is a
+/// link of another account keeps its name, so that who opens it sees that and refuses.
+pub fn real_store(path: &Path) -> PathBuf {
+    let own = [0, rustix::process::geteuid().as_raw()];
+    let is_theirs = path.symlink_metadata().is_ok_and(|meta| meta.is_symlink() && !own.contains(&meta.uid()));
+    if let (true, Some(above), Some(name)) = (is_theirs, path.parent(), path.file_name()) {
+        return real_store(above).join(name);
+    }
+    let (mut there, mut rest) = (path, Vec::new());
+    loop {
+        if let Ok(real) = there.canonicalize() {
+            return rest.iter().rev().fold(real, |real, part| real.join(part));
+        }
+        let (Some(above), Some(Component::Normal(name))) = (there.parent(), there.components().next_back()) else {
+            return path.components().collect();
+        };
+        rest.push(name);
+        there = above;
+    }
+}
+
 /// Where a path leads that need not be there yet: the real path of what is there of
 /// it, and the rest as it is written.
 ///
@@ -253,6 +275,20 @@ pub fn is_straight(root: &Path, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_has_one_path_however_it_is_spelled() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("real/below")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        for spelling in ["link/tasks", "real/below/../tasks", "./link/below/../tasks"] {
+            assert_eq!(real_store(&root.join(spelling)), root.join("real/tasks"), "{spelling}");
+        }
+        // Nothing is there yet.
+        assert_eq!(real_store(&root.join("link/new/tasks")), root.join("real/new/tasks"));
+        assert_eq!(real_store(Path::new("/none/./tasks")), Path::new("/none/tasks"));
+    }
 
     #[test]
     fn a_path_is_straight_that_goes_down_through_no_link() {

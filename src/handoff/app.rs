@@ -82,6 +82,24 @@ fn note(set: &Mutex<BTreeSet<String>>, store: &str) {
     }
 }
 
+/// Where a store lies.
+pub(crate) trait Placed {
+    /// The same store, wherever the command runs and however its path is spelled:
+    /// relative layout paths are taken from `cwd`, links and `..` are followed as far
+    /// as there is something.
+    #[must_use]
+    fn placed(self, cwd: &Path) -> Self;
+}
+
+impl Placed for StoreRef {
+    fn placed(self, cwd: &Path) -> Self {
+        match self {
+            StoreRef::Layout(path) => StoreRef::Layout(disk::real_store(&cwd.join(path))),
+            other => other,
+        }
+    }
+}
+
 impl App {
     /// Reads the user's configuration.
     ///
@@ -191,20 +209,20 @@ impl App {
     /// When what is configured is no store.
     pub(crate) fn configured_store(&self) -> Result<Option<StoreRef>> {
         if let Some(store) = &self.options.store {
-            return Ok(Some(store.clone().absolute(&self.cwd)));
+            return Ok(Some(store.clone().placed(&self.cwd)));
         }
         if let Some(store) = &self.env.store {
             let store: StoreRef = store.parse().context("ENVCTL_STORE")?;
-            return Ok(Some(store.absolute(&self.cwd)));
+            return Ok(Some(store.placed(&self.cwd)));
         }
         if let Some(store) = &self.user.store {
             let home = self.env.home.as_deref().unwrap_or(Path::new("/"));
-            return Ok(Some(store.parse::<StoreRef>()?.absolute(home)));
+            return Ok(Some(store.parse::<StoreRef>()?.placed(home)));
         }
         match self.checkout() {
             Some(root) => {
                 let store = self.project(&root)?.store;
-                Ok(store.map(|store| store.parse::<StoreRef>()).transpose()?.map(|store| store.absolute(&root)))
+                Ok(store.map(|store| store.parse::<StoreRef>()).transpose()?.map(|store| store.placed(&root)))
             }
             None => Ok(None),
         }

@@ -2,8 +2,7 @@
 //! `sha256:...` of what is known here.
 
 use std::fmt;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::names::{TaskId, check_repository};
@@ -20,41 +19,9 @@ pub enum StoreRef {
 }
 
 impl StoreRef {
-    /// The same store, wherever the command runs and however its path is spelled:
-    /// relative layout paths are taken from `cwd`, links and `..` are followed as far
-    /// as there is something.
-    #[must_use]
-    pub fn absolute(self, cwd: &Path) -> Self {
-        match self {
-            StoreRef::Layout(path) => StoreRef::Layout(real(&cwd.join(path))),
-            other => other,
-        }
-    }
-
     /// A short name for paths: twelve hexadecimal digits of a hash.
     pub fn key(&self) -> String {
         Digest::of(self.to_string().as_bytes()).short()
-    }
-}
-
-/// `realpath(3)` of what is there, with the rest of the path behind it. A store that is a
-/// link of another account keeps its name, so that who opens it sees that and refuses.
-fn real(path: &Path) -> PathBuf {
-    let own = [0, rustix::process::geteuid().as_raw()];
-    let is_theirs = path.symlink_metadata().is_ok_and(|meta| meta.is_symlink() && !own.contains(&meta.uid()));
-    if let (true, Some(above), Some(name)) = (is_theirs, path.parent(), path.file_name()) {
-        return real(above).join(name);
-    }
-    let (mut there, mut rest) = (path, Vec::new());
-    loop {
-        if let Ok(real) = there.canonicalize() {
-            return rest.iter().rev().fold(real, |real, part| real.join(part));
-        }
-        let (Some(above), Some(Component::Normal(name))) = (there.parent(), there.components().next_back()) else {
-            return path.components().collect();
-        };
-        rest.push(name);
-        there = above;
     }
 }
 
@@ -196,27 +163,5 @@ mod tests {
         ] {
             assert!(bad.parse::<TaskRef>().is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn a_relative_layout_has_one_key() {
-        let relative: StoreRef = "oci:./tasks".parse().unwrap();
-        let absolute: StoreRef = "oci:/srv/tasks".parse().unwrap();
-        assert_eq!(relative.absolute(Path::new("/srv")).key(), absolute.key());
-    }
-
-    #[test]
-    fn a_layout_behind_a_link_has_one_key() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        std::fs::create_dir_all(root.join("real/below")).unwrap();
-        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
-        let key = |path: &str| StoreRef::Layout(path.into()).absolute(&root).key();
-        for spelling in ["link/tasks", "real/below/../tasks", "./link/below/../tasks"] {
-            assert_eq!(key(spelling), key("real/tasks"), "{spelling}");
-        }
-        assert_ne!(key("real/tasks"), key("real/below/tasks"));
-        // Nothing is there yet.
-        assert_eq!(key("link/new/tasks"), key("real/new/tasks"));
     }
 }

@@ -16,7 +16,7 @@ use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk::{self, scratch::Scratch};
 use crate::error::{Kind, failure, integrity, kind_of, policy};
-use crate::handoff::app::App;
+use crate::handoff::app::{App, Placed as _};
 use crate::handoff::parallel::each;
 use crate::handoff::task::{Resolved, Source, is_stopped};
 use crate::handoff::{fetch, runtimes};
@@ -92,7 +92,7 @@ pub(crate) fn fetch(caches: &mut Caches<'_>, source: &Source<'_>, index: usize) 
             None => fixture_from(caches, source, source.store()?, &fixture.digest, components),
             Some(store) => {
                 let (app, said) = (caches.app, store);
-                let store = said.clone().absolute(caches.workspace);
+                let store = said.clone().placed(caches.workspace);
                 if let (StoreRef::Layout(named), StoreRef::Layout(folder)) = (said, &store)
                     && named.is_relative()
                 {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::image::{ChosenImage, NamedImage, pin_into};
 use crate::config::{Project, ToolchainSettings};
 use crate::error::policy;
-use crate::handoff::app::App;
+use crate::handoff::app::{App, Placed as _};
 use crate::handoff::fetch;
 use crate::identity::{Identity, ImageName, ServiceImage, StoreRef};
 use crate::store::Store;
@@ -57,7 +57,7 @@ fn is_of_task(name: &ImageName, store: &StoreRef) -> bool {
     match name {
         ImageName::Registry { .. } => true,
         ImageName::Layout(place) => {
-            place.readings().into_iter().any(|(path, _)| StoreRef::Layout(path).absolute(Path::new("/")) == *store)
+            place.readings().into_iter().any(|(path, _)| StoreRef::Layout(path).placed(Path::new("/")) == *store)
         }
         _ => false,
     }

@@ -10,7 +10,7 @@ use super::start::{self, Extras};
 use super::tell::tell;
 use crate::disk::{self};
 use crate::error::{Fault, not_found, usage};
-use crate::handoff::app::App;
+use crate::handoff::app::{App, Placed as _};
 use crate::handoff::report::Report;
 use crate::handoff::task::Resolved;
 use crate::identity::TaskRef;
@@ -50,7 +50,7 @@ impl Running<'_> {
 pub(crate) fn find(app: &App, running: Running<'_>) -> Result<Vec<Lease>> {
     let reference = running.task;
     let named = reference.store.clone().or_else(|| app.options.store.clone());
-    let store = named.map(|store| store.absolute(&app.cwd).to_string());
+    let store = named.map(|store| store.placed(&app.cwd).to_string());
     let target = reference.target.to_string();
     let matches = |lease: &Lease| {
         (lease.task == target || lease.identity == target)

@@ -9,7 +9,7 @@ use super::compose::{composed, quoted, table};
 use super::proposals::{Proposal, proposals};
 use crate::config::{Build, Devcontainer, Field, PROJECT_FILES, Project};
 use crate::error::usage;
-use crate::handoff::app::App;
+use crate::handoff::app::{App, Placed as _};
 use crate::handoff::caches::require_inputs;
 use crate::handoff::devcontainer;
 use crate::handoff::trust;
@@ -61,7 +61,7 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     let mut text = String::new();
     match &app.options.store {
         Some(store) => {
-            let store: StoreRef = store.clone().absolute(&app.cwd);
+            let store: StoreRef = store.clone().placed(&app.cwd);
             text.push_str(&format!("store = {}\n\n", quoted(&store.to_string())));
         }
         None => text.push_str("# store = \"registry.example/acme/tasks\"   # or oci:PATH\n\n"),
@@ -95,7 +95,7 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     if !options.dry_run {
         let file = std::fs::File::create_new(&path).with_context(|| format!("cannot write {}", path.display()))?;
         std::io::Write::write_all(&mut &file, text.as_bytes())?;
-        if let Some(store @ StoreRef::Layout(_)) = app.options.store.clone().map(|store| store.absolute(&app.cwd)) {
+        if let Some(store @ StoreRef::Layout(_)) = app.options.store.clone().map(|store| store.placed(&app.cwd)) {
             // It was named by the developer, and not by the project alone.
             trust::approve_host(app, &store.to_string())?;
         }

@@ -11,7 +11,7 @@ use super::pins::Pin;
 use super::source::Source;
 use crate::digest::Digest;
 use crate::error::{integrity, not_found, usage};
-use crate::handoff::app::App;
+use crate::handoff::app::{App, Placed as _};
 use crate::handoff::trust::{Checkout, Origin};
 use crate::handoff::words::quote;
 use crate::identity::{Identity, StoreRef, Target, TaskId, TaskRef};
@@ -76,8 +76,8 @@ impl App {
     pub(crate) fn locate(&self, reference: &TaskRef) -> Result<Located> {
         let target = reference.target.clone();
         if let Some(named) = &reference.store {
-            let store = named.clone().absolute(&self.cwd);
-            let flag = self.options.store.clone().map(|flag| flag.absolute(&self.cwd));
+            let store = named.clone().placed(&self.cwd);
+            let flag = self.options.store.clone().map(|flag| flag.placed(&self.cwd));
             if flag.is_some_and(|flag| flag != store) {
                 return Err(usage(format!("{reference} and --store name different stores"))
                     .hint("name one of them")

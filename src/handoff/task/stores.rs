@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result};
 
 use crate::disk;
 use crate::error::policy;
-use crate::handoff::app::App;
+use crate::handoff::app::{App, Placed as _};
 use crate::handoff::trust;
 use crate::handoff::words::quote;
 use crate::identity::StoreRef;
@@ -103,7 +103,7 @@ impl App {
 
     /// Whether they say it now: by this command, its environment or their configuration.
     fn is_said(&self, store: &StoreRef) -> bool {
-        let is_it = |named: Option<StoreRef>, from: &Path| named.is_some_and(|named| named.absolute(from) == *store);
+        let is_it = |named: Option<StoreRef>, from: &Path| named.is_some_and(|named| named.placed(from) == *store);
         let parsed = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
         is_it(self.options.store.clone(), &self.cwd)
             || is_it(parsed(&self.env.store), &self.cwd)

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::handoff::app::App;
+use crate::handoff::app::{App, Placed as _};
 use crate::handoff::task::Pin;
 use crate::handoff::workspaces::{self, SalvageRow, WorkspaceRow};
 use crate::identity::{StoreRef, TaskRef};
@@ -73,7 +73,7 @@ impl Meant<'_> {
 pub fn status(app: &App, task: Option<&TaskRef>) -> Result<StatusView> {
     workspaces::tell_swept(app);
     let store = task.and_then(|task| task.store.clone()).or_else(|| task.and(app.options.store.clone()));
-    let meant = Meant { task, store: store.map(|store| store.absolute(&app.cwd)) };
+    let meant = Meant { task, store: store.map(|store| store.placed(&app.cwd)) };
     let pins = app.pins();
     let runtimes = app.runtimes();
     let row = |lease: Lease| {

@@ -11,7 +11,7 @@ use super::location::{Locks, vacate};
 use super::unsaved::unsaved_now;
 use super::{retention, salvage};
 use crate::error::{failure, not_found, usage};
-use crate::handoff::app::App;
+use crate::handoff::app::{App, Placed as _};
 use crate::handoff::task::Pin;
 use crate::identity::{Lifetime, StoreRef, TaskRef};
 use crate::runtime;
@@ -30,7 +30,7 @@ fn find(app: &App, task: &TaskRef) -> Result<Pin> {
         }
     };
     let pins = app.pins();
-    let named = task.store.clone().or_else(|| app.options.store.clone()).map(|store| store.absolute(&app.cwd));
+    let named = task.store.clone().or_else(|| app.options.store.clone()).map(|store| store.placed(&app.cwd));
     let slug = task.target.slug();
     let ours = |pin: &Pin| pin.slug == slug && named.as_ref().is_none_or(|store| pin.store == store.to_string());
     let mut found: Vec<Pin> = pins.all()?.into_iter().filter(|pin| ours(pin) && pin.workspace.is_dir()).collect();

@@ -190,7 +190,9 @@ fn resolved(link: &[u8], target: &[u8]) -> Option<Vec<u8>> {
     for part in target.split(|byte| *byte == b'/') {
         match part {
             b"" | b"." => {}
-            b".." => drop(parts.pop()?),
+            b".." => {
+                parts.pop()?;
+            }
             part => parts.push(part),
         }
     }

@@ -11,7 +11,7 @@ use super::{build, local};
 use crate::config::{self, Project};
 use crate::disk::{self, beneath::Beneath};
 use crate::error::{not_found, policy, usage};
-use crate::handoff::app::App;
+use crate::handoff::app::{App, Placed as _};
 use crate::handoff::fetch;
 use crate::handoff::trust::Screen;
 use crate::identity::{ImageName, InFile, Pinned, StoreRef, Toolchain, Which};
@@ -217,7 +217,7 @@ fn stored(
 /// in it.
 fn layout_of(named: &NamedImage, place: &InFile, own: Option<&StoreRef>) -> Result<(StoreRef, Which)> {
     let readings = place.readings();
-    let layout = |path: &Path| StoreRef::Layout(path.to_owned()).absolute(&named.base);
+    let layout = |path: &Path| StoreRef::Layout(path.to_owned()).placed(&named.base);
     let within = |path: &Path| own == Some(&layout(path)) || disk::is_straight(&named.base, &named.base.join(path));
     let is_there = |(path, _): &&(PathBuf, Which)| {
         (!named.by_project || within(path)) && named.base.join(path).join("oci-layout").exists()
