@@ -83,7 +83,7 @@ fn note(set: &Mutex<BTreeSet<String>>, store: &str) {
 }
 
 /// Where a store lies.
-pub(crate) trait Placed {
+pub(crate) trait StorePlace {
     /// The same store, wherever the command runs and however its path is spelled:
     /// relative layout paths are taken from `cwd`, links and `..` are followed as far
     /// as there is something.
@@ -91,7 +91,7 @@ pub(crate) trait Placed {
     fn placed(self, cwd: &Path) -> Self;
 }
 
-impl Placed for StoreRef {
+impl StorePlace for StoreRef {
     fn placed(self, cwd: &Path) -> Self {
         match self {
             StoreRef::Layout(path) => StoreRef::Layout(disk::real_store(&cwd.join(path))),

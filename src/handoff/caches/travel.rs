@@ -16,7 +16,7 @@ use crate::config::Project;
 use crate::digest::Digest;
 use crate::disk::{self, scratch::Scratch};
 use crate::error::{Kind, failure, integrity, kind_of, policy};
-use crate::handoff::app::{App, Placed as _};
+use crate::handoff::app::{App, StorePlace as _};
 use crate::handoff::parallel::each;
 use crate::handoff::task::{Resolved, Source, is_stopped};
 use crate::handoff::{fetch, runtimes};

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::image::{ChosenImage, NamedImage, pin_into};
 use crate::config::{Project, ToolchainSettings};
 use crate::error::policy;
-use crate::handoff::app::{App, Placed as _};
+use crate::handoff::app::{App, StorePlace as _};
 use crate::handoff::fetch;
 use crate::identity::{Identity, ImageName, ServiceImage, StoreRef};
 use crate::store::Store;

@@ -10,7 +10,7 @@ use super::start::{self, Extras};
 use super::tell::tell;
 use crate::disk::{self};
 use crate::error::{Fault, not_found, usage};
-use crate::handoff::app::{App, Placed as _};
+use crate::handoff::app::{App, StorePlace as _};
 use crate::handoff::report::Report;
 use crate::handoff::task::Resolved;
 use crate::identity::TaskRef;

@@ -9,7 +9,7 @@ use super::compose::{composed, quoted, table};
 use super::proposals::{Proposal, proposals};
 use crate::config::{Build, Devcontainer, Field, PROJECT_FILES, Project};
 use crate::error::usage;
-use crate::handoff::app::{App, Placed as _};
+use crate::handoff::app::{App, StorePlace as _};
 use crate::handoff::caches::require_inputs;
 use crate::handoff::devcontainer;
 use crate::handoff::trust;

@@ -11,7 +11,7 @@ use super::pins::Pin;
 use super::source::Source;
 use crate::digest::Digest;
 use crate::error::{integrity, not_found, usage};
-use crate::handoff::app::{App, Placed as _};
+use crate::handoff::app::{App, StorePlace as _};
 use crate::handoff::trust::{Checkout, Origin};
 use crate::handoff::words::quote;
 use crate::identity::{Identity, StoreRef, Target, TaskId, TaskRef};

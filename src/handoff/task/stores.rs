@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result};
 
 use crate::disk;
 use crate::error::policy;
-use crate::handoff::app::{App, Placed as _};
+use crate::handoff::app::{App, StorePlace as _};
 use crate::handoff::trust;
 use crate::handoff::words::quote;
 use crate::identity::StoreRef;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::handoff::app::{App, Placed as _};
+use crate::handoff::app::{App, StorePlace as _};
 use crate::handoff::task::Pin;
 use crate::handoff::workspaces::{self, SalvageRow, WorkspaceRow};
 use crate::identity::{StoreRef, TaskRef};

@@ -11,7 +11,7 @@ use super::location::{Locks, vacate};
 use super::unsaved::unsaved_now;
 use super::{retention, salvage};
 use crate::error::{failure, not_found, usage};
-use crate::handoff::app::{App, Placed as _};
+use crate::handoff::app::{App, StorePlace as _};
 use crate::handoff::task::Pin;
 use crate::identity::{Lifetime, StoreRef, TaskRef};
 use crate::runtime;

@@ -11,7 +11,7 @@ use super::{build, local};
 use crate::config::{self, Project};
 use crate::disk::{self, beneath::Beneath};
 use crate::error::{not_found, policy, usage};
-use crate::handoff::app::{App, Placed as _};
+use crate::handoff::app::{App, StorePlace as _};
 use crate::handoff::fetch;
 use crate::handoff::trust::Screen;
 use crate::identity::{ImageName, InFile, Pinned, StoreRef, Toolchain, Which};
