@@ -304,10 +304,11 @@ fn content_of(beneath: &Beneath, path: &Path, stat: &Stat) -> Result<Option<(u32
 }
 
 /// The same of a file in the upper of a workspace; `None` for one that is gone there, or
-/// cannot be read.
-pub fn content_above(upper: &Beneath, path: &[u8]) -> Option<(u32, u64, git2::Oid)> {
+/// cannot be read, and for one with more bytes than are `left` to be read.
+pub fn content_above(upper: &Beneath, path: &[u8], left: &mut u64) -> Option<(u32, u64, git2::Oid)> {
     let path = Path::new(OsStr::from_bytes(path));
     let stat = upper.stat(path)?;
+    *left = left.checked_sub(u64::try_from(stat.st_size).ok()?)?;
     let plain = matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink);
     plain.then(|| content_of(upper, path, &stat).ok()).flatten().flatten()
 }

@@ -99,7 +99,9 @@ pub(crate) fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> Vec<String> {
 
 fn run(lease: &Lease) -> AuditedRun<'_> {
     let since = Since { seconds: lease.begun, nanos: lease.begun_nanos };
-    AuditedRun { since, kept: &lease.kept, inside: lease.workdir.as_deref() }
+    // A task may choose one that is a folder of the developer's.
+    let spares = |inside: &&Path| *inside == Path::new("/workspace") || !inside.exists();
+    AuditedRun { since, kept: &lease.kept, inside: lease.workdir.as_deref().filter(spares) }
 }
 
 fn changed(one: &Planted) -> String {

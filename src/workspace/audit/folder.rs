@@ -243,7 +243,7 @@ pub(super) fn read_plain(folder: BorrowedFd<'_>, name: &CStr, limit: u64) -> Res
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{found, nested};
+    use super::super::tests::{bare, found, nested};
     use std::fs;
 
     #[test]
@@ -272,5 +272,15 @@ mod tests {
         let names: Vec<String> =
             names.map(|one| String::from_utf8_lossy(one.unwrap().name_bytes()).into_owned()).collect();
         assert_eq!(names, ["refs/remotes/origin/HEAD", "refs/remotes/origin/plain"]);
+    }
+
+    #[test]
+    fn a_bare_repository_borrows_nothing_from_outside() {
+        let dir = tempfile::tempdir().unwrap();
+        nested(dir.path(), ".");
+        let objects = bare(dir.path(), "b.d").join("objects/info");
+        fs::create_dir_all(&objects).unwrap();
+        fs::write(objects.join("alternates"), "/usr\n").unwrap();
+        assert_eq!(found(dir.path()), ["b.d/objects/info/alternates"]);
     }
 }

@@ -285,8 +285,11 @@ impl Audit<'_> {
             }
             Place::Git { touched, .. } => {
                 self.odd_files(folder, &listing.odd, touched);
-                if self.path.parent() == Some(Path::new(".git/worktrees")) {
+                if self.path.parent().and_then(Path::file_name) == Some(OsStr::new("worktrees")) {
                     self.worktree(folder, touched);
+                }
+                if self.path.ends_with("objects/info") {
+                    self.alternates(folder, touched);
                 }
                 if self.path.starts_with(".git/refs/remotes") {
                     self.remote_refs(folder);

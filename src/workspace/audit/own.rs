@@ -88,8 +88,14 @@ impl Audit<'_> {
 
     /// How many bytes the name of an object has in a repository.
     fn object_name(&self, folder: BorrowedFd<'_>) -> usize {
+        // That of a worktree is the repository's.
+        let main = self.path.parent().and_then(Path::parent).filter(|_| exists(folder, c"commondir"));
+        let place = main.unwrap_or(&self.path);
         // Configuration that cannot be read, or says something else, is renamed.
-        let text = if self.path == Path::new(".git") { Ok(Vec::new()) } else { self.config_text(folder) };
+        let text = match self.open_place(place) {
+            Ok(opened) if place != Path::new(".git") => self.config_text(opened.as_fd()),
+            _ => Ok(Vec::new()),
+        };
         if text.is_ok_and(|text| settings::has_sha256(&text)) { 32 } else { 20 }
     }
 
@@ -343,5 +349,28 @@ mod tests {
         }
         let gone = [0, 1, 3].map(|n| format!(".git/worktrees/{n}/gitdir"));
         assert_eq!(found(root), gone);
+    }
+
+    #[test]
+    fn worktrees_of_nested_repositories_are_judged_by_their_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        nested(root, ".");
+        let git = |words: &[&str]| {
+            let done = std::process::Command::new("git").arg("-C").arg(root).args(words).output().unwrap();
+            assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        };
+        git(&["init", "-q", "--object-format=sha256", "n"]);
+        fs::write(root.join("n/file"), "x").unwrap();
+        git(&["-C", "n", "add", "-A"]);
+        git(&["-C", "n", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]);
+        git(&["-C", "n", "worktree", "add", "-q", "../w"]);
+        let gitdir = root.join("n/.git/worktrees/w/gitdir");
+        fs::write(&gitdir, format!("{INSIDE}/w/.git\n")).unwrap();
+        fs::write(root.join("w/.git"), "gitdir: ../n/.git/worktrees/w\n").unwrap();
+        let index = "n/.git/worktrees/w/index";
+        assert!(!found(root).iter().any(|path| path == index || path.ends_with("gitdir")), "{:?}", found(root));
+        fs::write(&gitdir, "/etc/.git\n").unwrap();
+        assert!(found(root).iter().any(|path| path == "n/.git/worktrees/w/gitdir"));
     }
 }

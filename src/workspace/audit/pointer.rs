@@ -60,7 +60,13 @@ impl Audit<'_> {
         let real_inside = std::fs::canonicalize(self.workspace).is_ok_and(|root| real.place.starts_with(root));
         // A link within the workspace may be turned at any time.
         let judged = real_inside && here.as_os_str().len() + target.as_os_str().len() <= MAX_PATH;
-        if judged && self.is_new(folder, c".git") {
+        // Git obeys a file to which a link leads as if it were here, `read_gitfile_gently`.
+        if judged && kind == FileType::Symlink && std::fs::metadata(here.join(target)).is_ok_and(|meta| !meta.is_dir())
+        {
+            return self.quarantine(folder, c".git", "it leads to a file that says where to go on".into());
+        }
+        let is_straight = || super::place_of(&self.path, target).is_some_and(|place| self.open_place(&place).is_ok());
+        if judged && (self.is_new(folder, c".git") || !is_straight()) {
             self.newly_pointed(folder);
         }
         if judged || !(inside || self.is_new(folder, c".git")) {
@@ -126,8 +132,9 @@ fn leads_to(path: &Path) -> Led {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{bare, found, nested};
+    use super::super::tests::{bare, found, found_since, from_now, nested};
     use std::fs;
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn case_40_a_pointer_that_programs_read_in_two_ways_goes() {
@@ -145,5 +152,24 @@ mod tests {
         // By its other name it could be changed without a trace.
         fs::hard_link(root.join("s/.git"), root.join("s/other")).unwrap();
         assert_eq!(found(root), ["s/.git"]);
+    }
+
+    #[test]
+    fn case_40_a_link_to_a_pointer_goes_and_a_target_that_is_turned_later_is_judged() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        nested(root, ".");
+        let evil = bare(root, "e");
+        git2::Config::open(&evil.join("config")).unwrap().set_str("core.fsmonitor", "evil").unwrap();
+        ["a", "b", "c"].iter().for_each(|name| fs::create_dir(root.join(name)).unwrap());
+        fs::write(root.join("a/pointer"), "gitdir: ../e\n").unwrap();
+        symlink("pointer", root.join("a/.git")).unwrap();
+        // Nothing is there yet.
+        fs::write(root.join("b/.git"), "gitdir: ../d\n").unwrap();
+        symlink("../d", root.join("c/.git")).unwrap();
+        let since = from_now(root);
+        assert_eq!(found_since(root, since), ["a/.git"], "however old it is");
+        symlink("e", root.join("d")).unwrap();
+        assert_eq!(found_since(root, since), ["e/config"]);
     }
 }

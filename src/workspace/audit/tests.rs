@@ -113,7 +113,7 @@ pub(super) fn bare(root: &Path, path: &str) -> PathBuf {
 }
 
 /// What has changed up to now is old.
-fn from_now(root: &Path) -> Since {
+pub(super) fn from_now(root: &Path) -> Since {
     use std::os::unix::fs::MetadataExt;
     std::thread::sleep(std::time::Duration::from_millis(20));
     let probe = root.join("probe");
@@ -123,7 +123,7 @@ fn from_now(root: &Path) -> Since {
     Since { seconds: meta.ctime(), nanos: meta.ctime_nsec() as u32 }
 }
 
-fn found_since(root: &Path, since: Since) -> Vec<String> {
+pub(super) fn found_since(root: &Path, since: Since) -> Vec<String> {
     audit(root, run(since)).unwrap().renamed.into_iter().map(|one| one.path.display().to_string()).collect()
 }
 

@@ -110,16 +110,6 @@ fn a_nested_repository_that_is_ignored() {
     assert!(!workspace.path.join("vendor").exists());
 }
 
-#[test]
-fn a_file_that_cannot_be_read() {
-    let trip = Trip::unprivileged();
-    let repo = &trip.lab.repo;
-    repo.write("locked", "x");
-    fs::set_permissions(repo.path.join("locked"), std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
-    let run = trip.publishing(repo, "t").code(1).says(&["error:", "cannot read the working files", "locked"]);
-    assert_eq!(run.stdout, "");
-}
-
 /// What could not be restored must not be published.
 #[test]
 fn names_that_git_itself_would_not_check_out() {

@@ -11,7 +11,7 @@ use rustix::fs::{Dir, FileType};
 
 use super::super::state::Caches;
 use super::super::wanted::Wanted;
-use crate::cache::Sources;
+use crate::cache::{Mark, Sources};
 use crate::config::Spot;
 use crate::disk::beneath::Beneath;
 use crate::handoff::words::{quote, shown_list};
@@ -20,8 +20,12 @@ use crate::workspace::content_above;
 /// Entries that are looked at.
 const MOST: usize = 20_000;
 
-/// Files that are remembered.
+/// Files that are remembered, and folders that are looked into.
 const MOST_CHANGED: usize = 200_000;
+
+/// So many bytes are read to see whether files are as before. A file may say that it is
+/// terabytes.
+const MOST_READ: u64 = 1 << 30;
 
 /// What tools write beside their packages, and make again in every run that needs it.
 const NOTES: [&str; 4] = [".yarn/install-state.gz", ".pnp.cjs", ".pnp.loader.mjs", ".pnp.data.json"];
@@ -42,11 +46,12 @@ impl DoneElsewhere {
     pub(super) fn look(upper: Option<PathBuf>, before: &Sources) -> Self {
         let mut beside = DoneElsewhere::default();
         let Some(upper) = upper.and_then(|upper| Beneath::open(&upper).ok()) else { return beside };
-        let mut pending = vec![Vec::new()];
+        let (mut pending, mut left, mut folders) = (vec![Vec::new()], MOST_READ, 0);
         while let Some(folder) = pending.pop() {
+            folders += 1;
             let listed =
                 upper.list(Path::new(OsStr::from_bytes(&folder))).ok().and_then(|open| Dir::read_from(&open).ok());
-            beside.unknown |= listed.is_none() || beside.changed.len() > MOST_CHANGED;
+            beside.unknown |= listed.is_none() || beside.changed.len().max(folders) > MOST_CHANGED;
             for entry in listed.into_iter().flatten().flatten().take(MOST_CHANGED) {
                 let name = entry.file_name().to_bytes();
                 if matches!(name, b"." | b".." | b".git") {
@@ -58,8 +63,8 @@ impl DoneElsewhere {
                 } else if !beside.unknown {
                     let mark =
                         |(kind, size, content): (u32, u64, git2::Oid)| Sources::mark(kind, size, content.as_bytes());
-                    let known =
-                        before.get(&path).is_some_and(|known| content_above(&upper, &path).map(mark) == Some(*known));
+                    let mut same = |known: &Mark| content_above(&upper, &path, &mut left).map(mark) == Some(*known);
+                    let known = before.get(&path).is_some_and(|known| same(known));
                     if known {
                         beside.equal.insert(path.clone());
                     }
