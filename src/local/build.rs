@@ -47,6 +47,8 @@ pub struct Builder {
 /// What is built.
 #[derive(Clone, Debug)]
 pub struct BuildOrder<'a> {
+    /// The developer's home folder, with rules for images.
+    pub home: Option<&'a Path>,
     /// The Dockerfile.
     pub dockerfile: &'a Path,
     /// The folder that it copies from.
@@ -143,7 +145,17 @@ impl Builder {
     /// With its last words.
     pub fn build(&self, build: &BuildOrder<'_>, time: Duration, log: &mut dyn Write, said: Said<'_>) -> Result<()> {
         let mut command = Command::new(&self.program);
-        command.args(self.words(build));
+        let mut words = self.words(build);
+        // It lives as long as the build.
+        let _policy = match self.kind {
+            EngineKind::Docker => None,
+            EngineKind::Podman => {
+                let file = policy(build.home)?;
+                words.splice(1..1, ["--signature-policy".into(), file.path().into()]);
+                Some(file)
+            }
+        };
+        command.args(words);
         if self.kind == EngineKind::Docker && !build.secrets.is_empty() {
             // The older builder knows no secrets.
             command.env("DOCKER_BUILDKIT", "1");
@@ -299,15 +311,49 @@ fn follow(
     }
 }
 
+/// What podman may build on: images of registries, by the rules of this machine, and no
+/// folder or archive that a Dockerfile names (`containers-policy.json(5)`).
+fn policy(home: Option<&Path>) -> Result<tempfile::NamedTempFile> {
+    let own = home.map(|home| home.join(".config/containers/policy.json"));
+    let places = own.into_iter().chain([PathBuf::from("/etc/containers/policy.json")]);
+    let text = places.filter_map(|place| std::fs::read(place).ok()).next();
+    let mut file = tempfile::Builder::new().prefix(".envctl-policy-").tempfile().context("cannot make a file")?;
+    file.write_all(registries_alone(text.as_deref()).to_string().as_bytes()).context("cannot write a file")?;
+    Ok(file)
+}
+
+/// The rules of a machine, for registries alone.
+fn registries_alone(rules: Option<&[u8]>) -> serde_json::Value {
+    let rules: serde_json::Value = rules.and_then(|text| serde_json::from_slice(text).ok()).unwrap_or_default();
+    let anything = serde_json::json!([{ "type": "insecureAcceptAnything" }]);
+    let usual = rules.get("default").cloned().unwrap_or(anything);
+    let mut docker = serde_json::Map::from_iter([(String::new(), usual)]);
+    docker.extend(rules["transports"]["docker"].as_object().cloned().unwrap_or_default());
+    serde_json::json!({ "default": [{ "type": "reject" }], "transports": { "docker": docker } })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn podman_builds_by_the_rules_of_this_machine_and_on_registries_alone() {
+        let reject = serde_json::json!([{ "type": "reject" }]);
+        assert_eq!(registries_alone(None)["default"], reject);
+        assert_eq!(registries_alone(None)["transports"]["docker"][""][0]["type"], "insecureAcceptAnything");
+        let own = br#"{"default":[{"type":"reject"}],"transports":{"docker":{"r.example":[{"type":"signedBy"}]},"oci":{"":[]}}}"#;
+        let rules = registries_alone(Some(own));
+        assert_eq!((&rules["default"], &rules["transports"]["docker"][""]), (&reject, &reject));
+        assert_eq!(rules["transports"]["docker"]["r.example"][0]["type"], "signedBy");
+        assert!(rules["transports"].get("oci").is_none());
+    }
 
     #[test]
     fn an_engine_gets_words_and_no_values_of_secrets() {
         let args = BTreeMap::from([("A".to_owned(), "1 2".to_owned())]);
         let secrets = [("NPM_TOKEN".to_owned(), Secret::new("a-value-that-is-secret".into()))];
         let order = BuildOrder {
+            home: None,
             dockerfile: Path::new("/x/Dockerfile"),
             context: Path::new("/x/context"),
             args: &args,

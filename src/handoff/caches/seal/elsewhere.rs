@@ -64,7 +64,7 @@ impl DoneElsewhere {
                     let mark =
                         |(kind, size, content): (u32, u64, git2::Oid)| Sources::mark(kind, size, content.as_bytes());
                     let mut same = |known: &Mark| content_above(&upper, &path, &mut left).map(mark) == Some(*known);
-                    let known = before.get(&path).is_some_and(|known| same(known));
+                    let known = before.get(&path).is_some_and(&mut same);
                     if known {
                         beside.equal.insert(path.clone());
                     }

@@ -193,7 +193,8 @@ impl<'a> WantedImage<'a> {
         match &copied {
             BuildCopy::Dockerfile { dockerfile, context } => {
                 let (args, target) = (&build.args, build.target.as_deref());
-                let order = BuildOrder { dockerfile, context, args, target, secrets: &secrets, tag: &tag };
+                let home = app.env.home.as_deref();
+                let order = BuildOrder { home, dockerfile, context, args, target, secrets: &secrets, tag: &tag };
                 app.ui.detail(&builder.line(&order));
                 self.run(app, &mut |log, said| builder.build(&order, time, log, said))?;
             }
