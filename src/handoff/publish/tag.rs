@@ -26,6 +26,10 @@ pub(super) struct Tagged<'a> {
     pub(super) has_evidence: bool,
 }
 
+/// How long the first publish of a task waits for others that began at once: longer than
+/// they take from their look to their move.
+const SETTLES: std::time::Duration = std::time::Duration::from_millis(150);
+
 /// Where a publish ended up.
 pub(super) enum Placed {
     /// The task is what was published.
@@ -91,6 +95,10 @@ impl Tagged<'_> {
         let (StoreRef::Registry(_), Placed::Over) = (self.name, &placed) else { return Ok(placed) };
         if let Err(error) = store::note_task(self.store, summary) {
             self.app.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
+        }
+        if self.identity.parent.is_none() {
+            // Others may have looked before this one moved the tag, and move it now.
+            std::thread::sleep(SETTLES);
         }
         let located = Located { store: self.name.clone(), target: Target::Task(self.task.clone()) };
         let (now, artifact, identity) = match from_store(self.store, &located) {

@@ -136,13 +136,13 @@ impl Store for Registry {
     }
 
     fn tag(&self, tag: &str, descriptor: &Descriptor, expected: Option<Option<&Digest>>) -> Result<bool> {
-        // A registry has no compare-and-swap: look, move, look again.
+        let document = self.document(&descriptor.digest)?.context("the manifest to be tagged is not there")?;
+        // A registry has no compare-and-swap: look, move at once, look again.
         if let Some(expected) = expected
             && self.resolve(tag)?.map(|now| now.digest) != expected.copied()
         {
             return Ok(false);
         }
-        let document = self.document(&descriptor.digest)?.context("the manifest to be tagged is not there")?;
         let place = ManifestPlace::Tag(tag);
         self.uploads.manifest(&self.runtime, &self.http, place, &document.bytes, &document.media_type)?;
         if expected.is_none() {

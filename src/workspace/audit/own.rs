@@ -92,10 +92,10 @@ impl Audit<'_> {
         let main = self.path.parent().and_then(Path::parent).filter(|_| exists(folder, c"commondir"));
         let place = main.unwrap_or(&self.path);
         // Configuration that cannot be read, or says something else, is renamed.
-        let text = match self.open_place(place) {
-            Ok(opened) if place != Path::new(".git") => self.config_text(opened.as_fd()),
-            _ => Ok(Vec::new()),
-        };
+        if place == Path::new(".git") {
+            return 20;
+        }
+        let text = self.open_place(place).map_or(Ok(Vec::new()), |opened| self.config_text(opened.as_fd()));
         if text.is_ok_and(|text| settings::has_sha256(&text)) { 32 } else { 20 }
     }
 

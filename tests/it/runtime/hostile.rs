@@ -364,6 +364,7 @@ fn case_29_what_our_own_processes_hold() {
             let outside = |target: &str| {
                 target.ends_with(&runtime)
                     || target == workspace
+                    || target == format!("{workspace}/.git")
                     || target.starts_with(&watched)
                     || target == "anon_inode:inotify"
             };
