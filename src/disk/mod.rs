@@ -219,25 +219,16 @@ fn parent_of(path: &Path) -> Result<&Path> {
     path.parent().with_context(|| format!("{} has no folder above it", path.display()))
 }
 
-/// `realpath(3)` of what is there, with the rest of the path behind it. A store that is a
-/// link of another account keeps its name, so that who opens it sees that and refuses.
+/// Where a store lies ([`real_place`]), as it is written where that cannot be told. One
+/// that is a link of another account keeps its name, so that who opens it sees that and
+/// refuses.
 pub fn real_store(path: &Path) -> PathBuf {
     let own = [0, rustix::process::geteuid().as_raw()];
     let is_theirs = path.symlink_metadata().is_ok_and(|meta| meta.is_symlink() && !own.contains(&meta.uid()));
     if let (true, Some(above), Some(name)) = (is_theirs, path.parent(), path.file_name()) {
         return real_store(above).join(name);
     }
-    let (mut there, mut rest) = (path, Vec::new());
-    loop {
-        if let Ok(real) = there.canonicalize() {
-            return rest.iter().rev().fold(real, |real, part| real.join(part));
-        }
-        let (Some(above), Some(Component::Normal(name))) = (there.parent(), there.components().next_back()) else {
-            return path.components().collect();
-        };
-        rest.push(name);
-        there = above;
-    }
+    real_place(path).unwrap_or_else(|_| path.components().collect())
 }
 
 /// Where a path leads that need not be there yet: the real path of what is there of

@@ -13,6 +13,7 @@ mod contact;
 mod ignored;
 pub mod lfs;
 mod memory;
+mod pointer;
 mod sizes;
 
 use std::collections::BTreeMap;
@@ -36,7 +37,8 @@ pub use author::Author;
 pub use contact::{Coming, Contact, ContactOutcome, Heard, Judge, Loan, Logins, Manner, Way, serve};
 pub use ignored::{IgnoreLists, odd_lists};
 pub use memory::bound_library;
-pub use sizes::{large_file, large_ref};
+pub use pointer::{has_blanks, without_line_end};
+pub use sizes::{MAX_INDEX, large_file, large_ref};
 
 /// The lines of `info/exclude` around the rules for files that came with a task.
 pub const CAME_ALONG: &str = "# envctl: ignored files that came with the task";

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::memory::MOST_OF_LIBRARY;
 
+/// No index is larger, in bytes: git's library could not hold it.
+pub const MAX_INDEX: u64 = MOST_OF_LIBRARY as u64;
+
 /// More than git writes there for anybody, in bytes.
 const MOST: [(&str, u64); 11] = [
     ("HEAD", 4 << 10),
@@ -15,7 +18,7 @@ const MOST: [(&str, u64); 11] = [
     ("info/attributes", 64 << 20),
     ("info/exclude", 64 << 20),
     ("info/grafts", 64 << 20),
-    ("index", MOST_OF_LIBRARY as u64),
+    ("index", MAX_INDEX),
     ("objects/info/alternates", 1 << 20),
     ("shallow", 256 << 20),
 ];

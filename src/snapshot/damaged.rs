@@ -4,9 +4,9 @@ use std::path::Path;
 
 use sha1::{Digest as _, Sha1};
 
-use super::index::MAX_INDEX;
 use crate::disk::beneath::Beneath;
 use crate::error::{Fault, Kind, failure, hint_of, kind_of};
+use crate::git::MAX_INDEX;
 
 const SUM: usize = 20;
 

@@ -6,7 +6,7 @@ use rustix::fs::{Dir, FileType};
 use rustix::io::Errno;
 
 use super::document::GitPath;
-use super::glance::{Seen, is_repository};
+use super::glance::{Seen, is_repository, kind_of};
 use super::paths::path_of;
 use super::scratch::{CAPTURE, ScratchRepo};
 use super::{moment, refuse};
@@ -75,16 +75,6 @@ impl FolderWalk<'_> {
         kind.flatten().map_or(Ok(()), |kind| refuse::special(&rules, kind))
     }
 
-    /// What a file is, where its file system does not say so with its name, too.
-    fn kind_of(&self, path: &[u8], said: FileType) -> FileType {
-        match said {
-            FileType::Unknown => {
-                self.scratch.stat(path).map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
-            }
-            kind => kind,
-        }
-    }
-
     fn folder(&mut self, folder: Vec<u8>) -> Result<()> {
         let context = || format!("cannot read {}", self.scratch.full(&folder).display());
         let opened = self.scratch.files.list(path_of(&folder));
@@ -118,7 +108,7 @@ impl FolderWalk<'_> {
                 return Err(refuse::nested_repository(&self.scratch.full(&folder).display().to_string()).into());
             }
             let path = [&as_folder(&folder), name].concat();
-            let kind = self.kind_of(&path, entry.file_type());
+            let Some(kind) = kind_of(&entry, &open) else { continue };
             if let Some(special) = name_of(kind) {
                 // Nothing of it arrives: its folder is empty there.
                 refuse::special(&path, special)?;

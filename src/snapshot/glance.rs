@@ -25,6 +25,7 @@ use super::vigil::Vigil;
 use super::{moment, refuse};
 use crate::disk::beneath::Beneath;
 use crate::error::of_thread;
+use crate::git::without_line_end;
 
 /// So many folders are enough to share out.
 const SHARES: usize = 64;
@@ -314,16 +315,13 @@ pub(super) fn is_repository(folder: &impl AsFd, kind: FileType) -> bool {
     if !is_plain || File::from(file).take(MAX_POINTER).read_to_end(&mut text).is_err() {
         return false;
     }
-    let place = text.strip_prefix(b"gitdir: ").map(|place| {
-        let end = place.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
-        &place[..end]
-    });
+    let place = text.strip_prefix(b"gitdir: ").map(without_line_end);
     place.is_some_and(|place| holds(Path::new(OsStr::from_bytes(place))))
 }
 
 /// What a file is, where its file system does not say so with its name, too; none
 /// where it is gone.
-fn kind_of(entry: &DirEntry, folder: &OwnedFd) -> Option<FileType> {
+pub(super) fn kind_of(entry: &DirEntry, folder: &OwnedFd) -> Option<FileType> {
     match entry.file_type() {
         FileType::Unknown => {
             let stat = rustix::fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()?;

@@ -14,9 +14,6 @@ use crate::disk::{self, Durability};
 /// Flags of an entry as git2 and the file format have them.
 pub(super) const ASSUME_UNCHANGED: u16 = 0x8000;
 /// Bytes of an entry before its path: see gitformat-index(5).
-/// None is larger, nor is any other file of git's, in bytes.
-pub(super) const MAX_INDEX: u64 = 512 << 20;
-
 const FIXED: usize = 62;
 const EXTENDED: u16 = 0x4000;
 pub(super) const SKIP_WORKTREE: u16 = 0x4000;

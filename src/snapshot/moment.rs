@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::index::{self, MAX_INDEX};
+use super::index;
 use super::operation::{InProgress, Operation};
 use crate::digest::Digest;
 use crate::disk::beneath::Beneath;
 use crate::error::{Fault, failure};
+use crate::git::MAX_INDEX;
 
 /// A checkout is captured anew at most so often, and for so long.
 const ATTEMPTS: u32 = 25;

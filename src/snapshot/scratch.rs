@@ -18,13 +18,13 @@ use super::aside::CopiesForGit;
 use super::attributes::{MAX_ATTRIBUTES, is_attributes};
 use super::contents::StoredContents;
 use super::document::{AutoCrlf, Eol, Settings};
-use super::index::{self, Entry, MAX_INDEX, Stat};
+use super::index::{self, Entry, Stat};
 use super::paths::{joined, path_of};
 use super::restless::Copies;
 use crate::disk::beneath::Beneath;
 use crate::disk::plain::{self, Miss};
 use crate::disk::scratch::Scratch;
-use crate::git::{Call, Git};
+use crate::git::{Call, Git, MAX_INDEX};
 
 /// How its folder begins, in the folder for temporary files.
 pub const CAPTURE: &str = ".envctl-capture-";

@@ -15,9 +15,7 @@ use super::folder::{exists, read_plain};
 use super::{Audit, Now, Planted, index, settings};
 use crate::disk::beneath::open_beneath;
 use crate::disk::descent;
-
-/// No index of a workspace is larger, in bytes.
-const MAX_INDEX: u64 = 512 << 20;
+use crate::git::{MAX_INDEX, has_blanks, without_line_end};
 
 /// What the shared parts of split indexes begin with.
 pub(in super::super) const SHARED: &[u8] = b"sharedindex.";
@@ -88,15 +86,17 @@ impl Audit<'_> {
 
     /// How many bytes the name of an object has in a repository.
     fn object_name(&self, folder: BorrowedFd<'_>) -> usize {
+        const SHA1: usize = 20;
+        const SHA256: usize = 32;
         // That of a worktree is the repository's.
         let main = self.path.parent().and_then(Path::parent).filter(|_| exists(folder, c"commondir"));
         let place = main.unwrap_or(&self.path);
-        // Configuration that cannot be read, or says something else, is renamed.
         if place == Path::new(".git") {
-            return 20;
+            return SHA1;
         }
-        let text = self.open_place(place).map_or(Ok(Vec::new()), |opened| self.config_text(opened.as_fd()));
-        if text.is_ok_and(|text| settings::has_sha256(&text)) { 32 } else { 20 }
+        // Configuration that cannot be read, or says something else, is renamed.
+        let text = self.open_place(place).ok().and_then(|opened| self.config_text(opened.as_fd()).ok());
+        if text.is_some_and(|text| settings::has_sha256(&text)) { SHA256 } else { SHA1 }
     }
 
     /// The files of the index that are new; all of them, where age means nothing.
@@ -282,18 +282,6 @@ impl Audit<'_> {
             self.quarantine(folder, name, "git worktree repair would write to where it leads".into());
         }
     }
-}
-
-/// What git takes off the end of a file that says where something lies.
-pub(super) fn without_line_end(text: &[u8]) -> &[u8] {
-    let end = text.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
-    text.get(..end).unwrap_or_default()
-}
-
-/// Whether git, or its library, would take more off a path than its line end.
-pub(super) fn has_blanks(path: &[u8]) -> bool {
-    let is_blank = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_whitespace() || *byte == 0x0b);
-    is_blank(path.first()) || is_blank(path.last())
 }
 
 /// Whether this is the name of a shared part, and not of one that was put away.

@@ -9,8 +9,8 @@ use rustix::fs::{AtFlags, FileType, Mode};
 
 use super::Audit;
 use super::folder::read_plain;
-use super::own::{has_blanks, without_line_end};
 use crate::disk::descent;
+use crate::git::{has_blanks, without_line_end};
 
 /// Git refuses longer ones.
 const MAX_POINTER: u64 = 1 << 20;
