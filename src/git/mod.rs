@@ -14,6 +14,7 @@ mod ignored;
 pub mod lfs;
 mod memory;
 mod pointer;
+mod settings;
 mod sizes;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub use contact::{Coming, Contact, ContactOutcome, Heard, Judge, Loan, Logins, M
 pub use ignored::{IgnoreLists, odd_lists};
 pub use memory::bound_library;
 pub use pointer::{has_blanks, without_line_end};
+pub use settings::{add_settings, with_settings};
 pub use sizes::{MAX_INDEX, large_file, large_ref};
 
 /// The lines of `info/exclude` around the rules for files that came with a task.

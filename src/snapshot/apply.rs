@@ -16,7 +16,7 @@ use super::index::{self, Entry, Stat};
 use super::lfs::restore::{self as lfs, Fetch};
 use super::{submodule, times, verbatim};
 use crate::error::{integrity, not_found};
-use crate::git::{CAME_ALONG, CAME_ALONG_END, Git};
+use crate::git::{CAME_ALONG, CAME_ALONG_END, Git, add_settings};
 
 /// Restores `document` into `root`, a repository without a commit whose
 /// objects include the base. `fetch` gets contents of LFS files that did not
@@ -146,24 +146,22 @@ fn repositories<'a>(paths: impl Iterator<Item = &'a [u8]> + Clone) -> Vec<PathBu
 }
 
 fn write_settings(repo: &git2::Repository, document: &Document) -> Result<()> {
-    let mut config = repo.config()?.open_level(git2::ConfigLevel::Local)?;
     let settings = &document.settings;
-    match settings.autocrlf {
-        Some(AutoCrlf::True) => config.set_str("core.autocrlf", "true")?,
-        Some(AutoCrlf::Input) => config.set_str("core.autocrlf", "input")?,
-        None => config.set_str("core.autocrlf", "false")?,
-    }
-    match settings.eol {
-        Some(Eol::Crlf) => config.set_str("core.eol", "crlf")?,
-        Some(Eol::Lf) => config.set_str("core.eol", "lf")?,
-        None => {}
+    let autocrlf = match settings.autocrlf {
+        Some(AutoCrlf::True) => "true",
+        Some(AutoCrlf::Input) => "input",
+        None => "false",
+    };
+    let mut added = vec![("core.autocrlf", autocrlf.to_owned())];
+    if let Some(eol) = settings.eol {
+        added.push(("core.eol", if eol == Eol::Crlf { "crlf" } else { "lf" }.to_owned()));
     }
     if let Some(file_mode) = settings.file_mode {
-        config.set_bool("core.fileMode", file_mode)?;
+        added.push(("core.fileMode", file_mode.to_string()));
     }
     if let Some(comment) = &settings.comment {
         let key = if comment.len() == 1 || comment == "auto" { "core.commentChar" } else { "core.commentString" };
-        config.set_str(key, comment)?;
+        added.push((key, comment.clone()));
     }
     if let Some(attributes) = &settings.attributes {
         let info = repo.path().join("info");
@@ -171,12 +169,13 @@ fn write_settings(repo: &git2::Repository, document: &Document) -> Result<()> {
         fs::write(info.join("attributes"), &attributes.0)?;
     }
     if let Some((cone, patterns)) = settings.sparse() {
-        config.set_bool("core.sparseCheckout", true)?;
-        config.set_bool("core.sparseCheckoutCone", cone)?;
+        added.push(("core.sparseCheckout", "true".to_owned()));
+        added.push(("core.sparseCheckoutCone", cone.to_string()));
         let info = repo.path().join("info");
         fs::create_dir_all(&info)?;
         patterns.map_or(Ok(()), |patterns| fs::write(info.join("sparse-checkout"), patterns))?;
     }
+    add_settings(&repo.path().join("config"), &added)?;
     write_ignored(repo, &document.ignored)
 }
 
@@ -274,9 +273,9 @@ fn write_refs(repo: &git2::Repository, document: &Document) -> Result<()> {
     let remote_one = remote.upstream.as_ref().map(|upstream| (&*remote.name, upstream));
     let local_one = document.follows.as_ref().map(|follows| (".", &follows.name));
     if let (Some(branch), Some((from, upstream))) = (document.home(), remote_one.or(local_one)) {
-        let mut config = repo.config()?.open_level(git2::ConfigLevel::Local)?;
-        config.set_str(&format!("branch.{branch}.remote"), from)?;
-        config.set_str(&format!("branch.{branch}.merge"), &format!("refs/heads/{upstream}"))?;
+        let merge = format!("refs/heads/{upstream}");
+        let settings = [(format!("branch.{branch}.remote"), from), (format!("branch.{branch}.merge"), &merge)];
+        add_settings(&repo.path().join("config"), &settings)?;
     }
     if let Some((name, commit)) = document.follows.as_ref().and_then(|it| Some((&it.name, it.commit.as_ref()?))) {
         let id = oid(commit)?;

@@ -13,7 +13,7 @@ use super::mirror::Mirror;
 use crate::crash;
 use crate::disk::scratch::Scratch;
 use crate::error::usage;
-use crate::git::{Author, Git};
+use crate::git::{Author, Git, add_settings};
 
 /// How a workspace under construction is named, beside its place.
 const DRAFT: &str = ".envctl-draft-";
@@ -71,10 +71,9 @@ impl WorkspaceDraft {
         fs::create_dir_all(git_dir.join("info"))?;
         // With the slash, because libgit2 takes "." for the folder above.
         fs::write(git_dir.join("commondir"), "./\n")?;
-        let mut config = repo.config()?.open_level(git2::ConfigLevel::Local)?;
-        config.set_str(&format!("remote.{remote}.url"), url)?;
-        config.set_str(&format!("remote.{remote}.fetch"), &format!("+refs/heads/*:refs/remotes/{remote}/*"))?;
-        Ok(())
+        let refspec = format!("+refs/heads/*:refs/remotes/{remote}/*");
+        let settings = [(format!("remote.{remote}.url"), url), (format!("remote.{remote}.fetch"), &refspec)];
+        Ok(add_settings(&git_dir.join("config"), &settings)?)
     }
 
     /// Who the developer is to this remote. The workspace must not have been
@@ -90,16 +89,14 @@ impl WorkspaceDraft {
     /// # Errors
     /// When the configuration cannot be written.
     pub fn personalise(&self, reachable: &str, published: &str, author: Author) -> Result<()> {
-        let mut config = git2::Repository::open(self.path())?.config()?.open_level(git2::ConfigLevel::Local)?;
-        if reachable != published {
-            config.set_str(&format!("url.{reachable}.insteadOf"), published)?;
-        }
-        for (key, value) in [("user.name", author.name), ("user.email", author.email)] {
-            if let Some(value) = value {
-                config.set_str(key, &value)?;
-            }
-        }
-        Ok(())
+        let instead = (reachable != published).then(|| published.to_owned());
+        let own = [
+            (format!("url.{reachable}.insteadOf"), instead),
+            ("user.name".to_owned(), author.name),
+            ("user.email".to_owned(), author.email),
+        ];
+        let settings: Vec<_> = own.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        Ok(add_settings(&self.path().join(".git/config"), &settings)?)
     }
 
     /// Moves the finished workspace to its place, and what is there to `aside`,

@@ -10,12 +10,17 @@
 //! anything may be written while a runtime lives.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use crate::disk::beneath::Beneath;
+use crate::git::with_settings;
+
+/// Larger configuration is none that envctl goes on from, in bytes.
+const MAX_CONFIG: u64 = 1 << 20;
 
 /// Git reads no more of it, in bytes.
 const MAX_HEAD: u64 = 4 << 10;
@@ -28,8 +33,12 @@ pub(super) const HEAD: &str = "envctl/HEAD";
 
 /// What git does not do of itself: look into submodules, list what changed in
 /// them, or ask another program which files have changed.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("core.fsmonitor", "false"),
+    // What a list of packs names, and what an index says of files beside it, may lie
+    // anywhere.
+    ("core.multiPackIndex", "false"),
+    ("core.untrackedCache", "false"),
     ("diff.ignoreSubmodules", "dirty"),
     ("diff.submodule", "short"),
     ("fetch.recurseSubmodules", "false"),
@@ -47,53 +56,54 @@ const LFS: [&str; 2] = ["lfs.url", "lfs.pushurl"];
 /// No server has anything there.
 const NOWHERE: &str = "file:///dev/null";
 
-/// Puts the configuration of a workspace where a runtime can protect it. One
-/// that is there already stays as it is.
+/// Those of them that workspaces made by an earlier envctl lack.
+const LATER: [(&str, &str); 2] = [("core.multiPackIndex", "false"), ("core.untrackedCache", "false")];
+
+/// Puts the configuration of a workspace where a runtime can protect it, and adds to
+/// one that is there already what it lacks.
 ///
 /// # Errors
 /// When it cannot be read or written. It is whole at every moment.
 pub fn protect(workspace: &Path) -> Result<()> {
-    let git = workspace.join(".git");
-    let config = git.join("config");
-    let meta = fs::symlink_metadata(&config).with_context(|| format!("cannot look at {}", config.display()))?;
-    if meta.is_symlink() && fs::read_link(&config)? == Path::new(TARGET) {
-        protect_lfs(&git.join(TARGET))?;
-        return remember_head(&git);
+    let path = workspace.join(".git");
+    let git = Beneath::open(&path)?;
+    let is_there = git.link(Path::new("config")).is_some_and(|target| target == TARGET.as_bytes());
+    let place = if is_there { TARGET } else { "config" };
+    let text = git.read(Path::new(place), MAX_CONFIG)?;
+    let text = text.with_context(|| format!("{} is missing", path.join(place).display()))?;
+    let context = || format!("cannot put {} out of reach of programs inside", path.join(place).display());
+    let is_said = |key: &str| has(&text, key.rsplit('.').next().unwrap_or(key));
+    let later = LATER.into_iter().filter(|(key, _)| !is_said(key)).collect();
+    let added = if is_there { later } else { SETTINGS.to_vec() };
+    let mut whole = with_settings(&text, &added).with_context(context)?;
+    if !has(&text, "[lfs]") && !has_own_lfs() {
+        let server = lfs_server(&git2::Config::open(&path.join(place))?);
+        whole = with_settings(&whole, &LFS.map(|key| (key, &server))).with_context(context)?;
     }
-    anyhow::ensure!(meta.is_file(), "{} is no plain file", config.display());
-    let context = || format!("cannot move {} out of reach of programs inside", config.display());
-    let target = git.join(TARGET);
-    let folder = git.join("envctl");
-    match fs::create_dir(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error).with_context(context),
-        _ => {}
+    if !is_there || whole != text {
+        git.make_folder(Path::new("envctl"))?;
+        rewrite(&git, TARGET, &whole).with_context(context)?;
     }
-    anyhow::ensure!(fs::symlink_metadata(&folder)?.is_dir(), "{} is no folder", folder.display());
-    let draft = folder.join("config.new");
-    let _ = fs::remove_file(&draft);
-    fs::copy(&config, &draft).with_context(context)?;
-    let mut written = git2::Config::open(&draft)?;
-    SETTINGS.iter().try_for_each(|(key, value)| written.set_str(key, value)).with_context(context)?;
-    drop(written);
-    protect_lfs(&draft)?;
-    fs::rename(&draft, &target).with_context(context)?;
-    let link = folder.join("link.new");
-    let _ = fs::remove_file(&link);
-    symlink(TARGET, &link).with_context(context)?;
-    fs::rename(&link, &config).with_context(context)?;
+    if !is_there {
+        let link = git.place(Path::new("envctl/link.new"))?;
+        let _ = fs::remove_file(link.path());
+        symlink(TARGET, link.path()).with_context(context)?;
+        fs::rename(link.path(), git.place(Path::new("config"))?.path()).with_context(context)?;
+    }
     remember_head(&git)
 }
 
-/// Says in a configuration where LFS files are, if nothing in it does so far.
-fn protect_lfs(config: &Path) -> Result<()> {
-    let text = fs::read(config).with_context(|| format!("cannot read {}", config.display()))?;
-    if text.windows(5).any(|part| part.eq_ignore_ascii_case(b"[lfs]")) || has_own_lfs() {
-        return Ok(());
-    }
-    let mut written = git2::Config::open(config)?;
-    let server = lfs_server(&written);
-    let context = || format!("cannot write {}", config.display());
-    LFS.iter().try_for_each(|key| written.set_str(key, &server)).with_context(context)
+/// Whether a text of configuration has these letters, in whatever case.
+fn has(text: &[u8], what: &str) -> bool {
+    text.windows(what.len()).any(|part| part.eq_ignore_ascii_case(what.as_bytes()))
+}
+
+/// Writes a file of the git folder anew, through no link.
+fn rewrite(git: &Beneath, name: &str, content: &[u8]) -> Result<()> {
+    let (file, draft) = (git.place(Path::new(name))?, git.place(Path::new(&format!("{name}.new")))?);
+    let _ = fs::remove_file(draft.path());
+    fs::File::create_new(draft.path())?.write_all(content)?;
+    Ok(fs::rename(draft.path(), file.path())?)
 }
 
 /// Whether the developer's own configuration says where LFS files are.
@@ -117,15 +127,14 @@ fn lfs_server(config: &git2::Config) -> String {
 /// Keeps what `HEAD` says where no program inside can change it. Without a valid
 /// one git takes `.git` for no repository, and looks for another: in the
 /// workspace's own files, or above it.
-fn remember_head(git: &Path) -> Result<()> {
+fn remember_head(git: &Beneath) -> Result<()> {
     // A program of another runtime may lay a pipe there at any moment.
-    let head = Beneath::open(git)?.read(Path::new("HEAD"), MAX_HEAD).ok().flatten().unwrap_or_default();
-    let kept = git.join(HEAD);
-    if !is_head(&head) || fs::read(&kept).is_ok_and(|kept| kept == head) {
+    let read = |name| git.read(Path::new(name), MAX_HEAD).ok().flatten();
+    let head = read("HEAD").unwrap_or_default();
+    if !is_head(&head) || read(HEAD).is_some_and(|kept| kept == head) {
         return Ok(());
     }
-    let draft = git.join("envctl/HEAD.new");
-    fs::write(&draft, head).and_then(|()| fs::rename(&draft, &kept)).context("cannot keep what HEAD says")
+    rewrite(git, HEAD, &head).context("cannot keep what HEAD says")
 }
 
 /// Whether this is what git writes into `HEAD`, `gitrepository-layout(5)`. It reads
@@ -161,6 +170,31 @@ mod tests {
         ] {
             assert!(!is_head(text.as_bytes()), "{text:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_written_through_what_a_program_left_beside_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        git2::Repository::init(dir.path()).unwrap();
+        let (precious, git) = (dir.path().join("precious"), dir.path().join(".git"));
+        fs::write(&precious, "precious").unwrap();
+        fs::create_dir(git.join("envctl")).unwrap();
+        for name in ["HEAD.new", "config.new", "link.new"] {
+            symlink(&precious, git.join("envctl").join(name)).unwrap();
+        }
+        protect(dir.path()).unwrap();
+        assert_eq!(fs::read(git.join(HEAD)).unwrap(), fs::read(git.join("HEAD")).unwrap());
+        assert!(git2::Config::open(&git.join("config")).unwrap().get_string("core.untrackedCache").is_ok());
+        assert_eq!(fs::read(&precious).unwrap(), b"precious");
+        // One of an earlier envctl.
+        let earlier = "[core]\n\tbare = false\n[lfs]\n\turl = x\n";
+        fs::write(git.join(TARGET), earlier).unwrap();
+        protect(dir.path()).unwrap();
+        let text = fs::read_to_string(git.join("config")).unwrap();
+        assert!(text.starts_with(earlier) && text.contains("untrackedCache = false"), "{text}");
+        let before = fs::metadata(git.join(TARGET)).unwrap().modified().unwrap();
+        protect(dir.path()).unwrap();
+        assert_eq!(fs::metadata(git.join(TARGET)).unwrap().modified().unwrap(), before);
     }
 
     #[test]

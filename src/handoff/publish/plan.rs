@@ -1,6 +1,7 @@
 //! The steps of a publish, and what is settled before the first of them.
 
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
@@ -281,10 +282,12 @@ impl<'a> PublishPlan<'a> {
             identity: &stored.identity,
             has_evidence: !stored.artifacts.is_empty(),
         };
+        let begun = Instant::now();
         let placed = tagged.place(course, before, &stored.descriptor)?;
+        let took = begun.elapsed();
         crash::point("publish.moved");
         self.knows(remembered, stored.digest, &stored.bytes);
-        Ok(match tagged.note(&stored.summary, &stored.descriptor, placed)? {
+        Ok(match tagged.note(&stored.summary, &stored.descriptor, placed, took)? {
             Placed::Over => (stored.digest, None),
             Placed::Same(theirs) => {
                 let digest = Digest::of(&theirs);

@@ -1,5 +1,7 @@
 //! What a task's tag points at after a publish, and the tags beside it.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 
 use super::conflict::Course;
@@ -26,9 +28,8 @@ pub(super) struct Tagged<'a> {
     pub(super) has_evidence: bool,
 }
 
-/// How long the first publish of a task waits for others that began at once: longer than
-/// they take from their look to their move.
-const SETTLES: std::time::Duration = std::time::Duration::from_millis(150);
+/// The longest wait for publishes of the same task that began at once.
+const MOST_WAIT: Duration = Duration::from_secs(1);
 
 /// Where a publish ended up.
 pub(super) enum Placed {
@@ -91,14 +92,23 @@ impl Tagged<'_> {
 
     /// Notes the task in the list of a registry, and looks once more whether it
     /// is there: a registry lets one publish go over another that it did not see.
-    pub(super) fn note(&self, summary: &Summary, descriptor: &Descriptor, placed: Placed) -> Result<Placed> {
+    /// `took` is how long the look and the move took.
+    pub(super) fn note(
+        &self,
+        summary: &Summary,
+        descriptor: &Descriptor,
+        placed: Placed,
+        took: Duration,
+    ) -> Result<Placed> {
         let (StoreRef::Registry(_), Placed::Over) = (self.name, &placed) else { return Ok(placed) };
+        let moved = Instant::now();
         if let Err(error) = store::note_task(self.store, summary) {
             self.app.ui.detail(&format!("the list of tasks stays as it is: {error:#}"));
         }
         if self.identity.parent.is_none() {
-            // Others may have looked before this one moved the tag, and move it now.
-            std::thread::sleep(SETTLES);
+            // Others may have looked before this one moved the tag, and move it now: they
+            // need no longer than this one did, as long as the registry is as busy.
+            std::thread::sleep(took.min(MOST_WAIT).saturating_sub(moved.elapsed()));
         }
         let located = Located { store: self.name.clone(), target: Target::Task(self.task.clone()) };
         let (now, artifact, identity) = match from_store(self.store, &located) {

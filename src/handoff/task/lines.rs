@@ -2,6 +2,8 @@
 //! was by then lies beside it, under a tag of its own, until it is closed, or the
 //! task goes on from it.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 
 use super::history::History;
@@ -23,6 +25,9 @@ const MOST_LINES: usize = 8;
 
 /// More tags of lines are not looked at: several may begin at once.
 const MOST_READ: usize = 2 * MOST_LINES;
+
+/// When this is over, the next line, or the next identity before one, is not asked for.
+const MOST_TIME: Duration = Duration::from_secs(60);
 
 impl Beside {
     pub(crate) fn of(store: &StoreRef, digest: Digest, identity: &Identity) -> Self {
@@ -69,7 +74,12 @@ fn read_lines<'t>(
 ) -> Result<Vec<Line>> {
     let Target::Task(id) = &task.target else { return Ok(Vec::new()) };
     let mut lines = Vec::new();
+    let begun = Instant::now();
     for tag in tags.filter(|tag| is_line_of(tag, id)).take(MOST_READ).map(str::to_owned) {
+        if begun.elapsed() > MOST_TIME {
+            app.ui.warn(&format!("{} answers slowly: lines of {id} from {tag} on are left out", task.store));
+            break;
+        }
         // Gone meanwhile.
         let Some(descriptor) = store.resolve(&tag)? else { continue };
         match read_at(store, task, &descriptor) {
@@ -171,7 +181,8 @@ pub(crate) fn reaches(app: &App, store: &dyn Store, task: &Located, from: Digest
 /// An identity and those that it goes on from, as far as the store says.
 fn before<'a>(app: &'a App, store: &'a dyn Store, task: &'a Located, from: Digest) -> impl Iterator<Item = Digest> {
     let steps = History::from(app, Some(store), &task.store, from).take(MOST_STEPS);
-    steps.map_while(Result::ok).map(|(digest, _)| digest)
+    let begun = Instant::now();
+    steps.map_while(Result::ok).take_while(move |_| begun.elapsed() < MOST_TIME).map(|(digest, _)| digest)
 }
 
 /// Says which lines there are beside the one that is entered.

@@ -70,7 +70,8 @@ pub(in super::super) fn map_over(mapped: &ProgramMapping, file: BorrowedFd<'_>) 
 pub(in super::super) fn copy_over(mapped: &ProgramMapping) -> io::Result<()> {
     let length = mapped.addresses.len();
     let start: *mut libc::c_void = std::ptr::with_exposed_provenance_mut(mapped.addresses.start);
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // All of it is written to at once.
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
     // SAFETY: the copy is memory of its own until it takes the place of what it
     // is a copy of. Nothing else runs in between that could write there, and
     // the kernel exchanges both in one step.

@@ -1,11 +1,11 @@
 //! What git obeys in a git folder: configuration, hooks, and where it says the
 //! rest of it lies.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -46,11 +46,12 @@ impl Audit<'_> {
     /// through no link. Git takes a line in quotes apart: that is no name.
     fn is_of_workspace(&self, objects: &Path, line: &[u8], suspect: bool) -> bool {
         let named = Path::new(std::ffi::OsStr::from_bytes(line));
-        let beneath = match named.strip_prefix(self.workspace) {
+        let below = named.strip_prefix(self.workspace).ok().or_else(|| self.named_inside(named));
+        let beneath = match below {
             _ if line.first() == Some(&b'"') => return false,
-            Ok(below) => super::place_of(Path::new(""), below),
-            Err(_) if named.is_absolute() => return !suspect,
-            Err(_) => super::place_of(objects, named),
+            Some(below) => super::place_of(Path::new(""), below),
+            None if named.is_absolute() => return !suspect,
+            None => super::place_of(objects, named),
         };
         let Some(place) = beneath else { return false };
         match self.open_place(&place) {
@@ -61,12 +62,36 @@ impl Audit<'_> {
         }
     }
 
+    /// Where a path that programs inside use lies in the workspace, such as
+    /// `git clone --shared` writes. `None` as well where the host has a folder of
+    /// that name: nobody inside is to learn what is in it.
+    pub(super) fn named_inside<'n>(&self, named: &'n Path) -> Option<&'n Path> {
+        let inside = self.run.inside?;
+        // Git takes `..` out of some paths as they are written.
+        let below =
+            named.strip_prefix(inside).ok().filter(|_| !named.components().any(|part| part == Component::ParentDir))?;
+        let on_host = rustix::fs::statat(CWD, inside, AtFlags::SYMLINK_NOFOLLOW);
+        (on_host.err() == Some(Errno::NOENT)).then_some(below)
+    }
+
     /// What a merge notes for `rerere`: git reads the files that it names, wherever
     /// they are, and keeps copies of them here.
     fn rerere(&mut self, folder: BorrowedFd<'_>, touched: bool) {
         let name = c"MERGE_RR";
         if exists(folder, name) && (touched || self.is_new(folder, name)) {
             self.quarantine(folder, name, "git would copy the files that it names".into());
+        }
+    }
+
+    /// Words of the last `git gc`, which the next git command prints as they are.
+    pub(super) fn words(&mut self, folder: BorrowedFd<'_>, touched: bool) {
+        let name = c"gc.log";
+        let is_odd = |text: Vec<u8>| text.iter().any(|byte| byte.is_ascii_control() && !matches!(byte, b'\n' | b'\t'));
+        if exists(folder, name)
+            && (touched || self.is_new(folder, name))
+            && read_plain(folder, name, MAX_CONFIG).map_or(true, is_odd)
+        {
+            self.quarantine(folder, name, "git would print it to the terminal".into());
         }
     }
 
@@ -121,6 +146,7 @@ impl Audit<'_> {
             self.quarantine(folder, name, why);
         }
         self.rerere(folder, touched);
+        self.words(folder, touched);
         self.old_remotes(folder, touched);
         self.bad_index(folder, touched);
     }
@@ -134,8 +160,8 @@ impl Audit<'_> {
             let suspect = touched || self.is_new(folder, name);
             match name.to_bytes() {
                 b"hooks" => self.bad_hooks(folder, suspect),
-                // Nothing below `.git` came with the task.
-                b"config" | b"config.worktree" if !suspect && self.path.starts_with(".git") => {
+                // Nothing there came with the task.
+                b"config" | b"config.worktree" if !suspect && self.superproject().is_some() => {
                     self.bad_work(folder, name)
                 }
                 // Where it leads can change without it.
@@ -195,15 +221,31 @@ impl Audit<'_> {
         settings::why_not_work(&text, |value| self.is_work(value))
     }
 
+    /// Where the files of the repository are in whose `.git/modules` this is the git
+    /// folder of a submodule, perhaps in one of its worktrees.
+    fn superproject(&self) -> Option<&Path> {
+        let git = self.path.ancestors().find(|part| part.file_name() == Some(OsStr::new(".git")))?;
+        let below = self.path.strip_prefix(git).ok()?;
+        let mut parts = below.iter().map(OsStr::as_bytes);
+        match (parts.next(), parts.nth(1)) {
+            (Some(b"modules"), _) | (Some(b"worktrees"), Some(b"modules")) => git.parent(),
+            _ => None,
+        }
+    }
+
     /// Whether a submodule's git folder may name this as the place of its
-    /// files: a folder of the workspace that is in no git folder, reached
-    /// through no link. It may be gone: then nothing is there to be lost.
+    /// files: a folder of the workspace that is in no git folder and is none,
+    /// reached through no link. It may be gone: then nothing is there to be lost.
     fn is_work(&self, value: &str) -> bool {
-        let plain = !value.contains(['"', '\\', '#', ';']) && self.path.starts_with(".git/modules");
-        let Some(place) = super::place_of(&self.path, Path::new(value)).filter(|_| plain) else { return false };
-        place != Path::new("")
+        let plain = !value.contains(['"', '\\', '#', ';']);
+        let Some(of) = self.superproject().filter(|_| plain) else { return false };
+        let Some(place) = super::place_of(&self.path, Path::new(value)) else { return false };
+        place.strip_prefix(of).is_ok_and(|below| below != Path::new(""))
             && place.iter().all(|name| name != ".git")
-            && matches!(self.open_place(&place), Ok(_) | Err(Errno::NOENT))
+            && match self.open_place(&place) {
+                Ok(opened) => !["objects", "refs"].iter().all(|part| has(opened.as_fd(), part)),
+                Err(error) => error == Errno::NOENT,
+            }
     }
 
     /// A folder of the workspace, reached through no link.
@@ -212,6 +254,10 @@ impl Audit<'_> {
         let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
         open_beneath(root.as_fd(), place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC)
     }
+}
+
+fn has(folder: BorrowedFd<'_>, name: &str) -> bool {
+    rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 pub(super) fn exists(folder: BorrowedFd<'_>, name: &CStr) -> bool {
@@ -243,8 +289,10 @@ pub(super) fn read_plain(folder: BorrowedFd<'_>, name: &CStr, limit: u64) -> Res
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{bare, found, nested};
+    use super::super::tests::{INSIDE, bare, found, found_since, from_now, nested};
+    use super::super::{AuditedRun, audit};
     use std::fs;
+    use std::path::Path;
 
     #[test]
     fn no_ref_says_that_the_remote_has_what_it_has_not() {
@@ -282,5 +330,126 @@ mod tests {
         fs::create_dir_all(&objects).unwrap();
         fs::write(objects.join("alternates"), "/usr\n").unwrap();
         assert_eq!(found(dir.path()), ["b.d/objects/info/alternates"]);
+    }
+
+    #[test]
+    fn a_clone_made_inside_may_borrow_from_the_workspace_by_its_path_there() {
+        let dir = tempfile::tempdir().unwrap();
+        nested(dir.path(), ".");
+        nested(dir.path(), "lender");
+        let info = nested(dir.path(), "c").join("objects/info");
+        fs::create_dir_all(&info).unwrap();
+        let names = |text: String| {
+            fs::write(info.join("alternates"), text).unwrap();
+            found(dir.path())
+        };
+        let gone = ["c/.git/objects/info/alternates"];
+        assert_eq!(names(format!("{INSIDE}/lender/.git/objects\n")), Vec::<String>::new());
+        assert_eq!(names(format!("{INSIDE}/../etc\n")), gone, "git takes `..` away by its letters");
+        assert_eq!(names(format!("{INSIDE}-too/lender/.git/objects\n")), gone);
+        assert_eq!(names(format!("{INSIDE}/none\n")), gone, "it may come to be a link");
+        // The host has such a folder: git would read that.
+        let run = AuditedRun { inside: Some(Path::new("/etc")), ..AuditedRun::default() };
+        fs::write(info.join("alternates"), "/etc/lender/.git/objects\n").unwrap();
+        assert_eq!(audit(dir.path(), run).unwrap().renamed.len(), 1);
+    }
+
+    #[test]
+    fn a_worktree_of_a_submodule_is_judged_by_its_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        nested(dir.path(), ".");
+        let module = bare(dir.path(), ".git/modules/lib");
+        let worktree = module.join("worktrees/w");
+        fs::create_dir_all(&worktree).unwrap();
+        fs::write(worktree.join("HEAD"), "ref: refs/heads/w\n").unwrap();
+        fs::write(worktree.join("commondir"), "../..\n").unwrap();
+        assert_eq!(found(dir.path()), Vec::<String>::new());
+        git2::Config::open(&module.join("config")).unwrap().set_str("core.fsmonitor", "evil").unwrap();
+        assert_eq!(found(dir.path()), [".git/modules/lib/config"]);
+        // Nobody looks at a bare one among the files while a program runs.
+        fs::rename(&module, dir.path().join("b")).unwrap();
+        fs::remove_file(dir.path().join("b/config.envctl-quarantine")).unwrap();
+        assert_eq!(found(dir.path()), ["b/worktrees/w/commondir"]);
+    }
+
+    #[test]
+    fn a_list_of_packs_goes_wherever_git_reads_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = nested(dir.path(), ".");
+        let other = nested(dir.path(), "n");
+        for git in [&own, &other] {
+            let pack = git.join("objects/pack/multi-pack-index.d");
+            fs::create_dir_all(&pack).unwrap();
+            fs::write(pack.join("multi-pack-index-chain"), "x").unwrap();
+            fs::write(git.join("objects/pack/multi-pack-index"), "x").unwrap();
+        }
+        let names = ["multi-pack-index", "multi-pack-index.d/multi-pack-index-chain"];
+        let gone: Vec<_> = ["", "n/"]
+            .iter()
+            .flat_map(|at| names.iter().map(move |name| format!("{at}.git/objects/pack/{name}")))
+            .collect();
+        assert_eq!(found(dir.path()), gone);
+        assert_eq!(found(dir.path()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_the_last_look_did_not_see_is_judged_however_old_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = nested(dir.path(), ".");
+        let config = nested(dir.path(), "closed/x").join("config");
+        git2::Config::open(&config).unwrap().set_str("core.fsmonitor", "evil").unwrap();
+        let since = from_now(dir.path());
+        assert_eq!(found_since(dir.path(), since), Vec::<String>::new());
+        fs::create_dir(own.join("envctl")).unwrap();
+        fs::write(own.join("envctl/unseen"), "").unwrap();
+        assert_eq!(found_since(dir.path(), since), ["closed/x/.git/config"]);
+        assert!(!own.join("envctl/unseen").exists(), "now all of it was seen");
+    }
+
+    #[test]
+    fn a_git_folder_is_judged_before_it_is_a_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        nested(dir.path(), ".");
+        let git = dir.path().join("later/.git");
+        fs::create_dir_all(git.join("hooks")).unwrap();
+        fs::write(git.join("hooks/pre-commit"), "x").unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", git.join("config")).unwrap();
+        fs::write(git.join("gc.log"), "warning: \x1b]0;x\x07").unwrap();
+        let names = ["config", "gc.log", "hooks"].map(|name| format!("later/.git/{name}"));
+        assert_eq!(found(dir.path()), names);
+    }
+
+    #[test]
+    fn what_only_switches_something_off_is_harmless() {
+        let dir = tempfile::tempdir().unwrap();
+        nested(dir.path(), ".");
+        let config = nested(dir.path(), "n").join("config");
+        for (text, is_kept) in [
+            ("[core]\n\tfsmonitor = false\n[commit]\n\tgpgSign = false\n", true),
+            ("[core]\n\tfsmonitor = falsehood\n", false),
+            ("[core]\n\tfsmonitor\n", false),
+            ("[branch]\n\tsort = signature\n", false),
+            ("[tag]\n\tsort = -signature:key\n", false),
+        ] {
+            fs::write(&config, text).unwrap();
+            assert_eq!(found(dir.path()).is_empty(), is_kept, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_submodule_of_a_nested_clone_stays_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        nested(dir.path(), ".");
+        let git = nested(dir.path(), "v/sup");
+        let module = bare(dir.path(), "v/sup/.git/modules/lib");
+        let mut set = |value: &str| {
+            git2::Config::open(&module.join("config")).unwrap().set_str("core.worktree", value).unwrap();
+            found(dir.path())
+        };
+        assert_eq!(set("../../../lib"), Vec::<String>::new());
+        for out in ["../../../../other", "../../../..", "../../..", "../../../../../.."] {
+            assert_eq!(set(out), ["v/sup/.git/modules/lib/config"], "{out}");
+        }
+        assert!(git.join("config").exists());
     }
 }

@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::FileType;
 
+use super::names::is_put_away;
+
 /// What would make a folder of objects a repository, or speak for one.
 const SETTINGS: [&[u8]; 7] = [b"HEAD", b"commondir", b"config", b"config.worktree", b"hooks", b"objects", b"refs"];
 
@@ -13,6 +15,10 @@ pub(in super::super) fn is_of_a_repository(name: &OsStr) -> bool {
     SETTINGS.contains(&name.as_bytes())
 }
 
+/// What names packs by their paths, wherever those lead, begins like this
+/// (`multi-pack-index` of `gitformat-pack(5)`). Git does without it.
+const PACK_LIST: &[u8] = b"multi-pack-index";
+
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     pub(super) folders: Vec<CString>,
@@ -20,6 +26,8 @@ pub(super) struct Listing {
     pub(super) odd: Vec<(CString, FileType)>,
     /// Files with names that matter to git.
     pub(super) settings: Vec<CString>,
+    /// Files that name packs.
+    pub(super) pack_lists: Vec<CString>,
     /// A `.git` that is no folder.
     pub(super) pointer: Option<FileType>,
     signs: u8,
@@ -44,6 +52,9 @@ impl Listing {
             // Git's monitor of files has one; nobody waits for it.
             FileType::Socket => {}
             FileType::RegularFile if SETTINGS.contains(&name.to_bytes()) => self.settings.push(name.to_owned()),
+            FileType::RegularFile if name.to_bytes().starts_with(PACK_LIST) && !is_put_away(name) => {
+                self.pack_lists.push(name.to_owned());
+            }
             FileType::RegularFile => {}
             _ => self.odd.push((name.to_owned(), kind)),
         }

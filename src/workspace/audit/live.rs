@@ -46,7 +46,7 @@ pub(in super::super) fn look_at(workspace: &Path, path: &Path, run: AuditedRun<'
         && let Some(folder) = open_beneath(workspace, git)
     {
         audit.path = git.clone();
-        let touched = rustix::fs::fstat(&folder).map_or(true, |stat| run.since.covers(&stat));
+        let touched = audit.distrusts || rustix::fs::fstat(&folder).map_or(true, |stat| run.since.covers(&stat));
         audit.git_folder(folder.as_fd(), touched, false);
     }
     audit.found

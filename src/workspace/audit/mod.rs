@@ -14,6 +14,7 @@
 //! over. Loose objects are data and not listed unless they may have changed.
 
 mod folder;
+mod hints;
 mod index;
 mod listing;
 mod live;
@@ -22,6 +23,7 @@ mod own;
 mod pointer;
 mod quarantine;
 mod settings;
+mod unseen;
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -118,6 +120,10 @@ pub fn audit(workspace: &Path, run: AuditedRun<'_>) -> Result<Audited> {
     audit.excludes(root.as_fd());
     audit.late_hooks(root.as_fd());
     audit.walk(Descent::new(root, top));
+    let left = audit.has_sealed || !audit.found.unseen.is_empty();
+    if left || audit.distrusts {
+        unseen::note(workspace, left);
+    }
     audit.found.renamed.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(audit.found)
 }
@@ -167,11 +173,18 @@ struct Audit<'a> {
     found: Audited,
     /// The run is not over.
     goes_on: bool,
+    /// The last look did not see everything: no age below the workspace's files says
+    /// that something was looked at.
+    distrusts: bool,
+    /// This one neither.
+    has_sealed: bool,
 }
 
 impl<'a> Audit<'a> {
     fn new(workspace: &'a Path, run: AuditedRun<'a>, path: PathBuf) -> Self {
-        Audit { workspace, run, path, moved: Vec::new(), found: Audited::default(), goes_on: false }
+        let (moved, found) = (Vec::new(), Audited::default());
+        let distrusts = unseen::was_left(workspace);
+        Audit { workspace, run, path, moved, found, goes_on: false, distrusts, has_sealed: false }
     }
 }
 
@@ -211,7 +224,9 @@ impl Audit<'_> {
             Place::Own if matches!(name_bytes, b"hooks" | b"envctl") => return None,
             Place::Own if name_bytes == b"objects" => Place::Objects { own: true, touched: true },
             Place::Own if name_bytes.starts_with(COPIES) => Place::Work,
-            Place::Own if matches!(name_bytes, b"modules" | b"worktrees") => Place::Git { own: false, touched: false },
+            Place::Own if matches!(name_bytes, b"modules" | b"worktrees") => {
+                Place::Git { own: false, touched: self.distrusts }
+            }
             Place::Own => Place::Git { own: true, touched: true },
             // What is called otherwise may have come with the task, with
             // anything among its objects: nothing of it is passed over.
@@ -238,8 +253,8 @@ impl Audit<'_> {
     fn open(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> Option<OwnedFd> {
         match descent::open(parent, name) {
             Ok(Opened::Open(folder)) => return Some(folder),
-            // Git cannot reach it either.
-            Ok(Opened::Sealed) => {}
+            // Git cannot reach it either, as long as it stays so.
+            Ok(Opened::Sealed) => self.has_sealed = true,
             Ok(Opened::Blind) => {
                 self.hide(parent, name, "it cannot be looked into".into());
                 self.moved.clear();
@@ -256,12 +271,13 @@ impl Audit<'_> {
         if let Err(error) = descent::list(folder, |name, kind| listing.add(name, kind)) {
             self.unseen(c"", error);
         }
-        // Without `HEAD` a worktree elsewhere still obeys what is in it.
+        // Without `HEAD` a worktree elsewhere still obeys what is shared.
         let has_name = self.path.file_name() == Some(OsStr::new(".git"));
-        let is_git = listing.is_git() || listing.is_shared() && (has_name || matches!(place, Place::Git { .. }));
+        // One with the name becomes a repository by `git init`, and keeps what it has.
+        let is_git = listing.is_git() || has_name || listing.is_shared() && matches!(place, Place::Git { .. });
         let changed = || rustix::fs::fstat(folder).map_or(true, |stat| self.run.since.covers(&stat));
         let place = match place {
-            Place::Work if is_git => Place::Git { own: false, touched: changed() },
+            Place::Work if is_git => Place::Git { own: false, touched: self.distrusts || changed() },
             Place::Git { own, touched: false } => Place::Git { own, touched: changed() },
             Place::Objects { own, touched: false } => Place::Objects { own, touched: changed() },
             Place::Data { touched: false } => Place::Data { touched: changed() },
@@ -285,6 +301,7 @@ impl Audit<'_> {
             }
             Place::Git { touched, .. } => {
                 self.odd_files(folder, &listing.odd, touched);
+                self.pack_lists(folder, &listing.pack_lists, touched);
                 if self.path.parent().and_then(Path::file_name) == Some(OsStr::new("worktrees")) {
                     self.worktree(folder, touched);
                 }
@@ -297,6 +314,7 @@ impl Audit<'_> {
             }
             Place::Objects { touched, .. } | Place::Data { touched } => {
                 self.odd_files(folder, &listing.odd, touched);
+                self.pack_lists(folder, &listing.pack_lists, touched);
                 if self.path.ends_with("objects/info") && self.path != Path::new(".git/objects/info") {
                     self.alternates(folder, touched);
                 }
@@ -325,6 +343,15 @@ impl Audit<'_> {
                 "it is no file that git makes".into()
             };
             self.quarantine(folder, name, why);
+        }
+    }
+
+    /// Lists of packs, whose names may lead out of the folder that they are in.
+    fn pack_lists(&mut self, folder: BorrowedFd<'_>, names: &[CString], touched: bool) {
+        for name in names {
+            if touched || self.is_new(folder, name) {
+                self.quarantine(folder, name, "git would read the packs that it names, wherever they are".into());
+            }
         }
     }
 

@@ -9,6 +9,11 @@ pub(super) const SUFFIX: &str = ".envctl-quarantine";
 /// Git takes nothing for a ref that ends like this, `git-check-ref-format(1)`.
 const NO_REF: &str = ".lock";
 
+/// Whether something was put out of git's way.
+pub(super) fn is_put_away(name: &CStr) -> bool {
+    memchr::memmem::find(name.to_bytes(), SUFFIX.as_bytes()).is_some()
+}
+
 /// The plain name; among refs one that git takes for none.
 pub(super) fn put_away(name: &CStr, among_refs: bool) -> CString {
     let end = if among_refs { NO_REF } else { "" };

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::super::protect::{TARGET, is_head};
 use super::folder::{exists, read_plain};
-use super::{Audit, Now, Planted, index, settings};
+use super::{Audit, Now, Planted, hints, index, settings};
 use crate::disk::beneath::open_beneath;
 use crate::disk::descent;
 use crate::git::{MAX_INDEX, has_blanks, without_line_end};
@@ -29,6 +29,7 @@ impl Audit<'_> {
         self.replaced(folder);
         self.own_config(folder);
         self.own_head(folder);
+        self.words(folder, false);
         self.old_remotes(folder, false);
         self.bad_index(folder, false);
         let name = c"config.worktree";
@@ -66,10 +67,18 @@ impl Audit<'_> {
         let id = self.object_name(folder);
         for name in self.index_files(folder, touched) {
             let why = match read_plain(folder, &name, MAX_INDEX) {
-                Ok(text) => index::why_not(&text, id).or_else(|| {
-                    let part = CString::new(index::shared(&text, id)?).ok()?;
-                    (!exists(folder, &part)).then(|| "a part of it is missing".to_owned())
-                }),
+                // Git refuses such a one, and somebody may write it just now.
+                Ok(text) if text.is_empty() => continue,
+                Ok(text) => index::why_not(&text, id)
+                    .or_else(|| {
+                        let part = CString::new(index::shared(&text, id)?).ok()?;
+                        (!exists(folder, &part)).then(|| "a part of it is missing".to_owned())
+                    })
+                    .or_else(|| {
+                        hints::without(&text, id)?;
+                        let why = || "git would look at folders that it names, wherever they are".to_owned();
+                        (!self.drop_hints(folder, &name, id)).then(why)
+                    }),
                 Err(why) => Some(why.into()),
             };
             let Some(why) = why else { continue };
@@ -172,10 +181,11 @@ impl Audit<'_> {
 
     /// Whether this is the git folder of a worktree that was added to the
     /// repository above it, as git makes one, `git-worktree(1)`. That one is judged
-    /// by its name.
+    /// by its name, or as a submodule's. Of another nobody is told when it changes.
     pub(super) fn is_linked_worktree(&self, folder: BorrowedFd<'_>) -> bool {
         let mut above = self.path.iter().rev().skip(1);
-        (above.next(), above.next()) == (Some(OsStr::new("worktrees")), Some(OsStr::new(".git")))
+        above.next() == Some(OsStr::new("worktrees"))
+            && (above.next() == Some(OsStr::new(".git")) || self.path.starts_with(".git/modules"))
             && read_plain(folder, c"commondir", MAX_POINTER).is_ok_and(|text| without_line_end(&text) == b"../..")
     }
 
@@ -263,8 +273,6 @@ impl Audit<'_> {
         if self.goes_on && below.is_err() && named.is_absolute() {
             return;
         }
-        let is_missing_inside =
-            |pointer: &Path| self.run.inside.is_some_and(|inside| named.starts_with(inside)) && !pointer.exists();
         // However old it is: a folder on the way may be a link by now.
         let may_turn = suspect || below.is_ok() || named.is_relative();
         let leads_home = text.is_some() && {
@@ -276,7 +284,7 @@ impl Audit<'_> {
             };
             let folder = place.as_deref().and_then(Path::parent);
             let inside = folder.is_some_and(|folder| self.open_place(folder).is_ok());
-            inside || !may_turn || is_missing_inside(&pointer) || knows(&pointer, &here)
+            inside || !may_turn || self.named_inside(&named).is_some() || knows(&pointer, &here)
         };
         if !leads_home && may_turn {
             self.quarantine(folder, name, "git worktree repair would write to where it leads".into());

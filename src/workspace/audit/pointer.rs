@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::fs::{AtFlags, CWD, FileType, Mode};
 
 use super::Audit;
 use super::folder::read_plain;
@@ -44,6 +44,16 @@ impl Audit<'_> {
         self.path = before;
     }
 
+    /// Whether something on the way to a place in the workspace has changed during the
+    /// run: a folder that was moved there is another, however old what is in it.
+    fn has_moved(&self, named: &Path) -> bool {
+        let Ok(below) = named.strip_prefix(self.workspace) else { return true };
+        below.ancestors().filter(|part| !part.as_os_str().is_empty()).any(|part| {
+            let stat = rustix::fs::statat(CWD, self.workspace.join(part), AtFlags::SYMLINK_NOFOLLOW);
+            stat.is_ok_and(|stat| self.run.since.covers(&stat))
+        })
+    }
+
     /// A pointer out of the workspace leads to what nobody audits, such as the
     /// files of an image: one that was written inside goes.
     pub(super) fn pointer(&mut self, folder: BorrowedFd<'_>, kind: FileType) {
@@ -57,7 +67,7 @@ impl Audit<'_> {
         let here = self.workspace.join(&self.path);
         let named = plain(&here.join(target));
         let (inside, real) = (named.starts_with(self.workspace), leads_to(&here.join(target)));
-        let real_inside = std::fs::canonicalize(self.workspace).is_ok_and(|root| real.place.starts_with(root));
+        let real_inside = std::fs::canonicalize(self.workspace).is_ok_and(|root| real.starts_with(root));
         // A link within the workspace may be turned at any time.
         let judged = real_inside && here.as_os_str().len() + target.as_os_str().len() <= MAX_PATH;
         // Git obeys a file to which a link leads as if it were here, `read_gitfile_gently`.
@@ -65,8 +75,15 @@ impl Audit<'_> {
         {
             return self.quarantine(folder, c".git", "it leads to a file that says where to go on".into());
         }
+        if judged
+            && !is_in_git(&self.path, self.workspace, target)
+            && (self.distrusts || self.is_new(folder, c".git") || self.has_moved(&named))
+        {
+            let why = "it leads to files of the workspace, which git takes out of commits".to_owned();
+            return self.quarantine(folder, c".git", why);
+        }
         let is_straight = || super::place_of(&self.path, target).is_some_and(|place| self.open_place(&place).is_ok());
-        if judged && (self.is_new(folder, c".git") || !is_straight()) {
+        if judged && (self.distrusts || self.is_new(folder, c".git") || !is_straight()) {
             self.newly_pointed(folder);
         }
         if judged || !(inside || self.is_new(folder, c".git")) {
@@ -74,11 +91,18 @@ impl Audit<'_> {
         }
         // A program inside sees what comes of it: nothing may depend on what is there
         // on the host, but below the path that the workspace has inside.
-        let is_of_inside = self.run.inside.is_some_and(|inside| named.starts_with(inside));
-        if !is_of_inside || real.exists || here.as_os_str().len() + target.as_os_str().len() > MAX_PATH {
-            self.quarantine(folder, c".git", format!("it leads out of the workspace, to {}", real.place.display()));
+        if self.named_inside(&named).is_none() || here.as_os_str().len() + target.as_os_str().len() > MAX_PATH {
+            self.quarantine(folder, c".git", format!("it leads out of the workspace, to {}", real.display()));
         }
     }
+}
+
+/// Whether a pointer in a folder leads into a git folder by its name, such as those of
+/// submodules and worktrees: git takes nothing there out of a commit.
+fn is_in_git(folder: &Path, workspace: &Path, target: &Path) -> bool {
+    let below = target.strip_prefix(workspace);
+    let place = below.map_or_else(|_| super::place_of(folder, target), |below| super::place_of(Path::new(""), below));
+    place.is_some_and(|place| place.iter().any(|part| part == ".git"))
 }
 
 /// Where a `.git` that is no folder leads, if it leads anywhere; otherwise why git
@@ -116,18 +140,9 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-/// Where a path leads.
-struct Led {
-    /// As far as it exists.
-    place: PathBuf,
-    /// All of it does.
-    exists: bool,
-}
-
-fn leads_to(path: &Path) -> Led {
-    let found = path.ancestors().enumerate().find_map(|(rest, part)| Some((rest, std::fs::canonicalize(part).ok()?)));
-    let (rest, place) = found.unwrap_or_else(|| (1, path.to_owned()));
-    Led { place, exists: rest == 0 }
+/// Where a path leads, as far as it exists.
+fn leads_to(path: &Path) -> PathBuf {
+    path.ancestors().find_map(|part| std::fs::canonicalize(part).ok()).unwrap_or_else(|| path.to_owned())
 }
 
 #[cfg(test)]
@@ -135,19 +150,26 @@ mod tests {
     use super::super::tests::{bare, found, found_since, from_now, nested};
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::path::Path;
 
     #[test]
     fn case_40_a_pointer_that_programs_read_in_two_ways_goes() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         nested(root, ".");
-        bare(root, "e");
-        let pointers = ["gitdir:../e\n", "gitdir:  ../e\n", "gitdir: ../e \n", "gitdir: ../e\0\n", "gitdir: ../e\x0b"];
+        bare(root, "e/.git");
+        let pointers = [
+            "gitdir:../e/.git\n",
+            "gitdir:  ../e/.git\n",
+            "gitdir: ../e/.git \n",
+            "gitdir: ../e/.git\0\n",
+            "gitdir: ../e/.git\x0b",
+        ];
         for (at, text) in "abcds".chars().zip(pointers) {
             fs::create_dir(root.join(at.to_string())).unwrap();
             fs::write(root.join(format!("{at}/.git")), text).unwrap();
         }
-        fs::write(root.join("s/.git"), "gitdir: ../e\r\n\n").unwrap();
+        fs::write(root.join("s/.git"), "gitdir: ../e/.git\r\n\n").unwrap();
         assert_eq!(found(root), ["a/.git", "b/.git", "c/.git", "d/.git"]);
         // By its other name it could be changed without a trace.
         fs::hard_link(root.join("s/.git"), root.join("s/other")).unwrap();
@@ -159,17 +181,53 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         nested(root, ".");
-        let evil = bare(root, "e");
-        git2::Config::open(&evil.join("config")).unwrap().set_str("core.fsmonitor", "evil").unwrap();
+        let evil = bare(root, "e/.git");
+        evil_config(&evil);
         ["a", "b", "c"].iter().for_each(|name| fs::create_dir(root.join(name)).unwrap());
-        fs::write(root.join("a/pointer"), "gitdir: ../e\n").unwrap();
+        fs::write(root.join("a/pointer"), "gitdir: ../e/.git\n").unwrap();
         symlink("pointer", root.join("a/.git")).unwrap();
         // Nothing is there yet.
-        fs::write(root.join("b/.git"), "gitdir: ../d\n").unwrap();
-        symlink("../d", root.join("c/.git")).unwrap();
+        fs::write(root.join("b/.git"), "gitdir: ../d/.git\n").unwrap();
+        symlink("../d/.git", root.join("c/.git")).unwrap();
         let since = from_now(root);
         assert_eq!(found_since(root, since), ["a/.git"], "however old it is");
         symlink("e", root.join("d")).unwrap();
-        assert_eq!(found_since(root, since), ["e/config"]);
+        assert_eq!(found_since(root, since), ["e/.git/config"]);
+    }
+
+    #[test]
+    fn case_40_a_pointer_leads_to_no_files_that_come_out_of_commits() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        nested(root, ".");
+        let names = ["a", "b", "c", "d"];
+        names.iter().for_each(|name| fs::create_dir(root.join(name)).unwrap());
+        bare(root, "e");
+        nested(root, "n");
+        fs::write(root.join("a/.git"), "gitdir: ../e\n").unwrap();
+        fs::write(root.join("b/.git"), "gitdir: ../not/yet\n").unwrap();
+        symlink("../e", root.join("c/.git")).unwrap();
+        fs::write(root.join("d/.git"), "gitdir: ../n/.git\n").unwrap();
+        assert_eq!(found(root), ["a/.git", "b/.git", "c/.git"]);
+    }
+
+    #[test]
+    fn case_40_an_old_pointer_does_not_lead_to_what_was_moved_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        nested(root, ".");
+        evil_config(&bare(root, "evil/e"));
+        fs::create_dir(root.join("s")).unwrap();
+        bare(root, "q/e");
+        fs::write(root.join("s/.git"), "gitdir: ../q/e\n").unwrap();
+        let since = from_now(root);
+        assert_eq!(found_since(root, since), Vec::<String>::new(), "the developer may have made it");
+        fs::rename(root.join("q"), root.join("q2")).unwrap();
+        fs::rename(root.join("evil"), root.join("q")).unwrap();
+        assert_eq!(found_since(root, since), ["s/.git"]);
+    }
+
+    fn evil_config(git: &Path) {
+        git2::Config::open(&git.join("config")).unwrap().set_str("core.fsmonitor", "evil").unwrap();
     }
 }

@@ -54,7 +54,10 @@ impl Audit<'_> {
         match rustix::fs::renameat_with(folder, name, folder, &target, RenameFlags::NOREPLACE) {
             Ok(()) => {
                 self.renamed(name, why);
-                self.moved.push(target);
+                let stat = rustix::fs::statat(folder, &target, AtFlags::SYMLINK_NOFOLLOW);
+                if stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory) {
+                    self.moved.push(target);
+                }
             }
             Err(Errno::NOENT) => {}
             Err(error) => {

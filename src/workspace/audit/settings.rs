@@ -17,7 +17,6 @@ const HARMLESS: &[(&str, &[&str])] = &[
         &[
             "advice.*",
             "branch.*.description",
-            "branch.sort",
             "color.advice",
             "color.branch",
             "color.diff",
@@ -55,7 +54,6 @@ const HARMLESS: &[(&str, &[&str])] = &[
             "status.showstash",
             "status.showuntrackedfiles",
             "status.submodulesummary",
-            "tag.sort",
         ],
     ),
     (
@@ -128,12 +126,8 @@ const HARMLESS: &[(&str, &[&str])] = &[
             "gc.bigpackthreshold",
             "gc.cruftpacks",
             "gc.packrefs",
-            "gc.pruneexpire",
-            "gc.reflogexpire",
-            "gc.reflogexpireunreachable",
             "gc.rerereresolved",
             "gc.rerereunresolved",
-            "gc.worktreepruneexpire",
             "gc.writecommitgraph",
             "index.recordendofindexentries",
             "index.recordoffsettable",
@@ -146,7 +140,6 @@ const HARMLESS: &[(&str, &[&str])] = &[
             "init.defaultrefformat",
             "lfs.repositoryformatversion",
             "maintenance.auto",
-            "maintenance.strategy",
             "pack.allowpackreuse",
             "pack.compression",
             "pack.deltacachelimit",
@@ -206,6 +199,10 @@ const HARMLESS: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Keys by which git does something that it would not do of itself: without it nothing
+/// is run.
+const OFF: [&str; 4] = ["commit.gpgsign", "core.fsmonitor", "rerere.enabled", "tag.gpgsign"];
+
 /// What a configuration sets.
 struct Setting<'a> {
     /// The key as it is told.
@@ -230,6 +227,11 @@ impl Setting<'_> {
     /// How objects are named, in plain words: by that their index is read.
     fn has_plain_objects(&self) -> bool {
         self.plain == "extensions.objectformat" && matches!(self.value, b"sha1" | b"sha256")
+    }
+
+    /// Something is switched off, in the plain word.
+    fn is_off(&self) -> bool {
+        OFF.contains(&&*self.plain) && self.value == b"false"
     }
 
     fn may_be(&self, is_work: &impl Fn(&str) -> bool) -> bool {
@@ -261,6 +263,7 @@ pub(super) fn why_not(text: &[u8], is_work: impl Fn(&str) -> bool) -> Option<Str
     };
     let is_fine = |setting: &&Setting<'_>| {
         is_harmless(&setting.plain)
+            || setting.is_off()
             || setting.has_plain_refs()
             || setting.has_plain_objects()
             || setting.is_worktree() && setting.may_be(&is_work)

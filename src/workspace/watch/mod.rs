@@ -462,7 +462,7 @@ mod tests {
         evil(&root.join("store"));
         fs::create_dir(root.join("points")).unwrap();
         fs::write(root.join("points/.git"), "gitdir: ../store\n").unwrap();
-        gone("store");
+        until("the pointer is renamed", || !root.join("points/.git").exists());
         fs::write(root.join("plain/.git/config"), "[core]\n\thooksPath = x\n").unwrap();
         gone("plain/.git");
         fs::write(plain.path().join("hooks/post-checkout"), "x").unwrap();
