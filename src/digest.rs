@@ -10,6 +10,22 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Fault, integrity};
 
+/// The largest content that a document can name, in bytes.
+pub const MAX_CONTENT: u64 = 32 << 40;
+
+/// Reads the size of a content, for serde's `deserialize_with`: one that could be real,
+/// so that no sum of them overflows.
+///
+/// # Errors
+/// For larger ones, and for what is no size.
+pub fn content_size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let size = u64::deserialize(from)?;
+    if size > MAX_CONTENT {
+        return Err(serde::de::Error::custom(format!("no content has {size} bytes")));
+    }
+    Ok(size)
+}
+
 /// A SHA-256 digest: `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);

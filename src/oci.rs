@@ -7,10 +7,11 @@ use std::io::Read;
 use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::digest::{Digest, Verified};
+use crate::digest::{Digest, Verified, content_size};
 use crate::error::{Fault, cut, integrity};
 
 /// Upper bound for manifests, indexes and image configurations in bytes.
@@ -19,6 +20,12 @@ pub const MAX_METADATA: u64 = 4 << 20;
 /// Upper bound for the `index.json` of a layout in bytes: some hundred for each
 /// tag.
 pub const MAX_LAYOUT_INDEX: u64 = 64 << 20;
+
+/// Every document may have so many values.
+const FEW_VALUES: usize = 20_000;
+
+/// For each value beyond that, a document has so many bytes.
+const BYTES_OF_A_VALUE: usize = 12;
 
 /// `org.opencontainers.image.ref.name`: the tag of an entry in a layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -75,6 +82,7 @@ pub struct Descriptor {
     /// Its digest.
     pub digest: Digest,
     /// Its size in bytes.
+    #[serde(deserialize_with = "content_size")]
     pub size: u64,
     /// The content itself, base64, where it is small.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,6 +182,21 @@ pub struct Manifest {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// What else a manifest might be.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    #[serde(default)]
+    media_type: Option<Value>,
+    /// There, whatever it is, `null` too.
+    #[serde(default, deserialize_with = "there")]
+    manifests: Option<IgnoredAny>,
+}
+
+fn there<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<IgnoredAny>, D::Error> {
+    IgnoredAny::deserialize(from).map(Some)
+}
+
 impl Manifest {
     /// Parses a manifest, refusing documents that could also be read as an
     /// index (CVE-2021-41190).
@@ -181,16 +204,16 @@ impl Manifest {
     /// # Errors
     /// [`crate::error::Kind::Integrity`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
-        let value = parse_metadata(bytes, "manifest")?;
-        if value.get("manifests").is_some() {
+        let shape: Shape = parse_metadata(bytes, "manifest")?;
+        if shape.manifests.is_some() {
             return Err(integrity("the manifest is ambiguous: it has both layers and manifests"));
         }
-        if let Some(kind) = value.get("mediaType")
+        if let Some(kind) = shape.media_type
             && !matches!(kind.as_str(), Some(media::MANIFEST | media::DOCKER_MANIFEST))
         {
             return Err(integrity(format!("unexpected media type of a manifest: {}", cut(&kind.to_string()))));
         }
-        typed(value, "manifest")
+        parse_metadata(bytes, "manifest")
     }
 }
 
@@ -258,7 +281,7 @@ impl Index {
     /// [`crate::error::Kind::Integrity`], also for a document that could be
     /// read as a manifest.
     pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
-        check_size(bytes, MAX_METADATA, "index")?;
+        check_document(bytes, MAX_METADATA, "index")?;
         Self::parse_layout(bytes)
     }
 
@@ -267,7 +290,7 @@ impl Index {
     /// # Errors
     /// As [`Index::parse`].
     pub fn parse_layout(bytes: &[u8]) -> Result<Self, Fault> {
-        check_size(bytes, MAX_LAYOUT_INDEX, "index")?;
+        check_document(bytes, MAX_LAYOUT_INDEX, "index")?;
         // In one pass: a store of many tasks has a large one.
         let index: Index = match serde_json::from_slice(bytes) {
             Ok(index) => index,
@@ -354,24 +377,34 @@ impl ImageConfig {
     /// # Errors
     /// [`crate::error::Kind::Integrity`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Fault> {
-        typed(parse_metadata(bytes, "image configuration")?, "image configuration")
+        parse_metadata(bytes, "image configuration")
     }
 }
 
-fn check_size(bytes: &[u8], limit: u64, what: &str) -> Result<(), Fault> {
+/// Checks that a document of JSON can be read: it takes many times its own size in
+/// memory if it holds values of a byte or two each.
+///
+/// # Errors
+/// [`crate::error::Kind::Integrity`] when it has more than `limit` bytes, or more values
+/// than documents of its size have.
+pub fn check_document(bytes: &[u8], limit: u64, what: &str) -> Result<(), Fault> {
     if bytes.len() as u64 > limit {
         return Err(integrity(format!("the {what} is larger than {limit} bytes")));
+    }
+    // Those in texts count as well.
+    let marks = memchr::memchr3_iter(b',', b'[', b'{', bytes).count();
+    if marks > FEW_VALUES + bytes.len() / BYTES_OF_A_VALUE {
+        return Err(integrity(format!("the {what} holds more values than a document of {} bytes has", bytes.len())));
     }
     Ok(())
 }
 
-fn parse_metadata(bytes: &[u8], what: &str) -> Result<Value, Fault> {
-    check_size(bytes, MAX_METADATA, what)?;
-    serde_json::from_slice(bytes).map_err(|error| integrity(format!("the {what} is not valid JSON: {error}")))
-}
-
-fn typed<T: serde::de::DeserializeOwned>(value: Value, what: &str) -> Result<T, Fault> {
-    serde_json::from_value(value).map_err(|error| integrity(format!("the {what} is malformed: {error}")))
+fn parse_metadata<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Fault> {
+    check_document(bytes, MAX_METADATA, what)?;
+    serde_json::from_slice(bytes).map_err(|error| {
+        let how = if error.is_data() { "malformed" } else { "not valid JSON" };
+        integrity(format!("the {what} is {how}: {error}"))
+    })
 }
 
 /// Where blobs come from. Streams are as they come: wrap them in
@@ -416,5 +449,37 @@ pub fn unwrap_io(error: std::io::Error) -> anyhow::Error {
     match error.into_inner().map(|inner| inner.downcast::<Fault>()) {
         Some(Ok(fault)) => (*fault).into(),
         _ => anyhow::anyhow!(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_does_not_take_many_times_its_size_in_memory() {
+        let small = format!("{{\"x\":[{}0]}}", "0,".repeat(2000));
+        assert!(check_document(small.as_bytes(), MAX_METADATA, "index").is_ok());
+        let dense = format!("{{\"manifests\":[],\"x\":[{}0]}}", "0,".repeat(1_000_000));
+        let said = Index::parse(dense.as_bytes()).unwrap_err().to_string();
+        assert!(said.contains("holds more values"), "{said}");
+        assert!(Manifest::parse(dense.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn no_content_is_so_large_that_a_sum_overflows() {
+        let descriptor =
+            |size: u64| format!("{{\"mediaType\":\"x\",\"digest\":\"{}\",\"size\":{size}}}", Digest::of(b""));
+        assert!(serde_json::from_str::<Descriptor>(&descriptor(1 << 45)).is_ok());
+        assert!(serde_json::from_str::<Descriptor>(&descriptor(1 << 63)).is_err());
+    }
+
+    #[test]
+    fn a_manifest_that_is_an_index_as_well_is_refused() {
+        let config = serde_json::to_string(&Descriptor::of(media::EMPTY, b"{}")).unwrap();
+        for (more, is_fine) in [("", true), (",\"manifests\":null", false), (",\"manifests\":[]", false)] {
+            let text = format!("{{\"schemaVersion\":2,\"config\":{config}{more}}}");
+            assert_eq!(Manifest::parse(text.as_bytes()).is_ok(), is_fine, "{more}");
+        }
     }
 }

@@ -98,6 +98,19 @@ pub fn remember_login(user: &str, password: &str) {
     remember(&format!("{user}:{password}"));
 }
 
+/// The same for what a text has before an `@` and after a colon, as addresses with a
+/// password have it: the text may be quoted when it is refused.
+pub fn remember_passwords(text: &str) {
+    for (at, _) in text.match_indices('@') {
+        let before = text.get(..at).unwrap_or_default();
+        let word = before.rsplit(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '=' | ',')).next();
+        if let Some((user, password)) = word.and_then(|word| word.split_once(':')).filter(|(user, _)| *user != "mailto")
+        {
+            remember_login(user, password);
+        }
+    }
+}
+
 /// Everything that stands for a value in a text: as it is, inside JSON,
 /// percent-encoded, and in base64, wherever in the encoded text it begins.
 pub fn spellings(value: &str) -> BTreeSet<String> {
@@ -254,5 +267,13 @@ mod tests {
     fn what_is_too_short_to_be_told_apart_is_left_alone() {
         let _ = Secret::new("no".into());
         assert_eq!(hide("no news"), "no news");
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_hidden_wherever_the_address_is_quoted() {
+        remember_passwords("store = \"ada:quite-Secret7@registry.example/x\"");
+        remember_passwords("mirror = \"https://bob:other-Secret8@m.example\" # mailto:ada-writes@home.example");
+        let said = hide("invalid: ada:quite-Secret7@registry.example, https://bob:other-Secret8@m.example, ada-writes");
+        assert!(!said.contains("Secret") && said.contains("ada-writes"), "{said}");
     }
 }

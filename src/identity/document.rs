@@ -6,13 +6,14 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::lifetime::Wish;
 use super::names::{Commit, ImageRef, TaskId, serde_as_text};
 use super::url::RepoUrl;
 use crate::digest::Digest;
-use crate::error::{Fault, integrity};
+use crate::error::{Fault, cut, integrity};
 
 /// The schema that this envctl writes and reads.
 pub const SCHEMA: u32 = 1;
@@ -367,16 +368,20 @@ impl Identity {
 /// Looks at a document's `schema` before anything else, so that a newer one
 /// is named as such and not reported as some missing field.
 pub(crate) fn check_schema(bytes: &[u8], known: u32, what: &str) -> Result<(), Fault> {
+    // Not read, but looked at: what it holds may be large.
     #[derive(Deserialize)]
-    struct Probe {
-        schema: Option<Value>,
+    struct Probe<'a> {
+        #[serde(borrow)]
+        schema: Option<&'a RawValue>,
     }
-    let probe: Probe =
+    let probe: Probe<'_> =
         serde_json::from_slice(bytes).map_err(|error| integrity(format!("the {what} is not valid JSON: {error}")))?;
-    match probe.schema {
-        Some(Value::Number(found)) if found.as_u64() == Some(u64::from(known)) => Ok(()),
-        Some(found) => Err(integrity(format!("the {what} has schema {found}, this envctl knows schema {known}"))
-            .hint("use the envctl version that published it, or a newer one")),
+    match probe.schema.map(RawValue::get) {
+        Some(found) if found.parse() == Ok(known) => Ok(()),
+        Some(found) => {
+            Err(integrity(format!("the {what} has schema {}, this envctl knows schema {known}", cut(found)))
+                .hint("use the envctl version that published it, or a newer one"))
+        }
         None => Err(integrity(format!("the {what} has no schema"))),
     }
 }

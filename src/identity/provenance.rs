@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::document::{Identity, Toolchain, check_schema};
 use super::names::{Commit, TaskId, outside_name};
 use super::url::RepoUrl;
-use crate::digest::Digest;
+use crate::digest::{Digest, content_size};
 use crate::error::{Fault, integrity};
 
 /// The schema that this envctl writes and reads.
@@ -72,6 +72,7 @@ pub struct Provenance {
     /// Where it lay in the checkout; `None` for files from elsewhere.
     pub path: Option<String>,
     /// In bytes.
+    #[serde(deserialize_with = "content_size")]
     pub size: u64,
     /// Of the content.
     pub digest: Digest,
@@ -261,7 +262,7 @@ mod tests {
             path in proptest::option::of(any::<String>()),
             command in proptest::option::of(any::<String>()),
             exit_code in proptest::option::of(any::<i32>()),
-            size in any::<u64>(),
+            size in 0..=crate::digest::MAX_CONTENT,
             content in any::<[u8; 8]>(),
             extra in "[a-z]{15,18}",
         ) {

@@ -35,6 +35,7 @@ impl FromStr for StoreRef {
             }
             return Ok(StoreRef::Layout(PathBuf::from(path)));
         }
+        crate::secret::remember_passwords(text);
         check_repository(text)?;
         Ok(StoreRef::Registry(text.to_owned()))
     }

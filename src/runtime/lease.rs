@@ -338,6 +338,15 @@ impl Runtimes {
         Ok(leases)
     }
 
+    /// Whether another runtime has the workspace of this lease.
+    pub fn others_in(paths: &Paths, lease: &Lease) -> bool {
+        let entries = fs::read_dir(paths.runtimes()).into_iter().flatten().flatten();
+        let ids = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let other = |id: &String| disk::read_json::<Lease>(&paths.lease(id)).ok().flatten();
+        ids.filter(|id| *id != lease.id && unhex::<ID>(id).is_some())
+            .any(|id| other(&id).is_some_and(|other| other.workspace == lease.workspace))
+    }
+
     /// Folders whose owners are dead, now locked by this process. The kernel lets
     /// go of a lock a moment after its owner has died.
     pub(super) fn dead(&self) -> Vec<Folder> {

@@ -7,7 +7,7 @@ use super::left_behind::LeftOut;
 use super::operation::Operation;
 pub use super::wire::{ByteText, FileMode, GitPath, Object};
 use super::wire::{LfsObject, Verbatim};
-use crate::digest::Digest;
+use crate::digest::{Digest, content_size};
 use crate::error::{Fault, integrity};
 use crate::identity::{Commit, check_schema};
 
@@ -228,6 +228,7 @@ pub struct Pack {
     /// Of the pack's bytes.
     pub digest: Digest,
     /// In bytes.
+    #[serde(deserialize_with = "content_size")]
     pub size: u64,
 }
 

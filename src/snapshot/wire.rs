@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, content_size};
 use crate::identity::Commit;
 
 /// A path as git stores it: bytes, mostly UTF-8. In JSON whatever is no UTF-8,
@@ -131,6 +131,7 @@ pub struct LfsObject {
     /// Its sha256.
     pub oid: Digest,
     /// In bytes.
+    #[serde(deserialize_with = "content_size")]
     pub size: u64,
     /// The blob of the pack that holds it.
     pub object: Object,

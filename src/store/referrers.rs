@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::digest::Digest;
 use crate::error::{Fault, cut, integrity};
-use crate::oci::{Descriptor, MAX_METADATA, media};
+use crate::oci::{Descriptor, MAX_METADATA, check_document, media};
 
 /// Manifests that refer to one.
 #[derive(Debug, Default)]
@@ -67,9 +67,7 @@ impl List {
     /// [`crate::error::Kind::Integrity`] for what is no image index.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
         let bad = |why: &str| integrity(format!("the list of what refers to a manifest {why}"));
-        if bytes.len() as u64 > MAX_METADATA {
-            return Err(bad(&format!("is larger than {MAX_METADATA} bytes")));
-        }
+        check_document(bytes, MAX_METADATA, "list of what refers to a manifest")?;
         let value = serde_json::from_slice(bytes).map_err(|error| bad(&format!("is not valid JSON: {error}")))?;
         let Value::Object(mut extra) = value else { return Err(bad("is no object")) };
         if ["layers", "config"].iter().any(|field| extra.contains_key(*field)) {

@@ -75,8 +75,11 @@ pub fn loose_ends(root: &Path, known: KnownCommits<'_>) -> Result<Vec<String>> {
         let path = folder.strip_prefix(root).unwrap_or(&folder);
         let name = path.display().to_string();
         let dotted = path.join(".git");
-        let git_folder = if root.join(&dotted).is_dir() { &dotted } else { path };
-        if let Some(why) = openable::why_not(root, git_folder) {
+        let kind = fs::symlink_metadata(root.join(&dotted)).map(|meta| meta.is_dir());
+        let git_folder = if kind.is_ok() { &dotted } else { path };
+        // A `.git` in it that is no folder leads to what was not judged here.
+        let leads = matches!(kind, Ok(false)).then_some("its .git is no folder");
+        if let Some(why) = leads.map(str::to_owned).or_else(|| openable::why_not(root, git_folder)) {
             found.push(format!("the repository {name}, which is not opened ({why})"));
             continue;
         }

@@ -17,7 +17,7 @@ mod protect;
 mod times;
 mod watch;
 
-pub use audit::{Audited, AuditedRun, Planted, Since, audit, obeyed};
+pub use audit::{Audited, AuditedRun, Planted, Since, audit, distrust, obeyed};
 pub use branches::Branches;
 pub use clone::{WorkspaceDraft, flush, is_workspace};
 pub use files::{Files, WorkspaceFile, content_above};

@@ -97,4 +97,15 @@ mod tests {
         fs::remove_file(root.join("n/.git/refs/heads/main")).unwrap();
         assert_eq!(said(), "");
     }
+
+    #[test]
+    fn a_bare_repository_is_not_opened_by_what_lies_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        git2::Repository::init(dir.path()).unwrap();
+        git2::Repository::init_bare(dir.path().join("b")).unwrap();
+        let loose = || super::super::loose::loose_ends(dir.path(), Default::default()).unwrap();
+        assert_eq!(loose(), Vec::<String>::new());
+        fs::write(dir.path().join("b/.git"), "gitdir: ../../elsewhere\n").unwrap();
+        assert_eq!(loose(), ["the repository b, which is not opened (its .git is no folder)"]);
+    }
 }

@@ -72,11 +72,11 @@ pub fn protect(workspace: &Path) -> Result<()> {
     let text = git.read(Path::new(place), MAX_CONFIG)?;
     let text = text.with_context(|| format!("{} is missing", path.join(place).display()))?;
     let context = || format!("cannot put {} out of reach of programs inside", path.join(place).display());
-    let is_said = |key: &str| has(&text, key.rsplit('.').next().unwrap_or(key));
-    let later = LATER.into_iter().filter(|(key, _)| !is_said(key)).collect();
+    let is_said = |(key, value): &(&str, &str)| has_line(&text, &format!("{} = {value}", name_of(key)));
+    let later = LATER.into_iter().filter(|setting| !is_said(setting)).collect();
     let added = if is_there { later } else { SETTINGS.to_vec() };
     let mut whole = with_settings(&text, &added).with_context(context)?;
-    if !has(&text, "[lfs]") && !has_own_lfs() {
+    if !has_line(&text, "[lfs]") && !has_own_lfs() {
         let server = lfs_server(&git2::Config::open(&path.join(place))?);
         whole = with_settings(&whole, &LFS.map(|key| (key, &server))).with_context(context)?;
     }
@@ -93,9 +93,15 @@ pub fn protect(workspace: &Path) -> Result<()> {
     remember_head(&git)
 }
 
-/// Whether a text of configuration has these letters, in whatever case.
-fn has(text: &[u8], what: &str) -> bool {
-    text.windows(what.len()).any(|part| part.eq_ignore_ascii_case(what.as_bytes()))
+/// Whether a text of configuration has a line that begins so, in whatever case. No value
+/// can hold one.
+fn has_line(text: &[u8], what: &str) -> bool {
+    let begins = |line: &[u8]| line.get(..what.len()).is_some_and(|part| part.eq_ignore_ascii_case(what.as_bytes()));
+    text.split(|byte| *byte == b'\n').any(|line| begins(line.trim_ascii_start()))
+}
+
+fn name_of(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
 }
 
 /// Writes a file of the git folder anew, through no link.
@@ -187,11 +193,11 @@ mod tests {
         assert!(git2::Config::open(&git.join("config")).unwrap().get_string("core.untrackedCache").is_ok());
         assert_eq!(fs::read(&precious).unwrap(), b"precious");
         // One of an earlier envctl.
-        let earlier = "[core]\n\tbare = false\n[lfs]\n\turl = x\n";
+        let earlier = "[core]\n\tbare = false\n[user]\n\tname = untrackedCache = false\n[lfs]\n\turl = x\n";
         fs::write(git.join(TARGET), earlier).unwrap();
         protect(dir.path()).unwrap();
         let text = fs::read_to_string(git.join("config")).unwrap();
-        assert!(text.starts_with(earlier) && text.contains("untrackedCache = false"), "{text}");
+        assert!(text.starts_with(earlier) && text.ends_with("\tuntrackedCache = false\n"), "{text}");
         let before = fs::metadata(git.join(TARGET)).unwrap().modified().unwrap();
         protect(dir.path()).unwrap();
         assert_eq!(fs::metadata(git.join(TARGET)).unwrap().modified().unwrap(), before);

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, Hasher, MAX_CONTENT};
 
 /// Larger blobs are no pointers. In bytes.
 pub const MAX_POINTER: usize = 1024;
@@ -33,7 +33,7 @@ impl Pointer {
             match line.split_once(' ')? {
                 ("oid", value) if oid.is_none() => oid = Some(Digest::from_hex(value.strip_prefix("sha256:")?).ok()?),
                 ("size", value) if size.is_none() && value.bytes().all(|c| c.is_ascii_digit()) => {
-                    size = Some(value.parse().ok()?);
+                    size = Some(value.parse().ok().filter(|size| *size <= MAX_CONTENT)?);
                 }
                 // Content that went through other programs as well.
                 (key, _) if key.starts_with("ext-") => {}

@@ -5,13 +5,14 @@ use anyhow::{Context as _, Result};
 use super::part::Part;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
-use crate::error::{integrity, unreachable};
+use crate::error::{integrity, policy, unreachable};
 use crate::handoff::allowance;
 use crate::handoff::app::App;
 use crate::handoff::task::{Located, Resolved, Source, from_store, mirror};
 use crate::identity::Target;
 use crate::oci::Descriptor;
 use crate::snapshot::{Document, MAX_DOCUMENT};
+use crate::ui::human_bytes;
 
 /// The snapshot document and its pack, checked, with the bytes moved.
 pub(crate) struct Snapshot {
@@ -100,6 +101,10 @@ fn kept_snapshot(app: &App, id: &Digest) -> Result<Option<Snapshot>> {
 }
 
 fn keep_stream(source: &Source<'_>, descriptor: &Descriptor, content: &mut dyn std::io::Read) -> Result<()> {
+    if source.most.is_some_and(|most| descriptor.size > most) {
+        let size = human_bytes(descriptor.size);
+        return Err(policy(format!("the snapshot's pack has {size}, more than the store said before")).into());
+    }
     let place = source.app.paths.blob(&descriptor.digest);
     let parent = place.parent().context("a blob has a folder")?;
     allowance::require(source.app, parent, descriptor.size, "the snapshot's pack")?;

@@ -21,9 +21,16 @@ impl App {
     /// The runtimes of this user.
     pub fn runtimes(&self) -> Runtimes {
         let ui = self.ui;
-        let path = self.env.path.clone();
+        let (path, paths) = (self.env.path.clone(), self.paths.clone());
         let look = DeadLook {
-            after: Arc::new(move |lease| audit(ui, lease, path.as_deref())),
+            after: Arc::new(move |lease| {
+                let said = audit(ui, lease, path.as_deref());
+                // What a program of another runtime moved meanwhile may have been passed over.
+                if Runtimes::others_in(&paths, lease) {
+                    workspace::distrust(&lease.workspace);
+                }
+                said
+            }),
             during: Arc::new(move |lease, stop| watch(ui, lease, &stop)),
         };
         Runtimes::new(self.paths.clone(), self.env.path.clone(), look)
@@ -99,9 +106,7 @@ pub(crate) fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> Vec<String> {
 
 fn run(lease: &Lease) -> AuditedRun<'_> {
     let since = Since { seconds: lease.begun, nanos: lease.begun_nanos };
-    // A task may choose one that is a folder of the developer's.
-    let spares = |inside: &&Path| *inside == Path::new("/workspace") || !inside.exists();
-    AuditedRun { since, kept: &lease.kept, inside: lease.workdir.as_deref().filter(spares) }
+    AuditedRun { since, kept: &lease.kept, inside: lease.workdir.as_deref() }
 }
 
 fn changed(one: &Planted) -> String {

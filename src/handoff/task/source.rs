@@ -23,6 +23,8 @@ pub(crate) struct Source<'a> {
     progress: Progress,
     throttle: Option<Arc<Throttle>>,
     stopped: AtomicBool,
+    /// No part is fetched that has more bytes, whatever was said of it before.
+    pub(crate) most: Option<u64>,
 }
 
 impl<'a> Source<'a> {
@@ -33,7 +35,7 @@ impl<'a> Source<'a> {
     /// One from which parts come no faster than this.
     pub(crate) fn throttled(app: &'a App, task: Located, throttle: Option<Throttle>) -> Self {
         let (progress, throttle) = (app.ui.progress(), throttle.map(Arc::new));
-        Source { app, task, store: OnceLock::new(), progress, throttle, stopped: AtomicBool::new(false) }
+        Source { app, task, store: OnceLock::new(), progress, throttle, stopped: AtomicBool::new(false), most: None }
     }
 
     pub(crate) fn store(&self) -> Result<&dyn Store> {

@@ -62,7 +62,8 @@ pub(super) fn bring(app: &App, task: Located, rate: Option<u64>, most: Option<u6
     app.open_roots()?;
     caches::make_room(app);
     let kept = caches::keep(app)?;
-    let source = Source::throttled(app, task, rate.map(Throttle::new));
+    let mut source = Source::throttled(app, task, rate.map(Throttle::new));
+    source.most = most;
     let resolved = resolve(&source, None, true)?;
     // Of what the developer did not agree to, no part is brought.
     prepare::settle_repo(app, &resolved)?;

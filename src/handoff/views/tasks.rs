@@ -1,7 +1,7 @@
 //! The tasks of a store, however many: a layout tells of each beside its tag;
 //! a registry tells names only, and keeps the rest in a list ([`Catalog`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::report::Beside;
 use crate::handoff::task::{self, Located, beside_of, from_store, read_at};
-use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId, TaskRef, is_line, is_line_of};
+use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId, TaskRef, is_line, is_line_of, lines_tag};
 use crate::oci::Descriptor;
 use crate::store::{Access, Catalog, Store};
 
@@ -133,9 +133,17 @@ impl TaskFilter {
 pub(crate) fn tasks_of(app: &App, name: &StoreRef) -> Result<Vec<TaskRow>> {
     let listing = Listing { app, store: &*app.open(name, Access::Read)?, name };
     let tags = listing.store.tags()?;
-    let lined: Vec<&str> = tags.iter().map(|(tag, _)| tag.as_str()).filter(|tag| is_line(tag)).collect();
+    let lined = tags.iter().map(|(tag, _)| tag.as_str()).filter(|tag| is_line(tag));
+    let mut lines: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    lined.for_each(|tag| lines.entry(tag.rsplit_once('-').map_or(tag, |(of, _)| of)).or_default().push(tag));
+    let began = Instant::now();
     let row = |summary: Summary| -> Result<TaskRow> {
-        let beside = listing.beside(&summary, &lined)?;
+        let lined = if lines.is_empty() { None } else { lines.get(&*lines_tag(&summary.task)) };
+        let lined = lined.map_or(&[][..], Vec::as_slice);
+        if !lined.is_empty() && began.elapsed() > LONGEST {
+            return Err(unreachable(format!("{name} takes too long to tell of other lines of its tasks")).into());
+        }
+        let beside = listing.beside(&summary, lined)?;
         Ok(TaskRow {
             task: summary.task,
             identity: summary.identity.to_string(),
@@ -238,7 +246,7 @@ impl Listing<'_> {
         let is_new = list.is_none();
         let mut catalog = list.unwrap_or_default();
         let identities = names.iter().filter_map(|name| Digest::from_hex(name.strip_prefix("id-")?).ok());
-        let unknown: Vec<Digest> = identities.filter(|identity| !catalog.knows(identity)).collect();
+        let unknown: Vec<Digest> = identities.filter(|identity| !catalog.knows(identity)).take(MOST_ASKED).collect();
         let listed = |task: &TaskId| catalog.row(task).is_some() || catalog.is_other(task.as_str());
         let unlisted = tasks.iter().filter(|task| !listed(task)).count();
         // Two requests for each identity that is new, or one for each task.
@@ -270,26 +278,10 @@ impl Listing<'_> {
 
     /// Asks for each of these tasks; notes and returns what they are.
     fn resolve(&self, tasks: &[TaskId], catalog: &mut Catalog) -> Result<Vec<Summary>> {
-        let (began, missing) = (Instant::now(), AtomicUsize::new(0));
-        let results = each(tasks, |task| -> Result<Summary> {
-            if began.elapsed() > LONGEST {
-                return Err(unreachable(format!("{} takes too long to tell of its tasks", self.name)).into());
-            }
-            if missing.load(Ordering::Relaxed) > MOST_MISSING {
-                return Err(integrity("it is not looked for").into());
-            }
-            let found = from_store(self.store, &self.located(task));
-            if found.as_ref().is_err_and(|error| kind_of(error) == Kind::NotFound) {
-                missing.fetch_add(1, Ordering::Relaxed);
-            }
-            let (descriptor, artifact, identity) = found?;
+        let results = self.ask(tasks, |task| {
+            let (descriptor, artifact, identity) = from_store(self.store, &self.located(task))?;
             Ok(Summary::of(&identity, Digest::of(&artifact.identity), descriptor.digest))
         })?;
-        if missing.into_inner() > MOST_MISSING {
-            return Err(integrity(format!("{} lists more than {MOST_MISSING} tags that it does not have", self.name))
-                .hint("name a task to enter it without the list")
-                .into());
-        }
         let mut found = Vec::new();
         for (result, task) in results.into_iter().zip(tasks) {
             match self.kept(result, task.as_str())? {
@@ -305,7 +297,7 @@ impl Listing<'_> {
 
     /// The tasks that these identities were published for.
     fn tasks_of(&self, identities: &[Digest]) -> Result<BTreeSet<TaskId>> {
-        let results = each(identities, |identity| -> Result<TaskId> {
+        let results = self.ask(identities, |identity| {
             let located = Located { store: self.name.clone(), target: Target::Identity(*identity) };
             Ok(from_store(self.store, &located)?.2.task_id)
         })?;
@@ -320,6 +312,31 @@ impl Listing<'_> {
             }
         }
         Ok(tasks)
+    }
+
+    /// Asks the store for each of many, within bounds: what it lists and does not have
+    /// costs requests.
+    fn ask<T: Sync, R: Send>(&self, all: &[T], one: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<Result<R>>> {
+        let (began, missing) = (Instant::now(), AtomicUsize::new(0));
+        let results = each(all, |item| {
+            if began.elapsed() > LONGEST {
+                return Err(unreachable(format!("{} takes too long to tell of its tasks", self.name)).into());
+            }
+            if missing.load(Ordering::Relaxed) > MOST_MISSING {
+                return Err(integrity("it is not looked for").into());
+            }
+            let found = one(item);
+            if found.as_ref().is_err_and(|error| kind_of(error) == Kind::NotFound) {
+                missing.fetch_add(1, Ordering::Relaxed);
+            }
+            found
+        })?;
+        if missing.into_inner() > MOST_MISSING {
+            return Err(integrity(format!("{} lists more than {MOST_MISSING} tags that it does not have", self.name))
+                .hint("name a task to enter it without the list")
+                .into());
+        }
+        Ok(results)
     }
 }
 

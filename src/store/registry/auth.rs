@@ -4,13 +4,15 @@
 //! like). What a token service redirects to is not asked.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 
+use super::credentials::RegistryLogin;
 use crate::error::{cut, failure, integrity, policy};
 use crate::store::AuthFiles;
 use crate::web::name;
@@ -49,6 +51,9 @@ pub(super) struct Auth {
     /// A token service that the user named.
     pub(super) realm: Option<String>,
     pub(super) grants: Mutex<HashMap<AuthScope, Grant>>,
+    /// What was found of the developer's, and when: a helper is not asked for each
+    /// request.
+    pub(super) login: Arc<Mutex<Option<(Instant, Option<RegistryLogin>)>>>,
     /// Other repositories of the registry, from which blobs are taken over.
     pub(super) sources: Mutex<BTreeSet<String>>,
 }
@@ -202,6 +207,7 @@ mod tests {
             files: AuthFiles::default(),
             realm: None,
             grants: Mutex::default(),
+            login: Arc::default(),
             sources: Mutex::default(),
         }
     }

@@ -23,6 +23,9 @@ const AHEAD: usize = 32;
 /// Cuts that one blob may suffer, however far it gets in between.
 const MOST_CUTS: u32 = 50;
 
+/// How long all pauses of one blob may take, in which it is asked for again.
+const MOST_PAUSED: Duration = Duration::from_secs(600);
+
 /// Bytes in a second below which a blob drips, once it was waited for.
 const DRIP: u64 = 4 << 10;
 
@@ -71,6 +74,7 @@ async fn pump(
     let (mut done, mut cuts, mut tries) = (0u64, 0, Tries::default());
     // The registry's time; what the reader takes is not counted.
     let mut waited = Duration::ZERO;
+    let mut paused = Duration::ZERO;
     // Bytes to pass over: a server may ignore the range that it was asked for.
     let mut skip = 0u64;
     loop {
@@ -106,9 +110,14 @@ async fn pump(
         cuts += 1;
         let wait = if cuts > MOST_CUTS { None } else { tries.next(None) };
         let Some(wait) = wait else { return Err(io::Error::other(fault)) };
+        let began = Instant::now();
         http.pause(wait).await;
         let begun;
         (response, begun) = http.blob(digest, done).await.map_err(into_io)?;
+        paused += began.elapsed();
+        if paused > MOST_PAUSED {
+            return Err(io::Error::other(fault));
+        }
         skip = done - begun;
     }
 }

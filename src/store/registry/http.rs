@@ -65,6 +65,7 @@ impl Http {
             files: network.auth.clone(),
             realm: settings.realm,
             grants: Default::default(),
+            login: Default::default(),
             sources: Default::default(),
         };
         let notice = network.notice.clone();

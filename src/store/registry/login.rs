@@ -1,6 +1,9 @@
 //! Answering a registry's challenge: by name and password, or with a token from
 //! its token service.
 
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result};
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
@@ -16,6 +19,9 @@ use crate::web::read_capped;
 /// Upper bound for the answer of a token service in bytes.
 const MAX_TOKEN: u64 = 256 << 10;
 
+/// How long what a helper said is used: its tokens may not last.
+const VALID: Duration = Duration::from_secs(60);
+
 impl Auth {
     /// Answers the challenge of a 401.
     ///
@@ -23,8 +29,18 @@ impl Auth {
     /// When there is no way to, with how to log in.
     pub(super) async fn answer(&self, http: &Http, headers: &HeaderMap, scope: AuthScope) -> Result<()> {
         let (files, host, repository) = (self.files.clone(), self.host.clone(), self.repository.clone());
+        let kept = Arc::clone(&self.login);
         // A helper is another process and may take its time.
-        let found = tokio::task::spawn_blocking(move || credentials::find(&files, &host, &repository)).await;
+        let found = tokio::task::spawn_blocking(move || {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, found)) = kept.as_ref().filter(|(when, _)| when.elapsed() < VALID) {
+                return Ok(found.clone());
+            }
+            let found = credentials::find(&files, &host, &repository)?;
+            *kept = Some((Instant::now(), found.clone()));
+            anyhow::Ok(found)
+        })
+        .await;
         let login = found.context("the search for credentials was cut short")??;
         login.iter().for_each(RegistryLogin::hide);
         let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());

@@ -100,13 +100,23 @@ fn tombstone(registry: &Registry, tag: &str) -> Result<Descriptor> {
     Ok(descriptor)
 }
 
-/// Deletes a manifest, its tags, and what refers to it.
+/// Deletes a manifest, its tags, and what refers to it: what says so itself, whatever the
+/// registry's list has.
 ///
 /// # Errors
 /// When the registry does not allow it.
 pub(super) fn forget(registry: &Registry, manifest: &Digest) -> Result<()> {
-    let mut victims: Vec<Digest> =
-        referrers::referrers(registry, manifest)?.found.iter().map(|referrer| referrer.digest).collect();
+    let mut victims = Vec::new();
+    for referrer in referrers::referrers(registry, manifest)?.found {
+        let Some(document) = registry.document(&referrer.digest)? else { continue };
+        let says_so = Manifest::parse(&document.bytes).is_ok_and(|it| {
+            let of = it.subject.is_some_and(|subject| subject.digest == *manifest);
+            of && matches!(it.artifact_type.as_deref(), Some(media::ARTIFACT | media::CACHE | media::CLAIMS))
+        });
+        if says_so {
+            victims.push(referrer.digest);
+        }
+    }
     victims.extend(registry.resolve(&referrers_tag(manifest))?.map(|list| list.digest));
     victims.push(*manifest);
     for digest in victims {

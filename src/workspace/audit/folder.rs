@@ -14,6 +14,14 @@ use super::{Audit, settings};
 use crate::disk::beneath::open_beneath;
 use crate::disk::descent::{self, Opened};
 
+/// Where workspaces are inside, or folders with them, unless a task says another place.
+const INSIDE: &[&str] = &[
+    "/workspace",
+    "/workspaces",
+    #[cfg(test)]
+    super::tests::INSIDE,
+];
+
 /// Larger files of configuration are taken for hostile.
 const MAX_CONFIG: u64 = 1 << 20;
 
@@ -54,6 +62,11 @@ impl Audit<'_> {
             None => super::place_of(objects, named),
         };
         let Some(place) = beneath else { return false };
+        // Only what is in a git folder is judged as objects are.
+        let is_judged = place.ends_with("objects") && place.iter().any(|part| part == ".git");
+        if !is_judged && (suspect || self.distrusts || self.has_moved(&self.workspace.join(&place))) {
+            return false;
+        }
         match self.open_place(&place) {
             // Git reads the alternates of that as well.
             Ok(lender) => !exists(lender.as_fd(), c"info/alternates"),
@@ -63,14 +76,16 @@ impl Audit<'_> {
     }
 
     /// Where a path that programs inside use lies in the workspace, such as
-    /// `git clone --shared` writes. `None` as well where the host has a folder of
-    /// that name: nobody inside is to learn what is in it.
+    /// `git clone --shared` writes. Only where a task does not choose what is asked of
+    /// the host, and where the host has no such folder: nobody inside is to learn what
+    /// is in it.
     pub(super) fn named_inside<'n>(&self, named: &'n Path) -> Option<&'n Path> {
         let inside = self.run.inside?;
+        let root = INSIDE.iter().map(Path::new).find(|root| inside == *root || inside.parent() == Some(root))?;
         // Git takes `..` out of some paths as they are written.
         let below =
             named.strip_prefix(inside).ok().filter(|_| !named.components().any(|part| part == Component::ParentDir))?;
-        let on_host = rustix::fs::statat(CWD, inside, AtFlags::SYMLINK_NOFOLLOW);
+        let on_host = rustix::fs::statat(CWD, root, AtFlags::SYMLINK_NOFOLLOW);
         (on_host.err() == Some(Errno::NOENT)).then_some(below)
     }
 
@@ -86,7 +101,10 @@ impl Audit<'_> {
     /// Words of the last `git gc`, which the next git command prints as they are.
     pub(super) fn words(&mut self, folder: BorrowedFd<'_>, touched: bool) {
         let name = c"gc.log";
-        let is_odd = |text: Vec<u8>| text.iter().any(|byte| byte.is_ascii_control() && !matches!(byte, b'\n' | b'\t'));
+        let is_odd = |text: Vec<u8>| {
+            String::from_utf8(text)
+                .map_or(true, |text| text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')))
+        };
         if exists(folder, name)
             && (touched || self.is_new(folder, name))
             && read_plain(folder, name, MAX_CONFIG).map_or(true, is_odd)
@@ -223,7 +241,7 @@ impl Audit<'_> {
 
     /// Where the files of the repository are in whose `.git/modules` this is the git
     /// folder of a submodule, perhaps in one of its worktrees.
-    fn superproject(&self) -> Option<&Path> {
+    pub(super) fn superproject(&self) -> Option<&Path> {
         let git = self.path.ancestors().find(|part| part.file_name() == Some(OsStr::new(".git")))?;
         let below = self.path.strip_prefix(git).ok()?;
         let mut parts = below.iter().map(OsStr::as_bytes);
@@ -242,10 +260,10 @@ impl Audit<'_> {
         let Some(place) = super::place_of(&self.path, Path::new(value)) else { return false };
         place.strip_prefix(of).is_ok_and(|below| below != Path::new(""))
             && place.iter().all(|name| name != ".git")
-            && match self.open_place(&place) {
-                Ok(opened) => !["objects", "refs"].iter().all(|part| has(opened.as_fd(), part)),
+            && place.ancestors().filter(|part| !part.as_os_str().is_empty()).all(|part| match self.open_place(part) {
+                Ok(opened) => !is_repository(opened.as_fd()),
                 Err(error) => error == Errno::NOENT,
-            }
+            })
     }
 
     /// A folder of the workspace, reached through no link.
@@ -256,8 +274,10 @@ impl Audit<'_> {
     }
 }
 
-fn has(folder: BorrowedFd<'_>, name: &str) -> bool {
-    rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+/// Whether git may take a folder for a repository.
+fn is_repository(folder: BorrowedFd<'_>) -> bool {
+    let has = |name: &CStr| exists(folder, name);
+    has(c"objects") && has(c"refs") || has(c"HEAD") && has(c"commondir")
 }
 
 pub(super) fn exists(folder: BorrowedFd<'_>, name: &CStr) -> bool {
@@ -442,7 +462,7 @@ mod tests {
         nested(dir.path(), ".");
         let git = nested(dir.path(), "v/sup");
         let module = bare(dir.path(), "v/sup/.git/modules/lib");
-        let mut set = |value: &str| {
+        let set = |value: &str| {
             git2::Config::open(&module.join("config")).unwrap().set_str("core.worktree", value).unwrap();
             found(dir.path())
         };
@@ -451,5 +471,20 @@ mod tests {
             assert_eq!(set(out), ["v/sup/.git/modules/lib/config"], "{out}");
         }
         assert!(git.join("config").exists());
+    }
+
+    #[test]
+    fn a_nested_configuration_is_none_of_the_workspaces_own() {
+        let dir = tempfile::tempdir().unwrap();
+        nested(dir.path(), ".");
+        let git = nested(dir.path(), "s");
+        fs::create_dir_all(git.join("envctl")).unwrap();
+        fs::write(git.join("envctl/config"), "[core]\n\tfsmonitor = evil\n").unwrap();
+        fs::remove_file(git.join("config")).unwrap();
+        std::os::unix::fs::symlink("envctl/config", git.join("config")).unwrap();
+        std::os::unix::fs::symlink("/etc", git.join("logs")).unwrap();
+        let live = super::super::look_at(dir.path(), Path::new("s"), AuditedRun::default());
+        let paths: Vec<_> = live.renamed.iter().map(|one| one.path.display().to_string()).collect();
+        assert_eq!(paths, ["s/.git/config", "s/.git/logs"]);
     }
 }

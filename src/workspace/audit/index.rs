@@ -17,6 +17,9 @@ const LENGTH: u16 = 0xfff;
 /// The mode of an entry that names a repository.
 pub(super) const GITLINK: u32 = 0o160_000;
 
+/// Git knows nine kinds of extensions.
+const MOST_EXTENSIONS: usize = 16;
+
 /// An entry, as far as it matters here.
 pub(super) struct AuditEntry<'a> {
     pub(super) name: &'a [u8],
@@ -52,7 +55,11 @@ pub(super) fn why_not(text: &[u8], id: usize) -> Option<String> {
         Ok(end) => {
             // In a split index the shared part has the names of those that changed.
             let is_split = || shared(text, id).is_some();
-            if has_empty && !is_split() { odd() } else { bad_offsets(text, id, end, &starts) }
+            if extensions(text, id).is_err() || has_empty && !is_split() {
+                odd()
+            } else {
+                bad_offsets(text, id, end, &starts)
+            }
         }
         Err(Unread) => odd(),
     }
@@ -112,19 +119,36 @@ pub(super) fn entries(text: &[u8], id: usize, mut show: impl FnMut(&AuditEntry<'
     Ok(at)
 }
 
+/// The signature and the whole of each extension. Git reads as far as one says, also
+/// beyond the end of the file (`load_index_extensions` in `read-cache.c`).
+///
+/// # Errors
+/// Where they do not end at the hash.
+pub(super) fn extensions(text: &[u8], id: usize) -> Result<Vec<(&[u8], &[u8])>, Unread> {
+    let mut at = entries(text, id, |_| {})?;
+    let end = text.len().checked_sub(id).ok_or(Unread)?;
+    let mut found = Vec::new();
+    while at != end {
+        let head: [u8; 8] = text.get(at..at + 8).and_then(|head| head.try_into().ok()).ok_or(Unread)?;
+        // Git passes over what it does not know only if it begins with a capital letter.
+        let is_known = head[0].is_ascii_uppercase() || head.starts_with(b"link") || head.starts_with(b"sdir");
+        if !is_known || found.len() == MOST_EXTENSIONS {
+            return Err(Unread);
+        }
+        let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        let next = at.checked_add(8 + length).filter(|next| *next <= end).ok_or(Unread)?;
+        found.push((text.get(at..at + 4).ok_or(Unread)?, text.get(at..next).ok_or(Unread)?));
+        at = next;
+    }
+    Ok(found)
+}
+
 /// The name of the file in which most entries of a split index are (`link`).
 pub(super) fn shared(text: &[u8], id: usize) -> Option<String> {
-    let word = |at: usize| Some(u32::from_be_bytes(text.get(at..at + 4)?.try_into().ok()?));
-    let mut at = entries(text, id, |_| {}).ok()?;
-    loop {
-        let (kind, length) = (text.get(at..at + 4)?, word(at + 4)?);
-        let content = at + 8;
-        if kind == b"link" {
-            let name = text.get(content..content + id)?;
-            return name.iter().any(|byte| *byte != 0).then(|| format!("sharedindex.{}", hex(name)));
-        }
-        at = content.checked_add(length as usize)?;
-    }
+    let extensions = extensions(text, id).ok()?;
+    let (_, link) = extensions.iter().find(|(kind, _)| kind == b"link")?;
+    let name = link.get(8..8 + id)?;
+    name.iter().any(|byte| *byte != 0).then(|| format!("sharedindex.{}", hex(name)))
 }
 
 /// Threads of git begin to read entries where an extension says (`IEOT`), which
@@ -224,6 +248,21 @@ mod tests {
         }
         assert!(why_not(b"DIRC", SHA1).is_some());
         assert!(why_not(b"DIRC\0\0\0\x05\0\0\0\0", SHA1).is_some());
+    }
+
+    #[test]
+    fn extensions_end_where_the_file_does() {
+        let text = index("2", &["a", "b"]);
+        let hash = text.len() - SHA1;
+        let with = |extra: &[u8], cut: usize| {
+            let mut text = text.clone();
+            text.splice(hash..hash, extra.iter().copied());
+            text.truncate(text.len() - cut);
+            why_not(&text, SHA1).is_some()
+        };
+        assert!(!with(b"", 0) && !with(b"XXXX\0\0\0\x04four", 0) && !with(b"XXXX\0\0\0\0", 0));
+        assert!(with(b"XXXX\0\0\0\x05four", 0) && with(b"XXXX\x10\0\0\0four", 0), "beyond the end");
+        assert!(with(b"JUNK", 0) && with(b"XXXX\0\0\0\x04four", SHA1) && with(b"", 1), "something is left");
     }
 
     #[test]

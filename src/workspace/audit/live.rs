@@ -33,6 +33,7 @@ pub fn obeyed(workspace: &Path, folders: &[PathBuf]) -> Vec<Planted> {
 /// Renames what was written since and git should not obey; says that.
 pub(in super::super) fn look_at(workspace: &Path, path: &Path, run: AuditedRun<'_>) -> Audited {
     let mut audit = Audit::new(workspace, run, path.to_owned());
+    audit.goes_on = true;
     let Some(folder) = open_beneath(workspace, path) else { return audit.found };
     let git = match rustix::fs::statat(&folder, c".git", AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_mode) {
         Ok(mode) if FileType::from_raw_mode(mode) == FileType::Directory => Some(path.join(".git")),
@@ -48,6 +49,10 @@ pub(in super::super) fn look_at(workspace: &Path, path: &Path, run: AuditedRun<'
         audit.path = git.clone();
         let touched = audit.distrusts || rustix::fs::fstat(&folder).map_or(true, |stat| run.since.covers(&stat));
         audit.git_folder(folder.as_fd(), touched, false);
+        let mut listing = Listing::default();
+        let _ = rustix::fs::openat(&folder, c".", descent::folder_flags(), Mode::empty())
+            .and_then(|again| descent::list(again.as_fd(), |name, kind| listing.add(name, kind)));
+        audit.odd_files(folder.as_fd(), &listing.odd, touched);
     }
     audit.found
 }

@@ -43,9 +43,7 @@ pub(super) use listing::is_of_a_repository;
 pub use live::obeyed;
 pub(super) use live::{hide, index_files, leads, linked, look_at, look_at_own, look_at_root, open};
 pub(super) use own::SHARED;
-
-/// Where envctl itself copies trees to, in the workspace's own git folder.
-const COPIES: &[u8] = b".envctl-copy-";
+pub use unseen::distrust;
 
 /// Something that git on the host will not read any more, or should not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +118,7 @@ pub fn audit(workspace: &Path, run: AuditedRun<'_>) -> Result<Audited> {
     audit.excludes(root.as_fd());
     audit.late_hooks(root.as_fd());
     audit.walk(Descent::new(root, top));
-    let left = audit.has_sealed || !audit.found.unseen.is_empty();
+    let left = audit.leaves_unseen || !audit.found.unseen.is_empty();
     if left || audit.distrusts {
         unseen::note(workspace, left);
     }
@@ -176,15 +174,15 @@ struct Audit<'a> {
     /// The last look did not see everything: no age below the workspace's files says
     /// that something was looked at.
     distrusts: bool,
-    /// This one neither.
-    has_sealed: bool,
+    /// This one does not either.
+    leaves_unseen: bool,
 }
 
 impl<'a> Audit<'a> {
     fn new(workspace: &'a Path, run: AuditedRun<'a>, path: PathBuf) -> Self {
         let (moved, found) = (Vec::new(), Audited::default());
         let distrusts = unseen::was_left(workspace);
-        Audit { workspace, run, path, moved, found, goes_on: false, distrusts, has_sealed: false }
+        Audit { workspace, run, path, moved, found, goes_on: false, distrusts, leaves_unseen: false }
     }
 }
 
@@ -223,7 +221,6 @@ impl Audit<'_> {
             // Read-only inside.
             Place::Own if matches!(name_bytes, b"hooks" | b"envctl") => return None,
             Place::Own if name_bytes == b"objects" => Place::Objects { own: true, touched: true },
-            Place::Own if name_bytes.starts_with(COPIES) => Place::Work,
             Place::Own if matches!(name_bytes, b"modules" | b"worktrees") => {
                 Place::Git { own: false, touched: self.distrusts }
             }
@@ -254,12 +251,13 @@ impl Audit<'_> {
         match descent::open(parent, name) {
             Ok(Opened::Open(folder)) => return Some(folder),
             // Git cannot reach it either, as long as it stays so.
-            Ok(Opened::Sealed) => self.has_sealed = true,
+            Ok(Opened::Sealed) => self.leaves_unseen = true,
             Ok(Opened::Blind) => {
                 self.hide(parent, name, "it cannot be looked into".into());
                 self.moved.clear();
             }
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            // Somebody moves folders meanwhile: where it went may have been looked at.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => self.leaves_unseen = true,
             Err(error) => self.unseen(name, error),
         }
         None
@@ -275,14 +273,7 @@ impl Audit<'_> {
         let has_name = self.path.file_name() == Some(OsStr::new(".git"));
         // One with the name becomes a repository by `git init`, and keeps what it has.
         let is_git = listing.is_git() || has_name || listing.is_shared() && matches!(place, Place::Git { .. });
-        let changed = || rustix::fs::fstat(folder).map_or(true, |stat| self.run.since.covers(&stat));
-        let place = match place {
-            Place::Work if is_git => Place::Git { own: false, touched: self.distrusts || changed() },
-            Place::Git { own, touched: false } => Place::Git { own, touched: changed() },
-            Place::Objects { own, touched: false } => Place::Objects { own, touched: changed() },
-            Place::Data { touched: false } => Place::Data { touched: changed() },
-            other => other,
-        };
+        let place = self.seen(folder, place, is_git);
         match place {
             Place::Own => self.own_folder(folder),
             Place::Git { own, touched } if is_git => self.git_folder(folder, touched, own),
@@ -327,6 +318,18 @@ impl Audit<'_> {
         }
         listing.folders.append(&mut self.moved);
         Level { place, is_git, folders: listing.folders }
+    }
+
+    /// What a folder turns out to be.
+    fn seen(&self, folder: BorrowedFd<'_>, place: Place, is_git: bool) -> Place {
+        let changed = || rustix::fs::fstat(folder).map_or(true, |stat| self.run.since.covers(&stat));
+        match place {
+            Place::Work if is_git => Place::Git { own: false, touched: self.distrusts || changed() },
+            Place::Git { own, touched: false } => Place::Git { own, touched: changed() },
+            Place::Objects { own, touched: false } => Place::Objects { own, touched: changed() },
+            Place::Data { touched: false } => Place::Data { touched: changed() },
+            other => other,
+        }
     }
 
     /// Links and the like in a git folder: git would write to where they lead,

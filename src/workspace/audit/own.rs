@@ -20,6 +20,10 @@ use crate::git::{MAX_INDEX, has_blanks, without_line_end};
 /// What the shared parts of split indexes begin with.
 pub(in super::super) const SHARED: &[u8] = b"sharedindex.";
 
+/// The largest index of a nested repository that is read while programs run, in bytes:
+/// that of some 300,000 files.
+const MAX_LIVE_INDEX: i64 = 32 << 20;
+
 /// No file that says where something lies is larger, in bytes.
 const MAX_POINTER: u64 = 4096;
 
@@ -64,6 +68,15 @@ impl Audit<'_> {
     /// Names in the index lead git to where it writes; so do those in the shared
     /// part of a split one.
     pub(super) fn bad_index(&mut self, folder: BorrowedFd<'_>, touched: bool) {
+        // A look at a large one would keep others waiting while programs run. At the end
+        // every one is read.
+        let is_large = |stat: rustix::fs::Stat| stat.st_size > MAX_LIVE_INDEX;
+        if self.goes_on
+            && self.path != Path::new(".git")
+            && rustix::fs::statat(folder, c"index", AtFlags::SYMLINK_NOFOLLOW).is_ok_and(is_large)
+        {
+            return;
+        }
         let id = self.object_name(folder);
         for name in self.index_files(folder, touched) {
             let why = match read_plain(folder, &name, MAX_INDEX) {
@@ -108,18 +121,23 @@ impl Audit<'_> {
         if text.is_some_and(|text| settings::has_sha256(&text)) { SHA256 } else { SHA1 }
     }
 
-    /// The files of the index that are new; all of them, where age means nothing.
+    /// The files of the index that are new, or any where age means nothing: of the shared
+    /// parts that which it names, whatever their age where it is new itself.
     pub(super) fn index_files(&self, folder: BorrowedFd<'_>, touched: bool) -> Vec<CString> {
-        let mut files = vec![c"index".to_owned()];
+        let suspect = |name: &CStr| exists(folder, name) && (touched || self.is_new(folder, name));
+        let is_new = suspect(c"index");
+        let mut has_part = false;
         // From its beginning: it may have been listed.
         if let Ok(again) = rustix::fs::openat(folder, c".", descent::folder_flags(), Mode::empty()) {
-            let _ = descent::list(again.as_fd(), |name, _| {
-                if is_shared(name) {
-                    files.push(name.to_owned());
-                }
-            });
+            let _ = descent::list(again.as_fd(), |name, _| has_part |= is_shared(name));
         }
-        files.retain(|name| exists(folder, name) && (touched || self.is_new(folder, name)));
+        let mut files = Vec::new();
+        if has_part {
+            let whole = read_plain(folder, c"index", MAX_INDEX).unwrap_or_default();
+            let named = index::shared(&whole, self.object_name(folder)).and_then(|name| CString::new(name).ok());
+            files.extend(named.filter(|name| exists(folder, name) && (is_new || suspect(name))));
+        }
+        files.extend(is_new.then(|| c"index".to_owned()));
         files
     }
 
@@ -167,7 +185,10 @@ impl Audit<'_> {
     /// The link to the workspace's own configuration.
     pub(super) fn is_own_link(&self, folder: BorrowedFd<'_>, name: &CStr) -> bool {
         let target = || rustix::fs::readlinkat(folder, name, Vec::new());
-        name == c"config" && target().is_ok_and(|target| target.to_bytes() == TARGET.as_bytes())
+        // In any other git folder a program may have made both.
+        self.path == Path::new(".git")
+            && name == c"config"
+            && target().is_ok_and(|target| target.to_bytes() == TARGET.as_bytes())
     }
 
     /// Whether a `commondir` file names the workspace's own git folder: such is
@@ -185,7 +206,7 @@ impl Audit<'_> {
     pub(super) fn is_linked_worktree(&self, folder: BorrowedFd<'_>) -> bool {
         let mut above = self.path.iter().rev().skip(1);
         above.next() == Some(OsStr::new("worktrees"))
-            && (above.next() == Some(OsStr::new(".git")) || self.path.starts_with(".git/modules"))
+            && (above.next() == Some(OsStr::new(".git")) || self.superproject().is_some())
             && read_plain(folder, c"commondir", MAX_POINTER).is_ok_and(|text| without_line_end(&text) == b"../..")
     }
 

@@ -46,7 +46,7 @@ impl Audit<'_> {
 
     /// Whether something on the way to a place in the workspace has changed during the
     /// run: a folder that was moved there is another, however old what is in it.
-    fn has_moved(&self, named: &Path) -> bool {
+    pub(super) fn has_moved(&self, named: &Path) -> bool {
         let Ok(below) = named.strip_prefix(self.workspace) else { return true };
         below.ancestors().filter(|part| !part.as_os_str().is_empty()).any(|part| {
             let stat = rustix::fs::statat(CWD, self.workspace.join(part), AtFlags::SYMLINK_NOFOLLOW);

@@ -361,11 +361,15 @@ fn case_40_what_says_where_something_lies_is_judged_however_old_it_is() {
         assert_eq!(found(dir.path()), ["a/.git/objects/info/alternates"], "{line}");
         let _ = fs::remove_file(git.join("objects/info/alternates.envctl-quarantine"));
     }
-    fs::create_dir(dir.path().join("later")).unwrap();
-    fs::write(&alternates, "../../../later\n").unwrap();
+    fs::create_dir_all(dir.path().join("later/.git/objects")).unwrap();
+    fs::create_dir_all(dir.path().join("plain/objects")).unwrap();
+    fs::write(&alternates, "../../../plain/objects\n").unwrap();
+    assert_eq!(found(dir.path()), ["a/.git/objects/info/alternates"], "nobody judges what is in there");
+    fs::remove_file(git.join("objects/info/alternates.envctl-quarantine")).unwrap();
+    fs::write(&alternates, "../../../later/.git/objects\n").unwrap();
     assert_eq!(found(dir.path()), none);
     let old = from_now(dir.path());
-    fs::remove_dir(dir.path().join("later")).unwrap();
+    fs::rename(dir.path().join("later"), dir.path().join("gone")).unwrap();
     assert_eq!(found_since(dir.path(), old), none);
     turn(&dir.path().join("later"), "/usr");
     assert_eq!(found_since(dir.path(), old), ["a/.git/objects/info/alternates"]);

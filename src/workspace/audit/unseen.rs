@@ -20,6 +20,12 @@ pub(super) fn was_left(workspace: &Path) -> bool {
     folder(workspace).is_some_and(|folder| rustix::fs::statat(&folder, NOTE, AtFlags::SYMLINK_NOFOLLOW).is_ok())
 }
 
+/// Has the next look at a workspace judge everything, because another program lived
+/// there during this one.
+pub fn distrust(workspace: &Path) {
+    note(workspace, true);
+}
+
 /// Notes that something is left unseen, or that nothing is.
 pub(super) fn note(workspace: &Path, left: bool) {
     let Some(folder) = folder(workspace) else { return };

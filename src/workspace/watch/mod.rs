@@ -156,7 +156,10 @@ impl Watch<'_> {
             }
             self.attend();
             let (steps, lost) = self.read(Queue::Work);
-            steps.into_iter().for_each(|step| self.take(step));
+            for step in steps {
+                self.take(step);
+                self.attend();
+            }
             if lost || std::mem::take(&mut self.again) {
                 self.work.folders.clear();
                 self.walk(PathBuf::new());

@@ -57,13 +57,16 @@ fn where_a_pointer_leads_later_is_looked_at_then() {
         let inside = |script: &str| {
             ground.lab.dev.envctl(["exec", &ground.task, "--", "sh", "-euc", &ground.script(script)]).ok();
         };
-        inside("mkdir early; echo 'gitdir: ../later' >early/.git; sleep 0.3; repo later");
-        until("what appeared is renamed", || !ground.repo.path.join("later/config").exists());
+        let gone = |path: &str| until(path, || !ground.repo.path.join(path).exists());
+        inside("mkdir early; echo 'gitdir: ../l/.git/modules/x' >early/.git; sleep 0.3; repo l/.git/modules/x");
+        gone("l/.git/modules/x/config");
         inside(
-            "mkdir -p a/objects a/refs files; echo 'ref: refs/heads/main' >a/HEAD; ln -s a way; ln -s ../way files/.git; sleep 0.3",
+            "mkdir -p a/.git/objects a/.git/refs files; echo 'ref: refs/heads/main' >a/.git/HEAD; ln -s a way; ln -s ../way/.git files/.git; sleep 0.3",
         );
-        inside("repo b; sleep 0.3; ln -sfn b way");
-        until("where the link leads is renamed", || !ground.repo.path.join("b/config").exists());
+        inside("repo b/.git; sleep 0.3; ln -sfn b way");
+        gone("b/.git/config");
+        inside("mkdir -p files2; repo later; echo 'gitdir: ../later' >files2/.git");
+        gone("files2/.git");
         ground.assert_harmless(&["early", "files"]);
         alive.kill_owner().assert_gone();
     }

@@ -19,7 +19,7 @@ use super::super::lfs::{Contents, Pointer};
 use super::way::Contact;
 use crate::digest::Verified;
 use crate::disk;
-use crate::error::{failure, of_thread, policy};
+use crate::error::{Kind, failure, kind_of, of_thread, policy};
 use crate::identity::Scheme;
 use crate::ui::human_bytes;
 use batch::{AT_ONCE, MEDIA_TYPE};
@@ -33,6 +33,9 @@ const MAX_NAMED: u64 = 8 << 10;
 
 /// So many contents come at the same time.
 const LANES: usize = 4;
+
+/// A server that was silent more often is not asked for the rest.
+const MOST_SILENT: usize = 3;
 
 /// Takes a content that is whole.
 pub(super) type Keep<'a> = &'a (dyn Fn(&Pointer, &mut dyn std::io::Read) -> Result<()> + Sync);
@@ -65,14 +68,32 @@ pub(super) fn fetch(contact: &Contact<'_>, wanted: &[&Pointer], keep: Keep<'_>) 
     let server = server::find(contact).context("cannot ask for large files")?;
     let client = Client::new(contact, &server)?;
     let mut first = Ok(());
+    let silent = AtomicUsize::new(0);
     for part in wanted.chunks(AT_ONCE) {
-        let ended = fetch_part(&client, &server, part, keep);
+        let ended = fetch_part(&client, &server, part, keep, &silent);
+        note_silence(&ended, &silent);
         first = first.and(ended);
+        if silent.load(Ordering::Relaxed) > MOST_SILENT {
+            break;
+        }
     }
     first
 }
 
-fn fetch_part(client: &Client<'_>, server: &server::Server, part: &[&Pointer], keep: Keep<'_>) -> Result<()> {
+/// Counts how often the server did not answer.
+fn note_silence<T>(ended: &Result<T>, silent: &AtomicUsize) {
+    if ended.as_ref().is_err_and(|error| kind_of(error) == Kind::Unreachable) {
+        silent.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn fetch_part(
+    client: &Client<'_>,
+    server: &server::Server,
+    part: &[&Pointer],
+    keep: Keep<'_>,
+    silent: &AtomicUsize,
+) -> Result<()> {
     let mut url = server.url.clone();
     url.set_path(&format!("{}/objects/batch", url.path().trim_end_matches('/')));
     let mut request = Request::new(Method::POST, url);
@@ -88,12 +109,13 @@ fn fetch_part(client: &Client<'_>, server: &server::Server, part: &[&Pointer], k
         let lane = || {
             while let Some((pointer, place)) = {
                 let at = next.fetch_add(1, Ordering::Relaxed);
-                part.get(at).zip(places.get(at))
+                part.get(at).zip(places.get(at)).filter(|_| silent.load(Ordering::Relaxed) <= MOST_SILENT)
             } {
                 let ended = match place {
                     Ok(place) => one(client, pointer, place, secure, keep),
                     Err(why) => Err(anyhow::anyhow!("{why:#}")),
                 };
+                note_silence(&ended, silent);
                 if let (Err(error), Ok(mut first)) = (ended, first.lock())
                     && first.is_ok()
                 {
