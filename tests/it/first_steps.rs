@@ -36,7 +36,9 @@ fn init_proposes_what_the_lockfiles_suggest() {
     for part in ["preset = \"yarn\"\n", "preset = \"go\"\n", "preset = \"pip\"\ndir    = \"api\"\n"] {
         assert!(written.contains(part), "{part} in {written}");
     }
-    init().code(2).says(&["is there already"]);
+    init().code(2).says(&["is there already", "envctl init --dry-run"]);
+    let outside = ["init", "--dry-run", "--image", "oci:../images"];
+    lab.agent.envctl(outside).cwd(&lab.repo.path).code(2).says(&["cannot name it", "ENVCTL_IMAGE"]);
     // It is enough to publish with, where the images can be had.
     lab.repo.write("envctl.toml", written.replace("postgres:16", &image));
     let run = lab.agent.envctl(["publish", "first"]).cwd(&lab.repo.path).ok();

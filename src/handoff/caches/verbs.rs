@@ -133,7 +133,8 @@ pub(super) fn workspace_of(app: &App, task: Option<&TaskRef>) -> Result<(Resolve
             let root = app.checkout();
             let pin = root.and_then(|root| app.pins().of_workspace(&root).transpose()).transpose()?;
             let pin = pin.ok_or_else(|| {
-                usage("which task? This is no workspace of one").hint("name it: envctl cache key TASK")
+                usage("which task? This is no workspace of one")
+                    .hint("name it after the command, or go to its workspace: envctl workspace ls")
             })?;
             let reference: TaskRef = pin.reference().parse()?;
             app.locate(&reference)?
