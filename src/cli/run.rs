@@ -59,6 +59,9 @@ pub(super) struct Arguments {
     /// Start none of the services that the project asks for
     #[arg(long)]
     no_services: bool,
+    /// Start without the project's caches, and run none of their setups
+    #[arg(long)]
+    no_caches: bool,
     /// Go on without what the project asks for and was not approved: secrets, a
     /// network, setups with a network, other stores
     #[arg(long)]
@@ -188,6 +191,7 @@ impl Arguments {
                 idle: self.idle,
                 no_secrets: self.no_secrets,
                 no_services: self.no_services,
+                no_caches: self.no_caches,
                 without_approvals: self.without_approvals,
                 user: None,
                 extras: self.variables.extras(&app.env)?,

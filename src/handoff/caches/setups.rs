@@ -111,7 +111,7 @@ pub(crate) fn ask(
 ) -> Result<()> {
     let app = source.app;
     let mut project = app.project(workspace)?;
-    let asking = |entry: &CacheEntry| entry.network != SetupNetwork::None && !app.options.offline;
+    let asking = |entry: &CacheEntry| entry.network != SetupNetwork::None && !app.options.offline && !options.no_caches;
     if project.cache.iter().any(asking) {
         let all = wanted(app, &project, &Basis::of(&resolved.identity), workspace);
         let mut run = Vec::new();

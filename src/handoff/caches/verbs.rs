@@ -149,7 +149,7 @@ pub(super) fn workspace_of(app: &App, task: Option<&TaskRef>) -> Result<(Resolve
 /// A task's identity, and its workspace where there is one.
 fn settled(app: &App, located: Located) -> Result<(Resolved, Option<PathBuf>)> {
     let resolved = resolve(&Source::new(app, located), None, false)?;
-    let workspace = resolved.pin.as_ref().map(|pin| pin.workspace.clone());
+    let workspace = resolved.pin.as_ref().map(|pin| pin.workspace.clone()).filter(|folder| folder.is_dir());
     Ok((resolved, workspace))
 }
 

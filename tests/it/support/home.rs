@@ -46,7 +46,9 @@ impl Home {
     }
 
     fn of(account: Option<Account>) -> Self {
-        let dir = tempfile::Builder::new().prefix("envctl-it-").tempdir().unwrap();
+        // A run of all tests clears what it leaves where it is killed.
+        let prefix = format!("envctl-it-{}", run_of_tests());
+        let dir = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let binary = match account {
             Some(account) if !account.reaches_binary() => {
@@ -170,6 +172,11 @@ impl Drop for Inner {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the environment of the tests")]
+fn run_of_tests() -> String {
+    std::env::var("ENVCTL_TEST_RUN").unwrap_or_default()
 }
 
 /// The processes of envctl that have their home in this folder.
