@@ -159,8 +159,8 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
 /// one second, and with more on a machine that is too busy for that. `attempt` says
 /// whether it came in time.
 #[track_caller]
-pub fn in_time<T>(mut attempt: impl FnMut(u64) -> Option<T>) -> T {
-    [1, 5, 25].into_iter().find_map(|seconds| attempt(seconds)).expect("it comes within 25 seconds")
+pub fn in_time<T>(attempt: impl FnMut(u64) -> Option<T>) -> T {
+    [1, 5, 25].into_iter().find_map(attempt).expect("it comes within 25 seconds")
 }
 
 /// Waits until a process takes a signal itself, instead of dying of it.
