@@ -318,15 +318,20 @@ impl Audit<'_> {
                 if self.path.ends_with("objects/info") && self.path != Path::new(".git/objects/info") {
                     self.alternates(folder, touched);
                 }
-                for name in listing.settings {
-                    if touched || self.is_new(folder, &name) {
-                        self.quarantine(folder, &name, "it has no place among objects".into());
-                    }
-                }
+                self.misplaced(folder, &listing.settings, touched);
             }
         }
         listing.folders.append(&mut self.moved);
         Level { place, is_git, folders: listing.folders }
+    }
+
+    /// Settings of a repository among what are objects of another one.
+    fn misplaced(&mut self, folder: BorrowedFd<'_>, settings: &[CString], touched: bool) {
+        for name in settings {
+            if touched || self.is_new(folder, name) {
+                self.quarantine(folder, name, "it has no place among objects".into());
+            }
+        }
     }
 
     /// Links and the like in a git folder: git would write to where they lead,
