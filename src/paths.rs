@@ -130,11 +130,6 @@ impl Paths {
         self.cache.join("trees")
     }
 
-    /// What the setup of a cache printed.
-    pub fn setup_log(&self, name: &str, key: &Digest) -> PathBuf {
-        self.logs().join(format!("cache-{name}-{}.log", key.short()))
-    }
-
     /// The note that the setup of a cache has failed.
     pub fn failed_setup(&self, key: &Digest) -> PathBuf {
         self.logs().join(format!("failed-{}.json", key.hex()))

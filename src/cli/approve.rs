@@ -61,7 +61,7 @@ impl Arguments {
         let others = self.revoke.is_some() || self.digest.is_some() || self.host.is_some();
         if self.task.is_some() || !others {
             match self.task.as_ref().map_or_else(|| approve_checkout(app), |task| approve_task(app, task))? {
-                Asked::Nothing => app.ui.status("Approved", "nothing: the project asks for nothing"),
+                Asked::Nothing => app.ui.status("Found", "nothing to approve: the project asks for nothing"),
                 Asked::Agreed(digest) => approved.push(digest.to_string()),
             }
         }
@@ -92,6 +92,9 @@ fn list(app: &App) -> Result<u8> {
     }
     for host in &all.host {
         app.ui.data(&format!("host {}", host.name))?;
+    }
+    if all.approval.is_empty() && all.host.is_empty() {
+        app.ui.status("Found", "nothing that was approved");
     }
     Ok(0)
 }

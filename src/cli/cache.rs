@@ -169,7 +169,7 @@ fn list(app: &App) -> Result<()> {
         return app.ui.json(&Caches { caches: rows });
     }
     if rows.is_empty() {
-        app.ui.status("Found", "no sealed tree on this machine");
+        app.ui.status("Found", "no cache on this machine");
     }
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
     let now = app.clock.now();

@@ -1,16 +1,17 @@
 //! Completion that knows what is here: a shell asks this program at each Tab, which
 //! answers from this machine alone, and changes nothing.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 use clap_complete::env::{CompleteEnv, Shells};
-use clap_complete::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::{ArgValueCompleter, CompletionCandidate};
 
+use super::help;
 use crate::env::Env;
 use crate::handoff::{
-    App, GlobalOptions, Known, known_caches, known_leases, known_salvages, known_services, known_stores, known_tasks,
+    App, GlobalOptions, Known, known_caches, known_leases, known_logs, known_salvages, known_stores, known_tasks,
 };
 use crate::ui::{Color, Ui, escape};
 
@@ -27,7 +28,10 @@ pub(super) fn serve(env: &Env, words: &[OsString], whole: fn() -> Command) -> Op
         return None;
     }
     let cwd = std::env::current_dir().ok();
-    let asked = CompleteEnv::with_factory(|| knowing(whole())).var(VARIABLE).bin("envctl").completer("envctl");
+    let asked = CompleteEnv::with_factory(|| knowing(help::with_aliases(whole())))
+        .var(VARIABLE)
+        .bin("envctl")
+        .completer("envctl");
     match asked.try_complete(words.to_vec(), cwd.as_deref()) {
         Ok(true) => Some(ExitCode::SUCCESS),
         Ok(false) => None,
@@ -37,36 +41,60 @@ pub(super) fn serve(env: &Env, words: &[OsString], whole: fn() -> Command) -> Op
 
 /// The script that lets a shell ask.
 pub(super) fn script(shell: &str) -> Option<String> {
+    if shell == "bash" {
+        return Some(include_str!("complete.bash").trim().to_owned());
+    }
     let mut script = Vec::new();
     let shells = Shells::builtins();
     shells.completer(shell)?.write_registration(VARIABLE, "envctl", "envctl", "envctl", &mut script).ok()?;
-    Some(String::from_utf8_lossy(&script).trim().to_owned())
+    let script = String::from_utf8_lossy(&script).trim().to_owned();
+    Some(if shell == "zsh" { script.replace(ZSH_END, ZSH_OWN_END) } else { script })
 }
 
-/// Lets each argument know what it may be, by its name.
+/// How the script of zsh ends. In a folder of functions it would complete nothing at the
+/// first Tab, which reads it.
+const ZSH_END: &str = "compdef _clap_dynamic_completer_envctl envctl";
+const ZSH_OWN_END: &str = "\
+if [[ $funcstack[1] == _envctl ]]; then
+    _clap_dynamic_completer_envctl \"$@\"
+else
+    compdef _clap_dynamic_completer_envctl envctl
+fi";
+
+/// Lets each argument know what it may be, by its name. Options are offered where nothing
+/// else is, and where one was begun.
 fn knowing(command: Command) -> Command {
     let verb = command.get_name().to_owned();
-    command.mut_args(|arg| with_candidates(&verb, arg)).mut_subcommands(knowing)
+    let help = Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Print help");
+    let command = command.disable_help_flag(true).disable_version_flag(true).arg(help);
+    let known = |arg: Arg| {
+        let is_option = !arg.is_positional();
+        with_candidates(&verb, arg).hide(is_option)
+    };
+    command.mut_args(known).mut_subcommands(knowing)
 }
+
+/// What something may be, by what was typed of it.
+type Find = fn(&App, &str) -> Vec<Known>;
 
 fn with_candidates(verb: &str, arg: Arg) -> Arg {
-    let find: fn(&App) -> Vec<Known> = match (verb, arg.get_id().as_str()) {
-        ("recover", "id") => known_salvages,
-        ("retry" | "promote", "names") => |app| known_caches(app, false),
-        ("prune" | "diff", "key") => |app| known_caches(app, true),
-        ("logs", "service") => known_services,
+    let find: Find = match (verb, arg.get_id().as_str()) {
+        ("recover", "id") => |app, _| known_salvages(app),
+        ("retry" | "promote", "names") => |app, _| known_caches(app, false),
+        ("prune" | "diff", "key") => |app, _| known_caches(app, true),
+        ("logs", "name") => |app, _| known_logs(app),
         (_, "task" | "tasks" | "a" | "b") => known_tasks,
-        (_, "lease") => known_leases,
-        (_, "store") => known_stores,
+        (_, "lease") => |app, _| known_leases(app),
+        (_, "store") => |app, _| known_stores(app),
         _ => return arg,
     };
-    arg.add(ArgValueCandidates::new(move || candidates(find)))
+    arg.add(ArgValueCompleter::new(move |typed: &OsStr| candidates(find, &typed.to_string_lossy())))
 }
 
-fn candidates(find: fn(&App) -> Vec<Known>) -> Vec<CompletionCandidate> {
+fn candidates(find: Find, typed: &str) -> Vec<CompletionCandidate> {
     let env = Env::from_process();
     let ui = Ui::new(&env, true, false, false, Color::Never);
-    let known = App::new(env, ui, GlobalOptions::default()).map(|app| find(&app)).unwrap_or_default();
+    let known = App::new(env, ui, GlobalOptions::default()).map(|app| find(&app, typed)).unwrap_or_default();
     // A name that a shell would not take as one word is left to whoever types it.
     let is_plain =
         |known: &Known| known.name.chars().all(|c| c.is_ascii_graphic() && !"'\"\\$`;&|<>(){}*?!#~".contains(c));
@@ -74,7 +102,8 @@ fn candidates(find: fn(&App) -> Vec<Known>) -> Vec<CompletionCandidate> {
         let about: String = escape(&known.about).chars().take(ABOUT).collect();
         CompletionCandidate::new(known.name).help((!about.is_empty()).then(|| about.into()))
     };
-    known.into_iter().filter(is_plain).map(candidate).collect()
+    let begins = |known: &Known| known.name.starts_with(typed);
+    known.into_iter().filter(begins).filter(is_plain).map(candidate).collect()
 }
 
 #[cfg(test)]
@@ -91,7 +120,7 @@ mod tests {
         ("reset", "task"),
         ("show", "task"),
         ("logs", "task"),
-        ("logs", "service"),
+        ("logs", "name"),
         ("diff", "a"),
         ("diff", "b"),
         ("prefetch", "tasks"),
@@ -110,10 +139,10 @@ mod tests {
             });
             let argument = command.get_arguments().find(|found| found.get_id() == argument);
             let argument = argument.unwrap_or_else(|| panic!("no such argument of {verb}"));
-            assert!(argument.get::<ArgValueCandidates>().is_some(), "{verb}");
+            assert!(argument.get::<ArgValueCompleter>().is_some(), "{verb}");
         }
         let store = whole.get_arguments().find(|found| found.get_id() == "store").unwrap();
-        assert!(store.get::<ArgValueCandidates>().is_some());
+        assert!(store.get::<ArgValueCompleter>().is_some());
     }
 
     #[test]

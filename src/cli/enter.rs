@@ -40,6 +40,9 @@ pub(super) struct RuntimeFlags {
     /// Start none of the services that the project asks for
     #[arg(long)]
     no_services: bool,
+    /// Start without the project's caches, and run none of their setups
+    #[arg(long)]
+    no_caches: bool,
     /// Go on without what the project asks for and was not approved: secrets, a
     /// network, fixed ports, setups with a network, other stores
     #[arg(long)]
@@ -61,6 +64,7 @@ impl RuntimeFlags {
             idle: self.idle,
             no_secrets: self.no_secrets,
             no_services: self.no_services,
+            no_caches: self.no_caches,
             without_approvals: self.without_approvals,
             user: self.user.clone(),
             extras: self.session.extras(env)?,
@@ -80,7 +84,7 @@ pub(super) struct Arguments {
     #[arg(value_parser = parse_task)]
     task: Option<TaskRef>,
     /// Stop after the workspace and print its path
-    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "idle", "no_secrets", "no_services", "without_approvals", "user", "env", "shell"])]
+    #[arg(long, conflicts_with_all = ["command", "network", "publish", "timeout", "idle", "no_secrets", "no_services", "no_caches", "without_approvals", "user", "env", "shell"])]
     no_runtime: bool,
     /// Make the workspace in this folder
     #[arg(long, value_name = "DIR")]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::{Args, Command};
 
-use crate::error::{Fault, Kind};
+use crate::error::{Fault, Kind, failure};
 use crate::handoff::App;
 use crate::ui::Ui;
 
@@ -114,16 +114,18 @@ const EXAMPLES: &[(&str, &str)] = &[
 pub(super) struct Arguments {
     /// A command, or a page
     words: Vec<String>,
-    /// Write a manual page for each command into this folder
-    #[arg(long, value_name = "DIR", conflicts_with = "words")]
-    man: Option<PathBuf>,
+    /// Install a manual page for each command: into DIR, or where `man` looks for those
+    /// of this program
+    #[arg(long, value_name = "DIR", num_args = 0..=1, conflicts_with = "words")]
+    man: Option<Option<PathBuf>>,
 }
 
 impl Arguments {
     /// `command` is the definition of everything.
     pub(super) fn run(&self, app: &App, command: Command) -> Result<u8> {
         if let Some(folder) = &self.man {
-            return manual(&app.ui, with_examples(command), &app.cwd.join(folder));
+            let folder = folder.as_ref().map_or_else(beside_the_program, |folder| Ok(app.cwd.join(folder)))?;
+            return manual(&app.ui, with_examples(command), &folder);
         }
         let mut whole = whole(command);
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
@@ -159,9 +161,18 @@ pub(super) fn whole(command: Command) -> Command {
 /// How the generator of manual pages begins what comes after the options.
 const EXTRA: &str = "\n.SH EXTRA\nExamples:\n";
 
+/// Where `man` looks for the pages of a program that is on the PATH.
+fn beside_the_program() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot find out where envctl lies")?;
+    let above = program.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+    Ok(above.join("share/man/man1"))
+}
+
 /// Manual pages, as `man` reads them.
 fn manual(ui: &Ui, command: Command, folder: &Path) -> Result<u8> {
-    let context = || format!("cannot write manual pages into {}", folder.display());
+    let context = || {
+        failure(format!("cannot write manual pages into {}", folder.display())).hint("--man DIR writes them elsewhere")
+    };
     std::fs::create_dir_all(folder).with_context(context)?;
     clap_mangen::generate_to(command, folder).with_context(context)?;
     // Other programs' pages may lie there, too.
@@ -172,16 +183,23 @@ fn manual(ui: &Ui, command: Command, folder: &Path) -> Result<u8> {
             std::fs::write(entry.path(), text.replace(EXTRA, "\n.SH EXAMPLES\n")).with_context(context)?;
         }
     }
-    ui.status("Written", &format!("{}; read them with: man -l {}/envctl.1", folder.display(), folder.display()));
+    ui.status("Written", &format!("manual pages; man envctl shows the first, or man -l {}/envctl.1", folder.display()));
+    ui.raw(&folder.display().to_string())?;
     Ok(0)
 }
 
-fn with_examples(command: Command) -> Command {
+/// Adds what people try to the definition of everything.
+pub(super) fn with_aliases(command: Command) -> Command {
     command.mut_subcommands(|verb: Command| {
-        let examples = EXAMPLES.iter().find(|(name, _)| *name == verb.get_name());
         let aliases = ALIASES.iter().filter(|(_, name)| *name == verb.get_name());
         let aliases: Vec<_> = aliases.map(|(alias, _)| *alias).collect();
-        let verb = verb.aliases(aliases);
+        verb.aliases(aliases)
+    })
+}
+
+fn with_examples(command: Command) -> Command {
+    with_aliases(command).mut_subcommands(|verb: Command| {
+        let examples = EXAMPLES.iter().find(|(name, _)| *name == verb.get_name());
         match examples {
             Some((_, examples)) => verb.after_help(format!("Examples:\n{examples}")),
             None => verb,

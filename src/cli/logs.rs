@@ -6,24 +6,24 @@ use serde::Serialize;
 
 use super::running::RunningArguments;
 use crate::clock::age;
-use crate::handoff::{App, LogRow, logs, no_log, service_log, show_log};
+use crate::handoff::{App, LogRow, logs, named_log, no_log, show_log};
 
-/// Show the output of a task's runs, detached commands and services
+/// Show what a task's runs, services and setups printed
 ///
-/// Without more the newest log of a run or of a detached command. Logs of services
-/// are those of a runtime that is alive.
+/// Without more the newest log of a run, a detached command or the setup of a cache.
+/// Logs of services are those of a runtime that is alive.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     running: RunningArguments,
-    /// A service of the running runtime
-    #[arg(value_name = "SERVICE")]
-    service: Option<String>,
+    /// A service of the running runtime, or a cache: what its setup printed
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
     /// Go on with what is printed until the runtime ends
     #[arg(short, long)]
     follow: bool,
     /// List the logs instead, the newest first
-    #[arg(long, conflicts_with_all = ["service", "follow"])]
+    #[arg(long, conflicts_with_all = ["name", "follow"])]
     list: bool,
 }
 
@@ -35,8 +35,8 @@ struct Output {
 impl Arguments {
     pub(super) fn run(&self, app: &App) -> Result<u8> {
         let running = self.running.get();
-        if let Some(service) = &self.service {
-            return service_log(app, running, service, self.follow);
+        if let Some(name) = &self.name {
+            return named_log(app, running, name, self.follow);
         }
         let rows = logs(app, running)?;
         if app.ui.is_json() {

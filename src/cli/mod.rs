@@ -180,7 +180,8 @@ impl Verb {
     fn has_child(&self) -> bool {
         match self {
             Verb::Enter(arguments) => arguments.has_child(),
-            Verb::Exec(_) | Verb::Run(_) => true,
+            Verb::Run(arguments) => arguments.has_child(),
+            Verb::Exec(_) => true,
             Verb::Reset(arguments) => arguments.has_child(),
             _ => false,
         }
@@ -292,6 +293,34 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What a library says of numbers, in words.
+const NUMBERS: [(&str, &str); 5] = [
+    ("invalid digit found in string", "it is no whole number"),
+    ("cannot parse integer from empty string", "it is no whole number"),
+    ("number too large to fit in target type", "it is too large"),
+    ("number too small to fit in target type", "it is too small"),
+    ("..=", " to "),
+];
+
+/// What helps where the words of the command line were not understood.
+fn hint_of_words(error: &clap::Error, words: &[OsString]) -> Option<String> {
+    use clap::error::{ContextKind, ErrorKind};
+    let verb = words.get(1).and_then(|word| word.to_str()).unwrap_or_default();
+    let about = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::UnknownArgument if verb == "run" && !about.starts_with('-') => {
+            Some("put -- before the command: envctl run -- CMD, or envctl run TASK -- CMD".into())
+        }
+        ErrorKind::MissingRequiredArgument if verb == "reset" => {
+            Some("envctl reset --all ends all that run, envctl status lists them".into())
+        }
+        ErrorKind::MissingRequiredArgument if about.contains("TASK") => {
+            Some("envctl status lists the tasks that are here, envctl tasks those of a store".into())
+        }
+        _ => of_two(error),
+    }
+}
+
 /// What may be meant by `envctl rm`, which removes nothing by itself: the one is only here,
 /// the other is everybody's.
 fn of_two(error: &clap::Error) -> Option<String> {
@@ -319,8 +348,9 @@ fn refuse(env: &Env, error: &clap::Error, words: &[OsString]) -> u8 {
     }
     // It quotes what was typed, which may be pasted from anywhere.
     let text = error.render().to_string();
+    let text = NUMBERS.iter().fold(text, |text, (from, to)| text.replace(from, to));
     let fault = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Fault>());
-    let hint = fault.and_then(|fault| fault.hint.clone()).or_else(|| of_two(error));
+    let hint = fault.and_then(|fault| fault.hint.clone()).or_else(|| hint_of_words(error, words));
     let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     let ui = Ui::new(env, false, false, json, Color::Never);
     if json {
@@ -350,9 +380,16 @@ mod tests {
 
     #[test]
     fn what_could_be_either_of_two_is_told_and_not_done() {
-        let hint = |line: [&str; 3]| of_two(&Cli::try_parse_from(line).unwrap_err());
-        assert!(hint(["envctl", "rm", "x"]).unwrap().contains("workspace rm TASK"));
-        assert_eq!(hint(["envctl", "rmm", "x"]), None);
+        let hint = |line: &[&str]| {
+            let words: Vec<OsString> = line.iter().map(OsString::from).collect();
+            hint_of_words(&Cli::try_parse_from(&words).unwrap_err(), &words)
+        };
+        assert!(hint(&["envctl", "rm", "x"]).unwrap().contains("workspace rm TASK"));
+        assert_eq!(hint(&["envctl", "rmm", "x"]), None);
+        assert!(hint(&["envctl", "run", "make", "test"]).unwrap().contains("put -- before"));
+        assert_eq!(hint(&["envctl", "run", "--tiemout", "3"]), None);
+        assert!(hint(&["envctl", "show"]).unwrap().contains("envctl tasks"));
+        assert!(hint(&["envctl", "reset"]).unwrap().contains("--all"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::session::VariableFlags;
 use super::{FAILED_BESIDE_CHILD, parse_task};
 use crate::disk;
-use crate::error::not_found;
+use crate::error::{not_found, usage};
 use crate::handoff::{
     App, CheckoutOptions, Command, Publishing, RunOptions, RunReport, RunTarget, RuntimeOptions, parse_batch, run,
 };
@@ -59,6 +59,9 @@ pub(super) struct Arguments {
     /// Start none of the services that the project asks for
     #[arg(long)]
     no_services: bool,
+    /// Start without the project's caches, and run none of their setups
+    #[arg(long)]
+    no_caches: bool,
     /// Go on without what the project asks for and was not approved: secrets, a
     /// network, setups with a network, other stores
     #[arg(long)]
@@ -76,7 +79,7 @@ pub(super) struct Arguments {
     #[arg(long, requires = "task")]
     refresh: bool,
     /// Run the commands of a file, one a line; an empty line begins a fresh runtime
-    #[arg(long, value_name = "FILE", conflicts_with = "command", required_unless_present = "command")]
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
     batch: Option<PathBuf>,
     /// After a failure go on with the next group of a batch
     #[arg(long, requires = "batch")]
@@ -123,7 +126,15 @@ struct Failed<'a> {
 }
 
 impl Arguments {
+    /// Whether there is anything whose exit code could be passed through.
+    pub(super) fn has_child(&self) -> bool {
+        self.batch.is_some() || !self.command.is_empty()
+    }
+
     pub(super) fn run(&self, app: &App) -> Result<u8> {
+        if !self.has_child() {
+            return Err(usage("no command to run").hint("envctl run -- CMD, or --batch FILE").into());
+        }
         let options = self.options(app)?;
         let mut report = RunReport::default();
         let ran = {
@@ -180,6 +191,7 @@ impl Arguments {
                 idle: self.idle,
                 no_secrets: self.no_secrets,
                 no_services: self.no_services,
+                no_caches: self.no_caches,
                 without_approvals: self.without_approvals,
                 user: None,
                 extras: self.variables.extras(&app.env)?,

@@ -235,7 +235,7 @@ impl App {
     pub(crate) fn store(&self) -> Result<StoreRef> {
         self.configured_store()?.ok_or_else(|| {
             usage("no store is configured")
-                .hint("name it with --store oci:PATH, ENVCTL_STORE, or store = \"...\" in envctl.toml or config.toml")
+                .hint("name it with --store oci:PATH, ENVCTL_STORE, store = \"...\" in envctl.toml or config.toml, or before the task: oci:PATH:TASK")
                 .into()
         })
     }

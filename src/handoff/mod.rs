@@ -57,8 +57,8 @@ pub use upkeep::{
 };
 pub use views::{
     Changed, Diff, DiffOptions, Known, LeaseRow, Log, LogEnd, LogEntry, LogRow, Older, Shown, StatusView, TaskFilter,
-    TaskRow, changed, choose_task, diff, known_caches, known_leases, known_salvages, known_services, known_stores,
-    known_tasks, log, logs, no_log, open_page, put_page, service_log, show, show_log, status, tasks, view,
+    TaskRow, changed, choose_task, diff, known_caches, known_leases, known_logs, known_salvages, known_stores,
+    known_tasks, log, logs, named_log, no_log, open_page, put_page, show, show_log, status, tasks, view,
 };
 pub use workspaces::{
     Gone, KeptWorkspace, Leaving, Recovered, Removed, SalvageRow, Swept, WorkspaceRow, keep_workspace, leaving,

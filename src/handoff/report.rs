@@ -188,7 +188,7 @@ impl ReportFile {
     /// When that cannot be done, and for a link, unless it is one of `/dev` or
     /// `/proc`: a program may have left it there.
     pub fn open(path: &Path) -> Result<Self> {
-        let context = || format!("cannot write the report {}", path.display());
+        let context = || format!("cannot write {}", path.display());
         let follow = path.starts_with("/dev") || path.starts_with("/proc");
         let link = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
         // A pipe that nobody reads is not waited for.
@@ -241,8 +241,6 @@ impl ReportFile {
     pub fn write_text(&self, text: &str) -> Result<()> {
         // A pipe has no length.
         let _ = self.file.set_len(0);
-        (&*self.file)
-            .write_all(text.as_bytes())
-            .with_context(|| format!("cannot write the report {}", self.path.display()))
+        (&*self.file).write_all(text.as_bytes()).with_context(|| format!("cannot write {}", self.path.display()))
     }
 }

@@ -205,7 +205,7 @@ impl Ui {
     /// `--quiet` too.
     pub fn warn(&self, line: &str) {
         tracing::warn!("{line}");
-        self.stderr(&format!("{} {}", self.paint("warning:", "1;33"), shown(line, LONG_MESSAGE)));
+        self.stderr(&format!("{} {}", self.paint("warning:", "1;33"), shown(&without_numbers(line), LONG_MESSAGE)));
     }
 
     /// The same about many things: the first of them, and how many more there are.
@@ -293,11 +293,22 @@ impl ErrorReport {
     }
 }
 
+/// A text without the numbers of the system's errors, whose words stand before them. They
+/// are in the log.
+fn without_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |whole, part| match part.split_once(')') {
+        Some((number, rest)) if number.bytes().all(|c| c.is_ascii_digit()) => whole + rest,
+        _ => whole + " (os error " + part,
+    })
+}
+
 fn message_and_causes(error: &anyhow::Error) -> (String, Vec<String>) {
-    let message = error.to_string();
+    let message = without_numbers(&error.to_string());
     let mut seen = vec![message.clone()];
     for cause in error.chain().skip(1) {
-        let text = cause.to_string();
+        let text = without_numbers(&cause.to_string());
         if !seen.contains(&text) {
             seen.push(text);
         }
@@ -385,5 +396,17 @@ mod tests {
     fn repeated_causes_are_shown_once() {
         let error = anyhow::anyhow!("inner").context("inner").context("outer");
         assert_eq!(message_and_causes(&error), ("outer".into(), vec!["inner".into()]));
+    }
+
+    #[test]
+    fn errors_of_the_system_are_told_in_words() {
+        let error = std::io::Error::from_raw_os_error(libc::ENOENT);
+        assert_eq!(
+            without_numbers(&format!("a: {error}, b: {error}")),
+            "a: No such file or directory, b: No such file or directory"
+        );
+        for same in ["", "x", " (os error x)", "a (os error 2"] {
+            assert_eq!(without_numbers(same), same);
+        }
     }
 }

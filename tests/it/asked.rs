@@ -85,9 +85,11 @@ fn what_was_typed_before_a_question_is_no_answer_to_it() {
     let lab = Lab::new();
     let task = asking(&lab, "[runtime]\nnetwork = \"host\"\n");
     lab.dev.envctl(["enter", &task, "--no-runtime"]).ok();
-    let script = format!("sleep 1; exec \"$0\" approve {task}");
+    let typed = lab.dev.path("typed");
+    let script = format!("until test -e {}; do sleep 0.05; done; exec \"$0\" approve {task}", typed.display());
     let mut terminal = Terminal::shell(&lab.dev, &script, lab.dev.binary().to_str().unwrap());
     terminal.types("y\ry\r");
+    lab.dev.write("typed", "");
     terminal.sees("[y/N]");
     terminal.types("n\r");
     assert_eq!(terminal.ends(), Some(6));

@@ -1,9 +1,9 @@
-//! What lies under `examples/` and `completions/` works as it is.
+//! What lies under `examples/` works as it is.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Call, Home, ImageBuilder, Lab, Trip};
+use crate::support::{Call, Home, ImageBuilder, Lab};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -45,45 +45,6 @@ fn an_agent_s_wrapper_and_a_developer_s_aliases() {
     lab.repo.write("check.sh", "#!/bin/sh\necho newer; exit 3\n");
     wrapper("newer", &["./check.sh"]).code(3);
     assert_eq!(handoff(&lab, "bash").code(3).stdout, "newer\n");
-}
-
-#[test]
-fn completions_are_those_of_this_program() {
-    let home = Home::new();
-    for (shell, file) in [("bash", "envctl.bash"), ("zsh", "_envctl"), ("fish", "envctl.fish")] {
-        let printed = home.envctl(["completions", shell]).ok().stdout;
-        let kept = fs::read_to_string(format!("{ROOT}/completions/{file}")).unwrap();
-        assert!(printed == kept, "make it anew: envctl completions {shell} >completions/{file}");
-    }
-    home.envctl(["completions", "tcsh"]).code(2).says(&["bash", "zsh", "fish", "powershell"]);
-}
-
-/// What follows is asked of the program, which knows what is here and what the store had
-/// the last time, and waits for nobody.
-#[test]
-fn bash_completes() {
-    let trip = Trip::new();
-    let lab = &trip.lab;
-    for task in ["task-here", "task-there"] {
-        trip.publishing(&lab.repo, task).ok();
-    }
-    trip.enter(&lab.store.reference("task-here"));
-    let complete = |words: &str| {
-        let script = format!(
-            ". {ROOT}/completions/envctl.bash; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
-             _clap_complete_envctl envctl \"${{COMP_WORDS[COMP_CWORD]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-        );
-        with_envctl(lab, &lab.dev, lab.dev.call("bash", ["-c", &script])).ok().stdout
-    };
-    assert_eq!(complete("envctl pub").trim(), "publish");
-    assert_eq!(complete("envctl enter --no-r").trim(), "--no-runtime");
-    assert_eq!(complete("envctl publish --status need").trim(), "needs-human");
-    assert_eq!(complete("envctl diff task-").trim(), "task-here");
-    with_envctl(lab, &lab.dev, lab.dev.envctl(["tasks"])).ok();
-    fs::rename(&lab.store.path, lab.store.path.with_extension("away")).unwrap();
-    let both = complete("envctl show task-");
-    assert!(both.contains("task-here") && both.contains("task-there"), "{both}");
-    assert_eq!(complete("envctl --store oci:/").trim(), lab.store.name());
 }
 
 #[test]

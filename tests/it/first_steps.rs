@@ -36,7 +36,9 @@ fn init_proposes_what_the_lockfiles_suggest() {
     for part in ["preset = \"yarn\"\n", "preset = \"go\"\n", "preset = \"pip\"\ndir    = \"api\"\n"] {
         assert!(written.contains(part), "{part} in {written}");
     }
-    init().code(2).says(&["is there already"]);
+    init().code(2).says(&["is there already", "envctl init --dry-run"]);
+    let outside = ["init", "--dry-run", "--image", "oci:../images"];
+    lab.agent.envctl(outside).cwd(&lab.repo.path).code(2).says(&["cannot name it", "ENVCTL_IMAGE"]);
     // It is enough to publish with, where the images can be had.
     lab.repo.write("envctl.toml", written.replace("postgres:16", &image));
     let run = lab.agent.envctl(["publish", "first"]).cwd(&lab.repo.path).ok();
@@ -103,6 +105,24 @@ fn doctor_says_what_works() {
     }
     let text = Home::new().envctl(["doctor"]).env("PATH", "/nonexistent").code(1).stdout;
     assert!(text.contains("bad   git") && text.contains("install git"), "{text}");
+}
+
+#[test]
+fn manual_pages_lie_where_man_looks_for_those_of_the_program() {
+    let home = Home::new();
+    home.mkdir("tools/bin");
+    let program = home.path("tools/bin/envctl").display().to_string();
+    home.call("cp", [home.binary().to_str().unwrap(), &program]).ok();
+    let printed = home.call(&program, ["help", "--man"]).ok().stdout;
+    let folder = home.path("tools/share/man/man1");
+    assert_eq!(printed.trim_end(), folder.to_str().unwrap());
+    assert!(folder.join("envctl.1").exists() && folder.join("envctl-enter.1").exists());
+    if std::path::Path::new("/usr/bin/man").exists() {
+        let path = format!("{}:/usr/bin:/bin", home.path("tools/bin").display());
+        let found = home.call("man", ["-w", "envctl-enter"]).env("PATH", path).ok().stdout;
+        assert_eq!(found.trim_end(), folder.join("envctl-enter.1").to_str().unwrap());
+    }
+    home.envctl(["help", "--man", "/proc/nowhere"]).code(1).says(&["cannot write manual pages", "--man DIR"]);
 }
 
 /// A list that can be narrowed, and one to choose from.

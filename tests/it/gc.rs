@@ -82,7 +82,7 @@ fn enter_starts_it_once_a_day() {
     let draft = lab.dev.cache().join("tmp/dead");
     fs::create_dir_all(&draft).unwrap();
     lab.sh(&task, "true");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    until("nothing is done in the background", || lab.dev.is_quiet());
     assert!(draft.exists(), "not again on the same day");
     let yesterday = ago(90_000);
     fs::File::open(&mark).unwrap().set_modified(yesterday).unwrap();

@@ -8,6 +8,7 @@ mod asked;
 mod brought;
 mod built;
 mod caches;
+mod completion;
 mod contact;
 mod crash;
 mod credentials;

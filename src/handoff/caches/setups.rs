@@ -2,7 +2,7 @@
 //! failed for exactly this key. An entry that is here or in the store needs
 //! neither.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -23,6 +23,16 @@ use crate::handoff::{runtimes, task};
 /// The schema of a note.
 const SCHEMA: u32 = 1;
 
+/// How a setup ended that did not succeed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct BadEnd {
+    /// In a few words.
+    pub(super) how: String,
+    /// All that it printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) log: Option<PathBuf>,
+}
+
 /// A setup that has failed, and is not tried again by itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct SetupFailure {
@@ -30,8 +40,8 @@ pub(super) struct SetupFailure {
     /// The cache.
     name: String,
     key: Digest,
-    /// How it ended.
-    how: String,
+    #[serde(flatten)]
+    end: BadEnd,
     at: Timestamp,
     /// What it was built from, for a build folder: with other files it is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,9 +56,9 @@ impl SetupFailure {
     }
 
     /// Remembers that a setup has failed.
-    pub(super) fn note(app: &App, wanted: &Wanted, how: &str, sources: Option<Digest>) {
+    pub(super) fn note(app: &App, wanted: &Wanted, end: BadEnd, sources: Option<Digest>) {
         let (name, key, at) = (wanted.name.clone(), wanted.key, app.clock.now());
-        let failure = SetupFailure { schema: SCHEMA, name, key, how: how.to_owned(), at, sources };
+        let failure = SetupFailure { schema: SCHEMA, name, key, end, at, sources };
         let path = app.paths.failed_setup(&key);
         let folder = path.parent().map_or(Ok(()), disk::create_private_dir);
         // What is not noted is tried again.
@@ -57,13 +67,11 @@ impl SetupFailure {
 
     /// One line, with the log and the way to another try.
     pub(super) fn tell(&self, app: &App, task: &str) {
-        let log = app.paths.setup_log(&self.name, &self.key);
+        let log = self.end.log.as_ref().map_or_else(String::new, |log| format!(", see {}", log.display()));
         let when = age(self.at, app.clock.now());
         app.ui.warn(&format!(
-            "the cache {} is left out: its setup failed {when} ({}), see {}; to try it again at the next enter: envctl cache retry {task}",
-            self.name,
-            self.how,
-            log.display()
+            "the cache {} is left out: its setup failed {when} ({}){log}; to try it again at the next enter: envctl cache retry {task}",
+            self.name, self.end.how
         ));
     }
 }
@@ -103,7 +111,7 @@ pub(crate) fn ask(
 ) -> Result<()> {
     let app = source.app;
     let mut project = app.project(workspace)?;
-    let asking = |entry: &CacheEntry| entry.network != SetupNetwork::None && !app.options.offline;
+    let asking = |entry: &CacheEntry| entry.network != SetupNetwork::None && !app.options.offline && !options.no_caches;
     if project.cache.iter().any(asking) {
         let all = wanted(app, &project, &Basis::of(&resolved.identity), workspace);
         let mut run = Vec::new();

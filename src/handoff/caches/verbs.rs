@@ -133,7 +133,8 @@ pub(super) fn workspace_of(app: &App, task: Option<&TaskRef>) -> Result<(Resolve
             let root = app.checkout();
             let pin = root.and_then(|root| app.pins().of_workspace(&root).transpose()).transpose()?;
             let pin = pin.ok_or_else(|| {
-                usage("which task? This is no workspace of one").hint("name it: envctl cache key TASK")
+                usage("which task? This is no workspace of one")
+                    .hint("name it after the command, or go to its workspace: envctl workspace ls")
             })?;
             let reference: TaskRef = pin.reference().parse()?;
             app.locate(&reference)?
@@ -148,7 +149,7 @@ pub(super) fn workspace_of(app: &App, task: Option<&TaskRef>) -> Result<(Resolve
 /// A task's identity, and its workspace where there is one.
 fn settled(app: &App, located: Located) -> Result<(Resolved, Option<PathBuf>)> {
     let resolved = resolve(&Source::new(app, located), None, false)?;
-    let workspace = resolved.pin.as_ref().map(|pin| pin.workspace.clone());
+    let workspace = resolved.pin.as_ref().map(|pin| pin.workspace.clone()).filter(|folder| folder.is_dir());
     Ok((resolved, workspace))
 }
 

@@ -183,7 +183,8 @@ pub(crate) fn gather(
             }
             (pulled, start.elapsed())
         });
-        let coming = (!resolved.identity.caches.is_empty()).then(|| scope.spawn(|| caches::early(source, resolved)));
+        let coming = (!resolved.identity.caches.is_empty() && !runtime.no_caches)
+            .then(|| scope.spawn(|| caches::early(source, resolved)));
         let made = make_workspace(source, resolved, place, renew, report);
         // While the image has only begun to come.
         let made = made.and_then(|made| caches::ask(source, resolved, &place.path, runtime).map(|()| made));

@@ -122,7 +122,8 @@ pub(crate) fn ready(
     // Setups that run after all are asked for by themselves.
     let asking = Project { cache: Vec::new(), ..project.clone() };
     let agreed = runtimes::approve(app, resolved, asking, wishes.runtime)?;
-    let project = Project { cache: project.cache, ..agreed };
+    let cache = if wishes.runtime.no_caches { Vec::new() } else { project.cache };
+    let project = Project { cache, ..agreed };
     let mut wanted = Caches::new(app, resolved, pulled, workspace, &project)?;
     wanted.have_come(kept.early);
     wanted.may_be_near(wishes.nearest);

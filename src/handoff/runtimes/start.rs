@@ -52,6 +52,8 @@ pub struct RuntimeOptions {
     pub no_secrets: bool,
     /// Start no services, whatever the project asks for.
     pub no_services: bool,
+    /// Give it no caches, and run no setup of one, whatever the project says.
+    pub no_caches: bool,
     /// Go on without what the project asks for and nobody agreed to.
     pub without_approvals: bool,
     /// Who commands run as, instead of the image's user.
@@ -84,6 +86,9 @@ impl RuntimeOptions {
         }
         if self.no_services && !lease.services.is_empty() {
             return Err(other("with its services", "join it without --no-services".to_owned()));
+        }
+        if self.no_caches && !lease.trees.is_empty() {
+            return Err(other("with its caches", "join it without --no-caches".to_owned()));
         }
         if self.idle.is_some() {
             return Err(other("with an idle time of its own, or none", "join it without --idle".to_owned()));

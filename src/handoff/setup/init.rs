@@ -1,6 +1,6 @@
 //! A first `envctl.toml` for a project, from what lies in it.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -55,9 +55,13 @@ pub struct Initialised {
 /// [`crate::error::Kind::Usage`] when there is one, or this is no checkout.
 pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     let root = app.checkout().ok_or_else(|| usage("this is no git checkout").hint("git init, or change the folder"))?;
-    if let Some(known) = PROJECT_FILES.iter().find(|name| root.join(name).exists()) {
-        return Err(usage(format!("{} is there already", root.join(known).display())).into());
+    let known = PROJECT_FILES.iter().find(|name| root.join(name).exists());
+    if let Some(known) = known.filter(|_| !options.dry_run) {
+        return Err(usage(format!("{} is there already", root.join(known).display()))
+            .hint("envctl init --dry-run prints what would be proposed; envctl help config has all keys")
+            .into());
     }
+    options.image.iter().try_for_each(|image| require_nameable(app, &root, image))?;
     let mut text = String::new();
     match &app.options.store {
         Some(store) => {
@@ -105,6 +109,21 @@ pub fn init(app: &App, options: &InitOptions) -> Result<Initialised> {
     let (compose, uncarried) = (composed.files, composed.left);
     let (left, fields) = (found.left, asked.fields);
     Ok(Initialised { path, text, lockfiles, left, compose, services, uncarried, devcontainer, fields })
+}
+
+/// A project names no file of this machine but its own: what `publish` would refuse is not
+/// written.
+fn require_nameable(app: &App, root: &Path, image: &str) -> Result<()> {
+    let kinds = ["oci:", "oci-archive:", "docker-archive:"];
+    let place = kinds.iter().find_map(|kind| image.strip_prefix(kind));
+    match place.map(|place| app.cwd.join(place)) {
+        Some(place) if !place.starts_with(root) || place.components().any(|part| part == Component::ParentDir) => {
+            Err(usage(format!("{image} lies outside of this project, whose envctl.toml cannot name it"))
+                .hint("leave it out here, and name it with ENVCTL_IMAGE, or --image of publish and run")
+                .into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An entry for each cache that is proposed.

@@ -21,7 +21,7 @@ const MAX_READ: u64 = 1 << 20;
 
 /// Files that say how something is built, and what to do where no cache follows
 /// from them.
-const OPEN: [(&str, &[&str], &str); 6] = [
+const OPEN: [(&str, &[&str], &str); 7] = [
     (
         "package.json",
         &["npm", "pnpm", "yarn", "yarn-pnp", "bun"],
@@ -30,7 +30,8 @@ const OPEN: [(&str, &[&str], &str); 6] = [
     ("pyproject.toml", &["uv", "poetry", "pdm", "pip", "pipenv"], "it has no lockfile: uv lock makes one"),
     ("Cargo.toml", &["cargo"], "it has no lockfile: cargo generate-lockfile makes one"),
     ("CMakeLists.txt", &[], "preset = \"cmake\" keeps its build folder, preset = \"ccache\" what was compiled"),
-    ("Makefile", &[], "if it builds with a compiler, preset = \"ccache\" keeps what was compiled"),
+    ("go.mod", &["go"], "it has no go.sum; preset = \"go-build\" keeps what was compiled"),
+    ("Makefile", &[], "if it runs a C or C++ compiler, preset = \"ccache\" keeps what was compiled"),
     ("requirements-dev.txt", &["pip"], "a cache with preset = \"pip\" takes it as its inputs and in its setup"),
 ];
 
@@ -255,6 +256,7 @@ mod tests {
 
     #[test]
     fn what_has_no_lockfile_and_yarn_without_modules_are_told_apart() {
+        assert_eq!(found(&[("go.mod", "module x\n")]).1, ["go.mod"]);
         assert_eq!(found(&[("package.json", ""), ("x/pyproject.toml", "")]).1, ["package.json", "x/pyproject.toml"]);
         let berry = "# x\n\n__metadata:\n  version: 8\n";
         let (taken, left) = found(&[("yarn.lock", berry), ("package.json", "")]);

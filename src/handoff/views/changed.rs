@@ -36,8 +36,9 @@ pub struct Changed {
 pub fn changed(app: &App, reference: &TaskRef, patch: bool) -> Result<Changed> {
     let source = Source::new(app, app.locate(reference)?);
     let missing = || {
-        not_found(format!("there is no workspace of {reference} here to compare"))
-            .hint("envctl diff A B compares two tasks, and --beside the lines of one")
+        not_found(format!("there is no workspace of {reference} here to compare")).hint(
+            "envctl status lists those that are here; envctl diff A B compares two tasks, --beside the lines of one",
+        )
     };
     let pin = app.pins().read(&source.task, None)?.filter(|pin| pin.workspace.is_dir()).ok_or_else(missing)?;
     let resolved = resolve_here(&source)?;

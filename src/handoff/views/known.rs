@@ -1,10 +1,11 @@
 //! What a name may be, by what this machine knows: for completion, which waits for
 //! nobody. Tasks are those that are here, and those of the last list of the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::logs::setups_with_logs;
 use crate::disk::{self, Durability};
 use crate::handoff::app::App;
 use crate::handoff::caches::caches;
@@ -50,21 +51,26 @@ pub(super) fn remember<'a>(
     }
 }
 
-/// Tasks, by the shortest name that means them here.
-pub fn known_tasks(app: &App) -> Vec<Known> {
-    let configured = app.configured_store().ok().flatten();
+/// Tasks, by the shortest name that means them here; where a store is being typed, by
+/// their whole names.
+pub fn known_tasks(app: &App, typed: &str) -> Vec<Known> {
+    let configured = app.configured_store().ok().flatten().map(|store| store.to_string());
+    let with_store = typed.contains([':', '/']);
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     for pin in app.pins().all().unwrap_or_default() {
-        let is_usual = configured.as_ref().is_none_or(|store| store.to_string() == pin.store);
-        let name = if is_usual { Pin::name(&pin) } else { pin.reference() };
+        let is_usual = configured.as_ref().is_none_or(|store| *store == pin.store);
+        let name = if is_usual && !with_store { Pin::name(&pin) } else { pin.reference() };
         found.insert(name, "here".into());
     }
-    if let Some(store) = &configured {
+    let is_configured = |store: &String| configured.as_ref() == Some(store);
+    let stores = store_names(app).into_iter().filter(|store| with_store || is_configured(store));
+    for store in stores.filter_map(|store| store.parse::<StoreRef>().ok()) {
         let listed: Vec<Listed> =
             disk::read_json(&app.paths.task_list(&store.key())).ok().flatten().unwrap_or_default();
         for Listed { task, status, message } in listed.into_iter().take(MOST) {
             let message = message.map_or_else(String::new, |message| format!(": {message}"));
-            found.insert(task.to_string(), format!("{status}{message}"));
+            let name = if with_store { format!("{store}:{task}") } else { task.to_string() };
+            found.insert(name, format!("{status}{message}"));
         }
     }
     found.into_iter().map(|(name, about)| Known { name, about }).collect()
@@ -72,12 +78,12 @@ pub fn known_tasks(app: &App) -> Vec<Known> {
 
 /// The stores of what is here, and the configured one.
 pub fn known_stores(app: &App) -> Vec<Known> {
+    store_names(app).into_iter().map(|name| Known { name, about: String::new() }).collect()
+}
+
+fn store_names(app: &App) -> BTreeSet<String> {
     let configured = app.configured_store().ok().flatten().map(|store| store.to_string());
-    let pins = app.pins().all().unwrap_or_default().into_iter().map(|pin| pin.store);
-    let mut stores: Vec<String> = pins.chain(configured).collect();
-    stores.sort();
-    stores.dedup();
-    stores.into_iter().map(|name| Known { name, about: String::new() }).collect()
+    app.pins().all().unwrap_or_default().into_iter().map(|pin| pin.store).chain(configured).collect()
 }
 
 /// Leases of live runtimes, each with its task.
@@ -86,13 +92,15 @@ pub fn known_leases(app: &App) -> Vec<Known> {
     live.into_iter().map(|lease| Known { name: lease.id, about: lease.task }).collect()
 }
 
-/// Services of live runtimes, each with its task.
-pub fn known_services(app: &App) -> Vec<Known> {
+/// What has a log: services of live runtimes, and caches whose setup ran here, each with
+/// its task.
+pub fn known_logs(app: &App) -> Vec<Known> {
     let live = app.runtimes().live().unwrap_or_default().into_iter();
     let of = |lease: crate::runtime::Lease| {
         lease.services.into_iter().map(move |name| Known { name, about: lease.task.clone() })
     };
-    live.flat_map(of).collect()
+    let setups = setups_with_logs(app).into_iter().map(|(cache, task)| Known { name: cache, about: task });
+    live.flat_map(of).chain(setups).collect()
 }
 
 /// What was set aside, each with its task.

@@ -2,6 +2,7 @@
 //! commands, and by the setups of caches. What services print is inside their
 //! runtime, and gone with it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read, Seek as _, SeekFrom};
@@ -36,6 +37,8 @@ const SERVICES: &str = "/run/envctl/services";
 pub struct LogRow {
     /// `run`, `detached` or `setup`.
     pub kind: &'static str,
+    /// The cache, of a setup.
+    pub cache: Option<String>,
     /// Where it is.
     pub path: PathBuf,
     /// When something was printed last.
@@ -55,7 +58,13 @@ pub fn logs(app: &App, running: Running<'_>) -> Result<Vec<LogRow>> {
     let mut rows: Vec<LogRow> = children(&app.paths.logs())
         .into_iter()
         .filter_map(|path| Some((kind_of_log(path.file_name()?.to_str()?, &slug)?, path)))
-        .map(|(kind, path)| LogRow { kind, written_at: written_at(&path), lease: printing(&path), path })
+        .map(|((kind, cache), path)| LogRow {
+            kind,
+            cache,
+            written_at: written_at(&path),
+            lease: printing(&path),
+            path,
+        })
         .filter(|row| running.lease.is_none() || row.lease.is_some())
         .collect();
     rows.sort_by(|a, b| (b.written_at, &a.path).cmp(&(a.written_at, &b.path)));
@@ -66,13 +75,30 @@ fn prints_to(lease: &Lease, path: &Path) -> bool {
     lease.log.as_deref() == Some(path)
 }
 
-/// Logs are named by what printed them, the task, the time and a process.
-fn kind_of_log(name: &str, slug: &str) -> Option<&'static str> {
+/// The caches whose setup has left a log, each with the task that it ran for.
+pub(super) fn setups_with_logs(app: &App) -> BTreeSet<(String, String)> {
+    let of = |path: PathBuf| {
+        let (task, cache) = whose_log(path.file_name()?.to_str()?)?.strip_prefix("setup-")?.split_once('+')?;
+        Some((cache.to_owned(), task.to_owned()))
+    };
+    children(&app.paths.logs()).into_iter().filter_map(of).collect()
+}
+
+fn whose_log(name: &str) -> Option<&str> {
     let (rest, _process) = name.strip_suffix(".log")?.rsplit_once('-')?;
-    let (whose, _time) = rest.rsplit_once('-')?;
+    Some(rest.rsplit_once('-')?.0)
+}
+
+/// Logs are named by what printed them, the task, of a setup its cache, the time and a
+/// process. What printed it, and the cache.
+fn kind_of_log(name: &str, slug: &str) -> Option<(&'static str, Option<String>)> {
+    let whose = whose_log(name)?;
+    if let Some((of, cache)) = whose.split_once('+') {
+        return (of.strip_prefix("setup-") == Some(slug)).then(|| ("setup", Some(cache.to_owned())));
+    }
     match whose.strip_prefix("run-") {
-        Some(of) if of == slug => Some("run"),
-        _ if whose == slug => Some("detached"),
+        Some(of) if of == slug => Some(("run", None)),
+        _ if whose == slug => Some(("detached", None)),
         _ => None,
     }
 }
@@ -111,20 +137,32 @@ fn lines(app: &App, file: &mut BufReader<File>, all: bool) -> Result<()> {
     }
 }
 
-/// What a service of a live runtime printed, and with `follow` what it prints.
+/// What a service of a live runtime printed, or the last setup of a cache, and with
+/// `follow` what it prints.
 ///
 /// # Errors
-/// [`crate::error::Kind::NotFound`] when there is no such service.
-pub fn service_log(app: &App, running: Running<'_>, service: &str, follow: bool) -> Result<u8> {
+/// [`crate::error::Kind::NotFound`] when there is neither.
+pub fn named_log(app: &App, running: Running<'_>, name: &str, follow: bool) -> Result<u8> {
     let live = runtimes::find(app, running)?;
-    let Some(lease) = live.iter().rev().find(|lease| lease.services.iter().any(|name| name == service)) else {
-        let known: Vec<String> = live.iter().flat_map(|lease| lease.services.clone()).collect();
-        let hint = match known.is_empty() {
-            true => "envctl status shows what runs".to_owned(),
-            false => format!("there are: {}", known.join(", ")),
-        };
-        return Err(not_found(format!("{} runs no service {service:?}", running.task)).hint(hint).into());
+    if let Some(lease) = live.iter().rev().find(|lease| lease.services.iter().any(|service| service == name)) {
+        return service_log(app, lease, name, follow);
+    }
+    let rows = logs(app, running)?;
+    if let Some(row) = rows.iter().find(|row| row.cache.as_deref() == Some(name)) {
+        app.ui.status("Log", &row.path.display().to_string());
+        return show_log(app, running, row, follow).map(|()| 0);
+    }
+    let services = live.into_iter().flat_map(|lease| lease.services);
+    let known: BTreeSet<String> = services.chain(rows.into_iter().filter_map(|row| row.cache)).collect();
+    let hint = match known.is_empty() {
+        true => "services have logs while they run, and caches when their setup ran here".to_owned(),
+        false => format!("there are: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
     };
+    let what = format!("{} runs no service {name:?}, and no setup of such a cache ran for it here", running.task);
+    Err(not_found(what).hint(hint).into())
+}
+
+fn service_log(app: &App, lease: &Lease, service: &str, follow: bool) -> Result<u8> {
     let path = format!("{SERVICES}/{service}.log");
     let words: &[&str] = if follow { &["tail", "-n", "+1", "-f"] } else { &["cat"] };
     let words: Vec<OsString> = words.iter().copied().chain([path.as_str()]).map(OsString::from).collect();
@@ -156,8 +194,9 @@ fn show_lines(app: &App, from: impl Read) -> Result<()> {
 
 /// That nothing was kept.
 pub fn no_log(running: Running<'_>) -> crate::error::Fault {
-    not_found(format!("this machine has no log of {}", running.task))
-        .hint("runs and detached commands leave a log, which is kept for 30 days; enter prints to your terminal")
+    not_found(format!("this machine has no log of {}", running.task)).hint(
+        "runs, detached commands and setups leave a log, which is kept for 30 days; enter prints to your terminal",
+    )
 }
 
 #[cfg(test)]
@@ -167,9 +206,16 @@ mod tests {
     #[test]
     fn a_log_is_its_tasks_alone() {
         let of = |name: &str| kind_of_log(name, "task-1");
-        assert_eq!(of("task-1-20260115T103000Z-77.log"), Some("detached"));
-        assert_eq!(of("run-task-1-20260115T103000Z-77.log"), Some("run"));
-        for other in ["task-1-2-20260115T103000Z-77.log", "run-task-12-20260115T103000Z-7.log", "cache-a-12.log", "x"] {
+        assert_eq!(of("task-1-20260115T103000Z-77.log"), Some(("detached", None)));
+        assert_eq!(of("run-task-1-20260115T103000Z-77.log"), Some(("run", None)));
+        assert_eq!(of("setup-task-1+npm-web-20260115T103000Z-77.log"), Some(("setup", Some("npm-web".into()))));
+        for other in [
+            "task-1-2-20260115T103000Z-77.log",
+            "run-task-12-20260115T103000Z-7.log",
+            "setup-task-12+npm-20260115T103000Z-7.log",
+            "setup-task-1-20260115T103000Z-7.log",
+            "x",
+        ] {
             assert_eq!(of(other), None, "{other}");
         }
     }

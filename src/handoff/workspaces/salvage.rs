@@ -300,7 +300,9 @@ pub struct Recovered {
 /// place is taken.
 pub fn recover(app: &App, id: &str, into: Option<&Path>) -> Result<Recovered> {
     let row = salvages(app)?.into_iter().find(|row| row.id == id);
-    let row = row.ok_or_else(|| not_found(format!("there is no salvage {id}")).hint("envctl workspace recover"))?;
+    let row = row.ok_or_else(|| {
+        not_found(format!("there is no salvage {id}")).hint("envctl workspace recover lists what was set aside")
+    })?;
     let record = records(app).into_iter().find(|salvage| salvage.id == row.id);
     let pin = record.and_then(|salvage| salvage.pin);
     let into = into.map(|into| app.named(into));

@@ -300,9 +300,25 @@ impl Sandbox {
                 };
                 (self.alone, self.joined) = (ended.alone, ended.joined);
             }
-            None => self.before = Before::look(&self.lease),
+            None => {
+                self.before = Before::look(&self.lease);
+                return self.lost(outcome);
+            }
         }
         Ok(outcome)
+    }
+
+    /// Why nothing was heard of the command's end, where pid 1 has told it by its own.
+    fn lost(&mut self, outcome: Outcome) -> Result<Outcome> {
+        if outcome != Outcome::Lost {
+            return Ok(outcome);
+        }
+        self.halt()?;
+        Ok(match self.ended.as_ref().and_then(|counted| counted.exit_status) {
+            Some(TIMED_OUT) => Outcome::TimedOut,
+            Some(IDLE) => Outcome::Idle,
+            _ => outcome,
+        })
     }
 
     /// The folder that holds what was done to a workspace that stays as it is.

@@ -230,8 +230,9 @@ impl Http {
             401 | 403 => self.0.auth.denied(&format!("it answers {status}{said}")),
             404 => not_found(format!("{host} does not have what {} should hold{said}", self.0.repository)),
             300..=399 => policy(format!("{host} redirects to where envctl does not go ({status})")),
-            429 | 500..=599 => unreachable(format!("{host} cannot answer now ({status}{said})"))
-                .hint("try again later, or with --offline if the task was entered before"),
+            429 | 500..=599 => {
+                unreachable(format!("{host} cannot answer now ({status}{said})")).hint("try again later")
+            }
             _ => failure(format!("{host} answers {status}{said}")),
         }
     }
@@ -255,8 +256,7 @@ impl Http {
             return unreachable(format!("{host} does not speak TLS"))
                 .hint(format!("if you want that: [registries.\"{host}\"] plain_http = true in config.toml"));
         }
-        unreachable(format!("{host} does not answer: {why}"))
-            .hint("check the address and the network; a task that was entered before works with --offline")
+        unreachable(format!("{host} does not answer: {why}")).hint("check the address and the network")
     }
 
     /// The manifest or index with this tag or digest; `None` where there is none.

@@ -309,11 +309,7 @@ impl Audit<'_> {
                 if self.path.ends_with("objects/info") && self.path != Path::new(".git/objects/info") {
                     self.alternates(folder, touched);
                 }
-                for name in listing.settings {
-                    if touched || self.is_new(folder, &name) {
-                        self.quarantine(folder, &name, "it has no place among objects".into());
-                    }
-                }
+                self.misplaced(folder, &listing.settings, touched);
             }
         }
         listing.folders.append(&mut self.moved);
@@ -329,6 +325,15 @@ impl Audit<'_> {
             Place::Objects { own, touched: false } => Place::Objects { own, touched: changed() },
             Place::Data { touched: false } => Place::Data { touched: changed() },
             other => other,
+        }
+    }
+
+    /// Settings of a repository among what are objects of another one.
+    fn misplaced(&mut self, folder: BorrowedFd<'_>, settings: &[CString], touched: bool) {
+        for name in settings {
+            if touched || self.is_new(folder, name) {
+                self.quarantine(folder, name, "it has no place among objects".into());
+            }
         }
     }
 

@@ -1,9 +1,10 @@
 //! Warm before anybody enters.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::time::{Duration, Instant};
 
 use super::{deps, found, ls, task};
-use crate::support::{Home, Lab, until};
+use crate::support::{Home, Lab, Stopped, until};
 
 fn promoted(lab: &Lab) -> String {
     lab.repo.write("lock", "1");
@@ -118,14 +119,24 @@ fn an_enter_during_a_prefetch_joins_it() {
     let lab = Lab::new();
     let task = promoted(&lab);
     let other = lab.with_developer(Home::new());
+    let mut took = Duration::ZERO;
     let began = Instant::now();
-    // Slow enough that the enter comes in the middle.
-    let mut slow = other.dev.envctl(["prefetch", "--rate", "700K", &task]).spawn();
-    std::thread::sleep(Duration::from_millis(300));
-    let run = other.enter(&task, &["test", "-s", "deps/x"]).ok();
-    assert!(run.stderr.contains("another envctl is pulling layer"), "{}", run.stderr);
-    assert!(slow.wait().unwrap().success());
-    assert!(began.elapsed() > Duration::from_secs(1), "the rate is kept");
+    let words = ["prefetch", "--rate", "700K", &task];
+    let slow = Stopped::at("cold.layer-unpacked", other.dev.envctl(words));
+    took += began.elapsed();
+    // It waits for what the other one has begun with.
+    let mut run = other.enter(&task, &["test", "-s", "deps/x"]).spawn();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(run.stderr.take().unwrap());
+    while !said.contains("another envctl is pulling layer") {
+        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+    let began = Instant::now();
+    slow.end();
+    took += began.elapsed();
+    assert!(took > Duration::from_secs(1), "the rate is kept: {took:?}");
+    stderr.read_to_string(&mut said).unwrap();
+    assert!(run.wait().unwrap().success(), "{said}");
     let report = other.report();
     let image = report["steps"].as_array().unwrap().iter().find(|step| step["name"] == "fetch.image").unwrap();
     assert_eq!(image["bytes"], 0, "{report}");

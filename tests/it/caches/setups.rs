@@ -78,6 +78,8 @@ fn a_setup_that_failed_is_not_tried_again_by_itself() {
         "{}",
         again.stderr
     );
+    let without = lab.dev.envctl(["enter", "--no-caches", &task, "--", "ls"]).ok();
+    assert!(!without.stderr.contains("deps") && !without.stdout.contains("deps"), "{}", without.stderr);
     retry(&[&task, "other"]).code(3);
     assert!(retry(&[&task]).ok().stdout.starts_with("deps  sha256:"));
     retry(&[&task]).code(3).says(&["no setup of", "has failed"]);

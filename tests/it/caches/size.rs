@@ -1,6 +1,7 @@
 //! What goes, what stays, and what never does.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{deps, folders, found, ls, task, workspace};
@@ -112,12 +113,16 @@ fn case_53_pruning_beside_enters_takes_nothing_that_is_needed() {
     lab.sh(&task, "true");
     let began = Instant::now();
     std::thread::scope(|scope| {
+        // The others end when this one has, and when it fails, too.
+        let going = Arc::new(());
         for _ in 0..2 {
-            scope.spawn(|| {
-                while began.elapsed() < Duration::from_secs(6) {
-                    lab.dev.envctl(["cache", "prune", "--all"]).ok();
+            let on = Arc::downgrade(&going);
+            let dev = &lab.dev;
+            scope.spawn(move || {
+                while on.strong_count() > 0 {
+                    dev.envctl(["cache", "prune", "--all"]).ok();
                     // As if no workspace were known to need it.
-                    for pin in fs::read_dir(lab.dev.data().join("pins")).into_iter().flatten().flatten() {
+                    for pin in fs::read_dir(dev.data().join("pins")).into_iter().flatten().flatten() {
                         let Ok(text) = fs::read_to_string(pin.path()) else { continue };
                         let Ok(mut json) = serde_json::from_str::<serde_json::Value>(&text) else { continue };
                         json["trees"] = serde_json::json!([]);
@@ -127,14 +132,15 @@ fn case_53_pruning_beside_enters_takes_nothing_that_is_needed() {
                 }
             });
         }
-        scope.spawn(|| {
-            while began.elapsed() < Duration::from_secs(6) {
+        let (on, dev) = (Arc::downgrade(&going), &lab.dev);
+        scope.spawn(move || {
+            while on.strong_count() > 0 {
                 // What is being removed is not damaged.
-                lab.dev.envctl(["cache", "verify"]).ok();
+                dev.envctl(["cache", "verify"]).ok();
             }
         });
         let mut turns = 0;
-        while began.elapsed() < Duration::from_secs(6) {
+        while began.elapsed() < Duration::from_secs(6) || turns < 4 && began.elapsed() < Duration::from_secs(60) {
             let script = "cat deps/x; sleep 0.05; cat deps/x";
             let run = lab.dev.envctl(["enter", "--fresh", &task, "--", "sh", "-c", script]).run();
             match run.code {

@@ -120,7 +120,7 @@ fn case_54_what_another_has_open_stays_with_it() {
 fn case_24_nobody_joins_a_setup() {
     for lab in [Lab::new(), Lab::unprivileged()] {
         lab.repo.write("lock", "1");
-        let task = task(&lab, &deps("echo one > deps/file; sleep 1"));
+        let task = task(&lab, &deps("echo one > deps/file; sleep 2"));
         lab.dev.envctl(["enter", "--no-runtime", &task]).ok();
         let first = lab.dev.envctl(["enter", &task, "--", "ls", "deps"]).spawn();
         let leases = || lab.dev.envctl(["status", "--json"]).ok().json()["leases"].clone();

@@ -53,21 +53,18 @@ fn claims_are_few() {
     let registry = Modern::start(Habits::default());
     let shop = Shop::at(registry.store());
     shop.publish("t");
+    let quiet = |shop: &Shop| until("nothing is done in the background", || shop.trip.lab.dev.is_quiet());
     let writes = |shop: &Shop, args: &[&str]| {
         registry.asked();
         shop.dev(["enter", &shop.reference("t"), "--no-runtime"]).args(args).ok();
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        quiet(shop);
         let asked = registry.asked();
         (asked.iter().any(|asked| asked.contains("/manifests/claim-")), asked.len())
     };
     let ann = named(&shop, "Ann");
     ann.dev(["enter", &ann.reference("t"), "--no-runtime"]).ok();
     until("word is left", || claims(&shop) == ["Ann"]);
-    until("who left it has ended", || {
-        registry.asked();
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        registry.asked().is_empty()
-    });
+    quiet(&ann);
     // From then on the store is not even asked.
     assert_eq!(writes(&ann, &[]), (false, 0));
     let silent = named(&shop, "Silent");
@@ -105,6 +102,6 @@ fn nothing_fails_by_a_claim() {
     let before = fs::read(store.path.join("index.json")).unwrap();
     let enter = unprivileged.dev(["enter", &shop.reference("t"), "--no-runtime"]);
     enter.env("GIT_CONFIG_GLOBAL", home.path("home/.gitconfig")).ok().says(&["entered by bob"]);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    until("nothing is done in the background", || home.is_quiet());
     assert_eq!(fs::read(store.path.join("index.json")).unwrap(), before);
 }

@@ -10,7 +10,7 @@ use crate::support::{Call, ImageBuilder, Lab, RealRegistry, Wants};
 fn sent(registry: &RealRegistry, usual: usize, call: Call) -> Vec<String> {
     let before = registry.requests().len();
     call.ok();
-    let patience = Instant::now() + Duration::from_secs(5);
+    let patience = Instant::now() + Duration::from_secs(30);
     while registry.requests().len() < before + usual && Instant::now() < patience {
         std::thread::sleep(Duration::from_millis(10));
     }

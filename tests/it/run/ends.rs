@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{both, report, root_task, run, task};
-use crate::support::{Lab, Marker};
+use crate::support::{Lab, Marker, in_time};
 
 #[test]
 fn the_exit_code_passes_and_the_output_is_kept() {
@@ -37,7 +37,10 @@ fn there_is_always_a_deadline() {
         let marker = Marker::new();
         let script =
             format!("trap '' TERM HUP; sh -c 'trap \"\" TERM HUP; sleep 1000; :' {} & sleep 1000; :", marker.0);
-        run(&lab, &["--timeout", "1s"], &task, &script).code(124).says(&["reached its deadline"]);
+        in_time(|seconds| {
+            let ran = run(&lab, &["--timeout", &format!("{seconds}s")], &task, &script).run();
+            (ran.code == 124).then(|| ran.says(&["reached its deadline"]))
+        });
         assert_eq!(report(&lab)["receipt"]["reason"], "deadline");
         marker.assert_gone();
         // Without a word from anybody it is eight hours.
@@ -99,8 +102,12 @@ fn what_it_wrote_outside_the_workspace_is_named_and_gone() {
         assert_eq!(outside["paths"], serde_json::json!(["/usr-new", "- /etc/passwd", "/opt/x/tool"]), "{outside}");
         assert!(ran.stderr.contains("2 written, 1 removed"), "{}", ran.stderr);
         // Also of a run that its deadline ended.
-        run(&lab, &["--timeout", "1s"], &task, "touch /late; trap '' TERM HUP; while :; do sleep 0.1; done").code(124);
-        assert_eq!(report(&lab)["leases"][0]["outside"]["paths"], serde_json::json!(["/late"]));
+        in_time(|seconds| {
+            let script = "touch /late; trap '' TERM HUP; while :; do sleep 0.1; done";
+            let ran = run(&lab, &["--timeout", &format!("{seconds}s")], &task, script).run();
+            (ran.code == 124 && report(&lab)["leases"][0]["outside"]["paths"] == serde_json::json!(["/late"]))
+                .then_some(())
+        });
         let ran = run(&lab, &[], &task, "test ! -e /late").ok();
         assert!(!ran.stderr.contains("Outside"), "{}", ran.stderr);
     }

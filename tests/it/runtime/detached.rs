@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::both;
-use crate::support::{Alive, ImageBuilder, Lab, Marker, Terminal, until};
+use crate::support::{Alive, ImageBuilder, Lab, Marker, Stopped, Terminal, in_time, until};
 
 /// Starts one; its lease.
 fn detach(lab: &Lab, task: &str, args: &[&str]) -> Value {
@@ -215,7 +215,11 @@ fn a_deadline_asks_first() {
     for lab in both() {
         let task = lab.publish(&ImageBuilder::busybox());
         let script = "trap 'echo asked; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
-        let run = lab.dev.envctl(["enter", "--timeout", "1s", &task, "--", "sh", "-c", script]).code(124);
+        let run = in_time(|seconds| {
+            let words = ["enter", "--timeout", &format!("{seconds}s"), &task, "--", "sh", "-c", script];
+            Some(lab.dev.envctl(words).run()).filter(|run| run.stdout.starts_with("ready"))
+        });
+        let run = run.code(124);
         assert_eq!(run.stdout, "ready\nasked\n");
         assert!(run.stderr.contains("deadline"), "{}", run.stderr);
         assert_eq!(lab.receipts()[0]["baseline"], true);
@@ -224,17 +228,33 @@ fn a_deadline_asks_first() {
 }
 
 #[test]
+fn a_deadline_may_be_over_before_the_command_has_begun() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let words = ["enter", "--timeout", "1s", &task, "--", "true"];
+    let stopped = Stopped::at("enter.started", lab.dev.envctl(words));
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    stopped.fails(124, "has reached its deadline");
+    assert_eq!(lab.receipts()[0]["reason"], "deadline");
+    lab.assert_baseline();
+}
+
+#[test]
 fn a_deadline_does_not_wait_for_those_who_do_not_listen() {
     for lab in both() {
         let task = lab.publish(&ImageBuilder::busybox());
         let marker = Marker::new();
         let script = "trap '' TERM HUP INT; setsid sh -c 'trap \"\" TERM HUP; sleep 1000; :' \"$0\" & sleep 1000; :";
-        detach(&lab, &task, &["--timeout", "4s", "--", "sh", "-c", script, &marker.0]);
         // Who has joined is told, and ends with it.
-        let run = lab.dev.envctl(["exec", &task, "--", "sh", "-c", "trap '' TERM HUP; sleep 1000; :"]).code(124);
+        let run = in_time(|seconds| {
+            let timeout = format!("{}s", 2 + seconds);
+            detach(&lab, &task, &["--timeout", &timeout, "--", "sh", "-c", script, &marker.0]);
+            let run = lab.dev.envctl(["exec", &task, "--", "sh", "-c", "trap '' TERM HUP; sleep 1000; :"]).run();
+            gone(&lab);
+            Some(run).filter(|run| run.code == 124)
+        });
         assert!(run.stderr.contains("deadline"), "{}", run.stderr);
         marker.assert_gone();
-        gone(&lab);
         assert_eq!(lab.receipts()[0]["reason"], "deadline");
     }
 }
@@ -243,10 +263,14 @@ fn a_deadline_does_not_wait_for_those_who_do_not_listen() {
 fn a_deadline_can_be_moved() {
     for lab in both() {
         let task = lab.publish(&ImageBuilder::busybox());
-        let before = detach(&lab, &task, &["--timeout", "3s"]);
-        let after = lab.dev.envctl(["extend", "--json", &task, "1h"]).ok().json();
+        let (before, after, timeout) = in_time(|seconds| {
+            let timeout = 1 + seconds;
+            let before = detach(&lab, &task, &["--timeout", &format!("{timeout}s")]);
+            let run = lab.dev.envctl(["extend", "--json", &task, "1h"]).run();
+            (run.code == 0).then(|| (before, run.json(), timeout))
+        });
         assert_eq!(after["deadline"].as_u64().unwrap() / 1000, before["deadline"].as_u64().unwrap() / 1000 + 3600);
-        std::thread::sleep(std::time::Duration::from_secs(4));
+        std::thread::sleep(std::time::Duration::from_secs(timeout));
         lab.dev.envctl(["exec", &task, "--", "true"]).ok();
         lab.dev.envctl(["reset", &task]).ok();
         lab.dev.envctl(["extend", &task, "1h"]).code(3).says(&["no running runtime"]);
@@ -276,19 +300,22 @@ fn reset_and_a_fresh_shell_at_once() {
 #[test]
 fn logs_are_found_by_the_task() {
     let lab = Lab::new();
-    let project = "[[service]]\nname = \"web\"\ncommand = [\"sh\", \"-c\", \"printf 'from the \\\\033[2Jservice\\\\n'; sleep 1000\"]\n";
+    let project = "[[service]]\nname = \"web\"\ncommand = [\"sh\", \"-c\", \"printf 'from the \\\\033[2Jservice\\\\n'; sleep 1000\"]\n\
+        [[cache]]\nname = \"deps\"\npath = \"deps\"\nsetup = \"echo of a setup; touch deps/x\"\n";
     lab.repo.write("envctl.toml", project);
+    lab.repo.write(".gitignore", "deps\n");
     let task = lab.publish(&ImageBuilder::busybox());
     lab.dev.envctl(["logs", &task]).code(3).says(&["this machine has no log of", "for 30 days"]);
     lab.dev.envctl(["run", &task, "--", "sh", "-c", "echo of a run"]).ok();
     assert_eq!(lab.dev.envctl(["logs", &task]).ok().stdout, "of a run\n");
+    assert_eq!(lab.dev.envctl(["logs", &task, "deps"]).ok().stdout, "of a setup\n");
     let script = "echo one; printf '\\033[2Jtwo\\n'; until [ -e /tmp/go ]; do sleep 0.05; done; echo three";
     lab.dev.envctl(["enter", "--detach", &task, "--", "sh", "-c", script]).ok();
     crate::support::until("it has printed", || lab.dev.envctl(["logs", &task]).ok().stdout.contains("two"));
     let printed = lab.dev.envctl(["logs", &task]).ok().stdout;
     assert_eq!(printed, "one\n\\u{1b}[2Jtwo\n", "{printed}");
     assert_eq!(lab.dev.envctl(["logs", &task, "web"]).ok().stdout, "from the \\u{1b}[2Jservice\n");
-    lab.dev.envctl(["logs", &task, "other"]).code(3).says(&["there are: web"]);
+    lab.dev.envctl(["logs", &task, "other"]).code(3).says(&["there are: deps, web"]);
     let following = lab.dev.envctl(["logs", "--follow", &task]).spawn();
     // The runtime may end before this one has.
     lab.dev.envctl(["exec", &task, "--", "touch", "/tmp/go"]).run();
@@ -297,6 +324,7 @@ fn logs_are_found_by_the_task() {
     assert!(followed.starts_with("one\n\\u{1b}[2Jtwo\nthree\n"), "{followed}");
     let listed = lab.dev.envctl(["logs", "--list", "--json", &task]).ok().json();
     let kinds: Vec<_> = listed["logs"].as_array().unwrap().iter().map(|row| row["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["detached", "run"], "{listed}");
+    assert_eq!(kinds, ["detached", "run", "setup"], "{listed}");
+    assert_eq!(listed["logs"][2]["cache"], "deps");
     lab.assert_baseline();
 }

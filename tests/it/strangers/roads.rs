@@ -95,7 +95,7 @@ fn a_claim_goes_to_the_registry_or_nowhere() {
         let lab = shop.developer(&liar, json!({}));
         lab.enter(&liar.task(&shop.task), &["true"]).ok();
         until("a claim was tried", || liar.asked().iter().any(|asked| asked.method == "POST"));
-        std::thread::sleep(Duration::from_millis(300));
+        until("nothing is done in the background", || lab.dev.is_quiet());
         assert!(thief.asked().is_empty(), "{:?}", thief.asked());
     }
 }

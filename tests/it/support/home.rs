@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::call::Call;
@@ -45,7 +46,9 @@ impl Home {
     }
 
     fn of(account: Option<Account>) -> Self {
-        let dir = tempfile::Builder::new().prefix("envctl-it-").tempdir().unwrap();
+        // A run of all tests clears what it leaves where it is killed.
+        let prefix = format!("envctl-it-{}", run_of_tests());
+        let dir = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let binary = match account {
             Some(account) if !account.reaches_binary() => {
@@ -116,6 +119,11 @@ impl Home {
         Call::new(command)
     }
 
+    /// Whether nothing of envctl works for this person any more, also in the background.
+    pub fn is_quiet(&self) -> bool {
+        at_work_in(self.0.dir.path()).is_empty()
+    }
+
     /// Writes a file, and makes the folders above it, for this person.
     pub fn write(&self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
         let path = self.path(path);
@@ -147,22 +155,40 @@ impl Drop for Inner {
         if !rustix::process::geteuid().is_root() {
             open_up(self.dir.path());
         }
-        // What works on in the background would put its folders here once more.
+        // What works on in the background would put its folders here once more. What a
+        // test that has failed left running is ended.
         let began = Instant::now();
-        while works_in(self.dir.path()) && began.elapsed() < Duration::from_secs(3) {
+        let patience = Duration::from_secs(if std::thread::panicking() { 0 } else { 10 });
+        loop {
+            let at_work = at_work_in(self.dir.path());
+            if at_work.is_empty() || began.elapsed() > patience + Duration::from_secs(10) {
+                return;
+            }
+            if began.elapsed() >= patience {
+                for process in at_work {
+                    let _ = kill_process(process, Signal::KILL);
+                }
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
 
-/// Whether a process of envctl has its home in this folder.
-fn works_in(dir: &Path) -> bool {
+#[allow(clippy::disallowed_methods, reason = "the environment of the tests")]
+fn run_of_tests() -> String {
+    std::env::var("ENVCTL_TEST_RUN").unwrap_or_default()
+}
+
+/// The processes of envctl that have their home in this folder.
+fn at_work_in(dir: &Path) -> Vec<Pid> {
     let name = dir.as_os_str().as_bytes();
-    fs::read_dir("/proc").into_iter().flatten().flatten().any(|entry| {
-        let process = entry.path();
+    let is_at_work = |process: &Path| {
         fs::read(process.join("comm")).is_ok_and(|comm| comm.starts_with(b"envctl"))
             && fs::read(process.join("environ")).is_ok_and(|text| memchr::memmem::find(&text, name).is_some())
-    })
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let numbers = processes.filter(|process| is_at_work(process));
+    numbers.filter_map(|process| Pid::from_raw(process.file_name()?.to_str()?.parse().ok()?)).collect()
 }
 
 /// Unpacked layers may hold folders that even their owner cannot empty.

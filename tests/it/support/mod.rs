@@ -31,7 +31,7 @@ mod trip;
 
 pub use alive::{Alive, Marker};
 pub use busybox::busybox;
-pub use call::{Call, Run, until, until_it_heeds};
+pub use call::{Call, Run, in_time, until, until_it_heeds};
 pub use cases::{cases, explore};
 pub use crowd::{Crowd, Member};
 pub use engine::RealDocker;

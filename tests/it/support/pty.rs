@@ -10,6 +10,9 @@ use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
 use super::home::Home;
 
+/// What a busy machine may take.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 pub struct Terminal {
     screen: OwnedFd,
     line: OwnedFd,
@@ -21,15 +24,16 @@ impl Terminal {
     /// Starts envctl with a terminal of its own.
     pub fn open(home: &Home, args: &[&str], size: (u16, u16)) -> Self {
         let binary = home.binary().to_str().unwrap();
-        Self::start(home, &[&[binary], args].concat(), size)
+        Self::of(home, &[&[binary], args].concat(), size)
     }
 
     /// Starts a shell script with a terminal of its own; `$0` is `word`.
     pub fn shell(home: &Home, script: &str, word: &str) -> Self {
-        Self::start(home, &["sh", "-c", script, word], (24, 80))
+        Self::of(home, &["sh", "-c", script, word], (24, 80))
     }
 
-    fn start(home: &Home, words: &[&str], size: (u16, u16)) -> Self {
+    /// Starts any program with a terminal of its own.
+    pub fn of(home: &Home, words: &[&str], size: (u16, u16)) -> Self {
         let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&screen).unwrap();
         unlockpt(&screen).unwrap();
@@ -52,7 +56,7 @@ impl Terminal {
     /// Waits until the screen shows a text, and forgets what came before.
     #[track_caller]
     pub fn sees(&mut self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(at) = self.seen.find(text) {
                 self.seen.drain(..at + text.len());
@@ -95,7 +99,7 @@ impl Terminal {
     /// Waits for the end; the exit code.
     #[track_caller]
     pub fn ends(&mut self) -> Option<i32> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();

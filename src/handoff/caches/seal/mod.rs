@@ -18,7 +18,7 @@ use self::elsewhere::DoneElsewhere;
 use self::failed::{how_it_ended, last_line, tell_failure};
 use super::differing::before;
 use super::inputs::pins;
-use super::setups::SetupFailure;
+use super::setups::{BadEnd, SetupFailure};
 use super::state::{Caches, waiting};
 use super::wanted::{Wanted, part};
 use super::{place, setups};
@@ -113,19 +113,20 @@ fn fill(
     let mut made = make(caches, (wanted, entry), (image, network), (seed, sources))?;
     if let (Some(seed), Made::Failed(why, _)) = (seed, &made) {
         let what = format!(
-            "{}; it started from the entry {} and failed ({why})",
+            "{}; it started from the entry {} and failed ({})",
             what_runs(wanted, &entry.setup, network),
-            seed.key.short()
+            seed.key.short(),
+            why.how
         );
         app.ui.status("Again", &what);
         (made, grown) = (make(caches, (wanted, entry), (image, network), (None, sources))?, 0);
     }
     match made {
         Made::Draft(draft, beside) => Ok(Some((draft, grown, beside))),
-        Made::Failed(how, _draft) => {
+        Made::Failed(end, _draft) => {
             // On a full disk it may fail for that alone.
             if require_room(app, &wanted.name).is_ok() {
-                SetupFailure::note(app, wanted, &how, state);
+                SetupFailure::note(app, wanted, end, state);
             }
             Ok(None)
         }
@@ -156,7 +157,7 @@ fn tell_sealed(app: &App, wanted: &Wanted, sealed: &Sealed, took: std::time::Dur
 enum Made {
     Draft(TreeDraft, DoneElsewhere),
     /// And would again. What it left fills the disk that is looked at then.
-    Failed(String, TreeDraft),
+    Failed(BadEnd, TreeDraft),
     NotAtAll,
 }
 
@@ -194,21 +195,22 @@ fn make(
     };
     let ran = run(caches, &spec, wanted, (words, seed.is_none()), &done)?;
     let beside = beside.into_inner();
-    Ok(match ran {
-        Ran::Well if is_empty(wanted, &draft) => {
-            let how = seed.map_or_else(|| tell_nothing(caches, wanted), |_| "it left nothing".to_owned());
-            Made::Failed(how, draft)
-        }
+    let how = match ran {
+        Ran::Well if is_empty(wanted, &draft) => match seed {
+            Some(_) => "it left nothing".to_owned(),
+            None => tell_nothing(caches, wanted, spec.log.as_deref()),
+        },
         Ran::Well => match Caches::unusable(wanted, &beside.changed) {
             Some(why) => {
                 caches.app.ui.warn(&format!("the cache {} is left out: {why}", wanted.name));
-                Made::Failed(why, draft)
+                why
             }
-            None => Made::Draft(draft, beside),
+            None => return Ok(Made::Draft(draft, beside)),
         },
-        Ran::Failed(how) => Made::Failed(how, draft),
-        Ran::NotAtAll => Made::NotAtAll,
-    })
+        Ran::Failed(how) => how,
+        Ran::NotAtAll => return Ok(Made::NotAtAll),
+    };
+    Ok(Made::Failed(BadEnd { how, log: spec.log }, draft))
 }
 
 /// One place of a draft, or of the entry that its setup starts from, as far as that
@@ -247,15 +249,15 @@ fn is_empty(wanted: &Wanted, draft: &TreeDraft) -> bool {
     }
 }
 
-fn tell_nothing(caches: &Caches<'_>, wanted: &Wanted) -> String {
+fn tell_nothing(caches: &Caches<'_>, wanted: &Wanted, log: Option<&Path>) -> String {
     let places: Vec<String> = wanted.spots.iter().take(wanted.own).map(|(place, _)| place.to_string()).collect();
     let what = format!("it left nothing at {}", shown_list(&places));
     let name = &wanted.name;
-    let log = caches.app.paths.setup_log(name, &wanted.key);
-    caches.app.ui.warn(&format!(
-        "the setup of the cache {name} succeeded, but {what}, and only there is anything kept; see {}",
-        log.display()
-    ));
+    let log = log.map_or_else(String::new, |log| format!("; see {}", log.display()));
+    caches
+        .app
+        .ui
+        .warn(&format!("the setup of the cache {name} succeeded, but {what}, and only there is anything kept{log}"));
     what
 }
 
@@ -309,6 +311,7 @@ fn spec(caches: &Caches<'_>, (wanted, entry): (&Wanted, &CacheEntry), image: &Im
     runtimes::add_variables(&mut spec.env, &places, "cache.env", &entry.env)?;
     spec.rootfs.workspace_stays = true;
     spec.setup = Some(wanted.name.clone());
+    spec.log = Some(app.log_file(&format!("setup-{}+{}", resolved.task.slug(), wanted.name)));
     let timeout = parse_duration(entry.timeout.as_deref().unwrap_or(TIMEOUT))?;
     spec.deadline = Some(runtime::monotonic_after(timeout));
     Ok(spec)
@@ -330,7 +333,7 @@ fn run(
     done: &dyn Fn(&Sandbox) -> Result<()>,
 ) -> Result<Ran> {
     let app = caches.app;
-    let path = app.paths.setup_log(&wanted.name, &wanted.key);
+    let path = spec.log.as_deref().unwrap_or(Path::new("/dev/null"));
     disk::create_private_dir(&app.paths.logs())?;
     let mut log = OpenOptions::new()
         .create(true)
@@ -338,7 +341,7 @@ fn run(
         .read(true)
         .write(true)
         .mode(0o600)
-        .open(&path)
+        .open(path)
         .with_context(|| format!("cannot write {}", path.display()))?;
     let session = Session {
         command: vec!["/bin/sh".into(), "-c".into(), command.into()],
@@ -373,7 +376,7 @@ fn run(
         Outcome::Exited(130 | 143) | Outcome::Lost => {
             Err(failure(format!("the setup of the cache {} was interrupted", wanted.name)).into())
         }
-        outcome if told => Ok(Ran::Failed(tell_failure(app, &wanted.name, &outcome, &path, &mut log))),
+        outcome if told => Ok(Ran::Failed(tell_failure(app, &wanted.name, &outcome, path, &mut log))),
         outcome => Ok(Ran::Failed(how_it_ended(&outcome))),
     }
 }

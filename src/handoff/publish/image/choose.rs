@@ -288,7 +288,7 @@ fn in_store(app: &App, named: &NamedImage, beside: Option<&StoreRef>) -> Result<
     };
     let root = match root {
         Ok(Some(root)) => root,
-        Ok(None) => return Err(local::nowhere(app, named, &store, &which).into()),
+        Ok(None) => return Err(local::nowhere(app, named, &store, &which, &*source).into()),
         Err(error) => return Err(local::or_here(app, named, error)),
     };
     let found = FoundImage::read(&*source, &root)?;
@@ -308,7 +308,9 @@ fn only(source: &dyn Store, store: &StoreRef) -> Result<Option<Descriptor>> {
     match entries.len() {
         0 | 1 => Ok(entries.pop()),
         count => {
-            Err(usage(format!("{store} holds {count} images")).hint(format!("name one of them: {store}:TAG")).into())
+            let has = local::names_in(source).map_or_else(String::new, |names| format!("; it has: {names}"));
+            let hint = format!("name one of them: {store}:TAG{has}");
+            Err(usage(format!("{store} holds {count} images")).hint(hint).into())
         }
     }
 }

@@ -21,6 +21,9 @@ use crate::identity::{EngineKind, ImageName, InFile, StoreRef, Which};
 use crate::local::{self, Engine, EngineImage, EnginePlaces, LocalImage, Packing};
 use crate::store::Store;
 
+/// So many names of images are shown.
+const SHOWN: usize = 5;
+
 /// Finds an image of this machine, and makes of it what a store holds. What
 /// `target` has of it already is not read.
 ///
@@ -190,10 +193,13 @@ fn listing(kind: EngineKind) -> String {
 }
 
 /// No store has the image: what else it may have been.
-pub(super) fn nowhere(app: &App, named: &NamedImage, store: &StoreRef, which: &Which) -> Fault {
+pub(super) fn nowhere(app: &App, named: &NamedImage, store: &StoreRef, which: &Which, source: &dyn Store) -> Fault {
     let fault = not_found(format!("there is no image {which} in {store}"));
     match store {
-        StoreRef::Layout(_) => fault,
+        StoreRef::Layout(_) => match names_in(source) {
+            Some(names) => fault.hint(format!("it has: {names}")),
+            None => fault,
+        },
         StoreRef::Registry(_) => fault.hint(elsewhere(app, named).unwrap_or_else(|| {
             let host = store.to_string().split('/').next().unwrap_or_default().to_owned();
             format!(
@@ -202,6 +208,13 @@ pub(super) fn nowhere(app: &App, named: &NamedImage, store: &StoreRef, which: &W
             )
         })),
     }
+}
+
+/// Some of the names that images of a folder have.
+pub(super) fn names_in(source: &dyn Store) -> Option<String> {
+    let tags = source.tags().ok()?;
+    let names: Vec<String> = tags.into_iter().map(|(name, _)| name).take(SHOWN).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// A registry does not answer, or not with an image: says so if it is here.
