@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::cache;
 use crate::handoff::app::App;
 use crate::runtime::{self, DeadLook, Lease, Runtimes};
 use crate::ui::Ui;
@@ -25,6 +26,7 @@ impl App {
         let look = DeadLook {
             after: Arc::new(move |lease| audit(ui, lease, path.as_deref())),
             during: Arc::new(move |lease, stop| watch(ui, lease, &stop)),
+            packages: Arc::new(cache::packages),
         };
         Runtimes::new(self.paths.clone(), self.env.path.clone(), look)
     }
