@@ -442,7 +442,7 @@ mod tests {
         nested(dir.path(), ".");
         let git = nested(dir.path(), "v/sup");
         let module = bare(dir.path(), "v/sup/.git/modules/lib");
-        let mut set = |value: &str| {
+        let set = |value: &str| {
             git2::Config::open(&module.join("config")).unwrap().set_str("core.worktree", value).unwrap();
             found(dir.path())
         };
