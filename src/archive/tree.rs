@@ -61,11 +61,17 @@ pub fn summarise_inside(inside: RunInside<'_>, tree: &Path, clean: bool) -> Resu
 }
 
 /// The newest time in the tree at `tree`, read `inside`, that of folders too:
-/// seconds and nanoseconds. And what `note` makes of the names of all that is in it.
+/// seconds and nanoseconds. And what `note` makes of the names of all that is in it, but
+/// not in the folder `passed` of its root.
 ///
 /// # Errors
 /// When something cannot be read, or those of `inside`.
-pub fn newest_inside<T>(inside: RunInside<'_>, tree: &Path, note: &dyn Fn(&mut T, &[u8])) -> Result<((i64, u32), T)>
+pub fn newest_inside<T>(
+    inside: RunInside<'_>,
+    tree: &Path,
+    passed: Option<&str>,
+    note: &dyn Fn(&mut T, &[u8]),
+) -> Result<((i64, u32), T)>
 where
     T: Default + Serialize + DeserializeOwned,
 {
@@ -73,18 +79,19 @@ where
     inside(&|| {
         let root = File::open(tree).with_context(|| format!("cannot open {}", tree.display()))?;
         let mut noted = T::default();
-        let newest = newest(root.as_fd(), &mut |name| note(&mut noted, name))?;
+        let newest = newest(root.as_fd(), passed, &mut |name| note(&mut noted, name))?;
         Ok(serde_json::to_writer(&answer, &(newest, noted))?)
     })?;
     (&answer).seek(SeekFrom::Start(0))?;
     serde_json::from_reader(&answer).context("nothing was found out")
 }
 
-fn newest(root: BorrowedFd<'_>, see: &mut dyn FnMut(&[u8])) -> io::Result<(i64, u32)> {
+fn newest(root: BorrowedFd<'_>, passed: Option<&str>, see: &mut dyn FnMut(&[u8])) -> io::Result<(i64, u32)> {
     let time = |stat: &rustix::fs::Stat| (stat.st_mtime, stat.st_mtime_nsec as u32);
     let mut newest = time(&rustix::fs::fstat(root)?);
-    let mut pending: Vec<OwnedFd> = vec![open_folder(root, c".")?];
-    while let Some(folder) = pending.pop() {
+    let mut pending: Vec<(OwnedFd, bool)> = vec![(open_folder(root, c".")?, true)];
+    let mut passed = passed.map(str::as_bytes);
+    while let Some((folder, seen)) = pending.pop() {
         for entry in Dir::read_from(&folder)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -93,11 +100,15 @@ fn newest(root: BorrowedFd<'_>, see: &mut dyn FnMut(&[u8])) -> io::Result<(i64, 
             }
             let stat = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
             newest = newest.max(time(&stat));
-            see(name.to_bytes());
+            if seen {
+                see(name.to_bytes());
+            }
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                pending.push(open_folder(folder.as_fd(), name)?);
+                pending.push((open_folder(folder.as_fd(), name)?, seen && Some(name.to_bytes()) != passed));
             }
         }
+        // The root is the first.
+        passed = None;
     }
     Ok(newest)
 }

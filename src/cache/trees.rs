@@ -278,7 +278,10 @@ impl Trees {
         record.tree =
             look(&tree, holder, true).with_context(|| format!("cannot read what {} holds", record.components.name))?;
         if whole.join(SOURCES).exists() {
-            let (newest, habits) = archive::newest_inside(&|work| holder.inside(work), &tree, &Habits::note)?;
+            // Of several places, what a tool keeps below the home folder was not built here.
+            let passed = record.components.path.contains(", ").then_some("home");
+            let inside = |work: &dyn Fn() -> Result<()>| holder.inside(work);
+            let (newest, habits) = archive::newest_inside(&inside, &tree, passed, &Habits::note)?;
             (record.newest, record.habits) = (Some(newest), habits);
         }
         record.boot_id = Some(self.boot_id.clone());

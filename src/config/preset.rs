@@ -80,6 +80,13 @@ const NODE: &[(&str, &str)] = &[("PATH", "${PATH}:${WORKDIR}{dir}/node_modules/.
 const VENV: &[(&str, &str)] =
     &[("PATH", "${WORKDIR}{dir}/.venv/bin:${PATH}"), ("VIRTUAL_ENV", "${WORKDIR}{dir}/.venv")];
 
+/// Beside its own files what packages of Go compile or link with cgo: go does not look at
+/// it before it takes what it compiled of another folder's.
+const OF_GO: &[&str] = &[
+    "go.mod", "go.sum", "**/*.h", "**/*.hh", "**/*.hpp", "**/*.hxx", "**/*.inc", "**/*.c", "**/*.cc", "**/*.cpp",
+    "**/*.cxx", "**/*.a",
+];
+
 /// All of them.
 pub const PRESETS: &[Preset] = &[
     Preset {
@@ -167,7 +174,9 @@ pub const PRESETS: &[Preset] = &[
         files: &["poetry.lock"],
         also: &["pyproject.toml"],
         path: ".venv",
-        setup: "poetry install --no-interaction && { .venv/bin/python -m compileall -qq .venv/lib || true; }",
+        // By all processors where everything is new; starting them costs more than a few
+        // packages do.
+        setup: "poetry install --no-interaction && { .venv/bin/python -m compileall -qq -j 0 .venv/lib || true; }",
         manifest: "pyproject.toml",
         env: &[("PATH", "${WORKDIR}{dir}/.venv/bin:${PATH}"), ("POETRY_VIRTUALENVS_IN_PROJECT", "true")],
         seed: true,
@@ -179,8 +188,10 @@ pub const PRESETS: &[Preset] = &[
         files: &["pdm.lock"],
         also: &["pyproject.toml"],
         path: ".venv",
-        setup: "pdm install --frozen-lockfile",
+        setup: "pdm install --frozen-lockfile && { .venv/bin/python -m compileall -qq -j 0 .venv/lib || true; }",
         manifest: "pyproject.toml",
+        seed: true,
+        again: "pdm sync --clean && { .venv/bin/python -m compileall -qq .venv/lib || true; }",
         env: &[("PATH", "${WORKDIR}{dir}/.venv/bin:${PATH}"), ("PDM_IGNORE_SAVED_PYTHON", "1")],
         ..PLAIN
     },
@@ -190,6 +201,8 @@ pub const PRESETS: &[Preset] = &[
         also: &["Pipfile"],
         path: ".venv",
         setup: "pipenv sync --dev",
+        seed: true,
+        again: "pipenv sync --dev && pipenv clean",
         env: &[("PATH", "${WORKDIR}{dir}/.venv/bin:${PATH}"), ("PIPENV_VENV_IN_PROJECT", "1")],
         ..PLAIN
     },
@@ -199,6 +212,8 @@ pub const PRESETS: &[Preset] = &[
         path: ".venv",
         setup: "python3 -m venv .venv && .venv/bin/pip install --requirement requirements.txt",
         env: VENV,
+        seed: true,
+        again: include_str!("pip-again.sh"),
         ..PLAIN
     },
     Preset {
@@ -220,13 +235,14 @@ pub const PRESETS: &[Preset] = &[
         setup: "cargo test --locked --no-run",
         build: true,
         env: &[("CARGO_HOME", "${HOME}/.cargo")],
+        store: &["~/.cargo/registry"],
         proposed: false,
         ..PLAIN
     },
     Preset {
         name: "go",
         files: &["go.sum"],
-        also: &["go.mod"],
+        also: OF_GO,
         path: "~/go/pkg/mod",
         // What is compiled is kept by its content. No test is run, and one that does not
         // compile is the run's affair.
@@ -239,7 +255,7 @@ pub const PRESETS: &[Preset] = &[
     Preset {
         name: "go-build",
         files: &["go.mod"],
-        also: &["go.sum"],
+        also: OF_GO,
         path: "~/.cache/go-build",
         setup: "go test -run '^$' ./...",
         env: &[("GOCACHE", "${HOME}/.cache/go-build")],
@@ -252,7 +268,9 @@ pub const PRESETS: &[Preset] = &[
         files: &["pom.xml"],
         also: &["**/pom.xml", ".mvn/**"],
         path: "~/.m2/repository",
-        setup: "mvn --batch-mode dependency:go-offline",
+        // What runs tests is only downloaded when they are run: by a Java that does nothing.
+        // That they do not compile is the run's affair.
+        setup: "mkdir -p /tmp/no/bin && ln -sf /bin/true /tmp/no/bin/java && mvn --batch-mode dependency:go-offline test -Djvm=/tmp/no/bin/java -Dmaven.test.failure.ignore || mvn --batch-mode dependency:go-offline",
         seed: true,
         ..PLAIN
     },

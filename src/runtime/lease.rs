@@ -196,8 +196,11 @@ pub struct DeadLook {
     pub after: Arc<Looking>,
     /// While it lives, in a thread of its own, until the descriptor hangs up.
     pub during: Arc<Watching>,
+    /// Names the packages that an upper folder adds to a tree.
+    pub packages: Arc<NamedPackages>,
 }
 
+type NamedPackages = dyn Fn(&Path, &Path) -> Vec<String> + Send + Sync;
 type Looking = dyn Fn(&Lease) -> Vec<String> + Send + Sync;
 type Watching = dyn Fn(&Lease, OwnedFd) -> Vec<String> + Send + Sync;
 
@@ -213,7 +216,7 @@ pub struct Runtimes {
     paths: Paths,
     /// Where programs of the host are found.
     path: Option<OsString>,
-    look: DeadLook,
+    pub(super) look: DeadLook,
 }
 
 /// A watch over the workspace of a runtime that lives.
@@ -454,7 +457,11 @@ mod tests {
         Runtimes::new(
             Paths::new(&Env { home: Some(dir.to_owned()), ..Env::default() }).unwrap(),
             None,
-            DeadLook { after: Arc::new(|_| Vec::new()), during: Arc::new(|_, _| Vec::new()) },
+            DeadLook {
+                after: Arc::new(|_| Vec::new()),
+                during: Arc::new(|_, _| Vec::new()),
+                packages: Arc::new(|_, _| Vec::new()),
+            },
         )
     }
 

@@ -125,6 +125,24 @@ fn every_key_is_in_the_reference() {
     }
 }
 
+/// Each is tried with its real tool in `tests/bench ecosystems`, or the page says that it
+/// is not.
+#[test]
+fn the_page_says_of_each_preset_whether_its_tool_was_run_here() {
+    let page = page("how-to/caches.md");
+    let bench = fs::read_to_string(root().join("tests/bench")).unwrap();
+    let table = page.split("| tried here |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let rows: Vec<Vec<&str>> = table.lines().map(|row| row.split('|').map(str::trim).collect()).collect();
+    for preset in envctl::config::PRESETS {
+        let name = preset.name;
+        let is_named = |row: &&Vec<&str>| row.get(1).is_some_and(|cell| cell.contains(&format!("`{name}`")));
+        let [row] = rows.iter().filter(is_named).collect::<Vec<_>>()[..] else { panic!("{name} has one row") };
+        let is_tried = bench.contains(&format!("\n    \"{name}\": {{\"needs\": "));
+        assert_eq!(row[5] != "not run here", is_tried, "{name} is tried: {:?}", row[5]);
+        assert_eq!(!row[4].starts_with("no"), preset.seed, "{name} goes on from an older one: {:?}", row[4]);
+    }
+}
+
 #[test]
 fn every_variable_is_in_the_reference() {
     let source = fs::read_to_string(root().join("src/env.rs")).unwrap();

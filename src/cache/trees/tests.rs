@@ -142,3 +142,24 @@ fn case_56_a_record_without_its_tree_is_no_entry() {
     assert!(matches!(seal(&trees, "one").unwrap(), Sealed::New(_)), "it is made again");
     assert_eq!(fs::read(trees.tree(&record).join("file")).unwrap(), b"one");
 }
+
+#[test]
+fn what_lies_below_the_home_folder_says_nothing_of_the_tool_that_built_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let trees = trees(dir.path(), "b");
+    let habits = |path: &str| {
+        let draft = trees.draft().unwrap();
+        for file in ["workspace/build/a.o", "home/.tool/crate/a.d", "home/.tool/crate/index.js"] {
+            let file = draft.tree().join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "").unwrap();
+        }
+        draft.made_from(&crate::cache::Sources::default()).unwrap();
+        let components = components().made("/w", path, "make");
+        let record = Trees::record(components, Scope::Task("s:t".into()), Timestamp::UNIX_EPOCH, EntryOrigin::Sealed);
+        let habits = trees.seal(draft, record, None, &Own).unwrap().record().habits;
+        (habits.forgets_includes(), habits.has_scripts())
+    };
+    assert_eq!(habits("build, ~/.tool"), (true, false));
+    assert_eq!(habits("build"), (false, true));
+}

@@ -53,6 +53,8 @@ pub struct CacheEntry {
     /// Where the tool of a preset keeps what it downloads, as far as no other cache is
     /// there.
     pub stores: Vec<Spot>,
+    /// Those of them that another cache of the project keeps: its setup finds them there.
+    pub lent: Vec<Spot>,
 }
 
 /// Whether a setup may start from an older content of its cache.
@@ -135,6 +137,7 @@ impl TryFrom<Written> for CacheEntry {
             seed,
             again: again.map(|again| base.again(again)),
             stores,
+            lent: Vec::new(),
         })
     }
 }
@@ -199,6 +202,7 @@ impl Base {
 
     /// The command that goes on from an older content.
     fn again(&self, command: &str) -> String {
+        let command = command.trim_end();
         if self.dir.is_empty() { command.to_owned() } else { format!("cd '{}' && {{ {command}; }}", self.dir) }
     }
 

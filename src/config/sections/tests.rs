@@ -48,6 +48,12 @@ fn a_preset_knows_the_rest_and_whatever_is_written_counts_more() {
     assert!(below.setup.starts_with("cd 'services/api' && python3 -m venv"), "{}", below.setup);
     assert_eq!(below.everywhere["PATH"], "${WORKDIR}/services/api/.venv/bin:${PATH}");
     assert_eq!(below.either, ["services/api/requirements.txt"]);
+    // One setup fills both places, unless another cache has the one: then it finds that there.
+    let registry = || vec![Spot::Home(".cargo/registry".into())];
+    let alone = parse("[[cache]]\npreset = \"cargo-target\"").unwrap();
+    assert_eq!((alone.more, alone.lent, alone.build), (registry(), Vec::new(), Some(true)));
+    let beside = parse("[[cache]]\npreset = \"cargo-target\"\n[[cache]]\npreset = \"cargo\"").unwrap();
+    assert_eq!((beside.more, beside.lent), (Vec::new(), registry()));
     let own = parse(
         "[[cache]]\npreset = \"cargo-target\"\nname = \"t\"\nsetup = \"make\"\ninputs = [\"x\"]\nnetwork = \"none\"\n\
          path = \"out\"",
@@ -165,8 +171,7 @@ fn what_a_tool_downloads_has_one_place_and_a_setup_goes_on_where_its_tool_can() 
         ("preset = \"npm\"\nseed = false", Seed::Never, false),
         ("preset = \"npm\"\nseed = true", Seed::Always, true),
         ("preset = \"uv\"", Seed::Known, false),
-        // It leaves packages that nobody names any more.
-        ("preset = \"pip\"", Seed::Never, false),
+        ("preset = \"pip\"", Seed::Known, true),
         ("preset = \"ccache\"\nsetup = \"make\"", Seed::Known, false),
         ("preset = \"uv\"\nsetup = \"x\"\nseed = true", Seed::Always, false),
         ("name = \"a\"\npath = \"a\"\nsetup = \"x\"", Seed::Never, false),

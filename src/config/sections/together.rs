@@ -11,7 +11,8 @@ use crate::error::{Fault, usage};
 use crate::identity::ImageName;
 use crate::quantity::parse_duration;
 
-/// Gives each store of a tool to the first cache that has it, where nothing else is.
+/// Gives each store of a tool to the first cache that has it, where nothing else is. The
+/// setups of the others find it where that cache has it.
 pub(in crate::config) fn place_stores(caches: &mut [CacheEntry], fixtures: &[Fixture], services: &[Service]) {
     let within = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
     let data = || services.iter().filter_map(|service| service.data.as_ref());
@@ -26,9 +27,13 @@ pub(in crate::config) fn place_stores(caches: &mut [CacheEntry], fixtures: &[Fix
             if !taken.iter().any(|other| within(other, &shown) || within(&shown, other)) {
                 taken.push(shown);
                 cache.more.push(store);
+            } else {
+                cache.lent.push(store);
             }
         }
     }
+    let kept: Vec<Spot> = caches.iter().flat_map(CacheEntry::places).cloned().collect();
+    caches.iter_mut().for_each(|cache| cache.lent.retain(|store| kept.contains(store)));
 }
 
 /// What the parser cannot see by itself.

@@ -167,7 +167,10 @@ impl<'a> Caches<'a> {
             return Ok(());
         }
         self.look_again();
-        for index in 0..self.wanted.len() {
+        // Those that are lent what another one holds come after it.
+        let lent = |index: &usize| self.wanted[*index].entry.as_ref().is_some_and(|entry| !entry.lent.is_empty());
+        let (after, first): (Vec<usize>, Vec<usize>) = (0..self.wanted.len()).partition(lent);
+        for index in first.into_iter().chain(after) {
             let wanted = &self.wanted[index];
             if self.found[index].is_some() || wanted.fixture.is_some() || wanted.refused || self.is_obstructed(index)? {
                 continue;

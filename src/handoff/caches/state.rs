@@ -17,11 +17,12 @@ use crate::handoff::report::CacheOrigin;
 use crate::handoff::runtimes::Mapped;
 use crate::handoff::task::{Pin, Resolved};
 use crate::handoff::trust::Checkout;
+use crate::handoff::words::shown_list;
 use crate::handoff::workspaces::Place;
 use crate::handoff::{runtimes, workspaces};
 use crate::identity::RepoUrl;
 use crate::image::Pulled;
-use crate::runtime::Receipt;
+use crate::runtime::{ChangedTree, Receipt};
 use crate::ui::counted;
 
 /// The caches of one runtime.
@@ -127,22 +128,66 @@ pub(crate) fn note_given(app: &App, resolved: &Resolved, place: &Place, names: O
 const COMPILED: [&str; 3] = ["~/.cache/go-build", "~/.cache/ccache", "~/.cache/sccache"];
 
 /// Says what was written into caches and went with the runtime: one line. What a
-/// tool builds is written there in every run.
+/// tool builds is written there in every run, and only packages beside it are told.
 pub(crate) fn tell_gone(app: &App, receipt: &Receipt, records: &[Record]) {
-    let compiles = |path: &str| path.split(", ").any(|place| COMPILED.contains(&place));
-    let is_built = |name: &str| {
-        let mut named = records.iter().map(|record| &record.components).filter(|made| made.name == name);
-        named.any(|made| made.built || compiles(&made.path))
-    };
-    let changed = receipt.caches.iter().filter(|changed| !is_built(&changed.name));
-    let gone: Vec<String> = changed
-        .filter_map(|changed| Some((changed.entries.filter(|count| *count > 0)?, &changed.name)))
-        .map(|(count, name)| format!("{} in the cache {name}", counted(count, "change", "changes")))
-        .collect();
+    let gone = gone_in_words(&receipt.caches, records);
     if !gone.is_empty() {
-        app.ui.status(
-            "Gone",
-            &format!("{}: to keep it, add it to the inputs of the cache, such as a lockfile", gone.join(", ")),
+        let how = "what decides the cache, such as its lockfile";
+        app.ui.status("Gone", &format!("{}: to keep it, change {how}", gone.join("; ")));
+    }
+}
+
+fn gone_in_words(changed: &[ChangedTree], records: &[Record]) -> Vec<String> {
+    let compiles = |path: &str| path.split(", ").any(|place| COMPILED.contains(&place));
+    let words = |changed: &ChangedTree| {
+        let known = records.iter().map(|record| &record.components).find(|made| made.name == changed.name);
+        let count = changed.entries.filter(|count| *count > 0)?;
+        let packages = changed.packages.len() as u64;
+        match known {
+            Some(made) if made.built => None,
+            _ if packages > 0 => {
+                let what = counted(packages, "package", "packages");
+                Some(format!("{what} in the cache {} ({})", changed.name, shown_list(&changed.packages)))
+            }
+            Some(made) if compiles(&made.path) => None,
+            _ => Some(format!("{} in the cache {}", counted(count, "change", "changes"), changed.name)),
+        }
+    };
+    changed.iter().filter_map(words).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::{Components, EntryOrigin};
+
+    #[test]
+    fn packages_are_named_and_what_a_tool_builds_is_not_told() {
+        let record = |name: &str, path: &str, built: bool| {
+            let made = Components::new(name, Digest::of(b"image"), "linux/amd64".into()).made("/workspace", path, "x");
+            let made = Components { built, ..made };
+            Trees::record(made, Scope::Project("store".into()), jiff::Timestamp::UNIX_EPOCH, EntryOrigin::Sealed)
+        };
+        let records = [
+            record("npm", "node_modules", false),
+            record("go", "~/go/pkg/mod, ~/.cache/go-build", false),
+            record("build", "build", true),
+        ];
+        let changed = |name: &str, entries: u64, packages: &[&str]| ChangedTree {
+            name: name.to_owned(),
+            entries: Some(entries),
+            packages: packages.iter().map(|package| (*package).to_owned()).collect(),
+        };
+        let words = |all: &[ChangedTree]| gone_in_words(all, &records);
+        assert_eq!(words(&[changed("go", 9, &[]), changed("build", 9, &["a 1"]), changed("npm", 0, &[])]), [""; 0]);
+        let named = ["a 1", "b 2", "c 3", "d 4", "e 5"];
+        assert_eq!(
+            words(&[changed("npm", 90, &named), changed("go", 9, &["x v1"]), changed("other", 1, &[])]),
+            [
+                "5 packages in the cache npm (a 1, b 2, c 3 and 2 more)",
+                "1 package in the cache go (x v1)",
+                "1 change in the cache other"
+            ]
         );
     }
 }

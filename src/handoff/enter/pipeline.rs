@@ -258,6 +258,7 @@ impl Entering<'_> {
         let so_far = report.clone();
         let after = |receipt: &Receipt, outcome: Option<&Outcome>| {
             runtimes::tell_end(app, receipt, outcome);
+            caches::tell_gone(app, receipt, &self.records);
             let entry = LedgerEntry::of(receipt, MadeBy::Detached, Some(&resolved.identity));
             let code = outcome.map(Outcome::exit_code);
             accounting::append(app, &entry.with(&resolved.task.store.to_string(), code, &so_far));

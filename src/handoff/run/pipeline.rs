@@ -242,6 +242,7 @@ impl<'a> Runner<'a> {
         let leak = runtimes::check_baseline(&receipt);
         if leak.is_ok() {
             runtimes::tell_reset(app, &receipt);
+            caches::tell_gone(app, &receipt, &records);
         }
         report.report.receipt = Some(receipt.clone());
         report.leases.push(LeaseReport { commands, outside, receipt: Some(receipt) });

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::cache;
 use crate::handoff::app::App;
 use crate::runtime::{self, DeadLook, Lease, Runtimes};
 use crate::ui::Ui;
@@ -32,6 +33,7 @@ impl App {
                 said
             }),
             during: Arc::new(move |lease, stop| watch(ui, lease, &stop)),
+            packages: Arc::new(cache::packages),
         };
         Runtimes::new(self.paths.clone(), self.env.path.clone(), look)
     }

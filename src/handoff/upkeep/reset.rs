@@ -13,10 +13,12 @@ use crate::handoff::prepare::{Renew, flush, make_workspace};
 use crate::handoff::report::Report;
 use crate::handoff::runtimes::{Running, find};
 use crate::handoff::task::{Resolved, Source, resolve_left};
+use crate::handoff::words::shown_list;
 use crate::handoff::workspaces::{Place, children};
 use crate::handoff::{accounting, caches};
 use crate::identity::TaskRef;
 use crate::runtime::{self, Receipt};
+use crate::ui::counted;
 
 /// Ends the runtimes of a task, or all of them. `reaped` are the receipts of
 /// those that this command found dead.
@@ -112,6 +114,11 @@ pub fn receipts(receipt: &Receipt) -> Vec<String> {
             lines.push(format!("unsearched {} files or folders could not be read", receipt.unsearched));
         }
     }
+    let with_packages = receipt.caches.iter().filter(|changed| !changed.packages.is_empty());
+    lines.extend(with_packages.map(|changed| {
+        let what = counted(changed.packages.len() as u64, "package", "packages");
+        format!("gone       {what} in the cache {}: {}", changed.name, shown_list(&changed.packages))
+    }));
     lines.extend(receipt.kept.iter().map(|kept| format!("kept       {kept}")));
     lines.extend(receipt.planted.iter().map(|what| format!("planted    {what}")));
     lines.extend(receipt.uncleared.iter().map(|why| format!("uncleared  {why}")));

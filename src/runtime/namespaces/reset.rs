@@ -158,7 +158,7 @@ impl Before {
             return;
         }
         let scratch = folder.path.join(SCRATCH);
-        let changed = changed_in_trees(&scratch, &lease.trees, &lease.tree_paths);
+        let changed = changed_in_trees(&scratch, &lease.trees, &lease.tree_paths, &*runtimes.look.packages);
         // Should this process die now, what was changed can still be counted.
         if changed.iter().all(|tree| tree.entries == Some(0)) {
             for folder in std::fs::read_dir(&scratch).into_iter().flatten().flatten() {
@@ -236,7 +236,7 @@ impl EndedRuntime<'_> {
         let scratch = folder.path.join(SCRATCH);
         let caches = before.caches.clone().unwrap_or_else(|| {
             let (names, paths) = lease.map_or((&[][..], &[][..]), |lease| (&lease.trees, &lease.tree_paths));
-            changed_in_trees(&scratch, names, paths)
+            changed_in_trees(&scratch, names, paths, &*runtimes.look.packages)
         });
         let mut uncleared = None;
         if mounts == 0 {

@@ -2,7 +2,7 @@
 //! again and moved, as far as a mount point can be.
 
 use super::{deps, found, ls, task, workspace};
-use crate::support::{Alive, Lab};
+use crate::support::{Alive, ImageBuilder, Lab};
 
 #[test]
 fn a_place_is_removed_made_again_and_moved_as_far_as_a_mount_point_can_be() {
@@ -70,4 +70,27 @@ fn one_setup_fills_several_places_and_what_it_leaves_elsewhere_is_named() {
         lab.sh(&task, "true");
         assert_eq!(found(&lab), ["deps sealed task"]);
     }
+}
+
+#[test]
+fn what_a_tool_downloads_is_there_once_for_all_of_its_caches() {
+    let lab = Lab::new();
+    lab.repo.write("Cargo.lock", "1");
+    lab.repo.write(".gitignore", "target\n");
+    let target = "[[cache]]\npreset = \"cargo-target\"\nnetwork = \"none\"\nsetup = '''cd ~/.cargo/registry\n\
+                  test -e crate || echo loaded >crate; cp crate /workspace/target/built; echo more >>crate'''\n";
+    let script = "cat target/built ~/.cargo/registry/crate";
+    // One setup makes both.
+    lab.repo.write("envctl.toml", target);
+    let task = lab.publish(&ImageBuilder::busybox());
+    assert_eq!(lab.sh(&task, script), "loaded\nloaded\nmore\n");
+    assert_eq!((found(&lab), ls(&lab).len()), (vec!["cargo-target sealed task".to_owned()], 1));
+    // Of two, whatever their order, the one finds what the other has.
+    let cargo = "[[cache]]\npreset = \"cargo\"\nnetwork = \"none\"\nsetup = 'echo fetched >~/.cargo/registry/crate'\n";
+    workspace(&lab).write("envctl.toml", format!("{target}{cargo}"));
+    assert_eq!(lab.sh(&task, script), "fetched\nfetched\n");
+    assert_eq!(found(&lab), ["cargo-target sealed task", "cargo sealed task"]);
+    assert_eq!(lab.sh(&task, script), "fetched\nfetched\n");
+    assert_eq!(found(&lab), ["cargo-target hit task", "cargo hit task"]);
+    lab.assert_baseline();
 }

@@ -125,7 +125,17 @@ fn what_is_made_anew_says_why_and_what_went_is_told() {
     workspace(&lab).write("lock", "2");
     lab.enter(&task, &["touch", "node_modules/a", "node_modules/b"])
         .ok()
-        .says(&["Because lock: not as for the entry before", "Gone 2 changes in the cache deps"]);
+        .says(&["Because lock: not as for the entry before", "Gone 2 changes in the cache deps: to keep it, change "]);
+    // Packages by name, of a run as well; no name reaches the terminal as it is.
+    let added = "cd node_modules; mkdir .bin odd$(printf '\\033')name; for name in left-pad @a/b c d odd*; do \
+                 mkdir -p $name; echo '{\"version\": \"1.3.0\"}' >$name/package.json; done";
+    let named = "Gone 4 packages in the cache deps (@a/b 1.3.0, c 1.3.0, d 1.3.0 and 1 more): to keep it, change ";
+    for verb in ["enter", "run"] {
+        lab.dev.envctl([verb, &task, "--", "sh", "-c", added]).ok().says(&[named]);
+    }
+    let added = "mkdir -p node_modules/.bin node_modules/$(printf 'x\\342\\200\\256y'); \
+                 for name in node_modules/x*; do echo '{}' >$name/package.json; done";
+    lab.enter(&task, &["sh", "-c", added]).ok().says(&["Gone 1 package in the cache deps (x\\u{202e}y): "]);
     // A setup that leaves nothing is no success.
     workspace(&lab).write("envctl.toml", cache.replace("cp lock node_modules", "true"));
     let empty = lab.enter(&task, &["true"]).ok();

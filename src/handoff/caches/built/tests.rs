@@ -238,7 +238,7 @@ impl Ground {
         self.run(self.tool.build);
         let folder = self.dir.path().join(format!("entry-{number}"));
         fs::rename(self.root().join("build"), &folder).unwrap();
-        let (newest, habits) = crate::archive::newest_inside(&|work| work(), &folder, &Habits::note).unwrap();
+        let (newest, habits) = crate::archive::newest_inside(&|work| work(), &folder, None, &Habits::note).unwrap();
         let components = Components::new("a", Digest::of(b"i"), "linux/amd64".into()).made("/w", "build", "make");
         let at = "2026-01-15T10:30:00Z".parse().unwrap();
         let record = Trees::record(components, Scope::Task("s:t".into()), at, EntryOrigin::Sealed);

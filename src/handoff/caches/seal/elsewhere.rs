@@ -30,6 +30,9 @@ const MOST_READ: u64 = 1 << 30;
 /// What tools write beside their packages, and make again in every run that needs it.
 const NOTES: [&str; 4] = [".yarn/install-state.gz", ".pnp.cjs", ".pnp.loader.mjs", ".pnp.data.json"];
 
+/// What Maven leaves where it has compiled, which it does to learn what it needs.
+const COMPILED: &str = "maven-status";
+
 /// What a setup did in its workspace, where that goes with it.
 #[derive(Default)]
 pub(super) struct DoneElsewhere {
@@ -112,7 +115,8 @@ fn left(upper: &Beneath, workspace: &Beneath, places: &[&str]) -> Vec<String> {
         for (name, kind) in entries(upper.list(Path::new(&folder)).ok()) {
             looked += 1;
             let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-            let note = NOTES.iter().any(|note| path == *note || path.ends_with(&format!("/{note}")));
+            let note = NOTES.iter().any(|note| path == *note || path.ends_with(&format!("/{note}")))
+                || upper.stat(Path::new(&format!("{path}/{COMPILED}"))).is_some();
             if looked > MOST || path == ".git" || note || places.contains(&path.as_str()) {
                 continue;
             }
@@ -161,6 +165,7 @@ mod tests {
             "packages/b/out",
             "log",
             ".pnp.cjs",
+            "packages/a/target/maven-status/x",
         ] {
             let path = upper.path().join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();

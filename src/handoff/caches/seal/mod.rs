@@ -1,7 +1,8 @@
 //! Running a setup command in a clean runtime, and sealing what it made.
 //!
-//! Clean means: no secrets, no ports, no other cache, and a workspace whose
-//! changes are thrown away. Only what lies at the entry's place is kept.
+//! Clean means: no secrets, no ports, no other cache but what its tool has downloaded,
+//! and a workspace whose changes are thrown away. Only what lies at the entry's place is
+//! kept.
 
 mod elsewhere;
 mod failed;
@@ -181,6 +182,7 @@ fn make(
     // Without the data of services, which are not there.
     spec.rootfs.trees =
         wanted.spots.iter().take(wanted.own).map(|(spot, _)| mount(wanted, spot, &draft, tree)).collect();
+    spec.rootfs.trees.extend(lent(caches, entry));
     let beside = RefCell::new(DoneElsewhere::default());
     let words = command(entry, seed.as_ref().map(|(seed, _)| *seed));
     let done = |sandbox: &Sandbox| -> Result<()> {
@@ -223,6 +225,23 @@ fn mount(wanted: &Wanted, spot: &Spot, draft: &TreeDraft, seed: Option<&Path>) -
         None => (draft.tree(), TreeAccess::Writable),
     };
     TreeMount { name: wanted.name.clone(), tree, part, place: place::inside(spot), access }
+}
+
+/// What other caches of the project hold of what the tool downloads. Whatever the setup
+/// changes there goes with it.
+fn lent(caches: &Caches<'_>, entry: &CacheEntry) -> Vec<TreeMount> {
+    let all = || caches.wanted.iter().zip(&caches.found);
+    let holds = |store: &Spot| {
+        all().find_map(|(wanted, found)| {
+            let own = wanted.spots.iter().take(wanted.own).any(|(spot, _)| spot == store);
+            let (record, _) = found.as_ref().filter(|_| own)?;
+            let (tree, part) = (caches.trees.tree(record), wanted.spread.then(|| part(store)));
+            let there = part.as_ref().is_none_or(|part| place::has_part(&tree, part));
+            let (name, place) = (wanted.name.clone(), place::inside(store));
+            there.then_some(TreeMount { name, tree, part, place, access: TreeAccess::Overlay })
+        })
+    };
+    entry.lent.iter().filter_map(holds).collect()
 }
 
 /// Makes the parts of a tree that has some.

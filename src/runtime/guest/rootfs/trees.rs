@@ -35,6 +35,9 @@ pub struct ChangedTree {
     /// Entries that it made, changed or removed; `None` where nobody could
     /// count them.
     pub entries: Option<u64>,
+    /// Packages that it added, by name and version, as far as they are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
 }
 
 /// The folders of one overlay.
@@ -249,20 +252,27 @@ fn target(root: &Root, place: &InnerPlace, workdir: &str, home: &str, ids: (u32,
     Ok(current)
 }
 
-/// Counts what lies in the uppers of a runtime's folder. A tree that appears at
-/// several places counts once.
-pub(crate) fn changed(folder: &Path, names: &[String], trees: &[PathBuf]) -> Vec<ChangedTree> {
+/// Counts what lies in the uppers of a runtime's folder, and has the packages `named`
+/// that an upper adds to a tree. A tree that appears at several places counts once.
+pub(crate) fn changed(
+    folder: &Path,
+    names: &[String],
+    trees: &[PathBuf],
+    named: &dyn Fn(&Path, &Path) -> Vec<String>,
+) -> Vec<ChangedTree> {
     let mut all: Vec<ChangedTree> = Vec::new();
     for (name, tree) in names.iter().zip(trees) {
         if all.iter().any(|known| known.name == *name) {
             continue;
         }
-        let upper = Uppers::of_tree(folder, tree);
-        let entries = match upper {
-            Some(upper) if upper.exists() => entries(&upper),
-            _ => Some(0),
+        let (entries, packages) = match Uppers::of_tree(folder, tree) {
+            Some(upper) if upper.exists() => match entries(&upper) {
+                Some(0) => (Some(0), Vec::new()),
+                some => (some, named(&upper, tree)),
+            },
+            _ => (Some(0), Vec::new()),
         };
-        all.push(ChangedTree { name: name.clone(), entries });
+        all.push(ChangedTree { name: name.clone(), entries, packages });
     }
     all
 }
