@@ -45,7 +45,6 @@ fn parse<T: serde::de::DeserializeOwned>(
         let key = place::key_at(text, offset).map_or_else(String::new, |key| format!("{key}: "));
         usage(format!("{name}, line {}: {key}{message}", place::line(text, offset)))
     };
-    crate::secret::remember_passwords(text);
     let table: toml::Table = toml::from_str(text).map_err(flat)?;
     let settled = schema::check(&table, keys, name).and_then(|()| {
         let value = toml::from_str(text).map_err(flat)?;

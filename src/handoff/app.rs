@@ -19,6 +19,7 @@ use crate::env::Env;
 use crate::error::usage;
 use crate::identity::StoreRef;
 use crate::paths::Paths;
+use crate::secret;
 use crate::store::{AuthFiles, Host, Proxies, RegistryNetwork};
 use crate::ui::Ui;
 
@@ -113,7 +114,12 @@ impl App {
         [paths.data(), paths.cache(), paths.state()].into_iter().try_for_each(disk::require_private)?;
         let file = paths.user_config();
         let user = match disk::read_file(&file, MAX_CONFIG)? {
-            Some(bytes) => UserConfig::parse(&String::from_utf8_lossy(&bytes), &file.display().to_string())?,
+            Some(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                // What is wrong with it may quote them.
+                secret::remember_passwords(&text);
+                UserConfig::parse(&text, &file.display().to_string())?
+            }
             None => UserConfig::default(),
         };
         let clock = env.clock();
@@ -212,6 +218,7 @@ impl App {
             return Ok(Some(store.clone().placed(&self.cwd)));
         }
         if let Some(store) = &self.env.store {
+            secret::remember_passwords(store);
             let store: StoreRef = store.parse().context("ENVCTL_STORE")?;
             return Ok(Some(store.placed(&self.cwd)));
         }

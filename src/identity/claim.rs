@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::document::check_schema;
+use super::checks::check_schema;
 use super::names::TaskId;
 use crate::digest::Digest;
 use crate::error::{Fault, integrity};

@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::checks::{check_parts, check_schema};
 use super::lifetime::Wish;
 use super::names::{Commit, ImageRef, TaskId, serde_as_text};
 use super::url::RepoUrl;
 use crate::digest::Digest;
-use crate::error::{Fault, cut, integrity};
+use crate::error::{Fault, integrity};
 
 /// The schema that this envctl writes and reads.
 pub const SCHEMA: u32 = 1;
@@ -340,6 +340,11 @@ impl Identity {
         *self == other
     }
 
+    /// How many parts of each kind it names.
+    fn parts(&self) -> [(&'static str, usize); 3] {
+        [("caches", self.caches.len()), ("fixtures", self.fixtures.len()), ("services", self.services.len())]
+    }
+
     /// Reads an identity from its exact bytes.
     ///
     /// # Errors
@@ -352,7 +357,7 @@ impl Identity {
         check_schema(bytes, SCHEMA, "identity")?;
         let identity: Self =
             serde_json::from_slice(bytes).map_err(|error| integrity(format!("the identity is malformed: {error}")))?;
-        identity.check_parts().map(|()| identity)
+        check_parts(identity.parts()).map(|()| identity)
     }
 
     /// The bytes that travel; their digest names the identity.
@@ -360,29 +365,8 @@ impl Identity {
     /// # Errors
     /// For one with more parts than can be read again.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Fault> {
-        self.check_parts()?;
+        check_parts(self.parts())?;
         serde_json::to_vec(self).map_err(|error| integrity(format!("the identity cannot be written: {error}")))
-    }
-}
-
-/// Looks at a document's `schema` before anything else, so that a newer one
-/// is named as such and not reported as some missing field.
-pub(crate) fn check_schema(bytes: &[u8], known: u32, what: &str) -> Result<(), Fault> {
-    // Not read, but looked at: what it holds may be large.
-    #[derive(Deserialize)]
-    struct Probe<'a> {
-        #[serde(borrow)]
-        schema: Option<&'a RawValue>,
-    }
-    let probe: Probe<'_> =
-        serde_json::from_slice(bytes).map_err(|error| integrity(format!("the {what} is not valid JSON: {error}")))?;
-    match probe.schema.map(RawValue::get) {
-        Some(found) if found.parse() == Ok(known) => Ok(()),
-        Some(found) => {
-            Err(integrity(format!("the {what} has schema {}, this envctl knows schema {known}", cut(found)))
-                .hint("use the envctl version that published it, or a newer one"))
-        }
-        None => Err(integrity(format!("the {what} has no schema"))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a task is: the immutable document that pins its environment, and the
 //! names by which people and stores refer to it. Pure: no I/O.
 
+mod checks;
 mod claim;
 mod document;
 mod entry_name;
@@ -8,15 +9,14 @@ mod image_name;
 mod lifetime;
 mod line;
 mod names;
-mod parts;
 mod provenance;
 mod reference;
 mod site;
 mod summary;
 mod url;
 
+pub(crate) use checks::check_schema;
 pub use claim::{CLAIM_LIFE, Claim, Claims, MAX_CLAIMS};
-pub(crate) use document::check_schema;
 #[cfg(test)]
 pub(crate) use document::sample;
 pub use document::{

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::document::{Identity, Toolchain, check_schema};
+use super::checks::check_schema;
+use super::document::{Identity, Toolchain};
 use super::names::{Commit, TaskId, outside_name};
 use super::url::RepoUrl;
 use crate::digest::{Digest, content_size};

@@ -35,7 +35,6 @@ impl FromStr for StoreRef {
             }
             return Ok(StoreRef::Layout(PathBuf::from(path)));
         }
-        crate::secret::remember_passwords(text);
         check_repository(text)?;
         Ok(StoreRef::Registry(text.to_owned()))
     }

@@ -27,6 +27,9 @@ pub(super) enum AuthScope {
     Delete,
 }
 
+/// When it was looked for, and what was found.
+pub(super) type FoundLogin = (Instant, Option<RegistryLogin>);
+
 /// What opens the registry for a while. Never printed.
 #[derive(Clone)]
 pub(super) enum Grant {
@@ -53,7 +56,7 @@ pub(super) struct Auth {
     pub(super) grants: Mutex<HashMap<AuthScope, Grant>>,
     /// What was found of the developer's, and when: a helper is not asked for each
     /// request.
-    pub(super) login: Arc<Mutex<Option<(Instant, Option<RegistryLogin>)>>>,
+    pub(super) login: Arc<Mutex<Option<FoundLogin>>>,
     /// Other repositories of the registry, from which blobs are taken over.
     pub(super) sources: Mutex<BTreeSet<String>>,
 }

@@ -30,6 +30,9 @@ pub(super) struct AuditEntry<'a> {
     keeps: bool,
 }
 
+/// What kind it is, and the whole of it.
+pub(super) type Extension<'a> = (&'a [u8], &'a [u8]);
+
 /// Entries are not as git writes them, or the file ends before they do: git reads on,
 /// in what the kernel puts behind the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +127,7 @@ pub(super) fn entries(text: &[u8], id: usize, mut show: impl FnMut(&AuditEntry<'
 ///
 /// # Errors
 /// Where they do not end at the hash.
-pub(super) fn extensions(text: &[u8], id: usize) -> Result<Vec<(&[u8], &[u8])>, Unread> {
+pub(super) fn extensions(text: &[u8], id: usize) -> Result<Vec<Extension<'_>>, Unread> {
     let mut at = entries(text, id, |_| {})?;
     let end = text.len().checked_sub(id).ok_or(Unread)?;
     let mut found = Vec::new();
