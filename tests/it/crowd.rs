@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::evidence::Shop;
-use crate::support::{Crowd, Habits, Home, Modern, RealRegistry, Terminal};
+use crate::support::{Crowd, Habits, Home, Modern, RealRegistry, Terminal, sha256};
 
 fn list(shop: &Shop, args: &[&str]) -> Vec<Value> {
     let json = shop.dev(["tasks", "--store", &shop.store, "--json"]).args(args).ok().json();
@@ -290,6 +290,30 @@ fn identities_are_removed_where_that_is_asked_for() {
         other.dev(["enter", &shop.reference("fork"), "--no-runtime"]).ok();
     }
     registry.stop();
+}
+
+/// Whoever may set tags has nobody else remove a task for them.
+#[test]
+fn a_removal_takes_nothing_that_only_a_tag_gives_to_the_task() {
+    for planted in ["list", "identity"] {
+        let modern = Modern::start(Habits { referrers: false, ..Habits::default() });
+        let shop = Shop::at(modern.store());
+        shop.publish("x");
+        shop.trip.lab.repo.write("other", "other");
+        shop.publish("prod");
+        shop.dev(["enter", &shop.reference("x"), "--no-runtime"]).ok();
+        let tag = match planted {
+            "list" => sha256(&serde_json::to_vec(&modern.document("x")).unwrap()).replace(':', "-"),
+            _ => shop.show("x")["digest"].as_str().unwrap().replace("sha256:", "id-"),
+        };
+        modern.put(&tag, "application/vnd.oci.image.manifest.v1+json", &modern.document("prod"));
+        let run = shop.dev(["tasks", "rm", "--yes", "--identities", &shop.reference("x")]).run();
+        // What is in the place of a list is no list: that is an error.
+        assert_eq!(run.code, if planted == "list" { 5 } else { 0 }, "{run:?}");
+        let other = shop.with_developer(Home::new());
+        other.dev(["show", &shop.reference("prod")]).ok();
+        other.dev(["show", &shop.reference("x")]).code(3);
+    }
 }
 
 /// A registry that deletes nothing says so, and the task is where it was.

@@ -152,9 +152,15 @@ pub fn remove(app: &App, victims: &[Victim]) -> Result<()> {
         }
         app.ui.status("Removed", &victim.task);
         for digest in &victim.removes {
-            if let Some(manifest) = store.resolve(&identity_tag(digest))? {
-                store.forget(&manifest.digest)?;
-                app.ui.detail(&format!("identity {digest} is gone"));
+            let Some(manifest) = store.resolve(&identity_tag(digest))? else { continue };
+            // Whoever sets tags can have another task's manifest there.
+            let located = Located { store: victim.store.clone(), target: Target::Identity(*digest) };
+            match read_at(&*store, &located, &manifest) {
+                Ok(_) => {
+                    store.forget(&manifest.digest)?;
+                    app.ui.detail(&format!("identity {digest} is gone"));
+                }
+                Err(error) => app.ui.warn(&format!("{} stays: {error:#}", identity_tag(digest))),
             }
         }
         if let Some(marker) = store.resolve(&lines_tag(&victim.id))? {

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::error::{Fault, failure};
 use crate::oci::{Descriptor, Manifest, media};
 use crate::store::Store as _;
-use crate::store::referrers::referrers_tag;
+use crate::store::referrers::{List, referrers_tag};
 
 /// What a registry said to a deletion.
 enum Answer {
@@ -117,7 +117,13 @@ pub(super) fn forget(registry: &Registry, manifest: &Digest) -> Result<()> {
             victims.push(referrer.digest);
         }
     }
-    victims.extend(registry.resolve(&referrers_tag(manifest))?.map(|list| list.digest));
+    // Whoever sets tags can have any manifest under that of the list.
+    if let Some(list) = registry.resolve(&referrers_tag(manifest))?
+        && let Some(document) = registry.document(&list.digest)?
+        && List::parse(&document.bytes).is_ok_and(|it| it.read().found.iter().all(|one| victims.contains(&one.digest)))
+    {
+        victims.push(list.digest);
+    }
     victims.push(*manifest);
     for digest in victims {
         if let Answer::Refused(said) = registry.runtime.block_on(registry.http.delete(&digest.to_string()))? {
