@@ -44,6 +44,8 @@ pub enum Now {
     Gone,
     /// Something else, or nobody can tell.
     Other,
+    /// A folder on the way is closed.
+    Closed,
 }
 
 impl KnownFile {
@@ -60,6 +62,7 @@ impl KnownFile {
             Ok((_, text)) if text.is_some() && text == self.text => Now::Same,
             Ok(_) => Now::Other,
             Err(Errno::NOENT) => Now::Gone,
+            Err(Errno::ACCESS) => Now::Closed,
             Err(_) => Now::Other,
         }
     }

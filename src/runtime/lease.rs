@@ -314,23 +314,13 @@ impl Runtimes {
         }
     }
 
-    /// IDs of all runtimes whose folder exists. What does not look like one is
-    /// never touched.
-    fn ids(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.paths.runtimes()).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let mut ids: Vec<String> = names.filter(|name| unhex::<ID>(name).is_some()).collect();
-        ids.sort();
-        ids
-    }
-
     /// The leases of runtimes that are alive.
     ///
     /// # Errors
     /// When the state cannot be read.
     pub fn live(&self) -> Result<Vec<Lease>> {
         let mut leases = Vec::new();
-        for id in self.ids() {
+        for id in ids_in(&self.paths) {
             let locked =
                 File::open(self.paths.runtime(&id)).is_ok_and(|file| !lock::try_exclusive(&file).unwrap_or(true));
             // One that cannot be read must not hide the others.
@@ -343,11 +333,11 @@ impl Runtimes {
 
     /// Whether another runtime has the workspace of this lease.
     pub fn others_in(paths: &Paths, lease: &Lease) -> bool {
-        let entries = fs::read_dir(paths.runtimes()).into_iter().flatten().flatten();
-        let ids = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let other = |id: &String| disk::read_json::<Lease>(&paths.lease(id)).ok().flatten();
-        ids.filter(|id| *id != lease.id && unhex::<ID>(id).is_some())
-            .any(|id| other(&id).is_some_and(|other| other.workspace == lease.workspace))
+        ids_in(paths)
+            .iter()
+            .filter(|id| **id != lease.id)
+            .any(|id| other(id).is_some_and(|other| other.workspace == lease.workspace))
     }
 
     /// Folders whose owners are dead, now locked by this process. The kernel lets
@@ -365,7 +355,7 @@ impl Runtimes {
             let has_died = self.read(&id).ok().flatten().is_some_and(|lease| !lease.owner.lives());
             if has_died { self.wait(&id, LETTING_GO).ok().flatten() } else { None }
         };
-        self.ids().into_iter().filter_map(lock).collect()
+        ids_in(&self.paths).into_iter().filter_map(lock).collect()
     }
 
     /// Leases whose runtime's folder is gone.
@@ -446,6 +436,16 @@ fn random_id() -> Result<String> {
 /// for 107 bytes, so the folder is named by its descriptor.
 pub(super) fn address(folder: impl AsFd) -> Result<SocketAddrUnix> {
     Ok(SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", folder.as_fd().as_raw_fd()))?)
+}
+
+/// IDs of all runtimes whose folder exists. What does not look like one is never
+/// touched.
+fn ids_in(paths: &Paths) -> Vec<String> {
+    let entries = fs::read_dir(paths.runtimes()).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut ids: Vec<String> = names.filter(|name| unhex::<ID>(name).is_some()).collect();
+    ids.sort();
+    ids
 }
 
 #[cfg(test)]

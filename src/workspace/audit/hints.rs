@@ -14,11 +14,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use sha1::Digest as _;
 
-use super::Audit;
-use super::folder::read_plain;
-use super::index::{entries, extensions};
+use super::index::ReadIndex;
 use super::names::unguessable;
-use crate::git::MAX_INDEX;
 
 /// What goes with them: where the entries end and their blocks begin.
 const PLACES: [&[u8]; 2] = [b"EOIE", b"IEOT"];
@@ -26,19 +23,17 @@ const PLACES: [&[u8]; 2] = [b"EOIE", b"IEOT"];
 const HINTS: [&[u8]; 2] = [b"UNTR", b"FSMN"];
 
 /// The index without its hints; `None` where it has none.
-pub(super) fn without(text: &[u8], id: usize) -> Option<Vec<u8>> {
-    let extensions = extensions(text, id).ok()?;
-    if !extensions.iter().any(|(kind, _)| HINTS.contains(kind)) {
+pub(super) fn without(index: &ReadIndex<'_>) -> Option<Vec<u8>> {
+    if !index.extensions.iter().any(|(kind, _)| HINTS.contains(kind)) {
         return None;
     }
-    let (entries, hash) = (entries(text, id, |_| {}).ok()?, text.len().checked_sub(id)?);
-    let mut plain = text.get(..entries)?.to_vec();
+    let mut plain = index.entries().to_vec();
     let stays = |kind: &[u8]| !HINTS.contains(&kind) && !PLACES.contains(&kind);
-    extensions.iter().filter(|(kind, _)| stays(kind)).for_each(|(_, whole)| plain.extend_from_slice(whole));
+    index.extensions.iter().filter(|(kind, _)| stays(kind)).for_each(|(_, whole)| plain.extend_from_slice(whole));
+    let hash = index.hash();
     // `index.skipHash` leaves it out.
-    let is_hashed = text.get(hash..)?.iter().any(|byte| *byte != 0);
-    let hash = match id {
-        _ if !is_hashed => vec![0; id],
+    let hash = match hash.len() {
+        length if hash.iter().all(|byte| *byte == 0) => vec![0; length],
         20 => sha1::Sha1::digest(&plain).to_vec(),
         _ => sha2::Sha256::digest(&plain).to_vec(),
     };
@@ -46,31 +41,29 @@ pub(super) fn without(text: &[u8], id: usize) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-impl Audit<'_> {
-    /// Exchanges an index that has hints for one without; whether nothing is left to do.
-    /// Git's lock is not taken: whoever waits for it would fail.
-    pub(super) fn drop_hints(&self, folder: BorrowedFd<'_>, name: &CStr, id: usize) -> bool {
-        let inode = |name: &CStr| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_ino);
-        let before = inode(name);
-        let Some(plain) = read_plain(folder, name, MAX_INDEX).ok().and_then(|text| without(&text, id)) else {
-            return false;
+/// The number of the file by this name.
+pub(super) fn inode(folder: BorrowedFd<'_>, name: &CStr) -> Result<u64, Errno> {
+    rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_ino)
+}
+
+/// Exchanges an index, which was `before` when it was read, for this content; whether
+/// nothing is left to do. Git's lock is not taken: whoever waits for it would fail.
+pub(super) fn exchange(folder: BorrowedFd<'_>, name: &CStr, before: Result<u64, Errno>, content: &[u8]) -> bool {
+    let draft = unguessable(c"index", false);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(folder, &draft, flags, Mode::from_raw_mode(0o644)) else { return false };
+    let swap = || rustix::fs::renameat_with(folder, &draft, folder, name, RenameFlags::EXCHANGE);
+    let done = std::fs::File::from(file).write_all(content).is_ok()
+        && match swap() {
+            // Somebody has written another one: it comes back, and is judged by itself.
+            Ok(()) if inode(folder, &draft) != before => swap().is_ok(),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                rustix::fs::renameat(folder, &draft, folder, name).is_ok()
+            }
+            swapped => swapped.is_ok(),
         };
-        let draft = unguessable(c"index", false);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Ok(file) = rustix::fs::openat(folder, &draft, flags, Mode::from_raw_mode(0o644)) else { return false };
-        let exchange = || rustix::fs::renameat_with(folder, &draft, folder, name, RenameFlags::EXCHANGE);
-        let done = std::fs::File::from(file).write_all(&plain).is_ok()
-            && match exchange() {
-                // Somebody has written another one: it comes back, and is judged by itself.
-                Ok(()) if inode(&draft) != before => exchange().is_ok(),
-                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                    rustix::fs::renameat(folder, &draft, folder, name).is_ok()
-                }
-                exchanged => exchanged.is_ok(),
-            };
-        let _ = rustix::fs::unlinkat(folder, &draft, AtFlags::empty());
-        done
-    }
+    let _ = rustix::fs::unlinkat(folder, &draft, AtFlags::empty());
+    done
 }
 
 #[cfg(test)]

@@ -38,12 +38,51 @@ pub(super) type Extension<'a> = (&'a [u8], &'a [u8]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unread;
 
-/// Why git should not use this index, whose objects have names of so many bytes;
-/// `None` where it may. What git reads otherwise than this is not to be used.
-pub(super) fn why_not(text: &[u8], id: usize) -> Option<String> {
-    let odd = || Some("git may read it otherwise than it seems".to_owned());
+/// An index that git reads as it seems.
+pub(super) struct ReadIndex<'a> {
+    text: &'a [u8],
+    id: usize,
+    /// Where the entries end, in bytes.
+    end: usize,
+    pub(super) extensions: Vec<Extension<'a>>,
+}
+
+impl<'a> ReadIndex<'a> {
+    /// Reads one whose objects have names of so many bytes, and shows each entry.
+    ///
+    /// # Errors
+    /// What git reads otherwise than this.
+    fn of(text: &'a [u8], id: usize, show: impl FnMut(&AuditEntry<'_>)) -> Result<Self, Unread> {
+        let end = entries(text, id, show)?;
+        Ok(ReadIndex { text, id, end, extensions: extensions(text, id, end)? })
+    }
+
+    /// The entries and what comes before them, as bytes.
+    pub(super) fn entries(&self) -> &'a [u8] {
+        self.text.get(..self.end).unwrap_or_default()
+    }
+
+    /// The hash at the end, which may be left out: zeros then.
+    pub(super) fn hash(&self) -> &'a [u8] {
+        self.text.get(self.text.len().saturating_sub(self.id)..).unwrap_or_default()
+    }
+
+    /// The name of the file in which most entries of a split index are (`link`).
+    pub(super) fn shared(&self) -> Option<String> {
+        let (_, link) = self.extensions.iter().find(|(kind, _)| kind == b"link")?;
+        let name = link.get(8..8 + self.id)?;
+        name.iter().any(|byte| *byte != 0).then(|| format!("sharedindex.{}", hex(name)))
+    }
+}
+
+/// Reads an index, and judges what it names.
+///
+/// # Errors
+/// Why git should not use it. What git reads otherwise than this is not to be used.
+pub(super) fn judge(text: &[u8], id: usize) -> Result<ReadIndex<'_>, String> {
+    let odd = || "git may read it otherwise than it seems".to_owned();
     let (mut starts, mut bad, mut has_empty) = (Vec::new(), None, false);
-    let end = entries(text, id, |entry| {
+    let read = ReadIndex::of(text, id, |entry| {
         starts.push((entry.start, entry.keeps));
         has_empty |= entry.name.is_empty();
         // The folders of a sparse index end with a slash.
@@ -53,18 +92,17 @@ pub(super) fn why_not(text: &[u8], id: usize) -> Option<String> {
             bad = Some(format!("it names {}", String::from_utf8_lossy(entry.name).escape_debug()));
         }
     });
-    match end {
-        _ if bad.is_some() => bad,
-        Ok(end) => {
-            // In a split index the shared part has the names of those that changed.
-            let is_split = || shared(text, id).is_some();
-            if extensions(text, id).is_err() || has_empty && !is_split() {
-                odd()
-            } else {
-                bad_offsets(text, id, end, &starts)
-            }
-        }
-        Err(Unread) => odd(),
+    if let Some(bad) = bad {
+        return Err(bad);
+    }
+    let read = read.map_err(|Unread| odd())?;
+    // In a split index the shared part has the names of those that changed.
+    if has_empty && read.shared().is_none() {
+        return Err(odd());
+    }
+    match bad_offsets(&read, &starts) {
+        Some(why) => Err(why),
+        None => Ok(read),
     }
 }
 
@@ -127,8 +165,7 @@ pub(super) fn entries(text: &[u8], id: usize, mut show: impl FnMut(&AuditEntry<'
 ///
 /// # Errors
 /// Where they do not end at the hash.
-pub(super) fn extensions(text: &[u8], id: usize) -> Result<Vec<Extension<'_>>, Unread> {
-    let mut at = entries(text, id, |_| {})?;
+fn extensions(text: &[u8], id: usize, mut at: usize) -> Result<Vec<Extension<'_>>, Unread> {
     let end = text.len().checked_sub(id).ok_or(Unread)?;
     let mut found = Vec::new();
     while at != end {
@@ -146,50 +183,37 @@ pub(super) fn extensions(text: &[u8], id: usize) -> Result<Vec<Extension<'_>>, U
     Ok(found)
 }
 
-/// The name of the file in which most entries of a split index are (`link`).
+/// The name of the shared part of a split index.
 pub(super) fn shared(text: &[u8], id: usize) -> Option<String> {
-    let extensions = extensions(text, id).ok()?;
-    let (_, link) = extensions.iter().find(|(kind, _)| kind == b"link")?;
-    let name = link.get(8..8 + id)?;
-    name.iter().any(|byte| *byte != 0).then(|| format!("sharedindex.{}", hex(name)))
+    ReadIndex::of(text, id, |_| {}).ok()?.shared()
 }
 
 /// Threads of git begin to read entries where an extension says (`IEOT`), which
 /// may be elsewhere than where the entries are.
-fn bad_offsets(text: &[u8], id: usize, extensions: usize, starts: &[(u32, bool)]) -> Option<String> {
+fn bad_offsets(read: &ReadIndex<'_>, starts: &[(u32, bool)]) -> Option<String> {
     let wrong = || Some("it says that its entries are elsewhere".to_owned());
-    let word = |at: usize| Some(u32::from_be_bytes(text.get(at..at + 4)?.try_into().ok()?));
-    let mut at = extensions;
-    while let (Some(kind), Some(length)) = (text.get(at..at + 4), word(at + 4)) {
-        let (content, length) = (at + 8, length as usize);
-        at = content.checked_add(length)?;
-        if kind != b"IEOT" {
-            continue;
-        }
-        let Some(table) = text.get(content..at).and_then(|table| table.get(4..)) else { return wrong() };
-        let mut read = 0usize;
+    let word = |bytes: &[u8]| Some(u32::from_be_bytes(bytes.try_into().ok()?));
+    for (_, whole) in read.extensions.iter().filter(|(kind, _)| kind == b"IEOT") {
+        let Some(table) = whole.get(12..) else { return wrong() };
+        let mut at = 0usize;
         for block in table.chunks(8) {
-            let (Ok(offset), Ok(count)) =
-                (block[..4.min(block.len())].try_into(), block[4.min(block.len())..].try_into())
-            else {
-                return wrong();
-            };
-            let (offset, count) = (u32::from_be_bytes(offset), u32::from_be_bytes(count));
+            let (offset, count) = block.split_at(4.min(block.len()));
+            let (Some(offset), Some(count)) = (word(offset), word(count)) else { return wrong() };
             // A thread knows no name before its first.
-            if starts.get(read) != Some(&(offset, false)) {
+            if starts.get(at) != Some(&(offset, false)) {
                 return wrong();
             }
-            read = read.saturating_add(count as usize);
+            at = at.saturating_add(count as usize);
         }
-        if read != starts.len() {
+        if at != starts.len() {
             return wrong();
         }
     }
     // Git looks for the end of the entries there first. The hash in that extension has
     // the length of SHA-1, whatever the objects have (`EOIE_SIZE` in `read-cache.c`).
-    let end = text.len().checked_sub(32 + id)?;
-    let says_end = text.get(end..end + 4) == Some(b"EOIE");
-    if says_end && word(end + 8) != u32::try_from(extensions).ok() { wrong() } else { None }
+    let end = read.text.len().checked_sub(32 + read.id)?;
+    let says_end = read.text.get(end..end + 4) == Some(b"EOIE");
+    if says_end && word(read.text.get(end + 8..end + 12)?) != u32::try_from(read.end).ok() { wrong() } else { None }
 }
 
 /// The offset encoding of `gitformat-pack(5)`, and how long it is.
@@ -212,6 +236,10 @@ mod tests {
     use std::process::Command;
 
     const SHA1: usize = 20;
+
+    fn why_not(text: &[u8], id: usize) -> Option<String> {
+        judge(text, id).err()
+    }
 
     fn index(version: &str, names: &[&str]) -> Vec<u8> {
         let dir = tempfile::tempdir().unwrap();

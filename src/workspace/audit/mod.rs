@@ -45,6 +45,9 @@ pub(super) use live::{hide, index_files, leads, linked, look_at, look_at_own, lo
 pub(super) use own::SHARED;
 pub use unseen::distrust;
 
+/// Why a list of packs goes: its names may lead out of the folder that they are in.
+const PACK_LISTS: &str = "git would read the packs that it names, wherever they are";
+
 /// Something that git on the host will not read any more, or should not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planted {
@@ -292,7 +295,7 @@ impl Audit<'_> {
             }
             Place::Git { touched, .. } => {
                 self.odd_files(folder, &listing.odd, touched);
-                self.pack_lists(folder, &listing.pack_lists, touched);
+                self.away(folder, &listing.pack_lists, touched, PACK_LISTS);
                 if self.path.parent().and_then(Path::file_name) == Some(OsStr::new("worktrees")) {
                     self.worktree(folder, touched);
                 }
@@ -305,11 +308,11 @@ impl Audit<'_> {
             }
             Place::Objects { touched, .. } | Place::Data { touched } => {
                 self.odd_files(folder, &listing.odd, touched);
-                self.pack_lists(folder, &listing.pack_lists, touched);
+                self.away(folder, &listing.pack_lists, touched, PACK_LISTS);
                 if self.path.ends_with("objects/info") && self.path != Path::new(".git/objects/info") {
                     self.alternates(folder, touched);
                 }
-                self.misplaced(folder, &listing.settings, touched);
+                self.away(folder, &listing.settings, touched, "it has no place among objects");
             }
         }
         listing.folders.append(&mut self.moved);
@@ -328,11 +331,11 @@ impl Audit<'_> {
         }
     }
 
-    /// Settings of a repository among what are objects of another one.
-    fn misplaced(&mut self, folder: BorrowedFd<'_>, settings: &[CString], touched: bool) {
-        for name in settings {
+    /// Puts files of a git folder away that are new.
+    fn away(&mut self, folder: BorrowedFd<'_>, names: &[CString], touched: bool, why: &str) {
+        for name in names {
             if touched || self.is_new(folder, name) {
-                self.quarantine(folder, name, "it has no place among objects".into());
+                self.quarantine(folder, name, why.to_owned());
             }
         }
     }
@@ -351,15 +354,6 @@ impl Audit<'_> {
                 "it is no file that git makes".into()
             };
             self.quarantine(folder, name, why);
-        }
-    }
-
-    /// Lists of packs, whose names may lead out of the folder that they are in.
-    fn pack_lists(&mut self, folder: BorrowedFd<'_>, names: &[CString], touched: bool) {
-        for name in names {
-            if touched || self.is_new(folder, name) {
-                self.quarantine(folder, name, "git would read the packs that it names, wherever they are".into());
-            }
         }
     }
 

@@ -68,30 +68,26 @@ impl Audit<'_> {
     /// Names in the index lead git to where it writes; so do those in the shared
     /// part of a split one.
     pub(super) fn bad_index(&mut self, folder: BorrowedFd<'_>, touched: bool) {
-        // A look at a large one would keep others waiting while programs run. At the end
-        // every one is read.
-        let is_large = |stat: rustix::fs::Stat| stat.st_size > MAX_LIVE_INDEX;
-        if self.goes_on
-            && self.path != Path::new(".git")
-            && rustix::fs::statat(folder, c"index", AtFlags::SYMLINK_NOFOLLOW).is_ok_and(is_large)
-        {
+        if self.is_left_to_the_end(folder, c"index") {
             return;
         }
         let id = self.object_name(folder);
         for name in self.index_files(folder, touched) {
+            if self.is_left_to_the_end(folder, &name) {
+                continue;
+            }
+            let before = hints::inode(folder, &name);
             let why = match read_plain(folder, &name, MAX_INDEX) {
                 // Git refuses such a one, and somebody may write it just now.
                 Ok(text) if text.is_empty() => continue,
-                Ok(text) => index::why_not(&text, id)
-                    .or_else(|| {
-                        let part = CString::new(index::shared(&text, id)?).ok()?;
-                        (!exists(folder, &part)).then(|| "a part of it is missing".to_owned())
-                    })
-                    .or_else(|| {
-                        hints::without(&text, id)?;
+                Ok(text) => match index::judge(&text, id) {
+                    Ok(read) if lacks_part(folder, &read) => Some("a part of it is missing".to_owned()),
+                    Ok(read) => hints::without(&read).and_then(|plain| {
                         let why = || "git would look at folders that it names, wherever they are".to_owned();
-                        (!self.drop_hints(folder, &name, id)).then(why)
+                        (!hints::exchange(folder, &name, before, &plain)).then(why)
                     }),
+                    Err(why) => Some(why),
+                },
                 Err(why) => Some(why.into()),
             };
             let Some(why) = why else { continue };
@@ -104,6 +100,15 @@ impl Audit<'_> {
                 self.quarantine(folder, c"index", why);
             }
         }
+    }
+
+    /// Whether an index of a nested repository is so large that a look at it would keep
+    /// others waiting while programs run. At the end every one is read.
+    fn is_left_to_the_end(&self, folder: BorrowedFd<'_>, name: &CStr) -> bool {
+        let is_large = |stat: rustix::fs::Stat| stat.st_size > MAX_LIVE_INDEX;
+        self.goes_on
+            && self.path != Path::new(".git")
+            && rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(is_large)
     }
 
     /// How many bytes the name of an object has in a repository.
@@ -214,7 +219,11 @@ impl Audit<'_> {
     fn replaced(&mut self, git: BorrowedFd<'_>) {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let Ok(root) = rustix::fs::openat(CWD, self.workspace, flags, Mode::empty()) else { return };
-        for known in self.run.kept.iter().filter(|known| known.now(root.as_fd()) == Now::Other) {
+        // A program that closes a folder for a moment has replaced nothing in it. It is
+        // opened again, and looked at again; at the end nobody can close it.
+        let goes_on = self.goes_on;
+        let is_other = |now: Now| now == Now::Other || now == Now::Closed && !goes_on;
+        for known in self.run.kept.iter().filter(|known| is_other(known.now(root.as_fd()))) {
             match known.path.as_os_str().as_bytes() {
                 b".git" => self.git_folder(git, true, false),
                 b".git/hooks" => {
@@ -311,6 +320,11 @@ impl Audit<'_> {
             self.quarantine(folder, name, "git worktree repair would write to where it leads".into());
         }
     }
+}
+
+/// Whether the shared part that a split index names is not there.
+fn lacks_part(folder: BorrowedFd<'_>, read: &index::ReadIndex<'_>) -> bool {
+    read.shared().and_then(|name| CString::new(name).ok()).is_some_and(|part| !exists(folder, &part))
 }
 
 /// Whether this is the name of a shared part, and not of one that was put away.
