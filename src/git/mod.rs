@@ -10,6 +10,7 @@
 mod agent;
 mod author;
 mod contact;
+mod create;
 mod ignored;
 pub mod lfs;
 mod memory;
@@ -36,6 +37,7 @@ pub use crate::identity::check_entry_name;
 pub use agent::{Agent, AgentHost, NoAgent};
 pub use author::Author;
 pub use contact::{Coming, Contact, ContactOutcome, Heard, Judge, Loan, Logins, Manner, Way, serve};
+pub use create::{create_bare, create_repository};
 pub use ignored::{IgnoreLists, odd_lists};
 pub use memory::bound_library;
 pub use pointer::{has_blanks, without_line_end};

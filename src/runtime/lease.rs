@@ -11,22 +11,21 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::Network;
 use super::limits::{Enforced, Limits};
 use super::ports::Port;
 use super::token::{Token, random};
-use super::{Network, sys};
+use super::watch::{WatchNews, WorkspaceWatch};
 use crate::crash;
 use crate::digest::{hex, unhex};
 use crate::disk::known::KnownFile;
 use crate::disk::{self, Durability, lock};
-use crate::error::of_thread;
 use crate::paths::Paths;
 use rustix::net::SocketAddrUnix;
 use std::os::fd::{AsFd, AsRawFd};
@@ -194,7 +193,8 @@ struct Stored<'a> {
 pub struct DeadLook {
     /// Afterwards.
     pub after: Arc<Looking>,
-    /// While it lives, in a thread of its own, until the descriptor hangs up.
+    /// While it lives, in a thread of its own, until the descriptor hangs up. It can
+    /// be read once the first command runs; services run before.
     pub during: Arc<Watching>,
     /// Names the packages that an upper folder adds to a tree.
     pub packages: Arc<NamedPackages>,
@@ -202,7 +202,7 @@ pub struct DeadLook {
 
 type NamedPackages = dyn Fn(&Path, &Path) -> Vec<String> + Send + Sync;
 type Looking = dyn Fn(&Lease) -> Vec<String> + Send + Sync;
-type Watching = dyn Fn(&Lease, OwnedFd) -> Vec<String> + Send + Sync;
+type Watching = dyn Fn(&Lease, OwnedFd) -> WatchNews + Send + Sync;
 
 impl std::fmt::Debug for DeadLook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -217,22 +217,6 @@ pub struct Runtimes {
     /// Where programs of the host are found.
     path: Option<OsString>,
     pub(super) look: DeadLook,
-}
-
-/// A watch over the workspace of a runtime that lives.
-#[derive(Debug)]
-pub(super) struct WorkspaceWatch {
-    go: OwnedFd,
-    thread: std::thread::JoinHandle<Vec<String>>,
-}
-
-impl WorkspaceWatch {
-    /// Ends it; what it has to say.
-    pub(super) fn end(self) -> Vec<String> {
-        drop(self.go);
-        sys::WATCHING.fetch_sub(1, Ordering::Relaxed);
-        of_thread(self.thread.join(), "the watch over the workspace").unwrap_or_else(|died| vec![died.to_string()])
-    }
 }
 
 /// The one thing in a runtime's folder: the place over which its scratch space
@@ -264,15 +248,8 @@ impl Runtimes {
 
     /// Watches the workspace of a runtime.
     pub(super) fn watch(&self, lease: &Lease) -> Result<WorkspaceWatch> {
-        let (stop, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (during, lease) = (Arc::clone(&self.look.during), lease.clone());
-        let thread = std::thread::Builder::new().name("watch".into()).spawn(move || {
-            // They are for the thread that carries them inside.
-            let _ = sys::signal_fd(&(1..32).collect::<Vec<_>>());
-            during(&lease, stop)
-        })?;
-        sys::WATCHING.fetch_add(1, Ordering::Relaxed);
-        Ok(WorkspaceWatch { go, thread })
+        WorkspaceWatch::start(move |stop| during(&lease, stop))
     }
 
     /// Removes a tree that may hold files of the ids of an image, which only a
@@ -459,7 +436,7 @@ mod tests {
             None,
             DeadLook {
                 after: Arc::new(|_| Vec::new()),
-                during: Arc::new(|_, _| Vec::new()),
+                during: Arc::new(|_, _| Default::default()),
                 packages: Arc::new(|_, _| Vec::new()),
             },
         )

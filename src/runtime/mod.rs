@@ -30,6 +30,7 @@ mod probe;
 mod sys;
 mod token;
 mod usage;
+mod watch;
 mod wire;
 
 pub use background::in_background;

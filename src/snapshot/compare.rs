@@ -3,11 +3,10 @@
 //! nothing is checked out. Trees come from a store, so the work has bounds.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::os::unix::ffi::OsStrExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::document::{Document, GitPath};
@@ -16,6 +15,7 @@ use super::scratch::CAPTURE;
 use super::wire::Object;
 use crate::disk::scratch::Scratch;
 use crate::error::integrity;
+use crate::git::create_bare;
 use crate::secret;
 
 /// Changes that are told.
@@ -192,19 +192,7 @@ pub fn since_base(side: SnapshotSide, patch: bool) -> Result<Changes> {
 
 /// A repository without a commit that borrows the objects of others.
 fn borrow<'a>(place: &Path, objects: impl Iterator<Item = &'a Path>) -> Result<git2::Repository> {
-    let mut options = git2::RepositoryInitOptions::new();
-    options.bare(true).external_template(false).initial_head("envctl");
-    git2::Repository::init_opts(place, &options)?;
-    let mut alternates = Vec::new();
-    for path in objects {
-        if path.as_os_str().as_bytes().contains(&b'\n') {
-            bail!("the path of the mirror contains a line break");
-        }
-        alternates.extend([path.as_os_str().as_bytes(), b"\n"].concat());
-    }
-    fs::create_dir_all(place.join("objects/info"))?;
-    fs::write(place.join("objects/info/alternates"), alternates)?;
-    // Opened anew: alternates are read once.
+    create_bare(place, &objects.collect::<Vec<_>>())?;
     Ok(git2::Repository::open_bare(place)?)
 }
 

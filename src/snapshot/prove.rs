@@ -8,7 +8,6 @@
 //! restored aside, and compared by [`mod@super::parity`].
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -27,7 +26,7 @@ use super::parity::parity;
 use super::paths::path_of;
 use super::verbatim;
 use crate::error::{Fault, integrity};
-use crate::git::Git;
+use crate::git::{Git, create_repository};
 
 /// Larger files are not restored aside, in bytes.
 const MAX_FILE: usize = 16 << 20;
@@ -134,13 +133,7 @@ pub(super) fn files(git: &Git, draft: &Draft) -> Result<()> {
 
 /// A repository without a commit that borrows what was captured.
 fn fresh(place: PathBuf, objects: &std::path::Path) -> Result<PathBuf> {
-    use std::os::unix::ffi::OsStrExt;
-    let mut options = git2::RepositoryInitOptions::new();
-    options.external_template(false).initial_head("envctl");
-    let repo = git2::Repository::init_opts(&place, &options)?;
-    let info = repo.path().join("objects/info");
-    fs::create_dir_all(&info)?;
-    fs::write(info.join("alternates"), [objects.as_os_str().as_bytes(), b"\n"].concat())?;
+    create_repository(&place, &[objects])?;
     Ok(place)
 }
 

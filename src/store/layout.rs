@@ -19,7 +19,7 @@ use crate::digest::{Digest, Verified};
 use crate::disk::beneath::Beneath;
 use crate::disk::plain::Miss;
 use crate::disk::{self, Durability};
-use crate::error::{Fault, failure, integrity, not_found, unreachable};
+use crate::error::{Fault, failure, integrity, not_found, unreachable, usage};
 use crate::oci::{Blobs, Descriptor, Index, MAX_LAYOUT_INDEX, MAX_METADATA, REF_NAME, media, unwrap_io};
 
 /// Blobs up to this size are hashed again before they are taken for stored, in
@@ -90,15 +90,7 @@ impl Layout {
         if root.join("oci-layout").exists() {
             return Self::open(root);
         }
-        disk::require_own_link(&root)?;
-        if holds_something_else(&root) {
-            return Err(Fault::new(
-                crate::error::Kind::Usage,
-                format!("{} is neither empty nor an OCI image layout", root.display()),
-            )
-            .hint("name another folder after oci:")
-            .into());
-        }
+        Self::require_room(&root)?;
         fs::create_dir_all(&root).with_context(|| format!("cannot create the store {}", root.display()))?;
         let layout = Layout { folder: Beneath::open(&root)?, root };
         layout.make_blob_folder()?;
@@ -113,6 +105,19 @@ impl Layout {
         // The marker comes last: with it the layout is complete.
         layout.write("oci-layout", MARKER.as_bytes())?;
         Ok(layout)
+    }
+
+    /// Refuses a folder in which no layout can be made.
+    ///
+    /// # Errors
+    /// When it holds something else.
+    pub(super) fn require_room(root: &Path) -> Result<()> {
+        disk::require_own_link(root)?;
+        if !holds_something_else(root) {
+            return Ok(());
+        }
+        let refused = format!("{} is neither empty nor an OCI image layout", root.display());
+        Err(usage(refused).hint("name another folder after oci:").into())
     }
 
     fn blob_path(digest: &Digest) -> PathBuf {
@@ -206,7 +211,7 @@ impl Blobs for Layout {
     }
 }
 
-fn missing_blob(root: &Path, digest: &Digest) -> Fault {
+pub(super) fn missing_blob(root: &Path, digest: &Digest) -> Fault {
     not_found(format!("{digest} is not in the store oci:{}", root.display()))
         .hint("the store is incomplete: publish the task again, or copy the missing blob into it")
 }

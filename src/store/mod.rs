@@ -12,6 +12,7 @@ mod open;
 mod referrers;
 mod registry;
 mod tree;
+mod unmade;
 
 use std::io::Read;
 

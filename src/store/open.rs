@@ -6,6 +6,7 @@ use anyhow::Result;
 use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
+use super::unmade::UnmadeLayout;
 use super::{Access, Layout, Registry, RegistryNetwork, Store};
 use crate::error::{Fault, failure};
 use crate::identity::StoreRef;
@@ -16,25 +17,29 @@ use crate::identity::StoreRef;
 /// [`crate::error::Kind::NotFound`] when it does not exist.
 pub fn open(store: &StoreRef, access: Access, network: &RegistryNetwork) -> Result<Box<dyn Store>> {
     match store {
+        StoreRef::Layout(path) if access == Access::Write && !path.join("oci-layout").exists() => {
+            let store = UnmadeLayout::new(path.clone())?;
+            // What is there already of the way to it.
+            let above = path.ancestors().find(|folder| folder.exists());
+            require_writable(path, above.unwrap_or(path))?;
+            Ok(Box::new(store))
+        }
         StoreRef::Layout(path) => Ok(Box::new(open_layout(path.clone(), access)?)),
         StoreRef::Registry(name) => Ok(Box::new(Registry::new(name, access, network)?)),
     }
 }
 
 fn open_layout(path: PathBuf, access: Access) -> Result<Layout> {
-    let layout = match access {
-        Access::Read | Access::Change => Layout::open(path.clone()),
-        Access::Write => Layout::create(path.clone()),
-    }?;
+    let layout = Layout::open(path.clone())?;
     if access != Access::Read {
-        require_writable(&path)?;
+        require_writable(&path, &path)?;
     }
     Ok(layout)
 }
 
 /// Before anything is made for a store that takes nothing.
-fn require_writable(path: &Path) -> Result<(), Fault> {
-    let why = match rustix::fs::accessat(CWD, path, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS) {
+fn require_writable(path: &Path, folder: &Path) -> Result<(), Fault> {
+    let why = match rustix::fs::accessat(CWD, folder, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS) {
         Err(Errno::ROFS) => "its file system is read-only",
         Err(Errno::ACCESS) => "the folder belongs to another account, or its mode forbids it",
         _ => return Ok(()),

@@ -1,7 +1,6 @@
 //! Making a workspace: built in a private folder beside its place, then moved.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,7 @@ use super::mirror::Mirror;
 use crate::crash;
 use crate::disk::scratch::Scratch;
 use crate::error::usage;
-use crate::git::{Author, Git, add_settings};
+use crate::git::{Author, Git, add_settings, create_repository};
 
 /// How a workspace under construction is named, beside its place.
 const DRAFT: &str = ".envctl-draft-";
@@ -55,20 +54,9 @@ impl WorkspaceDraft {
     }
 
     fn init(&self, mirror: &Mirror, remote: &str, url: &str) -> Result<()> {
-        let mut options = git2::RepositoryInitOptions::new();
-        options.external_template(false).initial_head("envctl").no_reinit(true);
-        let repo = git2::Repository::init_opts(self.path(), &options)?;
-        let objects = mirror.objects();
-        if objects.as_os_str().as_bytes().contains(&b'\n') {
-            bail!("the path of the mirror contains a line break");
-        }
-        let git_dir = repo.path();
-        fs::create_dir_all(git_dir.join("objects/info"))?;
-        fs::write(git_dir.join("objects/info/alternates"), [objects.as_os_str().as_bytes(), b"\n"].concat())?;
-        // Present from the start so that the runtime can protect them: a
-        // program inside could otherwise make them and redirect git outside.
-        fs::create_dir_all(git_dir.join("hooks"))?;
-        fs::create_dir_all(git_dir.join("info"))?;
+        let git_dir = create_repository(self.path(), &[&mirror.objects()])?;
+        // Present from the start, as `hooks` and `info` are, so that the runtime can
+        // protect it: a program inside could otherwise make it and redirect git outside.
         // With the slash, because libgit2 takes "." for the folder above.
         fs::write(git_dir.join("commondir"), "./\n")?;
         let refspec = format!("+refs/heads/*:refs/remotes/{remote}/*");

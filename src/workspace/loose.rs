@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::openable;
 use crate::disk;
-use crate::git::odd_lists;
+use crate::git::{create_bare, odd_lists};
 
 /// So many entries of each reflog are looked at: it goes back for months.
 const MAX_LOGGED: usize = 2000;
@@ -305,9 +305,8 @@ fn behind_own_list(repo: &git2::Repository, root: &Path, odd: Option<&PathBuf>) 
     }
     // The same files without that list.
     let place = tempfile::tempdir().context("cannot make a folder for a look at what is ignored")?;
-    let mut options = git2::RepositoryInitOptions::new();
-    options.external_template(false).no_dotgit_dir(true).bare(true);
-    let plain = git2::Repository::init_opts(place.path(), &options)?;
+    create_bare(place.path(), &[])?;
+    let plain = git2::Repository::open_bare(place.path())?;
     plain.set_workdir(root, false)?;
     let mut options = git2::StatusOptions::new();
     options.include_ignored(true).include_untracked(false).recurse_ignored_dirs(false);

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::disk::{self, Durability, lock::FileLock, scratch::Scratch};
 use crate::error::{not_found, policy, unreachable};
 use crate::git::lfs::{Contents, Pointer};
-use crate::git::{Coming, Contact, ContactOutcome, Git, Judge, Manner};
+use crate::git::{Coming, Contact, ContactOutcome, Git, Judge, Manner, add_settings, create_bare};
 use crate::identity::{Commit, RepoUrl};
 
 /// So many commits are asked for beside the base: a task has two.
@@ -221,7 +221,8 @@ impl Mirror {
     fn create(&self) -> Result<()> {
         let parent = self.path.parent().context("it has no parent folder")?;
         let draft = Scratch::create_in(parent, ".envctl-draft-")?;
-        bare(draft.path())?.config()?.set_i32("gc.auto", 0)?;
+        create_bare(draft.path(), &[])?;
+        add_settings(&draft.path().join("config"), &[("gc.auto", "0")])?;
         std::fs::rename(draft.path(), &self.path)?;
         crate::crash::point("cold.mirror-made");
         Ok(())
@@ -274,7 +275,7 @@ impl Mirror {
         let parent = self.path.parent().context("the mirror has no parent folder")?;
         disk::create_private_dir(parent)?;
         let draft = Scratch::create_in(parent, ".envctl-fetch-")?;
-        bare(draft.path())?;
+        create_bare(draft.path(), &[])?;
         remote.reach(git, draft.path(), &|_| Ok(ContactOutcome::nothing())).map(drop)
     }
 
@@ -290,7 +291,7 @@ impl Mirror {
     ) -> Result<ContactOutcome> {
         let parent = self.path.parent().context("the mirror has no parent folder")?;
         let draft = Scratch::create_in(parent, ".envctl-fetch-")?;
-        bare(draft.path())?;
+        create_bare(draft.path(), &[])?;
         self.sweep();
         let (fresh, known) = (draft.path().join("objects"), self.objects());
         let borrowed = [("GIT_ALTERNATE_OBJECT_DIRECTORIES", known.as_path())];
@@ -356,12 +357,6 @@ fn take_files(from: &Path, to: &Path, which: impl Fn(&OsStr) -> bool) -> Result<
 fn children(folder: &Path) -> Result<Vec<OsString>> {
     let entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     Ok(entries.flatten().map(|entry| entry.file_name()).collect())
-}
-
-pub(super) fn bare(place: &Path) -> Result<git2::Repository> {
-    let mut options = git2::RepositoryInitOptions::new();
-    options.bare(true).external_template(false).initial_head("envctl");
-    Ok(git2::Repository::init_opts(place, &options)?)
 }
 
 pub(super) fn keep_ref(commit: &Commit) -> String {

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::mirror::{Mirror, bare, keep_ref, kept, take_over};
+use super::mirror::{Mirror, keep_ref, kept, take_over};
 use crate::disk::{self, Durability, lock::FileLock, scratch::Scratch};
 use crate::error::integrity;
-use crate::git::{Call, Git};
+use crate::git::{Call, Git, create_bare};
 use crate::identity::{Commit, RepoUrl};
 
 /// Branches of a remote from which is started when the commit itself is not there.
@@ -149,7 +149,7 @@ impl Mirror {
         }
         let parent = self.path().parent().context("the mirror has no parent folder")?;
         let draft = Scratch::create_in(parent, ".envctl-copy-")?;
-        bare(draft.path())?;
+        create_bare(draft.path(), &[])?;
         let known = self.objects();
         let lent = format!("{}:{}", nearby.objects.display(), known.display());
         let call = || believing_nothing(git.aside(draft.path())).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", &lent);

@@ -72,7 +72,7 @@ pub(crate) fn publish_from(
     let (captured, screened) = captured.map_err(|error| snapshot::explained(error, &repo))?;
     let evidence = plan.evidence(own)?;
     crash::point("publish.captured");
-    let target = plan.open_store()?;
+    let (target, is_new) = plan.open_store()?;
     // The tag as it was before anything was stored: a move in between is
     // noticed at the end.
     let before = target.resolve(plan.task.as_str())?;
@@ -82,6 +82,9 @@ pub(crate) fn publish_from(
     let toolchain = plan.toolchain(&*target, chosen)?;
     let composed = plan.compose(&*target, toolchain, &captured, (screened.redacted, course.parent()))?;
     let stored = plan.store(&*target, composed, &captured, &evidence)?;
+    if is_new {
+        app.ui.status("Created", &format!("the store {}, which was not there", plan.store_name));
+    }
     if let Some(remembered) = &remembered {
         // Before it is true: whoever is killed in between can publish again,
         // however often. What the task is now stays known until then.

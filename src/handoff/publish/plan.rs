@@ -46,7 +46,7 @@ pub(super) struct PublishPlan<'a> {
     pub(super) task: TaskId,
     /// The task that a fork leaves alone.
     forked: Option<TaskId>,
-    store_name: StoreRef,
+    pub(super) store_name: StoreRef,
     agent: Option<String>,
     pub(super) scanner: Scanner,
     url: RepoUrl,
@@ -115,15 +115,13 @@ impl<'a> PublishPlan<'a> {
         Ok(evidence)
     }
 
-    pub(super) fn open_store(&self) -> Result<Box<dyn Store>> {
+    /// The store, and whether it is yet to be made.
+    pub(super) fn open_store(&self) -> Result<(Box<dyn Store>, bool)> {
         let name = &self.store_name;
         let is_new = matches!(name, StoreRef::Layout(path) if !path.join("oci-layout").exists());
         let target = self.app.open(name, Access::Write)?;
-        if is_new {
-            self.app.ui.status("Created", &format!("the store {name}, which was not there"));
-        }
         require_fixtures(&*target, name, &self.project)?;
-        Ok(target)
+        Ok((target, is_new))
     }
 
     /// What this checkout published last as this task, and was about to; a workspace

@@ -86,8 +86,8 @@ pub(crate) fn audit(ui: Ui, lease: &Lease, path: Option<&OsStr>) -> Vec<String> 
 }
 
 /// Looks for the same while a run lasts, for git that is used meanwhile.
-pub(crate) fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> Vec<String> {
-    let watched = workspace::watch(&lease.workspace, run(lease), stop.as_fd());
+fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> (Vec<String>, Vec<OwnedFd>) {
+    let watched = workspace::watch(&lease.workspace, run(lease), stop.as_fd(), !lease.services.is_empty());
     let mut said = Vec::new();
     if watched.is_attack {
         let ended = lease.end().map_or_else(|error| format!("could not be ended ({error:#})"), |()| "was ended".into());
@@ -103,7 +103,7 @@ pub(crate) fn watch(ui: Ui, lease: &Lease, stop: &OwnedFd) -> Vec<String> {
         ));
     }
     said.iter().for_each(|line| ui.warn(line));
-    said
+    (said, watched.closing)
 }
 
 fn run(lease: &Lease) -> AuditedRun<'_> {

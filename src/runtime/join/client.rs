@@ -47,7 +47,7 @@ const SWALLOWED: Duration = Duration::from_millis(700);
 pub fn join(runtimes: &Runtimes, lease: &Lease, session: &Session) -> Result<Option<Outcome>> {
     let Some(socket) = reach(runtimes, lease)? else { return Ok(None) };
     crash::point("exec.joined");
-    let done = run(socket.as_fd(), session, None, None)?;
+    let done = run(socket.as_fd(), session, None, (None, &|| ()))?;
     Ok(done.heard.then_some(done.outcome))
 }
 
@@ -55,12 +55,12 @@ pub fn join(runtimes: &Runtimes, lease: &Lease, session: &Session) -> Result<Opt
 /// unattended.
 ///
 /// What is `alive` is touched every now and then meanwhile: its time says until when
-/// this was seen to go on.
+/// this was seen to go on. `begun` is called once the command runs.
 pub(crate) fn run(
     socket: BorrowedFd<'_>,
     session: &Session,
     transcript: Option<&Transcript>,
-    alive: Option<BorrowedFd<'_>>,
+    (alive, begun): (Option<BorrowedFd<'_>>, &dyn Fn()),
 ) -> Result<Done> {
     let signals = sys::signal_fd(&[&FORWARDED[..], &[libc::SIGWINCH]].concat())?;
     let mut streams = match &session.output {
@@ -82,7 +82,10 @@ pub(crate) fn run(
     // What it never read resets the connection.
     let read = sockopt::socket_error(socket)? != Err(Errno::CONNRESET);
     match started(socket, &mut streams)? {
-        ControlFlow::Continue(()) => attend(socket, &signals, streams, session, (transcript.is_some(), alive)),
+        ControlFlow::Continue(()) => {
+            begun();
+            attend(socket, &signals, streams, session, (transcript.is_some(), alive))
+        }
         ControlFlow::Break(Some(done)) => Ok(done),
         ControlFlow::Break(None) => Ok(Done { heard: sent && read, ..Done::of(Outcome::Lost, None) }),
     }

@@ -20,7 +20,7 @@ use crate::crash;
 use crate::disk::{self, beneath::Beneath};
 use crate::runtime::guest::{Birth, RootfsSpec, ServiceSpec, Uppers, kept};
 use crate::runtime::join::{Outcome, Session, Transcript};
-use crate::runtime::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, WorkspaceWatch, address};
+use crate::runtime::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, address};
 use crate::runtime::lending::{Lender, Lending};
 use crate::runtime::limits::{Born, Cgroup, Enforced, Limits, Means, OutOfMemory};
 use crate::runtime::mapping::Mapping;
@@ -28,6 +28,7 @@ use crate::runtime::ports::{Port, PortRequest, PublishedPort, port_variable};
 use crate::runtime::sys::Side;
 use crate::runtime::token::Token;
 use crate::runtime::usage::Usage;
+use crate::runtime::watch::WorkspaceWatch;
 use crate::runtime::wire::{EndedService, Request, Written};
 use crate::runtime::{Account, IDLE, Injected, Network, TIMED_OUT, guest, join, limits, ports, probe, sys, wire};
 
@@ -232,7 +233,9 @@ impl Sandbox {
     /// # Errors
     /// With what went wrong inside.
     pub(crate) fn ready(&self) -> Result<()> {
-        join::ask(self.control.as_fd(), &Request::Ready, &[])
+        join::ask(self.control.as_fd(), &Request::Ready, &[])?;
+        self.watch.iter().for_each(WorkspaceWatch::begin);
+        Ok(())
     }
 
     /// Runs a command, or the login shell, with this process's streams.
@@ -281,7 +284,8 @@ impl Sandbox {
     }
 
     fn run_as(&mut self, session: &Session, transcript: Option<&Transcript>) -> Result<Outcome> {
-        let done = join::run(self.control.as_fd(), session, transcript, self.folder())?;
+        let begun = || self.watch.iter().for_each(WorkspaceWatch::begin);
+        let done = join::run(self.control.as_fd(), session, transcript, (self.folder(), &begun))?;
         let join::Done { outcome, ended, written, exhausted, services, .. } = done;
         (self.written, self.exhausted, self.services) = (written, exhausted, services);
         crash::point("enter.ended");
@@ -355,12 +359,13 @@ impl Sandbox {
         Ok(())
     }
 
-    fn kill(&self) {
+    fn kill(&mut self) {
         if self.stops {
             // The owner's own connection answers no questions once it has run something.
             let _ = join::stop_services(&self.runtimes, &self.lease);
         }
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        self.watch.iter_mut().for_each(WorkspaceWatch::stop);
     }
 
     /// Returns only when every process inside is gone.

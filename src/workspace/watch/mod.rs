@@ -38,8 +38,14 @@ use held::Held;
 use repairs::Repairs;
 
 /// A command that takes no longer is looked at when it has ended, and nobody
-/// starts a git on the host so soon.
+/// starts a git on the host so soon. Closing a watch costs the kernel as much.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// How long nobody waits to hear that the first program runs: meanwhile somebody else
+/// may have joined.
+const SET_UP: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// How many folders are watched, or events read, before git folders are attended to.
 const TURN: usize = 64;
@@ -57,6 +63,8 @@ pub struct Watched {
     /// A program keeps on writing what git would obey, faster than anybody uses git:
     /// nothing in the runtime is to go on.
     pub is_attack: bool,
+    /// What is still to be closed, which takes the kernel its time.
+    pub closing: Vec<OwnedFd>,
 }
 
 struct Watch<'a> {
@@ -101,10 +109,11 @@ impl Events {
     }
 }
 
-/// Watches a workspace until `stop` hangs up or can be read. What is older than
-/// the run stays as it is.
-pub fn watch(workspace: &Path, run: AuditedRun<'_>, stop: BorrowedFd<'_>) -> Watched {
-    if is_over(stop, &PATIENCE) {
+/// Watches a workspace until `stop` hangs up. What is older than the run stays as it
+/// is. Where programs do not run from the beginning, `stop` can be read when the first
+/// one does.
+pub fn watch(workspace: &Path, run: AuditedRun<'_>, stop: BorrowedFd<'_>, from_the_beginning: bool) -> Watched {
+    if (from_the_beginning || is_begun(stop)) && is_over(stop, &PATIENCE) {
         return Watched::default();
     }
     let made = (|| {
@@ -133,12 +142,20 @@ pub fn watch(workspace: &Path, run: AuditedRun<'_>, stop: BorrowedFd<'_>) -> Wat
     watch.walk_own(PathBuf::from(".git"));
     watch.walk(PathBuf::new());
     watch.serve();
-    watch.found
+    let closing = vec![watch.work.inotify, watch.git.inotify];
+    Watched { closing, ..watch.found }
 }
 
+/// Whether a hang-up comes within that time. What can be read is none.
 fn is_over(stop: BorrowedFd<'_>, timeout: &Timespec) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+    let mut fds = [PollFd::from_borrowed_fd(stop, PollFlags::empty())];
     !matches!(poll(&mut fds, Some(timeout)), Ok(0) | Err(Errno::INTR))
+}
+
+/// Whether it is heard in time that a program runs, or that everything is over.
+fn is_begun(stop: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+    !matches!(poll(&mut fds, Some(&SET_UP)), Ok(0) | Err(Errno::INTR))
 }
 
 impl Watch<'_> {
@@ -148,7 +165,7 @@ impl Watch<'_> {
             let mut fds = [
                 PollFd::new(&self.work.inotify, PollFlags::IN),
                 PollFd::new(&self.git.inotify, PollFlags::IN),
-                PollFd::from_borrowed_fd(self.stop, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.stop, PollFlags::empty()),
             ];
             let polled = poll(&mut fds, wait.as_ref());
             if matches!(polled, Err(error) if error != Errno::INTR) || !fds[2].revents().is_empty() {
@@ -233,7 +250,7 @@ impl Watch<'_> {
             if turn % TURN == 0 {
                 self.attend();
             }
-            if self.is_blind || self.found.is_attack || is_over(self.stop, &Timespec { tv_sec: 0, tv_nsec: 0 }) {
+            if self.is_blind || self.found.is_attack || is_over(self.stop, &AT_ONCE) {
                 return;
             }
             let Some(folder) = self.open(&path) else { continue };
@@ -259,6 +276,9 @@ impl Watch<'_> {
     fn walk_own(&mut self, top: PathBuf) {
         let mut pending = vec![top];
         while let Some(path) = pending.pop() {
+            if is_over(self.stop, &AT_ONCE) {
+                return;
+            }
             if self.is_blind
                 || ["hooks", "envctl"].iter().any(|name| path == Path::new(".git").join(name) && self.is_kept(&path))
             {
@@ -453,7 +473,7 @@ mod tests {
         let plain = git2::Repository::init(root.join("plain")).unwrap();
         let (stop, go) = rustix::pipe::pipe().unwrap();
         let path = root.clone();
-        let watching = std::thread::spawn(move || watch(&path, AuditedRun::default(), stop.as_fd()));
+        let watching = std::thread::spawn(move || watch(&path, AuditedRun::default(), stop.as_fd(), true));
         let gone = |path: &str| until(path, || !root.join(path).join("config").exists());
         gone("early/there/.git");
         // Made elsewhere, and moved in whole.

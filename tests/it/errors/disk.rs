@@ -96,7 +96,7 @@ fn case_50_read_only_file_systems() {
     let small = Small::at(&trip.lab.agent.path("other"), "size=10m");
     small.remount("ro");
     let args = ["publish", "t", "--store", &format!("oci:{}", small.0.display()), "--image", &trip.image];
-    trip.lab.agent.envctl(args).cwd(&trip.lab.repo.path).code(1).says(&["error:", "read-only file system"]);
+    trip.lab.agent.envctl(args).cwd(&trip.lab.repo.path).code(1).says(&["error:", "file system is read-only"]);
     // A store is named, and nothing is made for it.
     let small = Small::at(&trip.lab.store.path, "size=10m");
     let task = trip.publish(&trip.lab.repo);

@@ -45,6 +45,24 @@ fn a_missing_store() {
 }
 
 #[test]
+fn a_publish_that_finds_no_image_makes_no_store() {
+    let trip = Trip::new();
+    let path = trip.lab.agent.path("new/store");
+    let store = format!("oci:{}", path.display());
+    let absent_tag = format!("{}-absent", trip.image);
+    for image in [&absent_tag, "oci:absent:x", "docker-archive:absent.tar", "127.0.0.1:1/acme/image:x"] {
+        let args = ["publish", "t", "--store", &store, "--image", image];
+        let refused = trip.lab.agent.envctl(args).cwd(&trip.lab.repo.path).run();
+        assert!(!matches!(refused.code, 0 | 2), "{image}: {}", refused.stderr);
+        assert!(!trip.lab.agent.path("new").exists(), "{image} left a store");
+        assert!(!refused.stderr.contains("Created"), "{}", refused.stderr);
+    }
+    let args = ["publish", "t", "--store", &store, "--image", &trip.image];
+    trip.lab.agent.envctl(args).cwd(&trip.lab.repo.path).ok().says(&["Created the store"]);
+    assert!(path.join("oci-layout").exists());
+}
+
+#[test]
 fn a_store_that_is_a_file_or_another_folder() {
     let trip = Trip::new();
     trip.lab.dev.write("file", "x");
