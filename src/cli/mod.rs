@@ -240,7 +240,7 @@ pub fn main() -> ExitCode {
     let env = Env::from_process();
     let words: Vec<OsString> = std::env::args_os().collect();
     // Git starts this program in the place of ssh and of credential helpers.
-    if let Some(code) = crate::git::serve(&env, &words) {
+    if let Some(code) = crate::git::serve(&env, &words).or_else(|| crate::helper::serve(&words)) {
         return code;
     }
     if let Some(code) = complete::serve(&env, &words, <Cli as CommandFactory>::command) {

@@ -285,7 +285,13 @@ impl App {
                 none: env.no_proxy.clone(),
             },
             timeout: self.options.net_timeout,
-            auth: AuthFiles { files, path: env.path.clone(), patience: self.options.net_timeout },
+            auth: AuthFiles {
+                files,
+                path: env.path.clone(),
+                guard: std::env::current_exe().ok(),
+                interactive: self.options.interactive,
+                patience: self.options.net_timeout,
+            },
             offline: self.options.offline,
             notice: Arc::new(move |text| ui.status("Waiting", text)),
         }

@@ -29,6 +29,10 @@ pub struct AuthFiles {
     pub files: Vec<PathBuf>,
     /// Where helpers are looked for.
     pub path: Option<std::ffi::OsString>,
+    /// This program, which stands between and ends a helper; without it nobody does.
+    pub guard: Option<PathBuf>,
+    /// A helper may ask the developer.
+    pub interactive: bool,
     /// How long a helper may take; without end where this is zero.
     pub patience: Duration,
 }

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::unmade::UnmadeLayout;
 use super::{Access, Layout, Registry, RegistryNetwork, Store};
+use crate::disk::scratch::Scratch;
 use crate::error::{Fault, failure};
 use crate::identity::StoreRef;
 
@@ -20,8 +21,10 @@ pub fn open(store: &StoreRef, access: Access, network: &RegistryNetwork) -> Resu
         StoreRef::Layout(path) if access == Access::Write && !path.join("oci-layout").exists() => {
             let store = UnmadeLayout::new(path.clone())?;
             // What is there already of the way to it.
-            let above = path.ancestors().find(|folder| folder.exists());
-            require_writable(path, above.unwrap_or(path))?;
+            let above = path.ancestors().find(|folder| folder.exists()).unwrap_or(path);
+            require_writable(path, above)?;
+            let probe = Scratch::create_in(above, ".envctl-probe-");
+            probe.with_context(|| format!("cannot create the store {}", path.display()))?;
             Ok(Box::new(store))
         }
         StoreRef::Layout(path) => Ok(Box::new(open_layout(path.clone(), access)?)),

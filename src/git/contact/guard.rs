@@ -5,7 +5,6 @@
 //! has made itself a session of its own meanwhile, as a connection that ssh shares
 //! or a cache of passwords does, is the developer's and stays.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -15,11 +14,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit};
 
 use super::super::{MAX_WORDS, memory};
 use super::coming::PrintedWords;
 use super::order::{Order, tell};
+use crate::descendants::{below, end_all};
 use crate::ui::human_bytes;
 
 /// How it ends when the remote was silent.
@@ -305,69 +305,4 @@ fn held_bytes(pid: u32) -> u64 {
     let mut pages = text.split(' ').skip(1).map_while(|count| count.parse::<u64>().ok());
     let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
     resident.saturating_sub(shared) * rustix::param::page_size() as u64
-}
-
-/// A process, as `/proc` shows it.
-#[derive(Debug)]
-struct Process {
-    name: String,
-    parent: u32,
-    session: u32,
-    ticks: u64,
-    dead: bool,
-}
-
-impl Process {
-    fn read(pid: u32) -> Option<Self> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name may hold anything, also brackets.
-        let (head, tail) = text.rsplit_once(") ")?;
-        let fields: Vec<&str> = tail.split(' ').collect();
-        let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
-        Some(Process {
-            name: head.split_once('(')?.1.to_owned(),
-            parent: u32::try_from(number(1)?).ok()?,
-            session: u32::try_from(number(3)?).ok()?,
-            ticks: number(11)? + number(12)?,
-            dead: matches!(fields.first(), Some(&"Z" | &"X")),
-        })
-    }
-}
-
-/// Everything that descends from a process.
-fn below(root: u32) -> BTreeMap<u32, Process> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let mut all: BTreeMap<u32, Process> = pids.filter_map(|pid| Some((pid, Process::read(pid)?))).collect();
-    let mut found = BTreeMap::new();
-    let mut parents = vec![root];
-    while let Some(parent) = parents.pop() {
-        let children: Vec<u32> = all.iter().filter(|(_, child)| child.parent == parent).map(|(pid, _)| *pid).collect();
-        for pid in children {
-            if let Some(process) = all.remove(&pid) {
-                found.insert(pid, process);
-                parents.push(pid);
-            }
-        }
-    }
-    found
-}
-
-/// Ends git and what it started.
-fn end_all(child: &mut Child) {
-    let mine = Process::read(std::process::id()).map_or(0, |process| process.session);
-    for _ in 0..50 {
-        let left = below(std::process::id());
-        let mut left = left.iter().filter(|(_, process)| process.session == mine && !process.dead).peekable();
-        if left.peek().is_none() {
-            break;
-        }
-        for (pid, _) in left {
-            if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let _ = child.wait();
 }

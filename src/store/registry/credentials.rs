@@ -3,26 +3,27 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustix::process::{Pid, Signal};
 use serde::Deserialize;
 
 use crate::disk;
-use crate::error::{failure, unreachable, usage};
+use crate::error::{failure, of_thread, unreachable, usage};
+use crate::helper::{self, HelperManner};
 use crate::quantity::human_duration;
 use crate::secret;
 use crate::store::AuthFiles;
 
 /// Upper bound for auth files in bytes.
 const MAX_FILE: u64 = 1 << 20;
+
+/// How long the end of an answer may come after the end of the helper.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// The user name by which a helper says that the secret is an identity token.
 const TOKEN_USER: &str = "<token>";
@@ -198,7 +199,7 @@ fn ask(files: &AuthFiles, path: &Path, helper: &str, key: &str) -> Result<Option
         failure(format!("the credential helper {name} is not on the PATH; {} names it for {key}", path.display()))
             .hint(format!("install {name}, or remove it from {}", path.display()))
     })?;
-    let (status, said) = answer_of(&program, &name, key, files.patience)?;
+    let (status, said) = answer_of(files, &program, &name, key)?;
     if !status.success() {
         // By the protocol the reason is on stdout.
         if String::from_utf8_lossy(&said).contains("credentials not found") {
@@ -219,39 +220,49 @@ fn ask(files: &AuthFiles, path: &Path, helper: &str, key: &str) -> Result<Option
 }
 
 /// Runs a helper; how it ended, and what it printed. One that takes too long is
-/// killed, with all that it started.
-fn answer_of(program: &Path, name: &str, key: &str, patience: Duration) -> Result<(ExitStatus, Vec<u8>)> {
-    let mut command = Command::new(program);
-    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-    let mut child = command.spawn().map_err(|error| {
-        failure(format!("the credential helper {} cannot be started: {error}", program.display()))
+/// ended, with all that it started.
+fn answer_of(files: &AuthFiles, program: &Path, name: &str, key: &str) -> Result<(ExitStatus, Vec<u8>)> {
+    let manner = HelperManner { interactive: files.interactive, patience: files.patience };
+    let mut command = match &files.guard {
+        Some(guard) => helper::command(guard, manner, program),
+        None => Command::new(program),
+    };
+    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let not_started = |why: &str| {
+        failure(format!("the credential helper {} cannot be started{why}", program.display()))
             .hint(format!("check that it is a program for this machine: {name} version"))
-    })?;
+    };
+    let mut child = command.spawn().map_err(|error| not_started(&format!(": {error}")))?;
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that does not read says why by its exit code.
         let _ = stdin.write_all(key.as_bytes());
     }
-    let (done, answered) = mpsc::channel();
     let stdout = child.stdout.take();
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         let mut said = Vec::new();
         let read = stdout.map(|stdout| stdout.take(MAX_FILE).read_to_end(&mut said)).transpose();
-        let _ = done.send(read.map(|_| said));
+        read.map(|_| said)
     });
-    let said = if patience.is_zero() {
-        answered.recv().map_err(|_| RecvTimeoutError::Disconnected)
-    } else {
-        answered.recv_timeout(patience)
-    };
-    let Ok(said) = said else {
-        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        group.map(|group| rustix::process::kill_process_group(group, Signal::KILL));
-        let _ = child.wait();
-        return Err(unreachable(format!("{name} did not answer for {key} within {}", human_duration(patience)))
-            .hint(format!("see what it waits for: echo {key} | {name} get; --net-timeout gives it more time"))
-            .into());
-    };
     let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
+    match status.code() {
+        Some(helper::SILENT) => {
+            let patience = human_duration(files.patience);
+            return Err(unreachable(format!("{name} did not answer for {key} within {patience}"))
+                .hint(format!("see what it waits for: echo {key} | {name} get; --net-timeout gives it more time"))
+                .into());
+        }
+        Some(helper::NO_PROGRAM) => return Err(not_started("").into()),
+        _ => {}
+    }
+    // What has made itself a session of its own may hold the pipe open.
+    let end = Instant::now() + LINGER;
+    while !reader.is_finished() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if !reader.is_finished() {
+        return Err(failure(format!("{name} has ended, and something that it started goes on")).into());
+    }
+    let said = of_thread(reader.join(), "what reads a helper's answer")?;
     Ok((status, said.with_context(|| format!("cannot read what {name} says"))?))
 }
 
@@ -298,35 +309,6 @@ mod tests {
         assert_eq!(find(&files, "r.example", "x").unwrap(), password("r.example", "s"));
         let error = find(&files, "o.example", "x").unwrap_err();
         assert!(error.to_string().contains("docker-credential-gone"), "{error}");
-    }
-
-    #[test]
-    fn a_helper_that_never_answers_or_is_no_program_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("config.json");
-        std::fs::write(&file, r#"{"credHelpers": {"r.example": "slow", "o.example": "none"}}"#).unwrap();
-        for (name, text) in [("slow", "#!/bin/sh\nsleep 1000 & echo $! >$0.pid\nwait\n"), ("none", "no program\n")] {
-            let helper = dir.path().join(format!("docker-credential-{name}"));
-            std::fs::write(&helper, text).unwrap();
-            std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        let path = std::env::join_paths([dir.path(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
-        let patience = Duration::from_secs(2);
-        let files = AuthFiles { files: vec![file], path: Some(path), patience };
-        let error = find(&files, "r.example", "x").unwrap_err();
-        assert!(error.to_string().contains("docker-credential-slow did not answer for r.example within 2s"), "{error}");
-        // Nothing of it goes on; who was killed may wait for its parent.
-        let pid = std::fs::read_to_string(dir.path().join("docker-credential-slow.pid")).unwrap();
-        let alive =
-            || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "));
-        let end = std::time::Instant::now() + Duration::from_secs(10);
-        while alive() && std::time::Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        assert!(!alive(), "{pid}");
-        let error = find(&files, "o.example", "x").unwrap_err();
-        assert!(error.to_string().contains("docker-credential-none cannot be started"), "{error}");
-        assert!(crate::error::hint_of(&error).is_some());
     }
 
     #[test]

@@ -256,11 +256,12 @@ impl Watch<'_> {
             let Some(folder) = self.open(&path) else { continue };
             // First, so that nothing appears unseen between the list and this.
             self.add(folder.as_fd(), &path, WatchKind::Work);
-            let mut has_git = false;
+            // The root may be a repository of its own beside the workspace's.
+            let mut has_git = path == Path::new("");
             let _ = descent::list(folder.as_fd(), |name, kind| {
                 let name = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
                 if name == Path::new(".git") {
-                    has_git = path != Path::new("");
+                    has_git = true;
                 } else if kind == FileType::Directory {
                     pending.push(path.join(name));
                 }
@@ -443,56 +444,4 @@ impl Ask for Watch<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::time::{Duration, Instant};
-
-    use super::*;
-
-    fn until(what: &str, mut holds: impl FnMut() -> bool) {
-        let begun = Instant::now();
-        while !holds() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain until {what}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    #[test]
-    fn a_git_folder_is_looked_at_when_it_appears_and_when_it_changes() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("workspace");
-        git2::Repository::init(&root).unwrap();
-        let evil = |git: &Path| {
-            fs::create_dir_all(git.join("objects")).unwrap();
-            fs::create_dir_all(git.join("refs")).unwrap();
-            fs::write(git.join("config"), "[core]\n\tfsmonitor = x\n").unwrap();
-            fs::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
-        };
-        fs::create_dir_all(root.join("early/there")).unwrap();
-        evil(&root.join("early/there/.git"));
-        let plain = git2::Repository::init(root.join("plain")).unwrap();
-        let (stop, go) = rustix::pipe::pipe().unwrap();
-        let path = root.clone();
-        let watching = std::thread::spawn(move || watch(&path, AuditedRun::default(), stop.as_fd(), true));
-        let gone = |path: &str| until(path, || !root.join(path).join("config").exists());
-        gone("early/there/.git");
-        // Made elsewhere, and moved in whole.
-        evil(&dir.path().join("made/.git"));
-        fs::rename(dir.path().join("made"), root.join("moved")).unwrap();
-        gone("moved/.git");
-        evil(&root.join("a/b/c/.git"));
-        gone("a/b/c/.git");
-        evil(&root.join("store"));
-        fs::create_dir(root.join("points")).unwrap();
-        fs::write(root.join("points/.git"), "gitdir: ../store\n").unwrap();
-        until("the pointer is renamed", || !root.join("points/.git").exists());
-        fs::write(root.join("plain/.git/config"), "[core]\n\thooksPath = x\n").unwrap();
-        gone("plain/.git");
-        fs::write(plain.path().join("hooks/post-checkout"), "x").unwrap();
-        until("the hooks are renamed", || !root.join("plain/.git/hooks").exists());
-        assert!(root.join(".git/config").exists());
-        drop(go);
-        let found = watching.join().unwrap();
-        assert_eq!((found.found.renamed.len(), found.incomplete), (6, None), "{:?}", found.found);
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use crate::support::{Call, ImageBuilder, Lab, RealRegistry, Wants};
+use crate::support::{Call, ImageBuilder, Lab, RealRegistry, Terminal, Wants, until};
 
 pub(super) fn base64(text: &str) -> String {
     let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -95,6 +95,68 @@ fn a_credential_helper_is_asked() {
         .write(&helper, "#!/bin/sh\necho '{\"Username\":\"u\",\"Secret\":\"hunter2\"}'; echo hunter2 >&2; exit 1\n");
     let run = publishing(&lab, &store).env("PATH", &path).code(1);
     assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
+}
+
+/// A place where tasks can be listed with what a helper says alone.
+fn with_helper(script: &str) -> (RealRegistry, Lab, String) {
+    let registry = RealRegistry::that(Wants { password: true, tls: false, ..Wants::default() });
+    let lab = Lab::new();
+    lab.agent
+        .write("home/.docker/config.json", json!({ "credHelpers": { registry.host.as_str(): "vault" } }).to_string());
+    let helper = lab.agent.path("bin/docker-credential-vault");
+    lab.agent.write(&helper, format!("#!/bin/sh\ncd '{}'\n{script}", lab.agent.path("").display()));
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", lab.agent.path("bin").display());
+    (registry, lab, path)
+}
+
+/// Who is named in a file has ended, or does within moments.
+fn assert_ends(lab: &Lab, file: &str) {
+    let pid = fs::read_to_string(lab.agent.path(file)).unwrap();
+    // Who was killed may wait for its parent.
+    let alive = || fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "));
+    until("the helper has ended", || !alive());
+}
+
+const SLOW: &str = "sleep 1000 & echo $! >sleeper\necho $$ >helper\nwait\n";
+
+#[test]
+fn a_credential_helper_that_never_answers_is_ended_and_named() {
+    let (registry, lab, path) = with_helper(SLOW);
+    let tasks = ["tasks", "--store", &registry.repository("acme/tasks"), "--net-timeout", "2"];
+    let says = ["docker-credential-vault did not answer", &registry.host, "within 2s", "docker-credential-vault get"];
+    lab.agent.envctl(tasks).env("PATH", &path).code(7).says(&says);
+    assert_ends(&lab, "helper");
+    assert_ends(&lab, "sleeper");
+    lab.agent.write(lab.agent.path("bin/docker-credential-vault"), "no program\n");
+    lab.agent.envctl(tasks).env("PATH", &path).code(1).says(&["docker-credential-vault cannot be started", "version"]);
+}
+
+#[test]
+fn a_credential_helper_ends_with_envctl() {
+    let (registry, lab, path) = with_helper(SLOW);
+    let tasks = ["tasks", "--store", &registry.repository("acme/tasks")];
+    let mut envctl = lab.agent.envctl(tasks).env("PATH", &path).spawn();
+    until("the helper runs", || lab.agent.path("helper").exists());
+    envctl.kill().unwrap();
+    envctl.wait().unwrap();
+    assert_ends(&lab, "helper");
+    assert_ends(&lab, "sleeper");
+}
+
+#[test]
+fn a_credential_helper_asks_on_the_terminal_where_somebody_may_be_asked() {
+    let (registry, lab, path) =
+        with_helper("(echo 'your PIN?' >/dev/tty) 2>/dev/null && echo yes >has-terminal\nexit 1\n");
+    let store = registry.repository("acme/tasks");
+    let script = format!("PATH={path}; export PATH; exec \"$0\" \"$@\" tasks --store {store} $WORDS");
+    for (words, asks) in [("--no-input", false), ("", true)] {
+        let script = script.replace("$WORDS", words);
+        let mut terminal = Terminal::shell(&lab.agent, &script, lab.agent.binary().to_str().unwrap());
+        terminal.ends();
+        assert_eq!(lab.agent.path("has-terminal").exists(), asks, "{words:?}");
+        assert_eq!(terminal.rest().contains("your PIN?"), asks, "{words:?}");
+    }
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn compositions_of_situations() {
     let trip = Trip::new();
     let library = library(&trip);
     let (tried, refused) = (Cell::new(0), Cell::new(0));
-    explore(20, compositions(), |n, Composition(chosen)| {
+    explore(40, compositions(), |n, Composition(chosen)| {
         let repo = prepared(&trip, n);
         let script = chosen.iter().map(|at| SITUATIONS[*at].1.replace("AGE", AGE)).collect::<Vec<_>>();
         for part in script {
