@@ -92,7 +92,7 @@ impl Paths {
 
     /// The note that a repository serves an image.
     pub fn image_seen(&self, image: &Digest, repository: &str) -> PathBuf {
-        self.cache.join("seen").join(format!("{}-{}", image.hex(), Digest::of(repository.as_bytes()).short()))
+        self.cache.join("seen").join(format!("{}-{}", image.hex(), Digest::of(repository.as_bytes()).hex()))
     }
 
     /// Packed forms of a layer, by the digest of its tar.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::checks::{check_parts, check_schema};
 use super::lifetime::Wish;
 use super::names::{Commit, ImageRef, TaskId, serde_as_text};
+use super::status::Status;
 use super::url::RepoUrl;
 use crate::digest::Digest;
 use crate::error::{Fault, integrity};
@@ -266,32 +267,6 @@ pub struct Outside {
     /// Some of them as they are named inside; a `-` and a space before those
     /// that were removed.
     pub paths: Vec<String>,
-}
-
-/// The state of a task's work.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Status {
-    /// The agent goes on.
-    #[default]
-    Working,
-    /// The agent is stuck.
-    NeedsHuman,
-    /// The human gave it back.
-    HandedBack,
-    /// Done: per-task workspaces may go.
-    Closed,
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Status::Working => "working",
-            Status::NeedsHuman => "needs-human",
-            Status::HandedBack => "handed-back",
-            Status::Closed => "closed",
-        })
-    }
 }
 
 /// An absolute, normal path inside the runtime at which the workspace may be

@@ -1,5 +1,8 @@
-//! What a task is: the immutable document that pins its environment, and the
-//! names by which people and stores refer to it. Pure: no I/O.
+//! What a task is: the immutable [`document`] that pins its environment, with the
+//! [`mod@status`] of its work, and the names by which people and stores refer to it
+//! ([`names`], [`mod@reference`], [`url`]). [`summary`] is what a list of tasks says of one,
+//! [`provenance`] what is said of a file that was attached, [`claim`] who else works on it.
+//! Pure: no I/O.
 
 mod checks;
 mod claim;
@@ -7,11 +10,11 @@ mod document;
 mod entry_name;
 mod image_name;
 mod lifetime;
-mod line;
 mod names;
 mod provenance;
 mod reference;
 mod site;
+mod status;
 mod summary;
 mod url;
 
@@ -21,15 +24,15 @@ pub use claim::{CLAIM_LIFE, Claim, Claims, MAX_CLAIMS};
 pub(crate) use document::sample;
 pub use document::{
     Cache, Given, Handoff, Identity, Instead, MAX_IDENTITY, Outside, Pinned, Platform, Redacted, Repo, SCHEMA,
-    ServiceImage, Status, Toolchain, Workdir,
+    ServiceImage, Toolchain, Workdir,
 };
 pub use entry_name::check_entry_name;
 pub use image_name::{EngineKind, ImageName, InFile, Which};
 pub use lifetime::{Lifetime, Wish};
-pub use line::{is_line, is_line_of, line_tag, lines_tag};
-pub use names::{Commit, ImageRef, TaskId, outside_name};
+pub use names::{Commit, ImageRef, TaskId, is_line, is_line_of, line_tag, lines_tag, outside_name};
 pub use provenance::{ArtifactType, EnvironmentIdentity, Made, Provenance};
 pub use reference::{StoreRef, Target, TaskRef};
 pub use site::{Scheme, Site, is_public, settles};
+pub use status::Status;
 pub use summary::{SUMMARY, Summary};
 pub use url::{RepoUrl, decoded};

@@ -1,5 +1,5 @@
-//! Names parsed at the boundary: task IDs, commits, pinned images; and what becomes
-//! of the names of foreign files.
+//! Names parsed at the boundary: task IDs, commits, pinned images; the tags of a task's
+//! lines; and what becomes of the names of foreign files.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,6 +17,9 @@ const MAX_NAME: usize = 200;
 
 /// What stands before a foreign name that would be obeyed by itself.
 const HARMLESS: &str = "artifact-";
+
+/// How the tags of lines begin.
+const LINE: &str = "id-beside-";
 
 macro_rules! serde_as_text {
     ($name:ident) => {
@@ -159,6 +162,32 @@ impl fmt::Display for ImageRef {
 
 serde_as_text!(ImageRef);
 
+// Lines of a task: what is published from where nobody has seen what the task is by
+// now goes beside it, under a tag of its own.
+
+/// The tag that says that a task has other lines: `id-beside-` and digits of a
+/// hash of the task's ID. What it points at says nothing. Whoever knows nothing of
+/// lines takes it, and theirs, for no task.
+pub fn lines_tag(task: &TaskId) -> String {
+    format!("{LINE}{}", &Digest::of(task.as_str().as_bytes()).hex()[..40])
+}
+
+/// The tag of the line that begins with this identity: no two publishers have the
+/// same, so that none goes over another.
+pub fn line_tag(task: &TaskId, identity: &Digest) -> String {
+    format!("{}-{}", lines_tag(task), &identity.hex()[..32])
+}
+
+/// Whether a tag is that of a line of this task.
+pub fn is_line_of(tag: &str, task: &TaskId) -> bool {
+    tag.strip_prefix(&lines_tag(task)).is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// Whether a tag is of a line of any task.
+pub fn is_line(tag: &str) -> bool {
+    tag.starts_with(LINE)
+}
+
 /// The name under which a foreign file, or a folder, may lie outside of a sandbox:
 /// its own where that is one plain name which nothing obeys, otherwise one that
 /// begins with `artifact-`. Every such name goes through here.
@@ -257,6 +286,16 @@ mod tests {
         for bad in [format!("debian@{digest}"), "r.example/a:tag".into(), format!("r.example/../b@{digest}")] {
             assert!(bad.parse::<ImageRef>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_line_has_a_tag_that_is_no_task() {
+        let task: TaskId = "t".repeat(128).parse().unwrap();
+        let tag = line_tag(&task, &Digest::of(b"x"));
+        assert!(TaskId::is_reserved(&tag) && is_line(&tag) && tag.len() <= 128);
+        assert!(is_line_of(&tag, &task) && !is_line_of(&tag, &"t".parse().unwrap()));
+        assert!(is_line(&lines_tag(&task)) && !is_line_of(&lines_tag(&task), &task));
+        assert_ne!(tag, line_tag(&task, &Digest::of(b"y")));
     }
 
     #[test]

@@ -8,8 +8,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::document::{Identity, Status};
+use super::document::Identity;
 use super::names::TaskId;
+use super::status::Status;
 use crate::digest::Digest;
 
 /// The annotation of a task's entry in a layout that holds its summary.

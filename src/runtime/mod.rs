@@ -3,7 +3,8 @@
 //! A runtime is one process tree in namespaces of its own. Its pid 1 is our
 //! own code ([`guest`]); it starts processes on request and dies with its owner,
 //! the `envctl enter` that made it ([`namespaces`]). Other terminals join through
-//! the same requests ([`mod@join`]).
+//! the same requests ([`mod@join`]). Whether the kernel allows all that, `envctl doctor`
+//! asks here ([`mod@doctor`]); it words the answer itself.
 //!
 //! Invariants: everything that a run writes outside the workspace lies in a
 //! mount that exists inside only; when pid 1 dies everything in it dies; a

@@ -1,6 +1,7 @@
 //! The parts of a task, brought here from its store: layers and documents of the
 //! image ([`images`]), and the snapshot ([`snapshots`]). What is here is not fetched
-//! again, and what is [`known`] of packed layers is neither packed nor sent again; what a part costs can be asked before ([`part`]).
+//! again, and what is [`known`] of packed layers is neither packed nor sent again; what a
+//! part costs can be asked before ([`part`]).
 
 mod images;
 mod known;

@@ -1,10 +1,11 @@
 //! Everything that a runtime needs, made or found, for `enter`, `run` and `reset`.
 //!
-//! [`mod@plan`] says what is missing and how long it will take by what this machine has
-//! measured ([`rates`]). [`mod@ready`] is the one way to a runtime, for which [`mod@services`] brings what runs beside the command. [`mod@gather`] brings image, snapshot and commits at the same
-//! time. Commits come from clones that
-//! the developer has, as far as these have them ([`nearby`]). What is in the way of the workspace makes way ([`make_way`]); [`hydrate`] makes
-//! it, and [`restored`] tells what there is to know about it.
+//! [`mod@plan`] says what is missing and how long it will take, by what this machine has
+//! measured ([`rates`]). [`mod@gather`] brings image, snapshot and commits at the same time;
+//! commits come from clones that the developer has, as far as these have them ([`nearby`]).
+//! What is in the way of the workspace makes way ([`make_way`]); [`hydrate`] makes it, and
+//! [`restored`] tells what there is to know about it. [`mod@ready`] is the one way from
+//! there to a runtime: caches, and what runs beside the command ([`mod@services`]).
 
 mod gather;
 mod hydrate;

@@ -1,7 +1,7 @@
 //! The runtimes of tasks: how one is put together ([`start`]), whose the files in it
 //! are ([`owners`]), how another terminal joins or changes it ([`mod@running`]), what is
-//! watched for while it lasts ([`mod@watch`]), what is said of it ([`mod@tell`]), what runs beside the command ([`mod@services`]),
-//! which credentials for git it is lent ([`lent`]),
+//! watched for while it lasts ([`mod@watch`]), what is said of it ([`mod@tell`]), what runs
+//! beside the command ([`mod@services`]), which credentials for git it is lent ([`lent`]),
 //! and what its [`variables`] are.
 
 mod lent;

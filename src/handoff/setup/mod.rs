@@ -1,4 +1,4 @@
-//! Making ready: this machine, by what `doctor` finds ([`mod@doctor`]); a project, by a
+//! Making ready: this machine, by what `doctor` finds and says ([`mod@doctor`]); a project, by a
 //! first `envctl.toml` ([`mod@init`]), also from its `devcontainer.json`; and the developer's
 //! word for what a task's project asks of the host ([`approve`]). Data that tasks are given
 //! are [`mod@fixtures`].

@@ -1,8 +1,9 @@
 //! Looking, and changing nothing: one identity ([`mod@show`]), what exists here
 //! ([`mod@status`]), the tasks of a store ([`mod@tasks`]), the identities that a task went
-//! through ([`mod@log`]), what lies between two of them ([`mod@diff`]) or since the last ([`mod@changed`]),
-//! what was printed ([`mod@logs`]), all of it on one [`mod@page`] ([`mod@view`], with the
-//! tests of [`junit`]); and the names that completion offers ([`known`]).
+//! through ([`mod@log`]), what lies between two of them ([`mod@diff`]) or since the last
+//! ([`mod@changed`]), what was printed ([`mod@logs`]), all of it on one [`mod@page`]
+//! ([`mod@view`], with the tests of [`junit`]); and the names that completion offers
+//! ([`known`]).
 
 mod changed;
 mod diff;
