@@ -30,6 +30,8 @@ impl RealDocker {
             .arg(at("exec"))
             .arg("--pidfile")
             .arg(at("pid"))
+            // Where its containerd puts what it says when it is slow to end.
+            .env("TMPDIR", dir.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -179,12 +179,14 @@ fn run_of_tests() -> String {
     std::env::var("ENVCTL_TEST_RUN").unwrap_or_default()
 }
 
-/// The processes of envctl that have their home in this folder.
+/// The processes of envctl that have their home in this folder, or were given a place
+/// in it, such as a store.
 fn at_work_in(dir: &Path) -> Vec<Pid> {
     let name = dir.as_os_str().as_bytes();
+    let is_named = |file: PathBuf| fs::read(file).is_ok_and(|text| memchr::memmem::find(&text, name).is_some());
     let is_at_work = |process: &Path| {
         fs::read(process.join("comm")).is_ok_and(|comm| comm.starts_with(b"envctl"))
-            && fs::read(process.join("environ")).is_ok_and(|text| memchr::memmem::find(&text, name).is_some())
+            && ["environ", "cmdline"].iter().any(|file| is_named(process.join(file)))
     };
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
     let numbers = processes.filter(|process| is_at_work(process));
