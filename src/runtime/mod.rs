@@ -4,7 +4,7 @@
 //! own code ([`guest`]); it starts processes on request and dies with its owner,
 //! the `envctl enter` that made it ([`namespaces`]). Other terminals join through
 //! the same requests ([`mod@join`]). Whether the kernel allows all that, `envctl doctor`
-//! asks here ([`mod@doctor`]); it words the answer itself.
+//! asks here ([`mod@doctor`]); how it is said is the command's own.
 //!
 //! Invariants: everything that a run writes outside the workspace lies in a
 //! mount that exists inside only; when pid 1 dies everything in it dies; a

@@ -16,30 +16,28 @@ fn digest(lab: &Lab, task: &str) -> String {
     run.stderr.split("--digest ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
 }
 
-#[test]
-fn nothing_happens_without_it() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        for project in [
-            "[runtime]\nnetwork = \"host\"\n",
-            "[runtime]\nnetwork = \"private\"\n",
-            "[runtime]\nports = [\"3000=\"]\n",
-            "[runtime]\nsecrets = [\"TOKEN\"]\n",
-        ] {
-            let task = asking(&lab, project);
-            digest(&lab, &task);
-            // Confirming questions is not approving.
-            lab.dev.envctl(["enter", "--yes", &task, "--", "true"]).code(125).says(&["not approved"]);
-            lab.dev.envctl(["enter", "--detach", &task]).code(6).says(&["not approved"]);
-            lab.assert_baseline();
-        }
-        // A port of the host that is free for the taking, or the developer's own
-        // word, needs none.
-        let task = asking(&lab, "[runtime]\nports = [3000]\n");
-        lab.enter(&task, &["true"]).ok();
-        let task = asking(&lab, "[runtime]\nnetwork = \"host\"\n");
-        lab.dev.envctl(["enter", "--network", "isolated", &task, "--", "true"]).ok();
-        lab.dev.envctl(["enter", "--network", "host", &task, "--", "true"]).ok();
+both!(nothing_happens_without_it);
+fn nothing_happens_without_it(lab: Lab) {
+    for project in [
+        "[runtime]\nnetwork = \"host\"\n",
+        "[runtime]\nnetwork = \"private\"\n",
+        "[runtime]\nports = [\"3000=\"]\n",
+        "[runtime]\nsecrets = [\"TOKEN\"]\n",
+    ] {
+        let task = asking(&lab, project);
+        digest(&lab, &task);
+        // Confirming questions is not approving.
+        lab.dev.envctl(["enter", "--yes", &task, "--", "true"]).code(125).says(&["not approved"]);
+        lab.dev.envctl(["enter", "--detach", &task]).code(6).says(&["not approved"]);
+        lab.assert_baseline();
     }
+    // A port of the host that is free for the taking, or the developer's own
+    // word, needs none.
+    let task = asking(&lab, "[runtime]\nports = [3000]\n");
+    lab.enter(&task, &["true"]).ok();
+    let task = asking(&lab, "[runtime]\nnetwork = \"host\"\n");
+    lab.dev.envctl(["enter", "--network", "isolated", &task, "--", "true"]).ok();
+    lab.dev.envctl(["enter", "--network", "host", &task, "--", "true"]).ok();
 }
 
 #[test]

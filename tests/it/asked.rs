@@ -22,10 +22,6 @@ fn digest(call: Call) -> String {
     run.stderr.split("--digest ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
 }
 
-fn both() -> [Lab; 2] {
-    [Lab::new(), Lab::unprivileged()]
-}
-
 #[test]
 fn a_command_begins_no_line_of_a_question() {
     let lab = Lab::new();
@@ -58,24 +54,22 @@ fn the_digest_of_what_is_asked_for_is_shown() {
     assert_eq!(terminal.ends(), Some(125));
 }
 
-#[test]
-fn what_does_not_fit_on_the_screen_is_not_asked() {
-    for lab in both() {
-        let secrets: Vec<String> = (0..300).map(|n| format!("\"SECRET_{n}\"")).collect();
-        for project in [
-            format!("[runtime]\nsecrets = [{}]\n", secrets.join(", ")),
-            setup(&format!("true{}evil", "\n".repeat(60)).repeat(20), ""),
-            setup(&format!("true{}evil", " ".repeat(5000)), ""),
-        ] {
-            let task = asking(&lab, &project);
-            lab.dev.envctl(["enter", &task, "--no-runtime"]).ok();
-            for (args, code) in [(&["enter", &task][..], 125), (&["approve", &task], 6)] {
-                let mut terminal = Terminal::open(&lab.dev, args, (24, 100));
-                terminal.sees("too long to be asked on this terminal");
-                terminal.sees("envctl approve --digest sha256:");
-                assert_eq!(terminal.ends(), Some(code));
-                assert!(!terminal.rest().contains("[y/N]"));
-            }
+both!(what_does_not_fit_on_the_screen_is_not_asked);
+fn what_does_not_fit_on_the_screen_is_not_asked(lab: Lab) {
+    let secrets: Vec<String> = (0..300).map(|n| format!("\"SECRET_{n}\"")).collect();
+    for project in [
+        format!("[runtime]\nsecrets = [{}]\n", secrets.join(", ")),
+        setup(&format!("true{}evil", "\n".repeat(60)).repeat(20), ""),
+        setup(&format!("true{}evil", " ".repeat(5000)), ""),
+    ] {
+        let task = asking(&lab, &project);
+        lab.dev.envctl(["enter", &task, "--no-runtime"]).ok();
+        for (args, code) in [(&["enter", &task][..], 125), (&["approve", &task], 6)] {
+            let mut terminal = Terminal::open(&lab.dev, args, (24, 100));
+            terminal.sees("too long to be asked on this terminal");
+            terminal.sees("envctl approve --digest sha256:");
+            assert_eq!(terminal.ends(), Some(code));
+            assert!(!terminal.rest().contains("[y/N]"));
         }
     }
 }
@@ -111,58 +105,54 @@ fn approve_lists_what_it_cannot_ask() {
     assert_eq!(error["details"].as_array().unwrap().len(), 3, "{error}");
 }
 
+both!(the_environment_of_a_setup_is_agreed_to_with_it);
 /// The command was agreed to; what it does is in its variables.
-#[test]
-fn the_environment_of_a_setup_is_agreed_to_with_it() {
-    for lab in both() {
-        let script = "sh -c \"$X\"";
-        let project = |word: &str, own: bool| match own {
-            true => setup(script, &format!("env = {{ X = \"echo {word} >deps/x\" }}")),
-            false => setup(script, &format!("[runtime]\nenv = {{ X = \"echo {word} >deps/x\" }}")),
-        };
-        for own in [true, false] {
-            // What is the same in another form needs no second word.
-            let good = format!("good-{own}");
-            let task = asking(&lab, &project(&good, own));
-            let read = || lab.enter(&task, &["cat", "deps/x"]);
-            let name = digest(read());
-            lab.dev.envctl(["approve", "--digest", &name]).ok();
-            assert_eq!(read().ok().stdout, format!("{good}\n"));
-            let workspace = lab.dev.envctl(["workspace", "path", &task]).ok().stdout;
-            std::fs::write(format!("{}/envctl.toml", workspace.trim()), project("evil", own)).unwrap();
-            assert_ne!(digest(read()), name);
-        }
+fn the_environment_of_a_setup_is_agreed_to_with_it(lab: Lab) {
+    let script = "sh -c \"$X\"";
+    let project = |word: &str, own: bool| match own {
+        true => setup(script, &format!("env = {{ X = \"echo {word} >deps/x\" }}")),
+        false => setup(script, &format!("[runtime]\nenv = {{ X = \"echo {word} >deps/x\" }}")),
+    };
+    for own in [true, false] {
+        // What is the same in another form needs no second word.
+        let good = format!("good-{own}");
+        let task = asking(&lab, &project(&good, own));
+        let read = || lab.enter(&task, &["cat", "deps/x"]);
+        let name = digest(read());
+        lab.dev.envctl(["approve", "--digest", &name]).ok();
+        assert_eq!(read().ok().stdout, format!("{good}\n"));
+        let workspace = lab.dev.envctl(["workspace", "path", &task]).ok().stdout;
+        std::fs::write(format!("{}/envctl.toml", workspace.trim()), project("evil", own)).unwrap();
+        assert_ne!(digest(read()), name);
     }
 }
 
+both!(what_was_agreed_to_for_a_checkout_is_for_its_folder);
 /// Any folder may say that it has the same remote.
-#[test]
-fn what_was_agreed_to_for_a_checkout_is_for_its_folder() {
-    for lab in both() {
-        lab.repo.write("envctl.toml", "[runtime]\nsecrets = [\"TOKEN:env\"]\n");
-        lab.agent.write("config/envctl/config.toml", "[secrets]\nTOKEN = \"env:TOKEN\"\n");
-        let image = lab.images.add("here", &ImageBuilder::busybox()).reference;
-        let run = |folder: &std::path::Path| {
-            let words = ["run", "--image", &image, "--", "sh", "-c", "echo token is $TOKEN"];
-            lab.agent.envctl(words).env("TOKEN", "hunter2-value").cwd(folder)
-        };
-        let folder = std::fs::canonicalize(&lab.repo.path).unwrap();
-        run(&folder).code(125).says(&[&format!("the checkout {}", folder.display())]);
-        let here = || lab.agent.envctl(["approve"]).cwd(&folder);
-        let named = digest(run(&folder));
-        let asked = here().code(6).says(&["not approved", &named]);
-        assert!(asked.stdout.contains("the secret TOKEN"), "{}", asked.stdout);
-        lab.agent.envctl(["approve", "--digest", &named]).ok();
-        assert_eq!(here().ok().stdout, format!("approved   {named}\n"));
-        run(&folder).ok();
-        let link = lab.agent.path("link");
-        lab.agent.call("ln", ["-s", folder.to_str().unwrap(), link.to_str().unwrap()]).ok();
-        run(&link).ok();
-        let other = lab.agent.path("other");
-        lab.agent.call("cp", ["-a", folder.to_str().unwrap(), other.to_str().unwrap()]).ok();
-        let run = run(&other).code(125).says(&["not approved", "other"]);
-        assert!(!run.stdout.contains("token is"), "{run:?}");
-    }
+fn what_was_agreed_to_for_a_checkout_is_for_its_folder(lab: Lab) {
+    lab.repo.write("envctl.toml", "[runtime]\nsecrets = [\"TOKEN:env\"]\n");
+    lab.agent.write("config/envctl/config.toml", "[secrets]\nTOKEN = \"env:TOKEN\"\n");
+    let image = lab.images.add("here", &ImageBuilder::busybox()).reference;
+    let run = |folder: &std::path::Path| {
+        let words = ["run", "--image", &image, "--", "sh", "-c", "echo token is $TOKEN"];
+        lab.agent.envctl(words).env("TOKEN", "hunter2-value").cwd(folder)
+    };
+    let folder = std::fs::canonicalize(&lab.repo.path).unwrap();
+    run(&folder).code(125).says(&[&format!("the checkout {}", folder.display())]);
+    let here = || lab.agent.envctl(["approve"]).cwd(&folder);
+    let named = digest(run(&folder));
+    let asked = here().code(6).says(&["not approved", &named]);
+    assert!(asked.stdout.contains("the secret TOKEN"), "{}", asked.stdout);
+    lab.agent.envctl(["approve", "--digest", &named]).ok();
+    assert_eq!(here().ok().stdout, format!("approved   {named}\n"));
+    run(&folder).ok();
+    let link = lab.agent.path("link");
+    lab.agent.call("ln", ["-s", folder.to_str().unwrap(), link.to_str().unwrap()]).ok();
+    run(&link).ok();
+    let other = lab.agent.path("other");
+    lab.agent.call("cp", ["-a", folder.to_str().unwrap(), other.to_str().unwrap()]).ok();
+    let run = run(&other).code(125).says(&["not approved", "other"]);
+    assert!(!run.stdout.contains("token is"), "{run:?}");
 }
 
 /// What a setup makes of files that it does not name stays with the folder whose

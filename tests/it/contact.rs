@@ -14,20 +14,20 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::support::{Call, Home, Trip, forge};
+use crate::support::{Call, Home, Lab, Trip, forge};
 
 /// A task of a repository at another address, and the developer who enters it.
 struct Far {
     trip: Trip,
 }
 
+fn far(lab: Lab) -> Far {
+    Far::new(Trip::of(lab))
+}
+
 impl Far {
     fn new(trip: Trip) -> Self {
         Far { trip }
-    }
-
-    fn both() -> [Self; 2] {
-        [Far::new(Trip::new()), Far::new(Trip::unprivileged())]
     }
 
     fn dev(&self) -> &Home {

@@ -371,23 +371,21 @@ fn an_unprivileged_user_has_a_working_store() {
     assert!(lab.leftovers().is_empty());
 }
 
+both!(case_49_a_layer_that_was_never_flushed_does_not_outlive_a_reboot);
 /// Layers are flushed in the background; one that was not before the machine
 /// went down may be incomplete, whatever its name says.
-#[test]
-fn case_49_a_layer_that_was_never_flushed_does_not_outlive_a_reboot() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let layer = Layer::new([Entry::dir("d/").owner(7, 7), Entry::file("d/file", "whole").owner(7, 7)]);
-        let task = lab.publish(&ImageBuilder::busybox().layer(layer.clone()));
-        assert_eq!(lab.sh(&task, "cat /d/file"), "whole");
-        let folder = lab.files_of(&layer).parent().unwrap().to_owned();
-        let record = folder.join("layer.json");
-        let read = || serde_json::from_slice::<serde_json::Value>(&fs::read(&record).unwrap()).unwrap();
-        let mut json = read();
-        json["boot_id"] = json!("an-earlier-boot");
-        fs::remove_file(&record).unwrap();
-        fs::write(&record, json.to_string()).unwrap();
-        fs::write(folder.join("fs/d/file"), "").unwrap();
-        assert_eq!(lab.sh(&task, "cat /d/file"), "whole");
-        lab.files_of(&layer);
-    }
+fn case_49_a_layer_that_was_never_flushed_does_not_outlive_a_reboot(lab: Lab) {
+    let layer = Layer::new([Entry::dir("d/").owner(7, 7), Entry::file("d/file", "whole").owner(7, 7)]);
+    let task = lab.publish(&ImageBuilder::busybox().layer(layer.clone()));
+    assert_eq!(lab.sh(&task, "cat /d/file"), "whole");
+    let folder = lab.files_of(&layer).parent().unwrap().to_owned();
+    let record = folder.join("layer.json");
+    let read = || serde_json::from_slice::<serde_json::Value>(&fs::read(&record).unwrap()).unwrap();
+    let mut json = read();
+    json["boot_id"] = json!("an-earlier-boot");
+    fs::remove_file(&record).unwrap();
+    fs::write(&record, json.to_string()).unwrap();
+    fs::write(folder.join("fs/d/file"), "").unwrap();
+    assert_eq!(lab.sh(&task, "cat /d/file"), "whole");
+    lab.files_of(&layer);
 }

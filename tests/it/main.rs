@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers outside #[test] functions may fail the test too")]
 
+#[macro_use]
+mod support;
+
 mod approval;
 mod asked;
 mod brought;
@@ -39,7 +42,6 @@ mod shapes;
 mod snapshot;
 mod store;
 mod strangers;
-mod support;
 mod together;
 mod words;
 mod workspaces;

@@ -41,19 +41,17 @@ fn a_workspace_is_entered_again_without_store_and_remote() {
     assert_eq!(trip.enter(name).path, workspace.path);
 }
 
-#[test]
-fn a_runtime_starts_without_store_and_remote() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let task = lab.publish(&ImageBuilder::busybox());
-        lab.enter(&task, &["true"]).ok();
-        let gone = Gone::of(&lab);
-        let run = lab.enter(&task, &["sh", "-c", "cat README; exit 7"]).code(7);
-        assert_eq!(run.stdout, "shop\n");
-        lab.enter(&task, &["true"]).arg("--").run();
-        let run = lab.dev.envctl(["--offline", "enter", &task, "--", "cat", "README"]).ok();
-        assert_eq!(run.stdout, "shop\n");
-        gone.back();
-    }
+both!(a_runtime_starts_without_store_and_remote);
+fn a_runtime_starts_without_store_and_remote(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    lab.enter(&task, &["true"]).ok();
+    let gone = Gone::of(&lab);
+    let run = lab.enter(&task, &["sh", "-c", "cat README; exit 7"]).code(7);
+    assert_eq!(run.stdout, "shop\n");
+    lab.enter(&task, &["true"]).arg("--").run();
+    let run = lab.dev.envctl(["--offline", "enter", &task, "--", "cat", "README"]).ok();
+    assert_eq!(run.stdout, "shop\n");
+    gone.back();
 }
 
 #[test]

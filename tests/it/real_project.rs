@@ -61,19 +61,17 @@ fn a_real_project_unprivileged() {
     the_suite_gives_inside_what_it_gives_outside(&Project::of(Lab::unprivileged()));
 }
 
-#[test]
-fn long_lived_programs_talk_through_exec() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let project = Project::of(lab);
-        project.agent_works();
-        let task = project.publish();
-        let runtime = Runtime::start(&project.lab, &task);
-        echoes(&runtime, &["python3", "-c", PYTHON_SERVER]);
-        echoes(&runtime, &["node", "-e", NODE_SERVER]);
-        a_language_server_knows_the_project(&runtime);
-        a_dev_server_is_reached(&runtime);
-        runtime.end();
-    }
+both!(long_lived_programs_talk_through_exec);
+fn long_lived_programs_talk_through_exec(lab: Lab) {
+    let project = Project::of(lab);
+    project.agent_works();
+    let task = project.publish();
+    let runtime = Runtime::start(&project.lab, &task);
+    echoes(&runtime, &["python3", "-c", PYTHON_SERVER]);
+    echoes(&runtime, &["node", "-e", NODE_SERVER]);
+    a_language_server_knows_the_project(&runtime);
+    a_dev_server_is_reached(&runtime);
+    runtime.end();
 }
 
 fn the_suite_gives_inside_what_it_gives_outside(project: &Project) {

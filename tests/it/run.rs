@@ -16,10 +16,6 @@ use serde_json::Value;
 use crate::support::{Call, ImageBuilder, Lab};
 
 /// The same for root and for the unprivileged account.
-fn both() -> [Lab; 2] {
-    [Lab::new(), Lab::unprivileged()]
-}
-
 /// `envctl run` of a task by the developer, with a report.
 fn run(lab: &Lab, options: &[&str], task: &str, script: &str) -> Call {
     let _ = fs::remove_file(report_path(lab));

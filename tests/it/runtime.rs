@@ -23,6 +23,11 @@ mod ways_out;
 use crate::support::Lab;
 
 /// The same for root and for the unprivileged account.
-fn both() -> [Lab; 2] {
-    [Lab::new(), Lab::unprivileged()]
+/// With the watch over the workspace, and without: then everything is seen at the end.
+fn watched(lab: Lab) -> (Lab, bool) {
+    (lab, true)
+}
+
+fn unwatched(lab: Lab) -> (Lab, bool) {
+    (lab, false)
 }

@@ -3,30 +3,28 @@
 use crate::evidence::Shop;
 use crate::support::{Alive, ImageBuilder, Lab, RealRegistry, Stopped};
 
-#[test]
-fn case_54_an_enter_that_meets_a_runtime_at_its_end_makes_another() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let task = lab.publish(&ImageBuilder::busybox());
-        lab.sh(&task, "true");
-        let command = ["sh", "-c", "echo once; echo once >> count"];
-        // It is connected, and has not asked yet.
-        for what in ["exec", "enter"] {
-            let alive = Alive::start(&lab, &task, "");
-            let words = [&[what, &task, "--"], &command[..]].concat();
-            let second = Stopped::at("exec.joined", lab.dev.envctl(words));
-            lab.dev.envctl(["reset", &task]).ok();
-            assert_eq!(alive.wait().0, Some(137));
-            if what == "enter" {
-                let (stdout, said) = second.end();
-                assert_eq!(stdout, "once\n");
-                assert!(said.contains("was just ending"), "{said}");
-            } else {
-                second.fails(125, "has just ended");
-            }
-            lab.assert_baseline();
+both!(case_54_an_enter_that_meets_a_runtime_at_its_end_makes_another);
+fn case_54_an_enter_that_meets_a_runtime_at_its_end_makes_another(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    lab.sh(&task, "true");
+    let command = ["sh", "-c", "echo once; echo once >> count"];
+    // It is connected, and has not asked yet.
+    for what in ["exec", "enter"] {
+        let alive = Alive::start(&lab, &task, "");
+        let words = [&[what, &task, "--"], &command[..]].concat();
+        let second = Stopped::at("exec.joined", lab.dev.envctl(words));
+        lab.dev.envctl(["reset", &task]).ok();
+        assert_eq!(alive.wait().0, Some(137));
+        if what == "enter" {
+            let (stdout, said) = second.end();
+            assert_eq!(stdout, "once\n");
+            assert!(said.contains("was just ending"), "{said}");
+        } else {
+            second.fails(125, "has just ended");
         }
-        assert_eq!(lab.sh(&task, "cat count"), "once\n");
+        lab.assert_baseline();
     }
+    assert_eq!(lab.sh(&task, "cat count"), "once\n");
 }
 
 #[test]

@@ -29,29 +29,27 @@ fn build(lab: &Lab, task: &str) -> String {
     lab.sh(task, "sh tool; cat all.out")
 }
 
-#[test]
-fn what_another_task_promoted_is_built_again_where_the_sources_differ() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let first = project(&lab, "");
-        lab.repo.write("src/b", "b2\n");
-        let second = lab.publish(&ImageBuilder::busybox());
-        // The first one's files are older than what the second one builds.
-        lab.dev.envctl(["enter", "--no-runtime", &first]).ok();
-        assert_eq!(build(&lab, &second), "a1\nb2\nc1\n");
-        lab.dev.envctl(["cache", "promote", &second]).ok();
-        assert_eq!(build(&lab, &first), "built src/b\na1\nb1\nc1\n");
-        assert_eq!(found(&lab), ["build hit project"]);
-        let outside = workspace(&lab);
-        assert_eq!(outside.git(&["status", "--porcelain"]), "");
-        assert_eq!(outside.git(&["diff-files", "--name-only"]), "", "nor does it look into files");
-        // Somewhere else, where everything comes from the store.
-        let home = if lab.dev.is_unprivileged() { Home::unprivileged() } else { Home::new() };
-        let other = lab.with_developer(home);
-        assert_eq!(build(&other, &first), "built src/b\na1\nb1\nc1\n");
-        assert_eq!(found(&other), ["build fetched project"]);
-        assert_eq!(build(&other, &second), "a1\nb2\nc1\n");
-        [&lab, &other].iter().for_each(|lab| lab.assert_baseline());
-    }
+both!(what_another_task_promoted_is_built_again_where_the_sources_differ);
+fn what_another_task_promoted_is_built_again_where_the_sources_differ(lab: Lab) {
+    let first = project(&lab, "");
+    lab.repo.write("src/b", "b2\n");
+    let second = lab.publish(&ImageBuilder::busybox());
+    // The first one's files are older than what the second one builds.
+    lab.dev.envctl(["enter", "--no-runtime", &first]).ok();
+    assert_eq!(build(&lab, &second), "a1\nb2\nc1\n");
+    lab.dev.envctl(["cache", "promote", &second]).ok();
+    assert_eq!(build(&lab, &first), "built src/b\na1\nb1\nc1\n");
+    assert_eq!(found(&lab), ["build hit project"]);
+    let outside = workspace(&lab);
+    assert_eq!(outside.git(&["status", "--porcelain"]), "");
+    assert_eq!(outside.git(&["diff-files", "--name-only"]), "", "nor does it look into files");
+    // Somewhere else, where everything comes from the store.
+    let home = if lab.dev.is_unprivileged() { Home::unprivileged() } else { Home::new() };
+    let other = lab.with_developer(home);
+    assert_eq!(build(&other, &first), "built src/b\na1\nb1\nc1\n");
+    assert_eq!(found(&other), ["build fetched project"]);
+    assert_eq!(build(&other, &second), "a1\nb2\nc1\n");
+    [&lab, &other].iter().for_each(|lab| lab.assert_baseline());
 }
 
 #[test]

@@ -6,64 +6,55 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use super::{deps, folders, found, ls, task, tree, workspace};
 use crate::support::{Lab, until};
 
-#[test]
-fn the_first_enter_seals_and_the_second_hits() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        lab.repo.write("lock", "1");
-        let task = task(&lab, &deps("mkdir -p deps/sub; cp lock deps/sub/x; ls > deps/seen; echo stray > stray"));
-        assert_eq!(lab.sh(&task, "cat deps/sub/x; cat deps/seen"), "1README\ndeps\nenvctl.toml\nlock\n");
-        assert_eq!(found(&lab), ["deps sealed task"]);
-        // Only what lies at its place is kept.
-        assert!(!workspace(&lab).path.join("stray").exists());
-        assert_eq!(lab.sh(&task, "cat deps/sub/x; ls"), "1README\ndeps\nenvctl.toml\nlock\n");
-        assert_eq!(found(&lab), ["deps hit task"]);
-        // The place is gone with the runtime, so git and editors see nothing.
-        assert!(!workspace(&lab).path.join("deps").exists());
-        let rows = ls(&lab);
-        assert_eq!((rows.len(), &rows[0]["hits"], &rows[0]["scope"]), (1, &2.into(), &"task".into()));
-        until("the workspace is known to need it", || ls(&lab)[0]["kept"] == "workspace");
-        lab.assert_baseline();
-    }
+both!(the_first_enter_seals_and_the_second_hits);
+fn the_first_enter_seals_and_the_second_hits(lab: Lab) {
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("mkdir -p deps/sub; cp lock deps/sub/x; ls > deps/seen; echo stray > stray"));
+    assert_eq!(lab.sh(&task, "cat deps/sub/x; cat deps/seen"), "1README\ndeps\nenvctl.toml\nlock\n");
+    assert_eq!(found(&lab), ["deps sealed task"]);
+    // Only what lies at its place is kept.
+    assert!(!workspace(&lab).path.join("stray").exists());
+    assert_eq!(lab.sh(&task, "cat deps/sub/x; ls"), "1README\ndeps\nenvctl.toml\nlock\n");
+    assert_eq!(found(&lab), ["deps hit task"]);
+    // The place is gone with the runtime, so git and editors see nothing.
+    assert!(!workspace(&lab).path.join("deps").exists());
+    let rows = ls(&lab);
+    assert_eq!((rows.len(), &rows[0]["hits"], &rows[0]["scope"]), (1, &2.into(), &"task".into()));
+    until("the workspace is known to need it", || ls(&lab)[0]["kept"] == "workspace");
+    lab.assert_baseline();
 }
 
-#[test]
-fn what_a_run_changes_is_gone_and_counted() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        lab.repo.write("lock", "1");
-        let task = task(&lab, &deps("mkdir deps/sub; echo one > deps/a; echo two > deps/sub/b"));
-        lab.sh(&task, "true");
-        lab.sh(
-            &task,
-            "echo poison > deps/a; rm -r deps/sub; mkdir deps/new; touch deps/new/x deps/new/y; chmod 700 deps",
-        );
-        let receipt = &lab.report()["receipt"];
-        assert_eq!(receipt["caches"], serde_json::json!([{"name": "deps", "entries": 4}]));
-        assert_eq!((&receipt["baseline"], &receipt["scratch"]["left"]), (&true.into(), &0.into()));
-        assert_eq!(lab.sh(&task, "cat deps/a deps/sub/b; ls deps; stat -c %a deps"), "one\ntwo\na\nsub\n755\n");
-        assert_eq!(lab.report()["receipt"]["caches"][0]["entries"], 0);
-        lab.dev.envctl(["cache", "verify"]).ok();
-    }
+both!(what_a_run_changes_is_gone_and_counted);
+fn what_a_run_changes_is_gone_and_counted(lab: Lab) {
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &deps("mkdir deps/sub; echo one > deps/a; echo two > deps/sub/b"));
+    lab.sh(&task, "true");
+    lab.sh(&task, "echo poison > deps/a; rm -r deps/sub; mkdir deps/new; touch deps/new/x deps/new/y; chmod 700 deps");
+    let receipt = &lab.report()["receipt"];
+    assert_eq!(receipt["caches"], serde_json::json!([{"name": "deps", "entries": 4}]));
+    assert_eq!((&receipt["baseline"], &receipt["scratch"]["left"]), (&true.into(), &0.into()));
+    assert_eq!(lab.sh(&task, "cat deps/a deps/sub/b; ls deps; stat -c %a deps"), "one\ntwo\na\nsub\n755\n");
+    assert_eq!(lab.report()["receipt"]["caches"][0]["entries"], 0);
+    lab.dev.envctl(["cache", "verify"]).ok();
 }
 
-#[test]
-fn a_read_only_one_is_changed_by_nobody() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        lab.repo.write("lock", "1");
-        let task = task(&lab, &format!("{}read_only = true\n", deps("mkdir deps/d; echo made > deps/d/file")));
-        let script = "cat deps/d/file; for try in 'echo x > deps/new' 'echo x >> deps/d/file' 'rm -r deps/d' \
-                      'mount -o remount,rw deps' 'umount deps'; do sh -c \"$try\" 2>/dev/null && echo \"$try\"; done; \
-                      grep -c ' /workspace/deps .*overlay' /proc/mounts; true";
-        // In the run that seals it, and in one that finds it.
-        for how in ["sealed", "hit"] {
-            let run = lab.enter(&task, &["sh", "-c", script]).ok();
-            assert_eq!(run.stdout, "made\n0\n", "{how}: {}", run.stderr);
-            assert_eq!(lab.receipts().last().unwrap()["caches"][0]["entries"], 0);
-        }
-        // A copy for the host is not the cache.
-        lab.dev.envctl(["enter", "--materialize", &task, "--", "true"]).ok();
-        assert_eq!(lab.sh(&task, "cat deps/d/file; touch deps/new 2>/dev/null || echo refused"), "made\nrefused\n");
-        lab.assert_baseline();
+both!(a_read_only_one_is_changed_by_nobody);
+fn a_read_only_one_is_changed_by_nobody(lab: Lab) {
+    lab.repo.write("lock", "1");
+    let task = task(&lab, &format!("{}read_only = true\n", deps("mkdir deps/d; echo made > deps/d/file")));
+    let script = "cat deps/d/file; for try in 'echo x > deps/new' 'echo x >> deps/d/file' 'rm -r deps/d' \
+                  'mount -o remount,rw deps' 'umount deps'; do sh -c \"$try\" 2>/dev/null && echo \"$try\"; done; \
+                  grep -c ' /workspace/deps .*overlay' /proc/mounts; true";
+    // In the run that seals it, and in one that finds it.
+    for how in ["sealed", "hit"] {
+        let run = lab.enter(&task, &["sh", "-c", script]).ok();
+        assert_eq!(run.stdout, "made\n0\n", "{how}: {}", run.stderr);
+        assert_eq!(lab.receipts().last().unwrap()["caches"][0]["entries"], 0);
     }
+    // A copy for the host is not the cache.
+    lab.dev.envctl(["enter", "--materialize", &task, "--", "true"]).ok();
+    assert_eq!(lab.sh(&task, "cat deps/d/file; touch deps/new 2>/dev/null || echo refused"), "made\nrefused\n");
+    lab.assert_baseline();
 }
 
 #[test]

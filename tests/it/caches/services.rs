@@ -11,20 +11,18 @@ fn service(rest: &str) -> String {
 
 const SERVER: &str = "command = [\"httpd\", \"-f\", \"-p\", \"8000\", \"-h\", \"/srv\"]\nready = \"tcp:8000\"";
 
-#[test]
-fn it_is_ready_before_the_command_and_gone_after_it() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        lab.repo.write("lock", "1");
-        let data = "[[cache]]\nname = \"site\"\npath = \"/opt/site\"\nsetup = 'echo seeded > /opt/site/index.html'\n";
-        let project = format!("{data}{}data = {{ cache = \"site\", path = \"/srv\" }}\n", service(SERVER));
-        let task = task(&lab, &project);
-        assert_eq!(lab.sh(&task, "wget -qO- http://127.0.0.1:8000/; echo changed > /srv/index.html"), "seeded\n");
-        // What a run changes is gone in the next.
-        assert_eq!(lab.sh(&task, "wget -qO- http://127.0.0.1:8000/"), "seeded\n");
-        let receipt = &lab.report()["receipt"];
-        assert_eq!((&receipt["baseline"], &receipt["processes"]["left"]), (&true.into(), &0.into()));
-        lab.assert_baseline();
-    }
+both!(it_is_ready_before_the_command_and_gone_after_it);
+fn it_is_ready_before_the_command_and_gone_after_it(lab: Lab) {
+    lab.repo.write("lock", "1");
+    let data = "[[cache]]\nname = \"site\"\npath = \"/opt/site\"\nsetup = 'echo seeded > /opt/site/index.html'\n";
+    let project = format!("{data}{}data = {{ cache = \"site\", path = \"/srv\" }}\n", service(SERVER));
+    let task = task(&lab, &project);
+    assert_eq!(lab.sh(&task, "wget -qO- http://127.0.0.1:8000/; echo changed > /srv/index.html"), "seeded\n");
+    // What a run changes is gone in the next.
+    assert_eq!(lab.sh(&task, "wget -qO- http://127.0.0.1:8000/"), "seeded\n");
+    let receipt = &lab.report()["receipt"];
+    assert_eq!((&receipt["baseline"], &receipt["processes"]["left"]), (&true.into(), &0.into()));
+    lab.assert_baseline();
 }
 
 #[test]

@@ -15,33 +15,31 @@ fn fresh(lab: &Lab) -> Lab {
 
 const SETUP: &str = "echo x > deps/x; mkdir deps/d; chmod 700 deps/d; ln -s x deps/l; ln deps/x deps/hard; cat /proc/sys/kernel/random/uuid > deps/when";
 
-#[test]
-fn a_promoted_entry_serves_every_task_everywhere() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        lab.repo.write("lock", "1");
-        let first = task(&lab, &deps(SETUP));
-        let when = lab.sh(&first, "cat deps/when");
-        // Another task does not have it, here or elsewhere.
-        let second = task(&lab, &deps(SETUP));
-        assert_ne!(lab.sh(&second, "cat deps/when"), when);
-        let row = lab.dev.envctl(["cache", "promote", &first]).ok().says(&["Pushed", "project scope"]).stdout;
-        assert!(row.starts_with("deps  sha256:"), "{row}");
-        lab.dev.envctl(["cache", "promote", &first]).ok();
-        let third = task(&lab, &deps(SETUP));
-        assert_eq!(lab.sh(&third, "cat deps/when"), when);
-        assert_eq!(found(&lab), ["deps hit project"]);
-        let other = fresh(&lab);
-        assert_eq!(other.sh(&third, "cat deps/when; cat deps/l; stat -c %a deps/d"), format!("{when}x\n700\n"));
-        assert_eq!(found(&other), ["deps fetched project"]);
-        assert_eq!(other.report()["caches"][0]["digest"], lab.report()["caches"][0]["digest"]);
-        let tree = tree(&other);
-        assert_eq!(fs::metadata(tree.join("x")).unwrap().len(), 2);
-        other.sh(&third, "true");
-        assert_eq!(found(&other), ["deps hit project"]);
-        // The store lists no task more for it.
-        let tasks = lab.dev.envctl(["tasks", "--store", &lab.store.name(), "--json"]).ok().json();
-        assert_eq!(tasks["tasks"].as_array().unwrap().len(), 3);
-    }
+both!(a_promoted_entry_serves_every_task_everywhere);
+fn a_promoted_entry_serves_every_task_everywhere(lab: Lab) {
+    lab.repo.write("lock", "1");
+    let first = task(&lab, &deps(SETUP));
+    let when = lab.sh(&first, "cat deps/when");
+    // Another task does not have it, here or elsewhere.
+    let second = task(&lab, &deps(SETUP));
+    assert_ne!(lab.sh(&second, "cat deps/when"), when);
+    let row = lab.dev.envctl(["cache", "promote", &first]).ok().says(&["Pushed", "project scope"]).stdout;
+    assert!(row.starts_with("deps  sha256:"), "{row}");
+    lab.dev.envctl(["cache", "promote", &first]).ok();
+    let third = task(&lab, &deps(SETUP));
+    assert_eq!(lab.sh(&third, "cat deps/when"), when);
+    assert_eq!(found(&lab), ["deps hit project"]);
+    let other = fresh(&lab);
+    assert_eq!(other.sh(&third, "cat deps/when; cat deps/l; stat -c %a deps/d"), format!("{when}x\n700\n"));
+    assert_eq!(found(&other), ["deps fetched project"]);
+    assert_eq!(other.report()["caches"][0]["digest"], lab.report()["caches"][0]["digest"]);
+    let tree = tree(&other);
+    assert_eq!(fs::metadata(tree.join("x")).unwrap().len(), 2);
+    other.sh(&third, "true");
+    assert_eq!(found(&other), ["deps hit project"]);
+    // The store lists no task more for it.
+    let tasks = lab.dev.envctl(["tasks", "--store", &lab.store.name(), "--json"]).ok().json();
+    assert_eq!(tasks["tasks"].as_array().unwrap().len(), 3);
 }
 
 #[test]
@@ -210,40 +208,38 @@ fn fixtures_are_given_by_digest_and_read_only() {
     other.enter(&foreign, &["true"]).code(125).says(&["not approved", "registry.example/data"]);
 }
 
-#[test]
-fn a_fixture_is_made_of_a_folder_and_has_versions() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let store = lab.store.name();
-        let create = || {
-            let words = ["fixture", "create", "rows", "--as", "rows", "--store", &store];
-            lab.agent.envctl(words).cwd(&lab.repo.path).ok().stdout.trim().to_owned()
-        };
-        lab.repo.write(".gitignore", "rows\n");
-        lab.repo.write("rows/deep/a", "first\n");
-        let first = create();
-        lab.repo.write("rows/deep/a", "second\n");
-        let second = create();
-        assert_ne!(first, second);
-        // What is printed is what a project says; the older one is still there.
-        let fixture = |source: &str| format!("[[fixture]]\nname = \"rows\"\n{source}\npath = \"gold\"\n");
-        let read = "cat gold/deep/a; touch gold/x || echo kept";
-        assert_eq!(lab.sh(&task(&lab, &fixture(&first)), read), "first\nkept\n");
-        assert_eq!(lab.sh(&task(&lab, &fixture(&second)), read), "second\nkept\n");
-        let listed = lab.dev.envctl(["fixture", "ls", "--store", &store, "--json"]).ok().json();
-        let sources: Vec<String> = listed["fixtures"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|row| format!("source = {} {}", row["source"], row["newest"]))
-            .collect();
-        assert_eq!(sources, [format!("{second} true"), format!("{first} false")]);
-        // Where it cannot be, nothing runs without it.
-        lab.repo.write("gold/tracked", "x");
-        lab.repo.commit("in the way");
-        let run = lab.enter(&task(&lab, &fixture(&second)), &["echo", "ran"]).code(125);
-        assert!(run.stderr.contains("the fixture rows cannot be at gold") && run.stdout.is_empty(), "{run:?}");
-        lab.assert_baseline();
-    }
+both!(a_fixture_is_made_of_a_folder_and_has_versions);
+fn a_fixture_is_made_of_a_folder_and_has_versions(lab: Lab) {
+    let store = lab.store.name();
+    let create = || {
+        let words = ["fixture", "create", "rows", "--as", "rows", "--store", &store];
+        lab.agent.envctl(words).cwd(&lab.repo.path).ok().stdout.trim().to_owned()
+    };
+    lab.repo.write(".gitignore", "rows\n");
+    lab.repo.write("rows/deep/a", "first\n");
+    let first = create();
+    lab.repo.write("rows/deep/a", "second\n");
+    let second = create();
+    assert_ne!(first, second);
+    // What is printed is what a project says; the older one is still there.
+    let fixture = |source: &str| format!("[[fixture]]\nname = \"rows\"\n{source}\npath = \"gold\"\n");
+    let read = "cat gold/deep/a; touch gold/x || echo kept";
+    assert_eq!(lab.sh(&task(&lab, &fixture(&first)), read), "first\nkept\n");
+    assert_eq!(lab.sh(&task(&lab, &fixture(&second)), read), "second\nkept\n");
+    let listed = lab.dev.envctl(["fixture", "ls", "--store", &store, "--json"]).ok().json();
+    let sources: Vec<String> = listed["fixtures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| format!("source = {} {}", row["source"], row["newest"]))
+        .collect();
+    assert_eq!(sources, [format!("{second} true"), format!("{first} false")]);
+    // Where it cannot be, nothing runs without it.
+    lab.repo.write("gold/tracked", "x");
+    lab.repo.commit("in the way");
+    let run = lab.enter(&task(&lab, &fixture(&second)), &["echo", "ran"]).code(125);
+    assert!(run.stderr.contains("the fixture rows cannot be at gold") && run.stdout.is_empty(), "{run:?}");
+    lab.assert_baseline();
 }
 
 /// From the command that makes the data to those who work with them: what it prints, a

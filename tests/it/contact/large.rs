@@ -166,39 +166,36 @@ fn a_header_for_one_place_stays_there() {
     assert_eq!(scene.third.asked(), [("/object".into(), None)]);
 }
 
+both!(without_tls_an_ssh_host_gives_large_files_and_gets_no_password, Trip::of);
 /// Approved was ssh: no password goes out in the clear, to the very host either.
-#[test]
-fn without_tls_an_ssh_host_gives_large_files_and_gets_no_password() {
-    for trip in [Trip::new(), Trip::unprivileged()] {
-        let scene = Scene::of(trip, |server, _| format!("ssh://git@{}/a;touch evil/shop.git", server.host), "", {
-            |hosts, path, _| match path {
-                _ if is_batch(path) => Some(hosts.batch(&format!("http://{}/object", hosts.own))),
-                _ => None,
-            }
-        });
-        let href = format!("http://{}/info/lfs", scene.server.host);
-        let answer = json!({ "href": href, "header": { "Authorization": "RemoteAuth given" } });
-        let script = format!("case $* in *lfs-auth*) echo '{answer}'; exit;; esac; {}", scene.far.serve());
-        let (_, came) = scene.enter(&script);
-        assert!(came && scene.asked_for_large_files());
-        let asked = scene.server.asked();
-        let batch = asked.iter().find(|(path, _)| is_batch(path)).unwrap();
-        assert_eq!(batch.1.as_deref(), Some("RemoteAuth given"), "what the server gave for it");
-        assert!(asked.iter().all(|(path, known)| is_batch(path) || known.is_none()), "{asked:?}");
-        let calls = scene.far.calls();
-        let quoted = "git-lfs-authenticate '/a;touch evil/shop.git' download";
-        assert!(calls.iter().any(|call| call.ends_with(quoted)), "one word for a shell: {calls:?}");
-        // One that wants the developer's password does not get it.
-        let scene = Scene::of(Trip::new(), |server, _| format!("ssh://git@{}/shop.git", server.host), "", {
-            |_, path, _| is_batch(path).then(wants_a_password)
-        });
-        let href = format!("http://{}/info/lfs", scene.server.host);
-        let script =
-            format!("case $* in *lfs-auth*) echo '{{\"href\":\"{href}\"}}'; exit;; esac; {}", scene.far.serve());
-        let (_, came) = scene.enter(&script);
-        assert!(!came && scene.asked_for_large_files());
-        assert_eq!(scene.server.passwords(), 0, "{:?}", scene.server.asked());
-    }
+fn without_tls_an_ssh_host_gives_large_files_and_gets_no_password(trip: Trip) {
+    let scene = Scene::of(trip, |server, _| format!("ssh://git@{}/a;touch evil/shop.git", server.host), "", {
+        |hosts, path, _| match path {
+            _ if is_batch(path) => Some(hosts.batch(&format!("http://{}/object", hosts.own))),
+            _ => None,
+        }
+    });
+    let href = format!("http://{}/info/lfs", scene.server.host);
+    let answer = json!({ "href": href, "header": { "Authorization": "RemoteAuth given" } });
+    let script = format!("case $* in *lfs-auth*) echo '{answer}'; exit;; esac; {}", scene.far.serve());
+    let (_, came) = scene.enter(&script);
+    assert!(came && scene.asked_for_large_files());
+    let asked = scene.server.asked();
+    let batch = asked.iter().find(|(path, _)| is_batch(path)).unwrap();
+    assert_eq!(batch.1.as_deref(), Some("RemoteAuth given"), "what the server gave for it");
+    assert!(asked.iter().all(|(path, known)| is_batch(path) || known.is_none()), "{asked:?}");
+    let calls = scene.far.calls();
+    let quoted = "git-lfs-authenticate '/a;touch evil/shop.git' download";
+    assert!(calls.iter().any(|call| call.ends_with(quoted)), "one word for a shell: {calls:?}");
+    // One that wants the developer's password does not get it.
+    let scene = Scene::of(Trip::new(), |server, _| format!("ssh://git@{}/shop.git", server.host), "", {
+        |_, path, _| is_batch(path).then(wants_a_password)
+    });
+    let href = format!("http://{}/info/lfs", scene.server.host);
+    let script = format!("case $* in *lfs-auth*) echo '{{\"href\":\"{href}\"}}'; exit;; esac; {}", scene.far.serve());
+    let (_, came) = scene.enter(&script);
+    assert!(!came && scene.asked_for_large_files());
+    assert_eq!(scene.server.passwords(), 0, "{:?}", scene.server.asked());
 }
 
 #[test]

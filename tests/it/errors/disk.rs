@@ -106,27 +106,24 @@ fn case_50_read_only_file_systems() {
     trip.enter(&task);
 }
 
+both!(case_50_a_disk_that_is_full_when_a_command_ends_does_not_change_its_exit_code);
 /// What ran has run: its exit code passes through, and what could not be
 /// written is said.
-#[test]
-fn case_50_a_disk_that_is_full_when_a_command_ends_does_not_change_its_exit_code() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let own = fs::metadata(lab.dev.path("home")).unwrap().uid();
-        let small = Small::at(&lab.dev.path("state"), &format!("size=1m,uid={own},gid={own}"));
-        let task = lab.publish(&ImageBuilder::busybox());
-        for verb in ["enter", "run"] {
-            let stopped =
-                Stopped::at("leave.scratch-removed", lab.dev.envctl([verb, &task, "--", "sh", "-c", "exit 7"]));
-            let filler = small.0.join("filler");
-            assert_eq!(fs::write(&filler, noise(6, 2_000_000)).unwrap_err().kind(), std::io::ErrorKind::StorageFull);
-            let said = stopped.fails(7, "");
-            let receipts = fs::read_dir(lab.dev.path("state/envctl/receipts")).map_or(0, Iterator::count);
-            assert!(said.contains("its receipt is not on disk") || receipts > 0, "{said}");
-            fs::remove_file(&filler).unwrap();
-            assert!(lab.leftovers().is_empty(), "{:?}", lab.leftovers());
-            let left = fs::read_dir(lab.dev.state().join("leases")).unwrap().count();
-            assert_eq!(left, 0, "leases");
-        }
+fn case_50_a_disk_that_is_full_when_a_command_ends_does_not_change_its_exit_code(lab: Lab) {
+    let own = fs::metadata(lab.dev.path("home")).unwrap().uid();
+    let small = Small::at(&lab.dev.path("state"), &format!("size=1m,uid={own},gid={own}"));
+    let task = lab.publish(&ImageBuilder::busybox());
+    for verb in ["enter", "run"] {
+        let stopped = Stopped::at("leave.scratch-removed", lab.dev.envctl([verb, &task, "--", "sh", "-c", "exit 7"]));
+        let filler = small.0.join("filler");
+        assert_eq!(fs::write(&filler, noise(6, 2_000_000)).unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        let said = stopped.fails(7, "");
+        let receipts = fs::read_dir(lab.dev.path("state/envctl/receipts")).map_or(0, Iterator::count);
+        assert!(said.contains("its receipt is not on disk") || receipts > 0, "{said}");
+        fs::remove_file(&filler).unwrap();
+        assert!(lab.leftovers().is_empty(), "{:?}", lab.leftovers());
+        let left = fs::read_dir(lab.dev.state().join("leases")).unwrap().count();
+        assert_eq!(left, 0, "leases");
     }
 }
 

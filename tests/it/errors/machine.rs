@@ -61,43 +61,35 @@ fn without(lab: &Lab, limit: &str) -> Call {
     lab.dev.call("unshare", ["--user", "--map-root-user", "sh", "-euc", &script, "sh"]).arg(lab.dev.binary())
 }
 
-#[test]
-fn user_namespaces_are_switched_off() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let inside = || without(&lab, "max_user_namespaces");
-        let run = inside().args(["enter", &task, "--", "true"]).code(125);
-        let run = run.says(&[
-            "error:",
-            "namespace",
-            "user namespaces are switched off",
-            "sysctl -w user.max_user_namespaces",
-        ]);
-        assert_eq!(run.stdout, "");
-        let json = inside().args(["enter", &task, "--json", "--", "true"]).code(125).json();
-        assert!(json["error"]["hint"].as_str().unwrap().contains("user.max_user_namespaces"), "{json}");
-        // The workspace needs none.
-        let run = inside().args(["enter", &task, "--no-runtime"]).ok();
-        assert!(fs::metadata(run.stdout.trim()).unwrap().is_dir());
-        assert!(lab.leftovers().is_empty(), "{:?}", lab.leftovers());
-        lab.enter(&task, &["true"]).ok();
-    }
+both!(user_namespaces_are_switched_off);
+fn user_namespaces_are_switched_off(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let inside = || without(&lab, "max_user_namespaces");
+    let run = inside().args(["enter", &task, "--", "true"]).code(125);
+    let run =
+        run.says(&["error:", "namespace", "user namespaces are switched off", "sysctl -w user.max_user_namespaces"]);
+    assert_eq!(run.stdout, "");
+    let json = inside().args(["enter", &task, "--json", "--", "true"]).code(125).json();
+    assert!(json["error"]["hint"].as_str().unwrap().contains("user.max_user_namespaces"), "{json}");
+    // The workspace needs none.
+    let run = inside().args(["enter", &task, "--no-runtime"]).ok();
+    assert!(fs::metadata(run.stdout.trim()).unwrap().is_dir());
+    assert!(lab.leftovers().is_empty(), "{:?}", lab.leftovers());
+    lab.enter(&task, &["true"]).ok();
 }
 
+both!(no_network_namespace_is_to_be_had);
 /// Pid 1 makes it, so what goes wrong is its to tell; nothing runs without one.
-#[test]
-fn no_network_namespace_is_to_be_had() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let inside = || without(&lab, "max_net_namespaces");
-        let run = inside().args(["enter", &task, "--", "touch", "here"]).code(125);
-        let run = run.says(&["error:", "cannot make a network of its own", "sysctl user.max_net_namespaces"]);
-        assert_eq!(run.stdout, "");
-        let workspace = lab.dev.envctl(["workspace", "path", &task]).ok().stdout;
-        assert!(!std::path::Path::new(workspace.trim()).join("here").exists());
-        lab.assert_baseline();
-        lab.enter(&task, &["true"]).ok();
-    }
+fn no_network_namespace_is_to_be_had(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let inside = || without(&lab, "max_net_namespaces");
+    let run = inside().args(["enter", &task, "--", "touch", "here"]).code(125);
+    let run = run.says(&["error:", "cannot make a network of its own", "sysctl user.max_net_namespaces"]);
+    assert_eq!(run.stdout, "");
+    let workspace = lab.dev.envctl(["workspace", "path", &task]).ok().stdout;
+    assert!(!std::path::Path::new(workspace.trim()).join("here").exists());
+    lab.assert_baseline();
+    lab.enter(&task, &["true"]).ok();
 }
 
 #[test]

@@ -41,31 +41,29 @@ const ASK: &str =
 /// The data was left in order: nothing is to be repaired at a start.
 const LOG: &str = "cat /run/envctl/services/postgres.log";
 
-#[test]
-fn a_seeded_database_is_fresh_in_every_run() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let server = Marker::new();
-        let settings = PROJECT.replace("MARKER", &server.0);
-        let project = Project::of(lab, None, &[("seed.sql", SEED), ("envctl.toml", &settings)]);
-        let task = project.publish();
-        let lab = &project.lab;
-        let sum = format!("{ASK} 'select count(*), sum(total) from carts'");
-        let change = format!("{ASK} 'delete from carts; create table mine (x int)' > /dev/null; {sum}");
-        lab.dev.envctl(["prefetch", &task]).ok();
-        assert_eq!(lab.sh(&task, &change), "0|\n");
-        assert_eq!(found(lab), "sealed task");
-        assert!(changed(lab) > 0);
-        for _ in 0..2 {
-            let shown = lab.sh(&task, &format!("{sum}; {LOG}"));
-            assert!(shown.starts_with("20000|600030000\n"), "{shown}");
-            assert!(!shown.contains("not properly shut down"), "{shown}");
-            assert_eq!(found(lab), "hit task");
-        }
-        lab.dev.envctl(["cache", "verify"]).ok();
-        assert_eq!(entry(lab)["name"], "database");
-        nothing_of_it_outlives_a_reset(lab, &task, &server);
-        nothing_of_it_outlives_its_owner(lab, &task, &server);
+both!(a_seeded_database_is_fresh_in_every_run);
+fn a_seeded_database_is_fresh_in_every_run(lab: Lab) {
+    let server = Marker::new();
+    let settings = PROJECT.replace("MARKER", &server.0);
+    let project = Project::of(lab, None, &[("seed.sql", SEED), ("envctl.toml", &settings)]);
+    let task = project.publish();
+    let lab = &project.lab;
+    let sum = format!("{ASK} 'select count(*), sum(total) from carts'");
+    let change = format!("{ASK} 'delete from carts; create table mine (x int)' > /dev/null; {sum}");
+    lab.dev.envctl(["prefetch", &task]).ok();
+    assert_eq!(lab.sh(&task, &change), "0|\n");
+    assert_eq!(found(lab), "sealed task");
+    assert!(changed(lab) > 0);
+    for _ in 0..2 {
+        let shown = lab.sh(&task, &format!("{sum}; {LOG}"));
+        assert!(shown.starts_with("20000|600030000\n"), "{shown}");
+        assert!(!shown.contains("not properly shut down"), "{shown}");
+        assert_eq!(found(lab), "hit task");
     }
+    lab.dev.envctl(["cache", "verify"]).ok();
+    assert_eq!(entry(lab)["name"], "database");
+    nothing_of_it_outlives_a_reset(lab, &task, &server);
+    nothing_of_it_outlives_its_owner(lab, &task, &server);
 }
 
 /// The database of this developer's runtime, seen from the host.

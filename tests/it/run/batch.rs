@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{both, report, report_path, task};
+use super::{report, report_path, task};
 use crate::support::{Call, Lab, in_time};
 
 fn batch(lab: &Lab, options: &[&str], task: &str, text: &str) -> Call {
@@ -20,21 +20,19 @@ fn codes(report: &Value) -> Vec<Vec<Option<u64>>> {
     leases.iter().map(of).collect()
 }
 
-#[test]
-fn groups_share_a_runtime_and_others_do_not() {
-    for lab in both() {
-        let task = task(&lab);
-        let text = "# one\necho one >/tmp/x\ncat /tmp/x\n\ntest ! -e /tmp/x && echo fresh\n";
-        let ran = batch(&lab, &[], &task, text).ok();
-        assert_eq!(ran.stdout, "one\nfresh\n");
-        let report = report(&lab);
-        assert_eq!(codes(&report), [vec![Some(0), Some(0)], vec![Some(0)]]);
-        assert_ne!(report["leases"][0]["receipt"]["lease"], report["leases"][1]["receipt"]["lease"]);
-        let log = std::fs::read_to_string(report["log"].as_str().unwrap()).unwrap();
-        assert!(log.contains("$ cat /tmp/x\none\n$ test ! -e"), "{log}");
-        assert_eq!(lab.receipts().len(), 2);
-        lab.assert_baseline();
-    }
+both!(groups_share_a_runtime_and_others_do_not);
+fn groups_share_a_runtime_and_others_do_not(lab: Lab) {
+    let task = task(&lab);
+    let text = "# one\necho one >/tmp/x\ncat /tmp/x\n\ntest ! -e /tmp/x && echo fresh\n";
+    let ran = batch(&lab, &[], &task, text).ok();
+    assert_eq!(ran.stdout, "one\nfresh\n");
+    let report = report(&lab);
+    assert_eq!(codes(&report), [vec![Some(0), Some(0)], vec![Some(0)]]);
+    assert_ne!(report["leases"][0]["receipt"]["lease"], report["leases"][1]["receipt"]["lease"]);
+    let log = std::fs::read_to_string(report["log"].as_str().unwrap()).unwrap();
+    assert!(log.contains("$ cat /tmp/x\none\n$ test ! -e"), "{log}");
+    assert_eq!(lab.receipts().len(), 2);
+    lab.assert_baseline();
 }
 
 #[test]

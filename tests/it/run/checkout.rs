@@ -15,27 +15,25 @@ fn workspaces(lab: &Lab) -> Vec<String> {
     status["workspaces"].as_array().unwrap().iter().map(|row| row["path"].as_str().unwrap().to_owned()).collect()
 }
 
-#[test]
-fn it_runs_in_a_copy_and_the_checkout_stays() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        lab.repo.write("unpushed", "1");
-        lab.repo.commit("never pushed");
-        lab.repo.write("staged", "2");
-        lab.repo.git(&["add", "staged"]);
-        lab.repo.write(".gitignore", "build/\n");
-        lab.repo.write("untracked", "3");
-        let mut outside = Outside::of(&lab.agent);
-        outside.watch(&lab.repo.path);
-        // The remote is not needed: the checkout has the commits.
-        fs::rename(&lab.repo.remote, lab.agent.path("away")).unwrap();
-        let ran = run(&lab, &[], "cat unpushed staged untracked; mkdir build; echo x >build/out; exit 4");
-        let ran = ran.code(4);
-        assert_eq!(ran.stdout, "123");
-        outside.assert_untouched();
-        assert_eq!(workspaces(&lab), Vec::<String>::new(), "nothing but ignored files was made");
-        assert!(!lab.agent.data().join("pins").read_dir().is_ok_and(|mut pins| pins.next().is_some()));
-        assert!(lab.store.tags().is_empty(), "nothing is published");
-    }
+both!(it_runs_in_a_copy_and_the_checkout_stays);
+fn it_runs_in_a_copy_and_the_checkout_stays(lab: Lab) {
+    lab.repo.write("unpushed", "1");
+    lab.repo.commit("never pushed");
+    lab.repo.write("staged", "2");
+    lab.repo.git(&["add", "staged"]);
+    lab.repo.write(".gitignore", "build/\n");
+    lab.repo.write("untracked", "3");
+    let mut outside = Outside::of(&lab.agent);
+    outside.watch(&lab.repo.path);
+    // The remote is not needed: the checkout has the commits.
+    fs::rename(&lab.repo.remote, lab.agent.path("away")).unwrap();
+    let ran = run(&lab, &[], "cat unpushed staged untracked; mkdir build; echo x >build/out; exit 4");
+    let ran = ran.code(4);
+    assert_eq!(ran.stdout, "123");
+    outside.assert_untouched();
+    assert_eq!(workspaces(&lab), Vec::<String>::new(), "nothing but ignored files was made");
+    assert!(!lab.agent.data().join("pins").read_dir().is_ok_and(|mut pins| pins.next().is_some()));
+    assert!(lab.store.tags().is_empty(), "nothing is published");
 }
 
 /// Nobody else has to fetch anything of it.

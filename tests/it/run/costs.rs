@@ -5,7 +5,7 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::{both, run, task};
+use super::{run, task};
 use crate::support::{Alive, Lab, until};
 
 fn ledger(lab: &Lab) -> Vec<Value> {
@@ -13,29 +13,27 @@ fn ledger(lab: &Lab) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-#[test]
-fn every_lease_has_a_line() {
-    for lab in both() {
-        let task = task(&lab);
-        lab.enter(&task, &["sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 3"]).code(3);
-        run(&lab, &["--keep", "--agent", "ada"], &task, "true").ok();
-        lab.dev.envctl(["enter", "--detach", &task, "--", "true"]).ok();
-        until("the detached one has ended", || ledger(&lab).len() == 3);
-        let lines = ledger(&lab);
-        let made: Vec<&str> = lines.iter().map(|line| line["made_by"].as_str().unwrap()).collect();
-        assert_eq!(made, ["enter", "run", "detached"]);
-        assert_eq!((&lines[0]["exit_code"], &lines[0]["reason"]), (&3.into(), &"exit".into()));
-        for line in &lines {
-            assert!(line["wall_ms"].as_u64().unwrap() > 0, "{line}");
-            assert!(line["peak_memory"].as_u64().unwrap() > 100_000, "{line}");
-            assert_eq!(line["branch"], "main");
-        }
-        // Who ran pays.
-        assert_eq!((&lines[0]["agent"], &lines[1]["agent"]), (&Value::Null, &"ada".into()));
-        assert!(lines[0]["cpu_ms"].as_u64().unwrap() > 10, "{}", lines[0]);
-        assert!(lines[0]["pulled_bytes"].as_u64().unwrap() > 100_000, "the image: {}", lines[0]);
-        assert_eq!((&lines[1]["pulled_bytes"], &lines[1]["cache_misses"]), (&0.into(), &0.into()));
+both!(every_lease_has_a_line);
+fn every_lease_has_a_line(lab: Lab) {
+    let task = task(&lab);
+    lab.enter(&task, &["sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 3"]).code(3);
+    run(&lab, &["--keep", "--agent", "ada"], &task, "true").ok();
+    lab.dev.envctl(["enter", "--detach", &task, "--", "true"]).ok();
+    until("the detached one has ended", || ledger(&lab).len() == 3);
+    let lines = ledger(&lab);
+    let made: Vec<&str> = lines.iter().map(|line| line["made_by"].as_str().unwrap()).collect();
+    assert_eq!(made, ["enter", "run", "detached"]);
+    assert_eq!((&lines[0]["exit_code"], &lines[0]["reason"]), (&3.into(), &"exit".into()));
+    for line in &lines {
+        assert!(line["wall_ms"].as_u64().unwrap() > 0, "{line}");
+        assert!(line["peak_memory"].as_u64().unwrap() > 100_000, "{line}");
+        assert_eq!(line["branch"], "main");
     }
+    // Who ran pays.
+    assert_eq!((&lines[0]["agent"], &lines[1]["agent"]), (&Value::Null, &"ada".into()));
+    assert!(lines[0]["cpu_ms"].as_u64().unwrap() > 10, "{}", lines[0]);
+    assert!(lines[0]["pulled_bytes"].as_u64().unwrap() > 100_000, "the image: {}", lines[0]);
+    assert_eq!((&lines[1]["pulled_bytes"], &lines[1]["cache_misses"]), (&0.into(), &0.into()));
 }
 
 #[test]

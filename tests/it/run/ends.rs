@@ -5,54 +5,49 @@ use std::io::{BufRead, BufReader};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{both, report, root_task, run, task};
+use super::{report, root_task, run, task};
 use crate::support::{Lab, Marker, in_time};
 
-#[test]
-fn the_exit_code_passes_and_the_output_is_kept() {
-    for lab in both() {
-        let task = task(&lab);
-        let ran = run(&lab, &[], &task, "echo out; echo err >&2; cat; exit 3").stdin("in\n").code(3);
-        assert_eq!(ran.stdout, "out\nin\n");
-        assert!(ran.stderr.contains("err\n"), "{}", ran.stderr);
-        let report = report(&lab);
-        assert_eq!((&report["exit_code"], &report["leases"][0]["commands"][0]["exit_code"]), (&3.into(), &3.into()));
-        assert_eq!(report["receipt"]["baseline"], true);
-        let log = fs::read_to_string(report["log"].as_str().unwrap()).unwrap();
-        let mut lines: Vec<&str> = log.lines().collect();
-        lines.sort_unstable();
-        assert_eq!(lines, ["err", "in", "out"]);
-        // Each has a runtime of its own.
-        run(&lab, &["--keep"], &task, "touch /tmp/a; test -e kept || touch kept").ok();
-        run(&lab, &["--keep"], &task, "test ! -e /tmp/a && test -e kept").ok();
-        lab.dev.envctl(["run", &task, "--", "no-such-program"]).code(127).says(&["cannot run no-such-program"]);
-        lab.assert_baseline();
-    }
+both!(the_exit_code_passes_and_the_output_is_kept);
+fn the_exit_code_passes_and_the_output_is_kept(lab: Lab) {
+    let task = task(&lab);
+    let ran = run(&lab, &[], &task, "echo out; echo err >&2; cat; exit 3").stdin("in\n").code(3);
+    assert_eq!(ran.stdout, "out\nin\n");
+    assert!(ran.stderr.contains("err\n"), "{}", ran.stderr);
+    let report = report(&lab);
+    assert_eq!((&report["exit_code"], &report["leases"][0]["commands"][0]["exit_code"]), (&3.into(), &3.into()));
+    assert_eq!(report["receipt"]["baseline"], true);
+    let log = fs::read_to_string(report["log"].as_str().unwrap()).unwrap();
+    let mut lines: Vec<&str> = log.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["err", "in", "out"]);
+    // Each has a runtime of its own.
+    run(&lab, &["--keep"], &task, "touch /tmp/a; test -e kept || touch kept").ok();
+    run(&lab, &["--keep"], &task, "test ! -e /tmp/a && test -e kept").ok();
+    lab.dev.envctl(["run", &task, "--", "no-such-program"]).code(127).says(&["cannot run no-such-program"]);
+    lab.assert_baseline();
 }
 
-#[test]
-fn there_is_always_a_deadline() {
-    for lab in both() {
-        let task = task(&lab);
-        let marker = Marker::new();
-        let script =
-            format!("trap '' TERM HUP; sh -c 'trap \"\" TERM HUP; sleep 1000; :' {} & sleep 1000; :", marker.0);
-        in_time(|seconds| {
-            let ran = run(&lab, &["--timeout", &format!("{seconds}s")], &task, &script).run();
-            (ran.code == 124).then(|| ran.says(&["reached its deadline"]))
-        });
-        assert_eq!(report(&lab)["receipt"]["reason"], "deadline");
-        marker.assert_gone();
-        // Without a word from anybody it is eight hours.
-        let mut child = run(&lab, &[], &task, "echo ready; read line").spawn();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let status = lab.dev.envctl(["status"]).ok().stdout;
-        assert!(status.contains("ends in 7h 59m") || status.contains("ends in 8h"), "{status}");
-        drop(child.stdin.take());
-        assert_eq!(child.wait().unwrap().code(), Some(1));
-        lab.assert_baseline();
-    }
+both!(there_is_always_a_deadline);
+fn there_is_always_a_deadline(lab: Lab) {
+    let task = task(&lab);
+    let marker = Marker::new();
+    let script = format!("trap '' TERM HUP; sh -c 'trap \"\" TERM HUP; sleep 1000; :' {} & sleep 1000; :", marker.0);
+    in_time(|seconds| {
+        let ran = run(&lab, &["--timeout", &format!("{seconds}s")], &task, &script).run();
+        (ran.code == 124).then(|| ran.says(&["reached its deadline"]))
+    });
+    assert_eq!(report(&lab)["receipt"]["reason"], "deadline");
+    marker.assert_gone();
+    // Without a word from anybody it is eight hours.
+    let mut child = run(&lab, &[], &task, "echo ready; read line").spawn();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let status = lab.dev.envctl(["status"]).ok().stdout;
+    assert!(status.contains("ends in 7h 59m") || status.contains("ends in 8h"), "{status}");
+    drop(child.stdin.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    lab.assert_baseline();
 }
 
 /// Cancels a run while its script waits; its exit code.
@@ -92,25 +87,23 @@ fn a_signal_ends_all_of_it() {
     lab.assert_baseline();
 }
 
-#[test]
-fn what_it_wrote_outside_the_workspace_is_named_and_gone() {
-    for lab in both() {
-        let task = root_task(&lab);
-        let script = "echo 1 >/usr-new; rm /etc/passwd; mkdir -p /opt/x; echo 22 >/opt/x/tool; echo w >in-workspace; touch /tmp/t";
-        let ran = run(&lab, &[], &task, script).ok();
-        let outside = &report(&lab)["leases"][0]["outside"];
-        assert_eq!(outside["paths"], serde_json::json!(["/usr-new", "- /etc/passwd", "/opt/x/tool"]), "{outside}");
-        assert!(ran.stderr.contains("2 written, 1 removed"), "{}", ran.stderr);
-        // Also of a run that its deadline ended.
-        in_time(|seconds| {
-            let script = "touch /late; trap '' TERM HUP; while :; do sleep 0.1; done";
-            let ran = run(&lab, &["--timeout", &format!("{seconds}s")], &task, script).run();
-            (ran.code == 124 && report(&lab)["leases"][0]["outside"]["paths"] == serde_json::json!(["/late"]))
-                .then_some(())
-        });
-        let ran = run(&lab, &[], &task, "test ! -e /late").ok();
-        assert!(!ran.stderr.contains("Outside"), "{}", ran.stderr);
-    }
+both!(what_it_wrote_outside_the_workspace_is_named_and_gone);
+fn what_it_wrote_outside_the_workspace_is_named_and_gone(lab: Lab) {
+    let task = root_task(&lab);
+    let script =
+        "echo 1 >/usr-new; rm /etc/passwd; mkdir -p /opt/x; echo 22 >/opt/x/tool; echo w >in-workspace; touch /tmp/t";
+    let ran = run(&lab, &[], &task, script).ok();
+    let outside = &report(&lab)["leases"][0]["outside"];
+    assert_eq!(outside["paths"], serde_json::json!(["/usr-new", "- /etc/passwd", "/opt/x/tool"]), "{outside}");
+    assert!(ran.stderr.contains("2 written, 1 removed"), "{}", ran.stderr);
+    // Also of a run that its deadline ended.
+    in_time(|seconds| {
+        let script = "touch /late; trap '' TERM HUP; while :; do sleep 0.1; done";
+        let ran = run(&lab, &["--timeout", &format!("{seconds}s")], &task, script).run();
+        (ran.code == 124 && report(&lab)["leases"][0]["outside"]["paths"] == serde_json::json!(["/late"])).then_some(())
+    });
+    let ran = run(&lab, &[], &task, "test ! -e /late").ok();
+    assert!(!ran.stderr.contains("Outside"), "{}", ran.stderr);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{both, report, run, task};
+use super::{report, run, task};
 use crate::support::Lab;
 
 fn workspaces(lab: &Lab) -> Vec<String> {
@@ -11,33 +11,31 @@ fn workspaces(lab: &Lab) -> Vec<String> {
     status["workspaces"].as_array().unwrap().iter().map(|row| row["path"].as_str().unwrap().to_owned()).collect()
 }
 
-#[test]
-fn a_run_begins_with_what_is_published_and_leaves_nothing() {
-    for lab in both() {
-        lab.repo.write(".gitignore", "build/\n");
-        let task = task(&lab);
-        // What one leaves, built or not, the next does not find.
-        let own = lab.sh(&task, "touch mine; mkdir build; pwd >build/out; echo done");
-        assert_eq!(own, "done\n");
-        let before = workspaces(&lab);
-        let clean = "test ! -e mine -a ! -e build && mkdir build && touch build/out";
-        run(&lab, &[], &task, clean).ok().says(&["a fresh workspace"]);
-        assert_eq!(report(&lab)["workspace_kept"], false);
-        run(&lab, &["--keep"], &task, "test -e mine -a -e build").ok().says(&["as it was left"]);
-        assert_eq!(workspaces(&lab), before);
-        // What nobody else has is set aside, and comes back.
-        let ran = run(&lab, &[], &task, "echo new >made").ok();
-        let id = ran.stderr.split("workspace recover ").nth(1).unwrap().split_whitespace().next().unwrap();
-        assert_eq!(workspaces(&lab), before);
-        let place = lab.dev.path("back");
-        lab.dev.envctl(["workspace", "recover", id, "--into", place.to_str().unwrap()]).ok();
-        assert_eq!(fs::read_to_string(place.join("made")).unwrap(), "new\n");
-        // What is published is elsewhere.
-        let ran = run(&lab, &["--publish"], &task, "echo more >made").ok();
-        assert!(!ran.stderr.contains("Set aside"), "{}", ran.stderr);
-        run(&lab, &[], &task, "grep more made").ok();
-        lab.assert_baseline();
-    }
+both!(a_run_begins_with_what_is_published_and_leaves_nothing);
+fn a_run_begins_with_what_is_published_and_leaves_nothing(lab: Lab) {
+    lab.repo.write(".gitignore", "build/\n");
+    let task = task(&lab);
+    // What one leaves, built or not, the next does not find.
+    let own = lab.sh(&task, "touch mine; mkdir build; pwd >build/out; echo done");
+    assert_eq!(own, "done\n");
+    let before = workspaces(&lab);
+    let clean = "test ! -e mine -a ! -e build && mkdir build && touch build/out";
+    run(&lab, &[], &task, clean).ok().says(&["a fresh workspace"]);
+    assert_eq!(report(&lab)["workspace_kept"], false);
+    run(&lab, &["--keep"], &task, "test -e mine -a -e build").ok().says(&["as it was left"]);
+    assert_eq!(workspaces(&lab), before);
+    // What nobody else has is set aside, and comes back.
+    let ran = run(&lab, &[], &task, "echo new >made").ok();
+    let id = ran.stderr.split("workspace recover ").nth(1).unwrap().split_whitespace().next().unwrap();
+    assert_eq!(workspaces(&lab), before);
+    let place = lab.dev.path("back");
+    lab.dev.envctl(["workspace", "recover", id, "--into", place.to_str().unwrap()]).ok();
+    assert_eq!(fs::read_to_string(place.join("made")).unwrap(), "new\n");
+    // What is published is elsewhere.
+    let ran = run(&lab, &["--publish"], &task, "echo more >made").ok();
+    assert!(!ran.stderr.contains("Set aside"), "{}", ran.stderr);
+    run(&lab, &[], &task, "grep more made").ok();
+    lab.assert_baseline();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{both, root_task, run, show, task};
+use super::{root_task, run, show, task};
 use crate::support::{ImageBuilder, Lab, Terminal, until};
 
 fn names(lab: &Lab, task: &str) -> Vec<String> {
@@ -21,35 +21,33 @@ fn handoff(lab: &Lab, task: &str) -> Value {
     show(lab, task)["identity"]["handoff"].clone()
 }
 
-#[test]
-fn however_it_ends_it_is_published() {
-    for lab in both() {
-        let task = task(&lab);
-        let first = show(&lab, &task)["digest"].clone();
-        run(&lab, &["--publish", "--message", "done?"], &task, "echo 1 >work").ok();
-        let now = show(&lab, &task);
-        assert_eq!((&now["identity"]["parent"], &now["identity"]["handoff"]["status"]), (&first, &"working".into()));
-        assert_eq!(handoff(&lab, &task)["message"], "done?");
-        run(&lab, &["--publish"], &task, "echo 2 >work; echo broken >&2; exit 7").code(7);
-        let failed = handoff(&lab, &task);
-        assert_eq!((&failed["status"], &failed["exit_code"]), (&"needs-human".into(), &7.into()));
-        assert!(failed["command"].as_str().unwrap().contains("exit 7"), "{failed}");
-        assert_eq!(names(&lab, &task), ["costs.jsonl", "run.log"]);
-        run(&lab, &["--publish", "--timeout", "1s", "--message", "long"], &task, "sleep 1000").code(124);
-        let late = handoff(&lab, &task);
-        assert_eq!((&late["status"], &late["exit_code"]), (&"needs-human".into(), &124.into()));
-        assert_eq!(late["message"], "long (it reached its deadline)");
-        let mut child = run(&lab, &["--publish"], &task, "echo ready; sleep 1000").spawn();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(143));
-        assert_eq!(handoff(&lab, &task)["message"], "it was cancelled by SIGTERM");
-        run(&lab, &["--publish", "--status", "closed"], &task, "true").ok();
-        assert_eq!(handoff(&lab, &task)["status"], "closed");
-        let log = lab.agent.envctl(["log", &task, "--json"]).ok().json();
-        assert_eq!(log["identities"].as_array().unwrap().len(), 6, "{log}");
-    }
+both!(however_it_ends_it_is_published);
+fn however_it_ends_it_is_published(lab: Lab) {
+    let task = task(&lab);
+    let first = show(&lab, &task)["digest"].clone();
+    run(&lab, &["--publish", "--message", "done?"], &task, "echo 1 >work").ok();
+    let now = show(&lab, &task);
+    assert_eq!((&now["identity"]["parent"], &now["identity"]["handoff"]["status"]), (&first, &"working".into()));
+    assert_eq!(handoff(&lab, &task)["message"], "done?");
+    run(&lab, &["--publish"], &task, "echo 2 >work; echo broken >&2; exit 7").code(7);
+    let failed = handoff(&lab, &task);
+    assert_eq!((&failed["status"], &failed["exit_code"]), (&"needs-human".into(), &7.into()));
+    assert!(failed["command"].as_str().unwrap().contains("exit 7"), "{failed}");
+    assert_eq!(names(&lab, &task), ["costs.jsonl", "run.log"]);
+    run(&lab, &["--publish", "--timeout", "1s", "--message", "long"], &task, "sleep 1000").code(124);
+    let late = handoff(&lab, &task);
+    assert_eq!((&late["status"], &late["exit_code"]), (&"needs-human".into(), &124.into()));
+    assert_eq!(late["message"], "long (it reached its deadline)");
+    let mut child = run(&lab, &["--publish"], &task, "echo ready; sleep 1000").spawn();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert_eq!(handoff(&lab, &task)["message"], "it was cancelled by SIGTERM");
+    run(&lab, &["--publish", "--status", "closed"], &task, "true").ok();
+    assert_eq!(handoff(&lab, &task)["status"], "closed");
+    let log = lab.agent.envctl(["log", &task, "--json"]).ok().json();
+    assert_eq!(log["identities"].as_array().unwrap().len(), 6, "{log}");
 }
 
 /// What a killed run left says until when it was worked on.
@@ -100,31 +98,28 @@ fn it_is_published_while_it_runs() {
     lab.assert_baseline();
 }
 
-#[test]
-fn the_one_who_enters_sees_why() {
-    for lab in both() {
-        let task = root_task(&lab);
-        let script = "echo the words of the run; touch /opt-tool; printf '\\033[31m' >/dev/null; exit 9";
-        run(&lab, &["--publish", "--message", "Which total?\u{1b}[2J", "--agent", "bot"], &task, script).code(9);
-        let mut terminal = Terminal::open(&lab.agent, &["enter", &task], (40, 200));
-        terminal.sees("needs-human, published by bot");
-        terminal.sees("Which total?\\u{1b}[2J");
-        terminal.sees("(exit code 9)");
-        terminal.sees("/opt-tool");
-        terminal.types("cat /run/envctl/artifacts/run.log; touch /run/envctl/artifacts/x; echo code-$?\r");
-        terminal.sees("the words of the run");
-        terminal.sees("Read-only file system");
-        terminal.sees("code-1");
-        terminal.types(
-            "cat /run/envctl/artifacts/outside-workspace.txt; rm -f /run/envctl/artifacts/run.log; echo code-$?\r",
-        );
-        terminal.sees("/opt-tool");
-        terminal.sees("code-1");
-        terminal.types("exit 0\r");
-        assert_eq!(terminal.ends(), Some(0));
-        let quiet = lab.agent.envctl(["--quiet", "enter", &task, "--", "true"]).ok();
-        assert_eq!(quiet.stderr, "");
-    }
+both!(the_one_who_enters_sees_why);
+fn the_one_who_enters_sees_why(lab: Lab) {
+    let task = root_task(&lab);
+    let script = "echo the words of the run; touch /opt-tool; printf '\\033[31m' >/dev/null; exit 9";
+    run(&lab, &["--publish", "--message", "Which total?\u{1b}[2J", "--agent", "bot"], &task, script).code(9);
+    let mut terminal = Terminal::open(&lab.agent, &["enter", &task], (40, 200));
+    terminal.sees("needs-human, published by bot");
+    terminal.sees("Which total?\\u{1b}[2J");
+    terminal.sees("(exit code 9)");
+    terminal.sees("/opt-tool");
+    terminal.types("cat /run/envctl/artifacts/run.log; touch /run/envctl/artifacts/x; echo code-$?\r");
+    terminal.sees("the words of the run");
+    terminal.sees("Read-only file system");
+    terminal.sees("code-1");
+    terminal
+        .types("cat /run/envctl/artifacts/outside-workspace.txt; rm -f /run/envctl/artifacts/run.log; echo code-$?\r");
+    terminal.sees("/opt-tool");
+    terminal.sees("code-1");
+    terminal.types("exit 0\r");
+    assert_eq!(terminal.ends(), Some(0));
+    let quiet = lab.agent.envctl(["--quiet", "enter", &task, "--", "true"]).ok();
+    assert_eq!(quiet.stderr, "");
 }
 
 #[test]

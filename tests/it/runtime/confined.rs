@@ -2,74 +2,63 @@
 
 use std::fs;
 
-use super::both;
 use crate::support::{Entry, ImageBuilder, Lab, Layer, Repo};
 
-#[test]
-fn case_34_no_new_privileges_no_capabilities_a_filter() {
-    for lab in both() {
-        for (user, capabilities) in [("dev", "0000000000000000"), ("0", "00000000000405fb")] {
-            let program = Entry::program("suid", fs::read("/bin/busybox").unwrap()).mode(0o4755);
-            let task = lab.publish(&ImageBuilder::busybox().user(user).layer(Layer::new([program])));
-            let status = lab.sh(&task, "cat /proc/self/status; stat -c %a /suid");
-            let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
-            assert_eq!((line("NoNewPrivs:"), line("Seccomp:")), ("1", "2"), "{status}");
-            for set in ["CapEff:", "CapPrm:", "CapBnd:"] {
-                assert_eq!(line(set), capabilities, "{set} of {user}");
-            }
-            // Inherited by nobody, whatever the developer's own sets are.
-            assert_eq!((line("CapInh:"), line("CapAmb:")), ("0000000000000000", "0000000000000000"));
-            assert!(status.ends_with("\n755\n"), "{status}");
+both!(case_34_no_new_privileges_no_capabilities_a_filter);
+fn case_34_no_new_privileges_no_capabilities_a_filter(lab: Lab) {
+    for (user, capabilities) in [("dev", "0000000000000000"), ("0", "00000000000405fb")] {
+        let program = Entry::program("suid", fs::read("/bin/busybox").unwrap()).mode(0o4755);
+        let task = lab.publish(&ImageBuilder::busybox().user(user).layer(Layer::new([program])));
+        let status = lab.sh(&task, "cat /proc/self/status; stat -c %a /suid");
+        let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+        assert_eq!((line("NoNewPrivs:"), line("Seccomp:")), ("1", "2"), "{status}");
+        for set in ["CapEff:", "CapPrm:", "CapBnd:"] {
+            assert_eq!(line(set), capabilities, "{set} of {user}");
         }
+        // Inherited by nobody, whatever the developer's own sets are.
+        assert_eq!((line("CapInh:"), line("CapAmb:")), ("0000000000000000", "0000000000000000"));
+        assert!(status.ends_with("\n755\n"), "{status}");
     }
 }
 
-#[test]
-fn case_36_no_supplementary_group_where_there_are_several_ids() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let groups = lab.sh(&task, "grep Groups: /proc/self/status");
-        assert_eq!(groups.trim(), "Groups:");
+both!(case_36_no_supplementary_group_where_there_are_several_ids);
+fn case_36_no_supplementary_group_where_there_are_several_ids(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let groups = lab.sh(&task, "grep Groups: /proc/self/status");
+    assert_eq!(groups.trim(), "Groups:");
+}
+
+both!(case_38_cgroups_cannot_be_written);
+fn case_38_cgroups_cannot_be_written(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox().user("0"));
+    let script = "find /sys -name cgroup.procs 2>/dev/null | head -n 3 | while read -r file; do
+        (echo $$ >$file) 2>/dev/null && echo wrote $file; done
+        (mkdir /sys/fs/cgroup/evil) 2>/dev/null && echo made; :";
+    // With the host's network it is the host's /sys that is shown.
+    for network in ["isolated", "host"] {
+        let run = lab.dev.envctl(["enter", "--network", network, &task, "--", "sh", "-c", script]).ok();
+        assert_eq!(run.stdout, "", "{network}");
     }
 }
 
-#[test]
-fn case_38_cgroups_cannot_be_written() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox().user("0"));
-        let script = "find /sys -name cgroup.procs 2>/dev/null | head -n 3 | while read -r file; do
-            (echo $$ >$file) 2>/dev/null && echo wrote $file; done
-            (mkdir /sys/fs/cgroup/evil) 2>/dev/null && echo made; :";
-        // With the host's network it is the host's /sys that is shown.
-        for network in ["isolated", "host"] {
-            let run = lab.dev.envctl(["enter", "--network", network, &task, "--", "sh", "-c", script]).ok();
-            assert_eq!(run.stdout, "", "{network}");
-        }
+both!(namespaces_and_mounts_cannot_be_made);
+fn namespaces_and_mounts_cannot_be_made(lab: Lab) {
+    for user in ["dev", "0"] {
+        let task = lab.publish(&ImageBuilder::busybox().user(user));
+        let script = "for flag in -U -m -p -n -i -u; do unshare $flag true 2>/dev/null && echo unshared $flag; done
+            mount -t tmpfs none /tmp 2>/dev/null && echo mounted; umount /tmp 2>/dev/null && echo unmounted
+            hostname evil 2>/dev/null && echo named; :";
+        assert_eq!(lab.sh(&task, script), "", "{user}");
     }
 }
 
-#[test]
-fn namespaces_and_mounts_cannot_be_made() {
-    for lab in both() {
-        for user in ["dev", "0"] {
-            let task = lab.publish(&ImageBuilder::busybox().user(user));
-            let script = "for flag in -U -m -p -n -i -u; do unshare $flag true 2>/dev/null && echo unshared $flag; done
-                mount -t tmpfs none /tmp 2>/dev/null && echo mounted; umount /tmp 2>/dev/null && echo unmounted
-                hostname evil 2>/dev/null && echo named; :";
-            assert_eq!(lab.sh(&task, script), "", "{user}");
-        }
-    }
-}
-
-#[test]
-fn case_30_the_program_itself_is_out_of_reach() {
-    for lab in both() {
-        for user in ["dev", "0"] {
-            let task = lab.publish(&ImageBuilder::busybox().user(user));
-            let script = "cat /proc/1/exe >/dev/null 2>&1 && echo read; (echo x >/proc/1/exe) 2>/dev/null && echo wrote
-                ls /proc/1/root/ 2>/dev/null; cat /proc/1/environ 2>/dev/null; cat /proc/1/mem 2>/dev/null; :";
-            assert_eq!(lab.enter(&task, &["sh", "-c", script]).ok().stdout, "", "{user}");
-        }
+both!(case_30_the_program_itself_is_out_of_reach);
+fn case_30_the_program_itself_is_out_of_reach(lab: Lab) {
+    for user in ["dev", "0"] {
+        let task = lab.publish(&ImageBuilder::busybox().user(user));
+        let script = "cat /proc/1/exe >/dev/null 2>&1 && echo read; (echo x >/proc/1/exe) 2>/dev/null && echo wrote
+            ls /proc/1/root/ 2>/dev/null; cat /proc/1/environ 2>/dev/null; cat /proc/1/mem 2>/dev/null; :";
+        assert_eq!(lab.enter(&task, &["sh", "-c", script]).ok().stdout, "", "{user}");
     }
 }
 
@@ -79,63 +68,57 @@ fn workspace(lab: &Lab) -> Repo {
     lab.repo.seen_by(&lab.dev, path)
 }
 
-#[test]
-fn case_40_the_workspaces_own_git_folder_cannot_be_turned() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let script = "cd .git
-            for file in config commondir objects/info/alternates hooks/post-checkout; do
-                (echo evil >>$file) 2>/dev/null && echo wrote $file; done
-            for name in config commondir hooks objects/info objects; do
-                mv $name elsewhere 2>/dev/null && echo moved $name; rm -rf $name 2>/dev/null && echo removed $name; done
-            cd ..; mv .git .old 2>/dev/null && echo moved git; ln -s /tmp .git/hooks/link 2>/dev/null && echo linked; :";
-        assert_eq!(lab.sh(&task, script), "");
-        let repo = workspace(&lab);
-        assert_eq!(repo.git(&["status", "--porcelain"]), "");
-    }
+both!(case_40_the_workspaces_own_git_folder_cannot_be_turned);
+fn case_40_the_workspaces_own_git_folder_cannot_be_turned(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let script = "cd .git
+        for file in config commondir objects/info/alternates hooks/post-checkout; do
+            (echo evil >>$file) 2>/dev/null && echo wrote $file; done
+        for name in config commondir hooks objects/info objects; do
+            mv $name elsewhere 2>/dev/null && echo moved $name; rm -rf $name 2>/dev/null && echo removed $name; done
+        cd ..; mv .git .old 2>/dev/null && echo moved git; ln -s /tmp .git/hooks/link 2>/dev/null && echo linked; :";
+    assert_eq!(lab.sh(&task, script), "");
+    let repo = workspace(&lab);
+    assert_eq!(repo.git(&["status", "--porcelain"]), "");
 }
 
-#[test]
-fn case_40_a_planted_repository_is_put_out_of_gits_way() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        lab.sh(&task, "true");
-        let repo = workspace(&lab);
-        // The developer's own stays as it is.
-        repo.git(&["init", "--quiet", "mine"]);
-        repo.git(&["-C", "mine", "config", "alias.st", "status"]);
-        std::thread::sleep(std::time::Duration::from_millis(2100));
-        let script = "mkdir -p sub/.git/objects sub/.git/refs sub/.git/hooks bare/objects bare/refs
-            printf '[core]\\n\\trepositoryformatversion = 0\\n\\tfsmonitor = touch /tmp/evil\\n' | tee sub/.git/config >bare/config
-            # In one step: what lies there may be put out of the way at once.
-            echo '#!/bin/sh' >sub/hook; chmod +x sub/hook; mv sub/hook sub/.git/hooks/post-checkout
-            echo 'ref: refs/heads/main' | tee sub/.git/HEAD >bare/HEAD";
-        let run = lab.enter(&task, &["sh", "-euc", script]).ok();
-        for planted in ["sub/.git/config", "sub/.git/hooks", "bare/config"] {
-            assert!(run.stderr.contains(&format!("{planted} was written inside and renamed")), "{}", run.stderr);
-            assert!(!repo.path.join(planted).exists(), "{planted}");
-            assert!(repo.path.join(format!("{planted}.envctl-quarantine")).exists(), "nothing is lost");
-        }
-        assert_eq!(repo.git(&["-C", "mine", "config", "alias.st"]), "status");
+both!(case_40_a_planted_repository_is_put_out_of_gits_way);
+fn case_40_a_planted_repository_is_put_out_of_gits_way(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    lab.sh(&task, "true");
+    let repo = workspace(&lab);
+    // The developer's own stays as it is.
+    repo.git(&["init", "--quiet", "mine"]);
+    repo.git(&["-C", "mine", "config", "alias.st", "status"]);
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let script = "mkdir -p sub/.git/objects sub/.git/refs sub/.git/hooks bare/objects bare/refs
+        printf '[core]\\n\\trepositoryformatversion = 0\\n\\tfsmonitor = touch /tmp/evil\\n' | tee sub/.git/config >bare/config
+        # In one step: what lies there may be put out of the way at once.
+        echo '#!/bin/sh' >sub/hook; chmod +x sub/hook; mv sub/hook sub/.git/hooks/post-checkout
+        echo 'ref: refs/heads/main' | tee sub/.git/HEAD >bare/HEAD";
+    let run = lab.enter(&task, &["sh", "-euc", script]).ok();
+    for planted in ["sub/.git/config", "sub/.git/hooks", "bare/config"] {
+        assert!(run.stderr.contains(&format!("{planted} was written inside and renamed")), "{}", run.stderr);
+        assert!(!repo.path.join(planted).exists(), "{planted}");
+        assert!(repo.path.join(format!("{planted}.envctl-quarantine")).exists(), "nothing is lost");
     }
+    assert_eq!(repo.git(&["-C", "mine", "config", "alias.st"]), "status");
 }
 
+both!(case_40_what_a_killed_owner_left_is_found_by_the_next_command);
 /// An owner that is killed cannot look; the next command does.
-#[test]
-fn case_40_what_a_killed_owner_left_is_found_by_the_next_command() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let plant = "mkdir -p sub/.git/objects sub/.git/refs; echo x >sub/.git/HEAD
-            printf '[core]\\n\\thooksPath = /tmp\\n' >sub/.git/config";
-        let alive = crate::support::Alive::start(&lab, &task, "");
-        // An owner that lives looks at what appears.
-        let owner = alive.owner.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-STOP", &owner]).status().unwrap().success());
-        lab.dev.envctl(["exec", &task, "--", "sh", "-c", plant]).ok();
-        alive.kill_owner().assert_gone();
-        let run = lab.dev.envctl(["status"]).ok();
-        assert!(run.stderr.contains("sub/.git/config was written inside"), "{}", run.stderr);
-    }
+fn case_40_what_a_killed_owner_left_is_found_by_the_next_command(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let plant = "mkdir -p sub/.git/objects sub/.git/refs; echo x >sub/.git/HEAD
+        printf '[core]\\n\\thooksPath = /tmp\\n' >sub/.git/config";
+    let alive = crate::support::Alive::start(&lab, &task, "");
+    // An owner that lives looks at what appears.
+    let owner = alive.owner.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-STOP", &owner]).status().unwrap().success());
+    lab.dev.envctl(["exec", &task, "--", "sh", "-c", plant]).ok();
+    alive.kill_owner().assert_gone();
+    let run = lab.dev.envctl(["status"]).ok();
+    assert!(run.stderr.contains("sub/.git/config was written inside"), "{}", run.stderr);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::both;
 use crate::support::{Alive, ImageBuilder, Lab, Marker, Stopped, Terminal, in_time, until};
 
 /// Starts one; its lease.
@@ -23,53 +22,49 @@ fn gone(lab: &Lab) {
     lab.assert_baseline();
 }
 
-#[test]
-fn it_is_there_until_it_is_reset() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let lease = detach(&lab, &task, &[]);
-        assert_eq!(lease["detached"], true);
-        assert!(lease["deadline"].as_u64().unwrap() > 0, "{lease}");
-        let run = |words: &[&str]| lab.dev.envctl(words).ok().stdout;
-        run(&["exec", &task, "--", "sh", "-c", "echo from-one-terminal >/tmp/note"]);
-        // Entering joins it, and leaving does not end it.
-        assert_eq!(run(&["enter", &task, "--", "cat", "/tmp/note"]), "from-one-terminal\n");
-        assert_eq!(run(&["enter", &task, "--", "cat", "/tmp/note"]), "from-one-terminal\n");
-        let status = run(&["status"]);
-        assert!(status.contains("ends in 7h 59m") || status.contains("ends in 8h"), "{status}");
-        lab.dev.envctl(["enter", "--fresh", &task, "--", "cat", "/tmp/note"]).code(1);
-        for (words, hint) in [
-            (vec!["--network", "host"], "--fresh"),
-            (vec!["--publish", "3000"], "ports add"),
-            (vec!["--timeout", "1h"], "extend"),
-        ] {
-            let words = [&["enter", &task], &words[..], &["--", "true"]].concat();
-            lab.dev.envctl(words).code(125).says(&["running already", hint]);
-        }
-        let again = detach(&lab, &task, &[]);
-        assert_eq!(again["id"], lease["id"], "one is enough");
-        let reset = lab.dev.envctl(["reset", "--json", &task]).ok().json();
-        assert_eq!((&reset["baseline"], &reset["receipts"][0]["reason"]), (&true.into(), &"reset".into()), "{reset}");
-        gone(&lab);
+both!(it_is_there_until_it_is_reset);
+fn it_is_there_until_it_is_reset(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let lease = detach(&lab, &task, &[]);
+    assert_eq!(lease["detached"], true);
+    assert!(lease["deadline"].as_u64().unwrap() > 0, "{lease}");
+    let run = |words: &[&str]| lab.dev.envctl(words).ok().stdout;
+    run(&["exec", &task, "--", "sh", "-c", "echo from-one-terminal >/tmp/note"]);
+    // Entering joins it, and leaving does not end it.
+    assert_eq!(run(&["enter", &task, "--", "cat", "/tmp/note"]), "from-one-terminal\n");
+    assert_eq!(run(&["enter", &task, "--", "cat", "/tmp/note"]), "from-one-terminal\n");
+    let status = run(&["status"]);
+    assert!(status.contains("ends in 7h 59m") || status.contains("ends in 8h"), "{status}");
+    lab.dev.envctl(["enter", "--fresh", &task, "--", "cat", "/tmp/note"]).code(1);
+    for (words, hint) in [
+        (vec!["--network", "host"], "--fresh"),
+        (vec!["--publish", "3000"], "ports add"),
+        (vec!["--timeout", "1h"], "extend"),
+    ] {
+        let words = [&["enter", &task], &words[..], &["--", "true"]].concat();
+        lab.dev.envctl(words).code(125).says(&["running already", hint]);
     }
+    let again = detach(&lab, &task, &[]);
+    assert_eq!(again["id"], lease["id"], "one is enough");
+    let reset = lab.dev.envctl(["reset", "--json", &task]).ok().json();
+    assert_eq!((&reset["baseline"], &reset["receipts"][0]["reason"]), (&true.into(), &"reset".into()), "{reset}");
+    gone(&lab);
 }
 
-#[test]
-fn it_ends_with_its_command_whose_words_are_kept() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let script = "echo out; echo err >&2; until test -e /tmp/go; do sleep 0.05; done";
-        let lease = detach(&lab, &task, &["--", "sh", "-c", script]);
-        // The runtime may end before this one has.
-        lab.dev.envctl(["exec", &task, "--", "touch", "/tmp/go"]).run();
-        gone(&lab);
-        let (_, name) = task.rsplit_once(':').unwrap();
-        let log = std::path::Path::new(lease["log"].as_str().unwrap());
-        // The last word comes when the runtime is gone.
-        let whole = format!("out\nerr\n     Ended {name}: exit code 0\n");
-        until("the log is whole", || fs::read_to_string(log).unwrap() == whole);
-        assert_eq!(lab.receipts()[0]["reason"], "exit");
-    }
+both!(it_ends_with_its_command_whose_words_are_kept);
+fn it_ends_with_its_command_whose_words_are_kept(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let script = "echo out; echo err >&2; until test -e /tmp/go; do sleep 0.05; done";
+    let lease = detach(&lab, &task, &["--", "sh", "-c", script]);
+    // The runtime may end before this one has.
+    lab.dev.envctl(["exec", &task, "--", "touch", "/tmp/go"]).run();
+    gone(&lab);
+    let (_, name) = task.rsplit_once(':').unwrap();
+    let log = std::path::Path::new(lease["log"].as_str().unwrap());
+    // The last word comes when the runtime is gone.
+    let whole = format!("out\nerr\n     Ended {name}: exit code 0\n");
+    until("the log is whole", || fs::read_to_string(log).unwrap() == whole);
+    assert_eq!(lab.receipts()[0]["reason"], "exit");
 }
 
 #[test]
@@ -84,43 +79,40 @@ fn a_command_that_cannot_be_started_leaves_word() {
     until("the ledger has its exit code", || says("ledger.jsonl", "\"exit_code\":127"));
 }
 
-#[test]
-fn one_of_several_is_named_by_its_lease() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let waits = ["--", "sh", "-c", "echo $0; sleep 1000", "first"];
-        let first = detach(&lab, &task, &waits);
-        let second = detach(&lab, &task, &["--fresh"]);
-        let (first_id, second_id) = (first["id"].as_str().unwrap(), second["id"].as_str().unwrap());
-        assert_ne!(first_id, second_id);
-        let run = |words: &[&str]| lab.dev.envctl(words).ok().stdout;
-        run(&["exec", &task, "--lease", first_id, "--", "touch", "/tmp/first"]);
-        // Without a lease it is the newest; a lease may be cut short.
-        lab.dev.envctl(["exec", &task, "--", "test", "-e", "/tmp/first"]).code(1);
-        run(&["exec", &task, "--lease", &first_id[..6], "--", "test", "-e", "/tmp/first"]);
-        let status = run(&["status", "--verbose"]);
-        assert!(status.contains(first_id) && status.contains(second_id), "{status}");
-        assert!(status.contains(first["log"].as_str().unwrap()) && second["log"].is_null(), "{status}");
-        let longer = |id: &str| lab.dev.envctl(["extend", &task, "1h", "--json", "--lease", id]).ok().json();
-        assert!(longer(first_id)["deadline"].as_u64() > first["deadline"].as_u64());
-        assert_eq!(run(&["ports", "ls", &task, "--lease", second_id]), "");
-        for words in [&["exec", &task, "--lease", "nosuch", "--", "true"][..], &["extend", &task, "--lease", "", "1h"]]
-        {
-            let refused = lab.dev.envctl(words).run();
-            assert!([3, 125].contains(&refused.code), "{refused:?}");
-            refused.says(&["no running runtime with the lease", "envctl status"]);
-        }
-        for _ in 0..2 {
-            // What has ended already is as it was wanted.
-            let reset = lab.dev.envctl(["reset", &task, "--lease", first_id, "--json"]).ok().json();
-            assert_eq!(reset["baseline"], true);
-        }
-        lab.dev.envctl(["reset", &task, "--lease", "nosuch"]).code(3);
-        lab.dev.envctl(["reset", &task, "--lease", ""]).code(3);
-        run(&["exec", &task, "--lease", second_id, "--", "true"]);
-        run(&["reset", &task]);
-        gone(&lab);
+both!(one_of_several_is_named_by_its_lease);
+fn one_of_several_is_named_by_its_lease(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let waits = ["--", "sh", "-c", "echo $0; sleep 1000", "first"];
+    let first = detach(&lab, &task, &waits);
+    let second = detach(&lab, &task, &["--fresh"]);
+    let (first_id, second_id) = (first["id"].as_str().unwrap(), second["id"].as_str().unwrap());
+    assert_ne!(first_id, second_id);
+    let run = |words: &[&str]| lab.dev.envctl(words).ok().stdout;
+    run(&["exec", &task, "--lease", first_id, "--", "touch", "/tmp/first"]);
+    // Without a lease it is the newest; a lease may be cut short.
+    lab.dev.envctl(["exec", &task, "--", "test", "-e", "/tmp/first"]).code(1);
+    run(&["exec", &task, "--lease", &first_id[..6], "--", "test", "-e", "/tmp/first"]);
+    let status = run(&["status", "--verbose"]);
+    assert!(status.contains(first_id) && status.contains(second_id), "{status}");
+    assert!(status.contains(first["log"].as_str().unwrap()) && second["log"].is_null(), "{status}");
+    let longer = |id: &str| lab.dev.envctl(["extend", &task, "1h", "--json", "--lease", id]).ok().json();
+    assert!(longer(first_id)["deadline"].as_u64() > first["deadline"].as_u64());
+    assert_eq!(run(&["ports", "ls", &task, "--lease", second_id]), "");
+    for words in [&["exec", &task, "--lease", "nosuch", "--", "true"][..], &["extend", &task, "--lease", "", "1h"]] {
+        let refused = lab.dev.envctl(words).run();
+        assert!([3, 125].contains(&refused.code), "{refused:?}");
+        refused.says(&["no running runtime with the lease", "envctl status"]);
     }
+    for _ in 0..2 {
+        // What has ended already is as it was wanted.
+        let reset = lab.dev.envctl(["reset", &task, "--lease", first_id, "--json"]).ok().json();
+        assert_eq!(reset["baseline"], true);
+    }
+    lab.dev.envctl(["reset", &task, "--lease", "nosuch"]).code(3);
+    lab.dev.envctl(["reset", &task, "--lease", ""]).code(3);
+    run(&["exec", &task, "--lease", second_id, "--", "true"]);
+    run(&["reset", &task]);
+    gone(&lab);
 }
 
 /// Of seventeen IDs two begin alike.
@@ -163,68 +155,59 @@ fn a_running_task_is_not_detached_again() {
     lab.assert_baseline();
 }
 
-#[test]
-fn it_survives_its_terminal() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let mut terminal = Terminal::open(&lab.dev, &["enter", "--detach", &task], (24, 80));
-        terminal.sees("Detached");
-        assert_eq!(terminal.ends(), Some(0));
-        drop(terminal);
-        lab.dev.envctl(["exec", &task, "--", "true"]).ok();
-        lab.dev.envctl(["reset", &task]).ok();
+both!(it_survives_its_terminal);
+fn it_survives_its_terminal(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let mut terminal = Terminal::open(&lab.dev, &["enter", "--detach", &task], (24, 80));
+    terminal.sees("Detached");
+    assert_eq!(terminal.ends(), Some(0));
+    drop(terminal);
+    lab.dev.envctl(["exec", &task, "--", "true"]).ok();
+    lab.dev.envctl(["reset", &task]).ok();
+    gone(&lab);
+}
+
+both!(what_cannot_start_is_told_to_the_one_who_started_it);
+fn what_cannot_start_is_told_to_the_one_who_started_it(lab: Lab) {
+    let image = ImageBuilder::busybox().layer(crate::support::Layer::new([crate::support::Entry::file("proc", "")]));
+    let task = lab.publish(&image);
+    lab.dev.envctl(["enter", "--detach", &task]).code(5).says(&["error:", "/proc", "hint:"]);
+    gone(&lab);
+}
+
+both!(case_37_whoever_is_killed_the_rest_goes_too);
+fn case_37_whoever_is_killed_the_rest_goes_too(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let marker = Marker::new();
+    // Its own tree ignores signals and has left its session.
+    let script = "trap '' TERM HUP INT; setsid sh -c 'trap \"\" TERM HUP; sleep 1000; :' \"$0\" & sleep 1000; :";
+    for who in ["owner", "init"] {
+        let lease = detach(&lab, &task, &["--", "sh", "-c", script, &marker.0]);
+        until("it runs", || marker.processes().len() >= 2);
+        kill(&lease[who]);
+        marker.assert_gone();
+        lab.dev.envctl(["status"]).ok();
         gone(&lab);
     }
+    let reasons: Vec<String> =
+        lab.receipts().iter().map(|receipt| receipt["reason"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons.contains(&"owner-died".to_owned()), "{reasons:?}");
 }
 
-#[test]
-fn what_cannot_start_is_told_to_the_one_who_started_it() {
-    for lab in both() {
-        let image =
-            ImageBuilder::busybox().layer(crate::support::Layer::new([crate::support::Entry::file("proc", "")]));
-        let task = lab.publish(&image);
-        lab.dev.envctl(["enter", "--detach", &task]).code(5).says(&["error:", "/proc", "hint:"]);
-        gone(&lab);
-    }
-}
-
-#[test]
-fn case_37_whoever_is_killed_the_rest_goes_too() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let marker = Marker::new();
-        // Its own tree ignores signals and has left its session.
-        let script = "trap '' TERM HUP INT; setsid sh -c 'trap \"\" TERM HUP; sleep 1000; :' \"$0\" & sleep 1000; :";
-        for who in ["owner", "init"] {
-            let lease = detach(&lab, &task, &["--", "sh", "-c", script, &marker.0]);
-            until("it runs", || marker.processes().len() >= 2);
-            kill(&lease[who]);
-            marker.assert_gone();
-            lab.dev.envctl(["status"]).ok();
-            gone(&lab);
-        }
-        let reasons: Vec<String> =
-            lab.receipts().iter().map(|receipt| receipt["reason"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(reasons.len(), 2, "{reasons:?}");
-        assert!(reasons.contains(&"owner-died".to_owned()), "{reasons:?}");
-    }
-}
-
-#[test]
-fn a_deadline_asks_first() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let script = "trap 'echo asked; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
-        let run = in_time(|seconds| {
-            let words = ["enter", "--timeout", &format!("{seconds}s"), &task, "--", "sh", "-c", script];
-            Some(lab.dev.envctl(words).run()).filter(|run| run.stdout.starts_with("ready"))
-        });
-        let run = run.code(124);
-        assert_eq!(run.stdout, "ready\nasked\n");
-        assert!(run.stderr.contains("deadline"), "{}", run.stderr);
-        assert_eq!(lab.receipts()[0]["baseline"], true);
-        lab.assert_baseline();
-    }
+both!(a_deadline_asks_first);
+fn a_deadline_asks_first(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let script = "trap 'echo asked; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
+    let run = in_time(|seconds| {
+        let words = ["enter", "--timeout", &format!("{seconds}s"), &task, "--", "sh", "-c", script];
+        Some(lab.dev.envctl(words).run()).filter(|run| run.stdout.starts_with("ready"))
+    });
+    let run = run.code(124);
+    assert_eq!(run.stdout, "ready\nasked\n");
+    assert!(run.stderr.contains("deadline"), "{}", run.stderr);
+    assert_eq!(lab.receipts()[0]["baseline"], true);
+    lab.assert_baseline();
 }
 
 #[test]
@@ -239,62 +222,56 @@ fn a_deadline_may_be_over_before_the_command_has_begun() {
     lab.assert_baseline();
 }
 
-#[test]
-fn a_deadline_does_not_wait_for_those_who_do_not_listen() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let marker = Marker::new();
-        let script = "trap '' TERM HUP INT; setsid sh -c 'trap \"\" TERM HUP; sleep 1000; :' \"$0\" & sleep 1000; :";
-        // Who has joined is told, and ends with it.
-        let run = in_time(|seconds| {
-            let timeout = format!("{}s", 2 + seconds);
-            detach(&lab, &task, &["--timeout", &timeout, "--", "sh", "-c", script, &marker.0]);
-            let run = lab.dev.envctl(["exec", &task, "--", "sh", "-c", "trap '' TERM HUP; sleep 1000; :"]).run();
-            gone(&lab);
-            Some(run).filter(|run| run.code == 124)
-        });
-        assert!(run.stderr.contains("deadline"), "{}", run.stderr);
-        marker.assert_gone();
-        assert_eq!(lab.receipts()[0]["reason"], "deadline");
-    }
-}
-
-#[test]
-fn a_deadline_can_be_moved() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let (before, after, timeout) = in_time(|seconds| {
-            let timeout = 1 + seconds;
-            let before = detach(&lab, &task, &["--timeout", &format!("{timeout}s")]);
-            let run = lab.dev.envctl(["extend", "--json", &task, "1h"]).run();
-            (run.code == 0).then(|| (before, run.json(), timeout))
-        });
-        assert_eq!(after["deadline"].as_u64().unwrap() / 1000, before["deadline"].as_u64().unwrap() / 1000 + 3600);
-        std::thread::sleep(std::time::Duration::from_secs(timeout));
-        lab.dev.envctl(["exec", &task, "--", "true"]).ok();
-        lab.dev.envctl(["reset", &task]).ok();
-        lab.dev.envctl(["extend", &task, "1h"]).code(3).says(&["no running runtime"]);
-        let alive = Alive::start(&lab, &task, "");
-        lab.dev.envctl(["extend", &task, "1h"]).code(2).says(&["no deadline"]);
-        alive.kill_owner().assert_gone();
-    }
-}
-
-#[test]
-fn reset_and_a_fresh_shell_at_once() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        detach(&lab, &task, &[]);
-        lab.dev.envctl(["exec", &task, "--", "touch", "/tmp/old"]).ok();
-        let mut terminal = Terminal::open(&lab.dev, &["reset", &task, "--enter"], (24, 80));
-        terminal.sees("$ ");
-        terminal.types("ls /tmp; echo all-$((40+2))\r");
-        terminal.sees("all-42");
-        terminal.types("exit 7\r");
-        assert_eq!(terminal.ends(), Some(7));
+both!(a_deadline_does_not_wait_for_those_who_do_not_listen);
+fn a_deadline_does_not_wait_for_those_who_do_not_listen(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let marker = Marker::new();
+    let script = "trap '' TERM HUP INT; setsid sh -c 'trap \"\" TERM HUP; sleep 1000; :' \"$0\" & sleep 1000; :";
+    // Who has joined is told, and ends with it.
+    let run = in_time(|seconds| {
+        let timeout = format!("{}s", 2 + seconds);
+        detach(&lab, &task, &["--timeout", &timeout, "--", "sh", "-c", script, &marker.0]);
+        let run = lab.dev.envctl(["exec", &task, "--", "sh", "-c", "trap '' TERM HUP; sleep 1000; :"]).run();
         gone(&lab);
-        assert_eq!(lab.receipts().len(), 2);
-    }
+        Some(run).filter(|run| run.code == 124)
+    });
+    assert!(run.stderr.contains("deadline"), "{}", run.stderr);
+    marker.assert_gone();
+    assert_eq!(lab.receipts()[0]["reason"], "deadline");
+}
+
+both!(a_deadline_can_be_moved);
+fn a_deadline_can_be_moved(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let (before, after, timeout) = in_time(|seconds| {
+        let timeout = 1 + seconds;
+        let before = detach(&lab, &task, &["--timeout", &format!("{timeout}s")]);
+        let run = lab.dev.envctl(["extend", "--json", &task, "1h"]).run();
+        (run.code == 0).then(|| (before, run.json(), timeout))
+    });
+    assert_eq!(after["deadline"].as_u64().unwrap() / 1000, before["deadline"].as_u64().unwrap() / 1000 + 3600);
+    std::thread::sleep(std::time::Duration::from_secs(timeout));
+    lab.dev.envctl(["exec", &task, "--", "true"]).ok();
+    lab.dev.envctl(["reset", &task]).ok();
+    lab.dev.envctl(["extend", &task, "1h"]).code(3).says(&["no running runtime"]);
+    let alive = Alive::start(&lab, &task, "");
+    lab.dev.envctl(["extend", &task, "1h"]).code(2).says(&["no deadline"]);
+    alive.kill_owner().assert_gone();
+}
+
+both!(reset_and_a_fresh_shell_at_once);
+fn reset_and_a_fresh_shell_at_once(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    detach(&lab, &task, &[]);
+    lab.dev.envctl(["exec", &task, "--", "touch", "/tmp/old"]).ok();
+    let mut terminal = Terminal::open(&lab.dev, &["reset", &task, "--enter"], (24, 80));
+    terminal.sees("$ ");
+    terminal.types("ls /tmp; echo all-$((40+2))\r");
+    terminal.sees("all-42");
+    terminal.types("exit 7\r");
+    assert_eq!(terminal.ends(), Some(7));
+    gone(&lab);
+    assert_eq!(lab.receipts().len(), 2);
 }
 
 #[test]

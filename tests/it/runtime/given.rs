@@ -1,7 +1,6 @@
 //! What a developer gives a command along and is told: variables, a shell, one JSON
 //! object, services that end, a greeting that one can read.
 
-use super::both;
 use crate::support::{ImageBuilder, Lab, Terminal, until};
 
 /// It ends when it is let go.
@@ -26,30 +25,25 @@ fn task(lab: &Lab) -> String {
     lab.store.reference("t")
 }
 
-#[test]
-fn a_command_with_variables_beside_a_service_that_ends() {
-    for lab in both() {
-        let task = task(&lab);
-        let words = ["enter", "--json", "-e", "GIVEN=the reason", "--env", "HERE", &task, "--", "sh", "-c", LET_GO];
-        let run = lab.dev.envctl(words).env("HERE", "two").code(3);
-        // One object, and the command's own words beside it.
-        assert_eq!((&run.json()["exit_code"], &run.json()["receipt"]["baseline"]), (&3.into(), &true.into()));
-        run.says(&["the reason two", "the service web ended", "(exit code 7)", "it said: the reason"]);
-        lab.dev
-            .envctl(["enter", "-e", "NOT_SET_ANYWHERE", &task, "--", "true"])
-            .code(125)
-            .says(&["-e NOT_SET_ANYWHERE="]);
-        // Who comes later finds what the first one gave, and brings more.
-        lab.dev.envctl(["enter", "--no-services", "--detach", "-e", "A=1", "-e", "B=0", &task]).ok();
-        let sh = "echo $A$B";
-        let joined = lab.dev.envctl(["exec", "--json", "-e", "B=2", &task, "--", "sh", "-c", sh]).ok();
-        assert_eq!(joined.json()["exit_code"], 0);
-        joined.says(&["12"]);
-        let shell = lab.dev.envctl(["exec", "--shell", "/bin/ash", &task]).stdin("echo $0\n").ok();
-        assert_eq!(shell.stdout, "/bin/ash\n");
-        lab.dev.envctl(["reset", &task]).ok();
-        lab.assert_baseline();
-    }
+both!(a_command_with_variables_beside_a_service_that_ends);
+fn a_command_with_variables_beside_a_service_that_ends(lab: Lab) {
+    let task = task(&lab);
+    let words = ["enter", "--json", "-e", "GIVEN=the reason", "--env", "HERE", &task, "--", "sh", "-c", LET_GO];
+    let run = lab.dev.envctl(words).env("HERE", "two").code(3);
+    // One object, and the command's own words beside it.
+    assert_eq!((&run.json()["exit_code"], &run.json()["receipt"]["baseline"]), (&3.into(), &true.into()));
+    run.says(&["the reason two", "the service web ended", "(exit code 7)", "it said: the reason"]);
+    lab.dev.envctl(["enter", "-e", "NOT_SET_ANYWHERE", &task, "--", "true"]).code(125).says(&["-e NOT_SET_ANYWHERE="]);
+    // Who comes later finds what the first one gave, and brings more.
+    lab.dev.envctl(["enter", "--no-services", "--detach", "-e", "A=1", "-e", "B=0", &task]).ok();
+    let sh = "echo $A$B";
+    let joined = lab.dev.envctl(["exec", "--json", "-e", "B=2", &task, "--", "sh", "-c", sh]).ok();
+    assert_eq!(joined.json()["exit_code"], 0);
+    joined.says(&["12"]);
+    let shell = lab.dev.envctl(["exec", "--shell", "/bin/ash", &task]).stdin("echo $0\n").ok();
+    assert_eq!(shell.stdout, "/bin/ash\n");
+    lab.dev.envctl(["reset", &task]).ok();
+    lab.assert_baseline();
 }
 
 #[test]

@@ -26,21 +26,19 @@ fn leave(first: &mut Terminal) {
     until("it is asked", || !first.modes().local_modes.contains(LocalModes::ICANON));
 }
 
-#[test]
-fn who_leaves_first_may_wait_for_the_others() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let (mut first, mut second) = two(&lab);
-        leave(&mut first);
-        first.types("\r");
-        first.sees("until the others have left");
-        second.types("echo still-$((1+1))\r");
-        second.sees("still-2");
-        second.types("exit 4\r");
-        second.sees("ended with 4");
-        second.types("\r");
-        assert_eq!((first.ends(), second.ends()), (Some(3), Some(0)));
-        lab.assert_baseline();
-    }
+both!(who_leaves_first_may_wait_for_the_others);
+fn who_leaves_first_may_wait_for_the_others(lab: Lab) {
+    let (mut first, mut second) = two(&lab);
+    leave(&mut first);
+    first.types("\r");
+    first.sees("until the others have left");
+    second.types("echo still-$((1+1))\r");
+    second.sees("still-2");
+    second.types("exit 4\r");
+    second.sees("ended with 4");
+    second.types("\r");
+    assert_eq!((first.ends(), second.ends()), (Some(3), Some(0)));
+    lab.assert_baseline();
 }
 
 #[test]

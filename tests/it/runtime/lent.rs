@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
-use super::both;
 use crate::support::{Alive, Call, Entry, ImageBuilder, Lab, Layer, Marker, Run, until};
 
 const PASSWORD: &str = "lent-by-the-developer";
@@ -144,65 +143,63 @@ const SCRIPT: &str = "
     echo -- end
     fill http 127.0.0.1:9 >kept";
 
-#[test]
-fn git_inside_gets_a_login_for_the_approved_place_alone_and_nothing_stays() {
-    for lab in both() {
-        let lender = Lender::new(lab);
-        let lab = &lender.lab;
-        let refused = lender.enter(&[], "", "true").code(125);
-        let refused =
-            refused.says(&["your git password for http://127.0.0.1:9", "for https://git.example", "logins as git"]);
-        lender.approve(&refused);
+both!(git_inside_gets_a_login_for_the_approved_place_alone_and_nothing_stays);
+fn git_inside_gets_a_login_for_the_approved_place_alone_and_nothing_stays(lab: Lab) {
+    let lender = Lender::new(lab);
+    let lab = &lender.lab;
+    let refused = lender.enter(&[], "", "true").code(125);
+    let refused =
+        refused.says(&["your git password for http://127.0.0.1:9", "for https://git.example", "logins as git"]);
+    lender.approve(&refused);
 
-        let run = lender.enter(&[], "", SCRIPT).ok();
-        let given = format!("protocol=http\nhost=127.0.0.1:9\nusername=dev\npassword={PASSWORD}\n600 socket\n");
-        assert_eq!(run.stdout, format!("{given}-- others\n-- end\n"), "{}", run.stderr);
-        let asked = lender.asked();
-        let hosts: Vec<&str> = asked.lines().filter(|line| line.starts_with("host=")).collect();
-        assert_eq!(hosts, ["host=127.0.0.1:9"; 3], "{asked}");
-        // Which account it is, nobody inside says.
-        assert!(!["store", "erase", "username", "path=x"].iter().any(|word| asked.contains(word)), "{asked}");
-        let receipt = &lab.report()["receipt"];
-        let lent = serde_json::json!({
-            "names": ["http://127.0.0.1:9", "https://git.example", "ssh://git@git.example"], "given": 2, "refused": 7
-        });
-        assert_eq!(receipt["lent"], lent);
-        // A login that was lent is looked for like a secret.
-        assert_eq!(receipt["exposed"], serde_json::json!(["kept"]));
-        assert!(!run.stderr.contains(PASSWORD) && !lab.report().to_string().contains(PASSWORD));
+    let run = lender.enter(&[], "", SCRIPT).ok();
+    let given = format!("protocol=http\nhost=127.0.0.1:9\nusername=dev\npassword={PASSWORD}\n600 socket\n");
+    assert_eq!(run.stdout, format!("{given}-- others\n-- end\n"), "{}", run.stderr);
+    let asked = lender.asked();
+    let hosts: Vec<&str> = asked.lines().filter(|line| line.starts_with("host=")).collect();
+    assert_eq!(hosts, ["host=127.0.0.1:9"; 3], "{asked}");
+    // Which account it is, nobody inside says.
+    assert!(!["store", "erase", "username", "path=x"].iter().any(|word| asked.contains(word)), "{asked}");
+    let receipt = &lab.report()["receipt"];
+    let lent = serde_json::json!({
+        "names": ["http://127.0.0.1:9", "https://git.example", "ssh://git@git.example"], "given": 2, "refused": 7
+    });
+    assert_eq!(receipt["lent"], lent);
+    // A login that was lent is looked for like a secret.
+    assert_eq!(receipt["exposed"], serde_json::json!(["kept"]));
+    assert!(!run.stderr.contains(PASSWORD) && !lab.report().to_string().contains(PASSWORD));
 
-        // Nor does it leave with the task, or stay in a log.
-        let leak = "printf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill";
-        let publish = format!("{leak} >leaked");
-        let published = lender.envctl(&["run", "--publish", &lender.task, "--", "sh", "-c", &publish], "").run();
-        assert_ne!(published.code, 0);
-        published.says(&["injected-secret", "leaked"]);
-        let detached = lender.envctl(&["enter", "--detach", "--json", &lender.task, "--", "sh", "-c", leak], "");
-        let lease = detached.ok().json();
-        let log = || std::fs::read_to_string(lease["log"].as_str().unwrap()).unwrap();
-        until("the log is whole", || log().contains("Ended"));
-        assert!(log().contains("password=[secret]") && !log().contains(PASSWORD), "{}", log());
+    // Nor does it leave with the task, or stay in a log.
+    let leak = "printf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill";
+    let publish = format!("{leak} >leaked");
+    let published = lender.envctl(&["run", "--publish", &lender.task, "--", "sh", "-c", &publish], "").run();
+    assert_ne!(published.code, 0);
+    published.says(&["injected-secret", "leaked"]);
+    let detached = lender.envctl(&["enter", "--detach", "--json", &lender.task, "--", "sh", "-c", leak], "");
+    let lease = detached.ok().json();
+    let log = || std::fs::read_to_string(lease["log"].as_str().unwrap()).unwrap();
+    until("the log is whole", || log().contains("Ended"));
+    assert!(log().contains("password=[secret]") && !log().contains(PASSWORD), "{}", log());
 
-        // A program that leaves its ends where nobody closes them holds nobody up.
-        lender.enter(&[], "", "leaves").ok();
+    // A program that leaves its ends where nobody closes them holds nobody up.
+    lender.enter(&[], "", "leaves").ok();
 
-        // One who is still asked when the runtime ends, ends with it.
-        let marker = Marker::new();
-        let more = format!("sh -c 'sleep 1000; :' {};", marker.0);
-        let script = "printf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill >/dev/null &
-            until [ -e asked ]; do sleep 0.05; done";
-        let mut child = lender.enter(&[], &more, script).spawn();
-        crate::support::until("the helper is asked", || !marker.processes().is_empty());
-        lab.dev.write(Alive::lease(lab)["workspace"].as_str().unwrap().to_owned() + "/asked", "");
-        assert!(child.wait().unwrap().success());
-        marker.assert_gone();
+    // One who is still asked when the runtime ends, ends with it.
+    let marker = Marker::new();
+    let more = format!("sh -c 'sleep 1000; :' {};", marker.0);
+    let script = "printf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill >/dev/null &
+        until [ -e asked ]; do sleep 0.05; done";
+    let mut child = lender.enter(&[], &more, script).spawn();
+    crate::support::until("the helper is asked", || !marker.processes().is_empty());
+    lab.dev.write(Alive::lease(lab)["workspace"].as_str().unwrap().to_owned() + "/asked", "");
+    assert!(child.wait().unwrap().success());
+    marker.assert_gone();
 
-        let without = lender.enter(&["--no-secrets", "--network", "host"], "", "env; ls /run/envctl").ok();
-        assert!(!without.stdout.contains("credential") && !without.stdout.contains("lent"), "{}", without.stdout);
-        assert_eq!(lab.report()["receipt"]["lent"], serde_json::Value::Null);
-        lender.approve(&lender.enter(&["--network", "isolated"], "", "env").code(125));
-        let isolated = lender.enter(&["--network", "isolated"], "", "env").ok().says(&["reaches no git server"]);
-        assert!(!isolated.stdout.contains("GIT_CONFIG"), "{}", isolated.stdout);
-        lab.assert_baseline();
-    }
+    let without = lender.enter(&["--no-secrets", "--network", "host"], "", "env; ls /run/envctl").ok();
+    assert!(!without.stdout.contains("credential") && !without.stdout.contains("lent"), "{}", without.stdout);
+    assert_eq!(lab.report()["receipt"]["lent"], serde_json::Value::Null);
+    lender.approve(&lender.enter(&["--network", "isolated"], "", "env").code(125));
+    let isolated = lender.enter(&["--network", "isolated"], "", "env").ok().says(&["reaches no git server"]);
+    assert!(!isolated.stdout.contains("GIT_CONFIG"), "{}", isolated.stdout);
+    lab.assert_baseline();
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::both;
 use crate::support::{Alive, ImageBuilder, Lab};
 
 const PROJECT: &str = "[runtime]\nsecrets = [\"ONE\", \"TWO:file\", \"THREE:env\", \"NONE\"]\n";
@@ -58,67 +57,63 @@ fn approved(lab: &Lab, values: &Values) -> String {
     task
 }
 
-#[test]
-fn case_46_they_are_inside_and_nowhere_else() {
-    for lab in both() {
-        let values = Values::new();
-        let task = approved(&lab, &values);
-        let script = "echo $ONE ${TWO-unset} $THREE ${NONE-unset}; cat /run/secrets/ONE /run/secrets/TWO; echo
-            ls /run/secrets; stat -c '%a %U' /run/secrets/TWO; (echo x >/run/secrets/new) 2>/dev/null || echo full";
-        let run = values.given(lab.enter(&task, &["sh", "-c", script])).ok();
-        let [one, two, three] = &values.0;
-        let lines: Vec<&str> = run.stdout.lines().collect();
-        assert_eq!(lines[0], format!("{one} unset {three} unset"));
-        assert_eq!(lines[1], format!("{one}{two}"));
-        assert_eq!(&lines[2..], ["ONE", "TWO", "400 dev", "full"]);
-        assert!(run.stderr.contains("NONE") && run.stderr.contains("no source"), "{}", run.stderr);
-        // Neither the words of the command, nor the report, nor any file.
-        assert!(values.0.iter().all(|value| !run.stderr.contains(value.as_str())), "{}", run.stderr);
-        let report = lab.report();
-        assert!(values.0.iter().all(|value| !report.to_string().contains(value.as_str())), "{report}");
-        assert_eq!(report["receipt"]["secrets"], serde_json::json!({ "removed": 3, "left": 0 }));
-        assert_eq!(report["receipt"]["exposed"], serde_json::json!([]));
-        // What would be said with a value in it is said without.
-        let said = values.given(lab.enter(&task, &[one])).code(127).stderr;
-        assert!(said.contains("[secret]") && !said.contains(one.as_str()), "{said}");
-        let alive = {
-            let script = "echo ready; sleep 1000; :";
-            let call = values.given(lab.dev.envctl(["enter", &task, "--", "sh", "-c", script]));
-            let mut child = call.spawn();
-            let mut line = [0; 6];
-            std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
-            child
-        };
-        let status = lab.dev.envctl(["status", "--json"]).ok();
-        assert!(values.0.iter().all(|value| !status.stdout.contains(value.as_str())), "{}", status.stdout);
-        let joined = lab.dev.envctl(["exec", &task, "--", "sh", "-c", "echo $ONE"]).ok();
-        assert_eq!(joined.stdout.trim(), one, "those who join have them as well");
-        let mut alive = alive;
-        alive.kill().unwrap();
-        alive.wait().unwrap();
-        lab.dev.envctl(["reset", &task]).ok();
-        let own = lab.dev.path("config/envctl/two.txt");
-        assert_eq!(values.found_in(&lab.dev.path("")), [own]);
-        lab.assert_baseline();
-    }
+both!(case_46_they_are_inside_and_nowhere_else);
+fn case_46_they_are_inside_and_nowhere_else(lab: Lab) {
+    let values = Values::new();
+    let task = approved(&lab, &values);
+    let script = "echo $ONE ${TWO-unset} $THREE ${NONE-unset}; cat /run/secrets/ONE /run/secrets/TWO; echo
+        ls /run/secrets; stat -c '%a %U' /run/secrets/TWO; (echo x >/run/secrets/new) 2>/dev/null || echo full";
+    let run = values.given(lab.enter(&task, &["sh", "-c", script])).ok();
+    let [one, two, three] = &values.0;
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert_eq!(lines[0], format!("{one} unset {three} unset"));
+    assert_eq!(lines[1], format!("{one}{two}"));
+    assert_eq!(&lines[2..], ["ONE", "TWO", "400 dev", "full"]);
+    assert!(run.stderr.contains("NONE") && run.stderr.contains("no source"), "{}", run.stderr);
+    // Neither the words of the command, nor the report, nor any file.
+    assert!(values.0.iter().all(|value| !run.stderr.contains(value.as_str())), "{}", run.stderr);
+    let report = lab.report();
+    assert!(values.0.iter().all(|value| !report.to_string().contains(value.as_str())), "{report}");
+    assert_eq!(report["receipt"]["secrets"], serde_json::json!({ "removed": 3, "left": 0 }));
+    assert_eq!(report["receipt"]["exposed"], serde_json::json!([]));
+    // What would be said with a value in it is said without.
+    let said = values.given(lab.enter(&task, &[one])).code(127).stderr;
+    assert!(said.contains("[secret]") && !said.contains(one.as_str()), "{said}");
+    let alive = {
+        let script = "echo ready; sleep 1000; :";
+        let call = values.given(lab.dev.envctl(["enter", &task, "--", "sh", "-c", script]));
+        let mut child = call.spawn();
+        let mut line = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        child
+    };
+    let status = lab.dev.envctl(["status", "--json"]).ok();
+    assert!(values.0.iter().all(|value| !status.stdout.contains(value.as_str())), "{}", status.stdout);
+    let joined = lab.dev.envctl(["exec", &task, "--", "sh", "-c", "echo $ONE"]).ok();
+    assert_eq!(joined.stdout.trim(), one, "those who join have them as well");
+    let mut alive = alive;
+    alive.kill().unwrap();
+    alive.wait().unwrap();
+    lab.dev.envctl(["reset", &task]).ok();
+    let own = lab.dev.path("config/envctl/two.txt");
+    assert_eq!(values.found_in(&lab.dev.path("")), [own]);
+    lab.assert_baseline();
 }
 
-#[test]
-fn a_file_of_the_workspace_that_holds_one_is_named() {
-    for lab in both() {
-        let values = Values::new();
-        let task = approved(&lab, &values);
-        let script = "mkdir -p d; echo \"token = $ONE\" >d/config; cp /run/secrets/TWO copy; echo innocent >other";
-        let run = values.given(lab.enter(&task, &["sh", "-c", script])).ok();
-        assert!(run.stderr.contains("d/config in the workspace"), "{}", run.stderr);
-        assert!(values.0.iter().all(|value| !run.stderr.contains(value.as_str())));
-        assert_eq!(lab.report()["receipt"]["exposed"], serde_json::json!(["copy", "d/config"]));
-        assert_eq!(lab.report()["receipt"]["unsearched"], 0);
-        // Another run does not change them, and says nothing.
-        std::thread::sleep(std::time::Duration::from_millis(2100));
-        let again = values.given(lab.enter(&task, &["true"])).ok();
-        assert!(!again.stderr.contains("d/config"), "{}", again.stderr);
-    }
+both!(a_file_of_the_workspace_that_holds_one_is_named);
+fn a_file_of_the_workspace_that_holds_one_is_named(lab: Lab) {
+    let values = Values::new();
+    let task = approved(&lab, &values);
+    let script = "mkdir -p d; echo \"token = $ONE\" >d/config; cp /run/secrets/TWO copy; echo innocent >other";
+    let run = values.given(lab.enter(&task, &["sh", "-c", script])).ok();
+    assert!(run.stderr.contains("d/config in the workspace"), "{}", run.stderr);
+    assert!(values.0.iter().all(|value| !run.stderr.contains(value.as_str())));
+    assert_eq!(lab.report()["receipt"]["exposed"], serde_json::json!(["copy", "d/config"]));
+    assert_eq!(lab.report()["receipt"]["unsearched"], 0);
+    // Another run does not change them, and says nothing.
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let again = values.given(lab.enter(&task, &["true"])).ok();
+    assert!(!again.stderr.contains("d/config"), "{}", again.stderr);
 }
 
 #[test]
@@ -134,25 +129,23 @@ fn without_them_and_with_a_source_that_fails() {
     lab.assert_baseline();
 }
 
+both!(the_developers_own_state_is_not_visible);
 /// Nothing of the developer's own is there unless it is named.
-#[test]
-fn the_developers_own_state_is_not_visible() {
-    for lab in both() {
-        let secret = "of-the-developer-alone";
-        for path in
-            ["home/.docker/config.json", "home/.config/gh/hosts.yml", "home/.git-credentials", "home/.ssh/id_ed25519"]
-        {
-            lab.dev.write(path, secret);
-        }
-        let task = lab.publish(&ImageBuilder::busybox());
-        let agent = lab.dev.path("agent.sock");
-        let listener = std::os::unix::net::UnixListener::bind(&agent).unwrap();
-        let find = "grep -rlF of-the-developer-alone / --exclude-dir=proc --exclude-dir=sys 2>/dev/null; env";
-        let call = lab.enter(&task, &["sh", "-c", find]).env("SSH_AUTH_SOCK", &agent);
-        let run = call.env("GH_TOKEN", secret).env("GIT_ASKPASS", secret).ok();
-        assert!(!run.stdout.contains(secret) && !run.stdout.contains("SSH_AUTH_SOCK"), "{}", run.stdout);
-        drop(listener);
+fn the_developers_own_state_is_not_visible(lab: Lab) {
+    let secret = "of-the-developer-alone";
+    for path in
+        ["home/.docker/config.json", "home/.config/gh/hosts.yml", "home/.git-credentials", "home/.ssh/id_ed25519"]
+    {
+        lab.dev.write(path, secret);
     }
+    let task = lab.publish(&ImageBuilder::busybox());
+    let agent = lab.dev.path("agent.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&agent).unwrap();
+    let find = "grep -rlF of-the-developer-alone / --exclude-dir=proc --exclude-dir=sys 2>/dev/null; env";
+    let call = lab.enter(&task, &["sh", "-c", find]).env("SSH_AUTH_SOCK", &agent);
+    let run = call.env("GH_TOKEN", secret).env("GIT_ASKPASS", secret).ok();
+    assert!(!run.stdout.contains(secret) && !run.stdout.contains("SSH_AUTH_SOCK"), "{}", run.stdout);
+    drop(listener);
 }
 
 /// Neither many folders nor closed ones hide a value, and what cannot be read
@@ -175,26 +168,20 @@ fn what_cannot_be_searched_is_never_taken_for_clean() {
     assert!(run.stderr.contains("could not be searched"), "{}", run.stderr);
 }
 
-#[test]
-fn an_owner_that_is_killed_leaves_none() {
-    for lab in both() {
-        let values = Values::new();
-        let task = approved(&lab, &values);
-        // Through a runtime that nobody cleans up after.
-        let call = values.given(lab.dev.envctl(["enter", "--detach", "--json", &task]));
-        let lease = call.ok().json();
-        assert_eq!(lease["secrets"], serde_json::json!(["ONE", "TWO", "THREE"]));
-        let pid = rustix::process::Pid::from_raw(lease["owner"]["pid"].as_i64().unwrap() as i32).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        let reset = lab.dev.envctl(["reset", &task, "--json"]).ok().json();
-        // Nobody was left who knew the values.
-        let receipt = &reset["receipts"][0];
-        assert_eq!(
-            (&receipt["exposed"], &receipt["secrets"]["left"]),
-            (&serde_json::Value::Null, &0.into()),
-            "{receipt}"
-        );
-        assert_eq!(values.found_in(&lab.dev.path("")), [lab.dev.path("config/envctl/two.txt")]);
-        let _ = Alive::start_with(&lab, &["--no-secrets"], &task, "").kill_owner();
-    }
+both!(an_owner_that_is_killed_leaves_none);
+fn an_owner_that_is_killed_leaves_none(lab: Lab) {
+    let values = Values::new();
+    let task = approved(&lab, &values);
+    // Through a runtime that nobody cleans up after.
+    let call = values.given(lab.dev.envctl(["enter", "--detach", "--json", &task]));
+    let lease = call.ok().json();
+    assert_eq!(lease["secrets"], serde_json::json!(["ONE", "TWO", "THREE"]));
+    let pid = rustix::process::Pid::from_raw(lease["owner"]["pid"].as_i64().unwrap() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let reset = lab.dev.envctl(["reset", &task, "--json"]).ok().json();
+    // Nobody was left who knew the values.
+    let receipt = &reset["receipts"][0];
+    assert_eq!((&receipt["exposed"], &receipt["secrets"]["left"]), (&serde_json::Value::Null, &0.into()), "{receipt}");
+    assert_eq!(values.found_in(&lab.dev.path("")), [lab.dev.path("config/envctl/two.txt")]);
+    let _ = Alive::start_with(&lab, &["--no-secrets"], &task, "").kill_owner();
 }

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::both;
 use crate::support::{Alive, Entry, ImageBuilder, Lab, Layer, Outside};
 
 /// Where a link could lead from within a process: its descriptors, its program,
@@ -28,53 +27,49 @@ fn to_file(lab: &Lab, way: &str, name: &str) -> String {
     format!("{way}/../../../../../../../..{home}/{name}")
 }
 
-#[test]
-fn a_shell_of_the_image_leads_to_no_program_of_the_host() {
-    for lab in both() {
-        let outside = Outside::of(&lab.dev);
-        // It needs no loader of the image, and says what it reads.
-        lab.dev.write("tool", fs::read("/bin/busybox").unwrap());
-        fs::set_permissions(lab.dev.path("tool"), fs::Permissions::from_mode(0o755)).unwrap();
-        let passwd = "dev:x:1000:1000::/home/dev:/opt/cat\n";
-        // Where pid 1 has held a folder of the host.
-        for way in (3..9).map(|number| format!("/proc/self/fd/{number}")) {
-            let links = [
-                Entry::file("etc/passwd", passwd),
-                Entry::dir("opt/"),
-                Entry::symlink("opt/cat", to_file(&lab, &way, "tool").as_str()),
-            ];
-            let task = lab.publish(&ImageBuilder::busybox().layer(Layer::new(links)));
-            // Without a login shell that can be executed it is /bin/sh.
-            let run = lab.dev.envctl(["enter", &task]).stdin("echo inside; exit 0\n").run();
-            assert_eq!(run.stdout, "inside\n", "{way}: {}", run.stderr);
-        }
-        outside.assert_untouched();
+both!(a_shell_of_the_image_leads_to_no_program_of_the_host);
+fn a_shell_of_the_image_leads_to_no_program_of_the_host(lab: Lab) {
+    let outside = Outside::of(&lab.dev);
+    // It needs no loader of the image, and says what it reads.
+    lab.dev.write("tool", fs::read("/bin/busybox").unwrap());
+    fs::set_permissions(lab.dev.path("tool"), fs::Permissions::from_mode(0o755)).unwrap();
+    let passwd = "dev:x:1000:1000::/home/dev:/opt/cat\n";
+    // Where pid 1 has held a folder of the host.
+    for way in (3..9).map(|number| format!("/proc/self/fd/{number}")) {
+        let links = [
+            Entry::file("etc/passwd", passwd),
+            Entry::dir("opt/"),
+            Entry::symlink("opt/cat", to_file(&lab, &way, "tool").as_str()),
+        ];
+        let task = lab.publish(&ImageBuilder::busybox().layer(Layer::new(links)));
+        // Without a login shell that can be executed it is /bin/sh.
+        let run = lab.dev.envctl(["enter", &task]).stdin("echo inside; exit 0\n").run();
+        assert_eq!(run.stdout, "inside\n", "{way}: {}", run.stderr);
     }
+    outside.assert_untouched();
 }
 
-#[test]
-fn a_command_leads_to_no_program_of_the_host() {
-    for lab in both() {
-        let outside = Outside::of(&lab.dev);
-        lab.dev.write("tool", "#!/bin/sh\necho reached\n");
-        fs::set_permissions(lab.dev.path("tool"), fs::Permissions::from_mode(0o755)).unwrap();
-        let task = lab.publish(&ImageBuilder::busybox());
-        let links: Vec<String> = ways().iter().map(|way| to_file(&lab, way, "tool")).collect();
-        let script = format!(
-            "n=0; for way in {}; do n=$((n+1)); mkdir -p l/$n; ln -sf $way l/$n/tool; done; echo $n",
-            links.join(" ")
-        );
-        let count: usize = lab.sh(&task, &script).trim().parse().unwrap();
-        let alive = Alive::start(&lab, &task, "");
-        for number in 1..=count {
-            let program = format!("l/{number}/tool");
-            let run = lab.dev.envctl(["exec", &task, "--", &program]).run();
-            assert!([126, 127].contains(&run.code), "{number}: {} {}", run.code, run.stdout);
-            assert_eq!(run.stdout, "", "{number}");
-        }
-        alive.kill_owner().assert_gone();
-        outside.assert_untouched();
+both!(a_command_leads_to_no_program_of_the_host);
+fn a_command_leads_to_no_program_of_the_host(lab: Lab) {
+    let outside = Outside::of(&lab.dev);
+    lab.dev.write("tool", "#!/bin/sh\necho reached\n");
+    fs::set_permissions(lab.dev.path("tool"), fs::Permissions::from_mode(0o755)).unwrap();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let links: Vec<String> = ways().iter().map(|way| to_file(&lab, way, "tool")).collect();
+    let script = format!(
+        "n=0; for way in {}; do n=$((n+1)); mkdir -p l/$n; ln -sf $way l/$n/tool; done; echo $n",
+        links.join(" ")
+    );
+    let count: usize = lab.sh(&task, &script).trim().parse().unwrap();
+    let alive = Alive::start(&lab, &task, "");
+    for number in 1..=count {
+        let program = format!("l/{number}/tool");
+        let run = lab.dev.envctl(["exec", &task, "--", &program]).run();
+        assert!([126, 127].contains(&run.code), "{number}: {} {}", run.code, run.stdout);
+        assert_eq!(run.stdout, "", "{number}");
     }
+    alive.kill_owner().assert_gone();
+    outside.assert_untouched();
 }
 
 /// The developer's envctl, in a place where they may change it.
@@ -103,48 +98,44 @@ void _start(void) {
 }
 "#;
 
-#[test]
+both!(the_program_of_pid_1_is_out_of_reach);
 #[cfg(target_arch = "x86_64")]
-fn the_program_of_pid_1_is_out_of_reach() {
-    for lab in both() {
-        let binary = own_binary(&lab);
-        let before = fs::metadata(&binary).unwrap();
-        lab.agent.write("loader.c", LOADER);
-        let flags = ["-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-o", "loader", "loader.c"];
-        lab.agent.call("gcc", flags).cwd(lab.agent.path("")).ok();
-        let loader = fs::read(lab.agent.path("loader")).unwrap();
-        let layer = Layer::new([
-            Entry::dir("lib64/"),
-            Entry::program("lib64/ld-linux-x86-64.so.2", loader),
-            Entry::program("self", "#!/proc/self/exe\n"),
-            Entry::program("thread", "#!/proc/thread-self/exe\n"),
-            Entry::symlink("link", "/proc/self/exe"),
-        ]);
-        let task = lab.publish(&ImageBuilder::busybox().layer(layer));
-        for program in ["/self", "/thread", "/link"] {
-            let words = ["-c", "exec \"$@\"", "sh", binary.to_str().unwrap(), "enter", &task, "--", program];
-            lab.dev.call("sh", words).run();
-            let after = fs::metadata(&binary).unwrap();
-            assert_eq!((after.mode(), after.ctime_nsec()), (before.mode(), before.ctime_nsec()), "{program}");
-        }
+fn the_program_of_pid_1_is_out_of_reach(lab: Lab) {
+    let binary = own_binary(&lab);
+    let before = fs::metadata(&binary).unwrap();
+    lab.agent.write("loader.c", LOADER);
+    let flags = ["-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-o", "loader", "loader.c"];
+    lab.agent.call("gcc", flags).cwd(lab.agent.path("")).ok();
+    let loader = fs::read(lab.agent.path("loader")).unwrap();
+    let layer = Layer::new([
+        Entry::dir("lib64/"),
+        Entry::program("lib64/ld-linux-x86-64.so.2", loader),
+        Entry::program("self", "#!/proc/self/exe\n"),
+        Entry::program("thread", "#!/proc/thread-self/exe\n"),
+        Entry::symlink("link", "/proc/self/exe"),
+    ]);
+    let task = lab.publish(&ImageBuilder::busybox().layer(layer));
+    for program in ["/self", "/thread", "/link"] {
+        let words = ["-c", "exec \"$@\"", "sh", binary.to_str().unwrap(), "enter", &task, "--", program];
+        lab.dev.call("sh", words).run();
+        let after = fs::metadata(&binary).unwrap();
+        assert_eq!((after.mode(), after.ctime_nsec()), (before.mode(), before.ctime_nsec()), "{program}");
     }
 }
 
-#[test]
-fn what_pid_1_runs_is_mounted_read_only() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let lease = lab.dev.envctl(["enter", "--detach", "--json", "-p", "3000", &task]).ok().json();
-        let init = lease["init"]["pid"].to_string();
-        let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children")).unwrap();
-        for pid in [&*init, children.split_whitespace().next().unwrap()] {
-            // By their owner: to an account without privilege not even shown.
-            let run = lab.dev.call("chmod", ["755", &format!("/proc/{pid}/exe")]).run();
-            let answer = if lab.dev.is_unprivileged() { "Permission denied" } else { "Read-only file system" };
-            assert!(run.stderr.contains(answer), "{pid}: {}", run.stderr);
-        }
-        lab.dev.envctl(["reset", &task]).ok();
+both!(what_pid_1_runs_is_mounted_read_only);
+fn what_pid_1_runs_is_mounted_read_only(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let lease = lab.dev.envctl(["enter", "--detach", "--json", "-p", "3000", &task]).ok().json();
+    let init = lease["init"]["pid"].to_string();
+    let children = fs::read_to_string(format!("/proc/{init}/task/{init}/children")).unwrap();
+    for pid in [&*init, children.split_whitespace().next().unwrap()] {
+        // By their owner: to an account without privilege not even shown.
+        let run = lab.dev.call("chmod", ["755", &format!("/proc/{pid}/exe")]).run();
+        let answer = if lab.dev.is_unprivileged() { "Permission denied" } else { "Read-only file system" };
+        assert!(run.stderr.contains(answer), "{pid}: {}", run.stderr);
     }
+    lab.dev.envctl(["reset", &task]).ok();
 }
 
 #[test]
@@ -160,59 +151,53 @@ fn a_program_that_was_replaced_meanwhile_starts_runtimes_all_the_same() {
     assert_eq!(lab.dev.call("sh", words).ok().stdout, "inside\n");
 }
 
-#[test]
-fn a_service_finds_no_link_between_itself_and_its_log() {
-    for lab in both() {
-        let outside = Outside::of(&lab.dev);
-        lab.dev.write("diary", "PRIVATE\n");
-        let way = to_file(&lab, "/proc/self/fd/4", "diary");
-        let config = format!(
-            "[[service]]\nname = \"one\"\ncommand = [\"sh\", \"-c\", \"rm -f /run/envctl/services/two.log; ln -s {way} /run/envctl/services/two.log; touch /tmp/one; sleep 9\"]\nready = \"file:/tmp/one\"\n\
-             [[service]]\nname = \"two\"\ncommand = [\"sh\", \"-c\", \"echo written; cat <&1 >/workspace/stolen; touch /tmp/two; sleep 9\"]\nready = \"file:/tmp/two\"\n"
-        );
-        lab.repo.write("envctl.toml", &config);
-        let task = lab.publish(&ImageBuilder::busybox());
-        let shown = lab.sh(&task, "cat stolen");
-        assert!(!shown.contains("PRIVATE"), "{shown}");
-        assert_eq!(fs::read_to_string(lab.dev.path("diary")).unwrap(), "PRIVATE\n");
-        outside.assert_untouched();
-    }
+both!(a_service_finds_no_link_between_itself_and_its_log);
+fn a_service_finds_no_link_between_itself_and_its_log(lab: Lab) {
+    let outside = Outside::of(&lab.dev);
+    lab.dev.write("diary", "PRIVATE\n");
+    let way = to_file(&lab, "/proc/self/fd/4", "diary");
+    let config = format!(
+        "[[service]]\nname = \"one\"\ncommand = [\"sh\", \"-c\", \"rm -f /run/envctl/services/two.log; ln -s {way} /run/envctl/services/two.log; touch /tmp/one; sleep 9\"]\nready = \"file:/tmp/one\"\n\
+         [[service]]\nname = \"two\"\ncommand = [\"sh\", \"-c\", \"echo written; cat <&1 >/workspace/stolen; touch /tmp/two; sleep 9\"]\nready = \"file:/tmp/two\"\n"
+    );
+    lab.repo.write("envctl.toml", &config);
+    let task = lab.publish(&ImageBuilder::busybox());
+    let shown = lab.sh(&task, "cat stolen");
+    assert!(!shown.contains("PRIVATE"), "{shown}");
+    assert_eq!(fs::read_to_string(lab.dev.path("diary")).unwrap(), "PRIVATE\n");
+    outside.assert_untouched();
 }
 
-#[test]
-fn a_service_is_not_ready_by_a_file_of_the_host() {
-    for lab in both() {
-        lab.dev.write("here", "");
-        let links: Vec<String> = ways().iter().map(|way| to_file(&lab, way, "here")).collect();
-        let config = format!(
-            "[[service]]\nname = \"one\"\ncommand = [\"sh\", \"-c\", \"for l in {}; do rm -f /tmp/r; ln -s $l /tmp/r; sleep 0.03; done; rm /tmp/r; sleep 9\"]\nready = \"file:/tmp/r\"\ntimeout = \"6s\"\n",
-            links.join(" ")
-        );
-        lab.repo.write("envctl.toml", &config);
-        let task = lab.publish(&ImageBuilder::busybox());
-        lab.enter(&task, &["true"]).code(125).says(&["was not ready"]);
-    }
+both!(a_service_is_not_ready_by_a_file_of_the_host);
+fn a_service_is_not_ready_by_a_file_of_the_host(lab: Lab) {
+    lab.dev.write("here", "");
+    let links: Vec<String> = ways().iter().map(|way| to_file(&lab, way, "here")).collect();
+    let config = format!(
+        "[[service]]\nname = \"one\"\ncommand = [\"sh\", \"-c\", \"for l in {}; do rm -f /tmp/r; ln -s $l /tmp/r; sleep 0.03; done; rm /tmp/r; sleep 9\"]\nready = \"file:/tmp/r\"\ntimeout = \"6s\"\n",
+        links.join(" ")
+    );
+    lab.repo.write("envctl.toml", &config);
+    let task = lab.publish(&ImageBuilder::busybox());
+    lab.enter(&task, &["true"]).code(125).says(&["was not ready"]);
 }
 
-#[test]
-fn a_file_that_is_a_stream_cannot_be_opened_once_more() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let list = lab.dev.path("list");
-        lab.dev.write("list", "one\n");
-        fs::set_permissions(&list, fs::Permissions::from_mode(0o644)).unwrap();
-        let binary = lab.dev.binary().to_str().unwrap();
-        let inside = "cat; for n in 0 1 2; do echo two >>/proc/self/fd/$n; chmod 4777 /proc/self/fd/$n; done";
-        let enter = ["enter", &task, "--", "sh", "-c", inside];
-        let open = "exec \"$@\" <\"$0\" >\"$0.out\" 2>>\"$0.out\"";
-        let words = [&["-c", open, list.to_str().unwrap(), binary], &enter[..]].concat();
-        lab.dev.call("sh", words).run();
-        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
-        assert_eq!((fs::read_to_string(&list).unwrap().as_str(), mode(&list)), ("one\n", 0o644));
-        let out = lab.dev.path("list.out");
-        assert_eq!(mode(&out) & 0o7111, 0, "{:o}", mode(&out));
-        assert!(fs::read_to_string(&out).unwrap().starts_with("one\n"));
-    }
+both!(a_file_that_is_a_stream_cannot_be_opened_once_more);
+fn a_file_that_is_a_stream_cannot_be_opened_once_more(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let list = lab.dev.path("list");
+    lab.dev.write("list", "one\n");
+    fs::set_permissions(&list, fs::Permissions::from_mode(0o644)).unwrap();
+    let binary = lab.dev.binary().to_str().unwrap();
+    let inside = "cat; for n in 0 1 2; do echo two >>/proc/self/fd/$n; chmod 4777 /proc/self/fd/$n; done";
+    let enter = ["enter", &task, "--", "sh", "-c", inside];
+    let open = "exec \"$@\" <\"$0\" >\"$0.out\" 2>>\"$0.out\"";
+    let words = [&["-c", open, list.to_str().unwrap(), binary], &enter[..]].concat();
+    lab.dev.call("sh", words).run();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    assert_eq!((fs::read_to_string(&list).unwrap().as_str(), mode(&list)), ("one\n", 0o644));
+    let out = lab.dev.path("list.out");
+    assert_eq!(mode(&out) & 0o7111, 0, "{:o}", mode(&out));
+    assert!(fs::read_to_string(&out).unwrap().starts_with("one\n"));
 }
 
 #[test]
@@ -262,90 +247,79 @@ fn output_that_cannot_be_written_is_told() {
     assert!(run.stderr.contains("what the command printed cannot be written"), "{}", run.stderr);
 }
 
-#[test]
-fn no_runtime_can_be_addressed_from_another() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let alive = Alive::start(&lab, &task, "");
-        let lease = Alive::lease(&lab);
-        let id = lease["id"].as_str().unwrap();
-        // What the address was, and what lies on disk.
-        let names = fs::read_to_string("/proc/net/unix").unwrap();
-        assert!(
-            !names.contains(&format!("@envctl/{id}")),
-            "an abstract address reaches every network namespace's users"
-        );
-        let folder = lab.dev.state().join("runtimes").join(id);
-        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o077, 0);
-        let script = format!("ls -d {} 2>&1; :", folder.display());
-        let shown = lab.dev.envctl(["enter", "--network", "host", &task, "--", "sh", "-c", &script]).run();
-        assert!(!shown.stdout.lines().any(|line| line == folder.to_str().unwrap()), "{}", shown.stdout);
-        alive.kill_owner().assert_gone();
+both!(no_runtime_can_be_addressed_from_another);
+fn no_runtime_can_be_addressed_from_another(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let alive = Alive::start(&lab, &task, "");
+    let lease = Alive::lease(&lab);
+    let id = lease["id"].as_str().unwrap();
+    // What the address was, and what lies on disk.
+    let names = fs::read_to_string("/proc/net/unix").unwrap();
+    assert!(!names.contains(&format!("@envctl/{id}")), "an abstract address reaches every network namespace's users");
+    let folder = lab.dev.state().join("runtimes").join(id);
+    assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o077, 0);
+    let script = format!("ls -d {} 2>&1; :", folder.display());
+    let shown = lab.dev.envctl(["enter", "--network", "host", &task, "--", "sh", "-c", &script]).run();
+    assert!(!shown.stdout.lines().any(|line| line == folder.to_str().unwrap()), "{}", shown.stdout);
+    alive.kill_owner().assert_gone();
+}
+
+both!(nobody_joins_who_cannot_read_the_lease);
+fn nobody_joins_who_cannot_read_the_lease(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let alive = Alive::start(&lab, &task, "");
+    let id = Alive::lease(&lab)["id"].as_str().unwrap().to_owned();
+    let lease = lab.dev.state().join("leases").join(format!("{id}.json"));
+    let text = fs::read_to_string(&lease).unwrap();
+    let mut other: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(other["token"].is_array(), "{text}");
+    let status = lab.dev.envctl(["status", "--json"]).ok().stdout;
+    assert!(!status.contains("token"), "{status}");
+    for token in [
+        json!([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        json!([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]),
+    ] {
+        other["token"] = token;
+        fs::write(&lease, other.to_string()).unwrap();
+        let run = lab.dev.envctl(["exec", &task, "--", "echo", "joined"]).run();
+        assert_eq!(run.stdout, "", "{}", run.stderr);
+    }
+    fs::write(&lease, &text).unwrap();
+    assert_eq!(lab.dev.envctl(["exec", &task, "--", "echo", "joined"]).ok().stdout, "joined\n");
+    alive.kill_owner().assert_gone();
+}
+
+both!(no_set_id_bit_is_made_inside);
+fn no_set_id_bit_is_made_inside(lab: Lab) {
+    for user in ["dev", "0"] {
+        let task = lab.publish(&ImageBuilder::busybox().user(user));
+        let script = "cp /bin/busybox b; mkdir e f; for mode in 4755 2755 6755 u+s g+s; do
+            chmod $mode b e 2>/dev/null && echo chmod $mode; done; mkdir -m 2777 d 2>/dev/null && echo mkdir
+            mknod -m 4755 p p 2>/dev/null && echo mknod; find . -perm /6000; :";
+        assert_eq!(lab.sh(&task, script), "", "{user}");
+        let workspace = lab.report()["workspace"].as_str().unwrap().to_owned();
+        let found = lab.dev.call("find", [&workspace, "-perm", "/6000"]).ok().stdout;
+        assert_eq!(found, "", "{user}");
     }
 }
 
-#[test]
-fn nobody_joins_who_cannot_read_the_lease() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let alive = Alive::start(&lab, &task, "");
-        let id = Alive::lease(&lab)["id"].as_str().unwrap().to_owned();
-        let lease = lab.dev.state().join("leases").join(format!("{id}.json"));
-        let text = fs::read_to_string(&lease).unwrap();
-        let mut other: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert!(other["token"].is_array(), "{text}");
-        let status = lab.dev.envctl(["status", "--json"]).ok().stdout;
-        assert!(!status.contains("token"), "{status}");
-        for token in [
-            json!([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
-            json!([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]),
-        ] {
-            other["token"] = token;
-            fs::write(&lease, other.to_string()).unwrap();
-            let run = lab.dev.envctl(["exec", &task, "--", "echo", "joined"]).run();
-            assert_eq!(run.stdout, "", "{}", run.stderr);
-        }
-        fs::write(&lease, &text).unwrap();
-        assert_eq!(lab.dev.envctl(["exec", &task, "--", "echo", "joined"]).ok().stdout, "joined\n");
-        alive.kill_owner().assert_gone();
-    }
-}
-
-#[test]
-fn no_set_id_bit_is_made_inside() {
-    for lab in both() {
-        for user in ["dev", "0"] {
-            let task = lab.publish(&ImageBuilder::busybox().user(user));
-            let script = "cp /bin/busybox b; mkdir e f; for mode in 4755 2755 6755 u+s g+s; do
-                chmod $mode b e 2>/dev/null && echo chmod $mode; done; mkdir -m 2777 d 2>/dev/null && echo mkdir
-                mknod -m 4755 p p 2>/dev/null && echo mknod; find . -perm /6000; :";
-            assert_eq!(lab.sh(&task, script), "", "{user}");
-            let workspace = lab.report()["workspace"].as_str().unwrap().to_owned();
-            let found = lab.dev.call("find", [&workspace, "-perm", "/6000"]).ok().stdout;
-            assert_eq!(found, "", "{user}");
-        }
-    }
-}
-
-#[test]
-fn the_configuration_stays_out_of_reach_when_git_on_the_host_writes_it() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let alive = Alive::start(&lab, &task, "");
-        let workspace = Alive::lease(&lab)["workspace"].as_str().unwrap().to_owned();
-        let repo = lab.repo.seen_by(&lab.dev, &workspace);
-        repo.git(&["config", "user.name", "written on the host"]);
-        repo.git(&["remote", "add", "more", "https://git.example/more.git"]);
-        repo.git(&["checkout", "-q", "-b", "another", "--track", "HEAD"]);
-        let script = "for file in .git/config .git/envctl/config; do echo '[core]fsmonitor=x' >>$file && echo wrote $file
-            rm $file && echo removed $file; echo x >n; mv n $file && echo replaced $file; ln -sf n $file && echo linked $file; done
-            mv .git/envctl .git/other && echo moved; mkdir .git/envctl/x && echo made; :";
-        let run = lab.dev.envctl(["exec", &task, "--", "sh", "-c", script]).ok();
-        assert_eq!(run.stdout, "");
-        assert_eq!(repo.git(&["config", "user.name"]).trim(), "written on the host");
-        assert_eq!(repo.git(&["config", "--get-all", "core.fsmonitor"]).trim(), "false");
-        alive.kill_owner().assert_gone();
-    }
+both!(the_configuration_stays_out_of_reach_when_git_on_the_host_writes_it);
+fn the_configuration_stays_out_of_reach_when_git_on_the_host_writes_it(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let alive = Alive::start(&lab, &task, "");
+    let workspace = Alive::lease(&lab)["workspace"].as_str().unwrap().to_owned();
+    let repo = lab.repo.seen_by(&lab.dev, &workspace);
+    repo.git(&["config", "user.name", "written on the host"]);
+    repo.git(&["remote", "add", "more", "https://git.example/more.git"]);
+    repo.git(&["checkout", "-q", "-b", "another", "--track", "HEAD"]);
+    let script = "for file in .git/config .git/envctl/config; do echo '[core]fsmonitor=x' >>$file && echo wrote $file
+        rm $file && echo removed $file; echo x >n; mv n $file && echo replaced $file; ln -sf n $file && echo linked $file; done
+        mv .git/envctl .git/other && echo moved; mkdir .git/envctl/x && echo made; :";
+    let run = lab.dev.envctl(["exec", &task, "--", "sh", "-c", script]).ok();
+    assert_eq!(run.stdout, "");
+    assert_eq!(repo.git(&["config", "user.name"]).trim(), "written on the host");
+    assert_eq!(repo.git(&["config", "--get-all", "core.fsmonitor"]).trim(), "false");
+    alive.kill_owner().assert_gone();
 }
 
 /// Homes, places of caches, data of services and what is collected, with a link
@@ -358,7 +332,7 @@ fn no_place_that_is_a_link_is_followed_out() {
         [[cache]]\nname = \"data\"\npath = \"/opt/data\"\nsetup = \"echo made >/opt/data/file\"\n\
         [[service]]\nname = \"one\"\ncommand = [\"sh\", \"-c\", \"echo x >/srv/in/x; sleep 99\"]\n\
         data = { cache = \"data\", path = \"/srv/in\" }\nready = \"file:/srv/in/x\"\ntimeout = \"2s\"\n";
-    for (lab, ways) in both().into_iter().zip([
+    for (lab, ways) in [Lab::new(), Lab::unprivileged()].into_iter().zip([
         ["/proc/self/fd/3", "/proc/self/fd/5", "/proc/1/fd/4", "/proc/thread-self/fd/6", "/proc/self/root"],
         ["/proc/self/cwd", "/proc/1/root", "/proc/self/exe", "/proc/self/map_files/0-1", "/proc/thread-self/root"],
     ]) {
@@ -391,20 +365,18 @@ fn no_place_that_is_a_link_is_followed_out() {
     }
 }
 
-#[test]
-fn the_devices_of_the_host_cannot_be_changed() {
-    for lab in both() {
-        for user in ["dev", "0"] {
-            let task = lab.publish(&ImageBuilder::busybox().user(user));
-            let before = fs::metadata("/dev/full").unwrap();
-            let script = "for d in full null zero tty; do chmod 600 /dev/$d; touch -t 200001010000 /dev/$d; done 2>/dev/null
-                chmod 600 /proc/self/fd/0 2>/dev/null; echo gone >/dev/null; head -c 3 /dev/zero | wc -c; echo x >/dev/full; :";
-            let run = lab.enter(&task, &["sh", "-c", script]).ok();
-            assert_eq!(run.stdout, "3\n");
-            let after = fs::metadata("/dev/full").unwrap();
-            assert_eq!((after.mode(), after.mtime()), (before.mode(), before.mtime()), "{user}");
-            assert_eq!(fs::metadata("/dev/null").unwrap().mode() & 0o777, 0o666);
-        }
+both!(the_devices_of_the_host_cannot_be_changed);
+fn the_devices_of_the_host_cannot_be_changed(lab: Lab) {
+    for user in ["dev", "0"] {
+        let task = lab.publish(&ImageBuilder::busybox().user(user));
+        let before = fs::metadata("/dev/full").unwrap();
+        let script = "for d in full null zero tty; do chmod 600 /dev/$d; touch -t 200001010000 /dev/$d; done 2>/dev/null
+            chmod 600 /proc/self/fd/0 2>/dev/null; echo gone >/dev/null; head -c 3 /dev/zero | wc -c; echo x >/dev/full; :";
+        let run = lab.enter(&task, &["sh", "-c", script]).ok();
+        assert_eq!(run.stdout, "3\n");
+        let after = fs::metadata("/dev/full").unwrap();
+        assert_eq!((after.mode(), after.mtime()), (before.mode(), before.mtime()), "{user}");
+        assert_eq!(fs::metadata("/dev/null").unwrap().mode() & 0o777, 0o666);
     }
 }
 
@@ -422,56 +394,49 @@ fn a_reader_that_reads_nothing_holds_up_no_deadline() {
     lab.assert_baseline();
 }
 
-#[test]
-fn a_report_is_written_where_nothing_has_laid_a_link() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        lab.dev.write("diary", "mine");
-        let workspace = std::path::PathBuf::from(lab.dev.envctl(["enter", "--no-runtime", &task]).ok().stdout.trim());
-        let diary = lab.dev.path("diary");
-        let link =
-            ["enter", "--report", "report.json", &task, "--", "ln", "-sf", diary.to_str().unwrap(), "report.json"];
-        lab.dev.envctl(link).cwd(&workspace).run();
-        assert_eq!(fs::read_to_string(&diary).unwrap(), "mine");
-        // Nor by the next command.
-        lab.dev
-            .envctl(["enter", "--report", "report.json", &task, "--", "true"])
-            .cwd(&workspace)
-            .code(125)
-            .says(&["is a link"]);
-        assert_eq!(fs::read_to_string(&diary).unwrap(), "mine");
-    }
+both!(a_report_is_written_where_nothing_has_laid_a_link);
+fn a_report_is_written_where_nothing_has_laid_a_link(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    lab.dev.write("diary", "mine");
+    let workspace = std::path::PathBuf::from(lab.dev.envctl(["enter", "--no-runtime", &task]).ok().stdout.trim());
+    let diary = lab.dev.path("diary");
+    let link = ["enter", "--report", "report.json", &task, "--", "ln", "-sf", diary.to_str().unwrap(), "report.json"];
+    lab.dev.envctl(link).cwd(&workspace).run();
+    assert_eq!(fs::read_to_string(&diary).unwrap(), "mine");
+    // Nor by the next command.
+    lab.dev
+        .envctl(["enter", "--report", "report.json", &task, "--", "true"])
+        .cwd(&workspace)
+        .code(125)
+        .says(&["is a link"]);
+    assert_eq!(fs::read_to_string(&diary).unwrap(), "mine");
 }
 
-#[test]
-fn a_workspace_that_was_closed_inside_is_opened_again() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox());
-        for script in
-            ["chmod 0 /workspace", "chmod 500 /workspace/.git/objects; chmod 0 /workspace/.git; chmod 500 /workspace"]
-        {
-            lab.dev.envctl(["enter", &task, "--", "sh", "-c", script]).run();
-            lab.dev.envctl(["enter", &task, "--", "sh", "-c", "echo x >file; git status >/dev/null 2>&1; :"]).ok();
-        }
-        lab.assert_baseline();
+both!(a_workspace_that_was_closed_inside_is_opened_again);
+fn a_workspace_that_was_closed_inside_is_opened_again(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    for script in
+        ["chmod 0 /workspace", "chmod 500 /workspace/.git/objects; chmod 0 /workspace/.git; chmod 500 /workspace"]
+    {
+        lab.dev.envctl(["enter", &task, "--", "sh", "-c", script]).run();
+        lab.dev.envctl(["enter", &task, "--", "sh", "-c", "echo x >file; git status >/dev/null 2>&1; :"]).ok();
     }
+    lab.assert_baseline();
 }
 
-#[test]
-fn a_workspace_that_was_given_away_inside_comes_back() {
-    for lab in both() {
-        let task = lab.publish(&ImageBuilder::busybox().user("0"));
-        let plant = "mkdir -p m/.git/objects m/.git/refs; echo 'ref: refs/heads/x' >m/.git/HEAD
-            printf '[core]\\n\\tfsmonitor = x\\n' >m/.git/config; chown -R 2000 m";
-        for script in [
-            "chown 2000 /workspace; chmod 700 /workspace",
-            "chown 2000 /workspace/.git/objects; chmod 700 /workspace/.git/objects",
-        ] {
-            let script = format!("{plant}; {script}");
-            let run = lab.enter(&task, &["sh", "-c", &script]).env("ENVCTL_TEST_CRASH", "unwatched").run();
-            assert!(run.stderr.contains("m/.git/config was written inside and renamed"), "{}", run.stderr);
-            lab.enter(&task, &["sh", "-c", "rm -rf m; echo x >file"]).ok();
-        }
-        lab.assert_baseline();
+both!(a_workspace_that_was_given_away_inside_comes_back);
+fn a_workspace_that_was_given_away_inside_comes_back(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox().user("0"));
+    let plant = "mkdir -p m/.git/objects m/.git/refs; echo 'ref: refs/heads/x' >m/.git/HEAD
+        printf '[core]\\n\\tfsmonitor = x\\n' >m/.git/config; chown -R 2000 m";
+    for script in [
+        "chown 2000 /workspace; chmod 700 /workspace",
+        "chown 2000 /workspace/.git/objects; chmod 700 /workspace/.git/objects",
+    ] {
+        let script = format!("{plant}; {script}");
+        let run = lab.enter(&task, &["sh", "-c", &script]).env("ENVCTL_TEST_CRASH", "unwatched").run();
+        assert!(run.stderr.contains("m/.git/config was written inside and renamed"), "{}", run.stderr);
+        lab.enter(&task, &["sh", "-c", "rm -rf m; echo x >file"]).ok();
     }
+    lab.assert_baseline();
 }

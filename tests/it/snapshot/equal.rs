@@ -34,27 +34,25 @@ pub(super) fn pair(kind: &str, name: &str) -> (String, String) {
     (kind.to_owned(), name.to_owned())
 }
 
+both!(attributes_that_ask_for_an_encoding_which_settled_files_do_not_have, Trip::of);
 /// 01: what git does not look at is not converted, whatever attributes say now.
-#[test]
-fn attributes_that_ask_for_an_encoding_which_settled_files_do_not_have() {
-    for trip in [Trip::new(), Trip::unprivileged()] {
-        let repo = &trip.lab.repo;
-        repo.write("odd.txt", "odd\n\n");
-        repo.write("even.txt", "abcd");
-        repo.write("raw.txt", b"\xff\xfe\xfd");
-        repo.commit("texts");
-        repo.push();
-        repo.age();
-        repo.write(".gitattributes", "*.txt text working-tree-encoding=UTF-16LE\n");
-        let workspace = trip.round(repo);
-        for name in ["odd.txt", "even.txt", "raw.txt"] {
-            assert_eq!(fs::read(workspace.path.join(name)).unwrap(), fs::read(repo.path.join(name)).unwrap());
-        }
-        // And back.
-        let args = ["publish", "back", "--store", &trip.lab.store.name(), "--image", &trip.image];
-        trip.lab.dev.envctl(args).cwd(&workspace.path).ok();
-        Facts::of(repo).assert_same(&Facts::of(&trip.enter(&trip.lab.store.reference("back"))));
+fn attributes_that_ask_for_an_encoding_which_settled_files_do_not_have(trip: Trip) {
+    let repo = &trip.lab.repo;
+    repo.write("odd.txt", "odd\n\n");
+    repo.write("even.txt", "abcd");
+    repo.write("raw.txt", b"\xff\xfe\xfd");
+    repo.commit("texts");
+    repo.push();
+    repo.age();
+    repo.write(".gitattributes", "*.txt text working-tree-encoding=UTF-16LE\n");
+    let workspace = trip.round(repo);
+    for name in ["odd.txt", "even.txt", "raw.txt"] {
+        assert_eq!(fs::read(workspace.path.join(name)).unwrap(), fs::read(repo.path.join(name)).unwrap());
     }
+    // And back.
+    let args = ["publish", "back", "--store", &trip.lab.store.name(), "--image", &trip.image];
+    trip.lab.dev.envctl(args).cwd(&workspace.path).ok();
+    Facts::of(repo).assert_same(&Facts::of(&trip.enter(&trip.lab.store.reference("back"))));
 }
 
 /// 03: a list of ignored files in the repository's own configuration.

@@ -29,22 +29,20 @@ fn entered(trip: &Trip) -> Repo {
     trip.enter(&trip.lab.store.reference("t"))
 }
 
+both!(a_commit_during_the_capture, Trip::of);
 /// 02: the commit comes after HEAD was read and before the files are.
-#[test]
-fn a_commit_during_the_capture() {
-    for trip in [Trip::new(), Trip::unprivileged()] {
-        let repo = &trip.lab.repo;
-        repo.write("a", "a\n");
-        let flag = trip.lab.agent.path("flag");
-        let script = format!(
-            "case \"$*\" in *diff-index*) [ -e '{0}' ] || {{ >'{0}'; own add -A; own commit -m meanwhile; }};; esac",
-            flag.display()
-        );
-        meddling(&trip, repo, &script).ok();
-        assert!(flag.exists());
-        assert_eq!(repo.git(&["log", "-1", "--format=%s"]), "meanwhile");
-        Facts::of(repo).assert_same(&Facts::of(&entered(&trip)));
-    }
+fn a_commit_during_the_capture(trip: Trip) {
+    let repo = &trip.lab.repo;
+    repo.write("a", "a\n");
+    let flag = trip.lab.agent.path("flag");
+    let script = format!(
+        "case \"$*\" in *diff-index*) [ -e '{0}' ] || {{ >'{0}'; own add -A; own commit -m meanwhile; }};; esac",
+        flag.display()
+    );
+    meddling(&trip, repo, &script).ok();
+    assert!(flag.exists());
+    assert_eq!(repo.git(&["log", "-1", "--format=%s"]), "meanwhile");
+    Facts::of(repo).assert_same(&Facts::of(&entered(&trip)));
 }
 
 /// An operation that begins, and a branch that is left, meanwhile.
@@ -81,19 +79,17 @@ fn a_checkout_that_never_rests_is_not_published() {
     assert!(trip.lab.store.tags().iter().all(|tag| tag != "t"));
 }
 
+both!(a_folder_that_vanishes_is_no_error, Trip::of);
 /// A folder that goes between its name and its content is gone, no more.
-#[test]
-fn a_folder_that_vanishes_is_no_error() {
-    for trip in [Trip::new(), Trip::unprivileged()] {
-        let repo = &trip.lab.repo;
-        repo.write("tracked/a", "a\n");
-        repo.commit("a folder");
-        repo.write("new/deep/b", "b\n");
-        // What looks at the folders does so at the same time, and is mostly done.
-        let script = "case \"$*\" in *diff-index*) sleep 0.3; rm -rf \"$cd/new\" \"$cd/tracked\";; esac";
-        meddling(&trip, repo, script).ok();
-        Facts::of(repo).assert_same(&Facts::of(&entered(&trip)));
-    }
+fn a_folder_that_vanishes_is_no_error(trip: Trip) {
+    let repo = &trip.lab.repo;
+    repo.write("tracked/a", "a\n");
+    repo.commit("a folder");
+    repo.write("new/deep/b", "b\n");
+    // What looks at the folders does so at the same time, and is mostly done.
+    let script = "case \"$*\" in *diff-index*) sleep 0.3; rm -rf \"$cd/new\" \"$cd/tracked\";; esac";
+    meddling(&trip, repo, script).ok();
+    Facts::of(repo).assert_same(&Facts::of(&entered(&trip)));
 }
 
 /// A file that is written all the time, as logs are, does not hold anything up,

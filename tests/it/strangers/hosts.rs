@@ -35,35 +35,32 @@ fn with_image_elsewhere(lab: &Lab) -> (String, Liar) {
     (lab.store.reference("t"), elsewhere)
 }
 
-#[test]
-fn the_image_of_a_task_is_not_asked_for_at_a_registry_that_nobody_approved() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let (task, elsewhere) = with_image_elsewhere(&lab);
-        let before = elsewhere.asked().len();
-        let says =
-            ["the image of the task", "not approved", &format!("envctl approve --host oci://{}", elsewhere.host)];
-        lab.enter(&task, &["true"]).code(125).says(&says);
-        assert_eq!(lab.report()["error"]["kind"], "policy");
-        lab.dev.envctl(["--yes", "enter", &task, "--", "true"]).code(125).says(&says);
-        lab.dev.envctl(["prefetch", &task]).code(6).says(&says);
-        lab.dev.envctl(["run", &task, "--", "true"]).code(125).says(&says);
-        // A plan asks nobody, and says so.
-        lab.dev.envctl(["enter", "--dry-run", &task]).ok().says(&["is not approved"]);
-        let watch = ["prefetch", "--watch", "--rounds", "1", "--store", &lab.store.name()];
-        lab.dev.envctl(watch).ok().says(&["not approved"]);
-        // Nor where somebody could be asked: a watch has nobody there.
-        let mut terminal = Terminal::open(&lab.dev, &watch, (24, 80));
-        terminal.sees("not approved");
-        assert_eq!(terminal.ends(), Some(0));
-        assert_eq!(elsewhere.asked().len(), before, "{:?}", elsewhere.asked());
-        // One word, remembered.
-        lab.dev.envctl(["approve", "--host", &elsewhere.host]).ok();
-        lab.enter(&task, &["true"]).ok();
-        assert!(elsewhere.asked().len() > before);
-        // What is here needs nobody.
-        lab.dev.envctl(["approve", "--revoke", &elsewhere.host]).ok();
-        lab.enter(&task, &["true"]).ok();
-    }
+both!(the_image_of_a_task_is_not_asked_for_at_a_registry_that_nobody_approved);
+fn the_image_of_a_task_is_not_asked_for_at_a_registry_that_nobody_approved(lab: Lab) {
+    let (task, elsewhere) = with_image_elsewhere(&lab);
+    let before = elsewhere.asked().len();
+    let says = ["the image of the task", "not approved", &format!("envctl approve --host oci://{}", elsewhere.host)];
+    lab.enter(&task, &["true"]).code(125).says(&says);
+    assert_eq!(lab.report()["error"]["kind"], "policy");
+    lab.dev.envctl(["--yes", "enter", &task, "--", "true"]).code(125).says(&says);
+    lab.dev.envctl(["prefetch", &task]).code(6).says(&says);
+    lab.dev.envctl(["run", &task, "--", "true"]).code(125).says(&says);
+    // A plan asks nobody, and says so.
+    lab.dev.envctl(["enter", "--dry-run", &task]).ok().says(&["is not approved"]);
+    let watch = ["prefetch", "--watch", "--rounds", "1", "--store", &lab.store.name()];
+    lab.dev.envctl(watch).ok().says(&["not approved"]);
+    // Nor where somebody could be asked: a watch has nobody there.
+    let mut terminal = Terminal::open(&lab.dev, &watch, (24, 80));
+    terminal.sees("not approved");
+    assert_eq!(terminal.ends(), Some(0));
+    assert_eq!(elsewhere.asked().len(), before, "{:?}", elsewhere.asked());
+    // One word, remembered.
+    lab.dev.envctl(["approve", "--host", &elsewhere.host]).ok();
+    lab.enter(&task, &["true"]).ok();
+    assert!(elsewhere.asked().len() > before);
+    // What is here needs nobody.
+    lab.dev.envctl(["approve", "--revoke", &elsewhere.host]).ok();
+    lab.enter(&task, &["true"]).ok();
 }
 
 #[test]
@@ -86,39 +83,37 @@ fn the_image_that_a_project_names_is_not_asked_for_either() {
     lab.agent.envctl(["run", "--", "true"]).cwd(&lab.repo.path).ok();
 }
 
-#[test]
-fn a_store_that_a_checkout_names_gets_no_login_unasked() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        lab.publish(&ImageBuilder::busybox());
-        let there = registry(&lab);
-        login(&lab.agent, &there);
-        let image = lab.images.add("dev", &ImageBuilder::busybox()).reference;
-        lab.repo.write("envctl.toml", format!("store = \"{}\"\n", there.store()));
-        let in_checkout = |args: &[&str]| lab.agent.envctl(args).cwd(&lab.repo.path);
-        let says = ["is named by this checkout alone", &format!("envctl approve --host oci://{}", there.host)];
-        for args in [
-            &["tasks"] as &[&str],
-            &["show", "task-1"],
-            &["enter", "task-1", "--no-runtime"],
-            &["enter", "task-1", "--dry-run"],
-            &["prefetch", "task-1"],
-            &["publish", "new", "--image", &image],
-            &["artifacts", "ls", "task-1"],
-        ] {
-            in_checkout(args).code(6).says(&says);
-        }
-        in_checkout(&["prefetch", "--watch", "--rounds", "1"]).ok().says(&says[..1]);
-        assert!(there.asked().is_empty(), "{:?}", there.asked());
-        // The developer's own store comes first, however it is named.
-        lab.agent.write("config/envctl/config.toml", format!("store = \"{}\"\n", lab.store.name()));
-        assert!(in_checkout(&["tasks"]).ok().stdout.contains("task-1"));
-        assert!(there.asked().is_empty(), "{:?}", there.asked());
-        lab.agent.write("config/envctl/config.toml", "");
-        in_checkout(&["tasks", "--store", &there.store()]).ok();
-        assert!(!there.asked().is_empty());
-        lab.agent.envctl(["approve", "--host", &format!("oci://{}", there.host)]).ok();
-        assert!(in_checkout(&["tasks"]).ok().stdout.contains("task-1"));
+both!(a_store_that_a_checkout_names_gets_no_login_unasked);
+fn a_store_that_a_checkout_names_gets_no_login_unasked(lab: Lab) {
+    lab.publish(&ImageBuilder::busybox());
+    let there = registry(&lab);
+    login(&lab.agent, &there);
+    let image = lab.images.add("dev", &ImageBuilder::busybox()).reference;
+    lab.repo.write("envctl.toml", format!("store = \"{}\"\n", there.store()));
+    let in_checkout = |args: &[&str]| lab.agent.envctl(args).cwd(&lab.repo.path);
+    let says = ["is named by this checkout alone", &format!("envctl approve --host oci://{}", there.host)];
+    for args in [
+        &["tasks"] as &[&str],
+        &["show", "task-1"],
+        &["enter", "task-1", "--no-runtime"],
+        &["enter", "task-1", "--dry-run"],
+        &["prefetch", "task-1"],
+        &["publish", "new", "--image", &image],
+        &["artifacts", "ls", "task-1"],
+    ] {
+        in_checkout(args).code(6).says(&says);
     }
+    in_checkout(&["prefetch", "--watch", "--rounds", "1"]).ok().says(&says[..1]);
+    assert!(there.asked().is_empty(), "{:?}", there.asked());
+    // The developer's own store comes first, however it is named.
+    lab.agent.write("config/envctl/config.toml", format!("store = \"{}\"\n", lab.store.name()));
+    assert!(in_checkout(&["tasks"]).ok().stdout.contains("task-1"));
+    assert!(there.asked().is_empty(), "{:?}", there.asked());
+    lab.agent.write("config/envctl/config.toml", "");
+    in_checkout(&["tasks", "--store", &there.store()]).ok();
+    assert!(!there.asked().is_empty());
+    lab.agent.envctl(["approve", "--host", &format!("oci://{}", there.host)]).ok();
+    assert!(in_checkout(&["tasks"]).ok().stdout.contains("task-1"));
 }
 
 /// Agreeing to what a project asks for is agreeing to the stores of its
@@ -141,41 +136,38 @@ fn a_fixture_is_not_asked_for_at_a_registry_that_nobody_approved() {
     assert!(!elsewhere.asked().is_empty());
 }
 
+both!(an_image_that_is_here_is_used_only_for_a_store_that_has_it);
 /// What the image of another project left in the cache is for those whose store has it.
-#[test]
-fn an_image_that_is_here_is_used_only_for_a_store_that_has_it() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let image = lab.images.add("private", &ImageBuilder::busybox());
-        let other = format!("oci:{}", lab.agent.path("other").display());
-        for (task, store) in [("first", lab.store.name()), ("second", other.clone())] {
-            let words = ["publish", task, "--store", &store, "--image", &image.reference];
-            lab.agent.envctl(words).cwd(&lab.repo.path).ok();
-        }
-        lab.enter(&lab.store.reference("first"), &["true"]).ok();
-        let blob = lab.agent.path("other/blobs/sha256").join(image.digest.trim_start_matches("sha256:"));
-        let kept = std::fs::read(&blob).unwrap();
-        std::fs::remove_file(&blob).unwrap();
-        for _ in 0..2 {
-            lab.enter(&format!("{other}:second"), &["true"]).code(125);
-        }
-        lab.agent.write(&blob, &kept);
-        lab.enter(&format!("{other}:second"), &["true"]).ok();
-        // The same for a service; what was entered once in vain is not here for that.
-        let third = format!("oci:{}", lab.agent.path("third").display());
-        let image = lab.image_within("private", &ImageBuilder::busybox());
-        let service =
-            format!("[[service]]\nname = \"db\"\ncommand = [\"sleep\", \"9\"]\nimage = {:?}\n", image.reference);
-        lab.repo.write("envctl.toml", service);
-        let base = ImageBuilder::busybox().layer(Layer::new([Entry::file("base", "x")]));
-        let base = lab.images.add("base", &base).reference;
-        let words = ["publish", "t", "--store", &third, "--image", &base];
+fn an_image_that_is_here_is_used_only_for_a_store_that_has_it(lab: Lab) {
+    let image = lab.images.add("private", &ImageBuilder::busybox());
+    let other = format!("oci:{}", lab.agent.path("other").display());
+    for (task, store) in [("first", lab.store.name()), ("second", other.clone())] {
+        let words = ["publish", task, "--store", &store, "--image", &image.reference];
         lab.agent.envctl(words).cwd(&lab.repo.path).ok();
-        let blob = lab.agent.path("third/blobs/sha256").join(image.digest.trim_start_matches("sha256:"));
-        std::fs::remove_file(&blob).unwrap();
-        for _ in 0..2 {
-            lab.enter(&format!("{third}:t"), &["true"]).code(125);
-        }
-        lab.agent.write(&blob, kept);
-        lab.enter(&format!("{third}:t"), &["true"]).ok();
     }
+    lab.enter(&lab.store.reference("first"), &["true"]).ok();
+    let blob = lab.agent.path("other/blobs/sha256").join(image.digest.trim_start_matches("sha256:"));
+    let kept = std::fs::read(&blob).unwrap();
+    std::fs::remove_file(&blob).unwrap();
+    for _ in 0..2 {
+        lab.enter(&format!("{other}:second"), &["true"]).code(125);
+    }
+    lab.agent.write(&blob, &kept);
+    lab.enter(&format!("{other}:second"), &["true"]).ok();
+    // The same for a service; what was entered once in vain is not here for that.
+    let third = format!("oci:{}", lab.agent.path("third").display());
+    let image = lab.image_within("private", &ImageBuilder::busybox());
+    let service = format!("[[service]]\nname = \"db\"\ncommand = [\"sleep\", \"9\"]\nimage = {:?}\n", image.reference);
+    lab.repo.write("envctl.toml", service);
+    let base = ImageBuilder::busybox().layer(Layer::new([Entry::file("base", "x")]));
+    let base = lab.images.add("base", &base).reference;
+    let words = ["publish", "t", "--store", &third, "--image", &base];
+    lab.agent.envctl(words).cwd(&lab.repo.path).ok();
+    let blob = lab.agent.path("third/blobs/sha256").join(image.digest.trim_start_matches("sha256:"));
+    std::fs::remove_file(&blob).unwrap();
+    for _ in 0..2 {
+        lab.enter(&format!("{third}:t"), &["true"]).code(125);
+    }
+    lab.agent.write(&blob, kept);
+    lab.enter(&format!("{third}:t"), &["true"]).ok();
 }

@@ -2,6 +2,39 @@
 
 #![allow(dead_code, unused_imports, reason = "a kit: not every part is in use at every time")]
 
+/// Makes two tests of a function: for whoever runs the tests, which is root, and for an
+/// account without privilege. It is given a [`Lab`], or what `made` makes of one.
+macro_rules! both {
+    ($name:ident) => {
+        mod $name {
+            #[test]
+            fn as_root() {
+                super::$name($crate::support::Lab::new());
+            }
+
+            #[test]
+            fn unprivileged() {
+                super::$name($crate::support::Lab::unprivileged());
+            }
+        }
+    };
+    ($name:ident, $made:path) => {
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn as_root() {
+                super::$name($made($crate::support::Lab::new()));
+            }
+
+            #[test]
+            fn unprivileged() {
+                super::$name($made($crate::support::Lab::unprivileged()));
+            }
+        }
+    };
+}
+
 mod alive;
 mod busybox;
 mod call;

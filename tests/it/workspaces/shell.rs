@@ -42,44 +42,42 @@ fn whoever_just_goes_keeps_everything() {
     lab.assert_baseline();
 }
 
-#[test]
-fn handing_back() {
-    for lab in [Lab::new(), Lab::unprivileged()] {
-        let task = lab.publish(&ImageBuilder::busybox());
-        let before = lab.dev.envctl(["show", &task, "--json"]).ok().json();
-        let mut terminal = leaving(&lab, &task, "echo mine >mine; echo more >>README");
-        // What was changed is named, its lines are shown, and then it is asked again.
-        terminal.sees("M README");
-        terminal.sees("A mine");
-        terminal.sees("What do you want to do with it");
-        terminal.types("\x1b[A");
-        terminal.types("\r");
-        terminal.sees("+more");
-        terminal.sees("+mine");
-        terminal.sees("What do you want to do with it");
-        let lines = lab.dev.envctl(["diff", &task, "--patch"]).ok().stdout;
-        assert!(lines.contains("file       A mine") && lines.contains("+more"), "{lines}");
-        terminal.types(DOWN);
-        terminal.types("\r");
-        terminal.sees("A message");
-        terminal.types("the discount is for members\r");
-        terminal.sees("Handed back");
-        assert_eq!(terminal.ends(), Some(3));
-        let after = lab.agent.envctl(["show", &task, "--json"]).ok().json();
-        assert_eq!(after["identity"]["parent"], before["digest"], "{after}");
-        assert_eq!(after["identity"]["handoff"]["status"], "handed-back");
-        assert_eq!(after["identity"]["handoff"]["message"], "the discount is for members");
-        // Nothing is left to ask for, and nothing changed since.
-        lab.dev.envctl(["diff", &task]).ok().says(&["as", "was published last"]);
-        let mut terminal = Terminal::open(&lab.dev, &["enter", &task], (24, 120));
-        terminal.sees("handed-back");
-        terminal.sees("the discount is for members");
-        terminal.types("cat mine; exit 3\r");
-        assert_eq!(terminal.ends(), Some(3));
-        let agent = lab.agent.envctl(["enter", &task, "--no-runtime"]).ok().stdout;
-        assert_eq!(fs::read_to_string(PathBuf::from(agent.trim()).join("mine")).unwrap(), "mine\n");
-        lab.assert_baseline();
-    }
+both!(handing_back);
+fn handing_back(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let before = lab.dev.envctl(["show", &task, "--json"]).ok().json();
+    let mut terminal = leaving(&lab, &task, "echo mine >mine; echo more >>README");
+    // What was changed is named, its lines are shown, and then it is asked again.
+    terminal.sees("M README");
+    terminal.sees("A mine");
+    terminal.sees("What do you want to do with it");
+    terminal.types("\x1b[A");
+    terminal.types("\r");
+    terminal.sees("+more");
+    terminal.sees("+mine");
+    terminal.sees("What do you want to do with it");
+    let lines = lab.dev.envctl(["diff", &task, "--patch"]).ok().stdout;
+    assert!(lines.contains("file       A mine") && lines.contains("+more"), "{lines}");
+    terminal.types(DOWN);
+    terminal.types("\r");
+    terminal.sees("A message");
+    terminal.types("the discount is for members\r");
+    terminal.sees("Handed back");
+    assert_eq!(terminal.ends(), Some(3));
+    let after = lab.agent.envctl(["show", &task, "--json"]).ok().json();
+    assert_eq!(after["identity"]["parent"], before["digest"], "{after}");
+    assert_eq!(after["identity"]["handoff"]["status"], "handed-back");
+    assert_eq!(after["identity"]["handoff"]["message"], "the discount is for members");
+    // Nothing is left to ask for, and nothing changed since.
+    lab.dev.envctl(["diff", &task]).ok().says(&["as", "was published last"]);
+    let mut terminal = Terminal::open(&lab.dev, &["enter", &task], (24, 120));
+    terminal.sees("handed-back");
+    terminal.sees("the discount is for members");
+    terminal.types("cat mine; exit 3\r");
+    assert_eq!(terminal.ends(), Some(3));
+    let agent = lab.agent.envctl(["enter", &task, "--no-runtime"]).ok().stdout;
+    assert_eq!(fs::read_to_string(PathBuf::from(agent.trim()).join("mine")).unwrap(), "mine\n");
+    lab.assert_baseline();
 }
 
 #[test]
