@@ -1,7 +1,5 @@
 //! What every test builds on. Each file is one subject.
 
-#![allow(dead_code, unused_imports, reason = "a kit: not every part is in use at every time")]
-
 /// Makes two tests of a function: for whoever runs the tests, which is root, and for an
 /// account without privilege. It is given a [`Lab`], or what `made` makes of one.
 macro_rules! both {
@@ -66,7 +64,7 @@ pub use alive::{Alive, Marker};
 pub use busybox::busybox;
 pub use call::{Call, Run, in_time, until, until_it_heeds};
 pub use cases::{cases, explore};
-pub use crowd::{Crowd, Member};
+pub use crowd::Crowd;
 pub use engine::RealDocker;
 pub use facts::{Facts, tree};
 pub use forge::{Forged, Objects, forge, forge_text};
