@@ -1,15 +1,22 @@
 //! Where large files are fetched from, and who gets a password for them.
 
 use std::fs;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
 use super::passwords::{PASSWORD, helper};
 use super::{Far, Server, files, wants_a_password};
-use crate::support::{ImageBuilder, Run, Trip};
+use crate::support::{ImageBuilder, Run, Trip, sha256};
 
 const CONTENT: &[u8] = b"the large file";
+
+/// The content of another large file.
+fn another(n: usize) -> String {
+    format!("another large file, {n}\n")
+}
 
 type Reply = (String, Vec<u8>);
 
@@ -55,17 +62,34 @@ impl Scene {
         Scene::of(Trip::new(), |server, _| format!("http://{}/shop.git", server.host), "http://", reply)
     }
 
+    /// With so many more large files.
+    fn with_more(more: usize, reply: impl Fn(&Hosts, &str, bool) -> Option<Reply> + Send + 'static) -> Self {
+        Scene::made(Trip::new(), more, |server, _| format!("http://{}/shop.git", server.host), ("http://", reply))
+    }
+
     fn of(
         trip: Trip,
         url: impl Fn(&Server, &Far) -> String,
         scheme: &str,
         reply: impl Fn(&Hosts, &str, bool) -> Option<Reply> + Send + 'static,
     ) -> Self {
+        Scene::made(trip, 0, url, (scheme, reply))
+    }
+
+    fn made(
+        trip: Trip,
+        more: usize,
+        url: impl Fn(&Server, &Far) -> String,
+        (scheme, reply): (&str, impl Fn(&Hosts, &str, bool) -> Option<Reply> + Send + 'static),
+    ) -> Self {
         let far = Far::new(trip);
         let repo = far.trip.lab.repo.clone().with_lfs();
         repo.git(&["lfs", "install", "--local"]);
         repo.git(&["lfs", "track", "*.bin"]);
         repo.write("large.bin", CONTENT);
+        for n in 0..more {
+            repo.write(format!("more/{n}.bin"), another(n));
+        }
         repo.commit("large");
         repo.push();
         repo.seen_by(&far.trip.lab.agent, &repo.remote).git(&["update-server-info"]);
@@ -288,4 +312,34 @@ fn a_checkout_in_a_workspace_says_nothing_of_the_developers_own() {
     // Nor does it name a folder of this machine.
     let private = lab.repo.clone_to("private", &[]);
     run(&format!("file://{}", private.path.display())).code(125).says(&["a folder of this machine"]);
+}
+
+/// A host that takes connections and never answers is not waited for once for each file.
+#[test]
+fn a_place_that_does_not_answer_is_not_asked_for_every_large_file() {
+    const MORE: usize = 60;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap();
+    let visits = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&visits);
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming().flatten() {
+            counted.fetch_add(1, Ordering::Relaxed);
+            kept.push(stream);
+        }
+    });
+    let scene = Scene::with_more(MORE, move |hosts, path, _| {
+        let object = |content: &[u8]| {
+            let oid = sha256(content).trim_start_matches("sha256:").to_owned();
+            let download = json!({ "href": format!("http://{place}/{oid}") });
+            json!({ "oid": oid, "size": content.len(), "actions": { "download": download } })
+        };
+        let more = (0..MORE).map(|n| object(another(n).as_bytes()));
+        let objects: Vec<_> = more.chain([object(CONTENT)]).collect();
+        is_batch(path).then(|| hosts.answer(&json!({ "transfer": "basic", "objects": objects })))
+    });
+    let run = scene.far.entering(&scene.task, "exit 255").args(["--net-timeout", "1"]).ok();
+    let visits = visits.load(Ordering::Relaxed);
+    assert!((1..MORE / 2).contains(&visits), "{visits} of {MORE}: {}", run.stderr);
 }
