@@ -71,6 +71,11 @@ impl Arguments {
         let published = publish(app, &options)?;
         let beside = if published.beside.is_some() { "beside " } else { "" };
         app.ui.status("Published", &format!("{beside}{} as {}", published.task, published.identity));
+        if published.beside.is_some() {
+            let task = &published.task;
+            app.ui
+                .status("Beside", &format!("somebody moved {task} meanwhile, and both are there: envctl show {task}"));
+        }
         if app.ui.is_json() {
             app.ui.json(&published)?;
         } else {

@@ -80,7 +80,9 @@ impl Arguments {
             return Ok(0);
         }
         if rows.is_empty() {
-            app.ui.status("Found", &format!("no task in {store}"));
+            let all = filter == TaskFilter { limit: self.limit, ..TaskFilter::default() };
+            let such = if all { "no task" } else { "no such task; envctl tasks lists all of those" };
+            app.ui.status("Found", &format!("{such} in {store}"));
         }
         let now = app.clock.now();
         let lines: Vec<[String; 5]> = rows.iter().flat_map(|row| columns(row, now)).collect();

@@ -99,20 +99,18 @@ pub fn draft_and<T>(
                 return (Err(error), stood);
             }
         };
+        let folder = repo.path().to_owned();
         let (made, looked) = std::thread::scope(|scope| {
             let looking = scope.spawn(|| {
                 let proof = prove::index(&draft, &index_document(&draft.scan, draft.digest));
-                (draft.scan.still(&draft.scratch), proof)
+                let stood = draft.scan.stood(&draft.scratch);
+                (if moment.is_untouched(&folder) { stood } else { Stood::Moved }, proof)
             });
             (meanwhile(&draft), looking.join())
         });
-        let (still, proof) =
-            of_thread(looked, "the thread that looks").unwrap_or_else(|died| (false, Err(died.into())));
-        let stood = match moment.lasts(repo, Some(draft.digest)) {
-            false => Stood::Moved,
-            true if still => Stood::Still,
-            true => Stood::FilesMoved,
-        };
+        let (stood, proof) =
+            of_thread(looked, "the thread that looks").unwrap_or_else(|died| (Stood::Moved, Err(died.into())));
+        let stood = if moment.lasts(repo, Some(draft.digest)) { stood } else { Stood::Moved };
         (proof.and(made).map(|made| (Draft { proved: true, ..draft }, made)), stood)
     });
     settled.map_err(|error| explained(error, repo))
@@ -325,7 +323,11 @@ impl Draft {
         if !self.proved {
             prove::index(&self, &document.index)?;
         }
+        refuse::paths(
+            self.scan.index.iter().map(|entry| &*entry.path).chain(self.scan.read.keys().map(Vec::as_slice)),
+        )?;
         let bytes = document.to_bytes()?;
+        refuse::document(bytes.len() as u64)?;
         Document::parse(&bytes).context("this checkout holds something that no snapshot may carry")?;
         Ok(Captured {
             document,

@@ -25,7 +25,7 @@ const DEPTH: usize = 1024;
 /// Files and folders of one tree, and the bytes of all their paths: a few
 /// objects can name others many times over.
 pub(super) const MOST_ENTRIES: usize = 1_000_000;
-const MOST_PATHS: usize = 128 << 20;
+pub(super) const MOST_PATHS: usize = 128 << 20;
 
 /// Larger contents are written by git in a process of its own, not from memory.
 pub(super) const IN_MEMORY: usize = 16 << 20;

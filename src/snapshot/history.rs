@@ -158,6 +158,9 @@ pub(super) fn is_branch_name(name: &str) -> bool {
 
 fn no_base(repo: &git2::Repository, name: &str) -> Fault {
     let way = match repo.is_shallow() {
+        _ if repo.commondir().join("info/grafts").exists() => {
+            "move .git/info/grafts away: it cuts the history here, and nobody else has it".into()
+        }
         true => format!("git fetch --deepen 100 {name}: the history here is cut"),
         false => format!("git fetch {name} \"+refs/heads/*:refs/remotes/{name}/*\", or push a base commit"),
     };

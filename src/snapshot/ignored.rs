@@ -2,7 +2,7 @@
 //! the rules that ignore them here stay; and what a list that only this checkout
 //! has leaves behind.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use anyhow::{Context, Result};
 
@@ -45,7 +45,15 @@ pub(super) fn by_rules_that_stay(
 pub(super) fn by_own_rules(scratch: &ScratchRepo, git: &Git, seen: &Seen) -> Result<Vec<Vec<u8>>> {
     use std::os::unix::ffi::OsStrExt;
     let Some(own) = scratch.rules_of_its_own() else { return Ok(Vec::new()) };
-    let names: Vec<Vec<u8>> = seen.others.iter().chain(&seen.strange).cloned().collect();
+    // In folders that git does not know, git says which they are.
+    let mut list = std::ffi::OsString::from("--exclude-from=");
+    list.push(own.as_os_str());
+    let call = scratch.git(git).args(["ls-files", "--others", "--ignored", "--directory", "-z"]).args([list]);
+    let deep = call.run(b"").context("cannot see what is ignored")?;
+    let deep = deep.split(|byte| *byte == 0).map(|path| path.strip_suffix(b"/").unwrap_or(path).to_vec());
+    let flat = seen.others.iter().chain(&seen.strange).cloned();
+    let names: BTreeSet<Vec<u8>> = flat.chain(deep).filter(|path| !path.is_empty()).collect();
+    let names: Vec<Vec<u8>> = names.into_iter().collect();
     if names.is_empty() {
         return Ok(Vec::new());
     }

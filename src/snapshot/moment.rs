@@ -86,6 +86,18 @@ impl Moment {
     }
 }
 
+impl Moment {
+    /// Whether no command of git has begun since to write the index, or has written it,
+    /// not even the same one: it has changed files then, and may have put them back.
+    pub(super) fn is_untouched(&self, git_dir: &Path) -> bool {
+        Beneath::open(git_dir).is_ok_and(|folder| {
+            // One that waits for an editor has its lock all the time.
+            let lock = which(&folder, "index.lock");
+            (lock.is_none() || lock == self.lock) && which(&folder, "index") == self.index.0
+        })
+    }
+}
+
 fn which(folder: &Beneath, name: &str) -> Option<Which> {
     let stat = folder.stat(Path::new(name))?;
     let times = ((stat.st_mtime, stat.st_mtime_nsec as i64), (stat.st_ctime, stat.st_ctime_nsec as i64));

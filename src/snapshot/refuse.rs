@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::files::MOST_ENTRIES;
+use super::document::MAX_DOCUMENT;
+use super::files::{MOST_ENTRIES, MOST_PATHS};
 use super::index::Entry;
 use crate::error::{Fault, policy};
 use crate::git::check_entry_name;
@@ -86,4 +87,63 @@ pub(super) fn name(path: &[u8], is_link: bool) -> Result<()> {
         })?;
     }
     Ok(())
+}
+/// Refuses more files and folders, or more of their paths, than whoever enters reads.
+///
+/// # Errors
+/// With how many there are.
+pub(super) fn paths<'a>(paths: impl Iterator<Item = &'a [u8]>) -> Result<(), Fault> {
+    let mut all: Vec<&[u8]> = paths.collect();
+    all.sort_unstable();
+    all.dedup();
+    let (mut count, mut bytes, mut before): (usize, usize, &[u8]) = (0, 0, b"");
+    for path in all {
+        let same = before.iter().zip(path).take_while(|(one, other)| one == other).count();
+        // A folder is new where its name does not end within what both have.
+        let ends = path.iter().enumerate().filter(|(at, byte)| **byte == b'/' && *at >= same).map(|(at, _)| at);
+        for length in ends.chain([path.len()]) {
+            (count, bytes) = (count + 1, bytes + length);
+        }
+        before = path;
+    }
+    if count <= MOST_ENTRIES && bytes <= MOST_PATHS {
+        return Ok(());
+    }
+    let (most, megabytes) = (MOST_ENTRIES, MOST_PATHS >> 20);
+    Err(policy(format!(
+        "the checkout has {count} files and folders with {} MB of paths; a snapshot has at most {most}, and {megabytes} MB",
+        bytes >> 20
+    ))
+    .hint("ignore or remove what is not needed, then publish again"))
+}
+
+/// Refuses a document that whoever enters would not read.
+///
+/// # Errors
+/// With its size.
+pub(super) fn document(size: u64) -> Result<(), Fault> {
+    if size <= MAX_DOCUMENT {
+        return Ok(());
+    }
+    let (size, most) = (size >> 20, MAX_DOCUMENT >> 20);
+    Err(policy(format!("what git says of the checkout's files takes {size} MB, and a snapshot has at most {most} MB"))
+        .hint("a sparse checkout names each file that it leaves out: git sparse-checkout disable, then publish again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_and_their_paths_count() {
+        let few: Vec<Vec<u8>> = (0..1000).map(|n| format!("a/b/{n}/c").into_bytes()).collect();
+        assert!(paths(few.iter().map(Vec::as_slice)).is_ok());
+        let many: Vec<Vec<u8>> = (0..MOST_ENTRIES / 2).map(|n| format!("{n:06}/c").into_bytes()).collect();
+        assert!(paths(many.iter().map(Vec::as_slice)).is_ok());
+        let more = many.iter().map(Vec::as_slice).chain([&b"z"[..]]);
+        assert!(paths(more).unwrap_err().to_string().contains("1000001 files and folders"));
+        let long = vec![b'x'; MOST_PATHS / 2 + 1];
+        let both = [[&long[..], b"/1"].concat(), [&long[..], b"/2"].concat()];
+        assert!(paths(both.iter().map(Vec::as_slice)).is_err());
+    }
 }

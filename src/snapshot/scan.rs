@@ -19,11 +19,12 @@ use super::folders::{self, Walked};
 use super::glance::{Fate, Seen, Tracked, glance};
 use super::index::{Entry, Stat};
 use super::lfs::capture::StoredLfs;
+use super::moment::Stood;
 use super::paths::path_of;
 use super::read::{NotInTree, capture};
 use super::scratch::ScratchRepo;
 use super::status::{Lines, Selection, Staged, StatusLine, lines, look, select, staged, untracked};
-use super::vigil::Vigil;
+use super::vigil::{FoldersHeard, Vigil};
 use super::{ignored, refuse, submodule};
 use crate::disk::plain;
 use crate::error::{Fault, of_thread};
@@ -79,15 +80,19 @@ struct JudgedBy {
 }
 
 impl Scan {
-    /// Whether all files are as they were seen: looks at each once more, unless
+    /// How still the files stood since they were seen: looks at each once more, unless
     /// nothing was heard of any.
-    pub(super) fn still(&self, scratch: &ScratchRepo) -> bool {
+    pub(super) fn stood(&self, scratch: &ScratchRepo) -> Stood {
         let same = |(path, stat): (&Vec<u8>, &Option<Stat>)| match stat {
             Some(stat) => scratch.lstat(path) == Some(*stat),
             None => !scratch.is_file(path),
         };
         let again = || glance(tracked(scratch, &self.index, self.judged_by, None)).is_ok_and(|now| now == self.seen);
-        self.read.iter().all(same) && (self.vigil.was_quiet(&self.index) || again())
+        match self.vigil.heard(&self.index) {
+            FoldersHeard::MovedAcross => Stood::Moved,
+            heard if self.read.iter().all(same) && (heard == FoldersHeard::Quiet || again()) => Stood::Still,
+            _ => Stood::FilesMoved,
+        }
     }
 
     /// Whether the index has files of which several sides disagree.

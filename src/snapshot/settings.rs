@@ -80,6 +80,17 @@ fn own_setting(repo: &git2::Repository, key: &str) -> Result<Option<String>> {
     Ok(is_own.then(|| String::from_utf8_lossy(entry.value_bytes()).into_owned()))
 }
 
+/// The programs by which the checkout itself has files merged, as `gitattributes(5)` has
+/// it: their settings, by name.
+fn own_drivers(repo: &git2::Repository) -> Result<Vec<String>> {
+    let mut drivers = Vec::new();
+    repo.config()?.snapshot()?.entries(Some("merge\\..*\\.driver"))?.for_each(|entry| {
+        let is_own = matches!(entry.level(), git2::ConfigLevel::Local | git2::ConfigLevel::Worktree);
+        drivers.extend(entry.name().ok().filter(|_| is_own).map(str::to_owned));
+    })?;
+    Ok(drivers)
+}
+
 /// What changes what git sees in the files here, or runs when somebody commits, and does
 /// not travel.
 ///
@@ -101,6 +112,14 @@ pub(super) fn left_behind(
     }
     let hooks = own_setting(repo, "core.hookspath")?;
     left.extend(hooks.map(|path| LeftOut::plain(LeftKind::Setting, format!("core.hooksPath={path}").as_bytes())));
+    left.extend(own_drivers(repo)?.into_iter().map(|key| LeftOut::plain(LeftKind::Setting, key.as_bytes())));
+    // What an operation in progress makes of messages when it goes on, and which files a
+    // sparse checkout looks at.
+    for key in ["commit.cleanup", "i18n.commitencoding", "sparse.expectfilesoutsideofpatterns"] {
+        if let Some(value) = own_setting(repo, key)? {
+            left.push(LeftOut::plain(LeftKind::Setting, format!("{key}={value}").as_bytes()));
+        }
+    }
     if let Ok(tree) = config.get_str("attr.tree") {
         left.push(LeftOut::plain(LeftKind::Setting, format!("attr.tree={tree}").as_bytes()));
     }

@@ -1,6 +1,7 @@
 //! Word of changes in the folders of a checkout from the moment at which each was
 //! looked at: where none comes, nothing has to be looked at twice.
 
+use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -50,35 +51,78 @@ impl Vigil {
         }
     }
 
-    /// Whether nothing happened that could matter: nothing to a file of the index,
-    /// and nothing to any name. `false` where nobody knows.
-    pub(super) fn was_quiet(&self, entries: &[Entry]) -> bool {
-        let (Some(inotify), Ok(mut folders)) = (&self.inotify, self.folders.lock()) else { return false };
+    /// What happened that could matter: to a file of the index, or to any name.
+    pub(super) fn heard(&self, entries: &[Entry]) -> FoldersHeard {
+        let (Some(inotify), Ok(mut folders)) = (&self.inotify, self.folders.lock()) else {
+            return FoldersHeard::Unknown;
+        };
         folders.sort_unstable();
         let mut buffer = [const { MaybeUninit::uninit() }; 16 << 10];
         let mut events = Reader::new(inotify, &mut buffer);
+        let (mut heard, mut moves) = (FoldersHeard::Quiet, Moves::default());
         loop {
-            match events.next() {
-                Err(Errno::AGAIN) => return self.whole.load(Ordering::Relaxed),
-                Err(_) => return false,
-                Ok(event) => {
-                    // The content of what git does not know is looked at where it was read.
-                    let content = event.events().intersects(ReadFlags::MODIFY | ReadFlags::ATTRIB);
-                    let folder = folders.binary_search_by_key(&event.wd(), |(number, _)| *number);
-                    let (Ok(at), Some(name), true) = (folder, event.file_name(), content) else { return false };
-                    let above = &folders[at].1;
-                    let slash: &[u8] = if above.is_empty() { b"" } else { b"/" };
-                    let path = [above, slash, std::ffi::OsStr::from_bytes(name.to_bytes()).as_bytes()].concat();
-                    if event.events().contains(ReadFlags::ISDIR) {
-                        continue;
-                    }
-                    let first = entries.partition_point(|entry| entry.path < path);
-                    if entries.get(first).is_some_and(|entry| entry.path == path) {
-                        return false;
-                    }
-                }
+            let event = match events.next() {
+                Err(Errno::AGAIN) if moves.is_across() => return FoldersHeard::MovedAcross,
+                Err(Errno::AGAIN) if self.whole.load(Ordering::Relaxed) => return heard,
+                Err(_) => return FoldersHeard::Unknown,
+                Ok(event) => event,
+            };
+            moves.note(&event);
+            // The content of what git does not know is looked at where it was read.
+            let content = event.events().intersects(ReadFlags::MODIFY | ReadFlags::ATTRIB);
+            let folder = folders.binary_search_by_key(&event.wd(), |(number, _)| *number);
+            let (Ok(at), Some(name), true) = (folder, event.file_name(), content) else {
+                heard = FoldersHeard::Names;
+                continue;
+            };
+            let above = &folders[at].1;
+            let slash: &[u8] = if above.is_empty() { b"" } else { b"/" };
+            let path = [above, slash, std::ffi::OsStr::from_bytes(name.to_bytes()).as_bytes()].concat();
+            if event.events().contains(ReadFlags::ISDIR) {
+                continue;
+            }
+            let first = entries.partition_point(|entry| entry.path < path);
+            if entries.get(first).is_some_and(|entry| entry.path == path) {
+                heard = FoldersHeard::Names;
             }
         }
+    }
+}
+
+/// What was heard of the folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FoldersHeard {
+    /// Nothing that matters.
+    Quiet,
+    /// A name came or went, or a file of the index changed: another look says which.
+    Names,
+    /// Something was moved from one folder to another, and may have been seen in
+    /// neither, however often one looks.
+    MovedAcross,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// The ends of moves that were heard, by the system's number for each.
+#[derive(Default)]
+struct Moves {
+    from: HashMap<u32, i32>,
+    across: bool,
+}
+
+impl Moves {
+    fn note(&mut self, event: &inotify::Event<'_>) {
+        if event.events().contains(ReadFlags::MOVED_FROM) {
+            self.from.insert(event.cookie(), event.wd());
+        } else if event.events().contains(ReadFlags::MOVED_TO) {
+            // Within a folder its name is there all the time.
+            self.across |= self.from.remove(&event.cookie()) != Some(event.wd());
+        }
+    }
+
+    /// Whether one led from one folder to another, or out of sight.
+    fn is_across(&self) -> bool {
+        self.across || !self.from.is_empty()
     }
 }
 
@@ -93,17 +137,25 @@ mod tests {
     fn what_happens_to_files_and_names_is_heard() {
         let entries = [Entry::plain(b"d/known")];
         type Change = fn(&std::path::Path);
-        let changes: [(&str, bool, Change); 6] = [
-            ("nothing", true, |_| {}),
-            ("a read", true, |root| {
+        let changes: [(&str, FoldersHeard, Change); 9] = [
+            ("nothing", FoldersHeard::Quiet, |_| {}),
+            ("a read", FoldersHeard::Quiet, |root| {
                 fs::read(root.join("d/known")).unwrap();
             }),
-            ("a log", true, |root| fs::write(root.join("d/log"), "more").unwrap()),
-            ("a file of the index", false, |root| fs::write(root.join("d/known"), "more").unwrap()),
-            ("a new file", false, |root| fs::write(root.join("d/new"), "x").unwrap()),
-            ("a folder that goes", false, |root| fs::rename(root.join("d"), root.join("e")).unwrap()),
+            ("a log", FoldersHeard::Quiet, |root| fs::write(root.join("d/log"), "more").unwrap()),
+            ("a file of the index", FoldersHeard::Names, |root| fs::write(root.join("d/known"), "more").unwrap()),
+            ("a new file", FoldersHeard::Names, |root| fs::write(root.join("d/new"), "x").unwrap()),
+            ("a folder that goes", FoldersHeard::Names, |root| fs::rename(root.join("d"), root.join("e")).unwrap()),
+            ("another name", FoldersHeard::Names, |root| fs::rename(root.join("d/log"), root.join("d/old")).unwrap()),
+            ("a file that comes", FoldersHeard::MovedAcross, |root| {
+                fs::write(root.join("x"), "x").unwrap();
+                fs::rename(root.join("x"), root.join("d/x")).unwrap();
+            }),
+            ("a file that goes", FoldersHeard::MovedAcross, |root| {
+                fs::rename(root.join("d/log"), root.join("log")).unwrap()
+            }),
         ];
-        for (what, quiet, change) in changes {
+        for (what, heard, change) in changes {
             let dir = tempfile::tempdir().unwrap();
             fs::create_dir(dir.path().join("d")).unwrap();
             for name in ["known", "log"] {
@@ -113,7 +165,7 @@ mod tests {
             let folder = File::open(dir.path().join("d")).unwrap();
             vigil.watch(folder.as_fd(), b"d");
             change(dir.path());
-            assert_eq!(vigil.was_quiet(&entries), quiet, "{what}");
+            assert_eq!(vigil.heard(&entries), heard, "{what}");
         }
     }
 }

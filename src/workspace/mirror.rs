@@ -261,7 +261,9 @@ impl Mirror {
         }
         if !kept(repo, base) {
             return Err(not_found(format!("commit {base} is not in {}", remote.place))
-                .hint("it was removed from the remote, or never pushed: publish the task again")
+                .hint(
+                    "it was removed from the remote, or never pushed: whoever published it runs git fetch --prune, or pushes a base, and publishes again",
+                )
                 .into());
         }
         Ok(())

@@ -17,7 +17,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::disk::beneath::Beneath;
-use crate::git::with_settings;
+use crate::git::{Author, with_settings};
 
 /// Larger configuration is none that envctl goes on from, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -91,6 +91,29 @@ pub fn protect(workspace: &Path) -> Result<()> {
         fs::rename(link.path(), git.place(Path::new("config"))?.path()).with_context(context)?;
     }
     remember_head(&git)
+}
+
+/// Whether the workspace's configuration says who commits in it.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn names_author(workspace: &Path) -> Result<bool> {
+    let text = Beneath::open(&workspace.join(".git"))?.read(Path::new(TARGET), MAX_CONFIG)?;
+    Ok(text.is_none_or(|text| has_line(&text, "[user]")))
+}
+
+/// Says there who commits, for programs inside, which do not see the developer's own
+/// configuration.
+///
+/// # Errors
+/// When it cannot be written. It is whole at every moment.
+pub fn name_author(workspace: &Path, author: &Author) -> Result<()> {
+    let git = Beneath::open(&workspace.join(".git"))?;
+    let Some(text) = git.read(Path::new(TARGET), MAX_CONFIG)? else { return Ok(()) };
+    let parts = [("user.name", &author.name), ("user.email", &author.email)];
+    let said: Vec<(&str, &String)> =
+        parts.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?))).collect();
+    rewrite(&git, TARGET, &with_settings(&text, &said)?)
 }
 
 /// Whether a text of configuration has a line that begins so, in whatever case. No value

@@ -293,7 +293,7 @@ fn check_space(app: &App, needed: u64, name: &str) -> Result<()> {
         app.paths.cache().display(),
         human_bytes(free)
     );
-    let hint = "envctl cache prune, or point XDG_CACHE_HOME at a larger disk";
+    let hint = "envctl cache prune --all, or point XDG_CACHE_HOME at a larger disk";
     // As if the disk had run full: it would.
     Err(std::io::Error::from_raw_os_error(libc::ENOSPC)).context(failure(what).hint(hint))
 }

@@ -53,9 +53,11 @@ pub(crate) fn welcome(app: &App, resolved: &Resolved, lease: &Lease, place: &Pla
     lines.iter().for_each(|(verb, text)| app.ui.brief(verb, text));
 }
 
-/// What was published from the workspace since says more than what it was made from.
+/// What was published from the workspace since says more than what it was made from. A
+/// workspace that has just been made anew has published nothing.
 fn latest(app: &App, resolved: &Resolved) -> Option<Identity> {
-    let latest = resolved.pin.as_ref().and_then(|pin: &Pin| pin.continues(&resolved.task.slug()));
+    let pin = resolved.pin.as_ref().filter(|pin: &&Pin| pin.identity == resolved.digest);
+    let latest = pin.and_then(|pin| pin.continues(&resolved.task.slug()));
     let latest = latest.filter(|latest| *latest != resolved.digest)?;
     app.pins().identity(&latest).ok().flatten()
 }

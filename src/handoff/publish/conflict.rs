@@ -50,6 +50,16 @@ impl Course {
     }
 }
 
+/// What the developer wants to be done where the task has moved.
+enum CourseWish {
+    /// Both states stay, side by side.
+    Beside,
+    /// This one takes the place of the other.
+    Over,
+    /// Nothing is published.
+    Nothing,
+}
+
 impl Intent<'_> {
     /// Where it goes.
     ///
@@ -93,11 +103,34 @@ impl Intent<'_> {
             self.app.ui.status("", &here);
             self.app.ui.status("", &format!("the task now: {}", self.side(current, &theirs)));
         }
-        match if self.ask { self.app.confirm("Replace what the task is now?")? } else { None } {
-            Some(true) => Ok(Course::Over { parent: Some(line.as_ref().map_or(current, |line| line.digest)), line }),
-            Some(false) => Err(self.moved(origin, known.first(), here, current, &theirs)),
-            None => Ok(beside(line)),
+        match self.wish()? {
+            CourseWish::Over => {
+                Ok(Course::Over { parent: Some(line.as_ref().map_or(current, |line| line.digest)), line })
+            }
+            CourseWish::Nothing => Err(self.moved(origin, known.first(), here, current, &theirs)),
+            CourseWish::Beside => Ok(beside(line)),
         }
+    }
+
+    /// What the developer wants to be done about a task that has moved. Where nobody can
+    /// be asked, both states stay.
+    fn wish(&self) -> Result<CourseWish> {
+        if !self.ask || (!self.app.options.interactive && !self.app.options.yes) {
+            return Ok(CourseWish::Beside);
+        }
+        if self.app.options.yes {
+            return Ok(CourseWish::Over);
+        }
+        let answers = [
+            "beside: publish this next to it; both are there to enter",
+            "replace: make this what the task is; the other stays in its history",
+            "stop: publish nothing",
+        ];
+        Ok(match self.app.ui.choose("What do you want to do?", &answers)? {
+            Some(0) => CourseWish::Beside,
+            Some(1) => CourseWish::Over,
+            _ => CourseWish::Nothing,
+        })
     }
 
     /// What a workspace must find to go on from: what was last published from it as
@@ -157,7 +190,7 @@ impl Intent<'_> {
             format!("; or look at both: envctl diff {}@{ours} {reference}", self.name)
         });
         let fault = policy(format!("{} has moved {since}; nothing was published", self.task)).hint(format!(
-            "publish beside it: add --no-input, or --fork NEW-TASK{both}; or {way}: envctl enter {reference} --refresh",
+            "publish beside it: answer beside, or add --no-input; or --fork NEW-TASK{both}; or {way}: envctl enter {reference} --refresh",
         ));
         anyhow::Error::new(failure(format!("the task now: {}", self.side(current, theirs))))
             .context(here)

@@ -13,6 +13,7 @@ use super::{lent, owners, variables};
 use crate::config::{Devcontainer, NetworkName, Project};
 use crate::disk::canonical;
 use crate::error::{Fault, usage};
+use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::task::Resolved;
 use crate::handoff::trust::{Asks, Origin, Settled};
@@ -150,6 +151,26 @@ pub(crate) struct RuntimeParts<'a> {
     pub(crate) options: &'a RuntimeOptions,
 }
 
+/// Lets programs inside commit in the developer's name, where git has come to know it
+/// since the workspace was made.
+fn settle_author(app: &App, folder: &Path) -> Result<()> {
+    if workspace::names_author(folder)? {
+        return Ok(());
+    }
+    let author = Git::find(&app.env)?.author(&folder.join(".git"), app.env.named("EMAIL"));
+    if author.name.is_some() && author.email.is_some() {
+        return workspace::name_author(folder, &author);
+    }
+    if app.options.interactive {
+        app.ui.status(
+            "Author",
+            "git does not know who you are, and will not commit inside; say it on this machine, and enter again: \
+             git config --global user.name NAME, and user.email",
+        );
+    }
+    Ok(())
+}
+
 /// The specification of a task's runtime, once the developer has agreed to
 /// what its project asks for ([`approve`]).
 ///
@@ -160,6 +181,7 @@ pub(crate) fn spec(app: &App, parts: RuntimeParts<'_>) -> Result<Spec> {
     let RuntimeParts { resolved, image, pulled, folder, project, options } = parts;
     // One that an earlier envctl made.
     workspace::protect(folder)?;
+    settle_author(app, folder)?;
     let identity = &resolved.identity;
     let workdir = identity.workdir.as_str();
     let mirror_objects = task::mirror(app, resolved).objects();

@@ -169,7 +169,7 @@ fn space(app: &App) -> anyhow::Result<String> {
     let found = format!("{} free, {inodes} inodes", human_bytes(free));
     if free < least || inodes < 100_000 {
         return Err(crate::error::failure(found)
-            .hint("envctl cache prune, or point XDG_CACHE_HOME at a larger disk")
+            .hint("envctl cache prune --all, or point XDG_CACHE_HOME at a larger disk")
             .into());
     }
     Ok(found)

@@ -37,7 +37,7 @@ pub fn changed(app: &App, reference: &TaskRef, patch: bool) -> Result<Changed> {
     let source = Source::new(app, app.locate(reference)?);
     let missing = || {
         not_found(format!("there is no workspace of {reference} here to compare")).hint(
-            "envctl status lists those that are here; envctl diff A B compares two tasks, --beside the lines of one",
+            format!("envctl view {reference} shows what the task holds; envctl diff A B compares two tasks, --beside the lines of one"),
         )
     };
     let pin = app.pins().read(&source.task, None)?.filter(|pin| pin.workspace.is_dir()).ok_or_else(missing)?;

@@ -195,7 +195,10 @@ fn show_lines(app: &App, from: impl Read) -> Result<()> {
 /// That nothing was kept.
 pub fn no_log(running: Running<'_>) -> crate::error::Fault {
     not_found(format!("this machine has no log of {}", running.task)).hint(
-        "runs, detached commands and setups leave a log, which is kept for 30 days; enter prints to your terminal",
+        format!(
+            "a log that came with the task: envctl artifacts ls {}; here runs, detached commands and setups leave one, for 30 days",
+            running.task
+        ),
     )
 }
 

@@ -101,7 +101,7 @@ pub fn choose_task(app: &App) -> Result<Option<TaskRef>> {
 }
 
 /// Which tasks are wanted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskFilter {
     /// Those that wait for a human.
     pub needs_human: bool,

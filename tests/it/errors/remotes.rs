@@ -44,7 +44,7 @@ fn the_base_is_not_on_the_remote_any_more() {
     let remote = repo.seen_by(&trip.lab.agent, &repo.remote);
     remote.git(&["reflog", "expire", "--expire=now", "--all"]);
     remote.git(&["gc", "--quiet", "--prune=now"]);
-    fails_to_enter(&trip, &task, 3, "not-found", &[&base, "remote.git", "publish the task again"]);
+    fails_to_enter(&trip, &task, 3, "not-found", &[&base, "remote.git", "git fetch --prune"]);
     // The developer's machine is not worse off for other tasks.
     let other = trip.publish(repo);
     trip.enter(&other);

@@ -3,11 +3,12 @@
 
 use std::fs;
 
+use rustix::termios::LocalModes;
 use serde_json::Value;
 
 use super::moved::from;
 use crate::evidence::Shop;
-use crate::support::{Facts, Home, RealRegistry, Repo, Terminal};
+use crate::support::{Facts, Home, RealRegistry, Repo, Terminal, until};
 
 /// What `tasks` says of a task.
 #[track_caller]
@@ -124,19 +125,29 @@ fn a_person_is_asked() {
         let publish = format!("publish t --store {} --image {}", shop.store, shop.trip.image);
         let mut terminal = Terminal::shell(&shop.trip.lab.agent, &format!("cd {checkout} && {binary} {publish}"), "sh");
         terminal.sees("fixed it");
-        terminal.sees("Replace what the task is now?");
-        terminal.types(answer);
+        terminal.sees("What do you want to do?");
+        terminal.sees("stop: publish nothing");
+        until("it is asked", || !terminal.modes().local_modes.contains(LocalModes::ICANON));
+        answer.chars().for_each(|_| terminal.types("\x1b[B"));
+        terminal.types("\r");
         terminal
     };
-    let mut terminal = ask("n");
+    // The first answer, the second, the third: how often the arrow goes down.
+    let mut terminal = ask("vv");
     terminal.sees("has moved since this checkout published it");
     assert_eq!(terminal.ends(), Some(6));
     assert_eq!(shop.show("t")["digest"], theirs["digest"]);
     assert_eq!(offered(&shop, "t").len(), 1);
-    let mut terminal = ask("y");
+    let mut terminal = ask("");
+    terminal.sees("and both are there: envctl show");
+    assert_eq!(terminal.ends(), Some(0));
+    assert_eq!(shop.show("t")["digest"], theirs["digest"]);
+    assert_eq!(offered(&shop, "t").len(), 2);
+    // What was published beside goes on as what the task is.
+    shop.trip.lab.repo.write("more", "y");
+    let mut terminal = ask("v");
     terminal.sees("envctl enter");
     assert_eq!(terminal.ends(), Some(0));
-    assert_eq!(shop.show("t")["identity"]["parent"], theirs["digest"]);
     assert_eq!(offered(&shop, "t").len(), 1);
 }
 

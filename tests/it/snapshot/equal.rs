@@ -65,13 +65,27 @@ fn what_the_repository_s_own_list_ignores_stays_and_is_named() {
     repo.write("me.private", "x");
     repo.write("diary/today", "x");
     repo.write("new", "x");
+    // In a folder that git does not know otherwise.
+    repo.write("fresh/deep/your.private", "x");
     let (workspace, left) = named(&trip, repo);
-    assert_eq!(left, [pair("ignored", "diary"), pair("ignored", "me.private")]);
+    let ignored = ["diary", "fresh/deep/your.private", "me.private"].map(|name| pair("ignored", name));
+    assert_eq!(left, ignored);
     assert!(!workspace.path.join("me.private").exists() && !workspace.path.join("diary").exists());
     assert!(workspace.path.join("new").exists());
     // A list that is not there is none, and not that of whoever works here.
     repo.git(&["config", "core.excludesFile", "nowhere"]);
     trip.round(repo);
+}
+
+/// Programs that merge files, and what git makes of messages.
+#[test]
+fn settings_by_which_an_operation_goes_on_are_named() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.git(&["config", "merge.take.driver", "cp %B %A"]);
+    repo.git(&["config", "commit.cleanup", "scissors"]);
+    let (_, left) = named(&trip, repo);
+    assert_eq!(left, [pair("setting", "merge.take.driver"), pair("setting", "commit.cleanup=scissors")]);
 }
 
 /// 04: a branch that follows another local one, and one that is found by another

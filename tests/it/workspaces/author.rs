@@ -39,3 +39,23 @@ fn the_author_is_who_git_would_say() {
     lab.dev.write(".gitconfig", "");
     assert_eq!(author(&lab, &task, |call| call), " <>");
 }
+
+/// Whoever says it later need not make the workspace anew.
+#[test]
+fn the_author_that_git_comes_to_know_later_commits_inside() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let enter = || lab.dev.envctl(["enter", &task, "--", "true"]).env("GIT_CONFIG_GLOBAL", lab.dev.path(".gitconfig"));
+    enter().ok();
+    let workspace = lab.dev.envctl(["workspace", "path", &task]).ok().stdout;
+    let repo = lab.repo.seen_by(&lab.dev, workspace.trim());
+    let said = |key: &str| repo.call(&["config", "--local", key]).run().stdout.trim().to_owned();
+    assert_eq!((said("user.name"), said("user.email")), (String::new(), String::new()));
+    lab.dev.write(".gitconfig", "[user]\n\tname = Ada\n\temail = ada@home.example\n");
+    enter().ok();
+    assert_eq!((said("user.name").as_str(), said("user.email").as_str()), ("Ada", "ada@home.example"));
+    // What the workspace says stays.
+    lab.dev.write(".gitconfig", "[user]\n\tname = Bob\n\temail = bob@home.example\n");
+    enter().ok();
+    assert_eq!(said("user.name"), "Ada");
+}

@@ -22,6 +22,27 @@ fn workspace(lab: &Lab, task: &str) -> PathBuf {
     lab.dev.envctl(["workspace", "path", task]).ok().stdout.trim().into()
 }
 
+/// A workspace that was published from, and is made anew from what the task is now.
+#[test]
+fn the_greeting_of_a_fresh_workspace_is_of_what_it_was_made_from() {
+    let lab = Lab::new();
+    let image = lab.images.add("image", &ImageBuilder::busybox()).reference;
+    let store = lab.store.name();
+    let publish = |words: &[&str]| {
+        lab.agent.envctl(["publish", "t", "--store", &store, "--image", &image]).args(words).cwd(&lab.repo.path)
+    };
+    publish(&["--message", "the first"]).ok();
+    let task = lab.store.reference("t");
+    let path = lab.dev.envctl(["enter", &task, "--no-runtime"]).ok().stdout;
+    lab.dev.envctl(["publish", "--message", "the second"]).cwd(path.trim()).ok();
+    publish(&["--yes", "--message", "the third"]).ok();
+    let mut terminal = Terminal::open(&lab.dev, &["enter", &task, "--refresh"], (24, 120));
+    terminal.sees("the third");
+    terminal.sees("$ ");
+    terminal.types("exit\r");
+    assert_eq!(terminal.ends(), Some(0));
+}
+
 #[test]
 fn whoever_just_goes_keeps_everything() {
     let lab = Lab::new();
@@ -96,8 +117,10 @@ fn a_hand_back_that_fails_loses_nothing() {
     terminal.types("\r");
     terminal.sees("A message");
     terminal.types("\r");
-    terminal.sees("Replace what the task is now?");
-    terminal.types("n");
+    terminal.sees("stop: publish nothing");
+    until("it is asked", || !terminal.modes().local_modes.contains(LocalModes::ICANON));
+    terminal.types("\x1b[A");
+    terminal.types("\r");
     terminal.sees("has moved since");
     terminal.sees("the workspace as it is");
     assert_eq!(terminal.ends(), Some(3));

@@ -313,7 +313,7 @@ fn require_room(app: &App, name: &str) -> Result<()> {
             app.paths.cache().display(),
             human_bytes(free)
         ))
-        .hint("envctl cache prune, or point XDG_CACHE_HOME at a larger disk")
+        .hint("envctl cache prune --all, or point XDG_CACHE_HOME at a larger disk")
         .into());
     }
     Ok(())
