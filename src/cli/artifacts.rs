@@ -142,16 +142,12 @@ impl List {
 impl Get {
     fn run(&self, app: &App) -> Result<u8> {
         let gotten = get_artifacts(app, &self.task, &self.names, self.output.as_deref())?;
-        let count = gotten.artifacts.len();
-        app.ui.status(
-            "Fetched",
-            &format!(
-                "{} of {}, {}",
-                counted(count as u64, "artifact", "artifacts"),
-                gotten.task,
-                human_bytes(gotten.bytes)
-            ),
-        );
+        let count = counted(gotten.artifacts.len() as u64, "artifact", "artifacts");
+        let size = match gotten.bytes {
+            0 => "here already".to_owned(),
+            bytes => human_bytes(bytes),
+        };
+        app.ui.status("Fetched", &format!("{count} of {}, {size}", gotten.task));
         if app.ui.is_json() {
             app.ui.json(&gotten)?;
         } else if let Some(folder) = &gotten.folder {

@@ -375,7 +375,7 @@ fn aside(
     asked: Conversions,
 ) -> Result<Aside> {
     refuse::names(entries)?;
-    let unpushed = submodule::look(scratch, entries)?;
+    let unpushed = submodule::look(repo.path(), scratch, entries)?;
     let history = history(repo, position)?;
     let mut left_out = left_out::stash(repo);
     left_out.extend(left_out::refs(repo, position)?);

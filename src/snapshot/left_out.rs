@@ -216,12 +216,12 @@ fn reached(repo: &git2::Repository, tips: &[git2::Oid], held: &HashSet<git2::Oid
     Reached::All(known.into_iter().filter_map(|(id, is_held)| is_held.then_some(id)).collect())
 }
 
-/// Refs of a submodule with commits that no branch of its remote has, beside the
-/// commit that it is at.
+/// Refs of a submodule with commits that no branch of its remote has, beside those that
+/// it is `at`.
 ///
 /// # Errors
 /// When refs cannot be read.
-pub(super) fn of_submodule(repo: &git2::Repository, at: git2::Oid) -> Result<Vec<(String, git2::Oid)>> {
+pub(super) fn of_submodule(repo: &git2::Repository, at: &[git2::Oid]) -> Result<Vec<(String, git2::Oid)>> {
     let mut tips = Vec::new();
     for reference in repo.references()? {
         let reference = reference?;
@@ -237,7 +237,7 @@ pub(super) fn of_submodule(repo: &git2::Repository, at: git2::Oid) -> Result<Vec
     if repo.is_shallow() {
         return Ok(Vec::new());
     }
-    let lacking = lacking(repo, tips.iter().map(|(_, tip)| *tip).collect(), &[at])?;
+    let lacking = lacking(repo, tips.iter().map(|(_, tip)| *tip).collect(), at)?;
     tips.retain(|(_, tip)| lacking.contains(&tip.commit));
     Ok(tips.into_iter().map(|(name, tip)| (name, tip.commit)).collect())
 }

@@ -15,6 +15,11 @@ pub fn remote_url(repo: &git2::Repository) -> Result<String> {
     // Of several git fetches from the first.
     let url = first(&repo.config()?, &format!("remote.{name}.url"));
     let url = url.with_context(|| format!("the remote {name} has no URL"))?;
+    if is_shorthand(&url)
+        && let Some(whole) = written_out(repo, &url)?
+    {
+        return Ok(whole);
+    }
     // A folder that is named from the checkout's is nobody else's without it.
     let is_relative = !url.starts_with('/') && url.split('/').next().is_none_or(|first| !first.contains(':'));
     let Some(root) = repo.workdir().filter(|_| is_relative) else { return Ok(url) };
@@ -24,6 +29,28 @@ pub fn remote_url(repo: &git2::Repository) -> Result<String> {
             .hint(format!("git remote set-url {name} URL, then publish again"))
     })?;
     Ok(folder.to_str().context("the path of the remote is no UTF-8")?.to_owned())
+}
+
+/// Whether an address may be one only here: `gh:acme/shop` is git's ssh to a host `gh`, if
+/// no `url.*.insteadOf` says more.
+fn is_shorthand(url: &str) -> bool {
+    let Some((before, rest)) = url.split_once(':') else { return false };
+    !rest.starts_with("//") && !before.contains(['/', '.', '@', '['])
+}
+
+/// What `url.*.insteadOf` of whoever publishes makes of a shorthand, `git-config(1)`: the
+/// longest one counts.
+fn written_out(repo: &git2::Repository, url: &str) -> Result<Option<String>> {
+    let mut best: Option<(usize, String)> = None;
+    repo.config()?.snapshot()?.entries(Some("url\\..*\\.insteadof"))?.for_each(|entry| {
+        let (Ok(key), Ok(prefix)) = (entry.name(), entry.value()) else { return };
+        let base = key.strip_prefix("url.").and_then(|key| key.strip_suffix(".insteadof"));
+        let (Some(base), Some(rest)) = (base, url.strip_prefix(prefix)) else { return };
+        if best.as_ref().is_none_or(|(length, _)| *length < prefix.len()) {
+            best = Some((prefix.len(), format!("{base}{rest}")));
+        }
+    })?;
+    Ok(best.map(|(_, whole)| whole))
 }
 
 /// The first value of a setting.
@@ -126,5 +153,33 @@ impl<'a> RemoteTracking<'a> {
             }
         }
         Ok(tips)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shorthand_of_whoever_publishes_is_written_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = git2::Repository::init(dir.path()).unwrap();
+        let mut config = repo.config().unwrap().open_level(git2::ConfigLevel::Local).unwrap();
+        config.set_str("url.https://git.example/.insteadOf", "gh:").unwrap();
+        config.set_str("url.ssh://git@git.example/acme/.insteadOf", "gh:acme/").unwrap();
+        config.set_str("url.ssh://git@mirror.example/.insteadOf", "https://git.example/").unwrap();
+        for (said, meant) in [
+            ("gh:shop", "https://git.example/shop"),
+            ("gh:acme/shop", "ssh://git@git.example/acme/shop"),
+            // What others can reach stays as it is.
+            ("https://git.example/shop", "https://git.example/shop"),
+            ("git@git.example:shop", "git@git.example:shop"),
+            ("git.example:shop", "git.example:shop"),
+            ("other:shop", "other:shop"),
+        ] {
+            let _ = repo.remote_delete("origin");
+            config.set_str("remote.origin.url", said).unwrap();
+            assert_eq!(remote_url(&repo).unwrap(), meant, "{said}");
+        }
     }
 }

@@ -157,6 +157,9 @@ impl<'a> Publisher<'a> {
         };
         let message = match (&self.publishing.message, &standing.why) {
             (Some(message), Some(why)) => Some(format!("{message} ({why})")),
+            (None, None) if standing.failed => standing
+                .exit_code
+                .map(|code| format!("its command ended with exit code {code}; what it printed is attached as run.log")),
             (message, why) => message.clone().or_else(|| why.clone()),
         };
         let outside = standing.outside.as_ref().filter(|written| !written.is_empty()).map(|written| Outside {

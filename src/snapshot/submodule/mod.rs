@@ -6,10 +6,10 @@
 
 mod modules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -35,12 +35,21 @@ pub(super) struct Unpushed {
     pub(super) by: Option<String>,
 }
 
-/// Looks at every submodule of the index that is checked out.
+/// What was found of submodules.
+#[derive(Debug, Default)]
+struct SubmodulesSeen {
+    unpushed: Vec<Unpushed>,
+    /// The git folders of those that are checked out.
+    used: BTreeSet<PathBuf>,
+}
+
+/// Looks at every submodule of the index that is checked out, and at what is left in the
+/// git folder of those that are not.
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] for one that holds more than its commit says.
-pub(super) fn look(scratch: &ScratchRepo, entries: &[Entry]) -> Result<Vec<Unpushed>> {
-    let mut unpushed = Vec::new();
+pub(super) fn look(git_dir: &Path, scratch: &ScratchRepo, entries: &[Entry]) -> Result<Vec<Unpushed>> {
+    let mut looked = SubmodulesSeen::default();
     for (path, entry) in recorded(entries) {
         let name = String::from_utf8_lossy(path).into_owned();
         if entry.intent_to_add {
@@ -49,10 +58,34 @@ pub(super) fn look(scratch: &ScratchRepo, entries: &[Entry]) -> Result<Vec<Unpus
                 .into());
         }
         if scratch.is_folder(path) {
-            look_at(&scratch.full(path), &name, entry.object, &mut unpushed, 0)?;
+            look_at(&scratch.full(path), &name, entry.object, &mut looked, 0)?;
         }
     }
-    Ok(unpushed)
+    let modules = git_dir.join("modules");
+    look_below(&modules, &modules, &mut looked, 0)?;
+    Ok(looked.unpushed)
+}
+
+/// The git folders of submodules that no folder of the checkout uses any more: `git
+/// submodule deinit` and `git rm` leave them, with commits that may be nowhere else.
+fn look_below(modules: &Path, folder: &Path, looked: &mut SubmodulesSeen, depth: usize) -> Result<()> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    for path in folders.map(|entry| entry.path()).filter(|_| depth < DEPTH) {
+        if !path.join("HEAD").symlink_metadata().is_ok_and(|meta| meta.is_file()) {
+            look_below(modules, &path, looked, depth + 1)?;
+            continue;
+        }
+        let flags = git2::RepositoryOpenFlags::NO_SEARCH | git2::RepositoryOpenFlags::NO_DOTGIT;
+        let Ok(repo) = git2::Repository::open_ext(&path, flags, std::iter::empty::<&OsStr>()) else { continue };
+        if looked.used.contains(repo.path()) {
+            continue;
+        }
+        let name = path.strip_prefix(modules).unwrap_or(&path).as_os_str().as_bytes().to_vec();
+        let left = left_out::of_submodule(&repo, &[])?.into_iter();
+        looked.unpushed.extend(left.map(|(by, commit)| Unpushed { path: name.clone(), commit, by: Some(by) }));
+    }
+    Ok(())
 }
 
 /// The commit that each submodule is to be at: during a conflict ours, which
@@ -69,7 +102,7 @@ pub(super) fn recorded(entries: &[Entry]) -> BTreeMap<&[u8], &Entry> {
     recorded
 }
 
-fn look_at(full: &Path, name: &str, commit: git2::Oid, unpushed: &mut Vec<Unpushed>, depth: usize) -> Result<()> {
+fn look_at(full: &Path, name: &str, commit: git2::Oid, looked: &mut SubmodulesSeen, depth: usize) -> Result<()> {
     if !full.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
         // Gone, or replaced by a file: that is seen where files are.
         return Ok(());
@@ -79,6 +112,7 @@ fn look_at(full: &Path, name: &str, commit: git2::Oid, unpushed: &mut Vec<Unpush
         return if empty { Ok(()) } else { Err(stray(name).into()) };
     }
     let repo = open(full, name)?;
+    looked.used.insert(repo.path().to_owned());
     let head = repo.head().and_then(|head| head.peel_to_commit()).map(|commit| commit.id());
     if head.as_ref().ok() != Some(&commit) {
         let at = head.map_or_else(|_| "no commit".into(), |head| head.to_string()[..12].to_owned());
@@ -94,16 +128,20 @@ fn look_at(full: &Path, name: &str, commit: git2::Oid, unpushed: &mut Vec<Unpush
             .into());
     }
     if !is_pushed(&repo, commit)? {
-        unpushed.push(Unpushed { path: name.as_bytes().to_vec(), commit, by: None });
+        looked.unpushed.push(Unpushed { path: name.as_bytes().to_vec(), commit, by: None });
     }
-    let others = left_out::of_submodule(&repo, commit)?.into_iter();
-    unpushed.extend(others.map(|(by, commit)| Unpushed { path: name.as_bytes().to_vec(), commit, by: Some(by) }));
+    let others = left_out::of_submodule(&repo, &[commit])?.into_iter();
+    looked.unpushed.extend(others.map(|(by, commit)| Unpushed {
+        path: name.as_bytes().to_vec(),
+        commit,
+        by: Some(by),
+    }));
     if depth == DEPTH {
         return Err(policy(format!("submodules are nested too deep at {name}")).into());
     }
     for entry in repo.index()?.iter().filter(|entry| entry.mode == 0o160_000) {
         let inner = String::from_utf8_lossy(&entry.path).into_owned();
-        look_at(&full.join(&inner), &format!("{name}/{inner}"), entry.id, unpushed, depth + 1)?;
+        look_at(&full.join(&inner), &format!("{name}/{inner}"), entry.id, looked, depth + 1)?;
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ fn however_it_ends_it_is_published(lab: Lab) {
     let failed = handoff(&lab, &task);
     assert_eq!((&failed["status"], &failed["exit_code"]), (&"needs-human".into(), &7.into()));
     assert!(failed["command"].as_str().unwrap().contains("exit 7"), "{failed}");
+    assert!(failed["message"].as_str().unwrap().contains("exit code 7"), "{failed}");
     assert_eq!(names(&lab, &task), ["costs.jsonl", "run.log"]);
     run(&lab, &["--publish", "--timeout", "1s", "--message", "long"], &task, "sleep 1000").code(124);
     let late = handoff(&lab, &task);

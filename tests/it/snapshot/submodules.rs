@@ -75,6 +75,22 @@ fn one_that_was_never_initialised() {
     family.trip.round(&other);
 }
 
+/// Git keeps the git folder of one that is deinitialised or removed.
+#[test]
+fn commits_that_only_the_git_folder_of_an_unused_one_has_are_named() {
+    let family = family();
+    family.sub.git(&["checkout", "--quiet", "-b", "keep"]);
+    family.sub.write("code", "two\n");
+    family.sub.commit("only here");
+    family.sub.git(&["checkout", "--quiet", "main"]);
+    let named = |task: &str| family.trip.publishing(&family.repo, task).ok().says(&["lib/sub (keep)"]);
+    named("used");
+    family.repo.git(&["submodule", "--quiet", "deinit", "--force", "lib/sub"]);
+    named("deinitialised");
+    family.repo.git(&["rm", "--quiet", "--force", "lib/sub"]);
+    named("removed");
+}
+
 #[test]
 fn staged_moved_removed_and_gone() {
     let family = family();
