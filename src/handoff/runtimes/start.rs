@@ -157,7 +157,9 @@ fn settle_author(app: &App, folder: &Path) -> Result<()> {
     if workspace::names_author(folder)? {
         return Ok(());
     }
-    let author = Git::find(&app.env)?.author(&folder.join(".git"), app.env.named("EMAIL"));
+    // Without git, nothing needs to know.
+    let Ok(git) = Git::find(&app.env) else { return Ok(()) };
+    let author = git.author(&folder.join(".git"), app.env.named("EMAIL"));
     if author.name.is_some() && author.email.is_some() {
         return workspace::name_author(folder, &author);
     }
