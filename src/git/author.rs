@@ -18,6 +18,15 @@ pub struct Author {
 impl Git {
     /// The author of a commit in this repository. `mail` is the caller's `EMAIL`.
     pub fn author(&self, git_dir: &Path, mail: Option<String>) -> Author {
+        self.author_by(git_dir, mail, true)
+    }
+
+    /// The same as far as it is known without a process: nobody, where only git could tell.
+    pub fn author_at_hand(&self, git_dir: &Path, mail: Option<String>) -> Author {
+        self.author_by(git_dir, mail, false)
+    }
+
+    fn author_by(&self, git_dir: &Path, mail: Option<String>, may_ask: bool) -> Author {
         let variable = |name: &str| self.own.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
         let (name, email) = (variable("GIT_AUTHOR_NAME"), variable("GIT_AUTHOR_EMAIL"));
         let is_set = |value: &Option<String>| value.as_ref().is_some_and(|value| !value.trim().is_empty());
@@ -26,7 +35,8 @@ impl Git {
         }
         let redirected = self.own.iter().any(|(name, _)| name.starts_with("GIT_CONFIG"));
         let known = if redirected { None } else { of_developer(git_dir) };
-        let set = known.unwrap_or_else(|| self.asked(git_dir));
+        let ask = || if may_ask || redirected { self.asked(git_dir) } else { Author { name: None, email: None } };
+        let set = known.unwrap_or_else(ask);
         let part =
             |variable: Option<String>, set: Option<String>| variable.or(set).filter(|value| !value.trim().is_empty());
         Author { name: part(name, set.name), email: part(email, set.email).or(mail) }

@@ -159,7 +159,9 @@ fn settle_author(app: &App, folder: &Path) -> Result<()> {
     }
     // Without git, nothing needs to know.
     let Ok(git) = Git::find(&app.env) else { return Ok(()) };
-    let author = git.author(&folder.join(".git"), app.env.named("EMAIL"));
+    let (git_dir, mail) = (folder.join(".git"), app.env.named("EMAIL"));
+    // Scripts and agents start no process for it, each time.
+    let author = if app.options.interactive { git.author(&git_dir, mail) } else { git.author_at_hand(&git_dir, mail) };
     if author.name.is_some() && author.email.is_some() {
         return workspace::name_author(folder, &author);
     }
