@@ -288,7 +288,8 @@ impl App {
             auth: AuthFiles {
                 files,
                 path: env.path.clone(),
-                guard: std::env::current_exe().ok(),
+                // Also where another version was installed meanwhile.
+                guard: Some("/proc/self/exe".into()),
                 interactive: self.options.interactive,
                 patience: self.options.net_timeout,
             },

@@ -1,6 +1,7 @@
 //! A real PostgreSQL beside the command, on data that was made once.
 
 use std::net::TcpStream;
+use std::sync::{Mutex, PoisonError};
 
 use super::{Project, changed, entry, found};
 use crate::support::{Alive, Lab, Marker};
@@ -41,8 +42,13 @@ const ASK: &str =
 /// The data was left in order: nothing is to be repaired at a start.
 const LOG: &str = "cat /run/envctl/services/postgres.log";
 
+/// Both accounts get the same port of the host where it is free, and look whether it is
+/// free again.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 both!(a_seeded_database_is_fresh_in_every_run);
 fn a_seeded_database_is_fresh_in_every_run(lab: Lab) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let server = Marker::new();
     let settings = PROJECT.replace("MARKER", &server.0);
     let project = Project::of(lab, None, &[("seed.sql", SEED), ("envctl.toml", &settings)]);
