@@ -109,7 +109,7 @@ pub fn draft_and<T>(
             (meanwhile(&draft), looking.join())
         });
         let (stood, proof) =
-            of_thread(looked, "the thread that looks").unwrap_or_else(|died| (Stood::Moved, Err(died.into())));
+            of_thread(looked, "the thread that looks").unwrap_or_else(|died| (Stood::Still, Err(died.into())));
         let stood = if moment.lasts(repo, Some(draft.digest)) { stood } else { Stood::Moved };
         (proof.and(made).map(|made| (Draft { proved: true, ..draft }, made)), stood)
     });

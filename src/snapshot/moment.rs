@@ -84,9 +84,7 @@ impl Moment {
             && (now.head == self.head && now.commit == self.commit && now.operation == self.operation)
             && (now.index == self.index || same_index())
     }
-}
 
-impl Moment {
     /// Whether no command of git has begun since to write the index, or has written it,
     /// not even the same one: it has changed files then, and may have put them back.
     pub(super) fn is_untouched(&self, git_dir: &Path) -> bool {
