@@ -36,7 +36,7 @@ use crate::web::Proxies;
 pub use crate::identity::check_entry_name;
 pub use agent::{Agent, AgentHost, NoAgent};
 pub use author::Author;
-pub use contact::{Coming, Contact, ContactOutcome, Heard, Judge, Loan, Logins, Manner, Way, serve};
+pub use contact::{Coming, Contact, ContactOutcome, Heard, Judge, Loan, Logins, Manner, Way, serve, this_program};
 pub use create::{create_bare, create_repository};
 pub use ignored::{IgnoreLists, odd_lists};
 pub use memory::bound_library;

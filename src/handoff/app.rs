@@ -17,6 +17,7 @@ use crate::config::{PROJECT_FILES, Project, UserConfig};
 use crate::disk::{self, beneath::Beneath};
 use crate::env::Env;
 use crate::error::usage;
+use crate::git::this_program;
 use crate::identity::StoreRef;
 use crate::paths::Paths;
 use crate::secret;
@@ -288,8 +289,7 @@ impl App {
             auth: AuthFiles {
                 files,
                 path: env.path.clone(),
-                // Also where another version was installed meanwhile.
-                guard: Some("/proc/self/exe".into()),
+                guard: this_program().ok(),
                 interactive: self.options.interactive,
                 patience: self.options.net_timeout,
             },

@@ -88,6 +88,14 @@ pub(super) fn check_root(dir: &Path) -> Result<()> {
     found.map_or(Ok(()), |git_dir| check_readable(&git_dir))
 }
 
+/// Opens a git folder by itself, for git's library alone; none where it is none, or where
+/// something else lies where a file is read.
+pub(super) fn git_folder(git_dir: &Path) -> Option<git2::Repository> {
+    check_readable(git_dir).ok()?;
+    let flags = git2::RepositoryOpenFlags::NO_SEARCH | git2::RepositoryOpenFlags::NO_DOTGIT;
+    git2::Repository::open_ext(git_dir, flags, std::iter::empty::<&std::ffi::OsStr>()).ok()
+}
+
 /// Git's library waits for whoever writes to a pipe, and says of a list of cut
 /// commits that is none only that it is none.
 fn check_readable(git_dir: &Path) -> Result<()> {

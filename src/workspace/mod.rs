@@ -24,6 +24,6 @@ pub use files::{Files, WorkspaceFile, content_above};
 pub use loose::{KnownCommits, is_clean, loose_ends};
 pub use mirror::{FetchWatch, Fetched, Mirror, MirrorRemote, RemotePlace};
 pub use nearby::{Copied, Nearby};
-pub use protect::{name_author, names_author, protect};
+pub use protect::{name_author, protect};
 pub use times::{Time, of_tree};
 pub use watch::{Watched, watch};

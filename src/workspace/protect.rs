@@ -60,11 +60,11 @@ const NOWHERE: &str = "file:///dev/null";
 const LATER: [(&str, &str); 2] = [("core.multiPackIndex", "false"), ("core.untrackedCache", "false")];
 
 /// Puts the configuration of a workspace where a runtime can protect it, and adds to
-/// one that is there already what it lacks.
+/// one that is there already what it lacks. Says whether it names who commits.
 ///
 /// # Errors
 /// When it cannot be read or written. It is whole at every moment.
-pub fn protect(workspace: &Path) -> Result<()> {
+pub fn protect(workspace: &Path) -> Result<bool> {
     let path = workspace.join(".git");
     let git = Beneath::open(&path)?;
     let is_there = git.link(Path::new("config")).is_some_and(|target| target == TARGET.as_bytes());
@@ -90,16 +90,8 @@ pub fn protect(workspace: &Path) -> Result<()> {
         symlink(TARGET, link.path()).with_context(context)?;
         fs::rename(link.path(), git.place(Path::new("config"))?.path()).with_context(context)?;
     }
-    remember_head(&git)
-}
-
-/// Whether the workspace's configuration says who commits in it.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn names_author(workspace: &Path) -> Result<bool> {
-    let text = Beneath::open(&workspace.join(".git"))?.read(Path::new(TARGET), MAX_CONFIG)?;
-    Ok(text.is_none_or(|text| has_line(&text, "[user]")))
+    remember_head(&git)?;
+    Ok(has_line(&text, "[user]"))
 }
 
 /// Says there who commits, for programs inside, which do not see the developer's own

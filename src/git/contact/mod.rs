@@ -41,7 +41,7 @@ use way::WebSettings;
 
 pub use coming::{Coming, Heard};
 pub use lend::{Loan, Logins};
-pub use order::Manner;
+pub use order::{Manner, this_program};
 pub use way::{Contact, ContactOutcome, Judge, Way};
 
 /// No answer of a remote that is read whole is longer, in bytes.

@@ -82,7 +82,7 @@ impl Order {
     pub(super) fn folder(manner: Manner, env: &[(String, String)]) -> Result<Self> {
         let value = |name: &str| env.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
         Ok(Order {
-            program: program()?,
+            program: this_program()?,
             owner: std::process::id(),
             until: None,
             real: String::new(),
@@ -154,9 +154,12 @@ pub(super) fn tell(text: &str) {
     let _ = writeln!(std::io::stderr(), "envctl: {text}");
 }
 
-/// This program.
-fn program() -> Result<PathBuf> {
+/// This program, as others start it.
+///
+/// # Errors
+/// When nobody can say where it is.
+pub fn this_program() -> Result<PathBuf> {
     let path = std::env::current_exe().context("cannot find the program envctl")?;
-    // One that was replaced meanwhile may read orders in another way.
+    // One that replaced it meanwhile may read orders in another way.
     if path.exists() { Ok(path) } else { Ok(PathBuf::from(format!("/proc/{}/exe", std::process::id()))) }
 }

@@ -98,12 +98,7 @@ impl Intent<'_> {
         let parent = line.as_ref().map(|line| line.digest).or(known.first().copied());
         let beside = |line| Course::Beside { parent, line, theirs: self.side(current, &theirs) };
         let here = self.here(origin, known.first());
-        if self.ask && self.app.options.interactive && !self.app.options.yes {
-            self.app.ui.status("Moved", &format!("{} is not what this checkout has seen of it", self.task));
-            self.app.ui.status("", &here);
-            self.app.ui.status("", &format!("the task now: {}", self.side(current, &theirs)));
-        }
-        match self.wish()? {
+        match self.wish(&here, &self.side(current, &theirs))? {
             CourseWish::Over => {
                 Ok(Course::Over { parent: Some(line.as_ref().map_or(current, |line| line.digest)), line })
             }
@@ -112,21 +107,25 @@ impl Intent<'_> {
         }
     }
 
-    /// What the developer wants to be done about a task that has moved. Where nobody can
-    /// be asked, both states stay.
-    fn wish(&self) -> Result<CourseWish> {
-        if !self.ask || (!self.app.options.interactive && !self.app.options.yes) {
-            return Ok(CourseWish::Beside);
+    /// What the developer wants to be done about a task that has moved: `here` and `now`
+    /// say what both are. Where nobody can be asked, both stay.
+    fn wish(&self, here: &str, now: &str) -> Result<CourseWish> {
+        let (ui, options) = (self.app.ui, &self.app.options);
+        match (options.yes, options.interactive) {
+            _ if !self.ask => return Ok(CourseWish::Beside),
+            (true, _) => return Ok(CourseWish::Over),
+            (false, false) => return Ok(CourseWish::Beside),
+            (false, true) => {}
         }
-        if self.app.options.yes {
-            return Ok(CourseWish::Over);
-        }
+        ui.status("Moved", &format!("{} is not what this checkout has seen of it", self.task));
+        ui.status("", here);
+        ui.status("", &format!("the task now: {now}"));
         let answers = [
             "beside: publish this next to it; both are there to enter",
             "replace: make this what the task is; the other stays in its history",
             "stop: publish nothing",
         ];
-        Ok(match self.app.ui.choose("What do you want to do?", &answers)? {
+        Ok(match ui.choose("What do you want to do?", &answers)? {
             Some(0) => CourseWish::Beside,
             Some(1) => CourseWish::Over,
             _ => CourseWish::Nothing,

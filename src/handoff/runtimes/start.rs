@@ -154,9 +154,6 @@ pub(crate) struct RuntimeParts<'a> {
 /// Lets programs inside commit in the developer's name, where git has come to know it
 /// since the workspace was made.
 fn settle_author(app: &App, folder: &Path) -> Result<()> {
-    if workspace::names_author(folder)? {
-        return Ok(());
-    }
     // Without git, nothing needs to know.
     let Ok(git) = Git::find(&app.env) else { return Ok(()) };
     let (git_dir, mail) = (folder.join(".git"), app.env.named("EMAIL"));
@@ -184,8 +181,9 @@ fn settle_author(app: &App, folder: &Path) -> Result<()> {
 pub(crate) fn spec(app: &App, parts: RuntimeParts<'_>) -> Result<Spec> {
     let RuntimeParts { resolved, image, pulled, folder, project, options } = parts;
     // One that an earlier envctl made.
-    workspace::protect(folder)?;
-    settle_author(app, folder)?;
+    if !workspace::protect(folder)? {
+        settle_author(app, folder)?;
+    }
     let identity = &resolved.identity;
     let workdir = identity.workdir.as_str();
     let mirror_objects = task::mirror(app, resolved).objects();

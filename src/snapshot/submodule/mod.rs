@@ -15,7 +15,7 @@ use anyhow::Result;
 
 use super::index::Entry;
 use super::left_behind::{LeftKind, LeftOut, lossy};
-use super::open::check_root;
+use super::open::{check_root, git_folder};
 use super::scratch::ScratchRepo;
 use super::{left_out, lfs};
 use crate::error::{Fault, policy};
@@ -62,6 +62,9 @@ pub(super) fn look(git_dir: &Path, scratch: &ScratchRepo, entries: &[Entry]) -> 
         }
     }
     let modules = git_dir.join("modules");
+    if modules.is_symlink() {
+        return Ok(looked.unpushed);
+    }
     look_below(&modules, &modules, &mut looked, 0)?;
     Ok(looked.unpushed)
 }
@@ -76,8 +79,7 @@ fn look_below(modules: &Path, folder: &Path, looked: &mut SubmodulesSeen, depth:
             look_below(modules, &path, looked, depth + 1)?;
             continue;
         }
-        let flags = git2::RepositoryOpenFlags::NO_SEARCH | git2::RepositoryOpenFlags::NO_DOTGIT;
-        let Ok(repo) = git2::Repository::open_ext(&path, flags, std::iter::empty::<&OsStr>()) else { continue };
+        let Some(repo) = git_folder(&path) else { continue };
         if looked.used.contains(repo.path()) {
             continue;
         }

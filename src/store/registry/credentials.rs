@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use base64::Engine as _;
@@ -13,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use crate::disk;
-use crate::error::{failure, of_thread, unreachable, usage};
+use crate::error::{failure, unreachable, usage};
 use crate::helper::{self, HelperManner};
 use crate::quantity::human_duration;
 use crate::secret;
@@ -238,10 +239,11 @@ fn answer_of(files: &AuthFiles, program: &Path, name: &str, key: &str) -> Result
         let _ = stdin.write_all(key.as_bytes());
     }
     let stdout = child.stdout.take();
-    let reader = std::thread::spawn(move || {
+    let (tell, said) = mpsc::channel();
+    std::thread::spawn(move || {
         let mut said = Vec::new();
         let read = stdout.map(|stdout| stdout.take(MAX_FILE).read_to_end(&mut said)).transpose();
-        read.map(|_| said)
+        let _ = tell.send(read.map(|_| said));
     });
     let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
     match status.code() {
@@ -255,14 +257,8 @@ fn answer_of(files: &AuthFiles, program: &Path, name: &str, key: &str) -> Result
         _ => {}
     }
     // What has made itself a session of its own may hold the pipe open.
-    let end = Instant::now() + LINGER;
-    while !reader.is_finished() && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    if !reader.is_finished() {
-        return Err(failure(format!("{name} has ended, and something that it started goes on")).into());
-    }
-    let said = of_thread(reader.join(), "what reads a helper's answer")?;
+    let said = said.recv_timeout(LINGER);
+    let said = said.map_err(|_| failure(format!("{name} has ended, and something that it started goes on")))?;
     Ok((status, said.with_context(|| format!("cannot read what {name} says"))?))
 }
 

@@ -25,6 +25,16 @@ fn meddling(trip: &Trip, repo: &Repo, script: &str) -> Call {
     trip.publishing(repo, "t").env("PATH", path)
 }
 
+/// A branch `side` that cannot be merged without a conflict.
+fn disagree(repo: &Repo) {
+    repo.git(&["checkout", "--quiet", "-b", "side"]);
+    repo.write("README", "side\n");
+    repo.commit("side");
+    repo.git(&["checkout", "--quiet", "main"]);
+    repo.write("README", "main\n");
+    repo.commit("main");
+}
+
 fn entered(trip: &Trip) -> Repo {
     trip.enter(&trip.lab.store.reference("t"))
 }
@@ -51,12 +61,7 @@ fn a_switch_and_a_stop_during_the_capture() {
     let trip = Trip::new();
     let repo = &trip.lab.repo;
     repo.write("a", "a\n");
-    repo.git(&["checkout", "--quiet", "-b", "side"]);
-    repo.write("README", "side\n");
-    repo.commit("side");
-    repo.git(&["checkout", "--quiet", "main"]);
-    repo.write("README", "main\n");
-    repo.commit("main");
+    disagree(repo);
     for (n, command) in ["own merge side", "own merge --abort; own checkout side"].iter().enumerate() {
         let flag = trip.lab.agent.path(format!("flag-{n}"));
         let script =
@@ -75,12 +80,7 @@ fn a_switch_and_a_stop_during_the_capture() {
 fn a_merge_that_comes_and_goes_during_the_capture() {
     let trip = Trip::new();
     let repo = &trip.lab.repo;
-    repo.git(&["checkout", "--quiet", "-b", "side"]);
-    repo.write("README", "side\n");
-    repo.commit("side");
-    repo.git(&["checkout", "--quiet", "main"]);
-    repo.write("README", "main\n");
-    repo.commit("main");
+    disagree(repo);
     repo.write("more", "changed\n");
     // The merge comes before the files are read, and goes before they are looked at again.
     let flag = trip.lab.agent.path("flag");
