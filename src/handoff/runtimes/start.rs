@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,12 +186,7 @@ pub(crate) fn spec(app: &App, parts: RuntimeParts<'_>) -> Result<Spec> {
     }
     let identity = &resolved.identity;
     let workdir = identity.workdir.as_str();
-    let mirror_objects = task::mirror(app, resolved).objects();
-    if hides(workdir, &mirror_objects) {
-        return Err(usage(format!("the task's workdir {workdir} would hide {}", mirror_objects.display()))
-            .hint("publish the task with another --workdir, or set XDG_DATA_HOME to another place")
-            .into());
-    }
+    let mirror_objects = mirror_objects(app, resolved)?;
     let secrets = if options.no_secrets { Vec::new() } else { trust::resolve_secrets(app, &project.runtime.secrets)? };
     let network = network(project, options);
     let user = account(app, pulled, options)?;
@@ -238,6 +233,19 @@ pub(crate) fn spec(app: &App, parts: RuntimeParts<'_>) -> Result<Spec> {
         list_written: false,
         setup: None,
     })
+}
+
+/// The objects of the task's mirror, which the runtime shows at the same path
+/// as the machine does.
+fn mirror_objects(app: &App, resolved: &Resolved) -> Result<PathBuf> {
+    let workdir = resolved.identity.workdir.as_str();
+    let objects = task::mirror(app, resolved).objects();
+    if hides(workdir, &objects) {
+        return Err(usage(format!("the task's workdir {workdir} would hide {}", objects.display()))
+            .hint("publish the task with another --workdir, or set XDG_DATA_HOME to another place")
+            .into());
+    }
+    Ok(objects)
 }
 
 /// By flag, or as the project wants it.
