@@ -8,14 +8,14 @@ use anyhow::{Context, Result};
 
 use super::attributes::Conversions;
 use super::damaged::explained;
-use super::document::{Document, FileMode, GitPath, IndexDocument, IndexEntry, Object, Pack, SCHEMA};
+use super::document::{Document, FileMode, GitPath, IndexDocument, IndexEntry, LocalBranch, Object, Pack, SCHEMA};
 use super::draft::Draft;
 use super::history::{CommitHistory, Position, commit, followed_branch, history, is_branch_name};
 use super::index::{self, Entry};
-use super::left_behind::{LeftKind, LeftOut};
+use super::left_behind::{LeftKind, LeftOut, lossy};
 use super::lfs::capture::StoredLfs;
 use super::moment::{self, Moment, Stood};
-use super::operation::{InProgress, Operation, comment};
+use super::operation::{Operation, comment};
 use super::scan::{Scan, scan};
 use super::scratch::ScratchRepo;
 use super::status::Selection;
@@ -40,6 +40,12 @@ pub struct CaptureOptions {
     pub max_lfs: u64,
     /// It stays on this machine: no remote need hold a commit to go on from.
     pub stays: bool,
+}
+
+impl CaptureOptions {
+    fn selection(&self) -> Selection<'_> {
+        Selection { include: &self.include, named: &[], max_lfs: self.max_lfs, leaves: !self.stays }
+    }
 }
 
 /// A snapshot that was taken; its pack lives as long as this value.
@@ -118,13 +124,9 @@ pub fn draft_and<T>(
 
 /// The state at this moment, if it lasts.
 fn draft_of(git: &Git, repo: &git2::Repository, options: &CaptureOptions, moment: &Moment) -> Result<Draft> {
-    let (mut operation, staying) = match &moment.operation {
-        InProgress::Nothing => (None, None),
-        InProgress::Travels(operation) => (Some(operation.clone()), None),
-        InProgress::Stays(staying) => (None, Some(staying)),
-    };
+    let (mut operation, staying) = moment.operation.parts();
     let head_commit = repo.find_commit(moment.commit)?;
-    let (branch, stray) = branch_of(&moment.head)?;
+    let (branch, stray) = branch_of(repo, &moment.head);
     let mut settings = settings::in_force(git, repo)?;
     if operation.is_some() {
         settings.comment = comment(repo)?.filter(|text| text != "#");
@@ -132,12 +134,15 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &CaptureOptions, moment
     let scratch = ScratchRepo::new(repo, head_commit.id(), &settings, &options.exclude)?;
     let home = branch.clone().or_else(|| operation.as_ref().and_then(Operation::branch));
     let follows = followed_branch(repo, home.as_deref())?;
-    let mut others = operation.as_ref().map_or_else(Vec::new, Operation::names);
-    let followed = follows.as_ref().and_then(|follows| follows.commit.as_ref());
-    others.extend(followed.map(|commit| git2::Oid::from_str(commit.as_str())).transpose()?);
-    let position = Position { head: &head_commit, branch: home.as_deref(), others: &others, stays: options.stays };
-    let selection =
-        Selection { include: &options.include, named: &[], max_lfs: options.max_lfs, leaves: !options.stays };
+    let others = beside_head(operation.as_ref(), follows.as_ref())?;
+    let position = Position {
+        head: &head_commit,
+        branch: home.as_deref(),
+        follows: follows.as_ref().map(|follows| &*follows.name),
+        others: &others,
+        stays: options.stays,
+    };
+    let selection = options.selection();
     let (mut scan, aside) =
         scan((&scratch, repo), git, selection, |index, asked| aside(repo, &scratch, position, index, asked))?;
     let Aside { history, digest, mut left_out, asked, candidates } = aside;
@@ -146,11 +151,12 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &CaptureOptions, moment
     if !scan.in_conflict() {
         operation = operation.and_then(Operation::without_tree);
     }
+    let plain = |kind| move |name: &String| LeftOut::plain(kind, name.as_bytes());
     left_out.extend(left_by_scan(&scan));
-    left_out.extend(history.lost_upstream.as_ref().map(|name| LeftOut::plain(LeftKind::Upstream, name.as_bytes())));
+    left_out.extend(history.lost_upstream.as_ref().map(plain(LeftKind::Upstream)));
     left_out.extend(staying.map(LeftOut::operation));
     left_out.extend(settings::left_behind(git, repo, &scratch, &scan)?);
-    left_out.extend(stray.map(|name| LeftOut::plain(LeftKind::Head, name.as_bytes())));
+    left_out.extend(stray.as_ref().map(plain(LeftKind::Head)));
     let (head, head_tree) = (head_commit.id(), head_commit.tree_id());
     let empty_folders = std::mem::take(&mut scan.walked).empty;
     let stored = scan.beside.lfs.take();
@@ -176,6 +182,14 @@ fn draft_of(git: &Git, repo: &git2::Repository, options: &CaptureOptions, moment
     }
     prove::files(git, &draft)?;
     Ok(draft)
+}
+
+/// Commits that travel beside HEAD's.
+fn beside_head(operation: Option<&Operation>, follows: Option<&LocalBranch>) -> Result<Vec<git2::Oid>> {
+    let mut commits = operation.map_or_else(Vec::new, Operation::names);
+    let followed = follows.and_then(|follows| follows.commit.as_ref());
+    commits.extend(followed.map(|commit| git2::Oid::from_str(commit.as_str())).transpose()?);
+    Ok(commits)
 }
 
 /// Adds files that git would write differently, as they are. `asked` is what
@@ -205,6 +219,7 @@ fn left_by_scan(scan: &Scan) -> Vec<LeftOut> {
     };
     special
         .chain(plain(LeftKind::Repository, &scan.walked.nested))
+        .chain(scan.walked.strays.iter().map(|path| LeftOut::stray(path)))
         .chain(plain(LeftKind::TooLarge, &scan.staying.too_large))
         .chain(plain(LeftKind::Unreadable, &scan.walked.unreadable))
         .chain(plain(LeftKind::Unreadable, &scan.staying.unreadable))
@@ -223,18 +238,18 @@ fn gather_lfs(draft: &mut Draft, stored: StoredLfs, git: &Git, repo: &git2::Repo
     Ok(())
 }
 
-/// The branch that HEAD is on; and where it is on a ref that is none, that.
-fn branch_of(head: &[u8]) -> Result<(Option<String>, Option<String>)> {
-    let Some(name) = head.strip_prefix(b"ref:").map(<[u8]>::trim_ascii) else { return Ok((None, None)) };
-    let shown = String::from_utf8_lossy(name);
+/// The branch that HEAD is on; and what of that no task can say: that the ref is no
+/// branch, or stands for another one.
+fn branch_of(repo: &git2::Repository, head: &[u8]) -> (Option<String>, Option<String>) {
+    let Some(name) = head.strip_prefix(b"ref:").map(<[u8]>::trim_ascii) else { return (None, None) };
     // A branch whose name is no UTF-8, or looks like an option, is one that no task
     // can say.
-    let branch = std::str::from_utf8(name).ok().and_then(|name| name.strip_prefix("refs/heads/"));
-    let branch = branch.filter(|name| is_branch_name(name));
-    Ok(match branch {
-        Some(branch) => (Some(branch.to_owned()), None),
-        None => (None, Some(shown.into_owned())),
-    })
+    let full = std::str::from_utf8(name).ok();
+    let branch = full.and_then(|name| name.strip_prefix("refs/heads/")).filter(|name| is_branch_name(name));
+    let Some(branch) = branch else { return (None, Some(lossy(name))) };
+    let own = full.and_then(|name| repo.find_reference(name).ok());
+    let other = own.and_then(|own| own.symbolic_target_bytes().map(lossy));
+    (Some(branch.to_owned()), other.map(|other| format!("{branch}, which stands for {other}")))
 }
 
 /// The pack of a draft, where the remote does not hold everything.
@@ -379,6 +394,7 @@ fn aside(
     let history = history(repo, position)?;
     let mut left_out = left_out::stash(repo);
     left_out.extend(left_out::refs(repo, position)?);
+    left_out.extend(left_out::notes_merge(repo)?);
     left_out.extend(unpushed.iter().map(LeftOut::submodule));
     let resolved = index::resolved(&scratch.path().join("index"));
     left_out.extend(resolved.iter().map(|path| LeftOut::plain(LeftKind::Resolved, path)));

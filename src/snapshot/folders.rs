@@ -21,6 +21,9 @@ pub(super) struct Walked {
     pub(super) special: Vec<(Vec<u8>, &'static str)>,
     /// Repositories that git does not track.
     pub(super) nested: Vec<Vec<u8>>,
+    /// What has the name of a git folder and is none: git lists what lies beside it, and
+    /// never this.
+    pub(super) strays: Vec<Vec<u8>>,
     /// Folders of others, who let nobody look into them.
     pub(super) unreadable: Vec<Vec<u8>>,
 }
@@ -49,6 +52,8 @@ pub(super) fn walk(
     let mut walked = walk.walked;
     walked.empty.sort();
     walked.special.sort();
+    walked.strays.extend(seen.strays.iter().cloned());
+    walked.strays.sort();
     walked.unreadable.sort();
     Ok(walked)
 }
@@ -97,7 +102,7 @@ impl FolderWalk<'_> {
                 continue;
             }
             if name == b".git" && !is_repository(&open, entry.file_type()) {
-                // Git lists what lies beside it, and never this.
+                self.walked.strays.push([&as_folder(&folder), name].concat());
                 continue;
             }
             if name == b".git" {

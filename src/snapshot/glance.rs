@@ -63,6 +63,8 @@ pub(super) struct Seen {
     pub(super) special: Vec<(Vec<u8>, &'static str)>,
     /// Git folders of repositories in folders that the index has.
     pub(super) within: Vec<Vec<u8>>,
+    /// What has the name of a git folder and is none.
+    pub(super) strays: Vec<Vec<u8>>,
 }
 
 impl Seen {
@@ -134,12 +136,14 @@ pub(super) fn glance(tracked: Tracked<'_>) -> Result<Seen> {
         seen.empty.extend(part.empty);
         seen.special.extend(part.special);
         seen.within.extend(part.within);
+        seen.strays.extend(part.strays);
     }
     seen.others.sort_unstable();
     seen.strange.sort_unstable();
     seen.empty.sort_unstable();
     seen.special.sort_unstable();
     seen.within.sort_unstable();
+    seen.strays.sort_unstable();
     seen.fates = walk.fates.iter().map(|fate| fate_of(fate.load(Ordering::Relaxed))).collect();
     seen.suspect_bytes = walk.bytes.load(Ordering::Relaxed) as u64;
     Ok(seen)
@@ -176,9 +180,9 @@ impl Walk<'_> {
             }
             if name.to_bytes() == b".git" {
                 // To git these are files of the checkout all the same.
-                if is_repository(&open, entry.file_type()) {
-                    seen.within.push([&path[..length], b".git"].concat());
-                }
+                let is_one = is_repository(&open, entry.file_type());
+                let list = if is_one { &mut seen.within } else { &mut seen.strays };
+                list.push([&path[..length], b".git"].concat());
                 continue;
             }
             path.truncate(length);

@@ -7,13 +7,15 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::document::{LocalBranch, Remote, TrackingRef};
+use super::left_behind::lossy;
 use super::remote::{RemoteTracking, Tip, remote_name};
 use crate::disk::beneath::Beneath;
 use crate::error::{Fault, failure};
 use crate::identity::Commit;
 
-/// What the remote of a checkout that has none is called in its copy.
-const NO_REMOTE: &str = "origin";
+/// What the remote is called in the copy of a checkout that has none, or one whose name
+/// no document can say.
+const USUAL_REMOTE: &str = "origin";
 
 /// No list of cut commits is larger, in bytes.
 const MAX_SHALLOW: u64 = 64 << 20;
@@ -45,6 +47,8 @@ pub(super) struct Position<'a> {
     pub(super) head: &'a git2::Commit<'a>,
     /// The branch whose upstream matters.
     pub(super) branch: Option<&'a str>,
+    /// The local branch that it follows.
+    pub(super) follows: Option<&'a str>,
     /// Commits beside HEAD that travel.
     pub(super) others: &'a [git2::Oid],
     /// Nothing travels to another machine: HEAD is a base, where no remote holds one.
@@ -57,9 +61,9 @@ pub(super) struct Position<'a> {
 /// # Errors
 /// When there is none, or commits between are not here.
 pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result<CommitHistory> {
-    let Position { head, branch, others, stays } = position;
+    let Position { head, branch, others, stays, .. } = position;
     let name = match remote_name(repo) {
-        Err(_) if stays => NO_REMOTE.to_owned(),
+        Err(_) if stays => USUAL_REMOTE.into(),
         name => name?,
     };
     let tracked = RemoteTracking::of(repo, &name);
@@ -67,10 +71,13 @@ pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result
     let mut tips = tracked.tips(repo)?;
     // Where two refs are of one branch, the one that is followed counts.
     tips.sort_by_key(|tip| Some(&tip.full) != followed.as_ref());
+    let said = followed.as_deref().and_then(|full| std::str::from_utf8(full).ok());
     let upstream = followed.as_ref().and_then(|full| tracked.branch_of(full));
-    let is_local = |full: &str| full.strip_prefix("refs/heads/").is_some_and(is_branch_name);
-    let lost_upstream = match followed {
-        Some(full) => Some(full).filter(|full| upstream.is_none() && !is_local(full)),
+    // What is no UTF-8 no document can say.
+    let upstream = upstream.filter(|branch| !branch.contains(char::REPLACEMENT_CHARACTER));
+    let is_local = said.and_then(|full| full.strip_prefix("refs/heads/")).is_some_and(is_branch_name);
+    let lost_upstream = match &followed {
+        Some(full) => Some(full).filter(|_| upstream.is_none() && !is_local).map(|full| lossy(full)),
         None => branch.and_then(|branch| configured_upstream(repo, branch)),
     };
     let mut walk = repo.revwalk()?;
@@ -109,7 +116,8 @@ pub(super) fn history(repo: &git2::Repository, position: Position<'_>) -> Result
     }
     let refs = tracking_refs(repo, &tips, base, upstream.as_deref())?;
     let tips = tips.into_iter().map(|tip| tip.commit).collect();
-    let remote = Remote { name, upstream, refs };
+    let name = String::from_utf8(name).ok().filter(|name| !name.starts_with('-'));
+    let remote = Remote { name: name.unwrap_or_else(|| USUAL_REMOTE.into()), upstream, refs };
     Ok(CommitHistory { base, commits, unpushed: unpushed.len(), remote, lost_upstream, tips, beside })
 }
 
@@ -135,19 +143,19 @@ pub(super) fn commit(id: git2::Oid) -> Result<Commit> {
 }
 
 /// The full name of what a branch follows.
-fn followed(repo: &git2::Repository, branch: &str) -> Option<String> {
-    let name = repo.branch_upstream_name(&format!("refs/heads/{branch}")).ok()?;
-    name.as_str().ok().map(str::to_owned)
+fn followed(repo: &git2::Repository, branch: &str) -> Option<Vec<u8>> {
+    Some(repo.branch_upstream_name(&format!("refs/heads/{branch}")).ok()?.to_vec())
 }
 
 /// What the configuration says that a branch follows, where no ref here stands for
 /// it: a pull request, or a branch that is never fetched.
 fn configured_upstream(repo: &git2::Repository, branch: &str) -> Option<String> {
     let config = repo.config().ok()?.snapshot().ok()?;
-    let merge = config.get_str(&format!("branch.{branch}.merge")).ok()?;
-    let remote = config.get_str(&format!("branch.{branch}.remote")).ok()?;
+    let merge = config.get_bytes(&format!("branch.{branch}.merge")).ok().map(lossy)?;
+    let remote = config.get_bytes(&format!("branch.{branch}.remote")).ok()?;
     // An address in the place of a remote's name may hold a password.
-    Some(if repo.find_remote(remote).is_ok() { format!("{merge} of {remote}") } else { merge.to_owned() })
+    let is_name = repo.remotes().is_ok_and(|names| names.iter_bytes().any(|name| name == remote));
+    Some(if is_name { format!("{merge} of {}", lossy(remote)) } else { merge })
 }
 
 /// Whether a document can name this branch: git itself makes none that looks like
@@ -156,7 +164,8 @@ pub(super) fn is_branch_name(name: &str) -> bool {
     !name.starts_with('-') && git2::Reference::is_valid_name(&format!("refs/heads/{name}"))
 }
 
-fn no_base(repo: &git2::Repository, name: &str) -> Fault {
+fn no_base(repo: &git2::Repository, name: &[u8]) -> Fault {
+    let name = lossy(name);
     let way = match repo.is_shallow() {
         _ if repo.commondir().join("info/grafts").exists() => {
             "move .git/info/grafts away: it cuts the history here, and nobody else has it".into()
@@ -179,6 +188,7 @@ fn unreadable(error: &git2::Error) -> Fault {
 /// When its commit has no name.
 pub(super) fn followed_branch(repo: &git2::Repository, branch: Option<&str>) -> Result<Option<LocalBranch>> {
     let full = branch.and_then(|branch| followed(repo, branch));
+    let full = full.and_then(|full| String::from_utf8(full).ok());
     let name = full.as_deref().and_then(|full| full.strip_prefix("refs/heads/"));
     let Some(name) = name.filter(|name| is_branch_name(name)) else { return Ok(None) };
     let tip = repo.find_reference(&format!("refs/heads/{name}")).and_then(|reference| reference.peel_to_commit());

@@ -113,6 +113,11 @@ impl LeftOut {
         }
     }
 
+    /// A `.git` that is no repository.
+    pub(super) fn stray(path: &[u8]) -> Self {
+        LeftOut { kind: LeftKind::Repository, name: lossy(path), detail: Some("it leads nowhere".into()) }
+    }
+
     /// Something of which the name says it all.
     pub(super) fn plain(kind: LeftKind, name: &[u8]) -> Self {
         LeftOut { kind, name: lossy(name), detail: None }

@@ -51,20 +51,27 @@ pub(super) fn refs(repo: &git2::Repository, position: Position<'_>) -> Result<Ve
     for reference in repo.references()? {
         let reference = reference?;
         let Some((kind, name)) = kind_of(reference.name_bytes()) else { continue };
+        let travels = kind == LeftKind::Branch && [position.branch, position.follows].contains(&Some(&*name));
         if kind == LeftKind::Replacement {
             left.push(LeftOut { kind, name, detail: None });
-        } else if let Ok(tip) = reference.peel_to_commit()
-            && !(kind == LeftKind::Branch && Some(&*name) == position.branch)
-        {
+        } else if let Ok(tip) = reference.peel_to_commit() {
             let is_sure = kind == LeftKind::Branch || is_own(repo, &reference);
-            tips.push((Tip { commit: tip.id(), is_sure }, kind, name));
+            tips.extend((!travels).then_some((Tip { commit: tip.id(), is_sure }, kind, name)));
+        } else if is_own(repo, &reference)
+            && let Some(object) = reference.target().and_then(|id| repo.find_object(id, None).ok())
+        {
+            // One of a file or a tree. What a clone got is packed.
+            left.push(LeftOut { kind, name, detail: Some(object.id().to_string()) });
         }
     }
     let linked = linked(repo)?.into_iter();
     tips.extend(linked.map(|(name, commit)| (Tip { commit, is_sure: true }, LeftKind::Worktree, name)));
-    let travels: Vec<git2::Oid> = position.others.iter().copied().chain([position.head.id()]).collect();
-    tips.retain(|(tip, ..)| !travels.contains(&tip.commit));
-    let lacking = lacking(repo, tips.iter().map(|(tip, ..)| *tip).collect(), &travels)?;
+    // Commits that an operation names travel, and what leads to them here does not: when
+    // it is given up there, nothing leads to them.
+    let own = |name: &str| repo.find_branch(name, git2::BranchType::Local).ok()?.get().peel_to_commit().ok();
+    let arriving = [position.branch, position.follows].into_iter().flatten().filter_map(own);
+    let arriving: Vec<git2::Oid> = arriving.map(|tip| tip.id()).chain([position.head.id()]).collect();
+    let lacking = lacking(repo, tips.iter().map(|(tip, ..)| *tip).collect(), &arriving)?;
     let tips = tips.into_iter().filter(|(tip, ..)| lacking.contains(&tip.commit));
     left.extend(tips.map(|(tip, kind, name)| LeftOut { kind, name, detail: Some(tip.commit.to_string()) }));
     let grafts = Beneath::open(repo.commondir())?.read(Path::new("info/grafts"), MAX_GRAFTS)?;
@@ -74,6 +81,21 @@ pub(super) fn refs(repo: &git2::Repository, position: Position<'_>) -> Result<Ve
     }
     left.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     Ok(left)
+}
+
+/// A merge of notes that stopped halfway (`git-notes(1)`): the state of it is in files
+/// of the git folder.
+///
+/// # Errors
+/// When the git folder cannot be read.
+pub(super) fn notes_merge(repo: &git2::Repository) -> Result<Option<LeftOut>> {
+    let onto = Beneath::open(repo.path())?.read(Path::new("NOTES_MERGE_REF"), MAX_HEAD)?;
+    let name = |text: Vec<u8>| lossy(text.strip_prefix(b"ref: ").unwrap_or(&text).trim_ascii());
+    Ok(onto.map(|text| LeftOut {
+        kind: LeftKind::Operation,
+        name: "a merge of notes".into(),
+        detail: Some(name(text)),
+    }))
 }
 
 /// What a ref is, and its short name; `None` for what is looked at elsewhere, or
@@ -148,9 +170,7 @@ fn lacking(repo: &git2::Repository, mut tips: Vec<Tip>, travels: &[git2::Oid]) -
         youngest = youngest.max(tip.time().seconds());
         held.insert(tip.id());
     }
-    // A tag that an operation names is one of these.
-    let peeled = |id: &git2::Oid| repo.find_object(*id, None).and_then(|object| object.peel_to_commit());
-    held.extend(travels.iter().filter_map(|id| Some(peeled(id).ok()?.id())));
+    held.extend(travels.iter().copied().filter(|id| repo.find_commit(*id).is_ok()));
     tips.retain(|tip| !held.contains(&tip.commit));
     let of = |tips: &[Tip]| -> Vec<git2::Oid> { tips.iter().map(|tip| tip.commit).collect() };
     let all = of(&tips);

@@ -1,8 +1,9 @@
 //! Which remote a checkout goes on from, and which of its refs say what that
-//! remote has.
+//! remote has. Names are bytes, as git has them.
 
 use anyhow::{Context, Result};
 
+use super::left_behind::lossy;
 use crate::error::failure;
 
 /// The URL of the remote that the checkout goes on from, as configured.
@@ -13,7 +14,8 @@ pub fn remote_url(repo: &git2::Repository) -> Result<String> {
     let name = remote_name(repo)?;
     // Not the remote's own idea, which has the caller's insteadOf rules in it.
     // Of several git fetches from the first.
-    let url = first(&repo.config()?, &format!("remote.{name}.url"));
+    let url = first(&repo.config()?, &[b"remote.", &*name, b".url"].concat());
+    let name = lossy(&name);
     let url = url.with_context(|| format!("the remote {name} has no URL"))?;
     if is_shorthand(&url)
         && let Some(whole) = written_out(repo, &url)?
@@ -54,13 +56,14 @@ fn written_out(repo: &git2::Repository, url: &str) -> Result<Option<String>> {
 }
 
 /// The first value of a setting.
-fn first(config: &git2::Config, key: &str) -> Option<String> {
+fn first(config: &git2::Config, key: &[u8]) -> Option<String> {
     let mut first = None;
     let each = |entry: &git2::ConfigEntry<'_>| {
-        let value = || entry.value().ok().map(str::to_owned);
-        first = first.take().or_else(value);
+        if first.is_none() && entry.name_bytes() == key {
+            first = entry.value().ok().map(str::to_owned);
+        }
     };
-    config.multivar(key, None).ok()?.for_each(each).ok()?;
+    config.entries(Some("^remote\\.")).ok()?.for_each(each).ok()?;
     first
 }
 
@@ -69,25 +72,22 @@ fn first(config: &git2::Config, key: &str) -> Option<String> {
 ///
 /// # Errors
 /// When there is none.
-pub(super) fn remote_name(repo: &git2::Repository) -> Result<String> {
-    let followed = |branch: &str| {
-        let remote = repo.branch_upstream_remote(branch).ok()?;
-        remote.as_str().ok().map(str::to_owned)
-    };
+pub(super) fn remote_name(repo: &git2::Repository) -> Result<Vec<u8>> {
+    let followed = |branch: &str| Some(repo.branch_upstream_remote(branch).ok()?.to_vec());
     let head = repo.head().ok();
     let branch = head.as_ref().filter(|head| head.is_branch()).and_then(|head| head.name().ok());
     let upstream = branch.and_then(followed);
     let remotes = repo.remotes()?;
-    let mut names: Vec<&str> = remotes.iter().filter_map(|name| name.ok().flatten()).collect();
-    names.sort_by_key(|name| (Some(*name) != upstream.as_deref(), *name != "origin"));
-    let holds = |name: &&&str| {
+    let mut names: Vec<&[u8]> = remotes.iter_bytes().collect();
+    names.sort_by_key(|name| (Some(*name) != upstream.as_deref(), *name != b"origin"));
+    let holds = |name: &&&[u8]| {
         let Some(head) = head.as_ref().and_then(|head| head.peel_to_commit().ok()) else { return false };
         let tips = RemoteTracking::of(repo, name).tips(repo).unwrap_or_default();
         tips.iter().any(|tip| repo.merge_base(head.id(), tip.commit).is_ok())
     };
     let first = names.first().copied();
     let best = if names.len() > 1 { names.iter().find(holds).copied().or(first) } else { first };
-    best.map(str::to_owned).ok_or_else(|| {
+    best.map(<[u8]>::to_vec).ok_or_else(|| {
         failure("the checkout has no remote from which others could fetch its base")
             .hint("git remote add origin URL, and push a base commit")
             .into()
@@ -96,8 +96,9 @@ pub(super) fn remote_name(repo: &git2::Repository) -> Result<String> {
 
 /// One ref that says what the remote has.
 pub(super) struct Tip {
-    pub(super) full: String,
-    /// The branch, as the remote has it; a tag may be held as well.
+    pub(super) full: Vec<u8>,
+    /// The branch, as the remote has it and as far as it is UTF-8; a tag may be held as
+    /// well.
     pub(super) branch: Option<String>,
     pub(super) commit: git2::Oid,
 }
@@ -106,12 +107,13 @@ pub(super) struct Tip {
 /// and those that have its name.
 pub(super) struct RemoteTracking<'a> {
     remote: Option<git2::Remote<'a>>,
-    prefix: String,
+    prefix: Vec<u8>,
 }
 
 impl<'a> RemoteTracking<'a> {
-    pub(super) fn of(repo: &'a git2::Repository, name: &str) -> Self {
-        RemoteTracking { remote: repo.find_remote(name).ok(), prefix: format!("refs/remotes/{name}/") }
+    pub(super) fn of(repo: &'a git2::Repository, name: &[u8]) -> Self {
+        let remote = std::str::from_utf8(name).ok().and_then(|name| repo.find_remote(name).ok());
+        RemoteTracking { remote, prefix: [b"refs/remotes/", name, b"/"].concat() }
     }
 
     fn fetched(&self) -> impl Iterator<Item = git2::Refspec<'_>> {
@@ -120,16 +122,14 @@ impl<'a> RemoteTracking<'a> {
     }
 
     /// The remote's branch that a ref stands for.
-    pub(super) fn branch_of(&self, full: &str) -> Option<String> {
+    pub(super) fn branch_of(&self, full: &[u8]) -> Option<String> {
         // These are the checkout's own as well.
-        if full.starts_with("refs/heads/") || full.starts_with("refs/tags/") {
+        if full.starts_with(b"refs/heads/") || full.starts_with(b"refs/tags/") {
             return None;
         }
-        let mut named = self.fetched().filter(|spec| spec.dst_matches(full)).filter_map(|spec| {
-            let theirs = spec.rtransform(full).ok()?;
-            theirs.as_str().ok()?.strip_prefix("refs/heads/").map(str::to_owned)
-        });
-        let plain = || full.strip_prefix(&self.prefix).filter(|short| *short != "HEAD").map(str::to_owned);
+        let text = std::str::from_utf8(full).ok();
+        let mut named = text.into_iter().flat_map(|full| self.fetched().filter_map(move |spec| theirs(&spec, full)));
+        let plain = || full.strip_prefix(&*self.prefix).filter(|short| *short != b"HEAD").map(lossy);
         named.next().or_else(plain)
     }
 
@@ -144,16 +144,23 @@ impl<'a> RemoteTracking<'a> {
         for place in std::iter::once("refs/remotes/*").chain(places.iter().map(String::as_str).filter(elsewhere)) {
             for reference in repo.references_glob(place)? {
                 let reference = reference?;
-                let (Ok(full), Ok(commit)) = (reference.name(), reference.peel_to_commit()) else { continue };
+                let Ok(commit) = reference.peel_to_commit() else { continue };
+                let full = reference.name_bytes();
                 let branch = self.branch_of(full);
                 // A clone of one tag is fetched into that tag.
-                if branch.is_some() || full == place {
-                    tips.push(Tip { full: full.to_owned(), branch, commit: commit.id() });
+                if branch.is_some() || full == place.as_bytes() {
+                    tips.push(Tip { full: full.to_vec(), branch, commit: commit.id() });
                 }
             }
         }
         Ok(tips)
     }
+}
+
+/// The remote's branch that this refspec fetches into a ref.
+fn theirs(spec: &git2::Refspec<'_>, full: &str) -> Option<String> {
+    let theirs = spec.rtransform(full).ok().filter(|_| spec.dst_matches(full))?;
+    theirs.as_str().ok()?.strip_prefix("refs/heads/").map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -69,6 +69,17 @@ pub(super) struct Staying {
     pub(super) why: String,
 }
 
+impl InProgress {
+    /// What travels, and what stays behind.
+    pub(super) fn parts(&self) -> (Option<Operation>, Option<&Staying>) {
+        match self {
+            InProgress::Nothing => (None, None),
+            InProgress::Travels(operation) => (Some(operation.clone()), None),
+            InProgress::Stays(staying) => (None, Some(staying)),
+        }
+    }
+}
+
 impl Operation {
     /// Reads what is in progress.
     ///

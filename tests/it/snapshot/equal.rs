@@ -297,7 +297,7 @@ fn conflicts_that_were_resolved_are_named() {
     repo.call(&["merge", "--quiet", "side"]).run();
     repo.git(&["add", "--all"]);
     let (workspace, left) = named(&trip, repo);
-    assert_eq!(left, [pair("resolved", "README"), pair("resolved", "d/file")]);
+    assert_eq!(left, [pair("branch", "side"), pair("resolved", "README"), pair("resolved", "d/file")]);
     assert_eq!(workspace.git(&["status", "--porcelain"]), repo.git(&["status", "--porcelain"]));
     // And gone, when git has forgotten them.
     repo.git(&["commit", "--quiet", "-m", "merged"]);

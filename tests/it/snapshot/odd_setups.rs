@@ -126,10 +126,11 @@ fn git_folders_beside_files_that_git_lists() {
     repo.write("pkg/a", "a");
     repo.symlink("pkg/.git", "/nowhere");
     let (workspace, left) = named(&trip, repo);
-    assert_eq!(left, []);
+    assert_eq!(left, ["bar", "baz", "foo", "pkg"].map(|folder| pair("repository", &format!("{folder}/.git"))));
     let listed = repo.git(&["status", "--porcelain", "--untracked-files=all"]);
     assert!(listed.contains("bar/b") && listed.contains("pkg/a"), "{listed}");
     assert_eq!(workspace.git(&["status", "--porcelain", "--untracked-files=all"]), listed);
+    repo.sh("rm -r foo bar baz pkg").ok();
     // A repository around tracked files stays; they do not.
     repo.write("docs/n", "n");
     repo.commit("tracked");
@@ -240,6 +241,58 @@ fn remotes_of_other_names_and_refspecs() {
     several.sh("git remote rename fork origin && git checkout -q --no-track -b own").ok();
     let workspace = trip.enter(&trip.publish(&several));
     assert_eq!(workspace.git(&["remote"]), "upstream");
+}
+
+/// Names are bytes: what a task cannot say is named, and stops nobody.
+#[test]
+fn names_of_upstreams_and_remotes_that_are_no_utf_8() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.sh("b=$(printf 'f\\351\\377') && git push -q origin HEAD:\"refs/heads/$b\" && git fetch -q && git branch -q -u \"origin/$b\"").ok();
+    assert_eq!(named(&trip, repo).1, [pair("upstream", "refs/remotes/origin/f\u{fffd}\u{fffd}")]);
+    // Only that branch holds the base.
+    repo.sh("git for-each-ref --format='%(refname)' refs/remotes/origin/main refs/remotes/origin/HEAD | xargs -n1 git update-ref --no-deref -d").ok();
+    assert_eq!(named(&trip, repo).1, [pair("upstream", "refs/remotes/origin/f\u{fffd}\u{fffd}")]);
+    // A remote of such a name is one like others.
+    repo.sh("git fetch -q && git branch -q -u origin/main && git remote rename origin \"$(printf 'r\\351')\"").ok();
+    repo.write("new", "x");
+    let (workspace, left) = named(&trip, repo);
+    assert_eq!(left, []);
+    assert_eq!(workspace.git(&["config", "remote.origin.url"]), repo.url());
+    assert_eq!(workspace.git(&["rev-parse", "--abbrev-ref", "@{upstream}"]), "origin/main");
+}
+
+#[test]
+fn a_branch_that_stands_for_another_is_named() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.sh("git checkout -q -b real && git symbolic-ref refs/heads/alias refs/heads/real && git symbolic-ref HEAD refs/heads/alias").ok();
+    assert_eq!(named(&trip, repo).1, [pair("head", "alias, which stands for refs/heads/real")]);
+}
+
+/// The commits travel with the operation, and the names by which they are found again
+/// do not.
+#[test]
+fn names_of_what_is_merged_are_named() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.sh("git checkout -q -b topic && echo t >f && git add f && git commit -qm t && git tag release && git checkout -q main
+        echo m >f && git add f && git commit -qm m; git merge -q topic; true").ok();
+    let (workspace, left) = named(&trip, repo);
+    assert_eq!(left, [pair("branch", "topic"), pair("tag", "release")]);
+    assert_eq!(workspace.git(&["rev-parse", "MERGE_HEAD"]), repo.git(&["rev-parse", "topic"]));
+}
+
+#[test]
+fn refs_of_files_and_a_merge_of_notes_are_named() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.sh("git tag kept $(echo only here | git hash-object -w --stdin)").ok();
+    assert_eq!(named(&trip, repo).1, [pair("tag", "kept")]);
+    repo.sh("git tag -d kept >/dev/null && git notes add -m a && git update-ref refs/notes/other refs/notes/commits
+        git notes add -f -m b 2>/dev/null; git notes --ref=other add -f -m c 2>/dev/null; git notes merge other >/dev/null 2>&1; true").ok();
+    let kept = [pair("notes", "commits"), pair("notes", "other"), pair("operation", "a merge of notes")];
+    assert_eq!(named(&trip, repo).1, kept);
 }
 
 #[test]
