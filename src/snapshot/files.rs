@@ -299,7 +299,9 @@ fn create(folder: BorrowedFd<'_>, name: &OsStr, file: &TreeFile) -> Result<File>
 
 /// A call that prints a content without holding all of it in memory.
 pub(super) fn large_blob(call: Call, object: git2::Oid) -> Call {
-    call.args(["-c", "core.bigFileThreshold=16m", "cat-file", "blob", &object.to_string()])
+    // Of the pack it maps this much at once, and not all.
+    let windows = ["-c", "core.packedGitWindowSize=32m", "-c", "core.packedGitLimit=96m"];
+    call.args(windows).args(["-c", "core.bigFileThreshold=16m", "cat-file", "blob", &object.to_string()])
 }
 
 /// Writes a content as git hands it out, never whole in memory.
