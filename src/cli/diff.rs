@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::parse_task;
 use crate::clock::age;
-use crate::handoff::{App, Diff, DiffOptions, changed, diff};
+use crate::handoff::{App, Diff, DiffOptions, changed, diff, task_here};
 use crate::identity::TaskRef;
 use crate::snapshot::Changes;
 
@@ -15,9 +15,10 @@ use crate::snapshot::Changes;
 /// alone: from its snapshot to what its workspace here holds by now.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// From this one: TASK, STORE:TASK or STORE@sha256:...
+    /// From this one: TASK, STORE:TASK or STORE@sha256:... (default: the task of this
+    /// workspace)
     #[arg(value_parser = parse_task)]
-    a: TaskRef,
+    a: Option<TaskRef>,
     /// To this one
     #[arg(value_parser = parse_task)]
     b: Option<TaskRef>,
@@ -31,10 +32,11 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self, app: &App) -> Result<u8> {
+        let a = self.a.clone().map_or_else(|| task_here(app), Ok)?;
         if self.b.is_none() && !self.beside {
-            return self.since(app);
+            return self.since(app, &a);
         }
-        let options = DiffOptions { a: self.a.clone(), b: self.b.clone(), patch: self.patch };
+        let options = DiffOptions { a, b: self.b.clone(), patch: self.patch };
         let diff = diff(app, &options)?;
         if app.ui.is_json() {
             app.ui.json(&diff)?;
@@ -47,8 +49,8 @@ impl Arguments {
     }
 
     /// What the workspace holds beyond its snapshot.
-    fn since(&self, app: &App) -> Result<u8> {
-        let found = changed(app, &self.a, self.patch)?;
+    fn since(&self, app: &App, task: &TaskRef) -> Result<u8> {
+        let found = changed(app, task, self.patch)?;
         if app.ui.is_json() {
             app.ui.json(&found)?;
             return Ok(0);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
-use super::running::RunningArguments;
+use super::running::RunningHere;
 use super::session::SessionFlags;
 use crate::handoff::{App, Report, exec};
 
@@ -17,7 +17,7 @@ use crate::handoff::{App, Report, exec};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    running: RunningArguments,
+    running: RunningHere,
     #[command(flatten)]
     session: SessionFlags,
     /// Write what happened, as JSON
@@ -34,7 +34,8 @@ impl Arguments {
         let extras = self.session.extras(&app.env)?;
         let code = {
             let _aside = app.ui.aside()?;
-            exec(app, self.running.get(), &self.command, &extras, &mut report)?
+            let task = self.running.task(app)?;
+            exec(app, self.running.of(&task), &self.command, &extras, &mut report)?
         };
         if let Some(file) = &app.options.report {
             file.write(&report)?;

@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use super::parse_task;
 use crate::clock::age;
-use crate::handoff::{App, LogEnd, Swept, log, swept};
+use crate::handoff::{App, LogEnd, Swept, log, swept, task_here};
 use crate::identity::TaskRef;
 
 /// Show a task's history, or what was collected on this machine
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// TASK, STORE:TASK or STORE@sha256:...
-    #[arg(value_parser = parse_task, required_unless_present = "local")]
+    /// TASK, STORE:TASK or STORE@sha256:... (default: the task of this workspace)
+    #[arg(value_parser = parse_task)]
     task: Option<TaskRef>,
     /// Show what collections took away on this machine, and where it is now
     #[arg(long, conflicts_with = "task")]
@@ -25,8 +25,11 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn run(&self, app: &App) -> Result<u8> {
-        let Some(task) = &self.task else { return self.local(app) };
-        let log = log(app, task, self.limit as usize)?;
+        if self.local {
+            return self.local(app);
+        }
+        let task = self.task.clone().map_or_else(|| task_here(app), Ok)?;
+        let log = log(app, &task, self.limit as usize)?;
         if app.ui.is_json() {
             app.ui.json(&log)?;
             return Ok(0);

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::running::RunningArguments;
+use super::running::RunningHere;
 use crate::clock::age;
 use crate::handoff::{App, LogRow, logs, named_log, no_log, show_log};
 
@@ -15,7 +15,7 @@ use crate::handoff::{App, LogRow, logs, named_log, no_log, show_log};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    running: RunningArguments,
+    running: RunningHere,
     /// A service of the running runtime, or a cache: what its setup printed
     #[arg(value_name = "NAME")]
     name: Option<String>,
@@ -34,7 +34,8 @@ struct Output {
 
 impl Arguments {
     pub(super) fn run(&self, app: &App) -> Result<u8> {
-        let running = self.running.get();
+        let task = self.running.task(app)?;
+        let running = self.running.of(&task);
         if let Some(name) = &self.name {
             return named_log(app, running, name, self.follow);
         }

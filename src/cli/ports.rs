@@ -4,9 +4,9 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::running::RunningArguments;
+use super::running::{RunningArguments, RunningHere};
 use crate::config::PortEntry;
-use crate::handoff::{App, add_ports, listens, ports};
+use crate::handoff::{App, add_ports, listens, ports, remove_ports};
 use crate::runtime::{Port, PortRequest};
 
 /// Show or publish ports of a running runtime
@@ -21,7 +21,7 @@ enum Verb {
     /// List the ports that are published
     Ls {
         #[command(flatten)]
-        running: RunningArguments,
+        running: RunningHere,
     },
     /// Publish ports on localhost
     Add {
@@ -30,6 +30,14 @@ enum Verb {
         /// The port inside: 3000; or 8080:3000 for port 8080 of this machine
         #[arg(required = true, value_name = "PORT")]
         ports: Vec<PortEntry>,
+    },
+    /// Publish ports no longer; connections that are open go on
+    Rm {
+        #[command(flatten)]
+        running: RunningArguments,
+        /// The port inside
+        #[arg(required = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+        ports: Vec<u16>,
     },
 }
 
@@ -50,11 +58,15 @@ struct Row<'a> {
 impl Arguments {
     pub(super) fn run(&self, app: &App) -> Result<u8> {
         let lease = match &self.verb {
-            Verb::Ls { running } => ports(app, running.get())?,
+            Verb::Ls { running } => {
+                let task = running.task(app)?;
+                ports(app, running.of(&task))?
+            }
             Verb::Add { running, ports } => {
                 let request = |port: &PortEntry| PortRequest { inside: port.inside, host: port.host };
                 add_ports(app, running.get(), &ports.iter().map(request).collect::<Vec<_>>())?
             }
+            Verb::Rm { running, ports } => remove_ports(app, running.get(), ports)?,
         };
         if app.ui.is_json() {
             let ports = lease.ports.iter().map(|port| Row { port, listens: listens(&lease, port) }).collect();

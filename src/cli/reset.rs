@@ -8,6 +8,7 @@ use super::parse_task;
 use crate::error::Kind;
 use crate::handoff::{
     App, EnterOptions, Entered, Reaped, Report, Restored, Running, enter, is_known, receipts, reset, reset_workspace,
+    task_here,
 };
 use crate::identity::TaskRef;
 use crate::runtime::Receipt;
@@ -18,8 +19,8 @@ use crate::runtime::Receipt;
 /// Works after a crash, and when there is nothing to do.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// TASK, STORE:TASK or STORE@sha256:...
-    #[arg(value_parser = parse_task, required_unless_present = "all")]
+    /// TASK, STORE:TASK or STORE@sha256:... (default: the task of this workspace)
+    #[arg(value_parser = parse_task)]
     task: Option<TaskRef>,
     /// Only this one of its runtimes, as `status` shows it
     #[arg(long, value_name = "ID", conflicts_with_all = ["all", "workspace", "enter"])]
@@ -51,9 +52,13 @@ impl Arguments {
 
     pub(super) fn run(&self, app: &App, reaped: Reaped) -> Result<u8> {
         let uncleared = reaped.failures;
-        let chosen = self.task.as_ref().map(|task| Running { task, lease: self.lease.as_deref() });
+        let task = match &self.task {
+            None if !self.all => Some(task_here(app)?),
+            named => named.clone(),
+        };
+        let chosen = task.as_ref().map(|task| Running { task, lease: self.lease.as_deref() });
         let done = reset(app, chosen, reaped.receipts)?;
-        let unknown = match &self.task {
+        let unknown = match &task {
             Some(task) if done.is_empty() && !is_known(app, task)? => Some(task),
             _ => None,
         };

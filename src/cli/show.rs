@@ -3,23 +3,21 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::parse_task;
+use super::running::TaskArgument;
 use crate::clock::age;
-use crate::handoff::{App, Shown, show};
+use crate::handoff::{App, Shown, by_kind, show, shown_list};
 use crate::identity::Identity;
-use crate::identity::TaskRef;
 
 /// Show what a task is, and what of it is on this machine
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// TASK, STORE:TASK or STORE@sha256:...
-    #[arg(value_parser = parse_task)]
-    task: TaskRef,
+    #[command(flatten)]
+    task: TaskArgument,
 }
 
 impl Arguments {
     pub(super) fn run(&self, app: &App) -> Result<u8> {
-        let shown = show(app, &self.task)?;
+        let shown = show(app, &*self.task.get(app)?)?;
         if app.ui.is_json() {
             app.ui.json(&shown)?;
         } else {
@@ -49,9 +47,30 @@ fn lines(app: &App, shown: &Shown) -> Vec<String> {
     lines.extend(identity.lockfiles.iter().map(|lockfile| row("lockfile", lockfile)));
     let redacted = identity.redacted.iter();
     lines.extend(redacted.map(|file| row("left out", &format!("{} ({})", file.path, file.rules.join(", ")))));
+    lines.extend(holds(shown));
     lines.extend(identity.parent.map(|parent| row("parent", &parent.to_string())));
     lines.extend(others(app, shown));
     lines.extend(here(app, shown));
+    lines
+}
+
+/// What its snapshot holds, and the evidence that is attached.
+fn holds(shown: &Shown) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(holds) = &shown.holds {
+        if holds.commits > 0 {
+            let beyond = format!("{} beyond {:.10}, which the remote has", holds.commits, holds.base);
+            lines.push(row("commits", &beyond));
+        }
+        lines.extend(holds.operations.iter().map(|kind| row("unfinished", &format!("a {kind} is in progress"))));
+        let left = by_kind(&holds.left_behind).into_iter();
+        let stayed = |kind: &str, names: &[String]| format!("where it was published: {kind}: {}", shown_list(names));
+        lines.extend(left.map(|(kind, names)| row("stayed", &stayed(kind, &names))));
+    }
+    let artifacts = shown.artifacts.iter().filter(|artifacts| !artifacts.is_empty());
+    lines.extend(artifacts.map(|artifacts| {
+        row("artifacts", &format!("{}; envctl artifacts get {} fetches them", shown_list(artifacts), shown.task))
+    }));
     lines
 }
 

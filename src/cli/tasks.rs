@@ -85,7 +85,7 @@ impl Arguments {
             app.ui.status("Found", &format!("{such} in {store}"));
         }
         let now = app.clock.now();
-        let lines: Vec<[String; 5]> = rows.iter().flat_map(|row| columns(row, now)).collect();
+        let lines: Vec<[String; 5]> = rows.iter().flat_map(|row| columns(row, now, self.needs_human)).collect();
         let widths: Vec<usize> = (0..4).map(|n| lines.iter().map(|line| line[n].len()).max().unwrap_or(0)).collect();
         app.ui.list(lines.iter().map(|line| {
             let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  "));
@@ -98,16 +98,19 @@ impl Arguments {
     }
 }
 
-/// A task and its other lines: name, status, age, agent, message.
-fn columns(row: &TaskRow, now: Timestamp) -> Vec<[String; 5]> {
+/// A task and its other lines: name, status, age, agent, message. Of a task of which only
+/// another line `waits`, that is what matters.
+fn columns(row: &TaskRow, now: Timestamp, waits: bool) -> Vec<[String; 5]> {
     let text = |text: &Option<String>, none: &str| text.clone().unwrap_or_else(|| none.to_owned());
     let status = if row.overdue { "stopped".to_owned() } else { row.status.to_string() };
     let own = [row.task.to_string(), status, age(row.created_at, now), text(&row.agent, "-"), text(&row.message, "")];
-    let beside = row.beside.iter().map(|other| {
+    let is_due = !waits || row.overdue || row.status == Status::NeedsHuman;
+    let name = if is_due { "  beside it".to_owned() } else { format!("{}, beside it", row.task) };
+    let beside = row.beside.iter().filter(|other| !waits || other.status == Status::NeedsHuman).map(|other| {
         let (when, status) = (age(other.created_at, now), other.status.to_string());
-        ["  beside it".to_owned(), status, when, text(&other.agent, "-"), text(&other.message, "")]
+        [name.clone(), status, when, text(&other.agent, "-"), text(&other.message, "")]
     });
-    [own].into_iter().chain(beside).collect()
+    is_due.then_some(own).into_iter().chain(beside).collect()
 }
 
 #[derive(Serialize)]

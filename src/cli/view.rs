@@ -6,9 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use super::parse_task;
+use super::running::TaskArgument;
 use crate::handoff::{App, open_page, put_page, view};
-use crate::identity::TaskRef;
 
 /// Look at a task in the browser, all of it on one page
 ///
@@ -16,9 +15,8 @@ use crate::identity::TaskRef;
 /// task cost here. The page needs nothing else, and runs nothing.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// TASK, STORE:TASK or STORE@sha256:...
-    #[arg(value_parser = parse_task)]
-    task: TaskRef,
+    #[command(flatten)]
+    task: TaskArgument,
     /// Write the page to this file instead of opening it
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -32,8 +30,9 @@ struct Output {
 
 impl Arguments {
     pub(super) fn run(&self, app: &App) -> Result<u8> {
-        let page = view(app, &self.task)?;
-        let path = put_page(app, &self.task, &page, self.output.as_deref())?;
+        let task = self.task.get(app)?;
+        let page = view(app, &task)?;
+        let path = put_page(app, &task, &page, self.output.as_deref())?;
         let opened = self.output.is_none() && app.options.interactive && open_page(app, &path);
         if app.ui.is_json() {
             app.ui.json(&Output { path, opened })?;

@@ -45,7 +45,7 @@ pub use run::{
     CheckoutOptions, Command, CommandReport, LeaseReport, Publishing, RunOptions, RunReport, RunTarget, parse_batch,
     run,
 };
-pub use runtimes::{Extras, Running, RuntimeOptions, add_ports, deadline, exec, extend, listens, ports};
+pub use runtimes::{Extras, Running, RuntimeOptions, add_ports, deadline, exec, extend, listens, ports, remove_ports};
 pub use setup::{
     Asked, Check, FixtureContent, FixtureFrom, FixtureRow, FixtureRuntime, Health, InitOptions, Initialised,
     approve_checkout, approve_task, create_fixture, doctor, fixtures, init,
@@ -56,18 +56,12 @@ pub use upkeep::{
     remove, reset, reset_workspace, victims, watch,
 };
 pub use views::{
-    Changed, Diff, DiffOptions, Known, LeaseRow, Log, LogEnd, LogEntry, LogRow, Older, Shown, StatusView, TaskFilter,
-    TaskRow, changed, choose_task, diff, known_caches, known_leases, known_logs, known_salvages, known_stores,
-    known_tasks, log, logs, named_log, no_log, open_page, put_page, show, show_log, status, tasks, view,
+    Changed, Diff, DiffOptions, Holds, Known, LeaseRow, Log, LogEnd, LogEntry, LogRow, Older, Shown, StatusView,
+    TaskFilter, TaskRow, changed, choose_task, diff, known_caches, known_leases, known_logs, known_salvages,
+    known_stores, known_tasks, log, logs, named_log, no_log, open_page, put_page, show, show_log, status, tasks, view,
 };
+pub(crate) use words::{by_kind, shown_list};
 pub use workspaces::{
     Gone, KeptWorkspace, Leaving, Recovered, Removed, SalvageRow, Swept, WorkspaceRow, keep_workspace, leaving,
-    recover, salvages, swept, take_away, workspace_path, workspaces,
+    recover, salvages, swept, take_away, task_here, workspace_path, workspaces,
 };
-
-/// The first few of many names, for one line.
-pub(crate) fn shown_list(names: &[String]) -> String {
-    const SHOWN: usize = 3;
-    let first = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN { format!("{first} and {} more", names.len() - SHOWN) } else { first }
-}

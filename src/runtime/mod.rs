@@ -42,7 +42,7 @@ pub use guest::{
 };
 pub use join::{
     Later, Outcome, Session, StdoutFile, Stream, Transcript, Warned, add_ports, ended, extend, hold_signals, join,
-    joined_now,
+    joined_now, remove_ports,
 };
 pub use lease::{DeadLook, Lease, Process, Runtimes};
 pub use lending::{LENT, Lending, Lent, LentSocket, Visit};

@@ -47,6 +47,8 @@ pub(super) enum Request {
         /// The port of the host.
         host: u16,
     },
+    /// Close the listening sockets for this port inside.
+    Withdraw(u16),
 }
 
 /// A process to start.

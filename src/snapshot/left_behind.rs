@@ -42,6 +42,8 @@ pub enum LeftKind {
     Replacement,
     /// A file that rules of this checkout alone ignore.
     Ignored,
+    /// Variables of the project, such as `.env`, which git ignores.
+    EnvFile,
     /// What the branch follows: nothing that a clone has.
     Upstream,
     /// What HEAD is on: a ref that is no branch.
@@ -82,6 +84,7 @@ impl LeftKind {
             LeftKind::Ref => "refs with commits that no remote has",
             LeftKind::Replacement => "what git shows in place of other commits",
             LeftKind::Ignored => "files that core.excludesFile of this repository ignores",
+            LeftKind::EnvFile => "ignored files of variables",
             LeftKind::Upstream => "what the branch follows",
             LeftKind::Head => "what HEAD is on, which no task can say",
             LeftKind::Repository => "repositories inside that git does not track",

@@ -95,6 +95,15 @@ impl Scan {
         }
     }
 
+    /// Files of variables that nothing lets travel: whoever enters may look for them.
+    pub(super) fn env_files_left(&self) -> impl Iterator<Item = &[u8]> {
+        let is_one = |path: &&[u8]| {
+            let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+            name == b".env" || name == b".envrc" || name.starts_with(b".env.")
+        };
+        self.seen.others.iter().map(Vec::as_slice).filter(is_one).filter(|path| !self.read.contains_key(*path))
+    }
+
     /// Whether the index has files of which several sides disagree.
     pub(super) fn in_conflict(&self) -> bool {
         self.index.iter().any(|entry| entry.stage > 0)

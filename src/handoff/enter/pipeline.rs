@@ -13,7 +13,7 @@ use crate::handoff::app::App;
 use crate::handoff::prepare::{Ingredients, Plan, Renew, Wishes, afterwards, is_first, make_workspace, unless_renewed};
 use crate::handoff::report::{Beside, Report};
 use crate::handoff::runtimes::RuntimeOptions;
-use crate::handoff::task::{Looks, Resolved, Source, resolve};
+use crate::handoff::task::{Looks, Resolved, Sight, Source, resolve};
 use crate::handoff::workspaces::Place;
 use crate::handoff::{accounting, caches, prepare, runtimes, task, trust, upkeep, workspaces};
 use crate::identity::{Lifetime, TaskRef};
@@ -117,11 +117,8 @@ fn enter_once(app: &App, options: &EnterOptions, report: &mut Report) -> Result<
         // It brought its own pin along.
         return enter_once(app, options, report);
     }
-    if let Some(pin) = resolved.pin.as_ref().filter(|_| place.path.exists() && !options.refresh)
-        && let Some(look) = Looks::read(app).newer(pin)
-    {
-        let name = resolved.task.reference();
-        app.ui.status("Newer", &format!("{}; envctl enter {name} --refresh takes it", look.words(app)));
+    if place.path.exists() && !options.refresh {
+        tell_last_look(app, &resolved);
     }
     report.redacted.clone_from(&resolved.identity.redacted);
     trust::tell_redacted(app, &report.redacted);
@@ -167,17 +164,39 @@ fn offer_salvage(app: &App, resolved: &Resolved, own_place: bool) -> Result<bool
     Ok(true)
 }
 
+/// What the store was last seen to have, for whoever comes back: nobody is asked.
+fn tell_last_look(app: &App, resolved: &Resolved) {
+    let Some(pin) = &resolved.pin else { return };
+    let (looks, name) = (Looks::read(app), resolved.task.reference());
+    if let Some(look) = looks.newer(pin) {
+        app.ui.status("Newer", &format!("{}; envctl enter {name} --refresh takes it", look.words(app)));
+    }
+    if let Some(look) = looks.waiting(pin).filter(|_| !is_first(resolved)) {
+        app.ui.status("Beside", &format!("{}; envctl show {name} names them", look.waiting_in_words(app)));
+    }
+}
+
 /// The task's other lines, when it is entered for the first time or has moved; who
-/// comes back is not held up. What the store does not say is said at `show`.
+/// comes back is not held up, and hears of them again. What the store does not say is
+/// said at `show`.
 fn others(source: &Source<'_>, resolved: &Resolved) -> Vec<Beside> {
-    if source.app.options.offline || resolved.local.is_some() {
+    let app = source.app;
+    if app.options.offline || resolved.local.is_some() {
         return Vec::new();
     }
-    let found = source.store().and_then(|store| task::beside(source.app, store, &resolved.task, &resolved.digest));
-    found.unwrap_or_else(|error| {
-        source.app.ui.detail(&format!("whether the task has other lines is not known: {error:#}"));
-        Vec::new()
-    })
+    let found = source.store().and_then(|store| task::beside(app, store, &resolved.task, &resolved.digest));
+    match found {
+        Ok(found) => {
+            let beside = Some(found.iter().map(|line| line.status).collect());
+            let sight = Sight { beside, ..Sight::of(&resolved.task, resolved.digest, &resolved.identity) };
+            task::note_entered(app, &resolved.task, sight);
+            found
+        }
+        Err(error) => {
+            app.ui.detail(&format!("whether the task has other lines is not known: {error:#}"));
+            Vec::new()
+        }
+    }
 }
 
 /// Joins a runtime that is there already; leaving does not end it. `None` when

@@ -14,4 +14,4 @@ pub(crate) use images::{
 };
 pub(crate) use known::{held_form, is_held, note_form, note_place};
 pub(crate) use part::Part;
-pub(crate) use snapshots::{Snapshot, snapshot, snapshot_part};
+pub(crate) use snapshots::{Snapshot, document, snapshot, snapshot_part};

@@ -12,6 +12,7 @@ use crate::handoff::task::{Located, Resolved, Source, from_store, mirror};
 use crate::identity::Target;
 use crate::oci::Descriptor;
 use crate::snapshot::{Document, MAX_DOCUMENT};
+use crate::store::{Artifact, Store};
 use crate::ui::human_bytes;
 
 /// The snapshot document and its pack, checked, with the bytes moved.
@@ -31,13 +32,7 @@ pub(crate) fn snapshot(source: &Source<'_>, resolved: &Resolved) -> Result<(Snap
         return Ok((snapshot, 0));
     }
     let store = source.store().context("the snapshot is not on this machine")?;
-    let (_, artifact, _) = from_store(store, &exactly(resolved))?;
-    if artifact.snapshot.digest != id {
-        return Err(
-            integrity(format!("the manifest names snapshot {}, the identity {id}", artifact.snapshot.digest)).into()
-        );
-    }
-    let bytes = store.read_small(&artifact.snapshot, MAX_DOCUMENT).context("cannot read the snapshot")?;
+    let (artifact, bytes) = from_there(store, resolved)?;
     let document = Document::parse(&bytes)?;
     let mut moved = bytes.len() as u64;
     if let Some(pack) = &document.pack {
@@ -50,6 +45,35 @@ pub(crate) fn snapshot(source: &Source<'_>, resolved: &Resolved) -> Result<(Snap
     disk::write_file(&app.paths.blob(&id), &bytes, Durability::Cached)?;
     let kept = kept_snapshot(app, &id)?;
     Ok((kept.ok_or_else(|| unreachable("the snapshot vanished from the cache"))?, moved))
+}
+
+/// The manifest of an identity, and the bytes of its snapshot's document.
+fn from_there(store: &dyn Store, resolved: &Resolved) -> Result<(Artifact, Vec<u8>)> {
+    let id = resolved.identity.snapshot_id;
+    let (_, artifact, _) = from_store(store, &exactly(resolved))?;
+    if artifact.snapshot.digest != id {
+        return Err(
+            integrity(format!("the manifest names snapshot {}, the identity {id}", artifact.snapshot.digest)).into()
+        );
+    }
+    let bytes = store.read_small(&artifact.snapshot, MAX_DOCUMENT).context("cannot read the snapshot")?;
+    Ok((artifact, bytes))
+}
+
+/// The document of a snapshot alone, to be looked at: from here, or from the store where
+/// that is `asked`.
+///
+/// # Errors
+/// When it is damaged, or the store does not have it.
+pub(crate) fn document(source: &Source<'_>, resolved: &Resolved, asked: bool) -> Result<Option<Document>> {
+    let id = resolved.identity.snapshot_id;
+    let kept = disk::read_file(&source.app.paths.blob(&id), MAX_DOCUMENT)?.filter(|bytes| Digest::of(bytes) == id);
+    let bytes = match kept {
+        Some(bytes) => Some(bytes),
+        None if asked => Some(from_there(source.store()?, resolved)?.1),
+        None => None,
+    };
+    Ok(bytes.map(|bytes| Document::parse(&bytes)).transpose()?)
 }
 
 /// What is to be known of a snapshot and its base before they are fetched.

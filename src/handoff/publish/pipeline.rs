@@ -39,7 +39,7 @@ pub(crate) fn rehearse(app: &App, options: &PublishOptions, from: &PublishedFrom
     require_inputs(&project, &from.root)?;
     let parent = from.parent(app)?;
     task_of(options, parent.as_ref())?;
-    let agent = options.agent.clone().or_else(|| app.env.agent.clone());
+    let agent = from.publisher(app, options);
     trust::screen_words(&trust::scanner(app, &project)?, &options.handoff, agent.as_deref())?;
     if parent.is_none() && image::chosen(app, options.wish(), &project, (&from.root, from.origin.is_some()))?.is_none()
     {

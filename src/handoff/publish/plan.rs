@@ -80,7 +80,7 @@ impl<'a> PublishPlan<'a> {
         let parent = from.parent(app)?;
         let (task, forked) = task_of(options, parent.as_ref())?;
         let store_name = store_of(app, from.origin.as_ref())?;
-        let agent = options.agent.clone().or_else(|| app.env.agent.clone());
+        let agent = from.publisher(app, options);
         let scanner = trust::scanner(app, &project)?;
         trust::screen_words(&scanner, &options.handoff, agent.as_deref())?;
         let url = snapshot::remote_url(repo)?.parse()?;

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::options::PublishOptions;
 use crate::digest::Digest;
+use crate::git::Git;
 use crate::handoff::app::App;
 use crate::handoff::task::{Pin, State};
 use crate::handoff::workspaces::Locks;
-use crate::identity::{Identity, StoreRef, TaskId};
+use crate::identity::{Identity, Status, StoreRef, TaskId};
 use crate::snapshot;
 
 /// What is published, and what it goes on from.
@@ -29,6 +31,17 @@ impl PublishedFrom {
         let root = repo.workdir().context("a bare repository has nothing to publish")?.to_owned();
         let origin = app.pins().of_workspace(&root)?;
         Ok(PublishedFrom { root, origin, sealed_in: None })
+    }
+
+    /// Who publishes: the agent, as it says; of who hands a workspace back, the name that
+    /// their commits have, unless they leave no word of themselves (`claims`).
+    pub(crate) fn publisher(&self, app: &App, options: &PublishOptions) -> Option<String> {
+        let is_named = self.origin.is_some() && options.handoff.status == Status::HandedBack && app.user.claims;
+        let developer = || {
+            let git = Git::find(&app.env).ok().filter(|_| is_named)?;
+            git.author_at_hand(&self.root.join(".git"), app.env.named("EMAIL")).name
+        };
+        options.agent.clone().or_else(|| app.env.agent.clone()).or_else(developer)
     }
 
     /// The identity that the workspace was made from.

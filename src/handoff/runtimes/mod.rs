@@ -14,7 +14,7 @@ mod variables;
 mod watch;
 
 pub(crate) use owners::{Mapped, holder};
-pub use running::{Running, add_ports, exec, extend, ports};
+pub use running::{Running, add_ports, exec, extend, ports, remove_ports};
 pub(crate) use running::{find, join, only, print_into, running};
 pub(crate) use services::{ServiceImages, services};
 pub use start::{Extras, RuntimeOptions};

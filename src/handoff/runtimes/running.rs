@@ -183,6 +183,15 @@ pub fn add_ports(app: &App, running: Running<'_>, ports: &[PortRequest]) -> Resu
     runtime::add_ports(&app.runtimes(), lease, ports)
 }
 
+/// Publishes ports of a runtime no longer.
+///
+/// # Errors
+/// When one is not published.
+pub fn remove_ports(app: &App, running: Running<'_>, inside: &[u16]) -> Result<Lease> {
+    let lease = only(app, running)?;
+    runtime::remove_ports(&app.runtimes(), lease, inside)
+}
+
 /// The runtime of a task.
 ///
 /// # Errors

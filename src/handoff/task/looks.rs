@@ -16,6 +16,7 @@ use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::handoff::app::App;
 use crate::identity::{Identity, Status};
+use crate::ui::counted;
 
 /// What a store had, and when it was looked at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub(crate) struct Look {
     /// The task was closed.
     #[serde(default)]
     pub(crate) closed: bool,
+    /// So many of its other lines waited for a human.
+    #[serde(default)]
+    pub(crate) waiting: usize,
     /// When.
     pub(crate) at: Timestamp,
 }
@@ -45,6 +49,11 @@ impl Looks {
         self.of(pin).filter(|look| !pin.holds(&look.identity) && look.at >= pin.pinned_at)
     }
 
+    /// What the store was last seen to have, if other lines waited for a human.
+    pub(crate) fn waiting(&self, pin: &Pin) -> Option<&Look> {
+        self.of(pin).filter(|look| look.waiting > 0)
+    }
+
     /// When the store was last seen to have the task as closed.
     pub(crate) fn closed(&self, pin: &Pin) -> Option<Timestamp> {
         self.of(pin).filter(|look| look.closed).map(|look| look.at)
@@ -55,29 +64,69 @@ impl Looks {
     }
 }
 
+/// A task as a store has it.
+pub(crate) struct Sight {
+    /// As it can be named from anywhere.
+    pub(crate) task: String,
+    pub(crate) identity: Digest,
+    pub(crate) status: Status,
+    /// The states of its other lines, where they were looked at.
+    pub(crate) beside: Option<Vec<Status>>,
+}
+
+impl Sight {
+    /// Of one task alone.
+    pub(crate) fn of(task: &Located, digest: Digest, identity: &Identity) -> Self {
+        Sight { task: task.reference(), identity: digest, status: identity.handoff.status, beside: None }
+    }
+}
+
 /// Notes what a store has of tasks, as far as they have a workspace here.
-pub(crate) fn note(app: &App, seen: impl IntoIterator<Item = (String, Digest, Status)>) {
-    let pins: BTreeSet<String> = app.pins().all().unwrap_or_default().iter().map(Pin::reference).collect();
-    let seen: Vec<_> = seen.into_iter().filter(|(task, ..)| pins.contains(task)).collect();
+pub(crate) fn note(app: &App, seen: impl IntoIterator<Item = Sight>) {
+    note_of(app, pinned(app), seen);
+}
+
+/// The same of one that is about to have a workspace, if there is anything to say when
+/// it is entered again.
+pub(crate) fn note_entered(app: &App, task: &Located, sight: Sight) {
+    let has_lines = sight.beside.as_ref().is_some_and(|lines| !lines.is_empty());
+    if has_lines || Looks::read(app).0.contains_key(&sight.task) {
+        let mut known = pinned(app);
+        known.insert(task.reference());
+        note_of(app, known, [sight]);
+    }
+}
+
+fn pinned(app: &App) -> BTreeSet<String> {
+    app.pins().all().unwrap_or_default().iter().map(Pin::reference).collect()
+}
+
+fn note_of(app: &App, known: BTreeSet<String>, seen: impl IntoIterator<Item = Sight>) {
+    let seen: Vec<Sight> = seen.into_iter().filter(|sight| known.contains(&sight.task)).collect();
     if seen.is_empty() {
         return;
     }
     let mut looks = Looks::read(app);
-    looks.0.retain(|task, _| pins.contains(task));
+    looks.0.retain(|task, _| known.contains(task));
     let at = app.clock.now();
-    let look = |identity, status| Look { identity, closed: status == Status::Closed, at };
-    looks.0.extend(seen.into_iter().map(|(task, identity, status)| (task, look(identity, status))));
+    for Sight { task, identity, status, beside } in seen {
+        let before = looks.0.get(&task).map_or(0, |look| look.waiting);
+        let waits = |lines: Vec<Status>| lines.iter().filter(|status| **status == Status::NeedsHuman).count();
+        let waiting = beside.map_or(before, waits);
+        looks.0.insert(task, Look { identity, closed: status == Status::Closed, waiting, at });
+    }
     let _ = disk::write_json(&app.paths.looks(), &looks, Durability::Cached);
-}
-
-/// The same of one task.
-pub(crate) fn note_one(app: &App, task: &Located, digest: Digest, identity: &Identity) {
-    note(app, [(task.reference(), digest, identity.handoff.status)]);
 }
 
 impl Look {
     /// In words, for whoever carries on with the older one.
     pub(crate) fn words(&self, app: &App) -> String {
         format!("the store had another identity {}", age(self.at, app.clock.now()))
+    }
+
+    /// The same of its other lines.
+    pub(crate) fn waiting_in_words(&self, app: &App) -> String {
+        let lines = counted(self.waiting as u64, "other line of it needs", "other lines of it need");
+        format!("{lines} a human, as the store said {}", age(self.at, app.clock.now()))
     }
 }

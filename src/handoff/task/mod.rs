@@ -26,7 +26,7 @@ pub(crate) use lines::{
     Line, beside, beside_of, forget as forget_line, lines, place as place_line, reaches, tell as tell_lines,
 };
 pub(crate) use located::Located;
-pub(crate) use looks::{Looks, note as note_looks, note_one as note_look};
+pub(crate) use looks::{Looks, Sight, note as note_looks, note_entered};
 pub(crate) use mirror::{mirror, mirror_of};
 pub(crate) use pins::{Pin, PublishedHere, State};
 pub(crate) use remotes::{Door, manner};

@@ -389,9 +389,11 @@ fn refusal(hits: &[Hit], redact: bool) -> Fault {
         });
     }
     ways.push("a false alarm is allowed by its fingerprint: [snapshot] allow = [\"...\"] in envctl.toml");
-    let message = match hits {
-        [_] => "a credential would travel with this task".to_owned(),
-        _ => format!("{} credentials would travel with this task", hits.len()),
+    // Several rules may find one, and it may be in several places.
+    let places: BTreeSet<_> = hits.iter().map(|hit| (&hit.path, &hit.what, hit.finding.line)).collect();
+    let message = match places.len() {
+        1 => "a credential would travel with this task".to_owned(),
+        many => format!("{many} credentials would travel with this task"),
     };
     policy(message).details(hits.iter().map(detail).collect()).hint(ways.join("; "))
 }

@@ -7,16 +7,14 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::show::current;
+use super::show::{current, described};
 use crate::digest::Digest;
-use crate::error::{unreachable, usage};
+use crate::error::usage;
 use crate::handoff::app::App;
-use crate::handoff::evidence::{MOST, find};
 use crate::handoff::task::{Located, Resolved, Source, beside};
-use crate::handoff::{evidence, fetch, prepare, task};
-use crate::identity::{Identity, Provenance, Target, TaskRef};
+use crate::handoff::{fetch, prepare, task};
+use crate::identity::{Identity, Target, TaskRef};
 use crate::snapshot::{Changes, SnapshotSide, compare};
-use crate::store::identity_tag;
 
 /// What `diff` was asked to compare.
 #[derive(Clone, Debug)]
@@ -183,23 +181,6 @@ fn caches(identity: &Identity) -> Values {
         None => format!("key {}", cache.key),
     };
     identity.caches.iter().map(|cache| (cache.name.clone(), value(cache))).collect()
-}
-
-/// The artifacts of an identity, from the store; where it does not answer, those of which
-/// there are copies here.
-pub(super) fn described(source: &Source<'_>, resolved: &Resolved, asked: bool) -> Result<Vec<Provenance>> {
-    let app = source.app;
-    if !asked {
-        let kept = evidence::kept(app, &resolved.digest);
-        if kept.is_empty() {
-            return Err(unreachable("the store was not asked, and there are no copies of them here").into());
-        }
-        return Ok(kept);
-    }
-    let store = source.store()?;
-    let manifest = store.resolve(&identity_tag(&resolved.digest))?;
-    let found = manifest.map(|manifest| find(app, store, &manifest.digest, MOST)).transpose()?.unwrap_or_default();
-    Ok(found.attachments.into_iter().map(|attachment| attachment.provenance).collect())
 }
 
 fn artifacts(source: &Source<'_>, resolved: &Resolved, asked: bool) -> Result<Values> {

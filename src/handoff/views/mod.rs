@@ -23,7 +23,7 @@ pub use diff::{Diff, DiffOptions, diff};
 pub use known::{Known, known_caches, known_leases, known_logs, known_salvages, known_stores, known_tasks};
 pub use log::{Log, LogEnd, LogEntry, log};
 pub use logs::{LogRow, logs, named_log, no_log, show_log};
-pub use show::{Older, Shown, show};
+pub use show::{Holds, Older, Shown, show};
 pub use status::{LeaseRow, StatusView, status};
 pub(crate) use tasks::tasks_of;
 pub use tasks::{TaskFilter, TaskRow, choose_task, tasks};

@@ -3,13 +3,18 @@
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::error::unreachable;
 use crate::handoff::app::App;
+use crate::handoff::evidence::{MOST, find};
+use crate::handoff::fetch;
 use crate::handoff::prepare::Plan;
 use crate::handoff::report::Beside;
-use crate::handoff::task::{Resolved, Source, beside, from_store, resolve_here};
+use crate::handoff::task::{Resolved, Sight, Source, beside, from_store, resolve_here};
 use crate::handoff::workspaces::Place;
-use crate::handoff::{prepare, task};
-use crate::identity::{Claim, Identity, Lifetime, Target, TaskRef};
+use crate::handoff::{evidence, prepare, task};
+use crate::identity::{Claim, Identity, Lifetime, Provenance, Target, TaskRef};
+use crate::snapshot::{Document, LeftOut};
+use crate::store::identity_tag;
 
 /// An identity, and what it resolves to here.
 #[derive(Debug, Serialize)]
@@ -29,6 +34,34 @@ pub struct Shown {
     /// Others who entered the task lately, newest first, as far as they left
     /// word.
     pub claims: Vec<Claim>,
+    /// What its snapshot says; `None` when that could not be had.
+    pub holds: Option<Holds>,
+    /// The names of its artifacts; `None` when they could not be had.
+    pub artifacts: Option<Vec<String>>,
+}
+
+/// What the document of a snapshot says, without the contents.
+#[derive(Debug, Serialize)]
+pub struct Holds {
+    /// The commit of the remote that it goes on from.
+    pub base: String,
+    /// How many commits it has above that.
+    pub commits: usize,
+    /// What git has in progress: `merge`, `rebase` and the like.
+    pub operations: Vec<&'static str>,
+    /// What stayed behind where it was published.
+    pub left_behind: Vec<LeftOut>,
+}
+
+impl Holds {
+    fn of(document: Document) -> Self {
+        Holds {
+            base: document.base.to_string(),
+            commits: document.commits.len(),
+            operations: document.operation.as_ref().map_or_else(Vec::new, |operation| operation.kinds()),
+            left_behind: document.left_out,
+        }
+    }
 }
 
 /// A workspace of another identity than the store has.
@@ -50,7 +83,11 @@ pub struct Older {
 pub fn show(app: &App, reference: &TaskRef) -> Result<Shown> {
     let source = Source::new(app, app.locate(reference)?);
     let (resolved, asked) = current(app, &source)?;
-    shown(app, &source, resolved, asked)
+    let artifacts = described(&source, &resolved, asked);
+    let artifacts = artifacts.map_err(|error| app.ui.detail(&format!("artifacts could not be had: {error:#}"))).ok();
+    let shown = shown(app, &source, resolved, asked)?;
+    let named = |all: Vec<Provenance>| all.into_iter().map(|one| one.path.unwrap_or(one.name)).collect();
+    Ok(Shown { artifacts: artifacts.map(named), ..shown })
 }
 
 /// The same of what was settled; `asked`: its store has answered.
@@ -71,7 +108,14 @@ pub(super) fn shown(app: &App, source: &Source<'_>, resolved: Resolved, asked: b
         pinned_at: pin.pinned_at,
         workspace: pin.workspace.display().to_string(),
     });
+    let document = fetch::document(source, &resolved, asked);
+    let document = document.unwrap_or_else(|error| {
+        app.ui.warn(&format!("the snapshot could not be looked at: {error:#}"));
+        None
+    });
     Ok(Shown {
+        holds: document.map(Holds::of),
+        artifacts: None,
         older,
         task: source.task.reference(),
         digest: resolved.digest.to_string(),
@@ -93,7 +137,7 @@ pub(crate) fn current(app: &App, source: &Source<'_>) -> Result<(Resolved, bool)
     let from_store = || -> Result<Resolved> {
         let (_, artifact, identity) = from_store(source.store()?, &located)?;
         let digest = crate::digest::Digest::of(&artifact.identity);
-        task::note_look(app, &located, digest, &identity);
+        task::note_looks(app, [Sight::of(&located, digest, &identity)]);
         Ok(Resolved {
             task: located.clone(),
             digest,
@@ -125,6 +169,23 @@ pub(crate) fn current(app: &App, source: &Source<'_>) -> Result<(Resolved, bool)
     Err(error)
 }
 
+/// The artifacts of an identity, from the store; where it does not answer, those of which
+/// there are copies here.
+pub(super) fn described(source: &Source<'_>, resolved: &Resolved, asked: bool) -> Result<Vec<Provenance>> {
+    let app = source.app;
+    if !asked {
+        let kept = evidence::kept(app, &resolved.digest);
+        if kept.is_empty() {
+            return Err(unreachable("the store was not asked, and there are no copies of them here").into());
+        }
+        return Ok(kept);
+    }
+    let store = source.store()?;
+    let manifest = store.resolve(&identity_tag(&resolved.digest))?;
+    let found = manifest.map(|manifest| find(app, store, &manifest.digest, MOST)).transpose()?.unwrap_or_default();
+    Ok(found.attachments.into_iter().map(|attachment| attachment.provenance).collect())
+}
+
 #[cfg(test)]
 impl Shown {
     /// One that is nowhere.
@@ -143,6 +204,16 @@ impl Shown {
             expected_seconds: None,
         };
         let (beside, claims) = (Vec::new(), Vec::new());
-        Shown { task: "oci:/s:t".into(), digest: String::new(), identity, here, older: None, beside, claims }
+        Shown {
+            task: "oci:/s:t".into(),
+            digest: String::new(),
+            identity,
+            here,
+            older: None,
+            beside,
+            claims,
+            holds: None,
+            artifacts: None,
+        }
     }
 }

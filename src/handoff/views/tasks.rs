@@ -16,7 +16,7 @@ use crate::error::{Kind, integrity, kind_of, not_found, unreachable};
 use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::report::Beside;
-use crate::handoff::task::{self, Located, beside_of, from_store, read_at};
+use crate::handoff::task::{self, Located, Sight, beside_of, from_store, read_at};
 use crate::identity::{SUMMARY, Status, StoreRef, Summary, Target, TaskId, TaskRef, is_line, is_line_of, lines_tag};
 use crate::oci::Descriptor;
 use crate::store::{Access, Catalog, Store};
@@ -83,21 +83,44 @@ pub fn tasks(app: &App, filter: &TaskFilter) -> Result<(StoreRef, Vec<TaskRow>)>
 /// # Errors
 /// [`Kind::NotFound`] when the store has none; when it cannot be read.
 pub fn choose_task(app: &App) -> Result<Option<TaskRef>> {
-    let (store, mut rows) = tasks(app, &TaskFilter { limit: Some(MOST_OFFERED), ..TaskFilter::default() })?;
+    let (store, rows) = tasks(app, &TaskFilter { limit: Some(MOST_OFFERED), ..TaskFilter::default() })?;
     if rows.is_empty() {
         return Err(not_found(format!("there is no task in {store}")).hint("envctl publish makes one").into());
     }
-    rows.sort_by_key(|row| !row.needs_human());
-    let now = app.clock.now();
-    let line = |row: &TaskRow| {
-        let status = if row.overdue { "stopped".to_owned() } else { row.status.to_string() };
-        let message = row.message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
-        format!("{}  {status}, {}{message}", row.task, age(row.created_at, now))
-    };
-    let lines: Vec<String> = rows.iter().map(line).collect();
-    let shown: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let mut offers: Vec<Offer> = rows.iter().flat_map(|row| offers(app, row)).collect();
+    offers.sort_by_key(|offer| !offer.needs_human);
+    let shown: Vec<&str> = offers.iter().map(|offer| &*offer.line).collect();
     let chosen = app.ui.choose("Which task?", &shown)?;
-    Ok(chosen.map(|index| TaskRef { store: Some(store), target: Target::Task(rows.swap_remove(index).task) }))
+    Ok(chosen.map(|index| TaskRef { store: Some(store), target: offers.swap_remove(index).target }))
+}
+
+/// What the developer can choose.
+struct Offer {
+    line: String,
+    needs_human: bool,
+    target: Target,
+}
+
+/// A task, and its other lines.
+fn offers(app: &App, row: &TaskRow) -> Vec<Offer> {
+    let now = app.clock.now();
+    let said = |message: &Option<String>| message.as_ref().map_or_else(String::new, |message| format!(": {message}"));
+    let status = if row.overdue { "stopped".to_owned() } else { row.status.to_string() };
+    let own = Offer {
+        line: format!("{}  {status}, {}{}", row.task, age(row.created_at, now), said(&row.message)),
+        needs_human: row.overdue || row.status == Status::NeedsHuman,
+        target: Target::Task(row.task.clone()),
+    };
+    let beside = row.beside.iter().map(|other| {
+        let who = other.agent.as_ref().map_or_else(String::new, |agent| format!(" by {agent}"));
+        let when = age(other.created_at, now);
+        Offer {
+            line: format!("{}, another line{who}  {}, {when}{}", row.task, other.status, said(&other.message)),
+            needs_human: other.status == Status::NeedsHuman,
+            target: Target::Identity(other.identity),
+        }
+    });
+    std::iter::once(own).chain(beside).collect()
 }
 
 /// Which tasks are wanted.
@@ -157,7 +180,15 @@ pub(crate) fn tasks_of(app: &App, name: &StoreRef) -> Result<Vec<TaskRow>> {
     };
     let mut rows: Vec<TaskRow> = listing.summaries(&tags)?.into_iter().map(row).collect::<Result<_>>()?;
     rows.sort_by(|a, b| (b.created_at, &a.task).cmp(&(a.created_at, &b.task)));
-    let of = |row: &TaskRow| Some((format!("{name}:{}", row.task), row.identity.parse().ok()?, row.status));
+    let of = |row: &TaskRow| {
+        let beside = Some(row.beside.iter().map(|line| line.status).collect());
+        Some(Sight {
+            task: format!("{name}:{}", row.task),
+            identity: row.identity.parse().ok()?,
+            status: row.status,
+            beside,
+        })
+    };
     let seen: Vec<_> = rows.iter().filter_map(of).collect();
     task::note_looks(app, seen);
     known::remember(app, name, rows.iter().map(|row| (&row.task, row.status, &row.message)));

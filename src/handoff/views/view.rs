@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
-use super::diff::{described, side_of};
+use super::diff::side_of;
 use super::junit::{self, Tests};
 use super::page::Page;
-use super::show::{Shown, current, shown};
+use super::show::{Shown, current, described, shown};
 use crate::clock::age;
 use crate::disk::{self, Durability};
 use crate::handoff::accounting::{self, LedgerEntry};
@@ -19,6 +19,7 @@ use crate::handoff::app::App;
 use crate::handoff::evidence;
 use crate::handoff::report::ReportFile;
 use crate::handoff::task::Source;
+use crate::handoff::words::by_kind;
 use crate::identity::{ArtifactType, Provenance, TaskRef};
 use crate::quantity::{human_bytes, human_duration};
 use crate::snapshot::{Changes, since_base};
@@ -200,6 +201,14 @@ impl View {
             let counts = format!("{} written, {} removed", counted(outside.files, "file", "files"), outside.removed);
             page.row("outside", &format!("{counts}, which do not travel: {}", outside.paths.join(", ")));
         }
+        if let Some(holds) = &self.shown.holds {
+            for kind in &holds.operations {
+                page.row("unfinished", &format!("a {kind} is in progress"));
+            }
+            for (kind, names) in by_kind(&holds.left_behind) {
+                page.row("stayed", &format!("where it was published: {kind}: {}", names.join(", ")));
+            }
+        }
         for other in &self.shown.beside {
             page.row("beside it", &format!("{}, {}, {}", other.reference, other.status, age(other.created_at, now)));
         }
@@ -325,6 +334,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::page::tests::{HOSTILE, assert_harmless};
+    use super::super::show::Holds;
     use super::*;
     use crate::digest::Digest;
 
@@ -352,8 +362,16 @@ mod tests {
             ..Changes::default()
         };
         let tests = Tests { failed: 1, failures: vec![(HOSTILE.into(), HOSTILE.into())], ..Tests::default() };
+        let left_behind =
+            json!([{ "kind": "branch", "name": HOSTILE }, { "kind": "operation", "name": HOSTILE, "detail": HOSTILE }]);
+        let holds = Holds {
+            base: "a".repeat(40),
+            commits: 1,
+            operations: vec!["merge"],
+            left_behind: serde_json::from_value(left_behind).unwrap(),
+        };
         View {
-            shown: Shown::sample(serde_json::from_value(identity).unwrap()),
+            shown: Shown { holds: Some(holds), ..Shown::sample(serde_json::from_value(identity).unwrap()) },
             now: "2026-01-16T10:30:00Z".parse().unwrap(),
             changes: Some(changes),
             artifacts: vec![serde_json::from_value(provenance).unwrap()],
@@ -373,7 +391,9 @@ mod tests {
     fn a_hostile_task_is_a_page_of_text() {
         let page = hostile().page();
         assert_harmless(&page);
-        for part in ["needs-human", "1 failed", "Screenshots", "What was printed", "Changes since", "step in"] {
+        for part in
+            ["needs-human", "1 failed", "Screenshots", "What was printed", "Changes since", "step in", "unfinished"]
+        {
             assert!(page.contains(part), "{part}");
         }
     }

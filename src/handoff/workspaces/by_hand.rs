@@ -54,6 +54,17 @@ fn find(app: &App, task: &TaskRef) -> Result<Pin> {
     }
 }
 
+/// The task of the workspace in which the developer is.
+///
+/// # Errors
+/// [`crate::error::Kind::Usage`] when it is none.
+pub fn task_here(app: &App) -> Result<TaskRef> {
+    let pin = app.pins().of_workspace(&app.cwd)?;
+    let none =
+        || usage("no task is named, and this folder is in no workspace").hint("name one; envctl tasks lists them");
+    Ok(pin.ok_or_else(none)?.reference().parse()?)
+}
+
 /// Where the workspace of a task is.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ mod sweep;
 mod swept;
 mod unsaved;
 
-pub use by_hand::{Gone, Leaving, keep_workspace, leaving, take_away, workspace_path};
+pub use by_hand::{Gone, Leaving, keep_workspace, leaving, take_away, task_here, workspace_path};
 pub(crate) use elsewhere::Inquiry;
 pub(crate) use folders::{DAY, children, homes, is_older, remove_anyhow, set_time, written_at};
 pub(crate) use location::{Locks, Place, lock, occupy, vacate};

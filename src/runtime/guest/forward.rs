@@ -68,7 +68,7 @@ impl Forwarder {
         self.control.as_raw_fd()
     }
 
-    /// Hands it more sockets.
+    /// Hands it more sockets; none for a port that is published no longer.
     pub(crate) fn add(&self, published: &PublishedPort) -> std::io::Result<()> {
         let fds: Vec<BorrowedFd<'_>> = published.listeners.iter().map(AsFd::as_fd).collect();
         wire::send(&self.control, &published.port, &fds)
@@ -110,6 +110,8 @@ fn serve(control: OwnedFd, mut published: Vec<PublishedPort>) -> ! {
         }
         if !ready[0].is_empty() {
             match wire::receive::<u16>(&control) {
+                // Connections that are there go on.
+                Ok(Some((port, listeners))) if listeners.is_empty() => published.retain(|one| one.port != port),
                 Ok(Some((port, listeners))) => published.push(PublishedPort { port, listeners }),
                 // Pid 1 is gone, and this process with it in a moment.
                 _ => sys::exit_now(0),

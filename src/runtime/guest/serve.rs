@@ -269,17 +269,24 @@ impl Init {
                 }
                 (Reply::Done, None)
             }
-            Request::Forward { port, host } => match self.forward(PublishedPort { port, listeners: fds }) {
-                Ok(()) => {
+            Request::Forward { port, host } => {
+                let done = self.forward(PublishedPort { port, listeners: fds });
+                if done.is_ok() {
                     self.context.env.push((port_variable(port), host.to_string()));
-                    (Reply::Done, None)
                 }
-                Err(error) => {
-                    let errno = error.raw_os_error().unwrap_or(libc::EIO);
-                    (Reply::Refused { program: "the forwarder of ports".into(), errno }, None)
-                }
-            },
+                (of_forwarder(done), None)
+            }
+            Request::Withdraw(port) => (of_forwarder(self.withdraw(port)), None),
         }
+    }
+
+    /// The port is published no longer.
+    fn withdraw(&mut self, port: u16) -> std::io::Result<()> {
+        let name = port_variable(port);
+        self.context.env.retain(|(known, _)| *known != name);
+        self.forwarder
+            .as_ref()
+            .map_or(Ok(()), |forwarder| forwarder.add(&PublishedPort { port, listeners: Vec::new() }))
     }
 
     fn start(&mut self, run: &Run, fds: Vec<OwnedFd>) -> Result<process::Started, process::NotStarted> {
@@ -559,4 +566,15 @@ fn exit_code(status: WaitStatus) -> u8 {
 fn mounts() -> u32 {
     let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     table.iter().filter(|byte| **byte == b'\n').count() as u32
+}
+
+/// What the forwarder of ports made of a request.
+fn of_forwarder(done: std::io::Result<()>) -> Reply {
+    match done {
+        Ok(()) => Reply::Done,
+        Err(error) => {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            Reply::Refused { program: "the forwarder of ports".into(), errno }
+        }
+    }
 }

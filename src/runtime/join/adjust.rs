@@ -48,3 +48,21 @@ pub fn add_ports(runtimes: &Runtimes, mut lease: Lease, requests: &[PortRequest]
     }
     Ok(lease)
 }
+
+/// Publishes ports of a runtime no longer. Connections that are there go on.
+///
+/// # Errors
+/// When one is not published, or the runtime has just ended.
+pub fn remove_ports(runtimes: &Runtimes, mut lease: Lease, inside: &[u16]) -> Result<Lease> {
+    for port in inside {
+        if !lease.ports.iter().any(|known| known.inside == *port) {
+            return Err(usage(format!("port {port} of {} is not published", lease.task))
+                .hint(format!("envctl ports ls {} lists those that are", lease.task))
+                .into());
+        }
+        connection::withdraw(runtimes, &lease, *port)?;
+        lease.ports.retain(|known| known.inside != *port);
+        runtimes.write(&lease)?;
+    }
+    Ok(lease)
+}

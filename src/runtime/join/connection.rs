@@ -100,6 +100,14 @@ pub(crate) fn forward(runtimes: &Runtimes, lease: &Lease, port: &Port, listeners
     ask(connect(runtimes, lease)?.as_fd(), &Request::Forward { port: port.inside, host: port.host }, &fds)
 }
 
+/// Carries no more connections to a port inside.
+///
+/// # Errors
+/// As [`move_deadline`].
+pub(crate) fn withdraw(runtimes: &Runtimes, lease: &Lease, inside: u16) -> Result<()> {
+    ask(connect(runtimes, lease)?.as_fd(), &Request::Withdraw(inside), &[])
+}
+
 fn connect(runtimes: &Runtimes, lease: &Lease) -> Result<OwnedFd> {
     Ok(reach(runtimes, lease)?.ok_or_else(|| ended(lease))?)
 }

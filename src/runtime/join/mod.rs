@@ -13,7 +13,7 @@ mod session;
 mod streams;
 mod transcript;
 
-pub use adjust::{add_ports, extend};
+pub use adjust::{add_ports, extend, remove_ports};
 pub(crate) use attend::{Beat, Done};
 pub(crate) use client::run;
 pub use client::{hold_signals, join};

@@ -110,6 +110,44 @@ fn an_agent_publishes_beside_what_it_has_not_seen() {
     registry.stop();
 }
 
+/// A line that waits for a human is seen wherever a task is named: in the list of those
+/// that wait, among those to choose from, and by who comes back to the other one.
+#[test]
+fn a_line_that_waits_for_a_human_is_told_wherever_one_chooses() {
+    let shop = Shop::new();
+    shop.publishing("t").ok();
+    let workspace = shop.enter("t");
+    workspace.write("fixed", "x");
+    let hand_back = from(&shop, &workspace, &["--status", "handed-back", "--message", "fixed it"]);
+    hand_back.env("GIT_AUTHOR_NAME", "Dev Dan").env("GIT_AUTHOR_EMAIL", "dan@example.com").ok();
+    assert_eq!(shop.show("t")["identity"]["agent_identity"], "Dev Dan", "who answered");
+    shop.trip.lab.repo.write("more", "y");
+    shop.publishing("t").args(["--agent", "one", "--status", "needs-human", "--message", "or not?"]).ok();
+    let list = |args: &[&str]| shop.dev(["tasks", "--store", &shop.store]).args(args).ok().stdout;
+    let waiting = list(&["--needs-human"]);
+    assert!(waiting.starts_with("t, beside it  needs-human") && waiting.trim_end().ends_with("or not?"), "{waiting}");
+    assert_eq!(waiting.lines().count(), 1, "{waiting}");
+    assert_eq!(list(&[]).lines().count(), 2);
+    let back = shop.trip.entering(&shop.reference("t")).ok();
+    back.says(&[
+        "1 other line of it needs a human, as the store said",
+        &format!("envctl show {}", shop.reference("t")),
+    ]);
+    let mut terminal =
+        Terminal::open(&shop.trip.lab.dev, &["enter", "--store", &shop.store, "--no-runtime"], (24, 120));
+    terminal.sees("t, another line by one  needs-human");
+    until("it is asked", || !terminal.modes().local_modes.contains(LocalModes::ICANON));
+    terminal.types("\r");
+    terminal.sees("-sha256-");
+    assert_eq!(terminal.ends(), Some(0));
+    // When it is closed, nobody is told any more.
+    shop.trip.lab.repo.write("more", "z");
+    shop.publishing("t").args(["--agent", "one", "--status", "closed"]).ok();
+    list(&[]);
+    let back = shop.trip.entering(&shop.reference("t")).ok();
+    assert!(!back.stderr.contains("needs a human"), "{}", back.stderr);
+}
+
 /// Whoever sits at a terminal is told and asked.
 #[test]
 fn a_person_is_asked() {

@@ -99,6 +99,16 @@ fn more_ports_of_a_running_runtime(lab: Lab) {
     for bad in ["0", "x", "70000", "1=2=3"] {
         lab.dev.envctl(["ports", "add", &task, bad]).code(2);
     }
+    // One that is published no longer is free, and no variable inside names it.
+    lab.dev.envctl(["ports", "add", &task, "3005"]).ok();
+    let short = lab.dev.envctl(["ports", "ls", "--json", &task]).ok().json()["ports"][2]["host"].as_u64().unwrap();
+    let names = || lab.dev.envctl(["exec", &task, "--", "env"]).ok().stdout;
+    assert!(names().contains(&format!("ENVCTL_PORT_3005={short}")));
+    let left = lab.dev.envctl(["ports", "rm", &task, "3005"]).ok().stdout;
+    assert!(left.lines().count() == 2 && !left.contains("3005"), "{left}");
+    until("the port is free", || TcpListener::bind(("127.0.0.1", short as u16)).is_ok());
+    assert!(!names().contains("ENVCTL_PORT_3005"));
+    lab.dev.envctl(["ports", "rm", &task, "3005"]).code(2).says(&["is not published", "envctl ports ls"]);
     let sockets = [free, idle].map(|port| sockets(&lab, port)).concat();
     lab.dev.envctl(["reset", &task]).ok();
     assert!(closed(&sockets));

@@ -243,6 +243,27 @@ fn remotes_of_other_names_and_refspecs() {
     assert_eq!(workspace.git(&["remote"]), "upstream");
 }
 
+/// What tests may miss is said, and does not travel.
+#[test]
+fn files_of_variables_that_git_ignores_are_named() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.write(".gitignore", ".env\n.env.*\n!.env.example\n/cache\n");
+    repo.write("web/index", "x");
+    repo.write(".env.example", "KEY=");
+    repo.commit("ignoring");
+    repo.push();
+    for name in [".env", "web/.env.local", "cache/.env"] {
+        repo.write(name, "KEY=of-mine\n");
+    }
+    let (workspace, left) = named(&trip, repo);
+    assert_eq!(left, [pair("env-file", ".env"), pair("env-file", "web/.env.local")]);
+    assert!(!workspace.path.join(".env").exists() && workspace.path.join(".env.example").exists());
+    // One that the project takes along travels.
+    repo.write("envctl.toml", "[snapshot]\ninclude = [\".env\"]\n");
+    assert_eq!(named(&trip, repo).1, [pair("env-file", "web/.env.local")]);
+}
+
 /// Names are bytes: what a task cannot say is named, and stops nobody.
 #[test]
 fn names_of_upstreams_and_remotes_that_are_no_utf_8() {

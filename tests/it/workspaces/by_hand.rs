@@ -34,6 +34,42 @@ fn a_folder_for_a_shell_to_go_to() {
     );
 }
 
+/// In the folder of a workspace, its task need not be named.
+#[test]
+fn verbs_know_the_task_of_the_folder_they_are_called_in() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.sh("git checkout -q -b topic && echo t >f && git add f && git commit -qm t && git checkout -q main
+        echo m >f && git add f && git commit -qm m; git merge -q topic; true")
+        .ok();
+    let task = trip.publish(repo);
+    let workspace = trip.enter(&task);
+    workspace.mkdir("deep");
+    let inside = |args: &[&str]| trip.lab.dev.envctl(args).cwd(workspace.path.join("deep"));
+    let shown = inside(&["show"]).ok().stdout;
+    assert_eq!(shown, trip.lab.dev.envctl(["show", &task]).ok().stdout);
+    // What waits inside is said before anybody enters.
+    for line in
+        ["commits    1 beyond", "unfinished a merge is in progress", "stayed     where it was published: branches"]
+    {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    assert!(!inside(&["log"]).ok().stdout.is_empty());
+    workspace.write("deep/new", "x");
+    assert_eq!(inside(&["diff"]).ok().stdout, "file       A deep/new\n");
+    let page = trip.lab.dev.path("page.html");
+    inside(&["view", "--output", page.to_str().unwrap()]).ok();
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("a merge is in progress") && page.contains("topic"), "{page}");
+    inside(&["reset"]).ok();
+    inside(&["logs"]).code(3).says(&["has no log"]);
+    inside(&["exec"]).code(125).says(&["no running runtime"]);
+    inside(&["ports", "ls"]).code(3).says(&["no running runtime"]);
+    for verb in [&["show"][..], &["diff"], &["view"], &["log"], &["logs"], &["reset"], &["ports", "ls"]] {
+        trip.lab.dev.envctl(verb).cwd(&trip.lab.repo.path).code(2).says(&["no task is named", "envctl tasks"]);
+    }
+}
+
 #[test]
 fn removed_and_brought_back() {
     let trip = Trip::new();
