@@ -28,6 +28,7 @@ pub mod paths;
 pub mod quantity;
 pub mod runtime;
 pub mod secret;
+mod shell;
 pub mod snapshot;
 pub mod store;
 pub mod ui;

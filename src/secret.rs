@@ -3,7 +3,7 @@
 //! Invariant: a value that is made a [`Secret`] is known to [`hide`] from then
 //! on, and everything that this process prints or reports passes through it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{LazyLock, Mutex, PoisonError, RwLock};
 
@@ -25,6 +25,13 @@ static KNOWN: LazyLock<RwLock<HashMap<Start, Vec<String>>>> = LazyLock::new(RwLo
 
 /// Those that programs inside were given in this process, whoever asks for its words.
 static LENT: Mutex<Vec<Secret>> = Mutex::new(Vec::new());
+
+/// The last few that servers have issued in this process, each in the spellings in which
+/// a server could repeat it.
+static ISSUED: Mutex<VecDeque<Vec<String>>> = Mutex::new(VecDeque::new());
+
+/// So many of those are kept.
+const MOST_ISSUED: usize = 8;
 
 /// The first bytes of a value.
 type Start = [u8; SHORTEST];
@@ -71,6 +78,23 @@ pub fn remember(value: &str) {
             alike.insert(place, spelling);
         }
     }
+}
+
+/// Lets [`hide_issued`] know a token that a server has chosen: any word, so it is hidden
+/// in the words of servers alone, and nowhere else.
+pub fn remember_issued(token: &str) {
+    let mut issued = ISSUED.lock().unwrap_or_else(PoisonError::into_inner);
+    let spellings = vec![token.to_owned(), in_json(token), STANDARD.encode(token)];
+    if !issued.contains(&spellings) {
+        issued.push_front(spellings);
+        issued.truncate(MOST_ISSUED);
+    }
+}
+
+/// A server's words without the tokens that servers have issued.
+pub fn hide_issued(text: &str) -> String {
+    let issued = ISSUED.lock().unwrap_or_else(PoisonError::into_inner);
+    issued.iter().flatten().fold(text.to_owned(), |text, token| text.replace(token, HIDDEN))
 }
 
 /// Keeps a value that a program inside was given: it must not leave with a task.
@@ -227,6 +251,16 @@ pub fn hide_in(bytes: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_issued_is_hidden_in_the_words_of_servers_alone() {
+        remember_issued("the-task-of-tests");
+        assert_eq!(hide_issued("401 for the-task-of-tests"), "401 for [secret]");
+        assert_eq!(hide("enter the-task-of-tests"), "enter the-task-of-tests");
+        // Others in this process may issue some as well.
+        (0..1000).for_each(|n| remember_issued(&format!("issued-{n}-of-tests")));
+        assert!(ISSUED.lock().unwrap().len() <= MOST_ISSUED);
+    }
 
     #[test]
     fn case_46_values_do_not_print() {

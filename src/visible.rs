@@ -6,8 +6,12 @@ use std::borrow::Cow;
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// Blank without being a space: the empty pattern of Braille.
-const EMPTY_BRAILLE: char = '\u{2800}';
+/// Blank without being spaces: the empty pattern of Braille, a filler of Khitan, blanks of
+/// hieroglyphs, and a note without a head.
+const BLANKS: [char; 5] = ['\u{2800}', '\u{16fe4}', '\u{13441}', '\u{13442}', '\u{1d159}'];
+
+/// So many marks stand on one letter in any script; more hide what is around them.
+const MOST_MARKS: usize = 4;
 
 /// Whether a character shows as itself, and changes nothing else that is shown.
 /// Controls, formats (which turn text around), separators of lines, private and
@@ -26,7 +30,22 @@ pub fn is_visible(c: char) -> bool {
             | GeneralCategory::Surrogate
             | GeneralCategory::Unassigned
     );
-    !hidden && c != EMPTY_BRAILLE && !CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+    !hidden && !BLANKS.contains(&c) && !CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+}
+
+/// The characters of a text, each with whether it [shows](is_visible): of many marks in a
+/// row only the first do.
+pub fn seen(text: &str) -> impl Iterator<Item = (char, bool)> {
+    let mut marks = 0;
+    text.chars().map(move |c| {
+        let is_mark = !c.is_ascii()
+            && matches!(
+                CodePointMapData::<GeneralCategory>::new().get(c),
+                GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark
+            );
+        marks = if is_mark { marks + 1 } else { 0 };
+        (c, marks <= MOST_MARKS && is_visible(c))
+    })
 }
 
 /// Printed text without its colours and weights (`ESC [ 31 m`): programs write them into
@@ -64,7 +83,7 @@ mod tests {
     /// One of each kind that was seen to deceive.
     const HIDDEN: &str = "\0\u{7}\u{1b}\u{7f}\u{85}\u{9b}\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{17b4}\u{180b}\u{180e}\u{200b}\
         \u{200d}\u{200e}\u{2028}\u{2029}\u{202e}\u{2060}\u{2065}\u{2066}\u{206a}\u{2800}\u{3164}\u{e000}\u{fe0f}\u{feff}\
-        \u{ffa0}\u{fff0}\u{fff9}\u{fffe}\u{1bca0}\u{1d173}\u{e0001}\u{e0041}\u{e0100}\u{f0000}\u{10ffff}";
+        \u{ffa0}\u{fff0}\u{fff9}\u{fffe}\u{13441}\u{13442}\u{16fe4}\u{1bca0}\u{1d159}\u{1d173}\u{e0001}\u{e0041}\u{e0100}\u{f0000}\u{10ffff}";
 
     #[test]
     fn colours_go_and_nothing_else_does() {
@@ -73,6 +92,15 @@ mod tests {
         for kept in ["plain", "\u{1b}[2J", "\u{1b}[31", "\u{1b}]0;m\u{7}", "a\u{1b}", "\u{1b}[?1m"] {
             assert_eq!(plain(kept), kept);
         }
+    }
+
+    #[test]
+    fn marks_that_pile_up_do_not_show() {
+        let shown = |text: &str| seen(text).filter(|(_, shows)| *shows).count();
+        for text in ["ệ", "e\u{323}\u{302}", "ש\u{5b8}\u{5c1}\u{591}", "1\u{20e3}", "ที่"] {
+            assert_eq!(shown(text), text.chars().count(), "{text}");
+        }
+        assert_eq!(shown(&format!("a{}b", "\u{301}".repeat(500))), 2 + MOST_MARKS);
     }
 
     #[test]

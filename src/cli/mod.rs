@@ -311,9 +311,6 @@ fn hint_of_words(error: &clap::Error, words: &[OsString]) -> Option<String> {
         ErrorKind::UnknownArgument if verb == "run" && !about.starts_with('-') => {
             Some("put -- before the command: envctl run -- CMD, or envctl run TASK -- CMD".into())
         }
-        ErrorKind::MissingRequiredArgument if verb == "reset" => {
-            Some("envctl reset --all ends all that run, envctl status lists them".into())
-        }
         ErrorKind::MissingRequiredArgument if about.contains("TASK") => {
             Some("envctl status lists the tasks that are here, envctl tasks those of a store".into())
         }
@@ -388,8 +385,7 @@ mod tests {
         assert_eq!(hint(&["envctl", "rmm", "x"]), None);
         assert!(hint(&["envctl", "run", "make", "test"]).unwrap().contains("put -- before"));
         assert_eq!(hint(&["envctl", "run", "--tiemout", "3"]), None);
-        assert!(hint(&["envctl", "show"]).unwrap().contains("envctl tasks"));
-        assert!(hint(&["envctl", "reset"]).unwrap().contains("--all"));
+        assert!(hint(&["envctl", "extend"]).unwrap().contains("envctl tasks"));
     }
 
     #[test]

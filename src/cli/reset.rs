@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::parse_task;
-use crate::error::Kind;
+use crate::error::{Kind, kind_of, usage};
 use crate::handoff::{
     App, EnterOptions, Entered, Reaped, Report, Restored, Running, enter, is_known, receipts, reset, reset_workspace,
     task_here,
@@ -53,7 +53,10 @@ impl Arguments {
     pub(super) fn run(&self, app: &App, reaped: Reaped) -> Result<u8> {
         let uncleared = reaped.failures;
         let task = match &self.task {
-            None if !self.all => Some(task_here(app)?),
+            None if !self.all => Some(task_here(app).map_err(|error| match kind_of(&error) {
+                Kind::Usage => usage(error.to_string()).hint("name one, or add --all for all runtimes of yours").into(),
+                _ => error,
+            })?),
             named => named.clone(),
         };
         let chosen = task.as_ref().map(|task| Running { task, lease: self.lease.as_deref() });

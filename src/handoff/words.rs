@@ -2,13 +2,8 @@
 
 use std::path::Path;
 
+pub(crate) use crate::shell::quote;
 use crate::snapshot::{LeftOut, LeftOutKind};
-
-/// As a shell reads it back.
-pub(crate) fn quote(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
 
 /// A path in so many columns: from the home folder on, without its middle.
 pub(crate) fn short_path(path: &Path, home: Option<&Path>, columns: usize) -> String {

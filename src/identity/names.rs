@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::entry_name::check_entry_name;
 use crate::digest::Digest;
 use crate::error::{Fault, integrity, usage};
-use crate::visible::is_for_names;
+use crate::visible::{self, is_for_names};
 
 /// The longest name of a foreign file in bytes: what file systems take, less room
 /// for a suffix.
@@ -211,6 +211,7 @@ fn is_harmless(name: &str) -> bool {
         && !name.starts_with(['.', '-'])
         && !name.contains(['/', '\\'])
         && name.chars().all(is_for_names)
+        && visible::seen(name).all(|(_, shows)| shows)
         && check_entry_name(name.as_bytes(), false).is_ok()
         && !folded.eq_ignore_ascii_case("HEAD")
 }

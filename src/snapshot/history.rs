@@ -12,6 +12,7 @@ use super::remote::{RemoteTracking, Tip, remote_name};
 use crate::disk::beneath::Beneath;
 use crate::error::{Fault, failure};
 use crate::identity::Commit;
+use crate::shell::quote;
 
 /// What the remote is called in the copy of a checkout that has none, or one whose name
 /// no document can say.
@@ -166,12 +167,14 @@ pub(super) fn is_branch_name(name: &str) -> bool {
 
 fn no_base(repo: &git2::Repository, name: &[u8]) -> Fault {
     let name = lossy(name);
+    let word = quote(&name);
+    let refspec = quote(&format!("+refs/heads/*:refs/remotes/{name}/*"));
     let way = match repo.is_shallow() {
         _ if repo.commondir().join("info/grafts").exists() => {
             "move .git/info/grafts away: it cuts the history here, and nobody else has it".into()
         }
-        true => format!("git fetch --deepen 100 {name}: the history here is cut"),
-        false => format!("git fetch {name} \"+refs/heads/*:refs/remotes/{name}/*\", or push a base commit"),
+        true => format!("git fetch --deepen 100 {word}: the history here is cut"),
+        false => format!("git fetch {word} {refspec}, or push a base commit"),
     };
     failure(format!("no branch of the remote {name} holds an ancestor of HEAD, so nobody could fetch a base"))
         .hint(format!("{way}; then publish again"))

@@ -10,10 +10,12 @@ use anyhow::Result;
 use crate::disk::beneath::Beneath;
 use crate::error::{Fault, failure, not_found, policy};
 use crate::git::{large_file, large_ref};
+use crate::shell::quote;
 
 /// Files of a git folder that git's library opens.
-const LOOKED_AT: [&str; 10] = [
+const LOOKED_AT: [&str; 11] = [
     "HEAD",
+    "gitdir",
     "config",
     "config.worktree",
     "commondir",
@@ -44,8 +46,9 @@ pub fn open(dir: &Path) -> Result<git2::Repository> {
     let repo = opened.map_err(|error| match error.code() {
         git2::ErrorCode::NotFound => not_found(format!("{} is not inside a git checkout", dir.display()))
             .hint("run this in the checkout of the task"),
-        git2::ErrorCode::Owner => policy(format!("the repository at {} belongs to another user", dir.display()))
-            .hint(format!("if you trust it: git config --global --add safe.directory {}", dir.display())),
+        git2::ErrorCode::Owner => policy(format!("the repository at {} belongs to another user", dir.display())).hint(
+            format!("if you trust it: git config --global --add safe.directory {}", quote(&dir.display().to_string())),
+        ),
         _ if ["objectformat", "object format", "oid type"].iter().any(|word| error.message().contains(word)) => {
             policy("repositories with SHA-256 object names are not supported")
                 .hint("publish from a repository with SHA-1 object names")

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 
 use super::left_behind::lossy;
 use crate::error::failure;
+use crate::shell::quote;
 
 /// The URL of the remote that the checkout goes on from, as configured.
 ///
@@ -28,7 +29,7 @@ pub fn remote_url(repo: &git2::Repository) -> Result<String> {
     let folder = std::fs::canonicalize(root.join(&url));
     let folder = folder.map_err(|error| {
         failure(format!("the remote {name} is the folder {url} beside this checkout, which is not there: {error}"))
-            .hint(format!("git remote set-url {name} URL, then publish again"))
+            .hint(format!("git remote set-url {} URL, then publish again", quote(&name)))
     })?;
     Ok(folder.to_str().context("the path of the remote is no UTF-8")?.to_owned())
 }

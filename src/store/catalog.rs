@@ -37,7 +37,7 @@ const SCHEMA: u32 = 1;
 const MAX_PACKED: u64 = 32 << 20;
 
 /// Upper bound for the base in bytes, unpacked: room for 200,000 tasks.
-const MAX_BASE: u64 = 64 << 20;
+const MAX_BASE: u64 = 16 << 20;
 
 /// Rows that are kept beside the base.
 const MOST_RECENT: usize = 200;

@@ -3,17 +3,18 @@
 use std::borrow::Cow;
 
 use crate::secret;
-use crate::visible::is_visible;
+use crate::visible;
 
 /// Replaces everything that could move the cursor, change the terminal, turn
 /// text around or hide it: such characters become visible escapes. Secrets are
 /// hidden.
 pub fn escape(text: &str) -> String {
     let text = secret::hide(text);
-    if text.chars().all(is_visible) {
+    if visible::seen(&text).all(|(_, shows)| shows) {
         return text;
     }
-    text.chars().map(escaped).collect()
+    let escaped = |(c, shows): (char, bool)| if shows { c.to_string() } else { escaped(c) };
+    visible::seen(&text).map(escaped).collect()
 }
 
 /// The same, and of at most about `most` characters: what is in the middle of a
@@ -45,12 +46,13 @@ pub(super) fn cut(text: &str, most: usize) -> Cow<'_, str> {
 }
 
 fn escaped(c: char) -> String {
-    if is_visible(c) { c.to_string() } else { c.escape_default().to_string() }
+    c.escape_default().to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::visible::is_visible;
     use proptest::prelude::*;
 
     #[test]

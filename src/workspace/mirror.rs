@@ -12,6 +12,7 @@ use crate::error::{not_found, policy, unreachable};
 use crate::git::lfs::{Contents, Pointer};
 use crate::git::{Coming, Contact, ContactOutcome, Git, Judge, Manner, add_settings, create_bare};
 use crate::identity::{Commit, RepoUrl};
+use crate::shell::quote;
 
 /// So many commits are asked for beside the base: a task has two.
 const MAX_OTHERS: usize = 16;
@@ -255,7 +256,7 @@ impl Mirror {
                 unreachable(format!("cannot fetch from {}", remote.place))
                     .hint(format!(
                         "check the network and your access with: git ls-remote {}; if you reach it under another address, [[url]] in config.toml says so",
-                        remote.place
+                        quote(&remote.place.to_string())
                     )),
             ));
         }

@@ -7,6 +7,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
@@ -31,7 +32,14 @@ use crate::store::{Access, Attachment, Store, content_of, read_attachments, writ
 pub(crate) const MOST: usize = 1000;
 
 /// Manifests that are read before it is asked whether they are enough.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 16;
+
+/// All manifests of one identity that are read, in bytes: a thousand artifacts have one. In
+/// memory they take many times as much.
+const MOST_BYTES: u64 = 8 << 20;
+
+/// How long reading them may take.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// Bytes of one file in which credentials are looked for.
 const SEARCHED: u64 = 32 << 20;
@@ -257,9 +265,27 @@ pub(crate) fn find(app: &App, store: &dyn Store, subject: &Digest, most: usize) 
         listed.found.drain(..lists - most);
     }
     found.skipped.append(&mut listed.skipped);
+    let mut left = MOST_BYTES;
+    let fits = |manifest: &&Descriptor| match left.checked_sub(manifest.size) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    let small = listed.found.iter().rev().take_while(fits).count();
+    let large = listed.found.len() - small;
+    if large > 0 {
+        found.skipped.push(format!("{large} lists of artifacts, which are too large to be read with the others"));
+    }
     // Each may carry many: the newest are read first, until there are enough.
-    let mut unread = &listed.found[..];
+    let began = Instant::now();
+    let mut unread = &listed.found[large..];
     while !unread.is_empty() && found.attachments.len() < most {
+        if began.elapsed() > LONGEST {
+            app.ui.warn("the store takes too long to tell of older artifacts: they are left out");
+            break;
+        }
         let (rest, manifests) = unread.split_at(unread.len().saturating_sub(AT_ONCE));
         unread = rest;
         let mut read = read_all(app, store, subject, manifests, &mut found.skipped)?;

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use super::located::Located;
 use crate::error::{Kind, failure, hint_of, kind_of, unreachable};
 use crate::handoff::app::App;
+use crate::identity::StoreRef;
 use crate::store::{Access, Store};
 use crate::ui::{Bar, Progress};
 
@@ -28,6 +29,11 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
+    /// Whether its store is a folder of this machine, where a look costs nothing.
+    pub(crate) fn is_folder(&self) -> bool {
+        matches!(self.task.store, StoreRef::Layout(_))
+    }
+
     pub(crate) fn new(app: &'a App, task: Located) -> Self {
         Self::throttled(app, task, None)
     }

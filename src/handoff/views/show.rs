@@ -83,7 +83,7 @@ pub struct Older {
 pub fn show(app: &App, reference: &TaskRef) -> Result<Shown> {
     let source = Source::new(app, app.locate(reference)?);
     let (resolved, asked) = current(app, &source)?;
-    let artifacts = described(&source, &resolved, asked);
+    let artifacts = described(&source, &resolved, asked && source.is_folder());
     let artifacts = artifacts.map_err(|error| app.ui.detail(&format!("artifacts could not be had: {error:#}"))).ok();
     let shown = shown(app, &source, resolved, asked)?;
     let named = |all: Vec<Provenance>| all.into_iter().map(|one| one.path.unwrap_or(one.name)).collect();
@@ -108,7 +108,8 @@ pub(super) fn shown(app: &App, source: &Source<'_>, resolved: Resolved, asked: b
         pinned_at: pin.pinned_at,
         workspace: pin.workspace.display().to_string(),
     });
-    let document = fetch::document(source, &resolved, asked);
+    // On a registry each would be a request more.
+    let document = fetch::document(source, &resolved, asked && source.is_folder());
     let document = document.unwrap_or_else(|error| {
         app.ui.warn(&format!("the snapshot could not be looked at: {error:#}"));
         None

@@ -20,6 +20,7 @@ use super::scratch::ScratchRepo;
 use super::{left_out, lfs};
 use crate::error::{Fault, policy};
 use crate::git::odd_lists;
+use crate::shell::quote;
 
 pub(super) use modules::{addresses, check, check_blob};
 
@@ -54,7 +55,7 @@ pub(super) fn look(git_dir: &Path, scratch: &ScratchRepo, entries: &[Entry]) -> 
         let name = String::from_utf8_lossy(path).into_owned();
         if entry.intent_to_add {
             return Err(policy(format!("{name} is a submodule that was only announced, without a commit"))
-                .hint(format!("git add {name}, then publish again"))
+                .hint(format!("git add {}, then publish again", quote(&name)))
                 .into());
         }
         if scratch.is_folder(path) {
@@ -115,17 +116,18 @@ fn look_at(full: &Path, name: &str, commit: git2::Oid, looked: &mut SubmodulesSe
     }
     let repo = open(full, name)?;
     looked.used.insert(repo.path().to_owned());
+    let word = quote(name);
     let head = repo.head().and_then(|head| head.peel_to_commit()).map(|commit| commit.id());
     if head.as_ref().ok() != Some(&commit) {
         let at = head.map_or_else(|_| "no commit".into(), |head| head.to_string()[..12].to_owned());
         return Err(policy(format!("the submodule {name} is at {at}, and recorded at {}", &commit.to_string()[..12]))
-            .hint(format!("push its commit and git add {name}, or git submodule update {name}; then publish again"))
+            .hint(format!("push its commit and git add {word}, or git submodule update {word}; then publish again"))
             .into());
     }
     if let Some(change) = change(&repo, full)? {
         return Err(policy(format!("the submodule {name} has changes of its own: {change}"))
             .hint(format!(
-                "commit and push them inside it and git add {name}, or git -C {name} stash -u; then publish again"
+                "commit and push them inside it and git add {word}, or git -C {word} stash -u; then publish again"
             ))
             .into());
     }
@@ -166,9 +168,12 @@ fn open(full: &Path, name: &str) -> Result<git2::Repository> {
     opened.map_err(|error| {
         let hint = match error.code() {
             git2::ErrorCode::Owner => {
-                format!("if you trust it: git config --global --add safe.directory {}", full.display())
+                format!(
+                    "if you trust it: git config --global --add safe.directory {}",
+                    quote(&full.display().to_string())
+                )
             }
-            _ => format!("git submodule update --init {name}, or move it out of the checkout"),
+            _ => format!("git submodule update --init {}, or move it out of the checkout", quote(name)),
         };
         policy(format!("the submodule {name} cannot be looked at: {}", error.message())).hint(hint).into()
     })

@@ -19,6 +19,9 @@ use crate::web::read_capped;
 /// Upper bound for the answer of a token service in bytes.
 const MAX_TOKEN: u64 = 256 << 10;
 
+/// No server takes a longer one in a header, in bytes.
+const LONGEST_TOKEN: usize = 32 << 10;
+
 /// How long what a helper said is used: its tokens may not last.
 const VALID: Duration = Duration::from_secs(60);
 
@@ -56,9 +59,6 @@ impl Auth {
         } else {
             return Err(self.denied("it asks for credentials in a way that envctl does not know").into());
         };
-        if let Grant::Bearer(token) = &grant {
-            secret::remember(token);
-        }
         if let Ok(mut grants) = self.grants.lock() {
             grants.insert(scope, grant);
         }
@@ -105,9 +105,11 @@ impl Auth {
         let answer: Option<TokenAnswer> = serde_json::from_slice(&bytes).ok();
         let token = answer.and_then(|answer| answer.token.or(answer.access_token)).filter(|token| {
             // It becomes part of a header.
-            !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+            (1..=LONGEST_TOKEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
         });
-        Ok(Grant::Bearer(token.ok_or_else(|| integrity(format!("the token service {service} gave no token")))?))
+        let token = token.ok_or_else(|| integrity(format!("the token service {service} gave no token")))?;
+        secret::remember_issued(&token);
+        Ok(Grant::Bearer(token))
     }
 
     /// The request that asks a token service for a token.

@@ -77,5 +77,5 @@ pub(super) fn complaint(body: &[u8]) -> Option<String> {
     let body: Body = serde_json::from_slice(body).ok()?;
     let first = body.errors.into_iter().next()?;
     let text = if first.message.is_empty() { first.code } else { first.message };
-    Some(secret::beginning(&text, 200))
+    Some(secret::beginning(&secret::hide_issued(&text), 200))
 }

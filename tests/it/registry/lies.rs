@@ -317,3 +317,39 @@ fn case_24_a_digest_of_another_repository() {
     has_it.store(false, Ordering::SeqCst);
     lab.enter(&task, &["true"]).ok();
 }
+
+/// A token is any word that a server chooses: it is hidden in a server's words, and takes
+/// nothing away from envctl's own.
+#[test]
+fn a_token_that_the_registry_chose_hides_no_word_of_envctl() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let name = task.rsplit_once(':').unwrap().1.to_owned();
+    for token in ["\"task\"", "file://", "\"identity\":\""] {
+        let address = Arc::new(std::sync::OnceLock::new());
+        let known: Arc<std::sync::OnceLock<String>> = address.clone();
+        let liar = Liar::over(&lab.store, move |asked, answer| {
+            let realm = format!("Bearer realm=\"http://{}/token\",service=\"x\"", known.get().unwrap());
+            if asked.path.starts_with("/token") {
+                return Answer::new(200, json!({ "token": token }).to_string());
+            }
+            match asked.headers.get("authorization") {
+                Some(_) if asked.path.contains("/absent") => {
+                    let words = json!({ "errors": [{ "code": "DENIED", "message": format!("not with {token}") }] });
+                    Answer::new(403, words.to_string())
+                }
+                Some(_) => answer,
+                None => Answer::new(401, "").header("WWW-Authenticate", realm),
+            }
+        });
+        address.set(liar.host.clone()).unwrap();
+        let lab = lab.with_developer(crate::support::Home::new());
+        let shown = lab.dev.envctl(["show", "--json", &liar.task(&name)]).ok().json();
+        assert_eq!(shown["task"], liar.task(&name).as_str(), "{token}");
+        let said = lab.dev.envctl(["enter", &liar.task(&name), "--no-runtime"]).ok().stderr;
+        assert!(said.contains(&lab.repo.url()) && !said.contains("[secret]"), "{token}: {said}");
+        // In the registry's own words it is hidden.
+        let said = lab.dev.envctl(["show", &liar.task("absent")]).run().stderr;
+        assert!(said.contains("not with [secret]"), "{token}: {said}");
+    }
+}

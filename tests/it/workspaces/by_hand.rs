@@ -65,9 +65,10 @@ fn verbs_know_the_task_of_the_folder_they_are_called_in() {
     inside(&["logs"]).code(3).says(&["has no log"]);
     inside(&["exec"]).code(125).says(&["no running runtime"]);
     inside(&["ports", "ls"]).code(3).says(&["no running runtime"]);
-    for verb in [&["show"][..], &["diff"], &["view"], &["log"], &["logs"], &["reset"], &["ports", "ls"]] {
+    for verb in [&["show"][..], &["diff"], &["view"], &["log"], &["logs"], &["ports", "ls"]] {
         trip.lab.dev.envctl(verb).cwd(&trip.lab.repo.path).code(2).says(&["no task is named", "envctl tasks"]);
     }
+    trip.lab.dev.envctl(["reset"]).cwd(&trip.lab.repo.path).code(2).says(&["no task is named", "--all"]);
 }
 
 #[test]
