@@ -12,6 +12,7 @@ mod author;
 mod contact;
 mod create;
 mod ignored;
+mod inflate;
 pub mod lfs;
 mod memory;
 mod pointer;

@@ -41,8 +41,8 @@ pub use guest::{
     ARTIFACTS, ChangedTree, InnerPlace, OwnImage, ReadyCheck, RootfsSpec, ServiceSpec, TreeAccess, TreeMount, hides,
 };
 pub use join::{
-    Later, Outcome, Session, StdoutFile, Stream, Transcript, Warned, add_ports, ended, extend, hold_signals, join,
-    joined_now, remove_ports,
+    Later, Outcome, Session, StdoutFile, Stream, Transcript, Warned, add_ports, ended, ends_when_asked_twice, extend,
+    hold_signals, join, joined_now, remove_ports,
 };
 pub use lease::{DeadLook, Lease, Process, Runtimes};
 pub use lending::{LENT, Lending, Lent, LentSocket, Visit};

@@ -160,7 +160,9 @@ impl<'a> Runner<'a> {
                 leaked = leaked.or(Some(leak));
             }
         }
-        self.finish(report)?;
+        let app = self.app;
+        let words = "what the run left is still looked at, and handed over: the same signal again ends that";
+        runtime::ends_when_asked_twice(|| self.finish(report), &|| app.ui.warn(words))??;
         match leaked {
             Some(leak) => Err(leak.into()),
             None => Ok(self.standing.exit_code.filter(|_| self.standing.failed).unwrap_or(0)),

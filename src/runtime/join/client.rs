@@ -36,6 +36,39 @@ pub fn hold_signals() -> Result<()> {
     Ok(())
 }
 
+/// Does what follows the last runtime. Signals have waited since [`hold_signals`]: the first
+/// that comes now is `told`, and the next one ends this process at once, whatever it waits
+/// for.
+///
+/// # Errors
+/// Never, as far as the kernel says.
+pub fn ends_when_asked_twice<T>(work: impl FnOnce() -> T, told: &(dyn Fn() + Sync)) -> Result<T> {
+    let signals = sys::signal_fd(&FORWARDED)?;
+    let (over, done) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    Ok(std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut was_told = false;
+            loop {
+                let mut fds = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&over, PollFlags::IN)];
+                let polled = poll(&mut fds, None);
+                let is_over = !fds[1].revents().is_empty();
+                match sys::read_signal(signals.as_fd()) {
+                    Some(signal) if was_told => sys::exit_now(128 + signal),
+                    Some(_) => {
+                        was_told = true;
+                        told();
+                    }
+                    None if is_over || matches!(polled, Err(error) if error != Errno::INTR) => return,
+                    None => {}
+                }
+            }
+        });
+        let made = work();
+        drop(done);
+        made
+    }))
+}
+
 /// What is typed for so long after an end that nobody asked for goes nowhere.
 const SWALLOWED: Duration = Duration::from_millis(700);
 

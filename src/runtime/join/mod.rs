@@ -16,7 +16,7 @@ mod transcript;
 pub use adjust::{add_ports, extend, remove_ports};
 pub(crate) use attend::{Beat, Done};
 pub(crate) use client::run;
-pub use client::{hold_signals, join};
+pub use client::{ends_when_asked_twice, hold_signals, join};
 pub(crate) use connection::{ask, stop_services, wait_for_joined};
 pub use connection::{ended, joined_now};
 pub use session::{Later, Outcome, Session, StdoutFile, Warned};

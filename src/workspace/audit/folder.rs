@@ -165,6 +165,7 @@ impl Audit<'_> {
         }
         self.rerere(folder, touched);
         self.words(folder, touched);
+        self.operations(folder, touched);
         self.old_remotes(folder, touched);
         self.bad_index(folder, touched);
     }

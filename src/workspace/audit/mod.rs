@@ -19,6 +19,7 @@ mod index;
 mod listing;
 mod live;
 mod names;
+mod operations;
 mod own;
 mod pointer;
 mod quarantine;
@@ -42,6 +43,7 @@ use names::unguessable;
 pub(super) use listing::is_of_a_repository;
 pub use live::obeyed;
 pub(super) use live::{hide, index_files, leads, linked, look_at, look_at_own, look_at_root, open};
+pub(super) use operations::IN_PROGRESS;
 pub(super) use own::SHARED;
 pub use unseen::distrust;
 
@@ -295,6 +297,7 @@ impl Audit<'_> {
             }
             Place::Git { touched, .. } => {
                 self.odd_files(folder, &listing.odd, touched);
+                self.operation_folder(folder, touched);
                 self.away(folder, &listing.pack_lists, touched, PACK_LISTS);
                 if self.path.parent().and_then(Path::file_name) == Some(OsStr::new("worktrees")) {
                     self.worktree(folder, touched);

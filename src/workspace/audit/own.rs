@@ -34,6 +34,7 @@ impl Audit<'_> {
         self.own_config(folder);
         self.own_head(folder);
         self.words(folder, false);
+        self.operations(folder, false);
         self.old_remotes(folder, false);
         self.bad_index(folder, false);
         let name = c"config.worktree";

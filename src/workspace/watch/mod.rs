@@ -17,6 +17,7 @@ mod held;
 mod repairs;
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -330,7 +331,10 @@ impl Watch<'_> {
             self.elsewhere.forget_pointer(path);
         }
         // First, so that nothing is written unseen between the look and this.
-        for part in git.iter().flat_map(|git| [git.clone(), git.join("hooks")]) {
+        let inner =
+            audit::IN_PROGRESS.iter().map(|name| OsStr::from_bytes(name.to_bytes())).chain([OsStr::new("hooks")]);
+        let parts = |git: &PathBuf| inner.clone().map(|name| git.join(name)).chain([git.clone()]).collect::<Vec<_>>();
+        for part in git.iter().flat_map(parts) {
             if let Some(folder) = self.open(&part) {
                 self.add(folder.as_fd(), path, WatchKind::Git);
             }
