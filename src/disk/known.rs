@@ -6,10 +6,10 @@
 //! with it, and what gets its name afterwards is protected by nothing.
 
 use std::io::Read;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,29 @@ pub struct KnownFile {
     /// The digest of what it said, where it is a small file.
     #[serde(default)]
     text: Option<String>,
+    /// Who else could write to it.
+    #[serde(default)]
+    others: Option<Others>,
+}
+
+/// What gives other accounts a way into a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Others {
+    /// The bits of its mode by which its group and all others write.
+    write: u32,
+    /// It has a list of its own of who may do what, `acl(5)`.
+    listed: bool,
+}
+
+/// Where such lists are kept: that of a folder, and that which new files in it get.
+const LISTS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
+
+impl Others {
+    fn of(folder: &OwnedFd) -> Result<Self, Errno> {
+        let write = rustix::fs::fstat(folder)?.st_mode & 0o022;
+        let has = |name: &&str| rustix::fs::fgetxattr(folder, *name, &mut [0_u8; 0][..]).is_ok_and(|size| size > 0);
+        Ok(Others { write, listed: LISTS.iter().any(has) })
+    }
 }
 
 /// What has the name of something that was known.
@@ -52,7 +75,36 @@ impl KnownFile {
     /// What has this name now; `None` where nothing has it. No link is followed.
     pub fn of(root: BorrowedFd<'_>, path: &Path) -> Option<Self> {
         let (inode, text) = look(root, path).ok()?;
-        Some(KnownFile { path: path.to_owned(), inode, text })
+        let folder = open_beneath(root, path, OFlags::RDONLY | OFlags::DIRECTORY).ok();
+        let others = folder.and_then(|folder| Others::of(&folder).ok());
+        Some(KnownFile { path: path.to_owned(), inode, text, others })
+    }
+
+    /// Takes back what others came to be allowed in this folder since; whether there was
+    /// anything.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn close_to_others(&self, root: BorrowedFd<'_>) -> Result<bool, Errno> {
+        let Some(before) = self.others else { return Ok(false) };
+        let folder = match open_beneath(root, &self.path, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(folder) => folder,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let now = Others::of(&folder)?;
+        if now.listed && !before.listed {
+            // Without them the bits of the group are those of the mode again.
+            for name in LISTS {
+                let _ = rustix::fs::fremovexattr(&folder, name);
+            }
+        }
+        let mode = rustix::fs::fstat(&folder)?.st_mode;
+        let more = mode & 0o022 & !before.write;
+        if more != 0 {
+            rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode & !more))?;
+        }
+        Ok(more != 0 || now.listed && !before.listed)
     }
 
     /// What has the name by now.
@@ -87,8 +139,39 @@ fn look(root: BorrowedFd<'_>, path: &Path) -> Result<(Inode, Option<String>), Er
 mod tests {
     use std::fs;
     use std::os::fd::AsFd;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn what_others_came_to_be_allowed_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::File::open(dir.path()).unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let set = |name: &str, mode| fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+        let mode = |name: &str| fs::metadata(at(name)).unwrap().permissions().mode() & 0o777;
+        for (name, before) in [("own", 0o755), ("shared", 0o775), ("listed", 0o755)] {
+            fs::create_dir(at(name)).unwrap();
+            set(name, before);
+            let known = KnownFile::of(root.as_fd(), Path::new(name)).unwrap();
+            assert_eq!(known.close_to_others(root.as_fd()), Ok(false), "{name}");
+            match name {
+                // acl(5) as `posix_acl_xattr.h` has it: all may write, by a list.
+                "listed" => {
+                    let entry = |tag: u16, may: u16| [&tag.to_le_bytes()[..], &may.to_le_bytes(), &[0xff; 4]].concat();
+                    let list = [2_u32.to_le_bytes().to_vec(), entry(1, 7), entry(4, 7), entry(0x20, 7)].concat();
+                    let set = |name| rustix::fs::setxattr(at("listed"), name, &list, rustix::fs::XattrFlags::empty());
+                    if LISTS.iter().any(|name| set(*name) == Err(Errno::OPNOTSUPP)) {
+                        continue;
+                    }
+                }
+                name => set(name, 0o777),
+            }
+            assert_eq!(known.close_to_others(root.as_fd()), Ok(true), "{name}");
+            assert_eq!(mode(name), before, "{name}");
+            assert_eq!(known.close_to_others(root.as_fd()), Ok(false), "{name}");
+        }
+    }
 
     #[test]
     fn what_was_put_in_the_place_of_something_is_another_thing() {

@@ -2,6 +2,8 @@
 //! those that are empty, and files that are none.
 
 use anyhow::{Context, Result};
+use std::os::fd::AsFd as _;
+
 use rustix::fs::{Dir, FileType};
 use rustix::io::Errno;
 
@@ -9,6 +11,7 @@ use super::document::GitPath;
 use super::glance::{Seen, is_repository, kind_of};
 use super::paths::path_of;
 use super::scratch::{CAPTURE, ScratchRepo};
+use super::vigil::Vigil;
 use super::{moment, refuse};
 use crate::git::IgnoreLists;
 
@@ -37,10 +40,10 @@ pub(super) struct Walked {
 pub(super) fn walk(
     (scratch, repo): (&ScratchRepo, &git2::Repository),
     seen: &mut Seen,
-    leaves: bool,
+    (leaves, vigil): (bool, &Vigil),
 ) -> Result<Walked> {
     let lists = IgnoreLists::default();
-    let mut walk = FolderWalk { scratch, repo, lists, leaves, walked: Walked::default(), pending: Vec::new() };
+    let mut walk = FolderWalk { scratch, repo, lists, leaves, vigil, walked: Walked::default(), pending: Vec::new() };
     walk.walked.empty.extend(seen.empty.drain(..).map(GitPath));
     let special = seen.special.drain(..).filter(|(path, _)| !walk.is_ignored(path)).collect::<Vec<_>>();
     walk.walked.special = special;
@@ -63,6 +66,8 @@ struct FolderWalk<'a> {
     repo: &'a git2::Repository,
     lists: IgnoreLists,
     leaves: bool,
+    /// It hears of each folder from before it is listed.
+    vigil: &'a Vigil,
     walked: Walked,
     pending: Vec<Vec<u8>>,
 }
@@ -83,6 +88,9 @@ impl FolderWalk<'_> {
     fn folder(&mut self, folder: Vec<u8>) -> Result<()> {
         let context = || format!("cannot read {}", self.scratch.full(&folder).display());
         let opened = self.scratch.files.list(path_of(&folder));
+        if let Ok(open) = &opened {
+            self.vigil.watch(open.as_fd(), &folder);
+        }
         let (open, entries) = match opened.and_then(|open| Dir::read_from(&open).map(|dir| (open, dir))) {
             // It went since its name was read.
             Err(Errno::NOENT) => return Ok(()),

@@ -68,6 +68,13 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// Whether the same names are there.
+    pub(super) fn has_names_of(&self, other: &Seen) -> bool {
+        let gone = |seen: &Seen| seen.fates.iter().map(|fate| *fate == Fate::Gone).collect::<Vec<_>>();
+        let rest = |seen: &Seen| Seen { fates: Vec::new(), suspect_bytes: 0, ..seen.clone() };
+        gone(self) == gone(other) && rest(self) == rest(other)
+    }
+
     /// How many files have a content that has to say whether they changed.
     pub(super) fn suspects(&self) -> usize {
         self.fates.iter().filter(|fate| **fate == Fate::Suspect).count()

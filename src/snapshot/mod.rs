@@ -39,6 +39,7 @@ mod scan;
 mod scratch;
 mod settings;
 mod status;
+mod stood;
 mod submodule;
 mod times;
 mod untouched;

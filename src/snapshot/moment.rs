@@ -15,8 +15,7 @@ use crate::disk::beneath::Beneath;
 use crate::error::{Fault, failure};
 use crate::git::MAX_INDEX;
 
-/// A checkout is captured anew at most so often, and for so long.
-const ATTEMPTS: u32 = 25;
+/// A checkout is captured anew for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For files alone.
 const FOR_FILES: u32 = 4;
@@ -129,11 +128,13 @@ pub(super) fn fleeting(path: &Path) -> anyhow::Error {
 }
 
 /// How still a checkout stood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stood {
     Still,
-    /// Files that were read have changed since.
-    FilesMoved,
+    /// Files that were read have got more since.
+    FilesGrew,
+    /// This name came, went or stands for another file.
+    NameMoved(Vec<u8>),
     /// What git has changed meanwhile.
     Moved,
 }
@@ -147,17 +148,21 @@ impl Stood {
 }
 
 /// Captures until the checkout stood still meanwhile: `take` says with what it
-/// came back whether it did. Files that never rest, such as a log, are taken as
+/// came back whether it did. Files that only grow, such as a log, are taken as
 /// each was when it was read.
 ///
 /// # Errors
 /// Those of `take` in a checkout that stands still; that it never does.
 pub(super) fn settled<T>(mut take: impl FnMut() -> (Result<T>, Stood)) -> Result<T> {
     let began = Instant::now();
-    for attempt in 0..ATTEMPTS {
+    let mut restless = None;
+    for attempt in 0.. {
         let (taken, stood) = take();
-        if stood == Stood::Still || (stood == Stood::FilesMoved && attempt >= FOR_FILES) {
+        if stood == Stood::Still || (stood == Stood::FilesGrew && attempt >= FOR_FILES) {
             return taken;
+        }
+        if let Stood::NameMoved(name) = stood {
+            restless = Some(name);
         }
         if began.elapsed() > PATIENCE {
             break;
@@ -165,10 +170,12 @@ pub(super) fn settled<T>(mut take: impl FnMut() -> (Result<T>, Stood)) -> Result
         // Not in step with whoever changes it.
         std::thread::sleep(STEP * (attempt % 4));
     }
-    Err(restless().into())
+    Err(never_rests(restless.as_deref()).into())
 }
 
-fn restless() -> Fault {
-    failure("the checkout keeps changing while it is captured: its commits, its index or its files")
+fn never_rests(name: Option<&[u8]>) -> Fault {
+    let name = name.map(|name| format!(", such as {}", String::from_utf8_lossy(name)));
+    let what = format!("its commits, its index or its files{}", name.unwrap_or_default());
+    failure(format!("the checkout keeps changing while it is captured: {what}"))
         .hint("stop what runs git or writes files there, then publish again")
 }

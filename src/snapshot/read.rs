@@ -13,11 +13,12 @@ use super::attributes::{Conversions, is_attributes};
 use super::contents::WantedFile;
 use super::index::{self, Entry, Stat};
 use super::lfs::{self, capture::StoredLfs};
+use super::moment::fleeting;
 use super::paths::{joined, path_of};
 use super::scratch::ScratchRepo;
 use super::untouched::untouched;
 use super::verbatim;
-use crate::error::failure;
+use crate::error::{Kind, failure, kind_of};
 use crate::git::Git;
 
 const ATTEMPTS: u32 = 5;
@@ -36,6 +37,13 @@ pub(super) struct NotInTree {
     pub(super) lfs: Option<StoredLfs>,
     /// Files that git would write in another form than they have.
     pub(super) verbatim: BTreeMap<Vec<u8>, git2::Oid>,
+}
+
+/// Whether names came or went in the folder of a file just now.
+fn is_restless(scratch: &ScratchRepo, path: &[u8]) -> bool {
+    let folder = path.iter().rposition(|byte| *byte == b'/').map_or(&b"."[..], |at| &path[..at]);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+    scratch.files.stat(path_of(folder)).is_none_or(|stat| stat.st_ctime >= now - 1)
 }
 
 /// Stores what these files hold, converted as git would convert it; again
@@ -66,7 +74,14 @@ pub(super) fn capture(
         let read = match read {
             // A file that vanished meanwhile is no failure the next time.
             Err(_) if attempt + 1 < ATTEMPTS => continue,
-            other => other.context("cannot read the working files")?,
+            // Nor is it where others come and go beside it: all is looked at again.
+            Err(error) => {
+                let is_refused = kind_of(&error) != Kind::Failure;
+                let restless = pending.iter().find(|path| !is_refused && is_restless(scratch, path));
+                let Some(path) = restless else { return Err(error.context("cannot read the working files")) };
+                return Err(fleeting(&scratch.full(path)).context(format!("{error:#}")));
+            }
+            Ok(read) => read,
         };
         let limit = i128::from(started.tv_sec) * 1_000_000_000 + i128::from(started.tv_nsec) - TICK.as_nanos() as i128;
         let found: HashSet<&[u8]> = read.iter().map(|entry| &*entry.path).collect();

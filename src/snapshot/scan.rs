@@ -19,12 +19,11 @@ use super::folders::{self, Walked};
 use super::glance::{Fate, Seen, Tracked, glance};
 use super::index::{Entry, Stat};
 use super::lfs::capture::StoredLfs;
-use super::moment::Stood;
 use super::paths::path_of;
 use super::read::{NotInTree, capture};
 use super::scratch::ScratchRepo;
 use super::status::{Lines, Selection, Staged, StatusLine, lines, look, select, staged, untracked};
-use super::vigil::{FoldersHeard, Vigil};
+use super::vigil::Vigil;
 use super::{ignored, refuse, submodule};
 use crate::disk::plain;
 use crate::error::{Fault, of_thread};
@@ -65,36 +64,21 @@ pub(super) struct Scan {
     /// What git does not list.
     pub(super) walked: Walked,
     /// What `lstat` said of all, and by what it was judged.
-    seen: Seen,
-    judged_by: JudgedBy,
+    pub(super) seen: Seen,
+    pub(super) judged_by: JudgedBy,
     /// What has happened since.
-    vigil: Vigil,
+    pub(super) vigil: Vigil,
 }
 
 /// By what a file is taken for unchanged: when the index was written, and whether
 /// git may read it as another.
 #[derive(Clone, Copy, Debug)]
-struct JudgedBy {
+pub(super) struct JudgedBy {
     written: (i64, i64),
     read_otherwise: bool,
 }
 
 impl Scan {
-    /// How still the files stood since they were seen: looks at each once more, unless
-    /// nothing was heard of any.
-    pub(super) fn stood(&self, scratch: &ScratchRepo) -> Stood {
-        let same = |(path, stat): (&Vec<u8>, &Option<Stat>)| match stat {
-            Some(stat) => scratch.lstat(path) == Some(*stat),
-            None => !scratch.is_file(path),
-        };
-        let again = || glance(tracked(scratch, &self.index, self.judged_by, None)).is_ok_and(|now| now == self.seen);
-        match self.vigil.heard(&self.index) {
-            FoldersHeard::MovedAcross => Stood::Moved,
-            heard if self.read.iter().all(same) && (heard == FoldersHeard::Quiet || again()) => Stood::Still,
-            _ => Stood::FilesMoved,
-        }
-    }
-
     /// Files of variables that nothing lets travel: whoever enters may look for them.
     pub(super) fn env_files_left(&self) -> impl Iterator<Item = &[u8]> {
         let is_one = |path: &&[u8]| {
@@ -127,7 +111,7 @@ pub(super) fn scan<T>(
     if !judged_by.read_otherwise {
         judge_again((scratch, git), &index, &mut seen, judged_by)?;
     }
-    let mut walked = folders::walk((scratch, repo), &mut seen, selection.leaves)?;
+    let mut walked = folders::walk((scratch, repo), &mut seen, (selection.leaves, &vigil))?;
     let there = index.iter().zip(&seen.fates).filter(|(entry, fate)| entry.skip_worktree && **fate != Fate::Gone);
     let present: Vec<Vec<u8>> = there.map(|(entry, _)| entry.path.clone()).collect();
     let named = also_named(scratch, repo, &seen, selection.named);
@@ -204,12 +188,15 @@ fn look_beside<T>(
 }
 
 /// The files that are captured although git would not list them: those that were
-/// named, and attributes that git ignores and goes by nevertheless.
+/// named, and attributes and lists of ignored files that git ignores and goes by
+/// nevertheless: a list that is in itself hides what it hides from every look.
 fn also_named(scratch: &ScratchRepo, repo: &git2::Repository, seen: &Seen, named: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let lists = IgnoreLists::default();
     let ignored = |path: &[u8]| lists.contains(repo, &scratch.files, path_of(path));
-    let attributes = seen.others.iter().filter(|path| is_attributes(path) && scratch.regular(path).is_some());
-    named.iter().chain(attributes.filter(|path| ignored(path))).cloned().collect()
+    let is_list = |path: &[u8]| path == b".gitignore" || path.ends_with(b"/.gitignore");
+    let rules = seen.others.iter().filter(|path| is_attributes(path) || is_list(path));
+    let rules = rules.filter(|path| scratch.regular(path).is_some() && ignored(path));
+    named.iter().chain(rules).cloned().collect()
 }
 
 /// What git says of each path, and how many lines of that come before those that were
@@ -437,7 +424,12 @@ fn judge_again(at: (&ScratchRepo, &Git), index: &[Entry], seen: &mut Seen, by: J
     Ok(())
 }
 
-fn tracked<'a>(scratch: &'a ScratchRepo, index: &'a [Entry], by: JudgedBy, vigil: Option<&'a Vigil>) -> Tracked<'a> {
+pub(super) fn tracked<'a>(
+    scratch: &'a ScratchRepo,
+    index: &'a [Entry],
+    by: JudgedBy,
+    vigil: Option<&'a Vigil>,
+) -> Tracked<'a> {
     Tracked {
         files: &scratch.files,
         work_tree: &scratch.work_tree,

@@ -1,7 +1,7 @@
 //! Word of changes in the folders of a checkout from the moment at which each was
 //! looked at: where none comes, nothing has to be looked at twice.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -53,76 +53,64 @@ impl Vigil {
 
     /// What happened that could matter: to a file of the index, or to any name.
     pub(super) fn heard(&self, entries: &[Entry]) -> FoldersHeard {
+        let mut all = FoldersHeard::default();
         let (Some(inotify), Ok(mut folders)) = (&self.inotify, self.folders.lock()) else {
-            return FoldersHeard::Unknown;
+            return FoldersHeard { unknown: true, ..all };
         };
         folders.sort_unstable();
         let mut buffer = [const { MaybeUninit::uninit() }; 16 << 10];
         let mut events = Reader::new(inotify, &mut buffer);
-        let (mut heard, mut moves) = (FoldersHeard::Quiet, Moves::default());
         loop {
             let event = match events.next() {
-                Err(Errno::AGAIN) if moves.is_across() => return FoldersHeard::MovedAcross,
-                Err(Errno::AGAIN) if self.whole.load(Ordering::Relaxed) => return heard,
-                Err(_) => return FoldersHeard::Unknown,
+                Err(Errno::AGAIN) => {
+                    all.unknown |= !self.whole.load(Ordering::Relaxed);
+                    return all;
+                }
+                Err(_) => return FoldersHeard { unknown: true, ..all },
                 Ok(event) => event,
             };
-            moves.note(&event);
-            // The content of what git does not know is looked at where it was read.
-            let content = event.events().intersects(ReadFlags::MODIFY | ReadFlags::ATTRIB);
             let folder = folders.binary_search_by_key(&event.wd(), |(number, _)| *number);
-            let (Ok(at), Some(name), true) = (folder, event.file_name(), content) else {
-                heard = FoldersHeard::Names;
+            let (Ok(at), Some(name)) = (folder, event.file_name()) else {
+                // A folder itself, of which the one above tells as well; or too many.
+                all.unknown |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
                 continue;
             };
             let above = &folders[at].1;
             let slash: &[u8] = if above.is_empty() { b"" } else { b"/" };
             let path = [above, slash, std::ffi::OsStr::from_bytes(name.to_bytes()).as_bytes()].concat();
-            if event.events().contains(ReadFlags::ISDIR) {
-                continue;
-            }
-            let first = entries.partition_point(|entry| entry.path < path);
-            if entries.get(first).is_some_and(|entry| entry.path == path) {
-                heard = FoldersHeard::Names;
+            let is_folder = event.events().contains(ReadFlags::ISDIR);
+            if event.events().intersects(ReadFlags::MODIFY | ReadFlags::ATTRIB) {
+                // The content of what git does not know is looked at where it was read.
+                let first = entries.partition_point(|entry| entry.path < path);
+                all.content |= !is_folder && entries.get(first).is_some_and(|entry| entry.path == path);
+            } else if all.names.len() < MOST_NAMES {
+                all.names.insert((path, is_folder));
+            } else {
+                all.unknown = true;
             }
         }
     }
 }
+
+/// More names are not kept apart.
+const MOST_NAMES: usize = 10_000;
 
 /// What was heard of the folders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FoldersHeard {
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct FoldersHeard {
+    /// What came, went or was replaced, and whether it is a folder: it may have been seen
+    /// in one place too few, however often one looks.
+    pub(super) names: BTreeSet<(Vec<u8>, bool)>,
+    /// A file of the index changed: another look says which.
+    pub(super) content: bool,
+    /// Not everything was heard.
+    pub(super) unknown: bool,
+}
+
+impl FoldersHeard {
     /// Nothing that matters.
-    Quiet,
-    /// A name came or went, or a file of the index changed: another look says which.
-    Names,
-    /// Something was moved from one folder to another, and may have been seen in
-    /// neither, however often one looks.
-    MovedAcross,
-    /// Nobody knows.
-    Unknown,
-}
-
-/// The ends of moves that were heard, by the system's number for each.
-#[derive(Default)]
-struct Moves {
-    from: HashMap<u32, i32>,
-    across: bool,
-}
-
-impl Moves {
-    fn note(&mut self, event: &inotify::Event<'_>) {
-        if event.events().contains(ReadFlags::MOVED_FROM) {
-            self.from.insert(event.cookie(), event.wd());
-        } else if event.events().contains(ReadFlags::MOVED_TO) {
-            // Within a folder its name is there all the time.
-            self.across |= self.from.remove(&event.cookie()) != Some(event.wd());
-        }
-    }
-
-    /// Whether one led from one folder to another, or out of sight.
-    fn is_across(&self) -> bool {
-        self.across || !self.from.is_empty()
+    pub(super) fn is_quiet(&self) -> bool {
+        *self == FoldersHeard::default()
     }
 }
 
@@ -137,22 +125,29 @@ mod tests {
     fn what_happens_to_files_and_names_is_heard() {
         let entries = [Entry::plain(b"d/known")];
         type Change = fn(&std::path::Path);
-        let changes: [(&str, FoldersHeard, Change); 9] = [
-            ("nothing", FoldersHeard::Quiet, |_| {}),
-            ("a read", FoldersHeard::Quiet, |root| {
+        let names = |paths: &[&str]| FoldersHeard {
+            names: paths.iter().map(|path| (path.as_bytes().to_vec(), false)).collect(),
+            ..FoldersHeard::default()
+        };
+        let content = || FoldersHeard { content: true, ..FoldersHeard::default() };
+        let changes: [(&str, FoldersHeard, Change); 8] = [
+            ("nothing", FoldersHeard::default(), |_| {}),
+            ("a read", FoldersHeard::default(), |root| {
                 fs::read(root.join("d/known")).unwrap();
             }),
-            ("a log", FoldersHeard::Quiet, |root| fs::write(root.join("d/log"), "more").unwrap()),
-            ("a file of the index", FoldersHeard::Names, |root| fs::write(root.join("d/known"), "more").unwrap()),
-            ("a new file", FoldersHeard::Names, |root| fs::write(root.join("d/new"), "x").unwrap()),
-            ("a folder that goes", FoldersHeard::Names, |root| fs::rename(root.join("d"), root.join("e")).unwrap()),
-            ("another name", FoldersHeard::Names, |root| fs::rename(root.join("d/log"), root.join("d/old")).unwrap()),
-            ("a file that comes", FoldersHeard::MovedAcross, |root| {
+            ("a log", FoldersHeard::default(), |root| fs::write(root.join("d/log"), "more").unwrap()),
+            ("a file of the index", content(), |root| fs::write(root.join("d/known"), "more").unwrap()),
+            ("a new file", names(&["d/new"]), |root| fs::write(root.join("d/new"), "").unwrap()),
+            ("another name", names(&["d/log", "d/old"]), |root| {
+                fs::rename(root.join("d/log"), root.join("d/old")).unwrap();
+            }),
+            ("a file that comes", names(&["d/x"]), |root| {
                 fs::write(root.join("x"), "x").unwrap();
                 fs::rename(root.join("x"), root.join("d/x")).unwrap();
             }),
-            ("a file that goes", FoldersHeard::MovedAcross, |root| {
-                fs::rename(root.join("d/log"), root.join("log")).unwrap()
+            ("a file that goes and comes again", names(&["d/log"]), |root| {
+                fs::rename(root.join("d/log"), root.join("log")).unwrap();
+                fs::rename(root.join("log"), root.join("d/log")).unwrap();
             }),
         ];
         for (what, heard, change) in changes {

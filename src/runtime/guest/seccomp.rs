@@ -4,7 +4,8 @@
 //! Refused are: new namespaces and mounts (a user namespace of its own would
 //! give a program all capabilities back), what reaches the machine as a whole
 //! (modules, clocks, swap, reboot), kernel interfaces with a record of holes
-//! that development does not need, keyrings, typing into a terminal, set-id
+//! that development does not need, keyrings, typing into a terminal, the
+//! limits of pid 1, set-id
 //! bits (a set-id file in a workspace would serve the other accounts of the
 //! machine), and address families beyond the usual ones, among them vsock,
 //! which is not bounded by any namespace.
@@ -165,6 +166,9 @@ const CONDITIONAL: &[(libc::c_long, u32, Test, i32)] = &[
     (libc::SYS_ioctl, 1, Test::OneOf(&[0x5412, 0x541c]), libc::EPERM),
     (libc::SYS_socket, 0, Test::NoneOf(FAMILIES), libc::EAFNOSUPPORT),
     (libc::SYS_socketpair, 0, Test::NoneOf(FAMILIES), libc::EAFNOSUPPORT),
+    // The limits of pid 1, which has the account of the programs where that is root's no
+    // more: without descriptors it could hear nobody.
+    (libc::SYS_prlimit64, 0, Test::OneOf(&[1]), libc::EPERM),
 ];
 
 /// With which folders are removed, moved and made: pid 1 is asked where a tree

@@ -254,6 +254,25 @@ impl Audit<'_> {
         }
     }
 
+    /// A program inside can let other accounts of this machine into folders of the workspace,
+    /// where they could lay what git obeys.
+    pub(super) fn close_to_others(&mut self, root: BorrowedFd<'_>) {
+        for known in self.run.kept {
+            let path = known.path.clone();
+            match known.close_to_others(root) {
+                Ok(false) => {}
+                Ok(true) => {
+                    let why = "other accounts could write to it, and cannot any more".to_owned();
+                    self.found.changed.push(Planted { path, why });
+                }
+                Err(error) => {
+                    let why = format!("whether other accounts can write to it is not known: {error}");
+                    self.found.unseen.push(Planted { path, why });
+                }
+            }
+        }
+    }
+
     /// Hooks cannot be written inside. But git on the host writes what an index
     /// names, and a program inside can write to that.
     pub(super) fn late_hooks(&mut self, root: BorrowedFd<'_>) {

@@ -2,7 +2,7 @@
 //! that stay as envctl made them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -21,14 +21,24 @@ use crate::runtime::sys;
 const GIT_FOLDERS: [&str; 3] = ["objects", "objects/info", "refs"];
 const GIT_READ_ONLY: [&str; 4] = ["envctl", "hooks", "commondir", "objects/info/alternates"];
 
+/// Folders in which others could lay what git obeys, if they were allowed to write.
+const OPEN_TO: [&str; 7] =
+    [".", ".git/objects", ".git/objects/info", ".git/refs", ".git/info", ".git/modules", ".git/worktrees"];
+
 /// What is read-only inside, as it is before anything runs there. The folder of
-/// all of it is among that: who replaces it on the host takes every mount away.
+/// all of it is among that: who replaces it on the host takes every mount away. And
+/// [`OPEN_TO`], for who else may write there.
 pub(crate) fn kept(workspace: &Path) -> Vec<KnownFile> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(root) = rustix::fs::openat(CWD, workspace, flags, Mode::empty()) else { return Vec::new() };
     let git = Path::new(".git");
     let parts = GIT_READ_ONLY.iter().map(|name| git.join(name));
-    std::iter::once(git.to_owned()).chain(parts).filter_map(|path| KnownFile::of(root.as_fd(), &path)).collect()
+    let folders = OPEN_TO.iter().map(PathBuf::from);
+    std::iter::once(git.to_owned())
+        .chain(parts)
+        .chain(folders)
+        .filter_map(|path| KnownFile::of(root.as_fd(), &path))
+        .collect()
 }
 
 /// A link to a file in a folder that is read-only: git on the host renames

@@ -56,6 +56,8 @@ fn ordinary_work_is_allowed_and_the_rest_is_not() {
         assert_eq!(asked(*number, [0, 0]), eperm, "{number}");
     }
     assert_eq!(asked(libc::SYS_clone3, [0, 0]), enosys);
+    assert_eq!(asked(libc::SYS_prlimit64, [1, libc::RLIMIT_NOFILE]), eperm, "pid 1 keeps its limits");
+    assert_eq!(asked(libc::SYS_prlimit64, [0, libc::RLIMIT_NOFILE]), libc::SECCOMP_RET_ALLOW);
     let thread = (libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND) as u32;
     assert_eq!(asked(libc::SYS_clone, [thread, 0]), libc::SECCOMP_RET_ALLOW);
     assert_eq!(asked(libc::SYS_clone, [thread | libc::CLONE_NEWUSER as u32, 0]), eperm);
