@@ -1,7 +1,7 @@
 //! Taking a snapshot. Needs the checkout and the git program, no privilege,
 //! and writes nothing into the checkout.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -26,8 +26,9 @@ use crate::digest::Digest;
 use crate::error::{of_thread, policy};
 use crate::git::Git;
 
-/// More of what stays behind is not told to those who enter.
-const MOST_LEFT_OUT: usize = 200;
+/// More of what stays behind is not told to those who enter, of one kind and in all.
+const MOST_OF_A_KIND: usize = 50;
+const MOST_LEFT_OUT: usize = 400;
 
 /// What a project asks of a capture.
 #[derive(Clone, Debug, Default)]
@@ -305,6 +306,13 @@ impl Draft {
         let as_it_is =
             |(path, object): (&Vec<u8>, &git2::Oid)| Verbatim { path: GitPath(path.clone()), object: Object(*object) };
         let mut left_out = self.left_out.clone();
+        // Of each kind the first few: many tags must not hide the one repository.
+        let mut left_of_kind: HashMap<LeftKind, usize> = HashMap::new();
+        left_out.retain(|left| {
+            let count = left_of_kind.entry(left.kind).or_default();
+            *count += 1;
+            *count <= MOST_OF_A_KIND
+        });
         left_out.truncate(MOST_LEFT_OUT);
         // What somebody wrote about it is theirs.
         left_out.iter_mut().for_each(|left| left.detail = None);

@@ -17,7 +17,7 @@ pub struct LeftOut {
 }
 
 /// Kinds of things that stay behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LeftKind {
     /// An entry of the stash.

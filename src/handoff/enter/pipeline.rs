@@ -244,7 +244,7 @@ fn run(
     ready.spec.idle = ready.spec.idle.or(idle);
     ready.spec.deadline = ready.spec.deadline.or(timeout.map(runtime::monotonic_after));
     if options.detach {
-        ready.spec.log = (!options.command.is_empty()).then(|| app.log_file(&resolved.task.slug()));
+        ready.spec.log = (!options.command.is_empty()).then(|| app.log_file(&resolved.task.log_name()));
         ready.spec.deadline = Some(runtimes::deadline_of_its_own(app, &place.path, &options.runtime)?);
     }
     greet::greet(app, resolved, ready.spec.network, None);

@@ -6,6 +6,7 @@ use crate::handoff::app::App;
 use crate::handoff::report::Arrived;
 use crate::handoff::words::{by_kind, quote, shown_list};
 use crate::snapshot::{Applied, Document};
+use crate::ui::counted;
 
 /// Where projects keep their hooks, or say which they have.
 const HOOKS: [&str; 7] = [
@@ -23,6 +24,14 @@ const HOOKS: [&str; 7] = [
 fn hooks(workspace: &Path) -> Vec<String> {
     let is_there = |name: &&str| workspace.join(name).symlink_metadata().is_ok();
     HOOKS.into_iter().filter(is_there).map(str::to_owned).collect()
+}
+
+/// Whether the developer's git has the filter of Git LFS, `git lfs install`.
+fn has_lfs() -> bool {
+    let config = git2::Config::open_default().and_then(|mut config| config.snapshot());
+    config.is_ok_and(|config| {
+        ["clean", "process"].iter().any(|part| config.get_str(&format!("filter.lfs.{part}")).is_ok())
+    })
 }
 
 impl Arrived {
@@ -63,6 +72,11 @@ impl Arrived {
         if !self.submodules_without_address.is_empty() {
             let names = shown_list(&self.submodules_without_address);
             app.ui.status("Submodules", &format!("{names}: empty, and .gitmodules names no address"));
+        }
+        if self.lfs_files > 0 && !has_lfs() {
+            let files = counted(self.lfs_files as u64, "file is", "files are");
+            let why = "and your git has no Git LFS: commits of yours would hold them whole";
+            app.ui.status("LFS", &format!("{files} managed by Git LFS, {why}; git lfs install helps"));
         }
         if !self.lfs_pointers.is_empty() {
             let (count, names) = (self.lfs_pointers.len(), shown_list(&self.lfs_pointers));

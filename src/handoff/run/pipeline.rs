@@ -123,7 +123,7 @@ impl<'a> Runner<'a> {
             let words = Words { publishing, image: about.image.or(built), workdir: about.workdir, agent, lasts };
             Publisher::new(app, words, PublishedFrom { root: place.path.clone(), origin, sealed_in }, own)
         });
-        let log = RunLog::begin(app, &resolved.task.slug())?;
+        let log = RunLog::begin(app, &resolved.task.log_name())?;
         let every = options.publishing.as_ref().and_then(|publishing| publishing.every).unwrap_or_default();
         let runner = Runner {
             app,

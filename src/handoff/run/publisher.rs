@@ -224,8 +224,8 @@ impl RunLog {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn begin(app: &App, slug: &str) -> Result<Self> {
-        let path = app.log_file(&format!("run-{slug}"));
+    pub(crate) fn begin(app: &App, name: &str) -> Result<Self> {
+        let path = app.log_file(&format!("run-{name}"));
         Ok(RunLog { transcript: Transcript::create(&path)?, folder: Scratch::create(app.paths.state())?, path })
     }
 

@@ -15,6 +15,11 @@ impl Located {
         TaskRef { store: Some(self.store.clone()), target: self.target.clone() }.to_string()
     }
 
+    /// What its logs are called by: no other store's task of this name has the same.
+    pub(crate) fn log_name(&self) -> String {
+        format!("{}~{}", self.slug(), self.store.key())
+    }
+
     /// A name for paths.
     pub(crate) fn slug(&self) -> String {
         self.target.slug()

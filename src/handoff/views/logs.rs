@@ -52,12 +52,14 @@ pub struct LogRow {
 /// # Errors
 /// When the state cannot be read.
 pub fn logs(app: &App, running: Running<'_>) -> Result<Vec<LogRow>> {
-    let slug = running.task.target.slug();
+    // Where no store is known, that of any is meant.
+    let store = app.locate(running.task).ok().map(|task| task.store.key());
+    let of = (running.task.target.slug(), store);
     let live = runtimes::find(app, running)?;
     let printing = |path: &Path| live.iter().find(|lease| prints_to(lease, path)).map(|lease| lease.id.clone());
     let mut rows: Vec<LogRow> = children(&app.paths.logs())
         .into_iter()
-        .filter_map(|path| Some((kind_of_log(path.file_name()?.to_str()?, &slug)?, path)))
+        .filter_map(|path| Some((kind_of_log(path.file_name()?.to_str()?, (&of.0, of.1.as_deref()))?, path)))
         .map(|((kind, cache), path)| LogRow {
             kind,
             cache,
@@ -79,7 +81,7 @@ fn prints_to(lease: &Lease, path: &Path) -> bool {
 pub(super) fn setups_with_logs(app: &App) -> BTreeSet<(String, String)> {
     let of = |path: PathBuf| {
         let (task, cache) = whose_log(path.file_name()?.to_str()?)?.strip_prefix("setup-")?.split_once('+')?;
-        Some((cache.to_owned(), task.to_owned()))
+        Some((cache.to_owned(), task.split('~').next().unwrap_or(task).to_owned()))
     };
     children(&app.paths.logs()).into_iter().filter_map(of).collect()
 }
@@ -89,16 +91,20 @@ fn whose_log(name: &str) -> Option<&str> {
     Some(rest.rsplit_once('-')?.0)
 }
 
-/// Logs are named by what printed them, the task, of a setup its cache, the time and a
-/// process. What printed it, and the cache.
-fn kind_of_log(name: &str, slug: &str) -> Option<(&'static str, Option<String>)> {
+/// Logs are named by what printed them, the task and a key of its store, of a setup its
+/// cache, the time and a process. What printed it, and the cache.
+fn kind_of_log(name: &str, (slug, store): (&str, Option<&str>)) -> Option<(&'static str, Option<String>)> {
     let whose = whose_log(name)?;
+    let is_of = |name: &str| {
+        let (task, key) = name.split_once('~').unwrap_or((name, ""));
+        task == slug && store.is_none_or(|store| store == key)
+    };
     if let Some((of, cache)) = whose.split_once('+') {
-        return (of.strip_prefix("setup-") == Some(slug)).then(|| ("setup", Some(cache.to_owned())));
+        return of.strip_prefix("setup-").is_some_and(is_of).then(|| ("setup", Some(cache.to_owned())));
     }
     match whose.strip_prefix("run-") {
-        Some(of) if of == slug => Some(("run", None)),
-        _ if whose == slug => Some(("detached", None)),
+        Some(of) if is_of(of) => Some(("run", None)),
+        _ if is_of(whose) => Some(("detached", None)),
         _ => None,
     }
 }
@@ -208,12 +214,17 @@ mod tests {
 
     #[test]
     fn a_log_is_its_tasks_alone() {
-        let of = |name: &str| kind_of_log(name, "task-1");
-        assert_eq!(of("task-1-20260115T103000Z-77.log"), Some(("detached", None)));
-        assert_eq!(of("run-task-1-20260115T103000Z-77.log"), Some(("run", None)));
-        assert_eq!(of("setup-task-1+npm-web-20260115T103000Z-77.log"), Some(("setup", Some("npm-web".into()))));
+        let of = |name: &str| kind_of_log(name, ("task-1", Some("0123")));
+        assert_eq!(of("task-1~0123-20260115T103000Z-77.log"), Some(("detached", None)));
+        assert_eq!(of("run-task-1~0123-20260115T103000Z-77.log"), Some(("run", None)));
+        assert_eq!(of("setup-task-1~0123+npm-web-20260115T103000Z-77.log"), Some(("setup", Some("npm-web".into()))));
+        let of_any = kind_of_log("run-task-1~0123-20260115T103000Z-77.log", ("task-1", None));
+        assert_eq!(of_any, Some(("run", None)));
         for other in [
-            "task-1-2-20260115T103000Z-77.log",
+            "task-1-2~0123-20260115T103000Z-77.log",
+            "task-1~4567-20260115T103000Z-77.log",
+            "run-task-1~4567-20260115T103000Z-77.log",
+            "setup-task-1~4567+npm-20260115T103000Z-77.log",
             "run-task-12-20260115T103000Z-7.log",
             "setup-task-12+npm-20260115T103000Z-7.log",
             "setup-task-1-20260115T103000Z-7.log",

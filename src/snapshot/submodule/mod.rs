@@ -9,6 +9,7 @@ mod modules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -124,6 +125,11 @@ fn look_at(full: &Path, name: &str, commit: git2::Oid, looked: &mut SubmodulesSe
             .hint(format!("push its commit and git add {word}, or git submodule update {word}; then publish again"))
             .into());
     }
+    if repo.state() != git2::RepositoryState::Clean {
+        return Err(policy(format!("in the submodule {name} an operation of git is in progress"))
+            .hint(format!("go on with it there, or give it up with {}; then publish again", ending(repo.state())))
+            .into());
+    }
     if let Some(change) = change(&repo, full)? {
         return Err(policy(format!("the submodule {name} has changes of its own: {change}"))
             .hint(format!(
@@ -182,11 +188,11 @@ fn open(full: &Path, name: &str) -> Result<git2::Repository> {
 /// Something in a submodule that its commit does not have.
 #[expect(clippy::disallowed_methods, reason = "the lists are plain")]
 fn change(repo: &git2::Repository, full: &Path) -> Result<Option<String>> {
-    if repo.state() != git2::RepositoryState::Clean {
-        return Ok(Some("an operation is in progress".into()));
-    }
     if let Some(odd) = odd_lists(full)?.first() {
         return Ok(Some(format!("{} is no plain file", odd.strip_prefix(full).unwrap_or(odd).display())));
+    }
+    if let Some(hidden) = hidden_change(repo, full)? {
+        return Ok(Some(hidden));
     }
     let mut options = git2::StatusOptions::new();
     options.include_untracked(true).recurse_untracked_dirs(false).include_ignored(false);
@@ -207,6 +213,67 @@ fn change(repo: &git2::Repository, full: &Path) -> Result<Option<String>> {
         return Ok(Some(format!("{} is {kind}", String::from_utf8_lossy(path))));
     }
     Ok(None)
+}
+
+/// A change that git does not look for: in a file that it was told to take for unchanged, or
+/// a repository inside that has no files.
+#[expect(clippy::disallowed_methods, reason = "the lists are plain")]
+fn hidden_change(repo: &git2::Repository, full: &Path) -> Result<Option<String>> {
+    for entry in repo.index()?.iter() {
+        let flags = git2::IndexEntryFlag::from_bits_truncate(entry.flags);
+        let is_hidden = flags.contains(git2::IndexEntryFlag::VALID) || entry.flags_extended & SKIP_WORKTREE != 0;
+        let file = full.join(OsStr::from_bytes(&entry.path));
+        // One that is not there is outside of a sparse checkout.
+        let Some(meta) = file.symlink_metadata().ok().filter(|_| is_hidden && entry.mode != 0o160_000) else {
+            continue;
+        };
+        let times = (i64::from(entry.mtime.seconds()), i64::from(entry.mtime.nanoseconds()));
+        let is_same = u64::from(entry.file_size) == meta.len() && times == (meta.mtime(), meta.mtime_nsec());
+        if !is_same && git2::Oid::hash_file(git2::ObjectType::Blob, &file).ok() != Some(entry.id) {
+            return Ok(Some(format!("{} is changed, and git was told not to look", lossy(&entry.path))));
+        }
+    }
+    let mut pending = vec![full.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in
+            std::fs::read_dir(&folder)?.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        {
+            let path = entry.path();
+            let below = path.strip_prefix(full).unwrap_or(&path);
+            if entry.file_name() == ".git" {
+                let is_own = folder == full || is_submodule(repo, below.parent().unwrap_or(below));
+                if !is_own && path.join("HEAD").exists() {
+                    return Ok(Some(format!(
+                        "{} is a repository of its own",
+                        below.parent().unwrap_or(below).display()
+                    )));
+                }
+            } else if !repo.is_path_ignored(below).unwrap_or(false) && !is_submodule(repo, below) {
+                pending.push(path);
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// `CE_SKIP_WORKTREE` of git's index, `gitformat-index(5)`.
+const SKIP_WORKTREE: u16 = 1 << 14;
+
+fn is_submodule(repo: &git2::Repository, path: &Path) -> bool {
+    let entry = repo.index().ok().and_then(|index| index.get_path(path, 0));
+    entry.is_some_and(|entry| entry.mode == 0o160_000)
+}
+
+/// What ends what is in progress here.
+fn ending(state: git2::RepositoryState) -> &'static str {
+    match state {
+        git2::RepositoryState::Bisect => "git bisect reset",
+        git2::RepositoryState::Merge => "git merge --abort",
+        git2::RepositoryState::Revert | git2::RepositoryState::RevertSequence => "git revert --abort",
+        git2::RepositoryState::CherryPick | git2::RepositoryState::CherryPickSequence => "git cherry-pick --abort",
+        git2::RepositoryState::ApplyMailbox => "git am --abort",
+        _ => "git rebase --abort",
+    }
 }
 
 /// Whether a branch of a remote holds the commit. A shallow clone cannot say.

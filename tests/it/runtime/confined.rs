@@ -1,6 +1,7 @@
 //! What a program inside cannot do, and what it cannot plant.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use crate::support::{Entry, ImageBuilder, Lab, Layer, Repo};
 
@@ -80,6 +81,39 @@ fn case_40_the_workspaces_own_git_folder_cannot_be_turned(lab: Lab) {
     assert_eq!(lab.sh(&task, script), "");
     let repo = workspace(&lab);
     assert_eq!(repo.git(&["status", "--porcelain"]), "");
+}
+
+both!(case_40_a_prompt_in_a_workspace_obeys_nothing);
+/// The prompt that git brings along puts what it reads of a rebase into what the shell
+/// evaluates, as soon as somebody is in the folder.
+fn case_40_a_prompt_in_a_workspace_obeys_nothing(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let script = "for git in .git n/.git; do mkdir -p $git/rebase-merge $git/refs $git/objects
+        echo 'ref: refs/heads/x' >$git/HEAD.new; [ -e $git/HEAD ] || mv $git/HEAD.new $git/HEAD
+        echo refs/heads/x >$git/rebase-merge/head-name; echo 5 >$git/rebase-merge/end; >$git/rebase-merge/interactive
+        echo '$(touch '$1')' >$git/rebase-merge/msgnum; done";
+    let evidence = lab.dev.path("evaluated");
+    let run = lab.enter(&task, &["sh", "-c", script, "sh", evidence.to_str().unwrap()]).ok();
+    let repo = workspace(&lab);
+    for git in [".git", "n/.git"] {
+        let name = format!("{git}/rebase-merge/msgnum");
+        assert!(run.stderr.contains(&format!("{name} was written inside and renamed")), "{}", run.stderr);
+        assert!(!repo.path.join(&name).exists() && repo.path.join(git).join("rebase-merge/end").exists());
+    }
+    assert!(!evidence.exists());
+}
+
+both!(what_others_were_allowed_in_a_workspace_is_taken_back);
+/// Another account could lay a configuration there, which git on the host would obey.
+fn what_others_were_allowed_in_a_workspace_is_taken_back(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    lab.enter(&task, &["true"]).ok();
+    let repo = workspace(&lab);
+    let modes = || [".", ".git", ".git/refs"].map(|name| fs::metadata(repo.path.join(name)).unwrap().mode() & 0o777);
+    let before = modes();
+    let run = lab.enter(&task, &["chmod", "777", ".", ".git", ".git/refs"]).ok();
+    assert_eq!(modes(), before);
+    assert!(run.stderr.contains("other accounts could write to it, and cannot any more"), "{}", run.stderr);
 }
 
 both!(case_40_a_planted_repository_is_put_out_of_gits_way);

@@ -109,6 +109,27 @@ fn what_is_moved_during_the_capture_is_looked_at_again() {
     Facts::of(repo).assert_same(&Facts::of(&entered(&trip)));
 }
 
+/// A name that comes and one that goes can be seen in neither place as well, however often
+/// one looks; where that has no end, it is said.
+#[test]
+fn names_that_come_and_go_all_the_time_are_not_published() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.write("fill/tracked", "x");
+    repo.commit("fill");
+    repo.push();
+    repo.write("fill/precious", "x");
+    // There is a copy at every moment; after each look all is as it was.
+    let script = "case \"$*\" in *ls-files*--others*) mkdir -p \"$cd/one\"; cp \"$cd/fill/precious\" \"$cd/one/\"
+         rm \"$cd/fill/precious\"; cp \"$cd/one/precious\" \"$cd/fill/\"; rm -r \"$cd/one\";; esac";
+    meddling(&trip, repo, script).code(1).says(&["keeps changing", "such as fill/precious"]);
+    // What git ignores does not travel, and may come and go.
+    repo.write(".gitignore", "*.o\n");
+    let script = "case \"$*\" in *ls-files*--others*) >\"$cd/fill/x.o\"; rm \"$cd/fill/x.o\";; esac";
+    meddling(&trip, repo, script).ok();
+    Facts::of(repo).assert_same(&Facts::of(&entered(&trip)));
+}
+
 /// Without end, it is said.
 #[test]
 fn a_checkout_that_never_rests_is_not_published() {

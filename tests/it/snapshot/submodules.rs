@@ -204,6 +204,26 @@ fn one_within_another() {
 
 /// Settings of the project that hide a submodule's state do not hide it here.
 #[test]
+fn changes_that_git_does_not_look_for_are_refused() {
+    let Family { trip, repo, sub } = family();
+    for flag in ["skip-worktree", "assume-unchanged"] {
+        sub.git(&["update-index", &format!("--{flag}"), "code"]);
+        trip.publish(&repo);
+        sub.write("code", "an edit that only the agent has\n");
+        trip.refuses(&repo, 6, &["lib/sub has changes of its own", "git was told not to look"]);
+        sub.git(&["update-index", &format!("--no-{flag}"), "code"]);
+        sub.git(&["checkout", "--quiet", "code"]);
+    }
+    // A repository without a file is nothing to `git status` of the submodule.
+    sub.sh("git init -q n && cd n && git commit -q --allow-empty -m only-here").ok();
+    trip.refuses(&repo, 6, &["n is a repository of its own"]);
+    sub.sh("rm -rf n && git bisect start").ok();
+    trip.refuses(&repo, 6, &["an operation of git is in progress", "git bisect reset"]);
+    sub.git(&["bisect", "reset"]);
+    trip.publish(&repo);
+}
+
+#[test]
 fn settings_that_hide_changes() {
     let Family { trip, repo, sub } = family();
     sub.write("new", "x");

@@ -330,7 +330,7 @@ fn spec(caches: &Caches<'_>, (wanted, entry): (&Wanted, &CacheEntry), image: &Im
     runtimes::add_variables(&mut spec.env, &places, "cache.env", &entry.env)?;
     spec.rootfs.workspace_stays = true;
     spec.setup = Some(wanted.name.clone());
-    spec.log = Some(app.log_file(&format!("setup-{}+{}", resolved.task.slug(), wanted.name)));
+    spec.log = Some(app.log_file(&format!("setup-{}+{}", resolved.task.log_name(), wanted.name)));
     let timeout = parse_duration(entry.timeout.as_deref().unwrap_or(TIMEOUT))?;
     spec.deadline = Some(runtime::monotonic_after(timeout));
     Ok(spec)
