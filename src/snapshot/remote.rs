@@ -23,6 +23,7 @@ pub fn remote_url(repo: &git2::Repository) -> Result<String> {
     {
         return Ok(whole);
     }
+    refuse_bundle(repo, &name, &url)?;
     // A folder that is named from the checkout's is nobody else's without it.
     let is_relative = !url.starts_with('/') && url.split('/').next().is_none_or(|first| !first.contains(':'));
     let Some(root) = repo.workdir().filter(|_| is_relative) else { return Ok(url) };
@@ -32,6 +33,21 @@ pub fn remote_url(repo: &git2::Repository) -> Result<String> {
             .hint(format!("git remote set-url {} URL, then publish again", quote(&name)))
     })?;
     Ok(folder.to_str().context("the path of the remote is no UTF-8")?.to_owned())
+}
+
+/// A clone of a bundle has a file for its remote, `git-bundle(1)`, and no address leads
+/// others into that.
+fn refuse_bundle(repo: &git2::Repository, name: &str, url: &str) -> Result<()> {
+    let path = url.strip_prefix("file://").unwrap_or(url);
+    if !repo.workdir().is_some_and(|root| root.join(path).is_file()) {
+        return Ok(());
+    }
+    Err(failure(format!("the remote {name} is the bundle {url}, from which others cannot fetch a base"))
+        .hint(format!(
+            "git remote set-url {} URL, with a repository that has its commits, then publish again",
+            quote(name)
+        ))
+        .into())
 }
 
 /// Whether an address may be one only here: `gh:acme/shop` is git's ssh to a host `gh`, if

@@ -12,7 +12,7 @@ use rustix::net::sockopt;
 
 use super::attend::{Beat, Done, Meanwhile, outcome, relay};
 use super::connection::{CANCELLING, reach, send};
-use super::relay::{Pump, RawMode, swallow, window_size};
+use super::relay::{RawMode, swallow, window_size};
 use super::session::{Outcome, Session};
 use super::streams::Streams;
 use super::transcript::Transcript;
@@ -101,7 +101,10 @@ pub(crate) fn run(
         Some(output) => Streams::into(output)?,
     };
     if session.hides {
-        streams.pumps.iter_mut().for_each(Pump::hide);
+        streams.pumps.iter_mut().for_each(|pump| {
+            pump.hide();
+            pump.keep_short();
+        });
     }
     let sent = send(socket, &request(session, &streams), &streams.passed());
     streams.theirs.clear();

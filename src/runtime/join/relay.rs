@@ -1,6 +1,8 @@
 //! Carrying bytes between this process's terminal and a process inside.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -91,6 +93,8 @@ pub(crate) struct Pump<'a> {
     kept: Option<(&'a Transcript, Stream)>,
     /// Values of secrets are not carried out; what may be the beginning of one waits here.
     held: Option<Vec<u8>>,
+    /// The side outside is a log, which stays [`short`](shorten).
+    is_log: bool,
     /// So many bytes more may be written outside.
     left: u64,
     /// Why nothing more could be written outside.
@@ -121,6 +125,7 @@ impl<'a> Pump<'a> {
             ended: false,
             kept: None,
             held: None,
+            is_log: false,
             left: u64::MAX,
             failed: None,
         })
@@ -139,6 +144,17 @@ impl<'a> Pump<'a> {
     /// From now on it carries no value of a secret out.
     pub(crate) fn hide(&mut self) {
         self.held = Some(Vec::new()).filter(|_| !self.inward);
+    }
+
+    /// The same, and its file is a log that nobody waits to be whole.
+    pub(crate) fn into_log(mut self) -> Self {
+        self.keep_short();
+        self
+    }
+
+    /// From now on what is written outside is kept short.
+    pub(crate) fn keep_short(&mut self) {
+        self.is_log = self.whole && !self.inward;
     }
 
     pub(crate) fn from(&self) -> BorrowedFd<'_> {
@@ -304,6 +320,10 @@ impl<'a> Pump<'a> {
                 Ok(count) => {
                     self.left -= count as u64;
                     self.pending.drain(..count);
+                    if self.is_log {
+                        // What cannot be shortened ends where the disk does.
+                        let _ = shorten(self.outside, LOG_HEAD, LOG_TAIL);
+                    }
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
@@ -326,6 +346,30 @@ impl<'a> Pump<'a> {
     }
 }
 
+/// Of a long log, so much of its beginning and of its end is kept, in bytes; it may have
+/// twice as many in between.
+const LOG_HEAD: u64 = 1 << 20;
+const LOG_TAIL: u64 = 15 << 20;
+
+/// Takes the middle out of a log that has got too long, and says so there. Whoever writes
+/// to it goes on at its end.
+fn shorten(log: BorrowedFd<'_>, head: u64, tail: u64) -> std::io::Result<()> {
+    let size = u64::try_from(rustix::fs::fstat(log)?.st_size).unwrap_or_default();
+    if size <= 2 * (head + tail) {
+        return Ok(());
+    }
+    // It may be open for writing only.
+    let file = File::options().read(true).write(true).open(format!("/proc/self/fd/{}", log.as_raw_fd()))?;
+    let mut end = vec![0; tail as usize];
+    file.read_exact_at(&mut end, size - tail)?;
+    let words = format!("\n[{} bytes are left out here]\n", size - head - tail);
+    file.write_all_at(words.as_bytes(), head)?;
+    file.write_all_at(&end, head + words.len() as u64)?;
+    file.set_len(head + words.len() as u64 + tail)?;
+    rustix::fs::seek(log, rustix::fs::SeekFrom::End(0))?;
+    Ok(())
+}
+
 fn can_write(fd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
     matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
@@ -335,6 +379,22 @@ fn can_write(fd: BorrowedFd<'_>) -> bool {
 mod tests {
     use super::*;
     use rustix::pipe::{PipeFlags, pipe_with};
+
+    #[test]
+    fn a_long_log_keeps_its_beginning_and_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        // As that of a detached runtime.
+        let mut log = File::options().write(true).create(true).truncate(true).open(&path).unwrap();
+        for n in 0..1000 {
+            std::io::Write::write_all(&mut log, format!("line {n:4}\n").as_bytes()).unwrap();
+            shorten(log.as_fd(), 100, 300).unwrap();
+            assert!(log.metadata().unwrap().len() <= 900, "{n}");
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("line    0\nline    1\n") && text.ends_with("line  998\nline  999\n"), "{text}");
+        assert!(text.contains("bytes are left out here]\n") && !text.contains('\0'), "{text}");
+    }
 
     #[test]
     fn no_more_is_written_than_may_be_and_the_program_inside_learns_it() {

@@ -99,7 +99,7 @@ impl<'a> Streams<'a> {
             theirs: vec![nothing, write],
             plan: [Stream::Pipe(0), Stream::Pipe(1), Stream::WithOutput],
             terminal: false,
-            pumps: vec![Pump::output(read, file.as_fd())?],
+            pumps: vec![Pump::output(read, file.as_fd())?.into_log()],
             master: None,
         })
     }

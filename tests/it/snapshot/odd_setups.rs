@@ -284,6 +284,17 @@ fn names_of_upstreams_and_remotes_that_are_no_utf_8() {
 }
 
 #[test]
+fn a_clone_of_a_bundle_is_refused_before_anybody_needs_its_base() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.git(&["bundle", "create", "--quiet", "../all.bundle", "HEAD", "main"]);
+    for url in ["../all.bundle".to_owned(), repo.path.parent().unwrap().join("all.bundle").display().to_string()] {
+        repo.git(&["remote", "set-url", "origin", &url]);
+        trip.refuses(repo, 1, &["is the bundle", "git remote set-url origin URL"]);
+    }
+}
+
+#[test]
 fn a_branch_that_stands_for_another_is_named() {
     let trip = Trip::new();
     let repo = &trip.lab.repo;
