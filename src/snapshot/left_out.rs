@@ -189,6 +189,10 @@ fn lacking(repo: &git2::Repository, mut tips: Vec<Tip>, travels: &[git2::Oid]) -
     })
 }
 
+/// So many commits are looked at beyond the last one that matters, as git does it
+/// (`SLOP` of its `revision.c`): times may be equal, or fall.
+const SLOP: usize = 16;
+
 /// Which of some commits are ancestors of others.
 enum Reached {
     /// These are.
@@ -207,6 +211,7 @@ fn reached(repo: &git2::Repository, tips: &[git2::Oid], held: &HashSet<git2::Oid
     let mut queue = BinaryHeap::new();
     // Entries of the queue from which something new may be learned.
     let mut open = 0_usize;
+    let mut slop = SLOP;
     let starts = held.iter().map(|id| (*id, true)).chain(tips.iter().map(|id| (*id, false)));
     let mut found: Vec<(git2::Oid, bool)> = starts.collect();
     for looked_at in 0.. {
@@ -221,7 +226,8 @@ fn reached(repo: &git2::Repository, tips: &[git2::Oid], held: &HashSet<git2::Oid
             open += usize::from(is_open);
             queue.push((commit.time().seconds(), id, is_open));
         }
-        if open == 0 {
+        slop = if open == 0 { slop.saturating_sub(1) } else { SLOP };
+        if slop == 0 {
             break;
         }
         if looked_at >= most {

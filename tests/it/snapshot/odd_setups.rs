@@ -283,6 +283,25 @@ fn names_of_upstreams_and_remotes_that_are_no_utf_8() {
     assert_eq!(workspace.git(&["rev-parse", "--abbrev-ref", "@{upstream}"]), "origin/main");
 }
 
+/// Commits of one second, or of clocks that went back, are no less the remote's.
+#[test]
+fn tags_that_the_remote_has_are_not_named_whatever_their_times() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    for (first, second) in
+        [("2030-01-01T00:00:00Z", "2030-01-01T00:00:00Z"), ("2031-01-01T00:00:00Z", "2030-01-01T00:00:00Z")]
+    {
+        repo.sh(&format!(
+            "git checkout -q --orphan other && git rm -rqf . 2>/dev/null; echo x >f && git add f
+             GIT_COMMITTER_DATE={first} git commit -qm first && git tag -f pushed >/dev/null
+             GIT_COMMITTER_DATE={second} git commit -q --allow-empty -m second
+             git branch -M other main && git push -qf origin main pushed && git fetch -q"
+        ))
+        .ok();
+        assert_eq!(named(&trip, repo).1, [], "{first} {second}");
+    }
+}
+
 #[test]
 fn a_clone_of_a_bundle_is_refused_before_anybody_needs_its_base() {
     let trip = Trip::new();
