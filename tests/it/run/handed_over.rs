@@ -2,12 +2,14 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{root_task, run, show, task};
-use crate::support::{ImageBuilder, Lab, Terminal, until};
+use crate::support::{Answer, Asked, ImageBuilder, Lab, Liar, Terminal, Way, until};
 
 fn names(lab: &Lab, task: &str) -> Vec<String> {
     let rows = lab.agent.envctl(["artifacts", "ls", task, "--json"]).ok().json();
@@ -49,6 +51,33 @@ fn however_it_ends_it_is_published(lab: Lab) {
     assert_eq!(handoff(&lab, &task)["status"], "closed");
     let log = lab.agent.envctl(["log", &task, "--json"]).ok().json();
     assert_eq!(log["identities"].as_array().unwrap().len(), 6, "{log}");
+}
+
+/// What follows a run may wait for somebody, and is not given up at the first word.
+#[test]
+fn a_signal_that_comes_twice_ends_what_follows_a_run() {
+    let lab = Lab::new();
+    let name = task(&lab).rsplit_once(':').unwrap().1.to_owned();
+    let silent = Arc::new(AtomicBool::new(false));
+    let is_silent = silent.clone();
+    let answers = move |_: &Asked, answer: Answer| match is_silent.load(Ordering::Relaxed) {
+        true => answer.way(Way::Silent),
+        false => answer,
+    };
+    let liar = Liar::over(&lab.store, answers);
+    let mut child =
+        run(&lab, &["--publish", "--net-timeout", "600"], &liar.task(&name), "echo ready; read line").spawn();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    silent.store(true, Ordering::Relaxed);
+    let before = liar.asked().len();
+    drop(child.stdin.take());
+    until("it publishes", || liar.asked().len() > before);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.into_iter().any(|line| line.contains("the same signal again ends that")));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
 }
 
 /// What a killed run left says until when it was worked on.
