@@ -105,7 +105,7 @@ pub(crate) struct HydratedWorkspace {
 pub(crate) fn fetch_repo(app: &App, resolved: &Resolved, document: &Document) -> Result<u64> {
     let git = Git::find(&app.env)?;
     let door = Door::of(app, resolved)?;
-    door.settle_folder()?;
+    door.settle_known()?;
     let others: Vec<Commit> = document.remote.refs.iter().map(|tracking| tracking.commit.clone()).collect();
     let told = Told::of(app, format!("{} from {}", document.base.short(), door.url()));
     let mirror = mirror(app, resolved);
@@ -129,7 +129,7 @@ pub(crate) fn fetch_repo(app: &App, resolved: &Resolved, document: &Document) ->
 pub(crate) fn settle_repo(app: &App, resolved: &Resolved) -> Result<()> {
     let (mirror, door) = (mirror(app, resolved), Door::of(app, resolved)?);
     if mirror.has(&resolved.identity.repo.commit) {
-        return door.settle_folder();
+        return door.settle_known();
     }
     mirror.settle(&Git::find(&app.env)?, door.remote())
 }

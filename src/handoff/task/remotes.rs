@@ -60,18 +60,19 @@ impl<'a> Door<'a> {
         Ok(Door { app, reachable, local: false, stranger, interactive: false })
     }
 
-    /// Makes sure that what is here of a folder of this machine may be seen inside,
-    /// whoever had it brought here.
+    /// Makes sure that what is here of a repository may be seen inside, whoever had it
+    /// brought here.
     ///
     /// # Errors
     /// [`crate::error::Kind::Policy`] where a stranger names it, and the developer did
     /// not agree to it.
-    pub(crate) fn settle_folder(&self) -> Result<()> {
+    pub(crate) fn settle_known(&self) -> Result<()> {
         let url = self.url();
-        if !url.is_file() || !self.stranger || self.is_own() || self.is_approved(url)? {
+        if !self.stranger || self.is_own() || self.is_approved(url)? {
             return Ok(());
         }
-        require_host(self.app, &url.to_string(), self.interactive)
+        let name = url.site().map_or_else(|| url.to_string(), |site| site.to_string());
+        require_host(self.app, &name, self.interactive)
     }
 
     /// Where the repository is reachable from here.

@@ -87,6 +87,24 @@ fn nothing_is_asked_without_approval_although_the_base_is_here() {
     assert_ne!(server.asked(), []);
 }
 
+/// Whoever can write to a registry could name any repository of which commits are here.
+#[test]
+fn commits_that_are_here_are_shown_to_no_strangers_task_unasked() {
+    let far = Far::new(crate::support::Trip::new());
+    far.approve("ssh://approved.example");
+    let task = far.task("ssh://git@approved.example/shop.git");
+    far.entering(&task, &far.serve()).ok();
+    far.dev().envctl(["approve", "--revoke", "ssh://approved.example"]).ok();
+    let registry = crate::support::Liar::honest(&far.trip.lab.store);
+    let theirs = registry.task(task.rsplit_once(':').unwrap().1);
+    let calls = far.calls().len();
+    let words = ["is not approved", "envctl approve --host ssh://approved.example"];
+    far.entering(&theirs, &far.serve()).code(6).says(&words);
+    far.approve("ssh://approved.example");
+    far.entering(&theirs, &far.serve()).ok();
+    assert_eq!(far.calls().len(), calls, "nobody had to be asked for them");
+}
+
 both!(a_redirect_to_another_host_is_told_and_not_followed, far);
 fn a_redirect_to_another_host_is_told_and_not_followed(far: Far) {
     far.trip.lab.repo.seen_by(&far.trip.lab.agent, &far.trip.lab.repo.remote).git(&["update-server-info"]);
