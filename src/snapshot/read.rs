@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
 
 use super::attributes::{Conversions, is_attributes};
 use super::contents::WantedFile;
@@ -18,7 +19,7 @@ use super::paths::{joined, path_of};
 use super::scratch::ScratchRepo;
 use super::untouched::untouched;
 use super::verbatim;
-use crate::error::{Kind, failure, kind_of};
+use crate::error::failure;
 use crate::git::Git;
 
 const ATTEMPTS: u32 = 5;
@@ -37,6 +38,15 @@ pub(super) struct NotInTree {
     pub(super) lfs: Option<StoredLfs>,
     /// Files that git would write in another form than they have.
     pub(super) verbatim: BTreeMap<Vec<u8>, git2::Oid>,
+}
+
+/// Whether a file was not there, or is something else: in the words of git, too.
+fn is_about_a_name(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}");
+    [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].iter().any(|errno| {
+        let words = std::io::Error::from(*errno).to_string();
+        text.contains(words.split(" (os error").next().unwrap_or_default())
+    })
 }
 
 /// Whether names came or went in the folder of a file just now.
@@ -76,8 +86,7 @@ pub(super) fn capture(
             Err(_) if attempt + 1 < ATTEMPTS => continue,
             // Nor is it where others come and go beside it: all is looked at again.
             Err(error) => {
-                let is_refused = kind_of(&error) != Kind::Failure;
-                let restless = pending.iter().find(|path| !is_refused && is_restless(scratch, path));
+                let restless = pending.iter().find(|path| is_about_a_name(&error) && is_restless(scratch, path));
                 let Some(path) = restless else { return Err(error.context("cannot read the working files")) };
                 return Err(fleeting(&scratch.full(path)).context(format!("{error:#}")));
             }

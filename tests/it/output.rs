@@ -259,8 +259,10 @@ fn mistakes_on_the_command_line() {
         let json = trip.lab.dev.envctl(["--json"]).args(args).code(2).json();
         assert_eq!(json["error"]["kind"], "usage");
     }
+    let json = trip.lab.dev.envctl(["--json", "extend"]).code(2).json();
+    assert!(json["error"]["message"].as_str().unwrap().contains("<TASK>"), "{json}");
     let json = trip.lab.dev.envctl(["--json", "diff"]).code(2).json();
-    assert!(json["error"]["message"].as_str().unwrap().contains("<A>"), "{json}");
+    assert!(json["error"]["message"].as_str().unwrap().contains("no task is named"), "{json}");
     trip.lab.dev.envctl(["enter", "t", "--timeout", "5"]).code(2).says(&["not a duration", "hint:", "30s"]);
     let json = trip.lab.dev.envctl(["enter", "t", "--json", "-p", "8080/3000"]).code(2).json();
     assert!(json["error"]["hint"].as_str().unwrap().contains("8080:3000"), "{json}");
