@@ -174,7 +174,7 @@ pub(super) fn settled<T>(mut take: impl FnMut() -> (Result<T>, Stood)) -> Result
 }
 
 fn never_rests(name: Option<&[u8]>) -> Fault {
-    let name = name.map(|name| format!(", such as {}", String::from_utf8_lossy(name)));
+    let name = name.filter(|name| !name.is_empty()).map(|name| format!(", such as {}", String::from_utf8_lossy(name)));
     let what = format!("its commits, its index or its files{}", name.unwrap_or_default());
     failure(format!("the checkout keeps changing while it is captured: {what}"))
         .hint("stop what runs git or writes files there, then publish again")

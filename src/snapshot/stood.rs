@@ -29,8 +29,7 @@ impl Scan {
                 _ => return Stood::NameMoved(path.clone()),
             }
         }
-        let quiet = heard.is_quiet() || !heard.content && !heard.unknown;
-        if !quiet {
+        if heard.content || heard.unknown {
             match glance(tracked(scratch, &self.index, self.judged_by, None)) {
                 Ok(now) if now == self.seen => {}
                 Ok(now) if now.has_names_of(&self.seen) => grew = true,

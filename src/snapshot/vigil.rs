@@ -107,13 +107,6 @@ pub(super) struct FoldersHeard {
     pub(super) unknown: bool,
 }
 
-impl FoldersHeard {
-    /// Nothing that matters.
-    pub(super) fn is_quiet(&self) -> bool {
-        *self == FoldersHeard::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};

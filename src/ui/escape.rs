@@ -13,8 +13,8 @@ pub fn escape(text: &str) -> String {
     if visible::seen(&text).all(|(_, shows)| shows) {
         return text;
     }
-    let escaped = |(c, shows): (char, bool)| if shows { c.to_string() } else { escaped(c) };
-    visible::seen(&text).map(escaped).collect()
+    let shown = |(c, shows): (char, bool)| if shows { c.to_string() } else { c.escape_default().to_string() };
+    visible::seen(&text).map(shown).collect()
 }
 
 /// The same, and of at most about `most` characters: what is in the middle of a
@@ -43,10 +43,6 @@ pub(super) fn cut(text: &str, most: usize) -> Cow<'_, str> {
     let at = |n: usize| text.char_indices().nth(n).map_or(text.len(), |(at, _)| at);
     let (first, last) = (&text[..at(head)], &text[at(count - tail)..]);
     format!("{first} … ({} characters left out) … {last}", count - head - tail).into()
-}
-
-fn escaped(c: char) -> String {
-    c.escape_default().to_string()
 }
 
 #[cfg(test)]

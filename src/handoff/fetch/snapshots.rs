@@ -66,14 +66,10 @@ fn from_there(store: &dyn Store, resolved: &Resolved) -> Result<(Artifact, Vec<u
 /// # Errors
 /// When it is damaged, or the store does not have it.
 pub(crate) fn document(source: &Source<'_>, resolved: &Resolved, asked: bool) -> Result<Option<Document>> {
-    let id = resolved.identity.snapshot_id;
-    let kept = disk::read_file(&source.app.paths.blob(&id), MAX_DOCUMENT)?.filter(|bytes| Digest::of(bytes) == id);
-    let bytes = match kept {
-        Some(bytes) => Some(bytes),
-        None if asked => Some(from_there(source.store()?, resolved)?.1),
-        None => None,
-    };
-    Ok(bytes.map(|bytes| Document::parse(&bytes)).transpose()?)
+    match kept_document(source.app, &resolved.identity.snapshot_id)? {
+        None if asked => Ok(Some(Document::parse(&from_there(source.store()?, resolved)?.1)?)),
+        kept => Ok(kept),
+    }
 }
 
 /// What is to be known of a snapshot and its base before they are fetched.
@@ -107,12 +103,13 @@ fn exactly(resolved: &Resolved) -> Located {
     Located { store: resolved.task.store.clone(), target: Target::Identity(resolved.digest) }
 }
 
+fn kept_document(app: &App, id: &Digest) -> Result<Option<Document>> {
+    let bytes = disk::read_file(&app.paths.blob(id), MAX_DOCUMENT)?.filter(|bytes| Digest::of(bytes) == *id);
+    Ok(bytes.map(|bytes| Document::parse(&bytes)).transpose()?)
+}
+
 fn kept_snapshot(app: &App, id: &Digest) -> Result<Option<Snapshot>> {
-    let Some(bytes) = disk::read_file(&app.paths.blob(id), MAX_DOCUMENT)? else { return Ok(None) };
-    if Digest::of(&bytes) != *id {
-        return Ok(None);
-    }
-    let document = Document::parse(&bytes)?;
+    let Some(document) = kept_document(app, id)? else { return Ok(None) };
     let pack = match &document.pack {
         None => None,
         // Checked again while it is read.

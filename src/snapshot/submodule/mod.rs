@@ -8,7 +8,7 @@ mod modules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,7 @@ use super::left_behind::{LeftKind, LeftOut, lossy};
 use super::open::{check_root, git_folder};
 use super::scratch::ScratchRepo;
 use super::{left_out, lfs};
+use crate::disk::beneath::Beneath;
 use crate::error::{Fault, policy};
 use crate::git::odd_lists;
 use crate::shell::quote;
@@ -229,7 +230,7 @@ fn hidden_change(repo: &git2::Repository, full: &Path) -> Result<Option<String>>
         };
         let times = (i64::from(entry.mtime.seconds()), i64::from(entry.mtime.nanoseconds()));
         let is_same = u64::from(entry.file_size) == meta.len() && times == (meta.mtime(), meta.mtime_nsec());
-        if !is_same && git2::Oid::hash_file(git2::ObjectType::Blob, &file).ok() != Some(entry.id) {
+        if !is_same && content(full, &entry.path, &meta) != Some(entry.id) {
             return Ok(Some(format!("{} is changed, and git was told not to look", lossy(&entry.path))));
         }
     }
@@ -255,6 +256,21 @@ fn hidden_change(repo: &git2::Repository, full: &Path) -> Result<Option<String>>
     }
     Ok(None)
 }
+
+/// The blob that a file of a submodule would be: opened through no link, and waiting for
+/// nobody. None for what is neither file nor link, and for one that is not looked into.
+fn content(full: &Path, path: &[u8], meta: &std::fs::Metadata) -> Option<git2::Oid> {
+    let bytes = if meta.is_symlink() {
+        std::fs::read_link(full.join(OsStr::from_bytes(path))).ok()?.into_os_string().into_vec()
+    } else {
+        Beneath::open(full).ok()?.read(Path::new(OsStr::from_bytes(path)), MAX_HIDDEN).ok()??
+    };
+    git2::Oid::hash_object(git2::ObjectType::Blob, &bytes).ok()
+}
+
+/// A larger file that git was told not to look at counts as changed when its times or its
+/// size say so, in bytes.
+const MAX_HIDDEN: u64 = 64 << 20;
 
 /// `CE_SKIP_WORKTREE` of git's index, `gitformat-index(5)`.
 const SKIP_WORKTREE: u16 = 1 << 14;

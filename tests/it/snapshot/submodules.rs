@@ -211,8 +211,13 @@ fn changes_that_git_does_not_look_for_are_refused() {
         trip.publish(&repo);
         sub.write("code", "an edit that only the agent has\n");
         trip.refuses(&repo, 6, &["lib/sub has changes of its own", "git was told not to look"]);
+        // One that nobody feeds is not waited for, nor is what a link leads to.
+        for odd in ["mkfifo code", "ln -s /dev/zero code"] {
+            sub.sh(&format!("rm code && {odd}")).ok();
+            trip.refuses(&repo, 6, &["lib/sub has changes of its own", "git was told not to look"]);
+        }
         sub.git(&["update-index", &format!("--no-{flag}"), "code"]);
-        sub.git(&["checkout", "--quiet", "code"]);
+        sub.sh("rm code && git checkout -q code").ok();
     }
     // A repository without a file is nothing to `git status` of the submodule.
     sub.sh("git init -q n && cd n && git commit -q --allow-empty -m only-here").ok();
