@@ -9,12 +9,12 @@
 
 mod agent;
 mod author;
+mod bounds;
 mod contact;
 mod create;
 mod ignored;
 mod inflate;
 pub mod lfs;
-mod memory;
 mod pointer;
 mod settings;
 mod sizes;
@@ -37,10 +37,10 @@ use crate::web::Proxies;
 pub use crate::identity::check_entry_name;
 pub use agent::{Agent, AgentHost, NoAgent};
 pub use author::Author;
+pub use bounds::bound_library;
 pub use contact::{Coming, Contact, ContactOutcome, Heard, Judge, Loan, Logins, Manner, Way, serve, this_program};
 pub use create::{create_bare, create_repository};
 pub use ignored::{IgnoreLists, odd_lists};
-pub use memory::bound_library;
 pub use pointer::{has_blanks, without_line_end};
 pub use settings::{add_settings, with_settings};
 pub use sizes::{MAX_INDEX, large_file, large_ref};
@@ -354,9 +354,8 @@ impl Call {
 
     fn spawn_piped(&mut self, name: &str) -> Result<Child> {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = self.command.spawn().with_context(|| format!("cannot start {name}"))?;
-        memory::bound(&child);
-        Ok(child)
+        bounds::bound(&mut self.command);
+        self.command.spawn().with_context(|| format!("cannot start {name}"))
     }
 
     fn name(&self) -> String {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::memory::MOST_OF_LIBRARY;
+use super::bounds::MOST_OF_LIBRARY;
 
 /// No index is larger, in bytes: git's library could not hold it.
 pub const MAX_INDEX: u64 = MOST_OF_LIBRARY as u64;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit};
 
-use super::super::{MAX_WORDS, memory};
+use super::super::{MAX_WORDS, bounds};
 use super::coming::PrintedWords;
 use super::order::{Order, tell};
 use crate::descendants::{below, end_all};
@@ -191,7 +191,7 @@ fn bound(order: &Order) {
         let most = Some(hard.map_or(most, |hard| hard.min(most)));
         let _ = rustix::process::setrlimit(resource, Rlimit { current: most, maximum: most });
     };
-    limit(Resource::Data, memory::of_a_program());
+    limit(Resource::Data, bounds::of_a_program());
     // What git notes of a server's answers is a file, too.
     limit(Resource::Fsize, if order.into.is_some() { order.most } else { order.most.min(MAX_TALK) });
 }

@@ -221,3 +221,21 @@ fn files_that_would_arrive_as_others_are_not_published() {
     run.says(&["would not arrive as it is here"]);
     assert!(trip.lab.store.tags().iter().all(|tag| tag != "t"));
 }
+
+both!(git_ends_with_envctl, Trip::of);
+/// Even one that reads and writes nothing meanwhile.
+fn git_ends_with_envctl(trip: Trip) {
+    let repo = &trip.lab.repo;
+    repo.write("a", "a\n");
+    let said = trip.lab.agent.path("pid");
+    let script = format!("case \"$*\" in *diff-index*) echo $$ >'{}'; exec sleep 600;; esac", said.display());
+    let mut child = meddling(&trip, repo, &script).spawn();
+    let pid = || fs::read_to_string(&said).ok().filter(|text| text.ends_with('\n'));
+    until("git was started", || pid().is_some());
+    let git = format!("/proc/{}/stat", pid().unwrap().trim());
+    let is_gone = || fs::read_to_string(&git).map_or(true, |state| state.contains(") Z "));
+    assert!(!is_gone());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("git is gone", is_gone);
+}

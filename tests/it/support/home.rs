@@ -28,6 +28,13 @@ struct Inner {
     binary: PathBuf,
 }
 
+/// A whole run has root's tests in memory and the account's on the disk: that is faster,
+/// and two kinds of file system are tried.
+fn place_of(account: Option<Account>) -> PathBuf {
+    let memory = std::env::var_os("ENVCTL_TEST_MEMORY").filter(|_| account.is_none());
+    memory.map_or_else(std::env::temp_dir, PathBuf::from)
+}
+
 #[derive(Clone, Copy)]
 struct Account {
     uid: u32,
@@ -48,7 +55,7 @@ impl Home {
     fn of(account: Option<Account>) -> Self {
         // A run of all tests clears what it leaves where it is killed.
         let prefix = format!("envctl-it-{}", run_of_tests());
-        let dir = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
+        let dir = tempfile::Builder::new().prefix(&prefix).tempdir_in(place_of(account)).unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let binary = match account {
             Some(account) if !account.reaches_binary() => {

@@ -1,14 +1,16 @@
-//! How much memory git may take: an object, an index or a list of a repository that a
-//! task can write may say that it is gigabytes, and is held whole. The program has a
-//! limit of the kernel's; its library, which lives in this process, gets no single
-//! piece that is larger than any that it needs.
+//! How much memory git may take, and how long it may live. An object, an index or a list
+//! of a repository that a task can write may say that it is gigabytes, and is held whole.
+//! The program has a limit of the kernel's, and is told to end when envctl has; its
+//! library, which lives in this process, gets no single piece that is larger than any
+//! that it needs.
 
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_void};
-use std::process::Child;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
-use rustix::process::{Pid, Resource, Rlimit};
+use rustix::process::{Resource, Rlimit, Signal};
 
 /// The largest piece that git's library gets, in bytes: the index of some millions
 /// of files. Contents of files are never read by it where they are larger.
@@ -17,6 +19,9 @@ pub const MOST_OF_LIBRARY: usize = 512 << 20;
 /// What a program gets at least, and at most, in bytes.
 const MOST_OF_PROGRAM: (u64, u64) = (1 << 30, 4 << 30);
 
+/// Why a git does not begin whose parent has ended.
+const ORPHAN: std::io::ErrorKind = std::io::ErrorKind::BrokenPipe;
+
 /// The memory of one git program, in bytes: half of this machine's, within
 /// [`MOST_OF_PROGRAM`].
 pub(super) fn of_a_program() -> u64 {
@@ -24,13 +29,22 @@ pub(super) fn of_a_program() -> u64 {
     (here.totalram.saturating_mul(here.mem_unit.into()) / 2).clamp(MOST_OF_PROGRAM.0, MOST_OF_PROGRAM.1)
 }
 
-/// Bounds a git that was just started, with all that it starts (`prlimit(2)`).
-pub(super) fn bound(child: &Child) {
+/// Bounds a git, and all that it starts (`setrlimit(2)`), before it begins. It is asked
+/// to end when the thread that starts it has (`PR_SET_PDEATHSIG`, `prctl(2)`): by a signal
+/// on which git takes its lock files away. So that thread has to wait for it.
+pub(super) fn bound(command: &mut Command) {
     let most = Some(of_a_program());
-    if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
-        // It fails where the limit is lower already, and when git is over.
-        let _ = rustix::process::prlimit(Some(pid), Resource::Data, Rlimit { current: most, maximum: most });
-    }
+    let owner = rustix::process::getpid();
+    let settle = move || {
+        // It fails where the limit is lower already.
+        let _ = rustix::process::setrlimit(Resource::Data, Rlimit { current: most, maximum: most });
+        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+        // Whose parent has ended meanwhile gets no signal any more.
+        if rustix::process::getppid() == Some(owner) { Ok(()) } else { Err(ORPHAN.into()) }
+    };
+    // SAFETY: between fork and exec there are system calls only, and nothing is allocated:
+    // an error with no words of its own is a number.
+    unsafe { command.pre_exec(settle) };
 }
 
 /// `git_allocator` of libgit2's `sys/alloc.h`.
@@ -98,12 +112,25 @@ mod tests {
 
     #[test]
     fn git_is_bounded() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        bound(&child);
+        let mut command = Command::new("sleep");
+        bound(&mut command);
+        let mut child = command.arg("60").spawn().unwrap();
         let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
         let line = limits.lines().find(|line| line.starts_with("Max data size")).unwrap();
         assert_eq!(line.split_whitespace().nth(3), Some(&*of_a_program().to_string()), "{line}");
+    }
+
+    #[test]
+    fn git_ends_with_the_thread_that_waits_for_it() {
+        let start = || {
+            let mut command = Command::new("sleep");
+            bound(&mut command);
+            command.arg("60").spawn().unwrap()
+        };
+        let mut child = std::thread::spawn(start).join().unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(Signal::TERM.as_raw()));
     }
 }
