@@ -16,6 +16,7 @@ mod ports;
 mod replaced;
 mod reset;
 mod secrets;
+mod streams;
 mod terminal;
 mod unheard;
 mod ways_out;

@@ -81,6 +81,7 @@ pub(super) fn relay(
             && at <= monotonic_now()
         {
             // Pid 1 does not answer; whoever resets kills it.
+            attended.streams.leave();
             return Ok(Done { outcome: Outcome::Cancelled(signal), ..attended.done });
         }
         if answered && let ControlFlow::Break(ended) = attended.hear()? {

@@ -1,7 +1,7 @@
 //! The terminal or the pipes at which somebody sits, connected to a runtime.
 //!
 //! [`client`] runs a [`session`] over a [`connection`] to pid 1 and [`attend`]s to it,
-//! [`relay`] and [`streams`] move the bytes, [`transcript`] keeps what was printed, and
+//! [`relay`], [`mod@source`] and [`streams`] move the bytes, [`transcript`] keeps what was printed, and
 //! [`adjust`] changes ports and deadlines meanwhile.
 
 mod adjust;
@@ -10,6 +10,7 @@ mod client;
 mod connection;
 mod relay;
 mod session;
+mod source;
 mod streams;
 mod transcript;
 

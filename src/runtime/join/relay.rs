@@ -11,6 +11,7 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios};
 
+use super::source::Source;
 use super::transcript::{Stream, Transcript};
 use crate::secret;
 
@@ -83,7 +84,8 @@ pub(crate) fn swallow(long: Duration) {
 pub(crate) struct Pump<'a> {
     inside: Option<OwnedFd>,
     outside: BorrowedFd<'a>,
-    inward: bool,
+    /// How it is read, where the program inside is the one who reads.
+    source: Option<Source>,
     /// The side outside is a file, which takes everything at once.
     whole: bool,
     /// Read outside, not yet written inside.
@@ -104,22 +106,23 @@ pub(crate) struct Pump<'a> {
 impl<'a> Pump<'a> {
     /// From a stream of this process to the process inside.
     pub(crate) fn input(from: BorrowedFd<'a>, to: OwnedFd) -> Result<Self> {
-        Self::new(to, from, true)
+        let source = Source::of(from, to.as_fd())?;
+        Ok(Pump { source: Some(source), ..Self::new(to, from)? })
     }
 
     /// From the process inside to a stream of this process.
     pub(crate) fn output(from: OwnedFd, to: BorrowedFd<'a>) -> Result<Self> {
-        Self::new(from, to, false)
+        Self::new(from, to)
     }
 
-    fn new(inside: OwnedFd, outside: BorrowedFd<'a>, inward: bool) -> Result<Self> {
+    fn new(inside: OwnedFd, outside: BorrowedFd<'a>) -> Result<Self> {
         let flags = rustix::fs::fcntl_getfl(&inside)?;
         rustix::fs::fcntl_setfl(&inside, flags | OFlags::NONBLOCK)?;
         let whole = FileType::from_raw_mode(rustix::fs::fstat(outside)?.st_mode) == FileType::RegularFile;
         Ok(Pump {
             inside: Some(inside),
             outside,
-            inward,
+            source: None,
             whole,
             pending: Vec::new(),
             ended: false,
@@ -143,7 +146,7 @@ impl<'a> Pump<'a> {
 
     /// From now on it carries no value of a secret out.
     pub(crate) fn hide(&mut self) {
-        self.held = Some(Vec::new()).filter(|_| !self.inward);
+        self.held = Some(Vec::new()).filter(|_| self.source.is_none());
     }
 
     /// The same, and its file is a log that nobody waits to be whole.
@@ -154,15 +157,15 @@ impl<'a> Pump<'a> {
 
     /// From now on what is written outside is kept short.
     pub(crate) fn keep_short(&mut self) {
-        self.is_log = self.whole && !self.inward;
+        self.is_log = self.whole && self.source.is_none();
     }
 
     pub(crate) fn from(&self) -> BorrowedFd<'_> {
-        if self.inward { self.outside } else { self.inside() }
+        if self.source.is_some() { self.outside } else { self.inside() }
     }
 
     pub(crate) fn to(&self) -> BorrowedFd<'_> {
-        if self.inward { self.inside() } else { self.outside }
+        if self.source.is_some() { self.inside() } else { self.outside }
     }
 
     fn inside(&self) -> BorrowedFd<'_> {
@@ -174,8 +177,11 @@ impl<'a> Pump<'a> {
         if self.inside.is_none() {
             return (false, false);
         }
-        let room = if self.inward { CHUNK } else { 1 };
-        (!self.ended && self.pending.len() < room, !self.pending.is_empty())
+        match &self.source {
+            Some(source) if source.is_shown() => (false, true),
+            Some(_) => (!self.ended && self.pending.len() < CHUNK, !self.pending.is_empty()),
+            None => (!self.ended && self.pending.is_empty(), !self.pending.is_empty()),
+        }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -184,7 +190,9 @@ impl<'a> Pump<'a> {
 
     /// Moves what can be moved.
     pub(crate) fn turn(&mut self, readable: bool, writable: bool) {
-        if self.inward {
+        if self.source.as_ref().is_some_and(Source::is_in_pieces) {
+            self.show(readable, writable);
+        } else if self.source.is_some() {
             if readable {
                 self.fill();
             }
@@ -208,9 +216,10 @@ impl<'a> Pump<'a> {
     }
 
     /// Carries out what is in the buffers, without waiting for more. Whoever
-    /// reads nothing for long loses it.
+    /// reads nothing for long loses it. What was not read inside stays outside.
     pub(crate) fn drain(&mut self) {
-        if self.inward {
+        if self.source.is_some() {
+            self.leave();
             return;
         }
         loop {
@@ -224,6 +233,29 @@ impl<'a> Pump<'a> {
             } else if !self.carry_out() && !self.release() {
                 return;
             }
+        }
+    }
+
+    /// Shows the next piece, when the last one was read.
+    fn show(&mut self, readable: bool, writable: bool) {
+        let (Some(inside), Some(source)) = (&self.inside, &mut self.source) else { return };
+        if writable {
+            source.take(self.outside, inside.as_fd());
+        }
+        if !readable || source.is_shown() {
+            return;
+        }
+        match source.show(self.outside, inside.as_fd()) {
+            Ok(1..) | Err(Errno::AGAIN | Errno::INTR) => {}
+            // The end, or nobody reads it any more.
+            Ok(0) | Err(_) => self.inside = None,
+        }
+    }
+
+    /// Nothing more is read inside.
+    pub(crate) fn leave(&mut self) {
+        if let (Some(inside), Some(source)) = (self.inside.take(), &mut self.source) {
+            source.leave(self.outside, inside.as_fd());
         }
     }
 
@@ -246,10 +278,7 @@ impl<'a> Pump<'a> {
                 }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR) => {}
-                Err(_) => {
-                    self.inside = None;
-                    return;
-                }
+                Err(_) => return self.leave(),
             }
         }
         if self.ended {

@@ -14,15 +14,11 @@ use super::transcript;
 use super::transcript::Transcript;
 use crate::error::{Fault, usage};
 
-/// `PIPEFS_MAGIC` of `linux/magic.h`, which names the file system of pipes.
-const PIPEFS: u64 = 0x5049_5045;
-
-/// How this process's streams reach the one inside. A nameless pipe is passed
-/// on as it is. Nothing else is, not even `/dev/null`, whose mode belongs to the
-/// host: a program that holds
-/// a terminal could type into it (CVE-2017-5226), and one that holds a file
-/// could open it once more through `/proc/self/fd`, to write what it was given
-/// to read, or to change its mode.
+/// How this process's streams reach the one inside: each through a pipe of its own. None is
+/// passed on, not even `/dev/null`, whose mode belongs to the host: a program that holds a
+/// terminal could type into it (CVE-2017-5226), and one that holds a file or a pipe could
+/// open it once more through `/proc/self/fd`, to write what it was given to read, to read
+/// what others write, or to change its mode.
 pub(crate) struct Streams<'a> {
     /// Descriptors that travel with the request, made for it.
     pub(crate) theirs: Vec<OwnedFd>,
@@ -36,8 +32,6 @@ pub(crate) struct Streams<'a> {
 enum Stream {
     /// Part of the pseudo-terminal.
     Terminal,
-    /// Passed on.
-    Itself,
     /// Where standard output goes.
     WithOutput,
     /// One of `theirs`.
@@ -55,7 +49,7 @@ impl<'a> Streams<'a> {
         let is_terminal = own.map(rustix::termios::isatty);
         let terminal = is_terminal[0] && is_terminal[1] && transcript.is_none() && stdout.is_none();
         let mut streams =
-            Streams { theirs: Vec::new(), plan: [Stream::Itself; 3], terminal, pumps: Vec::new(), master: None };
+            Streams { theirs: Vec::new(), plan: [Stream::Terminal; 3], terminal, pumps: Vec::new(), master: None };
         // Both into one file stay in order only in one pipe.
         let together = transcript.is_none() && stdout.is_none() && is_same(own[1], own[2])?;
         for index in 0..3 {
@@ -67,10 +61,6 @@ impl<'a> Streams<'a> {
                 continue;
             }
             if is_terminal[index] && terminal {
-                streams.plan[index] = Stream::Terminal;
-                continue;
-            }
-            if is_harmless(own[index])? && (index == 0 || transcript.is_none()) {
                 continue;
             }
             if index == 2 && together && matches!(streams.plan[1], Stream::Pipe(_)) {
@@ -105,14 +95,12 @@ impl<'a> Streams<'a> {
     }
 
     pub(crate) fn passed(&self) -> Vec<BorrowedFd<'_>> {
-        let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-        let pass = |(index, stream): (usize, Stream)| match stream {
+        let pass = |stream: Stream| match stream {
             Stream::Terminal | Stream::WithOutput => None,
-            Stream::Itself => Some(own[index]),
             Stream::Pipe(at) => Some(self.theirs[at].as_fd()),
         };
         let plan = self.plan.map(|stream| if stream == Stream::WithOutput { self.plan[1] } else { stream });
-        plan.into_iter().enumerate().filter_map(pass).collect()
+        plan.into_iter().filter_map(pass).collect()
     }
 
     pub(crate) fn started(&mut self, fds: Vec<OwnedFd>) -> Result<()> {
@@ -125,6 +113,11 @@ impl<'a> Streams<'a> {
         Ok(())
     }
 
+    /// What nobody inside has read is left to whoever reads next.
+    pub(crate) fn leave(&mut self) {
+        self.pumps.iter_mut().for_each(Pump::leave);
+    }
+
     pub(crate) fn resize(&self) {
         if let Some(master) = &self.master {
             let (ws_row, ws_col) = window_size();
@@ -132,13 +125,6 @@ impl<'a> Streams<'a> {
             let _ = rustix::termios::tcsetwinsize(master, size);
         }
     }
-}
-
-/// Whether a program inside may hold this: a pipe that has no name on a file
-/// system, and so no mode and no owner that anybody asks for.
-fn is_harmless(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
-    Ok(kind == FileType::Fifo && rustix::fs::fstatfs(fd)?.f_type as u64 == PIPEFS)
 }
 
 /// Whether both lead to the same file, by its inode.
