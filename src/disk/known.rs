@@ -41,8 +41,10 @@ pub struct KnownFile {
 /// What gives other accounts a way into a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Others {
-    /// The bits of its mode by which its group and all others write.
-    write: u32,
+    /// The bits of its mode by which its group and all others write; of the folder that
+    /// was asked itself, those by which they do anything.
+    #[serde(alias = "write")]
+    may: u32,
     /// It has a list of its own of who may do what, `acl(5)`.
     listed: bool,
 }
@@ -51,10 +53,18 @@ struct Others {
 const LISTS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
 
 impl Others {
-    fn of(folder: &OwnedFd) -> Result<Self, Errno> {
-        let write = rustix::fs::fstat(folder)?.st_mode & 0o022;
-        let has = |name: &&str| rustix::fs::fgetxattr(folder, *name, &mut [0_u8; 0][..]).is_ok_and(|size| size > 0);
-        Ok(Others { write, listed: LISTS.iter().any(has) })
+    fn of(folder: &OwnedFd, path: &Path) -> Result<Self, Errno> {
+        let may = rustix::fs::fstat(folder)?.st_mode & Self::bits(path);
+        // A list has no room in a byte. (Without any, not even its absence would be told.)
+        let has = |name: &&str| {
+            matches!(rustix::fs::fgetxattr(folder, *name, &mut [0_u8; 1][..]), Ok(1..) | Err(Errno::RANGE))
+        };
+        Ok(Others { may, listed: LISTS.iter().any(has) })
+    }
+
+    /// What of a mode counts: who cannot pass the folder of all of it reaches nothing.
+    fn bits(path: &Path) -> u32 {
+        if path == Path::new(".") { 0o077 } else { 0o022 }
     }
 }
 
@@ -76,7 +86,7 @@ impl KnownFile {
     pub fn of(root: BorrowedFd<'_>, path: &Path) -> Option<Self> {
         let (inode, text) = look(root, path).ok()?;
         let folder = open_beneath(root, path, OFlags::RDONLY | OFlags::DIRECTORY).ok();
-        let others = folder.and_then(|folder| Others::of(&folder).ok());
+        let others = folder.and_then(|folder| Others::of(&folder, path).ok());
         Some(KnownFile { path: path.to_owned(), inode, text, others })
     }
 
@@ -92,7 +102,7 @@ impl KnownFile {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let now = Others::of(&folder)?;
+        let now = Others::of(&folder, &self.path)?;
         if now.listed && !before.listed {
             // Without them the bits of the group are those of the mode again.
             for name in LISTS {
@@ -100,7 +110,7 @@ impl KnownFile {
             }
         }
         let mode = rustix::fs::fstat(&folder)?.st_mode;
-        let more = mode & 0o022 & !before.write;
+        let more = mode & Others::bits(&self.path) & !before.may;
         if more != 0 {
             rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode & !more))?;
         }
@@ -150,18 +160,20 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         let set = |name: &str, mode| fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
         let mode = |name: &str| fs::metadata(at(name)).unwrap().permissions().mode() & 0o777;
-        for (name, before) in [("own", 0o755), ("shared", 0o775), ("listed", 0o755)] {
+        for (name, before) in [("own", 0o755), ("shared", 0o775), ("listed", 0o755), ("heirs", 0o755)] {
             fs::create_dir(at(name)).unwrap();
             set(name, before);
             let known = KnownFile::of(root.as_fd(), Path::new(name)).unwrap();
             assert_eq!(known.close_to_others(root.as_fd()), Ok(false), "{name}");
             match name {
                 // acl(5) as `posix_acl_xattr.h` has it: all may write, by a list.
-                "listed" => {
+                "listed" | "heirs" => {
                     let entry = |tag: u16, may: u16| [&tag.to_le_bytes()[..], &may.to_le_bytes(), &[0xff; 4]].concat();
                     let list = [2_u32.to_le_bytes().to_vec(), entry(1, 7), entry(4, 7), entry(0x20, 7)].concat();
-                    let set = |name| rustix::fs::setxattr(at("listed"), name, &list, rustix::fs::XattrFlags::empty());
-                    if LISTS.iter().any(|name| set(*name) == Err(Errno::OPNOTSUPP)) {
+                    let set = |list_of| rustix::fs::setxattr(at(name), list_of, &list, rustix::fs::XattrFlags::empty());
+                    // The second changes no mode: it is for what will be in the folder.
+                    let lists = if name == "listed" { &LISTS[..] } else { &LISTS[1..] };
+                    if lists.iter().any(|name| set(*name) == Err(Errno::OPNOTSUPP)) {
                         continue;
                     }
                 }
@@ -171,6 +183,10 @@ mod tests {
             assert_eq!(mode(name), before, "{name}");
             assert_eq!(known.close_to_others(root.as_fd()), Ok(false), "{name}");
         }
+        set("", 0o700);
+        let known = KnownFile::of(root.as_fd(), Path::new(".")).unwrap();
+        set("", 0o711);
+        assert_eq!((known.close_to_others(root.as_fd()), mode("")), (Ok(true), 0o700));
     }
 
     #[test]

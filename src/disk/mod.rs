@@ -8,6 +8,7 @@
 //! `docs/architecture.md`.
 
 pub mod beneath;
+pub mod closed;
 pub mod descent;
 pub mod held;
 mod inside;

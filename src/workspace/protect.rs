@@ -164,7 +164,13 @@ fn remember_head(git: &Beneath) -> Result<()> {
 pub(super) fn is_head(text: &[u8]) -> bool {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     match text.strip_prefix(b"ref: ") {
-        Some(name) => name.starts_with(b"refs/") && name.iter().all(|byte| *byte > b' ' && *byte != 0x7f),
+        // Prompts print it: no name of a ref holds a control character of one byte, but
+        // some terminals obey those of two in UTF-8.
+        Some(name) => {
+            name.starts_with(b"refs/")
+                && !name.contains(&b' ')
+                && !String::from_utf8_lossy(name).chars().any(char::is_control)
+        }
         None => matches!(text.len(), 40 | 64) && text.iter().all(u8::is_ascii_hexdigit),
     }
 }
@@ -186,6 +192,7 @@ mod tests {
             "ref: \x0brefs/heads/main",
             &far,
             "ref: refs/heads/a b",
+            "ref: refs/heads/a\u{9b}2J",
             "ref: main",
             "0123",
         ] {

@@ -122,7 +122,9 @@ pub fn audit(workspace: &Path, run: AuditedRun<'_>) -> Result<Audited> {
     let top = audit.look(root.as_fd(), Place::Root);
     audit.excludes(root.as_fd());
     audit.close_to_others(root.as_fd());
+    audit.of_others(root.as_fd());
     audit.late_hooks(root.as_fd());
+    audit.close_all(root.as_fd());
     audit.walk(Descent::new(root, top));
     let left = audit.leaves_unseen || !audit.found.unseen.is_empty();
     if left || audit.distrusts {

@@ -23,10 +23,34 @@ enum Form {
     Number,
     /// Names and lines that are printed as they are.
     Words,
+    /// The name of a way to merge: git starts a program for one that is not its own.
+    Strategy,
+    /// Options of a cherry-pick, among them such a name.
+    Options,
+    /// The option that names a key.
+    Key,
+    /// Options of `git apply`, of which some write files elsewhere.
+    ApplyOptions,
 }
 
-/// What prompts and `git status` read, in a folder or beside them.
-const READ: [(&str, &CStr, Form); 29] = [
+/// Ways to merge that are part of git.
+const STRATEGIES: [&[u8]; 6] = [b"ort", b"recursive", b"resolve", b"octopus", b"ours", b"subtree"];
+
+/// What `git am` passes on to `git apply`, `git-am(1)`.
+const APPLY_OPTIONS: [&str; 9] = [
+    "-C",
+    "-p",
+    "--whitespace=",
+    "--directory=",
+    "--exclude=",
+    "--include=",
+    "--reject",
+    "--ignore-whitespace",
+    "--ignore-space-change",
+];
+
+/// What prompts and git read, in a folder or beside them.
+const READ: [(&str, &CStr, Form); 35] = [
     ("rebase-merge", c"msgnum", Form::Number),
     ("rebase-merge", c"end", Form::Number),
     ("rebase-merge", c"head-name", Form::Words),
@@ -36,6 +60,9 @@ const READ: [(&str, &CStr, Form); 29] = [
     ("rebase-merge", c"stopped-sha", Form::Words),
     ("rebase-merge", c"git-rebase-todo", Form::Words),
     ("rebase-merge", c"done", Form::Words),
+    ("rebase-merge", c"strategy", Form::Strategy),
+    ("rebase-merge", c"strategy_opts", Form::Words),
+    ("rebase-merge", c"gpg_sign_opt", Form::Key),
     ("rebase-apply", c"next", Form::Number),
     ("rebase-apply", c"last", Form::Number),
     ("rebase-apply", c"head-name", Form::Words),
@@ -43,9 +70,12 @@ const READ: [(&str, &CStr, Form); 29] = [
     ("rebase-apply", c"onto_name", Form::Words),
     ("rebase-apply", c"orig-head", Form::Words),
     ("rebase-apply", c"abort-safety", Form::Words),
+    ("rebase-apply", c"gpg_sign_opt", Form::Key),
+    ("rebase-apply", c"apply-opt", Form::ApplyOptions),
     ("sequencer", c"todo", Form::Words),
     ("sequencer", c"done", Form::Words),
     ("sequencer", c"head", Form::Words),
+    ("sequencer", c"opts", Form::Options),
     ("", c"MERGE_HEAD", Form::Words),
     ("", c"CHERRY_PICK_HEAD", Form::Words),
     ("", c"REVERT_HEAD", Form::Words),
@@ -62,8 +92,17 @@ impl Form {
     fn holds(self, text: &[u8]) -> bool {
         match self {
             Form::Number => text.len() < 12 && text.trim_ascii_end().iter().all(u8::is_ascii_digit),
-            Form::Words => {
-                !String::from_utf8_lossy(text).chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+            Form::Words => prints_plainly(text),
+            Form::Strategy => is_strategy(text),
+            Form::Options => Form::Words.holds(text) && text.split(|byte| *byte == b'\n').all(is_option),
+            Form::Key => {
+                let key = text.strip_prefix(b"-S").map(<[u8]>::trim_ascii_end);
+                text.trim_ascii().is_empty() || key.is_some_and(|key| !key.starts_with(b"-") && Form::Words.holds(key))
+            }
+            Form::ApplyOptions => {
+                let words = String::from_utf8_lossy(text);
+                let is_known = |word: &str| APPLY_OPTIONS.iter().any(|known| word.starts_with(known));
+                words.split_whitespace().map(|word| word.trim_matches('\'')).all(is_known) && Form::Words.holds(text)
             }
         }
     }
@@ -72,7 +111,32 @@ impl Form {
         match self {
             Form::Number => "it is no number, and the prompt of a shell would obey it",
             Form::Words => "git would print it to the terminal",
+            Form::Strategy | Form::Options => "git would start a program for it when the operation goes on",
+            Form::Key => "git would pass it on as an option",
+            Form::ApplyOptions => "git would write where it says when the operation goes on",
         }
+    }
+}
+
+/// Whether a terminal obeys nothing in this text.
+pub(super) fn prints_plainly(text: &[u8]) -> bool {
+    !String::from_utf8_lossy(text).chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+}
+
+fn is_strategy(name: &[u8]) -> bool {
+    let name = name.trim_ascii();
+    name.is_empty() || STRATEGIES.contains(&name)
+}
+
+/// Whether a line of `sequencer/opts` names no program: git reads it as configuration.
+fn is_option(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    let is_plain = !line.iter().any(|byte| matches!(byte, b'"' | b'\\' | b'#' | b';'));
+    let (key, value) = line.split_at(line.iter().position(|byte| *byte == b'=').unwrap_or(line.len()));
+    match key.trim_ascii().to_ascii_lowercase().as_slice() {
+        b"strategy" => is_plain && is_strategy(value.get(1..).unwrap_or_default()),
+        // A section and a key may share a line.
+        key => line == b"[options]" || !key.contains(&b'[') && !line.ends_with(b"\\"),
     }
 }
 
@@ -127,7 +191,13 @@ mod tests {
             ("rebase-merge/head-name", "refs/heads/täsk\n"),
             ("rebase-merge/git-rebase-todo", "pick 0123 it's\tdone\nexec make $(nproc)\n"),
             ("rebase-merge/message", "\u{1b}[2J is a text that nobody reads unasked\n"),
+            ("rebase-merge/strategy", "ort\n"),
+            ("rebase-merge/strategy_opts", " '--ours'\n"),
+            ("rebase-merge/gpg_sign_opt", "-SA B <a@b>\n"),
             ("rebase-apply/next", "1\n"),
+            ("rebase-apply/gpg_sign_opt", "\n"),
+            ("rebase-apply/apply-opt", " '-p1' '--whitespace=fix' '--directory=a'\n"),
+            ("sequencer/opts", "[options]\n\tmainline = 1\n\tstrategy = ort\n\tstrategy-option = ours\n"),
             ("BISECT_START", "main\n"),
         ];
         let bad = [
@@ -136,6 +206,10 @@ mod tests {
             ("rebase-apply/last", "1$(x)\n"),
             ("rebase-merge/head-name", "\u{1b}]0;x\u{7}\n"),
             ("rebase-merge/done", "pick \u{9b}2J\n"),
+            ("rebase-merge/strategy", "evil\n"),
+            ("rebase-merge/gpg_sign_opt", "-S--output=x\n"),
+            ("rebase-apply/apply-opt", " '-p1' '--build-fake-ancestor=/tmp/x'\n"),
+            ("sequencer/opts", "[options] strategy = evil\n"),
             ("sequencer/todo", "pick \u{1b}[2J\n"),
             ("BISECT_START", "\u{1b}[2J\n"),
             ("BISECT_LOG", "\u{7}\n"),
@@ -157,5 +231,23 @@ mod tests {
         expected.sort();
         assert_eq!(found(root), expected);
         assert_eq!(found(root), [] as [&str; 0], "they are put away");
+    }
+
+    #[test]
+    fn a_cherry_pick_starts_no_program_for_a_strategy() {
+        for (text, fine) in [
+            ("[options]\n\tstrategy = ort\n", true),
+            ("[options]\n\tgpg-sign = \n\tedit = true\n\tstrategy-option = subtree=a/b\n", true),
+            ("", true),
+            ("[options]\n\tstrategy = evil\n", false),
+            ("[options]\n\tSTRATEGY=evil\n", false),
+            ("[options]\n\tstrategy = \"evil\"\n", false),
+            ("[options]\n\tstrategy = \\\nevil\n", false),
+            ("[options]\n\tedit = true\\\nstrategy = ort\n", false),
+            ("[options]strategy = evil\n", false),
+            ("[options]\n\tstrategy\n\t= evil\n", true),
+        ] {
+            assert_eq!(super::Form::Options.holds(text.as_bytes()), fine, "{text:?}");
+        }
     }
 }

@@ -12,9 +12,10 @@ use rustix::io::Errno;
 
 use super::super::protect::{TARGET, is_head};
 use super::folder::{exists, read_plain};
+use super::operations::prints_plainly;
 use super::{Audit, Now, Planted, hints, index, settings};
 use crate::disk::beneath::open_beneath;
-use crate::disk::descent;
+use crate::disk::{closed, descent};
 use crate::git::{MAX_INDEX, has_blanks, without_line_end};
 
 /// What the shared parts of split indexes begin with.
@@ -273,6 +274,38 @@ impl Audit<'_> {
         }
     }
 
+    /// Where other accounts get as far as to the workspace, files count as well.
+    pub(super) fn close_all(&mut self, root: BorrowedFd<'_>) {
+        if !closed::is_reached_by_others(self.workspace) {
+            return;
+        }
+        let path = || PathBuf::from(".");
+        let (closed, unseen) = closed::close(root, closed::umask());
+        if closed > 0 {
+            let why = format!("other accounts could write to {closed} files or folders, and cannot any more");
+            self.found.changed.push(Planted { path: path(), why });
+        }
+        if unseen > 0 {
+            let why = format!("whether other accounts can write to {unseen} files or folders is not known");
+            self.found.unseen.push(Planted { path: path(), why });
+        }
+    }
+
+    /// What another account laid in the place of a folder while it was let in is still its own.
+    pub(super) fn of_others(&mut self, root: BorrowedFd<'_>) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let Ok(git) = open_beneath(root, Path::new(".git"), flags) else { return };
+        let Ok(own) = rustix::fs::fstat(root).map(|stat| stat.st_uid) else { return };
+        for name in [c"hooks", c"info", c"logs", c"modules", c"worktrees", c"envctl"] {
+            let owner = rustix::fs::statat(&git, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_uid);
+            if owner.is_ok_and(|owner| owner != own && owner != 0) {
+                let before = std::mem::replace(&mut self.path, PathBuf::from(".git"));
+                self.quarantine(git.as_fd(), name, "it belongs to another account".into());
+                self.path = before;
+            }
+        }
+    }
+
     /// Hooks cannot be written inside. But git on the host writes what an index
     /// names, and a program inside can write to that.
     pub(super) fn late_hooks(&mut self, root: BorrowedFd<'_>) {
@@ -309,13 +342,22 @@ impl Audit<'_> {
     /// `gitdir` leads. One outside of the workspace knows its place, which no
     /// program inside could have told it.
     pub(super) fn worktree(&mut self, folder: BorrowedFd<'_>, touched: bool) {
+        // Both are printed by `git worktree list`.
+        let reason = c"locked";
+        if exists(folder, reason)
+            && (touched || self.is_new(folder, reason))
+            && !read_plain(folder, reason, MAX_POINTER).is_ok_and(|text| prints_plainly(&text))
+        {
+            self.quarantine(folder, reason, "git would print it to the terminal".into());
+        }
         let name = c"gitdir";
         if !exists(folder, name) {
             return;
         }
         let suspect = touched || self.is_new(folder, name);
         // Git takes blanks off its end, too.
-        let text = read_plain(folder, name, MAX_POINTER).ok().filter(|text| !has_blanks(without_line_end(text)));
+        let text = read_plain(folder, name, MAX_POINTER).ok();
+        let text = text.filter(|text| !has_blanks(without_line_end(text)) && prints_plainly(text));
         let named = PathBuf::from(OsStr::from_bytes(without_line_end(text.as_deref().unwrap_or_default())));
         let below = named.strip_prefix(self.workspace);
         // A program inside sees what comes of it, and must not learn what exists

@@ -42,6 +42,24 @@ fn case_38_cgroups_cannot_be_written(lab: Lab) {
     }
 }
 
+both!(what_is_mounted_in_sys_on_the_host_is_not_shown);
+fn what_is_mounted_in_sys_on_the_host_is_not_shown(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox().user("0"));
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounted = table.lines().filter_map(|line| line.split(' ').nth(4).filter(|place| place.starts_with("/sys/")));
+    let hidden = ["/sys/firmware", "/sys/kernel/slab", "/sys/kernel/mm/damon", "/sys/devices/virtual/powercap"];
+    let all: Vec<&str> = mounted.chain(hidden).collect();
+    let script = format!(
+        "ls /sys/kernel | grep -q . && echo kernel; ls -A {} 2>/dev/null | grep -v '^$\\|:$'; :",
+        all.join(" ")
+    );
+    for network in ["isolated", "host"] {
+        let run = lab.dev.envctl(["enter", "--network", network, &task, "--", "sh", "-c", &script]).ok();
+        // An empty folder stands where something was.
+        assert_eq!(run.stdout, "kernel\n", "{network}");
+    }
+}
+
 both!(namespaces_and_mounts_cannot_be_made);
 fn namespaces_and_mounts_cannot_be_made(lab: Lab) {
     for user in ["dev", "0"] {
@@ -112,6 +130,22 @@ fn what_others_were_allowed_in_a_workspace_is_taken_back(lab: Lab) {
     let run = lab.enter(&task, &["chmod", "777", ".", ".git", ".git/refs"]).ok();
     assert_eq!(modes(), before);
     assert!(run.stderr.contains("other accounts could write to it, and cannot any more"), "{}", run.stderr);
+}
+
+both!(where_others_get_at_a_workspace_they_cannot_write_to_it_after_a_run);
+/// With `--into` it may lie in a folder that all can pass.
+fn where_others_get_at_a_workspace_they_cannot_write_to_it_after_a_run(lab: Lab) {
+    let task = lab.publish(&ImageBuilder::busybox());
+    let place = lab.dev.path("place");
+    let into = place.to_str().unwrap();
+    lab.dev.envctl(["enter", "--into", into, &task, "--", "sh", "-c", "mkdir -p a/b; echo x >a/b/file"]).ok();
+    let script = "chmod 777 a a/b .git/refs; chmod 666 a/b/file .git/HEAD .git/index; chmod 711 .";
+    let run = lab.dev.envctl(["enter", &task, "--", "sh", "-c", script]).ok();
+    let mode = |path: &str| fs::metadata(place.join(path)).unwrap().mode() & 0o022;
+    for path in ["a", "a/b", ".git/refs", "a/b/file", ".git/HEAD", ".git/index"] {
+        assert_eq!(mode(path), 0, "{path}: {}", run.stderr);
+    }
+    assert!(run.stderr.contains("and cannot any more"), "{}", run.stderr);
 }
 
 both!(case_40_a_planted_repository_is_put_out_of_gits_way);

@@ -69,7 +69,7 @@ pub(super) fn make(around: &Around<'_>, own: &OwnImage, scratch: BorrowedFd<'_>,
     rustix::fs::openat(&place, "run/envctl/nothing", flags, Mode::from_raw_mode(0o444))?;
     let root = Root { root: overlay(&own.layers, place.as_fd(), around.mark)?, network: around.network };
     root.plain_folder("proc")?;
-    root.sys()?;
+    root.sys(&|| bind(place.as_fd(), &format!("{COVERS}/empty"), true))?;
     root.dev(place.as_fd(), around.tty_group)?;
     for name in ["tmp", "run"] {
         let tree = bind(place.as_fd(), name, false)?;
@@ -92,7 +92,7 @@ pub(crate) fn enter(beside: &ServiceRoot) -> Result<Inside> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("cannot separate the mounts from the runtime's")?;
     // The kernel gives one only where another can be seen.
-    let proc = new_proc()?;
+    let proc = new_proc(false)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // A mount that nobody inside can move or lay a link over.
     let place = rustix::fs::openat(CWD, "/proc", flags, Mode::empty())?;

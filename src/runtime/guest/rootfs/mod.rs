@@ -98,8 +98,8 @@ pub(crate) fn enter(entry: &RootfsPlan<'_>) -> Result<EnteredRoot> {
     let root = overlay(&spec.layers, scratch.as_fd(), entry.mark)?;
     let root = Root { root, network: entry.network };
     let cover = |name: &'static str| bind(scratch.as_fd(), name, true);
-    root.proc(new_proc()?, &|| cover("nothing"), &|| cover("empty"))?;
-    root.sys()?;
+    root.proc(new_proc(entry.network == Network::Private)?, &|| cover("nothing"), &|| cover("empty"))?;
+    root.sys(&|| cover("empty"))?;
     root.dev(scratch.as_fd(), entry.tty_group)?;
     for name in ["tmp", "run"] {
         let tree = bind(scratch.as_fd(), name, false)?;

@@ -2,6 +2,7 @@
 //! needs it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
@@ -21,14 +22,21 @@ const PROC_HIDDEN_FROM_ROOT: [&str; 7] =
     ["kpagecount", "kpageflags", "kpagecgroup", "vmallocinfo", "slabinfo", "pagetypeinfo", "mtrr"];
 const PROC_HIDDEN_FOLDERS: [&str; 2] = ["acpi", "scsi"];
 
+/// Folders of `/sys` that say more of the host than programs need, most of it to root.
+const SYS_HIDDEN: [&str; 4] = ["firmware", "kernel/slab", "kernel/mm/damon", "devices/virtual/powercap"];
+
 /// Makes what covers something.
 pub(super) type Cover<'a> = &'a dyn Fn() -> Result<OwnedFd>;
 
 /// The `/proc` of this process's namespace, mounted nowhere.
-pub(super) fn new_proc() -> Result<OwnedFd> {
+///
+/// Pasta is a process of the runtime in the network of the host, and `/proc/PID/net` asks
+/// for no permission: beside it a program sees what it could trace, `proc(5)`, `hidepid`.
+pub(super) fn new_proc(beside_pasta: bool) -> Result<OwnedFd> {
     let attributes =
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    new_fs("proc", &[], attributes).map_err(|error| match error.downcast::<std::io::Error>() {
+    let options: &[_] = if beside_pasta { &[("hidepid", "ptraceable")] } else { &[] };
+    new_fs("proc", options, attributes).map_err(|error| match error.downcast::<std::io::Error>() {
         Ok(error) => probe::explain_user_namespace(error, "cannot mount /proc for the runtime"),
         Err(error) => error,
     })
@@ -71,7 +79,9 @@ impl Root {
         }
     }
 
-    pub(super) fn sys(&self) -> Result<()> {
+    /// `/sys`, without what is mounted in it on the host, which says how that one is
+    /// watched and started.
+    pub(super) fn sys(&self, empty: Cover<'_>) -> Result<()> {
         let target = self.plain_folder("sys")?;
         let mount = match self.network {
             Network::Isolated | Network::Private => {
@@ -88,7 +98,13 @@ impl Root {
                 tree
             }
         };
-        self.attach(mount.as_fd(), target.as_fd(), "/sys")
+        self.attach(mount.as_fd(), target.as_fd(), "/sys")?;
+        if self.network == Network::Host {
+            for name in mounted_in_sys() {
+                self.cover(mount.as_fd(), &name, |_| empty())?;
+            }
+        }
+        SYS_HIDDEN.iter().try_for_each(|name| self.cover(mount.as_fd(), name, |_| empty()))
     }
 
     /// A `/dev` of our own: the image's is not used, and each node that is
@@ -140,4 +156,19 @@ impl Root {
         let shm = bind(scratch, "shm", false)?;
         self.attach(shm.as_fd(), below("shm")?.as_fd(), "/dev/shm")
     }
+}
+
+/// Where something is mounted below `/sys`, relative to it, and not below another of them.
+fn mounted_in_sys() -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let places = table.lines().filter_map(|line| line.split(' ').nth(4)?.strip_prefix("/sys/"));
+    let mut outer: Vec<String> = Vec::new();
+    let mut places: Vec<&str> = places.collect();
+    places.sort_unstable();
+    for place in places {
+        if !outer.iter().any(|above| Path::new(place).starts_with(above)) {
+            outer.push(place.to_owned());
+        }
+    }
+    outer
 }
