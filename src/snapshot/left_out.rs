@@ -71,8 +71,16 @@ pub(super) fn refs(repo: &git2::Repository, position: Position<'_>) -> Result<Ve
     let own = |name: &str| repo.find_branch(name, git2::BranchType::Local).ok()?.get().peel_to_commit().ok();
     let arriving = [position.branch, position.follows].into_iter().flatten().filter_map(own);
     let arriving: Vec<git2::Oid> = arriving.map(|tip| tip.id()).chain([position.head.id()]).collect();
-    let lacking = lacking(repo, tips.iter().map(|(tip, ..)| *tip).collect(), &arriving)?;
-    let tips = tips.into_iter().filter(|(tip, ..)| lacking.contains(&tip.commit));
+    // A branch or tag is a name as well, which does not travel with its commits.
+    let is_name = |kind: LeftKind| matches!(kind, LeftKind::Branch | LeftKind::Tag);
+    let of = |names: bool| tips.iter().filter(|(_, kind, _)| is_name(*kind) == names).map(|(tip, ..)| *tip).collect();
+    let named = lacking(repo, of(true), &[])?;
+    let others = lacking(repo, of(false), &arriving)?;
+    let is_lost = |(tip, kind, _): &(Tip, LeftKind, String)| {
+        let lost = if is_name(*kind) { &named } else { &others };
+        lost.contains(&tip.commit)
+    };
+    let tips = tips.into_iter().filter(is_lost);
     left.extend(tips.map(|(tip, kind, name)| LeftOut { kind, name, detail: Some(tip.commit.to_string()) }));
     let grafts = Beneath::open(repo.commondir())?.read(Path::new("info/grafts"), MAX_GRAFTS)?;
     if grafts.is_some_and(|text| text.split(|byte| *byte == b'\n').any(|line| line.first().is_some_and(|c| *c != b'#')))

@@ -135,18 +135,19 @@ impl<'a> RemoteTracking<'a> {
 
     fn fetched(&self) -> impl Iterator<Item = git2::Refspec<'_>> {
         let specs = self.remote.iter().flat_map(git2::Remote::refspecs);
-        specs.filter(|spec| spec.direction() == git2::Direction::Fetch)
+        specs.filter(|spec| spec.direction() == git2::Direction::Fetch && leads_somewhere(spec.bytes()))
     }
 
     /// The remote's branch that a ref stands for.
     pub(super) fn branch_of(&self, full: &[u8]) -> Option<String> {
-        // These are the checkout's own as well.
-        if full.starts_with(b"refs/heads/") || full.starts_with(b"refs/tags/") {
+        // These are the checkout's own as well, and `HEAD` stands for another one.
+        let is_own = full.starts_with(b"refs/heads/") || full.starts_with(b"refs/tags/");
+        if is_own || full.strip_prefix(&*self.prefix) == Some(b"HEAD") {
             return None;
         }
         let text = std::str::from_utf8(full).ok();
         let mut named = text.into_iter().flat_map(|full| self.fetched().filter_map(move |spec| theirs(&spec, full)));
-        let plain = || full.strip_prefix(&*self.prefix).filter(|short| *short != b"HEAD").map(lossy);
+        let plain = || full.strip_prefix(&*self.prefix).map(lossy);
         named.next().or_else(plain)
     }
 
@@ -174,6 +175,13 @@ impl<'a> RemoteTracking<'a> {
     }
 }
 
+/// Whether a refspec fetches into a ref: one that only leaves branches out does not, nor
+/// does one without a place, and git's library panics when it is asked for that.
+fn leads_somewhere(spec: &[u8]) -> bool {
+    let place = spec.iter().position(|byte| *byte == b':').and_then(|at| spec.get(at + 1..));
+    !spec.starts_with(b"^") && place.is_some_and(|place| !place.is_empty())
+}
+
 /// The remote's branch that this refspec fetches into a ref.
 fn theirs(spec: &git2::Refspec<'_>, full: &str) -> Option<String> {
     let theirs = spec.rtransform(full).ok().filter(|_| spec.dst_matches(full))?;
@@ -183,6 +191,36 @@ fn theirs(spec: &git2::Refspec<'_>, full: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refspecs_that_lead_nowhere_are_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = git2::Repository::init(dir.path()).unwrap();
+        let mut config = repo.config().unwrap().open_level(git2::ConfigLevel::Local).unwrap();
+        config.set_str("remote.origin.url", "https://git.example/shop").unwrap();
+        for spec in [
+            "^refs/heads/wip/*",
+            "+refs/heads/*:refs/remotes/origin/*",
+            "refs/heads/a",
+            "refs/heads/a:",
+            ":",
+            "+",
+            "HEAD",
+        ] {
+            config.set_multivar("remote.origin.fetch", &format!("^{}$", regex::escape(spec)), spec).unwrap();
+        }
+        let who = git2::Signature::now("a", "a@b").unwrap();
+        let tree = repo.find_tree(repo.treebuilder(None).unwrap().write().unwrap()).unwrap();
+        let commit = repo.commit(Some("refs/remotes/origin/main"), &who, &who, "x", &tree, &[]).unwrap();
+        repo.reference_symbolic("refs/remotes/origin/HEAD", "refs/remotes/origin/main", true, "").unwrap();
+        let tracking = RemoteTracking::of(&repo, b"origin");
+        assert_eq!(tracking.branch_of(b"refs/remotes/origin/main").as_deref(), Some("main"));
+        let tips = tracking.tips(&repo).unwrap();
+        assert_eq!(
+            tips.iter().map(|tip| (tip.branch.as_deref(), tip.commit)).collect::<Vec<_>>(),
+            [(Some("main"), commit)]
+        );
+    }
 
     #[test]
     fn a_shorthand_of_whoever_publishes_is_written_out() {

@@ -30,15 +30,12 @@ const MAX_COUNTED: usize = 64 << 20;
 pub(super) type VerbatimCandidate = (Entry, Sizes);
 
 /// Files whose content git does not look at, because their times are as the
-/// index has them, and which may be other than what git would write. Only
-/// sizes are compared.
+/// index has them, and which may be other than what git would write: attributes or
+/// settings convert them, or did when they were written. Only sizes are compared.
 ///
 /// # Errors
 /// When the captured objects cannot be read.
 pub(super) fn candidates(scratch: &ScratchRepo, asked: Conversions, index: &[Entry]) -> Result<Vec<VerbatimCandidate>> {
-    if !asked.normal && !asked.lfs {
-        return Ok(Vec::new());
-    }
     let own = git2::Repository::open_bare(scratch.path())?;
     let odb = own.odb()?;
     let settled = |entry: &&Entry| {

@@ -57,6 +57,33 @@ fn a_shallow_clone_that_is_cut_above_the_base() {
     trip.refuses(&cut, 1, &["origin"]);
 }
 
+/// What stands for another ref is no branch of the remote.
+#[test]
+fn a_clone_with_a_branch_that_nobody_else_has() {
+    let trip = Trip::new();
+    let clone = trip.lab.repo.clone_to("clone", &[]);
+    assert_eq!(clone.git(&["symbolic-ref", "refs/remotes/origin/HEAD"]), "refs/remotes/origin/main");
+    clone.git(&["checkout", "--quiet", "-b", "feature"]);
+    clone.write("mine", "x");
+    clone.commit("only here");
+    let workspace = trip.round(&clone);
+    let refs = workspace.git(&["for-each-ref", "--format=%(refname)", "refs/remotes"]);
+    assert_eq!(refs, "refs/remotes/origin/main");
+}
+
+#[test]
+fn refspecs_that_fetch_into_nothing() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    for spec in ["^refs/heads/wip/*", "refs/heads/main", "HEAD", "refs/heads/main:"] {
+        repo.git(&["config", "--add", "remote.origin.fetch", spec]);
+    }
+    repo.write("mine", "x");
+    repo.commit("only here");
+    let workspace = trip.round(repo);
+    trip.lab.dev.envctl(["diff", "--json"]).cwd(&workspace.path).ok();
+}
+
 #[test]
 fn a_clone_of_a_clone_that_borrows_objects() {
     let trip = Trip::new();

@@ -55,6 +55,33 @@ fn attributes_that_ask_for_an_encoding_which_settled_files_do_not_have(trip: Tri
     Facts::of(repo).assert_same(&Facts::of(&trip.enter(&trip.lab.store.reference("back"))));
 }
 
+both!(files_that_were_converted_by_what_holds_no_more, Trip::of);
+/// Git does not look at them again as long as their times are those of the index.
+fn files_that_were_converted_by_what_holds_no_more(trip: Trip) {
+    let repo = &trip.lab.repo;
+    repo.write("lines.txt", "one\ntwo\n");
+    repo.write("more.txt", "three\n");
+    repo.write("keyword.c", "/* $Id$ */\n");
+    repo.commit("texts");
+    repo.push();
+    let again = |words: &[&str], names: &[&str]| {
+        names.iter().for_each(|name| fs::remove_file(repo.path.join(name)).unwrap());
+        let whole: Vec<&str> = words.iter().chain(&["checkout", "--quiet", "--"]).chain(names).copied().collect();
+        repo.git(&whole);
+    };
+    again(&["-c", "core.autocrlf=true"], &["lines.txt"]);
+    repo.write(".git/info/attributes", "more.txt text eol=crlf\n*.c ident\n");
+    again(&[], &["more.txt", "keyword.c"]);
+    fs::remove_file(repo.path.join(".git/info/attributes")).unwrap();
+    repo.age();
+    assert_eq!(fs::read(repo.path.join("lines.txt")).unwrap(), b"one\r\ntwo\r\n");
+    assert_eq!(fs::read(repo.path.join("more.txt")).unwrap(), b"three\r\n");
+    let workspace = trip.round(repo);
+    for name in ["lines.txt", "more.txt", "keyword.c"] {
+        assert_eq!(fs::read(workspace.path.join(name)).unwrap(), fs::read(repo.path.join(name)).unwrap(), "{name}");
+    }
+}
+
 /// 03: a list of ignored files in the repository's own configuration.
 #[test]
 fn what_the_repository_s_own_list_ignores_stays_and_is_named() {
@@ -179,6 +206,22 @@ fn commits_that_only_a_tag_notes_a_linked_checkout_or_a_submodule_hold() {
     repo.git(&["checkout", "--quiet", "--detach", "keep"]);
     let (_, left) = named(&trip, &linked);
     assert!(left.contains(&pair("worktree", "the main checkout")), "{left:?}");
+}
+
+/// The commits of a branch travel with HEAD, its name does not.
+#[test]
+fn branches_and_tags_below_head_are_named() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    repo.git(&["branch", "pushed"]);
+    repo.git(&["checkout", "--quiet", "-b", "first"]);
+    repo.git(&["commit", "--quiet", "--allow-empty", "-m", "first"]);
+    repo.git(&["tag", "--annotate", "--message", "my words", "keep"]);
+    repo.git(&["checkout", "--quiet", "-b", "second"]);
+    repo.git(&["commit", "--quiet", "--allow-empty", "-m", "second"]);
+    repo.git(&["branch", "third"]);
+    let (_, left) = named(&trip, repo);
+    assert_eq!(left, [pair("branch", "first"), pair("branch", "third"), pair("tag", "keep")]);
 }
 
 /// 08: patterns are bytes.
