@@ -13,6 +13,8 @@ use crate::secret::Secret;
 
 /// The rule of a value that is known to be secret.
 const VALUE: &str = "injected-secret";
+/// The rule of a file that held such a value at the end of a run.
+const LEFT: &str = "left-by-a-run";
 /// A comment with one of these takes a line for harmless.
 const MARKS: [&[u8]; 2] = [b"envctl:allow", b"gitleaks:allow"];
 /// More findings in one content say nothing new.
@@ -31,6 +33,8 @@ pub struct Looked {
 pub struct Scanner {
     values: Values,
     allowed: HashSet<Fingerprint>,
+    /// Files that hold a value which may be known no more.
+    exposed: HashSet<String>,
 }
 
 impl Scanner {
@@ -40,7 +44,14 @@ impl Scanner {
     /// # Errors
     /// When the values cannot be looked for.
     pub fn new(secrets: &[Secret], allowed: impl IntoIterator<Item = Fingerprint>) -> Result<Self, Fault> {
-        Ok(Scanner { values: Values::new(secrets)?, allowed: allowed.into_iter().collect() })
+        let (values, allowed) = (Values::new(secrets)?, allowed.into_iter().collect());
+        Ok(Scanner { values, allowed, exposed: HashSet::new() })
+    }
+
+    /// The same for somebody who knows of files that hold a value, whatever it is.
+    pub fn with_exposed(mut self, files: impl IntoIterator<Item = String>) -> Self {
+        self.exposed.extend(files);
+        self
     }
 
     /// Looks at a file: its name, and its content.
@@ -57,6 +68,9 @@ impl Scanner {
             look.add_file(rule, None);
         }
         look.values(content, &text);
+        if self.exposed.contains(path) && look.findings.iter().all(|finding| finding.rule != VALUE) {
+            look.add_file(LEFT, None);
+        }
         look.rules(&text)?;
         let mut findings = look.findings;
         findings.sort_by_key(|finding| finding.line);

@@ -33,6 +33,9 @@ const MAX_LINE: u64 = 64 << 10;
 /// Bytes of all that it says that are kept.
 const MAX_LOG: u64 = 64 << 20;
 
+/// How long podman may take to say where it keeps images.
+const ANSWER: Duration = Duration::from_secs(30);
+
 /// How long an engine that is asked to end may take before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -150,7 +153,7 @@ impl Builder {
         let _policy = match self.kind {
             EngineKind::Docker => None,
             EngineKind::Podman => {
-                let file = policy(build.home)?;
+                let file = policy(build.home, self.graph_root().as_deref())?;
                 words.splice(1..1, ["--signature-policy".into(), file.path().into()]);
                 Some(file)
             }
@@ -162,6 +165,18 @@ impl Builder {
         }
         command.envs(build.secrets.iter().map(|(name, value)| (variable(name), value.expose())));
         self.run(command, time, log, said)
+    }
+
+    /// Where podman keeps images: when it has made each step before, it copies the image
+    /// from there.
+    fn graph_root(&self) -> Option<String> {
+        let mut command = Command::new(&self.program);
+        command.args(["info", "--format", "{{.Store.GraphRoot}}"]);
+        let mut root = None;
+        let mut said =
+            |line: Option<&str>| root = line.filter(|line| line.starts_with('/')).map(str::to_owned).or(root.take());
+        self.run(command, ANSWER, &mut std::io::sink(), &mut said).ok()?;
+        root
     }
 
     /// What is run to add features, as people write it.
@@ -312,24 +327,31 @@ fn follow(
 }
 
 /// What podman may build on: images of registries, by the rules of this machine, and no
-/// folder or archive that a Dockerfile names (`containers-policy.json(5)`).
-fn policy(home: Option<&Path>) -> Result<tempfile::NamedTempFile> {
+/// folder or archive that a Dockerfile names (`containers-policy.json(5)`). Of its own
+/// images it takes what it has just built; a Dockerfile that names one is refused before.
+fn policy(home: Option<&Path>, graph_root: Option<&str>) -> Result<tempfile::NamedTempFile> {
     let own = home.map(|home| home.join(".config/containers/policy.json"));
     let places = own.into_iter().chain([PathBuf::from("/etc/containers/policy.json")]);
     let text = places.filter_map(|place| std::fs::read(place).ok()).next();
     let mut file = tempfile::Builder::new().prefix(".envctl-policy-").tempfile().context("cannot make a file")?;
-    file.write_all(registries_alone(text.as_deref()).to_string().as_bytes()).context("cannot write a file")?;
+    let rules = registries_alone(text.as_deref(), graph_root);
+    file.write_all(rules.to_string().as_bytes()).context("cannot write a file")?;
     Ok(file)
 }
 
 /// The rules of a machine, for registries alone.
-fn registries_alone(rules: Option<&[u8]>) -> serde_json::Value {
+fn registries_alone(rules: Option<&[u8]>, graph_root: Option<&str>) -> serde_json::Value {
     let rules: serde_json::Value = rules.and_then(|text| serde_json::from_slice(text).ok()).unwrap_or_default();
     let anything = serde_json::json!([{ "type": "insecureAcceptAnything" }]);
-    let usual = rules.get("default").cloned().unwrap_or(anything);
+    let usual = rules.get("default").cloned().unwrap_or_else(|| anything.clone());
     let mut docker = serde_json::Map::from_iter([(String::new(), usual)]);
     docker.extend(rules["transports"]["docker"].as_object().cloned().unwrap_or_default());
-    serde_json::json!({ "default": [{ "type": "reject" }], "transports": { "docker": docker } })
+    let own = graph_root.map(|root| (format!("[{root}]"), anything));
+    let own: serde_json::Map<_, _> = own.into_iter().collect();
+    serde_json::json!({
+        "default": [{ "type": "reject" }],
+        "transports": { "docker": docker, "containers-storage": own },
+    })
 }
 
 #[cfg(test)]
@@ -339,13 +361,14 @@ mod tests {
     #[test]
     fn podman_builds_by_the_rules_of_this_machine_and_on_registries_alone() {
         let reject = serde_json::json!([{ "type": "reject" }]);
-        assert_eq!(registries_alone(None)["default"], reject);
-        assert_eq!(registries_alone(None)["transports"]["docker"][""][0]["type"], "insecureAcceptAnything");
+        assert_eq!(registries_alone(None, None)["default"], reject);
+        assert_eq!(registries_alone(None, None)["transports"]["docker"][""][0]["type"], "insecureAcceptAnything");
         let own = br#"{"default":[{"type":"reject"}],"transports":{"docker":{"r.example":[{"type":"signedBy"}]},"oci":{"":[]}}}"#;
-        let rules = registries_alone(Some(own));
+        let rules = registries_alone(Some(own), Some("/graph"));
         assert_eq!((&rules["default"], &rules["transports"]["docker"][""]), (&reject, &reject));
         assert_eq!(rules["transports"]["docker"]["r.example"][0]["type"], "signedBy");
         assert!(rules["transports"].get("oci").is_none());
+        assert_eq!(rules["transports"]["containers-storage"]["[/graph]"][0]["type"], "insecureAcceptAnything");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Home, ImageBuilder, Lab, RealDocker, until};
+use crate::support::{Home, ImageBuilder, Lab, Layout, RealDocker, until};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
 
@@ -24,6 +24,31 @@ fn a_dockerfile_is_built_once_for_everybody() {
     let docker = RealDocker::start();
     dockerfile(&docker.host());
     devcontainer(&docker.host());
+}
+
+/// Where all steps were made before, podman copies the image from its own storage.
+#[test]
+fn podman_builds_for_another_store_what_it_has_built() {
+    let lab = Lab::new();
+    let at = |name: &str| lab.agent.path(name).display().to_string();
+    let (graph, run) = (at("graph"), at("run"));
+    lab.agent
+        .write("storage.conf", format!("[storage]\ndriver = \"vfs\"\ngraphroot = \"{graph}\"\nrunroot = \"{run}\"\n"));
+    lab.repo.write("bin/sh", fs::read("/bin/busybox").unwrap());
+    fs::set_permissions(lab.repo.path.join("bin/sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(lab.repo.path.join("bin/sh"), lab.repo.path.join("bin/cat")).unwrap();
+    lab.repo.write("Dockerfile", "FROM scratch\nCOPY bin /bin\nCOPY said /said\nENV PATH=/bin\n");
+    lab.repo.write("said", "by podman\n");
+    lab.repo.write("envctl.toml", "[toolchain]\nbuild = {}\n");
+    lab.repo.commit("a build");
+    lab.repo.push();
+    for store in ["one", "two"] {
+        let store = Layout::of(&lab.agent, store);
+        let call = lab.agent.envctl(["publish", "task-1", "--build", "--store", &store.name()]).cwd(&lab.repo.path);
+        let published = call.env("CONTAINERS_STORAGE_CONF", at("storage.conf")).ok();
+        assert!(published.stderr.contains("Building"), "{}", published.stderr);
+        assert_eq!(lab.sh(&store.reference("task-1"), "cat /said"), "by podman\n");
+    }
 }
 
 fn dockerfile(host: &str) {

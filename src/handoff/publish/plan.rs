@@ -1,5 +1,6 @@
 //! The steps of a publish, and what is settled before the first of them.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -31,7 +32,7 @@ use crate::handoff::words::quote;
 use crate::handoff::{fetch, trust};
 use crate::identity::{Identity, Redacted, Repo, RepoUrl, SCHEMA, SUMMARY, StoreRef, Summary, TaskId, Toolchain, Wish};
 use crate::oci::{Descriptor, media};
-use crate::snapshot::{self, Captured};
+use crate::snapshot::{self, Captured, GitPath};
 use crate::store::{self, Access, Store};
 use crate::ui::counted;
 
@@ -81,7 +82,12 @@ impl<'a> PublishPlan<'a> {
         let (task, forked) = task_of(options, parent.as_ref())?;
         let store_name = store_of(app, from.origin.as_ref())?;
         let agent = from.publisher(app, options);
-        let scanner = trust::scanner(app, &project)?;
+        let exposed = from
+            .origin
+            .iter()
+            .flat_map(Pin::exposed)
+            .map(|path| GitPath(path.as_os_str().as_bytes().to_vec()).to_string());
+        let scanner = trust::scanner(app, &project)?.with_exposed(exposed);
         trust::screen_words(&scanner, &options.handoff, agent.as_deref())?;
         let url = snapshot::remote_url(repo)?.parse()?;
         Ok(PublishPlan { app, options, from, project, parent, task, forked, store_name, agent, scanner, url })

@@ -225,6 +225,11 @@ pub(crate) fn tell_reset(app: &App, receipt: &Receipt) {
     if let Some(why) = &receipt.unwritten {
         app.ui.warn(&format!("the runtime left nothing behind, but its receipt is not on disk: {why}"));
     }
+    if let Some(files) = receipt.exposed.as_ref().filter(|files| !files.is_empty())
+        && let Err(error) = app.pins().note_exposed(&receipt.workspace, files)
+    {
+        app.ui.warn(&format!("which files hold secrets is not remembered: {error:#}"));
+    }
     for path in receipt.exposed.iter().flatten() {
         app.ui.warn(&format!("{} in the workspace holds the value of a secret, and stays", path.display()));
     }

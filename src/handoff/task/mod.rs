@@ -9,6 +9,7 @@
 //! lines ([`mod@lines`]). What its store was last seen to have is remembered ([`looks`]).
 
 mod claims;
+mod exposed;
 mod history;
 mod lines;
 mod located;

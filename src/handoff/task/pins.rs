@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW};
 use serde::{Deserialize, Serialize};
 
+use super::exposed::ExposedFile;
 use super::located::Located;
 use crate::digest::Digest;
 use crate::disk::{self, Durability};
@@ -66,6 +67,9 @@ pub(crate) struct Pin {
     /// The developer keeps it, whatever its rule says.
     #[serde(default)]
     pub(crate) kept: bool,
+    /// Files in which a run left the value of a secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) exposed: Vec<ExposedFile>,
 }
 
 /// A working state, by the hashes that name it.
@@ -148,6 +152,7 @@ impl Pin {
             ahead: false,
             kept: false,
             state: None,
+            exposed: Vec::new(),
         }
     }
 
@@ -157,6 +162,11 @@ impl Pin {
     pub(crate) fn continues(&self, task: &str) -> Option<Digest> {
         let published = self.published.iter().rev().find(|published| published.task == task);
         published.map(|published| published.identity).or((self.slug == task).then_some(self.identity))
+    }
+
+    /// Files in which a run left the value of a secret and that are as they were then.
+    pub(crate) fn exposed(&self) -> impl Iterator<Item = &Path> {
+        self.exposed.iter().filter(|file| file.stays(&self.workspace)).map(|file| &*file.path)
     }
 
     /// Whether the workspace was made from an identity, or published it last.
@@ -330,6 +340,16 @@ impl Pins {
         let mut pins: Vec<Pin> = entries.filter_map(|entry| disk::read_json(&entry.path()).ok().flatten()).collect();
         pins.sort_by(|a, b| (&a.slug, &a.store).cmp(&(&b.slug, &b.store)));
         Ok(pins)
+    }
+
+    /// Notes in which files of a workspace a run left the value of a secret.
+    pub(crate) fn note_exposed(&self, workspace: &Path, files: &[PathBuf]) -> Result<()> {
+        for mut pin in self.all()?.into_iter().filter(|pin| pin.workspace == workspace) {
+            pin.exposed.retain(|known| !files.contains(&known.path) && known.stays(workspace));
+            pin.exposed.extend(files.iter().filter_map(|path| ExposedFile::of(workspace, path)));
+            self.put(&pin)?;
+        }
+        Ok(())
     }
 
     /// Notes what was published from a workspace. Needs its locks.

@@ -80,6 +80,10 @@ pub fn joined_now(runtimes: &Runtimes, lease: &Lease) -> Option<u32> {
 /// When the runtime gives no answer.
 pub(crate) fn wait_for_joined(runtimes: &Runtimes, lease: &Lease, pidfd: BorrowedFd<'_>) -> Result<()> {
     let signals = sys::signal_fd(&CANCELLING)?;
+    // The Ctrl-C with which somebody answered that they wait is no second answer.
+    if std::iter::from_fn(|| sys::read_signal(signals.as_fd())).any(|signal| signal != libc::SIGINT) {
+        return Ok(());
+    }
     while joined(runtimes, lease)? > 0 {
         let mut fds = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
         match poll(&mut fds, Some(&LOOK)) {

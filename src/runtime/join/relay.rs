@@ -11,7 +11,7 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios};
 
-use super::source::Source;
+use super::source::HostSource;
 use super::transcript::{Stream, Transcript};
 use crate::secret;
 
@@ -85,7 +85,7 @@ pub(crate) struct Pump<'a> {
     inside: Option<OwnedFd>,
     outside: BorrowedFd<'a>,
     /// How it is read, where the program inside is the one who reads.
-    source: Option<Source>,
+    source: Option<HostSource>,
     /// The side outside is a file, which takes everything at once.
     whole: bool,
     /// Read outside, not yet written inside.
@@ -106,7 +106,7 @@ pub(crate) struct Pump<'a> {
 impl<'a> Pump<'a> {
     /// From a stream of this process to the process inside.
     pub(crate) fn input(from: BorrowedFd<'a>, to: OwnedFd) -> Result<Self> {
-        let source = Source::of(from, to.as_fd())?;
+        let source = HostSource::of(from, to.as_fd())?;
         Ok(Pump { source: Some(source), ..Self::new(to, from)? })
     }
 
@@ -190,7 +190,7 @@ impl<'a> Pump<'a> {
 
     /// Moves what can be moved.
     pub(crate) fn turn(&mut self, readable: bool, writable: bool) {
-        if self.source.as_ref().is_some_and(Source::is_in_pieces) {
+        if self.source.as_ref().is_some_and(HostSource::is_in_pieces) {
             self.show(readable, writable);
         } else if self.source.is_some() {
             if readable {

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::pipe::{SpliceFlags, splice, tee};
 
 /// A stream that is read for a program inside.
-pub(super) enum Source {
+pub(super) enum HostSource {
     /// A pipe: so many bytes of it are in the pipe inside, too.
     Pipe { shown: usize, nothing: OwnedFd },
     /// A file that has been read beyond what was read inside, by so many bytes.
@@ -22,20 +22,20 @@ pub(super) enum Source {
     Other,
 }
 
-impl Source {
+impl HostSource {
     /// What kind of stream this is. `inside` is where it leads.
     pub(super) fn of(outside: BorrowedFd<'_>, inside: BorrowedFd<'_>) -> Result<Self, Errno> {
         let kind = |fd| rustix::fs::fstat(fd).map(|stat| FileType::from_raw_mode(stat.st_mode));
         if kind(inside)? != FileType::Fifo {
-            return Ok(Source::Other);
+            return Ok(HostSource::Other);
         }
         let source = match kind(outside)? {
             FileType::Fifo => {
                 let nothing = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-                Source::Pipe { shown: 0, nothing }
+                HostSource::Pipe { shown: 0, nothing }
             }
-            FileType::RegularFile => Source::File { shown: 0 },
-            _ => return Ok(Source::Other),
+            FileType::RegularFile => HostSource::File { shown: 0 },
+            _ => return Ok(HostSource::Other),
         };
         narrow(inside)?;
         Ok(source)
@@ -43,22 +43,22 @@ impl Source {
 
     /// Whether it is shown a piece at a time.
     pub(super) fn is_in_pieces(&self) -> bool {
-        !matches!(self, Source::Other)
+        !matches!(self, HostSource::Other)
     }
 
     /// Whether a piece is still to be read.
     pub(super) fn is_shown(&self) -> bool {
-        matches!(self, Source::Pipe { shown: 1.., .. } | Source::File { shown: 1.. })
+        matches!(self, HostSource::Pipe { shown: 1.., .. } | HostSource::File { shown: 1.. })
     }
 
     /// Shows the next piece inside; 0 bytes are the end.
     pub(super) fn show(&mut self, outside: BorrowedFd<'_>, inside: BorrowedFd<'_>) -> Result<usize, Errno> {
         match self {
-            Source::Pipe { shown, .. } => {
+            HostSource::Pipe { shown, .. } => {
                 *shown = tee(outside, inside, MOST, SpliceFlags::NONBLOCK)?;
                 Ok(*shown)
             }
-            Source::File { shown } => {
+            HostSource::File { shown } => {
                 let mut piece = vec![0; rustix::param::page_size()];
                 let count = rustix::io::read(outside, &mut piece)?;
                 let written = if count == 0 { Ok(0) } else { rustix::io::write(inside, &piece[..count]) };
@@ -66,7 +66,7 @@ impl Source {
                 put_back(outside, count - *shown);
                 written
             }
-            Source::Other => Err(Errno::INVAL),
+            HostSource::Other => Err(Errno::INVAL),
         }
     }
 
@@ -74,7 +74,7 @@ impl Source {
     pub(super) fn take(&mut self, outside: BorrowedFd<'_>, inside: BorrowedFd<'_>) {
         let unread = rustix::io::ioctl_fionread(inside).ok().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
         match self {
-            Source::Pipe { shown, nothing } => {
+            HostSource::Pipe { shown, nothing } => {
                 while *shown > unread {
                     // Somebody else may have read it meanwhile.
                     match splice(outside, None, &*nothing, None, *shown - unread, SpliceFlags::NONBLOCK) {
@@ -84,8 +84,8 @@ impl Source {
                     }
                 }
             }
-            Source::File { shown } => *shown = unread.min(*shown),
-            Source::Other => {}
+            HostSource::File { shown } => *shown = unread.min(*shown),
+            HostSource::Other => {}
         }
         if self.is_shown() {
             // A program may have made more room for itself.
@@ -96,7 +96,7 @@ impl Source {
     /// At the end: what nobody inside has read is read by whoever comes next.
     pub(super) fn leave(&mut self, outside: BorrowedFd<'_>, inside: BorrowedFd<'_>) {
         self.take(outside, inside);
-        if let Source::File { shown } = self {
+        if let HostSource::File { shown } = self {
             put_back(outside, *shown);
         }
     }

@@ -41,6 +41,22 @@ fn who_leaves_first_may_wait_for_the_others(lab: Lab) {
     lab.assert_baseline();
 }
 
+both!(ctrl_c_at_the_question_waits_too);
+/// The same key ends the others only where it is pressed again.
+fn ctrl_c_at_the_question_waits_too(lab: Lab) {
+    let (mut first, mut second) = two(&lab);
+    leave(&mut first);
+    first.types("\x03");
+    first.sees("until the others have left");
+    second.types("echo still-$((1+1))\r");
+    second.sees("still-2");
+    first.types("\x03");
+    second.sees("ended with 137");
+    second.types("\r");
+    assert_eq!((first.ends(), second.ends()), (Some(3), Some(0)));
+    lab.assert_baseline();
+}
+
 #[test]
 fn what_is_typed_at_an_end_that_nobody_asked_for_goes_nowhere() {
     // Only what is typed in the first moment: a busy machine may come too late for that.

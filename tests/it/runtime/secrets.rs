@@ -110,6 +110,13 @@ fn a_file_of_the_workspace_that_holds_one_is_named(lab: Lab) {
     assert!(values.0.iter().all(|value| !run.stderr.contains(value.as_str())));
     assert_eq!(lab.report()["receipt"]["exposed"], serde_json::json!(["copy", "d/config"]));
     assert_eq!(lab.report()["receipt"]["unsearched"], 0);
+    // They stay known when their values are not, until somebody writes to them.
+    let workspace = lab.dev.envctl(["workspace", "path", &task]).ok().stdout.trim_end().to_owned();
+    let publish = || lab.dev.envctl(["publish", "later", "--store", &lab.store.name()]).cwd(&workspace);
+    publish().code(6).says(&["copy:1: injected-secret", "d/config: left-by-a-run"]);
+    fs::write(format!("{workspace}/copy"), "innocent").unwrap();
+    fs::remove_file(format!("{workspace}/d/config")).unwrap();
+    publish().ok();
     // Another run does not change them, and says nothing.
     std::thread::sleep(std::time::Duration::from_millis(2100));
     let again = values.given(lab.enter(&task, &["true"])).ok();
