@@ -30,6 +30,7 @@ struct Inner {
 
 /// A whole run has root's tests in memory and the account's on the disk: that is faster,
 /// and two kinds of file system are tried.
+#[expect(clippy::disallowed_methods, reason = "a test reads what `tests/run` says")]
 fn place_of(account: Option<Account>) -> PathBuf {
     let memory = std::env::var_os("ENVCTL_TEST_MEMORY").filter(|_| account.is_none());
     memory.map_or_else(std::env::temp_dir, PathBuf::from)
