@@ -57,7 +57,13 @@ impl Arguments {
         }
         let lines = changes(&found.changes);
         if lines.is_empty() {
-            app.ui.status("Same", &format!("the workspace is as {} was published last", found.task));
+            app.ui.status(
+                "Same",
+                &format!(
+                    "nothing has changed in the workspace of {} since it was made, or last published from here",
+                    found.task
+                ),
+            );
         }
         app.ui.list(lines)?;
         print_patch(app, &found.changes)?;

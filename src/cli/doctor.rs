@@ -1,6 +1,6 @@
 //! `envctl doctor`
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use clap::Args;
 use serde::Serialize;
 
@@ -17,8 +17,9 @@ struct Output {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
-        let checks = doctor(app);
+    /// `wrong` is what is wrong with the user's configuration.
+    pub(super) fn run(&self, app: &App, wrong: Option<Error>) -> Result<u8> {
+        let checks = doctor(app, wrong);
         let ok = checks.iter().all(|check| check.health != Health::Bad);
         if app.ui.is_json() {
             app.ui.json(&Output { ok, checks })?;

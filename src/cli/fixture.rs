@@ -135,10 +135,11 @@ impl Arguments {
                     app.ui.json(&All { fixtures })?;
                 } else {
                     let now = app.clock.now();
-                    let lines = fixtures.iter().map(|row| {
+                    let lines = fixtures.iter().flat_map(|row| {
                         let newest = if row.newest { ", the newest" } else { "" };
                         let (size, made) = (human_bytes(row.bytes), age(row.created_at, now));
-                        format!("{}  {size}, made {made}{newest}\n    source = \"{}\"", row.name, row.source)
+                        let first = format!("{}  {size}, made {made}{newest}", row.name);
+                        [first, format!("    source = \"{}\"", row.source)]
                     });
                     app.ui.list(lines)?;
                 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::{Args, Command};
 
+use crate::disk::find_program;
 use crate::error::{Fault, Kind, failure};
 use crate::handoff::App;
 use crate::ui::Ui;
@@ -124,7 +125,7 @@ impl Arguments {
     /// `command` is the definition of everything.
     pub(super) fn run(&self, app: &App, command: Command) -> Result<u8> {
         if let Some(folder) = &self.man {
-            let folder = folder.as_ref().map_or_else(beside_the_program, |folder| Ok(app.cwd.join(folder)))?;
+            let folder = folder.as_ref().map_or_else(|| beside_the_program(app), |folder| Ok(app.cwd.join(folder)))?;
             return manual(&app.ui, with_examples(command), &folder);
         }
         let mut whole = whole(command);
@@ -162,8 +163,12 @@ pub(super) fn whole(command: Command) -> Command {
 const EXTRA: &str = "\n.SH EXTRA\nExamples:\n";
 
 /// Where `man` looks for the pages of a program that is on the PATH.
-fn beside_the_program() -> Result<PathBuf> {
+fn beside_the_program(app: &App) -> Result<PathBuf> {
     let program = std::env::current_exe().context("cannot find out where envctl lies")?;
+    // What is found there may be a link to it.
+    let found = find_program(app.env.path.as_deref(), "envctl");
+    let is_this = |found: &PathBuf| found.canonicalize().is_ok_and(|found| found == program);
+    let program = found.filter(is_this).unwrap_or(program);
     let above = program.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
     Ok(above.join("share/man/man1"))
 }

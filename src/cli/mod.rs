@@ -41,7 +41,7 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::env::Env;
 use crate::error::{Fault, Kind, kind_of};
-use crate::handoff::{App, GlobalOptions, Reaped, ReportFile};
+use crate::handoff::{App, GlobalOptions, ReportFile};
 use crate::identity::{StoreRef, TaskRef};
 use crate::ui::{Color, ErrorReport, Ui, trace};
 
@@ -202,7 +202,13 @@ impl Verb {
         }
     }
 
-    fn run(&self, app: &App, reaped: Reaped) -> Result<u8> {
+    /// `wrong` is what is wrong with the user's configuration: one verb alone goes on then.
+    fn run(&self, app: &App, wrong: Option<anyhow::Error>) -> Result<u8> {
+        let wrong = match (self, wrong) {
+            (Verb::Doctor(_), wrong) => wrong,
+            (_, wrong) => wrong.map_or(Ok(None), Err)?,
+        };
+        let reaped = app.reap();
         match self {
             Verb::Enter(arguments) => arguments.run(app),
             Verb::Exec(arguments) => arguments.run(app),
@@ -227,7 +233,7 @@ impl Verb {
             Verb::Gc(arguments) => arguments.run(app, reaped),
             Verb::Approve(arguments) => arguments.run(app),
             Verb::Init(arguments) => arguments.run(app),
-            Verb::Doctor(arguments) => arguments.run(app),
+            Verb::Doctor(arguments) => arguments.run(app, wrong),
             Verb::Completions(arguments) => arguments.run(&app.ui),
             Verb::Help(arguments) => arguments.run(app, Cli::command()),
         }
@@ -271,10 +277,7 @@ pub fn main() -> ExitCode {
         yes: global.yes,
         net_timeout: Duration::from_secs(global.net_timeout),
     };
-    let outcome = App::new(env, ui, options).and_then(|app| {
-        let reaped = app.reap();
-        cli.verb.run(&app, reaped)
-    });
+    let outcome = App::despite(env, ui, options).and_then(|(app, wrong)| cli.verb.run(&app, wrong));
     match outcome {
         Ok(code) => {
             tracing::info!(code, "done");

@@ -36,6 +36,7 @@ impl Arguments {
             app.ui.status("Found", &format!("no runtime and no workspace{of}"));
         }
         let all = self.task.is_some() || app.ui.is_verbose();
+        // The commands that help stand in rows of their own: the end of a row may be cut.
         let print = |line: String, details: Vec<String>| -> Result<()> {
             if !all {
                 return app.ui.data(&app.ui.row(&line));
@@ -51,6 +52,7 @@ impl Arguments {
         }
         for row in &view.salvages {
             print(salvage(row, now), salvage_details(row))?;
+            app.ui.data(&format!("{INDENT}envctl workspace recover {}", row.id))?;
         }
         for one in &view.gone {
             print(format!("gone       {one}: its folder was removed, and nothing is kept for it"), Vec::new())?;
@@ -95,8 +97,8 @@ fn lease_details(row: &LeaseRow, now: Timestamp) -> Vec<String> {
 
 fn workspace(row: &WorkspaceRow, now: Timestamp) -> String {
     let mut parts = vec![row.used(now)];
-    parts.extend(row.goes(now));
     parts.extend(row.newer.is_some().then(|| "newer identity in its store".to_owned()));
+    parts.extend(row.goes(now));
     format!("workspace  {}  {}", row.task, parts.join(", "))
 }
 
@@ -114,7 +116,7 @@ fn workspace_details(row: &WorkspaceRow, now: Timestamp) -> Vec<String> {
 fn salvage(row: &SalvageRow, now: Timestamp) -> String {
     let task = row.task.as_deref().unwrap_or("-");
     let when = row.salvaged_at.map_or_else(|| "at an unknown time".into(), |at| age(at, now));
-    format!("set aside  {task}  {when}; envctl workspace recover {}", row.id)
+    format!("set aside  {task}  {when}")
 }
 
 fn salvage_details(row: &SalvageRow) -> Vec<String> {

@@ -102,29 +102,41 @@ impl StorePlace for StoreRef {
     }
 }
 
+fn read_user_config(file: &Path) -> Result<UserConfig> {
+    let Some(bytes) = disk::read_file(file, MAX_CONFIG)? else { return Ok(UserConfig::default()) };
+    let text = String::from_utf8_lossy(&bytes);
+    // What is wrong with it may quote them.
+    secret::remember_passwords(&text);
+    Ok(UserConfig::parse(&text, &file.display().to_string())?)
+}
+
 impl App {
     /// Reads the user's configuration.
     ///
     /// # Errors
     /// When the configuration is wrong, or envctl's folders cannot be used.
     pub fn new(env: Env, ui: Ui, options: GlobalOptions) -> Result<Self> {
+        let (app, wrong) = Self::despite(env, ui, options)?;
+        wrong.map_or(Ok(app), Err)
+    }
+
+    /// The same for who says what is wrong: what a configuration that cannot be read does
+    /// not say is as usual.
+    ///
+    /// # Errors
+    /// When envctl's folders cannot be used.
+    pub fn despite(env: Env, ui: Ui, options: GlobalOptions) -> Result<(Self, Option<anyhow::Error>)> {
         let paths = Paths::new(&env)?;
         let cwd = std::env::current_dir().context("the working directory is gone")?;
         // Before anything is read there: a configuration names commands.
         disk::require_own(paths.config())?;
         [paths.data(), paths.cache(), paths.state()].into_iter().try_for_each(disk::require_private)?;
-        let file = paths.user_config();
-        let user = match disk::read_file(&file, MAX_CONFIG)? {
-            Some(bytes) => {
-                let text = String::from_utf8_lossy(&bytes);
-                // What is wrong with it may quote them.
-                secret::remember_passwords(&text);
-                UserConfig::parse(&text, &file.display().to_string())?
-            }
-            None => UserConfig::default(),
+        let (user, wrong) = match read_user_config(&paths.user_config()) {
+            Ok(user) => (user, None),
+            Err(error) => (UserConfig::default(), Some(error)),
         };
         let clock = env.clock();
-        Ok(App { env, paths, clock, ui, options, cwd, user, contacts: Arc::default() })
+        Ok((App { env, paths, clock, ui, options, cwd, user, contacts: Arc::default() }, wrong))
     }
 
     /// Notes a store that the developer named with this command.

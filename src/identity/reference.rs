@@ -95,6 +95,10 @@ impl FromStr for TaskRef {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
+        if text.starts_with(['/', '.', '~']) {
+            return Err(usage(format!("{text:?} names no task, and no store"))
+                .hint(format!("a task in a folder is written oci:PATH:TASK, here: oci:{text}")));
+        }
         if let Some((store, digest)) = text.split_once('@') {
             return Ok(TaskRef { store: Some(store.parse()?), target: Target::Identity(digest.parse()?) });
         }

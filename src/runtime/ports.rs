@@ -38,6 +38,9 @@ pub struct Port {
     pub sockets: Vec<u64>,
 }
 
+/// The first port that any account may have, `ip(7)`.
+const FIRST: u16 = 1024;
+
 /// Sockets that listen on the host for one port inside.
 #[derive(Debug)]
 pub(crate) struct PublishedPort {
@@ -87,6 +90,8 @@ pub(super) fn listen(request: PortRequest) -> Result<(Port, Vec<OwnedFd>)> {
             }
             Err(error) => return Err(error).with_context(|| format!("cannot listen on port {host} of this machine")),
         },
+        // Those below are services of the machine's own: nobody gets one without its number.
+        None if request.inside < FIRST => any()?,
         None => match both(request.inside) {
             Ok(listeners) => (request.inside, listeners),
             Err(_) => any()?,

@@ -9,12 +9,15 @@ use rustix::termios::{QueueSelector, tcflush};
 
 use super::escape::shown;
 use super::progress::around;
-use super::width::{USUAL, screen, wide, width};
+use super::width::{USUAL, fit, screen, wide, width};
 use super::{Ui, escape};
 use crate::error::policy;
 
 /// Characters of an answer, or of the question before a choice.
 const LONG: usize = 200;
+
+/// Columns before an answer that can be chosen, and behind it.
+const MARK: usize = 3;
 
 /// A narrower terminal has no room beside the margin.
 const NARROWEST: usize = 40;
@@ -59,10 +62,20 @@ impl Ui {
     /// # Errors
     /// When the terminal goes away.
     pub fn choose(&self, question: &str, answers: &[&str]) -> Result<Option<usize>> {
-        let answers: Vec<String> = answers.iter().map(|answer| shown(answer, LONG)).collect();
-        let select =
-            dialoguer::Select::with_theme(&AsAsked).with_prompt(shown(question, LONG)).items(&answers).default(0);
-        let asked = around(|| select.interact_opt());
+        // What takes more than a row is drawn again and again.
+        let columns = screen(io::stderr()).unwrap_or(USUAL).1;
+        let answers: Vec<String> =
+            answers.iter().map(|answer| fit(&shown(answer, LONG), columns.saturating_sub(MARK))).collect();
+        let question = shown(question, LONG);
+        let asked = around(|| {
+            let fits = width(&question) < columns;
+            if !fits {
+                self.stderr(&question);
+            }
+            forget_typed();
+            let prompt = if fits { &question } else { "Choose:" };
+            dialoguer::Select::with_theme(&AsAsked).with_prompt(prompt).items(&answers).default(0).interact_opt()
+        });
         match asked {
             // Ctrl-C is an answer: none of them.
             Err(dialoguer::Error::IO(error)) if error.kind() == ErrorKind::Interrupted => Ok(None),
@@ -76,6 +89,7 @@ impl Ui {
     /// When the terminal goes away.
     pub fn line(&self, question: &str) -> Result<String> {
         let question = shown(question, LONG);
+        forget_typed();
         let input = dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true);
         let asked = around(|| input.interact_text());
         asked.context("cannot ask on this terminal")
@@ -113,12 +127,16 @@ impl Ui {
                 None => self.stderr(line),
             }
         }
-        // What was typed before the question was seen is no answer to it.
-        let _ = tcflush(io::stdin(), QueueSelector::IFlush);
+        forget_typed();
         let asked = dialoguer::Confirm::new().with_prompt(escape(question)).default(false).interact_opt();
         let yes = asked.context("cannot ask on this terminal")? == Some(true);
         Ok(if yes { Answer::Yes } else { Answer::No })
     }
+}
+
+/// What was typed before a question was seen is no answer to it.
+fn forget_typed() {
+    let _ = tcflush(io::stdin(), QueueSelector::IFlush);
 }
 
 /// The rows above a question; `None` when they and the question do not fit on

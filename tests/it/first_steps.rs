@@ -103,8 +103,13 @@ fn doctor_says_what_works() {
         let text = home.envctl(["doctor", "--store", "oci:/nonexistent"]).ok().stdout;
         assert!(text.contains("weak  store"), "{text}");
     }
-    let text = Home::new().envctl(["doctor"]).env("PATH", "/nonexistent").code(1).stdout;
+    let home = Home::new();
+    let text = home.envctl(["doctor"]).env("PATH", "/nonexistent").code(1).stdout;
     assert!(text.contains("bad   git") && text.contains("install git"), "{text}");
+    // Of a configuration that nobody can read it says what is wrong, beside the rest.
+    home.write("config/envctl/config.toml", "stor = 1\n");
+    let text = home.envctl(["doctor"]).code(1).stdout;
+    assert!(text.contains("bad   configuration") && text.contains("stor") && text.contains("folders"), "{text}");
 }
 
 #[test]
@@ -122,6 +127,12 @@ fn manual_pages_lie_where_man_looks_for_those_of_the_program() {
         let found = home.call("man", ["-w", "envctl-enter"]).env("PATH", path).ok().stdout;
         assert_eq!(found.trim_end(), folder.join("envctl-enter.1").to_str().unwrap());
     }
+    // Also beside a link to the program that is on the PATH.
+    home.mkdir("links/bin");
+    std::os::unix::fs::symlink(&program, home.path("links/bin/envctl")).unwrap();
+    let path = format!("{}:/usr/bin:/bin", home.path("links/bin").display());
+    let printed = home.call("sh", ["-c", "envctl help --man"]).env("PATH", path).ok().stdout;
+    assert_eq!(printed.trim_end(), home.path("links/share/man/man1").to_str().unwrap());
     home.envctl(["help", "--man", "/proc/nowhere"]).code(1).says(&["cannot write manual pages", "--man DIR"]);
 }
 

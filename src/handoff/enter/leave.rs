@@ -136,7 +136,12 @@ fn hand_back(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
         fork: None,
         checkout: Some(place.path.clone()),
     };
-    let published = publish(app, &options)?;
+    let published = publish(app, &options).inspect_err(|_| {
+        // It need not be typed again.
+        if let Some(message) = &options.handoff.message {
+            app.ui.status("Message", message);
+        }
+    })?;
     app.ui.status("Handed back", &format!("{} as {}", published.task, published.identity));
     Ok(())
 }

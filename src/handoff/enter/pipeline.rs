@@ -324,6 +324,7 @@ impl Entering<'_> {
         if matches!(outcome, Outcome::Exited(_)) {
             leave::others(app, &mut sandbox)?;
         }
+        let serves = !sandbox.lease().services.is_empty();
         let receipt = report.step("reset", || Ok((sandbox.reset(app.clock, outcome.reason())?, 0)))?;
         receipt.out_of_memory.iter().for_each(|end| app.ui.warn(&runtimes::out_of_memory(end)));
         report.receipt = Some(receipt.clone());
@@ -334,7 +335,7 @@ impl Entering<'_> {
         runtimes::tell(app, &resolved.task.target.to_string(), &outcome);
         runtimes::tell_services(app, &services);
         runtimes::check_baseline(&receipt)?;
-        runtimes::tell_reset(app, &receipt);
+        runtimes::tell_reset(app, &receipt, serves);
         caches::tell_gone(app, &receipt, &self.records);
         if self.options.command.is_empty() && outcome != Outcome::Lost {
             leave::offer(app, resolved, self.of.place);

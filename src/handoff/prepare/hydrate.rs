@@ -89,7 +89,11 @@ pub(crate) fn look(app: &App, resolved: &Resolved, place: &Path, renew: Renew) -
     }
     // Before anything is fetched for it.
     vacate(app, place)?;
-    Ok(Workspace::Stale(if renew == Renew::Always { "it was reset" } else { "the task has moved on" }))
+    Ok(Workspace::Stale(match renew {
+        Renew::Always => "it was reset",
+        _ if pin.holds(&resolved.digest) => "a later state was published from it",
+        _ => "the task has moved on",
+    }))
 }
 
 /// What making a workspace gave.

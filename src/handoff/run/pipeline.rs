@@ -213,12 +213,11 @@ impl<'a> Runner<'a> {
         drop(locks);
         if first {
             self.afterwards(pulled, &records);
-        }
-        if first {
             runtimes::tell_ports(app, sandbox.lease());
             runtimes::tell_limits(app, sandbox.lease());
         }
         let lease = sandbox.lease();
+        let serves = !lease.services.is_empty();
         report.report.limits = lease.enforced;
         self.standing.lease = Some(lease.id.clone());
         self.standing.begun = self.standing.begun.or(Some((lease.begun, lease.begun_nanos)));
@@ -243,7 +242,7 @@ impl<'a> Runner<'a> {
         }
         let leak = runtimes::check_baseline(&receipt);
         if leak.is_ok() {
-            runtimes::tell_reset(app, &receipt);
+            runtimes::tell_reset(app, &receipt, serves);
             caches::tell_gone(app, &receipt, &records);
         }
         report.report.receipt = Some(receipt.clone());

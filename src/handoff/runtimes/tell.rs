@@ -99,7 +99,8 @@ pub fn listens(lease: &Lease, port: &Port) -> Option<bool> {
 /// Which services ended before the command did. Their logs are gone with the runtime.
 pub(crate) fn tell_services(app: &App, ended: &[EndedService]) {
     for EndedService { name, code, said } in ended {
-        let said = if said.is_empty() { String::new() } else { format!("; it said: {said}") };
+        let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let said = if lines.is_empty() { String::new() } else { format!("; it said: {}", lines.join(" / ")) };
         app.ui.warn(&format!("the service {name} ended before the command did (exit code {code}){said}"));
     }
 }
@@ -220,8 +221,9 @@ pub(crate) fn check_baseline(receipt: &Receipt) -> Result<(), Fault> {
     Err(Fault { kind: Kind::Leak, ..fault }.hint("envctl reset --all tries again"))
 }
 
-/// What a reset had to end, and what it found.
-pub(crate) fn tell_reset(app: &App, receipt: &Receipt) {
+/// What a reset had to end, and what it found. That services run until the end is a matter
+/// of course.
+pub(crate) fn tell_reset(app: &App, receipt: &Receipt, serves: bool) {
     if let Some(why) = &receipt.unwritten {
         app.ui.warn(&format!("the runtime left nothing behind, but its receipt is not on disk: {why}"));
     }
@@ -240,9 +242,10 @@ pub(crate) fn tell_reset(app: &App, receipt: &Receipt) {
         ));
     }
     let killed = receipt.processes.removed.unwrap_or_default();
-    if killed > 0 {
-        app.ui.status("Reset", &format!("{} running, and ended", counted(killed, "process was", "processes were")));
-    } else {
-        app.ui.detail("reset to baseline: nothing of the runtime is left");
+    let ended = format!("{} running, and ended", counted(killed, "process was", "processes were"));
+    match killed {
+        0 => app.ui.detail("reset to baseline: nothing of the runtime is left"),
+        _ if serves => app.ui.detail(&format!("with the services {ended}")),
+        _ => app.ui.status("Reset", &ended),
     }
 }

@@ -43,8 +43,9 @@ pub struct Check {
     pub hint: Option<String>,
 }
 
-/// Looks at everything; changes nothing that stays.
-pub fn doctor(app: &App) -> Vec<Check> {
+/// Looks at everything; changes nothing that stays. `wrong` is what is wrong with the
+/// user's configuration.
+pub fn doctor(app: &App, wrong: Option<anyhow::Error>) -> Vec<Check> {
     let path = app.env.path.as_deref();
     let mut all = vec![kernel()];
     let mut check = |name, bad, outcome: anyhow::Result<String>| {
@@ -75,6 +76,9 @@ pub fn doctor(app: &App) -> Vec<Check> {
             .into()),
     };
     check("cgroup", Health::Weak, cgroup);
+    if let Some(wrong) = wrong {
+        check("configuration", Health::Bad, Err(wrong));
+    }
     check("folders", Health::Bad, folders(app));
     check("cache disk", Health::Weak, space(app));
     if let Some(row) = crate::handoff::workspaces::salvages(app).unwrap_or_default().first() {
