@@ -62,6 +62,8 @@ pub mod media {
     pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
     /// Who entered a task: artifact type and config blob.
     pub const CLAIMS: &str = "application/vnd.envctl.claims.v1+json";
+    /// What owners have spent, machine by machine.
+    pub const SPENDING: &str = "application/vnd.envctl.spending.v1+json";
     /// The list of a registry's tasks: artifact type and config blob.
     pub const CATALOG: &str = "application/vnd.envctl.tasks.v1+json";
     /// The larger part of that list.

@@ -327,6 +327,11 @@ impl Paths {
         self.state.join("logs")
     }
 
+    /// What other machines know this one by.
+    pub fn machine(&self) -> PathBuf {
+        self.state.join("machine.json")
+    }
+
     /// The line of each lease that has ended.
     pub fn ledger(&self) -> PathBuf {
         self.state.join("ledger.jsonl")

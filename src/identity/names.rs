@@ -50,10 +50,10 @@ impl TaskId {
     }
 
     /// Whether a store keeps this tag for itself: `id-*`, `sha256-*`,
-    /// `cache-*`, `index-v1`, and `image-` or `claim-` before a full digest.
+    /// `cache-*`, `index-v1`, `spending-v1`, and `image-` or `claim-` before a full digest.
     pub fn is_reserved(tag: &str) -> bool {
         ["id-", "sha256-", "cache-"].iter().any(|prefix| tag.starts_with(prefix))
-            || tag == "index-v1"
+            || ["index-v1", "spending-v1"].contains(&tag)
             || ["image-", "claim-"]
                 .iter()
                 .any(|prefix| tag.strip_prefix(prefix).is_some_and(|hex| Digest::from_hex(hex).is_ok()))
@@ -78,7 +78,7 @@ impl FromStr for TaskId {
         }
         if Self::is_reserved(text) {
             return Err(usage(format!("{text:?} is a name that stores use themselves"))
-                .hint("task IDs do not start with id-, sha256- or cache-; index-v1 is taken, and so are image- and claim- before a digest"));
+                .hint("task IDs do not start with id-, sha256- or cache-; index-v1 and spending-v1 are taken, and so are image- and claim- before a digest"));
         }
         Ok(TaskId(text.to_owned()))
     }

@@ -22,7 +22,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use super::claims::put_small;
+use super::beside::put_small;
 use crate::digest::Digest;
 use crate::error::{Fault, integrity};
 use crate::identity::{Summary, TaskId, check_schema};

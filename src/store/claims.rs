@@ -1,29 +1,18 @@
-//! The claims of a task on the wire: one small artifact under a tag of its
-//! own, the document inlined, so that one request reads it.
+//! The claims of a task on the wire.
 
 use anyhow::Result;
 
 use super::Store;
+use super::beside::{change_beside, read_beside};
 use crate::identity::{Claim, Claims, MAX_CLAIMS, TaskId};
-use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
-
-/// How often a claim is tried to be added while others add theirs.
-const MOST_ROUNDS: usize = 3;
+use crate::oci::media;
 
 /// The claims of a task; none where there is no such document.
 ///
 /// # Errors
 /// When the store cannot be read, or what is there is malformed.
 pub fn read_claims(store: &dyn Store, task: &TaskId) -> Result<Claims> {
-    match store.resolve(&Claims::tag(task))? {
-        Some(descriptor) => parse(store, &descriptor),
-        None => Ok(Claims::default()),
-    }
-}
-
-fn parse(store: &dyn Store, descriptor: &Descriptor) -> Result<Claims> {
-    let manifest = Manifest::parse(&store.read_small(descriptor, MAX_METADATA)?)?;
-    Ok(Claims::parse(&store.read_small(&manifest.config, MAX_CLAIMS)?)?)
+    Ok(read_beside(store, &Claims::tag(task), MAX_CLAIMS, Claims::parse)?.unwrap_or_default())
 }
 
 /// Adds a claim to a task.
@@ -31,48 +20,16 @@ fn parse(store: &dyn Store, descriptor: &Descriptor) -> Result<Claims> {
 /// # Errors
 /// When the store cannot be written.
 pub fn add_claim(store: &dyn Store, task: &TaskId, claim: &Claim) -> Result<()> {
-    let tag = Claims::tag(task);
-    for _ in 0..MOST_ROUNDS {
-        let before = store.resolve(&tag)?;
-        // One that cannot be read is nobody's, and makes room.
-        let claims = before.as_ref().map(|descriptor| parse(store, descriptor).unwrap_or_default()).unwrap_or_default();
-        let bytes = claims.with(claim.clone(), claim.at).to_bytes()?;
-        let config = Descriptor::of(media::CLAIMS, &bytes);
-        store.put(&config, &|| Ok(Box::new(&bytes[..])))?;
-        let descriptor = put_small(store, media::CLAIMS, config.with_data(&bytes), Vec::new())?;
-        if store.tag(&tag, &descriptor, Some(before.as_ref().map(|before| &before.digest)))? {
-            return Ok(());
-        }
-    }
-    anyhow::bail!("others write {tag} at the same time")
-}
-
-/// Stores the manifest of an artifact that refers to nothing.
-pub(super) fn put_small(
-    store: &dyn Store,
-    artifact_type: &str,
-    config: Descriptor,
-    layers: Vec<Descriptor>,
-) -> Result<Descriptor> {
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: Some(media::MANIFEST.into()),
-        artifact_type: Some(artifact_type.into()),
-        config,
-        layers,
-        subject: None,
-        annotations: Default::default(),
-    };
-    let bytes = serde_json::to_vec(&manifest)?;
-    let descriptor = Descriptor::of(media::MANIFEST, &bytes);
-    store.put(&descriptor, &|| Ok(Box::new(&bytes[..])))?;
-    Ok(descriptor)
+    change_beside(store, (&Claims::tag(task), media::CLAIMS, MAX_CLAIMS), Claims::parse, |claims| {
+        claims.unwrap_or_default().with(claim.clone(), claim.at).to_bytes()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::digest::Digest;
+    use crate::oci::Descriptor;
     use crate::store::Layout;
 
     #[test]

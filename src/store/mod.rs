@@ -4,6 +4,7 @@
 
 mod artifact;
 mod attachment;
+mod beside;
 mod catalog;
 mod claims;
 mod layout;
@@ -23,6 +24,7 @@ use crate::oci::{Blobs, Descriptor};
 
 pub use artifact::{Artifact, identity_tag, read, write};
 pub use attachment::{Attachment, content_of, read_attachments, write_attachments};
+pub use beside::{change_beside, read_beside};
 pub use catalog::{Catalog, note_task};
 pub use claims::{add_claim, read_claims};
 pub use layout::Layout;

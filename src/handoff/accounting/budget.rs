@@ -1,5 +1,5 @@
-//! What an owner may still spend: `cost.cap`, by what the ledger of this machine says of
-//! the last 30 days. Pure, but for reading it.
+//! What an owner may still spend: `cost.cap`, by what the ledger of this machine, and
+//! those that share a store with it, say of the last 30 days. Pure, but for reading it.
 
 use std::time::Duration;
 
@@ -35,16 +35,18 @@ impl Budget {
     }
 }
 
-/// What is left to an owner; `None` where nobody set a cap.
+/// What is left to an owner, who has also spent what was spent `elsewhere`; `None` where
+/// nobody set a cap.
 ///
 /// # Errors
 /// [`crate::error::Kind::Policy`] when nothing is left; when the ledger cannot be read.
-pub(crate) fn budget(app: &App, owner: Option<&str>) -> Result<Option<Budget>> {
+pub(crate) fn budget(app: &App, owner: Option<&str>, elsewhere: &[LedgerEntry]) -> Result<Option<Budget>> {
     if app.user.cost.cap.is_none() {
         return Ok(None);
     }
-    let ledger = ledger::read(&app.paths)?;
-    Ok(left(&ledger.entries, owner, &app.user.cost, app.clock.now())?)
+    let mut entries = ledger::read(&app.paths)?.entries;
+    entries.extend_from_slice(elsewhere);
+    Ok(left(&entries, owner, &app.user.cost, app.clock.now())?)
 }
 
 fn left(entries: &[LedgerEntry], owner: Option<&str>, rules: &Cost, now: Timestamp) -> Result<Option<Budget>, Fault> {

@@ -81,6 +81,32 @@ fn is_one(runs: &u64) -> bool {
 }
 
 impl LedgerEntry {
+    /// A line for runs of an owner of which nothing but their number and their time is
+    /// known, in milliseconds.
+    pub(super) fn summed(agent: Option<String>, ended_at: Timestamp, (wall_ms, runs): (u64, u64)) -> Self {
+        LedgerEntry {
+            schema: SCHEMA,
+            lease: "elsewhere".into(),
+            made_by: MadeBy::Unknown,
+            task: String::new(),
+            store: None,
+            identity: String::new(),
+            branch: None,
+            agent,
+            started_at: None,
+            ended_at,
+            reason: "elsewhere".into(),
+            exit_code: None,
+            usage: Usage { wall_ms: Some(wall_ms), ..Usage::default() },
+            pulled_bytes: None,
+            scratch_bytes: None,
+            cache_hits: None,
+            cache_misses: None,
+            runs,
+            longest_ms: None,
+        }
+    }
+
     /// What is left to tell of a runtime whose maker was killed.
     pub(crate) fn orphaned(app: &App, receipt: &Receipt) -> Self {
         let digest: Option<Digest> = receipt.identity.parse().ok();

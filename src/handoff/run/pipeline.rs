@@ -26,6 +26,7 @@ use crate::handoff::report::Report;
 use crate::handoff::task::{Resolved, Source};
 use crate::handoff::workspaces::Place;
 use crate::handoff::{accounting, caches, enter, evidence, prepare, runtimes, upkeep, workspaces};
+use crate::identity::StoreRef;
 use crate::image::{Image, Pulled};
 use crate::runtime::{self, Outcome, Receipt, Sandbox};
 
@@ -79,6 +80,8 @@ struct Runner<'a> {
     publisher: Option<Publisher<'a>>,
     /// Who runs.
     agent: Option<String>,
+    /// What other machines have spent.
+    elsewhere: Vec<LedgerEntry>,
     log: RunLog,
     standing: Standing,
     /// A signal has ended it, or somebody has reset its runtime.
@@ -138,6 +141,7 @@ impl<'a> Runner<'a> {
             artifacts: report.artifacts.clone(),
             publisher,
             agent: runs,
+            elsewhere: Vec::new(),
             log,
             standing: Standing::default(),
             ended: false,
@@ -148,6 +152,7 @@ impl<'a> Runner<'a> {
 
     /// All groups, then what follows from them.
     fn run(&mut self, image: &Image, pulled: &Pulled, report: &mut RunReport) -> Result<u8> {
+        self.elsewhere = accounting::elsewhere(self.app, self.shared_store().as_ref());
         self.budget()?;
         self.rehearse()?;
         let mut leaked = None;
@@ -161,6 +166,7 @@ impl<'a> Runner<'a> {
             }
         }
         let app = self.app;
+        accounting::share(app, self.shared_store().as_ref());
         let words = "what the run left is still looked at, and handed over: the same signal again ends that";
         runtime::ends_when_asked_twice(|| self.finish(report), &|| app.ui.warn(words))??;
         match leaked {
@@ -278,7 +284,16 @@ impl<'a> Runner<'a> {
 
     /// What whoever is charged may still spend.
     fn budget(&self) -> Result<Option<Budget>> {
-        accounting::budget(self.app, self.resolved.payer(self.agent.as_deref()))
+        accounting::budget(self.app, self.resolved.payer(self.agent.as_deref()), &self.elsewhere)
+    }
+
+    /// The store that others have, too: that of the task, or the one to which it is handed.
+    fn shared_store(&self) -> Option<StoreRef> {
+        match (&self.taken, &self.publisher) {
+            (None, _) => Some(self.resolved.task.store.clone()),
+            (Some(_), Some(_)) => self.app.configured_store().ok().flatten(),
+            (Some(_), None) => None,
+        }
     }
 
     /// What the commands need not wait for.

@@ -78,6 +78,17 @@ fn money_by_task_branch_agent_and_week() {
     lab.dev.write("config/envctl/config.toml", capped);
     run(&lab, &[], &task, "true").code(125).says(&["has spent 1.20 in 30 days, and may spend 0.50"]);
     run(&lab, &["--agent", "ada"], &task, "true").ok().says(&["Budget", "it ends in 50s"]);
+    // Another machine that has the store counts it, and nobody does who has no cap.
+    let other = lab.with_developer(crate::support::Home::new());
+    run(&other, &["--agent", "ada"], &task, "true").ok();
+    other.dev.write("config/envctl/config.toml", capped);
+    let refused = run(&other, &["--agent", "ada"], &task, "true").code(125);
+    refused.says(&["the agent ada has spent 1.20 in 30 days, and may spend 0.50"]);
+    run(&other, &["--agent", "bob"], &task, "true").ok();
+    run(&lab, &["--agent", "bob"], &task, "true").code(125).says(&["the agent bob has spent 0.60"]);
+    // It is in no list of tasks, and no task can be called so.
+    let tasks = lab.dev.envctl(["tasks", "--store", &lab.store.name(), "--json"]).ok().stdout;
+    assert!(!tasks.contains("spending-v1"), "{tasks}");
     let nothing = lab.dev.envctl(["costs", "--since", "1s", "--json"]).env("ENVCTL_TEST_NOW", "4000000000").ok().json();
     assert_eq!(nothing["rows"].as_array().unwrap().len(), 0);
 }
