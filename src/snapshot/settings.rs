@@ -18,6 +18,17 @@ use crate::git::Git;
 const MAX_ATTRIBUTES: u64 = 1 << 20;
 const MAX_PATTERNS: u64 = 16 << 20;
 
+/// What an operation in progress makes of messages when it goes on, and which files git
+/// looks at, takes for changed, or lists.
+const NAMED: [&str; 6] = [
+    "commit.cleanup",
+    "i18n.commitencoding",
+    "sparse.expectfilesoutsideofpatterns",
+    "core.trustctime",
+    "core.checkstat",
+    "status.showuntrackedfiles",
+];
+
 /// The whitelisted settings as they are in force here.
 ///
 /// # Errors
@@ -113,9 +124,7 @@ pub(super) fn left_behind(
     let hooks = own_setting(repo, "core.hookspath")?;
     left.extend(hooks.map(|path| LeftOut::plain(LeftKind::Setting, format!("core.hooksPath={path}").as_bytes())));
     left.extend(own_drivers(repo)?.into_iter().map(|key| LeftOut::plain(LeftKind::Setting, key.as_bytes())));
-    // What an operation in progress makes of messages when it goes on, and which files a
-    // sparse checkout looks at.
-    for key in ["commit.cleanup", "i18n.commitencoding", "sparse.expectfilesoutsideofpatterns"] {
+    for key in NAMED {
         if let Some(value) = own_setting(repo, key)? {
             left.push(LeftOut::plain(LeftKind::Setting, format!("{key}={value}").as_bytes()));
         }
