@@ -26,18 +26,26 @@ fn a_dockerfile_is_built_once_for_everybody() {
     devcontainer(&docker.host());
 }
 
+/// A project whose image podman builds from what is in it; where podman keeps its own.
+fn built_by_podman(lab: &Lab, steps: &str) -> String {
+    let at = |name: &str| lab.agent.path(name).display().to_string();
+    let (graph, run) = (at("graph"), at("run"));
+    let settings = format!("[storage]\ndriver = \"vfs\"\ngraphroot = \"{graph}\"\nrunroot = \"{run}\"\n");
+    lab.agent.write("storage.conf", settings);
+    lab.repo.write("bin/sh", fs::read("/bin/busybox").unwrap());
+    fs::set_permissions(lab.repo.path.join("bin/sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["cat", "test"] {
+        fs::copy(lab.repo.path.join("bin/sh"), lab.repo.path.join("bin").join(name)).unwrap();
+    }
+    lab.repo.write("Dockerfile", format!("FROM scratch\nCOPY bin /bin\nENV PATH=/bin\n{steps}"));
+    at("storage.conf")
+}
+
 /// Where all steps were made before, podman copies the image from its own storage.
 #[test]
 fn podman_builds_for_another_store_what_it_has_built() {
     let lab = Lab::new();
-    let at = |name: &str| lab.agent.path(name).display().to_string();
-    let (graph, run) = (at("graph"), at("run"));
-    lab.agent
-        .write("storage.conf", format!("[storage]\ndriver = \"vfs\"\ngraphroot = \"{graph}\"\nrunroot = \"{run}\"\n"));
-    lab.repo.write("bin/sh", fs::read("/bin/busybox").unwrap());
-    fs::set_permissions(lab.repo.path.join("bin/sh"), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::copy(lab.repo.path.join("bin/sh"), lab.repo.path.join("bin/cat")).unwrap();
-    lab.repo.write("Dockerfile", "FROM scratch\nCOPY bin /bin\nCOPY said /said\nENV PATH=/bin\n");
+    let conf = built_by_podman(&lab, "COPY said /said\n");
     lab.repo.write("said", "by podman\n");
     lab.repo.write("envctl.toml", "[toolchain]\nbuild = {}\n");
     lab.repo.commit("a build");
@@ -45,10 +53,37 @@ fn podman_builds_for_another_store_what_it_has_built() {
     for store in ["one", "two"] {
         let store = Layout::of(&lab.agent, store);
         let call = lab.agent.envctl(["publish", "task-1", "--build", "--store", &store.name()]).cwd(&lab.repo.path);
-        let published = call.env("CONTAINERS_STORAGE_CONF", at("storage.conf")).ok();
+        let published = call.env("CONTAINERS_STORAGE_CONF", &conf).ok();
         assert!(published.stderr.contains("Building"), "{}", published.stderr);
         assert_eq!(lab.sh(&store.reference("task-1"), "cat /said"), "by podman\n");
     }
+}
+
+/// A step that mounts it reads it, and nothing that is kept holds it.
+#[test]
+fn podman_builds_with_a_secret() {
+    let lab = Lab::new();
+    let value = "a-value-that-only-the-build-may-see";
+    let steps = format!(
+        "RUN --mount=type=secret,id=TOKEN test \"$(cat /run/secrets/TOKEN)\" = {}; echo $? >/same\n",
+        "a-value-that-only-the-build-may-se$LAST"
+    );
+    let conf = built_by_podman(&lab, &steps.replace("RUN", "ENV LAST=e\nRUN"));
+    lab.repo.write("envctl.toml", "[toolchain]\nbuild = { secrets = [\"TOKEN\"] }\n");
+    lab.repo.commit("a build");
+    lab.repo.push();
+    lab.agent.write("config/envctl/config.toml", "[secrets]\nTOKEN = \"env:MY_TOKEN\"\n");
+    let publish = || {
+        let call = lab.agent.envctl(["publish", "task-1", "--build", "--store", &lab.store.name()]).cwd(&lab.repo.path);
+        call.env("CONTAINERS_STORAGE_CONF", &conf).env("MY_TOKEN", value)
+    };
+    let refused = publish().code(6);
+    let digest = refused.stderr.split("--digest ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    lab.agent.envctl(["approve", "--digest", &digest]).ok();
+    publish().ok();
+    assert_eq!(lab.sh(&lab.store.reference("task-1"), "cat /same"), "0\n");
+    let found = lab.agent.call("grep", ["-rlaF", value, lab.agent.path("").to_str().unwrap()]).run().stdout;
+    assert_eq!(found, "");
 }
 
 fn dockerfile(host: &str) {

@@ -348,7 +348,9 @@ impl<'a> WantedImage<'a> {
             Verdict::Agreed => {}
             other => {
                 let agree = format!("envctl approve --digest {}", asks.digest());
-                let agree = format!("if you agree: {agree}, or say --build");
+                // What is to be copied stands at the end.
+                let first = if self.recipe.said { "" } else { "say --build, or " };
+                let agree = format!("{first}if you agree: {agree}");
                 return Err(trust::refused(None, &asks, other).hint(agree).into());
             }
         }
