@@ -7,12 +7,16 @@ use serde::Deserialize;
 use super::sections::{self, CacheEntry, Fixture, Service};
 use super::{Build, GitEntry, PROJECT, PortEntry, SecretEntry, parse};
 use crate::credentials::Fingerprint;
-use crate::error::{Fault, usage};
+use crate::error::{Fault, cut, usage};
 use crate::identity::{ArtifactType, Lifetime, StoreRef, Workdir};
 use crate::quantity::{parse_bytes, parse_duration};
 
 /// The places of a project's file, below the project's root, first wins.
 pub const PROJECT_FILES: [&str; 2] = ["envctl.toml", ".config/envctl.toml"];
+
+/// Lines of `runtime.once` and `runtime.start`, and bytes of each.
+const MOST_LINES: usize = 50;
+const MAX_LINE: usize = 16 << 10;
 
 /// A project's `envctl.toml`. It comes from the repository and is not trusted:
 /// what it asks of the host takes effect only when the developer approves.
@@ -105,6 +109,10 @@ pub struct Runtime {
     pub git_credentials: Vec<GitEntry>,
     /// How long a runtime that nobody is attached to may exist.
     pub timeout: Option<String>,
+    /// Lines for a shell that run before the first command in a workspace, once.
+    pub once: Vec<String>,
+    /// The same at each start of a runtime.
+    pub start: Vec<String>,
     /// What a runtime may use.
     pub limits: LimitSettings,
 }
@@ -225,6 +233,15 @@ impl Runtime {
         }
         if let Some(timeout) = &self.timeout {
             parse_duration(timeout).map_err(|why| invalid("runtime.timeout", why))?;
+        }
+        for (key, lines) in [("once", &self.once), ("start", &self.start)] {
+            let bad = |line: &&String| line.trim().is_empty() || line.contains('\0') || line.len() > MAX_LINE;
+            if let Some(line) = lines.iter().find(bad) {
+                return Err(usage(format!("{name}: runtime.{key}: {:?} is no line for a shell", cut(line))));
+            }
+            if lines.len() > MOST_LINES {
+                return Err(usage(format!("{name}: runtime.{key}: {MOST_LINES} lines are the most")));
+            }
         }
         if let Some(memory) = &self.limits.memory {
             parse_bytes(memory).map_err(|why| invalid("runtime.limits.memory", why))?;

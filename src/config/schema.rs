@@ -42,6 +42,8 @@ pub const PROJECT: &[Key] = &[
     key("runtime.secrets", "array of strings", "[]"),
     key("runtime.git_credentials", "array of strings", "[]"),
     key("runtime.timeout", "string", "\"8h\""),
+    key("runtime.once", "array of strings", "[]"),
+    key("runtime.start", "array of strings", "[]"),
     key("runtime.limits.memory", "string", "a share of the machine"),
     key("runtime.limits.processes", "integer", "a share of the machine"),
     key("runtime.limits.cpus", "number", "none"),

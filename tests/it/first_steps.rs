@@ -68,13 +68,13 @@ fn init_takes_over_a_devcontainer_and_says_what_becomes_of_each_field() {
     init().ok().says(&[
         "image: toolchain.image",
         "initializeCommand: it would run on this machine",
-        "postCreateCommand: not run by itself",
+        "postCreateCommand: runtime.once",
         "remoteUser: toolchain.user",
     ]);
     let task = lab.agent.envctl(["publish", "first"]).cwd(&lab.repo.path).ok().stdout;
     let task = task.trim().strip_prefix("envctl enter ").unwrap();
     let script = "pwd; echo \"$FLAVOUR\"; ls; id -un; touch mine; stat -c %U mine";
-    let expected = "/workspaces/remote\nquo\"ted\nline\nREADME\nenvctl.toml\ndev\ndev\n";
+    let expected = "/workspaces/remote\nquo\"ted\nline\nREADME\ncreated\nenvctl.toml\ndev\ndev\n";
     assert_eq!(lab.sh(task, script), expected);
     assert!(lab.dev.envctl(["show", task]).ok().stdout.contains("), as dev\n"));
     // Two of them, and no word which.

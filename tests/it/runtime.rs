@@ -13,6 +13,7 @@ mod network;
 mod outcome;
 mod planted;
 mod ports;
+mod prepared;
 mod replaced;
 mod reset;
 mod secrets;

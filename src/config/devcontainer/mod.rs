@@ -12,6 +12,8 @@ mod tests;
 mod told;
 mod values;
 
+use std::collections::BTreeMap;
+
 use jsonc_parser::ParseOptions;
 use serde_json::{Map, Value};
 use toml::Table;
@@ -58,6 +60,10 @@ pub struct Devcontainer {
     pub ports: Vec<u16>,
     /// `runtime.secrets`.
     pub secrets: Vec<String>,
+    /// `runtime.once`, by the field that says it.
+    once: BTreeMap<usize, Vec<String>>,
+    /// `runtime.start`.
+    pub start: Vec<String>,
     /// Files of compose, below the project's root.
     pub compose: Vec<String>,
     /// The service of them that one works in.
@@ -117,11 +123,21 @@ impl Devcontainer {
         Ok(found)
     }
 
+    /// `runtime.once`, in the order in which the fields come.
+    pub fn once(&self) -> Vec<String> {
+        self.once.values().flatten().cloned().collect()
+    }
+
     fn take_all(&mut self, fields: &Map<String, Value>, around: &Surroundings) {
         let first = self.fields.len();
         for (field, value) in fields {
             let (fate, how) = self.take(field, value, fields, around);
             self.fields.push(Field { name: cut(field), fate, how });
+        }
+        let taken = &mut self.fields[first..];
+        if let Some(place) = told::settle_order(taken, fields) {
+            self.once.retain(|known, _| *known < place);
+            self.start.clear();
         }
         told::number(&mut self.fields[first..]);
     }
@@ -146,6 +162,12 @@ impl Devcontainer {
         let runtime = &mut project.runtime;
         for (name, value) in &self.env {
             runtime.env.entry(name.clone()).or_insert_with(|| value.as_str().unwrap_or_default().to_owned());
+        }
+        if runtime.once.is_empty() {
+            runtime.once = self.once();
+        }
+        if runtime.start.is_empty() {
+            runtime.start.clone_from(&self.start);
         }
         let known: Vec<u16> = runtime.ports.iter().map(|port| port.inside).collect();
         let ports = self.ports.iter().filter(|port| !known.contains(port));
@@ -200,7 +222,18 @@ impl Devcontainer {
             "mounts" => self.mounts(value, around),
             "hostRequirements" => self.requirements(value),
             "customizations" => self.customized(value),
-            "onCreateCommand" | "updateContentCommand" | "postCreateCommand" => told::setup(value),
+            "onCreateCommand" | "updateContentCommand" | "postCreateCommand" => {
+                let (fate, how) = told::setup(value);
+                let place = told::ORDER.iter().position(|name| *name == field);
+                if let (FieldFate::Taken, Some(place)) = (fate, place) {
+                    self.once.insert(place, told::lines(value));
+                }
+                (fate, how)
+            }
+            "postStartCommand" => {
+                self.start = told::lines(value);
+                told::at_start(value)
+            }
             _ => told::told(field, value),
         }
     }

@@ -1,10 +1,11 @@
 //! What becomes of each field, and of those that are no key of a project's file.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::config::PRESETS;
 use crate::error::cut;
+use crate::shell::quote;
 
 /// What becomes of one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -78,6 +79,29 @@ fn commands(value: &Value) -> Vec<String> {
     }
 }
 
+/// The lines that a shell runs for a field: words are quoted, and what would run at the
+/// same time runs one after the other.
+pub(super) fn lines(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) if text.trim().is_empty() => Vec::new(),
+        Value::String(text) => vec![text.clone()],
+        Value::Array(words) => {
+            let words: Vec<String> = words.iter().filter_map(Value::as_str).map(quote).collect();
+            if words.is_empty() { Vec::new() } else { vec![words.join(" ")] }
+        }
+        Value::Object(named) => named.values().flat_map(lines).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What becomes of a command that runs at each start.
+pub(super) fn at_start(value: &Value) -> (FieldFate, String) {
+    match lines(value).is_empty() {
+        true => (FieldFate::Left, "it is empty".into()),
+        false => (FieldFate::Taken, "runtime.start: run at each start, before your command".into()),
+    }
+}
+
 /// What becomes of a command that makes a container ready.
 pub(super) fn setup(value: &Value) -> (FieldFate, String) {
     let commands = commands(value);
@@ -102,17 +126,33 @@ pub(super) fn setup(value: &Value) -> (FieldFate, String) {
                 rest.join(" && ")
             ),
         ),
-        _ => (
-            FieldFate::ByHand,
-            format!("not run by itself: make it the setup of a [[cache]], or run it once: {}", rest.join(" && ")),
-        ),
+        _ => (FieldFate::Taken, "runtime.once: run once in each workspace, before your first command".into()),
     }
 }
 
-/// The commands that make a container ready, in the order in which they run. Those of
-/// one field that is an object run at the same time.
-const ORDER: [&str; 5] =
+/// The commands that make a container ready, in the order in which they run.
+pub(super) const ORDER: [&str; 5] =
     ["onCreateCommand", "updateContentCommand", "postCreateCommand", "postStartCommand", "postAttachCommand"];
+
+/// What comes after a command that is left to do by hand is left, too: it may need what
+/// that makes. The place of the first one in [`ORDER`].
+pub(super) fn settle_order(fields: &mut [Field], values: &Map<String, Value>) -> Option<usize> {
+    let place = |field: &Field| ORDER.iter().position(|name| *name == field.name);
+    let by_hand = fields.iter().filter(|field| field.fate == FieldFate::ByHand);
+    let first = by_hand.filter_map(place).min().filter(|place| *place < LAST)?;
+    for field in fields.iter_mut().filter(|field| field.fate == FieldFate::Taken) {
+        if place(field).is_some_and(|place| place > first) {
+            let all = values.get(&field.name).map(lines).unwrap_or_default();
+            let all = all.iter().map(|one| cut(one)).collect::<Vec<_>>().join(" && ");
+            field.fate = FieldFate::ByHand;
+            field.how = format!("not run by itself, since {} before it is not: {all}", ORDER[first]);
+        }
+    }
+    Some(first)
+}
+
+/// What comes last runs whenever somebody comes, and nothing waits for it.
+const LAST: usize = 4;
 
 /// Says of several commands that are left to do by hand which comes when.
 pub(super) fn number(fields: &mut [Field]) {
@@ -148,7 +188,7 @@ pub(super) fn told(field: &str, value: &Value) -> (FieldFate, String) {
         "context" => (Left, "it is part of the build"),
         "overrideFeatureInstallOrder" => (Left, "it is for `devcontainer build`"),
         "runServices" => (Refused, "compose files are not started"),
-        "postStartCommand" | "postAttachCommand" => {
+        "postAttachCommand" => {
             let all = commands(value).iter().map(|one| cut(one)).collect::<Vec<_>>().join(" && ");
             return (ByHand, format!("not run by itself: run it inside, or make it a [[service]]: {all}"));
         }
@@ -192,7 +232,7 @@ mod tests {
         let (fate, how) = setup("\"npm ci && npm run build\"");
         assert!(fate == FieldFate::ByHand && how.contains("\"npm\"") && how.ends_with("npm run build"), "{how}");
         let (fate, how) = setup("\"bash .devcontainer/setup.sh\"");
-        assert!(fate == FieldFate::ByHand && how.ends_with("bash .devcontainer/setup.sh"), "{how}");
+        assert!(fate == FieldFate::Taken && how.starts_with("runtime.once"), "{how}");
         assert_eq!(setup("\"\"").0, FieldFate::Left);
         for (_, preset) in SETUPS {
             assert!(PRESETS.iter().any(|known| known.name == preset), "{preset}");

@@ -12,7 +12,7 @@ use crate::handoff::accounting::{LedgerEntry, MadeBy};
 use crate::handoff::app::App;
 use crate::handoff::prepare::{Ingredients, Plan, Renew, Wishes, afterwards, is_first, make_workspace, unless_renewed};
 use crate::handoff::report::{Beside, Report};
-use crate::handoff::runtimes::RuntimeOptions;
+use crate::handoff::runtimes::{Preparation, RuntimeOptions};
 use crate::handoff::task::{Looks, Resolved, Sight, Source, resolve};
 use crate::handoff::workspaces::Place;
 use crate::handoff::{accounting, caches, prepare, runtimes, task, trust, upkeep, workspaces};
@@ -249,8 +249,8 @@ fn run(
     }
     greet::greet(app, resolved, ready.spec.network, None);
     let session = Session { last: true, ..runtimes::session(app, &options.command, &options.runtime.extras) };
-    let entering =
-        Entering { app, options, of, session, unflushed: prepared.workspace.unflushed, records: ready.records };
+    let (unflushed, preparation) = (prepared.workspace.unflushed, ready.preparation);
+    let entering = Entering { app, options, of, session, preparation, unflushed, records: ready.records };
     if options.detach {
         entering.detach(&ready.spec, ready.locks, report)
     } else {
@@ -264,6 +264,8 @@ struct Entering<'a> {
     options: &'a EnterOptions,
     of: Ingredients<'a>,
     session: Session,
+    /// What runs before it.
+    preparation: Preparation,
     /// The workspace was just made.
     unflushed: bool,
     records: Vec<Record>,
@@ -273,7 +275,9 @@ impl Entering<'_> {
     /// Leaves it to a supervisor of its own. `locks` go when its lease is written.
     fn detach<L>(&self, spec: &Spec, locks: L, report: &mut Report) -> Result<Entered> {
         let (app, resolved) = (self.app, self.of.resolved);
-        let session = (!self.options.command.is_empty()).then_some(&self.session);
+        let command = self.preparation.before(&self.session.command);
+        let session = Session { command, ..self.session.clone() };
+        let session = (!self.options.command.is_empty()).then_some(&session);
         let so_far = report.clone();
         let after = |receipt: &Receipt, outcome: Option<&Outcome>| {
             runtimes::tell_end(app, receipt, outcome);
@@ -285,6 +289,10 @@ impl Entering<'_> {
         let started = || Ok((runtime::detach(&app.runtimes(), app.clock, spec, session, &after)?, 0));
         let lease = report.step("start", started)?;
         drop(locks);
+        match session {
+            Some(_) => self.preparation.note(app, &resolved.task, self.of.place.into())?,
+            None => self.preparation.tell_left(app, &lease.task),
+        }
         self.afterwards(report);
         runtimes::tell_ports(app, &lease);
         runtimes::tell_limits(app, &lease);
@@ -306,6 +314,7 @@ impl Entering<'_> {
         let (app, resolved) = (self.app, self.of.resolved);
         let mut sandbox = report.step("start", || Ok((Sandbox::start(&app.runtimes(), app.clock, spec)?, 0)))?;
         drop(locks);
+        self.preparation.note(app, &resolved.task, self.of.place.into())?;
         self.afterwards(report);
         upkeep::daily(app);
         let mut session = self.session.clone();
@@ -318,6 +327,8 @@ impl Entering<'_> {
         }
         runtimes::tell_limits(app, sandbox.lease());
         report.limits = sandbox.lease().enforced;
+        let extras = &self.options.runtime.extras;
+        self.preparation.run(app, &resolved.task, extras, |session| sandbox.run(session))?;
         // Threads may start from here on: pid 1 was copied from this one.
         let outcome = report.step("run", || Ok((sandbox.run(&session)?, 0)))?;
         let services = sandbox.ended_services().to_vec();

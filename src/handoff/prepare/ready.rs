@@ -18,7 +18,7 @@ use crate::disk::lock::{FileLock, SharedLock};
 use crate::handoff::app::App;
 use crate::handoff::caches::{Caches, EarlyTree};
 use crate::handoff::report::Report;
-use crate::handoff::runtimes::{RuntimeOptions, RuntimeParts, ServiceImages};
+use crate::handoff::runtimes::{Preparation, RuntimeOptions, RuntimeParts, ServiceImages};
 use crate::handoff::task::{Resolved, Source};
 use crate::handoff::workspaces::Place;
 use crate::handoff::{caches, runtimes};
@@ -73,6 +73,8 @@ pub(crate) struct Wishes<'a> {
 /// A runtime that can be started.
 pub(crate) struct Ready {
     pub(crate) spec: Spec,
+    /// What runs in it before anybody's command.
+    pub(crate) preparation: Preparation,
     /// The trees that it is given.
     pub(crate) records: Vec<Record>,
     /// Held until its lease is written.
@@ -143,5 +145,8 @@ pub(crate) fn ready(
         spec.services = runtimes::services(app, &project, pulled, &images)?;
     }
     spec.rootfs.artifacts.clone_from(&wishes.artifacts);
-    Ok(Ready { spec, records: mounts.records, locks: (kept.lock, mounts.places) })
+    let prepares = !project.runtime.once.is_empty();
+    let pin = if prepares { app.pins().read(&resolved.task, of.place.into())? } else { None };
+    let preparation = Preparation::of(&project.runtime, pin.as_ref());
+    Ok(Ready { spec, preparation, records: mounts.records, locks: (kept.lock, mounts.places) })
 }

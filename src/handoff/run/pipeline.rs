@@ -28,7 +28,7 @@ use crate::handoff::workspaces::Place;
 use crate::handoff::{accounting, caches, enter, evidence, prepare, runtimes, upkeep, workspaces};
 use crate::identity::StoreRef;
 use crate::image::{Image, Pulled};
-use crate::runtime::{self, Outcome, Receipt, Sandbox};
+use crate::runtime::{self, Lease, Outcome, Receipt, Sandbox, Session};
 
 /// Runs. Returns the exit code of the first command that failed.
 ///
@@ -208,7 +208,7 @@ impl<'a> Runner<'a> {
         // What was there for the first is not counted again.
         let mut later = Report::default();
         let part = if first { &mut report.report } else { &mut later };
-        let Ready { spec, records, locks } = self.ready(image, pulled, part)?;
+        let Ready { spec, preparation, records, locks } = self.ready(image, pulled, part)?;
         if first {
             enter::greet(app, &self.resolved, spec.network, Some(self.workspace_in_words()));
         }
@@ -217,17 +217,17 @@ impl<'a> Runner<'a> {
         let start = || Ok((Sandbox::start(&app.runtimes(), app.clock, &spec)?, 0));
         let mut sandbox = report.report.step("start", start)?;
         drop(locks);
+        preparation.note(app, &self.resolved.task, Place::into(&self.place))?;
         if first {
             self.afterwards(pulled, &records);
             runtimes::tell_ports(app, sandbox.lease());
             runtimes::tell_limits(app, sandbox.lease());
         }
-        let lease = sandbox.lease();
-        let serves = !lease.services.is_empty();
-        report.report.limits = lease.enforced;
-        self.standing.lease = Some(lease.id.clone());
-        self.standing.begun = self.standing.begun.or(Some((lease.begun, lease.begun_nanos)));
+        report.report.limits = sandbox.lease().enforced;
+        let serves = self.stands(sandbox.lease());
         let begun = Instant::now();
+        let attend = |session: &Session| sandbox.run_unattended(session, &self.log.transcript);
+        preparation.run(app, &self.resolved.task, &self.options.runtime.extras, attend)?;
         let (commands, reason) = self.commands(group, &mut sandbox, report)?;
         report.report.note("run", begun.elapsed(), 0);
         let outside = sandbox.written().cloned();
@@ -254,6 +254,13 @@ impl<'a> Runner<'a> {
         report.report.receipt = Some(receipt.clone());
         report.leases.push(LeaseReport { commands, outside, receipt: Some(receipt) });
         Ok(leak)
+    }
+
+    /// Notes a runtime that has begun; whether services run in it.
+    fn stands(&mut self, lease: &Lease) -> bool {
+        self.standing.lease = Some(lease.id.clone());
+        self.standing.begun = self.standing.begun.or(Some((lease.begun, lease.begun_nanos)));
+        !lease.services.is_empty()
     }
 
     /// What the next runtime is.

@@ -1,9 +1,10 @@
 //! The runtimes of tasks: how one is put together ([`start`]), whose the files in it
 //! are ([`owners`]), how another terminal joins or changes it ([`mod@running`]), what is
 //! watched for while it lasts ([`mod@watch`]), what is said of it ([`mod@tell`]), what runs
-//! beside the command ([`mod@services`]), which credentials for git it is lent ([`lent`]),
+//! beside the command ([`mod@services`]) and [`before`] it, which credentials for git it is lent ([`lent`]),
 //! and what its [`variables`] are.
 
+mod before;
 mod lent;
 mod owners;
 mod running;
@@ -13,6 +14,7 @@ mod tell;
 mod variables;
 mod watch;
 
+pub(crate) use before::Preparation;
 pub(crate) use owners::{Mapped, holder};
 pub use running::{Running, add_ports, exec, extend, ports, remove_ports};
 pub(crate) use running::{find, join, only, print_into, running};

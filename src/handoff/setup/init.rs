@@ -202,8 +202,11 @@ fn settings(asked: &Devcontainer) -> String {
     };
     let ports = list("ports", asked.ports.iter().map(|port| i64::from(*port).into()).collect());
     let secrets = list("secrets", asked.secrets.iter().map(|name| name.as_str().into()).collect());
-    if !(ports.is_empty() && secrets.is_empty()) {
-        text.push_str(&format!("\n[runtime]\n{ports}{secrets}"));
+    let strings = |lines: Vec<String>| lines.into_iter().map(toml::Value::from).collect();
+    let (once, start) = (list("once", strings(asked.once())), list("start", strings(asked.start.clone())));
+    let runtime = [ports, secrets, once, start].concat();
+    if !runtime.is_empty() {
+        text.push_str(&format!("\n[runtime]\n{runtime}"));
     }
     if !asked.env.is_empty() {
         text.push_str("\n[runtime.env]\n");

@@ -70,6 +70,9 @@ pub(crate) struct Pin {
     /// Files in which a run left the value of a secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) exposed: Vec<ExposedFile>,
+    /// What has been run once in the workspace, by its hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prepared: Option<Digest>,
 }
 
 /// A working state, by the hashes that name it.
@@ -153,6 +156,7 @@ impl Pin {
             kept: false,
             state: None,
             exposed: Vec::new(),
+            prepared: None,
         }
     }
 
