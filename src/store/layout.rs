@@ -346,11 +346,17 @@ fn tag_of(entry: &Descriptor) -> Option<&str> {
     entry.annotations.get(REF_NAME).map(String::as_str)
 }
 
+/// How a folder is called by which somebody finds out whether a store can be made.
+pub(super) const PROBE: &str = ".envctl-probe-";
+
 /// Whether something stands there that is no layout and will be none. What a
 /// creation that was cut short leaves, or another one that is under way has made
 /// so far, is no reason to refuse.
 fn holds_something_else(root: &Path) -> bool {
-    let own = |name: &[u8]| name == b"blobs" || name == b"index.json" || name.starts_with(b".tmp-");
+    let own = |name: &[u8]| {
+        let tries = name.starts_with(b".tmp-") || name.starts_with(PROBE.as_bytes());
+        name == b"blobs" || name == b"index.json" || tries
+    };
     let foreign =
         |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| !own(entry.file_name().as_encoded_bytes()));
     let is_no_folder = root.exists() && !root.is_dir();

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
+use super::layout::PROBE;
 use super::unmade::UnmadeLayout;
 use super::{Access, Layout, Registry, RegistryNetwork, Store};
 use crate::disk::scratch::Scratch;
@@ -23,7 +24,7 @@ pub fn open(store: &StoreRef, access: Access, network: &RegistryNetwork) -> Resu
             // What is there already of the way to it.
             let above = path.ancestors().find(|folder| folder.exists()).unwrap_or(path);
             require_writable(path, above)?;
-            let probe = Scratch::create_in(above, ".envctl-probe-");
+            let probe = Scratch::create_in(above, PROBE);
             probe.with_context(|| format!("cannot create the store {}", path.display()))?;
             Ok(Box::new(store))
         }

@@ -169,6 +169,8 @@ fn a_creation_that_was_cut_short_is_finished() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("blobs/sha256")).unwrap();
     fs::write(dir.path().join(".tmp-x"), "{").unwrap();
+    // Another publisher is about to make it, too.
+    fs::create_dir(dir.path().join(format!("{}x", super::PROBE))).unwrap();
     let store = Layout::create(dir.path().into()).unwrap();
     assert!(store.tags().unwrap().is_empty());
     fs::remove_file(dir.path().join("oci-layout")).unwrap();
