@@ -143,9 +143,30 @@ pub(super) fn commit(id: git2::Oid) -> Result<Commit> {
     Ok(id.to_string().parse()?)
 }
 
-/// The full name of what a branch follows.
+/// The full name of what a branch follows. Of several that `git pull` merges git shows the
+/// first, and its library the last.
 fn followed(repo: &git2::Repository, branch: &str) -> Option<Vec<u8>> {
-    Some(repo.branch_upstream_name(&format!("refs/heads/{branch}")).ok()?.to_vec())
+    match first_of_several(repo, branch) {
+        Some(first) => first.as_deref().map(|first| first.as_bytes().to_vec()),
+        None => Some(repo.branch_upstream_name(&format!("refs/heads/{branch}")).ok()?.to_vec()),
+    }
+}
+
+/// The ref here that stands for the first of several values of `branch.NAME.merge`; `None`
+/// where there are not several.
+fn first_of_several(repo: &git2::Repository, branch: &str) -> Option<Option<String>> {
+    let key = format!("branch.{branch}.merge");
+    let config = repo.config().ok()?.snapshot().ok()?;
+    let mut all: Vec<Option<String>> = Vec::new();
+    let each = |entry: &git2::ConfigEntry<'_>| {
+        if entry.name_bytes() == key.as_bytes() {
+            all.push(entry.value().ok().map(str::to_owned));
+        }
+    };
+    config.entries(Some("^branch\\..*\\.merge$")).ok()?.for_each(each).ok()?;
+    let first = all.first().filter(|_| all.len() > 1)?.clone()?;
+    let remote = config.get_str(&format!("branch.{branch}.remote")).ok()?;
+    Some(if remote == "." { Some(first) } else { RemoteTracking::of(repo, remote.as_bytes()).here(&first) })
 }
 
 /// What the configuration says that a branch follows, where no ref here stands for

@@ -138,6 +138,12 @@ impl<'a> RemoteTracking<'a> {
         specs.filter(|spec| spec.direction() == git2::Direction::Fetch && leads_somewhere(spec.bytes()))
     }
 
+    /// The ref here that stands for one of the remote's.
+    pub(super) fn here(&self, theirs: &str) -> Option<String> {
+        let specs = self.fetched().filter(|spec| spec.src_matches(theirs));
+        specs.filter_map(|spec| spec.transform(theirs).ok()?.as_str().ok().map(str::to_owned)).next()
+    }
+
     /// The remote's branch that a ref stands for.
     pub(super) fn branch_of(&self, full: &[u8]) -> Option<String> {
         // These are the checkout's own as well, and `HEAD` stands for another one.

@@ -7,6 +7,21 @@ fn commit(repo: &Repo, name: &str) -> String {
     repo.commit(name)
 }
 
+/// `git pull` merges both; what git calls the upstream is the first.
+#[test]
+fn a_branch_that_follows_two() {
+    let trip = Trip::new();
+    let repo = &trip.lab.repo;
+    for name in ["aside", "beside"] {
+        repo.git(&["push", "--quiet", "origin", &format!("HEAD:refs/heads/{name}")]);
+    }
+    repo.git(&["fetch", "--quiet", "origin"]);
+    repo.git(&["checkout", "--quiet", "-b", "work", "--track", "origin/aside"]);
+    repo.git(&["config", "--add", "branch.work.merge", "refs/heads/beside"]);
+    let workspace = trip.enter(&trip.publish(repo));
+    assert_eq!(workspace.git(&["rev-parse", "--abbrev-ref", "@{upstream}"]), "origin/aside");
+}
+
 #[test]
 fn unpushed_commits() {
     let trip = Trip::new();
