@@ -145,15 +145,16 @@ pub const PRESETS: &[Preset] = &[
         files: &["package-lock.json", "npm-shrinkwrap.json"],
         also: &["package.json"],
         path: "node_modules",
-        setup: "npm ci",
+        setup: "npm ci && rm -rf ~/.npm/_cacache/tmp ~/.npm/_cacache/index-v5",
         manifest: "package.json",
         members: true,
         env: NODE,
-        // Contents by their digests; its index has times in it.
-        store: &["~/.npm/_cacache/content-v2"],
+        // Contents by their digests. They are linked there from a folder beside them, so both
+        // are on one mount; the index has times in it.
+        store: &["~/.npm/_cacache"],
         seed: true,
         // What it installs is what the lockfile says, unless that does not fit.
-        again: "cp package-lock.json ~/locked && npm install && cmp -s package-lock.json ~/locked || { cp ~/locked package-lock.json && npm ci; }",
+        again: "{ cp package-lock.json ~/locked && npm install && cmp -s package-lock.json ~/locked || { cp ~/locked package-lock.json && npm ci; }; } && rm -rf ~/.npm/_cacache/tmp ~/.npm/_cacache/index-v5",
         ..PLAIN
     },
     Preset {

@@ -55,7 +55,7 @@ fn packages_of_a_workspace_have_places_and_patterns_fit_folders() {
     };
     let npm = [
         "web/node_modules",
-        "~/.npm/_cacache/content-v2",
+        "~/.npm/_cacache",
         "web/packages/a/node_modules",
         "web/packages/b/node_modules",
         "web/tool/node_modules",
