@@ -2,7 +2,8 @@
 //!
 //! One way leads through this crate: [`cli`] parses, [`handoff`] composes,
 //! and below it stand the layers that do not know each other: [`store`],
-//! [`image`] (L0), [`workspace`] (L2) with [`snapshot`], and [`runtime`] (L3).
+//! [`image`] (L0), [`cache`] (L1), [`workspace`] (L2) with [`snapshot`], and
+//! [`runtime`] (L3).
 //! [`identity`] and [`config`] are pure: they do no I/O.
 
 pub mod archive;

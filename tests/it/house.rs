@@ -261,6 +261,21 @@ fn guards_name_files_that_are_there() {
 }
 
 #[test]
+fn guards_name_tests_that_are_there() {
+    let page = fs::read_to_string(root().join("tests/guards.md")).unwrap();
+    let files = ["src", "tests/it"].iter().flat_map(|folder| texts(&root().join(folder)));
+    let code: String = files.map(|(_, text)| text).collect();
+    let rows = page.lines().filter(|line| line.starts_with('|'));
+    // The tests stand before the guard, which names a file.
+    let names =
+        rows.filter_map(|row| row.split_once("`src/")).flat_map(|(tests, _)| tests.split('`').skip(1).step_by(2));
+    let is_there = |name: &&str| code.contains(&format!("fn {}(", name.rsplit("::").next().unwrap_or_default()));
+    let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c));
+    let (found, missing): (Vec<&str>, Vec<&str>) = names.filter(is_name).partition(is_there);
+    assert!(found.len() > 100 && missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn the_reader_of_the_graph_sees_arrows_and_circles() {
     let dir = tempfile::tempdir().unwrap();
     let put = |name: &str, text: &str| {

@@ -1,7 +1,8 @@
 //! What the developer agrees to, and what must not leave this machine.
 //!
-//! A project asks of the host ([`asks`]: secrets, networks, ports, setups, hosts, all that
-//! one approval covers); the developer agrees to exactly that, once ([`mod@approvals`]). Where the values of
+//! A project asks of the host ([`asks`]: secrets, networks, ports, setups, builds, stores of
+//! fixtures, credentials for git, all that one approval covers); the developer agrees to
+//! exactly that, once, and to each host by itself ([`mod@approvals`]). Where the values of
 //! secrets come from, only they say ([`secrets`]). What is about to be published is
 //! searched for credentials first ([`mod@scan`]), and what had to stay behind is named
 //! to everybody who gets the rest ([`redacted`]).

@@ -4,7 +4,7 @@
 //! a workspace and when, [`branches`] what became of its branch, and [`mod@sweep`] carries
 //! that out; [`swept`](mod@swept) remembers what went. Whatever goes is looked at first ([`mod@unsaved`]), and store and
 //! remote are asked what they have of it ([`elsewhere`]): what is nowhere else is
-//! kept as a [`salvage`], which also decides for how long, and from which it comes back.
+//! kept as a [`salvage`] for as long as `workspace.keep` says (`config::user`), and comes back from it.
 //! [`by_hand`] is for one that the developer names; [`folders`] for what lies around.
 
 mod branches;

@@ -1,5 +1,6 @@
 //! The system calls of a runtime that no safe wrapper offers: each function says why
-//! it is sound. The only other unsafe code of this crate is in `disk::held` and `git::memory`.
+//! it is sound. The only other unsafe code of this crate is in `disk::held`, `git::bounds`
+//! and `git::inflate`.
 
 #![allow(unsafe_code)]
 
