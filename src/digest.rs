@@ -62,6 +62,16 @@ impl Digest {
     }
 }
 
+/// A number that nobody can guess, of `N` bytes, in hexadecimal.
+///
+/// # Errors
+/// When the kernel gives none.
+pub fn random_hex<const N: usize>() -> std::io::Result<String> {
+    let mut bytes = [0_u8; N];
+    let count = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    if count == N { Ok(hex(&bytes)) } else { Err(std::io::Error::other("the kernel gave no random bytes")) }
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -5,6 +5,7 @@ use clap::Args;
 
 use crate::handoff::{App, PublishOptions, publish};
 use crate::identity::{Handoff, Status, TaskId, Workdir};
+use crate::shell::quote;
 
 /// Publish this checkout as a task; prints the line that enters it
 ///
@@ -73,8 +74,11 @@ impl Arguments {
         app.ui.status("Published", &format!("{beside}{} as {}", published.task, published.identity));
         if published.beside.is_some() {
             let task = &published.task;
-            app.ui
-                .status("Beside", &format!("somebody moved {task} meanwhile, and both are there: envctl show {task}"));
+            let quoted = quote(task);
+            app.ui.status(
+                "Beside",
+                &format!("somebody moved {task} meanwhile, and both are there: envctl show {quoted}"),
+            );
         }
         if app.ui.is_json() {
             app.ui.json(&published)?;

@@ -7,6 +7,7 @@ use super::running::TaskArgument;
 use crate::clock::age;
 use crate::handoff::{App, Shown, by_kind, show, shown_list};
 use crate::identity::Identity;
+use crate::shell::quote;
 
 /// Show what a task is, and what of it is on this machine
 #[derive(Debug, Args)]
@@ -69,7 +70,10 @@ fn holds(shown: &Shown) -> Vec<String> {
     }
     let artifacts = shown.artifacts.iter().filter(|artifacts| !artifacts.is_empty());
     lines.extend(artifacts.map(|artifacts| {
-        row("artifacts", &format!("{}; envctl artifacts get {} fetches them", shown_list(artifacts), shown.task))
+        row(
+            "artifacts",
+            &format!("{}; envctl artifacts get {} fetches them", shown_list(artifacts), quote(&shown.task)),
+        )
     }));
     lines
 }

@@ -8,6 +8,7 @@ use super::parse_task;
 use crate::clock::age;
 use crate::handoff::{App, LeaseRow, SalvageRow, WorkspaceRow, deadline, status};
 use crate::identity::TaskRef;
+use crate::shell::quote;
 use crate::ui::counted;
 
 /// Show running runtimes and workspaces of this machine
@@ -108,7 +109,7 @@ fn workspace_details(row: &WorkspaceRow, now: Timestamp) -> Vec<String> {
     lines.extend(row.fate(now));
     lines.extend(row.newer_seen_at.map(|at| {
         let seen = age(at, now);
-        format!("its store had a newer identity {seen}; envctl enter {} --refresh takes it", row.task)
+        format!("its store had a newer identity {seen}; envctl enter {} --refresh takes it", quote(&row.task))
     }));
     lines
 }

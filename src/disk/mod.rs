@@ -37,7 +37,7 @@ use crate::error::{Kind, failure, integrity};
 use plain::Miss;
 
 pub use inside::FileInside;
-pub use private::{others_may_write, require_own, require_own_link, require_private};
+pub use private::{is_of_others, others_may_write, require_own, require_own_link, require_private};
 pub use unnamed::{Durability, Unnamed, is_temporary};
 
 /// The version of what lies under each root.

@@ -101,6 +101,12 @@ pub fn others_may_write(folder: &Path) -> Option<String> {
     }
 }
 
+/// Whether an account that is neither this one nor the administrator's decides what is in
+/// a folder: its owner does, and everybody does where everybody may write.
+pub fn is_of_others(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|meta| foreign_owner(&meta).is_some() || meta.mode() & 0o002 != 0)
+}
+
 fn foreign_owner(meta: &Metadata) -> Option<u32> {
     let own = rustix::process::geteuid().as_raw();
     Some(meta.uid()).filter(|owner| *owner != own && *owner != ADMINISTRATOR)

@@ -18,6 +18,7 @@ pub mod lfs;
 mod pointer;
 mod settings;
 mod sizes;
+mod strategy;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -44,6 +45,7 @@ pub use ignored::{IgnoreLists, odd_lists};
 pub use pointer::{has_blanks, without_line_end};
 pub use settings::{add_settings, with_settings};
 pub use sizes::{MAX_INDEX, large_file, large_ref};
+pub use strategy::is_strategy;
 
 /// The lines of `info/exclude` around the rules for files that came with a task.
 pub const CAME_ALONG: &str = "# envctl: ignored files that came with the task";

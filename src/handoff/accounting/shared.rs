@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::entry::LedgerEntry;
 use super::ledger;
 use super::spending::{MAX_SPENDING, Spending, Spent};
-use crate::digest::hex;
+use crate::digest::random_hex;
 use crate::disk::{self, Durability};
 use crate::handoff::app::App;
 use crate::identity::StoreRef;
@@ -57,11 +57,9 @@ fn machine(app: &App) -> Result<String> {
     if let Some(known) = disk::read_json::<String>(&file)?.filter(|text| valid(text)) {
         return Ok(known);
     }
-    let mut bytes = [0_u8; 16];
-    let count = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    anyhow::ensure!(count == bytes.len(), "the kernel gave no random bytes");
-    disk::write_json(&file, &hex(&bytes), Durability::Flushed)?;
-    Ok(hex(&bytes))
+    let made = random_hex::<16>()?;
+    disk::write_json(&file, &made, Durability::Flushed)?;
+    Ok(made)
 }
 
 fn day(at: Timestamp) -> i64 {

@@ -156,7 +156,7 @@ fn settled(app: &App, located: Located) -> Result<(Resolved, Option<PathBuf>)> {
 fn without_workspace(resolved: &Resolved) -> anyhow::Error {
     let shown = resolved.task.reference();
     not_found(format!("{shown} has no workspace here, so its inputs are not known"))
-        .hint(format!("envctl enter {shown} --no-runtime"))
+        .hint(format!("envctl enter {} --no-runtime", resolved.task.quoted()))
         .into()
 }
 
@@ -190,7 +190,10 @@ pub fn cache_retry(app: &App, task: Option<&TaskRef>, names: &[String]) -> Resul
         let shown = resolved.task.reference();
         let which = if names.is_empty() { String::new() } else { format!(" {}", names.join(", ")) };
         return Err(not_found(format!("no setup of a cache{which} of {shown} has failed here"))
-            .hint(format!("those that are missing run at the next enter; their keys: envctl cache key {shown}"))
+            .hint(format!(
+                "those that are missing run at the next enter; their keys: envctl cache key {}",
+                resolved.task.quoted()
+            ))
             .into());
     }
     Ok(failed)

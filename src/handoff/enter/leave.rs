@@ -57,7 +57,7 @@ fn ask(app: &App, resolved: &Resolved, place: &Place) -> Result<()> {
     if unsaved.is_empty() {
         return Ok(());
     }
-    let task = resolved.task.reference();
+    let task = resolved.task.quoted();
     app.ui.status("Changed", &format!("the workspace holds {}", unsaved.join(", ")));
     let files = since(app, resolved, place, false).map(|changes| show_files(app, &changes)).unwrap_or_else(|error| {
         app.ui.detail(&format!("the changed files cannot be listed: {error:#}"));

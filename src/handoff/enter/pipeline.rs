@@ -167,7 +167,7 @@ fn offer_salvage(app: &App, resolved: &Resolved, own_place: bool) -> Result<bool
 /// What the store was last seen to have, for whoever comes back: nobody is asked.
 fn tell_last_look(app: &App, resolved: &Resolved) {
     let Some(pin) = &resolved.pin else { return };
-    let (looks, name) = (Looks::read(app), resolved.task.reference());
+    let (looks, name) = (Looks::read(app), resolved.task.quoted());
     if let Some(look) = looks.newer(pin) {
         app.ui.status("Newer", &format!("{}; envctl enter {name} --refresh takes it", look.words(app)));
     }
@@ -328,9 +328,9 @@ impl Entering<'_> {
         runtimes::tell_limits(app, sandbox.lease());
         report.limits = sandbox.lease().enforced;
         let extras = &self.options.runtime.extras;
-        self.preparation.run(app, &resolved.task, extras, |session| sandbox.run(session))?;
+        let ended = self.preparation.run(app, &resolved.task, extras, |session| sandbox.run(session))?;
         // Threads may start from here on: pid 1 was copied from this one.
-        let outcome = report.step("run", || Ok((sandbox.run(&session)?, 0)))?;
+        let outcome = report.step("run", || Ok((ended.map_or_else(|| sandbox.run(&session), Ok)?, 0)))?;
         let services = sandbox.ended_services().to_vec();
         if matches!(outcome, Outcome::Exited(_)) {
             leave::others(app, &mut sandbox)?;

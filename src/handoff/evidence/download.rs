@@ -15,7 +15,6 @@ use crate::handoff::allowance;
 use crate::handoff::app::App;
 use crate::handoff::parallel::each;
 use crate::handoff::task::{Pin, Resolved, Source};
-use crate::handoff::words::quote;
 use crate::identity::{ArtifactType, Provenance, TaskRef};
 use crate::store::{Attachment, Store, identity_tag};
 use crate::ui::{counted, human_bytes};
@@ -153,7 +152,7 @@ pub fn get_artifacts(app: &App, reference: &TaskRef, names: &[String], output: O
         for name in names {
             if !attachments.iter().any(|attachment| attachment.provenance.name == *name) {
                 return Err(not_found(format!("{} has no artifact {name:?}", task.reference()))
-                    .hint(format!("see what is there: envctl artifacts ls {}", quote(&task.reference())))
+                    .hint(format!("see what is there: envctl artifacts ls {}", task.quoted()))
                     .into());
             }
         }

@@ -12,7 +12,6 @@ use crate::error::{failure, integrity};
 use crate::handoff::app::App;
 use crate::handoff::runtimes::holder;
 use crate::handoff::task::{Resolved, Source};
-use crate::handoff::words::quote;
 use crate::identity::{Identity, ImageRef, ServiceImage, StoreRef};
 use crate::image::{self, Image, ImageCache, Metadata, Moved, Owners, PullWatch, Pulled, User};
 use crate::oci::{Blobs, Descriptor};
@@ -263,7 +262,7 @@ fn check_platform(image: &Image, resolved: &Resolved) -> Result<()> {
     }
     if (&wanted.os, &wanted.architecture) != (&host.os, &host.architecture) {
         return Err(failure(format!("the image is for {wanted}, this machine is {host}"))
-            .hint(format!("envctl enter {} --no-runtime gives the workspace", quote(&resolved.task.reference())))
+            .hint(format!("envctl enter {} --no-runtime gives the workspace", resolved.task.quoted()))
             .into());
     }
     Ok(())

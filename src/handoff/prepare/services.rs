@@ -7,7 +7,6 @@ use crate::error::usage;
 use crate::handoff::fetch;
 use crate::handoff::runtimes::ServiceImages;
 use crate::handoff::task::{Resolved, Source};
-use crate::handoff::words::quote;
 use crate::image::Pulled;
 
 /// Brings the images of a project's services, as the task pins them.
@@ -26,7 +25,7 @@ pub(crate) fn service_images(
         let Some(asked) = &service.image else { continue };
         let pinned = resolved.identity.services.iter().find(|one| one.name == service.name && one.asked == *asked);
         let pinned = pinned.ok_or_else(|| {
-            let task = quote(&resolved.task.reference());
+            let task = resolved.task.quoted();
             usage(format!("the service {} wants the image {asked}, which this task has not pinned", service.name))
                 .hint(format!("envctl publish pins it; without services: envctl enter {task} --no-services"))
         })?;

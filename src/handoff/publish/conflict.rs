@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::error::{failure, integrity, policy, usage};
 use crate::handoff::app::App;
 use crate::handoff::task::{Line, Located, Pin, lines, read_at};
+use crate::handoff::words::quote;
 use crate::identity::{Identity, StoreRef, Target, TaskId};
 use crate::oci::{Descriptor, MAX_METADATA, Manifest, media};
 use crate::store::Store;
@@ -177,7 +178,7 @@ impl Intent<'_> {
         current: Digest,
         theirs: &Identity,
     ) -> anyhow::Error {
-        let reference = format!("{}:{}", self.name, self.task);
+        let quoted = quote(&format!("{}:{}", self.name, self.task));
         let (since, way) = match (pin, ours) {
             (Some(_), Some(_)) => {
                 ("since this workspace was made from it", "take theirs, which sets this workspace aside")
@@ -186,10 +187,10 @@ impl Intent<'_> {
             (_, None) => ("beyond what this checkout has seen", "go on from theirs, in a workspace"),
         };
         let both = ours.map_or_else(String::new, |ours| {
-            format!("; or look at both: envctl diff {}@{ours} {reference}", self.name)
+            format!("; or look at both: envctl diff {} {quoted}", quote(&format!("{}@{ours}", self.name)))
         });
         let fault = policy(format!("{} has moved {since}; nothing was published", self.task)).hint(format!(
-            "publish beside it: answer beside, or add --no-input; or --fork NEW-TASK{both}; or {way}: envctl enter {reference} --refresh",
+            "publish beside it: answer beside, or add --no-input; or --fork NEW-TASK{both}; or {way}: envctl enter {quoted} --refresh",
         ));
         anyhow::Error::new(failure(format!("the task now: {}", self.side(current, theirs))))
             .context(here)

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use super::publisher::Publishing;
 use crate::cache;
 use crate::config::Project;
-use crate::digest::hex;
+use crate::digest::random_hex;
 use crate::disk::{self, Durability, remove};
 use crate::git::Git;
 use crate::handoff::app::App;
@@ -116,7 +116,7 @@ pub(super) fn take(app: &App, from: &PublishedFrom, options: TakeOptions<'_>) ->
         extra: Default::default(),
     };
     // Two runs of the same state at the same time have a workspace each.
-    identity.extra.insert("run".into(), random()?.into());
+    identity.extra.insert("run".into(), random_hex::<8>()?.into());
     let resolved = settle(app, identity, store, local)?;
     keep(app, &captured)?;
     borrow_commits(app, &resolved, &document, root);
@@ -283,11 +283,4 @@ pub(crate) fn abandon(app: &App, taken: &Taken, place: &Path) {
         Ok(false) => app.ui.status("Kept", &format!("the copy of the checkout: {}", place.display())),
         Err(error) => app.ui.warn(&format!("the copy of the checkout stays at {}: {error:#}", place.display())),
     }
-}
-
-pub(super) fn random() -> Result<String> {
-    let mut bytes = [0u8; 8];
-    let count = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    anyhow::ensure!(count == bytes.len(), "the kernel gave no random bytes");
-    Ok(hex(&bytes))
 }

@@ -8,7 +8,7 @@
 
 use anyhow::Result;
 
-use super::checkout::random;
+use crate::digest::random_hex;
 use crate::handoff::app::App;
 use crate::handoff::task::{Pin, Resolved};
 use crate::handoff::words::quote;
@@ -21,7 +21,7 @@ use crate::runtime;
 /// # Errors
 /// When the kernel gives no random bytes.
 pub(crate) fn place(app: &App, resolved: &Resolved) -> Result<Place> {
-    Ok(Place::of_run(app, resolved, &random()?))
+    Ok(Place::of_run(app, resolved, &random_hex::<8>()?))
 }
 
 /// Takes it away after a run, or leaves it where the run `failed`, and says so;
@@ -49,7 +49,7 @@ fn discard(app: &App, resolved: &Resolved, place: &Place) -> Result<bool> {
 
 fn keep(app: &App, resolved: &Resolved, place: &Place) -> Result<bool> {
     let Some(pin) = app.pins().read(&resolved.task, place.into())? else { return Ok(false) };
-    let (task, at) = (quote(&resolved.task.reference()), place.path.display());
+    let (task, at) = (resolved.task.quoted(), place.path.display());
     app.ui.status("Kept", &format!("the workspace of the run that failed: {at}"));
     app.ui.status("Enter it", &format!("envctl enter {task} --into {}", quote(&at.to_string())));
     let older =

@@ -226,9 +226,7 @@ impl<'a> Runner<'a> {
         report.report.limits = sandbox.lease().enforced;
         let serves = self.stands(sandbox.lease());
         let begun = Instant::now();
-        let attend = |session: &Session| sandbox.run_unattended(session, &self.log.transcript);
-        preparation.run(app, &self.resolved.task, &self.options.runtime.extras, attend)?;
-        let (commands, reason) = self.commands(group, &mut sandbox, report)?;
+        let (commands, reason) = self.commands((group, &preparation), &mut sandbox, report)?;
         report.report.note("run", begun.elapsed(), 0);
         let outside = sandbox.written().cloned();
         let receipt = report.report.step("reset", || Ok((sandbox.reset(app.clock, reason)?, 0)))?;
@@ -296,11 +294,10 @@ impl<'a> Runner<'a> {
 
     /// The store that others have, too: that of the task, or the one to which it is handed.
     fn shared_store(&self) -> Option<StoreRef> {
-        match (&self.taken, &self.publisher) {
-            (None, _) => Some(self.resolved.task.store.clone()),
-            (Some(_), Some(_)) => self.app.configured_store().ok().flatten(),
-            (Some(_), None) => None,
+        if self.taken.is_none() {
+            return Some(self.resolved.task.store.clone());
         }
+        self.publisher.as_ref().and_then(|_| self.app.configured_store().ok().flatten())
     }
 
     /// What the commands need not wait for.
@@ -336,7 +333,7 @@ impl<'a> Runner<'a> {
     /// somebody publishes.
     fn commands(
         &mut self,
-        group: &[Command],
+        (group, preparation): (&[Command], &runtimes::Preparation),
         sandbox: &mut Sandbox,
         report: &mut RunReport,
     ) -> Result<(Vec<CommandReport>, &'static str)> {
@@ -356,7 +353,7 @@ impl<'a> Runner<'a> {
                     next
                 })
             });
-            let ran = each_command(self, group, sandbox);
+            let ran = each_command(self, (group, preparation), sandbox);
             stop.say();
             let published = publishing.map(|thread| of_thread(thread.join(), "the thread that publishes meanwhile"));
             (ran, published)
@@ -469,13 +466,17 @@ impl<'a> Runner<'a> {
 /// Runs commands until one fails; the rest is named as not run.
 fn each_command(
     runner: &Runner<'_>,
-    group: &[Command],
+    (group, preparation): (&[Command], &runtimes::Preparation),
     sandbox: &mut Sandbox,
 ) -> Result<(Vec<CommandReport>, Outcome)> {
     let Runner { app, log, options, .. } = runner;
     let extras = &options.runtime.extras;
     let announce = options.groups.len() + group.len() > 2;
     let mut reports = not_run(group).commands;
+    let attend = |session: &Session| sandbox.run_unattended(session, &log.transcript);
+    if let Some(ended) = preparation.run(app, &runner.resolved.task, extras, attend)? {
+        return Ok((reports, ended));
+    }
     let mut last = Outcome::Exited(0);
     for (index, (command, report)) in group.iter().zip(&mut reports).enumerate() {
         if announce {

@@ -14,8 +14,8 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::handoff::app::App;
 use crate::handoff::task::{Located, Pin};
+use crate::handoff::words::quote;
 use crate::runtime::{Outcome, Session};
-use crate::shell::quote;
 
 /// What is run, and where that is noted.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Preparation {
     }
 
     /// Runs it, one line after the other; after one that fails no other. That stops
-    /// nobody from working there, and is said.
+    /// nobody from working there, and is said. What ended the runtime itself is returned.
     ///
     /// # Errors
     /// When the runtime gives no answer, or the log cannot be made.
@@ -47,9 +47,9 @@ impl Preparation {
         task: &Located,
         extras: &Extras,
         mut run: impl FnMut(&Session) -> Result<Outcome>,
-    ) -> Result<()> {
+    ) -> Result<Option<Outcome>> {
         if self.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         disk::create_private_dir(&app.paths.logs())?;
         let path = app.log_file(&format!("prepare-{}", task.log_name()));
@@ -61,17 +61,17 @@ impl Preparation {
             let words = ["/bin/sh", "-c", line].map(Into::into);
             let output = Some(log.clone());
             let outcome = run(&Session { output, hides: true, ..session(app, &words, extras) })?;
-            match outcome {
-                Outcome::Exited(0) => {}
-                Outcome::Exited(code) => {
-                    app.ui.warn(&format!("{line} ended with exit code {code}, and what follows it was not run"));
-                    app.ui.status("", &format!("what it said: {}", path.display()));
-                    return Ok(());
-                }
-                _ => return Ok(()),
-            }
+            let failed = match outcome {
+                Outcome::Exited(0) => continue,
+                Outcome::Exited(code) => format!("ended with exit code {code}"),
+                Outcome::NotStarted { program, .. } => format!("needs {program}, which cannot be started"),
+                ended => return Ok(Some(ended)),
+            };
+            app.ui.warn(&format!("{line} {failed}, and what follows it was not run"));
+            app.ui.status("", &format!("what it said: {}", path.display()));
+            break;
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The same as one command before another, where nobody waits for the runtime.

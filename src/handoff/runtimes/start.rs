@@ -132,7 +132,7 @@ pub(crate) fn time_of_its_own(app: &App, workspace: &Path, options: &RuntimeOpti
 pub(crate) fn approve(app: &App, resolved: &Resolved, project: Project, options: &RuntimeOptions) -> Result<Project> {
     let asks = asks(&resolved.identity.repo.url, &resolved.origin(), &project, options);
     // What is made of a checkout is in no store, to be looked at there.
-    let task = resolved.local.is_none().then(|| resolved.task.reference());
+    let task = resolved.local.is_none().then(|| resolved.task.quoted());
     if trust::consent(app, task.as_deref(), &asks, options.without_approvals)? {
         return Ok(project);
     }

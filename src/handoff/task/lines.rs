@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::error::{Fault, Kind, kind_of, policy};
 use crate::handoff::app::App;
 use crate::handoff::report::Beside;
+use crate::handoff::words::quote;
 use crate::identity::{Identity, Status, StoreRef, Target, TaskId, is_line_of, line_tag, lines_tag};
 use crate::oci::Descriptor;
 use crate::store::Store;
@@ -196,9 +197,9 @@ pub(crate) fn tell(app: &App, task: &Located, beside: &[Beside]) {
             "Beside",
             &format!("{} has another line, published{who} {when}, {}{message}", task.reference(), other.status),
         );
-        app.ui.status("", &format!("take it: envctl enter {}", other.reference));
+        app.ui.status("", &format!("take it: envctl enter {}", quote(&other.reference)));
     }
     if !beside.is_empty() {
-        app.ui.status("", &format!("compare them: envctl diff {} --beside", task.reference()));
+        app.ui.status("", &format!("compare them: envctl diff {} --beside", task.quoted()));
     }
 }

@@ -1,5 +1,6 @@
 //! A task of a store.
 
+use crate::handoff::words::quote;
 use crate::identity::{StoreRef, Target, TaskRef};
 
 /// A task of a store.
@@ -13,6 +14,11 @@ impl Located {
     /// As a command line names it from anywhere.
     pub(crate) fn reference(&self) -> String {
         TaskRef { store: Some(self.store.clone()), target: self.target.clone() }.to_string()
+    }
+
+    /// The same as a shell reads it back: whoever names the store may choose its path.
+    pub(crate) fn quoted(&self) -> String {
+        quote(&self.reference())
     }
 
     /// What its logs are called by: no other store's task of this name has the same.

@@ -20,6 +20,7 @@ use crate::digest::Digest;
 use crate::disk::{self, Durability};
 use crate::error::integrity;
 use crate::handoff::app::App;
+use crate::handoff::words::quote;
 use crate::identity::{Identity, Lifetime, MAX_IDENTITY, StoreRef, Target};
 use crate::paths::Paths;
 use crate::snapshot::{Document, Parity};
@@ -191,6 +192,11 @@ impl Pin {
         }
     }
 
+    /// The same as a shell reads it back.
+    pub(crate) fn quoted(&self) -> String {
+        quote(&self.reference())
+    }
+
     /// What it is called here: a task by its name, an identity by its reference.
     pub(crate) fn name(&self) -> String {
         if self.slug.starts_with("sha256-") { self.reference() } else { self.slug.clone() }
@@ -219,7 +225,7 @@ fn read_of(file: &Path, store: &str, slug: &str, into: Option<&Path>) -> Result<
     if !same {
         let (file, other) = (file.display(), pin.reference());
         return Err(integrity(format!("{file} is that of {other}, and not of {slug} in {store}"))
-            .hint(format!("if you know {other}: envctl workspace rm {other}; else remove the file"))
+            .hint(format!("if you know {other}: envctl workspace rm {}; else remove the file", pin.quoted()))
             .into());
     }
     Ok(Some(pin))

@@ -105,7 +105,7 @@ impl App {
             [pin] => Ok(Located { store: pin.store.parse()?, target }),
             [] => Ok(Located { store: self.store()?, target }),
             [first, ..] => Err(usage(format!("{target} was entered from several stores"))
-                .hint(format!("name one of them, such as {}", first.reference()))
+                .hint(format!("name one of them, such as {}", first.quoted()))
                 .into()),
         }
     }

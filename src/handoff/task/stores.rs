@@ -11,7 +11,7 @@
 //! Every store is opened in here, so that nobody can forget to ask.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::{Context as _, Result};
@@ -27,6 +27,11 @@ use crate::ui::Answer;
 
 fn has(set: &Mutex<BTreeSet<String>>, store: &str) -> bool {
     set.lock().is_ok_and(|set| set.contains(store))
+}
+
+/// The folders of a store in a folder in which somebody may lay what it says.
+fn parts_of(store: &Path) -> [PathBuf; 3] {
+    ["", "blobs", "blobs/sha256"].map(|below| store.join(below))
 }
 
 impl App {
@@ -112,13 +117,16 @@ impl App {
     }
 
     /// Whether people whom the developer did not choose may say what the tasks of a
-    /// store are: on a registry, and in a folder that came with a checkout, or that
-    /// only one names.
+    /// store are: on a registry, and in a folder that belongs to others, came with a
+    /// checkout, or that only one names.
     ///
     /// # Errors
     /// When the approvals cannot be read.
     pub(crate) fn is_strange(&self, store: &StoreRef) -> Result<bool> {
         let StoreRef::Layout(folder) = store else { return Ok(true) };
+        if parts_of(folder).iter().any(|part| disk::is_of_others(part)) {
+            return Ok(true);
+        }
         if self.is_said(store) {
             return Ok(false);
         }
@@ -145,8 +153,7 @@ impl App {
     /// are. Said once.
     fn tell_who_writes(&self, folder: &Path) {
         let is_new = self.contacts.told.lock().is_ok_and(|mut told| told.insert(folder.to_owned()));
-        let folders = ["", "blobs", "blobs/sha256"].map(|below| folder.join(below));
-        if is_new && let Some(who) = folders.iter().find_map(|folder| disk::others_may_write(folder)) {
+        if is_new && let Some(who) = parts_of(folder).iter().find_map(|folder| disk::others_may_write(folder)) {
             self.ui.status("Note", &format!("others can write to the store oci:{}: {who}", folder.display()));
         }
     }

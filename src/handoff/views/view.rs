@@ -20,6 +20,7 @@ use crate::handoff::evidence;
 use crate::handoff::report::ReportFile;
 use crate::handoff::task::Source;
 use crate::handoff::words::by_kind;
+use crate::handoff::words::quote;
 use crate::identity::{ArtifactType, Provenance, TaskRef};
 use crate::quantity::{human_bytes, human_duration};
 use crate::snapshot::{Changes, since_base};
@@ -215,7 +216,7 @@ impl View {
         for claim in &self.shown.claims {
             page.row("entered", &format!("by {} on {}, {}", claim.who, claim.host, age(claim.at, now)));
         }
-        page.row("step in", &format!("envctl enter {}", self.shown.task)).mark("</table>\n");
+        page.row("step in", &format!("envctl enter {}", quote(&self.shown.task))).mark("</table>\n");
     }
 
     fn tests(&self, page: &mut Page) {

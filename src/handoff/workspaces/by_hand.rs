@@ -49,7 +49,7 @@ fn find(app: &App, task: &TaskRef) -> Result<Pin> {
         (1, Some(pin)) => Ok(pin),
         (_, None) => Err(missing().into()),
         (_, Some(pin)) => Err(usage(format!("{task} has several workspaces here"))
-            .hint(format!("name the store, such as {}; envctl workspace ls lists them", pin.reference()))
+            .hint(format!("name the store, such as {}; envctl workspace ls lists them", pin.quoted()))
             .into()),
     }
 }

@@ -74,10 +74,7 @@ impl Place {
             && pin.workspace.exists()
         {
             return Err(usage(format!("{} has a {} workspace, not a {asked} one", pin.slug, pin.lifetime))
-                .hint(format!(
-                    "envctl workspace rm {} removes it; what is unsaved is salvaged",
-                    quote(&pin.reference())
-                ))
+                .hint(format!("envctl workspace rm {} removes it; what is unsaved is salvaged", pin.quoted()))
                 .into());
         }
         let own = asked.or(app.user.workspace.lifetime);
@@ -121,8 +118,9 @@ impl Place {
             other.slug
         ))
         .hint(format!(
-            "take it, and salvage what is unsaved there: envctl enter {task} --lifetime {lifetime}; \
-                 or leave it alone: --lifetime per-task"
+            "take it, and salvage what is unsaved there: envctl enter {} --lifetime {lifetime}; \
+                 or leave it alone: --lifetime per-task",
+            quote(task)
         ))
         .into())
     }

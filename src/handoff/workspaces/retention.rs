@@ -65,7 +65,7 @@ fn row(app: &App, looks: &Looks, pin: Pin) -> Result<WorkspaceRow> {
     let last_used = last_used(app, &pin, spared);
     let closed = looks.closed(&pin);
     let (deleted_by, rule, deleted_at) = match lifetime {
-        _ if pin.kept => ("developer", format!("by hand: envctl workspace keep --off {}", pin.reference()), None),
+        _ if pin.kept => ("developer", format!("by hand: envctl workspace keep --off {}", pin.quoted()), None),
         Lifetime::PerTask if closed.is_some() => {
             ("gc", "by the next collection: its task is closed".to_owned(), closed)
         }
@@ -78,7 +78,7 @@ fn row(app: &App, looks: &Looks, pin: Pin) -> Result<WorkspaceRow> {
             let branch = branch(identity.as_ref()).unwrap_or("its branch");
             ("gc", format!("when {branch} is merged, or deleted on the remote"), None)
         }
-        Lifetime::PerProject => ("developer", format!("by hand: envctl workspace rm {}", pin.reference()), None),
+        Lifetime::PerProject => ("developer", format!("by hand: envctl workspace rm {}", pin.quoted()), None),
         Lifetime::PerDeveloper => ("developer", "never: it is in a folder that you named".into(), None),
     };
     let newer = looks.newer(&pin);

@@ -175,7 +175,7 @@ impl Due {
         let elsewhere = inquiry.ask(&self.pin, place);
         if let Some(silent) = elsewhere.silent.first() {
             return Err(failure(silent.clone())
-                .hint(format!("envctl workspace rm {} salvages and removes it", self.pin.reference()))
+                .hint(format!("envctl workspace rm {} salvages and removes it", self.pin.quoted()))
                 .into());
         }
         if dry {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::quoted::id;
 use super::{quoted, todo};
+use crate::git::is_strategy;
 
 /// One file of the git folder, and what it may hold.
 pub(super) struct OperationFile {
@@ -108,9 +109,6 @@ pub(super) const RULES: &[OperationFile] = &[
 /// Files that git writes for people to read and never reads itself.
 pub(super) const LEFT: [&str; 1] = ["rebase-merge/patch"];
 
-/// Strategies that are part of git; for any other it starts a program.
-const STRATEGIES: [&[u8]; 6] = [b"ort", b"recursive", b"resolve", b"octopus", b"ours", b"subtree"];
-
 const OPTIONS: [&str; 13] = [
     "allow-empty",
     "allow-empty-message",
@@ -191,7 +189,7 @@ impl OperationFile {
             Kind::Steps => return todo::commits(text).map(drop),
             Kind::Author => is_author(text),
             Kind::Options => return check_options(text),
-            Kind::Strategy => STRATEGIES.contains(&text.trim_ascii_end()),
+            Kind::Strategy => is_strategy(text.trim_ascii_end()),
             // Git takes the words apart itself, in quotes of either kind.
             Kind::StrategyOptions => text.iter().all(|c| is_option(*c) || b" '\"\n".contains(c)),
             Kind::Sign => text.strip_prefix(b"-S").is_some_and(|key| is_key(key.trim_ascii_end())),
@@ -264,7 +262,7 @@ fn check_options(text: &[u8]) -> Result<(), String> {
         let Some((key, value)) = line.split_once(" = ") else { return Err(format!("its option {line:?} is unknown")) };
         let plain = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let known = match key {
-            "strategy" => STRATEGIES.contains(&value.as_bytes()),
+            "strategy" => is_strategy(value.as_bytes()),
             "strategy-option" => value.bytes().all(is_option),
             "gpg-sign" => is_key(value.as_bytes()),
             _ => plain && OPTIONS.contains(&key),

@@ -33,9 +33,6 @@ enum Form {
     ApplyOptions,
 }
 
-/// Ways to merge that are part of git.
-const STRATEGIES: [&[u8]; 6] = [b"ort", b"recursive", b"resolve", b"octopus", b"ours", b"subtree"];
-
 /// What `git am` passes on to `git apply`, `git-am(1)`.
 const APPLY_OPTIONS: [&str; 9] = [
     "-C",
@@ -125,7 +122,7 @@ pub(super) fn prints_plainly(text: &[u8]) -> bool {
 
 fn is_strategy(name: &[u8]) -> bool {
     let name = name.trim_ascii();
-    name.is_empty() || STRATEGIES.contains(&name)
+    name.is_empty() || crate::git::is_strategy(name)
 }
 
 /// Whether a line of `sequencer/opts` names no program: git reads it as configuration.

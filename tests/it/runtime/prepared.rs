@@ -75,3 +75,19 @@ fn commands_of_a_devcontainer_run_in_their_order() {
         std::fs::read_to_string(lab.repo.path.join("envctl.toml")).unwrap_or_else(|_| panic!("{}", said.stderr));
     assert!(written.contains("once = [") && written.contains("start = [\"echo start >>all\"]"), "{written}");
 }
+
+#[test]
+fn a_signal_ends_a_run_that_is_being_prepared() {
+    let lab = Lab::new();
+    let task = task(&lab, "[runtime]\nonce = [\"sleep 1000\"]\n");
+    let mut run = lab.dev.envctl(["run", "--fresh", &task, "--", "echo", "it went on"]).spawn();
+    until("it is prepared", || lab.dev.envctl(["status"]).ok().stdout.contains("runtime"));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let pid = rustix::process::Pid::from_raw(run.id() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(143));
+    let mut said = String::new();
+    std::io::Read::read_to_string(run.stdout.as_mut().unwrap(), &mut said).unwrap();
+    assert_eq!(said, "");
+    lab.assert_baseline();
+}

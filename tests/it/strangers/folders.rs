@@ -160,6 +160,25 @@ fn a_folder_of_envctl_that_others_may_write_is_refused() {
     }
 }
 
+/// Whoever it is could name any repository of the developer's.
+#[test]
+fn a_store_of_another_account_is_shown_no_repository_without_a_word() {
+    let lab = Lab::new();
+    let task = lab.publish(&ImageBuilder::busybox());
+    let own = lab.publish(&ImageBuilder::busybox());
+    // Its commits are here already.
+    lab.enter(&own, &["true"]).ok();
+    lab.dev.envctl(["approve", "--revoke", &lab.repo.url()]).ok();
+    lab.agent.call("chown", ["-R", "65534", lab.store.path.to_str().unwrap()]).ok();
+    let enter = |more: &[&str]| lab.dev.envctl(["enter", "--no-runtime", &task]).args(more);
+    for more in [&[][..], &["--store", &lab.store.name()]] {
+        enter(more).code(6).says(&["a folder of this machine", "envctl approve --host file:///"]);
+    }
+    lab.dev.envctl(["prefetch", &task]).code(6);
+    lab.dev.envctl(["approve", "--host", &lab.repo.url()]).ok();
+    enter(&[]).ok();
+}
+
 #[test]
 fn a_store_that_people_share_works_and_is_told_of() {
     for lab in labs() {

@@ -40,7 +40,7 @@ impl Caches<'_> {
                 ui.warn(&format!("the cache {name} is the entry {what}: it may hold other versions, or lack some"));
                 self.found[index] = Some((record, CacheOrigin::Nearest));
             } else {
-                let task = self.resolved.task.reference();
+                let task = self.resolved.task.quoted();
                 ui.warn(&format!(
                     "nearest to the cache {name} is the entry {what}: envctl enter {task} --nearest-caches uses it"
                 ));

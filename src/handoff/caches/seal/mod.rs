@@ -56,7 +56,7 @@ pub(crate) fn seal(caches: &Caches<'_>, index: usize, image: &Image) -> Result<O
     let before = wanted.built.then(|| caches.sources()).transpose()?;
     let state = before.as_ref().map(|(sources, _)| sources.digest());
     if let Some(failure) = SetupFailure::of(app, &wanted.key, state) {
-        failure.tell(app, &caches.resolved.task.reference());
+        failure.tell(app, &caches.resolved.task.quoted());
         return Ok(None);
     }
     let network = match entry.network {
