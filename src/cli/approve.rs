@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use super::call::VerbCall;
 use super::parse_task;
 use crate::digest::Digest;
 use crate::handoff::{App, Asked, approvals, approve, approve_checkout, approve_host, approve_task, revoke};
@@ -42,7 +43,7 @@ struct Output {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         if self.list {
             return list(app);
         }

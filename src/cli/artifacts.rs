@@ -6,12 +6,14 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::call::VerbCall;
 use super::parse_task;
 use crate::clock::age;
 use crate::handoff::{
     AddOptions, App, ArtifactRow, Checked, add_artifacts, get_artifacts, list_artifacts, verdict, verify_artifacts,
 };
 use crate::identity::{ArtifactType, TaskRef};
+use crate::shell::quote;
 use crate::ui::{counted, human_bytes};
 
 /// Attach evidence to a task, list it, fetch it, verify it
@@ -88,7 +90,7 @@ struct Verified<'a> {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         match &self.verb {
             Verb::Add(add) => add.run(app),
             Verb::Ls(list) => list.run(app),
@@ -132,9 +134,7 @@ impl List {
             app.ui.status("Found", &format!("no artifact of {}", listed.task));
         }
         table(app, &listed.artifacts)?;
-        if listed.skipped > 0 {
-            app.ui.warn(&format!("{} entries of the list are left out; -v names them", listed.skipped));
-        }
+        left_out(app, listed.skipped, &self.task);
         Ok(0)
     }
 }
@@ -148,6 +148,7 @@ impl Get {
             bytes => human_bytes(bytes),
         };
         app.ui.status("Fetched", &format!("{count} of {}, {size}", gotten.task));
+        left_out(app, gotten.skipped, &self.task);
         if app.ui.is_json() {
             app.ui.json(&gotten)?;
         } else if let Some(folder) = &gotten.folder {
@@ -166,12 +167,21 @@ impl Verify {
             return Ok(verdict.err().map_or(0, |fault| fault.kind.exit_code()));
         }
         app.ui.list(checked.iter().map(|one| {
-            let name = one.artifact.as_ref().map_or("(no artifact)", |row| &row.provenance.name);
+            let name = one.artifact.as_ref().map_or("(left out)", |row| &row.provenance.name);
             let state = one.fault.as_ref().map_or_else(|| "ok".to_owned(), |fault| format!("BAD  {fault}"));
             format!("{name}  {state}")
         }))?;
         verdict?;
         Ok(0)
+    }
+}
+
+/// Says that there is more, so that nobody takes what is shown for all of it.
+fn left_out(app: &App, skipped: usize, task: &TaskRef) {
+    if skipped > 0 {
+        let count = counted(skipped as u64, "artifact", "artifacts");
+        let task = quote(&task.to_string());
+        app.ui.warn(&format!("left out: at least {count} (envctl artifacts ls -v {task} says why)"));
     }
 }
 

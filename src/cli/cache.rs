@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::call::VerbCall;
 use super::parse_task;
 use crate::clock::age;
 use crate::error::Fault;
@@ -148,7 +149,7 @@ struct Removed {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         match &self.verb {
             Verb::Ls => list(app)?,
             Verb::Verify(verify) => verify.run(app)?,

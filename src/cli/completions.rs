@@ -3,9 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 
+use super::call::VerbCall;
 use super::complete;
 use crate::error::failure;
-use crate::ui::Ui;
 
 /// Print the completions for a shell
 ///
@@ -28,7 +28,8 @@ enum Choice {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, ui: &Ui) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
+        let ui = &app.ui;
         let shell = match self.shell {
             Choice::Bash => "bash",
             Choice::Zsh => "zsh",

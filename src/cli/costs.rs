@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::handoff::{App, By, CostRow, Costs, Sum, costs};
+use super::call::VerbCall;
+use crate::handoff::{By, CostRow, Costs, Sum, costs};
 use crate::quantity::{human_duration, parse_duration};
 use crate::runtime::PeakOf;
 use crate::ui::human_bytes;
@@ -26,7 +27,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         let costs = costs(app, self.by, self.since)?;
         if app.ui.is_json() {
             app.ui.json(&costs)?;

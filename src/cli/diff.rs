@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
+use super::call::VerbCall;
 use super::parse_task;
 use crate::clock::age;
 use crate::handoff::{App, Diff, DiffOptions, changed, diff, task_here};
@@ -31,7 +32,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         let a = self.a.clone().map_or_else(|| task_here(app), Ok)?;
         if self.b.is_none() && !self.beside {
             return self.since(app, &a);

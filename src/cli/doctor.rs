@@ -1,10 +1,11 @@
 //! `envctl doctor`
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use crate::handoff::{App, Check, Health, doctor};
+use super::call::VerbCall;
+use crate::handoff::{Check, Health, doctor};
 
 /// Check whether this machine can run envctl, and say what helps
 #[derive(Debug, Args)]
@@ -18,7 +19,7 @@ struct Output {
 
 impl Arguments {
     /// `wrong` is what is wrong with the user's configuration.
-    pub(super) fn run(&self, app: &App, wrong: Option<Error>) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, wrong, .. }: VerbCall<'_>) -> Result<u8> {
         let checks = doctor(app, wrong);
         let ok = checks.iter().all(|check| check.health != Health::Bad);
         if app.ui.is_json() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
+use super::call::VerbCall;
 use super::parse_task;
 use super::session::SessionFlags;
 use crate::config::PortEntry;
@@ -125,7 +126,7 @@ impl Arguments {
         !self.no_runtime && !self.dry_run && !self.detach && self.task.is_some()
     }
 
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         let options = EnterOptions {
             task: self.which(app)?,
             command: self.command.clone(),

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
+use super::call::VerbCall;
 use super::running::RunningHere;
 use super::session::SessionFlags;
-use crate::handoff::{App, Report, exec};
+use crate::handoff::{Report, exec};
 
 /// Run a command, or a shell, in a task's running runtime
 ///
@@ -29,7 +30,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         let mut report = Report::default();
         let extras = self.session.extras(&app.env)?;
         let code = {

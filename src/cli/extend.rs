@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
+use super::call::VerbCall;
 use super::running::RunningArguments;
-use crate::handoff::{App, deadline, extend};
+use crate::handoff::{deadline, extend};
 use crate::quantity::parse_duration;
 
 /// Give a running runtime more time before its deadline
@@ -20,7 +21,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         let lease = extend(app, self.running.get(), self.time)?;
         if app.ui.is_json() {
             app.ui.json(&lease)?;

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::call::VerbCall;
 use super::parse_task;
 use super::session::VariableFlags;
 use crate::clock::age;
@@ -113,7 +114,7 @@ struct All {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         match &self.verb {
             Verb::Create(create) => {
                 let from = create.from(app)?;
@@ -131,6 +132,9 @@ impl Arguments {
             }
             Verb::Ls => {
                 let fixtures = fixtures(app)?;
+                if fixtures.is_empty() {
+                    app.ui.status("Found", "no fixture in the store");
+                }
                 if app.ui.is_json() {
                     app.ui.json(&All { fixtures })?;
                 } else {

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 
+use super::call::VerbCall;
 use crate::error::Kind;
-use crate::handoff::{App, Reaped, gc};
+use crate::handoff::gc;
 
 /// Remove leftovers, what is old, and workspaces that are due
 ///
@@ -18,7 +19,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App, reaped: Reaped) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, reaped, .. }: VerbCall<'_>) -> Result<u8> {
         let uncleared = reaped.failures;
         let done = gc(app, reaped.receipts, self.dry_run)?;
         let baseline = uncleared == 0 && done.receipts.iter().all(|receipt| receipt.baseline);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::{Args, Command};
 
+use super::call::VerbCall;
 use crate::disk::find_program;
 use crate::error::{Fault, Kind, failure};
 use crate::handoff::App;
@@ -122,8 +123,8 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// `command` is the definition of everything.
-    pub(super) fn run(&self, app: &App, command: Command) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, whole: all, .. }: VerbCall<'_>) -> Result<u8> {
+        let command = all();
         if let Some(folder) = &self.man {
             let folder = folder.as_ref().map_or_else(|| beside_the_program(app), |folder| Ok(app.cwd.join(folder)))?;
             return manual(&app.ui, with_examples(command), &folder);

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 
+use super::call::VerbCall;
 use crate::config::FieldFate;
-use crate::handoff::{App, InitOptions, init};
+use crate::handoff::{InitOptions, init};
 
 /// So many things that are not carried over are shown.
 const MOST: usize = 30;
@@ -31,7 +32,7 @@ enum Source {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         let from_devcontainer = matches!(self.from, Some(Source::Devcontainer));
         let options = InitOptions { image: self.image.clone(), from_devcontainer, dry_run: self.dry_run };
         let made = init(app, &options)?;

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use super::call::VerbCall;
 use super::parse_task;
 use crate::clock::age;
 use crate::handoff::{App, LogEnd, Swept, log, swept, task_here};
@@ -24,7 +25,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         if self.local {
             return self.local(app);
         }

@@ -4,9 +4,10 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use super::call::VerbCall;
 use super::running::RunningHere;
 use crate::clock::age;
-use crate::handoff::{App, LogRow, logs, named_log, no_log, show_log};
+use crate::handoff::{LogRow, logs, named_log, no_log, show_log};
 
 /// Show what a task's runs, services and setups printed
 ///
@@ -33,7 +34,7 @@ struct Output {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         let task = self.running.task(app)?;
         let running = self.running.of(&task);
         if let Some(name) = &self.name {

@@ -4,6 +4,7 @@
 mod approve;
 mod artifacts;
 mod cache;
+mod call;
 mod complete;
 mod completions;
 mod costs;
@@ -38,6 +39,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use call::VerbCall;
 
 use crate::env::Env;
 use crate::error::{Fault, Kind, kind_of};
@@ -110,6 +113,12 @@ macro_rules! verbs {
             fn name(&self) -> &'static str {
                 match self {
                     $(Verb::$verb(_) => stringify!($module),)*
+                }
+            }
+
+            fn call(&self, call: VerbCall<'_>) -> Result<u8> {
+                match self {
+                    $(Verb::$verb(arguments) => arguments.run(call),)*
                 }
             }
         }
@@ -208,35 +217,7 @@ impl Verb {
             (Verb::Doctor(_), wrong) => wrong,
             (_, wrong) => wrong.map_or(Ok(None), Err)?,
         };
-        let reaped = app.reap();
-        match self {
-            Verb::Enter(arguments) => arguments.run(app),
-            Verb::Exec(arguments) => arguments.run(app),
-            Verb::Reset(arguments) => arguments.run(app, reaped),
-            Verb::Run(arguments) => arguments.run(app),
-            Verb::Publish(arguments) => arguments.run(app),
-            Verb::Show(arguments) => arguments.run(app),
-            Verb::View(arguments) => arguments.run(app),
-            Verb::Tasks(arguments) => arguments.run(app),
-            Verb::Log(arguments) => arguments.run(app),
-            Verb::Logs(arguments) => arguments.run(app),
-            Verb::Diff(arguments) => arguments.run(app),
-            Verb::Artifacts(arguments) => arguments.run(app),
-            Verb::Cache(arguments) => arguments.run(app),
-            Verb::Fixture(arguments) => arguments.run(app),
-            Verb::Status(arguments) => arguments.run(app),
-            Verb::Prefetch(arguments) => arguments.run(app),
-            Verb::Extend(arguments) => arguments.run(app),
-            Verb::Ports(arguments) => arguments.run(app),
-            Verb::Workspace(arguments) => arguments.run(app),
-            Verb::Costs(arguments) => arguments.run(app),
-            Verb::Gc(arguments) => arguments.run(app, reaped),
-            Verb::Approve(arguments) => arguments.run(app),
-            Verb::Init(arguments) => arguments.run(app),
-            Verb::Doctor(arguments) => arguments.run(app, wrong),
-            Verb::Completions(arguments) => arguments.run(&app.ui),
-            Verb::Help(arguments) => arguments.run(app, Cli::command()),
-        }
+        self.call(VerbCall { app, reaped: app.reap(), wrong, whole: <Cli as CommandFactory>::command })
     }
 }
 

@@ -4,9 +4,10 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::call::VerbCall;
 use super::running::{RunningArguments, RunningHere};
 use crate::config::PortEntry;
-use crate::handoff::{App, add_ports, listens, ports, remove_ports};
+use crate::handoff::{add_ports, listens, ports, remove_ports};
 use crate::runtime::{Port, PortRequest};
 
 /// Show or publish ports of a running runtime
@@ -56,7 +57,7 @@ struct Row<'a> {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         let lease = match &self.verb {
             Verb::Ls { running } => {
                 let task = running.task(app)?;
@@ -72,6 +73,9 @@ impl Arguments {
             let ports = lease.ports.iter().map(|port| Row { port, listens: listens(&lease, port) }).collect();
             app.ui.json(&Output { task: &lease.task, ports })?;
             return Ok(0);
+        }
+        if lease.ports.is_empty() {
+            app.ui.status("Found", &format!("no forwarded port of {}", lease.task));
         }
         for port in &lease.ports {
             let heard = if listens(&lease, port) == Some(false) { "  nothing listens inside" } else { "" };

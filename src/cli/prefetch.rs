@@ -6,9 +6,10 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use super::call::VerbCall;
 use super::parse_task;
 use crate::error::{Fault, usage};
-use crate::handoff::{App, Prefetched, WatchOptions, parse_hours, prefetch, shown_list, watch};
+use crate::handoff::{Prefetched, WatchOptions, parse_hours, prefetch, shown_list, watch};
 use crate::identity::TaskRef;
 use crate::quantity::{parse_bytes, parse_duration};
 use crate::ui::human_bytes;
@@ -60,7 +61,7 @@ impl Arguments {
         self.watch
     }
 
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         let mut all = Vec::new();
         let mut told = |one: &Prefetched| {
             if !app.ui.is_json() {

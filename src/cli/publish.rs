@@ -3,7 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::handoff::{App, PublishOptions, publish};
+use super::call::VerbCall;
+use crate::handoff::{PublishOptions, publish};
 use crate::identity::{Handoff, Status, TaskId, Workdir};
 use crate::shell::quote;
 
@@ -49,7 +50,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         let handoff = Handoff {
             status: self.status,
             message: self.message.clone(),

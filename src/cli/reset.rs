@@ -4,11 +4,11 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use super::call::VerbCall;
 use super::parse_task;
 use crate::error::{Kind, kind_of, usage};
 use crate::handoff::{
-    App, EnterOptions, Entered, Reaped, Report, Restored, Running, enter, is_known, receipts, reset, reset_workspace,
-    task_here,
+    App, EnterOptions, Entered, Report, Restored, Running, enter, is_known, receipts, reset, reset_workspace, task_here,
 };
 use crate::identity::TaskRef;
 use crate::runtime::Receipt;
@@ -50,7 +50,7 @@ impl Arguments {
         self.enter
     }
 
-    pub(super) fn run(&self, app: &App, reaped: Reaped) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, reaped, .. }: VerbCall<'_>) -> Result<u8> {
         let uncleared = reaped.failures;
         let task = match &self.task {
             None if !self.all => Some(task_here(app).map_err(|error| match kind_of(&error) {

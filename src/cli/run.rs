@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use super::call::VerbCall;
 use super::session::VariableFlags;
 use super::{FAILED_BESIDE_CHILD, parse_task};
 use crate::disk;
@@ -131,7 +132,7 @@ impl Arguments {
         self.batch.is_some() || !self.command.is_empty()
     }
 
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         if !self.has_child() {
             return Err(usage("no command to run").hint("envctl run -- CMD, or --batch FILE").into());
         }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
+use super::call::VerbCall;
 use super::running::TaskArgument;
 use crate::clock::age;
 use crate::handoff::{App, Shown, by_kind, show, shown_list};
@@ -17,7 +18,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         let shown = show(app, &*self.task.get(app)?)?;
         if app.ui.is_json() {
             app.ui.json(&shown)?;
@@ -75,6 +76,11 @@ fn holds(shown: &Shown) -> Vec<String> {
             &format!("{}; envctl artifacts get {} fetches them", shown_list(artifacts), quote(&shown.task)),
         )
     }));
+    if shown.artifacts_skipped > 0 {
+        let task = quote(&shown.task);
+        let why = format!("at least {} more (envctl artifacts ls -v {task} says why)", shown.artifacts_skipped);
+        lines.push(row("left out", &why));
+    }
     lines
 }
 

@@ -4,9 +4,10 @@ use anyhow::Result;
 use clap::Args;
 use jiff::Timestamp;
 
+use super::call::VerbCall;
 use super::parse_task;
 use crate::clock::age;
-use crate::handoff::{App, LeaseRow, SalvageRow, WorkspaceRow, deadline, status};
+use crate::handoff::{LeaseRow, SalvageRow, WorkspaceRow, deadline, status};
 use crate::identity::TaskRef;
 use crate::shell::quote;
 use crate::ui::counted;
@@ -25,7 +26,7 @@ pub(super) struct Arguments {
 const INDENT: &str = "           ";
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         let view = status(app, self.task.as_ref())?;
         if app.ui.is_json() {
             app.ui.json(&view)?;

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::call::VerbCall;
 use super::parse_task;
 use crate::clock::age;
 use crate::error::usage;
@@ -63,7 +64,7 @@ struct Output {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         if let Some(Verb::Rm(remove)) = &self.verb {
             return remove.run(app);
         }

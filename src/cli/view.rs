@@ -6,8 +6,9 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use super::call::VerbCall;
 use super::running::TaskArgument;
-use crate::handoff::{App, open_page, put_page, view};
+use crate::handoff::{open_page, put_page, view};
 
 /// Look at a task in the browser, all of it on one page
 ///
@@ -29,7 +30,7 @@ struct Output {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         let task = self.task.get(app)?;
         let page = view(app, &task)?;
         let path = put_page(app, &task, &page, self.output.as_deref())?;

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::call::VerbCall;
 use super::parse_task;
 use crate::clock::age;
 use crate::error::usage;
@@ -87,7 +88,7 @@ struct Place {
 }
 
 impl Arguments {
-    pub(super) fn run(&self, app: &App) -> Result<u8> {
+    pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
         match &self.verb {
             Verb::Ls(_) => list(app)?,
             Verb::Path(arguments) => {

@@ -22,6 +22,7 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::{Injected, sys, wire};
+use crate::error::of_thread;
 use crate::secret::{self, Secret};
 
 /// The folder of the sockets inside.
@@ -163,10 +164,12 @@ impl Lender {
     pub(super) fn end(self) -> (Lent, Vec<Injected>) {
         sys::WATCHING.fetch_sub(1, Ordering::Relaxed);
         // One that panicked has served nobody since.
-        let _ = self.thread.join();
+        if let Err(fault) = of_thread(self.thread.join(), "the thread that lends credentials") {
+            tracing::error!("{}", fault.message);
+        }
         let count = |count: &AtomicU64| Some(count.load(Ordering::Relaxed));
         let lent = Lent { names: self.names, given: count(&self.book.given), refused: count(&self.book.refused) };
-        let values = self.book.values.lock().map(|values| values.clone()).unwrap_or_default();
+        let values = self.book.values.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let injected = |value| Injected { name: String::new(), value, variable: false, file: false };
         (lent, values.into_iter().map(injected).collect())
     }

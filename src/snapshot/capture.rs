@@ -78,16 +78,16 @@ impl Captured {
 ///
 /// # Errors
 /// Whatever cannot be carried is refused by name.
-pub fn draft(git: &Git, repo: &git2::Repository, options: &CaptureOptions) -> Result<Draft> {
-    Ok(draft_and(git, repo, options, &|_| Ok(()))?.0)
+pub fn capture(git: &Git, repo: &git2::Repository, options: &CaptureOptions) -> Result<Draft> {
+    Ok(capture_and(git, repo, options, &|_| Ok(()))?.0)
 }
 
 /// The same, and what `meanwhile` makes of it while it is seen whether the checkout
 /// stood still.
 ///
 /// # Errors
-/// As [`draft()`], and those of `meanwhile`.
-pub fn draft_and<T>(
+/// As [`capture()`], and those of `meanwhile`.
+pub fn capture_and<T>(
     git: &Git,
     repo: &git2::Repository,
     options: &CaptureOptions,

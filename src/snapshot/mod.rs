@@ -48,7 +48,7 @@ mod vigil;
 mod wire;
 
 pub use apply::{Applied, apply};
-pub use capture::{CaptureOptions, Captured, DraftPack, draft, draft_and};
+pub use capture::{CaptureOptions, Captured, DraftPack, capture, capture_and};
 pub use compare::{Changes, CommitLine, FileChange, FileStatus, SnapshotSide, compare, since_base};
 pub use damaged::explained;
 pub use document::{Document, GitPath, MAX_DOCUMENT, Pack, TrackingRef};

@@ -61,7 +61,7 @@ fn is_restless(scratch: &ScratchRepo, path: &[u8]) -> bool {
 ///
 /// # Errors
 /// When a file cannot be read, or keeps changing.
-pub(super) fn capture(
+pub(super) fn store_contents(
     scratch: &ScratchRepo,
     git: &Git,
     index: &[Entry],

@@ -20,7 +20,7 @@ use super::glance::{Fate, Seen, Tracked, glance};
 use super::index::{Entry, Stat};
 use super::lfs::capture::StoredLfs;
 use super::paths::path_of;
-use super::read::{NotInTree, capture};
+use super::read::{NotInTree, store_contents};
 use super::scratch::ScratchRepo;
 use super::status::{Lines, Selection, Staged, StatusLine, lines, look, select, staged, untracked};
 use super::vigil::Vigil;
@@ -237,7 +237,7 @@ fn read_files(
     scratch.set_attributes_aside(index, read)?;
     let lfs = asked.lfs.then(|| StoredLfs::new(max_lfs));
     let mut beside = NotInTree { asked, lfs, verbatim: BTreeMap::new() };
-    let files = capture(scratch, git, index, read, &mut beside)?;
+    let files = store_contents(scratch, git, index, read, &mut beside)?;
     files.values().try_for_each(|entry| refuse::name(&entry.path, entry.mode == 0o120_000))?;
     Ok((files, beside))
 }

@@ -7,6 +7,7 @@ mod aside;
 mod ask;
 mod escape;
 mod progress;
+mod question;
 pub mod trace;
 mod width;
 
@@ -258,8 +259,9 @@ impl Ui {
 
     fn stderr(&self, line: &str) {
         // A closed stderr is no reason to fail.
+        let Some(line) = question::keep(secret::hide(line)) else { return };
         progress::above(|| {
-            let _ = writeln!(io::stderr().lock(), "{}", secret::hide(line));
+            let _ = writeln!(io::stderr().lock(), "{line}");
         });
     }
 }

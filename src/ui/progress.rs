@@ -5,7 +5,7 @@
 //! Each part of the work has one line, whatever the width of the terminal.
 
 use std::io::Write as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::escape::shown;
-use super::human_bytes;
+use super::{human_bytes, question};
 use crate::quantity::human_duration;
 use crate::secret::hide;
 
@@ -35,9 +35,6 @@ const BEAT: Duration = Duration::from_millis(250);
 /// The bars of this process, which make room for questions.
 static BARS: Mutex<Vec<MultiProgress>> = Mutex::new(Vec::new());
 
-/// A question is on the terminal.
-static ASKING: AtomicBool = AtomicBool::new(false);
-
 /// Prints lines above the bars.
 pub(super) fn above<T>(print: impl FnOnce() -> T) -> T {
     let bars = BARS.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -48,16 +45,19 @@ pub(super) fn above<T>(print: impl FnOnce() -> T) -> T {
 }
 
 /// Lets a question stand alone on the terminal: bars go, and come back after it.
-pub(super) fn around<T>(question: impl FnOnce() -> T) -> T {
+pub(super) fn around<T>(ask: impl FnOnce() -> T) -> T {
     let bars = BARS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    ASKING.store(true, Ordering::SeqCst);
-    for bars in bars {
-        let _ = bars.clear();
-        bars.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    let answer = question();
-    ASKING.store(false, Ordering::SeqCst);
-    answer
+    let alone = || {
+        for bars in bars {
+            let _ = bars.clear();
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        ask()
+    };
+    question::alone(alone, |kept| {
+        let mut stderr = std::io::stderr().lock();
+        kept.iter().for_each(|line| drop(writeln!(stderr, "{line}")));
+    })
 }
 
 /// The display of one command.
@@ -320,7 +320,7 @@ struct Inner {
 impl Inner {
     /// Lets bars be seen once the work has taken long enough.
     fn show(&self, bars: &MultiProgress) {
-        if bars.is_hidden() && self.started.elapsed() > DELAY && !ASKING.load(Ordering::SeqCst) {
+        if bars.is_hidden() && self.started.elapsed() > DELAY && !question::is_open() {
             bars.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         }
     }

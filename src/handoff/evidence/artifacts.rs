@@ -7,13 +7,13 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use serde::Serialize;
 
+use super::found::{MOST, Skipped, find};
 use crate::config::Project;
 use crate::credentials;
 use crate::digest::{Digest, Hasher, Verified};
@@ -25,21 +25,7 @@ use crate::handoff::task::{Located, from_store, open_store};
 use crate::handoff::trust::{self, Screen};
 use crate::identity::{ArtifactType, Identity, Made, Provenance, Target, TaskRef};
 use crate::oci::{Descriptor, unwrap_io};
-use crate::store::{Access, Attachment, Store, content_of, read_attachments, write_attachments};
-
-/// Artifacts of one identity that are looked at, the newest; a list from a store
-/// may name any number.
-pub(crate) const MOST: usize = 1000;
-
-/// Manifests that are read before it is asked whether they are enough.
-const AT_ONCE: usize = 16;
-
-/// All manifests of one identity that are read, in bytes: a thousand artifacts have one. In
-/// memory they take many times as much.
-const MOST_BYTES: u64 = 8 << 20;
-
-/// How long reading them may take.
-const LONGEST: Duration = Duration::from_secs(120);
+use crate::store::{Access, Attachment, Store, content_of, write_attachments};
 
 /// Bytes of one file in which credentials are looked for.
 const SEARCHED: u64 = 32 << 20;
@@ -235,94 +221,6 @@ fn look(file: &Evidence, screen: Screen<'_>) -> Result<Looked> {
     Ok(Looked { digest, size: head.len() as u64 + rest, modified_at, found })
 }
 
-/// Artifacts as they were found.
-#[derive(Debug, Default)]
-pub(crate) struct FoundArtifacts {
-    /// Oldest first.
-    pub(crate) attachments: Vec<Attachment>,
-    /// Why others were left out.
-    pub(crate) skipped: Vec<String>,
-}
-
-/// The artifacts of an identity, `most` of them at most. What is malformed or
-/// foreign is left out, and named with `-v`.
-///
-/// # Errors
-/// When the store cannot be read.
-pub(crate) fn find(app: &App, store: &dyn Store, subject: &Digest, most: usize) -> Result<FoundArtifacts> {
-    let mut listed = store.referrers(subject)?;
-    let mut found = FoundArtifacts::default();
-    if listed.cut {
-        app.ui.warn(&format!(
-            "the store lists more artifacts than are read: {} of them were looked through",
-            listed.found.len()
-        ));
-    }
-    let lists = listed.found.len();
-    if lists > most {
-        found.skipped.push(format!("all but {most} of {lists} artifacts"));
-        // Each is one request, and the newest come last.
-        listed.found.drain(..lists - most);
-    }
-    found.skipped.append(&mut listed.skipped);
-    let mut left = MOST_BYTES;
-    let fits = |manifest: &&Descriptor| match left.checked_sub(manifest.size) {
-        Some(rest) => {
-            left = rest;
-            true
-        }
-        None => false,
-    };
-    let small = listed.found.iter().rev().take_while(fits).count();
-    let large = listed.found.len() - small;
-    if large > 0 {
-        found.skipped.push(format!("{large} lists of artifacts, which are too large to be read with the others"));
-    }
-    // Each may carry many: the newest are read first, until there are enough.
-    let began = Instant::now();
-    let mut unread = &listed.found[large..];
-    while !unread.is_empty() && found.attachments.len() < most {
-        if began.elapsed() > LONGEST {
-            app.ui.warn("the store takes too long to tell of older artifacts: they are left out");
-            break;
-        }
-        let (rest, manifests) = unread.split_at(unread.len().saturating_sub(AT_ONCE));
-        unread = rest;
-        let mut read = read_all(app, store, subject, manifests, &mut found.skipped)?;
-        read.append(&mut found.attachments);
-        found.attachments = read;
-    }
-    let all = found.attachments.len();
-    if all > most || !unread.is_empty() {
-        found.skipped.push(format!("all but the newest {most} artifacts"));
-        found.attachments.drain(..all.saturating_sub(most));
-    }
-    found.attachments.sort_by(|a, b| a.provenance.order().cmp(&b.provenance.order()));
-    found.skipped.iter().for_each(|why| app.ui.detail(&format!("left out: {why}")));
-    Ok(found)
-}
-
-/// The artifacts of some manifests, in their order; why others are none goes to `skipped`.
-fn read_all(
-    app: &App,
-    store: &dyn Store,
-    subject: &Digest,
-    manifests: &[Descriptor],
-    skipped: &mut Vec<String>,
-) -> Result<Vec<Attachment>> {
-    let read = each(manifests, |manifest| read_attachments(store, manifest, subject))?;
-    let mut attachments = Vec::new();
-    for (result, manifest) in read.into_iter().zip(manifests) {
-        match result {
-            Ok(Some(mut read)) => attachments.append(&mut read),
-            Ok(None) => app.ui.detail(&format!("{} refers to it and is no artifact of envctl", manifest.digest)),
-            Err(error) if kind_of(&error) == Kind::Unreachable => return Err(error),
-            Err(error) => skipped.push(format!("{}: {error:#}", manifest.digest)),
-        }
-    }
-    Ok(attachments)
-}
-
 /// The identity that a reference means to those who ask for its artifacts: the
 /// one in the store. Whoever adds some inside an entered workspace means the
 /// identity that they entered.
@@ -370,7 +268,7 @@ pub struct Artifacts {
     pub identity: Digest,
     /// Oldest first.
     pub artifacts: Vec<ArtifactRow>,
-    /// How many entries of the store's list were left out.
+    /// How many were left out, at least.
     pub skipped: usize,
 }
 
@@ -426,14 +324,16 @@ pub fn list_artifacts(app: &App, reference: &TaskRef) -> Result<Artifacts> {
     let (task, store, subject) = subject(app, reference, false)?;
     let found = find(app, &*store, &subject.manifest.digest, MOST)?;
     let artifacts = found.attachments.iter().map(ArtifactRow::of).collect();
-    Ok(Artifacts { task: task.reference(), identity: subject.digest, artifacts, skipped: found.skipped.len() })
+    Ok(Artifacts { task: task.reference(), identity: subject.digest, artifacts, skipped: found.left_out() })
 }
 
 /// What became of one check.
 #[derive(Debug, Serialize)]
 pub struct Checked {
-    /// The artifact; `null` for an entry that is none.
+    /// The artifact; `null` for what was left out.
     pub artifact: Option<ArtifactRow>,
+    /// How many this stands for: one artifact, or all that were left out for one reason.
+    pub count: usize,
     /// What is wrong; `null` when nothing is.
     pub fault: Option<String>,
 }
@@ -458,9 +358,10 @@ pub fn verify_artifacts(app: &App, reference: &TaskRef) -> Result<Vec<Checked>> 
             Err(error) if kind_of(&error) == Kind::Unreachable => return Err(error),
             other => other.err().map(|error| format!("{error:#}")),
         };
-        checked.push(Checked { artifact: Some(ArtifactRow::of(attachment)), fault });
+        checked.push(Checked { artifact: Some(ArtifactRow::of(attachment)), count: 1, fault });
     }
-    checked.extend(found.skipped.into_iter().map(|why| Checked { artifact: None, fault: Some(why) }));
+    let unread = |one: Skipped| Checked { artifact: None, count: one.count, fault: Some(one.why) };
+    checked.extend(found.skipped.into_iter().map(unread));
     Ok(checked)
 }
 
@@ -469,8 +370,15 @@ pub fn verify_artifacts(app: &App, reference: &TaskRef) -> Result<Vec<Checked>> 
 /// # Errors
 /// [`Kind::Integrity`] when one of them found a fault.
 pub fn verdict(checked: &[Checked]) -> Result<(), Fault> {
-    match checked.iter().filter(|one| one.fault.is_some()).count() {
-        0 => Ok(()),
-        bad => Err(integrity(format!("{bad} of {} artifacts are not what they should be", checked.len()))),
+    let all: usize = checked.iter().map(|one| one.count).sum();
+    let bad = checked.iter().filter(|one| one.fault.is_some());
+    let left_out: usize = bad.clone().filter(|one| one.artifact.is_none()).map(|one| one.count).sum();
+    match bad.map(|one| one.count).sum::<usize>() - left_out {
+        0 if left_out == 0 => Ok(()),
+        0 => Err(integrity(format!("{left_out} of {all} artifacts could not be checked"))),
+        bad if left_out == 0 => Err(integrity(format!("{bad} of {all} artifacts are not what they should be"))),
+        bad => Err(integrity(format!(
+            "{bad} of {all} artifacts are not what they should be, and {left_out} could not be checked"
+        ))),
     }
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::artifacts::{ArtifactRow, find};
+use super::artifacts::ArtifactRow;
 use super::export::{self, ExportFolder};
+use super::found::{self, find};
 use super::{artifacts, copies};
 use crate::error::not_found;
 use crate::handoff::allowance;
@@ -133,6 +134,8 @@ pub struct Gotten {
     pub artifacts: Vec<ArtifactRow>,
     /// Bytes that were fetched.
     pub bytes: u64,
+    /// How many were left out, at least.
+    pub skipped: usize,
 }
 
 /// Fetches the artifacts of a task; all, or those with these names. They stay
@@ -147,7 +150,8 @@ pub fn get_artifacts(app: &App, reference: &TaskRef, names: &[String], output: O
         export::must_be_empty(output)?;
     }
     let (task, store, subject) = artifacts::subject(app, reference, false)?;
-    let mut attachments = find(app, &*store, &subject.manifest.digest, artifacts::MOST)?.attachments;
+    let found = find(app, &*store, &subject.manifest.digest, found::MOST)?;
+    let (skipped, mut attachments) = (found.left_out(), found.attachments);
     if !names.is_empty() {
         for name in names {
             if !attachments.iter().any(|attachment| attachment.provenance.name == *name) {
@@ -174,7 +178,7 @@ pub fn get_artifacts(app: &App, reference: &TaskRef, names: &[String], output: O
         folder = Some(output);
     }
     let artifacts = attachments.iter().map(ArtifactRow::of).collect();
-    Ok(Gotten { task: task.reference(), identity: subject.digest, folder, artifacts, bytes })
+    Ok(Gotten { task: task.reference(), identity: subject.digest, folder, artifacts, bytes, skipped })
 }
 
 /// Plain copies that belong to the caller.

@@ -50,7 +50,7 @@ pub(super) fn capture(
         })
     };
     let options = chosen(app, project, root)?;
-    let capture = || snapshot::draft_and(git, repo, &options, &look);
+    let capture = || snapshot::capture_and(git, repo, &options, &look);
     let (mut draft, (packed, found)) = app.ui.progress().during("the checkout", &|| None, capture)?;
     let screened = trust::settle_findings(app, found?, &mut draft, redact)?;
     let packed =

@@ -154,7 +154,7 @@ fn capture(app: &App, repo: &git2::Repository, project: &Project) -> Result<Capt
     let git = Git::find(&app.env)?;
     let root = repo.workdir().unwrap_or(&app.cwd);
     let options = snapshot::CaptureOptions { stays: true, ..chosen(app, project, root)? };
-    let draft = snapshot::draft(&git, repo, &options)?;
+    let draft = snapshot::capture(&git, repo, &options)?;
     let packed = draft.pack(&git)?;
     draft.seal(packed)
 }

@@ -15,6 +15,7 @@ use crate::handoff::task::{Located, Resolved, Source, beside};
 use crate::handoff::{fetch, prepare, task};
 use crate::identity::{Identity, Target, TaskRef};
 use crate::snapshot::{Changes, SnapshotSide, compare};
+use crate::ui::counted;
 
 /// What `diff` was asked to compare.
 #[derive(Clone, Debug)]
@@ -186,7 +187,14 @@ fn caches(identity: &Identity) -> Values {
 fn artifacts(source: &Source<'_>, resolved: &Resolved, asked: bool) -> Result<Values> {
     let described = described(source, resolved, asked)?;
     let mut values = Values::new();
-    for provenance in described {
+    if described.skipped > 0 {
+        let task = source.task.quoted();
+        source.app.ui.warn(&format!(
+            "left out: at least {} (envctl artifacts ls -v {task} says why)",
+            counted(described.skipped as u64, "artifact", "artifacts")
+        ));
+    }
+    for provenance in described.artifacts {
         let name = format!("{} {}", provenance.artifact_type, provenance.path.as_ref().unwrap_or(&provenance.name));
         let names = (1..).map(|n| if n == 1 { name.clone() } else { format!("{name} ({n})") });
         if let Some(name) = names.into_iter().find(|name| !values.contains_key(name)) {

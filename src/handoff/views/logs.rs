@@ -202,7 +202,7 @@ fn show_lines(app: &App, from: impl Read) -> Result<()> {
 pub fn no_log(running: Running<'_>) -> crate::error::Fault {
     not_found(format!("this machine has no log of {}", running.task)).hint(
         format!(
-            "a log that came with the task: envctl artifacts ls {}; here runs, detached commands and setups leave one, for 30 days",
+            "runs, detached commands and setups leave one here for 30 days; for logs that came with the task: envctl artifacts ls {}",
             running.task
         ),
     )

@@ -38,6 +38,8 @@ pub struct Shown {
     pub holds: Option<Holds>,
     /// The names of its artifacts; `None` when they could not be had.
     pub artifacts: Option<Vec<String>>,
+    /// How many of them were left out, at least.
+    pub artifacts_skipped: usize,
 }
 
 /// What the document of a snapshot says, without the contents.
@@ -86,8 +88,9 @@ pub fn show(app: &App, reference: &TaskRef) -> Result<Shown> {
     let artifacts = described(&source, &resolved, asked && source.is_folder());
     let artifacts = artifacts.map_err(|error| app.ui.detail(&format!("artifacts could not be had: {error:#}"))).ok();
     let shown = shown(app, &source, resolved, asked)?;
-    let named = |all: Vec<Provenance>| all.into_iter().map(|one| one.path.unwrap_or(one.name)).collect();
-    Ok(Shown { artifacts: artifacts.map(named), ..shown })
+    let artifacts_skipped = artifacts.as_ref().map_or(0, |described| described.skipped);
+    let named = |all: Described| all.artifacts.into_iter().map(|one| one.path.unwrap_or(one.name)).collect();
+    Ok(Shown { artifacts: artifacts.map(named), artifacts_skipped, ..shown })
 }
 
 /// The same of what was settled; `asked`: its store has answered.
@@ -117,6 +120,7 @@ pub(super) fn shown(app: &App, source: &Source<'_>, resolved: Resolved, asked: b
     Ok(Shown {
         holds: document.map(Holds::of),
         artifacts: None,
+        artifacts_skipped: 0,
         older,
         task: source.task.reference(),
         digest: resolved.digest.to_string(),
@@ -170,21 +174,32 @@ pub(crate) fn current(app: &App, source: &Source<'_>) -> Result<(Resolved, bool)
     Err(error)
 }
 
+/// What the artifacts of an identity say about themselves.
+#[derive(Debug, Default)]
+pub(super) struct Described {
+    /// Oldest first.
+    pub(super) artifacts: Vec<Provenance>,
+    /// How many were left out, at least.
+    pub(super) skipped: usize,
+}
+
 /// The artifacts of an identity, from the store; where it does not answer, those of which
 /// there are copies here.
-pub(super) fn described(source: &Source<'_>, resolved: &Resolved, asked: bool) -> Result<Vec<Provenance>> {
+pub(super) fn described(source: &Source<'_>, resolved: &Resolved, asked: bool) -> Result<Described> {
     let app = source.app;
     if !asked {
         let kept = evidence::kept(app, &resolved.digest);
         if kept.is_empty() {
             return Err(unreachable("the store was not asked, and there are no copies of them here").into());
         }
-        return Ok(kept);
+        return Ok(Described { artifacts: kept, skipped: 0 });
     }
     let store = source.store()?;
     let manifest = store.resolve(&identity_tag(&resolved.digest))?;
     let found = manifest.map(|manifest| find(app, store, &manifest.digest, MOST)).transpose()?.unwrap_or_default();
-    Ok(found.attachments.into_iter().map(|attachment| attachment.provenance).collect())
+    let skipped = found.left_out();
+    let artifacts = found.attachments.into_iter().map(|attachment| attachment.provenance).collect();
+    Ok(Described { artifacts, skipped })
 }
 
 #[cfg(test)]
@@ -215,6 +230,7 @@ impl Shown {
             claims,
             holds: None,
             artifacts: None,
+            artifacts_skipped: 0,
         }
     }
 }

@@ -11,7 +11,7 @@ use anyhow::Result;
 use super::diff::side_of;
 use super::junit::{self, Tests};
 use super::page::Page;
-use super::show::{Shown, current, described, shown};
+use super::show::{Described, Shown, current, described, shown};
 use crate::clock::age;
 use crate::disk::{self, Durability};
 use crate::handoff::accounting::{self, LedgerEntry};
@@ -81,11 +81,11 @@ pub fn view(app: &App, reference: &TaskRef) -> Result<String> {
     let changes = side_of(&source, &resolved).and_then(|side| since_base(side, true));
     let changes = changes.map_err(|error| known("changes", error)).ok();
     let artifacts = described(&source, &resolved, asked).map_err(|error| known("artifacts", error));
-    let artifacts = artifacts.unwrap_or_default();
+    let Described { artifacts, skipped } = artifacts.unwrap_or_default();
     let store = if asked { Some(source.store()?) } else { None };
     let files = pieces(app, store, &artifacts, &mut known);
     let (runs, cost) = accounting::of_task(app, &source.task.store.to_string(), &source.task.target.to_string())?;
-    let shown = shown(app, &source, resolved, asked)?;
+    let shown = Shown { artifacts_skipped: skipped, ..shown(app, &source, resolved, asked)? };
     Ok(View { shown, now: app.clock.now(), changes, artifacts, files, runs, cost, unknown }.page())
 }
 
@@ -312,6 +312,9 @@ impl View {
                 &artifact.artifact_type.to_string(),
                 &format!("{name}, {size}, {when}{made}, {}", artifact.digest),
             );
+        }
+        if self.shown.artifacts_skipped > 0 {
+            page.row("left out", &format!("at least {} more", self.shown.artifacts_skipped));
         }
         page.mark("</table>\n");
     }

@@ -95,7 +95,7 @@ pub(crate) fn capture(app: &App, root: &Path) -> Result<Captured> {
     let project = app.project(root)?.snapshot;
     let max_lfs = project.max_lfs()?;
     let options = snapshot::CaptureOptions { include: project.include, exclude: Vec::new(), max_lfs, stays: true };
-    let draft = snapshot::draft(&git, &repo, &options)?;
+    let draft = snapshot::capture(&git, &repo, &options)?;
     let packed = draft.pack(&git)?;
     draft.seal(packed)
 }

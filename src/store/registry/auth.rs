@@ -103,7 +103,11 @@ impl Auth {
     }
 
     pub(super) fn refused(&self, realm: &Url, why: &str) -> crate::error::Fault {
-        policy(format!("{} names {} as its token service, {why}", self.host, cut(realm.as_str()))).hint(format!(
+        let fault = policy(format!("{} names {} as its token service, {why}", self.host, cut(realm.as_str())));
+        if !matches!(realm.scheme(), "https" | "http") {
+            return fault.hint("a token service has an https address: ask whoever runs the registry");
+        }
+        fault.hint(format!(
             "if you trust it: [registries.\"{}\"] realm = \"{}\" in config.toml",
             self.host,
             cut(&realm.origin().ascii_serialization())
@@ -278,9 +282,11 @@ mod tests {
             "http://auth.example.com/token",
             "ftp://auth.example.com/",
             "https://10.0.0.1/",
+            "file:///etc/passwd",
         ] {
             let error = registry.check_realm(&base, &url(bad), true).unwrap_err();
             assert_eq!(crate::error::kind_of(&error), crate::error::Kind::Policy, "{bad}");
+            assert!(!crate::error::hint_of(&error).unwrap().contains("null"), "{bad}");
         }
         // Without credentials there is nothing to lose.
         registry.check_realm(&base, &url("https://tokens.other.example/"), false).unwrap();

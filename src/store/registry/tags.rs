@@ -2,6 +2,7 @@
 //! decides how many there are and how they come: all of it has a bound, over
 //! all pages together.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,9 @@ impl Http {
                 return Err(self.endless(&format!("has more than {} tags", BOUNDS.tags)).into());
             }
             if ends || !more {
+                // Who lists one twice has it once.
+                let mut seen = HashSet::new();
+                tags.retain(|tag| seen.insert(tag.clone()));
                 return Ok(tags);
             }
             if began.elapsed() > BOUNDS.time {

@@ -166,8 +166,10 @@ fn a_redirect_of_large_files_takes_no_password_along() {
     };
     for from in ["/objects/batch", "/place"] {
         assert_eq!(visits(from, |hosts| format!("http://localhost:{}/object", hosts.third_port)), (0, false));
-        assert_eq!(visits(from, |hosts| format!("http://{}/object", hosts.third)), (1, false));
     }
+    // Without TLS a content may be at another port; the question is not asked there.
+    assert_eq!(visits("/place", |hosts| format!("http://{}/object", hosts.third)), (1, false));
+    assert_eq!(visits("/objects/batch", |hosts| format!("http://{}/object", hosts.third)), (0, false));
     assert_eq!(visits("/place", |hosts| format!("http://{}/object", hosts.own)), (0, true));
 }
 

@@ -115,7 +115,11 @@ fn case_20_lists_and_artifacts_that_are_two_things() {
     }
     let both = den.forged(|_, manifest| manifest["manifests"] = json!([]));
     den.list(&[den.good.clone(), both]);
-    let run = den.shop.dev(["artifacts", "ls", &den.task(), "-v"]).ok().says(&["ambiguous", "1 entries"]);
+    let run = den
+        .shop
+        .dev(["artifacts", "ls", &den.task(), "-v"])
+        .ok()
+        .says(&["ambiguous", "left out: at least 1 artifact "]);
     assert_eq!(run.stdout.lines().count(), 1);
 }
 
@@ -150,7 +154,7 @@ fn what_is_foreign_or_malformed_is_left_out_by_name() {
     den.list(&entries);
     let run = den.shop.dev(["artifacts", "ls", &den.task(), "-v"]).ok();
     assert_eq!(run.stdout.lines().count(), 1, "{}", run.stdout);
-    assert_eq!(run.stderr.matches("left out: ").count(), bad.len(), "{}", run.stderr);
+    assert_eq!(run.stderr.matches("detail left out: ").count(), bad.len(), "{}", run.stderr);
     assert!(run.stderr.contains("is no artifact of envctl"), "{}", run.stderr);
     let json = den.shop.dev(["artifacts", "ls", &den.task(), "--json"]).ok().json();
     assert_eq!(json["skipped"], bad.len());
@@ -160,6 +164,28 @@ fn what_is_foreign_or_malformed_is_left_out_by_name() {
     den.shop.add("t", "more", "x", &["--type", "logs"]).ok();
     let list = store.document(&den.tag)["manifests"].as_array().unwrap().clone();
     assert_eq!(list[..entries.len()], entries[..]);
+}
+
+/// Who takes what is shown for all of it would decide by half of the evidence.
+#[test]
+fn every_verb_says_how_many_artifacts_it_leaves_out() {
+    let den = Den::new();
+    let large = |n: usize| json!({ "mediaType": MANIFEST, "digest": sha256(&[n as u8]), "size": 4 << 20 });
+    let mut entries: Vec<Value> = (0..10).map(large).collect();
+    entries.push(den.good.clone());
+    den.list(&entries);
+    let said = "left out: at least 10 artifacts (envctl artifacts ls -v";
+    for verb in ["ls", "get"] {
+        den.shop.dev(["artifacts", verb, &den.task()]).ok().says(&[said]);
+        assert_eq!(den.shop.dev(["artifacts", verb, &den.task(), "--json"]).ok().json()["skipped"], 10);
+    }
+    let shown = den.shop.dev(["show", &den.task()]).ok().stdout;
+    assert!(shown.contains("good.log") && shown.contains("left out   at least 10 more"), "{shown}");
+    assert_eq!(den.shop.dev(["show", &den.task(), "--json"]).ok().json()["artifacts_skipped"], 10);
+    let page = den.shop.trip.lab.dev.path("page.html");
+    den.shop.dev(["view", &den.task(), "--output", page.to_str().unwrap()]).ok();
+    assert!(fs::read_to_string(page).unwrap().contains("at least 10 more"));
+    den.shop.dev(["artifacts", "verify", &den.task()]).code(5).says(&["10 of 11 artifacts could not be checked"]);
 }
 
 /// A program inside can lay a link where the developer looks for a report.

@@ -167,6 +167,24 @@ fn a_list_of_tags_has_an_end() {
     shop.lab.dev.envctl(["tasks", "--store", &liar.store()]).code(5).says(&["more than 500000 tags"]);
 }
 
+/// A registry may say the same again and again: a task stays one task.
+#[test]
+fn a_tag_that_is_listed_twice_is_one_task() {
+    let shop = Shop::new();
+    let liar = Liar::over(&shop.lab.store, move |asked, answer| {
+        if !asked.path.contains("/tags/list") {
+            return answer;
+        }
+        let list: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let once: Vec<_> = list["tags"].as_array().unwrap().iter().flat_map(|tag| [tag, tag]).collect();
+        let twice = [once.clone(), once].concat();
+        Answer::new(200, json!({ "tags": twice }).to_string())
+    });
+    let listed = |store: &str| shop.lab.dev.envctl(["tasks", "--json", "--store", store]).ok().json()["tasks"].clone();
+    let tasks = listed(&liar.store());
+    assert_eq!(tasks.as_array().unwrap().len(), 1, "{tasks}");
+}
+
 /// However many it names, each is one request.
 #[test]
 fn tags_that_are_not_there_are_not_looked_for_without_end() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Request, Response, StatusCode, Url};
+use reqwest::{Method, Request, Response, StatusCode, Url};
 use tokio::runtime::Runtime;
 
 use super::super::login::Login;
@@ -90,7 +90,12 @@ impl<'a> Client<'a> {
         let first = request.url().origin();
         for _ in 0..=MAX_REDIRECTS {
             secure |= request.url().scheme() == "https";
-            self.reach.read(request.url(), secure).map_err(|why| self.astray(&why))?;
+            // A question is not repeated to another port without TLS, as a download may be.
+            let judged = match *request.method() == Method::GET {
+                true => self.reach.read(request.url(), secure),
+                false => self.reach.write(request.url()),
+            };
+            judged.map_err(|why| self.astray(&why))?;
             let given = (request.url().origin() == first).then_some(given);
             let response = self.answered(&request, given)?;
             match leads_to(&response) {
