@@ -5,7 +5,6 @@ mod hostile;
 mod keys;
 mod near;
 mod places;
-mod prefetch;
 mod sealing;
 mod services;
 mod setups;
@@ -20,20 +19,20 @@ use serde_json::Value;
 use crate::support::{ImageBuilder, Lab, Repo};
 
 /// A lab whose project has this `envctl.toml`, published; what `enter` takes.
-fn task(lab: &Lab, project: &str) -> String {
+pub fn task(lab: &Lab, project: &str) -> String {
     lab.repo.write("envctl.toml", project);
     lab.repo.write(".gitignore", "deps\n");
     lab.publish(&ImageBuilder::busybox())
 }
 
 /// One cache, `deps`, that depends on `lock`.
-fn deps(setup: &str) -> String {
+pub fn deps(setup: &str) -> String {
     format!("[[cache]]\nname = \"deps\"\ninputs = [\"lock\"]\npath = \"deps\"\nsetup = '''{setup}'''\n")
 }
 
 /// How the caches of the last enter came to be there.
 #[track_caller]
-fn found(lab: &Lab) -> Vec<String> {
+pub fn found(lab: &Lab) -> Vec<String> {
     let report = lab.report();
     let caches = report["caches"].as_array().cloned().unwrap_or_default();
     let shown = |cache: &Value| {
@@ -45,7 +44,7 @@ fn found(lab: &Lab) -> Vec<String> {
 
 /// The entries of the developer's machine.
 #[track_caller]
-fn ls(lab: &Lab) -> Vec<Value> {
+pub fn ls(lab: &Lab) -> Vec<Value> {
     lab.dev.envctl(["cache", "ls", "--json"]).ok().json()["caches"].as_array().unwrap().clone()
 }
 

@@ -2,7 +2,7 @@
 
 mod collected;
 mod hostile;
-mod page;
+mod outside;
 mod roads;
 
 use serde_json::Value;

@@ -260,6 +260,29 @@ fn guards_name_files_that_are_there() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
+/// Tests that are about no room alone.
+const ACROSS: [&str; 9] =
+    ["docs", "errors", "examples", "house", "main", "real_caches", "real_project", "strangers", "support"];
+
+#[test]
+fn tests_lie_in_the_folders_of_their_rooms() {
+    let folders = |place: &str| -> BTreeSet<String> {
+        let entries = fs::read_dir(root().join(place)).unwrap().map(Result::unwrap);
+        let folders = entries.filter(|entry| entry.file_type().unwrap().is_dir());
+        folders.map(|entry| entry.file_name().into_string().unwrap()).collect()
+    };
+    let rooms = folders("src/handoff");
+    let known: BTreeSet<String> =
+        rooms.iter().cloned().chain(folders("src")).chain(ACROSS.map(str::to_owned)).collect();
+    let entries = fs::read_dir(root().join("tests/it")).unwrap().map(|entry| entry.unwrap().path());
+    let tests: BTreeSet<String> = entries.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    let (without, nowhere) = (&rooms - &tests, &tests - &known);
+    assert!(
+        without.is_empty() && nowhere.is_empty(),
+        "rooms without tests: {without:?}; tests of no room: {nowhere:?}"
+    );
+}
+
 #[test]
 fn guards_name_tests_that_are_there() {
     let page = fs::read_to_string(root().join("tests/guards.md")).unwrap();

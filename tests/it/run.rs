@@ -3,7 +3,6 @@
 
 mod batch;
 mod checkout;
-mod costs;
 mod ends;
 mod fresh;
 mod handed_over;
@@ -15,9 +14,8 @@ use serde_json::Value;
 
 use crate::support::{Call, ImageBuilder, Lab};
 
-/// The same for root and for the unprivileged account.
 /// `envctl run` of a task by the developer, with a report.
-fn run(lab: &Lab, options: &[&str], task: &str, script: &str) -> Call {
+pub fn run(lab: &Lab, options: &[&str], task: &str, script: &str) -> Call {
     let _ = fs::remove_file(report_path(lab));
     let report = report_path(lab).to_str().unwrap().to_owned();
     let words = [&["run", "--report", &report], options, &[task, "--", "sh", "-c", script]].concat();
@@ -32,7 +30,7 @@ fn report(lab: &Lab) -> Value {
     serde_json::from_slice(&fs::read(report_path(lab)).unwrap()).unwrap()
 }
 
-fn task(lab: &Lab) -> String {
+pub fn task(lab: &Lab) -> String {
     lab.publish(&ImageBuilder::busybox())
 }
 

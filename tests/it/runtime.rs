@@ -2,23 +2,16 @@
 //! it is left.
 
 mod confined;
-mod detached;
-mod given;
 mod hostile;
 mod inside;
-mod joined;
 mod lent;
 mod limits;
 mod network;
 mod outcome;
 mod planted;
-mod ports;
-mod prepared;
 mod replaced;
-mod reset;
 mod secrets;
 mod streams;
-mod terminal;
 mod unheard;
 mod ways_out;
 

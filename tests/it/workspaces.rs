@@ -11,7 +11,6 @@ mod hostile;
 mod lifetimes;
 mod recovered;
 mod rules;
-mod shell;
 mod told;
 mod weeks;
 
@@ -44,7 +43,7 @@ fn removed(done: &Value, kind: &str) -> Vec<Value> {
     all.iter().filter(|one| one["kind"] == kind).cloned().collect()
 }
 
-fn salvages(home: &Home) -> Vec<Value> {
+pub fn salvages(home: &Home) -> Vec<Value> {
     home.envctl(["workspace", "recover", "--json"]).ok().json()["salvages"].as_array().unwrap().clone()
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use rustix::termios::LocalModes;
 
-use super::salvages;
 use crate::support::{ImageBuilder, Lab, Terminal, until};
+use crate::workspaces::salvages;
 
 const DOWN: &str = "\x1b[B";
 

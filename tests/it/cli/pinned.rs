@@ -1,5 +1,5 @@
 //! What people read, word for word: the results and the errors of each command.
-//! After a change on purpose: `INSTA_UPDATE=always cargo test --test it pinned`.
+//! After a change on purpose: `INSTA_UPDATE=always cargo test --test it cli::pinned`.
 
 use std::fmt::Write as _;
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::time::{Duration, Instant};
 
-use super::{deps, found, ls, task};
+use crate::caches::{deps, found, ls, task};
 use crate::support::{Home, Lab, Stopped, until};
 
 fn promoted(lab: &Lab) -> String {

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::{run, task};
+use crate::run::{run, task};
 use crate::support::{Alive, Lab, until};
 
 fn ledger(lab: &Lab) -> Vec<Value> {

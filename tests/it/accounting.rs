@@ -1,0 +1,3 @@
+//! What runs cost, and what they may.
+
+mod costs;

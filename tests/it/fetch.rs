@@ -1,0 +1,3 @@
+//! What is brought here, and from where.
+
+mod nearby;

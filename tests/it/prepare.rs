@@ -1,0 +1,3 @@
+//! What is found before anything is fetched.
+
+mod offline;

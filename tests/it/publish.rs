@@ -1,0 +1,4 @@
+//! What is handed over beside a checkout.
+
+mod brought;
+mod built;

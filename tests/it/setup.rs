@@ -1,0 +1,3 @@
+//! A new project, and a new machine.
+
+mod first_steps;

@@ -1,0 +1,4 @@
+//! What is cleared, and what is fetched ahead, while nobody waits.
+
+mod gc;
+mod prefetch;

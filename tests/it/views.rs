@@ -1,0 +1,5 @@
+//! What a developer looks at before they step in.
+
+mod compared;
+mod crowd;
+mod page;
