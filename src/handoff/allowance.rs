@@ -15,13 +15,17 @@ pub(crate) fn allowance(app: &App, folder: &Path) -> u64 {
     app.user.max_fetch().min(free(folder))
 }
 
+/// Makes sure that so many bytes may come. Whoever sits in front of it is asked about what
+/// is beyond their limit; `--yes` is no word about sizes.
+///
 /// # Errors
 /// [`crate::error::Kind::Policy`] when the developer does not allow so many bytes;
 /// that of a full disk, when there is no room for them.
 pub(crate) fn require(app: &App, folder: &Path, bytes: u64, what: &str) -> Result<()> {
     let (most, free) = (app.user.max_fetch(), free(folder));
-    if bytes > most {
-        let sizes = format!("{}, and no more than {} may come", human_bytes(bytes), human_bytes(most));
+    let sizes = format!("{}, and no more than {} may come", human_bytes(bytes), human_bytes(most));
+    let is_agreed = || app.ui.confirm(&format!("{what} would be {sizes} at once. Fetch it all the same?"));
+    if bytes > most && !(app.options.interactive && is_agreed()?) {
         return Err(policy(format!("{what} would be {sizes}"))
             .hint("to allow more: [workspace] max_fetch in config.toml")
             .into());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Answer, Home, ImageBuilder, Lab, Liar, Way, until};
+use crate::support::{Answer, Home, ImageBuilder, Lab, Liar, Terminal, Way, until};
 
 struct Shop {
     lab: Lab,
@@ -258,6 +258,16 @@ fn what_is_larger_than_is_allowed_is_not_begun() {
     enter(&other).code(6).says(&["the snapshot's pack would be", "no more than 10 B may come", "max_fetch"]);
     let get = || shop.lab.dev.envctl(["artifacts", "get", &other]);
     get().code(6).says(&["the artifacts would be 11 B", "no more than 10 B may come"]);
+    get().arg("--yes").code(6).says(&["the artifacts would be 11 B"]);
+    // At a terminal it is the developer's decision, each time.
+    let ask = |answer: &str| {
+        let mut terminal = Terminal::open(&shop.lab.dev, &["artifacts", "get", &other], (24, 100));
+        terminal.sees("the artifacts would be 11 B, and no more than 10 B may come at once. Fetch it all the same?");
+        terminal.types(answer);
+        terminal.ends()
+    };
+    assert_eq!(ask("n"), Some(6));
+    assert_eq!(ask("y"), Some(0));
     shop.lab.dev.write(&config, "");
     enter(&other).ok();
     get().ok();
