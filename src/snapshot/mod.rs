@@ -1,61 +1,35 @@
 //! The semantic state of a checkout: what was committed and not pushed, what
 //! was staged, changed, deleted and added. Taken by [`mod@capture`] as a
-//! [`Draft`] that can be looked at before it is packed, put back by
-//! [`mod@apply`], compared by [`mod@parity`] and [`mod@compare`]. Not a disk: git's
-//! own objects carry it.
+//! [`Draft`] that can be looked at before it is packed, put back and compared by
+//! `restore`. Not a disk: git's own objects carry it.
+//!
+//! From below: `wire` and `paths` are how things are written; `operation`, `format`,
+//! `contents`, `lfs` and `tree` know no checkout; `checkout`, `upstream`, `submodule` and
+//! `worktree` read one; `restore` makes one; `capture` uses them all.
 
-mod apply;
-mod aside;
-mod attributes;
-mod bounds;
 mod capture;
-mod compare;
+mod checkout;
 mod contents;
-mod damaged;
-mod document;
-mod draft;
-mod edit;
-mod files;
-mod folders;
-mod glance;
-mod history;
-mod ignored;
-mod index;
-mod left_behind;
-mod left_out;
+mod format;
 mod lfs;
-mod moment;
-mod open;
 mod operation;
-mod pack;
-mod parity;
 mod paths;
-mod prove;
-mod read;
-mod refuse;
-mod remote;
-mod restless;
-mod scan;
-mod scratch;
-mod settings;
-mod status;
-mod stood;
+mod restore;
 mod submodule;
-mod times;
-mod untouched;
-mod verbatim;
-mod vigil;
+mod tree;
+mod upstream;
 mod wire;
+mod worktree;
 
-pub use apply::{Applied, apply};
-pub use capture::{CaptureOptions, Captured, DraftPack, capture, capture_and};
-pub use compare::{Changes, CommitLine, FileChange, FileStatus, SnapshotSide, compare, since_base};
-pub use damaged::explained;
-pub use document::{Document, GitPath, MAX_DOCUMENT, Pack, TrackingRef};
-pub use draft::{CommitText, ContentPlace, Draft, DraftContent, DraftInstead, LeaveOut, Reader};
-pub use left_behind::{LeftKind as LeftOutKind, LeftOut};
+pub use capture::draft::{CommitText, ContentPlace, Draft, DraftContent, DraftInstead, LeaveOut, Reader};
+pub use capture::pipeline::{CaptureOptions, Captured, DraftPack, capture, capture_and};
+pub use checkout::damaged::explained;
+pub use checkout::open::{library, open};
+pub use checkout::scratch::CAPTURE;
+pub use format::document::{Document, GitPath, MAX_DOCUMENT, Pack, TrackingRef};
+pub use format::left_behind::{LeftKind as LeftOutKind, LeftOut};
 pub use lfs::restore::Fetch;
-pub use open::{library, open};
-pub use parity::{Parity, parity};
-pub use remote::remote_url;
-pub use scratch::CAPTURE;
+pub use restore::apply::{Applied, apply};
+pub use restore::compare::{Changes, CommitLine, FileChange, FileStatus, SnapshotSide, compare, since_base};
+pub use restore::parity::{Parity, parity};
+pub use upstream::remote::remote_url;

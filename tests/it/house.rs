@@ -139,6 +139,18 @@ fn a_room_has_few_files_and_a_story() {
     }
 }
 
+/// Layers have rooms as well. `cli` has a file for each verb.
+#[test]
+fn no_folder_has_more_files_than_a_room() {
+    let mut files: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    for (path, _) in texts(&root().join("src")) {
+        *files.entry(path.parent().unwrap().to_owned()).or_default() += usize::from(!path.ends_with("mod.rs"));
+    }
+    let apart = ["src", "src/cli"].map(|folder| root().join(folder));
+    files.retain(|folder, count| *count > MOST_FILES && !apart.contains(folder));
+    assert!(files.is_empty(), "{files:?}");
+}
+
 /// The files of code below a folder, with their texts.
 fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());

@@ -13,9 +13,9 @@ use crate::digest::Digest;
 use crate::error::{Fault, failure, policy};
 use crate::git::Git;
 use crate::git::lfs::{Contents, MAX_POINTER, Pointer};
+use crate::snapshot::checkout::scratch::ScratchRepo;
 use crate::snapshot::contents::{self, WantedFile};
-use crate::snapshot::index::{Entry, Stat};
-use crate::snapshot::scratch::ScratchRepo;
+use crate::snapshot::format::index::{Entry, Stat};
 use crate::snapshot::wire::{GitPath, LfsObject, Object};
 
 /// Contents that were stored as blobs of the scratch repository.

@@ -13,9 +13,9 @@ use crate::error::integrity;
 use crate::git::Git;
 use crate::git::lfs::{Contents, Pointer};
 use crate::oci::unwrap_io;
-use crate::snapshot::document::Document;
-use crate::snapshot::files::{self, TreeFile};
-use crate::snapshot::index::Stat;
+use crate::snapshot::format::document::Document;
+use crate::snapshot::format::index::Stat;
+use crate::snapshot::tree::files::{self, TreeFile};
 
 /// Gets contents that a workspace wants: where they are then. What cannot be
 /// had stays a pointer.

@@ -15,10 +15,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::wire::ByteText;
 use crate::disk::beneath::Beneath;
 use crate::error::{Fault, integrity};
 use crate::identity::Commit;
+use crate::snapshot::wire::ByteText;
 use rules::{OperationFile, RULES};
 
 /// Larger files are no messages and no lists. In bytes.

@@ -14,15 +14,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::index::Entry;
-use super::left_behind::{LeftKind, LeftOut, lossy};
-use super::open::{check_root, git_folder};
-use super::scratch::ScratchRepo;
-use super::{left_out, lfs};
 use crate::disk::beneath::Beneath;
 use crate::error::{Fault, policy};
 use crate::git::odd_lists;
 use crate::shell::quote;
+use crate::snapshot::checkout::open::{check_root, git_folder};
+use crate::snapshot::checkout::scratch::ScratchRepo;
+use crate::snapshot::format::index::Entry;
+use crate::snapshot::format::left_behind::{LeftKind, LeftOut, lossy};
+use crate::snapshot::lfs;
+use crate::snapshot::upstream::left_out;
 
 pub(super) use modules::{addresses, check, check_blob};
 
