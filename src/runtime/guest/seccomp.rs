@@ -5,9 +5,8 @@
 //! give a program all capabilities back), what reaches the machine as a whole
 //! (modules, clocks, swap, reboot), kernel interfaces with a record of holes
 //! that development does not need, keyrings, typing into a terminal, the
-//! limits of pid 1, set-id
-//! bits (a set-id file in a workspace would serve the other accounts of the
-//! machine), and address families beyond the usual ones, among them vsock,
+//! limits of pid 1, flags of files, set-id bits (a set-id file in a workspace would
+//! serve the other accounts of the machine), and address families beyond the usual ones, among them vsock,
 //! which is not bounded by any namespace.
 
 use std::io;
@@ -142,7 +141,22 @@ const QUOTACTL_FD: libc::c_long = 443;
 /// The families of sockets that programs may have.
 const FAMILIES: &[u32] = &[libc::AF_UNIX as u32, libc::AF_INET as u32, libc::AF_INET6 as u32, libc::AF_NETLINK as u32];
 
-/// Refused for some arguments: number, which argument, what it must be, answer.
+/// Requests of ioctl(2) that type into a terminal, and those that change how the host's file
+/// system treats a file or folder: with them, a folder would take `.GIT` for `.git`, be
+/// encrypted with a key that is gone afterwards, or be counted for another project.
+const REQUESTS: &[u32] = &[
+    0x5412,      // TIOCSTI
+    0x541c,      // TIOCLINUX
+    0x4008_6602, // FS_IOC_SETFLAGS
+    0x4004_6602, // FS_IOC32_SETFLAGS
+    0x401c_5820, // FS_IOC_FSSETXATTR
+    0x800c_6613, // FS_IOC_SET_ENCRYPTION_POLICY
+    0xc050_6617, // FS_IOC_ADD_ENCRYPTION_KEY
+    0x4080_6685, // FS_IOC_ENABLE_VERITY
+];
+
+/// Refused for some arguments: number, which argument, what it must be, answer. Each number
+/// stands here once: the filter looks no further.
 const CONDITIONAL: &[(libc::c_long, u32, Test, i32)] = &[
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_chmod, 1, Test::Bits(SET_ID), libc::EPERM),
@@ -162,8 +176,7 @@ const CONDITIONAL: &[(libc::c_long, u32, Test, i32)] = &[
     (libc::SYS_openat, 3, Test::Made(2, SET_ID), libc::EPERM),
     (libc::SYS_clone, 0, Test::Bits(NAMESPACES & !0x80), libc::EPERM),
     (libc::SYS_unshare, 0, Test::Bits(NAMESPACES), libc::EPERM),
-    // TIOCSTI and TIOCLINUX.
-    (libc::SYS_ioctl, 1, Test::OneOf(&[0x5412, 0x541c]), libc::EPERM),
+    (libc::SYS_ioctl, 1, Test::OneOf(REQUESTS), libc::EPERM),
     (libc::SYS_socket, 0, Test::NoneOf(FAMILIES), libc::EAFNOSUPPORT),
     (libc::SYS_socketpair, 0, Test::NoneOf(FAMILIES), libc::EAFNOSUPPORT),
     // The limits of pid 1, which has the account of the programs where that is root's no

@@ -303,6 +303,41 @@ fn no_set_id_bit_is_made_inside(lab: Lab) {
     }
 }
 
+/// Makes a folder with a flag, as `chattr +d` does, and says whether it could.
+const FLAGS: &str = r#"
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <errno.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <linux/fs.h>
+int main(void) {
+    int flags = 0;
+    mkdir("folder", 0755);
+    int fd = open("folder", O_RDONLY | O_DIRECTORY);
+    ioctl(fd, FS_IOC_GETFLAGS, &flags);
+    flags |= FS_NODUMP_FL;
+    printf("%s\n", ioctl(fd, FS_IOC_SETFLAGS, &flags) ? strerror(errno) : "set");
+    return 0;
+}
+"#;
+
+both!(no_flag_of_a_file_is_changed_inside);
+/// A folder with the flag `F` would take `.GIT` for `.git`.
+fn no_flag_of_a_file_is_changed_inside(lab: Lab) {
+    lab.agent.write("flags.c", FLAGS);
+    lab.agent.call("gcc", ["-static", "-o", "flags", "flags.c"]).cwd(lab.agent.path("")).ok();
+    let program = fs::read(lab.agent.path("flags")).unwrap();
+    // The developer could.
+    assert_eq!(
+        lab.dev.call(lab.agent.path("flags").to_str().unwrap(), [""; 0]).cwd(lab.dev.path("")).ok().stdout,
+        "set\n"
+    );
+    let task = lab.publish(&ImageBuilder::busybox().layer(Layer::new([Entry::program("bin/flags", program)])));
+    assert_eq!(lab.sh(&task, "flags"), "Operation not permitted\n");
+}
+
 both!(the_configuration_stays_out_of_reach_when_git_on_the_host_writes_it);
 fn the_configuration_stays_out_of_reach_when_git_on_the_host_writes_it(lab: Lab) {
     let task = lab.publish(&ImageBuilder::busybox());

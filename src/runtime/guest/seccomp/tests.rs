@@ -107,6 +107,25 @@ fn case_35_nothing_can_be_typed_into_a_terminal() {
 }
 
 #[test]
+fn each_call_has_one_rule() {
+    let mut numbers: Vec<_> =
+        REFUSED.iter().chain(ABSENT).chain(CONDITIONAL.iter().map(|(number, ..)| number)).collect();
+    let all = numbers.len();
+    numbers.sort();
+    numbers.dedup();
+    assert_eq!(numbers.len(), all);
+}
+
+#[test]
+fn flags_of_files_stay_as_they_are() {
+    for request in REQUESTS {
+        assert_eq!(asked(libc::SYS_ioctl, [0, *request]), Answer::Errno(libc::EPERM).code(), "{request:x}");
+    }
+    // FS_IOC_GETFLAGS
+    assert_eq!(asked(libc::SYS_ioctl, [0, 0x8008_6601]), libc::SECCOMP_RET_ALLOW);
+}
+
+#[test]
 fn unusual_address_families_and_other_architectures() {
     for family in [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK] {
         assert_eq!(asked(libc::SYS_socket, [family as u32, 0]), libc::SECCOMP_RET_ALLOW);
