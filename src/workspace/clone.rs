@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::mirror::Mirror;
 use crate::crash;
 use crate::disk::scratch::Scratch;
-use crate::error::usage;
+use crate::error::{policy, usage};
 use crate::git::{Author, Git, add_settings, create_repository};
 
 /// How a workspace under construction is named, beside its place.
@@ -22,6 +22,11 @@ const DRAFT: &str = ".envctl-draft-";
 pub struct WorkspaceDraft {
     folder: Scratch,
     place: PathBuf,
+}
+
+/// Whether `.git` of a folder that holds nothing else is found by another spelling.
+fn folds_case(draft: &Path) -> bool {
+    draft.join(".GIT").symlink_metadata().is_ok()
 }
 
 impl WorkspaceDraft {
@@ -45,6 +50,14 @@ impl WorkspaceDraft {
         let draft = WorkspaceDraft { folder, place: place.to_owned() };
         crash::point("cold.workspace-begun");
         draft.init(mirror, remote, url).with_context(|| format!("cannot prepare the workspace {}", place.display()))?;
+        if folds_case(draft.path()) {
+            return Err(policy(format!(
+                "{} lies in a folder that takes upper and lower case for the same, where .GIT would stand in for .git",
+                place.display()
+            ))
+            .hint("name a folder elsewhere: --into DIR, or XDG_DATA_HOME for all workspaces")
+            .into());
+        }
         Ok(draft)
     }
 
@@ -148,4 +161,19 @@ pub fn flush(workspace: &Path) -> Result<()> {
 /// Whether a folder holds a workspace.
 pub fn is_workspace(path: &Path) -> bool {
     path.join(".git/objects/info/alternates").exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_finds_git_by_another_spelling_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(".git")).unwrap();
+        assert!(!folds_case(dir.path()));
+        // As a folder that folds case answers.
+        fs::create_dir(dir.path().join(".GIT")).unwrap();
+        assert!(folds_case(dir.path()));
+    }
 }
