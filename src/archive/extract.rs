@@ -66,7 +66,7 @@ pub enum ArchiveKind {
     Tree,
 }
 
-struct Folder {
+struct OpenFolder {
     path: Vec<u8>,
     mode: u32,
     mtime: (i64, u32),
@@ -76,7 +76,7 @@ struct Folder {
 pub(super) struct Extractor<'a> {
     root: BorrowedFd<'a>,
     cache: HashMap<Vec<u8>, Arc<OwnedFd>>,
-    folders: Vec<Folder>,
+    folders: Vec<OpenFolder>,
     owners: Vec<Owned>,
     /// Owner that needs no settling.
     default_owner: (u32, u32),
@@ -272,7 +272,7 @@ impl<'a> Extractor<'a> {
     /// filled, and filling one changes its time.
     fn folder_settings(&mut self, path: Vec<u8>, entry: &TarEntry) {
         self.kept += path.len();
-        self.folders.push(Folder { path, mode: entry.mode & 0o7777, mtime: entry.mtime });
+        self.folders.push(OpenFolder { path, mode: entry.mode & 0o7777, mtime: entry.mtime });
     }
 
     fn finish_folders(&mut self) -> io::Result<()> {

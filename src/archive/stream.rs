@@ -50,7 +50,7 @@ pub fn unpack(
     let (spent, spare) = sync_channel::<Vec<u8>>(8);
     let outcome = std::thread::scope(|scope| {
         scope.spawn(move || {
-            if let Err(error) = inflate(blob, diff_id, Counted { inner: content, moved }, &chunks, &spare) {
+            if let Err(error) = inflate(blob, diff_id, CountedReader { inner: content, moved }, &chunks, &spare) {
                 let _ = chunks.send(Err(error));
             }
         });
@@ -100,7 +100,7 @@ fn unsupported_fault(name: &str) -> crate::error::Fault {
 fn inflate(
     layer: &Descriptor,
     diff_id: Option<&Digest>,
-    counted: Counted<'_>,
+    counted: CountedReader<'_>,
     chunks: &SyncSender<io::Result<Vec<u8>>>,
     spare: &Receiver<Vec<u8>>,
 ) -> io::Result<()> {
@@ -182,12 +182,12 @@ fn fault(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, integrity(message))
 }
 
-struct Counted<'a> {
+struct CountedReader<'a> {
     inner: Box<dyn Read + Send>,
     moved: &'a (dyn Fn(u64) -> io::Result<()> + Sync),
 }
 
-impl Read for Counted<'_> {
+impl Read for CountedReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         (self.moved)(count as u64)?;

@@ -34,7 +34,7 @@ impl LockfilePins {
     pub fn read(&mut self, path: &str, content: &[u8]) {
         self.scripts |= runs_scripts(path, content);
         let mut all = Packages::new();
-        let mut found = Found { all: &mut all, count: 0 };
+        let mut found = FoundPin { all: &mut all, count: 0 };
         packages(path, &String::from_utf8_lossy(content), &mut found);
         if !all.is_empty() {
             self.files.insert(path.to_owned(), all);
@@ -64,12 +64,12 @@ impl LockfilePins {
     }
 }
 
-struct Found<'a> {
+struct FoundPin<'a> {
     all: &'a mut Packages,
     count: usize,
 }
 
-impl Found<'_> {
+impl FoundPin<'_> {
     fn add(&mut self, name: &str, version: &str) {
         let plain = |text: &str| !text.is_empty() && text.len() <= LONGEST && !text.contains(char::is_control);
         if self.count < MOST && plain(name) && plain(version) {
@@ -79,7 +79,7 @@ impl Found<'_> {
     }
 }
 
-fn packages(path: &str, text: &str, found: &mut Found<'_>) {
+fn packages(path: &str, text: &str, found: &mut FoundPin<'_>) {
     match path.rsplit('/').next().unwrap_or(path) {
         "package-lock.json" | "npm-shrinkwrap.json" => npm(text, found),
         "composer.lock" => composer(text, found),
@@ -111,7 +111,7 @@ fn packages(path: &str, text: &str, found: &mut Found<'_>) {
     }
 }
 
-fn npm(text: &str, found: &mut Found<'_>) {
+fn npm(text: &str, found: &mut FoundPin<'_>) {
     let Ok(document) = serde_json::from_str::<Value>(text) else { return };
     for key in ["packages", "dependencies"] {
         for (path, package) in document[key].as_object().into_iter().flatten() {
@@ -125,21 +125,21 @@ fn npm(text: &str, found: &mut Found<'_>) {
     }
 }
 
-fn composer(text: &str, found: &mut Found<'_>) {
+fn composer(text: &str, found: &mut FoundPin<'_>) {
     let Ok(document) = serde_json::from_str::<Value>(text) else { return };
     for package in ["packages", "packages-dev"].iter().filter_map(|key| document[*key].as_array()).flatten() {
         found.add(package["name"].as_str().unwrap_or_default(), package["version"].as_str().unwrap_or_default());
     }
 }
 
-fn pipenv(text: &str, found: &mut Found<'_>) {
+fn pipenv(text: &str, found: &mut FoundPin<'_>) {
     let Ok(document) = serde_json::from_str::<Value>(text) else { return };
     for (name, package) in ["default", "develop"].iter().filter_map(|key| document[*key].as_object()).flatten() {
         found.add(name, package["version"].as_str().unwrap_or_default().trim_start_matches('='));
     }
 }
 
-fn table(text: &str, key: &str, found: &mut Found<'_>) {
+fn table(text: &str, key: &str, found: &mut FoundPin<'_>) {
     let Ok(document) = text.parse::<Table>() else { return };
     for package in document.get(key).and_then(toml::Value::as_array).into_iter().flatten() {
         let field = |name: &str| package.get(name).and_then(toml::Value::as_str).unwrap_or_default();
@@ -148,7 +148,7 @@ fn table(text: &str, key: &str, found: &mut Found<'_>) {
 }
 
 /// Keys of its list of packages: `/a@1.0.0(peer@2)`, `a@1.0.0`, and `/a/1.0.0` once.
-fn pnpm(text: &str, found: &mut Found<'_>) {
+fn pnpm(text: &str, found: &mut FoundPin<'_>) {
     let mut section = "";
     for line in text.lines().filter(|line| !line.is_empty()) {
         if !line.starts_with(' ') {
@@ -167,7 +167,7 @@ fn pnpm(text: &str, found: &mut Found<'_>) {
 }
 
 /// `a@^1, a@^1.2:`, `"a@npm:^1":`, and the version below them.
-fn yarn(text: &str, found: &mut Found<'_>) {
+fn yarn(text: &str, found: &mut FoundPin<'_>) {
     let mut name = "";
     for line in text.lines() {
         if !line.starts_with([' ', '#']) {
@@ -182,7 +182,7 @@ fn yarn(text: &str, found: &mut Found<'_>) {
 }
 
 /// Lines of its list of packages: `"a": ["a@1.0.0", ...],`.
-fn bun(text: &str, found: &mut Found<'_>) {
+fn bun(text: &str, found: &mut FoundPin<'_>) {
     for line in text.lines() {
         let first = line.trim().split_once("\": [\"").and_then(|(_, rest)| rest.split('"').next());
         if let Some((name, version)) = first.and_then(|first| first.rsplit_once('@')) {

@@ -143,7 +143,7 @@ struct Checks<'a> {
 }
 
 #[derive(Serialize)]
-struct Removed {
+struct RemovedEntry {
     dry_run: bool,
     removed: Vec<Tended>,
 }
@@ -226,7 +226,7 @@ impl Prune {
         let removed = prune(app, &options)?;
         let freed: u64 = removed.iter().map(|one| one.bytes).sum();
         if app.ui.is_json() {
-            return app.ui.json(&Removed { dry_run: self.dry_run, removed });
+            return app.ui.json(&RemovedEntry { dry_run: self.dry_run, removed });
         }
         for one in &removed {
             let size = human_bytes(one.bytes);

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     image: Option<String>,
     /// Read what the project has already, and say what becomes of each field
     #[arg(long, value_name = "WHAT")]
-    from: Option<Source>,
+    from: Option<InitSource>,
     /// Print it, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -26,14 +26,14 @@ pub(super) struct Arguments {
 
 /// What `init` can start from.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Source {
+enum InitSource {
     /// devcontainer.json
     Devcontainer,
 }
 
 impl Arguments {
     pub(super) fn run(&self, VerbCall { app, .. }: VerbCall<'_>) -> Result<u8> {
-        let from_devcontainer = matches!(self.from, Some(Source::Devcontainer));
+        let from_devcontainer = matches!(self.from, Some(InitSource::Devcontainer));
         let options = InitOptions { image: self.image.clone(), from_devcontainer, dry_run: self.dry_run };
         let made = init(app, &options)?;
         if let Some(place) = &made.devcontainer {

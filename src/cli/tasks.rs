@@ -115,7 +115,7 @@ fn columns(row: &TaskRow, now: Timestamp, waits: bool) -> Vec<[String; 5]> {
 }
 
 #[derive(Serialize)]
-struct Removed {
+struct RemovedTasks {
     removed: Vec<Victim>,
 }
 
@@ -146,7 +146,7 @@ impl Remove {
         }
         remove(app, &victims)?;
         if app.ui.is_json() {
-            app.ui.json(&Removed { removed: victims })?;
+            app.ui.json(&RemovedTasks { removed: victims })?;
             return Ok(0);
         }
         for victim in &victims {

@@ -83,7 +83,7 @@ struct Salvages {
 }
 
 #[derive(Serialize)]
-struct Place {
+struct PathOutput {
     path: PathBuf,
 }
 
@@ -94,7 +94,7 @@ impl Arguments {
             Verb::Path(arguments) => {
                 let path = workspace_path(app, &arguments.task)?;
                 match app.ui.is_json() {
-                    true => app.ui.json(&Place { path })?,
+                    true => app.ui.json(&PathOutput { path })?,
                     false => app.ui.raw(&path.display().to_string())?,
                 }
             }
@@ -102,7 +102,7 @@ impl Arguments {
             Verb::Keep(arguments) => {
                 let path = keep_workspace(app, &arguments.task, !arguments.off)?;
                 match app.ui.is_json() {
-                    true => app.ui.json(&Place { path })?,
+                    true => app.ui.json(&PathOutput { path })?,
                     false => app.ui.raw(&path.display().to_string())?,
                 }
             }

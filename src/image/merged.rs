@@ -18,16 +18,16 @@ const MAX_LINKS: usize = 40;
 const MAX_FILE: u64 = 4 << 20;
 
 /// A folder of the merged image: those of the layers that make it up, topmost first.
-type Folder = Vec<OwnedFd>;
+type MergedFolder = Vec<OwnedFd>;
 
 /// The layers of an image.
 pub(super) struct Merged {
-    root: Folder,
+    root: MergedFolder,
 }
 
 /// What stands under a name.
-enum Found {
-    Folder(Folder),
+enum MergedEntry {
+    Folder(MergedFolder),
     Link(Vec<u8>),
     File(OwnedFd),
 }
@@ -63,7 +63,7 @@ impl Merged {
         };
         // What is still to be walked, the next at the end; and the way so far.
         let mut ahead = parts(path.as_os_str().as_bytes());
-        let mut way: Vec<Folder> = Vec::new();
+        let mut way: Vec<MergedFolder> = Vec::new();
         let mut links = 0;
         while let Some(name) = ahead.pop() {
             if name == b".." {
@@ -71,9 +71,9 @@ impl Merged {
                 continue;
             }
             match look(way.last().unwrap_or(&self.root), &name)? {
-                Found::Folder(folder) => way.push(folder),
-                Found::File(file) => return ahead.is_empty().then(|| file.into()),
-                Found::Link(target) => {
+                MergedEntry::Folder(folder) => way.push(folder),
+                MergedEntry::File(file) => return ahead.is_empty().then(|| file.into()),
+                MergedEntry::Link(target) => {
                     links += 1;
                     if links > MAX_LINKS {
                         return None;
@@ -92,9 +92,9 @@ impl Merged {
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// What a merged folder has under a name.
-fn look(folder: &Folder, name: &[u8]) -> Option<Found> {
+fn look(folder: &MergedFolder, name: &[u8]) -> Option<MergedEntry> {
     let name = CString::new(name).ok()?;
-    let mut merged = Folder::new();
+    let mut merged = MergedFolder::new();
     for layer in folder {
         let Ok(stat) = rustix::fs::statat(layer, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
         let kind = FileType::from_raw_mode(stat.st_mode);
@@ -114,16 +114,16 @@ fn look(folder: &Folder, name: &[u8]) -> Option<Found> {
         return match kind {
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(layer, &name, Vec::new()).ok()?;
-                Some(Found::Link(target.into_bytes()))
+                Some(MergedEntry::Link(target.into_bytes()))
             }
             FileType::RegularFile => {
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-                rustix::fs::openat(layer, &name, flags, Mode::empty()).ok().map(Found::File)
+                rustix::fs::openat(layer, &name, flags, Mode::empty()).ok().map(MergedEntry::File)
             }
             _ => None,
         };
     }
-    (!merged.is_empty()).then_some(Found::Folder(merged))
+    (!merged.is_empty()).then_some(MergedEntry::Folder(merged))
 }
 
 fn is_opaque(folder: &impl AsFd) -> bool {

@@ -28,7 +28,7 @@ const MOST: usize = 64;
 /// Variables in variables.
 const DEEPEST: usize = 8;
 
-type Known = BTreeMap<String, BTreeSet<String>>;
+type KnownBases = BTreeMap<String, BTreeSet<String>>;
 
 /// The first image that is of this machine, or of which that cannot be told.
 pub fn local_base(dockerfile: &[u8], args: &BTreeMap<String, String>) -> Option<String> {
@@ -37,7 +37,7 @@ pub fn local_base(dockerfile: &[u8], args: &BTreeMap<String, String>) -> Option<
     for escape in ['\\', '`'] {
         lines.extend(joined(&text, escape));
     }
-    let mut known: Known = args.iter().map(|(name, value)| (name.clone(), [value.clone()].into())).collect();
+    let mut known: KnownBases = args.iter().map(|(name, value)| (name.clone(), [value.clone()].into())).collect();
     lines.iter().for_each(|line| settle(line, &mut known));
     let names = lines.iter().flat_map(|line| images(line));
     names
@@ -66,7 +66,7 @@ fn joined(text: &str, escape: char) -> Vec<String> {
 }
 
 /// What an `ARG` or an `ENV` may set, wherever it stands.
-fn settle(line: &str, known: &mut Known) {
+fn settle(line: &str, known: &mut KnownBases) {
     let mut words = line.split_whitespace();
     if !words.next().is_some_and(|word| ["arg", "env"].contains(&word.to_ascii_lowercase().as_str())) {
         return;
@@ -102,7 +102,7 @@ fn images(line: &str) -> Vec<String> {
 }
 
 /// What a name with variables may become; `None` where that cannot be told.
-fn readings(name: &str, known: &Known, depth: usize) -> Option<BTreeSet<String>> {
+fn readings(name: &str, known: &KnownBases, depth: usize) -> Option<BTreeSet<String>> {
     let Some((before, from)) = name.split_once('$') else { return Some([name.to_owned()].into()) };
     if depth > DEEPEST {
         return None;

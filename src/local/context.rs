@@ -38,11 +38,11 @@ pub struct BuildContext {
     /// The list of what is ignored stands beside the Dockerfile; the one in the
     /// context does not count.
     superseded: bool,
-    entries: BTreeMap<PathBuf, Entry>,
+    entries: BTreeMap<PathBuf, ContextEntry>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Entry {
+enum ContextEntry {
     Folder,
     File { digest: Digest, size: u64, executable: bool },
     Link(Vec<u8>),
@@ -90,7 +90,7 @@ impl BuildContext {
         let (dockerfile, entries) = (Vec::new(), BTreeMap::new());
         let mut found = BuildContext { beneath, from: folder.into(), dockerfile, superseded: false, entries };
         found.walk(&nothing, counted)?;
-        let is_link = |entry: &Entry| matches!(entry, Entry::Link(_));
+        let is_link = |entry: &ContextEntry| matches!(entry, ContextEntry::Link(_));
         if let Some((path, _)) = found.entries.iter().find(|(_, entry)| is_link(entry)) {
             return Err(policy(format!("{} is a link", folder.join(path).display()))
                 .hint("put a file or a folder in its place")
@@ -111,12 +111,12 @@ impl BuildContext {
         for (path, entry) in &self.entries {
             add(path.as_os_str().as_bytes());
             match entry {
-                Entry::Folder => add(b"folder"),
-                Entry::Link(target) => {
+                ContextEntry::Folder => add(b"folder"),
+                ContextEntry::Link(target) => {
                     add(b"link");
                     add(target);
                 }
-                Entry::File { digest, executable, .. } => {
+                ContextEntry::File { digest, executable, .. } => {
                     add(if *executable { b"program" } else { b"file" });
                     add(digest.as_bytes());
                 }
@@ -132,7 +132,7 @@ impl BuildContext {
 
     /// Bytes of all files.
     pub fn size(&self) -> u64 {
-        let size = |entry: &Entry| if let Entry::File { size, .. } = entry { *size } else { 0 };
+        let size = |entry: &ContextEntry| if let ContextEntry::File { size, .. } = entry { *size } else { 0 };
         self.entries.values().map(size).sum()
     }
 
@@ -184,13 +184,13 @@ impl BuildContext {
             }
             let wrong = || format!("cannot copy {} for the build", self.from.join(path).display());
             match entry {
-                Entry::Folder => fs::create_dir(&to).with_context(wrong)?,
-                Entry::File { digest, executable, .. } => {
+                ContextEntry::Folder => fs::create_dir(&to).with_context(wrong)?,
+                ContextEntry::File { digest, executable, .. } => {
                     self.copy(path, &to, digest, *executable, counted).with_context(wrong)?;
                     let mut copy = File::open(&to).with_context(wrong)?;
                     seen(&self.from.join(path), &mut copy)?;
                 }
-                Entry::Link(_) => {}
+                ContextEntry::Link(_) => {}
             }
         }
         Ok(())
@@ -199,7 +199,7 @@ impl BuildContext {
     /// Last: nothing is written where a link could lead.
     fn link(&self, context: &Path) -> Result<()> {
         for (path, entry) in &self.entries {
-            if let Entry::Link(target) = entry
+            if let ContextEntry::Link(target) = entry
                 && context.join(path).symlink_metadata().is_err()
             {
                 let target = std::ffi::OsString::from_vec(target.clone());
@@ -265,11 +265,11 @@ impl BuildContext {
                 if !out || ignored.brings_back() {
                     pending.push(path.to_owned());
                 }
-                Entry::Folder
+                ContextEntry::Folder
             }
             _ if out => return Ok(()),
             FileType::Symlink => match self.beneath.link(&place) {
-                Some(target) => Entry::Link(target),
+                Some(target) => ContextEntry::Link(target),
                 None => return Ok(()),
             },
             FileType::RegularFile => {
@@ -278,7 +278,7 @@ impl BuildContext {
                 engine::copy(&mut file, &mut hashed, counted)
                     .with_context(|| format!("cannot read {}", place.display()))?;
                 let (_, digest, size) = hashed.finish();
-                Entry::File { digest, size, executable: stat.st_mode & 0o100 != 0 }
+                ContextEntry::File { digest, size, executable: stat.st_mode & 0o100 != 0 }
             }
             // Pipes, sockets and devices hold nothing that could be copied.
             _ => return Ok(()),
@@ -288,7 +288,7 @@ impl BuildContext {
         }
         // A folder that is left out is there all the same for what comes back.
         for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
-            self.entries.entry(above.to_owned()).or_insert(Entry::Folder);
+            self.entries.entry(above.to_owned()).or_insert(ContextEntry::Folder);
         }
         self.entries.insert(path.to_owned(), entry);
         Ok(())

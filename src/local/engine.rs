@@ -44,11 +44,11 @@ pub struct EnginePlaces {
 #[derive(Debug)]
 pub struct Engine {
     kind: EngineKind,
-    way: Way,
+    way: EngineAccess,
 }
 
 #[derive(Debug)]
-enum Way {
+enum EngineAccess {
     Socket { path: PathBuf, client: Client, runtime: Runtime },
     Program(PathBuf),
 }
@@ -94,12 +94,12 @@ impl Engine {
                 let runtime = runtime.context("cannot prepare the connection to the engine")?;
                 return Ok(Engine {
                     kind,
-                    way: Way::Socket { path: path.clone(), client: web::on_socket(path)?, runtime },
+                    way: EngineAccess::Socket { path: path.clone(), client: web::on_socket(path)?, runtime },
                 });
             }
         }
         if let Some(program) = &places.program {
-            return Ok(Engine { kind, way: Way::Program(program.clone()) });
+            return Ok(Engine { kind, way: EngineAccess::Program(program.clone()) });
         }
         let looked: Vec<String> = places.sockets.iter().map(|path| path.display().to_string()).collect();
         Err(unreachable(format!("{kind} does not run here: there is no socket at {}", looked.join(" or ")))
@@ -110,16 +110,16 @@ impl Engine {
     /// Whether it answers at all.
     pub(super) fn answers(&self) -> bool {
         match &self.way {
-            Way::Socket { path, .. } => std::os::unix::net::UnixStream::connect(path).is_ok(),
-            Way::Program(_) => true,
+            EngineAccess::Socket { path, .. } => std::os::unix::net::UnixStream::connect(path).is_ok(),
+            EngineAccess::Program(_) => true,
         }
     }
 
     /// Its socket, if it is reached by one.
     pub(super) fn socket(&self) -> Option<&Path> {
         match &self.way {
-            Way::Socket { path, .. } => Some(path),
-            Way::Program(_) => None,
+            EngineAccess::Socket { path, .. } => Some(path),
+            EngineAccess::Program(_) => None,
         }
     }
 
@@ -129,7 +129,7 @@ impl Engine {
     /// When it does not answer, or not as it should.
     pub fn image(&self, name: &str) -> Result<Option<EngineImage>> {
         let shown = match &self.way {
-            Way::Socket { runtime, .. } => {
+            EngineAccess::Socket { runtime, .. } => {
                 let response = self.get(&format!("images/{name}/json"), PATIENCE)?;
                 if response.status() == StatusCode::NOT_FOUND {
                     return Ok(None);
@@ -137,7 +137,7 @@ impl Engine {
                 let what = format!("what {} says of {name}", self.kind);
                 runtime.block_on(read_capped(self.accepted(response)?, MAX_SHOWN, &what, PATIENCE))?
             }
-            Way::Program(program) => {
+            EngineAccess::Program(program) => {
                 let exists = command(program).args(["image", "exists", name]).output();
                 if exists.with_context(|| format!("cannot start {}", program.display()))?.status.code() == Some(1) {
                     return Ok(None);
@@ -162,7 +162,7 @@ impl Engine {
         let mut file = tempfile::tempfile_in(scratch).context("cannot make a temporary file")?;
         let id = image.id.hex();
         match &self.way {
-            Way::Socket { runtime, .. } => {
+            EngineAccess::Socket { runtime, .. } => {
                 let mut response = self.accepted(self.get(&format!("images/{id}/get"), COLLECTING)?)?;
                 let broken = |error: reqwest::Error| {
                     let why = error.without_url();
@@ -177,7 +177,7 @@ impl Engine {
                     counted(chunk.len() as u64);
                 }
             }
-            Way::Program(program) => {
+            EngineAccess::Program(program) => {
                 let mut child = command(program)
                     .args(["image", "save", "--quiet", "--format", "docker-archive", &id])
                     .stdout(Stdio::piped())
@@ -195,7 +195,7 @@ impl Engine {
     }
 
     fn get(&self, path: &str, patience: Duration) -> Result<Response> {
-        let Way::Socket { path: socket, client, runtime } = &self.way else {
+        let EngineAccess::Socket { path: socket, client, runtime } = &self.way else {
             return Err(failure("a program has no socket").into());
         };
         let request = client.get(format!("http://engine/{path}"));
@@ -218,7 +218,7 @@ impl Engine {
 
     /// The answer, unless it is a complaint.
     fn accepted(&self, response: Response) -> Result<Response> {
-        let Way::Socket { runtime, .. } = &self.way else { return Ok(response) };
+        let EngineAccess::Socket { runtime, .. } = &self.way else { return Ok(response) };
         let status = response.status();
         if status == StatusCode::OK {
             return Ok(response);

@@ -12,11 +12,11 @@ const MOST: usize = 1000;
 /// What such a file says.
 #[derive(Debug, Default)]
 pub(super) struct Ignored {
-    rules: Vec<Rule>,
+    rules: Vec<IgnoreRule>,
 }
 
 #[derive(Debug)]
-struct Rule {
+struct IgnoreRule {
     /// Brings back what an earlier line took away.
     back: bool,
     pattern: Regex,
@@ -38,7 +38,10 @@ impl Ignored {
             };
             let Some(clean) = clean(line) else { continue };
             let bad = || usage(format!("{name}, line {}: {:?} is no pattern", number + 1, cut(line)));
-            rules.push(Rule { back, pattern: Regex::new(&translated(&clean).ok_or_else(bad)?).map_err(|_| bad())? });
+            rules.push(IgnoreRule {
+                back,
+                pattern: Regex::new(&translated(&clean).ok_or_else(bad)?).map_err(|_| bad())?,
+            });
             if rules.len() > MOST {
                 return Err(usage(format!("{name} has more than {MOST} lines")));
             }

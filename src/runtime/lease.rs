@@ -228,7 +228,7 @@ pub(super) const SOCKET: &str = ".envctl-socket";
 
 /// The folder of a runtime, locked.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct LeaseFolder {
     pub(super) id: String,
     pub(super) path: PathBuf,
     /// Holds the lock until this and every inherited copy is closed.
@@ -271,7 +271,7 @@ impl Runtimes {
     }
 
     /// Makes and locks a folder for a new runtime.
-    pub(super) fn create(&self) -> Result<Folder> {
+    pub(super) fn create(&self) -> Result<LeaseFolder> {
         let parent = self.paths.runtimes();
         disk::create_private_dir(&parent)?;
         loop {
@@ -286,7 +286,7 @@ impl Runtimes {
                 && fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|ours| ours.ino() == now.ino()))
             {
                 crash::point("enter.folder-locked");
-                return Ok(Folder { id, path, file });
+                return Ok(LeaseFolder { id, path, file });
             }
         }
     }
@@ -319,7 +319,7 @@ impl Runtimes {
 
     /// Folders whose owners are dead, now locked by this process. The kernel lets
     /// go of a lock a moment after its owner has died.
-    pub(super) fn dead(&self) -> Vec<Folder> {
+    pub(super) fn dead(&self) -> Vec<LeaseFolder> {
         let lock = |id: String| {
             let path = self.paths.runtime(&id);
             if !is_ours(&path) {
@@ -327,7 +327,7 @@ impl Runtimes {
             }
             let file = File::open(&path).ok()?;
             if lock::try_exclusive(&file).ok()? {
-                return path.exists().then_some(Folder { id, path, file });
+                return path.exists().then_some(LeaseFolder { id, path, file });
             }
             let has_died = self.read(&id).ok().flatten().is_some_and(|lease| !lease.owner.lives());
             if has_died { self.wait(&id, LETTING_GO).ok().flatten() } else { None }
@@ -354,13 +354,13 @@ impl Runtimes {
     }
 
     /// Waits until a runtime's folder can be locked or is gone.
-    pub(super) fn wait(&self, id: &str, timeout: std::time::Duration) -> Result<Option<Folder>, ()> {
+    pub(super) fn wait(&self, id: &str, timeout: std::time::Duration) -> Result<Option<LeaseFolder>, ()> {
         let path = self.paths.runtime(id);
         let deadline = std::time::Instant::now() + timeout;
         loop {
             let Ok(file) = File::open(&path) else { return Ok(None) };
             if lock::try_exclusive(&file).unwrap_or(false) {
-                return Ok(path.exists().then(|| Folder { id: id.to_owned(), path, file }));
+                return Ok(path.exists().then(|| LeaseFolder { id: id.to_owned(), path, file }));
             }
             if std::time::Instant::now() >= deadline {
                 return Err(());

@@ -76,7 +76,7 @@ struct Recent {
 }
 
 /// The list as it was found: its manifest, and its recent part.
-struct Found {
+struct FoundList {
     descriptor: Descriptor,
     base: Option<Descriptor>,
     recent: Vec<Summary>,
@@ -186,7 +186,7 @@ impl Catalog {
 /// will see that.
 pub fn note_task(store: &dyn Store, row: &Summary) -> Result<()> {
     for _ in 0..MOST_ROUNDS {
-        let Some(Found { descriptor, base: old, mut recent }) = find(store)? else { return Ok(()) };
+        let Some(FoundList { descriptor, base: old, mut recent }) = find(store)? else { return Ok(()) };
         recent.push(row.clone());
         let done = if recent.len() > MOST_RECENT {
             let mut catalog = base(store, old.as_ref())?;
@@ -202,7 +202,7 @@ pub fn note_task(store: &dyn Store, row: &Summary) -> Result<()> {
     anyhow::bail!("others write the list of tasks at the same time")
 }
 
-fn find(store: &dyn Store) -> Result<Option<Found>> {
+fn find(store: &dyn Store) -> Result<Option<FoundList>> {
     let Some(descriptor) = store.resolve(TAG)? else { return Ok(None) };
     let manifest = manifest(store, &descriptor)?;
     let bytes = store.read_small(&manifest.config, MAX_METADATA)?;
@@ -211,7 +211,7 @@ fn find(store: &dyn Store) -> Result<Option<Found>> {
         .map_err(|error| integrity(format!("the list of tasks is malformed: {error}")))?;
     let recent = recent.rows.into_iter().map(Summary::capped).collect();
     let base = manifest.layers.into_iter().find(|layer| layer.media_type == media::CATALOG_BASE);
-    Ok(Some(Found { descriptor, base, recent }))
+    Ok(Some(FoundList { descriptor, base, recent }))
 }
 
 fn manifest(store: &dyn Store, descriptor: &Descriptor) -> Result<Manifest> {

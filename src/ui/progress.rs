@@ -157,7 +157,7 @@ impl Progress {
     }
 
     fn part(&self, label: String, total: u64, bar: Option<(MultiProgress, ProgressBar)>) -> Bar {
-        Bar(Arc::new(Inner {
+        Bar(Arc::new(BarsState {
             label,
             total,
             done: AtomicU64::new(0),
@@ -304,10 +304,10 @@ impl Activity {
 
 /// One part of the work. Cheap to clone; may be driven from any thread.
 #[derive(Clone, Debug)]
-pub struct Bar(Arc<Inner>);
+pub struct Bar(Arc<BarsState>);
 
 #[derive(Debug)]
-struct Inner {
+struct BarsState {
     label: String,
     total: u64,
     done: AtomicU64,
@@ -317,7 +317,7 @@ struct Inner {
     bar: Option<(MultiProgress, ProgressBar)>,
 }
 
-impl Inner {
+impl BarsState {
     /// Lets bars be seen once the work has taken long enough.
     fn show(&self, bars: &MultiProgress) {
         if bars.is_hidden() && self.started.elapsed() > DELAY && !question::is_open() {

@@ -35,8 +35,8 @@ const LONG_EVENT: usize = 4000;
 /// command can go on.
 pub fn begin(to: &OsStr) -> Result<(), Fault> {
     let place = match Path::new(to) {
-        path if path.is_absolute() => Place::File(open(path)?),
-        path if path == Path::new("stderr") => Place::Stderr,
+        path if path.is_absolute() => TraceTarget::File(open(path)?),
+        path if path == Path::new("stderr") => TraceTarget::Stderr,
         path => {
             return Err(usage(format!("ENVCTL_LOG is {}, and nothing is logged", path.display()))
                 .hint("ENVCTL_LOG=stderr, or the absolute path of a file"));
@@ -68,7 +68,7 @@ fn open(path: &Path) -> Result<File, Fault> {
     })
 }
 
-enum Place {
+enum TraceTarget {
     Stderr,
     File(File),
 }
@@ -76,7 +76,7 @@ enum Place {
 /// Writes events for one process. A fork of it, such as pid 1 of a runtime, closes the
 /// descriptors that it inherits, and their numbers may mean something else to it.
 struct EventWriter {
-    place: Place,
+    place: TraceTarget,
     process: Pid,
 }
 
@@ -94,8 +94,8 @@ impl io::Write for &EventWriter {
         if getpid() == self.process {
             let line = line(&String::from_utf8_lossy(event));
             match &self.place {
-                Place::Stderr => io::stderr().write_all(line.as_bytes())?,
-                Place::File(file) => (&mut &*file).write_all(line.as_bytes())?,
+                TraceTarget::Stderr => io::stderr().write_all(line.as_bytes())?,
+                TraceTarget::File(file) => (&mut &*file).write_all(line.as_bytes())?,
             }
         }
         Ok(event.len())
@@ -133,7 +133,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         for _ in 0..2 {
-            let writer = EventWriter { place: Place::File(open(&path).unwrap()), process: getpid() };
+            let writer = EventWriter { place: TraceTarget::File(open(&path).unwrap()), process: getpid() };
             (&mut &writer).write_all(b"one event\n").unwrap();
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one event\none event\n");
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_fork_says_nothing() {
         let mut dir = tempfile::tempfile().unwrap();
-        let other = EventWriter { place: Place::File(dir.try_clone().unwrap()), process: Pid::INIT };
+        let other = EventWriter { place: TraceTarget::File(dir.try_clone().unwrap()), process: Pid::INIT };
         (&mut &other).write_all(b"an event\n").unwrap();
         assert_eq!(std::io::Read::read_to_end(&mut dir, &mut Vec::new()).unwrap(), 0);
     }

@@ -38,10 +38,10 @@ enum Ground {
 
 /// The gate of one server.
 #[derive(Clone, Debug)]
-pub(crate) struct Reach(Arc<Inner>);
+pub(crate) struct Reach(Arc<Gate>);
 
 #[derive(Debug)]
-struct Inner {
+struct Gate {
     base: Url,
     /// Hosts that the developer named besides: a token service.
     named: BTreeSet<String>,
@@ -71,7 +71,7 @@ impl Reach {
         proxies: impl IntoIterator<Item = Url>,
     ) -> Self {
         let hosts = |urls: &mut dyn Iterator<Item = Url>| urls.filter_map(|url| url.host_str().map(name)).collect();
-        Reach(Arc::new(Inner {
+        Reach(Arc::new(Gate {
             base: base.clone(),
             named: hosts(&mut named.into_iter()),
             proxies: hosts(&mut proxies.into_iter()),

@@ -49,10 +49,10 @@ pub struct Files {
     written: i128,
     /// Entries of the index by their paths.
     tracked: HashMap<Vec<u8>, git2::IndexEntry>,
-    all: Vec<Seen>,
+    all: Vec<SeenFile>,
 }
 
-struct Seen {
+struct SeenFile {
     path: Vec<u8>,
     stat: Stat,
     source: bool,
@@ -121,7 +121,7 @@ impl Files {
                         let source = self.tracked.contains_key(&path)
                             || is_of_a_tree(time_of(&stat))
                             || !(ignored || self.ignores(&path, false));
-                        self.all.push(Seen { path, stat, source });
+                        self.all.push(SeenFile { path, stat, source });
                     }
                     _ => {}
                 }
@@ -202,7 +202,7 @@ impl Files {
     /// # Errors
     /// When it cannot be read.
     pub fn content(&self, at: usize) -> Result<Option<(u32, u64, git2::Oid)>> {
-        let Seen { path, stat, .. } = &self.all[at];
+        let SeenFile { path, stat, .. } = &self.all[at];
         let kind = stat.st_mode & 0o170_100;
         let known = self.tracked.get(path).filter(|entry| self.is_clean(entry, stat));
         if let Some(entry) = known {
@@ -234,7 +234,7 @@ impl Files {
         let mut news = Vec::new();
         let mut parent: Option<(&[u8], OwnedFd)> = None;
         for (at, time) in times {
-            let Seen { path, stat, .. } = &self.all[*at];
+            let SeenFile { path, stat, .. } = &self.all[*at];
             let split = path.iter().rposition(|byte| *byte == b'/');
             let (above, name) = split.map_or((&b"."[..], &path[..]), |split| (&path[..split], &path[split + 1..]));
             let shown = || format!("cannot set the time of {}", String::from_utf8_lossy(path));
@@ -267,7 +267,7 @@ impl Files {
     fn tell_index(&mut self, news: &[(usize, Stat)]) {
         let mut told = false;
         for (at, stat) in news {
-            let Seen { path, stat: before, .. } = &self.all[*at];
+            let SeenFile { path, stat: before, .. } = &self.all[*at];
             let Some(entry) = self.tracked.get(path).filter(|entry| self.is_clean(entry, before)) else { continue };
             let mtime = git2::IndexTime::new(stat.st_mtime as i32, stat.st_mtime_nsec as u32);
             let ctime = git2::IndexTime::new(stat.st_ctime as i32, stat.st_ctime_nsec as u32);

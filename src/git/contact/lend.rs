@@ -46,7 +46,7 @@ pub enum Loan {
 }
 
 /// What git asks for.
-struct Asked<'a> {
+struct CredentialRequest<'a> {
     site: Site,
     user: Option<&'a str>,
 }
@@ -89,7 +89,7 @@ impl Logins {
     }
 
     /// Which account is meant, if that was approved: `None` for that of the site alone.
-    fn approved(&self, asked: &Asked<'_>) -> Option<Option<String>> {
+    fn approved(&self, asked: &CredentialRequest<'_>) -> Option<Option<String>> {
         let of_site = || self.places.iter().filter(|(site, _)| *site == asked.site).map(|(_, user)| user);
         let named = of_site().find(|user| user.is_some() && user.as_deref() == asked.user);
         let open = || of_site().find(|user| user.is_none());
@@ -99,7 +99,7 @@ impl Logins {
 }
 
 /// A question, if it is one for a login, of which every part is said once.
-fn read(question: &str) -> Option<Asked<'_>> {
+fn read(question: &str) -> Option<CredentialRequest<'_>> {
     let value = |name: &str| {
         let mut values = question.lines().filter_map(|line| line.split_once('=')).filter(|(key, _)| *key == name);
         let first = values.next().map(|(_, value)| value);
@@ -111,7 +111,7 @@ fn read(question: &str) -> Option<Asked<'_>> {
     if !user.iter().all(plain) {
         return None;
     }
-    Some(Asked { site: credential::site(question)?, user })
+    Some(CredentialRequest { site: credential::site(question)?, user })
 }
 
 #[cfg(test)]
@@ -197,7 +197,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut logins = logins(folder.path());
         let meant = |logins: &Logins, site: &str, user: Option<&str>| {
-            logins.approved(&Asked { site: Site::parse(site).unwrap(), user })
+            logins.approved(&CredentialRequest { site: Site::parse(site).unwrap(), user })
         };
         let (open, one) = ("https://a.example", "https://c.example");
         assert_eq!(meant(&logins, open, None), Some(None));

@@ -56,7 +56,7 @@ pub fn verify_caches(app: &App, sample: Option<usize>) -> Result<Vec<VerifiedEnt
     for (index, record) in entries {
         let trees = &trees[index];
         let tree = trees.tree(&record);
-        let seen = Seen::holding(&tree, 2);
+        let seen = FolderBefore::holding(&tree, 2);
         let fault = match trees.summarise(&tree, &holder) {
             Ok(found) if found == record.tree => None,
             Ok(found) => Some(format!("it holds {}, {} was sealed", found.digest, record.tree.digest)),
@@ -68,7 +68,7 @@ pub fn verify_caches(app: &App, sample: Option<usize>) -> Result<Vec<VerifiedEnt
     }
     for (index, diff_id) in kept {
         let layers = &layers[index];
-        let seen = Seen::holding(&layers.tree(&diff_id), 1);
+        let seen = FolderBefore::holding(&layers.tree(&diff_id), 1);
         let fault = match layers.verify(&diff_id, &holder) {
             Err(_) if !seen.is_there() => continue,
             other => other?,
@@ -81,16 +81,16 @@ pub fn verify_caches(app: &App, sample: Option<usize>) -> Result<Vec<VerifiedEnt
 }
 
 /// The folder of an entry, as it was before the entry was read.
-struct Seen {
+struct FolderBefore {
     path: PathBuf,
     file: Option<(u64, u64)>,
 }
 
-impl Seen {
+impl FolderBefore {
     /// That which lies so many steps above a tree.
     fn holding(tree: &Path, above: usize) -> Self {
         let path = tree.ancestors().nth(above).unwrap_or(tree).to_owned();
-        Seen { file: file(&path), path }
+        FolderBefore { file: file(&path), path }
     }
 
     /// Nobody has removed or replaced it meanwhile.
@@ -108,7 +108,7 @@ fn file(path: &Path) -> Option<(u64, u64)> {
 fn settle(
     app: &App,
     fault: &Option<String>,
-    seen: &Seen,
+    seen: &FolderBefore,
     quarantine: impl FnOnce() -> Result<PathBuf>,
 ) -> Result<Option<Option<PathBuf>>> {
     if fault.is_none() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::inputs::{Found, Inputs, tell_missing};
+use super::inputs::{InputFiles, Inputs, tell_missing};
 use crate::cache::Components;
 use crate::config::{CacheEntry, FixtureSource, Project, Spot};
 use crate::digest::Digest;
@@ -151,7 +151,7 @@ fn components(
     entry: &CacheEntry,
     basis: &Basis,
     inputs: &mut Inputs<'_>,
-) -> Result<(Components, Vec<Spot>, Found)> {
+) -> Result<(Components, Vec<Spot>, InputFiles)> {
     let found = inputs.find(entry)?;
     let places = inputs.places_of(entry, &found)?;
     let shown: Vec<String> = places.iter().map(Spot::to_string).collect();

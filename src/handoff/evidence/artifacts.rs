@@ -103,7 +103,7 @@ pub(crate) struct Subject {
 }
 
 /// Files that were looked at and may travel.
-pub(crate) struct Attachable(Vec<(Evidence, Looked)>);
+pub(crate) struct Attachable(Vec<(Evidence, LookedFile)>);
 
 impl Attachable {
     /// These, too.
@@ -119,7 +119,7 @@ impl Attachable {
 pub(crate) fn looked_at(app: &App, files: Vec<Evidence>, screen: Screen<'_>) -> Result<Attachable> {
     let looked = each(&files, |file| look(file, screen))?.into_iter().collect::<Result<Vec<_>>>()?;
     let files = files.into_iter().zip(looked).collect();
-    let of = |(file, looked): &(Evidence, Looked)| (file.place.path().to_owned(), looked.found.clone());
+    let of = |(file, looked): &(Evidence, LookedFile)| (file.place.path().to_owned(), looked.found.clone());
     Ok(Attachable(screen.settle_artifacts(app, files, of)?))
 }
 
@@ -149,7 +149,7 @@ pub(crate) fn attach(
 
 /// What one look at a file found. What is stored has this digest.
 #[derive(Clone)]
-struct Looked {
+struct LookedFile {
     digest: Digest,
     size: u64,
     /// When the file was written last.
@@ -162,7 +162,7 @@ fn put(
     app: &App,
     store: &dyn Store,
     subject: &Subject,
-    (file, looked): (&Evidence, &Looked),
+    (file, looked): (&Evidence, &LookedFile),
     screen: Screen<'_>,
 ) -> Result<Provenance> {
     let path = file.place.path();
@@ -171,7 +171,7 @@ fn put(
     let mut tried = 0;
     let mut looked = looked.clone();
     loop {
-        let Looked { digest, size, .. } = looked;
+        let LookedFile { digest, size, .. } = looked;
         let made = Made {
             name: name.clone(),
             path: inside.clone(),
@@ -200,7 +200,7 @@ fn put(
 }
 
 /// Reads a file once: for its digest, and for credentials.
-fn look(file: &Evidence, screen: Screen<'_>) -> Result<Looked> {
+fn look(file: &Evidence, screen: Screen<'_>) -> Result<LookedFile> {
     let path = file.place.path();
     let read = || -> Result<_> {
         let mut opened = file.place.open()?;
@@ -218,7 +218,7 @@ fn look(file: &Evidence, screen: Screen<'_>) -> Result<Looked> {
     }
     // In whole seconds, as all times that are published.
     let modified_at = written.and_then(|at| Timestamp::from_second(at.as_second()).ok());
-    Ok(Looked { digest, size: head.len() as u64 + rest, modified_at, found })
+    Ok(LookedFile { digest, size: head.len() as u64 + rest, modified_at, found })
 }
 
 /// The identity that a reference means to those who ask for its artifacts: the

@@ -58,11 +58,11 @@ pub(crate) fn collect(root: &Path, wanted: &[Collect], maker: &Maker, begun: Opt
     if wanted.is_empty() {
         return Ok(collected);
     }
-    let rules: Vec<Rule> = wanted.iter().map(Rule::new).collect::<Result<_>>()?;
+    let rules: Vec<CollectRule> = wanted.iter().map(CollectRule::new).collect::<Result<_>>()?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let top = rustix::fs::openat(CWD, root, flags, Mode::empty())
         .with_context(|| format!("cannot open {}", root.display()))?;
-    let mut walk = Walk { rules: &rules, found: Vec::new(), entries: 0, cut: false };
+    let mut walk = CollectWalk { rules: &rules, found: Vec::new(), entries: 0, cut: false };
     walk.folder(&top, Path::new(""), 0)?;
     if walk.cut {
         collected.left_out.push(format!("what lies deeper than {DEPTH} folders, or behind {MOST_ENTRIES} entries"));
@@ -109,7 +109,7 @@ pub(crate) fn copy(ui: &Ui, files: &[Evidence], output: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-struct Rule {
+struct CollectRule {
     whole: Pattern,
     /// Patterns of the folders on the way, up to the first `**`.
     folders: Vec<Pattern>,
@@ -118,7 +118,7 @@ struct Rule {
     artifact_type: ArtifactType,
 }
 
-impl Rule {
+impl CollectRule {
     fn new(collect: &Collect) -> Result<Self> {
         let pattern = |text: &str| {
             Pattern::new(text).map_err(|why| usage(format!("artifacts.collect: {:?}: {}", collect.path, why.msg)))
@@ -126,7 +126,7 @@ impl Rule {
         let parts: Vec<&str> = collect.path.split('/').collect();
         let deep = parts.iter().position(|part| *part == "**");
         let folders = &parts[..deep.unwrap_or(parts.len() - 1)];
-        Ok(Rule {
+        Ok(CollectRule {
             whole: pattern(&collect.path)?,
             folders: folders.iter().map(|part| pattern(part)).collect::<Result<_, _>>()?,
             deep: deep.is_some(),
@@ -153,15 +153,15 @@ struct Match {
     written: Begun,
 }
 
-struct Walk<'a> {
-    rules: &'a [Rule],
+struct CollectWalk<'a> {
+    rules: &'a [CollectRule],
     found: Vec<Match>,
     entries: usize,
     /// Not everything was looked at.
     cut: bool,
 }
 
-impl Walk<'_> {
+impl CollectWalk<'_> {
     fn folder(&mut self, dir: &OwnedFd, path: &Path, depth: usize) -> Result<()> {
         let context = || format!("cannot read {}", path.display());
         for entry in Dir::read_from(dir).with_context(context)? {
@@ -183,7 +183,8 @@ impl Walk<'_> {
                     let rule = self.rules.iter().find(|rule| rule.whole.matches_path_with(&place, MATCHING));
                     let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
                     let written = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0));
-                    let found = |rule: &Rule| Match { path: place, size, artifact_type: rule.artifact_type, written };
+                    let found =
+                        |rule: &CollectRule| Match { path: place, size, artifact_type: rule.artifact_type, written };
                     self.found.extend(rule.map(found));
                 }
                 FileType::Directory if self.rules.iter().any(|rule| rule.leads_into(&place)) => {

@@ -68,7 +68,7 @@ impl<'a> Source<'a> {
 
     /// A stream that is shown as a part of `total` bytes.
     pub(crate) fn watched<R: Read>(&'a self, content: R, label: &str, total: u64) -> impl Read + use<'a, R> {
-        Watched { content, bar: self.bar(label, total), source: self }
+        WatchedStream { content, bar: self.bar(label, total), source: self }
     }
 }
 
@@ -115,13 +115,13 @@ pub(crate) fn is_stopped(error: &anyhow::Error) -> bool {
 }
 
 /// Shows how far a stream has come, and stops with its source.
-struct Watched<'a, R> {
+struct WatchedStream<'a, R> {
     content: R,
     bar: Finishing,
     source: &'a Source<'a>,
 }
 
-impl<R: Read> Read for Watched<'_, R> {
+impl<R: Read> Read for WatchedStream<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.source.go_on()?;
         let count = self.content.read(buffer)?;

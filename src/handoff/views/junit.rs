@@ -26,12 +26,12 @@ pub(super) fn read(text: &str) -> Option<Tests> {
     let mut reader = Reader::from_str(text);
     let mut tests = Tests::default();
     // The test that is open: its name, what became of it, its words.
-    let mut open: Option<(String, Fate, String)> = None;
+    let mut open: Option<(String, TestFate, String)> = None;
     loop {
         match reader.read_event().ok()? {
             Event::Eof => break,
             Event::Start(tag) if tag.local_name().as_ref() == "testcase" => {
-                open = Some((name(&tag), Fate::Passed, String::new()));
+                open = Some((name(&tag), TestFate::Passed, String::new()));
             }
             Event::Empty(tag) if tag.local_name().as_ref() == "testcase" => tests.passed += 1,
             Event::End(tag) if tag.local_name().as_ref() == "testcase" => {
@@ -41,29 +41,29 @@ pub(super) fn read(text: &str) -> Option<Tests> {
                 if let Some((_, fate, words)) = &mut open {
                     match tag.local_name().as_ref() {
                         "failure" | "error" => {
-                            *fate = Fate::Failed;
+                            *fate = TestFate::Failed;
                             words.push_str(&attribute(&tag, "message"));
                             words.push('\n');
                         }
-                        "skipped" if *fate == Fate::Passed => *fate = Fate::Skipped,
+                        "skipped" if *fate == TestFate::Passed => *fate = TestFate::Skipped,
                         _ => {}
                     }
                 }
             }
             Event::Text(text) => {
-                if let Some((_, Fate::Failed, words)) = &mut open {
+                if let Some((_, TestFate::Failed, words)) = &mut open {
                     words.push_str(&text);
                 }
             }
             // The five that every reader knows; others stay as they are written.
             Event::GeneralRef(name) => {
-                if let Some((_, Fate::Failed, words)) = &mut open {
+                if let Some((_, TestFate::Failed, words)) = &mut open {
                     let raw = format!("&{};", &*name);
                     words.push_str(&unescape(&raw).map_or(raw.clone(), |text| text.into_owned()));
                 }
             }
             Event::CData(text) => {
-                if let Some((_, Fate::Failed, words)) = &mut open {
+                if let Some((_, TestFate::Failed, words)) = &mut open {
                     words.push_str(&text);
                 }
             }
@@ -74,18 +74,18 @@ pub(super) fn read(text: &str) -> Option<Tests> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum TestFate {
     Passed,
     Skipped,
     Failed,
 }
 
 impl Tests {
-    fn add(&mut self, name: String, fate: Fate, words: String) {
+    fn add(&mut self, name: String, fate: TestFate, words: String) {
         match fate {
-            Fate::Passed => self.passed += 1,
-            Fate::Skipped => self.skipped += 1,
-            Fate::Failed => {
+            TestFate::Passed => self.passed += 1,
+            TestFate::Skipped => self.skipped += 1,
+            TestFate::Failed => {
                 self.failed += 1;
                 if self.failures.len() < MOST {
                     self.failures.push((name, words.trim().chars().take(LONG).collect()));

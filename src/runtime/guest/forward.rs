@@ -125,7 +125,7 @@ fn accept(published: &PublishedPort, listener: usize) -> Option<Connection> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let outside = rustix::net::accept_with(&published.listeners[listener], flags).ok()?;
     let inside = connect(published.port)?;
-    Some(Connection { outside, inside, ways: [Way::default(), Way::default()] })
+    Some(Connection { outside, inside, ways: [Direction::default(), Direction::default()] })
 }
 
 /// Connects to a port of this network namespace, by either family.
@@ -144,7 +144,7 @@ fn connect(port: u16) -> Option<OwnedFd> {
 
 /// One direction of a connection.
 #[derive(Default)]
-struct Way {
+struct Direction {
     pending: Vec<u8>,
     /// Nothing more will be read.
     ended: bool,
@@ -156,7 +156,7 @@ struct Connection {
     outside: OwnedFd,
     inside: OwnedFd,
     /// From outside to inside, and back.
-    ways: [Way; 2],
+    ways: [Direction; 2],
 }
 
 impl Connection {
@@ -221,7 +221,7 @@ impl Connection {
 
     /// A connection that broke is over in both directions.
     fn break_off(&mut self) {
-        self.ways = [(); 2].map(|()| Way { pending: Vec::new(), ended: true, closed: true });
+        self.ways = [(); 2].map(|()| Direction { pending: Vec::new(), ended: true, closed: true });
     }
 
     fn done(&self) -> bool {
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn each_direction_ends_by_itself() {
         let ((mut client, outside), (mut server, inside)) = (pair(), pair());
-        let connection = Connection { outside, inside, ways: [Way::default(), Way::default()] };
+        let connection = Connection { outside, inside, ways: [Direction::default(), Direction::default()] };
         let relaying = std::thread::spawn(|| relay(connection));
         let sent = vec![7; 3 << 20];
         let copy = sent.clone();

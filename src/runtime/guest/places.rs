@@ -40,12 +40,12 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// All places of a runtime, and the descriptors at which programs ask.
 pub(super) struct Places {
-    all: Vec<Known>,
+    all: Vec<KnownPlace>,
     asking: Vec<OwnedFd>,
 }
 
 /// A place.
-struct Known {
+struct KnownPlace {
     placed: PlacedTree,
     /// Somebody thinks that it is gone.
     removed: bool,
@@ -58,7 +58,7 @@ type Named = (i32, u64);
 
 /// What a program asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+enum PlaceRequest {
     Remove(Named),
     Make(Named),
     /// From, to, and whether what is there must stay.
@@ -67,7 +67,7 @@ enum Asked {
 
 impl Places {
     pub(super) fn of(placed: Vec<PlacedTree>) -> Self {
-        let known = |placed| Known { placed, removed: false, slow: false };
+        let known = |placed| KnownPlace { placed, removed: false, slow: false };
         Places { all: placed.into_iter().map(known).collect(), asking: Vec::new() }
     }
 
@@ -131,7 +131,7 @@ impl Places {
     /// `None` where it is none of our business, or is not clear.
     fn judge(&mut self, view: &View<'_>, account: &Account) -> Option<CallVerdict> {
         match asked(view.call)? {
-            Asked::Remove(named) => {
+            PlaceRequest::Remove(named) => {
                 let (path, opened) = self.open_place(view, named)?;
                 let at = self.at(&opened)?;
                 self.may_pretend(view, (named.0, &path), account)?;
@@ -141,7 +141,7 @@ impl Places {
                 self.all[at].removed = true;
                 Some(CallVerdict::Done)
             }
-            Asked::Make(named) => {
+            PlaceRequest::Make(named) => {
                 // Most are made while no place has been removed.
                 self.all.iter().any(|known| known.removed).then_some(())?;
                 // It has to be there still, with the tree.
@@ -154,7 +154,7 @@ impl Places {
                 // Somebody has not noticed that it was gone: it is there, then.
                 empty.then_some(CallVerdict::Done)
             }
-            Asked::Move(from, to, keep) => {
+            PlaceRequest::Move(from, to, keep) => {
                 let (_, opened) = self.open_place(view, from)?;
                 self.at(&opened)?;
                 let to_path = view.path(to.1)?;
@@ -190,7 +190,7 @@ impl Places {
     }
 }
 
-impl Known {
+impl KnownPlace {
     /// `None` where that cannot be seen, or not soon enough.
     fn is_empty(&mut self, folder: &OwnedFd) -> Option<bool> {
         let size = u64::try_from(rustix::fs::fstat(folder).ok()?.st_size).ok()?;
@@ -262,25 +262,25 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// `None` for what is asked in an unusual way.
-fn asked(call: &Waiting) -> Option<Asked> {
+fn asked(call: &Waiting) -> Option<PlaceRequest> {
     let arguments = &call.arguments;
     let at = |folder: usize| (arguments[folder] as i32, arguments[folder + 1]);
     #[cfg(target_arch = "x86_64")]
     let here = |path: usize| (libc::AT_FDCWD, arguments[path]);
     match call.number {
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_rmdir => Some(Asked::Remove(here(0))),
+        libc::SYS_rmdir => Some(PlaceRequest::Remove(here(0))),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_mkdir => Some(Asked::Make(here(0))),
+        libc::SYS_mkdir => Some(PlaceRequest::Make(here(0))),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_rename => Some(Asked::Move(here(0), here(1), false)),
-        libc::SYS_unlinkat if arguments[2] as i32 == libc::AT_REMOVEDIR => Some(Asked::Remove(at(0))),
-        libc::SYS_mkdirat => Some(Asked::Make(at(0))),
+        libc::SYS_rename => Some(PlaceRequest::Move(here(0), here(1), false)),
+        libc::SYS_unlinkat if arguments[2] as i32 == libc::AT_REMOVEDIR => Some(PlaceRequest::Remove(at(0))),
+        libc::SYS_mkdirat => Some(PlaceRequest::Make(at(0))),
         #[cfg(not(target_arch = "riscv64"))]
-        libc::SYS_renameat => Some(Asked::Move(at(0), at(2), false)),
+        libc::SYS_renameat => Some(PlaceRequest::Move(at(0), at(2), false)),
         libc::SYS_renameat2 => match arguments[4] as u32 {
-            0 => Some(Asked::Move(at(0), at(2), false)),
-            libc::RENAME_NOREPLACE => Some(Asked::Move(at(0), at(2), true)),
+            0 => Some(PlaceRequest::Move(at(0), at(2), false)),
+            libc::RENAME_NOREPLACE => Some(PlaceRequest::Move(at(0), at(2), true)),
             _ => None,
         },
         _ => None,
@@ -363,11 +363,11 @@ mod tests {
     fn what_is_asked_in_an_unusual_way_is_left_to_the_kernel() {
         let call = |number, arguments| Waiting::test(number, arguments);
         let remove = |flags: i32| asked(&call(libc::SYS_unlinkat, [3, 7, flags as u64, 0, 0, 0]));
-        assert_eq!(remove(libc::AT_REMOVEDIR), Some(Asked::Remove((3, 7))));
+        assert_eq!(remove(libc::AT_REMOVEDIR), Some(PlaceRequest::Remove((3, 7))));
         assert_eq!(remove(libc::AT_REMOVEDIR | 1), None);
         let rename = |flags: u32| asked(&call(libc::SYS_renameat2, [3, 7, 4, 8, flags.into(), 0]));
-        assert_eq!(rename(0), Some(Asked::Move((3, 7), (4, 8), false)));
-        assert_eq!(rename(libc::RENAME_NOREPLACE), Some(Asked::Move((3, 7), (4, 8), true)));
+        assert_eq!(rename(0), Some(PlaceRequest::Move((3, 7), (4, 8), false)));
+        assert_eq!(rename(libc::RENAME_NOREPLACE), Some(PlaceRequest::Move((3, 7), (4, 8), true)));
         for flags in [libc::RENAME_EXCHANGE, libc::RENAME_WHITEOUT, libc::RENAME_EXCHANGE | libc::RENAME_NOREPLACE] {
             assert_eq!(rename(flags), None, "{flags}");
         }
@@ -392,7 +392,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = rustix::fs::open(dir.path(), FOLDER, Mode::empty()).unwrap();
         let known =
-            |size, slow| Known { placed: PlacedTree { name: "x".into(), mount: 0, size }, removed: false, slow };
+            |size, slow| KnownPlace { placed: PlacedTree { name: "x".into(), mount: 0, size }, removed: false, slow };
         assert_eq!(known(0, false).is_empty(&folder), Some(true));
         assert_eq!(known(LARGEST + 1, false).is_empty(&folder), None);
         assert_eq!(known(0, true).is_empty(&folder), None);

@@ -18,19 +18,19 @@ use crate::runtime::sys;
 
 /// What is answered instead.
 #[derive(Clone, Copy)]
-enum Answer {
+enum CallAnswer {
     Allow,
     Errno(i32),
     /// Pid 1 is asked.
     Ask,
 }
 
-impl Answer {
+impl CallAnswer {
     fn code(self) -> u32 {
         match self {
-            Answer::Allow => libc::SECCOMP_RET_ALLOW,
-            Answer::Errno(errno) => libc::SECCOMP_RET_ERRNO | errno as u32,
-            Answer::Ask => libc::SECCOMP_RET_USER_NOTIF,
+            CallAnswer::Allow => libc::SECCOMP_RET_ALLOW,
+            CallAnswer::Errno(errno) => libc::SECCOMP_RET_ERRNO | errno as u32,
+            CallAnswer::Ask => libc::SECCOMP_RET_USER_NOTIF,
         }
     }
 }
@@ -226,22 +226,22 @@ fn jump(kind: u32, k: u32, yes: u8, no: u8) -> sock_filter {
     sock_filter { code: (libc::BPF_JMP | kind | libc::BPF_K) as u16, jt: yes, jf: no, k }
 }
 
-fn answer(answer: Answer) -> sock_filter {
+fn answer(answer: CallAnswer) -> sock_filter {
     sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: answer.code() }
 }
 
 /// What is to be done about one call.
-enum Rule {
-    Answer(Answer),
+enum CallRule {
+    Answer(CallAnswer),
     /// Which argument, what it must be, the answer then, and else.
-    Look(u32, Test, Answer, Answer),
+    Look(u32, Test, CallAnswer, CallAnswer),
 }
 
 /// The instructions that answer once the number is known.
-fn body(rule: &Rule) -> Vec<sock_filter> {
+fn body(rule: &CallRule) -> Vec<sock_filter> {
     let (argument, test, refuse, otherwise) = match rule {
-        Rule::Answer(reply) => return vec![answer(*reply)],
-        Rule::Look(argument, test, refuse, otherwise) => (argument, test, *refuse, *otherwise),
+        CallRule::Answer(reply) => return vec![answer(*reply)],
+        CallRule::Look(argument, test, refuse, otherwise) => (argument, test, *refuse, *otherwise),
     };
     // The low word: all of these are 32 bits wide, or have nothing above.
     let mut body = vec![load(ARGUMENTS + 8 * argument)];
@@ -273,13 +273,13 @@ fn body(rule: &Rule) -> Vec<sock_filter> {
 /// Finds the number among the sorted calls by halves: the kernel walks the
 /// program once for each system call that there is when it is put on, so its
 /// depth is what starting costs.
-fn search(calls: &[(u32, Rule)]) -> Vec<sock_filter> {
+fn search(calls: &[(u32, CallRule)]) -> Vec<sock_filter> {
     match calls {
-        [] => vec![answer(Answer::Allow)],
+        [] => vec![answer(CallAnswer::Allow)],
         [(number, rule)] => {
             let body = body(rule);
             let next = [jump(libc::BPF_JEQ, *number, 0, body.len() as u8)];
-            [&next[..], &body, &[answer(Answer::Allow)]].concat()
+            [&next[..], &body, &[answer(CallAnswer::Allow)]].concat()
         }
         _ => {
             let (low, high) = calls.split_at(calls.len() / 2);
@@ -300,22 +300,22 @@ fn search(calls: &[(u32, Rule)]) -> Vec<sock_filter> {
 
 /// The program, in classic BPF as `seccomp(2)` takes it.
 fn program(asking: bool) -> Vec<sock_filter> {
-    let absent = Answer::Errno(libc::ENOSYS);
+    let absent = CallAnswer::Errno(libc::ENOSYS);
     // Another architecture's numbers mean other calls.
     let mut program = vec![load(ARCH), jump(libc::BPF_JEQ, ARCHITECTURE, 1, 0), answer(absent), load(NUMBER)];
     program.extend([jump(libc::BPF_JGE, X32, 0, 1), answer(absent)]);
-    let mut calls: Vec<(u32, Rule)> = Vec::with_capacity(REFUSED.len() + ABSENT.len() + CONDITIONAL.len());
-    calls.extend(REFUSED.iter().map(|number| (*number as u32, Rule::Answer(Answer::Errno(libc::EPERM)))));
-    calls.extend(ABSENT.iter().map(|number| (*number as u32, Rule::Answer(absent))));
+    let mut calls: Vec<(u32, CallRule)> = Vec::with_capacity(REFUSED.len() + ABSENT.len() + CONDITIONAL.len());
+    calls.extend(REFUSED.iter().map(|number| (*number as u32, CallRule::Answer(CallAnswer::Errno(libc::EPERM)))));
+    calls.extend(ABSENT.iter().map(|number| (*number as u32, CallRule::Answer(absent))));
     calls.extend(CONDITIONAL.iter().map(|(number, at, test, errno)| {
         let asked = asking && MAKE_FOLDERS.contains(number);
-        let otherwise = if asked { Answer::Ask } else { Answer::Allow };
-        (*number as u32, Rule::Look(*at, *test, Answer::Errno(*errno), otherwise))
+        let otherwise = if asked { CallAnswer::Ask } else { CallAnswer::Allow };
+        (*number as u32, CallRule::Look(*at, *test, CallAnswer::Errno(*errno), otherwise))
     }));
     if asking {
-        calls.extend(ASKED.iter().map(|number| (*number as u32, Rule::Answer(Answer::Ask))));
+        calls.extend(ASKED.iter().map(|number| (*number as u32, CallRule::Answer(CallAnswer::Ask))));
         let folder = Test::Bits(libc::AT_REMOVEDIR as u32);
-        calls.push((libc::SYS_unlinkat as u32, Rule::Look(2, folder, Answer::Ask, Answer::Allow)));
+        calls.push((libc::SYS_unlinkat as u32, CallRule::Look(2, folder, CallAnswer::Ask, CallAnswer::Allow)));
     }
     calls.sort_by_key(|(number, _)| *number);
     program.extend(search(&calls));

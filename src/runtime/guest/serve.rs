@@ -89,7 +89,7 @@ struct Init {
     idle: Option<Idle>,
     /// The deadline has passed.
     ending: Option<Ending>,
-    memory: Option<Watched>,
+    memory: Option<MemoryWatch>,
     upper: Option<OwnedFd>,
     places: Places,
     /// The owner's command is all that it wants.
@@ -99,7 +99,7 @@ struct Init {
 }
 
 /// The limit of memory.
-struct Watched {
+struct MemoryWatch {
     limit: u64,
     asked: bool,
     /// When it is looked at next.
@@ -145,7 +145,7 @@ pub(crate) fn serve(service: Pid1) -> ! {
         deadline: deadline.map(Deadline::new),
         idle: idle.map(Idle::new),
         ending: None,
-        memory: memory.map(|(limit, asked)| Watched { limit, asked, at: monotonic_now() + WATCH, ended: None }),
+        memory: memory.map(|(limit, asked)| MemoryWatch { limit, asked, at: monotonic_now() + WATCH, ended: None }),
         upper,
         places,
         last: false,
@@ -432,7 +432,9 @@ impl Init {
     /// Kills the largest process while all together use too much.
     fn mind_the_memory(&mut self) {
         let now = monotonic_now();
-        let Some(Watched { limit, asked, .. }) = self.memory.as_ref().filter(|memory| memory.at <= now) else { return };
+        let Some(MemoryWatch { limit, asked, .. }) = self.memory.as_ref().filter(|memory| memory.at <= now) else {
+            return;
+        };
         let (limit, asked) = (*limit, *asked);
         let (others, scratch) = (self.others(), self.scratch_bytes());
         // What is shared counts several times here: it is too much, or this is no concern.
@@ -465,7 +467,7 @@ impl Init {
             total = together(sizes.iter().map(|(size, _)| *size), scratch);
         }
         let next = if asked || rough > limit / 2 { WATCH } else { SELDOM };
-        self.memory = Some(Watched { limit, asked, at: now + next, ended });
+        self.memory = Some(MemoryWatch { limit, asked, at: now + next, ended });
     }
 
     fn reap(&mut self) {

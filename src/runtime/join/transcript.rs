@@ -32,10 +32,10 @@ pub enum Stream {
 
 /// The record of a run's output, both streams as they came.
 #[derive(Debug)]
-pub struct Transcript(Mutex<Inner>);
+pub struct Transcript(Mutex<TranscriptState>);
 
 #[derive(Debug)]
-struct Inner {
+struct TranscriptState {
     file: File,
     head: u64,
     tail: u64,
@@ -63,7 +63,7 @@ impl Transcript {
         let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(path);
         let file = file.with_context(|| format!("cannot write the log {}", path.display()))?;
         let pending = [Vec::new(), Vec::new()];
-        Ok(Transcript(Mutex::new(Inner { file, head, tail, written: 0, pending, failed: None })))
+        Ok(Transcript(Mutex::new(TranscriptState { file, head, tail, written: 0, pending, failed: None })))
     }
 
     /// Adds what a stream gave.
@@ -101,13 +101,13 @@ impl Transcript {
         copied.with_context(|| format!("cannot write the log {}", path.display()))
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut TranscriptState) -> T) -> T {
         // A thread that died in here left bytes in order, at worst too few.
         work(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 
-impl Inner {
+impl TranscriptState {
     /// What could have become a secret did not.
     fn settle(&mut self) {
         for index in 0..2 {

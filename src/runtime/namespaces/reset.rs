@@ -21,7 +21,7 @@ use crate::disk::beneath::Beneath;
 use crate::disk::lock::FileLock;
 use crate::disk::{self, Durability};
 use crate::runtime::guest::{ChangedTree, changed as changed_in_trees};
-use crate::runtime::lease::{Folder, Lease, Process, Runtimes, SCRATCH};
+use crate::runtime::lease::{Lease, LeaseFolder, Process, Runtimes, SCRATCH};
 use crate::runtime::lending::Lent;
 use crate::runtime::limits::{self, OutOfMemory};
 use crate::runtime::usage::Usage;
@@ -153,7 +153,7 @@ impl Before {
     /// Begins with what needs nobody to be dead: nothing is left inside that
     /// could change it. The kernel takes as long to take the namespaces down,
     /// meanwhile.
-    pub(crate) fn begin(&mut self, runtimes: &Runtimes, folder: &Folder, lease: &Lease) {
+    pub(crate) fn begin(&mut self, runtimes: &Runtimes, folder: &LeaseFolder, lease: &Lease) {
         if lease.trees.is_empty() {
             return;
         }
@@ -174,7 +174,7 @@ impl Before {
 /// checked.
 pub(crate) struct EndedRuntime<'a> {
     pub(crate) runtimes: &'a Runtimes,
-    pub(crate) folder: Folder,
+    pub(crate) folder: LeaseFolder,
     /// None where it cannot be read.
     pub(crate) lease: Option<&'a Lease>,
     pub(crate) before: &'a Before,
@@ -365,7 +365,7 @@ pub fn reap(runtimes: &Runtimes, clock: Clock) -> (Vec<Receipt>, Vec<anyhow::Err
     (receipts, failures)
 }
 
-fn reap_one(runtimes: &Runtimes, folder: Folder, clock: Clock) -> Result<Option<Receipt>> {
+fn reap_one(runtimes: &Runtimes, folder: LeaseFolder, clock: Clock) -> Result<Option<Receipt>> {
     let lease = match runtimes.read(&folder.id) {
         Ok(lease) => lease,
         // Unreadable: nothing is known of it but that it is over.
@@ -391,7 +391,7 @@ fn reap_one(runtimes: &Runtimes, folder: Folder, clock: Clock) -> Result<Option<
 
 /// For how long a runtime was seen to live: its owner touches its folder every now and
 /// then. Nothing else was counted.
-fn lived(lease: &Lease, folder: &Folder) -> Usage {
+fn lived(lease: &Lease, folder: &LeaseFolder) -> Usage {
     let seen =
         folder.file.metadata().map(|meta| i128::from(meta.mtime()) * 1000 + i128::from(meta.mtime_nsec() / 1_000_000));
     let begun = i128::from(lease.begun) * 1000 + i128::from(lease.begun_nanos / 1_000_000);

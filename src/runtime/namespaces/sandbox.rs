@@ -20,7 +20,7 @@ use crate::crash;
 use crate::disk::{self, beneath::Beneath};
 use crate::runtime::guest::{Birth, RootfsSpec, ServiceSpec, Uppers, kept};
 use crate::runtime::join::{Outcome, Session, Transcript};
-use crate::runtime::lease::{Folder, Lease, Namespaces, Process, Runtimes, SCRATCH, address};
+use crate::runtime::lease::{Lease, LeaseFolder, Namespaces, Process, Runtimes, SCRATCH, address};
 use crate::runtime::lending::{Lender, Lending};
 use crate::runtime::limits::{Born, Cgroup, Enforced, Limits, Means, OutOfMemory};
 use crate::runtime::mapping::Mapping;
@@ -88,7 +88,7 @@ pub struct Sandbox {
     runtimes: Runtimes,
     watch: Option<WorkspaceWatch>,
     lease: Lease,
-    folder: Option<Folder>,
+    folder: Option<LeaseFolder>,
     pidfd: OwnedFd,
     control: OwnedFd,
     before: Before,
@@ -160,7 +160,7 @@ impl Sandbox {
         }
     }
 
-    fn start_in(runtimes: &Runtimes, clock: Clock, spec: &Spec, folder: &Folder) -> Result<Begun> {
+    fn start_in(runtimes: &Runtimes, clock: Clock, spec: &Spec, folder: &LeaseFolder) -> Result<Begun> {
         let scratch = folder.path.join(SCRATCH);
         disk::create_private_dir(&scratch)?;
         let listener = listen(folder)?;
@@ -427,7 +427,7 @@ impl Drop for Sandbox {
 struct Start<'a> {
     clock: Clock,
     spec: &'a Spec,
-    folder: &'a Folder,
+    folder: &'a LeaseFolder,
     scratch: PathBuf,
     token: Token,
     ports: Vec<Port>,
@@ -577,7 +577,7 @@ fn place(spec: &Spec, scratch: &Path) -> Result<()> {
 /// The socket at which others join. It lies in the runtime's own folder, which
 /// is the developer's alone and visible in no runtime: whatever network a
 /// program inside has, it can name no other runtime.
-fn listen(folder: &Folder) -> Result<OwnedFd> {
+fn listen(folder: &LeaseFolder) -> Result<OwnedFd> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::net::bind(&socket, &address(&folder.file)?).context("cannot bind the runtime's socket")?;
     rustix::net::listen(&socket, 16)?;

@@ -106,7 +106,7 @@ pub(in crate::snapshot) struct Tracked<'a> {
 /// # Errors
 /// When a folder cannot be read.
 pub(in crate::snapshot) fn glance(tracked: Tracked<'_>) -> Result<Seen> {
-    let walk = Walk {
+    let walk = GlanceWalk {
         tracked,
         fates: tracked.entries.iter().map(|_| AtomicU8::new(Fate::Gone as u8)).collect(),
         bytes: AtomicUsize::new(0),
@@ -161,13 +161,13 @@ fn fate_of(byte: u8) -> Fate {
     [Fate::Gone, Fate::Same, Fate::Suspect][usize::from(byte.min(2))]
 }
 
-struct Walk<'a> {
+struct GlanceWalk<'a> {
     tracked: Tracked<'a>,
     fates: Vec<AtomicU8>,
     bytes: AtomicUsize,
 }
 
-impl Walk<'_> {
+impl GlanceWalk<'_> {
     /// One folder; those below it that have tracked files are added to `below`.
     fn folder(&self, folder: Vec<u8>, below: &mut Vec<Vec<u8>>, seen: &mut Seen) -> Result<()> {
         refuse::depth(&folder)?;

@@ -29,7 +29,7 @@ const MAX_HEAD: u64 = 64 << 10;
 
 /// Which file lies at a name: device and inode, size, and the times of its
 /// content and of its inode.
-type Which = (u64, u64, i64, (i64, i64), (i64, i64));
+type FileStamp = (u64, u64, i64, (i64, i64), (i64, i64));
 
 /// What git has at one moment.
 #[derive(Debug)]
@@ -37,9 +37,9 @@ pub(in crate::snapshot) struct Moment {
     /// What HEAD says, and the commit that it leads to.
     pub(in crate::snapshot) head: Vec<u8>,
     pub(in crate::snapshot) commit: git2::Oid,
-    index: (Option<Which>, Vec<u8>),
+    index: (Option<FileStamp>, Vec<u8>),
     /// The lock of a command that writes the index.
-    lock: Option<Which>,
+    lock: Option<FileStamp>,
     pub(in crate::snapshot) operation: InProgress,
 }
 
@@ -95,7 +95,7 @@ impl Moment {
     }
 }
 
-fn which(folder: &Beneath, name: &str) -> Option<Which> {
+fn which(folder: &Beneath, name: &str) -> Option<FileStamp> {
     let stat = folder.stat(Path::new(name))?;
     let times = ((stat.st_mtime, stat.st_mtime_nsec as i64), (stat.st_ctime, stat.st_ctime_nsec as i64));
     Some((stat.st_dev, stat.st_ino, stat.st_size, times.0, times.1))

@@ -130,7 +130,7 @@ struct Pass<'a> {
 }
 
 /// What became of a file.
-enum Fate {
+enum ContentFate {
     Stored(git2::Oid),
     /// It is stored when the small ones are.
     Large,
@@ -151,13 +151,13 @@ impl Pass<'_> {
             let others = threads.into_iter().map(|thread| of_thread(thread.join(), "a thread that reads files")?);
             others.chain([own]).collect::<Result<Vec<_>>>()
         })?;
-        let mut fates: Vec<(usize, Fate)> = parts.into_iter().flatten().collect();
+        let mut fates: Vec<(usize, ContentFate)> = parts.into_iter().flatten().collect();
         fates.sort_unstable_by_key(|(n, _)| *n);
         let own = git2::Repository::open_bare(self.git_dir)?;
         let odb = own.odb()?;
         let stored = fates.into_iter().zip(wanted).map(|((_, fate), wanted)| match fate {
-            Fate::Stored(id) => Ok(id),
-            Fate::Large => self.large(&odb, open(&wanted.file)?, wanted.is_change),
+            ContentFate::Stored(id) => Ok(id),
+            ContentFate::Large => self.large(&odb, open(&wanted.file)?, wanted.is_change),
         });
         stored.collect()
     }
@@ -168,7 +168,7 @@ impl Pass<'_> {
         wanted: &[WantedFile<T>],
         next: &AtomicUsize,
         open: &(impl Fn(&T) -> Result<File> + Sync),
-    ) -> Result<Vec<(usize, Fate)>> {
+    ) -> Result<Vec<(usize, ContentFate)>> {
         let own = git2::Repository::open_bare(self.git_dir)?;
         let odb = own.odb()?;
         let mut fates = Vec::new();
@@ -180,7 +180,7 @@ impl Pass<'_> {
             content.clear();
             file.take(SMALL + 1).read_to_end(&mut content)?;
             if content.len() as u64 > SMALL {
-                fates.push((n, Fate::Large));
+                fates.push((n, ContentFate::Large));
                 continue;
             }
             let size = content.len() as u64;
@@ -189,7 +189,7 @@ impl Pass<'_> {
                 let stream = zlib(&content, self.level)?;
                 lock(if one.is_change { &self.changes } else { &self.whole }).add(id, size, &stream)?;
             }
-            fates.push((n, Fate::Stored(id)));
+            fates.push((n, ContentFate::Stored(id)));
         }
     }
 

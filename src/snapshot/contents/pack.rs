@@ -88,7 +88,7 @@ impl Writer {
         write: impl FnOnce(&mut (dyn Write + Send)) -> Result<(git2::Oid, bool)>,
     ) -> Result<git2::Oid> {
         let head = object_header(size);
-        let mut out = Counted { to: &mut self.file, crc: Crc::new(), bytes: 0 };
+        let mut out = CountedWriter { to: &mut self.file, crc: Crc::new(), bytes: 0 };
         out.write_all(&head)?;
         let written = write(&mut out);
         let (bytes, crc) = (out.bytes, out.crc.sum());
@@ -135,13 +135,13 @@ impl Writer {
 }
 
 /// Counts and checks what is written.
-struct Counted<'a> {
+struct CountedWriter<'a> {
     to: &'a mut File,
     crc: Crc,
     bytes: u64,
 }
 
-impl Write for Counted<'_> {
+impl Write for CountedWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.to.write(bytes)?;
         self.crc.update(&bytes[..count]);

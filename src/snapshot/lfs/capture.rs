@@ -30,31 +30,31 @@ pub(in crate::snapshot) struct StoredLfs {
 struct Pending {
     pointer: Pointer,
     path: Vec<u8>,
-    place: Place,
+    place: LocalContent,
     /// As it was before it was read.
     stat: Stat,
 }
 
 /// Where a content is.
-enum Place {
+enum LocalContent {
     /// A path of the checkout.
     Checkout(Vec<u8>),
     /// In a store of git-lfs.
     Store(PathBuf),
 }
 
-impl Place {
+impl LocalContent {
     fn open(&self, scratch: &ScratchRepo) -> Result<File> {
         match self {
-            Place::Checkout(path) => scratch.open(path),
-            Place::Store(path) => open(path),
+            LocalContent::Checkout(path) => scratch.open(path),
+            LocalContent::Store(path) => open(path),
         }
     }
 
     fn stat(&self, scratch: &ScratchRepo, file: &File) -> Result<Stat> {
         match self {
-            Place::Checkout(path) => scratch.stat_of(path, file),
-            Place::Store(_) => Ok(Stat::from(&rustix::fs::fstat(file)?)),
+            LocalContent::Checkout(path) => scratch.stat_of(path, file),
+            LocalContent::Store(_) => Ok(Stat::from(&rustix::fs::fstat(file)?)),
         }
     }
 }
@@ -98,14 +98,14 @@ impl StoredLfs {
             let candidates = known.get(&**path).map_or(&[] as &[&Entry], Vec::as_slice);
             let shown = || format!("cannot read {}", String::from_utf8_lossy(path));
             let object = match read(scratch.open(path)?).with_context(shown)? {
-                Found::Itself(bytes) => own.blob(&bytes)?,
-                Found::Content(pointer) => {
+                LfsFile::Itself(bytes) => own.blob(&bytes)?,
+                LfsFile::Content(pointer) => {
                     let same = |entry: &&&Entry| pointer_in(&own, entry.object) == Some(pointer);
                     let whole = |entry: &&&Entry| is_content(&odb, entry.object, &pointer, || scratch.open(path));
                     match candidates.iter().find(same).or_else(|| candidates.iter().find(whole)) {
                         Some(entry) => entry.object,
                         None => {
-                            let place = Place::Checkout(path.clone());
+                            let place = LocalContent::Checkout(path.clone());
                             pending.push(Pending { pointer, path: path.clone(), place, stat });
                             own.blob(pointer.text().as_bytes())?
                         }
@@ -152,10 +152,10 @@ impl StoredLfs {
             wanted.entry(pointer.oid).or_insert((pointer, Vec::new())).1.push(path);
         }
         for (pointer, paths) in wanted.into_values() {
-            let of_stores = stores.iter().filter_map(|store| store.find(&pointer)).map(Place::Store);
-            let of_files = paths.iter().map(|path| Place::Checkout(path.clone()));
+            let of_stores = stores.iter().filter_map(|store| store.find(&pointer)).map(LocalContent::Store);
+            let of_files = paths.iter().map(|path| LocalContent::Checkout(path.clone()));
             let path = paths.first().cloned().unwrap_or_default();
-            let found = |place: Place| Some((holds(place.open(scratch).ok()?, &pointer)?, place));
+            let found = |place: LocalContent| Some((holds(place.open(scratch).ok()?, &pointer)?, place));
             match of_stores.chain(of_files).find_map(found) {
                 Some((stat, place)) => pending.push(Pending { pointer, path, place, stat }),
                 None => missing.push(Missing { path, size: pointer.size }),
@@ -215,7 +215,7 @@ fn too_much(total: u64, limit: u64, pending: &[Pending]) -> Fault {
 }
 
 /// What a working file is to git-lfs.
-enum Found {
+enum LfsFile {
     /// A pointer already, or empty: it stands for itself.
     Itself(Vec<u8>),
     Content(Pointer),
@@ -227,13 +227,13 @@ fn open(path: &Path) -> Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { bail!("{} is no file", path.display()) }
 }
 
-fn read(mut file: File) -> Result<Found> {
+fn read(mut file: File) -> Result<LfsFile> {
     let mut start = Vec::new();
     (&mut file).take(MAX_POINTER as u64 + 1).read_to_end(&mut start)?;
     if start.is_empty() || Pointer::parse(&start).is_some() {
-        return Ok(Found::Itself(start));
+        return Ok(LfsFile::Itself(start));
     }
-    Ok(Found::Content(Pointer::to(&mut start.chain(file))?))
+    Ok(LfsFile::Content(Pointer::to(&mut start.chain(file))?))
 }
 
 /// Whether a blob is a content itself, and no pointer: git lets that be where
@@ -247,7 +247,7 @@ fn is_content(odb: &git2::Odb<'_>, blob: git2::Oid, pointer: &Pointer, open: imp
 fn holds(file: File, pointer: &Pointer) -> Option<Stat> {
     let stat = Stat::from(&rustix::fs::fstat(&file).ok()?);
     match read(file) {
-        Ok(Found::Content(found)) if found == *pointer => Some(stat),
+        Ok(LfsFile::Content(found)) if found == *pointer => Some(stat),
         _ => None,
     }
 }

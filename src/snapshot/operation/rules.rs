@@ -10,11 +10,11 @@ use crate::git::is_strategy;
 pub(super) struct OperationFile {
     /// Its path there.
     pub(super) name: &'static str,
-    kind: Kind,
+    kind: RuleKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum RuleKind {
     /// That it is there says everything.
     Flag,
     Number,
@@ -42,68 +42,68 @@ enum Kind {
     Terms,
 }
 
-const fn rule(name: &'static str, kind: Kind) -> OperationFile {
+const fn rule(name: &'static str, kind: RuleKind) -> OperationFile {
     OperationFile { name, kind }
 }
 
 /// Every file that travels.
 pub(super) const RULES: &[OperationFile] = &[
-    rule("MERGE_HEAD", Kind::Commits),
-    rule("MERGE_MODE", Kind::MergeMode),
-    rule("MERGE_MSG", Kind::Text),
-    rule("SQUASH_MSG", Kind::Text),
-    rule("MERGE_AUTOSTASH", Kind::Commits),
-    rule("AUTO_MERGE", Kind::Tree),
-    rule("CHERRY_PICK_HEAD", Kind::Commits),
-    rule("REVERT_HEAD", Kind::Commits),
-    rule("ORIG_HEAD", Kind::Commits),
-    rule("REBASE_HEAD", Kind::Commits),
-    rule("sequencer/head", Kind::Commits),
-    rule("sequencer/abort-safety", Kind::Commits),
-    rule("sequencer/todo", Kind::Steps),
-    rule("sequencer/opts", Kind::Options),
-    rule("rebase-merge/head-name", Kind::Branch),
-    rule("rebase-merge/onto", Kind::Commits),
-    rule("rebase-merge/orig-head", Kind::Commits),
-    rule("rebase-merge/squash-onto", Kind::Commits),
-    rule("rebase-merge/autostash", Kind::Commits),
-    rule("rebase-merge/stopped-sha", Kind::Commits),
-    rule("rebase-merge/amend", Kind::Commits),
-    rule("rebase-merge/rewritten-list", Kind::Commits),
-    rule("rebase-merge/rewritten-pending", Kind::Commits),
-    rule("rebase-merge/git-rebase-todo", Kind::Steps),
-    rule("rebase-merge/git-rebase-todo.backup", Kind::Steps),
-    rule("rebase-merge/done", Kind::Steps),
-    rule("rebase-merge/current-fixups", Kind::Steps),
-    rule("rebase-merge/msgnum", Kind::Number),
-    rule("rebase-merge/end", Kind::Number),
-    rule("rebase-merge/message", Kind::Text),
-    rule("rebase-merge/message-fixup", Kind::Text),
-    rule("rebase-merge/message-squash", Kind::Text),
-    rule("rebase-merge/author-script", Kind::Author),
-    rule("rebase-merge/strategy", Kind::Strategy),
-    rule("rebase-merge/strategy_opts", Kind::StrategyOptions),
-    rule("rebase-merge/gpg_sign_opt", Kind::Sign),
-    rule("rebase-merge/interactive", Kind::Flag),
-    rule("rebase-merge/quiet", Kind::Flag),
-    rule("rebase-merge/verbose", Kind::Flag),
-    rule("rebase-merge/signoff", Kind::Flag),
-    rule("rebase-merge/drop_redundant_commits", Kind::Flag),
-    rule("rebase-merge/keep_redundant_commits", Kind::Flag),
-    rule("rebase-merge/allow_rerere_autoupdate", Kind::Flag),
-    rule("rebase-merge/reschedule-failed-exec", Kind::Flag),
-    rule("rebase-merge/no-reschedule-failed-exec", Kind::Flag),
-    rule("rebase-merge/cdate_is_adate", Kind::Flag),
-    rule("rebase-merge/ignore_date", Kind::Flag),
-    rule("BISECT_LOG", Kind::Text),
-    rule("BISECT_START", Kind::Start),
-    rule("BISECT_NAMES", Kind::Quoted),
-    rule("BISECT_TERMS", Kind::Terms),
-    rule("BISECT_EXPECTED_REV", Kind::Commits),
+    rule("MERGE_HEAD", RuleKind::Commits),
+    rule("MERGE_MODE", RuleKind::MergeMode),
+    rule("MERGE_MSG", RuleKind::Text),
+    rule("SQUASH_MSG", RuleKind::Text),
+    rule("MERGE_AUTOSTASH", RuleKind::Commits),
+    rule("AUTO_MERGE", RuleKind::Tree),
+    rule("CHERRY_PICK_HEAD", RuleKind::Commits),
+    rule("REVERT_HEAD", RuleKind::Commits),
+    rule("ORIG_HEAD", RuleKind::Commits),
+    rule("REBASE_HEAD", RuleKind::Commits),
+    rule("sequencer/head", RuleKind::Commits),
+    rule("sequencer/abort-safety", RuleKind::Commits),
+    rule("sequencer/todo", RuleKind::Steps),
+    rule("sequencer/opts", RuleKind::Options),
+    rule("rebase-merge/head-name", RuleKind::Branch),
+    rule("rebase-merge/onto", RuleKind::Commits),
+    rule("rebase-merge/orig-head", RuleKind::Commits),
+    rule("rebase-merge/squash-onto", RuleKind::Commits),
+    rule("rebase-merge/autostash", RuleKind::Commits),
+    rule("rebase-merge/stopped-sha", RuleKind::Commits),
+    rule("rebase-merge/amend", RuleKind::Commits),
+    rule("rebase-merge/rewritten-list", RuleKind::Commits),
+    rule("rebase-merge/rewritten-pending", RuleKind::Commits),
+    rule("rebase-merge/git-rebase-todo", RuleKind::Steps),
+    rule("rebase-merge/git-rebase-todo.backup", RuleKind::Steps),
+    rule("rebase-merge/done", RuleKind::Steps),
+    rule("rebase-merge/current-fixups", RuleKind::Steps),
+    rule("rebase-merge/msgnum", RuleKind::Number),
+    rule("rebase-merge/end", RuleKind::Number),
+    rule("rebase-merge/message", RuleKind::Text),
+    rule("rebase-merge/message-fixup", RuleKind::Text),
+    rule("rebase-merge/message-squash", RuleKind::Text),
+    rule("rebase-merge/author-script", RuleKind::Author),
+    rule("rebase-merge/strategy", RuleKind::Strategy),
+    rule("rebase-merge/strategy_opts", RuleKind::StrategyOptions),
+    rule("rebase-merge/gpg_sign_opt", RuleKind::Sign),
+    rule("rebase-merge/interactive", RuleKind::Flag),
+    rule("rebase-merge/quiet", RuleKind::Flag),
+    rule("rebase-merge/verbose", RuleKind::Flag),
+    rule("rebase-merge/signoff", RuleKind::Flag),
+    rule("rebase-merge/drop_redundant_commits", RuleKind::Flag),
+    rule("rebase-merge/keep_redundant_commits", RuleKind::Flag),
+    rule("rebase-merge/allow_rerere_autoupdate", RuleKind::Flag),
+    rule("rebase-merge/reschedule-failed-exec", RuleKind::Flag),
+    rule("rebase-merge/no-reschedule-failed-exec", RuleKind::Flag),
+    rule("rebase-merge/cdate_is_adate", RuleKind::Flag),
+    rule("rebase-merge/ignore_date", RuleKind::Flag),
+    rule("BISECT_LOG", RuleKind::Text),
+    rule("BISECT_START", RuleKind::Start),
+    rule("BISECT_NAMES", RuleKind::Quoted),
+    rule("BISECT_TERMS", RuleKind::Terms),
+    rule("BISECT_EXPECTED_REV", RuleKind::Commits),
     // Where a bisect without a checkout stands.
-    rule("BISECT_HEAD", Kind::Commits),
-    rule("BISECT_ANCESTORS_OK", Kind::Flag),
-    rule("BISECT_FIRST_PARENT", Kind::Flag),
+    rule("BISECT_HEAD", RuleKind::Commits),
+    rule("BISECT_ANCESTORS_OK", RuleKind::Flag),
+    rule("BISECT_FIRST_PARENT", RuleKind::Flag),
 ];
 
 /// Files that git writes for people to read and never reads itself.
@@ -132,7 +132,7 @@ impl OperationFile {
     }
 
     pub(super) fn is_tree(&self) -> bool {
-        self.kind == Kind::Tree
+        self.kind == RuleKind::Tree
     }
 
     /// Whether the operation goes on without it.
@@ -161,7 +161,7 @@ impl OperationFile {
         comment: &[u8],
         resolve: &dyn Fn(&str) -> Option<git2::Oid>,
     ) -> Result<Vec<u8>, String> {
-        let content = if self.kind == Kind::Steps { todo::expand(text, comment, resolve)? } else { text.to_vec() };
+        let content = if self.kind == RuleKind::Steps { todo::expand(text, comment, resolve)? } else { text.to_vec() };
         self.check(&content)?;
         Ok(content)
     }
@@ -169,7 +169,7 @@ impl OperationFile {
     /// Why this content is refused.
     pub(super) fn check(&self, text: &[u8]) -> Result<(), String> {
         let ok = match self.kind {
-            Kind::Flag => matches!(
+            RuleKind::Flag => matches!(
                 text,
                 b"" | b"\n"
                     | b"t\n"
@@ -178,23 +178,23 @@ impl OperationFile {
                     | b"--rerere-autoupdate\n"
                     | b"--no-rerere-autoupdate\n"
             ),
-            Kind::Number => text.len() < 12 && text.trim_ascii_end().iter().all(u8::is_ascii_digit),
-            Kind::Commits | Kind::Tree => {
+            RuleKind::Number => text.len() < 12 && text.trim_ascii_end().iter().all(u8::is_ascii_digit),
+            RuleKind::Commits | RuleKind::Tree => {
                 text.split(u8::is_ascii_whitespace).all(|word| word.is_empty() || id(word).is_some())
             }
-            Kind::Text => !text.contains(&0),
-            Kind::MergeMode => matches!(text, b"" | b"no-ff" | b"no-ff\n"),
-            Kind::Branch => text.trim_ascii_end() == b"detached HEAD" || branch(text).is_some(),
-            Kind::Start => id(text.trim_ascii_end()).is_some() || start(text).is_some(),
-            Kind::Steps => return todo::commits(text).map(drop),
-            Kind::Author => is_author(text),
-            Kind::Options => return check_options(text),
-            Kind::Strategy => is_strategy(text.trim_ascii_end()),
+            RuleKind::Text => !text.contains(&0),
+            RuleKind::MergeMode => matches!(text, b"" | b"no-ff" | b"no-ff\n"),
+            RuleKind::Branch => text.trim_ascii_end() == b"detached HEAD" || branch(text).is_some(),
+            RuleKind::Start => id(text.trim_ascii_end()).is_some() || start(text).is_some(),
+            RuleKind::Steps => return todo::commits(text).map(drop),
+            RuleKind::Author => is_author(text),
+            RuleKind::Options => return check_options(text),
+            RuleKind::Strategy => is_strategy(text.trim_ascii_end()),
             // Git takes the words apart itself, in quotes of either kind.
-            Kind::StrategyOptions => text.iter().all(|c| is_option(*c) || b" '\"\n".contains(c)),
-            Kind::Sign => text.strip_prefix(b"-S").is_some_and(|key| is_key(key.trim_ascii_end())),
-            Kind::Quoted => text.split(|byte| *byte == b'\n').all(|line| quoted::words(line).is_some()),
-            Kind::Terms => text.trim_ascii_end().split(|byte| *byte == b'\n').all(is_term),
+            RuleKind::StrategyOptions => text.iter().all(|c| is_option(*c) || b" '\"\n".contains(c)),
+            RuleKind::Sign => text.strip_prefix(b"-S").is_some_and(|key| is_key(key.trim_ascii_end())),
+            RuleKind::Quoted => text.split(|byte| *byte == b'\n').all(|line| quoted::words(line).is_some()),
+            RuleKind::Terms => text.trim_ascii_end().split(|byte| *byte == b'\n').all(is_term),
         };
         if ok { Ok(()) } else { Err("it holds what git would not write there".into()) }
     }
@@ -202,9 +202,9 @@ impl OperationFile {
     /// The objects that a content names.
     pub(super) fn names(&self, text: &[u8]) -> Vec<git2::Oid> {
         match self.kind {
-            Kind::Commits | Kind::Tree => text.split(u8::is_ascii_whitespace).filter_map(id).collect(),
-            Kind::Steps => todo::commits(text).unwrap_or_default(),
-            Kind::Start => id(text.trim_ascii_end()).into_iter().collect(),
+            RuleKind::Commits | RuleKind::Tree => text.split(u8::is_ascii_whitespace).filter_map(id).collect(),
+            RuleKind::Steps => todo::commits(text).unwrap_or_default(),
+            RuleKind::Start => id(text.trim_ascii_end()).into_iter().collect(),
             _ => Vec::new(),
         }
     }

@@ -83,7 +83,7 @@ pub struct FileChange {
     /// Its path before it was renamed.
     pub from: Option<GitPath>,
     #[serde(skip)]
-    blobs: [Option<Entry>; 2],
+    blobs: [Option<ComparedEntry>; 2],
 }
 
 /// What happened to a file, in git's letters.
@@ -131,12 +131,12 @@ impl FileStatus {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
+struct ComparedEntry {
     object: git2::Oid,
     mode: i32,
 }
 
-impl Entry {
+impl ComparedEntry {
     fn is_tree(self) -> bool {
         self.mode == 0o040_000
     }
@@ -162,9 +162,9 @@ pub fn compare(sides: [SnapshotSide; 2], patch: bool) -> Result<Changes> {
         Ok(side.document)
     });
     let (old, new) = (old?, new?);
-    let mut walk = Walk { repo: &repo, files: Vec::new(), trees: 0, more: false };
+    let mut walk = CompareWalk { repo: &repo, files: Vec::new(), trees: 0, more: false };
     walk.trees(Some(old.tree.0), Some(new.tree.0), &mut Vec::new(), 0)?;
-    let Walk { files, mut more, .. } = walk;
+    let CompareWalk { files, mut more, .. } = walk;
     let files = renames(files);
     let (commits_removed, cut) = only(&repo, &old, &new)?;
     more |= cut;
@@ -217,14 +217,14 @@ fn only(repo: &git2::Repository, one: &Document, other: &Document) -> Result<(Ve
     Ok((lines, more))
 }
 
-struct Walk<'a> {
+struct CompareWalk<'a> {
     repo: &'a git2::Repository,
     files: Vec<FileChange>,
     trees: usize,
     more: bool,
 }
 
-impl Walk<'_> {
+impl CompareWalk<'_> {
     fn trees(
         &mut self,
         old: Option<git2::Oid>,
@@ -261,17 +261,17 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn entries(&self, tree: Option<git2::Oid>) -> Result<BTreeMap<Vec<u8>, Entry>> {
+    fn entries(&self, tree: Option<git2::Oid>) -> Result<BTreeMap<Vec<u8>, ComparedEntry>> {
         let Some(id) = tree else { return Ok(BTreeMap::new()) };
         let damaged = |error: git2::Error| integrity(format!("tree {id} is missing or damaged: {}", error.message()));
         let tree = self.repo.find_tree(id).map_err(damaged)?;
         let entry = |entry: git2::TreeEntry<'_>| {
-            (entry.name_bytes().to_vec(), Entry { object: entry.id(), mode: entry.filemode_raw() })
+            (entry.name_bytes().to_vec(), ComparedEntry { object: entry.id(), mode: entry.filemode_raw() })
         };
         Ok(tree.iter().map(entry).collect())
     }
 
-    fn file(&mut self, blobs: [Option<Entry>; 2], path: &[u8]) {
+    fn file(&mut self, blobs: [Option<ComparedEntry>; 2], path: &[u8]) {
         let status = match blobs {
             [None, None] => return,
             [None, Some(_)] => FileStatus::Added,
@@ -329,8 +329,8 @@ fn lines(repo: &git2::Repository, files: &[FileChange]) -> Result<String> {
 }
 
 /// What a partial mirror lacks is shown as nothing; `None` for what is too large.
-fn content(repo: &git2::Repository, entry: Option<Entry>) -> Option<Vec<u8>> {
-    let small = |entry: &Entry| repo.odb()?.read_header(entry.object).map(|(size, _)| size <= MAX_LINES);
+fn content(repo: &git2::Repository, entry: Option<ComparedEntry>) -> Option<Vec<u8>> {
+    let small = |entry: &ComparedEntry| repo.odb()?.read_header(entry.object).map(|(size, _)| size <= MAX_LINES);
     let Some(entry) = entry else { return Some(Vec::new()) };
     match small(&entry) {
         Ok(false) => None,
@@ -370,7 +370,7 @@ mod tests {
         }
 
         fn changes(&self, old: git2::Oid, new: git2::Oid) -> (Vec<String>, bool) {
-            let mut walk = Walk { repo: &self.repo, files: Vec::new(), trees: 0, more: false };
+            let mut walk = CompareWalk { repo: &self.repo, files: Vec::new(), trees: 0, more: false };
             walk.trees(Some(old), Some(new), &mut Vec::new(), 0).unwrap();
             let more = walk.more;
             let line = |file: &FileChange| match &file.from {

@@ -49,14 +49,14 @@ impl TreeFile {
 
 /// All files and submodules of a tree in path order, with every name checked.
 pub(in crate::snapshot) fn flatten(repo: &git2::Repository, tree: git2::Oid) -> Result<Vec<TreeFile>> {
-    let mut found = Found { files: Vec::new(), known: HashSet::new(), entries: MOST_ENTRIES, bytes: MOST_PATHS };
+    let mut found = TreeWalk { files: Vec::new(), known: HashSet::new(), entries: MOST_ENTRIES, bytes: MOST_PATHS };
     let odb = repo.odb()?;
     walk((repo, &odb), tree, &mut Vec::new(), &mut found, 0)?;
     Ok(found.files)
 }
 
 /// What a walk has found, and what it may still find.
-struct Found {
+struct TreeWalk {
     files: Vec<TreeFile>,
     /// Trees that are of a size to be read.
     known: HashSet<git2::Oid>,
@@ -68,7 +68,7 @@ fn walk(
     (repo, odb): (&git2::Repository, &git2::Odb<'_>),
     id: git2::Oid,
     path: &mut Vec<u8>,
-    found: &mut Found,
+    found: &mut TreeWalk,
     depth: usize,
 ) -> Result<()> {
     if depth > DEPTH {

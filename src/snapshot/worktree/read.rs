@@ -156,7 +156,7 @@ fn store(
 }
 
 /// One working file, as it is read.
-struct Source<'a> {
+struct WorkingFile<'a> {
     path: &'a [u8],
     /// What the checkout's index has at its path.
     indexed: Option<&'a Entry>,
@@ -192,7 +192,7 @@ fn convert(
     let (plain, converted): (Vec<&Vec<u8>>, Vec<&Vec<u8>>) = paths.iter().partition(is_plain);
     let (mut entries, mut strange) = (Vec::with_capacity(paths.len()), Vec::new());
     for part in converted.chunks(AT_ONCE) {
-        let sources: Vec<Source<'_>> =
+        let sources: Vec<WorkingFile<'_>> =
             part.iter().map(|path| open(scratch, path, known.get(&***path).copied())).collect::<Result<_>>()?;
         match by_git(scratch, git, &sources) {
             Ok(read) => entries.extend(read),
@@ -218,7 +218,7 @@ fn convert(
 fn one_by_one(
     scratch: &ScratchRepo,
     git: &Git,
-    sources: &[Source<'_>],
+    sources: &[WorkingFile<'_>],
     error: anyhow::Error,
 ) -> Result<(Vec<Entry>, Vec<Vec<u8>>)> {
     let (mut entries, mut strange) = (Vec::new(), Vec::new());
@@ -240,14 +240,14 @@ fn one_by_one(
     if strange.len() == sources.len() && sources.len() > MOST_STRANGE { Err(error) } else { Ok((entries, strange)) }
 }
 
-fn open<'a>(scratch: &ScratchRepo, path: &'a [u8], indexed: Option<&'a Entry>) -> Result<Source<'a>> {
+fn open<'a>(scratch: &ScratchRepo, path: &'a [u8], indexed: Option<&'a Entry>) -> Result<WorkingFile<'a>> {
     let before = scratch.lstat(path);
     if let (Some(target), Some(stat)) = (scratch.files.link(path_of(path)), before) {
-        return Ok(Source { path, indexed, stat, content: Content::Link(target) });
+        return Ok(WorkingFile { path, indexed, stat, content: Content::Link(target) });
     }
     let file = scratch.open(path)?;
     let stat = scratch.stat_of(path, &file)?;
-    Ok(Source { path, indexed, stat, content: Content::File(file) })
+    Ok(WorkingFile { path, indexed, stat, content: Content::File(file) })
 }
 
 /// What nothing converts is stored as it is.
@@ -278,7 +278,7 @@ fn as_they_are(scratch: &ScratchRepo, paths: &[&Vec<u8>], known: &HashMap<&[u8],
 
 /// Git reads copies in a folder of ours, beside the attributes that hold in the
 /// checkout. What stands in the index decides some conversions.
-fn by_git(scratch: &ScratchRepo, git: &Git, sources: &[Source<'_>]) -> Result<Vec<Entry>> {
+fn by_git(scratch: &ScratchRepo, git: &Git, sources: &[WorkingFile<'_>]) -> Result<Vec<Entry>> {
     let place = scratch.path().join("index.read");
     let fresh =
         |entry: &Entry| Entry { assume_unchanged: false, skip_worktree: false, stat: Stat::default(), ..entry.clone() };

@@ -108,7 +108,8 @@ pub(in crate::snapshot) fn scan<T>(
     meanwhile: impl FnOnce(&[Entry], Conversions) -> Result<T>,
 ) -> Result<(Scan, T)> {
     let vigil = Vigil::begin();
-    let (Looked { index, mut seen, staged, asked, judged_by }, aside) = look_beside(scratch, git, &vigil, meanwhile)?;
+    let (FirstLook { index, mut seen, staged, asked, judged_by }, aside) =
+        look_beside(scratch, git, &vigil, meanwhile)?;
     let first = seen.clone();
     if !judged_by.read_otherwise {
         judge_again((scratch, git), &index, &mut seen, judged_by)?;
@@ -154,7 +155,7 @@ pub(in crate::snapshot) fn scan<T>(
 }
 
 /// The first look at a checkout.
-struct Looked {
+struct FirstLook {
     index: Vec<Entry>,
     seen: Seen,
     staged: BTreeMap<Vec<u8>, Staged>,
@@ -169,7 +170,7 @@ fn look_beside<T>(
     git: &Git,
     vigil: &Vigil,
     meanwhile: impl FnOnce(&[Entry], Conversions) -> Result<T>,
-) -> Result<(Looked, T)> {
+) -> Result<(FirstLook, T)> {
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| staged(scratch, git));
         let index = scratch.original_index(git)?;
@@ -185,7 +186,7 @@ fn look_beside<T>(
         // What is refused says more than what git makes of it.
         let aside = aside?;
         let seen = of_thread(seen, "the thread that looks at the checkout")??;
-        Ok((Looked { index, seen, staged: staged??, asked, judged_by }, aside))
+        Ok((FirstLook { index, seen, staged: staged??, asked, judged_by }, aside))
     })
 }
 

@@ -53,7 +53,7 @@ pub(in crate::snapshot) fn untouched(
         let is_untouched = match by_content {
             None => true,
             Some(guessed) => {
-                let seen = Seen::of(&mut scratch.open(group[0])?)?;
+                let seen = ContentTraits::of(&mut scratch.open(group[0])?)?;
                 // A NUL makes a file binary, and what has no such line end loses none.
                 guessed && seen.nul || !asked.conversion && !seen.crlf
             }
@@ -67,15 +67,15 @@ pub(in crate::snapshot) fn untouched(
 
 /// What decides whether git takes a content for text (`convert.c`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Seen {
+struct ContentTraits {
     nul: bool,
     /// A line that ends as on Windows.
     crlf: bool,
 }
 
-impl Seen {
+impl ContentTraits {
     fn of(from: &mut dyn Read) -> io::Result<Self> {
-        let mut seen = Seen::default();
+        let mut seen = ContentTraits::default();
         let mut buffer = vec![0; 1 << 20];
         let mut ends_in_return = false;
         loop {
@@ -119,8 +119,8 @@ mod tests {
             (b"a\r\r\n", false, true),
             (b"\0", true, false),
         ] {
-            assert_eq!(Seen::of(&mut &*content).unwrap(), Seen { nul, crlf });
-            assert_eq!(Seen::of(&mut Drip(content)).unwrap(), Seen { nul, crlf });
+            assert_eq!(ContentTraits::of(&mut &*content).unwrap(), ContentTraits { nul, crlf });
+            assert_eq!(ContentTraits::of(&mut Drip(content)).unwrap(), ContentTraits { nul, crlf });
         }
     }
 }

@@ -80,14 +80,14 @@ pub(in crate::snapshot) fn suspects(
     let lfs = if asked.lfs { lfs::managed(scratch.git_as_restored(git), &paths)? } else { HashSet::new() };
     let rules = if asked.conversion { rules(scratch, git, &paths)? } else { HashMap::new() };
     let is_suspect = |entry: &Entry, sizes: &Sizes| {
-        let size = match rules.get(&entry.path).unwrap_or(&Rule::Unspecified) {
-            Rule::Other => return true,
-            Rule::Crlf => sizes.with_cr,
-            Rule::Text if asked.crlf => sizes.with_cr,
-            Rule::AutoCrlf => sizes.guessed,
-            Rule::Auto if asked.crlf => sizes.guessed,
-            Rule::Unspecified if asked.guessed => sizes.guessed,
-            Rule::Plain | Rule::Text | Rule::Auto | Rule::Unspecified => sizes.plain,
+        let size = match rules.get(&entry.path).unwrap_or(&LineEnds::Unspecified) {
+            LineEnds::Other => return true,
+            LineEnds::Crlf => sizes.with_cr,
+            LineEnds::Text if asked.crlf => sizes.with_cr,
+            LineEnds::AutoCrlf => sizes.guessed,
+            LineEnds::Auto if asked.crlf => sizes.guessed,
+            LineEnds::Unspecified if asked.guessed => sizes.guessed,
+            LineEnds::Plain | LineEnds::Text | LineEnds::Auto | LineEnds::Unspecified => sizes.plain,
         };
         !there(entry, size)
     };
@@ -141,7 +141,7 @@ impl Sizes {
 
 /// What attributes say about the line ends of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rule {
+enum LineEnds {
     Unspecified,
     Plain,
     Crlf,
@@ -154,21 +154,21 @@ enum Rule {
     Other,
 }
 
-impl Rule {
+impl LineEnds {
     fn by(text: &[u8], eol: &[u8]) -> Self {
         match (text, eol) {
-            (b"unset" | b"input", _) | (b"set" | b"auto" | b"unspecified", b"lf") => Rule::Plain,
-            (b"set" | b"unspecified", b"crlf") => Rule::Crlf,
-            (b"auto", b"crlf") => Rule::AutoCrlf,
-            (b"set", _) => Rule::Text,
-            (b"auto", _) => Rule::Auto,
-            (b"unspecified", _) => Rule::Unspecified,
-            _ => Rule::Other,
+            (b"unset" | b"input", _) | (b"set" | b"auto" | b"unspecified", b"lf") => LineEnds::Plain,
+            (b"set" | b"unspecified", b"crlf") => LineEnds::Crlf,
+            (b"auto", b"crlf") => LineEnds::AutoCrlf,
+            (b"set", _) => LineEnds::Text,
+            (b"auto", _) => LineEnds::Auto,
+            (b"unspecified", _) => LineEnds::Unspecified,
+            _ => LineEnds::Other,
         }
     }
 }
 
-fn rules(scratch: &ScratchRepo, git: &Git, paths: &[&[u8]]) -> Result<HashMap<Vec<u8>, Rule>> {
+fn rules(scratch: &ScratchRepo, git: &Git, paths: &[&[u8]]) -> Result<HashMap<Vec<u8>, LineEnds>> {
     if paths.is_empty() {
         return Ok(HashMap::new());
     }
@@ -181,7 +181,7 @@ fn rules(scratch: &ScratchRepo, git: &Git, paths: &[&[u8]]) -> Result<HashMap<Ve
     for group in fields.chunks_exact(3 * names.len()) {
         let value = |n: usize| group[3 * n + 2];
         let given = |n: usize| !matches!(value(n), b"unspecified" | b"unset");
-        let rule = if (2..names.len()).any(given) { Rule::Other } else { Rule::by(value(0), value(1)) };
+        let rule = if (2..names.len()).any(given) { LineEnds::Other } else { LineEnds::by(value(0), value(1)) };
         rules.insert(group[0].to_vec(), rule);
     }
     Ok(rules)
@@ -335,13 +335,13 @@ mod tests {
 
     #[test]
     fn what_attributes_say_of_line_ends() {
-        let rule = |text: &str, eol: &str| Rule::by(text.as_bytes(), eol.as_bytes());
-        assert_eq!(rule("unspecified", "unspecified"), Rule::Unspecified);
-        assert_eq!(rule("set", "unspecified"), Rule::Text);
-        assert_eq!(rule("unspecified", "crlf"), Rule::Crlf, "it is a text then");
-        assert_eq!(rule("auto", "crlf"), Rule::AutoCrlf);
-        assert_eq!(rule("auto", "lf"), Rule::Plain);
-        assert_eq!(rule("unset", "crlf"), Rule::Plain);
-        assert_eq!(rule("other", "lf"), Rule::Other);
+        let rule = |text: &str, eol: &str| LineEnds::by(text.as_bytes(), eol.as_bytes());
+        assert_eq!(rule("unspecified", "unspecified"), LineEnds::Unspecified);
+        assert_eq!(rule("set", "unspecified"), LineEnds::Text);
+        assert_eq!(rule("unspecified", "crlf"), LineEnds::Crlf, "it is a text then");
+        assert_eq!(rule("auto", "crlf"), LineEnds::AutoCrlf);
+        assert_eq!(rule("auto", "lf"), LineEnds::Plain);
+        assert_eq!(rule("unset", "crlf"), LineEnds::Plain);
+        assert_eq!(rule("other", "lf"), LineEnds::Other);
     }
 }

@@ -64,14 +64,14 @@ impl std::fmt::Debug for RegistryLogin {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct AuthFile {
-    auths: BTreeMap<String, Entry>,
+    auths: BTreeMap<String, AuthEntry>,
     cred_helpers: BTreeMap<String, String>,
     creds_store: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Entry {
+struct AuthEntry {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
@@ -79,7 +79,7 @@ struct Entry {
     registrytoken: Option<String>,
 }
 
-impl std::fmt::Debug for Entry {
+impl std::fmt::Debug for AuthEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Entry")
     }
@@ -160,7 +160,7 @@ fn server(host: &str) -> &str {
     }
 }
 
-impl Entry {
+impl AuthEntry {
     fn login(&self, path: &Path, key: &str) -> Result<Option<RegistryLogin>> {
         let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         if let Some(token) = some(&self.identitytoken) {
@@ -185,7 +185,7 @@ impl Entry {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperAnswer {
     username: String,
     secret: String,
 }
@@ -211,12 +211,12 @@ fn ask(files: &AuthFiles, path: &Path, helper: &str, key: &str) -> Result<Option
             .hint(format!("see what it says: echo {key} | {name} get"))
             .into());
     }
-    let answer: Answer =
+    let answer: HelperAnswer =
         serde_json::from_slice(&said).map_err(|_| failure(format!("{name} gave no valid answer for {key}")))?;
     Ok(match answer {
-        Answer { secret, .. } if secret.is_empty() => None,
-        Answer { username, secret } if username == TOKEN_USER => Some(RegistryLogin::Identity(secret)),
-        Answer { username, secret } => Some(RegistryLogin::Password(username, secret)),
+        HelperAnswer { secret, .. } if secret.is_empty() => None,
+        HelperAnswer { username, secret } if username == TOKEN_USER => Some(RegistryLogin::Identity(secret)),
+        HelperAnswer { username, secret } => Some(RegistryLogin::Password(username, secret)),
     })
 }
 

@@ -28,9 +28,9 @@ const MAX_REDIRECTS: usize = 5;
 
 /// One repository of one registry.
 #[derive(Clone)]
-pub(super) struct Http(Arc<Inner>);
+pub(super) struct Http(Arc<HttpState>);
 
-struct Inner {
+struct HttpState {
     client: Client,
     reach: Reach,
     base: Url,
@@ -69,7 +69,7 @@ impl Http {
             sources: Default::default(),
         };
         let notice = network.notice.clone();
-        Ok(Http(Arc::new(Inner {
+        Ok(Http(Arc::new(HttpState {
             client,
             reach,
             base,

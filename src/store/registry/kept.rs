@@ -12,10 +12,10 @@ use crate::digest::Digest;
 const MOST: usize = 64 << 20;
 
 #[derive(Debug, Default)]
-pub(super) struct Kept(Mutex<Inner>);
+pub(super) struct Kept(Mutex<KeptState>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct KeptState {
     documents: HashMap<Digest, RegistryDocument>,
     bytes: usize,
 }
@@ -29,7 +29,7 @@ impl Kept {
     pub(super) fn insert(&self, document: &RegistryDocument) {
         let Ok(mut inner) = self.0.lock() else { return };
         if inner.bytes + document.bytes.len() > MOST {
-            *inner = Inner::default();
+            *inner = KeptState::default();
         }
         if inner.documents.insert(document.digest, document.clone()).is_none() {
             inner.bytes += document.bytes.len();

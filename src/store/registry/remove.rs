@@ -16,7 +16,7 @@ use crate::store::Store as _;
 use crate::store::referrers::{List, referrers_tag};
 
 /// What a registry said to a deletion.
-enum Answer {
+enum DeletionAnswer {
     Done,
     /// There was nothing.
     Nothing,
@@ -25,15 +25,15 @@ enum Answer {
 }
 
 impl Http {
-    async fn delete(&self, reference: &str) -> Result<Answer> {
+    async fn delete(&self, reference: &str) -> Result<DeletionAnswer> {
         let url = self.url(&format!("manifests/{reference}"))?;
         let accept = MANIFESTS.join(", ");
         let response =
             self.send(AuthScope::Delete, |client| client.delete(url.clone()).header(ACCEPT, &accept)).await?;
         Ok(match response.status() {
-            StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Answer::Done,
-            StatusCode::NOT_FOUND => Answer::Nothing,
-            _ => Answer::Refused(self.refusal(response).await),
+            StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => DeletionAnswer::Done,
+            StatusCode::NOT_FOUND => DeletionAnswer::Nothing,
+            _ => DeletionAnswer::Refused(self.refusal(response).await),
         })
     }
 }
@@ -68,7 +68,7 @@ fn delete_either(registry: &Registry, tag: &str, digest: &Digest) -> Result<()> 
     let mut said = None;
     for reference in [tag.to_owned(), digest.to_string()] {
         match registry.runtime.block_on(registry.http.delete(&reference)) {
-            Ok(Answer::Refused(why)) => said = Some(why),
+            Ok(DeletionAnswer::Refused(why)) => said = Some(why),
             Ok(_) => {}
             Err(error) => return Err(error),
         }
@@ -126,7 +126,7 @@ pub(super) fn forget(registry: &Registry, manifest: &Digest) -> Result<()> {
     }
     victims.push(*manifest);
     for digest in victims {
-        if let Answer::Refused(said) = registry.runtime.block_on(registry.http.delete(&digest.to_string()))? {
+        if let DeletionAnswer::Refused(said) = registry.runtime.block_on(registry.http.delete(&digest.to_string()))? {
             return Err(forbidden(registry, &said).into());
         }
         registry.drop_document(&digest);

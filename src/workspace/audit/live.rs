@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::listing::Listing;
-use super::{Audit, Audited, AuditedRun, Place, Planted};
+use super::{Audit, Audited, AuditedRun, GitRole, Planted};
 use crate::disk::beneath;
 use crate::disk::descent::{self, Opened};
 
@@ -89,12 +89,12 @@ pub(in super::super) fn look_at_own(workspace: &Path, path: &Path, run: AuditedR
     audit.goes_on = true;
     let Some(folder) = open_beneath(workspace, path) else { return audit.found };
     let place = match path {
-        path if path == Path::new(".git") => Place::Own,
-        path if path.starts_with(".git/objects") => Place::Data { touched: true },
+        path if path == Path::new(".git") => GitRole::Own,
+        path if path.starts_with(".git/objects") => GitRole::Data { touched: true },
         path if path.starts_with(".git/modules") || path.starts_with(".git/worktrees") => {
-            Place::Git { own: false, touched: false }
+            GitRole::Git { own: false, touched: false }
         }
-        _ => Place::Git { own: true, touched: true },
+        _ => GitRole::Git { own: true, touched: true },
     };
     audit.look(folder.as_fd(), place);
     let mut found = audit.found;

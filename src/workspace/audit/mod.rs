@@ -119,7 +119,7 @@ pub fn audit(workspace: &Path, run: AuditedRun<'_>) -> Result<Audited> {
     let root = rustix::fs::openat(CWD, workspace, descent::folder_flags(), Mode::empty())
         .with_context(|| format!("cannot open {}", workspace.display()))?;
     let mut audit = Audit::new(workspace, run, PathBuf::new());
-    let top = audit.look(root.as_fd(), Place::Root);
+    let top = audit.look(root.as_fd(), GitRole::Root);
     audit.excludes(root.as_fd());
     audit.close_to_others(root.as_fd());
     audit.of_others(root.as_fd());
@@ -136,7 +136,7 @@ pub fn audit(workspace: &Path, run: AuditedRun<'_>) -> Result<Audited> {
 
 /// What a folder is to git.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum GitRole {
     Root,
     /// Files that are worked on.
     Work,
@@ -162,7 +162,7 @@ enum Place {
 /// A folder on the way down.
 #[derive(Debug)]
 struct Level {
-    place: Place,
+    place: GitRole,
     /// Git takes it for a repository.
     is_git: bool,
     /// Folders in it that have not been looked at.
@@ -210,7 +210,7 @@ impl Audit<'_> {
             let Some(opened) = self.open(folder, &name) else { continue };
             self.path.push(OsStr::from_bytes(name.to_bytes()));
             let mut inner = self.look(opened.as_fd(), place);
-            if let Place::Data { touched } = place {
+            if let GitRole::Data { touched } = place {
                 self.move_out(opened.as_fd(), &mut inner.folders, folder, &mut level.folders, touched);
             }
             if let Err(error) = descent.down(opened, inner) {
@@ -221,37 +221,37 @@ impl Audit<'_> {
     }
 
     /// What a folder is, from where it lies; `None` where nothing is to be seen.
-    fn place_of(&self, parent: BorrowedFd<'_>, level: &Level, name: &CStr) -> Option<Place> {
+    fn place_of(&self, parent: BorrowedFd<'_>, level: &Level, name: &CStr) -> Option<GitRole> {
         let name_bytes = name.to_bytes();
         Some(match level.place {
-            Place::Root if name_bytes == b".git" => Place::Own,
-            Place::Root | Place::Work => Place::Work,
+            GitRole::Root if name_bytes == b".git" => GitRole::Own,
+            GitRole::Root | GitRole::Work => GitRole::Work,
             // Read-only inside.
-            Place::Own if matches!(name_bytes, b"hooks" | b"envctl") => return None,
-            Place::Own if name_bytes == b"objects" => Place::Objects { own: true, touched: true },
-            Place::Own if matches!(name_bytes, b"modules" | b"worktrees") => {
-                Place::Git { own: false, touched: self.distrusts }
+            GitRole::Own if matches!(name_bytes, b"hooks" | b"envctl") => return None,
+            GitRole::Own if name_bytes == b"objects" => GitRole::Objects { own: true, touched: true },
+            GitRole::Own if matches!(name_bytes, b"modules" | b"worktrees") => {
+                GitRole::Git { own: false, touched: self.distrusts }
             }
-            Place::Own => Place::Git { own: true, touched: true },
+            GitRole::Own => GitRole::Git { own: true, touched: true },
             // What is called otherwise may have come with the task, with
             // anything among its objects: nothing of it is passed over.
-            Place::Git { own, touched }
+            GitRole::Git { own, touched }
                 if level.is_git && name_bytes == b"objects" && self.path.iter().any(|part| part == ".git") =>
             {
-                Place::Objects { own, touched }
+                GitRole::Objects { own, touched }
             }
-            Place::Git { own, touched } => Place::Git { own, touched },
-            Place::Objects { own, touched } if is_fan(name_bytes) => {
+            GitRole::Git { own, touched } => GitRole::Git { own, touched },
+            GitRole::Objects { own, touched } if is_fan(name_bytes) => {
                 // The own one has been such a folder all along.
                 let all = touched && !own;
                 if !all && !self.is_new(parent, name) {
                     return None;
                 }
-                Place::Data { touched }
+                GitRole::Data { touched }
             }
-            Place::Objects { touched, .. } if matches!(name_bytes, b"pack" | b"info") => Place::Data { touched },
-            Place::Objects { own, touched } => Place::Git { own, touched },
-            Place::Data { touched } => Place::Data { touched },
+            GitRole::Objects { touched, .. } if matches!(name_bytes, b"pack" | b"info") => GitRole::Data { touched },
+            GitRole::Objects { own, touched } => GitRole::Git { own, touched },
+            GitRole::Data { touched } => GitRole::Data { touched },
         })
     }
 
@@ -272,7 +272,7 @@ impl Audit<'_> {
     }
 
     /// Lists a folder and looks at what is in it.
-    fn look(&mut self, folder: BorrowedFd<'_>, place: Place) -> Level {
+    fn look(&mut self, folder: BorrowedFd<'_>, place: GitRole) -> Level {
         let mut listing = Listing::default();
         if let Err(error) = descent::list(folder, |name, kind| listing.add(name, kind)) {
             self.unseen(c"", error);
@@ -280,25 +280,25 @@ impl Audit<'_> {
         // Without `HEAD` a worktree elsewhere still obeys what is shared.
         let has_name = self.path.file_name() == Some(OsStr::new(".git"));
         // One with the name becomes a repository by `git init`, and keeps what it has.
-        let is_git = listing.is_git() || has_name || listing.is_shared() && matches!(place, Place::Git { .. });
+        let is_git = listing.is_git() || has_name || listing.is_shared() && matches!(place, GitRole::Git { .. });
         let place = self.seen(folder, place, is_git);
         match place {
-            Place::Own => self.own_folder(folder),
-            Place::Git { own, touched } if is_git => self.git_folder(folder, touched, own),
-            Place::Root if is_git => self.git_folder(folder, false, false),
+            GitRole::Own => self.own_folder(folder),
+            GitRole::Git { own, touched } if is_git => self.git_folder(folder, touched, own),
+            GitRole::Root if is_git => self.git_folder(folder, false, false),
             _ => {}
         }
         if let Some(kind) = listing.pointer {
             self.pointer(folder, kind);
         }
         match place {
-            Place::Root | Place::Work => {}
-            Place::Own => {
+            GitRole::Root | GitRole::Work => {}
+            GitRole::Own => {
                 let odd = listing.odd.iter().filter(|(name, _)| !self.is_own_link(folder, name));
                 let odd: Vec<_> = odd.cloned().collect();
                 self.odd_files(folder, &odd, true);
             }
-            Place::Git { touched, .. } => {
+            GitRole::Git { touched, .. } => {
                 self.odd_files(folder, &listing.odd, touched);
                 self.operation_folder(folder, touched);
                 self.away(folder, &listing.pack_lists, touched, PACK_LISTS);
@@ -312,7 +312,7 @@ impl Audit<'_> {
                     self.remote_refs(folder);
                 }
             }
-            Place::Objects { touched, .. } | Place::Data { touched } => {
+            GitRole::Objects { touched, .. } | GitRole::Data { touched } => {
                 self.odd_files(folder, &listing.odd, touched);
                 self.away(folder, &listing.pack_lists, touched, PACK_LISTS);
                 if self.path.ends_with("objects/info") && self.path != Path::new(".git/objects/info") {
@@ -326,13 +326,13 @@ impl Audit<'_> {
     }
 
     /// What a folder turns out to be.
-    fn seen(&self, folder: BorrowedFd<'_>, place: Place, is_git: bool) -> Place {
+    fn seen(&self, folder: BorrowedFd<'_>, place: GitRole, is_git: bool) -> GitRole {
         let changed = || rustix::fs::fstat(folder).map_or(true, |stat| self.run.since.covers(&stat));
         match place {
-            Place::Work if is_git => Place::Git { own: false, touched: self.distrusts || changed() },
-            Place::Git { own, touched: false } => Place::Git { own, touched: changed() },
-            Place::Objects { own, touched: false } => Place::Objects { own, touched: changed() },
-            Place::Data { touched: false } => Place::Data { touched: changed() },
+            GitRole::Work if is_git => GitRole::Git { own: false, touched: self.distrusts || changed() },
+            GitRole::Git { own, touched: false } => GitRole::Git { own, touched: changed() },
+            GitRole::Objects { own, touched: false } => GitRole::Objects { own, touched: changed() },
+            GitRole::Data { touched: false } => GitRole::Data { touched: changed() },
             other => other,
         }
     }

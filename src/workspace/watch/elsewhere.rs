@@ -17,7 +17,7 @@ const MAX: usize = 4096;
 
 /// What a name stands for: an inode number, and when the inode was changed last,
 /// seconds and nanoseconds.
-type Seen = (u64, i64, u64);
+type InodeStamp = (u64, i64, u64);
 
 #[derive(Debug, Default)]
 pub(super) struct WatchedElsewhere {
@@ -25,7 +25,7 @@ pub(super) struct WatchedElsewhere {
     /// workspace.
     pointers: BTreeMap<PathBuf, Option<PathBuf>>,
     /// Folders that the index names as repositories, and what their `.git` was.
-    linked: Vec<(PathBuf, Option<Seen>)>,
+    linked: Vec<(PathBuf, Option<InodeStamp>)>,
     /// The workspace's own git folder.
     own: Option<u64>,
 }
@@ -87,7 +87,7 @@ impl WatchedElsewhere {
     }
 }
 
-fn look(root: BorrowedFd<'_>, path: &Path) -> Option<Seen> {
+fn look(root: BorrowedFd<'_>, path: &Path) -> Option<InodeStamp> {
     let above = path.parent().filter(|path| *path != Path::new("")).unwrap_or(Path::new("."));
     let handle = open_beneath(root, above, OFlags::PATH).ok()?;
     let stat = rustix::fs::statat(&handle, path.file_name()?, AtFlags::SYMLINK_NOFOLLOW).ok()?;

@@ -42,18 +42,18 @@ pub(super) type Headers = BTreeMap<String, String>;
 struct Question<'a> {
     operation: &'a str,
     transfers: [&'a str; 1],
-    objects: Vec<Asked>,
+    objects: Vec<WantedObject>,
     hash_algo: &'a str,
 }
 
 #[derive(Serialize)]
-struct Asked {
+struct WantedObject {
     oid: String,
     size: u64,
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct BatchAnswer {
     transfer: Option<String>,
     #[serde(default)]
     objects: Vec<Object>,
@@ -98,7 +98,7 @@ pub(super) struct LfsPlace {
 /// # Errors
 /// When it cannot be written.
 pub(super) fn question(wanted: &[&Pointer]) -> Result<Vec<u8>> {
-    let objects = wanted.iter().map(|pointer| Asked { oid: pointer.oid.hex(), size: pointer.size }).collect();
+    let objects = wanted.iter().map(|pointer| WantedObject { oid: pointer.oid.hex(), size: pointer.size }).collect();
     let question = Question { operation: "download", transfers: ["basic"], objects, hash_algo: "sha256" };
     Ok(serde_json::to_vec(&question)?)
 }
@@ -108,7 +108,7 @@ pub(super) fn question(wanted: &[&Pointer]) -> Result<Vec<u8>> {
 /// # Errors
 /// When it is none, or wants another way of transfer.
 pub(super) fn read(answer: &[u8], wanted: &[&Pointer]) -> Result<Vec<Result<LfsPlace>>> {
-    let answer: Answer = serde_json::from_slice(answer)
+    let answer: BatchAnswer = serde_json::from_slice(answer)
         .map_err(|_| integrity("the answer is not what the batch interface of Git LFS says"))?;
     if let Some(other) = answer.transfer.filter(|transfer| transfer != "basic") {
         return Err(failure(format!("the server wants the transfer {}, and envctl knows only basic", cut(&other)))

@@ -26,7 +26,7 @@ pub(super) struct Server {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct SshAnswer {
     #[serde(default)]
     href: String,
     #[serde(default)]
@@ -75,7 +75,7 @@ pub(super) fn find(contact: &Contact<'_>) -> Result<Server> {
 }
 
 /// Asks the ssh server, through the ssh that git would use.
-fn authenticate(contact: &Contact<'_>, address: &RepoUrl) -> Result<Answer> {
+fn authenticate(contact: &Contact<'_>, address: &RepoUrl) -> Result<SshAnswer> {
     let path = address.path().context("the repository's path is not valid UTF-8")?;
     let command = format!("git-lfs-authenticate {} download", quoted(&path));
     let host = address.site().map(|site| site.host().trim_matches(['[', ']']).to_owned()).unwrap_or_default();

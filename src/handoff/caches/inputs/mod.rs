@@ -65,7 +65,7 @@ pub(super) struct Inputs<'a> {
 
 /// The files of one cache's inputs.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct InputFiles {
     /// Each file, and the digest of what it holds; `None` for one that is not
     /// there although the project names it.
     pub(super) files: BTreeMap<String, Option<Digest>>,
@@ -94,8 +94,8 @@ impl<'a> Inputs<'a> {
     ///
     /// # Errors
     /// When one is no file, cannot be read, or fits too much.
-    pub(super) fn find(&mut self, entry: &CacheEntry) -> Result<Found> {
-        let mut found = Found::default();
+    pub(super) fn find(&mut self, entry: &CacheEntry) -> Result<InputFiles> {
+        let mut found = InputFiles::default();
         let known = entry.either.iter().chain(&entry.also).map(|input| (input.clone(), false));
         let mut pending: Vec<(String, bool)> = known.collect();
         pending.extend(entry.inputs.iter().map(|input| (input.clone(), true)));
@@ -187,7 +187,7 @@ impl<'a> Inputs<'a> {
     ///
     /// # Errors
     /// When a pattern fits too much.
-    pub(super) fn places_of(&mut self, entry: &CacheEntry, found: &Found) -> Result<Vec<Spot>> {
+    pub(super) fn places_of(&mut self, entry: &CacheEntry, found: &InputFiles) -> Result<Vec<Spot>> {
         let mut all = Vec::new();
         for place in entry.places() {
             let Spot::Workspace(path) = place else {
@@ -339,7 +339,7 @@ pub(crate) fn require_inputs(project: &Project, workspace: &Path) -> Result<()> 
 }
 
 /// Says which inputs are missing, where that stops nobody.
-pub(super) fn tell_missing(app: &App, cache: &str, found: &Found) {
+pub(super) fn tell_missing(app: &App, cache: &str, found: &InputFiles) {
     let (patterns, literal): (Vec<&String>, Vec<&String>) = found.missing.iter().partition(|input| is_pattern(input));
     for input in literal {
         app.ui.warn(&format!("the cache {cache}: its input {} is not there, and does not count", quote(input)));

@@ -29,12 +29,12 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Something that nobody needs.
 pub(super) struct Spare {
-    what: Kind,
+    what: PartKind,
     path: PathBuf,
     pub(super) shown: Tended,
 }
 
-enum Kind {
+enum PartKind {
     /// A file of the cache.
     File,
     /// The images of this machine that runs of checkouts use.
@@ -76,7 +76,7 @@ fn files(app: &App, identities: &[Identity], found: &mut Vec<Spare>) -> u64 {
             }
             let (bytes, last_use) = (meta.len(), written_at(&path));
             let shown = Tended { kind, name: key.short(), key, bytes, last_use, why: "" };
-            found.push(Spare { what: Kind::File, path, shown });
+            found.push(Spare { what: PartKind::File, path, shown });
         }
     }
     total
@@ -98,7 +98,7 @@ fn images(app: &App, found: &mut Vec<Spare>) -> u64 {
     if !needed {
         let (key, last_use) = (Digest::of(store.as_bytes()), written_at(&index));
         let shown = Tended { kind: "images", name: "of this machine".into(), key, bytes, last_use, why: "" };
-        found.push(Spare { what: Kind::Images, path, shown });
+        found.push(Spare { what: PartKind::Images, path, shown });
     }
     bytes
 }
@@ -152,7 +152,7 @@ fn mirrors(app: &App, found: &mut Vec<Spare>) -> u64 {
             last_use,
             why: "",
         };
-        found.push(Spare { what: Kind::Mirror(Box::new(identity)), path, shown });
+        found.push(Spare { what: PartKind::Mirror(Box::new(identity)), path, shown });
     }
     total
 }
@@ -202,11 +202,11 @@ impl Spare {
     /// When it cannot be removed, or may not: then it is as it was.
     pub(super) fn remove(&self, app: &App, inquiry: &mut Inquiry<'_>) -> Result<()> {
         let identity = match &self.what {
-            Kind::File => {
+            PartKind::File => {
                 return fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()));
             }
-            Kind::Images => return self.throw_away(&app.paths.trash()),
-            Kind::Mirror(identity) => identity,
+            PartKind::Images => return self.throw_away(&app.paths.trash()),
+            PartKind::Mirror(identity) => identity,
         };
         let lock = app.paths.data_lock(&format!("repo-{}", identity.repo.url.key()));
         let _lock = FileLock::attempt(&lock)?.context("another envctl uses it")?;

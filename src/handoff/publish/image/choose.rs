@@ -322,7 +322,7 @@ fn copy(app: &App, source: &dyn Blobs, target: &dyn Store, part: &Descriptor, pr
     let bar = progress.bar(&format!("storing {}", part.digest.short()), part.size);
     let open = || {
         let inner = source.open(part).with_context(|| format!("cannot read {} of the image", part.digest))?;
-        let counted: Box<dyn Read + Send> = Box::new(Counted { inner, bar: bar.clone() });
+        let counted: Box<dyn Read + Send> = Box::new(CountedRead { inner, bar: bar.clone() });
         Ok(counted)
     };
     let put = target.put(part, &open).with_context(|| format!("cannot copy {} of the image", part.digest));
@@ -331,12 +331,12 @@ fn copy(app: &App, source: &dyn Blobs, target: &dyn Store, part: &Descriptor, pr
 }
 
 /// Shows how much of something was read.
-struct Counted {
+struct CountedRead {
     inner: Box<dyn Read + Send>,
     bar: Bar,
 }
 
-impl Read for Counted {
+impl Read for CountedRead {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.bar.add(count as u64);

@@ -47,8 +47,8 @@ fn asked<const N: usize>(number: libc::c_long, arguments: [u32; N]) -> u32 {
 
 #[test]
 fn ordinary_work_is_allowed_and_the_rest_is_not() {
-    let eperm = Answer::Errno(libc::EPERM).code();
-    let enosys = Answer::Errno(libc::ENOSYS).code();
+    let eperm = CallAnswer::Errno(libc::EPERM).code();
+    let enosys = CallAnswer::Errno(libc::ENOSYS).code();
     for number in [libc::SYS_read, libc::SYS_execve, libc::SYS_ptrace, libc::SYS_chroot, libc::SYS_personality] {
         assert_eq!(asked(number, [0, 0]), libc::SECCOMP_RET_ALLOW, "{number}");
     }
@@ -77,7 +77,7 @@ fn every_other_call_is_allowed() {
 
 #[test]
 fn no_call_that_takes_a_mode_sets_a_set_id_bit() {
-    let refused = Answer::Errno(libc::EPERM).code();
+    let refused = CallAnswer::Errno(libc::EPERM).code();
     for bit in [0o4000, 0o2000, 0o6755] {
         for (number, arguments) in [
             (libc::SYS_fchmod, [0, bit, 0, 0]),
@@ -97,12 +97,12 @@ fn no_call_that_takes_a_mode_sets_a_set_id_bit() {
     for flags in [0, libc::O_DIRECTORY as u32, libc::O_RDWR as u32 | libc::O_TRUNC as u32] {
         assert_eq!(asked(libc::SYS_openat, [0, 0, flags, 0o6755]), libc::SECCOMP_RET_ALLOW);
     }
-    assert_eq!(asked(libc::SYS_openat2, [0, 0, 0, 0]), Answer::Errno(libc::ENOSYS).code());
+    assert_eq!(asked(libc::SYS_openat2, [0, 0, 0, 0]), CallAnswer::Errno(libc::ENOSYS).code());
 }
 
 #[test]
 fn case_35_nothing_can_be_typed_into_a_terminal() {
-    assert_eq!(asked(libc::SYS_ioctl, [0, 0x5412]), Answer::Errno(libc::EPERM).code());
+    assert_eq!(asked(libc::SYS_ioctl, [0, 0x5412]), CallAnswer::Errno(libc::EPERM).code());
     assert_eq!(asked(libc::SYS_ioctl, [0, libc::TIOCGWINSZ as u32]), libc::SECCOMP_RET_ALLOW);
 }
 
@@ -119,7 +119,7 @@ fn each_call_has_one_rule() {
 #[test]
 fn flags_of_files_stay_as_they_are() {
     for request in REQUESTS {
-        assert_eq!(asked(libc::SYS_ioctl, [0, *request]), Answer::Errno(libc::EPERM).code(), "{request:x}");
+        assert_eq!(asked(libc::SYS_ioctl, [0, *request]), CallAnswer::Errno(libc::EPERM).code(), "{request:x}");
     }
     // FS_IOC_GETFLAGS
     assert_eq!(asked(libc::SYS_ioctl, [0, 0x8008_6601]), libc::SECCOMP_RET_ALLOW);
@@ -132,18 +132,18 @@ fn unusual_address_families_and_other_architectures() {
         assert_eq!(asked(libc::SYS_socketpair, [family as u32, 0]), libc::SECCOMP_RET_ALLOW);
     }
     for family in [libc::AF_VSOCK, libc::AF_ALG, libc::AF_PACKET, libc::AF_BLUETOOTH] {
-        let refused = Answer::Errno(libc::EAFNOSUPPORT).code();
+        let refused = CallAnswer::Errno(libc::EAFNOSUPPORT).code();
         assert_eq!(asked(libc::SYS_socket, [family as u32, 0]), refused);
         assert_eq!(asked(libc::SYS_socketpair, [family as u32, 0]), refused);
     }
-    let enosys = Answer::Errno(libc::ENOSYS).code();
+    let enosys = CallAnswer::Errno(libc::ENOSYS).code();
     assert_eq!(verdict(0x4000_0003, libc::SYS_read as u32, [0; 4]), enosys);
     assert_eq!(verdict(ARCHITECTURE, X32 | libc::SYS_read as u32, [0; 4]), enosys);
 }
 
 #[test]
 fn pid_1_is_asked_about_folders_alone_and_only_where_it_wants_to_be() {
-    let ask = Answer::Ask.code();
+    let ask = CallAnswer::Ask.code();
     let program = program(true);
     let asked = |number: libc::c_long, arguments| run(&program, ARCHITECTURE, number as u32, arguments);
     for number in ASKED.iter().chain(MAKE_FOLDERS) {
@@ -153,7 +153,7 @@ fn pid_1_is_asked_about_folders_alone_and_only_where_it_wants_to_be() {
     assert_eq!(asked(libc::SYS_unlinkat, [0, 0, libc::AT_REMOVEDIR as u32, 0]), ask);
     assert_eq!(asked(libc::SYS_unlinkat, [0; 4]), libc::SECCOMP_RET_ALLOW);
     // What is refused is refused all the same.
-    assert_eq!(asked(libc::SYS_mkdirat, [0, 0, 0o4755, 0]), Answer::Errno(libc::EPERM).code());
-    assert_eq!(asked(libc::SYS_mount, [0; 4]), Answer::Errno(libc::EPERM).code());
+    assert_eq!(asked(libc::SYS_mkdirat, [0, 0, 0o4755, 0]), CallAnswer::Errno(libc::EPERM).code());
+    assert_eq!(asked(libc::SYS_mount, [0; 4]), CallAnswer::Errno(libc::EPERM).code());
     assert_eq!(asked(libc::SYS_openat, [0; 4]), libc::SECCOMP_RET_ALLOW);
 }
