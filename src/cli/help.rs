@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Command};
 
 use super::call::VerbCall;
+use super::guide::fitted;
 use crate::disk::find_program;
 use crate::error::{Fault, Kind, failure};
 use crate::handoff::App;
@@ -134,7 +135,7 @@ impl Arguments {
         let text = match words.as_slice() {
             [] => whole.render_help().to_string() + "\n\nThe guide (envctl help PAGE):\n" + &list(),
             ["guide"] => list(),
-            ["guide", name] => page(name)?.to_owned(),
+            ["guide", name] => on_the_terminal(app, page(name)?),
             words => match of_command(whole, words) {
                 Some(text) => match words {
                     [name] if page(name).is_ok() => {
@@ -142,7 +143,7 @@ impl Arguments {
                     }
                     _ => text,
                 },
-                None => page(&words.join(" "))?.to_owned(),
+                None => on_the_terminal(app, page(&words.join(" "))?),
             },
         };
         // Written with the program.
@@ -234,6 +235,11 @@ fn of_command(mut command: Command, words: &[&str]) -> Option<String> {
     Some(at.render_long_help().to_string())
 }
 
+/// A page in rows that fit, where somebody reads it there.
+fn on_the_terminal(app: &App, page: &str) -> String {
+    app.ui.columns().map_or_else(|| page.to_owned(), |columns| fitted(page, columns))
+}
+
 fn list() -> String {
     PAGES.iter().map(|(name, about, _)| format!("  {name:<18} {about}\n")).collect()
 }
@@ -259,6 +265,21 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn every_page_fits_a_terminal() {
+        for (name, _, page) in PAGES {
+            for columns in [60, 80] {
+                let said = fitted(page, columns);
+                let long = |line: &&str| {
+                    let is_words = !line.starts_with("    ") && line.trim().contains(' ');
+                    is_words && textwrap::core::display_width(line) > columns
+                };
+                let wide: Vec<_> = said.lines().filter(long).collect();
+                assert!(wide.is_empty(), "{name} at {columns}: {wide:#?}");
+            }
+        }
+    }
 
     fn whole() -> Command {
         super::whole(super::super::Cli::command())

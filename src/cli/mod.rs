@@ -15,6 +15,7 @@ mod exec;
 mod extend;
 mod fixture;
 mod gc;
+mod guide;
 mod help;
 mod init;
 mod log;
