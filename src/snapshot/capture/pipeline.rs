@@ -232,6 +232,7 @@ fn left_by_scan(scan: &Scan) -> Vec<LeftOut> {
         .chain(plain(LeftKind::Unreadable, &scan.walked.unreadable))
         .chain(plain(LeftKind::Unreadable, &scan.staying.unreadable))
         .chain(plain(LeftKind::Ignored, &scan.left_behind))
+        .chain(plain(LeftKind::CountedAsChanged, &scan.counted))
         .chain(scan.env_files_left().map(|path| LeftOut::plain(LeftKind::EnvFile, path)))
         .collect()
 }

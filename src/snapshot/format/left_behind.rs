@@ -64,6 +64,8 @@ pub enum LeftKind {
     Filter,
     /// A setting that changes what git sees in the files.
     Setting,
+    /// That git counts a file as changed although it would store what the index has.
+    CountedAsChanged,
     /// Something that a newer envctl named.
     #[serde(other)]
     Other,
@@ -97,6 +99,9 @@ impl LeftKind {
                 "filters, without which git takes their files for changed, and would commit them as they are"
             }
             LeftKind::Setting => "settings of git",
+            LeftKind::CountedAsChanged => {
+                "files that git counts as changed here although it would store the same; there they are unchanged"
+            }
             LeftKind::Other => "what a newer envctl knows of",
         }
     }

@@ -61,6 +61,8 @@ pub(in crate::snapshot) struct Scan {
     pub(in crate::snapshot) ignored: Vec<GitPath>,
     /// What the checkout's own list of ignored files leaves behind.
     pub(in crate::snapshot) left_behind: Vec<Vec<u8>>,
+    /// Files that git counts as changed although it would store what the index has.
+    pub(in crate::snapshot) counted: Vec<Vec<u8>>,
     /// Files that cannot travel.
     pub(in crate::snapshot) staying: StayingFiles,
     /// What git does not list.
@@ -129,6 +131,7 @@ pub(in crate::snapshot) fn scan<T>(
     let ignored = ignored::by_rules_that_stay(scratch, git, &index, &files, selected)?;
     let changes = Changes::of(&lines, &files, &submodule::recorded(&index), scratch);
     let (tree, staged_tree, changed) = changes.trees(scratch)?;
+    let counted = counted_as_changed(&index, &files);
     let stat = |path: Vec<u8>| {
         let stat = files.get(&path).map(|entry| entry.stat);
         (path, stat)
@@ -144,6 +147,7 @@ pub(in crate::snapshot) fn scan<T>(
         read: read.into_iter().map(stat).collect(),
         ignored,
         left_behind,
+        counted,
         staying,
         walked,
         seen: first,
@@ -243,6 +247,20 @@ fn read_files(
     let files = store_contents(scratch, git, index, read, &mut beside)?;
     files.values().try_for_each(|entry| refuse::name(&entry.path, entry.mode == 0o120_000))?;
     Ok((files, beside))
+}
+
+/// Files that git stores as the index has them, and that it counts as changed all the same:
+/// by their size alone, without a look (`ie_modified` in git's `read-cache.c`). Git wrote
+/// them with other line ends, say, and did not note it.
+fn counted_as_changed(index: &[Entry], files: &BTreeMap<Vec<u8>, Entry>) -> Vec<Vec<u8>> {
+    let is_counted = |entry: &&Entry| {
+        let is_settled = entry.stage == 0 && !entry.assume_unchanged && !entry.skip_worktree && entry.stat.size != 0;
+        is_settled
+            && files.get(&entry.path).is_some_and(|file| {
+                (file.mode, file.object) == (entry.mode, entry.object) && file.stat.size != entry.stat.size
+            })
+    };
+    index.iter().filter(is_counted).map(|entry| entry.path.clone()).collect()
 }
 
 /// What git says of each path, as changes of HEAD's tree.

@@ -184,3 +184,17 @@ fn an_intent_to_add_whose_file_is_gone() {
     repo.remove("planned");
     trip.round(repo);
 }
+
+/// Git goes by the size alone: `git status` calls the file modified, `git diff` shows nothing.
+#[test]
+fn a_file_that_git_counts_as_changed_without_a_change_is_named() {
+    let (trip, repo) = started();
+    repo.write(".gitattributes", "a text eol=crlf\n");
+    repo.remove("a");
+    repo.git(&["checkout-index", "--force", "a"]);
+    assert_eq!(repo.git(&["status", "--porcelain", "a"]), " M a");
+    trip.publishing(&repo, "t").ok().says(&["counts as changed here", "a"]);
+    let workspace = trip.round(&repo);
+    assert_eq!(fs::read(workspace.path.join("a")).unwrap(), b"a\r\n");
+    assert_eq!(workspace.git(&["status", "--porcelain", "a"]), "");
+}

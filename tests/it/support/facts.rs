@@ -36,6 +36,10 @@ impl Facts {
             raw.escape_ascii().to_string().replace("\\n", "\n").replace("\\x00", "\n")
         };
         let mut facts: BTreeMap<_, _> = QUESTIONS.iter().map(|(name, args)| (*name, ask(args))).collect();
+        let counted = counted_as_changed(repo, facts.get("status").map_or("", String::as_str));
+        if !counted.is_empty() {
+            facts.extend(without_them(repo, &counted));
+        }
         // Only the flags: intent to add, skip-worktree, assume-unchanged.
         let debug = ask(&["ls-files", "--debug"]);
         let flags = debug.lines().filter_map(|line| line.split_once("flags: ")).map(|(_, flags)| flags);
@@ -88,6 +92,38 @@ impl Facts {
         }
         assert_eq!(self.0.len(), other.0.len());
     }
+}
+
+/// Files that git counts as changed by their size, although it would store what the index
+/// has: `publish` says that they arrive as unchanged.
+fn counted_as_changed(repo: &Repo, status: &str) -> Vec<String> {
+    let changed = status.lines().filter_map(|line| {
+        let words: Vec<&str> = line.splitn(9, ' ').collect();
+        let ["1", state, _, _, index, file, _, object, path] = *words else { return None };
+        (state.ends_with('M') && index == file).then_some((object, path))
+    });
+    let is_the_same = |(object, path): &(&str, &str)| {
+        // An escaped name is nobody's file here.
+        let hashed = repo.call(&["hash-object", "--path", path, "--", path]).run();
+        hashed.code == 0 && hashed.stdout.trim() == *object
+    };
+    changed.filter(is_the_same).map(|(_, path)| path.to_owned()).collect()
+}
+
+/// What git says once it has noted those files, in an index of its own.
+fn without_them(repo: &Repo, paths: &[String]) -> Vec<(&'static str, String)> {
+    let aside = tempfile::tempdir().unwrap();
+    fs::set_permissions(aside.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let own = aside.path().join("index");
+    fs::copy(repo.git(&["rev-parse", "--path-format=absolute", "--git-path", "index"]), &own).unwrap();
+    let call = |args: &[&str]| repo.call(args).env("GIT_INDEX_FILE", &own);
+    call(&["add", "--sparse", "--"]).args(paths).ok();
+    let ask = |args: &[&str]| {
+        let raw = call(&["--no-optional-locks"]).args(args).ok().raw;
+        raw.escape_ascii().to_string().replace("\\n", "\n").replace("\\x00", "\n")
+    };
+    let asked = QUESTIONS.iter().filter(|(name, _)| ["status", "told"].contains(name));
+    asked.map(|(name, args)| (*name, ask(args))).collect()
 }
 
 /// The hash of the working files as git would commit all of them, found
