@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Answer, Home, ImageBuilder, Lab, Liar, Terminal, Way, until};
+use crate::support::{Answer, Home, ImageBuilder, Lab, Liar, Terminal, Way, sha256, until};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 struct Shop {
     lab: Lab,
@@ -165,6 +168,39 @@ fn a_list_of_tags_has_an_end() {
         if asked.path.contains("/tags/list") { Answer::new(200, many.as_str()) } else { answer }
     });
     shop.lab.dev.envctl(["tasks", "--store", &liar.store()]).code(5).says(&["more than 500000 tags"]);
+}
+
+/// Lists take no memory that a small machine does not have, however long they are.
+#[test]
+fn endless_lists_are_read_in_bounded_memory() {
+    let shop = Shop::new();
+    let (task, pages) = (shop.task.clone(), std::sync::atomic::AtomicUsize::new(0));
+    let liar = Liar::over(&shop.lab.store, move |asked, answer| {
+        let n = pages.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if asked.path.contains("/tags/list") {
+            let tags: Vec<String> = (0..450_000_u64).map(|n| format!("{:x}", n * 7919)).chain([task.clone()]).collect();
+            return Answer::new(200, json!({ "tags": tags }).to_string());
+        }
+        if !asked.path.contains("/referrers/") {
+            return answer;
+        }
+        let entry = |at: usize| {
+            let digest = sha256(&[n.to_le_bytes(), at.to_le_bytes()].concat());
+            json!({ "mediaType": MANIFEST, "digest": digest, "size": 7, "annotations": { "a": "x".repeat(80) } })
+        };
+        let list =
+            json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": (0..14_000).map(entry).collect::<Vec<_>>() });
+        Answer::new(200, list.to_string()).header("Link", format!("<{}?n={n}>; rel=\"next\"", asked.path))
+    });
+    let binary = shop.lab.dev.binary().to_str().unwrap().to_owned();
+    let limited = |words: &[&str]| {
+        let script = "ulimit -v 1500000; export MALLOC_ARENA_MAX=2; exec \"$@\"";
+        shop.lab.dev.call("sh", [&["-c", script, "sh", &binary], words].concat()).run()
+    };
+    let run = limited(&["artifacts", "ls", &liar.task(&shop.task)]);
+    assert!(run.code == 0 && run.stderr.contains("left out: at least"), "{run:?}");
+    let run = limited(&["tasks", "--store", &liar.store()]);
+    assert!(run.code == 5 && run.stderr.contains("tags that it does not have"), "{run:?}");
 }
 
 /// A registry may say the same again and again: a task stays one task.
