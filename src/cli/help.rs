@@ -96,7 +96,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("tasks", "  envctl tasks --needs-human\n  envctl tasks rm task-42"),
     ("diff", "  envctl diff task-42 --patch\n  envctl diff task-42 task-43"),
     ("artifacts", "  envctl artifacts ls task-42\n  envctl artifacts get task-42 test.log"),
-    ("cache", "  envctl cache ls\n  envctl cache key deps"),
+    ("cache", "  envctl cache ls\n  envctl cache why task-42"),
     (
         "fixture",
         "  envctl fixture create tests/golden --as golden\n  \
